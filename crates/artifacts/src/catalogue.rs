@@ -1,0 +1,454 @@
+//! The catalogue: which files and images there are, where they are published, and which belong together.
+//!
+//! It is data. This module knows its form; the names and figures are in the text that is given to [`Catalogue::parse`].
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_saphyr::{Location, Spanned};
+use thiserror::Error;
+
+use crate::version;
+use crate::{Arch, ImageReference, Sha256};
+
+/// How a file is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// One executable, as it is.
+    Binary,
+    /// A gzip-compressed tar with upstream's member names.
+    Archive,
+}
+
+/// A file that the catalogue knows: one artifact in one version for one architecture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogueFile {
+    /// The artifact's name, e.g. `kubelet`.
+    pub name: String,
+    /// Its version, without a leading `v`.
+    pub version: String,
+    /// The architecture it runs on.
+    pub arch: Arch,
+    /// How it is published.
+    pub kind: Kind,
+    /// Where upstream publishes it.
+    pub url: String,
+    /// The digest upstream published; `None` if upstream publishes none.
+    pub sha256: Option<Sha256>,
+    /// Whether a cluster runs without it.
+    pub optional: bool,
+}
+
+/// An image that the catalogue knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogueImage {
+    /// The artifact's name, e.g. `kube-proxy`.
+    pub name: String,
+    /// Its version, without a leading `v`.
+    pub version: String,
+    /// Where upstream publishes it.
+    pub reference: ImageReference,
+}
+
+/// Everything that belongs to one release.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// The release, e.g. `1.36.3`.
+    pub version: String,
+    /// The architecture of the files.
+    pub arch: Arch,
+    /// The files, in the catalogue's order.
+    pub files: Vec<CatalogueFile>,
+    /// The images, in the catalogue's order.
+    pub images: Vec<CatalogueImage>,
+}
+
+impl Release {
+    /// The file of that name.
+    pub fn file(&self, name: &str) -> Option<&CatalogueFile> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    /// The image of that name.
+    pub fn image(&self, name: &str) -> Option<&CatalogueImage> {
+        self.images.iter().find(|image| image.name == name)
+    }
+}
+
+/// The catalogue's text is wrong.
+#[derive(Debug, Error)]
+#[error("{file}:{line}:{column}: {message}")]
+pub struct CatalogueError {
+    /// The name the text was given.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: u64,
+    /// Column, counted from 1.
+    pub column: u64,
+    /// What is wrong, and what was meant.
+    pub message: String,
+}
+
+/// Something was asked for that the catalogue does not have.
+#[derive(Debug, Error)]
+pub enum NotInCatalogue {
+    /// No artifact of that name.
+    #[error("{catalogue} has no artifact {name:?}; it has {known}")]
+    Name {
+        /// What was asked for.
+        name: String,
+        /// The catalogue's own name.
+        catalogue: String,
+        /// The names it has.
+        known: String,
+    },
+    /// The artifact is known, the version is not.
+    #[error("{name} {version} is not in the catalogue {catalogue}; the nearest versions there are {nearest}")]
+    Version {
+        /// The artifact, or `release`.
+        name: String,
+        /// What was asked for.
+        version: String,
+        /// The catalogue's own name.
+        catalogue: String,
+        /// Up to five versions, the nearest first.
+        nearest: String,
+    },
+    /// The version is known, but not for this architecture.
+    #[error("{name} {version} is in the catalogue {catalogue}, but not for {arch}")]
+    Arch {
+        /// The artifact.
+        name: String,
+        /// Its version.
+        version: String,
+        /// What was asked for.
+        arch: Arch,
+        /// The catalogue's own name.
+        catalogue: String,
+    },
+}
+
+/// The catalogue, read and checked.
+#[derive(Debug)]
+pub struct Catalogue {
+    name: String,
+    data: Data,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    default_release: Spanned<String>,
+    files: IndexMap<String, Spanned<FileRecord>>,
+    images: IndexMap<String, Spanned<String>>,
+    releases: IndexMap<String, Components>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRecord {
+    kind: Kind,
+    url: Spanned<String>,
+    #[serde(default)]
+    sha256: IndexMap<String, IndexMap<Arch, Sha256>>,
+    #[serde(default)]
+    unpinned: Vec<String>,
+    #[serde(default)]
+    optional: bool,
+}
+
+impl FileRecord {
+    fn versions(&self) -> impl Iterator<Item = &str> {
+        self.sha256.keys().chain(&self.unpinned).map(String::as_str)
+    }
+}
+
+type Components = IndexMap<String, Spanned<String>>;
+
+/// What stands for the release itself among the versions of its components.
+const RELEASE: &str = "{release}";
+
+/// The key of what belongs to every release.
+const EVERY: &str = "every";
+
+impl Catalogue {
+    /// Reads a catalogue from YAML. `name` is the name of the text in messages: a file's path, or what the user knows it by.
+    pub fn parse(text: &str, name: &str) -> Result<Catalogue, CatalogueError> {
+        let fail = |at: Option<Location>, message: String| CatalogueError {
+            file: name.to_string(),
+            line: at.map_or(1, |at| at.line()),
+            column: at.map_or(1, |at| at.column()),
+            message,
+        };
+        let data: Data = serde_saphyr::from_str(text).map_err(|error| {
+            let message = error.without_snippet().to_string();
+            // The location is in front already; the parser repeats it at the end.
+            let message = message.split(" at line ").next().unwrap_or_default().to_string();
+            fail(error.location(), message)
+        })?;
+        let catalogue = Catalogue { name: name.to_string(), data };
+        catalogue.validate().map_err(|(at, message)| fail(Some(at), message))?;
+        Ok(catalogue)
+    }
+
+    fn validate(&self) -> Result<(), (Location, String)> {
+        for (name, record) in &self.data.files {
+            if record.value.versions().next().is_none() {
+                return Err((record.referenced, format!("{name} has no version: give sha256 or unpinned")));
+            }
+            let url = &record.value.url;
+            let filled = fill(&url.value, "", Some(Arch::Amd64));
+            if filled.contains(['{', '}']) {
+                let message =
+                    format!("{:?} has a placeholder that is neither {{version}} nor {{arch}}", url.value);
+                return Err((url.referenced, message));
+            }
+            if !filled.starts_with("https://") {
+                return Err((url.referenced, format!("{:?} does not start with https://", url.value)));
+            }
+        }
+        for (name, template) in &self.data.images {
+            if self.data.files.contains_key(name) {
+                return Err((template.referenced, format!("{name} is the name of a file already")));
+            }
+            fill(&template.value, "0", None)
+                .parse::<ImageReference>()
+                .map_err(|message| (template.referenced, message))?;
+        }
+        for (name, version) in self.data.releases.values().flatten() {
+            let at = version.referenced;
+            match self.data.files.get(name) {
+                Some(record) => {
+                    let known = |v: &str| record.value.versions().any(|known| known == v);
+                    if version.value != RELEASE && !known(&version.value) {
+                        return Err((at, self.unknown_version(name, &version.value).to_string()));
+                    }
+                }
+                None if self.data.images.contains_key(name) => {}
+                None => return Err((at, format!("{name} is neither among the files nor among the images"))),
+            }
+        }
+        let default = &self.data.default_release;
+        if !self.releases().contains(&default.value.as_str()) {
+            return Err((default.referenced, self.unknown_release(&default.value).to_string()));
+        }
+        Ok(())
+    }
+
+    /// The release to take when none is asked for.
+    pub fn default_release(&self) -> &str {
+        &self.data.default_release.value
+    }
+
+    /// Every release that all files are known for, the newest first.
+    pub fn releases(&self) -> Vec<&str> {
+        let follows_release = self.every().filter(|(_, version)| version.value == RELEASE);
+        let mut records = follows_release.filter_map(|(name, _)| self.data.files.get(name));
+        let Some(first) = records.next() else { return Vec::new() };
+        let mut versions: Vec<&str> =
+            first.value.versions().filter(|version| self.components(version).is_some()).collect();
+        for record in records {
+            versions.retain(|version| record.value.versions().any(|known| known == *version));
+        }
+        versions.sort_by(|a, b| version::compare(b, a));
+        versions
+    }
+
+    /// The versions of an artifact that the catalogue has a digest (or, for unpinned ones, a URL) for, the newest first.
+    /// Images have none: any tag may be asked for.
+    pub fn versions(&self, name: &str) -> Vec<&str> {
+        let mut versions: Vec<&str> =
+            self.data.files.get(name).into_iter().flat_map(|record| record.value.versions()).collect();
+        versions.sort_by(|a, b| version::compare(b, a));
+        versions
+    }
+
+    /// Everything that belongs to a release.
+    pub fn release(&self, release: &str, arch: Arch) -> Result<Release, NotInCatalogue> {
+        if !self.releases().contains(&release) {
+            return Err(self.unknown_release(release));
+        }
+        let line = self.components(release).into_iter().flatten();
+        let mut found = Release { version: release.into(), arch, files: Vec::new(), images: Vec::new() };
+        for (name, version) in self.every().chain(line) {
+            let version = version.value.replace(RELEASE, release);
+            if self.data.files.contains_key(name) {
+                found.files.push(self.file(name, &version, arch)?);
+            } else {
+                let reference = self.image(name, &version)?;
+                found.images.push(CatalogueImage { name: name.clone(), version, reference });
+            }
+        }
+        Ok(found)
+    }
+
+    /// A file in a version for an architecture.
+    pub fn file(&self, name: &str, version: &str, arch: Arch) -> Result<CatalogueFile, NotInCatalogue> {
+        let record = &self.data.files.get(name).ok_or_else(|| self.unknown_name(name))?.value;
+        let sha256 = match record.sha256.get(version) {
+            Some(by_arch) => Some(*by_arch.get(&arch).ok_or_else(|| NotInCatalogue::Arch {
+                name: name.into(),
+                version: version.into(),
+                arch,
+                catalogue: self.name.clone(),
+            })?),
+            None if record.unpinned.iter().any(|unpinned| unpinned == version) => None,
+            None => return Err(self.unknown_version(name, version)),
+        };
+        Ok(CatalogueFile {
+            name: name.into(),
+            version: version.into(),
+            arch,
+            kind: record.kind,
+            url: fill(&record.url.value, version, Some(arch)),
+            sha256,
+            optional: record.optional,
+        })
+    }
+
+    /// The reference of an image in a version. Any version may be asked for: upstream's tags are not listed.
+    pub fn image(&self, name: &str, version: &str) -> Result<ImageReference, NotInCatalogue> {
+        let template = self.data.images.get(name).ok_or_else(|| self.unknown_name(name))?;
+        fill(&template.value, version, None).parse().map_err(|_| self.unknown_version(name, version))
+    }
+
+    /// The components of every release.
+    fn every(&self) -> impl Iterator<Item = (&String, &Spanned<String>)> {
+        self.data.releases.get(EVERY).into_iter().flatten()
+    }
+
+    /// The components of the minor release that `release` belongs to.
+    fn components(&self, release: &str) -> Option<&Components> {
+        let minor_end = release.match_indices('.').nth(1).map_or(release.len(), |(at, _)| at);
+        self.data.releases.get(&release[..minor_end])
+    }
+
+    fn unknown_name(&self, name: &str) -> NotInCatalogue {
+        let known: Vec<&str> =
+            self.data.files.keys().chain(self.data.images.keys()).map(String::as_str).collect();
+        NotInCatalogue::Name { name: name.into(), catalogue: self.name.clone(), known: known.join(", ") }
+    }
+
+    fn unknown_version(&self, name: &str, version: &str) -> NotInCatalogue {
+        self.not_found(name, version, self.versions(name))
+    }
+
+    fn unknown_release(&self, release: &str) -> NotInCatalogue {
+        self.not_found("release", release, self.releases())
+    }
+
+    fn not_found(&self, name: &str, version: &str, known: Vec<&str>) -> NotInCatalogue {
+        let nearest = version::nearest(known, version, 5);
+        let nearest = if nearest.is_empty() { "none".to_string() } else { nearest.join(", ") };
+        NotInCatalogue::Version {
+            name: name.into(),
+            version: version.into(),
+            catalogue: self.name.clone(),
+            nearest,
+        }
+    }
+}
+
+/// Fills in a template's placeholders.
+fn fill(template: &str, version: &str, arch: Option<Arch>) -> String {
+    let filled = template.replace("{version}", version);
+    match arch {
+        Some(arch) => filled.replace("{arch}", arch.name()),
+        None => filled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../roles/catalogue/catalogue.yml");
+
+    const SMALL: &str = r#"default_release: "1.36.1"
+files:
+  kubelet:
+    kind: binary
+    url: "https://dl.k8s.io/v{version}/{arch}/kubelet"
+    sha256:
+      "1.36.1": {amd64: "0000000000000000000000000000000000000000000000000000000000000001"}
+      "1.36.0": {amd64: "0000000000000000000000000000000000000000000000000000000000000000"}
+images:
+  pause: "registry.k8s.io/pause:{version}"
+releases:
+  every:
+    kubelet: "{release}"
+  "1.36":
+    pause: "3.10"
+"#;
+
+    /// The error of the small catalogue after one change to it.
+    fn error_after(from: &str, to: &str) -> String {
+        assert!(SMALL.contains(from), "{from}");
+        Catalogue::parse(&SMALL.replacen(from, to, 1), "c.yml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn shipped_catalogue_is_sound() {
+        let catalogue = Catalogue::parse(SHIPPED, "catalogue.yml").unwrap();
+        for arch in Arch::ALL {
+            for release in catalogue.releases() {
+                let release = catalogue.release(release, arch).unwrap();
+                assert_eq!(release.file("kubelet").unwrap().version, release.version);
+                assert!(release.image("coredns").is_some());
+            }
+        }
+        let release = catalogue.release("1.36.3", Arch::Amd64).unwrap();
+        assert_eq!(
+            release.image("coredns").unwrap().reference.to_string(),
+            "registry.k8s.io/coredns/coredns:v1.14.2"
+        );
+        assert_eq!(release.file("flannel-cni").unwrap().sha256, None);
+        assert_eq!(
+            release.file("kubeadm").unwrap().url,
+            "https://dl.k8s.io/release/v1.36.3/bin/linux/amd64/kubeadm"
+        );
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_with_what_is() {
+        let catalogue = Catalogue::parse(SMALL, "c.yml").unwrap();
+        let error = catalogue.release("1.36.7", Arch::Amd64).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "release 1.36.7 is not in the catalogue c.yml; the nearest versions there are 1.36.1, 1.36.0"
+        );
+        let error = catalogue.file("kublet", "1.36.1", Arch::Amd64).unwrap_err().to_string();
+        assert_eq!(error, r#"c.yml has no artifact "kublet"; it has kubelet, pause"#);
+        let error = catalogue.file("kubelet", "1.36.1", Arch::Arm64).unwrap_err().to_string();
+        assert_eq!(error, "kubelet 1.36.1 is in the catalogue c.yml, but not for arm64");
+        assert!(catalogue.image("pause", "3.9/../evil").is_err());
+    }
+
+    #[test]
+    fn errors_name_file_line_and_column() {
+        let error = error_after("0000000000000000000000000000000000000000000000000000000000000001", "12ab");
+        assert!(error.starts_with("c.yml:7:25: "), "{error}");
+        assert!(error.contains("\"12ab\" is not a sha256: 64 hexadecimal digits were expected"), "{error}");
+
+        let error = error_after("kind: binary", "kind: program");
+        assert!(error.starts_with("c.yml:4:11: ") && error.contains("program"), "{error}");
+
+        let error = error_after("kind: binary", "kind: binary\n    colour: red");
+        assert!(error.starts_with("c.yml:5:5: ") && error.contains("colour"), "{error}");
+
+        let error = error_after("v{version}/{arch}", "v{versoin}/{arch}");
+        assert!(error.starts_with("c.yml:5:10: ") && error.contains("placeholder"), "{error}");
+
+        let error = error_after("registry.k8s.io/pause", "pause");
+        assert!(error.starts_with("c.yml:10:10: ") && error.contains("no registry"), "{error}");
+
+        let error = error_after("    pause: \"3.10\"", "    puase: \"3.10\"");
+        assert!(error.starts_with("c.yml:15:12: ") && error.contains("neither"), "{error}");
+
+        let error = error_after("default_release: \"1.36.1\"", "default_release: \"1.37.0\"");
+        assert!(error.starts_with("c.yml:1:18: ") && error.contains("nearest"), "{error}");
+
+        let error = error_after("files:", "files: [");
+        assert!(error.starts_with("c.yml:"), "{error}");
+    }
+}

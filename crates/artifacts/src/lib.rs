@@ -1,0 +1,37 @@
+//! Binaries and images: what there is (the catalogue), where it lies (the bundle), and where it comes from (a mirror or upstream).
+//!
+//! Nothing here knows Kubernetes: names, versions and digests are in the catalogue's text, which the caller gives.
+//!
+//! - [`Catalogue`] reads that text and answers which files and images belong to a release.
+//! - [`Bundle`] is a directory in which they lie, each named by its digest; [`BundleWriter`] adds to one.
+//! - [`fetch`] downloads what a bundle lacks.
+//! - [`ImageArchive`] streams chosen images in the form that `ctr images import` reads.
+
+mod arch;
+mod archive;
+mod bundle;
+mod catalogue;
+mod check;
+mod digest;
+mod error;
+mod manifest;
+mod oci;
+mod progress;
+mod reference;
+mod version;
+mod writer;
+
+pub use arch::Arch;
+pub use archive::ImageArchive;
+pub use bundle::Bundle;
+pub use catalogue::{
+    Catalogue, CatalogueError, CatalogueFile, CatalogueImage, Kind, NotInCatalogue, Release,
+};
+pub use check::Damage;
+pub use digest::Sha256;
+pub use error::{BundleError, MissingArtifact};
+pub use manifest::{Encoding, FileEntry, ImageEntry, Origin, StoredFile};
+pub use oci::{Layer, RunConfig};
+pub use progress::{Progress, ProgressSink};
+pub use reference::ImageReference;
+pub use writer::{BundleWriter, NewFile, NewImage};

@@ -1,0 +1,55 @@
+//! Version numbers as upstream writes them: compared number by number, not letter by letter.
+
+use std::cmp::Ordering;
+
+/// The numbers of a version, e.g. `[1, 9, 1]` of `1.9.1-flannel1`; what is not a number counts as 0.
+fn numbers(version: &str) -> Vec<u64> {
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    core.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+/// Orders versions by their numbers, then by their text: `1.9.0` < `1.10.0` < `1.10.0-rc.1`.
+pub(crate) fn compare(a: &str, b: &str) -> Ordering {
+    numbers(a).cmp(&numbers(b)).then_with(|| a.cmp(b))
+}
+
+/// At most `count` of `versions`, those closest to `wanted` first: same major and minor before a close patch.
+pub(crate) fn nearest<'a>(
+    versions: impl IntoIterator<Item = &'a str>,
+    wanted: &str,
+    count: usize,
+) -> Vec<&'a str> {
+    let wanted = numbers(wanted);
+    let distance = |version: &str| -> Vec<u64> {
+        let found = numbers(version);
+        (0..3)
+            .map(|i| {
+                let at = |list: &[u64]| list.get(i).copied().unwrap_or(0);
+                at(&found).abs_diff(at(&wanted))
+            })
+            .collect()
+    };
+    let mut sorted: Vec<&str> = versions.into_iter().collect();
+    sorted.sort_by(|a, b| distance(a).cmp(&distance(b)).then_with(|| compare(b, a)));
+    sorted.truncate(count);
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_number() {
+        let mut versions = ["1.34.10", "1.34.9", "1.9.1-flannel1", "3.6.14"];
+        versions.sort_by(|a, b| compare(a, b));
+        assert_eq!(versions, ["1.9.1-flannel1", "1.34.9", "1.34.10", "3.6.14"]);
+    }
+
+    #[test]
+    fn nearest_prefers_the_same_minor() {
+        let known = ["1.34.0", "1.35.9", "1.36.0", "1.36.3", "1.36.4"];
+        assert_eq!(nearest(known, "1.36.9", 3), ["1.36.4", "1.36.3", "1.36.0"]);
+        assert_eq!(nearest(known, "nonsense", 1), ["1.34.0"]);
+    }
+}

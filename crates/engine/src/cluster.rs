@@ -1,0 +1,149 @@
+//! What hosts know of each other: who is in which group, what others have reached, what is done once for all.
+
+use std::any::Any;
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use muster_inventory::{HostVars, Inventory, Vars};
+use tokio::sync::{OnceCell, watch};
+
+use crate::event::Event;
+use crate::failure::{Failure, Result};
+use crate::host::Host;
+
+/// How far a host is, for others to wait on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    /// What it said it has reached.
+    pub reached: BTreeSet<String>,
+    /// How many of the run's plays it is through; plays it has no part in count as soon as it gets there.
+    pub plays: usize,
+    /// Set when it is done, with what made it fail.
+    pub ended: Option<Option<String>>,
+}
+
+type Shared = Arc<OnceCell<Result<Arc<dyn Any + Send + Sync>>>>;
+
+/// All hosts of the inventory, as far as other hosts need them.
+pub struct Cluster {
+    inventory: Arc<Inventory>,
+    vars: Arc<Vars>,
+    progress: IndexMap<String, watch::Sender<Progress>>,
+    hosts: OnceLock<HashMap<String, Weak<Host>>>,
+    shared: Mutex<HashMap<String, Shared>>,
+}
+
+impl Cluster {
+    pub(crate) fn new(inventory: Arc<Inventory>, vars: Arc<Vars>, in_run: &[String]) -> Self {
+        let progress = in_run.iter().map(|h| (h.clone(), watch::Sender::new(Progress::default()))).collect();
+        Self { inventory, vars, progress, hosts: OnceLock::new(), shared: Mutex::default() }
+    }
+
+    pub(crate) fn know(&self, hosts: &[Arc<Host>]) {
+        let known = hosts.iter().map(|h| (h.name().to_owned(), Arc::downgrade(h))).collect();
+        self.hosts.set(known).unwrap_or_else(|_| unreachable!("a cluster learns its hosts once"));
+    }
+
+    pub(crate) fn progress_of(&self, host: &str) -> Option<&watch::Sender<Progress>> {
+        self.progress.get(host)
+    }
+
+    /// The hosts of a group in inventory order, whether they are part of this run or not.
+    pub fn group(&self, name: &str) -> Vec<String> {
+        self.inventory.group(name).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether a host is part of this run.
+    pub fn in_run(&self, host: &str) -> bool {
+        self.progress.contains_key(host)
+    }
+
+    /// Whether this run has changed anything on any host so far.
+    pub fn changed(&self) -> bool {
+        let hosts = self.hosts.get().into_iter().flat_map(HashMap::values);
+        hosts.filter_map(Weak::upgrade).any(|host| host.summary().counts.changed > 0)
+    }
+
+    /// The variables of any host of the inventory.
+    pub fn vars_of(&self, host: &str) -> Result<HostVars> {
+        Ok(self.vars.host(host)?)
+    }
+
+    /// The handle of a host, to run something there on behalf of another one.
+    pub fn host(&self, name: &str) -> Result<Arc<Host>> {
+        self.hosts
+            .get()
+            .and_then(|hosts| hosts.get(name))
+            .and_then(Weak::upgrade)
+            .ok_or_else(|| Failure::new(format!("{name} is not in the inventory"), "check the groups of the inventory"))
+    }
+
+    /// Waits until `provider` has said that it reached `what`. A host outside the run is taken to have reached it in an
+    /// earlier one; a provider that ends without reaching it is a [`Failure::Dependency`].
+    pub(crate) async fn wait_for(&self, waiting: &Host, provider: &str, what: &str) -> Result<()> {
+        let Some(sender) = self.progress.get(provider) else { return Ok(()) };
+        let mut receiver = sender.subscribe();
+        let met = receiver.wait_for(|p| p.reached.contains(what) || p.ended.is_some());
+        let progress = watched(waiting, &format!("{provider}: {what}"), met).await;
+        match progress {
+            Ok(progress) if progress.reached.contains(what) => Ok(()),
+            _ => Err(Failure::Dependency { what: what.to_owned(), host: provider.to_owned() }),
+        }
+    }
+
+    /// Waits until every host of the run is through the first `plays` plays, or has ended; then says who failed.
+    pub(crate) async fn wait_for_plays(&self, waiting: &Host, plays: usize, hosts: &[String]) -> Vec<String> {
+        let mut failed = Vec::new();
+        for name in hosts {
+            let Some(sender) = self.progress.get(name) else { continue };
+            let mut receiver = sender.subscribe();
+            let met = receiver.wait_for(|p| p.plays >= plays || p.ended.is_some());
+            if let Ok(progress) = watched(waiting, &format!("{name} to finish the plays before"), met).await {
+                if matches!(&progress.ended, Some(Some(_))) {
+                    failed.push(name.clone());
+                }
+            }
+        }
+        failed
+    }
+
+    /// Does something once for all hosts: the first one that asks does it, the others get its result, or its failure.
+    pub async fn once<T, F, Fut>(&self, key: &str, make: F) -> Result<Arc<T>>
+    where
+        T: Any + Send + Sync,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        let cell = {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.entry(key.to_owned()).or_default().clone()
+        };
+        let value = cell
+            .get_or_init(|| async { make().await.map(|value| Arc::new(value) as Arc<dyn Any + Send + Sync>) })
+            .await;
+        let value = value.clone()?;
+        Ok(value.downcast::<T>().unwrap_or_else(|_| panic!("{key} is shared as two different types")))
+    }
+}
+
+/// Waits, and says so every few seconds: nothing is silent for long.
+async fn watched<T>(host: &Host, what: &str, future: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    tokio::pin!(future);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut future => return done,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                host.send(Event::Waiting {
+                    host: host.name().to_owned(),
+                    what: what.to_owned(),
+                    elapsed: begun.elapsed(),
+                });
+            }
+        }
+    }
+}

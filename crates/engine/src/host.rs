@@ -1,0 +1,370 @@
+//! A machine as a role sees it: its name, facts and variables, and what can be asked of it.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use muster_artifacts::Bundle;
+use muster_inventory::HostVars;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Cluster;
+use crate::event::{Change, Counts, Event, Events};
+use crate::facts::Facts;
+use crate::failure::{Failure, Result};
+use crate::resource::Answer;
+use crate::script::{Part, Script, nonce, probe_program};
+use crate::step::{Step, complete, tail};
+use crate::transport::{Exec, Exit, Input, OnLine, Program, Transport, TransportError};
+
+/// What holds for a whole run.
+#[derive(Clone)]
+pub(crate) struct RunContext {
+    pub events: Events,
+    pub check: bool,
+    pub forks: Arc<Semaphore>,
+    pub cancel: CancellationToken,
+    pub bundle: Arc<Bundle>,
+    pub project: Arc<PathBuf>,
+}
+
+/// A machine, as a role sees it.
+pub struct Host {
+    name: String,
+    vars: HostVars,
+    facts: OnceLock<Facts>,
+    cluster: Arc<Cluster>,
+    transport: Arc<dyn Transport>,
+    run: RunContext,
+    exchanges: AtomicUsize,
+    now: Mutex<Now>,
+}
+
+/// Where a host is in its run.
+#[derive(Default)]
+struct Now {
+    role: String,
+    step: String,
+    role_counts: Counts,
+    counts: Counts,
+}
+
+/// What one machine did in a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HostSummary {
+    /// Resources looked at and changed.
+    pub counts: Counts,
+    /// Programs sent and answered.
+    pub exchanges: usize,
+}
+
+impl Host {
+    pub(crate) fn new(
+        name: &str,
+        vars: HostVars,
+        cluster: Arc<Cluster>,
+        transport: Arc<dyn Transport>,
+        run: RunContext,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            vars,
+            facts: OnceLock::new(),
+            cluster,
+            transport,
+            run,
+            exchanges: AtomicUsize::new(0),
+            now: Mutex::default(),
+        }
+    }
+
+    /// The inventory's name of the machine.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All hosts of the inventory.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// What the machine is. Read before its first role begins.
+    ///
+    /// # Panics
+    /// For a host that is not part of the run: its facts are never read.
+    #[expect(clippy::expect_used, reason = "a role that asks for them is wrong on every machine")]
+    pub fn facts(&self) -> &Facts {
+        self.facts.get().expect("facts are read before the first role of a host")
+    }
+
+    /// The variables a role has declared, each rendered and typed. All that are missing or ill-typed are named at once.
+    pub fn vars<T: DeserializeOwned>(&self) -> Result<T> {
+        Ok(self.vars.deserialize()?)
+    }
+
+    /// All variables of the host, to be asked one by one.
+    pub fn all_vars(&self) -> &HostVars {
+        &self.vars
+    }
+
+    /// Renders a template of a role: every variable of the host is there, and `extra`.
+    pub fn render(&self, name: &str, template: &str, extra: &serde_json::Value) -> Result<String> {
+        Ok(self.vars.render(template, name, extra)?)
+    }
+
+    /// Whether the host is in a group of the inventory.
+    pub fn in_group(&self, group: &str) -> bool {
+        self.cluster.group(group).contains(&self.name)
+    }
+
+    /// Whether nothing may be changed.
+    pub fn check_mode(&self) -> bool {
+        self.run.check
+    }
+
+    /// Where binaries and images come from.
+    pub fn bundle(&self) -> &Arc<Bundle> {
+        &self.run.bundle
+    }
+
+    /// The folder on this side where the inventory is, for what a role brings back.
+    pub fn project(&self) -> &Path {
+        &self.run.project
+    }
+
+    /// Begins a step: say what it ensures, then await it.
+    pub fn step(&self, name: &str) -> Step<'_> {
+        Step::new(self, name)
+    }
+
+    /// Runs a snippet that only looks, also in check mode.
+    pub async fn query(&self, script: Script) -> Result<Answer> {
+        self.query_within(script, Duration::from_secs(60)).await
+    }
+
+    async fn query_within(&self, script: Script, limit: Duration) -> Result<Answer> {
+        let nonce = nonce();
+        let program = probe_program(&nonce, &[Part { id: 0, script: &script }]);
+        let exit = self.exec(Program::Text(program), limit).await?;
+        let frames = complete(self, &nonce, &exit)?;
+        let frame = frames.iter().find(|f| f.id == "0");
+        let mut answer = frame.map_or_else(Answer::default, |f| Answer {
+            status: f.status,
+            output: String::from_utf8_lossy(&f.data).into_owned(),
+        });
+        if answer.status != 0 && answer.output.trim().is_empty() {
+            answer.output = tail(&exit.stderr);
+        }
+        Ok(answer)
+    }
+
+    /// Runs a snippet that changes something outside of what resources describe, and returns what it printed. Not to be
+    /// called in check mode. It is never repeated.
+    pub async fn run(&self, what: &str, script: Script, limit: Duration) -> Result<String> {
+        self.enter_step(what);
+        let answer = self.query_within(script, limit).await?;
+        if answer.status != 0 {
+            let (resource, tail) = (what.to_owned(), answer.output);
+            return Err(Failure::Change { resource, status: answer.status, tail });
+        }
+        Ok(answer.output)
+    }
+
+    /// Asks every `every` until the snippet, which only looks, succeeds. In check mode nothing that an earlier step would
+    /// have brought about can become true: then it is passed over.
+    pub async fn wait(&self, what: &str, script: Script, every: Duration, limit: Duration) -> Result<Answer> {
+        self.enter_step(what);
+        if self.check_mode() {
+            self.leave_step(Counts { skipped: 1, ..Counts::default() });
+            return Ok(Answer::default());
+        }
+        let begun = Instant::now();
+        loop {
+            let answer = match self.query_within(script.clone(), limit).await {
+                Err(Failure::Transport(error)) if error.is_transient() => {
+                    Answer { status: 255, output: error.to_string() }
+                }
+                answer => answer?,
+            };
+            if answer.status == 0 {
+                return Ok(answer);
+            }
+            if begun.elapsed() + every > limit {
+                return Err(Failure::Waited { what: what.to_owned(), limit, tail: answer.output });
+            }
+            let (host, what, elapsed) = (self.name.clone(), what.to_owned(), begun.elapsed());
+            self.send(Event::Waiting { host, what, elapsed });
+            tokio::time::sleep(every).await;
+        }
+    }
+
+    /// Tells the other hosts how far this one is.
+    pub fn reached(&self, what: &str) {
+        if let Some(progress) = self.cluster.progress_of(&self.name) {
+            progress.send_modify(|p| {
+                p.reached.insert(what.to_owned());
+            });
+        }
+    }
+
+    /// Waits until another host has reached something.
+    pub async fn needs(&self, other: &str, what: &str) -> Result<()> {
+        self.cluster.wait_for(self, other, what).await
+    }
+
+    /// Something the user should know, which stops nothing.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.send(Event::Warning { host: Some(self.name.clone()), text: text.into() });
+    }
+
+    /// Says that something on this side was changed, or in check mode: would be, on behalf of the host.
+    pub fn changed_here(&self, change: Change) {
+        let counts = Counts { ok: 1, changed: 1, skipped: 0 };
+        self.leave_step(counts);
+        self.send(Event::StepEnded {
+            host: self.name.clone(),
+            role: self.role(),
+            step: "on this side".into(),
+            counts,
+            changes: vec![change],
+            exchanges: 0,
+            elapsed: Duration::ZERO,
+        });
+    }
+
+    pub(crate) async fn read_facts(&self) -> Result<()> {
+        let answer = self.query(Facts::script()).await?;
+        // A second reading, after the connection was lost, finds the same machine.
+        self.facts.set(Facts::parse(&answer.output)).ok();
+        Ok(())
+    }
+
+    pub(crate) async fn exec(&self, program: Program, timeout: Duration) -> Result<Exit> {
+        if self.run.cancel.is_cancelled() {
+            return Err(Failure::Stopped("it was interrupted".into()));
+        }
+        let Ok(_permit) = self.run.forks.acquire().await else {
+            return Err(Failure::Stopped("the run is over".into()));
+        };
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+        let exec = Exec { program, timeout, on_line: Some(self.on_line()) };
+        Ok(self.transport.exec(exec).await?)
+    }
+
+    fn on_line(&self) -> OnLine {
+        let (host, events) = (self.name.clone(), self.run.events.clone());
+        Arc::new(move |line: &str| events.send(Event::Output { host: host.clone(), line: line.to_owned() }))
+    }
+
+    /// Says that a step is tried again, and waits a little longer each time.
+    pub(crate) async fn retry(&self, what: &str, error: &TransportError, attempt: usize, attempts: usize) {
+        let delay = Duration::from_secs(1 << attempt);
+        self.send(Event::Retrying {
+            host: self.name.clone(),
+            what: what.to_owned(),
+            reason: error.to_string(),
+            attempt: attempt + 1,
+            attempts,
+            delay,
+        });
+        tokio::time::sleep(delay).await;
+    }
+
+    pub(crate) fn enter_role(&self, play: &str, role: &str) {
+        let mut now = self.now();
+        now.role = role.to_owned();
+        now.step.clear();
+        now.role_counts = Counts::default();
+        drop(now);
+        let (host, play, role) = (self.name.clone(), play.to_owned(), role.to_owned());
+        self.send(Event::RoleStarted { host, play, role });
+    }
+
+    pub(crate) fn role_counts(&self) -> Counts {
+        self.now().role_counts
+    }
+
+    pub(crate) fn enter_step(&self, step: &str) {
+        let mut now = self.now();
+        now.step = step.to_owned();
+        let (host, role, step) = (self.name.clone(), now.role.clone(), step.to_owned());
+        drop(now);
+        self.send(Event::StepStarted { host, role, step });
+    }
+
+    pub(crate) fn leave_step(&self, counts: Counts) {
+        let mut now = self.now();
+        now.role_counts += counts;
+        now.counts += counts;
+    }
+
+    /// The role the host is in, and the step.
+    pub(crate) fn place(&self) -> (Option<String>, Option<String>) {
+        let now = self.now();
+        let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+        (some(&now.role), some(&now.step))
+    }
+
+    pub(crate) fn role(&self) -> String {
+        self.now().role.clone()
+    }
+
+    pub(crate) fn exchanges(&self) -> usize {
+        self.exchanges.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn summary(&self) -> HostSummary {
+        HostSummary { counts: self.now().counts, exchanges: self.exchanges() }
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        self.run.events.send(event);
+    }
+
+    /// A stream that tells how much of it was read.
+    pub(crate) fn metered(&self, input: Input, name: &str, total: u64) -> Input {
+        Box::new(Metered {
+            input,
+            host: self.name.clone(),
+            name: name.to_owned(),
+            events: self.run.events.clone(),
+            sent: 0,
+            told: Instant::now(),
+            total,
+        })
+    }
+
+    fn now(&self) -> std::sync::MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Metered {
+    input: Input,
+    host: String,
+    name: String,
+    events: Events,
+    sent: u64,
+    told: Instant,
+    total: u64,
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.input).poll_read(cx, buf);
+        self.sent += (buf.filled().len() - before) as u64;
+        if self.told.elapsed() > Duration::from_millis(200) {
+            self.told = Instant::now();
+            let (host, name) = (self.host.clone(), self.name.clone());
+            self.events.send(Event::Transfer { host, name, sent: self.sent, total: self.total });
+        }
+        poll
+    }
+}

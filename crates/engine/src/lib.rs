@@ -1,0 +1,27 @@
+//! Machines, not Kubernetes: how roles describe what machines should be, and how that is brought about over SSH.
+//!
+//! The engine never prints and never reads the environment or the home directory: whatever it needs of them is handed in,
+//! whatever is to be seen leaves as an [`event::Event`].
+
+pub mod cluster;
+pub mod event;
+pub mod facts;
+pub mod failure;
+pub mod host;
+pub mod play;
+pub mod resource;
+pub mod run;
+pub mod script;
+pub mod ssh;
+mod step;
+pub mod transport;
+
+/// What a role needs.
+pub mod prelude {
+    pub use crate::failure::{Failure, Problem, Result};
+    pub use crate::host::Host;
+    pub use crate::resource::*;
+    pub use crate::script::{Script, sh, sh0};
+    pub use crate::step::Applied;
+    pub use std::time::Duration;
+}

@@ -1,0 +1,166 @@
+//! Files with a given content, and files that must not be there.
+
+use sha2::{Digest, Sha256};
+use similar::TextDiff;
+
+use super::{Access, PathKind, PathProbe, Plan, Probe, Resource, Seen};
+use crate::event::Change;
+use crate::script::sh;
+
+/// A regular file with a given text.
+#[derive(Debug, Clone)]
+pub struct File {
+    path: String,
+    content: String,
+    access: Access,
+    secret: bool,
+}
+
+/// A file owned by root, mode 0644, empty until [`File::content`] says otherwise.
+pub fn file(path: impl Into<String>) -> File {
+    File { path: path.into(), content: String::new(), access: Access::root(0o644), secret: false }
+}
+
+impl File {
+    /// The whole content. Text: big or binary files are artifacts.
+    pub fn content(mut self, content: impl Into<String>) -> Self {
+        self.content = content.into();
+        self
+    }
+
+    /// The whole content, which must never be shown: mode 0600 unless said otherwise, no diffs.
+    pub fn secret(mut self, content: impl Into<String>) -> Self {
+        self.content = content.into();
+        self.secret = true;
+        self.access.mode = 0o600;
+        self
+    }
+
+    /// The permission bits.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.access.mode = mode;
+        self
+    }
+
+    /// The owner's name.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.access.owner = owner.into();
+        self
+    }
+
+    /// The group's name.
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.access.group = group.into();
+        self
+    }
+}
+
+/// Writes a temporary file beside the path, flushes it to the disk and renames it: nobody ever sees half a file, and
+/// after a power cut it is the old one or the new one (rename(2)).
+const WRITE: &str = r#"
+mkdir -p "${1%/*}"
+temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
+trap 'rm -f "$temporary"' EXIT
+chmod 0600 "$temporary"
+printf '%s' "$5" >"$temporary"
+chown "$3:$4" "$temporary"
+chmod "$2" "$temporary"
+sync "$temporary"
+mv -f -T "$temporary" "$1" 2>/dev/null || mv -f "$temporary" "$1"
+"#;
+
+impl Resource for File {
+    fn label(&self) -> String {
+        format!("file {}", self.path)
+    }
+
+    fn probe(&self) -> Probe {
+        let path = PathProbe { path: self.path.clone(), hash: true, content: !self.secret };
+        Probe { paths: vec![path], script: None }
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let state = seen.path(&self.path);
+        let mut what = Vec::new();
+        let mut diff = None;
+        match state {
+            None => what.push("created".to_owned()),
+            Some(state) if state.kind == PathKind::Dir => {
+                return Err(format!("{} is a directory, and a file is wanted there", self.path));
+            }
+            Some(state) => {
+                if state.kind != PathKind::File {
+                    what.push("replaced what was no regular file".to_owned());
+                } else if state.sha256.as_deref() != Some(&sha256(self.content.as_bytes())) {
+                    what.push("content".to_owned());
+                }
+                what.extend(self.access.differences(state));
+            }
+        }
+        if what.is_empty() {
+            return Ok(Plan::nothing());
+        }
+        if !self.secret {
+            let old = state.and_then(|s| s.content.as_deref()).unwrap_or_default();
+            let old = String::from_utf8_lossy(old);
+            if old != self.content {
+                diff = Some(unified(&self.path, &old, &self.content));
+            }
+        }
+        let script = sh(
+            WRITE,
+            [&self.path, &self.access.mode_text(), &self.access.owner, &self.access.group, &self.content],
+        );
+        let change = Change { resource: self.label(), what: what.join(", "), diff };
+        Ok(Plan { changes: vec![change], script: Some(script), uploads: Vec::new() })
+    }
+
+    fn desired(&self) -> String {
+        format!("{}:{:?}:{}", self.label(), self.access, sha256(self.content.as_bytes()))
+    }
+}
+
+/// The sha256 of some bytes, in hex.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A unified diff with the machine's path on both sides.
+pub(crate) fn unified(path: &str, old: &str, new: &str) -> String {
+    TextDiff::from_lines(old, new).unified_diff().context_radius(2).header(path, path).to_string()
+}
+
+/// A path where nothing must be.
+#[derive(Debug, Clone)]
+pub struct Absent {
+    path: String,
+}
+
+/// Nothing may be at this path. Removes files and links; a directory is removed only when it is empty.
+pub fn absent(path: impl Into<String>) -> Absent {
+    Absent { path: path.into() }
+}
+
+impl Resource for Absent {
+    fn label(&self) -> String {
+        format!("absent {}", self.path)
+    }
+
+    fn probe(&self) -> Probe {
+        Probe::path(&self.path)
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        Ok(match seen.path(&self.path) {
+            None => Plan::nothing(),
+            Some(state) if state.kind == PathKind::Dir => {
+                Plan::change(self, "removed", sh(r#"rmdir -- "$1""#, [&self.path]))
+            }
+            Some(_) => Plan::change(self, "removed", sh(r#"rm -f -- "$1""#, [&self.path])),
+        })
+    }
+
+    fn desired(&self) -> String {
+        self.label()
+    }
+}

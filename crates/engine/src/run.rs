@@ -1,0 +1,230 @@
+//! A run: hosts go through the roles of their plays, each at its own speed.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::{BoxFuture, join_all};
+use indexmap::IndexMap;
+use muster_artifacts::Bundle;
+use muster_inventory::{Inventory, Vars};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Cluster;
+use crate::event::{Event, Events};
+use crate::failure::{Failure, Result};
+use crate::host::{Host, HostSummary, RunContext};
+use crate::play::Play;
+use crate::transport::Transport;
+
+/// A role: what it is called, what it does, its variables, and how it is done.
+pub struct Role {
+    /// The name, as playbooks use it and as its folder is called.
+    pub name: &'static str,
+    /// One line for `--list-roles`.
+    pub summary: &'static str,
+    /// defaults.yml: every variable of the role, explained.
+    pub defaults: &'static str,
+    /// The story.
+    pub run: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>,
+}
+
+/// Makes the transport of a host, without connecting.
+pub type Connect<'a> = dyn Fn(&str) -> Result<Arc<dyn Transport>> + 'a;
+
+/// What is to be run, on what.
+pub struct Run<'a> {
+    /// The hosts.
+    pub inventory: Arc<Inventory>,
+    /// Their variables, the roles' defaults included.
+    pub vars: Arc<Vars>,
+    /// The plays, in order.
+    pub plays: &'a [Play],
+    /// Every role there is.
+    pub roles: &'static [Role],
+    /// Which of the inventory's hosts take part, in inventory order.
+    pub hosts: &'a [String],
+    /// Reaches a host.
+    pub connect: &'a Connect<'a>,
+    /// Where binaries and images come from.
+    pub bundle: Arc<Bundle>,
+    /// The folder on this side where the inventory is.
+    pub project: PathBuf,
+    /// Whether only to look.
+    pub check: bool,
+    /// How many exchanges may be under way at once.
+    pub forks: usize,
+    /// Ends the run after the exchanges that are under way.
+    pub cancel: CancellationToken,
+    /// Where events go.
+    pub events: Events,
+}
+
+/// How a run ended for one host.
+#[derive(Debug)]
+pub struct HostOutcome {
+    /// What it did.
+    pub summary: HostSummary,
+    /// What it could not get past.
+    pub failure: Option<Failure>,
+}
+
+/// How a run ended: every host of the run, in inventory order.
+pub type Outcome = IndexMap<String, HostOutcome>;
+
+/// One host's way through the plays.
+struct Itinerary {
+    host: Arc<Host>,
+    hosts_of_plays: Arc<Vec<Vec<String>>>,
+}
+
+impl Run<'_> {
+    /// Runs the plays. Every host ends with an outcome; the failure of one is no failure of the run.
+    ///
+    /// # Errors
+    /// Only what is wrong before any host is contacted: a pattern or a variable of the connection.
+    pub async fn execute(&self) -> Result<Outcome> {
+        let begun = Instant::now();
+        let hosts_of_plays = Arc::new(self.hosts_of_plays()?);
+        let in_run: BTreeSet<&String> = hosts_of_plays.iter().flatten().collect();
+        let in_run: Vec<String> = self.hosts.iter().filter(|h| in_run.contains(h)).cloned().collect();
+        let cluster = Arc::new(Cluster::new(self.inventory.clone(), self.vars.clone(), &in_run));
+        let context = RunContext {
+            events: self.events.clone(),
+            check: self.check,
+            forks: Arc::new(Semaphore::new(self.forks.max(1))),
+            cancel: self.cancel.clone(),
+            bundle: self.bundle.clone(),
+            project: Arc::new(self.project.clone()),
+        };
+        let mut hosts = Vec::new();
+        for name in self.inventory.hosts().map(|host| host.name()) {
+            let transport = (self.connect)(name)?;
+            let vars = self.vars.host(name)?;
+            hosts.push(Arc::new(Host::new(name, vars, cluster.clone(), transport, context.clone())));
+        }
+        cluster.know(&hosts);
+        self.events.send(Event::RunStarted {
+            hosts: in_run.clone(),
+            plays: self.plays.iter().map(|p| p.name.clone()).collect(),
+            check: self.check,
+        });
+        let journeys = hosts.iter().filter(|h| in_run.iter().any(|name| name == h.name())).map(|host| {
+            let itinerary = Itinerary { host: host.clone(), hosts_of_plays: hosts_of_plays.clone() };
+            self.journey(itinerary)
+        });
+        let outcome = join_all(journeys).await.into_iter().collect();
+        self.events.send(Event::RunEnded { elapsed: begun.elapsed() });
+        Ok(outcome)
+    }
+
+    /// Which hosts of the run each play is for.
+    fn hosts_of_plays(&self) -> Result<Vec<Vec<String>>> {
+        let mut lists = Vec::new();
+        for play in self.plays {
+            let selected = self
+                .inventory
+                .select(&play.hosts)
+                .map_err(|error| Failure::new(format!("play {:?}: {error}", play.name), ""))?;
+            lists.push(selected.iter().map(|h| h.to_string()).filter(|h| self.hosts.contains(h)).collect());
+        }
+        Ok(lists)
+    }
+
+    async fn journey(&self, itinerary: Itinerary) -> (String, HostOutcome) {
+        let host = &itinerary.host;
+        let result = self.travel(&itinerary).await;
+        let failure = result.err();
+        if let Some(failure) = &failure {
+            let (role, step) = host.place();
+            let (name, failure) = (host.name().to_owned(), failure.clone());
+            self.events.send(Event::HostFailed { host: name, role, step, failure });
+        } else {
+            self.events.send(Event::HostDone { host: host.name().to_owned() });
+        }
+        if let Some(progress) = host.cluster().progress_of(host.name()) {
+            let ended = Some(failure.as_ref().map(ToString::to_string));
+            progress.send_modify(|p| p.ended = ended);
+        }
+        (host.name().to_owned(), HostOutcome { summary: host.summary(), failure })
+    }
+
+    async fn travel(&self, itinerary: &Itinerary) -> Result<()> {
+        let host = &*itinerary.host;
+        let begun = Instant::now();
+        // What happens before the first play counts as part of it: a machine that is off must stop a play that wants all.
+        self.connect_to(host).await?;
+        self.events.send(Event::Connected { host: host.name().to_owned(), elapsed: begun.elapsed() });
+        for (number, play) in self.plays.iter().enumerate() {
+            let hosts = &itinerary.hosts_of_plays[number];
+            if hosts.iter().any(|h| h == host.name()) {
+                self.wait_before(host, number, itinerary).await?;
+                if hosts.first().is_some_and(|h| h == host.name()) {
+                    self.events.send(Event::PlayStarted { play: play.name.clone(), hosts: hosts.clone() });
+                }
+                for role in &play.roles {
+                    self.role(host, play, role).await?;
+                }
+            }
+            if let Some(progress) = host.cluster().progress_of(host.name()) {
+                progress.send_modify(|p| p.plays = number + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// The first exchange. Connecting is tried again by the transport itself; a lost answer is asked for once more.
+    async fn connect_to(&self, host: &Host) -> Result<()> {
+        match host.read_facts().await {
+            Err(Failure::Transport(error)) if error.is_transient() && !error.is_unreachable() => {
+                host.retry("reading facts", &error, 1, 2).await;
+                host.read_facts().await
+            }
+            result => result,
+        }
+    }
+
+    /// The only waiting that plays ask for: `wait_for_all`, `serial`, and an earlier play that wants every host.
+    async fn wait_before(&self, host: &Host, number: usize, itinerary: &Itinerary) -> Result<()> {
+        let lists = &itinerary.hosts_of_plays;
+        for (earlier, play) in self.plays[..number].iter().enumerate() {
+            if play.any_errors_fatal {
+                let failed = host.cluster().wait_for_plays(host, earlier + 1, &lists[earlier]).await;
+                if !failed.is_empty() {
+                    let text = format!("{} did not pass {:?}", failed.join(", "), play.name);
+                    return Err(Failure::Stopped(text));
+                }
+            }
+        }
+        let play = &self.plays[number];
+        if play.wait_for_all {
+            let all: BTreeSet<String> = lists[..number].iter().flatten().cloned().collect();
+            host.cluster().wait_for_plays(host, number, &all.into_iter().collect::<Vec<_>>()).await;
+        }
+        if let Some(serial) = play.serial {
+            let place = lists[number].iter().position(|h| h == host.name()).unwrap_or(0);
+            let before = &lists[number][..place / serial.get() * serial.get()];
+            host.cluster().wait_for_plays(host, number + 1, before).await;
+        }
+        Ok(())
+    }
+
+    async fn role(&self, host: &Host, play: &Play, name: &str) -> Result<()> {
+        let Some(role) = self.roles.iter().find(|r| r.name == name) else {
+            return Err(Failure::new(format!("play {:?}: there is no role {name}", play.name), "see --list-roles"));
+        };
+        let begun = Instant::now();
+        host.enter_role(&play.name, name);
+        (role.run)(host).await?;
+        self.events.send(Event::RoleEnded {
+            host: host.name().to_owned(),
+            role: name.to_owned(),
+            counts: host.role_counts(),
+            elapsed: begun.elapsed(),
+        });
+        Ok(())
+    }
+}
+

@@ -1,0 +1,407 @@
+//! One program on one channel: what it is sent, what it writes, how it ends.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use secrecy::ExposeSecret;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::Target;
+use super::connect::Connection;
+use super::privilege::{self, Request};
+use crate::transport::{Exit, OnLine, Program, TransportError};
+
+/// Standard output beyond this is an error: frames of a program come to kilobytes.
+pub(super) const MOST_STDOUT: usize = 64 << 20;
+/// Of standard error this much is kept of the beginning, and as much of the end.
+const STDERR_PART: usize = 32 << 10;
+/// A line without an end is passed on in pieces of this size.
+const MOST_LINE: usize = 8 << 10;
+/// How much of the input is read at a time: four of SSH's packets, a quarter of a percent of sshd's window.
+const CHUNK: usize = 128 << 10;
+/// How long sudo may take to accept or refuse a password (PAM waits two seconds after a wrong one, directories longer).
+const PASSWORD_WAIT: Duration = Duration::from_secs(60);
+/// How long a program that was given up may take to end before its place is counted as free.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+/// An open channel, and its place among those the server allows. Closed in every case: when it is dropped before the
+/// program ended, the program is told to stop (SIGTERM) and the channel is closed. sshd passes signals on to the
+/// programs of other users than root only; a program of root's ends when it next writes something.
+pub(super) struct Session {
+    read: Option<ChannelReadHalf>,
+    write: Option<ChannelWriteHalf<Msg>>,
+    place: Option<OwnedSemaphorePermit>,
+    connection: Arc<Connection>,
+    ended: bool,
+}
+
+impl Session {
+    pub(super) fn new(channel: Channel<Msg>, place: OwnedSemaphorePermit, connection: Arc<Connection>) -> Self {
+        let (read, write) = channel.split();
+        Self { read: Some(read), write: Some(write), place: Some(place), connection, ended: false }
+    }
+
+    /// Runs a program to its end.
+    pub(super) async fn run(
+        mut self,
+        target: &Target,
+        request: Request,
+        program: Program,
+        on_line: Option<&OnLine>,
+    ) -> Result<Exit, TransportError> {
+        let connection = Arc::clone(&self.connection);
+        let (Some(read), Some(write)) = (self.read.as_mut(), self.write.as_ref()) else {
+            return Err(connection.lost());
+        };
+        // No waiting for the answer to the request: what follows it is on its way at once.
+        write.exec(true, request.command.as_bytes()).await.map_err(|_| connection.lost())?;
+        let (started, start) = oneshot::channel();
+        let mut output = Output::new(&request, started, on_line);
+        let ended = {
+            let feed = feed(write, &request, program, start);
+            let collect = collect(read, &mut output);
+            tokio::pin!(feed, collect);
+            tokio::select! {
+                ended = &mut collect => ended,
+                fed = &mut feed => match fed {
+                    Ok(()) => collect.await,
+                    Err(Unfed::Input(error)) => {
+                        return Err(TransportError::Input { address: target.address(), reason: error.to_string() });
+                    }
+                    Err(Unfed::Password) => Ended::Refused,
+                    // The other side takes no more; how it ended comes from the other direction.
+                    Err(Unfed::Closed) => collect.await,
+                },
+            }
+        };
+        let status = match ended {
+            Ended::Status(status) => status,
+            Ended::Refused => return Err(privilege::diagnose(target, &request, 1, &output.before)),
+            Ended::WrongPassword => return Err(privilege::wrong_password(target)),
+            Ended::Denied => return Err(connection.denied()),
+            Ended::Flood => return Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
+            Ended::Lost => return Err(connection.lost()),
+            Ended::NoStatus => {
+                self.ended = true;
+                return Err(connection.no_status());
+            }
+        };
+        self.ended = true;
+        if output.mark.is_some() {
+            return Err(privilege::diagnose(target, &request, status, &output.before));
+        }
+        Ok(output.into_exit(status))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let (Some(mut read), Some(write)) = (self.read.take(), self.write.take()) else { return };
+        let place = self.place.take();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if self.ended {
+            return;
+        }
+        self.connection.abandon();
+        runtime.spawn(async move {
+            // sshd keeps the place until the program has ended, so it is told to. Where the connection is gone there
+            // is nobody to tell, and nothing to keep.
+            if write.signal(Sig::TERM).await.is_ok() && write.close().await.is_ok() {
+                let closed = async { while !matches!(read.wait().await, None | Some(ChannelMsg::Close)) {} };
+                tokio::time::timeout(FAREWELL, closed).await.ok();
+            }
+            drop(place);
+        });
+    }
+}
+
+/// How a program ended.
+enum Ended {
+    Status(i32),
+    /// The server does not run programs.
+    Denied,
+    /// sudo let the time for the password pass.
+    Refused,
+    WrongPassword,
+    Flood,
+    /// The channel was closed in order, without a status.
+    NoStatus,
+    Lost,
+}
+
+/// Why not everything was sent.
+enum Unfed {
+    Input(std::io::Error),
+    Password,
+    Closed,
+}
+
+/// Sends what the program is to get.
+async fn feed(
+    write: &ChannelWriteHalf<Msg>,
+    request: &Request,
+    program: Program,
+    start: oneshot::Receiver<()>,
+) -> Result<(), Unfed> {
+    let closed = |_| Unfed::Closed;
+    if let Some(password) = &request.password {
+        let line = format!("{}\n", password.expose_secret());
+        write.data_bytes(line.into_bytes()).await.map_err(closed)?;
+        match tokio::time::timeout(PASSWORD_WAIT, start).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Unfed::Closed),
+            Err(_) => return Err(Unfed::Password),
+        }
+    }
+    let mut preamble = request.preamble.clone().into_bytes();
+    match program {
+        Program::Text(text) => {
+            preamble.extend_from_slice(text.as_bytes());
+            write.data_bytes(preamble).await.map_err(closed)?;
+        }
+        Program::Reader { mut input, .. } => {
+            write.data_bytes(preamble).await.map_err(closed)?;
+            loop {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                while chunk.len() < CHUNK {
+                    if (&mut input).take((CHUNK - chunk.len()) as u64).read_buf(&mut chunk).await.map_err(Unfed::Input)? == 0 {
+                        break;
+                    }
+                }
+                if chunk.is_empty() {
+                    break;
+                }
+                write.data_bytes(chunk).await.map_err(closed)?;
+            }
+        }
+    }
+    write.eof().await.map_err(closed)
+}
+
+/// Takes what the program writes, until the channel is closed.
+async fn collect(read: &mut ChannelReadHalf, output: &mut Output<'_>) -> Ended {
+    let mut status = None;
+    loop {
+        match read.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                if output.stdout.len() + data.len() > MOST_STDOUT {
+                    return Ended::Flood;
+                }
+                output.stdout.extend_from_slice(&data);
+            }
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
+                output.stderr(&data);
+                if output.asked_again() {
+                    return Ended::WrongPassword;
+                }
+            }
+            Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status.cast_signed()),
+            Some(ChannelMsg::ExitSignal { signal_name, .. }) => status = Some(128 + number(&signal_name)),
+            Some(ChannelMsg::Failure) => return Ended::Denied,
+            Some(ChannelMsg::Close) => return status.map_or(Ended::NoStatus, Ended::Status),
+            // The connection ended. A status that came before holds: sshd sends it when the program has ended.
+            None => return status.map_or(Ended::Lost, Ended::Status),
+            Some(_) => {}
+        }
+    }
+}
+
+/// What a program has written.
+struct Output<'a> {
+    stdout: Vec<u8>,
+    kept: Kept,
+    /// The line still awaited before the program counts as started.
+    mark: Option<&'a str>,
+    prompt: Option<&'a str>,
+    started: Option<oneshot::Sender<()>>,
+    /// Standard error before the mark.
+    before: Vec<u8>,
+    line: Vec<u8>,
+    on_line: Option<&'a OnLine>,
+}
+
+impl<'a> Output<'a> {
+    fn new(request: &'a Request, started: oneshot::Sender<()>, on_line: Option<&'a OnLine>) -> Self {
+        Self {
+            stdout: Vec::new(),
+            kept: Kept::default(),
+            mark: request.mark.as_deref(),
+            prompt: request.prompt.as_deref(),
+            started: Some(started),
+            before: Vec::new(),
+            line: Vec::new(),
+            on_line,
+        }
+    }
+
+    fn stderr(&mut self, bytes: &[u8]) {
+        let Some(mark) = self.mark else { return self.program_stderr(bytes) };
+        self.before.extend_from_slice(bytes);
+        let mut start = 0;
+        while let Some(length) = self.before[start..].iter().position(|&byte| byte == b'\n') {
+            let end = start + length;
+            if self.before[start..end].trim_ascii_end() == mark.as_bytes() {
+                let rest = self.before.split_off(end + 1);
+                self.mark = None;
+                if let Some(started) = self.started.take() {
+                    // Nobody waits for it where there is no password.
+                    started.send(()).ok();
+                }
+                return self.program_stderr(&rest);
+            }
+            start = end + 1;
+        }
+        // A login shell that never stops talking must not fill the memory.
+        if self.before.len() > 2 * STDERR_PART {
+            self.before.drain(..STDERR_PART);
+        }
+    }
+
+    fn program_stderr(&mut self, bytes: &[u8]) {
+        self.kept.extend(bytes);
+        let Some(on_line) = self.on_line else { return };
+        for &byte in bytes {
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+            if byte == b'\n' || self.line.len() == MOST_LINE {
+                on_line(&String::from_utf8_lossy(&self.line));
+                self.line.clear();
+            }
+        }
+    }
+
+    /// Whether sudo asks for the password a second time.
+    fn asked_again(&self) -> bool {
+        let (Some(_), Some(prompt)) = (self.mark, self.prompt) else { return false };
+        let mut prompts = self.before.windows(prompt.len()).filter(|window| *window == prompt.as_bytes());
+        prompts.nth(1).is_some()
+    }
+
+    fn into_exit(self, status: i32) -> Exit {
+        if let (Some(on_line), false) = (self.on_line, self.line.is_empty()) {
+            on_line(&String::from_utf8_lossy(&self.line));
+        }
+        Exit { status, stdout: self.stdout, stderr: self.kept.into_bytes() }
+    }
+}
+
+/// The beginning and the end of something long.
+#[derive(Default)]
+struct Kept {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    cut: usize,
+}
+
+impl Kept {
+    fn extend(&mut self, bytes: &[u8]) {
+        let (head, rest) = bytes.split_at(bytes.len().min(STDERR_PART - self.head.len()));
+        self.head.extend_from_slice(head);
+        self.tail.extend(rest);
+        let over = self.tail.len().saturating_sub(STDERR_PART);
+        self.tail.drain(..over);
+        self.cut += over;
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        let mut bytes = self.head;
+        if self.cut > 0 {
+            bytes.extend_from_slice(format!("\n... {} bytes left out ...\n", self.cut).as_bytes());
+        }
+        bytes.extend(self.tail);
+        bytes
+    }
+}
+
+/// The number of a signal (signal(7)); those that RFC 4254 does not name come as text.
+fn number(signal: &Sig) -> i32 {
+    match signal {
+        Sig::HUP => 1,
+        Sig::INT => 2,
+        Sig::QUIT => 3,
+        Sig::ILL => 4,
+        Sig::ABRT => 6,
+        Sig::FPE => 8,
+        Sig::KILL => 9,
+        Sig::USR1 => 10,
+        Sig::SEGV => 11,
+        Sig::PIPE => 13,
+        Sig::ALRM => 14,
+        Sig::TERM => 15,
+        Sig::Custom(name) if name.starts_with("BUS") => 7,
+        Sig::Custom(name) if name.starts_with("XCPU") => 24,
+        Sig::Custom(name) if name.starts_with("XFSZ") => 25,
+        Sig::Custom(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_standard_error_both_ends_are_kept() {
+        let mut kept = Kept::default();
+        kept.extend(b"first");
+        assert_eq!(Kept { head: b"first".to_vec(), ..Kept::default() }.into_bytes(), kept.into_bytes());
+
+        let mut kept = Kept::default();
+        for n in 0..20_000 {
+            kept.extend(format!("{n:05}\n").as_bytes());
+        }
+        let bytes = kept.into_bytes();
+        let text = String::from_utf8(bytes).expect("ASCII");
+        assert!(text.starts_with("00000\n00001\n"), "the beginning is there");
+        assert!(text.ends_with("19998\n19999\n"), "the end is there");
+        assert!(text.contains("\n... 54464 bytes left out ...\n"), "what is missing is told");
+        assert!(text.len() < 2 * STDERR_PART + 100);
+    }
+
+    #[test]
+    fn what_sudo_says_before_the_mark_is_kept_apart() {
+        let request = Request {
+            command: String::new(),
+            password: None,
+            prompt: Some("ask-77".to_owned()),
+            mark: Some("77".to_owned()),
+            preamble: String::new(),
+        };
+        let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let on_line: OnLine = Arc::new({
+            let lines = Arc::clone(&lines);
+            move |line: &str| lines.lock().expect("not poisoned").push(line.to_owned())
+        });
+        let (started, mut start) = oneshot::channel();
+        let mut output = Output::new(&request, started, Some(&on_line));
+        output.stderr(b"lecture: echo 77 here\nask-77");
+        assert!(output.mark.is_some() && !output.asked_again() && start.try_recv().is_err());
+        output.stderr(b"\n7");
+        output.stderr(b"7\r\nreal out");
+        assert!(output.mark.is_none() && start.try_recv().is_ok());
+        output.stderr(b"put\nlast");
+        let exit = output.into_exit(3);
+        assert_eq!((exit.status, exit.stderr.as_slice()), (3, b"real output\nlast".as_slice()));
+        assert_eq!(*lines.lock().expect("not poisoned"), ["real output", "last"]);
+    }
+
+    #[test]
+    fn a_second_prompt_means_the_password_was_refused() {
+        let request = Request {
+            command: String::new(),
+            password: Some("x".into()),
+            prompt: Some("ask-77".to_owned()),
+            mark: Some("77".to_owned()),
+            preamble: String::new(),
+        };
+        let mut output = Output::new(&request, oneshot::channel().0, None);
+        output.stderr(b"ask-77");
+        assert!(!output.asked_again());
+        output.stderr(b"\nSorry, try again.\nask-77");
+        assert!(output.asked_again());
+    }
+}

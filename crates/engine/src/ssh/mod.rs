@@ -1,0 +1,244 @@
+//! SSH: programs run as root on a machine over one shared connection.
+//!
+//! This module and those below it are the only ones that know russh. What its use has taught:
+//! - Nagle's algorithm must be off, or every small program waits for a delayed acknowledgement.
+//! - A quiet session is not a dead one: no inactivity timeout, keepalives instead.
+//! - Dropping a channel sends nothing; one that is given up must be closed, or sshd counts it for ever (`MaxSessions`).
+//! - `Eof`, `ExitStatus` and `Close` come in any order; without a status the outcome is unknown.
+//! - A session hands incoming data to all its channels in turn, so each channel must be read without pause.
+
+mod auth;
+mod connect;
+mod exec;
+mod gate;
+mod keys;
+mod known_hosts;
+mod limiter;
+mod privilege;
+mod target;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use indexmap::IndexMap;
+use secrecy::SecretString;
+
+pub use self::known_hosts::HostKeyPolicy;
+pub use self::limiter::INITIAL_HANDSHAKES;
+pub use self::target::{DEFAULT_PORT, Privilege, Target};
+
+use self::connect::Connection;
+use self::keys::KeyRing;
+use self::known_hosts::KnownHosts;
+use self::limiter::Handshakes;
+use self::wire::Meter;
+use crate::transport::{Exec, Exit, Transport, TransportError};
+
+/// Asked for the passphrase of an encrypted key file, at most once a file and run. May block.
+pub type AskPassphrase = Arc<dyn Fn(&Path) -> Option<SecretString> + Send + Sync>;
+
+/// Told before a connection that failed for a passing reason is tried again.
+pub type OnRetry = Arc<dyn Fn(&Retry) + Send + Sync>;
+
+/// A connection will be tried again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// `host:port` as dialled.
+    pub address: String,
+    /// Why the last attempt failed.
+    pub reason: String,
+    /// The number of the attempt that failed, from 1.
+    pub attempt: usize,
+    /// How many attempts there are at most.
+    pub attempts: usize,
+    /// How long until the next one.
+    pub delay: Duration,
+}
+
+/// What all connections of a run have in common. Everything comes from the caller: nothing is read from the
+/// environment or the home directory.
+#[derive(Clone)]
+pub struct SshOptions {
+    /// Private keys to try for machines that name none themselves. Files that do not exist are passed over.
+    pub identity_files: Vec<PathBuf>,
+    /// The socket of an ssh-agent.
+    pub agent_socket: Option<PathBuf>,
+    /// Files of known host keys, in OpenSSH's format. New keys are written to the first one.
+    pub known_hosts: Vec<PathBuf>,
+    /// What to do about a host key that is not known.
+    pub host_key_policy: HostKeyPolicy,
+    /// How long a machine may take to answer a dial, and again to go through the key exchange.
+    pub connect_timeout: Duration,
+    /// Handshakes at once over all machines to begin with; the number adapts itself.
+    pub handshakes: usize,
+    /// Asked for passphrases of encrypted keys. Without it encrypted keys are used through the agent only.
+    pub ask_passphrase: Option<AskPassphrase>,
+    /// Told before each further attempt to connect.
+    pub on_retry: Option<OnRetry>,
+}
+
+impl Default for SshOptions {
+    fn default() -> Self {
+        Self {
+            identity_files: Vec::new(),
+            agent_socket: None,
+            known_hosts: Vec::new(),
+            host_key_policy: HostKeyPolicy::AcceptNew,
+            connect_timeout: Duration::from_secs(10),
+            handshakes: INITIAL_HANDSHAKES,
+            ask_passphrase: None,
+            on_retry: None,
+        }
+    }
+}
+
+/// The controller's side of all connections: options, known hosts, keys, and how many handshakes may be under way.
+pub struct Client {
+    options: SshOptions,
+    known_hosts: KnownHosts,
+    keys: KeyRing,
+    handshakes: Arc<Handshakes>,
+    /// Connections to jump hosts, shared by the machines behind them, by route.
+    jumps: Mutex<IndexMap<String, Weak<Ssh>>>,
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Client {
+    /// Reads the files of known hosts.
+    ///
+    /// # Errors
+    /// One of them exists and cannot be read; the message names it.
+    pub fn new(options: SshOptions) -> std::io::Result<Arc<Self>> {
+        let (known_hosts, warnings) = KnownHosts::read(&options.known_hosts)?;
+        Ok(Arc::new(Self {
+            known_hosts,
+            keys: KeyRing::new(options.ask_passphrase.clone()),
+            handshakes: Handshakes::new(options.handshakes),
+            jumps: Mutex::default(),
+            warnings: Mutex::new(warnings),
+            options,
+        }))
+    }
+
+    /// Takes what the user should know and stops nothing: lines of known hosts that make no sense, new host keys that
+    /// could not be written down.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many handshakes may be under way at once now.
+    pub fn handshake_limit(&self) -> usize {
+        self.handshakes.limit()
+    }
+
+    fn warn(&self, warning: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    /// The shared connection to a jump host.
+    fn jump(self: &Arc<Self>, target: Target) -> Arc<Ssh> {
+        let mut jumps = self.jumps.lock().unwrap_or_else(PoisonError::into_inner);
+        let route = target.route();
+        if let Some(jump) = jumps.get(&route).and_then(Weak::upgrade) {
+            return jump;
+        }
+        let jump = Arc::new(Ssh::new(target, Arc::clone(self)));
+        jumps.insert(route, Arc::downgrade(&jump));
+        jump
+    }
+}
+
+/// What the connections to one machine have cost so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Programs sent.
+    pub exchanges: usize,
+    /// Connections made.
+    pub handshakes: usize,
+    /// Bytes sent, all told (protocol included).
+    pub sent: u64,
+    /// Bytes received, all told.
+    pub received: u64,
+}
+
+/// A machine reached over SSH. Connects when first used, and again when the connection was lost.
+pub struct Ssh {
+    target: Target,
+    client: Arc<Client>,
+    current: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    meter: Arc<Meter>,
+}
+
+impl Ssh {
+    /// Does not connect yet.
+    pub fn new(target: Target, client: Arc<Client>) -> Self {
+        Self { target, client, current: tokio::sync::Mutex::default(), meter: Arc::default() }
+    }
+
+    /// The machine.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Connects and logs in, unless that is done.
+    pub async fn connect(&self) -> Result<(), TransportError> {
+        self.connection().await.map(drop)
+    }
+
+    /// Ends the connection, if there is one. Programs still running are lost.
+    pub async fn close(&self) {
+        if let Some(connection) = self.current.lock().await.take() {
+            connection.close().await;
+        }
+    }
+
+    /// What the connections have cost so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            exchanges: self.meter.exchanges.load(Ordering::Relaxed),
+            handshakes: self.meter.handshakes.load(Ordering::Relaxed),
+            sent: self.meter.sent.load(Ordering::Relaxed),
+            received: self.meter.received.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The connection, made now if there is none or the last one was lost. Whoever comes meanwhile waits for it.
+    async fn connection(&self) -> Result<Arc<Connection>, TransportError> {
+        let mut current = self.current.lock().await;
+        if let Some(connection) = current.as_ref().filter(|connection| connection.is_usable()) {
+            return Ok(Arc::clone(connection));
+        }
+        *current = None;
+        let connection = Arc::new(connect::connect(&self.client, &self.target, &self.meter).await?);
+        *current = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+}
+
+impl Transport for Ssh {
+    fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
+        Box::pin(async move {
+            let request = privilege::request(&self.target, &exec.program)?;
+            let connection = self.connection().await?;
+            let limit = exec.timeout;
+            let run = async {
+                // A connection that turns out to be of no use before the program was sent is replaced once; after
+                // that nobody knows what ran, and the caller decides.
+                let session = match connection.open().await {
+                    Err(_) if !connection.is_usable() => self.connection().await?.open().await?,
+                    opened => opened?,
+                };
+                self.meter.exchanges.fetch_add(1, Ordering::Relaxed);
+                session.run(&self.target, request, exec.program, exec.on_line.as_ref()).await
+            };
+            match tokio::time::timeout(limit, run).await {
+                Ok(result) => result,
+                Err(_) => Err(TransportError::TimedOut { address: self.target.address(), limit }),
+            }
+        })
+    }
+}

@@ -1,0 +1,143 @@
+//! Becoming root: what sshd is asked to run, what goes before the program on its standard input, and what went wrong
+//! when the program never started.
+//!
+//! The request must mean the same to every login shell (sh, csh, fish): it holds one string in single quotes, without
+//! `!`, backslash or line break in it. Passwords and programs go over standard input only. Whoever has to become root
+//! first writes a mark to standard error once root; without the mark the program never started, whatever
+//! language sudo complains in.
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::target::{Privilege, Target};
+use crate::script::nonce;
+use crate::transport::{Program, TransportError};
+
+/// What to ask sshd to run, and what it must be sent before the program.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// For the login shell.
+    pub(super) command: String,
+    /// For sudo. Sent first, and nothing more before the mark is there: a sudo that refuses it would take the lines
+    /// that follow for further attempts, which hands the program to PAM and may lock the account.
+    pub(super) password: Option<SecretString>,
+    /// What sudo writes to standard error each time it wants a password: seen twice, it refused ours.
+    pub(super) prompt: Option<String>,
+    /// The line on standard error that says root is reached; what comes before is sudo's or the login shell's.
+    pub(super) mark: Option<String>,
+    /// Sent before the program or the data.
+    pub(super) preamble: String,
+}
+
+/// Takes the program from its standard input, to the end of it.
+const RUN_TEXT: &str = "exec /bin/sh -s";
+/// Takes a program of one line, and leaves what follows to it: `read` takes no byte beyond the line (POSIX XCU, read).
+/// A line cut short by a lost connection lacks its end, so `read` fails and nothing runs.
+const RUN_LINE: &str = "IFS= read -r l && eval \"$l\"";
+
+/// Makes the request for a program.
+pub(super) fn request(target: &Target, program: &Program) -> Result<Request, TransportError> {
+    let (run, preamble) = match program {
+        Program::Text(_) => (RUN_TEXT, String::new()),
+        Program::Reader { line, .. } => (RUN_LINE, format!("{line}\n")),
+    };
+    let plain = |command| Request { command, password: None, prompt: None, mark: None, preamble: preamble.clone() };
+    let mark = nonce();
+    // The empty line ends what sudo may have left open. LC_ALL, below: what sudo says is shown and searched.
+    let marked = format!("{{ echo; echo {mark}; }} >&2");
+    Ok(match &target.privilege {
+        Privilege::Root => plain(match program {
+            Program::Text(_) => RUN_TEXT.to_owned(),
+            Program::Reader { .. } => format!("exec /bin/sh -c '{RUN_LINE}'"),
+        }),
+        Privilege::Sudo { password: None } => Request {
+            mark: Some(mark),
+            ..plain(format!("exec env LC_ALL=C sudo -n -H /bin/sh -c '{marked}; {run}'"))
+        },
+        Privilege::Sudo { password: Some(password) } => {
+            if password.expose_secret().contains(['\n', '\0']) {
+                return Err(failure(target, "the sudo password holds a line break", "sudo can read one line only"));
+            }
+            // sudo takes the password, or where it needs none, nothing. The loop drops what is left up to the mark,
+            // so that both come to the same.
+            let skip = format!("while IFS= read -r l; do [ \"$l\" = {mark} ] && break; done");
+            let prompt = format!("ask-{mark}");
+            Request {
+                command: format!("exec env LC_ALL=C sudo -S -H -p {prompt} /bin/sh -c '{marked}; {skip}; {run}'"),
+                password: Some(password.clone()),
+                prompt: Some(prompt),
+                preamble: format!("{mark}\n{preamble}"),
+                mark: Some(mark),
+            }
+        }
+        Privilege::Doas => {
+            Request { mark: Some(mark), ..plain(format!("exec env LC_ALL=C doas -n /bin/sh -c '{marked}; {run}'")) }
+        }
+    })
+}
+
+/// What sudo and doas say, and what to do about it. The first that fits counts.
+const REMEDIES: &[(&str, &str)] = &[
+    ("a password is required", PASSWORD),
+    ("a terminal is required to read the password", PASSWORD),
+    ("no password was provided", PASSWORD),
+    ("incorrect password attempt", WRONG_PASSWORD),
+    ("Authentication token", "the user's password has expired: log in once by hand and renew it"),
+    ("must have a tty", "take `Defaults requiretty` out of /etc/sudoers on the machine (visudo)"),
+    ("not in the sudoers file", SUDOERS),
+    ("may not run sudo", SUDOERS),
+    ("is not allowed to", SUDOERS),
+    ("sudoers", "mend /etc/sudoers on the machine as root (visudo -c tells what is wrong)"),
+    ("must be owned by uid 0", "sudo's files are damaged on the machine: install sudo again as root"),
+    ("no new privileges", "the machine forbids sudo here (no_new_privs, often a container): log in as root"),
+    ("not found", ABSENT),
+    ("Not found", ABSENT),
+    ("Unknown command", ABSENT),
+    ("Operation not permitted", "add `permit nopass USER as root` to /etc/doas.conf on the machine"),
+    ("Authorization required", "doas can ask for a password on a terminal only: `permit nopass USER as root` in /etc/doas.conf"),
+];
+const PASSWORD: &str = "give the password with ansible_become_password (or --ask-become-pass), or allow the user to \
+                        do without: `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d";
+const WRONG_PASSWORD: &str = "give the right one with ansible_become_password (or --ask-become-pass)";
+const SUDOERS: &str = "as root on the machine, add `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d, or \
+                       log in as another user (ansible_user)";
+const ABSENT: &str = "install it on the machine, name another way to become root (ansible_become_method), or log in \
+                      as root (ansible_user=root)";
+
+/// sudo asked for the password again.
+pub(super) fn wrong_password(target: &Target) -> TransportError {
+    failure(target, "sudo refused the password", WRONG_PASSWORD)
+}
+
+/// Why the program never started, from what was written to standard error before the mark.
+pub(super) fn diagnose(target: &Target, request: &Request, status: i32, stderr: &[u8]) -> TransportError {
+    let mut text = String::from_utf8_lossy(stderr).into_owned();
+    if let Some(prompt) = &request.prompt {
+        text = text.replace(prompt.as_str(), "");
+    }
+    // What is said may be hostile or coloured; it ends in a message for a terminal.
+    let clean = |line: &str| -> String { line.chars().filter(|c| !c.is_control()).collect() };
+    let lines: Vec<String> = text.lines().map(clean).filter(|line| !line.trim().is_empty()).collect();
+    let found = REMEDIES.iter().find_map(|(said, remedy)| {
+        lines.iter().rev().find(|line| line.contains(said)).map(|line| (line.as_str(), *remedy))
+    });
+    let (reason, remedy) = match found {
+        Some((line, remedy)) => (line.to_owned(), remedy.replace("USER", &target.user)),
+        None => (
+            lines.last().cloned().unwrap_or_else(|| format!("it ended with status {status} without a word")),
+            format!("try it by hand: ssh -p {} {}@{} sudo -n true", target.port, target.user, target.host),
+        ),
+    };
+    failure(target, &reason, &remedy)
+}
+
+fn failure(target: &Target, reason: &str, remedy: &str) -> TransportError {
+    TransportError::Privilege {
+        address: target.address(),
+        user: target.user.clone(),
+        reason: reason.to_owned(),
+        remedy: remedy.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

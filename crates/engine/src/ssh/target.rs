@@ -1,0 +1,96 @@
+//! Which machine to log in to, as whom, with what, and how to become root there.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::known_hosts::HostKeyPolicy;
+
+/// The port sshd listens on unless told otherwise (RFC 4250, section 4.2).
+pub const DEFAULT_PORT: u16 = 22;
+
+/// A machine, as the user described it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Name or address to dial. Behind jump hosts, the last of them resolves it.
+    pub host: String,
+    /// The port to dial.
+    pub port: u16,
+    /// The login name.
+    pub user: String,
+    /// Private keys for this machine. When there are any, those of [`super::SshOptions::identity_files`] are not
+    /// tried, as with OpenSSH's `-i`.
+    pub identity_files: Vec<PathBuf>,
+    /// Whether keys that only the agent holds are left alone (OpenSSH's `IdentitiesOnly`).
+    pub identities_only: bool,
+    /// The login password.
+    pub password: Option<SecretString>,
+    /// How the login user becomes root.
+    pub privilege: Privilege,
+    /// Jump hosts, the one nearest to us first (OpenSSH's `ProxyJump`).
+    pub jumps: Vec<Target>,
+    /// The name under which the host key is known, where it is not `host` (OpenSSH's `HostKeyAlias`).
+    pub host_key_alias: Option<String>,
+    /// What to do about an unknown host key, where it differs from [`super::SshOptions::host_key_policy`].
+    pub host_key_policy: Option<HostKeyPolicy>,
+    /// The user said that this machine was installed anew: a changed host key replaces the known one, once.
+    pub reimaged: bool,
+}
+
+/// How the login user becomes root.
+#[derive(Debug, Clone)]
+pub enum Privilege {
+    /// The login user is root.
+    Root,
+    /// Through sudo, with its password where it wants one.
+    Sudo {
+        /// Given to sudo on its standard input, never in an argument.
+        password: Option<SecretString>,
+    },
+    /// Through doas, which must not want a password (`permit nopass`): it reads one from a terminal only.
+    Doas,
+}
+
+impl Target {
+    /// A machine on the default port; anybody but root becomes root through sudo without a password.
+    pub fn new(host: impl Into<String>, user: impl Into<String>) -> Self {
+        let user = user.into();
+        Self {
+            host: host.into(),
+            port: DEFAULT_PORT,
+            privilege: if user == "root" { Privilege::Root } else { Privilege::Sudo { password: None } },
+            user,
+            identity_files: Vec::new(),
+            identities_only: false,
+            password: None,
+            jumps: Vec::new(),
+            host_key_alias: None,
+            host_key_policy: None,
+            reimaged: false,
+        }
+    }
+
+    /// `host:port`, the host in brackets where it is an IPv6 address.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// The last jump host, itself behind the ones before it.
+    pub(super) fn nearest_jump(&self) -> Option<Self> {
+        let (last, before) = self.jumps.split_last()?;
+        Some(Self { jumps: before.to_vec(), ..last.clone() })
+    }
+
+    /// Names a connection that several machines can share: same jump host, same way there, same login.
+    pub(super) fn route(&self) -> String {
+        let mut route = String::new();
+        for hop in self.jumps.iter().chain([self]) {
+            route.push_str(&format!("{}@{} {:?};", hop.user, hop.address(), hop.identity_files));
+        }
+        route
+    }
+}

@@ -1,0 +1,114 @@
+//! The bytes under a connection: counted, watched for a peer that stopped taking them, and cut off at will.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// A peer that takes no byte for so long is gone. russh sends no keepalives while it waits to write, and the kernel
+/// gives up on an unacknowledged segment after about 15 minutes only (tcp_retries2, tcp(7)).
+const WRITE_STALL: Duration = Duration::from_secs(60);
+/// How much of what the other side says first is kept, to tell what it is if it is not sshd.
+const GREETING: usize = 200;
+
+/// What went over the wire to one machine, over all its connections.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    pub(super) exchanges: AtomicUsize,
+    pub(super) handshakes: AtomicUsize,
+    pub(super) sent: AtomicU64,
+    pub(super) received: AtomicU64,
+}
+
+/// The first bytes the other side sent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Greeting(Arc<Mutex<Vec<u8>>>);
+
+impl Greeting {
+    /// What was said, as text; empty when nothing was.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    fn extend(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = GREETING.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// A stream with a meter, a watch and a switch.
+pub(super) struct Wire<S> {
+    stream: S,
+    meter: Arc<Meter>,
+    greeting: Greeting,
+    greeted: usize,
+    stalled: Option<Pin<Box<Sleep>>>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S> Wire<S> {
+    /// Wraps a stream. Cancelling `cut` ends it with an error, whoever owns it by then: russh keeps a session whose
+    /// handshake was given up alive as long as the peer stays silent.
+    pub(super) fn new(stream: S, meter: Arc<Meter>, greeting: Greeting, cut: CancellationToken) -> Self {
+        Self { stream, meter, greeting, greeted: 0, stalled: None, cut: Box::pin(cut.cancelled_owned()) }
+    }
+
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.cut.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "given up")),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.poll_cut(cx)?;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        let fresh = &buf.filled()[before..];
+        this.meter.received.fetch_add(fresh.len() as u64, Ordering::Relaxed);
+        if this.greeted < GREETING {
+            this.greeted += fresh.len();
+            this.greeting.extend(fresh);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.poll_cut(cx)?;
+        match Pin::new(&mut this.stream).poll_write(cx, buf) {
+            Poll::Ready(result) => {
+                this.stalled = None;
+                let written = result?;
+                this.meter.sent.fetch_add(written as u64, Ordering::Relaxed);
+                Poll::Ready(Ok(written))
+            }
+            Poll::Pending => {
+                let stalled = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL)));
+                ready!(stalled.as_mut().poll(cx));
+                let reason = format!("it took no data for {} s", WRITE_STALL.as_secs());
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,324 @@
+//! Steps: the resources of a step are looked at with one program, and what differs is mended with a second one.
+
+use std::collections::BTreeMap;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::event::{Change, Counts, Event};
+use crate::failure::{Failure, Result};
+use crate::host::Host;
+use crate::resource::{Answer, INCOMING, PathKind, PathState, Plan, Receiver, Resource, Seen, Upload};
+use crate::script::{Frame, Part, Script, apply_program, frames, nonce, probe_program, sh};
+use crate::transport::{Exit, Program, TransportError};
+
+/// How often a step is tried when the connection is lost under it. Each try begins by looking, so nothing is done twice.
+const ATTEMPTS: usize = 3;
+
+/// A step being put together: await it to run it.
+#[must_use = "a step runs when it is awaited"]
+pub struct Step<'h> {
+    host: &'h Host,
+    name: String,
+    resources: Vec<Box<dyn Resource + 'h>>,
+    limit: Duration,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Whether anything differed and was mended, or in check mode: would be.
+    pub changed: bool,
+    /// A hash of everything the step wants: services compare it with the one they were started with.
+    pub fingerprint: String,
+}
+
+impl<'h> Step<'h> {
+    pub(crate) fn new(host: &'h Host, name: &str) -> Self {
+        Self { host, name: name.to_owned(), resources: Vec::new(), limit: Duration::from_secs(600) }
+    }
+
+    /// Wants one more thing.
+    pub fn ensure(mut self, resource: impl Resource + 'h) -> Self {
+        self.resources.push(Box::new(resource));
+        self
+    }
+
+    /// Wants several more things.
+    pub fn ensure_all<R: Resource + 'h>(mut self, resources: impl IntoIterator<Item = R>) -> Self {
+        self.resources.extend(resources.into_iter().map(|r| Box::new(r) as Box<dyn Resource + 'h>));
+        self
+    }
+
+    /// How long the commands may take; ten minutes unless said otherwise.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    async fn run(self) -> Result<Applied> {
+        let host = self.host;
+        let begun = Instant::now();
+        let exchanges = host.exchanges();
+        host.enter_step(&self.name);
+        let mut attempt = 1;
+        let changes = loop {
+            match self.once().await {
+                Err(Failure::Transport(error)) if error.is_transient() && attempt < ATTEMPTS => {
+                    host.retry(&self.name, &error, attempt, ATTEMPTS).await;
+                    attempt += 1;
+                }
+                outcome => break outcome?,
+            }
+        };
+        let mut changed: Vec<_> = changes.iter().map(|c| c.resource.as_str()).collect();
+        changed.dedup();
+        let counts = Counts { ok: self.resources.len(), changed: changed.len(), skipped: 0 };
+        host.leave_step(counts);
+        let changed = !changes.is_empty();
+        host.send(Event::StepEnded {
+            host: host.name().to_owned(),
+            role: host.role(),
+            step: self.name.clone(),
+            counts,
+            changes,
+            exchanges: host.exchanges() - exchanges,
+            elapsed: begun.elapsed(),
+        });
+        let desired: Vec<_> = self.resources.iter().map(|r| r.desired()).collect();
+        Ok(Applied { changed, fingerprint: crate::resource::sha256_hex(desired.join("\n").as_bytes()) })
+    }
+
+    /// Looks, plans, and mends what differs.
+    async fn once(&self) -> Result<Vec<Change>> {
+        let plans = self.look_and_plan().await?;
+        let mut changes = Vec::new();
+        let mut scripts = Vec::new();
+        let mut uploads = Vec::new();
+        for (id, plan) in plans.into_iter().enumerate() {
+            changes.extend(plan.changes);
+            uploads.extend(plan.uploads);
+            scripts.extend(plan.script.map(|script| (id, script)));
+        }
+        if self.host.check_mode() || scripts.is_empty() {
+            return Ok(changes);
+        }
+        for upload in &uploads {
+            send(self.host, upload).await?;
+        }
+        self.mend(&scripts).await?;
+        Ok(changes)
+    }
+
+    async fn look_and_plan(&self) -> Result<Vec<Plan>> {
+        let probes: Vec<_> = self.resources.iter().map(|r| r.probe()).collect();
+        let mut asked = PathsAsked::default();
+        for path in probes.iter().flat_map(|p| &p.paths) {
+            asked.add(&path.path, path.hash, path.content)?;
+        }
+        let asked_scripts = asked.scripts();
+        let mut parts: Vec<_> = probes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, p)| p.script.as_ref().map(|script| Part { id, script }))
+            .collect();
+        // The paths of all resources together answer under the ids after those of the resources.
+        let paths_id = probes.len();
+        if !asked.all.is_empty() {
+            parts.extend(asked_scripts.iter().enumerate().map(|(n, script)| Part { id: paths_id + n, script }));
+        }
+        let nonce = nonce();
+        let exit = self.host.exec(Program::Text(probe_program(&nonce, &parts)), Duration::from_secs(120)).await?;
+        let frames = complete(self.host, &nonce, &exit)?;
+        let mut answers: BTreeMap<usize, &Frame> = BTreeMap::new();
+        for frame in &frames {
+            if let Ok(id) = frame.id.parse() {
+                answers.insert(id, frame);
+            }
+        }
+        let data = |n| answers.get(&(paths_id + n)).map_or(&[][..], |frame| frame.data.as_slice());
+        let paths = Arc::new(parse_paths(data(0), data(1), data(2)));
+        let mut plans = Vec::new();
+        for (id, resource) in self.resources.iter().enumerate() {
+            let answer = answers.get(&id).map(|frame| Answer {
+                status: frame.status,
+                output: String::from_utf8_lossy(&frame.data).into_owned(),
+            });
+            let seen = Seen { paths: paths.clone(), answer };
+            plans.push(
+                resource
+                    .plan(&seen)
+                    .map_err(|reason| Failure::new(format!("{}: {reason}", resource.label()), ""))?,
+            );
+        }
+        Ok(plans)
+    }
+
+    async fn mend(&self, scripts: &[(usize, Script)]) -> Result<()> {
+        let nonce = nonce();
+        let parts: Vec<_> = scripts.iter().map(|(id, script)| Part { id: *id, script }).collect();
+        let exit = self.host.exec(Program::Text(apply_program(&nonce, "", &parts)), self.limit).await?;
+        let frames = frames(&nonce, &exit);
+        if let Some(failed) = frames.iter().find(|f| f.id == "fail") {
+            let id = String::from_utf8_lossy(&failed.data).parse::<usize>();
+            let resource = id.ok().and_then(|id| self.resources.get(id)).map_or(self.name.clone(), |r| r.label());
+            return Err(Failure::Change { resource, status: failed.status, tail: tail(&exit.stderr) });
+        }
+        complete(self.host, &nonce, &exit).map(drop)
+    }
+}
+
+impl<'h> IntoFuture for Step<'h> {
+    type Output = Result<Applied>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'h>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// The frames of a program that ran to its end; a program without its last frame has an unknown outcome.
+pub(crate) fn complete(host: &Host, nonce: &str, exit: &Exit) -> Result<Vec<Frame>> {
+    let frames = frames(nonce, exit);
+    if frames.iter().any(|f| f.id == "end") {
+        return Ok(frames);
+    }
+    if exit.stdout.is_empty() && exit.status != 0 && !exit.stderr.is_empty() {
+        return Err(Failure::Change {
+            resource: "the machine's shell".into(),
+            status: exit.status,
+            tail: tail(&exit.stderr),
+        });
+    }
+    let reason = format!("the program ended early with status {}: {}", exit.status, tail(&exit.stderr));
+    Err(TransportError::Lost { address: host.name().to_owned(), reason }.into())
+}
+
+/// The last lines of what a program wrote to standard error.
+pub(crate) fn tail(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+/// Sends bytes to whoever takes them on the machine.
+async fn send(host: &Host, upload: &Upload) -> Result<()> {
+    let line = match &upload.into {
+        Receiver::Incoming { sha256 } => {
+            let target = format!("{INCOMING}/{sha256}");
+            // The name is the hash and only a complete file is renamed to it, so what is there is complete.
+            if host.query(sh(r#"[ -f "$1" ]"#, [&target])).await?.status == 0 {
+                return Ok(());
+            }
+            sh(RECEIVE, [&target, sha256]).one_line()
+        }
+        Receiver::Program(script) => script.one_line(),
+    };
+    let input = (upload.open)().map_err(|error| {
+        Failure::new(format!("{}: {error}", upload.name), "check the bundle: muster bundle check")
+    })?;
+    let input = host.metered(input, &upload.name, upload.size);
+    let exit = host.exec(Program::Reader { line, input }, Duration::from_secs(3600)).await?;
+    if exit.status == 0 {
+        return Ok(());
+    }
+    Err(Failure::Change {
+        resource: format!("sending {}", upload.name),
+        status: exit.status,
+        tail: tail(&exit.stderr),
+    })
+}
+
+/// One line, because csh cannot quote line breaks.
+const RECEIVE: &str = r#"PATH=$PATH:/usr/sbin:/sbin; umask 077; mkdir -p "${1%/*}" && cat >"$1.part" && echo "$2  $1.part" | sha256sum -c >/dev/null && mv -f "$1.part" "$1""#;
+
+/// The paths that a step's resources ask for, each once.
+#[derive(Default)]
+struct PathsAsked {
+    all: Vec<String>,
+    hashed: Vec<String>,
+    contents: Vec<String>,
+}
+
+impl PathsAsked {
+    fn add(&mut self, path: &str, hash: bool, content: bool) -> Result<()> {
+        // The listing below is line by line, and sha256sum escapes backslashes.
+        if !path.starts_with('/') || path.contains(['\n', '\\', '|']) {
+            return Err(Failure::new(
+                format!("{path:?} is no path that can be managed on a machine"),
+                "paths begin with / and hold no line break, backslash or |",
+            ));
+        }
+        for (list, wanted) in [(&mut self.all, true), (&mut self.hashed, hash), (&mut self.contents, content)] {
+            if wanted && !list.iter().any(|p| p == path) {
+                list.push(path.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Three snippets for all paths together: a handful of processes however many paths there are.
+    fn scripts(&self) -> [Script; 3] {
+        let states = r#"
+[ $# = 0 ] || stat -c 'S%F|%a|%U|%G|%s|%Y|%i|%n' -- "$@" 2>/dev/null
+for p; do [ ! -L "$p" ] || echo "L$p|$(readlink "$p")"; done"#;
+        let hashes = r#"[ $# = 0 ] || sha256sum -- "$@" 2>/dev/null"#;
+        // Each content with its length in front, and only when it is small enough to be worth a diff.
+        let contents = r#"
+for p; do
+  [ -f "$p" ] && [ "$(wc -c <"$p")" -le 65536 ] || continue
+  c=$(cat "$p"; printf x); c=${c%x}
+  printf '%s|%s\n%s\n' "${#c}" "$p" "$c"
+done"#;
+        [sh(states, &self.all), sh(hashes, &self.hashed), sh(contents, &self.contents)]
+    }
+}
+
+/// What the snippets of [`PathsAsked::scripts`] answered.
+fn parse_paths(states: &[u8], hashes: &[u8], mut contents: &[u8]) -> BTreeMap<String, PathState> {
+    let mut paths: BTreeMap<String, PathState> = BTreeMap::new();
+    for line in String::from_utf8_lossy(states).lines() {
+        if let Some((path, state)) = line.strip_prefix('S').and_then(parse_stat) {
+            paths.insert(path, state);
+        } else if let Some((path, target)) = line.strip_prefix('L').and_then(|r| r.split_once('|')) {
+            paths.entry(path.to_owned()).and_modify(|state| state.target = Some(target.to_owned()));
+        }
+    }
+    for line in String::from_utf8_lossy(hashes).lines() {
+        if let Some((hash, path)) = line.split_once("  ") {
+            paths.entry(path.to_owned()).and_modify(|state| state.sha256 = Some(hash.to_owned()));
+        }
+    }
+    while let Some(end) = contents.iter().position(|&b| b == b'\n') {
+        let header = String::from_utf8_lossy(&contents[..end]).into_owned();
+        contents = &contents[end + 1..];
+        let Some((Ok(len), path)) = header.split_once('|').map(|(l, p)| (l.parse::<usize>(), p)) else { break };
+        if contents.len() < len + 1 {
+            break;
+        }
+        paths.entry(path.to_owned()).and_modify(|state| state.content = Some(contents[..len].to_vec()));
+        contents = &contents[len + 1..];
+    }
+    paths
+}
+
+fn parse_stat(line: &str) -> Option<(String, PathState)> {
+    let mut words = line.splitn(8, '|');
+    let kind = match words.next()? {
+        "regular file" | "regular empty file" => PathKind::File,
+        "directory" => PathKind::Dir,
+        "symbolic link" => PathKind::Link,
+        _ => PathKind::Other,
+    };
+    let mode = u32::from_str_radix(words.next()?, 8).ok()?;
+    let owner = words.next()?.to_owned();
+    let group = words.next()?.to_owned();
+    let size = words.next()?.parse().ok()?;
+    let mtime = words.next()?.parse().ok()?;
+    let inode = words.next()?.parse().ok()?;
+    let path = words.next()?.to_owned();
+    let state =
+        PathState { kind, mode, owner, group, size, mtime, inode, sha256: None, content: None, target: None };
+    Some((path, state))
+}

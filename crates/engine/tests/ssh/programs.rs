@@ -1,0 +1,198 @@
+//! Programs and data: what goes in, what comes out, how it ends, how many at once.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use muster_engine::transport::{Exec, Program, Transport, TransportError};
+use muster_testkit::sshd::Sshd;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::fixture::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_runs_and_its_output_and_status_come_back() {
+    let sshd = Sshd::start();
+    let ssh = machine(&sshd);
+    let exit = run(&ssh, "echo out; echo err >&2; exit 7").await.expect("an exit");
+    assert_eq!((exit.status, exit.stdout.as_slice(), exit.stderr.as_slice()), (7, &b"out\n"[..], &b"err\n"[..]));
+    assert_eq!(output(&ssh, "id -u").await, "0\n");
+    let counters = ssh.counters();
+    assert_eq!((counters.exchanges, counters.handshakes), (2, 1), "one connection for both");
+    assert!(counters.sent > 500 && counters.received > 500, "{counters:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_a_signal_ends_counts_as_128_and_the_signal() {
+    let sshd = Sshd::start();
+    let exit = run(&machine(&sshd), "kill -9 $$").await.expect("an exit");
+    assert_eq!(exit.status, 137);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_is_not_in_the_process_list() {
+    let sshd = Sshd::start();
+    let ssh = machine(&sshd);
+    // Written so that the program does not hold the word it looks for.
+    let shown = output(&ssh, "secret=hunter; cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c ${secret}2 || true # hunter2").await;
+    assert_eq!(shown, "0\n");
+    let exit = send(&ssh, "cat /proc/$$/cmdline | tr '\\0' ' '; : hunter2", Box::new(tokio::io::empty())).await.expect("an exit");
+    assert!(!String::from_utf8_lossy(&exit.stdout).contains("hunter2"), "{exit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_standard_error_come_while_the_program_runs() {
+    let sshd = Sshd::start();
+    let ssh = machine(&sshd);
+    let start = Instant::now();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let on_line: muster_engine::transport::OnLine = Arc::new({
+        let seen = Arc::clone(&seen);
+        move |line: &str| seen.lock().expect("not poisoned").push((line.to_owned(), start.elapsed()))
+    });
+    let program = Program::Text("echo one >&2; sleep 2; printf 'two\\nthree' >&2".to_owned());
+    ssh.exec(Exec { program, timeout: PATIENCE, on_line: Some(on_line) }).await.expect("an exit");
+    let ended = start.elapsed();
+    let seen = seen.lock().expect("not poisoned");
+    let lines: Vec<&str> = seen.iter().map(|(line, _)| line.as_str()).collect();
+    assert_eq!(lines, ["one", "two", "three"]);
+    assert!(ended - seen[0].1 > Duration::from_millis(1500), "the first line came before the end: {seen:?}");
+}
+
+/// Bytes that are cheap to make and do not repeat soon.
+struct Noise {
+    left: usize,
+    state: u64,
+    hash: Arc<Mutex<Sha256>>,
+}
+
+impl AsyncRead for Noise {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut bytes = vec![0; self.left.min(buf.remaining()).min(1 << 16)];
+        for word in bytes.chunks_mut(8) {
+            self.state = self.state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let noise = (self.state >> 8).to_le_bytes();
+            word.copy_from_slice(&noise[..word.len()]);
+        }
+        self.left -= bytes.len();
+        self.hash.lock().expect("not poisoned").update(&bytes);
+        buf.put_slice(&bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_megabytes_arrive_as_they_were() {
+    const SIZE: usize = 100_000_003;
+    let sshd = Sshd::start();
+    let ssh = machine(&sshd);
+    ssh.connect().await.expect("a connection");
+    let hash = Arc::new(Mutex::new(Sha256::new()));
+    let noise = Noise { left: SIZE, state: 1, hash: Arc::clone(&hash) };
+    let file = sshd.dir().join("it's here");
+    let quoted = file.to_str().expect("UTF-8").replace('\'', r"'\''");
+    let line = format!("cat >'{quoted}' && sha256sum <'{quoted}' && wc -c <'{quoted}'");
+    let start = Instant::now();
+    let exit = send(&ssh, &line, Box::new(noise)).await.expect("an exit");
+    let megabytes_a_second = SIZE as f64 / 1e6 / start.elapsed().as_secs_f64();
+    eprintln!("upload: {megabytes_a_second:.0} MB/s");
+    let sum: String = hash.lock().expect("not poisoned").clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(String::from_utf8_lossy(&exit.stdout), format!("{sum}  -\n{SIZE}\n"), "{exit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn much_output_comes_whole_and_too_much_is_an_error() {
+    let sshd = Sshd::start();
+    let ssh = machine(&sshd);
+    let exit = run(&ssh, "head -c 20000000 /dev/zero; head -c 1000000 /dev/zero >&2").await.expect("an exit");
+    assert_eq!(exit.stdout.len(), 20_000_000);
+    assert!(exit.stderr.len() < 70_000, "of standard error both ends only: {}", exit.stderr.len());
+
+    let flood = run(&ssh, "cat /dev/zero").await;
+    assert!(matches!(flood, Err(TransportError::Flood { .. })), "{flood:?}");
+    assert_eq!(output(&ssh, "echo still").await, "still\n", "the connection goes on");
+    assert_eq!(ssh.counters().handshakes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_does_not_read_what_it_is_sent_ends_all_the_same() {
+    let sshd = Sshd::start();
+    let ssh = machine(&sshd);
+    let exit = send(&ssh, "exit 3", Box::new(tokio::io::repeat(7))).await.expect("an exit");
+    assert_eq!(exit.status, 3);
+    assert_eq!(output(&ssh, "echo still").await, "still\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_here_is_told_as_such() {
+    struct Broken;
+    impl AsyncRead for Broken {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::Error::other("the disk is gone")))
+        }
+    }
+    let sshd = Sshd::start();
+    let error = send(&machine(&sshd), "cat", Box::new(Broken)).await.expect_err("an error");
+    assert!(error.to_string().contains("the disk is gone"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_programs_than_channels_run_on_one_connection() {
+    let sshd = Sshd::start();
+    let ssh = machine(&sshd);
+    let programs = (0..30).map(|n| {
+        let ssh = &ssh;
+        async move { output(ssh, &format!("sleep 0.2; echo {n}")).await }
+    });
+    let outputs = futures::future::join_all(programs).await;
+    assert_eq!(outputs, (0..30).map(|n| format!("{n}\n")).collect::<Vec<_>>());
+    assert_eq!((ssh.counters().exchanges, ssh.counters().handshakes), (30, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_one_session_gets_one_program_at_a_time() {
+    let sshd = Sshd::builder().line("MaxSessions 1").start();
+    let ssh = machine(&sshd);
+    let programs = (0..6).map(|n| {
+        let ssh = &ssh;
+        async move { output(ssh, &format!("sleep 0.1; echo {n}")).await }
+    });
+    let outputs = futures::future::join_all(programs).await;
+    assert_eq!(outputs, (0..6).map(|n| format!("{n}\n")).collect::<Vec<_>>());
+    assert_eq!((ssh.counters().exchanges, ssh.counters().handshakes), (6, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_sessions_is_told_as_such() {
+    let sshd = Sshd::builder().line("MaxSessions 0").start();
+    let error = run(&machine(&sshd), "true").await.expect_err("an error");
+    assert!(error.to_string().contains("opens no session"), "{error}");
+    assert!(error.remedy().is_some_and(|remedy| remedy.contains("MaxSessions")), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn noise_of_the_server_and_of_the_login_shell_does_no_harm() {
+    let sshd = Sshd::builder().line("Banner /etc/os-release").line("SetEnv GREETING=1").start();
+    let ssh = machine(&sshd);
+    assert_eq!(output(&ssh, "echo \"$GREETING\"").await, "1\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_upload_does_not_hold_up_the_other_programs() {
+    let sshd = Sshd::start();
+    let ssh = Arc::new(machine(&sshd));
+    ssh.connect().await.expect("a connection");
+    // The window of the channel fills, and stays full.
+    let upload = tokio::spawn({
+        let ssh = Arc::clone(&ssh);
+        async move { send(&ssh, "sleep 3; cat >/dev/null", Box::new(tokio::io::AsyncReadExt::take(tokio::io::repeat(7), 8 << 20))).await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let start = Instant::now();
+    assert_eq!(output(&ssh, "echo quick").await, "quick\n");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(upload.await.expect("no panic").expect("an exit").status, 0);
+}

@@ -1,0 +1,127 @@
+//! bootstrap-os: an installed operating system becomes one that can run Kubernetes.
+//!
+//! What is checked is the feature, not how it came to be there: a tool, not a package; a kernel parameter, not a module.
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Vars {
+    override_system_hostname: bool,
+    muster_install_packages: bool,
+    kubelet_fail_swap_on: bool,
+    kubelet_protect_kernel_defaults: bool,
+    additional_sysctl: Vec<KernelParameter>,
+    kube_override_hostname: String,
+}
+
+#[derive(Deserialize)]
+struct KernelParameter {
+    name: String,
+    value: String,
+}
+
+/// What the kubelet and the network plugins call, and the package that has it in most distributions.
+const TOOLS: [(&str, &str); 8] = [
+    ("iptables", "iptables"),
+    ("conntrack", "conntrack"),
+    ("mount", "mount"),
+    ("ip", "iproute2"),
+    ("ethtool", "ethtool"),
+    ("socat", "socat"),
+    ("tar", "tar"),
+    ("gzip", "gzip"),
+];
+
+/// Kernel modules that are loaded at boot where the kernel has them as modules.
+const MODULES: &str = "overlay\nbr_netfilter\n";
+
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    let parameters = parameters(&vars);
+
+    let mut step = host.step("Name, tools and kernel");
+    if vars.override_system_hostname {
+        step = step.ensure(hostname(&vars.kube_override_hostname));
+    }
+    if vars.muster_install_packages {
+        step = step.ensure_all(TOOLS.map(|(tool, name)| package(tool, name)));
+    }
+    if vars.kubelet_fail_swap_on {
+        step = step.ensure(swap_off()).ensure(no_swap_at_boot());
+    }
+    let sysctl_d: String = parameters.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+    step.ensure(file("/etc/modules-load.d/kubernetes.conf").content(MODULES))
+        .ensure(bridge_netfilter())
+        .ensure(file("/etc/sysctl.d/99-kubernetes.conf").content(sysctl_d))
+        .await?;
+
+    host.step("Kernel parameters")
+        .ensure_all(parameters.iter().map(|(name, value)| sysctl(name, value).optional()))
+        .await?;
+    Ok(())
+}
+
+/// The kernel parameters: what Kubernetes' documentation and the kubelet ask for.
+fn parameters(vars: &Vars) -> Vec<(String, String)> {
+    let mut list: Vec<(String, String)> = [
+        ("net.ipv4.ip_forward", "1"),
+        ("net.bridge.bridge-nf-call-iptables", "1"),
+        ("net.bridge.bridge-nf-call-ip6tables", "1"),
+        ("net.ipv4.ip_local_reserved_ports", "30000-32767"),
+        ("fs.inotify.max_user_instances", "8192"),
+        ("fs.inotify.max_user_watches", "524288"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    if vars.kubelet_protect_kernel_defaults {
+        let expected = [
+            ("kernel.panic", "10"),
+            ("kernel.panic_on_oops", "1"),
+            ("vm.overcommit_memory", "1"),
+            ("vm.panic_on_oom", "0"),
+            ("kernel.keys.root_maxkeys", "1000000"),
+            ("kernel.keys.root_maxbytes", "25000000"),
+        ];
+        list.extend(expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    list.extend(vars.additional_sysctl.iter().map(|p| (p.name.clone(), p.value.clone())));
+    list
+}
+
+fn hostname(name: &str) -> Command {
+    command(
+        format!("host name {name}"),
+        // hostnamectl needs a bus; the kernel and the file are what counts.
+        sh(r#"printf '%s\n' "$1" >/etc/hostname; printf %s "$1" >/proc/sys/kernel/hostname || hostname "$1""#, [name]),
+        sh(r#"[ "$(cat /proc/sys/kernel/hostname)" = "$1" ] && [ "$(cat /etc/hostname 2>/dev/null)" = "$1" ]"#, [name]),
+    )
+}
+
+fn swap_off() -> Command {
+    command("swap is off", sh0("swapoff -a"), sh0("[ \"$(wc -l </proc/swaps)\" -le 1 ]"))
+}
+
+/// The lines stay in /etc/fstab as comments, so that nobody wonders where they went.
+fn no_swap_at_boot() -> Command {
+    command(
+        "no swap in /etc/fstab",
+        sh0(r##"
+temporary=$(mktemp /etc/.muster.XXXXXX)
+trap 'rm -f "$temporary"' EXIT
+cp -p /etc/fstab "$temporary"
+awk '!/^[[:space:]]*#/ && $3 == "swap" { print "# kubernetes: " $0; next } { print }' /etc/fstab >"$temporary"
+sync "$temporary"
+mv -f "$temporary" /etc/fstab"##),
+        sh0(r#"[ ! -e /etc/fstab ] || ! awk '!/^[[:space:]]*#/ && $3 == "swap" { found = 1 } END { exit !found }' /etc/fstab"#),
+    )
+}
+
+/// Bridged pods' packets must pass iptables. Built into some kernels, a module in most.
+fn bridge_netfilter() -> Command {
+    command(
+        "bridges pass iptables",
+        sh0("modprobe br_netfilter; modprobe overlay || grep -q overlay /proc/filesystems"),
+        sh0("[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]"),
+    )
+}

@@ -1,0 +1,102 @@
+//! What several roles need to know: addresses, paths, the cluster's variables.
+
+use std::net::IpAddr;
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+/// The cluster as all its machines see it. Explained in `defaults.yml`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClusterVars {
+    pub kube_version: String,
+    pub cluster_name: String,
+    pub dns_domain: String,
+    pub kube_service_addresses: String,
+    pub kube_pods_subnet: String,
+    pub kube_network_node_prefix: u8,
+    pub kube_apiserver_port: u16,
+    pub kube_config_dir: String,
+    pub kube_cert_dir: String,
+    pub kube_override_hostname: String,
+    pub supplementary_addresses_in_ssl_keys: Vec<String>,
+    pub skydns_server: String,
+}
+
+/// The cluster's variables of a host, the version without a leading `v`.
+pub fn cluster_vars(host: &Host) -> Result<ClusterVars> {
+    let mut vars: ClusterVars = host.vars()?;
+    vars.kube_version = vars.kube_version.trim_start_matches('v').to_owned();
+    Ok(vars)
+}
+
+/// The minor version of Kubernetes: 36 of `1.36.3`.
+pub fn kube_minor(version: &str) -> u32 {
+    version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
+}
+
+/// The names of addresses among a host's variables, in the order in which they are asked.
+const ADDRESS_VARS: [&str; 3] = ["ip", "access_ip", "ansible_host"];
+
+/// The address at which the machines of the cluster reach a host: `ip`, else the address of its default route.
+pub fn ip(host: &Host) -> Result<IpAddr> {
+    if let Some(ip) = variable_ip(host, host.name(), &["ip"])? {
+        return Ok(ip);
+    }
+    host.facts().default_ip().ok_or_else(|| {
+        Failure::new(
+            format!("{} has no address but loopback", host.name()),
+            format!("give it one in the inventory: {} ip=ADDRESS", host.name()),
+        )
+    })
+}
+
+/// The address at which others reach any host of the inventory. Of a host outside the run only what is written about it
+/// is known.
+pub fn ip_of(host: &Host, other: &str) -> Result<IpAddr> {
+    if other == host.name() {
+        return ip(host);
+    }
+    if let Some(ip) = variable_ip(host, other, &ADDRESS_VARS)? {
+        return Ok(ip);
+    }
+    if host.cluster().in_run(other) {
+        return ip(&*host.cluster().host(other)?);
+    }
+    Err(Failure::new(
+        format!("the address of {other} is not known, and it is not part of this run"),
+        format!("give it in the inventory: {other} ip=ADDRESS"),
+    ))
+}
+
+fn variable_ip(host: &Host, of: &str, names: &[&str]) -> Result<Option<IpAddr>> {
+    let vars = host.cluster().vars_of(of)?;
+    for name in names {
+        let Some(value) = vars.get(name)? else { continue };
+        // A name is fine for ansible_host; then the next way is tried.
+        if let Some(ip) = value.as_str().and_then(|text| text.parse().ok()) {
+            return Ok(Some(ip));
+        }
+    }
+    Ok(None)
+}
+
+/// Where programs go on this machine: `bin_dir`, or /opt/bin where that cannot be written.
+pub fn bin_dir(host: &Host) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Vars {
+        bin_dir: String,
+    }
+    let vars: Vars = host.vars()?;
+    let readonly = |dir: &String| host.facts().readonly.contains(dir);
+    Ok(if readonly(&vars.bin_dir) || readonly(&"/usr".to_owned()) { "/opt/bin".into() } else { vars.bin_dir })
+}
+
+/// The first control plane in the inventory, which begins the cluster.
+pub fn first_control_plane(host: &Host) -> Result<String> {
+    host.cluster().group("kube_control_plane").first().cloned().ok_or_else(|| {
+        Failure::new("the inventory has no host in kube_control_plane", "put at least one host into that group")
+    })
+}
+
+/// kubectl as administrator on a control plane, to put before its arguments in a snippet.
+pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";

@@ -1,0 +1,77 @@
+//! containerd: the container engine, with runc and the CNI plugins, from the bundle.
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::catalogue::{artifact, image};
+use crate::common::{bin_dir, cluster_vars};
+
+#[derive(Deserialize)]
+struct Vars {
+    container_manager: String,
+    containerd_registries_mirrors: Vec<Mirrors>,
+}
+
+#[derive(Deserialize)]
+struct Mirrors {
+    prefix: String,
+    mirrors: serde_json::Value,
+}
+
+/// The CNI plugins that flannel's configuration, and most others', call.
+const CNI_PLUGINS: [&str; 7] = ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];
+
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    if vars.container_manager != "containerd" {
+        return Err(Failure::new(
+            format!("container_manager is {:?}, and only containerd is supported", vars.container_manager),
+            "set container_manager: containerd",
+        ));
+    }
+    let kube_version = cluster_vars(host)?.kube_version;
+    let bin = bin_dir(host)?;
+
+    let containerd = artifact(host, "containerd", &kube_version)?;
+    let plugins = artifact(host, "cni-plugins", &kube_version)?;
+    let programs = host
+        .step("Install containerd, runc and the CNI plugins")
+        .ensure(
+            archive(containerd)
+                .member("bin/containerd", format!("{bin}/containerd"))
+                .member("bin/containerd-shim-runc-v2", format!("{bin}/containerd-shim-runc-v2"))
+                .member("bin/ctr", format!("{bin}/ctr")),
+        )
+        .ensure(binary(artifact(host, "runc", &kube_version)?, format!("{bin}/runc")))
+        .ensure(CNI_PLUGINS.into_iter().fold(archive(plugins), |plugins, name| {
+            plugins.member(format!("./{name}"), format!("/opt/cni/bin/{name}"))
+        }))
+        .await?;
+
+    let extra = json!({
+        "bin_dir": bin,
+        "pause_image": image(host, "pause", &kube_version)?,
+        // Without this capability no process may lower its OOM score, and no container would start.
+        "restrict_oom_score_adj": !host.facts().may_lower_oom_score(),
+    });
+    let config = host.render("config.toml.j2", include_str!("templates/config.toml.j2"), &extra)?;
+    let unit = host.render("containerd.service.j2", include_str!("templates/containerd.service.j2"), &extra)?;
+    let mut step = host
+        .step("Configure containerd")
+        .ensure(dir("/etc/cni/net.d"))
+        .ensure(file("/etc/containerd/config.toml").content(config))
+        .ensure(file("/etc/systemd/system/containerd.service").content(unit));
+    for registry in &vars.containerd_registries_mirrors {
+        let text = host.render(
+            "hosts.toml.j2",
+            include_str!("templates/hosts.toml.j2"),
+            &json!({ "mirrors": registry.mirrors }),
+        )?;
+        step = step.ensure(file(format!("/etc/containerd/certs.d/{}/hosts.toml", registry.prefix)).content(text));
+    }
+    let config = step.await?;
+
+    host.step("Run containerd").ensure(service("containerd").restart_on(&[&programs, &config])).await?;
+    Ok(())
+}

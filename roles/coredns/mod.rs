@@ -1,0 +1,37 @@
+//! coredns: names inside the cluster, at the address that kubespray's clusters have it.
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::catalogue::image;
+use crate::common::{cluster_vars, first_control_plane};
+use crate::manifest::applied;
+
+#[derive(Deserialize)]
+struct Vars {
+    dns_mode: String,
+}
+
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    match vars.dns_mode.as_str() {
+        "coredns" => {}
+        "none" => return Ok(()),
+        other => {
+            return Err(Failure::new(
+                format!("dns_mode is {other:?}, and only coredns and none are supported"),
+                "set dns_mode: coredns",
+            ));
+        }
+    }
+    if first_control_plane(host)? != host.name() {
+        return Ok(());
+    }
+    let extra = json!({
+        "image": image(host, "coredns", &cluster_vars(host)?.kube_version)?,
+        "nodes": host.cluster().group("k8s_cluster").len(),
+    });
+    let manifest = host.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
+    applied(host, "coredns", manifest).await
+}

@@ -1,0 +1,202 @@
+//! etcd's certificates: one authority per cluster, made on the controller, so that machines need no openssl.
+//!
+//! The authority lives on the machines of group `etcd` (its key readable by root only), not with the controller: any
+//! controller can go on. A certificate that is good is kept; one that is not is made anew.
+
+use std::sync::Arc;
+
+use muster_engine::prelude::*;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use time::{Duration as Days, OffsetDateTime};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use super::Vars;
+
+/// The authority, with its key.
+pub(crate) struct Authority {
+    certificate: String,
+    key: String,
+}
+
+/// A certificate and its key, in PEM, with the authority's certificate.
+pub(crate) struct Identity {
+    name: &'static str,
+    authority: Arc<Authority>,
+    with_authority_key: bool,
+    certificate: String,
+    /// `None` when the machine has it already: keys that exist are never read from machines.
+    key: Option<String>,
+}
+
+impl Identity {
+    /// The files, in the folder of etcd's certificates.
+    pub(crate) fn files(&self, folder: &str) -> Vec<File> {
+        let mut files = vec![
+            file(format!("{folder}/ca.pem")).content(&self.authority.certificate),
+            file(format!("{folder}/{}.pem", self.name)).content(&self.certificate),
+        ];
+        if self.with_authority_key {
+            files.push(file(format!("{folder}/ca-key.pem")).secret(&self.authority.key));
+        }
+        if let Some(key) = &self.key {
+            files.push(file(format!("{folder}/{}-key.pem", self.name)).secret(key));
+        }
+        files
+    }
+}
+
+/// The certificate of a member: server towards clients and members, client towards members.
+pub(crate) async fn member(host: &Host, vars: &Vars, address: &str) -> Result<Identity> {
+    let names = ["localhost".to_owned(), host.name().to_owned()];
+    let addresses = ["127.0.0.1".to_owned(), address.to_owned()];
+    let mut identity = identity(host, vars, "member", &names, &addresses).await?;
+    identity.with_authority_key = true;
+    Ok(identity)
+}
+
+/// The certificate with which an API server reaches etcd.
+pub(crate) async fn client(host: &Host) -> Result<(String, Identity)> {
+    let vars: Vars = host.vars()?;
+    let identity = identity(host, &vars, "client", &[host.name().to_owned()], &[]).await?;
+    Ok((vars.etcd_cert_dir, identity))
+}
+
+async fn identity(
+    host: &Host,
+    vars: &Vars,
+    name: &'static str,
+    names: &[String],
+    addresses: &[String],
+) -> Result<Identity> {
+    let cluster = host.cluster();
+    let authority = cluster.once("etcd's certificate authority", || authority(host, vars)).await?;
+    let folder = &vars.etcd_cert_dir;
+    // The certificate is public; of the key only that it is there matters.
+    let found = host
+        .query(sh(r#"[ -s "$1/$2-key.pem" ] && cat "$1/$2.pem""#, [folder.as_str(), name]))
+        .await?;
+    if found.status == 0 && is_good(&found.output, &authority, names, addresses) {
+        let certificate = found.output;
+        return Ok(Identity { name, authority, with_authority_key: false, certificate, key: None });
+    }
+    let (certificate, key) = sign(&authority, names, addresses, vars.etcd_certificate_days).map_err(internal)?;
+    Ok(Identity { name, authority, with_authority_key: false, certificate, key: Some(key) })
+}
+
+/// The authority of the cluster: the one that a machine of group `etcd` has, else a new one.
+async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
+    for member in host.cluster().group("etcd") {
+        let member = host.cluster().host(&member)?;
+        let script =
+            sh(r#"cd "$1" && [ -s ca-key.pem ] && cat ca.pem && echo ---- && cat ca-key.pem"#, [&vars.etcd_cert_dir]);
+        let answer = member.query(script).await?;
+        if let (0, Some((certificate, key))) = (answer.status, answer.output.split_once("----\n")) {
+            return Ok(Authority { certificate: certificate.to_owned(), key: key.to_owned() });
+        }
+    }
+    new_authority(vars.etcd_certificate_days).map_err(internal)
+}
+
+fn new_authority(days: u32) -> Result<Authority, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name("etcd-ca");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages =
+        vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    validity(&mut params, days);
+    let certificate = params.self_signed(&key)?.pem();
+    Ok(Authority { certificate, key: key.serialize_pem() })
+}
+
+fn sign(
+    authority: &Authority,
+    names: &[String],
+    addresses: &[String],
+    days: u32,
+) -> Result<(String, String), rcgen::Error> {
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(names.to_vec())?;
+    params.distinguished_name = common_name(names.last().map_or("etcd", String::as_str));
+    params.subject_alt_names.extend(addresses.iter().filter_map(|a| a.parse().ok()).map(SanType::IpAddress));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    validity(&mut params, days);
+    let certificate = params.signed_by(&key, &issuer)?.pem();
+    Ok((certificate, key.serialize_pem()))
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+/// A day earlier than now, because the clocks of machines differ.
+fn validity(params: &mut CertificateParams, days: u32) {
+    params.not_before = OffsetDateTime::now_utc() - Days::days(1);
+    params.not_after = OffsetDateTime::now_utc() + Days::days(i64::from(days));
+}
+
+/// Whether a certificate is of this authority, for these names and addresses, and good for another month.
+fn is_good(pem: &str, authority: &Authority, names: &[String], addresses: &[String]) -> bool {
+    let check = || -> Option<bool> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
+        let (_, ca_pem) = x509_parser::pem::parse_x509_pem(authority.certificate.as_bytes()).ok()?;
+        let (_, certificate) = X509Certificate::from_der(&pem.contents).ok()?;
+        let (_, ca) = X509Certificate::from_der(&ca_pem.contents).ok()?;
+        certificate.verify_signature(Some(ca.public_key())).ok()?;
+        let soon = (OffsetDateTime::now_utc() + Days::days(30)).unix_timestamp();
+        if certificate.validity().not_after.timestamp() < soon {
+            return Some(false);
+        }
+        let alternatives = certificate.subject_alternative_name().ok()??;
+        let has = |wanted: &str| {
+            alternatives.value.general_names.iter().any(|name| match name {
+                GeneralName::DNSName(name) => *name == wanted,
+                GeneralName::IPAddress(bytes) => ip_text(bytes).as_deref() == Some(wanted),
+                _ => false,
+            })
+        };
+        Some(names.iter().chain(addresses).all(|wanted| has(wanted)))
+    };
+    check().unwrap_or(false)
+}
+
+fn ip_text(bytes: &[u8]) -> Option<String> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(std::net::Ipv4Addr::from(v4).to_string());
+    }
+    Some(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string())
+}
+
+fn internal(error: rcgen::Error) -> Failure {
+    Failure::new(format!("cannot make a certificate: {error}"), "the authority's key on the machines may be damaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_certificate_is_kept_only_while_it_is_good() {
+        let authority = new_authority(3650).unwrap();
+        let (names, addresses) = (texts(&["localhost", "node1"]), texts(&["127.0.0.1", "192.0.2.4", "2001:db8::4"]));
+        let (certificate, _) = sign(&authority, &names, &addresses, 365).unwrap();
+        assert!(is_good(&certificate, &authority, &names, &addresses));
+        assert!(!is_good(&certificate, &authority, &texts(&["node2"]), &[]), "another name");
+        assert!(!is_good(&certificate, &authority, &names, &texts(&["192.0.2.5"])), "another address");
+        assert!(!is_good(&certificate, &new_authority(3650).unwrap(), &names, &addresses), "another authority");
+        let (short, _) = sign(&authority, &names, &addresses, 29).unwrap();
+        assert!(!is_good(&short, &authority, &names, &addresses), "ends within a month");
+        assert!(!is_good("garbage", &authority, &names, &addresses));
+    }
+}

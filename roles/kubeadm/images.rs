@@ -1,0 +1,85 @@
+//! Images come from the bundle, each only to the machines that run it, in one stream that shares layers.
+
+use std::sync::Arc;
+
+use muster_artifacts::ImageEntry;
+use muster_engine::event::Change;
+use muster_engine::prelude::*;
+use muster_engine::transport::blocking_input;
+
+use crate::catalogue::{missing, release};
+use crate::common::ClusterVars;
+
+/// Images every node runs, and those of a control plane: by their names in the catalogue. Pods of coredns go anywhere.
+const EVERYWHERE: [&str; 5] = ["pause", "kube-proxy", "flannel", "coredns", "agnhost"];
+const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// Images in containerd's namespace of Kubernetes.
+pub(super) struct Images {
+    bundle: Arc<muster_artifacts::Bundle>,
+    wanted: Vec<ImageEntry>,
+}
+
+/// The images that this machine runs are imported.
+pub(super) fn imported(host: &Host, cluster: &ClusterVars) -> Result<Images> {
+    let release = release(host, &cluster.kube_version)?;
+    let bundle = host.bundle().clone();
+    let control_plane: &[&str] = if host.in_group("kube_control_plane") { &CONTROL_PLANE } else { &[] };
+    let mut wanted = Vec::new();
+    for name in EVERYWHERE.iter().chain(control_plane) {
+        let Some(image) = release.image(name) else { continue };
+        wanted.push(bundle.image(&image.reference.to_string(), release.arch).map_err(missing)?.clone());
+    }
+    Ok(Images { bundle, wanted })
+}
+
+impl Resource for Images {
+    fn label(&self) -> String {
+        "images".into()
+    }
+
+    fn probe(&self) -> Probe {
+        // Lines of `images ls`: reference, type, digest, ...
+        Probe::script(sh0("ctr -n k8s.io images ls"))
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let output = seen.answer().output;
+        let is_there = |image: &&ImageEntry| {
+            let (reference, digest) = (image.reference.to_string(), image.manifest_digest.oci());
+            output.lines().any(|line| {
+                let mut words = line.split_whitespace();
+                words.next() == Some(&reference) && words.nth(1) == Some(&digest)
+            })
+        };
+        let missing: Vec<_> = self.wanted.iter().filter(|image| !is_there(image)).cloned().collect();
+        let Some(first) = missing.first() else { return Ok(Plan::nothing()) };
+        let references: Vec<String> = missing.iter().map(|image| image.reference.to_string()).collect();
+        let changes = missing
+            .iter()
+            .map(|image| Change {
+                resource: self.label(),
+                what: format!("{} imported", image.reference),
+                diff: None,
+            })
+            .collect();
+        let (bundle, arch) = (self.bundle.clone(), first.arch);
+        let open = move || {
+            let references: Vec<&str> = references.iter().map(String::as_str).collect();
+            bundle.image_archive(&references, arch).map(blocking_input).map_err(std::io::Error::other)
+        };
+        let upload = Upload {
+            name: format!("{} images", missing.len()),
+            into: Receiver::Program(sh0(
+                "PATH=$PATH:/usr/local/bin:/opt/bin; exec ctr -n k8s.io images import --local --digests --all-platforms - >/dev/null",
+            )),
+            size: missing.iter().map(|image| image.size).sum(),
+            open: Arc::new(open),
+        };
+        Ok(Plan { changes, script: None, uploads: vec![upload] })
+    }
+
+    fn desired(&self) -> String {
+        self.wanted.iter().map(|image| format!("{} {}\n", image.reference, image.manifest_digest)).collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! kubeconfig: what one needs to use the cluster, brought to the controller.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use muster_engine::event::Change;
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+use crate::catalogue::artifact;
+use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane};
+
+#[derive(Deserialize)]
+struct Vars {
+    kubeconfig_localhost: bool,
+    kubectl_localhost: bool,
+    artifacts_dir: String,
+}
+
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    if first_control_plane(host)? != host.name() {
+        return Ok(());
+    }
+    let folder = Path::new(&vars.artifacts_dir);
+    if vars.kubeconfig_localhost {
+        let answer = host.query(sh("cat \"$1\"", [ADMIN_CONF])).await?;
+        if answer.status == 0 {
+            bring(host, &folder.join("admin.conf"), 0o600, answer.output.as_bytes())?;
+        }
+    }
+    if vars.kubectl_localhost {
+        let kubectl = artifact(host, "kubectl", &cluster_vars(host)?.kube_version)?;
+        let path = folder.join("kubectl");
+        let same_size = std::fs::metadata(&path).is_ok_and(|m| m.len() == kubectl.entry.size);
+        if !same_size {
+            let mut content = Vec::new();
+            let read = kubectl.bundle.content(&kubectl.entry).map_err(|e| Failure::new(e.to_string(), ""))?;
+            { read }.read_to_end(&mut content).map_err(|e| local(&path, &e))?;
+            bring(host, &path, 0o755, &content)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file on this side, whole or not at all, unless it is there.
+fn bring(host: &Host, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let same_mode = std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o7777 == mode);
+    if same_mode && std::fs::read(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    host.changed_here(Change { resource: path.display().to_string(), what: "brought to this side".into(), diff: None });
+    if host.check_mode() {
+        return Ok(());
+    }
+    let write = || -> std::io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let temporary = path.with_extension("part");
+        // A leftover of a run that was cut off may have another mode.
+        if temporary.exists() {
+            std::fs::remove_file(&temporary)?;
+        }
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(|error| local(path, &error))
+}
+
+fn local(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", path.display()), "check the folder on this side, or set artifacts_dir")
+}

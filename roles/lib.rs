@@ -1,0 +1,61 @@
+//! All Kubernetes knowledge. One folder a role: `mod.rs` tells the story, `defaults.yml` holds every variable with its
+//! explanation, `templates/` the files it writes.
+
+#[path = "bootstrap-os/mod.rs"]
+mod bootstrap_os;
+pub mod catalogue;
+pub mod common;
+mod containerd;
+mod coredns;
+mod etcd;
+mod flannel;
+mod kubeadm;
+mod kubeconfig;
+mod manifest;
+mod preflight;
+mod verify;
+
+use futures::future::FutureExt;
+use muster_engine::run::Role;
+use muster_inventory::GroupRules;
+
+/// A role's line in the table below: its name is its folder's name, unless several share a folder.
+macro_rules! role {
+    ($name:literal, $summary:literal, $run:path) => {
+        role!($name, $summary, $run, concat!($name, "/defaults.yml"))
+    };
+    ($name:literal, $summary:literal, $run:path, $defaults:expr) => {
+        Role { name: $name, summary: $summary, defaults: include_str!($defaults), run: |host| $run(host).boxed() }
+    };
+}
+
+/// Every role there is.
+pub const ROLES: &[Role] = &[
+    role!("preflight", "Find what would go wrong, before anything is changed", preflight::run),
+    role!("bootstrap-os", "Host name, kernel parameters, swap, missing tools", bootstrap_os::run),
+    role!("etcd", "The cluster's database, under systemd, with its own certificates", etcd::run),
+    role!("containerd", "The container engine, with runc and the CNI plugins", containerd::run),
+    role!("kubelet", "kubelet, kubeadm, kubectl and the images this machine runs", kubeadm::prepare, "kubeadm/defaults.yml"),
+    role!("control-plane", "kubeadm init on the first control plane, join on the others", kubeadm::control_plane, "kubeadm/defaults.yml"),
+    role!("node", "kubeadm join", kubeadm::node, "kubeadm/defaults.yml"),
+    role!("flannel", "The pod network", flannel::run),
+    role!("coredns", "Names inside the cluster", coredns::run),
+    role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
+    role!("verify", "Show that the cluster works", verify::run),
+];
+
+/// Variables that several roles read.
+pub const COMMON_DEFAULTS: &str = include_str!("common/defaults.yml");
+
+/// Names of groups that mean the same, in inventories of every age of kubespray, and the group that follows from others.
+pub fn group_rules() -> GroupRules {
+    GroupRules::new()
+        .alias("kube-master", "kube_control_plane")
+        .alias("kube_master", "kube_control_plane")
+        .alias("kube-control-plane", "kube_control_plane")
+        .alias("kube-node", "kube_node")
+        .alias("k8s-cluster", "k8s_cluster")
+        .alias("calico-rr", "calico_rr")
+        .alias("no-floating", "no_floating")
+        .union("k8s_cluster", &["kube_control_plane", "kube_node", "calico_rr"])
+}

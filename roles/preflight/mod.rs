@@ -1,0 +1,7 @@
+//! preflight.
+
+use muster_engine::prelude::*;
+
+pub(crate) async fn run(_host: &Host) -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The pod network, tested by pods: one on every node. From each of them: every other one, the cluster's names, a service
+//! by its name and address, and the same service at a port of every node.
+
+use muster_engine::prelude::*;
+use serde_json::json;
+
+use crate::catalogue::image;
+use crate::common::{ADMIN_CONF, cluster_vars, ip_of};
+
+/// What was there when the network was last found to work: the same nodes at the same versions need no new test.
+const STAMP: &str = "/var/lib/muster/stamps/network-verified";
+
+pub(super) async fn test(host: &Host, limit: Duration) -> Result<()> {
+    if host.check_mode() {
+        return Ok(());
+    }
+    let nodes = nodes(host).await?;
+    let again = host.all_vars().get("muster_verify_again")?.is_some();
+    let stamped = host.query(sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &nodes])).await?;
+    if stamped.status == 0 && !again && !host.cluster().changed() {
+        return Ok(());
+    }
+    let outcome = test_with_pods(host, limit).await;
+    // The test's own pods go whatever it found; the next run would take them away too.
+    let remove = sh("kubectl --kubeconfig \"$1\" delete namespace muster-verify --wait=false --ignore-not-found", [ADMIN_CONF]);
+    host.run("Remove the test pods", remove, Duration::from_secs(60)).await?;
+    outcome?;
+    let stamp = sh(r#"mkdir -p "${1%/*}"; printf %s "$2" >"$1""#, [STAMP, &nodes]);
+    host.run("Remember that the network works", stamp, Duration::from_secs(60)).await.map(drop)
+}
+
+/// The nodes: name, identity and versions, sorted.
+async fn nodes(host: &Host) -> Result<String> {
+    let script = sh(
+        r#"kubectl --kubeconfig "$1" get nodes --sort-by=.metadata.name -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.nodeInfo.bootID} {.status.nodeInfo.kubeletVersion}{"\n"}{end}'"#,
+        [ADMIN_CONF],
+    );
+    Ok(host.query(script).await?.output.trim().to_owned())
+}
+
+async fn test_with_pods(host: &Host, limit: Duration) -> Result<()> {
+    let cluster = cluster_vars(host)?;
+    let extra = json!({ "image": image(host, "agnhost", &cluster.kube_version)? });
+    let manifest = host.render("probe.yaml.j2", include_str!("templates/probe.yaml.j2"), &extra)?;
+    // A namespace that is still being removed by an earlier run takes nothing new.
+    let apply = sh(
+        r#"
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  [ "$(kubectl --kubeconfig "$1" get namespace muster-verify -o 'jsonpath={.status.phase}' 2>/dev/null)" = Terminating ] || break
+  sleep 1
+done
+printf '%s' "$2" | kubectl --kubeconfig "$1" apply --server-side --force-conflicts --field-manager=muster -f -"#,
+        [ADMIN_CONF, &manifest],
+    );
+    host.run("Start a pod on every node", apply, Duration::from_secs(60)).await?;
+
+    let wanted = host.cluster().group("k8s_cluster").len().to_string();
+    let ready = sh(
+        r#"
+seen=$(kubectl --kubeconfig "$1" -n muster-verify get pods --no-headers -o wide) || exit 1
+[ "$(echo "$seen" | awk '$2 == "1/1" && $3 == "Running"' | wc -l)" -ge "$2" ] || { echo "$seen"; exit 1; }"#,
+        [ADMIN_CONF, &wanted],
+    );
+    host.wait("a pod on every node", ready, Duration::from_millis(300), limit).await?;
+
+    let mut addresses = Vec::new();
+    for node in host.cluster().group("k8s_cluster") {
+        addresses.push(ip_of(host, &node)?.to_string());
+    }
+    let script = sh(CONNECT, [ADMIN_CONF.to_owned(), cluster.dns_domain].into_iter().chain(addresses));
+    host.wait("every pod reaches every pod, names and services", script, Duration::from_secs(1), limit).await.map(drop)
+}
+
+/// Asks the API server to pass a request to each pod, which then tries all targets itself. Prints what could not be
+/// reached, and from where.
+const CONNECT: &str = r#"
+conf=$1 domain=$2; shift 2
+pods=$(kubectl --kubeconfig "$conf" -n muster-verify get pods -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName}{"\n"}{end}') || exit 1
+service=$(kubectl --kubeconfig "$conf" -n muster-verify get service echo -o 'jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}') || exit 1
+targets="kubernetes.default.svc.$domain:443 echo.muster-verify.svc.$domain:80 ${service% *}:80"
+for node; do targets="$targets $node:${service#* }"; done
+targets="$targets $(echo "$pods" | awk 'NF { printf "%s:8080 ", $2 }')"
+command="for t in $targets; do agnhost connect --timeout=3s \$t >/dev/null 2>&1 || echo unreachable=\$t; done; echo tested"
+encoded=$(printf %s "$command" | sed 's/%/%25/g; s/ /%20/g; s/;/%3B/g; s/>/%3E/g; s/&/%26/g; s/\$/%24/g; s/|/%7C/g; s/=/%3D/g; s/\//%2F/g; s/:/%3A/g')
+bad=0
+while read -r pod ip node; do
+  [ -n "$pod" ] || continue
+  answer=$(kubectl --kubeconfig "$conf" get --raw "/api/v1/namespaces/muster-verify/pods/$pod:8080/proxy/shell?cmd=$encoded" 2>&1)
+  case $answer in *unreachable=*|*error*) bad=1 ;; *tested*) continue ;; *) bad=1 ;; esac
+  echo "from the pod on $node: $answer"
+done <<END
+$pods
+END
+exit $bad"#;
