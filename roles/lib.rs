@@ -12,7 +12,7 @@ mod flannel;
 mod kubeadm;
 mod kubeconfig;
 mod manifest;
-mod preflight;
+pub mod preflight;
 mod verify;
 
 use futures::future::FutureExt;

@@ -22,7 +22,7 @@ struct KernelParameter {
 }
 
 /// What the kubelet and the network plugins call, and the package that has it in most distributions.
-const TOOLS: [(&str, &str); 8] = [
+pub(crate) const TOOLS: [(&str, &str); 8] = [
     ("iptables", "iptables"),
     ("conntrack", "conntrack"),
     ("mount", "mount"),

@@ -56,12 +56,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     });
     let environment = host.render("etcd.env.j2", include_str!("templates/etcd.env.j2"), &extra)?;
     let unit = host.render("etcd.service.j2", include_str!("templates/etcd.service.j2"), &extra)?;
+    identity.install(host, &vars.etcd_cert_dir).await?;
     let config = host
         .step("Configure etcd")
-        .ensure(dir("/etc/ssl/etcd").mode(0o700))
-        .ensure(dir(&vars.etcd_cert_dir).mode(0o700))
         .ensure(dir(&vars.etcd_data_dir).mode(0o700))
-        .ensure_all(identity.files(&vars.etcd_cert_dir))
+        .ensure_all(identity.certificates(&vars.etcd_cert_dir))
         .ensure(file("/etc/etcd.env").content(environment))
         .ensure(file("/etc/systemd/system/etcd.service").content(unit))
         .await?;

@@ -32,19 +32,28 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The files, in the folder of etcd's certificates.
-    pub(crate) fn files(&self, folder: &str) -> Vec<File> {
-        let mut files = vec![
+    /// The certificates: what a service's configuration consists of.
+    pub(crate) fn certificates(&self, folder: &str) -> [File; 2] {
+        [
             file(format!("{folder}/ca.pem")).content(&self.authority.certificate),
             file(format!("{folder}/{}.pem", self.name)).content(&self.certificate),
-        ];
-        if self.with_authority_key {
-            files.push(file(format!("{folder}/ca-key.pem")).secret(&self.authority.key));
-        }
-        if let Some(key) = &self.key {
-            files.push(file(format!("{folder}/{}-key.pem", self.name)).secret(key));
-        }
-        files
+        ]
+    }
+
+    /// Puts everything into the folder of etcd's certificates, the keys first: a certificate without its key would be
+    /// made anew by the next run.
+    pub(crate) async fn install(&self, host: &Host, folder: &str) -> Result<()> {
+        let authority_key =
+            self.with_authority_key.then(|| file(format!("{folder}/ca-key.pem")).secret(&self.authority.key));
+        let key = self.key.as_ref().map(|key| file(format!("{folder}/{}-key.pem", self.name)).secret(key));
+        host.step("Install etcd's certificates")
+            .ensure(dir("/etc/ssl/etcd").mode(0o700))
+            .ensure(dir(folder).mode(0o700))
+            .ensure_all(authority_key)
+            .ensure_all(key)
+            .ensure_all(self.certificates(folder))
+            .await?;
+        Ok(())
     }
 }
 
@@ -91,10 +100,10 @@ async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
     for member in host.cluster().group("etcd") {
         let member = host.cluster().host(&member)?;
         let script =
-            sh(r#"cd "$1" && [ -s ca-key.pem ] && cat ca.pem && echo ---- && cat ca-key.pem"#, [&vars.etcd_cert_dir]);
+            sh(r#"cd "$1" && [ -s ca-key.pem ] && cat ca.pem && echo = && cat ca-key.pem"#, [&vars.etcd_cert_dir]);
         let answer = member.query(script).await?;
-        if let (0, Some((certificate, key))) = (answer.status, answer.output.split_once("----\n")) {
-            return Ok(Authority { certificate: certificate.to_owned(), key: key.to_owned() });
+        if let (0, Some((certificate, key))) = (answer.status, answer.output.split_once("\n=\n")) {
+            return Ok(Authority { certificate: format!("{certificate}\n"), key: key.to_owned() });
         }
     }
     new_authority(vars.etcd_certificate_days).map_err(internal)

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::{artifact, image};
-use crate::common::{cluster_vars, first_control_plane};
+use crate::common::{cluster_vars, first_control_plane, ip};
 use crate::manifest::applied;
 
 #[derive(Deserialize)]
@@ -34,7 +34,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         return Ok(());
     }
     let net_conf = json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(&vars)? });
-    let extra = json!({ "net_conf": net_conf, "image": image(host, "flannel", &cluster.kube_version)? });
+    let extra = json!({
+        "net_conf": net_conf,
+        "image": image(host, "flannel", &cluster.kube_version)?,
+        "api_address": ip(host)?,
+    });
     let manifest = host.render("flannel.yaml.j2", include_str!("templates/flannel.yaml.j2"), &extra)?;
     applied(host, "flannel", manifest).await
 }
@@ -58,7 +62,8 @@ fn backend(vars: &Vars) -> Result<serde_json::Value> {
 fn conflist() -> String {
     let list = json!({
         "name": "cbr0",
-        "cniVersion": "1.0.0",
+        // The newest version that flannel's plugin knows.
+        "cniVersion": "0.3.1",
         "plugins": [
             { "type": "flannel", "delegate": { "hairpinMode": true, "isDefaultGateway": true } },
             { "type": "portmap", "capabilities": { "portMappings": true } },

@@ -19,8 +19,8 @@ struct Invitation {
 }
 
 pub(super) async fn run(host: &Host, control_plane: bool) -> Result<()> {
-    // kubeadm writes this file last but one; the kubelet's own certificate follows from it.
-    let joined = sh0("[ -e /etc/kubernetes/kubelet.conf ] && [ -e /var/lib/kubelet/config.yaml ]");
+    // The certificate is what the cluster gives to a machine that it took in; everything else is there earlier.
+    let joined = sh0("[ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] && [ -e /etc/kubernetes/kubelet.conf ]");
     if host.query(joined.clone()).await?.status != 0 && !host.check_mode() {
         let config = config(host, control_plane).await?;
         host.step("kubeadm join")

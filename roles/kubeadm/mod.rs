@@ -82,11 +82,7 @@ pub(crate) fn has_servers(lines: &[String]) -> bool {
 /// The control plane: `kubeadm init` on the first, `kubeadm join` on the others, one at a time.
 pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     let (folder, identity) = etcd::pki::client(host).await?;
-    host.step("Reach etcd")
-        .ensure(dir("/etc/ssl/etcd").mode(0o700))
-        .ensure(dir(&folder).mode(0o700))
-        .ensure_all(identity.files(&folder))
-        .await?;
+    identity.install(host, &folder).await?;
     for member in host.cluster().group("etcd") {
         host.needs(&member, etcd::HEALTHY).await?;
     }

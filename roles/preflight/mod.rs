@@ -1,7 +1,112 @@
-//! preflight.
+//! preflight: finds what would go wrong, all of it at once, before anything is changed.
+//!
+//! The inventory and the variables are looked at before any machine is contacted ([`check_inventory`]); then every machine
+//! looks at itself, and at the others. A check is a function from what is known to the problem that follows from it.
+//! Nothing here changes a machine, and the play ends for everybody when somebody has a problem.
 
+mod bundle;
+mod disk;
+mod findings;
+#[cfg(test)]
+mod fixture;
+mod inventory;
+mod machine;
+mod network;
+mod peers;
+mod probe;
+mod resolver;
+mod settings;
+mod subnets;
+
+use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
+use serde::Deserialize;
 
-pub(crate) async fn run(_host: &Host) -> Result<()> {
-    Ok(())
+pub use findings::{Findings, sentence};
+pub use inventory::check_inventory;
+
+use crate::common::{ClusterVars, cluster_vars};
+use bundle::Sizes;
+use probe::Seen;
+use subnets::Subnets;
+
+/// Explained in `defaults.yml`, and in those of the roles that they are for.
+#[derive(Debug, Deserialize)]
+struct Vars {
+    ignore_assert_errors: bool,
+    minimal_master_memory_mb: u64,
+    minimal_node_memory_mb: u64,
+    allow_unsupported_distribution_setup: bool,
+    ping_access_ip: bool,
+    docker_dns_servers_strict: bool,
+    upgrade_cluster_setup: bool,
+    ip: Option<String>,
+    access_ip: Option<String>,
+    override_system_hostname: bool,
+    muster_install_packages: bool,
+    kubelet_fail_swap_on: bool,
+    kube_network_plugin: String,
+    kube_proxy_mode: String,
+    kube_resolv_conf: Option<String>,
+    dns_mode: String,
+    upstream_dns_servers: Vec<String>,
+    flannel_backend_type: String,
+    flannel_vxlan_port: u16,
+    containerd_storage_dir: String,
+    containerd_snapshotter: String,
+    etcd_data_dir: String,
+}
+
+/// What a machine is there for.
+#[derive(Debug, Clone, Copy)]
+struct Duties {
+    control_plane: bool,
+    node: bool,
+    etcd: bool,
+}
+
+/// A machine as the checks see it.
+struct Machine<'a> {
+    name: &'a str,
+    facts: &'a Facts,
+    seen: &'a Seen,
+    duties: Duties,
+    vars: &'a Vars,
+    cluster: &'a ClusterVars,
+    subnets: Subnets,
+    sizes: Sizes,
+}
+
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    let (vars, cluster): (Vars, _) = (host.vars()?, cluster_vars(host)?);
+    let duties = Duties {
+        control_plane: host.in_group("kube_control_plane"),
+        node: host.in_group("kube_node"),
+        etcd: host.in_group("etcd"),
+    };
+    let seen = probe::look(host, duties, &vars).await?;
+    let everyone = peers::everyone(host).await?;
+    let machine = Machine {
+        name: host.name(),
+        facts: host.facts(),
+        seen: &seen,
+        duties,
+        vars: &vars,
+        cluster: &cluster,
+        subnets: Subnets::of(host.all_vars()),
+        sizes: bundle::sizes(host, &cluster),
+    };
+
+    let mut findings = Findings::new(vars.ignore_assert_errors);
+    machine::check(&machine, &mut findings);
+    disk::check(&machine, &mut findings);
+    network::check(&machine, &mut findings);
+    resolver::check(&machine, &mut findings);
+    peers::check(&machine, &everyone, &mut findings);
+    findings.refuse(bundle::missing(host, &cluster).await?);
+
+    for warning in &findings.warnings {
+        host.warn(sentence(warning));
+    }
+    if findings.problems.is_empty() { Ok(()) } else { Err(Failure::Problems(findings.problems)) }
 }

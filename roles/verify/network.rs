@@ -80,7 +80,7 @@ service=$(kubectl --kubeconfig "$conf" -n muster-verify get service echo -o 'jso
 targets="kubernetes.default.svc.$domain:443 echo.muster-verify.svc.$domain:80 ${service% *}:80"
 for node; do targets="$targets $node:${service#* }"; done
 targets="$targets $(echo "$pods" | awk 'NF { printf "%s:8080 ", $2 }')"
-command="for t in $targets; do agnhost connect --timeout=3s \$t >/dev/null 2>&1 || echo unreachable=\$t; done; echo tested"
+command="for t in $targets; do /agnhost connect --timeout=3s \$t >/dev/null 2>&1 || echo unreachable=\$t; done; echo tested"
 encoded=$(printf %s "$command" | sed 's/%/%25/g; s/ /%20/g; s/;/%3B/g; s/>/%3E/g; s/&/%26/g; s/\$/%24/g; s/|/%7C/g; s/=/%3D/g; s/\//%2F/g; s/:/%3A/g')
 bad=0
 while read -r pod ip node; do

@@ -40,6 +40,12 @@ impl Bundle {
         }
     }
 
+    /// A bundle in which nothing lies, for those who need none or look what is missing. `dir` need not exist.
+    pub fn empty(dir: impl Into<PathBuf>) -> Bundle {
+        let manifest = Manifest { format: crate::manifest::FORMAT, files: Vec::new(), images: Vec::new() };
+        Bundle { dir: dir.into(), manifest }
+    }
+
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir

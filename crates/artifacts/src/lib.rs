@@ -14,10 +14,13 @@ mod catalogue;
 mod check;
 mod digest;
 mod error;
+mod fetch;
+mod http;
 mod manifest;
 mod oci;
 mod progress;
 mod reference;
+mod registry;
 mod version;
 mod writer;
 
@@ -30,6 +33,8 @@ pub use catalogue::{
 pub use check::Damage;
 pub use digest::Sha256;
 pub use error::{BundleError, MissingArtifact};
+pub use fetch::{FetchError, Fetched, Sources, fetch};
+pub use http::{HttpError, Retry};
 pub use manifest::{Encoding, FileEntry, ImageEntry, Origin, StoredFile};
 pub use oci::{Layer, RunConfig};
 pub use progress::{Progress, ProgressSink};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// One piece of news. Items come one after the other; each begins with `Start` and ends with `Done`, or with the
-/// operation's error.
+/// One piece of news. Items come one after the other; each begins with `Start` and ends with `Done` or `Failed`,
+/// or with the operation's error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress<'a> {
     /// Work on an item begins.
@@ -31,6 +31,11 @@ pub enum Progress<'a> {
         /// The pause before the next one.
         wait: Duration,
         /// What went wrong.
+        reason: &'a str,
+    },
+    /// The item could not be had; work goes on with the next.
+    Failed {
+        /// The item, and what went wrong.
         reason: &'a str,
     },
     /// The item is finished.

@@ -21,8 +21,8 @@ pub(crate) struct Progress {
     pub reached: BTreeSet<String>,
     /// How many of the run's plays it is through; plays it has no part in count as soon as it gets there.
     pub plays: usize,
-    /// Set when it is done, with what made it fail.
-    pub ended: Option<Option<String>>,
+    /// Whether it is done, or failed.
+    pub ended: bool,
 }
 
 type Shared = Arc<OnceCell<Result<Arc<dyn Any + Send + Sync>>>>;
@@ -86,7 +86,7 @@ impl Cluster {
     pub(crate) async fn wait_for(&self, waiting: &Host, provider: &str, what: &str) -> Result<()> {
         let Some(sender) = self.progress.get(provider) else { return Ok(()) };
         let mut receiver = sender.subscribe();
-        let met = receiver.wait_for(|p| p.reached.contains(what) || p.ended.is_some());
+        let met = receiver.wait_for(|p| p.reached.contains(what) || p.ended);
         let progress = watched(waiting, &format!("{provider}: {what}"), met).await;
         match progress {
             Ok(progress) if progress.reached.contains(what) => Ok(()),
@@ -94,15 +94,15 @@ impl Cluster {
         }
     }
 
-    /// Waits until every host of the run is through the first `plays` plays, or has ended; then says who failed.
+    /// Waits until these hosts are through the first `plays` plays, or have ended; then says who did not get through.
     pub(crate) async fn wait_for_plays(&self, waiting: &Host, plays: usize, hosts: &[String]) -> Vec<String> {
         let mut failed = Vec::new();
         for name in hosts {
             let Some(sender) = self.progress.get(name) else { continue };
             let mut receiver = sender.subscribe();
-            let met = receiver.wait_for(|p| p.plays >= plays || p.ended.is_some());
+            let met = receiver.wait_for(|p| p.plays >= plays || p.ended);
             if let Ok(progress) = watched(waiting, &format!("{name} to finish the plays before"), met).await {
-                if matches!(&progress.ended, Some(Some(_))) {
+                if progress.plays < plays {
                     failed.push(name.clone());
                 }
             }

@@ -1,42 +1,55 @@
-# Everything the controller wants to know of a machine, in one program. Read-only. One line a fact: KEY VALUE.
-# Tools that may be missing are not assumed: the kernel's own files are preferred.
-say() { printf '%s %s\n' "$1" "$2"; }
-say clock "$(date +%s)"
-say hostname "$(cat /proc/sys/kernel/hostname)"
-say kernel "$(uname -r)"
-say arch "$(uname -m)"
-[ ! -r /etc/machine-id ] || say machine_id "$(cat /etc/machine-id)"
-[ ! -r /sys/class/dmi/id/product_uuid ] || say product_uuid "$(cat /sys/class/dmi/id/product_uuid)"
-say boot_id "$(cat /proc/sys/kernel/random/boot_id)"
-[ ! -r /etc/os-release ] || sed 's/^/os /' /etc/os-release
-say cpus "$(grep -c ^processor /proc/cpuinfo)"
-sed -n 's/^\(MemTotal\|SwapTotal\): *\([0-9]*\) kB/\1 \2/p' /proc/meminfo
-# A container may have less than the kernel tells.
-for f in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do [ ! -r $f ] || say memory_limit "$(cat $f)"; done
-ip -o addr show 2>/dev/null | while read -r _ dev family address _; do say address "$dev $family $address"; done
-ip -o route show 2>/dev/null | sed 's/^/route /'
-for d in /sys/class/net/*; do
-  [ "${d##*/}" = lo ] || [ ! -e "$d/device" ] && [ ! -e "$d/ifindex" ] || say mac "${d##*/} $(cat "$d/address" 2>/dev/null)"
-done
-[ ! -r /etc/resolv.conf ] || sed 's/^/resolv /' /etc/resolv.conf
-[ ! -r /run/systemd/resolve/resolv.conf ] || sed 's/^/uplink_resolv /' /run/systemd/resolve/resolv.conf
-if [ -e /sys/fs/cgroup/cgroup.controllers ]; then say cgroup 2; elif [ -d /sys/fs/cgroup/memory ]; then say cgroup 1; else say cgroup 0; fi
-[ ! -d /run/systemd/system ] || say init systemd
-for m in apt-get dnf yum zypper apk; do if command -v $m >/dev/null; then say package_manager $m; break; fi; done
-for t in awk conntrack ethtool gzip ip ipset iptables mount nft sha256sum socat ss stat swapoff systemctl tar; do
-  ! command -v $t >/dev/null || say tool $t
-done
-df -P -k / /var /var/lib /tmp 2>/dev/null | awk 'NR > 1 { print "disk", $6, $4, $2 }' | sort -u
-for d in /usr /usr/local/bin /etc; do [ -w $d ] || say readonly $d; done
-grep -q '	\?overlay$' /proc/filesystems && say feature overlay
-[ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || say feature br_netfilter
-for m in vxlan ip_vs nf_conntrack; do [ ! -d /sys/module/$m ] || say feature $m; done
-sed -n 's/^CapEff:[[:space:]]*/capabilities /p' /proc/self/status
-sed -n 's/^\(swap\|[^#[:space:]]*[[:space:]][^[:space:]]*[[:space:]]swap\)[[:space:]].*/swap_entry &/p' /etc/fstab 2>/dev/null
+# Everything the controller wants to know of a machine, in one program that only looks.
+#
+# Starting programs is what takes time, so there are few: `head` hands over the kernel's own files, each under a header
+# `==> PATH <==` as it does for several files, and the same header names what other programs answer. The controller
+# takes it apart. What a machine does not have is absent from the answer.
+part() { printf '\n==> %s <==\n' "$1"; }
+part clock
+date +%s
+os_release=/etc/os-release
+[ -r $os_release ] || os_release=/usr/lib/os-release
+head -n 500 $os_release /etc/machine-id /etc/resolv.conf /run/systemd/resolve/resolv.conf /etc/fstab \
+  /proc/sys/kernel/hostname /proc/sys/kernel/osrelease /proc/sys/kernel/random/boot_id /proc/sys/kernel/modules_disabled \
+  /proc/meminfo /proc/swaps /proc/filesystems /proc/self/status /proc/cgroups /sys/fs/cgroup/cgroup.controllers \
+  /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/devices/system/cpu/online \
+  /sys/class/dmi/id/product_uuid /sys/class/net/*/address /sys/fs/selinux/enforce /run/systemd/container 2>/dev/null
+part machine
+uname -m
+part addresses
+ip -o addr show 2>/dev/null
+part routes
+ip -o route show 2>/dev/null
+part sockets
 if command -v ss >/dev/null; then
-  ss -Hltnp 2>/dev/null | awk '{ n = split($4, a, ":"); p = $6; sub(/^users:\(\("/, "", p); sub(/".*/, "", p); print "port", a[n], (p == "" ? "?" : p) }' | sort -u
+  ss -ltunp 2>/dev/null
 else
-  awk 'FNR > 1 && $4 == "0A" { split($2, a, ":"); print "portx", a[2] }' /proc/net/tcp /proc/net/tcp6 2>/dev/null | sort -u
+  head -n 5000 /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null
 fi
-command -v getenforce >/dev/null && say selinux "$(getenforce)"
+part modules
+read -r kernel </proc/sys/kernel/osrelease
+grep -oE '^[^:]*/(overlay|br_netfilter|vxlan|ip_vs|nf_tables|nf_conntrack)\.ko' \
+  "/lib/modules/$kernel/modules.dep" "/lib/modules/$kernel/modules.builtin" 2>/dev/null
+part existing
+for path in /run/systemd/system /sys/fs/cgroup/memory /proc/sys/net/bridge/bridge-nf-call-iptables \
+  /sys/module/vxlan /sys/module/ip_vs /sys/module/nf_tables /sys/module/nf_conntrack; do
+  [ ! -e $path ] || echo $path
+done
+part package_manager
+for manager in apt-get dnf yum zypper apk; do
+  if command -v $manager >/dev/null; then
+    echo $manager
+    break
+  fi
+done
+part tools
+for tool in awk conntrack ethtool gzip ip ipset iptables mount nft nsenter sha256sum socat ss stat swapoff systemctl tar; do
+  ! command -v $tool >/dev/null || echo $tool
+done
+part readonly
+# A folder that is not there can be made where its nearest parent can be written.
+for folder in /etc /opt/bin /usr /usr/local/bin /var/lib; do
+  parent=$folder
+  while [ ! -e "${parent:-/}" ]; do parent=${parent%/*}; done
+  [ -w "${parent:-/}" ] || echo $folder
+done
 exit 0

@@ -145,8 +145,7 @@ impl Run<'_> {
             self.events.send(Event::HostDone { host: host.name().to_owned() });
         }
         if let Some(progress) = host.cluster().progress_of(host.name()) {
-            let ended = Some(failure.as_ref().map(ToString::to_string));
-            progress.send_modify(|p| p.ended = ended);
+            progress.send_modify(|p| p.ended = true);
         }
         (host.name().to_owned(), HostOutcome { summary: host.summary(), failure })
     }

@@ -405,7 +405,7 @@ impl Connection {
                         // the next one is free when one of them ends.
                         self.allowed.fetch_sub(1, Ordering::Relaxed);
                         place.forget();
-                    } else if refusals == ATTEMPTS_RETIRE && self.abandoned.load(Ordering::Relaxed) > 0 {
+                    } else if refusals >= ATTEMPTS_RETIRE && self.abandoned.load(Ordering::Relaxed) > 0 {
                         self.retired.store(true, Ordering::Relaxed);
                         return Err(self.lost());
                     } else if refusals < ATTEMPTS_CHANNEL {

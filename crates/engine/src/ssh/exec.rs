@@ -25,8 +25,9 @@ const MOST_LINE: usize = 8 << 10;
 const CHUNK: usize = 128 << 10;
 /// How long sudo may take to accept or refuse a password (PAM waits two seconds after a wrong one, directories longer).
 const PASSWORD_WAIT: Duration = Duration::from_secs(60);
-/// How long a program that was given up may take to end before its place is counted as free.
-const FAREWELL: Duration = Duration::from_secs(30);
+/// How long a program that was given up may take to end before its place is counted as free. sshd may see that
+/// differently; then the connection is replaced.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// An open channel, and its place among those the server allows. Closed in every case: when it is dropped before the
 /// program ended, the program is told to stop (SIGTERM) and the channel is closed. sshd passes signals on to the

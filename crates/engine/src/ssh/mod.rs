@@ -7,6 +7,7 @@
 //! - `Eof`, `ExitStatus` and `Close` come in any order; without a status the outcome is unknown.
 //! - A session hands incoming data to all its channels in turn, so each channel must be read without pause.
 
+mod arguments;
 mod auth;
 mod connect;
 mod exec;
@@ -16,6 +17,7 @@ mod known_hosts;
 mod limiter;
 mod privilege;
 mod target;
+mod variables;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +32,7 @@ use secrecy::SecretString;
 pub use self::known_hosts::HostKeyPolicy;
 pub use self::limiter::INITIAL_HANDSHAKES;
 pub use self::target::{DEFAULT_PORT, Privilege, Target};
+pub use self::variables::TargetError;
 
 use self::connect::Connection;
 use self::keys::KeyRing;

@@ -89,6 +89,7 @@ const REMEDIES: &[(&str, &str)] = &[
     ("sudoers", "mend /etc/sudoers on the machine as root (visudo -c tells what is wrong)"),
     ("must be owned by uid 0", "sudo's files are damaged on the machine: install sudo again as root"),
     ("no new privileges", "the machine forbids sudo here (no_new_privs, often a container): log in as root"),
+    ("No such file or directory", ABSENT),
     ("not found", ABSENT),
     ("Not found", ABSENT),
     ("Unknown command", ABSENT),

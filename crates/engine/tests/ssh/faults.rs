@@ -150,8 +150,11 @@ async fn programs_that_nobody_waits_for_any_more_leave_no_channel_behind() {
         let given_up = tokio::time::timeout(Duration::from_millis(100), run(&ssh, "sleep 60")).await;
         assert!(given_up.is_err());
     }
+    let start = Instant::now();
     assert_eq!(output(&ssh, "echo next").await, "next\n");
-    assert_eq!(ssh.counters().handshakes, 1);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // sshd does not stop root's programs for us; they fill the ten sessions of the first connection.
+    assert_eq!(ssh.counters().handshakes, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

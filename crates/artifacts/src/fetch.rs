@@ -1,0 +1,223 @@
+//! Downloading what a bundle lacks.
+
+use std::fs::{self, File};
+use std::time::Instant;
+
+use thiserror::Error;
+
+use crate::http::Http;
+use crate::registry::Registry;
+use crate::{
+    BundleError, BundleWriter, CatalogueFile, HttpError, ImageReference, NewFile, Origin, Progress,
+    ProgressSink, Release, Retry, Sha256,
+};
+
+/// Where downloads come from: upstream, unless something else is given.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A mirror of files: this URL stands in place of `https://` in front of each file's own URL, so that
+    /// `https://dl.k8s.io/release/…` becomes `FILES_REPO/dl.k8s.io/release/…`.
+    pub files_repo: Option<String>,
+    /// A mirror of images: `host[:port]`, or a URL like `http://host:port` where it has no TLS, in place of each image's
+    /// registry.
+    pub registry_host: Option<String>,
+    /// A proxy, e.g. `http://proxy:3128`.
+    pub proxy: Option<String>,
+    /// Hosts that are asked directly, separated by commas.
+    pub no_proxy: String,
+    /// How often what may pass is tried.
+    pub retry: Retry,
+}
+
+/// What a fetch did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Artifacts downloaded.
+    pub downloaded: usize,
+    /// Optional artifacts that could not be had, each with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// A download failed.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    /// The server did not give it.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// What came is not what the catalogue or the image names.
+    #[error(
+        "{what} from {url} has sha256 {found}, and {expected} was expected: the source has something else under this name, or it was damaged on the way. It was thrown away"
+    )]
+    Mismatch {
+        /// The artifact.
+        what: String,
+        /// Where it came from.
+        url: String,
+        /// The digest it should have.
+        expected: Sha256,
+        /// The digest it has.
+        found: Sha256,
+    },
+    /// The registry does not have the image in a usable form.
+    #[error("image {reference} cannot be fetched: {message}")]
+    Image {
+        /// The image.
+        reference: ImageReference,
+        /// Why not.
+        message: String,
+    },
+    /// A mirror's address cannot be used.
+    #[error("{value:?} is not the address of a mirror: {expected}")]
+    Mirror {
+        /// What was given.
+        value: String,
+        /// What was meant.
+        expected: &'static str,
+    },
+    /// The bundle cannot be written.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// Some artifacts could not be had; all others are in the bundle.
+    #[error("{} of {of} artifacts could not be fetched:\n{}", .failures.len(), .failures.join("\n"))]
+    Incomplete {
+        /// Each with its reason.
+        failures: Vec<String>,
+        /// How many were to be fetched.
+        of: usize,
+    },
+}
+
+/// Downloads everything of `release` that `bundle` lacks. What is complete is kept, whatever happens to the rest; a download
+/// that is cut off goes on from there the next time.
+///
+/// An artifact that does not exist or is not what it should be does not keep the others from being fetched; a source
+/// that cannot be reached does.
+pub fn fetch(
+    release: &Release,
+    bundle: &mut BundleWriter,
+    sources: &Sources,
+    progress: &mut ProgressSink<'_>,
+) -> Result<Fetched, FetchError> {
+    sources.validate()?;
+    let http = Http::new(sources.proxy.as_deref(), &sources.no_proxy, sources.retry)?;
+    let mut registry = Registry::new(&http, sources.registry_host.as_deref());
+    let files =
+        release.files.iter().filter(|file| bundle.file(&file.name, &file.version, file.arch).is_err());
+    let images = release
+        .images
+        .iter()
+        .filter(|image| bundle.image(&image.reference.to_string(), release.arch).is_err());
+    let wanted: Vec<Wanted<'_>> =
+        files.map(Wanted::File).chain(images.map(|image| Wanted::Image(&image.reference))).collect();
+
+    let mut fetched = Fetched::default();
+    let mut failures = Vec::new();
+    for (index, one) in wanted.iter().enumerate() {
+        let item = one.to_string();
+        let started = Instant::now();
+        progress(Progress::Start { item: &item, index: index + 1, of: wanted.len() });
+        let result = match one {
+            Wanted::File(file) => fetch_file(&http, file, bundle, sources, progress),
+            Wanted::Image(reference) => registry.fetch(reference, release.arch, bundle, progress),
+        };
+        match result {
+            Ok(size) => {
+                fetched.downloaded += 1;
+                progress(Progress::Done { size, elapsed: started.elapsed() });
+            }
+            Err(error) if !error.is_of_this_artifact() => return Err(error),
+            Err(error) => {
+                let reason = format!("{item}: {error}");
+                progress(Progress::Failed { reason: &reason });
+                match one {
+                    Wanted::File(file) if file.optional => fetched.skipped.push(reason),
+                    _ => failures.push(reason),
+                }
+            }
+        }
+    }
+    if failures.is_empty() { Ok(fetched) } else { Err(FetchError::Incomplete { failures, of: wanted.len() }) }
+}
+
+/// Something to download.
+enum Wanted<'a> {
+    File(&'a CatalogueFile),
+    Image(&'a ImageReference),
+}
+
+impl std::fmt::Display for Wanted<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Wanted::File(file) => write!(f, "{} {}", file.name, file.version),
+            Wanted::Image(reference) => reference.fmt(f),
+        }
+    }
+}
+
+impl FetchError {
+    /// Whether other artifacts may well be had from the same source.
+    fn is_of_this_artifact(&self) -> bool {
+        match self {
+            FetchError::Http(HttpError::NotFound { .. } | HttpError::Refused { .. }) => true,
+            FetchError::Mismatch { .. } | FetchError::Image { .. } => true,
+            FetchError::Bundle(BundleError::Image { .. }) => true,
+            FetchError::Http(_)
+            | FetchError::Mirror { .. }
+            | FetchError::Bundle(_)
+            | FetchError::Incomplete { .. } => false,
+        }
+    }
+}
+
+impl Sources {
+    /// Where a file is downloaded from.
+    pub fn file_url(&self, file: &CatalogueFile) -> String {
+        match &self.files_repo {
+            Some(mirror) => {
+                format!("{}/{}", mirror.trim_end_matches('/'), file.url.trim_start_matches("https://"))
+            }
+            None => file.url.clone(),
+        }
+    }
+
+    fn validate(&self) -> Result<(), FetchError> {
+        let is_url = |value: &str| value.starts_with("http://") || value.starts_with("https://");
+        if let Some(value) = self.files_repo.as_ref().filter(|value| !is_url(value)) {
+            let expected = "write a URL, such as http://mirror.example.org/files";
+            return Err(FetchError::Mirror { value: value.clone(), expected });
+        }
+        let is_host = |value: &str| is_url(value) || !value.contains('/') && !value.is_empty();
+        if let Some(value) = self.registry_host.as_ref().filter(|value| !is_host(value)) {
+            let expected = "write host[:port], or http://host:port if it has no TLS";
+            return Err(FetchError::Mirror { value: value.clone(), expected });
+        }
+        Ok(())
+    }
+}
+
+fn fetch_file(
+    http: &Http,
+    file: &CatalogueFile,
+    bundle: &mut BundleWriter,
+    sources: &Sources,
+    progress: &mut ProgressSink<'_>,
+) -> Result<u64, FetchError> {
+    let url = sources.file_url(file);
+    let what = format!("{} {}", file.name, file.version);
+    let partial = bundle.partial(&format!("{}-{}-{}", file.name, file.version, file.arch));
+    let (sha256, size) = http.verified_download(&url, &[], &partial, file.sha256, &what, progress)?;
+    let new = NewFile {
+        name: &file.name,
+        version: &file.version,
+        arch: file.arch,
+        kind: file.kind,
+        origin: Origin::Upstream,
+        source: &url,
+        expected: Some(sha256),
+    };
+    let io_at = |action, source| BundleError::Io { action, path: partial.clone(), source };
+    let mut content = File::open(&partial).map_err(|error| io_at("read", error))?;
+    bundle.add_file(&new, &mut content)?;
+    fs::remove_file(&partial).map_err(|error| io_at("remove", error))?;
+    Ok(size)
+}

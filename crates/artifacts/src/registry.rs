@@ -1,0 +1,347 @@
+//! Images from a registry, by the OCI distribution specification.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/main/spec.md>; tokens as Docker's registries give them:
+//! <https://distribution.github.io/distribution/spec/auth/token/>.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+
+use serde::Deserialize;
+
+use crate::fetch::FetchError;
+use crate::http::{Document, Http};
+use crate::oci::{self, Descriptor, ImageIndex, ImageManifest};
+use crate::{
+    Arch, BundleError, BundleWriter, ImageReference, NewImage, Origin, Progress, ProgressSink, Sha256,
+};
+
+/// A registry, and the tokens it gave.
+pub(crate) struct Registry<'a> {
+    http: &'a Http,
+    /// In place of every image's own registry.
+    mirror: Option<String>,
+    /// By base URL and repository.
+    tokens: HashMap<(String, String), String>,
+}
+
+impl<'a> Registry<'a> {
+    /// `mirror` is `host[:port]`, or a URL where it is not to be HTTPS.
+    pub(crate) fn new(http: &'a Http, mirror: Option<&str>) -> Registry<'a> {
+        let mirror = mirror.map(|mirror| {
+            let mirror = mirror.trim_end_matches('/');
+            if mirror.contains("://") { mirror.to_string() } else { format!("https://{mirror}") }
+        });
+        Registry { http, mirror, tokens: HashMap::new() }
+    }
+
+    /// Downloads an image into the bundle. Blobs that are there already are not downloaded again.
+    pub(crate) fn fetch(
+        &mut self,
+        reference: &ImageReference,
+        arch: Arch,
+        bundle: &mut BundleWriter,
+        progress: &mut ProgressSink<'_>,
+    ) -> Result<u64, FetchError> {
+        let (base, repository) = self.place(reference);
+        let bytes = self.manifest(&base, &repository, reference, arch, progress)?;
+        let manifest: ImageManifest = serde_json::from_slice(&bytes)
+            .map_err(|error| bad(reference, format!("its manifest cannot be read: {error}")))?;
+        for blob in manifest.blobs() {
+            self.blob(&base, &repository, reference, blob, bundle, progress)?;
+        }
+        check_platform(bundle, reference, &manifest.config, arch)?;
+        let source = format!("{base}/v2/{repository}/manifests/{}", reference.tag);
+        let new = NewImage { reference, arch, origin: Origin::Upstream, source: &source };
+        Ok(bundle.add_image_of(&new, &bytes)?.size)
+    }
+
+    /// The URL of an image's registry, and the image's repository there.
+    fn place(&self, reference: &ImageReference) -> (String, String) {
+        let mut repository = reference.repository.clone();
+        let base = match (&self.mirror, reference.registry.as_str()) {
+            (Some(mirror), _) => mirror.clone(),
+            // Docker's registry is not at the host that its images are named by, and its own images are in "library".
+            (None, "docker.io") => {
+                if !repository.contains('/') {
+                    repository = format!("library/{repository}");
+                }
+                "https://registry-1.docker.io".into()
+            }
+            (None, host) => format!("https://{host}"),
+        };
+        (base, repository)
+    }
+
+    /// The image's manifest for `arch`.
+    fn manifest(
+        &mut self,
+        base: &str,
+        repository: &str,
+        reference: &ImageReference,
+        arch: Arch,
+        progress: &mut ProgressSink<'_>,
+    ) -> Result<Vec<u8>, FetchError> {
+        let url = |what: &str| format!("{base}/v2/{repository}/manifests/{what}");
+        let answer = self.get(base, repository, &url(&reference.tag), progress)?;
+        /// What tells an index from a manifest, should the content type not.
+        #[derive(Deserialize)]
+        struct Kind {
+            manifests: Option<serde::de::IgnoredAny>,
+        }
+        let media_type = answer.content_type.split(';').next().unwrap_or_default().trim();
+        let is_index = match media_type {
+            oci::INDEX | oci::DOCKER_INDEX => true,
+            oci::MANIFEST | oci::DOCKER_MANIFEST => false,
+            _ => serde_json::from_slice::<Kind>(&answer.body).is_ok_and(|kind| kind.manifests.is_some()),
+        };
+        if !is_index {
+            return Ok(answer.body);
+        }
+        let index: ImageIndex = serde_json::from_slice(&answer.body)
+            .map_err(|error| bad(reference, format!("its index cannot be read: {error}")))?;
+        let fits = |found: &&Descriptor| {
+            let platform = found.platform.as_ref();
+            platform.is_some_and(|platform| platform.os == "linux" && platform.architecture == arch.name())
+        };
+        let chosen = index
+            .manifests
+            .iter()
+            .find(fits)
+            .ok_or_else(|| bad(reference, format!("the registry does not have it for linux/{arch}")))?;
+        let expected = digest_of(reference, chosen)?;
+        let url = url(&chosen.digest);
+        let answer = self.get(base, repository, &url, progress)?;
+        let found = Sha256::of(&answer.body);
+        if found != expected {
+            return Err(FetchError::Mismatch {
+                what: format!("the manifest of {reference}"),
+                url,
+                expected,
+                found,
+            });
+        }
+        Ok(answer.body)
+    }
+
+    fn blob(
+        &mut self,
+        base: &str,
+        repository: &str,
+        reference: &ImageReference,
+        blob: &Descriptor,
+        bundle: &mut BundleWriter,
+        progress: &mut ProgressSink<'_>,
+    ) -> Result<(), FetchError> {
+        let expected = digest_of(reference, blob)?;
+        if bundle.has_blob(expected, blob.size) {
+            return Ok(());
+        }
+        let url = format!("{base}/v2/{repository}/blobs/{}", blob.digest);
+        let token = self.tokens.get(&(base.to_string(), repository.to_string()));
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<(&str, &str)> =
+            authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
+        let partial = bundle.partial(&expected.to_string());
+        let what = format!("a layer of {reference}");
+        let (found, _) =
+            self.http.verified_download(&url, &headers, &partial, Some(expected), &what, progress)?;
+        bundle.adopt_blob(&partial, found)?;
+        Ok(())
+    }
+
+    /// Asks for a manifest; gets a token first where the registry wants one.
+    fn get(
+        &mut self,
+        base: &str,
+        repository: &str,
+        url: &str,
+        progress: &mut ProgressSink<'_>,
+    ) -> Result<Document, FetchError> {
+        let accept = [oci::INDEX, oci::DOCKER_INDEX, oci::MANIFEST, oci::DOCKER_MANIFEST].join(", ");
+        let key = (base.to_string(), repository.to_string());
+        let mut asked = false;
+        loop {
+            let token = self.tokens.get(&key).map(|token| format!("Bearer {token}"));
+            let mut headers = vec![("Accept", accept.as_str())];
+            headers.extend(token.iter().map(|token| ("Authorization", token.as_str())));
+            let answer = self.http.document(url, &headers, progress)?;
+            match (answer.status.as_u16(), &answer.authenticate) {
+                (200, _) => return Ok(answer),
+                (401, Some(challenge)) if !asked => {
+                    asked = true;
+                    let token = self.token(base, repository, url, challenge, progress)?;
+                    self.tokens.insert(key.clone(), token);
+                }
+                (status, _) => {
+                    return Err(crate::HttpError::Refused { url: url.into(), status }.into());
+                }
+            }
+        }
+    }
+
+    /// Gets the token that anybody gets.
+    fn token(
+        &self,
+        base: &str,
+        repository: &str,
+        url: &str,
+        challenge: &str,
+        progress: &mut ProgressSink<'_>,
+    ) -> Result<String, FetchError> {
+        let refused = || crate::HttpError::Refused { url: url.into(), status: 401 };
+        let parameters = bearer_parameters(challenge).ok_or_else(refused)?;
+        let realm = parameters.get("realm").ok_or_else(refused)?;
+        // What came over TLS must not send us to a place without.
+        if !realm.starts_with("https://") && base.starts_with("https://") {
+            return Err(refused().into());
+        }
+        let own_scope = format!("repository:{repository}:pull");
+        let scope = parameters.get("scope").unwrap_or(&own_scope);
+        let mut token_url = format!("{realm}{}scope={scope}", if realm.contains('?') { '&' } else { '?' });
+        if let Some(service) = parameters.get("service") {
+            token_url.push_str(&format!("&service={}", service.replace(' ', "%20")));
+        }
+        let answer = self.http.document(&token_url, &[], progress)?;
+        /// Either name is in use.
+        #[derive(Deserialize)]
+        struct Token {
+            token: Option<String>,
+            access_token: Option<String>,
+        }
+        let token = serde_json::from_slice::<Token>(&answer.body).ok();
+        let token = token.and_then(|token| token.token.or(token.access_token));
+        match (answer.status.as_u16(), token) {
+            (200, Some(token)) => Ok(token),
+            (status, _) => Err(crate::HttpError::Refused { url: token_url, status }.into()),
+        }
+    }
+}
+
+/// The parameters of `Bearer realm="https://auth.example.org/token",service="example"` (RFC 6750, section 3).
+fn bearer_parameters(challenge: &str) -> Option<HashMap<String, String>> {
+    let (scheme, mut rest) = challenge.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let mut parameters = HashMap::new();
+    while let Some((name, after)) = rest.split_once('=') {
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => after.split_once(',').unwrap_or((after, "")),
+        };
+        parameters.insert(name.trim_matches([' ', ',']).to_ascii_lowercase(), value.to_string());
+        rest = after;
+    }
+    Some(parameters)
+}
+
+/// A registry may give an image without an index: then only its configuration tells the platform.
+fn check_platform(
+    bundle: &BundleWriter,
+    reference: &ImageReference,
+    config: &Descriptor,
+    arch: Arch,
+) -> Result<(), FetchError> {
+    let path = bundle.blob_path(digest_of(reference, config)?);
+    let read = |source: io::Error| BundleError::Io { action: "read", path: path.clone(), source };
+    let bytes = fs::read(&path).map_err(read)?;
+    let platform: oci::Platform = serde_json::from_slice(&bytes)
+        .map_err(|error| bad(reference, format!("its configuration cannot be read: {error}")))?;
+    if platform.architecture != arch.name() || platform.os != "linux" {
+        let found = format!("{}/{}", platform.os, platform.architecture);
+        return Err(bad(
+            reference,
+            format!("the registry has it for {found} only, and linux/{arch} is wanted"),
+        ));
+    }
+    Ok(())
+}
+
+fn digest_of(reference: &ImageReference, descriptor: &Descriptor) -> Result<Sha256, FetchError> {
+    Sha256::from_oci(&descriptor.digest).ok_or_else(|| {
+        bad(
+            reference,
+            format!("it names a blob by {:?}, and only sha256 digests are known here", descriptor.digest),
+        )
+    })
+}
+
+fn bad(reference: &ImageReference, message: String) -> FetchError {
+    FetchError::Image { reference: reference.clone(), message }
+}
+
+impl Http {
+    /// Downloads into `partial` and verifies the whole. A beginning from an earlier run that proves wrong is thrown away
+    /// and everything downloaded once more. Returns digest and size.
+    pub(crate) fn verified_download(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        partial: &std::path::Path,
+        expected: Option<Sha256>,
+        what: &str,
+        progress: &mut ProgressSink<'_>,
+    ) -> Result<(Sha256, u64), FetchError> {
+        let io_at = |action, source| BundleError::Io { action, path: partial.into(), source };
+        loop {
+            let resumed = self.download(url, headers, partial, progress)?;
+            let (found, size) = File::open(partial)
+                .and_then(|mut file| Sha256::of_reader(&mut file))
+                .map_err(|error| io_at("read", error))?;
+            match expected.filter(|expected| *expected != found) {
+                None => return Ok((found, size)),
+                Some(expected) => {
+                    fs::remove_file(partial).map_err(|error| io_at("remove", error))?;
+                    if !resumed {
+                        return Err(FetchError::Mismatch {
+                            what: what.into(),
+                            url: url.into(),
+                            expected,
+                            found,
+                        });
+                    }
+                    let reason = "what an earlier run left of it was damaged; starting over";
+                    let wait = std::time::Duration::ZERO;
+                    progress(Progress::Retry { attempt: 1, of: 2, wait, reason });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read() {
+        let text = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
+        let parameters = bearer_parameters(text).unwrap();
+        assert_eq!(parameters["realm"], "https://auth.docker.io/token");
+        assert_eq!(parameters["service"], "registry.docker.io");
+        assert_eq!(parameters["scope"], "repository:a/b:pull,push");
+        assert_eq!(bearer_parameters("Bearer realm=x, service=y").unwrap()["service"], "y");
+        assert!(bearer_parameters("Basic realm=\"x\"").is_none());
+    }
+
+    #[test]
+    fn images_are_found_where_their_registry_is() {
+        let http = Http::new(None, "", crate::Retry::default()).unwrap();
+        let place = |mirror: Option<&str>, reference: &str| {
+            let (base, repository) = Registry::new(&http, mirror).place(&reference.parse().unwrap());
+            format!("{base} {repository}")
+        };
+        assert_eq!(place(None, "registry.k8s.io/pause:1"), "https://registry.k8s.io pause");
+        assert_eq!(place(None, "docker.io/haproxy:1"), "https://registry-1.docker.io library/haproxy");
+        assert_eq!(
+            place(None, "docker.io/flannel/flannel:1"),
+            "https://registry-1.docker.io flannel/flannel"
+        );
+        assert_eq!(
+            place(Some("mirror:5000"), "docker.io/flannel/flannel:1"),
+            "https://mirror:5000 flannel/flannel"
+        );
+        assert_eq!(place(Some("http://m:1/"), "registry.k8s.io/pause:1"), "http://m:1 pause");
+    }
+}

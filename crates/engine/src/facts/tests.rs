@@ -1,0 +1,121 @@
+use std::process::Command;
+
+use super::*;
+
+fn parts(parts: &[(&str, &str)]) -> Facts {
+    let text: String = parts.iter().map(|(name, lines)| format!("\n==> {name} <==\n{lines}\n")).collect();
+    Facts::parse(&text)
+}
+
+#[test]
+fn facts_of_this_very_machine_are_read_with_every_shell() {
+    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+        let program =
+            Command::new(shell[0]).args(&shell[1..]).args(["-c", include_str!("../facts.sh")]).output();
+        let Ok(out) = program else {
+            assert_eq!(shell[0], "busybox", "every machine that builds this has {shell:?}");
+            continue;
+        };
+        let facts = Facts::parse(&String::from_utf8_lossy(&out.stdout));
+        assert!(out.status.success(), "{shell:?}");
+        assert!(out.stderr.is_empty(), "{shell:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(facts.memory_mb > 100, "{shell:?}: {facts:?}");
+        assert_eq!(facts.cpus as usize, std::thread::available_parallelism().unwrap().get(), "{shell:?}");
+        assert!(!facts.kernel.is_empty() && !facts.boot_id.is_empty(), "{shell:?}");
+        assert!(facts.clock_ahead.abs() < 5, "{shell:?}");
+        assert!(facts.os.contains_key("ID"), "{shell:?}");
+        assert!(facts.has_tool("tar") && !facts.has_tool("ss2"), "{shell:?}");
+        assert!(
+            facts.capabilities != 0 || facts.readonly.contains(&"/etc".to_owned()),
+            "{shell:?}: {facts:?}"
+        );
+    }
+}
+
+#[test]
+fn the_default_address_is_the_one_of_the_default_route() {
+    let addresses = "1: lo inet 127.0.0.1/8 scope host lo\n2: eth1 inet 192.0.2.9/24 scope global\n\
+                     3: eth0 inet 198.51.100.7/24 brd 198.51.100.255 scope global eth0";
+    let facts = parts(&[("addresses", addresses), ("routes", "default via 198.51.100.1 dev eth0")]);
+    assert_eq!(facts.default_ip(), Some("198.51.100.7".parse().unwrap()));
+    assert_eq!(facts.interface_of("192.0.2.9".parse().unwrap()), Some("eth1"));
+    let facts = parts(&[("addresses", "2: eth1 inet 192.0.2.9/24")]);
+    assert_eq!(facts.default_ip(), Some("192.0.2.9".parse().unwrap()), "a machine without a default route");
+}
+
+#[test]
+fn memory_is_what_the_container_may_use() {
+    let meminfo = "MemTotal:       24684096 kB\nMemFree: 1 kB\nSwapTotal: 2097148 kB";
+    let of = |file, limit| parts(&[("/proc/meminfo", meminfo), (file, limit)]).memory_mb;
+    assert_eq!(of("/sys/fs/cgroup/memory.max", "max"), 24105);
+    assert_eq!(of("/sys/fs/cgroup/memory.max", "536870912"), 512);
+    assert_eq!(of("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712"), 24105);
+    assert_eq!(parts(&[("/proc/meminfo", meminfo)]).swap_mb, 2047);
+}
+
+#[test]
+fn sockets_are_read_from_ss_and_from_the_kernel() {
+    let ss = "Netid State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n\
+              udp UNCONN 0 0 0.0.0.0:8472 0.0.0.0:*\n\
+              tcp LISTEN 0 4096 *:6443 *:* users:((\"kube-apiserver\",pid=7,fd=3))\n\
+              tcp LISTEN 0 128 [::]:22 [::]:* users:((\"sshd\",pid=79,fd=4),(\"systemd\",pid=1,fd=9))";
+    let facts = parts(&[("sockets", ss)]);
+    let expected = [(22, "sshd"), (6443, "kube-apiserver")].map(|(port, owner)| (port, owner.to_owned()));
+    assert_eq!(facts.ports, BTreeMap::from(expected));
+    assert_eq!(facts.udp_ports, BTreeMap::from([(8472, "?".to_owned())]));
+
+    let tcp = "  sl  local_address rem_address   st tx_queue\n   0: 00000000:192B 00000000:0000 0A 0:0\n   1: 0100007F:0016 0100007F:C2A8 01 0:0";
+    let facts = parts(&[("/proc/net/tcp", tcp), ("/proc/net/udp6", "1: 00:2118 00:0000 07 0:0")]);
+    assert_eq!(facts.ports, BTreeMap::from([(6443, "?".to_owned())]), "a connection is no listener");
+    assert_eq!(facts.udp_ports, BTreeMap::from([(8472, "?".to_owned())]));
+}
+
+#[test]
+fn a_feature_is_there_or_can_be_had() {
+    let modules = "/lib/modules/6.1.0/modules.dep:kernel/drivers/net/vxlan/vxlan.ko\n\
+                   /lib/modules/6.1.0/modules.builtin:kernel/net/bridge/br_netfilter.ko";
+    let (all, none) = ("CapEff:\t000001ffffffffff", "CapEff:\t0000000000000000");
+    let facts = parts(&[
+        ("modules", modules),
+        ("/proc/self/status", all),
+        ("/proc/filesystems", "nodev\tsysfs\nnodev\toverlay\n\text4"),
+        ("existing", "/sys/module/ip_vs"),
+    ]);
+    assert_eq!(facts.features, ["br_netfilter", "ip_vs", "overlay"]);
+    assert!(facts.can_have_feature("vxlan") && !facts.has_feature("vxlan"));
+    assert!(!facts.can_have_feature("nf_tables"), "nowhere");
+    assert!(
+        !parts(&[("modules", modules), ("/proc/self/status", none)]).can_have_feature("vxlan"),
+        "may not load it"
+    );
+    let closed =
+        [("modules", modules), ("/proc/self/status", all), ("/proc/sys/kernel/modules_disabled", "1")];
+    assert!(!parts(&closed).can_have_feature("vxlan"), "the kernel takes no more modules");
+}
+
+#[test]
+fn cgroups_of_both_versions_are_known() {
+    let two = parts(&[("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids")]);
+    assert_eq!((two.cgroup, two.controllers.len()), (2, 5));
+    let cgroups = "#subsys_name hierarchy num_cgroups enabled\ncpu 1 5 1\nmemory 0 29 0\npids 8 29 1";
+    let one = parts(&[("/proc/cgroups", cgroups), ("existing", "/sys/fs/cgroup/memory")]);
+    assert_eq!((one.cgroup, one.controllers), (1, vec!["cpu".to_owned(), "pids".into()]));
+    assert_eq!(parts(&[("/proc/cgroups", cgroups)]).cgroup, 0, "not mounted");
+}
+
+#[test]
+fn swap_is_known_now_and_at_boot() {
+    let facts = parts(&[
+        ("/proc/swaps", "Filename Type Size Used Priority\n/dev/zram0 partition 1 0 100"),
+        ("/etc/fstab", "# /dev/sdb none swap sw\nUUID=1 none swap sw 0 0\nUUID=2 / ext4 defaults 0 1"),
+    ]);
+    assert_eq!(facts.swaps, ["/dev/zram0"]);
+    assert_eq!(facts.swap_entries, ["UUID=1 none swap sw 0 0"]);
+}
+
+#[test]
+fn processors_are_counted_as_the_kernel_lists_them() {
+    for (list, expected) in [("0", 1), ("0-7", 8), ("0-3,6,8", 6), ("", 0)] {
+        assert_eq!(parts(&[("/sys/devices/system/cpu/online", list)]).cpus, expected, "{list}");
+    }
+}

@@ -1,0 +1,83 @@
+//! A transport to this very machine: programs run in a local shell, and can be made to fail as connections do.
+
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::future::BoxFuture;
+use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
+
+/// When the connection breaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cut {
+    /// The program never arrived.
+    Before(usize),
+    /// The program ran, its answer was lost.
+    After(usize),
+}
+
+/// Runs programs with a local shell.
+pub(crate) struct Shell {
+    words: Vec<&'static str>,
+    cut: Option<Cut>,
+    count: AtomicUsize,
+    programs: Mutex<Vec<String>>,
+}
+
+impl Shell {
+    pub(crate) fn new(words: &[&'static str]) -> Self {
+        Self { words: words.to_vec(), cut: None, count: AtomicUsize::new(0), programs: Mutex::default() }
+    }
+
+    pub(crate) fn cut(mut self, cut: Cut) -> Self {
+        self.cut = Some(cut);
+        self
+    }
+
+    /// Every program that was sent, in order.
+    pub(crate) fn programs(&self) -> Vec<String> {
+        self.programs.lock().unwrap().clone()
+    }
+
+    async fn run(&self, exec: Exec) -> Result<Exit, TransportError> {
+        let number = self.count.fetch_add(1, Ordering::SeqCst);
+        let lost = || TransportError::Lost { address: "here".into(), reason: "cut by the test".into() };
+        if self.cut == Some(Cut::Before(number)) {
+            return Err(lost());
+        }
+        let mut command = Command::new(self.words[0]);
+        command.args(&self.words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (text, mut input) = match exec.program {
+            Program::Text(text) => (text, None),
+            Program::Reader { line, input } => {
+                command.args(["-c", &line]);
+                (String::new(), Some(input))
+            }
+        };
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        self.programs.lock().unwrap().push(text.clone());
+        let feed = tokio::spawn(async move {
+            let mut bytes = text.into_bytes();
+            if let Some(input) = &mut input {
+                input.read_to_end(&mut bytes).await.unwrap();
+            }
+            // A program that ends early does not read to the end.
+            stdin.write_all(&bytes).await.ok();
+        });
+        let out = child.wait_with_output().await.unwrap();
+        feed.await.unwrap();
+        if self.cut == Some(Cut::After(number)) {
+            return Err(lost());
+        }
+        Ok(Exit { status: out.status.code().unwrap_or(-1), stdout: out.stdout, stderr: out.stderr })
+    }
+}
+
+impl Transport for Shell {
+    fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
+        Box::pin(self.run(exec))
+    }
+}

@@ -1,0 +1,524 @@
+//! Variables of a host as a struct.
+//!
+//! A struct is read field by field, so only what it declares is resolved. When a field is wrong,
+//! its problem is noted and the struct is read again with a stand-in for that field, until every
+//! problem is known.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::StringDeserializer;
+use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::host_vars::HostVars;
+use crate::origin::Origin;
+use crate::value::{Kind, Value, bool_of_text};
+use crate::vars_error::{Problem, VarsError};
+
+/// More wrong variables than this are told another time.
+const MAX_PROBLEMS: usize = 200;
+
+pub(crate) fn deserialize<T: DeserializeOwned>(vars: &HostVars) -> Result<T, VarsError> {
+    let mut bad: BTreeMap<String, Problem> = BTreeMap::new();
+    loop {
+        match T::deserialize(Root { vars, bad: &bad }) {
+            Ok(value) if bad.is_empty() => return Ok(value),
+            Ok(_) => break,
+            Err(Fault::Resolve(error)) => return Err(*error),
+            // The stand-in did not help: what is known so far is everything that can be known.
+            Err(Fault::StandIn) => break,
+            Err(Fault::Field(problem)) => {
+                let known = bad.insert(problem.variable.clone(), problem).is_some();
+                if known || bad.len() > MAX_PROBLEMS {
+                    break;
+                }
+            }
+            Err(Fault::Message { message, .. }) => {
+                let problem = Problem { variable: "variables".to_owned(), message, origin: None };
+                bad.insert(String::new(), problem);
+                break;
+            }
+        }
+    }
+    Err(VarsError::Invalid { host: vars.name().to_owned(), problems: bad.into_values().collect() })
+}
+
+/// Why reading stopped.
+#[derive(Debug)]
+enum Fault {
+    /// A variable cannot be resolved at all.
+    Resolve(Box<VarsError>),
+    /// A field is missing or wrong.
+    Field(Problem),
+    /// A stand-in was refused.
+    StandIn,
+    /// What serde says, with the place of the value it is about.
+    Message { message: String, origin: Option<Origin> },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(error) => error.fmt(f),
+            Self::Field(problem) => problem.fmt(f),
+            Self::StandIn => f.write_str("stand-in refused"),
+            Self::Message { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Message { message: message.to_string(), origin: None }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        let message = "is not set".to_owned();
+        Self::Field(Problem { variable: field.to_owned(), message, origin: None })
+    }
+}
+
+/// The variables of a host as a mapping.
+struct Root<'a> {
+    vars: &'a HostVars,
+    bad: &'a BTreeMap<String, Problem>,
+}
+
+impl<'de> Deserializer<'de> for Root<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let names: Vec<String> = self.vars.raw().into_keys().collect();
+        visitor.visit_map(Fields::new(self, names))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let names = fields.iter().map(|field| (*field).to_owned()).collect();
+        visitor.visit_map(Fields::new(self, names))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+struct Fields<'a> {
+    root: Root<'a>,
+    /// Names still to come, last first. Those with known problems come last, so that the problems
+    /// of the others are found before a stand-in can be refused.
+    names: Vec<String>,
+    current: Option<(String, Option<Value>)>,
+}
+
+impl<'a> Fields<'a> {
+    fn new(root: Root<'a>, mut names: Vec<String>) -> Self {
+        names.sort_by_key(|name| root.bad.contains_key(name));
+        names.reverse();
+        Self { root, names, current: None }
+    }
+}
+
+impl<'de> MapAccess<'de> for Fields<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        while let Some(name) = self.names.pop() {
+            let value = if self.root.bad.contains_key(&name) {
+                None
+            } else {
+                match self.root.vars.get(&name) {
+                    Ok(Some(value)) => Some(value),
+                    Ok(None) => continue,
+                    Err(error @ (VarsError::Template { .. } | VarsError::Vault { .. })) => {
+                        let message = format!("cannot be resolved: {error}");
+                        return Err(Fault::Field(Problem { variable: name, message, origin: None }));
+                    }
+                    Err(error) => return Err(Fault::Resolve(Box::new(error))),
+                }
+            };
+            let key = seed.deserialize(StringDeserializer::<Fault>::new(name.clone()))?;
+            self.current = Some((name, value));
+            return Ok(Some(key));
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        match self.current.take() {
+            Some((_, None)) | None => seed.deserialize(StandIn).map_err(|_| Fault::StandIn),
+            Some((name, Some(value))) => {
+                let origin = value.origin.clone();
+                seed.deserialize(Reader { value: &value, path: "" }).map_err(|fault| match fault {
+                    Fault::Message { message, origin: inner } => {
+                        Fault::Field(Problem { variable: name, message, origin: inner.or(origin) })
+                    }
+                    Fault::Field(problem) => {
+                        let message = format!("lacks \"{}\"", problem.variable);
+                        Fault::Field(Problem { variable: name, message, origin })
+                    }
+                    other => other,
+                })
+            }
+        }
+    }
+}
+
+/// A resolved value as serde sees it.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    value: &'a Value,
+    /// Where in the variable: `.name[0]`.
+    path: &'a str,
+}
+
+impl Reader<'_> {
+    fn text(&self) -> Option<&str> {
+        self.value.as_str()
+    }
+
+    fn wrong(&self, wanted: &str) -> Fault {
+        let shown = match &self.value.kind {
+            Kind::Str(text) | Kind::Raw(text) => format!("the text \"{}\"", shortened(text)),
+            Kind::Bool(truth) => format!("the boolean {truth}"),
+            Kind::Int(number) => format!("the number {number}"),
+            Kind::Float(number) => format!("the number {number}"),
+            _ => self.value.type_name().to_owned(),
+        };
+        let place = if self.path.is_empty() { String::new() } else { format!("at {}: ", self.path) };
+        Fault::Message {
+            message: format!("{place}must be {wanted}, but is {shown}"),
+            origin: self.value.origin.clone(),
+        }
+    }
+
+    fn integer(&self, wanted: &str) -> Result<i128, Fault> {
+        match &self.value.kind {
+            Kind::Int(number) => Ok(i128::from(*number)),
+            #[expect(clippy::cast_possible_truncation, reason = "the number is whole and in range")]
+            Kind::Float(number) if number.fract() == 0.0 && number.abs() < 1e15 => Ok(*number as i128),
+            _ => self.text().and_then(|text| text.trim().parse().ok()).ok_or_else(|| self.wrong(wanted)),
+        }
+    }
+
+    fn number(&self) -> Result<f64, Fault> {
+        self.value
+            .as_f64()
+            .or_else(|| self.text().and_then(|text| text.trim().parse().ok()))
+            .ok_or_else(|| self.wrong("a number"))
+    }
+
+    /// Adds the place to what serde says about this value.
+    fn place<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
+        result.map_err(|fault| match fault {
+            Fault::Message { message, origin: None } => {
+                let place = if self.path.is_empty() { String::new() } else { format!("at {}: ", self.path) };
+                Fault::Message { message: format!("{place}{message}"), origin: self.value.origin.clone() }
+            }
+            other => other,
+        })
+    }
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(57).chain("...".chars()).collect() }
+}
+
+macro_rules! integers {
+    ($($method:ident $visit:ident $type:ty, $wanted:literal;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            let number = self.integer($wanted)?;
+            let number = <$type>::try_from(number).map_err(|_| self.wrong($wanted))?;
+            self.place(visitor.$visit(number))
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for Reader<'_> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let result = match &self.value.kind {
+            Kind::Null => visitor.visit_unit(),
+            Kind::Bool(truth) => visitor.visit_bool(*truth),
+            Kind::Int(number) => visitor.visit_i64(*number),
+            Kind::Float(number) => visitor.visit_f64(*number),
+            Kind::Str(text) | Kind::Raw(text) => visitor.visit_str(text),
+            Kind::Vault(_) => return Err(self.wrong("a decrypted text")),
+            Kind::List(items) => visitor.visit_seq(Items { items: items.iter(), path: self.path, at: 0 }),
+            Kind::Map(map) => visitor.visit_map(Entries { entries: map.iter(), path: self.path, value: None }),
+        };
+        self.place(result)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let truth = match &self.value.kind {
+            Kind::Str(text) | Kind::Raw(text) if !text.is_empty() => bool_of_text(text),
+            Kind::Str(_) | Kind::Raw(_) => None,
+            _ => self.value.as_bool(),
+        };
+        match truth {
+            Some(truth) => self.place(visitor.visit_bool(truth)),
+            None => Err(self.wrong("true or false")),
+        }
+    }
+
+    integers! {
+        deserialize_i8 visit_i8 i8, "a whole number from -128 to 127";
+        deserialize_i16 visit_i16 i16, "a whole number from -32768 to 32767";
+        deserialize_i32 visit_i32 i32, "a whole number";
+        deserialize_i64 visit_i64 i64, "a whole number";
+        deserialize_u8 visit_u8 u8, "a whole number from 0 to 255";
+        deserialize_u16 visit_u16 u16, "a whole number from 0 to 65535";
+        deserialize_u32 visit_u32 u32, "a whole number, not negative";
+        deserialize_u64 visit_u64 u64, "a whole number, not negative";
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let number = self.number()?;
+        self.place(visitor.visit_f64(number))
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let number = self.number()?;
+        self.place(visitor.visit_f64(number))
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let result = match &self.value.kind {
+            Kind::Str(text) | Kind::Raw(text) => visitor.visit_str(text),
+            Kind::Int(number) => visitor.visit_string(number.to_string()),
+            Kind::Float(number) => visitor.visit_string(format!("{number:?}")),
+            _ => return Err(self.wrong("a text")),
+        };
+        self.place(result)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.value.kind {
+            Kind::Null => visitor.visit_none(),
+            Kind::Str(text) | Kind::Raw(text) if text == crate::magic::OMIT => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.value.kind {
+            Kind::List(_) => self.deserialize_any(visitor),
+            _ => Err(self.wrong("a list")),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.value.kind {
+            Kind::Map(_) => self.deserialize_any(visitor),
+            _ => Err(self.wrong("a mapping")),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match &self.value.kind {
+            Kind::Str(text) | Kind::Raw(text) => {
+                if !variants.contains(&text.as_str()) {
+                    return Err(self.wrong(&format!("one of {}", variants.join(", "))));
+                }
+                self.place(visitor.visit_enum(text.as_str().into_deserializer()))
+            }
+            // An unquoted `off` or `1` is not a text in YAML 1.1; the variant may be called so.
+            Kind::Bool(_) | Kind::Int(_) => {
+                let spelled = match &self.value.kind {
+                    Kind::Bool(true) => ["true", "yes", "on"].as_slice(),
+                    Kind::Bool(false) => ["false", "no", "off"].as_slice(),
+                    _ => &[],
+                };
+                match variants.iter().find(|variant| spelled.contains(variant)) {
+                    Some(variant) => self.place(visitor.visit_enum((*variant).into_deserializer())),
+                    None => Err(self.wrong(&format!("one of {}", variants.join(", ")))),
+                }
+            }
+            Kind::Map(map) => {
+                let json = serde_json::Value::Object(map.iter().map(|(k, v)| (k.clone(), v.to_json())).collect());
+                let result = json.deserialize_enum(name, variants, visitor);
+                self.place(result.map_err(|error| de::Error::custom(error)))
+            }
+            _ => Err(self.wrong(&format!("one of {}", variants.join(", ")))),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        i128 u128 bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+    }
+}
+
+struct Items<'a> {
+    items: std::slice::Iter<'a, Value>,
+    path: &'a str,
+    at: usize,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        let Some(value) = self.items.next() else { return Ok(None) };
+        let path = format!("{}[{}]", self.path, self.at);
+        self.at += 1;
+        seed.deserialize(Reader { value, path: &path }).map(Some)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.items.len())
+    }
+}
+
+struct Entries<'a> {
+    entries: indexmap::map::Iter<'a, String, Value>,
+    path: &'a str,
+    value: Option<(&'a str, &'a Value)>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        let Some((key, value)) = self.entries.next() else { return Ok(None) };
+        self.value = Some((key, value));
+        seed.deserialize(StringDeserializer::<Fault>::new(key.clone())).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let Some((key, value)) = self.value.take() else { return Err(de::Error::custom("a value is missing")) };
+        let path = format!("{}.{key}", self.path);
+        seed.deserialize(Reader { value, path: &path })
+    }
+}
+
+/// Something of any type that is asked for, to get past a field whose problem is known.
+struct StandIn;
+
+macro_rules! stand_in {
+    ($($method:ident => $visit:ident($value:expr);)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            visitor.$visit($value)
+        }
+    )*};
+}
+
+impl<'de> Deserializer<'de> for StandIn {
+    type Error = Fault;
+
+    stand_in! {
+        deserialize_any => visit_str("");
+        deserialize_bool => visit_bool(false);
+        deserialize_i8 => visit_i8(0);
+        deserialize_i16 => visit_i16(0);
+        deserialize_i32 => visit_i32(0);
+        deserialize_i64 => visit_i64(0);
+        deserialize_u8 => visit_u8(0);
+        deserialize_u16 => visit_u16(0);
+        deserialize_u32 => visit_u32(0);
+        deserialize_u64 => visit_u64(0);
+        deserialize_f32 => visit_f32(0.0);
+        deserialize_f64 => visit_f64(0.0);
+        deserialize_char => visit_char(' ');
+        deserialize_str => visit_str("");
+        deserialize_string => visit_str("");
+        deserialize_bytes => visit_bytes(&[]);
+        deserialize_byte_buf => visit_bytes(&[]);
+        deserialize_identifier => visit_str("");
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_none()
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_seq(de::value::SeqDeserializer::new(std::iter::empty::<u8>()))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.deserialize_seq(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_map(de::value::MapDeserializer::new(std::iter::empty::<(u8, u8)>()))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_enum(variants.first().copied().unwrap_or_default().into_deserializer())
+    }
+
+    serde::forward_to_deserialize_any! { i128 u128 }
+}

@@ -1,0 +1,540 @@
+//! Making a Jinja text written for Ansible ready for the engine.
+//!
+//! Four things differ between them and are settled by rewriting the code between the braces:
+//! - Ansible lets one ask for an attribute of something undefined (`a.b.c | default(1)`), the
+//!   engine's strict mode does not: every link becomes a call of `__at`.
+//! - In a variable, backslashes in texts inside `{{ }}` are literal (YAML has read them once).
+//! - Unknown escapes such as `'\.'` keep their backslash.
+//! - Filters and tests may be named with their collection: `ansible.utils.ipaddr`.
+
+use std::borrow::Cow;
+
+/// The function that [`prepare`] puts in for attributes of what may be undefined.
+pub(crate) const AT: &str = "__at";
+/// The filter that [`prepare`] puts in for `'text' % values`.
+pub(crate) const PERCENT: &str = "__percent";
+
+/// What kind of text is prepared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Backslashes {
+    /// The value of a variable: backslashes in `{{ }}` are literal.
+    Literal,
+    /// A template file: backslashes escape, as in Jinja.
+    Escape,
+}
+
+/// A text ready for the engine.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Prepared {
+    pub(crate) text: String,
+    /// The expression, when the text is exactly one `{{ expression }}`.
+    pub(crate) expression: Option<String>,
+}
+
+/// Rewrites a text. What cannot be read is left as it is, for the engine to complain about.
+pub(crate) fn prepare(text: &str, backslashes: Backslashes) -> Prepared {
+    let mut out = String::with_capacity(text.len() + 32);
+    let mut expression = None;
+    let mut rest = text;
+    let mut single = true;
+    while let Some(at) = next_marker(rest) {
+        out.push_str(&rest[..at]);
+        single &= at == 0 && out.is_empty();
+        rest = &rest[at..];
+        let Some(region) = Region::read(rest) else { break };
+        let literal = backslashes == Backslashes::Literal && region.kind == RegionKind::Expression;
+        match region.kind {
+            RegionKind::Comment => out.push_str(region.whole),
+            RegionKind::Expression | RegionKind::Block => {
+                let code = rewrite_code(region.code, region.kind, literal);
+                out.push_str(region.open);
+                out.push(' ');
+                out.push_str(&code);
+                out.push(' ');
+                out.push_str(region.close);
+                // Jinja drops one newline at the end.
+                let after = &rest[region.whole.len()..];
+                let alone = single && region.kind == RegionKind::Expression && matches!(after, "" | "\n");
+                expression = alone.then_some(code);
+            }
+        }
+        rest = &rest[region.whole.len()..];
+        single = false;
+        if region.kind == RegionKind::Block && region.code.trim() == "raw" {
+            let end = end_of_raw(rest);
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
+        }
+    }
+    out.push_str(rest);
+    Prepared { text: out, expression }
+}
+
+/// The names that the code of a text mentions: variables, filters, attributes, all alike.
+pub(crate) fn names(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(at) = next_marker(rest) {
+        rest = &rest[at..];
+        let Some(region) = Region::read(rest) else { break };
+        for token in tokens(region.code) {
+            match token.kind {
+                TokenKind::Name => names.push(token.text.to_owned()),
+                // `lookup('vars', 'name')` and `hostvars[x]['name']` name variables in quotes.
+                TokenKind::Text => names.push(token.text.trim_matches(['\'', '"']).to_owned()),
+                _ => {}
+            }
+        }
+        rest = &rest[region.whole.len()..];
+    }
+    names
+}
+
+fn next_marker(text: &str) -> Option<usize> {
+    let mut from = 0;
+    while let Some(at) = text[from..].find('{') {
+        let at = from + at;
+        if matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
+
+fn end_of_raw(text: &str) -> usize {
+    let mut from = 0;
+    while let Some(at) = text[from..].find("{%") {
+        let at = from + at;
+        let code = text[at + 2..].trim_start_matches(['-', '+']).trim_start();
+        if code.starts_with("endraw") {
+            return at;
+        }
+        from = at + 2;
+    }
+    text.len()
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum RegionKind {
+    Expression,
+    Block,
+    Comment,
+}
+
+/// `{{ code }}`, `{% code %}` or `{# ... #}`.
+struct Region<'a> {
+    kind: RegionKind,
+    whole: &'a str,
+    /// The opening mark with its white space control: `{{-`.
+    open: &'a str,
+    code: &'a str,
+    close: &'a str,
+}
+
+impl<'a> Region<'a> {
+    /// Reads the region a text starts with; `None` when it is not closed.
+    fn read(text: &'a str) -> Option<Self> {
+        let (kind, close) = match text.get(..2)? {
+            "{{" => (RegionKind::Expression, "}}"),
+            "{%" => (RegionKind::Block, "%}"),
+            _ => (RegionKind::Comment, "#}"),
+        };
+        let open = if matches!(text.as_bytes().get(2), Some(b'-' | b'+')) { 3 } else { 2 };
+        let end = match kind {
+            RegionKind::Comment => 2 + text[2..].find(close)?,
+            _ => open + end_of_code(&text[open..], close)?,
+        };
+        let code = &text[open.min(end)..end];
+        let control = usize::from(kind != RegionKind::Comment && code.ends_with(['-', '+']));
+        let code = &code[..code.len() - control];
+        Some(Self {
+            kind,
+            whole: &text[..end + 2],
+            open: &text[..open.min(end)],
+            code,
+            close: &text[end - control..end + 2],
+        })
+    }
+}
+
+/// Where the closing mark of a region is: outside texts and braces.
+fn end_of_code(code: &str, close: &str) -> Option<usize> {
+    let bytes = code.as_bytes();
+    let mut braces = 0usize;
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\'' | b'"' => at += end_of_text(&code[at..])?,
+            b'}' if braces > 0 => {
+                braces -= 1;
+                at += 1;
+            }
+            _ if bytes[at..].starts_with(close.as_bytes()) => return Some(at),
+            b'{' => {
+                braces += 1;
+                at += 1;
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// The length of the quoted text that starts here.
+fn end_of_text(text: &str) -> Option<usize> {
+    let quote = text.chars().next()?;
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            c if c == quote => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum TokenKind {
+    Name,
+    Text,
+    Number,
+    Sign,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Token<'a> {
+    kind: TokenKind,
+    text: &'a str,
+    /// White space before it.
+    blank: &'a str,
+}
+
+fn tokens(code: &str) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let mut rest = code;
+    loop {
+        let trimmed = rest.trim_start();
+        let blank = &rest[..rest.len() - trimmed.len()];
+        let Some(first) = trimmed.chars().next() else { return tokens };
+        let (kind, length) = match first {
+            '\'' | '"' => (TokenKind::Text, end_of_text(trimmed).unwrap_or(trimmed.len())),
+            c if c.is_alphabetic() || c == '_' => {
+                (TokenKind::Name, trimmed.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(trimmed.len()))
+            }
+            c if c.is_ascii_digit() => (TokenKind::Number, number_length(trimmed)),
+            c => (TokenKind::Sign, c.len_utf8()),
+        };
+        let (text, after) = trimmed.split_at(length);
+        tokens.push(Token { kind, text, blank });
+        rest = after;
+    }
+}
+
+/// `1.5` is one number, but in `a.0.b` the dots are links; a digit must follow the dot.
+fn number_length(text: &str) -> usize {
+    let digits = |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    let whole = digits(text);
+    match text[whole..].strip_prefix('.') {
+        Some(fraction) if fraction.starts_with(|c: char| c.is_ascii_digit()) => whole + 1 + digits(fraction),
+        _ => whole,
+    }
+}
+
+fn rewrite_code(code: &str, kind: RegionKind, literal: bool) -> String {
+    let tokens = tokens(code);
+    let mut rewriter = Rewriter { tokens: &tokens, at: 0, literal, depth: 0 };
+    let mut out = String::with_capacity(code.len() + 16);
+    if kind == RegionKind::Block
+        && let Some(tag) = tokens.first()
+    {
+        out.push_str(tag.text);
+        rewriter.at = 1;
+        if tag.text == "set" {
+            rewriter.target(&mut out);
+        }
+    }
+    while rewriter.at < tokens.len() {
+        let before = rewriter.at;
+        rewriter.until_close(&mut out);
+        // A bracket too many: copy it.
+        if let Some(token) = rewriter.peek() {
+            rewriter.copy(token, &mut out);
+        }
+        debug_assert!(rewriter.at > before, "the rewriter moves on");
+    }
+    out.trim().to_owned()
+}
+
+/// Words that are operators, not names of values.
+const OPERATORS: &[&str] = &["and", "or", "not", "in", "is", "if", "else"];
+
+struct Rewriter<'a> {
+    tokens: &'a [Token<'a>],
+    at: usize,
+    literal: bool,
+    depth: usize,
+}
+
+impl<'a> Rewriter<'a> {
+    fn peek(&self) -> Option<Token<'a>> {
+        self.tokens.get(self.at).copied()
+    }
+
+    fn peek_at(&self, ahead: usize) -> Option<&'a str> {
+        self.tokens.get(self.at + ahead).map(|token| token.text)
+    }
+
+    /// What `set` assigns to, up to the `=`: it is no value that could be undefined.
+    fn target(&mut self, out: &mut String) {
+        while let Some(token) = self.peek().filter(|token| token.text != "=") {
+            self.copy(token, out);
+        }
+    }
+
+    fn copy(&mut self, token: Token<'a>, out: &mut String) {
+        out.push_str(token.blank);
+        match token.kind {
+            TokenKind::Text => out.push_str(&quoted(token.text, self.literal)),
+            _ => out.push_str(token.text),
+        }
+        self.at += 1;
+    }
+
+    /// Copies and rewrites up to a closing bracket of this level, which is left.
+    fn until_close(&mut self, out: &mut String) {
+        while let Some(token) = self.peek() {
+            match token.text {
+                ")" | "]" | "}" => return,
+                "|" => {
+                    self.copy(token, out);
+                    self.plugin_name(out);
+                }
+                "is" => {
+                    self.copy(token, out);
+                    if let Some(not) = self.peek().filter(|token| token.text == "not") {
+                        self.copy(not, out);
+                    }
+                    self.plugin_name(out);
+                }
+                _ if token.kind == TokenKind::Name && OPERATORS.contains(&token.text) => self.copy(token, out),
+                "(" | "[" | "{" => self.operand(out),
+                _ if token.kind == TokenKind::Sign => self.copy(token, out),
+                _ => self.operand(out),
+            }
+        }
+    }
+
+    /// The name of a filter or test: of `a.b.name` only the last part counts.
+    fn plugin_name(&mut self, out: &mut String) {
+        let Some(first) = self.peek().filter(|token| token.kind == TokenKind::Name) else { return };
+        while self.peek_at(1) == Some(".")
+            && self.tokens.get(self.at + 2).is_some_and(|token| token.kind == TokenKind::Name)
+        {
+            self.at += 2;
+        }
+        if let Some(token) = self.peek() {
+            out.push_str(first.blank);
+            out.push_str(token.text);
+            self.at += 1;
+        }
+    }
+
+    /// A value with its links and calls: `name.a['b'](c).d`.
+    fn operand(&mut self, out: &mut String) {
+        let Some(token) = self.peek() else { return };
+        let mut operand = String::new();
+        if matches!(token.text, "(" | "[" | "{") && token.kind == TokenKind::Sign {
+            self.bracket(&mut operand);
+        } else {
+            self.copy(token, &mut operand);
+        }
+        let blank = &token.blank;
+        let operand_start = blank.len();
+        // A link may be asked of something undefined, except of what the engine itself makes.
+        let engines_own = matches!(token.text, "loop" | "self" | "caller");
+        let mut links = 0;
+        while let Some(sign) = self.peek() {
+            let next_is_name =
+                self.tokens.get(self.at + 1).is_some_and(|token| matches!(token.kind, TokenKind::Name | TokenKind::Number));
+            match sign.text {
+                "." if next_is_name => {
+                    let name = self.tokens[self.at + 1];
+                    self.at += 2;
+                    let called = self.peek_at(0) == Some("(");
+                    if called || engines_own {
+                        operand.push('.');
+                        operand.push_str(name.text);
+                    } else {
+                        let key = if name.kind == TokenKind::Name {
+                            Cow::Owned(format!("'{}'", name.text))
+                        } else {
+                            Cow::Borrowed(name.text)
+                        };
+                        wrap(&mut operand, operand_start, &key);
+                    }
+                    links += 1;
+                }
+                "[" => {
+                    let mut bracket = String::new();
+                    let slice = self.bracket(&mut bracket);
+                    let inner = bracket.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+                    match inner {
+                        Some(inner) if !engines_own && !slice => wrap(&mut operand, operand_start, inner.trim()),
+                        _ => operand.push_str(&bracket),
+                    }
+                    links += 1;
+                }
+                "(" => {
+                    self.bracket(&mut operand);
+                    links += 1;
+                }
+                _ => break,
+            }
+        }
+        out.push_str(&operand);
+        if token.kind == TokenKind::Text && links == 0 && self.peek_at(0) == Some("%") {
+            self.percent(out);
+        }
+    }
+
+    /// `'text' % value`, which the engine does not know.
+    fn percent(&mut self, out: &mut String) {
+        self.at += 1;
+        let mut values = String::new();
+        self.operand(&mut values);
+        out.push('|');
+        out.push_str(PERCENT);
+        out.push('(');
+        out.push_str(values.trim());
+        out.push(')');
+    }
+
+    /// A bracket with all it holds. Whether it is a slice `[a:b]` is told.
+    fn bracket(&mut self, out: &mut String) -> bool {
+        let Some(open) = self.peek() else { return false };
+        self.copy(open, out);
+        self.depth += 1;
+        let start = self.at;
+        // Brackets nested this deep are not code that anybody wrote; copying needs no recursion.
+        if self.depth > 64 {
+            while let Some(token) = self.peek() {
+                self.copy(token, out);
+            }
+        } else {
+            self.until_close(out);
+        }
+        self.depth -= 1;
+        let slice = open.text == "[" && self.has_colon(start);
+        if let Some(close) = self.peek() {
+            self.copy(close, out);
+        }
+        slice
+    }
+
+    /// Whether there is a colon of this level between a token and here.
+    fn has_colon(&self, start: usize) -> bool {
+        let mut depth = 0usize;
+        self.tokens[start..self.at].iter().any(|token| {
+            match token.text {
+                "(" | "[" | "{" => depth += 1,
+                ")" | "]" | "}" => depth = depth.saturating_sub(1),
+                ":" => return depth == 0,
+                _ => {}
+            }
+            false
+        })
+    }
+}
+
+fn wrap(operand: &mut String, start: usize, key: &str) {
+    operand.insert_str(start.min(operand.len()), &format!("{AT}("));
+    operand.push_str(", ");
+    operand.push_str(key);
+    operand.push(')');
+}
+
+/// A quoted text as the engine reads it, with the content that Jinja would read.
+fn quoted(token: &str, literal: bool) -> String {
+    let inner = token.get(1..token.len().saturating_sub(1)).unwrap_or_default();
+    let closed = token.len() >= 2 && token.starts_with(['\'', '"']) && token.ends_with(&token[..1]);
+    if !closed || !inner.contains('\\') && !inner.contains('"') {
+        return token.to_owned();
+    }
+    let content = if literal { inner.to_owned() } else { crate::literal::unescape(inner) };
+    let mut out = String::with_capacity(content.len() + 8);
+    out.push('"');
+    for c in content.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(prepare(text, Backslashes::Literal).text, expected);
+    }
+
+    #[test]
+    fn links_become_calls() {
+        check("{{ a }}", "{{ a }}");
+        check("{{ a.b.c }}", "{{ __at(__at(a, 'b'), 'c') }}");
+        check("{{a['b'].c|default(1)}}", "{{ __at(__at(a, 'b'), 'c')|default(1) }}");
+        check("x {{ hostvars[groups['k'][0]].ip }} y", "x {{ __at(__at(hostvars, __at(__at(groups, 'k'), 0)), 'ip') }} y");
+        check("{{ a.b.items() }}", "{{ __at(a, 'b').items() }}");
+        check("{{ a[1:2] }}", "{{ a[1:2] }}");
+        check("{{ loop.index }}", "{{ loop.index }}");
+        check("{% set ns.x = a.b %}", "{% set ns.x = __at(a, 'b') %}");
+        check("{{ (a | b).c }}", "{{ __at((a | b), 'c') }}");
+        check("{{ a.0 + 1.5 }}", "{{ __at(a, 0) + 1.5 }}");
+    }
+
+    #[test]
+    fn collections_are_dropped() {
+        check("{{ x | ansible.utils.ipaddr('net') }}", "{{ x | ipaddr('net') }}");
+        check("{{ x is not ansible.builtin.version('1', '>') }}", "{{ x is not version('1', '>') }}");
+    }
+
+    #[test]
+    fn backslashes_are_literal_in_expressions_only() {
+        check(r"{{ x | regex_replace('(\d)', '\\1') }}", r#"{{ x | regex_replace("(\\d)", "\\\\1") }}"#);
+        let block = prepare(r"{% if x is match('\.') %}", Backslashes::Literal).text;
+        assert_eq!(block, r#"{% if x is match("\\.") %}"#);
+        let file = prepare(r"{{ 'a\nb' }}", Backslashes::Escape).text;
+        assert_eq!(file, r#"{{ "a\nb" }}"#);
+    }
+
+    #[test]
+    fn one_expression_is_recognised() {
+        let expression = |text| prepare(text, Backslashes::Literal).expression;
+        assert_eq!(expression("{{ a.b }}").as_deref(), Some("__at(a, 'b')"));
+        assert_eq!(expression("{{ {'a': {}} }}").as_deref(), Some("{'a': {}}"));
+        assert_eq!(expression(" {{ a }}"), None);
+        assert_eq!(expression("{{ a }}{{ b }}"), None);
+        assert_eq!(expression("{{ a }}\n").as_deref(), Some("a"));
+        assert_eq!(expression("{{ a }}\n\n"), None);
+    }
+
+    #[test]
+    fn raw_and_comments_stay() {
+        check("{% raw %}{{ a.b.c }}{% endraw %}{{ d }}", "{% raw %}{{ a.b.c }}{% endraw %}{{ d }}");
+        check("{# a.b.c #}", "{# a.b.c #}");
+    }
+
+    #[test]
+    fn percent_becomes_a_filter() {
+        check("{{ '%s-%s' % (a, b) }}", "{{ '%s-%s'|__percent((a, b)) }}");
+    }
+}

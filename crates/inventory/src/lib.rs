@@ -1,0 +1,55 @@
+//! What the user wrote: inventories, variables, templates.
+//!
+//! This crate reads the inventories and variables of Ansible and means by them exactly what Ansible
+//! means. It knows no network and no Kubernetes, reads no environment variable and no home
+//! directory, and prints nothing.
+
+mod address;
+mod build;
+mod convert;
+mod de;
+mod error;
+mod extra_vars;
+mod group_rules;
+mod host_list;
+mod host_vars;
+mod ini;
+mod inventory;
+mod jinja;
+mod layer;
+mod list;
+mod literal;
+mod load;
+mod magic;
+mod origin;
+mod pattern;
+mod renames;
+mod resolve;
+mod script;
+mod shlex;
+mod similar;
+mod value;
+mod var_files;
+mod vars;
+mod vars_error;
+mod vault;
+mod yaml;
+mod yaml_inventory;
+mod yaml_scalar;
+
+pub use error::InventoryError;
+pub use group_rules::GroupRules;
+pub use host_list::expand as expand_hosts;
+pub use host_vars::{Definition, HostVars};
+pub use inventory::{Group, Host, Inventory};
+pub use layer::LayerKind;
+pub use load::{LoadOptions, Source};
+pub use magic::OMIT;
+pub use origin::{Origin, SourceText, Warning};
+pub use pattern::PatternError;
+pub use renames::{Rename, Renames};
+pub use similar::closest;
+pub use value::{Kind, Value};
+pub use vars::{Vars, VarsBuilder};
+pub use vars_error::{Link, Problem, VarsError};
+pub use vault::{VaultError, VaultSecrets, VaultText, is_vault};

@@ -1,0 +1,271 @@
+//! Resolving variables: templates are rendered when a value is asked for, variables they mention
+//! are resolved the same way, and circles are found.
+
+use std::sync::Arc;
+
+use minijinja::value::{Enumerator, Object, ObjectRepr};
+use minijinja::{Error, ErrorKind, Value as Engine};
+
+use crate::convert;
+use crate::inventory::HostId;
+use crate::jinja::prepare::{self, Backslashes};
+use crate::literal::{self, Words};
+use crate::magic;
+use crate::origin::Origin;
+use crate::value::{Kind, Value, has_markers};
+use crate::vars::Inner;
+use crate::vars_error::{Link, VarsError};
+
+/// How many variables may refer to each other in a row. Each takes stack of the calling thread;
+/// the deepest chains people write are around ten.
+const MAX_DEPTH: usize = 48;
+
+/// One variable that is being resolved, and who asked for it.
+#[derive(Debug)]
+struct Frame {
+    host: HostId,
+    variable: String,
+    origin: Option<Origin>,
+    parent: Option<Arc<Frame>>,
+    depth: usize,
+}
+
+/// The variables of one host as a template sees them.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) host: HostId,
+    frame: Option<Arc<Frame>>,
+    /// Variables of this template only; they win.
+    extra: Option<Engine>,
+}
+
+impl std::fmt::Debug for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Scope({})", self.host_name())
+    }
+}
+
+impl Scope {
+    pub(crate) fn new(inner: Arc<Inner>, host: HostId) -> Self {
+        Self { inner, host, frame: None, extra: None }
+    }
+
+    /// The same scope with variables for one template.
+    pub(crate) fn with_extra(self, extra: Engine) -> Self {
+        Self { extra: Some(extra), ..self }
+    }
+
+    /// The variables of another host, asked for by the same variable.
+    pub(crate) fn of_host(&self, host: HostId) -> Self {
+        Self { inner: Arc::clone(&self.inner), host, frame: self.frame.clone(), extra: None }
+    }
+
+    pub(crate) fn host_name(&self) -> &str {
+        &self.inner.inventory.hosts[self.host].name
+    }
+
+    /// The value of a variable; `None` when there is none of that name.
+    pub(crate) fn resolve(&self, name: &str) -> Result<Option<Engine>, VarsError> {
+        if let Some(value) = self.extra.as_ref().and_then(|extra| extra.get_attr(name).ok())
+            && !value.is_undefined()
+        {
+            return Ok(Some(value));
+        }
+        if let Some(value) = magic::variable(self, name) {
+            return Ok(Some(value));
+        }
+        if let Some(value) = self.inner.recall(self.host, name) {
+            return Ok(Some(value));
+        }
+        let generation = self.inner.generation();
+        let Some(definition) = self.inner.definition(self.host, name) else {
+            return Ok(magic::fallback(self, name));
+        };
+        let inside = self.enter(name, definition.origin.clone())?;
+        let value = inside.evaluate(&definition)?;
+        self.inner.remember(self.host, name, &value, generation);
+        Ok(Some(value))
+    }
+
+    /// The scope inside a variable; an error when that makes a circle.
+    fn enter(&self, name: &str, origin: Option<Origin>) -> Result<Self, VarsError> {
+        let depth = self.frame.as_ref().map_or(0, |frame| frame.depth) + 1;
+        let mut frames: Vec<&Frame> = std::iter::successors(self.frame.as_deref(), |frame| frame.parent.as_deref()).collect();
+        if let Some(at) = frames.iter().position(|frame| frame.host == self.host && frame.variable == name) {
+            frames.truncate(at + 1);
+            frames.reverse();
+            let links = frames.into_iter().map(|frame| self.link(frame)).collect();
+            return Err(VarsError::Cycle { host: self.host_name().to_owned(), links });
+        }
+        if depth > MAX_DEPTH {
+            let chain = frames.into_iter().rev().map(|frame| self.link(frame)).collect();
+            return Err(VarsError::TooDeep { host: self.host_name().to_owned(), limit: MAX_DEPTH, chain });
+        }
+        let frame =
+            Frame { host: self.host, variable: name.to_owned(), origin, parent: self.frame.clone(), depth };
+        Ok(Self { inner: Arc::clone(&self.inner), host: self.host, frame: Some(Arc::new(frame)), extra: None })
+    }
+
+    fn link(&self, frame: &Frame) -> Link {
+        Link {
+            host: self.inner.inventory.hosts[frame.host].name.clone(),
+            variable: frame.variable.clone(),
+            origin: frame.origin.clone(),
+        }
+    }
+
+    /// A value with all templates in it rendered.
+    pub(crate) fn evaluate(&self, value: &Value) -> Result<Engine, VarsError> {
+        Ok(match &value.kind {
+            Kind::Str(text) if has_markers(text) => self.template(text, value.origin.as_ref())?,
+            Kind::Vault(vault) => {
+                let plain = vault.decrypt(&self.inner.secrets).map_err(|source| VarsError::Vault {
+                    variable: self.frame.as_ref().map(|frame| frame.variable.clone()).unwrap_or_default(),
+                    origin: value.origin.clone(),
+                    source,
+                })?;
+                Engine::from(plain)
+            }
+            Kind::List(items) => {
+                items.iter().map(|item| self.evaluate(item)).collect::<Result<Vec<_>, _>>()?.into()
+            }
+            Kind::Map(map) => {
+                let entries: Result<Vec<(&str, Engine)>, VarsError> =
+                    map.iter().map(|(key, item)| Ok((key.as_str(), self.evaluate(item)?))).collect();
+                Engine::from_pairs(entries?)
+            }
+            other => convert::plain_to_engine(other),
+        })
+    }
+
+    /// Renders the value of a variable. A text that is one expression keeps the type of its value;
+    /// a rendered text that looks like a list, a mapping or a boolean becomes one.
+    fn template(&self, text: &str, origin: Option<&Origin>) -> Result<Engine, VarsError> {
+        let prepared = prepare::prepare(text, Backslashes::Literal);
+        let environment = &self.inner.environment;
+        let context = Engine::from_object(self.clone());
+        let result = match &prepared.expression {
+            Some(expression) => environment.compile_expression(expression).and_then(|compiled| {
+                let value = compiled.eval(context)?;
+                if value.is_undefined() {
+                    return Err(Error::new(ErrorKind::UndefinedError, format!("`{}` is undefined", crate::jinja::as_written(expression))));
+                }
+                convert::unrolled(value)
+            }),
+            None => environment
+                .template_from_str(&prepared.text)
+                .and_then(|template| template.render(context))
+                .map(Engine::from),
+        };
+        let value = result.map_err(|error| self.error(error, None, origin))?;
+        let Some(rendered) = value.as_str() else { return Ok(value) };
+        // Filters that make texts on purpose (`to_json`, `string`) mark them as safe.
+        if !value.is_safe()
+            && let Some(parsed) = structured(rendered)
+        {
+            return Ok(convert::plain_to_engine(&parsed.kind));
+        }
+        Ok(if text.ends_with('\n') { Engine::from(keep_newlines(text, rendered.to_owned())) } else { value })
+    }
+
+    /// Renders a template file.
+    pub(crate) fn render(&self, name: &str, text: &str) -> Result<String, VarsError> {
+        let prepared = prepare::prepare(text, Backslashes::Escape);
+        self.inner
+            .environment
+            .template_from_named_str(name, &prepared.text)
+            .and_then(|template| template.render(Engine::from_object(self.clone())))
+            .map(|rendered| keep_newlines(text, rendered))
+            .map_err(|error| {
+                let source = crate::origin::SourceText::new(name, text);
+                let origin = Origin::new(&source, error.line().unwrap_or(0), 1);
+                self.error(error, Some(&format!("render {name}")), Some(&origin))
+            })
+    }
+
+    /// The engine's error as ours. An error of a variable inside comes out as itself, with this
+    /// variable added to its chain.
+    fn error(&self, error: Error, what: Option<&str>, origin: Option<&Origin>) -> VarsError {
+        let own_link = self.frame.as_deref().map(|frame| self.link(frame));
+        if let Some(inner) = inner_error(&error) {
+            let mut inner = inner.clone();
+            if let VarsError::Template { chain, .. } = &mut inner {
+                match (own_link, what) {
+                    (Some(link), _) => chain.push(link),
+                    (None, Some(what)) => chain.push(Link {
+                        host: self.host_name().to_owned(),
+                        variable: what.to_owned(),
+                        origin: origin.cloned(),
+                    }),
+                    (None, None) => {}
+                }
+            }
+            return inner;
+        }
+        let what = match (what, &own_link) {
+            (Some(what), _) => what.to_owned(),
+            (None, Some(link)) => format!("resolve \"{}\"", link.variable),
+            (None, None) => "evaluate the expression".to_owned(),
+        };
+        VarsError::Template {
+            host: self.host_name().to_owned(),
+            what,
+            message: crate::jinja::message(&error),
+            origin: origin.cloned(),
+            chain: Vec::new(),
+        }
+    }
+}
+
+/// The error of a variable that was asked for by a template.
+fn inner_error(error: &Error) -> Option<&VarsError> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(found) = error.downcast_ref::<VarsError>() {
+            return Some(found);
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// What a rendered text becomes by Ansible's rule for results that look like data.
+fn structured(text: &str) -> Option<Value> {
+    let looks_so = text.starts_with(['[', '{']) || matches!(text, "True" | "False");
+    looks_so.then(|| literal::parse(text, Words::PythonOrJson)).flatten()
+}
+
+/// Jinja drops newlines at the end; Ansible puts back as many as the template had.
+fn keep_newlines(template: &str, mut rendered: String) -> String {
+    let count = |text: &str| text.len() - text.trim_end_matches('\n').len();
+    for _ in count(&rendered)..count(template) {
+        rendered.push('\n');
+    }
+    rendered
+}
+
+impl Object for Scope {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Engine) -> Option<Engine> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Engine> {
+        match self.resolve(name) {
+            Ok(value) => value,
+            Err(error) => {
+                let message = format!("\"{name}\" cannot be resolved");
+                Some(Error::new(ErrorKind::InvalidOperation, message).with_source(error).into())
+            }
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let names = magic::all_names(self).into_iter().map(Engine::from);
+        Enumerator::Values(names.collect())
+    }
+}

@@ -1,0 +1,463 @@
+//! All variables of all hosts: gathered from every place, in order of precedence.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use indexmap::IndexMap;
+
+use crate::error::InventoryError;
+use crate::extra_vars;
+use crate::host_vars::HostVars;
+use crate::inventory::{ALL, GroupId, HostId, Inventory};
+use crate::jinja;
+use crate::layer::{Layer, LayerKind};
+use crate::origin::{Origin, SourceText, Warning};
+use crate::renames::Renames;
+use crate::value::{Kind, Value};
+use crate::var_files::{self, VarDir};
+use crate::vars_error::VarsError;
+use crate::vault::VaultSecrets;
+use crate::yaml;
+
+/// Gathers variables; [`VarsBuilder::build`] makes them usable.
+pub struct VarsBuilder {
+    inventory: Arc<Inventory>,
+    defaults: Vec<Layer>,
+    extra: Vec<Layer>,
+    playbook_dir: Option<PathBuf>,
+    environment: BTreeMap<String, String>,
+    secrets: VaultSecrets,
+    renames: Renames,
+    warnings: Vec<Warning>,
+}
+
+impl VarsBuilder {
+    /// Variables for the hosts of an inventory.
+    pub fn new(inventory: Arc<Inventory>) -> Self {
+        Self {
+            inventory,
+            defaults: Vec::new(),
+            extra: Vec::new(),
+            playbook_dir: None,
+            environment: BTreeMap::new(),
+            secrets: VaultSecrets::new(),
+            renames: Renames::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Adds defaults of a role, a YAML mapping; later ones win over earlier ones. `name` is what
+    /// messages call the text.
+    ///
+    /// # Errors
+    /// When the text is not a YAML mapping.
+    pub fn defaults(mut self, name: &str, yaml_text: &str) -> Result<Self, InventoryError> {
+        let layer = self.text_layer(LayerKind::Default, name, yaml_text)?;
+        self.defaults.push(layer);
+        Ok(self)
+    }
+
+    /// Adds one `-e` argument: `key=value ...` (texts), JSON or YAML (typed), or `@file`. Later
+    /// ones win.
+    ///
+    /// # Errors
+    /// When the argument cannot be read.
+    pub fn extra_vars(mut self, argument: &str) -> Result<Self, InventoryError> {
+        let layer = extra_vars::parse(argument, &self.secrets, &mut self.warnings)?;
+        self.extra.push(layer);
+        Ok(self)
+    }
+
+    /// The directory of the playbook: `group_vars` and `host_vars` beside it count, and it is the
+    /// variable `playbook_dir`.
+    #[must_use]
+    pub fn playbook_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.playbook_dir = Some(dir.into());
+        self
+    }
+
+    /// What `lookup('env', ...)` sees. Without it, every environment variable is empty.
+    #[must_use]
+    pub fn environment(mut self, environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment = environment.into_iter().collect();
+        self
+    }
+
+    /// Passwords for encrypted files and values. To be given before [`Self::extra_vars`].
+    #[must_use]
+    pub fn secrets(mut self, secrets: VaultSecrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// Old names of variables and what became of them.
+    #[must_use]
+    pub fn renames(mut self, renames: Renames) -> Self {
+        self.renames = renames;
+        self
+    }
+
+    fn text_layer(&mut self, kind: LayerKind, name: &str, text: &str) -> Result<Layer, InventoryError> {
+        let source = SourceText::new(name, text);
+        let document = yaml::parse(&source, text, &mut self.warnings)?;
+        match document.kind {
+            Kind::Map(vars) => Ok(Layer { kind, name: name.to_owned(), vars }),
+            Kind::Null => Ok(Layer { kind, name: name.to_owned(), vars: IndexMap::new() }),
+            _ => {
+                let origin = document.origin.unwrap_or_else(|| Origin::whole(&source));
+                Err(InventoryError::syntax(origin, "variables are a mapping (\"name: value\" lines)"))
+            }
+        }
+    }
+
+    /// Reads `group_vars` and `host_vars` and puts everything in order.
+    ///
+    /// # Errors
+    /// When a file of variables cannot be read, or a renamed key has no meaning any more and the
+    /// rule says that this is an error.
+    pub fn build(mut self) -> Result<Arc<Vars>, InventoryError> {
+        let inventory = Arc::clone(&self.inventory);
+        let mut files = Files::default();
+        for dir in &inventory.var_dirs {
+            files.read(&inventory, dir, Beside::Inventory, &self.secrets, &mut self.warnings)?;
+        }
+        if let Some(dir) = &self.playbook_dir {
+            // The same directory twice would only say everything twice.
+            if !inventory.var_dirs.contains(dir) {
+                files.read(&inventory, dir, Beside::Playbook, &self.secrets, &mut self.warnings)?;
+            }
+        }
+        let mut hosts: Vec<HostState> = Vec::with_capacity(inventory.hosts.len());
+        for host in inventory.hosts.values() {
+            let name = format!("host line of {}", host.name);
+            let mut line = Layer { kind: LayerKind::HostLine, name, vars: host.vars.clone() };
+            self.renames.apply(&mut line, &mut self.warnings)?;
+            hosts.push(HostState::new(Arc::new(line)));
+        }
+        let mut groups = Vec::with_capacity(inventory.groups.len());
+        for (id, group) in inventory.groups.iter().enumerate() {
+            let kind = if id == ALL { LayerKind::AllVars } else { LayerKind::GroupVars };
+            let mut layer = Layer { kind, name: format!("[{}:vars]", group.name), vars: group.vars.clone() };
+            self.renames.apply(&mut layer, &mut self.warnings)?;
+            groups.push(Arc::new(layer));
+        }
+        for layer in files.layers_mut() {
+            self.renames.apply(layer, &mut self.warnings)?;
+        }
+        for layer in &mut self.extra {
+            self.renames.apply(layer, &mut self.warnings)?;
+        }
+        let shared = |layers: Vec<Layer>| layers.into_iter().map(Arc::new).collect();
+        let inner = Inner {
+            environment: jinja::environment(self.environment),
+            inventory,
+            secrets: self.secrets,
+            defaults: shared(self.defaults),
+            groups,
+            files: files.share(),
+            extra: shared(self.extra),
+            hosts,
+            generation: AtomicU64::new(0),
+            playbook_dir: self.playbook_dir,
+        };
+        Ok(Arc::new(Vars { inner: Arc::new(inner), warnings: self.warnings }))
+    }
+}
+
+/// The variables of all hosts. Shared by tasks behind an [`Arc`].
+pub struct Vars {
+    pub(crate) inner: Arc<Inner>,
+    warnings: Vec<Warning>,
+}
+
+impl std::fmt::Debug for Vars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vars({} hosts)", self.inner.hosts.len())
+    }
+}
+
+/// What [`Vars`] and every [`HostVars`] share.
+pub(crate) struct Inner {
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) environment: minijinja::Environment<'static>,
+    pub(crate) secrets: VaultSecrets,
+    defaults: Vec<Arc<Layer>>,
+    groups: Vec<Arc<Layer>>,
+    files: SharedFiles,
+    extra: Vec<Arc<Layer>>,
+    hosts: Vec<HostState>,
+    /// Counts changes of facts, so that memoised values can tell that they are stale.
+    generation: AtomicU64,
+    pub(crate) playbook_dir: Option<PathBuf>,
+}
+
+/// What is known of one host.
+struct HostState {
+    line: Arc<Layer>,
+    /// The layers without facts, lowest precedence first; made when the host is first asked about.
+    layers: OnceLock<Vec<Arc<Layer>>>,
+    facts: RwLock<Facts>,
+    memo: Mutex<Memo>,
+}
+
+#[derive(Default)]
+struct Facts {
+    machine: Option<Arc<Layer>>,
+    set: Option<Arc<Layer>>,
+}
+
+/// Resolved values, valid for one generation.
+#[derive(Default)]
+struct Memo {
+    generation: u64,
+    values: HashMap<String, minijinja::Value>,
+}
+
+impl HostState {
+    fn new(line: Arc<Layer>) -> Self {
+        Self { line, layers: OnceLock::new(), facts: RwLock::default(), memo: Mutex::default() }
+    }
+}
+
+/// A panic of another task while it held a lock leaves plain data behind, which stays usable.
+fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
+    result.unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Vars {
+    /// What the user should hear about files and names of variables.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The inventory these variables belong to.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inner.inventory
+    }
+
+    /// The variables of one host.
+    ///
+    /// # Errors
+    /// When the inventory has no such host.
+    pub fn host(&self, name: &str) -> Result<HostVars, VarsError> {
+        match self.inner.inventory.hosts.get_index_of(name) {
+            Some(id) => Ok(HostVars::new(Arc::clone(&self.inner), id)),
+            None => Err(VarsError::UnknownHost { host: name.to_owned() }),
+        }
+    }
+
+    /// Replaces all facts of a host by what was found out about the machine.
+    ///
+    /// # Errors
+    /// When the inventory has no such host.
+    pub fn set_facts(&self, host: &str, facts: IndexMap<String, Value>) -> Result<(), VarsError> {
+        let layer = Layer { kind: LayerKind::Facts, name: format!("facts of {host}"), vars: facts };
+        self.change_facts(host, |known| known.machine = Some(Arc::new(layer)))
+    }
+
+    /// Sets one variable of a host while the program runs; wins over facts, loses to `-e`.
+    ///
+    /// # Errors
+    /// When the inventory has no such host.
+    pub fn set_fact(&self, host: &str, name: &str, value: Value) -> Result<(), VarsError> {
+        self.change_facts(host, |known| {
+            let mut layer = known.set.as_deref().cloned().unwrap_or_else(|| Layer {
+                kind: LayerKind::SetFact,
+                name: format!("set for {host}"),
+                vars: IndexMap::new(),
+            });
+            layer.vars.insert(name.to_owned(), value);
+            known.set = Some(Arc::new(layer));
+        })
+    }
+
+    fn change_facts(&self, host: &str, change: impl FnOnce(&mut Facts)) -> Result<(), VarsError> {
+        let Some(id) = self.inner.inventory.hosts.get_index_of(host) else {
+            return Err(VarsError::UnknownHost { host: host.to_owned() });
+        };
+        {
+            let mut facts = unpoisoned(self.inner.hosts[id].facts.write());
+            change(&mut facts);
+        }
+        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Every layer a user wrote, each once.
+    pub(crate) fn user_layers(&self) -> Vec<Arc<Layer>> {
+        let inner = &self.inner;
+        let lines = inner.hosts.iter().map(|host| &host.line);
+        inner.groups.iter().chain(inner.files.all()).chain(lines).chain(&inner.extra).cloned().collect()
+    }
+}
+
+impl Inner {
+    /// The layers of a host, lowest precedence first.
+    pub(crate) fn layers(&self, host: HostId) -> Vec<Arc<Layer>> {
+        let mut layers = self.fixed_layers(host).to_vec();
+        let facts = unpoisoned(self.hosts[host].facts.read());
+        layers.extend(facts.machine.iter().chain(&facts.set).cloned());
+        layers.extend(self.extra.iter().cloned());
+        layers
+    }
+
+    /// The definition that wins, without magic variables.
+    pub(crate) fn definition(&self, host: HostId, name: &str) -> Option<Value> {
+        let find = |layer: &Arc<Layer>| layer.vars.get(name).cloned();
+        if let Some(value) = self.extra.iter().rev().find_map(find) {
+            return Some(value);
+        }
+        {
+            let facts = unpoisoned(self.hosts[host].facts.read());
+            if let Some(value) = facts.set.iter().chain(&facts.machine).find_map(find) {
+                return Some(value);
+            }
+        }
+        self.fixed_layers(host).iter().rev().find_map(find)
+    }
+
+    fn fixed_layers(&self, host: HostId) -> &[Arc<Layer>] {
+        self.hosts[host].layers.get_or_init(|| {
+            let groups = self.inventory.groups_by_precedence(&self.inventory.hosts[host]);
+            let mut layers: Vec<Arc<Layer>> = self.defaults.clone();
+            layers.push(Arc::clone(&self.groups[ALL]));
+            layers.extend(groups.iter().map(|group| Arc::clone(&self.groups[*group])));
+            self.files.group(&[ALL], &mut layers);
+            self.files.group(&groups, &mut layers);
+            layers.push(Arc::clone(&self.hosts[host].line));
+            self.files.host(host, &mut layers);
+            layers.retain(|layer| !layer.vars.is_empty());
+            layers
+        })
+    }
+
+    /// What the machine reported, if it was asked.
+    pub(crate) fn machine_facts(&self, host: HostId) -> Option<Arc<Layer>> {
+        unpoisoned(self.hosts[host].facts.read()).machine.clone()
+    }
+
+    fn memo(&self, host: HostId) -> MutexGuard<'_, Memo> {
+        let mut memo = unpoisoned(self.hosts[host].memo.lock());
+        let generation = self.generation.load(Ordering::Acquire);
+        if memo.generation != generation {
+            *memo = Memo { generation, values: HashMap::new() };
+        }
+        memo
+    }
+
+    pub(crate) fn recall(&self, host: HostId, name: &str) -> Option<minijinja::Value> {
+        self.memo(host).values.get(name).cloned()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Remembers a value that was worked out in a generation, unless facts have changed since.
+    pub(crate) fn remember(&self, host: HostId, name: &str, value: &minijinja::Value, generation: u64) {
+        let mut memo = self.memo(host);
+        if memo.generation == generation {
+            memo.values.insert(name.to_owned(), value.clone());
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Beside {
+    Inventory,
+    Playbook,
+}
+
+/// The files of `group_vars` and `host_vars`: for each directory, by group and by host.
+#[derive(Default)]
+struct Files {
+    dirs: Vec<DirFiles<Layer>>,
+}
+
+struct DirFiles<L> {
+    beside: Beside,
+    groups: HashMap<GroupId, Vec<L>>,
+    hosts: HashMap<HostId, Vec<L>>,
+}
+
+impl Files {
+    fn read(
+        &mut self,
+        inventory: &Inventory,
+        dir: &Path,
+        beside: Beside,
+        secrets: &VaultSecrets,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(), InventoryError> {
+        let mut found = DirFiles { beside, groups: HashMap::new(), hosts: HashMap::new() };
+        let group_vars = VarDir::open(dir, "group_vars")?;
+        for (id, group) in inventory.groups.iter().enumerate() {
+            let kind = match (beside, id == ALL) {
+                (Beside::Inventory, true) => LayerKind::AllFile,
+                (Beside::Inventory, false) => LayerKind::GroupFile,
+                (Beside::Playbook, true) => LayerKind::PlaybookAllFile,
+                (Beside::Playbook, false) => LayerKind::PlaybookGroupFile,
+            };
+            for name in inventory.rules.names(&group.name) {
+                for file in group_vars.files(name)? {
+                    found.groups.entry(id).or_default().push(var_files::read(&file, kind, secrets, warnings)?);
+                }
+            }
+        }
+        let host_vars = VarDir::open(dir, "host_vars")?;
+        let kind = if beside == Beside::Inventory { LayerKind::HostFile } else { LayerKind::PlaybookHostFile };
+        for (id, name) in inventory.hosts.keys().enumerate() {
+            for file in host_vars.files(name)? {
+                found.hosts.entry(id).or_default().push(var_files::read(&file, kind, secrets, warnings)?);
+            }
+        }
+        self.dirs.push(found);
+        Ok(())
+    }
+
+    fn layers_mut(&mut self) -> impl Iterator<Item = &mut Layer> {
+        self.dirs.iter_mut().flat_map(|dir| dir.groups.values_mut().chain(dir.hosts.values_mut())).flatten()
+    }
+
+    fn share(self) -> SharedFiles {
+        fn share(map: HashMap<usize, Vec<Layer>>) -> HashMap<usize, Vec<Arc<Layer>>> {
+            map.into_iter().map(|(id, layers)| (id, layers.into_iter().map(Arc::new).collect())).collect()
+        }
+        let dirs = self.dirs.into_iter().map(|dir| DirFiles {
+            beside: dir.beside,
+            groups: share(dir.groups),
+            hosts: share(dir.hosts),
+        });
+        SharedFiles { dirs: dirs.collect() }
+    }
+}
+
+struct SharedFiles {
+    dirs: Vec<DirFiles<Arc<Layer>>>,
+}
+
+impl SharedFiles {
+    /// The files of some groups: directory by directory, those beside the playbook last.
+    fn group(&self, groups: &[GroupId], layers: &mut Vec<Arc<Layer>>) {
+        for dir in self.ordered() {
+            layers.extend(groups.iter().filter_map(|group| dir.groups.get(group)).flatten().cloned());
+        }
+    }
+
+    fn host(&self, host: HostId, layers: &mut Vec<Arc<Layer>>) {
+        for dir in self.ordered() {
+            layers.extend(dir.hosts.get(&host).into_iter().flatten().cloned());
+        }
+    }
+
+    fn ordered(&self) -> impl Iterator<Item = &DirFiles<Arc<Layer>>> {
+        let beside = |wanted: Beside| self.dirs.iter().filter(move |dir| dir.beside == wanted);
+        beside(Beside::Inventory).chain(beside(Beside::Playbook))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Layer>> {
+        self.dirs.iter().flat_map(|dir| dir.groups.values().chain(dir.hosts.values())).flatten()
+    }
+}

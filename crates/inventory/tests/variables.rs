@@ -1,0 +1,135 @@
+//! Variables from every place, resolved for a host.
+
+use std::sync::Arc;
+
+use muster_inventory::{GroupRules, Inventory, Kind, Value, Vars, VarsBuilder, VarsError};
+use serde::Deserialize;
+
+fn rules() -> GroupRules {
+    GroupRules::new()
+        .alias("kube-master", "kube_control_plane")
+        .alias("kube_master", "kube_control_plane")
+        .alias("kube-node", "kube_node")
+        .alias("k8s-cluster", "k8s_cluster")
+        .union("k8s_cluster", &["kube_control_plane", "kube_node"])
+}
+
+fn vars(ini: &str, defaults: &str) -> Arc<Vars> {
+    let inventory = Inventory::from_ini("hosts.ini", ini, rules()).unwrap();
+    VarsBuilder::new(Arc::new(inventory)).defaults("role/defaults.yml", defaults).unwrap().build().unwrap()
+}
+
+fn get(vars: &Vars, host: &str, name: &str) -> Kind {
+    vars.host(host).unwrap().get(name).unwrap().unwrap().kind
+}
+
+const INI: &str = "node1 ansible_host=10.0.0.1\nnode2 ip=10.0.0.2\n[kube-master]\nnode1\n[kube-node]\nnode1\nnode2\n[all:vars]\nport=6443\n";
+
+#[test]
+fn values_are_lazy_and_recursive() {
+    let vars = vars(
+        INI,
+        "bin_dir: /usr/local/bin\nkubelet: '{{ bin_dir }}/kubelet'\naddress: '{{ ip | default(ansible_host) }}:{{ port }}'\nnumber: '{{ port }}'\nlist: ['{{ bin_dir }}', 1]\nasked: '{{ missing.deep.er | default(\"no\") }}'\nmasters: '{{ groups[\"kube_control_plane\"] }}'\nother: '{{ hostvars[\"node2\"].address }}'",
+    );
+    assert_eq!(get(&vars, "node1", "kubelet"), Kind::Raw("/usr/local/bin/kubelet".into()));
+    assert_eq!(get(&vars, "node1", "address"), Kind::Raw("10.0.0.1:6443".into()));
+    assert_eq!(get(&vars, "node2", "address"), Kind::Raw("10.0.0.2:6443".into()));
+    assert_eq!(get(&vars, "node1", "number"), Kind::Int(6443));
+    assert_eq!(get(&vars, "node1", "asked"), Kind::Raw("no".into()));
+    assert_eq!(get(&vars, "node1", "other"), Kind::Raw("10.0.0.2:6443".into()));
+    let masters = vars.host("node2").unwrap().get("masters").unwrap().unwrap().to_json();
+    assert_eq!(masters, serde_json::json!(["node1"]));
+}
+
+#[test]
+fn old_and_new_group_names_are_one() {
+    let inventory = Inventory::from_ini("hosts.ini", INI, rules()).unwrap();
+    assert_eq!(inventory.group("kube_control_plane"), ["node1"]);
+    assert_eq!(inventory.group("kube-master"), ["node1"]);
+    assert_eq!(inventory.group("k8s-cluster"), ["node1", "node2"]);
+    assert_eq!(inventory.select("kube_node:!kube-master").unwrap(), ["node2"]);
+}
+
+#[test]
+fn undefined_is_told_with_its_chain() {
+    let vars = vars(INI, "a: '{{ b }}'\nb: 'x{{ nowhere }}'\n");
+    let error = vars.host("node1").unwrap().get("a").unwrap_err().to_string();
+    assert!(error.contains("role/defaults.yml:2:4"), "{error}");
+    assert!(error.contains("nowhere"), "{error}");
+    assert!(error.contains("used by \"a\" (role/defaults.yml:1:4)"), "{error}");
+}
+
+#[test]
+fn a_circle_is_told() {
+    let vars = vars(INI, "a: '{{ b }}'\nb: '{{ c }}'\nc: '{{ a }}'\n");
+    let error = vars.host("node1").unwrap().get("a").unwrap_err();
+    assert!(matches!(&error, VarsError::Cycle { links, .. } if links.len() == 3), "{error:?}");
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Wanted {
+    port: u16,
+    enabled: bool,
+    names: Vec<String>,
+    extra: Option<String>,
+    mode: Mode,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Ipvs,
+    Iptables,
+}
+
+#[test]
+fn structs_are_read_leniently() {
+    let vars = vars(INI, "enabled: 'yes'\nnames: [a, 1]\nmode: ipvs\nbroken: '{{ nowhere }}'\n");
+    let wanted: Wanted = vars.host("node1").unwrap().deserialize().unwrap();
+    let expected =
+        Wanted { port: 6443, enabled: true, names: vec!["a".into(), "1".into()], extra: None, mode: Mode::Ipvs };
+    assert_eq!(wanted, expected);
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let vars = vars(INI, "port: x\nenabled: maybe\nmode: userspace\n");
+    let vars = {
+        vars.set_fact("node1", "port", Value::from("eighty")).unwrap();
+        vars
+    };
+    let error = vars.host("node1").unwrap().deserialize::<Wanted>().unwrap_err();
+    let VarsError::Invalid { problems, .. } = &error else { panic!("{error:?}") };
+    let names: Vec<&str> = problems.iter().map(|problem| problem.variable.as_str()).collect();
+    assert_eq!(names, ["enabled", "mode", "names", "port"], "{error}");
+    assert!(error.to_string().contains("role/defaults.yml:2:10"), "{error}");
+}
+
+#[test]
+fn templates_see_variables_and_their_own() {
+    let vars = vars(INI, "bin_dir: /opt/bin\n");
+    let host = vars.host("node1").unwrap();
+    let text = host
+        .render("{% for h in groups.kube_node %}\n{{ h }} {{ bin_dir }} {{ mine }}\n{% endfor %}\n", "t.j2", &serde_json::json!({"mine": 5}))
+        .unwrap();
+    assert_eq!(text, "node1 /opt/bin 5\nnode2 /opt/bin 5\n");
+    let error = host.render("one\ntwo {{ nope }}\n", "t.j2", &()).unwrap_err().to_string();
+    assert!(error.contains("t.j2:2") && error.contains("two {{ nope }}"), "{error}");
+}
+
+#[test]
+fn facts_win_and_forget_what_was_remembered() {
+    let vars = vars(INI, "a: 1\nb: '{{ a }}'\n");
+    assert_eq!(get(&vars, "node1", "b"), Kind::Int(1));
+    vars.set_fact("node1", "a", Value::from(2)).unwrap();
+    assert_eq!(get(&vars, "node1", "b"), Kind::Int(2));
+    assert_eq!(get(&vars, "node2", "b"), Kind::Int(1));
+}
+
+#[test]
+fn variables_are_shared_between_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    is_shared::<Vars>();
+    is_shared::<muster_inventory::HostVars>();
+    is_shared::<Inventory>();
+}

@@ -1,0 +1,4 @@
+//! For tests only.
+
+pub mod http_mirror;
+pub mod sshd;

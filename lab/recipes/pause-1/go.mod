@@ -1,0 +1,3 @@
+module muster.local/bundle/pause
+
+go 1.21

@@ -1,0 +1,118 @@
+//! The Debian layer under images whose program calls iptables, nft or conntrack: just those, their libraries and busybox.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use muster_artifacts::Sha256;
+
+use super::compile::Runner;
+use super::{BuildError, Working, io_at};
+
+const SUITE: &str = "bookworm";
+
+const PACKAGES: &str = "iptables,nftables,conntrack,ipset,busybox";
+
+/// What the packages bring that no program in the images reads.
+const UNUSED: &[&str] = &[
+    "dev/",
+    "etc/apt/",
+    "etc/dpkg/",
+    "etc/fstab",
+    "etc/hostname",
+    "etc/init.d/",
+    "etc/resolv.conf",
+    "lib/systemd/",
+    "usr/share/",
+    "var/",
+];
+
+/// Libraries that libc6 brings for programs that are not here, and tables for character sets.
+const UNUSED_LIBRARIES: &[&str] =
+    &["/gconv/", "/libmvec.", "/libnsl.", "/libnss_hesiod.", "/libBrokenLocale.", "/libc_malloc_debug."];
+
+/// Names that Debian's alternatives system gives when packages are configured, which they are not here.
+const ALTERNATIVES: &[(&str, &str)] = &[
+    ("usr/sbin/iptables", "xtables-nft-multi"),
+    ("usr/sbin/iptables-save", "xtables-nft-multi"),
+    ("usr/sbin/iptables-restore", "xtables-nft-multi"),
+    ("usr/sbin/ip6tables", "xtables-nft-multi"),
+    ("usr/sbin/ip6tables-save", "xtables-nft-multi"),
+    ("usr/sbin/ip6tables-restore", "xtables-nft-multi"),
+];
+
+/// The commands that busybox stands for. flannel's manifest calls `cp`; the rest is for whoever looks into a container.
+const BUSYBOX: &[&str] = &[
+    "awk", "cat", "cp", "date", "env", "grep", "head", "hostname", "id", "ip", "ln", "ls", "mkdir", "mv",
+    "nc", "nslookup", "ping", "ps", "rm", "sed", "sh", "sleep", "tail", "test", "wget",
+];
+
+/// The layer as an uncompressed tar; made when it is first asked for.
+pub(super) fn layer(work: &Path, working: &mut Working<'_>) -> Result<PathBuf, BuildError> {
+    let dir = work.join("base");
+    fs::create_dir_all(&dir).map_err(io_at("create", &dir))?;
+    // A changed definition gives another layer.
+    let definition = format!("{SUITE}{PACKAGES}{UNUSED:?}{UNUSED_LIBRARIES:?}{ALTERNATIVES:?}{BUSYBOX:?}");
+    let name = Sha256::of(definition.as_bytes()).to_string();
+    let path = dir.join(format!("{SUITE}-{}.tar", &name[..12]));
+    if path.exists() {
+        return Ok(path);
+    }
+    let everything = dir.join("everything.tar");
+    let everything_name = everything.display().to_string();
+    let include = format!("--include={PACKAGES}");
+    // "extract": unpacked without being configured, so that no shell, perl or package manager has to be in it.
+    let arguments = ["--variant=extract", &include, SUITE, &everything_name];
+    let runner = Runner { program: Path::new("mmdebstrap"), cgo: false };
+    runner.go(&dir, &arguments, "extracting Debian packages", working)?;
+    let new = dir.join("new.tar");
+    File::open(&everything)
+        .and_then(|from| reduce(BufReader::new(from), BufWriter::new(File::create(&new)?)))
+        .and_then(|()| fs::remove_file(&everything))
+        .and_then(|()| fs::rename(&new, &path))
+        .map_err(io_at("make", &path))?;
+    Ok(path)
+}
+
+/// Copies what is used, without times and owners, so that the same packages give the same layer.
+fn reduce(from: impl io::Read, to: impl Write) -> io::Result<()> {
+    let mut to = tar::Builder::new(to);
+    for entry in tar::Archive::new(from).entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        let Ok(path) = path.strip_prefix(".").map(|path| path.to_string_lossy().into_owned()) else {
+            continue;
+        };
+        let is_unused = |unused: &&str| path.starts_with(*unused) || format!("{path}/") == **unused;
+        if path.is_empty()
+            || UNUSED.iter().any(|unused| is_unused(unused))
+            || UNUSED_LIBRARIES.iter().any(|unused| format!("/{path}/").contains(unused))
+        {
+            continue;
+        }
+        let mut header = plain_header(entry.header().entry_type(), entry.header().mode()?, entry.size());
+        match entry.link_name()? {
+            Some(target) => to.append_link(&mut header, &path, target)?,
+            None => to.append_data(&mut header, &path, &mut entry)?,
+        }
+    }
+    let busybox = BUSYBOX.iter().map(|name| (format!("bin/{name}"), "busybox"));
+    let alternatives = ALTERNATIVES.iter().map(|(name, target)| ((*name).to_string(), *target));
+    for (name, target) in alternatives.chain(busybox) {
+        let mut header = plain_header(tar::EntryType::Symlink, 0o777, 0);
+        to.append_link(&mut header, name, target)?;
+    }
+    to.into_inner()?.flush()
+}
+
+/// A header of root's, at the beginning of time.
+pub(super) fn plain_header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}

@@ -1,0 +1,137 @@
+//! The recipes: which programs are compiled from which Go modules, and the files that pin what those require.
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+
+use super::BuildError;
+
+/// One recipe's folder with its files, embedded in the program.
+macro_rules! pinned {
+    ($folder:literal: $($file:literal),+) => {
+        ($folder, &[$(($file, include_str!(concat!("../../recipes/", $folder, "/", $file)))),+])
+    };
+}
+
+/// A file of a recipe: its path below the recipe's folder, and its content.
+pub(super) type RecipeFile = (&'static str, &'static str);
+
+/// The recipes whose requirements are pinned, by folder.
+const PINNED: &[(&str, &[RecipeFile])] = &[
+    pinned!("pause-1": "go.mod", "main.go"),
+    pinned!("runc-1.4.3": "go.mod", "go.sum", "tools.go"),
+    pinned!("flannel-cni-0.9.1": "go.mod", "go.sum", "tools.go"),
+    pinned!("cni-plugins-1.9.1": "go.mod", "go.sum", "tools.go"),
+    pinned!("etcd-3.6.14": "go.mod", "go.sum", "tools.go"),
+    pinned!("containerd-2.2.1": "go.mod", "go.sum", "tools.go"),
+    pinned!("flannel-0.28.4": "go.mod", "go.sum", "tools.go",
+        "tencentcloud/common/go.mod", "tencentcloud/common/pointers.go", "tencentcloud/common/errors/errors.go",
+        "tencentcloud/vpc/go.mod", "tencentcloud/vpc/v20170312/vpc.go"),
+    pinned!("coredns-1.14.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("kubernetes-1.36.3": "go.mod", "go.sum", "tools.go"),
+];
+
+/// The text of `recipes.yml`.
+const TEXT: &str = include_str!("../../recipes/recipes.yml");
+
+/// Programs that come from the same modules and are compiled in one go. The fields are explained in `recipes.yml`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Group {
+    pub(super) modules: Vec<String>,
+    pub(super) version: Option<String>,
+    pub(super) staging: bool,
+    pub(super) replace: IndexMap<String, String>,
+    pub(super) ldflags: String,
+    pub(super) cgo: bool,
+    pub(super) tags: String,
+    pub(super) artifacts: IndexMap<String, Artifact>,
+}
+
+/// An artifact of the catalogue, as it comes out of a group.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Artifact {
+    #[serde(flatten)]
+    pub(super) product: Product,
+    pub(super) programs: IndexMap<String, String>,
+}
+
+/// How programs are packed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Product {
+    /// As it is.
+    Binary(bool),
+    /// In a `.tar.gz`, with this in front of the members' names.
+    Archive(String),
+    /// In an image.
+    Image(ImageRecipe),
+}
+
+/// An image with one program.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ImageRecipe {
+    pub(super) path: String,
+    #[serde(default)]
+    pub(super) arguments: Vec<String>,
+    #[serde(default)]
+    pub(super) user: String,
+    #[serde(default)]
+    pub(super) base: bool,
+}
+
+/// All groups by name, in the order in which they are built.
+pub(super) fn groups() -> Result<IndexMap<String, Group>, BuildError> {
+    serde_saphyr::from_str(TEXT).map_err(|error| BuildError::Recipes { message: error.to_string() })
+}
+
+/// The files of a group's recipe; `None` if nothing pins that version.
+pub(super) fn pinned(folder: &str) -> Option<&'static [RecipeFile]> {
+    PINNED.iter().find(|(name, _)| *name == folder).map(|(_, files)| *files)
+}
+
+/// Files that every version of a group needs, from whichever version is pinned: what `replace` points at.
+pub(super) fn replacements(group: &str) -> impl Iterator<Item = &'static RecipeFile> + '_ {
+    let of_group = move |folder: &str| folder.rsplit_once('-').is_some_and(|(name, _)| name == group);
+    let files = PINNED.iter().filter(move |(folder, _)| of_group(folder)).flat_map(|(_, files)| *files);
+    files.filter(|(path, _)| path.contains('/'))
+}
+
+/// The file name that `go build` gives a program: the last part of its import path that is not a major version.
+pub(super) fn output_name(package: &str) -> &str {
+    let is_major = |part: &str| part.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok());
+    package.rsplit('/').find(|part| !is_major(part)).unwrap_or(package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_recipe_pins_what_it_requires() {
+        for (name, group) in groups().unwrap() {
+            let folder = |folder: &&str| folder.rsplit_once('-').is_some_and(|(head, _)| head == name);
+            let (folder, files) = PINNED
+                .iter()
+                .find(|(pinned, _)| folder(pinned))
+                .unwrap_or_else(|| panic!("{name} has no pinned version"));
+            let version = folder.rsplit_once('-').unwrap().1;
+            let text = |path: &str| files.iter().find(|(name, _)| *name == path).map_or("", |(_, text)| text);
+            for module in &group.modules {
+                assert!(text("go.mod").contains(&format!("{module} v{version}\n")), "{folder}: {module}");
+                assert!(text("go.sum").contains(&format!("{module} v{version} h1:")), "{folder}: {module}");
+            }
+            for package in group.artifacts.values().flat_map(|artifact| artifact.programs.values()) {
+                let own = group.modules.is_empty();
+                assert!(own || text("tools.go").contains(&format!("\"{package}\"")), "{folder}: {package}");
+            }
+        }
+    }
+
+    #[test]
+    fn output_is_named_as_go_names_it() {
+        assert_eq!(output_name("go.etcd.io/etcd/server/v3"), "server");
+        assert_eq!(output_name("k8s.io/kubernetes/cmd/kubeadm"), "kubeadm");
+        assert_eq!(output_name("github.com/containernetworking/plugins/plugins/main/vlan"), "vlan");
+    }
+}

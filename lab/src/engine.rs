@@ -1,0 +1,445 @@
+//! The container engine's command line, and nothing of it anywhere else. Docker's now; Docker 20.10 is the oldest
+//! that was tried.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+use serde::Deserialize;
+
+use crate::Error;
+use crate::process::{self, Finished, command};
+use crate::progress::Step;
+
+const PROGRAM: &str = "docker";
+/// Most commands take less than a second; a busy disk takes longer.
+const LIMIT: Duration = Duration::from_secs(120);
+/// An image of 180 MB takes 2 s.
+const IMPORT_LIMIT: Duration = Duration::from_secs(600);
+/// How long the engine may go on with a command whose sender was killed.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
+const SETTLE_PAUSE: Duration = Duration::from_millis(300);
+/// What it says to others meanwhile.
+const UNSETTLED: [&str; 4] =
+    ["No such container", "is already in use", "has active endpoints", "already in progress"];
+/// The label of everything that belongs to a lab, with the lab's name.
+const LAB_LABEL: &str = "muster.lab";
+/// The label of a container, with the machine's name.
+const MACHINE_LABEL: &str = "muster.machine";
+
+/// A container engine that answers.
+#[derive(Debug, Clone)]
+pub struct Engine(());
+
+/// Whether a machine is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MachineState {
+    /// Its processes run.
+    Running,
+    /// Its processes are frozen: it is silent on the network, as with a cut cable.
+    Paused,
+    /// It is between two boots.
+    Restarting,
+    /// It was made and never switched on: a run was cut off between the two.
+    Unfinished,
+    /// It is off.
+    Stopped,
+    /// It does not exist (any more).
+    Missing,
+}
+
+impl std::fmt::Display for MachineState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Unfinished => "unfinished",
+            Self::Stopped => "stopped",
+            Self::Missing => "missing",
+        })
+    }
+}
+
+/// A machine as the engine must make it.
+pub(crate) struct Container<'a> {
+    pub(crate) lab: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) image: &'a str,
+    /// For the engine's own resolver in the container, so that it asks nobody else; nothing uses it.
+    pub(crate) resolver: Ipv4Addr,
+    pub(crate) memory_mib: Option<u64>,
+    /// Capabilities that the machine shall not have, without the prefix `CAP_`.
+    pub(crate) without_capabilities: &'a [&'static str],
+    pub(crate) environment: &'a [(&'static str, String)],
+    /// Run by `sh -c` as process 1; ends with `exec /sbin/init`.
+    pub(crate) boot_script: &'a str,
+}
+
+/// The name of a lab's network, and the beginning of its containers' names.
+fn lab_object(lab: &str) -> String {
+    format!("muster-lab-{lab}")
+}
+
+fn container_name(lab: &str, machine: &str) -> String {
+    format!("{}-{machine}", lab_object(lab))
+}
+
+/// A network of the engine.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EngineNetwork {
+    pub(crate) name: String,
+    /// The lab it belongs to, if it is a lab's.
+    pub(crate) lab: Option<String>,
+    pub(crate) subnets: Vec<Ipv4Net>,
+}
+
+impl Engine {
+    /// Finds the engine and makes sure that it answers.
+    ///
+    /// # Errors
+    /// [`Error::MissingProgram`], [`Error::EngineDown`].
+    pub fn connect() -> Result<Self, Error> {
+        let version = command(PROGRAM, ["version", "--format", "{{.Server.Version}}"]);
+        let finished =
+            process::finish("docker version", version, LIMIT, |_| {}).map_err(|error| match error {
+                Error::Failed { ref status, .. } if status == "not started" => {
+                    Error::MissingProgram { program: PROGRAM, why: "to run machines", package: "docker.io" }
+                }
+                other => other,
+            })?;
+        if finished.status.success() {
+            Ok(Self(()))
+        } else {
+            Err(Error::EngineDown { detail: finished.tail().replace('\n', " ") })
+        }
+    }
+
+    /// All networks, whoever made them.
+    pub(crate) fn networks(&self) -> Result<Vec<EngineNetwork>, Error> {
+        let ids = self.run(["network", "ls", "--quiet", "--no-trunc"])?;
+        let mut networks = Vec::new();
+        for id in ids.lines() {
+            // One by one, because another lab's network may go away between the two commands.
+            let finished = self.try_run(["network", "inspect", id])?;
+            if finished.status.success() {
+                networks.extend(parse_networks(&finished.stdout)?);
+            }
+        }
+        Ok(networks)
+    }
+
+    /// Makes the lab's network on a link of the host, where it has no more neighbours than that link has.
+    pub(crate) fn create_network(
+        &self,
+        lab: &str,
+        link: &str,
+        subnet: Ipv4Net,
+        router: Ipv4Addr,
+    ) -> Result<(), Error> {
+        let (subnet, router) = (format!("--subnet={subnet}"), format!("--gateway={router}"));
+        let (parent, label) = (format!("--opt=parent={link}"), format!("--label={LAB_LABEL}={lab}"));
+        self.run([
+            "network",
+            "create",
+            "--driver=macvlan",
+            &parent,
+            &subnet,
+            &router,
+            &label,
+            &lab_object(lab),
+        ])?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_network(&self, lab: &str) -> Result<(), Error> {
+        self.run(["network", "rm", &lab_object(lab)]).map(drop)
+    }
+
+    /// The lab's machines that exist, with their states.
+    pub(crate) fn machines(&self, lab: &str) -> Result<Vec<(String, MachineState)>, Error> {
+        let filter = format!("--filter=label={LAB_LABEL}={lab}");
+        let format = format!("--format={{{{.Label \"{MACHINE_LABEL}\"}}}} {{{{.State}}}}");
+        Ok(parse_machines(&self.run(["ps", "--all", &filter, &format])?))
+    }
+
+    /// The names of all labs that have something in this engine.
+    pub(crate) fn labs(&self) -> Result<Vec<String>, Error> {
+        let filter = format!("--filter=label={LAB_LABEL}");
+        let format = format!("--format={{{{.Label \"{LAB_LABEL}\"}}}}");
+        let containers = self.run(["ps", "--all", &filter, &format])?;
+        let networks = self.run(["network", "ls", &filter, &format])?;
+        let mut labs: Vec<String> = containers.lines().chain(networks.lines()).map(str::to_owned).collect();
+        labs.sort();
+        labs.dedup();
+        Ok(labs)
+    }
+
+    /// Makes a machine and switches it on.
+    pub(crate) fn create(&self, container: &Container<'_>) -> Result<(), Error> {
+        let what = format!("docker run {}", container_name(container.lab, container.name));
+        process::output(&what, command(PROGRAM, run_arguments(container)), LIMIT).map(drop)
+    }
+
+    /// Switches a machine on, off, ...: one of the engine's own verbs (`start`, `stop`, `kill`, `restart`, `pause`,
+    /// `unpause`).
+    pub(crate) fn control(&self, verb: &str, lab: &str, machine: &str) -> Result<(), Error> {
+        self.run([verb, &container_name(lab, machine)]).map(drop)
+    }
+
+    /// Removes machines with their disks, running or not.
+    pub(crate) fn remove(&self, lab: &str, machines: &[&str]) -> Result<(), Error> {
+        let names = machines.iter().map(|machine| container_name(lab, machine));
+        let arguments = ["rm", "--force", "--volumes"].into_iter().map(str::to_owned).chain(names);
+        process::output("docker rm", command(PROGRAM, arguments), LIMIT).map(drop)
+    }
+
+    /// A command that runs a program inside a machine that is on, without SSH. It is a child of ours, unlike with the
+    /// engine's own `exec`, and so ends when the user interrupts it.
+    pub(crate) fn inside(&self, lab: &str, machine: &str, program: &str) -> Result<Command, Error> {
+        let pid = self.run(["inspect", "--format={{.State.Pid}}", &container_name(lab, machine)])?;
+        Ok(command("nsenter", ["--all", "--target", pid.trim(), "--", program]))
+    }
+
+    /// The command that shows what a machine has written to its console.
+    pub(crate) fn console(&self, lab: &str, machine: &str) -> Command {
+        command(PROGRAM, ["logs", &container_name(lab, machine)])
+    }
+
+    pub(crate) fn has_image(&self, image: &str) -> Result<bool, Error> {
+        Ok(!self.run(["images", "--quiet", image])?.trim().is_empty())
+    }
+
+    /// Makes an image of a root file system in a tar archive.
+    pub(crate) fn import_image(&self, archive: &Path, image: &str, step: Step<'_>) -> Result<(), Error> {
+        let mut import = command(PROGRAM, ["import"]);
+        import.arg(archive).arg(image);
+        let detail = format!("importing {}", archive.display());
+        step.say(&detail);
+        let finished = process::finish("docker import", import, IMPORT_LIMIT, |_| step.say(&detail))?;
+        if finished.status.success() { Ok(()) } else { Err(process::failed("docker import", &finished)) }
+    }
+
+    /// The images of a repository, as `repository:tag`.
+    pub(crate) fn images(&self, repository: &str) -> Result<Vec<String>, Error> {
+        let images = self.run(["images", "--format={{.Repository}}:{{.Tag}}", repository])?;
+        Ok(images.lines().map(str::to_owned).collect())
+    }
+
+    /// Removes an image unless a container is made of it; says whether it is gone.
+    pub(crate) fn remove_unused_image(&self, image: &str) -> Result<bool, Error> {
+        let users = self.run(["ps", "--all", "--quiet", &format!("--filter=ancestor={image}")])?;
+        if !users.trim().is_empty() {
+            return Ok(false);
+        }
+        self.run(["rmi", image])?;
+        Ok(true)
+    }
+
+    fn run<const N: usize>(&self, arguments: [&str; N]) -> Result<String, Error> {
+        process::output(&described(&arguments), command(PROGRAM, arguments), LIMIT)
+    }
+
+    fn try_run<const N: usize>(&self, arguments: [&str; N]) -> Result<Finished, Error> {
+        process::finish(&described(&arguments), command(PROGRAM, arguments), LIMIT, |_| {})
+    }
+}
+
+/// Does something that the engine may refuse because it is still busy with the command of a run that was killed: it
+/// makes a container to the end, or takes back what it has made of it. Such a refusal passes; others are returned.
+pub(crate) fn settled<T>(mut deed: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let begin = Instant::now();
+    loop {
+        match deed() {
+            Err(Error::Failed { tail, .. })
+                if UNSETTLED.iter().any(|text| tail.contains(text)) && begin.elapsed() < SETTLE_LIMIT =>
+            {
+                thread::sleep(SETTLE_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The deed without its options, for messages.
+fn described(arguments: &[&str]) -> String {
+    let words: Vec<&str> = arguments.iter().filter(|word| !word.starts_with('-')).copied().collect();
+    format!("{PROGRAM} {}", words.join(" "))
+}
+
+fn run_arguments(container: &Container<'_>) -> Vec<String> {
+    let Container { lab, name, address, image, resolver, memory_mib, .. } = container;
+    let mut arguments: Vec<String> = vec![
+        "run".into(),
+        "--detach".into(),
+        // An image that is missing must never be looked for on the internet.
+        "--pull=never".into(),
+        format!("--name={}", container_name(lab, name)),
+        format!("--hostname={name}"),
+        format!("--label={LAB_LABEL}={lab}"),
+        format!("--label={MACHINE_LABEL}={name}"),
+        format!("--network={}", lab_object(lab)),
+        format!("--ip={address}"),
+        format!("--dns={resolver}"),
+        // systemd's signal for halting; and a `reboot` inside comes up again.
+        "--stop-signal=SIGRTMIN+3".into(),
+        "--restart=on-failure".into(),
+        // All that --privileged gives, but for the host's devices, and on hosts that lack a capability too.
+        "--cap-add=ALL".into(),
+        "--security-opt=seccomp=unconfined".into(),
+        "--security-opt=apparmor=unconfined".into(),
+        "--security-opt=label=disable".into(),
+        "--security-opt=systempaths=unconfined".into(),
+        "--device-cgroup-rule=a *:* rwm".into(),
+        "--cgroupns=private".into(),
+        "--tmpfs=/run".into(),
+        "--tmpfs=/run/lock".into(),
+        "--tmpfs=/tmp:exec".into(),
+        // A disk of its own, because overlayfs, which containerd uses, cannot lie on overlayfs, which the image is.
+        "--volume=/var".into(),
+        "--env=container=docker".into(),
+    ];
+    arguments.extend(container.without_capabilities.iter().map(|name| format!("--cap-drop={name}")));
+    if let Some(memory) = memory_mib {
+        arguments.extend([format!("--memory={memory}m"), format!("--memory-swap={memory}m")]);
+    }
+    arguments.extend(container.environment.iter().map(|(name, value)| format!("--env={name}={value}")));
+    arguments.extend(["--entrypoint=/bin/sh", image, "-c", container.boot_script].map(str::to_owned));
+    arguments
+}
+
+fn parse_machines(lines: &str) -> Vec<(String, MachineState)> {
+    lines
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, state)| {
+            let state = match state {
+                "running" => MachineState::Running,
+                "paused" => MachineState::Paused,
+                "restarting" => MachineState::Restarting,
+                "created" => MachineState::Unfinished,
+                _ => MachineState::Stopped,
+            };
+            (name.to_owned(), state)
+        })
+        .collect()
+}
+
+fn parse_networks(json: &str) -> Result<Vec<EngineNetwork>, Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Inspected {
+        name: String,
+        labels: Option<std::collections::BTreeMap<String, String>>,
+        #[serde(rename = "IPAM")]
+        addresses: Addresses,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Addresses {
+        config: Option<Vec<Pool>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Pool {
+        subnet: Option<String>,
+    }
+    let inspected: Vec<Inspected> = serde_json::from_str(json).map_err(|error| Error::Failed {
+        what: "docker network inspect".to_owned(),
+        status: "unexpected answer".to_owned(),
+        tail: error.to_string(),
+    })?;
+    Ok(inspected
+        .into_iter()
+        .map(|network| EngineNetwork {
+            name: network.name,
+            lab: network.labels.and_then(|mut labels| labels.remove(LAB_LABEL)),
+            // IPv6 pools do not parse, and cannot be in our way.
+            subnets: (network.addresses.config.unwrap_or_default().into_iter())
+                .filter_map(|pool| pool.subnet?.parse().ok())
+                .collect(),
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_run_with_what_it_needs_and_never_pulled() {
+        let arguments = run_arguments(&Container {
+            lab: "course",
+            name: "node1",
+            address: Ipv4Addr::new(10, 146, 225, 4),
+            image: "muster-lab-machine:debian12-0123",
+            resolver: Ipv4Addr::new(10, 146, 225, 1),
+            memory_mib: Some(512),
+            without_capabilities: &["SYS_TIME"],
+            environment: &[("LAB_HOSTNAME", "node1".to_owned())],
+            boot_script: "exec /sbin/init",
+        });
+        for wanted in [
+            "--pull=never",
+            "--name=muster-lab-course-node1",
+            "--network=muster-lab-course",
+            "--ip=10.146.225.4",
+            "--dns=10.146.225.1",
+            "--cap-drop=SYS_TIME",
+            "--memory=512m",
+            "--memory-swap=512m",
+            "--env=LAB_HOSTNAME=node1",
+        ] {
+            assert!(arguments.iter().any(|argument| argument == wanted), "{wanted} not in {arguments:?}");
+        }
+        let end: Vec<&str> = arguments.iter().rev().take(3).rev().map(String::as_str).collect();
+        assert_eq!(end, ["muster-lab-machine:debian12-0123", "-c", "exec /sbin/init"]);
+        assert!(!arguments.iter().any(|argument| argument == "--privileged"));
+    }
+
+    #[test]
+    fn states_are_read() {
+        let states =
+            parse_machines("node1 running\nnode2 exited\nnode3 paused\nnode4 created\nnode5 restarting\n");
+        let states: Vec<_> = states.into_iter().map(|(_, state)| state).collect();
+        use MachineState::{Paused, Restarting, Running, Stopped, Unfinished};
+        assert_eq!(states, [Running, Stopped, Paused, Unfinished, Restarting]);
+    }
+
+    #[test]
+    fn networks_of_all_drivers_are_read() {
+        let json = r#"[
+            {"Name":"host","Labels":{},"IPAM":{"Driver":"default","Config":[]}},
+            {"Name":"none","Labels":null,"IPAM":{"Driver":"default","Config":null}},
+            {"Name":"muster-lab-x","Labels":{"muster.lab":"x"},
+             "IPAM":{"Config":[{"Subnet":"10.146.225.0/24","Gateway":"10.146.225.1"},{"Subnet":"fd00::/64"}]}}]"#;
+        let networks = parse_networks(json).unwrap();
+        assert_eq!(networks.len(), 3);
+        assert_eq!(networks[2].lab.as_deref(), Some("x"));
+        assert_eq!(networks[2].subnets, ["10.146.225.0/24".parse::<Ipv4Net>().unwrap()]);
+        assert!(parse_networks("surprise").unwrap_err().to_string().contains("unexpected answer"));
+    }
+
+    #[test]
+    fn only_refusals_that_pass_are_tried_again() {
+        let refusal = |tail: &str| Error::Failed { what: "x".into(), status: "y".into(), tail: tail.into() };
+        let mut answers = vec![Ok(()), Err(refusal("error: network x has active endpoints"))];
+        settled(|| answers.pop().unwrap()).unwrap();
+        let mut tries = 0;
+        let result: Result<(), Error> = settled(|| {
+            tries += 1;
+            Err(refusal("no space left on device"))
+        });
+        assert!(result.is_err());
+        assert_eq!(tries, 1);
+    }
+
+    #[test]
+    fn messages_leave_options_out() {
+        assert_eq!(described(&["network", "rm", "--force", "x"]), "docker network rm x");
+    }
+}

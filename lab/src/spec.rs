@@ -1,0 +1,316 @@
+//! What a lab is to be: its machines and their addresses. Pure data, checked before anything is made.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The first machine of a lab for which nobody has chosen addresses.
+const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 146, 225, 4);
+/// How many machines such a lab has.
+const DEFAULT_COUNT: usize = 3;
+/// Machines of a subnet begin here when only the subnet is chosen: after the router, with room for a virtual address.
+const FIRST_HOST: u32 = 4;
+/// The engine refuses less (Docker: 6 MiB), and systemd with sshd needs about 40.
+const LEAST_MEMORY_MIB: u64 = 64;
+
+/// A release of Debian that machines can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Release {
+    /// Debian 12, bookworm.
+    #[default]
+    #[serde(rename = "12")]
+    Debian12,
+    /// Debian 13, trixie.
+    #[serde(rename = "13")]
+    Debian13,
+}
+
+impl Release {
+    /// Debian's name for it, as in the archive's folders.
+    #[must_use]
+    pub fn codename(self) -> &'static str {
+        match self {
+            Self::Debian12 => "bookworm",
+            Self::Debian13 => "trixie",
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Debian12 => 12,
+            Self::Debian13 => 13,
+        }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Debian {}", self.number())
+    }
+}
+
+impl FromStr for Release {
+    type Err = String;
+
+    /// Takes the number or the code name.
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Debian12, Self::Debian13]
+            .into_iter()
+            .find(|release| text == release.codename() || text == release.number().to_string())
+            .ok_or_else(|| {
+                format!("no machine image for Debian {text:?}; there are 12 (bookworm) and 13 (trixie)")
+            })
+    }
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineSpec {
+    /// Its host name: `node1`.
+    pub name: String,
+    /// Its address, kept through reboots.
+    pub address: Ipv4Addr,
+    /// The memory it has and sees, in MiB; without a limit it shares the host's.
+    pub memory_mib: Option<u64>,
+}
+
+/// The machines of a lab and their network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabSpec {
+    /// The machines, first to last.
+    pub machines: Vec<MachineSpec>,
+    /// The network. Its first address is the router, where the controller lives.
+    pub subnet: Ipv4Net,
+    /// What the machines run.
+    pub release: Release,
+    /// What their `/etc/resolv.conf` names; the router if empty. No name server answers in a lab.
+    pub nameservers: Vec<Ipv4Addr>,
+}
+
+impl Default for LabSpec {
+    /// Three machines node1, node2, node3 at 10.146.225.4 to 6, with Debian 12.
+    fn default() -> Self {
+        let first = u32::from(FIRST_ADDRESS);
+        Self::with_addresses((first..).take(DEFAULT_COUNT).map(Ipv4Addr::from).collect())
+    }
+}
+
+impl LabSpec {
+    /// Machines node1, node2, ... at these addresses, in the /24 network of the first.
+    #[must_use]
+    pub fn with_addresses(addresses: Vec<Ipv4Addr>) -> Self {
+        let first = addresses.first().copied().unwrap_or(FIRST_ADDRESS);
+        let machines = (1..)
+            .zip(addresses)
+            .map(|(number, address)| MachineSpec { name: format!("node{number}"), address, memory_mib: None })
+            .collect();
+        Self { machines, subnet: slash_24(first), release: Release::default(), nameservers: Vec::new() }
+    }
+
+    /// So many machines at the fourth and following addresses of a network, by default 10.146.225.0/24.
+    ///
+    /// # Errors
+    /// [`Error::BadSpec`] when the network has not so many addresses.
+    pub fn with_count(count: usize, subnet: Option<Ipv4Net>) -> Result<Self, Error> {
+        let subnet = subnet.unwrap_or_else(|| slash_24(FIRST_ADDRESS)).trunc();
+        let first = u32::from(subnet.network()).saturating_add(FIRST_HOST);
+        let addresses: Vec<_> =
+            (first..u32::from(subnet.broadcast())).take(count).map(Ipv4Addr::from).collect();
+        if addresses.len() < count {
+            return Err(bad(format!(
+                "{subnet} has room for {} of {count} machines, from its fourth address on",
+                addresses.len()
+            )));
+        }
+        Ok(Self { subnet, ..Self::with_addresses(addresses) })
+    }
+
+    /// The controller's address, and the machines' default route, which leads nowhere: the network's first address.
+    #[must_use]
+    pub fn router(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.subnet.network()).saturating_add(1))
+    }
+
+    /// The machine with this name or address.
+    #[must_use]
+    pub fn machine(&self, name_or_address: &str) -> Option<&MachineSpec> {
+        self.machines
+            .iter()
+            .find(|machine| machine.name == name_or_address || machine.address.to_string() == name_or_address)
+    }
+
+    /// The content of the machines' `nameserver` lines.
+    #[must_use]
+    pub fn effective_nameservers(&self) -> Vec<Ipv4Addr> {
+        if self.nameservers.is_empty() { vec![self.router()] } else { self.nameservers.clone() }
+    }
+
+    /// Checks that the machines can exist.
+    ///
+    /// # Errors
+    /// [`Error::BadSpec`] naming the first problem.
+    pub fn validate(&self) -> Result<(), Error> {
+        if self.machines.is_empty() {
+            return Err(bad("there is none".to_owned()));
+        }
+        if !self.subnet.addr().is_private() {
+            return Err(bad(format!(
+                "{} is not a private network; use one of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16",
+                self.subnet
+            )));
+        }
+        let mut seen = BTreeSet::new();
+        for machine in &self.machines {
+            let MachineSpec { name, address, memory_mib } = machine;
+            if !is_label(name, 40) {
+                return Err(bad(format!("{name:?} is not a host name")));
+            }
+            if !self.subnet.contains(address) {
+                return Err(bad(format!("{name}'s address {address} is not in {}", self.subnet)));
+            }
+            if *address == self.subnet.network() || *address == self.subnet.broadcast() {
+                return Err(bad(format!(
+                    "{name} cannot have {address}, which means the whole of {}",
+                    self.subnet
+                )));
+            }
+            if *address == self.router() {
+                return Err(bad(format!(
+                    "{name} cannot have {address}, which is the router of {}",
+                    self.subnet
+                )));
+            }
+            if !seen.insert(name.clone()) || !seen.insert(address.to_string()) {
+                return Err(bad(format!("{name} ({address}) is there twice")));
+            }
+            if memory_mib.is_some_and(|memory| memory < LEAST_MEMORY_MIB) {
+                return Err(bad(format!("{name} needs at least {LEAST_MEMORY_MIB} MiB of memory")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `3 machines with Debian 12: node1 10.146.225.4, node2 10.146.225.5 (512 MiB), ...`
+impl fmt::Display for LabSpec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.machines.len() == 1 { "" } else { "s" };
+        write!(formatter, "{} machine{plural} with {}:", self.machines.len(), self.release)?;
+        for (index, machine) in self.machines.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(formatter, "{comma} {} {}", machine.name, machine.address)?;
+            if let Some(memory) = machine.memory_mib {
+                write!(formatter, " ({memory} MiB)")?;
+            }
+        }
+        if !self.nameservers.is_empty() {
+            let servers: Vec<_> = self.nameservers.iter().map(ToString::to_string).collect();
+            write!(formatter, "; nameservers {}", servers.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+fn bad(reason: String) -> Error {
+    Error::BadSpec { reason }
+}
+
+fn slash_24(address: Ipv4Addr) -> Ipv4Net {
+    let [a, b, c, _] = address.octets();
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, 0), 24)
+}
+
+/// Whether a text is a DNS label (RFC 1123) of small letters that begins with a letter.
+pub(crate) fn is_label(text: &str, longest: usize) -> bool {
+    text.len() <= longest
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && !text.ends_with('-')
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(spec: &LabSpec) -> String {
+        spec.validate().expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn the_default_lab() {
+        let spec = LabSpec::default();
+        spec.validate().unwrap();
+        assert_eq!(
+            spec.to_string(),
+            "3 machines with Debian 12: node1 10.146.225.4, node2 10.146.225.5, node3 10.146.225.6"
+        );
+        assert_eq!(spec.router(), Ipv4Addr::new(10, 146, 225, 1));
+        assert_eq!(spec.effective_nameservers(), [spec.router()]);
+        assert_eq!(LabSpec::with_count(3, None).unwrap(), spec);
+    }
+
+    #[test]
+    fn machines_are_found_by_name_and_address() {
+        let spec = LabSpec::default();
+        assert_eq!(spec.machine("node2"), spec.machine("10.146.225.5"));
+        assert!(spec.machine("node4").is_none());
+    }
+
+    #[test]
+    fn a_count_that_does_not_fit_is_refused() {
+        let subnet: Ipv4Net = "192.168.7.32/29".parse().unwrap();
+        assert_eq!(
+            LabSpec::with_count(3, Some(subnet)).unwrap().machines[2].address.to_string(),
+            "192.168.7.38"
+        );
+        let error = LabSpec::with_count(4, Some(subnet)).unwrap_err().to_string();
+        assert!(error.contains("192.168.7.32/29 has room for 3 of 4 machines"), "{error}");
+    }
+
+    #[test]
+    fn impossible_machines_are_refused() {
+        let with = |addresses: &[&str]| {
+            LabSpec::with_addresses(addresses.iter().map(|address| address.parse().unwrap()).collect())
+        };
+        assert!(reason(&with(&[])).contains("there is none"));
+        assert!(
+            reason(&with(&["10.1.1.4", "10.1.2.4"]))
+                .contains("node2's address 10.1.2.4 is not in 10.1.1.0/24")
+        );
+        assert!(reason(&with(&["10.1.1.4", "10.1.1.4"])).contains("twice"));
+        assert!(reason(&with(&["10.1.1.1"])).contains("router"));
+        assert!(reason(&with(&["10.1.1.255"])).contains("the whole of"));
+        assert!(reason(&with(&["8.8.8.8"])).contains("not a private network"));
+        let mut small = LabSpec::default();
+        small.machines[1].memory_mib = Some(8);
+        assert!(reason(&small).contains("node2 needs at least 64 MiB"));
+        let mut odd = LabSpec::default();
+        odd.machines[0].name = "Node_1".to_owned();
+        assert!(reason(&odd).contains("not a host name"));
+    }
+
+    #[test]
+    fn releases_are_named_by_number_and_code_name() {
+        assert_eq!("13".parse(), Ok(Release::Debian13));
+        assert_eq!("bookworm".parse(), Ok(Release::Debian12));
+        assert!("11".parse::<Release>().unwrap_err().contains("no machine image for Debian \"11\""));
+    }
+
+    #[test]
+    fn the_record_of_a_lab_reads_back() {
+        let mut spec = LabSpec::default();
+        spec.machines[2].memory_mib = Some(512);
+        spec.nameservers = vec![Ipv4Addr::new(10, 146, 225, 200)];
+        let text = serde_json::to_string(&spec).unwrap();
+        assert!(text.contains(r#""release":"12""#), "{text}");
+        assert_eq!(serde_json::from_str::<LabSpec>(&text).unwrap(), spec);
+    }
+}

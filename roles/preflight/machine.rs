@@ -1,0 +1,392 @@
+//! The machine itself: its system, its memory, its kernel, and what is installed on it.
+
+use muster_artifacts::Arch;
+use muster_engine::prelude::Problem;
+
+use super::Machine;
+use super::findings::{Findings, problem};
+use crate::bootstrap_os::TOOLS;
+use crate::common::kube_minor;
+
+/// Everything about the machine itself.
+pub(super) fn check(machine: &Machine, findings: &mut Findings) {
+    findings.object(service_manager(machine));
+    findings.object(distribution(machine));
+    findings.refuse(architecture(machine));
+    findings.object(memory(machine));
+    findings.object(cgroups(machine));
+    findings.refuse(controllers(machine));
+    findings.warn(cgroup_version(machine));
+    findings.object(kernel_version(machine));
+    findings.refuse(kernel_features(machine));
+    findings.refuse(tools(machine));
+    findings.refuse(read_only(machine));
+    findings.refuse(swap_of_the_host(machine));
+    findings.warn(swap_that_returns(machine));
+    findings.warn(selinux(machine));
+    findings.refuse(installed_version(machine));
+}
+
+fn service_manager(machine: &Machine) -> Option<Problem> {
+    (!machine.facts.systemd).then(|| {
+        problem(
+            "service manager",
+            "not systemd",
+            "a system that systemd runs",
+            "install one, or start this one with systemd",
+        )
+    })
+}
+
+/// os-release(5) IDs of the distributions that kubespray knows.
+const DISTRIBUTIONS: [&str; 21] = [
+    "almalinux",
+    "amzn",
+    "centos",
+    "clear-linux-os",
+    "coreos",
+    "debian",
+    "fedora",
+    "flatcar",
+    "kylin",
+    "ol",
+    "opencloudos",
+    "openeuler",
+    "opensuse",
+    "opensuse-leap",
+    "opensuse-tumbleweed",
+    "rhel",
+    "rocky",
+    "sles",
+    "ubuntu",
+    "uos",
+    "uniontech",
+];
+
+fn distribution(machine: &Machine) -> Option<Problem> {
+    let os = &machine.facts.os;
+    let of = |key: &str| os.get(key).map(String::as_str).unwrap_or_default().to_ascii_lowercase();
+    // What is made from a known one counts as known.
+    let known =
+        format!("{} {}", of("ID"), of("ID_LIKE")).split_whitespace().any(|id| DISTRIBUTIONS.contains(&id));
+    if known || machine.vars.allow_unsupported_distribution_setup {
+        return None;
+    }
+    let found = os.get("PRETTY_NAME").cloned().unwrap_or_else(|| "unknown".into());
+    Some(problem(
+        "distribution",
+        found,
+        "Debian, Ubuntu, a relative of RHEL, SUSE, Flatcar, ...",
+        "set allow_unsupported_distribution_setup: true to try it",
+    ))
+}
+
+fn architecture(machine: &Machine) -> Option<Problem> {
+    Arch::of_machine(&machine.facts.arch).is_none().then(|| {
+        problem(
+            "architecture",
+            machine.facts.arch.as_str(),
+            "amd64 or arm64",
+            "take another machine: there are no programs for it",
+        )
+    })
+}
+
+fn memory(machine: &Machine) -> Option<Problem> {
+    let needs = [
+        (
+            machine.duties.control_plane,
+            machine.vars.minimal_master_memory_mb,
+            "a control plane",
+            "minimal_master_memory_mb",
+        ),
+        (machine.duties.node, machine.vars.minimal_node_memory_mb, "a node", "minimal_node_memory_mb"),
+    ];
+    let unmet = needs.into_iter().filter(|(is_one, least, ..)| *is_one && machine.facts.memory_mb < *least);
+    let (_, least, what, variable) = unmet.max_by_key(|(_, least, ..)| *least)?;
+    Some(problem(
+        "memory",
+        format!("{} MB", machine.facts.memory_mb),
+        format!("at least {least} MB on {what}"),
+        format!("give the machine more memory, or set {variable}"),
+    ))
+}
+
+fn cgroups(machine: &Machine) -> Option<Problem> {
+    (machine.facts.cgroup == 0).then(|| {
+        problem(
+            "cgroups",
+            "none",
+            "cgroups, mounted at /sys/fs/cgroup",
+            "use a kernel with cgroups; in a container, mount them",
+        )
+    })
+}
+
+/// What the kubelet limits pods with.
+fn controllers(machine: &Machine) -> Option<Problem> {
+    const NEEDED: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
+    let lacks = |controller: &&&str| !machine.facts.controllers.iter().any(|c| c == **controller);
+    let missing: Vec<&str> = NEEDED.iter().filter(lacks).copied().collect();
+    (machine.facts.cgroup != 0 && !missing.is_empty()).then(|| {
+        let switches: Vec<_> = missing.iter().map(|name| format!("cgroup_enable={name}")).collect();
+        problem(
+            "cgroups",
+            format!("no controller for {}", missing.join(", ")),
+            format!("the controllers {}", NEEDED.join(", ")),
+            format!("add {} to the kernel's command line and restart", switches.join(" ")),
+        )
+    })
+}
+
+/// Kubernetes 1.35 and later refuse cgroup v1 unless told not to (KEP-5573); the kubelet is told.
+fn cgroup_version(machine: &Machine) -> Option<Problem> {
+    (machine.facts.cgroup == 1 && kube_minor(&machine.cluster.kube_version) >= 35).then(|| {
+        problem(
+            "cgroups",
+            "version 1",
+            "version 2: Kubernetes is giving up version 1, which still works here",
+            "add systemd.unified_cgroup_hierarchy=1 to the kernel's command line when you can",
+        )
+    })
+}
+
+/// kube-proxy's nftables mode needs a kernel of 5.13 (Kubernetes' "Virtual IPs and Service Proxies").
+fn kernel_version(machine: &Machine) -> Option<Problem> {
+    let mut numbers =
+        machine.facts.kernel.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    (machine.vars.kube_proxy_mode == "nftables" && version < (5, 13)).then(|| {
+        problem(
+            "kernel",
+            machine.facts.kernel.as_str(),
+            "5.13 or later for kube_proxy_mode nftables",
+            "install a later kernel, or set kube_proxy_mode: iptables",
+        )
+    })
+}
+
+fn kernel_features(machine: &Machine) -> Vec<Problem> {
+    let (vars, node) = (machine.vars, machine.duties.control_plane || machine.duties.node);
+    let vxlan = vars.kube_network_plugin == "flannel" && vars.flannel_backend_type == "vxlan";
+    let needs = [
+        (node && vars.containerd_snapshotter == "overlayfs", "overlay", "containerd_snapshotter overlayfs"),
+        (node, "br_netfilter", "pods behind a bridge"),
+        (node && vxlan, "vxlan", "flannel_backend_type vxlan"),
+        (node && vars.kube_proxy_mode == "ipvs", "ip_vs", "kube_proxy_mode ipvs"),
+        (
+            node && vars.kube_proxy_mode == "nftables" && !machine.seen.nf_tables,
+            "nf_tables",
+            "kube_proxy_mode nftables",
+        ),
+    ];
+    let missing =
+        needs.into_iter().filter(|(needed, feature, _)| *needed && !machine.facts.can_have_feature(feature));
+    missing
+        .map(|(_, feature, what)| {
+            let remedy = match (machine.facts.container.as_str(), feature) {
+                ("", "vxlan") => "install the kernel's other modules (Ubuntu: linux-modules-extra), or set flannel_backend_type: host-gw".to_owned(),
+                ("", _) => format!("install a kernel, or modules for it, with {feature}"),
+                _ => format!("load it on the machine that runs this container: modprobe {feature}"),
+            };
+            problem("kernel", format!("no {feature}, nor a module that could be loaded"), format!("{feature}, for {what}"), remedy)
+        })
+        .collect()
+}
+
+fn tools(machine: &Machine) -> Option<Problem> {
+    let facts = machine.facts;
+    let missing = TOOLS.iter().filter(|(tool, _)| !facts.has_tool(tool));
+    let installs = machine.vars.muster_install_packages && !facts.package_manager.is_empty();
+    // Without `ip` the machine's addresses cannot be seen, and everything else depends on them.
+    let missing: Vec<_> = missing.filter(|(tool, _)| !installs || *tool == "ip").collect();
+    let tools: Vec<&str> = missing.iter().map(|(tool, _)| *tool).collect();
+    let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    (!missing.is_empty()).then(|| {
+        let remedy = match facts.package_manager.as_str() {
+            "" => "put them into the machine's image: there is no package manager".to_owned(),
+            manager => format!("{manager} install {}", packages.join(" ")),
+        };
+        problem("tools", format!("no {}", tools.join(", ")), "the commands that Kubernetes calls", remedy)
+    })
+}
+
+fn read_only(machine: &Machine) -> Vec<Problem> {
+    let needed = [machine.seen.bin_dir.as_str(), "/etc", "/var/lib", "/opt/bin"];
+    let mut folders: Vec<&str> =
+        needed.into_iter().filter(|d| machine.facts.readonly.iter().any(|r| r == d)).collect();
+    folders.dedup();
+    folders
+        .into_iter()
+        .map(|folder| {
+            let remedy = format!(
+                "mount a file system there that can be written, or remount it: mount -o remount,rw {folder}"
+            );
+            problem("file system", format!("{folder} is read-only"), format!("{folder} to write to"), remedy)
+        })
+        .collect()
+}
+
+/// A container sees the swap of the machine that runs it, and cannot switch it off.
+fn swap_of_the_host(machine: &Machine) -> Option<Problem> {
+    let facts = machine.facts;
+    (machine.vars.kubelet_fail_swap_on && !facts.container.is_empty() && !facts.swaps.is_empty()).then(|| {
+        problem(
+            "swap",
+            format!("{} MB of the machine that runs this container", facts.swap_mb),
+            "no swap",
+            "switch it off there: swapoff -a, or set kubelet_fail_swap_on: false",
+        )
+    })
+}
+
+/// Swap is switched off, and taken out of /etc/fstab. What is not in there is on again after a restart.
+fn swap_that_returns(machine: &Machine) -> Option<Problem> {
+    let facts = machine.facts;
+    let made_at_boot =
+        facts.swaps.iter().any(|device| device.contains("zram")) || facts.swap_entries.is_empty();
+    (machine.vars.kubelet_fail_swap_on && facts.container.is_empty() && !facts.swaps.is_empty() && made_at_boot).then(|| {
+        problem(
+            "swap",
+            format!("{}, which is not in /etc/fstab", facts.swaps.join(", ")),
+            "no swap, after a restart either",
+            "it is switched off now; keep it off: systemctl mask swap.target, or remove what makes it (zram-generator)",
+        )
+    })
+}
+
+fn selinux(machine: &Machine) -> Option<Problem> {
+    (machine.facts.selinux == "Enforcing").then(|| {
+        problem(
+            "SELinux",
+            "enforcing",
+            "permissive, or a policy for containers",
+            "setenforce 0, and SELINUX=permissive in /etc/selinux/config; or install container-selinux",
+        )
+    })
+}
+
+/// A cluster goes one minor version up at a time, by upgrade, and never down (Kubernetes' "Version Skew Policy").
+fn installed_version(machine: &Machine) -> Option<Problem> {
+    let installed = machine.seen.kubelet.as_deref().filter(|_| machine.seen.joined)?;
+    let wanted = machine.cluster.kube_version.as_str();
+    let (from, to) = (kube_minor(installed), kube_minor(wanted));
+    let (needed, remedy) = if to < from {
+        (
+            "the same version or a later one: Kubernetes cannot be downgraded",
+            format!("set kube_version: {installed}"),
+        )
+    } else if to == from || (machine.vars.upgrade_cluster_setup && to == from + 1) {
+        return None;
+    } else if machine.vars.upgrade_cluster_setup {
+        (
+            "no minor version left out",
+            format!("upgrade to 1.{} first: set kube_version to one of its versions", from + 1),
+        )
+    } else {
+        (
+            "the same minor version",
+            format!("set kube_version: {installed}, or upgrade the cluster: upgrade-cluster"),
+        )
+    };
+    let found = format!("a node of Kubernetes {installed}, and kube_version {wanted}");
+    Some(problem("version", found, needed, remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    type Change = fn(&mut Fixture);
+
+    fn found(change: Change) -> (Vec<String>, Vec<String>) {
+        let mut fixture = Fixture::good();
+        change(&mut fixture);
+        let mut findings = Findings::new(fixture.vars.ignore_assert_errors);
+        check(&fixture.machine(), &mut findings);
+        let texts = |list: &[Problem]| list.iter().map(|p| format!("{}: {}", p.check, p.found)).collect();
+        (texts(&findings.problems), texts(&findings.warnings))
+    }
+
+    #[test]
+    fn a_good_machine_passes() {
+        assert_eq!(found(|_| {}), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_is_wrong_with_a_machine_is_found() {
+        let rows: [(Change, &str); 34] = [
+            (|f| f.facts.systemd = false, "service manager: not systemd"),
+            (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
+            (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
+            (|f| { f.os("ID", "slackware"); f.vars.allow_unsupported_distribution_setup = true }, ""),
+            (|f| f.facts.arch = "riscv64".into(), "architecture: riscv64"),
+            (|f| f.facts.arch = "arm64".into(), ""),
+            (|f| f.facts.memory_mb = 498, "memory: 498 MB"),
+            (|f| { f.facts.memory_mb = 1200; f.duties.control_plane = false }, ""),
+            (|f| { f.facts.memory_mb = 498; f.duties.control_plane = false; f.duties.node = false }, ""),
+            (|f| { f.facts.memory_mb = 498; f.vars.minimal_master_memory_mb = 400; f.vars.minimal_node_memory_mb = 400 }, ""),
+            (|f| f.facts.cgroup = 0, "cgroups: none"),
+            (|f| f.facts.controllers.retain(|c| c != "memory"), "cgroups: no controller for memory"),
+            (|f| f.vars.kube_proxy_mode = "nftables".into(), "kernel: no nf_tables, nor a module that could be loaded"),
+            (|f| { f.vars.kube_proxy_mode = "nftables".into(); f.seen.nf_tables = true }, ""),
+            (|f| { f.vars.kube_proxy_mode = "nftables".into(); f.seen.nf_tables = true; f.facts.kernel = "5.10.0-8".into() },
+             "kernel: 5.10.0-8"),
+            (|f| f.vars.kube_proxy_mode = "ipvs".into(), "kernel: no ip_vs, nor a module that could be loaded"),
+            (|f| f.facts.features.retain(|n| n != "overlay"), "kernel: no overlay, nor a module that could be loaded"),
+            (|f| f.facts.features.retain(|n| n != "br_netfilter"), "kernel: no br_netfilter, nor a module that could be loaded"),
+            (|f| f.facts.features.retain(|n| n != "vxlan"), "kernel: no vxlan, nor a module that could be loaded"),
+            (|f| { f.facts.features.retain(|n| n != "vxlan"); f.facts.modules = vec!["vxlan".into()]; f.facts.capabilities = u64::MAX }, ""),
+            (|f| { f.facts.features.retain(|n| n != "vxlan"); f.vars.flannel_backend_type = "host-gw".into() }, ""),
+            (|f| { f.facts.tools.retain(|t| t != "conntrack"); f.facts.package_manager = String::new() }, "tools: no conntrack"),
+            (|f| f.facts.tools.retain(|t| t != "conntrack"), ""),
+            (|f| f.facts.tools.retain(|t| t != "ip"), "tools: no ip"),
+            (|f| { f.facts.tools.retain(|t| t != "socat"); f.vars.muster_install_packages = false }, "tools: no socat"),
+            (|f| { f.facts.readonly = vec!["/usr".into(), "/usr/local/bin".into()]; f.seen.bin_dir = "/opt/bin".into() }, ""),
+            (|f| { f.facts.readonly = vec!["/opt/bin".into()]; f.seen.bin_dir = "/opt/bin".into() }, "file system: /opt/bin is read-only"),
+            (|f| { f.facts.container = "docker".into(); f.facts.swaps = vec!["/dev/sda2".into()]; f.facts.swap_mb = 2047 },
+             "swap: 2047 MB of the machine that runs this container"),
+            (|f| f.node_of("1.35.4"), "version: a node of Kubernetes 1.35.4, and kube_version 1.36.3"),
+            (|f| { f.node_of("1.35.4"); f.seen.joined = false }, ""),
+            (|f| { f.node_of("1.35.4"); f.vars.upgrade_cluster_setup = true }, ""),
+            (|f| { f.node_of("1.34.4"); f.vars.upgrade_cluster_setup = true },
+             "version: a node of Kubernetes 1.34.4, and kube_version 1.36.3"),
+            (|f| { f.node_of("1.37.0"); f.vars.upgrade_cluster_setup = true },
+             "version: a node of Kubernetes 1.37.0, and kube_version 1.36.3"),
+            (|f| f.node_of("1.36.1"), ""),
+        ];
+        for (row, (change, expected)) in rows.into_iter().enumerate() {
+            assert_eq!(found(change).0.join("; "), expected, "row {row}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_does_no_harm_is_a_warning() {
+        let rows: [(Change, &str); 6] = [
+            (|f| f.facts.cgroup = 1, "cgroups: version 1"),
+            (|f| { f.facts.cgroup = 1; f.cluster.kube_version = "1.34.4".into() }, ""),
+            (|f| f.facts.selinux = "Enforcing".into(), "SELinux: enforcing"),
+            (|f| f.facts.swaps = vec!["/dev/zram0".into()], "swap: /dev/zram0, which is not in /etc/fstab"),
+            (|f| { f.facts.swaps = vec!["/dev/sda2".into()]; f.facts.swap_entries = vec!["/dev/sda2 none swap sw 0 0".into()] }, ""),
+            (|f| { f.facts.memory_mb = 498; f.vars.ignore_assert_errors = true }, "memory: 498 MB"),
+        ];
+        for (row, (change, expected)) in rows.into_iter().enumerate() {
+            let (problems, warnings) = found(change);
+            assert_eq!((problems, warnings.join("; ")), (Vec::new(), expected.to_owned()), "row {row}");
+        }
+    }
+
+    #[test]
+    fn the_stricter_need_for_memory_is_told() {
+        let mut fixture = Fixture::good();
+        fixture.facts.memory_mb = 498;
+        let told = memory(&fixture.machine()).unwrap();
+        assert_eq!(told.needed, "at least 1500 MB on a control plane");
+        assert_eq!(told.remedy, "give the machine more memory, or set minimal_master_memory_mb");
+        fixture.duties.control_plane = false;
+        assert_eq!(memory(&fixture.machine()).unwrap().needed, "at least 1024 MB on a node");
+    }
+}

@@ -1,0 +1,199 @@
+//! Who tells pods names of the world outside: the resolv.conf that the kubelet hands on.
+
+use std::net::IpAddr;
+
+use muster_engine::prelude::Problem;
+
+use super::Machine;
+use super::findings::{Findings, problem};
+use crate::kubeadm::has_servers;
+
+/// Everything about the resolv.conf that pods get, and CoreDNS among them.
+pub(super) fn check(machine: &Machine, findings: &mut Findings) {
+    let Some(file) = File::of_pods(machine) else {
+        findings.refuse(missing_file(machine));
+        return;
+    };
+    findings.refuse(no_servers(machine, &file));
+    findings.refuse(loops(machine, &file));
+    if machine.vars.docker_dns_servers_strict {
+        findings.refuse(too_many_servers(&file));
+    } else {
+        findings.warn(too_many_servers(&file));
+    }
+    findings.refuse(too_many_domains(&file));
+    findings.refuse(too_long_domains(&file));
+}
+
+/// The limits of resolv.conf(5): those of musl and of glibc before 2.26, which images of all ages have.
+const MOST_SERVERS: usize = 3;
+const MOST_DOMAINS: usize = 6;
+const LONGEST_DOMAINS: usize = 256;
+
+/// A resolv.conf.
+struct File<'m> {
+    path: &'m str,
+    servers: Vec<&'m str>,
+    domains: Vec<&'m str>,
+}
+
+impl<'m> File<'m> {
+    /// The one that the kubelet is told to hand on; `None` where `kube_resolv_conf` names one that is not there.
+    fn of_pods(machine: &'m Machine) -> Option<Self> {
+        let facts = machine.facts;
+        Some(match &machine.vars.kube_resolv_conf {
+            Some(path) => Self::parse(path, machine.seen.resolv.as_ref()?),
+            None if has_servers(&facts.resolv) || !has_servers(&facts.uplink_resolv) => {
+                Self::parse("/etc/resolv.conf", &facts.resolv)
+            }
+            None => Self::parse("/run/systemd/resolve/resolv.conf", &facts.uplink_resolv),
+        })
+    }
+
+    fn parse(path: &'m str, lines: &'m [String]) -> Self {
+        let mut file = Self { path, servers: Vec::new(), domains: Vec::new() };
+        for line in lines {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("nameserver") => file.servers.extend(words.next()),
+                // Of several lines the last one counts.
+                Some("search" | "domain") => file.domains = words.collect(),
+                _ => {}
+            }
+        }
+        file
+    }
+}
+
+fn missing_file(machine: &Machine) -> Option<Problem> {
+    let path = machine.vars.kube_resolv_conf.as_ref()?;
+    Some(problem(
+        "name servers",
+        format!("kube_resolv_conf {path} is not there"),
+        "a file with the name servers for pods",
+        "correct kube_resolv_conf",
+    ))
+}
+
+/// Whether CoreDNS asks the servers of the file.
+fn asks(machine: &Machine) -> bool {
+    machine.vars.dns_mode == "coredns" && machine.vars.upstream_dns_servers.is_empty()
+}
+
+fn no_servers(machine: &Machine, file: &File) -> Option<Problem> {
+    (asks(machine) && file.servers.is_empty()).then(|| {
+        problem(
+            "name servers",
+            format!("none in {}", file.path),
+            "at least one: CoreDNS does not start without",
+            "set upstream_dns_servers, or put one into the file",
+        )
+    })
+}
+
+/// In a pod, loopback is the pod itself, and an address of a service is CoreDNS: it would ask itself, and stops with
+/// "Loop detected" (CoreDNS' plugin `loop`).
+fn loops(machine: &Machine, file: &File) -> Option<Problem> {
+    let is_itself = |server: &&str| match server.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => {
+            ip.is_loopback() || machine.subnets.services.is_some_and(|net| net.contains(&ip))
+        }
+        Ok(IpAddr::V6(ip)) => ip.is_loopback(),
+        Err(_) => false,
+    };
+    let server = file.servers.iter().find(|server| is_itself(server)).filter(|_| asks(machine))?;
+    Some(problem(
+        "name servers",
+        format!("{server} in {}, at which CoreDNS would ask itself", file.path),
+        "servers that pods reach",
+        "set upstream_dns_servers, or kube_resolv_conf to a file with such servers",
+    ))
+}
+
+fn too_many_servers(file: &File) -> Option<Problem> {
+    (file.servers.len() > MOST_SERVERS).then(|| {
+        problem(
+            "name servers",
+            format!("{} in {}: {}", file.servers.len(), file.path, file.servers.join(", ")),
+            format!("at most {MOST_SERVERS}: programs ask no more"),
+            "take some out (a second interface with DHCP?), or set docker_dns_servers_strict: false to use the first three",
+        )
+    })
+}
+
+fn too_many_domains(file: &File) -> Option<Problem> {
+    (file.domains.len() > MOST_DOMAINS).then(|| {
+        problem(
+            "search domains",
+            format!("{} in {}", file.domains.len(), file.path),
+            format!("at most {MOST_DOMAINS}"),
+            format!("take some out of the search line of {}", file.path),
+        )
+    })
+}
+
+fn too_long_domains(file: &File) -> Option<Problem> {
+    let length = file.domains.join(" ").len();
+    (length > LONGEST_DOMAINS).then(|| {
+        problem(
+            "search domains",
+            format!("{length} characters in {}", file.path),
+            format!("at most {LONGEST_DOMAINS} characters"),
+            format!("take some out of the search line of {}", file.path),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    type Change = fn(&mut Fixture);
+
+    fn found(change: Change) -> (String, String) {
+        let mut fixture = Fixture::good();
+        change(&mut fixture);
+        let mut findings = Findings::new(false);
+        check(&fixture.machine(), &mut findings);
+        let texts = |list: Vec<Problem>| list.into_iter().map(|p| p.found).collect::<Vec<_>>().join("; ");
+        (texts(findings.problems), texts(findings.warnings))
+    }
+
+    fn resolv(fixture: &mut Fixture, lines: &[&str]) {
+        fixture.facts.resolv = lines.iter().map(|line| (*line).to_owned()).collect();
+    }
+
+    const FOUR: [&str; 4] =
+        ["nameserver 192.0.2.1", "nameserver 192.0.2.2", "nameserver 192.0.2.3", "nameserver\t192.0.2.4"];
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_is_wrong_with_name_servers_is_found() {
+        let rows: [(Change, &str); 17] = [
+            (|_| {}, ""),
+            (|f| resolv(f, &FOUR[..3]), ""),
+            (|f| resolv(f, &FOUR), "4 in /etc/resolv.conf: 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4"),
+            (|f| resolv(f, &["# nameserver 192.0.2.1"]), "none in /etc/resolv.conf"),
+            (|f| { resolv(f, &[]); f.vars.upstream_dns_servers = vec!["192.0.2.1".into()] }, ""),
+            (|f| { resolv(f, &[]); f.vars.dns_mode = "none".into() }, ""),
+            (|f| resolv(f, &["nameserver 127.0.0.53"]), "127.0.0.53 in /etc/resolv.conf, at which CoreDNS would ask itself"),
+            (|f| resolv(f, &["nameserver ::1"]), "::1 in /etc/resolv.conf, at which CoreDNS would ask itself"),
+            (|f| resolv(f, &["nameserver 192.0.2.1", "nameserver 127.0.0.1"]), "127.0.0.1 in /etc/resolv.conf, at which CoreDNS would ask itself"),
+            (|f| resolv(f, &["nameserver 10.233.0.3"]), "10.233.0.3 in /etc/resolv.conf, at which CoreDNS would ask itself"),
+            (|f| { resolv(f, &["nameserver 127.0.0.53"]); f.facts.uplink_resolv = vec!["nameserver 192.0.2.1".into()] }, ""),
+            (|f| { resolv(f, &["nameserver 127.0.0.53"]); f.vars.upstream_dns_servers = vec!["192.0.2.1".into()] }, ""),
+            (|f| { resolv(f, &FOUR); f.vars.kube_resolv_conf = Some("/x".into()); f.seen.resolv = Some(vec!["nameserver 192.0.2.1".into()]) }, ""),
+            (|f| f.vars.kube_resolv_conf = Some("/x".into()), "kube_resolv_conf /x is not there"),
+            (|f| resolv(f, &["nameserver 192.0.2.1", "search a b c d e f"]), ""),
+            (|f| resolv(f, &["nameserver 192.0.2.1", "search a b c d e f g"]), "7 in /etc/resolv.conf"),
+            (|f| resolv(f, &["nameserver 192.0.2.1", &format!("search {} {}", "a".repeat(128), "b".repeat(128))]), "257 characters in /etc/resolv.conf"),
+        ];
+        for (row, (change, expected)) in rows.into_iter().enumerate() {
+            assert_eq!(found(change), (expected.to_owned(), String::new()), "row {row}");
+        }
+        let lenient: Change = |f| { resolv(f, &FOUR); f.vars.docker_dns_servers_strict = false };
+        assert_eq!(found(lenient).0, "");
+        assert!(found(lenient).1.starts_with("4 in /etc/resolv.conf"));
+    }
+}

@@ -1,0 +1,420 @@
+//! Variables: what the user wrote that means nothing, means something else, or cannot be done.
+
+use muster_artifacts::{Arch, NotInCatalogue};
+use muster_engine::prelude::Problem;
+use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
+
+use super::findings::{Findings, problem};
+use crate::catalogue::CATALOGUE;
+
+/// What a variable is set to, and where.
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    pub(super) text: String,
+    place: String,
+}
+
+impl Setting {
+    /// `None` for what is not set, and for what cannot be resolved: that is told by [`ill_typed`].
+    pub(super) fn of(vars: &HostVars, name: &'static str) -> Option<Self> {
+        let value = vars.get(name).ok()??;
+        let text = match &value.kind {
+            Kind::Null => return None,
+            Kind::Str(text) | Kind::Raw(text) => text.trim().to_owned(),
+            _ => value.to_json().to_string(),
+        };
+        Some(Self { name, text, place: place(vars, name) })
+    }
+
+    /// Of what a user wrote, not of a default.
+    fn by_user(vars: &HostVars, name: &'static str) -> Option<Self> {
+        Self::of(vars, name).filter(|setting| !setting.place.is_empty())
+    }
+
+    /// The value with its place.
+    pub(super) fn found(&self) -> String {
+        format!("{}{}", self.text, self.place)
+    }
+
+    /// That the value is not what is needed.
+    pub(super) fn wrong(&self, needed: impl Into<String>, remedy: impl Into<String>) -> Problem {
+        problem(self.name, self.found(), needed, remedy)
+    }
+}
+
+/// ` (FILE:LINE:COLUMN)`, or which of the other places it is; nothing for a default.
+fn place(vars: &HostVars, name: &str) -> String {
+    let definitions = vars.explain(name);
+    let Some(definition) = definitions.first().filter(|d| d.kind.is_user()) else { return String::new() };
+    match definition.origin() {
+        Some(origin) => format!(" ({origin})"),
+        None => format!(" ({})", definition.place),
+    }
+}
+
+/// Everything about the variables of one host that can be said without the machine.
+pub(super) fn check(vars: &HostVars) -> Findings {
+    let mut findings = Findings::new(ignore_assert_errors(vars));
+    findings.refuse(removed(vars));
+    findings.refuse(ill_typed(vars));
+    findings.refuse(out_of_range(vars));
+    findings.refuse(choices(vars));
+    findings.warn(no_network(vars));
+    findings.object(not_there(vars));
+    findings.warn(not_there_yet(vars));
+    findings.refuse(kube_version(vars));
+    findings.warn(other_versions(vars));
+    findings.refuse(domain_names(vars));
+    findings.refuse(node_ports(vars));
+    findings.refuse(elections(vars));
+    findings.refuse(taints(vars));
+    findings
+}
+
+/// kubespray's wish to go on in spite of what it marks as an assertion that may be ignored.
+pub(super) fn ignore_assert_errors(vars: &HostVars) -> bool {
+    vars.get("ignore_assert_errors").ok().flatten().and_then(|value| value.as_bool()).unwrap_or(false)
+}
+
+/// Variables that had a meaning once, and what is to be said instead.
+const REMOVED: [(&str, &str); 4] = [
+    ("kubelet_static_pod_path", "remove it: static pods are in /etc/kubernetes/manifests"),
+    ("eviction_hard_control_plane", "remove it, or set eviction_hard"),
+    ("etcd_kubeadm_enabled", "remove it: etcd_deployment_type says where etcd runs"),
+    (
+        "containerd_config",
+        "remove it: containerd's settings are variables of their own, as containerd_snapshotter",
+    ),
+];
+
+fn removed(vars: &HostVars) -> Vec<Problem> {
+    let tell = |(name, remedy)| {
+        Some(Setting::by_user(vars, name)?.wrong("nothing: it has no meaning any more", remedy))
+    };
+    REMOVED.into_iter().filter_map(tell).collect()
+}
+
+/// Variables that cannot be resolved, or whose value is of another type than their default. A text that says a boolean or
+/// a number is one, as `-e` and INI inventories cannot say it otherwise.
+fn ill_typed(vars: &HostVars) -> Vec<Problem> {
+    let tell = |name: String| {
+        let definitions = vars.explain(&name);
+        let written = definitions.first().filter(|d| d.kind.is_user())?;
+        let default = definitions.iter().rfind(|d| d.kind == LayerKind::Default)?;
+        let value = match vars.get(&name) {
+            Err(error) => return Some(unresolvable(&name, &error)),
+            Ok(value) => value?,
+        };
+        let needed = match &default.value.kind {
+            _ if default.value.is_template() => return None,
+            Kind::Bool(_) if value.as_bool().is_none() => "a boolean",
+            Kind::Int(_) if integer(&value).is_none() => "a whole number",
+            Kind::List(_) if value.as_list().is_none() => "a list",
+            Kind::Map(_) if value.as_map().is_none() => "a mapping",
+            Kind::Str(_) if value.as_list().is_some() || value.as_map().is_some() => "a text",
+            _ => return None,
+        };
+        let shown = format!("{}{}", value.to_json(), place(vars, &name));
+        let place = written.origin().map_or_else(|| written.place.clone(), ToString::to_string);
+        Some(problem(
+            name,
+            shown,
+            format!("{needed}, as its default {}", default.value.to_json()),
+            format!("correct {place}"),
+        ))
+    };
+    vars.raw().into_keys().filter_map(tell).collect()
+}
+
+fn unresolvable(name: &str, error: &VarsError) -> Problem {
+    let message = error.to_string();
+    let first = message.lines().next().unwrap_or_default();
+    problem(name, first, "a value that can be worked out", "correct the expression, or set what it refers to")
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+/// A whole number that a variable says.
+pub(super) fn number(vars: &HostVars, name: &str) -> Option<i64> {
+    integer(&vars.get(name).ok()??)
+}
+
+/// Numbers, and between which bounds they make sense.
+const RANGES: [(&str, i64, i64); 8] = [
+    ("kube_apiserver_port", 1, 65535),
+    ("kubelet_max_pods", 1, 65534),
+    ("flannel_vxlan_port", 1, 65535),
+    ("flannel_vxlan_vni", 1, (1 << 24) - 1),
+    ("etcd_certificate_days", 2, 36500),
+    ("etcd_quota_backend_bytes", 16 << 20, i64::MAX),
+    ("kubeadm_token_minutes", 1, 1440),
+    ("verify_timeout", 1, 86400),
+];
+
+fn out_of_range(vars: &HostVars) -> Vec<Problem> {
+    let tell = |(name, least, most)| {
+        number(vars, name).filter(|n| !(least..=most).contains(n))?;
+        let needed =
+            if most == i64::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
+        Some(Setting::of(vars, name)?.wrong(needed, format!("set {name} to a number in that range")))
+    };
+    RANGES.into_iter().filter_map(tell).collect()
+}
+
+/// Variables with few values that mean something here. What kubespray knows besides is not there.
+const CHOICES: [(&str, &[&str]); 9] = [
+    ("kube_network_plugin", &["flannel", "none"]),
+    ("container_manager", &["containerd"]),
+    ("etcd_deployment_type", &["host"]),
+    ("kube_proxy_mode", &["iptables", "nftables", "ipvs"]),
+    ("dns_mode", &["coredns", "none"]),
+    ("flannel_backend_type", &["vxlan", "host-gw"]),
+    ("cert_management", &["script"]),
+    ("resolvconf_mode", &["host_resolvconf", "docker_dns", "none"]),
+    ("cloud_provider", &[""]),
+];
+
+fn choices(vars: &HostVars) -> Vec<Problem> {
+    let tell = |(name, known): (&'static str, &[&str])| {
+        let setting = Setting::of(vars, name).filter(|s| !known.contains(&s.text.as_str()))?;
+        let (needed, value) = match known {
+            [""] => ("nothing: there is no support for it".to_owned(), "\"\""),
+            [only] => (format!("{only}: there is no other"), *only),
+            [first, ..] => (format!("one of {}", known.join(", ")), *first),
+            [] => return None,
+        };
+        Some(setting.wrong(needed, format!("set {name}: {value}")))
+    };
+    CHOICES.into_iter().filter_map(tell).collect()
+}
+
+fn no_network(vars: &HostVars) -> Option<Problem> {
+    let setting = Setting::of(vars, "kube_network_plugin").filter(|s| s.text == "none")?;
+    Some(setting.wrong("a network plugin", "install one yourself: until then no node becomes Ready"))
+}
+
+/// Switches of kubespray for what is not there, and without which the cluster would not be what was asked for.
+const NOT_THERE: [(&str, &str); 4] = [
+    ("ipv6_stack", "clusters are IPv4 only"),
+    ("enable_dual_stack_networks", "clusters are IPv4 only"),
+    ("kube_external_ca_mode", "the cluster's authority is made by kubeadm"),
+    ("kube_encrypt_secret_data", "secrets are not encrypted in etcd"),
+];
+
+/// Switches of kubespray for what is not there, and which a cluster is complete without.
+const NOT_THERE_YET: [(&str, &str); 5] = [
+    ("kata_containers_enabled", "containers run with runc"),
+    ("gvisor_enabled", "containers run with runc"),
+    ("crun_enabled", "containers run with runc"),
+    ("youki_enabled", "containers run with runc"),
+    ("kubernetes_audit", "the API server keeps no audit log"),
+];
+
+fn not_there(vars: &HostVars) -> Vec<Problem> {
+    switched_on(vars, &NOT_THERE)
+}
+
+fn not_there_yet(vars: &HostVars) -> Vec<Problem> {
+    switched_on(vars, &NOT_THERE_YET)
+}
+
+fn switched_on(vars: &HostVars, switches: &[(&'static str, &str)]) -> Vec<Problem> {
+    let tell = |(name, instead): &(&'static str, &str)| {
+        let on = vars.get(name).ok()??.as_bool() == Some(true);
+        on.then(|| Setting::of(vars, name))?
+            .map(|s| s.wrong(format!("false: {instead}"), format!("set {name}: false")))
+    };
+    switches.iter().filter_map(tell).collect()
+}
+
+fn kube_version(vars: &HostVars) -> Option<Problem> {
+    let setting = Setting::of(vars, "kube_version")?;
+    // Which machines it is for is not known yet: that the version exists is.
+    match CATALOGUE.release(setting.text.trim_start_matches('v'), Arch::Amd64) {
+        Err(NotInCatalogue::Version { nearest, .. }) => {
+            let first = nearest.split(", ").next().unwrap_or_default().to_owned();
+            let needed = format!("a version of the catalogue; the nearest: {nearest}");
+            let remedy = format!("set kube_version: {first} (all there are: muster bundle list --versions)");
+            Some(setting.wrong(needed, remedy))
+        }
+        _ => None,
+    }
+}
+
+/// kubespray's variables for versions of what goes with Kubernetes, and the names in the catalogue.
+const VERSIONS: [(&str, &str); 8] = [
+    ("etcd_version", "etcd"),
+    ("containerd_version", "containerd"),
+    ("runc_version", "runc"),
+    ("cni_version", "cni-plugins"),
+    ("flannel_version", "flannel"),
+    ("flannel_cni_version", "flannel-cni"),
+    ("coredns_version", "coredns"),
+    ("pod_infra_version", "pause"),
+];
+
+fn other_versions(vars: &HostVars) -> Vec<Problem> {
+    let release = Setting::of(vars, "kube_version")
+        .and_then(|version| CATALOGUE.release(version.text.trim_start_matches('v'), Arch::Amd64).ok());
+    let Some(release) = release else { return Vec::new() };
+    let tell = |(variable, name): (&'static str, &str)| {
+        let image = || release.image(name).map(|image| &image.version);
+        let version = release.file(name).map(|file| &file.version).or_else(image)?;
+        let setting = Setting::by_user(vars, variable)?;
+        (setting.text.trim_start_matches('v') != version).then(|| {
+            let needed = format!("{version}, which the catalogue has for Kubernetes {}", release.version);
+            setting.wrong(needed, format!("{version} is installed; remove {variable}"))
+        })
+    };
+    VERSIONS.into_iter().filter_map(tell).collect()
+}
+
+fn domain_names(vars: &HostVars) -> Vec<Problem> {
+    let tell = |name| {
+        let setting = Setting::of(vars, name).filter(|s| !super::inventory::is_dns_name(&s.text))?;
+        Some(setting.wrong(
+            "a DNS name: small letters, digits, hyphens and dots",
+            format!("set {name}: cluster.local"),
+        ))
+    };
+    ["cluster_name", "dns_domain"].into_iter().filter_map(tell).collect()
+}
+
+fn node_ports(vars: &HostVars) -> Option<Problem> {
+    let setting = Setting::of(vars, "kube_apiserver_node_port_range")?;
+    let (first, last) = setting.text.split_once('-').unwrap_or((&setting.text, ""));
+    match (first.trim().parse::<u16>(), last.trim().parse::<u16>()) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => None,
+        _ => Some(setting.wrong("a range of ports", "set kube_apiserver_node_port_range: 30000-32767")),
+    }
+}
+
+/// etcd refuses to start with an election timeout below five heartbeats (etcd's "Tuning" guide).
+fn elections(vars: &HostVars) -> Option<Problem> {
+    let heartbeat = number(vars, "etcd_heartbeat_interval")?;
+    let setting = Setting::of(vars, "etcd_election_timeout")?;
+    let least = heartbeat.saturating_mul(5);
+    (number(vars, "etcd_election_timeout")? < least).then(|| {
+        setting.wrong(
+            format!("at least five times etcd_heartbeat_interval, {least}"),
+            format!("set etcd_election_timeout: {}", heartbeat.saturating_mul(10)),
+        )
+    })
+}
+
+/// `key=value:effect` or `key:effect` (Kubernetes' "Taints and Tolerations").
+fn taints(vars: &HostVars) -> Vec<Problem> {
+    let Some(list) = vars.get("node_taints").ok().flatten() else { return Vec::new() };
+    let good = |taint: &str| {
+        let (key, effect) = taint.rsplit_once(':').unwrap_or((taint, ""));
+        !key.is_empty()
+            && !key.starts_with('=')
+            && ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect)
+    };
+    let wrong = list.as_list().unwrap_or_default().iter().filter(|t| !t.as_str().is_some_and(good));
+    let tell = |taint: &Value| {
+        problem(
+            "node_taints",
+            format!("{}{}", taint.to_json(), place(vars, "node_taints")),
+            "key=value:effect or key:effect, the effect NoSchedule, PreferNoSchedule or NoExecute",
+            "write it as room=104:NoSchedule",
+        )
+    };
+    wrong.map(tell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{told, variables};
+    use super::*;
+
+    /// What is found wrong with a variable that is set in group_vars, as `check: found`.
+    fn found(yaml: &str) -> (Vec<String>, Vec<String>) {
+        let findings = check(&variables(yaml));
+        let texts = |list: &[Problem]| list.iter().map(told).collect();
+        (texts(&findings.problems), texts(&findings.warnings))
+    }
+
+    #[test]
+    fn the_defaults_are_in_order() {
+        assert_eq!(found(""), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_variable_is_found() {
+        // Each row: a variable as a user may set it, and what its check is called and finds; nothing where it is fine.
+        let rows = [
+            ("kubelet_static_pod_path: /x", Some("kubelet_static_pod_path: /x (vars.yml:1:26)")),
+            ("kubeconfig_localhost: perhaps", Some("kubeconfig_localhost: \"perhaps\" (vars.yml:1:23)")),
+            ("kubeconfig_localhost: 'yes'", None),
+            ("kubelet_max_pods: many", Some("kubelet_max_pods: \"many\" (vars.yml:1:19)")),
+            ("kubelet_max_pods: '110'", None),
+            ("upstream_dns_servers: 192.0.2.1", Some("upstream_dns_servers: \"192.0.2.1\" (vars.yml:1:23)")),
+            ("upstream_dns_servers: [192.0.2.1]", None),
+            ("bin_dir: [/opt/bin]", Some("bin_dir: [\"/opt/bin\"] (vars.yml:1:10)")),
+            ("kube_apiserver_port: 70000", Some("kube_apiserver_port: 70000 (vars.yml:1:22)")),
+            ("kube_apiserver_port: 8443", None),
+            ("kube_network_plugin: calico", Some("kube_network_plugin: calico (vars.yml:1:22)")),
+            ("container_manager: docker", Some("container_manager: docker (vars.yml:1:20)")),
+            ("etcd_deployment_type: kubeadm", Some("etcd_deployment_type: kubeadm (vars.yml:1:23)")),
+            ("kube_proxy_mode: userspace", Some("kube_proxy_mode: userspace (vars.yml:1:18)")),
+            ("kube_proxy_mode: ipvs", None),
+            ("dns_mode: coredns_dual", Some("dns_mode: coredns_dual (vars.yml:1:11)")),
+            ("flannel_backend_type: wireguard", Some("flannel_backend_type: wireguard (vars.yml:1:23)")),
+            ("cloud_provider: external", Some("cloud_provider: external (vars.yml:1:17)")),
+            ("cloud_provider: ''", None),
+            ("ipv6_stack: true", Some("ipv6_stack: true (vars.yml:1:13)")),
+            ("ipv6_stack: false", None),
+            ("kube_encrypt_secret_data: 'true'", Some("kube_encrypt_secret_data: true (vars.yml:1:27)")),
+            ("kube_version: 1.36.99", Some("kube_version: 1.36.99 (vars.yml:1:15)")),
+            ("kube_version: v1.36.3", None),
+            ("dns_domain: Cluster_Local", Some("dns_domain: Cluster_Local (vars.yml:1:13)")),
+            (
+                "kube_apiserver_node_port_range: 30000",
+                Some("kube_apiserver_node_port_range: 30000 (vars.yml:1:33)"),
+            ),
+            (
+                "kube_apiserver_node_port_range: 300-200",
+                Some("kube_apiserver_node_port_range: 300-200 (vars.yml:1:33)"),
+            ),
+            ("etcd_election_timeout: 1000", Some("etcd_election_timeout: 1000 (vars.yml:1:24)")),
+            ("etcd_election_timeout: 1250", None),
+            ("node_taints: [a=b, c=d:NoSchedule]", Some("node_taints: \"a=b\" (vars.yml:1:14)")),
+            ("node_taints: ['a:NoExecute']", None),
+        ];
+        for (yaml, expected) in rows {
+            let expected: Vec<String> = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(found(yaml).0, expected, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn what_does_no_harm_is_a_warning() {
+        for yaml in ["kube_network_plugin: none", "gvisor_enabled: true", "etcd_version: 3.5.9"] {
+            let (problems, warnings) = found(yaml);
+            assert_eq!((problems.len(), warnings.len()), (0, 1), "{yaml}: {problems:?} {warnings:?}");
+        }
+        assert_eq!(
+            found("etcd_version: v3.6.14").1,
+            Vec::<String>::new(),
+            "the version that is installed anyway"
+        );
+        let (problems, warnings) = found("ipv6_stack: true\nignore_assert_errors: true");
+        assert_eq!((problems.len(), warnings.len()), (0, 1));
+    }
+
+    #[test]
+    fn an_expression_that_cannot_be_worked_out_is_told_with_its_place() {
+        let (problems, _) = found("cluster_name: '{{ nowhere }}'");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("cluster_name: vars.yml:1:15: cannot resolve"), "{problems:?}");
+    }
+
+    #[test]
+    fn the_nearest_version_is_proposed() {
+        let told = kube_version(&variables("kube_version: 1.36.99")).unwrap();
+        assert!(told.remedy.starts_with("set kube_version: 1.36."), "{told:?}");
+    }
+}

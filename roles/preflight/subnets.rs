@@ -1,0 +1,281 @@
+//! Where pods' and services' addresses come from: the arithmetic of the two networks, and what a machine already has there.
+
+use ipnet::Ipv4Net;
+use muster_engine::prelude::Problem;
+use muster_inventory::HostVars;
+
+use super::Machine;
+use super::findings::problem;
+use super::settings::{Setting, number};
+
+/// The two networks, as far as they are any.
+pub(super) struct Subnets {
+    pub(super) pods: Option<Ipv4Net>,
+    pub(super) services: Option<Ipv4Net>,
+}
+
+impl Subnets {
+    /// From the variables of a host.
+    pub(super) fn of(vars: &HostVars) -> Self {
+        let network = |name| Setting::of(vars, name).and_then(|setting| network(&setting).ok());
+        Self { pods: network(PODS), services: network(SERVICES) }
+    }
+
+    /// With the variables that say so.
+    fn named(&self) -> impl Iterator<Item = (&'static str, Ipv4Net)> {
+        [(PODS, self.pods), (SERVICES, self.services)]
+            .into_iter()
+            .filter_map(|(name, net)| Some((name, net?)))
+    }
+}
+
+const PODS: &str = "kube_pods_subnet";
+const SERVICES: &str = "kube_service_addresses";
+
+/// The limits of kubeadm and of the API server on the two networks.
+const LARGEST_SERVICES: u8 = 12;
+const SMALLEST_SERVICES: u8 = 28;
+const MOST_NODES_BITS: u8 = 16;
+
+fn network(setting: &Setting) -> Result<Ipv4Net, Problem> {
+    let remedy = |example: &str| format!("set {}: {example}", setting.name);
+    match setting.text.parse::<Ipv4Net>() {
+        Ok(net) if net == net.trunc() => Ok(net),
+        Ok(net) => {
+            let network = net.trunc().to_string();
+            Err(setting.wrong(format!("the network's own address, {network}"), remedy(&network)))
+        }
+        Err(_) => {
+            let example = if setting.name == PODS { "10.233.64.0/18" } else { "10.233.0.0/18" };
+            Err(setting.wrong(format!("an IPv4 network, as {example}"), remedy(example)))
+        }
+    }
+}
+
+/// That both are networks, apart from each other, with room for `nodes` nodes and for each node's pods.
+pub(super) fn arithmetic(vars: &HostVars, nodes: usize) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut read = |name| match network(&Setting::of(vars, name)?) {
+        Ok(net) => Some(net),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    let (pods, services) = (read(PODS), read(SERVICES));
+    if let (Some(pods), Some(services)) = (pods, services) {
+        problems.extend(apart(vars, pods, services));
+    }
+    if let Some(services) = services {
+        problems.extend(size_of_services(vars, services));
+        problems.extend(dns_address(vars, services));
+    }
+    if let Some(pods) = pods {
+        problems.extend(room_for_nodes(vars, pods, nodes));
+    }
+    problems
+}
+
+fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+fn apart(vars: &HostVars, pods: Ipv4Net, services: Ipv4Net) -> Option<Problem> {
+    let setting = Setting::of(vars, PODS).filter(|_| overlap(pods, services))?;
+    Some(setting.wrong(
+        format!("a network apart from {SERVICES} {services}"),
+        format!("set {PODS} or {SERVICES} to another network, as 10.233.64.0/18 and 10.233.0.0/18"),
+    ))
+}
+
+fn size_of_services(vars: &HostVars, services: Ipv4Net) -> Option<Problem> {
+    let fits = (LARGEST_SERVICES..=SMALLEST_SERVICES).contains(&services.prefix_len());
+    let setting = Setting::of(vars, SERVICES).filter(|_| !fits)?;
+    Some(setting.wrong(
+        format!("a prefix length from {LARGEST_SERVICES} to {SMALLEST_SERVICES}"),
+        format!("set {SERVICES}: 10.233.0.0/18"),
+    ))
+}
+
+fn dns_address(vars: &HostVars, services: Ipv4Net) -> Option<Problem> {
+    let setting = Setting::of(vars, "skydns_server")?;
+    let inside = setting.text.parse().is_ok_and(|ip: std::net::Ipv4Addr| services.contains(&ip));
+    (!inside).then(|| {
+        setting.wrong(format!("an address of {SERVICES} {services}"), "remove skydns_server, or correct it")
+    })
+}
+
+fn room_for_nodes(vars: &HostVars, pods: Ipv4Net, nodes: usize) -> Option<Problem> {
+    const NAME: &str = "kube_network_node_prefix";
+    let setting = Setting::of(vars, NAME)?;
+    let prefix = u8::try_from(number(vars, NAME)?).unwrap_or(u8::MAX);
+    let longest = 30.min(pods.prefix_len() + MOST_NODES_BITS);
+    if prefix < pods.prefix_len() || prefix > longest {
+        let needed = format!("{} to {longest}, for {PODS} {pods}", pods.prefix_len());
+        return Some(setting.wrong(needed, format!("set {NAME}: {}", 24.clamp(pods.prefix_len(), longest))));
+    }
+    let room = 1_usize << (prefix - pods.prefix_len());
+    if room < nodes {
+        let found = format!("{PODS} {pods} and {NAME} {prefix}: room for {room} nodes");
+        let remedy = format!("set {PODS} to a larger network, or {NAME} to a greater number");
+        return Some(problem(PODS, found, format!("room for the {nodes} nodes there are"), remedy));
+    }
+    // Of a node's network the first and the last address are nobody's.
+    let (most, wanted) = ((1_i64 << (32 - prefix)) - 2, number(vars, "kubelet_max_pods")?);
+    let setting = Setting::of(vars, "kubelet_max_pods").filter(|_| wanted > most)?;
+    Some(setting.wrong(
+        format!("at most {most}, the addresses of a node with {NAME} {prefix}"),
+        format!("set kubelet_max_pods: {most}, or {NAME} to a smaller number"),
+    ))
+}
+
+/// Interfaces that a cluster makes on its machines: their networks are the cluster's own.
+pub(super) fn is_ours(interface: &str) -> bool {
+    ["lo", "cni0", "kube-ipvs0", "nodelocaldns"].contains(&interface)
+        || ["flannel", "veth"].iter().any(|kind| interface.starts_with(kind))
+}
+
+/// The networks that the machine is in must stay reachable: none may overlap the pods' or the services'.
+pub(super) fn own_networks(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for address in machine.facts.addresses.iter().filter(|a| !is_ours(&a.interface)) {
+        let std::net::IpAddr::V4(ip) = address.ip else { continue };
+        let Ok(net) = Ipv4Net::new(ip, address.prefix) else { continue };
+        let net = net.trunc();
+        for (name, subnet) in machine.subnets.named().filter(|(_, subnet)| overlap(*subnet, net)) {
+            let found = format!("{subnet} overlaps {net}, in which the machine is ({})", address.interface);
+            problems.push(taken(name, found));
+        }
+    }
+    problems
+}
+
+/// Routes to networks of others inside the pods' or the services' network.
+pub(super) fn routes(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (net, route) in foreign_routes(machine) {
+        for (name, subnet) in machine.subnets.named().filter(|(_, subnet)| subnet.contains(&net)) {
+            problems.push(taken(name, format!("{subnet} overlaps a route of the machine: {route}")));
+        }
+    }
+    problems
+}
+
+/// Routes to larger networks that the pods' or the services' network is a part of: it works, but what is in that part is
+/// out of the machine's reach from now on.
+pub(super) fn wider_routes(machine: &Machine) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (net, route) in foreign_routes(machine) {
+        for (name, subnet) in
+            machine.subnets.named().filter(|(_, subnet)| net.contains(subnet) && net != *subnet)
+        {
+            problems.push(taken(
+                name,
+                format!("{subnet} is part of a network the machine has a route to: {route}"),
+            ));
+        }
+    }
+    problems
+}
+
+fn taken(name: &str, found: String) -> Problem {
+    problem(name, found, "a network that the machines do not use", format!("set {name} to another network"))
+}
+
+/// Routes that are neither the cluster's own nor to a network that the machine is in.
+fn foreign_routes<'m>(machine: &'m Machine) -> impl Iterator<Item = (Ipv4Net, &'m str)> {
+    let word_after = |route: &'m str, word: &str| route.split_whitespace().skip_while(|w| *w != word).nth(1);
+    machine.facts.routes.iter().filter_map(move |route| {
+        let first = route.split_whitespace().next()?;
+        let host = format!("{first}/32");
+        let net: Ipv4Net = first.parse().or_else(|_| host.parse()).ok()?;
+        let ours = word_after(route, "dev").is_some_and(is_ours);
+        // Without an overlay (host-gw) the routes to other nodes' pods go through the machine's own interface.
+        let to_node = machine.seen.joined
+            && net.prefix_len() == machine.cluster.kube_network_node_prefix
+            && machine.subnets.pods.is_some_and(|pods| pods.contains(&net));
+        let connected = route.contains(" scope link") && !route.contains(" via ");
+        (!ours && !to_node && !connected).then_some((net, route.as_str()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, address, told, variables};
+    use super::*;
+
+    fn found(problems: Vec<Problem>) -> String {
+        problems.iter().map(told).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_networks_and_their_sizes_fit_together() {
+        let rows = [
+            ("", 64, ""),
+            ("", 65, "kube_pods_subnet: kube_pods_subnet 10.233.64.0/18 and kube_network_node_prefix 24: room for 64 nodes"),
+            ("kube_pods_subnet: 10.233.64.0/99", 3, "kube_pods_subnet: 10.233.64.0/99 (vars.yml:1:19)"),
+            ("kube_pods_subnet: fd00::/64", 3, "kube_pods_subnet: fd00::/64 (vars.yml:1:19)"),
+            ("kube_pods_subnet: 10.233.64.1/18", 3, "kube_pods_subnet: 10.233.64.1/18 (vars.yml:1:19)"),
+            ("kube_pods_subnet: 10.233.0.0/16", 3, "kube_pods_subnet: 10.233.0.0/16 (vars.yml:1:19)"),
+            ("kube_pods_subnet: 10.233.0.0/24", 1, "kube_pods_subnet: 10.233.0.0/24 (vars.yml:1:19)"),
+            ("kube_pods_subnet: 10.0.0.0/8", 1, "kube_pods_subnet: 10.0.0.0/8 (vars.yml:1:19)"),
+            ("kube_network_node_prefix: 17", 1, "kube_network_node_prefix: 17 (vars.yml:1:27)"),
+            ("kube_network_node_prefix: 31", 1, "kube_network_node_prefix: 31 (vars.yml:1:27)"),
+            ("kube_network_node_prefix: 26", 3, "kubelet_max_pods: 110"),
+            ("kube_network_node_prefix: 26\nkubelet_max_pods: 62", 3, ""),
+            ("kube_pods_subnet: 172.16.0.0/12\nkube_network_node_prefix: 29\nkubelet_max_pods: 5", 1,
+             "kube_network_node_prefix: 29 (vars.yml:2:27)"),
+            ("kube_service_addresses: services", 1, "kube_service_addresses: services (vars.yml:1:25)"),
+            ("kube_service_addresses: 11.0.0.0/8\nskydns_server: 11.0.0.3", 1, "kube_service_addresses: 11.0.0.0/8 (vars.yml:1:25)"),
+            ("skydns_server: 10.233.128.3", 1, "skydns_server: 10.233.128.3 (vars.yml:1:16)"),
+        ];
+        for (yaml, nodes, expected) in rows {
+            assert_eq!(found(arithmetic(&variables(yaml), nodes)), expected, "{yaml}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn the_machines_own_networks_stay_reachable() {
+        let rows = [
+            ("eth0", "192.0.2.4", 24, ""),
+            ("eth1", "10.233.65.9", 24, "kube_pods_subnet: 10.233.64.0/18 overlaps 10.233.65.0/24, in which the machine is (eth1)"),
+            ("docker0", "10.233.0.1", 16,
+             "kube_pods_subnet: 10.233.64.0/18 overlaps 10.233.0.0/16, in which the machine is (docker0); \
+              kube_service_addresses: 10.233.0.0/18 overlaps 10.233.0.0/16, in which the machine is (docker0)"),
+            ("cni0", "10.233.65.1", 24, ""),
+            ("flannel.1", "10.233.65.0", 32, ""),
+            ("kube-ipvs0", "10.233.0.1", 32, ""),
+        ];
+        for (interface, ip, prefix, expected) in rows {
+            let mut fixture = Fixture::good();
+            fixture.facts.addresses.push(address(interface, ip, prefix));
+            assert_eq!(found(own_networks(&fixture.machine())), expected, "{interface} {ip}");
+        }
+    }
+
+    #[test]
+    fn routes_of_others_are_told_from_the_clusters_own() {
+        // Each row: a route, whether the machine is a node already, and whether it is a problem or a warning.
+        let rows = [
+            ("default via 192.0.2.1 dev eth0", false, (0, 0)),
+            ("10.233.65.0/24 dev cni0 proto kernel scope link src 10.233.65.1", false, (0, 0)),
+            ("10.233.66.0/24 via 10.233.66.0 dev flannel.1 onlink", false, (0, 0)),
+            ("10.233.66.0/24 via 192.0.2.5 dev eth0", true, (0, 0)),
+            ("10.233.66.0/24 via 192.0.2.5 dev eth0", false, (1, 0)),
+            ("10.233.66.0/25 via 192.0.2.5 dev eth0", true, (1, 0)),
+            ("10.233.0.3 via 192.0.2.5 dev eth0", false, (1, 0)),
+            ("10.0.0.0/8 via 192.0.2.7 dev eth0", false, (0, 2)),
+            ("10.233.64.0/18 via 192.0.2.7 dev eth0", true, (1, 0)),
+            ("198.51.100.0/24 via 192.0.2.7 dev eth0", false, (0, 0)),
+        ];
+        for (route, joined, expected) in rows {
+            let mut fixture = Fixture::good();
+            fixture.facts.routes.push(route.to_owned());
+            fixture.seen.joined = joined;
+            let machine = fixture.machine();
+            assert_eq!((routes(&machine).len(), wider_routes(&machine).len()), expected, "{route}");
+        }
+    }
+}

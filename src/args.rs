@@ -1,0 +1,133 @@
+//! Options that several commands share. Their meaning, and their names where there are any, are Ansible's.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, FromArgMatches, ValueEnum};
+
+use crate::error::CommandError;
+
+/// What the machines are, and what is known of them
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Inventory and variables")]
+pub(crate) struct InventoryArgs {
+    /// Inventory: a file, a folder, a program, or hosts separated by commas; may be repeated [default: that of
+    /// ANSIBLE_INVENTORY or ansible.cfg, else inventory/hosts.ini]
+    #[arg(short, long, value_name = "INVENTORY")]
+    pub(crate) inventory: Vec<String>,
+    /// Set variables over all others: KEY=VALUE, JSON, YAML or @FILE; may be repeated
+    #[arg(short, long, value_name = "VARS")]
+    pub(crate) extra_vars: Vec<String>,
+    /// File with the password of encrypted variables (Ansible Vault)
+    #[arg(long, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE", hide_env_values = true)]
+    pub(crate) vault_password_file: Option<PathBuf>,
+}
+
+/// How machines are reached
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArgs {
+    /// Login name where the inventory gives none [default: yours]
+    #[arg(short, long, value_name = "USER", env = "ANSIBLE_REMOTE_USER", hide_env_values = true)]
+    pub(crate) user: Option<String>,
+    /// Private key where the inventory gives none [default: id_ed25519, id_ecdsa, id_rsa in ~/.ssh, and the agent's]
+    #[arg(long, visible_alias = "key-file", value_name = "FILE", env = "ANSIBLE_PRIVATE_KEY_FILE", hide_env_values = true)]
+    pub(crate) private_key: Option<PathBuf>,
+    /// Ask for the login password
+    #[arg(short = 'k', long)]
+    pub(crate) ask_pass: bool,
+    /// Ask for the password of sudo
+    #[arg(short = 'K', long)]
+    pub(crate) ask_become_pass: bool,
+    /// Become root (always so; accepted because ansible-playbook needs it)
+    #[arg(short, long, hide = true)]
+    pub(crate) r#become: bool,
+    /// Seconds a machine may take to answer
+    #[arg(short = 'T', long, value_name = "SECONDS", default_value_t = 10, env = "ANSIBLE_TIMEOUT", hide_env = true,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: u64,
+    /// How many machines are worked on at once at most
+    #[arg(short, long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) forks: u16,
+    /// Hosts that were installed anew: their new host keys replace the known ones
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) reimaged: Option<String>,
+}
+
+impl ConnectionArgs {
+    /// What holds when nothing is typed: defaults, and what environment variables say.
+    ///
+    /// # Errors
+    /// An environment variable makes no sense.
+    pub(crate) fn untyped() -> Result<Self, CommandError> {
+        let command = Self::augment_args(clap::Command::new("muster"));
+        let matches = command.try_get_matches_from(["muster"]);
+        let args = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        args.map_err(|error| CommandError::usage(error.to_string().trim_start_matches("error: ").trim_end().to_owned()))
+    }
+}
+
+/// What of a playbook is run
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub(crate) struct SelectionArgs {
+    /// Only these hosts: a pattern such as node1,node3 or kube_node:!node2
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(crate) limit: Option<String>,
+    /// Only these roles, by their name or tag; separated by commas
+    #[arg(short, long, value_name = "TAGS", value_delimiter = ',')]
+    pub(crate) tags: Vec<String>,
+    /// Not these roles
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    pub(crate) skip_tags: Vec<String>,
+    /// Show the hosts of each play, and do nothing
+    #[arg(long)]
+    pub(crate) list_hosts: bool,
+    /// Show the tags of each play, and do nothing
+    #[arg(long)]
+    pub(crate) list_tags: bool,
+    /// Show the roles of each play with what they are for, and do nothing
+    #[arg(long)]
+    pub(crate) list_roles: bool,
+}
+
+/// How it is done
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Manner")]
+pub(crate) struct MannerArgs {
+    /// Change nothing, show what would be changed
+    #[arg(short = 'C', long)]
+    pub(crate) check: bool,
+    /// Show the differences of files that are changed
+    #[arg(short = 'D', long)]
+    pub(crate) diff: bool,
+    /// Folder with the binaries and images [default: bundle in the cache folder]
+    #[arg(long, value_name = "DIR", env = "MUSTER_BUNDLE", hide_env_values = true)]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Do not fetch what the bundle lacks
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+/// What is shown
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Show more: -v what changes, -vv every step, -vvv what programs on the machines write
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// How progress is shown
+    #[arg(long, value_name = "FORM", default_value = "auto")]
+    pub(crate) output: Form,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// Live on a terminal, else plain
+    #[default]
+    Auto,
+    /// One line for each thing that happens
+    Plain,
+    /// One JSON object for each thing that happens (docs/events.md)
+    Jsonl,
+}

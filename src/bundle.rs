@@ -1,0 +1,145 @@
+//! The bundle of a run: opened, checked for what the chosen version of Kubernetes needs, completed where it lacks
+//! something and that is allowed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use muster_artifacts::{Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch};
+use muster_roles::catalogue::CATALOGUE;
+
+use crate::args::MannerArgs;
+use crate::environment::Environment;
+use crate::error::CommandError;
+use crate::output::Downloads;
+use crate::world::World;
+
+/// The folder of the bundle: as the user says, else in the cache.
+///
+/// # Errors
+/// There is no home directory to have a cache in.
+pub(crate) fn dir(args: &MannerArgs, environment: &Environment) -> Result<PathBuf, CommandError> {
+    args.bundle.clone().map_or_else(|| Ok(environment.cache_dir()?.join("bundle")), Ok)
+}
+
+/// The versions of Kubernetes that the hosts of a run are to have, each once.
+///
+/// # Errors
+/// One of them is not in the catalogue; the message shows where it was written.
+pub(crate) fn versions(world: &World, hosts: &[String]) -> Result<Vec<String>, CommandError> {
+    let mut versions = Vec::new();
+    for host in hosts {
+        let Some(value) = world.vars.host(host)?.get("kube_version")? else { continue };
+        let text = value.as_str().map_or_else(|| value.to_json().to_string(), str::to_owned);
+        let version = text.trim_start_matches('v').to_owned();
+        if versions.contains(&version) {
+            continue;
+        }
+        if let Err(error) = CATALOGUE.release(&version, Arch::Amd64) {
+            let origin = value.origin.as_ref();
+            let place = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
+            let excerpt = origin.map(muster_inventory::Origin::excerpt).unwrap_or_default();
+            let of = if hosts.len() > 1 { format!(" of {host}") } else { String::new() };
+            let message = format!("{place}kube_version{of} is {text}: {error}{excerpt}");
+            return Err(CommandError::written(message)
+                .hint(format!("the versions there are: {}", CATALOGUE.releases().join(", "))));
+        }
+        versions.push(version);
+    }
+    Ok(versions)
+}
+
+/// The bundle, with everything in it that these versions of Kubernetes need. What is missing is fetched, unless the user
+/// does not want that.
+///
+/// # Errors
+/// It cannot be read; or it lacks something that is not to be, or cannot be, fetched.
+pub(crate) fn complete(
+    args: &MannerArgs,
+    environment: &Environment,
+    world: &World,
+    versions: &[String],
+    downloads: &mut Downloads,
+) -> Result<Arc<Bundle>, CommandError> {
+    let bundle = as_it_is(args, environment)?;
+    let releases = releases(&bundle, versions)?;
+    let missing: Vec<MissingArtifact> = releases.iter().flat_map(|release| bundle.missing_of(release)).collect();
+    if missing.is_empty() {
+        return Ok(bundle);
+    }
+    if args.offline {
+        return Err(lacks(&bundle, &missing));
+    }
+    downloads.begin(&format!("fetching what the bundle {} lacks", bundle.dir().display()));
+    let sources = sources(world, environment)?;
+    let mut writer = BundleWriter::open(bundle.dir())?;
+    let fetched = releases
+        .iter()
+        .try_for_each(|release| fetch(release, &mut writer, &sources, &mut |news| downloads.show(&news)).map(drop));
+    downloads.end();
+    fetched.map_err(|error: FetchError| {
+        let lacks = lacks(&bundle, &missing);
+        CommandError { message: format!("{}\nand it could not be fetched: {error}", lacks.message), ..lacks }
+    })?;
+    drop(writer);
+    as_it_is(args, environment)
+}
+
+/// Where downloads come from: upstream, or the mirrors and the proxy that kubespray's variables name.
+fn sources(world: &World, environment: &Environment) -> Result<Sources, CommandError> {
+    // They are the same for all machines: what downloads is this computer.
+    let host = world.inventory.hosts().next().map(|host| world.vars.host(host.name())).transpose()?;
+    let variable = |name: &str| -> Result<Option<String>, CommandError> {
+        let value = host.as_ref().map(|vars| vars.get(name)).transpose()?.flatten();
+        Ok(value.and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty()))
+    };
+    let of_environment = |names: [&str; 2]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);
+    Ok(Sources {
+        files_repo: variable("files_repo")?,
+        registry_host: variable("registry_host")?,
+        proxy: variable("https_proxy")?
+            .or(variable("http_proxy")?)
+            .or_else(|| of_environment(["https_proxy", "HTTPS_PROXY"])),
+        no_proxy: variable("no_proxy")?.or_else(|| of_environment(["no_proxy", "NO_PROXY"])).unwrap_or_default(),
+        ..Sources::default()
+    })
+}
+
+/// The bundle as it is, for runs that need nothing of it.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub(crate) fn as_it_is(args: &MannerArgs, environment: &Environment) -> Result<Arc<Bundle>, CommandError> {
+    let dir = dir(args, environment)?;
+    match Bundle::open(&dir) {
+        Ok(bundle) => Ok(Arc::new(bundle)),
+        Err(BundleError::NotABundle { .. }) => Ok(Arc::new(Bundle::empty(&dir))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What some versions consist of, for the architectures a bundle is for.
+fn releases(bundle: &Bundle, versions: &[String]) -> Result<Vec<Release>, CommandError> {
+    let mut releases = Vec::new();
+    for arch in arches(bundle) {
+        for version in versions {
+            releases.push(CATALOGUE.release(version, arch).map_err(|error| CommandError::written(error.to_string()))?);
+        }
+    }
+    Ok(releases)
+}
+
+/// The architectures a bundle is for. What the machines are is not known before they are contacted: an empty bundle is
+/// taken to be for machines like this computer.
+fn arches(bundle: &Bundle) -> Vec<Arch> {
+    let has = |arch: &Arch| bundle.files().iter().any(|file| file.arch == *arch);
+    let found: Vec<Arch> = Arch::ALL.into_iter().filter(has).collect();
+    if found.is_empty() { vec![Arch::host().unwrap_or(Arch::Amd64)] } else { found }
+}
+
+fn lacks(bundle: &Bundle, missing: &[MissingArtifact]) -> CommandError {
+    let list: String = missing.iter().map(|artifact| format!("\n  {} ({})", artifact.what, artifact.has)).collect();
+    CommandError::failed(format!("the bundle {} lacks:{list}", bundle.dir().display()))
+        .hint("fetch it from the internet or a mirror: muster bundle fetch")
+        .hint("or compile it from source: muster bundle build")
+        .hint("or name another bundle: --bundle DIR")
+}

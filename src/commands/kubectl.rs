@@ -1,0 +1,121 @@
+//! `muster kubectl`: kubectl for the cluster of this project, wherever in it one is.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::Args;
+use muster_artifacts::{Arch, Bundle};
+
+use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs};
+use crate::bundle;
+use crate::environment::Environment;
+use crate::error::{CommandError, Exit};
+use crate::fan_out::{Machines, run_program};
+use crate::output::print;
+use crate::project::{Project, shown};
+
+/// Run kubectl on the cluster of this project, from anywhere in it
+///
+/// kubectl and admin.conf are those in artifacts/ beside the inventory. Where there is no kubectl, the one in the bundle is
+/// used, or the one in PATH; where there is no admin.conf, it is fetched from a control plane.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct KubectlArgs {
+    /// Arguments of kubectl
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    arguments: Vec<OsString>,
+}
+
+/// Runs `muster kubectl`: becomes kubectl, so that streams, signals and the exit status are its own.
+pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let inventory = InventoryArgs::default();
+    let project = Project::find(&inventory, environment)?;
+    let artifacts = project.inventory_dir.join("artifacts");
+    let config = artifacts.join("admin.conf");
+    if !config.is_file() {
+        fetch_config(&config, &inventory, environment)?;
+    }
+    let kubectl = find_kubectl(&artifacts, environment)?;
+    let mut command = Command::new(&kubectl);
+    command.args(&args.arguments).env("KUBECONFIG", &config);
+    let error = command.exec();
+    Err(CommandError::failed(format!("cannot run {}: {error}", kubectl.display())))
+}
+
+/// Brings admin.conf from the first control plane that answers.
+fn fetch_config(config: &Path, inventory: &InventoryArgs, environment: &Environment) -> Result<(), CommandError> {
+    let machines = Machines::choose("kube_control_plane", inventory, &ConnectionArgs::untyped()?, environment)?;
+    print::note(&format!("fetching admin.conf from {}", machines.hosts.join(" or ")));
+    let answers = machines.each(environment, |ssh| async move {
+        run_program(ssh, "cat /etc/kubernetes/admin.conf", Duration::from_secs(60)).await
+    })?;
+    let mut reasons = Vec::new();
+    for (host, answer) in answers {
+        match answer {
+            Ok(exit) if exit.status == 0 => return write(config, 0o600, &mut exit.stdout.as_slice()),
+            Ok(exit) => reasons.push(format!("{host}: {}", String::from_utf8_lossy(&exit.stderr).trim())),
+            Err(error) => reasons.push(error.to_string()),
+        }
+    }
+    Err(CommandError::failed(format!("no control plane has an admin.conf to use:\n  {}", reasons.join("\n  ")))
+        .hint("set the cluster up: setup-cluster"))
+}
+
+/// kubectl beside the inventory, else that of the bundle, else that in PATH.
+fn find_kubectl(artifacts: &Path, environment: &Environment) -> Result<PathBuf, CommandError> {
+    let beside = artifacts.join("kubectl");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    if let Some(extracted) = kubectl_of_bundle(environment)? {
+        return Ok(extracted);
+    }
+    let folders = environment.get("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(folders).map(|folder| folder.join("kubectl")).find(|path| path.is_file());
+    in_path.ok_or_else(|| {
+        CommandError::failed(format!("there is no kubectl: neither {}, nor one in the bundle, nor in PATH", shown(&beside)))
+            .hint("set kubectl_localhost=true in the inventory and run setup-cluster --tags kubeconfig")
+            .hint("or fetch a bundle: muster bundle fetch")
+    })
+}
+
+/// The newest kubectl of the bundle, unpacked into the cache once.
+fn kubectl_of_bundle(environment: &Environment) -> Result<Option<PathBuf>, CommandError> {
+    let (Ok(dir), Some(arch)) = (bundle::dir(&MannerArgs::default(), environment), Arch::host()) else { return Ok(None) };
+    let Ok(bundle) = Bundle::open(dir) else { return Ok(None) };
+    let ours = bundle.files().iter().filter(|file| file.name == "kubectl" && file.arch == arch);
+    let version = |text: &str| text.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
+    let Some(newest) = ours.max_by_key(|file| version(&file.version)) else { return Ok(None) };
+    // Named by its hash: what is there is what the bundle has.
+    let path = environment.cache_dir()?.join("bin").join(format!("kubectl-{}-{:.12}", newest.version, newest.sha256.to_string()));
+    if !path.is_file() {
+        write(&path, 0o755, &mut bundle.content(newest)?)?;
+    }
+    Ok(Some(path))
+}
+
+/// Writes a file, whole or not at all.
+fn write(path: &Path, mode: u32, content: &mut dyn Read) -> Result<(), CommandError> {
+    let failed = |error: std::io::Error| CommandError::failed(format!("cannot write {}: {error}", path.display()));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let temporary = path.with_file_name(format!(".{}.{}", path.file_name().unwrap_or_default().display(), std::process::id()));
+    let mut write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        // The mode that open(2) sets is subject to the umask, and a leftover may have another one.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        std::io::copy(content, &mut file)?;
+        file.flush()?;
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)
+}

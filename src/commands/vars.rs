@@ -1,0 +1,121 @@
+//! `muster vars`: the variables of a host, and where they come from.
+
+use clap::Args;
+use muster_inventory::{Definition, HostVars, Kind, Value, closest};
+
+use crate::args::InventoryArgs;
+use crate::environment::Environment;
+use crate::error::{CommandError, Exit};
+use crate::output::print;
+use crate::output::text;
+use crate::project::Project;
+use crate::world::World;
+
+/// Show the variables of a host, and where they come from
+#[derive(Debug, Args)]
+pub(crate) struct VarsArgs {
+    /// The host
+    host: String,
+    /// Only this variable
+    name: Option<String>,
+    /// Show every place that gives a value, the one that wins first, as it was written
+    #[arg(long)]
+    explain: bool,
+    /// As JSON
+    #[arg(long, conflicts_with = "explain")]
+    json: bool,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+}
+
+/// Runs `muster vars`.
+pub(crate) fn run(args: VarsArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let world = World::load(Project::find(&args.inventory, environment)?, &args.inventory, environment)?;
+    world.tell_warnings(environment);
+    if world.inventory.host(&args.host).is_none() {
+        let error = CommandError::usage(format!("the inventory has no host {:?}", args.host));
+        let names = world.inventory.hosts().map(muster_inventory::Host::name);
+        return Err(match closest(&args.host, names) {
+            Some(name) => error.hint(format!("did you mean {name:?}?")),
+            None => error.hint("see the hosts there are: muster inventory --graph"),
+        });
+    }
+    let vars = world.vars.host(&args.host)?;
+    let text = match &args.name {
+        Some(name) => one(&vars, name, &args)?,
+        None => all(&vars, &args),
+    };
+    print::data(&text)?;
+    Ok(Exit::Done)
+}
+
+fn one(vars: &HostVars, name: &str, args: &VarsArgs) -> Result<String, CommandError> {
+    if args.explain {
+        let definitions = vars.explain(name);
+        if !definitions.is_empty() {
+            return Ok(explain(name, &definitions));
+        }
+    } else if let Some(value) = vars.get(name)? {
+        return Ok(match value.as_str() {
+            Some(text) if !args.json => format!("{text}\n"),
+            _ => format!("{:#}\n", value.to_json()),
+        });
+    }
+    let error = CommandError::failed(format!("nobody sets {name:?} for {}", vars.name()));
+    let names = vars.names();
+    Err(match closest(name, names.iter().map(String::as_str)) {
+        Some(known) => error.hint(format!("did you mean {known:?}?")),
+        None => error.hint(format!("see all of them: muster vars {}", vars.name())),
+    })
+}
+
+/// All variables a user or a role set. Encrypted ones stay so: whoever wants to see one asks for it by its name.
+fn all(vars: &HostVars, args: &VarsArgs) -> String {
+    let written = vars.raw();
+    if args.explain {
+        return written.keys().map(|name| explain(name, &vars.explain(name))).collect();
+    }
+    let encrypted = |name: &str| written.get(name).is_some_and(|value| matches!(value.kind, Kind::Vault(_)));
+    let values = vars.resolve_all();
+    if args.json {
+        let object: serde_json::Map<String, serde_json::Value> = values
+            .into_iter()
+            .map(|(name, value)| {
+                let json = match value {
+                    _ if encrypted(&name) => written[&name].to_json(),
+                    Ok(value) => value.to_json(),
+                    Err(error) => serde_json::json!({ "error": error.to_string() }),
+                };
+                (name, json)
+            })
+            .collect();
+        return format!("{:#}\n", serde_json::Value::Object(object));
+    }
+    values
+        .into_iter()
+        .map(|(name, value)| match value {
+            _ if encrypted(&name) => format!("{name}: (encrypted)\n"),
+            Ok(value) => format!("{name}: {}\n", value.to_json()),
+            Err(error) => format!("{name}: (cannot be resolved) {}\n", error.to_string().replace('\n', "\n  ")),
+        })
+        .collect()
+}
+
+/// Each definition with its place: the first one wins, the others are overridden.
+fn explain(name: &str, definitions: &[Definition]) -> String {
+    let mut told = String::new();
+    for (at, definition) in definitions.iter().enumerate() {
+        let place = definition.origin().map_or_else(|| definition.place.clone(), ToString::to_string);
+        let mark = if at == 0 { "=" } else { "overrides" };
+        let lead = if at == 0 { format!("{name} {mark}") } else { format!("  {mark}") };
+        told.push_str(&format!("{lead} {}    {place} ({})\n", written(&definition.value), definition.kind));
+    }
+    told
+}
+
+fn written(value: &Value) -> String {
+    match &value.kind {
+        Kind::Vault(_) => "(encrypted)".to_owned(),
+        _ => text::harmless(&value.to_json().to_string()),
+    }
+}

@@ -1,0 +1,160 @@
+//! How the machines of an inventory are reached: Ansible's connection variables, the options of the command line, and the
+//! user's own keys and known hosts.
+
+mod ssh_arguments;
+mod target;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use muster_engine::event::{Event, Events};
+use muster_engine::ssh::{Client, Ssh, SshOptions, Target};
+use muster_inventory::Origin;
+
+use crate::args::ConnectionArgs;
+use crate::connection::target::Login;
+use crate::environment::Environment;
+use crate::error::CommandError;
+use crate::output::Screen;
+use crate::password::{self, Passwords};
+use crate::world::World;
+
+/// The machines of an inventory, to be connected to when something is first to be done on them.
+pub(crate) struct Connections {
+    client: Arc<Client>,
+    machines: IndexMap<String, Arc<Ssh>>,
+}
+
+impl Connections {
+    /// Works out how each machine is reached. Nothing is sent.
+    ///
+    /// # Errors
+    /// A variable of a machine in `hosts` makes no sense, a key that is named is not there, or two of the machines are
+    /// the same one.
+    pub(crate) fn new(
+        world: &World,
+        hosts: &[String],
+        args: &ConnectionArgs,
+        environment: &Environment,
+        screen: &Screen,
+        events: Option<&Events>,
+    ) -> Result<Self, CommandError> {
+        let passwords = Passwords::ask(args)?;
+        let login = Login::new(args, environment, passwords);
+        let reimaged = reimaged(world, args)?;
+        let mut targets: IndexMap<String, (Target, Option<Origin>)> = IndexMap::new();
+        let mut warnings: Vec<String> = Vec::new();
+        for host in world.inventory.hosts().map(muster_inventory::Host::name) {
+            let found = target::of_host(&world.vars.host(host)?, &login);
+            let (mut target, origin) = match found {
+                Ok(found) => {
+                    warnings.extend(found.warnings);
+                    (found.target, found.origin)
+                }
+                Err(error) if hosts.iter().any(|name| name == host) => return Err(error),
+                // Hosts outside the run are hardly ever contacted; what is odd about them must not stop it.
+                Err(_) => (Target::new(host, login.user.clone()), None),
+            };
+            target.reimaged = reimaged.iter().any(|name| name == host || *name == target.host);
+            targets.insert(host.to_owned(), (target, origin));
+        }
+        warnings.sort();
+        warnings.dedup();
+        warnings.iter().for_each(|warning| crate::output::print::warning(warning, environment));
+        refuse_same_machine_twice(&targets, hosts)?;
+        let client = client(&login, args, environment, screen, on_retry(&targets, events))?;
+        let machines =
+            targets.into_iter().map(|(name, (target, _))| (name, Arc::new(Ssh::new(target, Arc::clone(&client)))));
+        Ok(Self { machines: machines.collect(), client })
+    }
+
+    /// One machine.
+    pub(crate) fn get(&self, host: &str) -> Option<&Arc<Ssh>> {
+        self.machines.get(host)
+    }
+
+    /// What the user should know about keys and known hosts.
+    pub(crate) fn take_warnings(&self) -> Vec<String> {
+        self.client.take_warnings()
+    }
+}
+
+/// The hosts that `--reimaged` names: by a pattern, or by their address, which is what messages about host keys show.
+fn reimaged(world: &World, args: &ConnectionArgs) -> Result<Vec<String>, CommandError> {
+    let Some(pattern) = &args.reimaged else { return Ok(Vec::new()) };
+    let is_address = |text: &str| text.parse::<std::net::IpAddr>().is_ok();
+    if pattern.split(',').all(|part| is_address(part.trim())) {
+        return Ok(pattern.split(',').map(|part| part.trim().to_owned()).collect());
+    }
+    world.select(Some(pattern))
+}
+
+/// Two names for one machine would have two runs fight over it.
+fn refuse_same_machine_twice(
+    targets: &IndexMap<String, (Target, Option<Origin>)>,
+    hosts: &[String],
+) -> Result<(), CommandError> {
+    let mut known: HashMap<String, &String> = HashMap::new();
+    for name in hosts {
+        let Some((target, origin)) = targets.get(name) else { continue };
+        let jumps: Vec<String> = target.jumps.iter().map(Target::address).collect();
+        let Some(other) = known.insert(format!("{} {}", jumps.join(" "), target.address()), name) else { continue };
+        let place = origin.as_ref().map(|origin| format!("{origin}: ")).unwrap_or_default();
+        let excerpt = origin.as_ref().map(Origin::excerpt).unwrap_or_default();
+        let message =
+            format!("{place}{other} and {name} are the same machine: both are reached at {}{excerpt}", target.address());
+        return Err(CommandError::written(message).hint("give each its own ansible_host, or remove one of them"));
+    }
+    Ok(())
+}
+
+/// Tells of further attempts to connect, under the name of the machine.
+fn on_retry(
+    targets: &IndexMap<String, (Target, Option<Origin>)>,
+    events: Option<&Events>,
+) -> Option<muster_engine::ssh::OnRetry> {
+    let events = events?.clone();
+    let names: HashMap<String, String> =
+        targets.iter().map(|(name, (target, _))| (target.address(), name.clone())).collect();
+    Some(Arc::new(move |retry| {
+        events.send(Event::Retrying {
+            host: names.get(&retry.address).unwrap_or(&retry.address).clone(),
+            what: "connecting".into(),
+            reason: retry.reason.clone(),
+            attempt: retry.attempt + 1,
+            attempts: retry.attempts,
+            delay: retry.delay,
+        });
+    }))
+}
+
+fn client(
+    login: &Login,
+    args: &ConnectionArgs,
+    environment: &Environment,
+    screen: &Screen,
+    on_retry: Option<muster_engine::ssh::OnRetry>,
+) -> Result<Arc<Client>, CommandError> {
+    let in_ssh = |name: &str| environment.home().map(|home| home.join(".ssh").join(name));
+    let own_keys = ["id_ed25519", "id_ecdsa", "id_rsa"].into_iter().filter_map(in_ssh);
+    let known_hosts = environment.path("MUSTER_KNOWN_HOSTS").or_else(|| in_ssh("known_hosts"));
+    // Several keys may be encrypted, and one question at a time can be answered.
+    let (screen, asking) = (screen.clone(), Mutex::new(()));
+    let options = SshOptions {
+        identity_files: login.identity_file.iter().cloned().chain(own_keys).collect(),
+        agent_socket: environment.path("SSH_AUTH_SOCK"),
+        known_hosts: known_hosts.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect(),
+        host_key_policy: login.host_key_policy,
+        connect_timeout: Duration::from_secs(args.timeout),
+        ask_passphrase: Some(Arc::new(move |key| {
+            let _asking = asking.lock().unwrap_or_else(PoisonError::into_inner);
+            screen.suspend(|| password::passphrase(key))
+        })),
+        on_retry,
+        ..SshOptions::default()
+    };
+    Client::new(options).map_err(|error| CommandError::failed(error.to_string()))
+}

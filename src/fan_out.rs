@@ -1,0 +1,109 @@
+//! One program on many machines at once, for the commands that look or act outside of plays.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use muster_engine::ssh::Ssh;
+use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
+
+use crate::args::{ConnectionArgs, InventoryArgs};
+use crate::connection::Connections;
+use crate::environment::Environment;
+use crate::error::{CommandError, Exit as ExitCode};
+use crate::output::{Screen, print};
+use crate::project::Project;
+use crate::run::runtime;
+use crate::world::World;
+
+/// After how long without an answer a line says who is missing.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// The machines a pattern chooses, ready to be connected to.
+pub(crate) struct Machines {
+    pub(crate) hosts: Vec<String>,
+    connections: Connections,
+    forks: usize,
+}
+
+impl Machines {
+    /// Reads the inventory and works out how its machines are reached.
+    ///
+    /// # Errors
+    /// The inventory, the pattern, or a variable of a connection is wrong.
+    pub(crate) fn choose(
+        pattern: &str,
+        inventory: &InventoryArgs,
+        connection: &ConnectionArgs,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
+        let world = World::load(Project::find(inventory, environment)?, inventory, environment)?;
+        world.tell_warnings(environment);
+        let hosts = world.select(Some(pattern))?;
+        let screen = Screen::new(environment, false);
+        let connections = Connections::new(&world, &hosts, connection, environment, &screen, None)?;
+        Ok(Self { hosts, connections, forks: connection.forks.into() })
+    }
+
+    /// Does something on each of the machines. The answers are in the order of the inventory.
+    ///
+    /// # Errors
+    /// Never because of a machine.
+    pub(crate) fn each<T, F>(
+        &self,
+        environment: &Environment,
+        action: impl Fn(Arc<Ssh>) -> F,
+    ) -> Result<Vec<(String, T)>, CommandError>
+    where
+        F: Future<Output = T>,
+    {
+        let mut answers: Vec<(String, T)> = runtime()?.block_on(self.collect(action));
+        answers.sort_by_key(|(name, _)| self.hosts.iter().position(|host| host == name));
+        for warning in self.connections.take_warnings() {
+            print::warning(&warning, environment);
+        }
+        Ok(answers)
+    }
+
+    async fn collect<T, F: Future<Output = T>>(&self, action: impl Fn(Arc<Ssh>) -> F) -> Vec<(String, T)> {
+        let machines = self.hosts.iter().filter_map(|name| Some((name, self.connections.get(name)?)));
+        let mut open = stream::iter(machines)
+            .map(|(name, ssh)| {
+                let answer = action(Arc::clone(ssh));
+                async move { (name.clone(), answer.await) }
+            })
+            .buffer_unordered(self.forks);
+        let mut answers: Vec<(String, T)> = Vec::new();
+        loop {
+            match tokio::time::timeout(SILENCE, open.next()).await {
+                Ok(Some(answer)) => answers.push(answer),
+                Ok(None) => return answers,
+                Err(_) => {
+                    let answered = |name: &&String| answers.iter().any(|(other, _)| other == *name);
+                    let missing: Vec<&String> = self.hosts.iter().filter(|name| !answered(name)).take(5).collect();
+                    let (have, of) = (answers.len(), self.hosts.len());
+                    print::note(&format!("{have} of {of} have answered; waiting for {}", crate::output::text::names(&missing)));
+                }
+            }
+        }
+    }
+}
+
+/// Runs a program as root. A program cut off in transit is a syntax error, which runs nothing, because it is a function.
+pub(crate) async fn run_program(ssh: Arc<Ssh>, program: &str, timeout: Duration) -> Result<Exit, TransportError> {
+    let text = format!(
+        "muster() {{\nPATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/opt/bin\n{program}\n}}\nmuster </dev/null\n"
+    );
+    ssh.exec(Exec { program: Program::Text(text), timeout, on_line: None }).await
+}
+
+/// The exit code for some answers: whether one failed, and whether a machine could not be reached.
+pub(crate) fn exit_of<'a>(answers: impl Iterator<Item = &'a Result<Exit, TransportError>>) -> ExitCode {
+    answers.fold(ExitCode::Done, |worst, answer| match (worst, answer) {
+        (ExitCode::Unreachable, _) => ExitCode::Unreachable,
+        (_, Err(error)) if error.is_unreachable() => ExitCode::Unreachable,
+        (worst, Ok(exit)) if exit.status == 0 => worst,
+        _ => ExitCode::HostFailed,
+    })
+}

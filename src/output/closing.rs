@@ -1,0 +1,340 @@
+//! How a run ended: what preflight found, what failed and how to go on, Ansible's recap, the time, and what to type next.
+
+use std::time::Duration;
+
+use muster_engine::failure::{Failure, Problem};
+use muster_engine::run::Outcome;
+use serde_json::{Value, json};
+
+use crate::args::Form;
+use crate::error::Exit;
+use crate::output::jsonl;
+use crate::output::problems;
+use crate::output::recap::{Figures, recap};
+use crate::output::screen::Screen;
+use crate::output::sentence::Detail;
+use crate::output::style::{Style, Tone};
+use crate::output::text;
+use crate::output::view::View;
+
+/// How many of the slowest steps are told.
+const SLOWEST: usize = 5;
+
+/// How many lines of a machine's output are repeated.
+const TAIL: usize = 12;
+
+/// What is told at the end of a run.
+pub(crate) struct Closing<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) outcome: &'a Outcome,
+    pub(crate) detail: Detail,
+    pub(crate) interrupted: bool,
+    /// What to type next when all went well.
+    pub(crate) next: Option<&'a str>,
+    /// What to type to run again for some hosts only.
+    pub(crate) retry: &'a dyn Fn(&[String]) -> String,
+}
+
+/// The exit code that an outcome stands for.
+pub(crate) fn exit_of(outcome: &Outcome, interrupted: bool) -> Exit {
+    let failures: Vec<&Failure> = outcome.values().filter_map(|host| host.failure.as_ref()).collect();
+    let any = |test: fn(&Failure) -> bool| failures.iter().any(|failure| test(failure));
+    match () {
+        () if interrupted => Exit::Interrupted,
+        () if any(Failure::is_unreachable) => Exit::Unreachable,
+        () if any(|f| !matches!(f, Failure::Problems(_) | Failure::Stopped(_))) => Exit::HostFailed,
+        () if any(|f| matches!(f, Failure::Problems(_))) => Exit::Problems,
+        () if failures.is_empty() => Exit::Done,
+        () => Exit::HostFailed,
+    }
+}
+
+fn figures(outcome: &Outcome) -> Vec<(String, Figures)> {
+    let of_host = |(name, host): (&String, &muster_engine::run::HostOutcome)| {
+        let counts = host.summary.counts;
+        let unreachable = host.failure.as_ref().is_some_and(Failure::is_unreachable);
+        // Whoever was stopped because of others did not fail at anything.
+        let failed = host.failure.as_ref().is_some_and(|f| !f.is_unreachable() && !matches!(f, Failure::Stopped(_)));
+        let figures = Figures {
+            ok: counts.ok,
+            changed: counts.changed,
+            unreachable: unreachable.into(),
+            failed: failed.into(),
+            skipped: counts.skipped,
+        };
+        (name.clone(), figures)
+    };
+    outcome.iter().map(of_host).collect()
+}
+
+impl Closing<'_> {
+    /// Tells it.
+    pub(crate) fn tell(&self, form: Form, screen: &Screen) {
+        if form == Form::Jsonl {
+            jsonl::print(&self.object());
+            return;
+        }
+        let (_, columns) = screen.size();
+        for line in self.lines(screen.style, columns, screen.is_live().then_some(columns)) {
+            screen.line(&line);
+        }
+    }
+
+    /// The last object of JSON lines.
+    fn object(&self) -> Value {
+        let hosts: serde_json::Map<String, Value> = figures(self.outcome)
+            .into_iter()
+            .map(|(name, f)| {
+                let host = &self.outcome[&name];
+                let object = json!({
+                    "ok": f.ok, "changed": f.changed, "unreachable": f.unreachable, "failed": f.failed,
+                    "skipped": f.skipped, "exchanges": host.summary.exchanges,
+                    "failure": host.failure.as_ref().map(jsonl::failure),
+                });
+                (name, object)
+            })
+            .collect();
+        let exit = exit_of(self.outcome, self.interrupted).code();
+        let elapsed = self.view.elapsed.unwrap_or_default();
+        jsonl::object("recap", elapsed, json!({ "hosts": hosts, "exit_code": exit }))
+    }
+
+    /// The lines. `terminal` is the width of the terminal for the recap, `None` where there is none.
+    fn lines(&self, style: Style, columns: usize, terminal: Option<usize>) -> Vec<String> {
+        let mut lines = self.problems(style, columns);
+        lines.extend(self.failures(style));
+        let recap = recap(&figures(self.outcome), terminal, style);
+        lines.extend(recap.trim_end_matches('\n').split('\n').map(str::to_owned));
+        lines.push(String::new());
+        lines.push(self.verdict(style));
+        if self.detail.verbose >= 1 {
+            lines.extend(self.costs());
+        }
+        lines.extend(self.hints(style));
+        lines
+    }
+
+    fn problems(&self, style: Style, columns: usize) -> Vec<String> {
+        let found: Vec<(&str, &[Problem])> = self
+            .outcome
+            .iter()
+            .filter_map(|(name, host)| match &host.failure {
+                Some(Failure::Problems(problems)) => Some((name.as_str(), problems.as_slice())),
+                _ => None,
+            })
+            .collect();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let mut lines = vec![String::new()];
+        lines.extend(problems::table(&found, style, columns));
+        lines
+    }
+
+    /// The failures other than preflight's, those that are the same on several hosts once.
+    fn failures(&self, style: Style) -> Vec<String> {
+        let mut groups: Vec<(String, &Failure, Vec<String>)> = Vec::new();
+        for (name, host) in self.outcome {
+            let Some(failure) = &host.failure else { continue };
+            if matches!(failure, Failure::Problems(_) | Failure::Stopped(_)) {
+                continue;
+            }
+            let place = self.place(name);
+            let same = |group: &&mut (String, &Failure, Vec<String>)| {
+                group.0 == place && group.1.to_string() == failure.to_string() && group.1.tail() == failure.tail()
+            };
+            match groups.iter_mut().find(same) {
+                Some((_, _, hosts)) => hosts.push(name.clone()),
+                None => groups.push((place, failure, vec![name.clone()])),
+            }
+        }
+        // Those that failed because of others come after those they failed because of.
+        groups.sort_by_key(|(_, failure, _)| matches!(failure, Failure::Dependency { .. }));
+        groups.iter().flat_map(|(place, failure, hosts)| self.failure(place, failure, hosts, style)).collect()
+    }
+
+    /// `etcd: Start etcd`: where a host was when it failed.
+    fn place(&self, host: &str) -> String {
+        let Some(view) = self.view.hosts.get(host) else { return String::new() };
+        let parts: Vec<&str> = [&view.role, &view.step].into_iter().filter(|p| !p.is_empty()).map(String::as_str).collect();
+        parts.join(": ")
+    }
+
+    fn failure(&self, place: &str, failure: &Failure, hosts: &[String], style: Style) -> Vec<String> {
+        let names = style.paint(Tone::Strong, &text::names(hosts));
+        let place = if place.is_empty() { String::new() } else { format!("  {place}") };
+        let word = if failure.is_unreachable() { "  unreachable" } else { "" };
+        let mut lines = vec![String::new(), format!("{} {names}{place}{word}", style.failed())];
+        lines.extend(text::harmless_lines(&failure.to_string()).lines().map(|line| format!("  {line}")));
+        // Where the connection broke, what the program wrote until then is all there is.
+        let broke = matches!(failure, Failure::Transport(_));
+        let heard = hosts.first().filter(|_| broke).and_then(|host| self.view.hosts.get(host));
+        let heard = heard.map(|view| view.output.join("\n")).unwrap_or_default();
+        let tail = text::last_lines(failure.tail().unwrap_or(&heard), TAIL);
+        lines.extend(tail.iter().map(|line| format!("  {} {}", style.quoted(), text::harmless(line))));
+        if let Some(remedy) = failure.remedy().filter(|remedy| !remedy.is_empty()) {
+            lines.push(format!("  {} {}", style.paint(Tone::Strong, "hint:"), text::harmless_lines(remedy)));
+        }
+        lines
+    }
+
+    /// `3 hosts done (76 changed) in 2m04s`.
+    fn verdict(&self, style: Style) -> String {
+        let figures = figures(self.outcome);
+        let changed: usize = figures.iter().map(|(_, f)| f.changed).sum();
+        let total = |count: fn(&Figures) -> usize| figures.iter().map(|(_, f)| count(f)).sum::<usize>();
+        let (failed, unreachable) = (total(|f| f.failed), total(|f| f.unreachable));
+        let done = self.outcome.values().filter(|host| host.failure.is_none()).count();
+        let stopped = self.outcome.len() - done - failed - unreachable;
+        let mut parts = vec![format!("{} done ({})", text::count(done, "host"), self.detail.changed(changed))];
+        for (number, word) in [(failed, "failed"), (unreachable, "unreachable"), (stopped, "stopped")] {
+            if number > 0 {
+                parts.push(format!("{number} {word}"));
+            }
+        }
+        let mark = if done == self.outcome.len() { style.done() } else { style.failed() };
+        let elapsed = self.view.elapsed.unwrap_or(Duration::ZERO);
+        format!("{mark} {} in {}", parts.join(", "), text::duration(elapsed))
+    }
+
+    /// The slowest steps and the exchanges, for `-v`.
+    fn costs(&self) -> Vec<String> {
+        let mut steps: Vec<_> = self.view.steps.iter().collect();
+        steps.sort_by_key(|(_, step)| std::cmp::Reverse(step.time));
+        let slowest: Vec<String> = steps
+            .iter()
+            .take(SLOWEST)
+            .map(|((role, step), slowest)| {
+                format!("  {:>6}  {role}: {step} ({})", text::duration(slowest.time), slowest.host)
+            })
+            .collect();
+        let exchanges: Vec<String> =
+            self.outcome.iter().map(|(name, host)| format!("{name} {}", host.summary.exchanges)).collect();
+        let mut lines = Vec::new();
+        if !slowest.is_empty() {
+            lines.push("slowest steps:".to_owned());
+            lines.extend(slowest);
+        }
+        lines.push(format!("exchanges: {}", exchanges.join(", ")));
+        lines
+    }
+
+    /// How to go on.
+    fn hints(&self, style: Style) -> Vec<String> {
+        let hint = |word: &str, text: &str| format!("{} {text}", style.paint(Tone::Strong, word));
+        let unfinished: Vec<String> =
+            self.outcome.iter().filter(|(_, host)| host.failure.is_some()).map(|(name, _)| name.clone()).collect();
+        if unfinished.is_empty() {
+            return self.next.map(|next| hint("next:", next)).into_iter().collect();
+        }
+        let command = (self.retry)(&unfinished);
+        if self.interrupted {
+            return vec![hint("go on:", &command), "Nothing is half done: the same command goes on from here.".to_owned()];
+        }
+        vec![hint("again:", &command)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use muster_engine::event::{Counts, Event};
+    use muster_engine::host::HostSummary;
+    use muster_engine::run::HostOutcome;
+
+    use super::*;
+    use crate::output::view::Outline;
+
+    fn outcome(hosts: Vec<(&str, Option<Failure>)>) -> Outcome {
+        let counts = Counts { ok: 30, changed: 7, skipped: 1 };
+        let of = |failure| HostOutcome { summary: HostSummary { counts, exchanges: 12 }, failure };
+        hosts.into_iter().map(|(name, failure)| (name.to_owned(), of(failure))).collect()
+    }
+
+    fn told(outcome: &Outcome, detail: Detail, interrupted: bool) -> String {
+        let outline = Outline { hosts: outcome.keys().cloned().collect(), plays: Vec::new() };
+        let mut view = View::new(&outline, Instant::now());
+        view.apply(&Event::RunEnded { elapsed: Duration::from_millis(64_200) }, view.begun);
+        let retry = |hosts: &[String]| format!("setup-cluster --limit {}", hosts.join(","));
+        let next = Some("muster kubectl get nodes");
+        Closing { view: &view, outcome, detail, interrupted, next, retry: &retry }
+            .lines(Style::PLAIN, 100, None)
+            .join("\n")
+    }
+
+    fn step_failed() -> Failure {
+        Failure::Change { resource: "service etcd".into(), status: 1, tail: "one\ntwo\u{1b}[2J\n".into() }
+    }
+
+    fn problem() -> Failure {
+        let (check, found) = ("memory".into(), "498 MB".into());
+        Failure::Problems(vec![Problem { check, found, needed: "1500 MB".into(), remedy: "add memory".into() }])
+    }
+
+    #[test]
+    fn a_good_end_tells_the_recap_the_time_and_what_to_type_next() {
+        assert_eq!(
+            told(&outcome(vec![("node1", None)]), Detail::default(), false),
+            "
+PLAY RECAP *********************************************************************
+node1                      : ok=30   changed=7    unreachable=0    failed=0    skipped=1    rescued=0    ignored=0   
+
++ 1 host done (7 changed) in 1m04s
+next: muster kubectl get nodes"
+        );
+    }
+
+    #[test]
+    fn equal_failures_are_told_once_causes_before_consequences() {
+        let dependency = || Failure::Dependency { what: "etcd".into(), host: "node3".into() };
+        let hosts = vec![("node1", Some(dependency())), ("node2", Some(dependency())), ("node3", Some(step_failed()))];
+        assert_eq!(
+            told(&outcome(hosts), Detail { verbose: 1, ..Detail::default() }, false),
+            "
+x node3
+  service etcd: failed with status 1
+  | one
+  | two\\u{1b}[2J
+
+x node1-2
+  needs etcd from node3, which failed
+
+PLAY RECAP *********************************************************************
+node1                      : ok=30   changed=7    unreachable=0    failed=1    skipped=1    rescued=0    ignored=0   
+node2                      : ok=30   changed=7    unreachable=0    failed=1    skipped=1    rescued=0    ignored=0   
+node3                      : ok=30   changed=7    unreachable=0    failed=1    skipped=1    rescued=0    ignored=0   
+
+x 0 hosts done (21 changed), 3 failed in 1m04s
+exchanges: node1 12, node2 12, node3 12
+again: setup-cluster --limit node1,node2,node3"
+        );
+    }
+
+    #[test]
+    fn problems_are_a_table_and_whoever_was_stopped_did_not_fail() {
+        let stopped = Failure::Stopped("node1 did not pass \"Check the machines\"".into());
+        let text = told(&outcome(vec![("node1", Some(problem())), ("node2", Some(stopped))]), Detail::default(), false);
+        assert!(text.contains("node1  memory  498 MB  1500 MB  add memory"), "{text}");
+        assert!(text.contains("node2                      : ok=30   changed=7    unreachable=0    failed=0"), "{text}");
+        assert!(text.contains("x 0 hosts done (14 changed), 1 failed, 1 stopped in 1m04s"), "{text}");
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_the_worst_that_happened() {
+        let unreachable = || Failure::Transport(muster_engine::transport::TransportError::Unreachable {
+            address: "a:22".into(),
+            reason: "no route".into(),
+            remedy: String::new(),
+        });
+        let stopped = || Failure::Stopped("x".into());
+        let exit = |failures: Vec<Option<Failure>>| {
+            exit_of(&outcome(["a", "b", "c"].into_iter().zip(failures).collect()), false)
+        };
+        assert_eq!(exit(vec![None, None]), Exit::Done);
+        assert_eq!(exit(vec![Some(problem()), Some(stopped()), None]), Exit::Problems);
+        assert_eq!(exit(vec![Some(problem()), Some(step_failed())]), Exit::HostFailed);
+        assert_eq!(exit(vec![Some(step_failed()), Some(unreachable()), Some(problem())]), Exit::Unreachable);
+        assert_eq!(exit_of(&outcome(vec![("a", Some(stopped()))]), true), Exit::Interrupted);
+    }
+}

@@ -1,0 +1,53 @@
+//! Printing for commands that answer at once: data and answers go to standard output, what is wrong to standard error.
+
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use crate::environment::Environment;
+use crate::error::CommandError;
+use crate::output::style::{Style, Tone};
+
+/// Prints data to standard output. Whoever reads it may have seen enough (`muster vars node1 | head`): then the rest is
+/// not wanted, and that is no error.
+///
+/// # Errors
+/// It could not be written.
+pub(crate) fn data(text: &str) -> Result<(), CommandError> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| CommandError::failed(format!("cannot write to standard output: {error}"))),
+    }
+}
+
+/// A line about what is going on, on standard error. When nobody can read it, that must not stop the work.
+pub(crate) fn note(line: &str) {
+    writeln!(std::io::stderr().lock(), "{line}").ok();
+}
+
+/// A warning, on standard error.
+pub(crate) fn warning(text: &str, environment: &Environment) {
+    let style = Style::of_stderr(environment);
+    note(&format!("{} {text}", style.paint(Tone::Warning, "warning:")));
+}
+
+/// Why the command could not do what it was asked to, with what to do about it, on standard error.
+pub(crate) fn error(error: &CommandError, environment: &Environment) {
+    note(&render(error, Style::of_stderr(environment)));
+}
+
+fn render(error: &CommandError, style: Style) -> String {
+    let mut text = format!("{} {}", style.paint(Tone::Bad, "error:"), error.message);
+    for hint in &error.hints {
+        text.push_str(&format!("\n{} {hint}", style.paint(Tone::Strong, "hint:")));
+    }
+    text
+}
+
+/// What clap answers: help and versions are data, the rest is an error in what was typed.
+pub(crate) fn clap_answer(answer: &clap::Error) -> ExitCode {
+    // Where it cannot be printed there is nobody to tell.
+    answer.print().ok();
+    if answer.use_stderr() { CommandError::usage("").exit_code() } else { ExitCode::SUCCESS }
+}

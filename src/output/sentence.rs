@@ -1,0 +1,175 @@
+//! Sentences about what happened, the same in every form of output.
+
+use std::time::Duration;
+
+use muster_engine::event::{Change, Counts};
+use muster_engine::failure::Failure;
+
+use crate::output::style::{Style, Tone};
+use crate::output::text;
+use crate::output::view::Stage;
+
+/// How much is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Detail {
+    /// 0 to 3, the number of `-v`.
+    pub(crate) verbose: u8,
+    /// Whether differences of contents are shown.
+    pub(crate) diff: bool,
+    /// Whether nothing is changed, only looked at.
+    pub(crate) check: bool,
+}
+
+/// A step that ended.
+pub(crate) struct StepEnd<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) role: &'a str,
+    pub(crate) step: &'a str,
+    pub(crate) counts: Counts,
+    pub(crate) changes: &'a [Change],
+    pub(crate) exchanges: usize,
+    pub(crate) elapsed: Duration,
+}
+
+impl Detail {
+    /// How the number of changes is told.
+    pub(crate) fn changed(self, changed: usize) -> String {
+        match (changed, self.check) {
+            (0, _) => "no changes".to_owned(),
+            (number, false) => format!("{number} changed"),
+            (number, true) => format!("{number} to change"),
+        }
+    }
+}
+
+/// `✔ etcd    3 hosts   12 changed   4.1s`: a role that everybody is through.
+pub(crate) fn stage(stage: &Stage, role_width: usize, detail: Detail, style: Style) -> String {
+    let took = stage.begun.zip(stage.ended).map_or(Duration::ZERO, |(begun, ended)| ended.duration_since(begun));
+    let mark = if stage.failed.is_empty() { style.done() } else { style.failed() };
+    let changed = detail.changed(stage.counts.changed);
+    let tone = if stage.counts.changed > 0 { Tone::Changed } else { Tone::Faint };
+    let mut line = format!(
+        "{mark} {}  {:>9}  {}  {:>6}",
+        text::pad(&stage.role, role_width),
+        text::count(stage.passed + stage.failed.len(), "host"),
+        style.paint(tone, &format!("{changed:>13}")),
+        text::duration(took),
+    );
+    if !stage.failed.is_empty() {
+        let failed = format!("{} failed: {}", stage.failed.len(), text::names(&stage.failed));
+        line.push_str(&format!("  {}", style.paint(Tone::Bad, &failed)));
+    }
+    line
+}
+
+/// What a step did, in one line: `node1  etcd: Start etcd: service etcd started  0.4s`.
+pub(crate) fn step(end: &StepEnd<'_>, detail: Detail, style: Style) -> String {
+    let mut line = format!("{}  {}: {}", end.host, end.role, end.step);
+    if end.changes.is_empty() {
+        line.push_str(&style.paint(Tone::Faint, ": nothing to do"));
+    } else {
+        let lead = if detail.check { "would change" } else { "changed" };
+        line.push_str(&format!(": {} {}", style.paint(Tone::Changed, lead), changes(end.changes)));
+    }
+    if detail.verbose >= 2 {
+        let exchanges = text::count(end.exchanges, "exchange");
+        let told = format!("  ({} of {}, {exchanges})", end.counts.changed, end.counts.ok);
+        line.push_str(&style.paint(Tone::Faint, &told));
+    }
+    line.push_str(&style.paint(Tone::Faint, &format!("  {}", text::duration(end.elapsed))));
+    line
+}
+
+/// `file /etc/hosts (content), service etcd (started)`; of many only the first ones.
+fn changes(changes: &[Change]) -> String {
+    const MOST: usize = 4;
+    let mut told: Vec<String> = changes
+        .iter()
+        .take(MOST)
+        .map(|change| format!("{} ({})", text::harmless(&change.resource), text::harmless(&change.what)))
+        .collect();
+    if changes.len() > MOST {
+        told.push(format!("{} more", changes.len() - MOST));
+    }
+    told.join(", ")
+}
+
+/// The differences of contents, each under the name of what differs.
+pub(crate) fn diffs(end: &StepEnd<'_>, style: Style) -> Vec<String> {
+    let mut lines = Vec::new();
+    for change in end.changes {
+        let Some(diff) = &change.diff else { continue };
+        lines.push(style.paint(Tone::Strong, &format!("{}: {}", end.host, text::harmless(&change.resource))));
+        lines.extend(diff.lines().map(|line| diff_line(&text::harmless(line), style)));
+    }
+    lines
+}
+
+fn diff_line(line: &str, style: Style) -> String {
+    match line.as_bytes().first() {
+        Some(b'+') => style.paint(Tone::Good, line),
+        Some(b'-') => style.paint(Tone::Bad, line),
+        Some(b'@') => style.paint(Tone::Skipped, line),
+        _ => line.to_owned(),
+    }
+}
+
+/// `node2  etcd: Start etcd: service etcd: failed with status 1`.
+pub(crate) fn failure(host: &str, role: Option<&str>, step: Option<&str>, failure: &Failure) -> String {
+    let place: Vec<&str> = [role, step].into_iter().flatten().collect();
+    let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(": ")) };
+    let word = if failure.is_unreachable() { "unreachable: " } else { "" };
+    format!("{host}  {place}{word}{}", text::harmless_lines(&failure.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(resource: &str, what: &str, diff: Option<&str>) -> Change {
+        Change { resource: resource.into(), what: what.into(), diff: diff.map(str::to_owned) }
+    }
+
+    fn end<'a>(changes: &'a [Change]) -> StepEnd<'a> {
+        StepEnd {
+            host: "node1",
+            role: "etcd",
+            step: "Start etcd",
+            counts: Counts { ok: 3, changed: changes.len(), skipped: 0 },
+            changes,
+            exchanges: 2,
+            elapsed: Duration::from_millis(420),
+        }
+    }
+
+    #[test]
+    fn a_step_says_what_changed_and_in_check_mode_what_would() {
+        let changes = [change("service etcd", "started", None)];
+        let line = |detail| step(&end(&changes), detail, Style::PLAIN);
+        assert_eq!(line(Detail::default()), "node1  etcd: Start etcd: changed service etcd (started)  0.4s");
+        assert_eq!(
+            line(Detail { check: true, verbose: 2, diff: false }),
+            "node1  etcd: Start etcd: would change service etcd (started)  (1 of 3, 2 exchanges)  0.4s"
+        );
+        assert_eq!(
+            step(&end(&[]), Detail { verbose: 2, ..Detail::default() }, Style::PLAIN),
+            "node1  etcd: Start etcd: nothing to do  (0 of 3, 2 exchanges)  0.4s"
+        );
+    }
+
+    #[test]
+    fn diffs_are_harmless_and_named() {
+        let changes = [change("file /etc/motd", "content", Some("@@ -1 +1 @@\n-a\n+b\u{1b}[2J"))];
+        assert_eq!(
+            diffs(&end(&changes), Style::PLAIN),
+            ["node1: file /etc/motd", "@@ -1 +1 @@", "-a", "+b\\u{1b}[2J"]
+        );
+    }
+
+    #[test]
+    fn a_failure_names_host_role_and_step() {
+        let it = Failure::new("it broke", "");
+        assert_eq!(failure("node2", Some("etcd"), Some("Start etcd"), &it), "node2  etcd: Start etcd: it broke");
+        assert_eq!(failure("node2", None, None, &it), "node2  it broke");
+    }
+}

@@ -1,0 +1,100 @@
+//! Tables that fit the terminal.
+
+use console::measure_text_width;
+
+use crate::output::style::{Style, Tone};
+use crate::output::text;
+
+/// Blanks between columns.
+const GAP: usize = 2;
+
+/// A table: a heading for each column, and rows of as many cells.
+pub(crate) struct Table {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(headings: &[&'static str]) -> Self {
+        Self { headings: headings.to_vec(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// The lines, none longer than `width` columns unless the table has too many columns for it.
+    pub(crate) fn render(&self, style: Style, width: usize) -> Vec<String> {
+        let widths = self.widths(width);
+        let mut lines = Vec::new();
+        let headings: Vec<String> = self.headings.iter().map(|heading| (*heading).to_owned()).collect();
+        for line in cells_to_lines(&headings, &widths) {
+            lines.push(style.paint(Tone::Strong, &line));
+        }
+        let rule = if style.unicode { "─" } else { "-" };
+        let total = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
+        lines.push(style.paint(Tone::Faint, &rule.repeat(total)));
+        for row in &self.rows {
+            lines.extend(cells_to_lines(row, &widths));
+        }
+        lines
+    }
+
+    /// Each column as wide as its longest cell; when that is too much, the widest give way first.
+    fn widths(&self, width: usize) -> Vec<usize> {
+        let cell_width = |text: &str| text.lines().map(measure_text_width).max().unwrap_or(0);
+        let mut widths: Vec<usize> = (0..self.headings.len())
+            .map(|column| {
+                let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell_width(cell));
+                cells.chain([cell_width(self.headings[column])]).max().unwrap_or(0)
+            })
+            .collect();
+        let room = width.saturating_sub(GAP * widths.len().saturating_sub(1)).max(widths.len() * 8);
+        while widths.iter().sum::<usize>() > room {
+            let Some(widest) = widths.iter_mut().max() else { break };
+            *widest -= 1;
+        }
+        widths
+    }
+}
+
+fn cells_to_lines(cells: &[String], widths: &[usize]) -> Vec<String> {
+    let wrapped: Vec<Vec<String>> =
+        cells.iter().zip(widths).map(|(cell, width)| text::wrap(cell, *width)).collect();
+    let height = wrapped.iter().map(Vec::len).max().unwrap_or(0);
+    (0..height)
+        .map(|at| {
+            let line: Vec<String> = wrapped
+                .iter()
+                .zip(widths)
+                .map(|(lines, width)| text::pad(lines.get(at).map_or("", String::as_str), *width))
+                .collect();
+            line.join(&" ".repeat(GAP)).trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells_and_no_wider_than_the_terminal() {
+        let mut table = Table::new(&["host", "found"]);
+        table.row(vec!["node1".into(), "498 MB".into()]);
+        table.row(vec!["a-longer-name".into(), "four name servers and nothing else at all".into()]);
+        let wide = table.render(Style::PLAIN, 100);
+        assert_eq!(
+            wide,
+            [
+                "host           found",
+                "--------------------------------------------------------",
+                "node1          498 MB",
+                "a-longer-name  four name servers and nothing else at all",
+            ]
+        );
+        let narrow = table.render(Style::PLAIN, 30);
+        assert!(narrow.iter().all(|line| line.len() <= 30), "{narrow:#?}");
+        assert_eq!(narrow.last().map(String::as_str), Some("               all"), "{narrow:#?}");
+    }
+}

@@ -1,0 +1,208 @@
+//! Live: a line for each host that works, and what is finished stays above in one line a role.
+
+use std::time::Instant;
+
+use console::truncate_str;
+use muster_engine::event::Event;
+use muster_engine::failure::Failure;
+
+use crate::output::screen::Screen;
+use crate::output::sentence::{self, Detail, StepEnd};
+use crate::output::show::Sink;
+use crate::output::style::{Style, Tone};
+use crate::output::text;
+use crate::output::view::{HostState, HostView, View};
+
+/// How many hosts have a line at most. More could not be read.
+const MOST_HOSTS: usize = 12;
+
+/// Rows that belong to other things than live lines: what was there before must stay visible.
+const OTHER_ROWS: usize = 4;
+
+/// The live view.
+pub(crate) struct Terminal {
+    screen: Screen,
+    detail: Detail,
+}
+
+impl Terminal {
+    pub(crate) fn new(screen: Screen, detail: Detail) -> Self {
+        Self { screen, detail }
+    }
+
+    fn line(&self, line: &str) {
+        self.screen.line(line);
+    }
+
+    fn draw(&self, view: &View, now: Instant) {
+        let (rows, columns) = self.screen.size();
+        let most = MOST_HOSTS.min(rows.saturating_sub(OTHER_ROWS)).max(1);
+        self.screen.set_live(&live(view, now, most, columns, self.screen.style));
+    }
+}
+
+impl Sink for Terminal {
+    fn event(&mut self, event: &Event, ended: &[usize], view: &View, now: Instant) {
+        let (detail, style) = (self.detail, self.screen.style);
+        match event {
+            Event::StepEnded { host, role, step, counts, changes, exchanges, elapsed } => {
+                let (exchanges, elapsed, counts) = (*exchanges, *elapsed, *counts);
+                let end = StepEnd { host, role, step, counts, changes, exchanges, elapsed };
+                let wanted = detail.verbose >= 2 || !changes.is_empty() && (detail.verbose == 1 || detail.check);
+                if wanted {
+                    self.line(&format!("  {}", sentence::step(&end, detail, style)));
+                }
+                if detail.diff {
+                    sentence::diffs(&end, style).iter().for_each(|line| self.line(line));
+                }
+            }
+            Event::Output { host, line } if detail.verbose >= 3 => {
+                self.line(&format!("  {host} {} {}", style.quoted(), text::harmless(line)));
+            }
+            Event::Retrying { host, what, reason, attempt, attempts, delay } if detail.verbose >= 1 => {
+                let wait = text::duration(*delay);
+                let reason = text::harmless(reason);
+                self.line(&format!("  {host}  {what}: {reason}; try {attempt} of {attempts} in {wait}"));
+            }
+            Event::Warning { host, text } => {
+                let host = host.as_ref().map(|host| format!("{host}  ")).unwrap_or_default();
+                self.line(&format!("{} {host}{}", style.warning(), text::harmless(text)));
+            }
+            Event::HostFailed { host, role, step, failure } if !matches!(failure, Failure::Stopped(_)) => {
+                let sentence = sentence::failure(host, role.as_deref(), step.as_deref(), failure);
+                self.line(&format!("{} {sentence}", style.failed()));
+            }
+            _ => {}
+        }
+        if !ended.is_empty() {
+            let role_width = view.stages.iter().map(|stage| stage.role.len()).max().unwrap_or(0);
+            for stage in ended.iter().filter_map(|at| view.stages.get(*at)) {
+                self.line(&sentence::stage(stage, role_width, detail, style));
+            }
+            self.draw(view, now);
+        }
+    }
+
+    fn tick(&mut self, view: &View, now: Instant) {
+        self.draw(view, now);
+    }
+
+    fn end(&mut self) {
+        self.screen.end_live();
+    }
+}
+
+/// The live lines: first where the run is, then a line for each of at most `most` hosts. When there are more, those
+/// that have been at the same thing for longest are shown.
+fn live(view: &View, now: Instant, most: usize, columns: usize, style: Style) -> Vec<String> {
+    let mut busy: Vec<(&String, &HostView)> = view
+        .hosts
+        .iter()
+        .filter(|(_, host)| matches!(host.state, HostState::Connecting | HostState::Working))
+        .collect();
+    let hidden = busy.len().saturating_sub(most);
+    if hidden > 0 {
+        // Whoever waits for another host is not what the run waits for.
+        busy.sort_by_key(|(_, host)| (host.waits, host.since));
+        busy.truncate(most);
+    }
+    let width = |column: fn(&(&String, &HostView)) -> usize| busy.iter().map(column).max().unwrap_or(0);
+    let name_width = width(|(name, _)| console::measure_text_width(name)).min(24);
+    let role_width = width(|(_, host)| host.role.len());
+    let mut lines = vec![summary(view, now, style)];
+    for (name, host) in &busy {
+        let mark = if host.waits { style.waiting() } else { style.running() };
+        let name = truncate_str(name, name_width, style.ellipsis());
+        let doing = match host.state {
+            HostState::Connecting => "connecting",
+            _ => host.step.as_str(),
+        };
+        let time = text::duration(now.saturating_duration_since(host.since));
+        let note = if host.note.is_empty() { String::new() } else { format!("  {}", style.paint(Tone::Faint, &host.note)) };
+        let (name, role) = (text::pad(&name, name_width), text::pad(&host.role, role_width));
+        lines.push(format!(" {mark} {name}  {role}  {time:>6}  {doing}{note}"));
+    }
+    if hidden > 0 {
+        lines.push(style.paint(Tone::Faint, &format!("   and {} more", text::count(hidden, "host"))));
+    }
+    // A line that wraps would be counted wrongly when it is redrawn.
+    lines.iter().map(|line| truncate_str(line, columns.saturating_sub(1), style.ellipsis()).into_owned()).collect()
+}
+
+/// `0:42  roles 4 of 9  hosts: 2 working, 1 done`.
+fn summary(view: &View, now: Instant, style: Style) -> String {
+    let seconds = now.saturating_duration_since(view.begun).as_secs();
+    let ended = view.stages.iter().filter(|stage| stage.ended.is_some()).count();
+    let states = [
+        (HostState::Connecting, "connecting"),
+        (HostState::Working, "working"),
+        (HostState::Done, "done"),
+        (HostState::Failed, "failed"),
+    ];
+    let hosts: Vec<String> = states
+        .iter()
+        .map(|(state, word)| (view.count(*state), word))
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    let time = format!("{}:{:02}", seconds / 60, seconds % 60);
+    let stages = view.stages.len();
+    let role = (ended + 1).min(stages);
+    format!("{}  role {role} of {stages}  hosts: {}", style.paint(Tone::Strong, &time), hosts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::output::view::{Outline, OutlinePlay};
+
+    fn view(hosts: usize) -> View {
+        let hosts: Vec<String> = (1..=hosts).map(|number| format!("node{number}")).collect();
+        let play = OutlinePlay { name: "p".into(), hosts: hosts.clone(), roles: vec!["etcd".into(), "kubelet".into()] };
+        let mut view = View::new(&Outline { hosts: hosts.clone(), plays: vec![play] }, Instant::now());
+        let begun = view.begun;
+        for (at, host) in hosts.iter().enumerate() {
+            let now = begun + Duration::from_secs(at as u64);
+            view.apply(&Event::Connected { host: host.clone(), elapsed: Duration::ZERO }, now);
+            let (play, role) = ("p".to_owned(), "etcd".to_owned());
+            view.apply(&Event::RoleStarted { host: host.clone(), play, role: role.clone() }, now);
+            view.apply(&Event::StepStarted { host: host.clone(), role, step: "Start etcd".into() }, now);
+        }
+        view
+    }
+
+    #[test]
+    fn each_host_has_a_line_with_its_last_output() {
+        let mut view = view(2);
+        let line = Event::Output { host: "node2".into(), line: "waiting\u{1b}[2J".into() };
+        view.apply(&line, view.begun);
+        let lines = live(&view, view.begun + Duration::from_secs(65), 12, 100, Style::PLAIN);
+        assert_eq!(
+            lines,
+            [
+                "1:05  role 1 of 2  hosts: 2 working",
+                " > node1  etcd   1m05s  Start etcd",
+                " > node2  etcd   1m04s  Start etcd  waiting\\u{1b}[2J",
+            ]
+        );
+    }
+
+    #[test]
+    fn of_many_hosts_the_longest_stuck_are_shown_and_waiting_ones_come_last() {
+        let mut view = view(30);
+        let what = "node2: join token".to_owned();
+        view.apply(&Event::Waiting { host: "node1".into(), what, elapsed: Duration::ZERO }, view.begun);
+        let lines = live(&view, view.begun + Duration::from_secs(60), 3, 100, Style::PLAIN);
+        let names: Vec<&str> = lines[1..].iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        assert_eq!(names, ["node2", "node3", "node4", "27"]);
+        assert_eq!(lines.last().map(String::as_str), Some("   and 27 hosts more"));
+    }
+
+    #[test]
+    fn no_line_is_as_wide_as_the_terminal() {
+        let lines = live(&view(3), Instant::now(), 12, 24, Style { color: true, unicode: true });
+        assert!(lines.iter().all(|line| console::measure_text_width(line) < 24), "{lines:#?}");
+    }
+}

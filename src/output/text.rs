@@ -1,0 +1,162 @@
+//! Words and figures as people read them.
+
+use std::time::Duration;
+
+use console::measure_text_width;
+
+/// What came from a machine or a file, safe to show: control characters, with which a terminal could be made to do
+/// anything, become visible (`\u{1b}`); a tab becomes a space.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\t' => safe.push(' '),
+            // Bidirectional controls reorder what stands around them (Unicode Standard Annex 9).
+            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                safe.extend(c.escape_default());
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// As [`harmless`], with line breaks kept.
+pub(crate) fn harmless_lines(text: &str) -> String {
+    text.lines().map(harmless).collect::<Vec<_>>().join("\n")
+}
+
+/// `0.3s`, `41s`, `1m05s`, `1h02m`: as exact as matters.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..10 => format!("{:.1}s", time.as_secs_f64()),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// `512 B`, `4.2 MB`: powers of 1000, as package sizes are given.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = ["kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in units {
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    if unit == "B" || value >= 99.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
+/// `1 host`, `3 hosts`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Names in short: neighbours that differ in their last number only become a range, `node1-3, node7`.
+pub(crate) fn names<S: AsRef<str>>(names: &[S]) -> String {
+    let mut ranges: Vec<(String, Option<(&str, u64, u64)>)> = Vec::new();
+    for name in names.iter().map(AsRef::as_ref) {
+        let numbered = split_number(name);
+        match (ranges.last_mut(), numbered) {
+            (Some((text, Some((stem, first, last)))), Some((this, number))) if *stem == this && number == *last + 1 => {
+                *last = number;
+                *text = format!("{stem}{first}-{last}");
+            }
+            _ => ranges.push((name.to_owned(), numbered.map(|(stem, number)| (stem, number, number)))),
+        }
+    }
+    ranges.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join(", ")
+}
+
+/// `node12` as `node` and 12. Numbers with zeros in front are not: `pc-01-3` would be hard to read.
+fn split_number(name: &str) -> Option<(&str, u64)> {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = &name[stem.len()..];
+    // The last number of an address is no number of a name.
+    if stem.is_empty() || stem.ends_with('.') || digits.len() > 1 && digits.starts_with('0') {
+        return None;
+    }
+    Some((stem, digits.parse().ok()?))
+}
+
+/// Text with blanks after it up to a width in columns.
+pub(crate) fn pad(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(measure_text_width(text))))
+}
+
+/// The last lines of a text that has many.
+pub(crate) fn last_lines(text: &str, most: usize) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(most)..].to_vec()
+}
+
+/// Breaks a text at blanks into lines of at most a width in columns. A word that is longer is broken where it must be.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            let mut word = word;
+            let gap = usize::from(!line.is_empty());
+            if measure_text_width(&line) + gap + measure_text_width(word) > width && !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+            }
+            while measure_text_width(word) > width {
+                let end = word.char_indices().map(|(at, _)| at).take(width + 1).last().unwrap_or(word.len());
+                lines.push(word[..end].to_owned());
+                word = &word[end..];
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_cannot_make_the_terminal_do_anything() {
+        assert_eq!(harmless("a\u{1b}]0;title\u{7}b\tc\rd"), r"a\u{1b}]0;title\u{7}b c\rd");
+        assert_eq!(harmless("ok \u{202e}gnp.exe"), r"ok \u{202e}gnp.exe");
+        assert_eq!(harmless_lines("a\nb\u{8}"), "a\nb\\u{8}");
+        assert_eq!(harmless("Größe ✔"), "Größe ✔");
+    }
+
+    #[test]
+    fn durations_and_sizes_are_as_exact_as_matters() {
+        let times = [0.04, 4.13, 41.7, 65.0, 3725.0].map(|s| duration(Duration::from_secs_f64(s)));
+        assert_eq!(times, ["0.0s", "4.1s", "41s", "1m05s", "1h02m"]);
+        let sizes = [0, 999, 1000, 4_200_000, 123_456_789, 999_999_999_999].map(size);
+        assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "4.2 MB", "123 MB", "1.0 TB"]);
+    }
+
+    #[test]
+    fn neighbours_become_ranges() {
+        assert_eq!(names(&["node1", "node2", "node3", "node7"]), "node1-3, node7");
+        assert_eq!(names(&["node1", "alpha", "node2"]), "node1, alpha, node2");
+        assert_eq!(names(&["10.1.1.4", "10.1.1.5"]), "10.1.1.4, 10.1.1.5");
+        assert_eq!(names(&["pc-08", "pc-09", "pc-10"]), "pc-08, pc-09, pc-10");
+        assert_eq!(names::<&str>(&[]), "");
+    }
+
+    #[test]
+    fn text_is_wrapped_at_blanks_and_long_words_where_they_must() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("abcdefghij kl", 4), ["abcd", "efgh", "ij", "kl"]);
+        assert_eq!(wrap("a\nb", 10), ["a", "b"]);
+        assert_eq!(wrap("", 10), Vec::<String>::new());
+        assert_eq!(last_lines("a\n\nb\nc\n", 2), ["b", "c"]);
+    }
+}

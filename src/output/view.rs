@@ -1,0 +1,327 @@
+//! How far a run is, as far as its events tell: for each host what it does, for each role who is through it.
+
+use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
+use muster_engine::event::{Counts, Event};
+use muster_engine::failure::Failure;
+
+use crate::output::text;
+
+/// What will be run on what: known before the first event.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outline {
+    /// The hosts of the run, in inventory order.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) plays: Vec<OutlinePlay>,
+}
+
+/// One play of it.
+#[derive(Debug, Clone)]
+pub(crate) struct OutlinePlay {
+    pub(crate) name: String,
+    /// Those of the run's hosts that the play is for.
+    pub(crate) hosts: Vec<String>,
+    pub(crate) roles: Vec<String>,
+}
+
+/// A role of a play: what collapses into one line when everybody is through.
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    pub(crate) play: String,
+    pub(crate) role: String,
+    /// Hosts that may still come to it or are in it.
+    open: Vec<String>,
+    pub(crate) begun: Option<Instant>,
+    pub(crate) ended: Option<Instant>,
+    /// How many hosts are through.
+    pub(crate) passed: usize,
+    /// Who failed in it.
+    pub(crate) failed: Vec<String>,
+    pub(crate) counts: Counts,
+}
+
+/// What a host is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostState {
+    Connecting,
+    Working,
+    Done,
+    Failed,
+}
+
+/// One host.
+#[derive(Debug, Clone)]
+pub(crate) struct HostView {
+    pub(crate) state: HostState,
+    stage: Option<usize>,
+    pub(crate) role: String,
+    pub(crate) step: String,
+    /// Since when it does what it does.
+    pub(crate) since: Instant,
+    /// The last thing heard of it: a line of output, how far a transfer is, what it waits for.
+    pub(crate) note: String,
+    /// Whether it only waits for another host.
+    pub(crate) waits: bool,
+    /// The last lines that programs on it wrote in this step.
+    pub(crate) output: Vec<String>,
+}
+
+/// A step and how long it took on its slowest host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StepTime {
+    pub(crate) host: String,
+    pub(crate) time: Duration,
+}
+
+/// How many lines of output are kept of each host.
+const OUTPUT_KEPT: usize = 20;
+
+/// The state of a run.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) begun: Instant,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) hosts: IndexMap<String, HostView>,
+    /// Of each step, by role and name, its slowest host.
+    pub(crate) steps: IndexMap<(String, String), StepTime>,
+    /// How long the run took, once it has ended.
+    pub(crate) elapsed: Option<Duration>,
+}
+
+impl View {
+    pub(crate) fn new(outline: &Outline, now: Instant) -> Self {
+        let stage = |play: &OutlinePlay, role: &String| Stage {
+            play: play.name.clone(),
+            role: role.clone(),
+            open: play.hosts.clone(),
+            begun: None,
+            ended: None,
+            passed: 0,
+            failed: Vec::new(),
+            counts: Counts::default(),
+        };
+        let host = HostView {
+            state: HostState::Connecting,
+            stage: None,
+            role: String::new(),
+            step: String::new(),
+            since: now,
+            note: String::new(),
+            waits: false,
+            output: Vec::new(),
+        };
+        Self {
+            begun: now,
+            stages: outline.plays.iter().flat_map(|play| play.roles.iter().map(move |role| stage(play, role))).collect(),
+            hosts: outline.hosts.iter().map(|name| (name.clone(), host.clone())).collect(),
+            steps: IndexMap::new(),
+            elapsed: None,
+        }
+    }
+
+    /// How many hosts are in a state.
+    pub(crate) fn count(&self, state: HostState) -> usize {
+        self.hosts.values().filter(|host| host.state == state).count()
+    }
+
+    /// Takes in what happened. Returns the stages that came to their end by it.
+    pub(crate) fn apply(&mut self, event: &Event, now: Instant) -> Vec<usize> {
+        match event {
+            Event::Connected { host, .. } => self.update(host, now, |view| view.state = HostState::Working),
+            Event::RoleStarted { host, play, role } => {
+                let stage = self.stages.iter().position(|stage| stage.play == *play && stage.role == *role);
+                if let Some(at) = stage {
+                    self.stages[at].begun.get_or_insert(now);
+                }
+                self.end_step(host, now);
+                self.update(host, now, |view| {
+                    view.stage = stage;
+                    view.role.clone_from(role);
+                    view.step.clear();
+                });
+            }
+            Event::RoleEnded { host, counts, .. } => {
+                self.end_step(host, now);
+                let stage = self.hosts.get(host).and_then(|view| view.stage);
+                self.update(host, now, |view| {
+                    view.stage = None;
+                    view.step.clear();
+                });
+                return stage.and_then(|at| self.pass(at, host, *counts, now)).into_iter().collect();
+            }
+            Event::StepStarted { host, step, .. } => {
+                self.end_step(host, now);
+                self.update(host, now, |view| view.step.clone_from(step));
+            }
+            Event::Output { host, line } => self.note(host, false, |view| {
+                view.note = text::harmless(line);
+                view.output.push(text::harmless(line));
+                if view.output.len() > OUTPUT_KEPT {
+                    view.output.remove(0);
+                }
+            }),
+            Event::Transfer { host, name, sent, total } => self.note(host, false, |view| {
+                view.note = format!("{name}: {} of {}", text::size(*sent), text::size(*total));
+            }),
+            Event::Waiting { host, what, .. } => self.note(host, true, |view| view.note = format!("waits for {what}")),
+            Event::Retrying { host, reason, attempt, attempts, delay, .. } => self.note(host, false, |view| {
+                view.note = format!(
+                    "try {attempt} of {attempts} in {}: {}",
+                    text::duration(*delay),
+                    text::harmless(reason)
+                );
+            }),
+            Event::HostFailed { host, failure, .. } => {
+                self.end_step(host, now);
+                return self.leave(host, HostState::Failed, Some(failure), now);
+            }
+            Event::HostDone { host } => {
+                self.end_step(host, now);
+                return self.leave(host, HostState::Done, None, now);
+            }
+            Event::RunEnded { elapsed } => self.elapsed = Some(*elapsed),
+            Event::RunStarted { .. } | Event::PlayStarted { .. } | Event::StepEnded { .. } | Event::Warning { .. } => {}
+        }
+        Vec::new()
+    }
+
+    /// A host begins something else.
+    fn update(&mut self, host: &str, now: Instant, change: impl FnOnce(&mut HostView)) {
+        if let Some(view) = self.hosts.get_mut(host) {
+            view.since = now;
+            view.note.clear();
+            view.output.clear();
+            view.waits = false;
+            change(view);
+        }
+    }
+
+    /// A host goes on with what it does.
+    fn note(&mut self, host: &str, waits: bool, change: impl FnOnce(&mut HostView)) {
+        if let Some(view) = self.hosts.get_mut(host) {
+            view.waits = waits;
+            change(view);
+        }
+    }
+
+    /// Remembers how long the step took that a host was in.
+    fn end_step(&mut self, host: &str, now: Instant) {
+        let Some(view) = self.hosts.get(host).filter(|view| !view.step.is_empty()) else { return };
+        let time = now.saturating_duration_since(view.since);
+        let key = (view.role.clone(), view.step.clone());
+        let slowest = self.steps.entry(key).or_insert_with(|| StepTime { host: host.to_owned(), time });
+        if time > slowest.time {
+            *slowest = StepTime { host: host.to_owned(), time };
+        }
+    }
+
+    fn pass(&mut self, at: usize, host: &str, counts: Counts, now: Instant) -> Option<usize> {
+        let stage = self.stages.get_mut(at)?;
+        stage.passed += 1;
+        stage.counts += counts;
+        stage.open.retain(|open| open != host);
+        Self::close(stage, now).then_some(at)
+    }
+
+    /// A host will come to no further stage.
+    fn leave(&mut self, host: &str, state: HostState, failure: Option<&Failure>, now: Instant) -> Vec<usize> {
+        let stage = self.hosts.get(host).and_then(|view| view.stage);
+        if let (Some(stage), Some(_)) = (stage.and_then(|at| self.stages.get_mut(at)), failure) {
+            stage.failed.push(host.to_owned());
+        }
+        if let Some(view) = self.hosts.get_mut(host) {
+            view.state = state;
+            view.since = now;
+        }
+        let mut ended = Vec::new();
+        for (at, stage) in self.stages.iter_mut().enumerate() {
+            let before = stage.open.len();
+            stage.open.retain(|open| open != host);
+            if before > 0 && Self::close(stage, now) {
+                ended.push(at);
+            }
+        }
+        ended
+    }
+
+    /// Whether a stage that somebody was in has come to its end just now.
+    fn close(stage: &mut Stage, now: Instant) -> bool {
+        let closed = stage.open.is_empty() && stage.begun.is_some() && stage.ended.is_none();
+        if closed {
+            stage.ended = Some(now);
+        }
+        closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_hosts() -> View {
+        let play = |name: &str, hosts: &[&str], roles: &[&str]| OutlinePlay {
+            name: name.into(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            roles: roles.iter().map(ToString::to_string).collect(),
+        };
+        let outline = Outline {
+            hosts: vec!["a".into(), "b".into()],
+            plays: vec![play("one", &["a", "b"], &["etcd"]), play("two", &["a"], &["node"])],
+        };
+        View::new(&outline, Instant::now())
+    }
+
+    fn started(host: &str, play: &str, role: &str) -> Event {
+        Event::RoleStarted { host: host.into(), play: play.into(), role: role.into() }
+    }
+
+    fn ended(host: &str, role: &str, changed: usize) -> Event {
+        let counts = Counts { ok: 3, changed, skipped: 0 };
+        Event::RoleEnded { host: host.into(), role: role.into(), counts, elapsed: Duration::ZERO }
+    }
+
+    fn failed(host: &str) -> Event {
+        let failure = Failure::new("it broke", "mend it");
+        Event::HostFailed { host: host.into(), role: None, step: None, failure }
+    }
+
+    #[test]
+    fn a_stage_ends_when_its_last_host_is_through() {
+        let mut view = two_hosts();
+        let now = view.begun;
+        assert!(view.apply(&started("a", "one", "etcd"), now).is_empty());
+        assert!(view.apply(&ended("a", "etcd", 2), now).is_empty());
+        assert!(view.apply(&started("b", "one", "etcd"), now).is_empty());
+        let later = now + Duration::from_secs(4);
+        assert_eq!(view.apply(&ended("b", "etcd", 1), later), [0]);
+        assert_eq!((view.stages[0].passed, view.stages[0].counts.changed), (2, 3));
+        assert_eq!(view.stages[0].ended, Some(later));
+    }
+
+    #[test]
+    fn a_stage_ends_when_whoever_is_missing_has_failed_and_one_nobody_came_to_does_not() {
+        let mut view = two_hosts();
+        let now = view.begun;
+        view.apply(&started("a", "one", "etcd"), now);
+        view.apply(&failed("b"), now);
+        assert_eq!(view.apply(&failed("a"), now), [0], "the second play was never begun");
+        assert_eq!((view.stages[0].passed, view.stages[0].failed.clone()), (0, vec!["a".to_owned()]));
+        assert_eq!(view.count(HostState::Failed), 2);
+    }
+
+    #[test]
+    fn the_slowest_host_of_each_step_is_remembered() {
+        let mut view = two_hosts();
+        let base = view.begun;
+        for (host, begin, end) in [("a", 0, 2), ("b", 1, 9)] {
+            let time = |seconds| base + Duration::from_secs(seconds);
+            view.apply(&started(host, "one", "etcd"), time(begin));
+            let step = Event::StepStarted { host: host.into(), role: "etcd".into(), step: "Start".into() };
+            view.apply(&step, time(begin));
+            view.apply(&ended(host, "etcd", 0), time(end));
+        }
+        let slowest = &view.steps[&("etcd".to_owned(), "Start".to_owned())];
+        assert_eq!(*slowest, StepTime { host: "b".into(), time: Duration::from_secs(8) });
+    }
+}

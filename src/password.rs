@@ -1,0 +1,44 @@
+//! Passwords, asked for on the terminal.
+
+use std::path::Path;
+
+use secrecy::SecretString;
+
+use crate::args::ConnectionArgs;
+use crate::error::CommandError;
+
+/// Passwords the user typed for all machines.
+#[derive(Default)]
+pub(crate) struct Passwords {
+    pub(crate) login: Option<SecretString>,
+    pub(crate) r#become: Option<SecretString>,
+}
+
+impl Passwords {
+    /// Asks for those that `-k` and `-K` say.
+    ///
+    /// # Errors
+    /// There is no terminal to ask on.
+    pub(crate) fn ask(args: &ConnectionArgs) -> Result<Self, CommandError> {
+        let login = args.ask_pass.then(|| ask("SSH password: ")).transpose()?;
+        let r#become = args.ask_become_pass.then(|| ask("Password of sudo [that of SSH]: ")).transpose()?;
+        let r#become = match (r#become, &login) {
+            (Some(typed), login) if secrecy::ExposeSecret::expose_secret(&typed).is_empty() => login.clone(),
+            (typed, _) => typed,
+        };
+        Ok(Self { login, r#become })
+    }
+}
+
+fn ask(prompt: &str) -> Result<SecretString, CommandError> {
+    rpassword::prompt_password(prompt).map(SecretString::from).map_err(|error| {
+        CommandError::failed(format!("cannot ask for a password: {error}"))
+            .hint("run it in a terminal, or give the password as a variable (ansible_password, ansible_become_password)")
+    })
+}
+
+/// The passphrase of a key file; nothing when there is nobody to ask.
+pub(crate) fn passphrase(key: &Path) -> Option<SecretString> {
+    let typed = rpassword::prompt_password(format!("Passphrase of {}: ", key.display())).ok()?;
+    (!typed.is_empty()).then(|| SecretString::from(typed))
+}

@@ -1,0 +1,126 @@
+//! Which inventory is meant, and the folder it belongs to.
+
+use std::path::{Path, PathBuf};
+
+use muster_inventory::Source;
+
+use crate::args::InventoryArgs;
+use crate::environment::Environment;
+use crate::error::CommandError;
+
+/// The folder that inventories are written to, and where they are looked for.
+pub(crate) const INVENTORY_DIR: &str = "inventory";
+
+/// The inventory in it.
+pub(crate) const INVENTORY_FILE: &str = "hosts.ini";
+
+/// An inventory and what lies around it.
+#[derive(Debug, Clone)]
+pub(crate) struct Project {
+    /// What the inventory is read from.
+    pub(crate) sources: Vec<Source>,
+    /// The words to type to mean the same inventory again: `-i`, its path; none where it is found without.
+    pub(crate) words: Vec<String>,
+    /// The folder that holds `inventory/` and may hold `playbooks/`.
+    pub(crate) root: PathBuf,
+    /// The folder of the inventory, for what a run brings back.
+    pub(crate) inventory_dir: PathBuf,
+}
+
+impl Project {
+    /// The inventory that the command line, else the environment, else the current folder or one above it names.
+    ///
+    /// # Errors
+    /// There is none anywhere.
+    pub(crate) fn find(args: &InventoryArgs, environment: &Environment) -> Result<Self, CommandError> {
+        let here = current_dir()?;
+        if !args.inventory.is_empty() {
+            let words = args.inventory.iter().flat_map(|typed| ["-i".to_owned(), typed.clone()]).collect();
+            return Ok(Self::of(args.inventory.iter().map(|typed| Source::from_argument(typed)).collect(), words, here));
+        }
+        if let Some(list) = environment.get("ANSIBLE_INVENTORY") {
+            // A list of paths, or a list of hosts: that one ends with a comma or is no path.
+            let whole = Source::from_argument(list);
+            let paths = list.split(',').filter(|part| !part.trim().is_empty());
+            let all_exist = paths.clone().all(|path| environment.expand_home(path.trim()).exists());
+            let sources = match whole {
+                Source::HostList(_) if all_exist => {
+                    paths.map(|path| Source::Path(environment.expand_home(path.trim()))).collect()
+                }
+                Source::Path(path) => vec![Source::Path(environment.expand_home(&path.display().to_string()))],
+                other => vec![other],
+            };
+            return Ok(Self::of(sources, Vec::new(), here));
+        }
+        Self::above(&here).ok_or_else(|| {
+            CommandError::usage(format!("which machines? There is no inventory: neither -i nor {INVENTORY_DIR}/{INVENTORY_FILE}"))
+                .hint("name the machines, the first one becomes the control plane: setup-cluster 192.0.2.11 .12 .13")
+                .hint("or name an inventory of Ansible or kubespray: setup-cluster -i inventory/mycluster/hosts.ini")
+        })
+    }
+
+    /// The project a folder belongs to: the folder itself or the nearest above it that holds an inventory.
+    pub(crate) fn above(folder: &Path) -> Option<Self> {
+        let root = folder.ancestors().find(|root| root.join(INVENTORY_DIR).join(INVENTORY_FILE).is_file())?;
+        Some(Self::at(root))
+    }
+
+    /// The project whose inventory is in the usual place below a folder, whether it is there yet or not.
+    pub(crate) fn at(root: &Path) -> Self {
+        let file = root.join(INVENTORY_DIR).join(INVENTORY_FILE);
+        Self::of(vec![Source::Path(file)], Vec::new(), root.to_owned())
+    }
+
+    fn of(sources: Vec<Source>, words: Vec<String>, root: PathBuf) -> Self {
+        let dir = sources.iter().rev().find_map(|source| match source {
+            Source::Path(path) if path.is_dir() => Some(path.clone()),
+            Source::Path(path) | Source::Text { path, .. } => path.parent().map(Path::to_owned),
+            Source::HostList(_) => None,
+        });
+        let inventory_dir = root.join(dir.unwrap_or_else(|| PathBuf::from(INVENTORY_DIR)));
+        Self { sources, words, root, inventory_dir }
+    }
+
+    /// The inventory in words.
+    pub(crate) fn describe(&self) -> String {
+        let name = |source: &Source| match source {
+            Source::Path(path) | Source::Text { path, .. } => shown(path),
+            Source::HostList(text) => format!("the hosts {text}"),
+        };
+        self.sources.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A path as a user would type it: relative where it is below the current folder.
+pub(crate) fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    relative.filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path).display().to_string()
+}
+
+/// The current folder.
+///
+/// # Errors
+/// It was removed.
+pub(crate) fn current_dir() -> Result<PathBuf, CommandError> {
+    std::env::current_dir()
+        .map_err(|error| CommandError::failed(format!("the current folder cannot be used: {error}")).hint("cd to another one"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_is_found_from_any_folder_below_it() {
+        let root = tempfile::tempdir().unwrap();
+        let below = root.path().join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        assert!(Project::above(&below).is_none());
+        std::fs::create_dir(root.path().join("inventory")).unwrap();
+        std::fs::write(root.path().join("inventory/hosts.ini"), "node1\n").unwrap();
+        let project = Project::above(&below).unwrap();
+        assert_eq!(project.root, root.path());
+        assert_eq!(project.inventory_dir, root.path().join("inventory"));
+    }
+}

@@ -1,0 +1,270 @@
+//! Running a playbook: everything is read and checked first; only then machines are contacted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use muster_engine::event::{Event, Events};
+use muster_engine::failure::Failure;
+use muster_engine::play::Play;
+use muster_engine::run::Run;
+use muster_engine::transport::Transport;
+use muster_roles::ROLES;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{ConnectionArgs, Form, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
+use crate::bundle;
+use crate::connection::Connections;
+use crate::environment::Environment;
+use crate::error::{CommandError, Exit};
+use crate::inventory_file::NewInventory;
+use crate::output::{Closing, Detail, Downloads, Outline, OutlinePlay, Screen, exit_of, print, show};
+use crate::playbook::Playbook;
+use crate::project::{Project, shown};
+use crate::selection;
+use crate::world::World;
+
+/// What is to be run, and how.
+pub(crate) struct Job<'a> {
+    /// The command as the user typed it, without options: `setup-cluster`.
+    pub(crate) command: String,
+    pub(crate) playbook: Playbook,
+    pub(crate) project: Project,
+    pub(crate) inventory: &'a InventoryArgs,
+    pub(crate) connection: &'a ConnectionArgs,
+    pub(crate) selection: &'a SelectionArgs,
+    pub(crate) manner: &'a MannerArgs,
+    pub(crate) output: &'a OutputArgs,
+    /// Whether machines get binaries and images.
+    pub(crate) needs_bundle: bool,
+    /// An inventory to write when everything has been checked.
+    pub(crate) new_inventory: Option<NewInventory>,
+    /// What to type next when all went well.
+    pub(crate) next: Option<String>,
+}
+
+impl Job<'_> {
+    /// Does it.
+    ///
+    /// # Errors
+    /// What is wrong before any machine is contacted. Then nothing was changed anywhere, here included.
+    pub(crate) fn run(self, environment: &Environment) -> Result<Exit, CommandError> {
+        let world = World::load(self.project.clone(), self.inventory, environment)?;
+        let all = self.playbook.load(&world.project.root)?;
+        let plays = selection::select(&all, &self.selection.tags, &self.selection.skip_tags)?;
+        let hosts = world.select(self.selection.limit.as_deref())?;
+        let outline = outline(&world, &plays, &hosts)?;
+        if self.selection.is_list() {
+            return list(self.selection, &plays, &outline);
+        }
+        world.tell_warnings(environment);
+        let versions = bundle::versions(&world, &outline.hosts)?;
+        let form = self.output.output;
+        let screen = Screen::new(environment, form == Form::Auto);
+        let (events, receiver) = Events::channel();
+        let connections =
+            Connections::new(&world, &outline.hosts, self.connection, environment, &screen, Some(&events))?;
+        let bundle = if self.needs_bundle {
+            let mut downloads = Downloads::new(screen.clone(), form);
+            bundle::complete(self.manner, environment, &world, &versions, &mut downloads)?
+        } else {
+            bundle::as_it_is(self.manner, environment)?
+        };
+        self.write_inventory()?;
+        self.announce(&outline, form, &screen);
+
+        let detail =
+            Detail { verbose: self.output.verbose, diff: self.manner.diff, check: self.manner.check };
+        let cancel = CancellationToken::new();
+        let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
+            let machine = connections.get(name).map(|ssh| Arc::clone(ssh) as Arc<dyn Transport>);
+            machine.ok_or_else(|| Failure::new(format!("{name} is not in the inventory"), ""))
+        };
+        let run = Run {
+            inventory: Arc::clone(&world.inventory),
+            vars: Arc::clone(&world.vars),
+            plays: &plays,
+            roles: ROLES,
+            hosts: &outline.hosts,
+            connect: &connect,
+            bundle,
+            project: world.project.inventory_dir.clone(),
+            check: self.manner.check,
+            forks: self.connection.forks.into(),
+            cancel: cancel.clone(),
+            events: events.clone(),
+        };
+        let (outcome, view) = runtime()?.block_on(async {
+            let over = CancellationToken::new();
+            let shown = show(receiver, outline.clone(), form, screen.clone(), detail, over.clone());
+            let display = tokio::spawn(shown);
+            let signals = tokio::spawn(heed_signals(cancel.clone(), screen.clone()));
+            let outcome = run.execute().await;
+            signals.abort();
+            for text in connections.take_warnings() {
+                events.send(Event::Warning { host: None, text });
+            }
+            over.cancel();
+            let view = display.await.map_err(|error| CommandError::failed(format!("the display failed: {error}")))?;
+            Ok::<_, CommandError>((outcome?, view))
+        })?;
+        let interrupted = cancel.is_cancelled() && outcome.values().any(|host| host.failure.is_some());
+        let closing = Closing {
+            view: &view,
+            outcome: &outcome,
+            detail,
+            interrupted,
+            next: self.next.as_deref(),
+            retry: &|hosts| self.again(hosts, &outline.hosts),
+        };
+        closing.tell(form, &screen);
+        Ok(exit_of(&outcome, interrupted))
+    }
+
+    fn write_inventory(&self) -> Result<(), CommandError> {
+        let Some(new) = self.new_inventory.as_ref().filter(|_| !self.manner.check) else { return Ok(()) };
+        let kept = new.write()?;
+        print::note(&format!("wrote {}", shown(new.path())));
+        if let Some(kept) = kept {
+            print::note(&format!("the inventory that was there is now {}", shown(&kept)));
+        }
+        Ok(())
+    }
+
+    /// Says what begins: which inventory, how many machines.
+    fn announce(&self, outline: &Outline, form: Form, screen: &Screen) {
+        if form == Form::Jsonl {
+            return;
+        }
+        let hosts = crate::output::text::count(outline.hosts.len(), "host");
+        let manner = if self.manner.check { ", looking only" } else { "" };
+        screen.line(&format!("{}: {hosts} of {}{manner}", self.command, self.project.describe()));
+    }
+
+    /// The command for some hosts only, with the options that matter to it.
+    fn again(&self, hosts: &[String], of: &[String]) -> String {
+        let mut words = vec![];
+        words.extend(self.project.words.iter().cloned());
+        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        for value in &self.inventory.extra_vars {
+            option("-e", value.clone());
+        }
+        if let Some(path) = &self.inventory.vault_password_file {
+            option("--vault-password-file", path.display().to_string());
+        }
+        // What the inventory was written with is in the inventory now.
+        let written = self.new_inventory.is_some();
+        if let Some(user) = self.connection.user.as_ref().filter(|_| !written) {
+            option("-u", user.clone());
+        }
+        if let Some(key) = self.connection.private_key.as_ref().filter(|_| !written) {
+            option("--private-key", key.display().to_string());
+        }
+        for (name, tags) in [("--tags", &self.selection.tags), ("--skip-tags", &self.selection.skip_tags)] {
+            if !tags.is_empty() {
+                option(name, tags.join(","));
+            }
+        }
+        if let Some(dir) = &self.manner.bundle {
+            option("--bundle", dir.display().to_string());
+        }
+        if hosts.len() < of.len() {
+            option("--limit", hosts.join(","));
+        } else if let Some(limit) = &self.selection.limit {
+            option("--limit", limit.clone());
+        }
+        for (wanted, flag) in [
+            (self.connection.ask_pass, "-k"),
+            (self.connection.ask_become_pass, "-K"),
+            (self.manner.check, "--check"),
+            (self.manner.offline, "--offline"),
+        ] {
+            if wanted {
+                words.push(flag.to_owned());
+            }
+        }
+        let quoted = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
+        format!("{} {quoted}", self.command).trim_end().to_owned()
+    }
+}
+
+/// The runtime that SSH and the display share.
+///
+/// # Errors
+/// The system gives no threads.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))
+}
+
+/// The first Ctrl-C ends the run after what is under way on the machines; the second ends the program at once.
+async fn heed_signals(cancel: CancellationToken, screen: Screen) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    loop {
+        tokio::select! {
+            pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
+            _ = terminate.recv() => {}
+        }
+        if cancel.is_cancelled() {
+            screen.end_live();
+            std::process::exit(Exit::Interrupted.code().into());
+        }
+        cancel.cancel();
+        screen.suspend(|| {
+            print::note("interrupted: waiting for what is under way on the machines; Ctrl-C again to leave at once");
+        });
+    }
+}
+
+/// Which hosts each play is for. Also finds what is wrong with the plays' patterns.
+fn outline(world: &World, plays: &[Play], hosts: &[String]) -> Result<Outline, CommandError> {
+    let mut outline = Outline::default();
+    let mut in_run: BTreeSet<String> = BTreeSet::new();
+    for play in plays {
+        let chosen = world.inventory.select(&play.hosts).map_err(|error| {
+            CommandError::written(format!("{}: the play \"{}\" is for {}: {error}", world.project.describe(), play.name, play.hosts))
+                .hint("a cluster's inventory has the groups kube_control_plane, etcd and kube_node")
+        })?;
+        let chosen: Vec<String> = hosts.iter().filter(|host| chosen.contains(&host.as_str())).cloned().collect();
+        in_run.extend(chosen.iter().cloned());
+        outline.plays.push(OutlinePlay { name: play.name.clone(), hosts: chosen, roles: play.roles.clone() });
+    }
+    outline.hosts = hosts.iter().filter(|host| in_run.contains(*host)).cloned().collect();
+    if outline.hosts.is_empty() {
+        return Err(CommandError::usage("none of the hosts has a part in any of the plays")
+            .hint("see who would: --list-hosts; a cluster's inventory has the groups kube_control_plane, etcd and kube_node"));
+    }
+    Ok(outline)
+}
+
+/// `--list-hosts`, `--list-tags`, `--list-roles`, in the form of ansible-playbook.
+fn list(selection: &SelectionArgs, plays: &[Play], outline: &Outline) -> Result<Exit, CommandError> {
+    let mut text = String::new();
+    for (number, (play, of)) in plays.iter().zip(&outline.plays).enumerate() {
+        text.push_str(&format!("\n  play #{} ({}): {}", number + 1, play.hosts, play.name));
+        if selection.list_tags {
+            text.push_str(&format!("\tTAGS: [{}]", selection::tags_of(std::slice::from_ref(play)).join(", ")));
+        }
+        text.push('\n');
+        if selection.list_hosts {
+            text.push_str(&format!("    hosts ({}):\n", of.hosts.len()));
+            of.hosts.iter().for_each(|host| text.push_str(&format!("      {host}\n")));
+        }
+        if selection.list_roles {
+            text.push_str("    roles:\n");
+            for role in ROLES.iter().filter(|role| play.roles.iter().any(|name| name == role.name)) {
+                text.push_str(&format!("      {:<14} {}\n", role.name, role.summary));
+            }
+        }
+    }
+    print::data(text.trim_start_matches('\n'))?;
+    Ok(Exit::Done)
+}
+
+impl SelectionArgs {
+    fn is_list(&self) -> bool {
+        self.list_hosts || self.list_tags || self.list_roles
+    }
+}

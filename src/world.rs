@@ -1,0 +1,92 @@
+//! What the user wrote, read: the inventory and all variables, with the defaults of every role below them.
+
+use std::sync::Arc;
+
+use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder, VaultSecrets};
+use muster_roles::{COMMON_DEFAULTS, ROLES, group_rules};
+
+use crate::args::InventoryArgs;
+use crate::environment::Environment;
+use crate::error::CommandError;
+use crate::output::print;
+use crate::project::Project;
+
+/// An inventory with its variables.
+pub(crate) struct World {
+    pub(crate) project: Project,
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) vars: Arc<Vars>,
+}
+
+impl World {
+    /// Reads everything. Nothing is left that could turn out unreadable later.
+    ///
+    /// # Errors
+    /// Something cannot be read; the message shows the place.
+    pub(crate) fn load(project: Project, args: &InventoryArgs, environment: &Environment) -> Result<Self, CommandError> {
+        let secrets = secrets(args)?;
+        let options = LoadOptions {
+            rules: group_rules(),
+            secrets: secrets.clone(),
+            // What runs bring back lies beside inventories (kubespray's ansible.cfg).
+            ignored_patterns: vec!["artifacts".into(), "credentials".into()],
+            ..LoadOptions::default()
+        };
+        let inventory = Arc::new(Inventory::load(&project.sources, &options)?);
+        let mut builder = VarsBuilder::new(Arc::clone(&inventory))
+            .secrets(secrets)
+            .playbook_dir(project.root.join("playbooks"))
+            .environment(environment.variables())
+            .defaults("roles/common/defaults.yml", COMMON_DEFAULTS)?;
+        let mut given: Vec<&str> = Vec::new();
+        for role in ROLES {
+            // Roles that share a folder share their defaults.
+            if !given.contains(&role.defaults) {
+                builder = builder.defaults(&format!("roles/{}/defaults.yml", role.name), role.defaults)?;
+                given.push(role.defaults);
+            }
+        }
+        for argument in &args.extra_vars {
+            builder = builder.extra_vars(argument)?;
+        }
+        let vars = builder.build()?;
+        Ok(Self { project, inventory, vars })
+    }
+
+    /// Tells what is odd about what the user wrote, each once.
+    pub(crate) fn tell_warnings(&self, environment: &Environment) {
+        let mut told: Vec<String> = Vec::new();
+        for warning in self.inventory.warnings().iter().chain(self.vars.warnings()) {
+            let text = warning.to_string();
+            if !told.contains(&text) {
+                print::warning(&text, environment);
+                told.push(text);
+            }
+        }
+    }
+
+    /// The hosts a pattern chooses, in inventory order; all of them without one.
+    ///
+    /// # Errors
+    /// The pattern cannot be read, or it chooses nobody.
+    pub(crate) fn select(&self, pattern: Option<&str>) -> Result<Vec<String>, CommandError> {
+        let all = self.inventory.hosts().map(muster_inventory::Host::name);
+        let Some(pattern) = pattern else { return Ok(all.map(str::to_owned).collect()) };
+        let chosen = self.inventory.select(pattern)?;
+        if chosen.is_empty() {
+            let error = CommandError::usage(format!("the pattern \"{pattern}\" leaves no host"));
+            return Err(error.hint("see the hosts and groups: muster inventory --graph"));
+        }
+        Ok(all.filter(|name| chosen.contains(name)).map(str::to_owned).collect())
+    }
+}
+
+fn secrets(args: &InventoryArgs) -> Result<VaultSecrets, CommandError> {
+    let mut secrets = VaultSecrets::new();
+    if let Some(path) = &args.vault_password_file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| CommandError::failed(format!("cannot read the vault password file {}: {error}", path.display())))?;
+        secrets.add("default", text.as_bytes());
+    }
+    Ok(secrets)
+}
