@@ -30,7 +30,13 @@ pub(crate) struct ConnectionArgs {
     #[arg(short, long, value_name = "USER", env = "ANSIBLE_REMOTE_USER", hide_env_values = true)]
     pub(crate) user: Option<String>,
     /// Private key where the inventory gives none [default: id_ed25519, id_ecdsa, id_rsa in ~/.ssh, and the agent's]
-    #[arg(long, visible_alias = "key-file", value_name = "FILE", env = "ANSIBLE_PRIVATE_KEY_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        visible_alias = "key-file",
+        value_name = "FILE",
+        env = "ANSIBLE_PRIVATE_KEY_FILE",
+        hide_env_values = true
+    )]
     pub(crate) private_key: Option<PathBuf>,
     /// Ask for the login password
     #[arg(short = 'k', long)]
@@ -62,7 +68,9 @@ impl ConnectionArgs {
         let command = Self::augment_args(clap::Command::new("muster"));
         let matches = command.try_get_matches_from(["muster"]);
         let args = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        args.map_err(|error| CommandError::usage(error.to_string().trim_start_matches("error: ").trim_end().to_owned()))
+        args.map_err(|error| {
+            CommandError::usage(error.to_string().trim_start_matches("error: ").trim_end().to_owned())
+        })
     }
 }
 

@@ -4,7 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use muster_artifacts::{Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch};
+use muster_artifacts::{
+    Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch,
+};
 use muster_roles::catalogue::CATALOGUE;
 
 use crate::args::MannerArgs;
@@ -62,7 +64,8 @@ pub(crate) fn complete(
 ) -> Result<Arc<Bundle>, CommandError> {
     let bundle = as_it_is(args, environment)?;
     let releases = releases(&bundle, versions)?;
-    let missing: Vec<MissingArtifact> = releases.iter().flat_map(|release| bundle.missing_of(release)).collect();
+    let missing: Vec<MissingArtifact> =
+        releases.iter().flat_map(|release| bundle.missing_of(release)).collect();
     if missing.is_empty() {
         return Ok(bundle);
     }
@@ -72,9 +75,9 @@ pub(crate) fn complete(
     downloads.begin(&format!("fetching what the bundle {} lacks", bundle.dir().display()));
     let sources = sources(world, environment)?;
     let mut writer = BundleWriter::open(bundle.dir())?;
-    let fetched = releases
-        .iter()
-        .try_for_each(|release| fetch(release, &mut writer, &sources, &mut |news| downloads.show(&news)).map(drop));
+    let fetched = releases.iter().try_for_each(|release| {
+        fetch(release, &mut writer, &sources, &mut |news| downloads.show(&news)).map(drop)
+    });
     downloads.end();
     fetched.map_err(|error: FetchError| {
         let lacks = lacks(&bundle, &missing);
@@ -92,14 +95,17 @@ fn sources(world: &World, environment: &Environment) -> Result<Sources, CommandE
         let value = host.as_ref().map(|vars| vars.get(name)).transpose()?.flatten();
         Ok(value.and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty()))
     };
-    let of_environment = |names: [&str; 2]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);
+    let of_environment =
+        |names: [&str; 2]| names.iter().find_map(|name| environment.get(name)).map(str::to_owned);
     Ok(Sources {
         files_repo: variable("files_repo")?,
         registry_host: variable("registry_host")?,
         proxy: variable("https_proxy")?
             .or(variable("http_proxy")?)
             .or_else(|| of_environment(["https_proxy", "HTTPS_PROXY"])),
-        no_proxy: variable("no_proxy")?.or_else(|| of_environment(["no_proxy", "NO_PROXY"])).unwrap_or_default(),
+        no_proxy: variable("no_proxy")?
+            .or_else(|| of_environment(["no_proxy", "NO_PROXY"]))
+            .unwrap_or_default(),
         ..Sources::default()
     })
 }
@@ -122,7 +128,9 @@ fn releases(bundle: &Bundle, versions: &[String]) -> Result<Vec<Release>, Comman
     let mut releases = Vec::new();
     for arch in arches(bundle) {
         for version in versions {
-            releases.push(CATALOGUE.release(version, arch).map_err(|error| CommandError::written(error.to_string()))?);
+            releases.push(
+                CATALOGUE.release(version, arch).map_err(|error| CommandError::written(error.to_string()))?,
+            );
         }
     }
     Ok(releases)
@@ -137,7 +145,8 @@ fn arches(bundle: &Bundle) -> Vec<Arch> {
 }
 
 fn lacks(bundle: &Bundle, missing: &[MissingArtifact]) -> CommandError {
-    let list: String = missing.iter().map(|artifact| format!("\n  {} ({})", artifact.what, artifact.has)).collect();
+    let list: String =
+        missing.iter().map(|artifact| format!("\n  {} ({})", artifact.what, artifact.has)).collect();
     CommandError::failed(format!("the bundle {} lacks:{list}", bundle.dir().display()))
         .hint("fetch it from the internet or a mirror: muster bundle fetch")
         .hint("or compile it from source: muster bundle build")

@@ -58,7 +58,9 @@ pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
 
 /// The same program under the name `setup-cluster`.
 fn setup_cluster_program() -> clap::Command {
-    SetupClusterArgs::augment_args(clap::Command::new(SETUP_CLUSTER).version(env!("CARGO_PKG_VERSION")).max_term_width(120))
+    SetupClusterArgs::augment_args(
+        clap::Command::new(SETUP_CLUSTER).version(env!("CARGO_PKG_VERSION")).max_term_width(120),
+    )
 }
 
 /// Whether this is the program `setup-cluster`, or `muster`.

@@ -74,14 +74,17 @@ impl Environment {
 
     /// Whether the locale's characters are UTF-8 (POSIX: `LC_ALL` wins over `LC_CTYPE` over `LANG`).
     pub(crate) fn is_utf8(&self) -> bool {
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| self.get(name)).unwrap_or_default();
+        let locale =
+            ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| self.get(name)).unwrap_or_default();
         let locale = locale.to_ascii_lowercase();
         locale.contains("utf-8") || locale.contains("utf8")
     }
 
     /// Whether colours are unwanted (<https://no-color.org>, and Ansible's variable for the same).
     pub(crate) fn no_color(&self) -> bool {
-        let ansible = self.get("ANSIBLE_NOCOLOR").is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"));
+        let ansible = self
+            .get("ANSIBLE_NOCOLOR")
+            .is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"));
         ansible || self.get("NO_COLOR").is_some() || self.get("TERM") == Some("dumb")
     }
 }
@@ -90,7 +93,8 @@ impl Environment {
 impl Environment {
     /// One with these variables, for tests.
     pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { variables, home: Some(PathBuf::from("/home/someone")) }
     }
 }
@@ -104,8 +108,15 @@ mod tests {
         let dir = |variables: &[(&str, &str)]| Environment::with(variables).cache_dir().unwrap();
         assert_eq!(dir(&[]), Path::new("/home/someone/.cache/muster"));
         assert_eq!(dir(&[("XDG_CACHE_HOME", "/c")]), Path::new("/c/muster"));
-        assert_eq!(dir(&[("XDG_CACHE_HOME", "relative")]), Path::new("/home/someone/.cache/muster"), "XDG: must be absolute");
-        assert_eq!(dir(&[("XDG_CACHE_HOME", "/c"), ("MUSTER_CACHE_DIR", "~/m")]), Path::new("/home/someone/m"));
+        assert_eq!(
+            dir(&[("XDG_CACHE_HOME", "relative")]),
+            Path::new("/home/someone/.cache/muster"),
+            "XDG: must be absolute"
+        );
+        assert_eq!(
+            dir(&[("XDG_CACHE_HOME", "/c"), ("MUSTER_CACHE_DIR", "~/m")]),
+            Path::new("/home/someone/m")
+        );
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) enum ErrorKind {
     Written,
     /// What the user typed cannot be meant.
     Usage,
+    /// Preflight found problems in what the user wrote.
+    Problems,
 }
 
 /// Why a command could not do what it was asked to, in words for the user.
@@ -99,6 +101,7 @@ impl CommandError {
             ErrorKind::Failed => 1,
             ErrorKind::Written => 4,
             ErrorKind::Usage => 5,
+            ErrorKind::Problems => Exit::Problems.code(),
         })
     }
 }

@@ -81,9 +81,13 @@ impl Machines {
                 Ok(None) => return answers,
                 Err(_) => {
                     let answered = |name: &&String| answers.iter().any(|(other, _)| other == *name);
-                    let missing: Vec<&String> = self.hosts.iter().filter(|name| !answered(name)).take(5).collect();
+                    let missing: Vec<&String> =
+                        self.hosts.iter().filter(|name| !answered(name)).take(5).collect();
                     let (have, of) = (answers.len(), self.hosts.len());
-                    print::note(&format!("{have} of {of} have answered; waiting for {}", crate::output::text::names(&missing)));
+                    print::note(&format!(
+                        "{have} of {of} have answered; waiting for {}",
+                        crate::output::text::names(&missing)
+                    ));
                 }
             }
         }
@@ -91,7 +95,11 @@ impl Machines {
 }
 
 /// Runs a program as root. A program cut off in transit is a syntax error, which runs nothing, because it is a function.
-pub(crate) async fn run_program(ssh: Arc<Ssh>, program: &str, timeout: Duration) -> Result<Exit, TransportError> {
+pub(crate) async fn run_program(
+    ssh: Arc<Ssh>,
+    program: &str,
+    timeout: Duration,
+) -> Result<Exit, TransportError> {
     let text = format!(
         "muster() {{\nPATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/opt/bin\n{program}\n}}\nmuster </dev/null\n"
     );

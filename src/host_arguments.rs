@@ -53,7 +53,8 @@ pub(crate) fn parse(words: &[String]) -> Result<Vec<HostArgument>, CommandError>
     }
     for (at, host) in hosts.iter().enumerate() {
         if hosts[..at].iter().any(|before| before.place() == host.place()) {
-            return Err(CommandError::usage(format!("{} is named twice", host.place())).hint("name each machine once"));
+            return Err(CommandError::usage(format!("{} is named twice", host.place()))
+                .hint("name each machine once"));
         }
     }
     number(&mut hosts);
@@ -62,8 +63,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Vec<HostArgument>, CommandError>
 
 fn entry_to_host(entry: &str) -> Result<HostArgument, CommandError> {
     let unreadable = || {
-        CommandError::usage(format!("{entry:?} is no machine: neither an address, nor a name, nor user@host:port"))
-            .hint("names are letters, digits, dots and hyphens; see setup-cluster --help")
+        CommandError::usage(format!(
+            "{entry:?} is no machine: neither an address, nor a name, nor user@host:port"
+        ))
+        .hint("names are letters, digits, dots and hyphens; see setup-cluster --help")
     };
     // The comma makes it a list of hosts whatever it is.
     let one = Inventory::load(&[Source::HostList(format!("{entry},"))], &LoadOptions::default())?;
@@ -71,7 +74,8 @@ fn entry_to_host(entry: &str) -> Result<HostArgument, CommandError> {
     let var = |name: &str| host.vars().get(name);
     let address: Option<IpAddr> = host.name().parse().ok();
     // Names of machines (RFC 952, RFC 1123), and underscores, which people use all the same.
-    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let is_name =
+        |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'));
     if address.is_none() && (!is_name(host.name()) || host.name().starts_with('-')) {
         return Err(unreadable());
     }
@@ -135,7 +139,10 @@ pub(crate) fn inventory_text(hosts: &[HostArgument], command: &str, login: &Conn
     }
     if let Some(key) = &login.private_key {
         let path = std::path::absolute(key).unwrap_or_else(|_| key.clone());
-        text.push_str(&format!("# The private key to log in with.\nansible_ssh_private_key_file={}\n", path.display()));
+        text.push_str(&format!(
+            "# The private key to log in with.\nansible_ssh_private_key_file={}\n",
+            path.display()
+        ));
     }
     text
 }
@@ -201,7 +208,9 @@ mod tests {
         assert_eq!(inventory.group("etcd"), ["node1"]);
         assert_eq!(inventory.group("kube_node"), ["node1", "node2", "alpha"]);
         let vars = muster_inventory::VarsBuilder::new(std::sync::Arc::new(inventory)).build().unwrap();
-        let told = |host: &str, name: &str| vars.host(host).unwrap().get(name).unwrap().map(|v| v.to_json().to_string());
+        let told = |host: &str, name: &str| {
+            vars.host(host).unwrap().get(name).unwrap().map(|v| v.to_json().to_string())
+        };
         assert_eq!(told("node1", "ansible_host").as_deref(), Some("\"10.0.0.1\""));
         assert_eq!(told("node1", "ansible_port").as_deref(), Some("2222"));
         assert_eq!(told("node1", "ansible_user").as_deref(), Some("\"admin\""));

@@ -46,10 +46,13 @@ pub(crate) fn prepare(
             .map(|(name, place)| if name == place { name.clone() } else { format!("{name} ({place})") })
             .collect();
         let file = shown(&path);
-        return Err(CommandError::usage(format!("{file} is there and has other machines: {}", told.join(", ")))
-            .hint(format!("to go on with those: setup-cluster -i {file}"))
-            .hint("to add a machine: add it to that file, then run setup-cluster without addresses")
-            .hint("to write a new inventory, keeping the old one under another name: add --new-inventory"));
+        return Err(CommandError::usage(format!(
+            "{file} is there and has other machines: {}",
+            told.join(", ")
+        ))
+        .hint(format!("to go on with those: setup-cluster -i {file}"))
+        .hint("to add a machine: add it to that file, then run setup-cluster without addresses")
+        .hint("to write a new inventory, keeping the old one under another name: add --new-inventory"));
     }
     project.sources = vec![Source::Text { path: path.clone(), text: text.clone() }];
     Ok((project, Some(NewInventory { path, text })))
@@ -59,7 +62,8 @@ pub(crate) fn prepare(
 fn places(path: &Path) -> Result<Vec<(String, String)>, CommandError> {
     let options = LoadOptions { rules: group_rules(), ..LoadOptions::default() };
     let inventory = Inventory::load(&[Source::Path(path.to_owned())], &options).map_err(|error| {
-        CommandError::from(error).hint("mend it, or add --new-inventory to keep it under another name and write a new one")
+        CommandError::from(error)
+            .hint("mend it, or add --new-inventory to keep it under another name and write a new one")
     })?;
     let of_host = |host: &muster_inventory::Host| {
         let text = |name: &str| host.vars().get(name).and_then(|value| value.as_str());
@@ -81,13 +85,17 @@ impl NewInventory {
     /// # Errors
     /// The folder cannot be written.
     pub(crate) fn write(&self) -> Result<Option<PathBuf>, CommandError> {
-        let failed = |error: std::io::Error| CommandError::failed(format!("cannot write {}: {error}", self.path.display()));
+        let failed = |error: std::io::Error| {
+            CommandError::failed(format!("cannot write {}: {error}", self.path.display()))
+        };
         let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(folder).map_err(failed)?;
         let mut kept = None;
         if self.path.exists() {
             // GNU's numbered backups; names that end with ~ are no inventories.
-            let name = (1..).map(|number| folder.join(format!("{INVENTORY_FILE}.~{number}~"))).find(|name| !name.exists());
+            let name = (1..)
+                .map(|number| folder.join(format!("{INVENTORY_FILE}.~{number}~")))
+                .find(|name| !name.exists());
             if let Some(name) = &name {
                 fs::copy(&self.path, name).map_err(failed)?;
             }
@@ -111,7 +119,11 @@ mod tests {
     use crate::args::ConnectionArgs;
     use crate::host_arguments::{inventory_text, parse};
 
-    fn prepare_for(root: &Path, typed: &str, replace: bool) -> Result<(Project, Option<NewInventory>), CommandError> {
+    fn prepare_for(
+        root: &Path,
+        typed: &str,
+        replace: bool,
+    ) -> Result<(Project, Option<NewInventory>), CommandError> {
         let words: Vec<String> = typed.split(' ').map(str::to_owned).collect();
         let hosts = parse(&words).unwrap();
         let text = inventory_text(&hosts, "setup-cluster", &ConnectionArgs::untyped().unwrap());
@@ -128,7 +140,11 @@ mod tests {
         let (_, new) = prepare_for(root.path(), "10.0.0.1 .2", false).unwrap();
         assert!(!root.path().join("inventory").exists());
         assert_eq!(new.unwrap().write().unwrap(), None);
-        assert_eq!(fs::read_dir(root.path().join("inventory")).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(root.path().join("inventory")).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
         assert!(prepare_for(root.path(), "10.0.0.2 10.0.0.1", false).unwrap().1.is_none());
     }
 
@@ -138,7 +154,11 @@ mod tests {
         write(root.path(), "10.0.0.1 alpha:2222", false);
         let before = fs::read_to_string(root.path().join("inventory/hosts.ini")).unwrap();
         let error = prepare_for(root.path(), "10.0.0.1", false).unwrap_err();
-        assert!(error.message.contains("has other machines: node1 (10.0.0.1), alpha (alpha:2222)"), "{}", error.message);
+        assert!(
+            error.message.contains("has other machines: node1 (10.0.0.1), alpha (alpha:2222)"),
+            "{}",
+            error.message
+        );
         assert!(error.hints.iter().any(|hint| hint.contains("--new-inventory")));
         let kept = write(root.path(), "10.0.0.1", true).unwrap();
         assert_eq!(fs::read_to_string(kept).unwrap(), before);

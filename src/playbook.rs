@@ -43,7 +43,9 @@ impl Playbook {
         let path = folder.join("playbooks").join(self.file_name());
         match std::fs::read_to_string(&path) {
             Ok(text) => parse(&path.display().to_string(), &text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => parse(self.file_name(), self.embedded()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                parse(self.file_name(), self.embedded())
+            }
             Err(error) => Err(CommandError::failed(format!("cannot read {}: {error}", path.display()))),
         }
     }
@@ -73,7 +75,8 @@ fn parse(name: &str, source: &str) -> Result<Vec<Play>, CommandError> {
         }
         let at = &role.referenced;
         let message = format!("there is no role {:?}", role.value);
-        let error = CommandError::written(located(name, source, at.line() as usize, at.column() as usize, &message));
+        let error =
+            CommandError::written(located(name, source, at.line() as usize, at.column() as usize, &message));
         return Err(match muster_inventory::closest(&role.value, ROLES.iter().map(|known| known.name)) {
             Some(known) => error.hint(format!("did you mean {known:?}?")),
             None => error.hint("see the roles there are: setup-cluster --list-roles"),

@@ -36,7 +36,11 @@ impl Project {
         let here = current_dir()?;
         if !args.inventory.is_empty() {
             let words = args.inventory.iter().flat_map(|typed| ["-i".to_owned(), typed.clone()]).collect();
-            return Ok(Self::of(args.inventory.iter().map(|typed| Source::from_argument(typed)).collect(), words, here));
+            return Ok(Self::of(
+                args.inventory.iter().map(|typed| Source::from_argument(typed)).collect(),
+                words,
+                here,
+            ));
         }
         if let Some(list) = environment.get("ANSIBLE_INVENTORY") {
             // A list of paths, or a list of hosts: that one ends with a comma or is no path.
@@ -47,7 +51,9 @@ impl Project {
                 Source::HostList(_) if all_exist => {
                     paths.map(|path| Source::Path(environment.expand_home(path.trim()))).collect()
                 }
-                Source::Path(path) => vec![Source::Path(environment.expand_home(&path.display().to_string()))],
+                Source::Path(path) => {
+                    vec![Source::Path(environment.expand_home(&path.display().to_string()))]
+                }
                 other => vec![other],
             };
             return Ok(Self::of(sources, Vec::new(), here));
@@ -103,8 +109,9 @@ pub(crate) fn shown(path: &Path) -> String {
 /// # Errors
 /// It was removed.
 pub(crate) fn current_dir() -> Result<PathBuf, CommandError> {
-    std::env::current_dir()
-        .map_err(|error| CommandError::failed(format!("the current folder cannot be used: {error}")).hint("cd to another one"))
+    std::env::current_dir().map_err(|error| {
+        CommandError::failed(format!("the current folder cannot be used: {error}")).hint("cd to another one")
+    })
 }
 
 #[cfg(test)]

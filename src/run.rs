@@ -8,20 +8,27 @@ use muster_engine::failure::Failure;
 use muster_engine::play::Play;
 use muster_engine::run::Run;
 use muster_engine::transport::Transport;
-use muster_roles::ROLES;
+use muster_roles::{ROLES, preflight};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{ConnectionArgs, Form, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
 use crate::bundle;
 use crate::connection::Connections;
 use crate::environment::Environment;
-use crate::error::{CommandError, Exit};
+use crate::error::{CommandError, ErrorKind, Exit};
 use crate::inventory_file::NewInventory;
-use crate::output::{Closing, Detail, Downloads, Outline, OutlinePlay, Screen, exit_of, print, show};
+use crate::output::style::Style;
+use crate::output::text::count;
+use crate::output::{
+    Closing, Detail, Downloads, Outline, OutlinePlay, Screen, exit_of, print, problems, show,
+};
 use crate::playbook::Playbook;
 use crate::project::{Project, shown};
 use crate::selection;
 use crate::world::World;
+
+/// The role with a part that needs no machine.
+const PREFLIGHT: &str = "preflight";
 
 /// What is to be run, and how.
 pub(crate) struct Job<'a> {
@@ -57,9 +64,12 @@ impl Job<'_> {
             return list(self.selection, &plays, &outline);
         }
         world.tell_warnings(environment);
-        let versions = bundle::versions(&world, &outline.hosts)?;
         let form = self.output.output;
         let screen = Screen::new(environment, form == Form::Auto);
+        if plays.iter().any(|play| play.roles.iter().any(|role| role == PREFLIGHT)) {
+            check_inventory(&world, &outline.hosts, environment, &screen)?;
+        }
+        let versions = bundle::versions(&world, &outline.hosts)?;
         let (events, receiver) = Events::channel();
         let connections =
             Connections::new(&world, &outline.hosts, self.connection, environment, &screen, Some(&events))?;
@@ -104,7 +114,9 @@ impl Job<'_> {
                 events.send(Event::Warning { host: None, text });
             }
             over.cancel();
-            let view = display.await.map_err(|error| CommandError::failed(format!("the display failed: {error}")))?;
+            let view = display
+                .await
+                .map_err(|error| CommandError::failed(format!("the display failed: {error}")))?;
             Ok::<_, CommandError>((outcome?, view))
         })?;
         let interrupted = cancel.is_cancelled() && outcome.values().any(|host| host.failure.is_some());
@@ -135,7 +147,7 @@ impl Job<'_> {
         if form == Form::Jsonl {
             return;
         }
-        let hosts = crate::output::text::count(outline.hosts.len(), "host");
+        let hosts = count(outline.hosts.len(), "host");
         let manner = if self.manner.check { ", looking only" } else { "" };
         screen.line(&format!("{}: {hosts} of {}{manner}", self.command, self.project.describe()));
     }
@@ -213,9 +225,33 @@ async fn heed_signals(cancel: CancellationToken, screen: Screen) {
         }
         cancel.cancel();
         screen.suspend(|| {
-            print::note("interrupted: waiting for what is under way on the machines; Ctrl-C again to leave at once");
+            print::note(
+                "interrupted: waiting for what is under way on the machines; Ctrl-C again to leave at once",
+            );
         });
     }
+}
+
+/// The part of preflight that needs no machine.
+fn check_inventory(
+    world: &World,
+    hosts: &[String],
+    environment: &Environment,
+    screen: &Screen,
+) -> Result<(), CommandError> {
+    let findings = preflight::check_inventory(&world.inventory, &world.vars, hosts)?;
+    for warning in &findings.warnings {
+        print::warning(&preflight::sentence(warning), environment);
+    }
+    if findings.problems.is_empty() {
+        return Ok(());
+    }
+    let (number, (_, columns)) = (findings.problems.len(), screen.size());
+    let table = problems::of_inventory(&findings.problems, Style::of_stderr(environment), columns);
+    let found = count(number, "problem");
+    let message =
+        format!("{found} in {}; nothing was changed\n\n{}\n", world.project.describe(), table.join("\n"));
+    Err(CommandError { kind: ErrorKind::Problems, message, hints: Vec::new() })
 }
 
 /// Which hosts each play is for. Also finds what is wrong with the plays' patterns.
@@ -224,10 +260,16 @@ fn outline(world: &World, plays: &[Play], hosts: &[String]) -> Result<Outline, C
     let mut in_run: BTreeSet<String> = BTreeSet::new();
     for play in plays {
         let chosen = world.inventory.select(&play.hosts).map_err(|error| {
-            CommandError::written(format!("{}: the play \"{}\" is for {}: {error}", world.project.describe(), play.name, play.hosts))
-                .hint("a cluster's inventory has the groups kube_control_plane, etcd and kube_node")
+            CommandError::written(format!(
+                "{}: the play \"{}\" is for {}: {error}",
+                world.project.describe(),
+                play.name,
+                play.hosts
+            ))
+            .hint("a cluster's inventory has the groups kube_control_plane, etcd and kube_node")
         })?;
-        let chosen: Vec<String> = hosts.iter().filter(|host| chosen.contains(&host.as_str())).cloned().collect();
+        let chosen: Vec<String> =
+            hosts.iter().filter(|host| chosen.contains(&host.as_str())).cloned().collect();
         in_run.extend(chosen.iter().cloned());
         outline.plays.push(OutlinePlay { name: play.name.clone(), hosts: chosen, roles: play.roles.clone() });
     }
@@ -245,7 +287,10 @@ fn list(selection: &SelectionArgs, plays: &[Play], outline: &Outline) -> Result<
     for (number, (play, of)) in plays.iter().zip(&outline.plays).enumerate() {
         text.push_str(&format!("\n  play #{} ({}): {}", number + 1, play.hosts, play.name));
         if selection.list_tags {
-            text.push_str(&format!("\tTAGS: [{}]", selection::tags_of(std::slice::from_ref(play)).join(", ")));
+            text.push_str(&format!(
+                "\tTAGS: [{}]",
+                selection::tags_of(std::slice::from_ref(play)).join(", ")
+            ));
         }
         text.push('\n');
         if selection.list_hosts {

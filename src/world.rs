@@ -23,7 +23,11 @@ impl World {
     ///
     /// # Errors
     /// Something cannot be read; the message shows the place.
-    pub(crate) fn load(project: Project, args: &InventoryArgs, environment: &Environment) -> Result<Self, CommandError> {
+    pub(crate) fn load(
+        project: Project,
+        args: &InventoryArgs,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
         let secrets = secrets(args)?;
         let options = LoadOptions {
             rules: group_rules(),
@@ -84,8 +88,9 @@ impl World {
 fn secrets(args: &InventoryArgs) -> Result<VaultSecrets, CommandError> {
     let mut secrets = VaultSecrets::new();
     if let Some(path) = &args.vault_password_file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| CommandError::failed(format!("cannot read the vault password file {}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            CommandError::failed(format!("cannot read the vault password file {}: {error}", path.display()))
+        })?;
         secrets.add("default", text.as_bytes());
     }
     Ok(secrets)

@@ -38,10 +38,15 @@ pub(super) async fn missing(host: &Host, cluster: &ClusterVars) -> Result<Option
 }
 
 fn lacks(missing: &[&str], release: &Release) -> Option<Problem> {
+    let wanted = release.files.iter().filter(|file| !file.optional).count() + release.images.len();
     (!missing.is_empty()).then(|| {
+        let found = match missing.len() == wanted {
+            true => "nothing of it".to_owned(),
+            false => format!("no {}", missing.join(", no ")),
+        };
         problem(
             "bundle",
-            format!("no {}", missing.join(", no ")),
+            found,
             format!("everything that belongs to Kubernetes {}", release.version),
             "get it: muster bundle fetch, or muster bundle build",
         )
@@ -77,5 +82,9 @@ mod tests {
         let told = lacks(&["kubelet 1.36.3 for amd64", "image a:1 for amd64"], &release).unwrap();
         assert_eq!(told.found, "no kubelet 1.36.3 for amd64, no image a:1 for amd64");
         assert_eq!(lacks(&[], &release), None);
+        let bundle = muster_artifacts::Bundle::empty("/nowhere");
+        let all = bundle.missing_of(&release);
+        let all: Vec<&str> = all.iter().map(|missing| missing.what.as_str()).collect();
+        assert_eq!(lacks(&all, &release).unwrap().found, "nothing of it");
     }
 }

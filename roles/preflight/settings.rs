@@ -7,38 +7,33 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 use super::findings::{Findings, problem};
 use crate::catalogue::CATALOGUE;
 
-/// What a variable is set to, and where.
-pub(super) struct Setting {
+/// What a variable is set to.
+pub(super) struct Setting<'v> {
+    vars: &'v HostVars,
     pub(super) name: &'static str,
     pub(super) text: String,
-    place: String,
 }
 
-impl Setting {
+impl<'v> Setting<'v> {
     /// `None` for what is not set, and for what cannot be resolved: that is told by [`ill_typed`].
-    pub(super) fn of(vars: &HostVars, name: &'static str) -> Option<Self> {
+    pub(super) fn of(vars: &'v HostVars, name: &'static str) -> Option<Self> {
         let value = vars.get(name).ok()??;
         let text = match &value.kind {
             Kind::Null => return None,
             Kind::Str(text) | Kind::Raw(text) => text.trim().to_owned(),
             _ => value.to_json().to_string(),
         };
-        Some(Self { name, text, place: place(vars, name) })
+        Some(Self { vars, name, text })
     }
 
     /// Of what a user wrote, not of a default.
-    fn by_user(vars: &HostVars, name: &'static str) -> Option<Self> {
-        Self::of(vars, name).filter(|setting| !setting.place.is_empty())
-    }
-
-    /// The value with its place.
-    pub(super) fn found(&self) -> String {
-        format!("{}{}", self.text, self.place)
+    fn by_user(vars: &'v HostVars, name: &'static str) -> Option<Self> {
+        Self::of(vars, name).filter(|_| !place(vars, name).is_empty())
     }
 
     /// That the value is not what is needed.
     pub(super) fn wrong(&self, needed: impl Into<String>, remedy: impl Into<String>) -> Problem {
-        problem(self.name, self.found(), needed, remedy)
+        problem(self.name, format!("{}{}", self.text, place(self.vars, self.name)), needed, remedy)
     }
 }
 
@@ -234,9 +229,13 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
     // Which machines it is for is not known yet: that the version exists is.
     match CATALOGUE.release(setting.text.trim_start_matches('v'), Arch::Amd64) {
         Err(NotInCatalogue::Version { nearest, .. }) => {
-            let first = nearest.split(", ").next().unwrap_or_default().to_owned();
+            let newest = CATALOGUE
+                .releases()
+                .into_iter()
+                .find(|release| nearest.split(", ").any(|near| near == *release));
             let needed = format!("a version of the catalogue; the nearest: {nearest}");
-            let remedy = format!("set kube_version: {first} (all there are: muster bundle list --versions)");
+            let newest = newest.unwrap_or(CATALOGUE.default_release());
+            let remedy = format!("set kube_version: {newest} (all there are: muster bundle list --versions)");
             Some(setting.wrong(needed, remedy))
         }
         _ => None,
@@ -256,19 +255,25 @@ const VERSIONS: [(&str, &str); 8] = [
 ];
 
 fn other_versions(vars: &HostVars) -> Vec<Problem> {
-    let release = Setting::of(vars, "kube_version")
-        .and_then(|version| CATALOGUE.release(version.text.trim_start_matches('v'), Arch::Amd64).ok());
-    let Some(release) = release else { return Vec::new() };
-    let tell = |(variable, name): (&'static str, &str)| {
+    let settings: Vec<_> = VERSIONS
+        .iter()
+        .filter_map(|(variable, name)| Some((Setting::by_user(vars, variable)?, *name)))
+        .collect();
+    let Some(version) = Setting::of(vars, "kube_version").filter(|_| !settings.is_empty()) else {
+        return Vec::new();
+    };
+    let Ok(release) = CATALOGUE.release(version.text.trim_start_matches('v'), Arch::Amd64) else {
+        return Vec::new();
+    };
+    let tell = |(setting, name): (Setting, &str)| {
         let image = || release.image(name).map(|image| &image.version);
         let version = release.file(name).map(|file| &file.version).or_else(image)?;
-        let setting = Setting::by_user(vars, variable)?;
         (setting.text.trim_start_matches('v') != version).then(|| {
             let needed = format!("{version}, which the catalogue has for Kubernetes {}", release.version);
-            setting.wrong(needed, format!("{version} is installed; remove {variable}"))
+            setting.wrong(needed, format!("{version} is installed; remove {}", setting.name))
         })
     };
-    VERSIONS.into_iter().filter_map(tell).collect()
+    settings.into_iter().filter_map(tell).collect()
 }
 
 fn domain_names(vars: &HostVars) -> Vec<Problem> {

@@ -90,7 +90,11 @@ fn render(hosts: &[&str], answer: &Answer, style: Style, raw: bool) -> String {
         Err(error) => {
             let remedy = error.remedy().map(|remedy| format!("  hint: {remedy}\n")).unwrap_or_default();
             let word = if error.is_unreachable() { "unreachable" } else { "failed" };
-            format!("{names} | {}\n  {}\n{remedy}", style.paint(Tone::Bad, word), text::harmless(&error.to_string()))
+            format!(
+                "{names} | {}\n  {}\n{remedy}",
+                style.paint(Tone::Bad, word),
+                text::harmless(&error.to_string())
+            )
         }
     }
 }
@@ -115,8 +119,10 @@ mod tests {
         ]
         .map(|(name, answer)| (name.to_owned(), answer))
         .into();
-        let rendered: String =
-            groups(&answers).iter().map(|(hosts, answer)| render(hosts, answer, Style::PLAIN, false)).collect();
+        let rendered: String = groups(&answers)
+            .iter()
+            .map(|(hosts, answer)| render(hosts, answer, Style::PLAIN, false))
+            .collect();
         assert_eq!(
             rendered,
             "node1-2, node5 | ok\nup\nnode3 | status 1\nup\nnode4 | unreachable\n  a: the connection was lost (r)\n"

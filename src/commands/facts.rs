@@ -32,15 +32,17 @@ pub(crate) struct FactsArgs {
 /// Runs `muster facts`.
 pub(crate) fn run(args: FactsArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let machines = Machines::choose(&args.pattern, &args.inventory, &args.connection, environment)?;
-    let answers = machines
-        .each(environment, |ssh| async move { run_program(ssh, Facts::PROGRAM, Duration::from_secs(60)).await })?;
+    let answers = machines.each(environment, |ssh| async move {
+        run_program(ssh, Facts::PROGRAM, Duration::from_secs(60)).await
+    })?;
     let mut objects = serde_json::Map::new();
     for (host, answer) in &answers {
         match answer {
             Ok(answer) => {
                 let facts = Facts::parse(&String::from_utf8_lossy(&answer.stdout));
-                let json = serde_json::to_value(&facts)
-                    .map_err(|error| CommandError::failed(format!("the facts of {host} cannot be shown: {error}")))?;
+                let json = serde_json::to_value(&facts).map_err(|error| {
+                    CommandError::failed(format!("the facts of {host} cannot be shown: {error}"))
+                })?;
                 objects.insert(host.clone(), json);
             }
             Err(error) => print::note(&format!("{host}: {}", text::harmless(&error.to_string()))),

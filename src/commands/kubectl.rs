@@ -49,8 +49,13 @@ pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, 
 }
 
 /// Brings admin.conf from the first control plane that answers.
-fn fetch_config(config: &Path, inventory: &InventoryArgs, environment: &Environment) -> Result<(), CommandError> {
-    let machines = Machines::choose("kube_control_plane", inventory, &ConnectionArgs::untyped()?, environment)?;
+fn fetch_config(
+    config: &Path,
+    inventory: &InventoryArgs,
+    environment: &Environment,
+) -> Result<(), CommandError> {
+    let machines =
+        Machines::choose("kube_control_plane", inventory, &ConnectionArgs::untyped()?, environment)?;
     print::note(&format!("fetching admin.conf from {}", machines.hosts.join(" or ")));
     let answers = machines.each(environment, |ssh| async move {
         run_program(ssh, "cat /etc/kubernetes/admin.conf", Duration::from_secs(60)).await
@@ -63,8 +68,11 @@ fn fetch_config(config: &Path, inventory: &InventoryArgs, environment: &Environm
             Err(error) => reasons.push(error.to_string()),
         }
     }
-    Err(CommandError::failed(format!("no control plane has an admin.conf to use:\n  {}", reasons.join("\n  ")))
-        .hint("set the cluster up: setup-cluster"))
+    Err(CommandError::failed(format!(
+        "no control plane has an admin.conf to use:\n  {}",
+        reasons.join("\n  ")
+    ))
+    .hint("set the cluster up: setup-cluster"))
 }
 
 /// kubectl beside the inventory, else that of the bundle, else that in PATH.
@@ -77,23 +85,33 @@ fn find_kubectl(artifacts: &Path, environment: &Environment) -> Result<PathBuf, 
         return Ok(extracted);
     }
     let folders = environment.get("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(folders).map(|folder| folder.join("kubectl")).find(|path| path.is_file());
+    let in_path =
+        std::env::split_paths(folders).map(|folder| folder.join("kubectl")).find(|path| path.is_file());
     in_path.ok_or_else(|| {
-        CommandError::failed(format!("there is no kubectl: neither {}, nor one in the bundle, nor in PATH", shown(&beside)))
-            .hint("set kubectl_localhost=true in the inventory and run setup-cluster --tags kubeconfig")
-            .hint("or fetch a bundle: muster bundle fetch")
+        CommandError::failed(format!(
+            "there is no kubectl: neither {}, nor one in the bundle, nor in PATH",
+            shown(&beside)
+        ))
+        .hint("set kubectl_localhost=true in the inventory and run setup-cluster --tags kubeconfig")
+        .hint("or fetch a bundle: muster bundle fetch")
     })
 }
 
 /// The newest kubectl of the bundle, unpacked into the cache once.
 fn kubectl_of_bundle(environment: &Environment) -> Result<Option<PathBuf>, CommandError> {
-    let (Ok(dir), Some(arch)) = (bundle::dir(&MannerArgs::default(), environment), Arch::host()) else { return Ok(None) };
+    let (Ok(dir), Some(arch)) = (bundle::dir(&MannerArgs::default(), environment), Arch::host()) else {
+        return Ok(None);
+    };
     let Ok(bundle) = Bundle::open(dir) else { return Ok(None) };
     let ours = bundle.files().iter().filter(|file| file.name == "kubectl" && file.arch == arch);
     let version = |text: &str| text.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
     let Some(newest) = ours.max_by_key(|file| version(&file.version)) else { return Ok(None) };
     // Named by its hash: what is there is what the bundle has.
-    let path = environment.cache_dir()?.join("bin").join(format!("kubectl-{}-{:.12}", newest.version, newest.sha256.to_string()));
+    let path = environment.cache_dir()?.join("bin").join(format!(
+        "kubectl-{}-{:.12}",
+        newest.version,
+        newest.sha256.to_string()
+    ));
     if !path.is_file() {
         write(&path, 0o755, &mut bundle.content(newest)?)?;
     }
@@ -102,13 +120,19 @@ fn kubectl_of_bundle(environment: &Environment) -> Result<Option<PathBuf>, Comma
 
 /// Writes a file, whole or not at all.
 fn write(path: &Path, mode: u32, content: &mut dyn Read) -> Result<(), CommandError> {
-    let failed = |error: std::io::Error| CommandError::failed(format!("cannot write {}: {error}", path.display()));
+    let failed =
+        |error: std::io::Error| CommandError::failed(format!("cannot write {}: {error}", path.display()));
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let temporary = path.with_file_name(format!(".{}.{}", path.file_name().unwrap_or_default().display(), std::process::id()));
+    let temporary = path.with_file_name(format!(
+        ".{}.{}",
+        path.file_name().unwrap_or_default().display(),
+        std::process::id()
+    ));
     let mut write = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
         // The mode that open(2) sets is subject to the umask, and a leftover may have another one.
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         std::io::copy(content, &mut file)?;

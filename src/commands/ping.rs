@@ -39,7 +39,9 @@ pub(crate) fn run(args: PingArgs, environment: &Environment) -> Result<Exit, Com
     for (name, (login, answer, elapsed)) in &answers {
         let name = text::pad(name, width);
         let line = match answer {
-            Ok(exit) if exit.status == 0 => format!("{} {name}  {login}  {}", style.done(), text::duration(*elapsed)),
+            Ok(exit) if exit.status == 0 => {
+                format!("{} {name}  {login}  {}", style.done(), text::duration(*elapsed))
+            }
             Ok(exit) => format!("{} {name}  {login}  status {}", style.failed(), exit.status),
             Err(error) => {
                 let remedy = error.remedy().map(|remedy| format!("\n    hint: {remedy}")).unwrap_or_default();

@@ -96,7 +96,9 @@ fn all(vars: &HostVars, args: &VarsArgs) -> String {
         .map(|(name, value)| match value {
             _ if encrypted(&name) => format!("{name}: (encrypted)\n"),
             Ok(value) => format!("{name}: {}\n", value.to_json()),
-            Err(error) => format!("{name}: (cannot be resolved) {}\n", error.to_string().replace('\n', "\n  ")),
+            Err(error) => {
+                format!("{name}: (cannot be resolved) {}\n", error.to_string().replace('\n', "\n  "))
+            }
         })
         .collect()
 }

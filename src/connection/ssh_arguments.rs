@@ -30,7 +30,11 @@ const WITHOUT_MEANING: [&str; 18] = [
 ///
 /// # Errors
 /// An argument has no value, or one that makes no sense, in words.
-pub(super) fn apply(target: &mut Target, text: &str, environment: &Environment) -> Result<Vec<String>, String> {
+pub(super) fn apply(
+    target: &mut Target,
+    text: &str,
+    environment: &Environment,
+) -> Result<Vec<String>, String> {
     let words = shlex::split(text).ok_or("a quote is not closed")?;
     let mut ignored = Vec::new();
     let mut words = words.into_iter();
@@ -44,7 +48,8 @@ pub(super) fn apply(target: &mut Target, text: &str, environment: &Environment) 
         match flag.as_str() {
             "-o" => {
                 let option = value()?;
-                let (key, value) = option.split_once('=').or_else(|| option.split_once(' ')).unwrap_or((&option, ""));
+                let (key, value) =
+                    option.split_once('=').or_else(|| option.split_once(' ')).unwrap_or((&option, ""));
                 if !option_of_config(target, key.trim(), value.trim(), environment)? {
                     ignored.push(format!("-o {option}"));
                 }
@@ -62,13 +67,20 @@ pub(super) fn apply(target: &mut Target, text: &str, environment: &Environment) 
 }
 
 /// Applies an option of ssh_config(5). False when it is not known here.
-fn option_of_config(target: &mut Target, key: &str, value: &str, environment: &Environment) -> Result<bool, String> {
+fn option_of_config(
+    target: &mut Target,
+    key: &str,
+    value: &str,
+    environment: &Environment,
+) -> Result<bool, String> {
     match key.to_ascii_lowercase().as_str() {
         "proxyjump" => target.jumps = jumps(value, environment)?,
         "proxycommand" => match jump_of_command(value, environment)? {
             Some(jump) => target.jumps = vec![jump],
             None if value == "none" => target.jumps.clear(),
-            None => return Err(format!("ProxyCommand={value} is not understood; use ProxyJump=USER@HOST:PORT")),
+            None => {
+                return Err(format!("ProxyCommand={value} is not understood; use ProxyJump=USER@HOST:PORT"));
+            }
         },
         "stricthostkeychecking" => {
             target.host_key_policy = Some(match value.to_ascii_lowercase().as_str() {
@@ -98,11 +110,14 @@ fn jumps(text: &str, environment: &Environment) -> Result<Vec<Target>, String> {
 }
 
 fn one_jump(text: &str, environment: &Environment) -> Result<Target, String> {
-    let (user, place) = text.rsplit_once('@').map_or((environment.user(), text), |(user, place)| (user, place));
+    let (user, place) =
+        text.rsplit_once('@').map_or((environment.user(), text), |(user, place)| (user, place));
     let (host, port_text) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
         // More than one colon without brackets is an IPv6 address.
-        None if place.matches(':').count() == 1 => place.split_once(':').map_or((place, None), |(h, p)| (h, Some(p))),
+        None if place.matches(':').count() == 1 => {
+            place.split_once(':').map_or((place, None), |(h, p)| (h, Some(p)))
+        }
         None => (place, None),
     };
     if host.is_empty() || user.is_empty() {
@@ -159,7 +174,8 @@ mod tests {
     #[track_caller]
     fn check_jumps(text: &str, expected: &[&str]) {
         let (target, ignored) = applied(text).unwrap();
-        let jumps: Vec<String> = target.jumps.iter().map(|jump| format!("{}@{}", jump.user, jump.address())).collect();
+        let jumps: Vec<String> =
+            target.jumps.iter().map(|jump| format!("{}@{}", jump.user, jump.address())).collect();
         assert_eq!(jumps, expected, "{text}");
         assert_eq!(ignored, Vec::<String>::new(), "{text}");
     }
@@ -167,9 +183,15 @@ mod tests {
     #[test]
     fn every_way_to_name_a_jump_host_is_understood() {
         check_jumps("-J gate", &["teacher@gate:22"]);
-        check_jumps("-o ProxyJump=me@gate:2222,you@[2001:db8::1]:22", &["me@gate:2222", "you@[2001:db8::1]:22"]);
+        check_jumps(
+            "-o ProxyJump=me@gate:2222,you@[2001:db8::1]:22",
+            &["me@gate:2222", "you@[2001:db8::1]:22"],
+        );
         check_jumps("-o ProxyJump=2001:db8::1", &["teacher@[2001:db8::1]:22"]);
-        check_jumps(r#"-o ProxyCommand="ssh -W %h:%p -q -p 2222 ubuntu@10.0.0.1""#, &["ubuntu@10.0.0.1:2222"]);
+        check_jumps(
+            r#"-o ProxyCommand="ssh -W %h:%p -q -p 2222 ubuntu@10.0.0.1""#,
+            &["ubuntu@10.0.0.1:2222"],
+        );
         check_jumps(
             r#"-o ProxyCommand='ssh -F /dev/null -o StrictHostKeyChecking=no -W %h:%p -l me gate' -o ControlPersist=30m"#,
             &["me@gate:22"],
@@ -180,7 +202,8 @@ mod tests {
     #[test]
     fn other_options_are_applied_and_unknown_ones_told() {
         let (target, ignored) =
-            applied("-C -p2222 -i ~/k -o StrictHostKeyChecking=no -oIdentitiesOnly=yes -o Tunnel=yes -N").unwrap();
+            applied("-C -p2222 -i ~/k -o StrictHostKeyChecking=no -oIdentitiesOnly=yes -o Tunnel=yes -N")
+                .unwrap();
         assert_eq!(target.port, 2222);
         assert_eq!(target.identity_files, [std::path::PathBuf::from("/home/someone/k")]);
         assert_eq!(target.host_key_policy, Some(HostKeyPolicy::Off));

@@ -26,7 +26,8 @@ pub(super) struct Login {
 
 impl Login {
     pub(super) fn new(args: &ConnectionArgs, environment: &Environment, passwords: Passwords) -> Self {
-        let named = args.private_key.as_ref().map(|path| environment.expand_home(&path.display().to_string()));
+        let named =
+            args.private_key.as_ref().map(|path| environment.expand_home(&path.display().to_string()));
         // A lab gives its key in the environment; the user's own keys are not in the way there.
         let given = environment.path("MUSTER_PRIVATE_KEY_FILE");
         let unchecked = environment.get("ANSIBLE_HOST_KEY_CHECKING").is_some_and(|text| is_no(text));
@@ -68,13 +69,15 @@ pub(super) fn of_host(vars: &HostVars, login: &Login) -> Result<Found, CommandEr
         }
         Ok(None)
     };
-    let text = |names: &[&str]| -> Result<Option<String>, CommandError> { Ok(first(names)?.as_ref().map(to_text)) };
+    let text =
+        |names: &[&str]| -> Result<Option<String>, CommandError> { Ok(first(names)?.as_ref().map(to_text)) };
 
     if let Some(value) = first(&["ansible_connection"])? {
         let connection = to_text(&value);
         if !matches!(connection.as_str(), "ssh" | "paramiko" | "paramiko_ssh" | "smart") {
-            return Err(wrong(vars, "ansible_connection", &value, "machines are reached over SSH")
-                .hint("this computer too can be a machine of the cluster: give its address and allow SSH to it"));
+            return Err(wrong(vars, "ansible_connection", &value, "machines are reached over SSH").hint(
+                "this computer too can be a machine of the cluster: give its address and allow SSH to it",
+            ));
         }
     }
     let address = first(&["ansible_host", "ansible_ssh_host"])?;
@@ -84,7 +87,8 @@ pub(super) fn of_host(vars: &HostVars, login: &Login) -> Result<Found, CommandEr
     let mut target = Target::new(host, user);
     if let Some(value) = first(&["ansible_port", "ansible_ssh_port"])? {
         let port = to_text(&value).parse().ok().filter(|port| *port != 0);
-        target.port = port.ok_or_else(|| wrong(vars, "ansible_port", &value, "a port is a number from 1 to 65535"))?;
+        target.port =
+            port.ok_or_else(|| wrong(vars, "ansible_port", &value, "a port is a number from 1 to 65535"))?;
     }
     let key = first(&["ansible_ssh_private_key_file", "ansible_private_key_file"])?;
     match (&key, login.only_that_key) {
@@ -110,7 +114,8 @@ pub(super) fn of_host(vars: &HostVars, login: &Login) -> Result<Found, CommandEr
         if let Some(value) = first(&[name])? {
             let ignored = ssh_arguments::apply(&mut target, &to_text(&value), &login.environment)
                 .map_err(|reason| wrong(vars, name, &value, &reason))?;
-            warnings.extend(ignored.into_iter().map(|option| format!("{name}: {option} has no meaning here")));
+            warnings
+                .extend(ignored.into_iter().map(|option| format!("{name}: {option} has no meaning here")));
         }
     }
     for name in ["ansible_host_key_checking", "ansible_ssh_host_key_checking"] {
@@ -164,7 +169,11 @@ fn to_text(value: &Value) -> String {
 fn wrong(vars: &HostVars, name: &str, value: &Value, reason: &str) -> CommandError {
     let place = value.origin.as_ref().map(|origin| format!("{origin}: ")).unwrap_or_default();
     let excerpt = value.origin.as_ref().map(Origin::excerpt).unwrap_or_default();
-    CommandError::written(format!("{place}{name} of {} is {}: {reason}{excerpt}", vars.name(), to_text(value)))
+    CommandError::written(format!(
+        "{place}{name} of {} is {}: {reason}{excerpt}",
+        vars.name(),
+        to_text(value)
+    ))
 }
 
 #[cfg(test)]
@@ -220,9 +229,15 @@ mod tests {
     fn what_cannot_be_done_is_said_with_its_place() {
         check_error("n ansible_port=99999", "hosts.ini:1:16: ansible_port of n is 99999: a port is a number");
         check_error("n ansible_connection=local", "hosts.ini:1:22: ansible_connection of n is local");
-        check_error("n ansible_user=a ansible_become_method=su", "hosts.ini:1:40: ansible_become_method of n is su");
+        check_error(
+            "n ansible_user=a ansible_become_method=su",
+            "hosts.ini:1:40: ansible_become_method of n is su",
+        );
         check_error("n ansible_become_user=kube", "hosts.ini:1:23: ansible_become_user of n is kube");
-        check_error("n ansible_ssh_private_key_file=/nonexistent/key", "hosts.ini:1:32: ansible_ssh_private_key_file of n");
+        check_error(
+            "n ansible_ssh_private_key_file=/nonexistent/key",
+            "hosts.ini:1:32: ansible_ssh_private_key_file of n",
+        );
     }
 
     #[test]

@@ -54,7 +54,8 @@ fn figures(outcome: &Outcome) -> Vec<(String, Figures)> {
         let counts = host.summary.counts;
         let unreachable = host.failure.as_ref().is_some_and(Failure::is_unreachable);
         // Whoever was stopped because of others did not fail at anything.
-        let failed = host.failure.as_ref().is_some_and(|f| !f.is_unreachable() && !matches!(f, Failure::Stopped(_)));
+        let failed =
+            host.failure.as_ref().is_some_and(|f| !f.is_unreachable() && !matches!(f, Failure::Stopped(_)));
         let figures = Figures {
             ok: counts.ok,
             changed: counts.changed,
@@ -127,7 +128,7 @@ impl Closing<'_> {
             return Vec::new();
         }
         let mut lines = vec![String::new()];
-        lines.extend(problems::table(&found, style, columns));
+        lines.extend(problems::of_hosts(&found, style, columns));
         lines
     }
 
@@ -141,7 +142,9 @@ impl Closing<'_> {
             }
             let place = self.place(name);
             let same = |group: &&mut (String, &Failure, Vec<String>)| {
-                group.0 == place && group.1.to_string() == failure.to_string() && group.1.tail() == failure.tail()
+                group.0 == place
+                    && group.1.to_string() == failure.to_string()
+                    && group.1.tail() == failure.tail()
             };
             match groups.iter_mut().find(same) {
                 Some((_, _, hosts)) => hosts.push(name.clone()),
@@ -156,7 +159,8 @@ impl Closing<'_> {
     /// `etcd: Start etcd`: where a host was when it failed.
     fn place(&self, host: &str) -> String {
         let Some(view) = self.view.hosts.get(host) else { return String::new() };
-        let parts: Vec<&str> = [&view.role, &view.step].into_iter().filter(|p| !p.is_empty()).map(String::as_str).collect();
+        let parts: Vec<&str> =
+            [&view.role, &view.step].into_iter().filter(|p| !p.is_empty()).map(String::as_str).collect();
         parts.join(": ")
     }
 
@@ -186,7 +190,8 @@ impl Closing<'_> {
         let (failed, unreachable) = (total(|f| f.failed), total(|f| f.unreachable));
         let done = self.outcome.values().filter(|host| host.failure.is_none()).count();
         let stopped = self.outcome.len() - done - failed - unreachable;
-        let mut parts = vec![format!("{} done ({})", text::count(done, "host"), self.detail.changed(changed))];
+        let mut parts =
+            vec![format!("{} done ({})", text::count(done, "host"), self.detail.changed(changed))];
         for (number, word) in [(failed, "failed"), (unreachable, "unreachable"), (stopped, "stopped")] {
             if number > 0 {
                 parts.push(format!("{number} {word}"));
@@ -222,14 +227,21 @@ impl Closing<'_> {
     /// How to go on.
     fn hints(&self, style: Style) -> Vec<String> {
         let hint = |word: &str, text: &str| format!("{} {text}", style.paint(Tone::Strong, word));
-        let unfinished: Vec<String> =
-            self.outcome.iter().filter(|(_, host)| host.failure.is_some()).map(|(name, _)| name.clone()).collect();
+        let unfinished: Vec<String> = self
+            .outcome
+            .iter()
+            .filter(|(_, host)| host.failure.is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
         if unfinished.is_empty() {
             return self.next.map(|next| hint("next:", next)).into_iter().collect();
         }
         let command = (self.retry)(&unfinished);
         if self.interrupted {
-            return vec![hint("go on:", &command), "Nothing is half done: the same command goes on from here.".to_owned()];
+            return vec![
+                hint("go on:", &command),
+                "Nothing is half done: the same command goes on from here.".to_owned(),
+            ];
         }
         vec![hint("again:", &command)]
     }
@@ -269,7 +281,12 @@ mod tests {
 
     fn problem() -> Failure {
         let (check, found) = ("memory".into(), "498 MB".into());
-        Failure::Problems(vec![Problem { check, found, needed: "1500 MB".into(), remedy: "add memory".into() }])
+        Failure::Problems(vec![Problem {
+            check,
+            found,
+            needed: "1500 MB".into(),
+            remedy: "add memory".into(),
+        }])
     }
 
     #[test]
@@ -288,7 +305,11 @@ next: muster kubectl get nodes"
     #[test]
     fn equal_failures_are_told_once_causes_before_consequences() {
         let dependency = || Failure::Dependency { what: "etcd".into(), host: "node3".into() };
-        let hosts = vec![("node1", Some(dependency())), ("node2", Some(dependency())), ("node3", Some(step_failed()))];
+        let hosts = vec![
+            ("node1", Some(dependency())),
+            ("node2", Some(dependency())),
+            ("node3", Some(step_failed())),
+        ];
         assert_eq!(
             told(&outcome(hosts), Detail { verbose: 1, ..Detail::default() }, false),
             "
@@ -314,19 +335,28 @@ again: setup-cluster --limit node1,node2,node3"
     #[test]
     fn problems_are_a_table_and_whoever_was_stopped_did_not_fail() {
         let stopped = Failure::Stopped("node1 did not pass \"Check the machines\"".into());
-        let text = told(&outcome(vec![("node1", Some(problem())), ("node2", Some(stopped))]), Detail::default(), false);
+        let text = told(
+            &outcome(vec![("node1", Some(problem())), ("node2", Some(stopped))]),
+            Detail::default(),
+            false,
+        );
         assert!(text.contains("node1  memory  498 MB  1500 MB  add memory"), "{text}");
-        assert!(text.contains("node2                      : ok=30   changed=7    unreachable=0    failed=0"), "{text}");
+        assert!(
+            text.contains("node2                      : ok=30   changed=7    unreachable=0    failed=0"),
+            "{text}"
+        );
         assert!(text.contains("x 0 hosts done (14 changed), 1 failed, 1 stopped in 1m04s"), "{text}");
     }
 
     #[test]
     fn the_exit_code_is_that_of_the_worst_that_happened() {
-        let unreachable = || Failure::Transport(muster_engine::transport::TransportError::Unreachable {
-            address: "a:22".into(),
-            reason: "no route".into(),
-            remedy: String::new(),
-        });
+        let unreachable = || {
+            Failure::Transport(muster_engine::transport::TransportError::Unreachable {
+                address: "a:22".into(),
+                reason: "no route".into(),
+                remedy: String::new(),
+            })
+        };
         let stopped = || Failure::Stopped("x".into());
         let exit = |failures: Vec<Option<Failure>>| {
             exit_of(&outcome(["a", "b", "c"].into_iter().zip(failures).collect()), false)

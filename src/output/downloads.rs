@@ -47,14 +47,24 @@ impl Downloads {
             }
             Progress::Retry { attempt, of, wait, reason } => {
                 let wait = text::duration(*wait);
-                self.line(&format!("  {}  {}; try {} of {of} in {wait}", self.item, text::harmless(reason), attempt + 1));
+                self.line(&format!(
+                    "  {}  {}; try {} of {of} in {wait}",
+                    self.item,
+                    text::harmless(reason),
+                    attempt + 1
+                ));
             }
             Progress::Failed { reason } => {
                 self.line(&format!("{} {}", self.screen.style.failed(), text::harmless(reason)));
             }
             Progress::Done { size, elapsed } => {
                 let done = self.screen.style.done();
-                self.line(&format!("{done} {}  {}  {}", self.item, text::size(*size), text::duration(*elapsed)));
+                self.line(&format!(
+                    "{done} {}  {}  {}",
+                    self.item,
+                    text::size(*size),
+                    text::duration(*elapsed)
+                ));
             }
         }
     }

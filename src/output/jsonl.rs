@@ -85,13 +85,16 @@ fn line(event: &Event, time: Duration) -> Value {
             ("run_started", json!({ "hosts": hosts, "plays": plays, "check": check }))
         }
         Event::PlayStarted { play, hosts } => ("play_started", json!({ "play": play, "hosts": hosts })),
-        Event::Connected { host, elapsed } => ("connected", json!({ "host": host, "elapsed": seconds(*elapsed) })),
+        Event::Connected { host, elapsed } => {
+            ("connected", json!({ "host": host, "elapsed": seconds(*elapsed) }))
+        }
         Event::RoleStarted { host, play, role } => {
             ("role_started", json!({ "host": host, "play": play, "role": role }))
         }
-        Event::RoleEnded { host, role, counts: c, elapsed } => {
-            ("role_ended", json!({ "host": host, "role": role, "counts": counts(c), "elapsed": seconds(*elapsed) }))
-        }
+        Event::RoleEnded { host, role, counts: c, elapsed } => (
+            "role_ended",
+            json!({ "host": host, "role": role, "counts": counts(c), "elapsed": seconds(*elapsed) }),
+        ),
         Event::StepStarted { host, role, step } => {
             ("step_started", json!({ "host": host, "role": role, "step": step }))
         }
@@ -141,7 +144,12 @@ mod tests {
         let elapsed = Duration::from_millis(1234);
         let c = Counts { ok: 3, changed: 1, skipped: 0 };
         let change = Change { resource: "service etcd".into(), what: "started".into(), diff: None };
-        let problem = Problem { check: "memory".into(), found: "498 MB".into(), needed: "1500 MB".into(), remedy: "".into() };
+        let problem = Problem {
+            check: "memory".into(),
+            found: "498 MB".into(),
+            needed: "1500 MB".into(),
+            remedy: "".into(),
+        };
         vec![
             Event::RunStarted { hosts: vec![host()], plays: vec!["p".into()], check: false },
             Event::PlayStarted { play: "p".into(), hosts: vec![host()] },
@@ -149,13 +157,33 @@ mod tests {
             Event::RoleStarted { host: host(), play: "p".into(), role: role() },
             Event::RoleEnded { host: host(), role: role(), counts: c, elapsed },
             Event::StepStarted { host: host(), role: role(), step: step() },
-            Event::StepEnded { host: host(), role: role(), step: step(), counts: c, changes: vec![change], exchanges: 2, elapsed },
+            Event::StepEnded {
+                host: host(),
+                role: role(),
+                step: step(),
+                counts: c,
+                changes: vec![change],
+                exchanges: 2,
+                elapsed,
+            },
             Event::Output { host: host(), line: "x".into() },
             Event::Transfer { host: host(), name: "kubelet".into(), sent: 1, total: 2 },
             Event::Waiting { host: host(), what: "x".into(), elapsed },
-            Event::Retrying { host: host(), what: "x".into(), reason: "y".into(), attempt: 1, attempts: 3, delay: elapsed },
+            Event::Retrying {
+                host: host(),
+                what: "x".into(),
+                reason: "y".into(),
+                attempt: 1,
+                attempts: 3,
+                delay: elapsed,
+            },
             Event::Warning { host: None, text: "x".into() },
-            Event::HostFailed { host: host(), role: Some(role()), step: None, failure: Failure::Problems(vec![problem]) },
+            Event::HostFailed {
+                host: host(),
+                role: Some(role()),
+                step: None,
+                failure: Failure::Problems(vec![problem]),
+            },
             Event::HostDone { host: host() },
             Event::RunEnded { elapsed },
         ]
@@ -168,7 +196,9 @@ mod tests {
             let name = line["event"].as_str().unwrap();
             let entry = DOCUMENT.lines().find(|text| text.starts_with(&format!("| `{name}` |")));
             let entry = entry.unwrap_or_else(|| panic!("docs/events.md has no line for {name}"));
-            for field in line.as_object().unwrap().keys().filter(|key| !["v", "t", "event"].contains(&key.as_str())) {
+            for field in
+                line.as_object().unwrap().keys().filter(|key| !["v", "t", "event"].contains(&key.as_str()))
+            {
                 assert!(entry.contains(&format!("`{field}`")), "docs/events.md: {name} has a field {field}");
             }
         }

@@ -6,7 +6,7 @@ mod downloads;
 mod jsonl;
 mod plain;
 pub(crate) mod print;
-mod problems;
+pub(crate) mod problems;
 mod recap;
 mod screen;
 mod sentence;

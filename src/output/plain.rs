@@ -62,12 +62,16 @@ fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> {
         Event::Connected { host, elapsed } if detail.verbose >= 1 => {
             vec![format!("{host}  connected in {}", text::duration(*elapsed))]
         }
-        Event::RoleStarted { host, role, .. } if detail.verbose >= 2 => vec![format!("{host}  {role}: begins")],
+        Event::RoleStarted { host, role, .. } if detail.verbose >= 2 => {
+            vec![format!("{host}  {role}: begins")]
+        }
         Event::RoleEnded { host, role, counts, elapsed } => {
             let changed = detail.changed(counts.changed);
             vec![format!("{host}  {role}: done, {changed}, {}", text::duration(*elapsed))]
         }
-        Event::StepStarted { host, role, step } if detail.verbose >= 2 => vec![format!("{host}  {role}: {step} ...")],
+        Event::StepStarted { host, role, step } if detail.verbose >= 2 => {
+            vec![format!("{host}  {role}: {step} ...")]
+        }
         Event::StepEnded { host, role, step, counts, changes, exchanges, elapsed } => {
             let (exchanges, elapsed, counts) = (*exchanges, *elapsed, *counts);
             let end = StepEnd { host, role, step, counts, changes, exchanges, elapsed };
@@ -95,9 +99,11 @@ fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> {
             let sentence = sentence::failure(host, role.as_deref(), step.as_deref(), failure);
             let mut lines = vec![format!("{} {sentence}", style.paint(Tone::Bad, "failed:"))];
             let tail = failure.tail().unwrap_or_default();
-            lines.extend(text::last_lines(tail, 5).iter().map(|line| {
-                format!("{host} {} {}", style.quoted(), text::harmless(line))
-            }));
+            lines.extend(
+                text::last_lines(tail, 5)
+                    .iter()
+                    .map(|line| format!("{host} {} {}", style.quoted(), text::harmless(line))),
+            );
             lines
         }
         _ => Vec::new(),
@@ -154,7 +160,8 @@ mod tests {
         let quiet = Detail::default();
         assert!(lines(&event(Vec::new()), quiet, Style::PLAIN).is_empty());
         assert_eq!(lines(&event(Vec::new()), Detail { verbose: 2, ..quiet }, Style::PLAIN).len(), 1);
-        let change = Change { resource: "service etcd".into(), what: "started".into(), diff: Some("+x".into()) };
+        let change =
+            Change { resource: "service etcd".into(), what: "started".into(), diff: Some("+x".into()) };
         assert_eq!(lines(&event(vec![change.clone()]), quiet, Style::PLAIN).len(), 1);
         assert_eq!(lines(&event(vec![change]), Detail { diff: true, ..quiet }, Style::PLAIN).len(), 3);
     }
@@ -163,10 +170,14 @@ mod tests {
     fn a_failure_comes_with_the_last_lines_of_output() {
         let tail = (1..=9).map(|number| format!("line {number}")).collect::<Vec<_>>().join("\n");
         let failure = Failure::Change { resource: "service etcd".into(), status: 1, tail };
-        let event = Event::HostFailed { host: "node1".into(), role: Some("etcd".into()), step: None, failure };
+        let event =
+            Event::HostFailed { host: "node1".into(), role: Some("etcd".into()), step: None, failure };
         let lines = lines(&event, Detail::default(), Style::PLAIN);
         assert_eq!(lines[0], "failed: node1  etcd: service etcd: failed with status 1");
-        assert_eq!(lines[1..], ["line 5", "line 6", "line 7", "line 8", "line 9"].map(|line| format!("node1 | {line}")));
+        assert_eq!(
+            lines[1..],
+            ["line 5", "line 6", "line 7", "line 8", "line 9"].map(|line| format!("node1 | {line}"))
+        );
     }
 
     #[test]

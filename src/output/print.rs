@@ -17,7 +17,9 @@ pub(crate) fn data(text: &str) -> Result<(), CommandError> {
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| CommandError::failed(format!("cannot write to standard output: {error}"))),
+        written => {
+            written.map_err(|error| CommandError::failed(format!("cannot write to standard output: {error}")))
+        }
     }
 }
 

@@ -6,8 +6,11 @@ use crate::output::style::Style;
 use crate::output::table::Table;
 use crate::output::text;
 
+/// The headings, without that of the hosts.
+const HEADINGS: [&str; 4] = ["CHECK", "FOUND", "NEEDED", "HOW TO MEND IT"];
+
 /// The table: equal problems of several hosts are one row. The order is that in which hosts and problems are given.
-pub(crate) fn table(found: &[(&str, &[Problem])], style: Style, width: usize) -> Vec<String> {
+pub(crate) fn of_hosts(found: &[(&str, &[Problem])], style: Style, width: usize) -> Vec<String> {
     let mut rows: Vec<(&Problem, Vec<&str>)> = Vec::new();
     for (host, problems) in found {
         for problem in *problems {
@@ -17,18 +20,24 @@ pub(crate) fn table(found: &[(&str, &[Problem])], style: Style, width: usize) ->
             }
         }
     }
-    let mut table = Table::new(&["HOST", "CHECK", "FOUND", "NEEDED", "HOW TO MEND IT"]);
+    let mut table = Table::new(&[&["HOST"], &HEADINGS[..]].concat());
     for (problem, hosts) in rows {
-        let cell = text::harmless_lines;
-        table.row(vec![
-            text::names(&hosts),
-            cell(&problem.check),
-            cell(&problem.found),
-            cell(&problem.needed),
-            cell(&problem.remedy),
-        ]);
+        table.row([vec![text::names(&hosts)], cells(problem)].concat());
     }
     table.render(style, width)
+}
+
+/// The same for problems of what the user wrote, before any host was looked at.
+pub(crate) fn of_inventory(problems: &[Problem], style: Style, width: usize) -> Vec<String> {
+    let mut table = Table::new(&HEADINGS);
+    problems.iter().for_each(|problem| table.row(cells(problem)));
+    table.render(style, width)
+}
+
+fn cells(problem: &Problem) -> Vec<String> {
+    [&problem.check, &problem.found, &problem.needed, &problem.remedy]
+        .map(|text| text::harmless_lines(text))
+        .into()
 }
 
 #[cfg(test)]
@@ -43,7 +52,7 @@ mod tests {
     fn equal_problems_of_several_hosts_are_one_row() {
         let swap = [problem("swap", "2048 MB")];
         let both = [problem("swap", "2048 MB"), problem("memory", "498 MB")];
-        let lines = table(&[("node1", &swap), ("node2", &both), ("node3", &swap)], Style::PLAIN, 100);
+        let lines = of_hosts(&[("node1", &swap), ("node2", &both), ("node3", &swap)], Style::PLAIN, 100);
         assert_eq!(
             lines,
             [

@@ -38,7 +38,8 @@ fn line(host: &str, figures: Figures, style: Style) -> String {
         _ => Tone::Good,
     };
     // The padding is outside of the colour and as wide as without it.
-    let name = format!("{}{}", style.paint(tone, host), " ".repeat(26usize.saturating_sub(host.chars().count())));
+    let name =
+        format!("{}{}", style.paint(tone, host), " ".repeat(26usize.saturating_sub(host.chars().count())));
     let part = |lead: &str, number: usize, tone: Tone| {
         let text = format!("{lead}={number:<4}");
         if number == 0 { text } else { style.paint(tone, &text) }
@@ -70,7 +71,8 @@ node2                      : ok=12345 changed=0    unreachable=1    failed=0    
 ";
 
     fn hosts() -> Vec<(String, Figures)> {
-        let figures = |ok, changed, unreachable, skipped| Figures { ok, changed, unreachable, failed: 0, skipped };
+        let figures =
+            |ok, changed, unreachable, skipped| Figures { ok, changed, unreachable, failed: 0, skipped };
         vec![
             ("node2".into(), figures(12345, 0, 1, 0)),
             ("node1".into(), figures(304, 76, 0, 455)),

@@ -44,7 +44,8 @@ impl Detail {
 
 /// `✔ etcd    3 hosts   12 changed   4.1s`: a role that everybody is through.
 pub(crate) fn stage(stage: &Stage, role_width: usize, detail: Detail, style: Style) -> String {
-    let took = stage.begun.zip(stage.ended).map_or(Duration::ZERO, |(begun, ended)| ended.duration_since(begun));
+    let took =
+        stage.begun.zip(stage.ended).map_or(Duration::ZERO, |(begun, ended)| ended.duration_since(begun));
     let mark = if stage.failed.is_empty() { style.done() } else { style.failed() };
     let changed = detail.changed(stage.counts.changed);
     let tone = if stage.counts.changed > 0 { Tone::Changed } else { Tone::Faint };
@@ -169,7 +170,10 @@ mod tests {
     #[test]
     fn a_failure_names_host_role_and_step() {
         let it = Failure::new("it broke", "");
-        assert_eq!(failure("node2", Some("etcd"), Some("Start etcd"), &it), "node2  etcd: Start etcd: it broke");
+        assert_eq!(
+            failure("node2", Some("etcd"), Some("Start etcd"), &it),
+            "node2  etcd: Start etcd: it broke"
+        );
         assert_eq!(failure("node2", None, None, &it), "node2  it broke");
     }
 }

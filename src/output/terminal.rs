@@ -48,7 +48,8 @@ impl Sink for Terminal {
             Event::StepEnded { host, role, step, counts, changes, exchanges, elapsed } => {
                 let (exchanges, elapsed, counts) = (*exchanges, *elapsed, *counts);
                 let end = StepEnd { host, role, step, counts, changes, exchanges, elapsed };
-                let wanted = detail.verbose >= 2 || !changes.is_empty() && (detail.verbose == 1 || detail.check);
+                let wanted =
+                    detail.verbose >= 2 || !changes.is_empty() && (detail.verbose == 1 || detail.check);
                 if wanted {
                     self.line(&format!("  {}", sentence::step(&end, detail, style)));
                 }
@@ -118,7 +119,11 @@ fn live(view: &View, now: Instant, most: usize, columns: usize, style: Style) ->
             _ => host.step.as_str(),
         };
         let time = text::duration(now.saturating_duration_since(host.since));
-        let note = if host.note.is_empty() { String::new() } else { format!("  {}", style.paint(Tone::Faint, &host.note)) };
+        let note = if host.note.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", style.paint(Tone::Faint, &host.note))
+        };
         let (name, role) = (text::pad(&name, name_width), text::pad(&host.role, role_width));
         lines.push(format!(" {mark} {name}  {role}  {time:>6}  {doing}{note}"));
     }
@@ -126,7 +131,10 @@ fn live(view: &View, now: Instant, most: usize, columns: usize, style: Style) ->
         lines.push(style.paint(Tone::Faint, &format!("   and {} more", text::count(hidden, "host"))));
     }
     // A line that wraps would be counted wrongly when it is redrawn.
-    lines.iter().map(|line| truncate_str(line, columns.saturating_sub(1), style.ellipsis()).into_owned()).collect()
+    lines
+        .iter()
+        .map(|line| truncate_str(line, columns.saturating_sub(1), style.ellipsis()).into_owned())
+        .collect()
 }
 
 /// `0:42  roles 4 of 9  hosts: 2 working, 1 done`.
@@ -160,7 +168,11 @@ mod tests {
 
     fn view(hosts: usize) -> View {
         let hosts: Vec<String> = (1..=hosts).map(|number| format!("node{number}")).collect();
-        let play = OutlinePlay { name: "p".into(), hosts: hosts.clone(), roles: vec!["etcd".into(), "kubelet".into()] };
+        let play = OutlinePlay {
+            name: "p".into(),
+            hosts: hosts.clone(),
+            roles: vec!["etcd".into(), "kubelet".into()],
+        };
         let mut view = View::new(&Outline { hosts: hosts.clone(), plays: vec![play] }, Instant::now());
         let begun = view.begun;
         for (at, host) in hosts.iter().enumerate() {

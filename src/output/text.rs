@@ -63,7 +63,9 @@ pub(crate) fn names<S: AsRef<str>>(names: &[S]) -> String {
     for name in names.iter().map(AsRef::as_ref) {
         let numbered = split_number(name);
         match (ranges.last_mut(), numbered) {
-            (Some((text, Some((stem, first, last)))), Some((this, number))) if *stem == this && number == *last + 1 => {
+            (Some((text, Some((stem, first, last)))), Some((this, number)))
+                if *stem == this && number == *last + 1 =>
+            {
                 *last = number;
                 *text = format!("{stem}{first}-{last}");
             }

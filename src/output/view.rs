@@ -113,7 +113,11 @@ impl View {
         };
         Self {
             begun: now,
-            stages: outline.plays.iter().flat_map(|play| play.roles.iter().map(move |role| stage(play, role))).collect(),
+            stages: outline
+                .plays
+                .iter()
+                .flat_map(|play| play.roles.iter().map(move |role| stage(play, role)))
+                .collect(),
             hosts: outline.hosts.iter().map(|name| (name.clone(), host.clone())).collect(),
             steps: IndexMap::new(),
             elapsed: None,
@@ -164,14 +168,18 @@ impl View {
             Event::Transfer { host, name, sent, total } => self.note(host, false, |view| {
                 view.note = format!("{name}: {} of {}", text::size(*sent), text::size(*total));
             }),
-            Event::Waiting { host, what, .. } => self.note(host, true, |view| view.note = format!("waits for {what}")),
-            Event::Retrying { host, reason, attempt, attempts, delay, .. } => self.note(host, false, |view| {
-                view.note = format!(
-                    "try {attempt} of {attempts} in {}: {}",
-                    text::duration(*delay),
-                    text::harmless(reason)
-                );
-            }),
+            Event::Waiting { host, what, .. } => {
+                self.note(host, true, |view| view.note = format!("waits for {what}"))
+            }
+            Event::Retrying { host, reason, attempt, attempts, delay, .. } => {
+                self.note(host, false, |view| {
+                    view.note = format!(
+                        "try {attempt} of {attempts} in {}: {}",
+                        text::duration(*delay),
+                        text::harmless(reason)
+                    );
+                })
+            }
             Event::HostFailed { host, failure, .. } => {
                 self.end_step(host, now);
                 return self.leave(host, HostState::Failed, Some(failure), now);
@@ -181,7 +189,10 @@ impl View {
                 return self.leave(host, HostState::Done, None, now);
             }
             Event::RunEnded { elapsed } => self.elapsed = Some(*elapsed),
-            Event::RunStarted { .. } | Event::PlayStarted { .. } | Event::StepEnded { .. } | Event::Warning { .. } => {}
+            Event::RunStarted { .. }
+            | Event::PlayStarted { .. }
+            | Event::StepEnded { .. }
+            | Event::Warning { .. } => {}
         }
         Vec::new()
     }

@@ -80,7 +80,7 @@ pub enum BundleError {
 
 /// Something is not in the bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the bundle {} has no {what}; {has}. Add it with `muster bundle fetch` or `muster bundle build`", .bundle.display())]
+#[error("the bundle {} has no {what}; {has}", .bundle.display())]
 pub struct MissingArtifact {
     /// What was asked for, e.g. `kubelet 1.36.4 for amd64`.
     pub what: String,

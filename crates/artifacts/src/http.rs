@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ use crate::{Progress, ProgressSink};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long to wait for the next byte.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often there is news while nothing comes.
+const TICK: Duration = Duration::from_secs(2);
 /// A download that got this many bytes further than ever before has its attempts counted anew.
 const HEADWAY: u64 = 256 << 10;
 /// The largest document (not download) that is taken.
@@ -28,7 +33,7 @@ const DOCUMENT_LIMIT: u64 = 8 << 20;
 pub struct Retry {
     /// Attempts in all, at least 1.
     pub attempts: u32,
-    /// The pause after the first attempt; each further one is twice as long, up to half a minute.
+    /// The pause after the first attempt; each further one is twice as long, up to ten seconds.
     pub pause: Duration,
 }
 
@@ -89,8 +94,6 @@ pub enum HttpError {
 enum Attempt {
     /// The next one may succeed.
     Passing(String),
-    /// The same, and the download got much further than ever before: attempts are counted anew.
-    Headway(String),
     /// The next one would fail, too.
     Lasting(HttpError),
 }
@@ -137,7 +140,7 @@ impl Http {
         headers: &[(&str, &str)],
         progress: &mut ProgressSink<'_>,
     ) -> Result<Document, HttpError> {
-        self.attempt(url, progress, |_| {
+        let once = |_: &Sender<Bytes>| {
             let mut response = self.get(url, headers)?;
             let text =
                 |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(String::from);
@@ -146,7 +149,8 @@ impl Http {
             let body = response.body_mut().with_config().limit(DOCUMENT_LIMIT).read_to_vec();
             let body = body.map_err(|error| classify(url, &error))?;
             Ok(Document { status: response.status(), content_type, authenticate, body })
-        })
+        };
+        self.attempt(url, progress, once, || false)
     }
 
     /// Downloads into `path`. What is there already is taken for the beginning; the caller verifies the whole. Returns
@@ -160,16 +164,13 @@ impl Http {
     ) -> Result<bool, HttpError> {
         let resumed = fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
         let mut furthest = 0;
-        self.attempt(url, progress, |progress| {
-            let result = self.download_rest(url, headers, path, progress);
+        let headway = || {
             let have = fs::metadata(path).map_or(0, |meta| meta.len());
             let headway = have >= furthest + HEADWAY;
             furthest = furthest.max(have);
-            match result {
-                Err(Attempt::Passing(reason)) if headway => Err(Attempt::Headway(reason)),
-                other => other,
-            }
-        })?;
+            headway
+        };
+        self.attempt(url, progress, |news| self.download_rest(url, headers, path, news), headway)?;
         Ok(resumed)
     }
 
@@ -179,7 +180,7 @@ impl Http {
         url: &str,
         headers: &[(&str, &str)],
         path: &Path,
-        progress: &mut ProgressSink<'_>,
+        news: &Sender<Bytes>,
     ) -> Result<(), Attempt> {
         let store = |source| Attempt::Lasting(HttpError::Store { url: url.into(), source });
         let mut have = fs::metadata(path).map_or(0, |meta| meta.len());
@@ -214,7 +215,8 @@ impl Http {
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; 1 << 16];
         loop {
-            progress(Progress::Bytes { done: have, of });
+            // Whoever listens does so until this ends.
+            news.send(Bytes { done: have, of }).ok();
             let count = match body.read(&mut buffer) {
                 Ok(count) => count,
                 Err(error) => return Err(Attempt::Passing(format!("the connection broke: {error}"))),
@@ -248,34 +250,59 @@ impl Http {
         }
     }
 
-    /// Tries until it works, is hopeless, or has been tried often enough.
-    fn attempt<T>(
+    /// Tries until it works, is hopeless, or has been tried often enough. After an attempt that made `headway` the count
+    /// begins anew.
+    fn attempt<T: Send>(
         &self,
         url: &str,
         progress: &mut ProgressSink<'_>,
-        mut once: impl FnMut(&mut ProgressSink<'_>) -> Result<T, Attempt>,
+        once: impl Fn(&Sender<Bytes>) -> Result<T, Attempt> + Sync,
+        mut headway: impl FnMut() -> bool,
     ) -> Result<T, HttpError> {
         let mut attempt = 1;
         loop {
-            let reason = match once(progress) {
+            let reason = match tell_while(progress, &once) {
                 Ok(value) => return Ok(value),
                 Err(Attempt::Lasting(error)) => return Err(error),
                 Err(Attempt::Passing(reason)) => reason,
-                Err(Attempt::Headway(reason)) => {
-                    attempt = 1;
-                    reason
-                }
             };
+            if headway() {
+                attempt = 1;
+            }
             if attempt >= self.retry.attempts {
                 return Err(HttpError::Failed { url: url.into(), attempts: attempt, reason });
             }
-            let wait =
-                self.retry.pause.saturating_mul(1 << (attempt - 1).min(16)).min(Duration::from_secs(30));
+            let wait = self.retry.pause.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE);
             progress(Progress::Retry { attempt, of: self.retry.attempts, wait, reason: &reason });
             thread::sleep(wait);
             attempt += 1;
         }
     }
+}
+
+/// How far a download is.
+#[derive(Clone, Copy)]
+struct Bytes {
+    done: u64,
+    of: Option<u64>,
+}
+
+/// Does `work` on a thread of its own, so that there is news also while it waits for the network.
+fn tell_while<T: Send>(progress: &mut ProgressSink<'_>, work: &(impl Fn(&Sender<Bytes>) -> T + Sync)) -> T {
+    let (sender, news) = mpsc::channel();
+    thread::scope(|scope| {
+        let worker = scope.spawn(move || work(&sender));
+        let mut last = Bytes { done: 0, of: None };
+        loop {
+            match news.recv_timeout(TICK) {
+                Ok(bytes) => last = bytes,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            progress(Progress::Bytes { done: last.done, of: last.of });
+        }
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Whether an error of a request may pass.

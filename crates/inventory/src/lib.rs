@@ -5,6 +5,7 @@
 //! directory, and prints nothing.
 
 mod address;
+mod ansible_cfg;
 mod build;
 mod convert;
 mod de;
@@ -28,6 +29,7 @@ mod resolve;
 mod script;
 mod shlex;
 mod similar;
+mod unused;
 mod value;
 mod var_files;
 mod vars;
@@ -37,6 +39,7 @@ mod yaml;
 mod yaml_inventory;
 mod yaml_scalar;
 
+pub use ansible_cfg::{AnsibleSettings, SshArgument, config_paths, ssh_arguments};
 pub use error::InventoryError;
 pub use group_rules::GroupRules;
 pub use host_list::expand as expand_hosts;

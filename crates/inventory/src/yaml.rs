@@ -199,6 +199,8 @@ impl<'a> Reader<'a, '_> {
         let is_merge = plain && tag.is_none() && text == "<<";
         let kind = match tag {
             None if plain => yaml_scalar::resolve(&text),
+            // The tag `!` alone says nothing for PyYAML.
+            Some(tag) if plain && tag_name(&tag) == "!" => yaml_scalar::resolve(&text),
             None => Kind::Str(text.into_owned()),
             Some(tag) => self.tagged(&tag, text.into_owned(), &origin)?,
         };
@@ -206,7 +208,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn tagged(&mut self, tag: &Tag, text: String, origin: &Origin) -> Result<Kind, InventoryError> {
-        let name = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
+        let name = tag_name(tag);
         let wrong = |what: &str| {
             InventoryError::syntax(origin.clone(), format!("\"{text}\" is tagged {name} but is not {what}"))
         };
@@ -232,9 +234,8 @@ impl<'a> Reader<'a, '_> {
                 Err(error) => return Err(InventoryError::syntax(origin.clone(), error.to_string())),
             },
             _ => {
-                let message = format!("the tag {name} is not known and is ignored");
-                self.warnings.push(Warning::new(message, Some(origin.clone())));
-                Kind::Str(text)
+                let message = format!("the tag {name} is not known; known are !vault, !unsafe and those of YAML");
+                return Err(InventoryError::syntax(origin.clone(), message));
             }
         })
     }
@@ -243,13 +244,24 @@ impl<'a> Reader<'a, '_> {
     /// nothing that matters here.
     fn collection_tag(&mut self, tag: Option<Cow<'a, Tag>>, value: &mut Value) {
         match tag {
-            Some(tag) if tag.to_string() == "!unsafe" => make_raw(value),
-            Some(tag) if !tag.is_yaml_core_schema() && tag.to_string() != "!" => {
-                let message = format!("the tag {tag} is not known and is ignored");
+            Some(tag) if tag_name(&tag) == "!unsafe" => make_raw(value),
+            Some(tag) if !tag_name(&tag).starts_with("!!") && tag_name(&tag) != "!" => {
+                let message = format!("the tag {} is not known and is ignored", tag_name(&tag));
                 self.warnings.push(Warning::new(message, value.origin.clone()));
             }
             _ => {}
         }
+    }
+}
+
+/// A tag as people write it: `!vault`, `!!str`, and `!` for the one that says nothing.
+fn tag_name(tag: &Tag) -> String {
+    const CORE: &str = "tag:yaml.org,2002:";
+    match (tag.handle.as_str(), tag.suffix.strip_prefix(CORE)) {
+        (CORE, _) => format!("!!{}", tag.suffix),
+        ("", Some(name)) => format!("!!{name}"),
+        ("", None) => tag.suffix.clone(),
+        _ => tag.to_string(),
     }
 }
 

@@ -228,10 +228,11 @@ fn jinja_expressions() {
 }
 
 /// Scalars where this program differs on purpose, each with the reason.
-const YAML_DIFFERENCES: [(&str, &str); 3] = [
+const YAML_DIFFERENCES: [(&str, &str); 4] = [
     ("2020-01-01T10:20:30Z", "a point in time stays the text that was written"),
-    ("2020-01-01 10:20:30", "a point in time stays the text that was written"),
     ("2020-01-01t10:20:30.5+02:00", "a point in time stays the text that was written"),
+    ("=", "PyYAML cannot read its own `value` type; here it is the text it looks like"),
+    ("<<", "only as a key does it merge; as a value it is the text it looks like"),
 ];
 
 #[test]

@@ -302,6 +302,22 @@ fn an_unreachable_source_ends_the_fetch_at_once() {
 }
 
 #[test]
+fn there_is_news_while_nothing_comes() {
+    let fixture = Fixture::new();
+    fixture.mirror.fail(TOOL, [Fault::Silence(Duration::from_secs(5))]);
+    let mut last = std::time::Instant::now();
+    let mut longest = Duration::ZERO;
+    fixture
+        .fetch_telling(&mut |_| {
+            longest = longest.max(last.elapsed());
+            last = std::time::Instant::now();
+        })
+        .unwrap();
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
+    fixture.assert_complete();
+}
+
+#[test]
 fn downloads_go_through_the_proxy_that_is_given() {
     let fixture = Fixture::new();
     let mut writer = BundleWriter::open(fixture.dir()).unwrap();

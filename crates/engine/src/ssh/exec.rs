@@ -81,7 +81,7 @@ impl Session {
         };
         let status = match ended {
             Ended::Status(status) => status,
-            Ended::Refused => return Err(privilege::diagnose(target, &request, 1, &output.before)),
+            Ended::Refused => return Err(privilege::diagnose(target, &request, 1, &output.stdout, &output.before)),
             Ended::WrongPassword => return Err(privilege::wrong_password(target)),
             Ended::Denied => return Err(connection.denied()),
             Ended::Flood => return Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
@@ -93,7 +93,7 @@ impl Session {
         };
         self.ended = true;
         if output.mark.is_some() {
-            return Err(privilege::diagnose(target, &request, status, &output.before));
+            return Err(privilege::diagnose(target, &request, status, &output.stdout, &output.before));
         }
         Ok(output.into_exit(status))
     }

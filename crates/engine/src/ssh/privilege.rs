@@ -93,14 +93,17 @@ const REMEDIES: &[(&str, &str)] = &[
     ("not found", ABSENT),
     ("Not found", ABSENT),
     ("Unknown command", ABSENT),
-    ("Operation not permitted", "add `permit nopass USER as root` to /etc/doas.conf on the machine"),
-    ("Authorization required", "doas can ask for a password on a terminal only: `permit nopass USER as root` in /etc/doas.conf"),
+    ("not available", "give the user a login shell on the machine (usermod -s /bin/sh USER), or log in as another one"),
+    ("Operation not permitted", DOAS),
+    ("Authentication required", DOAS),
 ];
 const PASSWORD: &str = "give the password with ansible_become_password (or --ask-become-pass), or allow the user to \
                         do without: `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d";
 const WRONG_PASSWORD: &str = "give the right one with ansible_become_password (or --ask-become-pass)";
 const SUDOERS: &str = "as root on the machine, add `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d, or \
                        log in as another user (ansible_user)";
+const DOAS: &str = "put `permit nopass USER as root` into /etc/doas.conf on the machine; doas asks for passwords on \
+                    terminals only";
 const ABSENT: &str = "install it on the machine, name another way to become root (ansible_become_method), or log in \
                       as root (ansible_user=root)";
 
@@ -109,15 +112,23 @@ pub(super) fn wrong_password(target: &Target) -> TransportError {
     failure(target, "sudo refused the password", WRONG_PASSWORD)
 }
 
-/// Why the program never started, from what was written to standard error before the mark.
-pub(super) fn diagnose(target: &Target, request: &Request, status: i32, stderr: &[u8]) -> TransportError {
-    let mut text = String::from_utf8_lossy(stderr).into_owned();
+/// Why the program never started, from what was written to standard output and to standard error before the mark.
+pub(super) fn diagnose(
+    target: &Target,
+    request: &Request,
+    status: i32,
+    stdout: &[u8],
+    stderr: &[u8],
+) -> TransportError {
+    // Login shells that let nobody in say so on standard output (nologin(8)).
+    let mut text = format!("{}\n{}", String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr));
     if let Some(prompt) = &request.prompt {
         text = text.replace(prompt.as_str(), "");
     }
     // What is said may be hostile or coloured; it ends in a message for a terminal.
     let clean = |line: &str| -> String { line.chars().filter(|c| !c.is_control()).collect() };
     let lines: Vec<String> = text.lines().map(clean).filter(|line| !line.trim().is_empty()).collect();
+    let how = if let Privilege::Doas = target.privilege { "doas -n true" } else { "sudo -n true" };
     let found = REMEDIES.iter().find_map(|(said, remedy)| {
         lines.iter().rev().find(|line| line.contains(said)).map(|line| (line.as_str(), *remedy))
     });
@@ -125,7 +136,7 @@ pub(super) fn diagnose(target: &Target, request: &Request, status: i32, stderr: 
         Some((line, remedy)) => (line.to_owned(), remedy.replace("USER", &target.user)),
         None => (
             lines.last().cloned().unwrap_or_else(|| format!("it ended with status {status} without a word")),
-            format!("try it by hand: ssh -p {} {}@{} sudo -n true", target.port, target.user, target.host),
+            format!("see what it does: `ssh -p {} {}@{} {how}`", target.port, target.user, target.host),
         ),
     };
     failure(target, &reason, &remedy)

@@ -206,7 +206,7 @@ fn what_stands_in_the_way_is_told_with_a_remedy() {
             let output = shell.execute(sudo_is, &request, b"echo ran");
             assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{shell:?}");
             assert_eq!(after_mark(&request, &String::from_utf8_lossy(&output.stderr)), None);
-            let error = diagnose(&target, &request, 1, &output.stderr);
+            let error = diagnose(&target, &request, 1, &output.stdout, &output.stderr);
             assert!(error.to_string().contains(reason), "{error}");
             assert!(error.remedy().is_some_and(|said| said.contains(remedy)), "{error:?}");
         }
@@ -225,9 +225,18 @@ fn sudo_that_is_not_there_is_told_in_every_shell_s_words() {
     ] {
         let target = target(Privilege::Sudo { password: None });
         let request = request(&target, &text("")).expect("a request");
-        let error = diagnose(&target, &request, 127, said.as_bytes());
+        let error = diagnose(&target, &request, 127, b"", said.as_bytes());
         assert!(error.remedy().is_some_and(|remedy| remedy.contains("ansible_user=root")), "{said}: {error:?}");
     }
+}
+
+#[test]
+fn a_login_shell_that_lets_nobody_in_is_quoted() {
+    let target = target(Privilege::Sudo { password: None });
+    let request = request(&target, &text("")).expect("a request");
+    let error = diagnose(&target, &request, 1, b"\x1b[31mThis account is currently not available.\n", b"");
+    assert_eq!(error.to_string(), "machine:22: admin cannot become root: [31mThis account is currently not available.");
+    assert!(error.remedy().is_some_and(|remedy| remedy.contains("usermod -s /bin/sh admin")), "{error:?}");
 }
 
 #[test]

@@ -1,0 +1,252 @@
+//! `muster bundle`: the folder with the binaries and images that are installed on machines.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, Subcommand};
+use muster_artifacts::{
+    Arch, Bundle, BundleError, BundleWriter, Damage, FetchError, Release, Sources, fetch,
+};
+use muster_lab::build::{self, BuildError};
+use muster_roles::catalogue::CATALOGUE;
+
+use crate::args::Form;
+use crate::environment::Environment;
+use crate::error::{CommandError, Exit};
+use crate::output::table::Table;
+use crate::output::{Builds, Downloads, Screen, print, text};
+
+/// Make and inspect the bundle: the folder with the binaries and images that are installed on machines
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct BundleArgs {
+    /// The bundle's folder [default: bundle in the cache folder, ~/.cache/muster]
+    #[arg(long, global = true, visible_alias = "bundle", value_name = "DIR", env = "MUSTER_BUNDLE", hide_env_values = true)]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: BundleCommand,
+}
+
+const AFTER_HELP: &str = "\
+setup-cluster fetches what its bundle lacks by itself. Make one beforehand to work without the internet, on a slow line,
+or to carry to another place: a bundle is a plain folder.";
+
+#[derive(Debug, Subcommand)]
+enum BundleCommand {
+    /// Download what the bundle lacks, from upstream or a mirror
+    ///
+    /// Every file is compared with the sha256 in the catalogue, every layer of an image with its digest. What is there
+    /// already is not downloaded again; a download that was cut off goes on where it was.
+    Fetch(FetchArgs),
+    /// Compile what the bundle lacks from source, through the Go module proxy
+    ///
+    /// For places that reach package registries but not the sites of upstream's releases. Needs Go, a C compiler,
+    /// libseccomp-dev and mmdebstrap, and says what of it is missing. The first time takes half an hour on two cores.
+    Build(VersionArgs),
+    /// Read the whole bundle and compare it with its digests
+    Check(CheckArgs),
+    /// Show what is in the bundle
+    List(ListArgs),
+}
+
+#[derive(Debug, Args)]
+struct VersionArgs {
+    /// The version of Kubernetes; may be repeated [default: the one that setup-cluster takes by default]
+    #[arg(long = "kube-version", value_name = "VERSION")]
+    versions: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct FetchArgs {
+    #[command(flatten)]
+    versions: VersionArgs,
+    /// Architecture of the machines, amd64 or arm64; may be repeated [default: this computer's]
+    #[arg(long = "arch", value_name = "ARCH")]
+    arches: Vec<Arch>,
+    /// Mirror of the files: this URL takes the place of https:// in front of each file's own, so that
+    /// https://dl.k8s.io/... becomes URL/dl.k8s.io/...
+    #[arg(long, visible_alias = "mirror", value_name = "URL")]
+    files_repo: Option<String>,
+    /// Mirror of the images, in place of every image's registry: HOST[:PORT], or http://HOST:PORT if it has no TLS
+    #[arg(long, value_name = "HOST")]
+    registry_host: Option<String>,
+    /// Proxy, such as http://proxy:3128 [default: https_proxy and no_proxy of the environment]
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    versions: VersionArgs,
+    /// Remove what is damaged, so that it is fetched or built anew
+    #[arg(long)]
+    discard: bool,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Show the versions of Kubernetes that there are, and which of them the bundle has
+    #[arg(long)]
+    versions: bool,
+}
+
+/// Runs `muster bundle`.
+pub(crate) fn run(args: BundleArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let dir = args.dir.map_or_else(|| Ok(environment.cache_dir()?.join("bundle")), Ok)?;
+    match args.command {
+        BundleCommand::Fetch(args) => run_fetch(args, &dir, environment),
+        BundleCommand::Build(args) => run_build(&args, &dir, environment),
+        BundleCommand::Check(args) => run_check(&args, &dir, environment),
+        BundleCommand::List(args) => run_list(&args, &dir, environment),
+    }
+}
+
+fn run_fetch(args: FetchArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
+    let arches = match args.arches.as_slice() {
+        [] => vec![host_arch()?],
+        given => given.to_vec(),
+    };
+    let releases = args.versions.releases(&arches)?;
+    let of_environment = |name: &str| {
+        environment.get(name).or_else(|| environment.get(&name.to_ascii_uppercase())).map(str::to_owned)
+    };
+    let sources = Sources {
+        files_repo: args.files_repo,
+        registry_host: args.registry_host,
+        proxy: args.proxy.or_else(|| of_environment("https_proxy")),
+        no_proxy: of_environment("no_proxy").unwrap_or_default(),
+        ..Sources::default()
+    };
+    let mut bundle = BundleWriter::open(dir)?;
+    let started = Instant::now();
+    let screen = Screen::new(environment, true);
+    let mut downloads = Downloads::new(screen.clone(), Form::Auto);
+    let mut fetched = 0;
+    let result = releases.iter().try_for_each(|release| {
+        downloads.begin(&format!("Kubernetes {} for {} into {}", release.version, release.arch, dir.display()));
+        let now = fetch(release, &mut bundle, &sources, &mut |news| downloads.show(&news))?;
+        fetched += now.downloaded;
+        for skipped in now.skipped {
+            downloads.begin(&format!("  goes without: {}", text::harmless(&skipped)));
+        }
+        Ok(())
+    });
+    downloads.end();
+    result.map_err(|error: FetchError| {
+        CommandError::failed(text::harmless_lines(&error.to_string()))
+            .hint("what is complete is kept: the same command goes on where this one ended")
+            .hint("other sources: --files-repo and --registry-host for mirrors, or muster bundle build")
+    })?;
+    screen.line(&format!(
+        "{} fetched in {}; the bundle is complete",
+        text::count(fetched, "artifact"),
+        text::duration(started.elapsed())
+    ));
+    Ok(Exit::Done)
+}
+
+fn run_build(args: &VersionArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
+    let releases = args.releases(&[host_arch()?])?;
+    let work = environment.cache_dir()?.join("build");
+    let mut bundle = BundleWriter::open(dir)?;
+    let started = Instant::now();
+    let screen = Screen::new(environment, true);
+    let mut builds = Builds::new(screen.clone());
+    let result = releases.iter().try_for_each(|release| {
+        builds.begin(&format!("Kubernetes {} for {} into {}", release.version, release.arch, dir.display()));
+        build::build(release, &mut bundle, &work, &mut |news| builds.show(&news))
+    });
+    builds.end();
+    result.map_err(|error: BuildError| {
+        CommandError::failed(text::harmless_lines(&error.to_string()))
+            .hint("what was built is kept: the same command goes on where this one ended")
+    })?;
+    screen.line(&format!("the bundle is complete, after {}", text::duration(started.elapsed())));
+    Ok(Exit::Done)
+}
+
+fn run_check(args: &CheckArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
+    let bundle = Bundle::open(dir)?;
+    let screen = Screen::new(environment, true);
+    let mut progress = Downloads::new(screen.clone(), Form::Auto);
+    let damage = bundle.check(&mut |news| progress.show_check(&news));
+    progress.end();
+    for damage in &damage {
+        screen.line(&format!("{} {damage}", screen.style.failed()));
+    }
+    // Without a version asked for, an incomplete bundle is as good as a complete one.
+    let releases =
+        if args.versions.versions.is_empty() { Vec::new() } else { args.versions.releases(&arches(&bundle))? };
+    let missing: Vec<String> = releases
+        .iter()
+        .flat_map(|release| bundle.missing_of(release))
+        .map(|missing| format!("{} is not there", missing.what))
+        .collect();
+    for missing in &missing {
+        screen.line(&format!("{} {missing}", screen.style.failed()));
+    }
+    if damage.is_empty() && missing.is_empty() {
+        let files = text::count(bundle.files().len(), "file");
+        let images = text::count(bundle.images().len(), "image");
+        screen.line(&format!("{} {files} and {images}, {}: sound", screen.style.done(), text::size(size(&bundle))));
+        return Ok(Exit::Done);
+    }
+    if args.discard && !damage.is_empty() {
+        drop(bundle);
+        discard(dir, &damage)?;
+        screen.line("what was damaged is removed");
+    } else if !damage.is_empty() {
+        print::note("hint: muster bundle check --discard removes what is damaged");
+    }
+    print::note("hint: muster bundle fetch, or muster bundle build, gets what is missing");
+    Ok(Exit::No)
+}
+
+fn discard(dir: &Path, damage: &[Damage]) -> Result<(), CommandError> {
+    Ok(BundleWriter::open(dir)?.discard(damage)?)
+}
+
+fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
+    let screen = Screen::new(environment, false);
+    let width = screen.size().1;
+    if args.versions {
+        let bundle = match Bundle::open(dir) {
+            Err(BundleError::NotABundle { .. }) => Bundle::empty(dir),
+            bundle => bundle?,
+        };
+        let mut table = Table::new(&["Kubernetes", "in the bundle"]);
+        for version in CATALOGUE.releases() {
+            let default = if version == CATALOGUE.default_release() { " (default)" } else { "" };
+            table.row(vec![format!("{version}{default}"), complete_for(&bundle, version).join(", ")]);
+        }
+        print::data(&lines(&table.render(screen.style, width)))?;
+        return Ok(Exit::Done);
+    }
+    let bundle = Bundle::open(dir)?;
+    let mut table = Table::new(&["name", "version", "arch", "size", "origin", "source"]);
+    for entry in bundle.files() {
+        table.row(vec![
+            entry.name.clone(),
+            entry.version.clone(),
+            entry.arch.to_string(),
+            text::size(entry.stored.size),
+            entry.origin.to_string(),
+            entry.source.clone(),
+        ]);
+    }
+    for entry in bundle.images() {
+        table.row(vec![
+            format!("{}/{}", entry.reference.registry, entry.reference.repository),
+            entry.reference.tag.clone(),
+            entry.arch.to_string(),
+            text::size(entry.size),
+            entry.origin.to_string(),
+            entry.source.clone(),
+        ]);
+    }
+    let mut found = lines(&table.render(screen.style, width));
+    found.push_str(&format!("\n{}: {}\n", bundle.dir().display(), text::size(size(&bundle))));
+    print::data(&text::harmless_lines_styled(&found))?;
+    Ok(Exit::Done)
+}
