@@ -22,6 +22,7 @@ if [ "$1" = prepare ]; then
       etcd*) tar -xzf "$f" -C "$out/bin" --strip-components=1 ;;
     esac
   done
+  cp "$(dirname "$0")/flannel.yaml" "$out/"
   tar -C "$bundle/images" -cf "$out/images.tar" .
   exit
 fi

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, FromArgMatches, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
+use crate::environment::Environment;
 use crate::error::CommandError;
 
 /// What the machines are, and what is known of them
@@ -17,26 +18,26 @@ pub(crate) struct InventoryArgs {
     /// Set variables over all others: KEY=VALUE, JSON, YAML or @FILE; may be repeated
     #[arg(short, long, value_name = "VARS")]
     pub(crate) extra_vars: Vec<String>,
-    /// File with the password of encrypted variables (Ansible Vault)
-    #[arg(long, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE", hide_env_values = true)]
-    pub(crate) vault_password_file: Option<PathBuf>,
+    /// File with the password of encrypted variables (Ansible Vault), or a program that prints it; may be repeated
+    #[arg(long, visible_alias = "vault-pass-file", value_name = "FILE")]
+    pub(crate) vault_password_file: Vec<PathBuf>,
+    /// The same with a label: LABEL@FILE, or LABEL@prompt to be asked; may be repeated
+    #[arg(long, value_name = "LABEL@FILE")]
+    pub(crate) vault_id: Vec<String>,
+    /// Ask for the password of encrypted variables
+    #[arg(short = 'J', long, visible_alias = "ask-vault-password")]
+    pub(crate) ask_vault_pass: bool,
 }
 
 /// How machines are reached
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
     /// Login name where the inventory gives none [default: yours]
-    #[arg(short, long, value_name = "USER", env = "ANSIBLE_REMOTE_USER", hide_env_values = true)]
+    #[arg(short, long, value_name = "USER")]
     pub(crate) user: Option<String>,
     /// Private key where the inventory gives none [default: id_ed25519, id_ecdsa, id_rsa in ~/.ssh, and the agent's]
-    #[arg(
-        long,
-        visible_alias = "key-file",
-        value_name = "FILE",
-        env = "ANSIBLE_PRIVATE_KEY_FILE",
-        hide_env_values = true
-    )]
+    #[arg(long, visible_alias = "key-file", value_name = "FILE")]
     pub(crate) private_key: Option<PathBuf>,
     /// Ask for the login password
     #[arg(short = 'k', long)]
@@ -47,30 +48,31 @@ pub(crate) struct ConnectionArgs {
     /// Become root (always so; accepted because ansible-playbook needs it)
     #[arg(short, long, hide = true)]
     pub(crate) r#become: bool,
-    /// Seconds a machine may take to answer
-    #[arg(short = 'T', long, value_name = "SECONDS", default_value_t = 10, env = "ANSIBLE_TIMEOUT", hide_env = true,
-          value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) timeout: u64,
-    /// How many machines are worked on at once at most
-    #[arg(short, long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) forks: u16,
+    /// Seconds a machine may take to answer [default: 10]
+    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: Option<u64>,
+    /// How many machines are worked on at once at most [default: 500]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) forks: Option<u16>,
     /// Hosts that were installed anew: their new host keys replace the known ones
     #[arg(long, value_name = "PATTERN")]
     pub(crate) reimaged: Option<String>,
 }
 
+/// Enough for every classroom; what holds back is the number of handshakes, which adapts itself.
+const FORKS: usize = 500;
+
 impl ConnectionArgs {
-    /// What holds when nothing is typed: defaults, and what environment variables say.
+    /// How many machines are worked on at once at most: as typed, else as ansible.cfg says, else many.
     ///
     /// # Errors
-    /// An environment variable makes no sense.
-    pub(crate) fn untyped() -> Result<Self, CommandError> {
-        let command = Self::augment_args(clap::Command::new("muster"));
-        let matches = command.try_get_matches_from(["muster"]);
-        let args = matches.and_then(|matches| Self::from_arg_matches(&matches));
-        args.map_err(|error| {
-            CommandError::usage(error.to_string().trim_start_matches("error: ").trim_end().to_owned())
-        })
+    /// ansible.cfg cannot be read.
+    pub(crate) fn forks(&self, environment: &Environment) -> Result<usize, CommandError> {
+        Ok(self
+            .forks
+            .map(usize::from)
+            .or(environment.ansible()?.forks.filter(|forks| *forks > 0))
+            .unwrap_or(FORKS))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use muster_artifacts::{
     Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch,
@@ -67,6 +68,7 @@ pub(crate) fn complete(
     let missing: Vec<MissingArtifact> =
         releases.iter().flat_map(|release| bundle.missing_of(release)).collect();
     if missing.is_empty() {
+        sound(&bundle, &releases, downloads)?;
         return Ok(bundle);
     }
     if args.offline {
@@ -84,7 +86,45 @@ pub(crate) fn complete(
         CommandError { message: format!("{}\nand it could not be fetched: {error}", lacks.message), ..lacks }
     })?;
     drop(writer);
-    as_it_is(args, environment)
+    let bundle = as_it_is(args, environment)?;
+    sound(&bundle, &releases, downloads)?;
+    Ok(bundle)
+}
+
+/// Nothing that will be installed is damaged. A machine would refuse it too, but only when others are half done.
+fn sound(bundle: &Bundle, releases: &[Release], downloads: &mut Downloads) -> Result<(), CommandError> {
+    for release in releases {
+        let damage =
+            not_silent(downloads, &format!("checking the bundle {}", bundle.dir().display()), || {
+                bundle.damage_of(release)
+            })?;
+        if let Some(first) = damage.first() {
+            let message = damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            return Err(CommandError::failed(format!("the bundle is damaged: {message}")).hint(format!(
+                "take {} out and get it again: muster bundle check --discard, then muster bundle fetch or build",
+                if damage.len() == 1 { &first.artifact } else { "what is damaged" }
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Does something that is over at once most of the time. When it is not, says what it is, and now and then that it goes on.
+fn not_silent<T: Send>(downloads: &mut Downloads, what: &str, action: impl FnOnce() -> T + Send) -> T {
+    const SHORT: Duration = Duration::from_millis(500);
+    const SILENCE: Duration = Duration::from_secs(8);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(action);
+        let (mut told, mut wait) = (Instant::now(), SHORT);
+        while !worker.is_finished() {
+            if told.elapsed() >= wait {
+                downloads.begin(what);
+                (told, wait) = (Instant::now(), SILENCE);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Where downloads come from: upstream, or the mirrors and the proxy that kubespray's variables name.

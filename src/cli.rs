@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::bundle::BundleArgs;
 use crate::commands::completion::CompletionArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::facts::FactsArgs;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Facts(FactsArgs),
     Inventory(InventoryCommandArgs),
     Vars(VarsArgs),
+    Bundle(BundleArgs),
     Lab(LabArgs),
     Completion(CompletionArgs),
 }

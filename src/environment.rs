@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use muster_inventory::{AnsibleSettings, InventoryError, config_paths};
 
 use crate::error::CommandError;
 
@@ -11,6 +14,7 @@ use crate::error::CommandError;
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
     home: Option<PathBuf>,
+    ansible: OnceLock<Result<AnsibleSettings, InventoryError>>,
 }
 
 impl Environment {
@@ -19,7 +23,8 @@ impl Environment {
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self { variables: std::env::vars_os().filter_map(text).collect(), home: std::env::home_dir() }
+        let variables = std::env::vars_os().filter_map(text).collect();
+        Self { variables, home: std::env::home_dir(), ansible: OnceLock::new() }
     }
 
     /// A variable that is set and not empty.
@@ -30,6 +35,30 @@ impl Environment {
     /// A variable that names a path, `~` in front expanded.
     pub(crate) fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(|text| self.expand_home(text))
+    }
+
+    /// What ansible.cfg says, and Ansible's variables, which win over it. Read when first asked for.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a value is not what its setting takes.
+    pub(crate) fn ansible(&self) -> Result<&AnsibleSettings, CommandError> {
+        let settings = self.ansible.get_or_init(|| {
+            let here = std::env::current_dir().unwrap_or_default();
+            let config = config_paths(&self.variables, &here).into_iter().find(|path| path.is_file());
+            let text = config.as_ref().map(|path| {
+                std::fs::read_to_string(path).map_err(|error| InventoryError::Read {
+                    path: path.display().to_string(),
+                    reason: error.to_string(),
+                })
+            });
+            let config = config.as_deref().zip(text.transpose()?);
+            AnsibleSettings::read(
+                config.as_ref().map(|(path, text)| (*path, text.as_str())),
+                &self.variables,
+                &here,
+            )
+        });
+        settings.as_ref().map_err(|error| error.clone().into())
     }
 
     /// All variables, for `lookup('env', ...)`.
@@ -95,7 +124,7 @@ impl Environment {
     pub(crate) fn with(variables: &[(&str, &str)]) -> Self {
         let variables =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { variables, home: Some(PathBuf::from("/home/someone")) }
+        Self { variables, home: Some(PathBuf::from("/home/someone")), ansible: OnceLock::new() }
     }
 }
 

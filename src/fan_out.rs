@@ -43,7 +43,7 @@ impl Machines {
         let hosts = world.select(Some(pattern))?;
         let screen = Screen::new(environment, false);
         let connections = Connections::new(&world, &hosts, connection, environment, &screen, None)?;
-        Ok(Self { hosts, connections, forks: connection.forks.into() })
+        Ok(Self { hosts, connections, forks: connection.forks(environment)? })
     }
 
     /// Does something on each of the machines. The answers are in the order of the inventory.

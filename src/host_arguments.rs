@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn the_inventory_says_the_same_as_the_command_line() {
         let hosts = parse(&words("admin@10.0.0.1:2222 10.0.0.2 alpha")).unwrap();
-        let text = inventory_text(&hosts, "setup-cluster ...", &ConnectionArgs::untyped().unwrap());
+        let text = inventory_text(&hosts, "setup-cluster ...", &ConnectionArgs::default());
         let inventory = Inventory::from_ini("hosts.ini", &text, muster_roles::group_rules()).unwrap();
         assert_eq!(inventory.group("kube_control_plane"), ["node1"]);
         assert_eq!(inventory.group("etcd"), ["node1"]);

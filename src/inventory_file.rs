@@ -126,7 +126,7 @@ mod tests {
     ) -> Result<(Project, Option<NewInventory>), CommandError> {
         let words: Vec<String> = typed.split(' ').map(str::to_owned).collect();
         let hosts = parse(&words).unwrap();
-        let text = inventory_text(&hosts, "setup-cluster", &ConnectionArgs::untyped().unwrap());
+        let text = inventory_text(&hosts, "setup-cluster", &ConnectionArgs::default());
         prepare(root, &hosts, text, replace)
     }
 

@@ -42,21 +42,13 @@ impl Project {
                 here,
             ));
         }
-        if let Some(list) = environment.get("ANSIBLE_INVENTORY") {
-            // A list of paths, or a list of hosts: that one ends with a comma or is no path.
-            let whole = Source::from_argument(list);
-            let paths = list.split(',').filter(|part| !part.trim().is_empty());
-            let all_exist = paths.clone().all(|path| environment.expand_home(path.trim()).exists());
-            let sources = match whole {
-                Source::HostList(_) if all_exist => {
-                    paths.map(|path| Source::Path(environment.expand_home(path.trim()))).collect()
-                }
-                Source::Path(path) => {
-                    vec![Source::Path(environment.expand_home(&path.display().to_string()))]
-                }
-                other => vec![other],
-            };
-            return Ok(Self::of(sources, Vec::new(), here));
+        let set = &environment.ansible()?.inventory;
+        if !set.is_empty() {
+            return Ok(Self::of(
+                set.iter().map(|text| Source::from_argument(text)).collect(),
+                Vec::new(),
+                here,
+            ));
         }
         Self::above(&here).ok_or_else(|| {
             CommandError::usage(format!("which machines? There is no inventory: neither -i nor {INVENTORY_DIR}/{INVENTORY_FILE}"))

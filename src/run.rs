@@ -99,7 +99,7 @@ impl Job<'_> {
             bundle,
             project: world.project.inventory_dir.clone(),
             check: self.manner.check,
-            forks: self.connection.forks.into(),
+            forks: self.connection.forks(environment)?,
             cancel: cancel.clone(),
             events: events.clone(),
         };
@@ -160,8 +160,11 @@ impl Job<'_> {
         for value in &self.inventory.extra_vars {
             option("-e", value.clone());
         }
-        if let Some(path) = &self.inventory.vault_password_file {
+        for path in &self.inventory.vault_password_file {
             option("--vault-password-file", path.display().to_string());
+        }
+        for id in &self.inventory.vault_id {
+            option("--vault-id", id.clone());
         }
         // What the inventory was written with is in the inventory now.
         let written = self.new_inventory.is_some();
@@ -187,6 +190,7 @@ impl Job<'_> {
         for (wanted, flag) in [
             (self.connection.ask_pass, "-k"),
             (self.connection.ask_become_pass, "-K"),
+            (self.inventory.ask_vault_pass, "-J"),
             (self.manner.check, "--check"),
             (self.manner.offline, "--offline"),
         ] {

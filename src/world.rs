@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder, VaultSecrets};
+use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder};
 use muster_roles::{COMMON_DEFAULTS, ROLES, group_rules};
 
 use crate::args::InventoryArgs;
 use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::output::print;
+use crate::password::vault_secrets;
 use crate::project::Project;
 
 /// An inventory with its variables.
@@ -28,13 +29,16 @@ impl World {
         args: &InventoryArgs,
         environment: &Environment,
     ) -> Result<Self, CommandError> {
-        let secrets = secrets(args)?;
+        let settings = environment.ansible()?;
+        let secrets = vault_secrets(args, environment)?;
+        let defaults = LoadOptions::default();
+        // What runs bring back lies beside inventories (kubespray's ansible.cfg).
+        let beside = ["artifacts", "credentials"].map(str::to_owned);
         let options = LoadOptions {
             rules: group_rules(),
             secrets: secrets.clone(),
-            // What runs bring back lies beside inventories (kubespray's ansible.cfg).
-            ignored_patterns: vec!["artifacts".into(), "credentials".into()],
-            ..LoadOptions::default()
+            ignored_endings: settings.inventory_ignore_extensions.clone().unwrap_or(defaults.ignored_endings),
+            ignored_patterns: settings.inventory_ignore_patterns.clone().unwrap_or_else(|| beside.into()),
         };
         let inventory = Arc::new(Inventory::load(&project.sources, &options)?);
         let mut builder = VarsBuilder::new(Arc::clone(&inventory))
@@ -60,7 +64,8 @@ impl World {
     /// Tells what is odd about what the user wrote, each once.
     pub(crate) fn tell_warnings(&self, environment: &Environment) {
         let mut told: Vec<String> = Vec::new();
-        for warning in self.inventory.warnings().iter().chain(self.vars.warnings()) {
+        let settings = environment.ansible().map(|settings| settings.warnings.as_slice()).unwrap_or_default();
+        for warning in settings.iter().chain(self.inventory.warnings()).chain(self.vars.warnings()) {
             let text = warning.to_string();
             if !told.contains(&text) {
                 print::warning(&text, environment);
@@ -83,15 +88,4 @@ impl World {
         }
         Ok(all.filter(|name| chosen.contains(name)).map(str::to_owned).collect())
     }
-}
-
-fn secrets(args: &InventoryArgs) -> Result<VaultSecrets, CommandError> {
-    let mut secrets = VaultSecrets::new();
-    if let Some(path) = &args.vault_password_file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            CommandError::failed(format!("cannot read the vault password file {}: {error}", path.display()))
-        })?;
-        secrets.add("default", text.as_bytes());
-    }
-    Ok(secrets)
 }

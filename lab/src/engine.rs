@@ -167,18 +167,6 @@ impl Engine {
         Ok(parse_machines(&self.run(["ps", "--all", &filter, &format])?))
     }
 
-    /// The names of all labs that have something in this engine.
-    pub(crate) fn labs(&self) -> Result<Vec<String>, Error> {
-        let filter = format!("--filter=label={LAB_LABEL}");
-        let format = format!("--format={{{{.Label \"{LAB_LABEL}\"}}}}");
-        let containers = self.run(["ps", "--all", &filter, &format])?;
-        let networks = self.run(["network", "ls", &filter, &format])?;
-        let mut labs: Vec<String> = containers.lines().chain(networks.lines()).map(str::to_owned).collect();
-        labs.sort();
-        labs.dedup();
-        Ok(labs)
-    }
-
     /// Makes a machine and switches it on.
     pub(crate) fn create(&self, container: &Container<'_>) -> Result<(), Error> {
         let what = format!("docker run {}", container_name(container.lab, container.name));

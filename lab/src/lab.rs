@@ -440,14 +440,6 @@ impl Lab {
     }
 }
 
-/// The names of all labs that exist in this host's engine.
-///
-/// # Errors
-/// When the engine does not answer.
-pub fn labs() -> Result<Vec<String>, Error> {
-    Engine::connect()?.labs()
-}
-
 fn refuse_overlap(subnet: Ipv4Net, others: &[EngineNetwork]) -> Result<(), Error> {
     let overlaps = |other: &Ipv4Net| other.contains(&subnet) || subnet.contains(other);
     for network in others {

@@ -22,7 +22,7 @@ pub use access::{KNOWN_HOSTS_VARIABLE, PRIVATE_KEY_VARIABLE};
 pub use engine::{Engine, MachineState};
 pub use error::Error;
 pub use ipnet::Ipv4Net;
-pub use lab::{Control, DEFAULT_NAME, Lab, LabConfig, MachineStatus, UpOptions, labs};
+pub use lab::{Control, DEFAULT_NAME, Lab, LabConfig, MachineStatus, UpOptions};
 pub use progress::{Progress, ProgressFn};
 pub use spec::{LabSpec, MachineSpec, Release};
 

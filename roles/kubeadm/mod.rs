@@ -7,6 +7,7 @@ mod images;
 mod init;
 mod join;
 
+use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -57,12 +58,7 @@ fn kubelet_patch(host: &Host, cluster: &ClusterVars) -> Result<String> {
     let vars: Vars = host.vars()?;
     let facts = host.facts();
     let mut patch = serde_json::Map::new();
-    let resolv_conf = match &vars.kube_resolv_conf {
-        Some(path) => path.clone(),
-        // Pods cannot ask a server on the machine's loopback; CoreDNS would ask itself, and stops with "Loop detected".
-        None if has_servers(&facts.resolv) || !has_servers(&facts.uplink_resolv) => "/etc/resolv.conf".into(),
-        None => "/run/systemd/resolve/resolv.conf".into(),
-    };
+    let resolv_conf = vars.kube_resolv_conf.as_deref().unwrap_or(resolv_conf_for_pods(facts).0);
     patch.insert("resolvConf".into(), json!(resolv_conf));
     // The kubelet refuses cgroup v1 by default since 1.35; the setting exists since 1.31.
     if facts.cgroup == 1 && kube_minor(&cluster.kube_version) >= 31 {
@@ -72,11 +68,21 @@ fn kubelet_patch(host: &Host, cluster: &ClusterVars) -> Result<String> {
     Ok(format!("{:#}\n", serde_json::Value::Object(patch)))
 }
 
-/// Whether a resolv.conf names a server that is not on loopback.
-pub(crate) fn has_servers(lines: &[String]) -> bool {
-    lines.iter().filter_map(|line| line.strip_prefix("nameserver")).any(|server| {
-        server.trim().parse::<std::net::IpAddr>().is_ok_and(|address| !address.is_loopback())
-    })
+/// The file with the servers that pods can ask, and its lines. Pods cannot ask one on the machine's loopback, and CoreDNS
+/// would ask itself, and stops with "Loop detected"; then it is the file where systemd-resolved keeps the real ones.
+pub(crate) fn resolv_conf_for_pods(facts: &Facts) -> (&'static str, &[String]) {
+    if loops(&facts.resolv) && !loops(&facts.uplink_resolv) {
+        ("/run/systemd/resolve/resolv.conf", &facts.uplink_resolv)
+    } else {
+        ("/etc/resolv.conf", &facts.resolv)
+    }
+}
+
+/// Whether a resolv.conf names no server, or one on the machine's own loopback.
+fn loops(lines: &[String]) -> bool {
+    let servers: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("nameserver")).collect();
+    let loopback = |server: &&str| server.trim().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    servers.is_empty() || servers.iter().any(|server| loopback(&server))
 }
 
 /// The control plane: `kubeadm init` on the first, `kubeadm join` on the others, one at a time.

@@ -39,6 +39,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars, hosts: &[String]) -> 
     let of_each = of_all.iter().map(|(host, vars)| {
         let mut of_host = settings::check(vars);
         of_host.refuse(subnets::arithmetic(vars, nodes.len()));
+        of_host.object(subnets::room_for_pods(vars));
         of_host.refuse(addresses(vars));
         of_host.object(node_name(vars));
         (*host, of_host)
@@ -60,7 +61,7 @@ fn empty(group: &str, hosts: &[&str]) -> Option<Problem> {
 
 /// An even member adds nothing but one more that can fail: quorum is half of them and one more (etcd's FAQ).
 fn even(etcd: &[&str]) -> Option<Problem> {
-    (!etcd.is_empty() && etcd.len() % 2 == 0).then(|| {
+    (!etcd.is_empty() && etcd.len().is_multiple_of(2)).then(|| {
         problem(
             "group etcd",
             format!("{} hosts", etcd.len()),

@@ -17,6 +17,8 @@ mod probe;
 mod resolver;
 mod settings;
 mod subnets;
+#[cfg(test)]
+mod together;
 
 use muster_engine::facts::Facts;
 use muster_engine::prelude::*;

@@ -151,7 +151,7 @@ const WRONG: u64 = 60;
 /// The clock beside the controller's, and where there are three machines or more beside the one in the middle: as a
 /// problem, and as a warning.
 fn clock(ahead: i64, everyone: &Everyone) -> (Option<Problem>, Option<Problem>) {
-    let of_others = if everyone.machines >= 3 { ahead - everyone.median_clock } else { ahead };
+    let of_others = if everyone.machines >= 3 { ahead.saturating_sub(everyone.median_clock) } else { ahead };
     let worst = ahead.unsigned_abs().max(of_others.unsigned_abs());
     let told = |seconds: i64, than: &str| {
         let side = if seconds < 0 { "behind" } else { "ahead of" };

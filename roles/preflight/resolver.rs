@@ -6,7 +6,7 @@ use muster_engine::prelude::Problem;
 
 use super::Machine;
 use super::findings::{Findings, problem};
-use crate::kubeadm::has_servers;
+use crate::kubeadm::resolv_conf_for_pods;
 
 /// Everything about the resolv.conf that pods get, and CoreDNS among them.
 pub(super) fn check(machine: &Machine, findings: &mut Findings) {
@@ -40,13 +40,12 @@ struct File<'m> {
 impl<'m> File<'m> {
     /// The one that the kubelet is told to hand on; `None` where `kube_resolv_conf` names one that is not there.
     fn of_pods(machine: &'m Machine) -> Option<Self> {
-        let facts = machine.facts;
         Some(match &machine.vars.kube_resolv_conf {
             Some(path) => Self::parse(path, machine.seen.resolv.as_ref()?),
-            None if has_servers(&facts.resolv) || !has_servers(&facts.uplink_resolv) => {
-                Self::parse("/etc/resolv.conf", &facts.resolv)
+            None => {
+                let (path, lines) = resolv_conf_for_pods(machine.facts);
+                Self::parse(path, lines)
             }
-            None => Self::parse("/run/systemd/resolve/resolv.conf", &facts.uplink_resolv),
         })
     }
 

@@ -53,7 +53,8 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(removed(vars));
     findings.refuse(ill_typed(vars));
     findings.refuse(out_of_range(vars));
-    findings.refuse(choices(vars));
+    findings.refuse(choices(vars, &CHOICES));
+    findings.object(choices(vars, &CLOUDS));
     findings.warn(no_network(vars));
     findings.object(not_there(vars));
     findings.warn(not_there_yet(vars));
@@ -158,8 +159,11 @@ fn out_of_range(vars: &HostVars) -> Vec<Problem> {
     RANGES.into_iter().filter_map(tell).collect()
 }
 
+/// A variable, and the values that mean something.
+type Choice = (&'static str, &'static [&'static str]);
+
 /// Variables with few values that mean something here. What kubespray knows besides is not there.
-const CHOICES: [(&str, &[&str]); 9] = [
+const CHOICES: [Choice; 8] = [
     ("kube_network_plugin", &["flannel", "none"]),
     ("container_manager", &["containerd"]),
     ("etcd_deployment_type", &["host"]),
@@ -168,13 +172,15 @@ const CHOICES: [(&str, &[&str]); 9] = [
     ("flannel_backend_type", &["vxlan", "host-gw"]),
     ("cert_management", &["script"]),
     ("resolvconf_mode", &["host_resolvconf", "docker_dns", "none"]),
-    ("cloud_provider", &[""]),
 ];
 
-fn choices(vars: &HostVars) -> Vec<Problem> {
-    let tell = |(name, known): (&'static str, &[&str])| {
+/// A cluster comes up without its cloud, too.
+const CLOUDS: [Choice; 1] = [("cloud_provider", &[""])];
+
+fn choices(vars: &HostVars, choices: &[Choice]) -> Vec<Problem> {
+    let tell = |(name, known): &Choice| {
         let setting = Setting::of(vars, name).filter(|s| !known.contains(&s.text.as_str()))?;
-        let (needed, value) = match known {
+        let (needed, value) = match *known {
             [""] => ("nothing: there is no support for it".to_owned(), "\"\""),
             [only] => (format!("{only}: there is no other"), *only),
             [first, ..] => (format!("one of {}", known.join(", ")), *first),
@@ -182,7 +188,7 @@ fn choices(vars: &HostVars) -> Vec<Problem> {
         };
         Some(setting.wrong(needed, format!("set {name}: {value}")))
     };
-    CHOICES.into_iter().filter_map(tell).collect()
+    choices.iter().filter_map(tell).collect()
 }
 
 fn no_network(vars: &HostVars) -> Option<Problem> {

@@ -31,11 +31,13 @@ impl Subnets {
 
 const PODS: &str = "kube_pods_subnet";
 const SERVICES: &str = "kube_service_addresses";
+const NODE_PREFIX: &str = "kube_network_node_prefix";
 
 /// The limits of kubeadm and of the API server on the two networks.
 const LARGEST_SERVICES: u8 = 12;
 const SMALLEST_SERVICES: u8 = 28;
 const MOST_NODES_BITS: u8 = 16;
+const SMALLEST_PODS: u8 = 30;
 
 fn network(setting: &Setting) -> Result<Ipv4Net, Problem> {
     let remedy = |example: &str| format!("set {}: {example}", setting.name);
@@ -52,7 +54,7 @@ fn network(setting: &Setting) -> Result<Ipv4Net, Problem> {
     }
 }
 
-/// That both are networks, apart from each other, with room for `nodes` nodes and for each node's pods.
+/// That both are networks, apart from each other, with room for `nodes` nodes.
 pub(super) fn arithmetic(vars: &HostVars, nodes: usize) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut read = |name| match network(&Setting::of(vars, name)?) {
@@ -106,26 +108,38 @@ fn dns_address(vars: &HostVars, services: Ipv4Net) -> Option<Problem> {
 }
 
 fn room_for_nodes(vars: &HostVars, pods: Ipv4Net, nodes: usize) -> Option<Problem> {
-    const NAME: &str = "kube_network_node_prefix";
-    let setting = Setting::of(vars, NAME)?;
-    let prefix = u8::try_from(number(vars, NAME)?).unwrap_or(u8::MAX);
-    let longest = 30.min(pods.prefix_len() + MOST_NODES_BITS);
+    if pods.prefix_len() > SMALLEST_PODS {
+        let remedy = format!("set {PODS}: 10.233.64.0/18");
+        return Some(
+            Setting::of(vars, PODS)?.wrong(format!("a prefix length of at most {SMALLEST_PODS}"), remedy),
+        );
+    }
+    let setting = Setting::of(vars, NODE_PREFIX)?;
+    let prefix = u8::try_from(number(vars, NODE_PREFIX)?).unwrap_or(u8::MAX);
+    let longest = SMALLEST_PODS.min(pods.prefix_len() + MOST_NODES_BITS);
     if prefix < pods.prefix_len() || prefix > longest {
         let needed = format!("{} to {longest}, for {PODS} {pods}", pods.prefix_len());
-        return Some(setting.wrong(needed, format!("set {NAME}: {}", 24.clamp(pods.prefix_len(), longest))));
+        return Some(
+            setting.wrong(needed, format!("set {NODE_PREFIX}: {}", 24.clamp(pods.prefix_len(), longest))),
+        );
     }
     let room = 1_usize << (prefix - pods.prefix_len());
     if room < nodes {
-        let found = format!("{PODS} {pods} and {NAME} {prefix}: room for {room} nodes");
-        let remedy = format!("set {PODS} to a larger network, or {NAME} to a greater number");
+        let found = format!("{PODS} {pods} and {NODE_PREFIX} {prefix}: room for {room} nodes");
+        let remedy = format!("set {PODS} to a larger network, or {NODE_PREFIX} to a greater number");
         return Some(problem(PODS, found, format!("room for the {nodes} nodes there are"), remedy));
     }
-    // Of a node's network the first and the last address are nobody's.
+    None
+}
+
+/// Of a node's network the first and the last address are nobody's.
+pub(super) fn room_for_pods(vars: &HostVars) -> Option<Problem> {
+    let prefix = u32::try_from(number(vars, NODE_PREFIX)?).ok().filter(|prefix| (1..=30).contains(prefix))?;
     let (most, wanted) = ((1_i64 << (32 - prefix)) - 2, number(vars, "kubelet_max_pods")?);
     let setting = Setting::of(vars, "kubelet_max_pods").filter(|_| wanted > most)?;
     Some(setting.wrong(
-        format!("at most {most}, the addresses of a node with {NAME} {prefix}"),
-        format!("set kubelet_max_pods: {most}, or {NAME} to a smaller number"),
+        format!("at most {most}, the addresses of a node with {NODE_PREFIX} {prefix}"),
+        format!("set kubelet_max_pods: {most}, or {NODE_PREFIX} to a smaller number"),
     ))
 }
 
@@ -216,6 +230,8 @@ mod tests {
             ("", 65, "kube_pods_subnet: kube_pods_subnet 10.233.64.0/18 and kube_network_node_prefix 24: room for 64 nodes"),
             ("kube_pods_subnet: 10.233.64.0/99", 3, "kube_pods_subnet: 10.233.64.0/99 (vars.yml:1:19)"),
             ("kube_pods_subnet: fd00::/64", 3, "kube_pods_subnet: fd00::/64 (vars.yml:1:19)"),
+            ("kube_pods_subnet: 10.233.64.0/31", 1, "kube_pods_subnet: 10.233.64.0/31 (vars.yml:1:19)"),
+            ("kube_pods_subnet: 0.0.0.0/0", 1, "kube_pods_subnet: 0.0.0.0/0 (vars.yml:1:19); kube_network_node_prefix: 24"),
             ("kube_pods_subnet: 10.233.64.1/18", 3, "kube_pods_subnet: 10.233.64.1/18 (vars.yml:1:19)"),
             ("kube_pods_subnet: 10.233.0.0/16", 3, "kube_pods_subnet: 10.233.0.0/16 (vars.yml:1:19)"),
             ("kube_pods_subnet: 10.233.0.0/24", 1, "kube_pods_subnet: 10.233.0.0/24 (vars.yml:1:19)"),
@@ -231,7 +247,9 @@ mod tests {
             ("skydns_server: 10.233.128.3", 1, "skydns_server: 10.233.128.3 (vars.yml:1:16)"),
         ];
         for (yaml, nodes, expected) in rows {
-            assert_eq!(found(arithmetic(&variables(yaml), nodes)), expected, "{yaml}");
+            let vars = variables(yaml);
+            let problems = arithmetic(&vars, nodes).into_iter().chain(room_for_pods(&vars)).collect();
+            assert_eq!(found(problems), expected, "{yaml}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane, ip};
 
 #[derive(Deserialize)]
 struct Vars {
-    verify_network: bool,
+    verify_network: String,
     verify_timeout: u64,
 }
 
@@ -27,10 +27,16 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     nodes(host, limit).await?;
     pods(host, limit).await?;
-    if vars.verify_network {
-        network::test(host, limit).await?;
+    match vars.verify_network.as_str() {
+        "never" => Ok(()),
+        "always" => network::test(host, limit).await,
+        "changed" if network::is_proven(host).await? => Ok(()),
+        "changed" => network::test(host, limit).await,
+        other => Err(Failure::new(
+            format!("verify_network is {other:?}"),
+            "set verify_network to changed, always or never",
+        )),
     }
-    Ok(())
 }
 
 /// Every control plane's own API server answers, with the version that was asked for.

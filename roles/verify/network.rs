@@ -10,16 +10,18 @@ use crate::common::{ADMIN_CONF, cluster_vars, ip_of};
 /// What was there when the network was last found to work: the same nodes at the same versions need no new test.
 const STAMP: &str = "/var/lib/muster/stamps/network-verified";
 
-pub(super) async fn test(host: &Host, limit: Duration) -> Result<()> {
+/// Whether nothing has changed since the network was last found to work.
+pub(super) async fn is_proven(host: &Host) -> Result<bool> {
     if host.check_mode() {
-        return Ok(());
+        return Ok(true);
     }
     let nodes = nodes(host).await?;
-    let again = host.all_vars().get("muster_verify_again")?.is_some();
     let stamped = host.query(sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &nodes])).await?;
-    if stamped.status == 0 && !again && !host.cluster().changed() {
-        return Ok(());
-    }
+    Ok(stamped.status == 0 && !host.cluster().changed())
+}
+
+pub(super) async fn test(host: &Host, limit: Duration) -> Result<()> {
+    let nodes = nodes(host).await?;
     let outcome = test_with_pods(host, limit).await;
     // The test's own pods go whatever it found; the next run would take them away too.
     let remove = sh("kubectl --kubeconfig \"$1\" delete namespace muster-verify --wait=false --ignore-not-found", [ADMIN_CONF]);

@@ -1,35 +1,42 @@
 //! `muster bundle`: the folder with the binaries and images that are installed on machines.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use muster_artifacts::{
-    Arch, Bundle, BundleError, BundleWriter, Damage, FetchError, Release, Sources, fetch,
+    Arch, Bundle, BundleError, BundleWriter, FetchError, Progress, Release, Sources, fetch,
 };
-use muster_lab::build::{self, BuildError};
+use muster_lab::build::{self, BuildError, BuildProgress};
 use muster_roles::catalogue::CATALOGUE;
 
 use crate::args::Form;
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::table::Table;
-use crate::output::{Builds, Downloads, Screen, print, text};
+use crate::output::{Downloads, Screen, print, text};
 
 /// Make and inspect the bundle: the folder with the binaries and images that are installed on machines
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct BundleArgs {
     /// The bundle's folder [default: bundle in the cache folder, ~/.cache/muster]
-    #[arg(long, global = true, visible_alias = "bundle", value_name = "DIR", env = "MUSTER_BUNDLE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        visible_alias = "bundle",
+        value_name = "DIR",
+        env = "MUSTER_BUNDLE",
+        hide_env_values = true
+    )]
     dir: Option<PathBuf>,
     #[command(subcommand)]
     command: BundleCommand,
 }
 
 const AFTER_HELP: &str = "\
-setup-cluster fetches what its bundle lacks by itself. Make one beforehand to work without the internet, on a slow line,
-or to carry to another place: a bundle is a plain folder.";
+setup-cluster fetches what its bundle lacks by itself. Make one beforehand to work without the internet or on a slow
+line, or to carry to another place: a bundle is a plain folder.";
 
 #[derive(Debug, Subcommand)]
 enum BundleCommand {
@@ -93,7 +100,10 @@ struct ListArgs {
 
 /// Runs `muster bundle`.
 pub(crate) fn run(args: BundleArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let dir = args.dir.map_or_else(|| Ok(environment.cache_dir()?.join("bundle")), Ok)?;
+    let dir = match args.dir {
+        Some(dir) => dir,
+        None => environment.cache_dir()?.join("bundle"),
+    };
     match args.command {
         BundleCommand::Fetch(args) => run_fetch(args, &dir, environment),
         BundleCommand::Build(args) => run_build(&args, &dir, environment),
@@ -124,7 +134,12 @@ fn run_fetch(args: FetchArgs, dir: &Path, environment: &Environment) -> Result<E
     let mut downloads = Downloads::new(screen.clone(), Form::Auto);
     let mut fetched = 0;
     let result = releases.iter().try_for_each(|release| {
-        downloads.begin(&format!("Kubernetes {} for {} into {}", release.version, release.arch, dir.display()));
+        downloads.begin(&format!(
+            "Kubernetes {} for {} into {}",
+            release.version,
+            release.arch,
+            dir.display()
+        ));
         let now = fetch(release, &mut bundle, &sources, &mut |news| downloads.show(&news))?;
         fetched += now.downloaded;
         for skipped in now.skipped {
@@ -152,12 +167,12 @@ fn run_build(args: &VersionArgs, dir: &Path, environment: &Environment) -> Resul
     let mut bundle = BundleWriter::open(dir)?;
     let started = Instant::now();
     let screen = Screen::new(environment, true);
-    let mut builds = Builds::new(screen.clone());
+    let mut activity = Activity::new(&screen);
     let result = releases.iter().try_for_each(|release| {
-        builds.begin(&format!("Kubernetes {} for {} into {}", release.version, release.arch, dir.display()));
-        build::build(release, &mut bundle, &work, &mut |news| builds.show(&news))
+        screen.line(&format!("Kubernetes {} for {} into {}", release.version, release.arch, dir.display()));
+        build::build(release, &mut bundle, &work, &mut |news| activity.show_build(&news))
     });
-    builds.end();
+    screen.end_live();
     result.map_err(|error: BuildError| {
         CommandError::failed(text::harmless_lines(&error.to_string()))
             .hint("what was built is kept: the same command goes on where this one ended")
@@ -169,15 +184,18 @@ fn run_build(args: &VersionArgs, dir: &Path, environment: &Environment) -> Resul
 fn run_check(args: &CheckArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
     let bundle = Bundle::open(dir)?;
     let screen = Screen::new(environment, true);
-    let mut progress = Downloads::new(screen.clone(), Form::Auto);
-    let damage = bundle.check(&mut |news| progress.show_check(&news));
-    progress.end();
+    let mut activity = Activity::new(&screen);
+    let damage = bundle.check(&mut |news| activity.show_check(&news));
+    screen.end_live();
     for damage in &damage {
         screen.line(&format!("{} {damage}", screen.style.failed()));
     }
     // Without a version asked for, an incomplete bundle is as good as a complete one.
-    let releases =
-        if args.versions.versions.is_empty() { Vec::new() } else { args.versions.releases(&arches(&bundle))? };
+    let releases = if args.versions.versions.is_empty() {
+        Vec::new()
+    } else {
+        args.versions.releases(&arches(&bundle))?
+    };
     let missing: Vec<String> = releases
         .iter()
         .flat_map(|release| bundle.missing_of(release))
@@ -189,22 +207,22 @@ fn run_check(args: &CheckArgs, dir: &Path, environment: &Environment) -> Result<
     if damage.is_empty() && missing.is_empty() {
         let files = text::count(bundle.files().len(), "file");
         let images = text::count(bundle.images().len(), "image");
-        screen.line(&format!("{} {files} and {images}, {}: sound", screen.style.done(), text::size(size(&bundle))));
+        screen.line(&format!(
+            "{} {files} and {images}, {}: sound",
+            screen.style.done(),
+            text::size(size(&bundle)?)
+        ));
         return Ok(Exit::Done);
     }
     if args.discard && !damage.is_empty() {
         drop(bundle);
-        discard(dir, &damage)?;
+        BundleWriter::open(dir)?.discard(&damage)?;
         screen.line("what was damaged is removed");
     } else if !damage.is_empty() {
         print::note("hint: muster bundle check --discard removes what is damaged");
     }
     print::note("hint: muster bundle fetch, or muster bundle build, gets what is missing");
     Ok(Exit::No)
-}
-
-fn discard(dir: &Path, damage: &[Damage]) -> Result<(), CommandError> {
-    Ok(BundleWriter::open(dir)?.discard(damage)?)
 }
 
 fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
@@ -232,7 +250,7 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
             entry.arch.to_string(),
             text::size(entry.stored.size),
             entry.origin.to_string(),
-            entry.source.clone(),
+            text::harmless(&entry.source),
         ]);
     }
     for entry in bundle.images() {
@@ -242,11 +260,128 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
             entry.arch.to_string(),
             text::size(entry.size),
             entry.origin.to_string(),
-            entry.source.clone(),
+            text::harmless(&entry.source),
         ]);
     }
-    let mut found = lines(&table.render(screen.style, width));
-    found.push_str(&format!("\n{}: {}\n", bundle.dir().display(), text::size(size(&bundle))));
-    print::data(&text::harmless_lines_styled(&found))?;
+    let sum = format!("\n{}: {}\n", bundle.dir().display(), text::size(size(&bundle)?));
+    print::data(&(lines(&table.render(screen.style, width)) + &sum))?;
     Ok(Exit::Done)
+}
+
+impl VersionArgs {
+    /// What the versions consist of, for each of the architectures.
+    fn releases(&self, arches: &[Arch]) -> Result<Vec<Release>, CommandError> {
+        let default = [CATALOGUE.default_release().to_owned()];
+        let versions = if self.versions.is_empty() { &default[..] } else { &self.versions };
+        let mut releases = Vec::new();
+        for version in versions {
+            for arch in arches {
+                let release = CATALOGUE.release(version.trim_start_matches('v'), *arch).map_err(|error| {
+                    CommandError::usage(error.to_string())
+                        .hint("see all there are: muster bundle list --versions")
+                })?;
+                releases.push(release);
+            }
+        }
+        Ok(releases)
+    }
+}
+
+fn host_arch() -> Result<Arch, CommandError> {
+    Arch::host().ok_or_else(|| {
+        CommandError::usage(format!("there are no programs for {} machines", std::env::consts::ARCH))
+            .hint("say what the machines are: --arch amd64 or --arch arm64")
+    })
+}
+
+/// The architectures that anything in the bundle is for.
+fn arches(bundle: &Bundle) -> Vec<Arch> {
+    let files = bundle.files().iter().map(|entry| entry.arch);
+    let found: Vec<Arch> = files.chain(bundle.images().iter().map(|entry| entry.arch)).collect();
+    Arch::ALL.into_iter().filter(|arch| found.contains(arch)).collect()
+}
+
+/// The architectures for which the bundle has everything of a version.
+fn complete_for(bundle: &Bundle, version: &str) -> Vec<String> {
+    let complete = |arch: &Arch| {
+        CATALOGUE.release(version, *arch).is_ok_and(|release| bundle.missing_of(&release).is_empty())
+    };
+    Arch::ALL.into_iter().filter(complete).map(|arch| arch.to_string()).collect()
+}
+
+/// Bytes on disk. Layers that images share count once.
+fn size(bundle: &Bundle) -> Result<u64, CommandError> {
+    let mut size = bundle.files().iter().map(|entry| entry.stored.size).sum();
+    for arch in arches(bundle) {
+        let images = bundle.images().iter().filter(|entry| entry.arch == arch);
+        let names: Vec<String> = images.map(|entry| entry.reference.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        size += bundle.image_archive(&names, arch)?.size();
+    }
+    Ok(size)
+}
+
+fn lines(table: &[String]) -> String {
+    table.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// Shows what is being done: live on a terminal, else in lines now and then.
+struct Activity<'a> {
+    screen: &'a Screen,
+    item: String,
+    last: Instant,
+}
+
+/// After how long without a line one says what is being done.
+const SILENCE: Duration = Duration::from_secs(8);
+
+impl<'a> Activity<'a> {
+    fn new(screen: &'a Screen) -> Self {
+        Self { screen, item: String::new(), last: Instant::now() }
+    }
+
+    fn show_build(&mut self, news: &BuildProgress<'_>) {
+        match news {
+            BuildProgress::Start { item, index, of, .. } => {
+                self.item = format!("[{index}/{of}] {item}");
+                self.line(&format!("{} {}", self.screen.style.running(), self.item));
+            }
+            BuildProgress::Working { what, elapsed } => {
+                self.doing(&format!("{}  {}", text::duration(*elapsed), text::harmless(what)));
+            }
+            BuildProgress::Done { elapsed } => {
+                let done = self.screen.style.done();
+                self.line(&format!("{done} {}  {}", self.item, text::duration(*elapsed)));
+            }
+        }
+    }
+
+    fn show_check(&mut self, news: &Progress<'_>) {
+        match news {
+            Progress::Start { item, index, of } => {
+                self.item = format!("[{index}/{of}] {item}");
+                self.doing("");
+            }
+            Progress::Bytes { done, of: Some(of) } => {
+                self.doing(&format!("{} of {}", text::size(*done), text::size(*of)));
+            }
+            _ => {}
+        }
+    }
+
+    fn doing(&mut self, what: &str) {
+        let line = format!("  {}  {what}", self.item);
+        let line: String = line.chars().take(self.screen.size().1.saturating_sub(1)).collect();
+        if self.screen.is_live() {
+            self.screen.set_live(&[line]);
+        } else if self.last.elapsed() >= SILENCE {
+            self.line(&line);
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.screen.set_live(&[]);
+        self.screen.line(line);
+        self.last = Instant::now();
+    }
 }

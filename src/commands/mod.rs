@@ -1,5 +1,6 @@
 //! The subcommands, one a file: the comment on its arguments is its help text.
 
+pub(crate) mod bundle;
 pub(crate) mod completion;
 pub(crate) mod exec;
 pub(crate) mod facts;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<Exit, C
         Command::Facts(args) => facts::run(args, environment),
         Command::Inventory(args) => inventory::run(args, environment),
         Command::Vars(args) => vars::run(args, environment),
+        Command::Bundle(args) => bundle::run(args, environment),
         Command::Lab(args) => lab::run(args, environment),
         Command::Completion(args) => completion::run(args),
     }

@@ -27,7 +27,9 @@ pub(crate) struct VerifyArgs {
 }
 
 /// Runs `muster verify`.
-pub(crate) fn run(args: VerifyArgs, environment: &Environment) -> Result<Exit, CommandError> {
+pub(crate) fn run(mut args: VerifyArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    // In front, so that what the user gives wins.
+    args.inventory.extra_vars.insert(0, "verify_network=always".to_owned());
     let job = Job {
         command: "muster verify".to_owned(),
         playbook: Playbook::Verify,

@@ -12,7 +12,7 @@ use crate::output::jsonl;
 use crate::output::problems;
 use crate::output::recap::{Figures, recap};
 use crate::output::screen::Screen;
-use crate::output::sentence::Detail;
+use crate::output::sentence::{Detail, gist, is_changed_key};
 use crate::output::style::{Style, Tone};
 use crate::output::text;
 use crate::output::view::View;
@@ -102,8 +102,9 @@ impl Closing<'_> {
 
     /// The lines. `terminal` is the width of the terminal for the recap, `None` where there is none.
     fn lines(&self, style: Style, columns: usize, terminal: Option<usize>) -> Vec<String> {
-        let mut lines = self.problems(style, columns);
-        lines.extend(self.failures(style));
+        let mut lines = self.warnings(style, columns);
+        lines.extend(self.problems(style, columns));
+        lines.extend(self.failures(style, columns));
         let recap = recap(&figures(self.outcome), terminal, style);
         lines.extend(recap.trim_end_matches('\n').split('\n').map(str::to_owned));
         lines.push(String::new());
@@ -112,6 +113,24 @@ impl Closing<'_> {
             lines.extend(self.costs());
         }
         lines.extend(self.hints(style));
+        lines
+    }
+
+    /// Those of several hosts once.
+    fn warnings(&self, style: Style, columns: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (warning, hosts) in &self.view.warnings {
+            let hosts = if hosts.is_empty() { String::new() } else { format!("{}: ", text::names(hosts)) };
+            let wrapped =
+                text::wrap(&format!("{hosts}{}", text::harmless(warning)), columns.saturating_sub(10));
+            lines.extend(wrapped.iter().enumerate().map(|(at, line)| match at {
+                0 => format!("{} {line}", style.paint(Tone::Warning, "warning:")),
+                _ => format!("         {line}"),
+            }));
+        }
+        if !lines.is_empty() {
+            lines.insert(0, String::new());
+        }
         lines
     }
 
@@ -133,7 +152,7 @@ impl Closing<'_> {
     }
 
     /// The failures other than preflight's, those that are the same on several hosts once.
-    fn failures(&self, style: Style) -> Vec<String> {
+    fn failures(&self, style: Style, columns: usize) -> Vec<String> {
         let mut groups: Vec<(String, &Failure, Vec<String>)> = Vec::new();
         for (name, host) in self.outcome {
             let Some(failure) = &host.failure else { continue };
@@ -142,9 +161,7 @@ impl Closing<'_> {
             }
             let place = self.place(name);
             let same = |group: &&mut (String, &Failure, Vec<String>)| {
-                group.0 == place
-                    && group.1.to_string() == failure.to_string()
-                    && group.1.tail() == failure.tail()
+                group.0 == place && gist(group.1) == gist(failure) && group.1.tail() == failure.tail()
             };
             match groups.iter_mut().find(same) {
                 Some((_, _, hosts)) => hosts.push(name.clone()),
@@ -153,7 +170,10 @@ impl Closing<'_> {
         }
         // Those that failed because of others come after those they failed because of.
         groups.sort_by_key(|(_, failure, _)| matches!(failure, Failure::Dependency { .. }));
-        groups.iter().flat_map(|(place, failure, hosts)| self.failure(place, failure, hosts, style)).collect()
+        groups
+            .iter()
+            .flat_map(|(place, failure, hosts)| self.failure(place, failure, hosts, style, columns))
+            .collect()
     }
 
     /// `etcd: Start etcd`: where a host was when it failed.
@@ -164,12 +184,19 @@ impl Closing<'_> {
         parts.join(": ")
     }
 
-    fn failure(&self, place: &str, failure: &Failure, hosts: &[String], style: Style) -> Vec<String> {
+    fn failure(
+        &self,
+        place: &str,
+        failure: &Failure,
+        hosts: &[String],
+        style: Style,
+        columns: usize,
+    ) -> Vec<String> {
         let names = style.paint(Tone::Strong, &text::names(hosts));
         let place = if place.is_empty() { String::new() } else { format!("  {place}") };
         let word = if failure.is_unreachable() { "  unreachable" } else { "" };
         let mut lines = vec![String::new(), format!("{} {names}{place}{word}", style.failed())];
-        lines.extend(text::harmless_lines(&failure.to_string()).lines().map(|line| format!("  {line}")));
+        lines.extend(indented("", &text::harmless_lines(&failure.to_string()), columns));
         // Where the connection broke, what the program wrote until then is all there is.
         let broke = matches!(failure, Failure::Transport(_));
         let heard = hosts.first().filter(|_| broke).and_then(|host| self.view.hosts.get(host));
@@ -177,7 +204,7 @@ impl Closing<'_> {
         let tail = text::last_lines(failure.tail().unwrap_or(&heard), TAIL);
         lines.extend(tail.iter().map(|line| format!("  {} {}", style.quoted(), text::harmless(line))));
         if let Some(remedy) = failure.remedy().filter(|remedy| !remedy.is_empty()) {
-            lines.push(format!("  {} {}", style.paint(Tone::Strong, "hint:"), text::harmless_lines(remedy)));
+            lines.extend(indented("hint: ", &text::harmless_lines(remedy), columns));
         }
         lines
     }
@@ -243,8 +270,32 @@ impl Closing<'_> {
                 "Nothing is half done: the same command goes on from here.".to_owned(),
             ];
         }
-        vec![hint("again:", &command)]
+        let mut lines = vec![hint("again:", &command)];
+        let changed_key = |host: &String| self.outcome[host].failure.as_ref().is_some_and(is_changed_key);
+        let changed: Vec<String> = unfinished.iter().filter(|host| changed_key(host)).cloned().collect();
+        if !changed.is_empty() {
+            let command = format!("{command} --reimaged {}", changed.join(","));
+            lines.push(hint("again, if the machines were installed anew:", &command));
+        }
+        lines
     }
+}
+
+/// A text below a heading. Lines that fit stay as they are: they may show a place in a file.
+fn indented(lead: &str, text: &str, columns: usize) -> Vec<String> {
+    let room = columns.saturating_sub(3);
+    let lead_width = lead.len();
+    let mut lines = Vec::new();
+    for line in format!("{lead}{text}").lines() {
+        if console::measure_text_width(line) <= room {
+            lines.push(format!("  {line}"));
+            continue;
+        }
+        let wrapped = text::wrap(line, room.saturating_sub(lead_width));
+        let hang = |at: usize| " ".repeat(if at == 0 { 2 } else { 2 + lead_width });
+        lines.extend(wrapped.iter().enumerate().map(|(at, part)| format!("{}{part}", hang(at))));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -254,6 +305,7 @@ mod tests {
     use muster_engine::event::{Counts, Event};
     use muster_engine::host::HostSummary;
     use muster_engine::run::HostOutcome;
+    use muster_engine::transport::TransportError;
 
     use super::*;
     use crate::output::view::Outline;
@@ -333,6 +385,34 @@ again: setup-cluster --limit node1,node2,node3"
     }
 
     #[test]
+    fn machines_with_a_new_host_key_are_told_together_with_how_to_go_on() {
+        let changed = |address: &str| {
+            let remedy = format!("if it was installed anew, run again with `--reimaged {address}`");
+            let reason =
+                format!("its host key has changed: it shows a key of {address} and nobody knows that one");
+            Some(Failure::Transport(TransportError::HostKey { address: address.into(), reason, remedy }))
+        };
+        let hosts =
+            vec![("node1", changed("10.0.0.1:22")), ("node2", changed("10.0.0.2:22")), ("node3", None)];
+        let text = told(&outcome(hosts), Detail::default(), false);
+        assert!(text.starts_with("\nx node1-2  unreachable\n  10.0.0.1:22: its host key"), "{text}");
+        assert!(!text.contains("10.0.0.2"), "{text}");
+        assert!(text.ends_with("anew: setup-cluster --limit node1,node2 --reimaged node1,node2"), "{text}");
+    }
+
+    #[test]
+    fn long_texts_hang_and_short_lines_stay_as_they_are() {
+        assert_eq!(
+            indented("hint: ", "one two three four", 20),
+            ["  hint: one", "        two three", "        four"]
+        );
+        assert_eq!(
+            indented("", "a.ini:1:3: no\n   |\n 1 |   x", 20),
+            ["  a.ini:1:3: no", "     |", "   1 |   x"]
+        );
+    }
+
+    #[test]
     fn problems_are_a_table_and_whoever_was_stopped_did_not_fail() {
         let stopped = Failure::Stopped("node1 did not pass \"Check the machines\"".into());
         let text = told(
@@ -351,7 +431,7 @@ again: setup-cluster --limit node1,node2,node3"
     #[test]
     fn the_exit_code_is_that_of_the_worst_that_happened() {
         let unreachable = || {
-            Failure::Transport(muster_engine::transport::TransportError::Unreachable {
+            Failure::Transport(TransportError::Unreachable {
                 address: "a:22".into(),
                 reason: "no route".into(),
                 remedy: String::new(),

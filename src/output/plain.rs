@@ -41,6 +41,9 @@ impl Plain {
 
 impl Sink for Plain {
     fn event(&mut self, event: &Event, _ended: &[usize], view: &View, now: Instant) {
+        if matches!(event, Event::Warning { text, .. } if !view.is_first(text)) {
+            return;
+        }
         for line in lines(event, self.detail, self.screen.style) {
             self.line(view, now, &line);
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use muster_engine::event::{Change, Counts};
 use muster_engine::failure::Failure;
+use muster_engine::transport::TransportError;
 
 use crate::output::style::{Style, Tone};
 use crate::output::text;
@@ -46,19 +47,27 @@ impl Detail {
 pub(crate) fn stage(stage: &Stage, role_width: usize, detail: Detail, style: Style) -> String {
     let took =
         stage.begun.zip(stage.ended).map_or(Duration::ZERO, |(begun, ended)| ended.duration_since(begun));
-    let mark = if stage.failed.is_empty() { style.done() } else { style.failed() };
+    let mark = match (stage.failed.is_empty(), stage.stopped.is_empty()) {
+        (true, true) => style.done(),
+        (true, false) => style.warning(),
+        (false, _) => style.failed(),
+    };
     let changed = detail.changed(stage.counts.changed);
     let tone = if stage.counts.changed > 0 { Tone::Changed } else { Tone::Faint };
     let mut line = format!(
         "{mark} {}  {:>9}  {}  {:>6}",
         text::pad(&stage.role, role_width),
-        text::count(stage.passed + stage.failed.len(), "host"),
+        text::count(stage.passed + stage.failed.len() + stage.stopped.len(), "host"),
         style.paint(tone, &format!("{changed:>13}")),
         text::duration(took),
     );
-    if !stage.failed.is_empty() {
-        let failed = format!("{} failed: {}", stage.failed.len(), text::names(&stage.failed));
-        line.push_str(&format!("  {}", style.paint(Tone::Bad, &failed)));
+    for (hosts, word, tone) in
+        [(&stage.failed, "failed", Tone::Bad), (&stage.stopped, "stopped", Tone::Warning)]
+    {
+        if !hosts.is_empty() {
+            let told = format!("  {} {word}: {}", hosts.len(), text::some_names(hosts));
+            line.push_str(&style.paint(tone, &told));
+        }
     }
     line
 }
@@ -121,6 +130,24 @@ pub(crate) fn failure(host: &str, role: Option<&str>, step: Option<&str>, failur
     let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(": ")) };
     let word = if failure.is_unreachable() { "unreachable: " } else { "" };
     format!("{host}  {place}{word}{}", text::harmless_lines(&failure.to_string()))
+}
+
+/// The text of a failure that is the same on all hosts with the same trouble.
+pub(crate) fn gist(failure: &Failure) -> String {
+    let text = failure.to_string();
+    match failure {
+        // Each machine has its own keys.
+        failure if is_changed_key(failure) => "the host key has changed".to_owned(),
+        // The message begins with the address.
+        Failure::Transport(_) => text.split_once(": ").map_or(text.clone(), |(_, reason)| reason.to_owned()),
+        _ => text,
+    }
+}
+
+/// Whether a machine has another host key than the known one, which a new installation explains.
+pub(crate) fn is_changed_key(failure: &Failure) -> bool {
+    let remedy = failure.remedy().unwrap_or_default();
+    matches!(failure, Failure::Transport(TransportError::HostKey { .. })) && remedy.contains("--reimaged")
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Live: a line for each host that works, and what is finished stays above in one line a role.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
-use console::truncate_str;
+use console::{measure_text_width, truncate_str};
 use muster_engine::event::Event;
 use muster_engine::failure::Failure;
 
@@ -19,19 +20,31 @@ const MOST_HOSTS: usize = 12;
 /// Rows that belong to other things than live lines: what was there before must stay visible.
 const OTHER_ROWS: usize = 4;
 
+/// Columns that live lines leave free. A line that wraps is counted wrongly when it is redrawn, and so is the last one when
+/// the terminal adds `^C` to it.
+const MARGIN: usize = 3;
+
 /// The live view.
 pub(crate) struct Terminal {
     screen: Screen,
     detail: Detail,
+    /// Failures that were told: equal ones of further hosts are told together, at the end.
+    failures: HashSet<(Option<String>, Option<String>, String)>,
 }
 
 impl Terminal {
     pub(crate) fn new(screen: Screen, detail: Detail) -> Self {
-        Self { screen, detail }
+        Self { screen, detail, failures: HashSet::new() }
     }
 
     fn line(&self, line: &str) {
         self.screen.line(line);
+    }
+
+    /// A line that is told in full at the end.
+    fn short(&self, line: &str) {
+        let (_, columns) = self.screen.size();
+        self.line(&truncate_str(line, columns.saturating_sub(1), self.screen.style.ellipsis()));
     }
 
     fn draw(&self, view: &View, now: Instant) {
@@ -65,13 +78,17 @@ impl Sink for Terminal {
                 let reason = text::harmless(reason);
                 self.line(&format!("  {host}  {what}: {reason}; try {attempt} of {attempts} in {wait}"));
             }
-            Event::Warning { host, text } => {
+            Event::Warning { host, text } if view.is_first(text) => {
                 let host = host.as_ref().map(|host| format!("{host}  ")).unwrap_or_default();
-                self.line(&format!("{} {host}{}", style.warning(), text::harmless(text)));
+                self.short(&format!("{} {host}{}", style.warning(), text::harmless(text)));
             }
-            Event::HostFailed { host, role, step, failure } if !matches!(failure, Failure::Stopped(_)) => {
+            // Problems are a table at the end, and whoever was stopped did not fail.
+            Event::HostFailed { failure: Failure::Stopped(_) | Failure::Problems(_), .. } => {}
+            Event::HostFailed { host, role, step, failure }
+                if self.failures.insert((role.clone(), step.clone(), sentence::gist(failure))) =>
+            {
                 let sentence = sentence::failure(host, role.as_deref(), step.as_deref(), failure);
-                self.line(&format!("{} {sentence}", style.failed()));
+                self.short(&format!("{} {}", style.failed(), sentence.lines().next().unwrap_or_default()));
             }
             _ => {}
         }
@@ -108,7 +125,7 @@ fn live(view: &View, now: Instant, most: usize, columns: usize, style: Style) ->
         busy.truncate(most);
     }
     let width = |column: fn(&(&String, &HostView)) -> usize| busy.iter().map(column).max().unwrap_or(0);
-    let name_width = width(|(name, _)| console::measure_text_width(name)).min(24);
+    let name_width = width(|(name, _)| measure_text_width(name)).min(24);
     let role_width = width(|(_, host)| host.role.len());
     let mut lines = vec![summary(view, now, style)];
     for (name, host) in &busy {
@@ -119,25 +136,34 @@ fn live(view: &View, now: Instant, most: usize, columns: usize, style: Style) ->
             _ => host.step.as_str(),
         };
         let time = text::duration(now.saturating_duration_since(host.since));
-        let note = if host.note.is_empty() {
-            String::new()
-        } else {
-            format!("  {}", style.paint(Tone::Faint, &host.note))
-        };
         let (name, role) = (text::pad(&name, name_width), text::pad(&host.role, role_width));
-        lines.push(format!(" {mark} {name}  {role}  {time:>6}  {doing}{note}"));
+        let begin = format!(" {mark} {name}  {role}  {time:>6}  ");
+        let room = columns.saturating_sub(MARGIN + measure_text_width(&begin));
+        lines.push(begin + &fit(doing, &host.note, room, style));
     }
     if hidden > 0 {
         lines.push(style.paint(Tone::Faint, &format!("   and {} more", text::count(hidden, "host"))));
     }
-    // A line that wraps would be counted wrongly when it is redrawn.
     lines
         .iter()
-        .map(|line| truncate_str(line, columns.saturating_sub(1), style.ellipsis()).into_owned())
+        .map(|line| truncate_str(line, columns.saturating_sub(MARGIN), style.ellipsis()).into_owned())
         .collect()
 }
 
-/// `0:42  roles 4 of 9  hosts: 2 working, 1 done`.
+/// What a host does, and the last thing heard of it. Where there is no room for both, each gets half of it.
+fn fit(doing: &str, note: &str, room: usize, style: Style) -> String {
+    if note.is_empty() {
+        return doing.to_owned();
+    }
+    let both = measure_text_width(doing) + 2 + measure_text_width(note);
+    let doing_room =
+        if both <= room { room } else { room.saturating_sub(measure_text_width(note) + 2).max(room / 2) };
+    let doing = truncate_str(doing, doing_room, style.ellipsis());
+    let gap = if doing.is_empty() { "" } else { "  " };
+    format!("{doing}{gap}{}", style.paint(Tone::Faint, note))
+}
+
+/// `0:42  role 4 of 9  hosts: 2 working, 1 done`.
 fn summary(view: &View, now: Instant, style: Style) -> String {
     let seconds = now.saturating_duration_since(view.begun).as_secs();
     let ended = view.stages.iter().filter(|stage| stage.ended.is_some()).count();
@@ -210,6 +236,19 @@ mod tests {
         let names: Vec<&str> = lines[1..].iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
         assert_eq!(names, ["node2", "node3", "node4", "27"]);
         assert_eq!(lines.last().map(String::as_str), Some("   and 27 hosts more"));
+    }
+
+    #[test]
+    fn where_there_is_no_room_the_step_gives_way_before_the_news() {
+        assert_eq!(
+            fit("Install", "kubelet: 1 MB of 2 MB", 40, Style::PLAIN),
+            "Install  kubelet: 1 MB of 2 MB"
+        );
+        assert_eq!(
+            fit("Install kubelet and more", "1 MB of 2 MB", 30, Style::PLAIN),
+            "Install kubel...  1 MB of 2 MB"
+        );
+        assert_eq!(fit("", "waits for node1", 30, Style::PLAIN), "waits for node1");
     }
 
     #[test]

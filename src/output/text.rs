@@ -59,6 +59,20 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
 
 /// Names in short: neighbours that differ in their last number only become a range, `node1-3, node7`.
 pub(crate) fn names<S: AsRef<str>>(names: &[S]) -> String {
+    ranges(names).join(", ")
+}
+
+/// As [`names`], of many only the first ones.
+pub(crate) fn some_names<S: AsRef<str>>(names: &[S]) -> String {
+    const MOST: usize = 5;
+    let ranges = ranges(names);
+    match ranges.len().saturating_sub(MOST) {
+        0 | 1 => ranges.join(", "),
+        more => format!("{}, and {more} more", ranges[..MOST].join(", ")),
+    }
+}
+
+fn ranges<S: AsRef<str>>(names: &[S]) -> Vec<String> {
     let mut ranges: Vec<(String, Option<(&str, u64, u64)>)> = Vec::new();
     for name in names.iter().map(AsRef::as_ref) {
         let numbered = split_number(name);
@@ -72,7 +86,7 @@ pub(crate) fn names<S: AsRef<str>>(names: &[S]) -> String {
             _ => ranges.push((name.to_owned(), numbered.map(|(stem, number)| (stem, number, number)))),
         }
     }
-    ranges.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join(", ")
+    ranges.into_iter().map(|(text, _)| text).collect()
 }
 
 /// `node12` as `node` and 12. Numbers with zeros in front are not: `pc-01-3` would be hard to read.
@@ -151,6 +165,9 @@ mod tests {
         assert_eq!(names(&["10.1.1.4", "10.1.1.5"]), "10.1.1.4, 10.1.1.5");
         assert_eq!(names(&["pc-08", "pc-09", "pc-10"]), "pc-08, pc-09, pc-10");
         assert_eq!(names::<&str>(&[]), "");
+        let many: Vec<String> = (0..10).map(|number| format!("pc{}", number * 2)).collect();
+        assert_eq!(some_names(&many), "pc0, pc2, pc4, pc6, pc8, and 5 more");
+        assert_eq!(some_names(&many[..6]), "pc0, pc2, pc4, pc6, pc8, pc10");
     }
 
     #[test]

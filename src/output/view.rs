@@ -38,6 +38,8 @@ pub(crate) struct Stage {
     pub(crate) passed: usize,
     /// Who failed in it.
     pub(crate) failed: Vec<String>,
+    /// Who was stopped in it, because of others or by the user.
+    pub(crate) stopped: Vec<String>,
     pub(crate) counts: Counts,
 }
 
@@ -85,6 +87,8 @@ pub(crate) struct View {
     pub(crate) hosts: IndexMap<String, HostView>,
     /// Of each step, by role and name, its slowest host.
     pub(crate) steps: IndexMap<(String, String), StepTime>,
+    /// What the user should know, and which hosts said so.
+    pub(crate) warnings: IndexMap<String, Vec<String>>,
     /// How long the run took, once it has ended.
     pub(crate) elapsed: Option<Duration>,
 }
@@ -99,6 +103,7 @@ impl View {
             ended: None,
             passed: 0,
             failed: Vec::new(),
+            stopped: Vec::new(),
             counts: Counts::default(),
         };
         let host = HostView {
@@ -120,6 +125,7 @@ impl View {
                 .collect(),
             hosts: outline.hosts.iter().map(|name| (name.clone(), host.clone())).collect(),
             steps: IndexMap::new(),
+            warnings: IndexMap::new(),
             elapsed: None,
         }
     }
@@ -127,6 +133,11 @@ impl View {
     /// How many hosts are in a state.
     pub(crate) fn count(&self, state: HostState) -> usize {
         self.hosts.values().filter(|host| host.state == state).count()
+    }
+
+    /// Whether a warning was given just now for the first time. Those of further hosts are told together at the end.
+    pub(crate) fn is_first(&self, warning: &str) -> bool {
+        self.warnings.get(warning).is_none_or(|hosts| hosts.len() <= 1)
     }
 
     /// Takes in what happened. Returns the stages that came to their end by it.
@@ -150,6 +161,7 @@ impl View {
                 let stage = self.hosts.get(host).and_then(|view| view.stage);
                 self.update(host, now, |view| {
                     view.stage = None;
+                    view.role.clear();
                     view.step.clear();
                 });
                 return stage.and_then(|at| self.pass(at, host, *counts, now)).into_iter().collect();
@@ -168,9 +180,7 @@ impl View {
             Event::Transfer { host, name, sent, total } => self.note(host, false, |view| {
                 view.note = format!("{name}: {} of {}", text::size(*sent), text::size(*total));
             }),
-            Event::Waiting { host, what, .. } => {
-                self.note(host, true, |view| view.note = format!("waits for {what}"))
-            }
+            Event::Waiting { host, what, .. } => self.wait(host, what),
             Event::Retrying { host, reason, attempt, attempts, delay, .. } => {
                 self.note(host, false, |view| {
                     view.note = format!(
@@ -188,11 +198,12 @@ impl View {
                 self.end_step(host, now);
                 return self.leave(host, HostState::Done, None, now);
             }
+            Event::Warning { host, text } => {
+                let hosts = self.warnings.entry(text.clone()).or_default();
+                hosts.extend(host.iter().filter(|host| !hosts.contains(host)).cloned().collect::<Vec<_>>());
+            }
             Event::RunEnded { elapsed } => self.elapsed = Some(*elapsed),
-            Event::RunStarted { .. }
-            | Event::PlayStarted { .. }
-            | Event::StepEnded { .. }
-            | Event::Warning { .. } => {}
+            Event::RunStarted { .. } | Event::PlayStarted { .. } | Event::StepEnded { .. } => {}
         }
         Vec::new()
     }
@@ -214,6 +225,16 @@ impl View {
             view.waits = waits;
             change(view);
         }
+    }
+
+    /// A step may be nothing but waiting, under its own name, for something on the machine itself: that is work.
+    fn wait(&mut self, host: &str, what: &str) {
+        let is_the_step = self.hosts.get(host).is_some_and(|view| view.step == what);
+        self.note(host, !is_the_step, |view| {
+            if !is_the_step {
+                view.note = format!("waits for {what}");
+            }
+        });
     }
 
     /// Remembers how long the step took that a host was in.
@@ -238,8 +259,10 @@ impl View {
     /// A host will come to no further stage.
     fn leave(&mut self, host: &str, state: HostState, failure: Option<&Failure>, now: Instant) -> Vec<usize> {
         let stage = self.hosts.get(host).and_then(|view| view.stage);
-        if let (Some(stage), Some(_)) = (stage.and_then(|at| self.stages.get_mut(at)), failure) {
-            stage.failed.push(host.to_owned());
+        if let (Some(stage), Some(failure)) = (stage.and_then(|at| self.stages.get_mut(at)), failure) {
+            let list =
+                if matches!(failure, Failure::Stopped(_)) { &mut stage.stopped } else { &mut stage.failed };
+            list.push(host.to_owned());
         }
         if let Some(view) = self.hosts.get_mut(host) {
             view.state = state;
@@ -319,6 +342,39 @@ mod tests {
         assert_eq!(view.apply(&failed("a"), now), [0], "the second play was never begun");
         assert_eq!((view.stages[0].passed, view.stages[0].failed.clone()), (0, vec!["a".to_owned()]));
         assert_eq!(view.count(HostState::Failed), 2);
+    }
+
+    #[test]
+    fn whoever_was_stopped_in_a_stage_did_not_fail_in_it() {
+        let mut view = two_hosts();
+        let now = view.begun;
+        view.apply(&started("a", "one", "etcd"), now);
+        view.apply(&failed("b"), now);
+        let failure = Failure::Stopped("it was interrupted".into());
+        let stopped = Event::HostFailed { host: "a".into(), role: None, step: None, failure };
+        assert_eq!(view.apply(&stopped, now), [0]);
+        assert_eq!((view.stages[0].failed.len(), view.stages[0].stopped.clone()), (0, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn waiting_for_oneself_is_work_and_a_warning_of_many_hosts_is_new_once() {
+        let mut view = two_hosts();
+        let now = view.begun;
+        let step = "all pods Running".to_owned();
+        view.apply(&Event::StepStarted { host: "a".into(), role: "verify".into(), step: step.clone() }, now);
+        view.apply(&Event::Waiting { host: "a".into(), what: step, elapsed: Duration::ZERO }, now);
+        assert_eq!((view.hosts["a"].waits, view.hosts["a"].note.as_str()), (false, ""));
+        view.apply(
+            &Event::Waiting { host: "a".into(), what: "b: etcd".into(), elapsed: Duration::ZERO },
+            now,
+        );
+        assert_eq!((view.hosts["a"].waits, view.hosts["a"].note.as_str()), (true, "waits for b: etcd"));
+        let mut first = Vec::new();
+        for host in ["a", "b"] {
+            view.apply(&Event::Warning { host: Some(host.into()), text: "old".into() }, now);
+            first.push(view.is_first("old"));
+        }
+        assert_eq!(first, [true, false]);
     }
 
     #[test]

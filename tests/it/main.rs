@@ -1,1 +1,8 @@
-mod tests {}
+//! The program as a user runs it: its arguments, what it prints, its exit code, and what it leaves on disk.
+
+mod bad_input;
+mod commands;
+mod fixture;
+mod help;
+mod machines;
+mod preparation;

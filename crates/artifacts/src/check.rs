@@ -132,7 +132,7 @@ impl Bundle {
     }
 }
 
-fn open(path: &Path, expected_size: u64) -> Result<File, String> {
+pub(crate) fn open(path: &Path, expected_size: u64) -> Result<File, String> {
     let file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => "is not there".to_string(),
         _ => format!("cannot be read: {error}"),
@@ -144,7 +144,7 @@ fn open(path: &Path, expected_size: u64) -> Result<File, String> {
     Ok(file)
 }
 
-fn same(found: Sha256, expected: Sha256) -> Result<(), String> {
+pub(crate) fn same(found: Sha256, expected: Sha256) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("has sha256 {found}, and {expected} was expected")) }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::http::Http;
+use crate::http::{Http, shown};
 use crate::registry::Registry;
 use crate::{
     BundleError, BundleWriter, CatalogueFile, HttpError, ImageReference, NewFile, Origin, Progress,
@@ -127,7 +127,7 @@ pub fn fetch(
             }
             Err(error) if !error.is_of_this_artifact() => return Err(error),
             Err(error) => {
-                let reason = format!("{item}: {error}");
+                let reason = error.to_string();
                 progress(Progress::Failed { reason: &reason });
                 match one {
                     Wanted::File(file) if file.optional => fetched.skipped.push(reason),
@@ -184,12 +184,12 @@ impl Sources {
         let is_url = |value: &str| value.starts_with("http://") || value.starts_with("https://");
         if let Some(value) = self.files_repo.as_ref().filter(|value| !is_url(value)) {
             let expected = "write a URL, such as http://mirror.example.org/files";
-            return Err(FetchError::Mirror { value: value.clone(), expected });
+            return Err(FetchError::Mirror { value: shown(value), expected });
         }
         let is_host = |value: &str| is_url(value) || !value.contains('/') && !value.is_empty();
         if let Some(value) = self.registry_host.as_ref().filter(|value| !is_host(value)) {
             let expected = "write host[:port], or http://host:port if it has no TLS";
-            return Err(FetchError::Mirror { value: value.clone(), expected });
+            return Err(FetchError::Mirror { value: shown(value), expected });
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ fn fetch_file(
         arch: file.arch,
         kind: file.kind,
         origin: Origin::Upstream,
-        source: &url,
+        source: &shown(&url),
         expected: Some(sha256),
     };
     let io_at = |action, source| BundleError::Io { action, path: partial.clone(), source };

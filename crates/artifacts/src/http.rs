@@ -182,7 +182,7 @@ impl Http {
         path: &Path,
         news: &Sender<Bytes>,
     ) -> Result<(), Attempt> {
-        let store = |source| Attempt::Lasting(HttpError::Store { url: url.into(), source });
+        let store = |source| Attempt::Lasting(HttpError::Store { url: shown(url), source });
         let mut have = fs::metadata(path).map_or(0, |meta| meta.len());
         let range = format!("bytes={have}-");
         let mut headers = headers.to_vec();
@@ -192,7 +192,7 @@ impl Http {
         let response = self.get(url, &headers)?;
         let status = response.status();
         if !matches!(status.as_u16(), 200 | 206 | 416) {
-            return Err(Attempt::Lasting(HttpError::Refused { url: url.into(), status: status.as_u16() }));
+            return Err(Attempt::Lasting(HttpError::Refused { url: shown(url), status: status.as_u16() }));
         }
         // Only now, so that nothing is left behind of what does not exist.
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(store)?;
@@ -243,7 +243,7 @@ impl Http {
         let status = response.status();
         match status.as_u16() {
             404 | 410 => {
-                Err(Attempt::Lasting(HttpError::NotFound { url: url.into(), status: status.as_u16() }))
+                Err(Attempt::Lasting(HttpError::NotFound { url: shown(url), status: status.as_u16() }))
             }
             408 | 425 | 429 | 500..=599 => Err(Attempt::Passing(format!("the server answered {status}"))),
             _ => Ok(response),
@@ -270,7 +270,7 @@ impl Http {
                 attempt = 1;
             }
             if attempt >= self.retry.attempts {
-                return Err(HttpError::Failed { url: url.into(), attempts: attempt, reason });
+                return Err(HttpError::Failed { url: shown(url), attempts: attempt, reason });
             }
             let wait = self.retry.pause.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_PAUSE);
             progress(Progress::Retry { attempt, of: self.retry.attempts, wait, reason: &reason });
@@ -305,9 +305,17 @@ fn tell_while<T: Send>(progress: &mut ProgressSink<'_>, work: &(impl Fn(&Sender<
     })
 }
 
+/// A URL as it may be shown and recorded: without the user and password that it may hold.
+pub(crate) fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    if scheme.is_empty() { rest[host..].into() } else { format!("{scheme}://{}", &rest[host..]) }
+}
+
 /// Whether an error of a request may pass.
 fn classify(url: &str, error: &ureq::Error) -> Attempt {
-    let unusable = || Attempt::Lasting(HttpError::Unusable { url: url.into(), reason: error.to_string() });
+    let unusable = || Attempt::Lasting(HttpError::Unusable { url: shown(url), reason: error.to_string() });
     match error {
         ureq::Error::BadUri(_)
         | ureq::Error::Http(_)
@@ -334,7 +342,7 @@ fn content_range<T>(response: &Response<T>) -> (Option<u64>, Option<u64>) {
 
 /// Reads `http://[user:password@]host:port`.
 fn parse_proxy(proxy: &str, no_proxy: &str) -> Result<ureq::Proxy, HttpError> {
-    let unusable = |reason: String| HttpError::Unusable { url: proxy.into(), reason };
+    let unusable = |reason: String| HttpError::Unusable { url: shown(proxy), reason };
     let parsed = ureq::Proxy::new(proxy).map_err(|error| unusable(format!("it is not a proxy: {error}")))?;
     let mut builder = ureq::Proxy::builder(parsed.protocol()).host(parsed.host()).port(parsed.port());
     if let Some(user) = parsed.username() {
@@ -347,4 +355,19 @@ fn parse_proxy(proxy: &str, no_proxy: &str) -> Result<ureq::Proxy, HttpError> {
         builder = builder.no_proxy(host);
     }
     builder.build().map_err(|error| unusable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert_eq!(shown("https://me:secret@mirror:1/a@b?c=d@e"), "https://mirror:1/a@b?c=d@e");
+        assert_eq!(shown("https://me:se@cret@mirror"), "https://mirror");
+        assert_eq!(shown("https://mirror/x"), "https://mirror/x");
+        assert_eq!(shown("me:secret@proxy:3128"), "proxy:3128");
+        let error = parse_proxy("me:secret@not a proxy", "").unwrap_err().to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
 }

@@ -21,6 +21,7 @@ mod oci;
 mod progress;
 mod reference;
 mod registry;
+mod verified;
 mod version;
 mod writer;
 

@@ -35,7 +35,7 @@ pub enum Progress<'a> {
     },
     /// The item could not be had; work goes on with the next.
     Failed {
-        /// The item, and what went wrong.
+        /// What went wrong, with the item's name or URL.
         reason: &'a str,
     },
     /// The item is finished.

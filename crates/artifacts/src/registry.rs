@@ -10,7 +10,7 @@ use std::io;
 use serde::Deserialize;
 
 use crate::fetch::FetchError;
-use crate::http::{Document, Http};
+use crate::http::{Document, Http, shown};
 use crate::oci::{self, Descriptor, ImageIndex, ImageManifest};
 use crate::{
     Arch, BundleError, BundleWriter, ImageReference, NewImage, Origin, Progress, ProgressSink, Sha256,
@@ -51,7 +51,7 @@ impl<'a> Registry<'a> {
             self.blob(&base, &repository, reference, blob, bundle, progress)?;
         }
         check_platform(bundle, reference, &manifest.config, arch)?;
-        let source = format!("{base}/v2/{repository}/manifests/{}", reference.tag);
+        let source = shown(&format!("{base}/v2/{repository}/manifests/{}", reference.tag));
         let new = NewImage { reference, arch, origin: Origin::Upstream, source: &source };
         Ok(bundle.add_image_of(&new, &bytes)?.size)
     }
@@ -116,7 +116,7 @@ impl<'a> Registry<'a> {
         if found != expected {
             return Err(FetchError::Mismatch {
                 what: format!("the manifest of {reference}"),
-                url,
+                url: shown(&url),
                 expected,
                 found,
             });
@@ -174,7 +174,7 @@ impl<'a> Registry<'a> {
                     self.tokens.insert(key.clone(), token);
                 }
                 (status, _) => {
-                    return Err(crate::HttpError::Refused { url: url.into(), status }.into());
+                    return Err(crate::HttpError::Refused { url: shown(url), status }.into());
                 }
             }
         }
@@ -189,7 +189,7 @@ impl<'a> Registry<'a> {
         challenge: &str,
         progress: &mut ProgressSink<'_>,
     ) -> Result<String, FetchError> {
-        let refused = || crate::HttpError::Refused { url: url.into(), status: 401 };
+        let refused = || crate::HttpError::Refused { url: shown(url), status: 401 };
         let parameters = bearer_parameters(challenge).ok_or_else(refused)?;
         let realm = parameters.get("realm").ok_or_else(refused)?;
         // What came over TLS must not send us to a place without.
@@ -213,7 +213,7 @@ impl<'a> Registry<'a> {
         let token = token.and_then(|token| token.token.or(token.access_token));
         match (answer.status.as_u16(), token) {
             (200, Some(token)) => Ok(token),
-            (status, _) => Err(crate::HttpError::Refused { url: token_url, status }.into()),
+            (status, _) => Err(crate::HttpError::Refused { url: shown(&token_url), status }.into()),
         }
     }
 }
@@ -296,7 +296,7 @@ impl Http {
                     if !resumed {
                         return Err(FetchError::Mismatch {
                             what: what.into(),
-                            url: url.into(),
+                            url: shown(url),
                             expected,
                             found,
                         });

@@ -23,9 +23,10 @@ pub(crate) fn nearest<'a>(
     let distance = |version: &str| -> Vec<u64> {
         let found = numbers(version);
         (0..3)
-            .map(|i| {
-                let at = |list: &[u64]| list.get(i).copied().unwrap_or(0);
-                at(&found).abs_diff(at(&wanted))
+            .map_while(|i| {
+                // What was left out is any: of 1.36 all of its patches are as near.
+                let wanted = wanted.get(i)?;
+                Some(found.get(i).copied().unwrap_or(0).abs_diff(*wanted))
             })
             .collect()
     };
@@ -50,6 +51,7 @@ mod tests {
     fn nearest_prefers_the_same_minor() {
         let known = ["1.34.0", "1.35.9", "1.36.0", "1.36.3", "1.36.4"];
         assert_eq!(nearest(known, "1.36.9", 3), ["1.36.4", "1.36.3", "1.36.0"]);
-        assert_eq!(nearest(known, "nonsense", 1), ["1.34.0"]);
+        assert_eq!(nearest(known, "1.36", 2), ["1.36.4", "1.36.3"]);
+        assert_eq!(nearest(known, "nonsense", 1), ["1.36.4"]);
     }
 }

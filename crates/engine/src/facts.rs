@@ -357,9 +357,9 @@ fn arch(machine: &str) -> String {
 fn count(list: &str) -> u32 {
     let length = |range: &str| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(last.trim().parse::<u32>().ok()?.checked_sub(first.trim().parse().ok()?)? + 1)
+        Some(last.trim().parse::<u32>().ok()?.checked_sub(first.trim().parse().ok()?)?.saturating_add(1))
     };
-    list.split(',').filter_map(length).sum()
+    list.split(',').filter_map(length).fold(0, u32::saturating_add)
 }
 
 /// From a line of `ip -o addr`: number, interface, family, address and prefix, ...
@@ -377,7 +377,7 @@ fn port_of(local: &str) -> Option<u16> {
 
 fn clock_ahead(seconds: &str) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-    seconds.parse::<i64>().map_or(0, |clock| clock - now)
+    seconds.parse::<i64>().map_or(0, |clock| clock.saturating_sub(now))
 }
 
 #[cfg(test)]

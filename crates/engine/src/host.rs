@@ -168,11 +168,13 @@ impl Host {
     /// called in check mode. It is never repeated.
     pub async fn run(&self, what: &str, script: Script, limit: Duration) -> Result<String> {
         self.enter_step(what);
+        let (begun, exchanges) = (Instant::now(), self.exchanges());
         let answer = self.query_within(script, limit).await?;
         if answer.status != 0 {
             let (resource, tail) = (what.to_owned(), answer.output);
             return Err(Failure::Change { resource, status: answer.status, tail });
         }
+        self.leave_step_of_one(what, exchanges, begun.elapsed());
         Ok(answer.output)
     }
 
@@ -184,7 +186,7 @@ impl Host {
             self.leave_step(Counts { skipped: 1, ..Counts::default() });
             return Ok(Answer::default());
         }
-        let begun = Instant::now();
+        let (begun, exchanges) = (Instant::now(), self.exchanges());
         loop {
             let answer = match self.query_within(script.clone(), limit).await {
                 Err(Failure::Transport(error)) if error.is_transient() => {
@@ -193,6 +195,7 @@ impl Host {
                 answer => answer?,
             };
             if answer.status == 0 {
+                self.leave_step_of_one(what, exchanges, begun.elapsed());
                 return Ok(answer);
             }
             if begun.elapsed() + every > limit {
@@ -302,6 +305,21 @@ impl Host {
         let mut now = self.now();
         now.role_counts += counts;
         now.counts += counts;
+    }
+
+    /// Ends a step of one thing, which is as it should be.
+    fn leave_step_of_one(&self, step: &str, exchanges: usize, elapsed: Duration) {
+        let counts = Counts { ok: 1, ..Counts::default() };
+        self.leave_step(counts);
+        self.send(Event::StepEnded {
+            host: self.name.clone(),
+            role: self.role(),
+            step: step.to_owned(),
+            counts,
+            changes: Vec::new(),
+            exchanges: self.exchanges() - exchanges,
+            elapsed,
+        });
     }
 
     /// The role the host is in, and the step.

@@ -64,8 +64,9 @@ fn expand_entry(entry: &str, hosts: &mut Vec<String>) -> Result<(), String> {
         let numbers = part.split_once("..").or_else(|| part.split_once('-')).or_else(|| part.split_once(':'));
         match numbers.map(|(first, last)| (first.parse::<u32>(), last.parse::<u32>())) {
             Some((Ok(first), Ok(last))) if first <= last && last - first < 65_536 => {
+                let width = part.find(|c: char| !c.is_ascii_digit()).filter(|_| part.starts_with('0')).unwrap_or(0);
                 for number in first..=last {
-                    expand_entry(&format!("{head}{number}{tail}"), hosts)?;
+                    expand_entry(&format!("{head}{number:0width$}{tail}"), hosts)?;
                 }
             }
             _ => expand_entry(&format!("{head}{part}{tail}"), hosts)?,

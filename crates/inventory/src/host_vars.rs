@@ -74,7 +74,7 @@ impl HostVars {
         let value = convert::from_engine(&resolved).map_err(|error| VarsError::Template {
             host: self.name().to_owned(),
             what: format!("resolve \"{name}\""),
-            message: crate::jinja::message(&error),
+            message: crate::jinja::message(&error, ""),
             origin: origin.clone(),
             chain: Vec::new(),
         })?;
@@ -136,7 +136,7 @@ impl HostVars {
         let resolved = convert::from_engine(&resolved).map_err(|error| VarsError::Template {
             host: self.name().to_owned(),
             what: "resolve a value".to_owned(),
-            message: crate::jinja::message(&error),
+            message: crate::jinja::message(&error, ""),
             origin: value.origin.clone(),
             chain: Vec::new(),
         })?;

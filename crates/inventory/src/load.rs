@@ -198,10 +198,23 @@ impl Loader<'_> {
             names.push(entry.map_err(failed)?.file_name());
         }
         names.sort();
-        for name in names {
-            if !self.ignored.is_match(&name.to_string_lossy()) {
-                self.path(&path.join(name))?;
-            }
+        let is_ignored = |name: &std::ffi::OsString| self.ignored.is_match(&name.to_string_lossy());
+        let (ignored, read): (Vec<_>, Vec<_>) = names.into_iter().partition(is_ignored);
+        let ignored: Vec<String> = ignored
+            .iter()
+            .map(|name| name.to_string_lossy().into_owned())
+            .filter(|name| !name.starts_with('.') && !name.ends_with("_vars"))
+            .collect();
+        if read.is_empty() && !ignored.is_empty() {
+            let message = format!(
+                "{} holds no inventory: {} is skipped because of its name; name the file itself to read it",
+                path.display(),
+                ignored.join(", ")
+            );
+            self.inventory.warn(message, None);
+        }
+        for name in read {
+            self.path(&path.join(name))?;
         }
         Ok(())
     }
@@ -263,7 +276,13 @@ impl Loader<'_> {
 }
 
 fn read_error(path: &Path, error: &std::io::Error) -> InventoryError {
-    InventoryError::Read { path: path.display().to_string(), reason: error.to_string() }
+    let reason = match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "there is no such file (a host instead of a file is given with a comma after it: host1,)".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    InventoryError::Read { path: path.display().to_string(), reason }
 }
 
 /// The text of a file, decrypted when it is encrypted.

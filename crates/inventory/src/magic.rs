@@ -7,6 +7,7 @@ use minijinja::Value as Engine;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 
 use crate::address;
+use crate::inventory::Inventory;
 use crate::resolve::Scope;
 
 /// What `default(omit)` puts in place of a value, and what consumers drop.
@@ -35,21 +36,13 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 
 /// A magic variable that wins over every definition.
 pub(crate) fn variable(scope: &Scope, name: &str) -> Option<Engine> {
-    let inventory = &scope.inner.inventory;
     let host = scope.host_name();
     Some(match name {
         "inventory_hostname" => Engine::from(host),
         "inventory_hostname_short" if address::is_ip(host) => Engine::from(host),
         "inventory_hostname_short" => Engine::from(host.split('.').next().unwrap_or(host)),
         "groups" => Engine::from_object(Groups(scope.clone())),
-        "group_names" => {
-            let names: BTreeSet<&str> = inventory
-                .groups_of(host)
-                .into_iter()
-                .flat_map(|group| inventory.rules.names(group).into_iter().chain([group]))
-                .collect();
-            Engine::from_iter(names)
-        }
+        "group_names" => scope.inner.group_names(scope.host),
         "hostvars" => Engine::from_object(HostVarsOfAll(scope.clone())),
         "vars" => Engine::from_object(scope.clone()),
         "omit" => Engine::from(OMIT),
@@ -95,7 +88,7 @@ impl Object for Groups {
     fn get_value(self: &Arc<Self>, key: &Engine) -> Option<Engine> {
         let name = key.as_str()?;
         let inventory = &self.0.inner.inventory;
-        inventory.has_group(name).then(|| Engine::from_iter(inventory.group(name)))
+        self.0.inner.group_list(inventory.group_id(name)?)
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -153,4 +146,14 @@ impl Object for Facts {
         let names = facts.iter().flat_map(|layer| layer.vars.keys());
         Enumerator::Values(names.map(|name| Engine::from(name.strip_prefix("ansible_").unwrap_or(name))).collect())
     }
+}
+
+/// `group_names`: every name of every group a host is in, sorted.
+pub(crate) fn group_names(inventory: &Inventory, host: &str) -> Engine {
+    let names: BTreeSet<&str> = inventory
+        .groups_of(host)
+        .into_iter()
+        .flat_map(|group| inventory.rules.names(group).into_iter().chain([group]))
+        .collect();
+    names.into_iter().map(Engine::from).collect::<Vec<_>>().into()
 }

@@ -72,6 +72,15 @@ impl Origin {
         self.column
     }
 
+    /// The place some lines further down, when the text there is the one that is expected: a template
+    /// over several lines stands in the file as it is only in some of YAML's styles.
+    pub(crate) fn further(&self, lines: usize, expected: &str) -> Option<Self> {
+        let line = self.line.checked_add(u32::try_from(lines).ok()?)?;
+        let found = self.source.line(line)?;
+        let blanks = found.chars().take_while(|c| c.is_whitespace()).count();
+        (found.trim() == expected.trim()).then(|| Self::new(&self.source, line as usize, blanks + 1))
+    }
+
     /// The line with a caret under the column, ready to be put below a message; empty when the
     /// text is secret or not a file.
     pub fn excerpt(&self) -> String {

@@ -46,7 +46,7 @@ impl Inventory {
     ///
     /// Parts are separated by `,` or `:` and may be names of hosts or groups, globs (`web*`),
     /// `~regex`, and `group[0]`, `group[-1]`, `group[1:3]` (both ends included), `group[1:]`.
-    /// `all` and `*` are everything.
+    /// `all`, `*` and an empty pattern are everything.
     ///
     /// # Errors
     /// When a part without a glob names nothing, or cannot be read. A glob or a regular expression
@@ -57,7 +57,7 @@ impl Inventory {
         let mut hosts: Vec<HostId> = Vec::new();
         let mut seen = HashSet::new();
         let plain: Vec<&String> = parts.iter().filter(|part| operator(part).is_none()).collect();
-        if plain.is_empty() && !parts.is_empty() {
+        if plain.is_empty() {
             hosts.clone_from(&self.order);
         }
         for part in plain {
@@ -115,7 +115,8 @@ impl Inventory {
                     found.extend(self.group_hosts(id));
                 }
             }
-            found.extend(self.order.iter().copied().filter(|host| matcher.is_match(&self.hosts[*host].name)));
+            // Hosts come as they were first named, groups and all.
+            found.extend((0..self.hosts.len()).filter(|host| matcher.is_match(&self.hosts[*host].name)));
         }
         let mut seen = HashSet::new();
         found.retain(|host| seen.insert(*host));

@@ -12,6 +12,7 @@ use crate::jinja::prepare::{self, Backslashes};
 use crate::literal::{self, Words};
 use crate::magic;
 use crate::origin::Origin;
+use crate::similar;
 use crate::value::{Kind, Value, has_markers};
 use crate::vars::Inner;
 use crate::vars_error::{Link, VarsError};
@@ -148,17 +149,25 @@ impl Scope {
         let result = match &prepared.expression {
             Some(expression) => environment.compile_expression(expression).and_then(|compiled| {
                 let value = compiled.eval(context)?;
-                if value.is_undefined() {
-                    return Err(Error::new(ErrorKind::UndefinedError, format!("`{}` is undefined", crate::jinja::as_written(expression))));
+                match value.is_undefined() {
+                    // Printing tells what is undefined from `x if y` without an else, which is nothing.
+                    true => environment
+                        .render_str(&prepared.text, Engine::from_object(self.clone()))
+                        .map(Engine::from)
+                        .map_err(|_| {
+                            let message = format!("`{}` is undefined", prepare::as_written(expression));
+                            Error::new(ErrorKind::UndefinedError, message)
+                        }),
+                    false => convert::unrolled(value),
                 }
-                convert::unrolled(value)
             }),
             None => environment
                 .template_from_str(&prepared.text)
                 .and_then(|template| template.render(context))
                 .map(Engine::from),
         };
-        let value = result.map_err(|error| self.error(error, None, origin))?;
+        let code = prepared.expression.as_deref().unwrap_or(&prepared.text);
+        let value = result.map_err(|error| self.error(error, code, None, origin))?;
         let Some(rendered) = value.as_str() else { return Ok(value) };
         // Filters that make texts on purpose (`to_json`, `string`) mark them as safe.
         if !value.is_safe()
@@ -180,13 +189,13 @@ impl Scope {
             .map_err(|error| {
                 let source = crate::origin::SourceText::new(name, text);
                 let origin = Origin::new(&source, error.line().unwrap_or(0), 1);
-                self.error(error, Some(&format!("render {name}")), Some(&origin))
+                self.error(error, &prepared.text, Some(&format!("render {name}")), Some(&origin))
             })
     }
 
-    /// The engine's error as ours. An error of a variable inside comes out as itself, with this
+    /// The engine's error as ours; `code` is the text the engine was given. An error of a variable inside comes out as itself, with this
     /// variable added to its chain.
-    fn error(&self, error: Error, what: Option<&str>, origin: Option<&Origin>) -> VarsError {
+    fn error(&self, error: Error, code: &str, what: Option<&str>, origin: Option<&Origin>) -> VarsError {
         let own_link = self.frame.as_deref().map(|frame| self.link(frame));
         if let Some(inner) = inner_error(&error) {
             let mut inner = inner.clone();
@@ -208,13 +217,42 @@ impl Scope {
             (None, Some(link)) => format!("resolve \"{}\"", link.variable),
             (None, None) => "evaluate the expression".to_owned(),
         };
+        let message = match crate::jinja::is_about_undefined(&error).then(|| self.undefined_in(code)).flatten() {
+            Some(message) => message,
+            None => crate::jinja::message(&error, code),
+        };
+        let line = error.line().unwrap_or(1).saturating_sub(1);
+        let shown = code.lines().nth(line).map(prepare::as_written);
+        let further = origin.zip(shown).and_then(|(origin, shown)| origin.further(line, &shown));
         VarsError::Template {
             host: self.host_name().to_owned(),
             what,
-            message: crate::jinja::message(&error),
-            origin: origin.cloned(),
+            message,
+            origin: further.or_else(|| origin.cloned()),
             chain: Vec::new(),
         }
+    }
+
+    /// Which variables in a text or an expression do not exist, with the names that may be meant.
+    fn undefined_in(&self, code: &str) -> Option<String> {
+        let environment = &self.inner.environment;
+        let names = match environment.compile_expression(code) {
+            Ok(expression) => expression.undeclared_variables(false),
+            Err(_) => environment.template_from_str(code).ok()?.undeclared_variables(false),
+        };
+        let is_global = |name: &str| environment.globals().any(|(global, _)| global == name);
+        let mut missing: Vec<String> =
+            names.into_iter().filter(|name| !is_global(name) && matches!(self.resolve(name), Ok(None))).collect();
+        missing.sort();
+        let known = magic::all_names(self);
+        let shown: Vec<String> = missing
+            .iter()
+            .map(|name| match similar::closest(name, known.iter().map(String::as_str)) {
+                Some(similar) => format!("`{name}` is undefined (did you mean `{similar}`?)"),
+                None => format!("`{name}` is undefined"),
+            })
+            .collect();
+        (!shown.is_empty()).then(|| shown.join(", "))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::InventoryError;
 use crate::layer::{Layer, LayerKind};
 use crate::load::decode;
 use crate::origin::{Origin, Warning};
+use crate::similar;
 use crate::value::Kind;
 use crate::vault::VaultSecrets;
 use crate::yaml;
@@ -52,6 +53,37 @@ impl VarDir {
             return Ok(files);
         }
         Ok(Vec::new())
+    }
+}
+
+impl VarDir {
+    /// A warning about entries that belong to none of the names there are: they are read by nobody.
+    pub(crate) fn stray<'a>(&self, what: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<Warning> {
+        const SHOWN: usize = 5;
+        let stem = |entry: &str| {
+            let ending = ENDINGS.iter().rev().find(|ending| entry.ends_with(**ending))?;
+            Some(entry.strip_suffix(ending)?.to_owned()).filter(|stem| !stem.is_empty())
+        };
+        let is_data = |entry: &&String| {
+            !entry.starts_with('.') && !entry.ends_with('~') && (self.path.join(entry).is_dir() || stem(entry).is_some_and(|stem| stem != **entry))
+        };
+        let known: std::collections::HashSet<&str> = names.clone().collect();
+        let stray: Vec<(&String, String)> = self
+            .entries
+            .iter()
+            .filter(is_data)
+            .filter_map(|entry| Some((entry, stem(entry)?)))
+            .filter(|(entry, stem)| !known.contains(stem.as_str()) && !known.contains(entry.as_str()))
+            .collect();
+        let (first, stem) = stray.first()?;
+        let shown: Vec<&str> = stray.iter().take(SHOWN).map(|(entry, _)| entry.as_str()).collect();
+        let more = if stray.len() > SHOWN { format!(" and {} more", stray.len() - SHOWN) } else { String::new() };
+        let hint = match similar::closest(stem, names) {
+            Some(similar) if stray.len() == 1 => format!("; is {first} meant for \"{similar}\"?"),
+            _ => String::new(),
+        };
+        let place = self.path.display();
+        Some(Warning::new(format!("{place}: no {what} is called like {}{more}{hint}", shown.join(", ")), None))
     }
 }
 

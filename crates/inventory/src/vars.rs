@@ -13,6 +13,7 @@ use crate::host_vars::HostVars;
 use crate::inventory::{ALL, GroupId, HostId, Inventory};
 use crate::jinja;
 use crate::layer::{Layer, LayerKind};
+use crate::magic;
 use crate::origin::{Origin, SourceText, Warning};
 use crate::renames::Renames;
 use crate::value::{Kind, Value};
@@ -159,6 +160,7 @@ impl VarsBuilder {
             files: files.share(),
             extra: shared(self.extra),
             hosts,
+            group_lists: OnceLock::new(),
             generation: AtomicU64::new(0),
             playbook_dir: self.playbook_dir,
         };
@@ -188,6 +190,8 @@ pub(crate) struct Inner {
     files: SharedFiles,
     extra: Vec<Arc<Layer>>,
     hosts: Vec<HostState>,
+    /// The hosts of every group as templates see them, made when the first one asks.
+    group_lists: OnceLock<Vec<minijinja::Value>>,
     /// Counts changes of facts, so that memoised values can tell that they are stale.
     generation: AtomicU64,
     pub(crate) playbook_dir: Option<PathBuf>,
@@ -200,6 +204,7 @@ struct HostState {
     layers: OnceLock<Vec<Arc<Layer>>>,
     facts: RwLock<Facts>,
     memo: Mutex<Memo>,
+    group_names: OnceLock<minijinja::Value>,
 }
 
 #[derive(Default)]
@@ -217,7 +222,13 @@ struct Memo {
 
 impl HostState {
     fn new(line: Arc<Layer>) -> Self {
-        Self { line, layers: OnceLock::new(), facts: RwLock::default(), memo: Mutex::default() }
+        Self {
+            line,
+            layers: OnceLock::new(),
+            facts: RwLock::default(),
+            memo: Mutex::default(),
+            group_names: OnceLock::new(),
+        }
     }
 }
 
@@ -333,6 +344,25 @@ impl Inner {
         })
     }
 
+    /// The hosts of a group, as a template sees them.
+    pub(crate) fn group_list(&self, group: GroupId) -> Option<minijinja::Value> {
+        let lists = self.group_lists.get_or_init(|| {
+            let list = |group: GroupId| {
+                let hosts = self.inventory.group_hosts(group).into_iter();
+                let names = hosts.map(|host| minijinja::Value::from(self.inventory.hosts[host].name.as_str()));
+                names.collect::<Vec<_>>().into()
+            };
+            (0..self.inventory.groups.len()).map(list).collect()
+        });
+        lists.get(group).cloned()
+    }
+
+    pub(crate) fn group_names(&self, host: HostId) -> minijinja::Value {
+        let state = &self.hosts[host];
+        let names = || magic::group_names(&self.inventory, &self.inventory.hosts[host].name);
+        state.group_names.get_or_init(names).clone()
+    }
+
     /// What the machine reported, if it was asked.
     pub(crate) fn machine_facts(&self, host: HostId) -> Option<Arc<Layer>> {
         unpoisoned(self.hosts[host].facts.read()).machine.clone()
@@ -406,7 +436,10 @@ impl Files {
                 }
             }
         }
+        let group_names = inventory.groups.iter().flat_map(|group| inventory.rules.names(&group.name));
+        warnings.extend(group_vars.stray("group", group_names));
         let host_vars = VarDir::open(dir, "host_vars")?;
+        warnings.extend(host_vars.stray("host", inventory.hosts.keys().map(String::as_str)));
         let kind = if beside == Beside::Inventory { LayerKind::HostFile } else { LayerKind::PlaybookHostFile };
         for (id, name) in inventory.hosts.keys().enumerate() {
             for file in host_vars.files(name)? {

@@ -57,7 +57,7 @@ pub enum VarsError {
         host: String,
     },
     /// A template cannot be rendered.
-    #[error("{}: cannot {what} for the host {host}: {message}{}{}", place(origin), excerpt(origin), used_by(chain))]
+    #[error("{}cannot {what} for the host {host}: {message}{}{}", place(origin), excerpt(origin), used_by(chain))]
     Template {
         /// The host.
         host: String,
@@ -89,7 +89,7 @@ pub enum VarsError {
         chain: Vec<Link>,
     },
     /// An encrypted value cannot be decrypted.
-    #[error("{}: cannot read \"{variable}\": {source}", place(origin))]
+    #[error("{}cannot read \"{variable}\": {source}", place(origin))]
     Vault {
         /// The variable.
         variable: String,
@@ -121,7 +121,7 @@ impl VarsError {
 }
 
 fn place(origin: &Option<Origin>) -> String {
-    origin.as_ref().map_or_else(|| "variables".to_owned(), Origin::to_string)
+    origin.as_ref().map(|origin| format!("{origin}: ")).unwrap_or_default()
 }
 
 fn excerpt(origin: &Option<Origin>) -> String {

@@ -263,3 +263,26 @@ fn yaml_scalars() {
     }
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// Names that match nothing, which Ansible only warns about: mistyped, so an error here.
+const MISTYPED: [&str; 7] = ["nowhere", "WEB", "Web1", "we", "web:nowhere", "10.0.0.[12]", "n[12]"];
+
+#[test]
+fn patterns() {
+    let inventory =
+        Inventory::load(&[Source::Path(goldens().join("patterns.ini"))], &LoadOptions::default()).unwrap();
+    let expected = json(&goldens().join("patterns.json"));
+    let mut wrong = Vec::new();
+    for (pattern, golden) in expected.as_object().unwrap() {
+        let ours = inventory.select(pattern);
+        let same = match (&ours, golden.is_null() || MISTYPED.contains(&pattern.as_str())) {
+            (Ok(hosts), false) => serde_json::json!(hosts) == *golden,
+            (Err(_), true) => true,
+            _ => false,
+        };
+        if !same {
+            wrong.push(format!("{pattern}\n    ours {ours:?}\n    golden {golden}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -133,3 +133,69 @@ fn variables_are_shared_between_threads() {
     is_shared::<muster_inventory::HostVars>();
     is_shared::<Inventory>();
 }
+
+/// The deepest chain that is followed fits into the stack of a small thread, and a deeper one is an
+/// error, not a crash.
+#[test]
+fn long_chains_fit_a_small_stack() {
+    let chain = |length: usize| -> String {
+        let links: String = (0..length).map(|n| format!("v{n}: \"x{{{{ v{} }}}}\"\n", n + 1)).collect();
+        format!("{links}v{length}: end\n")
+    };
+    let resolve = |length: usize| {
+        let vars = vars(INI, &chain(length));
+        let thread = std::thread::Builder::new().stack_size(2 << 20);
+        thread.spawn(move || vars.host("node1").unwrap().get("v0")).unwrap().join().unwrap()
+    };
+    let end = resolve(40).unwrap().unwrap();
+    assert_eq!(end.as_str(), Some(format!("{}end", "x".repeat(40)).as_str()));
+    assert!(matches!(resolve(200), Err(VarsError::TooDeep { .. })));
+}
+
+/// What is wrong is said in the user's own words, with the place.
+#[test]
+fn messages_name_what_is_wrong() {
+    let defaults = "d: {k: v}\nlist: [1]\nlong: |\n  one\n  {{ nowhere }}\n";
+    let vars = vars(INI, defaults);
+    let host = vars.host("node1").unwrap();
+    let message = |template: &str| host.resolve(&template.into()).unwrap_err().to_string();
+    let cases = [
+        ("{{ nowhere }}", "`nowhere` is undefined"),
+        ("{{ nowhere.x | lower }}", "`nowhere` is undefined"),
+        ("{% if prot > 1 %}{% endif %}", "`prot` is undefined (did you mean `port`?)"),
+        ("{{ d.x['y'].z }}", "`d.x.y.z` is undefined"),
+        ("{{ (d | items).x.y }}", "`(d | items).x.y` is undefined"),
+        ("{{ hostvars['z'].ip }}", "`hostvars.z.ip` is undefined"),
+        ("{{ 'x' | nosuch }}", "filter nosuch is unknown"),
+        ("{{ list.append(1) }}", "\"append\" would change a value in place"),
+        ("{{ lookup('hashi_vault', 'x') }}", "the lookup \"hashi_vault\" is not supported; supported are dict, env"),
+        ("{{ 'v1' is version('1.2', '<') }}", "is one of them written with a \"v\"?"),
+        ("{{ port + 'x' }}", "in `port + 'x'`"),
+        ("{{ unclosed", "unexpected end of input"),
+    ];
+    for (template, expected) in cases {
+        let message = message(template);
+        assert!(message.contains(expected), "{template}: {message}");
+        assert!(!message.contains("__"), "{template}: {message}");
+    }
+    let place = host.get("long").unwrap_err().to_string();
+    assert!(place.starts_with("role/defaults.yml:5:3: cannot resolve \"long\" for the host node1: `nowhere`"), "{place}");
+}
+
+#[test]
+fn extra_variables_win_and_have_types_when_they_are_written_as_data() {
+    let inventory = Arc::new(Inventory::from_ini("hosts.ini", INI, rules()).unwrap());
+    let build = |arguments: &[&str]| {
+        let builder = VarsBuilder::new(Arc::clone(&inventory));
+        arguments.iter().try_fold(builder, |builder, argument| builder.extra_vars(argument))?.build()
+    };
+    let vars = build(&["port=1 name='two words'", "{\"typed\": true, \"port\": 2}", "later=x"]).unwrap();
+    assert_eq!(get(&vars, "node1", "port"), Kind::Int(2));
+    assert_eq!(get(&vars, "node1", "name"), Kind::Raw("two words".into()));
+    assert_eq!(get(&vars, "node1", "typed"), Kind::Bool(true));
+    vars.set_fact("node1", "port", Value::from(3)).unwrap();
+    assert_eq!(get(&vars, "node1", "port"), Kind::Int(2));
+    for wrong in ["port", "x='open", "[1, 2]", "{a", "@/nonexistent"] {
+        assert!(build(&[wrong]).is_err(), "{wrong}");
+    }
+}

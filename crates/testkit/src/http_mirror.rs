@@ -208,12 +208,16 @@ fn answer(connection: &TcpStream, address: SocketAddr, state: &Mutex<State>) -> 
         let body = serde_json::json!({"token": token.unwrap_or_default()}).to_string();
         return send(connection, "200 OK", &[], body.as_bytes(), usize::MAX);
     }
-    if let Some(token) = token.filter(|_| path.starts_with("/v2/")) {
-        if headers.get("authorization") != Some(&format!("Bearer {token}")) {
-            let challenge =
-                format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"a mirror\"");
-            return send(connection, "401 Unauthorized", &[&challenge], b"", usize::MAX);
+    let allowed = match &token {
+        Some(token) if path.starts_with("/v2/") => {
+            headers.get("authorization") == Some(&format!("Bearer {token}"))
         }
+        _ => true,
+    };
+    if !allowed {
+        let challenge =
+            format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"a mirror\"");
+        return send(connection, "401 Unauthorized", &[&challenge], b"", usize::MAX);
     }
     match &fault {
         Some(Fault::Status(status)) => {

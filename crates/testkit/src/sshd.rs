@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const SSHD: &str = "/usr/sbin/sshd";
+/// Starting takes a tenth of a second, on a loaded machine much longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a server is to be set up.
 #[derive(Debug, Clone)]
@@ -158,8 +160,26 @@ impl Sshd {
     /// program of theirs goes on.
     pub fn cut_connections(&self) {
         if let Some(child) = &self.child {
-            kill(&descendants(child.id()));
+            signal("-KILL", &descendants(child.id()));
         }
+    }
+
+    /// Stops the server's side of all connections without ending it, as a machine does that hangs or whose cable is
+    /// pulled: the connections stay, and nobody answers.
+    pub fn freeze_connections(&self) {
+        if let Some(child) = &self.child {
+            signal("-STOP", &descendants(child.id()));
+        }
+    }
+
+    /// Ends the programs that run over its connections, which stay.
+    pub fn end_programs(&self) {
+        let Some(child) = &self.child else { return };
+        let programs = descendants(child.id());
+        let is_sshd = |pid: &u32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("sshd"))
+        };
+        signal("-KILL", &programs.into_iter().filter(|pid| !is_sshd(pid)).collect::<Vec<_>>());
     }
 
     /// How many connections it has now, logged in or not.
@@ -173,7 +193,7 @@ impl Sshd {
             // The listener first, so that nothing new is taken in.
             let mut all = vec![child.id()];
             all.extend(descendants(child.id()));
-            kill(&all);
+            signal("-KILL", &all);
             child.wait().expect("sshd to be reaped");
         }
     }
@@ -220,7 +240,7 @@ impl Sshd {
             .spawn()
             .expect("sshd to start");
         self.child = Some(child);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             // Asking the kernel who listens, not sshd: a connection would count against MaxStartups.
             if listens(&self.address, self.port) {
@@ -263,7 +283,7 @@ impl Agent {
             .spawn()
             .expect("ssh-agent");
         let agent = Self { dir, child };
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while !agent.socket().exists() {
             assert!(Instant::now() < deadline, "the agent did not make its socket");
             std::thread::sleep(Duration::from_millis(5));
@@ -340,10 +360,15 @@ fn descendants(parent: u32) -> Vec<u32> {
     all
 }
 
-fn kill(pids: &[u32]) {
+fn signal(name: &str, pids: &[u32]) {
     if !pids.is_empty() {
         // Some may have ended by themselves meanwhile, so the status says nothing.
-        Command::new("kill").arg("-9").args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status().expect("kill");
+        Command::new("kill")
+            .arg(name)
+            .args(pids.iter().map(u32::to_string))
+            .stderr(Stdio::null())
+            .status()
+            .expect("kill");
     }
 }
 

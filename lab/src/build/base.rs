@@ -85,7 +85,7 @@ fn reduce(from: impl io::Read, to: impl Write) -> io::Result<()> {
         };
         let is_unused = |unused: &&str| path.starts_with(*unused) || format!("{path}/") == **unused;
         if path.is_empty()
-            || UNUSED.iter().any(|unused| is_unused(unused))
+            || UNUSED.iter().any(is_unused)
             || UNUSED_LIBRARIES.iter().any(|unused| format!("/{path}/").contains(unused))
         {
             continue;
@@ -115,4 +115,44 @@ pub(super) fn plain_header(kind: tar::EntryType, mode: u32, size: u64) -> tar::H
     header.set_uid(0);
     header.set_gid(0);
     header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_used_stays_and_the_commands_get_their_names() {
+        let mut from = tar::Builder::new(Vec::new());
+        for (name, kind) in [
+            ("./", tar::EntryType::Directory),
+            ("./var/", tar::EntryType::Directory),
+            ("./var/lib/dpkg/status", tar::EntryType::Regular),
+            ("./etc/resolv.conf", tar::EntryType::Regular),
+            ("./etc/protocols", tar::EntryType::Regular),
+            ("./usr/lib/gconv/UTF-16.so", tar::EntryType::Regular),
+            ("./usr/sbin/xtables-nft-multi", tar::EntryType::Regular),
+        ] {
+            let mut header = plain_header(kind, 0o755, 0);
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_mtime(1_700_000_000);
+            header.set_cksum();
+            from.append(&header, io::empty()).unwrap();
+        }
+        let mut to = Vec::new();
+        reduce(&from.into_inner().unwrap()[..], &mut to).unwrap();
+        let mut names = Vec::new();
+        for entry in tar::Archive::new(&to[..]).entries().unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(entry.header().mtime().unwrap(), 0);
+            let target = entry.link_name().unwrap().map(|target| format!(" -> {}", target.display()));
+            names.push(format!("{}{}", entry.path().unwrap().display(), target.unwrap_or_default()));
+        }
+        assert_eq!(
+            names[..3],
+            ["etc/protocols", "usr/sbin/xtables-nft-multi", "usr/sbin/iptables -> xtables-nft-multi"]
+        );
+        assert!(names.contains(&"bin/cp -> busybox".to_string()), "{names:?}");
+        assert_eq!(names.len(), 2 + ALTERNATIVES.len() + BUSYBOX.len());
+    }
 }

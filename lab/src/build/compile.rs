@@ -53,16 +53,16 @@ pub(super) fn compile(
     let packages: Vec<&str> = job
         .artifacts
         .iter()
-        .flat_map(|artifact| artifact.programs.iter().map(|(_, package)| package.as_str()))
+        .flat_map(|artifact| artifact.recipe.programs.values().map(String::as_str))
         .collect();
     let tags = format!("-tags={}", job.group.tags);
-    let list = [&["list", "-deps", &tags][..], &packages].concat();
+    let list = [&["list", "-mod=readonly", "-deps", &tags][..], &packages].concat();
     let total = runner.go(&recipe, &list, "downloading modules", working)?.lines().count();
 
     let ldflags = format!("-ldflags={}", link_flags(job));
     let out_flag = format!("-o={}/", out.display());
     // -v names each package on standard error as it is compiled; packages from Go's cache are not named.
-    let flags = ["build", "-v", "-trimpath", "-buildvcs=false", &tags, &ldflags, &out_flag];
+    let flags = ["build", "-mod=readonly", "-v", "-trimpath", "-buildvcs=false", &tags, &ldflags, &out_flag];
     let build = [&flags[..], &packages].concat();
     let mut compiled = 0;
     runner.run(&recipe, &build, &mut |line| match line {
@@ -174,5 +174,46 @@ impl Runner<'_> {
             _ => String::new(),
         };
         if status.success() { Ok(text) } else { Err(failed(status.to_string(), kept.join("\n"))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> (Result<String, BuildError>, Vec<Option<String>>) {
+        let mut reports = Vec::new();
+        let runner = Runner { program: Path::new("sh"), cgo: false };
+        let result =
+            runner.run(Path::new("/"), &["-c", script], &mut |line| reports.push(line.map(String::from)));
+        (result, reports)
+    }
+
+    #[test]
+    fn output_is_returned_and_what_is_going_on_is_reported() {
+        let (output, reports) = sh("echo cgo $CGO_ENABLED; echo compiling >&2");
+        assert_eq!(output.unwrap(), "cgo 0\n");
+        assert!(reports.contains(&Some("compiling".into())), "{reports:?}");
+    }
+
+    #[test]
+    fn a_silent_command_is_reported_all_the_same() {
+        let (_, reports) = sh("sleep 2.5");
+        assert!(reports.len() >= 3, "{reports:?}");
+    }
+
+    #[test]
+    fn a_failure_shows_the_end_of_the_output() {
+        let (result, _) = sh("seq 100 >&2; exit 3");
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains("exit status: 3") && text.ends_with("\n99\n100"), "{text}");
+        assert!(!text.contains("\n75\n"), "{text}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let runner = Runner { program: Path::new("no-such-program"), cgo: false };
+        let error = runner.run(Path::new("/"), &["x"], &mut |_| {}).unwrap_err().to_string();
+        assert!(error.starts_with("`no-such-program x` failed (No such file"), "{error}");
     }
 }

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 use muster_artifacts::{Arch, BundleError, BundleWriter, Release};
 use thiserror::Error;
 
+use pack::Packer;
+
 /// What a build tells its caller while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildProgress<'a> {
@@ -154,9 +156,8 @@ pub fn build(
             progress(BuildProgress::Working { what, elapsed: started.elapsed() });
         };
         let programs = compile::compile(&go, job, work, &mut working)?;
-        for artifact in &job.artifacts {
-            pack::pack(job, artifact, release.arch, &programs, bundle, work, &mut working)?;
-        }
+        let mut packer = Packer { job, arch: release.arch, programs: &programs, work, bundle: &mut *bundle };
+        job.artifacts.iter().try_for_each(|artifact| packer.pack(artifact, &mut working))?;
         programs.remove()?;
         progress(BuildProgress::Done { elapsed: started.elapsed() });
     }

@@ -1,73 +1,114 @@
 //! Packing compiled programs in upstream's form, and putting them into the bundle.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 use flate2::{Compression, GzBuilder};
-use muster_artifacts::{Arch, BundleWriter, Kind, NewFile, NewImage, Origin, RunConfig};
+use muster_artifacts::{Arch, BundleWriter, ImageReference, Kind, NewFile, NewImage, Origin, RunConfig};
 
 use super::base::{self, plain_header};
 use super::compile::Programs;
 use super::plan::{Job, Wanted};
-use super::recipes::{ImageRecipe, Product};
+use super::recipes::ImageRecipe;
 use super::{BuildError, Working, io_at};
 
 /// The search path that upstream's images have, too.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Adds an artifact to the bundle.
-pub(super) fn pack(
-    job: &Job,
-    wanted: &Wanted,
-    arch: Arch,
-    programs: &Programs,
-    bundle: &mut BundleWriter,
-    work: &Path,
-    working: &mut Working<'_>,
-) -> Result<(), BuildError> {
-    working(&format!("packing {} {}", wanted.name, wanted.version));
-    let source = job.source();
-    let mut add = |kind: Kind, content: &mut dyn Read| {
-        let (name, version) = (&wanted.name, &wanted.version);
-        let origin = Origin::Built;
-        let new = NewFile { name, version, arch, kind, origin, source: &source, expected: None };
-        bundle.add_file(&new, content).map(drop)
-    };
-    match &wanted.product {
-        Product::Binary(_) => {
-            for (_, package) in &wanted.programs {
-                let path = programs.path(package);
-                let mut content = File::open(&path).map_err(io_at("read", &path))?;
-                add(Kind::Binary, &mut content)?;
-            }
-            Ok(())
+/// Puts artifacts of one job into the bundle.
+pub(super) struct Packer<'a> {
+    pub(super) job: &'a Job,
+    pub(super) arch: Arch,
+    pub(super) programs: &'a Programs,
+    pub(super) work: &'a Path,
+    pub(super) bundle: &'a mut BundleWriter,
+}
+
+impl Packer<'_> {
+    /// Adds an artifact.
+    pub(super) fn pack(&mut self, wanted: &Wanted, working: &mut Working<'_>) -> Result<(), BuildError> {
+        working(&format!("packing {} {}", wanted.name, wanted.version));
+        match (&wanted.recipe.archive, &wanted.recipe.image, &wanted.reference) {
+            (Some(prefix), _, _) => self.archive(wanted, prefix),
+            (None, Some(recipe), Some(reference)) => self.image(wanted, recipe, reference, working),
+            (None, _, _) => self.binary(wanted),
         }
-        Product::Archive(prefix) => {
-            let prefix = prefix.replace("{version}", &wanted.version).replace("{arch}", arch.name());
-            let path = work.join("archive.tar.gz");
-            let mut file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .open(&path)
-                .map_err(io_at("create", &path))?;
-            archive(&prefix, wanted, programs, &file).map_err(io_at("write", &path))?;
-            file.seek(SeekFrom::Start(0)).map_err(io_at("read", &path))?;
-            add(Kind::Archive, &mut file)?;
-            fs::remove_file(&path).map_err(io_at("remove", &path))
+    }
+
+    fn binary(&mut self, wanted: &Wanted) -> Result<(), BuildError> {
+        for package in wanted.recipe.programs.values() {
+            let path = self.programs.path(package);
+            let mut program = File::open(&path).map_err(io_at("read", &path))?;
+            self.add_file(wanted, Kind::Binary, &mut program)?;
         }
-        Product::Image(recipe) => image(job, wanted, recipe, arch, programs, bundle, work, working),
+        Ok(())
+    }
+
+    fn archive(&mut self, wanted: &Wanted, prefix: &str) -> Result<(), BuildError> {
+        let prefix = prefix.replace("{version}", &wanted.version).replace("{arch}", self.arch.name());
+        let path = self.work.join("archive.tar.gz");
+        let mut file = File::create(&path)
+            .and_then(|file| write_archive(&prefix, wanted, self.programs, &file))
+            .and_then(|()| File::open(&path))
+            .map_err(io_at("write", &path))?;
+        self.add_file(wanted, Kind::Archive, &mut file)?;
+        fs::remove_file(&path).map_err(io_at("remove", &path))
+    }
+
+    fn add_file(&mut self, wanted: &Wanted, kind: Kind, content: &mut File) -> Result<(), BuildError> {
+        let new = NewFile {
+            name: &wanted.name,
+            version: &wanted.version,
+            arch: self.arch,
+            kind,
+            origin: Origin::Built,
+            source: &self.job.source(),
+            expected: None,
+        };
+        self.bundle.add_file(&new, content)?;
+        Ok(())
+    }
+
+    fn image(
+        &mut self,
+        wanted: &Wanted,
+        recipe: &ImageRecipe,
+        reference: &ImageReference,
+        working: &mut Working<'_>,
+    ) -> Result<(), BuildError> {
+        let mut layers = Vec::new();
+        if recipe.base {
+            let path = base::layer(self.work, working)?;
+            let mut tar = File::open(&path).map_err(io_at("read", &path))?;
+            layers.push(self.bundle.add_layer(&mut tar)?);
+        }
+        for package in wanted.recipe.programs.values() {
+            let path = self.programs.path(package);
+            let mut tar =
+                program_layer(&path, recipe.path.trim_start_matches('/')).map_err(io_at("read", &path))?;
+            layers.push(self.bundle.add_layer(&mut tar)?);
+        }
+        let run = RunConfig {
+            env: vec![PATH.into()],
+            entrypoint: vec![recipe.path.clone()],
+            cmd: recipe.arguments.clone(),
+            user: recipe.user.clone(),
+            working_dir: "/".into(),
+        };
+        let source = self.job.source();
+        let new = NewImage { reference, arch: self.arch, origin: Origin::Built, source: &source };
+        self.bundle.add_image(&new, &layers, &run)?;
+        Ok(())
     }
 }
 
 /// Writes a `.tar.gz` of the programs. The same programs always give the same bytes.
-fn archive(prefix: &str, wanted: &Wanted, programs: &Programs, to: &File) -> io::Result<()> {
+fn write_archive(prefix: &str, wanted: &Wanted, programs: &Programs, to: &File) -> io::Result<()> {
     let gzip = GzBuilder::new().mtime(0).write(BufWriter::new(to), Compression::new(6));
     let mut tar = tar::Builder::new(gzip);
     tar.append(&named_header(tar::EntryType::Directory, 0, prefix)?, io::empty())?;
-    for (name, package) in &wanted.programs {
+    for (name, package) in &wanted.recipe.programs {
         let program = File::open(programs.path(package))?;
         let size = program.metadata()?.len();
         tar.append(&named_header(tar::EntryType::Regular, size, &format!("{prefix}{name}"))?, program)?;
@@ -90,47 +131,7 @@ fn named_header(kind: tar::EntryType, size: u64, name: &str) -> io::Result<tar::
     Ok(header)
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site; a struct would only name the same things again"
-)]
-fn image(
-    job: &Job,
-    wanted: &Wanted,
-    recipe: &ImageRecipe,
-    arch: Arch,
-    programs: &Programs,
-    bundle: &mut BundleWriter,
-    work: &Path,
-    working: &mut Working<'_>,
-) -> Result<(), BuildError> {
-    let mut layers = Vec::new();
-    if recipe.base {
-        let path = base::layer(work, working)?;
-        let mut tar = File::open(&path).map_err(io_at("read", &path))?;
-        layers.push(bundle.add_layer(&mut tar)?);
-    }
-    for (_, package) in &wanted.programs {
-        let path = programs.path(package);
-        let mut tar =
-            program_layer(&path, recipe.path.trim_start_matches('/')).map_err(io_at("read", &path))?;
-        layers.push(bundle.add_layer(&mut tar)?);
-    }
-    let run = RunConfig {
-        env: vec![PATH.into()],
-        entrypoint: vec![recipe.path.clone()],
-        cmd: recipe.arguments.clone(),
-        user: recipe.user.clone(),
-        working_dir: "/".into(),
-    };
-    if let Some(reference) = &wanted.reference {
-        let new = NewImage { reference, arch, origin: Origin::Built, source: &job.source() };
-        bundle.add_image(&new, &layers, &run)?;
-    }
-    Ok(())
-}
-
-/// A tar with one program at `path` and the directories above it.
+/// A tar with one program at `path` and the directories above it. The program is read while the tar is, and never held in memory.
 fn program_layer(program: &Path, path: &str) -> io::Result<impl Read> {
     let file = File::open(program)?;
     let size = file.metadata()?.len();
@@ -142,4 +143,35 @@ fn program_layer(program: &Path, path: &str) -> io::Result<impl Read> {
     // Up to the next block, and two blocks of zeros for the end.
     let padding = size.next_multiple_of(512) - size + 1024;
     Ok(io::Cursor::new(head).chain(file.take(size)).chain(io::repeat(0).take(padding)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_is_a_tar_of_the_program_where_it_belongs() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("tool");
+        fs::write(&program, vec![7; 1000]).unwrap();
+        let mut tar = tar::Archive::new(program_layer(&program, "usr/local/bin/tool").unwrap());
+        let found: Vec<(String, u32, u64)> = tar
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let size = io::copy(&mut entry, &mut io::sink()).unwrap();
+                (String::from_utf8(entry.path_bytes().into()).unwrap(), entry.header().mode().unwrap(), size)
+            })
+            .collect();
+        let expected = [("usr/", 0), ("usr/local/", 0), ("usr/local/bin/", 0), ("usr/local/bin/tool", 1000)];
+        assert_eq!(found, expected.map(|(name, size)| (name.to_string(), 0o755, size)));
+    }
+
+    #[test]
+    fn names_keep_what_upstream_puts_in_front() {
+        let header = named_header(tar::EntryType::Regular, 1, "./bridge").unwrap();
+        assert_eq!(&*header.path_bytes(), b"./bridge");
+        assert!(named_header(tar::EntryType::Regular, 1, &"x".repeat(101)).is_err());
+    }
 }

@@ -3,7 +3,7 @@
 use muster_artifacts::{Bundle, Release};
 
 use super::BuildError;
-use super::recipes::{self, Group, Product};
+use super::recipes::{self, Artifact, Group};
 
 /// A group of programs to compile, and the artifacts to make of them.
 #[derive(Debug)]
@@ -26,9 +26,7 @@ pub(super) struct Wanted {
     pub(super) version: String,
     /// The image's reference; `None` for files.
     pub(super) reference: Option<muster_artifacts::ImageReference>,
-    pub(super) product: Product,
-    /// Name in the artifact, and main package.
-    pub(super) programs: Vec<(String, String)>,
+    pub(super) recipe: Artifact,
 }
 
 /// The jobs, in the order of the recipes.
@@ -57,13 +55,8 @@ pub(super) fn plan(release: &Release, bundle: &Bundle) -> Result<Vec<Job>, Build
             None if group.staging => &release.version,
             None => version,
         };
-        let wanted = Wanted {
-            name: name.clone(),
-            version: version.clone(),
-            reference,
-            product: artifact.product.clone(),
-            programs: artifact.programs.clone().into_iter().collect(),
-        };
+        let wanted =
+            Wanted { name: name.clone(), version: version.clone(), reference, recipe: artifact.clone() };
         match jobs.iter_mut().find(|job| job.name == *group_name) {
             Some(job) => job.artifacts.push(wanted),
             None => jobs.push(Job {
@@ -81,7 +74,7 @@ pub(super) fn plan(release: &Release, bundle: &Bundle) -> Result<Vec<Job>, Build
 impl Job {
     /// Whether any of the artifacts rests on the Debian layer.
     pub(super) fn needs_base(&self) -> bool {
-        self.artifacts.iter().any(|artifact| matches!(&artifact.product, Product::Image(image) if image.base))
+        self.artifacts.iter().any(|artifact| artifact.recipe.image.as_ref().is_some_and(|image| image.base))
     }
 
     /// The modules and their version, as a bundle's manifest names them.
@@ -90,5 +83,71 @@ impl Job {
             Some(module) => format!("{module}@v{}", self.version),
             None => format!("muster {}", self.name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_artifacts::{Arch, BundleWriter, Catalogue, Kind, NewFile, Origin};
+
+    use super::*;
+
+    const CATALOGUE: &str = include_str!("../../../roles/catalogue/catalogue.yml");
+
+    fn release(version: &str) -> Release {
+        Catalogue::parse(CATALOGUE, "catalogue.yml").unwrap().release(version, Arch::Amd64).unwrap()
+    }
+
+    fn describe(jobs: &[Job]) -> Vec<String> {
+        jobs.iter().map(|job| format!("{} {}: {}", job.name, job.version, job.artifacts.len())).collect()
+    }
+
+    #[test]
+    fn every_release_of_the_catalogue_can_be_planned() {
+        let catalogue = Catalogue::parse(CATALOGUE, "catalogue.yml").unwrap();
+        for version in catalogue.releases() {
+            assert_eq!(plan(&release(version), &Bundle::empty("nowhere")).unwrap().len(), 9);
+        }
+    }
+
+    #[test]
+    fn what_is_quick_comes_first_in_the_versions_of_the_modules() {
+        let jobs = plan(&release("1.35.4"), &Bundle::empty("nowhere")).unwrap();
+        let expected = [
+            "pause 1: 1",
+            "runc 1.4.3: 1",
+            "flannel-cni 0.9.1: 1",
+            "cni-plugins 1.9.1: 1",
+            "etcd 3.6.14: 1",
+            "containerd 2.2.1: 1",
+            "flannel 0.28.4: 1",
+            "coredns 1.13.1: 1",
+            "kubernetes 1.35.4: 8",
+        ];
+        assert_eq!(describe(&jobs), expected);
+        assert_eq!(jobs[8].source(), "k8s.io/kubernetes@v1.35.4");
+        let agnhost = jobs[8].artifacts.iter().find(|artifact| artifact.name == "agnhost").unwrap();
+        assert_eq!(agnhost.version, "2.59");
+    }
+
+    #[test]
+    fn what_the_bundle_has_is_not_planned() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bundle = BundleWriter::open(dir.path()).unwrap();
+        for (name, version, kind) in [("runc", "1.4.3", Kind::Binary), ("kubelet", "1.36.3", Kind::Binary)] {
+            let new = NewFile {
+                name,
+                version,
+                arch: Arch::Amd64,
+                kind,
+                origin: Origin::Built,
+                source: "",
+                expected: None,
+            };
+            bundle.add_file(&new, &mut &b"program"[..]).unwrap();
+        }
+        let jobs = describe(&plan(&release("1.36.3"), &bundle).unwrap());
+        assert!(!jobs.iter().any(|job| job.starts_with("runc")), "{jobs:?}");
+        assert_eq!(jobs.last().unwrap(), "kubernetes 1.36.3: 7");
     }
 }

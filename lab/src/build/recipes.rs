@@ -47,24 +47,13 @@ pub(super) struct Group {
     pub(super) artifacts: IndexMap<String, Artifact>,
 }
 
-/// An artifact of the catalogue, as it comes out of a group.
+/// An artifact of the catalogue, as it comes out of a group: an archive, an image, or the program itself.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Artifact {
-    #[serde(flatten)]
-    pub(super) product: Product,
+    pub(super) archive: Option<String>,
+    pub(super) image: Option<ImageRecipe>,
     pub(super) programs: IndexMap<String, String>,
-}
-
-/// How programs are packed.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Product {
-    /// As it is.
-    Binary(bool),
-    /// In a `.tar.gz`, with this in front of the members' names.
-    Archive(String),
-    /// In an image.
-    Image(ImageRecipe),
 }
 
 /// An image with one program.

@@ -115,7 +115,7 @@ fn swap_is_known_now_and_at_boot() {
 
 #[test]
 fn processors_are_counted_as_the_kernel_lists_them() {
-    for (list, expected) in [("0", 1), ("0-7", 8), ("0-3,6,8", 6), ("", 0)] {
+    for (list, expected) in [("0", 1), ("0-7", 8), ("0-3,6,8", 6), ("0-4294967295,1", u32::MAX), ("", 0)] {
         assert_eq!(parts(&[("/sys/devices/system/cpu/online", list)]).cpus, expected, "{list}");
     }
 }

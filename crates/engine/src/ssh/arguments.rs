@@ -40,12 +40,36 @@ pub(super) struct Hop {
 const WITH_VALUE: &str = "BbcDEeFIiJLlmOoPpQRSWw";
 /// Options of ssh_config(5) that change nothing about where and how we log in.
 const WITHOUT_EFFECT: &[&str] = &[
-    "addkeystoagent", "addressfamily", "batchmode", "checkhostip", "compression", "connectionattempts",
-    "connecttimeout", "controlmaster", "controlpath", "controlpersist", "forwardagent", "forwardx11",
-    "gssapiauthentication", "gssapidelegatecredentials", "hashknownhosts", "ipqos", "kbdinteractiveauthentication",
-    "loglevel", "numberofpasswordprompts", "passwordauthentication", "preferredauthentications",
-    "pubkeyauthentication", "requesttty", "sendenv", "serveralivecountmax", "serveraliveinterval", "tcpkeepalive",
-    "updatehostkeys", "verifyhostkeydns", "visualhostkey",
+    "addkeystoagent",
+    "addressfamily",
+    "batchmode",
+    "checkhostip",
+    "compression",
+    "connectionattempts",
+    "connecttimeout",
+    "controlmaster",
+    "controlpath",
+    "controlpersist",
+    "forwardagent",
+    "forwardx11",
+    "gssapiauthentication",
+    "gssapidelegatecredentials",
+    "hashknownhosts",
+    "ipqos",
+    "kbdinteractiveauthentication",
+    "loglevel",
+    "numberofpasswordprompts",
+    "passwordauthentication",
+    "preferredauthentications",
+    "pubkeyauthentication",
+    "requesttty",
+    "sendenv",
+    "serveralivecountmax",
+    "serveraliveinterval",
+    "tcpkeepalive",
+    "updatehostkeys",
+    "verifyhostkeydns",
+    "visualhostkey",
 ];
 
 impl Arguments {
@@ -82,10 +106,13 @@ impl Arguments {
     fn option(&mut self, letter: char, value: &str, home: Option<&Path>) -> Result<(), String> {
         match letter {
             'o' => {
-                let (key, value) = value
-                    .split_once(['=', ' '])
-                    .ok_or_else(|| format!("-o {value} lacks its value"))?;
-                return self.setting(key, value.trim_start_matches([' ', '=']).trim_end().trim_matches('"'), home);
+                let (key, value) =
+                    value.split_once(['=', ' ']).ok_or_else(|| format!("-o {value} lacks its value"))?;
+                return self.setting(
+                    key,
+                    value.trim_start_matches([' ', '=']).trim_end().trim_matches('"'),
+                    home,
+                );
             }
             'J' => return self.setting("ProxyJump", value, home),
             'i' => self.identity_files.push(expand(value, home)?),
@@ -112,7 +139,11 @@ impl Arguments {
                     "yes" => HostKeyPolicy::Strict,
                     // `no` would also pass a changed key. Who means that says where not to keep keys, see below.
                     "accept-new" | "ask" | "no" | "off" => HostKeyPolicy::AcceptNew,
-                    other => return Err(format!("StrictHostKeyChecking is yes, no, ask or accept-new, not {other}")),
+                    other => {
+                        return Err(format!(
+                            "StrictHostKeyChecking is yes, no, ask or accept-new, not {other}"
+                        ));
+                    }
                 });
             }
             "userknownhostsfile" if value == "/dev/null" || value == "none" => self.forgetful = true,
@@ -150,9 +181,12 @@ fn hop(text: &str) -> Result<Hop, String> {
 /// The jump hosts of a `ProxyCommand` that runs ssh to forward to the machine, as kubespray's bastion settings have it.
 fn proxy(command: &str, home: Option<&Path>) -> Result<Vec<Hop>, String> {
     let refused = || {
-        format!("ProxyCommand={command:?}: no programs are run to reach a machine; say -J [user@]host[:port] instead")
+        format!(
+            "ProxyCommand={command:?}: no programs are run to reach a machine; say -J [user@]host[:port] instead"
+        )
     };
-    let words = shlex::split(command).ok_or_else(|| format!("ProxyCommand={command:?}: a quote is not closed"))?;
+    let words =
+        shlex::split(command).ok_or_else(|| format!("ProxyCommand={command:?}: a quote is not closed"))?;
     let (program, words) = words.split_first().ok_or_else(refused)?;
     if program.rsplit('/').next() != Some("ssh") {
         return Err(refused());
@@ -173,7 +207,10 @@ fn proxy(command: &str, home: Option<&Path>) -> Result<Vec<Hop>, String> {
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("a port is a number from 1 to 65535, not {text:?}"))
+    text.parse()
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| format!("a port is a number from 1 to 65535, not {text:?}"))
 }
 
 /// A path with `~` at its beginning replaced.
@@ -191,7 +228,8 @@ pub(super) fn expand(path: &str, home: Option<&Path>) -> Result<PathBuf, String>
 impl Hop {
     /// The jump host as a target, with what it does not say taken from the machine behind it: not the password.
     pub(super) fn target(self, behind: &Target) -> Target {
-        let files = if self.identity_files.is_empty() { behind.identity_files.clone() } else { self.identity_files };
+        let files =
+            if self.identity_files.is_empty() { behind.identity_files.clone() } else { self.identity_files };
         Target {
             port: self.port.unwrap_or(super::DEFAULT_PORT),
             identity_files: files,
@@ -212,7 +250,17 @@ mod tests {
 
     fn jumps(text: &str) -> Vec<String> {
         let hops = read(text).unwrap_or_else(|error| panic!("{text}: {error}")).jumps.expect("jump hosts");
-        hops.iter().map(|hop| format!("{}@{}:{} {:?}", hop.user.as_deref().unwrap_or(""), hop.host, hop.port.unwrap_or(0), hop.identity_files)).collect()
+        hops.iter()
+            .map(|hop| {
+                format!(
+                    "{}@{}:{} {:?}",
+                    hop.user.as_deref().unwrap_or(""),
+                    hop.host,
+                    hop.port.unwrap_or(0),
+                    hop.identity_files
+                )
+            })
+            .collect()
     }
 
     #[test]
@@ -240,8 +288,14 @@ mod tests {
     fn checks_are_off_only_where_nothing_is_to_be_kept_either() {
         let policy = |text| read(text).expect("fine").host_key_policy;
         assert_eq!(policy("-o StrictHostKeyChecking=no"), Some(HostKeyPolicy::AcceptNew));
-        assert_eq!(policy("-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no"), Some(HostKeyPolicy::Off));
-        assert_eq!(policy("-o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null"), Some(HostKeyPolicy::Strict));
+        assert_eq!(
+            policy("-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no"),
+            Some(HostKeyPolicy::Off)
+        );
+        assert_eq!(
+            policy("-o StrictHostKeyChecking=yes -o UserKnownHostsFile=/dev/null"),
+            Some(HostKeyPolicy::Strict)
+        );
         assert_eq!(policy("-o UserKnownHostsFile=/dev/null"), None);
         assert!(read("-o StrictHostKeyChecking=maybe").is_err());
     }
@@ -254,12 +308,17 @@ mod tests {
         assert_eq!(jumps("-J 2001:db8::1"), ["@2001:db8::1:0 []"]);
         assert_eq!(jumps("-o ProxyJump=none"), Vec::<String>::new());
         assert_eq!(
-            jumps("-o ProxyCommand='ssh -F /dev/null -o StrictHostKeyChecking=no -W %h:%p -p 2222 me@gate -i ~/k'"),
+            jumps(
+                "-o ProxyCommand='ssh -F /dev/null -o StrictHostKeyChecking=no -W %h:%p -p 2222 me@gate -i ~/k'"
+            ),
             ["me@gate:2222 [\"/home/me/k\"]"],
             "as kubespray writes it"
         );
         assert_eq!(jumps("-o 'ProxyCommand=/usr/bin/ssh -q -W [%h]:%p -l me gate'"), ["me@gate:0 []"]);
-        assert_eq!(jumps("-o ProxyCommand=\"ssh -J outer me@gate -W %h:%p\""), ["@outer:0 []", "me@gate:0 []"]);
+        assert_eq!(
+            jumps("-o ProxyCommand=\"ssh -J outer me@gate -W %h:%p\""),
+            ["@outer:0 []", "me@gate:0 []"]
+        );
         assert_eq!(jumps("-o ProxyCommand='ssh gate nc -w 5 %h %p'"), ["@gate:0 []"]);
     }
 

@@ -41,7 +41,8 @@ pub(super) async fn log_in(
     target: &Target,
     fate: &Fate,
 ) -> Result<(), NoLogin> {
-    let mut login = Login { handle, target, tried: Vec::new(), passed_over: Vec::new(), keys: Vec::new(), offered: None };
+    let mut login =
+        Login { handle, target, tried: Vec::new(), passed_over: Vec::new(), keys: Vec::new(), offered: None };
     if login.run(client).await.map_err(|Ended| login.ended(fate))? {
         return Ok(());
     }
@@ -100,9 +101,10 @@ impl Login<'_> {
                     }
                 }
                 KeyFile::Unusable(reason) => self.passed_over.push(format!("{}: {reason}", file.display())),
-                KeyFile::Encrypted { .. } | KeyFile::Missing => self
-                    .passed_over
-                    .push(format!("{} is encrypted, and neither a passphrase nor the agent is at hand", file.display())),
+                KeyFile::Encrypted { .. } | KeyFile::Missing => self.passed_over.push(format!(
+                    "{} is encrypted, and neither a passphrase nor the agent is at hand",
+                    file.display()
+                )),
             }
         }
         match &self.target.password {
@@ -142,7 +144,11 @@ impl Login<'_> {
                 Err(Ended)
             }
             AuthResult::Failure { remaining_methods, partial_success } => {
-                self.tried.push(if partial_success { format!("{name}, accepted but not enough") } else { name });
+                self.tried.push(if partial_success {
+                    format!("{name}, accepted but not enough")
+                } else {
+                    name
+                });
                 self.offered = Some(remaining_methods);
                 Ok(false)
             }
@@ -254,8 +260,11 @@ impl Login<'_> {
             return Ok(false);
         }
         let name = || "password (keyboard-interactive)".to_owned();
-        let mut reply =
-            self.handle.authenticate_keyboard_interactive_start(&self.target.user, None).await.map_err(|_| Ended)?;
+        let mut reply = self
+            .handle
+            .authenticate_keyboard_interactive_start(&self.target.user, None)
+            .await
+            .map_err(|_| Ended)?;
         for _ in 0..MOST_QUESTIONS {
             match reply {
                 KeyboardInteractiveAuthResponse::Success => return Ok(true),
@@ -266,8 +275,11 @@ impl Login<'_> {
                     // A question whose answer may be seen is not for a password.
                     let answer = |shown: bool| if shown { "" } else { password.expose_secret() }.to_owned();
                     let answers = prompts.iter().map(|prompt| answer(prompt.echo)).collect();
-                    reply =
-                        self.handle.authenticate_keyboard_interactive_respond(answers).await.map_err(|_| Ended)?;
+                    reply = self
+                        .handle
+                        .authenticate_keyboard_interactive_respond(answers)
+                        .await
+                        .map_err(|_| Ended)?;
                 }
             }
         }
@@ -292,10 +304,13 @@ impl Login<'_> {
         }
         let Target { user, host, port, .. } = self.target;
         let remedy = if self.tried.is_empty() {
-            "name a key with ansible_ssh_private_key_file (or --private-key), or load one into the agent".to_owned()
+            "name a key with ansible_ssh_private_key_file (or --private-key), or load one into the agent"
+                .to_owned()
         } else {
-            format!("put your public key on the machine (ssh-copy-id -p {port} {user}@{host}), or name the right user \
-                     (ansible_user) or key (ansible_ssh_private_key_file)")
+            format!(
+                "put your public key on the machine (ssh-copy-id -p {port} {user}@{host}), or name the right user \
+                     (ansible_user) or key (ansible_ssh_private_key_file)"
+            )
         };
         TransportError::Refused { address: self.target.address(), user: user.clone(), tried, remedy }
     }

@@ -21,6 +21,7 @@ use super::auth::{self, NoLogin};
 use super::exec::Session;
 use super::gate::{Fate, Gate, host_name};
 use super::limiter::Permit;
+use super::privilege::Request;
 use super::wire::{Greeting, Meter, Wire};
 use super::{Client, Retry, Target};
 use crate::script::nonce;
@@ -36,6 +37,8 @@ const ATTEMPTS_REFUSED: usize = 3;
 /// A login may wait for the user's answer to the agent, for PAM and for directories; sshd's own limit is this
 /// (`LoginGraceTime`, sshd_config(5)).
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// Keepalives without an answer before the connection is lost.
+const UNANSWERED: usize = 4;
 /// Attempts to open a channel that the server refuses although none of ours is open: it may not yet have noticed that
 /// the last one ended.
 const ATTEMPTS_CHANNEL: u32 = 9;
@@ -54,6 +57,8 @@ pub(super) struct Connection {
     abandoned: AtomicUsize,
     /// Nothing more can be opened on it; what runs goes on.
     retired: AtomicBool,
+    /// The server has few places: none is taken before it is needed.
+    sparing: AtomicBool,
     /// Kept alive: the stream goes through it.
     _jump: Option<Arc<Connection>>,
 }
@@ -102,7 +107,11 @@ fn backoff(attempt: usize) -> Duration {
     longest / 2 + longest / 2 * chance / 0xffff
 }
 
-async fn attempt_once(client: &Arc<Client>, target: &Target, meter: &Arc<Meter>) -> Result<Connection, Trouble> {
+async fn attempt_once(
+    client: &Arc<Client>,
+    target: &Target,
+    meter: &Arc<Meter>,
+) -> Result<Connection, Trouble> {
     match target.nearest_jump() {
         None => {
             let permit = client.handshakes.acquire().await;
@@ -135,7 +144,8 @@ async fn dial(target: &Target, limit: Duration) -> Result<TcpStream, Trouble> {
     let Target { host, port, .. } = target;
     let silent = || {
         let reason = format!("no answer within {} s", limit.as_secs_f32());
-        let remedy = format!("is it switched on and in this network (ping {host})? does a firewall drop port {port}?");
+        let remedy =
+            format!("is it switched on and in this network (ping {host})? does a firewall drop port {port}?");
         Trouble::Final(unreachable(target, reason, remedy))
     };
     let looked_up = timeout(limit, lookup_host((host.as_str(), *port))).await.map_err(|_| silent())?;
@@ -251,7 +261,8 @@ where
     let (fate, greeting, cut) = (Arc::new(Fate::default()), Greeting::default(), CancellationToken::new());
     // Whatever ends this function early, a timeout or the caller's loss of interest, ends the session too.
     let cut_off = cut.clone().drop_guard();
-    let wire = Wire::new(stream, Arc::clone(meter), greeting.clone(), cut);
+    let patience = client.options.keepalive * (UNANSWERED as u32);
+    let wire = Wire::new(stream, Arc::clone(meter), greeting.clone(), cut, patience);
     let gate = Gate::new(Arc::clone(client), target.clone(), Arc::clone(&fate));
     let limit = client.options.connect_timeout;
     let mut handle = match timeout(limit, client::connect_stream(config(client, target), wire, gate)).await {
@@ -265,10 +276,15 @@ where
         }
         Err(_) => {
             let reason = match greeting.text() {
-                said if said.is_empty() => format!("it accepts connections, but says nothing within {} s", limit.as_secs_f32()),
+                said if said.is_empty() => {
+                    format!("it accepts connections, but says nothing within {} s", limit.as_secs_f32())
+                }
                 _ => format!("it did not go through with the key exchange within {} s", limit.as_secs_f32()),
             };
-            let remedy = format!("is it overloaded, or is port {} not sshd's? try `ssh -v -p {} {}`", target.port, target.port, target.host);
+            let remedy = format!(
+                "is it overloaded, or is port {} not sshd's? try `ssh -v -p {} {}`",
+                target.port, target.port, target.host
+            );
             return Err(Trouble::Final(unreachable(target, reason, remedy)));
         }
     };
@@ -281,7 +297,8 @@ where
         }
         Err(_) => {
             let reason = format!("the login did not end within {} s", LOGIN_TIMEOUT.as_secs());
-            let remedy = "does the agent wait for an answer? does the machine reach its directory (LDAP)?".to_owned();
+            let remedy =
+                "does the agent wait for an answer? does the machine reach its directory (LDAP)?".to_owned();
             return Err(Trouble::Final(unreachable(target, reason, remedy)));
         }
     }
@@ -296,6 +313,7 @@ where
         allowed: AtomicUsize::new(MOST_CHANNELS),
         abandoned: AtomicUsize::new(0),
         retired: AtomicBool::new(false),
+        sparing: AtomicBool::new(false),
         _jump: jump,
     })
 }
@@ -319,7 +337,8 @@ fn kex_trouble(target: &Target, fate: &Fate, greeting: &str, error: &russh::Erro
         russh::Error::NoCommonAlgo { kind, theirs, .. } => Trouble::Final(unreachable(
             target,
             format!("no common {kind:?} algorithm: it offers {}", theirs.join(", ")),
-            "its sshd is too old, or its configuration too narrow: allow one of OpenSSH's defaults".to_owned(),
+            "its sshd is too old, or its configuration too narrow: allow one of OpenSSH's defaults"
+                .to_owned(),
         )),
         russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) | russh::Error::SendError => {
             let farewell = fate.farewell().map(|said| format!(" ({said})")).unwrap_or_default();
@@ -360,8 +379,8 @@ fn config(client: &Client, target: &Target) -> Arc<client::Config> {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-muster_", env!("CARGO_PKG_VERSION")))),
         nodelay: true,
         inactivity_timeout: None,
-        keepalive_interval: Some(Duration::from_secs(15)),
-        keepalive_max: 4,
+        keepalive_interval: Some(client.options.keepalive),
+        keepalive_max: UNANSWERED,
         preferred: Preferred {
             key: kinds.into(),
             host_key_certificates: certificates.into(),
@@ -391,12 +410,12 @@ impl Connection {
 
     /// Opens a channel for a program. Waits where the server allows no more at once than are open. Where programs that
     /// were given up fill what it allows, the connection is retired: a new one has places again.
-    pub(super) async fn open(self: &Arc<Self>) -> Result<Session, TransportError> {
+    pub(super) async fn open(self: &Arc<Self>, request: Request) -> Result<Session, TransportError> {
         let mut refusals = 0;
         loop {
             let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| self.lost())?;
             match self.handle.channel_open_session().await {
-                Ok(channel) => return Ok(Session::new(channel, place, Arc::clone(self))),
+                Ok(channel) => return Session::start(channel, place, Arc::clone(self), request).await,
                 Err(russh::Error::ChannelOpenFailure(_)) => {
                     refusals += 1;
                     let open = self.allowed.load(Ordering::Relaxed) - self.places.available_permits();
@@ -415,6 +434,25 @@ impl Connection {
                     }
                 }
                 Err(_) => return Err(self.lost()),
+            }
+        }
+    }
+
+    /// Opens a channel for a program to come, if there is a place to spare; otherwise never mind.
+    pub(super) async fn open_spare(self: Arc<Self>, request: Request) -> Option<Session> {
+        if self.sparing.load(Ordering::Relaxed) {
+            return None;
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        match self.handle.channel_open_session().await {
+            Ok(channel) => {
+                let mut session = Session::start(channel, place, self, request).await.ok()?;
+                session.send_password().await;
+                Some(session)
+            }
+            Err(_) => {
+                self.sparing.store(true, Ordering::Relaxed);
+                None
             }
         }
     }
@@ -440,9 +478,10 @@ impl Connection {
         TransportError::Unreachable {
             address: self.address.clone(),
             reason: "logged in, but the server opens no session".to_owned(),
-            remedy: "see MaxSessions, PermitTTY, ForceCommand and `no-...` options of the key in sshd_config and \
+            remedy:
+                "see MaxSessions, PermitTTY, ForceCommand and `no-...` options of the key in sshd_config and \
                      authorized_keys on the machine"
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use secrecy::ExposeSecret;
@@ -29,42 +30,110 @@ const PASSWORD_WAIT: Duration = Duration::from_secs(60);
 /// differently; then the connection is replaced.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// An open channel, and its place among those the server allows. Closed in every case: when it is dropped before the
-/// program ended, the program is told to stop (SIGTERM) and the channel is closed. sshd passes signals on to the
-/// programs of other users than root only; a program of root's ends when it next writes something.
+/// An open channel with a shell at its other end that waits for a program, and its place among those the server allows.
+///
+/// Closed in every case. When it is dropped before the program ended, the program is told to stop (SIGTERM). sshd passes
+/// signals on to the programs of other users than root only; a program of root's ends when it next writes something.
 pub(super) struct Session {
     read: Option<ChannelReadHalf>,
     write: Option<ChannelWriteHalf<Msg>>,
     place: Option<OwnedSemaphorePermit>,
     connection: Arc<Connection>,
-    ended: bool,
+    request: Request,
+    output: Output,
+    start: Option<oneshot::Receiver<()>>,
+    state: State,
+}
+
+/// How far a session is.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// sshd was asked to run the shell.
+    Requested,
+    /// sudo was given its password, too.
+    PasswordSent,
+    /// The program was sent, or a part of it.
+    Running,
+    /// The other side closed the channel.
+    Ended,
 }
 
 impl Session {
-    pub(super) fn new(channel: Channel<Msg>, place: OwnedSemaphorePermit, connection: Arc<Connection>) -> Self {
+    /// Asks sshd to run what will take the program. There is no waiting for the answer: what follows is on its way at
+    /// once.
+    pub(super) async fn start(
+        channel: Channel<Msg>,
+        place: OwnedSemaphorePermit,
+        connection: Arc<Connection>,
+        request: Request,
+    ) -> Result<Self, TransportError> {
         let (read, write) = channel.split();
-        Self { read: Some(read), write: Some(write), place: Some(place), connection, ended: false }
+        let asked = write.exec(true, request.command.as_bytes()).await;
+        let (started, start) = oneshot::channel();
+        let session = Self {
+            read: Some(read),
+            write: Some(write),
+            place: Some(place),
+            output: Output::new(&request, started),
+            request,
+            connection,
+            start: Some(start),
+            state: State::Requested,
+        };
+        asked.map_err(|_| session.connection.lost())?;
+        Ok(session)
+    }
+
+    /// Gives sudo its password before the program is known, where it wants one.
+    pub(super) async fn send_password(&mut self) {
+        let Some(write) = &self.write else { return };
+        if tokio::time::timeout(PASSWORD_WAIT, send_password(write, &self.request))
+            .await
+            .is_ok_and(|sent| sent.is_ok())
+        {
+            self.state = State::PasswordSent;
+        }
+    }
+
+    /// Whether it is a session of this connection, and still waits for a program. Never wrong when it says no; whether
+    /// the shell ends just now cannot be known.
+    pub(super) fn awaits_program(&mut self, connection: &Arc<Connection>) -> bool {
+        let Some(read) = &mut self.read else { return false };
+        while let Some(message) = read.wait().now_or_never() {
+            let ended = self.output.take(message);
+            if let Some(Ended::Status(_) | Ended::NoStatus | Ended::Lost) = ended {
+                self.state = State::Ended;
+            }
+            if ended.is_some() || self.output.status.is_some() {
+                return false;
+            }
+        }
+        Arc::ptr_eq(&self.connection, connection)
+    }
+
+    /// The connection it belongs to.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 
     /// Runs a program to its end.
     pub(super) async fn run(
         mut self,
         target: &Target,
-        request: Request,
         program: Program,
-        on_line: Option<&OnLine>,
+        on_line: Option<OnLine>,
     ) -> Result<Exit, TransportError> {
         let connection = Arc::clone(&self.connection);
-        let (Some(read), Some(write)) = (self.read.as_mut(), self.write.as_ref()) else {
+        let password_sent = std::mem::replace(&mut self.state, State::Running) == State::PasswordSent;
+        let Self { read: Some(read), write: Some(write), start: Some(start), request, output, state, .. } =
+            &mut self
+        else {
             return Err(connection.lost());
         };
-        // No waiting for the answer to the request: what follows it is on its way at once.
-        write.exec(true, request.command.as_bytes()).await.map_err(|_| connection.lost())?;
-        let (started, start) = oneshot::channel();
-        let mut output = Output::new(&request, started, on_line);
+        output.on_line = on_line;
         let ended = {
-            let feed = feed(write, &request, program, start);
-            let collect = collect(read, &mut output);
+            let feed = feed(write, request, password_sent, program, start);
+            let collect = collect(read, output);
             tokio::pin!(feed, collect);
             tokio::select! {
                 ended = &mut collect => ended,
@@ -79,23 +148,27 @@ impl Session {
                 },
             }
         };
-        let status = match ended {
-            Ended::Status(status) => status,
-            Ended::Refused => return Err(privilege::diagnose(target, &request, 1, &output.stdout, &output.before)),
-            Ended::WrongPassword => return Err(privilege::wrong_password(target)),
-            Ended::Denied => return Err(connection.denied()),
-            Ended::Flood => return Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
-            Ended::Lost => return Err(connection.lost()),
-            Ended::NoStatus => {
-                self.ended = true;
-                return Err(connection.no_status());
+        let never_started =
+            |status| privilege::diagnose(target, request, status, &output.stdout, &output.before);
+        match ended {
+            Ended::Status(status) if output.mark.is_some() => {
+                *state = State::Ended;
+                Err(never_started(status))
             }
-        };
-        self.ended = true;
-        if output.mark.is_some() {
-            return Err(privilege::diagnose(target, &request, status, &output.stdout, &output.before));
+            Ended::Status(status) => {
+                *state = State::Ended;
+                Ok(std::mem::take(output).into_exit(status))
+            }
+            Ended::NoStatus => {
+                *state = State::Ended;
+                Err(connection.no_status())
+            }
+            Ended::Refused => Err(never_started(1)),
+            Ended::WrongPassword => Err(privilege::wrong_password(target)),
+            Ended::Denied => Err(connection.denied()),
+            Ended::Flood => Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
+            Ended::Lost => Err(connection.lost()),
         }
-        Ok(output.into_exit(status))
     }
 }
 
@@ -104,14 +177,18 @@ impl Drop for Session {
         let (Some(mut read), Some(write)) = (self.read.take(), self.write.take()) else { return };
         let place = self.place.take();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if self.ended {
+        if self.state == State::Ended {
             return;
         }
-        self.connection.abandon();
+        let running = self.state == State::Running;
+        if running {
+            self.connection.abandon();
+        }
         runtime.spawn(async move {
-            // sshd keeps the place until the program has ended, so it is told to. Where the connection is gone there
-            // is nobody to tell, and nothing to keep.
-            if write.signal(Sig::TERM).await.is_ok() && write.close().await.is_ok() {
+            // sshd keeps the place until the program has ended, so it is told to; a shell that still waits for one ends
+            // by itself. Where the connection is gone there is nobody to tell, and nothing to keep.
+            let told = !running || write.signal(Sig::TERM).await.is_ok();
+            if told && write.close().await.is_ok() {
                 let closed = async { while !matches!(read.wait().await, None | Some(ChannelMsg::Close)) {} };
                 tokio::time::timeout(FAREWELL, closed).await.ok();
             }
@@ -141,24 +218,31 @@ enum Unfed {
     Closed,
 }
 
+async fn send_password(write: &ChannelWriteHalf<Msg>, request: &Request) -> Result<(), russh::Error> {
+    let Some(password) = &request.password else { return Ok(()) };
+    write.data_bytes(format!("{}\n", password.expose_secret()).into_bytes()).await
+}
+
 /// Sends what the program is to get.
 async fn feed(
     write: &ChannelWriteHalf<Msg>,
     request: &Request,
+    password_sent: bool,
     program: Program,
-    start: oneshot::Receiver<()>,
+    start: &mut oneshot::Receiver<()>,
 ) -> Result<(), Unfed> {
     let closed = |_| Unfed::Closed;
-    if let Some(password) = &request.password {
-        let line = format!("{}\n", password.expose_secret());
-        write.data_bytes(line.into_bytes()).await.map_err(closed)?;
+    if request.password.is_some() {
+        if !password_sent {
+            send_password(write, request).await.map_err(closed)?;
+        }
         match tokio::time::timeout(PASSWORD_WAIT, start).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(Unfed::Closed),
             Err(_) => return Err(Unfed::Password),
         }
     }
-    let mut preamble = request.preamble.clone().into_bytes();
+    let mut preamble = request.preamble(&program).into_bytes();
     match program {
         Program::Text(text) => {
             preamble.extend_from_slice(text.as_bytes());
@@ -169,7 +253,13 @@ async fn feed(
             loop {
                 let mut chunk = Vec::with_capacity(CHUNK);
                 while chunk.len() < CHUNK {
-                    if (&mut input).take((CHUNK - chunk.len()) as u64).read_buf(&mut chunk).await.map_err(Unfed::Input)? == 0 {
+                    if (&mut input)
+                        .take((CHUNK - chunk.len()) as u64)
+                        .read_buf(&mut chunk)
+                        .await
+                        .map_err(Unfed::Input)?
+                        == 0
+                    {
                         break;
                     }
                 }
@@ -184,63 +274,71 @@ async fn feed(
 }
 
 /// Takes what the program writes, until the channel is closed.
-async fn collect(read: &mut ChannelReadHalf, output: &mut Output<'_>) -> Ended {
-    let mut status = None;
+async fn collect(read: &mut ChannelReadHalf, output: &mut Output) -> Ended {
     loop {
-        match read.wait().await {
-            Some(ChannelMsg::Data { data }) => {
-                if output.stdout.len() + data.len() > MOST_STDOUT {
-                    return Ended::Flood;
-                }
-                output.stdout.extend_from_slice(&data);
-            }
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
-                output.stderr(&data);
-                if output.asked_again() {
-                    return Ended::WrongPassword;
-                }
-            }
-            Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status.cast_signed()),
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => status = Some(128 + number(&signal_name)),
-            Some(ChannelMsg::Failure) => return Ended::Denied,
-            Some(ChannelMsg::Close) => return status.map_or(Ended::NoStatus, Ended::Status),
-            // The connection ended. A status that came before holds: sshd sends it when the program has ended.
-            None => return status.map_or(Ended::Lost, Ended::Status),
-            Some(_) => {}
+        let message = read.wait().await;
+        if let Some(ended) = output.take(message) {
+            return ended;
         }
     }
 }
 
-/// What a program has written.
-struct Output<'a> {
+/// What a program has written, and its status.
+#[derive(Default)]
+struct Output {
     stdout: Vec<u8>,
     kept: Kept,
+    status: Option<i32>,
     /// The line still awaited before the program counts as started.
-    mark: Option<&'a str>,
-    prompt: Option<&'a str>,
+    mark: Option<String>,
+    prompt: Option<String>,
     started: Option<oneshot::Sender<()>>,
     /// Standard error before the mark.
     before: Vec<u8>,
     line: Vec<u8>,
-    on_line: Option<&'a OnLine>,
+    on_line: Option<OnLine>,
 }
 
-impl<'a> Output<'a> {
-    fn new(request: &'a Request, started: oneshot::Sender<()>, on_line: Option<&'a OnLine>) -> Self {
+impl Output {
+    fn new(request: &Request, started: oneshot::Sender<()>) -> Self {
         Self {
-            stdout: Vec::new(),
-            kept: Kept::default(),
-            mark: request.mark.as_deref(),
-            prompt: request.prompt.as_deref(),
+            mark: request.mark.clone(),
+            prompt: request.prompt.clone(),
             started: Some(started),
-            before: Vec::new(),
-            line: Vec::new(),
-            on_line,
+            ..Self::default()
         }
     }
 
+    /// Takes what came from the channel; returns how the program ended, if it did.
+    fn take(&mut self, message: Option<ChannelMsg>) -> Option<Ended> {
+        match message {
+            Some(ChannelMsg::Data { data }) => {
+                if self.stdout.len() + data.len() > MOST_STDOUT {
+                    return Some(Ended::Flood);
+                }
+                self.stdout.extend_from_slice(&data);
+            }
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
+                self.stderr(&data);
+                if self.asked_again() {
+                    return Some(Ended::WrongPassword);
+                }
+            }
+            Some(ChannelMsg::ExitStatus { exit_status }) => self.status = Some(exit_status.cast_signed()),
+            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                self.status = Some(128 + number(&signal_name))
+            }
+            Some(ChannelMsg::Failure) => return Some(Ended::Denied),
+            Some(ChannelMsg::Close) => return Some(self.status.map_or(Ended::NoStatus, Ended::Status)),
+            // The connection ended. A status that came before holds: sshd sends it when the program has ended.
+            None => return Some(self.status.map_or(Ended::Lost, Ended::Status)),
+            Some(_) => {}
+        }
+        None
+    }
+
     fn stderr(&mut self, bytes: &[u8]) {
-        let Some(mark) = self.mark else { return self.program_stderr(bytes) };
+        let Some(mark) = &self.mark else { return self.program_stderr(bytes) };
         self.before.extend_from_slice(bytes);
         let mut start = 0;
         while let Some(length) = self.before[start..].iter().position(|&byte| byte == b'\n') {
@@ -264,7 +362,7 @@ impl<'a> Output<'a> {
 
     fn program_stderr(&mut self, bytes: &[u8]) {
         self.kept.extend(bytes);
-        let Some(on_line) = self.on_line else { return };
+        let Some(on_line) = &self.on_line else { return };
         for &byte in bytes {
             if byte != b'\n' {
                 self.line.push(byte);
@@ -278,13 +376,13 @@ impl<'a> Output<'a> {
 
     /// Whether sudo asks for the password a second time.
     fn asked_again(&self) -> bool {
-        let (Some(_), Some(prompt)) = (self.mark, self.prompt) else { return false };
+        let (Some(_), Some(prompt)) = (&self.mark, &self.prompt) else { return false };
         let mut prompts = self.before.windows(prompt.len()).filter(|window| *window == prompt.as_bytes());
         prompts.nth(1).is_some()
     }
 
     fn into_exit(self, status: i32) -> Exit {
-        if let (Some(on_line), false) = (self.on_line, self.line.is_empty()) {
+        if let (Some(on_line), false) = (&self.on_line, self.line.is_empty()) {
             on_line(&String::from_utf8_lossy(&self.line));
         }
         Exit { status, stdout: self.stdout, stderr: self.kept.into_bytes() }
@@ -370,7 +468,6 @@ mod tests {
             password: None,
             prompt: Some("ask-77".to_owned()),
             mark: Some("77".to_owned()),
-            preamble: String::new(),
         };
         let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
         let on_line: OnLine = Arc::new({
@@ -378,7 +475,8 @@ mod tests {
             move |line: &str| lines.lock().expect("not poisoned").push(line.to_owned())
         });
         let (started, mut start) = oneshot::channel();
-        let mut output = Output::new(&request, started, Some(&on_line));
+        let mut output = Output::new(&request, started);
+        output.on_line = Some(on_line);
         output.stderr(b"lecture: echo 77 here\nask-77");
         assert!(output.mark.is_some() && !output.asked_again() && start.try_recv().is_err());
         output.stderr(b"\n7");
@@ -397,9 +495,8 @@ mod tests {
             password: Some("x".into()),
             prompt: Some("ask-77".to_owned()),
             mark: Some("77".to_owned()),
-            preamble: String::new(),
         };
-        let mut output = Output::new(&request, oneshot::channel().0, None);
+        let mut output = Output::new(&request, oneshot::channel().0);
         output.stderr(b"ask-77");
         assert!(!output.asked_again());
         output.stderr(b"\nSorry, try again.\nask-77");

@@ -64,7 +64,8 @@ impl Gate {
         }
         if let (Verdict::Changed { .. }, true) = (&verdict, self.target.reimaged) {
             if let Err(error) = known_hosts.forget(&host) {
-                self.client.warn(format!("the old host key of {} could not be removed: {error}", host.written()));
+                self.client
+                    .warn(format!("the old host key of {} could not be removed: {error}", host.written()));
             }
             verdict = known_hosts.judge(&host, shown, SystemTime::now());
         }
@@ -123,7 +124,9 @@ impl Handler for Gate {
     async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
         let reason = match &reason {
             DisconnectReason::ReceivedDisconnect(info) => format!("the server says: {}", info.message.trim()),
-            DisconnectReason::Error(russh::Error::KeepaliveTimeout) => "it does not answer any more".to_owned(),
+            DisconnectReason::Error(russh::Error::KeepaliveTimeout) => {
+                "it does not answer any more".to_owned()
+            }
             DisconnectReason::Error(russh::Error::IO(error)) => error.to_string(),
             DisconnectReason::Error(russh::Error::Disconnect | russh::Error::HUP) => return Ok(()),
             DisconnectReason::Error(error) => error.to_string(),

@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use russh::keys::{Certificate, PrivateKey, PublicKey, decode_secret_key, load_openssh_certificate, load_public_key};
+use russh::keys::{
+    Certificate, PrivateKey, PublicKey, decode_secret_key, load_openssh_certificate, load_public_key,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::AskPassphrase;
@@ -87,7 +89,9 @@ fn read(path: &Path, passphrase: Option<&SecretString>) -> KeyFile {
             let certificate = certificate.filter(|found| found.public_key() == key.public_key().key_data());
             KeyFile::Ready { key: Arc::new(key), certificate: certificate.map(Box::new) }
         }
-        Err(_) if encrypted => KeyFile::Unusable("encrypted, and the passphrase given is not the right one".to_owned()),
+        Err(_) if encrypted => {
+            KeyFile::Unusable("encrypted, and the passphrase given is not the right one".to_owned())
+        }
         Err(error) => KeyFile::Unusable(format!("not a private key ({error})")),
     }
 }

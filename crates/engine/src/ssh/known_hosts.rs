@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
+use russh::keys::PublicKeyOrCertificate;
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::ssh_key::{Algorithm, Certificate, Fingerprint, HashAlg, PublicKey, certificate::CertType};
-use russh::keys::PublicKeyOrCertificate;
 use sha1::Sha1;
 
 use super::target::DEFAULT_PORT;
@@ -102,13 +102,17 @@ impl KnownHosts {
             let text = match std::fs::read(file) {
                 Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
+                Err(error) => {
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", file.display())));
+                }
             };
             for (place, text) in number(file, &text) {
                 match parse(&text) {
                     Ok(Some(entry)) => lines.push(Line { place, entry }),
                     Ok(None) => {}
-                    Err(error) => warnings.push(format!("{place}: not a host key ({error}); the line is ignored")),
+                    Err(error) => {
+                        warnings.push(format!("{place}: not a host key ({error}); the line is ignored"))
+                    }
                 }
             }
         }
@@ -160,11 +164,13 @@ impl KnownHosts {
         // OpenSSH takes a key of a kind not yet known as new. Whoever poses as a machine would then only have to
         // choose another kind, so here it is a changed key. Names without the port only ever help, so they are left out.
         let others = || marked(None).filter(|line| line.names_exactly(host));
-        let other = others().find(|line| line.entry.public_key().algorithm() == key.algorithm()).or(others().next());
+        let other =
+            others().find(|line| line.entry.public_key().algorithm() == key.algorithm()).or(others().next());
         match other {
-            Some(line) => {
-                Verdict::Changed { place: line.place.clone(), known: describe(line.entry.public_key().key_data()) }
-            }
+            Some(line) => Verdict::Changed {
+                place: line.place.clone(),
+                known: describe(line.entry.public_key().key_data()),
+            },
             None => Verdict::New,
         }
     }
@@ -182,7 +188,10 @@ impl KnownHosts {
         let entry: Entry = text.parse().map_err(io::Error::other)?;
         let file = written.as_deref();
         let appended = file.map_or(Ok(0), |file| append(file, &text));
-        let place = Place { file: file.unwrap_or(Path::new("memory")).into(), line: *appended.as_ref().unwrap_or(&0) };
+        let place = Place {
+            file: file.unwrap_or(Path::new("memory")).into(),
+            line: *appended.as_ref().unwrap_or(&0),
+        };
         self.lines.write().unwrap_or_else(PoisonError::into_inner).push(Line { place, entry });
         appended.map(drop)
     }
@@ -226,7 +235,8 @@ impl KnownHosts {
 impl Line {
     /// Whether the line is about this machine. As with OpenSSH, a line that names it without the port counts too.
     fn names(&self, host: &HostName) -> bool {
-        self.names_exactly(host) || (host.port != DEFAULT_PORT && names(self.entry.host_patterns(), &host.host))
+        self.names_exactly(host)
+            || (host.port != DEFAULT_PORT && names(self.entry.host_patterns(), &host.host))
     }
 
     fn names_exactly(&self, host: &HostName) -> bool {
@@ -322,7 +332,8 @@ fn fault_of(certificate: &Certificate, host: &str, now: SystemTime) -> Option<St
         return Some("it is a certificate for users, not for hosts".to_owned());
     }
     let principals = certificate.valid_principals();
-    if !principals.is_empty() && !principals.iter().any(|principal| matches(&principal.to_lowercase(), host)) {
+    if !principals.is_empty() && !principals.iter().any(|principal| matches(&principal.to_lowercase(), host))
+    {
         return Some(format!("it is for {}, not for {host}", principals.join(", ")));
     }
     if let Some((option, _)) = certificate.critical_options().iter().next() {
@@ -378,8 +389,11 @@ fn without(line: &str, host: &HostName) -> Option<String> {
     match entry.host_patterns() {
         hashed @ HostPatterns::HashedName { .. } => keep.filter(|_| !names(hashed, &host.written())),
         HostPatterns::Patterns(patterns) => {
-            let others: Vec<&str> =
-                patterns.iter().map(String::as_str).filter(|name| name.to_lowercase() != host.written()).collect();
+            let others: Vec<&str> = patterns
+                .iter()
+                .map(String::as_str)
+                .filter(|name| name.to_lowercase() != host.written())
+                .collect();
             if others.len() == patterns.len() {
                 return keep;
             }

@@ -134,6 +134,9 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(first);
-        tokio::time::timeout(std::time::Duration::from_secs(5), waiting).await.expect("woken").expect("no panic");
+        tokio::time::timeout(std::time::Duration::from_secs(5), waiting)
+            .await
+            .expect("woken")
+            .expect("no panic");
     }
 }

@@ -21,13 +21,14 @@ mod variables;
 mod wire;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use indexmap::IndexMap;
 use secrecy::SecretString;
+use tokio::task::JoinHandle;
 
 pub use self::known_hosts::HostKeyPolicy;
 pub use self::limiter::INITIAL_HANDSHAKES;
@@ -35,6 +36,7 @@ pub use self::target::{DEFAULT_PORT, Privilege, Target};
 pub use self::variables::TargetError;
 
 use self::connect::Connection;
+use self::exec::Session;
 use self::keys::KeyRing;
 use self::known_hosts::KnownHosts;
 use self::limiter::Handshakes;
@@ -76,6 +78,9 @@ pub struct SshOptions {
     pub host_key_policy: HostKeyPolicy,
     /// How long a machine may take to answer a dial, and again to go through the key exchange.
     pub connect_timeout: Duration,
+    /// How often a machine that says nothing is asked whether it is still there. After four questions without an answer
+    /// the connection is lost.
+    pub keepalive: Duration,
     /// Handshakes at once over all machines to begin with; the number adapts itself.
     pub handshakes: usize,
     /// Asked for passphrases of encrypted keys. Without it encrypted keys are used through the agent only.
@@ -92,6 +97,7 @@ impl Default for SshOptions {
             known_hosts: Vec::new(),
             host_key_policy: HostKeyPolicy::AcceptNew,
             connect_timeout: Duration::from_secs(10),
+            keepalive: Duration::from_secs(15),
             handshakes: INITIAL_HANDSHAKES,
             ask_passphrase: None,
             on_retry: None,
@@ -173,13 +179,24 @@ pub struct Ssh {
     target: Target,
     client: Arc<Client>,
     current: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// A session opened in advance for the next program, or about to be.
+    spare: Mutex<Option<JoinHandle<Option<Session>>>>,
+    /// Whether a program has run as root.
+    rooted: AtomicBool,
     meter: Arc<Meter>,
 }
 
 impl Ssh {
     /// Does not connect yet.
     pub fn new(target: Target, client: Arc<Client>) -> Self {
-        Self { target, client, current: tokio::sync::Mutex::default(), meter: Arc::default() }
+        Self {
+            target,
+            client,
+            current: tokio::sync::Mutex::default(),
+            spare: Mutex::default(),
+            rooted: AtomicBool::new(false),
+            meter: Arc::default(),
+        }
     }
 
     /// The machine.
@@ -189,11 +206,13 @@ impl Ssh {
 
     /// Connects and logs in, unless that is done.
     pub async fn connect(&self) -> Result<(), TransportError> {
-        self.connection().await.map(drop)
+        let connection = self.connection().await?;
+        self.prepare(&connection)
     }
 
     /// Ends the connection, if there is one. Programs still running are lost.
     pub async fn close(&self) {
+        drop(self.spare.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(connection) = self.current.lock().await.take() {
             connection.close().await;
         }
@@ -220,23 +239,58 @@ impl Ssh {
         *current = Some(Arc::clone(&connection));
         Ok(connection)
     }
+
+    /// A session that waits for a program.
+    async fn session(&self, connection: &Arc<Connection>) -> Result<Session, TransportError> {
+        let prepared = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(prepared) = prepared
+            && let Ok(Some(mut session)) = prepared.await
+            && session.awaits_program(connection)
+        {
+            return Ok(session);
+        }
+        // A connection that turns out to be of no use before the program was sent is replaced once; after that nobody
+        // knows what ran, and the caller decides.
+        match connection.open(privilege::request(&self.target)?).await {
+            Err(_) if !connection.is_usable() => {
+                self.connection().await?.open(privilege::request(&self.target)?).await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens a session for the next program while this one runs. Opening a channel, starting a shell and opening its
+    /// window take a round trip each, and sudo and PAM take their time; done in advance, a program takes one.
+    fn prepare(&self, connection: &Arc<Connection>) -> Result<(), TransportError> {
+        let tells_password = matches!(self.target.privilege, Privilege::Sudo { password: Some(_) });
+        if tells_password && !self.rooted.load(Ordering::Relaxed) {
+            // A wrong password is told once, not twice: some machines count.
+            return Ok(());
+        }
+        let request = privilege::request(&self.target)?;
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.is_none() {
+            *spare = Some(tokio::spawn(Arc::clone(connection).open_spare(request)));
+        }
+        Ok(())
+    }
 }
 
 impl Transport for Ssh {
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
         Box::pin(async move {
-            let request = privilege::request(&self.target, &exec.program)?;
             let connection = self.connection().await?;
             let limit = exec.timeout;
             let run = async {
-                // A connection that turns out to be of no use before the program was sent is replaced once; after
-                // that nobody knows what ran, and the caller decides.
-                let session = match connection.open().await {
-                    Err(_) if !connection.is_usable() => self.connection().await?.open().await?,
-                    opened => opened?,
-                };
+                let session = self.session(&connection).await?;
+                let connection = Arc::clone(session.connection());
+                self.prepare(&connection)?;
                 self.meter.exchanges.fetch_add(1, Ordering::Relaxed);
-                session.run(&self.target, request, exec.program, exec.on_line.as_ref()).await
+                let exit = session.run(&self.target, exec.program, exec.on_line).await?;
+                if !self.rooted.swap(true, Ordering::Relaxed) {
+                    self.prepare(&connection)?;
+                }
+                Ok(exit)
             };
             match tokio::time::timeout(limit, run).await {
                 Ok(result) => result,

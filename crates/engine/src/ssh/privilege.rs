@@ -1,10 +1,10 @@
-//! Becoming root: what sshd is asked to run, what goes before the program on its standard input, and what went wrong
-//! when the program never started.
+//! Becoming root: what sshd is asked to run, what is sent to it before the program, and what went wrong when the program
+//! never started.
 //!
-//! The request must mean the same to every login shell (sh, csh, fish): it holds one string in single quotes, without
-//! `!`, backslash or line break in it. Passwords and programs go over standard input only. Whoever has to become root
-//! first writes a mark to standard error once root; without the mark the program never started, whatever
-//! language sudo complains in.
+//! The request is the same for every program, so that it can be made before the program is known. It must mean the same
+//! to every login shell (sh, csh, fish): it holds one string in single quotes, without `!`, backslash or line break in
+//! it. Passwords and programs go over standard input only. Whoever has to become root first writes a mark to standard
+//! error once root; without the mark the program never started, whatever language sudo complains in.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -24,55 +24,66 @@ pub(super) struct Request {
     pub(super) prompt: Option<String>,
     /// The line on standard error that says root is reached; what comes before is sudo's or the login shell's.
     pub(super) mark: Option<String>,
-    /// Sent before the program or the data.
-    pub(super) preamble: String,
 }
 
-/// Takes the program from its standard input, to the end of it.
-const RUN_TEXT: &str = "exec /bin/sh -s";
 /// Takes a program of one line, and leaves what follows to it: `read` takes no byte beyond the line (POSIX XCU, read).
 /// A line cut short by a lost connection lacks its end, so `read` fails and nothing runs.
-const RUN_LINE: &str = "IFS= read -r l && eval \"$l\"";
+const RUN: &str = "IFS= read -r l && eval \"$l\"";
+/// The program of one line that takes a longer one from what follows, to the end of it.
+const TEXT: &str = "exec /bin/sh -s";
 
-/// Makes the request for a program.
-pub(super) fn request(target: &Target, program: &Program) -> Result<Request, TransportError> {
-    let (run, preamble) = match program {
-        Program::Text(_) => (RUN_TEXT, String::new()),
-        Program::Reader { line, .. } => (RUN_LINE, format!("{line}\n")),
-    };
-    let plain = |command| Request { command, password: None, prompt: None, mark: None, preamble: preamble.clone() };
+/// Makes the request for whatever program comes.
+pub(super) fn request(target: &Target) -> Result<Request, TransportError> {
     let mark = nonce();
     // The empty line ends what sudo may have left open. LC_ALL, below: what sudo says is shown and searched.
     let marked = format!("{{ echo; echo {mark}; }} >&2");
+    let plain = |command| Request { command, password: None, prompt: None, mark: None };
     Ok(match &target.privilege {
-        Privilege::Root => plain(match program {
-            Program::Text(_) => RUN_TEXT.to_owned(),
-            Program::Reader { .. } => format!("exec /bin/sh -c '{RUN_LINE}'"),
-        }),
+        Privilege::Root => plain(format!("exec /bin/sh -c '{RUN}'")),
         Privilege::Sudo { password: None } => Request {
             mark: Some(mark),
-            ..plain(format!("exec env LC_ALL=C sudo -n -H /bin/sh -c '{marked}; {run}'"))
+            ..plain(format!("exec env LC_ALL=C sudo -n -H /bin/sh -c '{marked}; {RUN}'"))
         },
         Privilege::Sudo { password: Some(password) } => {
             if password.expose_secret().contains(['\n', '\0']) {
-                return Err(failure(target, "the sudo password holds a line break", "sudo can read one line only"));
+                return Err(failure(
+                    target,
+                    "the sudo password holds a line break",
+                    "sudo can read one line only",
+                ));
             }
             // sudo takes the password, or where it needs none, nothing. The loop drops what is left up to the mark,
             // so that both come to the same.
             let skip = format!("while IFS= read -r l; do [ \"$l\" = {mark} ] && break; done");
             let prompt = format!("ask-{mark}");
             Request {
-                command: format!("exec env LC_ALL=C sudo -S -H -p {prompt} /bin/sh -c '{marked}; {skip}; {run}'"),
+                command: format!(
+                    "exec env LC_ALL=C sudo -S -H -p {prompt} /bin/sh -c '{marked}; {skip}; {RUN}'"
+                ),
                 password: Some(password.clone()),
                 prompt: Some(prompt),
-                preamble: format!("{mark}\n{preamble}"),
                 mark: Some(mark),
             }
         }
-        Privilege::Doas => {
-            Request { mark: Some(mark), ..plain(format!("exec env LC_ALL=C doas -n /bin/sh -c '{marked}; {run}'")) }
-        }
+        Privilege::Doas => Request {
+            mark: Some(mark),
+            ..plain(format!("exec env LC_ALL=C doas -n /bin/sh -c '{marked}; {RUN}'"))
+        },
     })
+}
+
+impl Request {
+    /// What is sent once root is reached, before the text or the data.
+    pub(super) fn preamble(&self, program: &Program) -> String {
+        let line = match program {
+            Program::Text(_) => TEXT,
+            Program::Reader { line, .. } => line,
+        };
+        match (&self.password, &self.mark) {
+            (Some(_), Some(mark)) => format!("{mark}\n{line}\n"),
+            _ => format!("{line}\n"),
+        }
+    }
 }
 
 /// What sudo and doas say, and what to do about it. The first that fits counts.
@@ -93,7 +104,10 @@ const REMEDIES: &[(&str, &str)] = &[
     ("not found", ABSENT),
     ("Not found", ABSENT),
     ("Unknown command", ABSENT),
-    ("not available", "give the user a login shell on the machine (usermod -s /bin/sh USER), or log in as another one"),
+    (
+        "not available",
+        "give the user a login shell on the machine (usermod -s /bin/sh USER), or log in as another one",
+    ),
     ("Operation not permitted", DOAS),
     ("Authentication required", DOAS),
 ];

@@ -36,10 +36,22 @@ const BECOME_PASSWORD: &[&str] = &["ansible_become_password", "ansible_become_pa
 impl Target {
     /// The variables that [`Target::from_variables`] looks at.
     pub fn variables() -> impl Iterator<Item = &'static str> {
-        [HOST, PORT, USER, PASSWORD, KEY, ARGUMENTS, CHECKING, CONNECTION, METHOD, BECOME_USER, BECOME_PASSWORD]
-            .into_iter()
-            .flatten()
-            .copied()
+        [
+            HOST,
+            PORT,
+            USER,
+            PASSWORD,
+            KEY,
+            ARGUMENTS,
+            CHECKING,
+            CONNECTION,
+            METHOD,
+            BECOME_USER,
+            BECOME_PASSWORD,
+        ]
+        .into_iter()
+        .flatten()
+        .copied()
     }
 
     /// A machine as its variables describe it. What they leave open comes from `defaults` (what was said for all
@@ -54,16 +66,23 @@ impl Target {
         variable: impl Fn(&'static str) -> Option<String>,
     ) -> Result<(Self, Vec<String>), TargetError> {
         let last = |names: &[&'static str]| {
-            let set = |&name: &&'static str| variable(name).filter(|value| !value.trim().is_empty()).map(|value| (name, value));
+            let set = |&name: &&'static str| {
+                variable(name).filter(|value| !value.trim().is_empty()).map(|value| (name, value))
+            };
             names.iter().rev().find_map(set)
         };
         let value = |names| last(names).map(|(_, value)| value);
         let secret = |names| value(names).map(SecretString::from);
 
         if let Some((variable, connection)) = last(CONNECTION)
-            && !matches!(connection.trim(), "ssh" | "smart" | "paramiko" | "paramiko_ssh" | "ansible.builtin.ssh")
+            && !matches!(
+                connection.trim(),
+                "ssh" | "smart" | "paramiko" | "paramiko_ssh" | "ansible.builtin.ssh"
+            )
         {
-            let reason = format!("machines are reached over ssh only, not {connection:?}; for this machine, let ssh log in to it");
+            let reason = format!(
+                "machines are reached over ssh only, not {connection:?}; for this machine, let ssh log in to it"
+            );
             return Err(TargetError { variable, reason });
         }
 
@@ -73,7 +92,8 @@ impl Target {
         for &variable_name in ARGUMENTS {
             let Some(text) = variable(variable_name) else { continue };
             let wrong = |reason| TargetError { variable: variable_name, reason };
-            let words = shlex::split(&text).ok_or_else(|| wrong(format!("a quote is not closed in {text:?}")))?;
+            let words =
+                shlex::split(&text).ok_or_else(|| wrong(format!("a quote is not closed in {text:?}")))?;
             let arguments = Arguments::read(&words, home).map_err(wrong)?;
             target.user = arguments.user.unwrap_or(target.user);
             target.port = arguments.port.unwrap_or(target.port);
@@ -94,7 +114,8 @@ impl Target {
         target.user = value(USER).unwrap_or(target.user);
         target.password = secret(PASSWORD).or(target.password);
         if let Some((variable, path)) = last(KEY) {
-            target.identity_files = vec![expand(&path, home).map_err(|reason| TargetError { variable, reason })?];
+            target.identity_files =
+                vec![expand(&path, home).map_err(|reason| TargetError { variable, reason })?];
         }
         // What Ansible calls checking is what OpenSSH calls strict; without it new keys are accepted, changed ones not.
         if let Some(checking) = value(CHECKING)
@@ -113,9 +134,17 @@ impl Target {
 
 type Said = Option<(&'static str, String)>;
 
-fn privilege(target: &Target, method: Said, user: Said, password: Option<SecretString>) -> Result<Privilege, TargetError> {
+fn privilege(
+    target: &Target,
+    method: Said,
+    user: Said,
+    password: Option<SecretString>,
+) -> Result<Privilege, TargetError> {
     if let Some((variable, user)) = user.filter(|(_, user)| user != "root") {
-        return Err(TargetError { variable, reason: format!("machines are set up as root, not as {user}; leave it out") });
+        return Err(TargetError {
+            variable,
+            reason: format!("machines are set up as root, not as {user}; leave it out"),
+        });
     }
     if target.user == "root" {
         return Ok(Privilege::Root);
@@ -130,7 +159,8 @@ fn privilege(target: &Target, method: Said, user: Said, password: Option<SecretS
         Some((_, method)) if matches!(method.as_str(), "sudo" | "ansible.builtin.sudo") => false,
         Some((_, method)) if matches!(method.as_str(), "doas" | "community.general.doas") => true,
         Some((variable, method)) => {
-            let reason = format!("{method:?} is not known here: sudo or doas, or log in as root (ansible_user=root)");
+            let reason =
+                format!("{method:?} is not known here: sudo or doas, or log in as root (ansible_user=root)");
             return Err(TargetError { variable, reason });
         }
     };
@@ -145,8 +175,10 @@ mod tests {
 
     fn read(variables: &[(&str, &str)]) -> Result<Target, TargetError> {
         let defaults = Target { identity_files: vec!["/default".into()], ..Target::new("", "me") };
-        let variable = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Target::from_variables("node1", &defaults, Some(Path::new("/home/me")), variable).map(|(target, _)| target)
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Target::from_variables("node1", &defaults, Some(Path::new("/home/me")), variable)
+            .map(|(target, _)| target)
     }
 
     fn target(variables: &[(&str, &str)]) -> Target {
@@ -176,7 +208,9 @@ mod tests {
         assert_eq!((target.address(), target.user.as_str()), ("10.0.0.1:2222".to_owned(), "core"));
         assert_eq!(target.identity_files, [Path::new("/home/me/.ssh/lab")]);
         assert_eq!(target.password.as_ref().map(ExposeSecret::expose_secret), Some("hunter2"));
-        let Privilege::Sudo { password: Some(password) } = &target.privilege else { panic!("{:?}", target.privilege) };
+        let Privilege::Sudo { password: Some(password) } = &target.privilege else {
+            panic!("{:?}", target.privilege)
+        };
         assert_eq!(password.expose_secret(), "hunter3");
         let [gate] = target.jumps.as_slice() else { panic!("{:?}", target.jumps) };
         assert_eq!((gate.address(), gate.user.as_str()), ("gate:22".to_owned(), "core"));
@@ -188,11 +222,17 @@ mod tests {
 
     #[test]
     fn root_needs_nothing_to_become_root() {
-        for variables in [&[("ansible_user", "root"), ("ansible_become_method", "sudo")][..], &[("ansible_ssh_extra_args", "-l root")]] {
+        for variables in [
+            &[("ansible_user", "root"), ("ansible_become_method", "sudo")][..],
+            &[("ansible_ssh_extra_args", "-l root")],
+        ] {
             assert!(matches!(target(variables).privilege, Privilege::Root), "{variables:?}");
         }
         assert!(matches!(target(&[("ansible_become_method", "doas")]).privilege, Privilege::Doas));
-        assert!(matches!(target(&[("ansible_become_method", "doas"), ("ansible_become_user", "root")]).privilege, Privilege::Doas));
+        assert!(matches!(
+            target(&[("ansible_become_method", "doas"), ("ansible_become_user", "root")]).privilege,
+            Privilege::Doas
+        ));
     }
 
     #[test]

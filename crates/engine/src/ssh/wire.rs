@@ -11,9 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// A peer that takes no byte for so long is gone. russh sends no keepalives while it waits to write, and the kernel
-/// gives up on an unacknowledged segment after about 15 minutes only (tcp_retries2, tcp(7)).
-const WRITE_STALL: Duration = Duration::from_secs(60);
 /// How much of what the other side says first is kept, to tell what it is if it is not sshd.
 const GREETING: usize = 200;
 
@@ -49,15 +46,25 @@ pub(super) struct Wire<S> {
     meter: Arc<Meter>,
     greeting: Greeting,
     greeted: usize,
+    patience: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<S> Wire<S> {
     /// Wraps a stream. Cancelling `cut` ends it with an error, whoever owns it by then: russh keeps a session whose
-    /// handshake was given up alive as long as the peer stays silent.
-    pub(super) fn new(stream: S, meter: Arc<Meter>, greeting: Greeting, cut: CancellationToken) -> Self {
-        Self { stream, meter, greeting, greeted: 0, stalled: None, cut: Box::pin(cut.cancelled_owned()) }
+    /// handshake was given up alive as long as the peer stays silent. So does a peer that takes no byte for as long as
+    /// `patience`: russh sends no keepalives while it waits to write, and the kernel gives up on an unacknowledged
+    /// segment after about 15 minutes only (tcp_retries2, tcp(7)).
+    pub(super) fn new(
+        stream: S,
+        meter: Arc<Meter>,
+        greeting: Greeting,
+        cut: CancellationToken,
+        patience: Duration,
+    ) -> Self {
+        let cut = Box::pin(cut.cancelled_owned());
+        Self { stream, meter, greeting, greeted: 0, patience, stalled: None, cut }
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -96,9 +103,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
                 Poll::Ready(Ok(written))
             }
             Poll::Pending => {
-                let stalled = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL)));
+                let patience = this.patience;
+                let stalled = this.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
                 ready!(stalled.as_mut().poll(cx));
-                let reason = format!("it took no data for {} s", WRITE_STALL.as_secs());
+                let reason = format!("it took no data for {} s", patience.as_secs_f32());
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
             }
         }

@@ -44,9 +44,13 @@ async fn a_new_key_is_accepted_and_written_once_whoever_comes_first() {
     let text = fs::read_to_string(&file).expect("known hosts");
     assert_eq!(text, format!("{} {}\n", name(&sshd), sshd.host_key_public("ed25519")));
     assert_eq!(fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::metadata(file.parent().expect("a folder")).expect("a folder").permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(file.parent().expect("a folder")).expect("a folder").permissions().mode() & 0o777,
+        0o700
+    );
     // OpenSSH reads what we wrote.
-    let found = Command::new("ssh-keygen").args(["-F", &name(&sshd), "-f"]).arg(&file).output().expect("ssh-keygen");
+    let found =
+        Command::new("ssh-keygen").args(["-F", &name(&sshd), "-f"]).arg(&file).output().expect("ssh-keygen");
     assert!(found.status.success());
     assert_eq!(output(&strict(&sshd), "echo known").await, "known\n");
 }
@@ -55,7 +59,10 @@ async fn a_new_key_is_accepted_and_written_once_whoever_comes_first() {
 async fn an_unknown_key_is_refused_where_the_user_says_so() {
     let sshd = Sshd::start();
     let error = refusal(&strict(&sshd)).await;
-    assert!(error.to_string().contains("not known") && error.to_string().contains("ED25519 SHA256:"), "{error}");
+    assert!(
+        error.to_string().contains("not known") && error.to_string().contains("ED25519 SHA256:"),
+        "{error}"
+    );
     assert_eq!(lines(&known_hosts(&sshd)), 0);
     assert!(!sshd.log().contains("Accepted"), "no credential was shown to it");
 }
@@ -72,11 +79,18 @@ async fn a_changed_key_is_refused_until_the_user_says_the_machine_is_new() {
     assert!(shown.contains(&format!("{}:1 holds ED25519 {old}", file.display())), "{shown}");
     assert!(shown.contains(&format!("shows ED25519 {}", fingerprint(&sshd.host_key("ed25519")))), "{shown}");
     let remedy = error.remedy().expect("a remedy");
-    assert!(remedy.contains("--reimaged 127.0.0.1") && remedy.contains(&format!("ssh-keygen -f {} -R '{}'", file.display(), name(&sshd))), "{remedy}");
+    assert!(
+        remedy.contains("--reimaged 127.0.0.1")
+            && remedy.contains(&format!("ssh-keygen -f {} -R '{}'", file.display(), name(&sshd))),
+        "{remedy}"
+    );
 
     let new = Target { reimaged: true, ..target(&sshd) };
     assert_eq!(output(&Ssh::new(new, client(options(&sshd))), "echo in").await, "in\n");
-    assert_eq!(fs::read_to_string(&file).expect("known hosts"), format!("{} {}\n", name(&sshd), sshd.host_key_public("ed25519")));
+    assert_eq!(
+        fs::read_to_string(&file).expect("known hosts"),
+        format!("{} {}\n", name(&sshd), sshd.host_key_public("ed25519"))
+    );
     assert_eq!(output(&machine(&sshd), "echo in").await, "in\n", "from now on it is known");
 }
 
@@ -128,7 +142,11 @@ async fn a_key_of_another_kind_is_a_changed_key() {
     generate_key(&other, "ed25519", "");
     know(&sshd, &format!("{} {}", name(&sshd), public_key(&other)));
     let error = refusal(&machine(&sshd)).await;
-    assert!(error.to_string().contains("shows ECDSA SHA256:") && error.to_string().contains("holds ED25519 SHA256:"), "{error}");
+    assert!(
+        error.to_string().contains("shows ECDSA SHA256:")
+            && error.to_string().contains("holds ED25519 SHA256:"),
+        "{error}"
+    );
 }
 
 /// A server whose host key a CA certified with these arguments of ssh-keygen.
@@ -137,7 +155,12 @@ fn certified(arguments: &[&str]) -> (Sshd, std::path::PathBuf) {
     let authority = sshd.dir().join("ca");
     generate_key(&authority, "ed25519", "");
     sshd::run(
-        Command::new("ssh-keygen").arg("-qs").arg(&authority).args(["-I", "machine"]).args(arguments).arg(sshd.host_key("ed25519").with_extension("pub")),
+        Command::new("ssh-keygen")
+            .arg("-qs")
+            .arg(&authority)
+            .args(["-I", "machine"])
+            .args(arguments)
+            .arg(sshd.host_key("ed25519").with_extension("pub")),
     );
     let line = format!("HostCertificate {}-cert.pub", sshd.host_key("ed25519").display());
     sshd.restart_with(&[&line]);
@@ -179,7 +202,10 @@ async fn without_its_authority_a_certified_key_is_a_plain_one() {
     let (sshd, _) = certified(&["-h", "-n", "127.0.0.1"]);
     refusal(&strict(&sshd)).await;
     assert_eq!(output(&machine(&sshd), "echo in").await, "in\n");
-    assert_eq!(fs::read_to_string(known_hosts(&sshd)).expect("known hosts"), format!("{} {}\n", name(&sshd), sshd.host_key_public("ed25519")));
+    assert_eq!(
+        fs::read_to_string(known_hosts(&sshd)).expect("known hosts"),
+        format!("{} {}\n", name(&sshd), sshd.host_key_public("ed25519"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,14 +220,19 @@ async fn an_alias_is_what_the_key_is_known_under() {
 async fn a_file_that_cannot_be_written_is_a_warning() {
     let sshd = Sshd::start();
     // Nobody can make a folder there, not even root.
-    let shared = client(SshOptions { known_hosts: vec!["/proc/nowhere/known_hosts".into()], ..options(&sshd) });
+    let shared =
+        client(SshOptions { known_hosts: vec!["/proc/nowhere/known_hosts".into()], ..options(&sshd) });
     assert_eq!(output(&Ssh::new(target(&sshd), Arc::clone(&shared)), "echo in").await, "in\n");
     let warnings = shared.take_warnings();
     assert!(warnings.len() == 1 && warnings[0].contains("could not be written down"), "{warnings:?}");
 }
 
 fn fingerprint(private: &Path) -> String {
-    let output = Command::new("ssh-keygen").arg("-lf").arg(private.with_extension("pub")).output().expect("ssh-keygen");
+    let output = Command::new("ssh-keygen")
+        .arg("-lf")
+        .arg(private.with_extension("pub"))
+        .output()
+        .expect("ssh-keygen");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     text.split(' ').nth(1).expect("a fingerprint").to_owned()
 }

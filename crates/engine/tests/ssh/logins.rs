@@ -42,7 +42,14 @@ async fn a_refusal_tells_what_was_tried_in_order_and_what_was_not() {
     generate_key(&locked, "ed25519", "open sesame");
     let broken = dir.path().join("broken");
     std::fs::write(&broken, "no key\n").expect("a file");
-    let files = vec![one.clone(), dir.path().join("absent"), locked.clone(), two.clone(), broken.clone(), dir.path().join("one.pub")];
+    let files = vec![
+        one.clone(),
+        dir.path().join("absent"),
+        locked.clone(),
+        two.clone(),
+        broken.clone(),
+        dir.path().join("one.pub"),
+    ];
     let ssh = Ssh::new(Target { identity_files: files, ..target(&sshd) }, client(options(&sshd)));
     let error = run(&ssh, "true").await.expect_err("an error");
     assert!(matches!(error, TransportError::Refused { .. }) && !error.is_transient(), "{error:?}");
@@ -63,7 +70,10 @@ async fn with_nothing_to_try_it_says_so() {
     let ssh = Ssh::new(Target { identity_files: Vec::new(), ..target(&sshd) }, client(options(&sshd)));
     let error = run(&ssh, "true").await.expect_err("an error");
     assert!(error.to_string().contains("nothing to try"), "{error}");
-    assert!(error.remedy().is_some_and(|remedy| remedy.contains("ansible_ssh_private_key_file")), "{error:?}");
+    assert!(
+        error.remedy().is_some_and(|remedy| remedy.contains("ansible_ssh_private_key_file")),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,8 +104,9 @@ async fn an_encrypted_key_is_asked_for_once_however_many_machines_use_it() {
         }
     });
     let client = client(SshOptions { ask_passphrase: Some(ask), ..options(&sshd) });
-    let machines: Vec<Ssh> =
-        (0..4).map(|_| Ssh::new(Target { identity_files: vec![key.clone()], ..target(&sshd) }, Arc::clone(&client))).collect();
+    let machines: Vec<Ssh> = (0..4)
+        .map(|_| Ssh::new(Target { identity_files: vec![key.clone()], ..target(&sshd) }, Arc::clone(&client)))
+        .collect();
     let outputs = futures::future::join_all(machines.iter().map(|ssh| output(ssh, "echo in"))).await;
     assert_eq!(outputs, ["in\n"; 4]);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
@@ -150,7 +161,13 @@ async fn a_certificate_beside_the_key_lets_us_in() {
     generate_key(&authority, "ed25519", "");
     generate_key(&key, "ed25519", "");
     let user = Sshd::start().user();
-    sshd::run(Command::new("ssh-keygen").arg("-qs").arg(&authority).args(["-I", "us", "-n", &user]).arg(key.with_extension("pub")));
+    sshd::run(
+        Command::new("ssh-keygen")
+            .arg("-qs")
+            .arg(&authority)
+            .args(["-I", "us", "-n", &user])
+            .arg(key.with_extension("pub")),
+    );
     let sshd = Sshd::builder().authorize(&format!("cert-authority {}", public_key(&authority))).start();
     let ssh = Ssh::new(Target { identity_files: vec![key.clone()], ..target(&sshd) }, client(options(&sshd)));
     assert_eq!(output(&ssh, "echo in").await, "in\n");
@@ -166,7 +183,8 @@ async fn a_certificate_beside_the_key_lets_us_in() {
 async fn a_password_alone_is_refused_where_the_server_takes_keys_only() {
     let sshd = Sshd::start();
     let password = Some(SecretString::from("hunter2"));
-    let ssh = Ssh::new(Target { identity_files: Vec::new(), password, ..target(&sshd) }, client(options(&sshd)));
+    let ssh =
+        Ssh::new(Target { identity_files: Vec::new(), password, ..target(&sshd) }, client(options(&sshd)));
     let error = run(&ssh, "true").await.expect_err("an error");
     assert!(error.to_string().contains("tried: password"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"));
@@ -179,9 +197,12 @@ async fn machines_behind_jump_hosts_are_reached_through_one_connection_to_each()
     let client = client(options(&near));
     let machines: Vec<Ssh> = ends
         .iter()
-        .map(|end| Ssh::new(Target { jumps: vec![target(&near), target(&far)], ..target(end) }, Arc::clone(&client)))
+        .map(|end| {
+            Ssh::new(Target { jumps: vec![target(&near), target(&far)], ..target(end) }, Arc::clone(&client))
+        })
         .collect();
-    let outputs = futures::future::join_all(machines.iter().map(|ssh| output(ssh, "echo \"$SSH_CONNECTION\""))).await;
+    let outputs =
+        futures::future::join_all(machines.iter().map(|ssh| output(ssh, "echo \"$SSH_CONNECTION\""))).await;
     for (end, shown) in ends.iter().zip(outputs) {
         assert!(shown.ends_with(&format!("{} {}\n", end.address(), end.port())), "{shown}");
         assert_eq!(end.log().matches("Accepted publickey").count(), 1);
@@ -196,13 +217,20 @@ async fn a_jump_host_that_cannot_be_used_is_named() {
     let (near, end) = (Sshd::builder().line("AllowTcpForwarding no").start(), Sshd::start());
     let ssh = Ssh::new(Target { jumps: vec![target(&near)], ..target(&end) }, client(options(&end)));
     let error = run(&ssh, "true").await.expect_err("an error");
-    assert!(error.to_string().contains(&format!("jump host {}:{} does not forward", near.address(), near.port())), "{error}");
+    assert!(
+        error.to_string().contains(&format!("jump host {}:{} does not forward", near.address(), near.port())),
+        "{error}"
+    );
 
     let near = Sshd::start();
     let stranger = Target { identity_files: Vec::new(), ..target(&near) };
     let ssh = Ssh::new(Target { jumps: vec![stranger], ..target(&end) }, client(options(&end)));
     let error = run(&ssh, "true").await.expect_err("an error");
-    assert!(error.to_string().contains("jump host cannot be used") && error.to_string().contains("nothing to try"), "{error}");
+    assert!(
+        error.to_string().contains("jump host cannot be used")
+            && error.to_string().contains("nothing to try"),
+        "{error}"
+    );
 
     let gone = Target { port: 1, ..target(&end) };
     let ssh = Ssh::new(Target { jumps: vec![target(&near)], ..gone }, client(options(&near)));

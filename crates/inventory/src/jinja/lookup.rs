@@ -171,12 +171,16 @@ fn flat(terms: &[Value], deep: bool) -> Result<Vec<Value>, Error> {
 }
 
 fn varnames(state: &State, terms: &[Value]) -> Result<Vec<Value>, Error> {
-    let known = state.known_variables();
+    // The engine's own list would resolve every variable.
+    let known: Vec<String> = match state.lookup("vars") {
+        Some(vars) => vars.try_iter()?.map(|name| name.to_string()).collect(),
+        None => Vec::new(),
+    };
     let mut names = Vec::new();
     for term in terms {
         let pattern = regex::Regex::new(&term.to_string())
             .map_err(|error| invalid(format!("lookup varnames: \"{term}\" is not a regular expression: {error}")))?;
-        names.extend(known.iter().filter(|name| pattern.is_match(name)).map(|name| Value::from(name.as_ref())));
+        names.extend(known.iter().filter(|name| pattern.is_match(name)).map(|name| Value::from(name.as_str())));
     }
     Ok(names)
 }

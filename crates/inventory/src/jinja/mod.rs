@@ -14,11 +14,9 @@ mod version;
 mod yaml_out;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use minijinja::value::{StringInput, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
-use regex::Regex;
 
 /// Steps a template may take before it is taken for one that never ends.
 const FUEL: u64 = 20_000_000;
@@ -36,7 +34,9 @@ pub(crate) fn environment(variables: BTreeMap<String, String>) -> Environment<'s
     environment.set_formatter(format);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(120);
-    environment.set_debug(true);
+    // In debug mode the engine looks every variable up once more when there is an error; with variables
+    // that refer to each other that doubles the work at every step.
+    environment.set_debug(false);
     environment.set_unknown_method_callback(methods::unknown);
     environment.add_function(prepare::AT, at);
     data::register(&mut environment);
@@ -86,36 +86,29 @@ pub(crate) fn valid(value: Value) -> Result<Value, Error> {
     }
 }
 
-static LINK: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"__at\(([^(),]+), (?:'(\w+)'|([^(),]+))\)").ok());
-
-/// Code as it was written, before [`prepare`] rewrote it.
-pub(crate) fn as_written(code: &str) -> String {
-    let mut code = code.to_owned();
-    let Some(link) = LINK.as_ref() else { return code };
-    // Links nest from the inside out; code has fewer of them than characters.
-    for _ in 0..code.len() {
-        let next = link.replace_all(&code, |found: &regex::Captures<'_>| match (found.get(2), found.get(3)) {
-            (Some(name), _) => format!("{}.{}", &found[1], name.as_str()),
-            (None, key) => format!("{}[{}]", &found[1], key.map_or("", |key| key.as_str())),
-        });
-        if next == code {
-            break;
-        }
-        code = next.into_owned();
-    }
-    code
-}
-
-/// What the engine says about an error, without the name of the template.
-pub(crate) fn message(error: &Error) -> String {
-    let code = || Some(error.template_source()?.get(error.range()?)?.trim().to_owned()).filter(|code| !code.is_empty());
+/// What the engine says about an error, without the name of the template. `source` is the text the
+/// engine was given.
+pub(crate) fn message(error: &Error, source: &str) -> String {
+    let code = || Some(source.get(error.range()?)?.trim()).filter(|code| !code.is_empty()).map(prepare::as_written);
     match (error.kind(), error.detail()) {
         (ErrorKind::UndefinedError, None) => match code() {
-            Some(code) => format!("`{}` is undefined", as_written(&code)),
+            Some(code) => format!("`{code}` is undefined"),
             None => "something in it is undefined".to_owned(),
         },
-        (ErrorKind::UndefinedError, Some(detail)) => as_written(detail),
-        (kind, Some(detail)) => as_written(&format!("{kind}: {detail}")),
+        (ErrorKind::UndefinedError, Some(detail)) => prepare::as_written(detail),
+        (ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction, Some(detail)) => {
+            detail.to_owned()
+        }
+        (ErrorKind::InvalidOperation, Some(detail)) => {
+            let place = code().map(|code| format!(", in `{code}`"));
+            format!("{}{}", prepare::as_written(detail), place.unwrap_or_default())
+        }
+        (kind, Some(detail)) => format!("{kind}: {}", prepare::as_written(detail)),
         (kind, None) => kind.to_string(),
     }
+}
+
+/// Whether an error comes from using something that is undefined.
+pub(crate) fn is_about_undefined(error: &Error) -> bool {
+    error.kind() == ErrorKind::UndefinedError || error.detail().is_some_and(|detail| detail.contains("undefined"))
 }

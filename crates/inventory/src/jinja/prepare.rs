@@ -70,6 +70,55 @@ pub(crate) fn prepare(text: &str, backslashes: Backslashes) -> Prepared {
     Prepared { text: out, expression }
 }
 
+/// Code as it was written, before [`prepare`] rewrote it: `__at(a, 'b')` is `a.b` again.
+pub(crate) fn as_written(code: &str) -> String {
+    let marker = format!("{AT}(");
+    let mut out = String::with_capacity(code.len());
+    let mut rest = code;
+    while let Some(at) = rest.find(&marker) {
+        out.push_str(&rest[..at]);
+        let inside = &rest[at + marker.len()..];
+        let Some((base, key, end)) = two_arguments(inside) else {
+            out.push_str(&marker);
+            rest = inside;
+            continue;
+        };
+        out.push_str(&as_written(base));
+        let name = key.strip_prefix('\'').and_then(|key| key.strip_suffix('\''));
+        match name.filter(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')) {
+            Some(name) => out.extend([".", name]),
+            None => out.push_str(&format!("[{}]", as_written(key))),
+        }
+        rest = &inside[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The two arguments of a call whose bracket is open, and where it ends.
+fn two_arguments(text: &str) -> Option<(&str, &str, usize)> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut comma, mut at) = (0usize, None, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\'' | b'"' => {
+                at += end_of_text(&text[at..])?;
+                continue;
+            }
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' if depth == 0 => {
+                let comma: usize = comma?;
+                return Some((text[..comma].trim(), text[comma + 1..at].trim(), at + 1));
+            }
+            b')' | b']' | b'}' => depth = depth.checked_sub(1)?,
+            b',' if depth == 0 => comma = Some(at),
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
 /// The names that the code of a text mentions: variables, filters, attributes, all alike.
 pub(crate) fn names(text: &str) -> Vec<String> {
     let mut names = Vec::new();
@@ -525,6 +574,14 @@ mod tests {
         assert_eq!(expression("{{ a }}{{ b }}"), None);
         assert_eq!(expression("{{ a }}\n").as_deref(), Some("a"));
         assert_eq!(expression("{{ a }}\n\n"), None);
+    }
+
+    #[test]
+    fn rewritten_code_can_be_shown_as_it_was() {
+        for code in ["a.b", "a.b['c d'].e", "(a | b(1)).c", "a[b.c][0] + d.e", "x.y(z.w)", "a.b | f('(', \")\")"] {
+            let prepared = prepare(&format!("{{{{ {code} }}}}"), Backslashes::Literal);
+            assert_eq!(as_written(&prepared.expression.unwrap()), code);
+        }
     }
 
     #[test]

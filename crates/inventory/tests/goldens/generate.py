@@ -2,7 +2,7 @@
 """Makes the golden data of these tests with the real Ansible.
 
     python3 -m venv venv && venv/bin/pip install ansible-core netaddr
-    venv/bin/python generate.py [inventories|yaml|jinja ...]
+    venv/bin/python generate.py [inventories|patterns|yaml|jinja ...]
 
 What each file holds is said in README.md of the crate. The data was made with ansible-core 2.18, the
 release that kubespray asks for, and for expressions with 2.19 too (`generate.py jinja --as 2.19`),
@@ -107,6 +107,20 @@ def inventories():
         write(path.with_suffix(".json"), listed)
 
 
+def patterns():
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+
+    manager = InventoryManager(loader=DataLoader(), sources=[str(HERE / "patterns.ini")])
+    results = {}
+    for pattern in (HERE / "patterns.txt").read_text().splitlines():
+        try:
+            results[pattern] = [host.name for host in manager.get_hosts(pattern)]
+        except Exception:
+            results[pattern] = None
+    write(HERE / "patterns.json", results)
+
+
 def write(path, data):
     path.write_text(json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     print(f"{path.relative_to(HERE)}: {len(data)}")
@@ -190,5 +204,5 @@ if __name__ == "__main__":
         at = arguments.index("--as")
         version = arguments[at + 1]
         del arguments[at : at + 2]
-    for what in arguments or ["inventories", "yaml", "jinja"]:
-        {"inventories": inventories, "yaml": yaml, "jinja": lambda: jinja(version)}[what]()
+    for what in arguments or ["inventories", "patterns", "yaml", "jinja"]:
+        {"inventories": inventories, "patterns": patterns, "yaml": yaml, "jinja": lambda: jinja(version)}[what]()

@@ -64,9 +64,15 @@ fn lines_name_machines_in_many_ways() {
 
 #[test]
 fn another_key_for_the_same_machine_is_a_change_only_if_none_fits() {
-    assert_eq!(judge(&format!("a {ONE}\na {TWO}\n"), "a", 22, TWO), Verdict::Known, "two keys of one kind, one line each");
+    assert_eq!(
+        judge(&format!("a {ONE}\na {TWO}\n"), "a", 22, TWO),
+        Verdict::Known,
+        "two keys of one kind, one line each"
+    );
     assert_eq!(judge("", "a", 22, ONE), Verdict::New);
-    let Verdict::Changed { place, known } = judge(&format!("# c\n\na {ECDSA}\n a\t{ONE} user@host\n"), "a", 22, TWO) else {
+    let Verdict::Changed { place, known } =
+        judge(&format!("# c\n\na {ECDSA}\n a\t{ONE} user@host\n"), "a", 22, TWO)
+    else {
         panic!("not changed");
     };
     assert_eq!(place.line, 4, "the line of the same kind of key");
@@ -103,7 +109,10 @@ fn a_line_is_appended_whole_whatever_the_file_ended_with() {
         known.add(&host, &key(&format!("{ONE} user@host"))).expect("written");
         known.add(&host, &key(ONE)).expect("written before");
         let before = if before.is_empty() { String::new() } else { format!("{}\n", before.trim_end()) };
-        assert_eq!(std::fs::read_to_string(&files.path).expect("a file"), format!("{before}[a]:2222 {ONE}\n"));
+        assert_eq!(
+            std::fs::read_to_string(&files.path).expect("a file"),
+            format!("{before}[a]:2222 {ONE}\n")
+        );
         assert_eq!(known.judge(&host, &key(ONE).into(), SystemTime::now()), Verdict::Known);
         let changed = known.judge(&host, &key(TWO).into(), SystemTime::now());
         let line = before.lines().count() + 1;
@@ -134,17 +143,25 @@ fn many_processes_write_a_key_once() {
 #[test]
 fn forgetting_a_machine_leaves_everything_else() {
     let node1 = "|1|AAECAwQFBgcICQoLDA0ODxAREhM=|mFkKXp7gYYtwrI9fxvaW8ybOwwo=";
-    let files = files(&format!("# c\na {ONE}\nb,A,c {TWO} me\n*.lab {ONE}\n@revoked a {TWO}\n[a]:22222 {ONE}\n{node1} {ONE}\nnonsense\n"));
+    let files = files(&format!(
+        "# c\na {ONE}\nb,A,c {TWO} me\n*.lab {ONE}\n@revoked a {TWO}\n[a]:22222 {ONE}\n{node1} {ONE}\nnonsense\n"
+    ));
     let (known, _) = KnownHosts::read(std::slice::from_ref(&files.path)).expect("a file");
     let host = HostName::new("a", 22);
     known.forget(&host).expect("written");
     assert_eq!(
         std::fs::read_to_string(&files.path).expect("a file"),
-        format!("# c\nb,c {TWO} me\n*.lab {ONE}\n@revoked a {TWO}\n[a]:22222 {ONE}\n{node1} {ONE}\nnonsense\n")
+        format!(
+            "# c\nb,c {TWO} me\n*.lab {ONE}\n@revoked a {TWO}\n[a]:22222 {ONE}\n{node1} {ONE}\nnonsense\n"
+        )
     );
     assert_eq!(known.judge(&host, &key(ONE).into(), SystemTime::now()), Verdict::New);
     known.forget(&HostName::new("node1", 22)).expect("written");
     assert!(!std::fs::read_to_string(&files.path).expect("a file").contains("|1|"), "a hashed name too");
     assert_eq!(known.judge(&HostName::new("b", 22), &key(TWO).into(), SystemTime::now()), Verdict::Known);
-    assert_eq!(std::fs::read_dir(files.path.parent().expect("a folder")).expect("a folder").count(), 1, "nothing is left beside it");
+    assert_eq!(
+        std::fs::read_dir(files.path.parent().expect("a folder")).expect("a folder").count(),
+        1,
+        "nothing is left beside it"
+    );
 }

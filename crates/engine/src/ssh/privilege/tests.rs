@@ -54,8 +54,10 @@ struct Shell {
 
 /// All of them that are installed here.
 fn shells() -> Vec<Shell> {
-    let all = [vec!["/bin/dash"], vec!["/bin/bash"], vec!["/bin/bash", "--posix"], vec!["/bin/busybox", "sh"]];
-    let shells: Vec<Shell> = all.into_iter().filter(|argv| Path::new(argv[0]).exists()).map(Shell::new).collect();
+    let all =
+        [vec!["/bin/dash"], vec!["/bin/bash"], vec!["/bin/bash", "--posix"], vec!["/bin/busybox", "sh"]];
+    let shells: Vec<Shell> =
+        all.into_iter().filter(|argv| Path::new(argv[0]).exists()).map(Shell::new).collect();
     assert!(shells.len() >= 2, "too few shells to prove anything: apt-get install dash bash busybox");
     shells
 }
@@ -76,7 +78,11 @@ impl Shell {
     }
 
     /// Runs a request as sshd would, with `/bin/sh` in it being this shell too, and sends it all its input.
-    fn execute(&self, sudo_is: &str, request: &Request, input: &[u8]) -> Output {
+    fn execute(&self, sudo_is: &str, request: &Request, program: &Program, input: &[u8]) -> Output {
+        self.execute_raw(sudo_is, request, &[request.preamble(program).as_bytes(), input].concat())
+    }
+
+    fn execute_raw(&self, sudo_is: &str, request: &Request, input: &[u8]) -> Output {
         let dir = self.dir.path().to_str().expect("UTF-8");
         let mut child = Command::new(self.argv[0])
             .args(&self.argv[1..])
@@ -90,7 +96,7 @@ impl Shell {
             .expect("a shell");
         let mut stdin = child.stdin.take().expect("piped");
         let password = request.password.as_ref().map(|password| format!("{}\n", password.expose_secret()));
-        let all = [password.unwrap_or_default().as_bytes(), request.preamble.as_bytes(), input].concat();
+        let all = [password.unwrap_or_default().as_bytes(), input].concat();
         // Beside the reading, because more is sent than pipes hold. A shell that ends early closes its end.
         let feed = std::thread::spawn(move || stdin.write_all(&all).ok());
         let output = child.wait_with_output().expect("an end");
@@ -103,7 +109,8 @@ impl Shell {
 /// test, cannot be executed (ETXTBSY, execve(2)).
 fn executable(path: &Path, text: &str) {
     let mut install = Command::new("install");
-    let mut child = install.args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped()).spawn().expect("install");
+    let mut child =
+        install.args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped()).spawn().expect("install");
     child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("room in the pipe");
     assert!(child.wait().expect("an end").success());
 }
@@ -144,30 +151,49 @@ fn ways() -> Vec<(Privilege, &'static str)> {
 
 #[test]
 fn programs_get_exactly_what_they_were_sent() {
-    const PROGRAM: &str = "m() {\nprintf '%s|' \"it's\" '\\n' '$HOME!'\ncat\necho err >&2\n}\nm </dev/null\nexit 5\n";
+    const PROGRAM: &str =
+        "m() {\nprintf '%s|' \"it's\" '\\n' '$HOME!'\ncat\necho err >&2\n}\nm </dev/null\nexit 5\n";
     for shell in shells() {
         for (privilege, sudo_is) in ways() {
-            let request = request(&target(privilege.clone()), &text(PROGRAM)).expect("a request");
-            let output = shell.execute(sudo_is, &request, PROGRAM.as_bytes());
+            let request = request(&target(privilege.clone())).expect("a request");
+            let output = shell.execute(sudo_is, &request, &text(PROGRAM), PROGRAM.as_bytes());
             let stderr = String::from_utf8_lossy(&output.stderr);
-            let seen = (output.status.code(), String::from_utf8_lossy(&output.stdout), after_mark(&request, &stderr));
-            assert_eq!(seen, (Some(5), "it's|\\n|$HOME!|".into(), Some("err\n")), "{shell:?} {privilege:?} {sudo_is}: {stderr}");
+            let seen = (
+                output.status.code(),
+                String::from_utf8_lossy(&output.stdout),
+                after_mark(&request, &stderr),
+            );
+            assert_eq!(
+                seen,
+                (Some(5), "it's|\\n|$HOME!|".into(), Some("err\n")),
+                "{shell:?} {privilege:?} {sudo_is}: {stderr}"
+            );
         }
     }
 }
 
 #[test]
 fn readers_get_every_byte_that_follows_their_line() {
-    let data: Vec<u8> = (0..100_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_be_bytes()).collect();
+    let data: Vec<u8> =
+        (0..100_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_be_bytes()).collect();
     const LINE: &str = "printf '%s|' \"it's\" 'a\\nb' '!x'; cat; echo err >&2; exit 6";
     for shell in shells() {
         for (privilege, sudo_is) in ways() {
-            let request = request(&target(privilege.clone()), &reader(LINE)).expect("a request");
-            let output = shell.execute(sudo_is, &request, &data);
+            let request = request(&target(privilege.clone())).expect("a request");
+            let output = shell.execute(sudo_is, &request, &reader(LINE), &data);
             let stderr = String::from_utf8_lossy(&output.stderr);
-            assert_eq!((output.status.code(), after_mark(&request, &stderr)), (Some(6), Some("err\n")), "{shell:?} {privilege:?}: {stderr}");
+            assert_eq!(
+                (output.status.code(), after_mark(&request, &stderr)),
+                (Some(6), Some("err\n")),
+                "{shell:?} {privilege:?}: {stderr}"
+            );
             let rest = output.stdout.strip_prefix(b"it's|a\\nb|!x|").expect("the line ran");
-            assert!(rest == data, "{shell:?} {privilege:?} {sudo_is}: {} bytes of {}", rest.len(), data.len());
+            assert!(
+                rest == data,
+                "{shell:?} {privilege:?} {sudo_is}: {} bytes of {}",
+                rest.len(),
+                data.len()
+            );
         }
     }
 }
@@ -176,13 +202,12 @@ fn readers_get_every_byte_that_follows_their_line() {
 fn a_line_cut_short_runs_nothing() {
     for shell in shells() {
         for (privilege, sudo_is) in ways() {
-            let mut request = request(&target(privilege), &reader("echo ran; echo further")).expect("a request");
-            for cut in 1..=request.preamble.len() {
-                request.preamble.pop();
-                if cut % 7 == 1 {
-                    let output = shell.execute(sudo_is, &request, b"");
-                    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{shell:?}: {:?}", request.preamble);
-                }
+            let request = request(&target(privilege)).expect("a request");
+            let preamble = request.preamble(&reader("echo ran; echo further"));
+            for cut in (0..preamble.len()).rev().step_by(7) {
+                let output = shell.execute_raw(sudo_is, &request, &preamble.as_bytes()[..cut]);
+                let seen = String::from_utf8_lossy(&output.stdout);
+                assert_eq!(seen, "", "{shell:?}: {:?}", &preamble[..cut]);
             }
         }
     }
@@ -202,8 +227,8 @@ fn what_stands_in_the_way_is_told_with_a_remedy() {
     for shell in shells() {
         for (privilege, sudo_is, reason, remedy) in &cases {
             let target = target(privilege.clone());
-            let request = request(&target, &text("echo ran")).expect("a request");
-            let output = shell.execute(sudo_is, &request, b"echo ran");
+            let request = request(&target).expect("a request");
+            let output = shell.execute(sudo_is, &request, &text("echo ran"), b"echo ran");
             assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{shell:?}");
             assert_eq!(after_mark(&request, &String::from_utf8_lossy(&output.stderr)), None);
             let error = diagnose(&target, &request, 1, &output.stdout, &output.stderr);
@@ -224,18 +249,24 @@ fn sudo_that_is_not_there_is_told_in_every_shell_s_words() {
         "sudo: Command not found.",
     ] {
         let target = target(Privilege::Sudo { password: None });
-        let request = request(&target, &text("")).expect("a request");
+        let request = request(&target).expect("a request");
         let error = diagnose(&target, &request, 127, b"", said.as_bytes());
-        assert!(error.remedy().is_some_and(|remedy| remedy.contains("ansible_user=root")), "{said}: {error:?}");
+        assert!(
+            error.remedy().is_some_and(|remedy| remedy.contains("ansible_user=root")),
+            "{said}: {error:?}"
+        );
     }
 }
 
 #[test]
 fn a_login_shell_that_lets_nobody_in_is_quoted() {
     let target = target(Privilege::Sudo { password: None });
-    let request = request(&target, &text("")).expect("a request");
+    let request = request(&target).expect("a request");
     let error = diagnose(&target, &request, 1, b"\x1b[31mThis account is currently not available.\n", b"");
-    assert_eq!(error.to_string(), "machine:22: admin cannot become root: [31mThis account is currently not available.");
+    assert_eq!(
+        error.to_string(),
+        "machine:22: admin cannot become root: [31mThis account is currently not available."
+    );
     assert!(error.remedy().is_some_and(|remedy| remedy.contains("usermod -s /bin/sh admin")), "{error:?}");
 }
 
@@ -243,8 +274,8 @@ fn a_login_shell_that_lets_nobody_in_is_quoted() {
 fn a_wrong_password_is_asked_for_again_after_our_prompt() {
     for shell in shells() {
         let target = target(Privilege::Sudo { password: Some("wrong".into()) });
-        let request = request(&target, &text("echo ran")).expect("a request");
-        let output = shell.execute("asking", &request, b"echo ran");
+        let request = request(&target).expect("a request");
+        let output = shell.execute("asking", &request, &text("echo ran"), b"echo ran");
         let stderr = String::from_utf8_lossy(&output.stderr);
         let prompt = request.prompt.as_deref().expect("a prompt");
         assert_eq!(stderr.matches(prompt).count(), 2, "{stderr}");
@@ -253,24 +284,21 @@ fn a_wrong_password_is_asked_for_again_after_our_prompt() {
 }
 
 #[test]
-fn secrets_and_programs_are_in_no_argument() {
+fn the_request_means_the_same_to_every_login_shell_and_holds_no_secret() {
     for (privilege, _) in ways() {
-        for program in [text("rm --secret"), reader("rm --secret")] {
-            let request = request(&target(privilege.clone()), &program).expect("a request");
-            assert!(!request.command.contains("secret") && !request.command.contains("pass word"), "{}", request.command);
-            assert!(!format!("{request:?}").contains("pass word"), "nor in what is printed of it");
-            // One meaning in sh, csh and fish.
-            let quoted: Vec<&str> = request.command.split('\'').collect();
-            assert!(quoted.len() == 1 || quoted.len() == 3, "{}", request.command);
-            assert!(!request.command.contains(['!', '\\', '\n']), "{}", request.command);
-        }
+        let request = request(&target(privilege)).expect("a request");
+        assert!(!request.command.contains("pass word"), "{}", request.command);
+        assert!(!format!("{request:?}").contains("pass word"), "nor in what is printed of it");
+        assert_eq!(request.command.split('\'').count(), 3, "one quoted string: {}", request.command);
+        assert!(!request.command.contains(['!', '\\', '\n']), "{}", request.command);
     }
-    let root = request(&target(Privilege::Root), &text("x")).expect("a request");
-    assert_eq!((root.command.as_str(), root.preamble.as_str()), ("exec /bin/sh -s", ""));
+    let root = request(&target(Privilege::Root)).expect("a request");
+    assert_eq!(root.command, "exec /bin/sh -c 'IFS= read -r l && eval \"$l\"'");
+    assert_eq!(root.preamble(&text("x")), "exec /bin/sh -s\n");
 }
 
 #[test]
 fn a_password_of_two_lines_is_refused() {
     let target = target(Privilege::Sudo { password: Some("one\ntwo".into()) });
-    assert!(matches!(request(&target, &text("x")), Err(TransportError::Privilege { .. })));
+    assert!(matches!(request(&target), Err(TransportError::Privilege { .. })));
 }

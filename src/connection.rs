@@ -1,9 +1,6 @@
 //! How the machines of an inventory are reached: Ansible's connection variables, the options of the command line, and the
 //! user's own keys and known hosts.
 
-mod ssh_arguments;
-mod target;
-
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +12,16 @@ use muster_engine::ssh::{Client, Ssh, SshOptions, Target};
 use muster_inventory::Origin;
 
 use crate::args::ConnectionArgs;
-use crate::connection::target::Login;
 use crate::environment::Environment;
 use crate::error::CommandError;
+use crate::login::Login;
 use crate::output::Screen;
 use crate::password::{self, Passwords};
 use crate::world::World;
+
+/// How long a machine may take to answer unless the user says otherwise, in seconds, as in Ansible. The `timeout` of an
+/// ansible.cfg does not count: kubespray's says 300, and a machine that is off would hold everybody up for that long.
+const CONNECT_TIMEOUT: u64 = 10;
 
 /// The machines of an inventory, to be connected to when something is first to be done on them.
 pub(crate) struct Connections {
@@ -43,12 +44,12 @@ impl Connections {
         events: Option<&Events>,
     ) -> Result<Self, CommandError> {
         let passwords = Passwords::ask(args)?;
-        let login = Login::new(args, environment, passwords);
+        let login = Login::new(args, environment, passwords)?;
         let reimaged = reimaged(world, args)?;
         let mut targets: IndexMap<String, (Target, Option<Origin>)> = IndexMap::new();
         let mut warnings: Vec<String> = Vec::new();
         for host in world.inventory.hosts().map(muster_inventory::Host::name) {
-            let found = target::of_host(&world.vars.host(host)?, &login);
+            let found = login.of_host(&world.vars.host(host)?);
             let (mut target, origin) = match found {
                 Ok(found) => {
                     warnings.extend(found.warnings);
@@ -56,7 +57,7 @@ impl Connections {
                 }
                 Err(error) if hosts.iter().any(|name| name == host) => return Err(error),
                 // Hosts outside the run are hardly ever contacted; what is odd about them must not stop it.
-                Err(_) => (Target::new(host, login.user.clone()), None),
+                Err(_) => (login.unknown(host), None),
             };
             target.reimaged = reimaged.iter().any(|name| name == host || *name == target.host);
             targets.insert(host.to_owned(), (target, origin));
@@ -66,8 +67,9 @@ impl Connections {
         warnings.iter().for_each(|warning| crate::output::print::warning(warning, environment));
         refuse_same_machine_twice(&targets, hosts)?;
         let client = client(&login, args, environment, screen, on_retry(&targets, events))?;
-        let machines =
-            targets.into_iter().map(|(name, (target, _))| (name, Arc::new(Ssh::new(target, Arc::clone(&client)))));
+        let machines = targets
+            .into_iter()
+            .map(|(name, (target, _))| (name, Arc::new(Ssh::new(target, Arc::clone(&client)))));
         Ok(Self { machines: machines.collect(), client })
     }
 
@@ -101,12 +103,18 @@ fn refuse_same_machine_twice(
     for name in hosts {
         let Some((target, origin)) = targets.get(name) else { continue };
         let jumps: Vec<String> = target.jumps.iter().map(Target::address).collect();
-        let Some(other) = known.insert(format!("{} {}", jumps.join(" "), target.address()), name) else { continue };
+        let Some(other) = known.insert(format!("{} {}", jumps.join(" "), target.address()), name) else {
+            continue;
+        };
         let place = origin.as_ref().map(|origin| format!("{origin}: ")).unwrap_or_default();
         let excerpt = origin.as_ref().map(Origin::excerpt).unwrap_or_default();
-        let message =
-            format!("{place}{other} and {name} are the same machine: both are reached at {}{excerpt}", target.address());
-        return Err(CommandError::written(message).hint("give each its own ansible_host, or remove one of them"));
+        let message = format!(
+            "{place}{other} and {name} are the same machine: both are reached at {}{excerpt}",
+            target.address()
+        );
+        return Err(
+            CommandError::written(message).hint("give each its own ansible_host, or remove one of them")
+        );
     }
     Ok(())
 }
@@ -144,11 +152,10 @@ fn client(
     // Several keys may be encrypted, and one question at a time can be answered.
     let (screen, asking) = (screen.clone(), Mutex::new(()));
     let options = SshOptions {
-        identity_files: login.identity_file.iter().cloned().chain(own_keys).collect(),
+        identity_files: login.given_key.iter().cloned().chain(own_keys).collect(),
         agent_socket: environment.path("SSH_AUTH_SOCK"),
         known_hosts: known_hosts.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect(),
-        host_key_policy: login.host_key_policy,
-        connect_timeout: Duration::from_secs(args.timeout),
+        connect_timeout: Duration::from_secs(args.timeout.unwrap_or(CONNECT_TIMEOUT)),
         ask_passphrase: Some(Arc::new(move |key| {
             let _asking = asking.lock().unwrap_or_else(PoisonError::into_inner);
             screen.suspend(|| password::passphrase(key))

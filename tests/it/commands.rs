@@ -1,0 +1,84 @@
+//! Commands that answer from what is written down.
+
+use crate::fixture::{Test, muster};
+
+const INVENTORY: &str =
+    "[kube-master]\nnode1 ansible_host=192.0.2.1\n[kube-node]\nnode2\n[all:vars]\ncourse=7\n";
+
+fn project() -> Test {
+    muster().file("inventory/hosts.ini", INVENTORY).file(
+        "inventory/group_vars/all.yml",
+        "kube_version: \"v1.36.3\"\ncluster_name: \"course{{ course }}.local\"\n",
+    )
+}
+
+#[test]
+fn vars_are_shown_resolved_and_explained() {
+    let test = project();
+    assert_eq!(test.run(&["vars", "node1", "cluster_name"]).code(0).stdout, "course7.local\n");
+    assert_eq!(test.run(&["vars", "node1", "course", "--json"]).code(0).stdout, "7\n");
+    let explained =
+        test.run(&["vars", "node1", "cluster_name", "--explain", "-e", "cluster_name=mine"]).code(0).stdout;
+    let lines: Vec<&str> = explained.lines().collect();
+    assert!(
+        lines[0].starts_with("cluster_name = \"mine\"") && lines[0].ends_with("(command line (-e))"),
+        "{explained}"
+    );
+    assert_eq!(
+        lines[1],
+        "  overrides \"course{{ course }}.local\"    PROJECT/inventory/group_vars/all.yml:2:15 (group_vars/all)"
+    );
+    assert!(lines[2].contains("roles/common/defaults.yml:"), "{explained}");
+}
+
+#[test]
+fn what_is_not_there_is_suggested() {
+    project()
+        .run(&["vars", "nod1"])
+        .code(5)
+        .stderr("error: the inventory has no host \"nod1\"\nhint: did you mean \"node1\"?");
+    project()
+        .run(&["vars", "node1", "kube_verison"])
+        .code(1)
+        .stderr("error: nobody sets \"kube_verison\" for node1\nhint: did you mean \"kube_version\"?");
+}
+
+#[test]
+fn encrypted_variables_are_shown_only_when_asked_for_by_name() {
+    // ansible-vault encrypt_string with the password `swordfish`, of the text `hunter2`.
+    let vault = include_str!("vault.yml");
+    let test = project().file("inventory/group_vars/kube-node.yml", vault).file("password", "swordfish\n");
+    let listed = test.run(&["vars", "node2", "--vault-password-file", "password"]).code(0).stdout;
+    assert!(listed.contains("\nsecret: (encrypted)\n"), "{listed}");
+    let one = test.run(&["vars", "node2", "secret", "--vault-password-file", "password"]).code(0).stdout;
+    assert_eq!(one, "hunter2\n");
+    let ended = test.run(&["vars", "node2", "secret"]).code(4);
+    ended.stderr_has(&["kube-node.yml:1:", "secret"]);
+}
+
+#[test]
+fn the_inventory_is_shown_in_the_forms_of_ansible() {
+    let test = project();
+    let listed: serde_json::Value =
+        serde_json::from_str(&test.run(&["inventory", "--list"]).code(0).stdout).unwrap();
+    assert_eq!(listed["kube-node"]["hosts"], serde_json::json!(["node2"]));
+    let host: serde_json::Value =
+        serde_json::from_str(&test.run(&["inventory", "--host", "node1"]).code(0).stdout).unwrap();
+    assert_eq!(host["ansible_host"], "192.0.2.1");
+    assert_eq!(test.run(&["inventory", "--graph", "kube_node"]).code(0).stdout, "@kube-node:\n  |--node2\n");
+    test.run(&["inventory"]).code(5).stderr_has(&["--list", "--graph"]);
+}
+
+#[test]
+fn completions_complete_both_names_of_the_program() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = muster().run(&["completion", shell]).code(0).stdout;
+        assert!(script.contains("muster") && script.contains("setup-cluster"), "{shell}");
+    }
+}
+
+#[test]
+fn kubectl_says_what_is_missing() {
+    let test = muster().file("inventory/hosts.ini", "[kube_node]\nnode1\n");
+    test.run(&["kubectl", "get", "nodes"]).code(5).nothing_written().stderr_has(&["kube_control_plane"]);
+}

@@ -1,0 +1,120 @@
+//! Machines that answer, or not: a real sshd on loopback that lets us in. What is run on them changes nothing.
+
+use std::fs;
+
+use muster_testkit::sshd::Sshd;
+
+use crate::fixture::{Test, muster, setup_cluster};
+
+/// A project with this one machine, whose host key is to be kept in the project.
+fn project(sshd: &Sshd, test: Test) -> Test {
+    let line = format!(
+        "node1 ansible_host={} ansible_port={} ansible_user={} ansible_ssh_private_key_file={}\n",
+        sshd.address(),
+        sshd.port(),
+        sshd.user(),
+        sshd.key().display()
+    );
+    let groups = "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n";
+    let known_hosts = test.folder().join("known_hosts").display().to_string();
+    test.file("inventory/hosts.ini", &(line + groups)).set("MUSTER_KNOWN_HOSTS", known_hosts)
+}
+
+#[test]
+fn ping_and_exec_reach_machines_and_group_equal_answers() {
+    let sshd = Sshd::start();
+    let test = project(&sshd, muster());
+    test.run(&["ping"]).code(0).stdout_has(&["✔ node1  root@127.0.0.1:"]);
+    assert_eq!(
+        test.run(&["exec", "all", "--", "echo", "a b", "$HOME"]).code(0).stdout,
+        "node1 | ok\na b $HOME\n"
+    );
+    let ended = test.run(&["exec", "all", "--", "echo $((1 + 1)); echo no >&2; exit 3"]).code(2);
+    assert_eq!(ended.stdout, "node1 | status 3\n2\nno\n");
+    let facts: serde_json::Value =
+        serde_json::from_str(&test.run(&["facts", "node1", "--json"]).code(0).stdout).unwrap();
+    assert_eq!(facts["node1"]["kernel"], fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim());
+}
+
+#[test]
+fn a_machine_that_is_off_is_unreachable_with_ansibles_exit_code_and_recap() {
+    let mut sshd = Sshd::start();
+    let test = project(&sshd, muster());
+    sshd.stop();
+    let ended = test.run(&["preflight", "--output", "plain"]).code(4);
+    let ended = ended.stdout_has(&[
+        "\nPLAY RECAP *********************************************************************\n\
+         node1                      : ok=0    changed=0    unreachable=1    failed=0    skipped=0    rescued=0    ignored=0   \n",
+        "again: muster preflight\n",
+    ]);
+    ended.stdout_has(&["✘ node1  unreachable\n  127.0.0.1:"]);
+    test.run(&["exec", "all", "--", "true"]).code(4).stdout_has(&["node1 | unreachable\n  127.0.0.1:"]);
+}
+
+#[test]
+fn a_refused_key_is_told_with_what_was_tried() {
+    let sshd = Sshd::start();
+    let test = project(&sshd, muster());
+    let key = test.folder().join("other");
+    muster_testkit::sshd::generate_key(&key, "ed25519", "");
+    let inventory = fs::read_to_string(test.folder().join("inventory/hosts.ini")).unwrap();
+    let inventory = inventory.replace(&sshd.key().display().to_string(), &key.display().to_string());
+    let test = test.file("inventory/hosts.ini", &inventory);
+    test.run(&["preflight"]).code(4).stdout_has(&["✘ node1  unreachable", "root was refused", "other"]);
+}
+
+#[test]
+fn a_changed_host_key_is_an_error_until_the_machine_is_said_to_be_reimaged() {
+    let mut sshd = Sshd::start();
+    let test = project(&sshd, muster());
+    test.run(&["ping"]).code(0);
+    sshd.reinstall();
+    let ended = test.run(&["preflight"]).code(4);
+    ended.stdout_has(&[
+        "its host key has changed",
+        "again, if the machines were installed anew: muster preflight --reimaged node1\n",
+    ]);
+    test.run(&["ping", "--reimaged", "node1"]).code(0);
+    test.run(&["ping"]).code(0);
+}
+
+#[test]
+fn json_lines_are_json_and_end_with_the_recap() {
+    let mut sshd = Sshd::start();
+    let test = project(&sshd, setup_cluster().bundle());
+    sshd.stop();
+    let ended = test.run(&["--bundle", "bundle", "--offline", "--output", "jsonl"]).code(4);
+    let lines: Vec<serde_json::Value> = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    assert!(lines.iter().all(|line| line["v"] == 1 && line["t"].is_f64()));
+    assert_eq!(lines[0]["event"], "run_started");
+    let recap = lines.last().unwrap();
+    assert_eq!((recap["event"].as_str(), recap["exit_code"].as_u64()), (Some("recap"), Some(4)));
+    assert_eq!(recap["hosts"]["node1"]["unreachable"], 1);
+    assert!(recap["hosts"]["node1"]["failure"]["remedy"].is_string(), "{recap}");
+}
+
+#[test]
+fn the_inventory_of_machines_on_the_command_line_is_written_before_they_are_contacted() {
+    // A port where nobody listens: bound, and free again.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let test = setup_cluster().bundle();
+    let place = format!("me@127.0.0.1:{port}");
+    let arguments = [place.as_str(), "--bundle", "bundle", "--offline", "--tags", "kubelet"];
+    test.run(&[&arguments[..], &["--check"]].concat()).code(4);
+    assert!(!test.folder().join("inventory").exists(), "only looking");
+    let ended = test.run(&arguments).code(4).stderr_has(&["wrote inventory/hosts.ini"]);
+    ended.stdout_has(&["again: setup-cluster --tags kubelet --bundle bundle --offline\n"]);
+    let written = fs::read_to_string(test.folder().join("inventory/hosts.ini")).unwrap();
+    assert!(written.starts_with(&format!("# Written by: setup-cluster {place}\n")), "{written}");
+    assert!(written.contains(&format!(
+        "\nnode1 ansible_host=127.0.0.1 ip=127.0.0.1 ansible_port={port} ansible_user=me\n"
+    )));
+    // The same machines again: the inventory is used, and not written again.
+    let again = test.run(&arguments).code(4);
+    assert!(!again.stderr.contains("wrote"), "{}", again.stderr);
+    assert_eq!(fs::read_dir(test.folder().join("inventory")).unwrap().count(), 1, "no backup, no leftover");
+}

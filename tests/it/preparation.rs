@@ -1,0 +1,56 @@
+//! From the machines on the command line to an inventory, and which inventory is meant without them.
+
+use std::fs;
+
+use crate::fixture::{muster, setup_cluster};
+
+#[test]
+fn machines_on_the_command_line_are_shown_without_writing_anything() {
+    let ended = setup_cluster().run(&["192.0.2.<4,5>", "alpha", "--list-hosts", "--tags", "kubelet"]).code(0);
+    assert_eq!(
+        ended.nothing_written().stdout,
+        "  play #1 (k8s_cluster): Install the container engine and the kubelet\n    hosts (3):\n      node1\n      \
+         node2\n      alpha\n"
+    );
+}
+
+#[test]
+fn an_inventory_with_other_machines_is_not_overwritten() {
+    let test = setup_cluster().file("inventory/hosts.ini", "[all]\nold ansible_host=192.0.2.9\n");
+    test.run(&["192.0.2.4", ".5"]).code(5).nothing_written().stderr(
+        "
+error: inventory/hosts.ini is there and has other machines: old (192.0.2.9)
+hint: to go on with those: setup-cluster -i inventory/hosts.ini
+hint: to add a machine: add it to that file, then run setup-cluster without addresses
+hint: to write a new inventory, keeping the old one under another name: add --new-inventory",
+    );
+}
+
+#[test]
+fn a_file_in_place_of_a_machine() {
+    let test = setup_cluster().file("inventory/hosts.ini", "[all]\nnode1\n");
+    test.run(&["inventory/hosts.ini"]).code(5).nothing_written().stderr(
+        "
+error: inventory/hosts.ini is the name of a file, not of a machine
+hint: if it is an inventory: setup-cluster -i inventory/hosts.ini",
+    );
+}
+
+#[test]
+fn the_inventory_is_found_from_below_from_the_environment_and_from_ansible_cfg() {
+    let graph = |name: &str| format!("@all:\n  |--@ungrouped:\n  |--@kube_node:\n  |  |--{name}\n");
+    let hosts = |name: &str| format!("[kube_node]\n{name}\n");
+    let test = muster()
+        .file("inventory/hosts.ini", &hosts("usual"))
+        .file("other/hosts.ini", &hosts("other"))
+        .file("third/hosts.ini", &hosts("third"));
+    let shown = |test: &crate::fixture::Test, arguments: &[&str]| {
+        test.run(&[&["inventory", "--graph"], arguments].concat()).code(0).stdout
+    };
+    assert_eq!(shown(&test, &[]), graph("usual"));
+    fs::write(test.folder().join("ansible.cfg"), "[defaults]\ninventory = other/hosts.ini\n").unwrap();
+    assert_eq!(shown(&test, &[]), graph("other"));
+    let test = test.set("ANSIBLE_INVENTORY", "third/hosts.ini");
+    assert_eq!(shown(&test, &[]), graph("third"));
+    assert_eq!(shown(&test, &["-i", "inventory/hosts.ini"]), graph("usual"));
+}

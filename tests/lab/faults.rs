@@ -1,0 +1,99 @@
+//! What is wrong with machines is said, with the place and the remedy, and nothing is changed anywhere.
+
+use std::fs;
+use std::process::Command;
+
+use crate::fixture::{Ended, Lab};
+
+/// Nothing of muster's is on the machine.
+fn is_untouched(lab: &Lab, machine: &str) {
+    for path in ["/var/lib/muster", "/etc/containerd", "/usr/local/bin/kubelet", "/etc/sysctl.d/99-kubernetes.conf"] {
+        assert!(!lab.has(machine, path), "{machine} has {path}");
+    }
+}
+
+fn says(ended: &Ended, words: &[&str]) {
+    let all = ended.all();
+    for word in words {
+        assert!(all.contains(word), "no {word:?} in {all}");
+    }
+}
+
+#[test]
+fn what_preflight_finds_on_all_machines_is_one_table_and_nothing_is_changed() {
+    let servers: Vec<String> = (1..=4).map(|n| format!("192.0.2.{n}")).collect();
+    let mut options = vec!["--memory", "node2=512M"];
+    options.extend(servers.iter().flat_map(|s| ["--nameserver", s]));
+    let lab = Lab::up(233, &options);
+    lab.on("node3", "systemd-run -q socat TCP-LISTEN:10250,fork /dev/null");
+    let ended = lab.muster(&["setup-cluster", &lab.pattern(3)]);
+    assert_eq!(ended.code, 3, "{ended:#?}");
+    says(&ended, &["memory", "512 MB", "node2", "10250", "socat", "node3", "name servers"]);
+    for machine in ["node1", "node2", "node3"] {
+        is_untouched(&lab, machine);
+    }
+}
+
+#[test]
+fn machines_that_cannot_be_worked_on_are_named_and_the_others_stay_untouched() {
+    let lab = Lab::up(234, &["-n", "2"]);
+    let pattern = lab.pattern(2);
+
+    // A key that nobody knows.
+    let key = lab.folder().join("stranger");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    let refused = lab.muster(&["setup-cluster", "--private-key", key.to_str().unwrap(), &pattern]);
+    assert_eq!(refused.code, 4, "{refused:#?}");
+    says(&refused, &["refused", "stranger"]);
+    is_untouched(&lab, "node1");
+
+    // A user without sudo.
+    lab.on("node1", "useradd -m plain && cp -r /root/.ssh /home/plain/ && chown -R plain /home/plain/.ssh");
+    lab.on("node2", "useradd -m plain && cp -r /root/.ssh /home/plain/ && chown -R plain /home/plain/.ssh");
+    let no_sudo = lab.muster(&["setup-cluster", "-u", "plain"]);
+    assert_ne!(no_sudo.code, 0, "{no_sudo:#?}");
+    says(&no_sudo, &["plain cannot become root", "sudo"]);
+    is_untouched(&lab, "node1");
+
+    // Another machine under the same name: its key has changed.
+    assert_eq!(lab.muster(&["ping"]).code, 0);
+    assert_eq!(lab.lab(&["reimage", "node2"]).code, 0);
+    let changed = lab.muster(&["setup-cluster"]);
+    assert_eq!(changed.code, 4, "{changed:#?}");
+    says(&changed, &["node2", "known_hosts:", "ssh-keygen -R"]);
+    is_untouched(&lab, "node1");
+
+    // A machine that is off.
+    assert_eq!(lab.lab(&["stop", "node2"]).code, 0);
+    let off = lab.muster(&["setup-cluster"]);
+    assert_eq!(off.code, 4, "{off:#?}");
+    says(&off, &["node2", "--limit"]);
+    assert_eq!(off.recap("node2", "unreachable"), 1);
+    is_untouched(&lab, "node1");
+}
+
+#[test]
+fn a_damaged_program_in_the_bundle_is_found_before_anything_is_changed() {
+    let lab = Lab::up(235, &["-n", "1"]);
+    // The last line of the list: `FOLDER: SIZE`.
+    let listed = lab.muster(&["bundle", "list"]).out;
+    let bundle = listed.trim_end().lines().last().and_then(|l| l.rsplit_once(": ")).map(|(folder, _)| folder);
+    let copy = lab.folder().join("bundle");
+    let copied = Command::new("cp").args(["-a", bundle.expect("the bundle's folder")]).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    let file = fs::read_dir(copy.join("files"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.file_name().unwrap().to_str().unwrap().starts_with("kubelet"))
+        .unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+
+    let ended = lab.muster(&["setup-cluster", "--bundle", copy.to_str().unwrap(), &lab.address(1)]);
+    assert_ne!(ended.code, 0, "{ended:#?}");
+    says(&ended, &[file.to_str().unwrap(), "sha256", "muster bundle"]);
+    is_untouched(&lab, "node1");
+}

@@ -1,0 +1,162 @@
+//! A lab of its own for a test, and muster inside it, as a user types it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The program under test: the one that `./test` built for users, else the one of this build.
+pub(crate) fn muster() -> PathBuf {
+    std::env::var_os("MUSTER").map_or_else(|| env!("CARGO_BIN_EXE_muster").into(), PathBuf::from)
+}
+
+/// Machines that go away with it, and a folder to work in.
+pub(crate) struct Lab {
+    name: String,
+    subnet: String,
+    folder: tempfile::TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Lab {
+    /// Starts machines: `muster lab up` with these options. `network` is the third number of its addresses: labs of
+    /// tests that run at once must differ in it.
+    pub(crate) fn up(network: u8, options: &[&str]) -> Self {
+        let lab = Self {
+            name: format!("test{network}"),
+            subnet: format!("10.146.{network}.0/24"),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        // What a test run that was cut off may have left.
+        lab.lab(&["down"]);
+        let subnet = lab.subnet.clone();
+        let up = lab.lab(&[&["up", "--subnet", &subnet], options].concat());
+        assert_eq!(up.code, 0, "the lab does not start: {up:#?}");
+        lab
+    }
+
+    /// The address of a machine, by its number from 1.
+    pub(crate) fn address(&self, number: u8) -> String {
+        self.subnet.replace("0/24", &(number + 3).to_string())
+    }
+
+    /// The machines of this lab in muster's short form: `10.146.230.<4,5,6>`.
+    pub(crate) fn pattern(&self, count: u8) -> String {
+        let numbers: Vec<_> = (4..4 + count).map(|n| n.to_string()).collect();
+        self.subnet.replace("0/24", &format!("<{}>", numbers.join(",")))
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `muster lab ...` for this lab.
+    pub(crate) fn lab(&self, args: &[&str]) -> Ended {
+        let mut command = Command::new(muster());
+        command.arg("lab").arg("--name").arg(&self.name).args(args).current_dir(self.folder());
+        run(command)
+    }
+
+    /// A command of this computer in the lab's network, in the test's folder.
+    pub(crate) fn exec(&self, words: &[&str]) -> Ended {
+        self.lab(&[&["exec", "--"], words].concat())
+    }
+
+    /// `muster ...` in the lab's network.
+    pub(crate) fn muster(&self, args: &[&str]) -> Ended {
+        let muster = muster();
+        self.exec(&[&[muster.to_str().unwrap()], args].concat())
+    }
+
+    /// A command on a machine, as root. It must succeed.
+    pub(crate) fn on(&self, machine: &str, command: &str) -> String {
+        let ended = self.lab(&["ssh", machine, "--", command]);
+        assert_eq!(ended.code, 0, "{machine}: {command}: {ended:#?}");
+        ended.out
+    }
+
+    /// Whether a path is there on a machine.
+    pub(crate) fn has(&self, machine: &str, path: &str) -> bool {
+        self.lab(&["ssh", machine, "--", &format!("test -e {path}")]).code == 0
+    }
+
+    /// Runs `muster setup-cluster ARGS` and kills it (kill -9, the whole group) as soon as a line of its output holds
+    /// `mark`.
+    pub(crate) fn setup_killed_at(&self, args: &[&str], mark: &str) {
+        use std::os::unix::process::CommandExt;
+        let mut child = Command::new(muster())
+            .args(["lab", "--name", &self.name, "exec", "--"])
+            .arg(muster())
+            .args(["setup-cluster", "-vv", "--output", "plain"])
+            .args(args)
+            .current_dir(self.folder())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        for line in lines.map_while(Result::ok) {
+            let found = line.contains(mark);
+            seen.push(line);
+            if found {
+                kill_group(&child);
+                child.wait().unwrap();
+                return;
+            }
+        }
+        panic!("the run ended without {mark:?}: {seen:#?}");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("KEEP_LAB").is_some() {
+            eprintln!("kept for you to look at: muster lab --name {} ssh node1", self.name);
+            return;
+        }
+        let down = self.lab(&["down"]);
+        if down.code != 0 {
+            eprintln!("lab {} is still there: {down:?}", self.name);
+        }
+    }
+}
+
+fn kill_group(child: &Child) {
+    let status = Command::new("kill").args(["-9", "--", &format!("-{}", child.id())]).status().unwrap();
+    assert!(status.success());
+}
+
+fn run(mut command: Command) -> Ended {
+    let begun = Instant::now();
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    // Nothing in these tests may take so long; a hang must not look like a pass.
+    assert!(begun.elapsed() < Duration::from_secs(900), "{command:?} took {:?}", begun.elapsed());
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Ended {
+    /// What the recap says of a host, such as `changed=0`.
+    pub(crate) fn recap(&self, host: &str, figure: &str) -> u32 {
+        let line = self.out.lines().find(|l| l.starts_with(host) && l.contains(": ok="));
+        let line = line.unwrap_or_else(|| panic!("no recap of {host}: {self:#?}"));
+        let value = line.split_whitespace().find_map(|w| w.strip_prefix(figure)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("no {figure} in {line}")).parse().unwrap()
+    }
+
+    /// Both streams together, for searching.
+    pub(crate) fn all(&self) -> String {
+        format!("{}{}", self.out, self.err)
+    }
+}

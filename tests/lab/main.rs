@@ -1,0 +1,68 @@
+//! End to end: real machines (containers with systemd and sshd), a real Kubernetes. Needs the container engine and the
+//! bundle; `./test` prepares both. Each test has a lab of its own.
+
+mod faults;
+mod fixture;
+mod resume;
+
+use std::os::unix::fs::PermissionsExt;
+
+use fixture::Lab;
+
+#[test]
+fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
+    let lab = Lab::up(230, &[]);
+    let first = lab.muster(&["setup-cluster", &lab.pattern(3)]);
+    assert_eq!(first.code, 0, "{first:#?}");
+
+    let nodes = lab.muster(&["kubectl", "get", "nodes", "--no-headers"]);
+    let ready: Vec<_> = nodes.out.lines().filter(|l| l.contains(" Ready ") && l.ends_with("v1.36.3")).collect();
+    assert_eq!(ready.len(), 3, "{nodes:#?}");
+    let pods = lab.muster(&["kubectl", "get", "pods", "-A", "--no-headers"]);
+    assert!(pods.out.lines().count() >= 9 && pods.out.lines().all(|l| l.contains("Running")), "{pods:#?}");
+
+    let inventory = std::fs::read_to_string(lab.folder().join("inventory/hosts.ini")).unwrap();
+    assert!(inventory.contains(&lab.address(2)), "{inventory}");
+    let admin = lab.folder().join("inventory/artifacts/admin.conf");
+    assert_eq!(admin.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    // The inventory was written, so the next command knows the machines.
+    let second = lab.muster(&["setup-cluster", "-v"]);
+    assert_eq!(second.code, 0, "{second:#?}");
+    for host in ["node1", "node2", "node3"] {
+        assert_eq!(second.recap(host, "changed"), 0, "{second:#?}");
+        assert!(second.recap(host, "ok") > 30, "{second:#?}");
+    }
+
+    let check = lab.muster(&["setup-cluster", "--check"]);
+    assert_eq!((check.code, check.recap("node1", "changed")), (0, 0), "{check:#?}");
+
+    let verify = lab.muster(&["verify"]);
+    assert_eq!(verify.code, 0, "{verify:#?}");
+
+    // Somebody's change to a file is mended, and the service that reads it is restarted; nothing else is touched.
+    lab.on("node2", "echo '# changed by hand' >> /etc/containerd/config.toml");
+    let before = lab.on("node2", "systemctl show -p MainPID --value containerd");
+    let check = lab.muster(&["setup-cluster", "--check", "--diff"]);
+    assert!(check.all().contains("-# changed by hand"), "{check:#?}");
+    assert!(lab.on("node2", "tail -1 /etc/containerd/config.toml").contains("by hand"), "--check changed it");
+    let mended = lab.muster(&["setup-cluster"]);
+    assert_eq!(mended.code, 0, "{mended:#?}");
+    assert_eq!(mended.recap("node2", "changed"), 1, "{mended:#?}");
+    assert_eq!((mended.recap("node1", "changed"), mended.recap("node3", "changed")), (0, 0), "{mended:#?}");
+    assert!(!lab.on("node2", "cat /etc/containerd/config.toml").contains("by hand"));
+    let after = lab.on("node2", "systemctl show -p MainPID --value containerd");
+    assert_eq!(before, after, "the file is what containerd was started with: no restart");
+
+    // A program that was replaced is put back.
+    lab.on("node3", "rm /usr/local/bin/runc && ln -s /bin/false /usr/local/bin/runc");
+    let mended = lab.muster(&["setup-cluster"]);
+    assert_eq!((mended.code, mended.recap("node3", "changed") > 0), (0, true), "{mended:#?}");
+    assert!(lab.on("node3", "/usr/local/bin/runc --version").contains("1.4.3"));
+
+    // The network test sees what is broken, and says from where.
+    lab.on("node2", "ip link delete flannel.1");
+    let broken = lab.muster(&["verify", "-e", "verify_timeout=15"]);
+    assert_eq!(broken.code, 2, "{broken:#?}");
+    assert!(broken.all().contains("unreachable="), "{broken:#?}");
+}

@@ -1,0 +1,33 @@
+//! A run that was killed is finished by the same command.
+
+use crate::fixture::{Ended, Lab};
+
+fn finish(lab: &Lab) -> Ended {
+    let ended = lab.muster(&["setup-cluster"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let nodes = lab.muster(&["kubectl", "get", "nodes", "--no-headers"]);
+    assert_eq!(nodes.out.lines().filter(|l| l.contains(" Ready ")).count(), 2, "{nodes:#?}");
+    let again = lab.muster(&["setup-cluster"]);
+    for host in ["node1", "node2"] {
+        assert_eq!(again.recap(host, "changed"), 0, "{again:#?}");
+    }
+    ended
+}
+
+#[test]
+fn a_run_killed_after_etcd_is_finished_by_the_same_command() {
+    let lab = Lab::up(231, &["-n", "2"]);
+    lab.setup_killed_at(&[&lab.pattern(2)], "etcd: done");
+    assert!(!lab.has("node1", "/etc/kubernetes/admin.conf"), "it was killed too late for this test");
+    finish(&lab);
+}
+
+#[test]
+fn a_run_killed_during_and_after_kubeadm_init_is_finished_by_the_same_command() {
+    let lab = Lab::up(232, &["-n", "2"]);
+    let pattern = lab.pattern(2);
+    // kubeadm's own words, while it works.
+    lab.setup_killed_at(&["-vvv", &pattern], "[control-plane] ");
+    lab.setup_killed_at(&[], "kubeadm init: ");
+    finish(&lab);
+}
