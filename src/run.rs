@@ -6,9 +6,10 @@ use std::sync::Arc;
 use muster_engine::event::{Event, Events};
 use muster_engine::failure::Failure;
 use muster_engine::play::Play;
-use muster_engine::run::Run;
+use muster_engine::run::{Outcome, Run};
 use muster_engine::transport::Transport;
 use muster_roles::{ROLES, preflight};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{ConnectionArgs, Form, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
@@ -20,7 +21,7 @@ use crate::inventory_file::NewInventory;
 use crate::output::style::Style;
 use crate::output::text::count;
 use crate::output::{
-    Closing, Detail, Downloads, Outline, OutlinePlay, Screen, exit_of, print, problems, show,
+    Closing, Detail, Downloads, Outline, OutlinePlay, Screen, View, exit_of, print, problems, show,
 };
 use crate::playbook::Playbook;
 use crate::project::{Project, shown};
@@ -41,6 +42,8 @@ pub(crate) struct Job<'a> {
     pub(crate) selection: &'a SelectionArgs,
     pub(crate) manner: &'a MannerArgs,
     pub(crate) output: &'a OutputArgs,
+    /// Variables that the command itself sets. What the user gives wins.
+    pub(crate) implied_vars: &'static [&'static str],
     /// Whether machines get binaries and images.
     pub(crate) needs_bundle: bool,
     /// An inventory to write when everything has been checked.
@@ -53,9 +56,11 @@ impl Job<'_> {
     /// Does it.
     ///
     /// # Errors
-    /// What is wrong before any machine is contacted. Then nothing was changed anywhere, here included.
+    /// What is wrong before any machine is contacted. Then nothing was changed anywhere; only the bundle may hold more.
     pub(crate) fn run(self, environment: &Environment) -> Result<Exit, CommandError> {
-        let world = World::load(self.project.clone(), self.inventory, environment)?;
+        let mut inventory = self.inventory.clone();
+        inventory.extra_vars.splice(0..0, self.implied_vars.iter().map(|text| (*text).to_owned()));
+        let world = World::load(self.project.clone(), &inventory, environment)?;
         let all = self.playbook.load(&world.project.root)?;
         let plays = selection::select(&all, &self.selection.tags, &self.selection.skip_tags)?;
         let hosts = world.select(self.selection.limit.as_deref())?;
@@ -64,8 +69,7 @@ impl Job<'_> {
             return list(self.selection, &plays, &outline);
         }
         world.tell_warnings(environment);
-        let form = self.output.output;
-        let screen = Screen::new(environment, form == Form::Auto);
+        let screen = Screen::new(environment, self.output.output == Form::Auto);
         if plays.iter().any(|play| play.roles.iter().any(|role| role == PREFLIGHT)) {
             check_inventory(&world, &outline.hosts, environment, &screen)?;
         }
@@ -74,16 +78,14 @@ impl Job<'_> {
         let connections =
             Connections::new(&world, &outline.hosts, self.connection, environment, &screen, Some(&events))?;
         let bundle = if self.needs_bundle {
-            let mut downloads = Downloads::new(screen.clone(), form);
+            let mut downloads = Downloads::new(screen.clone(), self.output.output);
             bundle::complete(self.manner, environment, &world, &versions, &mut downloads)?
         } else {
             bundle::as_it_is(self.manner, environment)?
         };
         self.write_inventory()?;
-        self.announce(&outline, form, &screen);
+        self.announce(&outline, &screen);
 
-        let detail =
-            Detail { verbose: self.output.verbose, diff: self.manner.diff, check: self.manner.check };
         let cancel = CancellationToken::new();
         let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
             let machine = connections.get(name).map(|ssh| Arc::clone(ssh) as Arc<dyn Transport>);
@@ -101,35 +103,51 @@ impl Job<'_> {
             check: self.manner.check,
             forks: self.connection.forks(environment)?,
             cancel: cancel.clone(),
-            events: events.clone(),
+            events,
         };
-        let (outcome, view) = runtime()?.block_on(async {
-            let over = CancellationToken::new();
-            let shown = show(receiver, outline.clone(), form, screen.clone(), detail, over.clone());
-            let display = tokio::spawn(shown);
-            let signals = tokio::spawn(heed_signals(cancel.clone(), screen.clone()));
-            let outcome = run.execute().await;
-            signals.abort();
-            for text in connections.take_warnings() {
-                events.send(Event::Warning { host: None, text });
-            }
-            over.cancel();
-            let view = display
-                .await
-                .map_err(|error| CommandError::failed(format!("the display failed: {error}")))?;
-            Ok::<_, CommandError>((outcome?, view))
-        })?;
+        let (outcome, view) = self.perform(&run, receiver, &outline, &screen, &connections)?;
         let interrupted = cancel.is_cancelled() && outcome.values().any(|host| host.failure.is_some());
         let closing = Closing {
             view: &view,
             outcome: &outcome,
-            detail,
+            detail: self.detail(),
             interrupted,
             next: self.next.as_deref(),
             retry: &|hosts| self.again(hosts, &outline.hosts),
         };
-        closing.tell(form, &screen);
+        closing.tell(self.output.output, &screen);
         Ok(exit_of(&outcome, interrupted))
+    }
+
+    /// Runs the plays, and beside them what shows them and what heeds Ctrl-C.
+    fn perform(
+        &self,
+        run: &Run<'_>,
+        receiver: UnboundedReceiver<Event>,
+        outline: &Outline,
+        screen: &Screen,
+        connections: &Connections,
+    ) -> Result<(Outcome, View), CommandError> {
+        runtime()?.block_on(async {
+            let over = CancellationToken::new();
+            let (form, detail) = (self.output.output, self.detail());
+            let shown = show(receiver, outline.clone(), form, screen.clone(), detail, over.clone());
+            let display = tokio::spawn(shown);
+            let signals = tokio::spawn(heed_signals(run.cancel.clone(), screen.clone()));
+            let outcome = run.execute().await;
+            signals.abort();
+            for text in connections.take_warnings() {
+                run.events.send(Event::Warning { host: None, text });
+            }
+            over.cancel();
+            let view = display.await;
+            let view = view.map_err(|error| CommandError::failed(format!("the display failed: {error}")))?;
+            Ok((outcome?, view))
+        })
+    }
+
+    fn detail(&self) -> Detail {
+        Detail { verbose: self.output.verbose, diff: self.manner.diff, check: self.manner.check }
     }
 
     fn write_inventory(&self) -> Result<(), CommandError> {
@@ -143,8 +161,8 @@ impl Job<'_> {
     }
 
     /// Says what begins: which inventory, how many machines.
-    fn announce(&self, outline: &Outline, form: Form, screen: &Screen) {
-        if form == Form::Jsonl {
+    fn announce(&self, outline: &Outline, screen: &Screen) {
+        if self.output.output == Form::Jsonl {
             return;
         }
         let hosts = count(outline.hosts.len(), "host");
@@ -182,7 +200,9 @@ impl Job<'_> {
         if let Some(dir) = &self.manner.bundle {
             option("--bundle", dir.display().to_string());
         }
-        if hosts.len() < of.len() {
+        if self.playbook == Playbook::Verify {
+            // It is the cluster that works or not.
+        } else if hosts.len() < of.len() {
             option("--limit", hosts.join(","));
         } else if let Some(limit) = &self.selection.limit {
             option("--limit", limit.clone());

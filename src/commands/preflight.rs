@@ -35,6 +35,7 @@ pub(crate) fn run(args: PreflightArgs, environment: &Environment) -> Result<Exit
         selection: &SelectionArgs { limit: args.limit, ..SelectionArgs::default() },
         manner: &MannerArgs::default(),
         output: &args.output,
+        implied_vars: &[],
         needs_bundle: false,
         new_inventory: None,
         next: Some("setup-cluster".to_owned()),

@@ -69,6 +69,7 @@ pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<E
         selection: &args.selection,
         manner: &args.manner,
         output: &args.output,
+        implied_vars: &[],
         needs_bundle: true,
         new_inventory,
         next: (!args.manner.check).then(|| "muster kubectl get nodes".to_owned()),

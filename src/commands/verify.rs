@@ -27,9 +27,7 @@ pub(crate) struct VerifyArgs {
 }
 
 /// Runs `muster verify`.
-pub(crate) fn run(mut args: VerifyArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    // In front, so that what the user gives wins.
-    args.inventory.extra_vars.insert(0, "verify_network=always".to_owned());
+pub(crate) fn run(args: VerifyArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let job = Job {
         command: "muster verify".to_owned(),
         playbook: Playbook::Verify,
@@ -39,6 +37,7 @@ pub(crate) fn run(mut args: VerifyArgs, environment: &Environment) -> Result<Exi
         selection: &SelectionArgs::default(),
         manner: &MannerArgs { bundle: args.bundle, ..MannerArgs::default() },
         output: &args.output,
+        implied_vars: &["verify_network=always"],
         needs_bundle: false,
         new_inventory: None,
         next: None,

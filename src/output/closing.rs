@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use muster_engine::failure::{Failure, Problem};
-use muster_engine::run::Outcome;
+use muster_engine::run::{HostOutcome, Outcome};
 use serde_json::{Value, json};
 
 use crate::args::Form;
@@ -50,7 +50,7 @@ pub(crate) fn exit_of(outcome: &Outcome, interrupted: bool) -> Exit {
 }
 
 fn figures(outcome: &Outcome) -> Vec<(String, Figures)> {
-    let of_host = |(name, host): (&String, &muster_engine::run::HostOutcome)| {
+    let of_host = |(name, host): (&String, &HostOutcome)| {
         let counts = host.summary.counts;
         let unreachable = host.failure.as_ref().is_some_and(Failure::is_unreachable);
         // Whoever was stopped because of others did not fail at anything.
@@ -120,7 +120,9 @@ impl Closing<'_> {
     fn warnings(&self, style: Style, columns: usize) -> Vec<String> {
         let mut lines = Vec::new();
         for (warning, hosts) in &self.view.warnings {
-            let hosts = if hosts.is_empty() { String::new() } else { format!("{}: ", text::names(hosts)) };
+            let in_order: Vec<&String> = self.outcome.keys().filter(|host| hosts.contains(host)).collect();
+            let hosts =
+                if hosts.is_empty() { String::new() } else { format!("{}: ", text::names(&in_order)) };
             let wrapped =
                 text::wrap(&format!("{hosts}{}", text::harmless(warning)), columns.saturating_sub(10));
             lines.extend(wrapped.iter().enumerate().map(|(at, line)| match at {
@@ -211,6 +213,12 @@ impl Closing<'_> {
 
     /// `3 hosts done (76 changed) in 2m04s`.
     fn verdict(&self, style: Style) -> String {
+        let elapsed = text::duration(self.view.elapsed.unwrap_or(Duration::ZERO));
+        if exit_of(self.outcome, self.interrupted) == Exit::Problems {
+            let with = |host: &&HostOutcome| matches!(host.failure, Some(Failure::Problems(_)));
+            let hosts = text::count(self.outcome.values().filter(with).count(), "host");
+            return format!("{} problems on {hosts}, nothing was changed, in {elapsed}", style.failed());
+        }
         let figures = figures(self.outcome);
         let changed: usize = figures.iter().map(|(_, f)| f.changed).sum();
         let total = |count: fn(&Figures) -> usize| figures.iter().map(|(_, f)| count(f)).sum::<usize>();
@@ -225,8 +233,7 @@ impl Closing<'_> {
             }
         }
         let mark = if done == self.outcome.len() { style.done() } else { style.failed() };
-        let elapsed = self.view.elapsed.unwrap_or(Duration::ZERO);
-        format!("{mark} {} in {}", parts.join(", "), text::duration(elapsed))
+        format!("{mark} {} in {elapsed}", parts.join(", "))
     }
 
     /// The slowest steps and the exchanges, for `-v`.
@@ -304,7 +311,6 @@ mod tests {
 
     use muster_engine::event::{Counts, Event};
     use muster_engine::host::HostSummary;
-    use muster_engine::run::HostOutcome;
     use muster_engine::transport::TransportError;
 
     use super::*;
@@ -425,7 +431,7 @@ again: setup-cluster --limit node1,node2,node3"
             text.contains("node2                      : ok=30   changed=7    unreachable=0    failed=0"),
             "{text}"
         );
-        assert!(text.contains("x 0 hosts done (14 changed), 1 failed, 1 stopped in 1m04s"), "{text}");
+        assert!(text.contains("x problems on 1 host, nothing was changed, in 1m04s"), "{text}");
     }
 
     #[test]

@@ -22,4 +22,4 @@ pub(crate) use downloads::Downloads;
 pub(crate) use screen::Screen;
 pub(crate) use sentence::Detail;
 pub(crate) use show::show;
-pub(crate) use view::{Outline, OutlinePlay};
+pub(crate) use view::{Outline, OutlinePlay, View};

@@ -7,7 +7,7 @@ use console::{measure_text_width, truncate_str};
 use muster_engine::event::Event;
 use muster_engine::failure::Failure;
 
-use crate::output::screen::Screen;
+use crate::output::screen::{MARGIN, Screen};
 use crate::output::sentence::{self, Detail, StepEnd};
 use crate::output::show::Sink;
 use crate::output::style::{Style, Tone};
@@ -19,10 +19,6 @@ const MOST_HOSTS: usize = 12;
 
 /// Rows that belong to other things than live lines: what was there before must stay visible.
 const OTHER_ROWS: usize = 4;
-
-/// Columns that live lines leave free. A line that wraps is counted wrongly when it is redrawn, and so is the last one when
-/// the terminal adds `^C` to it.
-const MARGIN: usize = 3;
 
 /// The live view.
 pub(crate) struct Terminal {
@@ -145,9 +141,6 @@ fn live(view: &View, now: Instant, most: usize, columns: usize, style: Style) ->
         lines.push(style.paint(Tone::Faint, &format!("   and {} more", text::count(hidden, "host"))));
     }
     lines
-        .iter()
-        .map(|line| truncate_str(line, columns.saturating_sub(MARGIN), style.ellipsis()).into_owned())
-        .collect()
 }
 
 /// What a host does, and the last thing heard of it. Where there is no room for both, each gets half of it.
@@ -249,11 +242,5 @@ mod tests {
             "Install kubel...  1 MB of 2 MB"
         );
         assert_eq!(fit("", "waits for node1", 30, Style::PLAIN), "waits for node1");
-    }
-
-    #[test]
-    fn no_line_is_as_wide_as_the_terminal() {
-        let lines = live(&view(3), Instant::now(), 12, 24, Style { color: true, unicode: true });
-        assert!(lines.iter().all(|line| console::measure_text_width(line) < 24), "{lines:#?}");
     }
 }

@@ -73,20 +73,28 @@ pub(crate) fn some_names<S: AsRef<str>>(names: &[S]) -> String {
 }
 
 fn ranges<S: AsRef<str>>(names: &[S]) -> Vec<String> {
-    let mut ranges: Vec<(String, Option<(&str, u64, u64)>)> = Vec::new();
+    /// A name, or several that differ in their last number only.
+    struct Range<'a> {
+        text: String,
+        /// What they have in common, the first number and the last.
+        numbers: Option<(&'a str, u64, u64)>,
+    }
+    let mut ranges: Vec<Range<'_>> = Vec::new();
     for name in names.iter().map(AsRef::as_ref) {
         let numbered = split_number(name);
-        match (ranges.last_mut(), numbered) {
-            (Some((text, Some((stem, first, last)))), Some((this, number)))
-                if *stem == this && number == *last + 1 =>
-            {
-                *last = number;
-                *text = format!("{stem}{first}-{last}");
-            }
-            _ => ranges.push((name.to_owned(), numbered.map(|(stem, number)| (stem, number, number)))),
+        if let (Some(range), Some((stem, number))) = (ranges.last_mut(), numbered)
+            && let Some((before, first, last)) = &mut range.numbers
+            && *before == stem
+            && *last + 1 == number
+        {
+            *last = number;
+            range.text = format!("{stem}{first}-{last}");
+            continue;
         }
+        let numbers = numbered.map(|(stem, number)| (stem, number, number));
+        ranges.push(Range { text: name.to_owned(), numbers });
     }
-    ranges.into_iter().map(|(text, _)| text).collect()
+    ranges.into_iter().map(|range| range.text).collect()
 }
 
 /// `node12` as `node` and 12. Numbers with zeros in front are not: `pc-01-3` would be hard to read.

@@ -19,14 +19,16 @@ const NUMBERS: &str = r"\[[0-9]+:[0-9]+(?::[0-9]+)?\]";
 const HEX: &str = r"\[[0-9a-f]+:[0-9a-f]+(?::[0-9]+)?\]";
 const LETTERS: &str = r"\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]";
 
-#[expect(clippy::unwrap_used, reason = "the pattern is constant, and used by every test that loads an inventory")]
+#[expect(
+    clippy::unwrap_used,
+    reason = "the pattern is constant, and used by every test that loads an inventory"
+)]
 static HOST: LazyLock<Regex> = LazyLock::new(|| {
     let four = format!(r"(?:[01]?[0-9]{{1,2}}|2[0-4][0-9]|25[0-5]|{NUMBERS})");
     let six = format!(r"(?:[0-9a-f]{{1,4}}|{HEX})");
     let label = format!(r"(?:\w|{LETTERS})(?:(?:[\w-]|{LETTERS})*(?:[^\W_]|{LETTERS}))?");
-    let compressed: String = (1..=5)
-        .map(|left| format!("|(?:{six}:){{{left}}}(?::{six}){{1,{}}}", 7 - left))
-        .collect();
+    let compressed: String =
+        (1..=5).map(|left| format!("|(?:{six}:){{{left}}}(?::{six}){{1,{}}}", 7 - left)).collect();
     let ipv6 = format!(
         r"(?:{six}:){{7}}{six}|(?:{six}:){{1,6}}:{compressed}|(?:{six}:){{6}}(?::{six})|:(?::{six}){{1,6}}|{six}?::|(?:0:){{6}}(?:{six}\.){{3}}{six}|::(?:ffff:)?(?:{six}\.){{3}}{six}|(?:0:){{5}}ffff:(?:{six}\.){{3}}{six}"
     );

@@ -101,9 +101,12 @@ impl AnsibleSettings {
         let escalation = "privilege_escalation";
         let mut settings = Self {
             forks: reader.number(&["ANSIBLE_FORKS"], &[("defaults", "forks")])?,
-            timeout: reader
-                .number(&["ANSIBLE_TIMEOUT", "ANSIBLE_SSH_TIMEOUT"], &[("defaults", "timeout"), (ssh, "timeout")])?,
-            retries: reader.number(&["ANSIBLE_SSH_RETRIES"], &[("connection", "retries"), (ssh, "retries")])?,
+            timeout: reader.number(
+                &["ANSIBLE_TIMEOUT", "ANSIBLE_SSH_TIMEOUT"],
+                &[("defaults", "timeout"), (ssh, "timeout")],
+            )?,
+            retries: reader
+                .number(&["ANSIBLE_SSH_RETRIES"], &[("connection", "retries"), (ssh, "retries")])?,
             remote_user: reader.text(&["ANSIBLE_REMOTE_USER"], &[("defaults", "remote_user")]),
             remote_port: reader.number(&["ANSIBLE_REMOTE_PORT"], &[("defaults", "remote_port")])?,
             private_key_file: reader.path(&["ANSIBLE_PRIVATE_KEY_FILE"], &[("defaults", "private_key_file")]),
@@ -178,7 +181,11 @@ impl Reader<'_> {
         self.find(variables, keys).map(|setting| setting.value)
     }
 
-    fn number<T: std::str::FromStr>(&self, variables: &[&str], keys: &[Key]) -> Result<Option<T>, InventoryError> {
+    fn number<T: std::str::FromStr>(
+        &self,
+        variables: &[&str],
+        keys: &[Key],
+    ) -> Result<Option<T>, InventoryError> {
         let Some(setting) = self.find(variables, keys) else { return Ok(None) };
         match setting.value.trim().parse() {
             Ok(number) => Ok(Some(number)),
@@ -205,7 +212,14 @@ impl Reader<'_> {
 
     fn list(&self, variables: &[&str], keys: &[Key]) -> Option<Vec<String>> {
         let setting = self.find(variables, keys)?;
-        Some(setting.value.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
+        Some(
+            setting
+                .value
+                .split(',')
+                .map(|item| item.trim().to_owned())
+                .filter(|item| !item.is_empty())
+                .collect(),
+        )
     }
 
     /// Paths separated by commas. A list of hosts (`a,b,`) given in the environment is one entry.
@@ -213,7 +227,8 @@ impl Reader<'_> {
         let Some(setting) = self.find(&["ANSIBLE_INVENTORY"], &[("defaults", "inventory")]) else {
             return Vec::new();
         };
-        let items: Vec<&str> = setting.value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+        let items: Vec<&str> =
+            setting.value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
         let paths: Vec<PathBuf> = items.iter().map(|item| self.expand(item, &setting.base)).collect();
         if setting.value.contains(',') && !paths.iter().any(|path| path.exists()) {
             return vec![setting.value];
@@ -231,9 +246,13 @@ impl Reader<'_> {
         for (variable, key, supported) in rules {
             let Some(setting) = self.find(&[variable], &[key]) else { continue };
             let value = setting.value.trim().to_lowercase();
-            let same = value == supported || bool_of_text(&value).is_some_and(|truth| truth.to_string() == supported);
+            let same = value == supported
+                || bool_of_text(&value).is_some_and(|truth| truth.to_string() == supported);
             if !same {
-                let message = format!("{} = {} is not supported; variables are read as with {supported}", setting.name, setting.value);
+                let message = format!(
+                    "{} = {} is not supported; variables are read as with {supported}",
+                    setting.name, setting.value
+                );
                 warnings.push(Warning::new(message, setting.origin));
             }
         }
@@ -284,16 +303,16 @@ impl Sections {
                 continue;
             }
             let indented = line.starts_with([' ', '\t']);
-            if indented
-                && let Some((value, _)) = last.as_ref().and_then(|key| sections.values.get_mut(key))
-            {
+            if indented && let Some((value, _)) = last.as_ref().and_then(|key| sections.values.get_mut(key)) {
                 // A value goes on in indented lines.
                 value.push('\n');
                 value.push_str(trimmed);
                 continue;
             }
             let origin = Origin::new(&source, index + 1, raw.len() - raw.trim_start().len() + 1);
-            if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name) {
+            if let Some(name) =
+                trimmed.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name)
+            {
                 section = Some(name.trim().to_owned());
                 last = None;
                 continue;
@@ -304,7 +323,12 @@ impl Sections {
             };
             let (key, value) = match trimmed.find(['=', ':']) {
                 Some(at) => (trimmed[..at].trim(), trimmed[at + 1..].trim()),
-                None => return Err(InventoryError::syntax(origin, format!("expected key = value, found \"{trimmed}\""))),
+                None => {
+                    return Err(InventoryError::syntax(
+                        origin,
+                        format!("expected key = value, found \"{trimmed}\""),
+                    ));
+                }
             };
             let key = (name.clone(), key.to_lowercase());
             sections.values.insert(key.clone(), (value.to_owned(), origin));
@@ -379,11 +403,14 @@ pub fn ssh_arguments(text: &str) -> Result<Vec<SshArgument>, String> {
             match takes_value(letter) {
                 None => Ok(None),
                 Some(attached) if !attached.is_empty() => Ok(Some(attached)),
-                Some(_) => words.next().map(Some).ok_or_else(|| format!("{letter} in \"{text}\" has no value")),
+                Some(_) => {
+                    words.next().map(Some).ok_or_else(|| format!("{letter} in \"{text}\" has no value"))
+                }
             }
         };
         let argument = if let Some(option) = value("-o")? {
-            let (name, value) = option.split_once(['=', ' ']).ok_or_else(|| format!("-o {option} has no value"))?;
+            let (name, value) =
+                option.split_once(['=', ' ']).ok_or_else(|| format!("-o {option} has no value"))?;
             SshArgument::Option { name: name.trim().to_owned(), value: value.trim().to_owned() }
         } else if let Some(hosts) = value("-J")? {
             SshArgument::ProxyJump(hosts)
@@ -402,4 +429,3 @@ pub fn ssh_arguments(text: &str) -> Result<Vec<SshArgument>, String> {
     }
     Ok(arguments)
 }
-

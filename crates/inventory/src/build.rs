@@ -19,12 +19,21 @@ impl Inventory {
     }
 
     /// The host of that name, made when it is new.
-    pub(crate) fn add_host(&mut self, name: &str, source: Option<&InventorySource>, port: Option<u16>) -> HostId {
+    pub(crate) fn add_host(
+        &mut self,
+        name: &str,
+        source: Option<&InventorySource>,
+        port: Option<u16>,
+    ) -> HostId {
         if let Some(id) = self.hosts.get_index_of(name) {
             return id;
         }
-        let mut host =
-            Host { name: name.to_owned(), vars: Default::default(), groups: Vec::new(), source: source.cloned() };
+        let mut host = Host {
+            name: name.to_owned(),
+            vars: Default::default(),
+            groups: Vec::new(),
+            source: source.cloned(),
+        };
         if let Some(port) = port {
             host.vars.insert("ansible_port".to_owned(), Value::from(i64::from(port)));
         }
@@ -77,7 +86,9 @@ impl Inventory {
             };
             match priority {
                 Some(priority) => self.groups[group].priority = priority,
-                None => self.warn("ansible_group_priority must be a whole number; it is ignored", value.origin),
+                None => {
+                    self.warn("ansible_group_priority must be a whole number; it is ignored", value.origin)
+                }
             }
             return;
         }

@@ -6,6 +6,9 @@ use minijinja::{Error, ErrorKind, Value as Engine};
 
 use crate::value::{Kind, Value};
 
+/// Nested deeper than any data; guards the stack.
+const MAX_DEPTH: usize = 150;
+
 /// A value without templates for the engine. Encrypted text must have been decrypted before.
 pub(crate) fn plain_to_engine(kind: &Kind) -> Engine {
     match kind {
@@ -25,6 +28,13 @@ pub(crate) fn plain_to_engine(kind: &Kind) -> Engine {
 /// What a template made of a value: never a template again. Fails for what is no data, such as a
 /// function or something undefined.
 pub(crate) fn from_engine(value: &Engine) -> Result<Value, Error> {
+    from_nested(value, 0)
+}
+
+fn from_nested(value: &Engine, depth: usize) -> Result<Value, Error> {
+    if depth > MAX_DEPTH {
+        return Err(Error::new(ErrorKind::InvalidOperation, "the value is nested too deeply"));
+    }
     let kind = match value.kind() {
         ValueKind::None => Kind::Null,
         ValueKind::Bool => Kind::Bool(value.is_true()),
@@ -34,20 +44,25 @@ pub(crate) fn from_engine(value: &Engine) -> Result<Value, Error> {
         },
         ValueKind::Number => Kind::Float(f64::try_from(value.clone())?),
         ValueKind::String => Kind::Raw(value.as_str().unwrap_or_default().to_owned()),
-        ValueKind::Bytes => Kind::Raw(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned()),
+        ValueKind::Bytes => {
+            Kind::Raw(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned())
+        }
         ValueKind::Seq | ValueKind::Iterable => {
-            let items: Result<Vec<Value>, Error> = value.try_iter()?.map(|item| from_engine(&item)).collect();
+            let items: Result<Vec<Value>, Error> =
+                value.try_iter()?.map(|item| from_nested(&item, depth + 1)).collect();
             Kind::List(items?)
         }
         ValueKind::Map => {
             let mut map = IndexMap::new();
             for key in value.try_iter()? {
                 let item = value.get_item(&key)?;
-                map.insert(key_text(&key), from_engine(&item)?);
+                map.insert(key_text(&key), from_nested(&item, depth + 1)?);
             }
             Kind::Map(map)
         }
-        ValueKind::Undefined => return Err(Error::new(ErrorKind::UndefinedError, "a part of the value is undefined")),
+        ValueKind::Undefined => {
+            return Err(Error::new(ErrorKind::UndefinedError, "a part of the value is undefined"));
+        }
         ValueKind::Invalid => {
             return Err(match value.clone().try_iter() {
                 Err(error) => error,

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::StringDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 
 use crate::host_vars::HostVars;
 use crate::origin::Origin;
@@ -228,7 +230,11 @@ impl Reader<'_> {
 }
 
 fn shortened(text: &str) -> String {
-    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(57).chain("...".chars()).collect() }
+    if text.chars().count() <= 60 {
+        text.to_owned()
+    } else {
+        text.chars().take(57).chain("...".chars()).collect()
+    }
 }
 
 macro_rules! integers {
@@ -253,7 +259,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Kind::Str(text) | Kind::Raw(text) => visitor.visit_str(text),
             Kind::Vault(_) => return Err(self.wrong("a decrypted text")),
             Kind::List(items) => visitor.visit_seq(Items { items: items.iter(), path: self.path, at: 0 }),
-            Kind::Map(map) => visitor.visit_map(Entries { entries: map.iter(), path: self.path, value: None }),
+            Kind::Map(map) => {
+                visitor.visit_map(Entries { entries: map.iter(), path: self.path, value: None })
+            }
         };
         self.place(result)
     }
@@ -317,7 +325,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -370,9 +382,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 }
             }
             Kind::Map(map) => {
-                let json = serde_json::Value::Object(map.iter().map(|(k, v)| (k.clone(), v.to_json())).collect());
+                let json =
+                    serde_json::Value::Object(map.iter().map(|(k, v)| (k.clone(), v.to_json())).collect());
                 let result = json.deserialize_enum(name, variants, visitor);
-                self.place(result.map_err(|error| de::Error::custom(error)))
+                self.place(result.map_err(de::Error::custom))
             }
             _ => Err(self.wrong(&format!("one of {}", variants.join(", ")))),
         }
@@ -420,7 +433,9 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let Some((key, value)) = self.value.take() else { return Err(de::Error::custom("a value is missing")) };
+        let Some((key, value)) = self.value.take() else {
+            return Err(de::Error::custom("a value is missing"));
+        };
         let path = format!("{}.{key}", self.path);
         seed.deserialize(Reader { value, path: &path })
     }
@@ -473,11 +488,19 @@ impl<'de> Deserializer<'de> for StandIn {
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
 

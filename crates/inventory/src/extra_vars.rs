@@ -33,8 +33,9 @@ pub(crate) fn parse(
             _ => Err(InventoryError::syntax(whole(), "-e needs a mapping, key=value or @file")),
         };
     }
-    let words = shlex::split(argument)
-        .map_err(|_| InventoryError::syntax(whole(), "a quote is opened and not closed, or the text ends in a backslash"))?;
+    let words = shlex::split(argument).map_err(|_| {
+        InventoryError::syntax(whole(), "a quote is opened and not closed, or the text ends in a backslash")
+    })?;
     let mut vars = IndexMap::new();
     for word in words {
         let Some((key, value)) = word.text.split_once('=') else {

@@ -35,7 +35,8 @@ impl GroupRules {
     /// When the user declared no group `name`, it holds the hosts of the groups `of` that exist.
     #[must_use]
     pub fn union(mut self, name: &str, of: &[&str]) -> Self {
-        self.unions.push(Union { name: name.to_owned(), of: of.iter().map(|name| (*name).to_owned()).collect() });
+        self.unions
+            .push(Union { name: name.to_owned(), of: of.iter().map(|name| (*name).to_owned()).collect() });
         self
     }
 
@@ -47,8 +48,12 @@ impl GroupRules {
     /// one last.
     pub(crate) fn names<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
         let canonical = self.canonical(name);
-        let mut names: Vec<&str> =
-            self.aliases.iter().filter(|(_, target)| *target == canonical).map(|(other, _)| other.as_str()).collect();
+        let mut names: Vec<&str> = self
+            .aliases
+            .iter()
+            .filter(|(_, target)| *target == canonical)
+            .map(|(other, _)| other.as_str())
+            .collect();
         names.sort_unstable();
         names.push(canonical);
         names

@@ -10,7 +10,8 @@ pub(crate) fn is_shorthand(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
     text.contains(['<', '{', '[']) && !text.contains('/')
         || words.len() > 1 && words[1..].iter().all(|word| word.starts_with('.') || address::is_ip(word))
-        || words.len() == 1 && (address::is_ip(text) || text.split_once('@').is_some_and(|(user, _)| !user.contains('/')))
+        || words.len() == 1
+            && (address::is_ip(text) || text.split_once('@').is_some_and(|(user, _)| !user.contains('/')))
 }
 
 /// The hosts of a list, each as `[user@]host[:port]`, in the order they were written.
@@ -40,13 +41,15 @@ pub fn expand(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn expand_entry(entry: &str, hosts: &mut Vec<String>) -> Result<(), String> {
-    let Some((open, close, at)) =
-        [('<', '>'), ('{', '}')].into_iter().find_map(|(open, close)| entry.find(open).map(|at| (open, close, at)))
+    let Some((open, close, at)) = [('<', '>'), ('{', '}')]
+        .into_iter()
+        .find_map(|(open, close)| entry.find(open).map(|at| (open, close, at)))
     else {
         let (user, rest) = entry.split_once('@').map_or(("", entry), |(user, rest)| (user, rest));
         let prefix = if user.is_empty() { String::new() } else { format!("{user}@") };
         // `[::1]:22` has brackets that are no range.
-        let range = rest.contains('[') && address::parse(rest).is_none_or(|address| address.host.contains('['));
+        let range =
+            rest.contains('[') && address::parse(rest).is_none_or(|address| address.host.contains('['));
         let (pattern, port) = match address::parse(rest) {
             Some(address) if range => (address.host, address.port.map(|port| format!(":{port}"))),
             _ => (rest.to_owned(), None),
@@ -64,7 +67,8 @@ fn expand_entry(entry: &str, hosts: &mut Vec<String>) -> Result<(), String> {
         let numbers = part.split_once("..").or_else(|| part.split_once('-')).or_else(|| part.split_once(':'));
         match numbers.map(|(first, last)| (first.parse::<u32>(), last.parse::<u32>())) {
             Some((Ok(first), Ok(last))) if first <= last && last - first < 65_536 => {
-                let width = part.find(|c: char| !c.is_ascii_digit()).filter(|_| part.starts_with('0')).unwrap_or(0);
+                let width =
+                    part.find(|c: char| !c.is_ascii_digit()).filter(|_| part.starts_with('0')).unwrap_or(0);
                 for number in first..=last {
                     expand_entry(&format!("{head}{number:0width$}{tail}"), hosts)?;
                 }
@@ -86,7 +90,9 @@ fn split_outside_brackets(text: &str) -> Result<Vec<String>, String> {
     for c in text.chars() {
         match c {
             '<' | '{' | '[' => depth += 1,
-            '>' | '}' | ']' if depth == 0 => return Err(format!("\"{text}\" closes {c} and never opened it")),
+            '>' | '}' | ']' if depth == 0 => {
+                return Err(format!("\"{text}\" closes {c} and never opened it"));
+            }
             '>' | '}' | ']' => depth -= 1,
             _ => {}
         }

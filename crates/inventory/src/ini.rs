@@ -139,7 +139,8 @@ impl Reader<'_> {
             let message = "\"---\" starts a YAML file, but this file is read as INI; is it valid YAML?";
             return Err(InventoryError::syntax(at(pattern.column), message));
         }
-        let names = host_names(&pattern.text).map_err(|message| InventoryError::syntax(at(pattern.column), message))?;
+        let names = host_names(&pattern.text)
+            .map_err(|message| InventoryError::syntax(at(pattern.column), message))?;
         let mut variables = Vec::with_capacity(assignments.len());
         for word in assignments {
             let Some((key, value)) = word.text.split_once('=') else {
@@ -205,12 +206,16 @@ fn header(line: &str) -> Option<Result<(&str, Section), String>> {
         "children" => Section::Children,
         "vars" => Section::Vars,
         _ => {
-            let message = format!("the section [{inside}] has the unknown type \"{kind}\"; known are children and vars");
+            let message = format!(
+                "the section [{inside}] has the unknown type \"{kind}\"; known are children and vars"
+            );
             return Some(Err(message));
         }
     };
     if name.is_empty() || name.contains(char::is_whitespace) {
-        return Some(Err(format!("\"{line}\" is not a section header: a group name must not be empty or hold spaces")));
+        return Some(Err(format!(
+            "\"{line}\" is not a section header: a group name must not be empty or hold spaces"
+        )));
     }
     Some(Ok((name, section)))
 }

@@ -4,6 +4,8 @@
 //! means. It knows no network and no Kubernetes, reads no environment variable and no home
 //! directory, and prints nothing.
 
+#![warn(missing_docs)]
+
 mod address;
 mod ansible_cfg;
 mod build;

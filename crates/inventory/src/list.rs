@@ -88,7 +88,12 @@ impl Vars {
     }
 }
 
-fn list_group(inventory: &Inventory, id: GroupId, document: &mut Map<String, Json>, seen: &mut HashSet<GroupId>) {
+fn list_group(
+    inventory: &Inventory,
+    id: GroupId,
+    document: &mut Map<String, Json>,
+    seen: &mut HashSet<GroupId>,
+) {
     let group = &inventory.groups[id];
     let mut entry = Map::new();
     if id != ALL && !group.hosts.is_empty() {

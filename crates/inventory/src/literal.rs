@@ -322,10 +322,12 @@ fn python_number(text: &str) -> Option<Kind> {
         });
     }
     // An underscore must stand between two digits, and Rust's parser knows words Python does not.
-    let between_digits = lower.as_bytes().windows(3).all(|window| {
-        window[1] != b'_' || (window[0].is_ascii_digit() && window[2].is_ascii_digit())
-    });
-    let only_numeric = plain.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'+' | b'-'));
+    let between_digits = lower
+        .as_bytes()
+        .windows(3)
+        .all(|window| window[1] != b'_' || (window[0].is_ascii_digit() && window[2].is_ascii_digit()));
+    let only_numeric =
+        plain.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'+' | b'-'));
     if !between_digits || !only_numeric {
         return None;
     }

@@ -59,8 +59,10 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     /// Ansible's defaults: no rules, no passwords, its list of endings.
     fn default() -> Self {
-        const ENDINGS: &[&str] =
-            &[".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".ini", ".cfg", ".retry"];
+        const ENDINGS: &[&str] = &[
+            ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".ini", ".cfg",
+            ".retry",
+        ];
         Self {
             rules: GroupRules::new(),
             secrets: VaultSecrets::new(),
@@ -136,7 +138,8 @@ fn absolute(path: &Path) -> Result<PathBuf, InventoryError> {
 fn ignored_names(options: &LoadOptions) -> Result<Regex, InventoryError> {
     let endings = options.ignored_endings.iter().map(|ending| format!("{}$", regex::escape(ending)));
     let fixed = [r"^\.", "^host_vars$", "^group_vars$", "^vars_plugins$"].map(str::to_owned);
-    let all: Vec<String> = fixed.into_iter().chain(options.ignored_patterns.iter().cloned()).chain(endings).collect();
+    let all: Vec<String> =
+        fixed.into_iter().chain(options.ignored_patterns.iter().cloned()).chain(endings).collect();
     Regex::new(&all.join("|")).map_err(|error| InventoryError::Read {
         path: "ignore_patterns".to_owned(),
         reason: format!("not a regular expression: {error}"),
@@ -250,9 +253,10 @@ impl Loader<'_> {
                 Kind::Map(map) if map.contains_key("plugin") => {
                     return Err(InventoryError::NotAnInventory {
                         path: from.file.clone(),
-                        reason: "it configures an inventory plugin of Ansible; use `ansible-inventory --list \
+                        reason:
+                            "it configures an inventory plugin of Ansible; use `ansible-inventory --list \
                                  --export -y` to write the hosts it finds to a file"
-                            .to_owned(),
+                                .to_owned(),
                     });
                 }
                 Kind::Map(map) => {
@@ -262,7 +266,10 @@ impl Loader<'_> {
                 Kind::Null if ending.is_none() => return Ok(()),
                 _ => InventoryError::NotAnInventory {
                     path: from.file.clone(),
-                    reason: format!("a YAML inventory is a mapping of groups, this is {}", document.type_name()),
+                    reason: format!(
+                        "a YAML inventory is a mapping of groups, this is {}",
+                        document.type_name()
+                    ),
                 },
             },
             Err(error) => error,
@@ -278,7 +285,8 @@ impl Loader<'_> {
 fn read_error(path: &Path, error: &std::io::Error) -> InventoryError {
     let reason = match error.kind() {
         std::io::ErrorKind::NotFound => {
-            "there is no such file (a host instead of a file is given with a comma after it: host1,)".to_owned()
+            "there is no such file (a host instead of a file is given with a comma after it: host1,)"
+                .to_owned()
         }
         _ => error.to_string(),
     };

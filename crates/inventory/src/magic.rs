@@ -73,7 +73,9 @@ pub(crate) fn fallback(scope: &Scope, name: &str) -> Option<Engine> {
 /// Every name that has a value for a host, magic ones included.
 pub(crate) fn all_names(scope: &Scope) -> BTreeSet<String> {
     let layers = scope.inner.layers(scope.host);
-    layers.iter().flat_map(|layer| layer.vars.keys().cloned()).chain(names().map(str::to_owned)).collect()
+    let exists = |name: &&str| variable(scope, name).or_else(|| fallback(scope, name)).is_some();
+    let magic = names().filter(exists).map(str::to_owned);
+    layers.iter().flat_map(|layer| layer.vars.keys().cloned()).chain(magic).collect()
 }
 
 /// `groups`: the hosts of every group, under each of its names.
@@ -144,7 +146,9 @@ impl Object for Facts {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         let facts = self.0.inner.machine_facts(self.0.host);
         let names = facts.iter().flat_map(|layer| layer.vars.keys());
-        Enumerator::Values(names.map(|name| Engine::from(name.strip_prefix("ansible_").unwrap_or(name))).collect())
+        Enumerator::Values(
+            names.map(|name| Engine::from(name.strip_prefix("ansible_").unwrap_or(name))).collect(),
+        )
     }
 }
 

@@ -46,13 +46,19 @@ impl Inventory {
     ///
     /// Parts are separated by `,` or `:` and may be names of hosts or groups, globs (`web*`),
     /// `~regex`, and `group[0]`, `group[-1]`, `group[1:3]` (both ends included), `group[1:]`.
-    /// `all`, `*` and an empty pattern are everything.
+    /// `all`, `*` and an empty pattern are everything. `@file` stands for the lines of a file.
     ///
     /// # Errors
     /// When a part without a glob names nothing, or cannot be read. A glob or a regular expression
     /// may match nothing.
     pub fn select(&self, pattern: &str) -> Result<Vec<&str>, PatternError> {
-        let parts = split(pattern);
+        let mut parts = Vec::new();
+        for part in split(pattern) {
+            match part.strip_prefix('@') {
+                Some(path) => parts.extend(lines_of(path)?),
+                None => parts.push(part),
+            }
+        }
         let operator = |part: &str| part.chars().next().filter(|c| matches!(c, '!' | '&'));
         let mut hosts: Vec<HostId> = Vec::new();
         let mut seen = HashSet::new();
@@ -110,7 +116,13 @@ impl Inventory {
         } else {
             let matcher = matcher(name, part)?;
             for (id, group) in self.groups.iter().enumerate() {
-                if self.rules.names(&group.name).into_iter().chain([group.name.as_str()]).any(|name| matcher.is_match(name)) {
+                if self
+                    .rules
+                    .names(&group.name)
+                    .into_iter()
+                    .chain([group.name.as_str()])
+                    .any(|name| matcher.is_match(name))
+                {
                     group_found = true;
                     found.extend(self.group_hosts(id));
                 }
@@ -131,6 +143,15 @@ impl Inventory {
         let groups = self.groups.iter().map(|group| group.name.as_str());
         crate::similar::closest(name, groups.chain(self.hosts.keys().map(String::as_str))).map(str::to_owned)
     }
+}
+
+/// The parts that stand in a file, one a line, such as the hosts of a run that failed.
+fn lines_of(path: &str) -> Result<Vec<String>, PatternError> {
+    let text = std::fs::read_to_string(path).map_err(|error| PatternError::Invalid {
+        part: format!("@{path}"),
+        reason: format!("cannot read the file: {error}"),
+    })?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 /// Cuts a pattern into its parts. A comma separates always; a colon does when the text is not
@@ -178,7 +199,8 @@ fn subscript(part: &str) -> Result<(&str, Option<Subscript>), PatternError> {
     let inside = part.strip_suffix(']').and_then(|head| head.rsplit_once('['));
     let (Some((name, inside)), false) = (inside, part.starts_with('~')) else { return Ok((part, None)) };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let too_large = || PatternError::Invalid { part: part.to_owned(), reason: "the number is too large".to_owned() };
+    let too_large =
+        || PatternError::Invalid { part: part.to_owned(), reason: "the number is too large".to_owned() };
     if name.is_empty() {
         return Ok((part, None));
     }
@@ -201,7 +223,8 @@ fn matcher(name: &str, part: &str) -> Result<Regex, PatternError> {
         Some(regex) => format!("^(?:{regex})"),
         None => glob_to_regex(name),
     };
-    Regex::new(&text).map_err(|error| PatternError::Invalid { part: part.to_owned(), reason: error.to_string() })
+    Regex::new(&text)
+        .map_err(|error| PatternError::Invalid { part: part.to_owned(), reason: error.to_string() })
 }
 
 /// Python's `fnmatch.translate`.

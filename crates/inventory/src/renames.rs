@@ -57,7 +57,8 @@ impl Renames {
             let origin = value.origin.clone();
             match rule {
                 Rename::To(new) if layer.vars.contains_key(new) => {
-                    let message = format!("\"{old}\" is the old name of \"{new}\", which is given too and wins");
+                    let message =
+                        format!("\"{old}\" is the old name of \"{new}\", which is given too and wins");
                     warnings.push(Warning::new(message, origin));
                 }
                 Rename::To(new) => {

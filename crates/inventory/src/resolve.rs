@@ -92,7 +92,8 @@ impl Scope {
     /// The scope inside a variable; an error when that makes a circle.
     fn enter(&self, name: &str, origin: Option<Origin>) -> Result<Self, VarsError> {
         let depth = self.frame.as_ref().map_or(0, |frame| frame.depth) + 1;
-        let mut frames: Vec<&Frame> = std::iter::successors(self.frame.as_deref(), |frame| frame.parent.as_deref()).collect();
+        let mut frames: Vec<&Frame> =
+            std::iter::successors(self.frame.as_deref(), |frame| frame.parent.as_deref()).collect();
         if let Some(at) = frames.iter().position(|frame| frame.host == self.host && frame.variable == name) {
             frames.truncate(at + 1);
             frames.reverse();
@@ -105,7 +106,12 @@ impl Scope {
         }
         let frame =
             Frame { host: self.host, variable: name.to_owned(), origin, parent: self.frame.clone(), depth };
-        Ok(Self { inner: Arc::clone(&self.inner), host: self.host, frame: Some(Arc::new(frame)), extra: None })
+        Ok(Self {
+            inner: Arc::clone(&self.inner),
+            host: self.host,
+            frame: Some(Arc::new(frame)),
+            extra: None,
+        })
     }
 
     fn link(&self, frame: &Frame) -> Link {
@@ -217,10 +223,11 @@ impl Scope {
             (None, Some(link)) => format!("resolve \"{}\"", link.variable),
             (None, None) => "evaluate the expression".to_owned(),
         };
-        let message = match crate::jinja::is_about_undefined(&error).then(|| self.undefined_in(code)).flatten() {
-            Some(message) => message,
-            None => crate::jinja::message(&error, code),
-        };
+        let message =
+            match crate::jinja::is_about_undefined(&error).then(|| self.undefined_in(code)).flatten() {
+                Some(message) => message,
+                None => crate::jinja::message(&error, code),
+            };
         let line = error.line().unwrap_or(1).saturating_sub(1);
         let shown = code.lines().nth(line).map(prepare::as_written);
         let further = origin.zip(shown).and_then(|(origin, shown)| origin.further(line, &shown));
@@ -241,8 +248,10 @@ impl Scope {
             Err(_) => environment.template_from_str(code).ok()?.undeclared_variables(false),
         };
         let is_global = |name: &str| environment.globals().any(|(global, _)| global == name);
-        let mut missing: Vec<String> =
-            names.into_iter().filter(|name| !is_global(name) && matches!(self.resolve(name), Ok(None))).collect();
+        let mut missing: Vec<String> = names
+            .into_iter()
+            .filter(|name| !is_global(name) && matches!(self.resolve(name), Ok(None)))
+            .collect();
         missing.sort();
         let known = magic::all_names(self);
         let shown: Vec<String> = missing
@@ -303,7 +312,9 @@ impl Object for Scope {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        let names = magic::all_names(self).into_iter().map(Engine::from);
-        Enumerator::Values(names.collect())
+        // These two hold everything, so listing them here would never end.
+        let names =
+            magic::all_names(self).into_iter().filter(|name| !matches!(name.as_str(), "vars" | "hostvars"));
+        Enumerator::Values(names.map(Engine::from).collect())
     }
 }

@@ -32,7 +32,8 @@ pub(crate) fn run(
         serde_json::from_str(&output).map_err(|error| fail(format!("--list did not print JSON: {error}")))?;
     let Json::Object(document) = json else { return Err(fail("--list must print a JSON object".to_owned())) };
     let source = SourceText::new(from.file.clone(), "");
-    let mut reader = Output { inventory, from, origin: Origin::whole(&source), hosts: Vec::new(), seen: HashSet::new() };
+    let mut reader =
+        Output { inventory, from, origin: Origin::whole(&source), hosts: Vec::new(), seen: HashSet::new() };
     let mut meta = None;
     for (name, data) in &document {
         match name.as_str() {
@@ -59,7 +60,9 @@ pub(crate) fn run(
         match vars {
             None | Some(Json::Null) => {}
             Some(Json::Object(vars)) => reader.host_vars(host, &vars),
-            Some(_) => return Err(fail(format!("the variables of the host \"{name}\" must be a JSON object"))),
+            Some(_) => {
+                return Err(fail(format!("the variables of the host \"{name}\" must be a JSON object")));
+            }
         }
     }
     Ok(Some(()))
@@ -96,7 +99,9 @@ impl Output<'_> {
     fn group(&mut self, name: &str, data: &Json) -> Result<(), String> {
         let group = self.inventory.add_group(name);
         let host_names = |value: &Json| -> Result<Vec<String>, String> {
-            let list = value.as_array().ok_or_else(|| format!("the hosts of the group \"{name}\" must be a list"))?;
+            let list = value
+                .as_array()
+                .ok_or_else(|| format!("the hosts of the group \"{name}\" must be a list"))?;
             list.iter()
                 .map(|host| match host.as_str() {
                     Some(host) => Ok(host.to_owned()),
@@ -120,14 +125,17 @@ impl Output<'_> {
             }
         }
         if let Some(vars) = vars {
-            let vars = vars.as_object().ok_or_else(|| format!("the vars of the group \"{name}\" must be an object"))?;
+            let vars = vars
+                .as_object()
+                .ok_or_else(|| format!("the vars of the group \"{name}\" must be an object"))?;
             for (key, value) in vars {
                 let value = self.value(value);
                 self.inventory.set_group_var(group, key, value);
             }
         }
         for child in children.and_then(Json::as_array).into_iter().flatten() {
-            let child = child.as_str().ok_or_else(|| format!("a child of the group \"{name}\" is not a text"))?;
+            let child =
+                child.as_str().ok_or_else(|| format!("a child of the group \"{name}\" is not a text"))?;
             let id = self.inventory.add_group(child);
             if !self.inventory.link(group, id) {
                 return Err(format!("\"{child}\" as a child of \"{name}\" makes a circle of groups"));

@@ -58,14 +58,20 @@ impl VarDir {
 
 impl VarDir {
     /// A warning about entries that belong to none of the names there are: they are read by nobody.
-    pub(crate) fn stray<'a>(&self, what: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<Warning> {
+    pub(crate) fn stray<'a>(
+        &self,
+        what: &str,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<Warning> {
         const SHOWN: usize = 5;
         let stem = |entry: &str| {
             let ending = ENDINGS.iter().rev().find(|ending| entry.ends_with(**ending))?;
             Some(entry.strip_suffix(ending)?.to_owned()).filter(|stem| !stem.is_empty())
         };
         let is_data = |entry: &&String| {
-            !entry.starts_with('.') && !entry.ends_with('~') && (self.path.join(entry).is_dir() || stem(entry).is_some_and(|stem| stem != **entry))
+            !entry.starts_with('.')
+                && !entry.ends_with('~')
+                && (self.path.join(entry).is_dir() || stem(entry).is_some_and(|stem| stem != **entry))
         };
         let known: std::collections::HashSet<&str> = names.clone().collect();
         let stray: Vec<(&String, String)> = self
@@ -77,13 +83,17 @@ impl VarDir {
             .collect();
         let (first, stem) = stray.first()?;
         let shown: Vec<&str> = stray.iter().take(SHOWN).map(|(entry, _)| entry.as_str()).collect();
-        let more = if stray.len() > SHOWN { format!(" and {} more", stray.len() - SHOWN) } else { String::new() };
+        let more =
+            if stray.len() > SHOWN { format!(" and {} more", stray.len() - SHOWN) } else { String::new() };
         let hint = match similar::closest(stem, names) {
             Some(similar) if stray.len() == 1 => format!("; is {first} meant for \"{similar}\"?"),
             _ => String::new(),
         };
         let place = self.path.display();
-        Some(Warning::new(format!("{place}: no {what} is called like {}{more}{hint}", shown.join(", ")), None))
+        Some(Warning::new(
+            format!("{place}: no {what} is called like {}{more}{hint}", shown.join(", ")),
+            None,
+        ))
     }
 }
 
@@ -112,7 +122,8 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>, depth: usize) -> Result<(), Inv
             continue;
         }
         let path = dir.join(&name);
-        let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
+        let ending =
+            path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
         if path.is_dir() && ending.is_empty() {
             collect(&path, files, depth + 1)?;
         } else if path.is_file() && ENDINGS.contains(&ending.as_str()) {
@@ -130,8 +141,8 @@ pub(crate) fn read(
     warnings: &mut Vec<Warning>,
 ) -> Result<Layer, InventoryError> {
     let name = path.display().to_string();
-    let bytes =
-        fs::read(path).map_err(|error| InventoryError::Read { path: name.clone(), reason: error.to_string() })?;
+    let bytes = fs::read(path)
+        .map_err(|error| InventoryError::Read { path: name.clone(), reason: error.to_string() })?;
     let (source, text) = decode(path, bytes, secrets)?;
     let document = yaml::parse(&source, &text, warnings)?;
     let origin = document.origin.clone().unwrap_or_else(|| Origin::whole(&source));
@@ -139,7 +150,10 @@ pub(crate) fn read(
         Kind::Map(vars) => Ok(Layer { kind, name, vars }),
         Kind::Null => Ok(Layer { kind, name, vars: Default::default() }),
         _ => {
-            let message = format!("a file of variables is a mapping (\"name: value\" lines), this is {}", document.type_name());
+            let message = format!(
+                "a file of variables is a mapping (\"name: value\" lines), this is {}",
+                document.type_name()
+            );
             Err(InventoryError::syntax(origin, message))
         }
     }

@@ -349,7 +349,8 @@ impl Inner {
         let lists = self.group_lists.get_or_init(|| {
             let list = |group: GroupId| {
                 let hosts = self.inventory.group_hosts(group).into_iter();
-                let names = hosts.map(|host| minijinja::Value::from(self.inventory.hosts[host].name.as_str()));
+                let names =
+                    hosts.map(|host| minijinja::Value::from(self.inventory.hosts[host].name.as_str()));
                 names.collect::<Vec<_>>().into()
             };
             (0..self.inventory.groups.len()).map(list).collect()
@@ -432,7 +433,11 @@ impl Files {
             };
             for name in inventory.rules.names(&group.name) {
                 for file in group_vars.files(name)? {
-                    found.groups.entry(id).or_default().push(var_files::read(&file, kind, secrets, warnings)?);
+                    found
+                        .groups
+                        .entry(id)
+                        .or_default()
+                        .push(var_files::read(&file, kind, secrets, warnings)?);
                 }
             }
         }
@@ -440,7 +445,8 @@ impl Files {
         warnings.extend(group_vars.stray("group", group_names));
         let host_vars = VarDir::open(dir, "host_vars")?;
         warnings.extend(host_vars.stray("host", inventory.hosts.keys().map(String::as_str)));
-        let kind = if beside == Beside::Inventory { LayerKind::HostFile } else { LayerKind::PlaybookHostFile };
+        let kind =
+            if beside == Beside::Inventory { LayerKind::HostFile } else { LayerKind::PlaybookHostFile };
         for (id, name) in inventory.hosts.keys().enumerate() {
             for file in host_vars.files(name)? {
                 found.hosts.entry(id).or_default().push(var_files::read(&file, kind, secrets, warnings)?);

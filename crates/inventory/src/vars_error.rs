@@ -57,7 +57,12 @@ pub enum VarsError {
         host: String,
     },
     /// A template cannot be rendered.
-    #[error("{}cannot {what} for the host {host}: {message}{}{}", place(origin), excerpt(origin), used_by(chain))]
+    #[error(
+        "{}cannot {what} for the host {host}: {message}{}{}",
+        place(origin),
+        excerpt(origin),
+        used_by(chain)
+    )]
     Template {
         /// The host.
         host: String,

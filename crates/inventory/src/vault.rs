@@ -32,7 +32,9 @@ pub struct VaultText {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum VaultError {
     /// No password was given at all.
-    #[error("it is encrypted with ansible-vault, and no vault password was given (--ask-vault-pass, --vault-password-file)")]
+    #[error(
+        "it is encrypted with ansible-vault, and no vault password was given (--ask-vault-pass, --vault-password-file)"
+    )]
     NoPassword,
     /// None of the passwords fits.
     #[error("none of the vault passwords given decrypts it{}", id.as_ref().map(|id| format!(" (it was encrypted with the vault id \"{id}\")")).unwrap_or_default())]
@@ -108,12 +110,14 @@ impl VaultText {
             _ => return Err(VaultError::UnknownFormat(header.trim_start_matches(HEADER).to_owned())),
         };
         let digits: String = lines.flat_map(|line| line.trim().chars()).collect();
-        let inner = unhex(digits.as_bytes()).ok_or(VaultError::Damaged("a digit is missing or not hexadecimal"))?;
+        let inner =
+            unhex(digits.as_bytes()).ok_or(VaultError::Damaged("a digit is missing or not hexadecimal"))?;
         let parts: Vec<&[u8]> = inner.splitn(3, |byte| *byte == b'\n').collect();
         let [salt, mac, body] = parts.as_slice() else {
             return Err(VaultError::Damaged("salt, checksum and content are not three lines"));
         };
-        let part = |digits: &[u8]| unhex(digits).ok_or(VaultError::Damaged("an inner digit is not hexadecimal"));
+        let part =
+            |digits: &[u8]| unhex(digits).ok_or(VaultError::Damaged("an inner digit is not hexadecimal"));
         Ok(Self { text: text.to_owned(), id, salt: part(salt)?, mac: part(mac)?, body: part(body)? })
     }
 
@@ -174,5 +178,6 @@ impl VaultText {
 fn unhex(digits: &[u8]) -> Option<Vec<u8>> {
     let (pairs, rest) = digits.as_chunks::<2>();
     let nibble = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    rest.is_empty().then(|| pairs.iter().map(|&[high, low]| Some(nibble(high)? << 4 | nibble(low)?)).collect())?
+    rest.is_empty()
+        .then(|| pairs.iter().map(|&[high, low]| Some(nibble(high)? << 4 | nibble(low)?)).collect())?
 }

@@ -104,7 +104,9 @@ impl<'a> Reader<'a, '_> {
                 };
                 self.nodes += node.size;
                 if self.nodes > MAX_NODES {
-                    return Err(self.error(span.start, "the aliases of this text multiply to too many values"));
+                    return Err(
+                        self.error(span.start, "the aliases of this text multiply to too many values")
+                    );
                 }
                 return Ok(node);
             }
@@ -234,7 +236,8 @@ impl<'a> Reader<'a, '_> {
                 Err(error) => return Err(InventoryError::syntax(origin.clone(), error.to_string())),
             },
             _ => {
-                let message = format!("the tag {name} is not known; known are !vault, !unsafe and those of YAML");
+                let message =
+                    format!("the tag {name} is not known; known are !vault, !unsafe and those of YAML");
                 return Err(InventoryError::syntax(origin.clone(), message));
             }
         })

@@ -51,7 +51,8 @@ fn read_group(
                 return Err(error(content, message));
             }
             _ => {
-                let message = format!("\"{section}\" in the group \"{name}\" is not a mapping; it is ignored");
+                let message =
+                    format!("\"{section}\" in the group \"{name}\" is not a mapping; it is ignored");
                 inventory.warn(message, content.origin.clone());
                 continue;
             }
@@ -122,12 +123,18 @@ fn read_hosts(
 
 /// `hosts: web1` is short for `hosts: {web1: }`.
 fn single_name(content: &Value) -> IndexMap<String, Value> {
-    content.as_str().map(|name| (name.to_owned(), Value { kind: Kind::Null, ..content.clone() })).into_iter().collect()
+    content
+        .as_str()
+        .map(|name| (name.to_owned(), Value { kind: Kind::Null, ..content.clone() }))
+        .into_iter()
+        .collect()
 }
 
 fn error(value: &Value, message: String) -> InventoryError {
     match &value.origin {
         Some(origin) => InventoryError::syntax(origin.clone(), message),
-        None => InventoryError::syntax(Origin::whole(&crate::origin::SourceText::secret("inventory")), message),
+        None => {
+            InventoryError::syntax(Origin::whole(&crate::origin::SourceText::secret("inventory")), message)
+        }
     }
 }

@@ -14,7 +14,9 @@ fn pattern(text: &str) -> Regex {
 }
 
 static INT: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$")
+    pattern(
+        r"^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$",
+    )
 });
 static FLOAT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
@@ -81,10 +83,12 @@ pub(crate) fn integer(text: &str) -> Option<Kind> {
     } else if digits.contains(':') {
         digits.split(':').try_fold(0i128, |sum, part| sum.checked_mul(60)?.checked_add(part.parse().ok()?))
     } else if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(match digits.parse::<i128>().ok().and_then(|number| i64::try_from(sign * number).ok()) {
-            Some(number) => Kind::Int(number),
-            None => Kind::Str(clean),
-        });
+        return Some(
+            match digits.parse::<i128>().ok().and_then(|number| i64::try_from(sign * number).ok()) {
+                Some(number) => Kind::Int(number),
+                None => Kind::Str(clean),
+            },
+        );
     } else {
         return None;
     }?;
@@ -103,7 +107,8 @@ pub(crate) fn float(text: &str) -> Option<f64> {
         ".inf" => Some(sign * f64::INFINITY),
         ".nan" => Some(f64::NAN),
         _ if digits.contains(':') => {
-            let sum = digits.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?));
+            let sum =
+                digits.split(':').try_fold(0.0, |sum, part| Some(sum * 60.0 + part.parse::<f64>().ok()?));
             Some(sign * sum?)
         }
         _ => digits.parse::<f64>().ok().map(|number| sign * number),

@@ -15,7 +15,10 @@ fn addresses_and_networks() {
     let cases = [
         // What kubespray's own variables ask for.
         ("service | ipaddr('net') | ipaddr(1) | ipaddr('address')", json!("10.233.0.1")),
-        ("service | ansible.utils.ipaddr('net') | ansible.utils.ipaddr(3) | ansible.utils.ipaddr('address')", json!("10.233.0.3")),
+        (
+            "service | ansible.utils.ipaddr('net') | ansible.utils.ipaddr(3) | ansible.utils.ipaddr('address')",
+            json!("10.233.0.3"),
+        ),
         ("v6 | ipaddr('net') | ipaddr(1) | ipaddr('address')", json!("fd85:ee78:d8a6:8607::1001")),
         ("'fd00::1' | ipwrap", json!("[fd00::1]")),
         ("'10.0.0.1' | ipwrap", json!("10.0.0.1")),
@@ -104,7 +107,9 @@ fn addresses_and_networks() {
         })
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for unknown in ["'10.0.0.1' | ipaddr('first_usable')", "'10.0.0.1' | ipaddr('nonsense')", "nowhere | ipaddr"] {
+    for unknown in
+        ["'10.0.0.1' | ipaddr('first_usable')", "'10.0.0.1' | ipaddr('nonsense')", "nowhere | ipaddr"]
+    {
         assert!(host.evaluate(unknown).is_err(), "{unknown}");
     }
 }

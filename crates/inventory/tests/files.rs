@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster_inventory::{
-    GroupRules, Inventory, InventoryError, LayerKind, LoadOptions, Rename, Renames, Source, Vars, VarsBuilder, VaultSecrets,
+    GroupRules, Inventory, InventoryError, LayerKind, LoadOptions, Rename, Renames, Source, Vars,
+    VarsBuilder, VaultSecrets,
 };
 
 fn write(root: &Path, files: &[(&str, &str)]) {
@@ -57,7 +58,10 @@ fn files_of_old_and_new_names_belong_to_one_group() {
     let host = vars.host("old").unwrap();
     for group in ["kube-node", "kube_node", "k8s-cluster", "k8s_cluster"] {
         assert!(host.evaluate(&format!("'{group}' in group_names")).unwrap().as_bool().unwrap(), "{group}");
-        assert!(host.evaluate(&format!("inventory_hostname in groups['{group}']")).unwrap().as_bool().unwrap(), "{group}");
+        assert!(
+            host.evaluate(&format!("inventory_hostname in groups['{group}']")).unwrap().as_bool().unwrap(),
+            "{group}"
+        );
     }
     // What the user did not write is not shown as if they had.
     assert!(!vars.list_json().to_string().contains("k8s_cluster"));
@@ -89,9 +93,8 @@ fn renamed_variables_are_mapped_and_said() {
             .add("both", Rename::To("both_new".into()))
             .add("gone", Rename::Gone("nothing needs it".into()))
     };
-    let build = |renames| {
-        VarsBuilder::new(Arc::new(load(root.path(), "hosts").unwrap())).renames(renames).build()
-    };
+    let build =
+        |renames| VarsBuilder::new(Arc::new(load(root.path(), "hosts").unwrap())).renames(renames).build();
     let vars = build(renames()).unwrap();
     assert_eq!((text(&vars, "n", "new"), text(&vars, "n", "both_new")), ("1".to_owned(), "2".to_owned()));
     let said: Vec<&str> = vars.warnings().iter().map(|warning| warning.message.as_str()).collect();
@@ -103,7 +106,8 @@ fn renamed_variables_are_mapped_and_said() {
             "\"gone\" is ignored: nothing needs it"
         ]
     );
-    let refused = build(renames().add("gone", Rename::Refused("use flannel".into()))).unwrap_err().to_string();
+    let refused =
+        build(renames().add("gone", Rename::Refused("use flannel".into()))).unwrap_err().to_string();
     assert!(refused.contains("all.yml:3:7: \"gone\" cannot be used: use flannel"), "{refused}");
     assert!(refused.contains("gone: x"), "{refused}");
 }
@@ -112,10 +116,16 @@ fn renamed_variables_are_mapped_and_said() {
 fn unused_variables_are_told_with_the_name_that_was_meant() {
     let (_root, vars) = vars(&[
         ("hosts", "n ansible_host=1\n"),
-        ("group_vars/all.yml", "kube_netwrok_plugin: calico\nmine: x\nbin_dir: '{{ mine }}'\nhelper_unused: 1\n"),
+        (
+            "group_vars/all.yml",
+            "kube_netwrok_plugin: calico\nmine: x\nbin_dir: '{{ mine }}'\nhelper_unused: 1\n",
+        ),
     ]);
-    let said: Vec<String> =
-        vars.unused_warnings(["kube_network_plugin", "bin_dir"]).iter().map(|warning| warning.message.clone()).collect();
+    let said: Vec<String> = vars
+        .unused_warnings(["kube_network_plugin", "bin_dir"])
+        .iter()
+        .map(|warning| warning.message.clone())
+        .collect();
     assert_eq!(
         said,
         [
@@ -127,9 +137,16 @@ fn unused_variables_are_told_with_the_name_that_was_meant() {
 
 #[test]
 fn what_nobody_reads_is_told() {
-    let (_root, vars) = vars(&[("hosts", "[web]\nh\n"), ("group_vars/wbe.yml", "a: 1\n"), ("group_vars/web/x.yml", "b: 1\n")]);
+    let (_root, vars) = vars(&[
+        ("hosts", "[web]\nh\n"),
+        ("group_vars/wbe.yml", "a: 1\n"),
+        ("group_vars/web/x.yml", "b: 1\n"),
+    ]);
     let said = vars.warnings()[0].to_string();
-    assert!(said.ends_with("group_vars: no group is called like wbe.yml; is wbe.yml meant for \"web\"?"), "{said}");
+    assert!(
+        said.ends_with("group_vars: no group is called like wbe.yml; is wbe.yml meant for \"web\"?"),
+        "{said}"
+    );
 
     let root = tempfile::tempdir().unwrap();
     write(root.path(), &[("dir/inventory.ini", "h\n"), ("dir/group_vars/all.yml", "a: 1\n")]);
@@ -162,14 +179,16 @@ fn passwords_are_made_once_and_kept() {
 
 #[test]
 fn many_threads_agree_on_one_password() {
-    let (root, vars) = vars(&[("hosts", "h[1:16]\n"), ("group_vars/all.yml", "s: \"{{ lookup('password', 'p') }}\"\n")]);
+    let (root, vars) =
+        vars(&[("hosts", "h[1:16]\n"), ("group_vars/all.yml", "s: \"{{ lookup('password', 'p') }}\"\n")]);
     let threads: Vec<_> = (1..=16)
         .map(|n| {
             let vars = Arc::clone(&vars);
             std::thread::spawn(move || text(&vars, &format!("h{n}"), "s"))
         })
         .collect();
-    let made: std::collections::BTreeSet<String> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let made: std::collections::BTreeSet<String> =
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     assert_eq!(made.len(), 1, "{made:?}");
     let left: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 3, "no temporary file is left: {left:?}");
@@ -177,7 +196,9 @@ fn many_threads_agree_on_one_password() {
 
 /// `plain: hush` with the password `swordfish`, made by ansible-vault.
 fn encrypted() -> String {
-    let data = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/inventories/vault.json"));
+    let data = fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/inventories/vault.json"),
+    );
     let json: serde_json::Value = serde_json::from_str(&data.unwrap()).unwrap();
     json["_encrypted"]["encrypted-file:group_vars/all.yml"].as_str().unwrap().to_owned()
 }
@@ -207,10 +228,16 @@ fn secrets_need_their_password_and_are_not_shown() {
 #[test]
 fn an_encrypted_value_fails_only_when_it_is_used() {
     let vault: String = encrypted().lines().map(|line| format!("  {line}\n")).collect();
-    let (_root, vars) = vars(&[("hosts", "h\n"), ("group_vars/all.yml", &format!("a: !vault |\n{vault}b: '{{{{ a }}}}'\nc: 1\n"))]);
+    let (_root, vars) = vars(&[
+        ("hosts", "h\n"),
+        ("group_vars/all.yml", &format!("a: !vault |\n{vault}b: '{{{{ a }}}}'\nc: 1\n")),
+    ]);
     assert_eq!(text(&vars, "h", "c"), "1");
     let error = vars.host("h").unwrap().get("b").unwrap_err().to_string();
-    assert!(error.contains("all.yml:1:4: cannot read \"a\"") && error.contains("no vault password"), "{error}");
+    assert!(
+        error.contains("all.yml:1:4: cannot read \"a\"") && error.contains("no vault password"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -229,7 +256,10 @@ fn errors_show_the_place() {
         error("all:\n  hosts:\n    a: [1\n", "hosts.yml").lines().next().unwrap(),
         "hosts.yml:4:1: not valid YAML: while parsing a flow sequence, expected ',' or ']'"
     );
-    assert!(error("[p:children]\nq\n", "hosts").contains("hosts:2:1: [p:children] names the group \"q\", which is declared nowhere"));
+    assert!(
+        error("[p:children]\nq\n", "hosts")
+            .contains("hosts:2:1: [p:children] names the group \"q\", which is declared nowhere")
+    );
     assert!(error("plugin: aws_ec2\n", "hosts.yml").contains("inventory plugin"));
     assert!(load(root.path(), "nowhere").unwrap_err().to_string().contains("host1,"));
 }
@@ -253,7 +283,8 @@ fn a_failing_script_says_why() {
 #[test]
 fn lists_of_hosts_in_every_shorthand() {
     let hosts = |text: &str| {
-        let inventory = Inventory::load(&[Source::HostList(text.to_owned())], &LoadOptions::default()).unwrap();
+        let inventory =
+            Inventory::load(&[Source::HostList(text.to_owned())], &LoadOptions::default()).unwrap();
         inventory.hosts().map(|host| host.name().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(hosts("10.1.1.<4,5,6>"), ["10.1.1.4", "10.1.1.5", "10.1.1.6"]);
@@ -264,7 +295,9 @@ fn lists_of_hosts_in_every_shorthand() {
     assert_eq!(hosts("node{1..3}.lab"), ["node1.lab", "node2.lab", "node3.lab"]);
     assert_eq!(hosts("pc<01-03>,"), ["pc01", "pc02", "pc03"]);
     assert_eq!(hosts("[2001:db8::1]:22,"), ["2001:db8::1"]);
-    let inventory = Inventory::load(&[Source::HostList("core@10.0.0.1:2222,".to_owned())], &LoadOptions::default()).unwrap();
+    let inventory =
+        Inventory::load(&[Source::HostList("core@10.0.0.1:2222,".to_owned())], &LoadOptions::default())
+            .unwrap();
     let host = inventory.host("10.0.0.1").unwrap();
     assert_eq!(host.vars()["ansible_user"].as_str(), Some("core"));
     assert_eq!(host.vars()["ansible_port"].as_i64(), Some(2222));
@@ -279,4 +312,45 @@ fn arguments_are_paths_or_lists_of_hosts() {
     for path in ["hosts", "inventory/hosts.ini", "./a", "/etc/ansible/hosts"] {
         assert_eq!(Source::from_argument(path), Source::Path(path.into()));
     }
+}
+
+#[test]
+fn a_file_of_hosts_is_a_pattern() {
+    let (root, vars) = vars(&[("hosts", "h[1:4]\n"), ("failed", "h3\n\n h1 \n"), ("wrong", "h9\n")]);
+    let select = |file: &str| vars.inventory().select(&format!("@{}/{file}", root.path().display()));
+    assert_eq!(select("failed").unwrap(), ["h3", "h1"]);
+    assert!(
+        select("wrong")
+            .unwrap_err()
+            .to_string()
+            .contains("\"h9\" matches no host and no group; did you mean \"h")
+    );
+    assert!(select("nowhere").unwrap_err().to_string().contains("cannot read the file"));
+}
+
+/// The variables of a sample of 2017 say what they said.
+#[test]
+fn the_oldest_sample_can_be_resolved() {
+    let (_root, vars) = vars(&[
+        (
+            "hosts",
+            "node1 ansible_ssh_host=1.2.3.4 ip=10.3.0.1\n[kube-master]\nnode1\n[kube-node]\nnode1\n[k8s-cluster:children]\nkube-node\nkube-master\n",
+        ),
+        (
+            "group_vars/all.yml",
+            "cert_management: \"{{ 'vault' if groups.get('vault', None) else 'script' }}\"\nbootstrap_os: coreos\n",
+        ),
+        (
+            "group_vars/k8s-cluster.yml",
+            "kube_api_pwd: \"{{ lookup('password', inventory_dir + '/credentials/kube_user length=15 chars=ascii_letters,digits') }}\"\nkube_users:\n  kube:\n    pass: \"{{kube_api_pwd}}\"\n    role: admin\nkube_service_addresses: 10.233.0.0/18\nkube_apiserver_ip: \"{{ kube_service_addresses|ipaddr('net')|ipaddr(1)|ipaddr('address') }}\"\nkube_proxy_nodeport_addresses: >-\n  {%- if kube_proxy_nodeport_addresses_cidr is defined -%}\n  [{{ kube_proxy_nodeport_addresses_cidr }}]\n  {%- else -%}\n  []\n  {%- endif -%}\n",
+        ),
+    ]);
+    let host = vars.host("node1").unwrap();
+    for (name, result) in host.resolve_all() {
+        assert!(result.is_ok(), "{name}: {result:?}");
+    }
+    assert_eq!(text(&vars, "node1", "cert_management"), "\"script\"");
+    assert_eq!(text(&vars, "node1", "kube_apiserver_ip"), "\"10.233.0.1\"");
+    assert_eq!(text(&vars, "node1", "kube_proxy_nodeport_addresses"), "[]");
+    assert_eq!(host.evaluate("kube_users.kube.pass | length").unwrap().as_i64(), Some(15));
 }

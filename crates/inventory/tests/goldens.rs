@@ -194,7 +194,8 @@ fn encrypted_files() {
 fn jinja_expressions() {
     let inventory = Inventory::from_ini("hosts", "localhost\n", GroupRules::new()).unwrap();
     let text = fs::read_to_string(goldens().join("jinja_vars.yml")).unwrap();
-    let vars = VarsBuilder::new(Arc::new(inventory)).defaults("jinja_vars.yml", &text).unwrap().build().unwrap();
+    let vars =
+        VarsBuilder::new(Arc::new(inventory)).defaults("jinja_vars.yml", &text).unwrap().build().unwrap();
     let host = vars.host("localhost").unwrap();
     let expected = json(&goldens().join("jinja.json"));
     let expected = expected.as_object().unwrap();
@@ -250,8 +251,13 @@ fn yaml_scalars() {
         let differs = YAML_DIFFERENCES.iter().any(|(different, _)| *different == text);
         let same = match (&ours, golden.get("value")) {
             (Ok(ours), Some(value)) => match (value.get("big"), value.get("float")) {
-                (Some(digits), _) => ours.as_str() == digits.as_str() || ours.as_i64().is_some_and(|n| n.to_string() == digits.as_str().unwrap()),
-                (_, Some(special)) => ours.as_f64().is_some_and(|n| n.to_string().to_lowercase() == special.as_str().unwrap()),
+                (Some(digits), _) => {
+                    ours.as_str() == digits.as_str()
+                        || ours.as_i64().is_some_and(|n| n.to_string() == digits.as_str().unwrap())
+                }
+                (_, Some(special)) => {
+                    ours.as_f64().is_some_and(|n| n.to_string().to_lowercase() == special.as_str().unwrap())
+                }
                 _ => ours.to_json() == *value,
             },
             (Err(_), None) => true,

@@ -66,7 +66,9 @@ fn the_environment_wins() {
 fn what_would_change_variables_is_told() {
     let settings = read("[defaults]\nhash_behaviour = merge\n", &[]);
     assert_eq!(settings.warnings.len(), 1);
-    assert!(settings.warnings[0].to_string().starts_with("/srv/cluster/ansible.cfg:2:1: hash_behaviour = merge"));
+    assert!(
+        settings.warnings[0].to_string().starts_with("/srv/cluster/ansible.cfg:2:1: hash_behaviour = merge")
+    );
 }
 
 #[test]
@@ -75,7 +77,10 @@ fn wrong_values_are_told_with_their_place() {
     let wrong = |text: &str| {
         AnsibleSettings::read(Some((path, text)), &BTreeMap::new(), Path::new("/")).unwrap_err().to_string()
     };
-    assert!(wrong("[defaults]\nforks = many\n").contains("/srv/ansible.cfg:2:1: \"forks\" must be a whole number"));
+    assert!(
+        wrong("[defaults]\nforks = many\n")
+            .contains("/srv/ansible.cfg:2:1: \"forks\" must be a whole number")
+    );
     assert!(wrong("forks = 5\n").contains("before the first [section]"));
     assert!(wrong("[defaults]\nforks\n").contains("expected key = value"));
     let error = AnsibleSettings::read(None, &environment(&[("ANSIBLE_BECOME", "perhaps")]), Path::new("/"));
@@ -84,16 +89,18 @@ fn wrong_values_are_told_with_their_place() {
 
 #[test]
 fn files_are_looked_for_in_order() {
-    let found = config_paths(&environment(&[("HOME", "/home/me"), ("ANSIBLE_CONFIG", "x.cfg")]), Path::new("/work"));
+    let found =
+        config_paths(&environment(&[("HOME", "/home/me"), ("ANSIBLE_CONFIG", "x.cfg")]), Path::new("/work"));
     let expected = ["/work/x.cfg", "/work/ansible.cfg", "/home/me/.ansible.cfg", "/etc/ansible/ansible.cfg"];
     assert_eq!(found, expected.map(PathBuf::from));
 }
 
 #[test]
 fn arguments_of_ssh_are_taken_apart() {
-    let arguments =
-        ssh_arguments("-C -o StrictHostKeyChecking=no -oUser=core -J a,b -o ProxyCommand=\"ssh -W %h:%p -q jump\" -i key")
-            .unwrap();
+    let arguments = ssh_arguments(
+        "-C -o StrictHostKeyChecking=no -oUser=core -J a,b -o ProxyCommand=\"ssh -W %h:%p -q jump\" -i key",
+    )
+    .unwrap();
     let option = |name: &str, value: &str| SshArgument::Option { name: name.into(), value: value.into() };
     let expected = [
         SshArgument::Other("-C".into()),

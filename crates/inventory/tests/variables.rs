@@ -86,8 +86,13 @@ enum Mode {
 fn structs_are_read_leniently() {
     let vars = vars(INI, "enabled: 'yes'\nnames: [a, 1]\nmode: ipvs\nbroken: '{{ nowhere }}'\n");
     let wanted: Wanted = vars.host("node1").unwrap().deserialize().unwrap();
-    let expected =
-        Wanted { port: 6443, enabled: true, names: vec!["a".into(), "1".into()], extra: None, mode: Mode::Ipvs };
+    let expected = Wanted {
+        port: 6443,
+        enabled: true,
+        names: vec!["a".into(), "1".into()],
+        extra: None,
+        mode: Mode::Ipvs,
+    };
     assert_eq!(wanted, expected);
 }
 
@@ -110,7 +115,11 @@ fn templates_see_variables_and_their_own() {
     let vars = vars(INI, "bin_dir: /opt/bin\n");
     let host = vars.host("node1").unwrap();
     let text = host
-        .render("{% for h in groups.kube_node %}\n{{ h }} {{ bin_dir }} {{ mine }}\n{% endfor %}\n", "t.j2", &serde_json::json!({"mine": 5}))
+        .render(
+            "{% for h in groups.kube_node %}\n{{ h }} {{ bin_dir }} {{ mine }}\n{% endfor %}\n",
+            "t.j2",
+            &serde_json::json!({"mine": 5}),
+        )
         .unwrap();
     assert_eq!(text, "node1 /opt/bin 5\nnode2 /opt/bin 5\n");
     let error = host.render("one\ntwo {{ nope }}\n", "t.j2", &()).unwrap_err().to_string();
@@ -168,7 +177,10 @@ fn messages_name_what_is_wrong() {
         ("{{ hostvars['z'].ip }}", "`hostvars.z.ip` is undefined"),
         ("{{ 'x' | nosuch }}", "filter nosuch is unknown"),
         ("{{ list.append(1) }}", "\"append\" would change a value in place"),
-        ("{{ lookup('hashi_vault', 'x') }}", "the lookup \"hashi_vault\" is not supported; supported are dict, env"),
+        (
+            "{{ lookup('hashi_vault', 'x') }}",
+            "the lookup \"hashi_vault\" is not supported; supported are dict, env",
+        ),
         ("{{ 'v1' is version('1.2', '<') }}", "is one of them written with a \"v\"?"),
         ("{{ port + 'x' }}", "in `port + 'x'`"),
         ("{{ unclosed", "unexpected end of input"),
@@ -179,7 +191,10 @@ fn messages_name_what_is_wrong() {
         assert!(!message.contains("__"), "{template}: {message}");
     }
     let place = host.get("long").unwrap_err().to_string();
-    assert!(place.starts_with("role/defaults.yml:5:3: cannot resolve \"long\" for the host node1: `nowhere`"), "{place}");
+    assert!(
+        place.starts_with("role/defaults.yml:5:3: cannot resolve \"long\" for the host node1: `nowhere`"),
+        "{place}"
+    );
 }
 
 #[test]
@@ -198,4 +213,24 @@ fn extra_variables_win_and_have_types_when_they_are_written_as_data() {
     for wrong in ["port", "x='open", "[1, 2]", "{a", "@/nonexistent"] {
         assert!(build(&[wrong]).is_err(), "{wrong}");
     }
+}
+
+/// `vars` and `hostvars` hold everything, themselves too; printing them must end.
+#[test]
+fn everything_can_be_printed() {
+    let vars = vars(INI, "a: 1\nb: '{{ a }}'\n");
+    let host = vars.host("node1").unwrap();
+    for template in [
+        "{{ hostvars }}",
+        "x {{ hostvars }}",
+        "{{ vars }}",
+        "x {{ vars }}",
+        "{{ hostvars | to_json }}",
+        "{{ vars | dict2items }}",
+    ] {
+        let value = host.resolve(&template.into()).unwrap();
+        assert!(value.to_json().to_string().contains("10.0.0.1"), "{template}");
+    }
+    assert_eq!(host.evaluate("hostvars['node2']['b']").unwrap().as_i64(), Some(1));
+    assert_eq!(host.evaluate("lookup('varnames', '^b$')").unwrap().as_str(), Some("b"));
 }

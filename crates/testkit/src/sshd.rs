@@ -372,6 +372,28 @@ fn signal(name: &str, pids: &[u32]) {
     }
 }
 
+/// A port whose connections are never accepted and whose queue is full, so that the kernel drops further attempts as a
+/// machine does that is off (listen(2), tcp_abort_on_overflow in tcp(7)).
+#[derive(Debug)]
+pub struct FullListener {
+    /// The port, on 127.0.0.1.
+    pub port: u16,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+/// Makes one.
+pub fn full_listener() -> FullListener {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let mut queue = Vec::new();
+    // std asks for a queue of 128 (or 4096 in newer versions); the first attempt that gets no answer shows it is full.
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+        queue.push(stream);
+    }
+    FullListener { port: address.port(), _listener: listener, _queue: queue }
+}
+
 /// A port of the loopback address that accepts connections, says something, and then either keeps them open in silence
 /// or closes them. Until the end of the process.
 pub fn not_sshd(says: &'static str, stays: bool) -> u16 {

@@ -155,10 +155,11 @@ impl Runner<'_> {
                 Ok(line) => {
                     report(Some(&line));
                     reported = Instant::now();
-                    if kept.len() == KEPT_LINES {
-                        kept.remove(0);
+                    // A line of one word is the name of a package that is being compiled, and no explanation.
+                    if line.contains(' ') {
+                        kept.push(line);
+                        kept.drain(..kept.len().saturating_sub(KEPT_LINES));
                     }
-                    kept.push(line);
                 }
                 Err(RecvTimeoutError::Timeout) if reported.elapsed() >= TICK => {
                     report(None);
@@ -204,10 +205,10 @@ mod tests {
 
     #[test]
     fn a_failure_shows_the_end_of_the_output() {
-        let (result, _) = sh("seq 100 >&2; exit 3");
+        let (result, _) = sh("seq -f 'line %g' 100 >&2; echo example.org/package >&2; exit 3");
         let text = result.unwrap_err().to_string();
-        assert!(text.contains("exit status: 3") && text.ends_with("\n99\n100"), "{text}");
-        assert!(!text.contains("\n75\n"), "{text}");
+        assert!(text.contains("exit status: 3") && text.ends_with("\nline 99\nline 100"), "{text}");
+        assert!(!text.contains("\nline 75\n"), "{text}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use russh::keys::ssh_key::Algorithm;
 use russh::{ChannelOpenFailure, Disconnect, Preferred, SshId, cipher, compression};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -21,9 +21,9 @@ use super::auth::{self, NoLogin};
 use super::exec::Session;
 use super::gate::{Fate, Gate, host_name};
 use super::limiter::Permit;
-use super::privilege::Request;
+use super::privilege::{self, Request};
 use super::wire::{Greeting, Meter, Wire};
-use super::{Client, Retry, Target};
+use super::{Client, Retry, Ssh, Target};
 use crate::script::nonce;
 use crate::transport::TransportError;
 
@@ -34,6 +34,9 @@ const MOST_CHANNELS: usize = 8;
 const ATTEMPTS_CHOKED: usize = 10;
 /// Attempts in all when nobody listens: a machine that boots, or an sshd that is restarted, is there in a second.
 const ATTEMPTS_REFUSED: usize = 3;
+/// A machine that is on answers a dial within this time, or loses a packet (TCP repeats the first after a second,
+/// RFC 6298).
+const SOON: Duration = Duration::from_secs(1);
 /// A login may wait for the user's answer to the agent, for PAM and for directories; sshd's own limit is this
 /// (`LoginGraceTime`, sshd_config(5)).
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
@@ -59,9 +62,18 @@ pub(super) struct Connection {
     retired: AtomicBool,
     /// The server has few places: none is taken before it is needed.
     sparing: AtomicBool,
-    /// Kept alive: the stream goes through it.
-    _jump: Option<Arc<Connection>>,
+    /// The jump host that the stream goes through. Held so that the machines behind it share one connection to it.
+    _jump: Option<Jump>,
 }
+
+/// What came of asking for a channel.
+enum Opened {
+    Session(Box<Session>),
+    /// The server allows no more. The place that was to be taken.
+    Refused(OwnedSemaphorePermit),
+}
+
+type Jump = (Arc<Ssh>, Arc<Connection>);
 
 /// Why an attempt failed.
 enum Trouble {
@@ -112,19 +124,36 @@ async fn attempt_once(
     target: &Target,
     meter: &Arc<Meter>,
 ) -> Result<Connection, Trouble> {
+    let limit = client.options.connect_timeout;
     match target.nearest_jump() {
         None => {
-            let permit = client.handshakes.acquire().await;
-            let stream = dial(target, client.options.connect_timeout).await?;
+            let (stream, permit) = with_permit(client, dial(target, limit)).await?;
             handshake(client, target, meter, stream, None, permit).await
         }
         Some(jump) => {
             let jump = client.jump(jump);
             // Before the permit: the jump host's own handshake needs one too.
             let through = jump.connection().await.map_err(|error| Trouble::Final(behind(target, &error)))?;
-            let permit = client.handshakes.acquire().await;
-            let stream = tunnel(&through, target, client.options.connect_timeout).await?;
-            handshake(client, target, meter, stream, Some(through), permit).await
+            let (stream, permit) = with_permit(client, tunnel(&through, target, limit)).await?;
+            handshake(client, target, meter, stream, Some((jump, through)), permit).await
+        }
+    }
+}
+
+/// Dials with leave for the handshake that follows. A machine that does not answer soon gives it back meanwhile: those
+/// that are off must not keep the others waiting.
+async fn with_permit<S>(
+    client: &Client,
+    dialling: impl Future<Output = Result<S, Trouble>>,
+) -> Result<(S, Permit), Trouble> {
+    let permit = client.handshakes.acquire().await;
+    tokio::pin!(dialling);
+    match timeout(SOON, &mut dialling).await {
+        Ok(stream) => Ok((stream?, permit)),
+        Err(_) => {
+            drop(permit);
+            let stream = dialling.await?;
+            Ok((stream, client.handshakes.acquire().await))
         }
     }
 }
@@ -216,15 +245,24 @@ fn choked(target: &Target, reason: String) -> Trouble {
 
 /// Opens a stream to a machine through a jump host.
 async fn tunnel(
-    through: &Connection,
+    through: &Arc<Connection>,
     target: &Target,
     limit: Duration,
 ) -> Result<russh::ChannelStream<client::Msg>, Trouble> {
     let jump = &through.address;
     let remedy = || format!("try `ssh -v -J {jump} {}`; the jump host looks names up itself", target.host);
-    let opening = through.handle.channel_open_direct_tcpip(&target.host, target.port.into(), "127.0.0.1", 0);
-    match timeout(limit, opening).await {
-        Ok(Ok(channel)) => Ok(channel.into_stream()),
+    // A task of its own, because a channel whose opening is given up half-way would stay open: dropped as a stream it
+    // is closed.
+    let opening = tokio::spawn({
+        let (through, host, port) = (Arc::clone(through), target.host.clone(), target.port.into());
+        async move {
+            let channel = through.handle.channel_open_direct_tcpip(host, port, "127.0.0.1", 0).await?;
+            Ok(channel.into_stream())
+        }
+    });
+    let opened = timeout(limit, opening).await.map(|opened| opened.unwrap_or(Err(russh::Error::Disconnect)));
+    match opened {
+        Ok(Ok(stream)) => Ok(stream),
         Ok(Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited))) => {
             let remedy = format!("allow it there (AllowTcpForwarding yes, in sshd_config of {jump})");
             Err(Trouble::Final(unreachable(target, format!("its jump host {jump} does not forward"), remedy)))
@@ -252,7 +290,7 @@ async fn handshake<S>(
     target: &Target,
     meter: &Arc<Meter>,
     stream: S,
-    jump: Option<Arc<Connection>>,
+    jump: Option<Jump>,
     permit: Permit,
 ) -> Result<Connection, Trouble>
 where
@@ -410,30 +448,28 @@ impl Connection {
 
     /// Opens a channel for a program. Waits where the server allows no more at once than are open. Where programs that
     /// were given up fill what it allows, the connection is retired: a new one has places again.
-    pub(super) async fn open(self: &Arc<Self>, request: Request) -> Result<Session, TransportError> {
+    pub(super) async fn open(self: &Arc<Self>, target: &Target) -> Result<Session, TransportError> {
         let mut refusals = 0;
         loop {
             let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| self.lost())?;
-            match self.handle.channel_open_session().await {
-                Ok(channel) => return Session::start(channel, place, Arc::clone(self), request).await,
-                Err(russh::Error::ChannelOpenFailure(_)) => {
-                    refusals += 1;
-                    let open = self.allowed.load(Ordering::Relaxed) - self.places.available_permits();
-                    if open > 1 {
-                        // The others of ours fill what the server allows (MaxSessions): this place does not exist, and
-                        // the next one is free when one of them ends.
-                        self.allowed.fetch_sub(1, Ordering::Relaxed);
-                        place.forget();
-                    } else if refusals >= ATTEMPTS_RETIRE && self.abandoned.load(Ordering::Relaxed) > 0 {
-                        self.retired.store(true, Ordering::Relaxed);
-                        return Err(self.lost());
-                    } else if refusals < ATTEMPTS_CHANNEL {
-                        sleep(Duration::from_millis(10 << refusals)).await;
-                    } else {
-                        return Err(self.denied());
-                    }
-                }
-                Err(_) => return Err(self.lost()),
+            let place = match self.try_open(place, privilege::request(target)?).await? {
+                Opened::Session(session) => return Ok(*session),
+                Opened::Refused(place) => place,
+            };
+            refusals += 1;
+            let open = self.allowed.load(Ordering::Relaxed) - self.places.available_permits();
+            if open > 1 {
+                // The others of ours fill what the server allows (MaxSessions): this place does not exist, and the
+                // next one is free when one of them ends.
+                self.allowed.fetch_sub(1, Ordering::Relaxed);
+                place.forget();
+            } else if refusals >= ATTEMPTS_RETIRE && self.abandoned.load(Ordering::Relaxed) > 0 {
+                self.retired.store(true, Ordering::Relaxed);
+                return Err(self.lost());
+            } else if refusals < ATTEMPTS_CHANNEL {
+                sleep(Duration::from_millis(10 << refusals)).await;
+            } else {
+                return Err(self.denied());
             }
         }
     }
@@ -444,17 +480,38 @@ impl Connection {
             return None;
         }
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        match self.handle.channel_open_session().await {
-            Ok(channel) => {
-                let mut session = Session::start(channel, place, self, request).await.ok()?;
+        match self.try_open(place, request).await {
+            Ok(Opened::Session(mut session)) => {
                 session.send_password().await;
-                Some(session)
+                Some(*session)
             }
-            Err(_) => {
+            Ok(Opened::Refused(_)) => {
                 self.sparing.store(true, Ordering::Relaxed);
                 None
             }
+            Err(_) => None,
         }
+    }
+
+    /// Opens a channel unless the server refuses. In a task of its own, because a channel whose opening is given up
+    /// half-way would stay open: dropped as a session it is closed.
+    async fn try_open(
+        self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
+        request: Request,
+    ) -> Result<Opened, TransportError> {
+        let connection = Arc::clone(self);
+        let opening = tokio::spawn(async move {
+            match connection.handle.channel_open_session().await {
+                Ok(channel) => {
+                    let session = Session::start(channel, place, connection, request).await?;
+                    Ok(Opened::Session(Box::new(session)))
+                }
+                Err(russh::Error::ChannelOpenFailure(_)) => Ok(Opened::Refused(place)),
+                Err(_) => Err(connection.lost()),
+            }
+        });
+        opening.await.unwrap_or_else(|_| Err(self.lost()))
     }
 
     /// Says goodbye.

@@ -142,7 +142,7 @@ impl Session {
                     Err(Unfed::Input(error)) => {
                         return Err(TransportError::Input { address: target.address(), reason: error.to_string() });
                     }
-                    Err(Unfed::Password) => Ended::Refused,
+                    Err(Unfed::Password) => Ended::Silent,
                     // The other side takes no more; how it ended comes from the other direction.
                     Err(Unfed::Closed) => collect.await,
                 },
@@ -163,7 +163,7 @@ impl Session {
                 *state = State::Ended;
                 Err(connection.no_status())
             }
-            Ended::Refused => Err(never_started(1)),
+            Ended::Silent => Err(privilege::silent(target, PASSWORD_WAIT)),
             Ended::WrongPassword => Err(privilege::wrong_password(target)),
             Ended::Denied => Err(connection.denied()),
             Ended::Flood => Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
@@ -202,8 +202,8 @@ enum Ended {
     Status(i32),
     /// The server does not run programs.
     Denied,
-    /// sudo let the time for the password pass.
-    Refused,
+    /// sudo neither took nor refused the password.
+    Silent,
     WrongPassword,
     Flood,
     /// The channel was closed in order, without a status.

@@ -20,13 +20,13 @@ mod target;
 mod variables;
 mod wire;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use indexmap::IndexMap;
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
 
@@ -41,7 +41,7 @@ use self::keys::KeyRing;
 use self::known_hosts::KnownHosts;
 use self::limiter::Handshakes;
 use self::wire::Meter;
-use crate::transport::{Exec, Exit, Transport, TransportError};
+use crate::transport::{Exec, Exit, Program, Transport, TransportError};
 
 /// Asked for the passphrase of an encrypted key file, at most once a file and run. May block.
 pub type AskPassphrase = Arc<dyn Fn(&Path) -> Option<SecretString> + Send + Sync>;
@@ -112,7 +112,7 @@ pub struct Client {
     keys: KeyRing,
     handshakes: Arc<Handshakes>,
     /// Connections to jump hosts, shared by the machines behind them, by route.
-    jumps: Mutex<IndexMap<String, Weak<Ssh>>>,
+    jumps: Mutex<HashMap<String, Weak<Ssh>>>,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -174,11 +174,21 @@ pub struct Counters {
     pub received: u64,
 }
 
+/// What came of connecting.
+#[derive(Default)]
+enum Current {
+    #[default]
+    None,
+    Connected(Arc<Connection>),
+    /// When it failed, and why.
+    Failed(Instant, TransportError),
+}
+
 /// A machine reached over SSH. Connects when first used, and again when the connection was lost.
 pub struct Ssh {
     target: Target,
     client: Arc<Client>,
-    current: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    current: tokio::sync::Mutex<Current>,
     /// A session opened in advance for the next program, or about to be.
     spare: Mutex<Option<JoinHandle<Option<Session>>>>,
     /// Whether a program has run as root.
@@ -213,7 +223,7 @@ impl Ssh {
     /// Ends the connection, if there is one. Programs still running are lost.
     pub async fn close(&self) {
         drop(self.spare.lock().unwrap_or_else(PoisonError::into_inner).take());
-        if let Some(connection) = self.current.lock().await.take() {
+        if let Current::Connected(connection) = std::mem::take(&mut *self.current.lock().await) {
             connection.close().await;
         }
     }
@@ -228,16 +238,27 @@ impl Ssh {
         }
     }
 
-    /// The connection, made now if there is none or the last one was lost. Whoever comes meanwhile waits for it.
+    /// The connection, made now if there is none or the last one was lost. Whoever comes meanwhile waits for it, and
+    /// shares the failure if it fails: a hundred machines behind a jump host that is off must not wait in turn.
     async fn connection(&self) -> Result<Arc<Connection>, TransportError> {
+        let asked = Instant::now();
         let mut current = self.current.lock().await;
-        if let Some(connection) = current.as_ref().filter(|connection| connection.is_usable()) {
-            return Ok(Arc::clone(connection));
+        match &*current {
+            Current::Connected(connection) if connection.is_usable() => return Ok(Arc::clone(connection)),
+            Current::Failed(when, error) if *when >= asked => return Err(error.clone()),
+            _ => *current = Current::None,
         }
-        *current = None;
-        let connection = Arc::new(connect::connect(&self.client, &self.target, &self.meter).await?);
-        *current = Some(Arc::clone(&connection));
-        Ok(connection)
+        match connect::connect(&self.client, &self.target, &self.meter).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *current = Current::Connected(Arc::clone(&connection));
+                Ok(connection)
+            }
+            Err(error) => {
+                *current = Current::Failed(Instant::now(), error.clone());
+                Err(error)
+            }
+        }
     }
 
     /// A session that waits for a program.
@@ -251,10 +272,8 @@ impl Ssh {
         }
         // A connection that turns out to be of no use before the program was sent is replaced once; after that nobody
         // knows what ran, and the caller decides.
-        match connection.open(privilege::request(&self.target)?).await {
-            Err(_) if !connection.is_usable() => {
-                self.connection().await?.open(privilege::request(&self.target)?).await
-            }
+        match connection.open(&self.target).await {
+            Err(_) if !connection.is_usable() => self.connection().await?.open(&self.target).await,
             opened => opened,
         }
     }
@@ -279,6 +298,12 @@ impl Ssh {
 impl Transport for Ssh {
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
         Box::pin(async move {
+            if let Program::Reader { line, .. } = &exec.program
+                && line.contains('\n')
+            {
+                let reason = "the program that is to read it has more than one line".to_owned();
+                return Err(TransportError::Input { address: self.target.address(), reason });
+            }
             let connection = self.connection().await?;
             let limit = exec.timeout;
             let run = async {

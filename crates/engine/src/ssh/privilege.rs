@@ -6,6 +6,8 @@
 //! it. Passwords and programs go over standard input only. Whoever has to become root first writes a mark to standard
 //! error once root; without the mark the program never started, whatever language sudo complains in.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret, SecretString};
 
 use super::target::{Privilege, Target};
@@ -124,6 +126,13 @@ const ABSENT: &str = "install it on the machine, name another way to become root
 /// sudo asked for the password again.
 pub(super) fn wrong_password(target: &Target) -> TransportError {
     failure(target, "sudo refused the password", WRONG_PASSWORD)
+}
+
+/// sudo neither took nor refused the password.
+pub(super) fn silent(target: &Target, limit: Duration) -> TransportError {
+    let Target { user, host, port, .. } = target;
+    let reason = format!("sudo neither took nor refused the password within {} s", limit.as_secs());
+    failure(target, &reason, &format!("see what it asks for: `ssh -t -p {port} {user}@{host} sudo -k true`"))
 }
 
 /// Why the program never started, from what was written to standard output and to standard error before the mark.

@@ -120,3 +120,61 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn wire(
+        patience: Duration,
+    ) -> (Wire<DuplexStream>, DuplexStream, Arc<Meter>, Greeting, CancellationToken) {
+        let (near, far) = duplex(64);
+        let (meter, greeting, cut) = (Arc::<Meter>::default(), Greeting::default(), CancellationToken::new());
+        let wire = Wire::new(near, Arc::clone(&meter), greeting.clone(), cut.clone(), patience);
+        (wire, far, meter, greeting, cut)
+    }
+
+    #[tokio::test]
+    async fn bytes_are_counted_and_the_first_ones_kept() {
+        let (mut wire, mut far, meter, greeting, _cut) = wire(Duration::from_secs(60));
+        let peer = tokio::spawn(async move {
+            for _ in 0..10 {
+                far.write_all(&[b'x'; 50]).await.expect("taken");
+            }
+            let mut heard = [0; 7];
+            far.read_exact(&mut heard).await.expect("sent");
+        });
+        wire.read_exact(&mut [0; 500]).await.expect("received");
+        wire.write_all(b"1234567").await.expect("sent");
+        peer.await.expect("no panic");
+        assert_eq!(greeting.text(), "x".repeat(GREETING));
+        assert_eq!((meter.received.load(Ordering::Relaxed), meter.sent.load(Ordering::Relaxed)), (500, 7));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up_and_one_that_takes_a_little_is_not() {
+        let (mut wire, mut far, ..) = wire(Duration::from_millis(400));
+        let peer = tokio::spawn(async move {
+            for _ in 0..6 {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                far.read_exact(&mut [0; 10]).await.expect("sent");
+            }
+            far
+        });
+        let error = wire.write_all(&[0; 4096]).await.expect_err("no room");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(peer.is_finished(), "not while it still took something");
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_a_read_that_waits() {
+        let (mut wire, _far, _, _, cut) = wire(Duration::from_secs(60));
+        let reading = tokio::spawn(async move { wire.read_u8().await });
+        tokio::task::yield_now().await;
+        cut.cancel();
+        let error = reading.await.expect("no panic").expect_err("cut");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use muster_engine::ssh::{OnRetry, Retry, Ssh, SshOptions, Target};
 use muster_engine::transport::TransportError;
-use muster_testkit::sshd::{Sshd, not_sshd};
+use muster_testkit::sshd::{Sshd, full_listener, not_sshd};
 
 use crate::fixture::*;
 
@@ -196,6 +196,55 @@ async fn programs_that_nobody_waits_for_any_more_leave_no_channel_behind() {
     assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
     // sshd does not stop root's programs for us; they fill the ten sessions of the first connection.
     assert_eq!(ssh.counters().handshakes, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_given_up_while_they_are_opened_are_closed() {
+    let sshd = Sshd::start();
+    let port = distant(&sshd, Duration::from_millis(100)).await;
+    let ssh = Ssh::new(Target { port, ..target(&sshd) }, client(options(&sshd)));
+    output(&ssh, "true").await;
+    for n in 0..24 {
+        // Somewhere between asking for the channel and the answer.
+        let patience = Duration::from_millis(20 + n * 5);
+        tokio::time::timeout(patience, run(&ssh, "true")).await.ok();
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // More than two left behind would leave less than eight of the server's ten.
+    let programs = (0..8).map(|_| output(&ssh, "sleep 1"));
+    let start = Instant::now();
+    futures::future::join_all(programs).await;
+    assert!(start.elapsed() < Duration::from_millis(1900), "all at once: {:?}", start.elapsed());
+    assert_eq!(ssh.counters().handshakes, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_do_not_answer_keep_nobody_waiting() {
+    // A listener whose queue is full: the kernel drops further SYNs, as a machine does that is off.
+    let full = full_listener();
+    let sshd = Sshd::start();
+    let shared = client(SshOptions { handshakes: 2, ..options(&sshd) });
+    let off: Vec<Arc<Ssh>> = (0..6)
+        .map(|_| Arc::new(Ssh::new(Target { port: full.port, ..target(&sshd) }, Arc::clone(&shared))))
+        .collect();
+    let waiting: Vec<_> =
+        off.into_iter().map(|ssh| tokio::spawn(async move { ssh.connect().await })).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let start = Instant::now();
+    assert_eq!(output(&Ssh::new(target(&sshd), shared), "echo in").await, "in\n");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    for one in waiting {
+        one.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_wait_for_a_connection_share_its_failure() {
+    let (ssh, _) = nowhere("127.0.0.1", not_sshd("", true));
+    let start = Instant::now();
+    let all = futures::future::join_all((0..20).map(|_| run(&ssh, "true"))).await;
+    assert!(all.iter().all(|one| matches!(one, Err(TransportError::Unreachable { .. }))), "{all:?}");
+    assert!(start.elapsed() < Duration::from_secs(10), "not one after the other: {:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

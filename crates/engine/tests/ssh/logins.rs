@@ -213,6 +213,24 @@ async fn machines_behind_jump_hosts_are_reached_through_one_connection_to_each()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_connection_to_a_jump_host_lasts_as_long_as_a_machine_needs_it() {
+    let (near, one, two) = (Sshd::start(), Sshd::start(), Sshd::start());
+    let client = client(options(&near));
+    let behind =
+        |end: &Sshd| Ssh::new(Target { jumps: vec![target(&near)], ..target(end) }, Arc::clone(&client));
+    let first = behind(&one);
+    output(&first, "true").await;
+    let second = behind(&two);
+    output(&second, "true").await;
+    assert_eq!(near.log().matches("Accepted publickey").count(), 1, "one after the other, and still one");
+    near.cut_connections();
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(output(&first, "echo again").await, "again\n");
+    assert_eq!(output(&second, "echo again").await, "again\n");
+    assert_eq!(near.log().matches("Accepted publickey").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_jump_host_that_cannot_be_used_is_named() {
     let (near, end) = (Sshd::builder().line("AllowTcpForwarding no").start(), Sshd::start());
     let ssh = Ssh::new(Target { jumps: vec![target(&near)], ..target(&end) }, client(options(&end)));

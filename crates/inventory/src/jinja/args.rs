@@ -18,7 +18,11 @@ pub(super) struct Args {
 
 impl Args {
     /// Binds arguments to names, in the order of the names.
-    pub(super) fn bind(what: &'static str, names: &[&'static str], arguments: Vec<Value>) -> Result<Self, Error> {
+    pub(super) fn bind(
+        what: &'static str,
+        names: &[&'static str],
+        arguments: Vec<Value>,
+    ) -> Result<Self, Error> {
         let (positional, named) = split(arguments)?;
         let mut args = Self { what, values: HashMap::new() };
         if positional.len() > names.len() {
@@ -50,7 +54,8 @@ impl Args {
     }
 
     pub(super) fn need(&mut self, name: &str) -> Result<Value, Error> {
-        self.get(name)?.ok_or_else(|| self.error(ErrorKind::MissingArgument, &format!("the argument {name} is missing")))
+        self.get(name)?
+            .ok_or_else(|| self.error(ErrorKind::MissingArgument, &format!("the argument {name} is missing")))
     }
 
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Error> {
@@ -66,13 +71,18 @@ impl Args {
         let number = value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
         match number {
             Some(number) => Ok(Some(number)),
-            None => Err(self.error(ErrorKind::InvalidOperation, &format!("the argument {name} must be a number"))),
+            None => {
+                Err(self.error(ErrorKind::InvalidOperation, &format!("the argument {name} must be a number")))
+            }
         }
     }
 }
 
+/// Arguments given by name.
+pub(super) type Named = Vec<(String, Value)>;
+
 /// Positional arguments and those with a name.
-pub(super) fn split(mut values: Vec<Value>) -> Result<(Vec<Value>, Vec<(String, Value)>), Error> {
+pub(super) fn split(mut values: Vec<Value>) -> Result<(Vec<Value>, Named), Error> {
     let mut named = Vec::new();
     if values.last().is_some_and(Value::is_kwargs)
         && let Some(last) = values.pop()
@@ -104,7 +114,9 @@ pub(super) fn items(what: &str, value: &Value) -> Result<Vec<Value>, Error> {
     defined(what, value)?;
     value
         .try_iter()
-        .map_err(|_| Error::new(ErrorKind::InvalidOperation, format!("{what} needs a list, this is {}", kind(value))))?
+        .map_err(|_| {
+            Error::new(ErrorKind::InvalidOperation, format!("{what} needs a list, this is {}", kind(value)))
+        })?
         .checked()
         .collect()
 }
@@ -129,7 +141,10 @@ pub(super) fn kind(value: &Value) -> String {
 pub(super) fn entries(what: &str, value: &Value) -> Result<Vec<(Value, Value)>, Error> {
     defined(what, value)?;
     if value.kind() != ValueKind::Map {
-        return Err(Error::new(ErrorKind::InvalidOperation, format!("{what} needs a mapping, this is {}", kind(value))));
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            format!("{what} needs a mapping, this is {}", kind(value)),
+        ));
     }
     value.try_iter()?.map(|key| value.get_item(&key).map(|item| (key, item))).collect()
 }

@@ -4,7 +4,7 @@ use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 use rand::Rng;
 
-use super::args::{Rest, Args, defined, entries, invalid, is_list, items, kind, split};
+use super::args::{Args, Rest, defined, entries, invalid, is_list, items, kind, split};
 
 /// More combinations than this are taken for a mistake.
 const MAX_ITEMS: usize = 100_000;
@@ -21,11 +21,15 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     });
     environment.add_filter("intersect", |left: Value, right: Value| {
         let right = items("intersect", &right)?;
-        Ok::<_, Error>(distinct(items("intersect", &left)?.into_iter().filter(|item| right.contains(item)).collect()))
+        Ok::<_, Error>(distinct(
+            items("intersect", &left)?.into_iter().filter(|item| right.contains(item)).collect(),
+        ))
     });
     environment.add_filter("difference", |left: Value, right: Value| {
         let right = items("difference", &right)?;
-        Ok::<_, Error>(distinct(items("difference", &left)?.into_iter().filter(|item| !right.contains(item)).collect()))
+        Ok::<_, Error>(distinct(
+            items("difference", &left)?.into_iter().filter(|item| !right.contains(item)).collect(),
+        ))
     });
     environment.add_filter("symmetric_difference", |left: Value, right: Value| {
         let (left, right) = (items("symmetric_difference", &left)?, items("symmetric_difference", &right)?);
@@ -71,8 +75,10 @@ pub(super) fn register(environment: &mut Environment<'_>) {
             _ => Ok(items("contains", &container)?.contains(&item)),
         }
     });
-    environment.add_test("any", |value: Value| Ok::<_, Error>(items("any", &value)?.iter().any(Value::is_true)));
-    environment.add_test("all", |value: Value| Ok::<_, Error>(items("all", &value)?.iter().all(Value::is_true)));
+    environment
+        .add_test("any", |value: Value| Ok::<_, Error>(items("any", &value)?.iter().any(Value::is_true)));
+    environment
+        .add_test("all", |value: Value| Ok::<_, Error>(items("all", &value)?.iter().all(Value::is_true)));
 }
 
 /// The items, each once, in the order of their first appearance.
@@ -256,24 +262,33 @@ fn arrangements(items: &[Value], length: usize, order: Order) -> Result<Value, E
         let mut next = Vec::new();
         for row in &rows {
             let start = if order == Order::Combinations { row.last().map_or(0, |last| last + 1) } else { 0 };
-            next.extend((start..items.len()).filter(|at| !row.contains(at)).map(|at| [row.as_slice(), &[at]].concat()));
+            next.extend(
+                (start..items.len())
+                    .filter(|at| !row.contains(at))
+                    .map(|at| [row.as_slice(), &[at]].concat()),
+            );
             if next.len() > MAX_ITEMS {
                 return Err(invalid("there are too many arrangements"));
             }
         }
         rows = next;
     }
-    let row = |row: Vec<usize>| Value::from(Tuple::new(row.into_iter().map(|at| items[at].clone()).collect()));
+    let row =
+        |row: Vec<usize>| Value::from(Tuple::new(row.into_iter().map(|at| items[at].clone()).collect()));
     Ok(rows.into_iter().map(row).collect::<Vec<_>>().into())
 }
 
 fn zip_longest(first: Value, rest: Rest) -> Result<Value, Error> {
     let (others, named) = split(rest.into_values())?;
-    let fill = named.into_iter().find(|(name, _)| name == "fillvalue").map_or(Value::from(()), |(_, value)| value);
-    let lists: Vec<Vec<Value>> =
-        std::iter::once(first).chain(others).map(|list| items("zip_longest", &list)).collect::<Result<_, _>>()?;
+    let fill =
+        named.into_iter().find(|(name, _)| name == "fillvalue").map_or(Value::from(()), |(_, value)| value);
+    let lists: Vec<Vec<Value>> = std::iter::once(first)
+        .chain(others)
+        .map(|list| items("zip_longest", &list))
+        .collect::<Result<_, _>>()?;
     let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
-    let row = |at: usize| Tuple::new(lists.iter().map(|list| list.get(at).unwrap_or(&fill).clone()).collect());
+    let row =
+        |at: usize| Tuple::new(lists.iter().map(|list| list.get(at).unwrap_or(&fill).clone()).collect());
     Ok((0..longest).map(|at| Value::from(row(at))).collect::<Vec<_>>().into())
 }
 
@@ -311,7 +326,9 @@ fn rekey_on_member(value: Value, rest: Rest) -> Result<Value, Error> {
     let key = args.need("key")?;
     let overwrite = args.text("duplicates")?.as_deref() == Some("overwrite");
     let elements = match value.kind() {
-        ValueKind::Map => entries("rekey_on_member", &value)?.into_iter().map(|(_, element)| element).collect(),
+        ValueKind::Map => {
+            entries("rekey_on_member", &value)?.into_iter().map(|(_, element)| element).collect()
+        }
         _ => items("rekey_on_member", &value)?,
     };
     let mut pairs: Vec<(Value, Value)> = Vec::new();

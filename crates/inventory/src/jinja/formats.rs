@@ -3,7 +3,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use super::args::{Rest, Args, entries, invalid, is_list, items, text};
+use super::args::{Args, Rest, entries, invalid, is_list, items, text};
 use super::yaml_out::{self, Style};
 use crate::convert;
 use crate::origin::SourceText;
@@ -11,18 +11,29 @@ use crate::origin::SourceText;
 /// Texts that these filters write are marked safe: a text that looks like data must stay a text (see
 /// `Scope::template`).
 pub(super) fn register(environment: &mut Environment<'_>) {
-    environment.add_filter("to_json", |value: Value, rest: Rest| to_json(&value, rest, false).map(Value::from_safe_string));
-    environment.add_filter("to_nice_json", |value: Value, rest: Rest| to_json(&value, rest, true).map(Value::from_safe_string));
-    environment.add_filter("tojson", |value: Value, rest: Rest| to_json(&value, rest, false).map(Value::from_safe_string));
-    environment.add_filter("to_yaml", |value: Value, rest: Rest| to_yaml(&value, rest, false).map(Value::from_safe_string));
-    environment.add_filter("to_nice_yaml", |value: Value, rest: Rest| to_yaml(&value, rest, true).map(Value::from_safe_string));
+    environment.add_filter("to_json", |value: Value, rest: Rest| {
+        to_json(&value, rest, false).map(Value::from_safe_string)
+    });
+    environment.add_filter("to_nice_json", |value: Value, rest: Rest| {
+        to_json(&value, rest, true).map(Value::from_safe_string)
+    });
+    environment.add_filter("tojson", |value: Value, rest: Rest| {
+        to_json(&value, rest, false).map(Value::from_safe_string)
+    });
+    environment.add_filter("to_yaml", |value: Value, rest: Rest| {
+        to_yaml(&value, rest, false).map(Value::from_safe_string)
+    });
+    environment.add_filter("to_nice_yaml", |value: Value, rest: Rest| {
+        to_yaml(&value, rest, true).map(Value::from_safe_string)
+    });
     environment.add_filter("from_json", from_json);
     environment.add_filter("from_yaml", from_yaml);
     environment.add_filter("from_yaml_all", from_yaml_all);
 }
 
 fn to_json(value: &Value, rest: Rest, nice: bool) -> Result<String, Error> {
-    const NAMES: &[&str] = &["indent", "sort_keys", "ensure_ascii", "separators", "vault_to_text", "preprocess_unsafe"];
+    const NAMES: &[&str] =
+        &["indent", "sort_keys", "ensure_ascii", "separators", "vault_to_text", "preprocess_unsafe"];
     let mut args = Args::bind("to_json", NAMES, rest.into_values())?;
     let indent = args.number("indent")?.or(nice.then_some(4)).and_then(|indent| usize::try_from(indent).ok());
     let separators = match args.get("separators")? {
@@ -67,8 +78,10 @@ impl Json {
             ValueKind::Number => self.out.push_str(&number(value)),
             ValueKind::String => self.text(value.as_str().unwrap_or_default()),
             ValueKind::Map => {
-                let mut pairs: Vec<(String, Value)> =
-                    entries("to_json", value)?.into_iter().map(|(key, item)| (key_text(&key), item)).collect();
+                let mut pairs: Vec<(String, Value)> = entries("to_json", value)?
+                    .into_iter()
+                    .map(|(key, item)| (key_text(&key), item))
+                    .collect();
                 if self.sort {
                     pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
                 }
@@ -161,14 +174,23 @@ fn key_text(key: &Value) -> String {
 }
 
 fn to_yaml(value: &Value, rest: Rest, nice: bool) -> Result<String, Error> {
-    const NAMES: &[&str] =
-        &["indent", "width", "default_flow_style", "sort_keys", "allow_unicode", "explicit_start", "explicit_end"];
+    const NAMES: &[&str] = &[
+        "indent",
+        "width",
+        "default_flow_style",
+        "sort_keys",
+        "allow_unicode",
+        "explicit_start",
+        "explicit_end",
+    ];
     let mut args = Args::bind("to_yaml", NAMES, rest.into_values())?;
     let positive = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok());
     let indent = positive(args.number("indent")?).unwrap_or(if nice { 4 } else { 2 });
     let width = positive(args.number("width")?).unwrap_or(80);
     let flow_leaves = match args.get("default_flow_style")? {
-        Some(style) if style.is_true() => return Err(invalid("to_yaml: default_flow_style=true is not supported")),
+        Some(style) if style.is_true() => {
+            return Err(invalid("to_yaml: default_flow_style=true is not supported"));
+        }
         Some(_) => false,
         None => !nice,
     };
@@ -193,14 +215,17 @@ fn from_json(value: Value) -> Result<Value, Error> {
 fn from_yaml(value: Value) -> Result<Value, Error> {
     match value.as_str() {
         Some(text) => read_yaml(text),
-        None if value.is_undefined() => Err(Error::new(ErrorKind::UndefinedError, "from_yaml is given something undefined")),
+        None if value.is_undefined() => {
+            Err(Error::new(ErrorKind::UndefinedError, "from_yaml is given something undefined"))
+        }
         None => Ok(value),
     }
 }
 
 fn read_yaml(text: &str) -> Result<Value, Error> {
     let source = SourceText::new("from_yaml", text);
-    let document = crate::yaml::parse(&source, text, &mut Vec::new()).map_err(|error| invalid(error.to_string()))?;
+    let document =
+        crate::yaml::parse(&source, text, &mut Vec::new()).map_err(|error| invalid(error.to_string()))?;
     Ok(convert::plain_to_engine(&document.kind))
 }
 
@@ -214,7 +239,8 @@ fn from_yaml_all(value: Value) -> Result<Value, Error> {
             document.push_str(line);
         }
     }
-    let first_is_empty = documents.len() > 1 && documents.first().is_some_and(|document| document.trim().is_empty());
+    let first_is_empty =
+        documents.len() > 1 && documents.first().is_some_and(|document| document.trim().is_empty());
     let documents: Result<Vec<Value>, Error> =
         documents.iter().skip(usize::from(first_is_empty)).map(|document| read_yaml(document)).collect();
     Ok(documents?.into())

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use minijinja::{Environment, Error, Value};
 
-use super::args::{Rest, Args, defined, invalid, is_list, items, text};
+use super::args::{Args, Rest, defined, invalid, is_list, items, text};
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     for (name, version) in [("ipaddr", None), ("ipv4", Some(4)), ("ipv6", Some(6))] {
@@ -37,7 +37,8 @@ pub(super) fn register(environment: &mut Environment<'_>) {
         let Some(net) = Net::parse(&text("ipmath", &value)?) else {
             return Err(invalid(format!("ipmath needs an address, this is \"{value}\"")));
         };
-        let moved = net.number().checked_add_signed(i128::from(amount)).and_then(|number| net.address(number));
+        let moved =
+            net.number().checked_add_signed(i128::from(amount)).and_then(|number| net.address(number));
         moved.map(|ip| ip.to_string()).ok_or_else(|| invalid("ipmath: the result is no address"))
     });
     for (name, sign) in [("next_nth_usable", 1), ("previous_nth_usable", -1)] {
@@ -45,7 +46,9 @@ pub(super) fn register(environment: &mut Environment<'_>) {
             let mut args = Args::bind(name, &["offset"], rest.into_values())?;
             let offset = args.number("offset")?.unwrap_or(1) * sign;
             let net = Net::parse(&text(name, &value)?).filter(|net| net.size() > 1);
-            Ok::<_, Error>(net.and_then(|net| net.usable_at(offset)).map_or(Value::from(()), |ip| ip.to_string().into()))
+            Ok::<_, Error>(
+                net.and_then(|net| net.usable_at(offset)).map_or(Value::from(()), |ip| ip.to_string().into()),
+            )
         });
     }
     for (name, usable) in [("network_in_network", false), ("network_in_usable", true)] {
@@ -96,13 +99,16 @@ struct Net {
 impl Net {
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+        let (address, length) =
+            text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
         let ip: IpAddr = match address.parse() {
             Ok(ip) => ip,
             Err(_) if !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let number: u128 = address.parse().ok()?;
-                u32::try_from(number)
-                    .map_or_else(|_| IpAddr::V6(Ipv6Addr::from(number)), |number| IpAddr::V4(Ipv4Addr::from(number)))
+                u32::try_from(number).map_or_else(
+                    |_| IpAddr::V6(Ipv6Addr::from(number)),
+                    |number| IpAddr::V4(Ipv4Addr::from(number)),
+                )
             }
             Err(_) => return None,
         };
@@ -196,7 +202,9 @@ impl Net {
     }
 
     fn contains(&self, other: &Self) -> bool {
-        self.ip.is_ipv4() == other.ip.is_ipv4() && other.first() >= self.first() && other.last() <= self.last()
+        self.ip.is_ipv4() == other.ip.is_ipv4()
+            && other.first() >= self.first()
+            && other.last() <= self.last()
     }
 
     fn is_inside(&self, networks: &[&str]) -> bool {
@@ -282,7 +290,8 @@ fn answer(net: &Net, query: &str, written: &str) -> Result<Answer, Error> {
     let text_if = |condition: bool, text: String| if condition { Text(text) } else { Nothing };
     let written_if = |condition: bool| if condition { Text(written.to_owned()) } else { Bool(false) };
     let (first, last) = net.usable_range();
-    let mask = || net.address(net.full_mask() & !net.host_mask()).map(|ip| ip.to_string()).unwrap_or_default();
+    let mask =
+        || net.address(net.full_mask() & !net.host_mask()).map(|ip| ip.to_string()).unwrap_or_default();
     let wildcard = || net.address(net.host_mask()).map(|ip| ip.to_string()).unwrap_or_default();
     let host_part = !net.is_network_address();
     Ok(match query {
@@ -297,7 +306,9 @@ fn answer(net: &Net, query: &str, written: &str) -> Result<Answer, Error> {
         "gateway" | "gw" | "router" | "hostnet" => text_if(size > 1 && host_part, net.with_prefix()),
         "host" => text_if(size == 1 || host_part, net.with_prefix()),
         "bool" => Bool(true),
-        "broadcast" => text_if(size > 2, net.address(net.last()).map(|ip| ip.to_string()).unwrap_or_default()),
+        "broadcast" => {
+            text_if(size > 2, net.address(net.last()).map(|ip| ip.to_string()).unwrap_or_default())
+        }
         "first_usable" | "last_usable" | "next_usable" | "previous_usable" | "range_usable" if net.bare => {
             return Err(invalid(format!("ipaddr('{query}'): \"{written}\" is not a network")));
         }
@@ -347,7 +358,11 @@ fn answer(net: &Net, query: &str, written: &str) -> Result<Answer, Error> {
         "peer" => match (size, net.usable_at(1).or_else(|| net.usable_at(-1))) {
             (2 | 4, Some(_)) if net.number() == first => address(last),
             (2 | 4, Some(_)) if net.number() == last => address(first),
-            _ => return Err(invalid(format!("ipaddr('peer'): \"{written}\" is not a point-to-point network"))),
+            _ => {
+                return Err(invalid(format!(
+                    "ipaddr('peer'): \"{written}\" is not a point-to-point network"
+                )));
+            }
         },
         "revdns" => Text(reverse_name(&net.ip)),
         "type" => Text(if size == 1 || host_part { "address" } else { "network" }.to_owned()),
@@ -383,7 +398,8 @@ fn reverse_name(ip: &IpAddr) -> String {
 fn ipwrap(value: &Value, query: &str) -> Result<Value, Error> {
     defined("ipwrap", value)?;
     if is_list(value) {
-        let wrapped: Result<Vec<Value>, Error> = items("ipwrap", value)?.iter().map(|item| ipwrap(item, query)).collect();
+        let wrapped: Result<Vec<Value>, Error> =
+            items("ipwrap", value)?.iter().map(|item| ipwrap(item, query)).collect();
         return Ok(wrapped?.into());
     }
     let found = ipaddr(value, query, None)?;
@@ -393,7 +409,9 @@ fn ipwrap(value: &Value, query: &str) -> Result<Value, Error> {
 fn ipsubnet(value: &Value, query: Option<&str>, index: Option<i64>) -> Result<Value, Error> {
     let Some(net) = Net::parse(&text("ipsubnet", value)?) else { return Ok(false.into()) };
     let Some(query) = query.filter(|query| !query.is_empty()) else {
-        return Ok(if net.bare { net.ip.to_string() } else { format!("{}/{}", net.network(), net.prefix) }.into());
+        return Ok(
+            if net.bare { net.ip.to_string() } else { format!("{}/{}", net.network(), net.prefix) }.into()
+        );
     };
     let Ok(prefix) = query.parse::<u8>() else {
         return Err(invalid("ipsubnet: only the length of a prefix is supported as the query"));
@@ -412,13 +430,19 @@ fn ipsubnet(value: &Value, query: Option<&str>, index: Option<i64>) -> Result<Va
     let Some(index) = index else {
         return Ok(count.to_string().into());
     };
-    let at = if index >= 0 { u128::from(index.unsigned_abs()) } else { count.wrapping_sub(index.unsigned_abs().into()) };
+    let at = if index >= 0 {
+        u128::from(index.unsigned_abs())
+    } else {
+        count.wrapping_sub(index.unsigned_abs().into())
+    };
     if at >= count {
         return Ok(false.into());
     }
     let step = Net { prefix, ..net }.size();
     let start = at.checked_mul(step).and_then(|offset| net.first().checked_add(offset));
-    Ok(start.and_then(|number| net.address(number)).map_or(Value::from(false), |ip| format!("{ip}/{prefix}").into()))
+    Ok(start
+        .and_then(|number| net.address(number))
+        .map_or(Value::from(false), |ip| format!("{ip}/{prefix}").into()))
 }
 
 /// The fewest networks that hold the same addresses, or with `span` the one that holds them all.
@@ -426,8 +450,10 @@ fn cidr_merge(value: &Value, span: bool) -> Result<Value, Error> {
     let mut nets: Vec<ipnet::IpNet> = Vec::new();
     for item in items("cidr_merge", value)? {
         let text = item.to_string();
-        let net = Net::parse(&text).ok_or_else(|| invalid(format!("cidr_merge: \"{text}\" is no network")))?;
-        let net = ipnet::IpNet::new(net.ip, net.prefix).map_err(|error| invalid(format!("cidr_merge: {error}")))?;
+        let net =
+            Net::parse(&text).ok_or_else(|| invalid(format!("cidr_merge: \"{text}\" is no network")))?;
+        let net =
+            ipnet::IpNet::new(net.ip, net.prefix).map_err(|error| invalid(format!("cidr_merge: {error}")))?;
         nets.push(net.trunc());
     }
     if !span {

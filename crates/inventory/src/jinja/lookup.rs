@@ -48,7 +48,8 @@ fn lookup(
 ) -> Result<Value, Error> {
     let (terms, named) = split(rest.into_values())?;
     let options = options(named);
-    let lenient = options.get("errors").is_some_and(|errors| matches!(errors.as_str(), Some("ignore" | "warn")));
+    let lenient =
+        options.get("errors").is_some_and(|errors| matches!(errors.as_str(), Some("ignore" | "warn")));
     let found = match run(state, variables, name, &terms, &options) {
         Ok(found) => found,
         Err(_) if lenient => return Ok(Value::from(())),
@@ -93,12 +94,16 @@ fn run(
                 let found = state.lookup(&term.to_string()).filter(|found| !found.is_undefined());
                 match found.or_else(|| default.cloned()) {
                     Some(found) => super::valid(found),
-                    None => Err(Error::new(ErrorKind::UndefinedError, format!("there is no variable \"{term}\""))),
+                    None => {
+                        Err(Error::new(ErrorKind::UndefinedError, format!("there is no variable \"{term}\"")))
+                    }
                 }
             })
             .collect(),
         "varnames" => varnames(state, terms),
-        "password" => terms.iter().map(|term| password(state, &term.to_string(), options).map(Value::from)).collect(),
+        "password" => {
+            terms.iter().map(|term| password(state, &term.to_string(), options).map(Value::from)).collect()
+        }
         "file" => terms.iter().map(|term| file(state, &term.to_string()).map(Value::from)).collect(),
         "pipe" => terms.iter().map(|term| pipe(&term.to_string()).map(Value::from)).collect(),
         "items" | "flattened" => flat(terms, name == "flattened"),
@@ -123,12 +128,18 @@ fn run(
                 if rows.len().saturating_mul(list.len()) > 100_000 {
                     return Err(invalid("lookup nested: too many combinations"));
                 }
-                rows = rows.iter().flat_map(|row| list.iter().map(|item| [row.as_slice(), &[item.clone()]].concat())).collect();
+                rows = rows
+                    .iter()
+                    .flat_map(|row| {
+                        list.iter().map(|item| [row.as_slice(), std::slice::from_ref(item)].concat())
+                    })
+                    .collect();
             }
             Ok(rows.into_iter().map(Value::from).collect())
         }
         "together" => {
-            let lists: Vec<Vec<Value>> = terms.iter().map(|list| items("lookup together", list)).collect::<Result<_, _>>()?;
+            let lists: Vec<Vec<Value>> =
+                terms.iter().map(|list| items("lookup together", list)).collect::<Result<_, _>>()?;
             let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
             let row = |at: usize| -> Vec<Value> {
                 lists.iter().map(|list| list.get(at).cloned().unwrap_or(Value::from(()))).collect()
@@ -136,7 +147,9 @@ fn run(
             Ok((0..longest).map(|at| Value::from(row(at))).collect())
         }
         "subelements" => match terms {
-            [elements, path, ..] => items("lookup subelements", &super::data::subelements(elements, path, false)?),
+            [elements, path, ..] => {
+                items("lookup subelements", &super::data::subelements(elements, path, false)?)
+            }
             _ => Err(invalid("lookup subelements needs elements and a path")),
         },
         "random_choice" => {
@@ -178,9 +191,12 @@ fn varnames(state: &State, terms: &[Value]) -> Result<Vec<Value>, Error> {
     };
     let mut names = Vec::new();
     for term in terms {
-        let pattern = regex::Regex::new(&term.to_string())
-            .map_err(|error| invalid(format!("lookup varnames: \"{term}\" is not a regular expression: {error}")))?;
-        names.extend(known.iter().filter(|name| pattern.is_match(name)).map(|name| Value::from(name.as_str())));
+        let pattern = regex::Regex::new(&term.to_string()).map_err(|error| {
+            invalid(format!("lookup varnames: \"{term}\" is not a regular expression: {error}"))
+        })?;
+        names.extend(
+            known.iter().filter(|name| pattern.is_match(name)).map(|name| Value::from(name.as_str())),
+        );
     }
     Ok(names)
 }
@@ -206,8 +222,10 @@ fn sequence(term: &str, options: &Options) -> Result<Vec<Value>, Error> {
         match word.split_once('=') {
             Some((key, value)) => set(key, value)?,
             None => {
-                let (range, form) = word.split_once(':').map_or((word, None), |(range, form)| (range, Some(form)));
-                let (range, step) = range.split_once('/').map_or((range, None), |(range, step)| (range, Some(step)));
+                let (range, form) =
+                    word.split_once(':').map_or((word, None), |(range, form)| (range, Some(form)));
+                let (range, step) =
+                    range.split_once('/').map_or((range, None), |(range, step)| (range, Some(step)));
                 match range.split_once('-') {
                     Some((first, last)) => {
                         set("start", first)?;
@@ -256,7 +274,8 @@ fn find(state: &State, path: &str) -> PathBuf {
 
 fn file(state: &State, path: &str) -> Result<String, Error> {
     let path = find(state, path);
-    let text = fs::read_to_string(&path).map_err(|error| invalid(format!("cannot read {}: {error}", path.display())))?;
+    let text = fs::read_to_string(&path)
+        .map_err(|error| invalid(format!("cannot read {}: {error}", path.display())))?;
     Ok(text.trim_end().to_owned())
 }
 
@@ -268,7 +287,11 @@ fn pipe(command: &str) -> Result<String, Error> {
         .map_err(|error| invalid(format!("lookup pipe: cannot run \"{command}\": {error}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(invalid(format!("lookup pipe: \"{command}\" failed ({}): {}", output.status, said.trim())));
+        return Err(invalid(format!(
+            "lookup pipe: \"{command}\" failed ({}): {}",
+            output.status,
+            said.trim()
+        )));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
@@ -320,7 +343,9 @@ fn password(state: &State, term: &str, options: &Options) -> Result<String, Erro
 
 fn setting_text(value: &Value) -> String {
     match value.try_iter() {
-        Ok(list) if value.as_str().is_none() => list.map(|item| item.to_string()).collect::<Vec<_>>().join(","),
+        Ok(list) if value.as_str().is_none() => {
+            list.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+        }
         _ => value.to_string(),
     }
 }
@@ -362,10 +387,11 @@ fn stored(path: &Path, make: impl Fn() -> String) -> std::io::Result<String> {
     let password = make();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{:016x}", rand::rng().random::<u64>()));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
-        writeln!(file, "{password}")?;
-        file.sync_all()
-    });
+    let written =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
+            writeln!(file, "{password}")?;
+            file.sync_all()
+        });
     let linked = written.and_then(|()| fs::hard_link(&temporary, path));
     let removed = fs::remove_file(&temporary);
     match linked {

@@ -57,7 +57,12 @@ pub(super) fn split(text: &str, separator: Option<&str>, limit: Option<usize>) -
 }
 
 /// Called for every method the engine does not know itself.
-pub(super) fn unknown(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn unknown(
+    state: &mut State,
+    value: &Value,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
     let found = match value.kind() {
         ValueKind::String => of_text(value.as_str().unwrap_or_default(), method, args)?,
         ValueKind::Seq | ValueKind::Iterable => of_list(value, method, args)?,
@@ -72,14 +77,15 @@ pub(super) fn unknown(state: &mut State, value: &Value, method: &str, args: &[Va
     };
     match found {
         Some(found) => Ok(found),
-        None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args).map_err(|error| {
-            match error.kind() {
-                ErrorKind::UnknownMethod => {
-                    Error::new(ErrorKind::UnknownMethod, format!("{} has no method \"{method}\"", kind(value)))
-                }
+        None => minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args).map_err(
+            |error| match error.kind() {
+                ErrorKind::UnknownMethod => Error::new(
+                    ErrorKind::UnknownMethod,
+                    format!("{} has no method \"{method}\"", kind(value)),
+                ),
                 _ => error,
-            }
-        }),
+            },
+        ),
     }
 }
 
@@ -96,8 +102,10 @@ fn of_text(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Er
         let fill = args.text("fill")?.and_then(|fill| fill.chars().next()).unwrap_or(' ');
         Ok::<_, Error>(Some(Value::from(padded(text, width, fill, side))))
     };
-    let one = |name: &'static str| Args::bind(name, &["text"], rest())?.need("text").map(|value| value.to_string());
-    let triple = |parts: [&str; 3]| Some(Value::from(Tuple::new(parts.into_iter().map(Value::from).collect())));
+    let one =
+        |name: &'static str| Args::bind(name, &["text"], rest())?.need("text").map(|value| value.to_string());
+    let triple =
+        |parts: [&str; 3]| Some(Value::from(Tuple::new(parts.into_iter().map(Value::from).collect())));
     Ok(match method {
         "split" | "rsplit" => {
             let mut args = Args::bind("split", &["sep", "maxsplit"], rest())?;
@@ -127,12 +135,17 @@ fn of_text(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Er
             })
         }
         "zfill" => {
-            let width = usize::try_from(Args::bind("zfill", &["width"], rest())?.number("width")?.unwrap_or(0)).unwrap_or(0);
+            let width =
+                usize::try_from(Args::bind("zfill", &["width"], rest())?.number("width")?.unwrap_or(0))
+                    .unwrap_or(0);
             let (sign, digits) = match text.strip_prefix(['-', '+']) {
                 Some(digits) => (&text[..1], digits),
                 None => ("", text),
             };
-            Some(Value::from(format!("{sign}{}", padded(digits, width.saturating_sub(sign.len()), '0', Side::Left))))
+            Some(Value::from(format!(
+                "{sign}{}",
+                padded(digits, width.saturating_sub(sign.len()), '0', Side::Left)
+            )))
         }
         "ljust" => padding(Side::Right)?,
         "rjust" => padding(Side::Left)?,
@@ -162,7 +175,8 @@ fn of_text(text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Er
 }
 
 fn swapped(c: char) -> char {
-    let mut other: Vec<char> = if c.is_lowercase() { c.to_uppercase().collect() } else { c.to_lowercase().collect() };
+    let mut other: Vec<char> =
+        if c.is_lowercase() { c.to_uppercase().collect() } else { c.to_lowercase().collect() };
     match other.len() {
         1 => other.remove(0),
         _ => c,

@@ -1,6 +1,7 @@
 //! Jinja as Ansible's users know it: the engine with Ansible's filters, tests and lookups.
 
 mod args;
+mod code;
 mod data;
 mod formats;
 mod ipaddr;
@@ -89,7 +90,8 @@ pub(crate) fn valid(value: Value) -> Result<Value, Error> {
 /// What the engine says about an error, without the name of the template. `source` is the text the
 /// engine was given.
 pub(crate) fn message(error: &Error, source: &str) -> String {
-    let code = || Some(source.get(error.range()?)?.trim()).filter(|code| !code.is_empty()).map(prepare::as_written);
+    let code =
+        || Some(source.get(error.range()?)?.trim()).filter(|code| !code.is_empty()).map(prepare::as_written);
     match (error.kind(), error.detail()) {
         (ErrorKind::UndefinedError, None) => match code() {
             Some(code) => format!("`{code}` is undefined"),
@@ -110,5 +112,6 @@ pub(crate) fn message(error: &Error, source: &str) -> String {
 
 /// Whether an error comes from using something that is undefined.
 pub(crate) fn is_about_undefined(error: &Error) -> bool {
-    error.kind() == ErrorKind::UndefinedError || error.detail().is_some_and(|detail| detail.contains("undefined"))
+    error.kind() == ErrorKind::UndefinedError
+        || error.detail().is_some_and(|detail| detail.contains("undefined"))
 }

@@ -9,10 +9,15 @@
 
 use std::borrow::Cow;
 
+use super::code::{Region, RegionKind, Token, TokenKind, end_of_raw, end_of_text, next_marker, tokens};
+
 /// The function that [`prepare`] puts in for attributes of what may be undefined.
 pub(crate) const AT: &str = "__at";
 /// The filter that [`prepare`] puts in for `'text' % values`.
 pub(crate) const PERCENT: &str = "__percent";
+
+/// Links in a row that are rewritten; nobody writes that many.
+const MAX_LINKS: usize = 100;
 
 /// What kind of text is prepared.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,6 +77,14 @@ pub(crate) fn prepare(text: &str, backslashes: Backslashes) -> Prepared {
 
 /// Code as it was written, before [`prepare`] rewrote it: `__at(a, 'b')` is `a.b` again.
 pub(crate) fn as_written(code: &str) -> String {
+    unwrapped(code, 0)
+}
+
+fn unwrapped(code: &str, depth: usize) -> String {
+    // Each link is one level; prepare makes no more.
+    if depth > MAX_LINKS {
+        return code.to_owned();
+    }
     let marker = format!("{AT}(");
     let mut out = String::with_capacity(code.len());
     let mut rest = code;
@@ -83,11 +96,11 @@ pub(crate) fn as_written(code: &str) -> String {
             rest = inside;
             continue;
         };
-        out.push_str(&as_written(base));
+        out.push_str(&unwrapped(base, depth + 1));
         let name = key.strip_prefix('\'').and_then(|key| key.strip_suffix('\''));
         match name.filter(|name| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')) {
             Some(name) => out.extend([".", name]),
-            None => out.push_str(&format!("[{}]", as_written(key))),
+            None => out.push_str(&format!("[{}]", unwrapped(key, depth + 1))),
         }
         rest = &inside[end..];
     }
@@ -137,159 +150,6 @@ pub(crate) fn names(text: &str) -> Vec<String> {
         rest = &rest[region.whole.len()..];
     }
     names
-}
-
-fn next_marker(text: &str) -> Option<usize> {
-    let mut from = 0;
-    while let Some(at) = text[from..].find('{') {
-        let at = from + at;
-        if matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
-    None
-}
-
-fn end_of_raw(text: &str) -> usize {
-    let mut from = 0;
-    while let Some(at) = text[from..].find("{%") {
-        let at = from + at;
-        let code = text[at + 2..].trim_start_matches(['-', '+']).trim_start();
-        if code.starts_with("endraw") {
-            return at;
-        }
-        from = at + 2;
-    }
-    text.len()
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum RegionKind {
-    Expression,
-    Block,
-    Comment,
-}
-
-/// `{{ code }}`, `{% code %}` or `{# ... #}`.
-struct Region<'a> {
-    kind: RegionKind,
-    whole: &'a str,
-    /// The opening mark with its white space control: `{{-`.
-    open: &'a str,
-    code: &'a str,
-    close: &'a str,
-}
-
-impl<'a> Region<'a> {
-    /// Reads the region a text starts with; `None` when it is not closed.
-    fn read(text: &'a str) -> Option<Self> {
-        let (kind, close) = match text.get(..2)? {
-            "{{" => (RegionKind::Expression, "}}"),
-            "{%" => (RegionKind::Block, "%}"),
-            _ => (RegionKind::Comment, "#}"),
-        };
-        let open = if matches!(text.as_bytes().get(2), Some(b'-' | b'+')) { 3 } else { 2 };
-        let end = match kind {
-            RegionKind::Comment => 2 + text[2..].find(close)?,
-            _ => open + end_of_code(&text[open..], close)?,
-        };
-        let code = &text[open.min(end)..end];
-        let control = usize::from(kind != RegionKind::Comment && code.ends_with(['-', '+']));
-        let code = &code[..code.len() - control];
-        Some(Self {
-            kind,
-            whole: &text[..end + 2],
-            open: &text[..open.min(end)],
-            code,
-            close: &text[end - control..end + 2],
-        })
-    }
-}
-
-/// Where the closing mark of a region is: outside texts and braces.
-fn end_of_code(code: &str, close: &str) -> Option<usize> {
-    let bytes = code.as_bytes();
-    let mut braces = 0usize;
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'\'' | b'"' => at += end_of_text(&code[at..])?,
-            b'}' if braces > 0 => {
-                braces -= 1;
-                at += 1;
-            }
-            _ if bytes[at..].starts_with(close.as_bytes()) => return Some(at),
-            b'{' => {
-                braces += 1;
-                at += 1;
-            }
-            _ => at += 1,
-        }
-    }
-    None
-}
-
-/// The length of the quoted text that starts here.
-fn end_of_text(text: &str) -> Option<usize> {
-    let quote = text.chars().next()?;
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            c if c == quote => return Some(at + 1),
-            _ => {}
-        }
-    }
-    None
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum TokenKind {
-    Name,
-    Text,
-    Number,
-    Sign,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Token<'a> {
-    kind: TokenKind,
-    text: &'a str,
-    /// White space before it.
-    blank: &'a str,
-}
-
-fn tokens(code: &str) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
-    let mut rest = code;
-    loop {
-        let trimmed = rest.trim_start();
-        let blank = &rest[..rest.len() - trimmed.len()];
-        let Some(first) = trimmed.chars().next() else { return tokens };
-        let (kind, length) = match first {
-            '\'' | '"' => (TokenKind::Text, end_of_text(trimmed).unwrap_or(trimmed.len())),
-            c if c.is_alphabetic() || c == '_' => {
-                (TokenKind::Name, trimmed.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(trimmed.len()))
-            }
-            c if c.is_ascii_digit() => (TokenKind::Number, number_length(trimmed)),
-            c => (TokenKind::Sign, c.len_utf8()),
-        };
-        let (text, after) = trimmed.split_at(length);
-        tokens.push(Token { kind, text, blank });
-        rest = after;
-    }
-}
-
-/// `1.5` is one number, but in `a.0.b` the dots are links; a digit must follow the dot.
-fn number_length(text: &str) -> usize {
-    let digits = |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
-    let whole = digits(text);
-    match text[whole..].strip_prefix('.') {
-        Some(fraction) if fraction.starts_with(|c: char| c.is_ascii_digit()) => whole + 1 + digits(fraction),
-        _ => whole,
-    }
 }
 
 fn rewrite_code(code: &str, kind: RegionKind, literal: bool) -> String {
@@ -368,7 +228,9 @@ impl<'a> Rewriter<'a> {
                     }
                     self.plugin_name(out);
                 }
-                _ if token.kind == TokenKind::Name && OPERATORS.contains(&token.text) => self.copy(token, out),
+                _ if token.kind == TokenKind::Name && OPERATORS.contains(&token.text) => {
+                    self.copy(token, out)
+                }
                 "(" | "[" | "{" => self.operand(out),
                 _ if token.kind == TokenKind::Sign => self.copy(token, out),
                 _ => self.operand(out),
@@ -405,9 +267,11 @@ impl<'a> Rewriter<'a> {
         // A link may be asked of something undefined, except of what the engine itself makes.
         let engines_own = matches!(token.text, "loop" | "self" | "caller");
         let mut links = 0;
-        while let Some(sign) = self.peek() {
-            let next_is_name =
-                self.tokens.get(self.at + 1).is_some_and(|token| matches!(token.kind, TokenKind::Name | TokenKind::Number));
+        while let Some(sign) = self.peek().filter(|_| links < MAX_LINKS) {
+            let next_is_name = self
+                .tokens
+                .get(self.at + 1)
+                .is_some_and(|token| matches!(token.kind, TokenKind::Name | TokenKind::Number));
             match sign.text {
                 "." if next_is_name => {
                     let name = self.tokens[self.at + 1];
@@ -431,7 +295,9 @@ impl<'a> Rewriter<'a> {
                     let slice = self.bracket(&mut bracket);
                     let inner = bracket.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
                     match inner {
-                        Some(inner) if !engines_own && !slice => wrap(&mut operand, operand_start, inner.trim()),
+                        Some(inner) if !engines_own && !slice => {
+                            wrap(&mut operand, operand_start, inner.trim())
+                        }
                         _ => operand.push_str(&bracket),
                     }
                     links += 1;
@@ -541,7 +407,10 @@ mod tests {
         check("{{ a }}", "{{ a }}");
         check("{{ a.b.c }}", "{{ __at(__at(a, 'b'), 'c') }}");
         check("{{a['b'].c|default(1)}}", "{{ __at(__at(a, 'b'), 'c')|default(1) }}");
-        check("x {{ hostvars[groups['k'][0]].ip }} y", "x {{ __at(__at(hostvars, __at(__at(groups, 'k'), 0)), 'ip') }} y");
+        check(
+            "x {{ hostvars[groups['k'][0]].ip }} y",
+            "x {{ __at(__at(hostvars, __at(__at(groups, 'k'), 0)), 'ip') }} y",
+        );
         check("{{ a.b.items() }}", "{{ __at(a, 'b').items() }}");
         check("{{ a[1:2] }}", "{{ a[1:2] }}");
         check("{{ loop.index }}", "{{ loop.index }}");
@@ -578,10 +447,21 @@ mod tests {
 
     #[test]
     fn rewritten_code_can_be_shown_as_it_was() {
-        for code in ["a.b", "a.b['c d'].e", "(a | b(1)).c", "a[b.c][0] + d.e", "x.y(z.w)", "a.b | f('(', \")\")"] {
+        for code in
+            ["a.b", "a.b['c d'].e", "(a | b(1)).c", "a[b.c][0] + d.e", "x.y(z.w)", "a.b | f('(', \")\")"]
+        {
             let prepared = prepare(&format!("{{{{ {code} }}}}"), Backslashes::Literal);
             assert_eq!(as_written(&prepared.expression.unwrap()), code);
         }
+    }
+
+    #[test]
+    fn endless_chains_are_no_trouble() {
+        let chain = format!("{{{{ a{} }}}}", ".b".repeat(20_000));
+        let prepared = prepare(&chain, Backslashes::Literal);
+        assert!(as_written(&prepared.text).len() <= chain.len());
+        prepare(&"{{ ".repeat(50_000), Backslashes::Literal);
+        prepare(&format!("{{{{ {} }}}}", "(".repeat(50_000)), Backslashes::Literal);
     }
 
     #[test]

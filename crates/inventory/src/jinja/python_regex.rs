@@ -4,7 +4,7 @@ use fancy_regex::{Captures, Regex};
 use minijinja::value::Tuple;
 use minijinja::{Environment, Error, Value};
 
-use super::args::{Rest, Args, invalid, split, text};
+use super::args::{Args, Rest, invalid, split, text};
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("regex_replace", regex_replace);
@@ -56,7 +56,8 @@ fn translate(pattern: &str) -> String {
                 match next {
                     'Z' => out.push_str(r"\z"),
                     // Python allows escaping what needs none.
-                    '/' | '"' | '\'' | ':' | '=' | '!' | '%' | ',' | ';' | '@' | '`' | '_' | '<' | '>' | ' ' | '-'
+                    '/' | '"' | '\'' | ':' | '=' | '!' | '%' | ',' | ';' | '@' | '`' | '_' | '<' | '>'
+                    | ' ' | '-'
                         if !(next == '-' && class_start.is_some()) =>
                     {
                         out.push(next);
@@ -88,7 +89,9 @@ fn translate(pattern: &str) -> String {
 /// Whether `{` is followed by a count: `2}`, `2,}`, `,3}`.
 fn is_count(rest: &str) -> bool {
     rest.split_once('}').is_some_and(|(inside, _)| {
-        !inside.is_empty() && inside != "," && inside.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
+        !inside.is_empty()
+            && inside != ","
+            && inside.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
     })
 }
 
@@ -170,7 +173,9 @@ impl Replacement {
         while let Some(at) = rest.find('\\') {
             parts.push(Part::Text(rest[..at].to_owned()));
             rest = &rest[at + 1..];
-            let Some(c) = rest.chars().next() else { return Err(invalid("the replacement ends in a backslash")) };
+            let Some(c) = rest.chars().next() else {
+                return Err(invalid("the replacement ends in a backslash"));
+            };
             let digits = rest.bytes().take(2).take_while(u8::is_ascii_digit).count();
             if let Some((name, after)) = rest.strip_prefix("g<").and_then(|rest| rest.split_once('>')) {
                 parts.push(Part::Group(group(regex, name)?));
@@ -233,7 +238,8 @@ fn regex_search(value: Value, rest: Rest) -> Result<Value, Error> {
     };
     let regex = compile(&pattern.to_string(), flags.0, flags.1, Anchor::Anywhere)?;
     let Some(found) = run(regex.captures(&value))? else { return Ok(Value::from(())) };
-    let of_group = |number: usize| found.get(number).map_or(Value::from(()), |group| Value::from(group.as_str()));
+    let of_group =
+        |number: usize| found.get(number).map_or(Value::from(()), |group| Value::from(group.as_str()));
     if wanted.is_empty() {
         return Ok(of_group(0));
     }
@@ -244,7 +250,9 @@ fn regex_search(value: Value, rest: Rest) -> Result<Value, Error> {
             .strip_prefix("\\g<")
             .and_then(|name| name.strip_suffix('>'))
             .or_else(|| reference.strip_prefix('\\'))
-            .ok_or_else(|| invalid(format!("regex_search: \"{reference}\" names no group (\\1 or \\g<name>)")))?;
+            .ok_or_else(|| {
+                invalid(format!("regex_search: \"{reference}\" names no group (\\1 or \\g<name>)"))
+            })?;
         groups.push(of_group(group(&regex, name)?));
     }
     Ok(groups.into())
@@ -281,7 +289,8 @@ fn regex_escape(value: Value, rest: Rest) -> Result<String, Error> {
 
 fn test(value: &Value, rest: Rest, anchor: Anchor) -> Result<bool, Error> {
     let value = text("the test", value)?;
-    let mut args = Args::bind("match", &["pattern", "ignorecase", "multiline", "match_type"], rest.into_values())?;
+    let mut args =
+        Args::bind("match", &["pattern", "ignorecase", "multiline", "match_type"], rest.into_values())?;
     let pattern = args.text("pattern")?.unwrap_or_default();
     let (ignore_case, multi_line) = (args.flag("ignorecase", false)?, args.flag("multiline", false)?);
     let anchor = match args.text("match_type")?.as_deref() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
-use super::args::{Rest, Args, boolean, defined, invalid, kind, text};
+use super::args::{Args, Rest, boolean, defined, invalid, kind, text};
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("bool", to_bool);
@@ -46,7 +46,8 @@ pub(super) fn register(environment: &mut Environment<'_>) {
             Some(base) => number.log(base),
         })
     });
-    environment.add_filter("pow", |value: Value, power: f64| Ok::<_, Error>(number("pow", &value)?.powf(power)));
+    environment
+        .add_filter("pow", |value: Value, power: f64| Ok::<_, Error>(number("pow", &value)?.powf(power)));
     environment.add_filter("root", |value: Value, base: Option<f64>| {
         let number = number("root", &value)?;
         Ok::<_, Error>(match base {
@@ -74,13 +75,15 @@ pub(super) fn register(environment: &mut Environment<'_>) {
         matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::String | ValueKind::Map)
     });
     environment.add_test("callable", |value: Value| value.kind() == ValueKind::Plain);
-    environment.add_test("vault_encrypted", |value: Value| value.as_str().is_some_and(crate::vault::is_vault));
+    environment
+        .add_test("vault_encrypted", |value: Value| value.as_str().is_some_and(crate::vault::is_vault));
     register_files(environment);
     register_results(environment);
 }
 
 fn register_files(environment: &mut Environment<'_>) {
-    let tests: [(&[&'static str], fn(&Path) -> bool); 5] = [
+    type Test = (&'static [&'static str], fn(&Path) -> bool);
+    let tests: [Test; 5] = [
         (&["exists"], Path::exists),
         (&["file", "is_file"], Path::is_file),
         (&["directory", "is_dir"], Path::is_dir),
@@ -89,7 +92,8 @@ fn register_files(environment: &mut Environment<'_>) {
     ];
     for (names, test) in tests {
         for name in names {
-            environment.add_test(*name, move |value: Value| Ok::<_, Error>(test(Path::new(&text(name, &value)?))));
+            environment
+                .add_test(*name, move |value: Value| Ok::<_, Error>(test(Path::new(&text(name, &value)?))));
         }
     }
     environment.add_test("link_exists", |value: Value| {
@@ -112,7 +116,10 @@ fn register_results(environment: &mut Environment<'_>) {
             environment.add_test(*name, move |value: Value| {
                 defined(name, &value)?;
                 if value.kind() != ValueKind::Map {
-                    return Err(invalid(format!("the test {name} needs the result of a task, this is {}", kind(&value))));
+                    return Err(invalid(format!(
+                        "the test {name} needs the result of a task, this is {}",
+                        kind(&value)
+                    )));
                 }
                 Ok(value.get_attr(key).unwrap_or_default().is_true() == wanted)
             });
@@ -163,7 +170,10 @@ fn int(value: Value, rest: Rest) -> Result<Value, Error> {
     let mut args = Args::bind("int", &["default", "base"], rest.into_values())?;
     let default = args.get("default")?.unwrap_or_else(|| Value::from(0));
     let base = args.number("base")?.and_then(|base| u32::try_from(base).ok()).unwrap_or(10);
-    #[expect(clippy::cast_possible_truncation, reason = "the fraction is to be dropped, and the size is checked")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the fraction is to be dropped, and the size is checked"
+    )]
     let whole = |number: f64| (number.is_finite() && number.abs() < 1e18).then(|| Value::from(number as i64));
     Ok(match value.kind() {
         ValueKind::Bool => Value::from(i64::from(value.is_true())),
@@ -257,7 +267,10 @@ fn human_to_bytes(value: Value, rest: Rest) -> Result<i64, Error> {
             let first = unit.chars().next().unwrap_or('B').to_ascii_uppercase();
             let class = if bits { 'b' } else { 'B' };
             let short = if first == 'B' { class.to_string() } else { format!("{first}{class}") };
-            if unit.len() > 1 && unit != short && !unit.to_lowercase().ends_with(if bits { "bit" } else { "byte" }) {
+            if unit.len() > 1
+                && unit != short
+                && !unit.to_lowercase().ends_with(if bits { "bit" } else { "byte" })
+            {
                 return Err(wrong());
             }
             UNITS.iter().find(|(letter, _)| *letter == first).map(|(_, limit)| *limit).ok_or_else(wrong)?

@@ -6,11 +6,13 @@ use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Environment, Error, Value};
 use sha2::Digest;
 
-use super::args::{Rest, Args, entries, invalid, items, text};
 use super::args;
+use super::args::{Args, Rest, entries, invalid, items, text};
 
 pub(super) fn register(environment: &mut Environment<'_>) {
-    environment.add_filter("b64encode", |value: Value| Ok::<_, Error>(base64_encode(text("b64encode", &value)?.as_bytes())));
+    environment.add_filter("b64encode", |value: Value| {
+        Ok::<_, Error>(base64_encode(text("b64encode", &value)?.as_bytes()))
+    });
     environment.add_filter("b64decode", b64decode);
     environment.add_filter("quote", |value: Value| match value.is_none() {
         true => Ok("''".to_owned()),
@@ -25,9 +27,13 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     }
     environment.add_filter("to_uuid", to_uuid);
     environment.add_filter("password_hash", |_: Value, _: Rest| -> Result<Value, Error> {
-        Err(invalid("password_hash is not supported; put the hash itself into the variable (mkpasswd prints it)"))
+        Err(invalid(
+            "password_hash is not supported; put the hash itself into the variable (mkpasswd prints it)",
+        ))
     });
-    environment.add_filter("basename", |value: Value| Ok::<_, Error>(basename(&text("basename", &value)?).to_owned()));
+    environment.add_filter("basename", |value: Value| {
+        Ok::<_, Error>(basename(&text("basename", &value)?).to_owned())
+    });
     environment.add_filter("dirname", |value: Value| Ok::<_, Error>(dirname(&text("dirname", &value)?)));
     environment.add_filter("splitext", splitext);
     environment.add_filter("path_join", path_join);
@@ -50,7 +56,9 @@ pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_filter("truncate", truncate);
     environment.add_filter("wordcount", |value: Value| {
         let value = text("wordcount", &value)?;
-        Ok::<_, Error>(value.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count())
+        Ok::<_, Error>(
+            value.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).count(),
+        )
     });
 }
 
@@ -60,7 +68,8 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 fn base64_encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for at in 0..4 {
             let index = (bits >> (18 - 6 * at)) & 63;
             out.push(if at <= chunk.len() { char::from(BASE64[index as usize]) } else { '=' });
@@ -142,7 +151,10 @@ fn splitext(value: Value) -> Result<Value, Error> {
     let name_start = path.rfind('/').map_or(0, |at| at + 1);
     let name = &path[name_start..];
     let leading = name.len() - name.trim_start_matches('.').len();
-    let at = name.rfind('.').filter(|at| *at > leading.saturating_sub(1) && *at > 0).map_or(path.len(), |at| name_start + at);
+    let at = name
+        .rfind('.')
+        .filter(|at| *at > leading.saturating_sub(1) && *at > 0)
+        .map_or(path.len(), |at| name_start + at);
     let (root, ending) = path.split_at(at);
     Ok(Value::from(Tuple::new(vec![root.into(), ending.into()])))
 }
@@ -190,7 +202,8 @@ fn normpath(path: &str) -> String {
 fn relpath(value: Value, start: Option<String>) -> Result<String, Error> {
     let path = normpath(&text("relpath", &value)?);
     let start = normpath(start.as_deref().unwrap_or("/"));
-    let split = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let split =
+        |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (path, start) = (split(&path), split(&start));
     let common = path.iter().zip(&start).take_while(|(a, b)| a == b).count();
     let up = std::iter::repeat_n("..".to_owned(), start.len() - common);
@@ -231,7 +244,12 @@ fn urlsplit(value: Value, query: Option<String>) -> Result<Value, Error> {
     };
     let parts: Vec<(&str, Value)> = vec![
         ("fragment", fragment.into()),
-        ("hostname", Some(hostname.to_lowercase()).filter(|name| !name.is_empty()).map_or(Value::from(()), Value::from)),
+        (
+            "hostname",
+            Some(hostname.to_lowercase())
+                .filter(|name| !name.is_empty())
+                .map_or(Value::from(()), Value::from),
+        ),
         ("netloc", location.into()),
         ("password", password.map_or(Value::from(()), Value::from)),
         ("path", path.into()),
@@ -337,6 +355,7 @@ fn truncate(value: Value, rest: Rest) -> Result<String, Error> {
         return Ok(value);
     }
     let kept: String = value.chars().take(length.saturating_sub(end.chars().count())).collect();
-    let kept = if kill { kept.as_str() } else { kept.rsplit_once(' ').map_or(kept.as_str(), |(words, _)| words) };
+    let kept =
+        if kill { kept.as_str() } else { kept.rsplit_once(' ').map_or(kept.as_str(), |(words, _)| words) };
     Ok(format!("{kept}{end}"))
 }

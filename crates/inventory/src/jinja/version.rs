@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use minijinja::{Environment, Error, Value};
 
-use super::args::{Rest, Args, invalid, text};
+use super::args::{Args, Rest, invalid, text};
 
 pub(super) fn register(environment: &mut Environment<'_>) {
     environment.add_test("version", version);
@@ -13,7 +13,8 @@ pub(super) fn register(environment: &mut Environment<'_>) {
 
 fn version(value: Value, rest: Rest) -> Result<bool, Error> {
     let value = text("version", &value)?;
-    let mut args = Args::bind("version", &["version", "operator", "strict", "version_type"], rest.into_values())?;
+    let mut args =
+        Args::bind("version", &["version", "operator", "strict", "version_type"], rest.into_values())?;
     let other = args.need("version")?.to_string();
     let operator = args.text("operator")?.unwrap_or_else(|| "eq".to_owned());
     let strict = args.get("strict")?;
@@ -109,7 +110,8 @@ fn strict_parts(version: &str) -> Result<(Vec<u64>, (u8, u64)), Error> {
     let wrong = || invalid(format!("version: \"{version}\" is not a strict version (1.2, 1.2.3, 1.2b1)"));
     let at = version.find(['a', 'b']);
     let (numbers, pre) = version.split_at(at.unwrap_or(version.len()));
-    let mut parts: Vec<u64> = numbers.split('.').map(|part| part.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+    let mut parts: Vec<u64> =
+        numbers.split('.').map(|part| part.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
     if parts.len() < 2 || parts.len() > 3 {
         return Err(wrong());
     }
@@ -130,10 +132,13 @@ struct Semantic {
 
 impl Semantic {
     fn parse(version: &str) -> Result<Self, Error> {
-        let wrong = || invalid(format!("version: \"{version}\" is not a semantic version (1.2.3-rc.1+build)"));
+        let wrong =
+            || invalid(format!("version: \"{version}\" is not a semantic version (1.2.3-rc.1+build)"));
         let without_build = version.split_once('+').map_or(version, |(version, _)| version);
-        let (core, pre) = without_build.split_once('-').map_or((without_build, ""), |(core, pre)| (core, pre));
-        let numbers: Vec<u64> = core.split('.').map(|part| part.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
+        let (core, pre) =
+            without_build.split_once('-').map_or((without_build, ""), |(core, pre)| (core, pre));
+        let numbers: Vec<u64> =
+            core.split('.').map(|part| part.parse().map_err(|_| wrong())).collect::<Result<_, _>>()?;
         let numbers = <[u64; 3]>::try_from(numbers).map_err(|_| wrong())?;
         let pre = if pre.is_empty() { Vec::new() } else { pre.split('.').map(str::to_owned).collect() };
         Ok(Self { numbers, pre })

@@ -23,8 +23,16 @@ const MAX_DEPTH: usize = 100;
 
 /// A value as a YAML document.
 pub(super) fn write(value: &Value, style: &Style) -> Result<String, Error> {
-    let mut emitter =
-        Emitter { out: String::new(), style, column: 0, blank: true, indention: true, indent: None, flow: 0, depth: 0 };
+    let mut emitter = Emitter {
+        out: String::new(),
+        style,
+        column: 0,
+        blank: true,
+        indention: true,
+        indent: None,
+        flow: 0,
+        depth: 0,
+    };
     emitter.node(value, Context::Root)?;
     emitter.out.push('\n');
     Ok(emitter.out)
@@ -59,7 +67,8 @@ impl Emitter<'_> {
         }
         if is_list(value) {
             let list = items("to_yaml", value)?;
-            if self.flow > 0 || list.is_empty() || self.style.flow_leaves && list.iter().all(is_plain_scalar) {
+            if self.flow > 0 || list.is_empty() || self.style.flow_leaves && list.iter().all(is_plain_scalar)
+            {
                 self.flow_list(&list)?;
             } else {
                 self.block_list(&list, context)?;
@@ -342,7 +351,9 @@ fn escape(c: char) -> Option<String> {
         '\u{2028}' => 'L',
         '\u{2029}' => 'P',
         ' '..='~' => return None,
-        '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'.. => return None,
+        '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'.. => {
+            return None;
+        }
         _ => {
             let code = u32::from(c);
             return Some(if code < 256 { format!("\\x{code:02X}") } else { format!("\\u{code:04X}") });
@@ -366,7 +377,8 @@ impl Form {
         }
         let chars: Vec<char> = text.chars().collect();
         let is_break = |c: char| matches!(c, '\n' | '\u{85}' | '\u{2028}' | '\u{2029}');
-        let is_white = |c: Option<&char>| c.is_none_or(|c| matches!(c, '\0' | ' ' | '\t' | '\r') || is_break(*c));
+        let is_white =
+            |c: Option<&char>| c.is_none_or(|c| matches!(c, '\0' | ' ' | '\t' | '\r') || is_break(*c));
         let mut flow = text.starts_with("---") || text.starts_with("...");
         let mut block = flow;
         let (mut special, mut break_space, mut space_break) = (false, false, false);
@@ -374,7 +386,8 @@ impl Form {
             let before = at.checked_sub(1).and_then(|at| chars.get(at));
             let followed = is_white(chars.get(at + 1));
             match c {
-                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`'
+                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@'
+                | '`'
                     if at == 0 =>
                 {
                     (flow, block) = (true, true);
@@ -392,7 +405,8 @@ impl Form {
                 '#' if is_white(before) => (flow, block) = (true, true),
                 _ => {}
             }
-            special |= *c != '\n' && (escape(*c).is_some() && !matches!(c, '"' | '\\') || matches!(c, '\u{2028}' | '\u{2029}'));
+            special |= *c != '\n'
+                && (escape(*c).is_some() && !matches!(c, '"' | '\\') || matches!(c, '\u{2028}' | '\u{2029}'));
             break_space |= *c == ' ' && before.is_some_and(|before| is_break(*before));
             space_break |= is_break(*c) && before == Some(&' ');
         }

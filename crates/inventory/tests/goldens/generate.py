@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the golden data of these tests with the real Ansible.
 
-    python3 -m venv venv && venv/bin/pip install ansible-core netaddr
+    python3 -m venv venv && venv/bin/pip install 'ansible-core==2.18.*' netaddr passlib
     venv/bin/python generate.py [inventories|patterns|yaml|jinja ...]
 
 What each file holds is said in README.md of the crate. The data was made with ansible-core 2.18, the
