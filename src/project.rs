@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use muster_engine::script::quote;
 use muster_inventory::Source;
 
 use crate::args::InventoryArgs;
@@ -77,6 +78,15 @@ impl Project {
         });
         let inventory_dir = root.join(dir.unwrap_or_else(|| PathBuf::from(INVENTORY_DIR)));
         Self { sources, words, root, inventory_dir }
+    }
+
+    /// A command for this project: its words with those that name the inventory after the first `at` of them.
+    pub(crate) fn command(&self, words: &[&str], at: usize) -> String {
+        let (begin, end) = words.split_at(at.min(words.len()));
+        let inventory = self.words.iter().map(String::as_str);
+        let all: Vec<String> =
+            begin.iter().copied().chain(inventory).chain(end.iter().copied()).map(quote).collect();
+        all.join(" ")
     }
 
     /// The inventory in words.

@@ -7,6 +7,7 @@ use muster_engine::event::{Event, Events};
 use muster_engine::failure::Failure;
 use muster_engine::play::Play;
 use muster_engine::run::{Outcome, Run};
+use muster_engine::script::quote;
 use muster_engine::transport::Transport;
 use muster_roles::{ROLES, preflight};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -176,7 +177,7 @@ impl Job<'_> {
         words.extend(self.project.words.iter().cloned());
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
         for value in &self.inventory.extra_vars {
-            option("-e", value.clone());
+            option("-e", without_secret(value));
         }
         for path in &self.inventory.vault_password_file {
             option("--vault-password-file", path.display().to_string());
@@ -218,8 +219,24 @@ impl Job<'_> {
                 words.push(flag.to_owned());
             }
         }
-        let quoted = shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default();
-        format!("{} {quoted}", self.command).trim_end().to_owned()
+        let mut command = self.command.clone();
+        for word in &words {
+            command.push(' ');
+            command.push_str(&quote(word));
+        }
+        command
+    }
+}
+
+/// A value of `-e` as it may be shown: without what looks like a secret.
+fn without_secret(argument: &str) -> String {
+    let lower = argument.to_ascii_lowercase();
+    if argument.starts_with('@') || !["pass", "secret", "token"].iter().any(|word| lower.contains(word)) {
+        return argument.to_owned();
+    }
+    match argument.split_once('=') {
+        Some((name, _)) if !argument.contains(['{', ' ']) => format!("{name}=..."),
+        _ => "...".to_owned(),
     }
 }
 
@@ -335,5 +352,22 @@ fn list(selection: &SelectionArgs, plays: &[Play], outline: &Outline) -> Result<
 impl SelectionArgs {
     fn is_list(&self) -> bool {
         self.list_hosts || self.list_tags || self.list_roles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_the_command_line_are_not_repeated() {
+        let cases = [
+            ("kube_version=1.36.3", "kube_version=1.36.3"),
+            ("@passwords.yml", "@passwords.yml"),
+            ("ansible_become_password=hunter2", "ansible_become_password=..."),
+            ("{\"ansible_password\": \"a=b\"}", "..."),
+            ("a=1 ansible_ssh_pass=hunter2", "..."),
+        ];
+        assert_eq!(cases.map(|(typed, _)| without_secret(typed)), cases.map(|(_, shown)| shown.to_owned()));
     }
 }

@@ -82,7 +82,7 @@ pub(crate) fn resolv_conf_for_pods(facts: &Facts) -> (&'static str, &[String]) {
 fn loops(lines: &[String]) -> bool {
     let servers: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix("nameserver")).collect();
     let loopback = |server: &&str| server.trim().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    servers.is_empty() || servers.iter().any(|server| loopback(&server))
+    servers.is_empty() || servers.iter().any(loopback)
 }
 
 /// The control plane: `kubeadm init` on the first, `kubeadm join` on the others, one at a time.

@@ -27,6 +27,9 @@ use crate::project::{Project, shown};
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct KubectlArgs {
+    /// Inventory, where it is not in the usual place; in front of kubectl's own arguments
+    #[arg(short, long, value_name = "INVENTORY")]
+    inventory: Vec<String>,
     /// Arguments of kubectl
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
     arguments: Vec<OsString>,
@@ -34,7 +37,7 @@ pub(crate) struct KubectlArgs {
 
 /// Runs `muster kubectl`: becomes kubectl, so that streams, signals and the exit status are its own.
 pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let inventory = InventoryArgs::default();
+    let inventory = InventoryArgs { inventory: args.inventory, ..InventoryArgs::default() };
     let project = Project::find(&inventory, environment)?;
     let artifacts = project.inventory_dir.join("artifacts");
     let config = artifacts.join("admin.conf");

@@ -26,10 +26,12 @@ pub(crate) struct PreflightArgs {
 
 /// Runs `muster preflight`.
 pub(crate) fn run(args: PreflightArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let project = Project::find(&args.inventory, environment)?;
+    let next = project.command(&["setup-cluster"], 1);
     let job = Job {
         command: "muster preflight".to_owned(),
         playbook: Playbook::Preflight,
-        project: Project::find(&args.inventory, environment)?,
+        project,
         inventory: &args.inventory,
         connection: &args.connection,
         selection: &SelectionArgs { limit: args.limit, ..SelectionArgs::default() },
@@ -38,7 +40,7 @@ pub(crate) fn run(args: PreflightArgs, environment: &Environment) -> Result<Exit
         implied_vars: &[],
         needs_bundle: false,
         new_inventory: None,
-        next: Some("setup-cluster".to_owned()),
+        next: Some(next),
     };
     job.run(environment)
 }

@@ -1,6 +1,7 @@
 //! `muster setup-cluster`, and the program `setup-cluster`: from bare machines to a running cluster.
 
 use clap::Args;
+use muster_engine::script::quote;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
 use crate::cli::setup_cluster_command;
@@ -56,10 +57,15 @@ pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<E
         (Project::find(&args.inventory, environment)?, None)
     } else {
         let hosts = host_arguments::parse(&args.hosts)?;
-        let typed = shlex::try_join(args.hosts.iter().map(String::as_str)).unwrap_or_default();
-        let text = host_arguments::inventory_text(&hosts, &format!("{command} {typed}"), &args.connection);
+        let typed: Vec<String> = args.hosts.iter().map(|word| quote(word)).collect();
+        let text = host_arguments::inventory_text(
+            &hosts,
+            &format!("{command} {}", typed.join(" ")),
+            &args.connection,
+        );
         inventory_file::prepare(&current_dir()?, &hosts, text, args.new_inventory)?
     };
+    let next = project.command(&["muster", "kubectl", "get", "nodes"], 2);
     let job = Job {
         command: command.to_owned(),
         playbook: Playbook::Cluster,
@@ -72,7 +78,7 @@ pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<E
         implied_vars: &[],
         needs_bundle: true,
         new_inventory,
-        next: (!args.manner.check).then(|| "muster kubectl get nodes".to_owned()),
+        next: (!args.manner.check).then_some(next),
     };
     job.run(environment)
 }

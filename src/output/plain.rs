@@ -47,6 +47,12 @@ impl Sink for Plain {
         for line in lines(event, self.detail, self.screen.style) {
             self.line(view, now, &line);
         }
+        // Without the time in front, so that it can be copied.
+        if let Event::StepEnded { host, changes, .. } = event
+            && self.detail.diff
+        {
+            sentence::diffs(host, changes, self.screen.style).iter().for_each(|line| self.screen.line(line));
+        }
     }
 
     fn tick(&mut self, view: &View, now: Instant) {
@@ -75,17 +81,12 @@ fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> {
         Event::StepStarted { host, role, step } if detail.verbose >= 2 => {
             vec![format!("{host}  {role}: {step} ...")]
         }
-        Event::StepEnded { host, role, step, counts, changes, exchanges, elapsed } => {
+        Event::StepEnded { host, role, step, counts, changes, exchanges, elapsed }
+            if detail.verbose >= 2 || !changes.is_empty() =>
+        {
             let (exchanges, elapsed, counts) = (*exchanges, *elapsed, *counts);
             let end = StepEnd { host, role, step, counts, changes, exchanges, elapsed };
-            let mut lines = Vec::new();
-            if detail.verbose >= 2 || !changes.is_empty() {
-                lines.push(sentence::step(&end, detail, style));
-            }
-            if detail.diff {
-                lines.extend(sentence::diffs(&end, style));
-            }
-            lines
+            vec![sentence::step(&end, detail, style)]
         }
         Event::Output { host, line } if detail.verbose >= 3 => {
             vec![format!("{host} {} {}", style.quoted(), text::harmless(line))]
@@ -165,8 +166,7 @@ mod tests {
         assert_eq!(lines(&event(Vec::new()), Detail { verbose: 2, ..quiet }, Style::PLAIN).len(), 1);
         let change =
             Change { resource: "service etcd".into(), what: "started".into(), diff: Some("+x".into()) };
-        assert_eq!(lines(&event(vec![change.clone()]), quiet, Style::PLAIN).len(), 1);
-        assert_eq!(lines(&event(vec![change]), Detail { diff: true, ..quiet }, Style::PLAIN).len(), 3);
+        assert_eq!(lines(&event(vec![change]), quiet, Style::PLAIN).len(), 1);
     }
 
     #[test]

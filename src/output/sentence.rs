@@ -105,11 +105,11 @@ fn changes(changes: &[Change]) -> String {
 }
 
 /// The differences of contents, each under the name of what differs.
-pub(crate) fn diffs(end: &StepEnd<'_>, style: Style) -> Vec<String> {
+pub(crate) fn diffs(host: &str, changes: &[Change], style: Style) -> Vec<String> {
     let mut lines = Vec::new();
-    for change in end.changes {
+    for change in changes {
         let Some(diff) = &change.diff else { continue };
-        lines.push(style.paint(Tone::Strong, &format!("{}: {}", end.host, text::harmless(&change.resource))));
+        lines.push(style.paint(Tone::Strong, &format!("{host}: {}", text::harmless(&change.resource))));
         lines.extend(diff.lines().map(|line| diff_line(&text::harmless(line), style)));
     }
     lines
@@ -126,10 +126,13 @@ fn diff_line(line: &str, style: Style) -> String {
 
 /// `node2  etcd: Start etcd: service etcd: failed with status 1`.
 pub(crate) fn failure(host: &str, role: Option<&str>, step: Option<&str>, failure: &Failure) -> String {
+    let text = text::harmless_lines(&failure.to_string());
+    // What was waited for in a step of that name need not be told twice.
+    let step = step.filter(|step| !text.starts_with(step));
     let place: Vec<&str> = [role, step].into_iter().flatten().collect();
     let place = if place.is_empty() { String::new() } else { format!("{}: ", place.join(": ")) };
     let word = if failure.is_unreachable() { "unreachable: " } else { "" };
-    format!("{host}  {place}{word}{}", text::harmless_lines(&failure.to_string()))
+    format!("{host}  {place}{word}{text}")
 }
 
 /// The text of a failure that is the same on all hosts with the same trouble.
@@ -189,7 +192,7 @@ mod tests {
     fn diffs_are_harmless_and_named() {
         let changes = [change("file /etc/motd", "content", Some("@@ -1 +1 @@\n-a\n+b\u{1b}[2J"))];
         assert_eq!(
-            diffs(&end(&changes), Style::PLAIN),
+            diffs("node1", &changes, Style::PLAIN),
             ["node1: file /etc/motd", "@@ -1 +1 @@", "-a", "+b\\u{1b}[2J"]
         );
     }

@@ -106,6 +106,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn colours_need_a_terminal_and_somebody_who_wants_them() {
+        let color = |variables: &[(&str, &str)], terminal| Style::of(&Environment::with(variables), terminal).color;
+        assert!(color(&[], true));
+        assert!(!color(&[], false));
+        for unwanted in [("NO_COLOR", "1"), ("ANSIBLE_NOCOLOR", "true"), ("TERM", "dumb")] {
+            assert!(!color(&[unwanted], true), "{unwanted:?}");
+        }
+        assert!(color(&[("NO_COLOR", ""), ("ANSIBLE_NOCOLOR", "False")], true));
+    }
+
+    #[test]
     fn without_colour_text_stays_as_it_is_and_without_utf8_symbols_are_ascii() {
         assert_eq!(Style::PLAIN.paint(Tone::Bad, "x"), "x");
         let symbols = [Style::PLAIN.done(), Style::PLAIN.failed(), Style::PLAIN.warning()];

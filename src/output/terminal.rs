@@ -63,7 +63,7 @@ impl Sink for Terminal {
                     self.line(&format!("  {}", sentence::step(&end, detail, style)));
                 }
                 if detail.diff {
-                    sentence::diffs(&end, style).iter().for_each(|line| self.line(line));
+                    sentence::diffs(host, changes, style).iter().for_each(|line| self.line(line));
                 }
             }
             Event::Output { host, line } if detail.verbose >= 3 => {

@@ -82,3 +82,17 @@ fn kubectl_says_what_is_missing() {
     let test = muster().file("inventory/hosts.ini", "[kube_node]\nnode1\n");
     test.run(&["kubectl", "get", "nodes"]).code(5).nothing_written().stderr_has(&["kube_control_plane"]);
 }
+
+#[test]
+fn kubectl_of_the_project_is_run_with_its_own_arguments_and_streams() {
+    use std::os::unix::fs::PermissionsExt;
+    let script = "#!/bin/sh\necho \"$KUBECONFIG: $*\"; cat; exit 7\n";
+    let test = muster()
+        .file("lab/hosts.ini", "[kube_control_plane]\nnode1\n")
+        .file("lab/artifacts/admin.conf", "secret\n")
+        .file("lab/artifacts/kubectl", script);
+    let kubectl = test.folder().join("lab/artifacts/kubectl");
+    std::fs::set_permissions(kubectl, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let ended = test.run(&["kubectl", "-i", "lab/hosts.ini", "exec", "-i", "pod", "--", "--help"]).code(7);
+    assert_eq!(ended.stdout, "PROJECT/lab/artifacts/admin.conf: exec -i pod -- --help\n");
+}

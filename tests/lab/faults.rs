@@ -47,26 +47,40 @@ fn machines_that_cannot_be_worked_on_are_named_and_the_others_stay_untouched() {
     assert_eq!(refused.code, 4, "{refused:#?}");
     says(&refused, &["refused", "stranger"]);
     is_untouched(&lab, "node1");
+    // The inventory that was written names that key.
+    fs::remove_dir_all(lab.folder().join("inventory")).unwrap();
 
     // A user without sudo.
     lab.on("node1", "useradd -m plain && cp -r /root/.ssh /home/plain/ && chown -R plain /home/plain/.ssh");
     lab.on("node2", "useradd -m plain && cp -r /root/.ssh /home/plain/ && chown -R plain /home/plain/.ssh");
-    let no_sudo = lab.muster(&["setup-cluster", "-u", "plain"]);
+    let no_sudo = lab.muster(&["setup-cluster", "-u", "plain", &pattern]);
     assert_ne!(no_sudo.code, 0, "{no_sudo:#?}");
     says(&no_sudo, &["plain cannot become root", "sudo"]);
     is_untouched(&lab, "node1");
 
+    // An inventory as one has it from kubespray.
+    let hosts = lab.folder().join("cluster.ini").to_str().unwrap().to_owned();
+    let (one, two) = (lab.address(1), lab.address(2));
+    fs::write(
+        &hosts,
+        format!(
+            "; comments of both kinds\n# are fine\n[all]\nnode1 ansible_host={one} ip={one}\nnode2 ansible_host={two}\n\
+             [kube-master]\nnode1\n[etcd]\nnode1\n[kube-node]\nnode2\n[k8s-cluster:children]\nkube-master\nkube-node\n"
+        ),
+    )
+    .unwrap();
+
     // Another machine under the same name: its key has changed.
-    assert_eq!(lab.muster(&["ping"]).code, 0);
+    assert_eq!(lab.muster(&["preflight", "-i", &hosts]).code, 0);
     assert_eq!(lab.lab(&["reimage", "node2"]).code, 0);
-    let changed = lab.muster(&["setup-cluster"]);
+    let changed = lab.muster(&["setup-cluster", "-i", &hosts]);
     assert_eq!(changed.code, 4, "{changed:#?}");
-    says(&changed, &["node2", "known_hosts:", "ssh-keygen -R"]);
+    says(&changed, &["node2", "known_hosts", "--reimaged node2"]);
     is_untouched(&lab, "node1");
 
     // A machine that is off.
     assert_eq!(lab.lab(&["stop", "node2"]).code, 0);
-    let off = lab.muster(&["setup-cluster"]);
+    let off = lab.muster(&["setup-cluster", "-i", &hosts]);
     assert_eq!(off.code, 4, "{off:#?}");
     says(&off, &["node2", "--limit"]);
     assert_eq!(off.recap("node2", "unreachable"), 1);

@@ -101,10 +101,9 @@ impl Cluster {
             let Some(sender) = self.progress.get(name) else { continue };
             let mut receiver = sender.subscribe();
             let met = receiver.wait_for(|p| p.plays >= plays || p.ended);
-            if let Ok(progress) = watched(waiting, &format!("{name} to finish the plays before"), met).await {
-                if progress.plays < plays {
-                    failed.push(name.clone());
-                }
+            let met = watched(waiting, &format!("{name} to finish the plays before"), met).await;
+            if met.is_ok_and(|progress| progress.plays < plays) {
+                failed.push(name.clone());
             }
         }
         failed

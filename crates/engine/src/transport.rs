@@ -45,7 +45,9 @@ pub type OnLine = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Exec {
     /// What /bin/sh is to run, as root.
     pub program: Program,
-    /// The whole exchange must end within this time; reaching it is [`TransportError::TimedOut`].
+    /// The program must end within this time, counted from when the connection stands (connecting has limits of its own);
+    /// reaching it is [`TransportError::TimedOut`]. The program is then told to stop, which root's may only notice when
+    /// it next writes something.
     pub timeout: Duration,
     /// Where lines of standard error go while the program runs. They are in [`Exit::stderr`] all the same.
     pub on_line: Option<OnLine>,
@@ -55,10 +57,10 @@ pub struct Exec {
 pub enum Program {
     /// The program text is the standard input of `sh -s`: any length, invisible in the process list, may hold secrets.
     Text(String),
-    /// A program of one line, given as an argument (visible in the process list: never a secret), which reads
-    /// `input` from its standard input. For uploads.
+    /// A program of one line, which reads `input` from its standard input. For uploads. As invisible as a text; what
+    /// ends an input that was cut off early is the end of the connection, so the program must check what it got.
     Reader {
-        /// The program, without line breaks, because csh cannot quote them.
+        /// The program: one line, because the next one is the input's first.
         line: String,
         /// What it reads.
         input: Input,
@@ -174,7 +176,10 @@ impl TransportError {
 
     /// Whether the machine could not be worked on at all, as Ansible's `unreachable` counts it.
     pub fn is_unreachable(&self) -> bool {
-        !matches!(self, Self::TimedOut { .. } | Self::Privilege { .. } | Self::Input { .. } | Self::Flood { .. })
+        !matches!(
+            self,
+            Self::TimedOut { .. } | Self::Privilege { .. } | Self::Input { .. } | Self::Flood { .. }
+        )
     }
 
     /// What the user can do about it.

@@ -165,3 +165,57 @@ fn forgetting_a_machine_leaves_everything_else() {
         "nothing is left beside it"
     );
 }
+
+#[test]
+fn what_a_certificate_is_for_decides() {
+    use russh::keys::PrivateKey;
+    use russh::keys::key::safe_rng;
+    use russh::keys::ssh_key::certificate::Builder;
+
+    let authority = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).expect("a key");
+    let certified = |kind: CertType, principals: &[&str], option: Option<&str>| {
+        let machine = key(ONE).key_data().clone();
+        let mut builder =
+            Builder::new_with_random_nonce(&mut safe_rng(), machine, 1000, 2000).expect("a nonce");
+        builder.cert_type(kind).expect("a kind");
+        if principals.is_empty() {
+            builder.all_principals_valid().expect("all");
+        }
+        for name in principals {
+            builder.valid_principal(*name).expect("a name");
+        }
+        if let Some(option) = option {
+            builder.critical_option(option, "").expect("an option");
+        }
+        builder.sign(&authority).expect("a signature")
+    };
+    let at = |seconds| UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let fault = |certificate: &Certificate, host, seconds| fault_of(certificate, host, at(seconds));
+
+    let good = certified(CertType::Host, &["node1", "*.lab"], None);
+    assert_eq!(fault(&good, "node1", 1000), None);
+    assert_eq!(fault(&good, "a.lab", 1999), None);
+    assert!(fault(&good, "node2", 1500).is_some_and(|said| said.contains("for node1, *.lab, not for node2")));
+    assert!(fault(&good, "node1", 999).is_some_and(|said| said.contains("not valid yet")));
+    assert!(fault(&good, "node1", 2000).is_some_and(|said| said.contains("expired")));
+    assert_eq!(fault(&certified(CertType::Host, &[], None), "any", 1500), None, "no names are all names");
+    let user = certified(CertType::User, &["node1"], None);
+    assert!(fault(&user, "node1", 1500).is_some_and(|said| said.contains("for users")));
+    let bound = certified(CertType::Host, &["node1"], Some("force-command"));
+    assert!(fault(&bound, "node1", 1500).is_some_and(|said| said.contains("force-command")));
+
+    // The authority must be one of the file, and for this machine; its own key is not enough.
+    let line = |names: &str| {
+        format!("@cert-authority {names} {}\n", authority.public_key().to_openssh().expect("text"))
+    };
+    let judge = |text: String, host: &str| {
+        let files = files(&text);
+        let (known, _) = KnownHosts::read(std::slice::from_ref(&files.path)).expect("a file");
+        known.judge(&HostName::new(host, 2222), &good.clone().into(), at(1500))
+    };
+    assert_eq!(judge(line("node*"), "node1"), Verdict::Known);
+    assert_eq!(judge(line("gate*"), "node1"), Verdict::New);
+    assert_eq!(judge(format!("@cert-authority * {TWO}\n"), "node1"), Verdict::New);
+    assert!(matches!(judge(line("*"), "node2"), Verdict::BadCertificate { .. }));
+    assert!(matches!(judge(format!("{}@revoked * {ONE}\n", line("*")), "node1"), Verdict::Revoked { .. }));
+}
