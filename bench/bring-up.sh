@@ -16,7 +16,7 @@ bench/by-hand.sh prepare "$bundle" "$work/files"
 now() { date +%s.%N; }
 fresh() {
   lab down >/dev/null 2>&1 || true
-  lab up --subnet 10.146.229.0/24 >/dev/null
+  lab up --subnet 10.146.229.0/24 >/dev/null 2>&1
   # Page cache and writes of the run before must not count.
   sync
 }

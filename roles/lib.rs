@@ -25,7 +25,12 @@ macro_rules! role {
         role!($name, $summary, $run, concat!($name, "/defaults.yml"))
     };
     ($name:literal, $summary:literal, $run:path, $defaults:expr) => {
-        Role { name: $name, summary: $summary, defaults: include_str!($defaults), run: |host| $run(host).boxed() }
+        Role {
+            name: $name,
+            summary: $summary,
+            defaults: include_str!($defaults),
+            run: |host| $run(host).boxed(),
+        }
     };
 }
 
@@ -35,8 +40,18 @@ pub const ROLES: &[Role] = &[
     role!("bootstrap-os", "Host name, kernel parameters, swap, missing tools", bootstrap_os::run),
     role!("etcd", "The cluster's database, under systemd, with its own certificates", etcd::run),
     role!("containerd", "The container engine, with runc and the CNI plugins", containerd::run),
-    role!("kubelet", "kubelet, kubeadm, kubectl and the images this machine runs", kubeadm::prepare, "kubeadm/defaults.yml"),
-    role!("control-plane", "kubeadm init on the first control plane, join on the others", kubeadm::control_plane, "kubeadm/defaults.yml"),
+    role!(
+        "kubelet",
+        "kubelet, kubeadm, kubectl and the images this machine runs",
+        kubeadm::prepare,
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "control-plane",
+        "kubeadm init on the first control plane, join on the others",
+        kubeadm::control_plane,
+        "kubeadm/defaults.yml"
+    ),
     role!("node", "kubeadm join", kubeadm::node, "kubeadm/defaults.yml"),
     role!("flannel", "The pod network", flannel::run),
     role!("coredns", "Names inside the cluster", coredns::run),

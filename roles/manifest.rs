@@ -23,7 +23,10 @@ mkdir -p "${3%/*}"
 sha256sum "$2" >"$3""#,
                 [ADMIN_CONF, &path, &stamp],
             ),
-            sh(r#"sha256sum -c "$3" && kubectl --kubeconfig "$1" get -f "$2" -o name"#, [ADMIN_CONF, &path, &stamp]),
+            sh(
+                r#"sha256sum -c "$3" && kubectl --kubeconfig "$1" get -f "$2" -o name"#,
+                [ADMIN_CONF, &path, &stamp],
+            ),
         ))
         .await?;
     Ok(())

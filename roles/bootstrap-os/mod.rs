@@ -93,8 +93,14 @@ fn hostname(name: &str) -> Command {
     command(
         format!("host name {name}"),
         // hostnamectl needs a bus; the kernel and the file are what counts.
-        sh(r#"printf '%s\n' "$1" >/etc/hostname; printf %s "$1" >/proc/sys/kernel/hostname || hostname "$1""#, [name]),
-        sh(r#"[ "$(cat /proc/sys/kernel/hostname)" = "$1" ] && [ "$(cat /etc/hostname 2>/dev/null)" = "$1" ]"#, [name]),
+        sh(
+            r#"printf '%s\n' "$1" >/etc/hostname; printf %s "$1" >/proc/sys/kernel/hostname || hostname "$1""#,
+            [name],
+        ),
+        sh(
+            r#"[ "$(cat /proc/sys/kernel/hostname)" = "$1" ] && [ "$(cat /etc/hostname 2>/dev/null)" = "$1" ]"#,
+            [name],
+        ),
     )
 }
 
@@ -113,7 +119,9 @@ cp -p /etc/fstab "$temporary"
 awk '!/^[[:space:]]*#/ && $3 == "swap" { print "# kubernetes: " $0; next } { print }' /etc/fstab >"$temporary"
 sync "$temporary"
 mv -f "$temporary" /etc/fstab"##),
-        sh0(r#"[ ! -e /etc/fstab ] || ! awk '!/^[[:space:]]*#/ && $3 == "swap" { found = 1 } END { exit !found }' /etc/fstab"#),
+        sh0(
+            r#"[ ! -e /etc/fstab ] || ! awk '!/^[[:space:]]*#/ && $3 == "swap" { found = 1 } END { exit !found }' /etc/fstab"#,
+        ),
     )
 }
 

@@ -94,7 +94,10 @@ pub fn bin_dir(host: &Host) -> Result<String> {
 /// The first control plane in the inventory, which begins the cluster.
 pub fn first_control_plane(host: &Host) -> Result<String> {
     host.cluster().group("kube_control_plane").first().cloned().ok_or_else(|| {
-        Failure::new("the inventory has no host in kube_control_plane", "put at least one host into that group")
+        Failure::new(
+            "the inventory has no host in kube_control_plane",
+            "put at least one host into that group",
+        )
     })
 }
 

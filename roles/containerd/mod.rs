@@ -20,7 +20,8 @@ struct Mirrors {
 }
 
 /// The CNI plugins that flannel's configuration, and most others', call.
-const CNI_PLUGINS: [&str; 7] = ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];
+const CNI_PLUGINS: [&str; 7] =
+    ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
@@ -56,7 +57,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         "restrict_oom_score_adj": !host.facts().may_lower_oom_score(),
     });
     let config = host.render("config.toml.j2", include_str!("templates/config.toml.j2"), &extra)?;
-    let unit = host.render("containerd.service.j2", include_str!("templates/containerd.service.j2"), &extra)?;
+    let unit =
+        host.render("containerd.service.j2", include_str!("templates/containerd.service.j2"), &extra)?;
     let mut step = host
         .step("Configure containerd")
         .ensure(dir("/etc/cni/net.d"))
@@ -68,7 +70,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             include_str!("templates/hosts.toml.j2"),
             &json!({ "mirrors": registry.mirrors }),
         )?;
-        step = step.ensure(file(format!("/etc/containerd/certs.d/{}/hosts.toml", registry.prefix)).content(text));
+        step = step
+            .ensure(file(format!("/etc/containerd/certs.d/{}/hosts.toml", registry.prefix)).content(text));
     }
     let config = step.await?;
 

@@ -10,7 +10,9 @@ const INITIAL: &str = "/etc/etcd.initial.env";
 
 /// A member's name: `etcd_member_name`, else etcd and its place in the group.
 pub(super) fn name(host: &Host, of: &str, members: &[String]) -> Result<String> {
-    if let Some(name) = host.cluster().vars_of(of)?.get("etcd_member_name")?.and_then(|n| n.as_str().map(str::to_owned)) {
+    if let Some(name) =
+        host.cluster().vars_of(of)?.get("etcd_member_name")?.and_then(|n| n.as_str().map(str::to_owned))
+    {
         return Ok(name);
     }
     let place = members.iter().position(|m| m == of).unwrap_or(0);

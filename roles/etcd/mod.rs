@@ -29,7 +29,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     if vars.etcd_deployment_type != "host" {
         return Err(Failure::new(
-            format!("etcd_deployment_type is {:?}, and only \"host\" is supported", vars.etcd_deployment_type),
+            format!(
+                "etcd_deployment_type is {:?}, and only \"host\" is supported",
+                vars.etcd_deployment_type
+            ),
             "set etcd_deployment_type: host",
         ));
     }
@@ -39,14 +42,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let etcd = artifact(host, "etcd", &cluster_vars(host)?.kube_version)?;
     let folder = format!("etcd-v{}-linux-{}", etcd.entry.version, etcd.entry.arch);
 
-    let programs = host
-        .step("Install etcd")
-        .ensure(
-            ["etcd", "etcdctl", "etcdutl"]
-                .into_iter()
-                .fold(archive(etcd), |all, name| all.member(format!("{folder}/{name}"), format!("{bin}/{name}"))),
-        )
-        .await?;
+    let programs =
+        host.step("Install etcd")
+            .ensure(["etcd", "etcdctl", "etcdutl"].into_iter().fold(archive(etcd), |all, name| {
+                all.member(format!("{folder}/{name}"), format!("{bin}/{name}"))
+            }))
+            .await?;
 
     let identity = pki::member(host, &vars, &address.to_string()).await?;
     let extra = json!({

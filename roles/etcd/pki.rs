@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use muster_engine::prelude::*;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 use time::{Duration as Days, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
@@ -84,14 +84,14 @@ async fn identity(
     let authority = cluster.once("etcd's certificate authority", || authority(host, vars)).await?;
     let folder = &vars.etcd_cert_dir;
     // The certificate is public; of the key only that it is there matters.
-    let found = host
-        .query(sh(r#"[ -s "$1/$2-key.pem" ] && cat "$1/$2.pem""#, [folder.as_str(), name]))
-        .await?;
+    let found =
+        host.query(sh(r#"[ -s "$1/$2-key.pem" ] && cat "$1/$2.pem""#, [folder.as_str(), name])).await?;
     if found.status == 0 && is_good(&found.output, &authority, names, addresses) {
         let certificate = found.output;
         return Ok(Identity { name, authority, with_authority_key: false, certificate, key: None });
     }
-    let (certificate, key) = sign(&authority, names, addresses, vars.etcd_certificate_days).map_err(internal)?;
+    let (certificate, key) =
+        sign(&authority, names, addresses, vars.etcd_certificate_days).map_err(internal)?;
     Ok(Identity { name, authority, with_authority_key: false, certificate, key: Some(key) })
 }
 
@@ -99,8 +99,10 @@ async fn identity(
 async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
     for member in host.cluster().group("etcd") {
         let member = host.cluster().host(&member)?;
-        let script =
-            sh(r#"cd "$1" && [ -s ca-key.pem ] && cat ca.pem && echo = && cat ca-key.pem"#, [&vars.etcd_cert_dir]);
+        let script = sh(
+            r#"cd "$1" && [ -s ca-key.pem ] && cat ca.pem && echo = && cat ca-key.pem"#,
+            [&vars.etcd_cert_dir],
+        );
         let answer = member.query(script).await?;
         if let (0, Some((certificate, key))) = (answer.status, answer.output.split_once("\n=\n")) {
             return Ok(Authority { certificate: format!("{certificate}\n"), key: key.to_owned() });
@@ -133,7 +135,8 @@ fn sign(
     params.distinguished_name = common_name(names.last().map_or("etcd", String::as_str));
     params.subject_alt_names.extend(addresses.iter().filter_map(|a| a.parse().ok()).map(SanType::IpAddress));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     validity(&mut params, days);
     let certificate = params.signed_by(&key, &issuer)?.pem();
     Ok((certificate, key.serialize_pem()))
@@ -184,7 +187,10 @@ fn ip_text(bytes: &[u8]) -> Option<String> {
 }
 
 fn internal(error: rcgen::Error) -> Failure {
-    Failure::new(format!("cannot make a certificate: {error}"), "the authority's key on the machines may be damaged")
+    Failure::new(
+        format!("cannot make a certificate: {error}"),
+        "the authority's key on the machines may be damaged",
+    )
 }
 
 #[cfg(test)]
@@ -198,12 +204,16 @@ mod tests {
     #[test]
     fn a_certificate_is_kept_only_while_it_is_good() {
         let authority = new_authority(3650).unwrap();
-        let (names, addresses) = (texts(&["localhost", "node1"]), texts(&["127.0.0.1", "192.0.2.4", "2001:db8::4"]));
+        let (names, addresses) =
+            (texts(&["localhost", "node1"]), texts(&["127.0.0.1", "192.0.2.4", "2001:db8::4"]));
         let (certificate, _) = sign(&authority, &names, &addresses, 365).unwrap();
         assert!(is_good(&certificate, &authority, &names, &addresses));
         assert!(!is_good(&certificate, &authority, &texts(&["node2"]), &[]), "another name");
         assert!(!is_good(&certificate, &authority, &names, &texts(&["192.0.2.5"])), "another address");
-        assert!(!is_good(&certificate, &new_authority(3650).unwrap(), &names, &addresses), "another authority");
+        assert!(
+            !is_good(&certificate, &new_authority(3650).unwrap(), &names, &addresses),
+            "another authority"
+        );
         let (short, _) = sign(&authority, &names, &addresses, 29).unwrap();
         assert!(!is_good(&short, &authority, &names, &addresses), "ends within a month");
         assert!(!is_good("garbage", &authority, &names, &addresses));

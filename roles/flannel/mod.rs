@@ -33,7 +33,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if first_control_plane(host)? != host.name() {
         return Ok(());
     }
-    let net_conf = json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(&vars)? });
+    let net_conf =
+        json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(&vars)? });
     let extra = json!({
         "net_conf": net_conf,
         "image": image(host, "flannel", &cluster.kube_version)?,

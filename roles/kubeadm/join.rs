@@ -20,7 +20,8 @@ struct Invitation {
 
 pub(super) async fn run(host: &Host, control_plane: bool) -> Result<()> {
     // The certificate is what the cluster gives to a machine that it took in; everything else is there earlier.
-    let joined = sh0("[ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] && [ -e /etc/kubernetes/kubelet.conf ]");
+    let joined =
+        sh0("[ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] && [ -e /etc/kubernetes/kubelet.conf ]");
     if host.query(joined.clone()).await?.status != 0 && !host.check_mode() {
         let config = config(host, control_plane).await?;
         host.step("kubeadm join")
@@ -69,7 +70,8 @@ async fn config(host: &Host, control_plane: bool) -> Result<String> {
             })
         })
         .await?;
-    let certificate_key = if control_plane { upload_certificates(host, &first).await? } else { String::new() };
+    let certificate_key =
+        if control_plane { upload_certificates(host, &first).await? } else { String::new() };
     let registration = node_registration(host)?;
     let extra = json!({
         "endpoint": endpoint(host, &cluster)?,
@@ -86,7 +88,8 @@ async fn config(host: &Host, control_plane: bool) -> Result<String> {
 /// The certificates of a control plane wait, encrypted, in the cluster for the next one. Returns the key to them.
 async fn upload_certificates(host: &Host, first: &str) -> Result<String> {
     let plane = host.cluster().host(first)?;
-    let script = sh0("kubeadm init phase upload-certs --upload-certs --config /etc/kubernetes/kubeadm-config.yaml");
+    let script =
+        sh0("kubeadm init phase upload-certs --upload-certs --config /etc/kubernetes/kubeadm-config.yaml");
     let output = plane.run("Hand on the certificates", script, Duration::from_secs(60)).await?;
     Ok(output.lines().last().unwrap_or_default().trim().to_owned())
 }

@@ -44,7 +44,10 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
     )?;
     host.step("Configure the kubelet and import the images")
         .ensure(file("/etc/systemd/system/kubelet.service").content(unit))
-        .ensure(file(format!("{PATCHES}/kubeletconfiguration0+merge.yaml")).content(kubelet_patch(host, &cluster)?))
+        .ensure(
+            file(format!("{PATCHES}/kubeletconfiguration0+merge.yaml"))
+                .content(kubelet_patch(host, &cluster)?),
+        )
         .ensure(images::imported(host, &cluster)?)
         .await?;
     Ok(())
@@ -149,6 +152,9 @@ fn parse_taint(text: &str) -> Result<serde_json::Value> {
         None => json!({ "key": key, "effect": effect }),
     });
     parsed.ok_or_else(|| {
-        Failure::new(format!("node_taints: {text:?} is no taint"), "write it as key=value:effect, like room=104:NoSchedule")
+        Failure::new(
+            format!("node_taints: {text:?} is no taint"),
+            "write it as key=value:effect, like room=104:NoSchedule",
+        )
     })
 }

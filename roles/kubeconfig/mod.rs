@@ -50,7 +50,11 @@ fn bring(host: &Host, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
     if same_mode && std::fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
-    host.changed_here(Change { resource: path.display().to_string(), what: "brought to this side".into(), diff: None });
+    host.changed_here(Change {
+        resource: path.display().to_string(),
+        what: "brought to this side".into(),
+        diff: None,
+    });
     if host.check_mode() {
         return Ok(());
     }
@@ -63,7 +67,8 @@ fn bring(host: &Host, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
         if temporary.exists() {
             std::fs::remove_file(&temporary)?;
         }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)
@@ -72,5 +77,8 @@ fn bring(host: &Host, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
 }
 
 fn local(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{}: {error}", path.display()), "check the folder on this side, or set artifacts_dir")
+    Failure::new(
+        format!("{}: {error}", path.display()),
+        "check the folder on this side, or set artifacts_dir",
+    )
 }

@@ -48,7 +48,9 @@ async fn api_server(host: &Host, limit: Duration) -> Result<()> {
 { kubectl --kubeconfig "$1" --server "$2" get --raw /version 2>&1; exit 1; }"#,
         [ADMIN_CONF, &url, &cluster.kube_version],
     );
-    host.wait(&format!("API server {}", cluster.kube_version), script, Duration::from_secs(1), limit).await.map(drop)
+    host.wait(&format!("API server {}", cluster.kube_version), script, Duration::from_secs(1), limit)
+        .await
+        .map(drop)
 }
 
 /// The nodes of the cluster are the hosts of the inventory, and all are Ready.

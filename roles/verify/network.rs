@@ -24,7 +24,10 @@ pub(super) async fn test(host: &Host, limit: Duration) -> Result<()> {
     let nodes = nodes(host).await?;
     let outcome = test_with_pods(host, limit).await;
     // The test's own pods go whatever it found; the next run would take them away too.
-    let remove = sh("kubectl --kubeconfig \"$1\" delete namespace muster-verify --wait=false --ignore-not-found", [ADMIN_CONF]);
+    let remove = sh(
+        "kubectl --kubeconfig \"$1\" delete namespace muster-verify --wait=false --ignore-not-found",
+        [ADMIN_CONF],
+    );
     host.run("Remove the test pods", remove, Duration::from_secs(60)).await?;
     outcome?;
     let stamp = sh(r#"mkdir -p "${1%/*}"; printf %s "$2" >"$1""#, [STAMP, &nodes]);
@@ -70,7 +73,9 @@ seen=$(kubectl --kubeconfig "$1" -n muster-verify get pods --no-headers -o wide)
         addresses.push(ip_of(host, &node)?.to_string());
     }
     let script = sh(CONNECT, [ADMIN_CONF.to_owned(), cluster.dns_domain].into_iter().chain(addresses));
-    host.wait("every pod reaches every pod, names and services", script, Duration::from_secs(1), limit).await.map(drop)
+    host.wait("every pod reaches every pod, names and services", script, Duration::from_secs(1), limit)
+        .await
+        .map(drop)
 }
 
 /// Asks the API server to pass a request to each pod, which then tries all targets itself. Prints what could not be

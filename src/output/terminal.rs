@@ -143,14 +143,15 @@ fn live(view: &View, now: Instant, most: usize, columns: usize, style: Style) ->
     lines
 }
 
-/// What a host does, and the last thing heard of it. Where there is no room for both, each gets half of it.
+/// What a host does, and the last thing heard of it. Where there is no room for both, what it does gives way
+/// first, down to a third of the room.
 fn fit(doing: &str, note: &str, room: usize, style: Style) -> String {
     if note.is_empty() {
         return doing.to_owned();
     }
     let both = measure_text_width(doing) + 2 + measure_text_width(note);
     let doing_room =
-        if both <= room { room } else { room.saturating_sub(measure_text_width(note) + 2).max(room / 2) };
+        if both <= room { room } else { room.saturating_sub(measure_text_width(note) + 2).max(room / 3) };
     let doing = truncate_str(doing, doing_room, style.ellipsis());
     let gap = if doing.is_empty() { "" } else { "  " };
     format!("{doing}{gap}{}", style.paint(Tone::Faint, note))

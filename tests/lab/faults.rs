@@ -7,7 +7,9 @@ use crate::fixture::{Ended, Lab};
 
 /// Nothing of muster's is on the machine.
 fn is_untouched(lab: &Lab, machine: &str) {
-    for path in ["/var/lib/muster", "/etc/containerd", "/usr/local/bin/kubelet", "/etc/sysctl.d/99-kubernetes.conf"] {
+    for path in
+        ["/var/lib/muster", "/etc/containerd", "/usr/local/bin/kubelet", "/etc/sysctl.d/99-kubernetes.conf"]
+    {
         assert!(!lab.has(machine, path), "{machine} has {path}");
     }
 }
@@ -41,7 +43,8 @@ fn machines_that_cannot_be_worked_on_are_named_and_the_others_stay_untouched() {
 
     // A key that nobody knows.
     let key = lab.folder().join("stranger");
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
     assert!(made.success());
     let refused = lab.muster(&["setup-cluster", "--private-key", key.to_str().unwrap(), &pattern]);
     assert_eq!(refused.code, 4, "{refused:#?}");
@@ -94,7 +97,8 @@ fn a_damaged_program_in_the_bundle_is_found_before_anything_is_changed() {
     let listed = lab.muster(&["bundle", "list"]).out;
     let bundle = listed.trim_end().lines().last().and_then(|l| l.rsplit_once(": ")).map(|(folder, _)| folder);
     let copy = lab.folder().join("bundle");
-    let copied = Command::new("cp").args(["-a", bundle.expect("the bundle's folder")]).arg(&copy).status().unwrap();
+    let copied =
+        Command::new("cp").args(["-a", bundle.expect("the bundle's folder")]).arg(&copy).status().unwrap();
     assert!(copied.success());
     let file = fs::read_dir(copy.join("files"))
         .unwrap()

@@ -16,7 +16,8 @@ fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
     assert_eq!(first.code, 0, "{first:#?}");
 
     let nodes = lab.muster(&["kubectl", "get", "nodes", "--no-headers"]);
-    let ready: Vec<_> = nodes.out.lines().filter(|l| l.contains(" Ready ") && l.ends_with("v1.36.3")).collect();
+    let ready: Vec<_> =
+        nodes.out.lines().filter(|l| l.contains(" Ready ") && l.ends_with("v1.36.3")).collect();
     assert_eq!(ready.len(), 3, "{nodes:#?}");
     let pods = lab.muster(&["kubectl", "get", "pods", "-A", "--no-headers"]);
     assert!(pods.out.lines().count() >= 9 && pods.out.lines().all(|l| l.contains("Running")), "{pods:#?}");

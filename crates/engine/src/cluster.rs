@@ -74,11 +74,9 @@ impl Cluster {
 
     /// The handle of a host, to run something there on behalf of another one.
     pub fn host(&self, name: &str) -> Result<Arc<Host>> {
-        self.hosts
-            .get()
-            .and_then(|hosts| hosts.get(name))
-            .and_then(Weak::upgrade)
-            .ok_or_else(|| Failure::new(format!("{name} is not in the inventory"), "check the groups of the inventory"))
+        self.hosts.get().and_then(|hosts| hosts.get(name)).and_then(Weak::upgrade).ok_or_else(|| {
+            Failure::new(format!("{name} is not in the inventory"), "check the groups of the inventory")
+        })
     }
 
     /// Waits until `provider` has said that it reached `what`. A host outside the run is taken to have reached it in an

@@ -212,7 +212,10 @@ impl Run<'_> {
 
     async fn role(&self, host: &Host, play: &Play, name: &str) -> Result<()> {
         let Some(role) = self.roles.iter().find(|r| r.name == name) else {
-            return Err(Failure::new(format!("play {:?}: there is no role {name}", play.name), "see --list-roles"));
+            return Err(Failure::new(
+                format!("play {:?}: there is no role {name}", play.name),
+                "see --list-roles",
+            ));
         };
         let begun = Instant::now();
         host.enter_role(&play.name, name);
@@ -226,4 +229,3 @@ impl Run<'_> {
         Ok(())
     }
 }
-

@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn probes_answer_in_every_shell_with_bytes_kept() {
         let nasty = "it's \"$HOME\" `x` \\ \n\n";
-        let parts = [sh("printf '%s' \"$1\"", [nasty]), sh0("exit 3"), sh0("echo noise >&2; printf 'a\\n\\n'")];
+        let parts =
+            [sh("printf '%s' \"$1\"", [nasty]), sh0("exit 3"), sh0("echo noise >&2; printf 'a\\n\\n'")];
         for shell in shells() {
             let parts: Vec<_> = parts.iter().enumerate().map(|(id, script)| Part { id, script }).collect();
             let exit = run(&shell, &probe_program("n0nce", &parts));
@@ -220,7 +221,10 @@ mod tests {
                 run(&shell, &program[..cut]);
                 let written = std::fs::read_to_string(file.path()).unwrap();
                 // The call itself, complete but for its redirection, is a complete program.
-                assert!(written.is_empty() || cut >= complete - " </dev/null".len(), "{shell:?} cut at {cut}");
+                assert!(
+                    written.is_empty() || cut >= complete - " </dev/null".len(),
+                    "{shell:?} cut at {cut}"
+                );
                 std::fs::write(file.path(), "").unwrap();
             }
         }
@@ -228,7 +232,10 @@ mod tests {
 
     #[test]
     fn noise_around_frames_is_skipped() {
-        let exit = Exit { stdout: b"Welcome!\n\x1en0nce 0 0 2\nhi\nbye\x1en0nce end 0 0\n\n".to_vec(), ..Exit::default() };
+        let exit = Exit {
+            stdout: b"Welcome!\n\x1en0nce 0 0 2\nhi\nbye\x1en0nce end 0 0\n\n".to_vec(),
+            ..Exit::default()
+        };
         let frames = frames("n0nce", &exit);
         assert_eq!(frames.iter().map(|f| f.id.as_str()).collect::<Vec<_>>(), ["0", "end"]);
     }

@@ -126,10 +126,13 @@ impl<'h> Step<'h> {
         // The paths of all resources together answer under the ids after those of the resources.
         let paths_id = probes.len();
         if !asked.all.is_empty() {
-            parts.extend(asked_scripts.iter().enumerate().map(|(n, script)| Part { id: paths_id + n, script }));
+            parts.extend(
+                asked_scripts.iter().enumerate().map(|(n, script)| Part { id: paths_id + n, script }),
+            );
         }
         let nonce = nonce();
-        let exit = self.host.exec(Program::Text(probe_program(&nonce, &parts)), Duration::from_secs(120)).await?;
+        let exit =
+            self.host.exec(Program::Text(probe_program(&nonce, &parts)), Duration::from_secs(120)).await?;
         let frames = complete(self.host, &nonce, &exit)?;
         let mut answers: BTreeMap<usize, &Frame> = BTreeMap::new();
         for frame in &frames {
@@ -162,7 +165,8 @@ impl<'h> Step<'h> {
         let frames = frames(&nonce, &exit);
         if let Some(failed) = frames.iter().find(|f| f.id == "fail") {
             let id = String::from_utf8_lossy(&failed.data).parse::<usize>();
-            let resource = id.ok().and_then(|id| self.resources.get(id)).map_or(self.name.clone(), |r| r.label());
+            let resource =
+                id.ok().and_then(|id| self.resources.get(id)).map_or(self.name.clone(), |r| r.label());
             return Err(Failure::Change { resource, status: failed.status, tail: tail(&exit.stderr) });
         }
         complete(self.host, &nonce, &exit).map(drop)
@@ -250,7 +254,8 @@ impl PathsAsked {
                 "paths begin with / and hold no line break, backslash or |",
             ));
         }
-        for (list, wanted) in [(&mut self.all, true), (&mut self.hashed, hash), (&mut self.contents, content)] {
+        for (list, wanted) in [(&mut self.all, true), (&mut self.hashed, hash), (&mut self.contents, content)]
+        {
             if wanted && !list.iter().any(|p| p == path) {
                 list.push(path.to_owned());
             }
@@ -293,7 +298,9 @@ fn parse_paths(states: &[u8], hashes: &[u8], mut contents: &[u8]) -> BTreeMap<St
     while let Some(end) = contents.iter().position(|&b| b == b'\n') {
         let header = String::from_utf8_lossy(&contents[..end]).into_owned();
         contents = &contents[end + 1..];
-        let Some((Ok(len), path)) = header.split_once('|').map(|(l, p)| (l.parse::<usize>(), p)) else { break };
+        let Some((Ok(len), path)) = header.split_once('|').map(|(l, p)| (l.parse::<usize>(), p)) else {
+            break;
+        };
         if contents.len() < len + 1 {
             break;
         }

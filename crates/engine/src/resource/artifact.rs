@@ -150,7 +150,8 @@ while [ $# -gt 0 ]; do
 done
 rm -f "$incoming""#
         );
-        let mut args = vec![self.artifact.incoming(), self.artifact.entry.sha256.to_string(), STAMPS.to_owned()];
+        let mut args =
+            vec![self.artifact.incoming(), self.artifact.entry.sha256.to_string(), STAMPS.to_owned()];
         args.extend(self.members.iter().flat_map(|(name, path)| [name.clone(), path.clone()]));
         Ok(install_plan(self, &self.artifact, seen, sh(mend, args)))
     }

@@ -57,8 +57,7 @@ impl Resource for Dir {
 mkdir -p "$1"
 chown "$3:$4" "$1"
 chmod "$2" "$1""#;
-        let script =
-            sh(mend, [&self.path, &self.access.mode_text(), &self.access.owner, &self.access.group]);
+        let script = sh(mend, [&self.path, &self.access.mode_text(), &self.access.owner, &self.access.group]);
         Ok(Plan::change(self, what.join(", "), script))
     }
 

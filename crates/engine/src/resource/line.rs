@@ -51,7 +51,11 @@ cp -p "$1" "$temporary"
 printf '%s\n' "$2" >>"$temporary"
 sync "$temporary"
 mv -f "$temporary" "$1""#;
-        Ok(Plan { changes: vec![change], script: Some(sh(mend, [&self.path, &self.line])), uploads: Vec::new() })
+        Ok(Plan {
+            changes: vec![change],
+            script: Some(sh(mend, [&self.path, &self.line])),
+            uploads: Vec::new(),
+        })
     }
 
     fn desired(&self) -> String {

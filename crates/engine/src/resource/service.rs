@@ -43,7 +43,11 @@ echo "Stamp=$(cat "$2/$1" 2>/dev/null)""#,
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
         let output = seen.answer().output;
         let property = |name: &str| {
-            output.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned()
+            output
+                .lines()
+                .find_map(|l| l.strip_prefix(name)?.strip_prefix('='))
+                .unwrap_or_default()
+                .to_owned()
         };
         let mut what = Vec::new();
         if !matches!(property("UnitFileState").as_str(), "enabled" | "enabled-runtime" | "static" | "alias") {

@@ -42,7 +42,11 @@ impl Resource for Sysctl {
         let found = words(answer.output.trim_start_matches("read-only\n"));
         let wanted = words(&self.value);
         if answer.status == 2 {
-            return if self.optional { Ok(Plan::nothing()) } else { Err(format!("this kernel has no {}", self.name)) };
+            return if self.optional {
+                Ok(Plan::nothing())
+            } else {
+                Err(format!("this kernel has no {}", self.name))
+            };
         }
         if found == wanted || self.optional && answer.output.starts_with("read-only") {
             return Ok(Plan::nothing());
