@@ -89,9 +89,12 @@ fn wrong_values_are_told_with_their_place() {
 
 #[test]
 fn files_are_looked_for_in_order() {
-    let found =
-        config_paths(&environment(&[("HOME", "/home/me"), ("ANSIBLE_CONFIG", "x.cfg")]), Path::new("/work"));
-    let expected = ["/work/x.cfg", "/work/ansible.cfg", "/home/me/.ansible.cfg", "/etc/ansible/ansible.cfg"];
+    let found = config_paths(
+        &environment(&[("HOME", "/home/me"), ("ANSIBLE_CONFIG", "x.cfg")]),
+        Path::new("/project"),
+    );
+    let expected =
+        ["/project/x.cfg", "/project/ansible.cfg", "/home/me/.ansible.cfg", "/etc/ansible/ansible.cfg"];
     assert_eq!(found, expected.map(PathBuf::from));
 }
 
