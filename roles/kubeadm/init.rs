@@ -1,25 +1,22 @@
 //! The cluster begins.
 
+use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use serde_json::json;
 
-use super::{endpoint, node_registration};
+use super::{endpoint, kubelet, node_registration};
 use crate::common::{ADMIN_CONF, cluster_vars, ip, ip_of};
 use crate::etcd;
 
 const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
 
-/// Left behind when `kubeadm init` has come to its end: one that was cut off does not leave it, and is run again.
-const DONE: &str = "/var/lib/muster/stamps/kubeadm-init";
+/// Holds the hash of the configuration that the control plane was last given. Written when `kubeadm init` has come to its
+/// end: one that was cut off does not leave it, and is run again.
+pub(super) const APPLIED: &str = "/var/lib/muster/stamps/kubeadm-init";
 
+/// The cluster begins on this machine, or takes over what has changed in its configuration.
 pub(super) async fn run(host: &Host) -> Result<()> {
-    let config = host
-        .step("Configure the control plane")
-        .ensure(dir("/etc/kubernetes"))
-        .ensure(file(CONFIG).content(config(host)?).mode(0o600))
-        .await?;
-    drop(config);
-
+    let config = write_config(host).await?;
     host.step("kubeadm init")
         .ensure(command(
             "control plane",
@@ -27,17 +24,29 @@ pub(super) async fn run(host: &Host) -> Result<()> {
             // checks would complain about them. DNS is a role of its own.
             sh(
                 r#"
-ignore=DirAvailable--etc-kubernetes-manifests,Port-6443,Port-10250,Port-10257,Port-10259
-for f in kube-apiserver kube-controller-manager kube-scheduler; do
-  ignore=$ignore,FileAvailable--etc-kubernetes-manifests-$f.yaml
-done
-systemctl enable -q kubelet
-kubeadm init --config "$1" --skip-phases=addon/coredns --skip-token-print --ignore-preflight-errors="$ignore"
 mkdir -p "${2%/*}"
-date >"$2""#,
-                [CONFIG, DONE],
+if [ -e "$2" ] && [ -e "$3" ]; then
+  kubeadm init phase upload-config all --config "$1"
+  kubeadm init phase addon kube-proxy --config "$1"
+  kubectl --kubeconfig "$3" -n kube-system rollout restart daemonset/kube-proxy
+  # Its names and addresses may be others. The API server takes up a new one by itself.
+  rm -f "$6/apiserver.crt" "$6/apiserver.key"
+  kubeadm init phase certs apiserver --config "$1"
+  # Last, because the API server restarts.
+  kubeadm init phase control-plane all --config "$1"
+else
+  ignore=DirAvailable--etc-kubernetes-manifests,Port-6443,Port-10250,Port-10257,Port-10259
+  for f in kube-apiserver kube-controller-manager kube-scheduler; do
+    ignore=$ignore,FileAvailable--etc-kubernetes-manifests-$f.yaml
+  done
+  systemctl enable -q kubelet
+  kubeadm init --config "$1" --skip-phases=addon/coredns --skip-token-print --ignore-preflight-errors="$ignore"
+  echo "$5" >"${2%/*}/kubelet-config"
+fi
+echo "$4" >"$2""#,
+                [CONFIG, APPLIED, ADMIN_CONF, &config.hash, &kubelet::wanted(host)?, &config.certificates],
             ),
-            sh(r#"[ -e "$1" ] && [ -e "$2" ]"#, [DONE, ADMIN_CONF]),
+            sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [APPLIED, ADMIN_CONF, &config.hash]),
         ))
         .ensure(service("kubelet"))
         .await?;
@@ -50,6 +59,46 @@ date >"$2""#,
     )
     .await?;
     Ok(())
+}
+
+/// A control plane that joined earlier takes over what has changed in the cluster's configuration.
+pub(super) async fn update_joined(host: &Host, config: &Config) -> Result<()> {
+    host.step("Configuration of the control plane")
+        .ensure(command(
+            "control plane",
+            sh(
+                r#"
+mkdir -p "${2%/*}"
+rm -f "$4/apiserver.crt" "$4/apiserver.key"
+kubeadm init phase certs apiserver --config "$1"
+kubeadm init phase control-plane all --config "$1"
+echo "$3" >"$2""#,
+                [CONFIG, APPLIED, &config.hash, &config.certificates],
+            ),
+            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [APPLIED, &config.hash]),
+        ))
+        .await
+        .map(drop)
+}
+
+/// What a control plane is told.
+pub(super) struct Config {
+    pub(super) hash: String,
+    /// The folder of the cluster's certificates.
+    certificates: String,
+}
+
+pub(super) async fn write_config(host: &Host) -> Result<Config> {
+    let text = config(host)?;
+    let config = Config {
+        hash: Sha256::of(text.as_bytes()).to_string(),
+        certificates: cluster_vars(host)?.kube_cert_dir,
+    };
+    host.step("Configure the control plane")
+        .ensure(dir("/etc/kubernetes"))
+        .ensure(file(CONFIG).content(text).mode(0o600))
+        .await?;
+    Ok(config)
 }
 
 fn config(host: &Host) -> Result<String> {
@@ -71,6 +120,7 @@ fn config(host: &Host) -> Result<String> {
         "sans": sans,
         "may_lower_oom_score": facts.may_lower_oom_score(),
         "node_registration": registration.trim_end(),
+        "kubelet_config": kubelet::config(host)?.trim_end(),
     });
     host.render("init.yaml.j2", include_str!("templates/init.yaml.j2"), &extra)
 }

@@ -4,7 +4,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{endpoint, node_registration};
+use super::{endpoint, init, kubelet, node_registration};
 use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane, ip};
 
 #[derive(Deserialize)]
@@ -22,6 +22,9 @@ pub(super) async fn run(host: &Host, control_plane: bool) -> Result<()> {
     // The certificate is what the cluster gives to a machine that it took in; everything else is there earlier.
     let joined =
         sh0("[ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] && [ -e /etc/kubernetes/kubelet.conf ]");
+    let kubelet = kubelet::wanted(host)?;
+    let plane = if control_plane { Some(init::write_config(host).await?) } else { None };
+    let (applied, hash) = plane.as_ref().map_or(("", ""), |config| (init::APPLIED, &config.hash));
     if host.query(joined.clone()).await?.status != 0 && !host.check_mode() {
         let config = config(host, control_plane).await?;
         host.step("kubeadm join")
@@ -37,15 +40,20 @@ printf '%s' "$1" >"$config"
 systemctl enable -q kubelet
 # What an attempt that was cut off has left is in the way of the next one, and holds nothing yet.
 rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
-kubeadm join --config "$config" --ignore-preflight-errors=FileAvailable--etc-kubernetes-ssl-ca.crt,Port-10250,DirAvailable--etc-kubernetes-manifests"#,
-                    [config],
+kubeadm join --config "$config" --ignore-preflight-errors=FileAvailable--etc-kubernetes-ssl-ca.crt,Port-10250,DirAvailable--etc-kubernetes-manifests
+mkdir -p "${2%/*}"
+echo "$3" >"$2"
+[ -z "$4" ] || echo "$5" >"$4""#,
+                    [config.as_str(), kubelet::STAMP, &kubelet, applied, hash],
                 ),
                 joined,
             ))
             .await?;
     }
-    host.step("Run the kubelet").ensure(service("kubelet")).await?;
-    Ok(())
+    if let Some(config) = &plane {
+        init::update_joined(host, config).await?;
+    }
+    kubelet::run(host).await
 }
 
 async fn config(host: &Host, control_plane: bool) -> Result<String> {

@@ -13,6 +13,7 @@ mod inventory;
 mod machine;
 mod network;
 mod peers;
+mod ports;
 mod probe;
 mod resolver;
 mod settings;
@@ -88,6 +89,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     };
     let seen = probe::look(host, duties, &vars).await?;
     let everyone = peers::everyone(host).await?;
+    // A machine in the cluster shows every day that it reaches the others.
+    let closed = match seen.joined {
+        true => Vec::new(),
+        false => ports::closed(host, duties, &cluster, &everyone).await?,
+    };
     let machine = Machine {
         name: host.name(),
         facts: host.facts(),
@@ -105,6 +111,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     network::check(&machine, &mut findings);
     resolver::check(&machine, &mut findings);
     peers::check(&machine, &everyone, &mut findings);
+    ports::check(&machine, &closed, &mut findings);
     findings.refuse(bundle::missing(host, &cluster).await?);
 
     for warning in &findings.warnings {

@@ -35,11 +35,16 @@ pub(super) enum Mark {
 #[derive(Debug, Default)]
 pub(super) struct Everyone {
     owners: BTreeMap<(Mark, String), Vec<String>>,
-    machines: usize,
+    names: Vec<String>,
     median_clock: i64,
 }
 
 impl Everyone {
+    /// Whether this machine was reached.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
     pub(super) fn of(peers: Vec<Peer>) -> Self {
         let mut clocks: Vec<i64> = peers.iter().map(|peer| peer.clock_ahead).collect();
         clocks.sort_unstable();
@@ -51,8 +56,8 @@ impl Everyone {
         }
         Self {
             owners,
-            machines: peers.len(),
             median_clock: clocks.get(clocks.len() / 2).copied().unwrap_or(0),
+            names: peers.into_iter().map(|peer| peer.name).collect(),
         }
     }
 }
@@ -151,18 +156,19 @@ const WRONG: u64 = 60;
 /// The clock beside the controller's, and where there are three machines or more beside the one in the middle: as a
 /// problem, and as a warning.
 fn clock(ahead: i64, everyone: &Everyone) -> (Option<Problem>, Option<Problem>) {
-    let of_others = if everyone.machines >= 3 { ahead.saturating_sub(everyone.median_clock) } else { ahead };
+    let of_others =
+        if everyone.names.len() >= 3 { ahead.saturating_sub(everyone.median_clock) } else { ahead };
     let worst = ahead.unsigned_abs().max(of_others.unsigned_abs());
     let told = |seconds: i64, than: &str| {
         let side = if seconds < 0 { "behind" } else { "ahead of" };
         format!("{} s {side} {than}", seconds.unsigned_abs())
     };
-    let (found, remedy) = if everyone.machines >= 3 && of_others.unsigned_abs() >= NOTABLE {
+    let (found, remedy) = if everyone.names.len() >= 3 && of_others.unsigned_abs() >= NOTABLE {
         (
             told(of_others, "the other machines"),
             "set the machine's clock: timedatectl set-ntp true, or date -s",
         )
-    } else if everyone.machines >= 3 {
+    } else if everyone.names.len() >= 3 {
         (
             told(ahead, "this computer, as the other machines are"),
             "set the clock of this computer, or of the machines",

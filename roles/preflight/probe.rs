@@ -20,6 +20,10 @@ pub(super) struct Seen {
     pub(super) resolv: Option<Vec<String>>,
     /// Whether nf_tables is built into the kernel, or loaded.
     pub(super) nf_tables: bool,
+    /// What the cluster that it is a control plane of was begun with: names and values as in kubeadm's configuration.
+    pub(super) settled: Vec<(String, String)>,
+    /// The firewall that is at work on it.
+    pub(super) firewall: Option<String>,
     /// The folders that grow, each with its file system.
     pub(super) folders: Vec<(Folder, FileSystem)>,
 }
@@ -90,6 +94,11 @@ fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {
             "unanswered" => seen.access_ip_silent = true,
             "resolv" => seen.resolv.get_or_insert_default().push(value.trim().to_owned()),
             "nf_tables" => seen.nf_tables = true,
+            "settled" => {
+                let pair = value.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned()));
+                seen.settled.extend(pair);
+            }
+            "firewall" => seen.firewall = Some(value.to_owned()),
             "filesystem" => file_systems.push(file_system(value)),
             _ => {}
         }
@@ -125,7 +134,7 @@ mod tests {
     #[test]
     fn the_answer_is_understood() {
         let answer = "kubelet Kubernetes v1.36.3\njoined yes\nunanswered 192.0.2.9\nresolv nameserver 192.0.2.53\n\
-                      resolv search example.org\nnf_tables yes\n\
+                      resolv search example.org\nnf_tables yes\nfirewall ufw\nsettled podSubnet 10.233.64.0/18\n\
                       filesystem /dev/vda1 ext4 20511312 3072000 16384000 16% /\n\
                       filesystem tmpfs tmpfs 1024000 0 1024000 0% /var/lib/my disk\n";
         let folders =
@@ -133,6 +142,8 @@ mod tests {
         let seen = parse(answer, "/usr/local/bin".into(), folders);
         assert_eq!(seen.kubelet.as_deref(), Some("1.36.3"));
         assert!(seen.joined && seen.access_ip_silent && seen.nf_tables);
+        assert_eq!(seen.firewall.as_deref(), Some("ufw"));
+        assert_eq!(seen.settled, [("podSubnet".to_owned(), "10.233.64.0/18".to_owned())]);
         assert_eq!(seen.resolv.unwrap(), ["nameserver 192.0.2.53", "search example.org"]);
         let expected = FileSystem { mount: "/".into(), kind: "ext4".into(), total_mb: 20030, free_mb: 16000 };
         assert_eq!(seen.folders[0].1, expected);

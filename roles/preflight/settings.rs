@@ -390,8 +390,8 @@ mod tests {
                 "kube_apiserver_node_port_range: 300-200",
                 Some("kube_apiserver_node_port_range: 300-200 (vars.yml:1:33)"),
             ),
-            ("etcd_election_timeout: 1000", Some("etcd_election_timeout: 1000 (vars.yml:1:24)")),
-            ("etcd_election_timeout: 1250", None),
+            ("etcd_election_timeout: 400", Some("etcd_election_timeout: 400 (vars.yml:1:24)")),
+            ("etcd_election_timeout: 500", None),
             ("node_taints: [a=b, c=d:NoSchedule]", Some("node_taints: \"a=b\" (vars.yml:1:14)")),
             ("node_taints: ['a:NoExecute']", None),
         ];

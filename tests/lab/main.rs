@@ -4,6 +4,7 @@
 mod faults;
 mod fixture;
 mod resume;
+mod several;
 
 use std::os::unix::fs::PermissionsExt;
 
