@@ -66,7 +66,8 @@ exec etcdctl --command-timeout=5s --endpoints https://127.0.0.1:2379 --cacert "$
     Ok(None)
 }
 
-/// Makes this machine known to the cluster, and returns the cluster as etcd wants to be told: `name=url,...`.
+/// Makes this machine known to the cluster as a learner, who has no vote: so the cluster goes on whatever happens to this
+/// machine before it takes part. Returns the cluster as etcd wants to be told: `name=url,...`.
 ///
 /// A member of the same address that never started is this one, from a run that was cut off; one that did start lost its
 /// data with the machine, and is taken out first, because etcd must not meet an old member without its log.
@@ -83,11 +84,50 @@ ctl() {
 # Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
 old=$(ctl member list | awk -F ', ' -v url="$url" '$4 == url && $2 == "started" { print $1 }')
 [ -z "$old" ] || ctl member remove "$old" >&2
-ctl member list | awk -F ', ' -v url="$url" '$4 == url { found = 1 } END { exit !found }' ||
-  ctl member add "$name" --peer-urls="$url" >&2
+known() { ctl member list | awk -F ', ' -v url="$url" '$4 == url { found = 1 } END { exit !found }'; }
+attempt=0
+until known; do
+  # etcd takes in nobody before all members have known each other for five seconds.
+  said=$(ctl member add "$name" --learner --peer-urls="$url" 2>&1) || {
+    attempt=$((attempt + 1))
+    [ $attempt -lt 40 ] || { echo "$said" >&2; exit 1; }
+    sleep 0.5
+  }
+done
 ctl member list | awk -F ', ' -v name="$name" '{ printf "%s%s=%s", sep, ($3 == "" ? name : $3), $4; sep = "," }'"#,
         [vars.etcd_cert_dir.as_str(), name, url],
     );
     let cluster = other.run("Add a member to etcd", script, Duration::from_secs(120)).await?;
     Ok(cluster.trim().to_owned())
+}
+
+/// A learner gets its vote when it has caught up, through one of the others. Reference: etcd's "Learner" design document.
+pub(super) async fn vote(host: &Host, vars: &Vars, members: &[String]) -> Result<()> {
+    let others = members.iter().filter(|m| *m != host.name());
+    let others: Vec<String> =
+        others.map(|m| Ok(format!("https://{}:2379", ip_of(host, m)?))).collect::<Result<_>>()?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    let url = format!("https://{}:2380", ip_of(host, host.name())?);
+    // Only a member that votes is healthy.
+    let promote = sh(
+        r#"
+certs=$1 others=$2 url=$3
+ctl() { etcdctl --command-timeout=5s --cacert "$certs/ca.pem" --cert "$certs/member.pem" --key "$certs/member-key.pem" "$@"; }
+for attempt in $(seq 120); do
+  ! ctl --endpoints https://127.0.0.1:2379 endpoint health || exit 0
+  # Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
+  id=$(ctl --endpoints "$others" member list | awk -F ', ' -v url="$url" '$4 == url && $6 == "true" { print $1 }') || true
+  [ -z "$id" ] || ctl --endpoints "$others" member promote "$id" || true
+  sleep 0.5
+done
+exit 1"#,
+        [vars.etcd_cert_dir.as_str(), &others.join(","), &url],
+    );
+    let healthy = sh(
+        r#"etcdctl --command-timeout=5s --endpoints https://127.0.0.1:2379 --cacert "$1/ca.pem" --cert "$1/member.pem" --key "$1/member-key.pem" endpoint health"#,
+        [&vars.etcd_cert_dir],
+    );
+    host.step("Take part in etcd").ensure(command("vote in etcd", promote, healthy)).await.map(drop)
 }

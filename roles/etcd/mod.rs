@@ -1,7 +1,8 @@
 //! etcd: the cluster's database, on the machines of group `etcd`, run by systemd.
 //!
-//! The first machine begins the cluster, the others join it one by one, each when the one before it is healthy. A member
-//! that lost its data is taken out and joins anew. Reference: etcd's "Runtime reconfiguration" guide.
+//! The first machine begins the cluster, the others join it one by one as learners, each when the one before it is healthy,
+//! and vote when they have caught up. A member that lost its data is taken out and joins anew. Reference: etcd's "Runtime
+//! reconfiguration" guide.
 
 mod member;
 pub(crate) mod pki;
@@ -68,6 +69,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     member::join(host, &vars, &members).await?;
     host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config])).await?;
+    member::vote(host, &vars, &members).await?;
     host.wait(
         "etcd is healthy",
         sh(

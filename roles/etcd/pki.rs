@@ -66,10 +66,11 @@ pub(crate) async fn member(host: &Host, vars: &Vars, address: &str) -> Result<Id
     Ok(identity)
 }
 
-/// The certificate with which an API server reaches etcd.
+/// The certificate with which API servers reach etcd. It is not this machine's: `kubeadm join` gives a new control plane
+/// that of the first one. Its name is kubeadm's.
 pub(crate) async fn client(host: &Host) -> Result<(String, Identity)> {
     let vars: Vars = host.vars()?;
-    let identity = identity(host, &vars, "client", &[host.name().to_owned()], &[]).await?;
+    let identity = identity(host, &vars, "client", &["kube-apiserver-etcd-client".to_owned()], &[]).await?;
     Ok((vars.etcd_cert_dir, identity))
 }
 
