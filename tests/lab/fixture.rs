@@ -90,6 +90,11 @@ impl Lab {
     /// Runs `muster setup-cluster ARGS` and kills it (kill -9, the whole group) as soon as a line of its output holds
     /// `mark`.
     pub(crate) fn setup_killed_at(&self, args: &[&str], mark: &str) {
+        self.setup_with_fault(args, mark, kill_group);
+    }
+
+    /// Runs `muster setup-cluster ARGS`, and does something as soon as a line of its output holds `mark`.
+    pub(crate) fn setup_with_fault(&self, args: &[&str], mark: &str, fault: impl FnOnce(&Child)) -> Ended {
         use std::os::unix::process::CommandExt;
         let mut child = Command::new(muster())
             .args(["lab", "--name", &self.name, "exec", "--"])
@@ -101,18 +106,19 @@ impl Lab {
             .process_group(0)
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut seen = Vec::new();
-        for line in lines.map_while(Result::ok) {
-            let found = line.contains(mark);
-            seen.push(line);
-            if found {
-                kill_group(&child);
-                child.wait().unwrap();
-                return;
+        let mut fault = Some(fault);
+        let mut out = String::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+            if line.contains(mark)
+                && let Some(fault) = fault.take()
+            {
+                fault(&child);
             }
+            out.push_str(&line);
+            out.push('\n');
         }
-        panic!("the run ended without {mark:?}: {seen:#?}");
+        assert!(fault.is_none(), "the run ended without {mark:?}: {out}");
+        Ended { code: child.wait().unwrap().code().unwrap_or(-1), out, err: String::new() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! End to end: real machines (containers with systemd and sshd), a real Kubernetes. Needs the container engine and the
 //! bundle; `./test` prepares both. Each test has a lab of its own.
 
+mod broken;
 mod faults;
 mod fixture;
 mod resume;

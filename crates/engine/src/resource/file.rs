@@ -62,7 +62,8 @@ mkdir -p "${1%/*}"
 temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
 trap 'rm -f "$temporary"' EXIT
 chmod 0600 "$temporary"
-printf '%s' "$5" >"$temporary"
+# By way of cat, which says why it cannot write; the shell's own printf says "I/O error" when the disk is full.
+printf '%s' "$5" | cat >"$temporary"
 chown "$3:$4" "$temporary"
 chmod "$2" "$temporary"
 sync "$temporary"

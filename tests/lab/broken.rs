@@ -1,0 +1,74 @@
+//! What breaks while a run is at work: connections, machines, the network, file systems.
+
+use crate::fixture::{Ended, Lab};
+
+fn again_changes_nothing(lab: &Lab) {
+    let again = lab.muster(&["setup-cluster"]);
+    assert_eq!(again.code, 0, "{again:#?}");
+    for host in ["node1", "node2"] {
+        assert_eq!(again.recap(host, "changed"), 0, "{again:#?}");
+    }
+}
+
+/// Run on a converged cluster: one file of node2 is changed by hand, and cannot be mended.
+fn refused_write(lab: &Lab, words: &str) -> Ended {
+    let ended = lab.muster(&["setup-cluster"]);
+    assert_eq!(ended.code, 2, "{ended:#?}");
+    assert!(ended.out.contains(words) && ended.out.contains("config.toml"), "{ended:#?}");
+    assert_eq!((ended.recap("node2", "failed"), ended.recap("node1", "failed")), (1, 0), "{ended:#?}");
+    ended
+}
+
+#[test]
+fn connections_and_power_are_lost_and_the_same_command_finishes() {
+    let lab = Lab::up(237, &["-n", "2"]);
+    let pattern = lab.pattern(2);
+
+    // Every connection to node2 is cut while images are on their way to it: the run reconnects and goes on by itself.
+    let cut = lab.setup_with_fault(&[&pattern], "node2  kubelet: Install kubelet", |_| {
+        // This very connection is among them.
+        lab.lab(&["ssh", "node2", "--", "pkill -KILL -f sshd:"]);
+    });
+    assert_eq!(cut.code, 0, "{cut:#?}");
+    assert!(cut.out.contains("try 2 of 3"), "{cut:#?}");
+    again_changes_nothing(&lab);
+
+    // node2 is installed anew, and loses its power in the middle. The others finish, and it is named.
+    assert_eq!(lab.lab(&["reimage", "node2"]).code, 0);
+    lab.muster(&["kubectl", "delete", "node", "node2"]);
+    let dark = lab.setup_with_fault(&["--reimaged", "node2"], "node2  containerd: done", |_| {
+        assert_eq!(lab.lab(&["kill", "node2"]).code, 0);
+    });
+    assert_ne!(dark.code, 0, "{dark:#?}");
+    assert_eq!((dark.recap("node1", "unreachable"), dark.recap("node2", "unreachable")), (0, 1), "{dark:#?}");
+    assert_eq!(lab.lab(&["start", "node2"]).code, 0);
+    let finished = lab.muster(&["setup-cluster"]);
+    assert_eq!(finished.code, 0, "{finished:#?}");
+    again_changes_nothing(&lab);
+
+    // Every twentieth packet is lost, in both directions.
+    let loss = "INPUT -m statistic --mode random --probability 0.05 -j DROP";
+    for machine in ["node1", "node2"] {
+        lab.on(machine, &format!("iptables -I {loss} && iptables -I {}", loss.replace("INPUT", "OUTPUT")));
+    }
+    again_changes_nothing(&lab);
+    for machine in ["node1", "node2"] {
+        lab.on(machine, &format!("iptables -D {loss} && iptables -D {}", loss.replace("INPUT", "OUTPUT")));
+    }
+
+    // A full disk, and one that cannot be written: the file is the old one, whole, and the message says why.
+    lab.on("node2", "echo '# by hand' >>/etc/containerd/config.toml");
+    lab.on(
+        "node2",
+        "cp -a /etc/containerd /run/saved && mount -t tmpfs -o size=64k tmpfs /etc/containerd && \
+         cp -a /run/saved/. /etc/containerd/ && { cat /dev/zero >/etc/containerd/full 2>/dev/null || true; }",
+    );
+    refused_write(&lab, "No space left on device");
+    assert!(lab.on("node2", "tail -1 /etc/containerd/config.toml").contains("by hand"), "half a file");
+    lab.on("node2", "rm /etc/containerd/full && mount -o remount,ro /etc/containerd");
+    refused_write(&lab, "Read-only file system");
+    lab.on("node2", "umount /etc/containerd");
+    let mended = lab.muster(&["setup-cluster"]);
+    assert_eq!((mended.code, mended.recap("node2", "changed")), (0, 1), "{mended:#?}");
+    again_changes_nothing(&lab);
+}
