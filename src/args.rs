@@ -113,6 +113,9 @@ pub(crate) struct MannerArgs {
     /// Folder with the binaries and images [default: bundle in the cache folder]
     #[arg(long, value_name = "DIR", env = "MUSTER_BUNDLE", hide_env_values = true)]
     pub(crate) bundle: Option<PathBuf>,
+    /// Seconds to wait for machines that another run has locked
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) lock_timeout: u64,
     /// Do not fetch what the bundle lacks
     #[arg(long)]
     pub(crate) offline: bool,

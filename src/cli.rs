@@ -15,6 +15,7 @@ use crate::commands::lab::LabArgs;
 use crate::commands::ping::PingArgs;
 use crate::commands::preflight::PreflightArgs;
 use crate::commands::setup_cluster::SetupClusterArgs;
+use crate::commands::unlock::UnlockArgs;
 use crate::commands::vars::VarsArgs;
 use crate::commands::verify::VerifyArgs;
 use crate::error::EXIT_CODES;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     Ping(PingArgs),
     Facts(FactsArgs),
+    Unlock(UnlockArgs),
     Inventory(InventoryCommandArgs),
     Vars(VarsArgs),
     Bundle(BundleArgs),

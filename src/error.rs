@@ -16,6 +16,7 @@ Exit codes:
   3   preflight found problems, nothing was changed
   4   a host was unreachable; or the inventory or a file of variables cannot be read
   5   wrong options: an unknown option, tag, role, group or host
+  75  another run has locked a machine, or has taken its lock over
   99  interrupted";
 
 /// What a command ends with, as an exit code.
@@ -29,6 +30,8 @@ pub(crate) enum Exit {
     Problems,
     /// A host was unreachable.
     Unreachable,
+    /// Another run has a machine's lock (`EX_TEMPFAIL` of sysexits.h).
+    Locked,
     /// The user stopped it.
     Interrupted,
     /// The answer is no, where a command answers a question.
@@ -44,6 +47,7 @@ impl Exit {
             Self::HostFailed => 2,
             Self::Problems => 3,
             Self::Unreachable => 4,
+            Self::Locked => 75,
             Self::Interrupted => 99,
         }
     }

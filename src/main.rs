@@ -13,6 +13,7 @@ mod error;
 mod fan_out;
 mod host_arguments;
 mod inventory_file;
+mod lock;
 mod login;
 mod output;
 mod password;

@@ -19,6 +19,7 @@ use crate::connection::Connections;
 use crate::environment::Environment;
 use crate::error::{CommandError, ErrorKind, Exit};
 use crate::inventory_file::NewInventory;
+use crate::lock;
 use crate::output::style::Style;
 use crate::output::text::count;
 use crate::output::{
@@ -87,6 +88,8 @@ impl Job<'_> {
         self.write_inventory()?;
         self.announce(&outline, &screen);
 
+        // Preflight only looks.
+        let changes = plays.iter().flat_map(|play| &play.roles).any(|role| role != PREFLIGHT);
         let cancel = CancellationToken::new();
         let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
             let machine = connections.get(name).map(|ssh| Arc::clone(ssh) as Arc<dyn Transport>);
@@ -102,6 +105,7 @@ impl Job<'_> {
             bundle,
             project: world.project.inventory_dir.clone(),
             check: self.manner.check,
+            lock: changes.then(|| lock::request(&self.command, self.manner.lock_timeout, environment)),
             forks: self.connection.forks(environment)?,
             cancel: cancel.clone(),
             events,
@@ -262,6 +266,9 @@ async fn heed_signals(cancel: CancellationToken, screen: Screen) {
         }
         if cancel.is_cancelled() {
             screen.end_live();
+            print::note(
+                "left: what is under way on the machines goes on there; the same command waits for it and goes on from there",
+            );
             std::process::exit(Exit::Interrupted.code().into());
         }
         cancel.cancel();

@@ -18,6 +18,7 @@ pub(super) const APPLIED: &str = "/var/lib/muster/stamps/kubeadm-init";
 pub(super) async fn run(host: &Host) -> Result<()> {
     let config = write_config(host).await?;
     host.step("kubeadm init")
+        .detached()
         .ensure(command(
             "control plane",
             // Certificates, kubeconfigs and manifests of an attempt that was cut off are taken over by kubeadm; only its

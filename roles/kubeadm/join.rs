@@ -28,6 +28,7 @@ pub(super) async fn run(host: &Host, control_plane: bool) -> Result<()> {
     if host.query(joined.clone()).await?.status != 0 && !host.check_mode() {
         let config = config(host, control_plane).await?;
         host.step("kubeadm join")
+            .detached()
             .ensure(command(
                 "membership of the cluster",
                 // The configuration holds a token: it comes with the program, and goes when kubeadm is done.

@@ -72,6 +72,7 @@ async fn run(ini: &str) -> Outcome {
         bundle: Arc::new(Bundle::empty("/nowhere")),
         project: "/nowhere".into(),
         check: false,
+        lock: None,
         forks: 10,
         cancel: Default::default(),
         events,

@@ -10,6 +10,7 @@ pub(crate) mod lab;
 pub(crate) mod ping;
 pub(crate) mod preflight;
 pub(crate) mod setup_cluster;
+pub(crate) mod unlock;
 pub(crate) mod vars;
 pub(crate) mod verify;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<Exit, C
         Command::Exec(args) => exec::run(args, environment),
         Command::Ping(args) => ping::run(args, environment),
         Command::Facts(args) => facts::run(args, environment),
+        Command::Unlock(args) => unlock::run(args, environment),
         Command::Inventory(args) => inventory::run(args, environment),
         Command::Vars(args) => vars::run(args, environment),
         Command::Bundle(args) => bundle::run(args, environment),

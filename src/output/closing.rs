@@ -41,6 +41,7 @@ pub(crate) fn exit_of(outcome: &Outcome, interrupted: bool) -> Exit {
     let any = |test: fn(&Failure) -> bool| failures.iter().any(|failure| test(failure));
     match () {
         () if interrupted => Exit::Interrupted,
+        () if any(|f| matches!(f, Failure::Locked { .. })) => Exit::Locked,
         () if any(Failure::is_unreachable) => Exit::Unreachable,
         () if any(|f| !matches!(f, Failure::Problems(_) | Failure::Stopped(_))) => Exit::HostFailed,
         () if any(|f| matches!(f, Failure::Problems(_))) => Exit::Problems,

@@ -114,7 +114,12 @@ impl Test {
 
     /// Runs the program.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        let link = self.folder.path().join(self.program);
+        self.run_as(self.program, arguments)
+    }
+
+    /// Runs it under another of its names.
+    pub(crate) fn run_as(&self, program: &str, arguments: &[&str]) -> Ended {
+        let link = self.folder.path().join(program);
         if !link.exists() {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muster"), &link).expect("a link");
         }

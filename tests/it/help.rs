@@ -20,6 +20,7 @@ fn the_help_of_each_command() {
         "exec",
         "ping",
         "facts",
+        "unlock",
         "inventory",
         "vars",
         "bundle",

@@ -4,5 +4,6 @@ mod bad_input;
 mod commands;
 mod fixture;
 mod help;
+mod locks;
 mod machines;
 mod preparation;

@@ -60,6 +60,14 @@ pub enum Failure {
     /// Problems found by looking, before changing anything.
     #[error("{} problem{} found", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Problems(Vec<Problem>),
+    /// Somebody else holds the machine's lock or has taken it from us, or a program of theirs is still at work.
+    #[error("{message}")]
+    Locked {
+        /// Who, since when.
+        message: String,
+        /// What to do.
+        remedy: String,
+    },
     /// Another play's failure ended the run for all.
     #[error("stopped, because {0}")]
     Stopped(String),
@@ -102,7 +110,7 @@ impl Failure {
     pub fn remedy(&self) -> Option<&str> {
         match self {
             Self::Transport(error) => error.remedy(),
-            Self::Other { remedy, .. } => Some(remedy),
+            Self::Locked { remedy, .. } | Self::Other { remedy, .. } => Some(remedy),
             _ => None,
         }
     }

@@ -18,8 +18,9 @@ use crate::cluster::Cluster;
 use crate::event::{Change, Counts, Event, Events};
 use crate::facts::Facts;
 use crate::failure::{Failure, Result};
+use crate::lock::{Keeper, Kind, LockRequest, REFUSED};
 use crate::resource::Answer;
-use crate::script::{Part, Script, nonce, probe_program};
+use crate::script::{Part, Script, frames, nonce, probe_program};
 use crate::step::{Step, complete, tail};
 use crate::transport::{Exec, Exit, Input, OnLine, Program, Transport, TransportError};
 
@@ -28,6 +29,8 @@ use crate::transport::{Exec, Exit, Input, OnLine, Program, Transport, TransportE
 pub(crate) struct RunContext {
     pub events: Events,
     pub check: bool,
+    /// `None` for a run that only looks.
+    pub lock: Option<Arc<LockRequest>>,
     pub forks: Arc<Semaphore>,
     pub cancel: CancellationToken,
     pub bundle: Arc<Bundle>,
@@ -42,6 +45,7 @@ pub struct Host {
     cluster: Arc<Cluster>,
     transport: Arc<dyn Transport>,
     run: RunContext,
+    keeper: Keeper,
     exchanges: AtomicUsize,
     now: Mutex<Now>,
 }
@@ -79,6 +83,7 @@ impl Host {
             cluster,
             transport,
             run,
+            keeper: Keeper::default(),
             exchanges: AtomicUsize::new(0),
             now: Mutex::default(),
         }
@@ -150,18 +155,18 @@ impl Host {
 
     async fn query_within(&self, script: Script, limit: Duration) -> Result<Answer> {
         let nonce = nonce();
-        let program = probe_program(&nonce, &[Part { id: 0, script: &script }]);
+        let program = probe_program(&nonce, "", &[Part { id: 0, script: &script }]);
         let exit = self.exec(Program::Text(program), limit).await?;
-        let frames = complete(self, &nonce, &exit)?;
-        let frame = frames.iter().find(|f| f.id == "0");
-        let mut answer = frame.map_or_else(Answer::default, |f| Answer {
-            status: f.status,
-            output: String::from_utf8_lossy(&f.data).into_owned(),
-        });
-        if answer.status != 0 && answer.output.trim().is_empty() {
-            answer.output = tail(&exit.stderr);
-        }
-        Ok(answer)
+        Ok(answers(self, &nonce, &exit, 1)?.swap_remove(0))
+    }
+
+    /// Runs several snippets that only look in one exchange.
+    pub(crate) async fn query_all(&self, scripts: &[Script]) -> Result<Vec<Answer>> {
+        let nonce = nonce();
+        let parts: Vec<_> = scripts.iter().enumerate().map(|(id, script)| Part { id, script }).collect();
+        let program = probe_program(&nonce, "", &parts);
+        let exit = self.exec(Program::Text(program), Duration::from_secs(60)).await?;
+        answers(self, &nonce, &exit, scripts.len())
     }
 
     /// Runs a snippet that changes something outside of what resources describe, and returns what it printed. Not to be
@@ -169,7 +174,14 @@ impl Host {
     pub async fn run(&self, what: &str, script: Script, limit: Duration) -> Result<String> {
         self.enter_step(what);
         let (begun, exchanges) = (Instant::now(), self.exchanges());
-        let answer = self.query_within(script, limit).await?;
+        let (id, fence) = (nonce(), self.fence().await?);
+        let guard = fence.guard(&id, Kind::Change, what);
+        let program = probe_program(&id, &guard, &[Part { id: 0, script: &script }]);
+        let exit = self.exec(Program::Text(program), limit).await?;
+        if exit.status == REFUSED && frames(&id, &exit).is_empty() {
+            return Err(self.refused(&fence).await);
+        }
+        let answer = answers(self, &id, &exit, 1)?.swap_remove(0);
         if answer.status != 0 {
             let (resource, tail) = (what.to_owned(), answer.output);
             return Err(Failure::Change { resource, status: answer.status, tail });
@@ -241,26 +253,51 @@ impl Host {
         });
     }
 
-    pub(crate) async fn read_facts(&self) -> Result<()> {
-        let answer = self.query(Facts::script()).await?;
-        // A second reading, after the connection was lost, finds the same machine.
-        self.facts.set(Facts::parse(&answer.output)).ok();
-        Ok(())
+    /// Keeps the facts that were read first.
+    pub(crate) fn know(&self, facts: Facts) {
+        self.facts.set(facts).ok();
+    }
+
+    /// What this run says when it takes the machine's lock; `None` when it only looks.
+    pub(crate) fn lock_request(&self) -> Option<&LockRequest> {
+        self.run.lock.as_deref()
+    }
+
+    pub(crate) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
     }
 
     pub(crate) async fn exec(&self, program: Program, timeout: Duration) -> Result<Exit> {
+        self.exec_with(program, timeout, self.on_line()).await
+    }
+
+    pub(crate) async fn exec_with(
+        &self,
+        program: Program,
+        timeout: Duration,
+        on_line: OnLine,
+    ) -> Result<Exit> {
+        self.keeper.check()?;
         if self.run.cancel.is_cancelled() {
             return Err(Failure::Stopped("it was interrupted".into()));
         }
         let Ok(_permit) = self.run.forks.acquire().await else {
             return Err(Failure::Stopped("the run is over".into()));
         };
-        self.exchanges.fetch_add(1, Ordering::Relaxed);
-        let exec = Exec { program, timeout, on_line: Some(self.on_line()) };
+        self.count_exchange();
+        let exec = Exec { program, timeout, on_line: Some(on_line) };
         Ok(self.transport.exec(exec).await?)
     }
 
-    fn on_line(&self) -> OnLine {
+    pub(crate) fn count_exchange(&self) {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn on_line(&self) -> OnLine {
         let (host, events) = (self.name.clone(), self.run.events.clone());
         Arc::new(move |line: &str| events.send(Event::Output { host: host.clone(), line: line.to_owned() }))
     }
@@ -361,6 +398,23 @@ impl Host {
     fn now(&self) -> std::sync::MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the parts of a program answered.
+fn answers(host: &Host, nonce: &str, exit: &Exit, parts: usize) -> Result<Vec<Answer>> {
+    let frames = complete(host, nonce, exit)?;
+    let answer = |id: usize| {
+        let frame = frames.iter().find(|frame| frame.id == id.to_string());
+        let mut answer = frame.map_or_else(Answer::default, |f| Answer {
+            status: f.status,
+            output: String::from_utf8_lossy(&f.data).into_owned(),
+        });
+        if answer.status != 0 && answer.output.trim().is_empty() {
+            answer.output = tail(&exit.stderr);
+        }
+        answer
+    };
+    Ok((0..parts).map(answer).collect())
 }
 
 struct Metered {

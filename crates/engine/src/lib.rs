@@ -8,6 +8,7 @@ pub mod event;
 pub mod facts;
 pub mod failure;
 pub mod host;
+pub mod lock;
 pub mod play;
 pub mod resource;
 pub mod run;

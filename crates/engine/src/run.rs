@@ -16,8 +16,9 @@ use crate::cluster::Cluster;
 use crate::event::{Event, Events};
 use crate::failure::{Failure, Result};
 use crate::host::{Host, HostSummary, RunContext};
+use crate::lock::LockRequest;
 use crate::play::Play;
-use crate::transport::Transport;
+use crate::transport::{Transport, TransportError};
 
 /// A role: what it is called, what it does, its variables, and how it is done.
 pub struct Role {
@@ -54,6 +55,8 @@ pub struct Run<'a> {
     pub project: PathBuf,
     /// Whether only to look.
     pub check: bool,
+    /// How the machines are locked; `None` for a run that only looks, as one does that checks.
+    pub lock: Option<LockRequest>,
     /// How many exchanges may be under way at once.
     pub forks: usize,
     /// Ends the run after the exchanges that are under way.
@@ -94,6 +97,7 @@ impl Run<'_> {
         let context = RunContext {
             events: self.events.clone(),
             check: self.check,
+            lock: self.lock.clone().filter(|_| !self.check).map(Arc::new),
             forks: Arc::new(Semaphore::new(self.forks.max(1))),
             cancel: self.cancel.clone(),
             bundle: self.bundle.clone(),
@@ -116,6 +120,8 @@ impl Run<'_> {
             self.journey(itinerary)
         });
         let outcome = join_all(journeys).await.into_iter().collect();
+        // Machines that did something for others after their own journey, or without one.
+        join_all(hosts.iter().map(|host| host.unlock(true))).await;
         self.events.send(Event::RunEnded { elapsed: begun.elapsed() });
         Ok(outcome)
     }
@@ -147,6 +153,7 @@ impl Run<'_> {
         if let Some(progress) = host.cluster().progress_of(host.name()) {
             progress.send_modify(|p| p.ended = true);
         }
+        host.unlock(!matches!(failure, Some(Failure::Transport(TransportError::Unreachable { .. })))).await;
         (host.name().to_owned(), HostOutcome { summary: host.summary(), failure })
     }
 
@@ -177,7 +184,9 @@ impl Run<'_> {
     /// The first exchange. Connecting is tried again by the transport itself; a lost answer is asked for once more.
     async fn connect_to(&self, host: &Host) -> Result<()> {
         match host.read_facts().await {
-            Err(Failure::Transport(error)) if error.is_transient() && !error.is_unreachable() => {
+            Err(Failure::Transport(error))
+                if error.is_transient() && !matches!(error, TransportError::Unreachable { .. }) =>
+            {
                 host.retry("reading facts", &error, 1, 2).await;
                 host.read_facts().await
             }

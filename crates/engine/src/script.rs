@@ -25,6 +25,13 @@ pub fn sh0(text: &'static str) -> Script {
 }
 
 impl Script {
+    /// The snippet as a program of its own.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        self.write_to(&mut text);
+        text
+    }
+
     /// The program text, with the parameters set first.
     fn write_to(&self, out: &mut String) {
         out.push_str("set --");
@@ -82,9 +89,10 @@ pub(crate) fn nonce() -> String {
 }
 
 /// A program whose parts are read-only: each runs, whatever happens to the others, and answers with one frame that
-/// holds its exit status and its standard output.
-pub(crate) fn probe_program(nonce: &str, parts: &[Part<'_>]) -> String {
-    let mut body = String::new();
+/// holds its exit status and its standard output. One that does change something begins with a guard
+/// ([`crate::lock::Fence::guard`]).
+pub(crate) fn probe_program(nonce: &str, guard: &str, parts: &[Part<'_>]) -> String {
+    let mut body = format!("{guard}\n");
     for part in parts {
         body.push_str("answer=$(\nexec 3>&-\n(\n");
         part.script.write_to(&mut body);
@@ -96,18 +104,22 @@ pub(crate) fn probe_program(nonce: &str, parts: &[Part<'_>]) -> String {
 }
 
 /// A program whose parts change the machine: they run in order, each must succeed, each success is a frame; the first
-/// failure is a frame `fail` with the part's id and ends the program.
-pub(crate) fn apply_program(nonce: &str, prelude: &str, parts: &[Part<'_>]) -> String {
-    let mut body = String::from(
-        "current=none\nset -eu\ntrap 'status=$?; [ $status = 0 ] || frame fail $status \"$current\"' EXIT\n",
+/// failure is a frame `fail` with the part's id and ends the program. The guard comes before everything else.
+pub(crate) fn apply_program(nonce: &str, guard: &str, parts: &[Part<'_>]) -> String {
+    let mut body = format!(
+        "{guard}\ncurrent=none\nset -eu\ntrap 'status=$?; [ $status = 0 ] || frame fail $status \"$current\"' EXIT\n",
     );
-    body.push_str(prelude);
     for part in parts {
         let _infallible = writeln!(body, "current={}\n(", part.id);
         part.script.write_to(&mut body);
         let _infallible = writeln!(body, ")\nframe {} 0 ''", part.id);
     }
     wrap(nonce, &body)
+}
+
+/// A program that starts a detached one and passes on what that one answers ([`crate::lock::JOB`]).
+pub(crate) fn job_program(script: &Script) -> String {
+    wrap(&nonce(), &script.text())
 }
 
 /// The function around the program is what makes a program that was cut off in transit a syntax error, which runs
@@ -185,7 +197,7 @@ mod tests {
             [sh("printf '%s' \"$1\"", [nasty]), sh0("exit 3"), sh0("echo noise >&2; printf 'a\\n\\n'")];
         for shell in shells() {
             let parts: Vec<_> = parts.iter().enumerate().map(|(id, script)| Part { id, script }).collect();
-            let exit = run(&shell, &probe_program("n0nce", &parts));
+            let exit = run(&shell, &probe_program("n0nce", "", &parts));
             let frames = frames("n0nce", &exit);
             assert_eq!(frames.len(), 4, "{shell:?}: {exit:?}");
             assert_eq!(frames[0].data, nasty.as_bytes(), "{shell:?}");

@@ -3,18 +3,26 @@
 use std::collections::BTreeMap;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event::{Change, Counts, Event};
 use crate::failure::{Failure, Result};
 use crate::host::Host;
+use crate::lock::{JOB, Kind, REFUSED};
 use crate::resource::{Answer, INCOMING, PathKind, PathState, Plan, Receiver, Resource, Seen, Upload};
-use crate::script::{Frame, Part, Script, apply_program, frames, nonce, probe_program, sh};
-use crate::transport::{Exit, Program, TransportError};
+use crate::script::{Frame, Part, Script, apply_program, frames, job_program, nonce, probe_program, sh};
+use crate::transport::{Exit, OnLine, Program, TransportError};
 
 /// How often a step is tried when the connection is lost under it. Each try begins by looking, so nothing is done twice.
 const ATTEMPTS: usize = 3;
+
+/// How often a connection is made again to a detached program that goes on meanwhile.
+const ATTACHMENTS: usize = 6;
+
+/// How long the commands of a step may take.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A step being put together: await it to run it.
 #[must_use = "a step runs when it is awaited"]
@@ -23,6 +31,9 @@ pub struct Step<'h> {
     name: String,
     resources: Vec<Box<dyn Resource + 'h>>,
     limit: Duration,
+    detached: bool,
+    /// The program that was sent last to change something: it may go on when the connection is lost.
+    sent: Mutex<Option<String>>,
 }
 
 /// What a step did.
@@ -36,7 +47,14 @@ pub struct Applied {
 
 impl<'h> Step<'h> {
     pub(crate) fn new(host: &'h Host, name: &str) -> Self {
-        Self { host, name: name.to_owned(), resources: Vec::new(), limit: Duration::from_secs(600) }
+        Self {
+            host,
+            name: name.to_owned(),
+            resources: Vec::new(),
+            limit: LIMIT,
+            detached: false,
+            sent: Mutex::default(),
+        }
     }
 
     /// Wants one more thing.
@@ -57,6 +75,13 @@ impl<'h> Step<'h> {
         self
     }
 
+    /// Says that the commands take long: they go on when the connection is lost, and are found again, by this run and by
+    /// the next one. Where a resource says so itself ([`Resource::takes_long`]) this is not needed.
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
+        self
+    }
+
     async fn run(self) -> Result<Applied> {
         let host = self.host;
         let begun = Instant::now();
@@ -64,7 +89,7 @@ impl<'h> Step<'h> {
         host.enter_step(&self.name);
         let mut attempt = 1;
         let changes = loop {
-            match self.once().await {
+            match self.attempt().await {
                 Err(Failure::Transport(error)) if error.is_transient() && attempt < ATTEMPTS => {
                     host.retry(&self.name, &error, attempt, ATTEMPTS).await;
                     attempt += 1;
@@ -90,6 +115,15 @@ impl<'h> Step<'h> {
         Ok(Applied { changed, fingerprint: crate::resource::sha256_hex(desired.join("\n").as_bytes()) })
     }
 
+    /// A further attempt begins when what the one before has sent is not at work any more.
+    async fn attempt(&self) -> Result<Vec<Change>> {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(id) = sent {
+            self.host.settle(&self.name, &id, self.limit).await?;
+        }
+        self.once().await
+    }
+
     /// Looks, plans, and mends what differs.
     async fn once(&self) -> Result<Vec<Change>> {
         let plans = self.look_and_plan().await?;
@@ -101,13 +135,17 @@ impl<'h> Step<'h> {
             uploads.extend(plan.uploads);
             scripts.extend(plan.script.map(|script| (id, script)));
         }
-        if self.host.check_mode() || scripts.is_empty() {
+        let takes_long = |(id, _): &(usize, Script)| self.resources[*id].takes_long();
+        let detached = self.detached || scripts.iter().any(takes_long);
+        if self.host.check_mode() {
             return Ok(changes);
         }
         for upload in &uploads {
             send(self.host, upload).await?;
         }
-        self.mend(&scripts).await?;
+        if !scripts.is_empty() {
+            self.mend(&scripts, detached).await?;
+        }
         Ok(changes)
     }
 
@@ -131,8 +169,10 @@ impl<'h> Step<'h> {
             );
         }
         let nonce = nonce();
-        let exit =
-            self.host.exec(Program::Text(probe_program(&nonce, &parts)), Duration::from_secs(120)).await?;
+        let exit = self
+            .host
+            .exec(Program::Text(probe_program(&nonce, "", &parts)), Duration::from_secs(120))
+            .await?;
         let frames = complete(self.host, &nonce, &exit)?;
         let mut answers: BTreeMap<usize, &Frame> = BTreeMap::new();
         for frame in &frames {
@@ -158,11 +198,22 @@ impl<'h> Step<'h> {
         Ok(plans)
     }
 
-    async fn mend(&self, scripts: &[(usize, Script)]) -> Result<()> {
+    async fn mend(&self, scripts: &[(usize, Script)], detached: bool) -> Result<()> {
+        let fence = self.host.fence().await?;
         let nonce = nonce();
         let parts: Vec<_> = scripts.iter().map(|(id, script)| Part { id: *id, script }).collect();
-        let exit = self.host.exec(Program::Text(apply_program(&nonce, "", &parts)), self.limit).await?;
+        *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.clone());
+        let exit = if detached {
+            let guard = fence.guard(&nonce, Kind::Job, &self.name);
+            self.follow(&job(&nonce, &guard, &parts)).await?
+        } else {
+            let guard = fence.guard(&nonce, Kind::Change, &self.name);
+            self.host.exec(Program::Text(apply_program(&nonce, &guard, &parts)), self.limit).await?
+        };
         let frames = frames(&nonce, &exit);
+        if exit.status == REFUSED && frames.is_empty() {
+            return Err(self.host.refused(&fence).await);
+        }
         if let Some(failed) = frames.iter().find(|f| f.id == "fail") {
             let id = String::from_utf8_lossy(&failed.data).parse::<usize>();
             let resource =
@@ -171,6 +222,41 @@ impl<'h> Step<'h> {
         }
         complete(self.host, &nonce, &exit).map(drop)
     }
+
+    /// Starts a detached program and follows it to its end, over as many connections as it takes: the same text starts it
+    /// the first time it arrives, and finds it again after that.
+    async fn follow(&self, text: &str) -> Result<Exit> {
+        let begun = Instant::now();
+        let told = Arc::new(AtomicUsize::new(0));
+        let mut attempt = 1;
+        loop {
+            // Everything it wrote comes again, for messages; what was shown is not shown twice.
+            let (show, told, lines) = (self.host.on_line(), told.clone(), AtomicUsize::new(0));
+            let on_line: OnLine = Arc::new(move |line: &str| {
+                let number = lines.fetch_add(1, Ordering::Relaxed) + 1;
+                if told.fetch_max(number, Ordering::Relaxed) < number {
+                    show(line);
+                }
+            });
+            let left = self.limit.saturating_sub(begun.elapsed());
+            match self.host.exec_with(Program::Text(text.to_owned()), left, on_line).await {
+                Err(Failure::Transport(error))
+                    if error.is_transient() && attempt < ATTACHMENTS && begun.elapsed() < self.limit =>
+                {
+                    self.host.retry(&self.name, &error, attempt, ATTACHMENTS).await;
+                    attempt += 1;
+                }
+                exit => return exit,
+            }
+        }
+    }
+}
+
+/// The program that starts these parts as a job of their own, and follows it.
+fn job(nonce: &str, guard: &str, parts: &[Part<'_>]) -> String {
+    // The text may hold secrets; it goes as soon as it runs, which also says that it does.
+    let begin = format!("{guard} rm -f /var/lib/muster/jobs/{nonce}/program");
+    job_program(&sh(JOB, [nonce, &apply_program(nonce, &begin, parts), guard]))
 }
 
 impl<'h> IntoFuture for Step<'h> {
@@ -208,34 +294,39 @@ pub(crate) fn tail(stderr: &[u8]) -> String {
 
 /// Sends bytes to whoever takes them on the machine.
 async fn send(host: &Host, upload: &Upload) -> Result<()> {
-    let line = match &upload.into {
+    let script = match &upload.into {
         Receiver::Incoming { sha256 } => {
             let target = format!("{INCOMING}/{sha256}");
             // The name is the hash and only a complete file is renamed to it, so what is there is complete.
             if host.query(sh(r#"[ -f "$1" ]"#, [&target])).await?.status == 0 {
                 return Ok(());
             }
-            sh(RECEIVE, [&target, sha256]).one_line()
+            sh(RECEIVE, [&target, sha256])
         }
-        Receiver::Program(script) => script.one_line(),
+        Receiver::Program(script) => script.clone(),
     };
+    let what = format!("sending {}", upload.name);
+    let fence = host.fence().await?;
+    let line = format!("{} {}", fence.guard(&nonce(), Kind::Upload, &what), script.one_line());
     let input = (upload.open)().map_err(|error| {
         Failure::new(format!("{}: {error}", upload.name), "check the bundle: muster bundle check")
     })?;
     let input = host.metered(input, &upload.name, upload.size);
     let exit = host.exec(Program::Reader { line, input }, Duration::from_secs(3600)).await?;
-    if exit.status == 0 {
-        return Ok(());
+    match exit.status {
+        0 => Ok(()),
+        REFUSED => Err(host.refused(&fence).await),
+        status => {
+            // Whoever takes the lock ends it.
+            host.still_ours(&fence).await?;
+            Err(Failure::Change { resource: what, status, tail: tail(&exit.stderr) })
+        }
     }
-    Err(Failure::Change {
-        resource: format!("sending {}", upload.name),
-        status: exit.status,
-        tail: tail(&exit.stderr),
-    })
 }
 
-/// One line, because csh cannot quote line breaks.
-const RECEIVE: &str = r#"PATH=$PATH:/usr/sbin:/sbin; umask 077; mkdir -p "${1%/*}" && cat >"$1.part" && echo "$2  $1.part" | sha256sum -c >/dev/null && mv -f "$1.part" "$1""#;
+/// One line, because csh cannot quote line breaks. Each attempt has a file of its own, because the one before may still
+/// be waiting for what will never come. `mine` is the guard's: the lock is looked at again before the file counts.
+const RECEIVE: &str = r#"PATH=$PATH:/usr/sbin:/sbin; umask 077; part=$1.$$.part; mkdir -p "${1%/*}" && rm -f "$1".*.part && cat >"$part" && echo "$2  $part" | sha256sum -c >/dev/null && { mine || exit 75; } && mv -f "$part" "$1""#;
 
 /// The paths that a step's resources ask for, each once.
 #[derive(Default)]

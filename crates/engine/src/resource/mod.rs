@@ -51,6 +51,11 @@ pub trait Resource: Send + Sync {
     /// fingerprint of their configuration is not the one they were started with. Never holds a secret in the clear
     /// (the step hashes it).
     fn desired(&self) -> String;
+
+    /// Whether mending it takes minutes. Such commands go on when the connection is lost (see `Step::detached`).
+    fn takes_long(&self) -> bool {
+        false
+    }
 }
 
 /// What a resource looks at.

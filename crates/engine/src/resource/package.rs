@@ -58,4 +58,8 @@ fi"#;
     fn desired(&self) -> String {
         self.label()
     }
+
+    fn takes_long(&self) -> bool {
+        true
+    }
 }

@@ -1,5 +1,7 @@
 //! Steps with real shells: what resources do, that a second run finds nothing to do, and what is left after a cut.
 
+mod jobs;
+mod locks;
 mod shell;
 
 use std::fs;
@@ -10,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use futures::future::{BoxFuture, FutureExt};
 use muster_artifacts::Bundle;
 use muster_engine::event::{Change, Event, Events};
+use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
 use muster_engine::prelude::*;
 use muster_engine::run::{Outcome, Role, Run};
@@ -70,6 +73,11 @@ const ROLES: &[Role] = &[
     role("everything", |h| everything(h).boxed()),
     role("failing", |h| failing(h).boxed()),
     role("not-a-file", |h| not_a_file(h).boxed()),
+    role("long", |h| jobs::long(h).boxed()),
+    role("nothing", |_| async { Ok(()) }.boxed()),
+    role("waiting", |h| locks::waiting(h).boxed()),
+    role("watching", |h| locks::watching(h).boxed()),
+    role("uploading", |h| locks::uploading(h).boxed()),
 ];
 
 const fn role(name: &'static str, run: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>) -> Role {
@@ -80,10 +88,38 @@ struct Ran {
     outcome: Outcome,
     changes: Vec<Change>,
     exchanges: usize,
+    events: Vec<Event>,
+}
+
+impl Ran {
+    /// Nothing went wrong.
+    #[track_caller]
+    fn well(self) -> Self {
+        assert!(self.outcome["here"].failure.is_none(), "{:?}", self.outcome);
+        self
+    }
+
+    /// Somebody else's lock was in the way: what the user is told.
+    #[track_caller]
+    fn locked(&self) -> String {
+        match &self.outcome["here"].failure {
+            Some(failure @ Failure::Locked { .. }) => format!("{failure}; {}", failure.remedy().unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Who runs the tests. Runs of one test follow each other, so a lock that is held was left behind.
+fn me() -> LockRequest {
+    LockRequest::new("me@here (pid 1)", "a test", "process 1", Arc::new(|_| true))
 }
 
 /// Runs a role on this machine.
 async fn run(role: &str, shell: Arc<Shell>, check: bool) -> Ran {
+    run_as(me(), role, shell, check).await
+}
+
+async fn run_as(request: LockRequest, role: &str, shell: Arc<Shell>, check: bool) -> Ran {
     let inventory = Arc::new(Inventory::from_ini("test", "here\n", GroupRules::new()).unwrap());
     let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
     let empty = tempfile::tempdir().unwrap();
@@ -109,6 +145,7 @@ async fn run(role: &str, shell: Arc<Shell>, check: bool) -> Ran {
         bundle: Arc::new(Bundle::open(empty.path()).unwrap()),
         project: empty.path().into(),
         check,
+        lock: Some(request),
         forks: 5,
         cancel: Default::default(),
         events,
@@ -116,14 +153,15 @@ async fn run(role: &str, shell: Arc<Shell>, check: bool) -> Ran {
     .execute()
     .await
     .unwrap();
-    let (mut changes, mut exchanges) = (Vec::new(), 0);
+    let (mut changes, mut exchanges, mut events) = (Vec::new(), 0, Vec::new());
     while let Ok(event) = receiver.try_recv() {
-        if let Event::StepEnded { changes: more, exchanges: n, .. } = event {
-            changes.extend(more);
+        if let Event::StepEnded { changes: more, exchanges: n, .. } = &event {
+            changes.extend(more.clone());
             exchanges += n;
         }
+        events.push(event);
     }
-    Ran { outcome, changes, exchanges }
+    Ran { outcome, changes, exchanges, events }
 }
 
 fn fresh(folder: &Path) {
@@ -166,7 +204,7 @@ async fn every_resource_does_what_it_says_and_a_second_run_changes_nothing() {
     for words in SHELLS {
         let folder = temporary.path().join("f");
         fresh(&folder);
-        let first = run("everything", Arc::new(Shell::new(words)), false).await;
+        let first = run("everything", Arc::new(Shell::new(words, temporary.path())), false).await;
         assert!(first.outcome["here"].failure.is_none(), "{words:?}: {:?}", first.outcome);
         assert_eq!(first.changes.len(), 9, "{words:?}: {:?}", first.changes);
         assert_eq!(first.exchanges, 2, "{words:?}: a step that changes something is two exchanges");
@@ -187,7 +225,7 @@ async fn every_resource_does_what_it_says_and_a_second_run_changes_nothing() {
         assert!(!shown.contains("s3cret"), "a secret is in what is shown");
         assert!(shown.contains("+it's"), "a diff is shown: {shown}");
 
-        let second = run("everything", Arc::new(Shell::new(words)), false).await;
+        let second = run("everything", Arc::new(Shell::new(words, temporary.path())), false).await;
         assert_eq!((second.changes.len(), second.exchanges), (0, 1), "{words:?}: {:?}", second.changes);
     }
 }
@@ -199,9 +237,10 @@ async fn check_mode_says_the_same_and_changes_nothing() {
     let folder = temporary.path().join("f");
     fresh(&folder);
     let before = tree(&folder);
-    let check = run("everything", Arc::new(Shell::new(&["dash"])), true).await;
+    let check = run("everything", Arc::new(Shell::new(&["dash"], temporary.path())), true).await;
     assert_eq!(tree(&folder), before);
-    let done = run("everything", Arc::new(Shell::new(&["dash"])), false).await;
+    assert!(!temporary.path().join("muster").exists(), "not even a lock");
+    let done = run("everything", Arc::new(Shell::new(&["dash"], temporary.path())), false).await;
     assert_eq!(check.changes, done.changes);
 }
 
@@ -210,19 +249,21 @@ async fn a_connection_lost_before_or_after_any_exchange_leaves_the_same_state() 
     let _turn = TURN.lock().await;
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("f");
-    fresh(&folder);
-    let undisturbed = Arc::new(Shell::new(&["dash"]));
-    run("everything", undisturbed.clone(), false).await;
-    let wanted = tree(&folder);
-    for number in 0..undisturbed.programs().len() {
-        for cut in [Cut::Before(number), Cut::After(number)] {
-            fresh(&folder);
-            run("everything", Arc::new(Shell::new(&["dash"]).cut(cut)), false).await;
-            // The run goes on by itself, or the next one finishes it; what it leaves is the same.
-            run("everything", Arc::new(Shell::new(&["dash"])), false).await;
-            assert_eq!(tree(&folder), wanted, "{cut:?}");
-            let last = run("everything", Arc::new(Shell::new(&["dash"])), false).await;
-            assert!(last.changes.is_empty(), "{cut:?}: {:?}", last.changes);
+    for role in ["everything", "long"] {
+        fresh(&folder);
+        let undisturbed = Arc::new(Shell::new(&["dash"], temporary.path()));
+        run(role, undisturbed.clone(), false).await;
+        let wanted = tree(&folder);
+        for number in 0..undisturbed.programs().len() {
+            for cut in [Cut::Before(number), Cut::After(number)] {
+                fresh(&folder);
+                run(role, Arc::new(Shell::new(&["dash"], temporary.path()).cut(cut)), false).await;
+                // The run goes on by itself, or the next one finishes it; what it leaves is the same.
+                run(role, Arc::new(Shell::new(&["dash"], temporary.path())), false).await.well();
+                assert_eq!(tree(&folder), wanted, "{cut:?}");
+                let last = run(role, Arc::new(Shell::new(&["dash"], temporary.path())), false).await;
+                assert!(last.changes.is_empty(), "{cut:?}: {:?}", last.changes);
+            }
         }
     }
 }
@@ -233,7 +274,7 @@ async fn the_first_failure_names_its_resource_and_nothing_after_it_is_done() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("f");
     fresh(&folder);
-    let ran = run("failing", Arc::new(Shell::new(&["dash"])), false).await;
+    let ran = run("failing", Arc::new(Shell::new(&["dash"], temporary.path())), false).await;
     let Some(Failure::Change { resource, status, tail }) = &ran.outcome["here"].failure else {
         panic!("{:?}", ran.outcome);
     };
@@ -247,7 +288,7 @@ async fn a_directory_is_never_replaced_by_a_file() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("f");
     fresh(&folder);
-    let ran = run("not-a-file", Arc::new(Shell::new(&["dash"])), false).await;
+    let ran = run("not-a-file", Arc::new(Shell::new(&["dash"], temporary.path())), false).await;
     let failure = ran.outcome["here"].failure.as_ref().unwrap().to_string();
     assert!(failure.contains("is a directory, and a file is wanted there"), "{failure}");
     assert!(folder.join("folder").is_dir());

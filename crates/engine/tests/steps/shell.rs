@@ -1,5 +1,6 @@
 //! A transport to this very machine: programs run in a local shell, and can be made to fail as connections do.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,19 +17,25 @@ pub(crate) enum Cut {
     Before(usize),
     /// The program ran, its answer was lost.
     After(usize),
+    /// The program is at work when the connection is lost: a file that it makes is there. What it started goes on.
+    During(usize, &'static str),
+    /// The same, and there is no connection any more.
+    ForGood(usize, &'static str),
 }
 
-/// Runs programs with a local shell.
+/// Runs programs with a local shell. What they keep below /var/lib/muster is in a folder of the test.
 pub(crate) struct Shell {
     words: Vec<&'static str>,
+    folder: PathBuf,
     cut: Option<Cut>,
     count: AtomicUsize,
     programs: Mutex<Vec<String>>,
 }
 
 impl Shell {
-    pub(crate) fn new(words: &[&'static str]) -> Self {
-        Self { words: words.to_vec(), cut: None, count: AtomicUsize::new(0), programs: Mutex::default() }
+    pub(crate) fn new(words: &[&'static str], folder: &Path) -> Self {
+        let (words, folder) = (words.to_vec(), folder.to_owned());
+        Self { words, folder, cut: None, count: AtomicUsize::new(0), programs: Mutex::default() }
     }
 
     pub(crate) fn cut(mut self, cut: Cut) -> Self {
@@ -44,15 +51,18 @@ impl Shell {
     async fn run(&self, exec: Exec) -> Result<Exit, TransportError> {
         let number = self.count.fetch_add(1, Ordering::SeqCst);
         let lost = || TransportError::Lost { address: "here".into(), reason: "cut by the test".into() };
-        if self.cut == Some(Cut::Before(number)) {
+        let over = matches!(self.cut, Some(Cut::ForGood(from, _)) if number > from);
+        if over || self.cut == Some(Cut::Before(number)) {
             return Err(lost());
         }
+        let state = self.folder.join("muster");
+        let local = |text: String| text.replace("/var/lib/muster", state.to_str().unwrap());
         let mut command = Command::new(self.words[0]);
         command.args(&self.words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (text, mut input) = match exec.program {
-            Program::Text(text) => (text, None),
+            Program::Text(text) => (local(text), None),
             Program::Reader { line, input } => {
-                command.args(["-c", &line]);
+                command.args(["-c", &local(line)]);
                 (String::new(), Some(input))
             }
         };
@@ -67,8 +77,20 @@ impl Shell {
             // A program that ends early does not read to the end.
             stdin.write_all(&bytes).await.ok();
         });
+        if let Some(Cut::During(at, file) | Cut::ForGood(at, file)) = self.cut
+            && at == number
+        {
+            while !self.folder.join(file).exists() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            child.kill().await.unwrap();
+            return Err(lost());
+        }
         let out = child.wait_with_output().await.unwrap();
         feed.await.unwrap();
+        if let Some(on_line) = exec.on_line {
+            String::from_utf8_lossy(&out.stderr).lines().for_each(|line| on_line(line));
+        }
         if self.cut == Some(Cut::After(number)) {
             return Err(lost());
         }
