@@ -41,7 +41,7 @@ mod yaml;
 mod yaml_inventory;
 mod yaml_scalar;
 
-pub use ansible_cfg::{AnsibleSettings, SshArgument, config_paths, ssh_arguments};
+pub use ansible_cfg::{AnsibleSettings, config_paths};
 pub use error::InventoryError;
 pub use group_rules::GroupRules;
 pub use host_list::expand as expand_hosts;

@@ -1,9 +1,9 @@
-//! `ansible.cfg`, the environment, and arguments of ssh.
+//! `ansible.cfg` and the environment.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use muster_inventory::{AnsibleSettings, SshArgument, config_paths, ssh_arguments};
+use muster_inventory::{AnsibleSettings, config_paths};
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -96,24 +96,4 @@ fn files_are_looked_for_in_order() {
     let expected =
         ["/project/x.cfg", "/project/ansible.cfg", "/home/me/.ansible.cfg", "/etc/ansible/ansible.cfg"];
     assert_eq!(found, expected.map(PathBuf::from));
-}
-
-#[test]
-fn arguments_of_ssh_are_taken_apart() {
-    let arguments = ssh_arguments(
-        "-C -o StrictHostKeyChecking=no -oUser=core -J a,b -o ProxyCommand=\"ssh -W %h:%p -q jump\" -i key",
-    )
-    .unwrap();
-    let option = |name: &str, value: &str| SshArgument::Option { name: name.into(), value: value.into() };
-    let expected = [
-        SshArgument::Other("-C".into()),
-        option("StrictHostKeyChecking", "no"),
-        option("User", "core"),
-        SshArgument::ProxyJump("a,b".into()),
-        option("ProxyCommand", "ssh -W %h:%p -q jump"),
-        SshArgument::Identity("key".into()),
-    ];
-    assert_eq!(arguments, expected);
-    assert!(ssh_arguments("-o").is_err());
-    assert!(ssh_arguments("-o 'open").is_err());
 }
