@@ -2,19 +2,21 @@
 //! user's own keys and known hosts.
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use muster_engine::event::{Event, Events};
 use muster_engine::ssh::{Client, Ssh, SshOptions, Target};
-use muster_inventory::Origin;
+use muster_inventory::{HostVars, Origin, Vars};
 
 use crate::args::ConnectionArgs;
 use crate::environment::Environment;
 use crate::error::CommandError;
-use crate::login::Login;
+use crate::login::{Found, KNOWN_HOSTS, Login};
 use crate::output::Screen;
 use crate::password::{self, Passwords};
 use crate::world::World;
@@ -23,10 +25,16 @@ use crate::world::World;
 /// ansible.cfg does not count: kubespray's says 300, and a machine that is off would hold everybody up for that long.
 const CONNECT_TIMEOUT: u64 = 10;
 
+/// The group of a machine that all others are reached through, as in kubespray.
+const BASTION: &str = "bastion";
+
 /// The machines of an inventory, to be connected to when something is first to be done on them.
 pub(crate) struct Connections {
+    machines: IndexMap<String, OnceLock<Arc<Ssh>>>,
     client: Arc<Client>,
-    machines: IndexMap<String, Arc<Ssh>>,
+    login: Login,
+    vars: Arc<Vars>,
+    reimaged: Vec<String>,
 }
 
 impl Connections {
@@ -44,44 +52,66 @@ impl Connections {
         events: Option<&Events>,
     ) -> Result<Self, CommandError> {
         let passwords = Passwords::ask(args)?;
-        let login = Login::new(args, environment, passwords)?;
-        let reimaged = reimaged(world, args)?;
+        let bastions = world.inventory.group(BASTION).into_iter().map(|name| world.vars.host(name));
+        let bastions: Vec<HostVars> = bastions.collect::<Result<_, _>>()?;
+        let login = Login::new(args, environment, passwords)?.through(&bastions)?;
         let mut targets: IndexMap<String, (Target, Option<Origin>)> = IndexMap::new();
         let mut warnings: Vec<String> = Vec::new();
-        for host in world.inventory.hosts().map(muster_inventory::Host::name) {
-            let found = login.of_host(&world.vars.host(host)?);
-            let (mut target, origin) = match found {
-                Ok(found) => {
-                    warnings.extend(found.warnings);
-                    (found.target, found.origin)
-                }
-                Err(error) if hosts.iter().any(|name| name == host) => return Err(error),
-                // Hosts outside the run are hardly ever contacted; what is odd about them must not stop it.
-                Err(_) => (login.unknown(host), None),
-            };
-            target.reimaged = reimaged.iter().any(|name| name == host || *name == target.host);
-            targets.insert(host.to_owned(), (target, origin));
+        for (host, found) in hosts.iter().zip(found(&login, &world.vars, hosts)) {
+            let found = found?;
+            warnings.extend(found.warnings);
+            targets.insert(host.clone(), (found.target, found.origin));
         }
+        warnings.extend(login.config.take_warnings());
         warnings.sort();
         warnings.dedup();
         warnings.iter().for_each(|warning| crate::output::print::warning(warning, environment));
         refuse_same_machine_twice(&targets, hosts)?;
         let client = client(&login, args, environment, screen, on_retry(&targets, events))?;
-        let machines = targets
-            .into_iter()
-            .map(|(name, (target, _))| (name, Arc::new(Ssh::new(target, Arc::clone(&client)))));
-        Ok(Self { machines: machines.collect(), client })
+        let names = world.inventory.hosts().map(|host| (host.name().to_owned(), OnceLock::new()));
+        let reimaged = reimaged(world, args)?;
+        let connections =
+            Self { machines: names.collect(), client, login, vars: Arc::clone(&world.vars), reimaged };
+        for (host, (target, _)) in targets {
+            if let Some(machine) = connections.machines.get(&host) {
+                machine.get_or_init(|| connections.machine(&host, target));
+            }
+        }
+        Ok(connections)
     }
 
     /// One machine.
     pub(crate) fn get(&self, host: &str) -> Option<&Arc<Ssh>> {
-        self.machines.get(host)
+        let machine = self.machines.get(host)?;
+        Some(machine.get_or_init(|| {
+            // Hosts outside the run are hardly ever contacted; what is odd about them must not stop it.
+            let found = self.vars.host(host).ok().and_then(|vars| self.login.of_host(&vars).ok());
+            self.machine(host, found.map_or_else(|| self.login.unknown(host), |found| found.target))
+        }))
+    }
+
+    fn machine(&self, name: &str, mut target: Target) -> Arc<Ssh> {
+        target.reimaged = self.reimaged.iter().any(|given| given == name || *given == target.host);
+        Arc::new(Ssh::new(target, Arc::clone(&self.client)))
     }
 
     /// What the user should know about keys and known hosts.
     pub(crate) fn take_warnings(&self) -> Vec<String> {
         self.client.take_warnings()
     }
+}
+
+/// How each host is reached. By several threads, because ssh may have to be asked about each.
+fn found(login: &Login, vars: &Vars, hosts: &[String]) -> Vec<Result<Found, CommandError>> {
+    let find = |host: &String| login.of_host(&vars.host(host)?);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let parts = hosts.chunks(hosts.len().div_ceil(threads).max(1));
+        let parts: Vec<_> =
+            parts.map(|part| scope.spawn(move || part.iter().map(find).collect::<Vec<_>>())).collect();
+        let joined = parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        joined.flatten().collect()
+    })
 }
 
 /// The hosts that `--reimaged` names: by a pattern, or by their address, which is what messages about host keys show.
@@ -148,7 +178,7 @@ fn client(
 ) -> Result<Arc<Client>, CommandError> {
     let in_ssh = |name: &str| environment.home().map(|home| home.join(".ssh").join(name));
     let own_keys = ["id_ed25519", "id_ecdsa", "id_rsa"].into_iter().filter_map(in_ssh);
-    let known_hosts = environment.path("MUSTER_KNOWN_HOSTS").or_else(|| in_ssh("known_hosts"));
+    let known_hosts = environment.path(KNOWN_HOSTS).or_else(|| in_ssh("known_hosts"));
     // Several keys may be encrypted, and one question at a time can be answered.
     let (screen, asking) = (screen.clone(), Mutex::new(()));
     let options = SshOptions {

@@ -1,10 +1,10 @@
-//! How to log in to one machine: what its variables say, and for what they leave open the command line, ansible.cfg and
-//! the user's own account.
+//! How to log in to one machine: what its variables say, and for what they leave open the command line, ansible.cfg, the
+//! user's configuration of ssh and the user's own account.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use muster_engine::ssh::{DEFAULT_PORT, Privilege, Target};
+use muster_engine::ssh::{Privilege, SshConfig, Target};
 use muster_inventory::{HostVars, Kind, Origin, Value};
 
 use crate::args::ConnectionArgs;
@@ -12,14 +12,26 @@ use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::password::Passwords;
 
+/// A file of known hosts instead of the user's.
+pub(crate) const KNOWN_HOSTS: &str = "MUSTER_KNOWN_HOSTS";
+
+/// The variables that name a key; the first that is set counts.
+const KEY: &[&str] = &["ansible_ssh_private_key_file", "ansible_private_key_file"];
+
 /// What holds for machines whose variables say nothing.
 pub(crate) struct Login {
     defaults: Target,
-    /// Variables that ansible.cfg sets for all machines.
+    /// Variables that the command line and ansible.cfg set for all machines.
     settings: HashMap<&'static str, String>,
-    home: Option<PathBuf>,
     /// A key to try for all machines before the user's own.
     pub(crate) given_key: Option<PathBuf>,
+    /// The user's configuration of ssh.
+    pub(crate) config: SshConfig,
+    /// Machines that are reached directly, because the others are reached through one of them.
+    bastions: Vec<String>,
+    /// What was said for this run and counts more than the configuration of ssh.
+    typed_timeout: bool,
+    own_known_hosts: bool,
 }
 
 /// How a machine is reached.
@@ -43,9 +55,7 @@ impl Login {
         passwords: Passwords,
     ) -> Result<Self, CommandError> {
         let settings = environment.ansible()?;
-        let user = args.user.clone().or_else(|| settings.remote_user.clone());
-        let mut defaults = Target::new("", user.unwrap_or_else(|| environment.user().to_owned()));
-        defaults.port = settings.remote_port.unwrap_or(DEFAULT_PORT);
+        let mut defaults = Target::new("", environment.user());
         let typed =
             args.private_key.as_ref().map(|path| environment.expand_home(&path.display().to_string()));
         let key = typed.or_else(|| settings.private_key_file.clone());
@@ -57,10 +67,10 @@ impl Login {
                 .hint("name another one with --private-key"));
         }
         defaults.password = passwords.login;
-        if defaults.user != "root" {
-            defaults.privilege = Privilege::Sudo { password: passwords.r#become };
-        }
+        defaults.privilege = Privilege::Sudo { password: passwords.r#become };
         let set = [
+            ("ansible_user", args.user.clone().or_else(|| settings.remote_user.clone())),
+            ("ansible_port", settings.remote_port.map(|port| port.to_string())),
             ("ansible_ssh_args", settings.ssh_args.clone()),
             ("ansible_ssh_common_args", settings.ssh_common_args.clone()),
             ("ansible_ssh_extra_args", settings.ssh_extra_args.clone()),
@@ -69,12 +79,46 @@ impl Login {
             ("ansible_become_method", settings.become_method.clone()),
         ];
         let settings = set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        Ok(Self { defaults, settings, home: environment.home().map(PathBuf::from), given_key })
+        Ok(Self {
+            defaults,
+            settings,
+            given_key,
+            config: SshConfig::of_user(environment.home()),
+            bastions: Vec::new(),
+            typed_timeout: args.timeout.is_some(),
+            own_known_hosts: environment.get(KNOWN_HOSTS).is_some(),
+        })
+    }
+
+    /// Reaches all machines through the first of these, unless they name jump hosts themselves.
+    ///
+    /// # Errors
+    /// One of its variables cannot be followed.
+    pub(crate) fn through(mut self, bastions: &[HostVars]) -> Result<Self, CommandError> {
+        self.bastions = bastions.iter().map(|bastion| bastion.name().to_owned()).collect();
+        if let Some(first) = bastions.first() {
+            let mut bastion = self.of_host(first)?.target;
+            let before = std::mem::take(&mut bastion.jumps);
+            self.defaults.jumps = before.into_iter().chain([bastion]).collect();
+        }
+        Ok(self)
     }
 
     /// A machine of which nothing is known but its name.
     pub(crate) fn unknown(&self, name: &str) -> Target {
-        Target { host: name.to_owned(), ..self.defaults.clone() }
+        let settings = |name| self.settings.get(name).cloned();
+        match Target::from_variables(name, &self.defaults, &self.config, settings) {
+            Ok((target, _)) => self.overrule(target),
+            Err(_) => Target { host: name.to_owned(), ..self.defaults.clone() },
+        }
+    }
+
+    /// What was said for this run counts more than what the configuration of ssh says.
+    fn overrule(&self, mut target: Target) -> Target {
+        target.connect_timeout = target.connect_timeout.filter(|_| !self.typed_timeout);
+        target.user_known_hosts = target.user_known_hosts.filter(|_| !self.own_known_hosts);
+        target.jumps = target.jumps.into_iter().map(|jump| self.overrule(jump)).collect();
+        target
     }
 
     /// How a machine is reached.
@@ -91,20 +135,30 @@ impl Login {
         let text =
             |name: &'static str| values.get(name).map(to_text).or_else(|| self.settings.get(name).cloned());
         let origin = |names: &[&str]| names.iter().find_map(|name| values.get(name)?.origin.clone());
-        let made = Target::from_variables(vars.name(), &self.defaults, self.home.as_deref(), text);
-        let (target, ignored) = made.map_err(|error| {
-            let said = format!("{} of {}: {}", error.variable, vars.name(), error.reason);
-            placed(origin(&[error.variable]).as_ref(), &said)
+        let is_bastion = self.bastions.iter().any(|name| name == vars.name());
+        let direct = is_bastion.then(|| Target { jumps: Vec::new(), ..self.defaults.clone() });
+        let defaults = direct.as_ref().unwrap_or(&self.defaults);
+        let made = Target::from_variables(vars.name(), defaults, &self.config, text);
+        let (mut target, ignored) = made.map_err(|error| match error.variable {
+            Some(variable) => {
+                let said = format!("{variable} of {}: {}", vars.name(), error.reason);
+                placed(origin(&[variable]).as_ref(), &said)
+            }
+            None => CommandError::written(format!("{} cannot be reached: {}", vars.name(), error.reason)),
         })?;
-        if let Some(path) = target.identity_files.iter().find(|path| !path.is_file()) {
-            let place = origin(&["ansible_ssh_private_key_file", "ansible_private_key_file"]);
-            let said = format!(
-                "there is no private key {}, which {} is to be reached with",
-                path.display(),
-                vars.name()
-            );
-            return Err(placed(place.as_ref(), &said));
+        let key = KEY.iter().copied().find_map(text);
+        if let Some(path) = &key
+            && !target.identity_files.first().is_some_and(|file| file.is_file())
+        {
+            let said = format!("there is no private key {path}, which {} is to be reached with", vars.name());
+            return Err(placed(origin(KEY).as_ref(), &said));
         }
+        // The configuration of ssh names keys for other machines than those of a lab.
+        if key.is_none() && !target.identity_files.is_empty() {
+            let given = self.given_key.iter().filter(|given| !target.identity_files.contains(given)).cloned();
+            target.identity_files = given.chain(target.identity_files.iter().cloned()).collect();
+        }
+        let target = self.overrule(target);
         let told = |argument: String| format!("the argument {argument} for ssh has no meaning here");
         let warnings = ignored.into_iter().map(told).collect();
         Ok(Found { target, origin: origin(&["ansible_ssh_host", "ansible_host"]), warnings })

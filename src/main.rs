@@ -21,6 +21,7 @@ mod playbook;
 mod project;
 mod run;
 mod selection;
+mod vault_password;
 mod world;
 
 use std::process::ExitCode;

@@ -9,8 +9,8 @@ use crate::args::InventoryArgs;
 use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::output::print;
-use crate::password::vault_secrets;
 use crate::project::Project;
+use crate::vault_password::vault_secrets;
 
 /// An inventory with its variables.
 pub(crate) struct World {

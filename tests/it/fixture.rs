@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use muster_artifacts::{Arch, BundleWriter, NewFile, NewImage, Origin, RunConfig};
 use muster_roles::catalogue::CATALOGUE;
+use muster_testkit::program;
 use tempfile::TempDir;
 
 /// A test being put together.
@@ -65,6 +67,12 @@ impl Test {
         self
     }
 
+    /// A program in it.
+    pub(crate) fn program(self, path: &str, text: &str) -> Self {
+        program::write(&self.folder().join(path), text);
+        self
+    }
+
     /// A variable of the environment.
     pub(crate) fn set(mut self, name: &str, value: impl Into<String>) -> Self {
         self.environment.insert(name.to_owned(), value.into());
@@ -112,26 +120,54 @@ impl Test {
         self.bundle_without(&[])
     }
 
-    /// Runs the program.
+    /// Runs the program. It has no terminal, not even the developer's.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+<<<<<<< HEAD
         self.run_as(self.program, arguments)
     }
 
     /// Runs it under another of its names.
     pub(crate) fn run_as(&self, program: &str, arguments: &[&str]) -> Ended {
         let link = self.folder.path().join(program);
+=======
+        let mut command = Command::new("setsid");
+        command.arg("--wait").arg(self.link()).args(arguments);
+        self.execute(command, "")
+    }
+
+    /// Runs the program in a terminal of its own, where somebody types this. All it prints is standard output.
+    pub(crate) fn run_in_terminal(&self, arguments: &[&str], typed: &str) -> Ended {
+        let link = self.link().display().to_string();
+        let words = [&[link.as_str()][..], arguments].concat();
+        let words: Vec<String> = words.into_iter().map(muster_engine::script::quote).collect();
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+        self.execute(command, typed)
+    }
+
+    fn link(&self) -> PathBuf {
+        let link = self.folder.path().join(self.program);
+>>>>>>> 3a30ec0 (Reach machines as the user's ssh configuration says, through ProxyCommand and the bastion group)
         if !link.exists() {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muster"), &link).expect("a link");
         }
+        link
+    }
+
+    fn execute(&self, mut command: Command, typed: &str) -> Ended {
         let before = listing(self.folder.path());
-        let output = Command::new(link)
-            .args(arguments)
+        let mut child = command
             .current_dir(self.folder())
             .env_clear()
             .envs(&self.environment)
-            .stdin(Stdio::null())
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("the program to start");
+        // A few words fit into the pipe. Whoever does not read them has ended, which is seen below.
+        child.stdin.take().expect("piped").write_all(typed.as_bytes()).ok();
+        let output = child.wait_with_output().expect("an end");
         let text = |bytes: Vec<u8>| {
             let folder = self.folder().display().to_string();
             String::from_utf8(bytes).expect("UTF-8").replace(&folder, "PROJECT")

@@ -118,3 +118,72 @@ fn the_inventory_of_machines_on_the_command_line_is_written_before_they_are_cont
     assert!(!again.stderr.contains("wrote"), "{}", again.stderr);
     assert_eq!(fs::read_dir(test.folder().join("inventory")).unwrap().count(), 1, "no backup, no leftover");
 }
+
+/// `NAME ansible_host=... ...`: a server as a line of an inventory.
+fn line(name: &str, sshd: &Sshd) -> String {
+    format!(
+        "{name} ansible_host={} ansible_port={} ansible_user={} ansible_ssh_private_key_file={}",
+        sshd.address(),
+        sshd.port(),
+        sshd.user(),
+        sshd.key().display()
+    )
+}
+
+#[test]
+fn the_machine_of_the_group_bastion_is_the_way_to_all_others() {
+    let (gate, near, own) = (Sshd::builder().address("127.0.0.2").start(), Sshd::start(), Sshd::start());
+    let test = muster();
+    let known_hosts = test.folder().join("known_hosts").display().to_string();
+    let lines = [
+        line("node1", &near),
+        line("node2", &own) + " ansible_ssh_common_args='-o ProxyJump=none'",
+        "[kube_node]\nnode1\nnode2\n[bastion]".to_owned(),
+        line("gate", &gate),
+    ];
+    let test = test.file("inventory/hosts.ini", &lines.join("\n")).set("MUSTER_KNOWN_HOSTS", known_hosts);
+    let ended = test.run(&["exec", "kube_node", "--", "echo ${SSH_CONNECTION%% *}"]).code(0);
+    assert_eq!(ended.stdout, "node1, node2 | ok\n127.0.0.1\n");
+    let accepted = |sshd: &Sshd| sshd.log().matches("Accepted publickey").count();
+    assert_eq!((accepted(&gate), accepted(&near), accepted(&own)), (1, 1, 1));
+    test.run(&["ping", "gate"]).code(0);
+    assert_eq!(accepted(&gate), 2, "itself is reached directly");
+
+    let mut gate = gate;
+    gate.stop();
+    test.run(&["exec", "node1", "--", "true"]).code(4).stdout_has(&["its jump host cannot be used"]);
+    test.run(&["exec", "node2", "--", "true"]).code(0);
+}
+
+#[test]
+fn the_configuration_of_ssh_says_what_the_inventory_leaves_open() {
+    let sshd = Sshd::start();
+    let test = muster();
+    let known_hosts = test.folder().join("known_hosts").display().to_string();
+    let config = format!(
+        "Host node*\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n UserKnownHostsFile /no/file\n",
+        sshd.port(),
+        sshd.user(),
+        sshd.key().display()
+    );
+    let test = test
+        .file("ssh_config", &config)
+        .file("inventory/hosts.ini", "node1\n")
+        .set("ANSIBLE_SSH_ARGS", "-F ssh_config")
+        .set("MUSTER_KNOWN_HOSTS", known_hosts)
+        .set("USER", "nobody");
+    test.run(&["ping"]).code(0).stdout_has(&[&format!("✔ node1  root@127.0.0.1:{}", sshd.port())]);
+    assert!(test.folder().join("known_hosts").exists(), "what is set for the run counts more");
+
+    let test = test.file("ssh_config", &config.replace("Port", "Prot"));
+    let ended = test.run(&["ping"]).code(4).nothing_written();
+    ended.stderr_has(&[
+        "error: node1 cannot be reached: ssh -G node1: ",
+        "line 3: Bad configuration option: prot",
+    ]);
+
+    let test = test.file("ssh_config", &config).file("inventory/hosts.ini", "node1\nnode2\n");
+    test.run(&["ping"])
+        .code(4)
+        .stderr_has(&["node1 and node2 are the same machine: both are reached at 127.0.0.1"]);
+}

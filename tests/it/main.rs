@@ -7,3 +7,4 @@ mod help;
 mod locks;
 mod machines;
 mod preparation;
+mod vault;

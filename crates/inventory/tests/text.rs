@@ -1,19 +1,15 @@
 //! Any text at all: no panic, no hang, and an error instead.
 
+mod entry;
+
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
-use muster_inventory::{GroupRules, Inventory, LoadOptions, Source, VarsBuilder};
+use muster_inventory::{Inventory, LoadOptions, Source, VarsBuilder};
 use proptest::prelude::*;
 
-fn rules() -> GroupRules {
-    GroupRules::new().alias("kube-node", "kube_node").union("k8s_cluster", &["kube_node"])
-}
-
-fn host() -> Arc<muster_inventory::Vars> {
-    let inventory = Inventory::from_ini("hosts", "h\n[web]\nh\n", rules()).unwrap();
-    let vars = "a: 1\nlist: [1, [2, x]]\nmap: {k: {l: m}}\ntext: some text\n";
-    VarsBuilder::new(Arc::new(inventory)).defaults("vars", vars).unwrap().build().unwrap()
-}
+use entry::{host, rules};
 
 /// Lines made of the pieces that inventories are made of: nearer to the edges than random text.
 fn inventory_like() -> impl Strategy<Value = String> {
@@ -159,34 +155,21 @@ fn template_like() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn any_text_as_ini(text in any::<String>()) {
-        let _result = Inventory::from_ini("hosts", &text, rules());
+    fn any_text_as_an_inventory(text in any::<String>()) {
+        entry::inventory("hosts.ini", &text);
+        entry::inventory("hosts.yml", &text);
     }
 
     #[test]
     fn inventory_pieces_as_any_form(text in inventory_like()) {
-        let dir = tempfile::tempdir().unwrap();
         for name in ["hosts", "hosts.yml", "hosts.ini"] {
-            let path = dir.path().join(name);
-            std::fs::write(&path, &text).unwrap();
-            if let Ok(inventory) = Inventory::load(&[Source::Path(path)], &LoadOptions { rules: rules(), ..LoadOptions::default() }) {
-                // What was read can be shown and asked, whatever it was.
-                let inventory = Arc::new(inventory);
-                let vars = VarsBuilder::new(Arc::clone(&inventory)).build().unwrap();
-                prop_assert!(vars.list_json().is_object());
-                prop_assert_eq!(inventory.select("all").unwrap().len(), inventory.hosts().len());
-                for host in inventory.hosts() {
-                    let _values = vars.host(host.name()).unwrap().resolve_all();
-                }
-            }
+            entry::inventory(name, &text);
         }
     }
 
     #[test]
     fn any_text_as_variables(text in any::<String>()) {
-        let inventory = Arc::new(Inventory::from_ini("hosts", "h\n", rules()).unwrap());
-        let _vars = VarsBuilder::new(Arc::clone(&inventory)).defaults("vars", &text).and_then(VarsBuilder::build);
-        let _extra = VarsBuilder::new(inventory).extra_vars(&format!("{{{text}"));
+        entry::variables(&text);
     }
 
     #[test]
@@ -202,18 +185,12 @@ proptest! {
 
     #[test]
     fn any_text_as_a_template(text in any::<String>()) {
-        let vars = host();
-        let host = vars.host("h").unwrap();
-        let _rendered = host.render(&text, "template", &());
-        let _resolved = host.resolve(&format!("{{{{ {text} }}}}").as_str().into());
+        entry::template(&text);
     }
 
     #[test]
     fn template_pieces(text in template_like()) {
-        let vars = host();
-        let host = vars.host("h").unwrap();
-        let _rendered = host.render(&text, "template", &());
-        let _resolved = host.resolve(&text.as_str().into());
+        entry::template(&text);
     }
 
     /// A text without marks is itself, whatever else it holds.
@@ -233,5 +210,27 @@ proptest! {
         let read: serde_json::Map<String, serde_json::Value> =
             vars.host("h").unwrap().raw().into_iter().map(|(name, value)| (name, value.to_json())).collect();
         prop_assert_eq!(serde_json::Value::Object(read), serde_json::to_value(&map).unwrap());
+    }
+}
+
+/// What the fuzz targets begin with, and what they once found.
+#[test]
+fn the_corpus_of_the_fuzz_targets() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let checks: [(&str, fn(&str)); 3] = [
+        ("ini", |text| entry::inventory("hosts.ini", text)),
+        ("yaml", |text| {
+            entry::inventory("hosts.yml", text);
+            entry::variables(text);
+        }),
+        ("template", entry::template),
+    ];
+    for (folder, check) in checks {
+        let files: Vec<_> =
+            fs::read_dir(corpus.join(folder)).unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(!files.is_empty(), "{folder}");
+        for file in files {
+            check(&String::from_utf8_lossy(&fs::read(file).unwrap()));
+        }
     }
 }

@@ -1,4 +1,6 @@
 //! For tests only.
 
+pub mod account;
 pub mod http_mirror;
+pub mod program;
 pub mod sshd;

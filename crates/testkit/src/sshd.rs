@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -63,6 +64,10 @@ impl SshdBuilder {
         let mut authorized = fs::read_to_string(at("user.pub")).expect("public key");
         authorized.extend(self.authorized.iter().map(|line| format!("{line}\n")));
         fs::write(at("authorized_keys"), authorized).expect("authorized_keys");
+        // Where sshd runs as root, it reads this as the user who logs in.
+        for (path, mode) in [(dir.path().to_owned(), 0o755), (at("authorized_keys"), 0o644)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+        }
         // Where sshd runs as root it wants this directory, which otherwise the service manager makes.
         fs::create_dir_all("/run/sshd").expect("/run/sshd");
         let mut sshd = Sshd { dir, address: self.address.clone(), port: 0, builder: self, child: None };

@@ -1,29 +1,49 @@
-//! What users write in `ansible_ssh_common_args` and the like: arguments for OpenSSH's ssh(1), of which those count that
-//! say where and how to log in. Those that only tune a process of ssh (multiplexing, keepalives, verbosity) are passed
-//! over; those that we cannot honour are handed back, to be told to the user.
+//! What users write in `ansible_ssh_common_args` and the like, and in ssh_config(5): of it that counts which says where and
+//! how to log in. What only tunes a process of ssh (multiplexing, verbosity) is passed over; what we cannot honour is
+//! handed back, to be told to the user. As with ssh(1), what is said first counts.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::known_hosts::HostKeyPolicy;
-use super::target::Target;
+use super::target::Agent;
 
-/// What arguments of ssh say about a machine.
+/// What arguments of ssh, or its configuration, say about a machine.
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
+    pub(super) host_name: Option<String>,
     pub(super) user: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) identity_files: Vec<PathBuf>,
-    pub(super) identities_only: bool,
+    pub(super) certificate_files: Vec<PathBuf>,
+    pub(super) identities_only: Option<bool>,
+    pub(super) agent: Option<Agent>,
     pub(super) host_key_alias: Option<String>,
     pub(super) host_key_policy: Option<HostKeyPolicy>,
-    pub(super) jumps: Option<Vec<Hop>>,
+    /// Empty: no host key is to be kept.
+    pub(super) user_known_hosts: Option<Vec<PathBuf>>,
+    pub(super) global_known_hosts: Option<Vec<PathBuf>>,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) keepalive: Option<Duration>,
+    pub(super) unanswered: Option<usize>,
+    pub(super) proxy: Option<Proxy>,
+    /// `-F`: the configuration to read instead of the usual files.
+    pub(super) config_file: Option<PathBuf>,
     /// What is not honoured, as written.
     pub(super) ignored: Vec<String>,
-    forgetful: bool,
     /// Words that are not options: in a `ProxyCommand` the jump host.
-    words: Vec<String>,
+    pub(super) words: Vec<String>,
     /// `-W host:port`: forward standard input and output.
-    forward: Option<String>,
+    pub(super) forward: Option<String>,
+}
+
+/// How to get to a machine, if not directly.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Proxy {
+    /// Through these, the nearest to us first; directly if there are none.
+    Jumps(Vec<Hop>),
+    /// Through the standard input and output of this command, with its tokens.
+    Program(String),
 }
 
 /// A jump host, as far as it was described.
@@ -34,10 +54,32 @@ pub(super) struct Hop {
     pub(super) port: Option<u16>,
     pub(super) identity_files: Vec<PathBuf>,
     pub(super) host_key_policy: Option<HostKeyPolicy>,
+    pub(super) config_file: Option<PathBuf>,
 }
 
 /// Options of ssh(1) that take a value.
 const WITH_VALUE: &str = "BbcDEeFIiJLlmOoPpQRSWw";
+/// No file of configuration (ssh(1), `-F`).
+pub(super) const NO_CONFIG: &str = "none";
+/// Options of ssh_config(5) that are followed.
+pub(super) const FOLLOWED: &[&str] = &[
+    "certificatefile",
+    "connecttimeout",
+    "globalknownhostsfile",
+    "hostkeyalias",
+    "hostname",
+    "identitiesonly",
+    "identityagent",
+    "identityfile",
+    "port",
+    "proxycommand",
+    "proxyjump",
+    "serveralivecountmax",
+    "serveraliveinterval",
+    "stricthostkeychecking",
+    "user",
+    "userknownhostsfile",
+];
 /// Options of ssh_config(5) that change nothing about where and how we log in.
 const WITHOUT_EFFECT: &[&str] = &[
     "addkeystoagent",
@@ -46,7 +88,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "checkhostip",
     "compression",
     "connectionattempts",
-    "connecttimeout",
     "controlmaster",
     "controlpath",
     "controlpersist",
@@ -64,8 +105,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "pubkeyauthentication",
     "requesttty",
     "sendenv",
-    "serveralivecountmax",
-    "serveraliveinterval",
     "tcpkeepalive",
     "updatehostkeys",
     "verifyhostkeydns",
@@ -73,16 +112,15 @@ const WITHOUT_EFFECT: &[&str] = &[
 ];
 
 impl Arguments {
-    /// Reads arguments, split into words already. `home` stands for `~`.
+    /// Reads arguments, split into words already, after what was read before. `home` stands for `~`.
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub(super) fn read(words: &[String], home: Option<&Path>) -> Result<Self, String> {
-        let mut arguments = Self::default();
+    pub(super) fn read(&mut self, words: &[String], home: Option<&Path>) -> Result<(), String> {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let Some(mut letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) else {
-                arguments.words.push(word.clone());
+                self.words.push(word.clone());
                 continue;
             };
             while let Some(letter) = letters.chars().next() {
@@ -92,15 +130,12 @@ impl Arguments {
                         "" => words.next().ok_or_else(|| format!("-{letter} lacks its value"))?,
                         value => value,
                     };
-                    arguments.option(letter, value, home)?;
+                    self.option(letter, value, home)?;
                     break;
                 }
             }
         }
-        if arguments.forgetful && arguments.host_key_policy == Some(HostKeyPolicy::AcceptNew) {
-            arguments.host_key_policy = Some(HostKeyPolicy::Off);
-        }
-        Ok(arguments)
+        Ok(())
     }
 
     fn option(&mut self, letter: char, value: &str, home: Option<&Path>) -> Result<(), String> {
@@ -115,48 +150,101 @@ impl Arguments {
                 );
             }
             'J' => return self.setting("ProxyJump", value, home),
-            'i' => self.identity_files.push(expand(value, home)?),
-            'l' => self.user = Some(value.to_owned()),
-            'p' => self.port = Some(port(value)?),
-            'W' => self.forward = Some(value.to_owned()),
-            'F' if value == "/dev/null" || value == "none" => {}
-            'F' => self.ignored.push(format!("-F {value}")),
+            'i' => return self.setting("IdentityFile", value, home),
+            'l' => first(&mut self.user, value.to_owned()),
+            'p' => first(&mut self.port, port(value)?),
+            'W' => first(&mut self.forward, value.to_owned()),
+            'F' if is_nothing(value) => first(&mut self.config_file, NO_CONFIG.into()),
+            'F' => first(&mut self.config_file, expand(value, home)?),
             // Logging, ciphers, forwarding: nothing to log in with.
             _ => {}
         }
         Ok(())
     }
 
-    fn setting(&mut self, key: &str, value: &str, home: Option<&Path>) -> Result<(), String> {
+    /// Reads an option of ssh_config(5) as `-o` takes it, or as `ssh -G` prints it.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn setting(&mut self, key: &str, value: &str, home: Option<&Path>) -> Result<(), String> {
+        let paths = || -> Result<Vec<PathBuf>, String> {
+            let named = value.split_ascii_whitespace().filter(|path| !is_nothing(path));
+            named.map(|path| expand(path, home)).collect()
+        };
         match key.to_ascii_lowercase().as_str() {
-            "user" => self.user = Some(value.to_owned()),
-            "port" => self.port = Some(port(value)?),
+            "hostname" => first(&mut self.host_name, value.to_owned()),
+            "user" => first(&mut self.user, value.to_owned()),
+            "port" => first(&mut self.port, port(value)?),
+            "identityfile" if is_nothing(value) => {}
             "identityfile" => self.identity_files.push(expand(value, home)?),
-            "identitiesonly" => self.identities_only = value.eq_ignore_ascii_case("yes"),
-            "hostkeyalias" => self.host_key_alias = Some(value.to_owned()),
-            "stricthostkeychecking" => {
-                self.host_key_policy = Some(match value.to_ascii_lowercase().as_str() {
-                    "yes" => HostKeyPolicy::Strict,
-                    // `no` would also pass a changed key. Who means that says where not to keep keys, see below.
-                    "accept-new" | "ask" | "no" | "off" => HostKeyPolicy::AcceptNew,
+            "certificatefile" => self.certificate_files.push(expand(value, home)?),
+            "identitiesonly" => first(&mut self.identities_only, value.eq_ignore_ascii_case("yes")),
+            "identityagent" if value == "none" => first(&mut self.agent, Agent::Nobody),
+            "identityagent" if value == "SSH_AUTH_SOCK" => first(&mut self.agent, Agent::Usual),
+            "identityagent" if !value.starts_with('$') => {
+                first(&mut self.agent, Agent::At(expand(value, home)?));
+            }
+            "hostkeyalias" => first(&mut self.host_key_alias, value.to_owned()),
+            "stricthostkeychecking" => first(
+                &mut self.host_key_policy,
+                match value.to_ascii_lowercase().as_str() {
+                    "yes" | "true" => HostKeyPolicy::Strict,
+                    // `no` would also pass a changed key. Who means that says where not to keep keys, see `policy`.
+                    "accept-new" | "ask" | "no" | "off" | "false" => HostKeyPolicy::AcceptNew,
                     other => {
                         return Err(format!(
                             "StrictHostKeyChecking is yes, no, ask or accept-new, not {other}"
                         ));
                     }
-                });
+                },
+            ),
+            "userknownhostsfile" => first(&mut self.user_known_hosts, paths()?),
+            "globalknownhostsfile" => first(&mut self.global_known_hosts, paths()?),
+            "proxyjump" | "proxycommand" if value == "none" => {
+                first(&mut self.proxy, Proxy::Jumps(Vec::new()));
             }
-            "userknownhostsfile" if value == "/dev/null" || value == "none" => self.forgetful = true,
-            "globalknownhostsfile" if value == "/dev/null" || value == "none" => {}
-            "proxyjump" if value == "none" => self.jumps = Some(Vec::new()),
-            "proxyjump" => self.jumps = Some(value.split(',').map(hop).collect::<Result<_, _>>()?),
-            "proxycommand" if value == "none" => self.jumps = Some(Vec::new()),
-            "proxycommand" => self.jumps = Some(proxy(value, home)?),
+            "proxyjump" => {
+                let hops = value
+                    .split(',')
+                    .map(|text| Ok::<_, String>(Hop { config_file: self.config_file.clone(), ..hop(text)? }));
+                let hops = hops.collect::<Result<_, _>>()?;
+                first(&mut self.proxy, Proxy::Jumps(hops));
+            }
+            "proxycommand" => first(&mut self.proxy, proxy(value, home)?),
+            // Zero and `none` ask for no limit and no questions; ours stay.
+            "connecttimeout" => self.connect_timeout = self.connect_timeout.or(seconds(value)),
+            "serveraliveinterval" => self.keepalive = self.keepalive.or(seconds(value)),
+            "serveralivecountmax" => {
+                self.unanswered = self.unanswered.or(value.parse().ok().filter(|count| *count > 0));
+            }
             known if WITHOUT_EFFECT.contains(&known) => {}
             _ => self.ignored.push(format!("-o {key}={value}")),
         }
         Ok(())
     }
+
+    /// What to do about an unknown host key: nothing is checked where unknown ones are accepted and none is kept.
+    pub(super) fn policy(&self) -> Option<HostKeyPolicy> {
+        let forgetful = self.user_known_hosts.as_ref().is_some_and(Vec::is_empty);
+        match self.host_key_policy {
+            Some(HostKeyPolicy::AcceptNew) if forgetful => Some(HostKeyPolicy::Off),
+            policy => policy,
+        }
+    }
+}
+
+/// What was said first counts.
+fn first<T>(slot: &mut Option<T>, value: T) {
+    slot.get_or_insert(value);
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    text.parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+/// How ssh is told of no file at all.
+fn is_nothing(path: &str) -> bool {
+    matches!(path, "/dev/null" | "none")
 }
 
 /// A jump host as `-J` takes it: `[user@]host[:port]`, or `ssh://[user@]host[:port]`.
@@ -178,32 +266,37 @@ fn hop(text: &str) -> Result<Hop, String> {
     Ok(Hop { host: host.to_owned(), user, port: number.map(port).transpose()?, ..Hop::default() })
 }
 
-/// The jump hosts of a `ProxyCommand` that runs ssh to forward to the machine, as kubespray's bastion settings have it.
-fn proxy(command: &str, home: Option<&Path>) -> Result<Vec<Hop>, String> {
-    let refused = || {
-        format!(
-            "ProxyCommand={command:?}: no programs are run to reach a machine; say -J [user@]host[:port] instead"
-        )
-    };
+/// What a `ProxyCommand` does. If it runs ssh to forward to the machine, as kubespray's bastion settings have it, we do that
+/// ourselves: all machines then share one connection to the jump host.
+fn proxy(command: &str, home: Option<&Path>) -> Result<Proxy, String> {
+    let program = || Ok(Proxy::Program(command.to_owned()));
     let words =
         shlex::split(command).ok_or_else(|| format!("ProxyCommand={command:?}: a quote is not closed"))?;
-    let (program, words) = words.split_first().ok_or_else(refused)?;
-    if program.rsplit('/').next() != Some("ssh") {
-        return Err(refused());
+    let Some((name, words)) = words.split_first() else {
+        return Err("ProxyCommand lacks its value".to_owned());
+    };
+    if name.rsplit('/').next() != Some("ssh") {
+        return program();
     }
-    let arguments = Arguments::read(words, home)?;
+    let mut arguments = Arguments::default();
+    arguments.read(words, home)?;
     // Without -W the jump host's own netcat may do the forwarding.
     let netcat = matches!(arguments.words.get(1..), Some([nc, rest @ ..]) if nc.ends_with("nc") && rest.ends_with(&["%h".to_owned(), "%p".to_owned()]));
     let forwards = matches!(arguments.forward.as_deref(), Some("%h:%p" | "[%h]:%p"));
-    let Some(word) = arguments.words.first().filter(|_| netcat || forwards) else { return Err(refused()) };
+    let Some(word) = arguments.words.first().filter(|_| netcat || forwards) else { return program() };
+    let mut hops = match arguments.proxy.take() {
+        Some(Proxy::Program(_)) => return program(),
+        Some(Proxy::Jumps(hops)) => hops,
+        None => Vec::new(),
+    };
     let mut last = hop(word)?;
+    last.host_key_policy = arguments.policy();
     last.user = arguments.user.or(last.user);
     last.port = arguments.port.or(last.port);
     last.identity_files = arguments.identity_files;
-    last.host_key_policy = arguments.host_key_policy;
-    let mut hops = arguments.jumps.unwrap_or_default();
+    last.config_file = arguments.config_file;
     hops.push(last);
-    Ok(hops)
+    Ok(Proxy::Jumps(hops))
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -225,31 +318,19 @@ pub(super) fn expand(path: &str, home: Option<&Path>) -> Result<PathBuf, String>
     }
 }
 
-impl Hop {
-    /// The jump host as a target, with what it does not say taken from the machine behind it: not the password.
-    pub(super) fn target(self, behind: &Target) -> Target {
-        let files =
-            if self.identity_files.is_empty() { behind.identity_files.clone() } else { self.identity_files };
-        Target {
-            port: self.port.unwrap_or(super::DEFAULT_PORT),
-            identity_files: files,
-            identities_only: behind.identities_only,
-            host_key_policy: self.host_key_policy,
-            ..Target::new(self.host, self.user.unwrap_or_else(|| behind.user.clone()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Arguments, String> {
-        Arguments::read(&shlex::split(text).expect("closed quotes"), Some(Path::new("/home/me")))
+        let mut arguments = Arguments::default();
+        arguments.read(&shlex::split(text).expect("closed quotes"), Some(Path::new("/home/me")))?;
+        Ok(arguments)
     }
 
     fn jumps(text: &str) -> Vec<String> {
-        let hops = read(text).unwrap_or_else(|error| panic!("{text}: {error}")).jumps.expect("jump hosts");
+        let proxy = read(text).unwrap_or_else(|error| panic!("{text}: {error}")).proxy;
+        let Some(Proxy::Jumps(hops)) = proxy else { panic!("{text}: {proxy:?}") };
         hops.iter()
             .map(|hop| {
                 format!(
@@ -274,19 +355,25 @@ mod tests {
             let arguments = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((arguments.port, arguments.user.as_deref()), (Some(2222), Some("admin")), "{text}");
             assert_eq!(arguments.identity_files, [Path::new("/home/me/key")], "{text}");
-            assert!(arguments.identities_only && arguments.ignored.is_empty(), "{text}: {arguments:?}");
+            assert!(
+                arguments.identities_only == Some(true) && arguments.ignored.is_empty(),
+                "{text}: {arguments:?}"
+            );
         }
     }
 
     #[test]
     fn what_changes_nothing_is_passed_over_and_what_is_not_honoured_is_told() {
-        let arguments = read("-o ControlMaster=auto -o ControlPersist=60s -C -o ServerAliveInterval=5 -o BindInterface=eth1 -F my.conf").expect("fine");
-        assert_eq!(arguments.ignored, ["-o BindInterface=eth1", "-F my.conf"]);
+        let arguments = read(
+            "-o ControlMaster=auto -o ControlPersist=60s -C -o BindInterface=eth1 -o IdentityAgent='$SOCK'",
+        )
+        .expect("fine");
+        assert_eq!(arguments.ignored, ["-o BindInterface=eth1", "-o IdentityAgent=$SOCK"]);
     }
 
     #[test]
     fn checks_are_off_only_where_nothing_is_to_be_kept_either() {
-        let policy = |text| read(text).expect("fine").host_key_policy;
+        let policy = |text| read(text).expect("fine").policy();
         assert_eq!(policy("-o StrictHostKeyChecking=no"), Some(HostKeyPolicy::AcceptNew));
         assert_eq!(
             policy("-o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no"),
@@ -323,10 +410,49 @@ mod tests {
     }
 
     #[test]
+    fn other_programs_on_the_way_are_run_as_they_are() {
+        for command in [
+            "nc -X 5 -x proxy:1080 %h %p",
+            "cloudflared access ssh --hostname %h",
+            "ssh gate connect-to %h",
+            "ssh -o ProxyCommand='corkscrew p 80 %h %p' -W %h:%p gate",
+        ] {
+            let arguments = read(&format!("-o \"ProxyCommand={command}\"")).expect("fine");
+            assert_eq!(arguments.proxy, Some(Proxy::Program(command.to_owned())));
+        }
+    }
+
+    #[test]
+    fn what_is_said_first_counts_and_keys_add_up() {
+        let arguments = read(
+            "-p 1 -l one -i /a -o ProxyJump=none -o Port=2 -o User=two -o IdentityFile=/b -J gate \
+             -o UserKnownHostsFile='~/k1 /k2' -o ConnectTimeout=7 -o ConnectTimeout=8 -o IdentityAgent=none",
+        )
+        .expect("fine");
+        assert_eq!((arguments.port, arguments.user.as_deref()), (Some(1), Some("one")));
+        assert_eq!(arguments.identity_files, [Path::new("/a"), Path::new("/b")]);
+        assert_eq!(arguments.proxy, Some(Proxy::Jumps(Vec::new())));
+        assert_eq!(arguments.user_known_hosts, Some(vec!["/home/me/k1".into(), "/k2".into()]));
+        assert_eq!(arguments.connect_timeout, Some(Duration::from_secs(7)));
+        assert_eq!(arguments.agent, Some(Agent::Nobody));
+    }
+
+    #[test]
+    fn every_option_that_is_listed_as_followed_is() {
+        for key in FOLLOWED {
+            let mut arguments = Arguments::default();
+            let untouched = format!("{arguments:?}");
+            arguments.setting(key, "1", None).or_else(|_| arguments.setting(key, "yes", None)).expect(key);
+            assert_ne!(format!("{arguments:?}"), untouched, "{key}");
+            assert!(arguments.ignored.is_empty(), "{key}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_an_error() {
         for (text, said) in [
-            ("-o ProxyCommand='nc -X 5 -x proxy:1080 %h %p'", "no programs are run"),
-            ("-o ProxyCommand='ssh gate'", "no programs are run"),
+            ("-o \"ProxyCommand=ssh -W %h:%p 'gate\"", "a quote is not closed"),
+            ("-o ProxyCommand=", "ProxyCommand lacks its value"),
             ("-p 70000", "a port is a number"),
             ("-p", "-p lacks its value"),
             ("-o Port", "-o Port lacks its value"),

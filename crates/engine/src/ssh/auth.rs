@@ -11,13 +11,13 @@ use std::sync::Arc;
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::{AgentIdentity, client::AgentClient};
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, load_openssh_certificate};
 use russh::{MethodKind, MethodSet};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::gate::{Fate, Gate};
 use super::keys::KeyFile;
-use super::{Client, Target};
+use super::{Agent, Client, Target};
 use crate::transport::TransportError;
 
 /// Keys offered at most: sshd ends the connection at the sixth failure (`MaxAuthTries`, sshd_config(5)), and the
@@ -41,8 +41,15 @@ pub(super) async fn log_in(
     target: &Target,
     fate: &Fate,
 ) -> Result<(), NoLogin> {
-    let mut login =
-        Login { handle, target, tried: Vec::new(), passed_over: Vec::new(), keys: Vec::new(), offered: None };
+    let mut login = Login {
+        handle,
+        target,
+        tried: Vec::new(),
+        passed_over: Vec::new(),
+        keys: Vec::new(),
+        certificates: Vec::new(),
+        offered: None,
+    };
     if login.run(client).await.map_err(|Ended| login.ended(fate))? {
         return Ok(());
     }
@@ -61,6 +68,8 @@ struct Login<'a> {
     passed_over: Vec<String>,
     /// Keys offered so far, and whether as a certificate.
     keys: Vec<(KeyData, bool)>,
+    /// Certificates that the user named.
+    certificates: Vec<Certificate>,
     /// What the server says it would take; unknown before the first attempt.
     offered: Option<MethodSet>,
 }
@@ -69,8 +78,10 @@ impl Login<'_> {
     async fn run(&mut self, client: &Client) -> Result<bool, Ended> {
         let own = &self.target.identity_files;
         let files = if own.is_empty() { client.options.identity_files.clone() } else { own.clone() };
+        self.certificates = self.certificate_files();
         let mut encrypted: Vec<PathBuf> = Vec::new();
         let mut locked_keys: Vec<KeyData> = Vec::new();
+        let mut public: Vec<(PathBuf, KeyData)> = Vec::new();
         for file in &files {
             match client.keys.load(file) {
                 KeyFile::Ready { key, certificate } => {
@@ -82,16 +93,31 @@ impl Login<'_> {
                     locked_keys.extend(public.map(|key| key.key_data().clone()));
                     encrypted.push(file.clone());
                 }
+                KeyFile::Public(key) => {
+                    locked_keys.push(key.key_data().clone());
+                    public.push((file.clone(), key.key_data().clone()));
+                }
                 // The default files are guesses; one that the user named must exist.
                 KeyFile::Missing if own.is_empty() => {}
                 KeyFile::Missing => self.passed_over.push(format!("{} does not exist", file.display())),
                 KeyFile::Unusable(reason) => self.passed_over.push(format!("{}: {reason}", file.display())),
             }
         }
-        if let Some(socket) = &client.options.agent_socket
+        let socket = match &self.target.agent {
+            Agent::Usual => client.options.agent_socket.as_ref(),
+            Agent::Nobody => None,
+            Agent::At(socket) => Some(socket),
+        };
+        if let Some(socket) = socket
             && self.try_agent(socket, &locked_keys).await?
         {
             return Ok(true);
+        }
+        for (file, key) in public {
+            if !self.keys.iter().any(|(offered, _)| *offered == key) {
+                let reason = "a public key; the private one is needed, here or in the agent";
+                self.passed_over.push(format!("{}: {reason}", file.display()));
+            }
         }
         for file in &encrypted {
             match client.keys.unlock(file).await {
@@ -101,10 +127,12 @@ impl Login<'_> {
                     }
                 }
                 KeyFile::Unusable(reason) => self.passed_over.push(format!("{}: {reason}", file.display())),
-                KeyFile::Encrypted { .. } | KeyFile::Missing => self.passed_over.push(format!(
-                    "{} is encrypted, and neither a passphrase nor the agent is at hand",
-                    file.display()
-                )),
+                KeyFile::Encrypted { .. } | KeyFile::Public(_) | KeyFile::Missing => {
+                    self.passed_over.push(format!(
+                        "{} is encrypted, and neither a passphrase nor the agent is at hand",
+                        file.display()
+                    ))
+                }
             }
         }
         match &self.target.password {
@@ -114,6 +142,18 @@ impl Login<'_> {
             }
             None => Ok(false),
         }
+    }
+
+    /// The certificates that the user named; what is wrong with others is noted.
+    fn certificate_files(&mut self) -> Vec<Certificate> {
+        let mut certificates = Vec::new();
+        for file in &self.target.certificate_files {
+            match load_openssh_certificate(file) {
+                Ok(certificate) => certificates.push(certificate),
+                Err(error) => self.passed_over.push(format!("certificate {}: {error}", file.display())),
+            }
+        }
+        certificates
     }
 
     /// Whether the server may take this method, as far as it has said.
@@ -172,11 +212,13 @@ impl Login<'_> {
         let name = format!("key {}", file.display());
         let data = key.public_key().key_data().clone();
         let user = self.target.user.as_str();
-        if let Some(certificate) = certificate
+        let named = self.certificates.iter().find(|named| *named.public_key() == data).cloned();
+        if let Some(certificate) = named.or(certificate.map(|beside| *beside))
             && self.offers(&data, true, &name)
         {
-            let result = self.handle.authenticate_openssh_cert(user, Arc::clone(&key), *certificate).await;
-            if self.note(result.map_err(|_| Ended)?, format!("certificate {}-cert.pub", file.display()))? {
+            let name = format!("certificate of key {}", file.display());
+            let result = self.handle.authenticate_openssh_cert(user, Arc::clone(&key), certificate).await;
+            if self.note(result.map_err(|_| Ended)?, name)? {
                 return Ok(true);
             }
         }
@@ -202,15 +244,25 @@ impl Login<'_> {
         if let Some(binding) = self.handle.agent_session_binding().cloned() {
             agent.bind_session(&binding, false).await.ok();
         }
-        let mut identities = match agent.request_identities().await {
+        let held = match agent.request_identities().await {
             Ok(identities) => identities,
             Err(error) => {
                 self.passed_over.push(format!("agent at {}: {error}", socket.display()));
                 return Ok(false);
             }
         };
-        if identities.is_empty() {
+        if held.is_empty() {
             self.passed_over.push("the agent holds no key".to_owned());
+        }
+        let mut identities: Vec<AgentIdentity> = Vec::new();
+        for identity in held {
+            let named =
+                self.certificates.iter().find(|named| named.public_key() == identity.public_key().key_data());
+            if let (AgentIdentity::PublicKey { comment, .. }, Some(certificate)) = (&identity, named) {
+                let (certificate, comment) = (certificate.clone(), comment.clone());
+                identities.push(AgentIdentity::Certificate { certificate, comment });
+            }
+            identities.push(identity);
         }
         identities.sort_by_key(|identity| !locked_keys.contains(identity.public_key().key_data()));
         for identity in identities {

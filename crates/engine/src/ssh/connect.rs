@@ -20,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{self, NoLogin};
 use super::exec::Session;
 use super::gate::{Fate, Gate, host_name};
+use super::known_hosts::KnownHosts;
 use super::limiter::Permit;
 use super::privilege::{self, Request};
+use super::proxy_command;
 use super::wire::{Greeting, Meter, Wire};
 use super::{Client, Retry, Ssh, Target};
 use crate::script::nonce;
@@ -40,8 +42,6 @@ const SOON: Duration = Duration::from_secs(1);
 /// A login may wait for the user's answer to the agent, for PAM and for directories; sshd's own limit is this
 /// (`LoginGraceTime`, sshd_config(5)).
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
-/// Keepalives without an answer before the connection is lost.
-const UNANSWERED: usize = 4;
 /// Attempts to open a channel that the server refuses although none of ours is open: it may not yet have noticed that
 /// the last one ended.
 const ATTEMPTS_CHANNEL: u32 = 9;
@@ -124,13 +124,14 @@ async fn attempt_once(
     target: &Target,
     meter: &Arc<Meter>,
 ) -> Result<Connection, Trouble> {
-    let limit = client.options.connect_timeout;
-    match target.nearest_jump() {
-        None => {
+    let limit = patience(client, target);
+    match (target.nearest_jump(), &target.proxy_command) {
+        (None, Some(command)) => through_program(client, target, meter, command).await,
+        (None, None) => {
             let (stream, permit) = with_permit(client, dial(target, limit)).await?;
             handshake(client, target, meter, stream, None, permit).await
         }
-        Some(jump) => {
+        (Some(jump), _) => {
             let jump = client.jump(jump);
             // Before the permit: the jump host's own handshake needs one too.
             let through = jump.connection().await.map_err(|error| Trouble::Final(behind(target, &error)))?;
@@ -138,6 +139,11 @@ async fn attempt_once(
             handshake(client, target, meter, stream, Some((jump, through)), permit).await
         }
     }
+}
+
+/// How long a machine may take to answer.
+fn patience(client: &Client, target: &Target) -> Duration {
+    target.connect_timeout.unwrap_or(client.options.connect_timeout)
 }
 
 /// Dials with leave for the handshake that follows. A machine that does not answer soon gives it back meanwhile: those
@@ -284,6 +290,32 @@ async fn tunnel(
     }
 }
 
+/// Connects through the user's own program.
+async fn through_program(
+    client: &Arc<Client>,
+    target: &Target,
+    meter: &Arc<Meter>,
+    command: &str,
+) -> Result<Connection, Trouble> {
+    let remedy = || format!("see what it does by hand: `{command}`");
+    let permit = client.handshakes.acquire().await;
+    let (stream, said) = proxy_command::start(command).map_err(|error| {
+        Trouble::Final(unreachable(target, format!("its ProxyCommand cannot be started: {error}"), remedy()))
+    })?;
+    match handshake(client, target, meter, stream, None, permit).await {
+        // Nothing was cut off by a server with too many: the program did not get through.
+        Err(Trouble::Passing { reason, .. }) => {
+            let said = timeout(SOON, said).await.ok().and_then(Result::ok).unwrap_or_default();
+            // It ends in a message for a terminal.
+            let clean = |line: &str| line.trim().chars().filter(|c| !c.is_control()).collect::<String>();
+            let last = said.lines().rfind(|line| !line.trim().is_empty()).map(clean);
+            let reason = last.map_or(reason, |last| format!("its ProxyCommand says: {last}"));
+            Err(Trouble::Passing { reason, attempts: ATTEMPTS_REFUSED, remedy: remedy() })
+        }
+        attempt => attempt,
+    }
+}
+
 /// Exchanges keys and logs in on a fresh stream.
 async fn handshake<S>(
     client: &Arc<Client>,
@@ -299,11 +331,17 @@ where
     let (fate, greeting, cut) = (Arc::new(Fate::default()), Greeting::default(), CancellationToken::new());
     // Whatever ends this function early, a timeout or the caller's loss of interest, ends the session too.
     let cut_off = cut.clone().drop_guard();
-    let patience = client.options.keepalive * (UNANSWERED as u32);
-    let wire = Wire::new(stream, Arc::clone(meter), greeting.clone(), cut, patience);
-    let gate = Gate::new(Arc::clone(client), target.clone(), Arc::clone(&fate));
-    let limit = client.options.connect_timeout;
-    let mut handle = match timeout(limit, client::connect_stream(config(client, target), wire, gate)).await {
+    let known_hosts = client.known_hosts(target).map_err(|error| {
+        let remedy = "make it readable, or name another one (UserKnownHostsFile)".to_owned();
+        Trouble::Final(unreachable(target, format!("its known host keys cannot be read: {error}"), remedy))
+    })?;
+    let config = config(client, &known_hosts, target);
+    let silence =
+        config.keepalive_interval.unwrap_or_default() * u32::try_from(target.unanswered).unwrap_or(u32::MAX);
+    let wire = Wire::new(stream, Arc::clone(meter), greeting.clone(), cut, silence);
+    let gate = Gate::new(Arc::clone(client), known_hosts, target.clone(), Arc::clone(&fate));
+    let limit = patience(client, target);
+    let mut handle = match timeout(limit, client::connect_stream(config, wire, gate)).await {
         Ok(Ok(handle)) => handle,
         Ok(Err(error)) => {
             let trouble = kex_trouble(target, &fate, &greeting.text(), &error);
@@ -405,8 +443,8 @@ static CIPHERS: LazyLock<Vec<cipher::Name>> = LazyLock::new(|| {
     ciphers
 });
 
-fn config(client: &Client, target: &Target) -> Arc<client::Config> {
-    let (known, authority) = client.known_hosts.algorithms(&host_name(target));
+fn config(client: &Client, known_hosts: &KnownHosts, target: &Target) -> Arc<client::Config> {
+    let (known, authority) = known_hosts.algorithms(&host_name(target));
     // Kinds of host key already known come first: a server that has several must show one that can be compared.
     // Without the key kind RSA-SHA1, which nobody should prove anything with any more.
     let mut kinds: Vec<Algorithm> = Preferred::DEFAULT.key.to_vec();
@@ -417,8 +455,8 @@ fn config(client: &Client, target: &Target) -> Arc<client::Config> {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-muster_", env!("CARGO_PKG_VERSION")))),
         nodelay: true,
         inactivity_timeout: None,
-        keepalive_interval: Some(client.options.keepalive),
-        keepalive_max: UNANSWERED,
+        keepalive_interval: Some(target.keepalive.unwrap_or(client.options.keepalive)),
+        keepalive_max: target.unanswered,
         preferred: Preferred {
             key: kinds.into(),
             host_key_certificates: certificates.into(),

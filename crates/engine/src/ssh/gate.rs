@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use russh::client::{DisconnectReason, Handler};
 use russh::keys::PublicKeyOrCertificate;
 
-use super::known_hosts::{HostKeyPolicy, HostName, Verdict, describe};
+use super::known_hosts::{HostKeyPolicy, HostName, KnownHosts, Verdict, describe};
 use super::{Client, Target};
 use crate::transport::TransportError;
 
@@ -40,13 +40,19 @@ impl Fate {
 /// Checks the host key, and notes how the connection ends.
 pub(super) struct Gate {
     client: Arc<Client>,
+    known_hosts: Arc<KnownHosts>,
     target: Target,
     fate: Arc<Fate>,
 }
 
 impl Gate {
-    pub(super) fn new(client: Arc<Client>, target: Target, fate: Arc<Fate>) -> Self {
-        Self { client, target, fate }
+    pub(super) fn new(
+        client: Arc<Client>,
+        known_hosts: Arc<KnownHosts>,
+        target: Target,
+        fate: Arc<Fate>,
+    ) -> Self {
+        Self { client, known_hosts, target, fate }
     }
 
     fn policy(&self) -> HostKeyPolicy {
@@ -56,7 +62,7 @@ impl Gate {
     /// Whether to go on with a machine that shows this key; otherwise why not.
     fn judge(&self, shown: &PublicKeyOrCertificate) -> Result<(), TransportError> {
         let host = host_name(&self.target);
-        let known_hosts = &self.client.known_hosts;
+        let known_hosts = &self.known_hosts;
         let key = describe(shown.public_key().key_data());
         let mut verdict = known_hosts.judge(&host, shown, SystemTime::now());
         if self.policy() == HostKeyPolicy::Off && !matches!(verdict, Verdict::Revoked { .. }) {

@@ -20,6 +20,8 @@ pub(super) enum KeyFile {
     Ready { key: Arc<PrivateKey>, certificate: Option<Box<Certificate>> },
     /// Encrypted, and no passphrase is known. The public half, where it could be found.
     Encrypted { public: Option<PublicKey> },
+    /// The public half only: the private one may be the agent's.
+    Public(PublicKey),
     /// There is no such file.
     Missing,
     /// There is something, but not a key we can use: why.
@@ -70,11 +72,14 @@ impl KeyRing {
 fn read(path: &Path, passphrase: Option<&SecretString>) -> KeyFile {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return KeyFile::Missing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return load_public_key(with_suffix(path, ".pub")).map_or(KeyFile::Missing, KeyFile::Public);
+        }
         Err(error) => return KeyFile::Unusable(error.to_string()),
     };
-    if text.starts_with("ssh-") || text.starts_with("ecdsa-") {
-        return KeyFile::Unusable("a public key; the private one is needed".to_owned());
+    if ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.starts_with(kind)) {
+        let unusable = |error| KeyFile::Unusable(format!("not a public key ({error})"));
+        return load_public_key(path).map_or_else(unusable, KeyFile::Public);
     }
     // Only this format holds the public half in the clear.
     let openssh = PrivateKey::from_openssh(&text).ok();

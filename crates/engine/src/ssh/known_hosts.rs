@@ -300,7 +300,7 @@ fn hash_of(salt: &[u8], name: &str) -> Option<[u8; 20]> {
 }
 
 /// Whether a name matches a pattern with `*` and `?` (ssh_config(5), PATTERNS).
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut p, mut n) = (0, 0);
     // Where the last star was, and up to where it has taken the name: the only point to go back to.

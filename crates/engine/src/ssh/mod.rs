@@ -9,13 +9,16 @@
 
 mod arguments;
 mod auth;
+mod config;
 mod connect;
 mod exec;
+mod follow;
 mod gate;
 mod keys;
 mod known_hosts;
 mod limiter;
 mod privilege;
+mod proxy_command;
 mod target;
 mod variables;
 mod wire;
@@ -30,9 +33,10 @@ use futures::future::BoxFuture;
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
 
+pub use self::config::SshConfig;
 pub use self::known_hosts::HostKeyPolicy;
 pub use self::limiter::INITIAL_HANDSHAKES;
-pub use self::target::{DEFAULT_PORT, Privilege, Target};
+pub use self::target::{Agent, DEFAULT_PORT, Privilege, Target};
 pub use self::variables::TargetError;
 
 use self::connect::Connection;
@@ -108,7 +112,8 @@ impl Default for SshOptions {
 /// The controller's side of all connections: options, known hosts, keys, and how many handshakes may be under way.
 pub struct Client {
     options: SshOptions,
-    known_hosts: KnownHosts,
+    /// Those of the options, and those that machines have instead, by their files.
+    known_hosts: Mutex<HashMap<Vec<PathBuf>, Arc<KnownHosts>>>,
     keys: KeyRing,
     handshakes: Arc<Handshakes>,
     /// Connections to jump hosts, shared by the machines behind them, by route.
@@ -123,8 +128,9 @@ impl Client {
     /// One of them exists and cannot be read; the message names it.
     pub fn new(options: SshOptions) -> std::io::Result<Arc<Self>> {
         let (known_hosts, warnings) = KnownHosts::read(&options.known_hosts)?;
+        let known_hosts = HashMap::from([(options.known_hosts.clone(), Arc::new(known_hosts))]);
         Ok(Arc::new(Self {
-            known_hosts,
+            known_hosts: Mutex::new(known_hosts),
             keys: KeyRing::new(options.ask_passphrase.clone()),
             handshakes: Handshakes::new(options.handshakes),
             jumps: Mutex::default(),
@@ -146,6 +152,23 @@ impl Client {
 
     fn warn(&self, warning: String) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    /// The host keys that are known for a machine.
+    fn known_hosts(&self, target: &Target) -> std::io::Result<Arc<KnownHosts>> {
+        let (user, global) = self.options.known_hosts.split_at(self.options.known_hosts.len().min(1));
+        let user = target.user_known_hosts.as_deref().unwrap_or(user);
+        let global = target.global_known_hosts.as_deref().unwrap_or(global);
+        let files = [user, global].concat();
+        let mut all = self.known_hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known_hosts) = all.get(&files) {
+            return Ok(Arc::clone(known_hosts));
+        }
+        let (known_hosts, warnings) = KnownHosts::read(&files)?;
+        warnings.into_iter().for_each(|warning| self.warn(warning));
+        let known_hosts = Arc::new(known_hosts);
+        all.insert(files, Arc::clone(&known_hosts));
+        Ok(known_hosts)
     }
 
     /// The shared connection to a jump host.

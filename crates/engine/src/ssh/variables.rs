@@ -1,22 +1,27 @@
 //! From the variables of an inventory to a [`Target`]. Names, and which of several names for one thing counts, are
 //! those of Ansible's ssh and become plugins.
 
-use std::path::Path;
-
 use secrecy::SecretString;
 
 use super::arguments::{Arguments, expand};
+use super::config::SshConfig;
 use super::known_hosts::HostKeyPolicy;
 use super::target::{Privilege, Target};
 
-/// A variable says something about a machine's login that cannot be followed.
+/// A variable, or the user's configuration of ssh, says something about a machine's login that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}: {reason}")]
+#[error("{}{reason}", variable.map(|variable| format!("{variable}: ")).unwrap_or_default())]
 pub struct TargetError {
-    /// The variable.
-    pub variable: &'static str,
+    /// The variable; none where it is the configuration.
+    pub variable: Option<&'static str>,
     /// What is wrong with its value, and what was meant.
     pub reason: String,
+}
+
+impl TargetError {
+    fn of(variable: &'static str, reason: String) -> Self {
+        Self { variable: Some(variable), reason }
+    }
 }
 
 /// For each thing the variables that say it; where several are set the last counts, as in Ansible's ssh plugin.
@@ -54,15 +59,15 @@ impl Target {
         .copied()
     }
 
-    /// A machine as its variables describe it. What they leave open comes from `defaults` (what was said for all
-    /// machines on the command line), the address from `name`; `home` stands for `~`. Also returns arguments of ssh
-    /// that are not honoured.
+    /// A machine as its variables describe it. What they leave open comes from the user's configuration of ssh, then
+    /// from `defaults`, the address from `name`. The jump hosts of `defaults` count more than those of the configuration,
+    /// and its keys are tried first. Also returns arguments of ssh that are not honoured.
     ///
     /// The user of the target becomes root in any case: `ansible_become` is not looked at.
     pub fn from_variables(
         name: &str,
         defaults: &Self,
-        home: Option<&Path>,
+        config: &SshConfig,
         variable: impl Fn(&'static str) -> Option<String>,
     ) -> Result<(Self, Vec<String>), TargetError> {
         let last = |names: &[&'static str]| {
@@ -83,51 +88,40 @@ impl Target {
             let reason = format!(
                 "machines are reached over ssh only, not {connection:?}; for this machine, let ssh log in to it"
             );
-            return Err(TargetError { variable, reason });
+            return Err(TargetError::of(variable, reason));
         }
 
-        let mut target = Self { host: value(HOST).unwrap_or_else(|| name.to_owned()), ..defaults.clone() };
-        let mut ignored = Vec::new();
-        let mut jumps = None;
-        for &variable_name in ARGUMENTS {
-            let Some(text) = variable(variable_name) else { continue };
-            let wrong = |reason| TargetError { variable: variable_name, reason };
-            let words =
-                shlex::split(&text).ok_or_else(|| wrong(format!("a quote is not closed in {text:?}")))?;
-            let arguments = Arguments::read(&words, home).map_err(wrong)?;
-            target.user = arguments.user.unwrap_or(target.user);
-            target.port = arguments.port.unwrap_or(target.port);
-            if !arguments.identity_files.is_empty() {
-                target.identity_files = arguments.identity_files;
-            }
-            target.identities_only |= arguments.identities_only;
-            target.host_key_alias = arguments.host_key_alias.or(target.host_key_alias);
-            target.host_key_policy = arguments.host_key_policy.or(target.host_key_policy);
-            jumps = arguments.jumps.or(jumps);
-            ignored.extend(arguments.ignored);
+        let home = config.home();
+        let mut said = Arguments { identity_files: defaults.identity_files.clone(), ..Arguments::default() };
+        if let Some((variable, path)) = last(KEY) {
+            let file = expand(&path, home).map_err(|reason| TargetError::of(variable, reason))?;
+            said.identity_files = vec![file];
         }
+        said.user = value(USER);
         if let Some((variable, text)) = last(PORT) {
             let port = text.trim().parse().ok().filter(|port| *port > 0);
             let reason = || format!("a port is a number from 1 to 65535, not {text:?}");
-            target.port = port.ok_or_else(|| TargetError { variable, reason: reason() })?;
+            said.port = Some(port.ok_or_else(|| TargetError::of(variable, reason()))?);
         }
-        target.user = value(USER).unwrap_or(target.user);
-        target.password = secret(PASSWORD).or(target.password);
-        if let Some((variable, path)) = last(KEY) {
-            target.identity_files =
-                vec![expand(&path, home).map_err(|reason| TargetError { variable, reason })?];
+        for &name in ARGUMENTS {
+            let Some(text) = variable(name) else { continue };
+            let wrong = |reason| TargetError::of(name, reason);
+            let words =
+                shlex::split(&text).ok_or_else(|| wrong(format!("a quote is not closed in {text:?}")))?;
+            said.read(&words, home).map_err(wrong)?;
         }
         // What Ansible calls checking is what OpenSSH calls strict; without it new keys are accepted, changed ones not.
         if let Some(checking) = value(CHECKING)
-            && target.host_key_policy.is_none()
+            && said.host_key_policy.is_none()
             && matches!(checking.trim().to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0")
         {
-            target.host_key_policy = Some(HostKeyPolicy::AcceptNew);
+            said.host_key_policy = Some(HostKeyPolicy::AcceptNew);
         }
+        let mut target = Self { host: value(HOST).unwrap_or_else(|| name.to_owned()), ..defaults.clone() };
+        target.password = secret(PASSWORD).or(target.password);
+        let ignored =
+            target.follow(said, config, 0).map_err(|reason| TargetError { variable: None, reason })?;
         target.privilege = privilege(&target, last(METHOD), last(BECOME_USER), secret(BECOME_PASSWORD))?;
-        if let Some(hops) = jumps {
-            target.jumps = hops.into_iter().map(|hop| hop.target(&target)).collect();
-        }
         Ok((target, ignored))
     }
 }
@@ -141,10 +135,8 @@ fn privilege(
     password: Option<SecretString>,
 ) -> Result<Privilege, TargetError> {
     if let Some((variable, user)) = user.filter(|(_, user)| user != "root") {
-        return Err(TargetError {
-            variable,
-            reason: format!("machines are set up as root, not as {user}; leave it out"),
-        });
+        let reason = format!("machines are set up as root, not as {user}; leave it out");
+        return Err(TargetError::of(variable, reason));
     }
     if target.user == "root" {
         return Ok(Privilege::Root);
@@ -161,7 +153,7 @@ fn privilege(
         Some((variable, method)) => {
             let reason =
                 format!("{method:?} is not known here: sudo or doas, or log in as root (ansible_user=root)");
-            return Err(TargetError { variable, reason });
+            return Err(TargetError::of(variable, reason));
         }
     };
     Ok(if doas { Privilege::Doas } else { Privilege::Sudo { password: password.or(before) } })
@@ -169,6 +161,8 @@ fn privilege(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -177,8 +171,8 @@ mod tests {
         let defaults = Target { identity_files: vec!["/default".into()], ..Target::new("", "me") };
         let variable =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Target::from_variables("node1", &defaults, Some(Path::new("/home/me")), variable)
-            .map(|(target, _)| target)
+        let config = SshConfig::none(Some(Path::new("/home/me")));
+        Target::from_variables("node1", &defaults, &config, variable).map(|(target, _)| target)
     }
 
     fn target(variables: &[(&str, &str)]) -> Target {
@@ -206,7 +200,11 @@ mod tests {
             ("ansible_ssh_common_args", "-p 1 -i /other -J gate"),
         ]);
         assert_eq!((target.address(), target.user.as_str()), ("10.0.0.1:2222".to_owned(), "core"));
-        assert_eq!(target.identity_files, [Path::new("/home/me/.ssh/lab")]);
+        assert_eq!(
+            target.identity_files,
+            [Path::new("/home/me/.ssh/lab"), Path::new("/other")],
+            "as ssh tries them"
+        );
         assert_eq!(target.password.as_ref().map(ExposeSecret::expose_secret), Some("hunter2"));
         let Privilege::Sudo { password: Some(password) } = &target.privilege else {
             panic!("{:?}", target.privilege)
@@ -244,11 +242,11 @@ mod tests {
             ("ansible_become_method", "su", "sudo or doas"),
             ("ansible_become_user", "kube", "as root, not as kube"),
             ("ansible_ssh_common_args", "-o 'ProxyJump=gate", "a quote is not closed"),
-            ("ansible_ssh_extra_args", "-o ProxyCommand='corkscrew p 80 %h %p'", "no programs are run"),
+            ("ansible_ssh_extra_args", "-o StrictHostKeyChecking=perhaps", "yes, no, ask or accept-new"),
             ("ansible_ssh_private_key_file", "~you/key", "give the whole path"),
         ] {
             let error = read(&[(variable, value)]).expect_err(value);
-            assert_eq!(error.variable, variable);
+            assert_eq!(error.variable, Some(variable));
             assert!(error.to_string().contains(said), "{error}");
         }
     }
@@ -260,7 +258,8 @@ mod tests {
             read.borrow_mut().insert(name);
             None
         };
-        Target::from_variables("node1", &Target::new("", "me"), None, variable).expect("fine");
+        Target::from_variables("node1", &Target::new("", "me"), &SshConfig::none(None), variable)
+            .expect("fine");
         assert_eq!(read.into_inner(), Target::variables().collect());
     }
 }

@@ -48,7 +48,7 @@ async fn a_refusal_tells_what_was_tried_in_order_and_what_was_not() {
         locked.clone(),
         two.clone(),
         broken.clone(),
-        dir.path().join("one.pub"),
+        dir.path().join("locked.pub"),
     ];
     let ssh = Ssh::new(Target { identity_files: files, ..target(&sshd) }, client(options(&sshd)));
     let error = run(&ssh, "true").await.expect_err("an error");
@@ -59,7 +59,7 @@ async fn a_refusal_tells_what_was_tried_in_order_and_what_was_not() {
     assert!(shown.contains(&format!("{} does not exist", at(&dir.path().join("absent")))), "{shown}");
     assert!(shown.contains(&format!("{} is encrypted", at(&locked))), "{shown}");
     assert!(shown.contains(&format!("{}: not a private key", at(&broken))), "{shown}");
-    assert!(shown.contains("one.pub: a public key"), "{shown}");
+    assert!(shown.contains("locked.pub: a public key"), "{shown}");
     assert!(error.remedy().is_some_and(|remedy| remedy.contains("ssh-copy-id")), "{error:?}");
     assert_eq!(sshd.log().matches("Connection from").count(), 1, "a refusal is not tried again");
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use muster_testkit::program;
 use secrecy::ExposeSecret;
 
 use super::*;
@@ -71,9 +72,9 @@ impl std::fmt::Debug for Shell {
 impl Shell {
     fn new(argv: Vec<&'static str>) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
-        executable(&dir.path().join("sudo"), SUDO);
-        executable(&dir.path().join("doas"), DOAS);
-        executable(&dir.path().join("sh"), &format!("#!/bin/sh\nexec {} \"$@\"\n", argv.join(" ")));
+        program::write(&dir.path().join("sudo"), SUDO);
+        program::write(&dir.path().join("doas"), DOAS);
+        program::write(&dir.path().join("sh"), &format!("#!/bin/sh\nexec {} \"$@\"\n", argv.join(" ")));
         Self { argv, dir }
     }
 
@@ -103,16 +104,6 @@ impl Shell {
         feed.join().expect("no panic");
         output
     }
-}
-
-/// Written by a process of its own: a file that this one has open for writing, even in a child just forked by another
-/// test, cannot be executed (ETXTBSY, execve(2)).
-fn executable(path: &Path, text: &str) {
-    let mut install = Command::new("install");
-    let mut child =
-        install.args(["-m", "755", "/dev/stdin"]).arg(path).stdin(Stdio::piped()).spawn().expect("install");
-    child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("room in the pipe");
-    assert!(child.wait().expect("an end").success());
 }
 
 fn target(privilege: Privilege) -> Target {
