@@ -150,7 +150,9 @@ pub(super) fn diagnose(
     }
     // What is said may be hostile or coloured; it ends in a message for a terminal.
     let clean = |line: &str| -> String { line.chars().filter(|c| !c.is_control()).collect() };
-    let lines: Vec<String> = text.lines().map(clean).filter(|line| !line.trim().is_empty()).collect();
+    // sshd says this of homes that are elsewhere; it stops nothing.
+    let tells = |line: &String| !line.trim().is_empty() && !line.starts_with("Could not chdir to home");
+    let lines: Vec<String> = text.lines().map(clean).filter(tells).collect();
     let how = if let Privilege::Doas = target.privilege { "doas -n true" } else { "sudo -n true" };
     let found = REMEDIES.iter().find_map(|(said, remedy)| {
         lines.iter().rev().find(|line| line.contains(said)).map(|line| (line.as_str(), *remedy))

@@ -253,7 +253,13 @@ fn sudo_that_is_not_there_is_told_in_every_shell_s_words() {
 fn a_login_shell_that_lets_nobody_in_is_quoted() {
     let target = target(Privilege::Sudo { password: None });
     let request = request(&target).expect("a request");
-    let error = diagnose(&target, &request, 1, b"\x1b[31mThis account is currently not available.\n", b"");
+    let error = diagnose(
+        &target,
+        &request,
+        1,
+        b"\x1b[31mThis account is currently not available.\n",
+        b"Could not chdir to home directory /x: No such file or directory\n",
+    );
     assert_eq!(
         error.to_string(),
         "machine:22: admin cannot become root: [31mThis account is currently not available."
