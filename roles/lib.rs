@@ -11,8 +11,10 @@ mod etcd;
 mod flannel;
 mod kubeadm;
 mod kubeconfig;
+pub mod kubespray;
 mod manifest;
 pub mod preflight;
+pub mod reference;
 mod verify;
 
 use futures::future::FutureExt;

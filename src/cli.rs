@@ -7,8 +7,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::bundle::BundleArgs;
 use crate::commands::completion::CompletionArgs;
+use crate::commands::docs::DocsArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::facts::FactsArgs;
+use crate::commands::init::InitArgs;
 use crate::commands::inventory::InventoryCommandArgs;
 use crate::commands::kubectl::KubectlArgs;
 use crate::commands::lab::LabArgs;
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Unlock(UnlockArgs),
     Inventory(InventoryCommandArgs),
     Vars(VarsArgs),
+    Init(InitArgs),
+    Docs(DocsArgs),
     Bundle(BundleArgs),
     Lab(LabArgs),
     Completion(CompletionArgs),

@@ -9,6 +9,7 @@ use muster_engine::play::Play;
 use muster_engine::run::{Outcome, Run};
 use muster_engine::script::quote;
 use muster_engine::transport::Transport;
+use muster_roles::kubespray::Verdict;
 use muster_roles::{ROLES, preflight};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -71,8 +72,13 @@ impl Job<'_> {
             return list(self.selection, &plays, &outline);
         }
         world.tell_warnings(environment);
+        let checked = plays.iter().any(|play| play.roles.iter().any(|role| role == PREFLIGHT));
+        if self.playbook != Playbook::Verify {
+            // What preflight refuses is in its table.
+            world.tell_remarks(|remark| !checked || remark.verdict != Verdict::Refused, environment)?;
+        }
         let screen = Screen::new(environment, self.output.output == Form::Auto);
-        if plays.iter().any(|play| play.roles.iter().any(|role| role == PREFLIGHT)) {
+        if checked {
             check_inventory(&world, &outline.hosts, environment, &screen)?;
         }
         let versions = bundle::versions(&world, &outline.hosts)?;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder};
-use muster_roles::{COMMON_DEFAULTS, ROLES, group_rules};
+use muster_roles::kubespray::Remark;
+use muster_roles::{COMMON_DEFAULTS, ROLES, group_rules, kubespray};
 
 use crate::args::InventoryArgs;
 use crate::environment::Environment;
 use crate::error::CommandError;
-use crate::output::print;
+use crate::output::{print, remarks};
 use crate::project::Project;
 use crate::vault_password::vault_secrets;
 
@@ -43,6 +44,7 @@ impl World {
         let inventory = Arc::new(Inventory::load(&project.sources, &options)?);
         let mut builder = VarsBuilder::new(Arc::clone(&inventory))
             .secrets(secrets)
+            .renames(kubespray::renames())
             .playbook_dir(project.root.join("playbooks"))
             .environment(environment.variables())
             .defaults("roles/common/defaults.yml", COMMON_DEFAULTS)?;
@@ -72,6 +74,26 @@ impl World {
                 told.push(text);
             }
         }
+    }
+
+    /// Tells which variables are set and come to nothing, or to something else than in kubespray: those of which `of` holds.
+    ///
+    /// # Errors
+    /// A host of the inventory has no variables.
+    pub(crate) fn tell_remarks(
+        &self,
+        of: impl Fn(&Remark) -> bool,
+        environment: &Environment,
+    ) -> Result<(), CommandError> {
+        let mut found = kubespray::remarks(&self.vars)?;
+        found.retain(of);
+        let (lines, shortened) = remarks::lines(&found);
+        lines.iter().for_each(|line| print::warning(line, environment));
+        if shortened {
+            let command = self.project.command(&["muster", "vars", "--unused"], 2);
+            print::note(&format!("all of these variables, each with its place: {command}"));
+        }
+        Ok(())
     }
 
     /// The hosts a pattern chooses, in inventory order; all of them without one.

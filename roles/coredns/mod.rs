@@ -16,7 +16,8 @@ struct Vars {
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     match vars.dns_mode.as_str() {
-        "coredns" => {}
+        // kubedns was what kubespray had before CoreDNS, at the same address.
+        "coredns" | "kubedns" | "dnsmasq_kubedns" => {}
         "none" => return Ok(()),
         other => {
             return Err(Failure::new(

@@ -76,7 +76,7 @@ fn missing_file(machine: &Machine) -> Option<Problem> {
 
 /// Whether CoreDNS asks the servers of the file.
 fn asks(machine: &Machine) -> bool {
-    machine.vars.dns_mode == "coredns" && machine.vars.upstream_dns_servers.is_empty()
+    machine.vars.dns_mode != "none" && machine.vars.upstream_dns_servers.is_empty()
 }
 
 fn no_servers(machine: &Machine, file: &File) -> Option<Problem> {

@@ -6,6 +6,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use crate::catalogue::CATALOGUE;
+use crate::kubespray;
 
 /// What a variable is set to.
 pub(super) struct Setting<'v> {
@@ -50,14 +51,10 @@ fn place(vars: &HostVars, name: &str) -> String {
 /// Everything about the variables of one host that can be said without the machine.
 pub(super) fn check(vars: &HostVars) -> Findings {
     let mut findings = Findings::new(ignore_assert_errors(vars));
-    findings.refuse(removed(vars));
     findings.refuse(ill_typed(vars));
     findings.refuse(out_of_range(vars));
-    findings.refuse(choices(vars, &CHOICES));
-    findings.object(choices(vars, &CLOUDS));
+    asked_for(vars, &mut findings);
     findings.warn(no_network(vars));
-    findings.object(not_there(vars));
-    findings.warn(not_there_yet(vars));
     findings.refuse(kube_version(vars));
     findings.warn(other_versions(vars));
     findings.refuse(domain_names(vars));
@@ -72,22 +69,22 @@ pub(super) fn ignore_assert_errors(vars: &HostVars) -> bool {
     vars.get("ignore_assert_errors").ok().flatten().and_then(|value| value.as_bool()).unwrap_or(false)
 }
 
-/// Variables that had a meaning once, and what is to be said instead.
-const REMOVED: [(&str, &str); 4] = [
-    ("kubelet_static_pod_path", "remove it: static pods are in /etc/kubernetes/manifests"),
-    ("eviction_hard_control_plane", "remove it, or set eviction_hard"),
-    ("etcd_kubeadm_enabled", "remove it: etcd_deployment_type says where etcd runs"),
-    (
-        "containerd_config",
-        "remove it: containerd's settings are variables of their own, as containerd_snapshotter",
-    ),
-];
-
-fn removed(vars: &HostVars) -> Vec<Problem> {
-    let tell = |(name, remedy)| {
-        Some(Setting::by_user(vars, name)?.wrong("nothing: it has no meaning any more", remedy))
-    };
-    REMOVED.into_iter().filter_map(tell).collect()
+/// What kubespray has and is not here, where the cluster would be another one without.
+fn asked_for(vars: &HostVars, findings: &mut Findings) {
+    for refusal in kubespray::refusals() {
+        let problem = match vars.get(refusal.name) {
+            // Of what has a default, `ill_typed` says it.
+            Err(error) if vars.explain(refusal.name).iter().all(|d| d.kind.is_user()) => {
+                unresolvable(refusal.name, &error)
+            }
+            Ok(Some(value)) if !refusal.harmless.holds(&value, vars) => {
+                let Some(setting) = Setting::of(vars, refusal.name) else { continue };
+                setting.wrong(refusal.needed, refusal.remedy)
+            }
+            _ => continue,
+        };
+        if refusal.ignorable { findings.object([problem]) } else { findings.refuse([problem]) }
+    }
 }
 
 /// Variables that cannot be resolved, or whose value is of another type than their default. A text that says a boolean or
@@ -159,75 +156,9 @@ fn out_of_range(vars: &HostVars) -> Vec<Problem> {
     RANGES.into_iter().filter_map(tell).collect()
 }
 
-/// A variable, and the values that mean something.
-type Choice = (&'static str, &'static [&'static str]);
-
-/// Variables with few values that mean something here. What kubespray knows besides is not there.
-const CHOICES: [Choice; 8] = [
-    ("kube_network_plugin", &["flannel", "none"]),
-    ("container_manager", &["containerd"]),
-    ("etcd_deployment_type", &["host"]),
-    ("kube_proxy_mode", &["iptables", "nftables", "ipvs"]),
-    ("dns_mode", &["coredns", "none"]),
-    ("flannel_backend_type", &["vxlan", "host-gw"]),
-    ("cert_management", &["script"]),
-    ("resolvconf_mode", &["host_resolvconf", "docker_dns", "none"]),
-];
-
-/// A cluster comes up without its cloud, too.
-const CLOUDS: [Choice; 1] = [("cloud_provider", &[""])];
-
-fn choices(vars: &HostVars, choices: &[Choice]) -> Vec<Problem> {
-    let tell = |(name, known): &Choice| {
-        let setting = Setting::of(vars, name).filter(|s| !known.contains(&s.text.as_str()))?;
-        let (needed, value) = match *known {
-            [""] => ("nothing: there is no support for it".to_owned(), "\"\""),
-            [only] => (format!("{only}: there is no other"), *only),
-            [first, ..] => (format!("one of {}", known.join(", ")), *first),
-            [] => return None,
-        };
-        Some(setting.wrong(needed, format!("set {name}: {value}")))
-    };
-    choices.iter().filter_map(tell).collect()
-}
-
 fn no_network(vars: &HostVars) -> Option<Problem> {
     let setting = Setting::of(vars, "kube_network_plugin").filter(|s| s.text == "none")?;
     Some(setting.wrong("a network plugin", "install one yourself: until then no node becomes Ready"))
-}
-
-/// Switches of kubespray for what is not there, and without which the cluster would not be what was asked for.
-const NOT_THERE: [(&str, &str); 4] = [
-    ("ipv6_stack", "clusters are IPv4 only"),
-    ("enable_dual_stack_networks", "clusters are IPv4 only"),
-    ("kube_external_ca_mode", "the cluster's authority is made by kubeadm"),
-    ("kube_encrypt_secret_data", "secrets are not encrypted in etcd"),
-];
-
-/// Switches of kubespray for what is not there, and which a cluster is complete without.
-const NOT_THERE_YET: [(&str, &str); 5] = [
-    ("kata_containers_enabled", "containers run with runc"),
-    ("gvisor_enabled", "containers run with runc"),
-    ("crun_enabled", "containers run with runc"),
-    ("youki_enabled", "containers run with runc"),
-    ("kubernetes_audit", "the API server keeps no audit log"),
-];
-
-fn not_there(vars: &HostVars) -> Vec<Problem> {
-    switched_on(vars, &NOT_THERE)
-}
-
-fn not_there_yet(vars: &HostVars) -> Vec<Problem> {
-    switched_on(vars, &NOT_THERE_YET)
-}
-
-fn switched_on(vars: &HostVars, switches: &[(&'static str, &str)]) -> Vec<Problem> {
-    let tell = |(name, instead): &(&'static str, &str)| {
-        let on = vars.get(name).ok()??.as_bool() == Some(true);
-        on.then(|| Setting::of(vars, name))?
-            .map(|s| s.wrong(format!("false: {instead}"), format!("set {name}: false")))
-    };
-    switches.iter().filter_map(tell).collect()
 }
 
 fn kube_version(vars: &HostVars) -> Option<Problem> {
@@ -370,6 +301,14 @@ mod tests {
             ("kube_network_plugin: calico", Some("kube_network_plugin: calico (vars.yml:1:22)")),
             ("container_manager: docker", Some("container_manager: docker (vars.yml:1:20)")),
             ("etcd_deployment_type: kubeadm", Some("etcd_deployment_type: kubeadm (vars.yml:1:23)")),
+            ("etcd_deployment_type: docker", None),
+            ("cert_management: \"{{ 'vault' if 'vault' in groups else 'script' }}\"", None),
+            (
+                "cert_management: \"{{ 'vault' if 'etcd' in groups else 'script' }}\"",
+                Some("cert_management: vault (vars.yml:1:18)"),
+            ),
+            ("deploy_container_engine: false", Some("deploy_container_engine: false (vars.yml:1:26)")),
+            ("loadbalancer_apiserver: {}", None),
             ("kube_proxy_mode: userspace", Some("kube_proxy_mode: userspace (vars.yml:1:18)")),
             ("kube_proxy_mode: ipvs", None),
             ("dns_mode: coredns_dual", Some("dns_mode: coredns_dual (vars.yml:1:11)")),
@@ -403,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_does_no_harm_is_a_warning() {
-        for yaml in ["kube_network_plugin: none", "gvisor_enabled: true", "etcd_version: 3.5.9"] {
+        for yaml in ["kube_network_plugin: none", "etcd_version: 3.5.9"] {
             let (problems, warnings) = found(yaml);
             assert_eq!((problems.len(), warnings.len()), (0, 1), "{yaml}: {problems:?} {warnings:?}");
         }
@@ -421,6 +360,8 @@ mod tests {
         let (problems, _) = found("cluster_name: '{{ nowhere }}'");
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with("cluster_name: vars.yml:1:15: cannot resolve"), "{problems:?}");
+        let (problems, _) = found("cert_management: '{{ nowhere }}'");
+        assert_eq!(problems.len(), 1, "of what has no default, too: {problems:?}");
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 pub(crate) mod bundle;
 pub(crate) mod completion;
+pub(crate) mod docs;
 pub(crate) mod exec;
 pub(crate) mod facts;
+pub(crate) mod init;
 pub(crate) mod inventory;
 pub(crate) mod kubectl;
 pub(crate) mod lab;
@@ -31,6 +33,8 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<Exit, C
         Command::Unlock(args) => unlock::run(args, environment),
         Command::Inventory(args) => inventory::run(args, environment),
         Command::Vars(args) => vars::run(args, environment),
+        Command::Init(args) => init::run(args),
+        Command::Docs(args) => docs::run(args, environment),
         Command::Bundle(args) => bundle::run(args, environment),
         Command::Lab(args) => lab::run(args, environment),
         Command::Completion(args) => completion::run(args),

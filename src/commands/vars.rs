@@ -2,12 +2,12 @@
 
 use clap::Args;
 use muster_inventory::{Definition, HostVars, Kind, Value, closest};
+use muster_roles::kubespray::{self, Remark};
 
 use crate::args::InventoryArgs;
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
-use crate::output::print;
-use crate::output::text;
+use crate::output::{Screen, print, remarks, text};
 use crate::project::Project;
 use crate::world::World;
 
@@ -15,12 +15,16 @@ use crate::world::World;
 #[derive(Debug, Args)]
 pub(crate) struct VarsArgs {
     /// The host
-    host: String,
+    #[arg(required_unless_present = "unused")]
+    host: Option<String>,
     /// Only this variable
     name: Option<String>,
     /// Show every place that gives a value, the one that wins first, as it was written
     #[arg(long)]
     explain: bool,
+    /// Show every variable that is set and that no role uses, where, and what becomes of it
+    #[arg(long, conflicts_with_all = ["host", "explain"])]
+    unused: bool,
     /// As JSON
     #[arg(long, conflicts_with = "explain")]
     json: bool,
@@ -32,15 +36,20 @@ pub(crate) struct VarsArgs {
 pub(crate) fn run(args: VarsArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let world = World::load(Project::find(&args.inventory, environment)?, &args.inventory, environment)?;
     world.tell_warnings(environment);
-    if world.inventory.host(&args.host).is_none() {
-        let error = CommandError::usage(format!("the inventory has no host {:?}", args.host));
+    let Some(host) = &args.host else {
+        print::data(&unused(&world, args.json, environment)?)?;
+        return Ok(Exit::Done);
+    };
+    world.tell_remarks(|remark| args.name.as_ref().is_none_or(|name| *name == remark.name), environment)?;
+    if world.inventory.host(host).is_none() {
+        let error = CommandError::usage(format!("the inventory has no host {host:?}"));
         let names = world.inventory.hosts().map(muster_inventory::Host::name);
-        return Err(match closest(&args.host, names) {
+        return Err(match closest(host, names) {
             Some(name) => error.hint(format!("did you mean {name:?}?")),
             None => error.hint("see the hosts there are: muster inventory --graph"),
         });
     }
-    let vars = world.vars.host(&args.host)?;
+    let vars = world.vars.host(host)?;
     let text = match &args.name {
         Some(name) => one(&vars, name, &args)?,
         None => all(&vars, &args),
@@ -101,6 +110,21 @@ fn all(vars: &HostVars, args: &VarsArgs) -> String {
             }
         })
         .collect()
+}
+
+/// Every variable that no role uses.
+fn unused(world: &World, json: bool, environment: &Environment) -> Result<String, CommandError> {
+    let found = kubespray::remarks(&world.vars)?;
+    if json {
+        let object = |remark: &Remark| {
+            let places: Vec<String> = remark.places.iter().map(ToString::to_string).collect();
+            serde_json::json!({ "name": remark.name, "places": places, "what": remarks::what(remark) })
+        };
+        return Ok(format!("{:#}\n", found.iter().map(object).collect::<serde_json::Value>()));
+    }
+    let screen = Screen::new(environment, false);
+    let lines = remarks::table(&found, screen.style, screen.size().1);
+    Ok(lines.join("\n") + "\n")
 }
 
 /// Each definition with its place: the first one wins, the others are overridden.

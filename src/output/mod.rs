@@ -8,6 +8,7 @@ mod plain;
 pub(crate) mod print;
 pub(crate) mod problems;
 mod recap;
+pub(crate) mod remarks;
 mod screen;
 mod sentence;
 mod show;

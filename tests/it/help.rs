@@ -23,6 +23,8 @@ fn the_help_of_each_command() {
         "unlock",
         "inventory",
         "vars",
+        "init",
+        "docs vars",
         "bundle",
         "bundle fetch",
         "bundle build",

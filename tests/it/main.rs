@@ -1,9 +1,11 @@
 //! The program as a user runs it: its arguments, what it prints, its exit code, and what it leaves on disk.
 
 mod bad_input;
+mod begin;
 mod commands;
 mod fixture;
 mod help;
+mod kubespray;
 mod locks;
 mod machines;
 mod preparation;

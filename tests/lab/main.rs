@@ -4,6 +4,7 @@
 mod broken;
 mod faults;
 mod fixture;
+mod kubespray;
 mod resume;
 mod several;
 

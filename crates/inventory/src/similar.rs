@@ -3,7 +3,15 @@
 /// The most similar of some names, when it is similar enough to be worth suggesting: at most one
 /// difference in three characters.
 pub fn closest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (name.chars().count() / 3).clamp(1, 4);
+    closest_within((name.chars().count() / 3).clamp(1, 4), name, names)
+}
+
+/// The most similar of some names that differs in no more than so many characters.
+pub fn closest_within<'a>(
+    allowed: usize,
+    name: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     names
         .filter(|candidate| *candidate != name)
         .map(|candidate| (distance(name, candidate), candidate))

@@ -93,7 +93,7 @@ impl VarsBuilder {
         self
     }
 
-    /// Old names of variables and what became of them.
+    /// Old names of variables.
     #[must_use]
     pub fn renames(mut self, renames: Renames) -> Self {
         self.renames = renames;
@@ -116,8 +116,7 @@ impl VarsBuilder {
     /// Reads `group_vars` and `host_vars` and puts everything in order.
     ///
     /// # Errors
-    /// When a file of variables cannot be read, or a renamed key has no meaning any more and the
-    /// rule says that this is an error.
+    /// When a file of variables cannot be read.
     pub fn build(mut self) -> Result<Arc<Vars>, InventoryError> {
         let inventory = Arc::clone(&self.inventory);
         let mut files = Files::default();
@@ -134,21 +133,21 @@ impl VarsBuilder {
         for host in inventory.hosts.values() {
             let name = format!("host line of {}", host.name);
             let mut line = Layer { kind: LayerKind::HostLine, name, vars: host.vars.clone() };
-            self.renames.apply(&mut line, &mut self.warnings)?;
+            self.renames.apply(&mut line, &mut self.warnings);
             hosts.push(HostState::new(Arc::new(line)));
         }
         let mut groups = Vec::with_capacity(inventory.groups.len());
         for (id, group) in inventory.groups.iter().enumerate() {
             let kind = if id == ALL { LayerKind::AllVars } else { LayerKind::GroupVars };
             let mut layer = Layer { kind, name: format!("[{}:vars]", group.name), vars: group.vars.clone() };
-            self.renames.apply(&mut layer, &mut self.warnings)?;
+            self.renames.apply(&mut layer, &mut self.warnings);
             groups.push(Arc::new(layer));
         }
         for layer in files.layers_mut() {
-            self.renames.apply(layer, &mut self.warnings)?;
+            self.renames.apply(layer, &mut self.warnings);
         }
         for layer in &mut self.extra {
-            self.renames.apply(layer, &mut self.warnings)?;
+            self.renames.apply(layer, &mut self.warnings);
         }
         let shared = |layers: Vec<Layer>| layers.into_iter().map(Arc::new).collect();
         let inner = Inner {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster_inventory::{
-    GroupRules, Inventory, InventoryError, LayerKind, LoadOptions, Rename, Renames, Source, Vars,
-    VarsBuilder, VaultSecrets,
+    GroupRules, Inventory, InventoryError, LayerKind, LoadOptions, Renames, Source, Vars, VarsBuilder,
+    VaultSecrets,
 };
 
 fn write(root: &Path, files: &[(&str, &str)]) {
@@ -86,16 +86,10 @@ fn every_place_of_a_variable_is_told() {
 #[test]
 fn renamed_variables_are_mapped_and_said() {
     let root = tempfile::tempdir().unwrap();
-    write(root.path(), &[("hosts", "n old=1\n"), ("group_vars/all.yml", "both: 1\nboth_new: 2\ngone: x\n")]);
-    let renames = || {
-        Renames::new()
-            .add("old", Rename::To("new".into()))
-            .add("both", Rename::To("both_new".into()))
-            .add("gone", Rename::Gone("nothing needs it".into()))
-    };
-    let build =
-        |renames| VarsBuilder::new(Arc::new(load(root.path(), "hosts").unwrap())).renames(renames).build();
-    let vars = build(renames()).unwrap();
+    write(root.path(), &[("hosts", "n old=1\n"), ("group_vars/all.yml", "both: 1\nboth_new: 2\n")]);
+    let renames = Renames::new().add("old", "new").add("both", "both_new");
+    let inventory = Arc::new(load(root.path(), "hosts").unwrap());
+    let vars = VarsBuilder::new(inventory).renames(renames).build().unwrap();
     assert_eq!((text(&vars, "n", "new"), text(&vars, "n", "both_new")), ("1".to_owned(), "2".to_owned()));
     let said: Vec<&str> = vars.warnings().iter().map(|warning| warning.message.as_str()).collect();
     assert_eq!(
@@ -103,36 +97,22 @@ fn renamed_variables_are_mapped_and_said() {
         [
             "\"old\" is now called \"new\"",
             "\"both\" is the old name of \"both_new\", which is given too and wins",
-            "\"gone\" is ignored: nothing needs it"
         ]
     );
-    let refused =
-        build(renames().add("gone", Rename::Refused("use flannel".into()))).unwrap_err().to_string();
-    assert!(refused.contains("all.yml:3:7: \"gone\" cannot be used: use flannel"), "{refused}");
-    assert!(refused.contains("gone: x"), "{refused}");
 }
 
 #[test]
-fn unused_variables_are_told_with_the_name_that_was_meant() {
+fn what_users_set_is_listed_and_what_their_templates_use_is_marked() {
     let (_root, vars) = vars(&[
-        ("hosts", "n ansible_host=1\n"),
-        (
-            "group_vars/all.yml",
-            "kube_netwrok_plugin: calico\nmine: x\nbin_dir: '{{ mine }}'\nhelper_unused: 1\n",
-        ),
+        ("hosts", "n ansible_host=1 mine=line\n[empty]\n"),
+        ("group_vars/all.yml", "mine: x\nbin_dir: ['{{ mine }}']\ngroups: 1\n"),
+        ("group_vars/empty.yml", "nobody: 1\n"),
     ]);
-    let said: Vec<String> = vars
-        .unused_warnings(["kube_network_plugin", "bin_dir"])
-        .iter()
-        .map(|warning| warning.message.clone())
-        .collect();
-    assert_eq!(
-        said,
-        [
-            "\"helper_unused\" is set but used by no role",
-            "\"kube_netwrok_plugin\" is set but used by no role; did you mean \"kube_network_plugin\"?"
-        ]
-    );
+    let written = vars.written();
+    let listed: Vec<(&str, bool)> = written.iter().map(|set| (set.name.as_str(), set.mentioned)).collect();
+    assert_eq!(listed, [("bin_dir", false), ("mine", true), ("nobody", false)]);
+    let place = written[1].origin.as_ref().unwrap().to_string();
+    assert!(place.ends_with("group_vars/all.yml:1:7"), "{place}");
 }
 
 #[test]

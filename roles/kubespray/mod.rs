@@ -1,0 +1,229 @@
+//! kubespray's variables, of all its ages: what each comes to here. `keys.yml` holds them, this the mechanism.
+
+mod remarks;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use muster_inventory::{HostVars, Renames, Value};
+use serde::Deserialize;
+
+pub use remarks::{Remark, Verdict, remarks};
+
+/// The contents of `keys.yml`, which explains them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    renamed: BTreeMap<String, String>,
+    defaults: BTreeMap<String, String>,
+    refused: Vec<Group>,
+    absent: Vec<Group>,
+    lost: Vec<Group>,
+}
+
+/// Variables of which the same is to be said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    keys: BTreeMap<String, Option<Vec<serde_json::Value>>>,
+    why: String,
+    #[serde(default)]
+    parts: Vec<String>,
+    remedy: Option<String>,
+    #[serde(default)]
+    ignorable: bool,
+}
+
+#[expect(clippy::expect_used, reason = "the text is compiled in, and a test parses it")]
+static KEYS: LazyLock<Keys> =
+    LazyLock::new(|| serde_saphyr::from_str(include_str!("keys.yml")).expect("keys.yml is correct"));
+
+/// Variables that have another name now.
+pub fn renames() -> Renames {
+    KEYS.renamed.iter().fold(Renames::new(), |renames, (old, new)| renames.add(old, new))
+}
+
+/// What becomes of a variable that kubespray has and no role; `None` for one that kubespray has not either.
+pub fn about(name: &str) -> Option<Remark> {
+    let entry = entries(name).into_iter().next()?;
+    let (verdict, why) = match entry.harmless {
+        Some(_) => (entry.verdict, entry.group.why.clone()),
+        None => (Verdict::Quiet, entry.why_quiet()),
+    };
+    Some(Remark { name: name.to_owned(), verdict, why, places: Vec::new() })
+}
+
+/// What a group says of a name: the values about which nothing is to be said, `None` for a part.
+struct Entry {
+    verdict: Verdict,
+    group: &'static Group,
+    harmless: Option<Harmless>,
+    exact: bool,
+}
+
+impl Entry {
+    /// Why nothing is to be said.
+    fn why_quiet(&self) -> String {
+        match self.group.keys.keys().next() {
+            _ if self.harmless.is_some() => "it says what is done anyway".to_owned(),
+            Some(key) => format!("it belongs to {key}"),
+            None => self.group.why.clone(),
+        }
+    }
+}
+
+/// Everything that is said of a name where it is named most exactly.
+fn entries(name: &str) -> Vec<Entry> {
+    let groups =
+        [(Verdict::Refused, &KEYS.refused), (Verdict::Absent, &KEYS.absent), (Verdict::Lost, &KEYS.lost)];
+    let mut found: Vec<Entry> = Vec::new();
+    let mut best = 0;
+    for (verdict, groups) in groups {
+        for group in groups {
+            let keys = group.keys.iter().map(|(key, values)| (key, Some(Harmless(values.as_deref()))));
+            for (pattern, harmless) in keys.chain(group.parts.iter().map(|part| (part, None))) {
+                let fit = fit(pattern, name);
+                if fit > best {
+                    best = fit;
+                    found.clear();
+                }
+                if fit > 0 && fit == best {
+                    found.push(Entry { verdict, group, harmless, exact: pattern == name });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// How exactly a pattern names something: 0 for not at all, most for the whole name.
+fn fit(pattern: &str, name: &str) -> usize {
+    let matches = match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(begin), _) => name.starts_with(begin),
+        (_, Some(end)) => name.ends_with(end),
+        _ if pattern == name => return usize::MAX,
+        _ => false,
+    };
+    if matches { pattern.len() } else { 0 }
+}
+
+/// Values that say what muster does anyway.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Harmless(Option<&'static [serde_json::Value]>);
+
+impl Harmless {
+    /// Whether a value is one of them.
+    pub(crate) fn holds(self, value: &Value, vars: &HostVars) -> bool {
+        let Some(values) = self.0 else { return is_nothing(value) };
+        values.iter().any(|known| match known {
+            serde_json::Value::Bool(known) => value.as_bool() == Some(*known),
+            // A default of kubespray that is worked out, as most of those that name folders.
+            serde_json::Value::String(text) if text.contains("{{") => {
+                vars.resolve(&Value::from(text.as_str())).is_ok_and(|known| text_of(&known) == text_of(value))
+            }
+            known => text_of(&Value::from_json(known)) == text_of(value),
+        })
+    }
+}
+
+/// Whether a value says no: false, 0, or nothing at all.
+fn is_nothing(value: &Value) -> bool {
+    let text = text_of(value);
+    value.as_bool() == Some(false) || ["", "null", "[]", "{}"].contains(&text.as_str())
+}
+
+/// A value as it would be in a file, without quotes around a text.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_json().to_string(), |text| text.trim().to_owned())
+}
+
+/// A variable some of whose values are refused.
+pub(crate) struct Refusal {
+    pub(crate) name: &'static str,
+    pub(crate) harmless: Harmless,
+    /// What it should be.
+    pub(crate) needed: &'static str,
+    /// How to make it so.
+    pub(crate) remedy: String,
+    /// Whether a run is possible all the same.
+    pub(crate) ignorable: bool,
+}
+
+/// Every variable some of whose values are refused.
+pub(crate) fn refusals() -> impl Iterator<Item = Refusal> {
+    KEYS.refused.iter().flat_map(|group| {
+        group.keys.iter().map(|(name, values)| {
+            let first = values.as_deref().and_then(<[_]>::first).map_or("false".to_owned(), |value| {
+                value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+            });
+            Refusal {
+                name,
+                harmless: Harmless(values.as_deref()),
+                needed: &group.why,
+                remedy: group.remedy.clone().unwrap_or_else(|| format!("set {name}: {first}")),
+                ignorable: group.ignorable,
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::reference;
+
+    #[test]
+    fn a_name_stands_in_one_place_and_a_pattern_has_one_star_at_an_end() {
+        let mut names = BTreeSet::new();
+        for group in [&KEYS.refused, &KEYS.absent, &KEYS.lost].into_iter().flatten() {
+            assert!(!group.why.ends_with('.'), "{}", group.why);
+            for name in group.keys.keys().chain(&group.parts) {
+                let middle = name.strip_prefix('*').or_else(|| name.strip_suffix('*')).unwrap_or(name);
+                assert!(!middle.is_empty() && !middle.contains('*'), "{name}");
+                // Some values of these are refused, and others get a word.
+                let twice = ["etcd_deployment_type", "dns_mode"].contains(&name.as_str());
+                assert!(names.insert(name) || twice, "{name} is there twice");
+            }
+        }
+    }
+
+    #[test]
+    fn what_muster_has_is_not_called_absent_or_lost() {
+        let own: BTreeSet<&str> = reference::variables().map(|variable| variable.name).collect();
+        let called: Vec<&String> = [&KEYS.absent, &KEYS.lost]
+            .into_iter()
+            .flatten()
+            .flat_map(|group| group.keys.keys().chain(&group.parts))
+            .filter(|name| own.contains(name.as_str()))
+            .filter(|name| !["etcd_deployment_type", "dns_mode"].contains(&name.as_str()))
+            .collect();
+        // Documented so that they can be compared with the catalogue.
+        assert_eq!(called, ["containerd_version"]);
+        for (old, new) in &KEYS.renamed {
+            assert!(own.contains(new.as_str()) && !own.contains(old.as_str()), "{old}: {new}");
+        }
+        assert!(KEYS.defaults.keys().all(|name| own.contains(name.as_str())), "{:?}", KEYS.defaults);
+    }
+
+    #[test]
+    fn the_most_exact_pattern_wins() {
+        for (name, why) in [
+            ("calico_mtu", "flannel, or none"),
+            ("docker_image_repo", "where programs"),
+            ("docker_options", "containers run in containerd"),
+            ("containerd_runtimes", "containers run with runc"),
+            ("containerd_oom_score", "containerd is not set up so"),
+            ("argocd_image_repo", "where programs"),
+        ] {
+            let found = entries(name);
+            assert!(
+                found.len() == 1 && found[0].group.why.starts_with(why),
+                "{name}: {}",
+                found[0].group.why
+            );
+        }
+        assert!(entries("of_my_own").is_empty());
+    }
+}

@@ -1,0 +1,225 @@
+//! What is to be said of the variables that users set and that nothing here reads.
+
+use std::collections::{BTreeSet, HashSet};
+
+use muster_inventory::{Origin, Vars, VarsError, closest, closest_within};
+
+use super::{Entry, KEYS, entries};
+use crate::reference;
+
+/// What becomes of a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It is refused before a run: ignoring it would make another cluster.
+    Refused,
+    /// No role uses it; mistyped, most of the time.
+    Unknown,
+    /// It is not set, and comes to something else than in kubespray.
+    Default,
+    /// What it asks for is not there.
+    Absent,
+    /// It has no meaning any more.
+    Lost,
+    /// It says what is done anyway, or belongs to something that has its say already: no words needed.
+    Quiet,
+}
+
+/// A variable, and what becomes of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Remark {
+    /// The variable.
+    pub name: String,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Why: a clause. Of [`Verdict::Unknown`] the name that was probably meant, if there is one.
+    pub why: String,
+    /// Where it is set, each place once.
+    pub places: Vec<Origin>,
+}
+
+/// Everything to be said about all the variables that users set, by name. Values are judged as they are for each host.
+///
+/// # Errors
+/// None but those of hosts that are not in the inventory, which does not happen.
+pub fn remarks(vars: &Vars) -> Result<Vec<Remark>, VarsError> {
+    let own: BTreeSet<&str> = reference::variables().map(|variable| variable.name).collect();
+    let written = vars.written();
+    let mut remarks = Vec::new();
+    let mut kubesprays = false;
+    for set in &written {
+        if KEYS.renamed.contains_key(&set.name) {
+            continue;
+        }
+        let entries = entries(&set.name);
+        let is_own = own.contains(set.name.as_str());
+        // Next to a name that is used, a pattern proves nothing.
+        let mistyped = (!is_own && !entries.iter().any(|entry| entry.exact))
+            .then(|| closest_within(2, &set.name, own.iter().copied()))
+            .flatten();
+        if entries.is_empty() || mistyped.is_some() {
+            if !is_own && !set.mentioned {
+                let meant = mistyped.or_else(|| closest(&set.name, own.iter().copied()));
+                remarks.push(Remark {
+                    name: set.name.clone(),
+                    verdict: Verdict::Unknown,
+                    why: meant.unwrap_or_default().to_owned(),
+                    places: set.origin.iter().cloned().collect(),
+                });
+            }
+            continue;
+        }
+        kubesprays |= !is_own;
+        let remark = judge(vars, &set.name, &entries)?;
+        remarks.extend(remark.filter(|remark| !is_own || remark.verdict != Verdict::Quiet));
+    }
+    if kubesprays {
+        remarks.extend(defaults(vars, |name| written.iter().any(|set| set.name == name))?);
+    }
+    Ok(remarks)
+}
+
+/// What is to be said of one variable; nothing when it is set for no host.
+fn judge(vars: &Vars, name: &str, entries: &[Entry]) -> Result<Option<Remark>, VarsError> {
+    let Some(first) = entries.first() else { return Ok(None) };
+    let mut remark =
+        Remark { name: name.to_owned(), verdict: Verdict::Quiet, why: first.why_quiet(), places: Vec::new() };
+    let mut is_set = false;
+    // A value that is the same for all hosts is judged once.
+    let mut seen: HashSet<String> = HashSet::new();
+    for host in vars.inventory().hosts() {
+        let host = vars.host(host.name())?;
+        let Some(definition) = host.explain(name).into_iter().find(|d| d.kind.is_user()) else { continue };
+        is_set = true;
+        let place = definition.origin().cloned();
+        let key = place.as_ref().map_or_else(|| definition.place.clone(), ToString::to_string);
+        if !definition.value.is_template() && !seen.insert(key) {
+            continue;
+        }
+        // Parts are not looked at: working out a value may make files (`lookup('password', ...)`).
+        let value = entries.iter().any(|entry| entry.harmless.is_some()).then(|| host.get(name));
+        let asks = |entry: &&Entry| match (entry.harmless, &value) {
+            (Some(harmless), Some(Ok(Some(value)))) => !harmless.holds(value, &host),
+            // What cannot be worked out was meant to say something.
+            (Some(_), Some(Err(_))) => true,
+            _ => false,
+        };
+        let verdict = entries.iter().find(asks).map_or(Verdict::Quiet, |entry| entry.verdict);
+        if verdict < remark.verdict {
+            remark.verdict = verdict;
+            remark.places.clear();
+            remark.why = entries.iter().find(asks).map_or_else(String::new, |entry| entry.group.why.clone());
+        }
+        if verdict == remark.verdict {
+            remark.places.extend(place.filter(|place| !remark.places.contains(place)));
+        }
+    }
+    Ok(is_set.then_some(remark))
+}
+
+/// Variables that mean something else than in kubespray where they are not set.
+fn defaults(vars: &Vars, is_set: impl Fn(&str) -> bool) -> Result<Vec<Remark>, VarsError> {
+    let Some(host) = vars.inventory().hosts().next() else { return Ok(Vec::new()) };
+    let host = vars.host(host.name())?;
+    let mut remarks = Vec::new();
+    for (name, theirs) in KEYS.defaults.iter().filter(|(name, _)| !is_set(name)) {
+        let ours = host.get(name)?.map(|value| super::text_of(&value)).unwrap_or_default();
+        remarks.push(Remark {
+            name: name.clone(),
+            verdict: Verdict::Default,
+            why: format!("{ours} is taken, where kubespray has {theirs}"),
+            places: Vec::new(),
+        });
+    }
+    Ok(remarks)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use muster_inventory::{Inventory, VarsBuilder};
+
+    use super::*;
+
+    /// What becomes of the variables of an inventory, as `verdict name (lines)`.
+    fn told(ini: &str) -> Vec<String> {
+        let inventory = Arc::new(Inventory::from_ini("hosts", ini, crate::group_rules()).unwrap());
+        let mut builder = VarsBuilder::new(inventory).defaults("common", crate::COMMON_DEFAULTS).unwrap();
+        for role in crate::ROLES {
+            builder = builder.defaults(role.name, role.defaults).unwrap();
+        }
+        let one = |remark: Remark| {
+            let lines: Vec<String> = remark.places.iter().map(|place| place.line().to_string()).collect();
+            format!("{:?} {} ({})", remark.verdict, remark.name, lines.join(" "))
+        };
+        remarks(&builder.build().unwrap()).unwrap().into_iter().map(one).collect()
+    }
+
+    /// Variables for two hosts, whose defaults have no say.
+    fn of_both(vars: &str) -> Vec<String> {
+        told(&format!("a\nb\n[all:vars]\nkube_network_plugin=flannel\nkube_proxy_mode=ipvs\n{vars}\n"))
+    }
+
+    #[test]
+    fn each_class_has_its_verdict_by_the_value() {
+        // Each row: a line of [all:vars], and what is to be said of it.
+        for (line, expected) in [
+            ("etcd_deployment_type=kubeadm", "Refused etcd_deployment_type (6)"),
+            ("etcd_deployment_type=docker", "Absent etcd_deployment_type (6)"),
+            ("etcd_deployment_type=host", ""),
+            ("container_manager=docker", "Refused container_manager (6)"),
+            ("ipv4_stack=false", "Refused ipv4_stack (6)"),
+            ("ipv4_stack=yes", "Quiet ipv4_stack (6)"),
+            ("dns_mode=kubedns", "Absent dns_mode (6)"),
+            ("helm_enabled=True", "Absent helm_enabled (6)"),
+            ("helm_enabled=false", "Quiet helm_enabled (6)"),
+            ("helm_version=v2.9.1", "Quiet helm_version (6)"),
+            ("kpm_packages=[]", "Quiet kpm_packages (6)"),
+            ("helm_enabled={{ nowhere }}", "Absent helm_enabled (6)"),
+            ("authorization_modes=['Node', 'RBAC']", "Quiet authorization_modes (6)"),
+            ("authorization_modes=['RBAC']", "Absent authorization_modes (6)"),
+            ("bootstrap_os=none", "Quiet bootstrap_os (6)"),
+            ("bootstrap_os=coreos", "Lost bootstrap_os (6)"),
+            ("kube_script_dir={{ bin_dir }}/kubernetes-scripts", "Quiet kube_script_dir (6)"),
+            ("kube_script_dir=/opt/scripts", "Lost kube_script_dir (6)"),
+            ("docker_rpm_keepcache=1", "Quiet docker_rpm_keepcache (6)"),
+            ("docker_options=-D", "Lost docker_options (6)"),
+            ("kube_apiserver_ip=10.233.0.1", "Quiet kube_apiserver_ip (6)"),
+            ("retry_stagger=5", "Quiet retry_stagger (6)"),
+            ("kube_verison=1.36.3", "Unknown kube_verison (6)"),
+            // Like a family of kubespray's, and yet a misspelling of one that there is.
+            ("kubelet_max_pod=50", "Unknown kubelet_max_pod (6)"),
+            ("coredns_replica=3", "Unknown coredns_replica (6)"),
+            ("kube_version=1.36.3", ""),
+            ("dns_replicas=2", ""),
+        ] {
+            assert_eq!(of_both(line).join("; "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn values_are_judged_as_they_are_for_each_host() {
+        let ini = "a helm_enabled=False\nb helm_enabled=True\nc\n[x]\na\n[y]\nb\n[none]\n[none:vars]\nistio_enabled=True\n\
+                   [all:vars]\nkube_network_plugin={{ 'flannel' if 'x' in group_names else 'weave' }}\nkube_proxy_mode=ipvs\n\
+                   registry_enabled={{ 'y' in group_names }}\nargocd_enabled={{ 'z' in group_names }}\n";
+        assert_eq!(
+            told(ini),
+            [
+                "Quiet argocd_enabled (15)",
+                "Absent helm_enabled (2)",
+                "Refused kube_network_plugin (12)",
+                "Absent registry_enabled (14)",
+            ]
+        );
+    }
+
+    #[test]
+    fn defaults_that_are_not_kubesprays_are_told_to_those_who_come_from_there() {
+        let of = |vars: &str| told(&format!("a\n[all:vars]\n{vars}\n"));
+        assert!(of("kube_version=1.36.3\nmine=1\nkube_log_level={{ mine }}").is_empty());
+        assert_eq!(
+            of("helm_enabled=False\nkube_proxy_mode=iptables"),
+            ["Quiet helm_enabled (3)", "Default kube_network_plugin ()"]
+        );
+    }
+}
