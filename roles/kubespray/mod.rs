@@ -5,7 +5,7 @@ mod remarks;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use muster_inventory::{HostVars, Renames, Value};
+use muster_inventory::{HostVars, Kind, Renames, Value};
 use serde::Deserialize;
 
 pub use remarks::{Remark, Verdict, remarks};
@@ -114,6 +114,10 @@ pub(crate) struct Harmless(Option<&'static [serde_json::Value]>);
 impl Harmless {
     /// Whether a value is one of them.
     pub(crate) fn holds(self, value: &Value, vars: &HostVars) -> bool {
+        // Nothing after the colon: it is as if it were not set.
+        if value.kind == Kind::Null {
+            return true;
+        }
         let Some(values) = self.0 else { return is_nothing(value) };
         values.iter().any(|known| match known {
             serde_json::Value::Bool(known) => value.as_bool() == Some(*known),
@@ -129,7 +133,7 @@ impl Harmless {
 /// Whether a value says no: false, 0, or nothing at all.
 fn is_nothing(value: &Value) -> bool {
     let text = text_of(value);
-    value.as_bool() == Some(false) || ["", "null", "[]", "{}"].contains(&text.as_str())
+    value.as_bool() == Some(false) || ["", "[]", "{}"].contains(&text.as_str())
 }
 
 /// A value as it would be in a file, without quotes around a text.

@@ -50,8 +50,9 @@ pub fn remarks(vars: &Vars) -> Result<Vec<Remark>, VarsError> {
         if KEYS.renamed.contains_key(&set.name) {
             continue;
         }
-        let entries = entries(&set.name);
+        let mut entries = entries(&set.name);
         let is_own = own.contains(set.name.as_str());
+        entries.retain(|entry| entry.exact || !is_own);
         // Next to a name that is used, a pattern proves nothing.
         let mistyped = (!is_own && !entries.iter().any(|entry| entry.exact))
             .then(|| closest_within(2, &set.name, own.iter().copied()))
@@ -191,6 +192,8 @@ mod tests {
             ("kubelet_max_pod=50", "Unknown kubelet_max_pod (6)"),
             ("coredns_replica=3", "Unknown coredns_replica (6)"),
             ("kube_version=1.36.3", ""),
+            // Of a family that has lost its meaning, and yet there.
+            ("docker_dns_servers_strict=True", ""),
             ("dns_replicas=2", ""),
         ] {
             assert_eq!(of_both(line).join("; "), expected, "{line}");
