@@ -7,14 +7,14 @@ use crate::fixture::Lab;
 
 #[test]
 fn an_inventory_of_2017_becomes_a_cluster() {
-    let lab = Lab::up(236, &[]);
+    let lab = Lab::up(241, &[]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inventories/2017");
     for file in ["inventory.cfg", "group_vars/all.yml", "group_vars/k8s-cluster.yml"] {
         // The addresses of this lab, in place of those of the one that users start.
         let text = fs::read_to_string(folder.join(file)).unwrap();
         let to = lab.folder().join(file);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::write(to, text.replace("10.146.225.", "10.146.236.")).unwrap();
+        fs::write(to, text.replace("10.146.225.", "10.146.241.")).unwrap();
     }
     let first = lab.muster(&["setup-cluster", "-i", "inventory.cfg"]);
     assert_eq!(first.code, 0, "{first:#?}");
