@@ -21,8 +21,20 @@ pub(crate) struct Progress {
     pub reached: BTreeSet<String>,
     /// How many of the run's plays it is through; plays it has no part in count as soon as it gets there.
     pub plays: usize,
-    /// Whether it is done, or failed.
-    pub ended: bool,
+    /// How it ended, once it has.
+    pub end: Option<End>,
+    /// Whom it lets go first, while it waits for its turn in a play with `serial`.
+    pub behind: BTreeSet<String>,
+}
+
+/// How a host's way through the plays ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Done,
+    Failed,
+    Unreachable,
+    /// Because of others, or of the user.
+    Stopped,
 }
 
 type Shared = Arc<OnceCell<Result<Arc<dyn Any + Send + Sync>>>>;
@@ -80,31 +92,58 @@ impl Cluster {
     }
 
     /// Waits until `provider` has said that it reached `what`. A host outside the run is taken to have reached it in an
-    /// earlier one; a provider that ends without reaching it is a [`Failure::Dependency`].
+    /// earlier one, and so is one that is through the play in which it is needed: then the role that brings it about is not
+    /// part of this run. A provider that fails before is a [`Failure::Dependency`].
     pub(crate) async fn wait_for(&self, waiting: &Host, provider: &str, what: &str) -> Result<()> {
         let Some(sender) = self.progress.get(provider) else { return Ok(()) };
+        let me = waiting.name();
+        let plays = self.progress.get(me).map_or(0, |progress| progress.borrow().plays);
         let mut receiver = sender.subscribe();
-        let met = receiver.wait_for(|p| p.reached.contains(what) || p.ended);
-        let progress = watched(waiting, &format!("{provider}: {what}"), met).await;
-        match progress {
-            Ok(progress) if progress.reached.contains(what) => Ok(()),
-            _ => Err(Failure::Dependency { what: what.to_owned(), host: provider.to_owned() }),
+        let decided = |p: &Progress| {
+            let turn = provider == me || p.plays > plays || p.behind.contains(me);
+            p.reached.contains(what) || p.end.is_some() || turn
+        };
+        let met = receiver.wait_for(decided);
+        let Ok(progress) = watched(waiting, &format!("{provider}: {what}"), met).await else { return Ok(()) };
+        match progress.end {
+            _ if progress.reached.contains(what) => Ok(()),
+            Some(End::Failed | End::Unreachable | End::Stopped) => {
+                Err(Failure::Dependency { what: what.to_owned(), host: provider.to_owned() })
+            }
+            _ if progress.behind.contains(me) => Err(Failure::new(
+                format!("needs {what} from {provider}, which waits until {me} is through the play"),
+                "do not work on so few hosts at once: take `serial` away from that play",
+            )),
+            _ => Ok(()),
         }
     }
 
     /// Waits until these hosts are through the first `plays` plays, or have ended; then says who did not get through.
-    pub(crate) async fn wait_for_plays(&self, waiting: &Host, plays: usize, hosts: &[String]) -> Vec<String> {
-        let mut failed = Vec::new();
+    pub(crate) async fn wait_for_plays(
+        &self,
+        waiting: &Host,
+        plays: usize,
+        hosts: &[String],
+    ) -> Vec<(String, End)> {
+        let mut missing = Vec::new();
         for name in hosts {
             let Some(sender) = self.progress.get(name) else { continue };
             let mut receiver = sender.subscribe();
-            let met = receiver.wait_for(|p| p.plays >= plays || p.ended);
+            let met = receiver.wait_for(|p| p.plays >= plays || p.end.is_some());
             let met = watched(waiting, &format!("{name} to finish the plays before"), met).await;
-            if met.is_ok_and(|progress| progress.plays < plays) {
-                failed.push(name.clone());
-            }
+            let end = met.ok().filter(|progress| progress.plays < plays).and_then(|progress| progress.end);
+            missing.extend(end.map(|end| (name.clone(), end)));
         }
-        failed
+        missing
+    }
+
+    /// Which of these hosts have failed so far, or could not be reached, before they were through the first `plays` plays.
+    pub(crate) fn failed_before(&self, plays: usize, hosts: &[String]) -> Vec<String> {
+        let failed = |name: &&String| {
+            let progress = self.progress.get(*name).map(|sender| sender.borrow());
+            progress.is_some_and(|p| p.plays < plays && matches!(p.end, Some(End::Failed | End::Unreachable)))
+        };
+        hosts.iter().filter(failed).cloned().collect()
     }
 
     /// Does something once for all hosts: the first one that asks does it, the others get its result, or its failure.

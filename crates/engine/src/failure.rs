@@ -78,6 +78,8 @@ pub enum Failure {
         message: String,
         /// What to do.
         remedy: String,
+        /// The last lines a program wrote, where there are some.
+        tail: String,
     },
 }
 
@@ -90,7 +92,7 @@ impl From<VarsError> for Failure {
 impl Failure {
     /// A failure in words, with what to do about it.
     pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::Other { message: message.into(), remedy: remedy.into() }
+        Self::Other { message: message.into(), remedy: remedy.into(), tail: String::new() }
     }
 
     /// Whether the machine itself could not be worked on (Ansible's `unreachable`), as against failing at something.
@@ -101,7 +103,11 @@ impl Failure {
     /// The last lines a program wrote, where there are some.
     pub fn tail(&self) -> Option<&str> {
         match self {
-            Self::Change { tail, .. } | Self::Waited { tail, .. } if !tail.is_empty() => Some(tail),
+            Self::Change { tail, .. } | Self::Waited { tail, .. } | Self::Other { tail, .. }
+                if !tail.is_empty() =>
+            {
+                Some(tail)
+            }
             _ => None,
         }
     }

@@ -108,6 +108,11 @@ impl Host {
         self.facts.get().expect("facts are read before the first role of a host")
     }
 
+    /// The same of a host that may not be part of the run, or may not have been reached.
+    pub fn known_facts(&self) -> Option<&Facts> {
+        self.facts.get()
+    }
+
     /// The variables a role has declared, each rendered and typed. All that are missing or ill-typed are named at once.
     pub fn vars<T: DeserializeOwned>(&self) -> Result<T> {
         Ok(self.vars.deserialize()?)
@@ -195,7 +200,7 @@ impl Host {
     pub async fn wait(&self, what: &str, script: Script, every: Duration, limit: Duration) -> Result<Answer> {
         self.enter_step(what);
         if self.check_mode() {
-            self.leave_step(Counts { skipped: 1, ..Counts::default() });
+            self.not_yet(what);
             return Ok(Answer::default());
         }
         let (begun, exchanges) = (Instant::now(), self.exchanges());
@@ -217,6 +222,21 @@ impl Host {
             self.send(Event::Waiting { host, what, elapsed });
             tokio::time::sleep(every).await;
         }
+    }
+
+    /// Says that a role looked at something with queries of its own, and that it is as it should be.
+    pub fn passed(&self, what: &str) {
+        self.leave_step_of_one(what, self.exchanges(), Duration::ZERO);
+    }
+
+    /// Says in check mode what cannot be looked at before the steps in front of it are done.
+    pub fn not_yet(&self, what: &str) {
+        self.leave_step_with(
+            what,
+            Counts { skipped: 1, ..Counts::default() },
+            self.exchanges(),
+            Duration::ZERO,
+        );
     }
 
     /// Tells the other hosts how far this one is.
@@ -346,7 +366,11 @@ impl Host {
 
     /// Ends a step of one thing, which is as it should be.
     fn leave_step_of_one(&self, step: &str, exchanges: usize, elapsed: Duration) {
-        let counts = Counts { ok: 1, ..Counts::default() };
+        self.leave_step_with(step, Counts { ok: 1, ..Counts::default() }, exchanges, elapsed);
+    }
+
+    /// Ends a step that changed nothing.
+    fn leave_step_with(&self, step: &str, counts: Counts, exchanges: usize, elapsed: Duration) {
         self.leave_step(counts);
         self.send(Event::StepEnded {
             host: self.name.clone(),

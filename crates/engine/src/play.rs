@@ -1,8 +1,9 @@
 //! Plays: which hosts go through which roles. Data, and tiny: no tasks, no loops, no conditions.
 
-use std::num::NonZeroUsize;
+use std::fmt;
+use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 /// A play of a playbook.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -17,13 +18,129 @@ pub struct Play {
     /// Names to select it by, besides the names of its roles.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// How many hosts at once; all when not given.
+    /// How many hosts at once; all when not given. When all hosts of a batch fail, the next batch does not begin.
+    #[serde(default, deserialize_with = "at_least_one")]
+    pub serial: Option<Share>,
+    /// How many of its hosts may fail, or be unreachable, before they are through it; any number when not given. When more
+    /// do, nobody begins another role, of this play, a later or an earlier one: what the play is for would not come about.
     #[serde(default)]
-    pub serial: Option<NonZeroUsize>,
-    /// Whether nobody goes on to later plays before every host has passed this one.
+    pub max_failures: Option<Share>,
+    /// Whether nobody goes on to later plays before every host has passed this one. Hosts that cannot be reached are then
+    /// left out as far as `max_failures` allows (none when not given); a host that fails ends the run for all.
     #[serde(default)]
     pub any_errors_fatal: bool,
     /// Whether it begins only when all hosts are through the plays before. Without it each host goes at its own speed.
     #[serde(default)]
     pub wait_for_all: bool,
+}
+
+/// How many of some hosts: a number, or a percentage of them. Written as `3` or `30%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// So many.
+    Hosts(usize),
+    /// So many of a hundred.
+    Percent(u8),
+}
+
+impl Share {
+    /// How many of so many hosts that is. What is not a whole host does not count: 30% of 3 are none.
+    pub fn of(self, hosts: usize) -> usize {
+        match self {
+            Self::Hosts(number) => number,
+            Self::Percent(percent) => hosts * usize::from(percent) / 100,
+        }
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is neither a number of hosts nor a percentage such as 30%");
+        match text.trim().strip_suffix('%') {
+            None => text.trim().parse().map(Self::Hosts).map_err(|_| wrong()),
+            Some(percent) => {
+                let percent: u8 = percent.trim().parse().map_err(|_| wrong())?;
+                if percent > 100 { Err(wrong()) } else { Ok(Self::Percent(percent)) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hosts(number) => write!(f, "{number}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Share;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of hosts or a percentage such as 30%")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Share, E> {
+                number.try_into().map(Share::Hosts).map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Share, E> {
+                number
+                    .try_into()
+                    .map(Share::Hosts)
+                    .map_err(|_| E::custom(format!("{number} is less than none")))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Share, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Share>, D::Error> {
+    match Option::<Share>::deserialize(deserializer)? {
+        Some(Share::Hosts(0) | Share::Percent(0)) => {
+            Err(de::Error::custom("serial is how many hosts at once: at least 1"))
+        }
+        share => Ok(share),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_number_or_a_percentage_of_whole_hosts() {
+        let of = |text: &str, hosts| text.parse::<Share>().unwrap().of(hosts);
+        assert_eq!(["2", "30%", "30%", "100%", "0"].map(|text| of(text, 3)), [2, 0, 0, 3, 0]);
+        assert_eq!([3, 4, 10, 0].map(|hosts| of("30%", hosts)), [0, 1, 3, 0]);
+        for wrong in ["", "-1", "101%", "half", "%"] {
+            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn plays_write_it_as_a_number_or_as_a_text() {
+        let play = |serial: serde_json::Value| {
+            serde_json::from_value::<Play>(
+                serde_json::json!({ "name": "p", "hosts": "all", "roles": [], "serial": serial, "max_failures": 0 }),
+            )
+        };
+        assert_eq!(play(2.into()).unwrap().serial, Some(Share::Hosts(2)));
+        assert_eq!(play("25%".into()).unwrap().serial, Some(Share::Percent(25)));
+        assert_eq!(play(1.into()).unwrap().max_failures, Some(Share::Hosts(0)));
+        for wrong in [0.into(), "0%".into(), (-1).into(), serde_json::json!([])] {
+            assert!(play(wrong).is_err());
+        }
+    }
 }

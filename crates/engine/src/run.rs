@@ -12,12 +12,12 @@ use muster_inventory::{Inventory, Vars};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, End, Progress};
 use crate::event::{Event, Events};
 use crate::failure::{Failure, Result};
 use crate::host::{Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
-use crate::play::Play;
+use crate::play::{Play, Share};
 use crate::transport::{Transport, TransportError};
 
 /// A role: what it is called, what it does, its variables, and how it is done.
@@ -143,6 +143,12 @@ impl Run<'_> {
         let host = &itinerary.host;
         let result = self.travel(&itinerary).await;
         let failure = result.err();
+        let end = match &failure {
+            None => End::Done,
+            Some(Failure::Stopped(_)) => End::Stopped,
+            Some(failure) if failure.is_unreachable() => End::Unreachable,
+            Some(_) => End::Failed,
+        };
         if let Some(failure) = &failure {
             let (role, step) = host.place();
             let (name, failure) = (host.name().to_owned(), failure.clone());
@@ -150,9 +156,7 @@ impl Run<'_> {
         } else {
             self.events.send(Event::HostDone { host: host.name().to_owned() });
         }
-        if let Some(progress) = host.cluster().progress_of(host.name()) {
-            progress.send_modify(|p| p.ended = true);
-        }
+        tell(host, |progress| progress.end = Some(end));
         host.unlock(!matches!(failure, Some(Failure::Transport(TransportError::Unreachable { .. })))).await;
         (host.name().to_owned(), HostOutcome { summary: host.summary(), failure })
     }
@@ -171,12 +175,11 @@ impl Run<'_> {
                     self.events.send(Event::PlayStarted { play: play.name.clone(), hosts: hosts.clone() });
                 }
                 for role in &play.roles {
+                    self.check_failures(host, number, itinerary)?;
                     self.role(host, play, role).await?;
                 }
             }
-            if let Some(progress) = host.cluster().progress_of(host.name()) {
-                progress.send_modify(|p| p.plays = number + 1);
-            }
+            tell(host, |progress| progress.plays = number + 1);
         }
         Ok(())
     }
@@ -197,24 +200,63 @@ impl Run<'_> {
     /// The only waiting that plays ask for: `wait_for_all`, `serial`, and an earlier play that wants every host.
     async fn wait_before(&self, host: &Host, number: usize, itinerary: &Itinerary) -> Result<()> {
         let lists = &itinerary.hosts_of_plays;
-        for (earlier, play) in self.plays[..number].iter().enumerate() {
-            if play.any_errors_fatal {
-                let failed = host.cluster().wait_for_plays(host, earlier + 1, &lists[earlier]).await;
-                if !failed.is_empty() {
-                    let text = format!("{} did not pass {:?}", failed.join(", "), play.name);
-                    return Err(Failure::Stopped(text));
-                }
+        for (earlier, play) in
+            self.plays[..number].iter().enumerate().filter(|(_, play)| play.any_errors_fatal)
+        {
+            let missing = host.cluster().wait_for_plays(host, earlier + 1, &lists[earlier]).await;
+            let (off, failed): (Vec<_>, Vec<_>) =
+                missing.into_iter().partition(|(_, end)| *end == End::Unreachable);
+            let [off, failed] =
+                [off, failed].map(|list| list.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+            if !failed.is_empty() {
+                return Err(Failure::Stopped(format!("{} did not pass {:?}", names(&failed), play.name)));
             }
+            allow(play, play.max_failures.unwrap_or(Share::Hosts(0)), &off, lists[earlier].len())?;
         }
         let play = &self.plays[number];
         if play.wait_for_all {
             let all: BTreeSet<String> = lists[..number].iter().flatten().cloned().collect();
             host.cluster().wait_for_plays(host, number, &all.into_iter().collect::<Vec<_>>()).await;
         }
-        if let Some(serial) = play.serial {
-            let place = lists[number].iter().position(|h| h == host.name()).unwrap_or(0);
-            let before = &lists[number][..place / serial.get() * serial.get()];
-            host.cluster().wait_for_plays(host, number + 1, before).await;
+        match play.serial {
+            Some(serial) => {
+                self.wait_for_turn(host, number, serial.of(lists[number].len()).max(1), &lists[number]).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the batches before that of the host are through a play.
+    async fn wait_for_turn(&self, host: &Host, number: usize, size: usize, hosts: &[String]) -> Result<()> {
+        let place = hosts.iter().position(|name| name == host.name()).unwrap_or(0);
+        let before = &hosts[..place / size * size];
+        tell(host, |progress| progress.behind = before.iter().cloned().collect());
+        let missing = host.cluster().wait_for_plays(host, number + 1, before).await;
+        tell(host, |progress| progress.behind.clear());
+        // What broke a whole batch would break the next one too. A machine that is off says nothing about that.
+        let last = &before[before.len().saturating_sub(size)..];
+        let end = |name: &String| missing.iter().find(|(missed, _)| missed == name).map(|(_, end)| *end);
+        let ends: Vec<End> = last.iter().filter_map(end).collect();
+        if ends.len() == last.len() && ends.iter().any(|end| *end != End::Unreachable) {
+            let play = &self.plays[number].name;
+            return Err(Failure::Stopped(format!(
+                "{} did not pass {play:?}, one batch after the other",
+                names(last)
+            )));
+        }
+        Ok(())
+    }
+
+    /// A play of which too many hosts have failed ends the run for the others, at their next role. While everybody is only
+    /// looked at, everybody is looked at: the wait after that play decides.
+    fn check_failures(&self, host: &Host, number: usize, itinerary: &Itinerary) -> Result<()> {
+        if self.plays[number].any_errors_fatal {
+            return Ok(());
+        }
+        for (at, (play, hosts)) in self.plays.iter().zip(itinerary.hosts_of_plays.iter()).enumerate() {
+            if let Some(most) = play.max_failures {
+                allow(play, most, &host.cluster().failed_before(at + 1, hosts), hosts.len())?;
+            }
         }
         Ok(())
     }
@@ -236,5 +278,36 @@ impl Run<'_> {
             elapsed: begun.elapsed(),
         });
         Ok(())
+    }
+}
+
+/// Tells the other hosts how far one is.
+fn tell(host: &Host, change: impl FnOnce(&mut Progress)) {
+    if let Some(progress) = host.cluster().progress_of(host.name()) {
+        progress.send_modify(change);
+    }
+}
+
+/// Whether a play goes on without these of its hosts.
+fn allow(play: &Play, most: Share, failed: &[String], of: usize) -> Result<()> {
+    let allowed = most.of(of);
+    if failed.len() <= allowed {
+        return Ok(());
+    }
+    let (number, who, play) = (failed.len(), names(failed), &play.name);
+    let limit = match (allowed, most) {
+        (0, Share::Hosts(_)) => "no failure".to_owned(),
+        (0, share) => format!("no failure (max_failures: {share})"),
+        (some, share) => format!("{some} (max_failures: {share})"),
+    };
+    Err(Failure::Stopped(format!("{who} failed: {number} of {of} in {play:?}, which allows {limit}")))
+}
+
+/// Names in a sentence: all of a few, some of many.
+fn names(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..SHOWN].join(", ")),
     }
 }

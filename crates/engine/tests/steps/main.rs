@@ -1,7 +1,9 @@
-//! Steps with real shells: what resources do, that a second run finds nothing to do, and what is left after a cut.
+//! Steps with real shells: what resources do, that a second run finds nothing to do, and what is left after a cut. And
+//! plays of several hosts.
 
 mod jobs;
 mod locks;
+mod plays;
 mod shell;
 
 use std::fs;
@@ -130,6 +132,7 @@ async fn run_as(request: LockRequest, role: &str, shell: Arc<Shell>, check: bool
         roles: vec![role.into()],
         tags: vec![],
         serial: None,
+        max_failures: None,
         any_errors_fatal: false,
         wait_for_all: false,
     };

@@ -1,0 +1,256 @@
+//! Several hosts and the knobs of plays: who waits for whom, who stops, how many work at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use muster_artifacts::Bundle;
+use muster_engine::event::{Event, Events};
+use muster_engine::play::Play;
+use muster_engine::prelude::*;
+use muster_engine::run::{Outcome, Role, Run};
+use muster_engine::transport::{Exec, Exit, Transport, TransportError};
+use muster_inventory::{GroupRules, Inventory, VarsBuilder};
+use serde_json::{Value, json};
+
+use super::role;
+use super::shell::Shell;
+
+async fn work(host: &Host) -> Result<()> {
+    host.query(sh0("true")).await.map(drop)
+}
+
+/// Hosts whose names begin with `bad` fail at it.
+async fn risk(host: &Host) -> Result<()> {
+    work(host).await?;
+    if host.name().starts_with("bad") { Err(Failure::new("it broke", "")) } else { Ok(()) }
+}
+
+async fn provide(host: &Host) -> Result<()> {
+    risk(host).await?;
+    host.reached("the thing");
+    Ok(())
+}
+
+/// Needs what the first host provides.
+async fn need(host: &Host) -> Result<()> {
+    let first = host.cluster().group("all").remove(0);
+    host.needs(&first, "the thing").await
+}
+
+/// Needs everybody at the same place, as a comparison of machines does.
+async fn meet(host: &Host) -> Result<()> {
+    host.reached("the place");
+    for other in host.cluster().group("all") {
+        host.needs(&other, "the place").await?;
+    }
+    Ok(())
+}
+
+const ROLES: &[Role] = &[
+    role("work", |h| work(h).boxed()),
+    role("risk", |h| risk(h).boxed()),
+    role("provide", |h| provide(h).boxed()),
+    role("need", |h| need(h).boxed()),
+    role("meet", |h| meet(h).boxed()),
+];
+
+/// This machine under some name, or one that is off. Everything takes it a moment.
+struct Machine {
+    shell: Shell,
+    off: bool,
+    busy: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Machine {
+    async fn exec(&self, exec: Exec) -> Result<Exit, TransportError> {
+        if self.off {
+            let (reason, remedy) = ("no answer".into(), String::new());
+            return Err(TransportError::Unreachable { address: "off:22".into(), reason, remedy });
+        }
+        self.most.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let exit = self.shell.exec(exec).await;
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+        exit
+    }
+}
+
+impl Transport for Machine {
+    fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
+        Box::pin(self.exec(exec))
+    }
+}
+
+struct Ran {
+    outcome: Outcome,
+    events: Vec<Event>,
+    /// How many programs ran at once at most.
+    most: usize,
+}
+
+impl Ran {
+    /// `done`, or why not, of each host in order.
+    fn ends(&self) -> Vec<String> {
+        let end = |failure: &Option<Failure>| failure.as_ref().map_or("done".into(), ToString::to_string);
+        self.outcome.values().map(|host| end(&host.failure)).collect()
+    }
+
+    /// How many hosts were in a role at once at most.
+    fn most_in(&self, wanted: &str) -> usize {
+        let (mut now, mut most) = (0, 0);
+        for event in &self.events {
+            match event {
+                Event::RoleStarted { role, .. } if role == wanted => now += 1,
+                Event::RoleEnded { role, .. } if role == wanted => now -= 1,
+                _ => {}
+            }
+            most = most.max(now);
+        }
+        most
+    }
+}
+
+/// Runs plays on hosts; those whose names begin with `off` are off.
+async fn run(hosts: &[&str], plays: Value, forks: usize) -> Ran {
+    let inventory = Arc::new(Inventory::from_ini("test", &hosts.join("\n"), GroupRules::new()).unwrap());
+    let plays: Vec<Play> = serde_json::from_value(plays).unwrap();
+    let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let connect = |name: &str| {
+        let off = name.starts_with("off");
+        let (busy, most) = (busy.clone(), most.clone());
+        Ok(Arc::new(Machine { shell: Shell::new(&["dash"]), off, busy, most }) as Arc<dyn Transport>)
+    };
+    let (events, mut receiver) = Events::channel();
+    let run = Run {
+        vars: VarsBuilder::new(inventory.clone()).build().unwrap(),
+        inventory,
+        plays: &plays,
+        roles: ROLES,
+        hosts: &hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        connect: &connect,
+        bundle: Arc::new(Bundle::empty("/nowhere")),
+        project: "/nowhere".into(),
+        check: false,
+        forks,
+        cancel: Default::default(),
+        events,
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(60), run.execute()).await;
+    let outcome = ended.expect("nobody waits for ever").unwrap();
+    let events = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
+    Ran { outcome, events, most: most.load(Ordering::SeqCst) }
+}
+
+fn play(name: &str, roles: &[&str], knobs: Value) -> Value {
+    let mut play = json!({ "name": name, "hosts": "all", "roles": roles });
+    play.as_object_mut().unwrap().extend(knobs.as_object().unwrap().clone());
+    play
+}
+
+#[tokio::test]
+async fn forks_are_how_many_programs_run_at_once() {
+    let hosts = ["a", "b", "c", "d", "e"];
+    let plays = || json!([play("p", &["work"], json!({}))]);
+    for forks in [1, 2] {
+        let most = run(&hosts, plays(), forks).await.most;
+        assert!(most <= forks, "--forks {forks}: {most} at once");
+    }
+}
+
+#[tokio::test]
+async fn serial_is_how_many_hosts_are_in_a_play_at_once() {
+    let hosts = ["a", "b", "c", "d", "e"];
+    for (serial, most) in [(json!(2), 2), (json!("40%"), 2), (json!(1), 1)] {
+        let ran = run(&hosts, json!([play("p", &["work"], json!({ "serial": serial }))]), 50).await;
+        assert_eq!(ran.ends(), ["done"; 5]);
+        assert!(ran.most_in("work") <= most, "serial: {serial}: {}", ran.most_in("work"));
+    }
+    let all = run(&hosts, json!([play("p", &["meet"], json!({}))]), 50).await;
+    assert_eq!(all.ends(), ["done"; 5], "without it all are in a play at once");
+}
+
+#[tokio::test]
+async fn what_breaks_a_whole_batch_is_not_done_to_the_next_one() {
+    let plays = |size: usize| json!([play("p", &["risk"], json!({ "serial": size }))]);
+    let stopped = |who: &str| format!("stopped, because {who} did not pass \"p\", one batch after the other");
+    let ran = run(&["a", "bad1", "b", "c"], plays(1), 50).await;
+    assert_eq!(ran.ends(), ["done".into(), "it broke".into(), stopped("bad1"), stopped("b")]);
+    let ran = run(&["a", "bad1", "b", "c"], plays(2), 50).await;
+    assert_eq!(ran.ends(), ["done", "it broke", "done", "done"], "one of two got through");
+    let ran = run(&["off1", "b"], plays(1), 50).await;
+    assert_eq!(ran.ends()[1], "done", "a machine that is off broke nothing");
+}
+
+#[tokio::test]
+async fn a_play_with_more_failures_than_it_allows_ends_the_run_for_the_others() {
+    let hosts = ["a", "b", "bad1", "off1"];
+    let ends = async |limit: Value| {
+        let first = play("first", &["risk"], json!({ "max_failures": limit }));
+        run(&hosts, json!([first, play("second", &["work"], json!({ "wait_for_all": true }))]), 50)
+            .await
+            .ends()
+    };
+    for limit in [json!(2), json!("50%"), json!("100%"), Value::Null] {
+        assert_eq!(ends(limit.clone()).await[..2], ["done", "done"], "max_failures: {limit}");
+    }
+    let told = |limit: &str| {
+        format!("stopped, because bad1, off1 failed: 2 of 4 in \"first\", which allows {limit}")
+    };
+    assert_eq!(ends(json!(1)).await[..2], [told("1 (max_failures: 1)"), told("1 (max_failures: 1)")]);
+    assert_eq!(ends(json!("49%")).await[0], told("1 (max_failures: 49%)"));
+    let none = &ends(json!(0)).await[0];
+    assert!(none.starts_with("stopped, ") && none.ends_with("which allows no failure"), "{none}");
+}
+
+#[tokio::test]
+async fn a_later_play_that_cannot_come_about_stops_those_who_are_still_at_earlier_ones() {
+    let plays = json!([
+        play("look", &["work"], json!({ "any_errors_fatal": true, "max_failures": "50%" })),
+        play("change", &["work"], json!({})),
+        { "name": "lead", "hosts": "off1", "roles": ["work"], "max_failures": 0 },
+    ]);
+    let ran = run(&["a", "b", "off1"], plays, 50).await;
+    let told = "stopped, because off1 failed: 1 of 1 in \"lead\", which allows no failure";
+    assert_eq!(ran.ends()[..2], [told, told]);
+    let roles = ran.events.iter().filter(|event| matches!(event, Event::RoleStarted { .. }));
+    assert_eq!(roles.count(), 2, "both were looked at, and nothing else was begun");
+}
+
+#[tokio::test]
+async fn where_everybody_must_pass_machines_that_are_off_may_be_left_out_and_failures_may_not() {
+    let ends = async |hosts: &[&str], knobs: Value| {
+        let looked = play("look", &["risk"], knobs);
+        run(hosts, json!([looked, play("change", &["work"], json!({}))]), 50).await.ends()
+    };
+    let strict = json!({ "any_errors_fatal": true });
+    let tolerant = json!({ "any_errors_fatal": true, "max_failures": "40%" });
+    assert_eq!(ends(&["a", "b", "off1"], tolerant.clone()).await[..2], ["done", "done"]);
+    assert!(ends(&["a", "off1"], tolerant.clone()).await[0].contains("1 of 2 in \"look\""));
+    assert!(ends(&["a", "b", "off1"], strict).await[0].contains("which allows no failure"));
+    let failed = ends(&["a", "b", "bad1"], tolerant).await;
+    assert_eq!(failed[0], "stopped, because bad1 did not pass \"look\"");
+}
+
+#[tokio::test]
+async fn what_another_host_provides_is_waited_for_unless_that_is_no_part_of_the_run() {
+    let plays = |roles: &[&str]| {
+        Value::from(roles.iter().map(|role| play(role, &[role], json!({}))).collect::<Vec<_>>())
+    };
+    assert_eq!(run(&["a", "b"], plays(&["provide", "need"]), 50).await.ends(), ["done", "done"]);
+    assert_eq!(
+        run(&["a", "b"], plays(&["need"]), 50).await.ends(),
+        ["done", "done"],
+        "an earlier run did it"
+    );
+    let ran = run(&["bad1", "b"], plays(&["provide", "need"]), 50).await;
+    assert_eq!(ran.ends()[1], "needs the thing from bad1, which failed");
+}
+
+#[tokio::test]
+async fn hosts_that_need_each_other_in_a_play_with_serial_are_told_and_do_not_wait_for_ever() {
+    let ran = run(&["a", "b"], json!([play("p", &["meet"], json!({ "serial": 1 }))]), 50).await;
+    assert_eq!(ran.ends()[0], "needs the place from b, which waits until a is through the play");
+}
