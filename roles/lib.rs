@@ -15,6 +15,8 @@ pub mod kubespray;
 mod manifest;
 pub mod preflight;
 pub mod reference;
+#[cfg(test)]
+mod testing;
 mod verify;
 
 use futures::future::FutureExt;

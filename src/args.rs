@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
+use muster_engine::play::Share;
 
 use crate::environment::Environment;
 use crate::error::CommandError;
@@ -80,7 +81,7 @@ impl ConnectionArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectionArgs {
-    /// Only these hosts: a pattern such as node1,node3 or kube_node:!node2
+    /// Only these hosts: a pattern such as node1,node3 or kube_node:!node2; @failed: those that failed in the last run
     #[arg(short, long, value_name = "PATTERN")]
     pub(crate) limit: Option<String>,
     /// Only these roles, by their name or tag; separated by commas
@@ -89,6 +90,9 @@ pub(crate) struct SelectionArgs {
     /// Not these roles
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     pub(crate) skip_tags: Vec<String>,
+    /// Begin at this role: not those in front of it, preflight included
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) start_at: Option<String>,
     /// Show the hosts of each play, and do nothing
     #[arg(long)]
     pub(crate) list_hosts: bool,
@@ -110,6 +114,9 @@ pub(crate) struct MannerArgs {
     /// Show the differences of files that are changed
     #[arg(short = 'D', long)]
     pub(crate) diff: bool,
+    /// Change only so many machines at once, play by play: a number or a percentage; stops when a whole batch fails
+    #[arg(long, value_name = "N|N%", value_parser = parse_serial)]
+    pub(crate) serial: Option<Share>,
     /// Folder with the binaries and images [default: bundle in the cache folder]
     #[arg(long, value_name = "DIR", env = "MUSTER_BUNDLE", hide_env_values = true)]
     pub(crate) bundle: Option<PathBuf>,
@@ -119,6 +126,14 @@ pub(crate) struct MannerArgs {
     /// Do not fetch what the bundle lacks
     #[arg(long)]
     pub(crate) offline: bool,
+}
+
+/// How many hosts at once: at least one.
+pub(crate) fn parse_serial(text: &str) -> Result<Share, String> {
+    match text.parse()? {
+        Share::Hosts(0) | Share::Percent(0) => Err("at least 1 is needed".to_owned()),
+        share => Ok(share),
+    }
 }
 
 /// What is shown

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::apply::ApplyArgs;
 use crate::commands::bundle::BundleArgs;
 use crate::commands::completion::CompletionArgs;
 use crate::commands::docs::DocsArgs;
@@ -14,8 +15,11 @@ use crate::commands::init::InitArgs;
 use crate::commands::inventory::InventoryCommandArgs;
 use crate::commands::kubectl::KubectlArgs;
 use crate::commands::lab::LabArgs;
+use crate::commands::log::LogArgs;
 use crate::commands::ping::PingArgs;
+use crate::commands::plan::PlanArgs;
 use crate::commands::preflight::PreflightArgs;
+use crate::commands::runs::RunsArgs;
 use crate::commands::setup_cluster::SetupClusterArgs;
 use crate::commands::unlock::UnlockArgs;
 use crate::commands::vars::VarsArgs;
@@ -33,8 +37,12 @@ struct Muster {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     SetupCluster(SetupClusterArgs),
+    Plan(PlanArgs),
+    Apply(ApplyArgs),
     Preflight(PreflightArgs),
     Verify(VerifyArgs),
+    Runs(RunsArgs),
+    Log(LogArgs),
     Kubectl(KubectlArgs),
     Exec(ExecArgs),
     Ping(PingArgs),

@@ -16,6 +16,7 @@ Exit codes:
   3   preflight found problems, nothing was changed
   4   a host was unreachable; or the inventory or a file of variables cannot be read
   5   wrong options: an unknown option, tag, role, group or host
+  6   the plan to apply is not what would be done any more, nothing was changed
   75  another run has locked a machine, or has taken its lock over
   99  interrupted";
 
@@ -32,6 +33,8 @@ pub(crate) enum Exit {
     Unreachable,
     /// Another run has a machine's lock (`EX_TEMPFAIL` of sysexits.h).
     Locked,
+    /// A plan does not fit any more.
+    Outdated,
     /// The user stopped it.
     Interrupted,
     /// The answer is no, where a command answers a question.
@@ -47,6 +50,7 @@ impl Exit {
             Self::HostFailed => 2,
             Self::Problems => 3,
             Self::Unreachable => 4,
+            Self::Outdated => 6,
             Self::Locked => 75,
             Self::Interrupted => 99,
         }
@@ -64,6 +68,8 @@ pub(crate) enum ErrorKind {
     Usage,
     /// Preflight found problems in what the user wrote.
     Problems,
+    /// A plan does not fit any more.
+    Outdated,
 }
 
 /// Why a command could not do what it was asked to, in words for the user.
@@ -106,6 +112,7 @@ impl CommandError {
             ErrorKind::Written => 4,
             ErrorKind::Usage => 5,
             ErrorKind::Problems => Exit::Problems.code(),
+            ErrorKind::Outdated => Exit::Outdated.code(),
         })
     }
 }

@@ -3,6 +3,7 @@
 //! This is the command line: what users type and see. It is the only part that prints, that reads the environment and
 //! the home directory, and that ends the process.
 
+mod again;
 mod args;
 mod bundle;
 mod cli;
@@ -17,8 +18,10 @@ mod lock;
 mod login;
 mod output;
 mod password;
+mod plan;
 mod playbook;
 mod project;
+mod record;
 mod run;
 mod selection;
 mod vault_password;

@@ -89,6 +89,18 @@ impl Project {
         all.join(" ")
     }
 
+    /// The inventory, told from all others on this computer.
+    pub(crate) fn identity(&self) -> Vec<String> {
+        let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+        let name = |source: &Source| match source {
+            Source::Path(path) | Source::Text { path, .. } => {
+                absolute(path).as_deref().unwrap_or(path).display().to_string()
+            }
+            Source::HostList(text) => text.clone(),
+        };
+        self.sources.iter().map(name).collect()
+    }
+
     /// The inventory in words.
     pub(crate) fn describe(&self) -> String {
         let name = |source: &Source| match source {

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use muster_artifacts::Bundle;
 use muster_engine::event::{Event, Events};
 use muster_engine::failure::Failure;
+use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
 use muster_engine::run::{Outcome, Run};
-use muster_engine::script::quote;
 use muster_engine::transport::Transport;
 use muster_roles::kubespray::Verdict;
 use muster_roles::{ROLES, preflight};
+use serde_json::json;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -24,10 +27,12 @@ use crate::lock;
 use crate::output::style::Style;
 use crate::output::text::count;
 use crate::output::{
-    Closing, Detail, Downloads, Outline, OutlinePlay, Screen, View, exit_of, print, problems, show,
+    Closing, Detail, Downloads, Outline, OutlinePlay, Screen, Sink, View, exit_of, print, problems, show,
+    sink,
 };
 use crate::playbook::Playbook;
 use crate::project::{Project, shown};
+use crate::record::{Recorder, typed};
 use crate::selection;
 use crate::world::World;
 
@@ -55,21 +60,73 @@ pub(crate) struct Job<'a> {
     pub(crate) next: Option<String>,
 }
 
+/// A job of which everything was read and checked. No machine has been contacted.
+pub(crate) struct Ready {
+    pub(crate) world: World,
+    pub(crate) plays: Vec<Play>,
+    pub(crate) outline: Outline,
+    /// The versions of Kubernetes that the hosts are to have.
+    pub(crate) versions: Vec<String>,
+    pub(crate) bundle: Arc<Bundle>,
+    pub(crate) screen: Screen,
+    connections: Connections,
+    lock: LockRequest,
+    forks: usize,
+    events: Events,
+    receiver: UnboundedReceiver<Event>,
+    /// Connections live in it, and may serve a second run.
+    runtime: Runtime,
+}
+
+/// How a run ended.
+pub(crate) struct Ended {
+    pub(crate) outcome: Outcome,
+    pub(crate) view: View,
+    pub(crate) interrupted: bool,
+}
+
+impl Ended {
+    pub(crate) fn exit(&self) -> Exit {
+        exit_of(&self.outcome, self.interrupted)
+    }
+}
+
 impl Job<'_> {
     /// Does it.
     ///
     /// # Errors
     /// What is wrong before any machine is contacted. Then nothing was changed anywhere; only the bundle may hold more.
     pub(crate) fn run(self, environment: &Environment) -> Result<Exit, CommandError> {
+        let Some(mut ready) = self.prepare(environment)? else { return Ok(Exit::Done) };
+        self.write_inventory()?;
+        let check = self.manner.check;
+        self.announce(&ready, check);
+        let recorder = self.record(&ready);
+        let detail = self.detail(check);
+        let recording = recorder.clone().map(|recorder| Box::new(recorder) as Box<dyn Sink>);
+        let ended = self.perform(&mut ready, detail, recording)?;
+        let closing = self.closing(&ready, &ended, detail, recorder.is_some());
+        Ok(closing.end(self.output.output, &ready.screen, recorder.as_ref()))
+    }
+
+    /// Reads and checks everything. `None` when what would be run was only to be listed, which is done.
+    ///
+    /// # Errors
+    /// What is wrong. Nothing was changed anywhere; only the bundle may hold more.
+    pub(crate) fn prepare(&self, environment: &Environment) -> Result<Option<Ready>, CommandError> {
         let mut inventory = self.inventory.clone();
         inventory.extra_vars.splice(0..0, self.implied_vars.iter().map(|text| (*text).to_owned()));
         let world = World::load(self.project.clone(), &inventory, environment)?;
         let all = self.playbook.load(&world.project.root)?;
-        let plays = selection::select(&all, &self.selection.tags, &self.selection.skip_tags)?;
+        let mut plays = selection::select(&all, self.selection)?;
+        if let Some(serial) = self.manner.serial {
+            selection::one_batch_after_the_other(&mut plays, serial);
+        }
         let hosts = world.select(self.selection.limit.as_deref())?;
         let outline = outline(&world, &plays, &hosts)?;
         if self.selection.is_list() {
-            return list(self.selection, &plays, &outline);
+            list(self.selection, &plays, &outline)?;
+            return Ok(None);
         }
         world.tell_warnings(environment);
         let checked = plays.iter().any(|play| play.roles.iter().any(|role| role == PREFLIGHT));
@@ -91,74 +148,108 @@ impl Job<'_> {
         } else {
             bundle::as_it_is(self.manner, environment)?
         };
-        self.write_inventory()?;
-        self.announce(&outline, &screen);
+        let (forks, runtime) = (self.connection.forks(environment)?, runtime()?);
+        Ok(Some(Ready {
+            world,
+            plays,
+            outline,
+            versions,
+            bundle,
+            screen,
+            connections,
+            lock: lock::request(&self.command, self.manner.lock_timeout, environment),
+            forks,
+            events,
+            receiver,
+            runtime,
+        }))
+    }
 
+    /// Runs the plays, and beside them what shows them and what heeds Ctrl-C.
+    pub(crate) fn perform(
+        &self,
+        ready: &mut Ready,
+        detail: Detail,
+        listeners: impl IntoIterator<Item = Box<dyn Sink>>,
+    ) -> Result<Ended, CommandError> {
+        let receiver = std::mem::replace(&mut ready.receiver, Events::channel().1);
+        let mut sinks = vec![sink(self.output.output, &ready.screen, detail)];
+        sinks.extend(listeners);
         // Preflight only looks.
-        let changes = plays.iter().flat_map(|play| &play.roles).any(|role| role != PREFLIGHT);
+        let changes = ready.plays.iter().flat_map(|play| &play.roles).any(|role| role != PREFLIGHT);
         let cancel = CancellationToken::new();
+        let connections = &ready.connections;
         let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
             let machine = connections.get(name).map(|ssh| Arc::clone(ssh) as Arc<dyn Transport>);
             machine.ok_or_else(|| Failure::new(format!("{name} is not in the inventory"), ""))
         };
         let run = Run {
-            inventory: Arc::clone(&world.inventory),
-            vars: Arc::clone(&world.vars),
-            plays: &plays,
+            inventory: Arc::clone(&ready.world.inventory),
+            vars: Arc::clone(&ready.world.vars),
+            plays: &ready.plays,
             roles: ROLES,
-            hosts: &outline.hosts,
+            hosts: &ready.outline.hosts,
             connect: &connect,
-            bundle,
-            project: world.project.inventory_dir.clone(),
-            check: self.manner.check,
-            lock: changes.then(|| lock::request(&self.command, self.manner.lock_timeout, environment)),
-            forks: self.connection.forks(environment)?,
+            bundle: Arc::clone(&ready.bundle),
+            project: ready.world.project.inventory_dir.clone(),
+            check: detail.check,
+            lock: changes.then(|| ready.lock.clone()),
+            forks: ready.forks,
             cancel: cancel.clone(),
-            events,
+            events: ready.events.clone(),
         };
-        let (outcome, view) = self.perform(&run, receiver, &outline, &screen, &connections)?;
-        let interrupted = cancel.is_cancelled() && outcome.values().any(|host| host.failure.is_some());
-        let closing = Closing {
-            view: &view,
-            outcome: &outcome,
-            detail: self.detail(),
-            interrupted,
-            next: self.next.as_deref(),
-            retry: &|hosts| self.again(hosts, &outline.hosts),
-        };
-        closing.tell(self.output.output, &screen);
-        Ok(exit_of(&outcome, interrupted))
-    }
-
-    /// Runs the plays, and beside them what shows them and what heeds Ctrl-C.
-    fn perform(
-        &self,
-        run: &Run<'_>,
-        receiver: UnboundedReceiver<Event>,
-        outline: &Outline,
-        screen: &Screen,
-        connections: &Connections,
-    ) -> Result<(Outcome, View), CommandError> {
-        runtime()?.block_on(async {
+        let (outcome, view, receiver) = ready.runtime.block_on(async {
             let over = CancellationToken::new();
-            let (form, detail) = (self.output.output, self.detail());
-            let shown = show(receiver, outline.clone(), form, screen.clone(), detail, over.clone());
-            let display = tokio::spawn(shown);
-            let signals = tokio::spawn(heed_signals(run.cancel.clone(), screen.clone()));
+            let display = tokio::spawn(show(receiver, ready.outline.clone(), sinks, over.clone()));
+            let signals = tokio::spawn(heed_signals(cancel.clone(), ready.screen.clone()));
             let outcome = run.execute().await;
             signals.abort();
             for text in connections.take_warnings() {
                 run.events.send(Event::Warning { host: None, text });
             }
             over.cancel();
-            let view = display.await;
-            let view = view.map_err(|error| CommandError::failed(format!("the display failed: {error}")))?;
-            Ok((outcome?, view))
-        })
+            let shown = display.await;
+            let (view, receiver) =
+                shown.map_err(|error| CommandError::failed(format!("the display failed: {error}")))?;
+            Ok::<_, CommandError>((outcome?, view, receiver))
+        })?;
+        ready.receiver = receiver;
+        let interrupted = cancel.is_cancelled() && outcome.values().any(|host| host.failure.is_some());
+        Ok(Ended { outcome, view, interrupted })
     }
 
-    fn detail(&self) -> Detail {
-        Detail { verbose: self.output.verbose, diff: self.manner.diff, check: self.manner.check }
+    /// What is to be told at the end.
+    pub(crate) fn closing<'c>(
+        &'c self,
+        ready: &'c Ready,
+        ended: &'c Ended,
+        detail: Detail,
+        recorded: bool,
+    ) -> Closing<'c> {
+        Closing {
+            view: &ended.view,
+            outcome: &ended.outcome,
+            detail,
+            interrupted: ended.interrupted,
+            next: self.next.as_deref(),
+            again: Box::new(|hosts| self.again(hosts, &ready.outline)),
+            log: recorded.then(|| self.project.command(&["muster", "log", "last"], 2)),
+        }
+    }
+
+    pub(crate) fn detail(&self, check: bool) -> Detail {
+        Detail { verbose: self.output.verbose, diff: self.manner.diff, check, quiet: false }
+    }
+
+    /// Begins the record of the run. One that only looks leaves none where there is no inventory yet.
+    pub(crate) fn record(&self, ready: &Ready) -> Option<Recorder> {
+        if self.manner.check && self.new_inventory.is_some() {
+            return None;
+        }
+        let command = typed(std::env::args_os(), &self.inventory.extra_vars);
+        let plays: Vec<&str> = ready.plays.iter().map(|play| play.name.as_str()).collect();
+        let fields = json!({ "hosts": ready.outline.hosts, "plays": plays });
+        Recorder::begin(&self.project, &command, fields, &ready.screen)
     }
 
     fn write_inventory(&self) -> Result<(), CommandError> {
@@ -172,81 +263,13 @@ impl Job<'_> {
     }
 
     /// Says what begins: which inventory, how many machines.
-    fn announce(&self, outline: &Outline, screen: &Screen) {
+    pub(crate) fn announce(&self, ready: &Ready, check: bool) {
         if self.output.output == Form::Jsonl {
             return;
         }
-        let hosts = count(outline.hosts.len(), "host");
-        let manner = if self.manner.check { ", looking only" } else { "" };
-        screen.line(&format!("{}: {hosts} of {}{manner}", self.command, self.project.describe()));
-    }
-
-    /// The command for some hosts only, with the options that matter to it.
-    fn again(&self, hosts: &[String], of: &[String]) -> String {
-        let mut words = vec![];
-        words.extend(self.project.words.iter().cloned());
-        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
-        for value in &self.inventory.extra_vars {
-            option("-e", without_secret(value));
-        }
-        for path in &self.inventory.vault_password_file {
-            option("--vault-password-file", path.display().to_string());
-        }
-        for id in &self.inventory.vault_id {
-            option("--vault-id", id.clone());
-        }
-        // What the inventory was written with is in the inventory now.
-        let written = self.new_inventory.is_some();
-        if let Some(user) = self.connection.user.as_ref().filter(|_| !written) {
-            option("-u", user.clone());
-        }
-        if let Some(key) = self.connection.private_key.as_ref().filter(|_| !written) {
-            option("--private-key", key.display().to_string());
-        }
-        for (name, tags) in [("--tags", &self.selection.tags), ("--skip-tags", &self.selection.skip_tags)] {
-            if !tags.is_empty() {
-                option(name, tags.join(","));
-            }
-        }
-        if let Some(dir) = &self.manner.bundle {
-            option("--bundle", dir.display().to_string());
-        }
-        if self.playbook == Playbook::Verify {
-            // It is the cluster that works or not.
-        } else if hosts.len() < of.len() {
-            option("--limit", hosts.join(","));
-        } else if let Some(limit) = &self.selection.limit {
-            option("--limit", limit.clone());
-        }
-        for (wanted, flag) in [
-            (self.connection.ask_pass, "-k"),
-            (self.connection.ask_become_pass, "-K"),
-            (self.inventory.ask_vault_pass, "-J"),
-            (self.manner.check, "--check"),
-            (self.manner.offline, "--offline"),
-        ] {
-            if wanted {
-                words.push(flag.to_owned());
-            }
-        }
-        let mut command = self.command.clone();
-        for word in &words {
-            command.push(' ');
-            command.push_str(&quote(word));
-        }
-        command
-    }
-}
-
-/// A value of `-e` as it may be shown: without what looks like a secret.
-fn without_secret(argument: &str) -> String {
-    let lower = argument.to_ascii_lowercase();
-    if argument.starts_with('@') || !["pass", "secret", "token"].iter().any(|word| lower.contains(word)) {
-        return argument.to_owned();
-    }
-    match argument.split_once('=') {
-        Some((name, _)) if !argument.contains(['{', ' ']) => format!("{name}=..."),
-        _ => "...".to_owned(),
+        let hosts = count(ready.outline.hosts.len(), "host");
+        let manner = if check { ", looking only" } else { "" };
+        ready.screen.line(&format!("{}: {hosts} of {}{manner}", self.command, self.project.describe()));
     }
 }
 
@@ -336,7 +359,7 @@ fn outline(world: &World, plays: &[Play], hosts: &[String]) -> Result<Outline, C
 }
 
 /// `--list-hosts`, `--list-tags`, `--list-roles`, in the form of ansible-playbook.
-fn list(selection: &SelectionArgs, plays: &[Play], outline: &Outline) -> Result<Exit, CommandError> {
+fn list(selection: &SelectionArgs, plays: &[Play], outline: &Outline) -> Result<(), CommandError> {
     let mut text = String::new();
     for (number, (play, of)) in plays.iter().zip(&outline.plays).enumerate() {
         text.push_str(&format!("\n  play #{} ({}): {}", number + 1, play.hosts, play.name));
@@ -358,29 +381,11 @@ fn list(selection: &SelectionArgs, plays: &[Play], outline: &Outline) -> Result<
             }
         }
     }
-    print::data(text.trim_start_matches('\n'))?;
-    Ok(Exit::Done)
+    print::data(text.trim_start_matches('\n'))
 }
 
 impl SelectionArgs {
     fn is_list(&self) -> bool {
         self.list_hosts || self.list_tags || self.list_roles
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_of_the_command_line_are_not_repeated() {
-        let cases = [
-            ("kube_version=1.36.3", "kube_version=1.36.3"),
-            ("@passwords.yml", "@passwords.yml"),
-            ("ansible_become_password=hunter2", "ansible_become_password=..."),
-            ("{\"ansible_password\": \"a=b\"}", "..."),
-            ("a=1 ansible_ssh_pass=hunter2", "..."),
-        ];
-        assert_eq!(cases.map(|(typed, _)| without_secret(typed)), cases.map(|(_, shown)| shown.to_owned()));
     }
 }

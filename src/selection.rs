@@ -1,18 +1,64 @@
-//! `--tags` and `--skip-tags`: which roles of a playbook are run.
+//! `--tags`, `--skip-tags` and `--start-at`: which roles of a playbook are run; and `--serial`: on how many hosts at once.
 
-use muster_engine::play::Play;
+use muster_engine::play::{Play, Share};
 
+use crate::args::SelectionArgs;
 use crate::error::CommandError;
 
 /// The tag that every role has.
 const ALL: &str = "all";
+
+/// The plays with only those roles that the user selected.
+///
+/// # Errors
+/// No role has one of the tags or is the one to start at; or none is left.
+pub(crate) fn select(plays: &[Play], args: &SelectionArgs) -> Result<Vec<Play>, CommandError> {
+    let tagged = tagged(plays, &args.tags, &args.skip_tags)?;
+    match &args.start_at {
+        Some(role) => start_at(plays, tagged, role),
+        None => Ok(tagged),
+    }
+}
+
+/// The plays without the roles in front of the first one of a name.
+fn start_at(all: &[Play], mut plays: Vec<Play>, role: &str) -> Result<Vec<Play>, CommandError> {
+    let is_it = |name: &String| normal(name) == normal(role);
+    let Some(first) = plays.iter().position(|play| play.roles.iter().any(is_it)) else {
+        let roles = || all.iter().flat_map(|play| &play.roles).map(String::as_str);
+        if roles().any(|name| is_it(&name.to_owned())) {
+            return Err(CommandError::usage(format!("the tags leave out the role to start at, {role}"))
+                .hint("see --list-tags"));
+        }
+        let error = CommandError::usage(format!("there is no role {role:?} to start at"));
+        return Err(match muster_inventory::closest(role, roles()) {
+            Some(known) => error.hint(format!("did you mean {known:?}?")),
+            None => error.hint("see --list-roles"),
+        });
+    };
+    plays.drain(..first);
+    if let Some(play) = plays.first_mut() {
+        let place = play.roles.iter().position(is_it).unwrap_or(0);
+        play.roles.drain(..place);
+    }
+    Ok(plays)
+}
+
+/// Has only so many hosts at once in plays that change something, and one such play begin after the other, as Ansible does:
+/// otherwise some hosts would be at the next play while others are changed by this one. Plays in which hosts look at each
+/// other stay as they are.
+pub(crate) fn one_batch_after_the_other(plays: &mut [Play], serial: Share) {
+    for play in plays.iter_mut().filter(|play| !play.any_errors_fatal && !play.wait_for_all) {
+        play.serial = Some(serial);
+        play.wait_for_all = true;
+    }
+}
 
 /// The plays with only those roles that have one of `tags` (all if there are none) and none of `skip`. A role has its own
 /// name and the tags of its play. `-` and `_` mean the same, as in the names of groups.
 ///
 /// # Errors
 /// No role has one of the tags; or none is left.
-pub(crate) fn select(plays: &[Play], tags: &[String], skip: &[String]) -> Result<Vec<Play>, CommandError> {
+fn tagged(plays: &[Play], tags: &[String], skip: &[String]) -> Result<Vec<Play>, CommandError> {
     let (tags, skip) = (normal_all(tags), normal_all(skip));
     for tag in tags.iter().chain(&skip) {
         known(plays, tag)?;
@@ -77,6 +123,7 @@ mod tests {
             roles: roles.iter().map(ToString::to_string).collect(),
             tags: tags.iter().map(ToString::to_string).collect(),
             serial: None,
+            max_failures: None,
             any_errors_fatal: false,
             wait_for_all: false,
         };
@@ -92,7 +139,7 @@ mod tests {
 
     #[track_caller]
     fn check(tags: &[&str], skip: &[&str], expected: &[&str]) {
-        let selected = select(&plays(), &strings(tags), &strings(skip)).unwrap();
+        let selected = tagged(&plays(), &strings(tags), &strings(skip)).unwrap();
         let roles: Vec<String> = selected.into_iter().flat_map(|play| play.roles).collect();
         assert_eq!(roles, expected, "--tags {tags:?} --skip-tags {skip:?}");
     }
@@ -109,14 +156,44 @@ mod tests {
 
     #[test]
     fn an_unknown_tag_is_an_error_with_a_suggestion() {
-        let error = |tag: &str| select(&plays(), &strings(&[tag]), &[]).unwrap_err().to_string();
+        let error = |tag: &str| tagged(&plays(), &strings(&[tag]), &[]).unwrap_err().to_string();
         assert_eq!(error("kubelt"), "error: no role has the tag \"kubelt\"\nhint: did you mean \"kubelet\"?");
         assert_eq!(
             error("unrelated-thing"),
             "error: no role has the tag \"unrelated-thing\"\nhint: the tags there are: bootstrap-os, preinstall, \
              containerd, kubelet, container-engine, node"
         );
-        let nothing = select(&plays(), &[], &strings(&["all"])).unwrap_err();
+        let nothing = tagged(&plays(), &[], &strings(&["all"])).unwrap_err();
         assert_eq!(nothing.message, "the tags leave no role to run");
+    }
+
+    #[test]
+    fn a_run_starts_at_a_role_of_the_tagged_ones() {
+        let started = |tags: &[&str], role: &str| {
+            let args = SelectionArgs {
+                tags: strings(tags),
+                start_at: Some(role.to_owned()),
+                ..SelectionArgs::default()
+            };
+            let roles = |plays: Vec<Play>| plays.into_iter().flat_map(|play| play.roles).collect::<Vec<_>>();
+            select(&plays(), &args).map(roles).map_err(|error| error.to_string())
+        };
+        assert_eq!(started(&[], "bootstrap_os").unwrap(), ["bootstrap-os", "containerd", "kubelet"]);
+        assert_eq!(started(&[], "kubelet").unwrap(), ["kubelet"]);
+        assert_eq!(started(&["node"], "containerd").unwrap(), ["containerd", "kubelet"]);
+        assert_eq!(
+            started(&[], "kubelt").unwrap_err(),
+            "error: there is no role \"kubelt\" to start at\nhint: did you mean \"kubelet\"?"
+        );
+        assert!(started(&["preinstall"], "kubelet").unwrap_err().contains("the tags leave out"));
+    }
+
+    #[test]
+    fn a_typed_serial_holds_for_plays_that_change_something() {
+        let mut plays = plays();
+        plays[0].any_errors_fatal = true;
+        one_batch_after_the_other(&mut plays, Share::Hosts(2));
+        assert_eq!(plays[0].serial, None);
+        assert_eq!((plays[1].serial, plays[1].wait_for_all), (Some(Share::Hosts(2)), true));
     }
 }

@@ -11,7 +11,11 @@ use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::output::{print, remarks};
 use crate::project::Project;
+use crate::record::Records;
 use crate::vault_password::vault_secrets;
+
+/// In a pattern: the hosts that failed in the last run.
+const FAILED: &str = "@failed";
 
 /// An inventory with its variables.
 pub(crate) struct World {
@@ -96,18 +100,42 @@ impl World {
         Ok(())
     }
 
-    /// The hosts a pattern chooses, in inventory order; all of them without one.
+    /// The hosts a pattern chooses, in inventory order; all of them without one. `@failed` stands for the hosts that failed
+    /// in the last run.
     ///
     /// # Errors
     /// The pattern cannot be read, or it chooses nobody.
     pub(crate) fn select(&self, pattern: Option<&str>) -> Result<Vec<String>, CommandError> {
         let all = self.inventory.hosts().map(muster_inventory::Host::name);
         let Some(pattern) = pattern else { return Ok(all.map(str::to_owned).collect()) };
-        let chosen = self.inventory.select(pattern)?;
+        let chosen = self.inventory.select(&self.with_failed(pattern)?)?;
         if chosen.is_empty() {
             let error = CommandError::usage(format!("the pattern \"{pattern}\" leaves no host"));
             return Err(error.hint("see the hosts and groups: muster inventory --graph"));
         }
         Ok(all.filter(|name| chosen.contains(name)).map(str::to_owned).collect())
+    }
+
+    /// A pattern with names in place of `@failed`, and of `!@failed`.
+    fn with_failed(&self, pattern: &str) -> Result<String, CommandError> {
+        // As in other patterns, a colon separates only where there is no comma.
+        let separator = if pattern.contains(',') { ',' } else { ':' };
+        let sign = |part: &str| {
+            part.trim().strip_suffix(FAILED).filter(|sign| matches!(*sign, "" | "!")).map(str::to_owned)
+        };
+        if !pattern.split(separator).any(|part| sign(part).is_some()) {
+            return Ok(pattern.to_owned());
+        }
+        let mut failed = Records::of(&self.project).failed_hosts()?;
+        failed.retain(|name| self.inventory.host(name).is_some());
+        if failed.is_empty() {
+            let message = "the hosts that failed in the last run are not in the inventory any more";
+            return Err(CommandError::usage(message));
+        }
+        let part = |part: &str| match sign(part) {
+            Some(sign) => failed.iter().map(|name| format!("{sign}{name}")).collect::<Vec<_>>().join(","),
+            None => part.to_owned(),
+        };
+        Ok(pattern.split(separator).map(part).collect::<Vec<_>>().join(","))
     }
 }

@@ -59,11 +59,12 @@ pub fn ip_of(host: &Host, other: &str) -> Result<IpAddr> {
     if let Some(ip) = variable_ip(host, other, &ADDRESS_VARS)? {
         return Ok(ip);
     }
-    if host.cluster().in_run(other) {
-        return ip(&*host.cluster().host(other)?);
+    let machine = host.cluster().host(other)?;
+    if machine.known_facts().is_some() {
+        return ip(&machine);
     }
     Err(Failure::new(
-        format!("the address of {other} is not known, and it is not part of this run"),
+        format!("the address of {other} is not known: it was not reached, or is not part of this run"),
         format!("give it in the inventory: {other} ip=ADDRESS"),
     ))
 }

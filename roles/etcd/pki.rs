@@ -32,11 +32,12 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The certificates: what a service's configuration consists of.
+    /// The certificates: what a service's configuration consists of. They are no secrets, but a difference of two of them
+    /// tells nobody anything; and one that is still to be made is another one in each plan.
     pub(crate) fn certificates(&self, folder: &str) -> [File; 2] {
         [
-            file(format!("{folder}/ca.pem")).content(&self.authority.certificate),
-            file(format!("{folder}/{}.pem", self.name)).content(&self.certificate),
+            file(format!("{folder}/ca.pem")).secret(&self.authority.certificate).mode(0o644),
+            file(format!("{folder}/{}.pem", self.name)).secret(&self.certificate).mode(0o644),
         ]
     }
 

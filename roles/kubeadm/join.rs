@@ -25,8 +25,9 @@ pub(super) async fn run(host: &Host, control_plane: bool) -> Result<()> {
     let kubelet = kubelet::wanted(host)?;
     let plane = if control_plane { Some(init::write_config(host).await?) } else { None };
     let (applied, hash) = plane.as_ref().map_or(("", ""), |config| (init::APPLIED, &config.hash));
-    if host.query(joined.clone()).await?.status != 0 && !host.check_mode() {
-        let config = config(host, control_plane).await?;
+    if host.query(joined.clone()).await?.status != 0 {
+        // Nobody is invited just to look.
+        let config = if host.check_mode() { String::new() } else { config(host, control_plane).await? };
         host.step("kubeadm join")
             .detached()
             .ensure(command(

@@ -13,7 +13,7 @@ use super::{Duties, Machine, Vars};
 use crate::common::ClusterVars;
 
 /// The inventory, and its variables: all roles' defaults, and those that a user gives in YAML, whose place is `vars.yml`.
-pub(super) fn inventory_and_vars(ini: &str, yaml: &str) -> (Arc<Inventory>, Arc<AllVars>) {
+pub(crate) fn inventory_and_vars(ini: &str, yaml: &str) -> (Arc<Inventory>, Arc<AllVars>) {
     let inventory = Arc::new(Inventory::from_ini("hosts.ini", ini, crate::group_rules()).unwrap());
     let mut builder =
         VarsBuilder::new(inventory.clone()).defaults("common/defaults.yml", crate::COMMON_DEFAULTS).unwrap();

@@ -8,7 +8,7 @@ mod bundle;
 mod disk;
 mod findings;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod inventory;
 mod machine;
 mod network;
@@ -117,5 +117,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     for warning in &findings.warnings {
         host.warn(sentence(warning));
     }
-    if findings.problems.is_empty() { Ok(()) } else { Err(Failure::Problems(findings.problems)) }
+    if !findings.problems.is_empty() {
+        return Err(Failure::Problems(findings.problems));
+    }
+    host.passed("Look at the machine");
+    Ok(())
 }

@@ -1,86 +1,20 @@
 //! The role on several machines at once: this very one under two names, and one that cannot be reached.
 
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
 
-use futures::future::BoxFuture;
-use muster_artifacts::Bundle;
-use muster_engine::event::Events;
-use muster_engine::play::Play;
 use muster_engine::prelude::*;
-use muster_engine::run::{Outcome, Run};
-use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
-use tokio::io::AsyncWriteExt;
+use muster_engine::run::Outcome;
 
 use super::fixture::inventory_and_vars;
 
-/// Runs programs with a shell of this machine.
-struct Here;
-
-impl Transport for Here {
-    fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
-        Box::pin(async {
-            let Program::Text(text) = exec.program else { panic!("preflight uploads nothing") };
-            let mut sh = tokio::process::Command::new("sh");
-            let mut child = sh
-                .arg("-s")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            child.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
-            let out = child.wait_with_output().await.unwrap();
-            Ok(Exit { status: out.status.code().unwrap(), stdout: out.stdout, stderr: out.stderr })
-        })
-    }
-}
-
-/// A machine that is off.
-struct Off;
-
-impl Transport for Off {
-    fn exec(&self, _: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
-        Box::pin(async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let (reason, remedy) = ("no answer".into(), "switch it on".into());
-            Err(TransportError::Unreachable { address: "off:22".into(), reason, remedy })
-        })
-    }
-}
-
 async fn run(ini: &str) -> Outcome {
-    let (inventory, vars) = inventory_and_vars(ini, "skydns_server: 10.233.0.3");
-    let hosts: Vec<String> = inventory.hosts().map(|host| host.name().to_owned()).collect();
-    let play: Play = serde_json::from_value(serde_json::json!({
+    let world = inventory_and_vars(ini, "skydns_server: 10.233.0.3");
+    let hosts: Vec<String> = world.0.hosts().map(|host| host.name().to_owned()).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let play = serde_json::json!([{
         "name": "Check", "hosts": "k8s_cluster:etcd", "roles": ["preflight"], "any_errors_fatal": true,
-    }))
-    .unwrap();
-    let connect = |name: &str| -> Result<Arc<dyn Transport>> {
-        Ok(if name.starts_with("off") { Arc::new(Off) } else { Arc::new(Here) })
-    };
-    // Nobody listens: events that are not taken are lost, which stops nothing.
-    let (events, _) = Events::channel();
-    let run = Run {
-        inventory,
-        vars,
-        plays: &[play],
-        roles: crate::ROLES,
-        hosts: &hosts,
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty("/nowhere")),
-        project: "/nowhere".into(),
-        check: false,
-        lock: None,
-        forks: 10,
-        cancel: Default::default(),
-        events,
-    };
-    tokio::time::timeout(Duration::from_secs(60), run.execute())
-        .await
-        .expect("nobody waits for ever")
-        .unwrap()
+    }]);
+    crate::testing::run(world, &hosts, play, Path::new("/nowhere")).await.0
 }
 
 fn problems(outcome: &Outcome, host: &str) -> Vec<Problem> {

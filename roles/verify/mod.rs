@@ -4,11 +4,16 @@
 //! changed since it was last tested, and always by `muster verify`; they are removed afterwards.
 
 mod network;
+#[cfg(test)]
+mod tests;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane, ip};
+
+/// What this role tells other hosts.
+const HERE: &str = "a machine that can be looked at";
 
 #[derive(Deserialize)]
 struct Vars {
@@ -19,19 +24,21 @@ struct Vars {
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     let limit = Duration::from_secs(vars.verify_timeout);
+    host.reached(HERE);
     if host.in_group("kube_control_plane") {
         api_server(host, limit).await?;
     }
     if first_control_plane(host)? != host.name() {
         return Ok(());
     }
-    nodes(host, limit).await?;
-    pods(host, limit).await?;
+    let nodes = nodes_to_look_at(host).await?;
+    are_ready(host, &nodes, limit).await?;
+    pods(host, &nodes, limit).await?;
     match vars.verify_network.as_str() {
         "never" => Ok(()),
-        "always" => network::test(host, limit).await,
-        "changed" if network::is_proven(host).await? => Ok(()),
-        "changed" => network::test(host, limit).await,
+        "always" => network::test(host, &nodes, limit).await,
+        "changed" if network::is_proven(host, &nodes).await? => Ok(()),
+        "changed" => network::test(host, &nodes, limit).await,
         other => Err(Failure::new(
             format!("verify_network is {other:?}"),
             "set verify_network to changed, always or never",
@@ -53,14 +60,49 @@ async fn api_server(host: &Host, limit: Duration) -> Result<()> {
         .map(drop)
 }
 
-/// The nodes of the cluster are the hosts of the inventory, and all are Ready.
-async fn nodes(host: &Host, limit: Duration) -> Result<()> {
-    let mut names = Vec::new();
-    for node in host.cluster().group("k8s_cluster") {
-        let vars = host.cluster().vars_of(&node)?;
-        let name = vars.get("kube_override_hostname")?.and_then(|v| v.as_str().map(str::to_owned));
-        names.push(name.unwrap_or(node));
+/// A node of the cluster.
+struct Node {
+    /// The inventory's name of its machine.
+    host: String,
+    /// Its name in the cluster.
+    name: String,
+}
+
+/// The names of nodes for awk, each between two blanks.
+fn listed(nodes: &[Node]) -> String {
+    format!(" {} ", nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(" "))
+}
+
+/// The hosts of the inventory as nodes, without those that failed in this run or are no part of it. They are named, and not
+/// waited for: nothing that this run does could make them Ready.
+async fn nodes_to_look_at(host: &Host) -> Result<Vec<Node>> {
+    let (mut nodes, mut failed, mut outside) = (Vec::new(), Vec::new(), Vec::new());
+    for name in host.cluster().group("k8s_cluster") {
+        if !host.cluster().in_run(&name) {
+            outside.push(name);
+            continue;
+        }
+        match host.needs(&name, HERE).await {
+            Ok(()) => {
+                let vars = host.cluster().vars_of(&name)?;
+                let other = vars.get("kube_override_hostname")?.and_then(|v| v.as_str().map(str::to_owned));
+                nodes.push(Node { name: other.unwrap_or_else(|| name.clone()), host: name });
+            }
+            Err(Failure::Dependency { .. }) => failed.push(name),
+            Err(failure) => return Err(failure),
+        }
     }
+    for (hosts, why) in [(failed, "failed"), (outside, "no part of this run")] {
+        if !hosts.is_empty() {
+            host.warn(format!("not looked at: {} ({why})", hosts.join(", ")));
+        }
+    }
+    Ok(nodes)
+}
+
+/// All these nodes are Ready.
+async fn are_ready(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
+    let names = nodes.iter().map(|node| node.name.clone());
     let script = sh(
         r#"
 conf=$1; shift
@@ -75,19 +117,21 @@ done"#,
     host.wait("all nodes Ready", script, Duration::from_millis(500), limit).await.map(drop)
 }
 
-/// All pods of the system's namespaces run. A user's own broken pods are no fault of the cluster.
-async fn pods(host: &Host, limit: Duration) -> Result<()> {
+/// All pods of the system's namespaces run, as far as they are on these nodes or on none yet. A user's own broken pods are
+/// no fault of the cluster.
+async fn pods(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
+    // Columns are counted from the end, because the age of a restart may be in front: `2 (3m ago)`.
     let script = sh(
         r#"
-seen=$(kubectl --kubeconfig "$1" get pods -A --no-headers) || exit 1
-echo "$seen" | awk '
-  $1 == "kube-system" || $1 == "kube-flannel" {
+seen=$(kubectl --kubeconfig "$1" get pods -A -o wide --no-headers) || exit 1
+echo "$seen" | awk -v nodes="$2" '
+  ($1 == "kube-system" || $1 == "kube-flannel") && ($(NF-2) == "<none>" || index(nodes, " " $(NF-2) " ")) {
     total++
     split($3, ready, "/")
     if ($4 != "Completed" && ($4 != "Running" || ready[1] != ready[2])) { print; waiting++ }
   }
   END { exit waiting > 0 || total == 0 }'"#,
-        [ADMIN_CONF],
+        [ADMIN_CONF.to_owned(), listed(nodes)],
     );
     host.wait("all pods Running", script, Duration::from_millis(500), limit).await.map(drop)
 }

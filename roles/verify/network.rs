@@ -4,6 +4,7 @@
 use muster_engine::prelude::*;
 use serde_json::json;
 
+use super::{Node, listed};
 use crate::catalogue::image;
 use crate::common::{ADMIN_CONF, cluster_vars, ip_of};
 
@@ -11,18 +12,18 @@ use crate::common::{ADMIN_CONF, cluster_vars, ip_of};
 const STAMP: &str = "/var/lib/muster/stamps/network-verified";
 
 /// Whether nothing has changed since the network was last found to work.
-pub(super) async fn is_proven(host: &Host) -> Result<bool> {
+pub(super) async fn is_proven(host: &Host, nodes: &[Node]) -> Result<bool> {
     if host.check_mode() {
         return Ok(true);
     }
-    let nodes = nodes(host).await?;
-    let stamped = host.query(sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &nodes])).await?;
+    let tested = state(host, nodes).await?;
+    let stamped = host.query(sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &tested])).await?;
     Ok(stamped.status == 0 && !host.cluster().changed())
 }
 
-pub(super) async fn test(host: &Host, limit: Duration) -> Result<()> {
-    let nodes = nodes(host).await?;
-    let outcome = test_with_pods(host, limit).await;
+pub(super) async fn test(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
+    let tested = state(host, nodes).await?;
+    let outcome = test_with_pods(host, nodes, limit).await;
     // The test's own pods go whatever it found; the next run would take them away too.
     let remove = sh(
         "kubectl --kubeconfig \"$1\" delete namespace muster-verify --wait=false --ignore-not-found",
@@ -30,20 +31,21 @@ pub(super) async fn test(host: &Host, limit: Duration) -> Result<()> {
     );
     host.run("Remove the test pods", remove, Duration::from_secs(60)).await?;
     outcome?;
-    let stamp = sh(r#"mkdir -p "${1%/*}"; printf %s "$2" >"$1""#, [STAMP, &nodes]);
+    let stamp = sh(r#"mkdir -p "${1%/*}"; printf %s "$2" >"$1""#, [STAMP, &tested]);
     host.run("Remember that the network works", stamp, Duration::from_secs(60)).await.map(drop)
 }
 
-/// The nodes: name, identity and versions, sorted.
-async fn nodes(host: &Host) -> Result<String> {
+/// What a test is good for: all nodes with name, identity and versions, sorted, and which of them were tested.
+async fn state(host: &Host, nodes: &[Node]) -> Result<String> {
     let script = sh(
         r#"kubectl --kubeconfig "$1" get nodes --sort-by=.metadata.name -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.nodeInfo.bootID} {.status.nodeInfo.kubeletVersion}{"\n"}{end}'"#,
         [ADMIN_CONF],
     );
-    Ok(host.query(script).await?.output.trim().to_owned())
+    let all = host.query(script).await?.output;
+    Ok(format!("{}\ntested:{}", all.trim(), listed(nodes).trim_end()))
 }
 
-async fn test_with_pods(host: &Host, limit: Duration) -> Result<()> {
+async fn test_with_pods(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
     let cluster = cluster_vars(host)?;
     let extra = json!({ "image": image(host, "agnhost", &cluster.kube_version)? });
     let manifest = host.render("probe.yaml.j2", include_str!("templates/probe.yaml.j2"), &extra)?;
@@ -59,20 +61,21 @@ printf '%s' "$2" | kubectl --kubeconfig "$1" apply --server-side --force-conflic
     );
     host.run("Start a pod on every node", apply, Duration::from_secs(60)).await?;
 
-    let wanted = host.cluster().group("k8s_cluster").len().to_string();
     let ready = sh(
         r#"
 seen=$(kubectl --kubeconfig "$1" -n muster-verify get pods --no-headers -o wide) || exit 1
-[ "$(echo "$seen" | awk '$2 == "1/1" && $3 == "Running"' | wc -l)" -ge "$2" ] || { echo "$seen"; exit 1; }"#,
-        [ADMIN_CONF, &wanted],
+running=$(echo "$seen" | awk -v nodes="$3" '$2 == "1/1" && $3 == "Running" && index(nodes, " " $(NF-2) " ")' | wc -l)
+[ "$running" -ge "$2" ] || { echo "$seen"; exit 1; }"#,
+        [ADMIN_CONF.to_owned(), nodes.len().to_string(), listed(nodes)],
     );
     host.wait("a pod on every node", ready, Duration::from_millis(300), limit).await?;
 
     let mut addresses = Vec::new();
-    for node in host.cluster().group("k8s_cluster") {
-        addresses.push(ip_of(host, &node)?.to_string());
+    for node in nodes {
+        addresses.push(ip_of(host, &node.host)?.to_string());
     }
-    let script = sh(CONNECT, [ADMIN_CONF.to_owned(), cluster.dns_domain].into_iter().chain(addresses));
+    let fixed = [ADMIN_CONF.to_owned(), cluster.dns_domain, listed(nodes)];
+    let script = sh(CONNECT, fixed.into_iter().chain(addresses));
     host.wait("every pod reaches every pod, names and services", script, Duration::from_secs(1), limit)
         .await
         .map(drop)
@@ -81,8 +84,9 @@ seen=$(kubectl --kubeconfig "$1" -n muster-verify get pods --no-headers -o wide)
 /// Asks the API server to pass a request to each pod, which then tries all targets itself. Prints what could not be
 /// reached, and from where.
 const CONNECT: &str = r#"
-conf=$1 domain=$2; shift 2
+conf=$1 domain=$2 nodes=$3; shift 3
 pods=$(kubectl --kubeconfig "$conf" -n muster-verify get pods -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName}{"\n"}{end}') || exit 1
+pods=$(echo "$pods" | awk -v nodes="$nodes" 'NF == 3 && index(nodes, " " $3 " ")')
 service=$(kubectl --kubeconfig "$conf" -n muster-verify get service echo -o 'jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}') || exit 1
 targets="kubernetes.default.svc.$domain:443 echo.muster-verify.svc.$domain:80 ${service% *}:80"
 for node; do targets="$targets $node:${service#* }"; done

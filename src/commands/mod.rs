@@ -1,5 +1,6 @@
 //! The subcommands, one a file: the comment on its arguments is its help text.
 
+pub(crate) mod apply;
 pub(crate) mod bundle;
 pub(crate) mod completion;
 pub(crate) mod docs;
@@ -9,8 +10,11 @@ pub(crate) mod init;
 pub(crate) mod inventory;
 pub(crate) mod kubectl;
 pub(crate) mod lab;
+pub(crate) mod log;
 pub(crate) mod ping;
+pub(crate) mod plan;
 pub(crate) mod preflight;
+pub(crate) mod runs;
 pub(crate) mod setup_cluster;
 pub(crate) mod unlock;
 pub(crate) mod vars;
@@ -24,8 +28,12 @@ use crate::error::{CommandError, Exit};
 pub(crate) fn run(command: Command, environment: &Environment) -> Result<Exit, CommandError> {
     match command {
         Command::SetupCluster(args) => setup_cluster::run(args, environment),
+        Command::Plan(args) => plan::run(args, environment),
+        Command::Apply(args) => apply::run(args, environment),
         Command::Preflight(args) => preflight::run(args, environment),
         Command::Verify(args) => verify::run(args, environment),
+        Command::Runs(args) => runs::run(args, environment),
+        Command::Log(args) => log::run(args, environment),
         Command::Kubectl(args) => kubectl::run(args, environment),
         Command::Exec(args) => exec::run(args, environment),
         Command::Ping(args) => ping::run(args, environment),

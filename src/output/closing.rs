@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use muster_engine::failure::{Failure, Problem};
 use muster_engine::run::{HostOutcome, Outcome};
+use muster_engine::script::quote;
 use serde_json::{Value, json};
 
 use crate::args::Form;
@@ -16,12 +18,22 @@ use crate::output::sentence::{Detail, gist, is_changed_key};
 use crate::output::style::{Style, Tone};
 use crate::output::text;
 use crate::output::view::View;
+use crate::record::Recorder;
 
 /// How many of the slowest steps are told.
 const SLOWEST: usize = 5;
 
 /// How many lines of a machine's output are repeated.
 const TAIL: usize = 12;
+
+/// For which hosts something is to be run again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Again<'a> {
+    /// For these.
+    Only(&'a [String]),
+    /// For all but these.
+    Without(&'a [String]),
+}
 
 /// What is told at the end of a run.
 pub(crate) struct Closing<'a> {
@@ -31,8 +43,10 @@ pub(crate) struct Closing<'a> {
     pub(crate) interrupted: bool,
     /// What to type next when all went well.
     pub(crate) next: Option<&'a str>,
-    /// What to type to run again for some hosts only.
-    pub(crate) retry: &'a dyn Fn(&[String]) -> String,
+    /// What to type to run again for some of the hosts, where that makes sense.
+    pub(crate) again: Box<dyn Fn(Again<'_>) -> Option<String> + 'a>,
+    /// What to type to see what happened, but for the name of the host.
+    pub(crate) log: Option<String>,
 }
 
 /// The exit code that an outcome stands for.
@@ -70,10 +84,25 @@ fn figures(outcome: &Outcome) -> Vec<(String, Figures)> {
 }
 
 impl Closing<'_> {
+    /// Tells it, and records how it ended. Returns the exit code.
+    pub(crate) fn end(&self, form: Form, screen: &Screen, recorder: Option<&Recorder>) -> Exit {
+        let exit = exit_of(self.outcome, self.interrupted);
+        self.record(exit, recorder);
+        self.tell(form, screen);
+        exit
+    }
+
+    /// Records how it ended.
+    pub(crate) fn record(&self, exit: Exit, recorder: Option<&Recorder>) {
+        if let Some(recorder) = recorder {
+            recorder.write(&self.object(exit));
+        }
+    }
+
     /// Tells it.
     pub(crate) fn tell(&self, form: Form, screen: &Screen) {
         if form == Form::Jsonl {
-            jsonl::print(&self.object());
+            jsonl::print(&self.object(exit_of(self.outcome, self.interrupted)));
             return;
         }
         let (_, columns) = screen.size();
@@ -83,7 +112,7 @@ impl Closing<'_> {
     }
 
     /// The last object of JSON lines.
-    fn object(&self) -> Value {
+    fn object(&self, exit: Exit) -> Value {
         let hosts: serde_json::Map<String, Value> = figures(self.outcome)
             .into_iter()
             .map(|(name, f)| {
@@ -96,7 +125,7 @@ impl Closing<'_> {
                 (name, object)
             })
             .collect();
-        let exit = exit_of(self.outcome, self.interrupted).code();
+        let exit = exit.code();
         let elapsed = self.view.elapsed.unwrap_or_default();
         jsonl::object("recap", elapsed, json!({ "hosts": hosts, "exit_code": exit }))
     }
@@ -106,6 +135,7 @@ impl Closing<'_> {
         let mut lines = self.warnings(style, columns);
         lines.extend(self.problems(style, columns));
         lines.extend(self.failures(style, columns));
+        lines.extend(self.stopped(style));
         let recap = recap(&figures(self.outcome), terminal, style);
         lines.extend(recap.trim_end_matches('\n').split('\n').map(str::to_owned));
         lines.push(String::new());
@@ -177,6 +207,24 @@ impl Closing<'_> {
             .iter()
             .flat_map(|(place, failure, hosts)| self.failure(place, failure, hosts, style, columns))
             .collect()
+    }
+
+    /// Who did not go on because of whom. Where nobody did, that is told in other words.
+    fn stopped(&self, style: Style) -> Vec<String> {
+        if self.interrupted || exit_of(self.outcome, self.interrupted) == Exit::Problems {
+            return Vec::new();
+        }
+        let mut groups: IndexMap<String, Vec<&String>> = IndexMap::new();
+        for (name, host) in self.outcome {
+            if let Some(failure @ Failure::Stopped(_)) = &host.failure {
+                groups.entry(failure.to_string()).or_default().push(name);
+            }
+        }
+        let told = |(why, hosts): (&String, &Vec<&String>)| {
+            let names = style.paint(Tone::Strong, &text::names(hosts));
+            [String::new(), format!("{} {names}  {}", style.warning(), text::harmless(why))]
+        };
+        groups.iter().flat_map(told).collect()
     }
 
     /// `etcd: Start etcd`: where a host was when it failed.
@@ -271,7 +319,7 @@ impl Closing<'_> {
         if unfinished.is_empty() {
             return self.next.map(|next| hint("next:", next)).into_iter().collect();
         }
-        let command = (self.retry)(&unfinished);
+        let command = (self.again)(Again::Only(&unfinished)).unwrap_or_default();
         if self.interrupted {
             return vec![
                 hint("go on:", &command),
@@ -279,11 +327,21 @@ impl Closing<'_> {
             ];
         }
         let mut lines = vec![hint("again:", &command)];
+        let held_up = |host: &String| matches!(self.outcome[host].failure, Some(Failure::Stopped(_)));
+        let (held_up, failed): (Vec<String>, Vec<String>) = unfinished.iter().cloned().partition(held_up);
+        if !held_up.is_empty()
+            && let Some(without) = (self.again)(Again::Without(&failed))
+        {
+            lines.push(hint(&format!("without {}:", text::some_names(&failed)), &without));
+        }
         let changed_key = |host: &String| self.outcome[host].failure.as_ref().is_some_and(is_changed_key);
         let changed: Vec<String> = unfinished.iter().filter(|host| changed_key(host)).cloned().collect();
         if !changed.is_empty() {
             let command = format!("{command} --reimaged {}", changed.join(","));
             lines.push(hint("again, if the machines were installed anew:", &command));
+        }
+        if let Some((log, host)) = self.log.as_ref().zip(failed.first()) {
+            lines.push(hint("log:", &format!("{log} {}", quote(host))));
         }
         lines
     }
@@ -327,9 +385,12 @@ mod tests {
         let outline = Outline { hosts: outcome.keys().cloned().collect(), plays: Vec::new() };
         let mut view = View::new(&outline, Instant::now());
         view.apply(&Event::RunEnded { elapsed: Duration::from_millis(64_200) }, view.begun);
-        let retry = |hosts: &[String]| format!("setup-cluster --limit {}", hosts.join(","));
-        let next = Some("muster kubectl get nodes");
-        Closing { view: &view, outcome, detail, interrupted, next, retry: &retry }
+        let again = |hosts: Again<'_>| match hosts {
+            Again::Only(hosts) => Some(format!("setup-cluster --limit {}", hosts.join(","))),
+            Again::Without(hosts) => Some(format!("setup-cluster --limit '!{}'", hosts.join(",!"))),
+        };
+        let (next, log) = (Some("muster kubectl get nodes"), Some("muster log last".to_owned()));
+        Closing { view: &view, outcome, detail, interrupted, next, again: Box::new(again), log }
             .lines(Style::PLAIN, 100, None)
             .join("\n")
     }
@@ -387,7 +448,8 @@ node3                      : ok=30   changed=7    unreachable=0    failed=1    s
 
 x 0 hosts done (21 changed), 3 failed in 1m04s
 exchanges: node1 12, node2 12, node3 12
-again: setup-cluster --limit node1,node2,node3"
+again: setup-cluster --limit node1,node2,node3
+log: muster log last node1"
         );
     }
 
@@ -404,7 +466,30 @@ again: setup-cluster --limit node1,node2,node3"
         let text = told(&outcome(hosts), Detail::default(), false);
         assert!(text.starts_with("\nx node1-2  unreachable\n  10.0.0.1:22: its host key"), "{text}");
         assert!(!text.contains("10.0.0.2"), "{text}");
-        assert!(text.ends_with("anew: setup-cluster --limit node1,node2 --reimaged node1,node2"), "{text}");
+        assert!(text.contains("anew: setup-cluster --limit node1,node2 --reimaged node1,node2\n"), "{text}");
+    }
+
+    #[test]
+    fn whoever_was_held_up_is_told_by_whom_and_how_to_go_on_without() {
+        let off = Failure::Transport(TransportError::Unreachable {
+            address: "10.0.0.2:22".into(),
+            reason: "no answer".into(),
+            remedy: String::new(),
+        });
+        let stopped = || Some(Failure::Stopped("node2 failed: 1 of 3".into()));
+        let text = told(
+            &outcome(vec![("node1", stopped()), ("node2", Some(off)), ("node3", stopped())]),
+            Detail::default(),
+            false,
+        );
+        assert!(text.contains("\n! node1, node3  stopped, because node2 failed: 1 of 3\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "again: setup-cluster --limit node1,node2,node3\n\
+                 without node2: setup-cluster --limit '!node2'\nlog: muster log last node2"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

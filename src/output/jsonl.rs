@@ -58,6 +58,7 @@ pub(crate) fn failure(failure: &Failure) -> Value {
     let mut fields = json!({
         "message": failure.to_string(),
         "unreachable": failure.is_unreachable(),
+        "stopped": matches!(failure, Failure::Stopped(_)),
         "remedy": failure.remedy(),
         "output": failure.tail(),
     });
@@ -79,7 +80,8 @@ fn changes(changes: &[Change]) -> Value {
     changes.iter().map(|c| json!({ "resource": c.resource, "what": c.what, "diff": c.diff })).collect()
 }
 
-fn line(event: &Event, time: Duration) -> Value {
+/// One event, so long after the run began.
+pub(crate) fn line(event: &Event, time: Duration) -> Value {
     let (name, fields) = match event {
         Event::RunStarted { hosts, plays, check } => {
             ("run_started", json!({ "hosts": hosts, "plays": plays, "check": check }))
@@ -130,7 +132,7 @@ fn line(event: &Event, time: Duration) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use muster_engine::failure::Problem;
 
     use super::*;
@@ -138,7 +140,7 @@ mod tests {
     const DOCUMENT: &str = include_str!("../../docs/events.md");
 
     /// One of each. A new kind of event is missing from the match in `line` first, and then here.
-    fn one_of_each() -> Vec<Event> {
+    pub(crate) fn one_of_each() -> Vec<Event> {
         let host = || "node1".to_owned();
         let (role, step) = (|| "etcd".to_owned(), || "Start etcd".to_owned());
         let elapsed = Duration::from_millis(1234);
@@ -201,6 +203,9 @@ mod tests {
             {
                 assert!(entry.contains(&format!("`{field}`")), "docs/events.md: {name} has a field {field}");
             }
+        }
+        for field in failure(&Failure::Problems(Vec::new())).as_object().unwrap().keys() {
+            assert!(DOCUMENT.contains(&format!("`{field}`")), "docs/events.md: failure has a field {field}");
         }
         assert!(DOCUMENT.contains(&format!("`v` is {VERSION}")));
     }

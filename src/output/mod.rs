@@ -3,14 +3,16 @@
 
 mod closing;
 mod downloads;
-mod jsonl;
-mod plain;
+pub(crate) mod jsonl;
+pub(crate) mod plain;
+mod plan;
 pub(crate) mod print;
 pub(crate) mod problems;
-mod recap;
+pub(crate) mod recap;
 pub(crate) mod remarks;
+pub(crate) mod replay;
 mod screen;
-mod sentence;
+pub(crate) mod sentence;
 mod show;
 pub(crate) mod style;
 pub(crate) mod table;
@@ -18,9 +20,10 @@ mod terminal;
 pub(crate) mod text;
 mod view;
 
-pub(crate) use closing::{Closing, exit_of};
+pub(crate) use closing::{Again, Closing, exit_of};
 pub(crate) use downloads::Downloads;
+pub(crate) use plan::plan_lines;
 pub(crate) use screen::Screen;
 pub(crate) use sentence::Detail;
-pub(crate) use show::show;
+pub(crate) use show::{Sink, show, sink};
 pub(crate) use view::{Outline, OutlinePlay, View};

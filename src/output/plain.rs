@@ -66,7 +66,7 @@ impl Sink for Plain {
 }
 
 /// What an event has to say.
-fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> {
+pub(crate) fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> {
     match event {
         Event::Connected { host, elapsed } if detail.verbose >= 1 => {
             vec![format!("{host}  connected in {}", text::duration(*elapsed))]
@@ -74,7 +74,7 @@ fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> {
         Event::RoleStarted { host, role, .. } if detail.verbose >= 2 => {
             vec![format!("{host}  {role}: begins")]
         }
-        Event::RoleEnded { host, role, counts, elapsed } => {
+        Event::RoleEnded { host, role, counts, elapsed } if !detail.quiet => {
             let changed = detail.changed(counts.changed);
             vec![format!("{host}  {role}: done, {changed}, {}", text::duration(*elapsed))]
         }
@@ -82,7 +82,7 @@ fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> {
             vec![format!("{host}  {role}: {step} ...")]
         }
         Event::StepEnded { host, role, step, counts, changes, exchanges, elapsed }
-            if detail.verbose >= 2 || !changes.is_empty() =>
+            if detail.verbose >= 2 || !changes.is_empty() && !detail.quiet =>
         {
             let (exchanges, elapsed, counts) = (*exchanges, *elapsed, *counts);
             let end = StepEnd { host, role, step, counts, changes, exchanges, elapsed };

@@ -19,6 +19,8 @@ pub(crate) struct Detail {
     pub(crate) diff: bool,
     /// Whether nothing is changed, only looked at.
     pub(crate) check: bool,
+    /// Whether what changes is told elsewhere.
+    pub(crate) quiet: bool,
 }
 
 /// A step that ended.
@@ -75,7 +77,9 @@ pub(crate) fn stage(stage: &Stage, role_width: usize, detail: Detail, style: Sty
 /// What a step did, in one line: `node1  etcd: Start etcd: service etcd started  0.4s`.
 pub(crate) fn step(end: &StepEnd<'_>, detail: Detail, style: Style) -> String {
     let mut line = format!("{}  {}: {}", end.host, end.role, end.step);
-    if end.changes.is_empty() {
+    if end.counts.skipped > 0 {
+        line.push_str(&style.paint(Tone::Faint, ": cannot be known yet"));
+    } else if end.changes.is_empty() {
         line.push_str(&style.paint(Tone::Faint, ": nothing to do"));
     } else {
         let lead = if detail.check { "would change" } else { "changed" };
@@ -115,7 +119,7 @@ pub(crate) fn diffs(host: &str, changes: &[Change], style: Style) -> Vec<String>
     lines
 }
 
-fn diff_line(line: &str, style: Style) -> String {
+pub(crate) fn diff_line(line: &str, style: Style) -> String {
     match line.as_bytes().first() {
         Some(b'+') => style.paint(Tone::Good, line),
         Some(b'-') => style.paint(Tone::Bad, line),
@@ -179,7 +183,7 @@ mod tests {
         let line = |detail| step(&end(&changes), detail, Style::PLAIN);
         assert_eq!(line(Detail::default()), "node1  etcd: Start etcd: changed service etcd (started)  0.4s");
         assert_eq!(
-            line(Detail { check: true, verbose: 2, diff: false }),
+            line(Detail { check: true, verbose: 2, ..Detail::default() }),
             "node1  etcd: Start etcd: would change service etcd (started)  (1 of 3, 2 exchanges)  0.4s"
         );
         assert_eq!(

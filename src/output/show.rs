@@ -30,7 +30,7 @@ pub(crate) trait Sink: Send {
 const TICK: Duration = Duration::from_millis(100);
 
 /// Chooses the sink for a form of output.
-fn sink(form: Form, screen: &Screen, detail: Detail) -> Box<dyn Sink> {
+pub(crate) fn sink(form: Form, screen: &Screen, detail: Detail) -> Box<dyn Sink> {
     match form {
         Form::Jsonl => Box::new(Jsonl::new()),
         Form::Auto if screen.is_live() => Box::new(Terminal::new(screen.clone(), detail)),
@@ -38,37 +38,35 @@ fn sink(form: Form, screen: &Screen, detail: Detail) -> Box<dyn Sink> {
     }
 }
 
-/// Shows the events of a run until `over` is set and no event is left. Returns what they told.
+/// Shows the events of a run until `over` is set and no event is left. Returns what they told, and where those of a further
+/// run arrive.
 pub(crate) async fn show(
     mut events: UnboundedReceiver<Event>,
     outline: Outline,
-    form: Form,
-    screen: Screen,
-    detail: Detail,
+    mut sinks: Vec<Box<dyn Sink>>,
     over: CancellationToken,
-) -> View {
+) -> (View, UnboundedReceiver<Event>) {
     let mut view = View::new(&outline, Instant::now());
-    let mut sink = sink(form, &screen, detail);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             biased;
             event = events.recv() => match event {
-                Some(event) => take(&mut view, &mut *sink, &event),
+                Some(event) => take(&mut view, &mut sinks, &event),
                 None => break,
             },
-            _ = ticks.tick() => sink.tick(&view, Instant::now()),
+            _ = ticks.tick() => sinks.iter_mut().for_each(|sink| sink.tick(&view, Instant::now())),
             // Checked last: events that were sent before the end are shown first.
             () = over.cancelled() => break,
         }
     }
-    sink.end();
-    view
+    sinks.iter_mut().for_each(|sink| sink.end());
+    (view, events)
 }
 
-fn take(view: &mut View, sink: &mut dyn Sink, event: &Event) {
+fn take(view: &mut View, sinks: &mut [Box<dyn Sink>], event: &Event) {
     let now = Instant::now();
     let ended = view.apply(event, now);
-    sink.event(event, &ended, view, now);
+    sinks.iter_mut().for_each(|sink| sink.event(event, &ended, view, now));
 }

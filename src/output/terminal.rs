@@ -57,8 +57,8 @@ impl Sink for Terminal {
             Event::StepEnded { host, role, step, counts, changes, exchanges, elapsed } => {
                 let (exchanges, elapsed, counts) = (*exchanges, *elapsed, *counts);
                 let end = StepEnd { host, role, step, counts, changes, exchanges, elapsed };
-                let wanted =
-                    detail.verbose >= 2 || !changes.is_empty() && (detail.verbose == 1 || detail.check);
+                let told = detail.verbose == 1 || detail.check && !detail.quiet;
+                let wanted = detail.verbose >= 2 || !changes.is_empty() && told;
                 if wanted {
                     self.line(&format!("  {}", sentence::step(&end, detail, style)));
                 }

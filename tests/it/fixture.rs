@@ -120,19 +120,22 @@ impl Test {
         self.bundle_without(&[])
     }
 
-    /// Runs the program. It has no terminal, not even the developer's.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-<<<<<<< HEAD
-        self.run_as(self.program, arguments)
+    /// The program with its arguments, to be started. It has no terminal, not even the developer's.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("setsid");
+        command.arg("--wait").arg(self.link()).args(arguments).stdin(Stdio::null());
+        self.at_home(command)
     }
 
-    /// Runs it under another of its names.
-    pub(crate) fn run_as(&self, program: &str, arguments: &[&str]) -> Ended {
-        let link = self.folder.path().join(program);
-=======
-        let mut command = Command::new("setsid");
-        command.arg("--wait").arg(self.link()).args(arguments);
-        self.execute(command, "")
+    /// Goes on with another program in the same folder.
+    pub(crate) fn with(mut self, program: &'static str) -> Self {
+        self.program = program;
+        self
+    }
+
+    /// Runs the program.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        self.execute(self.command(arguments), "")
     }
 
     /// Runs the program in a terminal of its own, where somebody types this. All it prints is standard output.
@@ -142,24 +145,25 @@ impl Test {
         let words: Vec<String> = words.into_iter().map(muster_engine::script::quote).collect();
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
-        self.execute(command, typed)
+        self.execute(self.at_home(command), typed)
     }
 
     fn link(&self) -> PathBuf {
         let link = self.folder.path().join(self.program);
->>>>>>> 3a30ec0 (Reach machines as the user's ssh configuration says, through ProxyCommand and the bastion group)
         if !link.exists() {
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_muster"), &link).expect("a link");
         }
         link
     }
 
+    fn at_home(&self, mut command: Command) -> Command {
+        command.current_dir(self.folder()).env_clear().envs(&self.environment);
+        command
+    }
+
     fn execute(&self, mut command: Command, typed: &str) -> Ended {
         let before = listing(self.folder.path());
         let mut child = command
-            .current_dir(self.folder())
-            .env_clear()
-            .envs(&self.environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -15,8 +15,12 @@ fn the_help_of_each_command() {
     check("muster", &muster().run(&["--help"]).code(0).stdout);
     for command in [
         "setup-cluster",
+        "plan",
+        "apply",
         "preflight",
         "verify",
+        "runs",
+        "log",
         "exec",
         "ping",
         "facts",

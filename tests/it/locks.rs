@@ -59,7 +59,8 @@ fn a_second_controller_is_told_who_works_on_the_machine_and_ends_with_75() {
 #[test]
 fn a_lock_is_shown_and_broken() {
     let (_sshd, test) = locked();
-    let unlock = |options: &[&str]| test.run_as("muster", &[&["unlock"], options].concat());
+    let test = test.with("muster");
+    let unlock = |options: &[&str]| test.run(&[&["unlock"], options].concat());
     unlock(&[])
         .code(5)
         .stdout_has(&["! node1  locked by anna@desk (pid 7) with setup-cluster, since "])
@@ -70,5 +71,5 @@ fn a_lock_is_shown_and_broken() {
     assert!(test.folder().join("machine/lock/fence.3").exists(), "showing changes nothing");
     unlock(&["--yes"]).code(0).stdout_has(&["✔ node1  the lock is broken\n"]);
     assert!(unlock(&[]).code(0).stdout.ends_with("✔ node1  free\n"));
-    test.run(&RUN).code(0);
+    test.with("setup-cluster").run(&RUN).code(0);
 }

@@ -1,5 +1,6 @@
 //! Several hosts and the knobs of plays: who waits for whom, who stops, how many work at once.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -121,7 +122,8 @@ async fn run(hosts: &[&str], plays: Value, forks: usize) -> Ran {
     let connect = |name: &str| {
         let off = name.starts_with("off");
         let (busy, most) = (busy.clone(), most.clone());
-        Ok(Arc::new(Machine { shell: Shell::new(&["dash"]), off, busy, most }) as Arc<dyn Transport>)
+        Ok(Arc::new(Machine { shell: Shell::new(&["dash"], Path::new("/nowhere")), off, busy, most })
+            as Arc<dyn Transport>)
     };
     let (events, mut receiver) = Events::channel();
     let run = Run {
@@ -134,6 +136,7 @@ async fn run(hosts: &[&str], plays: Value, forks: usize) -> Ran {
         bundle: Arc::new(Bundle::empty("/nowhere")),
         project: "/nowhere".into(),
         check: false,
+        lock: None,
         forks,
         cancel: Default::default(),
         events,

@@ -1,0 +1,97 @@
+//! For tests of roles: a run on this very machine, under any number of names, and on machines that are off.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use muster_artifacts::Bundle;
+use muster_engine::event::{Event, Events};
+use muster_engine::play::Play;
+use muster_engine::prelude::*;
+use muster_engine::run::{Outcome, Run};
+use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
+use muster_inventory::{Inventory, Vars};
+use tokio::io::AsyncWriteExt;
+
+/// Runs programs with a shell of this machine.
+struct Here {
+    /// A folder with programs that are found before all others.
+    programs: PathBuf,
+}
+
+impl Transport for Here {
+    fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
+        Box::pin(async {
+            let Program::Text(text) = exec.program else { panic!("nothing is uploaded here") };
+            // Programs set PATH themselves.
+            let text = text.replacen("PATH=", &format!("PATH={}:", self.programs.display()), 1);
+            let mut sh = tokio::process::Command::new("sh");
+            let mut child = sh
+                .arg("-s")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
+            let out = child.wait_with_output().await.unwrap();
+            Ok(Exit { status: out.status.code().unwrap(), stdout: out.stdout, stderr: out.stderr })
+        })
+    }
+}
+
+/// A machine that is off.
+struct Off;
+
+impl Transport for Off {
+    fn exec(&self, _: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let (reason, remedy) = ("no answer".into(), "switch it on".into());
+            Err(TransportError::Unreachable { address: "off:22".into(), reason, remedy })
+        })
+    }
+}
+
+/// Runs plays on these of the inventory's hosts, and returns how it ended and what happened. Hosts whose names begin with
+/// `off` are off, all others are this machine, with some `programs` in front of its own.
+pub(crate) async fn run(
+    (inventory, vars): (Arc<Inventory>, Arc<Vars>),
+    hosts: &[&str],
+    plays: serde_json::Value,
+    programs: &std::path::Path,
+) -> (Outcome, Vec<Event>) {
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    let plays: Vec<Play> = serde_json::from_value(plays).unwrap();
+    let connect = |name: &str| -> Result<Arc<dyn Transport>> {
+        let here = || Arc::new(Here { programs: programs.to_owned() });
+        Ok(if name.starts_with("off") { Arc::new(Off) } else { here() })
+    };
+    let (events, mut receiver) = Events::channel();
+    let run = Run {
+        inventory,
+        vars,
+        plays: &plays,
+        roles: crate::ROLES,
+        hosts: &hosts,
+        connect: &connect,
+        bundle: Arc::new(Bundle::empty("/nowhere")),
+        project: "/nowhere".into(),
+        check: false,
+        lock: None,
+        forks: 10,
+        cancel: Default::default(),
+        events,
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(60), run.execute())
+        .await
+        .expect("nobody waits for ever")
+        .unwrap();
+    let mut happened = Vec::new();
+    while let Ok(event) = receiver.try_recv() {
+        happened.push(event);
+    }
+    (outcome, happened)
+}

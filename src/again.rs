@@ -1,0 +1,121 @@
+//! The command to type again: for the hosts that are not done, or without those that failed.
+
+use muster_engine::script::quote;
+
+use crate::output::{Again, Outline, OutlinePlay};
+use crate::playbook::Playbook;
+use crate::run::Job;
+
+impl Job<'_> {
+    /// The command again, with the options that matter to it. Without some hosts only if every play has others.
+    pub(crate) fn again(&self, hosts: Again<'_>, outline: &Outline) -> Option<String> {
+        let mut words = vec![];
+        words.extend(self.project.words.iter().cloned());
+        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        for value in &self.inventory.extra_vars {
+            option("-e", without_secret(value));
+        }
+        for path in &self.inventory.vault_password_file {
+            option("--vault-password-file", path.display().to_string());
+        }
+        for id in &self.inventory.vault_id {
+            option("--vault-id", id.clone());
+        }
+        // What the inventory was written with is in the inventory now.
+        let written = self.new_inventory.is_some();
+        if let Some(user) = self.connection.user.as_ref().filter(|_| !written) {
+            option("-u", user.clone());
+        }
+        if let Some(key) = self.connection.private_key.as_ref().filter(|_| !written) {
+            option("--private-key", key.display().to_string());
+        }
+        for (name, tags) in [("--tags", &self.selection.tags), ("--skip-tags", &self.selection.skip_tags)] {
+            if !tags.is_empty() {
+                option(name, tags.join(","));
+            }
+        }
+        if let Some(role) = &self.selection.start_at {
+            option("--start-at", role.clone());
+        }
+        if let Some(serial) = self.manner.serial {
+            option("--serial", serial.to_string());
+        }
+        if let Some(dir) = &self.manner.bundle {
+            option("--bundle", dir.display().to_string());
+        }
+        if let Some(limit) = self.limit(hosts, outline)? {
+            option("--limit", limit);
+        }
+        for (wanted, flag) in [
+            (self.connection.ask_pass, "-k"),
+            (self.connection.ask_become_pass, "-K"),
+            (self.inventory.ask_vault_pass, "-J"),
+            (self.manner.check, "--check"),
+            (self.manner.offline, "--offline"),
+        ] {
+            if wanted {
+                words.push(flag.to_owned());
+            }
+        }
+        let mut command = self.command.clone();
+        for word in &words {
+            command.push(' ');
+            command.push_str(&quote(word));
+        }
+        Some(command)
+    }
+
+    /// What `--limit` has to say. `None` where it cannot be said: verify looks at the whole cluster, and a play must have
+    /// somebody left.
+    fn limit(&self, hosts: Again<'_>, outline: &Outline) -> Option<Option<String>> {
+        let typed = self.selection.limit.clone();
+        let verify = self.playbook == Playbook::Verify;
+        match hosts {
+            Again::Only(_) if verify => Some(None),
+            Again::Only(hosts) if hosts.len() < outline.hosts.len() => Some(Some(hosts.join(","))),
+            Again::Only(_) => Some(typed),
+            Again::Without(hosts) => {
+                let nobody_left = |play: &OutlinePlay| {
+                    !play.hosts.is_empty() && play.hosts.iter().all(|host| hosts.contains(host))
+                };
+                if verify || outline.plays.iter().any(nobody_left) {
+                    return None;
+                }
+                // A colon separates only where there is no comma.
+                let colons = typed.as_ref().is_some_and(|typed| typed.contains(':') && !typed.contains(','));
+                let separator = if colons { ":" } else { "," };
+                let left_out = hosts.iter().map(|host| format!("!{host}"));
+                Some(Some(typed.into_iter().chain(left_out).collect::<Vec<_>>().join(separator)))
+            }
+        }
+    }
+}
+
+/// A value of `-e` as it may be shown: without what looks like a secret.
+fn without_secret(argument: &str) -> String {
+    let lower = argument.to_ascii_lowercase();
+    if argument.starts_with('@') || !["pass", "secret", "token"].iter().any(|word| lower.contains(word)) {
+        return argument.to_owned();
+    }
+    match argument.split_once('=') {
+        Some((name, _)) if !argument.contains(['{', ' ']) => format!("{name}=..."),
+        _ => "...".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_the_command_line_are_not_repeated() {
+        let cases = [
+            ("kube_version=1.36.3", "kube_version=1.36.3"),
+            ("@passwords.yml", "@passwords.yml"),
+            ("ansible_become_password=hunter2", "ansible_become_password=..."),
+            ("{\"ansible_password\": \"a=b\"}", "..."),
+            ("a=1 ansible_ssh_pass=hunter2", "..."),
+        ];
+        assert_eq!(cases.map(|(typed, _)| without_secret(typed)), cases.map(|(_, shown)| shown.to_owned()));
+    }
+}

@@ -1,0 +1,84 @@
+//! `muster apply`: a plan that was saved is done, if it still is what would be done.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use muster_engine::play::Share;
+
+use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs, parse_serial};
+use crate::cli::setup_cluster_command;
+use crate::environment::Environment;
+use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::plan::Plan;
+use crate::playbook::Playbook;
+use crate::project::Project;
+use crate::run::Job;
+
+/// Do what a saved plan says; if the machines would now get anything else, change nothing and say what differs
+///
+/// The inventory, --limit, --tags, --skip-tags and --start-at are those of the plan. Values of -e are not in it: give them
+/// again.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct ApplyArgs {
+    /// The plan: muster plan -o FILE
+    #[arg(value_name = "FILE")]
+    plan: PathBuf,
+    /// Show the differences of files that are changed
+    #[arg(short = 'D', long)]
+    diff: bool,
+    /// Change only so many machines at once, play by play: a number or a percentage; stops when a whole batch fails
+    #[arg(long, value_name = "N|N%", value_parser = parse_serial)]
+    serial: Option<Share>,
+    /// Folder with the binaries and images [default: bundle in the cache folder]
+    #[arg(long, value_name = "DIR", env = "MUSTER_BUNDLE", hide_env_values = true)]
+    bundle: Option<PathBuf>,
+    /// Do not fetch what the bundle lacks
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs `muster apply`.
+pub(crate) fn run(mut args: ApplyArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let plan = Plan::read(&args.plan)?;
+    if args.inventory.inventory.is_empty() {
+        args.inventory.inventory.clone_from(&plan.inventory);
+    }
+    let project = Project::find(&args.inventory, environment)?;
+    let next = project.command(&["muster", "kubectl", "get", "nodes"], 2);
+    let selection = SelectionArgs {
+        limit: plan.limit.clone(),
+        tags: plan.tags.clone(),
+        skip_tags: plan.skip_tags.clone(),
+        start_at: plan.start_at.clone(),
+        ..SelectionArgs::default()
+    };
+    let job = Job {
+        // What finishes a plan that was begun: the plan itself does not fit any more then.
+        command: setup_cluster_command().to_owned(),
+        playbook: Playbook::Cluster,
+        project,
+        inventory: &args.inventory,
+        connection: &args.connection,
+        selection: &selection,
+        manner: &MannerArgs {
+            diff: args.diff,
+            serial: args.serial,
+            bundle: args.bundle,
+            offline: args.offline,
+            ..MannerArgs::default()
+        },
+        output: &args.output,
+        implied_vars: &[],
+        needs_bundle: true,
+        new_inventory: None,
+        next: Some(next),
+    };
+    job.apply(&plan, &args.plan, environment)
+}

@@ -1,0 +1,64 @@
+//! `muster plan`: what setup-cluster would do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
+use crate::environment::Environment;
+use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::playbook::Playbook;
+use crate::project::Project;
+use crate::run::Job;
+
+/// Show what setup-cluster would do on the machines, and save it for muster apply
+///
+/// Nothing is changed. + is created, ~ changed, - removed; ? can be known only when what comes before it is done.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct PlanArgs {
+    /// Save the plan in this file, for muster apply
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Show the differences of files that would be changed
+    #[arg(short = 'D', long)]
+    diff: bool,
+    /// Folder with the binaries and images [default: bundle in the cache folder]
+    #[arg(long, value_name = "DIR", env = "MUSTER_BUNDLE", hide_env_values = true)]
+    bundle: Option<PathBuf>,
+    /// Do not fetch what the bundle lacks
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    selection: SelectionArgs,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs `muster plan`.
+pub(crate) fn run(args: PlanArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let job = Job {
+        command: "muster plan".to_owned(),
+        playbook: Playbook::Cluster,
+        project: Project::find(&args.inventory, environment)?,
+        inventory: &args.inventory,
+        connection: &args.connection,
+        selection: &args.selection,
+        manner: &MannerArgs {
+            diff: args.diff,
+            bundle: args.bundle,
+            offline: args.offline,
+            ..MannerArgs::default()
+        },
+        output: &args.output,
+        implied_vars: &[],
+        needs_bundle: true,
+        new_inventory: None,
+        next: None,
+    };
+    job.plan(args.out.as_deref(), environment)
+}
