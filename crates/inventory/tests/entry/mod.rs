@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use muster_inventory::{GroupRules, Inventory, LoadOptions, Source, Vars, VarsBuilder};
 
-pub fn rules() -> GroupRules {
+pub(crate) fn rules() -> GroupRules {
     GroupRules::new().alias("kube-node", "kube_node").union("k8s_cluster", &["kube_node"])
 }
 
 /// The text of an inventory; the ending of its name decides its form.
-pub fn inventory(name: &str, text: &str) {
+pub(crate) fn inventory(name: &str, text: &str) {
     let source = Source::Text { path: format!("/nowhere/{name}").into(), text: text.to_owned() };
     let options = LoadOptions { rules: rules(), ..LoadOptions::default() };
     let Ok(inventory) = Inventory::load(&[source], &options) else { return };
@@ -25,7 +25,7 @@ pub fn inventory(name: &str, text: &str) {
 }
 
 /// The text of a file of variables.
-pub fn variables(text: &str) {
+pub(crate) fn variables(text: &str) {
     let inventory = Arc::new(Inventory::from_ini("hosts", "h\n", rules()).expect("a host"));
     let vars = VarsBuilder::new(Arc::clone(&inventory)).defaults("vars", text).and_then(VarsBuilder::build);
     if let Ok(vars) = vars {
@@ -35,7 +35,7 @@ pub fn variables(text: &str) {
 }
 
 /// A template: as that of a file, as the value of a variable, and as an expression.
-pub fn template(text: &str) {
+pub(crate) fn template(text: &str) {
     let vars = host();
     let host = vars.host("h").expect("a host");
     let _rendered = host.render(text, "template", &());
@@ -44,7 +44,7 @@ pub fn template(text: &str) {
 }
 
 /// Variables of every type, of a host `h`.
-pub fn host() -> Arc<Vars> {
+pub(crate) fn host() -> Arc<Vars> {
     let inventory = Inventory::from_ini("hosts", "h\n[web]\nh\n", rules()).expect("a host");
     let vars = "a: 1\nlist: [1, [2, x]]\nmap: {k: {l: m}}\ntext: some text\n";
     VarsBuilder::new(Arc::new(inventory))
