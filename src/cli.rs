@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::commands::apply::ApplyArgs;
 use crate::commands::bundle::BundleArgs;
 use crate::commands::completion::CompletionArgs;
+use crate::commands::copy::CopyArgs;
 use crate::commands::docs::DocsArgs;
 use crate::commands::exec::ExecArgs;
 use crate::commands::facts::FactsArgs;
@@ -21,6 +22,7 @@ use crate::commands::plan::PlanArgs;
 use crate::commands::preflight::PreflightArgs;
 use crate::commands::runs::RunsArgs;
 use crate::commands::setup_cluster::SetupClusterArgs;
+use crate::commands::timeline::TimelineArgs;
 use crate::commands::unlock::UnlockArgs;
 use crate::commands::vars::VarsArgs;
 use crate::commands::verify::VerifyArgs;
@@ -45,6 +47,7 @@ pub(crate) enum Command {
     Log(LogArgs),
     Kubectl(KubectlArgs),
     Exec(ExecArgs),
+    Copy(CopyArgs),
     Ping(PingArgs),
     Facts(FactsArgs),
     Unlock(UnlockArgs),
@@ -54,6 +57,7 @@ pub(crate) enum Command {
     Docs(DocsArgs),
     Bundle(BundleArgs),
     Lab(LabArgs),
+    Timeline(TimelineArgs),
     Completion(CompletionArgs),
 }
 

@@ -18,13 +18,14 @@ use crate::run::runtime;
 use crate::world::World;
 
 /// After how long without an answer a line says who is missing.
-const SILENCE: Duration = Duration::from_secs(8);
+pub(crate) const SILENCE: Duration = Duration::from_secs(8);
 
 /// The machines a pattern chooses, ready to be connected to.
 pub(crate) struct Machines {
     pub(crate) hosts: Vec<String>,
-    connections: Connections,
-    forks: usize,
+    pub(crate) world: World,
+    pub(crate) connections: Connections,
+    pub(crate) forks: usize,
 }
 
 impl Machines {
@@ -43,7 +44,7 @@ impl Machines {
         let hosts = world.select(Some(pattern))?;
         let screen = Screen::new(environment, false);
         let connections = Connections::new(&world, &hosts, connection, environment, &screen, None)?;
-        Ok(Self { hosts, connections, forks: connection.forks(environment)? })
+        Ok(Self { hosts, world, connections, forks: connection.forks(environment)? })
     }
 
     /// Does something on each of the machines. The answers are in the order of the inventory.
@@ -60,10 +61,26 @@ impl Machines {
     {
         let mut answers: Vec<(String, T)> = runtime()?.block_on(self.collect(action));
         answers.sort_by_key(|(name, _)| self.hosts.iter().position(|host| host == name));
+        self.tell_warnings(environment);
+        Ok(answers)
+    }
+
+    /// Tells what the user should know about keys and known hosts.
+    pub(crate) fn tell_warnings(&self, environment: &Environment) {
         for warning in self.connections.take_warnings() {
             print::warning(&warning, environment);
         }
-        Ok(answers)
+    }
+
+    /// Says who is missing, after a while without an answer.
+    pub(crate) fn tell_missing(&self, answered: impl Fn(&str) -> bool) {
+        let missing: Vec<&String> = self.hosts.iter().filter(|name| !answered(name)).collect();
+        print::note(&format!(
+            "{} of {} have answered; waiting for {}",
+            self.hosts.len() - missing.len(),
+            self.hosts.len(),
+            crate::output::text::some_names(&missing)
+        ));
     }
 
     async fn collect<T, F: Future<Output = T>>(&self, action: impl Fn(Arc<Ssh>) -> F) -> Vec<(String, T)> {
@@ -79,16 +96,7 @@ impl Machines {
             match tokio::time::timeout(SILENCE, open.next()).await {
                 Ok(Some(answer)) => answers.push(answer),
                 Ok(None) => return answers,
-                Err(_) => {
-                    let answered = |name: &&String| answers.iter().any(|(other, _)| other == *name);
-                    let missing: Vec<&String> =
-                        self.hosts.iter().filter(|name| !answered(name)).take(5).collect();
-                    let (have, of) = (answers.len(), self.hosts.len());
-                    print::note(&format!(
-                        "{have} of {of} have answered; waiting for {}",
-                        crate::output::text::names(&missing)
-                    ));
-                }
+                Err(_) => self.tell_missing(|name| answers.iter().any(|(answered, _)| answered == name)),
             }
         }
     }

@@ -22,8 +22,10 @@ mod plan;
 mod playbook;
 mod project;
 mod record;
+mod reference;
 mod run;
 mod selection;
+mod timeline;
 mod vault_password;
 mod world;
 

@@ -1,14 +1,19 @@
 //! `muster docs`: the reference, for the terminal and for files.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use muster_inventory::closest;
 use muster_roles::kubespray;
 use muster_roles::reference::{Section, Variable, sections};
 
+use crate::cli::programs;
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::style::Tone;
 use crate::output::{Screen, print, remarks, text};
+use crate::project::shown;
+use crate::reference;
 
 /// Print the reference
 #[derive(Debug, Args)]
@@ -20,6 +25,14 @@ pub(crate) struct DocsArgs {
 #[derive(Debug, Subcommand)]
 enum About {
     Vars(DocsVarsArgs),
+    /// Write the man pages of all commands into a folder: man -l DIR/muster.1
+    Man {
+        /// The folder; it is made where it is not there
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Print the reference of the command line (docs/cli.md)
+    Cli,
 }
 
 /// Print every variable with its default, its explanation and the roles it is for
@@ -37,7 +50,27 @@ struct DocsVarsArgs {
 
 /// Runs `muster docs`.
 pub(crate) fn run(args: DocsArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let About::Vars(args) = args.about;
+    match args.about {
+        About::Vars(args) => vars(args, environment),
+        About::Man { folder } => man(&folder),
+        About::Cli => {
+            print::data(&reference::text(programs()))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn man(folder: &Path) -> Result<Exit, CommandError> {
+    std::fs::create_dir_all(folder)
+        .and_then(|()| {
+            programs().into_iter().try_for_each(|program| clap_mangen::generate_to(program, folder))
+        })
+        .map_err(|error| CommandError::failed(format!("{}: {error}", folder.display())))?;
+    print::note(&format!("wrote man pages into {}", shown(folder)));
+    Ok(Exit::Done)
+}
+
+fn vars(args: DocsVarsArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let sections = chosen(args.pattern.as_deref());
     if let Some(pattern) = args.pattern.as_deref().filter(|_| sections.is_empty()) {
         let Some(told) = kubespray::about(pattern) else { return Err(nothing_like(pattern)) };

@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod bundle;
 pub(crate) mod completion;
+pub(crate) mod copy;
 pub(crate) mod docs;
 pub(crate) mod exec;
 pub(crate) mod facts;
@@ -16,6 +17,7 @@ pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod runs;
 pub(crate) mod setup_cluster;
+pub(crate) mod timeline;
 pub(crate) mod unlock;
 pub(crate) mod vars;
 pub(crate) mod verify;
@@ -36,6 +38,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<Exit, C
         Command::Log(args) => log::run(args, environment),
         Command::Kubectl(args) => kubectl::run(args, environment),
         Command::Exec(args) => exec::run(args, environment),
+        Command::Copy(args) => copy::run(args, environment),
         Command::Ping(args) => ping::run(args, environment),
         Command::Facts(args) => facts::run(args, environment),
         Command::Unlock(args) => unlock::run(args, environment),
@@ -45,6 +48,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<Exit, C
         Command::Docs(args) => docs::run(args, environment),
         Command::Bundle(args) => bundle::run(args, environment),
         Command::Lab(args) => lab::run(args, environment),
+        Command::Timeline(args) => timeline::run(args),
         Command::Completion(args) => completion::run(args),
     }
 }

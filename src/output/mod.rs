@@ -24,6 +24,6 @@ pub(crate) use closing::{Again, Closing, exit_of};
 pub(crate) use downloads::Downloads;
 pub(crate) use plan::plan_lines;
 pub(crate) use screen::Screen;
-pub(crate) use sentence::Detail;
+pub(crate) use sentence::{Detail, gist};
 pub(crate) use show::{Sink, show, sink};
 pub(crate) use view::{Outline, OutlinePlay, View};

@@ -22,6 +22,7 @@ fn the_help_of_each_command() {
         "runs",
         "log",
         "exec",
+        "copy",
         "ping",
         "facts",
         "unlock",
@@ -36,7 +37,10 @@ fn the_help_of_each_command() {
         "bundle list",
         "lab",
         "lab up",
+        "timeline",
         "completion",
+        "docs",
+        "docs man",
     ] {
         let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         check(&command.replace(' ', "-"), &muster().run(&words).code(0).stdout);

@@ -7,7 +7,7 @@ use muster_testkit::sshd::Sshd;
 use crate::fixture::{Test, muster, setup_cluster};
 
 /// A project with this one machine, whose host key is to be kept in the project.
-fn project(sshd: &Sshd, test: Test) -> Test {
+pub(crate) fn project(sshd: &Sshd, test: Test) -> Test {
     let line = format!(
         "node1 ansible_host={} ansible_port={} ansible_user={} ansible_ssh_private_key_file={}\n",
         sshd.address(),
@@ -81,9 +81,9 @@ fn a_changed_host_key_is_an_error_until_the_machine_is_said_to_be_reimaged() {
 #[test]
 fn json_lines_are_json_and_end_with_the_recap() {
     let mut sshd = Sshd::start();
-    let test = project(&sshd, setup_cluster().bundle());
+    let test = project(&sshd, muster().bundle());
     sshd.stop();
-    let ended = test.run(&["--bundle", "bundle", "--offline", "--output", "jsonl"]).code(4);
+    let ended = test.run(&["setup-cluster", "--bundle", "bundle", "--offline", "--output", "jsonl"]).code(4);
     let lines: Vec<serde_json::Value> = ended
         .stdout
         .lines()
@@ -95,6 +95,12 @@ fn json_lines_are_json_and_end_with_the_recap() {
     assert_eq!((recap["event"].as_str(), recap["exit_code"].as_u64()), (Some("recap"), Some(4)));
     assert_eq!(recap["hosts"]["node1"]["unreachable"], 1);
     assert!(recap["hosts"]["node1"]["failure"]["remedy"].is_string(), "{recap}");
+    let test = test.file("run.jsonl", &ended.stdout);
+    test.run(&["timeline", "run.jsonl", "-o", "run.html"]).code(0).stderr("wrote run.html");
+    let page = fs::read_to_string(test.folder().join("run.html")).unwrap();
+    assert!(page.contains("✘ unreachable") && page.contains("exit code 4"), "{page}");
+    assert_eq!(test.run(&["timeline", "run.jsonl"]).code(0).stdout, page);
+    test.run(&["timeline"]).code(4).stderr_has(&["error: standard input: there is no run in it"]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod bad_input;
 mod begin;
 mod commands;
+mod copy;
+mod docs;
 mod fixture;
 mod help;
 mod kubespray;

@@ -1,0 +1,123 @@
+//! Files of the controller, of any size and with any bytes.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use muster_artifacts::Sha256;
+
+use super::{Access, INCOMING, PathKind, PathProbe, Plan, Probe, Receiver, Resource, Seen, Upload};
+use crate::event::Change;
+use crate::script::sh;
+use crate::transport::blocking_input;
+
+/// A regular file with the bytes of one on the controller. It is sent only where the bytes differ.
+#[derive(Debug, Clone)]
+pub struct LocalFile {
+    path: String,
+    source: PathBuf,
+    sha256: String,
+    size: u64,
+    access: Access,
+}
+
+/// A file at `path` on the machine with the bytes of `source` on the controller, owned by root, mode 0644. Reads `source`
+/// once, to know its hash.
+///
+/// # Errors
+/// `source` cannot be read.
+pub fn local_file(path: impl Into<String>, source: impl Into<PathBuf>) -> io::Result<LocalFile> {
+    let source = source.into();
+    let (sha256, size) = Sha256::of_reader(&mut File::open(&source)?)?;
+    let sha256 = sha256.to_string();
+    Ok(LocalFile { path: path.into(), source, sha256, size, access: Access::root(0o644) })
+}
+
+impl LocalFile {
+    /// The permission bits.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.access.mode = mode;
+        self
+    }
+
+    /// The owner's name.
+    pub fn owner(mut self, owner: impl Into<String>) -> Self {
+        self.access.owner = owner.into();
+        self
+    }
+
+    /// The group's name.
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.access.group = group.into();
+        self
+    }
+}
+
+/// Puts what arrived into a temporary file beside the path, because a rename works within a file system only.
+const PLACE: &str = r#"
+mkdir -p "${1%/*}"
+temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
+trap 'rm -f "$temporary"' EXIT
+cat "$5" >"$temporary"
+chown "$3:$4" "$temporary"
+chmod "$2" "$temporary"
+sync "$temporary"
+mv -f -T "$temporary" "$1" 2>/dev/null || mv -f "$temporary" "$1"
+rm -f "$5""#;
+
+const OPEN_UP: &str = r#"
+chown "$3:$4" "$1"
+chmod "$2" "$1""#;
+
+impl Resource for LocalFile {
+    fn label(&self) -> String {
+        format!("file {}", self.path)
+    }
+
+    fn probe(&self) -> Probe {
+        Probe { paths: vec![PathProbe { path: self.path.clone(), hash: true, content: false }], script: None }
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let (mut what, mut send) = (Vec::new(), true);
+        match seen.path(&self.path) {
+            None => what.push("created".to_owned()),
+            Some(state) if state.kind == PathKind::Dir => {
+                return Err(format!("{} is a directory, and a file is wanted there", self.path));
+            }
+            Some(state) => {
+                if state.kind != PathKind::File {
+                    what.push("replaced what was no regular file".to_owned());
+                } else if state.sha256.as_deref() != Some(&self.sha256) {
+                    what.push("content".to_owned());
+                } else {
+                    send = false;
+                }
+                what.extend(self.access.differences(state));
+            }
+        }
+        if what.is_empty() {
+            return Ok(Plan::nothing());
+        }
+        let incoming = format!("{INCOMING}/{}", self.sha256);
+        let Access { owner, group, .. } = &self.access;
+        let args = [&self.path, &self.access.mode_text(), owner, group, &incoming];
+        let source = self.source.clone();
+        let upload = Upload {
+            name: self.source.display().to_string(),
+            into: Receiver::Incoming { sha256: self.sha256.clone() },
+            size: self.size,
+            open: Arc::new(move || Ok(blocking_input(File::open(&source)?))),
+        };
+        Ok(Plan {
+            changes: vec![Change { resource: self.label(), what: what.join(", "), diff: None }],
+            script: Some(sh(if send { PLACE } else { OPEN_UP }, args)),
+            uploads: send.then_some(upload).into_iter().collect(),
+        })
+    }
+
+    fn desired(&self) -> String {
+        format!("{}:{:?}:{}", self.label(), self.access, self.sha256)
+    }
+}

@@ -1,0 +1,250 @@
+//! `muster copy`: a file to many machines.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use clap::Args;
+use futures::FutureExt;
+use muster_artifacts::Bundle;
+use muster_engine::event::{Change, Event, Events};
+use muster_engine::failure::Failure;
+use muster_engine::play::Play;
+use muster_engine::prelude::{Host, LocalFile, file, local_file};
+use muster_engine::resource::File;
+use muster_engine::run::{Outcome, Role, Run};
+use muster_engine::transport::Transport;
+
+use crate::args::{ConnectionArgs, InventoryArgs};
+use crate::environment::Environment;
+use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::fan_out::{Machines, SILENCE};
+use crate::output::style::{Style, Tone};
+use crate::output::{exit_of, gist, print, text};
+use crate::run::runtime;
+
+/// Copy a file to machines; it is sent only where it differs, and nobody ever sees half of it
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct CopyArgs {
+    /// Which hosts: a pattern such as node1,node3 or kube_node:!node2
+    #[arg(value_name = "PATTERN")]
+    pattern: String,
+    /// The file on this side
+    #[arg(value_name = "SRC")]
+    source: PathBuf,
+    /// Its path on the machines; with / at the end, the folder it goes into
+    #[arg(value_name = "DEST")]
+    destination: String,
+    /// Permission bits [default: those of SRC]
+    #[arg(long, value_name = "OCTAL", value_parser = octal)]
+    mode: Option<u32>,
+    /// Owner, and group
+    #[arg(long, value_name = "USER[:GROUP]", default_value = "root:root")]
+    owner: String,
+    /// Change nothing, show what would be changed
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Show the differences of a text that is changed
+    #[arg(short = 'D', long)]
+    diff: bool,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.ok_or_else(|| "permission bits are octal, as in 0644".to_owned())
+}
+
+/// Of a text up to this size in bytes the differences can be shown; a machine tells the contents of no bigger one.
+const MOST_TEXT: u64 = 64 << 10;
+
+/// What is wanted on each machine. A role is a plain function; a process copies one file, and this is where it finds it.
+static WANTED: OnceLock<Wanted> = OnceLock::new();
+
+#[derive(Debug)]
+enum Wanted {
+    Text(File),
+    Bytes(LocalFile),
+}
+
+const ROLES: &[Role] = &[Role { name: "copy", summary: "", defaults: "", run: |host| copy(host).boxed() }];
+
+async fn copy(host: &Host) -> Result<(), Failure> {
+    let step = host.step("copy");
+    match WANTED.get() {
+        Some(Wanted::Text(file)) => step.ensure(file.clone()).await?,
+        Some(Wanted::Bytes(file)) => step.ensure(file.clone()).await?,
+        None => return Err(Failure::new("there is no file to copy", "")),
+    };
+    Ok(())
+}
+
+/// Runs `muster copy`.
+pub(crate) fn run(args: CopyArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let wanted = wanted(&args)?;
+    let machines = Machines::choose(&args.pattern, &args.inventory, &args.connection, environment)?;
+    WANTED.set(wanted).ok();
+    let (outcome, changes) = bring_about(&machines, args.check)?;
+    machines.tell_warnings(environment);
+    let style = Style::of_stdout(environment);
+    let answer = |host: &String| render(outcome[host].failure.as_ref(), changes.get(host), &args, style);
+    for (hosts, answer) in groups(outcome.keys().map(|host| (host.as_str(), answer(host)))) {
+        print::data(&format!("{} | {answer}", style.paint(Tone::Strong, &text::names(&hosts))))?;
+    }
+    Ok(exit_of(&outcome, false))
+}
+
+/// What the machines are to have.
+///
+/// # Errors
+/// The file cannot be read, or the path on the machines cannot be meant.
+fn wanted(args: &CopyArgs) -> Result<Wanted, CommandError> {
+    let source = &args.source;
+    let failed = |error: std::io::Error| CommandError::failed(format!("{}: {error}", source.display()));
+    let metadata = source.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(CommandError::usage(format!("{} is no regular file", source.display())).hint(
+            "one file at a time is copied; many go into an archive first, and muster exec unpacks it",
+        ));
+    }
+    let path = destination(&args.destination, source)?;
+    let mode = args.mode.unwrap_or_else(|| permissions(&metadata));
+    let (owner, group) = args.owner.split_once(':').unwrap_or((&args.owner, "root"));
+    if metadata.len() <= MOST_TEXT {
+        let bytes = std::fs::read(source).map_err(failed)?;
+        // Shells know no text with a zero byte in it.
+        if let Ok(text) = String::from_utf8(bytes)
+            && !text.contains('\0')
+        {
+            return Ok(Wanted::Text(file(path).content(text).mode(mode).owner(owner).group(group)));
+        }
+    }
+    let file = local_file(path, source).map_err(failed)?;
+    Ok(Wanted::Bytes(file.mode(mode).owner(owner).group(group)))
+}
+
+/// The permission bits of a file here, without those that let others act as its owner.
+fn permissions(metadata: &std::fs::Metadata) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o777
+}
+
+fn destination(typed: &str, source: &Path) -> Result<String, CommandError> {
+    if !typed.starts_with('/') {
+        return Err(CommandError::usage(format!("{typed} is no path from the root of a machine"))
+            .hint("begin it with /"));
+    }
+    match source.file_name().and_then(|name| name.to_str()) {
+        Some(name) if typed.ends_with('/') => Ok(format!("{typed}{name}")),
+        _ => Ok(typed.to_owned()),
+    }
+}
+
+/// Runs the role on the machines. Returns how it ended for each, and what it changed, or would.
+fn bring_about(
+    machines: &Machines,
+    check: bool,
+) -> Result<(Outcome, BTreeMap<String, Vec<Change>>), CommandError> {
+    let play = Play {
+        name: "copy".into(),
+        hosts: "all".into(),
+        roles: vec!["copy".into()],
+        tags: Vec::new(),
+        serial: None,
+        any_errors_fatal: false,
+        wait_for_all: false,
+    };
+    let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
+        let machine = machines.connections.get(name).map(|ssh| Arc::clone(ssh) as Arc<dyn Transport>);
+        machine.ok_or_else(|| Failure::new(format!("{name} is not in the inventory"), ""))
+    };
+    let (events, mut receiver) = Events::channel();
+    let project = machines.world.project.inventory_dir.clone();
+    let run = Run {
+        inventory: Arc::clone(&machines.world.inventory),
+        vars: Arc::clone(&machines.world.vars),
+        plays: &[play],
+        roles: ROLES,
+        hosts: &machines.hosts,
+        connect: &connect,
+        bundle: Arc::new(Bundle::empty(&project)),
+        project,
+        check,
+        forks: machines.forks,
+        cancel: Default::default(),
+        events,
+    };
+    let mut heard = Heard::default();
+    let outcome = runtime()?.block_on(async {
+        let execution = run.execute();
+        tokio::pin!(execution);
+        loop {
+            tokio::select! {
+                outcome = &mut execution => break outcome,
+                Some(event) = receiver.recv() => heard.take(event),
+                () = tokio::time::sleep(SILENCE) => machines.tell_missing(|host| heard.ended.iter().any(|e| e == host)),
+            }
+        }
+    })?;
+    while let Ok(event) = receiver.try_recv() {
+        heard.take(event);
+    }
+    Ok((outcome, heard.changes))
+}
+
+/// What was told of the machines so far.
+#[derive(Default)]
+struct Heard {
+    changes: BTreeMap<String, Vec<Change>>,
+    ended: Vec<String>,
+}
+
+impl Heard {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::StepEnded { host, changes, .. } => self.changes.entry(host).or_default().extend(changes),
+            Event::HostDone { host } | Event::HostFailed { host, .. } => self.ended.push(host),
+            _ => {}
+        }
+    }
+}
+
+/// Hosts with the same answer, in the order of their first ones.
+fn groups<'a>(answers: impl Iterator<Item = (&'a str, String)>) -> Vec<(Vec<&'a str>, String)> {
+    let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
+    for (host, answer) in answers {
+        match groups.iter_mut().find(|(_, known)| *known == answer) {
+            Some((hosts, _)) => hosts.push(host),
+            None => groups.push((vec![host], answer)),
+        }
+    }
+    groups
+}
+
+fn render(failure: Option<&Failure>, changes: Option<&Vec<Change>>, args: &CopyArgs, style: Style) -> String {
+    if let Some(failure) = failure {
+        let word = if failure.is_unreachable() { "unreachable" } else { "failed" };
+        let mut lines = vec![style.paint(Tone::Bad, word), format!("  {}", text::harmless(&gist(failure)))];
+        let tail = failure.tail().unwrap_or_default();
+        lines.extend(tail.lines().map(|line| format!("  {} {}", style.quoted(), text::harmless(line))));
+        let remedy = failure.remedy().filter(|remedy| !remedy.is_empty());
+        lines.extend(remedy.map(|remedy| format!("  hint: {}", text::harmless(remedy))));
+        return lines.join("\n") + "\n";
+    }
+    let changes = changes.map(Vec::as_slice).unwrap_or_default();
+    if changes.is_empty() {
+        return format!("{}\n", style.paint(Tone::Good, "ok"));
+    }
+    let what: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
+    let word = if args.check { "would change" } else { "changed" };
+    let mut answer = format!("{}: {}\n", style.paint(Tone::Changed, word), text::harmless(&what.join(", ")));
+    for diff in changes.iter().filter_map(|change| change.diff.as_deref()).filter(|_| args.diff) {
+        answer.push_str(&text::harmless_lines(diff));
+        answer.push('\n');
+    }
+    answer
+}

@@ -1,0 +1,42 @@
+//! Documentation that is made from the program.
+
+use std::fs;
+
+use crate::fixture::muster;
+
+#[test]
+fn the_reference_of_the_command_line_is_that_of_this_program() {
+    let printed = muster().run(&["docs", "cli"]).code(0).stdout;
+    let written = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md");
+    assert!(
+        fs::read_to_string(written).unwrap_or_default() == printed,
+        "docs/cli.md is not what the program says now: muster docs cli >docs/cli.md, and read the difference"
+    );
+}
+
+#[test]
+fn every_command_has_a_man_page() {
+    let test = muster();
+    test.run(&["docs", "man", "man/man1"]).code(0).stderr("wrote man pages into man/man1");
+    let page = |name: &str| {
+        let path = test.folder().join(format!("man/man1/{name}.1"));
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    assert!(page("muster-exec").starts_with(".ie"), "{}", page("muster-exec"));
+    let help = test.run(&["--help"]).code(0).stdout;
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names =
+        commands.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(
+            page("muster").contains(&format!("muster\\-{}(1)", name.replace('-', "\\-"))),
+            "{}",
+            page("muster")
+        );
+        page(&format!("muster-{name}"));
+    }
+    assert!(page("setup-cluster").contains("SYNOPSIS"));
+}
