@@ -94,7 +94,7 @@ fn chart(timeline: &Timeline) -> String {
     let longest = timeline.hosts.keys().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut html = format!(
         "<div id=\"chart\" class=\"{size}\" style=\"--names:{}ch\">\n<div id=\"inner\">\n",
-        longest.clamp(5, 30) + 3
+        longest.clamp(5, 30) + 2
     );
     html.push_str("<div class=\"row axis\"><div class=\"name\"></div><div class=\"lane\">");
     let mut lines = String::from("<div class=\"row grid\"><div class=\"name\"></div><div class=\"lane\">");
@@ -184,11 +184,11 @@ fn row(html: &mut String, timeline: &Timeline, scale: Scale, at: usize, name: &s
     if let Some((time, place, failure)) = failed {
         let word = if failure.unreachable { "unreachable" } else { "failed" };
         let place = if place.is_empty() { String::new() } else { format!(" in {}", escape(place)) };
-        // Where there is no room to the right of it, the words stand to the left.
-        let side = if time > scale.end * 0.7 { " before" } else { "" };
+        // At the right end there is no room for all of it; the hint has it, and the table below.
+        let shown = if time > scale.end * 0.75 { "" } else { &place };
         write!(
             html,
-            "<div class=\"failure{side}\" style=\"left:{}%\" title=\"{name}: {word}{place}: {}\"><span>✘ {word}{place}</span></div>",
+            "<div class=\"failure\" style=\"left:{}%\" title=\"{name}: {word}{place}: {}\"><span>✘ {word}{shown}</span></div>",
             scale.percent(time),
             escape(&failure.message),
         )
