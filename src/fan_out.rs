@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use muster_engine::ssh::Ssh;
-use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
+use muster_engine::transport::{Exec, Exit, Program, TransportError};
 
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::connection::Connections;
@@ -102,7 +102,7 @@ impl Machines {
     }
 }
 
-/// Runs a program as root. A program cut off in transit is a syntax error, which runs nothing, because it is a function.
+/// Runs a program as root, the only one of the command on the machine. A program cut off in transit is a syntax error, which runs nothing, because it is a function.
 pub(crate) async fn run_program(
     ssh: Arc<Ssh>,
     program: &str,
@@ -111,7 +111,7 @@ pub(crate) async fn run_program(
     let text = format!(
         "muster() {{\nPATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/opt/bin\n{program}\n}}\nmuster </dev/null\n"
     );
-    ssh.exec(Exec { program: Program::Text(text), timeout, on_line: None }).await
+    ssh.exec_last(Exec { program: Program::Text(text), timeout, on_line: None }).await
 }
 
 /// The exit code for some answers: whether one failed, and whether a machine could not be reached.

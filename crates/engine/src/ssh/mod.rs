@@ -251,6 +251,15 @@ impl Ssh {
         }
     }
 
+    /// Runs a program after which, as far as is known, none follows: no session is opened in advance for the next one, which
+    /// saves the machine a process and both sides some packets.
+    ///
+    /// # Errors
+    /// Those of [`Transport::exec`].
+    pub async fn exec_last(&self, exec: Exec) -> Result<Exit, TransportError> {
+        self.run(exec, false).await
+    }
+
     /// What the connections have cost so far.
     pub fn counters(&self) -> Counters {
         Counters {
@@ -301,6 +310,35 @@ impl Ssh {
         }
     }
 
+    /// Runs a program, and opens a session for the next one meanwhile where one is expected.
+    async fn run(&self, exec: Exec, another_follows: bool) -> Result<Exit, TransportError> {
+        if let Program::Reader { line, .. } = &exec.program
+            && line.contains('\n')
+        {
+            let reason = "the program that is to read it has more than one line".to_owned();
+            return Err(TransportError::Input { address: self.target.address(), reason });
+        }
+        let connection = self.connection().await?;
+        let limit = exec.timeout;
+        let run = async {
+            let session = self.session(&connection).await?;
+            let connection = Arc::clone(session.connection());
+            if another_follows {
+                self.prepare(&connection)?;
+            }
+            self.meter.exchanges.fetch_add(1, Ordering::Relaxed);
+            let exit = session.run(&self.target, exec.program, exec.on_line).await?;
+            if !self.rooted.swap(true, Ordering::Relaxed) && another_follows {
+                self.prepare(&connection)?;
+            }
+            Ok(exit)
+        };
+        match tokio::time::timeout(limit, run).await {
+            Ok(result) => result,
+            Err(_) => Err(TransportError::TimedOut { address: self.target.address(), limit }),
+        }
+    }
+
     /// Opens a session for the next program while this one runs. Opening a channel, starting a shell and opening its
     /// window take a round trip each, and sudo and PAM take their time; done in advance, a program takes one.
     fn prepare(&self, connection: &Arc<Connection>) -> Result<(), TransportError> {
@@ -320,30 +358,6 @@ impl Ssh {
 
 impl Transport for Ssh {
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
-        Box::pin(async move {
-            if let Program::Reader { line, .. } = &exec.program
-                && line.contains('\n')
-            {
-                let reason = "the program that is to read it has more than one line".to_owned();
-                return Err(TransportError::Input { address: self.target.address(), reason });
-            }
-            let connection = self.connection().await?;
-            let limit = exec.timeout;
-            let run = async {
-                let session = self.session(&connection).await?;
-                let connection = Arc::clone(session.connection());
-                self.prepare(&connection)?;
-                self.meter.exchanges.fetch_add(1, Ordering::Relaxed);
-                let exit = session.run(&self.target, exec.program, exec.on_line).await?;
-                if !self.rooted.swap(true, Ordering::Relaxed) {
-                    self.prepare(&connection)?;
-                }
-                Ok(exit)
-            };
-            match tokio::time::timeout(limit, run).await {
-                Ok(result) => result,
-                Err(_) => Err(TransportError::TimedOut { address: self.target.address(), limit }),
-            }
-        })
+        Box::pin(self.run(exec, true))
     }
 }

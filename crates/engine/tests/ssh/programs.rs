@@ -30,6 +30,19 @@ async fn a_program_runs_and_its_output_and_status_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_where_another_program_follows_a_session_is_opened_in_advance() {
+    let sshd = Sshd::start();
+    let sessions = || sshd.log().matches("Starting session").count();
+    // Long enough for a second session to begin beside it.
+    let program =
+        || Exec { program: Program::Text("sleep 1".into()), timeout: Duration::from_secs(60), on_line: None };
+    machine(&sshd).exec_last(program()).await.expect("an exit");
+    assert_eq!(sessions(), 1);
+    machine(&sshd).exec(program()).await.expect("an exit");
+    assert_eq!(sessions(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_a_signal_ends_counts_as_128_and_the_signal() {
     let sshd = Sshd::start();
     let exit = run(&machine(&sshd), "kill -9 $$").await.expect("an exit");
