@@ -351,16 +351,23 @@ where
             return Err(trouble);
         }
         Err(_) => {
-            let reason = match greeting.text() {
-                said if said.is_empty() => {
-                    format!("it accepts connections, but says nothing within {} s", limit.as_secs_f32())
-                }
-                _ => format!("it did not go through with the key exchange within {} s", limit.as_secs_f32()),
+            let greeted = !greeting.text().is_empty();
+            let what = if greeted {
+                "did not go through with the key exchange"
+            } else {
+                "accepts connections, but says nothing"
             };
+            let reason = format!("it {what} within {} s", limit.as_secs_f32());
             let remedy = format!(
                 "is it overloaded, or is port {} not sshd's? try `ssh -v -p {} {}`",
                 target.port, target.port, target.host
             );
+            if greeted {
+                // An sshd that is there and is that slow has too much to do, often because of all our other handshakes: then
+                // fewer of them at once help.
+                permit.choked();
+                return Err(Trouble::Passing { reason, attempts: ATTEMPTS_REFUSED, remedy });
+            }
             return Err(Trouble::Final(unreachable(target, reason, remedy)));
         }
     };
