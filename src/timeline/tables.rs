@@ -76,7 +76,7 @@ fn failures(timeline: &Timeline) -> String {
     let rows: Vec<Vec<String>> = groups
         .iter()
         .map(|((place, message, remedy), hosts)| {
-            [&text::names(hosts), *place, *message, *remedy].map(|cell| lines(cell)).into()
+            [&text::names(hosts), *place, *message, *remedy].map(lines).into()
         })
         .collect();
     table("Failed", &["hosts", "where", "what", "what to do"], &rows)

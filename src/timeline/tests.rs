@@ -49,7 +49,7 @@ fn the_page_shows_every_host_and_role_and_marks_failures_in_words() {
     for part in [
         "node1: etcd: Start etcd, 2.2s, 2 changed, 2 exchanges",
         "node2: waited 2.5s for node1: etcd",
-        "<span>✘ failed</span>",
+        "<span>✘ failed in kubeadm: Join</span>",
         "node2: failed in kubeadm: Join: a &lt;b&gt;",
         "<b>2</b> kubeadm",
         "<div class=\"name\" title=\"node2: failed after 3.0s\">✘ node2</div>",
