@@ -1,7 +1,7 @@
 """Runs the workload with every tool on N machines, side by side, and writes what it cost. Called by bench/peers.sh.
 
-A machine is an address of the loopback interface, all served by one sshd, and a folder of its own. One sshd is as good as many: each
-connection gets a process of its own, and its limit on logins at once (MaxStartups), which many would have each, is lifted.
+A machine is an address of the loopback interface and a folder of its own. Sixteen share an sshd (it takes no more addresses): each
+connection gets a process of its own anyway, and the limit on logins at once (MaxStartups), which each would have, is lifted.
 """
 
 import argparse
@@ -56,23 +56,25 @@ class Farm:
             known.writelines(f"{self.address[h]} {kind} {blob}\n" for h in self.hosts)
         os.makedirs("/run/sshd", exist_ok=True)
         # SHLVL: bash reads ~/.bashrc when sshd starts it, but not below another shell; what this computer's has in there must
-        # not count against those that start many programs. At most 16 addresses can be listed, so it is all or, beside the relay, the few.
-        listen = list(self.real.values()) if delay else ["0.0.0.0"]
+        # not count against those that start many programs.
         with open(f"{work}/sshd_config", "w") as config:
-            config.writelines(f"ListenAddress {address}:22\n" for address in listen)
-            config.write(f"PidFile none\nHostKey {work}/host\nAuthorizedKeysFile {work}/key.pub\n"
+            config.write(f"PidFile none\nHostKey {work}/host\nAuthorizedKeysFile {work}/key.pub\nSetEnv SHLVL=1\n"
                          "StrictModes no\nUsePAM no\nUseDNS no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
-                         "MaxStartups 10000\nLogLevel VERBOSE\nSubsystem sftp internal-sftp\nSetEnv SHLVL=1\n")
+                         "MaxStartups 10000\nLogLevel VERBOSE\nSubsystem sftp internal-sftp\n")
         self.write_inventories()
         if delay:
             relay.start([(self.address[h], self.real[h]) for h in self.hosts], delay)
-        self.sshd = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", f"{work}/sshd_config", "-E", self.log])
-        for _ in range(200):
-            if self.sshd.poll() is not None:
-                sys.exit(f"sshd does not start: see {self.log}")
-            if os.path.exists(self.log) and "listening" in open(self.log).read():
+        addresses, self.sshds = list(self.real.values()), []
+        for first in range(0, number, 16):
+            listen = [word for a in addresses[first:first + 16] for word in ["-o", f"ListenAddress={a}:22"]]
+            words = ["/usr/sbin/sshd", "-D", "-f", f"{work}/sshd_config", "-E", self.log, *listen]
+            self.sshds.append(subprocess.Popen(words))
+        for _ in range(400):
+            if os.path.exists(self.log) and open(self.log).read().count("Server listening") == number:
                 return
             time.sleep(0.05)
+        self.stop()
+        sys.exit(f"sshd does not start: see {self.log}")
 
     def root(self, host):
         return f"{self.work}/hosts/{host}"
@@ -151,8 +153,9 @@ class Farm:
         return text.count("Accepted publickey"), len(re.findall(r"Starting session: ", text))
 
     def stop(self):
-        self.sshd.send_signal(signal.SIGTERM)
-        self.sshd.wait()
+        for sshd in self.sshds:
+            sshd.send_signal(signal.SIGTERM)
+            sshd.wait()
 
 
 def one_command(tool, farm, arguments):
