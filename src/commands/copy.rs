@@ -9,6 +9,7 @@ use futures::FutureExt;
 use muster_artifacts::Bundle;
 use muster_engine::event::{Change, Event, Events};
 use muster_engine::failure::Failure;
+use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
 use muster_engine::prelude::{Host, LocalFile, file, local_file};
 use muster_engine::resource::File;
@@ -19,6 +20,7 @@ use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::fan_out::{Machines, SILENCE};
+use crate::lock;
 use crate::output::style::{Style, Tone};
 use crate::output::{exit_of, gist, print, text};
 use crate::run::runtime;
@@ -88,7 +90,8 @@ pub(crate) fn run(args: CopyArgs, environment: &Environment) -> Result<Exit, Com
     let wanted = wanted(&args)?;
     let machines = Machines::choose(&args.pattern, &args.inventory, &args.connection, environment)?;
     WANTED.set(wanted).ok();
-    let (outcome, changes) = bring_about(&machines, args.check)?;
+    let (outcome, changes) =
+        bring_about(&machines, args.check, lock::request("muster copy", 0, environment))?;
     machines.tell_warnings(environment);
     let style = Style::of_stdout(environment);
     let answer = |host: &String| render(outcome[host].failure.as_ref(), changes.get(host), &args, style);
@@ -148,6 +151,7 @@ fn destination(typed: &str, source: &Path) -> Result<String, CommandError> {
 fn bring_about(
     machines: &Machines,
     check: bool,
+    lock: LockRequest,
 ) -> Result<(Outcome, BTreeMap<String, Vec<Change>>), CommandError> {
     let play = Play {
         name: "copy".into(),
@@ -155,6 +159,7 @@ fn bring_about(
         roles: vec!["copy".into()],
         tags: Vec::new(),
         serial: None,
+        max_failures: None,
         any_errors_fatal: false,
         wait_for_all: false,
     };
@@ -174,6 +179,7 @@ fn bring_about(
         bundle: Arc::new(Bundle::empty(&project)),
         project,
         check,
+        lock: Some(lock),
         forks: machines.forks,
         cancel: Default::default(),
         events,

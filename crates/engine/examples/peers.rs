@@ -110,6 +110,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         roles: vec!["workload".into()],
         tags: Vec::new(),
         serial: None,
+        max_failures: None,
         any_errors_fatal: false,
         wait_for_all: false,
     };
@@ -122,6 +123,8 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         connect: &connect,
         bundle: Arc::new(Bundle::empty(".")),
         project: PathBuf::from("."),
+        // The machines of the benchmark are one machine, which has one lock.
+        lock: None,
         check: false,
         forks: 500,
         cancel: Default::default(),
