@@ -151,7 +151,7 @@ fn the_machine_of_the_group_bastion_is_the_way_to_all_others() {
     ];
     let test = test.file("inventory/hosts.ini", &lines.join("\n")).set("MUSTER_KNOWN_HOSTS", known_hosts);
     let ended = test.run(&["exec", "kube_node", "--", "echo ${SSH_CONNECTION%% *}"]).code(0);
-    assert_eq!(ended.stdout, "node1, node2 | ok\n127.0.0.1\n");
+    assert_eq!(ended.stdout, "node1-2 | ok\n127.0.0.1\n");
     let accepted = |sshd: &Sshd| sshd.log().matches("Accepted publickey").count();
     assert_eq!((accepted(&gate), accepted(&near), accepted(&own)), (1, 1, 1));
     test.run(&["ping", "gate"]).code(0);

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::{AgentIdentity, client::AgentClient};
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, load_openssh_certificate};
-use russh::{MethodKind, MethodSet};
+use russh::keys::{
+    Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, load_openssh_certificate,
+};
+use russh::{MethodKind, MethodSet, Signer};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::gate::{Fate, Gate};
@@ -58,6 +60,26 @@ pub(super) async fn log_in(
 
 /// The connection ended while logging in.
 struct Ended;
+
+/// Signs for a certificate. The agent refuses one that it does not hold itself, and signs with the key in it.
+struct CertificateSigner<'a, S> {
+    agent: &'a mut S,
+    known_as: Option<PublicKey>,
+}
+
+impl<S: Signer + Send> Signer for CertificateSigner<'_, S> {
+    type Error = S::Error;
+
+    async fn auth_sign(
+        &mut self,
+        shown: &AgentIdentity,
+        hash: Option<HashAlg>,
+        data: Vec<u8>,
+    ) -> Result<Vec<u8>, S::Error> {
+        let known_as = self.known_as.clone().map(AgentIdentity::from);
+        self.agent.auth_sign(known_as.as_ref().unwrap_or(shown), hash, data).await
+    }
+}
 
 struct Login<'a> {
     handle: &'a mut Handle<Gate>,
@@ -254,18 +276,19 @@ impl Login<'_> {
         if held.is_empty() {
             self.passed_over.push("the agent holds no key".to_owned());
         }
-        let mut identities: Vec<AgentIdentity> = Vec::new();
+        // What is shown, and the key that the agent knows it by where that is another.
+        let mut identities: Vec<(AgentIdentity, Option<PublicKey>)> = Vec::new();
         for identity in held {
             let named =
                 self.certificates.iter().find(|named| named.public_key() == identity.public_key().key_data());
-            if let (AgentIdentity::PublicKey { comment, .. }, Some(certificate)) = (&identity, named) {
+            if let (AgentIdentity::PublicKey { key, comment }, Some(certificate)) = (&identity, named) {
                 let (certificate, comment) = (certificate.clone(), comment.clone());
-                identities.push(AgentIdentity::Certificate { certificate, comment });
+                identities.push((AgentIdentity::Certificate { certificate, comment }, Some(key.clone())));
             }
-            identities.push(identity);
+            identities.push((identity, None));
         }
-        identities.sort_by_key(|identity| !locked_keys.contains(identity.public_key().key_data()));
-        for identity in identities {
+        identities.sort_by_key(|(identity, _)| !locked_keys.contains(identity.public_key().key_data()));
+        for (identity, known_as) in identities {
             let data = identity.public_key().key_data().clone();
             if self.target.identities_only && !locked_keys.contains(&data) {
                 continue;
@@ -281,7 +304,8 @@ impl Login<'_> {
                     self.handle.authenticate_publickey_with(user, key, hash, &mut agent).await
                 }
                 AgentIdentity::Certificate { certificate, .. } => {
-                    self.handle.authenticate_certificate_with(user, certificate, hash, &mut agent).await
+                    let mut signer = CertificateSigner { agent: &mut agent, known_as };
+                    self.handle.authenticate_certificate_with(user, certificate, hash, &mut signer).await
                 }
             };
             match result {
