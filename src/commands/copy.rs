@@ -9,7 +9,6 @@ use futures::FutureExt;
 use muster_artifacts::Bundle;
 use muster_engine::event::{Change, Event, Events};
 use muster_engine::failure::Failure;
-use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
 use muster_engine::prelude::{Host, LocalFile, file, local_file};
 use muster_engine::resource::File;
@@ -90,8 +89,7 @@ pub(crate) fn run(args: CopyArgs, environment: &Environment) -> Result<Exit, Com
     let wanted = wanted(&args)?;
     let machines = Machines::choose(&args.pattern, &args.inventory, &args.connection, environment)?;
     WANTED.set(wanted).ok();
-    let (outcome, changes) =
-        bring_about(&machines, args.check, lock::request("muster copy", 0, environment))?;
+    let (outcome, changes) = bring_about(&machines, args.check, environment)?;
     machines.tell_warnings(environment);
     let style = Style::of_stdout(environment);
     let answer = |host: &String| render(outcome[host].failure.as_ref(), changes.get(host), &args, style);
@@ -151,7 +149,7 @@ fn destination(typed: &str, source: &Path) -> Result<String, CommandError> {
 fn bring_about(
     machines: &Machines,
     check: bool,
-    lock: LockRequest,
+    environment: &Environment,
 ) -> Result<(Outcome, BTreeMap<String, Vec<Change>>), CommandError> {
     let play = Play {
         name: "copy".into(),
@@ -179,7 +177,7 @@ fn bring_about(
         bundle: Arc::new(Bundle::empty(&project)),
         project,
         check,
-        lock: Some(lock),
+        lock: (!check).then(|| lock::request("muster copy", 0, environment)),
         forks: machines.forks,
         cancel: Default::default(),
         events,

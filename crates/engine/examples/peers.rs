@@ -123,9 +123,9 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         connect: &connect,
         bundle: Arc::new(Bundle::empty(".")),
         project: PathBuf::from("."),
-        // The machines of the benchmark are one machine, which has one lock.
-        lock: None,
         check: false,
+        // All these machines have one root folder, and so would have one lock.
+        lock: None,
         forks: 500,
         cancel: Default::default(),
         // Nobody listens.
