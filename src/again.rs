@@ -40,6 +40,9 @@ impl Job<'_> {
         if let Some(serial) = self.manner.serial {
             option("--serial", serial.to_string());
         }
+        if self.manner.lock_timeout > 0 {
+            option("--lock-timeout", self.manner.lock_timeout.to_string());
+        }
         if let Some(dir) = &self.manner.bundle {
             option("--bundle", dir.display().to_string());
         }

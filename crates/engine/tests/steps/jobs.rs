@@ -14,17 +14,22 @@ use crate::{SHELLS, TURN, at, fresh, run};
 
 /// One command that takes its time: until it may end, where a test says so.
 pub(crate) async fn long(host: &Host) -> Result<()> {
+    host.step("a long step").detached().ensure(long_command()).await.map(drop)
+}
+
+/// The same without going on by itself.
+pub(crate) async fn slow(host: &Host) -> Result<()> {
+    host.step("a slow step").ensure(long_command()).await.map(drop)
+}
+
+fn long_command() -> Command {
     let program = r#"
 echo began >>"$1/began"
 echo working >&2
 while [ -e "$1/hold" ]; do sleep 0.05; done
 [ ! -e "$1/fail" ] || { echo it broke >&2; exit 4; }
 echo done >"$1/done""#;
-    host.step("a long step")
-        .detached()
-        .ensure(command("a long command", sh(program, [at("a")]), sh(r#"[ -e "$1/done" ]"#, [at("a")])))
-        .await?;
-    Ok(())
+    command("a long command", sh(program, [at("a")]), sh(r#"[ -e "$1/done" ]"#, [at("a")]))
 }
 
 fn began(folder: &Path) -> usize {
@@ -90,6 +95,26 @@ async fn a_job_goes_on_when_the_connection_is_lost_and_is_found_again() {
         );
         assert!(ran.events.iter().any(|event| matches!(event, Event::Retrying { .. })));
     }
+}
+
+#[tokio::test]
+async fn a_step_that_is_tried_again_waits_for_its_own_first_attempt() {
+    let _turn = TURN.lock().await;
+    let temporary = tempfile::tempdir().unwrap();
+    fresh(&temporary.path().join("f"));
+    let hold = temporary.path().join("f/a/hold");
+    fs::write(&hold, "").unwrap();
+    let shell = Arc::new(Shell::new(&["dash"], temporary.path()).cut(Cut::Leaving(START, "f/a/began")));
+    let release = async {
+        // Whether it is still at work is asked at least twice.
+        while shell.programs().len() <= START + 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        fs::remove_file(&hold).unwrap();
+    };
+    let (ran, ()) = tokio::join!(run("slow", shell.clone(), false), release);
+    ran.well();
+    assert_eq!(began(temporary.path()), 1);
 }
 
 #[tokio::test]

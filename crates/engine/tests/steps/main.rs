@@ -76,6 +76,7 @@ const ROLES: &[Role] = &[
     role("failing", |h| failing(h).boxed()),
     role("not-a-file", |h| not_a_file(h).boxed()),
     role("long", |h| jobs::long(h).boxed()),
+    role("slow", |h| jobs::slow(h).boxed()),
     role("nothing", |_| async { Ok(()) }.boxed()),
     role("waiting", |h| locks::waiting(h).boxed()),
     role("watching", |h| locks::watching(h).boxed()),

@@ -19,7 +19,9 @@ pub(crate) enum Cut {
     After(usize),
     /// The program is at work when the connection is lost: a file that it makes is there. What it started goes on.
     During(usize, &'static str),
-    /// The same, and there is no connection any more.
+    /// The same, and the program itself goes on, as root's do until they write.
+    Leaving(usize, &'static str),
+    /// The program is stopped, and there is no connection any more.
     ForGood(usize, &'static str),
 }
 
@@ -77,13 +79,15 @@ impl Shell {
             // A program that ends early does not read to the end.
             stdin.write_all(&bytes).await.ok();
         });
-        if let Some(Cut::During(at, file) | Cut::ForGood(at, file)) = self.cut
+        if let Some(Cut::During(at, file) | Cut::Leaving(at, file) | Cut::ForGood(at, file)) = self.cut
             && at == number
         {
             while !self.folder.join(file).exists() {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
-            child.kill().await.unwrap();
+            if !matches!(self.cut, Some(Cut::Leaving(..))) {
+                child.kill().await.unwrap();
+            }
             return Err(lost());
         }
         let out = child.wait_with_output().await.unwrap();
