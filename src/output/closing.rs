@@ -330,6 +330,7 @@ impl Closing<'_> {
         let held_up = |host: &String| matches!(self.outcome[host].failure, Some(Failure::Stopped(_)));
         let (held_up, failed): (Vec<String>, Vec<String>) = unfinished.iter().cloned().partition(held_up);
         if !held_up.is_empty()
+            && !failed.is_empty()
             && let Some(without) = (self.again)(Again::Without(&failed))
         {
             lines.push(hint(&format!("without {}:", text::some_names(&failed)), &without));
