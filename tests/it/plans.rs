@@ -122,6 +122,22 @@ fn a_machine_that_was_off_when_the_plan_was_made_is_not_part_of_it() {
 }
 
 #[test]
+fn with_serial_what_breaks_one_machine_is_not_done_to_the_next() {
+    let machines = [Scratch::start(), Scratch::start()];
+    let test = workers(&[("pc1", &machines[0]), ("pc2", &machines[1])]).with("setup-cluster");
+    fs::write(machines[0].path("/etc/cni"), "in the way").unwrap();
+    let ended = test.run(&["--offline", "--serial", "1"]).code(2);
+    ended.stdout_has(&[
+        "pc2  stopped, because pc1 did not pass \"Connect the pods\", one batch after the other",
+        "--serial 1",
+    ]);
+    assert!(!machines[1].path("/etc/cni").exists());
+    test.run(&["--offline"]).code(2);
+    assert!(machines[1].path("/etc/cni").exists(), "without it the other one is done");
+    test.run(&["--offline", "--serial", "0"]).code(5).stderr_has(&["at least 1"]);
+}
+
+#[test]
 fn what_is_no_plan_is_said() {
     let test = muster().file("inventory/hosts.ini", "[kube_node]\na\n").file("plan.json", "{}");
     test.run(&["apply", "plan.json"]).code(1).nothing_written().stderr_has(&["plan.json: this is no plan"]);

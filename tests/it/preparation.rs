@@ -15,6 +15,18 @@ fn machines_on_the_command_line_are_shown_without_writing_anything() {
 }
 
 #[test]
+fn a_run_may_start_at_a_later_role() {
+    let shown = setup_cluster().run(&["192.0.2.4", "--list-tags", "--start-at", "kubeconfig"]).code(0).stdout;
+    assert_eq!(
+        shown,
+        "  play #1 (kube_control_plane): Hand over the cluster\tTAGS: [kubeconfig, client]\n\n  \
+         play #2 (k8s_cluster): Show that it works\tTAGS: [verify]\n"
+    );
+    let wrong = setup_cluster().run(&["192.0.2.4", "--start-at", "kubeconfi"]).code(5).nothing_written();
+    wrong.stderr_has(&["there is no role \"kubeconfi\" to start at", "did you mean \"kubeconfig\"?"]);
+}
+
+#[test]
 fn an_inventory_with_other_machines_is_not_overwritten() {
     let test = setup_cluster().file("inventory/hosts.ini", "[all]\nold ansible_host=192.0.2.9\n");
     test.run(&["192.0.2.4", ".5"]).code(5).nothing_written().stderr(
