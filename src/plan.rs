@@ -413,8 +413,8 @@ mod tests {
         let other = planned("file /a", Some("+2"));
         let now = steps(&[
             ("node1", &[other, b.clone()]),
-            ("node2", &[b.clone()]),
-            ("node3", &[b.clone()]),
+            ("node2", std::slice::from_ref(&b)),
+            ("node3", std::slice::from_ref(&b)),
             ("node5", &[]),
         ]);
         assert_eq!(

@@ -44,11 +44,11 @@ async fn verify(hosts: &[&str], nodes: &str, pods: &str) -> (Outcome, Vec<Event>
 }
 
 fn warnings(events: &[Event]) -> Vec<&str> {
-    let text = |event| match event {
-        &Event::Warning { ref text, .. } => Some(text.as_str()),
+    let text = events.iter().filter_map(|event| match event {
+        Event::Warning { text, .. } => Some(text.as_str()),
         _ => None,
-    };
-    events.iter().filter_map(text).collect()
+    });
+    text.collect()
 }
 
 #[tokio::test]
