@@ -25,6 +25,10 @@ pub(crate) struct Timeline {
     /// In the order in which they first began.
     roles: Vec<String>,
     check: bool,
+    /// What was typed, and when (UTC), where that is known.
+    command: Option<(String, String)>,
+    /// Where the run's first event stands on the clock of what is read.
+    begin: f64,
     /// When the last thing happened that is known of.
     end: f64,
     /// Whether the run came to its end; otherwise it was killed, or is still going on.
@@ -87,6 +91,9 @@ enum End {
 struct Failure {
     message: String,
     unreachable: bool,
+    /// Whether it was because of others.
+    #[serde(default)]
+    stopped: bool,
     remedy: Option<String>,
 }
 
@@ -99,6 +106,10 @@ struct Counts {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event {
+    Command {
+        command: String,
+        time: String,
+    },
     RunStarted {
         hosts: Vec<String>,
         check: bool,
@@ -165,7 +176,7 @@ struct Stamp {
 }
 
 impl Timeline {
-    /// Reads the events of one run, one a line. `name` is what is read, for messages.
+    /// Reads the events of one run, one a line; of several, such as `muster apply` tells, the last one. `name` is what is read, for messages.
     ///
     /// # Errors
     /// It cannot be read, is something else, or holds no run. A last line that was cut off in the middle is left out: that
@@ -200,11 +211,14 @@ impl Timeline {
     }
 
     fn take(&mut self, time: f64, event: Event) {
+        let time = time - self.begin;
         self.end = self.end.max(time);
         match event {
+            Event::Command { command, time } => self.command = Some((command, time)),
             Event::RunStarted { hosts, check } => {
-                self.check = check;
-                self.hosts = hosts.into_iter().map(|host| (host, Lane::default())).collect();
+                let (begin, command) = (self.begin + time, self.command.take());
+                let hosts = hosts.into_iter().map(|host| (host, Lane::default())).collect();
+                *self = Self { hosts, check, command, begin, ..Self::default() };
             }
             Event::RunEnded {} => self.ended = true,
             Event::Recap { exit_code } => self.exit_code = Some(exit_code),
@@ -281,6 +295,17 @@ fn parse(line: &[u8]) -> Result<(f64, Event), String> {
     }
     let event = Event::deserialize(&value).map_err(|error| format!("an event lacks something: {error}"))?;
     Ok((stamp.t, event))
+}
+
+impl Failure {
+    /// What kind it is, in a word.
+    fn word(&self) -> &'static str {
+        match (self.unreachable, self.stopped) {
+            (true, _) => "unreachable",
+            (false, true) => "stopped",
+            (false, false) => "failed",
+        }
+    }
 }
 
 impl Lane {

@@ -45,7 +45,8 @@ pub(crate) fn page(timeline: &Timeline, name: &str) -> String {
 }
 
 fn summary(timeline: &Timeline) -> String {
-    let failed = timeline.hosts.values().filter(|lane| lane.failed().is_some()).count();
+    let failures: Vec<&str> =
+        timeline.hosts.values().filter_map(|lane| Some(lane.failed()?.2.word())).collect();
     let changed: u64 = timeline.hosts.values().flat_map(|lane| &lane.roles).map(|role| role.changed).sum();
     let mut parts = vec![text::count(timeline.hosts.len(), "host"), seconds(timeline.end)];
     parts.push(match (timeline.check, changed) {
@@ -53,14 +54,20 @@ fn summary(timeline: &Timeline) -> String {
         (false, _) => format!("{changed} changed"),
         (true, _) => format!("{changed} would be changed (check)"),
     });
-    if failed > 0 {
-        parts.push(format!(r#"<strong class="bad">✘ {failed} failed</strong>"#));
+    for word in ["failed", "unreachable", "stopped"] {
+        let number = failures.iter().filter(|failure| **failure == word).count();
+        if number > 0 {
+            parts.push(format!(r#"<strong class="bad">✘ {number} {word}</strong>"#));
+        }
     }
     if !timeline.ended {
         parts.push("<strong>the run did not come to its end</strong>".to_owned());
     }
     parts.extend(timeline.exit_code.map(|code| format!("exit code {code}")));
-    format!("<p>{}</p>\n", parts.join(" · "))
+    let command = timeline.command.as_ref().map_or(String::new(), |(command, time)| {
+        format!("<p><code>{}</code> {}</p>\n", escape(command), escape(time))
+    });
+    format!("{command}<p>{}</p>\n", parts.join(" · "))
 }
 
 /// The roles with their numbers and colours, and what else there is to see.
@@ -120,7 +127,7 @@ fn row(html: &mut String, timeline: &Timeline, scale: Scale, at: usize, name: &s
     let mark = if failed.is_some() { "✘ " } else { "" };
     let name = escape(name);
     let tip = match (&failed, &lane.end) {
-        (Some(_), _) => format!("failed after {}", seconds(time)),
+        (Some((.., failure)), _) => format!("{} after {}", failure.word(), seconds(time)),
         (None, Some(_)) => format!("done after {}", seconds(time)),
         (None, None) => "not done".to_owned(),
     };
@@ -182,7 +189,7 @@ fn row(html: &mut String, timeline: &Timeline, scale: Scale, at: usize, name: &s
         write!(html, "<div class=\"retry\" style=\"left:{left}%\" title=\"{name}: {tip}\">↻</div>").ok();
     }
     if let Some((time, place, failure)) = failed {
-        let word = if failure.unreachable { "unreachable" } else { "failed" };
+        let word = failure.word();
         let place = if place.is_empty() { String::new() } else { format!(" in {}", escape(place)) };
         // At the right end there is no room for all of it; the hint has it, and the table below.
         let shown = if time > scale.end * 0.75 { "" } else { &place };

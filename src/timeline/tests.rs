@@ -93,6 +93,27 @@ fn what_is_no_run_is_refused_with_the_place() {
 }
 
 #[test]
+fn of_several_runs_the_last_one_is_shown_from_its_own_beginning() {
+    let command = r#"{"v":1,"t":0.0,"event":"command","command":"muster apply -e a=<b>","time":"2026-11-21T12:00:00Z"}"#;
+    let later = RUN.map(|line| line.replace(r#""t":"#, r#""t":10"#));
+    let lines =
+        [&[command, RUN[0], RUN[1], RUN[3]], later.each_ref().map(String::as_str).as_slice()].concat();
+    let timeline = read(&lines).unwrap();
+    let roles = &timeline.hosts["node1"].roles;
+    assert_eq!((roles.len(), roles[0].end.map(|end| format!("{end:.1}"))), (1, Some("2.8".to_owned())));
+    let page = page(&timeline, "run.jsonl");
+    assert!(page.contains("<code>muster apply -e a=&lt;b&gt;</code> 2026-11-21T12:00:00Z"), "{page}");
+    assert!(page.contains("2 hosts · 4.0s"), "{page}");
+}
+
+#[test]
+fn who_was_stopped_because_of_others_did_not_fail() {
+    let stopped = RUN[11].replace(r#""unreachable":false"#, r#""unreachable":false,"stopped":true"#);
+    let page = page(&read(&[RUN[0], RUN[5], &stopped]).unwrap(), "run.jsonl");
+    assert!(page.contains("✘ 1 stopped") && !page.contains("✘ 1 failed"), "{page}");
+}
+
+#[test]
 fn moments_on_the_axis_are_round_and_a_handful() {
     let labels = |end| super::page::ticks(end).into_iter().map(super::page::tick_label).collect::<Vec<_>>();
     assert_eq!(labels(83.6), ["0 s", "15 s", "30 s", "45 s", "1:00", "1:15"]);
