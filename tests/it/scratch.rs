@@ -26,7 +26,7 @@ impl Scratch {
     pub(crate) fn start() -> Self {
         let root = tempfile::Builder::new().prefix("muster-scratch-").tempdir().expect("a temporary folder");
         let at = |path: &str| root.path().join(path);
-        for folder in ["bin", "dev", "etc", "opt", "run", "tmp", "usr/local/bin", "var/lib"] {
+        for folder in ["bin", "dev", "etc", "opt", "proc", "run", "tmp", "usr/local/bin", "var/lib"] {
             fs::create_dir_all(at(folder)).expect("a folder");
         }
         fs::copy("/bin/busybox", at("bin/busybox")).expect("busybox: apt-get install busybox");
@@ -43,9 +43,11 @@ impl Scratch {
         fs::write(at("etc/group"), format!("root:x:{ID}:\n")).expect("group");
         run(Command::new("chroot").arg(root.path()).args(["/bin/busybox", "--install", "-s", "/bin"]));
         own(root.path());
+        // The lock is kept by what /proc tells. It is mounted for the session alone, so that nothing of it can be left behind.
         let enter = format!(
-            "ForceCommand exec /usr/sbin/chroot --userspec={ID}:{ID} {} /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"",
-            root.path().display()
+            "ForceCommand exec /usr/bin/unshare --mount /bin/sh -c 'mount --bind /proc {root}/proc && \
+             exec /usr/sbin/chroot --userspec={ID}:{ID} {root} /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"'",
+            root = root.path().display()
         );
         let sshd = Sshd::builder().line(&enter).start();
         Self { root, sshd, enter }

@@ -223,7 +223,8 @@ async fn a_second_run_waits_for_the_lock_as_long_as_it_is_told_to() {
         tokio::join!(run_as(patient, "waiting", shell.clone(), false), go).0
     };
     let (first, second) = tokio::join!(run_as(other(), "waiting", machine.shell(), false), second);
-    (first.well(), second.well());
+    first.well();
+    second.well();
     assert_eq!(machine.changed(), 2);
 }
 
