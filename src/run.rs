@@ -11,7 +11,7 @@ use muster_engine::play::Play;
 use muster_engine::run::{Outcome, Run};
 use muster_engine::transport::Transport;
 use muster_roles::kubespray::Verdict;
-use muster_roles::{ROLES, preflight};
+use muster_roles::{ROLES, common, preflight};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -194,6 +194,7 @@ impl Job<'_> {
             project: ready.world.project.inventory_dir.clone(),
             check: detail.check,
             lock: changes.then(|| ready.lock.clone()),
+            serves_at: Some(common::hands_on_at),
             forks: ready.forks,
             cancel: cancel.clone(),
             events: ready.events.clone(),

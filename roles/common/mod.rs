@@ -1,6 +1,6 @@
 //! What several roles need to know: addresses, paths, the cluster's variables.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -20,6 +20,8 @@ pub struct ClusterVars {
     pub kube_override_hostname: String,
     pub supplementary_addresses_in_ssl_keys: Vec<String>,
     pub skydns_server: String,
+    pub fan_out: bool,
+    pub fan_out_port: u16,
 }
 
 /// The cluster's variables of a host, the version without a leading `v`.
@@ -48,6 +50,12 @@ pub fn ip(host: &Host) -> Result<IpAddr> {
             format!("give it one in the inventory: {} ip=ADDRESS", host.name()),
         )
     })
+}
+
+/// Where a machine may hand artifacts on to others. What is wrong with the variables is told by the roles that read them.
+pub fn hands_on_at(host: &Host) -> Option<SocketAddr> {
+    let vars = cluster_vars(host).ok().filter(|vars| vars.fan_out)?;
+    Some(SocketAddr::new(ip(host).ok()?, vars.fan_out_port))
 }
 
 /// The address at which others reach any host of the inventory. Of a host outside the run only what is written about it

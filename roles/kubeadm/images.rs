@@ -1,5 +1,6 @@
 //! Images come from the bundle, each only to the machines that run it, in one stream that shares layers.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use muster_artifacts::ImageEntry;
@@ -64,15 +65,21 @@ impl Resource for Images {
             })
             .collect();
         let (bundle, arch) = (self.bundle.clone(), first.arch);
-        let open = move || {
+        let content = format!("images {arch:?} {}", references.join(" "));
+        let open = move |from| {
             let references: Vec<&str> = references.iter().map(String::as_str).collect();
-            bundle.image_archive(&references, arch).map(blocking_input).map_err(std::io::Error::other)
+            let mut archive = bundle.image_archive(&references, arch).map_err(std::io::Error::other)?;
+            std::io::copy(&mut (&mut archive).take(from), &mut std::io::sink())?;
+            Ok(blocking_input(archive))
         };
         let upload = Upload {
             name: format!("{} images", missing.len()),
-            into: Receiver::Program(sh0(
-                "PATH=$PATH:/usr/local/bin:/opt/bin; exec ctr -n k8s.io images import --local --digests --all-platforms - >/dev/null",
-            )),
+            into: Receiver::Program {
+                script: sh0(
+                    "PATH=$PATH:/usr/local/bin:/opt/bin; ctr -n k8s.io images import --local --digests --all-platforms - >/dev/null",
+                ),
+                content,
+            },
             size: missing.iter().map(|image| image.size).sum(),
             open: Arc::new(open),
         };

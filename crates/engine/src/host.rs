@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::cluster::Cluster;
 use crate::event::{Change, Counts, Event, Events};
 use crate::facts::Facts;
 use crate::failure::{Failure, Result};
+use crate::fan_out::FanOut;
 use crate::lock::{Keeper, Kind, LockRequest, REFUSED};
 use crate::resource::Answer;
 use crate::script::{Part, Script, frames, nonce, probe_program};
@@ -36,6 +37,8 @@ pub(crate) struct RunContext {
     pub cancel: CancellationToken,
     pub bundle: Arc<Bundle>,
     pub project: Arc<PathBuf>,
+    /// How machines hand artifacts on to each other, where they do.
+    pub fan_out: Option<Arc<FanOut>>,
 }
 
 /// A machine, as a role sees it.
@@ -180,6 +183,13 @@ impl Host {
     pub async fn run(&self, what: &str, script: Script, limit: Duration) -> Result<String> {
         self.enter_step(what);
         let (begun, exchanges) = (Instant::now(), self.exchanges());
+        let answer = self.change(what, script, limit).await?;
+        self.leave_step_of_one(what, exchanges, begun.elapsed());
+        Ok(answer)
+    }
+
+    /// The same beside what the host does otherwise.
+    pub(crate) async fn change(&self, what: &str, script: Script, limit: Duration) -> Result<String> {
         let (id, fence) = (nonce(), self.fence().await?);
         let guard = fence.guard(&id, Kind::Change, what);
         let program = probe_program(&id, &guard, &[Part { id: 0, script: &script }]);
@@ -192,7 +202,6 @@ impl Host {
             let (resource, tail) = (what.to_owned(), answer.output);
             return Err(Failure::Change { resource, status: answer.status, tail });
         }
-        self.leave_step_of_one(what, exchanges, begun.elapsed());
         Ok(answer.output)
     }
 
@@ -302,16 +311,34 @@ impl Host {
         timeout: Duration,
         on_line: OnLine,
     ) -> Result<Exit> {
-        self.keeper.check()?;
-        if self.run.cancel.is_cancelled() {
-            return Err(Failure::Stopped("it was interrupted".into()));
-        }
+        self.may_go_on()?;
         let Ok(_permit) = self.run.forks.acquire().await else {
             return Err(Failure::Stopped("the run is over".into()));
         };
         self.count_exchange();
         let exec = Exec { program, timeout, on_line: Some(on_line) };
         Ok(self.transport.exec(exec).await?)
+    }
+
+    /// Whether the run goes on here: the lock is still ours, and nobody has interrupted it.
+    pub(crate) fn may_go_on(&self) -> Result<()> {
+        self.keeper.check()?;
+        if self.run.cancel.is_cancelled() {
+            return Err(Failure::Stopped("it was interrupted".into()));
+        }
+        Ok(())
+    }
+
+    /// How this host gets something of this size from others; `None` where only from this side.
+    pub(crate) fn fan_out(&self, size: u64) -> Option<&Arc<FanOut>> {
+        self.run.fan_out.as_ref().filter(|fan_out| fan_out.concerns(self, size))
+    }
+
+    /// What this machine keeps for others goes with its lock.
+    pub(crate) fn hand_on_no_more(&self) {
+        if let Some(fan_out) = &self.run.fan_out {
+            fan_out.leave(self);
+        }
     }
 
     pub(crate) fn count_exchange(&self) {
@@ -407,14 +434,18 @@ impl Host {
         self.run.events.send(event);
     }
 
-    /// A stream that tells how much of it was read.
-    pub(crate) fn metered(&self, input: Input, name: &str, total: u64) -> Input {
+    pub(crate) fn events(&self) -> Events {
+        self.run.events.clone()
+    }
+
+    /// A stream that tells how much of it was read, beyond what `sent` says at first.
+    pub(crate) fn metered(&self, input: Input, name: &str, total: u64, sent: Arc<AtomicU64>) -> Input {
         Box::new(Metered {
             input,
             host: self.name.clone(),
             name: name.to_owned(),
             events: self.run.events.clone(),
-            sent: 0,
+            sent,
             told: Instant::now(),
             total,
         })
@@ -447,7 +478,7 @@ struct Metered {
     host: String,
     name: String,
     events: Events,
-    sent: u64,
+    sent: Arc<AtomicU64>,
     told: Instant,
     total: u64,
 }
@@ -460,11 +491,12 @@ impl AsyncRead for Metered {
     ) -> Poll<std::io::Result<()>> {
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.input).poll_read(cx, buf);
-        self.sent += (buf.filled().len() - before) as u64;
+        let read = (buf.filled().len() - before) as u64;
+        let sent = self.sent.fetch_add(read, Ordering::Relaxed) + read;
         if self.told.elapsed() > Duration::from_millis(200) {
             self.told = Instant::now();
             let (host, name) = (self.host.clone(), self.name.clone());
-            self.events.send(Event::Transfer { host, name, sent: self.sent, total: self.total });
+            self.events.send(Event::Transfer { host, name, sent, total: self.total });
         }
         poll
     }

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod event;
 pub mod facts;
 pub mod failure;
+mod fan_out;
 pub mod host;
 pub mod lock;
 pub mod play;
@@ -16,6 +17,7 @@ pub mod script;
 pub mod ssh;
 mod step;
 pub mod transport;
+mod upload;
 
 /// What a role needs.
 pub mod prelude {

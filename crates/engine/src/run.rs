@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{Cluster, End, Progress};
 use crate::event::{Event, Events};
 use crate::failure::{Failure, Result};
+use crate::fan_out::FanOut;
+pub use crate::fan_out::ServesAt;
 use crate::host::{Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
 use crate::play::{Play, Share};
@@ -57,6 +59,8 @@ pub struct Run<'a> {
     pub check: bool,
     /// How the machines are locked; `None` for a run that only looks, as one does that checks.
     pub lock: Option<LockRequest>,
+    /// Where machines may hand artifacts on to each other; `None`: everything is sent from this side.
+    pub serves_at: Option<ServesAt>,
     /// How many exchanges may be under way at once.
     pub forks: usize,
     /// Ends the run after the exchanges that are under way.
@@ -94,10 +98,13 @@ impl Run<'_> {
         let in_run: BTreeSet<&String> = hosts_of_plays.iter().flatten().collect();
         let in_run: Vec<String> = self.hosts.iter().filter(|h| in_run.contains(h)).cloned().collect();
         let cluster = Arc::new(Cluster::new(self.inventory.clone(), self.vars.clone(), &in_run));
+        let lock = self.lock.clone().filter(|_| !self.check).map(Arc::new);
+        let name = lock.as_ref().map_or("", |lock| lock.run.as_str());
         let context = RunContext {
+            fan_out: FanOut::of_run(self.serves_at, in_run.len(), name),
             events: self.events.clone(),
             check: self.check,
-            lock: self.lock.clone().filter(|_| !self.check).map(Arc::new),
+            lock,
             forks: Arc::new(Semaphore::new(self.forks.max(1))),
             cancel: self.cancel.clone(),
             bundle: self.bundle.clone(),
@@ -157,6 +164,7 @@ impl Run<'_> {
             self.events.send(Event::HostDone { host: host.name().to_owned() });
         }
         tell(host, |progress| progress.end = Some(end));
+        host.hand_on_no_more();
         host.unlock(!matches!(failure, Some(Failure::Transport(TransportError::Unreachable { .. })))).await;
         (host.name().to_owned(), HostOutcome { summary: host.summary(), failure })
     }

@@ -13,7 +13,7 @@ use crate::event::{Change, Counts, Event};
 use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::lock::{JOB, Kind, REFUSED};
-use crate::resource::{Answer, INCOMING, PathKind, PathState, Plan, Receiver, Resource, Seen, Upload};
+use crate::resource::{Answer, PathKind, PathState, Plan, Resource, Seen};
 use crate::script::{Frame, Part, Script, apply_program, frames, job_program, nonce, probe_program, sh};
 use crate::transport::{Exit, OnLine, Program, TransportError};
 
@@ -143,7 +143,7 @@ impl<'h> Step<'h> {
             return Ok(changes);
         }
         for upload in &uploads {
-            send(self.host, upload).await?;
+            crate::upload::send(self.host, upload).await?;
         }
         if !scripts.is_empty() {
             self.mend(&scripts, detached).await?;
@@ -293,42 +293,6 @@ pub(crate) fn tail(stderr: &[u8]) -> String {
     let lines: Vec<_> = text.trim_end().lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
-
-/// Sends bytes to whoever takes them on the machine.
-async fn send(host: &Host, upload: &Upload) -> Result<()> {
-    let script = match &upload.into {
-        Receiver::Incoming { sha256 } => {
-            let target = format!("{INCOMING}/{sha256}");
-            // The name is the hash and only a complete file is renamed to it, so what is there is complete.
-            if host.query(sh(r#"[ -f "$1" ]"#, [&target])).await?.status == 0 {
-                return Ok(());
-            }
-            sh(RECEIVE, [&target, sha256])
-        }
-        Receiver::Program(script) => script.clone(),
-    };
-    let what = format!("sending {}", upload.name);
-    let fence = host.fence().await?;
-    let line = format!("{} {}", fence.guard(&nonce(), Kind::Upload, &what), script.one_line());
-    let input = (upload.open)().map_err(|error| {
-        Failure::new(format!("{}: {error}", upload.name), "check the bundle: muster bundle check")
-    })?;
-    let input = host.metered(input, &upload.name, upload.size);
-    let exit = host.exec(Program::Reader { line, input }, Duration::from_secs(3600)).await?;
-    match exit.status {
-        0 => Ok(()),
-        REFUSED => Err(host.refused(&fence).await),
-        status => {
-            // Whoever takes the lock ends it.
-            host.still_ours(&fence).await?;
-            Err(Failure::Change { resource: what, status, tail: tail(&exit.stderr) })
-        }
-    }
-}
-
-/// One line, because csh cannot quote line breaks. Each attempt has a file of its own, because the one before may still
-/// be waiting for what will never come. `mine` is the guard's: the lock is looked at again before the file counts.
-const RECEIVE: &str = r#"PATH=$PATH:/usr/sbin:/sbin; umask 077; part=$1.$$.part; mkdir -p "${1%/*}" && rm -f "$1".*.part && cat >"$part" && echo "$2  $part" | sha256sum -c >/dev/null && { mine || exit 75; } && mv -f "$part" "$1""#;
 
 /// The paths that a step's resources ask for, each once.
 #[derive(Default)]

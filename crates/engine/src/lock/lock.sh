@@ -4,6 +4,7 @@
 #                  then boot and uptime of each renewal; then perhaps `released`. The highest number counts.
 # lock/work.ID     a program that changes the machine: process, its start, boot, run, kind, name
 # jobs/ID/record   the same of a detached program
+# share            what the run hands on to other machines: goes with the lock (fan_out/serve.sh)
 lock=/var/lib/muster/lock jobs=/var/lib/muster/jobs
 read -r boot </proc/sys/kernel/random/boot_id
 read -r now rest </proc/uptime
@@ -109,7 +110,7 @@ take() {
     fi
     old=
     for file in "$lock"/fence.*; do [ "${file##*.}" = "$mine" ] || old="$old $file"; done
-    rm -f "$lock"/new.* $old
+    rm -rf "$lock"/new.* $old "${lock%/*}/share"
     taken=$mine
     printf '%s\n%s\n' "taken $mine" "$earlier"
     work "$1" end
@@ -126,6 +127,7 @@ renew() {
 release() {
   look
   [ "$fence" = "$1" ] && [ "$run" = "$2" ] || return 0
+  rm -rf "${lock%/*}/share"
   for record in "$lock"/work.* "$jobs"/*; do [ ! -e "$record" ] || break; done
   if [ "$fence" = 1 ] && [ ! -e "$record" ]; then
     # The machine's first lock, and nothing was changed under it: the machine is left as it was.

@@ -1,5 +1,6 @@
 //! Programs from the bundle.
 
+use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 
 use muster_artifacts::{Bundle, Encoding, FileEntry};
@@ -25,7 +26,11 @@ impl Artifact {
             name: format!("{} {}", self.entry.name, self.entry.version),
             size: self.entry.stored.size,
             into: Receiver::Incoming { sha256: self.entry.stored.sha256.to_string() },
-            open: Arc::new(move || Ok(blocking_input(std::fs::File::open(&path)?))),
+            open: Arc::new(move |from| {
+                let mut file = std::fs::File::open(&path)?;
+                file.seek(SeekFrom::Start(from))?;
+                Ok(blocking_input(file))
+            }),
         }
     }
 

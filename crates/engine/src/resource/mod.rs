@@ -161,10 +161,10 @@ pub struct Upload {
     pub name: String,
     /// Who takes it.
     pub into: Receiver,
-    /// How many bytes.
+    /// How many bytes; for [`Receiver::Program`] about how many.
     pub size: u64,
-    /// Opens the bytes. Called again when the upload has to be repeated.
-    pub open: Arc<dyn Fn() -> std::io::Result<Input> + Send + Sync>,
+    /// Opens the bytes from one on: not the first one when a broken upload goes on.
+    pub open: Arc<dyn Fn(u64) -> std::io::Result<Input> + Send + Sync>,
 }
 
 /// Who takes an upload on the machine.
@@ -173,8 +173,9 @@ pub enum Receiver {
     /// The folder [`INCOMING`]: the file is checked and gets its sha256, in hex, as its name. One that is there is not
     /// sent again.
     Incoming { sha256: String },
-    /// A program of one line that reads it from its standard input.
-    Program(Script),
+    /// A program of one line that reads it from its standard input. `content` names what it reads: uploads with the same
+    /// name hold the same bytes. Where machines hand artifacts on, it arrives as a file first, and is read from there.
+    Program { script: Script, content: String },
 }
 
 /// Where uploads arrive on a machine, under their sha256.

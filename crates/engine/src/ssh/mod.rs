@@ -20,6 +20,7 @@ mod limiter;
 mod privilege;
 mod proxy_command;
 mod target;
+mod throwaway;
 mod variables;
 mod wire;
 
@@ -37,6 +38,7 @@ pub use self::config::SshConfig;
 pub use self::known_hosts::HostKeyPolicy;
 pub use self::limiter::INITIAL_HANDSHAKES;
 pub use self::target::{Agent, DEFAULT_PORT, Privilege, Target};
+pub(crate) use self::throwaway::ThrowawayKey;
 pub use self::variables::TargetError;
 
 use self::connect::Connection;

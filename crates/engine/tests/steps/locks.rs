@@ -65,7 +65,7 @@ impl Resource for Uploaded {
                 sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
             },
             size: 0,
-            open: Arc::new(move || {
+            open: Arc::new(move |_| {
                 fs::write(hold.with_file_name("inside"), "").unwrap();
                 Ok(Box::new(NothingUntil(hold.clone())) as Input)
             }),

@@ -150,6 +150,7 @@ async fn run_as(request: LockRequest, role: &str, shell: Arc<Shell>, check: bool
         project: empty.path().into(),
         check,
         lock: Some(request),
+        serves_at: None,
         forks: 5,
         cancel: Default::default(),
         events,

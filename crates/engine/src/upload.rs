@@ -1,0 +1,259 @@
+//! Uploads: from this side, or from a machine that has the same already. One that broke off goes on where it stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+
+use crate::event::Event;
+use crate::failure::{Failure, Result};
+use crate::fan_out::Ticket;
+use crate::host::Host;
+use crate::lock::{Fence, Kind, REFUSED};
+use crate::resource::{INCOMING, Receiver, Upload};
+use crate::script::{Script, nonce, sh};
+use crate::step::tail;
+use crate::transport::{Exit, Input, OnLine, Program};
+
+/// How long an upload may take.
+const LIMIT: Duration = Duration::from_secs(3600);
+
+/// What a program ends with that got something else than what its sha256 says (`EX_DATAERR` of sysexits.h).
+const WRONG: i32 = 65;
+
+/// Sends bytes to whoever takes them on the machine.
+pub(crate) async fn send(host: &Host, upload: &Upload) -> Result<()> {
+    match &upload.into {
+        Receiver::Incoming { sha256 } => {
+            Arrival { host, upload, sha256: sha256.clone(), size: upload.size }.bring().await
+        }
+        Receiver::Program { script, content } => {
+            let Some(fan_out) = host.fan_out(upload.size) else {
+                let input = open(upload, 0)?;
+                let input = host.metered(input, &upload.name, upload.size, Arc::default());
+                return done(host, upload, |_| script.one_line(), input).await.map(drop);
+            };
+            let (sha256, size) = fan_out.digest(content, upload).await?;
+            let file = format!("{INCOMING}/{sha256}");
+            Arrival { host, upload, sha256, size }.bring().await?;
+            let line = |_: &Fence| format!("exec <{file}; {{ {}; }} && rm -f {file}", script.one_line());
+            done(host, upload, line, Box::new(tokio::io::empty())).await.map(drop)
+        }
+    }
+}
+
+/// The sha256, in hex, and the size of what an upload holds.
+pub(crate) async fn digest(upload: &Upload) -> Result<(String, u64)> {
+    let mut input = open(upload, 0)?;
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    let mut chunk = vec![0; 1 << 18];
+    loop {
+        match input.read(&mut chunk).await.map_err(|error| unreadable(upload, &error))? {
+            0 => break,
+            read => {
+                hash.update(&chunk[..read]);
+                size += read as u64;
+            }
+        }
+    }
+    Ok((hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(), size))
+}
+
+fn open(upload: &Upload, from: u64) -> Result<Input> {
+    (upload.open)(from).map_err(|error| unreadable(upload, &error))
+}
+
+fn unreadable(upload: &Upload, error: &std::io::Error) -> Failure {
+    Failure::new(format!("{}: {error}", upload.name), "check the bundle: muster bundle check")
+}
+
+/// Runs a program of one line on what is sent to it, which must succeed.
+async fn done(host: &Host, upload: &Upload, line: impl Fn(&Fence) -> String, input: Input) -> Result<Exit> {
+    let what = format!("sending {}", upload.name);
+    let (exit, fence) = run(host, &what, line, input, host.on_line()).await?;
+    match exit.status {
+        0 => Ok(exit),
+        status => {
+            // Whoever takes the lock ends it.
+            host.still_ours(&fence).await?;
+            Err(Failure::Change { resource: what, status, tail: tail(&exit.stderr) })
+        }
+    }
+}
+
+/// Runs a program of one line under the lock.
+async fn run(
+    host: &Host,
+    what: &str,
+    line: impl Fn(&Fence) -> String,
+    input: Input,
+    on_line: OnLine,
+) -> Result<(Exit, Fence)> {
+    let fence = host.fence().await?;
+    let line = format!("{} {}", fence.guard(&nonce(), Kind::Upload, what), line(&fence));
+    let exit = host.exec_with(Program::Reader { line, input }, LIMIT, on_line).await?;
+    if exit.status == REFUSED {
+        return Err(host.refused(&fence).await);
+    }
+    Ok((exit, fence))
+}
+
+/// A file that is to arrive under its sha256.
+struct Arrival<'a> {
+    host: &'a Host,
+    upload: &'a Upload,
+    sha256: String,
+    size: u64,
+}
+
+impl Arrival<'_> {
+    async fn bring(&self) -> Result<()> {
+        loop {
+            let Some(there) = self.look().await? else { return Ok(()) };
+            let Some(fan_out) = self.host.fan_out(self.size) else { return self.receive(there, None).await };
+            let ticket = fan_out.source(self.host, &self.sha256, self.upload, self.size).await?;
+            if ticket.from.is_none() {
+                return self.receive(there, Some(ticket)).await;
+            }
+            if self.fetch(ticket).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How many bytes of it are there; `None` when it is complete: the name is the hash, and only a complete file is
+    /// renamed to it.
+    async fn look(&self) -> Result<Option<u64>> {
+        let look = sh(
+            r#"[ -f "$1" ] && echo complete || stat -c %s "$1.part" 2>/dev/null || echo 0"#,
+            [self.file()],
+        );
+        let answer = self.host.query(look).await?.output;
+        Ok(if answer.trim() == "complete" { None } else { answer.trim().parse().ok().or(Some(0)) })
+    }
+
+    /// From this side, beginning with this byte.
+    async fn receive(&self, mut there: u64, ticket: Option<Ticket>) -> Result<()> {
+        let what = format!("sending {}", self.upload.name);
+        let sent = ticket.as_ref().map_or_else(Arc::default, |ticket| ticket.sent.clone());
+        loop {
+            there = there.min(self.size);
+            let script = self.script(RECEIVE, ticket.is_some(), [there.to_string()]);
+            let input = self.metered(open(self.upload, there)?, there, &sent);
+            let (exit, fence) =
+                run(self.host, &what, |_| script.one_line(), input, self.host.on_line()).await?;
+            match exit.status {
+                0 => {
+                    if let Some(ticket) = ticket {
+                        ticket.arrived(is_kept(&exit));
+                    }
+                    return Ok(());
+                }
+                // What was there before was wrong, and is gone: a power cut leaves zeros, a machine may lie.
+                WRONG if there > 0 => there = 0,
+                WRONG => {
+                    return Err(Failure::new(
+                        format!("{}: what arrived is not what its sha256 says", self.upload.name),
+                        "check the bundle: muster bundle check",
+                    ));
+                }
+                status => {
+                    // Whoever takes the lock ends it.
+                    self.host.still_ours(&fence).await?;
+                    return Err(Failure::Change { resource: what, status, tail: tail(&exit.stderr) });
+                }
+            }
+        }
+    }
+
+    /// From another machine. Whether it came.
+    async fn fetch(&self, ticket: Ticket) -> Result<bool> {
+        let Some(from) = ticket.from else { return Ok(false) };
+        let what = format!("fetching {}", self.upload.name);
+        let [private, public] = ticket.keys();
+        // A line holds no line breaks.
+        let private = private.trim_end().replace('\n', "|");
+        let script = self.script(
+            FETCH,
+            true,
+            [from.ip().to_string(), from.port().to_string(), private, public.to_owned()],
+        );
+        let (host, name, total, show) =
+            (self.host.name().to_owned(), self.upload.name.clone(), self.size, self.host.on_line());
+        let events = self.host.events();
+        let on_line: OnLine =
+            Arc::new(move |line: &str| match line.strip_prefix(AT).map(|at| at.trim().parse()) {
+                Some(Ok(sent)) => {
+                    events.send(Event::Transfer { host: host.clone(), name: name.clone(), sent, total })
+                }
+                _ => show(line),
+            });
+        let (exit, fence) =
+            run(self.host, &what, |_| script.one_line(), Box::new(tokio::io::empty()), on_line).await?;
+        if exit.status == 0 {
+            ticket.arrived(is_kept(&exit));
+            return Ok(true);
+        }
+        // Whoever takes the lock ends it.
+        self.host.still_ours(&fence).await?;
+        let said = tail(&exit.stderr);
+        let reason = said.lines().rfind(|line| !line.starts_with(AT)).unwrap_or("it did not come");
+        ticket.failed(self.host, exit.status == WRONG, reason);
+        Ok(false)
+    }
+
+    fn file(&self) -> String {
+        format!("{INCOMING}/{}", self.sha256)
+    }
+
+    fn script(&self, text: &'static str, keep: bool, more: impl IntoIterator<Item = String>) -> Script {
+        let share = self.host.fan_out(self.size).filter(|_| keep).map(|fan_out| fan_out.share().to_owned());
+        let first = [self.file(), self.sha256.clone(), self.size.to_string(), share.unwrap_or_default()];
+        sh(text, first.into_iter().chain(more))
+    }
+
+    fn metered(&self, input: Input, there: u64, sent: &Arc<AtomicU64>) -> Input {
+        sent.store(there, std::sync::atomic::Ordering::Relaxed);
+        self.host.metered(input, &self.upload.name, self.size, sent.clone())
+    }
+}
+
+fn is_kept(exit: &Exit) -> bool {
+    exit.stdout.ends_with(b"kept\n")
+}
+
+/// What lines begin with that tell how much has come from another machine.
+const AT: &str = "muster-at ";
+
+/// What takes a file on the machine: FILE SHA256 SIZE SHARE, and more. One line, because csh cannot quote line breaks.
+/// The part has one name, so that the next attempt finds it; whoever still writes to it, for an attempt before, is
+/// ended first. `mine` is the guard's: the lock is looked at again before the file counts.
+macro_rules! take {
+    ($bytes:literal) => {
+        concat!(
+            r#"PATH=$PATH:/usr/sbin:/sbin; umask 077; part=$1.part; mkdir -p "${1%/*}" || exit 1; "#,
+            r#"writer() { for f in /proc/[0-9]*/fd/*; do [ "$f" -ef "$part" ] || continue; f=${f#/proc/}; kill -9 "${f%%/*}"; return; done 2>/dev/null; return 1; }; "#,
+            r#"n=0; [ ! -e "$part" ] || while writer; do n=$((n + 1)); [ $n -lt 1000 ] || exit 1; done; "#,
+            r#"at() { stat -c %s "$part" 2>/dev/null || echo 0; }; "#,
+            $bytes,
+            r#"if [ "$(at)" -lt "$3" ]; then echo "$(at) of $3 bytes have arrived" >&2; exit 1; fi; "#,
+            r#"echo "$2  $part" | sha256sum -c >/dev/null 2>&1 || { rm -f "$part"; exit 65; }; mine || exit 75; "#,
+            // What is kept takes no room twice, but keeps it: only where there is plenty, which matters where disks are memory.
+            r#"if [ -n "$4" ] && df -Pk "${1%/*}" | { read -r h && read -r h h h f h && [ "$f" -gt $(($3 / 256)) ]; }; then mkdir -p "$4" && ln -f "$part" "$4/$2" && echo kept; fi; "#,
+            r#"mv -f "$part" "$1""#
+        )
+    };
+}
+
+/// ... FROM: the rest, from its byte FROM on, comes from standard input. What is there beyond is cut off.
+const RECEIVE: &str =
+    take!(r#"dd of="$part" bs=1 count=0 seek="$5" 2>/dev/null </dev/null && cat >>"$part" || exit 1; "#);
+
+/// ... ADDRESS PORT KEY SERVER_KEY: the rest comes from another machine, which is given up when nothing comes for ten
+/// seconds. ssh never reads a configuration, an agent or anybody's known hosts. The ciphers and the key exchange are the
+/// fastest that every sshd has.
+const FETCH: &str = take!(
+    r#"command -v ssh >/dev/null || { echo "there is no ssh" >&2; exit 127; }; mkdir -p "$4" && k=$(mktemp -d "$4/.XXXXXX") || exit 1; s= w=; trap 'rm -rf "$k"' EXIT; trap 'kill $s $w; exit 1' HUP INT TERM; printf '%s\n' "$7" | tr '|' '\n' >"$k/key"; echo "muster $8" >"$k/known"; ssh -F none -T -n -i "$k/key" -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o PreferredAuthentications=publickey -o ConnectTimeout=5 -o HostKeyAlias=muster -o HostKeyAlgorithms=ssh-ed25519 -o StrictHostKeyChecking=yes -o UserKnownHostsFile="$k/known" -o GlobalKnownHostsFile=/dev/null -o Ciphers=aes128-gcm@openssh.com,aes128-ctr -o KexAlgorithms=curve25519-sha256@libssh.org -o LogLevel=ERROR -l "$(id -un)" -p "$6" "$5" "$2 $(at)" </dev/null >>"$part" & s=$!; ( l=; n=0; while sleep 1 >/dev/null 2>&1 && kill -0 $s; do a=$(at); echo "muster-at $a"; if [ "$a" = "$l" ]; then n=$((n + 1)); [ $n -lt 10 ] || { echo "nothing comes"; kill $s; }; else n=0; fi; l=$a; done ) </dev/null >&2 & w=$!; wait $s; kill $w; "#
+);
