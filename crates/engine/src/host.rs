@@ -334,11 +334,9 @@ impl Host {
         self.run.fan_out.as_ref().filter(|fan_out| fan_out.concerns(self, size))
     }
 
-    /// What this machine keeps for others goes with its lock.
-    pub(crate) fn hand_on_no_more(&self) {
-        if let Some(fan_out) = &self.run.fan_out {
-            fan_out.leave(self);
-        }
+    /// Whether the machine keeps something for others, who may still want it. One that does not answer gives nothing.
+    pub(crate) fn hands_on(&self, answers: bool) -> bool {
+        self.run.fan_out.as_ref().is_some_and(|fan_out| fan_out.hands_on(self, answers))
     }
 
     pub(crate) fn count_exchange(&self) {

@@ -127,7 +127,7 @@ impl Run<'_> {
             self.journey(itinerary)
         });
         let outcome = join_all(journeys).await.into_iter().collect();
-        // Machines that did something for others after their own journey, or without one.
+        // Machines that do something for others after their own journey, or without one.
         join_all(hosts.iter().map(|host| host.unlock(true))).await;
         self.events.send(Event::RunEnded { elapsed: begun.elapsed() });
         Ok(outcome)
@@ -164,8 +164,11 @@ impl Run<'_> {
             self.events.send(Event::HostDone { host: host.name().to_owned() });
         }
         tell(host, |progress| progress.end = Some(end));
-        host.hand_on_no_more();
-        host.unlock(!matches!(failure, Some(Failure::Transport(TransportError::Unreachable { .. })))).await;
+        let answers = !matches!(failure, Some(Failure::Transport(TransportError::Unreachable { .. })));
+        // What a machine keeps for others goes with its lock, so that stays until all have ended.
+        if !host.hands_on(answers) {
+            host.unlock(answers).await;
+        }
         (host.name().to_owned(), HostOutcome { summary: host.summary(), failure })
     }
 

@@ -159,10 +159,14 @@ impl FanOut {
         Ok(at)
     }
 
-    /// A host whose way has ended hands nothing on any more: what it keeps goes with its lock.
-    pub(crate) fn leave(&self, host: &Host) {
-        self.planner().leave_out(host.name());
-        self.ended.notify_waiters();
+    /// Whether a machine keeps something for others. One that does not answer is left out from now on.
+    pub(crate) fn hands_on(&self, host: &Host, answers: bool) -> bool {
+        let mut planner = self.planner();
+        if !answers {
+            planner.leave_out(host.name());
+            self.ended.notify_waiters();
+        }
+        planner.gives(host.name())
     }
 
     fn planner(&self) -> MutexGuard<'_, Planner> {

@@ -166,7 +166,13 @@ impl Planner {
         }
     }
 
-    /// Leaves a machine out as a source: it cannot serve, or its run is over.
+    /// Whether a machine has something to give.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        let has = |spread: &Spread| spread.holders.iter().any(|holder| holder == name);
+        self.machines.get(name).is_none_or(Machine::gives) && self.artifacts.values().any(has)
+    }
+
+    /// Leaves a machine out as a source: it cannot serve, or does not answer.
     pub(super) fn leave_out(&mut self, name: &str) {
         self.machine(name).out = true;
     }
@@ -266,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_hundred_machines_cost_one_upload_and_a_shallow_tree() {
-        for seed in 0..200 {
+        for seed in 0..30 {
             let game = Game::new(100, seed).play(|_, _, _| KEPT);
             assert_eq!((game.depth.len(), game.uploads), (100, 1), "seed {seed}");
         }
@@ -284,7 +290,7 @@ mod tests {
 
     #[test]
     fn whatever_fails_everybody_gets_it() {
-        for seed in 0..500 {
+        for seed in 0..150 {
             let game = Game::new(30, seed).play(|_, source, dice| match (source, dice.below(10)) {
                 (_, 0) => End::Unknown,
                 (Source::Machine(_), 1..4) => End::Failed,
@@ -298,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_firewall_between_all_machines_is_learnt_once() {
-        for seed in 0..100 {
+        for seed in 0..30 {
             let tried = std::cell::Cell::new(0);
             let game = Game::new(50, seed).play(|_, source, _| match source {
                 Source::Controller => KEPT,
@@ -315,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_serves_wrong_bytes_is_asked_no_more() {
-        for seed in 0..100 {
+        for seed in 0..30 {
             let asked = std::cell::RefCell::new(HashMap::new());
             let game = Game::new(40, seed).play(|_, source, _| match source {
                 Source::Machine(name) if name.ends_with('7') => {
