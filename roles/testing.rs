@@ -81,6 +81,7 @@ pub(crate) async fn run(
         project: "/nowhere".into(),
         check: false,
         lock: None,
+        serves_at: None,
         forks: 10,
         cancel: Default::default(),
         events,

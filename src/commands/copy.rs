@@ -178,6 +178,7 @@ fn bring_about(
         project,
         check,
         lock: (!check).then(|| lock::request("muster copy", 0, environment)),
+        serves_at: None,
         forks: machines.forks,
         cancel: Default::default(),
         events,

@@ -95,6 +95,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         roles: vec!["bring".into()],
         tags: vec![],
         serial: None,
+        max_failures: None,
         any_errors_fatal: false,
         wait_for_all: false,
     };

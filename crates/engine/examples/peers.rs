@@ -126,6 +126,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         check: false,
         // All these machines have one root folder, and so would have one lock.
         lock: None,
+        serves_at: None,
         forks: 500,
         cancel: Default::default(),
         // Nobody listens.

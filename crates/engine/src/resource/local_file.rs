@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::io::{Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -108,7 +109,11 @@ impl Resource for LocalFile {
             name: self.source.display().to_string(),
             into: Receiver::Incoming { sha256: self.sha256.clone() },
             size: self.size,
-            open: Arc::new(move || Ok(blocking_input(File::open(&source)?))),
+            open: Arc::new(move |from| {
+                let mut file = File::open(&source)?;
+                file.seek(SeekFrom::Start(from))?;
+                Ok(blocking_input(file))
+            }),
         };
         Ok(Plan {
             changes: vec![Change { resource: self.label(), what: what.join(", "), diff: None }],

@@ -88,6 +88,7 @@ impl Machines {
             roles: vec![role.into()],
             tags: vec![],
             serial: None,
+            max_failures: None,
             any_errors_fatal: false,
             wait_for_all: false,
         };

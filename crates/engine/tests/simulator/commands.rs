@@ -21,7 +21,18 @@ pub(crate) static OWNER: LazyLock<[String; 2]> = LazyLock::new(|| {
 
 /// What is there besides the tools that packages bring.
 const TOOLS: [&str; 12] = [
-    "apt-get", "awk", "gzip", "mktemp", "mount", "setsid", "sha256sum", "stat", "sync", "systemctl", "tar", "tr",
+    "apt-get",
+    "awk",
+    "gzip",
+    "mktemp",
+    "mount",
+    "setsid",
+    "sha256sum",
+    "stat",
+    "sync",
+    "systemctl",
+    "tar",
+    "tr",
 ];
 
 pub(crate) async fn run(shell: &mut Shell, name: &str, words: &[String]) -> Done {
@@ -30,7 +41,9 @@ pub(crate) async fn run(shell: &mut Shell, name: &str, words: &[String]) -> Done
         ":" | "true" => Ok(0),
         "false" => Ok(1),
         "[" => Ok(i32::from(!test(shell, &words[..words.len() - 1]))),
-        "echo" => shell.write(1, format!("{}\n", words.join(" ")).as_bytes()).await.map(|well| i32::from(!well)),
+        "echo" => {
+            shell.write(1, format!("{}\n", words.join(" ")).as_bytes()).await.map(|well| i32::from(!well))
+        }
         "printf" => {
             let text = printf(&words);
             shell.write(1, text.as_bytes()).await.map(|well| i32::from(!well))
@@ -123,7 +136,8 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
             },
             &paths[1..],
         ),
-        "cat" | "tr" | "wc" | "sha256sum" | "tail" | "readlink" | "stat" | "head" | "grep" | "date" | "uname" | "ip" => {
+        "cat" | "tr" | "wc" | "sha256sum" | "tail" | "readlink" | "stat" | "head" | "grep" | "date"
+        | "uname" | "ip" => {
             return look(shell, name, words, &options, &paths).await;
         }
         "sleep" => {
@@ -134,7 +148,9 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
         "kill" => {
             let pid = words[0].parse().unwrap_or(0);
             let done = shell.machine.kill(pid);
-            if pid == shell.process.pid { return Err(Stop::Killed) }
+            if pid == shell.process.pid {
+                return Err(Stop::Killed);
+            }
             return Ok(i32::from(!done));
         }
         "setsid" => {
@@ -166,7 +182,8 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
 
 /// Options, and what follows them.
 fn options<'w>(words: &[&'w str]) -> (Vec<&'w str>, Vec<&'w str>) {
-    let count = words.iter().take_while(|word| word.len() > 1 && word.starts_with('-') && **word != "--").count();
+    let count =
+        words.iter().take_while(|word| word.len() > 1 && word.starts_with('-') && **word != "--").count();
     let rest = &words[count..];
     (words[..count].to_vec(), rest.strip_prefix(&["--"]).unwrap_or(rest).to_vec())
 }
@@ -304,7 +321,10 @@ async fn look(shell: &mut Shell, name: &str, words: &[&str], options: &[&str], p
         // What is asked for facts. The roles of these tests use none but the boot's id.
         "head" => {
             for path in &paths[1..] {
-                let text = shell.machine.proc_file(path).or_else(|| Some(String::from_utf8_lossy(&file(path)?).into()));
+                let text = shell
+                    .machine
+                    .proc_file(path)
+                    .or_else(|| Some(String::from_utf8_lossy(&file(path)?).into()));
                 match text {
                     Some(text) => out.extend(format!("\n==> {path} <==\n{text}").into_bytes()),
                     None => status = 1,
@@ -443,10 +463,12 @@ async fn apt_get(shell: &mut Shell, words: &[&str]) -> Done {
 }
 
 fn test(shell: &Shell, words: &[&str]) -> bool {
-    let number = |text: &str| text.parse::<i64>().unwrap_or_else(|_| {
-        shell.wrong(&format!("the number {text:?} of [ {words:?}"));
-        0
-    });
+    let number = |text: &str| {
+        text.parse::<i64>().unwrap_or_else(|_| {
+            shell.wrong(&format!("the number {text:?} of [ {words:?}"));
+            0
+        })
+    };
     match words {
         ["!", rest @ ..] => !test(shell, rest),
         [] => false,

@@ -96,7 +96,8 @@ impl Disk {
     pub(crate) fn names<'d>(&'d self, folder: &str) -> impl Iterator<Item = &'d str> + use<'d> {
         let prefix = format!("{}/", folder.trim_end_matches('/'));
         let length = prefix.len();
-        let below = self.entries.range(prefix.clone()..).take_while(move |(path, _)| path.starts_with(&prefix));
+        let below =
+            self.entries.range(prefix.clone()..).take_while(move |(path, _)| path.starts_with(&prefix));
         below.map(move |(path, _)| &path[length..]).filter(|name| !name.contains('/'))
     }
 

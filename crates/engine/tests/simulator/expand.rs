@@ -7,7 +7,10 @@ use crate::syntax::{Operation, Piece, Word};
 
 /// A part of a word after its expansion.
 enum Part {
-    Text { text: String, quoted: bool },
+    Text {
+        text: String,
+        quoted: bool,
+    },
     /// What an expansion outside of quotes gave: it is split at white space.
     Loose(String),
     /// Between the parameters of `"$@"`.
@@ -124,7 +127,9 @@ impl Shell {
         let mut parts = Vec::with_capacity(word.len());
         for piece in word {
             match piece {
-                Piece::Text { text, quoted } => parts.push(Part::Text { text: text.clone(), quoted: *quoted }),
+                Piece::Text { text, quoted } => {
+                    parts.push(Part::Text { text: text.clone(), quoted: *quoted })
+                }
                 Piece::Parameter { name, operation: None, quoted: true } if name == "@" => {
                     for (number, text) in self.arguments.iter().enumerate() {
                         if number > 0 {
@@ -246,7 +251,8 @@ pub(crate) fn matches(pattern: &[(char, bool)], text: &str) -> bool {
     let Some(((c, quoted), rest)) = pattern.split_first() else { return text.is_empty() };
     let mut chars = text.chars();
     if !quoted && *c == '*' {
-        return (text.char_indices().map(|(at, _)| at).chain([text.len()])).any(|at| matches(rest, &text[at..]));
+        return (text.char_indices().map(|(at, _)| at).chain([text.len()]))
+            .any(|at| matches(rest, &text[at..]));
     }
     let Some(first) = chars.next() else { return false };
     if !quoted

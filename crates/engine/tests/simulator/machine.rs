@@ -169,7 +169,11 @@ impl Machine {
     }
 
     /// A command that takes a while.
-    pub(crate) async fn work(&self, process: &Process, milliseconds: std::ops::Range<u64>) -> Result<(), Stop> {
+    pub(crate) async fn work(
+        &self,
+        process: &Process,
+        milliseconds: std::ops::Range<u64>,
+    ) -> Result<(), Stop> {
         let pause = process.random.lock().unwrap().within(milliseconds);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         self.act(process).await
@@ -226,14 +230,20 @@ impl Machine {
     /// Something was changed by a process at a path, or in a service.
     pub(crate) fn changed(&self, state: &mut State, process: &Process, what: &str) {
         let own = ["/var/lib/muster/lock", "/var/lib/muster/jobs"];
-        if own.iter().any(|folder| what.starts_with(folder)) || what == "/var/lib/muster" || what.ends_with(".part") {
+        if own.iter().any(|folder| what.starts_with(folder))
+            || what == "/var/lib/muster"
+            || what.ends_with(".part")
+        {
             return;
         }
         state.changes += 1;
         if state.changed_by.last() != Some(&process.run) {
             if state.changed_by.contains(&process.run) {
                 let others = &state.changed_by;
-                let text = format!("{what} was changed by run {} after another one was at work: {others:?}", process.run);
+                let text = format!(
+                    "{what} was changed by run {} after another one was at work: {others:?}",
+                    process.run
+                );
                 state.wrong.push(text);
             }
             state.changed_by.push(process.run);
@@ -266,7 +276,8 @@ impl Machine {
 
     /// A service starts: it reads its files.
     pub(crate) fn start_unit(&self, process: &Process, unit: &'static str) {
-        let files = self.nature.units.iter().find(|(name, _)| *name == unit).map_or(&[][..], |(_, files)| files);
+        let files =
+            self.nature.units.iter().find(|(name, _)| *name == unit).map_or(&[][..], |(_, files)| files);
         let mut state = self.state();
         let loaded = contents(&state.kept.disk, files);
         let service = state.kept.units.entry(unit).or_default();

@@ -44,7 +44,8 @@ fn references() -> BTreeMap<(usize, bool), Reference> {
                 let log = Arc::new(Mutex::new(Vec::new()));
                 let world = World::new(before.clone(), Some(log.clone()));
                 let (_, ran) = world.calm(0, version, true).await;
-                let failures: Vec<_> = ran.outcome.values().filter_map(|host| host.failure.as_ref()).collect();
+                let failures: Vec<_> =
+                    ran.outcome.values().filter_map(|host| host.failure.as_ref()).collect();
                 let log = || log.lock().unwrap().join("\n");
                 assert!(failures.is_empty(), "{}\n{failures:?} {:?}", log(), world.wrong());
                 assert!(!ran.changes.is_empty() && world.wrong().is_empty(), "{:?}", world.wrong());

@@ -13,7 +13,8 @@ use crate::commands::{OWNER, sha256};
 use crate::disk::{Disk, Entry};
 use crate::machine::{Kept, Nature};
 
-pub(crate) const ROLES: &[Role] = &[Role { name: "app", summary: "", defaults: "", run: |host| app(host).boxed() }];
+pub(crate) const ROLES: &[Role] =
+    &[Role { name: "app", summary: "", defaults: "", run: |host| app(host).boxed() }];
 
 pub(crate) const VERSIONS: [u32; 2] = [1, 2];
 

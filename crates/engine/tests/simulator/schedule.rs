@@ -47,19 +47,34 @@ pub(crate) enum Fault {
     /// The program arrives so many seconds after the connection was given up.
     Late(u64),
     /// The connection is lost before this action of the program. `deadly`: writing to nobody ends it.
-    Cut { action: usize, deadly: bool },
+    Cut {
+        action: usize,
+        deadly: bool,
+    },
     /// The program ran, its answer is lost.
     AnswerLost,
     /// The program, or its answer, takes so many seconds.
-    Slow { there: u64, back: u64 },
+    Slow {
+        there: u64,
+        back: u64,
+    },
     /// The machine restarts before this action of the program, and is off for so many seconds.
-    Restart { action: usize, down: u64 },
+    Restart {
+        action: usize,
+        down: u64,
+    },
     /// The controller is killed: before it sends, before this action of the program, after the answer.
     KilledBefore,
-    Killed { action: usize, deadly: bool },
+    Killed {
+        action: usize,
+        deadly: bool,
+    },
     KilledAfter,
     /// The controller is stopped for so many seconds before it sends, or when the answer comes.
-    Stopped { seconds: u64, after: bool },
+    Stopped {
+        seconds: u64,
+        after: bool,
+    },
 }
 
 impl Schedule {

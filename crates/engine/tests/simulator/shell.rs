@@ -44,7 +44,10 @@ pub(crate) enum Fd {
     Pipe(Arc<Mutex<Vec<u8>>>),
     /// Something to read, and how far it was read.
     Source(Arc<Mutex<(Vec<u8>, usize)>>),
-    File { number: u64, at: Arc<Mutex<usize>> },
+    File {
+        number: u64,
+        at: Arc<Mutex<usize>>,
+    },
     Out(Arc<Wire>),
     Err(Arc<Wire>),
     /// What the controller sends.
@@ -388,7 +391,8 @@ impl Shell {
                 done => done,
             };
         }
-        let number = |at: usize, otherwise| arguments.get(at).map_or(otherwise, |n: &String| n.parse().unwrap_or(2));
+        let number =
+            |at: usize, otherwise| arguments.get(at).map_or(otherwise, |n: &String| n.parse().unwrap_or(2));
         match name {
             "exit" => Err(Stop::Exit(number(0, self.status))),
             "return" => Err(Stop::Return(number(0, self.status))),
@@ -558,7 +562,11 @@ impl Shell {
         let cut = |bytes: &[u8]| {
             let end = bytes.iter().position(|b| *b == b'\n');
             let line = &bytes[..end.unwrap_or(bytes.len())];
-            (String::from_utf8_lossy(line).into_owned(), end.is_some(), line.len() + usize::from(end.is_some()))
+            (
+                String::from_utf8_lossy(line).into_owned(),
+                end.is_some(),
+                line.len() + usize::from(end.is_some()),
+            )
         };
         let (line, complete) = match self.fds.get(&fd) {
             Some(Fd::Source(source)) => {

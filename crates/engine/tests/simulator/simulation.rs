@@ -47,6 +47,7 @@ pub(crate) async fn run(machines: usize, version: u32, request: LockRequest, con
         roles: vec!["app".into()],
         tags: vec![],
         serial: None,
+        max_failures: None,
         any_errors_fatal: false,
         wait_for_all: false,
     };
@@ -63,6 +64,7 @@ pub(crate) async fn run(machines: usize, version: u32, request: LockRequest, con
         project: "/nowhere".into(),
         check: false,
         lock: Some(request),
+        serves_at: None,
         forks: 10,
         cancel: Default::default(),
         events,
@@ -116,7 +118,8 @@ impl World {
         let connect = |number: usize| {
             let machine = self.machines[number].clone();
             let exchanges = AtomicUsize::new(0);
-            Arc::new(Line { controller: controller.clone(), machine, number, exchanges }) as Arc<dyn Transport>
+            Arc::new(Line { controller: controller.clone(), machine, number, exchanges })
+                as Arc<dyn Transport>
         };
         let run = run(self.machines.len(), version, request, &connect);
         let ran = tokio::select! {
@@ -133,7 +136,8 @@ impl World {
     /// A run that nothing disturbs.
     pub(crate) async fn calm(&self, number: u32, version: u32, is_gone: bool) -> (Arc<Controller>, Ran) {
         let controller = Controller::new(number, 0);
-        let (controller, ran) = self.run(controller, version, Duration::from_secs(600), move |_| is_gone).await;
+        let (controller, ran) =
+            self.run(controller, version, Duration::from_secs(600), move |_| is_gone).await;
         (controller, ran.expect("nobody kills it"))
     }
 
@@ -143,16 +147,20 @@ impl World {
         for machine in &self.machines {
             let state = machine.state();
             let disk = &state.kept.disk;
-            let mut note = |what: &str, value: String| drop(all.insert(format!("{} {what}", machine.name), value));
+            let mut note =
+                |what: &str, value: String| drop(all.insert(format!("{} {what}", machine.name), value));
             for (path, entry) in disk.all().filter(|(path, _)| !is_scratch(path)) {
-                note(path, match entry {
-                    Entry::Dir(mode) => format!("folder {mode:o}"),
-                    Entry::Link(target) => format!("-> {target}"),
-                    Entry::File(number) => {
-                        let inode = disk.inode(*number);
-                        format!("{:o} {}", inode.mode, String::from_utf8_lossy(&inode.content))
-                    }
-                });
+                note(
+                    path,
+                    match entry {
+                        Entry::Dir(mode) => format!("folder {mode:o}"),
+                        Entry::Link(target) => format!("-> {target}"),
+                        Entry::File(number) => {
+                            let inode = disk.inode(*number);
+                            format!("{:o} {}", inode.mode, String::from_utf8_lossy(&inode.content))
+                        }
+                    },
+                );
             }
             for (name, unit) in &state.kept.units {
                 note(name, format!("{unit:?}"));
@@ -216,7 +224,9 @@ pub(crate) async fn play(
         log.lock().unwrap().push("the same command again, in peace".into());
     }
     let (_, ran) = world.calm(8, version, schedule.known).await;
-    let failed = |ran: &Ran| ran.outcome.values().filter_map(|o| o.failure.as_ref().map(|f| format!("{f:?}"))).collect();
+    let failed = |ran: &Ran| {
+        ran.outcome.values().filter_map(|o| o.failure.as_ref().map(|f| format!("{f:?}"))).collect()
+    };
     let failures: Vec<String> = failed(&ran);
     wrong.extend(failures.into_iter().map(|failure| format!("the next run: {failure}")));
     for machine in &world.machines {
@@ -244,7 +254,9 @@ pub(crate) async fn play(
 /// What was done more than once though nothing had cut it off.
 fn repeated(machine: &Machine) -> Vec<String> {
     let state = machine.state();
-    let file = |path: &str| state.kept.disk.file(path).map(|file| String::from_utf8_lossy(&file.content).into_owned());
+    let file = |path: &str| {
+        state.kept.disk.file(path).map(|file| String::from_utf8_lossy(&file.content).into_owned())
+    };
     let mut done = state.done.clone();
     for version in file("/srv/app/migrations").unwrap_or_default().lines() {
         *done.entry(format!("migration {version}")).or_default() += 1;

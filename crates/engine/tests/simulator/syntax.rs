@@ -542,7 +542,11 @@ impl<'t> Parser<'t> {
         let length = braces && self.rest().len() > 1 && !self.rest().starts_with("#}") && self.skip("#");
         let name = self.parameter(braces);
         if name.is_empty() {
-            return if braces { self.wrong("a parameter") } else { Ok(Piece::Text { text: "$".into(), quoted }) };
+            return if braces {
+                self.wrong("a parameter")
+            } else {
+                Ok(Piece::Text { text: "$".into(), quoted })
+            };
         }
         let mut operation = length.then(|| (Operation::Length, Word::new()));
         if braces && !self.skip("}") {

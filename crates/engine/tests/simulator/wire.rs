@@ -116,7 +116,12 @@ impl Line {
         format!("run {} {} exchange {number}", self.controller.number, self.machine.name)
     }
 
-    async fn disturbed(&self, number: usize, fault: Option<Fault>, exec: Exec) -> Result<Exit, TransportError> {
+    async fn disturbed(
+        &self,
+        number: usize,
+        fault: Option<Fault>,
+        exec: Exec,
+    ) -> Result<Exit, TransportError> {
         let controller = &self.controller;
         let numbers = [controller.number.into(), self.number as u64, number as u64];
         let mut random = Random::of(controller.seed, &numbers);

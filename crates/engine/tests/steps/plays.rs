@@ -137,6 +137,7 @@ async fn run(hosts: &[&str], plays: Value, forks: usize) -> Ran {
         project: "/nowhere".into(),
         check: false,
         lock: None,
+        serves_at: None,
         forks,
         cancel: Default::default(),
         events,
