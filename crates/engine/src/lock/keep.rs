@@ -1,10 +1,9 @@
 //! How a host takes its machine's lock, keeps it, and gives it back.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::{
     AT_WORK, BUSY_LIMIT, Fence, Holder, LockRequest, RELEASE, RENEW, SHOW, Shown, State, Taking, WORK,
