@@ -12,7 +12,8 @@ work=$(mktemp -d)
 trap 'lab down >/dev/null 2>&1; rm -rf "$work"' EXIT
 bundle=$("$muster" bundle list | tail -1 | sed 's/: [^:]*$//')
 # By hand the whole bundle is copied: one with images of other versions would be no fair comparison.
-[ "$(ls "$bundle"/files | grep -c '^kubelet-')" = 1 ] || { echo "$bundle holds several versions of Kubernetes; name one of one version: MUSTER_BUNDLE=" >&2; exit 1; }
+set -- "$bundle"/files/kubelet-*
+[ $# = 1 ] || { echo "$bundle holds several versions of Kubernetes; name one of one version: MUSTER_BUNDLE=" >&2; exit 1; }
 bench/by-hand.sh prepare "$bundle" "$work/files"
 
 now() { date +%s.%N; }

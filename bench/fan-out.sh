@@ -63,6 +63,7 @@ UsePAM no
 StrictModes no
 END
   # Each has a /var/lib of its own. `ip netns exec` gives it a mount namespace already.
+  # shellcheck disable=SC2016 # The inner shell expands it.
   ip netns exec "$machine" sh -c 'mount --bind "$1" /var/lib && exec /usr/sbin/sshd -D -e -f "$2"' sh "$work/$machine" "$work/$machine.conf" 2>"$work/$machine.log" </dev/null &
 done
 head -c "$((mb << 20))" /dev/urandom >"$work/file"
@@ -75,6 +76,7 @@ uplink() { ip netns exec "$name-controller" cat /sys/class/net/eth0/statistics/t
 bring() {
   for host in $hosts; do rm -rf "$work/$name-${host##*.}/muster"; done
   before=$(uplink)
+  # shellcheck disable=SC2086 # A list of hosts.
   ip netns exec "$name-controller" "$PROGRAM" "$work/file" "$work/key" "$work/known_hosts" "$1" $hosts >"$work/out" || { cat "$work/out"; return 1; } >&2
   grep warning "$work/out" >&2 || true
   for host in $hosts; do
@@ -84,9 +86,11 @@ bring() {
 }
 
 echo "$mb MB to $machines machines over $mbit Mbit/s"
+# shellcheck disable=SC2046 # Numbers.
 set -- $(bring yes)
 echo "fan-out:            $1 s, $(($2 >> 20)) MB over the uplink"
 fast=$1 few=$2
+# shellcheck disable=SC2046 # Numbers.
 set -- $(bring no)
 echo "an upload to each:  $1 s, $(($2 >> 20)) MB over the uplink"
 echo "ratio:              $(awk "BEGIN { printf \"%.1f times as fast, %.1f times fewer bytes\", $1 / $fast, $2 / $few }")"

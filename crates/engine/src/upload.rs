@@ -242,7 +242,8 @@ macro_rules! take {
             r#"echo "$2  $part" | sha256sum -c >/dev/null 2>&1 || { rm -f "$part"; exit 65; }; mine || exit 75; "#,
             // What is kept takes no room twice, but keeps it: only where there is plenty, which matters where disks are memory.
             r#"if [ -n "$4" ] && df -Pk "${1%/*}" | { read -r h && read -r h h h f h && [ "$f" -gt $(($3 / 256)) ]; }; then mkdir -p "$4" && ln -f "$part" "$4/$2" && echo kept; fi; "#,
-            r#"mv -f "$part" "$1""#
+            // A name that says what is inside must not be there before the bytes are on the disk: power may be lost.
+            r#"sync "$part"; mv -f "$part" "$1""#
         )
     };
 }
