@@ -54,6 +54,7 @@ for host in $hosts; do
   machine=$name-${host##*.}
   plug "$machine" "$host"
   mkdir -p "$work/$machine"
+  # SHLVL: bash reads ~/.bashrc when sshd starts it, but not below another shell.
   cat >"$work/$machine.conf" <<END
 ListenAddress $host
 HostKey $work/host
@@ -61,8 +62,9 @@ AuthorizedKeysFile $work/key.pub
 PidFile none
 UsePAM no
 StrictModes no
+SetEnv SHLVL=1
 END
-  # Each has a /var/lib of its own. `ip netns exec` gives it a mount namespace already.
+  # Each has a /var/lib of its own: `ip netns exec` gives it a mount namespace already.
   # shellcheck disable=SC2016 # The inner shell expands it.
   ip netns exec "$machine" sh -c 'mount --bind "$1" /var/lib && exec /usr/sbin/sshd -D -e -f "$2"' sh "$work/$machine" "$work/$machine.conf" 2>"$work/$machine.log" </dev/null &
 done
@@ -86,11 +88,13 @@ bring() {
 }
 
 echo "$mb MB to $machines machines over $mbit Mbit/s"
-# shellcheck disable=SC2046 # Numbers.
-set -- $(bring yes)
+result=$(bring yes)
+# shellcheck disable=SC2086 # Numbers.
+set -- $result
 echo "fan-out:            $1 s, $(($2 >> 20)) MB over the uplink"
 fast=$1 few=$2
-# shellcheck disable=SC2046 # Numbers.
-set -- $(bring no)
+result=$(bring no)
+# shellcheck disable=SC2086 # Numbers.
+set -- $result
 echo "an upload to each:  $1 s, $(($2 >> 20)) MB over the uplink"
 echo "ratio:              $(awk "BEGIN { printf \"%.1f times as fast, %.1f times fewer bytes\", $1 / $fast, $2 / $few }")"

@@ -23,7 +23,9 @@ fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
         nodes.out.lines().filter(|l| l.contains(" Ready ") && l.ends_with("v1.36.3")).collect();
     assert_eq!(ready.len(), 3, "{nodes:#?}");
     let pods = lab.muster(&["kubectl", "get", "pods", "-A", "--no-headers"]);
-    assert!(pods.out.lines().count() >= 9 && pods.out.lines().all(|l| l.contains("Running")), "{pods:#?}");
+    // The pods of the network's test may still be on their way out.
+    let stay: Vec<_> = pods.out.lines().filter(|l| !l.starts_with("muster-verify")).collect();
+    assert!(stay.len() >= 9 && stay.iter().all(|l| l.contains("Running")), "{pods:#?}");
 
     let inventory = std::fs::read_to_string(lab.folder().join("inventory/hosts.ini")).unwrap();
     assert!(inventory.contains(&lab.address(2)), "{inventory}");

@@ -12,7 +12,8 @@ set -- $SSH_ORIGINAL_COMMAND
 case $1$2 in '' | *[!0-9a-f]*) exit 1 ;; esac
 exec tail -c "+$(($2 + 1))" "${0%/*}/$1"
 END
-echo "restrict,command=\"/bin/sh $share/give\" $5" >"$share/keys"
+# bash reads ~/.bashrc when sshd starts it, but not below another shell.
+echo "restrict,environment=\"SHLVL=1\",command=\"/bin/sh $share/give\" $5" >"$share/keys"
 # Without PAM sshd refuses root where root's password is locked (LOCKED_PASSWD_PREFIX), though no password is used.
 pam=no
 ! grep -q '^root:!' /etc/shadow 2>/dev/null || pam=yes
@@ -29,6 +30,7 @@ AuthenticationMethods publickey
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitUserRC no
+PermitUserEnvironment yes
 UseDNS no
 LoginGraceTime 20
 MaxStartups 20
