@@ -26,6 +26,7 @@ mod reference;
 mod run;
 mod selection;
 mod timeline;
+mod usual;
 mod vault_password;
 mod world;
 

@@ -1,15 +1,17 @@
 //! Records of runs: what happened, as JSON lines (docs/events.md), one file a run, beside the inventory.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_engine::event::Event;
 use muster_engine::script::quote;
+use muster_inventory::closest;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -19,6 +21,9 @@ use crate::project::Project;
 
 /// How many are kept.
 const KEPT: usize = 50;
+
+/// What the last one is called in place of its id.
+pub(crate) const LAST: &str = "last";
 
 /// How their names end.
 const ENDING: &str = ".jsonl";
@@ -121,7 +126,27 @@ impl Records {
         })
     }
 
-    fn path(&self, id: &str) -> PathBuf {
+    /// The run that a user means by an id or by `last`.
+    ///
+    /// # Errors
+    /// There is no such run.
+    pub(crate) fn find(&self, wanted: &str) -> Result<String, CommandError> {
+        if wanted == LAST {
+            return self.last();
+        }
+        let ids = self.ids();
+        if ids.iter().any(|id| id == wanted) {
+            return Ok(wanted.to_owned());
+        }
+        let error = CommandError::usage(format!("there is no run {wanted:?}"));
+        Err(match closest(wanted, ids.iter().map(String::as_str)) {
+            Some(id) => error.hint(format!("did you mean {id}?")),
+            None => error.hint("see the runs there were: muster runs; the last one: muster log last"),
+        })
+    }
+
+    /// Where one lies.
+    pub(crate) fn path(&self, id: &str) -> PathBuf {
         self.dir.join(format!("{id}{ENDING}"))
     }
 
@@ -204,6 +229,8 @@ struct Writing {
     path: PathBuf,
     screen: Screen,
     broken: bool,
+    /// What each host waits for.
+    waits: HashMap<String, String>,
 }
 
 impl Recorder {
@@ -218,7 +245,13 @@ impl Recorder {
             }
         };
         let (screen, path) = (screen.clone(), records.dir);
-        let recorder = Self(Arc::new(Mutex::new(Writing { file, path, screen, broken: false })));
+        let recorder = Self(Arc::new(Mutex::new(Writing {
+            file,
+            path,
+            screen,
+            broken: false,
+            waits: HashMap::new(),
+        })));
         let now = OffsetDateTime::now_utc();
         let mut heading = json!({
             "command": command,
@@ -237,13 +270,41 @@ impl Recorder {
 
     /// Writes a line, at once: a run that is killed leaves everything that has happened.
     pub(crate) fn write(&self, line: &Value) {
-        let mut writing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if writing.broken {
+        self.writing().write(line);
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing {
+    fn write(&mut self, line: &Value) {
+        if self.broken {
             return;
         }
-        if let Err(error) = writing.file.write_all(format!("{line}\n").as_bytes()) {
-            writing.broken = true;
-            tell(&writing.screen, &writing.path, &error);
+        if let Err(error) = self.file.write_all(format!("{line}\n").as_bytes()) {
+            self.broken = true;
+            tell(&self.screen, &self.path, &error);
+        }
+    }
+
+    /// Whether an event is of interest later. How far something is, is not; of waiting, which is told again and again, that
+    /// it began.
+    fn wants(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Transfer { .. } => false,
+            Event::Waiting { host, what, .. } => {
+                self.waits.insert(host.clone(), what.clone()).as_ref() != Some(what)
+            }
+            Event::RoleStarted { host, .. }
+            | Event::RoleEnded { host, .. }
+            | Event::StepStarted { host, .. }
+            | Event::StepEnded { host, .. } => {
+                self.waits.remove(host);
+                true
+            }
+            _ => true,
         }
     }
 }
@@ -254,9 +315,9 @@ fn tell(screen: &Screen, path: &Path, error: &io::Error) {
 
 impl Sink for Recorder {
     fn event(&mut self, event: &Event, _ended: &[usize], view: &View, now: Instant) {
-        // What is only of interest while it lasts.
-        if !matches!(event, Event::Transfer { .. } | Event::Waiting { .. }) {
-            self.write(&jsonl::line(event, now.saturating_duration_since(view.begun)));
+        let mut writing = self.writing();
+        if writing.wants(event) {
+            writing.write(&jsonl::line(event, now.saturating_duration_since(view.begun)));
         }
     }
 
@@ -345,6 +406,24 @@ mod tests {
         let ids = records.ids();
         assert_eq!(ids.len(), KEPT);
         assert!(made.iter().all(|id| ids.contains(id)), "the oldest go: {ids:?}");
+    }
+
+    #[test]
+    fn waiting_is_recorded_once_and_how_far_a_file_is_not_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let environment = crate::environment::Environment::default();
+        let screen = Screen::new(&environment, false);
+        let recorder = Recorder::begin(&project(root.path()), "x", json!({}), &screen).unwrap();
+        let wait = |what: &str, seconds| Event::Waiting {
+            host: "a".into(),
+            what: what.into(),
+            elapsed: Duration::from_secs(seconds),
+        };
+        let step = Event::StepStarted { host: "a".into(), role: "r".into(), step: "s".into() };
+        let transfer = Event::Transfer { host: "a".into(), name: "f".into(), sent: 1, total: 2 };
+        let events = [wait("b", 1), wait("b", 2), transfer, wait("c", 1), step, wait("c", 1)];
+        let wanted: Vec<bool> = events.iter().map(|event| recorder.writing().wants(event)).collect();
+        assert_eq!(wanted, [true, false, false, true, true, true]);
     }
 
     #[test]

@@ -32,8 +32,9 @@ use crate::output::{
 };
 use crate::playbook::Playbook;
 use crate::project::{Project, shown};
-use crate::record::{Recorder, typed};
+use crate::record::{Recorder, Records, typed};
 use crate::selection;
+use crate::usual::Usual;
 use crate::world::World;
 
 /// The role with a part that needs no machine.
@@ -123,7 +124,7 @@ impl Job<'_> {
             selection::one_batch_after_the_other(&mut plays, serial);
         }
         let hosts = world.select(self.selection.limit.as_deref())?;
-        let outline = outline(&world, &plays, &hosts)?;
+        let mut outline = outline(&world, &plays, &hosts)?;
         if self.selection.is_list() {
             list(self.selection, &plays, &outline)?;
             return Ok(None);
@@ -138,6 +139,7 @@ impl Job<'_> {
         if checked {
             check_inventory(&world, &outline.hosts, environment, &screen)?;
         }
+        outline.usual = Usual::of(&Records::of(&self.project));
         let versions = bundle::versions(&world, &outline.hosts)?;
         let (events, receiver) = Events::channel();
         let connections =

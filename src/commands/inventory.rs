@@ -37,10 +37,10 @@ pub(crate) fn run(args: InventoryCommandArgs, environment: &Environment) -> Resu
     let world = World::load(Project::find(&args.inventory, environment)?, &args.inventory, environment)?;
     world.tell_warnings(environment);
     let text = match (&args.form.graph, &args.form.host) {
-        (Some(group), _) => world.inventory.graph(group)?,
-        (None, Some(host)) => format!("{:#}", world.vars.host_json(host)?),
-        (None, None) => format!("{:#}", world.vars.list_json()),
+        (Some(group), _) => world.inventory.graph(group)? + "\n",
+        (None, Some(host)) => format!("{:#}\n", world.vars.host_json(host)?),
+        (None, None) => format!("{:#}\n", world.vars.list_json()),
     };
-    print::data(&format!("{text}\n"))?;
+    print::data(&text)?;
     Ok(Exit::Done)
 }

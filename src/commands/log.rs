@@ -11,10 +11,7 @@ use crate::error::{CommandError, Exit};
 use crate::output::plain::lines;
 use crate::output::style::{Style, Tone};
 use crate::output::{Detail, print, recap, replay, sentence, text};
-use crate::record::{Recorded, Records};
-
-/// Which run is meant without an id.
-const LAST: &str = "last";
+use crate::record::{LAST, Recorded};
 
 /// Show what happened in a run: on all hosts, or on one
 #[derive(Debug, Args)]
@@ -39,27 +36,12 @@ pub(crate) struct LogArgs {
 /// Runs `muster log`.
 pub(crate) fn run(args: LogArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let (_, records) = runs::of_project(args.inventory.clone(), environment)?;
-    let run = read(&records, &args.run)?;
+    let run = records.read(&records.find(&args.run)?)?;
     if let Some(host) = &args.host {
         check_host(&run, host)?;
     }
     print::data(&told(&run, &args, Style::of_stdout(environment)))?;
     Ok(Exit::Done)
-}
-
-fn read(records: &Records, wanted: &str) -> Result<Recorded, CommandError> {
-    if wanted == LAST {
-        return records.read(&records.last()?);
-    }
-    let ids = records.ids();
-    if ids.iter().any(|id| id == wanted) {
-        return records.read(wanted);
-    }
-    let error = CommandError::usage(format!("there is no run {wanted:?}"));
-    Err(match closest(wanted, ids.iter().map(String::as_str)) {
-        Some(id) => error.hint(format!("did you mean {id}?")),
-        None => error.hint("see the runs there were: muster runs; the last one: muster log last"),
-    })
 }
 
 fn check_host(run: &Recorded, host: &str) -> Result<(), CommandError> {

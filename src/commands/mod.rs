@@ -48,7 +48,7 @@ pub(crate) fn run(command: Command, environment: &Environment) -> Result<Exit, C
         Command::Docs(args) => docs::run(args, environment),
         Command::Bundle(args) => bundle::run(args, environment),
         Command::Lab(args) => lab::run(args, environment),
-        Command::Timeline(args) => timeline::run(args),
+        Command::Timeline(args) => timeline::run(args, environment),
         Command::Completion(args) => completion::run(args),
     }
 }

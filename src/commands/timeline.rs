@@ -1,42 +1,53 @@
 //! `muster timeline`: a run as a picture.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, stdin};
+use std::io::{BufRead, BufReader, stdin};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::commands::runs;
+use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::print;
 use crate::project::shown;
+use crate::record::LAST;
 use crate::timeline::{Timeline, page};
 
 /// Show a run as a picture: one page of HTML with every host over time, its roles, steps, waits and failures
 ///
-/// It is made from the events of the run: setup-cluster --output jsonl >run.jsonl; muster timeline run.jsonl -o run.html
+/// It is made from the record of the run, or from its events: setup-cluster --output jsonl >run.jsonl
 #[derive(Debug, Args)]
 pub(crate) struct TimelineArgs {
-    /// File with the events of a run; - is standard input
-    #[arg(value_name = "RUN.jsonl", default_value = "-")]
-    run: PathBuf,
+    /// Which run: its id, as muster runs shows it, or last; or a file with the events of one; - is standard input
+    #[arg(value_name = "RUN", default_value = LAST)]
+    run: String,
     /// Where to write the page [default: standard output]
     #[arg(short, long, value_name = "FILE.html")]
     output: Option<PathBuf>,
+    /// Inventory [default: that of ANSIBLE_INVENTORY or ansible.cfg, else inventory/hosts.ini]
+    #[arg(short, long, value_name = "INVENTORY")]
+    inventory: Vec<String>,
 }
 
 /// Runs `muster timeline`.
-pub(crate) fn run(args: TimelineArgs) -> Result<Exit, CommandError> {
+pub(crate) fn run(args: TimelineArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let output = args.output.as_deref();
-    if args.run == Path::new("-") {
-        if stdin().is_terminal() {
-            return Err(CommandError::usage("there are no events on standard input")
-                .hint("name a file: muster timeline run.jsonl -o run.html"));
-        }
+    if args.run == "-" {
         return write(stdin().lock(), "standard input", output);
     }
-    let name = args.run.display().to_string();
-    let file = File::open(&args.run).map_err(|error| CommandError::failed(format!("{name}: {error}")))?;
-    write(BufReader::new(file), &name, output)
+    // What looks like a file is meant as one, also where it is missing.
+    if args.run.contains(['/', '.']) || Path::new(&args.run).exists() {
+        return write_file(Path::new(&args.run), &args.run, output);
+    }
+    let (_, records) = runs::of_project(args.inventory, environment)?;
+    let id = records.find(&args.run)?;
+    write_file(&records.path(&id), &id, output)
+}
+
+fn write_file(path: &Path, name: &str, output: Option<&Path>) -> Result<Exit, CommandError> {
+    let file = File::open(path).map_err(|error| CommandError::failed(format!("{name}: {error}")))?;
+    write(BufReader::new(file), name, output)
 }
 
 /// Makes the page from the events of one run. `name` is what they come from, for messages and as the title.

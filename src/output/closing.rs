@@ -383,7 +383,7 @@ mod tests {
     }
 
     fn told(outcome: &Outcome, detail: Detail, interrupted: bool) -> String {
-        let outline = Outline { hosts: outcome.keys().cloned().collect(), plays: Vec::new() };
+        let outline = Outline { hosts: outcome.keys().cloned().collect(), ..Outline::default() };
         let mut view = View::new(&outline, Instant::now());
         view.apply(&Event::RunEnded { elapsed: Duration::from_millis(64_200) }, view.begun);
         let again = |hosts: Again<'_>| match hosts {

@@ -133,7 +133,7 @@ fn under_way(view: &View, now: Instant) -> String {
                 _ => format!("{}: {}", host.role, host.step),
             };
             let note = if host.note.is_empty() { String::new() } else { format!(" ({})", host.note) };
-            format!("{name} {doing} {time}{note}")
+            format!("{name} {doing} {time}{}{note}", view.usually(host, now))
         })
         .collect();
     match busy.len().saturating_sub(MOST_NAMED) {
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn in_silence_a_line_says_what_is_under_way() {
         let hosts: Vec<String> = (1..=6).map(|number| format!("node{number}")).collect();
-        let view = View::new(&Outline { hosts, plays: Vec::new() }, Instant::now());
+        let view = View::new(&Outline { hosts, ..Outline::default() }, Instant::now());
         assert_eq!(
             under_way(&view, view.begun + Duration::from_secs(12)),
             "under way: node1 connecting 12s; node2 connecting 12s; node3 connecting 12s; node4 connecting 12s; \

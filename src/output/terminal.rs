@@ -128,14 +128,14 @@ fn live(view: &View, now: Instant, most: usize, columns: usize, style: Style) ->
         let mark = if host.waits { style.waiting() } else { style.running() };
         let name = truncate_str(name, name_width, style.ellipsis());
         let doing = match host.state {
-            HostState::Connecting => "connecting",
-            _ => host.step.as_str(),
+            HostState::Connecting => "connecting".to_owned(),
+            _ => format!("{}{}", host.step, view.usually(host, now)),
         };
         let time = text::duration(now.saturating_duration_since(host.since));
         let (name, role) = (text::pad(&name, name_width), text::pad(&host.role, role_width));
         let begin = format!(" {mark} {name}  {role}  {time:>6}  ");
         let room = columns.saturating_sub(MARGIN + measure_text_width(&begin));
-        lines.push(begin + &fit(doing, &host.note, room, style));
+        lines.push(begin + &fit(&doing, &host.note, room, style));
     }
     if hidden > 0 {
         lines.push(style.paint(Tone::Faint, &format!("   and {} more", text::count(hidden, "host"))));
@@ -185,6 +185,7 @@ mod tests {
 
     use super::*;
     use crate::output::view::{Outline, OutlinePlay};
+    use crate::usual::Usual;
 
     fn view(hosts: usize) -> View {
         let hosts: Vec<String> = (1..=hosts).map(|number| format!("node{number}")).collect();
@@ -193,7 +194,7 @@ mod tests {
             hosts: hosts.clone(),
             roles: vec!["etcd".into(), "kubelet".into()],
         };
-        let mut view = View::new(&Outline { hosts: hosts.clone(), plays: vec![play] }, Instant::now());
+        let mut view = View::new(&Outline { hosts: hosts.clone(), plays: vec![play], ..Outline::default() }, Instant::now());
         let begun = view.begun;
         for (at, host) in hosts.iter().enumerate() {
             let now = begun + Duration::from_secs(at as u64);
@@ -219,6 +220,18 @@ mod tests {
                 " > node2  etcd   1m04s  Start etcd  waiting\\u{1b}[2J",
             ]
         );
+    }
+
+    #[test]
+    fn how_long_a_step_usually_takes_is_said_when_it_lasts() {
+        let mut view = view(1);
+        view.usual = Usual::from_iter([("etcd", "Start etcd", Duration::from_secs(25))]);
+        let shown = |seconds| {
+            let now = view.begun + Duration::from_secs(seconds);
+            live(&view, now, 12, 100, Style::PLAIN).remove(1)
+        };
+        assert_eq!(shown(1), " > node1  etcd    1.0s  Start etcd");
+        assert_eq!(shown(3), " > node1  etcd    3.0s  Start etcd, usually 25s");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use muster_engine::event::{Counts, Event};
 use muster_engine::failure::Failure;
 
 use crate::output::text;
+use crate::usual::Usual;
 
 /// What will be run on what: known before the first event.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +15,8 @@ pub(crate) struct Outline {
     /// The hosts of the run, in inventory order.
     pub(crate) hosts: Vec<String>,
     pub(crate) plays: Vec<OutlinePlay>,
+    /// What earlier runs took.
+    pub(crate) usual: Usual,
 }
 
 /// One play of it.
@@ -91,7 +94,11 @@ pub(crate) struct View {
     pub(crate) warnings: IndexMap<String, Vec<String>>,
     /// How long the run took, once it has ended.
     pub(crate) elapsed: Option<Duration>,
+    pub(crate) usual: Usual,
 }
+
+/// After how long at one step it is said how long that one usually takes.
+const WORTH_A_WORD: Duration = Duration::from_secs(2);
 
 impl View {
     pub(crate) fn new(outline: &Outline, now: Instant) -> Self {
@@ -127,7 +134,15 @@ impl View {
             steps: IndexMap::new(),
             warnings: IndexMap::new(),
             elapsed: None,
+            usual: outline.usual.clone(),
         }
+    }
+
+    /// `, usually 25s`: what is to be said of a step that a host has been at for a while. Empty where nothing is known.
+    pub(crate) fn usually(&self, host: &HostView, now: Instant) -> String {
+        let lasts = now.saturating_duration_since(host.since) >= WORTH_A_WORD;
+        let usual = lasts.then(|| self.usual.step(&host.role, &host.step)).flatten();
+        usual.map(|time| format!(", usually {}", text::duration(time))).unwrap_or_default()
     }
 
     /// How many hosts are in a state.
@@ -302,6 +317,7 @@ mod tests {
         let outline = Outline {
             hosts: vec!["a".into(), "b".into()],
             plays: vec![play("one", &["a", "b"], &["etcd"]), play("two", &["a"], &["node"])],
+            ..Outline::default()
         };
         View::new(&outline, Instant::now())
     }

@@ -100,7 +100,10 @@ fn json_lines_are_json_and_end_with_the_recap() {
     let page = fs::read_to_string(test.folder().join("run.html")).unwrap();
     assert!(page.contains("✘ unreachable") && page.contains("exit code 4"), "{page}");
     assert_eq!(test.run(&["timeline", "run.jsonl"]).code(0).stdout, page);
-    test.run(&["timeline"]).code(4).stderr_has(&["error: standard input: there is no run in it"]);
+    test.run(&["timeline", "-"]).code(4).stderr_has(&["error: standard input: there is no run in it"]);
+    test.run(&["timeline", "lst"]).code(5).stderr_has(&["error: there is no run \"lst\""]);
+    let recorded = test.run(&["timeline"]).code(0).stdout;
+    assert!(recorded.contains("✘ unreachable") && recorded.contains("setup-cluster --bundle"), "{recorded}");
 }
 
 #[test]

@@ -77,14 +77,13 @@ impl Vars {
     /// When the inventory has no such host.
     pub fn host_json(&self, host: &str) -> Result<Json, VarsError> {
         let host = self.host(host)?;
-        let mut vars: BTreeMap<String, Value> = BTreeMap::new();
-        for layer in host.inner.layers(host.host) {
-            if layer.kind != LayerKind::Default {
-                vars.extend(layer.vars.iter().map(|(name, value)| (name.clone(), value.clone())));
-            }
+        let layers = host.inner.layers(host.host);
+        let mut vars: BTreeMap<&str, &Value> = BTreeMap::new();
+        for layer in layers.iter().filter(|layer| layer.kind != LayerKind::Default) {
+            vars.extend(layer.vars.iter().map(|(name, value)| (name.as_str(), value)));
         }
-        vars.retain(|name, _| !INTERNAL.contains(&name.as_str()));
-        Ok(Json::Object(vars.into_iter().map(|(name, value)| (name, shown(&value))).collect()))
+        vars.retain(|name, _| !INTERNAL.contains(name));
+        Ok(Json::Object(vars.into_iter().map(|(name, value)| (name.to_owned(), shown(value))).collect()))
     }
 }
 
