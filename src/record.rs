@@ -245,13 +245,8 @@ impl Recorder {
             }
         };
         let (screen, path) = (screen.clone(), records.dir);
-        let recorder = Self(Arc::new(Mutex::new(Writing {
-            file,
-            path,
-            screen,
-            broken: false,
-            waits: HashMap::new(),
-        })));
+        let recorder =
+            Self(Arc::new(Mutex::new(Writing { file, path, screen, broken: false, waits: HashMap::new() })));
         let now = OffsetDateTime::now_utc();
         let mut heading = json!({
             "command": command,

@@ -78,12 +78,16 @@ mod tests {
         let records = Records::of(&Project::at(root.path()));
         std::fs::create_dir_all(records.path("x").parent().unwrap()).unwrap();
         let ended = |changes: &str, elapsed: f64| {
-            format!(r#"{{"event":"step_ended","role":"etcd","step":"Start","changes":[{changes}],"elapsed":{elapsed}}}"#)
+            format!(
+                r#"{{"event":"step_ended","role":"etcd","step":"Start","changes":[{changes}],"elapsed":{elapsed}}}"#
+            )
         };
         // Times that would change the median: of a step that changed nothing, of a short one, of half a line.
-        let lines = [ended("{}", 3.0), ended("", 90.0), ended("{}", 0.2), "{\"event\":\"step_ended\",\"ro".into()];
+        let lines =
+            [ended("{}", 3.0), ended("", 90.0), ended("{}", 0.2), "{\"event\":\"step_ended\",\"ro".into()];
         std::fs::write(records.path("20260101-000000"), lines.join("\n")).unwrap();
-        std::fs::write(records.path("20260101-000001"), [ended("{}", 5.0), ended("{}", 60.0)].join("\n")).unwrap();
+        std::fs::write(records.path("20260101-000001"), [ended("{}", 5.0), ended("{}", 60.0)].join("\n"))
+            .unwrap();
         let usual = Usual::of(&records);
         assert_eq!(usual.step("etcd", "Start"), Some(Duration::from_secs(5)));
         assert_eq!((usual.step("etcd", "Stop"), usual.0.len()), (None, 1));

@@ -194,7 +194,10 @@ mod tests {
             hosts: hosts.clone(),
             roles: vec!["etcd".into(), "kubelet".into()],
         };
-        let mut view = View::new(&Outline { hosts: hosts.clone(), plays: vec![play], ..Outline::default() }, Instant::now());
+        let mut view = View::new(
+            &Outline { hosts: hosts.clone(), plays: vec![play], ..Outline::default() },
+            Instant::now(),
+        );
         let begun = view.begun;
         for (at, host) in hosts.iter().enumerate() {
             let now = begun + Duration::from_secs(at as u64);
