@@ -1,6 +1,8 @@
 //! All Kubernetes knowledge. One folder a role: `mod.rs` tells the story, `defaults.yml` holds every variable with its
 //! explanation, `templates/` the files it writes.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
 pub mod catalogue;

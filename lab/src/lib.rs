@@ -4,6 +4,8 @@
 //! network that has no way out and that the host has no way into. Programs get in with [`Lab::command`].
 //! The library prints nothing and reads neither the environment nor the home directory.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod access;
 mod engine;
 mod error;

@@ -15,4 +15,5 @@ mod preparation;
 mod records;
 mod scratch;
 mod secrets;
+mod structure;
 mod vault;

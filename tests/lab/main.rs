@@ -6,6 +6,7 @@ mod faults;
 mod fixture;
 mod kubespray;
 mod resume;
+mod secrets;
 mod several;
 
 use std::os::unix::fs::PermissionsExt;

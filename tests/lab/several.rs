@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::fixture::{Ended, Lab};
+use crate::secrets;
 
 fn inventory(lab: &Lab) -> String {
     let hosts: String = (1..=3)
@@ -38,7 +39,11 @@ fn two_control_planes_three_members_of_etcd_and_changed_variables() {
     );
     lab.on("node1", "iptables -D INPUT 1");
 
-    assert!(changed(&lab.muster(&["setup-cluster"])).iter().all(|n| *n > 0));
+    let machines = ["node1", "node2", "node3"];
+    secrets::watch(&lab, &machines);
+    let first = lab.muster(&["setup-cluster", "-vvv", "--diff"]);
+    assert!(changed(&first).iter().all(|n| *n > 0));
+    secrets::nowhere_to_be_read(&lab, &machines, &first);
     assert_eq!(changed(&lab.muster(&["setup-cluster"])), [0, 0, 0]);
     let kubectl = |words: &[&str]| {
         let ended = lab.muster(&[&["kubectl"], words].concat());

@@ -7,6 +7,8 @@
 //! - [`fetch`] downloads what a bundle lacks.
 //! - [`ImageArchive`] streams chosen images in the form that `ctr images import` reads.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod arch;
 mod archive;
 mod bundle;

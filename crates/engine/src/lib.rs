@@ -3,6 +3,8 @@
 //! The engine never prints and never reads the environment or the home directory: whatever it needs of them is handed in,
 //! whatever is to be seen leaves as an [`event::Event`].
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cluster;
 pub mod event;
 pub mod facts;

@@ -4,6 +4,7 @@
 //! means. It knows no network and no Kubernetes, reads no environment variable and no home
 //! directory, and prints nothing.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 #![warn(missing_docs)]
 
 mod address;

@@ -55,13 +55,12 @@ impl File {
     }
 }
 
-/// Writes a temporary file beside the path, flushes it to the disk and renames it: nobody ever sees half a file, and
+/// Writes a temporary file beside the path (mktemp(1) makes it for its owner alone), flushes it to the disk and renames it: nobody ever sees half a file, and
 /// after a power cut it is the old one or the new one (rename(2)).
 const WRITE: &str = r#"
-mkdir -p "${1%/*}"
+[ -d "${1%/*}" ] || mkdir -p "${1%/*}"
 temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
 trap 'rm -f "$temporary"' EXIT
-chmod 0600 "$temporary"
 # By way of cat, which says why it cannot write; the shell's own printf says "I/O error" when the disk is full.
 printf '%s' "$5" | cat >"$temporary"
 chown "$3:$4" "$temporary"
