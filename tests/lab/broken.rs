@@ -1,5 +1,7 @@
 //! What breaks while a run is at work: connections, machines, the network, file systems.
 
+use muster_testkit::fault_record::held;
+
 use crate::fixture::{Ended, Lab};
 
 fn again_changes_nothing(lab: &Lab) {
@@ -32,6 +34,12 @@ fn connections_and_power_are_lost_and_the_same_command_finishes() {
     assert_eq!(cut.code, 0, "{cut:#?}");
     assert!(cut.out.contains("try 2 of 3"), "{cut:#?}");
     again_changes_nothing(&lab);
+    held(
+        "connection cut",
+        "all of a machine, by SIGKILL for sshd, while images are on their way to it",
+        1,
+        "the run connects again and finishes; the next one changes nothing",
+    );
 
     // node2 is installed anew, and loses its power in the middle. The others finish, and it is named.
     assert_eq!(lab.lab(&["reimage", "node2"]).code, 0);
@@ -45,6 +53,12 @@ fn connections_and_power_are_lost_and_the_same_command_finishes() {
     let finished = lab.muster(&["setup-cluster"]);
     assert_eq!(finished.code, 0, "{finished:#?}");
     again_changes_nothing(&lab);
+    held(
+        "machine loses power",
+        "its container is killed while it is set up",
+        1,
+        "it is named as unreachable, the others finish; the same command finishes it later",
+    );
 
     // Every twentieth packet is lost, in both directions.
     let loss = "INPUT -m statistic --mode random --probability 0.05 -j DROP";
@@ -52,6 +66,7 @@ fn connections_and_power_are_lost_and_the_same_command_finishes() {
         lab.on(machine, &format!("iptables -I {loss} && iptables -I {}", loss.replace("INPUT", "OUTPUT")));
     }
     again_changes_nothing(&lab);
+    held("packets lost", "5 % in both directions, a second run", 1, "it finishes, and changes nothing");
     for machine in ["node1", "node2"] {
         lab.on(machine, &format!("iptables -D {loss} && iptables -D {}", loss.replace("INPUT", "OUTPUT")));
     }
@@ -65,10 +80,22 @@ fn connections_and_power_are_lost_and_the_same_command_finishes() {
     );
     refused_write(&lab, "No space left on device");
     assert!(lab.on("node2", "tail -1 /etc/containerd/config.toml").contains("by hand"), "half a file");
+    held(
+        "disk full",
+        "a file system of 64 KB where a file is written",
+        1,
+        "the old file is whole; the message says why",
+    );
     lab.on("node2", "rm /etc/containerd/full && mount -o remount,ro /etc/containerd");
     refused_write(&lab, "Read-only file system");
     lab.on("node2", "umount /etc/containerd");
     let mended = lab.muster(&["setup-cluster"]);
     assert_eq!((mended.code, mended.recap("node2", "changed")), (0, 1), "{mended:#?}");
     again_changes_nothing(&lab);
+    held(
+        "disk read-only",
+        "remounted where a file is written",
+        1,
+        "the message says why; the next run mends it",
+    );
 }

@@ -3,7 +3,11 @@
 use std::fs;
 use std::process::Command;
 
+use muster_testkit::fault_record::held;
+
 use crate::fixture::{Ended, Lab};
+
+const SAID: &str = "said with the remedy, and nothing is changed anywhere";
 
 /// Nothing of muster's is on the machine.
 fn is_untouched(lab: &Lab, machine: &str) {
@@ -34,6 +38,7 @@ fn what_preflight_finds_on_all_machines_is_one_table_and_nothing_is_changed() {
     for machine in ["node1", "node2", "node3"] {
         is_untouched(&lab, machine);
     }
+    held("machine unfit", "too little memory, a port in use, four name servers", 3, SAID);
 }
 
 #[test]
@@ -50,6 +55,7 @@ fn machines_that_cannot_be_worked_on_are_named_and_the_others_stay_untouched() {
     assert_eq!(refused.code, 4, "{refused:#?}");
     says(&refused, &["refused", "stranger"]);
     is_untouched(&lab, "node1");
+    held("login refused", "a key that nobody knows", 1, SAID);
     // The inventory that was written names that key.
     fs::remove_dir_all(lab.folder().join("inventory")).unwrap();
 
@@ -60,6 +66,7 @@ fn machines_that_cannot_be_worked_on_are_named_and_the_others_stay_untouched() {
     assert_ne!(no_sudo.code, 0, "{no_sudo:#?}");
     says(&no_sudo, &["plain cannot become root", "sudo"]);
     is_untouched(&lab, "node1");
+    held("login refused", "a user without sudo", 1, SAID);
 
     // An inventory as one has it from kubespray.
     let hosts = lab.folder().join("cluster.ini").to_str().unwrap().to_owned();
@@ -80,6 +87,7 @@ fn machines_that_cannot_be_worked_on_are_named_and_the_others_stay_untouched() {
     assert_eq!(changed.code, 4, "{changed:#?}");
     says(&changed, &["node2", "known_hosts", "--reimaged node2"]);
     is_untouched(&lab, "node1");
+    held("host key changed", "a machine is installed anew", 1, SAID);
 
     // A machine that is off.
     assert_eq!(lab.lab(&["stop", "node2"]).code, 0);
@@ -88,6 +96,7 @@ fn machines_that_cannot_be_worked_on_are_named_and_the_others_stay_untouched() {
     says(&off, &["node2", "no answer", "again: muster setup-cluster"]);
     assert_eq!(off.recap("node2", "unreachable"), 1);
     is_untouched(&lab, "node1");
+    held("machine is off", "its container is stopped", 1, SAID);
 }
 
 #[test]
@@ -114,4 +123,5 @@ fn a_damaged_program_in_the_bundle_is_found_before_anything_is_changed() {
     assert_ne!(ended.code, 0, "{ended:#?}");
     says(&ended, &[file.to_str().unwrap(), "sha256", "muster bundle"]);
     is_untouched(&lab, "node1");
+    held("wrong bytes", "one bit of a program in the bundle", 1, SAID);
 }

@@ -1,6 +1,10 @@
 //! A run that was killed is finished by the same command.
 
+use muster_testkit::fault_record::held;
+
 use crate::fixture::{Ended, Lab};
+
+const KILLED: &str = "the same command finishes; the next one changes nothing";
 
 fn finish(lab: &Lab) -> Ended {
     let ended = lab.muster(&["setup-cluster"]);
@@ -20,6 +24,7 @@ fn a_run_killed_after_etcd_is_finished_by_the_same_command() {
     lab.setup_killed_at(&[&lab.pattern(2)], "etcd: done");
     assert!(!lab.has("node1", "/etc/kubernetes/admin.conf"), "it was killed too late for this test");
     finish(&lab);
+    held("controller killed", "SIGKILL after etcd", 1, KILLED);
 }
 
 #[test]
@@ -30,4 +35,5 @@ fn a_run_killed_during_and_after_kubeadm_init_is_finished_by_the_same_command() 
     lab.setup_killed_at(&["-vvv", &pattern], "[control-plane] ");
     lab.setup_killed_at(&[], "kubeadm init: ");
     finish(&lab);
+    held("controller killed", "SIGKILL during kubeadm init, and after it", 2, KILLED);
 }

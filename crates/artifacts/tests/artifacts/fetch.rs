@@ -5,6 +5,7 @@ use std::time::Duration;
 use muster_artifacts::{
     Bundle, BundleWriter, FetchError, Fetched, HttpError, Origin, Progress, Retry, Sources, fetch,
 };
+use muster_testkit::fault_record::held;
 use muster_testkit::http_mirror::{Fault, HttpMirror};
 
 use crate::support::{archive, content, full_bundle, release, silent, tool};
@@ -125,6 +126,7 @@ fn what_may_pass_is_tried_again_and_told() {
         ]
     );
     fixture.assert_complete();
+    held("mirror fails", "answers 500, 503, 429, then the content", 3, "tried again, each attempt told");
 }
 
 #[test]
@@ -135,6 +137,7 @@ fn attempts_are_limited() {
     assert!(matches!(error, FetchError::Http(HttpError::Failed { attempts: 3, .. })), "{error}");
     assert_eq!(fixture.asked(TOOL), 3);
     assert!(error.to_string().contains("could not be downloaded in 3 attempts"), "{error}");
+    held("mirror fails", "answers 500 always", 1, "given up after 3 attempts");
 }
 
 #[test]
@@ -149,6 +152,12 @@ fn downloads_go_on_where_they_were_cut_off() {
     let requests = fixture.mirror.requests();
     assert!(requests.contains(&format!("{TOOL} bytes=100000-")), "{requests:?}");
     assert!(requests.contains(&format!("{layer_path} bytes=100-")), "{requests:?}");
+    held(
+        "download cut",
+        "the connection ends in the body of a file and of a layer",
+        2,
+        "goes on at just that byte",
+    );
 }
 
 fn largest_layer(bundle: &Bundle) -> String {
@@ -165,6 +174,7 @@ fn a_later_run_goes_on_where_the_earlier_was_cut_off() {
     fixture.fetch().unwrap();
     fixture.assert_complete();
     assert!(fixture.mirror.requests().contains(&format!("{TOOL} bytes=90000-")));
+    held("download cut", "cut, then 500s until the run ends", 1, "the next run goes on at that byte");
 }
 
 #[test]
@@ -173,6 +183,7 @@ fn a_server_without_ranges_gives_the_whole_again() {
     fixture.mirror.fail(TOOL, [Fault::CutAfter(90_000), Fault::NoRange]);
     fixture.fetch().unwrap();
     fixture.assert_complete();
+    held("download cut", "by a server that knows no ranges", 1, "the whole is fetched again");
 }
 
 #[test]
@@ -185,6 +196,7 @@ fn headway_counts_attempts_anew() {
     fixture.mirror.fail("/dl.example.org/free-2.0-amd64", vec![Fault::CutAfter(300 << 10); 5]);
     fixture.fetch().unwrap();
     assert_eq!(content(&Bundle::open(fixture.dir()).unwrap(), "free", "2.0"), big);
+    held("download cut", "five times, each time further", 5, "the download still ends");
 }
 
 #[test]
@@ -194,6 +206,12 @@ fn a_damaged_beginning_is_thrown_away() {
     fs::write(fixture.dir().join("partial/tool-1.0.0-amd64"), b"something else").unwrap();
     fixture.fetch().unwrap();
     fixture.assert_complete();
+    held(
+        "download damaged",
+        "something else lies where the download goes on",
+        1,
+        "thrown away and fetched again",
+    );
 }
 
 #[test]
@@ -228,6 +246,12 @@ fn wrong_bytes_are_refused_and_everything_else_is_fetched() {
     // The source has been mended.
     fixture.fetch().unwrap();
     fixture.assert_complete();
+    held(
+        "wrong bytes",
+        "a mirror gives a file and layers with one byte changed",
+        3,
+        "refused with what was expected, not asked for again; everything else is fetched",
+    );
 }
 
 #[test]
@@ -241,6 +265,7 @@ fn what_does_not_exist_is_asked_for_once() {
     assert!(text.contains("does not exist (the server answered 404)"), "{text}");
     assert!(text.contains("was refused: the server answered 403"), "{text}");
     assert_eq!((fixture.asked(ARCHIVE), fixture.asked(ONE)), (1, 1));
+    held("mirror fails", "answers 404 and 403", 2, "said with the URL, not asked again");
 }
 
 #[test]
@@ -323,6 +348,7 @@ fn an_unreachable_source_ends_the_fetch_at_once() {
     .unwrap_err();
     assert!(error.to_string().starts_with(&format!("{url}/dl.example.org/tool")), "{error}");
     assert_eq!(started, 1);
+    held("mirror unreachable", "nothing listens there", 1, "the fetch ends at once");
 }
 
 #[test]
@@ -339,6 +365,7 @@ fn there_is_news_while_nothing_comes() {
         .unwrap();
     assert!(longest < Duration::from_secs(4), "{longest:?}");
     fixture.assert_complete();
+    held("mirror hangs", "5 s without an answer", 1, "there is news all the while");
 }
 
 #[test]

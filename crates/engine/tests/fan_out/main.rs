@@ -15,6 +15,7 @@ use muster_engine::event::{Change, Event};
 use muster_engine::prelude::*;
 use muster_engine::run::Role;
 use muster_engine::transport::{Input, blocking_input};
+use muster_testkit::fault_record::held;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -156,6 +157,12 @@ async fn wrong_bytes_are_noticed_and_who_served_them_is_asked_no_more() {
     machines.have_all();
     let told = ran.warnings().iter().filter(|told| told.contains("handed on something else")).count();
     assert!(told > 0, "{:?}", ran.warnings());
+    held(
+        "wrong bytes",
+        "a machine hands on zeros",
+        1,
+        "noticed by the sha256; all machines have the right bytes",
+    );
 }
 
 #[tokio::test]
@@ -179,6 +186,12 @@ async fn what_a_machine_did_not_send_to_the_end_goes_on_from_another_source() {
     let pieces = asked.lines().count() as u64;
     let from_here = 6 * 12 * MB - pieces * 3_000_000;
     assert!(ran.sent < from_here + 2 * MB, "{} of {from_here}, in {pieces} pieces", ran.sent);
+    held(
+        "source dies",
+        "each machine breaks off after 3 MB of 12",
+        1,
+        "the next source goes on at that byte",
+    );
 }
 
 #[tokio::test]
@@ -192,6 +205,12 @@ async fn where_machines_cannot_reach_each_other_this_side_sends_and_says_so_once
     machines.have_all();
     let told = ran.warnings();
     assert_eq!(told.iter().filter(|told| told.contains("set fan_out: false")).count(), 1, "{told:?}");
+    held(
+        "machines cannot reach each other",
+        "their extra sshds are killed",
+        1,
+        "this side sends, and says so once",
+    );
 }
 
 #[tokio::test]
@@ -218,6 +237,12 @@ async fn a_broken_upload_goes_on_at_the_byte_where_it_stopped() {
     assert_eq!(*OPENED.lock().unwrap(), [0, STOPS[0], STOPS[1]]);
     assert!(ran.sent < 21 * MB, "{} bytes were sent", ran.sent);
     assert_eq!(ran.events.iter().filter(|event| matches!(event, Event::Retrying { .. })).count(), 2);
+    held(
+        "connection cut",
+        "an upload of 20 MB is cut at bytes 8 M and 13 M",
+        STOPS.len(),
+        "goes on at just that byte",
+    );
 }
 
 #[tokio::test]
@@ -233,4 +258,5 @@ async fn a_part_that_turns_out_wrong_is_sent_again_from_its_beginning() {
         machines.run("file", ROLES, None).await.well();
         machines.have_all();
     }
+    held("upload damaged", "a part of zeros, shorter, as long, longer", 3, "sent again from its beginning");
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use muster_engine::ssh::{OnRetry, Retry, Ssh, SshOptions, Target};
 use muster_engine::transport::TransportError;
+use muster_testkit::fault_record::held;
 use muster_testkit::sshd::{Sshd, full_listener, not_sshd};
 
 use crate::fixture::*;
@@ -44,6 +45,12 @@ async fn a_closed_port_is_tried_briefly() {
     let retries = retries.lock().expect("not poisoned");
     let told: Vec<_> = retries.iter().map(|retry| (retry.attempt, retry.attempts)).collect();
     assert_eq!(told, [(1, 3), (2, 3)]);
+    held(
+        "machine refuses connections",
+        "a port on which nothing listens",
+        1,
+        "three attempts, each one told; then named as unreachable, with the remedy",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,6 +60,7 @@ async fn an_unknown_name_is_not_tried_again() {
     let (ssh, retries) = nowhere(&name, 22);
     assert_eq!(unreachable(&ssh).await, format!("{name}:22: the name {name} is not known"));
     assert!(retries.lock().expect("not poisoned").is_empty());
+    held("unknown host name", "a name that no resolver can know", 1, "said at once, not tried again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +71,12 @@ async fn a_port_that_says_nothing_is_given_up_and_left() {
     assert!(error.contains("says nothing within 1 s"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert!(retries.lock().expect("not poisoned").is_empty());
+    held(
+        "machine hangs",
+        "a listener that never says a word",
+        1,
+        "given up after the time for connecting, not tried again",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,6 +95,12 @@ async fn a_server_that_stops_in_the_key_exchange_may_have_too_much_to_do_and_is_
         fields.get(2) == Some(&remote.as_str()) && fields.get(3) == Some(&"01")
     });
     assert_eq!(ours.count(), 0, "the connection is closed");
+    held(
+        "machine hangs",
+        "a server that stops in the key exchange",
+        1,
+        "three attempts, then given up; no connection is left open",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,6 +110,7 @@ async fn something_else_than_ssh_is_quoted() {
     let error = unreachable(&ssh).await;
     assert!(error.contains("not an SSH server: it says \"HTTP/1.1 400 Bad Request\""), "{error}");
     assert!(retries.lock().expect("not poisoned").is_empty());
+    held("not an SSH server", "an HTTP server on the port", 1, "its own words are shown, not tried again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,6 +123,12 @@ async fn a_server_that_takes_few_logins_at_once_gets_all_in_the_end() {
     assert_eq!(outputs, ["in\n"; 24]);
     assert!(sshd.log().contains("MaxStartups"), "the server did refuse some");
     assert!(shared.handshake_limit() < before, "and fewer are tried at once: {}", shared.handshake_limit());
+    held(
+        "sshd takes few logins at once",
+        "MaxStartups 2:100:3, 24 logins",
+        1,
+        "all get in; fewer are tried at once",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +148,12 @@ async fn a_connection_cut_in_the_middle_is_lost_at_once_and_made_again_for_the_n
     assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
     assert_eq!(output(&ssh, "echo again").await, "again\n");
     assert_eq!(ssh.counters().handshakes, 2);
+    held(
+        "connection cut",
+        "the sessions of sshd are killed under a program",
+        1,
+        "noticed at once; the next program has a new connection",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,6 +183,12 @@ async fn a_machine_that_freezes_is_noticed_while_it_works_and_while_it_is_sent_d
         assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
         assert_eq!(output(&ssh, "echo again").await, "again\n");
     }
+    held(
+        "machine freezes",
+        "SIGSTOP for the sessions of sshd, under a program and under an upload",
+        2,
+        "noticed by keepalives; the next program has a new connection",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,6 +202,7 @@ async fn a_connection_cut_between_two_programs_is_made_again_unasked() {
         // Until the end is seen here.
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
+    held("connection cut", "the sessions of sshd are killed between two programs", 3, "made again unasked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +221,12 @@ async fn a_program_that_does_not_end_is_stopped_and_its_place_is_free_again() {
     assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!mark.exists(), "the program does not go on");
+    held(
+        "program that does not end",
+        "sleep, with MaxSessions 1",
+        1,
+        "stopped at its limit; its session is free again",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -237,6 +283,12 @@ async fn machines_that_do_not_answer_keep_nobody_waiting() {
     for one in waiting {
         one.abort();
     }
+    held(
+        "machine is off",
+        "a listener whose queue is full drops the SYN packets of 6 machines",
+        6,
+        "a machine that answers is not kept waiting",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

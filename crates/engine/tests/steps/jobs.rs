@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use muster_engine::event::Event;
 use muster_engine::prelude::*;
+use muster_testkit::fault_record::held;
 
 use crate::shell::{Cut, Shell};
 use crate::{SHELLS, TURN, at, fresh, run};
@@ -95,6 +96,12 @@ async fn a_job_goes_on_when_the_connection_is_lost_and_is_found_again() {
         );
         assert!(ran.events.iter().any(|event| matches!(event, Event::Retrying { .. })));
     }
+    held(
+        "connection cut",
+        "while a detached step is at work",
+        SHELLS.len(),
+        "the step goes on, is found again, and was started once",
+    );
 }
 
 #[tokio::test]
@@ -115,6 +122,12 @@ async fn a_step_that_is_tried_again_waits_for_its_own_first_attempt() {
     let (ran, ()) = tokio::join!(run("slow", shell.clone(), false), release);
     ran.well();
     assert_eq!(began(temporary.path()), 1);
+    held(
+        "connection cut",
+        "while a step is at work whose program goes on",
+        1,
+        "the second attempt waits for the end of the first; done once",
+    );
 }
 
 #[tokio::test]
@@ -144,6 +157,12 @@ async fn a_job_of_a_run_that_is_gone_is_waited_for_by_the_next_one() {
     );
     let told = |event: &Event| matches!(event, Event::Waiting { what, .. } if what.starts_with("\"a long step\" of an earlier run (process ") && what.ends_with(" to end: working"));
     assert!(ran.events.iter().any(told), "{:?}", ran.events);
+    held(
+        "controller gone for good",
+        "while a detached step is at work",
+        1,
+        "the next run waits for the step, and finds it done",
+    );
 }
 
 #[tokio::test]
@@ -172,4 +191,5 @@ async fn a_job_that_a_restart_of_the_machine_ended_begins_again() {
     let (ran, ()) = tokio::join!(run("long", shell.clone(), false), restart);
     ran.well();
     assert_eq!(began(temporary.path()), 2);
+    held("machine restarts", "while a detached step is at work", 1, "the step begins again");
 }

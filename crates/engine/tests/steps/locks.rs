@@ -13,6 +13,7 @@ use muster_engine::event::{Change, Event};
 use muster_engine::lock::{LockRequest, Shown, State, break_program, show_program};
 use muster_engine::prelude::*;
 use muster_engine::transport::{Exec, Input, Program, Transport};
+use muster_testkit::fault_record::held;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::shell::Shell;
@@ -206,6 +207,12 @@ async fn of_many_that_begin_at_once_one_gets_the_lock_and_the_others_are_told() 
         }
         assert_eq!(machine.show().await.holder.state, State::Free, "{words:?}: given back");
     }
+    held(
+        "two controllers",
+        "8 runs at once",
+        SHELLS.len(),
+        "one changes the machine; the others are told by whom it is locked",
+    );
 }
 
 #[tokio::test]
@@ -226,6 +233,7 @@ async fn a_second_run_waits_for_the_lock_as_long_as_it_is_told_to() {
     first.well();
     second.well();
     assert_eq!(machine.changed(), 2);
+    held("two controllers", "a second run that may wait", 1, "it goes on when the first has ended");
 }
 
 #[tokio::test]
@@ -263,6 +271,12 @@ async fn a_lock_ends_by_time_by_a_restart_and_with_its_process_but_not_before() 
         run_as(other(), "waiting", machine.shell(), false).await.well();
         assert!(machine.fence(21).exists());
     }
+    held(
+        "lock left behind",
+        "by a run that was silent for 62 s, by a machine that restarted, by a process that has ended, by a power cut (an empty file)",
+        4 * SHELLS.len(),
+        "taken over, and told; not after 50 s",
+    );
 }
 
 #[tokio::test]
@@ -290,6 +304,12 @@ async fn a_run_that_was_stopped_for_too_long_changes_nothing_more() {
         assert!(told.starts_with("this run's lock is lost to nora@desk (pid 3) with a third test; nothing more was changed here"), "{told}");
         assert_eq!(machine.changed(), 0, "{words:?}");
     }
+    held(
+        "controller stopped",
+        "beyond the life of its lock, and another one takes it",
+        SHELLS.len(),
+        "the first one changes nothing more, and says who has the lock",
+    );
 }
 
 #[tokio::test]
@@ -324,6 +344,12 @@ async fn an_upload_whose_lock_was_lost_meanwhile_never_counts() {
             assert_eq!(complete(), 1, "{words:?}");
         }
     }
+    held(
+        "lock lost",
+        "under an upload, whose program is ended or not seen by the new owner",
+        2 * SHELLS.len(),
+        "what arrived never gets its name; the next run sends it",
+    );
 }
 
 #[tokio::test]
@@ -342,6 +368,7 @@ async fn a_lock_is_renewed_while_nothing_is_sent_and_its_loss_is_noticed() {
     let (ran, ()) =
         tokio::time::timeout(PATIENCE, both).await.expect("a run that only looks learns of it, too");
     assert!(ran.locked().contains("lost to otto@desk"), "{}", ran.locked());
+    held("lock lost", "while a run only looks", 1, "noticed at the next renewal");
 }
 
 #[tokio::test]
@@ -372,6 +399,12 @@ async fn programs_of_an_earlier_run_that_are_still_at_work_are_waited_for() {
         assert_eq!(machine.changed(), 1);
         assert!(!machine.file("muster/lock/work.1").exists(), "swept away");
     }
+    held(
+        "controller gone for good",
+        "while its program is still at work",
+        SHELLS.len(),
+        "the next run waits for it, and tells; nothing overlaps",
+    );
 }
 
 #[tokio::test]

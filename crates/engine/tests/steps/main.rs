@@ -20,6 +20,7 @@ use muster_engine::prelude::*;
 use muster_engine::run::{Outcome, Role, Run};
 use muster_engine::transport::Transport;
 use muster_inventory::{GroupRules, Inventory, VarsBuilder};
+use muster_testkit::fault_record::held;
 use shell::{Cut, Shell};
 
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
@@ -254,6 +255,7 @@ async fn a_connection_lost_before_or_after_any_exchange_leaves_the_same_state() 
     let _turn = TURN.lock().await;
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("f");
+    let mut cuts = 0;
     for role in ["everything", "long"] {
         fresh(&folder);
         let undisturbed = Arc::new(Shell::new(&["dash"], temporary.path()));
@@ -261,6 +263,7 @@ async fn a_connection_lost_before_or_after_any_exchange_leaves_the_same_state() 
         let wanted = tree(&folder);
         for number in 0..undisturbed.programs().len() {
             for cut in [Cut::Before(number), Cut::After(number)] {
+                cuts += 1;
                 fresh(&folder);
                 run(role, Arc::new(Shell::new(&["dash"], temporary.path()).cut(cut)), false).await;
                 // The run goes on by itself, or the next one finishes it; what it leaves is the same.
@@ -271,6 +274,12 @@ async fn a_connection_lost_before_or_after_any_exchange_leaves_the_same_state() 
             }
         }
     }
+    held(
+        "connection cut",
+        "before and after each exchange of a run, one after the other",
+        cuts,
+        "it or the next run comes to the state of an undisturbed one; the run after that changes nothing",
+    );
 }
 
 #[tokio::test]
