@@ -1,5 +1,6 @@
 //! Objects of the cluster, applied on a control plane.
 
+use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 
 use crate::common::ADMIN_CONF;
@@ -12,21 +13,20 @@ const FOLDER: &str = "/etc/kubernetes/addons";
 pub(crate) async fn applied(host: &Host, name: &str, manifest: String) -> Result<()> {
     let path = format!("{FOLDER}/{name}.yaml");
     let stamp = format!("{STAMPS}/manifest-{name}");
-    host.step(&format!("Write {name}'s manifest")).ensure(file(&path).content(manifest)).await?;
+    let hash = Sha256::of(manifest.as_bytes()).to_string();
+    let args = [ADMIN_CONF, &path, &stamp, &hash];
     host.step(&format!("Apply {name}'s manifest"))
+        .ensure(file(&path).content(manifest))
         .ensure(command(
             format!("objects of {name}"),
             sh(
                 r#"
 kubectl --kubeconfig "$1" apply --server-side --force-conflicts --field-manager=muster -f "$2"
 mkdir -p "${3%/*}"
-sha256sum "$2" >"$3""#,
-                [ADMIN_CONF, &path, &stamp],
+echo "$4" >"$3""#,
+                args,
             ),
-            sh(
-                r#"sha256sum -c "$3" && kubectl --kubeconfig "$1" get -f "$2" -o name"#,
-                [ADMIN_CONF, &path, &stamp],
-            ),
+            sh(r#"[ "$(cat "$3")" = "$4" ] && kubectl --kubeconfig "$1" get -f "$2" -o name"#, args),
         ))
         .await?;
     Ok(())

@@ -4,6 +4,7 @@
 mod broken;
 mod faults;
 mod fixture;
+mod hand_on;
 mod kubespray;
 mod resume;
 mod secrets;
