@@ -4,11 +4,12 @@ use std::any::Any;
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use muster_inventory::{HostVars, Inventory, Vars};
 use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
 
 use crate::event::Event;
 use crate::failure::{Failure, Result};

@@ -239,11 +239,11 @@ macro_rules! take {
             r#"at() { stat -c %s "$part" 2>/dev/null || echo 0; }; "#,
             $bytes,
             r#"if [ "$(at)" -lt "$3" ]; then echo "$(at) of $3 bytes have arrived" >&2; exit 1; fi; "#,
-            r#"echo "$2  $part" | sha256sum -c >/dev/null 2>&1 || { rm -f "$part"; exit 65; }; mine || exit 75; "#,
+            // A name that says what is inside must not be there before the bytes are on the disk: power may be lost.
+            r#"echo "$2  $part" | sha256sum -c >/dev/null 2>&1 || { rm -f "$part"; exit 65; }; sync "$part" || exit 1; mine || exit 75; "#,
             // What is kept takes no room twice, but keeps it: only where there is plenty, which matters where disks are memory.
             r#"if [ -n "$4" ] && df -Pk "${1%/*}" | { read -r h && read -r h h h f h && [ "$f" -gt $(($3 / 256)) ]; }; then mkdir -p "$4" && ln -f "$part" "$4/$2" && echo kept; fi; "#,
-            // A name that says what is inside must not be there before the bytes are on the disk: power may be lost.
-            r#"sync "$part"; mv -f "$part" "$1""#
+            r#"mv -f "$part" "$1""#
         )
     };
 }

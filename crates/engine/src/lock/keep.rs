@@ -1,9 +1,10 @@
 //! How a host takes its machine's lock, keeps it, and gives it back.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::{
     AT_WORK, BUSY_LIMIT, Fence, Holder, LockRequest, RELEASE, RENEW, SHOW, Shown, State, Taking, WORK,
@@ -205,10 +206,15 @@ impl Host {
     pub(crate) async fn still_ours(&self, fence: &Fence) -> Result<()> {
         let answer = self.query(sh0(SHOW)).await?;
         let shown = Shown::parse(&answer.output);
-        if shown.as_ref().is_some_and(|shown| shown.holder.fence == fence.number) {
+        let shown = shown.map(|shown| shown.holder);
+        // A power cut may leave the number without what it says.
+        let is_ours = |holder: &Holder| {
+            holder.fence == fence.number && holder.state != State::Free && !holder.owner.is_empty()
+        };
+        if shown.as_ref().is_some_and(is_ours) {
             return Ok(());
         }
-        let failure = lost(shown.as_ref().map(|shown| &shown.holder));
+        let failure = lost(shown.as_ref().filter(|holder| holder.fence != fence.number));
         self.keeper().lost.set(failure.clone()).ok();
         Err(failure)
     }
@@ -216,7 +222,9 @@ impl Host {
     /// Gives the lock back, where there is one; also in a run that was interrupted. Where it does not get through, or
     /// the machine is known not to answer, the lock ends by itself.
     pub(crate) async fn unlock(&self, answers: bool) {
-        let Some(kept) = self.keeper().kept.lock().await.take().filter(|_| answers) else { return };
+        // Held until it is given back, so that nobody who needs it meanwhile is told that it is still ours.
+        let mut slot = self.keeper().kept.lock().await;
+        let Some(kept) = slot.take().filter(|_| answers) else { return };
         let release = sh(RELEASE, kept.fence.arguments());
         for _ in 0..2 {
             self.count_exchange();

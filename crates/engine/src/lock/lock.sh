@@ -33,8 +33,8 @@ look() {
           *) started=$word since=$time heard=$time ;;
         esac
       done
-      case $since$heard in *[!0-9]*) state=restarted since=$now heard=$now ;; esac
     fi
+    case $since$heard in *[!0-9]*) state=restarted since=$now heard=$now ;; esac
   } 2>/dev/null <"$lock/fence.$fence"
   [ "$state" = held ] || return 0
   if [ "$started" != "$boot" ] || [ "$heard" -gt "$now" ]; then

@@ -291,7 +291,9 @@ fn held(holder: &Holder) -> Failure {
 /// Somebody else has taken the lock from us.
 fn lost(holder: Option<&Holder>) -> Failure {
     let by = match holder {
-        Some(holder) if holder.fence > 0 => format!("lost to {} with {}", holder.owner, holder.command),
+        Some(holder) if !holder.owner.is_empty() => {
+            format!("lost to {} with {}", holder.owner, holder.command)
+        }
         _ => "gone from the machine".to_owned(),
     };
     Failure::Locked {
