@@ -3,5 +3,6 @@
 pub mod account;
 pub mod fault_record;
 pub mod http_mirror;
+pub mod model;
 pub mod program;
 pub mod sshd;
