@@ -2,6 +2,8 @@
 //!
 //! What is checked is the feature, not how it came to be there: a tool, not a package; a kernel parameter, not a module.
 
+use std::time::Duration;
+
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
@@ -9,6 +11,7 @@ use serde::Deserialize;
 struct Vars {
     override_system_hostname: bool,
     muster_install_packages: bool,
+    package_lock_timeout: u32,
     kubelet_fail_swap_on: bool,
     kubelet_protect_kernel_defaults: bool,
     additional_sysctl: Vec<KernelParameter>,
@@ -40,12 +43,15 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     let parameters = parameters(&vars);
 
-    let mut step = host.step("Name, tools and kernel");
+    let patience = Duration::from_secs(vars.package_lock_timeout.into());
+    let mut step = host.step("Name, tools and kernel").limit(Duration::from_secs(600) + patience);
     if vars.override_system_hostname {
         step = step.ensure(hostname(&vars.kube_override_hostname));
     }
     if vars.muster_install_packages {
-        step = step.ensure_all(TOOLS.map(|(tool, name)| package(tool, name)));
+        step = step.ensure_all(
+            TOOLS.map(|(tool, name)| package(tool, name).lock_timeout(vars.package_lock_timeout)),
+        );
     }
     if vars.kubelet_fail_swap_on {
         step = step.ensure(swap_off()).ensure(no_swap_at_boot());

@@ -8,12 +8,22 @@ use crate::script::sh;
 pub struct Package {
     tool: String,
     name: String,
+    lock_timeout: u32,
 }
 
 /// The command `tool` is there; where it is not, the package `name` is installed with the system's package manager.
 /// The tool is what is checked, because images without a package manager may have it all the same.
 pub fn package(tool: impl Into<String>, name: impl Into<String>) -> Package {
-    Package { tool: tool.into(), name: name.into() }
+    Package { tool: tool.into(), name: name.into(), lock_timeout: 300 }
+}
+
+impl Package {
+    /// How many seconds apt waits for others who install packages (unattended-upgrades after a machine's first start);
+    /// 300 unless said otherwise.
+    pub fn lock_timeout(mut self, seconds: u32) -> Self {
+        self.lock_timeout = seconds;
+        self
+    }
 }
 
 impl Resource for Package {
@@ -41,18 +51,27 @@ exit 2"#,
             }
             _ => {}
         }
-        // The lists are fetched only when the package is not known yet; locks held by others are waited for.
+        // While apt waits for a lock it says each second who holds it. The lists are fetched only when the package is not
+        // known yet, and before that what an interrupted dpkg has left is finished.
         let mend = r#"
 if command -v apt-get; then
   export DEBIAN_FRONTEND=noninteractive
-  install() { apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 "$1"; }
-  install "$1" || { dpkg --configure -a; apt-get update -o DPkg::Lock::Timeout=120; install "$1"; }
+  apt() { apt-get -y -o DPkg::Lock::Timeout="$lock_timeout" -o Dpkg::Use-Pty=0 "$@"; }
+  package=$1 lock_timeout=$2
+  apt install --no-install-recommends "$package" || {
+    dpkg --configure -a || {
+      echo "dpkg cannot go on: wait for who holds its lock, or end it; mend the package that it names; then run this again" >&2
+      exit 1
+    }
+    apt update
+    apt install --no-install-recommends "$package"
+  }
 elif command -v dnf; then dnf install -y "$1"
 elif command -v yum; then yum install -y "$1"
 elif command -v zypper; then zypper --non-interactive install "$1"
 else apk add "$1"
 fi"#;
-        Ok(Plan::change(self, "installed", sh(mend, [&self.name])))
+        Ok(Plan::change(self, "installed", sh(mend, [&self.name, &self.lock_timeout.to_string()])))
     }
 
     fn desired(&self) -> String {
