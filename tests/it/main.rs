@@ -5,6 +5,7 @@ mod begin;
 mod commands;
 mod copy;
 mod docs;
+mod downloads;
 mod fixture;
 mod help;
 mod kubespray;

@@ -1,0 +1,107 @@
+//! What the bundle lacks comes from a mirror that fails, breaks off, or gives something else.
+
+use std::sync::Arc;
+
+use muster_artifacts::{Arch, Bundle};
+use muster_roles::catalogue::CATALOGUE;
+use muster_testkit::fault_record::held;
+use muster_testkit::http_mirror::{Fault, HttpMirror};
+use muster_testkit::sshd::Sshd;
+
+use crate::fixture::{Ended, Test, setup_cluster};
+use crate::machines::project;
+
+/// A machine, a bundle that lacks the image of pause, and a mirror that has it.
+struct Setting {
+    sshd: Sshd,
+    test: Test,
+    mirror: HttpMirror,
+    manifest: String,
+    layer: String,
+    /// What the mirror reads.
+    _complete: Test,
+}
+
+impl Setting {
+    fn new() -> Self {
+        let complete = setup_cluster().bundle();
+        let whole = Arc::new(Bundle::open(complete.folder().join("bundle")).unwrap());
+        let release = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
+        let image = release.images.iter().find(|image| image.reference.repository == "pause").unwrap();
+        let mirror = HttpMirror::start().unwrap();
+        mirror.add_bundle(&whole, &release).unwrap();
+        let entry = whole.image(&image.reference.to_string(), release.arch).unwrap();
+        let manifest = whole.dir().join("images/blobs/sha256").join(entry.manifest_digest.to_string());
+        let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+        let layer = format!("/v2/pause/blobs/{}", manifest["layers"][0]["digest"].as_str().unwrap());
+        let sshd = Sshd::start();
+        let test = project(&sshd, setup_cluster().bundle_without(&["/pause:"]))
+            .file("inventory/group_vars/all.yml", &format!("registry_host: {}\n", mirror.url()));
+        let manifest = format!("/v2/pause/manifests/{}", image.reference.tag);
+        Self { sshd, test, mirror, manifest, layer, _complete: complete }
+    }
+
+    /// A run that looks at one thing on the machine, once the bundle is complete.
+    fn run(&self, options: &[&str]) -> Ended {
+        let run = ["--bundle", "bundle", "--tags", "kubeconfig", "--check", "--output", "plain"];
+        self.test.run(&[&run[..], options].concat())
+    }
+
+    /// The bundle lacks what it lacked, and nobody was at the machine.
+    #[track_caller]
+    fn stopped_before_the_machine(&self) {
+        assert!(!self.sshd.log().contains("Accepted"), "{}", self.sshd.log());
+        self.run(&["--offline"]).code(1).stderr_has(&["lacks:", "pause"]);
+    }
+}
+
+#[test]
+fn a_mirror_that_fails_now_and_then_is_asked_again_and_told() {
+    let setting = Setting::new();
+    setting.mirror.fail(&setting.manifest, [Fault::Status(500), Fault::Status(503)]);
+    setting.mirror.fail(&setting.layer, [Fault::CutAfter(5)]);
+    setting.run(&[]).code(0).stdout_has(&[
+        "the server answered 500 Internal Server Error; try 2 of 5",
+        "the server answered 503 Service Unavailable; try 3 of 5",
+    ]);
+    let requests = setting.mirror.requests();
+    assert!(requests.contains(&format!("{} bytes=5-", setting.layer)), "{requests:?}");
+    setting.run(&["--offline"]).code(0);
+    held(
+        "mirror fails",
+        "500, 503, then a layer that is cut",
+        1,
+        "each attempt is told; the run goes on with the right bytes",
+    );
+}
+
+#[test]
+fn a_mirror_that_always_fails_ends_the_run_before_a_machine_is_contacted() {
+    let setting = Setting::new();
+    setting.mirror.fail(&setting.manifest, vec![Fault::Status(500); 9]);
+    let url = format!("{}{} could not be downloaded in 5 attempts", setting.mirror.url(), setting.manifest);
+    setting.run(&[]).code(1).stderr_has(&[&url, "500 Internal Server Error", "hint: "]);
+    setting.stopped_before_the_machine();
+    held(
+        "mirror fails",
+        "500 always",
+        1,
+        "said with the URL and the remedy after 5 attempts; no machine is contacted",
+    );
+}
+
+#[test]
+fn wrong_bytes_and_half_a_file_never_get_into_the_bundle() {
+    for (fault, told) in [(Fault::WrongByte, "was expected"), (Fault::CutAfter(0), "in 5 attempts")] {
+        let setting = Setting::new();
+        setting.mirror.fail(&setting.layer, vec![fault; 9]);
+        setting.run(&[]).code(1).stderr_has(&[&setting.layer, told, "hint: "]);
+        setting.stopped_before_the_machine();
+    }
+    held(
+        "wrong bytes",
+        "a mirror that gives another layer, or none of it",
+        2,
+        "said with the URL and the remedy; no machine is contacted",
+    );
+}
