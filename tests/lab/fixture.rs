@@ -1,8 +1,8 @@
 //! A lab of its own for a test, and muster inside it, as a user types it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The program under test: the one that `./test` built for users, else the one of this build.
@@ -90,35 +90,69 @@ impl Lab {
     /// Runs `muster setup-cluster ARGS` and kills it (kill -9, the whole group) as soon as a line of its output holds
     /// `mark`.
     pub(crate) fn setup_killed_at(&self, args: &[&str], mark: &str) {
-        self.setup_with_fault(args, mark, kill_group);
+        self.setup_with_fault(args, mark, |run| run.signal("KILL"));
     }
 
     /// Runs `muster setup-cluster ARGS`, and does something as soon as a line of its output holds `mark`.
-    pub(crate) fn setup_with_fault(&self, args: &[&str], mark: &str, fault: impl FnOnce(&Child)) -> Ended {
+    pub(crate) fn setup_with_fault(&self, args: &[&str], mark: &str, fault: impl FnOnce(&Running)) -> Ended {
+        let mut run = self.start(&[&["setup-cluster", "-vv", "--output", "plain"], args].concat());
+        run.until(mark);
+        fault(&run);
+        run.end()
+    }
+
+    /// Starts `muster ...` in the lab's network.
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
         use std::os::unix::process::CommandExt;
         let mut child = Command::new(muster())
             .args(["lab", "--name", &self.name, "exec", "--"])
             .arg(muster())
-            .args(["setup-cluster", "-vv", "--output", "plain"])
             .args(args)
             .current_dir(self.folder())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .process_group(0)
             .spawn()
             .unwrap();
-        let mut fault = Some(fault);
-        let mut out = String::new();
-        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
-            if line.contains(mark)
-                && let Some(fault) = fault.take()
-            {
-                fault(&child);
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Running { child, lines, out: String::new() }
+    }
+}
+
+/// A command that is at work.
+pub(crate) struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    out: String,
+}
+
+impl Running {
+    /// Waits for a line of its output that holds this.
+    pub(crate) fn until(&mut self, mark: &str) {
+        for line in self.lines.by_ref().map_while(Result::ok) {
+            self.out.push_str(&line);
+            self.out.push('\n');
+            if line.contains(mark) {
+                return;
             }
-            out.push_str(&line);
-            out.push('\n');
         }
-        assert!(fault.is_none(), "the run ended without {mark:?}: {out}");
-        Ended { code: child.wait().unwrap().code().unwrap_or(-1), out, err: String::new() }
+        panic!("it ended without {mark:?}: {}", self.out);
+    }
+
+    /// Sends a signal to it and all that it started.
+    pub(crate) fn signal(&self, name: &str) {
+        let group = format!("-{}", self.child.id());
+        let status = Command::new("kill").args(["-s", name, "--", &group]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Ended {
+        for line in self.lines.by_ref().map_while(Result::ok) {
+            self.out.push_str(&line);
+            self.out.push('\n');
+        }
+        Ended { code: self.child.wait().unwrap().code().unwrap_or(-1), out: self.out, err: String::new() }
     }
 }
 
@@ -133,11 +167,6 @@ impl Drop for Lab {
             eprintln!("lab {} is still there: {down:?}", self.name);
         }
     }
-}
-
-fn kill_group(child: &Child) {
-    let status = Command::new("kill").args(["-9", "--", &format!("-{}", child.id())]).status().unwrap();
-    assert!(status.success());
 }
 
 fn run(mut command: Command) -> Ended {

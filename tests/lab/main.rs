@@ -2,13 +2,16 @@
 //! bundle; `./test` prepares both. Each test has a lab of its own.
 
 mod broken;
+mod controllers;
 mod faults;
 mod fixture;
 mod hand_on;
 mod kubespray;
+mod packages;
 mod resume;
 mod secrets;
 mod several;
+mod uploads;
 
 use std::os::unix::fs::PermissionsExt;
 
