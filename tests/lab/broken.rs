@@ -4,6 +4,8 @@ use muster_testkit::fault_record::held;
 
 use crate::fixture::{Ended, Lab};
 
+const CONVERGED: &str = "it finishes, and changes nothing";
+
 fn again_changes_nothing(lab: &Lab) {
     let again = lab.muster(&["setup-cluster"]);
     assert_eq!(again.code, 0, "{again:#?}");
@@ -66,7 +68,25 @@ fn connections_and_power_are_lost_and_the_same_command_finishes() {
         lab.on(machine, &format!("iptables -I {loss} && iptables -I {}", loss.replace("INPUT", "OUTPUT")));
     }
     again_changes_nothing(&lab);
-    held("packets lost", "5 % in both directions, a second run", 1, "it finishes, and changes nothing");
+    held("packets lost", "5 % in both directions, a second run", 1, CONVERGED);
+
+    // And lines of 1 Mbit/s, of the machines and of this computer.
+    let slow = "tc qdisc add dev eth0 root tbf rate 1mbit burst 16kb latency 400ms";
+    for machine in ["node1", "node2"] {
+        lab.on(machine, slow);
+    }
+    assert_eq!(lab.exec(&slow.split(' ').collect::<Vec<_>>()).code, 0);
+    again_changes_nothing(&lab);
+    held(
+        "slow network",
+        "1 Mbit/s, and 5 % of the packets lost, in both directions, a second run",
+        1,
+        CONVERGED,
+    );
+    for machine in ["node1", "node2"] {
+        lab.on(machine, "tc qdisc del dev eth0 root");
+    }
+    assert_eq!(lab.exec(&["tc", "qdisc", "del", "dev", "eth0", "root"]).code, 0);
     for machine in ["node1", "node2"] {
         lab.on(machine, &format!("iptables -D {loss} && iptables -D {}", loss.replace("INPUT", "OUTPUT")));
     }
