@@ -20,8 +20,9 @@ use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::fan_out::{Machines, SILENCE};
 use crate::lock;
+use crate::output::sentence::Detail;
 use crate::output::style::{Style, Tone};
-use crate::output::{exit_of, gist, print, text};
+use crate::output::{exit_of, gist, plain, print, text};
 use crate::run::runtime;
 
 /// Copy a file to machines; it is sent only where it differs, and nobody ever sees half of it
@@ -183,15 +184,17 @@ fn bring_about(
         cancel: Default::default(),
         events,
     };
-    let mut heard = Heard::default();
+    let mut heard = Heard::new(environment);
     let outcome = runtime()?.block_on(async {
         let execution = run.execute();
         tokio::pin!(execution);
+        let mut silence = tokio::time::interval(SILENCE);
+        silence.tick().await;
         loop {
             tokio::select! {
                 outcome = &mut execution => break outcome,
                 Some(event) = receiver.recv() => heard.take(event),
-                () = tokio::time::sleep(SILENCE) => machines.tell_missing(|host| heard.ended.iter().any(|e| e == host)),
+                _ = silence.tick() => heard.tell_missing(machines),
             }
         }
     })?;
@@ -202,18 +205,39 @@ fn bring_about(
 }
 
 /// What was told of the machines so far.
-#[derive(Default)]
 struct Heard {
     changes: BTreeMap<String, Vec<Change>>,
     ended: Vec<String>,
+    /// How many bytes each host has got, of how many.
+    sent: BTreeMap<String, (u64, u64)>,
+    style: Style,
 }
 
 impl Heard {
+    fn new(environment: &Environment) -> Self {
+        let style = Style::of_stderr(environment);
+        Self { changes: BTreeMap::new(), ended: Vec::new(), sent: BTreeMap::new(), style }
+    }
+
     fn take(&mut self, event: Event) {
         match event {
             Event::StepEnded { host, changes, .. } => self.changes.entry(host).or_default().extend(changes),
             Event::HostDone { host } | Event::HostFailed { host, .. } => self.ended.push(host),
+            Event::Transfer { host, sent, total, .. } => {
+                self.sent.insert(host, (sent, total));
+            }
+            Event::Retrying { .. } | Event::Warning { .. } => {
+                plain::lines(&event, Detail::default(), self.style).iter().for_each(|line| print::note(line));
+            }
             _ => {}
+        }
+    }
+
+    fn tell_missing(&self, machines: &Machines) {
+        machines.tell_missing(|host| self.ended.iter().any(|ended| ended == host));
+        let (sent, total) = self.sent.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        if total > 0 {
+            print::note(&format!("{} of {} are there", text::size(sent), text::size(total)));
         }
     }
 }

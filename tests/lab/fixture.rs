@@ -1,8 +1,8 @@
 //! A lab of its own for a test, and muster inside it, as a user types it.
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, Lines, PipeReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The program under test: the one that `./test` built for users, else the one of this build.
@@ -104,30 +104,31 @@ impl Lab {
     /// Starts `muster ...` in the lab's network.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
         use std::os::unix::process::CommandExt;
-        let mut child = Command::new(muster())
+        let (output, input) = std::io::pipe().unwrap();
+        let child = Command::new(muster())
             .args(["lab", "--name", &self.name, "exec", "--"])
             .arg(muster())
             .args(args)
             .current_dir(self.folder())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(input.try_clone().unwrap())
+            .stderr(input)
             .process_group(0)
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Running { child, lines, out: String::new() }
+        Running { child, lines: BufReader::new(output).lines(), out: String::new() }
     }
 }
 
 /// A command that is at work.
 pub(crate) struct Running {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Lines<BufReader<PipeReader>>,
     out: String,
 }
 
 impl Running {
-    /// Waits for a line of its output that holds this.
+    /// Waits for a line that holds this, of standard output or standard error.
     pub(crate) fn until(&mut self, mark: &str) {
         for line in self.lines.by_ref().map_while(Result::ok) {
             self.out.push_str(&line);
@@ -146,7 +147,7 @@ impl Running {
         assert!(status.success());
     }
 
-    /// Waits for its end.
+    /// Waits for its end. `out` has both streams.
     pub(crate) fn end(mut self) -> Ended {
         for line in self.lines.by_ref().map_while(Result::ok) {
             self.out.push_str(&line);

@@ -54,6 +54,7 @@ fn an_upload_of_500_mb_goes_on_where_it_stopped() {
     assert_eq!(lab.lab(&["kill", "node1"]).code, 0);
     let cut = copy.end();
     assert_eq!(cut.code, 4, "{cut:#?}");
+    assert!(cut.out.contains("; try 2 of 3 in ") && cut.out.contains(" of 500 MB are there"), "{cut:#?}");
     assert_eq!(lab.lab(&["start", "node1"]).code, 0);
     assert!(!lab.has("node1", "/var/big"), "half a file under its name");
     assert!(noted(&lab, "cut") < 300_000_000, "the cut came too late for this test");
