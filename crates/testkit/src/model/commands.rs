@@ -368,7 +368,8 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
 /// As apt-get does: one at a time, and what was cut off must be mended with dpkg first.
 async fn apt_get(shell: &mut Shell, words: &[&str]) -> Done {
     let (machine, process) = (shell.machine.clone(), shell.process.clone());
-    if words[0] == "update" {
+    // Options come first.
+    if words.last() == Some(&"update") {
         return machine.work(&process, 500..5000).await.map(|()| 0);
     }
     let package = words[words.len() - 1];
