@@ -49,7 +49,7 @@ fn an_upload_of_500_mb_goes_on_where_it_stopped() {
     let copy = lab.start(&["copy", "all", "big", "/var/big"]);
     at(&lab, 100_000_000, "echo $size >/var/cut; pkill -KILL -f '^sshd: root'");
     assert!(!lab.has("node1", "/var/big"), "half a file under its name");
-    let note = "cat /sys/class/net/eth0/statistics/rx_bytes >/var/received; echo $size >/var/at; sync";
+    let note = "cat /sys/class/net/eth0/statistics/rx_bytes >/var/received; echo $size >/var/at";
     assert_eq!(at(&lab, 300_000_000, note).code, 0);
     assert_eq!(lab.lab(&["kill", "node1"]).code, 0);
     let cut = copy.end();
