@@ -66,13 +66,13 @@ fn packages_are_installed_once_whoever_else_is_at_them_and_whatever_ends_in_the_
         "the step goes on, is found again, and was started once",
     );
 
-    // Somebody else installs packages: that is waited for, and told.
+    // Somebody else installs packages: that is waited for, and told. Theirs is not done yet, either.
     lab.on("node1", OTHER);
     let mut run = lab.start(&[&RUN[..], &["-vvv"]].concat());
     run.until("It is held by process ");
     lab.on("node1", "rm /var/hold");
     let ended = run.end();
-    assert_eq!((ended.code, ended.recap("node1", "changed")), (0, 1), "{ended:#?}");
+    assert_eq!((ended.code, ended.recap("node1", "changed")), (0, 2), "{ended:#?}");
     held(
         "dpkg locked",
         "apt-get of somebody else, for a while",
@@ -80,7 +80,25 @@ fn packages_are_installed_once_whoever_else_is_at_them_and_whatever_ends_in_the_
         "waited for, telling by whom; then installed",
     );
 
-    // They come to no end.
+    // The machine loses its power while a package is configured: the tool is there, and the package is not done.
+    lab.on("node1", "touch /var/hold && dpkg --purge ethtool");
+    let mut run = lab.start(&[&RUN[..], &["-vvv"]].concat());
+    run.until("Setting up ethtool");
+    assert_eq!(lab.lab(&["kill", "node1"]).code, 0);
+    assert_eq!(run.end().code, 4);
+    assert_eq!(lab.lab(&["start", "node1"]).code, 0);
+    lab.on("node1", "rm /var/hold && command -v ethtool && dpkg --audit | grep ethtool");
+    let ended = bootstrap(&lab, &[]);
+    assert_eq!((ended.code, ended.recap("node1", "changed")), (0, 1), "{ended:#?}");
+    assert_eq!(lab.on("node1", "dpkg --audit"), "");
+    held(
+        "dpkg interrupted",
+        "power lost in the configuration of a package that the run installs",
+        1,
+        "the same command finishes it; the next one changes nothing",
+    );
+
+    // Somebody else comes to no end.
     lab.on("node1", OTHER);
     let ended = bootstrap(&lab, &["-e", "package_lock_timeout=2"]);
     assert_eq!(ended.code, 2, "{ended:#?}");
@@ -107,7 +125,7 @@ fn packages_are_installed_once_whoever_else_is_at_them_and_whatever_ends_in_the_
     }
     lab.on("node1", "rm /var/break");
     let ended = bootstrap(&lab, &[]);
-    assert_eq!((ended.code, ended.recap("node1", "changed")), (0, 1), "{ended:#?}");
+    assert_eq!((ended.code, ended.recap("node1", "changed")), (0, 2), "{ended:#?}");
     assert_eq!(lab.on("node1", "dpkg --audit"), "");
     assert_eq!(bootstrap(&lab, &[]).recap("node1", "changed"), 0);
     held(
