@@ -14,7 +14,7 @@ fn sent(lab: &Lab) -> u64 {
 
 #[test]
 fn five_machines_reached_by_way_of_sudo_cost_the_uplink_no_more_than_one_of_each_kind() {
-    let lab = Lab::up(235, &["-n", "5"]);
+    let lab = Lab::up(238, &["-n", "5"]);
     let machines: Vec<String> = (1..=5).map(|number| format!("admin@{}", lab.address(number))).collect();
     let tags = ["--tags", "bootstrap-os,containerd,kubelet"];
     let set_up = |words: &[&str]| {
