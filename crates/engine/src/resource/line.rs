@@ -42,8 +42,10 @@ impl Resource for Line {
             what: format!("added: {}", self.line),
             diff: Some(unified(&self.path, &old, &new)),
         };
-        // A copy keeps owner, mode and labels; the rename makes it all or nothing.
+        // Looked at again, because a program that was long on its way may come after its own second attempt. A copy keeps
+        // owner, mode and labels; the rename makes it all or nothing.
         let mend = r#"
+! grep -qxF -e "$2" "$1" || exit 0
 temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
 trap 'rm -f "$temporary"' EXIT
 cp -p "$1" "$temporary"
