@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use muster_artifacts::{Arch, BundleWriter, NewFile, NewImage, Origin, RunConfig};
+use muster_artifacts::Arch;
 use muster_roles::catalogue::CATALOGUE;
 use muster_testkit::program;
 use tempfile::TempDir;
@@ -82,36 +82,9 @@ impl Test {
     /// A bundle in `bundle/` that has everything of the default release but images whose reference holds one of these
     /// words. The contents mean nothing.
     pub(crate) fn bundle_without(self, left_out: &[&str]) -> Self {
-        let mut bundle = BundleWriter::open(self.folder().join("bundle")).expect("a bundle");
         let release =
             CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).expect("the default release");
-        for file in &release.files {
-            let new = NewFile {
-                name: &file.name,
-                version: &file.version,
-                arch: file.arch,
-                kind: file.kind,
-                origin: Origin::Built,
-                source: "a test",
-                expected: None,
-            };
-            bundle.add_file(&new, &mut file.name.as_bytes()).expect("a file of the bundle");
-        }
-        for image in &release.images {
-            let name = image.reference.to_string();
-            if left_out.iter().any(|word| name.contains(word)) {
-                continue;
-            }
-            let layer = bundle.add_layer(&mut name.as_bytes()).expect("a layer");
-            let new = NewImage {
-                reference: &image.reference,
-                arch: release.arch,
-                origin: Origin::Built,
-                source: "a test",
-            };
-            bundle.add_image(&new, &[layer], &RunConfig::default()).expect("an image");
-        }
-        drop(bundle);
+        muster_testkit::bundle::write(&self.folder().join("bundle"), &release, left_out);
         self
     }
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use muster_testkit::model::disk::{Disk, Entry};
 use muster_testkit::model::machine::{Kept, Machine, Nature, Start};
-use muster_testkit::model::shell::{Fd, Shell, Wire};
+use muster_testkit::model::shell::Shell;
+use muster_testkit::model::streams::{Fd, Wire};
 
 /// Where scripts work, on the model; on this machine it is a folder of the test.
 const FOLDER: &str = "/w";
@@ -67,7 +68,8 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
 }
 
 fn on_a_model(script: &str) -> Seen {
-    let nature = Nature { units: &[], visible: BTreeMap::new(), secret: b"nothing that is in a script" };
+    let secret = b"nothing that is in a script";
+    let nature = Nature { units: &[], visible: BTreeMap::new(), secret, programs: None };
     let mut disk = Disk::default();
     disk.enter(FOLDER, Entry::Dir(0o755)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();

@@ -152,8 +152,8 @@ pub(crate) static BUNDLE: LazyLock<Arc<Bundle>> = LazyLock::new(|| {
 });
 
 pub(crate) static NATURE: LazyLock<Arc<Nature>> = LazyLock::new(|| {
-    let mut visible: BTreeMap<&'static str, BTreeSet<Vec<u8>>> = BTreeMap::new();
-    let mut may = |path, content: Vec<u8>| visible.entry(path).or_default().extend([content]);
+    let mut visible: BTreeMap<String, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    let mut may = |path: &str, content: Vec<u8>| visible.entry(path.into()).or_default().extend([content]);
     for version in VERSIONS {
         may("/etc/app/app.conf", configuration(version).into_bytes());
         may("/etc/app/joined", configuration(version).into_bytes());
@@ -168,6 +168,7 @@ pub(crate) static NATURE: LazyLock<Arc<Nature>> = LazyLock::new(|| {
         units: &[("app.service", &["/etc/app/app.conf", "/opt/bin/app"])],
         visible,
         secret: SECRET.as_bytes(),
+        programs: None,
     })
 });
 

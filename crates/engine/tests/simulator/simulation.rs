@@ -16,7 +16,7 @@ use muster_inventory::{GroupRules, Inventory, VarsBuilder};
 use tokio::time::{sleep, timeout};
 
 use crate::roles::{BUNDLE, NATURE, ROLES};
-use crate::schedule::Schedule;
+use crate::schedule::{Fault, Schedule};
 use crate::wire::{Controller, Line};
 use muster_testkit::model::disk::Entry;
 use muster_testkit::model::look::sha256;
@@ -223,13 +223,20 @@ pub(crate) async fn play(
         }
     });
     let mut wrong = Vec::new();
+    // Where a program is killed its step fails, whatever it is.
+    let faults = || schedule.controllers.iter().flat_map(|controller| &controller.faults);
+    let quiet = schedule.controllers.len() == 1 && faults().next().is_none();
+    let ends = faults().any(|strike| matches!(strike.fault, Fault::Ended { .. }));
     let ran = join_all(disturbed).await;
     let killed = ran.iter().filter(|ran| ran.is_none()).count();
     for ran in ran.into_iter().flatten() {
         for (host, outcome) in &ran.outcome {
             match &outcome.failure {
                 // What may come of such faults.
-                None | Some(Failure::Transport(_) | Failure::Locked { .. } | Failure::Dependency { .. }) => {}
+                None => {}
+                Some(failure) if quiet => wrong.push(format!("{host}, without any fault: {failure:?}")),
+                Some(Failure::Transport(_) | Failure::Locked { .. } | Failure::Dependency { .. }) => {}
+                Some(_) if ends => {}
                 Some(other) => wrong.push(format!("{host}: {other:?}")),
             }
         }

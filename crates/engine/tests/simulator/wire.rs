@@ -14,7 +14,8 @@ use crate::schedule::{Fault, Strike};
 use muster_testkit::model::commands;
 use muster_testkit::model::machine::{Machine, Start, Trigger};
 use muster_testkit::model::random::Random;
-use muster_testkit::model::shell::{Fd, Shell, Stop, Wire};
+use muster_testkit::model::shell::{Shell, Stop};
+use muster_testkit::model::streams::{Fd, Wire};
 
 /// A controller: a run of the engine from outside.
 pub(crate) struct Controller {
@@ -244,7 +245,7 @@ impl Line {
         Some(match fault? {
             Fault::Cut { action, deadly } => Trigger {
                 at: action,
-                act: Box::new(move || {
+                act: Box::new(move |_| {
                     wire.deadly.store(deadly, Ordering::Relaxed);
                     wire.cut.store(true, Ordering::Relaxed);
                     drop(end.send(End::Lost));
@@ -252,12 +253,18 @@ impl Line {
             },
             Fault::Restart { action, down } => Trigger {
                 at: action,
-                act: Box::new(move || {
+                act: Box::new(move |_| {
                     machine.restart(&mut Random::of(seed, &[action as u64]), Duration::from_secs(down));
                 }),
             },
+            Fault::Ended { action } => Trigger {
+                at: action,
+                act: Box::new(move |process| {
+                    machine.kill(process.pid);
+                }),
+            },
             Fault::Killed { action, .. } => {
-                Trigger { at: action, act: Box::new(move || controller.killed.cancel()) }
+                Trigger { at: action, act: Box::new(move |_| controller.killed.cancel()) }
             }
             _ => return None,
         })

@@ -25,10 +25,11 @@ pub(super) fn test(shell: &Shell, words: &[&str]) -> Result<bool, String> {
         ["-z", text] => text.is_empty(),
         ["-n", text] => !text.is_empty(),
         [what, path] => {
+            let path = &*shell.absolute(path);
             let state = shell.machine.state();
             let disk = &state.kept.disk;
             match *what {
-                "-e" | "-r" | "-w" => disk.exists(path) || path.starts_with("/proc/sys/kernel/"),
+                "-e" | "-r" | "-w" => disk.exists(path) || path == "/proc/sys/kernel/random/boot_id",
                 "-f" => disk.file(path).is_some(),
                 "-d" => disk.is_dir(path),
                 "-L" | "-h" => matches!(disk.entry(path), Some(Entry::Link(_))),

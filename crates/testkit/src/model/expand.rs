@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::builtins;
-use super::shell::{Done, Fd, Shell, Stop};
-use super::syntax::{List, Operation, Piece, Word};
+use super::shell::{Done, Shell, Stop};
+use super::streams::Fd;
+use super::tree::{List, Operation, Piece, Word};
 
 /// A part of a word after its expansion.
 enum Part {

@@ -26,7 +26,14 @@ pub(super) async fn look(
     options: &[&str],
     paths: &[&str],
 ) -> Done {
-    let file = |path: &str| shell.machine.state().kept.disk.file(path).map(|file| file.content.clone());
+    let (machine, folder) = (shell.machine.clone(), shell.folder.clone());
+    let file = |path: &str| {
+        let path = match &folder {
+            Some(folder) if !path.starts_with('/') => format!("{folder}/{path}"),
+            _ => path.to_owned(),
+        };
+        machine.state().kept.disk.file(&path).map(|file| file.content.clone())
+    };
     let mut out = Vec::new();
     let mut status = 0;
     match name {
@@ -44,9 +51,18 @@ pub(super) async fn look(
             out = shell.read(0).await?;
             out.iter_mut().filter(|byte| **byte == from).for_each(|byte| *byte = to);
         }
+        "wc" if options == ["-l"] => {
+            let lines = shell.read(0).await?.iter().filter(|byte| **byte == b'\n').count();
+            out = format!("{lines}\n").into_bytes();
+        }
         "wc" => out = format!("{}\n", shell.read(0).await?.len()).into_bytes(),
         "sha256sum" if options == ["-c"] => {
-            let list = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+            let list = match paths.first() {
+                Some(path) => file(path).unwrap_or_default(),
+                None => shell.read(0).await?,
+            };
+            status = i32::from(list.is_empty());
+            let list = String::from_utf8_lossy(&list).into_owned();
             for (wanted, path) in list.lines().filter_map(|line| line.split_once("  ")) {
                 let content = shell.machine.state().kept.disk.file(path).map(|file| file.content.clone());
                 let well = content.is_some_and(|content| sha256(&content) == wanted);
@@ -98,7 +114,21 @@ pub(super) async fn look(
                 }
             }
         }
+        "grep" if words == ["-q", "."] => status = i32::from(shell.read(0).await?.is_empty()),
+        "grep" if words[..2] == ["-qxF", "-e"] => {
+            let text = String::from_utf8_lossy(&file(words[3]).unwrap_or_default()).into_owned();
+            status = i32::from(!text.lines().any(|line| line == words[2]));
+        }
         "grep" => status = 2,
+        "ls" if shell.machine.state().kept.disk.is_dir(paths[0]) => {
+            let names = shell.machine.names(paths[0]);
+            out = names.iter().map(|name| format!("{name}\n")).collect::<String>().into_bytes();
+        }
+        "ls" => status = 2,
+        "seq" => {
+            let last = words[0].parse().unwrap_or(0);
+            out = (1..=last).map(|number: u32| format!("{number}\n")).collect::<String>().into_bytes();
+        }
         "date" => out = format!("{}\n", shell.machine.state().now()).into_bytes(),
         "uname" => out = b"x86_64\n".to_vec(),
         _ => status = 127,

@@ -5,21 +5,36 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::disk::Disk;
 use super::look::sha256;
 use super::random::Random;
-use super::shell::Stop;
+use super::shell::{Done, Shell, Stop};
 
 /// How a machine is set up, and what of it is looked after.
 pub struct Nature {
     /// Units, and the files that each reads when it starts.
     pub units: &'static [(&'static str, &'static [&'static str])],
     /// What may be seen at a path at any time.
-    pub visible: BTreeMap<&'static str, BTreeSet<Vec<u8>>>,
+    pub visible: BTreeMap<String, BTreeSet<Vec<u8>>>,
     /// What must not be in a file that others may read.
     pub secret: &'static [u8],
+    /// What is installed besides.
+    pub programs: Option<Arc<dyn Programs>>,
+}
+
+/// Programs and services that a test brings along, with what they do to the machine and to each other.
+pub trait Programs: Send + Sync {
+    /// Whether there is a program of that name.
+    fn knows(&self, name: &str) -> bool;
+
+    /// Runs one.
+    fn run<'s>(&'s self, shell: &'s mut Shell, name: &'s str, words: &'s [&'s str]) -> BoxFuture<'s, Done>;
+
+    /// A unit was started.
+    fn started(&self, machine: &Machine, unit: &str);
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +83,7 @@ pub struct Machine {
 pub struct Trigger {
     /// Before which of its actions.
     pub at: usize,
-    pub act: Box<dyn Fn() + Send + Sync>,
+    pub act: Box<dyn Fn(&Process) + Send + Sync>,
 }
 
 /// A process: a program with all its subshells.
@@ -77,6 +92,8 @@ pub struct Process {
     pub start: u64,
     /// The run that sent it.
     pub run: u32,
+    /// Whether that run had given the machine's lock back by then.
+    late: bool,
     pub alive: AtomicBool,
     /// How many it has begun, with those of the commands it waits for.
     actions: Arc<AtomicUsize>,
@@ -153,6 +170,7 @@ impl Machine {
             pid: state.next_pid,
             start: STARTS.fetch_add(1, Ordering::Relaxed),
             run: start.run,
+            late: is_given_back(&state.kept.disk, start.run),
             alive: AtomicBool::new(true),
             actions: start.actions,
             trigger: start.trigger,
@@ -175,7 +193,7 @@ impl Machine {
     pub async fn act(&self, process: &Process) -> Result<(), Stop> {
         let number = process.actions.fetch_add(1, Ordering::Relaxed);
         if let Some(trigger) = process.trigger.as_ref().filter(|trigger| trigger.at == number) {
-            (trigger.act)();
+            (trigger.act)(process);
         }
         let pause = process.pause();
         if let Some(pause) = pause {
@@ -206,8 +224,7 @@ impl Machine {
         state.next_pid = 300;
         state.back = Instant::now() + down;
         state.booted = state.back - Duration::from_secs(3);
-        let paths: Vec<_> = self.nature.visible.keys().copied().collect();
-        for path in paths {
+        for path in self.nature.visible.keys() {
             self.look_at(&mut state, path, "a power cut");
         }
         for (unit, files) in self.nature.units {
@@ -276,6 +293,11 @@ impl Machine {
             return;
         }
         state.changes += 1;
+        if process.late {
+            state
+                .wrong
+                .push(format!("{what} was changed by run {}, which had given the lock back", process.run));
+        }
         if state.changed_by.last() != Some(&process.run) {
             if state.changed_by.contains(&process.run) {
                 let others = &state.changed_by;
@@ -296,8 +318,7 @@ impl Machine {
         if inode.mode & 0o077 != 0 && contains(&inode.content, self.nature.secret) {
             state.wrong.push(format!("a secret is in a file of mode {:o}", inode.mode));
         }
-        let visible: Vec<_> = self.nature.visible.keys().copied().collect();
-        for path in visible {
+        for path in self.nature.visible.keys() {
             if state.kept.disk.number(path) == Some(number) {
                 self.changed(state, process, path);
             }
@@ -323,6 +344,10 @@ impl Machine {
         let service = state.kept.units.entry(unit).or_default();
         (service.active, service.loaded) = (true, loaded);
         self.changed(&mut state, process, unit);
+        drop(state);
+        if let Some(programs) = &self.nature.programs {
+            programs.started(self, unit);
+        }
     }
 
     /// Services that run with something else than what their files say.
@@ -355,6 +380,15 @@ impl Process {
     pub fn random(&self, below: u64) -> u64 {
         self.random.lock().unwrap().below(below)
     }
+}
+
+/// Whether the machine's lock is this run's, and was given back (lock/lock.sh).
+fn is_given_back(disk: &Disk, run: u32) -> bool {
+    let number = |name: &str| name.strip_prefix("fence.")?.parse::<u64>().ok();
+    let last = disk.names("/var/lib/muster/lock").filter_map(number).max();
+    let file = last.and_then(|number| disk.file(&format!("/var/lib/muster/lock/fence.{number}")));
+    let is_its = |text: &[u8]| text.starts_with(format!("run{run} ").as_bytes());
+    file.is_some_and(|file| is_its(&file.content) && file.content.ends_with(b"released\n"))
 }
 
 fn contents(disk: &Disk, files: &[&str]) -> Vec<String> {

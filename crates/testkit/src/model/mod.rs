@@ -11,4 +11,6 @@ pub mod look;
 pub mod machine;
 pub mod random;
 pub mod shell;
+pub mod streams;
 mod syntax;
+mod tree;

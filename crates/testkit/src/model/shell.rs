@@ -2,19 +2,15 @@
 //! program can end at any of them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::commands;
 use super::machine::{Machine, Process};
-use super::syntax::{Command, Item, Join, Kind, List, Pipeline, Program, Redirect, RedirectKind, Word};
-
-/// A stream that a program reads.
-pub type Input = Box<dyn AsyncRead + Send + Unpin>;
+use super::streams::Fd;
+use super::syntax::Program;
+use super::tree::{Command, Item, Join, Kind, List, Pipeline, Redirect, Word};
 
 /// The marks of a program ([`Program::read`]).
 type Marks = Arc<Vec<String>>;
@@ -36,34 +32,6 @@ pub type Done<T = i32> = Result<T, Stop>;
 const SPECIAL: [&str; 12] =
     [":", "break", "continue", "eval", "exec", "exit", "export", "return", "set", "shift", "trap", "unset"];
 
-/// Where the two outputs of a program go, as long as somebody is there.
-#[derive(Default)]
-pub struct Wire {
-    /// Nobody hears any more.
-    pub cut: AtomicBool,
-    /// Who writes without being heard is ended by a signal.
-    pub deadly: AtomicBool,
-    pub out: Mutex<Vec<u8>>,
-    pub err: Mutex<Vec<u8>>,
-}
-
-#[derive(Clone)]
-pub enum Fd {
-    Null,
-    /// What is written is kept, for a command substitution or the next command of a pipeline.
-    Pipe(Arc<Mutex<Vec<u8>>>),
-    /// Something to read, and how far it was read.
-    Source(Arc<Mutex<(Vec<u8>, usize)>>),
-    File {
-        number: u64,
-        at: Arc<Mutex<usize>>,
-    },
-    Out(Arc<Wire>),
-    Err(Arc<Wire>),
-    /// What the controller sends.
-    Input(Arc<tokio::sync::Mutex<Input>>, Arc<Wire>),
-}
-
 #[derive(Clone)]
 pub struct Shell {
     pub machine: Arc<Machine>,
@@ -78,6 +46,8 @@ pub struct Shell {
     pub fds: BTreeMap<u8, Fd>,
     trap: Option<String>,
     pub umask: u32,
+    /// The folder in which it works, where it has said so.
+    pub folder: Option<String>,
     errexit: bool,
     pub nounset: bool,
     /// How many conditions the command is part of: in a condition a failure is an answer.
@@ -103,6 +73,7 @@ impl Shell {
             fds: BTreeMap::from([(0, Fd::Null), (1, Fd::Null), (2, Fd::Null)]),
             trap: None,
             umask: 0o022,
+            folder: None,
             errexit: false,
             nounset: false,
             conditions: 0,
@@ -480,6 +451,11 @@ impl Shell {
                 self.umask = u32::from_str_radix(&arguments[0], 8).unwrap_or(0o022);
                 Ok(0)
             }
+            "cd" => {
+                let there = self.machine.state().kept.disk.is_dir(&arguments[0]);
+                self.folder = Some(arguments[0].clone()).filter(|_| there);
+                Ok(if there { 0 } else { 2 })
+            }
             "export" => Ok(0),
             "exec" if arguments.is_empty() => Ok(0),
             "exec" => {
@@ -495,159 +471,6 @@ impl Shell {
     /// A command by its words.
     pub(crate) fn call_boxed<'s>(&'s mut self, words: &'s [String]) -> BoxFuture<'s, Done> {
         Box::pin(async move { self.call(&words[0], &words[1..]).await })
-    }
-
-    /// Sets up files and pipes. False, and said, where one cannot be opened.
-    async fn redirect(&mut self, redirects: &[Redirect]) -> Done<bool> {
-        for redirect in redirects {
-            self.substitute(std::slice::from_ref(&redirect.target)).await?;
-            let target = self.value(&redirect.target)?;
-            if redirect.kind == RedirectKind::Duplicate {
-                if target == "-" {
-                    self.fds.remove(&redirect.fd);
-                } else if let Some(fd) = target.parse().ok().and_then(|fd: u8| self.fds.get(&fd)).cloned() {
-                    self.fds.insert(redirect.fd, fd);
-                } else {
-                    self.wrong(&format!("no file descriptor {target}"));
-                }
-                continue;
-            }
-            if target == "/dev/null" {
-                self.fds.insert(redirect.fd, Fd::Null);
-                continue;
-            }
-            self.machine.act(&self.process).await?;
-            match self.open(&target, redirect.kind) {
-                Ok(fd) => drop(self.fds.insert(redirect.fd, fd)),
-                Err(refused) => {
-                    self.say(&format!("cannot open {target}: {refused}"))?;
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn open(&self, path: &str, kind: RedirectKind) -> Result<Fd, &'static str> {
-        if path.starts_with("/proc/") {
-            let text = self.machine.proc_file(path).ok_or("No such file or directory")?;
-            return Ok(Fd::Source(Arc::new(Mutex::new((text.into_bytes(), 0)))));
-        }
-        let mut state = self.machine.state();
-        let number = match kind {
-            RedirectKind::Read => state.kept.disk.number(path).ok_or("No such file or directory")?,
-            _ => {
-                let (now, new) = (state.now(), !state.kept.disk.exists(path));
-                let number = state.kept.disk.open(path, 0o666 & !self.umask, now)?;
-                if kind == RedirectKind::Write && !state.kept.disk.inode(number).content.is_empty() {
-                    state.kept.disk.change(number).content.clear();
-                    self.machine.written(&mut state, &self.process, number);
-                }
-                if new {
-                    self.machine.changed(&mut state, &self.process, path);
-                }
-                number
-            }
-        };
-        Ok(Fd::File { number, at: Arc::default() })
-    }
-
-    /// Writes; who writes to nobody is ended.
-    pub(crate) fn write(&mut self, fd: u8, bytes: &[u8]) -> Done<bool> {
-        let Some(to) = self.fds.get(&fd) else { return Ok(false) };
-        match to {
-            Fd::Null => {}
-            Fd::Pipe(pipe) => pipe.lock().unwrap().extend_from_slice(bytes),
-            Fd::Out(wire) | Fd::Err(wire) => {
-                if wire.cut.load(Ordering::Relaxed) {
-                    // SIGPIPE, where there is not a server in between that reads on.
-                    return if wire.deadly.load(Ordering::Relaxed) { Err(Stop::Killed) } else { Ok(true) };
-                }
-                let stream = if matches!(to, Fd::Out(_)) { &wire.out } else { &wire.err };
-                stream.lock().unwrap().extend_from_slice(bytes);
-            }
-            Fd::File { number, .. } => {
-                let mut state = self.machine.state();
-                let now = state.now();
-                let inode = state.kept.disk.change(*number);
-                inode.content.extend_from_slice(bytes);
-                (inode.mtime, inode.flushed) = (now, false);
-                self.machine.written(&mut state, &self.process, *number);
-            }
-            Fd::Source(_) | Fd::Input(..) => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    /// A line for standard error.
-    pub(crate) fn say(&mut self, text: &str) -> Done<()> {
-        self.write(2, format!("{text}\n").as_bytes()).map(drop)
-    }
-
-    /// A piece of what there is to read; empty at its end.
-    pub(crate) async fn read(&mut self, fd: u8) -> Done<Vec<u8>> {
-        Ok(match self.fds.get(&fd) {
-            Some(Fd::Source(source)) => {
-                let mut source = source.lock().unwrap();
-                let piece = source.0[source.1..].to_vec();
-                source.1 = source.0.len();
-                piece
-            }
-            Some(Fd::File { number, at }) => {
-                let mut at = at.lock().unwrap();
-                let piece = self.machine.state().kept.disk.inode(*number).content[*at..].to_vec();
-                *at += piece.len();
-                piece
-            }
-            Some(Fd::Input(input, wire)) => {
-                let (input, wire) = (input.clone(), wire.clone());
-                // A connection that was lost without a word is one on which nothing comes.
-                while wire.cut.load(Ordering::Relaxed) && !wire.deadly.load(Ordering::Relaxed) {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    if !self.process.alive.load(Ordering::Relaxed) {
-                        return Err(Stop::Killed);
-                    }
-                }
-                let mut piece = vec![0; 700];
-                let length = input.lock().await.read(&mut piece).await.unwrap_or(0);
-                self.machine.act(&self.process).await?;
-                // The end of the connection is the end of what is sent.
-                piece.truncate(if wire.cut.load(Ordering::Relaxed) { 0 } else { length });
-                piece
-            }
-            _ => Vec::new(),
-        })
-    }
-
-    /// One line without its end, and whether it had one.
-    pub(crate) fn read_line(&mut self, fd: u8) -> (String, bool) {
-        let cut = |bytes: &[u8]| {
-            let end = bytes.iter().position(|b| *b == b'\n');
-            let line = &bytes[..end.unwrap_or(bytes.len())];
-            (
-                String::from_utf8_lossy(line).into_owned(),
-                end.is_some(),
-                line.len() + usize::from(end.is_some()),
-            )
-        };
-        let (line, complete) = match self.fds.get(&fd) {
-            Some(Fd::Source(source)) => {
-                let mut source = source.lock().unwrap();
-                let (line, complete, length) = cut(&source.0[source.1..]);
-                source.1 += length;
-                (line, complete)
-            }
-            Some(Fd::File { number, at }) => {
-                let mut at = at.lock().unwrap();
-                let state = self.machine.state();
-                let content = &state.kept.disk.inode(*number).content;
-                let (line, complete, length) = cut(&content[(*at).min(content.len())..]);
-                *at += length;
-                (line, complete)
-            }
-            _ => (String::new(), false),
-        };
-        (line, complete)
     }
 
     /// Notes that the model does not know something, which fails the test.

@@ -1,0 +1,334 @@
+//! The roles on model machines: a whole set-up, and the same with the controller killed at every exchange.
+
+mod cluster;
+mod line;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use muster_artifacts::{Arch, Bundle, Encoding, FileEntry};
+use muster_engine::event::{Change, Event, Events};
+use muster_engine::lock::LockRequest;
+use muster_engine::play::Play;
+use muster_engine::run::{Outcome, Run};
+use muster_engine::transport::Transport;
+use muster_inventory::{Inventory, Vars, VarsBuilder};
+use muster_roles::catalogue::CATALOGUE;
+use muster_roles::{COMMON_DEFAULTS, ROLES, group_rules};
+use muster_testkit::fault_record::held;
+use muster_testkit::model::disk::{Disk, Entry};
+use muster_testkit::model::machine::{Kept, Machine, Nature};
+
+use crate::cluster::{Cluster, address, write};
+use crate::line::{Controller, Kill, Line};
+
+const MACHINES: usize = 3;
+
+/// Three etcd members, two control planes, one worker.
+const GROUPS: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+
+/// `playbooks/cluster.yml` without preflight and verify, which ask machines for more than a model has, and without what
+/// brings files to this side.
+const PLAYS: &str = r#"[
+    {"name": "Prepare", "hosts": "k8s_cluster:etcd", "roles": ["bootstrap-os"]},
+    {"name": "etcd", "hosts": "etcd", "roles": ["etcd"], "max_failures": 0},
+    {"name": "Install", "hosts": "k8s_cluster", "roles": ["containerd", "kubelet"]},
+    {"name": "Control plane", "hosts": "kube_control_plane", "roles": ["control-plane"], "max_failures": 0},
+    {"name": "Nodes", "hosts": "kube_node", "roles": ["node"]},
+    {"name": "Network", "hosts": "k8s_cluster", "roles": ["flannel", "coredns"]}
+]"#;
+
+static PROJECT: LazyLock<(Arc<Inventory>, Arc<Vars>, Arc<Bundle>)> = LazyLock::new(|| {
+    let hosts: String = (0..MACHINES).map(|n| format!("m{n} ip={}\n", address(&format!("m{n}")))).collect();
+    let inventory = Arc::new(Inventory::from_ini("hosts.ini", &(hosts + GROUPS), group_rules()).unwrap());
+    let mut vars = VarsBuilder::new(inventory.clone()).defaults("common", COMMON_DEFAULTS).unwrap();
+    for role in ROLES {
+        vars = vars.defaults(role.name, role.defaults).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap().keep();
+    let release = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
+    muster_testkit::bundle::write(&folder, &release, &[]);
+    (inventory, vars.build().unwrap(), Arc::new(Bundle::open(folder).unwrap()))
+});
+
+/// What compressed programs hold, by the sha256 of the compressed file.
+static COMPRESSED: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
+    let bundle = &PROJECT.2;
+    let compressed = bundle.files().iter().filter(|file| file.stored.encoding == Encoding::Gzip);
+    let content = |file: &FileEntry| {
+        let mut content = Vec::new();
+        bundle.content(file).unwrap().read_to_end(&mut content).unwrap();
+        (file.stored.sha256.to_string(), content)
+    };
+    compressed.map(content).collect()
+});
+
+/// What may be seen at a path.
+type Visible = BTreeMap<String, BTreeSet<Vec<u8>>>;
+
+/// Machines, and what controllers do with them.
+struct World {
+    machines: Vec<Arc<Machine>>,
+    cluster: Arc<Cluster>,
+}
+
+struct Ran {
+    outcome: Outcome,
+    changes: Vec<Change>,
+}
+
+impl World {
+    fn new(visible: &[Visible]) -> Self {
+        let bundle = &PROJECT.2;
+        let image = |image: &muster_artifacts::ImageEntry| {
+            format!("{} a-type {} 1 MiB\n", image.reference, image.manifest_digest.oci())
+        };
+        let etcd = &bundle.files().iter().find(|file| file.name == "etcd").unwrap().version;
+        let names = |folder: &str, names: &[&str]| names.iter().map(|n| format!("{folder}/{n}")).collect();
+        let etcd = names(&format!("etcd-v{etcd}-linux-amd64"), &["etcd", "etcdctl", "etcdutl"]);
+        let containerd = names("bin", &["containerd", "containerd-shim-runc-v2", "ctr"]);
+        let plugins = ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];
+        let archives = [("etcd", etcd), ("containerd", containerd), ("cni-plugins", names(".", &plugins))];
+        let archives = archives.map(|(name, members)| (name.to_owned(), members)).into();
+        let images = bundle.images().iter().map(image).collect();
+        let cluster = Arc::new(Cluster::new(images, archives, COMPRESSED.clone()));
+        let machine = |number: usize| {
+            let nature = Nature {
+                units: &[
+                    (
+                        "containerd.service",
+                        &["/etc/containerd/config.toml", "/etc/systemd/system/containerd.service"],
+                    ),
+                    ("etcd.service", &["/etc/etcd.env", "/etc/systemd/system/etcd.service"]),
+                    ("kubelet.service", &["/etc/systemd/system/kubelet.service"]),
+                ],
+                visible: visible.get(number).cloned().unwrap_or_default(),
+                secret: b"PRIVATE KEY",
+                programs: Some(cluster.clone()),
+            };
+            let name = format!("m{number}");
+            Machine::new(&name, blank(&name), Arc::new(nature))
+        };
+        Self { machines: (0..MACHINES).map(machine).collect(), cluster }
+    }
+
+    /// One run of the engine, which may be killed.
+    async fn run(&self, controller: &Arc<Controller>) -> Option<Ran> {
+        let (inventory, vars, bundle) = PROJECT.clone();
+        let plays: Vec<Play> = serde_json::from_str(PLAYS).unwrap();
+        let hosts: Vec<String> = self.machines.iter().map(|machine| machine.name.clone()).collect();
+        let connect = |name: &str| {
+            let number: usize = name[1..].parse().unwrap();
+            let (controller, machine) = (controller.clone(), self.machines[number].clone());
+            Ok(Arc::new(Line { controller, machine, number }) as Arc<dyn Transport>)
+        };
+        let (events, mut receiver) = Events::channel();
+        let name = format!("run {}", controller.number);
+        // Every earlier run is known to have ended.
+        let lock = LockRequest::new(name.clone(), "a test", name, Arc::new(|_| true));
+        let lock = LockRequest { run: format!("run{}", controller.number), ..lock };
+        let run = Run {
+            inventory,
+            vars,
+            plays: &plays,
+            roles: ROLES,
+            hosts: &hosts,
+            connect: &connect,
+            bundle,
+            project: "/nowhere".into(),
+            check: false,
+            lock: Some(lock),
+            serves_at: None,
+            forks: 10,
+            cancel: Default::default(),
+            events,
+        };
+        let outcome = tokio::select! {
+            biased;
+            () = controller.killed.cancelled() => return None,
+            outcome = tokio::time::timeout(Duration::from_secs(24 * 3600), run.execute()) => outcome,
+        };
+        let outcome = outcome.expect("a run ends").unwrap();
+        let mut changes = Vec::new();
+        while let Ok(event) = receiver.try_recv() {
+            if let Event::StepEnded { changes: more, .. } = event {
+                changes.extend(more);
+            }
+        }
+        Some(Ran { outcome, changes })
+    }
+
+    /// A run that nobody disturbs, and what was wrong with it.
+    async fn calm(&self, number: u32) -> (Arc<Controller>, Ran, Vec<String>) {
+        let controller = Controller::new(number, MACHINES, None);
+        let ran = self.run(&controller).await.expect("nobody kills it");
+        let failures =
+            ran.outcome.iter().filter_map(|(host, o)| Some(format!("{host}: {:?}", o.failure.as_ref()?)));
+        let mut wrong: Vec<String> = failures.collect();
+        wrong.extend(self.cluster.wrong());
+        for machine in &self.machines {
+            let said = std::mem::take(&mut machine.state().wrong);
+            wrong.extend(said.into_iter().map(|text| format!("{}: {text}", machine.name)));
+        }
+        (controller, ran, wrong)
+    }
+
+    /// The files of each machine.
+    fn files(&self) -> Vec<BTreeMap<String, Vec<u8>>> {
+        let of = |machine: &Arc<Machine>| {
+            let state = machine.state();
+            let disk = &state.kept.disk;
+            let content = |entry: &Entry| match entry {
+                Entry::File(number) => disk.inode(*number).content.clone(),
+                Entry::Dir(mode) => format!("{mode:o}").into_bytes(),
+                Entry::Link(target) => target.clone().into_bytes(),
+            };
+            disk.all().map(|(path, entry)| (path.to_owned(), content(entry))).collect()
+        };
+        self.machines.iter().map(of).collect()
+    }
+
+    fn changes(&self) -> usize {
+        self.machines.iter().map(|machine| machine.state().changes).sum()
+    }
+}
+
+/// A machine with an operating system.
+fn blank(name: &str) -> Kept {
+    let mut disk = Disk::default();
+    for folder in ["/etc", "/opt", "/run", "/srv", "/usr", "/usr/local", "/var", "/var/lib"] {
+        disk.enter(folder, Entry::Dir(0o755)).unwrap();
+    }
+    let name = format!("{name}\n");
+    let files = [
+        ("/etc/hostname", name.as_str()),
+        ("/etc/resolv.conf", "nameserver 192.0.2.53\n"),
+        ("/proc/sys/kernel/hostname", &name),
+        ("/proc/sys/kernel/osrelease", "6.1.0\n"),
+        ("/proc/sys/net/bridge/bridge-nf-call-iptables", "1\n"),
+        ("/proc/sys/net/ipv4/ip_forward", "0\n"),
+        ("/proc/swaps", "Filename Type Size Used Priority\n"),
+        ("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n"),
+    ];
+    for (path, content) in files {
+        write(&mut disk, path, content, 0o644);
+    }
+    let tools = ["conntrack", "ethtool", "ip", "iptables", "socat"].map(str::to_owned).into();
+    Kept { disk, tools, ..Kept::default() }
+}
+
+/// Time stands still while something is at work, and jumps to when something happens.
+fn simulated<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(future)
+}
+
+/// An undisturbed set-up, and the run after it.
+fn set_up(visible: &[Visible]) -> (World, Vec<usize>) {
+    simulated(async {
+        let world = World::new(visible);
+        let (controller, ran, wrong) = world.calm(1).await;
+        assert!(wrong.is_empty() && !ran.changes.is_empty(), "{}", wrong.join("\n"));
+        let exchanges = controller.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let before = world.changes();
+        let (controller, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+        assert!(!controller.changing.load(Ordering::Relaxed) && world.changes() == before);
+        (world, exchanges)
+    })
+}
+
+/// What is the same after two set-ups: all but keys, times, and what the engine keeps for itself.
+fn same(one: &World, other: &World) -> Vec<Visible> {
+    let both = one.files().into_iter().zip(other.files());
+    both.map(|(one, other)| {
+        let own = |path: &str| ["/var/lib/muster", "/run", "/proc"].iter().any(|own| path.starts_with(own));
+        let same = one.into_iter().filter(|(path, content)| !own(path) && other.get(path) == Some(content));
+        same.map(|(path, content)| (path, BTreeSet::from([content]))).collect()
+    })
+    .collect()
+}
+
+#[test]
+fn a_controller_may_be_killed_at_every_exchange_of_a_set_up_and_the_same_command_converges() {
+    let (reference, exchanges) = set_up(&[]);
+    let wanted = same(&reference, &set_up(&[]).0);
+    let seen = reference.cluster.seen();
+    let kills: Vec<Kill> = (0..MACHINES)
+        .flat_map(|machine| (0..exchanges[machine]).map(move |exchange| (machine, exchange)))
+        .flat_map(|(machine, exchange)| [false, true].map(|after| Kill { machine, exchange, after }))
+        .collect();
+    assert!(kills.len() > 100, "{exchanges:?}");
+    // What a file holds that was there before is seen until it is replaced.
+    let visible: Vec<Visible> = (0..MACHINES)
+        .map(|number| {
+            let files = World::new(&[]).files().swap_remove(number);
+            let mut visible = wanted[number].clone();
+            visible.retain(|path, contents| {
+                contents.extend(files.get(path).cloned());
+                reference.machines[number].state().kept.disk.file(path).is_some()
+            });
+            visible
+        })
+        .collect();
+    let play = |kill: Kill| {
+        simulated(async {
+            let world = World::new(&visible);
+            let disturbed = world.run(&Controller::new(1, MACHINES, Some(kill))).await;
+            let mut wrong =
+                if disturbed.is_some() { vec!["nobody was killed".to_owned()] } else { Vec::new() };
+            wrong.extend(world.calm(2).await.2);
+            for (number, (files, wanted)) in world.files().iter().zip(&wanted).enumerate() {
+                let differs = wanted
+                    .iter()
+                    .filter(|(path, content)| files.get(*path).is_none_or(|found| !content.contains(found)));
+                wrong.extend(differs.map(|(path, _)| format!("m{number}: {path} is another one")));
+                wrong.extend(
+                    world.machines[number].outdated().iter().map(|unit| format!("{unit} is outdated")),
+                );
+            }
+            if world.cluster.seen() != seen {
+                wrong.push(format!("the cluster is {}, not {seen}", world.cluster.seen()));
+            }
+            let before = world.changes();
+            let (controller, ran, more) = world.calm(3).await;
+            wrong.extend(more);
+            let changing = controller.changing.load(Ordering::Relaxed);
+            if changing || !ran.changes.is_empty() || world.changes() != before {
+                wrong.push(format!("the run after changes something: {:?}", ran.changes));
+            }
+            wrong
+        })
+    };
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)) {
+            scope.spawn(|| {
+                while let Some(kill) = kills.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let wrong = play(*kill);
+                    if !wrong.is_empty() {
+                        failures.lock().unwrap().push(format!("{kill:?}\n{}", wrong.join("\n")));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(
+        failures.is_empty(),
+        "{} of {}:\n{}",
+        failures.len(),
+        kills.len(),
+        failures[..failures.len().min(3)].join("\n\n")
+    );
+    let injected = "before and after every exchange of a set-up by all roles but preflight, verify and kubeconfig, on three model machines";
+    held(
+        "controller killed",
+        injected,
+        kills.len(),
+        "the same command converges, the run after it changes nothing",
+    );
+}
