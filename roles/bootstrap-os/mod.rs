@@ -98,7 +98,8 @@ fn parameters(vars: &Vars) -> Vec<(String, String)> {
 fn hostname(name: &str) -> Command {
     command(
         format!("host name {name}"),
-        // hostnamectl needs a bus; the kernel and the file are what counts.
+        // hostnamectl needs a bus; the kernel and the file are what counts. The file is written in place, because in a container
+        // it is a mount, which no rename replaces.
         sh(
             r#"printf '%s\n' "$1" >/etc/hostname; printf %s "$1" >/proc/sys/kernel/hostname || hostname "$1""#,
             [name],
