@@ -4,7 +4,9 @@ mod cluster;
 mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -30,16 +32,19 @@ const MACHINES: usize = 3;
 /// Three etcd members, two control planes, one worker.
 const GROUPS: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
 
-/// `playbooks/cluster.yml` without preflight and verify, which ask machines for more than a model has, and without what
-/// brings files to this side.
-const PLAYS: &str = r#"[
-    {"name": "Prepare", "hosts": "k8s_cluster:etcd", "roles": ["bootstrap-os"]},
-    {"name": "etcd", "hosts": "etcd", "roles": ["etcd"], "max_failures": 0},
-    {"name": "Install", "hosts": "k8s_cluster", "roles": ["containerd", "kubelet"]},
-    {"name": "Control plane", "hosts": "kube_control_plane", "roles": ["control-plane"], "max_failures": 0},
-    {"name": "Nodes", "hosts": "kube_node", "roles": ["node"]},
-    {"name": "Network", "hosts": "k8s_cluster", "roles": ["flannel", "coredns"]}
-]"#;
+/// What asks machines for more than a model has, or brings files to this side.
+const NOT_MODELLED: [&str; 3] = ["preflight", "verify", "kubeconfig"];
+
+/// What `setup-cluster` does, as far as models can.
+static PLAYS: LazyLock<Vec<Play>> = LazyLock::new(|| {
+    let mut plays: Vec<Play> =
+        serde_saphyr::from_str(include_str!("../../playbooks/cluster.yml")).expect("the playbook");
+    for play in &mut plays {
+        play.roles.retain(|role| !NOT_MODELLED.contains(&role.as_str()));
+    }
+    plays.retain(|play| !play.roles.is_empty());
+    plays
+});
 
 static PROJECT: LazyLock<(Arc<Inventory>, Arc<Vars>, Arc<Bundle>)> = LazyLock::new(|| {
     let hosts: String = (0..MACHINES).map(|n| format!("m{n} ip={}\n", address(&format!("m{n}")))).collect();
@@ -48,7 +53,10 @@ static PROJECT: LazyLock<(Arc<Inventory>, Arc<Vars>, Arc<Bundle>)> = LazyLock::n
     for role in ROLES {
         vars = vars.defaults(role.name, role.defaults).unwrap();
     }
-    let folder = tempfile::tempdir().unwrap().keep();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("model");
+    // Of the run before.
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(&folder).unwrap();
     let release = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
     muster_testkit::bundle::write(&folder, &release, &[]);
     (inventory, vars.build().unwrap(), Arc::new(Bundle::open(folder).unwrap()))
@@ -118,7 +126,6 @@ impl World {
     /// One run of the engine, which may be killed.
     async fn run(&self, controller: &Arc<Controller>) -> Option<Ran> {
         let (inventory, vars, bundle) = PROJECT.clone();
-        let plays: Vec<Play> = serde_json::from_str(PLAYS).unwrap();
         let hosts: Vec<String> = self.machines.iter().map(|machine| machine.name.clone()).collect();
         let connect = |name: &str| {
             let number: usize = name[1..].parse().unwrap();
@@ -133,7 +140,7 @@ impl World {
         let run = Run {
             inventory,
             vars,
-            plays: &plays,
+            plays: &PLAYS,
             roles: ROLES,
             hosts: &hosts,
             connect: &connect,

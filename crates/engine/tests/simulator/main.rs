@@ -80,7 +80,7 @@ fn play_all(from: u64, to: u64, play: impl Fn(u64) -> Option<String> + Sync) -> 
 const HELD: &str = "the same command converges, the run after it changes nothing";
 
 /// How many schedules are tried when nobody says otherwise.
-const SCHEDULES: u64 = 1000;
+const SCHEDULES: u64 = 2000;
 
 #[test]
 fn whatever_happens_the_next_run_brings_the_machines_where_an_undisturbed_one_does() {
