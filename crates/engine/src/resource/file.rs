@@ -55,8 +55,8 @@ impl File {
     }
 }
 
-/// Writes a temporary file beside the path (mktemp(1) makes it for its owner alone), flushes it to the disk and renames it: nobody ever sees half a file, and
-/// after a power cut it is the old one or the new one (rename(2)).
+/// Writes a temporary file beside the path (mktemp(1) makes it for its owner alone), flushes it to the disk and renames it:
+/// nobody ever sees half a file, and after a power cut it is the old one or the new one (rename(2)).
 const WRITE: &str = r#"
 [ -d "${1%/*}" ] || mkdir -p "${1%/*}"
 temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
