@@ -1,6 +1,6 @@
 //! Directories.
 
-use super::{Access, PathKind, Plan, Probe, Resource, Seen};
+use super::{Access, PathKind, Plan, Probe, Resource, Seen, with_access};
 use crate::script::sh;
 
 /// A directory.
@@ -15,25 +15,7 @@ pub fn dir(path: impl Into<String>) -> Dir {
     Dir { path: path.into(), access: Access::root(0o755) }
 }
 
-impl Dir {
-    /// The permission bits.
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.access.mode = mode;
-        self
-    }
-
-    /// The owner's name.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.access.owner = owner.into();
-        self
-    }
-
-    /// The group's name.
-    pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.access.group = group.into();
-        self
-    }
-}
+with_access!(Dir);
 
 impl Resource for Dir {
     fn label(&self) -> String {

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
-use super::{Access, PathKind, PathProbe, Plan, Probe, Resource, Seen};
+use super::{Access, PathKind, PathProbe, Plan, Probe, Resource, Seen, with_access};
 use crate::event::Change;
 use crate::script::sh;
 
@@ -35,25 +35,9 @@ impl File {
         self.access.mode = 0o600;
         self
     }
-
-    /// The permission bits.
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.access.mode = mode;
-        self
-    }
-
-    /// The owner's name.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.access.owner = owner.into();
-        self
-    }
-
-    /// The group's name.
-    pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.access.group = group.into();
-        self
-    }
 }
+
+with_access!(File);
 
 /// Writes a temporary file beside the path (mktemp(1) makes it for its owner alone), flushes it to the disk and renames it:
 /// nobody ever sees half a file, and after a power cut it is the old one or the new one (rename(2)).

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use muster_artifacts::Sha256;
 
-use super::{Access, INCOMING, PathKind, PathProbe, Plan, Probe, Receiver, Resource, Seen, Upload};
+use super::{
+    Access, INCOMING, PathKind, PathProbe, Plan, Probe, Receiver, Resource, Seen, Upload, with_access,
+};
 use crate::event::Change;
 use crate::script::sh;
 use crate::transport::blocking_input;
@@ -35,25 +37,7 @@ pub fn local_file(path: impl Into<String>, source: impl Into<PathBuf>) -> io::Re
     Ok(LocalFile { path: path.into(), source, sha256, size, access: Access::root(0o644) })
 }
 
-impl LocalFile {
-    /// The permission bits.
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.access.mode = mode;
-        self
-    }
-
-    /// The owner's name.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.access.owner = owner.into();
-        self
-    }
-
-    /// The group's name.
-    pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.access.group = group.into();
-        self
-    }
-}
+with_access!(LocalFile);
 
 /// Puts what arrived into a temporary file beside the path, because a rename works within a file system only.
 const PLACE: &str = r#"

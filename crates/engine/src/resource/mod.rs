@@ -4,6 +4,7 @@
 //! commands mend it ([`Resource::plan`]). Looking and mending are done by [`crate::step`], for all resources of a step
 //! at once. So `--check` and `--diff` cannot show anything else than what would be done.
 
+mod access;
 mod account;
 mod artifact;
 mod command;
@@ -36,6 +37,7 @@ pub(crate) use file::sha256 as sha256_hex;
 use crate::event::Change;
 use crate::script::Script;
 use crate::transport::Input;
+pub(crate) use access::{Access, with_access};
 
 /// Something a role wants to be true on a machine.
 pub trait Resource: Send + Sync {
@@ -206,38 +208,5 @@ impl Plan {
     pub fn change(resource: &dyn Resource, what: impl Into<String>, script: Script) -> Self {
         let change = Change { resource: resource.label(), what: what.into(), diff: None };
         Self { changes: vec![change], script: Some(script), uploads: Vec::new() }
-    }
-}
-
-/// The owner, group and mode that files, directories have in common, and how they differ from what was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Access {
-    pub owner: String,
-    pub group: String,
-    pub mode: u32,
-}
-
-impl Access {
-    pub(crate) fn root(mode: u32) -> Self {
-        Self { owner: "root".into(), group: "root".into(), mode }
-    }
-
-    /// What differs, in words: empty when nothing does.
-    pub(crate) fn differences(&self, state: &PathState) -> Vec<String> {
-        let mut found = Vec::new();
-        if state.mode != self.mode {
-            found.push(format!("mode {:04o} -> {:04o}", state.mode, self.mode));
-        }
-        if state.owner != self.owner {
-            found.push(format!("owner {} -> {}", state.owner, self.owner));
-        }
-        if state.group != self.group {
-            found.push(format!("group {} -> {}", state.group, self.group));
-        }
-        found
-    }
-
-    pub(crate) fn mode_text(&self) -> String {
-        format!("{:04o}", self.mode)
     }
 }
