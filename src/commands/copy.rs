@@ -152,16 +152,8 @@ fn bring_about(
     check: bool,
     environment: &Environment,
 ) -> Result<(Outcome, BTreeMap<String, Vec<Change>>), CommandError> {
-    let play = Play {
-        name: "copy".into(),
-        hosts: "all".into(),
-        roles: vec!["copy".into()],
-        tags: Vec::new(),
-        serial: None,
-        max_failures: None,
-        any_errors_fatal: false,
-        wait_for_all: false,
-    };
+    let play =
+        Play { name: "copy".into(), hosts: "all".into(), roles: vec!["copy".into()], ..Play::default() };
     let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
         let machine = machines.connections.get(name).map(|ssh| Arc::clone(ssh) as Arc<dyn Transport>);
         machine.ok_or_else(|| Failure::new(format!("{name} is not in the inventory"), ""))

@@ -89,16 +89,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     let connect =
         |name: &str| Ok(Arc::new(Ssh::new(Target::new(name, "root"), client.clone())) as Arc<dyn Transport>);
-    let play = Play {
-        name: "bring".into(),
-        hosts: "all".into(),
-        roles: vec!["bring".into()],
-        tags: vec![],
-        serial: None,
-        max_failures: None,
-        any_errors_fatal: false,
-        wait_for_all: false,
-    };
+    let play =
+        Play { name: "bring".into(), hosts: "all".into(), roles: vec!["bring".into()], ..Play::default() };
     let (events, mut receiver) = Events::channel();
     let begun = Instant::now();
     let outcome = Run {

@@ -108,11 +108,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         name: "workload".into(),
         hosts: "all".into(),
         roles: vec!["workload".into()],
-        tags: Vec::new(),
-        serial: None,
-        max_failures: None,
-        any_errors_fatal: false,
-        wait_for_all: false,
+        ..Play::default()
     };
     let outcome = Run {
         inventory,

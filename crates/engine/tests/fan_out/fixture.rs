@@ -82,16 +82,8 @@ impl Machines {
         let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
         let project = self.folder.path();
         fs::write(project.join("manifest.json"), r#"{"format":1,"files":[],"images":[]}"#).unwrap();
-        let play = Play {
-            name: "test".into(),
-            hosts: "all".into(),
-            roles: vec![role.into()],
-            tags: vec![],
-            serial: None,
-            max_failures: None,
-            any_errors_fatal: false,
-            wait_for_all: false,
-        };
+        let play =
+            Play { name: "test".into(), hosts: "all".into(), roles: vec![role.into()], ..Play::default() };
         let (events, mut receiver) = Events::channel();
         let connect = |name: &str| {
             let number: usize = name.trim_start_matches("node").parse().unwrap();

@@ -48,16 +48,7 @@ pub(crate) async fn run(
     let hosts: String = names.iter().map(|name| format!("{name} version={version}\n")).collect();
     let inventory = Arc::new(Inventory::from_ini("test", &hosts, GroupRules::new()).unwrap());
     let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
-    let play = Play {
-        name: "test".into(),
-        hosts: "all".into(),
-        roles: vec![role.into()],
-        tags: vec![],
-        serial: None,
-        max_failures: None,
-        any_errors_fatal: false,
-        wait_for_all: false,
-    };
+    let play = Play { name: "test".into(), hosts: "all".into(), roles: vec![role.into()], ..Play::default() };
     let (events, mut receiver) = Events::channel();
     let connect = |name: &str| Ok(connect(name[1..].parse().unwrap()));
     let outcome = Run {

@@ -128,16 +128,7 @@ async fn run_as(request: LockRequest, role: &str, shell: Arc<Shell>, check: bool
     let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
     let empty = tempfile::tempdir().unwrap();
     fs::write(empty.path().join("manifest.json"), r#"{"format":1,"files":[],"images":[]}"#).unwrap();
-    let play = Play {
-        name: "test".into(),
-        hosts: "all".into(),
-        roles: vec![role.into()],
-        tags: vec![],
-        serial: None,
-        max_failures: None,
-        any_errors_fatal: false,
-        wait_for_all: false,
-    };
+    let play = Play { name: "test".into(), hosts: "all".into(), roles: vec![role.into()], ..Play::default() };
     let (events, mut receiver) = Events::channel();
     let connect = move |_: &str| Ok(shell.clone() as Arc<dyn Transport>);
     let outcome = Run {
