@@ -130,14 +130,19 @@ pub(crate) struct Running {
 impl Running {
     /// Waits for a line that holds this, of standard output or standard error.
     pub(crate) fn until(&mut self, mark: &str) {
+        assert!(self.reaches(mark), "it ended without {mark:?}: {}", self.out);
+    }
+
+    /// Waits for such a line, or for the end. Whether there was one.
+    pub(crate) fn reaches(&mut self, mark: &str) -> bool {
         for line in self.lines.by_ref().map_while(Result::ok) {
             self.out.push_str(&line);
             self.out.push('\n');
             if line.contains(mark) {
-                return;
+                return true;
             }
         }
-        panic!("it ended without {mark:?}: {}", self.out);
+        false
     }
 
     /// Sends a signal to it and all that it started.

@@ -1,5 +1,7 @@
 //! A run that was killed is finished by the same command.
 
+use std::time::Duration;
+
 use muster_testkit::fault_record::held;
 
 use crate::fixture::{Ended, Lab};
@@ -36,4 +38,34 @@ fn a_run_killed_during_and_after_kubeadm_init_is_finished_by_the_same_command() 
     lab.setup_killed_at(&[], "kubeadm init: ");
     finish(&lab);
     held("controller killed", "SIGKILL during kubeadm init, and after it", 2, KILLED);
+}
+
+#[test]
+fn a_run_killed_again_and_again_all_along_a_set_up_gets_to_its_end() {
+    let lab = Lab::up(239, &["-n", "2"]);
+    let pattern = lab.pattern(2);
+    let mut kills = 0;
+    loop {
+        let machines = if kills == 0 { vec![pattern.as_str()] } else { Vec::new() };
+        let mut run = lab.start(&[&["setup-cluster"], &machines[..]].concat());
+        // Each run gets a little further than the one before: to its first change, and some moment after it.
+        if !run.reaches(": changed ") {
+            let ended = run.end();
+            assert_eq!(ended.code, 0, "{ended:#?}");
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(kills * 37 % 100));
+        run.signal("KILL");
+        run.end();
+        kills += 1;
+        assert!(kills < 100, "it gets no further");
+    }
+    assert!(kills >= 20, "killed {kills} times only");
+    finish(&lab);
+    held(
+        "controller killed",
+        "SIGKILL some moment after its first change, all along a set-up",
+        kills as usize,
+        KILLED,
+    );
 }
