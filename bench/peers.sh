@@ -1,5 +1,6 @@
 #!/bin/sh
 # muster beside Ansible, pyinfra and plain ssh: the same 20 resources on many machines, first and second run, in turn.
+# It does not run at present; bench/RESULTS.md says why.
 #
 #   bench/peers.sh                     3, 50 and 200 machines, and 3 that are 100 ms away: about an hour, nearly all of it Ansible's
 #   bench/peers.sh --hosts 500 --program target/release/muster --tools floor,muster,tuned   one command
