@@ -1,14 +1,13 @@
 #!/bin/sh
 # muster beside Ansible, pyinfra and plain ssh: the same 20 resources on many machines, first and second run, in turn.
-# It does not run at present; bench/RESULTS.md says why.
 #
-#   bench/peers.sh                     3, 50 and 200 machines, and 3 that are 100 ms away: about an hour, nearly all of it Ansible's
+#   bench/peers.sh                     3, 50, 200 and 1,000 machines, 3 that are 100 ms away, and one command on 500: more than an
+#                                      hour, nearly all of it Ansible's
 #   bench/peers.sh --hosts 500 --program target/release/muster --tools floor,muster,tuned   one command
-#   bench/peers.sh --hosts 3,1000      other numbers of machines; see bench/peers/bench.py --help
+#   bench/peers.sh --hosts 3,500       other numbers of machines; see bench/peers/bench.py --help
 #
 # Needs root (a network namespace of its own, in which no packet can leave this computer), sshd and Python >= 3.12 (PYTHON
-# names one). The peers come from PyPI into a virtual environment in the cache folder. MUSTER_PEERS names the program made of
-# crates/engine/examples/peers.rs; without it it is built here. Without arguments the tables go into bench/RESULTS.md, between
+# names one). The peers come from PyPI into a virtual environment in the cache folder; the programs are built here. Without arguments the tables go into bench/RESULTS.md, between
 # their marks there.
 set -eu
 
@@ -21,15 +20,13 @@ trap 'rm -rf "$work"' EXIT
   "${PYTHON:-python3}" -m venv "$venv"
   "$venv/bin/pip" install --quiet -r "$here/peers/requirements.txt"
 }
-[ -n "${MUSTER_PEERS-}" ] || {
-  (cd "$here/.." && cargo build --quiet --release -p muster-engine --example peers)
-  MUSTER_PEERS=${CARGO_TARGET_DIR:-$here/../target}/release/examples/peers
-}
+(cd "$here/.." && cargo build --quiet --release --workspace --bins --example peers)
+built=$(cd "$here/.." && cd "${CARGO_TARGET_DIR:-target}/release" && pwd)
 
 # In a namespace of its own, with nothing but loopback.
 run() {
   unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$venv/bin/python" -B "$here/peers/bench.py" \
-    --muster "$MUSTER_PEERS" --work "$work/farm" --report "$work/report" "$@"
+    --muster "$built/examples/peers" --work "$work/farm" --report "$work/report" "$@"
 }
 if [ $# -gt 0 ]; then
   run "$@"
@@ -43,5 +40,6 @@ fi
 } >"$work/report"
 run
 run --hosts 3 --delay 100
+run --hosts 500 --program "$built/muster" --tools floor,muster
 sed -i -e "/^<!-- peers -->/,/^<!-- end of peers -->/ { /^<!-- end of peers -->/ { r $work/report" -e 'a <!-- end of peers -->' -e '}; /^<!-- peers -->/!d }' "$here/RESULTS.md"
 cat "$work/report"

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use muster_engine::ssh::Ssh;
-use muster_engine::transport::{Exec, Exit, Program, TransportError};
+use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
 
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::connection::Connections;

@@ -1,7 +1,6 @@
 """Runs the workload with every tool on N machines, side by side, and writes what it cost. Called by bench/peers.sh.
 
-A machine is an address of the loopback interface and a folder of its own. Sixteen share an sshd (it takes no more addresses): each
-connection gets a process of its own anyway, and the limit on logins at once (MaxStartups), which each would have, is lifted.
+A machine is an address of the loopback interface, a folder to work in, and an sshd that sees a /var/lib of its own.
 """
 
 import argparse
@@ -14,7 +13,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
 import measure
@@ -60,15 +58,16 @@ class Farm:
         with open(f"{work}/sshd_config", "w") as config:
             config.write(f"PidFile none\nHostKey {work}/host\nAuthorizedKeysFile {work}/key.pub\nSetEnv SHLVL=1\n"
                          "StrictModes no\nUsePAM no\nUseDNS no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
-                         "MaxStartups 10000\nLogLevel VERBOSE\nSubsystem sftp internal-sftp\n")
+                         "LogLevel VERBOSE\nSubsystem sftp internal-sftp\n")
         self.write_inventories()
         if delay:
             relay.start([(self.address[h], self.real[h]) for h in self.hosts], delay)
-        addresses, self.sshds = list(self.real.values()), []
-        for first in range(0, number, 16):
-            listen = [word for a in addresses[first:first + 16] for word in ["-o", f"ListenAddress={a}:22"]]
-            words = ["/usr/sbin/sshd", "-D", "-f", f"{work}/sshd_config", "-E", self.log, *listen]
-            self.sshds.append(subprocess.Popen(words))
+        self.sshds = []
+        for host, address in self.real.items():
+            os.makedirs(f"{work}/var/{host}")
+            bind = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /var/lib && exec "$@"', f"{work}/var/{host}"]
+            sshd = ["/usr/sbin/sshd", "-D", "-f", f"{work}/sshd_config", "-E", self.log, "-o", f"ListenAddress={address}:22"]
+            self.sshds.append(subprocess.Popen(bind + sshd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL))
         for _ in range(400):
             if os.path.exists(self.log) and open(self.log).read().count("Server listening") == number:
                 return
@@ -154,7 +153,8 @@ class Farm:
 
     def stop(self):
         for sshd in self.sshds:
-            sshd.send_signal(signal.SIGTERM)
+            sshd.terminate()
+        for sshd in self.sshds:
             sshd.wait()
 
 
@@ -282,23 +282,26 @@ def table(results, tools):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--muster", required=True, help="the program of crates/engine/examples/peers.rs")
-    parser.add_argument("--program", help="muster itself: runs one command (true) on the machines instead of the workload")
+    parser.add_argument("--muster", type=os.path.abspath, required=True, help="the program of crates/engine/examples/peers.rs")
+    parser.add_argument("--program", type=os.path.abspath, help="muster itself: runs one command (true) on the machines instead of the workload")
     parser.add_argument("--work", required=True, help="a folder that is emptied")
-    parser.add_argument("--limit", type=float, default=400, help="seconds after which a run is stopped and told as more than that")
+    parser.add_argument("--limit", type=float, default=300, help="seconds after which a run is stopped and told as more than that")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--hosts", default="3,50,200", help="numbers of machines, separated by commas")
+    parser.add_argument("--hosts", default="3,50,200,1000", help="numbers of machines, separated by commas")
     parser.add_argument("--delay", type=float, default=0, help="round trip in milliseconds")
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--report", required=True, help="file that the tables are appended to")
     arguments = parser.parse_args()
+    # Stopped from outside, it still ends its machines.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     for number in map(int, arguments.hosts.split(",")):
-        tools = [t for t in arguments.tools.split(",") if t != "default" or number < 50]
+        # At 1,000 each of Ansible's would only be stopped.
+        tools = [t for t in arguments.tools.split(",") if number < {"default": 50, "tuned": 1000, "mitogen": 1000}.get(t, 9999)]
         # The slow ones take minutes a run: once, and where there are many machines the second run only.
-        slow = {"mitogen", "tuned"}
-        once = slow | {"pyinfra"} if number >= 200 else slow if number >= 50 else set()
+        slow = {"mitogen", "tuned", "default"}
+        once = slow | {"pyinfra"} if number >= 200 else slow if number >= 50 or arguments.delay else set()
         repetitions = {tool: 1 if tool in once else arguments.repeat for tool in tools}
-        second_only = slow if number >= 200 else set()
+        second_only = once if number >= 1000 else slow if number >= 200 else set()
         title = f"{number} machines" + (f", {arguments.delay:.0f} ms round trip" if arguments.delay else "")
         print(title, flush=True)
         farm = Farm(arguments.work, number, arguments.delay)

@@ -17,6 +17,7 @@ mod ports;
 mod probe;
 mod resolver;
 mod settings;
+mod sockets;
 mod subnets;
 #[cfg(test)]
 mod together;

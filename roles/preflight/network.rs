@@ -110,7 +110,7 @@ fn needed_ports(machine: &Machine) -> Vec<Port> {
 fn ports(machine: &Machine) -> Vec<Problem> {
     let mut problems = Vec::new();
     for port in needed_ports(machine) {
-        let Some(owner) = machine.facts.ports.get(&port.number) else { continue };
+        let Some(owner) = machine.seen.sockets.tcp.get(&port.number) else { continue };
         // Of a node of the cluster, what cannot be seen is taken to be ours.
         if owner == port.program || owner == "?" && machine.seen.joined {
             continue;
@@ -134,7 +134,7 @@ fn vxlan_port(machine: &Machine) -> Option<Problem> {
     let vxlan = vars.kube_network_plugin == "flannel" && vars.flannel_backend_type == "vxlan";
     let node = machine.duties.control_plane || machine.duties.node;
     let number = vars.flannel_vxlan_port;
-    let owner = machine.facts.udp_ports.get(&number).filter(|_| vxlan && node)?;
+    let owner = machine.seen.sockets.udp.get(&number).filter(|_| vxlan && node)?;
     let ours = owner == "?" && machine.facts.macs.keys().any(|interface| interface.starts_with("flannel"));
     let program = if owner == "?" { "the kernel: another vxlan interface?" } else { owner };
     (!ours).then(|| {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn listen(fixture: &mut Fixture, port: u16, program: &str) {
-        fixture.facts.ports.insert(port, program.into());
+        fixture.seen.sockets.tcp.insert(port, program.into());
     }
 
     #[test]
@@ -194,10 +194,10 @@ mod tests {
             (|f| listen(f, 2379, "etcd"), ""),
             (|f| listen(f, 2379, "consul"), "port: 2379 is in use by consul"),
             (|f| { listen(f, 2379, "consul"); f.duties.etcd = false }, ""),
-            (|f| { f.facts.udp_ports.insert(8472, "?".into()); }, "port: 8472/udp is in use by the kernel: another vxlan interface?"),
-            (|f| { f.facts.udp_ports.insert(8472, "?".into()); f.facts.macs.insert("flannel.1".into(), String::new()); }, ""),
-            (|f| { f.facts.udp_ports.insert(8472, "iperf".into()); }, "port: 8472/udp is in use by iperf"),
-            (|f| { f.facts.udp_ports.insert(8472, "iperf".into()); f.vars.flannel_backend_type = "host-gw".into() }, ""),
+            (|f| { f.seen.sockets.udp.insert(8472, "?".into()); }, "port: 8472/udp is in use by the kernel: another vxlan interface?"),
+            (|f| { f.seen.sockets.udp.insert(8472, "?".into()); f.facts.macs.insert("flannel.1".into(), String::new()); }, ""),
+            (|f| { f.seen.sockets.udp.insert(8472, "iperf".into()); }, "port: 8472/udp is in use by iperf"),
+            (|f| { f.seen.sockets.udp.insert(8472, "iperf".into()); f.vars.flannel_backend_type = "host-gw".into() }, ""),
         ];
         for (row, (change, expected)) in rows.into_iter().enumerate() {
             assert_eq!(found(change), expected, "row {row}");

@@ -2,6 +2,7 @@
 
 use muster_engine::prelude::*;
 
+use super::sockets::Sockets;
 use super::{Duties, Vars};
 use crate::common::bin_dir;
 
@@ -24,6 +25,8 @@ pub(super) struct Seen {
     pub(super) settled: Vec<(String, String)>,
     /// The firewall that is at work on it.
     pub(super) firewall: Option<String>,
+    /// The ports that are in use.
+    pub(super) sockets: Sockets,
     /// The folders that grow, each with its file system.
     pub(super) folders: Vec<(Folder, FileSystem)>,
 }
@@ -83,7 +86,7 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
 }
 
 fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {
-    let mut seen = Seen { bin_dir, ..Seen::default() };
+    let mut seen = Seen { bin_dir, sockets: Sockets::parse(answer), ..Seen::default() };
     let mut file_systems = Vec::new();
     for line in answer.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use futures::FutureExt;
 use muster_artifacts::Bundle;
 use muster_engine::event::Events;
+use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
 use muster_engine::prelude::*;
 use muster_engine::run::{Role, Run};
@@ -120,8 +121,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         bundle: Arc::new(Bundle::empty(".")),
         project: PathBuf::from("."),
         check: false,
-        // All these machines have one root folder, and so would have one lock.
-        lock: None,
+        lock: Some(LockRequest::new("bench", "bench/peers.sh", "", Arc::new(|_| true))),
         serves_at: None,
         forks: 500,
         cancel: Default::default(),

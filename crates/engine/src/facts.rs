@@ -65,10 +65,6 @@ pub struct Facts {
     pub modules_disabled: bool,
     /// The effective capabilities of root, as in /proc/PID/status.
     pub capabilities: u64,
-    /// TCP ports that are listened on, and by which program; `?` where that cannot be seen.
-    pub ports: BTreeMap<u16, String>,
-    /// UDP ports in use, likewise.
-    pub udp_ports: BTreeMap<u16, String>,
     /// `Enforcing`, `Permissive`, or empty without SELinux.
     pub selinux: String,
     /// By how many seconds the machine's clock is ahead of the controller's, give or take the round trip.
@@ -105,7 +101,7 @@ impl Facts {
     pub fn parse(answer: &str) -> Self {
         let parts = Parts::split(answer);
         let (resolv, uplink) = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf");
-        let mut facts = Self {
+        Self {
             hostname: parts.line("/proc/sys/kernel/hostname"),
             kernel: parts.line("/proc/sys/kernel/osrelease"),
             arch: arch(&parts.line("machine")),
@@ -140,35 +136,6 @@ impl Facts {
                 _ => String::new(),
             },
             clock_ahead: clock_ahead(&parts.line("clock")),
-            ..Self::default()
-        };
-        facts.take_sockets(&parts);
-        facts
-    }
-
-    /// From what `ss -ltunp` says, or where there is no ss, from the kernel's own tables.
-    fn take_sockets(&mut self, parts: &Parts) {
-        for line in parts.lines("sockets") {
-            let words: Vec<_> = line.split_whitespace().collect();
-            let (Some(kind), Some(port)) = (words.first(), words.get(4).and_then(|local| port_of(local)))
-            else {
-                continue;
-            };
-            let owner = line.split_once("((\"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or("?");
-            let ports = if *kind == "udp" { &mut self.udp_ports } else { &mut self.ports };
-            ports.insert(port, owner.to_owned());
-        }
-        // proc_net_tcp(5): the state is a number, 0A for a socket that listens; one of UDP that is unconnected has 07.
-        for (file, listening) in [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")] {
-            for line in parts.lines(&format!("/proc/net/{file}")) {
-                let words: Vec<_> = line.split_whitespace().collect();
-                let port = words.get(1).and_then(|local| local.rsplit_once(':'));
-                let Some(Ok(port)) = port.map(|(_, port)| u16::from_str_radix(port, 16)) else { continue };
-                if words.get(3) == Some(&listening) {
-                    let ports = if file.starts_with("udp") { &mut self.udp_ports } else { &mut self.ports };
-                    ports.insert(port, "?".to_owned());
-                }
-            }
         }
     }
 
@@ -368,11 +335,6 @@ fn address(line: &str) -> Option<Address> {
     let (interface, _family, cidr) = (words.next()?, words.next()?, words.next()?);
     let (ip, prefix) = cidr.split_once('/').unwrap_or((cidr, "32"));
     Some(Address { interface: interface.to_owned(), ip: ip.parse().ok()?, prefix: prefix.parse().ok()? })
-}
-
-/// The port of `0.0.0.0:22`, `[::]:22`, `*:22`.
-fn port_of(local: &str) -> Option<u16> {
-    local.rsplit_once(':')?.1.parse().ok()
 }
 
 fn clock_ahead(seconds: &str) -> i64 {

@@ -19,12 +19,6 @@ part addresses
 ip -o addr show 2>/dev/null
 part routes
 ip -o route show 2>/dev/null
-part sockets
-if command -v ss >/dev/null; then
-  ss -ltunp 2>/dev/null
-else
-  head -n 5000 /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null
-fi
 part modules
 read -r kernel </proc/sys/kernel/osrelease
 grep -oE '^[^:]*/(overlay|br_netfilter|vxlan|ip_vs|nf_tables|nf_conntrack)\.ko' \

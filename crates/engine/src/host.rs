@@ -11,7 +11,6 @@ use muster_artifacts::Bundle;
 use muster_inventory::HostVars;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +19,7 @@ use crate::event::{Change, Counts, Event, Events};
 use crate::facts::Facts;
 use crate::failure::{Failure, Result};
 use crate::fan_out::FanOut;
+use crate::forks::Forks;
 use crate::lock::{Keeper, Kind, LockRequest, REFUSED};
 use crate::resource::Answer;
 use crate::script::{Part, Script, frames, nonce, probe_program};
@@ -33,7 +33,7 @@ pub(crate) struct RunContext {
     pub check: bool,
     /// `None` for a run that only looks.
     pub lock: Option<Arc<LockRequest>>,
-    pub forks: Arc<Semaphore>,
+    pub forks: Arc<Forks>,
     pub cancel: CancellationToken,
     pub bundle: Arc<Bundle>,
     pub project: Arc<PathBuf>,
@@ -312,9 +312,7 @@ impl Host {
         on_line: OnLine,
     ) -> Result<Exit> {
         self.may_go_on()?;
-        let Ok(_permit) = self.run.forks.acquire().await else {
-            return Err(Failure::Stopped("the run is over".into()));
-        };
+        let _place = self.run.forks.acquire(self.exchanges() > 0).await;
         self.count_exchange();
         let exec = Exec { program, timeout, on_line: Some(on_line) };
         Ok(self.transport.exec(exec).await?)

@@ -10,6 +10,7 @@ pub mod event;
 pub mod facts;
 pub mod failure;
 mod fan_out;
+mod forks;
 pub mod host;
 pub mod lock;
 pub mod play;

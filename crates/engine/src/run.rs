@@ -9,7 +9,6 @@ use futures::future::{BoxFuture, join_all};
 use indexmap::IndexMap;
 use muster_artifacts::Bundle;
 use muster_inventory::{Inventory, Vars};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, End, Progress};
@@ -17,6 +16,7 @@ use crate::event::{Event, Events};
 use crate::failure::{Failure, Result};
 use crate::fan_out::FanOut;
 pub use crate::fan_out::ServesAt;
+use crate::forks::Forks;
 use crate::host::{Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
 use crate::play::{Play, Share};
@@ -105,7 +105,7 @@ impl Run<'_> {
             events: self.events.clone(),
             check: self.check,
             lock,
-            forks: Arc::new(Semaphore::new(self.forks.max(1))),
+            forks: Forks::new(self.forks),
             cancel: self.cancel.clone(),
             bundle: self.bundle.clone(),
             project: Arc::new(self.project.clone()),

@@ -92,40 +92,50 @@ pub(crate) fn nonce() -> String {
 /// holds its exit status and its standard output. One that does change something begins with a guard
 /// ([`crate::lock::Fence::guard`]).
 pub(crate) fn probe_program(nonce: &str, guard: &str, parts: &[Part<'_>]) -> String {
-    let mut body = format!("{guard}\n");
-    for part in parts {
-        body.push_str("answer=$(\nexec 3>&-\n(\n");
-        part.script.write_to(&mut body);
-        // The mark keeps the trailing newlines that a command substitution would drop.
-        body.push_str(")\nstatus=$?; printf x; exit $status\n)\nstatus=$?\n");
-        let _infallible = writeln!(body, "frame {} $status \"${{answer%x}}\"", part.id);
-    }
-    wrap(nonce, &body)
+    wrap(nonce, parts, |body| {
+        let _infallible = writeln!(body, "{guard}");
+        for part in parts {
+            body.push_str("answer=$(\nexec 3>&-\n(\n");
+            part.script.write_to(body);
+            // The mark keeps the trailing newlines that a command substitution would drop.
+            body.push_str(")\nstatus=$?; printf x; exit $status\n)\nstatus=$?\n");
+            let _infallible = writeln!(body, "frame {} $status \"${{answer%x}}\"", part.id);
+        }
+    })
 }
 
 /// A program whose parts change the machine: they run in order, each must succeed, each success is a frame; the first
 /// failure is a frame `fail` with the part's id and ends the program. The guard comes before everything else.
 pub(crate) fn apply_program(nonce: &str, guard: &str, parts: &[Part<'_>]) -> String {
-    let mut body = format!(
-        "{guard}\ncurrent=none\nset -eu\ntrap 'status=$?; [ $status = 0 ] || frame fail $status \"$current\"' EXIT\n",
-    );
-    for part in parts {
-        let _infallible = writeln!(body, "current={}\n(", part.id);
-        part.script.write_to(&mut body);
-        let _infallible = writeln!(body, ")\nframe {} 0 ''", part.id);
-    }
-    wrap(nonce, &body)
+    wrap(nonce, parts, |body| {
+        let _infallible = writeln!(
+            body,
+            "{guard}\ncurrent=none\nset -eu\ntrap 'status=$?; [ $status = 0 ] || frame fail $status \"$current\"' EXIT",
+        );
+        for part in parts {
+            let _infallible = writeln!(body, "current={}\n(", part.id);
+            part.script.write_to(body);
+            let _infallible = writeln!(body, ")\nframe {} 0 ''", part.id);
+        }
+    })
 }
 
 /// A program that starts a detached one and passes on what that one answers ([`crate::lock::JOB`]).
 pub(crate) fn job_program(script: &Script) -> String {
-    wrap(&nonce(), &script.text())
+    wrap(&nonce(), &[Part { id: 0, script }], |body| script.write_to(body))
 }
 
 /// The function around the program is what makes a program that was cut off in transit a syntax error, which runs
 /// nothing; its empty standard input keeps commands from eating the rest of the program.
-fn wrap(nonce: &str, body: &str) -> String {
-    format!("muster() {{\nnonce={nonce}\n{PROLOGUE}{body}frame end 0 ''\n}}\nmuster </dev/null\n")
+fn wrap(nonce: &str, parts: &[Part<'_>], write: impl FnOnce(&mut String)) -> String {
+    // A program may hold files, and many machines get theirs at once: so it is written in one place, about as long as it gets.
+    let args = parts.iter().flat_map(|part| &part.script.args).map(String::len).sum::<usize>();
+    let mut text = String::with_capacity(args + 1024 * (parts.len() + 4));
+    let _infallible = write!(text, "muster() {{\nnonce={nonce}\n{PROLOGUE}");
+    write(&mut text);
+    text.push_str("frame end 0 ''\n}\nmuster </dev/null\n");
+    text.shrink_to_fit();
+    text
 }
 
 /// One answer of a program.

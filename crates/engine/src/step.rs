@@ -13,7 +13,7 @@ use crate::event::{Change, Counts, Event};
 use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::lock::{JOB, Kind, REFUSED};
-use crate::resource::{Answer, PathKind, PathState, Plan, Resource, Seen};
+use crate::resource::{Answer, Content, PathKind, PathProbe, PathState, Plan, Resource, Seen};
 use crate::script::{Frame, Part, Script, apply_program, frames, job_program, nonce, probe_program, sh};
 use crate::transport::{Exit, OnLine, Program, TransportError};
 
@@ -146,7 +146,7 @@ impl<'h> Step<'h> {
             crate::upload::send(self.host, upload).await?;
         }
         if !scripts.is_empty() {
-            self.mend(&scripts, detached).await?;
+            self.mend(scripts, detached).await?;
         }
         Ok(changes)
     }
@@ -155,7 +155,7 @@ impl<'h> Step<'h> {
         let probes: Vec<_> = self.resources.iter().map(|r| r.probe()).collect();
         let mut asked = PathsAsked::default();
         for path in probes.iter().flat_map(|p| &p.paths) {
-            asked.add(&path.path, path.hash, path.content)?;
+            asked.add(path)?;
         }
         let asked_scripts = asked.scripts();
         let mut parts: Vec<_> = probes
@@ -200,17 +200,22 @@ impl<'h> Step<'h> {
         Ok(plans)
     }
 
-    async fn mend(&self, scripts: &[(usize, Script)], detached: bool) -> Result<()> {
+    async fn mend(&self, scripts: Vec<(usize, Script)>, detached: bool) -> Result<()> {
         let fence = self.host.fence().await?;
         let nonce = nonce();
         let parts: Vec<_> = scripts.iter().map(|(id, script)| Part { id: *id, script }).collect();
         *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(nonce.clone());
-        let exit = if detached {
-            let guard = fence.guard(&nonce, Kind::Job, &self.name);
-            self.follow(&job(&nonce, &guard, &parts)).await?
+        let text = if detached {
+            job(&nonce, &fence.guard(&nonce, Kind::Job, &self.name), &parts)
         } else {
-            let guard = fence.guard(&nonce, Kind::Change, &self.name);
-            self.host.exec(Program::Text(apply_program(&nonce, &guard, &parts)), self.limit).await?
+            apply_program(&nonce, &fence.guard(&nonce, Kind::Change, &self.name), &parts)
+        };
+        // They may hold files; it takes its time, on many machines at once.
+        drop(scripts);
+        let exit = if detached {
+            self.follow(&text).await?
+        } else {
+            self.host.exec(Program::Text(text), self.limit).await?
         };
         let frames = frames(&nonce, &exit);
         if exit.status == REFUSED && frames.is_empty() {
@@ -300,10 +305,13 @@ struct PathsAsked {
     all: Vec<String>,
     hashed: Vec<String>,
     contents: Vec<String>,
+    /// The sha256 that a content is not wanted for, by path; as sha256sum(1) prints it.
+    known: String,
 }
 
 impl PathsAsked {
-    fn add(&mut self, path: &str, hash: bool, content: bool) -> Result<()> {
+    fn add(&mut self, probe: &PathProbe) -> Result<()> {
+        let PathProbe { path, hash, content } = probe;
         // The listing below is line by line, and sha256sum escapes backslashes.
         if !path.starts_with('/') || path.contains(['\n', '\\', '|']) {
             return Err(Failure::new(
@@ -311,10 +319,24 @@ impl PathsAsked {
                 "paths begin with / and hold no line break, backslash or |",
             ));
         }
-        for (list, wanted) in [(&mut self.all, true), (&mut self.hashed, hash), (&mut self.contents, content)]
+        match content {
+            Content::Unless(sha256) if !self.contents.contains(path) => {
+                self.known.push_str(&format!("{sha256}  {path}\n"));
+            }
+            // Others want another content there: it is sent in any case.
+            Content::Unless(_) | Content::Yes => {
+                let of_it = format!("  {path}\n");
+                self.known =
+                    self.known.split_inclusive('\n').filter(|line| !line.ends_with(&of_it)).collect();
+            }
+            Content::No => {}
+        }
+        let content = *content != Content::No;
+        for (list, wanted) in
+            [(&mut self.all, true), (&mut self.hashed, *hash && !content), (&mut self.contents, content)]
         {
-            if wanted && !list.iter().any(|p| p == path) {
-                list.push(path.to_owned());
+            if wanted && !list.contains(path) {
+                list.push(path.clone());
             }
         }
         Ok(())
@@ -326,14 +348,24 @@ impl PathsAsked {
 [ $# = 0 ] || stat -c 'S%F|%a|%U|%G|%s|%Y|%i|%n' -- "$@" 2>/dev/null
 for p; do [ ! -L "$p" ] || echo "L$p|$(readlink "$p")"; done"#;
         let hashes = r#"[ $# = 0 ] || sha256sum -- "$@" 2>/dev/null"#;
-        // Each content with its length in front, and only when it is small enough to be worth a diff.
+        // The hashes, an empty line, and each content that is not the known one with its length in front, when it is small
+        // enough to be worth a diff. Looking whether it is known takes no process.
         let contents = r#"
+known=$1 newline='
+'
+shift
+hashes=$([ $# = 0 ] || sha256sum -- "$@" 2>/dev/null)
+printf '%s\n\n' "$hashes"
 for p; do
+  sum=${known%%"  $p$newline"*}
+  sum=${sum##*"$newline"}
+  case $newline$hashes$newline in *"$newline$sum  $p$newline"*) continue ;; esac
   [ -f "$p" ] && [ "$(wc -c <"$p")" -le 65536 ] || continue
   c=$(cat "$p"; printf x); c=${c%x}
   printf '%s|%s\n%s\n' "${#c}" "$p" "$c"
 done"#;
-        [sh(states, &self.all), sh(hashes, &self.hashed), sh(contents, &self.contents)]
+        let with_known = std::iter::once(&self.known).chain(&self.contents);
+        [sh(states, &self.all), sh(hashes, &self.hashed), sh(contents, with_known)]
     }
 }
 
@@ -347,7 +379,10 @@ fn parse_paths(states: &[u8], hashes: &[u8], mut contents: &[u8]) -> BTreeMap<St
             paths.entry(path.to_owned()).and_modify(|state| state.target = Some(target.to_owned()));
         }
     }
-    for line in String::from_utf8_lossy(hashes).lines() {
+    let end = contents.windows(2).position(|end| end == b"\n\n").unwrap_or(contents.len());
+    let (of_contents, rest) = contents.split_at(end);
+    contents = rest.get(2..).unwrap_or_default();
+    for line in [hashes, of_contents].map(String::from_utf8_lossy).iter().flat_map(|text| text.lines()) {
         if let Some((hash, path)) = line.split_once("  ") {
             paths.entry(path.to_owned()).and_modify(|state| state.sha256 = Some(hash.to_owned()));
         }

@@ -83,6 +83,11 @@ pub trait Transport: Send + Sync {
     /// Runs a program and returns how it ended, whatever its status. Connects first where that is still to do, and
     /// again where the connection was lost since; but never runs a program a second time by itself.
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>>;
+
+    /// Runs a program after which, as far as is known, none follows, and closes what was opened for it.
+    fn exec_last(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
+        self.exec(exec)
+    }
 }
 
 /// Why a program could not be run, or how it ended could not be learnt.

@@ -54,23 +54,6 @@ fn memory_is_what_the_container_may_use() {
 }
 
 #[test]
-fn sockets_are_read_from_ss_and_from_the_kernel() {
-    let ss = "Netid State Recv-Q Send-Q Local Address:Port Peer Address:Port Process\n\
-              udp UNCONN 0 0 0.0.0.0:8472 0.0.0.0:*\n\
-              tcp LISTEN 0 4096 *:6443 *:* users:((\"kube-apiserver\",pid=7,fd=3))\n\
-              tcp LISTEN 0 128 [::]:22 [::]:* users:((\"sshd\",pid=79,fd=4),(\"systemd\",pid=1,fd=9))";
-    let facts = parts(&[("sockets", ss)]);
-    let expected = [(22, "sshd"), (6443, "kube-apiserver")].map(|(port, owner)| (port, owner.to_owned()));
-    assert_eq!(facts.ports, BTreeMap::from(expected));
-    assert_eq!(facts.udp_ports, BTreeMap::from([(8472, "?".to_owned())]));
-
-    let tcp = "  sl  local_address rem_address   st tx_queue\n   0: 00000000:192B 00000000:0000 0A 0:0\n   1: 0100007F:0016 0100007F:C2A8 01 0:0";
-    let facts = parts(&[("/proc/net/tcp", tcp), ("/proc/net/udp6", "1: 00:2118 00:0000 07 0:0")]);
-    assert_eq!(facts.ports, BTreeMap::from([(6443, "?".to_owned())]), "a connection is no listener");
-    assert_eq!(facts.udp_ports, BTreeMap::from([(8472, "?".to_owned())]));
-}
-
-#[test]
 fn a_feature_is_there_or_can_be_had() {
     let modules = "/lib/modules/6.1.0/modules.dep:kernel/drivers/net/vxlan/vxlan.ko\n\
                    /lib/modules/6.1.0/modules.builtin:kernel/net/bridge/br_netfilter.ko";

@@ -228,7 +228,7 @@ impl Host {
         let release = sh(RELEASE, kept.fence.arguments());
         for _ in 0..2 {
             self.count_exchange();
-            match run(self.transport(), &release).await {
+            match self.transport().exec_last(exec(&nonce(), &release)).await {
                 Err(error) if error.is_transient() => {}
                 _ => return,
             }
@@ -239,10 +239,14 @@ impl Host {
 /// Runs a program of the lock apart from what the run does: it is neither held back nor stopped with it.
 async fn run(transport: &Arc<dyn Transport>, script: &Script) -> Result<String, TransportError> {
     let nonce = nonce();
-    let program = Program::Text(probe_program(&nonce, "", &[Part { id: 0, script }]));
-    let exit = transport.exec(Exec { program, timeout: PATIENCE, on_line: None }).await?;
+    let exit = transport.exec(exec(&nonce, script)).await?;
     let answer = frames(&nonce, &exit).into_iter().find(|frame| frame.id == "0");
     Ok(answer.map(|frame| String::from_utf8_lossy(&frame.data).into_owned()).unwrap_or_default())
+}
+
+fn exec(nonce: &str, script: &Script) -> Exec {
+    let program = Program::Text(probe_program(nonce, "", &[Part { id: 0, script }]));
+    Exec { program, timeout: PATIENCE, on_line: None }
 }
 
 fn unwritable(said: &str) -> Failure {

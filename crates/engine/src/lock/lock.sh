@@ -78,7 +78,7 @@ work() {
 # Answers `taken FENCE` or `held 0`, then whose it was or is, then who is still at work.
 take() {
   taken=
-  mkdir -p -m 0700 "$lock" || return
+  [ -d "$lock" ] || mkdir -p -m 0700 "$lock" || return
   for try in 1 2 3 4 5 6 7 8 9; do
     look
     if [ "$state" = held ] && [ "$run" = "$1" ]; then
@@ -127,7 +127,7 @@ renew() {
 release() {
   look
   [ "$fence" = "$1" ] && [ "$run" = "$2" ] || return 0
-  rm -rf "${lock%/*}/share"
+  [ ! -e "${lock%/*}/share" ] || rm -rf "${lock%/*}/share"
   for record in "$lock"/work.* "$jobs"/*; do [ ! -e "$record" ] || break; done
   if [ "$fence" = 1 ] && [ ! -e "$record" ]; then
     # The machine's first lock, and nothing was changed under it: the machine is left as it was.

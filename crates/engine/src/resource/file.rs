@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
-use super::{Access, PathKind, PathProbe, Plan, Probe, Resource, Seen, with_access};
+use super::{Access, Content, PathKind, PathProbe, Plan, Probe, Resource, Seen, with_access};
 use crate::event::Change;
 use crate::script::sh;
 
@@ -59,14 +59,15 @@ impl Resource for File {
     }
 
     fn probe(&self) -> Probe {
-        let path = PathProbe { path: self.path.clone(), hash: true, content: !self.secret };
-        Probe { paths: vec![path], script: None }
+        let content =
+            if self.secret { Content::No } else { Content::Unless(sha256(self.content.as_bytes())) };
+        Probe { paths: vec![PathProbe { path: self.path.clone(), hash: true, content }], script: None }
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
         let state = seen.path(&self.path);
         let mut what = Vec::new();
-        let mut diff = None;
+        let is_same = state.is_some_and(|s| s.sha256.as_deref() == Some(&sha256(self.content.as_bytes())));
         match state {
             None => what.push("created".to_owned()),
             Some(state) if state.kind == PathKind::Dir => {
@@ -75,7 +76,7 @@ impl Resource for File {
             Some(state) => {
                 if state.kind != PathKind::File {
                     what.push("replaced what was no regular file".to_owned());
-                } else if state.sha256.as_deref() != Some(&sha256(self.content.as_bytes())) {
+                } else if !is_same {
                     what.push("content".to_owned());
                 }
                 what.extend(self.access.differences(state));
@@ -84,13 +85,10 @@ impl Resource for File {
         if what.is_empty() {
             return Ok(Plan::nothing());
         }
-        if !self.secret {
+        let diff = (!self.secret && !is_same).then(|| {
             let old = state.and_then(|s| s.content.as_deref()).unwrap_or_default();
-            let old = String::from_utf8_lossy(old);
-            if old != self.content {
-                diff = Some(unified(&self.path, &old, &self.content));
-            }
-        }
+            unified(&self.path, &String::from_utf8_lossy(old), &self.content)
+        });
         let script = sh(
             WRITE,
             [&self.path, &self.access.mode_text(), &self.access.owner, &self.access.group, &self.content],

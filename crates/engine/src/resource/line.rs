@@ -1,6 +1,6 @@
 //! One line of a file that others own.
 
-use super::{PathKind, PathProbe, Plan, Probe, Resource, Seen};
+use super::{Content, PathKind, PathProbe, Plan, Probe, Resource, Seen};
 use crate::event::Change;
 use crate::resource::file::unified;
 use crate::script::sh;
@@ -23,7 +23,10 @@ impl Resource for Line {
     }
 
     fn probe(&self) -> Probe {
-        Probe { paths: vec![PathProbe { path: self.path.clone(), hash: false, content: true }], script: None }
+        Probe {
+            paths: vec![PathProbe { path: self.path.clone(), hash: false, content: Content::Yes }],
+            script: None,
+        }
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {

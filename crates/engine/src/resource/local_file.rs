@@ -9,7 +9,8 @@ use std::sync::Arc;
 use muster_artifacts::Sha256;
 
 use super::{
-    Access, INCOMING, PathKind, PathProbe, Plan, Probe, Receiver, Resource, Seen, Upload, with_access,
+    Access, Content, INCOMING, PathKind, PathProbe, Plan, Probe, Receiver, Resource, Seen, Upload,
+    with_access,
 };
 use crate::event::Change;
 use crate::script::sh;
@@ -61,7 +62,10 @@ impl Resource for LocalFile {
     }
 
     fn probe(&self) -> Probe {
-        Probe { paths: vec![PathProbe { path: self.path.clone(), hash: true, content: false }], script: None }
+        Probe {
+            paths: vec![PathProbe { path: self.path.clone(), hash: true, content: Content::No }],
+            script: None,
+        }
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {

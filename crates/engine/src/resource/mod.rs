@@ -79,7 +79,18 @@ pub struct PathProbe {
     /// Whether the sha256 of a regular file's content is wanted.
     pub hash: bool,
     /// Whether the content of a regular file is wanted, for a diff or to edit it.
-    pub content: bool,
+    pub content: Content,
+}
+
+/// Whether a file's content is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// It is not.
+    No,
+    /// It is, with its sha256.
+    Yes,
+    /// The sha256 is, and the content where the sha256, in hex, is another one.
+    Unless(String),
 }
 
 /// What was seen for one resource.
@@ -189,7 +200,10 @@ pub const STAMPS: &str = "/var/lib/muster/stamps";
 impl Probe {
     /// Looks at one path.
     pub fn path(path: &str) -> Self {
-        Self { paths: vec![PathProbe { path: path.to_owned(), hash: false, content: false }], script: None }
+        Self {
+            paths: vec![PathProbe { path: path.to_owned(), hash: false, content: Content::No }],
+            script: None,
+        }
     }
 
     /// Runs a read-only snippet.

@@ -362,9 +362,9 @@ where
                 "is it overloaded, or is port {} not sshd's? try `ssh -v -p {} {}`",
                 target.port, target.port, target.host
             );
-            if greeted {
-                // An sshd that is there and is that slow has too much to do, often because of all our other handshakes: then
-                // fewer of them at once help.
+            // An sshd that is there and is that slow has too much to do, often because of all our other handshakes: then fewer
+            // of them at once help.
+            if greeted || permit.is_crowded() {
                 permit.choked();
                 return Err(Trouble::Passing { reason, attempts: ATTEMPTS_REFUSED, remedy });
             }
@@ -484,6 +484,11 @@ impl Connection {
     /// Whether programs can be sent over it.
     pub(super) fn is_usable(&self) -> bool {
         !self.handle.is_closed() && !self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether no program runs over it and none is about to.
+    pub(super) fn is_idle(&self) -> bool {
+        self.places.available_permits() == self.allowed.load(Ordering::Relaxed)
     }
 
     /// Notes that a program was given up before its end.

@@ -242,14 +242,14 @@ async fn feed(
             Err(_) => return Err(Unfed::Password),
         }
     }
-    let mut preamble = request.preamble(&program).into_bytes();
+    let preamble = request.preamble(&program);
     match program {
-        Program::Text(text) => {
-            preamble.extend_from_slice(text.as_bytes());
-            write.data_bytes(preamble).await.map_err(closed)?;
+        Program::Text(mut text) => {
+            text.insert_str(0, &preamble);
+            write.data_bytes(text.into_bytes()).await.map_err(closed)?;
         }
         Program::Reader { mut input, .. } => {
-            write.data_bytes(preamble).await.map_err(closed)?;
+            write.data_bytes(preamble.into_bytes()).await.map_err(closed)?;
             loop {
                 let mut chunk = Vec::with_capacity(CHUNK);
                 while chunk.len() < CHUNK {

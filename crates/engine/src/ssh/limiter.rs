@@ -2,17 +2,21 @@
 //!
 //! sshd drops connections at random when too many are not yet authenticated (`MaxStartups 10:30:100`, sshd_config(5)),
 //! a bastion sees all of ours, and a home router forgets some. What a network can take is not known beforehand, so the
-//! number follows what happens, as TCP's window does: one more for each handshake that went well, half when one
+//! number follows what happens, as TCP's window does: one more for each handshake that went well and soon, half when one
 //! was cut off.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
 /// Handshakes at once before anything is known.
 pub const INITIAL_HANDSHAKES: usize = 32;
 /// More never help: a controller's two cores do about this many a second.
 const MOST: usize = 256;
+/// A handshake that took longer is no reason for more of them at once: something on the way, perhaps a computer that all
+/// the machines share, has enough to do.
+const SOON: Duration = Duration::from_secs(2);
 
 /// The number of handshakes that may be under way, adapting itself.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ struct State {
     busy: usize,
     /// Counts the halvings, so that one burst of refusals halves the limit once and not once for each refusal.
     epoch: u64,
+    /// When the last handshake ended that took long.
+    slow: Option<Instant>,
 }
 
 /// Leave for one handshake. Say how it went with [`Permit::clean`] or [`Permit::choked`]; dropping it says nothing.
@@ -34,12 +40,16 @@ struct State {
 pub(super) struct Permit {
     of: Arc<Handshakes>,
     epoch: u64,
+    since: Instant,
 }
 
 impl Handshakes {
     pub(super) fn new(initial: usize) -> Arc<Self> {
         let limit = initial.clamp(1, MOST);
-        Arc::new(Self { state: Mutex::new(State { limit, busy: 0, epoch: 0 }), freed: Notify::new() })
+        Arc::new(Self {
+            state: Mutex::new(State { limit, busy: 0, epoch: 0, slow: None }),
+            freed: Notify::new(),
+        })
     }
 
     /// Waits for leave.
@@ -51,7 +61,7 @@ impl Handshakes {
                 let mut state = self.state();
                 if state.busy < state.limit {
                     state.busy += 1;
-                    return Permit { of: Arc::clone(self), epoch: state.epoch };
+                    return Permit { of: Arc::clone(self), epoch: state.epoch, since: Instant::now() };
                 }
             }
             freed.await;
@@ -73,9 +83,18 @@ impl Permit {
     /// The handshake went well.
     pub(super) fn clean(self) {
         let mut state = self.of.state();
-        state.limit = (state.limit + 1).min(MOST);
+        if self.since.elapsed() > SOON {
+            state.slow = Some(Instant::now());
+        } else {
+            state.limit = (state.limit + 1).min(MOST);
+        }
         drop(state);
         self.of.freed.notify_one();
+    }
+
+    /// Whether others that were under way at the same time took long: then all have too much to do, and not this one alone.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.of.state().slow.is_some_and(|slow| slow >= self.since)
     }
 
     /// The other side, or something on the way, cut the handshake off.
@@ -121,6 +140,22 @@ mod tests {
             handshakes.acquire().await.choked();
         }
         assert_eq!(handshakes.limit(), 1, "never less than one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_that_took_long_adds_none_and_is_a_sign_to_the_others() {
+        let handshakes = Handshakes::new(8);
+        let (slow, hangs) = (handshakes.acquire().await, handshakes.acquire().await);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let later = handshakes.acquire().await;
+        assert!(!hangs.is_crowded(), "it may be this machine alone");
+        slow.clean();
+        assert_eq!(handshakes.limit(), 8);
+        assert!(hangs.is_crowded());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!handshakes.acquire().await.is_crowded(), "that was before it");
+        later.clean();
+        assert_eq!(handshakes.limit(), 9);
     }
 
     #[tokio::test]

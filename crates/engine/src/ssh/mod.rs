@@ -253,15 +253,6 @@ impl Ssh {
         }
     }
 
-    /// Runs a program after which, as far as is known, none follows: no session is opened in advance for the next one, which
-    /// saves the machine a process and both sides some packets.
-    ///
-    /// # Errors
-    /// Those of [`Transport::exec`].
-    pub async fn exec_last(&self, exec: Exec) -> Result<Exit, TransportError> {
-        self.run(exec, false).await
-    }
-
     /// What the connections have cost so far.
     pub fn counters(&self) -> Counters {
         Counters {
@@ -361,5 +352,18 @@ impl Ssh {
 impl Transport for Ssh {
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
         Box::pin(self.run(exec, true))
+    }
+
+    /// No session is opened in advance for a next program, which saves the machine a process and both sides some packets.
+    fn exec_last(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
+        Box::pin(async move {
+            let exit = self.run(exec, false).await;
+            let current = self.current.lock().await;
+            if matches!(&*current, Current::Connected(connection) if connection.is_idle()) {
+                drop(current);
+                self.close().await;
+            }
+            exit
+        })
     }
 }
