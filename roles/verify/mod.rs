@@ -32,13 +32,13 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         return Ok(());
     }
     let nodes = nodes_to_look_at(host).await?;
-    are_ready(host, &nodes, limit).await?;
+    let state = are_ready(host, &nodes, limit).await?;
     pods(host, &nodes, limit).await?;
     match vars.verify_network.as_str() {
         "never" => Ok(()),
-        "always" => network::test(host, &nodes, limit).await,
-        "changed" if network::is_proven(host, &nodes).await? => Ok(()),
-        "changed" => network::test(host, &nodes, limit).await,
+        "always" => network::test(host, &nodes, &state, limit).await,
+        "changed" if network::is_proven(host, &state).await? => Ok(()),
+        "changed" => network::test(host, &nodes, &state, limit).await,
         other => Err(Failure::new(
             format!("verify_network is {other:?}"),
             "set verify_network to changed, always or never",
@@ -100,21 +100,27 @@ async fn nodes_to_look_at(host: &Host) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// All these nodes are Ready.
-async fn are_ready(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
+/// All these nodes are Ready. What a test of the network is good for: all nodes with name, identity and versions, sorted, and
+/// which of them are looked at.
+async fn are_ready(host: &Host, nodes: &[Node], limit: Duration) -> Result<String> {
     let names = nodes.iter().map(|node| node.name.clone());
     let script = sh(
         r#"
 conf=$1; shift
-seen=$(kubectl --kubeconfig "$conf" get nodes --no-headers) || exit 1
+seen=$(kubectl --kubeconfig "$conf" get nodes --sort-by=.metadata.name -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.nodeInfo.bootID} {.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}') || exit 1
 for node; do
-  echo "$seen" | awk -v node="$node" '$1 == node && $2 ~ /^Ready/ { found = 1 } END { exit !found }' || {
-    echo "$node is not Ready:"; echo "$seen"; exit 1
+  echo "$seen" | awk -v node="$node" '$1 == node && $NF == "True" { found = 1 } END { exit !found }' || {
+    echo "$node is not Ready:"; kubectl --kubeconfig "$conf" get nodes; exit 1
   }
-done"#,
+done
+echo "$seen""#,
         [ADMIN_CONF.to_owned()].into_iter().chain(names),
     );
-    host.wait("all nodes Ready", script, Duration::from_millis(500), limit).await.map(drop)
+    let seen = host.wait("all nodes Ready", script, Duration::from_millis(500), limit).await?.output;
+    let known = seen.lines().filter_map(|line| line.rsplit_once(' ')).map(|(known, _ready)| known);
+    let mut state: Vec<_> = known.map(str::to_owned).collect();
+    state.push(format!("tested:{}", listed(nodes).trim_end()));
+    Ok(state.join("\n"))
 }
 
 /// All pods of the system's namespaces run, as far as they are on these nodes or on none yet. A user's own broken pods are

@@ -12,17 +12,15 @@ use crate::common::{ADMIN_CONF, cluster_vars, ip_of};
 const STAMP: &str = "/var/lib/muster/stamps/network-verified";
 
 /// Whether nothing has changed since the network was last found to work.
-pub(super) async fn is_proven(host: &Host, nodes: &[Node]) -> Result<bool> {
+pub(super) async fn is_proven(host: &Host, state: &str) -> Result<bool> {
     if host.check_mode() {
         return Ok(true);
     }
-    let tested = state(host, nodes).await?;
-    let stamped = host.query(sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &tested])).await?;
+    let stamped = host.query(sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, state])).await?;
     Ok(stamped.status == 0 && !host.cluster().changed())
 }
 
-pub(super) async fn test(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
-    let tested = state(host, nodes).await?;
+pub(super) async fn test(host: &Host, nodes: &[Node], state: &str, limit: Duration) -> Result<()> {
     let outcome = test_with_pods(host, nodes, limit).await;
     // The test's own pods go whatever it found; the next run would take them away too.
     let remove = sh(
@@ -31,18 +29,8 @@ pub(super) async fn test(host: &Host, nodes: &[Node], limit: Duration) -> Result
     );
     host.run("Remove the test pods", remove, Duration::from_secs(60)).await?;
     outcome?;
-    let stamp = sh(r#"mkdir -p "${1%/*}"; printf %s "$2" >"$1""#, [STAMP, &tested]);
+    let stamp = sh(r#"mkdir -p "${1%/*}"; printf %s "$2" >"$1""#, [STAMP, state]);
     host.run("Remember that the network works", stamp, Duration::from_secs(60)).await.map(drop)
-}
-
-/// What a test is good for: all nodes with name, identity and versions, sorted, and which of them were tested.
-async fn state(host: &Host, nodes: &[Node]) -> Result<String> {
-    let script = sh(
-        r#"kubectl --kubeconfig "$1" get nodes --sort-by=.metadata.name -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.nodeInfo.bootID} {.status.nodeInfo.kubeletVersion}{"\n"}{end}'"#,
-        [ADMIN_CONF],
-    );
-    let all = host.query(script).await?.output;
-    Ok(format!("{}\ntested:{}", all.trim(), listed(nodes).trim_end()))
 }
 
 async fn test_with_pods(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {

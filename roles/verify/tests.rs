@@ -14,9 +14,8 @@ use crate::testing::run;
 
 const INVENTORY: &str = "a\nb\noff1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\nb\noff1\n";
 
-/// What `kubectl get nodes` and `kubectl get pods -A -o wide` show of a cluster in which off1 is off.
-const NODES: &str =
-    "a Ready control-plane 5m v1.36.3\nb Ready <none> 5m v1.36.3\noff1 NotReady <none> 5m v1.36.3\n";
+/// What `kubectl get nodes` with the role's columns and `kubectl get pods -A -o wide` show of a cluster in which off1 is off.
+const NODES: &str = "a uid1 boot1 v1.36.3 True\nb uid2 boot2 v1.36.3 True\noff1 uid3 boot3 v1.36.3 Unknown\n";
 const PODS: &str = "\
 kube-system kube-proxy-1 1/1 Running 2 (3m ago) 5m 10.0.0.1 a <none> <none>
 kube-system kube-proxy-2 1/1 Running 0 5m 10.0.0.2 b <none> <none>
@@ -65,7 +64,7 @@ async fn nodes_of_machines_that_failed_or_take_no_part_are_named_and_not_waited_
 
 #[tokio::test]
 async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
-    let not_ready = NODES.replace("b Ready", "b NotReady");
+    let not_ready = NODES.replace("boot2 v1.36.3 True", "boot2 v1.36.3 False");
     let pending = PODS.replace("1/1 Running 0 5m 10.0.0.2 b", "0/1 Pending 0 5m <none> <none>");
     for (nodes, pods, what) in
         [(not_ready.as_str(), PODS, "all nodes Ready"), (NODES, pending.as_str(), "all pods Running")]

@@ -421,3 +421,64 @@ fn parse_stat(line: &str) -> Option<(String, PathState)> {
         PathState { kind, mode, owner, group, size, mtime, inode, sha256: None, content: None, target: None };
     Some((path, state))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::resource::sha256_hex;
+
+    /// What this machine's shells answer for paths of which some contents are known.
+    fn look(probes: &[PathProbe]) -> Vec<BTreeMap<String, PathState>> {
+        let mut asked = PathsAsked::default();
+        for probe in probes {
+            asked.add(probe).unwrap();
+        }
+        let shells = [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]];
+        let answers = shells.iter().filter_map(|shell| {
+            let mut outputs = asked.scripts().into_iter().map(|script| {
+                let mut command = Command::new(shell[0]);
+                Some(command.args(&shell[1..]).args(["-c", &script.text()]).output().ok()?.stdout)
+            });
+            let mut next = || outputs.next().flatten();
+            Some(parse_paths(&next()?, &next()?, &next()?))
+        });
+        answers.collect()
+    }
+
+    #[test]
+    fn the_content_of_a_file_comes_only_where_it_is_not_the_known_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let probe = |name: &str, content: &str, wanted: Content| {
+            let path = folder.path().join(name).to_str().unwrap().to_owned();
+            std::fs::write(&path, content).unwrap();
+            PathProbe { path, hash: true, content: wanted }
+        };
+        let known = |content: &str| Content::Unless(sha256_hex(content.as_bytes()));
+        let probes = [
+            probe("same", "as wanted\n", known("as wanted\n")),
+            probe("with a space", "as wanted\n\n", known("as wanted\n\n")),
+            probe("other", "it was\n\n", known("as wanted\n")),
+            probe("any", "a line\n", Content::Yes),
+            probe("hash", "big\n", Content::No),
+        ];
+        let answers = look(&probes);
+        assert!(!answers.is_empty());
+        for paths in answers {
+            let content = |n: usize| paths[&probes[n].path].content.as_deref();
+            assert_eq!([0, 1, 4].map(content), [None; 3]);
+            assert_eq!([content(2), content(3)], [Some(&b"it was\n\n"[..]), Some(b"a line\n")]);
+            assert!(probes.iter().all(|probe| paths[&probe.path].sha256.is_some()), "{paths:?}");
+        }
+        // Two resources of a step that want different contents there.
+        for others in [known("another one"), Content::Yes] {
+            let second = PathProbe { content: others, ..probes[0].clone() };
+            for probes in [[probes[0].clone(), second.clone()], [second, probes[0].clone()]] {
+                for paths in look(&probes) {
+                    assert!(paths[&probes[0].path].content.is_some(), "{probes:?}");
+                }
+            }
+        }
+    }
+}
