@@ -1,4 +1,4 @@
-//! Images come from the bundle, each only to the machines that run it, in one stream that shares layers.
+//! Images come from the bundle, each only to the machines that run it, in one archive that shares layers.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -65,7 +65,12 @@ impl Resource for Images {
             })
             .collect();
         let (bundle, arch) = (self.bundle.clone(), first.arch);
-        let content = format!("images {arch:?} {}", references.join(" "));
+        let digests = missing.iter().map(|image| format!(" {} {}", image.reference, image.manifest_digest));
+        let bytes = Bytes::Named(format!("images {arch:?}{}", digests.collect::<String>()));
+        let import = r#"
+ctr -n k8s.io images import --local --digests --all-platforms "$1"
+rm -f "$1""#;
+        let script = sh(import, [bytes.path()]);
         let open = move |from| {
             let references: Vec<&str> = references.iter().map(String::as_str).collect();
             let mut archive = bundle.image_archive(&references, arch).map_err(std::io::Error::other)?;
@@ -74,19 +79,18 @@ impl Resource for Images {
         };
         let upload = Upload {
             name: format!("{} images", missing.len()),
-            into: Receiver::Program {
-                script: sh0(
-                    "PATH=$PATH:/usr/local/bin:/opt/bin; ctr -n k8s.io images import --local --digests --all-platforms - >/dev/null",
-                ),
-                content,
-            },
+            bytes,
             size: missing.iter().map(|image| image.size).sum(),
             open: Arc::new(open),
         };
-        Ok(Plan { changes, script: None, uploads: vec![upload] })
+        Ok(Plan { changes, script: Some(script), uploads: vec![upload] })
     }
 
     fn desired(&self) -> String {
         self.wanted.iter().map(|image| format!("{} {}\n", image.reference, image.manifest_digest)).collect()
+    }
+
+    fn takes_long(&self) -> bool {
+        true
     }
 }

@@ -66,8 +66,11 @@ pub(super) fn sizes(host: &Host, cluster: &ClusterVars) -> Sizes {
         bytes.downloads += file.size;
         bytes.programs += if file.kind == Kind::Archive { file.size * UNPACKED } else { file.size };
     }
+    let images: u64 = images.map(|image| image.size).sum();
+    // Images arrive when programs are installed, and go as programs do.
+    bytes.downloads = bytes.downloads.max(images);
     // An image is kept both as it came and unpacked.
-    bytes.images = images.map(|image| image.size * (1 + UNPACKED)).sum();
+    bytes.images = images * (1 + UNPACKED);
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     Sizes { programs: mib(bytes.programs), downloads: mib(bytes.downloads), images: mib(bytes.images) }
 }

@@ -15,6 +15,7 @@ use muster_artifacts::{Arch, Bundle, Encoding, FileEntry};
 use muster_engine::event::{Change, Event, Events};
 use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
+use muster_engine::resource::INCOMING;
 use muster_engine::run::{Outcome, Run};
 use muster_engine::transport::Transport;
 use muster_inventory::{Inventory, Vars, VarsBuilder};
@@ -198,6 +199,12 @@ impl World {
         self.machines.iter().map(of).collect()
     }
 
+    /// What was sent to the machines and lies there.
+    fn arrived(&self) -> Vec<String> {
+        let arrived = self.files().into_iter().flat_map(BTreeMap::into_keys);
+        arrived.filter(|path| path.starts_with(&format!("{INCOMING}/"))).collect()
+    }
+
     fn changes(&self) -> usize {
         self.machines.iter().map(|machine| machine.state().changes).sum()
     }
@@ -240,6 +247,7 @@ fn set_up(visible: &[Visible]) -> (World, Vec<usize>) {
         let (controller, ran, wrong) = world.calm(1).await;
         assert!(wrong.is_empty() && !ran.changes.is_empty(), "{}", wrong.join("\n"));
         let exchanges = controller.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        assert_eq!(world.arrived(), Vec::<String>::new());
         let before = world.changes();
         let (controller, ran, wrong) = world.calm(2).await;
         assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
@@ -297,6 +305,7 @@ fn a_controller_may_be_killed_at_every_exchange_of_a_set_up_and_the_same_command
                     world.machines[number].outdated().iter().map(|unit| format!("{unit} is outdated")),
                 );
             }
+            wrong.extend(world.arrived().into_iter().map(|path| format!("{path} is left")));
             if world.cluster.seen() != seen {
                 wrong.push(format!("the cluster is {}, not {seen}", world.cluster.seen()));
             }

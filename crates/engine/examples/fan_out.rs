@@ -50,7 +50,7 @@ impl Resource for Content {
         let upload = Upload {
             name: self.label(),
             size,
-            into: Receiver::Incoming { sha256: self.sha256.clone() },
+            bytes: Bytes::Sha256(self.sha256.clone()),
             open: Arc::new(move |from| {
                 let mut file = std::fs::File::open(&path)?;
                 std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(from))?;

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::fan_out::Ticket;
 use crate::host::Host;
 use crate::lock::{Fence, Kind, REFUSED};
-use crate::resource::{INCOMING, Receiver, Upload};
+use crate::resource::{Bytes, Upload};
 use crate::script::{Script, nonce, sh};
 use crate::step::tail;
 use crate::transport::{Exit, Input, OnLine, Program};
@@ -23,29 +23,20 @@ const LIMIT: Duration = Duration::from_secs(3600);
 /// What a program ends with that got something else than what its sha256 says (`EX_DATAERR` of sysexits.h).
 const WRONG: i32 = 65;
 
-/// Sends bytes to whoever takes them on the machine.
+/// Brings a file to the machine.
 pub(crate) async fn send(host: &Host, upload: &Upload) -> Result<()> {
-    match &upload.into {
-        Receiver::Incoming { sha256 } => {
-            Arrival { host, upload, sha256: sha256.clone(), size: upload.size }.bring().await
+    let (sha256, size) = match &upload.bytes {
+        Bytes::Sha256(sha256) => (sha256.clone(), upload.size),
+        Bytes::Named(name) => {
+            let digest = host.cluster().once(&format!("sha256 of {name}"), || digest(upload)).await?;
+            (digest.0.clone(), digest.1)
         }
-        Receiver::Program { script, content } => {
-            let Some(fan_out) = host.fan_out(upload.size) else {
-                let input = open(upload, 0)?;
-                let input = host.metered(input, &upload.name, upload.size, Arc::default());
-                return done(host, upload, |_| script.one_line(), input).await.map(drop);
-            };
-            let (sha256, size) = fan_out.digest(content, upload).await?;
-            let file = format!("{INCOMING}/{sha256}");
-            Arrival { host, upload, sha256, size }.bring().await?;
-            let line = |_: &Fence| format!("exec <{file}; {{ {}; }} && rm -f {file}", script.one_line());
-            done(host, upload, line, Box::new(tokio::io::empty())).await.map(drop)
-        }
-    }
+    };
+    Arrival { host, upload, file: upload.bytes.path(), sha256, size }.bring().await
 }
 
 /// The sha256, in hex, and the size of what an upload holds.
-pub(crate) async fn digest(upload: &Upload) -> Result<(String, u64)> {
+async fn digest(upload: &Upload) -> Result<(String, u64)> {
     let mut input = open(upload, 0)?;
     let (mut hash, mut size) = (Sha256::new(), 0);
     let mut chunk = vec![0; 1 << 18];
@@ -69,30 +60,16 @@ fn unreadable(upload: &Upload, error: &std::io::Error) -> Failure {
     Failure::new(format!("{}: {error}", upload.name), "check the bundle: muster bundle check")
 }
 
-/// Runs a program of one line on what is sent to it, which must succeed.
-async fn done(host: &Host, upload: &Upload, line: impl Fn(&Fence) -> String, input: Input) -> Result<Exit> {
-    let what = format!("sending {}", upload.name);
-    let (exit, fence) = run(host, &what, line, input, host.on_line()).await?;
-    match exit.status {
-        0 => Ok(exit),
-        status => {
-            // Whoever takes the lock ends it.
-            host.still_ours(&fence).await?;
-            Err(Failure::Change { resource: what, status, tail: tail(&exit.stderr) })
-        }
-    }
-}
-
 /// Runs a program of one line under the lock.
 async fn run(
     host: &Host,
     what: &str,
-    line: impl Fn(&Fence) -> String,
+    script: &Script,
     input: Input,
     on_line: OnLine,
 ) -> Result<(Exit, Fence)> {
     let fence = host.fence().await?;
-    let line = format!("{} {}", fence.guard(&nonce(), Kind::Upload, what), line(&fence));
+    let line = format!("{} {}", fence.guard(&nonce(), Kind::Upload, what), script.one_line());
     let exit = host.exec_with(Program::Reader { line, input }, LIMIT, on_line).await?;
     if exit.status == REFUSED {
         return Err(host.refused(&fence).await);
@@ -100,10 +77,12 @@ async fn run(
     Ok((exit, fence))
 }
 
-/// A file that is to arrive under its sha256.
+/// A file that is to arrive.
 struct Arrival<'a> {
     host: &'a Host,
     upload: &'a Upload,
+    /// Where it is when it is complete.
+    file: String,
     sha256: String,
     size: u64,
 }
@@ -123,13 +102,11 @@ impl Arrival<'_> {
         }
     }
 
-    /// How many bytes of it are there; `None` when it is complete: the name is the hash, and only a complete file is
-    /// renamed to it.
+    /// How many bytes of it are there; `None` when it is complete: the name says what it holds, and only a complete file
+    /// is renamed to it.
     async fn look(&self) -> Result<Option<u64>> {
-        let look = sh(
-            r#"[ -f "$1" ] && echo complete || stat -c %s "$1.part" 2>/dev/null || echo 0"#,
-            [self.file()],
-        );
+        let look =
+            sh(r#"[ -f "$1" ] && echo complete || stat -c %s "$1.part" 2>/dev/null || echo 0"#, [&self.file]);
         let answer = self.host.query(look).await?.output;
         Ok(if answer.trim() == "complete" { None } else { answer.trim().parse().ok().or(Some(0)) })
     }
@@ -142,8 +119,7 @@ impl Arrival<'_> {
             there = there.min(self.size);
             let script = self.script(RECEIVE, ticket.is_some(), [there.to_string()]);
             let input = self.metered(open(self.upload, there)?, there, &sent);
-            let (exit, fence) =
-                run(self.host, &what, |_| script.one_line(), input, self.host.on_line()).await?;
+            let (exit, fence) = run(self.host, &what, &script, input, self.host.on_line()).await?;
             match exit.status {
                 0 => {
                     if let Some(ticket) = ticket {
@@ -190,8 +166,7 @@ impl Arrival<'_> {
                 }
                 _ => show(line),
             });
-        let (exit, fence) =
-            run(self.host, &what, |_| script.one_line(), Box::new(tokio::io::empty()), on_line).await?;
+        let (exit, fence) = run(self.host, &what, &script, Box::new(tokio::io::empty()), on_line).await?;
         if exit.status == 0 {
             ticket.arrived(is_kept(&exit));
             return Ok(true);
@@ -204,13 +179,10 @@ impl Arrival<'_> {
         Ok(false)
     }
 
-    fn file(&self) -> String {
-        format!("{INCOMING}/{}", self.sha256)
-    }
-
     fn script(&self, text: &'static str, keep: bool, more: impl IntoIterator<Item = String>) -> Script {
         let share = self.host.fan_out(self.size).filter(|_| keep).map(|fan_out| fan_out.share().to_owned());
-        let first = [self.file(), self.sha256.clone(), self.size.to_string(), share.unwrap_or_default()];
+        let first =
+            [self.file.clone(), self.sha256.clone(), self.size.to_string(), share.unwrap_or_default()];
         sh(text, first.into_iter().chain(more))
     }
 

@@ -169,6 +169,14 @@ impl Sshd {
         }
     }
 
+    /// Ends the server's side of all connections at once. Programs go on until they write to them.
+    pub fn lose_connections(&self) {
+        if let Some(child) = &self.child {
+            let (servers, _): (Vec<_>, Vec<_>) = descendants(child.id()).into_iter().partition(is_sshd);
+            signal("-KILL", &servers);
+        }
+    }
+
     /// Stops the server's side of all connections without ending it, as a machine does that hangs or whose cable is
     /// pulled: the connections stay, and nobody answers.
     pub fn freeze_connections(&self) {
@@ -179,12 +187,10 @@ impl Sshd {
 
     /// Ends the programs that run over its connections, which stay.
     pub fn end_programs(&self) {
-        let Some(child) = &self.child else { return };
-        let programs = descendants(child.id());
-        let is_sshd = |pid: &u32| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("sshd"))
-        };
-        signal("-KILL", &programs.into_iter().filter(|pid| !is_sshd(pid)).collect::<Vec<_>>());
+        if let Some(child) = &self.child {
+            let (_, programs): (Vec<_>, Vec<_>) = descendants(child.id()).into_iter().partition(is_sshd);
+            signal("-KILL", &programs);
+        }
     }
 
     /// How many connections it has now, logged in or not.
@@ -363,6 +369,11 @@ fn descendants(parent: u32) -> Vec<u32> {
         all.extend(descendants(child));
     }
     all
+}
+
+/// Whether it is a process of a server, and no program that it runs.
+fn is_sshd(pid: &u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("sshd"))
 }
 
 fn signal(name: &str, pids: &[u32]) {

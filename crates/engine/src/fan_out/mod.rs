@@ -8,15 +8,13 @@
 
 mod planner;
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::Notify;
 
 use self::planner::{End, Planner, Source};
 use crate::event::Event;
@@ -50,8 +48,6 @@ pub(crate) struct FanOut {
     planner: Mutex<Planner>,
     ended: Notify,
     begun: Instant,
-    serving: Cells<String, Option<SocketAddr>>,
-    digests: Cells<String, Result<(String, u64)>>,
 }
 
 impl FanOut {
@@ -66,8 +62,6 @@ impl FanOut {
             planner: Mutex::default(),
             ended: Notify::new(),
             begun: Instant::now(),
-            serving: Cells::default(),
-            digests: Cells::default(),
         }))
     }
 
@@ -79,11 +73,6 @@ impl FanOut {
     /// The folder in which machines keep what they hand on.
     pub(crate) fn share(&self) -> &str {
         &self.share
-    }
-
-    /// The sha256 and the size of what an upload holds, read once for all uploads that say they hold the same.
-    pub(crate) async fn digest(&self, content: &str, upload: &Upload) -> Result<(String, u64)> {
-        self.digests.of(content.to_owned()).get_or_init(|| crate::upload::digest(upload)).await.clone()
     }
 
     /// Waits for the best source there is, and says who it is.
@@ -136,16 +125,13 @@ impl FanOut {
                 Ok(source) => self.serve(&source).await,
                 Err(failure) => Err(failure),
             };
-            match served {
-                Ok(at) => Some(at),
-                Err(failure) => {
-                    self.planner().leave_out(name);
-                    host.warn(format!("{name} cannot hand artifacts on to other machines: {failure}"));
-                    None
-                }
+            if let Err(failure) = &served {
+                self.planner().leave_out(name);
+                host.warn(format!("{name} cannot hand artifacts on to other machines: {failure}"));
             }
+            served
         };
-        *self.serving.of(name.to_owned()).get_or_init(begin).await
+        host.cluster().once(&format!("{name} hands artifacts on"), begin).await.ok().map(|at| *at)
     }
 
     async fn serve(&self, source: &Host) -> Result<SocketAddr> {
@@ -222,20 +208,5 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.fan_out.planner().end(&self.who, &self.artifact, &self.source, self.end);
         self.fan_out.ended.notify_waiters();
-    }
-}
-
-/// Values that are each made once.
-struct Cells<K, V>(Mutex<HashMap<K, Arc<OnceCell<V>>>>);
-
-impl<K, V> Default for Cells<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, V> Cells<K, V> {
-    fn of(&self, key: K) -> Arc<OnceCell<V>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_artifacts::{Bundle, Encoding, FileEntry};
 
-use super::{INCOMING, Plan, Probe, Receiver, Resource, STAMPS, Seen, Upload};
+use super::{Bytes, Plan, Probe, Resource, STAMPS, Seen, Upload};
 use crate::event::Change;
 use crate::script::{Script, sh};
 use crate::transport::blocking_input;
@@ -25,7 +25,7 @@ impl Artifact {
         Upload {
             name: format!("{} {}", self.entry.name, self.entry.version),
             size: self.entry.stored.size,
-            into: Receiver::Incoming { sha256: self.entry.stored.sha256.to_string() },
+            bytes: self.bytes(),
             open: Arc::new(move |from| {
                 let mut file = std::fs::File::open(&path)?;
                 file.seek(SeekFrom::Start(from))?;
@@ -34,8 +34,8 @@ impl Artifact {
         }
     }
 
-    fn incoming(&self) -> String {
-        format!("{INCOMING}/{}", self.entry.stored.sha256)
+    fn bytes(&self) -> Bytes {
+        Bytes::Sha256(self.entry.stored.sha256.to_string())
     }
 }
 
@@ -102,7 +102,7 @@ place "$temporary" "$4" "$2" "$3"
 rm -f "$1""#
         );
         let sha256 = self.artifact.entry.sha256.to_string();
-        let script = sh(mend, [&self.artifact.incoming(), &sha256, STAMPS, &self.path, unpack]);
+        let script = sh(mend, [&self.artifact.bytes().path(), &sha256, STAMPS, &self.path, unpack]);
         Ok(install_plan(self, &self.artifact, seen, script))
     }
 
@@ -156,7 +156,7 @@ done
 rm -f "$incoming""#
         );
         let mut args =
-            vec![self.artifact.incoming(), self.artifact.entry.sha256.to_string(), STAMPS.to_owned()];
+            vec![self.artifact.bytes().path(), self.artifact.entry.sha256.to_string(), STAMPS.to_owned()];
         args.extend(self.members.iter().flat_map(|(name, path)| [name.clone(), path.clone()]));
         Ok(install_plan(self, &self.artifact, seen, sh(mend, args)))
     }

@@ -8,10 +8,7 @@ use std::sync::Arc;
 
 use muster_artifacts::Sha256;
 
-use super::{
-    Access, Content, INCOMING, PathKind, PathProbe, Plan, Probe, Receiver, Resource, Seen, Upload,
-    with_access,
-};
+use super::{Access, Bytes, Content, PathKind, PathProbe, Plan, Probe, Resource, Seen, Upload, with_access};
 use crate::event::Change;
 use crate::script::sh;
 use crate::transport::blocking_input;
@@ -89,13 +86,13 @@ impl Resource for LocalFile {
         if what.is_empty() {
             return Ok(Plan::nothing());
         }
-        let incoming = format!("{INCOMING}/{}", self.sha256);
+        let bytes = Bytes::Sha256(self.sha256.clone());
         let Access { owner, group, .. } = &self.access;
-        let args = [&self.path, &self.access.mode_text(), owner, group, &incoming];
+        let args = [&self.path, &self.access.mode_text(), owner, group, &bytes.path()];
         let source = self.source.clone();
         let upload = Upload {
             name: self.source.display().to_string(),
-            into: Receiver::Incoming { sha256: self.sha256.clone() },
+            bytes,
             size: self.size,
             open: Arc::new(move |from| {
                 let mut file = File::open(&source)?;

@@ -168,30 +168,39 @@ pub struct Plan {
     pub uploads: Vec<Upload>,
 }
 
-/// Bytes to send before the commands of the plan run.
+/// A file to send before the commands of the plan run.
 pub struct Upload {
     /// What it is, for the screen.
     pub name: String,
-    /// Who takes it.
-    pub into: Receiver,
-    /// How many bytes; for [`Receiver::Program`] about how many.
+    /// What it holds, and so where it arrives.
+    pub bytes: Bytes,
+    /// How many bytes; for [`Bytes::Named`] about how many.
     pub size: u64,
     /// Opens the bytes from one on: not the first one when a broken upload goes on.
     pub open: Arc<dyn Fn(u64) -> std::io::Result<Input> + Send + Sync>,
 }
 
-/// Who takes an upload on the machine.
+/// What an upload holds.
 #[derive(Debug, Clone)]
-pub enum Receiver {
-    /// The folder [`INCOMING`]: the file is checked and gets its sha256, in hex, as its name. One that is there is not
-    /// sent again.
-    Incoming { sha256: String },
-    /// A program of one line that reads it from its standard input. `content` names what it reads: uploads with the same
-    /// name hold the same bytes. Where machines hand artifacts on, it arrives as a file first, and is read from there.
-    Program { script: Script, content: String },
+pub enum Bytes {
+    /// Bytes with this sha256, in hex.
+    Sha256(String),
+    /// Bytes that are put together while they are sent. Uploads of the same name hold the same; they are read once a run
+    /// for their sha256.
+    Named(String),
 }
 
-/// Where uploads arrive on a machine, under their sha256.
+impl Bytes {
+    /// Where it is on the machine when all of it has arrived and its sha256 was right. What is there is not sent again.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Sha256(sha256) => format!("{INCOMING}/{sha256}"),
+            Self::Named(name) => format!("{INCOMING}/{}", sha256_hex(name.as_bytes())),
+        }
+    }
+}
+
+/// Where uploads arrive on a machine.
 pub const INCOMING: &str = "/var/lib/muster/incoming";
 
 /// Where a machine remembers what a service was last started with and what an artifact was when it was installed.

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use fixture::Machines;
+use fixture::{Machine, Machines};
 use futures::future::FutureExt;
 use muster_engine::event::{Change, Event};
 use muster_engine::prelude::*;
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 const ROLES: &[Role] = &[
     Role { name: "file", summary: "", defaults: "", run: |h| get(h, false, None).boxed() },
-    Role { name: "stream", summary: "", defaults: "", run: |h| get(h, true, None).boxed() },
+    Role { name: "named", summary: "", defaults: "", run: |h| get(h, true, None).boxed() },
     Role { name: "broken", summary: "", defaults: "", run: |h| get(h, false, Some(&OPENED)).boxed() },
 ];
 
@@ -32,17 +32,27 @@ static OPENED: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 const STOPS: [u64; 2] = [8 << 20, 13 << 20];
 
 /// Gets the content.
-async fn get(host: &Host, stream: bool, opened: Option<&'static Mutex<Vec<u64>>>) -> Result<()> {
+async fn get(host: &Host, named: bool, opened: Option<&'static Mutex<Vec<u64>>>) -> Result<()> {
     let path = host.all_vars().get("content")?.unwrap().as_str().unwrap().to_owned();
-    host.step("get").ensure(Content { path, stream, opened }).await?;
+    host.step("get").ensure(Content { path, named, opened }).await?;
     Ok(())
 }
 
+/// The content is there; as an archive of images gets there, where it is `named`.
 struct Content {
     path: String,
-    stream: bool,
+    named: bool,
     opened: Option<&'static Mutex<Vec<u64>>>,
 }
+
+/// Takes its time, and tells so, where a test says that it does.
+const TAKE: &str = r#"
+echo began >>"$2/began"
+while [ -e "$2/hold" ]; do
+  echo working >&2
+  sleep 0.05
+done
+mv "$1" "$2/got""#;
 
 impl Resource for Content {
     fn label(&self) -> String {
@@ -57,19 +67,18 @@ impl Resource for Content {
         if seen.answer().status == 0 {
             return Ok(Plan::nothing());
         }
-        let sha256 = Sha256::digest(fs::read(&self.path).unwrap());
-        let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        let incoming = format!("{INCOMING}/{sha256}");
+        let bytes = if self.named {
+            Bytes::Named("the content".into())
+        } else {
+            let sha256 = Sha256::digest(fs::read(&self.path).unwrap());
+            Bytes::Sha256(sha256.iter().map(|byte| format!("{byte:02x}")).collect())
+        };
+        let script = sh(TAKE, [bytes.path(), "/var/lib/muster".to_owned()]);
         let (path, opened) = (self.path.clone(), self.opened);
         let upload = Upload {
             name: "the content".into(),
             size: fs::metadata(&path).unwrap().len(),
-            into: if self.stream {
-                let script = sh(r#"cat >"$1.new"; mv "$1.new" "$1""#, ["/var/lib/muster/got"]);
-                Receiver::Program { script, content: "the content".into() }
-            } else {
-                Receiver::Incoming { sha256 }
-            },
+            bytes,
             open: Arc::new(move |from| {
                 let mut file = fs::File::open(&path)?;
                 file.seek(SeekFrom::Start(from))?;
@@ -81,13 +90,16 @@ impl Resource for Content {
                 Ok(Box::new(Stopping { input, left }) as Input)
             }),
         };
-        let script = sh(r#"[ ! -e "$1" ] || mv "$1" "$2""#, [incoming.as_str(), "/var/lib/muster/got"]);
         let change = Change { resource: self.label(), what: "got".into(), diff: None };
         Ok(Plan { changes: vec![change], script: Some(script), uploads: vec![upload] })
     }
 
     fn desired(&self) -> String {
         self.label()
+    }
+
+    fn takes_long(&self) -> bool {
+        self.named
     }
 }
 
@@ -121,7 +133,7 @@ const MB: u64 = 1 << 20;
 
 #[tokio::test]
 async fn machines_hand_on_what_they_have_and_this_side_sends_it_once() {
-    for (role, count) in [("file", 7), ("stream", 5)] {
+    for (role, count) in [("file", 7), ("named", 5)] {
         let machines = Machines::new(count, 12 << 20);
         let ran = machines.run(role, ROLES, None).await.well();
         machines.have_all();
@@ -179,7 +191,7 @@ async fn what_a_machine_did_not_send_to_the_end_goes_on_from_another_source() {
     };
     let ran = machines.run("file", ROLES, Some(dies)).await.well();
     machines.have_all();
-    let asked = |machine: &fixture::Machine| fs::read_to_string(machine.folder.join("asked"));
+    let asked = |machine: &Machine| fs::read_to_string(machine.folder.join("asked"));
     let asked: String = machines.all.iter().filter_map(|machine| asked(machine).ok()).collect();
     assert!(asked.lines().any(|from| from == "0"), "{asked}");
     // Nothing comes twice: what arrived from machines was not sent from here.
@@ -242,6 +254,44 @@ async fn a_broken_upload_goes_on_at_the_byte_where_it_stopped() {
         "an upload of 20 MB is cut at bytes 8 M and 13 M",
         STOPS.len(),
         "goes on at just that byte",
+    );
+}
+
+#[tokio::test]
+async fn what_takes_long_with_what_arrived_is_begun_once_though_the_connection_is_lost_under_it() {
+    let machines = Machines::new(1, 6 << 20);
+    let Machine { sshd, ssh, folder } = &machines.all[0];
+    let hold = folder.join("hold");
+    fs::create_dir_all(folder).unwrap();
+    fs::write(&hold, "").unwrap();
+    let lose = async {
+        while !folder.join("began").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let before = ssh.counters().exchanges;
+        sshd.lose_connections();
+        // It is asked for again while it is at work.
+        while ssh.counters().exchanges == before {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        fs::remove_file(&hold).unwrap();
+    };
+    let both = futures::future::join(machines.run("named", ROLES, None), lose);
+    let (ran, ()) = tokio::time::timeout(Duration::from_secs(120), both).await.expect("it goes on");
+    let ran = ran.well();
+    machines.have_all();
+    assert_eq!(fs::read_to_string(folder.join("began")).unwrap(), "began\n");
+    assert!(ran.sent < 7 * MB, "{} bytes were sent", ran.sent);
+    assert_eq!(ran.events.iter().filter(|event| matches!(event, Event::Retrying { .. })).count(), 1);
+    assert_eq!(
+        ran.outcome["node1"].summary.exchanges, 7,
+        "facts, looks at the state and for the file, upload, change, and the same again, lock"
+    );
+    held(
+        "connection cut",
+        "while what arrived is imported in a detached step, on a real sshd",
+        1,
+        "the step goes on, is found again, and was started once; nothing is sent twice",
     );
 }
 

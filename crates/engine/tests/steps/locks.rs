@@ -62,9 +62,7 @@ impl Resource for Uploaded {
         let upload = Upload {
             name: "nothing".into(),
             // Of no bytes at all.
-            into: Receiver::Incoming {
-                sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
-            },
+            bytes: Bytes::Sha256("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into()),
             size: 0,
             open: Arc::new(move |_| {
                 fs::write(hold.with_file_name("inside"), "").unwrap();
