@@ -1,7 +1,10 @@
 //! What breaks while a run is at work: connections, machines, the network, file systems.
 
+use std::time::Duration;
+
 use muster_testkit::fault_record::held;
 
+use crate::far_away::FarAway;
 use crate::fixture::{Ended, Lab};
 
 const CONVERGED: &str = "it finishes, and changes nothing";
@@ -90,6 +93,21 @@ fn connections_and_power_are_lost_and_the_same_command_finishes() {
     for machine in ["node1", "node2"] {
         lab.on(machine, &format!("iptables -D {loss} && iptables -D {}", loss.replace("INPUT", "OUTPUT")));
     }
+
+    // Machines on the other side of the world, behind a bad line: a file to put right, and nothing to do.
+    lab.on("node2", "echo '# by hand' >>/etc/containerd/config.toml");
+    let far_away = FarAway::begin(lab.namespace(), Duration::from_millis(100), 20);
+    let mended = lab.muster(&["setup-cluster"]);
+    assert_eq!((mended.code, mended.recap("node2", "changed")), (0, 1), "{mended:#?}");
+    again_changes_nothing(&lab);
+    let passed = far_away.end();
+    assert!(passed.lost > 0 && passed.delivered > 10 * passed.lost, "{passed:?}");
+    held(
+        "slow network",
+        "200 ms there and back, and 5 % of the packets lost, in both directions: a run that puts a file right, and a second one",
+        2,
+        "both finish; the second one changes nothing",
+    );
 
     // A full disk, and one that cannot be written: the file is the old one, whole, and the message says why.
     lab.on("node2", "echo '# by hand' >>/etc/containerd/config.toml");

@@ -53,6 +53,11 @@ impl Lab {
         self.subnet.replace("0/24", &format!("<{}>", numbers.join(",")))
     }
 
+    /// The network namespace that the controller is in.
+    pub(crate) fn namespace(&self) -> PathBuf {
+        format!("/run/netns/muster-lab-{}", self.name).into()
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -3,6 +3,7 @@
 
 mod broken;
 mod controllers;
+mod far_away;
 mod faults;
 mod fixture;
 mod hand_on;
