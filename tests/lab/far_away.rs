@@ -51,10 +51,8 @@ impl FarAway {
             ready.send(()).ok();
             queue.pass(delay, lost, &ended)
         });
-        let far_away = Self { namespace, over, line: Some(line) };
-        if is_ready.recv().is_err() {
-            panic!("the queue cannot be had: {:?}", far_away.end());
-        }
+        let mut far_away = Self { namespace, over, line: Some(line) };
+        assert!(is_ready.recv().is_ok(), "the queue cannot be had: {:?}", far_away.stop());
         far_away.filter("-I");
         far_away
     }

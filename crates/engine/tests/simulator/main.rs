@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::schedule::{Fault, Schedule, Strike};
 use crate::simulation::{State, World, play};
+use crate::wire::Controller;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Kept;
 
@@ -107,40 +108,59 @@ fn whatever_happens_the_next_run_brings_the_machines_where_an_undisturbed_one_do
     held(faults, "schedules from seeds, on model machines", (to - from) as usize, HELD);
 }
 
-/// The machines of the set-up whose controller is killed at every exchange.
-const MACHINES: usize = 3;
-
-#[test]
-fn a_controller_may_be_killed_before_and_after_every_exchange_of_a_set_up() {
+/// Plays a set-up of so many machines, and an upgrade, once for each strike of those that an undisturbed one gives rise to.
+/// How many there were. Each kills so many controllers.
+fn play_each(machines: usize, kills: usize, strikes: impl Fn(&Controller) -> Vec<Strike>) -> usize {
     let references = references();
-    let mut strikes = Vec::new();
+    let mut all = Vec::new();
     for upgrade in [false, true] {
-        // A dry pass counts them.
-        let reference = &references[&(MACHINES, upgrade)];
-        let exchanges = simulated(async {
+        let reference = &references[&(machines, upgrade)];
+        let (undisturbed, _) = simulated(async {
             let world = World::new(reference.before.clone(), None);
-            let (controller, _) = world.calm(0, if upgrade { 2 } else { 1 }, true).await;
-            controller.exchanges.each_ref().map(|count| count.load(Ordering::Relaxed))
+            world.calm(0, if upgrade { 2 } else { 1 }, true).await
         });
-        for (machine, count) in exchanges.into_iter().enumerate().take(MACHINES) {
-            assert!(count > 10, "{exchanges:?}");
-            for exchange in 0..count {
-                let strike = |fault| (upgrade, Strike { machine, exchange, fault });
-                strikes.extend([Fault::KilledBefore, Fault::KilledAfter].map(strike));
-            }
-        }
+        all.extend(strikes(&undisturbed).into_iter().map(|strike| (upgrade, strike)));
     }
-    let failures = play_all(0, strikes.len() as u64, |number| {
-        let (upgrade, strike) = &strikes[number as usize];
-        let schedule = Schedule::crash(MACHINES, *upgrade, strike.clone());
-        let reference = &references[&(MACHINES, *upgrade)];
+    let failures = play_all(0, all.len() as u64, |number| {
+        let (upgrade, strike) = &all[number as usize];
+        let schedule = Schedule::crash(machines, *upgrade, strike.clone());
+        let reference = &references[&(machines, *upgrade)];
         let mut played = simulated(play(&schedule, &reference.before, &reference.wanted, None));
-        if played.killed != 1 {
-            played.wrong.push("the controller was not killed".into());
+        if played.killed != kills {
+            played.wrong.push(format!("{} controllers were killed", played.killed));
         }
         (!played.wrong.is_empty()).then(|| format!("{schedule:?}\n{}", played.wrong.join("\n")))
     });
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    all.len()
+}
+
+#[test]
+fn a_controller_may_be_killed_before_and_after_every_exchange_of_a_set_up() {
+    let strikes = play_each(3, 1, |undisturbed| {
+        let exchanges = undisturbed.exchanges.each_ref().map(|count| count.load(Ordering::Relaxed));
+        let machines = exchanges.into_iter().enumerate().take(3).inspect(|(_, count)| assert!(*count > 10));
+        let exchanges = machines.flat_map(|(machine, count)| (0..count).map(move |n| (machine, n)));
+        let kills = [Fault::KilledBefore, Fault::KilledAfter];
+        exchanges
+            .flat_map(|(machine, exchange)| kills.map(|fault| Strike { machine, exchange, fault }))
+            .collect()
+    });
     let injected = "before and after every exchange of a set-up of three model machines";
-    held("controller killed", injected, strikes.len(), HELD);
+    held("controller killed", injected, strikes, HELD);
+}
+
+#[test]
+fn a_program_that_changes_a_machine_may_be_killed_before_each_of_its_actions() {
+    let strikes = play_each(2, 0, |undisturbed| {
+        let programs = undisturbed.programs.lock().unwrap();
+        assert!(programs.len() > 8, "{programs:?}");
+        let strikes = programs.iter().flat_map(|&(machine, exchange, actions)| {
+            (0..actions).map(move |action| Strike { machine, exchange, fault: Fault::Ended { action } })
+        });
+        strikes.collect()
+    });
+    let injected =
+        "before each action of every program that changes a machine, in a set-up of two model machines";
+    held("program killed", injected, strikes, HELD);
 }

@@ -33,6 +33,8 @@ pub(crate) struct Controller {
     pub changing: AtomicBool,
     /// How many exchanges there were with each machine.
     pub exchanges: [AtomicUsize; MOST],
+    /// Programs that may change a machine: which exchange with which machine, and how many actions it had.
+    pub programs: Mutex<Vec<(usize, usize, usize)>>,
 }
 
 /// The most machines of a simulation.
@@ -51,6 +53,7 @@ impl Controller {
             log: None,
             changing: AtomicBool::new(false),
             exchanges: Default::default(),
+            programs: Mutex::default(),
         }
     }
 
@@ -164,7 +167,7 @@ impl Line {
             Program::Text(text) => (text, Fd::Null),
             Program::Reader { line, input } => (line, commands::input(input, &wire)),
         };
-        self.note(number, fault, &text);
+        let changing = self.note(number, fault, &text);
         // The same but for the nonce, which is new in each exchange. A lock is renewed until its run ends.
         let what: String = text.lines().skip(2).collect();
         let renewal = what.contains(r#"renew "$@""#);
@@ -199,6 +202,7 @@ impl Line {
             trigger: self.trigger(fault, end.clone(), &wire).map(Arc::new),
             ..Start::default()
         };
+        let actions = start.actions.clone();
         tokio::spawn(run(self.machine.clone(), start, text, fds, wire.clone(), late, end));
         let end = match timeout(limit, ended.recv()).await {
             Ok(end) => end.unwrap_or(End::Lost),
@@ -207,6 +211,10 @@ impl Line {
                 return Err(TransportError::TimedOut { address: self.machine.name.clone(), limit });
             }
         };
+        if changing {
+            let actions = actions.load(Ordering::Relaxed);
+            controller.programs.lock().unwrap().push((self.number, number, actions));
+        }
         sleep(Duration::from_micros(random.within(100..1000 * controller.latency + 200))).await;
         match fault {
             Some(Fault::Slow { back, .. }) => sleep(Duration::from_secs(back)).await,
@@ -226,9 +234,11 @@ impl Line {
         }
     }
 
-    fn note(&self, number: usize, fault: Option<Fault>, text: &str) {
+    /// Notes what is sent. Whether it may change the machine.
+    fn note(&self, number: usize, fault: Option<Fault>, text: &str) -> bool {
         // Whatever changes a machine begins with lock/guard.sh.
-        if text.contains("begin || exit 75;") {
+        let changing = text.contains("begin || exit 75;");
+        if changing {
             self.controller.changing.store(true, Ordering::Relaxed);
         }
         if let Some(log) = &self.controller.log {
@@ -236,6 +246,7 @@ impl Line {
             let fault = fault.map(|fault| format!(" {fault:?}")).unwrap_or_default();
             log.lock().unwrap().push(format!("{:?} {}{fault}: {text}", now, self.name(number)));
         }
+        changing
     }
 
     /// What the fault does in the middle of the program.
