@@ -52,7 +52,7 @@ pub(crate) struct ConnectionArgs {
     /// Seconds a machine may take to answer [default: 10]
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
-    /// How many machines are worked on at once at most [default: 300]
+    /// How many machines are worked on at once at most [default: 256]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) forks: Option<u16>,
     /// Hosts that were installed anew: their new host keys replace the known ones
@@ -62,7 +62,7 @@ pub(crate) struct ConnectionArgs {
 
 /// Enough for every classroom, where what holds back is the number of handshakes, which adapts itself; and few enough that a run of
 /// 1,000 machines needs less than 100 MB (a connection takes about 100 KB).
-const FORKS: usize = 300;
+const FORKS: usize = 256;
 
 impl ConnectionArgs {
     /// How many machines are worked on at once at most: as typed, else as ansible.cfg says, else many.

@@ -123,7 +123,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         check: false,
         lock: Some(LockRequest::new("bench", "bench/peers.sh", "", Arc::new(|_| true))),
         serves_at: None,
-        forks: 300,
+        forks: 256,
         cancel: Default::default(),
         // Nobody listens.
         events: Events::channel().0,

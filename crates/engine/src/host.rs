@@ -19,7 +19,7 @@ use crate::event::{Change, Counts, Event, Events};
 use crate::facts::Facts;
 use crate::failure::{Failure, Result};
 use crate::fan_out::FanOut;
-use crate::forks::Forks;
+use crate::forks::{Forks, Place};
 use crate::lock::{Keeper, Kind, LockRequest, REFUSED};
 use crate::resource::Answer;
 use crate::script::{Part, Script, frames, nonce, probe_program};
@@ -171,10 +171,12 @@ impl Host {
 
     /// Runs several snippets that only look in one exchange.
     pub(crate) async fn query_all(&self, scripts: &[Script]) -> Result<Vec<Answer>> {
+        // Many machines wait here for their first turn: the program is written when it has come.
+        let place = self.turn().await?;
         let nonce = nonce();
         let parts: Vec<_> = scripts.iter().enumerate().map(|(id, script)| Part { id, script }).collect();
-        let program = probe_program(&nonce, "", &parts);
-        let exit = self.exec(Program::Text(program), Duration::from_secs(60)).await?;
+        let program = Program::Text(probe_program(&nonce, "", &parts));
+        let exit = self.exec_at(place, program, Duration::from_secs(60), self.on_line()).await?;
         answers(self, &nonce, &exit, scripts.len())
     }
 
@@ -311,8 +313,24 @@ impl Host {
         timeout: Duration,
         on_line: OnLine,
     ) -> Result<Exit> {
+        let place = self.turn().await?;
+        self.exec_at(place, program, timeout, on_line).await
+    }
+
+    /// Waits for the machine's turn, after which the run may have been ended.
+    async fn turn(&self) -> Result<Place> {
+        let place = self.run.forks.acquire(self.exchanges() > 0).await;
         self.may_go_on()?;
-        let _place = self.run.forks.acquire(self.exchanges() > 0).await;
+        Ok(place)
+    }
+
+    async fn exec_at(
+        &self,
+        _place: Place,
+        program: Program,
+        timeout: Duration,
+        on_line: OnLine,
+    ) -> Result<Exit> {
         self.count_exchange();
         let exec = Exec { program, timeout, on_line: Some(on_line) };
         Ok(self.transport.exec(exec).await?)

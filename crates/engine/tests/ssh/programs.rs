@@ -43,6 +43,26 @@ async fn only_where_another_program_follows_a_session_is_opened_in_advance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_program_closes_the_connection_unless_another_one_runs_over_it() {
+    let sshd = Sshd::start();
+    let ssh = machine(&sshd);
+    let program = |text: &str| Exec {
+        program: Program::Text(text.into()),
+        timeout: Duration::from_secs(60),
+        on_line: None,
+    };
+    ssh.exec_last(program("true")).await.expect("an exit");
+    let (other, last) = tokio::join!(ssh.exec(program("sleep 2; echo other")), async {
+        // The other one is under way by now.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        ssh.exec_last(program("true")).await
+    });
+    last.expect("an exit");
+    assert_eq!(other.expect("an exit").stdout, b"other\n");
+    assert_eq!(ssh.counters().handshakes, 2, "one closed, and one that another program ran over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_a_signal_ends_counts_as_128_and_the_signal() {
     let sshd = Sshd::start();
     let exit = run(&machine(&sshd), "kill -9 $$").await.expect("an exit");
