@@ -118,7 +118,9 @@ class Farm:
             script.write(f"COMMAND=${{1-}} xargs -P 64 -L 1 sh {self.work}/one.sh <{self.work}/hosts.txt\n")
 
     def fresh(self):
-        shutil.rmtree(f"{self.work}/hosts", ignore_errors=True)
+        # Modules of a run that was stopped may still write there.
+        while os.path.exists(f"{self.work}/hosts"):
+            shutil.rmtree(f"{self.work}/hosts", ignore_errors=True)
         for host in self.hosts:
             os.makedirs(self.root(host))
             with open(f"{self.root(host)}/profile", "w") as profile:
