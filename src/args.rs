@@ -60,8 +60,8 @@ pub(crate) struct ConnectionArgs {
     pub(crate) reimaged: Option<String>,
 }
 
-/// Enough for every classroom, where what holds back is the number of handshakes, which adapts itself; and few enough that a run of
-/// 1,000 machines needs less than 100 MB (a connection takes about 100 KB).
+/// Enough for every classroom, where what holds back is the number of handshakes, which adapts itself. Not more, for the
+/// controller's memory: a connection takes about 120 KB.
 const FORKS: usize = 256;
 
 impl ConnectionArgs {
