@@ -40,8 +40,9 @@ impl Resource for Images {
     }
 
     fn probe(&self) -> Probe {
-        // Lines of `images ls`: reference, type, digest, ...
-        Probe::script(sh0("ctr -n k8s.io images ls"))
+        // Lines of `images ls`: reference, type, digest, ... It adds up the layers of what it lists, so it is asked for these only.
+        let names = self.wanted.iter().map(|image| format!("name=={}", image.reference));
+        Probe::script(sh(r#"ctr -n k8s.io images ls "$@""#, names))
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {

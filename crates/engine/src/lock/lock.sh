@@ -74,6 +74,16 @@ work() {
   [ -z "$2" ] || [ -z "$over" ] || rm -rf $over
 }
 
+# Ends what a run hands on to other machines: the server, if the number is still its own, and then the folder.
+end_share() {
+  shares=${lock%/*}/share
+  [ -e "$shares" ] || return 0
+  for file in "$shares"/*/pid; do
+    read -r pid <"$file" && grep -q "$shares" "/proc/$pid/cmdline" && kill "$pid"
+  done 2>/dev/null
+  rm -rf "$shares"
+}
+
 # take RUN OWNER COMMAND PROCESS FROM: takes the lock unless it is held; the one number FROM is taken all the same.
 # Answers `taken FENCE` or `held 0`, then whose it was or is, then who is still at work.
 take() {
@@ -110,7 +120,8 @@ take() {
     fi
     old=
     for file in "$lock"/fence.*; do [ "${file##*.}" = "$mine" ] || old="$old $file"; done
-    rm -rf "$lock"/new.* $old "${lock%/*}/share"
+    rm -rf "$lock"/new.* $old
+    end_share
     taken=$mine
     printf '%s\n%s\n' "taken $mine" "$earlier"
     work "$1" end
@@ -127,7 +138,7 @@ renew() {
 release() {
   look
   [ "$fence" = "$1" ] && [ "$run" = "$2" ] || return 0
-  [ ! -e "${lock%/*}/share" ] || rm -rf "${lock%/*}/share"
+  end_share
   for record in "$lock"/work.* "$jobs"/*; do [ ! -e "$record" ] || break; done
   if [ "$fence" = 1 ] && [ ! -e "$record" ]; then
     # The machine's first lock, and nothing was changed under it: the machine is left as it was.

@@ -39,15 +39,15 @@ impl Artifact {
     }
 }
 
-/// Whether each file is the one that was installed from this artifact. Hashing tens of megabytes at each look would take
+/// Names those of the files that were installed from this artifact. Hashing tens of megabytes at each look would take
 /// seconds; so a stamp remembers the artifact's hash with the size, the time of change and the inode that the file had
-/// when it was installed. Whoever touches the file changes one of them.
+/// when it was installed. Whoever touches the file changes one of them. One process looks at all files.
 const LOOK: &str = r#"
 stamps=$1 want=$2; shift 2
-for f; do
-  stamp="$stamps/file$(printf %s "$f" | tr / -)"
-  [ -f "$f" ] && [ -x "$f" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want $(stat -c '%s %Y %i' "$f")" ] || echo "$f"
-done"#;
+stat -c '%s %Y %i %n' "$@" 2>/dev/null | while read -r state; do
+  f=/${state#*/}
+  if [ -f "$f" ] && [ -x "$f" ] && read -r stamped <"$stamps/file$f" && [ "$stamped $f" = "$want $state" ]; then echo "$f"; fi
+done 2>/dev/null"#;
 
 /// Puts a program that lies in a temporary file of the same file system into its place: flushed, renamed over the old
 /// one, stamped. `place TEMPORARY PATH SHA256 STAMPS`.
@@ -58,8 +58,8 @@ place() {
   chmod 0755 "$1"
   sync "$1"
   mv -f "$1" "$2"
-  mkdir -p "$4"
-  echo "$3 $(stat -c '%s %Y %i' "$2")" >"$4/file$(printf %s "$2" | tr / -)"
+  mkdir -p "$4/file${2%/*}"
+  echo "$3 $(stat -c '%s %Y %i' "$2")" >"$4/file$2"
 }
 "#
     };
@@ -103,7 +103,7 @@ rm -f "$1""#
         );
         let sha256 = self.artifact.entry.sha256.to_string();
         let script = sh(mend, [&self.artifact.bytes().path(), &sha256, STAMPS, &self.path, unpack]);
-        Ok(install_plan(self, &self.artifact, seen, script))
+        Ok(install_plan(self, &self.artifact, &[&self.path], seen, script))
     }
 
     fn desired(&self) -> String {
@@ -158,7 +158,8 @@ rm -f "$incoming""#
         let mut args =
             vec![self.artifact.bytes().path(), self.artifact.entry.sha256.to_string(), STAMPS.to_owned()];
         args.extend(self.members.iter().flat_map(|(name, path)| [name.clone(), path.clone()]));
-        Ok(install_plan(self, &self.artifact, seen, sh(mend, args)))
+        let paths: Vec<_> = self.members.iter().map(|(_, path)| path).collect();
+        Ok(install_plan(self, &self.artifact, &paths, seen, sh(mend, args)))
     }
 
     fn desired(&self) -> String {
@@ -171,10 +172,15 @@ fn look<'p>(artifact: &Artifact, paths: impl IntoIterator<Item = &'p str>) -> Sc
     sh(LOOK, [STAMPS, &sha256].into_iter().map(str::to_owned).chain(paths.into_iter().map(str::to_owned)))
 }
 
-fn install_plan(resource: &dyn Resource, artifact: &Artifact, seen: &Seen, script: Script) -> Plan {
+fn install_plan(
+    resource: &dyn Resource,
+    artifact: &Artifact,
+    paths: &[&String],
+    seen: &Seen,
+    script: Script,
+) -> Plan {
     let output = seen.answer().output;
-    let missing: Vec<_> = output.lines().collect();
-    if missing.is_empty() {
+    if paths.iter().all(|path| output.lines().any(|installed| installed == *path)) {
         return Plan::nothing();
     }
     let what = format!("{} {} installed", artifact.entry.name, artifact.entry.version);

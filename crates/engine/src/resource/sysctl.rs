@@ -22,6 +22,10 @@ impl Sysctl {
         self.optional = true;
         self
     }
+
+    fn path(&self) -> String {
+        format!("/proc/sys/{}", self.name.replace('.', "/"))
+    }
 }
 
 impl Resource for Sysctl {
@@ -30,10 +34,7 @@ impl Resource for Sysctl {
     }
 
     fn probe(&self) -> Probe {
-        Probe::script(sh(
-            r#"f=/proc/sys/$(printf %s "$1" | tr . /); [ -e "$f" ] || exit 2; [ -w "$f" ] || echo read-only; cat "$f""#,
-            [&self.name],
-        ))
+        Probe::script(sh(r#"[ -e "$1" ] || exit 2; [ -w "$1" ] || echo read-only; cat "$1""#, [self.path()]))
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
@@ -52,11 +53,11 @@ impl Resource for Sysctl {
             return Ok(Plan::nothing());
         }
         let mend = if self.optional {
-            r#"echo "$2" >"/proc/sys/$(printf %s "$1" | tr . /)" || echo "$1 stays as it is""#
+            r#"echo "$2" >"$1" || echo "$1 stays as it is""#
         } else {
-            r#"echo "$2" >"/proc/sys/$(printf %s "$1" | tr . /)""#
+            r#"echo "$2" >"$1""#
         };
-        Ok(Plan::change(self, format!("{found} -> {wanted}"), sh(mend, [&self.name, &self.value])))
+        Ok(Plan::change(self, format!("{found} -> {wanted}"), sh(mend, [&self.path(), &self.value])))
     }
 
     fn desired(&self) -> String {
