@@ -1,14 +1,14 @@
 #!/bin/sh
 # muster beside Ansible, pyinfra and plain ssh: the same 20 resources on many machines, first and second run, in turn.
 #
-#   bench/peers.sh                     3, 50, 200 and 1,000 machines, 3 that are 100 ms away, and one command on 500: more than an
-#                                      hour, nearly all of it Ansible's
+#   bench/peers.sh                     3, 50, 200 and 1,000 machines, 3 that are 100 ms away, and one command on 500: an hour
+#                                      and five minutes, nearly all of it Ansible's
 #   bench/peers.sh --hosts 500 --program target/release/muster --tools floor,muster,tuned   one command
 #   bench/peers.sh --hosts 3,500       other numbers of machines; see bench/peers/bench.py --help
 #
 # Needs root (a network namespace of its own, in which no packet can leave this computer), sshd and Python >= 3.12 (PYTHON
-# names one). The peers come from PyPI into a virtual environment in the cache folder; the programs are built here. Without arguments the tables go into bench/RESULTS.md, between
-# their marks there.
+# names one). The peers come from PyPI into a virtual environment in the cache folder; the programs are built here. Without
+# arguments the tables go into bench/RESULTS.md, between their marks there.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

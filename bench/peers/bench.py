@@ -299,11 +299,11 @@ def main():
     for number in map(int, arguments.hosts.split(",")):
         # At 1,000 each of Ansible's would only be stopped.
         tools = [t for t in arguments.tools.split(",") if number < {"default": 50, "tuned": 1000, "mitogen": 1000}.get(t, 9999)]
-        # The slow ones take minutes a run: once, and where there are many machines the second run only.
+        # The slow ones take minutes a run: once, and where there are many machines, or far ones, the second run only.
         slow = {"mitogen", "tuned", "default"}
         once = slow | {"pyinfra"} if number >= 200 else slow if number >= 50 or arguments.delay else set()
         repetitions = {tool: 1 if tool in once else arguments.repeat for tool in tools}
-        second_only = once if number >= 1000 else slow if number >= 200 else set()
+        second_only = once if number >= 1000 else slow if number >= 50 or arguments.delay else set()
         title = f"{number} machines" + (f", {arguments.delay:.0f} ms round trip" if arguments.delay else "")
         print(title, flush=True)
         farm = Farm(arguments.work, number, arguments.delay)

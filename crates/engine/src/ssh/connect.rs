@@ -486,11 +486,6 @@ impl Connection {
         !self.handle.is_closed() && !self.retired.load(Ordering::Relaxed)
     }
 
-    /// Whether no program runs over it and none is about to.
-    pub(super) fn is_idle(&self) -> bool {
-        self.places.available_permits() == self.allowed.load(Ordering::Relaxed)
-    }
-
     /// Notes that a program was given up before its end.
     pub(super) fn abandon(&self) {
         self.abandoned.fetch_add(1, Ordering::Relaxed);

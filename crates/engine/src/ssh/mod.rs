@@ -358,11 +358,18 @@ impl Transport for Ssh {
     fn exec_last(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
         Box::pin(async move {
             let exit = self.run(exec, false).await;
-            let current = self.current.lock().await;
-            if matches!(&*current, Current::Connected(connection) if connection.is_idle()) {
-                drop(current);
-                self.close().await;
-            }
+            let mut current = self.current.lock().await;
+            *current = match std::mem::take(&mut *current) {
+                Current::Connected(connection) => match Arc::try_unwrap(connection) {
+                    Ok(unused) => {
+                        unused.close().await;
+                        Current::None
+                    }
+                    // Whoever runs a program over it, or is about to, has it too.
+                    Err(used) => Current::Connected(used),
+                },
+                other => other,
+            };
             exit
         })
     }
