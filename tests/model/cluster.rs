@@ -121,10 +121,12 @@ impl Cluster {
             return say(shell, "ctr: containerd does not answer", 1);
         }
         match words {
-            ["-n", "k8s.io", "images", "ls"] => {
+            ["-n", "k8s.io", "images", "ls", filters @ ..] => {
                 let there = shell.machine.state().kept.disk.file("/var/lib/containerd/images").is_some();
-                let lines = if there { self.images.as_str() } else { "" };
-                shell.write(1, lines.as_bytes()).map(|_| 0)
+                let asked =
+                    |line: &&str| filters.iter().any(|f| f.strip_prefix("name==") == line.split(' ').next());
+                let lines: String = self.images.split_inclusive('\n').filter(asked).collect();
+                shell.write(1, if there { lines.as_bytes() } else { b"" }).map(|_| 0)
             }
             ["-n", "k8s.io", "images", "import", .., archive] => {
                 let archive = shell.machine.state().kept.disk.file(archive).map(|file| file.content.clone());
