@@ -50,6 +50,7 @@ read -r server <"$share/pid"
 (
   trap '' HUP
   while [ -e "$share/pid" ] && mine && [ -z "$(find "/var/lib/muster/lock/fence.$fence" -mmin +1)" ]; do sleep 2; done
-  kill "$server"
+  # Where its file is gone it has ended already, and its number may be another process's.
+  [ ! -e "$share/pid" ] || kill "$server"
   rm -rf "$share"
 ) </dev/null >/dev/null 2>&1 3>&- &
