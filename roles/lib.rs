@@ -59,8 +59,9 @@ pub const ROLES: &[Role] = &[
         "kubeadm/defaults.yml"
     ),
     role!("node", "kubeadm join", kubeadm::node, "kubeadm/defaults.yml"),
-    role!("flannel", "The pod network", flannel::run),
+    role!("flannel", "The pod network", flannel::daemon),
     role!("coredns", "Names inside the cluster", coredns::run),
+    role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     role!("verify", "Show that the cluster works", verify::run),
 ];

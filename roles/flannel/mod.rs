@@ -1,5 +1,5 @@
-//! flannel: the pod network. The plugin and its configuration are put on every machine by hand, so that no container
-//! has to copy them there first; the daemon runs as pods.
+//! flannel: the pod network. Its daemon runs as pods; that is the role `flannel`. The plugin and its configuration are put on
+//! every machine by hand, so that no container has to copy them there first; that is the role `cni`.
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -9,30 +9,26 @@ use crate::catalogue::{artifact, image};
 use crate::common::{cluster_vars, first_control_plane, ip};
 use crate::manifest::applied;
 
+/// What the first control plane tells the others.
+const APPLIED: &str = "flannel's manifest";
+
 #[derive(Deserialize)]
 struct Vars {
     kube_network_plugin: String,
+    flannel_timeout: u64,
     flannel_backend_type: String,
     flannel_vxlan_vni: u32,
     flannel_vxlan_port: u16,
     flannel_vxlan_direct_routing: bool,
 }
 
-pub(crate) async fn run(host: &Host) -> Result<()> {
+/// The daemon is applied.
+pub(crate) async fn daemon(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    if vars.kube_network_plugin != "flannel" {
+    if vars.kube_network_plugin != "flannel" || first_control_plane(host)? != host.name() {
         return Ok(());
     }
     let cluster = cluster_vars(host)?;
-    let plugin = artifact(host, "flannel-cni", &cluster.kube_version)?;
-    host.step("Install flannel's plugin")
-        .ensure(binary(plugin, "/opt/cni/bin/flannel"))
-        .ensure(file("/etc/cni/net.d/10-flannel.conflist").content(conflist()))
-        .await?;
-
-    if first_control_plane(host)? != host.name() {
-        return Ok(());
-    }
     let net_conf =
         json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(&vars)? });
     let extra = json!({
@@ -41,7 +37,35 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         "api_address": ip(host)?,
     });
     let manifest = host.render("flannel.yaml.j2", include_str!("templates/flannel.yaml.j2"), &extra)?;
-    applied(host, "flannel", manifest).await
+    applied(host, "flannel", manifest).await?;
+    host.reached(APPLIED);
+    Ok(())
+}
+
+/// The machine's pods are connected, as soon as the daemon has addresses for them.
+///
+/// Not before, because with the configuration the kubelet calls the node Ready, and pods come that have no address yet. They
+/// fail, and are tried again ten seconds later; on a node that is not Ready the kubelet tries each second.
+pub(crate) async fn connect(host: &Host) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    if vars.kube_network_plugin != "flannel" {
+        return Ok(());
+    }
+    let plugin = artifact(host, "flannel-cni", &cluster_vars(host)?.kube_version)?;
+    host.step("Install flannel's plugin").ensure(binary(plugin, "/opt/cni/bin/flannel")).await?;
+    host.needs(&first_control_plane(host)?, APPLIED).await?;
+    let there = sh0(
+        "[ -e /run/flannel/subnet.env ] || {
+  echo 'its pod has not written /run/flannel/subnet.env; look at: muster kubectl -n kube-flannel get pods -o wide'
+  exit 1
+}",
+    );
+    let limit = Duration::from_secs(vars.flannel_timeout);
+    host.wait("flannel has addresses for pods", there, Duration::from_millis(200), limit).await?;
+    host.step("Connect the pods")
+        .ensure(file("/etc/cni/net.d/10-flannel.conflist").content(conflist()))
+        .await
+        .map(drop)
 }
 
 fn backend(vars: &Vars) -> Result<serde_json::Value> {

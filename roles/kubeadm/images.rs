@@ -1,4 +1,4 @@
-//! Images come from the bundle, each only to the machines that run it, in one archive that shares layers.
+//! Images come from the bundle, each in an archive of its own, only to the machines that run it.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -34,6 +34,23 @@ pub(super) fn imported(host: &Host, cluster: &ClusterVars) -> Result<Images> {
     Ok(Images { bundle, wanted })
 }
 
+impl Images {
+    /// An image as a file that `ctr` can import.
+    fn archive(&self, image: ImageEntry) -> Upload {
+        let bundle = self.bundle.clone();
+        let reference = image.reference.to_string();
+        let (name, size) = (format!("image {reference}"), image.size);
+        let bytes = Bytes::Named(format!("{name} {:?} {}", image.arch, image.manifest_digest));
+        let open = move |from| {
+            let mut archive =
+                bundle.image_archive(&[&reference], image.arch).map_err(std::io::Error::other)?;
+            std::io::copy(&mut (&mut archive).take(from), &mut std::io::sink())?;
+            Ok(blocking_input(archive))
+        };
+        Upload { name, bytes, size, open: Arc::new(open) }
+    }
+}
+
 impl Resource for Images {
     fn label(&self) -> String {
         "images".into()
@@ -55,8 +72,9 @@ impl Resource for Images {
             })
         };
         let missing: Vec<_> = self.wanted.iter().filter(|image| !is_there(image)).cloned().collect();
-        let Some(first) = missing.first() else { return Ok(Plan::nothing()) };
-        let references: Vec<String> = missing.iter().map(|image| image.reference.to_string()).collect();
+        if missing.is_empty() {
+            return Ok(Plan::nothing());
+        }
         let changes = missing
             .iter()
             .map(|image| Change {
@@ -65,26 +83,13 @@ impl Resource for Images {
                 diff: None,
             })
             .collect();
-        let (bundle, arch) = (self.bundle.clone(), first.arch);
-        let digests = missing.iter().map(|image| format!(" {} {}", image.reference, image.manifest_digest));
-        let bytes = Bytes::Named(format!("images {arch:?}{}", digests.collect::<String>()));
+        let uploads: Vec<_> = missing.into_iter().map(|image| self.archive(image)).collect();
+        // One import works on one layer at a time, which is one processor's work: to unpack it.
         let import = r#"
-ctr -n k8s.io images import --local --digests --all-platforms "$1"
-rm -f "$1""#;
-        let script = sh(import, [bytes.path()]);
-        let open = move |from| {
-            let references: Vec<&str> = references.iter().map(String::as_str).collect();
-            let mut archive = bundle.image_archive(&references, arch).map_err(std::io::Error::other)?;
-            std::io::copy(&mut (&mut archive).take(from), &mut std::io::sink())?;
-            Ok(blocking_input(archive))
-        };
-        let upload = Upload {
-            name: format!("{} images", missing.len()),
-            bytes,
-            size: missing.iter().map(|image| image.size).sum(),
-            open: Arc::new(open),
-        };
-        Ok(Plan { changes, script: Some(script), uploads: vec![upload] })
+printf '%s\n' "$@" | xargs -n 1 -P "$(nproc)" ctr -n k8s.io images import --local --digests --all-platforms
+rm -f "$@""#;
+        let script = sh(import, uploads.iter().map(|upload| upload.bytes.path()));
+        Ok(Plan { changes, script: Some(script), uploads })
     }
 
     fn desired(&self) -> String {

@@ -4,7 +4,7 @@ use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use serde_json::json;
 
-use super::{endpoint, kubelet, node_registration};
+use super::{PATCHES, endpoint, kubelet, node_registration};
 use crate::common::{ADMIN_CONF, cluster_vars, ip, ip_of};
 use crate::etcd;
 
@@ -49,7 +49,6 @@ echo "$4" >"$2""#,
             ),
             sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [APPLIED, ADMIN_CONF, &config.hash]),
         ))
-        .ensure(service("kubelet"))
         .await?;
 
     host.wait(
@@ -91,15 +90,32 @@ pub(super) struct Config {
 
 pub(super) async fn write_config(host: &Host) -> Result<Config> {
     let text = config(host)?;
+    let patches = COMPONENTS.map(|name| (format!("{PATCHES}/{name}0+strategic.json"), patch(name)));
+    let all: String =
+        std::iter::once(text.as_str()).chain(patches.iter().map(|(_, patch)| patch.as_str())).collect();
     let config = Config {
-        hash: Sha256::of(text.as_bytes()).to_string(),
+        hash: Sha256::of(all.as_bytes()).to_string(),
         certificates: cluster_vars(host)?.kube_cert_dir,
     };
-    host.step("Configure the control plane")
+    let mut step = host
+        .step("Configure the control plane")
         .ensure(dir("/etc/kubernetes"))
-        .ensure(file(CONFIG).content(text).mode(0o600))
-        .await?;
+        .ensure(file(CONFIG).content(text).mode(0o600));
+    for (path, patch) in patches {
+        step = step.ensure(file(path).content(patch));
+    }
+    step.await?;
     Ok(config)
+}
+
+const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// How a component's static pod differs from what kubeadm writes. The kubelet asks for the first time, and then again, each
+/// second whether it is up; kubeadm's ten seconds are how long a control plane that works would be shown as not ready.
+fn patch(component: &str) -> String {
+    let probe = json!({ "initialDelaySeconds": 1, "periodSeconds": 1, "failureThreshold": 300 });
+    let pod = json!({ "spec": { "containers": [{ "name": component, "startupProbe": probe }] } });
+    format!("{pod:#}\n")
 }
 
 fn config(host: &Host) -> Result<String> {

@@ -15,8 +15,15 @@ struct Vars {
 /// What a machine needs to trust the cluster and to be trusted by it. Made once for all that join in a run.
 struct Invitation {
     token: String,
-    ca_hash: String,
+    /// The certificate of the cluster's authority, as PEM.
+    ca: String,
 }
+
+/// Where kubeadm finds the cluster that a machine joins: a kubeconfig that names nobody.
+///
+/// With a token alone (`discovery.bootstrapToken`) kubeadm waits until the controller manager has signed for it, which in a
+/// new cluster takes several seconds, and asks only every five. The certificate comes over SSH, which needs no such proof.
+const DISCOVERY: &str = "/etc/kubernetes/discovery.conf";
 
 pub(super) async fn run(host: &Host, control_plane: bool) -> Result<()> {
     // The certificate is what the cluster gives to a machine that it took in; everything else is there earlier.
@@ -62,31 +69,38 @@ async fn config(host: &Host, control_plane: bool) -> Result<String> {
     let cluster = cluster_vars(host)?;
     let vars: Vars = host.vars()?;
     let first = first_control_plane(host)?;
+    let ca_file = format!("{}/ca.crt", cluster.kube_cert_dir);
     let invitation = host
         .cluster()
         .once("an invitation to join", || async {
             let plane = host.cluster().host(&first)?;
             // A token made in the open is a secret all the same: it goes through a pipe, never into an argument.
             let script = sh(
-                r#"kubeadm --kubeconfig "$1" token create --ttl "$2" --print-join-command"#,
-                [ADMIN_CONF, &format!("{}m", vars.kubeadm_token_minutes)],
+                r#"kubeadm --kubeconfig "$1" token create --ttl "$2" && cat "$3""#,
+                [ADMIN_CONF, &format!("{}m", vars.kubeadm_token_minutes), &ca_file],
             );
-            let command = plane.run("Invite machines", script, Duration::from_secs(60)).await?;
-            parse_invitation(&command).ok_or_else(|| {
+            let output = plane.run("Invite machines", script, Duration::from_secs(60)).await?;
+            parse_invitation(&output).ok_or_else(|| {
                 Failure::new(
-                    "kubeadm token create did not print a token and the hash of the certificate authority",
-                    format!("try it on {first}: kubeadm token create --print-join-command"),
+                    format!("there was no token from kubeadm token create, or no certificate in {ca_file}"),
+                    format!("try it on {first}: kubeadm token create && cat {ca_file}"),
                 )
             })
         })
+        .await?;
+    let extra = json!({ "endpoint": endpoint(host, &cluster)?, "ca_file": ca_file });
+    let discovery = host.render("discovery.yaml.j2", include_str!("templates/discovery.yaml.j2"), &extra)?;
+    host.step("Trust the cluster")
+        .ensure(dir(&cluster.kube_cert_dir))
+        .ensure(file(&ca_file).content(invitation.ca.as_str()))
+        .ensure(file(DISCOVERY).content(discovery))
         .await?;
     let certificate_key =
         if control_plane { upload_certificates(host, &first).await? } else { String::new() };
     let registration = node_registration(host)?;
     let extra = json!({
-        "endpoint": endpoint(host, &cluster)?,
+        "discovery": DISCOVERY,
         "token": invitation.token,
-        "ca_hash": invitation.ca_hash,
         "control_plane": control_plane,
         "certificate_key": certificate_key,
         "address": ip(host)?,
@@ -104,11 +118,13 @@ async fn upload_certificates(host: &Host, first: &str) -> Result<String> {
     Ok(output.lines().last().unwrap_or_default().trim().to_owned())
 }
 
-/// From `kubeadm join HOST:PORT --token TOKEN --discovery-token-ca-cert-hash HASH`.
-fn parse_invitation(command: &str) -> Option<Invitation> {
-    let words: Vec<_> = command.split_whitespace().collect();
-    let after = |flag: &str| Some((*words.get(words.iter().position(|w| *w == flag)? + 1)?).to_owned());
-    Some(Invitation { token: after("--token")?, ca_hash: after("--discovery-token-ca-cert-hash")? })
+/// A token, and the certificate behind it. Warnings may stand in front of the token.
+fn parse_invitation(output: &str) -> Option<Invitation> {
+    let (before, certificate) = output.split_at(output.find("-----BEGIN CERTIFICATE-----")?);
+    let token = before.lines().last()?.trim();
+    token
+        .contains('.')
+        .then(|| Invitation { token: token.to_owned(), ca: format!("{}\n", certificate.trim_end()) })
 }
 
 #[cfg(test)]
@@ -116,10 +132,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_invitation_is_read_from_the_join_command() {
-        let command = "kubeadm join 192.0.2.4:6443 --token ab.cd --discovery-token-ca-cert-hash sha256:12 \n";
-        let invitation = parse_invitation(command).unwrap();
-        assert_eq!((invitation.token.as_str(), invitation.ca_hash.as_str()), ("ab.cd", "sha256:12"));
+    fn an_invitation_is_a_token_and_a_certificate() {
+        let certificate = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
+        let invitation = parse_invitation(&format!("W1122 a warning.\nab.cd\n{certificate}")).unwrap();
+        assert_eq!((invitation.token.as_str(), invitation.ca.as_str()), ("ab.cd", certificate));
         assert!(parse_invitation("could not reach the API").is_none());
+        assert!(parse_invitation(certificate).is_none());
     }
 }

@@ -33,12 +33,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     let nodes = nodes_to_look_at(host).await?;
     let state = are_ready(host, &nodes, limit).await?;
-    pods(host, &nodes, limit).await?;
     match vars.verify_network.as_str() {
-        "never" => Ok(()),
-        "always" => network::test(host, &nodes, &state, limit).await,
-        "changed" if network::is_proven(host, &state).await? => Ok(()),
-        "changed" => network::test(host, &nodes, &state, limit).await,
+        "never" => pods(host, &nodes, limit).await,
+        "changed" if network::is_proven(host, &state).await? => pods(host, &nodes, limit).await,
+        "changed" | "always" => network::test(host, &nodes, &state, limit).await,
         other => Err(Failure::new(
             format!("verify_network is {other:?}"),
             "set verify_network to changed, always or never",

@@ -97,7 +97,7 @@ fn the_reference_has_every_variable_in_each_form() {
     }
     assert_eq!(
         docs(&["flannel_vxlan_p*"]),
-        "The pod network (role flannel)\n\n  flannel_vxlan_port: 8472\n      vxlan's number and UDP port.\n"
+        "The pod network (roles flannel, cni)\n\n  flannel_vxlan_port: 8472\n      vxlan's number and UDP port.\n"
     );
     assert_eq!(
         docs(&["etcd_member"]),

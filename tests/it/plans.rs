@@ -6,7 +6,7 @@ use crate::fixture::{Test, muster};
 use crate::scratch::Scratch;
 
 /// One role that writes a file and installs a program, on all workers. The control plane is never contacted.
-const PLAYBOOK: &str = "- name: Connect the pods\n  hosts: kube_node\n  roles: [flannel]\n";
+const PLAYBOOK: &str = "- name: Connect the pods\n  hosts: kube_node\n  roles: [cni]\n";
 
 fn project(machines: &[(&str, &Scratch)], groups: &str) -> Test {
     let lines: String = machines.iter().map(|(name, machine)| machine.line(name)).collect();
@@ -29,9 +29,17 @@ fn check_mode_writes_nothing_on_a_machine_whatever_role_it_comes_to() {
     let groups = "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n";
     let test = project(&[("node1", &machine)], groups).with("setup-cluster");
     let before = machine.everything();
-    for role in
-        ["bootstrap-os", "etcd", "containerd", "kubelet", "control-plane", "node", "flannel", "coredns"]
-    {
+    for role in [
+        "bootstrap-os",
+        "etcd",
+        "containerd",
+        "kubelet",
+        "control-plane",
+        "node",
+        "flannel",
+        "coredns",
+        "cni",
+    ] {
         let ended = test.run(&["--check", "--diff", "--offline", "--output", "plain", "-vv", "--tags", role]);
         assert!(
             ended.stdout.contains(&format!("node1  {role}: begins")),
@@ -53,7 +61,7 @@ fn a_plan_is_applied_as_it_was_saved() {
     let planned = test.run(&["plan", "-o", "plan.json", "--offline"]).code(0);
     let planned = planned.stdout_has(&[
         "muster plan: 2 hosts of inventory/hosts.ini, looking only\n",
-        "flannel\n",
+        "cni\n",
         "pc1-2  file /etc/cni/net.d/10-flannel.conflist: created  +",
         "(2 hosts, same diff)\n",
         "\nPlan: 4 to create, 0 to change, 0 to remove on 2 hosts\n",
@@ -62,7 +70,7 @@ fn a_plan_is_applied_as_it_was_saved() {
     assert!(!machines[0].path("/etc/cni").exists(), "nothing was changed");
 
     let applied = test.run(&["apply", "plan.json", "--offline"]).code(0);
-    applied.stdout_has(&["pc1                        : ok=2    changed=2 ", "✔ 2 hosts done (4 changed)"]);
+    applied.stdout_has(&["pc1                        : ok=3    changed=2 ", "✔ 2 hosts done (4 changed)"]);
     for machine in &machines {
         assert!(machine.path("/etc/cni/net.d/10-flannel.conflist").exists());
     }
@@ -71,7 +79,7 @@ fn a_plan_is_applied_as_it_was_saved() {
     nothing.stdout_has(&["✔ nothing to do: 2 hosts are as they should be\n"]);
     let refused = test.run(&["apply", "plan.json", "--offline"]).code(6);
     refused.stderr_has(&[
-        "does not fit any more: nothing was changed\n  pc1-2\n    not to be done any more: flannel: ",
+        "does not fit any more: nothing was changed\n  pc1-2\n    not to be done any more: cni: ",
     ]);
 }
 
@@ -88,7 +96,7 @@ fn a_plan_that_does_not_fit_any_more_changes_nothing_and_says_what_differs() {
     let before = machines[0].everything();
     let refused = test.run(&["apply", "plan.json", "--offline"]).code(6);
     refused.stderr_has(&[
-        "error: the plan plan.json does not fit any more: nothing was changed\n  pc2\n    not in the plan: flannel: file",
+        "error: the plan plan.json does not fit any more: nothing was changed\n  pc2\n    not in the plan: cni: file",
         "hint: look at what would be done now: muster plan -o plan.json\n",
     ]);
     assert_eq!(machines[0].everything(), before);

@@ -141,8 +141,8 @@ fn who_was_held_up_by_a_machine_that_is_off_can_go_on_without_it() {
     );
     let playbook = |most: &str| {
         format!(
-            "- {{name: First, hosts: kube_node, roles: [flannel], max_failures: {most}}}\n\
-             - {{name: Second, hosts: kube_node, roles: [flannel], wait_for_all: true}}\n"
+            "- {{name: First, hosts: kube_node, roles: [cni], max_failures: {most}}}\n\
+             - {{name: Second, hosts: kube_node, roles: [cni], wait_for_all: true}}\n"
         )
     };
     let test = muster()
@@ -160,7 +160,7 @@ fn who_was_held_up_by_a_machine_that_is_off_can_go_on_without_it() {
     let test = test.file("playbooks/cluster.yml", &playbook("50%"));
     let ended = test.run(&["setup-cluster", "--offline"]).code(4);
     ended.stdout_has(&[
-        "\npc1                        : ok=4 ",
+        "\npc1                        : ok=6 ",
         "1 host done",
         "1 unreachable",
         "--limit off",

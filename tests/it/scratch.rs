@@ -41,6 +41,9 @@ impl Scratch {
         run(Command::new("mknod").args(["-m", "666"]).arg(at("dev/null")).args(["c", "1", "3"]));
         fs::write(at("etc/passwd"), format!("root:x:{ID}:{ID}:root:/:/bin/sh\n")).expect("passwd");
         fs::write(at("etc/group"), format!("root:x:{ID}:\n")).expect("group");
+        // What flannel's daemon would write, for which the role cni waits.
+        fs::create_dir(at("run/flannel")).expect("a folder");
+        fs::write(at("run/flannel/subnet.env"), "").expect("subnet.env");
         run(Command::new("chroot").arg(root.path()).args(["/bin/busybox", "--install", "-s", "/bin"]));
         own(root.path());
         // The lock is kept by what /proc tells. It is mounted for the session alone, so that nothing of it can be left behind.

@@ -66,8 +66,8 @@ fn no_secret_of_a_run_is_shown_or_recorded() {
     let mut seen = String::new();
     for arguments in [
         // etcd makes keys, and comes to write them.
-        &["setup-cluster", "--check", "--diff", "--tags", "etcd,flannel"][..],
-        &["setup-cluster", "--check", "--diff", "--tags", "etcd,flannel", "--output", "jsonl"],
+        &["setup-cluster", "--check", "--diff", "--tags", "etcd,cni"][..],
+        &["setup-cluster", "--check", "--diff", "--tags", "etcd,cni", "--output", "jsonl"],
         // What cannot be done here fails, and is told with how to go on.
         &["setup-cluster", "--diff", "--tags", "flannel"],
         &["plan", "-o", "plan.json", "--diff", "--tags", "etcd"],

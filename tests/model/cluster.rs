@@ -2,7 +2,7 @@
 //! notices what must happen once, or never twice at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures::future::BoxFuture;
 use muster_testkit::model::disk::{Disk, Entry, parent};
@@ -29,7 +29,7 @@ struct State {
     began: bool,
     /// By machine, what is at work there now.
     busy: BTreeSet<String>,
-    nodes: BTreeSet<String>,
+    nodes: BTreeMap<String, Arc<Machine>>,
     objects: BTreeSet<String>,
     wrong: Vec<String>,
 }
@@ -46,7 +46,9 @@ struct Member {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 7] = ["awk", "ctr", "etcdctl", "gzip", "kubeadm", "kubectl", "tar"];
+const PROGRAMS: [&str; 9] = ["awk", "ctr", "etcdctl", "gzip", "kubeadm", "kubectl", "nproc", "tar", "xargs"];
+/// Those that a machine has before muster comes.
+const OF_THE_SYSTEM: [&str; 5] = ["awk", "gzip", "nproc", "tar", "xargs"];
 
 /// The address of a machine by its name: m0, m1, ...
 pub(crate) fn address(machine: &str) -> String {
@@ -72,7 +74,7 @@ impl Cluster {
         let mut members: Vec<_> =
             state.members.iter().map(|m| (&m.name, &m.url, m.started, m.learner)).collect();
         members.sort();
-        format!("{members:?} {} {:?} {}", state.began, state.nodes, state.objects.len())
+        format!("{members:?} {} {:?} {}", state.began, state.nodes.keys(), state.objects.len())
     }
 
     /// What must not have happened.
@@ -82,7 +84,7 @@ impl Cluster {
 
     async fn called(&self, shell: &mut Shell, name: &str, words: &[&str]) -> Done {
         let installed = |program| shell.machine.state().kept.disk.file(&format!("{BIN}/{program}")).is_some();
-        if !["awk", "gzip", "tar"].contains(&name) && !installed(name) {
+        if !OF_THE_SYSTEM.contains(&name) && !installed(name) {
             return say(shell, &format!("{name}: not found"), 127);
         }
         match name {
@@ -95,7 +97,21 @@ impl Cluster {
                 };
                 shell.write(1, content).map(|_| 0)
             }
+            "nproc" => shell.write(1, b"2\n").map(|_| 0),
             "tar" => self.tar(shell, words),
+            "xargs" => {
+                let &["-n", "1", "-P", _, "ctr", ref words @ ..] = words else {
+                    return unknown(shell, name, words);
+                };
+                let lines = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+                for line in lines.lines() {
+                    let status = self.ctr(shell, &[words, &[line]].concat()).await?;
+                    if status != 0 {
+                        return Ok(123);
+                    }
+                }
+                Ok(0)
+            }
             "ctr" => self.ctr(shell, words).await,
             "etcdctl" => self.etcdctl(shell, words),
             "kubeadm" => self.kubeadm(shell, words).await,
@@ -224,19 +240,18 @@ impl Cluster {
                 for file in ["admin.conf", "kubelet.conf", "manifests/kube-apiserver.yaml"] {
                     put(shell, &format!("/etc/kubernetes/{file}"), file, 0o600);
                 }
+                put(shell, "/etc/kubernetes/ssl/ca.crt", CERTIFICATE, 0o644);
                 put(shell, CLIENT, "a certificate", 0o600);
-                let mut state = self.state();
-                state.began = true;
-                state.nodes.insert(machine.name.clone());
+                self.state().began = true;
+                self.state().nodes.insert(machine.name.clone(), machine.clone());
                 Ok(0)
             }
             ["--kubeconfig", conf, "token", "create", ..] if is_there(conf) => {
-                let text =
-                    "kubeadm join 192.0.2.10:6443 --token ab.cd --discovery-token-ca-cert-hash sha256:12\n";
-                shell.write(1, text.as_bytes()).map(|_| 0)
+                shell.write(1, b"ab.cd\n").map(|_| 0)
             }
             ["join", "--config", config, ..] if is_there(config) && self.state().began => {
-                if !self.state().nodes.insert(machine.name.clone()) && is_there(CLIENT) {
+                let known = self.state().nodes.insert(machine.name.clone(), machine.clone()).is_some();
+                if known && is_there(CLIENT) {
                     self.state().wrong.push(format!("{} joins, and is a node already", machine.name));
                 }
                 let text = machine.state().kept.disk.file(config).map(|file| file.content.clone());
@@ -247,11 +262,22 @@ impl Cluster {
                     put(shell, "/etc/kubernetes/admin.conf", "admin.conf", 0o600);
                 }
                 put(shell, CLIENT, "a certificate", 0o600);
+                self.daemons();
                 Ok(0)
             }
             ["upgrade", "node", ..] => Ok(i32::from(!is_there("/etc/kubernetes/kubelet.conf"))),
             ["init" | "join" | "--kubeconfig", ..] => say(shell, "kubeadm: it cannot be done now", 1),
             _ => unknown(shell, "kubeadm", words),
+        }
+    }
+
+    /// What daemons of the cluster do on its nodes: flannel's writes a file there.
+    fn daemons(&self) {
+        let state = self.state();
+        if state.objects.iter().any(|object| object.contains("name: kube-flannel")) {
+            for node in state.nodes.values() {
+                write(&mut node.state().kept.disk, "/run/flannel/subnet.env", "", 0o644);
+            }
         }
     }
 
@@ -282,12 +308,16 @@ impl Cluster {
             ["apply", .., "-f", path] => {
                 let content = content(path);
                 self.state().objects.insert(content);
+                self.daemons();
                 Ok(0)
             }
             _ => unknown(shell, "kubectl", words),
         }
     }
 }
+
+/// The cluster's authority.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
 
 /// What a node has once the cluster has taken it in.
 const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";

@@ -208,13 +208,9 @@ impl Host {
     }
 
     /// Asks every `every` until the snippet, which only looks, succeeds. In check mode nothing that an earlier step would
-    /// have brought about can become true: then it is passed over.
+    /// have brought about can become true: then it asks once, and what is not so is passed over.
     pub async fn wait(&self, what: &str, script: Script, every: Duration, limit: Duration) -> Result<Answer> {
         self.enter_step(what);
-        if self.check_mode() {
-            self.not_yet(what);
-            return Ok(Answer::default());
-        }
         let (begun, exchanges) = (Instant::now(), self.exchanges());
         loop {
             let answer = match self.query_within(script.clone(), limit).await {
@@ -226,6 +222,10 @@ impl Host {
             if answer.status == 0 {
                 self.leave_step_of_one(what, exchanges, begun.elapsed());
                 return Ok(answer);
+            }
+            if self.check_mode() {
+                self.not_yet(what);
+                return Ok(Answer::default());
             }
             if begun.elapsed() + every > limit {
                 return Err(Failure::Waited { what: what.to_owned(), limit, tail: answer.output });
