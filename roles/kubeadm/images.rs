@@ -86,7 +86,7 @@ impl Resource for Images {
         let uploads: Vec<_> = missing.into_iter().map(|image| self.archive(image)).collect();
         // One import works on one layer at a time, which is one processor's work: to unpack it.
         let import = r#"
-printf '%s\n' "$@" | xargs -n 1 -P "$(nproc)" ctr -n k8s.io images import --local --digests --all-platforms
+printf '%s\n' "$@" | xargs -n 1 -P "$(nproc)" ctr -n k8s.io images import --local --all-platforms
 rm -f "$@""#;
         let script = sh(import, uploads.iter().map(|upload| upload.bytes.path()));
         Ok(Plan { changes, script: Some(script), uploads })

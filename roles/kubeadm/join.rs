@@ -1,5 +1,7 @@
 //! A machine joins the cluster.
 
+use std::sync::Arc;
+
 use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -65,36 +67,11 @@ echo "$3" >"$2"
     kubelet::run(host).await
 }
 
+/// What kubeadm is told. It is made for this machine only: it holds a token.
 async fn config(host: &Host, control_plane: bool) -> Result<String> {
-    let cluster = cluster_vars(host)?;
-    let vars: Vars = host.vars()?;
+    let invitation = invitation(host).await?;
+    trust(host, &invitation).await?;
     let first = first_control_plane(host)?;
-    let ca_file = format!("{}/ca.crt", cluster.kube_cert_dir);
-    let invitation = host
-        .cluster()
-        .once("an invitation to join", || async {
-            let plane = host.cluster().host(&first)?;
-            // A token made in the open is a secret all the same: it goes through a pipe, never into an argument.
-            let script = sh(
-                r#"kubeadm --kubeconfig "$1" token create --ttl "$2" && cat "$3""#,
-                [ADMIN_CONF, &format!("{}m", vars.kubeadm_token_minutes), &ca_file],
-            );
-            let output = plane.run("Invite machines", script, Duration::from_secs(60)).await?;
-            parse_invitation(&output).ok_or_else(|| {
-                Failure::new(
-                    format!("there was no token from kubeadm token create, or no certificate in {ca_file}"),
-                    format!("try it on {first}: kubeadm token create && cat {ca_file}"),
-                )
-            })
-        })
-        .await?;
-    let extra = json!({ "endpoint": endpoint(host, &cluster)?, "ca_file": ca_file });
-    let discovery = host.render("discovery.yaml.j2", include_str!("templates/discovery.yaml.j2"), &extra)?;
-    host.step("Trust the cluster")
-        .ensure(dir(&cluster.kube_cert_dir))
-        .ensure(file(&ca_file).content(invitation.ca.as_str()))
-        .ensure(file(DISCOVERY).content(discovery))
-        .await?;
     let certificate_key =
         if control_plane { upload_certificates(host, &first).await? } else { String::new() };
     let registration = node_registration(host)?;
@@ -107,6 +84,46 @@ async fn config(host: &Host, control_plane: bool) -> Result<String> {
         "node_registration": registration.trim_end(),
     });
     host.render("join.yaml.j2", include_str!("templates/join.yaml.j2"), &extra)
+}
+
+async fn invitation(host: &Host) -> Result<Arc<Invitation>> {
+    let vars: Vars = host.vars()?;
+    let invite = || async {
+        let first = first_control_plane(host)?;
+        let plane = host.cluster().host(&first)?;
+        let ca = ca_file(&plane)?;
+        // A token made in the open is a secret all the same: it goes through a pipe, never into an argument.
+        let script = sh(
+            r#"kubeadm --kubeconfig "$1" token create --ttl "$2" && cat "$3""#,
+            [ADMIN_CONF, &format!("{}m", vars.kubeadm_token_minutes), &ca],
+        );
+        let output = plane.run("Invite machines", script, Duration::from_secs(60)).await?;
+        parse_invitation(&output).ok_or_else(|| {
+            Failure::new(
+                format!("there was no token from kubeadm token create, or no certificate in {ca}"),
+                format!("try it on {first}: kubeadm token create && cat {ca}"),
+            )
+        })
+    };
+    host.cluster().once("an invitation to join", invite).await
+}
+
+/// The machine knows the cluster. An authority that a former cluster has left here would be taken for its own.
+async fn trust(host: &Host, invitation: &Invitation) -> Result<()> {
+    let cluster = cluster_vars(host)?;
+    let extra = json!({ "endpoint": endpoint(host, &cluster)?, "ca": invitation.ca });
+    let discovery = host.render("discovery.yaml.j2", include_str!("templates/discovery.yaml.j2"), &extra)?;
+    host.step("Trust the cluster")
+        .ensure(dir(&cluster.kube_cert_dir))
+        .ensure(file(ca_file(host)?).content(invitation.ca.as_str()))
+        .ensure(file(DISCOVERY).content(discovery))
+        .await
+        .map(drop)
+}
+
+/// Where kubeadm has the cluster's authority.
+fn ca_file(host: &Host) -> Result<String> {
+    Ok(format!("{}/ca.crt", cluster_vars(host)?.kube_cert_dir))
 }
 
 /// The certificates of a control plane wait, encrypted, in the cluster for the next one. Returns the key to them.

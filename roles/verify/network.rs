@@ -72,7 +72,7 @@ running=$(echo "$seen" | awk -v nodes="$3" '$2 == "1/1" && $3 == "Running" && in
 }
 
 /// Asks the API server to pass a request to each pod, which then tries all targets itself. Prints what could not be
-/// reached, and from where. Sixteen pods try at once: each has a target for every node.
+/// reached, and from where. Eight pods try at once: each has a target for every node.
 const CONNECT: &str = r#"
 conf=$1 domain=$2 nodes=$3; shift 3
 pods=$(kubectl --kubeconfig "$conf" -n muster-verify get pods -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName}{"\n"}{end}') || exit 1
@@ -83,7 +83,7 @@ for node; do targets="$targets $node:${service#* }"; done
 targets="$targets $(echo "$pods" | awk 'NF { printf "%s:8080 ", $2 }')"
 command="for t in $targets; do /agnhost connect --timeout=3s \$t >/dev/null 2>&1 || echo unreachable=\$t; done; echo tested"
 encoded=$(printf %s "$command" | sed 's/%/%25/g; s/ /%20/g; s/;/%3B/g; s/>/%3E/g; s/&/%26/g; s/\$/%24/g; s/|/%7C/g; s/=/%3D/g; s/\//%2F/g; s/:/%3A/g')
-echo "$pods" | xargs -P 16 -n 3 sh -c '
+echo "$pods" | xargs -P 8 -n 3 sh -c '
   pod=$3 node=$5
   answer=$(kubectl --kubeconfig "$1" get --raw "/api/v1/namespaces/muster-verify/pods/$pod:8080/proxy/shell?cmd=$2" 2>&1)
   case $answer in *unreachable=*|*error*) ;; *tested*) exit ;; esac

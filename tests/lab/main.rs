@@ -33,6 +33,11 @@ fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
     let stay: Vec<_> = pods.out.lines().filter(|l| !l.starts_with("muster-verify")).collect();
     assert!(stay.len() >= 9 && stay.iter().all(|l| l.contains("Running")), "{pods:#?}");
 
+    // Pods came when their network was there: none had to be tried again, which takes ten seconds.
+    let again = ["get", "events", "-A", "--no-headers", "--field-selector", "reason=FailedCreatePodSandBox"];
+    let again = lab.muster(&[&["kubectl"], &again[..]].concat());
+    assert_eq!((again.code, again.out.trim()), (0, ""), "{again:#?}");
+
     let inventory = std::fs::read_to_string(lab.folder().join("inventory/hosts.ini")).unwrap();
     assert!(inventory.contains(&lab.address(2)), "{inventory}");
     let admin = lab.folder().join("inventory/artifacts/admin.conf");

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use muster_testkit::model::disk::{Disk, Entry, parent};
@@ -18,7 +19,7 @@ pub(crate) struct Cluster {
     archives: BTreeMap<String, Vec<String>>,
     /// What compressed programs hold, by the sha256 of the compressed file.
     compressed: BTreeMap<String, Vec<u8>>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
@@ -61,7 +62,7 @@ impl Cluster {
         archives: BTreeMap<String, Vec<String>>,
         compressed: BTreeMap<String, Vec<u8>>,
     ) -> Self {
-        Self { images, archives, compressed, state: Mutex::default() }
+        Self { images, archives, compressed, state: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -227,6 +228,7 @@ impl Cluster {
     async fn kubeadm(&self, shell: &mut Shell, words: &[&str]) -> Done {
         let machine = shell.machine.clone();
         let is_there = |path: &str| machine.state().kept.disk.file(path).is_some();
+        let content = |path: &str| content(&machine, path);
         match words {
             ["init", "phase", "upload-certs", ..] => {
                 shell.write(1, b"[upload-certs] the key:\nc0ffee\n").map(|_| 0)
@@ -254,8 +256,10 @@ impl Cluster {
                 if known && is_there(CLIENT) {
                     self.state().wrong.push(format!("{} joins, and is a node already", machine.name));
                 }
-                let text = machine.state().kept.disk.file(config).map(|file| file.content.clone());
-                let is_plane = String::from_utf8_lossy(&text.unwrap_or_default()).contains("controlPlane");
+                let is_plane = content(config).contains("controlPlane");
+                if content("/etc/kubernetes/ssl/ca.crt") != CERTIFICATE {
+                    self.state().wrong.push(format!("{} joins, and trusts another cluster", machine.name));
+                }
                 self.alone(shell, "kubeadm join").await?;
                 put(shell, "/etc/kubernetes/kubelet.conf", "kubelet.conf", 0o600);
                 if is_plane {
@@ -271,14 +275,25 @@ impl Cluster {
         }
     }
 
-    /// What daemons of the cluster do on its nodes: flannel's writes a file there.
+    /// What flannel's daemon does on every node, after a while: it writes a file. Before that no pod has a network.
     fn daemons(&self) {
-        let state = self.state();
-        if state.objects.iter().any(|object| object.contains("name: kube-flannel")) {
-            for node in state.nodes.values() {
-                write(&mut node.state().kept.disk, "/run/flannel/subnet.env", "", 0o644);
+        let state = self.state.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let mut state = state.lock().unwrap();
+            if !state.objects.iter().any(|object| object.contains("name: kube-flannel")) {
+                return;
             }
-        }
+            for node in state.nodes.clone().into_values() {
+                let disk = &mut node.state().kept.disk;
+                if disk.file("/run/flannel/subnet.env").is_none() {
+                    if disk.file("/etc/cni/net.d/10-flannel.conflist").is_some() {
+                        state.wrong.push(format!("{} takes pods, and has no network for them", node.name));
+                    }
+                    write(disk, "/run/flannel/subnet.env", "", 0o644);
+                }
+            }
+        });
     }
 
     /// Takes some seconds, in which it must be the only one of its kind on the machine.
@@ -298,10 +313,7 @@ impl Cluster {
         if !there || !self.state().began {
             return say(shell, "kubectl: the API server does not answer", 1);
         }
-        let content = |path: &str| {
-            let content = shell.machine.state().kept.disk.file(path).map(|file| file.content.clone());
-            String::from_utf8_lossy(&content.unwrap_or_default()).into_owned()
-        };
+        let content = |path: &str| content(&shell.machine, path);
         match rest {
             ["--request-timeout=5s", "get", "--raw", "/readyz"] => Ok(0),
             ["get", "-f", path, ..] => Ok(i32::from(!self.state().objects.contains(&content(path)))),
@@ -390,6 +402,12 @@ async fn awk(shell: &mut Shell, words: &[&str]) -> Done {
         _ => return unknown(shell, "awk", words),
     }
     shell.write(1, out.as_bytes()).map(|_| status)
+}
+
+/// A file as text; one that is not there is empty.
+fn content(machine: &Machine, path: &str) -> String {
+    let content = machine.state().kept.disk.file(path).map(|file| file.content.clone());
+    String::from_utf8_lossy(&content.unwrap_or_default()).into_owned()
 }
 
 fn is_active(machine: &Machine, unit: &str) -> bool {

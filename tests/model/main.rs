@@ -230,6 +230,10 @@ fn blank(name: &str) -> Kept {
     for (path, content) in files {
         write(&mut disk, path, content, 0o644);
     }
+    if name != "m0\n" {
+        // Machines that join have been in another cluster before.
+        write(&mut disk, "/etc/kubernetes/ssl/ca.crt", "another certificate\n", 0o644);
+    }
     let tools = ["conntrack", "ethtool", "ip", "iptables", "socat"].map(str::to_owned).into();
     Kept { disk, tools, ..Kept::default() }
 }
