@@ -10,7 +10,7 @@ mod tests;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
-use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane, ip};
+use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane};
 
 /// What this role tells other hosts.
 const HERE: &str = "a machine that can be looked at";
@@ -25,37 +25,29 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     let limit = Duration::from_secs(vars.verify_timeout);
     host.reached(HERE);
-    if host.in_group("kube_control_plane") {
-        api_server(host, limit).await?;
-    }
     if first_control_plane(host)? != host.name() {
         return Ok(());
     }
     let nodes = nodes_to_look_at(host).await?;
-    let state = are_ready(host, &nodes, limit).await?;
-    match vars.verify_network.as_str() {
-        "never" => pods(host, &nodes, limit).await,
-        "changed" if network::is_proven(host, &state).await? => pods(host, &nodes, limit).await,
-        "changed" | "always" => network::test(host, &nodes, &state, limit).await,
-        other => Err(Failure::new(
-            format!("verify_network is {other:?}"),
-            "set verify_network to changed, always or never",
-        )),
+    let test = match vars.verify_network.as_str() {
+        "never" => false,
+        "always" => true,
+        "changed" => host.cluster().changed() && !host.check_mode(),
+        other => {
+            return Err(Failure::new(
+                format!("verify_network is {other:?}"),
+                "set verify_network to changed, always or never",
+            ));
+        }
+    };
+    if test {
+        return network::test(host, &nodes, limit).await;
     }
-}
-
-/// Every control plane's own API server answers, with the version that was asked for.
-async fn api_server(host: &Host, limit: Duration) -> Result<()> {
-    let cluster = cluster_vars(host)?;
-    let url = format!("https://{}:{}", ip(host)?, cluster.kube_apiserver_port);
-    let script = sh(
-        r#"kubectl --kubeconfig "$1" --server "$2" get --raw /version | grep -q "\"gitVersion\": \"v$3\"" ||
-{ kubectl --kubeconfig "$1" --server "$2" get --raw /version 2>&1; exit 1; }"#,
-        [ADMIN_CONF, &url, &cluster.kube_version],
-    );
-    host.wait(&format!("API server {}", cluster.kube_version), script, Duration::from_secs(1), limit)
-        .await
-        .map(drop)
+    let state = are_well(host, &nodes, limit).await?;
+    if vars.verify_network == "never" || network::is_proven(host, &state).await? {
+        return Ok(());
+    }
+    network::test(host, &nodes, limit).await
 }
 
 /// A node of the cluster.
@@ -67,8 +59,8 @@ struct Node {
 }
 
 /// The names of nodes for awk, each between two blanks.
-fn listed(nodes: &[Node]) -> String {
-    format!(" {} ", nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(" "))
+fn listed<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> String {
+    format!(" {} ", nodes.into_iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(" "))
 }
 
 /// The hosts of the inventory as nodes, without those that failed in this run or are no part of it. They are named, and not
@@ -98,44 +90,48 @@ async fn nodes_to_look_at(host: &Host) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// All these nodes are Ready. What a test of the network is good for: all nodes with name, identity and versions, sorted, and
-/// which of them are looked at.
-async fn are_ready(host: &Host, nodes: &[Node], limit: Duration) -> Result<String> {
-    let names = nodes.iter().map(|node| node.name.clone());
-    let script = sh(
-        r#"
-conf=$1; shift
-seen=$(kubectl --kubeconfig "$conf" get nodes --sort-by=.metadata.name -o 'jsonpath={range .items[*]}{.metadata.name} {.metadata.uid} {.status.nodeInfo.bootID} {.status.nodeInfo.kubeletVersion} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}') || exit 1
-for node; do
-  echo "$seen" | awk -v node="$node" '$1 == node && $NF == "True" { found = 1 } END { exit !found }' || {
-    echo "$node is not Ready:"; kubectl --kubeconfig "$conf" get nodes; exit 1
-  }
-done
-echo "$seen""#,
-        [ADMIN_CONF.to_owned()].into_iter().chain(names),
-    );
-    let seen = host.wait("all nodes Ready", script, Duration::from_millis(500), limit).await?.output;
-    let known = seen.lines().filter_map(|line| line.rsplit_once(' ')).map(|(known, _ready)| known);
-    let mut state: Vec<_> = known.map(str::to_owned).collect();
+/// All these nodes are Ready; so are the pods of the system's namespaces, as far as they are on these nodes or on none yet (a
+/// user's own broken pods are no fault of the cluster); each control plane has an API server of the wanted version. Looked at
+/// with one kubectl, because starting it is what a look costs.
+///
+/// Returns what a test of the network is good for: all nodes with name, identity and versions, and which are looked at.
+async fn are_well(host: &Host, nodes: &[Node], limit: Duration) -> Result<String> {
+    let version = cluster_vars(host)?.kube_version;
+    let planes = host.cluster().group("kube_control_plane");
+    let planes: Vec<_> = nodes.iter().filter(|node| planes.contains(&node.host)).collect();
+    let script = sh(LOOK, [ADMIN_CONF.to_owned(), listed(nodes), listed(planes), version]);
+    let seen = host.wait("nodes and pods are well", script, Duration::from_millis(500), limit).await?.output;
+    let mut state: Vec<_> = seen.lines().map(str::to_owned).collect();
+    state.sort();
     state.push(format!("tested:{}", listed(nodes).trim_end()));
     Ok(state.join("\n"))
 }
 
-/// All pods of the system's namespaces run, as far as they are on these nodes or on none yet. A user's own broken pods are
-/// no fault of the cluster.
-async fn pods(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
-    // Columns are counted from the end, because the age of a restart may be in front: `2 (3m ago)`.
-    let script = sh(
-        r#"
-seen=$(kubectl --kubeconfig "$1" get pods -A -o wide --no-headers) || exit 1
-echo "$seen" | awk -v nodes="$2" '
-  ($1 == "kube-system" || $1 == "kube-flannel") && ($(NF-2) == "<none>" || index(nodes, " " $(NF-2) " ")) {
+/// Prints what is not well, or the nodes.
+const LOOK: &str = r#"
+seen=$(kubectl --kubeconfig "$1" get nodes,pods -A -o 'jsonpath={range .items[*]}{.kind}|{.metadata.namespace}|{.metadata.name}|{.spec.nodeName}|{.status.phase}|{.status.conditions[?(@.type=="Ready")].status}|{.metadata.uid}|{.status.nodeInfo.bootID}|{.status.nodeInfo.kubeletVersion}|{.spec.containers[0].image}|{.status.containerStatuses[*].state.waiting.reason}{"\n"}{end}') || exit 1
+echo "$seen" | awk -F '|' -v nodes="$2" -v planes="$3" -v version="v$4" '
+  function wrong(text) { print text; bad = 1 }
+  $1 == "Node" { ready[$3] = $6 == "True"; known = known $3 " " $7 " " $8 " " $9 "\n" }
+  $1 == "Pod" && ($2 == "kube-system" || $2 == "kube-flannel") && ($4 == "" || index(nodes, " " $4 " ")) {
     total++
-    split($3, ready, "/")
-    if ($4 != "Completed" && ($4 != "Running" || ready[1] != ready[2])) { print; waiting++ }
+    if ($5 != "Succeeded" && ($5 != "Running" || $6 != "True"))
+      wrong($2 "/" $3 ($4 == "" ? "" : " on " $4) ": " $5 ($5 == "Running" ? ", not ready" : "") ($11 == "" ? "" : ", " $11))
+    if ($3 == "kube-apiserver-" $4) image[$4] = $10
   }
-  END { exit waiting > 0 || total == 0 }'"#,
-        [ADMIN_CONF.to_owned(), listed(nodes)],
-    );
-    host.wait("all pods Running", script, Duration::from_millis(500), limit).await.map(drop)
-}
+  END {
+    n = split(nodes, list, " ")
+    for (i = 1; i <= n; i++) {
+      if (!(list[i] in ready)) wrong("node " list[i] " is not in the cluster")
+      else if (!ready[list[i]]) wrong("node " list[i] " is not Ready")
+    }
+    n = split(planes, list, " ")
+    for (i = 1; i <= n; i++) {
+      runs = image[list[i]]
+      if (substr(runs, length(runs) - length(version)) != ":" version)
+        wrong("the API server of " list[i] " is not " version ": " (runs == "" ? "it has none" : runs))
+    }
+    if (!total) wrong("no pod of the system is there")
+    if (!bad) printf "%s", known
+    exit bad
+  }'"#;

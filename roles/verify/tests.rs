@@ -1,4 +1,4 @@
-//! The role against a kubectl that answers from two files.
+//! The role against a kubectl that answers from a file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,24 +14,25 @@ use crate::testing::run;
 
 const INVENTORY: &str = "a\nb\noff1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\nb\noff1\n";
 
-/// What `kubectl get nodes` with the role's columns and `kubectl get pods -A -o wide` show of a cluster in which off1 is off.
-const NODES: &str = "a uid1 boot1 v1.36.3 True\nb uid2 boot2 v1.36.3 True\noff1 uid3 boot3 v1.36.3 Unknown\n";
-const PODS: &str = "\
-kube-system kube-proxy-1 1/1 Running 2 (3m ago) 5m 10.0.0.1 a <none> <none>
-kube-system kube-proxy-2 1/1 Running 0 5m 10.0.0.2 b <none> <none>
-kube-system kube-proxy-3 0/1 Running 0 5m 10.0.0.3 off1 <none> <none>
-course web 0/1 CrashLoopBackOff 9 5m 10.0.0.4 b <none> <none>
+/// What kubectl shows of a cluster in which off1 is off.
+const SEEN: &str = "\
+Node||a|||True|uid1|boot1|v1.36.3||
+Node||b|||True|uid2|boot2|v1.36.3||
+Node||off1|||Unknown|uid3|boot3|v1.36.3||
+Pod|kube-system|kube-apiserver-a|a|Running|True|uid4|||registry.k8s.io/kube-apiserver:v1.36.3|
+Pod|kube-system|kube-proxy-2|b|Running|True|uid5|||registry.k8s.io/kube-proxy:v1.36.3|
+Pod|kube-system|kube-proxy-3|off1|Running|False|uid6|||registry.k8s.io/kube-proxy:v1.36.3|
+Pod|kube-system|once|b|Succeeded|False|uid7|||example.org/once:1|
+Pod|course|web|b|Running|False|uid8|||example.org/web:1|CrashLoopBackOff
 ";
 
 /// Runs the role on these hosts with a cluster that looks like this.
-async fn verify(hosts: &[&str], nodes: &str, pods: &str) -> (Outcome, Vec<Event>) {
+async fn verify(hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("nodes"), nodes).unwrap();
-    fs::write(folder.path().join("pods"), pods).unwrap();
+    fs::write(folder.path().join("seen"), seen).unwrap();
     let kubectl = folder.path().join("kubectl");
     let script = format!(
-        "#!/bin/sh\ncase $* in\n*' /version') echo '\"gitVersion\": \"v1.36.3\"' ;;\n\
-         *'get nodes'*) cat {0}/nodes ;;\n*'get pods'*) cat {0}/pods ;;\n*) exit 1 ;;\nesac\n",
+        "#!/bin/sh\ncase $* in *'get nodes,pods'*) cat {}/seen ;; *) exit 1 ;; esac\n",
         folder.path().display()
     );
     fs::write(&kubectl, script).unwrap();
@@ -56,7 +57,7 @@ async fn nodes_of_machines_that_failed_or_take_no_part_are_named_and_not_waited_
         (&["a", "b", "off1"][..], "not looked at: off1 (failed)"),
         (&["a", "b"], "not looked at: off1 (no part of this run)"),
     ] {
-        let (outcome, events) = verify(hosts, NODES, PODS).await;
+        let (outcome, events) = verify(hosts, SEEN).await;
         assert!(outcome["a"].failure.is_none(), "{outcome:?}");
         assert_eq!(warnings(&events), [told]);
     }
@@ -64,13 +65,20 @@ async fn nodes_of_machines_that_failed_or_take_no_part_are_named_and_not_waited_
 
 #[tokio::test]
 async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
-    let not_ready = NODES.replace("boot2 v1.36.3 True", "boot2 v1.36.3 False");
-    let pending = PODS.replace("1/1 Running 0 5m 10.0.0.2 b", "0/1 Pending 0 5m <none> <none>");
-    for (nodes, pods, what) in
-        [(not_ready.as_str(), PODS, "all nodes Ready"), (NODES, pending.as_str(), "all pods Running")]
-    {
-        let (outcome, _) = verify(&["a", "b", "off1"], nodes, pods).await;
-        let Some(Failure::Waited { what: waited, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };
-        assert_eq!(waited, what);
+    for (right, wrong, told) in [
+        ("||b|||True", "||b|||False", "node b is not Ready\n"),
+        ("Node||b|", "Node||c|", "node b is not in the cluster\n"),
+        ("-2|b|Running|True", "-2||Pending|", "kube-system/kube-proxy-2: Pending\n"),
+        ("-2|b|Running|True", "-2|b|Running|False", "kube-system/kube-proxy-2 on b: Running, not ready\n"),
+        (
+            "apiserver:v1.36.3",
+            "apiserver:v1.36.2",
+            "the API server of a is not v1.36.3: registry.k8s.io/kube-apiserver:v1.36.2\n",
+        ),
+        ("kube-apiserver-a|", "other-a|", "the API server of a is not v1.36.3: it has none\n"),
+    ] {
+        let (outcome, _) = verify(&["a", "b", "off1"], &SEEN.replace(right, wrong)).await;
+        let Some(Failure::Waited { tail, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };
+        assert_eq!(tail, told);
     }
 }

@@ -376,7 +376,7 @@ mod tests {
     fn waiting_for_oneself_is_work_and_a_warning_of_many_hosts_is_new_once() {
         let mut view = two_hosts();
         let now = view.begun;
-        let step = "all pods Running".to_owned();
+        let step = "nodes and pods are well".to_owned();
         view.apply(&Event::StepStarted { host: "a".into(), role: "verify".into(), step: step.clone() }, now);
         view.apply(&Event::Waiting { host: "a".into(), what: step, elapsed: Duration::ZERO }, now);
         assert_eq!((view.hosts["a"].waits, view.hosts["a"].note.as_str()), (false, ""));
