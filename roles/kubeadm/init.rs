@@ -50,6 +50,9 @@ echo "$4" >"$2""#,
             sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [APPLIED, ADMIN_CONF, &config.hash]),
         ))
         .await?;
+    // One that somebody stopped is started before the API is waited for. Not in the step above: what is planned there is
+    // planned before kubeadm starts the kubelet, and would restart it.
+    host.step("Start the kubelet").ensure(service("kubelet")).await?;
 
     host.wait(
         "the API server answers",

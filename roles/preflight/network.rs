@@ -135,7 +135,7 @@ fn vxlan_port(machine: &Machine) -> Option<Problem> {
     let node = machine.duties.control_plane || machine.duties.node;
     let number = vars.flannel_vxlan_port;
     let owner = machine.seen.sockets.udp.get(&number).filter(|_| vxlan && node)?;
-    let ours = owner == "?" && machine.facts.macs.keys().any(|interface| interface.starts_with("flannel"));
+    let ours = owner == "?" && machine.seen.flannel;
     let program = if owner == "?" { "the kernel: another vxlan interface?" } else { owner };
     (!ours).then(|| {
         problem(
@@ -195,7 +195,7 @@ mod tests {
             (|f| listen(f, 2379, "consul"), "port: 2379 is in use by consul"),
             (|f| { listen(f, 2379, "consul"); f.duties.etcd = false }, ""),
             (|f| { f.seen.sockets.udp.insert(8472, "?".into()); }, "port: 8472/udp is in use by the kernel: another vxlan interface?"),
-            (|f| { f.seen.sockets.udp.insert(8472, "?".into()); f.facts.macs.insert("flannel.1".into(), String::new()); }, ""),
+            (|f| { f.seen.sockets.udp.insert(8472, "?".into()); f.seen.flannel = true; }, ""),
             (|f| { f.seen.sockets.udp.insert(8472, "iperf".into()); }, "port: 8472/udp is in use by iperf"),
             (|f| { f.seen.sockets.udp.insert(8472, "iperf".into()); f.vars.flannel_backend_type = "host-gw".into() }, ""),
         ];

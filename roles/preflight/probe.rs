@@ -27,6 +27,8 @@ pub(super) struct Seen {
     pub(super) firewall: Option<String>,
     /// The ports that are in use.
     pub(super) sockets: Sockets,
+    /// Whether flannel has an interface on it.
+    pub(super) flannel: bool,
     /// The folders that grow, each with its file system.
     pub(super) folders: Vec<(Folder, FileSystem)>,
 }
@@ -102,6 +104,7 @@ fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {
                 seen.settled.extend(pair);
             }
             "firewall" => seen.firewall = Some(value.to_owned()),
+            "flannel" => seen.flannel = true,
             "filesystem" => file_systems.push(file_system(value)),
             _ => {}
         }
@@ -139,12 +142,13 @@ mod tests {
         let answer = "kubelet Kubernetes v1.36.3\njoined yes\nunanswered 192.0.2.9\nresolv nameserver 192.0.2.53\n\
                       resolv search example.org\nnf_tables yes\nfirewall ufw\nsettled podSubnet 10.233.64.0/18\n\
                       filesystem /dev/vda1 ext4 20511312 3072000 16384000 16% /\n\
-                      filesystem tmpfs tmpfs 1024000 0 1024000 0% /var/lib/my disk\n";
+                      filesystem tmpfs tmpfs 1024000 0 1024000 0% /var/lib/my disk\n\
+                      flannel flannel.1\n";
         let folders =
             vec![folder("/usr/local/bin", Holds::Programs), folder("/var/lib/my disk", Holds::Images)];
         let seen = parse(answer, "/usr/local/bin".into(), folders);
         assert_eq!(seen.kubelet.as_deref(), Some("1.36.3"));
-        assert!(seen.joined && seen.access_ip_silent && seen.nf_tables);
+        assert!(seen.joined && seen.access_ip_silent && seen.nf_tables && seen.flannel);
         assert_eq!(seen.firewall.as_deref(), Some("ufw"));
         assert_eq!(seen.settled, [("podSubnet".to_owned(), "10.233.64.0/18".to_owned())]);
         assert_eq!(seen.resolv.unwrap(), ["nameserver 192.0.2.53", "search example.org"]);

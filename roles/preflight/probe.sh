@@ -33,4 +33,8 @@ if command -v ss >/dev/null; then
 else
   head -n 5000 /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null
 fi
+# After the sockets, because flannel may just be starting: by now the interface of a socket that was seen is there.
+for interface in /sys/class/net/flannel*; do
+  [ ! -e "$interface" ] || say flannel "${interface##*/}"
+done
 exit 0

@@ -82,4 +82,10 @@ fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
     let broken = lab.muster(&["verify", "-e", "verify_timeout=15"]);
     assert_eq!(broken.code, 2, "{broken:#?}");
     assert!(broken.all().contains("unreachable="), "{broken:#?}");
+
+    // Without a kubelet nobody starts the API server again: it is started before the API is waited for.
+    lab.on("node1", "systemctl disable --now -q kubelet && pkill -x kube-apiserver");
+    let mended = lab.muster(&["setup-cluster", "--limit", "node1", "--tags", "control-plane"]);
+    assert_eq!((mended.code, mended.recap("node1", "changed")), (0, 1), "{mended:#?}");
+    assert_eq!(lab.on("node1", "systemctl is-enabled kubelet").trim(), "enabled");
 }
