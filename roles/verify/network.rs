@@ -27,16 +27,23 @@ pub(super) async fn is_proven(host: &Host, state: &str) -> Result<bool> {
 
 /// Tests the network, and that the cluster is well, as every look at it does: the test's pods start while it is waited for.
 pub(super) async fn test(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
+    // Tests that were cut off have left pods, and a node takes so many only.
+    remove(host).await?;
     let outcome = test_with_pods(host, nodes, limit).await;
-    // The test's own pods go whatever it found, and what a test that was cut off has left.
-    let remove = sh(
-        r#"kubectl --kubeconfig "$1" delete namespace -l "$2" --wait=false --ignore-not-found"#,
-        [ADMIN_CONF, LABEL],
-    );
-    host.run("Remove the test pods", remove, Duration::from_secs(60)).await?;
+    // The test's own pods go whatever it found.
+    remove(host).await?;
     let state = outcome?;
     let stamp = sh(r#"mkdir -p "${1%/*}"; printf %s "$2" >"$1""#, [STAMP, &state]);
     host.run("Remember that the network works", stamp, Duration::from_secs(60)).await.map(drop)
+}
+
+/// The pods of all tests go, in a while.
+async fn remove(host: &Host) -> Result<()> {
+    let delete = sh(
+        r#"kubectl --kubeconfig "$1" delete namespace -l "$2" --wait=false --ignore-not-found"#,
+        [ADMIN_CONF, LABEL],
+    );
+    host.run("Remove the test pods", delete, Duration::from_secs(60)).await.map(drop)
 }
 
 /// Returns for which nodes it is proven.
