@@ -58,6 +58,6 @@ awk '
   $1 == "memory" { if ($2 > memory) memory = $2 }
   END {
     x = median(hand, h); y = median(muster, m)
-    printf "by hand %.1f s, setup-cluster %.1f s (the cluster verified): ratio %.2f; second run %.1f s; peak memory %d MB (medians of %d)\n",
-      x, y, y / x, median(second, s), memory / 1024, h
+    printf "by hand %.1f s, setup-cluster %.1f s (the cluster verified): ratio %.2f; second run %.1f s (medians of %d); peak memory of all %d MB\n",
+      x, y, y / x, median(second, s), h, memory / 1024
   }' "$work/times"
