@@ -5,7 +5,7 @@ use muster_engine::prelude::*;
 use serde_json::json;
 
 use super::{PATCHES, endpoint, kubelet, node_registration};
-use crate::common::{ADMIN_CONF, cluster_vars, ip, ip_of};
+use crate::common::{ADMIN_CONF, api_answers, cluster_vars, ip, ip_of};
 use crate::etcd;
 
 const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
@@ -53,15 +53,7 @@ echo "$4" >"$2""#,
     // One that somebody stopped is started before the API is waited for. Not in the step above: what is planned there is
     // planned before kubeadm starts the kubelet, and would restart it.
     host.step("Start the kubelet").ensure(service("kubelet")).await?;
-
-    host.wait(
-        "the API server answers",
-        sh("kubectl --kubeconfig \"$1\" --request-timeout=5s get --raw /readyz", [ADMIN_CONF]),
-        Duration::from_millis(500),
-        Duration::from_secs(180),
-    )
-    .await?;
-    Ok(())
+    api_answers(host, Duration::from_secs(180)).await
 }
 
 /// A control plane that joined earlier takes over what has changed in the cluster's configuration.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Node, are_well, listed};
 use crate::catalogue::image;
-use crate::common::{ADMIN_CONF, cluster_vars, ip_of};
+use crate::common::{ADMIN_CONF, api_answers, cluster_vars, ip_of};
 
 /// What was there when the network was last found to work: the same nodes at the same versions need no new test.
 const STAMP: &str = "/var/lib/muster/stamps/network-verified";
@@ -27,6 +27,8 @@ pub(super) async fn is_proven(host: &Host, state: &str) -> Result<bool> {
 
 /// Tests the network, and that the cluster is well, as every look at it does: the test's pods start while it is waited for.
 pub(super) async fn test(host: &Host, nodes: &[Node], limit: Duration) -> Result<()> {
+    // One that restarts is back by then.
+    api_answers(host, Duration::from_secs(30)).await?;
     // Tests that were cut off have left pods, and a node takes so many only.
     remove(host).await?;
     let outcome = test_with_pods(host, nodes, limit).await;
