@@ -85,20 +85,22 @@ running=$(echo "$seen" | awk -v nodes="$4" '$2 == "1/1" && $3 == "Running" && in
 }
 
 /// Asks the API server to pass a request to each pod, which then tries all targets itself. Prints what could not be
-/// reached, and from where. Eight pods try at once: each has a target for every node.
+/// reached, and from where. Eight pods try at once: each has two targets for every node. What a firewall keeps away takes all
+/// of its time, so the third ends the attempt.
 const CONNECT: &str = r#"
 conf=$1 namespace=$2 domain=$3 nodes=$4; shift 4
 pods=$(kubectl --kubeconfig "$conf" -n "$namespace" get pods -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName}{"\n"}{end}') || exit 1
 pods=$(echo "$pods" | awk -v nodes="$nodes" 'NF == 3 && index(nodes, " " $3 " ")')
 service=$(kubectl --kubeconfig "$conf" -n "$namespace" get service echo -o 'jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}') || exit 1
-targets="kubernetes.default.svc.$domain:443 echo.$namespace.svc.$domain:80 ${service% *}:80"
+targets=$(echo "$pods" | awk 'NF { printf "%s:8080/%s ", $2, $3 }')
 for node; do targets="$targets $node:${service#* }"; done
-targets="$targets $(echo "$pods" | awk 'NF { printf "%s:8080 ", $2 }')"
-command="for t in $targets; do /agnhost connect --timeout=3s \$t >/dev/null 2>&1 || echo unreachable=\$t; done; echo tested"
+targets="$targets ${service% *}:80 echo.$namespace.svc.$domain:80 kubernetes.default.svc.$domain:443"
+command="missed=; for t in $targets; do /agnhost connect --timeout=3s \${t%/*} >/dev/null 2>&1 && continue; echo unreachable=\$t; missed=x\$missed; [ \$missed = xxx ] && echo unreachable=... && break; done; echo tested"
 encoded=$(printf %s "$command" | sed 's/%/%25/g; s/ /%20/g; s/;/%3B/g; s/>/%3E/g; s/&/%26/g; s/\$/%24/g; s/|/%7C/g; s/=/%3D/g; s/\//%2F/g; s/:/%3A/g')
 echo "$pods" | xargs -P 8 -n 3 sh -c '
   pod=$4 node=$6
   answer=$(kubectl --kubeconfig "$1" get --raw "/api/v1/namespaces/$2/pods/$pod:8080/proxy/shell?cmd=$3" 2>&1)
   case $answer in *unreachable=*|*error*) ;; *tested*) exit ;; esac
-  echo "from the pod on $node: $answer"
+  missed=$(echo "$answer" | grep -o "unreachable=[0-9a-zA-Z.:/-]*" | sed "s/.*=//; s|/\(.*\)| (pod on \1)|" | paste -sd , - | sed "s/,/, /g")
+  echo "from the pod on $node${missed:+ no way to}: ${missed:-$answer}"
   exit 1' sh "$conf" "$namespace" "$encoded""#;

@@ -205,8 +205,12 @@ impl View {
                     );
                 })
             }
-            Event::HostFailed { host, failure, .. } => {
+            Event::HostFailed { host, step, failure, .. } => {
                 self.end_step(host, now);
+                // The last step that began may have ended well.
+                if let Some(view) = self.hosts.get_mut(host) {
+                    view.step = step.clone().unwrap_or_default();
+                }
                 return self.leave(host, HostState::Failed, Some(failure), now);
             }
             Event::HostDone { host } => {

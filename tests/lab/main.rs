@@ -79,9 +79,20 @@ fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
 
     // The network test sees what is broken, and says from where. A firewall stays; a link that is gone flannel makes anew.
     lab.on("node2", "iptables -I INPUT -p udp --dport 8472 -j DROP");
-    let broken = lab.muster(&["verify", "-e", "verify_timeout=15"]);
+    let broken = lab.muster(&["verify", "-vv", "-e", "verify_timeout=35"]);
     assert_eq!(broken.code, 2, "{broken:#?}");
-    assert!(broken.all().contains("unreachable="), "{broken:#?}");
+    for told in [
+        "failed: node1  verify: every pod reaches every pod",
+        "from the pod on node2: Error",
+        "8080 (pod on node2)",
+    ] {
+        assert!(broken.all().contains(told), "{told}: {broken:#?}");
+    }
+    // Pods of tests that were cut off go before there are new ones, and the test's own though it failed.
+    let steps = ["Remove the test pods ...", "Start a pod on every node ...", "Remove the test pods ..."];
+    let done = broken.all();
+    let done = done.lines().filter_map(|line| steps.into_iter().find(|step| line.contains(step)));
+    assert!(done.eq(steps), "{broken:#?}");
 
     // Without a kubelet nobody starts the API server again. A look says so, and what to do; the kubelet is started before the
     // API is waited for.

@@ -400,8 +400,10 @@ impl Host {
         self.send(Event::StepStarted { host, role, step });
     }
 
+    /// What fails between two steps is no fault of the first.
     pub(crate) fn leave_step(&self, counts: Counts) {
         let mut now = self.now();
+        now.step.clear();
         now.role_counts += counts;
         now.counts += counts;
     }

@@ -49,12 +49,22 @@ async fn meet(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// Does another step before it tells that what it waited for did not come.
+async fn late(host: &Host) -> Result<()> {
+    let [never, always] = ["false", "true"]
+        .map(|program| host.wait(program, sh0(program), Duration::from_millis(10), Duration::ZERO));
+    let waited = never.await;
+    always.await?;
+    waited.map(drop)
+}
+
 const ROLES: &[Role] = &[
     role("work", |h| work(h).boxed()),
     role("risk", |h| risk(h).boxed()),
     role("provide", |h| provide(h).boxed()),
     role("need", |h| need(h).boxed()),
     role("meet", |h| meet(h).boxed()),
+    role("late", |h| late(h).boxed()),
 ];
 
 /// This machine under some name, or one that is off. Everything takes it a moment.
@@ -257,4 +267,14 @@ async fn what_another_host_provides_is_waited_for_unless_that_is_no_part_of_the_
 async fn hosts_that_need_each_other_in_a_play_with_serial_are_told_and_do_not_wait_for_ever() {
     let ran = run(&["a", "b"], json!([play("p", &["meet"], json!({ "serial": 1 }))]), 50).await;
     assert_eq!(ran.ends()[0], "needs the place from b, which waits until a is through the play");
+}
+
+#[tokio::test]
+async fn a_failure_is_told_of_its_own_step_or_of_none() {
+    let ran = run(&["a"], json!([play("One", &["late"], json!({}))]), 5).await;
+    let places = ran.events.iter().filter_map(|event| match event {
+        Event::HostFailed { role, step, .. } => Some((role.as_deref(), step.as_deref())),
+        _ => None,
+    });
+    assert_eq!(places.collect::<Vec<_>>(), [(Some("late"), None)]);
 }
