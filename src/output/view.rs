@@ -377,6 +377,19 @@ mod tests {
     }
 
     #[test]
+    fn the_last_step_that_began_is_not_told_as_the_one_that_failed_when_it_ended_well() {
+        let mut view = two_hosts();
+        let now = view.begun;
+        view.apply(&started("a", "one", "etcd"), now);
+        view.apply(
+            &Event::StepStarted { host: "a".into(), role: "etcd".into(), step: "Tidy up".into() },
+            now,
+        );
+        view.apply(&failed("a"), now);
+        assert_eq!((view.hosts["a"].role.as_str(), view.hosts["a"].step.as_str()), ("etcd", ""));
+    }
+
+    #[test]
     fn waiting_for_oneself_is_work_and_a_warning_of_many_hosts_is_new_once() {
         let mut view = two_hosts();
         let now = view.begun;
