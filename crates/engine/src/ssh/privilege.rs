@@ -31,8 +31,9 @@ pub(super) struct Request {
 /// Takes a program of one line, and leaves what follows to it: `read` takes no byte beyond the line (POSIX XCU, read).
 /// A line cut short by a lost connection lacks its end, so `read` fails and nothing runs.
 const RUN: &str = "IFS= read -r l && eval \"$l\"";
-/// The program of one line that takes a longer one from what follows, to the end of it.
-const TEXT: &str = "exec /bin/sh -s";
+/// What a program finds in its environment. A login brings more (/etc/environment, profiles, sudo's `env_keep`): a proxy,
+/// `ETCDCTL_*`, `KUBECONFIG`, `GREP_OPTIONS`, a language. It would change what programs do, on one machine and not on another.
+const CLEAN: &str = "exec env -i HOME=\"$HOME\" PATH=\"$PATH\" LC_ALL=C /bin/sh";
 
 /// Makes the request for whatever program comes.
 pub(super) fn request(target: &Target) -> Result<Request, TransportError> {
@@ -78,8 +79,10 @@ impl Request {
     /// What is sent once root is reached, before the text or the data.
     pub(super) fn preamble(&self, program: &Program) -> String {
         let line = match program {
-            Program::Text(_) => TEXT,
-            Program::Reader { line, .. } => line,
+            // A longer program follows, to the end of the input.
+            Program::Text(_) => format!("{CLEAN} -s"),
+            // Its line is read again there: in an argument everybody on the machine would see it.
+            Program::Reader { line, .. } => format!("{CLEAN} -c '{RUN}'\n{line}"),
         };
         match (&self.password, &self.mark) {
             (Some(_), Some(mark)) => format!("{mark}\n{line}\n"),

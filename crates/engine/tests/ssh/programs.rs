@@ -63,6 +63,17 @@ async fn the_last_program_closes_the_connection_unless_another_one_runs_over_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_login_sets_does_not_reach_programs() {
+    let set = "http_proxy=http://127.0.0.1:1 KUBECONFIG=/elsewhere ETCDCTL_API=2 GREP_OPTIONS=-v LC_MESSAGES=de_DE.UTF-8";
+    let sshd = Sshd::builder().line(&format!("SetEnv {set}")).start();
+    let ssh = machine(&sshd);
+    let names = "env | sed 's/=.*//' | sort | grep -vx -e _ -e PWD -e OLDPWD -e SHLVL | tr '\\n' ' '";
+    assert_eq!(output(&ssh, names).await, "HOME LC_ALL PATH ");
+    let exit = send(&ssh, names, Box::new(tokio::io::empty())).await.expect("an exit");
+    assert_eq!(String::from_utf8_lossy(&exit.stdout), "HOME LC_ALL PATH ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_a_signal_ends_counts_as_128_and_the_signal() {
     let sshd = Sshd::start();
     let exit = run(&machine(&sshd), "kill -9 $$").await.expect("an exit");

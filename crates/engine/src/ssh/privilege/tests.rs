@@ -291,7 +291,7 @@ fn the_request_means_the_same_to_every_login_shell_and_holds_no_secret() {
     }
     let root = request(&target(Privilege::Root)).expect("a request");
     assert_eq!(root.command, "exec /bin/sh -c 'IFS= read -r l && eval \"$l\"'");
-    assert_eq!(root.preamble(&text("x")), "exec /bin/sh -s\n");
+    assert_eq!(root.preamble(&text("x")), format!("{CLEAN} -s\n"));
 }
 
 #[test]
