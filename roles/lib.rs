@@ -22,7 +22,7 @@ mod testing;
 mod verify;
 
 use futures::future::FutureExt;
-use muster_engine::run::Role;
+use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
 /// A role's line in the table below: its name is its folder's name, unless several share a folder.
@@ -35,14 +35,28 @@ macro_rules! role {
             name: $name,
             summary: $summary,
             defaults: include_str!($defaults),
-            run: |host| $run(host).boxed(),
+            looks_only: false,
+            check_written: None,
+            story: Story::Fixed(|host| $run(host).boxed()),
         }
     };
 }
 
+const PREFLIGHT: Role = Role {
+    name: "preflight",
+    summary: "Find what would go wrong, before anything is changed",
+    defaults: include_str!("preflight/defaults.yml"),
+    looks_only: true,
+    check_written: Some(|inventory, vars, hosts| {
+        let found = preflight::check_inventory(inventory, vars, hosts)?;
+        Ok(Findings { problems: found.problems, warnings: found.warnings })
+    }),
+    story: Story::Fixed(|host| preflight::run(host).boxed()),
+};
+
 /// Every role there is.
 pub const ROLES: &[Role] = &[
-    role!("preflight", "Find what would go wrong, before anything is changed", preflight::run),
+    PREFLIGHT,
     role!("bootstrap-os", "Host name, kernel parameters, swap, missing tools", bootstrap_os::run),
     role!("etcd", "The cluster's database, under systemd, with its own certificates", etcd::run),
     role!("containerd", "The container engine, with runc and the CNI plugins", containerd::run),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use muster_artifacts::Bundle;
 use muster_engine::event::{Event, Events};
 use muster_engine::play::Play;
 use muster_engine::prelude::*;
@@ -63,28 +62,18 @@ pub(crate) async fn run(
     plays: serde_json::Value,
     programs: &std::path::Path,
 ) -> (Outcome, Vec<Event>) {
-    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     let plays: Vec<Play> = serde_json::from_value(plays).unwrap();
     let connect = |name: &str| -> Result<Arc<dyn Transport>> {
         let here = || Arc::new(Here { programs: programs.to_owned() });
         Ok(if name.starts_with("off") { Arc::new(Off) } else { here() })
     };
     let (events, mut receiver) = Events::channel();
+    let hosts = hosts.iter().map(ToString::to_string).collect();
     let run = Run {
-        inventory,
-        vars,
         plays: &plays,
         roles: crate::ROLES,
-        hosts: &hosts,
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty("/nowhere")),
-        project: "/nowhere".into(),
-        check: false,
-        lock: None,
-        serves_at: None,
-        forks: 10,
-        cancel: Default::default(),
-        events,
+        hosts,
+        ..Run::new(inventory, vars, &connect, events)
     };
     let outcome = tokio::time::timeout(Duration::from_secs(60), run.execute())
         .await

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
-use muster_artifacts::Bundle;
 use muster_engine::event::Events;
 use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
@@ -38,8 +37,7 @@ const LINKS: [(&str, &str); 2] = [("current", "app.conf"), ("logs", "log")];
 /// The texts of the files and of the templates, by name. A role is a plain function and finds them in a static.
 static TEXTS: OnceLock<Vec<(&str, String)>> = OnceLock::new();
 
-const ROLES: &[Role] =
-    &[Role { name: "workload", summary: "", defaults: "", run: |host| workload(host).boxed() }];
+const ROLES: &[Role] = &[Role::new("workload", |host| workload(host).boxed())];
 
 #[derive(Deserialize)]
 struct Variables {
@@ -112,21 +110,11 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         ..Play::default()
     };
     let outcome = Run {
-        inventory,
-        vars,
         plays: &[play],
         roles: ROLES,
-        hosts: &hosts,
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty(".")),
-        project: PathBuf::from("."),
-        check: false,
         lock: Some(LockRequest::new("bench", "bench/peers.sh", "", Arc::new(|_| true))),
-        serves_at: None,
-        forks: 256,
-        cancel: Default::default(),
         // Nobody listens.
-        events: Events::channel().0,
+        ..Run::new(inventory, vars, &connect, Events::channel().0)
     }
     .execute()
     .await?;
