@@ -21,7 +21,7 @@ const SHORTEST: f64 = 1.0;
 
 /// How long steps usually take, by role and name: of those that changed something.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Usual(HashMap<(String, String), Duration>);
+pub struct Usual(HashMap<(String, String), Duration>);
 
 /// What matters here of the end of a step.
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ struct Ended {
 
 impl Usual {
     /// Learns from what is recorded. What cannot be read teaches nothing.
-    pub(crate) fn of(records: &Records) -> Self {
+    pub fn of(records: &Records) -> Self {
         let mut times: HashMap<(String, String), Vec<f64>> = HashMap::new();
         for id in records.ids().iter().rev().take(RUNS) {
             let Ok(file) = File::open(records.path(id)) else { continue };
@@ -54,7 +54,7 @@ impl Usual {
     }
 
     /// How long a step usually takes, where that is known and worth a word.
-    pub(crate) fn step(&self, role: &str, step: &str) -> Option<Duration> {
+    pub fn step(&self, role: &str, step: &str) -> Option<Duration> {
         // Keys of a map cannot be borrowed in parts; steps are looked up some times a second.
         self.0.get(&(role.to_owned(), step.to_owned())).copied()
     }
