@@ -7,6 +7,8 @@ use muster_artifacts::BundleError;
 use muster_engine::failure::Failure;
 use muster_inventory::{InventoryError, PatternError, VarsError};
 
+use crate::output::advice;
+
 /// The exit codes, for `--help`. Where ansible-playbook has a code for it, it is the same one.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
@@ -153,9 +155,9 @@ impl From<BundleError> for CommandError {
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
         let error = Self::failed(failure.to_string());
-        match failure.remedy() {
-            Some(remedy) if !remedy.is_empty() => error.hint(remedy),
-            _ => error,
+        match advice::hint(failure.remedy()) {
+            Some(hint) => error.hint(hint),
+            None => error,
         }
     }
 }
