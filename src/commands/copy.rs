@@ -22,7 +22,7 @@ use crate::fan_out::{Machines, SILENCE};
 use crate::lock;
 use crate::output::sentence::Detail;
 use crate::output::style::{Style, Tone};
-use crate::output::{exit_of, gist, plain, print, text};
+use crate::output::{advice, exit_of, gist, plain, print, text};
 use crate::run::runtime;
 
 /// Copy a file to machines; it is sent only where it differs, and nobody ever sees half of it
@@ -252,8 +252,8 @@ fn render(failure: Option<&Failure>, changes: Option<&Vec<Change>>, args: &CopyA
         let mut lines = vec![style.paint(Tone::Bad, word), format!("  {}", text::harmless(&gist(failure)))];
         let tail = failure.tail().unwrap_or_default();
         lines.extend(tail.lines().map(|line| format!("  {} {}", style.quoted(), text::harmless(line))));
-        let remedy = failure.remedy().filter(|remedy| !remedy.is_empty());
-        lines.extend(remedy.map(|remedy| format!("  hint: {}", text::harmless(remedy))));
+        let hint = advice::hint(failure.remedy());
+        lines.extend(hint.map(|hint| format!("  hint: {}", text::harmless(&hint))));
         return lines.join("\n") + "\n";
     }
     let changes = changes.map(Vec::as_slice).unwrap_or_default();

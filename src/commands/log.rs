@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args};
 use muster_engine::event::Event;
+use muster_engine::event_json;
 use muster_engine::failure::Failure;
 use muster_inventory::closest;
 
@@ -10,7 +11,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::plain::lines;
 use crate::output::style::{Style, Tone};
-use crate::output::{Detail, print, recap, replay, sentence, text};
+use crate::output::{Detail, advice, print, recap, sentence, text};
 use crate::record::{LAST, Recorded};
 
 /// Show what happened in a run: on all hosts, or on one
@@ -66,7 +67,7 @@ fn told(run: &Recorded, args: &LogArgs, style: Style) -> String {
         format!("{} UTC, muster {}", runs::when(heading), words("muster")),
     ];
     let mut check = false;
-    for (time, event) in run.lines.iter().filter_map(replay::event) {
+    for (time, event) in run.lines.iter().filter_map(event_json::read) {
         if let Event::RunStarted { check: looks_only, .. } = event {
             check = looks_only;
         }
@@ -85,9 +86,9 @@ fn told(run: &Recorded, args: &LogArgs, style: Style) -> String {
                 told.push(format!("{stamp} {host}  {}", text::harmless(&failure.to_string())));
             }
             Event::HostFailed { host, failure, .. } => {
-                let remedy = failure.remedy().filter(|remedy| !remedy.is_empty());
+                let hint = advice::hint(failure.remedy());
                 told.extend(
-                    remedy.map(|remedy| format!("{stamp} {host}  hint: {}", text::harmless_lines(remedy))),
+                    hint.map(|hint| format!("{stamp} {host}  hint: {}", text::harmless_lines(&hint))),
                 );
             }
             _ => {}

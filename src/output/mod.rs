@@ -1,6 +1,7 @@
 //! What the user sees. [`show`] listens to the events of a run; one of three sinks shows them: [`terminal`] live,
 //! [`plain`] line by line, [`jsonl`] for programs. [`closing`] says how it ended.
 
+pub(crate) mod advice;
 mod closing;
 mod downloads;
 pub(crate) mod jsonl;
@@ -10,7 +11,6 @@ pub(crate) mod print;
 pub(crate) mod problems;
 pub(crate) mod recap;
 pub(crate) mod remarks;
-pub(crate) mod replay;
 mod screen;
 pub(crate) mod sentence;
 mod show;

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Chooses the sink for a form of output.
 pub(crate) fn sink(form: Form, screen: &Screen, detail: Detail) -> Box<dyn Sink> {
     match form {
-        Form::Jsonl => Box::new(Jsonl::new()),
+        Form::Jsonl => Box::new(Jsonl),
         Form::Auto if screen.is_live() => Box::new(Terminal::new(screen.clone(), detail)),
         Form::Auto | Form::Plain => Box::new(Plain::new(screen.clone(), detail)),
     }

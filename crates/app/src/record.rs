@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_engine::event::Event;
+use muster_engine::event_json;
 use muster_engine::script::quote;
 use muster_inventory::closest;
 use serde_json::{Value, json};
@@ -249,6 +250,7 @@ impl Recorder {
             Self(Arc::new(Mutex::new(Writing { file, path, screen, broken: false, waits: HashMap::new() })));
         let now = OffsetDateTime::now_utc();
         let mut heading = json!({
+            "event": "command",
             "command": command,
             "muster": env!("CARGO_PKG_VERSION"),
             "time": format!(
@@ -259,7 +261,7 @@ impl Recorder {
         if let (Some(heading), Value::Object(fields)) = (heading.as_object_mut(), fields) {
             heading.extend(fields);
         }
-        recorder.write(&jsonl::object("command", Duration::ZERO, heading));
+        recorder.write(&event_json::line(Duration::ZERO, heading));
         Some(recorder)
     }
 

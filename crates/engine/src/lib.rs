@@ -5,10 +5,13 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod advice;
 pub mod cluster;
 pub mod event;
+pub mod event_json;
 pub mod facts;
 pub mod failure;
+mod failure_form;
 mod fan_out;
 mod forks;
 pub mod host;
@@ -17,6 +20,7 @@ pub mod play;
 pub mod resource;
 pub mod run;
 pub mod script;
+mod seconds;
 pub mod ssh;
 mod step;
 pub mod transport;

@@ -11,6 +11,7 @@ use muster_artifacts::Bundle;
 use muster_inventory::{Inventory, Vars, VarsError};
 use tokio_util::sync::CancellationToken;
 
+use crate::advice::Advice;
 use crate::cluster::{Cluster, End, Progress};
 use crate::event::{Event, Events};
 use crate::failure::{Failure, Problem, Result};
@@ -375,7 +376,7 @@ impl Run<'_> {
         let Some(role) = self.roles.iter().find(|r| r.name == name) else {
             return Err(Failure::new(
                 format!("play {:?}: there is no role {name}", play.name),
-                "see --list-roles",
+                Advice::ListRoles,
             ));
         };
         let begun = Instant::now();

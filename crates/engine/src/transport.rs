@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+use crate::advice::Advice;
+
 /// A stream of bytes for a program's standard input.
 pub type Input = Box<dyn AsyncRead + Send + Unpin>;
 
@@ -103,7 +105,7 @@ pub enum TransportError {
         /// What the system said, in plain words.
         reason: String,
         /// What to try.
-        remedy: String,
+        remedy: Advice,
     },
     /// The server accepted none of the credentials.
     #[error("{address}: {user} was refused ({tried})")]
@@ -115,7 +117,7 @@ pub enum TransportError {
         /// The credentials tried, in order.
         tried: String,
         /// What to try.
-        remedy: String,
+        remedy: Advice,
     },
     /// The host key is not the one known for this machine, is revoked, or is unknown where unknown ones are refused.
     #[error("{address}: {reason}")]
@@ -124,8 +126,10 @@ pub enum TransportError {
         address: String,
         /// Which key was found and which is known, and where (file:line).
         reason: String,
+        /// Whether another key than this one is known, which a new installation explains.
+        changed: bool,
         /// What to try.
-        remedy: String,
+        remedy: Advice,
     },
     /// Logged in, but cannot become root.
     #[error("{address}: {user} cannot become root: {reason}")]
@@ -137,7 +141,7 @@ pub enum TransportError {
         /// What sudo said.
         reason: String,
         /// What to try.
-        remedy: String,
+        remedy: Advice,
     },
     /// The connection broke while the program ran: whether it finished is unknown.
     #[error("{address}: the connection was lost ({reason})")]
@@ -187,8 +191,22 @@ impl TransportError {
         )
     }
 
+    /// `host:port` as dialled, with which the message begins.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Unreachable { address, .. }
+            | Self::Refused { address, .. }
+            | Self::HostKey { address, .. }
+            | Self::Privilege { address, .. }
+            | Self::Lost { address, .. }
+            | Self::Input { address, .. }
+            | Self::Flood { address, .. }
+            | Self::TimedOut { address, .. } => address,
+        }
+    }
+
     /// What the user can do about it.
-    pub fn remedy(&self) -> Option<&str> {
+    pub fn remedy(&self) -> Option<&Advice> {
         match self {
             Self::Unreachable { remedy, .. }
             | Self::Refused { remedy, .. }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
+use crate::advice::Advice;
 use crate::event::Event;
 use crate::failure::{Failure, Result};
 use crate::fan_out::Ticket;
@@ -57,7 +58,7 @@ fn open(upload: &Upload, from: u64) -> Result<Input> {
 }
 
 fn unreadable(upload: &Upload, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{}: {error}", upload.name), "check the bundle: muster bundle check")
+    Failure::new(format!("{}: {error}", upload.name), Advice::CheckBundle)
 }
 
 /// Runs a program of one line under the lock.
@@ -132,7 +133,7 @@ impl Arrival<'_> {
                 WRONG => {
                     return Err(Failure::new(
                         format!("{}: what arrived is not what its sha256 says", self.upload.name),
-                        "check the bundle: muster bundle check",
+                        Advice::CheckBundle,
                     ));
                 }
                 status => {

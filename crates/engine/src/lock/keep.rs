@@ -163,7 +163,8 @@ impl Host {
                     remedy: format!(
                         "see what it does on the machine: ps -fp {}; wait for it, or end it",
                         worker.pid
-                    ),
+                    )
+                    .into(),
                 });
             }
             let said = if worker.said.is_empty() { String::new() } else { format!(": {}", worker.said) };

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub(crate) use keep::Keeper;
 
+use crate::advice::Advice;
 use crate::failure::Failure;
 use crate::script::{Script, nonce, quote, sh, sh0};
 
@@ -281,11 +282,7 @@ pub(crate) const JOB: &str = include_str!("job.sh");
 
 /// Somebody else holds the lock.
 fn held(holder: &Holder) -> Failure {
-    Failure::Locked {
-        message: format!("locked by {holder}"),
-        remedy: "wait until that run has ended (--lock-timeout SECONDS waits); if it is gone for good: muster unlock"
-            .into(),
-    }
+    Failure::Locked { message: format!("locked by {holder}"), remedy: Advice::AwaitLock }
 }
 
 /// Somebody else has taken the lock from us.

@@ -107,7 +107,7 @@ impl Ran {
     #[track_caller]
     fn locked(&self) -> String {
         match &self.outcome["here"].failure {
-            Some(failure @ Failure::Locked { .. }) => format!("{failure}; {}", failure.remedy().unwrap()),
+            Some(failure @ Failure::Locked { .. }) => format!("{failure}; {:?}", failure.remedy()),
             other => panic!("{other:?}"),
         }
     }

@@ -77,7 +77,7 @@ struct Machine {
 impl Machine {
     async fn exec(&self, exec: Exec) -> Result<Exit, TransportError> {
         if self.off {
-            let (reason, remedy) = ("no answer".into(), String::new());
+            let (reason, remedy) = ("no answer".into(), "".into());
             return Err(TransportError::Unreachable { address: "off:22".into(), reason, remedy });
         }
         self.most.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
