@@ -25,12 +25,14 @@ use futures::future::FutureExt;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
+pub use verify::NetworkTest;
+
 /// A role's line in the table below: its name is its folder's name, unless several share a folder.
 macro_rules! role {
-    ($name:literal, $summary:literal, $run:path) => {
+    ($name:literal, $summary:literal, $run:expr) => {
         role!($name, $summary, $run, concat!($name, "/defaults.yml"))
     };
-    ($name:literal, $summary:literal, $run:path, $defaults:expr) => {
+    ($name:literal, $summary:literal, $run:expr, $defaults:expr) => {
         Role {
             name: $name,
             summary: $summary,
@@ -53,6 +55,14 @@ const PREFLIGHT: Role = Role {
     }),
     story: Story::Fixed(|host| preflight::run(host).boxed()),
 };
+
+const VERIFY: Role =
+    role!("verify", "Show that the cluster works", |host| verify::run(host, NetworkTest::AsWritten));
+
+/// The role `verify`, with when it tests the network between pods.
+pub fn verify(network: NetworkTest) -> Role {
+    Role { story: Story::given(move |host| verify::run(host, network).boxed()), ..VERIFY }
+}
 
 /// Every role there is.
 pub const ROLES: &[Role] = &[
@@ -77,7 +87,7 @@ pub const ROLES: &[Role] = &[
     role!("coredns", "Names inside the cluster", coredns::run),
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
-    role!("verify", "Show that the cluster works", verify::run),
+    VERIFY,
 ];
 
 /// Variables that several roles read.

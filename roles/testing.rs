@@ -69,12 +69,8 @@ pub(crate) async fn run(
     };
     let (events, mut receiver) = Events::channel();
     let hosts = hosts.iter().map(ToString::to_string).collect();
-    let run = Run {
-        plays: &plays,
-        roles: crate::ROLES,
-        hosts,
-        ..Run::new(inventory, vars, &connect, events)
-    };
+    let run =
+        Run { plays: &plays, roles: crate::ROLES, hosts, ..Run::new(inventory, vars, &connect, events) };
     let outcome = tokio::time::timeout(Duration::from_secs(60), run.execute())
         .await
         .expect("nobody waits for ever")

@@ -1,5 +1,6 @@
 //! Why a command could not do what it was asked to, and the exit codes.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use muster_app::{Error, ErrorKind};
@@ -59,35 +60,42 @@ impl Exit {
     }
 }
 
-/// Why a command could not do what it was asked to.
+/// Why a command could not do what it was asked to, in words for the user.
 #[derive(Debug)]
-pub(crate) struct CommandError(pub(crate) Error);
+pub(crate) struct CommandError {
+    pub(crate) kind: ErrorKind,
+    /// What is wrong, and where. May have several lines.
+    pub(crate) message: String,
+    /// What to do about it, each on a line of its own.
+    pub(crate) hints: Vec<String>,
+}
 
 impl CommandError {
     /// Something on this side is missing or does not work.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self(Error::failed(message))
+        Error::failed(message).into()
     }
 
     /// What the user wrote down cannot be read.
     pub(crate) fn written(message: impl Into<String>) -> Self {
-        Self(Error::written(message))
+        Error::written(message).into()
     }
 
     /// What the user typed cannot be understood.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self(Error::usage(message))
+        Error::usage(message).into()
     }
 
     /// Adds what to do about it.
     #[must_use]
-    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self(self.0.hint(hint))
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
     }
 
     /// The exit code.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self.0.kind {
+        ExitCode::from(match self.kind {
             ErrorKind::Failed => 1,
             ErrorKind::Written => 4,
             ErrorKind::Usage => 5,
@@ -97,33 +105,40 @@ impl CommandError {
     }
 }
 
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        self.hints.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
 impl From<Error> for CommandError {
-    fn from(error: Error) -> Self {
-        Self(error)
+    fn from(Error { kind, message, hints }: Error) -> Self {
+        Self { kind, message, hints }
     }
 }
 
 impl From<InventoryError> for CommandError {
     fn from(error: InventoryError) -> Self {
-        Self(error.into())
+        Error::from(error).into()
     }
 }
 
 impl From<VarsError> for CommandError {
     fn from(error: VarsError) -> Self {
-        Self(error.into())
+        Error::from(error).into()
     }
 }
 
 impl From<PatternError> for CommandError {
     fn from(error: PatternError) -> Self {
-        Self(error.into())
+        Error::from(error).into()
     }
 }
 
 impl From<BundleError> for CommandError {
     fn from(error: BundleError) -> Self {
-        Self(error.into())
+        Error::from(error).into()
     }
 }
 

@@ -143,9 +143,7 @@ fn refuse_same_machine_twice(
             "{place}{other} and {name} are the same machine: both are reached at {}{excerpt}",
             target.address()
         );
-        return Err(
-            Error::written(message).hint("give each its own ansible_host, or remove one of them")
-        );
+        return Err(Error::written(message).hint("give each its own ansible_host, or remove one of them"));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Why something could not be done: what kind of error it is, what is wrong, and what to do about it, apart from each other.
 
 use muster_artifacts::BundleError;
+use muster_engine::advice::Advice;
 use muster_engine::failure::{Failure, Problem};
 use muster_inventory::{InventoryError, PatternError, VarsError};
 
@@ -94,9 +95,10 @@ impl From<BundleError> for Error {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let error = Self::failed(failure.to_string());
-        match failure.remedy() {
-            Some(remedy) if !remedy.is_empty() => error.hint(remedy),
-            _ => error,
+        let words = failure.remedy().and_then(Advice::in_words).filter(|words| !words.is_empty());
+        match words {
+            Some(words) => error.hint(words),
+            None => error,
         }
     }
 }

@@ -64,6 +64,8 @@ impl Flow {
 
     /// Every role that its plays may name: its own, and all there are.
     pub(crate) fn all_roles(&self) -> Vec<Role> {
-        self.roles.iter().chain(ROLES).cloned().collect()
+        let own = |name| self.roles.iter().any(|role| role.name == name);
+        let others = ROLES.iter().filter(|role| !own(role.name));
+        self.roles.iter().chain(others).cloned().collect()
     }
 }

@@ -47,3 +47,16 @@ pub enum Question<'a> {
     /// The passphrase of a private key.
     Passphrase(&'a Path),
 }
+
+/// A side without a user.
+#[cfg(test)]
+pub(crate) struct Nobody;
+
+#[cfg(test)]
+impl Frontend for Nobody {
+    fn tell(&self, _: News<'_>) {}
+
+    fn ask(&self, _: Question<'_>) -> Result<SecretString, String> {
+        Err("nobody is there".to_owned())
+    }
+}

@@ -72,8 +72,7 @@ fn parse(name: &str, source: &str, roles: &[Role]) -> Result<Vec<Play>, Error> {
         }
         let at = &role.referenced;
         let message = format!("there is no role {:?}", role.value);
-        let error =
-            Error::written(located(name, source, at.line() as usize, at.column() as usize, &message));
+        let error = Error::written(located(name, source, at.line() as usize, at.column() as usize, &message));
         return Err(match muster_inventory::closest(&role.value, roles.iter().map(|known| known.name)) {
             Some(known) => error.hint(format!("did you mean {known:?}?")),
             None => error.hint("see the roles there are: setup-cluster --list-roles"),

@@ -82,6 +82,11 @@ impl Project {
         Self { sources, words, here: root.clone(), root, inventory_dir }
     }
 
+    /// The inventories as they were given; none where it was found without.
+    pub(crate) fn given(&self) -> Vec<String> {
+        self.words.iter().filter(|word| *word != "-i").cloned().collect()
+    }
+
     /// A command for this project: its words with those that name the inventory after the first `at` of them.
     pub fn command(&self, words: &[&str], at: usize) -> String {
         let (begin, end) = words.split_at(at.min(words.len()));

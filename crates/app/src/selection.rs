@@ -170,11 +170,8 @@ mod tests {
     #[test]
     fn a_run_starts_at_a_role_of_the_tagged_ones() {
         let started = |tags: &[&str], role: &str| {
-            let selection = Selection {
-                tags: strings(tags),
-                start_at: Some(role.to_owned()),
-                ..Selection::default()
-            };
+            let selection =
+                Selection { tags: strings(tags), start_at: Some(role.to_owned()), ..Selection::default() };
             let roles = |plays: Vec<Play>| plays.into_iter().flat_map(|play| play.roles).collect::<Vec<_>>();
             select(&plays(), &selection).map(roles).map_err(|error| error.in_full())
         };

@@ -50,7 +50,7 @@ impl Usual {
             times.sort_by(f64::total_cmp);
             Duration::try_from_secs_f64(times[times.len() / 2]).unwrap_or_default()
         };
-        Self(times.into_iter().map(|(step, times)| (step, median(times))).collect())
+        times.into_iter().map(|(step, times)| (step, median(times))).collect()
     }
 
     /// How long a step usually takes, where that is known and worth a word.
@@ -60,10 +60,9 @@ impl Usual {
     }
 }
 
-#[cfg(test)]
-impl<'a> FromIterator<(&'a str, &'a str, Duration)> for Usual {
-    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str, Duration)>>(times: I) -> Self {
-        Self(times.into_iter().map(|(role, step, time)| ((role.into(), step.into()), time)).collect())
+impl FromIterator<((String, String), Duration)> for Usual {
+    fn from_iter<I: IntoIterator<Item = ((String, String), Duration)>>(times: I) -> Self {
+        Self(times.into_iter().collect())
     }
 }
 

@@ -44,13 +44,13 @@ impl World {
         let defaults = LoadOptions::default();
         // What runs bring back lies beside inventories (kubespray's ansible.cfg).
         let beside = ["artifacts", "credentials"].map(str::to_owned);
-        let options = LoadOptions {
+        let load_options = LoadOptions {
             rules: group_rules(),
             secrets: secrets.clone(),
             ignored_endings: settings.inventory_ignore_extensions.clone().unwrap_or(defaults.ignored_endings),
             ignored_patterns: settings.inventory_ignore_patterns.clone().unwrap_or_else(|| beside.into()),
         };
-        let inventory = Arc::new(Inventory::load(&project.sources, &options)?);
+        let inventory = Arc::new(Inventory::load(&project.sources, &load_options)?);
         let mut builder = VarsBuilder::new(Arc::clone(&inventory))
             .secrets(secrets)
             .renames(kubespray::renames())
@@ -88,11 +88,7 @@ impl World {
     ///
     /// # Errors
     /// A host of the inventory has no variables.
-    pub fn tell_remarks(
-        &self,
-        of: impl Fn(&Remark) -> bool,
-        frontend: &dyn Frontend,
-    ) -> Result<(), Error> {
+    pub fn tell_remarks(&self, of: impl Fn(&Remark) -> bool, frontend: &dyn Frontend) -> Result<(), Error> {
         let mut found = kubespray::remarks(&self.vars)?;
         found.retain(of);
         frontend.tell(News::Remarks(&self.project, &found));

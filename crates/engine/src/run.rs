@@ -91,7 +91,14 @@ impl Role {
         name: &'static str,
         story: impl for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync + 'static,
     ) -> Self {
-        Self { name, summary: "", defaults: "", looks_only: false, check_written: None, story: Story::given(story) }
+        Self {
+            name,
+            summary: "",
+            defaults: "",
+            looks_only: false,
+            check_written: None,
+            story: Story::given(story),
+        }
     }
 
     async fn run(&self, host: &Host) -> Result<()> {
@@ -162,12 +169,7 @@ struct Itinerary {
 impl<'a> Run<'a> {
     /// A run of all hosts of an inventory, still without plays and roles: what is set besides says how it differs from one
     /// that changes machines which nobody has to lock, with an empty bundle.
-    pub fn new(
-        inventory: Arc<Inventory>,
-        vars: Arc<Vars>,
-        connect: &'a Connect<'a>,
-        events: Events,
-    ) -> Self {
+    pub fn new(inventory: Arc<Inventory>, vars: Arc<Vars>, connect: &'a Connect<'a>, events: Events) -> Self {
         Self {
             hosts: inventory.hosts().map(|host| host.name().to_owned()).collect(),
             inventory,
