@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use muster_engine::event::{Event, Events};
 use muster_engine::play::Play;
 use muster_engine::prelude::*;
-use muster_engine::run::{Outcome, Run};
+use muster_engine::run::{Outcome, Role, Run};
 use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
 use muster_inventory::{Inventory, Vars};
 use tokio::io::AsyncWriteExt;
@@ -57,6 +57,17 @@ impl Transport for Off {
 /// Runs plays on these of the inventory's hosts, and returns how it ended and what happened. Hosts whose names begin with
 /// `off` are off, all others are this machine, with some `programs` in front of its own.
 pub(crate) async fn run(
+    written: (Arc<Inventory>, Arc<Vars>),
+    hosts: &[&str],
+    plays: serde_json::Value,
+    programs: &std::path::Path,
+) -> (Outcome, Vec<Event>) {
+    run_roles(crate::ROLES, written, hosts, plays, programs).await
+}
+
+/// The same with these roles.
+pub(crate) async fn run_roles(
+    roles: &[Role],
     (inventory, vars): (Arc<Inventory>, Arc<Vars>),
     hosts: &[&str],
     plays: serde_json::Value,
@@ -69,8 +80,7 @@ pub(crate) async fn run(
     };
     let (events, mut receiver) = Events::channel();
     let hosts = hosts.iter().map(ToString::to_string).collect();
-    let run =
-        Run { plays: &plays, roles: crate::ROLES, hosts, ..Run::new(inventory, vars, &connect, events) };
+    let run = Run { plays: &plays, roles, hosts, ..Run::new(inventory, vars, &connect, events) };
     let outcome = tokio::time::timeout(Duration::from_secs(60), run.execute())
         .await
         .expect("nobody waits for ever")

@@ -40,16 +40,20 @@ pub(crate) fn no_color(environment: &Environment) -> bool {
     ansible || environment.get("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb")
 }
 
+/// One with these variables, for tests.
+#[cfg(test)]
+pub(crate) fn with(variables: &[(&str, &str)]) -> Environment {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Environment::new(variables.collect(), None, None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_first_locale_variable_that_is_set_decides() {
-        let is_utf8 = |variables: &[(&str, &str)]| {
-            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            super::is_utf8(&Environment::new(variables.collect(), None, None))
-        };
+        let is_utf8 = |variables: &[_]| super::is_utf8(&with(variables));
         assert!(is_utf8(&[("LANG", "de_DE.UTF-8")]));
         assert!(!is_utf8(&[("LANG", "de_DE.UTF-8"), ("LC_ALL", "C")]));
         assert!(is_utf8(&[("LC_ALL", ""), ("LANG", "C.utf8")]));

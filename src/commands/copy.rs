@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use futures::FutureExt;
-use muster_app::{BundleUse, Ended, Flow, Job, Listener, Plays, Project, Ready, RunOptions, Selection};
+use muster_app::{BundleUse, Ended, Flow, Job, Listener, Project, Ready, RunOptions, Selection};
 use muster_engine::event::{Change, Event, Events};
 use muster_engine::failure::Failure;
 use muster_engine::play::Play;
@@ -83,14 +83,10 @@ fn flow(wanted: Wanted) -> Flow {
     let play =
         Play { name: "copy".into(), hosts: "all".into(), roles: vec!["copy".into()], ..Play::default() };
     Flow {
-        name: "copy",
-        command: "muster copy".to_owned(),
-        plays: Plays::Given(vec![play]),
         roles: vec![Role::given("copy", move |host| copy(host, wanted.clone()).boxed())],
         bundle: BundleUse::None,
         remarks: false,
-        whole_cluster: false,
-        next: None,
+        ..Flow::new("copy", "muster copy", vec![play])
     }
 }
 

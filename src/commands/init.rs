@@ -51,7 +51,8 @@ pub(crate) fn run(args: InitArgs, environment: &Environment) -> Result<Exit, Com
         write(&path, &text)?;
         print::note(&format!("wrote {}", shown(&path)));
     }
-    let go = if root == environment.here()? { String::new() } else { format!("cd {} && ", quote(&shown(&root))) };
+    let go =
+        if root == environment.here()? { String::new() } else { format!("cd {} && ", quote(&shown(&root))) };
     print::note(&format!(
         "next: name the machines in {}, then: {go}setup-cluster",
         shown(&folder.join(INVENTORY_FILE))

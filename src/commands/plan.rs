@@ -43,12 +43,8 @@ pub(crate) struct PlanArgs {
 pub(crate) fn run(args: PlanArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let project = Project::find(&args.inventory.inventory, environment)?;
     let flow = Flow { command: "muster plan".to_owned(), next: None, ..setup_cluster::flow(&project) };
-    let manner = MannerArgs {
-        diff: args.diff,
-        bundle: args.bundle,
-        offline: args.offline,
-        ..MannerArgs::default()
-    };
+    let manner =
+        MannerArgs { diff: args.diff, bundle: args.bundle, offline: args.offline, ..MannerArgs::default() };
     let typed = TypedFlow {
         selection: args.selection,
         manner,

@@ -54,7 +54,7 @@ pub(crate) fn flow(project: &Project) -> Flow {
     Flow {
         bundle: BundleUse::Installs,
         next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
-        ..Flow::of("setup-cluster", words_of("setup-cluster"), CLUSTER)
+        ..Flow::new("setup-cluster", words_of("setup-cluster"), CLUSTER)
     }
 }
 

@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn colours_need_a_terminal_and_somebody_who_wants_them() {
         let color =
-            |variables: &[(&str, &str)], terminal| Style::of(&Environment::with(variables), terminal).color;
+            |variables: &[(&str, &str)], terminal| Style::of(&environment::with(variables), terminal).color;
         assert!(color(&[], true));
         assert!(!color(&[], false));
         for unwanted in [("NO_COLOR", "1"), ("ANSIBLE_NOCOLOR", "true"), ("TERM", "dumb")] {

@@ -36,6 +36,18 @@ pub enum Plays {
     Given(Vec<Play>),
 }
 
+impl From<Playbook> for Plays {
+    fn from(playbook: Playbook) -> Self {
+        Self::Playbook(playbook)
+    }
+}
+
+impl From<Vec<Play>> for Plays {
+    fn from(plays: Vec<Play>) -> Self {
+        Self::Given(plays)
+    }
+}
+
 /// What a flow needs of the bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BundleUse {
@@ -48,12 +60,12 @@ pub enum BundleUse {
 }
 
 impl Flow {
-    /// A flow of a playbook that looks at the bundle and is told remarks.
-    pub fn of(name: &'static str, command: impl Into<String>, playbook: Playbook) -> Self {
+    /// A flow that looks at the bundle and is told remarks.
+    pub fn new(name: &'static str, command: impl Into<String>, plays: impl Into<Plays>) -> Self {
         Self {
             name,
             command: command.into(),
-            plays: Plays::Playbook(playbook),
+            plays: plays.into(),
             roles: Vec::new(),
             bundle: BundleUse::Looks,
             remarks: true,

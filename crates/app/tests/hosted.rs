@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use muster_app::{
-    BundleUse, ConnectionOptions, Ended, Environment, ErrorKind, Flow, Frontend, Job, News, PREFLIGHT, Plays,
+    BundleUse, ConnectionOptions, Ended, Environment, ErrorKind, Flow, Frontend, Job, News, PREFLIGHT,
     Project, Question, Ready, RunOptions, Selection, VariableOptions,
 };
 use muster_engine::event::Event;
@@ -105,11 +105,10 @@ fn writes(path: &Path, text: &'static str) -> Flow {
     let play =
         Play { name: "Write".into(), hosts: "all".into(), roles: vec!["write".into()], ..Play::default() };
     Flow {
-        plays: Plays::Given(vec![play]),
         roles: vec![role],
         bundle: BundleUse::None,
         remarks: false,
-        ..Flow::of("write", "a test", PREFLIGHT)
+        ..Flow::new("write", "a test", vec![play])
     }
 }
 
@@ -151,7 +150,7 @@ async fn a_flow_with_a_role_of_its_own_is_looked_at_then_done_and_heard() {
 #[tokio::test]
 async fn what_is_wrong_without_a_machine_is_a_typed_error_with_its_problems() {
     let hosted = Hosted::new("node1 ansible_host=192.0.2.1 kube_network_plugin=calico");
-    let mut job = hosted.job(Flow::of("preflight", "a test", PREFLIGHT));
+    let mut job = hosted.job(Flow::new("preflight", "a test", PREFLIGHT));
     let Err(error) = hosted.ready(job.clone()) else { panic!("calico is refused") };
     let ErrorKind::Problems(problems) = error.kind else { panic!("{error:?}") };
     assert!(problems.iter().any(|problem| problem.found.contains("calico")), "{problems:?}");
