@@ -17,14 +17,14 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 /// No line of code below `folder` holds any of these words. Comments and unit tests may.
 #[track_caller]
-fn knows_nothing_of(folder: &str, words: &[&str]) {
+fn knows_nothing_of(folder: &str, words: &[impl AsRef<str>]) {
     let paths = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
     assert!(paths.len() > 10, "{folder}: {paths:?}");
     for path in paths {
         let text = fs::read_to_string(&path).unwrap().to_lowercase();
         let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines();
         for (number, line) in code.enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            let word = words.iter().find(|word| line.contains(*word));
+            let word = words.iter().map(AsRef::as_ref).find(|word| line.contains(word));
             assert_eq!(word, None, "{}:{}: {line}", path.display(), number + 1);
         }
     }
@@ -35,4 +35,29 @@ fn the_engine_knows_no_kubernetes_and_roles_know_no_connections() {
     knows_nothing_of("crates/engine/src", &["kube", "etcd", "flannel", "containerd"]);
     knows_nothing_of("crates/inventory/src", &["kubelet", "kubeadm", "etcd", "flannel", "muster_engine"]);
     knows_nothing_of("roles", &["muster_engine::ssh", "russh"]);
+}
+
+/// Every option of the command line, as docs/cli.md has them, and every command as a user types it.
+fn command_line() -> Vec<String> {
+    let document = include_str!("../../docs/cli.md");
+    let table = document.lines().filter(|line| line.starts_with('|'));
+    let options = table.flat_map(|line| line.split(|c: char| !c.is_ascii_lowercase() && c != '-'));
+    let options = options.filter(|word| word.starts_with("--") && word.len() > 4).map(str::to_owned);
+    let commands = document.lines().filter_map(|line| line.strip_prefix("## muster ")).map(|command| {
+        let first = command.split(' ').next().unwrap_or(command);
+        format!("muster {first}")
+    });
+    let mut words: Vec<String> = options.chain(commands).chain(["setup-cluster".to_owned()]).collect();
+    words.sort();
+    words.dedup();
+    words
+}
+
+#[test]
+fn the_engine_does_not_know_how_the_program_that_hosts_it_is_used() {
+    let words = command_line();
+    for word in ["--reimaged", "--private-key", "--ask-become-pass", "--lock-timeout", "muster unlock"] {
+        assert!(words.iter().any(|known| known == word), "{word}: {words:?}");
+    }
+    knows_nothing_of("crates/engine/src", &words);
 }
