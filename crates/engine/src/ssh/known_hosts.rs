@@ -20,19 +20,6 @@ use sha1::Sha1;
 
 use super::target::DEFAULT_PORT;
 
-/// What to do about a host key that is not known. A key that differs from the known one is refused by all but `Off`,
-/// a revoked one by all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HostKeyPolicy {
-    /// Accept it and remember it.
-    #[default]
-    AcceptNew,
-    /// Refuse it.
-    Strict,
-    /// Accept any key and remember none: for machines that anybody may pose as.
-    Off,
-}
-
 /// The name a host key is known under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HostName {
