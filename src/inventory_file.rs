@@ -2,10 +2,10 @@
 //! not at all, and never over an inventory that says something else.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use muster_app::{INVENTORY_DIR, INVENTORY_FILE, Project};
+use muster_files::write_whole;
 use muster_inventory::{Inventory, LoadOptions, Source};
 use muster_roles::group_rules;
 
@@ -102,14 +102,7 @@ impl NewInventory {
             }
             kept = name;
         }
-        let temporary = folder.join(format!(".{INVENTORY_FILE}.{}", std::process::id()));
-        let write = || {
-            let mut file = fs::File::create(&temporary)?;
-            file.write_all(self.text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)
-        };
-        write().inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)?;
+        write_whole(&self.path, None, &mut self.text.as_bytes()).map_err(failed)?;
         Ok(kept)
     }
 }

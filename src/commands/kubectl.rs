@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use muster_app::{Project, bundle_dir};
 use muster_artifacts::{Arch, Bundle};
+use muster_files::write_whole;
 
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::{Environment, shown};
@@ -120,28 +120,12 @@ fn kubectl_of_bundle(environment: &Environment) -> Result<Option<PathBuf>, Comma
     Ok(Some(path))
 }
 
-/// Writes a file, whole or not at all.
+/// Writes a file, and the folder that it is in.
 fn write(path: &Path, mode: u32, content: &mut dyn Read) -> Result<(), CommandError> {
     let failed =
         |error: std::io::Error| CommandError::failed(format!("cannot write {}: {error}", path.display()));
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let temporary = path.with_file_name(format!(
-        ".{}.{}",
-        path.file_name().unwrap_or_default().display(),
-        std::process::id()
-    ));
-    let mut write = || {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-        // The mode that open(2) sets is subject to the umask, and a leftover may have another one.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        std::io::copy(content, &mut file)?;
-        file.flush()?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)
+    write_whole(path, Some(mode), content).map_err(failed)
 }

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,6 +10,8 @@ use muster_artifacts::{Arch, Sha256};
 use muster_engine::event::Event;
 use muster_engine::failure::Failure;
 use muster_engine::script::quote;
+use muster_files::write_whole;
+use muster_inventory::names;
 use muster_roles::catalogue::CATALOGUE;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -123,17 +123,8 @@ impl Plan {
         let failed = |error: std::io::Error| {
             Error::failed(format!("cannot write {}: {error}", environment.shown(path)))
         };
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
         let text = format!("{:#}\n", json!(self));
-        let write = || {
-            let mut file =
-                fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
-        };
-        write().inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)
+        write_whole(path, Some(0o600), &mut text.as_bytes()).map_err(failed)
     }
 
     /// Which hosts and roles it is of.
@@ -208,7 +199,7 @@ impl Plan {
         }
         let lines = |(told, hosts): (&Vec<String>, &Vec<&String>)| {
             let lines = told.iter().map(|line| format!("\n    {line}"));
-            format!("\n  {}{}", text::names(hosts), lines.collect::<String>())
+            format!("\n  {}{}", names(hosts), lines.collect::<String>())
         };
         groups.iter().map(lines).collect()
     }

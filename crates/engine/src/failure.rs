@@ -4,7 +4,6 @@ use muster_inventory::VarsError;
 use serde::{Deserialize, Serialize};
 
 use crate::advice::Advice;
-use crate::failure_form::FailureForm;
 use crate::transport::TransportError;
 
 /// What the steps of a role return.
@@ -23,9 +22,8 @@ pub struct Problem {
     pub remedy: String,
 }
 
-/// Why a host could not go on.
-#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
-#[serde(into = "FailureForm", from = "FailureForm")]
+/// Why a host could not go on. How it is serialised is in `failure_form.rs`.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
     /// The machine could not be reached, or not be worked on as root.
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::advice::Advice;
 use crate::failure::{Failure, Problem};
@@ -11,7 +11,7 @@ use crate::transport::TransportError;
 
 /// A failure as it is written down: what every one has for whoever tells it, and what its kind has besides.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct FailureForm {
+struct FailureForm {
     /// `None` in what was written before failures had kinds, and where a newer engine knows more of them: it is then told
     /// by its message alone.
     #[serde(flatten)]
@@ -88,6 +88,18 @@ enum Kind {
         because: String,
     },
     Other,
+}
+
+impl Serialize for Failure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        FailureForm::from(self.clone()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Failure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        FailureForm::deserialize(deserializer).map(Self::from)
+    }
 }
 
 impl From<Failure> for FailureForm {

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod failure;
 mod failure_form;
 mod fan_out;
+mod first_exchange;
 mod forks;
 pub mod host;
 pub mod lock;

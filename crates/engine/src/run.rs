@@ -8,16 +8,16 @@ use std::time::Instant;
 use futures::future::{BoxFuture, join_all};
 use indexmap::IndexMap;
 use muster_artifacts::Bundle;
-use muster_inventory::{Inventory, Vars, VarsError};
+use muster_inventory::{Inventory, Vars, VarsError, some_names};
 use tokio_util::sync::CancellationToken;
 
 use crate::advice::Advice;
 use crate::cluster::{Cluster, End, Progress};
 use crate::event::{Event, Events};
 use crate::failure::{Failure, Problem, Result};
-use crate::fan_out::FanOut;
-pub use crate::fan_out::ServesAt;
+use crate::fan_out::sources::FanOut;
 use crate::forks::Forks;
+pub use crate::host::ServesAt;
 use crate::host::{Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
 use crate::play::{Play, Share};
@@ -203,7 +203,8 @@ impl Run<'_> {
         let lock = self.lock.clone().filter(|_| !self.check).map(Arc::new);
         let name = lock.as_ref().map_or("", |lock| lock.run.as_str());
         let context = RunContext {
-            fan_out: FanOut::of_run(self.serves_at, in_run.len(), name),
+            serves_at: self.serves_at,
+            fan_out: self.serves_at.and_then(|_| FanOut::of_run(in_run.len(), name)),
             events: self.events.clone(),
             check: self.check,
             lock,
@@ -278,7 +279,7 @@ impl Run<'_> {
         let host = &*itinerary.host;
         let begun = Instant::now();
         // What happens before the first play counts as part of it: a machine that is off must stop a play that wants all.
-        self.connect_to(host).await?;
+        host.first_exchange().await?;
         self.events.send(Event::Connected { host: host.name().to_owned(), elapsed: begun.elapsed() });
         for (number, play) in self.plays.iter().enumerate() {
             let hosts = &itinerary.hosts_of_plays[number];
@@ -297,19 +298,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The first exchange. Connecting is tried again by the transport itself; a lost answer is asked for once more.
-    async fn connect_to(&self, host: &Host) -> Result<()> {
-        match host.read_facts().await {
-            Err(Failure::Transport(error))
-                if error.is_transient() && !matches!(error, TransportError::Unreachable { .. }) =>
-            {
-                host.retry("reading facts", &error, 1, 2).await;
-                host.read_facts().await
-            }
-            result => result,
-        }
-    }
-
     /// The only waiting that plays ask for: `wait_for_all`, `serial`, and an earlier play that wants every host.
     async fn wait_before(&self, host: &Host, number: usize, itinerary: &Itinerary) -> Result<()> {
         let lists = &itinerary.hosts_of_plays;
@@ -322,7 +310,11 @@ impl Run<'_> {
             let [off, failed] =
                 [off, failed].map(|list| list.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
             if !failed.is_empty() {
-                return Err(Failure::Stopped(format!("{} did not pass {:?}", names(&failed), play.name)));
+                return Err(Failure::Stopped(format!(
+                    "{} did not pass {:?}",
+                    some_names(&failed),
+                    play.name
+                )));
             }
             allow(play, play.max_failures.unwrap_or(Share::Hosts(0)), &off, lists[earlier].len())?;
         }
@@ -354,7 +346,7 @@ impl Run<'_> {
             let play = &self.plays[number].name;
             return Err(Failure::Stopped(format!(
                 "{} did not pass {play:?}, one batch after the other",
-                names(last)
+                some_names(last)
             )));
         }
         Ok(())
@@ -407,20 +399,11 @@ fn allow(play: &Play, most: Share, failed: &[String], of: usize) -> Result<()> {
     if failed.len() <= allowed {
         return Ok(());
     }
-    let (number, who, play) = (failed.len(), names(failed), &play.name);
+    let (number, who, play) = (failed.len(), some_names(failed), &play.name);
     let limit = match (allowed, most) {
         (0, Share::Hosts(_)) => "no failure".to_owned(),
         (0, share) => format!("no failure (max_failures: {share})"),
         (some, share) => format!("{some} (max_failures: {share})"),
     };
     Err(Failure::Stopped(format!("{who} failed: {number} of {of} in {play:?}, which allows {limit}")))
-}
-
-/// Names in a sentence: all of a few, some of many.
-fn names(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    match names.len().saturating_sub(SHOWN) {
-        0 => names.join(", "),
-        more => format!("{} and {more} more", names[..SHOWN].join(", ")),
-    }
 }

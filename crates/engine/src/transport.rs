@@ -80,6 +80,15 @@ pub struct Exit {
     pub stderr: Vec<u8>,
 }
 
+impl Exit {
+    /// The last lines of what it wrote to standard error.
+    pub(crate) fn tail(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stderr);
+        let lines: Vec<_> = text.trim_end().lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
 /// A way to run programs as root on one machine.
 pub trait Transport: Send + Sync {
     /// Runs a program and returns how it ended, whatever its status. Connects first where that is still to do, and

@@ -10,12 +10,11 @@ use tokio::io::AsyncReadExt;
 use crate::advice::Advice;
 use crate::event::Event;
 use crate::failure::{Failure, Result};
-use crate::fan_out::Ticket;
+use crate::fan_out::sources::Ticket;
 use crate::host::Host;
 use crate::lock::{Fence, Kind, REFUSED};
 use crate::resource::{Bytes, Upload};
 use crate::script::{Script, nonce, sh};
-use crate::step::tail;
 use crate::transport::{Exit, Input, OnLine, Program};
 
 /// How long an upload may take.
@@ -139,7 +138,7 @@ impl Arrival<'_> {
                 status => {
                     // Whoever takes the lock ends it.
                     self.host.still_ours(&fence).await?;
-                    return Err(Failure::Change { resource: what, status, tail: tail(&exit.stderr) });
+                    return Err(Failure::Change { resource: what, status, tail: exit.tail() });
                 }
             }
         }
@@ -174,7 +173,7 @@ impl Arrival<'_> {
         }
         // Whoever takes the lock ends it.
         self.host.still_ours(&fence).await?;
-        let said = tail(&exit.stderr);
+        let said = exit.tail();
         let reason = said.lines().rfind(|line| !line.starts_with(AT)).unwrap_or("it did not come");
         ticket.failed(self.host, exit.status == WRONG, reason);
         Ok(false)

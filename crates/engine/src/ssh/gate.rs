@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use russh::client::{DisconnectReason, Handler};
 use russh::keys::PublicKeyOrCertificate;
 
-use super::known_hosts::{HostKeyPolicy, HostName, KnownHosts, Verdict, describe};
-use super::{Client, Target};
+use super::known_hosts::{HostName, KnownHosts, Verdict, describe};
+use super::{Client, HostKeyPolicy, Target};
 use crate::advice::Advice;
 use crate::transport::TransportError;
 

@@ -79,8 +79,11 @@ async fn a_changed_key_is_refused_until_the_user_says_the_machine_is_new() {
     let shown = error.to_string();
     assert!(shown.contains(&format!("{}:1 holds ED25519 {old}", file.display())), "{shown}");
     assert!(shown.contains(&format!("shows ED25519 {}", fingerprint(&sshd.host_key("ed25519")))), "{shown}");
-    let (machine, known) = ("127.0.0.1".to_owned(), file.display().to_string());
-    let remedy = Advice::ReplaceHostKey { machine, file: known, name: name(&sshd) };
+    let remedy = Advice::ReplaceHostKey {
+        machine: "127.0.0.1".into(),
+        file: file.display().to_string(),
+        name: name(&sshd),
+    };
     assert!(matches!(&error, TransportError::HostKey { changed: true, .. }), "{error:?}");
     assert_eq!(error.remedy(), Some(&remedy));
 
