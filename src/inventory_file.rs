@@ -2,15 +2,16 @@
 //! not at all, and never over an inventory that says something else.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use muster_app::{INVENTORY_DIR, INVENTORY_FILE, Project};
+use muster_files::write_whole;
 use muster_inventory::{Inventory, LoadOptions, Source};
 use muster_roles::group_rules;
 
+use crate::environment::shown;
 use crate::error::CommandError;
 use crate::host_arguments::{HostArgument, place};
-use crate::project::{INVENTORY_DIR, INVENTORY_FILE, Project, shown};
 
 /// An inventory still to be written.
 #[derive(Debug)]
@@ -101,14 +102,7 @@ impl NewInventory {
             }
             kept = name;
         }
-        let temporary = folder.join(format!(".{INVENTORY_FILE}.{}", std::process::id()));
-        let write = || {
-            let mut file = fs::File::create(&temporary)?;
-            file.write_all(self.text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)
-        };
-        write().inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)?;
+        write_whole(&self.path, None, &mut self.text.as_bytes()).map_err(failed)?;
         Ok(kept)
     }
 }
@@ -156,8 +150,7 @@ mod tests {
         let error = prepare_for(root.path(), "10.0.0.1", false).unwrap_err();
         assert!(
             error.message.contains("has other machines: node1 (10.0.0.1), alpha (alpha:2222)"),
-            "{}",
-            error.message
+            "{error:?}"
         );
         assert!(error.hints.iter().any(|hint| hint.contains("--new-inventory")));
         let kept = write(root.path(), "10.0.0.1", true).unwrap();

@@ -1,10 +1,11 @@
 //! kubeconfig: what one needs to use the cluster, brought to the controller.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 use muster_engine::event::Change;
 use muster_engine::prelude::*;
+use muster_files::write_whole;
 use serde::Deserialize;
 
 use crate::catalogue::artifact;
@@ -45,7 +46,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
 /// Writes a file on this side, whole or not at all, unless it is there.
 fn bring(host: &Host, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
     let same_mode = std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o7777 == mode);
     if same_mode && std::fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
@@ -62,16 +63,7 @@ fn bring(host: &Host, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let temporary = path.with_extension("part");
-        // A leftover of a run that was cut off may have another mode.
-        if temporary.exists() {
-            std::fs::remove_file(&temporary)?;
-        }
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
+        write_whole(path, Some(mode), &mut &content[..])
     };
     write().map_err(|error| local(path, &error))
 }

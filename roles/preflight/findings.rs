@@ -1,6 +1,7 @@
 //! What checks find: problems, which stop the run, and warnings, which do not.
 
 use muster_engine::prelude::Problem;
+use muster_inventory::some_names;
 
 /// What checks found, before anything was changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Findings {
         }
         let named = |(mut problem, hosts): (Problem, Vec<&str>)| {
             if hosts.len() < all {
-                problem.found = format!("{} on {}", problem.found, names(&hosts));
+                problem.found = format!("{} on {}", problem.found, some_names(&hosts));
             }
             problem
         };
@@ -78,17 +79,6 @@ pub fn sentence(problem: &Problem) -> String {
     format!("{}: {}; needed: {}; {}", problem.check, problem.found, problem.needed, problem.remedy)
 }
 
-/// Names in a sentence: all of a few, some of many.
-pub(super) fn names<S: AsRef<str>>(names: &[S]) -> String {
-    const SHOWN: usize = 5;
-    let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        1 => format!("{} and 1 other", shown.join(", ")),
-        more => format!("{} and {more} others", shown.join(", ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,13 +109,5 @@ mod tests {
         findings.merge(vec![("node1", of(&["a", "b"])), ("node2", of(&["a"])), ("node3", of(&["a", "b"]))]);
         let texts: Vec<&str> = findings.problems.iter().map(|p| p.found.as_str()).collect();
         assert_eq!(texts, ["a", "b on node1, node3"]);
-    }
-
-    #[test]
-    fn of_many_names_some_are_shown() {
-        for (count, expected) in [(1, "1"), (5, "1, 2, 3, 4, 5"), (6, "1, 2, 3, 4, 5 and 1 other")] {
-            let list: Vec<String> = (1..=count).map(|n: usize| n.to_string()).collect();
-            assert_eq!(names(&list), expected);
-        }
     }
 }

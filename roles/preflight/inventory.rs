@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use muster_engine::prelude::Problem;
-use muster_inventory::{HostVars, Inventory, Vars, VarsError};
+use muster_inventory::{HostVars, Inventory, Vars, VarsError, some_names};
 
-use super::findings::{Findings, names, problem};
+use super::findings::{Findings, problem};
 use super::settings::{self, Setting};
 use super::subnets;
 
@@ -113,7 +113,7 @@ fn same(
         .map(|(value, owners)| {
             problem(
                 check,
-                format!("{variable} {value} of {}", names(&owners)),
+                format!("{variable} {value} of {}", some_names(&owners)),
                 "each machine once, under one name",
                 format!("take the others out of the inventory, or correct their {variable}"),
             )

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster_engine::prelude::*;
+use muster_inventory::some_names;
 
 use super::Machine;
-use super::findings::{Findings, names, problem};
+use super::findings::{Findings, problem};
 use crate::common::ip_of;
 
 /// What this role tells other hosts.
@@ -146,7 +147,7 @@ fn shared(everyone: &Everyone, name: &str, mark: Mark) -> Option<Problem> {
             "give copied virtual machines a new UUID; storage drivers tell nodes by it",
         ),
     };
-    Some(problem(check, format!("{value} of {}", names(owners)), needed, remedy))
+    Some(problem(check, format!("{value} of {}", some_names(owners)), needed, remedy))
 }
 
 /// By how many seconds clocks may differ: certificates and tokens are good from a moment on, and etcd's leases count.

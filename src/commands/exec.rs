@@ -10,9 +10,9 @@ use muster_engine::transport::{Exit as ProgramExit, TransportError};
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::fan_out::{Machines, exit_of, run_program};
+use crate::machines::{Machines, exit_of, run_program};
 use crate::output::style::{Style, Tone};
-use crate::output::{print, text};
+use crate::output::{advice, print, text};
 
 /// Run a command on machines as root; equal answers are shown once
 #[derive(Debug, Args)]
@@ -88,7 +88,8 @@ fn render(hosts: &[&str], answer: &Answer, style: Style, raw: bool) -> String {
             format!("{names} | {outcome}\n{}", output.concat())
         }
         Err(error) => {
-            let remedy = error.remedy().map(|remedy| format!("  hint: {remedy}\n")).unwrap_or_default();
+            let remedy =
+                advice::hint(error.remedy()).map(|hint| format!("  hint: {hint}\n")).unwrap_or_default();
             let word = if error.is_unreachable() { "unreachable" } else { "failed" };
             format!(
                 "{names} | {}\n  {}\n{remedy}",

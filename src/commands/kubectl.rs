@@ -2,23 +2,22 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
+use muster_app::{Project, bundle_dir};
 use muster_artifacts::{Arch, Bundle};
+use muster_files::write_whole;
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs};
-use crate::bundle;
-use crate::environment::Environment;
+use crate::args::{ConnectionArgs, InventoryArgs};
+use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
-use crate::fan_out::{Machines, run_program};
+use crate::machines::{Machines, run_program};
 use crate::output::print;
-use crate::project::{Project, shown};
 
 /// Run kubectl on the cluster of this project, from anywhere in it
 ///
@@ -38,7 +37,7 @@ pub(crate) struct KubectlArgs {
 /// Runs `muster kubectl`: becomes kubectl, so that streams, signals and the exit status are its own.
 pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let inventory = InventoryArgs { inventory: args.inventory, ..InventoryArgs::default() };
-    let project = Project::find(&inventory, environment)?;
+    let project = Project::find(&inventory.inventory, environment)?;
     let artifacts = project.inventory_dir.join("artifacts");
     let config = artifacts.join("admin.conf");
     if !config.is_file() {
@@ -102,7 +101,7 @@ fn find_kubectl(artifacts: &Path, environment: &Environment) -> Result<PathBuf, 
 
 /// The newest kubectl of the bundle, unpacked into the cache once.
 fn kubectl_of_bundle(environment: &Environment) -> Result<Option<PathBuf>, CommandError> {
-    let (Ok(dir), Some(arch)) = (bundle::dir(&MannerArgs::default(), environment), Arch::host()) else {
+    let (Ok(dir), Some(arch)) = (bundle_dir(None, environment), Arch::host()) else {
         return Ok(None);
     };
     let Ok(bundle) = Bundle::open(dir) else { return Ok(None) };
@@ -121,28 +120,12 @@ fn kubectl_of_bundle(environment: &Environment) -> Result<Option<PathBuf>, Comma
     Ok(Some(path))
 }
 
-/// Writes a file, whole or not at all.
+/// Writes a file, and the folder that it is in.
 fn write(path: &Path, mode: u32, content: &mut dyn Read) -> Result<(), CommandError> {
     let failed =
         |error: std::io::Error| CommandError::failed(format!("cannot write {}: {error}", path.display()));
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let temporary = path.with_file_name(format!(
-        ".{}.{}",
-        path.file_name().unwrap_or_default().display(),
-        std::process::id()
-    ));
-    let mut write = || {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-        // The mode that open(2) sets is subject to the umask, and a leftover may have another one.
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        std::io::copy(content, &mut file)?;
-        file.flush()?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&temporary))).map_err(failed)
+    write_whole(path, Some(mode), content).map_err(failed)
 }

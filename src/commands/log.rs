@@ -1,7 +1,9 @@
 //! `muster log`: what happened in a run.
 
 use clap::{ArgAction, Args};
+use muster_app::{LAST, Recorded};
 use muster_engine::event::Event;
+use muster_engine::event_json;
 use muster_engine::failure::Failure;
 use muster_inventory::closest;
 
@@ -10,8 +12,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::plain::lines;
 use crate::output::style::{Style, Tone};
-use crate::output::{Detail, print, recap, replay, sentence, text};
-use crate::record::{LAST, Recorded};
+use crate::output::{Detail, advice, print, recap, sentence, text};
 
 /// Show what happened in a run: on all hosts, or on one
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ pub(crate) struct LogArgs {
 
 /// Runs `muster log`.
 pub(crate) fn run(args: LogArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let (_, records) = runs::of_project(args.inventory.clone(), environment)?;
+    let (_, records) = runs::of_project(&args.inventory, environment)?;
     let run = records.read(&records.find(&args.run)?)?;
     if let Some(host) = &args.host {
         check_host(&run, host)?;
@@ -66,7 +67,7 @@ fn told(run: &Recorded, args: &LogArgs, style: Style) -> String {
         format!("{} UTC, muster {}", runs::when(heading), words("muster")),
     ];
     let mut check = false;
-    for (time, event) in run.lines.iter().filter_map(replay::event) {
+    for (time, event) in run.lines.iter().filter_map(event_json::read) {
         if let Event::RunStarted { check: looks_only, .. } = event {
             check = looks_only;
         }
@@ -85,9 +86,9 @@ fn told(run: &Recorded, args: &LogArgs, style: Style) -> String {
                 told.push(format!("{stamp} {host}  {}", text::harmless(&failure.to_string())));
             }
             Event::HostFailed { host, failure, .. } => {
-                let remedy = failure.remedy().filter(|remedy| !remedy.is_empty());
+                let hint = advice::hint(failure.remedy());
                 told.extend(
-                    remedy.map(|remedy| format!("{stamp} {host}  hint: {}", text::harmless_lines(remedy))),
+                    hint.map(|hint| format!("{stamp} {host}  hint: {}", text::harmless_lines(&hint))),
                 );
             }
             _ => {}

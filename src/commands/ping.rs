@@ -8,9 +8,9 @@ use clap::Args;
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::fan_out::{Machines, exit_of, run_program};
+use crate::machines::{Machines, exit_of, run_program};
 use crate::output::style::Style;
-use crate::output::{print, text};
+use crate::output::{advice, print, text};
 
 /// Show which machines can be logged in to and worked on as root
 #[derive(Debug, Args)]
@@ -44,7 +44,8 @@ pub(crate) fn run(args: PingArgs, environment: &Environment) -> Result<Exit, Com
             }
             Ok(exit) => format!("{} {name}  {login}  status {}", style.failed(), exit.status),
             Err(error) => {
-                let remedy = error.remedy().map(|remedy| format!("\n    hint: {remedy}")).unwrap_or_default();
+                let hint = advice::hint(error.remedy());
+                let remedy = hint.map(|hint| format!("\n    hint: {hint}")).unwrap_or_default();
                 format!("{} {name}  {}", style.failed(), text::harmless(&error.to_string())) + &remedy
             }
         };

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use muster_app::Recorder;
+use muster_engine::event_json;
 use muster_engine::failure::{Failure, Problem};
 use muster_engine::run::{HostOutcome, Outcome};
 use muster_engine::script::quote;
@@ -10,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::args::Form;
 use crate::error::Exit;
+use crate::output::advice;
 use crate::output::jsonl;
 use crate::output::problems;
 use crate::output::recap::{Figures, recap};
@@ -18,7 +21,6 @@ use crate::output::sentence::{Detail, gist, is_changed_key};
 use crate::output::style::{Style, Tone};
 use crate::output::text;
 use crate::output::view::View;
-use crate::record::Recorder;
 
 /// How many of the slowest steps are told.
 const SLOWEST: usize = 5;
@@ -127,7 +129,7 @@ impl Closing<'_> {
             .collect();
         let exit = exit.code();
         let elapsed = self.view.elapsed.unwrap_or_default();
-        jsonl::object("recap", elapsed, json!({ "hosts": hosts, "exit_code": exit }))
+        event_json::line(elapsed, json!({ "event": "recap", "hosts": hosts, "exit_code": exit }))
     }
 
     /// The lines. `terminal` is the width of the terminal for the recap, `None` where there is none.
@@ -254,8 +256,8 @@ impl Closing<'_> {
         let heard = heard.map(|view| view.output.join("\n")).unwrap_or_default();
         let tail = text::last_lines(failure.tail().unwrap_or(&heard), TAIL);
         lines.extend(tail.iter().map(|line| format!("  {} {}", style.quoted(), text::harmless(line))));
-        if let Some(remedy) = failure.remedy().filter(|remedy| !remedy.is_empty()) {
-            lines.extend(indented("hint: ", &text::harmless_lines(remedy), columns));
+        if let Some(hint) = advice::hint(failure.remedy()) {
+            lines.extend(indented("hint: ", &text::harmless_lines(&hint), columns));
         }
         lines
     }
@@ -369,12 +371,13 @@ fn indented(lead: &str, text: &str, columns: usize) -> Vec<String> {
 mod tests {
     use std::time::Instant;
 
+    use muster_engine::advice::Advice;
     use muster_engine::event::{Counts, Event};
     use muster_engine::host::HostSummary;
     use muster_engine::transport::TransportError;
 
     use super::*;
-    use crate::output::view::Outline;
+    use muster_app::{Outline, Usual};
 
     fn outcome(hosts: Vec<(&str, Option<Failure>)>) -> Outcome {
         let counts = Counts { ok: 30, changed: 7, skipped: 1 };
@@ -384,7 +387,7 @@ mod tests {
 
     fn told(outcome: &Outcome, detail: Detail, interrupted: bool) -> String {
         let outline = Outline { hosts: outcome.keys().cloned().collect(), ..Outline::default() };
-        let mut view = View::new(&outline, Instant::now());
+        let mut view = View::new(&outline, Usual::default(), Instant::now());
         view.apply(&Event::RunEnded { elapsed: Duration::from_millis(64_200) }, view.begun);
         let again = |hosts: Again<'_>| match hosts {
             Again::Only(hosts) => Some(format!("setup-cluster --limit {}", hosts.join(","))),
@@ -457,10 +460,15 @@ log: muster log last node1"
     #[test]
     fn machines_with_a_new_host_key_are_told_together_with_how_to_go_on() {
         let changed = |address: &str| {
-            let remedy = format!("if it was installed anew, run again with `--reimaged {address}`");
+            let remedy = Advice::ReplaceHostKey {
+                machine: address.into(),
+                file: "known_hosts".into(),
+                name: address.into(),
+            };
             let reason =
                 format!("its host key has changed: it shows a key of {address} and nobody knows that one");
-            Some(Failure::Transport(TransportError::HostKey { address: address.into(), reason, remedy }))
+            let address = address.into();
+            Some(Failure::Transport(TransportError::HostKey { address, reason, changed: true, remedy }))
         };
         let hosts =
             vec![("node1", changed("10.0.0.1:22")), ("node2", changed("10.0.0.2:22")), ("node3", None)];
@@ -475,7 +483,7 @@ log: muster log last node1"
         let off = Failure::Transport(TransportError::Unreachable {
             address: "10.0.0.2:22".into(),
             reason: "no answer".into(),
-            remedy: String::new(),
+            remedy: "".into(),
         });
         let stopped = || Some(Failure::Stopped("node2 failed: 1 of 3".into()));
         let text = told(
@@ -527,7 +535,7 @@ log: muster log last node1"
             Failure::Transport(TransportError::Unreachable {
                 address: "a:22".into(),
                 reason: "no route".into(),
-                remedy: String::new(),
+                remedy: "".into(),
             })
         };
         let stopped = || Failure::Stopped("x".into());

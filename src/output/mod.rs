@@ -1,8 +1,11 @@
 //! What the user sees. [`show`] listens to the events of a run; one of three sinks shows them: [`terminal`] live,
 //! [`plain`] line by line, [`jsonl`] for programs. [`closing`] says how it ended.
 
+pub(crate) mod advice;
 mod closing;
+pub(crate) mod command_error;
 mod downloads;
+mod frontend;
 pub(crate) mod jsonl;
 pub(crate) mod plain;
 mod plan;
@@ -10,7 +13,6 @@ pub(crate) mod print;
 pub(crate) mod problems;
 pub(crate) mod recap;
 pub(crate) mod remarks;
-pub(crate) mod replay;
 mod screen;
 pub(crate) mod sentence;
 mod show;
@@ -22,8 +24,9 @@ mod view;
 
 pub(crate) use closing::{Again, Closing, exit_of};
 pub(crate) use downloads::Downloads;
+pub(crate) use frontend::CommandLine;
 pub(crate) use plan::plan_lines;
 pub(crate) use screen::Screen;
 pub(crate) use sentence::{Detail, gist};
-pub(crate) use show::{Sink, show, sink};
-pub(crate) use view::{Outline, OutlinePlay, View};
+pub(crate) use show::{show, sink};
+pub(crate) use view::View;

@@ -146,15 +146,17 @@ pub(crate) fn gist(failure: &Failure) -> String {
         // Each machine has its own keys.
         failure if is_changed_key(failure) => "the host key has changed".to_owned(),
         // The message begins with the address.
-        Failure::Transport(_) => text.split_once(": ").map_or(text.clone(), |(_, reason)| reason.to_owned()),
+        Failure::Transport(error) => {
+            let rest = text.strip_prefix(error.address()).and_then(|rest| rest.strip_prefix(": "));
+            rest.map_or_else(|| text.clone(), str::to_owned)
+        }
         _ => text,
     }
 }
 
 /// Whether a machine has another host key than the known one, which a new installation explains.
 pub(crate) fn is_changed_key(failure: &Failure) -> bool {
-    let remedy = failure.remedy().unwrap_or_default();
-    matches!(failure, Failure::Transport(TransportError::HostKey { .. })) && remedy.contains("--reimaged")
+    matches!(failure, Failure::Transport(TransportError::HostKey { changed: true, .. }))
 }
 
 #[cfg(test)]

@@ -3,28 +3,8 @@
 use std::time::Duration;
 
 use console::measure_text_width;
-
-/// What came from a machine or a file, safe to show: control characters, with which a terminal could be made to do
-/// anything, become visible (`\u{1b}`); a tab becomes a space.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' => safe.push(' '),
-            // Bidirectional controls reorder what stands around them (Unicode Standard Annex 9).
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                safe.extend(c.escape_default());
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-/// As [`harmless`], with line breaks kept.
-pub(crate) fn harmless_lines(text: &str) -> String {
-    text.lines().map(harmless).collect::<Vec<_>>().join("\n")
-}
+pub(crate) use muster_app::text::{count, harmless, harmless_lines};
+pub(crate) use muster_inventory::{names, some_names};
 
 /// `0.3s`, `41s`, `1m05s`, `1h02m`: as exact as matters.
 pub(crate) fn duration(time: Duration) -> String {
@@ -50,62 +30,6 @@ pub(crate) fn size(bytes: u64) -> String {
         unit = next;
     }
     if unit == "B" || value >= 99.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
-}
-
-/// `1 host`, `3 hosts`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
-/// Names in short: neighbours that differ in their last number only become a range, `node1-3, node7`.
-pub(crate) fn names<S: AsRef<str>>(names: &[S]) -> String {
-    ranges(names).join(", ")
-}
-
-/// As [`names`], of many only the first ones.
-pub(crate) fn some_names<S: AsRef<str>>(names: &[S]) -> String {
-    const MOST: usize = 5;
-    let ranges = ranges(names);
-    match ranges.len().saturating_sub(MOST) {
-        0 | 1 => ranges.join(", "),
-        more => format!("{}, and {more} more", ranges[..MOST].join(", ")),
-    }
-}
-
-fn ranges<S: AsRef<str>>(names: &[S]) -> Vec<String> {
-    /// A name, or several that differ in their last number only.
-    struct Range<'a> {
-        text: String,
-        /// What they have in common, the first number and the last.
-        numbers: Option<(&'a str, u64, u64)>,
-    }
-    let mut ranges: Vec<Range<'_>> = Vec::new();
-    for name in names.iter().map(AsRef::as_ref) {
-        let numbered = split_number(name);
-        if let (Some(range), Some((stem, number))) = (ranges.last_mut(), numbered)
-            && let Some((before, first, last)) = &mut range.numbers
-            && *before == stem
-            && *last + 1 == number
-        {
-            *last = number;
-            range.text = format!("{stem}{first}-{last}");
-            continue;
-        }
-        let numbers = numbered.map(|(stem, number)| (stem, number, number));
-        ranges.push(Range { text: name.to_owned(), numbers });
-    }
-    ranges.into_iter().map(|range| range.text).collect()
-}
-
-/// `node12` as `node` and 12. Numbers with zeros in front are not: `pc-01-3` would be hard to read.
-fn split_number(name: &str) -> Option<(&str, u64)> {
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    let digits = &name[stem.len()..];
-    // The last number of an address is no number of a name.
-    if stem.is_empty() || stem.ends_with('.') || digits.len() > 1 && digits.starts_with('0') {
-        return None;
-    }
-    Some((stem, digits.parse().ok()?))
 }
 
 /// Text with blanks after it up to a width in columns.
@@ -151,31 +75,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_cannot_make_the_terminal_do_anything() {
-        assert_eq!(harmless("a\u{1b}]0;title\u{7}b\tc\rd"), r"a\u{1b}]0;title\u{7}b c\rd");
-        assert_eq!(harmless("ok \u{202e}gnp.exe"), r"ok \u{202e}gnp.exe");
-        assert_eq!(harmless_lines("a\nb\u{8}"), "a\nb\\u{8}");
-        assert_eq!(harmless("Größe ✔"), "Größe ✔");
-    }
-
-    #[test]
     fn durations_and_sizes_are_as_exact_as_matters() {
         let times = [0.04, 4.13, 41.7, 65.0, 3725.0].map(|s| duration(Duration::from_secs_f64(s)));
         assert_eq!(times, ["0.0s", "4.1s", "41s", "1m05s", "1h02m"]);
         let sizes = [0, 999, 1000, 4_200_000, 123_456_789, 999_999_999_999].map(size);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "4.2 MB", "123 MB", "1.0 TB"]);
-    }
-
-    #[test]
-    fn neighbours_become_ranges() {
-        assert_eq!(names(&["node1", "node2", "node3", "node7"]), "node1-3, node7");
-        assert_eq!(names(&["node1", "alpha", "node2"]), "node1, alpha, node2");
-        assert_eq!(names(&["10.1.1.4", "10.1.1.5"]), "10.1.1.4, 10.1.1.5");
-        assert_eq!(names(&["pc-08", "pc-09", "pc-10"]), "pc-08, pc-09, pc-10");
-        assert_eq!(names::<&str>(&[]), "");
-        let many: Vec<String> = (0..10).map(|number| format!("pc{}", number * 2)).collect();
-        assert_eq!(some_names(&many), "pc0, pc2, pc4, pc6, pc8, and 5 more");
-        assert_eq!(some_names(&many[..6]), "pc0, pc2, pc4, pc6, pc8, pc10");
     }
 
     #[test]

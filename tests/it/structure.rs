@@ -18,21 +18,80 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 /// No line of code below `folder` holds any of these words. Comments and unit tests may.
 #[track_caller]
 fn knows_nothing_of(folder: &str, words: &[&str]) {
+    for_each_line(folder, |place, line| {
+        let line = line.to_lowercase();
+        let word = words.iter().find(|word| line.contains(*word));
+        assert_eq!(word, None, "{place}: {line}");
+    });
+}
+
+/// The lines of code below a folder, with their places; no comments, no unit tests.
+#[track_caller]
+fn for_each_line(folder: &str, look: impl Fn(&str, &str)) {
     let paths = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
     assert!(paths.len() > 10, "{folder}: {paths:?}");
     for path in paths {
-        let text = fs::read_to_string(&path).unwrap().to_lowercase();
+        let text = fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines();
         for (number, line) in code.enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            let word = words.iter().find(|word| line.contains(*word));
-            assert_eq!(word, None, "{}:{}: {line}", path.display(), number + 1);
+            look(&format!("{}:{}", path.display(), number + 1), line);
         }
     }
 }
 
 #[test]
 fn the_engine_knows_no_kubernetes_and_roles_know_no_connections() {
-    knows_nothing_of("crates/engine/src", &["kube", "etcd", "flannel", "containerd"]);
+    knows_nothing_of("crates/engine/src", &["kube", "etcd", "flannel", "containerd", "coredns", "calico"]);
     knows_nothing_of("crates/inventory/src", &["kubelet", "kubeadm", "etcd", "flannel", "muster_engine"]);
-    knows_nothing_of("roles", &["muster_engine::ssh", "russh"]);
+    knows_nothing_of("roles", &["muster_engine::ssh", "russh", "sshoptions"]);
+}
+
+#[test]
+fn whoever_hosts_a_library_decides_what_is_printed_where_the_environment_is_and_when_the_process_ends() {
+    let process = ["println!", "print!", "process::exit", "std::env::", "use std::env;"];
+    for folder in ["crates/app/src", "crates/engine/src", "crates/inventory/src", "roles"] {
+        knows_nothing_of(folder, &process);
+    }
+    knows_nothing_of("crates/artifacts/src", &["println!", "print!", "process::exit", "std::env::var"]);
+    knows_nothing_of("lab/src", &["println!", "print!", "process::exit"]);
+    knows_nothing_of("crates/app/src", &["clap", "rpassword", "console::", "stdin("]);
+}
+
+#[test]
+fn a_command_does_not_know_how_it_is_found() {
+    knows_nothing_of("src/commands", &["crate::cli"]);
+}
+
+/// Every option and every command, as docs/cli.md has them.
+fn command_line() -> (Vec<&'static str>, Vec<&'static str>) {
+    let document = include_str!("../../docs/cli.md");
+    let table = document.lines().filter(|line| line.starts_with('|'));
+    let options = table.flat_map(options_in).collect();
+    let commands = document.lines().filter_map(|line| line.strip_prefix("## muster "));
+    (options, commands.map(|command| command.split(' ').next().unwrap_or(command)).collect())
+}
+
+/// `--limit`, `--lock-timeout`: the long options in a text.
+fn options_in(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter(|word| word.strip_prefix("--").is_some_and(|name| name.starts_with(char::is_alphabetic)))
+}
+
+#[test]
+fn the_engine_does_not_know_how_the_program_that_hosts_it_is_used() {
+    let (options, commands) = command_line();
+    assert!(options.contains(&"--reimaged") && options.contains(&"--lock-timeout"), "{options:?}");
+    assert!(commands.contains(&"unlock") && commands.contains(&"bundle"), "{commands:?}");
+    for_each_line("crates/engine/src", |place, line| {
+        // What programs on machines are called with stands in files of their own.
+        if place.contains(".sh:") {
+            return;
+        }
+        let option = options_in(line).find(|option| options.contains(option));
+        assert_eq!(option, None, "{place}: {line}");
+        let mut after = line.split("muster ").skip(1);
+        let named = after.find(|rest| commands.iter().any(|command| rest.starts_with(command)));
+        assert_eq!(named, None, "{place}: {line}");
+        assert!(!line.contains("setup-cluster"), "{place}: {line}");
+    });
 }

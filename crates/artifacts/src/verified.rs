@@ -4,9 +4,11 @@
 //! that it had. Whoever changes a file changes one of them. A record that cannot be read or written only costs time.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use muster_files::write_whole;
 
 use crate::check::{open, same};
 use crate::{Bundle, BundleError, Damage, Release, Sha256};
@@ -91,11 +93,7 @@ fn state(path: &Path, sha256: Sha256) -> Option<String> {
 
 /// Written whole or not at all, because another run may read it now. A bundle that cannot be written is read each time.
 fn remember(record: &Path, verified: &BTreeMap<String, String>) {
-    let temporary = record.with_extension(format!("{}.part", std::process::id()));
-    let written = File::create(&temporary)
-        .and_then(|file| serde_json::to_writer(file, verified).map_err(Into::into))
-        .and_then(|()| fs::rename(&temporary, record));
-    if written.is_err() {
-        fs::remove_file(&temporary).ok();
+    if let Ok(text) = serde_json::to_vec(verified) {
+        write_whole(record, None, &mut text.as_slice()).ok();
     }
 }

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::failure::Failure;
+use crate::seconds;
 
 /// How one resource of a machine differs, or differed, from what a role wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// What it is about, as the resource calls itself: `file /etc/hosts`.
     pub resource: String,
@@ -17,7 +20,7 @@ pub struct Change {
 }
 
 /// What a finished step did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Resources looked at, the changed ones included (Ansible's `ok`).
     pub ok: usize,
@@ -35,19 +38,31 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// Something that happened. `host` is the inventory's name of the machine.
-#[derive(Debug, Clone)]
+/// Something that happened. `host` is the inventory's name of the machine. How one is written as JSON, where nobody knows
+/// these types, is [`crate::event_json`]; a changed name of a field or a variant changes that form.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The run begins: the hosts in inventory order, and the names of the plays.
     RunStarted { hosts: Vec<String>, plays: Vec<String>, check: bool },
     /// The first host enters a play.
     PlayStarted { play: String, hosts: Vec<String> },
     /// A connection was made and the facts are known.
-    Connected { host: String, elapsed: Duration },
+    Connected {
+        host: String,
+        #[serde(with = "seconds")]
+        elapsed: Duration,
+    },
     /// A host begins a role.
     RoleStarted { host: String, play: String, role: String },
     /// A host is through a role.
-    RoleEnded { host: String, role: String, counts: Counts, elapsed: Duration },
+    RoleEnded {
+        host: String,
+        role: String,
+        counts: Counts,
+        #[serde(with = "seconds")]
+        elapsed: Duration,
+    },
     /// A host begins a step of its role.
     StepStarted { host: String, role: String, step: String },
     /// A host is through a step. `exchanges`: programs sent and answered.
@@ -58,6 +73,7 @@ pub enum Event {
         counts: Counts,
         changes: Vec<Change>,
         exchanges: usize,
+        #[serde(with = "seconds")]
         elapsed: Duration,
     },
     /// A line that a program on the machine wrote while it runs.
@@ -65,9 +81,22 @@ pub enum Event {
     /// A file is on its way to the machine: bytes sent, of how many.
     Transfer { host: String, name: String, sent: u64, total: u64 },
     /// A host waits for something: for another host, or for a condition on the machine.
-    Waiting { host: String, what: String, elapsed: Duration },
+    Waiting {
+        host: String,
+        what: String,
+        #[serde(with = "seconds")]
+        elapsed: Duration,
+    },
     /// Something transient failed and is tried again: attempt n of m.
-    Retrying { host: String, what: String, reason: String, attempt: usize, attempts: usize, delay: Duration },
+    Retrying {
+        host: String,
+        what: String,
+        reason: String,
+        attempt: usize,
+        attempts: usize,
+        #[serde(with = "seconds")]
+        delay: Duration,
+    },
     /// Something the user should know, which stops nothing.
     Warning { host: Option<String>, text: String },
     /// A host cannot go on.
@@ -75,7 +104,10 @@ pub enum Event {
     /// A host is through all its plays.
     HostDone { host: String },
     /// The run ends.
-    RunEnded { elapsed: Duration },
+    RunEnded {
+        #[serde(with = "seconds")]
+        elapsed: Duration,
+    },
 }
 
 /// Where events go.

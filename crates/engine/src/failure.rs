@@ -1,14 +1,16 @@
 //! Why a host could not go on.
 
 use muster_inventory::VarsError;
+use serde::{Deserialize, Serialize};
 
+use crate::advice::Advice;
 use crate::transport::TransportError;
 
 /// What the steps of a role return.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// Something found wrong before anything was changed: one line of preflight's table.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     /// What was checked: `memory`.
     pub check: String,
@@ -20,15 +22,15 @@ pub struct Problem {
     pub remedy: String,
 }
 
-/// Why a host could not go on.
+/// Why a host could not go on. How it is serialised is in `failure_form.rs`.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Failure {
     /// The machine could not be reached, or not be worked on as root.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// A variable is missing or is not what a role needs.
-    #[error(transparent)]
-    Vars(std::sync::Arc<VarsError>),
+    /// A variable is missing or is not what a role needs: which, why, and where it was written.
+    #[error("{0}")]
+    Vars(String),
     /// A change failed on the machine.
     #[error("{resource}: failed with status {status}")]
     Change {
@@ -66,7 +68,7 @@ pub enum Failure {
         /// Who, since when.
         message: String,
         /// What to do.
-        remedy: String,
+        remedy: Advice,
     },
     /// Another play's failure ended the run for all.
     #[error("stopped, because {0}")]
@@ -77,7 +79,7 @@ pub enum Failure {
         /// What is wrong.
         message: String,
         /// What to do.
-        remedy: String,
+        remedy: Advice,
         /// The last lines a program wrote, where there are some.
         tail: String,
     },
@@ -85,13 +87,13 @@ pub enum Failure {
 
 impl From<VarsError> for Failure {
     fn from(error: VarsError) -> Self {
-        Self::Vars(std::sync::Arc::new(error))
+        Self::Vars(error.to_string())
     }
 }
 
 impl Failure {
     /// A failure in words, with what to do about it.
-    pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>, remedy: impl Into<Advice>) -> Self {
         Self::Other { message: message.into(), remedy: remedy.into(), tail: String::new() }
     }
 
@@ -113,7 +115,7 @@ impl Failure {
     }
 
     /// What the user can do about it.
-    pub fn remedy(&self) -> Option<&str> {
+    pub fn remedy(&self) -> Option<&Advice> {
         match self {
             Self::Transport(error) => error.remedy(),
             Self::Locked { remedy, .. } | Self::Other { remedy, .. } => Some(remedy),

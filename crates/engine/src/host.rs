@@ -1,5 +1,6 @@
 //! A machine as a role sees it: its name, facts and variables, and what can be asked of it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,13 +19,15 @@ use crate::cluster::Cluster;
 use crate::event::{Change, Counts, Event, Events};
 use crate::facts::Facts;
 use crate::failure::{Failure, Result};
-use crate::fan_out::FanOut;
+use crate::fan_out::sources::FanOut;
 use crate::forks::{Forks, Place};
 use crate::lock::{Keeper, Kind, LockRequest, REFUSED};
 use crate::resource::Answer;
-use crate::script::{Part, Script, frames, nonce, probe_program};
-use crate::step::{Step, complete, tail};
+use crate::script::{Part, Script, complete, frames, nonce, probe_program};
 use crate::transport::{Exec, Exit, Input, OnLine, Program, Transport, TransportError};
+
+/// Where a machine may hand artifacts on to others: the address and port at which they reach it. `None`: it takes no part.
+pub type ServesAt = fn(&Host) -> Option<SocketAddr>;
 
 /// What holds for a whole run.
 #[derive(Clone)]
@@ -37,6 +40,7 @@ pub(crate) struct RunContext {
     pub cancel: CancellationToken,
     pub bundle: Arc<Bundle>,
     pub project: Arc<PathBuf>,
+    pub serves_at: Option<ServesAt>,
     /// How machines hand artifacts on to each other, where they do.
     pub fan_out: Option<Arc<FanOut>>,
 }
@@ -150,11 +154,6 @@ impl Host {
     /// The folder on this side where the inventory is, for what a role brings back.
     pub fn project(&self) -> &Path {
         &self.run.project
-    }
-
-    /// Begins a step: say what it ensures, then await it.
-    pub fn step(&self, name: &str) -> Step<'_> {
-        Step::new(self, name)
     }
 
     /// Runs a snippet that only looks, also in check mode.
@@ -345,14 +344,19 @@ impl Host {
         Ok(())
     }
 
+    /// Where the machine may hand artifacts on to others; `None` where it takes no part in that.
+    pub(crate) fn serves_at(&self) -> Option<SocketAddr> {
+        self.run.serves_at.and_then(|serves_at| serves_at(self))
+    }
+
     /// How this host gets something of this size from others; `None` where only from this side.
     pub(crate) fn fan_out(&self, size: u64) -> Option<&Arc<FanOut>> {
-        self.run.fan_out.as_ref().filter(|fan_out| fan_out.concerns(self, size))
+        self.run.fan_out.as_ref().filter(|_| FanOut::concerns(size) && self.serves_at().is_some())
     }
 
     /// Whether the machine keeps something for others, who may still want it. One that does not answer gives nothing.
     pub(crate) fn hands_on(&self, answers: bool) -> bool {
-        self.run.fan_out.as_ref().is_some_and(|fan_out| fan_out.hands_on(self, answers))
+        self.run.fan_out.as_ref().is_some_and(|fan_out| fan_out.hands_on(&self.name, answers))
     }
 
     pub(crate) fn count_exchange(&self) {
@@ -474,7 +478,7 @@ impl Host {
 
 /// What the parts of a program answered.
 fn answers(host: &Host, nonce: &str, exit: &Exit, parts: usize) -> Result<Vec<Answer>> {
-    let frames = complete(host, nonce, exit)?;
+    let frames = complete(host.name(), nonce, exit)?;
     let answer = |id: usize| {
         let frame = frames.iter().find(|frame| frame.id == id.to_string());
         let mut answer = frame.map_or_else(Answer::default, |f| Answer {
@@ -482,7 +486,7 @@ fn answers(host: &Host, nonce: &str, exit: &Exit, parts: usize) -> Result<Vec<An
             output: String::from_utf8_lossy(&f.data).into_owned(),
         });
         if answer.status != 0 && answer.output.trim().is_empty() {
-            answer.output = tail(&exit.stderr);
+            answer.output = exit.tail();
         }
         answer
     };

@@ -5,11 +5,15 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod advice;
 pub mod cluster;
 pub mod event;
+pub mod event_json;
 pub mod facts;
 pub mod failure;
+mod failure_form;
 mod fan_out;
+mod first_exchange;
 mod forks;
 pub mod host;
 pub mod lock;
@@ -17,6 +21,7 @@ pub mod play;
 pub mod resource;
 pub mod run;
 pub mod script;
+mod seconds;
 pub mod ssh;
 mod step;
 pub mod transport;

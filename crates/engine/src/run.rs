@@ -8,31 +8,110 @@ use std::time::Instant;
 use futures::future::{BoxFuture, join_all};
 use indexmap::IndexMap;
 use muster_artifacts::Bundle;
-use muster_inventory::{Inventory, Vars};
+use muster_inventory::{Inventory, Vars, VarsError, some_names};
 use tokio_util::sync::CancellationToken;
 
+use crate::advice::Advice;
 use crate::cluster::{Cluster, End, Progress};
 use crate::event::{Event, Events};
-use crate::failure::{Failure, Result};
-use crate::fan_out::FanOut;
-pub use crate::fan_out::ServesAt;
+use crate::failure::{Failure, Problem, Result};
+use crate::fan_out::sources::FanOut;
 use crate::forks::Forks;
+pub use crate::host::ServesAt;
 use crate::host::{Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
 use crate::play::{Play, Share};
 use crate::transport::{Transport, TransportError};
 
 /// A role: what it is called, what it does, its variables, and how it is done.
+#[derive(Clone)]
 pub struct Role {
     /// The name, as playbooks use it and as its folder is called.
     pub name: &'static str,
-    /// One line for `--list-roles`.
+    /// What it is for, in one line.
     pub summary: &'static str,
     /// defaults.yml: every variable of the role, explained.
     pub defaults: &'static str,
+    /// Whether it never changes a machine. A run of nothing but such roles locks nobody.
+    pub looks_only: bool,
+    /// What of it needs no machine, and is done before any machine is contacted.
+    pub check_written: Option<CheckWritten>,
     /// The story.
-    pub run: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>,
+    pub story: Story,
 }
+
+/// How a role is done on a host.
+#[derive(Clone)]
+pub enum Story {
+    /// A function: everything it needs to know is on the host.
+    Fixed(Telling),
+    /// A closure over the parameters that a command was given.
+    Given(Arc<dyn for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync>),
+}
+
+impl Story {
+    /// A story with parameters.
+    pub fn given(
+        story: impl for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::Given(Arc::new(story))
+    }
+}
+
+/// A story without parameters.
+pub type Telling = for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>;
+
+/// Looks for what is wrong in an inventory and its variables, for some of the hosts.
+pub type CheckWritten = fn(&Inventory, &Vars, &[String]) -> Result<Findings, VarsError>;
+
+/// What was found wrong before any machine was contacted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What stops the run.
+    pub problems: Vec<Problem>,
+    /// What the user should know.
+    pub warnings: Vec<Problem>,
+}
+
+impl Role {
+    /// A role without variables of its own.
+    pub const fn new(name: &'static str, story: Telling) -> Self {
+        Self {
+            name,
+            summary: "",
+            defaults: "",
+            looks_only: false,
+            check_written: None,
+            story: Story::Fixed(story),
+        }
+    }
+
+    /// A role of one run, with what that run was asked for.
+    pub fn given(
+        name: &'static str,
+        story: impl for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            summary: "",
+            defaults: "",
+            looks_only: false,
+            check_written: None,
+            story: Story::given(story),
+        }
+    }
+
+    async fn run(&self, host: &Host) -> Result<()> {
+        match &self.story {
+            Story::Fixed(story) => story(host).await,
+            Story::Given(story) => story(host).await,
+        }
+    }
+}
+
+/// How many exchanges are under way at once where nobody says otherwise. Enough for every classroom, where what holds back is
+/// the number of handshakes, which adapts itself. Not more, for the controller's memory: a connection takes about 120 KB.
+pub const FORKS: usize = 256;
 
 /// Makes the transport of a host, without connecting.
 pub type Connect<'a> = dyn Fn(&str) -> Result<Arc<dyn Transport>> + 'a;
@@ -45,10 +124,10 @@ pub struct Run<'a> {
     pub vars: Arc<Vars>,
     /// The plays, in order.
     pub plays: &'a [Play],
-    /// Every role there is.
-    pub roles: &'static [Role],
+    /// Every role there is. Of two with the same name the first one counts.
+    pub roles: &'a [Role],
     /// Which of the inventory's hosts take part, in inventory order.
-    pub hosts: &'a [String],
+    pub hosts: Vec<String>,
     /// Reaches a host.
     pub connect: &'a Connect<'a>,
     /// Where binaries and images come from.
@@ -87,6 +166,29 @@ struct Itinerary {
     hosts_of_plays: Arc<Vec<Vec<String>>>,
 }
 
+impl<'a> Run<'a> {
+    /// A run of all hosts of an inventory, still without plays and roles: what is set besides says how it differs from one
+    /// that changes machines which nobody has to lock, with an empty bundle.
+    pub fn new(inventory: Arc<Inventory>, vars: Arc<Vars>, connect: &'a Connect<'a>, events: Events) -> Self {
+        Self {
+            hosts: inventory.hosts().map(|host| host.name().to_owned()).collect(),
+            inventory,
+            vars,
+            plays: &[],
+            roles: &[],
+            connect,
+            bundle: Arc::new(Bundle::empty("")),
+            project: PathBuf::new(),
+            check: false,
+            lock: None,
+            serves_at: None,
+            forks: FORKS,
+            cancel: CancellationToken::new(),
+            events,
+        }
+    }
+}
+
 impl Run<'_> {
     /// Runs the plays. Every host ends with an outcome; the failure of one is no failure of the run.
     ///
@@ -101,7 +203,8 @@ impl Run<'_> {
         let lock = self.lock.clone().filter(|_| !self.check).map(Arc::new);
         let name = lock.as_ref().map_or("", |lock| lock.run.as_str());
         let context = RunContext {
-            fan_out: FanOut::of_run(self.serves_at, in_run.len(), name),
+            serves_at: self.serves_at,
+            fan_out: self.serves_at.and_then(|_| FanOut::of_run(in_run.len(), name)),
             events: self.events.clone(),
             check: self.check,
             lock,
@@ -176,7 +279,7 @@ impl Run<'_> {
         let host = &*itinerary.host;
         let begun = Instant::now();
         // What happens before the first play counts as part of it: a machine that is off must stop a play that wants all.
-        self.connect_to(host).await?;
+        host.first_exchange().await?;
         self.events.send(Event::Connected { host: host.name().to_owned(), elapsed: begun.elapsed() });
         for (number, play) in self.plays.iter().enumerate() {
             let hosts = &itinerary.hosts_of_plays[number];
@@ -195,19 +298,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The first exchange. Connecting is tried again by the transport itself; a lost answer is asked for once more.
-    async fn connect_to(&self, host: &Host) -> Result<()> {
-        match host.read_facts().await {
-            Err(Failure::Transport(error))
-                if error.is_transient() && !matches!(error, TransportError::Unreachable { .. }) =>
-            {
-                host.retry("reading facts", &error, 1, 2).await;
-                host.read_facts().await
-            }
-            result => result,
-        }
-    }
-
     /// The only waiting that plays ask for: `wait_for_all`, `serial`, and an earlier play that wants every host.
     async fn wait_before(&self, host: &Host, number: usize, itinerary: &Itinerary) -> Result<()> {
         let lists = &itinerary.hosts_of_plays;
@@ -220,7 +310,11 @@ impl Run<'_> {
             let [off, failed] =
                 [off, failed].map(|list| list.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
             if !failed.is_empty() {
-                return Err(Failure::Stopped(format!("{} did not pass {:?}", names(&failed), play.name)));
+                return Err(Failure::Stopped(format!(
+                    "{} did not pass {:?}",
+                    some_names(&failed),
+                    play.name
+                )));
             }
             allow(play, play.max_failures.unwrap_or(Share::Hosts(0)), &off, lists[earlier].len())?;
         }
@@ -252,7 +346,7 @@ impl Run<'_> {
             let play = &self.plays[number].name;
             return Err(Failure::Stopped(format!(
                 "{} did not pass {play:?}, one batch after the other",
-                names(last)
+                some_names(last)
             )));
         }
         Ok(())
@@ -276,12 +370,12 @@ impl Run<'_> {
         let Some(role) = self.roles.iter().find(|r| r.name == name) else {
             return Err(Failure::new(
                 format!("play {:?}: there is no role {name}", play.name),
-                "see --list-roles",
+                Advice::ListRoles,
             ));
         };
         let begun = Instant::now();
         host.enter_role(&play.name, name);
-        (role.run)(host).await?;
+        role.run(host).await?;
         self.events.send(Event::RoleEnded {
             host: host.name().to_owned(),
             role: name.to_owned(),
@@ -305,20 +399,11 @@ fn allow(play: &Play, most: Share, failed: &[String], of: usize) -> Result<()> {
     if failed.len() <= allowed {
         return Ok(());
     }
-    let (number, who, play) = (failed.len(), names(failed), &play.name);
+    let (number, who, play) = (failed.len(), some_names(failed), &play.name);
     let limit = match (allowed, most) {
         (0, Share::Hosts(_)) => "no failure".to_owned(),
         (0, share) => format!("no failure (max_failures: {share})"),
         (some, share) => format!("{some} (max_failures: {share})"),
     };
     Err(Failure::Stopped(format!("{who} failed: {number} of {of} in {play:?}, which allows {limit}")))
-}
-
-/// Names in a sentence: all of a few, some of many.
-fn names(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    match names.len().saturating_sub(SHOWN) {
-        0 => names.join(", "),
-        more => format!("{} and {more} more", names[..SHOWN].join(", ")),
-    }
 }

@@ -5,7 +5,8 @@
 
 use std::fmt::Write;
 
-use crate::transport::Exit;
+use crate::failure::{Failure, Result};
+use crate::transport::{Exit, TransportError};
 
 /// A snippet of POSIX sh with its positional parameters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -169,6 +170,23 @@ pub(crate) fn frames(nonce: &str, exit: &Exit) -> Vec<Frame> {
         rest = &rest[len..];
     }
     frames
+}
+
+/// The frames of a program that ran to its end on a machine.
+///
+/// # Errors
+/// The last frame is missing: the outcome is unknown, or the machine's shell cannot run the program.
+pub(crate) fn complete(machine: &str, nonce: &str, exit: &Exit) -> Result<Vec<Frame>> {
+    let frames = frames(nonce, exit);
+    if frames.iter().any(|frame| frame.id == "end") {
+        return Ok(frames);
+    }
+    if exit.stdout.is_empty() && exit.status != 0 && !exit.stderr.is_empty() {
+        let resource = "the machine's shell".into();
+        return Err(Failure::Change { resource, status: exit.status, tail: exit.tail() });
+    }
+    let reason = format!("the program ended early with status {}: {}", exit.status, exit.tail());
+    Err(TransportError::Lost { address: machine.to_owned(), reason }.into())
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::lock::{JOB, Kind, REFUSED};
 use crate::resource::{Answer, Content, PathKind, PathProbe, PathState, Plan, Resource, Seen};
-use crate::script::{Frame, Part, Script, apply_program, frames, job_program, nonce, probe_program, sh};
-use crate::transport::{Exit, OnLine, Program, TransportError};
+use crate::script::{
+    Frame, Part, Script, apply_program, complete, frames, job_program, nonce, probe_program, sh,
+};
+use crate::transport::{Exit, OnLine, Program};
 
 /// How often a step is tried when the connection is lost under it. Each try begins by looking, so nothing is done twice.
 const ATTEMPTS: usize = 3;
@@ -47,10 +49,11 @@ pub struct Applied {
     pub fingerprint: String,
 }
 
-impl<'h> Step<'h> {
-    pub(crate) fn new(host: &'h Host, name: &str) -> Self {
-        Self {
-            host,
+impl Host {
+    /// Begins a step: say what it ensures, then await it.
+    pub fn step(&self, name: &str) -> Step<'_> {
+        Step {
+            host: self,
             name: name.to_owned(),
             resources: Vec::new(),
             limit: LIMIT,
@@ -58,7 +61,9 @@ impl<'h> Step<'h> {
             sent: Mutex::default(),
         }
     }
+}
 
+impl<'h> Step<'h> {
     /// Wants one more thing.
     pub fn ensure(mut self, resource: impl Resource + 'h) -> Self {
         self.resources.push(Box::new(resource));
@@ -175,7 +180,7 @@ impl<'h> Step<'h> {
             .host
             .exec(Program::Text(probe_program(&nonce, "", &parts)), Duration::from_secs(120))
             .await?;
-        let frames = complete(self.host, &nonce, &exit)?;
+        let frames = complete(self.host.name(), &nonce, &exit)?;
         let mut answers: BTreeMap<usize, &Frame> = BTreeMap::new();
         for frame in &frames {
             if let Ok(id) = frame.id.parse() {
@@ -225,9 +230,9 @@ impl<'h> Step<'h> {
             let id = String::from_utf8_lossy(&failed.data).parse::<usize>();
             let resource =
                 id.ok().and_then(|id| self.resources.get(id)).map_or(self.name.clone(), |r| r.label());
-            return Err(Failure::Change { resource, status: failed.status, tail: tail(&exit.stderr) });
+            return Err(Failure::Change { resource, status: failed.status, tail: exit.tail() });
         }
-        complete(self.host, &nonce, &exit).map(drop)
+        complete(self.host.name(), &nonce, &exit).map(drop)
     }
 
     /// Starts a detached program and follows it to its end, over as many connections as it takes: the same text starts it
@@ -273,30 +278,6 @@ impl<'h> IntoFuture for Step<'h> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.run())
     }
-}
-
-/// The frames of a program that ran to its end; a program without its last frame has an unknown outcome.
-pub(crate) fn complete(host: &Host, nonce: &str, exit: &Exit) -> Result<Vec<Frame>> {
-    let frames = frames(nonce, exit);
-    if frames.iter().any(|f| f.id == "end") {
-        return Ok(frames);
-    }
-    if exit.stdout.is_empty() && exit.status != 0 && !exit.stderr.is_empty() {
-        return Err(Failure::Change {
-            resource: "the machine's shell".into(),
-            status: exit.status,
-            tail: tail(&exit.stderr),
-        });
-    }
-    let reason = format!("the program ended early with status {}: {}", exit.status, tail(&exit.stderr));
-    Err(TransportError::Lost { address: host.name().to_owned(), reason }.into())
-}
-
-/// The last lines of what a program wrote to standard error.
-pub(crate) fn tail(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<_> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 /// The paths that a step's resources ask for, each once.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::io::AsyncRead;
 
+use crate::advice::Advice;
+
 /// A stream of bytes for a program's standard input.
 pub type Input = Box<dyn AsyncRead + Send + Unpin>;
 
@@ -78,6 +80,15 @@ pub struct Exit {
     pub stderr: Vec<u8>,
 }
 
+impl Exit {
+    /// The last lines of what it wrote to standard error.
+    pub(crate) fn tail(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stderr);
+        let lines: Vec<_> = text.trim_end().lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
 /// A way to run programs as root on one machine.
 pub trait Transport: Send + Sync {
     /// Runs a program and returns how it ended, whatever its status. Connects first where that is still to do, and
@@ -103,7 +114,7 @@ pub enum TransportError {
         /// What the system said, in plain words.
         reason: String,
         /// What to try.
-        remedy: String,
+        remedy: Advice,
     },
     /// The server accepted none of the credentials.
     #[error("{address}: {user} was refused ({tried})")]
@@ -115,7 +126,7 @@ pub enum TransportError {
         /// The credentials tried, in order.
         tried: String,
         /// What to try.
-        remedy: String,
+        remedy: Advice,
     },
     /// The host key is not the one known for this machine, is revoked, or is unknown where unknown ones are refused.
     #[error("{address}: {reason}")]
@@ -124,8 +135,10 @@ pub enum TransportError {
         address: String,
         /// Which key was found and which is known, and where (file:line).
         reason: String,
+        /// Whether another key than this one is known, which a new installation explains.
+        changed: bool,
         /// What to try.
-        remedy: String,
+        remedy: Advice,
     },
     /// Logged in, but cannot become root.
     #[error("{address}: {user} cannot become root: {reason}")]
@@ -137,7 +150,7 @@ pub enum TransportError {
         /// What sudo said.
         reason: String,
         /// What to try.
-        remedy: String,
+        remedy: Advice,
     },
     /// The connection broke while the program ran: whether it finished is unknown.
     #[error("{address}: the connection was lost ({reason})")]
@@ -187,8 +200,22 @@ impl TransportError {
         )
     }
 
+    /// `host:port` as dialled, with which the message begins.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Unreachable { address, .. }
+            | Self::Refused { address, .. }
+            | Self::HostKey { address, .. }
+            | Self::Privilege { address, .. }
+            | Self::Lost { address, .. }
+            | Self::Input { address, .. }
+            | Self::Flood { address, .. }
+            | Self::TimedOut { address, .. } => address,
+        }
+    }
+
     /// What the user can do about it.
-    pub fn remedy(&self) -> Option<&str> {
+    pub fn remedy(&self) -> Option<&Advice> {
         match self {
             Self::Unreachable { remedy, .. }
             | Self::Refused { remedy, .. }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
+use crate::advice::Advice;
 use crate::event::Event;
 use crate::failure::{Failure, Result};
-use crate::fan_out::Ticket;
+use crate::fan_out::sources::Ticket;
 use crate::host::Host;
 use crate::lock::{Fence, Kind, REFUSED};
 use crate::resource::{Bytes, Upload};
 use crate::script::{Script, nonce, sh};
-use crate::step::tail;
 use crate::transport::{Exit, Input, OnLine, Program};
 
 /// How long an upload may take.
@@ -57,7 +57,7 @@ fn open(upload: &Upload, from: u64) -> Result<Input> {
 }
 
 fn unreadable(upload: &Upload, error: &std::io::Error) -> Failure {
-    Failure::new(format!("{}: {error}", upload.name), "check the bundle: muster bundle check")
+    Failure::new(format!("{}: {error}", upload.name), Advice::CheckBundle)
 }
 
 /// Runs a program of one line under the lock.
@@ -132,13 +132,13 @@ impl Arrival<'_> {
                 WRONG => {
                     return Err(Failure::new(
                         format!("{}: what arrived is not what its sha256 says", self.upload.name),
-                        "check the bundle: muster bundle check",
+                        Advice::CheckBundle,
                     ));
                 }
                 status => {
                     // Whoever takes the lock ends it.
                     self.host.still_ours(&fence).await?;
-                    return Err(Failure::Change { resource: what, status, tail: tail(&exit.stderr) });
+                    return Err(Failure::Change { resource: what, status, tail: exit.tail() });
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Arrival<'_> {
         }
         // Whoever takes the lock ends it.
         self.host.still_ours(&fence).await?;
-        let said = tail(&exit.stderr);
+        let said = exit.tail();
         let reason = said.lines().rfind(|line| !line.starts_with(AT)).unwrap_or("it did not come");
         ticket.failed(self.host, exit.status == WRONG, reason);
         Ok(false)

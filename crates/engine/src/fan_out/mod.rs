@@ -7,74 +7,27 @@
 //! sshd, is found out once, and then this side sends as it does without. Secrets never go this way.
 
 mod planner;
+pub(crate) mod sources;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tokio::sync::Notify;
 
-use self::planner::{End, Planner, Source};
+use self::planner::{End, Source};
+use self::sources::{FanOut, Ticket};
 use crate::event::Event;
 use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::resource::Upload;
 use crate::script::sh;
-use crate::ssh::ThrowawayKey;
-
-/// Where a machine may hand artifacts on to others: the address and port at which they reach it. `None`: it takes no part.
-pub type ServesAt = fn(&Host) -> Option<SocketAddr>;
-
-/// From how many machines on it is worth it.
-const MACHINES: usize = 5;
-
-/// From which size on, in bytes: below, a connection between machines takes longer than sending.
-const SIZE: u64 = 4 << 20;
-
-/// Where a machine keeps what it hands on: a folder of the run in here, which goes with the run's lock.
-const SHARES: &str = "/var/lib/muster/share";
 
 /// How long a machine may take to begin to serve.
 const SERVE_LIMIT: Duration = Duration::from_secs(30);
 
-/// What lets machines find out who gives them what.
-pub(crate) struct FanOut {
-    serves_at: ServesAt,
-    share: String,
-    server_key: ThrowawayKey,
-    client_key: ThrowawayKey,
-    planner: Mutex<Planner>,
-    ended: Notify,
-    begun: Instant,
-}
-
 impl FanOut {
-    /// For a run of so many machines; `None` where it is not worth it.
-    pub(crate) fn of_run(serves_at: Option<ServesAt>, machines: usize, run: &str) -> Option<Arc<Self>> {
-        let serves_at = serves_at.filter(|_| machines >= MACHINES)?;
-        Some(Arc::new(Self {
-            serves_at,
-            share: format!("{SHARES}/{run}"),
-            server_key: ThrowawayKey::make()?,
-            client_key: ThrowawayKey::make()?,
-            planner: Mutex::default(),
-            ended: Notify::new(),
-            begun: Instant::now(),
-        }))
-    }
-
-    /// Whether this host gets something of this size from others, and hands it on.
-    pub(crate) fn concerns(&self, host: &Host, size: u64) -> bool {
-        size >= SIZE && (self.serves_at)(host).is_some()
-    }
-
-    /// The folder in which machines keep what they hand on.
-    pub(crate) fn share(&self) -> &str {
-        &self.share
-    }
-
     /// Waits for the best source there is, and says who it is.
     pub(crate) async fn source(
         self: &Arc<Self>,
@@ -135,50 +88,18 @@ impl FanOut {
     }
 
     async fn serve(&self, source: &Host) -> Result<SocketAddr> {
-        let at = (self.serves_at)(source).ok_or_else(|| Failure::new("it has no address", ""))?;
+        let at = source.serves_at().ok_or_else(|| Failure::new("it has no address", ""))?;
         let (address, port) = (at.ip().to_string(), at.port().to_string());
         let script = sh(
             include_str!("serve.sh"),
-            [&self.share, &address, &port, self.server_key.private.expose_secret(), &self.client_key.public],
+            [self.share(), &address, &port, self.server_key.private.expose_secret(), &self.client_key.public],
         );
         source.change("handing artifacts on", script, SERVE_LIMIT).await?;
         Ok(at)
     }
-
-    /// Whether a machine keeps something for others. One that does not answer is left out from now on.
-    pub(crate) fn hands_on(&self, host: &Host, answers: bool) -> bool {
-        let mut planner = self.planner();
-        if !answers {
-            planner.leave_out(host.name());
-            self.ended.notify_waiters();
-        }
-        planner.gives(host.name())
-    }
-
-    fn planner(&self) -> MutexGuard<'_, Planner> {
-        self.planner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A place at a source, given back when dropped.
-pub(crate) struct Ticket {
-    fan_out: Arc<FanOut>,
-    who: String,
-    artifact: String,
-    source: Source,
-    /// How much this side has sent of it.
-    pub sent: Arc<AtomicU64>,
-    /// Where the machine serves that is the source; this side is it where there is none.
-    pub from: Option<SocketAddr>,
-    end: End,
 }
 
 impl Ticket {
-    /// It has arrived, and is kept for others or not.
-    pub(crate) fn arrived(mut self, kept: bool) {
-        self.end = End::Arrived { kept };
-    }
-
     /// It did not come from the machine, or was something else. Says so where that matters for more than this artifact.
     pub(crate) fn failed(mut self, host: &Host, wrong: bool, reason: &str) {
         let Source::Machine(name) = self.source.clone() else { return };
@@ -196,17 +117,5 @@ impl Ticket {
                  open fan_out_port between them, or set fan_out: false"
             ));
         }
-    }
-
-    /// The keys for the machine that fetches: its own private one, and the public one of whoever serves.
-    pub(crate) fn keys(&self) -> [&str; 2] {
-        [self.fan_out.client_key.private.expose_secret(), &self.fan_out.server_key.public]
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.fan_out.planner().end(&self.who, &self.artifact, &self.source, self.end);
-        self.fan_out.ended.notify_waiters();
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::MutexGuard;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -11,7 +12,6 @@ use super::{
     Worker, held, lost, workers,
 };
 use crate::event::Event;
-use crate::facts::Facts;
 use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::resource::Answer;
@@ -49,23 +49,38 @@ impl Keeper {
     }
 }
 
-impl Host {
-    /// The first exchange: the lock, where the run is going to change anything, and the facts.
-    pub(crate) async fn read_facts(&self) -> Result<()> {
-        let mut kept = self.keeper().kept.lock().await;
-        let request = self.lock_request().filter(|_| kept.is_none());
-        let mut scripts = vec![Facts::script()];
-        scripts.extend(request.map(|request| request.take(None)));
-        let answers = self.query_all(&scripts).await?;
-        // A second reading, after the connection was lost, finds the same machine.
-        self.know(Facts::parse(&answers[0].output));
-        if let (Some(request), Some(answer)) = (request, answers.into_iter().nth(1)) {
-            // A machine whose lock cannot be written is preflight's to explain; nothing will be changed without.
-            if answer.status == 0 {
-                self.acquire(&mut kept, request, answer).await?;
-            }
+/// The lock of a machine, for an exchange that does something else besides.
+pub(crate) struct LockToTake<'h> {
+    host: &'h Host,
+    kept: MutexGuard<'h, Option<Kept>>,
+    request: Option<&'h LockRequest>,
+}
+
+impl LockToTake<'_> {
+    /// What takes it; `None` where the run only looks, or has it.
+    pub(crate) fn script(&self) -> Option<Script> {
+        self.request.map(|request| request.take(None))
+    }
+
+    /// Takes in what the script answered.
+    ///
+    /// # Errors
+    /// Somebody else holds it.
+    pub(crate) async fn answered(mut self, answer: Answer) -> Result<()> {
+        // A machine whose lock cannot be written is preflight's to explain; nothing will be changed without.
+        if let Some(request) = self.request.filter(|_| answer.status == 0) {
+            self.host.acquire(&mut self.kept, request, answer).await?;
         }
         Ok(())
+    }
+}
+
+impl Host {
+    /// The lock, to be taken in an exchange that does something else besides.
+    pub(crate) async fn lock_to_take(&self) -> LockToTake<'_> {
+        let kept = self.keeper().kept.lock().await;
+        let request = self.lock_request().filter(|_| kept.is_none());
+        LockToTake { host: self, kept, request }
     }
 
     /// The lock, taken now where it is not yet: on a machine outside of the run that does something for others.
@@ -163,7 +178,8 @@ impl Host {
                     remedy: format!(
                         "see what it does on the machine: ps -fp {}; wait for it, or end it",
                         worker.pid
-                    ),
+                    )
+                    .into(),
                 });
             }
             let said = if worker.said.is_empty() { String::new() } else { format!(": {}", worker.said) };

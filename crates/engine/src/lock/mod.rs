@@ -17,11 +17,17 @@ use std::time::Duration;
 
 pub(crate) use keep::Keeper;
 
+use crate::advice::Advice;
 use crate::failure::Failure;
 use crate::script::{Script, nonce, quote, sh, sh0};
 
-/// How long a lock lasts without being renewed. The programs say it in seconds.
-const LIFE: u64 = 60;
+/// How many seconds a lock lasts without being renewed. A macro, because the programs say it, too.
+macro_rules! life {
+    () => {
+        60
+    };
+}
+const LIFE: u64 = life!();
 
 /// How long a run waits for programs of the run before it that are still at work, at least.
 const BUSY_LIMIT: Duration = Duration::from_secs(600);
@@ -81,7 +87,7 @@ fn one_line(text: &str) -> String {
 
 macro_rules! lock_program {
     ($call:literal) => {
-        concat!(include_str!("lock.sh"), "life=60\n", $call)
+        concat!(include_str!("lock.sh"), "life=", life!(), "\n", $call)
     };
 }
 
@@ -281,11 +287,7 @@ pub(crate) const JOB: &str = include_str!("job.sh");
 
 /// Somebody else holds the lock.
 fn held(holder: &Holder) -> Failure {
-    Failure::Locked {
-        message: format!("locked by {holder}"),
-        remedy: "wait until that run has ended (--lock-timeout SECONDS waits); if it is gone for good: muster unlock"
-            .into(),
-    }
+    Failure::Locked { message: format!("locked by {holder}"), remedy: Advice::AwaitLock }
 }
 
 /// Somebody else has taken the lock from us.

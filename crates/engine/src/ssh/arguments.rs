@@ -5,8 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::known_hosts::HostKeyPolicy;
-use super::target::Agent;
+use super::target::{Agent, HostKeyPolicy};
 
 /// What arguments of ssh, or its configuration, say about a machine.
 #[derive(Debug, Default)]

@@ -20,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::gate::{Fate, Gate};
 use super::keys::KeyFile;
 use super::{Agent, Client, Target};
+use crate::advice::Advice;
 use crate::transport::TransportError;
 
 /// Keys offered at most: sshd ends the connection at the sixth failure (`MaxAuthTries`, sshd_config(5)), and the
@@ -380,13 +381,13 @@ impl Login<'_> {
         }
         let Target { user, host, port, .. } = self.target;
         let remedy = if self.tried.is_empty() {
-            "name a key with ansible_ssh_private_key_file (or --private-key), or load one into the agent"
-                .to_owned()
+            Advice::GivePrivateKey
         } else {
             format!(
                 "put your public key on the machine (ssh-copy-id -p {port} {user}@{host}), or name the right user \
                      (ansible_user) or key (ansible_ssh_private_key_file)"
             )
+            .into()
         };
         TransportError::Refused { address: self.target.address(), user: user.clone(), tried, remedy }
     }

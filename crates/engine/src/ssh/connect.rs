@@ -26,6 +26,7 @@ use super::privilege::{self, Request};
 use super::proxy_command;
 use super::wire::{Greeting, Meter, Wire};
 use super::{Client, Retry, Ssh, Target};
+use crate::advice::Advice;
 use crate::script::nonce;
 use crate::transport::TransportError;
 
@@ -166,12 +167,12 @@ async fn with_permit<S>(
 
 /// The jump host's trouble, as that of the machine behind it.
 fn behind(target: &Target, error: &TransportError) -> TransportError {
-    let remedy = error.remedy().unwrap_or("run again").to_owned();
+    let remedy = error.remedy().cloned().unwrap_or_else(|| "run again".into());
     unreachable(target, format!("its jump host cannot be used: {error}"), remedy)
 }
 
-fn unreachable(target: &Target, reason: String, remedy: String) -> TransportError {
-    TransportError::Unreachable { address: target.address(), reason, remedy }
+fn unreachable(target: &Target, reason: String, remedy: impl Into<Advice>) -> TransportError {
+    TransportError::Unreachable { address: target.address(), reason, remedy: remedy.into() }
 }
 
 /// Opens a TCP connection, to the first of the name's addresses that answers.
@@ -583,7 +584,7 @@ impl Connection {
             remedy:
                 "see MaxSessions, PermitTTY, ForceCommand and `no-...` options of the key in sshd_config and \
                      authorized_keys on the machine"
-                    .to_owned(),
+                    .into(),
         }
     }
 }

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use russh::client::{DisconnectReason, Handler};
 use russh::keys::PublicKeyOrCertificate;
 
-use super::known_hosts::{HostKeyPolicy, HostName, KnownHosts, Verdict, describe};
-use super::{Client, Target};
+use super::known_hosts::{HostName, KnownHosts, Verdict, describe};
+use super::{Client, HostKeyPolicy, Target};
+use crate::advice::Advice;
 use crate::transport::TransportError;
 
 /// What is known of one connection beside the connection itself.
@@ -75,6 +76,7 @@ impl Gate {
             }
             verdict = known_hosts.judge(&host, shown, SystemTime::now());
         }
+        let changed = matches!(verdict, Verdict::Changed { .. });
         let (reason, remedy) = match verdict {
             Verdict::Known => return Ok(()),
             Verdict::New if self.policy() == HostKeyPolicy::AcceptNew => {
@@ -87,24 +89,27 @@ impl Gate {
             Verdict::New => (
                 format!("its host key is not known; it shows {key}"),
                 format!("compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the machine; if it is the \
-                         same: `ssh-keyscan -p {} {} >> KNOWN_HOSTS`", self.target.port, self.target.host),
+                         same: `ssh-keyscan -p {} {} >> KNOWN_HOSTS`", self.target.port, self.target.host)
+                    .into(),
             ),
             Verdict::Changed { place, known } => (
                 format!("its host key has changed: it shows {key}, but {place} holds {known}"),
-                format!("if the machine was installed anew, run again with `--reimaged {}`, or do \
-                         `ssh-keygen -f {} -R '{}'` and run again; if it was not, something else answers at this address",
-                        self.target.host, place.file.display(), host.written()),
+                Advice::ReplaceHostKey {
+                    machine: self.target.host.clone(),
+                    file: place.file.display().to_string(),
+                    name: host.written(),
+                },
             ),
             Verdict::Revoked { place } => (
                 format!("its host key is revoked by {place}; it shows {key}"),
-                "do not use this machine before it has a new host key; whoever holds the old one can pose as it".to_owned(),
+                "do not use this machine before it has a new host key; whoever holds the old one can pose as it".into(),
             ),
             Verdict::BadCertificate { place, reason } => (
                 format!("its host certificate, by the authority of {place}, does not hold: {reason}"),
-                "have the authority certify the machine's host key again (ssh-keygen -s CA -h -n NAME)".to_owned(),
+                "have the authority certify the machine's host key again (ssh-keygen -s CA -h -n NAME)".into(),
             ),
         };
-        Err(TransportError::HostKey { address: self.target.address(), reason, remedy })
+        Err(TransportError::HostKey { address: self.target.address(), reason, changed, remedy })
     }
 }
 

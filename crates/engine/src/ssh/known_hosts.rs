@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
+use muster_files::write_whole;
 use russh::keys::PublicKeyOrCertificate;
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::ssh_key::public::KeyData;
@@ -18,19 +19,6 @@ use russh::keys::ssh_key::{Algorithm, Certificate, Fingerprint, HashAlg, PublicK
 use sha1::Sha1;
 
 use super::target::DEFAULT_PORT;
-
-/// What to do about a host key that is not known. A key that differs from the known one is refused by all but `Off`,
-/// a revoked one by all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HostKeyPolicy {
-    /// Accept it and remember it.
-    #[default]
-    AcceptNew,
-    /// Refuse it.
-    Strict,
-    /// Accept any key and remember none: for machines that anybody may pose as.
-    Off,
-}
 
 /// The name a host key is known under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,13 +197,7 @@ impl KnownHosts {
                 kept.push('\n');
             }
         }
-        // A new file and a rename: whoever reads meanwhile sees the old one or the new one, never a part.
-        let mut name = file.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}", std::process::id()));
-        let beside = file.with_file_name(name);
-        let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        new.write_all(kept.as_bytes()).and_then(|()| new.sync_all())?;
-        std::fs::rename(&beside, file)?;
+        write_whole(file, Some(0o600), &mut kept.as_bytes())?;
 
         let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
         lines.retain(|line| &*line.place.file != file);

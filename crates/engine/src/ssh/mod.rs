@@ -35,9 +35,8 @@ use secrecy::SecretString;
 use tokio::task::JoinHandle;
 
 pub use self::config::SshConfig;
-pub use self::known_hosts::HostKeyPolicy;
 pub use self::limiter::INITIAL_HANDSHAKES;
-pub use self::target::{Agent, DEFAULT_PORT, Privilege, Target};
+pub use self::target::{Agent, DEFAULT_PORT, HostKeyPolicy, Privilege, Target};
 pub(crate) use self::throwaway::ThrowawayKey;
 pub use self::variables::TargetError;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::target::{Privilege, Target};
+use crate::advice::Advice;
 use crate::script::nonce;
 use crate::transport::{Program, TransportError};
 
@@ -91,51 +92,79 @@ impl Request {
     }
 }
 
+/// What to do about something that sudo or doas says.
+#[derive(Clone, Copy)]
+enum Remedy {
+    GivePassword,
+    CorrectPassword,
+    /// In words, in which USER stands for the login name.
+    Words(&'static str),
+}
+use Remedy::{CorrectPassword, GivePassword, Words};
+
+impl Remedy {
+    fn advice(self, target: &Target) -> Advice {
+        match self {
+            GivePassword => Advice::GiveBecomePassword { user: target.user.clone() },
+            CorrectPassword => Advice::CorrectBecomePassword,
+            Words(words) => words.replace("USER", &target.user).into(),
+        }
+    }
+}
+
 /// What sudo and doas say, and what to do about it. The first that fits counts.
-const REMEDIES: &[(&str, &str)] = &[
-    ("a password is required", PASSWORD),
-    ("a terminal is required to read the password", PASSWORD),
-    ("no password was provided", PASSWORD),
-    ("incorrect password attempt", WRONG_PASSWORD),
-    ("Authentication token", "the user's password has expired: log in once by hand and renew it"),
-    ("must have a tty", "take `Defaults requiretty` out of /etc/sudoers on the machine (visudo)"),
+const REMEDIES: &[(&str, Remedy)] = &[
+    ("a password is required", GivePassword),
+    ("a terminal is required to read the password", GivePassword),
+    ("no password was provided", GivePassword),
+    ("incorrect password attempt", CorrectPassword),
+    ("Authentication token", Words("the user's password has expired: log in once by hand and renew it")),
+    ("must have a tty", Words("take `Defaults requiretty` out of /etc/sudoers on the machine (visudo)")),
     ("not in the sudoers file", SUDOERS),
     ("may not run sudo", SUDOERS),
     ("is not allowed to", SUDOERS),
-    ("sudoers", "mend /etc/sudoers on the machine as root (visudo -c tells what is wrong)"),
-    ("must be owned by uid 0", "sudo's files are damaged on the machine: install sudo again as root"),
-    ("no new privileges", "the machine forbids sudo here (no_new_privs, often a container): log in as root"),
+    ("sudoers", Words("mend /etc/sudoers on the machine as root (visudo -c tells what is wrong)")),
+    ("must be owned by uid 0", Words("sudo's files are damaged on the machine: install sudo again as root")),
+    (
+        "no new privileges",
+        Words("the machine forbids sudo here (no_new_privs, often a container): log in as root"),
+    ),
     ("No such file or directory", ABSENT),
     ("not found", ABSENT),
     ("Not found", ABSENT),
     ("Unknown command", ABSENT),
     (
         "not available",
-        "give the user a login shell on the machine (usermod -s /bin/sh USER), or log in as another one",
+        Words(
+            "give the user a login shell on the machine (usermod -s /bin/sh USER), or log in as another one",
+        ),
     ),
     ("Operation not permitted", DOAS),
     ("Authentication required", DOAS),
 ];
-const PASSWORD: &str = "give the password with ansible_become_password (or --ask-become-pass), or allow the user to \
-                        do without: `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d";
-const WRONG_PASSWORD: &str = "give the right one with ansible_become_password (or --ask-become-pass)";
-const SUDOERS: &str = "as root on the machine, add `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d, or \
-                       log in as another user (ansible_user)";
-const DOAS: &str = "put `permit nopass USER as root` into /etc/doas.conf on the machine; doas asks for passwords on \
-                    terminals only";
-const ABSENT: &str = "install it on the machine, name another way to become root (ansible_become_method), or log in \
-                      as root (ansible_user=root)";
+const SUDOERS: Remedy = Words(
+    "as root on the machine, add `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d, or log in as another \
+     user (ansible_user)",
+);
+const DOAS: Remedy = Words(
+    "put `permit nopass USER as root` into /etc/doas.conf on the machine; doas asks for passwords on terminals only",
+);
+const ABSENT: Remedy = Words(
+    "install it on the machine, name another way to become root (ansible_become_method), or log in as root \
+     (ansible_user=root)",
+);
 
 /// sudo asked for the password again.
 pub(super) fn wrong_password(target: &Target) -> TransportError {
-    failure(target, "sudo refused the password", WRONG_PASSWORD)
+    failure(target, "sudo refused the password", Advice::CorrectBecomePassword)
 }
 
 /// sudo neither took nor refused the password.
 pub(super) fn silent(target: &Target, limit: Duration) -> TransportError {
     let Target { user, host, port, .. } = target;
     let reason = format!("sudo neither took nor refused the password within {} s", limit.as_secs());
-    failure(target, &reason, &format!("see what it asks for: `ssh -t -p {port} {user}@{host} sudo -k true`"))
+    let remedy = format!("see what it asks for: `ssh -t -p {port} {user}@{host} sudo -k true`");
+    failure(target, &reason, remedy)
 }
 
 /// Why the program never started, from what was written to standard output and to standard error before the mark.
@@ -161,21 +190,22 @@ pub(super) fn diagnose(
         lines.iter().rev().find(|line| line.contains(said)).map(|line| (line.as_str(), *remedy))
     });
     let (reason, remedy) = match found {
-        Some((line, remedy)) => (line.to_owned(), remedy.replace("USER", &target.user)),
+        Some((line, remedy)) => (line.to_owned(), remedy.advice(target)),
         None => (
             lines.last().cloned().unwrap_or_else(|| format!("it ended with status {status} without a word")),
-            format!("see what it does: `ssh -p {} {}@{} {how}`", target.port, target.user, target.host),
+            format!("see what it does: `ssh -p {} {}@{} {how}`", target.port, target.user, target.host)
+                .into(),
         ),
     };
-    failure(target, &reason, &remedy)
+    failure(target, &reason, remedy)
 }
 
-fn failure(target: &Target, reason: &str, remedy: &str) -> TransportError {
+fn failure(target: &Target, reason: &str, remedy: impl Into<Advice>) -> TransportError {
     TransportError::Privilege {
         address: target.address(),
         user: target.user.clone(),
         reason: reason.to_owned(),
-        remedy: remedy.to_owned(),
+        remedy: remedy.into(),
     }
 }
 

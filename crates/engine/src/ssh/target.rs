@@ -5,13 +5,24 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::known_hosts::HostKeyPolicy;
-
 /// The port sshd listens on unless told otherwise (RFC 4250, section 4.2).
 pub const DEFAULT_PORT: u16 = 22;
 
 /// Keepalives without an answer before a connection is lost.
 const UNANSWERED: usize = 4;
+
+/// What to do about a host key that is not known. A key that differs from the known one is refused by all but `Off`,
+/// a revoked one by all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HostKeyPolicy {
+    /// Accept it and remember it.
+    #[default]
+    AcceptNew,
+    /// Refuse it.
+    Strict,
+    /// Accept any key and remember none: for machines that anybody may pose as.
+    Off,
+}
 
 /// A machine, as the user described it.
 #[derive(Debug, Clone)]

@@ -5,8 +5,7 @@ use secrecy::SecretString;
 
 use super::arguments::{Arguments, expand};
 use super::config::SshConfig;
-use super::known_hosts::HostKeyPolicy;
-use super::target::{Privilege, Target};
+use super::target::{HostKeyPolicy, Privilege, Target};
 
 /// A variable, or the user's configuration of ssh, says something about a machine's login that cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -288,12 +288,12 @@ impl Line {
     fn refusal(&self) -> TransportError {
         let (address, tried) =
             (self.machine.name.clone(), "a key that was taken from authorized_keys".into());
-        TransportError::Refused { address, user: "root".into(), tried, remedy: String::new() }
+        TransportError::Refused { address, user: "root".into(), tried, remedy: "".into() }
     }
 
     fn unreachable(&self) -> TransportError {
         let (address, reason) = (self.machine.name.clone(), "no route to host".into());
-        TransportError::Unreachable { address, reason, remedy: String::new() }
+        TransportError::Unreachable { address, reason, remedy: "".into() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use muster_engine::advice::Advice;
 use muster_engine::ssh::{AskPassphrase, Ssh, SshOptions, Target};
 use muster_engine::transport::TransportError;
 use muster_testkit::sshd::{self, Agent, Sshd, generate_key, public_key};
@@ -60,7 +61,7 @@ async fn a_refusal_tells_what_was_tried_in_order_and_what_was_not() {
     assert!(shown.contains(&format!("{} is encrypted", at(&locked))), "{shown}");
     assert!(shown.contains(&format!("{}: not a private key", at(&broken))), "{shown}");
     assert!(shown.contains("locked.pub: a public key"), "{shown}");
-    assert!(error.remedy().is_some_and(|remedy| remedy.contains("ssh-copy-id")), "{error:?}");
+    assert!(format!("{:?}", error.remedy()).contains("ssh-copy-id"), "{error:?}");
     assert_eq!(sshd.log().matches("Connection from").count(), 1, "a refusal is not tried again");
 }
 
@@ -70,10 +71,7 @@ async fn with_nothing_to_try_it_says_so() {
     let ssh = Ssh::new(Target { identity_files: Vec::new(), ..target(&sshd) }, client(options(&sshd)));
     let error = run(&ssh, "true").await.expect_err("an error");
     assert!(error.to_string().contains("nothing to try"), "{error}");
-    assert!(
-        error.remedy().is_some_and(|remedy| remedy.contains("ansible_ssh_private_key_file")),
-        "{error:?}"
-    );
+    assert_eq!(error.remedy(), Some(&Advice::GivePrivateKey));
 }
 
 #[tokio::test(flavor = "multi_thread")]

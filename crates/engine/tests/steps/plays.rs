@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
-use muster_artifacts::Bundle;
 use muster_engine::event::{Event, Events};
 use muster_engine::play::Play;
 use muster_engine::prelude::*;
@@ -78,7 +77,7 @@ struct Machine {
 impl Machine {
     async fn exec(&self, exec: Exec) -> Result<Exit, TransportError> {
         if self.off {
-            let (reason, remedy) = ("no answer".into(), String::new());
+            let (reason, remedy) = ("no answer".into(), "".into());
             return Err(TransportError::Unreachable { address: "off:22".into(), reason, remedy });
         }
         self.most.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -136,22 +135,8 @@ async fn run(hosts: &[&str], plays: Value, forks: usize) -> Ran {
             as Arc<dyn Transport>)
     };
     let (events, mut receiver) = Events::channel();
-    let run = Run {
-        vars: VarsBuilder::new(inventory.clone()).build().unwrap(),
-        inventory,
-        plays: &plays,
-        roles: ROLES,
-        hosts: &hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty("/nowhere")),
-        project: "/nowhere".into(),
-        check: false,
-        lock: None,
-        serves_at: None,
-        forks,
-        cancel: Default::default(),
-        events,
-    };
+    let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
+    let run = Run { plays: &plays, roles: ROLES, forks, ..Run::new(inventory, vars, &connect, events) };
     let ended = tokio::time::timeout(Duration::from_secs(60), run.execute()).await;
     let outcome = ended.expect("nobody waits for ever").unwrap();
     let events = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
