@@ -22,27 +22,51 @@ mod testing;
 mod verify;
 
 use futures::future::FutureExt;
-use muster_engine::run::Role;
+use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
+
+pub use verify::NetworkTest;
 
 /// A role's line in the table below: its name is its folder's name, unless several share a folder.
 macro_rules! role {
-    ($name:literal, $summary:literal, $run:path) => {
+    ($name:literal, $summary:literal, $run:expr) => {
         role!($name, $summary, $run, concat!($name, "/defaults.yml"))
     };
-    ($name:literal, $summary:literal, $run:path, $defaults:expr) => {
+    ($name:literal, $summary:literal, $run:expr, $defaults:expr) => {
         Role {
             name: $name,
             summary: $summary,
             defaults: include_str!($defaults),
-            run: |host| $run(host).boxed(),
+            looks_only: false,
+            check_written: None,
+            story: Story::Fixed(|host| $run(host).boxed()),
         }
     };
 }
 
+const PREFLIGHT: Role = Role {
+    name: "preflight",
+    summary: "Find what would go wrong, before anything is changed",
+    defaults: include_str!("preflight/defaults.yml"),
+    looks_only: true,
+    check_written: Some(|inventory, vars, hosts| {
+        let found = preflight::check_inventory(inventory, vars, hosts)?;
+        Ok(Findings { problems: found.problems, warnings: found.warnings })
+    }),
+    story: Story::Fixed(|host| preflight::run(host).boxed()),
+};
+
+const VERIFY: Role =
+    role!("verify", "Show that the cluster works", |host| verify::run(host, NetworkTest::AsWritten));
+
+/// The role `verify`, with when it tests the network between pods.
+pub fn verify(network: NetworkTest) -> Role {
+    Role { story: Story::given(move |host| verify::run(host, network).boxed()), ..VERIFY }
+}
+
 /// Every role there is.
 pub const ROLES: &[Role] = &[
-    role!("preflight", "Find what would go wrong, before anything is changed", preflight::run),
+    PREFLIGHT,
     role!("bootstrap-os", "Host name, kernel parameters, swap, missing tools", bootstrap_os::run),
     role!("etcd", "The cluster's database, under systemd, with its own certificates", etcd::run),
     role!("containerd", "The container engine, with runc and the CNI plugins", containerd::run),
@@ -63,7 +87,7 @@ pub const ROLES: &[Role] = &[
     role!("coredns", "Names inside the cluster", coredns::run),
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
-    role!("verify", "Show that the cluster works", verify::run),
+    VERIFY,
 ];
 
 /// Variables that several roles read.

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use muster_artifacts::Bundle;
 use muster_engine::event::{Event, Events};
 use muster_engine::play::Play;
 use muster_engine::prelude::*;
-use muster_engine::run::{Outcome, Run};
+use muster_engine::run::{Outcome, Role, Run};
 use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
 use muster_inventory::{Inventory, Vars};
 use tokio::io::AsyncWriteExt;
@@ -58,34 +57,30 @@ impl Transport for Off {
 /// Runs plays on these of the inventory's hosts, and returns how it ended and what happened. Hosts whose names begin with
 /// `off` are off, all others are this machine, with some `programs` in front of its own.
 pub(crate) async fn run(
+    written: (Arc<Inventory>, Arc<Vars>),
+    hosts: &[&str],
+    plays: serde_json::Value,
+    programs: &std::path::Path,
+) -> (Outcome, Vec<Event>) {
+    run_roles(crate::ROLES, written, hosts, plays, programs).await
+}
+
+/// The same with these roles.
+pub(crate) async fn run_roles(
+    roles: &[Role],
     (inventory, vars): (Arc<Inventory>, Arc<Vars>),
     hosts: &[&str],
     plays: serde_json::Value,
     programs: &std::path::Path,
 ) -> (Outcome, Vec<Event>) {
-    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     let plays: Vec<Play> = serde_json::from_value(plays).unwrap();
     let connect = |name: &str| -> Result<Arc<dyn Transport>> {
         let here = || Arc::new(Here { programs: programs.to_owned() });
         Ok(if name.starts_with("off") { Arc::new(Off) } else { here() })
     };
     let (events, mut receiver) = Events::channel();
-    let run = Run {
-        inventory,
-        vars,
-        plays: &plays,
-        roles: crate::ROLES,
-        hosts: &hosts,
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty("/nowhere")),
-        project: "/nowhere".into(),
-        check: false,
-        lock: None,
-        serves_at: None,
-        forks: 10,
-        cancel: Default::default(),
-        events,
-    };
+    let hosts = hosts.iter().map(ToString::to_string).collect();
+    let run = Run { plays: &plays, roles, hosts, ..Run::new(inventory, vars, &connect, events) };
     let outcome = tokio::time::timeout(Duration::from_secs(60), run.execute())
         .await
         .expect("nobody waits for ever")

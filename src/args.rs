@@ -1,12 +1,11 @@
 //! Options that several commands share. Their meaning, and their names where there are any, are Ansible's.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
+use muster_app::{ConnectionOptions, RunOptions, Selection, VariableOptions};
 use muster_engine::play::Share;
-
-use crate::environment::Environment;
-use crate::error::CommandError;
 
 /// What the machines are, and what is known of them
 #[derive(Debug, Clone, Default, Args)]
@@ -58,24 +57,6 @@ pub(crate) struct ConnectionArgs {
     /// Hosts that were installed anew: their new host keys replace the known ones
     #[arg(long, value_name = "PATTERN")]
     pub(crate) reimaged: Option<String>,
-}
-
-/// Enough for every classroom, where what holds back is the number of handshakes, which adapts itself. Not more, for the
-/// controller's memory: a connection takes about 120 KB.
-const FORKS: usize = 256;
-
-impl ConnectionArgs {
-    /// How many machines are worked on at once at most: as typed, else as ansible.cfg says, else many.
-    ///
-    /// # Errors
-    /// ansible.cfg cannot be read.
-    pub(crate) fn forks(&self, environment: &Environment) -> Result<usize, CommandError> {
-        Ok(self
-            .forks
-            .map(usize::from)
-            .or(environment.ansible()?.forks.filter(|forks| *forks > 0))
-            .unwrap_or(FORKS))
-    }
 }
 
 /// What of a playbook is run
@@ -159,4 +140,56 @@ pub(crate) enum Form {
     Plain,
     /// One JSON object for each thing that happens (docs/events.md)
     Jsonl,
+}
+
+impl From<&InventoryArgs> for VariableOptions {
+    fn from(args: &InventoryArgs) -> Self {
+        let args = args.clone();
+        Self {
+            extra_vars: args.extra_vars,
+            vault_password_files: args.vault_password_file,
+            vault_ids: args.vault_id,
+            ask_vault_password: args.ask_vault_pass,
+        }
+    }
+}
+
+impl From<&ConnectionArgs> for ConnectionOptions {
+    fn from(args: &ConnectionArgs) -> Self {
+        let args = args.clone();
+        Self {
+            user: args.user,
+            private_key: args.private_key,
+            ask_password: args.ask_pass,
+            ask_become_password: args.ask_become_pass,
+            timeout: args.timeout.map(Duration::from_secs),
+            forks: args.forks.map(usize::from),
+            reimaged: args.reimaged,
+        }
+    }
+}
+
+impl From<&SelectionArgs> for Selection {
+    fn from(args: &SelectionArgs) -> Self {
+        let SelectionArgs { limit, tags, skip_tags, start_at, .. } = args.clone();
+        Self { limit, tags, skip_tags, start_at }
+    }
+}
+
+impl From<Selection> for SelectionArgs {
+    fn from(selection: Selection) -> Self {
+        let Selection { limit, tags, skip_tags, start_at } = selection;
+        Self { limit, tags, skip_tags, start_at, ..Self::default() }
+    }
+}
+
+impl From<&MannerArgs> for RunOptions {
+    fn from(args: &MannerArgs) -> Self {
+        Self {
+            serial: args.serial,
+            bundle: args.bundle.clone(),
+            lock_timeout: Duration::from_secs(args.lock_timeout),
+            offline: args.offline,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use muster_app::{Error, ErrorKind};
 use muster_artifacts::BundleError;
 use muster_engine::failure::Failure;
 use muster_inventory::{InventoryError, PatternError, VarsError};
@@ -59,21 +60,6 @@ impl Exit {
     }
 }
 
-/// What kind of error it is. Each has its exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ErrorKind {
-    /// Something on this side is missing or does not work.
-    Failed,
-    /// What the user wrote down cannot be read: an inventory, variables, a playbook.
-    Written,
-    /// What the user typed cannot be meant.
-    Usage,
-    /// Preflight found problems in what the user wrote.
-    Problems,
-    /// A plan does not fit any more.
-    Outdated,
-}
-
 /// Why a command could not do what it was asked to, in words for the user.
 #[derive(Debug)]
 pub(crate) struct CommandError {
@@ -87,17 +73,17 @@ pub(crate) struct CommandError {
 impl CommandError {
     /// Something on this side is missing or does not work.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Failed, message: message.into(), hints: Vec::new() }
+        Error::failed(message).into()
     }
 
     /// What the user wrote down cannot be read.
     pub(crate) fn written(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Written, message: message.into(), hints: Vec::new() }
+        Error::written(message).into()
     }
 
-    /// What the user typed cannot be meant.
+    /// What the user typed cannot be understood.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Usage, message: message.into(), hints: Vec::new() }
+        Error::usage(message).into()
     }
 
     /// Adds what to do about it.
@@ -113,7 +99,7 @@ impl CommandError {
             ErrorKind::Failed => 1,
             ErrorKind::Written => 4,
             ErrorKind::Usage => 5,
-            ErrorKind::Problems => Exit::Problems.code(),
+            ErrorKind::Problems(_) => Exit::Problems.code(),
             ErrorKind::Outdated => Exit::Outdated.code(),
         })
     }
@@ -126,29 +112,33 @@ impl fmt::Display for CommandError {
     }
 }
 
-impl std::error::Error for CommandError {}
+impl From<Error> for CommandError {
+    fn from(Error { kind, message, hints }: Error) -> Self {
+        Self { kind, message, hints }
+    }
+}
 
 impl From<InventoryError> for CommandError {
     fn from(error: InventoryError) -> Self {
-        Self::written(error.to_string())
+        Error::from(error).into()
     }
 }
 
 impl From<VarsError> for CommandError {
     fn from(error: VarsError) -> Self {
-        Self::written(error.to_string())
+        Error::from(error).into()
     }
 }
 
 impl From<PatternError> for CommandError {
     fn from(error: PatternError) -> Self {
-        Self::usage(error.to_string())
+        Error::from(error).into()
     }
 }
 
 impl From<BundleError> for CommandError {
     fn from(error: BundleError) -> Self {
-        Self::failed(error.to_string())
+        Error::from(error).into()
     }
 }
 

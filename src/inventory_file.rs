@@ -4,13 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use muster_app::{INVENTORY_DIR, INVENTORY_FILE, Project};
 use muster_files::write_whole;
 use muster_inventory::{Inventory, LoadOptions, Source};
 use muster_roles::group_rules;
 
+use crate::environment::shown;
 use crate::error::CommandError;
 use crate::host_arguments::{HostArgument, place};
-use crate::project::{INVENTORY_DIR, INVENTORY_FILE, Project, shown};
 
 /// An inventory still to be written.
 #[derive(Debug)]
@@ -149,8 +150,7 @@ mod tests {
         let error = prepare_for(root.path(), "10.0.0.1", false).unwrap_err();
         assert!(
             error.message.contains("has other machines: node1 (10.0.0.1), alpha (alpha:2222)"),
-            "{}",
-            error.message
+            "{error:?}"
         );
         assert!(error.hints.iter().any(|hint| hint.contains("--new-inventory")));
         let kept = write(root.path(), "10.0.0.1", true).unwrap();

@@ -1,42 +1,30 @@
 //! muster turns bare machines into a Kubernetes cluster, over nothing but SSH.
 //!
 //! This is the command line: what users type and see. It is the only part that prints, that reads the environment and
-//! the home directory, and that ends the process.
+//! the home directory, and that ends the process. What it does for them is in the library `muster-app`.
 
-mod again;
 mod args;
-mod bundle;
 mod cli;
 mod commands;
-mod connection;
 mod environment;
 mod error;
-mod fan_out;
 mod host_arguments;
 mod inventory_file;
-mod lock;
-mod login;
+mod machines;
 mod output;
-mod password;
-mod plan;
-mod playbook;
-mod project;
-mod record;
 mod reference;
-mod run;
-mod selection;
+mod repeat_command;
+mod runtime;
+mod signals;
 mod timeline;
-mod usual;
-mod vault_password;
-mod world;
+mod typed_flow;
 
 use std::process::ExitCode;
 
-use crate::environment::Environment;
-use crate::output::print;
+use crate::output::{command_error, print};
 
 fn main() -> ExitCode {
-    let environment = Environment::of_process();
+    let environment = environment::of_process();
     let command = match cli::parse(std::env::args_os().collect()) {
         Ok(command) => command,
         Err(answer) => return print::clap_answer(&answer),
@@ -44,7 +32,7 @@ fn main() -> ExitCode {
     match commands::run(command, &environment) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
-            print::error(&error, &environment);
+            command_error::tell(&error, &environment);
             error.exit_code()
         }
     }

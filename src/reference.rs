@@ -8,15 +8,18 @@ use clap::{Arg, ArgAction, Command};
 const SHARED: [&str; 5] = ["Inventory and variables", "Connection", "Selection", "Manner", "Output"];
 
 /// The whole text.
-pub(crate) fn text(programs: [Command; 2]) -> String {
-    let [mut muster, setup_cluster] = programs;
+pub(crate) fn text(mut muster: Command, own_programs: &[&str]) -> String {
     muster.build();
+    let own: Vec<String> = own_programs.iter().map(|name| format!("`{name}`")).collect();
+    let own = match own.as_slice() {
+        [program] => format!("{program} is a program of its own, too."),
+        programs => format!("{} are programs of their own, too.", programs.join(" and ")),
+    };
     let mut text = format!(
         "# The command line\n\n<!-- Written by: muster docs cli >docs/cli.md -->\n\n{}. `{} --help` says the same. \
-         `{}` is a program of its own, too.\n",
+         {own}\n",
         about(&muster),
         muster.get_name(),
-        setup_cluster.get_name(),
     );
     let mut shared: Vec<(&str, Vec<Arg>)> = SHARED.map(|heading| (heading, Vec::new())).into();
     commands(&muster, &mut text, &mut shared);

@@ -3,14 +3,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use muster_engine::event::Event;
 use muster_engine::prelude::*;
 use muster_engine::run::Outcome;
+use muster_inventory::Inventory;
+use muster_inventory::Vars;
 use serde_json::json;
 
+use super::NetworkTest;
 use crate::preflight::fixture::inventory_and_vars;
-use crate::testing::run;
+use crate::testing::run_roles;
 
 const INVENTORY: &str = "a\nb\noff1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\nb\noff1\n";
 
@@ -28,6 +32,16 @@ Pod|course|web|b|Running|False|uid8|||example.org/web:1|CrashLoopBackOff
 
 /// Runs the role on these hosts with a cluster that looks like this.
 async fn verify(hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
+    let vars = "kube_version: 1.36.3\nverify_network: never\nverify_timeout: 1\nip: 127.0.0.1\n";
+    verify_as(NetworkTest::AsWritten, inventory_and_vars(INVENTORY, vars), hosts, seen).await
+}
+
+async fn verify_as(
+    network: NetworkTest,
+    written: (Arc<Inventory>, Arc<Vars>),
+    hosts: &[&str],
+    seen: &str,
+) -> (Outcome, Vec<Event>) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("seen"), seen).unwrap();
     let kubectl = folder.path().join("kubectl");
@@ -37,10 +51,9 @@ async fn verify(hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
     );
     fs::write(&kubectl, script).unwrap();
     fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
-    let vars = "kube_version: 1.36.3\nverify_network: never\nverify_timeout: 1\nip: 127.0.0.1\n";
     let play = json!([{ "name": "Verify", "hosts": "k8s_cluster", "roles": ["verify"] }]);
     let path: &Path = folder.path();
-    run(inventory_and_vars(INVENTORY, vars), hosts, play, path).await
+    run_roles(&[crate::verify(network)], written, hosts, play, path).await
 }
 
 fn warnings(events: &[Event]) -> Vec<&str> {
@@ -80,5 +93,23 @@ async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
         let (outcome, _) = verify(&["a", "b", "off1"], &SEEN.replace(right, wrong)).await;
         let Some(Failure::Waited { tail, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };
         assert_eq!(tail, told);
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_the_test_of_the_network_gets_it_unless_an_extra_variable_says_otherwise() {
+    let never = format!("{INVENTORY}[all:vars]\nverify_network=never\n");
+    let written = |extra: &str| {
+        let vars = format!("kube_version: 1.36.3\nverify_timeout: 1\nip: 127.0.0.1\n{extra}");
+        inventory_and_vars(&never, &vars)
+    };
+    for (network, extra, tested) in [
+        (NetworkTest::AsWritten, "", false),
+        (NetworkTest::Always, "", true),
+        (NetworkTest::Always, "verify_network: never", false),
+    ] {
+        let (outcome, _) = verify_as(network, written(extra), &["a", "b", "off1"], SEEN).await;
+        // The kubectl of these tests has no answer to a test of the network.
+        assert_eq!(outcome["a"].failure.is_some(), tested, "{network:?} {extra:?}: {outcome:?}");
     }
 }

@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use muster_app::Project;
+use muster_app::plan::Plan;
 use muster_engine::play::Share;
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs, parse_serial};
-use crate::cli::setup_cluster_command;
+use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, parse_serial};
+use crate::commands::planned_flow;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::plan::Plan;
-use crate::playbook::Playbook;
-use crate::project::Project;
-use crate::run::Job;
+use crate::typed_flow::TypedFlow;
 
 /// Do what a saved plan says; if the machines would now get anything else, change nothing and say what differs
 ///
@@ -46,39 +45,27 @@ pub(crate) struct ApplyArgs {
 
 /// Runs `muster apply`.
 pub(crate) fn run(mut args: ApplyArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let plan = Plan::read(&args.plan)?;
+    let plan = Plan::read(&args.plan, environment)?;
     if args.inventory.inventory.is_empty() {
         args.inventory.inventory.clone_from(&plan.inventory);
     }
-    let project = Project::find(&args.inventory, environment)?;
-    let next = project.command(&["muster", "kubectl", "get", "nodes"], 2);
-    let selection = SelectionArgs {
-        limit: plan.limit.clone(),
-        tags: plan.tags.clone(),
-        skip_tags: plan.skip_tags.clone(),
-        start_at: plan.start_at.clone(),
-        ..SelectionArgs::default()
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    // Its command is what finishes a plan that was begun: the plan itself does not fit any more then.
+    let flow = planned_flow(&plan.flow, &project).ok_or_else(|| {
+        CommandError::failed(format!("the plan is of {:?}, and this muster has no such flow", plan.flow))
+            .hint("make a new one: muster plan -o FILE")
+    })?;
+    let manner = MannerArgs {
+        diff: args.diff,
+        serial: args.serial,
+        bundle: args.bundle,
+        offline: args.offline,
+        ..MannerArgs::default()
     };
-    let job = Job {
-        // What finishes a plan that was begun: the plan itself does not fit any more then.
-        command: setup_cluster_command().to_owned(),
-        playbook: Playbook::Cluster,
-        project,
-        inventory: &args.inventory,
-        connection: &args.connection,
-        selection: &selection,
-        manner: &MannerArgs {
-            diff: args.diff,
-            serial: args.serial,
-            bundle: args.bundle,
-            offline: args.offline,
-            ..MannerArgs::default()
-        },
-        output: &args.output,
-        implied_vars: &[],
-        needs_bundle: true,
-        new_inventory: None,
-        next: Some(next),
+    let typed = TypedFlow {
+        selection: plan.selection().into(),
+        manner,
+        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
     };
-    job.apply(&plan, &args.plan, environment)
+    typed.apply(&plan, &args.plan, environment)
 }

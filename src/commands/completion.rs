@@ -3,7 +3,8 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::cli::programs;
+use crate::commands::programs;
+use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::print;
 
@@ -14,8 +15,8 @@ pub(crate) struct CompletionArgs {
     shell: Shell,
 }
 
-/// Runs `muster completion`. One script completes both names of the program.
-pub(crate) fn run(args: CompletionArgs) -> Result<Exit, CommandError> {
+/// Runs `muster completion`. One script completes all names of the program.
+pub(crate) fn run(args: CompletionArgs, _: &Environment) -> Result<Exit, CommandError> {
     let mut script = Vec::new();
     for mut program in programs() {
         let name = program.get_name().to_owned();

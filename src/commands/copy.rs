@@ -2,28 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
 
 use clap::Args;
 use futures::FutureExt;
-use muster_artifacts::Bundle;
+use muster_app::{BundleUse, Ended, Flow, Job, Listener, Project, Ready, RunOptions, Selection};
 use muster_engine::event::{Change, Event, Events};
 use muster_engine::failure::Failure;
 use muster_engine::play::Play;
 use muster_engine::prelude::{Host, LocalFile, file, local_file};
 use muster_engine::resource::File;
-use muster_engine::run::{Outcome, Role, Run};
-use muster_engine::transport::Transport;
+use muster_engine::run::Role;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::fan_out::{Machines, SILENCE};
-use crate::lock;
+use crate::machines::{SILENCE, tell_missing};
 use crate::output::sentence::Detail;
 use crate::output::style::{Style, Tone};
-use crate::output::{advice, exit_of, gist, plain, print, text};
-use crate::run::runtime;
+use crate::output::{CommandLine, advice, exit_of, gist, plain, print, text};
+use crate::runtime::runtime;
 
 /// Copy a file to machines; it is sent only where it differs, and nobody ever sees half of it
 #[derive(Debug, Args)]
@@ -64,34 +62,48 @@ fn octal(text: &str) -> Result<u32, String> {
 /// Of a text up to this size in bytes the differences can be shown; a machine tells the contents of no bigger one.
 const MOST_TEXT: u64 = 64 << 10;
 
-/// What is wanted on each machine. A role is a plain function; a process copies one file, and this is where it finds it.
-static WANTED: OnceLock<Wanted> = OnceLock::new();
-
-#[derive(Debug)]
+/// What is wanted on each machine.
+#[derive(Debug, Clone)]
 enum Wanted {
     Text(File),
     Bytes(LocalFile),
 }
 
-const ROLES: &[Role] = &[Role { name: "copy", summary: "", defaults: "", run: |host| copy(host).boxed() }];
-
-async fn copy(host: &Host) -> Result<(), Failure> {
+async fn copy(host: &Host, wanted: Wanted) -> Result<(), Failure> {
     let step = host.step("copy");
-    match WANTED.get() {
-        Some(Wanted::Text(file)) => step.ensure(file.clone()).await?,
-        Some(Wanted::Bytes(file)) => step.ensure(file.clone()).await?,
-        None => return Err(Failure::new("there is no file to copy", "")),
+    match wanted {
+        Wanted::Text(file) => step.ensure(file).await?,
+        Wanted::Bytes(file) => step.ensure(file).await?,
     };
     Ok(())
+}
+
+/// The file is on every machine.
+fn flow(wanted: Wanted) -> Flow {
+    let play =
+        Play { name: "copy".into(), hosts: "all".into(), roles: vec!["copy".into()], ..Play::default() };
+    Flow {
+        roles: vec![Role::given("copy", move |host| copy(host, wanted.clone()).boxed())],
+        bundle: BundleUse::None,
+        remarks: false,
+        ..Flow::new("copy", "muster copy", vec![play])
+    }
 }
 
 /// Runs `muster copy`.
 pub(crate) fn run(args: CopyArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let wanted = wanted(&args)?;
-    let machines = Machines::choose(&args.pattern, &args.inventory, &args.connection, environment)?;
-    WANTED.set(wanted).ok();
-    let (outcome, changes) = bring_about(&machines, args.check, environment)?;
-    machines.tell_warnings(environment);
+    let frontend = CommandLine::plain(environment);
+    let job = Job {
+        flow: flow(wanted),
+        project: Project::find(&args.inventory.inventory, environment)?,
+        variables: (&args.inventory).into(),
+        connection: (&args.connection).into(),
+        selection: Selection { limit: Some(args.pattern.clone()), ..Selection::default() },
+        options: RunOptions::default(),
+    };
+    let ready = job.scope(environment, &*frontend)?.prepare(environment, &frontend)?;
+    let (Ended { outcome, .. }, changes) = bring_about(ready, args.check, environment)?;
     let style = Style::of_stdout(environment);
     let answer = |host: &String| render(outcome[host].failure.as_ref(), changes.get(host), &args, style);
     for (hosts, answer) in groups(outcome.keys().map(|host| (host.as_str(), answer(host)))) {
@@ -146,54 +158,33 @@ fn destination(typed: &str, source: &Path) -> Result<String, CommandError> {
     }
 }
 
-/// Runs the role on the machines. Returns how it ended for each, and what it changed, or would.
+/// Does it. Returns how it ended for each machine, and what was changed on it, or would be.
 fn bring_about(
-    machines: &Machines,
+    mut ready: Ready,
     check: bool,
     environment: &Environment,
-) -> Result<(Outcome, BTreeMap<String, Vec<Change>>), CommandError> {
-    let play =
-        Play { name: "copy".into(), hosts: "all".into(), roles: vec!["copy".into()], ..Play::default() };
-    let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
-        let machine = machines.connections.get(name).map(|ssh| Arc::clone(ssh) as Arc<dyn Transport>);
-        machine.ok_or_else(|| Failure::new(format!("{name} is not in the inventory"), ""))
-    };
-    let (events, mut receiver) = Events::channel();
-    let project = machines.world.project.inventory_dir.clone();
-    let run = Run {
-        inventory: Arc::clone(&machines.world.inventory),
-        vars: Arc::clone(&machines.world.vars),
-        plays: &[play],
-        roles: ROLES,
-        hosts: &machines.hosts,
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty(&project)),
-        project,
-        check,
-        lock: (!check).then(|| lock::request("muster copy", 0, environment)),
-        serves_at: None,
-        forks: machines.forks,
-        cancel: Default::default(),
-        events,
-    };
+) -> Result<(Ended, BTreeMap<String, Vec<Change>>), CommandError> {
+    let hosts = ready.outline.hosts.clone();
     let mut heard = Heard::new(environment);
-    let outcome = runtime()?.block_on(async {
-        let execution = run.execute();
-        tokio::pin!(execution);
+    let (events, mut receiver) = Events::channel();
+    let listener: Listener = Box::new(move |event| events.send(event.clone()));
+    let ended = runtime()?.block_on(async {
+        let cancel = CancellationToken::new();
+        let mut execution = std::pin::pin!(ready.perform(check, &cancel, vec![listener]));
         let mut silence = tokio::time::interval(SILENCE);
         silence.tick().await;
         loop {
             tokio::select! {
-                outcome = &mut execution => break outcome,
+                ended = &mut execution => break ended,
                 Some(event) = receiver.recv() => heard.take(event),
-                _ = silence.tick() => heard.tell_missing(machines),
+                _ = silence.tick() => heard.tell_missing(&hosts),
             }
         }
     })?;
     while let Ok(event) = receiver.try_recv() {
         heard.take(event);
     }
-    Ok((outcome, heard.changes))
+    Ok((ended, heard.changes))
 }
 
 /// What was told of the machines so far.
@@ -225,8 +216,8 @@ impl Heard {
         }
     }
 
-    fn tell_missing(&self, machines: &Machines) {
-        machines.tell_missing(|host| self.ended.iter().any(|ended| ended == host));
+    fn tell_missing(&self, hosts: &[String]) {
+        tell_missing(hosts, |host| self.ended.iter().any(|ended| ended == host));
         let (sent, total) = self.sent.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         if total > 0 {
             print::note(&format!("{} of {} are there", text::size(sent), text::size(total)));

@@ -2,17 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, CommandFactory, Subcommand};
 use muster_inventory::closest;
 use muster_roles::kubespray;
 use muster_roles::reference::{Section, Variable, sections};
 
-use crate::cli::programs;
-use crate::environment::Environment;
+use crate::commands::{Muster, own_programs, programs};
+use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
 use crate::output::style::Tone;
 use crate::output::{Screen, print, remarks, text};
-use crate::project::shown;
 use crate::reference;
 
 /// Print the reference
@@ -54,7 +53,9 @@ pub(crate) fn run(args: DocsArgs, environment: &Environment) -> Result<Exit, Com
         About::Vars(args) => vars(args, environment),
         About::Man { folder } => man(&folder),
         About::Cli => {
-            print::data(&reference::text(programs()))?;
+            let own = own_programs();
+            let names: Vec<&str> = own.iter().map(|program| program.name).collect();
+            print::data(&reference::text(Muster::command(), &names))?;
             Ok(Exit::Done)
         }
     }

@@ -10,7 +10,7 @@ use muster_engine::transport::{Exit as ProgramExit, TransportError};
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::fan_out::{Machines, exit_of, run_program};
+use crate::machines::{Machines, exit_of, run_program};
 use crate::output::style::{Style, Tone};
 use crate::output::{advice, print, text};
 

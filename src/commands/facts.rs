@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::fan_out::{Machines, run_program};
+use crate::machines::{Machines, exit_of, run_program};
 use crate::output::print;
 use crate::output::text;
 
@@ -55,7 +55,7 @@ pub(crate) fn run(args: FactsArgs, environment: &Environment) -> Result<Exit, Co
             print::data(&render(host, facts))?;
         }
     }
-    Ok(crate::fan_out::exit_of(answers.iter().map(|(_, answer)| answer)))
+    Ok(exit_of(answers.iter().map(|(_, answer)| answer)))
 }
 
 /// A line for each fact; of lists a line for each element.

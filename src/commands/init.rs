@@ -4,15 +4,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use muster_app::{CLUSTER, INVENTORY_DIR, INVENTORY_FILE};
 use muster_engine::script::quote;
+use muster_roles::ROLES;
 use muster_roles::reference::{Section, sections};
 
 use crate::args::ConnectionArgs;
+use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
 use crate::host_arguments::{inventory_text, parse};
 use crate::output::print;
-use crate::playbook::Playbook;
-use crate::project::{INVENTORY_DIR, INVENTORY_FILE, current_dir, shown};
 
 /// Write a sample inventory, and every variable with its default and explanation, commented out
 ///
@@ -25,8 +26,8 @@ pub(crate) struct InitArgs {
 }
 
 /// Runs `muster init`.
-pub(crate) fn run(args: InitArgs) -> Result<Exit, CommandError> {
-    let root = current_dir()?.join(&args.dir);
+pub(crate) fn run(args: InitArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let root = environment.here()?.join(&args.dir);
     let folder = root.join(INVENTORY_DIR);
     let (all, cluster) = variables()?;
     let files = [
@@ -50,7 +51,8 @@ pub(crate) fn run(args: InitArgs) -> Result<Exit, CommandError> {
         write(&path, &text)?;
         print::note(&format!("wrote {}", shown(&path)));
     }
-    let go = if root == current_dir()? { String::new() } else { format!("cd {} && ", quote(&shown(&root))) };
+    let go =
+        if root == environment.here()? { String::new() } else { format!("cd {} && ", quote(&shown(&root))) };
     print::note(&format!(
         "next: name the machines in {}, then: {go}setup-cluster",
         shown(&folder.join(INVENTORY_FILE))
@@ -72,7 +74,7 @@ fn inventory() -> Result<String, CommandError> {
 /// The files of variables: those for all machines, and those that matter on members of the cluster only.
 fn variables() -> Result<(String, String), CommandError> {
     // The roles' places are those of the playbook that is compiled in.
-    let plays = Playbook::Cluster.load(Path::new(""))?;
+    let plays = CLUSTER.load(Path::new(""), ROLES)?;
     let of_cluster = |section: &Section| {
         let reads = |roles: &[String]| section.roles.iter().any(|role| roles.iter().any(|of| of == role));
         let mut hosts =

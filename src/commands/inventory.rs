@@ -1,13 +1,12 @@
 //! `muster inventory`: hosts and groups as they are understood.
 
 use clap::Args;
+use muster_app::{Project, World};
 
 use crate::args::InventoryArgs;
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
-use crate::output::print;
-use crate::project::Project;
-use crate::world::World;
+use crate::output::{CommandLine, print};
 
 /// Show the inventory as it is understood, in the forms of ansible-inventory
 #[derive(Debug, Args)]
@@ -34,8 +33,10 @@ struct Form {
 
 /// Runs `muster inventory`.
 pub(crate) fn run(args: InventoryCommandArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let world = World::load(Project::find(&args.inventory, environment)?, &args.inventory, environment)?;
-    world.tell_warnings(environment);
+    let frontend = CommandLine::plain(environment);
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let world = World::load(project, &(&args.inventory).into(), environment, &*frontend)?;
+    world.tell_warnings(&*frontend);
     let text = match (&args.form.graph, &args.form.host) {
         (Some(group), _) => world.inventory.graph(group)? + "\n",
         (None, Some(host)) => format!("{:#}\n", world.vars.host_json(host)?),

@@ -9,16 +9,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Args;
+use muster_app::{Project, bundle_dir};
 use muster_artifacts::{Arch, Bundle};
 use muster_files::write_whole;
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs};
-use crate::bundle;
-use crate::environment::Environment;
+use crate::args::{ConnectionArgs, InventoryArgs};
+use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
-use crate::fan_out::{Machines, run_program};
+use crate::machines::{Machines, run_program};
 use crate::output::print;
-use crate::project::{Project, shown};
 
 /// Run kubectl on the cluster of this project, from anywhere in it
 ///
@@ -38,7 +37,7 @@ pub(crate) struct KubectlArgs {
 /// Runs `muster kubectl`: becomes kubectl, so that streams, signals and the exit status are its own.
 pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let inventory = InventoryArgs { inventory: args.inventory, ..InventoryArgs::default() };
-    let project = Project::find(&inventory, environment)?;
+    let project = Project::find(&inventory.inventory, environment)?;
     let artifacts = project.inventory_dir.join("artifacts");
     let config = artifacts.join("admin.conf");
     if !config.is_file() {
@@ -102,7 +101,7 @@ fn find_kubectl(artifacts: &Path, environment: &Environment) -> Result<PathBuf, 
 
 /// The newest kubectl of the bundle, unpacked into the cache once.
 fn kubectl_of_bundle(environment: &Environment) -> Result<Option<PathBuf>, CommandError> {
-    let (Ok(dir), Some(arch)) = (bundle::dir(&MannerArgs::default(), environment), Arch::host()) else {
+    let (Ok(dir), Some(arch)) = (bundle_dir(None, environment), Arch::host()) else {
         return Ok(None);
     };
     let Ok(bundle) = Bundle::open(dir) else { return Ok(None) };

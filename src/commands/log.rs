@@ -1,6 +1,7 @@
 //! `muster log`: what happened in a run.
 
 use clap::{ArgAction, Args};
+use muster_app::{LAST, Recorded};
 use muster_engine::event::Event;
 use muster_engine::event_json;
 use muster_engine::failure::Failure;
@@ -12,7 +13,6 @@ use crate::error::{CommandError, Exit};
 use crate::output::plain::lines;
 use crate::output::style::{Style, Tone};
 use crate::output::{Detail, advice, print, recap, sentence, text};
-use crate::record::{LAST, Recorded};
 
 /// Show what happened in a run: on all hosts, or on one
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub(crate) struct LogArgs {
 
 /// Runs `muster log`.
 pub(crate) fn run(args: LogArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let (_, records) = runs::of_project(args.inventory.clone(), environment)?;
+    let (_, records) = runs::of_project(&args.inventory, environment)?;
     let run = records.read(&records.find(&args.run)?)?;
     if let Some(host) = &args.host {
         check_host(&run, host)?;

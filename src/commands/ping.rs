@@ -8,7 +8,7 @@ use clap::Args;
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::fan_out::{Machines, exit_of, run_program};
+use crate::machines::{Machines, exit_of, run_program};
 use crate::output::style::Style;
 use crate::output::{advice, print, text};
 

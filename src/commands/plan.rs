@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use muster_app::{Flow, Project};
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
+use crate::commands::setup_cluster;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::playbook::Playbook;
-use crate::project::Project;
-use crate::run::Job;
+use crate::typed_flow::TypedFlow;
 
 /// Show what setup-cluster would do on the machines, and save it for muster apply
 ///
@@ -41,24 +41,14 @@ pub(crate) struct PlanArgs {
 
 /// Runs `muster plan`.
 pub(crate) fn run(args: PlanArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let job = Job {
-        command: "muster plan".to_owned(),
-        playbook: Playbook::Cluster,
-        project: Project::find(&args.inventory, environment)?,
-        inventory: &args.inventory,
-        connection: &args.connection,
-        selection: &args.selection,
-        manner: &MannerArgs {
-            diff: args.diff,
-            bundle: args.bundle,
-            offline: args.offline,
-            ..MannerArgs::default()
-        },
-        output: &args.output,
-        implied_vars: &[],
-        needs_bundle: true,
-        new_inventory: None,
-        next: None,
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let flow = Flow { command: "muster plan".to_owned(), next: None, ..setup_cluster::flow(&project) };
+    let manner =
+        MannerArgs { diff: args.diff, bundle: args.bundle, offline: args.offline, ..MannerArgs::default() };
+    let typed = TypedFlow {
+        selection: args.selection,
+        manner,
+        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
     };
-    job.plan(args.out.as_deref(), environment)
+    typed.plan(args.out.as_deref(), environment)
 }

@@ -1,13 +1,12 @@
 //! `muster preflight`: what would go wrong.
 
 use clap::Args;
+use muster_app::{Flow, PREFLIGHT, Project};
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
+use crate::args::{ConnectionArgs, InventoryArgs, OutputArgs, SelectionArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::playbook::Playbook;
-use crate::project::Project;
-use crate::run::Job;
+use crate::typed_flow::TypedFlow;
 
 /// Find what would go wrong on the machines, without changing anything
 #[derive(Debug, Args)]
@@ -26,21 +25,14 @@ pub(crate) struct PreflightArgs {
 
 /// Runs `muster preflight`.
 pub(crate) fn run(args: PreflightArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let project = Project::find(&args.inventory, environment)?;
-    let next = project.command(&["setup-cluster"], 1);
-    let job = Job {
-        command: "muster preflight".to_owned(),
-        playbook: Playbook::Preflight,
-        project,
-        inventory: &args.inventory,
-        connection: &args.connection,
-        selection: &SelectionArgs { limit: args.limit, ..SelectionArgs::default() },
-        manner: &MannerArgs::default(),
-        output: &args.output,
-        implied_vars: &[],
-        needs_bundle: false,
-        new_inventory: None,
-        next: Some(next),
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let flow = Flow {
+        next: Some(project.command(&["setup-cluster"], 1)),
+        ..Flow::new("preflight", "muster preflight", PREFLIGHT)
     };
-    job.run(environment)
+    let typed = TypedFlow {
+        selection: SelectionArgs { limit: args.limit, ..SelectionArgs::default() },
+        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
+    };
+    typed.run(environment)
 }

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use clap::Args;
+use muster_app::{Project, Recorded, Records};
 use serde_json::Value;
 
-use crate::args::InventoryArgs;
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::style::Style;
 use crate::output::table::Table;
 use crate::output::{Screen, print, text};
-use crate::project::Project;
-use crate::record::{Recorded, Records};
 
 /// Show the last runs of setup-cluster, plan, apply, preflight and verify: when, what was typed, how they ended
 #[derive(Debug, Args)]
@@ -24,7 +22,7 @@ pub(crate) struct RunsArgs {
 
 /// Runs `muster runs`.
 pub(crate) fn run(args: RunsArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let records = of_project(args.inventory, environment)?.1;
+    let records = of_project(&args.inventory, environment)?.1;
     let ids = records.ids();
     if ids.is_empty() {
         // Says why.
@@ -49,11 +47,10 @@ pub(crate) fn run(args: RunsArgs, environment: &Environment) -> Result<Exit, Com
 /// # Errors
 /// There is no inventory.
 pub(crate) fn of_project(
-    inventory: Vec<String>,
+    inventory: &[String],
     environment: &Environment,
 ) -> Result<(Project, Records), CommandError> {
-    let args = InventoryArgs { inventory, ..InventoryArgs::default() };
-    let project = Project::find(&args, environment)?;
+    let project = Project::find(inventory, environment)?;
     let records = Records::of(&project);
     Ok((project, records))
 }

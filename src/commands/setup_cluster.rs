@@ -1,17 +1,16 @@
 //! `muster setup-cluster`, and the program `setup-cluster`: from bare machines to a running cluster.
 
 use clap::Args;
+use muster_app::{BundleUse, CLUSTER, Flow, Project};
 use muster_engine::script::quote;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
-use crate::cli::setup_cluster_command;
+use crate::commands::words_of;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::host_arguments;
 use crate::inventory_file;
-use crate::playbook::Playbook;
-use crate::project::{Project, current_dir};
-use crate::run::Job;
+use crate::typed_flow::TypedFlow;
 
 /// Make machines a Kubernetes cluster, or bring a cluster to what its inventory says
 ///
@@ -50,35 +49,33 @@ fn examples() -> String {
     )
 }
 
+/// From bare machines to a running cluster.
+pub(crate) fn flow(project: &Project) -> Flow {
+    Flow {
+        bundle: BundleUse::Installs,
+        next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
+        ..Flow::new("setup-cluster", words_of("setup-cluster"), CLUSTER)
+    }
+}
+
 /// Runs `setup-cluster`.
 pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let command = setup_cluster_command();
     let (project, new_inventory) = if args.hosts.is_empty() {
-        (Project::find(&args.inventory, environment)?, None)
+        (Project::find(&args.inventory.inventory, environment)?, None)
     } else {
         let hosts = host_arguments::parse(&args.hosts)?;
         let typed: Vec<String> = args.hosts.iter().map(|word| quote(word)).collect();
-        let text = host_arguments::inventory_text(
-            &hosts,
-            &format!("{command} {}", typed.join(" ")),
-            &args.connection,
-        );
-        inventory_file::prepare(&current_dir()?, &hosts, text, args.new_inventory)?
+        let command = format!("{} {}", words_of("setup-cluster"), typed.join(" "));
+        let text = host_arguments::inventory_text(&hosts, &command, &args.connection);
+        inventory_file::prepare(environment.here()?, &hosts, text, args.new_inventory)?
     };
-    let next = project.command(&["muster", "kubectl", "get", "nodes"], 2);
-    let job = Job {
-        command: command.to_owned(),
-        playbook: Playbook::Cluster,
-        project,
-        inventory: &args.inventory,
-        connection: &args.connection,
-        selection: &args.selection,
-        manner: &args.manner,
-        output: &args.output,
-        implied_vars: &[],
-        needs_bundle: true,
+    let flow = flow(&project);
+    let flow = Flow { next: flow.next.filter(|_| !args.manner.check), ..flow };
+    let typed = TypedFlow {
+        selection: args.selection,
+        manner: args.manner,
         new_inventory,
-        next: (!args.manner.check).then_some(next),
+        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
     };
-    job.run(environment)
+    typed.run(environment)
 }

@@ -5,13 +5,12 @@ use std::io::{BufRead, BufReader, stdin};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use muster_app::LAST;
 
 use crate::commands::runs;
-use crate::environment::Environment;
+use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
 use crate::output::print;
-use crate::project::shown;
-use crate::record::LAST;
 use crate::timeline::{Timeline, page};
 
 /// Show a run as a picture: one page of HTML with every host over time, its roles, steps, waits and failures
@@ -40,7 +39,7 @@ pub(crate) fn run(args: TimelineArgs, environment: &Environment) -> Result<Exit,
     if args.run.contains(['/', '.']) || Path::new(&args.run).exists() {
         return write_file(Path::new(&args.run), &args.run, output);
     }
-    let (_, records) = runs::of_project(args.inventory, environment)?;
+    let (_, records) = runs::of_project(&args.inventory, environment)?;
     let id = records.find(&args.run)?;
     write_file(&records.path(&id), &id, output)
 }

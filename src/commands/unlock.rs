@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use muster_app::lock_request;
 use muster_engine::lock::{Shown, State, break_program, show_program};
 use muster_engine::ssh::Ssh;
 use muster_engine::transport::{Exit as ProgramExit, TransportError};
@@ -12,8 +13,7 @@ use muster_engine::transport::{Exit as ProgramExit, TransportError};
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::fan_out::{Machines, exit_of, run_program};
-use crate::lock;
+use crate::machines::{Machines, exit_of, run_program};
 use crate::output::style::Style;
 use crate::output::{print, text};
 
@@ -64,7 +64,7 @@ pub(crate) fn run(args: UnlockArgs, environment: &Environment) -> Result<Exit, C
     if !args.yes && !confirmed(&text::names(&machines.hosts.iter().collect::<Vec<_>>()))? {
         return Ok(Exit::No);
     }
-    let request = lock::request("muster unlock", 0, environment);
+    let request = lock_request("muster unlock", Duration::ZERO, environment);
     let broken = machines.each(environment, |ssh| {
         // Only the lock that was shown: somebody else may have taken it meanwhile.
         let fence =

@@ -1,15 +1,14 @@
 //! `muster vars`: the variables of a host, and where they come from.
 
 use clap::Args;
+use muster_app::{Project, World};
 use muster_inventory::{Definition, HostVars, Kind, Value, closest};
 use muster_roles::kubespray::{self, Remark};
 
 use crate::args::InventoryArgs;
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
-use crate::output::{Screen, print, remarks, text};
-use crate::project::Project;
-use crate::world::World;
+use crate::output::{CommandLine, Screen, print, remarks, text};
 
 /// Show the variables of a host, and where they come from
 #[derive(Debug, Args)]
@@ -34,13 +33,15 @@ pub(crate) struct VarsArgs {
 
 /// Runs `muster vars`.
 pub(crate) fn run(args: VarsArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let world = World::load(Project::find(&args.inventory, environment)?, &args.inventory, environment)?;
-    world.tell_warnings(environment);
+    let frontend = CommandLine::plain(environment);
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let world = World::load(project, &(&args.inventory).into(), environment, &*frontend)?;
+    world.tell_warnings(&*frontend);
     let Some(host) = &args.host else {
         print::data(&unused(&world, args.json, environment)?)?;
         return Ok(Exit::Done);
     };
-    world.tell_remarks(|remark| args.name.as_ref().is_none_or(|name| *name == remark.name), environment)?;
+    world.tell_remarks(|remark| args.name.as_ref().is_none_or(|name| *name == remark.name), &*frontend)?;
     if world.inventory.host(host).is_none() {
         let error = CommandError::usage(format!("the inventory has no host {host:?}"));
         let names = world.inventory.hosts().map(muster_inventory::Host::name);

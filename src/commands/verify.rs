@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use muster_app::{Flow, Project, VERIFY};
+use muster_roles::NetworkTest;
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
+use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
-use crate::playbook::Playbook;
-use crate::project::Project;
-use crate::run::Job;
+use crate::typed_flow::TypedFlow;
 
 /// Show that the cluster works: API servers, nodes, pods, and the network between pods on every node
 #[derive(Debug, Args)]
@@ -28,19 +28,16 @@ pub(crate) struct VerifyArgs {
 
 /// Runs `muster verify`.
 pub(crate) fn run(args: VerifyArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let job = Job {
-        command: "muster verify".to_owned(),
-        playbook: Playbook::Verify,
-        project: Project::find(&args.inventory, environment)?,
-        inventory: &args.inventory,
-        connection: &args.connection,
-        selection: &SelectionArgs::default(),
-        manner: &MannerArgs { bundle: args.bundle, ..MannerArgs::default() },
-        output: &args.output,
-        implied_vars: &["verify_network=always"],
-        needs_bundle: false,
-        new_inventory: None,
-        next: None,
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let flow = Flow {
+        roles: vec![muster_roles::verify(NetworkTest::Always)],
+        remarks: false,
+        whole_cluster: true,
+        ..Flow::new("verify", "muster verify", VERIFY)
     };
-    job.run(environment)
+    let typed = TypedFlow {
+        manner: MannerArgs { bundle: args.bundle, ..MannerArgs::default() },
+        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
+    };
+    typed.run(environment)
 }

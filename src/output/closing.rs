@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use muster_app::Recorder;
 use muster_engine::event_json;
 use muster_engine::failure::{Failure, Problem};
 use muster_engine::run::{HostOutcome, Outcome};
@@ -20,7 +21,6 @@ use crate::output::sentence::{Detail, gist, is_changed_key};
 use crate::output::style::{Style, Tone};
 use crate::output::text;
 use crate::output::view::View;
-use crate::record::Recorder;
 
 /// How many of the slowest steps are told.
 const SLOWEST: usize = 5;
@@ -377,7 +377,7 @@ mod tests {
     use muster_engine::transport::TransportError;
 
     use super::*;
-    use crate::output::view::Outline;
+    use muster_app::{Outline, Usual};
 
     fn outcome(hosts: Vec<(&str, Option<Failure>)>) -> Outcome {
         let counts = Counts { ok: 30, changed: 7, skipped: 1 };
@@ -387,7 +387,7 @@ mod tests {
 
     fn told(outcome: &Outcome, detail: Detail, interrupted: bool) -> String {
         let outline = Outline { hosts: outcome.keys().cloned().collect(), ..Outline::default() };
-        let mut view = View::new(&outline, Instant::now());
+        let mut view = View::new(&outline, Usual::default(), Instant::now());
         view.apply(&Event::RunEnded { elapsed: Duration::from_millis(64_200) }, view.begun);
         let again = |hosts: Again<'_>| match hosts {
             Again::Only(hosts) => Some(format!("setup-cluster --limit {}", hosts.join(","))),

@@ -3,7 +3,9 @@
 
 pub(crate) mod advice;
 mod closing;
+pub(crate) mod command_error;
 mod downloads;
+mod frontend;
 pub(crate) mod jsonl;
 pub(crate) mod plain;
 mod plan;
@@ -22,8 +24,9 @@ mod view;
 
 pub(crate) use closing::{Again, Closing, exit_of};
 pub(crate) use downloads::Downloads;
+pub(crate) use frontend::CommandLine;
 pub(crate) use plan::plan_lines;
 pub(crate) use screen::Screen;
 pub(crate) use sentence::{Detail, gist};
-pub(crate) use show::{Sink, show, sink};
-pub(crate) use view::{Outline, OutlinePlay, View};
+pub(crate) use show::{show, sink};
+pub(crate) use view::View;

@@ -148,7 +148,7 @@ mod tests {
     use muster_engine::event::{Change, Counts};
 
     use super::*;
-    use crate::output::view::Outline;
+    use muster_app::{Outline, Usual};
 
     #[test]
     fn what_changed_is_told_and_what_did_not_only_when_asked() {
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn in_silence_a_line_says_what_is_under_way() {
         let hosts: Vec<String> = (1..=6).map(|number| format!("node{number}")).collect();
-        let view = View::new(&Outline { hosts, ..Outline::default() }, Instant::now());
+        let view = View::new(&Outline { hosts, ..Outline::default() }, Usual::default(), Instant::now());
         assert_eq!(
             under_way(&view, view.begun + Duration::from_secs(12)),
             "under way: node1 connecting 12s; node2 connecting 12s; node3 connecting 12s; node4 connecting 12s; \

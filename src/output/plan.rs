@@ -1,10 +1,10 @@
 //! A plan for people: what would be done, the same on several hosts once.
 
 use indexmap::IndexMap;
+use muster_app::plan::{Planned, Steps};
 
 use crate::output::style::{Style, Tone};
 use crate::output::text;
-use crate::plan::{Planned, Steps};
 
 /// The lines.
 pub(crate) fn plan_lines(hosts: &Steps, diff: bool, style: Style) -> Vec<String> {

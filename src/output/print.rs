@@ -30,21 +30,12 @@ pub(crate) fn note(line: &str) {
 
 /// A warning, on standard error.
 pub(crate) fn warning(text: &str, environment: &Environment) {
-    let style = Style::of_stderr(environment);
+    styled_warning(text, Style::of_stderr(environment));
+}
+
+/// A warning in a style that is known already.
+pub(crate) fn styled_warning(text: &str, style: Style) {
     note(&format!("{} {text}", style.paint(Tone::Warning, "warning:")));
-}
-
-/// Why the command could not do what it was asked to, with what to do about it, on standard error.
-pub(crate) fn error(error: &CommandError, environment: &Environment) {
-    note(&render(error, Style::of_stderr(environment)));
-}
-
-fn render(error: &CommandError, style: Style) -> String {
-    let mut text = format!("{} {}", style.paint(Tone::Bad, "error:"), error.message);
-    for hint in &error.hints {
-        text.push_str(&format!("\n{} {hint}", style.paint(Tone::Strong, "hint:")));
-    }
-    text
 }
 
 /// What clap answers: help and versions are data, the rest is an error in what was typed.

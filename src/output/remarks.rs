@@ -5,9 +5,9 @@ use std::path::Path;
 use muster_inventory::Origin;
 use muster_roles::kubespray::{Remark, Verdict};
 
+use crate::environment::shown;
 use crate::output::style::Style;
 use crate::output::table::Table;
-use crate::project::shown;
 
 /// So many variables of which the same is to be said are named.
 const MOST: usize = 4;

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use console::truncate_str;
 
 use crate::environment::Environment;
-use crate::output::print;
-use crate::output::style::{Style, Tone};
+use crate::output::style::Style;
 
 /// How many columns lines may have where there is no terminal.
 const COLUMNS_ELSEWHERE: usize = 120;
@@ -29,11 +28,6 @@ impl Screen {
     pub(crate) fn new(environment: &Environment, live: bool) -> Self {
         let capable = std::io::stdout().is_terminal() && environment.get("TERM") != Some("dumb");
         Self { live: (live && capable).then(Arc::default), style: Style::of_stdout(environment) }
-    }
-
-    /// Prints a warning to standard error.
-    pub(crate) fn warn(&self, text: &str) {
-        self.suspend(|| print::note(&format!("{} {text}", self.style.paint(Tone::Warning, "warning:"))));
     }
 
     /// Whether there are live lines.

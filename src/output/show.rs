@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use muster_engine::event::Event;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio_util::sync::CancellationToken;
 
 use crate::args::Form;
 use crate::output::jsonl::Jsonl;
@@ -12,7 +11,7 @@ use crate::output::plain::Plain;
 use crate::output::screen::Screen;
 use crate::output::sentence::Detail;
 use crate::output::terminal::Terminal;
-use crate::output::view::{Outline, View};
+use crate::output::view::View;
 
 /// Shows what happens.
 pub(crate) trait Sink: Send {
@@ -38,35 +37,28 @@ pub(crate) fn sink(form: Form, screen: &Screen, detail: Detail) -> Box<dyn Sink>
     }
 }
 
-/// Shows the events of a run until `over` is set and no event is left. Returns what they told, and where those of a further
-/// run arrive.
+/// Shows the events of a run until no more can come. Returns what they told.
 pub(crate) async fn show(
     mut events: UnboundedReceiver<Event>,
-    outline: Outline,
-    mut sinks: Vec<Box<dyn Sink>>,
-    over: CancellationToken,
-) -> (View, UnboundedReceiver<Event>) {
-    let mut view = View::new(&outline, Instant::now());
+    mut view: View,
+    mut sink: Box<dyn Sink>,
+) -> View {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             biased;
             event = events.recv() => match event {
-                Some(event) => take(&mut view, &mut sinks, &event),
+                Some(event) => {
+                    let now = Instant::now();
+                    let ended = view.apply(&event, now);
+                    sink.event(&event, &ended, &view, now);
+                }
                 None => break,
             },
-            _ = ticks.tick() => sinks.iter_mut().for_each(|sink| sink.tick(&view, Instant::now())),
-            // Checked last: events that were sent before the end are shown first.
-            () = over.cancelled() => break,
+            _ = ticks.tick() => sink.tick(&view, Instant::now()),
         }
     }
-    sinks.iter_mut().for_each(|sink| sink.end());
-    (view, events)
-}
-
-fn take(view: &mut View, sinks: &mut [Box<dyn Sink>], event: &Event) {
-    let now = Instant::now();
-    let ended = view.apply(event, now);
-    sinks.iter_mut().for_each(|sink| sink.event(event, &ended, view, now));
+    sink.end();
+    view
 }

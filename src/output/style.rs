@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 
 /// What a piece of text means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,10 @@ impl Style {
     }
 
     fn of(environment: &Environment, terminal: bool) -> Self {
-        Self { color: terminal && !environment.no_color(), unicode: environment.is_utf8() }
+        Self {
+            color: terminal && !environment::no_color(environment),
+            unicode: environment::is_utf8(environment),
+        }
     }
 
     /// Text in the colour of what it means (ECMA-48, SGR).
@@ -108,7 +111,7 @@ mod tests {
     #[test]
     fn colours_need_a_terminal_and_somebody_who_wants_them() {
         let color =
-            |variables: &[(&str, &str)], terminal| Style::of(&Environment::with(variables), terminal).color;
+            |variables: &[(&str, &str)], terminal| Style::of(&environment::with(variables), terminal).color;
         assert!(color(&[], true));
         assert!(!color(&[], false));
         for unwanted in [("NO_COLOR", "1"), ("ANSIBLE_NOCOLOR", "true"), ("TERM", "dumb")] {

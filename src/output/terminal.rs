@@ -184,8 +184,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::output::view::{Outline, OutlinePlay};
-    use crate::usual::Usual;
+    use muster_app::{Outline, OutlinePlay, Usual};
 
     fn view(hosts: usize) -> View {
         let hosts: Vec<String> = (1..=hosts).map(|number| format!("node{number}")).collect();
@@ -194,10 +193,8 @@ mod tests {
             hosts: hosts.clone(),
             roles: vec!["etcd".into(), "kubelet".into()],
         };
-        let mut view = View::new(
-            &Outline { hosts: hosts.clone(), plays: vec![play], ..Outline::default() },
-            Instant::now(),
-        );
+        let mut view =
+            View::new(&Outline { hosts: hosts.clone(), plays: vec![play] }, Usual::default(), Instant::now());
         let begun = view.begun;
         for (at, host) in hosts.iter().enumerate() {
             let now = begun + Duration::from_secs(at as u64);
@@ -228,7 +225,7 @@ mod tests {
     #[test]
     fn how_long_a_step_usually_takes_is_said_when_it_lasts() {
         let mut view = view(1);
-        view.usual = Usual::from_iter([("etcd", "Start etcd", Duration::from_secs(25))]);
+        view.usual = Usual::from_iter([(("etcd".into(), "Start etcd".into()), Duration::from_secs(25))]);
         let shown = |seconds| {
             let now = view.begun + Duration::from_secs(seconds);
             live(&view, now, 12, 100, Style::PLAIN).remove(1)

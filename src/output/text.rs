@@ -3,29 +3,7 @@
 use std::time::Duration;
 
 use console::measure_text_width;
-pub(crate) use muster_inventory::{names, some_names};
-
-/// What came from a machine or a file, safe to show: control characters, with which a terminal could be made to do
-/// anything, become visible (`\u{1b}`); a tab becomes a space.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' => safe.push(' '),
-            // Bidirectional controls reorder what stands around them (Unicode Standard Annex 9).
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                safe.extend(c.escape_default());
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-/// As [`harmless`], with line breaks kept.
-pub(crate) fn harmless_lines(text: &str) -> String {
-    text.lines().map(harmless).collect::<Vec<_>>().join("\n")
-}
+pub(crate) use muster_app::text::{count, harmless, harmless_lines, names, some_names};
 
 /// `0.3s`, `41s`, `1m05s`, `1h02m`: as exact as matters.
 pub(crate) fn duration(time: Duration) -> String {
@@ -51,11 +29,6 @@ pub(crate) fn size(bytes: u64) -> String {
         unit = next;
     }
     if unit == "B" || value >= 99.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
-}
-
-/// `1 host`, `3 hosts`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// Text with blanks after it up to a width in columns.
@@ -99,14 +72,6 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_machine_cannot_make_the_terminal_do_anything() {
-        assert_eq!(harmless("a\u{1b}]0;title\u{7}b\tc\rd"), r"a\u{1b}]0;title\u{7}b c\rd");
-        assert_eq!(harmless("ok \u{202e}gnp.exe"), r"ok \u{202e}gnp.exe");
-        assert_eq!(harmless_lines("a\nb\u{8}"), "a\nb\\u{8}");
-        assert_eq!(harmless("Größe ✔"), "Größe ✔");
-    }
 
     #[test]
     fn durations_and_sizes_are_as_exact_as_matters() {

@@ -3,30 +3,11 @@
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
+use muster_app::{Outline, OutlinePlay, Usual};
 use muster_engine::event::{Counts, Event};
 use muster_engine::failure::Failure;
 
 use crate::output::text;
-use crate::usual::Usual;
-
-/// What will be run on what: known before the first event.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Outline {
-    /// The hosts of the run, in inventory order.
-    pub(crate) hosts: Vec<String>,
-    pub(crate) plays: Vec<OutlinePlay>,
-    /// What earlier runs took.
-    pub(crate) usual: Usual,
-}
-
-/// One play of it.
-#[derive(Debug, Clone)]
-pub(crate) struct OutlinePlay {
-    pub(crate) name: String,
-    /// Those of the run's hosts that the play is for.
-    pub(crate) hosts: Vec<String>,
-    pub(crate) roles: Vec<String>,
-}
 
 /// A role of a play: what collapses into one line when everybody is through.
 #[derive(Debug, Clone)]
@@ -101,7 +82,7 @@ pub(crate) struct View {
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
 
 impl View {
-    pub(crate) fn new(outline: &Outline, now: Instant) -> Self {
+    pub(crate) fn new(outline: &Outline, usual: Usual, now: Instant) -> Self {
         let stage = |play: &OutlinePlay, role: &String| Stage {
             play: play.name.clone(),
             role: role.clone(),
@@ -134,7 +115,7 @@ impl View {
             steps: IndexMap::new(),
             warnings: IndexMap::new(),
             elapsed: None,
-            usual: outline.usual.clone(),
+            usual,
         }
     }
 
@@ -321,9 +302,8 @@ mod tests {
         let outline = Outline {
             hosts: vec!["a".into(), "b".into()],
             plays: vec![play("one", &["a", "b"], &["etcd"]), play("two", &["a"], &["node"])],
-            ..Outline::default()
         };
-        View::new(&outline, Instant::now())
+        View::new(&outline, Usual::default(), Instant::now())
     }
 
     fn started(host: &str, play: &str, role: &str) -> Event {

@@ -41,9 +41,25 @@ fn for_each_line(folder: &str, look: impl Fn(&str, &str)) {
 
 #[test]
 fn the_engine_knows_no_kubernetes_and_roles_know_no_connections() {
-    knows_nothing_of("crates/engine/src", &["kube", "etcd", "flannel", "containerd"]);
+    knows_nothing_of("crates/engine/src", &["kube", "etcd", "flannel", "containerd", "coredns", "calico"]);
     knows_nothing_of("crates/inventory/src", &["kubelet", "kubeadm", "etcd", "flannel", "muster_engine"]);
-    knows_nothing_of("roles", &["muster_engine::ssh", "russh"]);
+    knows_nothing_of("roles", &["muster_engine::ssh", "russh", "sshoptions"]);
+}
+
+#[test]
+fn whoever_hosts_a_library_decides_what_is_printed_where_the_environment_is_and_when_the_process_ends() {
+    let process = ["println!", "print!", "process::exit", "std::env::", "use std::env;"];
+    for folder in ["crates/app/src", "crates/engine/src", "crates/inventory/src", "roles"] {
+        knows_nothing_of(folder, &process);
+    }
+    knows_nothing_of("crates/artifacts/src", &["println!", "print!", "process::exit", "std::env::var"]);
+    knows_nothing_of("lab/src", &["println!", "print!", "process::exit"]);
+    knows_nothing_of("crates/app/src", &["clap", "rpassword", "console::", "stdin("]);
+}
+
+#[test]
+fn a_command_does_not_know_how_it_is_found() {
+    knows_nothing_of("src/commands", &["crate::cli"]);
 }
 
 /// Every option and every command, as docs/cli.md has them.

@@ -127,7 +127,6 @@ impl World {
     /// One run of the engine, which may be killed.
     async fn run(&self, controller: &Arc<Controller>) -> Option<Ran> {
         let (inventory, vars, bundle) = PROJECT.clone();
-        let hosts: Vec<String> = self.machines.iter().map(|machine| machine.name.clone()).collect();
         let connect = |name: &str| {
             let number: usize = name[1..].parse().unwrap();
             let (controller, machine) = (controller.clone(), self.machines[number].clone());
@@ -139,20 +138,13 @@ impl World {
         let lock = LockRequest::new(name.clone(), "a test", name, Arc::new(|_| true));
         let lock = LockRequest { run: format!("run{}", controller.number), ..lock };
         let run = Run {
-            inventory,
-            vars,
             plays: &PLAYS,
             roles: ROLES,
-            hosts: &hosts,
-            connect: &connect,
             bundle,
             project: "/nowhere".into(),
-            check: false,
             lock: Some(lock),
-            serves_at: None,
             forks: 10,
-            cancel: Default::default(),
-            events,
+            ..Run::new(inventory, vars, &connect, events)
         };
         let outcome = tokio::select! {
             biased;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::FutureExt;
-use muster_artifacts::{Bundle, Sha256};
+use muster_artifacts::Sha256;
 use muster_engine::event::{Change, Event, Events};
 use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
@@ -20,7 +20,7 @@ use muster_engine::ssh::{Client, Ssh, SshOptions, Target};
 use muster_engine::transport::{Transport, blocking_input};
 use muster_inventory::{GroupRules, Inventory, VarsBuilder};
 
-const ROLES: &[Role] = &[Role { name: "bring", summary: "", defaults: "", run: |host| bring(host).boxed() }];
+const ROLES: &[Role] = &[Role::new("bring", |host| bring(host).boxed())];
 
 async fn bring(host: &Host) -> Result<()> {
     let text = |name: &str| -> Result<String> {
@@ -94,20 +94,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (events, mut receiver) = Events::channel();
     let begun = Instant::now();
     let outcome = Run {
-        inventory,
-        vars,
         plays: &[play],
         roles: ROLES,
-        hosts: &hosts,
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty("/nowhere")),
-        project: "/nowhere".into(),
-        check: false,
         lock: Some(LockRequest::new("bench", "bench/fan-out.sh", "", Arc::new(|_| true))),
         serves_at: fan_out.then_some(serves_at),
         forks: 500,
-        cancel: tokio_util::sync::CancellationToken::new(),
-        events,
+        ..Run::new(inventory, vars, &connect, events)
     }
     .execute()
     .await?;

@@ -9,10 +9,9 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::FutureExt;
-use muster_artifacts::Bundle;
 use muster_engine::event::Events;
 use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
@@ -35,11 +34,8 @@ const FILES: [&str; 6] = ["10.conf", "20.conf", "30.conf", "40.conf", "50.conf",
 const TEMPLATES: [&str; 4] = ["motd", "app.conf", "limits", "env"];
 const LINKS: [(&str, &str); 2] = [("current", "app.conf"), ("logs", "log")];
 
-/// The texts of the files and of the templates, by name. A role is a plain function and finds them in a static.
-static TEXTS: OnceLock<Vec<(&str, String)>> = OnceLock::new();
-
-const ROLES: &[Role] =
-    &[Role { name: "workload", summary: "", defaults: "", run: |host| workload(host).boxed() }];
+/// The texts of the files and of the templates, by name.
+type Texts = Vec<(&'static str, String)>;
 
 #[derive(Deserialize)]
 struct Variables {
@@ -47,7 +43,8 @@ struct Variables {
     root: String,
 }
 
-async fn workload(host: &Host) -> Result<()> {
+async fn workload(host: &Host, texts: &Texts) -> Result<()> {
+    let text = |name| texts.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
     let Variables { root, .. } = host.vars()?;
     let facts = host.facts();
     // Under Ansible's names, so that all tools render the same templates.
@@ -74,18 +71,13 @@ async fn workload(host: &Host) -> Result<()> {
     Ok(())
 }
 
-fn text(name: &str) -> &'static str {
-    let texts = TEXTS.get().map(Vec::as_slice).unwrap_or_default();
-    texts.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text)
-}
-
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [inventory, key, known_hosts, files, templates] = arguments.as_slice() else {
         return Err("usage: peers INVENTORY KEY KNOWN_HOSTS FILES TEMPLATES".into());
     };
-    read_texts(files, templates)?;
+    let texts = Arc::new(read_texts(files, templates)?);
     let text = fs::read_to_string(inventory)?;
     let inventory = Arc::new(Inventory::from_ini("inventory", &text, GroupRules::new())?);
     let vars = VarsBuilder::new(inventory.clone()).build()?;
@@ -105,6 +97,10 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         let (_, ssh) = machine.ok_or_else(|| Failure::new(format!("{name} is unknown"), ""))?;
         Ok(ssh.clone())
     };
+    let role = Role::given("workload", move |host| {
+        let texts = texts.clone();
+        async move { workload(host, &texts).await }.boxed()
+    });
     let play = Play {
         name: "workload".into(),
         hosts: "all".into(),
@@ -112,21 +108,11 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         ..Play::default()
     };
     let outcome = Run {
-        inventory,
-        vars,
         plays: &[play],
-        roles: ROLES,
-        hosts: &hosts,
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty(".")),
-        project: PathBuf::from("."),
-        check: false,
+        roles: &[role],
         lock: Some(LockRequest::new("bench", "bench/peers.sh", "", Arc::new(|_| true))),
-        serves_at: None,
-        forks: 256,
-        cancel: Default::default(),
         // Nobody listens.
-        events: Events::channel().0,
+        ..Run::new(inventory, vars, &connect, Events::channel().0)
     }
     .execute()
     .await?;
@@ -141,7 +127,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn read_texts(files: &Path, templates: &Path) -> std::io::Result<()> {
+fn read_texts(files: &Path, templates: &Path) -> std::io::Result<Texts> {
     let mut texts = Vec::new();
     for name in FILES {
         texts.push((name, fs::read_to_string(files.join(name))?));
@@ -149,7 +135,5 @@ fn read_texts(files: &Path, templates: &Path) -> std::io::Result<()> {
     for name in TEMPLATES {
         texts.push((name, fs::read_to_string(templates.join(format!("{name}.j2")))?));
     }
-    // Set once, here.
-    TEXTS.set(texts).ok();
-    Ok(())
+    Ok(texts)
 }

@@ -8,13 +8,13 @@ use std::time::Instant;
 use futures::future::{BoxFuture, join_all};
 use indexmap::IndexMap;
 use muster_artifacts::Bundle;
-use muster_inventory::{Inventory, Vars, some_names};
+use muster_inventory::{Inventory, Vars, VarsError, some_names};
 use tokio_util::sync::CancellationToken;
 
 use crate::advice::Advice;
 use crate::cluster::{Cluster, End, Progress};
 use crate::event::{Event, Events};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Problem, Result};
 use crate::fan_out::sources::FanOut;
 use crate::forks::Forks;
 pub use crate::host::ServesAt;
@@ -24,16 +24,94 @@ use crate::play::{Play, Share};
 use crate::transport::{Transport, TransportError};
 
 /// A role: what it is called, what it does, its variables, and how it is done.
+#[derive(Clone)]
 pub struct Role {
     /// The name, as playbooks use it and as its folder is called.
     pub name: &'static str,
-    /// One line for `--list-roles`.
+    /// What it is for, in one line.
     pub summary: &'static str,
     /// defaults.yml: every variable of the role, explained.
     pub defaults: &'static str,
+    /// Whether it never changes a machine. A run of nothing but such roles locks nobody.
+    pub looks_only: bool,
+    /// What of it needs no machine, and is done before any machine is contacted.
+    pub check_written: Option<CheckWritten>,
     /// The story.
-    pub run: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>,
+    pub story: Story,
 }
+
+/// How a role is done on a host.
+#[derive(Clone)]
+pub enum Story {
+    /// A function: everything it needs to know is on the host.
+    Fixed(Telling),
+    /// A closure over the parameters that a command was given.
+    Given(Arc<dyn for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync>),
+}
+
+impl Story {
+    /// A story with parameters.
+    pub fn given(
+        story: impl for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::Given(Arc::new(story))
+    }
+}
+
+/// A story without parameters.
+pub type Telling = for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>;
+
+/// Looks for what is wrong in an inventory and its variables, for some of the hosts.
+pub type CheckWritten = fn(&Inventory, &Vars, &[String]) -> Result<Findings, VarsError>;
+
+/// What was found wrong before any machine was contacted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What stops the run.
+    pub problems: Vec<Problem>,
+    /// What the user should know.
+    pub warnings: Vec<Problem>,
+}
+
+impl Role {
+    /// A role without variables of its own.
+    pub const fn new(name: &'static str, story: Telling) -> Self {
+        Self {
+            name,
+            summary: "",
+            defaults: "",
+            looks_only: false,
+            check_written: None,
+            story: Story::Fixed(story),
+        }
+    }
+
+    /// A role of one run, with what that run was asked for.
+    pub fn given(
+        name: &'static str,
+        story: impl for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name,
+            summary: "",
+            defaults: "",
+            looks_only: false,
+            check_written: None,
+            story: Story::given(story),
+        }
+    }
+
+    async fn run(&self, host: &Host) -> Result<()> {
+        match &self.story {
+            Story::Fixed(story) => story(host).await,
+            Story::Given(story) => story(host).await,
+        }
+    }
+}
+
+/// How many exchanges are under way at once where nobody says otherwise. Enough for every classroom, where what holds back is
+/// the number of handshakes, which adapts itself. Not more, for the controller's memory: a connection takes about 120 KB.
+pub const FORKS: usize = 256;
 
 /// Makes the transport of a host, without connecting.
 pub type Connect<'a> = dyn Fn(&str) -> Result<Arc<dyn Transport>> + 'a;
@@ -46,10 +124,10 @@ pub struct Run<'a> {
     pub vars: Arc<Vars>,
     /// The plays, in order.
     pub plays: &'a [Play],
-    /// Every role there is.
-    pub roles: &'static [Role],
+    /// Every role there is. Of two with the same name the first one counts.
+    pub roles: &'a [Role],
     /// Which of the inventory's hosts take part, in inventory order.
-    pub hosts: &'a [String],
+    pub hosts: Vec<String>,
     /// Reaches a host.
     pub connect: &'a Connect<'a>,
     /// Where binaries and images come from.
@@ -86,6 +164,29 @@ pub type Outcome = IndexMap<String, HostOutcome>;
 struct Itinerary {
     host: Arc<Host>,
     hosts_of_plays: Arc<Vec<Vec<String>>>,
+}
+
+impl<'a> Run<'a> {
+    /// A run of all hosts of an inventory, still without plays and roles: what is set besides says how it differs from one
+    /// that changes machines which nobody has to lock, with an empty bundle.
+    pub fn new(inventory: Arc<Inventory>, vars: Arc<Vars>, connect: &'a Connect<'a>, events: Events) -> Self {
+        Self {
+            hosts: inventory.hosts().map(|host| host.name().to_owned()).collect(),
+            inventory,
+            vars,
+            plays: &[],
+            roles: &[],
+            connect,
+            bundle: Arc::new(Bundle::empty("")),
+            project: PathBuf::new(),
+            check: false,
+            lock: None,
+            serves_at: None,
+            forks: FORKS,
+            cancel: CancellationToken::new(),
+            events,
+        }
+    }
 }
 
 impl Run<'_> {
@@ -274,7 +375,7 @@ impl Run<'_> {
         };
         let begun = Instant::now();
         host.enter_role(&play.name, name);
-        (role.run)(host).await?;
+        role.run(host).await?;
         self.events.send(Event::RoleEnded {
             host: host.name().to_owned(),
             role: name.to_owned(),

@@ -92,22 +92,15 @@ impl Machines {
             Ok(Arc::new(rooted) as Arc<dyn Transport>)
         };
         let before = self.sent();
-        let hosts: Vec<String> = (1..=self.all.len()).map(|number| format!("node{number}")).collect();
         let outcome = Run {
-            inventory,
-            vars,
             plays: &[play],
             roles,
-            hosts: &hosts,
-            connect: &connect,
             bundle: Arc::new(Bundle::open(project).unwrap()),
             project: project.into(),
-            check: false,
             lock: Some(LockRequest::new("me@here (pid 1)", "a test", "process 1", Arc::new(|_| true))),
             serves_at: Some(serves_at),
             forks: 50,
-            cancel: Default::default(),
-            events,
+            ..Run::new(inventory, vars, &connect, events)
         }
         .execute()
         .await

@@ -20,9 +20,9 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, ReadBuf};
 
 const ROLES: &[Role] = &[
-    Role { name: "file", summary: "", defaults: "", run: |h| get(h, false, None).boxed() },
-    Role { name: "named", summary: "", defaults: "", run: |h| get(h, true, None).boxed() },
-    Role { name: "broken", summary: "", defaults: "", run: |h| get(h, false, Some(&OPENED)).boxed() },
+    Role::new("file", |h| get(h, false, None).boxed()),
+    Role::new("named", |h| get(h, true, None).boxed()),
+    Role::new("broken", |h| get(h, false, Some(&OPENED)).boxed()),
 ];
 
 /// From which byte on an upload was opened, each time, for `broken`.

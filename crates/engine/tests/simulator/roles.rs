@@ -14,10 +14,8 @@ use muster_testkit::model::disk::{Disk, Entry};
 use muster_testkit::model::look::sha256;
 use muster_testkit::model::machine::{Kept, Nature};
 
-pub(crate) const ROLES: &[Role] = &[
-    Role { name: "app", summary: "", defaults: "", run: |host| app(host).boxed() },
-    Role { name: "folder", summary: "", defaults: "", run: |host| folder(host).boxed() },
-];
+pub(crate) const ROLES: &[Role] =
+    &[Role::new("app", |host| app(host).boxed()), Role::new("folder", |host| folder(host).boxed())];
 
 pub(crate) const VERSIONS: [u32; 2] = [1, 2];
 

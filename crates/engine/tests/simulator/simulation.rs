@@ -52,20 +52,12 @@ pub(crate) async fn run(
     let (events, mut receiver) = Events::channel();
     let connect = |name: &str| Ok(connect(name[1..].parse().unwrap()));
     let outcome = Run {
-        inventory,
-        vars,
         plays: &[play],
         roles: ROLES,
-        hosts: &names,
-        connect: &connect,
         bundle: BUNDLE.clone(),
-        project: "/nowhere".into(),
-        check: false,
         lock: Some(request),
-        serves_at: None,
         forks: 10,
-        cancel: Default::default(),
-        events,
+        ..Run::new(inventory, vars, &connect, events)
     }
     .execute()
     .await

@@ -85,7 +85,7 @@ const ROLES: &[Role] = &[
 ];
 
 const fn role(name: &'static str, run: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>) -> Role {
-    Role { name, summary: "", defaults: "", run }
+    Role::new(name, run)
 }
 
 struct Ran {
@@ -132,20 +132,14 @@ async fn run_as(request: LockRequest, role: &str, shell: Arc<Shell>, check: bool
     let (events, mut receiver) = Events::channel();
     let connect = move |_: &str| Ok(shell.clone() as Arc<dyn Transport>);
     let outcome = Run {
-        inventory,
-        vars,
         plays: &[play],
         roles: ROLES,
-        hosts: &["here".to_owned()],
-        connect: &connect,
         bundle: Arc::new(Bundle::open(empty.path()).unwrap()),
         project: empty.path().into(),
         check,
         lock: Some(request),
-        serves_at: None,
         forks: 5,
-        cancel: Default::default(),
-        events,
+        ..Run::new(inventory, vars, &connect, events)
     }
     .execute()
     .await

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
-use muster_artifacts::Bundle;
 use muster_engine::event::{Event, Events};
 use muster_engine::play::Play;
 use muster_engine::prelude::*;
@@ -136,22 +135,8 @@ async fn run(hosts: &[&str], plays: Value, forks: usize) -> Ran {
             as Arc<dyn Transport>)
     };
     let (events, mut receiver) = Events::channel();
-    let run = Run {
-        vars: VarsBuilder::new(inventory.clone()).build().unwrap(),
-        inventory,
-        plays: &plays,
-        roles: ROLES,
-        hosts: &hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        connect: &connect,
-        bundle: Arc::new(Bundle::empty("/nowhere")),
-        project: "/nowhere".into(),
-        check: false,
-        lock: None,
-        serves_at: None,
-        forks,
-        cancel: Default::default(),
-        events,
-    };
+    let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
+    let run = Run { plays: &plays, roles: ROLES, forks, ..Run::new(inventory, vars, &connect, events) };
     let ended = tokio::time::timeout(Duration::from_secs(60), run.execute()).await;
     let outcome = ended.expect("nobody waits for ever").unwrap();
     let events = std::iter::from_fn(|| receiver.try_recv().ok()).collect();

@@ -3,50 +3,47 @@
 use std::path::Path;
 
 use muster_engine::play::Play;
-use muster_roles::ROLES;
+use muster_engine::run::Role;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use crate::error::CommandError;
-use crate::output::text;
+use crate::error::Error;
+use crate::text;
 
-/// A playbook muster comes with.
+/// A playbook that is compiled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Playbook {
-    Cluster,
-    Preflight,
-    Verify,
+pub struct Playbook {
+    /// How a file is called that replaces it: `cluster.yml`.
+    pub file_name: &'static str,
+    /// What it says.
+    pub text: &'static str,
 }
 
+/// What `setup-cluster` does.
+pub const CLUSTER: Playbook =
+    Playbook { file_name: "cluster.yml", text: include_str!("../../../playbooks/cluster.yml") };
+
+/// What `muster preflight` does.
+pub const PREFLIGHT: Playbook =
+    Playbook { file_name: "preflight.yml", text: include_str!("../../../playbooks/preflight.yml") };
+
+/// What `muster verify` does.
+pub const VERIFY: Playbook =
+    Playbook { file_name: "verify.yml", text: include_str!("../../../playbooks/verify.yml") };
+
 impl Playbook {
-    fn file_name(self) -> &'static str {
-        match self {
-            Self::Cluster => "cluster.yml",
-            Self::Preflight => "preflight.yml",
-            Self::Verify => "verify.yml",
-        }
-    }
-
-    fn embedded(self) -> &'static str {
-        match self {
-            Self::Cluster => include_str!("../playbooks/cluster.yml"),
-            Self::Preflight => include_str!("../playbooks/preflight.yml"),
-            Self::Verify => include_str!("../playbooks/verify.yml"),
-        }
-    }
-
     /// The plays, from `playbooks/` in a folder if it is there, else as compiled in.
     ///
     /// # Errors
-    /// The file cannot be read or is no playbook, or it names a role that does not exist.
-    pub(crate) fn load(self, folder: &Path) -> Result<Vec<Play>, CommandError> {
-        let path = folder.join("playbooks").join(self.file_name());
+    /// The file cannot be read or is no playbook, or it names none of these roles.
+    pub fn load(self, folder: &Path, roles: &[Role]) -> Result<Vec<Play>, Error> {
+        let path = folder.join("playbooks").join(self.file_name);
         match std::fs::read_to_string(&path) {
-            Ok(text) => parse(&path.display().to_string(), &text),
+            Ok(text) => parse(&path.display().to_string(), &text, roles),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                parse(self.file_name(), self.embedded())
+                parse(self.file_name, self.text, roles)
             }
-            Err(error) => Err(CommandError::failed(format!("cannot read {}: {error}", path.display()))),
+            Err(error) => Err(Error::failed(format!("cannot read {}: {error}", path.display()))),
         }
     }
 }
@@ -57,11 +54,11 @@ struct Places {
     roles: Vec<Spanned<String>>,
 }
 
-fn parse(name: &str, source: &str) -> Result<Vec<Play>, CommandError> {
+fn parse(name: &str, source: &str, roles: &[Role]) -> Result<Vec<Play>, Error> {
     let invalid = |error: serde_saphyr::Error| {
         let place = error.location().map(|at| (at.line() as usize, at.column() as usize));
         let message = message(error.without_snippet());
-        CommandError::written(match place {
+        Error::written(match place {
             Some((line, column)) => located(name, source, line, column, &message),
             None => format!("{name}: {message}"),
         })
@@ -70,14 +67,13 @@ fn parse(name: &str, source: &str) -> Result<Vec<Play>, CommandError> {
     let plays: Vec<Play> = serde_saphyr::from_str(source).map_err(invalid)?;
     let places: Vec<Places> = serde_saphyr::from_str(source).map_err(invalid)?;
     for role in places.iter().flat_map(|play| &play.roles) {
-        if ROLES.iter().any(|known| known.name == role.value) {
+        if roles.iter().any(|known| known.name == role.value) {
             continue;
         }
         let at = &role.referenced;
         let message = format!("there is no role {:?}", role.value);
-        let error =
-            CommandError::written(located(name, source, at.line() as usize, at.column() as usize, &message));
-        return Err(match muster_inventory::closest(&role.value, ROLES.iter().map(|known| known.name)) {
+        let error = Error::written(located(name, source, at.line() as usize, at.column() as usize, &message));
+        return Err(match muster_inventory::closest(&role.value, roles.iter().map(|known| known.name)) {
             Some(known) => error.hint(format!("did you mean {known:?}?")),
             None => error.hint("see the roles there are: setup-cluster --list-roles"),
         });
@@ -105,13 +101,15 @@ fn located(name: &str, source: &str, line: usize, column: usize, message: &str) 
 
 #[cfg(test)]
 mod tests {
+    use muster_roles::ROLES;
+
     use super::*;
 
     #[test]
     fn the_embedded_playbooks_are_correct() {
         let nowhere = Path::new("/nonexistent");
-        for playbook in [Playbook::Cluster, Playbook::Preflight, Playbook::Verify] {
-            assert!(!playbook.load(nowhere).unwrap().is_empty(), "{playbook:?}");
+        for playbook in [CLUSTER, PREFLIGHT, VERIFY] {
+            assert!(!playbook.load(nowhere, ROLES).unwrap().is_empty(), "{playbook:?}");
         }
     }
 
@@ -121,14 +119,14 @@ mod tests {
         std::fs::create_dir(folder.path().join("playbooks")).unwrap();
         let text = "- name: Mine\n  hosts: all\n  roles: [etcd]\n";
         std::fs::write(folder.path().join("playbooks/cluster.yml"), text).unwrap();
-        let plays = Playbook::Cluster.load(folder.path()).unwrap();
+        let plays = CLUSTER.load(folder.path(), ROLES).unwrap();
         assert_eq!((plays.len(), plays[0].name.as_str()), (1, "Mine"));
     }
 
     #[track_caller]
     fn check_error(source: &str, expected: &str) {
-        let error = parse("p.yml", source).unwrap_err();
-        assert_eq!(error.to_string(), expected.trim_start());
+        let error = parse("p.yml", source, ROLES).unwrap_err();
+        assert_eq!(error.in_full(), expected.trim_start());
     }
 
     #[test]

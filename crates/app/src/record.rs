@@ -10,48 +10,50 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_engine::event::Event;
-use muster_engine::event_json;
+use muster_engine::event_json::{self, Words};
 use muster_engine::script::quote;
 use muster_inventory::closest;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::error::CommandError;
-use crate::output::{Screen, Sink, View, jsonl};
+use crate::error::Error;
+use crate::frontend::{Frontend, News};
 use crate::project::Project;
 
 /// How many are kept.
 const KEPT: usize = 50;
 
 /// What the last one is called in place of its id.
-pub(crate) const LAST: &str = "last";
+pub const LAST: &str = "last";
 
 /// How their names end.
 const ENDING: &str = ".jsonl";
 
 /// The records of a project, which may be none.
-pub(crate) struct Records {
+pub struct Records {
     dir: PathBuf,
     /// What the runs of this very inventory say they were about: others may lie in the same folder.
     inventory: Vec<String>,
 }
 
 /// A run as it was recorded.
-pub(crate) struct Recorded {
-    pub(crate) id: String,
+pub struct Recorded {
+    /// Its name.
+    pub id: String,
     /// Its lines that could be read. The last one of a run that was killed may be half a line.
-    pub(crate) lines: Vec<Value>,
+    pub lines: Vec<Value>,
     /// Whether whoever writes it is still at work.
-    pub(crate) under_way: bool,
+    pub under_way: bool,
 }
 
 impl Records {
-    pub(crate) fn of(project: &Project) -> Self {
+    /// Those of the runs of a project.
+    pub fn of(project: &Project) -> Self {
         Self { dir: project.inventory_dir.join(".muster/runs"), inventory: project.identity() }
     }
 
-    /// All of them, the oldest first.
-    pub(crate) fn ids(&self) -> Vec<String> {
+    /// The ids of all of them, the oldest first.
+    pub fn ids(&self) -> Vec<String> {
         // Where there is no folder there was no run.
         let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
         let mut ids: Vec<String> = entries
@@ -65,7 +67,7 @@ impl Records {
     ///
     /// # Errors
     /// It cannot be read.
-    pub(crate) fn read(&self, id: &str) -> Result<Recorded, CommandError> {
+    pub fn read(&self, id: &str) -> Result<Recorded, Error> {
         self.read_lines(id, |lines| lines.collect())
     }
 
@@ -73,7 +75,7 @@ impl Records {
     ///
     /// # Errors
     /// It cannot be read.
-    pub(crate) fn read_ends(&self, id: &str) -> Result<Recorded, CommandError> {
+    pub fn read_ends(&self, id: &str) -> Result<Recorded, Error> {
         self.read_lines(id, |mut lines| lines.next().into_iter().chain(lines.next_back()).collect())
     }
 
@@ -81,10 +83,9 @@ impl Records {
         &self,
         id: &str,
         choose: impl FnOnce(std::str::Lines<'_>) -> Vec<&str>,
-    ) -> Result<Recorded, CommandError> {
+    ) -> Result<Recorded, Error> {
         let path = self.path(id);
-        let failed =
-            |error: io::Error| CommandError::failed(format!("cannot read {}: {error}", path.display()));
+        let failed = |error: io::Error| Error::failed(format!("cannot read {}: {error}", path.display()));
         let file = File::open(&path).map_err(failed)?;
         let under_way = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
         let bytes = io::read_to_string(file).map_err(failed)?;
@@ -97,13 +98,13 @@ impl Records {
     ///
     /// # Errors
     /// There is none.
-    pub(crate) fn last(&self) -> Result<String, CommandError> {
+    pub fn last(&self) -> Result<String, Error> {
         let of_this = |id: &&String| {
             let recorded = self.read_ends(id).ok();
             recorded.is_some_and(|run| run.heading()["inventory"] == json!(self.inventory))
         };
         self.ids().iter().rev().find(of_this).cloned().ok_or_else(|| {
-            CommandError::usage(format!("there is no record of a run in {}", self.dir.display()))
+            Error::usage(format!("there is no record of a run in {}", self.dir.display()))
                 .hint("records are written by setup-cluster, muster preflight and muster verify")
         })
     }
@@ -112,7 +113,7 @@ impl Records {
     ///
     /// # Errors
     /// There is no last run, or none failed in it.
-    pub(crate) fn failed_hosts(&self) -> Result<Vec<String>, CommandError> {
+    pub fn failed_hosts(&self) -> Result<Vec<String>, Error> {
         let run = self.read(&self.last()?)?;
         let failed: Vec<String> = run.failed().into_iter().map(str::to_owned).collect();
         if !failed.is_empty() {
@@ -120,9 +121,9 @@ impl Records {
         }
         let id = &run.id;
         Err(match run.recap() {
-            Some(_) => CommandError::usage(format!("no host failed in the last run ({id})"))
+            Some(_) => Error::usage(format!("no host failed in the last run ({id})"))
                 .hint("see the runs there were: muster runs"),
-            None => CommandError::usage(format!("no host had failed when the last run ({id}) was cut off"))
+            None => Error::usage(format!("no host had failed when the last run ({id}) was cut off"))
                 .hint("the same command without @failed goes on from there"),
         })
     }
@@ -131,7 +132,7 @@ impl Records {
     ///
     /// # Errors
     /// There is no such run.
-    pub(crate) fn find(&self, wanted: &str) -> Result<String, CommandError> {
+    pub fn find(&self, wanted: &str) -> Result<String, Error> {
         if wanted == LAST {
             return self.last();
         }
@@ -139,7 +140,7 @@ impl Records {
         if ids.iter().any(|id| id == wanted) {
             return Ok(wanted.to_owned());
         }
-        let error = CommandError::usage(format!("there is no run {wanted:?}"));
+        let error = Error::usage(format!("there is no run {wanted:?}"));
         Err(match closest(wanted, ids.iter().map(String::as_str)) {
             Some(id) => error.hint(format!("did you mean {id}?")),
             None => error.hint("see the runs there were: muster runs; the last one: muster log last"),
@@ -147,7 +148,7 @@ impl Records {
     }
 
     /// Where one lies.
-    pub(crate) fn path(&self, id: &str) -> PathBuf {
+    pub fn path(&self, id: &str) -> PathBuf {
         self.dir.join(format!("{id}{ENDING}"))
     }
 
@@ -196,17 +197,17 @@ impl Records {
 
 impl Recorded {
     /// The first line: what was typed, when, on which hosts.
-    pub(crate) fn heading(&self) -> &Value {
+    pub fn heading(&self) -> &Value {
         self.lines.first().unwrap_or(&Value::Null)
     }
 
     /// The last line of a run that came to its end.
-    pub(crate) fn recap(&self) -> Option<&Value> {
+    pub fn recap(&self) -> Option<&Value> {
         self.lines.last().filter(|line| line["event"] == "recap")
     }
 
     /// The hosts that failed or could not be reached. Those that were stopped because of others did neither.
-    pub(crate) fn failed(&self) -> Vec<&str> {
+    pub fn failed(&self) -> Vec<&str> {
         let is_failure = |failure: &Value| failure.is_object() && failure["stopped"] != true;
         if let Some(hosts) = self.recap().and_then(|recap| recap["hosts"].as_object()) {
             return hosts
@@ -223,31 +224,47 @@ impl Recorded {
 
 /// Writes the record of a run. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Recorder(Arc<Mutex<Writing>>);
+pub struct Recorder(Arc<Mutex<Writing>>);
 
 struct Writing {
     file: File,
     path: PathBuf,
-    screen: Screen,
+    frontend: Arc<dyn Frontend>,
+    words: Words,
     broken: bool,
+    /// When the run began that is under way.
+    begun: Instant,
     /// What each host waits for.
     waits: HashMap<String, String>,
 }
 
 impl Recorder {
-    /// Begins a record with what was typed. A run goes on without a record where none can be written.
-    pub(crate) fn begin(project: &Project, command: &str, fields: Value, screen: &Screen) -> Option<Self> {
+    /// Begins a record with what was typed, `command`, and `fields` that say more about the run. `words` puts advice into
+    /// words. A run goes on without a record where none can be written, which is told.
+    pub fn begin(
+        project: &Project,
+        command: &str,
+        fields: Value,
+        words: Words,
+        frontend: &Arc<dyn Frontend>,
+    ) -> Option<Self> {
         let records = Records::of(project);
         let file = match records.create() {
             Ok(file) => file,
             Err(error) => {
-                tell(screen, &records.dir, &error);
+                tell(&**frontend, &records.dir, &error);
                 return None;
             }
         };
-        let (screen, path) = (screen.clone(), records.dir);
-        let recorder =
-            Self(Arc::new(Mutex::new(Writing { file, path, screen, broken: false, waits: HashMap::new() })));
+        let recorder = Self(Arc::new(Mutex::new(Writing {
+            file,
+            path: records.dir,
+            frontend: Arc::clone(frontend),
+            words,
+            broken: false,
+            begun: Instant::now(),
+            waits: HashMap::new(),
+        })));
         let now = OffsetDateTime::now_utc();
         let mut heading = json!({
             "event": "command",
@@ -266,8 +283,20 @@ impl Recorder {
     }
 
     /// Writes a line, at once: a run that is killed leaves everything that has happened.
-    pub(crate) fn write(&self, line: &Value) {
+    pub fn write(&self, line: &Value) {
         self.writing().write(line);
+    }
+
+    /// Writes down what happened.
+    pub fn event(&self, event: &Event) {
+        let mut writing = self.writing();
+        if matches!(event, Event::RunStarted { .. }) {
+            writing.begun = Instant::now();
+        }
+        if writing.wants(event) {
+            let line = event_json::write(event, writing.begun.elapsed(), writing.words);
+            writing.write(&line);
+        }
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -282,7 +311,7 @@ impl Writing {
         }
         if let Err(error) = self.file.write_all(format!("{line}\n").as_bytes()) {
             self.broken = true;
-            tell(&self.screen, &self.path, &error);
+            tell(&*self.frontend, &self.path, &error);
         }
     }
 
@@ -306,26 +335,13 @@ impl Writing {
     }
 }
 
-fn tell(screen: &Screen, path: &Path, error: &io::Error) {
-    screen.warn(&format!("this run is not recorded: {}: {error}", path.display()));
-}
-
-impl Sink for Recorder {
-    fn event(&mut self, event: &Event, _ended: &[usize], view: &View, now: Instant) {
-        let mut writing = self.writing();
-        if writing.wants(event) {
-            writing.write(&jsonl::line(event, now.saturating_duration_since(view.begun)));
-        }
-    }
-
-    fn tick(&mut self, _view: &View, _now: Instant) {}
-
-    fn end(&mut self) {}
+fn tell(frontend: &dyn Frontend, path: &Path, error: &io::Error) {
+    frontend.tell(News::Warning(&format!("this run is not recorded: {}: {error}", path.display())));
 }
 
 /// The command as it was typed, without the values of variables, which may be secrets: `-e` takes them in many forms, so
 /// what clap made out of it, `extra_vars`, is looked for in the words.
-pub(crate) fn typed(words: impl Iterator<Item = OsString>, extra_vars: &[String]) -> String {
+pub fn typed(words: impl Iterator<Item = OsString>, extra_vars: &[String]) -> String {
     let word = |(at, word): (usize, OsString)| {
         let word = word.to_string_lossy().into_owned();
         if at == 0 {
@@ -357,7 +373,10 @@ pub(crate) fn names_only(argument: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use muster_engine::advice::Advice;
+
     use super::*;
+    use crate::frontend::Nobody;
 
     #[test]
     fn the_command_is_kept_without_the_values_of_variables() {
@@ -408,9 +427,9 @@ mod tests {
     #[test]
     fn waiting_is_recorded_once_and_how_far_a_file_is_not_at_all() {
         let root = tempfile::tempdir().unwrap();
-        let environment = crate::environment::Environment::default();
-        let screen = Screen::new(&environment, false);
-        let recorder = Recorder::begin(&project(root.path()), "x", json!({}), &screen).unwrap();
+        let frontend: Arc<dyn Frontend> = Arc::new(Nobody);
+        let words = |_: &Advice| String::new();
+        let recorder = Recorder::begin(&project(root.path()), "x", json!({}), words, &frontend).unwrap();
         let wait = |what: &str, seconds| Event::Waiting {
             host: "a".into(),
             what: what.into(),

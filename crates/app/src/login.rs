@@ -1,4 +1,4 @@
-//! How to log in to one machine: what its variables say, and for what they leave open the command line, ansible.cfg, the
+//! How to log in to one machine: what its variables say, and for what they leave open the options, ansible.cfg, the
 //! user's configuration of ssh and the user's own account.
 
 use std::collections::HashMap;
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use muster_engine::ssh::{Privilege, SshConfig, Target};
 use muster_inventory::{HostVars, Kind, Origin, Value};
 
-use crate::args::ConnectionArgs;
 use crate::environment::Environment;
-use crate::error::CommandError;
-use crate::password::Passwords;
+use crate::error::Error;
+use crate::options::ConnectionOptions;
+use crate::passwords::Passwords;
 
 /// A file of known hosts instead of the user's.
 pub(crate) const KNOWN_HOSTS: &str = "MUSTER_KNOWN_HOSTS";
@@ -50,26 +50,26 @@ impl Login {
     /// # Errors
     /// ansible.cfg cannot be read; or a key that is named is not there.
     pub(crate) fn new(
-        args: &ConnectionArgs,
+        options: &ConnectionOptions,
         environment: &Environment,
         passwords: Passwords,
-    ) -> Result<Self, CommandError> {
+    ) -> Result<Self, Error> {
         let settings = environment.ansible()?;
         let mut defaults = Target::new("", environment.user());
         let typed =
-            args.private_key.as_ref().map(|path| environment.expand_home(&path.display().to_string()));
+            options.private_key.as_ref().map(|path| environment.expand_home(&path.display().to_string()));
         let key = typed.or_else(|| settings.private_key_file.clone());
         // Whoever names a key means that one; what a lab gives is tried in front of the user's own.
         defaults.identity_files = key.iter().cloned().collect();
         let given_key = key.or_else(|| environment.path("MUSTER_PRIVATE_KEY_FILE"));
         if let Some(path) = given_key.as_ref().filter(|path| !path.is_file()) {
-            return Err(CommandError::failed(format!("there is no private key {}", path.display()))
+            return Err(Error::failed(format!("there is no private key {}", path.display()))
                 .hint("name another one with --private-key"));
         }
         defaults.password = passwords.login;
         defaults.privilege = Privilege::Sudo { password: passwords.r#become };
         let set = [
-            ("ansible_user", args.user.clone().or_else(|| settings.remote_user.clone())),
+            ("ansible_user", options.user.clone().or_else(|| settings.remote_user.clone())),
             ("ansible_port", settings.remote_port.map(|port| port.to_string())),
             ("ansible_ssh_args", settings.ssh_args.clone()),
             ("ansible_ssh_common_args", settings.ssh_common_args.clone()),
@@ -85,7 +85,7 @@ impl Login {
             given_key,
             config: SshConfig::of_user(environment.home()),
             bastions: Vec::new(),
-            typed_timeout: args.timeout.is_some(),
+            typed_timeout: options.timeout.is_some(),
             own_known_hosts: environment.get(KNOWN_HOSTS).is_some(),
         })
     }
@@ -94,7 +94,7 @@ impl Login {
     ///
     /// # Errors
     /// One of its variables cannot be followed.
-    pub(crate) fn through(mut self, bastions: &[HostVars]) -> Result<Self, CommandError> {
+    pub(crate) fn through(mut self, bastions: &[HostVars]) -> Result<Self, Error> {
         self.bastions = bastions.iter().map(|bastion| bastion.name().to_owned()).collect();
         if let Some(first) = bastions.first() {
             let mut bastion = self.of_host(first)?.target;
@@ -125,7 +125,7 @@ impl Login {
     ///
     /// # Errors
     /// One of its variables cannot be followed; the message shows where it was written.
-    pub(crate) fn of_host(&self, vars: &HostVars) -> Result<Found, CommandError> {
+    pub(crate) fn of_host(&self, vars: &HostVars) -> Result<Found, Error> {
         let mut values: HashMap<&'static str, Value> = HashMap::new();
         for name in Target::variables() {
             if let Some(value) = vars.get(name)?.filter(|value| !matches!(value.kind, Kind::Null)) {
@@ -144,7 +144,7 @@ impl Login {
                 let said = format!("{variable} of {}: {}", vars.name(), error.reason);
                 placed(origin(&[variable]).as_ref(), &said)
             }
-            None => CommandError::written(format!("{} cannot be reached: {}", vars.name(), error.reason)),
+            None => Error::written(format!("{} cannot be reached: {}", vars.name(), error.reason)),
         })?;
         let key = KEY.iter().copied().find_map(text);
         if let Some(path) = &key
@@ -170,8 +170,8 @@ fn to_text(value: &Value) -> String {
 }
 
 /// `hosts.ini:3:7: what is wrong`, with the line below.
-fn placed(origin: Option<&Origin>, said: &str) -> CommandError {
-    CommandError::written(match origin {
+fn placed(origin: Option<&Origin>, said: &str) -> Error {
+    Error::written(match origin {
         Some(origin) => format!("{origin}: {said}{}", origin.excerpt()),
         None => said.to_owned(),
     })
@@ -185,19 +185,19 @@ mod tests {
 
     use super::*;
 
-    fn found(line: &str, args: &ConnectionArgs, environment: &Environment) -> Result<Found, CommandError> {
+    fn found(line: &str, options: &ConnectionOptions, environment: &Environment) -> Result<Found, Error> {
         let inventory = Inventory::from_ini("hosts.ini", line, GroupRules::new()).unwrap();
         let name = inventory.hosts().next().unwrap().name().to_owned();
         let vars = VarsBuilder::new(Arc::new(inventory)).build().unwrap();
-        Login::new(args, environment, Passwords::default())?.of_host(&vars.host(&name).unwrap())
+        Login::new(options, environment, Passwords::default())?.of_host(&vars.host(&name).unwrap())
     }
 
     #[track_caller]
     fn check_user(line: &str, typed: Option<&str>, set: &[(&str, &str)], expected: &str) {
-        let args = ConnectionArgs { user: typed.map(str::to_owned), ..ConnectionArgs::default() };
+        let options = ConnectionOptions { user: typed.map(str::to_owned), ..ConnectionOptions::default() };
         let environment = Environment::with(&[&[("USER", "teacher")], set].concat());
         assert_eq!(
-            found(line, &args, &environment).unwrap().target.user,
+            found(line, &options, &environment).unwrap().target.user,
             expected,
             "{line} {typed:?} {set:?}"
         );
@@ -216,12 +216,12 @@ mod tests {
     fn settings_are_followed_where_variables_say_nothing() {
         let set =
             Environment::with(&[("ANSIBLE_SSH_COMMON_ARGS", "-J gate"), ("ANSIBLE_BECOME_METHOD", "doas")]);
-        let args = ConnectionArgs { user: Some("me".into()), ..ConnectionArgs::default() };
-        let target = found("n", &args, &set).unwrap().target;
+        let options = ConnectionOptions { user: Some("me".into()), ..ConnectionOptions::default() };
+        let target = found("n", &options, &set).unwrap().target;
         assert_eq!(target.jumps[0].address(), "gate:22");
         assert!(matches!(target.privilege, Privilege::Doas));
         let target =
-            found("n ansible_ssh_common_args='' ansible_become_method=sudo", &args, &set).unwrap().target;
+            found("n ansible_ssh_common_args='' ansible_become_method=sudo", &options, &set).unwrap().target;
         assert!(target.jumps.is_empty());
         assert!(matches!(target.privilege, Privilege::Sudo { .. }));
     }
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn what_cannot_be_followed_is_said_with_its_place() {
         let error = |line: &str| {
-            found(line, &ConnectionArgs::default(), &Environment::with(&[])).unwrap_err().to_string()
+            found(line, &ConnectionOptions::default(), &Environment::with(&[])).unwrap_err().in_full()
         };
         assert_eq!(
             error("n ansible_port=99999"),
@@ -240,7 +240,7 @@ mod tests {
             error("n ansible_ssh_private_key_file=/no/key")
                 .starts_with("error: hosts.ini:1:32: there is no private key")
         );
-        let typed = ConnectionArgs { private_key: Some("/no/key".into()), ..ConnectionArgs::default() };
+        let typed = ConnectionOptions { private_key: Some("/no/key".into()), ..ConnectionOptions::default() };
         let error = found("n", &typed, &Environment::with(&[])).unwrap_err();
         assert_eq!(error.message, "there is no private key /no/key");
     }
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn arguments_of_ssh_that_mean_nothing_here_are_told() {
         let line = "n ansible_ssh_extra_args='-o BindInterface=eth1'";
-        let found = found(line, &ConnectionArgs::default(), &Environment::with(&[])).unwrap();
+        let found = found(line, &ConnectionOptions::default(), &Environment::with(&[])).unwrap();
         assert_eq!(found.warnings, ["the argument -o BindInterface=eth1 for ssh has no meaning here"]);
     }
 }

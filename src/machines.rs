@@ -1,21 +1,19 @@
-//! One program on many machines at once, for the commands that look or act outside of plays.
+//! Machines that a command looks at, or acts on, outside of plays: one program on all of them at once.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use muster_app::{ConnectionOptions, Connections, Project, World};
 use muster_engine::ssh::Ssh;
 use muster_engine::transport::{Exec, Exit, Program, Transport, TransportError};
 
 use crate::args::{ConnectionArgs, InventoryArgs};
-use crate::connection::Connections;
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit as ExitCode};
-use crate::output::{Screen, print};
-use crate::project::Project;
-use crate::run::runtime;
-use crate::world::World;
+use crate::output::{CommandLine, print, text};
+use crate::runtime::runtime;
 
 /// After how long without an answer a line says who is missing.
 pub(crate) const SILENCE: Duration = Duration::from_secs(8);
@@ -23,9 +21,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(8);
 /// The machines a pattern chooses, ready to be connected to.
 pub(crate) struct Machines {
     pub(crate) hosts: Vec<String>,
-    pub(crate) world: World,
-    pub(crate) connections: Connections,
-    pub(crate) forks: usize,
+    connections: Connections,
+    forks: usize,
 }
 
 impl Machines {
@@ -39,12 +36,14 @@ impl Machines {
         connection: &ConnectionArgs,
         environment: &Environment,
     ) -> Result<Self, CommandError> {
-        let world = World::load(Project::find(inventory, environment)?, inventory, environment)?;
-        world.tell_warnings(environment);
+        let frontend = CommandLine::plain(environment);
+        let project = Project::find(&inventory.inventory, environment)?;
+        let world = World::load(project, &inventory.into(), environment, &*frontend)?;
+        world.tell_warnings(&*frontend);
         let hosts = world.select(Some(pattern))?;
-        let screen = Screen::new(environment, false);
-        let connections = Connections::new(&world, &hosts, connection, environment, &screen, None)?;
-        Ok(Self { hosts, world, connections, forks: connection.forks(environment)? })
+        let options = ConnectionOptions::from(connection);
+        let connections = Connections::new(&world, &hosts, &options, environment, &frontend, None)?;
+        Ok(Self { hosts, connections, forks: options.forks(environment)? })
     }
 
     /// Does something on each of the machines. The answers are in the order of the inventory.
@@ -61,26 +60,11 @@ impl Machines {
     {
         let mut answers: Vec<(String, T)> = runtime()?.block_on(self.collect(action));
         answers.sort_by_key(|(name, _)| self.hosts.iter().position(|host| host == name));
-        self.tell_warnings(environment);
-        Ok(answers)
-    }
-
-    /// Tells what the user should know about keys and known hosts.
-    pub(crate) fn tell_warnings(&self, environment: &Environment) {
+        // What the user should know about keys and known hosts.
         for warning in self.connections.take_warnings() {
             print::warning(&warning, environment);
         }
-    }
-
-    /// Says who is missing, after a while without an answer.
-    pub(crate) fn tell_missing(&self, answered: impl Fn(&str) -> bool) {
-        let missing: Vec<&String> = self.hosts.iter().filter(|name| !answered(name)).collect();
-        print::note(&format!(
-            "{} of {} have answered; waiting for {}",
-            self.hosts.len() - missing.len(),
-            self.hosts.len(),
-            crate::output::text::some_names(&missing)
-        ));
+        Ok(answers)
     }
 
     async fn collect<T, F: Future<Output = T>>(&self, action: impl Fn(Arc<Ssh>) -> F) -> Vec<(String, T)> {
@@ -96,13 +80,27 @@ impl Machines {
             match tokio::time::timeout(SILENCE, open.next()).await {
                 Ok(Some(answer)) => answers.push(answer),
                 Ok(None) => return answers,
-                Err(_) => self.tell_missing(|name| answers.iter().any(|(answered, _)| answered == name)),
+                Err(_) => {
+                    tell_missing(&self.hosts, |name| answers.iter().any(|(answered, _)| answered == name));
+                }
             }
         }
     }
 }
 
-/// Runs a program as root, the only one of the command on the machine. A program cut off in transit is a syntax error, which runs nothing, because it is a function.
+/// Says who is missing, after a while without an answer.
+pub(crate) fn tell_missing(hosts: &[String], answered: impl Fn(&str) -> bool) {
+    let missing: Vec<&String> = hosts.iter().filter(|name| !answered(name)).collect();
+    print::note(&format!(
+        "{} of {} have answered; waiting for {}",
+        hosts.len() - missing.len(),
+        hosts.len(),
+        text::some_names(&missing)
+    ));
+}
+
+/// Runs a program as root, the only one of the command on the machine. A program cut off in transit is a syntax error, which
+/// runs nothing, because it is a function.
 pub(crate) async fn run_program(
     ssh: Arc<Ssh>,
     program: &str,

@@ -5,40 +5,41 @@ use std::path::{Path, PathBuf};
 use muster_engine::script::quote;
 use muster_inventory::Source;
 
-use crate::args::InventoryArgs;
 use crate::environment::Environment;
-use crate::error::CommandError;
+use crate::error::Error;
 
 /// The folder that inventories are written to, and where they are looked for.
-pub(crate) const INVENTORY_DIR: &str = "inventory";
+pub const INVENTORY_DIR: &str = "inventory";
 
 /// The inventory in it.
-pub(crate) const INVENTORY_FILE: &str = "hosts.ini";
+pub const INVENTORY_FILE: &str = "hosts.ini";
 
 /// An inventory and what lies around it.
 #[derive(Debug, Clone)]
-pub(crate) struct Project {
+pub struct Project {
     /// What the inventory is read from.
-    pub(crate) sources: Vec<Source>,
+    pub sources: Vec<Source>,
     /// The words to type to mean the same inventory again: `-i`, its path; none where it is found without.
-    pub(crate) words: Vec<String>,
+    pub words: Vec<String>,
     /// The folder that holds `inventory/` and may hold `playbooks/`.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// The folder of the inventory, for what a run brings back.
-    pub(crate) inventory_dir: PathBuf,
+    pub inventory_dir: PathBuf,
+    /// The folder from which it was found, for paths that are shown.
+    here: PathBuf,
 }
 
 impl Project {
-    /// The inventory that the command line, else the environment, else the current folder or one above it names.
+    /// The inventory that is given, else the one that the environment, the current folder or one above it names.
     ///
     /// # Errors
     /// There is none anywhere.
-    pub(crate) fn find(args: &InventoryArgs, environment: &Environment) -> Result<Self, CommandError> {
-        let here = current_dir()?;
-        if !args.inventory.is_empty() {
-            let words = args.inventory.iter().flat_map(|typed| ["-i".to_owned(), typed.clone()]).collect();
+    pub fn find(given: &[String], environment: &Environment) -> Result<Self, Error> {
+        let here = environment.here()?.to_owned();
+        if !given.is_empty() {
+            let words = given.iter().flat_map(|typed| ["-i".to_owned(), typed.clone()]).collect();
             return Ok(Self::of(
-                args.inventory.iter().map(|typed| Source::from_argument(typed)).collect(),
+                given.iter().map(|typed| Source::from_argument(typed)).collect(),
                 words,
                 here,
             ));
@@ -51,21 +52,22 @@ impl Project {
                 here,
             ));
         }
-        Self::above(&here).ok_or_else(|| {
-            CommandError::usage(format!("which machines? There is no inventory: neither -i nor {INVENTORY_DIR}/{INVENTORY_FILE}"))
+        let above = Self::above(&here).map(|project| Self { here: here.clone(), ..project });
+        above.ok_or_else(|| {
+            Error::usage(format!("which machines? There is no inventory: neither -i nor {INVENTORY_DIR}/{INVENTORY_FILE}"))
                 .hint("name the machines, the first one becomes the control plane: setup-cluster 192.0.2.11 .12 .13")
                 .hint("or name an inventory of Ansible or kubespray: setup-cluster -i inventory/mycluster/hosts.ini")
         })
     }
 
     /// The project a folder belongs to: the folder itself or the nearest above it that holds an inventory.
-    pub(crate) fn above(folder: &Path) -> Option<Self> {
+    pub fn above(folder: &Path) -> Option<Self> {
         let root = folder.ancestors().find(|root| root.join(INVENTORY_DIR).join(INVENTORY_FILE).is_file())?;
         Some(Self::at(root))
     }
 
     /// The project whose inventory is in the usual place below a folder, whether it is there yet or not.
-    pub(crate) fn at(root: &Path) -> Self {
+    pub fn at(root: &Path) -> Self {
         let file = root.join(INVENTORY_DIR).join(INVENTORY_FILE);
         Self::of(vec![Source::Path(file)], Vec::new(), root.to_owned())
     }
@@ -77,11 +79,16 @@ impl Project {
             Source::HostList(_) => None,
         });
         let inventory_dir = root.join(dir.unwrap_or_else(|| PathBuf::from(INVENTORY_DIR)));
-        Self { sources, words, root, inventory_dir }
+        Self { sources, words, here: root.clone(), root, inventory_dir }
+    }
+
+    /// The inventories as they were given; none where it was found without.
+    pub(crate) fn given(&self) -> Vec<String> {
+        self.words.iter().filter(|word| *word != "-i").cloned().collect()
     }
 
     /// A command for this project: its words with those that name the inventory after the first `at` of them.
-    pub(crate) fn command(&self, words: &[&str], at: usize) -> String {
+    pub fn command(&self, words: &[&str], at: usize) -> String {
         let (begin, end) = words.split_at(at.min(words.len()));
         let inventory = self.words.iter().map(String::as_str);
         let all: Vec<String> =
@@ -90,7 +97,7 @@ impl Project {
     }
 
     /// The inventory, told from all others on this computer.
-    pub(crate) fn identity(&self) -> Vec<String> {
+    pub fn identity(&self) -> Vec<String> {
         let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
         let name = |source: &Source| match source {
             Source::Path(path) | Source::Text { path, .. } => {
@@ -101,31 +108,25 @@ impl Project {
         self.sources.iter().map(name).collect()
     }
 
+    /// A path as a user would type it who is where the project was found from.
+    pub fn shown(&self, path: &Path) -> String {
+        shown(path, Some(&self.here))
+    }
+
     /// The inventory in words.
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         let name = |source: &Source| match source {
-            Source::Path(path) | Source::Text { path, .. } => shown(path),
+            Source::Path(path) | Source::Text { path, .. } => self.shown(path),
             Source::HostList(text) => format!("the hosts {text}"),
         };
         self.sources.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// A path as a user would type it: relative where it is below the current folder.
-pub(crate) fn shown(path: &Path) -> String {
-    let here = std::env::current_dir().ok();
-    let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+/// A path as a user would type it who is in a folder: relative where it is below that one.
+pub fn shown(path: &Path, here: Option<&Path>) -> String {
+    let relative = here.and_then(|here| path.strip_prefix(here).ok());
     relative.filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path).display().to_string()
-}
-
-/// The current folder.
-///
-/// # Errors
-/// It was removed.
-pub(crate) fn current_dir() -> Result<PathBuf, CommandError> {
-    std::env::current_dir().map_err(|error| {
-        CommandError::failed(format!("the current folder cannot be used: {error}")).hint("cd to another one")
-    })
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use std::process::{Command, Stdio};
 use muster_inventory::{VaultSecrets, VaultText, is_vault};
 use secrecy::ExposeSecret;
 
-use crate::args::InventoryArgs;
 use crate::environment::Environment;
-use crate::error::CommandError;
-use crate::output::print;
-use crate::password::ask;
+use crate::error::Error;
+use crate::frontend::{Frontend, News, Question};
+use crate::options::VariableOptions;
+use crate::passwords::ask;
 
 /// The label of a password without one.
 const DEFAULT: &str = "default";
@@ -22,30 +22,31 @@ const HINT: &str = "run it in a terminal, or put the password into a file: --vau
 /// With this exit status a client program says that it has no password of that label.
 const UNKNOWN_LABEL: i32 = 2;
 
-/// The passwords, from where the command line, ansible.cfg and Ansible's variables of the environment say. A file or
+/// The passwords, from where the options, ansible.cfg and Ansible's variables of the environment say. A file or
 /// program that fails is an error only if there is no password at all.
 ///
 /// # Errors
 /// A file cannot be read, a program fails, or there is nobody to ask.
 pub(crate) fn vault_secrets(
-    args: &InventoryArgs,
+    options: &VariableOptions,
     environment: &Environment,
-) -> Result<VaultSecrets, CommandError> {
+    frontend: &dyn Frontend,
+) -> Result<VaultSecrets, Error> {
     let settings = environment.ansible()?;
-    let labelled = settings.vault_identities.iter().chain(&args.vault_id);
+    let labelled = settings.vault_identities.iter().chain(&options.vault_ids);
     let labelled = labelled.map(|id| id.split_once('@').unwrap_or(("", id.as_str())));
-    let files = args.vault_password_file.iter().chain(&settings.vault_password_file);
+    let files = options.vault_password_files.iter().chain(&settings.vault_password_file);
     let files: Vec<String> = files.map(|path| path.display().to_string()).collect();
-    let asked = args.ask_vault_pass || settings.ask_vault_pass == Some(true);
+    let asked = options.ask_vault_password || settings.ask_vault_pass == Some(true);
     let asked = asked.then_some((DEFAULT, "prompt_ask_vault_pass"));
 
     let mut secrets = VaultSecrets::new();
-    let mut failures: Vec<CommandError> = Vec::new();
+    let mut failures: Vec<Error> = Vec::new();
     for (label, from) in labelled.chain(files.iter().map(|file| (DEFAULT, file.as_str()))).chain(asked) {
         let name = if label.is_empty() { DEFAULT } else { label };
         let found = match from {
-            "prompt" => typed(&format!("Vault password ({name}): "))?,
-            "prompt_ask_vault_pass" => typed("Vault password: ")?,
+            "prompt" => typed(frontend, Some(name))?,
+            "prompt_ask_vault_pass" => typed(frontend, None)?,
             file => match password_of(&environment.expand_home(file), label, &secrets) {
                 Ok(password) => password,
                 Err(failure) => {
@@ -59,25 +60,25 @@ pub(crate) fn vault_secrets(
     if secrets.is_empty() {
         return failures.into_iter().next().map_or(Ok(secrets), Err);
     }
-    failures.iter().for_each(|failure| print::warning(&failure.message, environment));
+    failures.iter().for_each(|failure| frontend.tell(News::Warning(&failure.message)));
     Ok(secrets)
 }
 
-fn typed(prompt: &str) -> Result<Vec<u8>, CommandError> {
-    let password = ask(prompt, HINT)?;
+fn typed(frontend: &dyn Frontend, label: Option<&str>) -> Result<Vec<u8>, Error> {
+    let password = ask(frontend, Question::VaultPassword(label), HINT)?;
     match password.expose_secret().trim() {
-        "" => Err(CommandError::failed("no vault password was typed")),
+        "" => Err(Error::failed("no vault password was typed")),
         password => Ok(password.as_bytes().to_vec()),
     }
 }
 
 /// The password in a file, which may be encrypted with one of those known already; if the file is a program, what it
 /// prints.
-fn password_of(path: &Path, label: &str, known: &VaultSecrets) -> Result<Vec<u8>, CommandError> {
+fn password_of(path: &Path, label: &str, known: &VaultSecrets) -> Result<Vec<u8>, Error> {
     use std::os::unix::fs::PermissionsExt;
     let shown = path.display();
     let failed = |reason: &dyn std::fmt::Display| {
-        CommandError::failed(format!("cannot read the vault password file {shown}: {reason}"))
+        Error::failed(format!("cannot read the vault password file {shown}: {reason}"))
     };
     let metadata = std::fs::metadata(path).map_err(|error| failed(&error))?;
     let password = if metadata.permissions().mode() & 0o111 != 0 {
@@ -93,17 +94,17 @@ fn password_of(path: &Path, label: &str, known: &VaultSecrets) -> Result<Vec<u8>
         }
     };
     if password.trim_ascii().is_empty() {
-        return Err(CommandError::failed(format!("{shown} gives an empty vault password")));
+        return Err(Error::failed(format!("{shown} gives an empty vault password")));
     }
     Ok(password)
 }
 
 /// What a program prints. One whose name ends in `-client` is told the label.
-fn printed_by(path: &Path, label: &str) -> Result<Vec<u8>, CommandError> {
+fn printed_by(path: &Path, label: &str) -> Result<Vec<u8>, Error> {
     let shown = path.display();
     let is_client = path.file_stem().is_some_and(|name| name.to_string_lossy().ends_with("-client"));
     let failed = |error: std::io::Error| {
-        let failure = CommandError::failed(format!("cannot run {shown} for the vault password: {error}"));
+        let failure = Error::failed(format!("cannot run {shown} for the vault password: {error}"));
         match error.kind() {
             ErrorKind::NotFound => failure.hint("is the interpreter in its first line installed?"),
             _ => failure.hint(format!("if it is a file with the password and no program: chmod -x {shown}")),
@@ -117,7 +118,7 @@ fn printed_by(path: &Path, label: &str) -> Result<Vec<u8>, CommandError> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    Err(CommandError::failed(match output.status.code() {
+    Err(Error::failed(match output.status.code() {
         Some(UNKNOWN_LABEL) if is_client => {
             let label = if label.is_empty() { DEFAULT } else { label };
             format!("{shown} has no vault password with the label \"{label}\"")

@@ -21,7 +21,7 @@ const SHORTEST: f64 = 1.0;
 
 /// How long steps usually take, by role and name: of those that changed something.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Usual(HashMap<(String, String), Duration>);
+pub struct Usual(HashMap<(String, String), Duration>);
 
 /// What matters here of the end of a step.
 #[derive(Deserialize)]
@@ -34,7 +34,7 @@ struct Ended {
 
 impl Usual {
     /// Learns from what is recorded. What cannot be read teaches nothing.
-    pub(crate) fn of(records: &Records) -> Self {
+    pub fn of(records: &Records) -> Self {
         let mut times: HashMap<(String, String), Vec<f64>> = HashMap::new();
         for id in records.ids().iter().rev().take(RUNS) {
             let Ok(file) = File::open(records.path(id)) else { continue };
@@ -50,20 +50,19 @@ impl Usual {
             times.sort_by(f64::total_cmp);
             Duration::try_from_secs_f64(times[times.len() / 2]).unwrap_or_default()
         };
-        Self(times.into_iter().map(|(step, times)| (step, median(times))).collect())
+        times.into_iter().map(|(step, times)| (step, median(times))).collect()
     }
 
     /// How long a step usually takes, where that is known and worth a word.
-    pub(crate) fn step(&self, role: &str, step: &str) -> Option<Duration> {
+    pub fn step(&self, role: &str, step: &str) -> Option<Duration> {
         // Keys of a map cannot be borrowed in parts; steps are looked up some times a second.
         self.0.get(&(role.to_owned(), step.to_owned())).copied()
     }
 }
 
-#[cfg(test)]
-impl<'a> FromIterator<(&'a str, &'a str, Duration)> for Usual {
-    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str, Duration)>>(times: I) -> Self {
-        Self(times.into_iter().map(|(role, step, time)| ((role.into(), step.into()), time)).collect())
+impl FromIterator<((String, String), Duration)> for Usual {
+    fn from_iter<I: IntoIterator<Item = ((String, String), Duration)>>(times: I) -> Self {
+        Self(times.into_iter().collect())
     }
 }
 

@@ -1,4 +1,4 @@
-//! How the machines of an inventory are reached: Ansible's connection variables, the options of the command line, and the
+//! How the machines of an inventory are reached: Ansible's connection variables, the options, and the
 //! user's own keys and known hosts.
 
 use std::collections::HashMap;
@@ -12,24 +12,25 @@ use indexmap::IndexMap;
 use muster_engine::event::{Event, Events};
 use muster_engine::ssh::{Client, Ssh, SshOptions, Target};
 use muster_inventory::{HostVars, Origin, Vars};
+use secrecy::ExposeSecret;
 
-use crate::args::ConnectionArgs;
 use crate::environment::Environment;
-use crate::error::CommandError;
+use crate::error::Error;
+use crate::frontend::{Frontend, News, Question};
 use crate::login::{Found, KNOWN_HOSTS, Login};
-use crate::output::Screen;
-use crate::password::{self, Passwords};
+use crate::options::ConnectionOptions;
+use crate::passwords::Passwords;
 use crate::world::World;
 
-/// How long a machine may take to answer unless the user says otherwise, in seconds, as in Ansible. The `timeout` of an
+/// How long a machine may take to answer unless the user says otherwise, as in Ansible. The `timeout` of an
 /// ansible.cfg does not count: kubespray's says 300, and a machine that is off would hold everybody up for that long.
-const CONNECT_TIMEOUT: u64 = 10;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The group of a machine that all others are reached through, as in kubespray.
 const BASTION: &str = "bastion";
 
 /// The machines of an inventory, to be connected to when something is first to be done on them.
-pub(crate) struct Connections {
+pub struct Connections {
     machines: IndexMap<String, OnceLock<Arc<Ssh>>>,
     client: Arc<Client>,
     login: Login,
@@ -43,18 +44,18 @@ impl Connections {
     /// # Errors
     /// A variable of a machine in `hosts` makes no sense, a key that is named is not there, or two of the machines are
     /// the same one.
-    pub(crate) fn new(
+    pub fn new(
         world: &World,
         hosts: &[String],
-        args: &ConnectionArgs,
+        options: &ConnectionOptions,
         environment: &Environment,
-        screen: &Screen,
+        frontend: &Arc<dyn Frontend>,
         events: Option<&Events>,
-    ) -> Result<Self, CommandError> {
-        let passwords = Passwords::ask(args)?;
+    ) -> Result<Self, Error> {
+        let passwords = Passwords::ask(options, &**frontend)?;
         let bastions = world.inventory.group(BASTION).into_iter().map(|name| world.vars.host(name));
         let bastions: Vec<HostVars> = bastions.collect::<Result<_, _>>()?;
-        let login = Login::new(args, environment, passwords)?.through(&bastions)?;
+        let login = Login::new(options, environment, passwords)?.through(&bastions)?;
         let mut targets: IndexMap<String, (Target, Option<Origin>)> = IndexMap::new();
         let mut warnings: Vec<String> = Vec::new();
         for (host, found) in hosts.iter().zip(found(&login, &world.vars, hosts)) {
@@ -65,11 +66,11 @@ impl Connections {
         warnings.extend(login.config.take_warnings());
         warnings.sort();
         warnings.dedup();
-        warnings.iter().for_each(|warning| crate::output::print::warning(warning, environment));
+        warnings.iter().for_each(|warning| frontend.tell(News::Warning(warning)));
         refuse_same_machine_twice(&targets, hosts)?;
-        let client = client(&login, args, environment, screen, on_retry(&targets, events))?;
+        let client = client(&login, options, environment, frontend, on_retry(&targets, events))?;
         let names = world.inventory.hosts().map(|host| (host.name().to_owned(), OnceLock::new()));
-        let reimaged = reimaged(world, args)?;
+        let reimaged = reimaged(world, options)?;
         let connections =
             Self { machines: names.collect(), client, login, vars: Arc::clone(&world.vars), reimaged };
         for (host, (target, _)) in targets {
@@ -81,7 +82,7 @@ impl Connections {
     }
 
     /// One machine.
-    pub(crate) fn get(&self, host: &str) -> Option<&Arc<Ssh>> {
+    pub fn get(&self, host: &str) -> Option<&Arc<Ssh>> {
         let machine = self.machines.get(host)?;
         Some(machine.get_or_init(|| {
             // Hosts outside the run are hardly ever contacted; what is odd about them must not stop it.
@@ -96,13 +97,13 @@ impl Connections {
     }
 
     /// What the user should know about keys and known hosts.
-    pub(crate) fn take_warnings(&self) -> Vec<String> {
+    pub fn take_warnings(&self) -> Vec<String> {
         self.client.take_warnings()
     }
 }
 
 /// How each host is reached. By several threads, because ssh may have to be asked about each.
-fn found(login: &Login, vars: &Vars, hosts: &[String]) -> Vec<Result<Found, CommandError>> {
+fn found(login: &Login, vars: &Vars, hosts: &[String]) -> Vec<Result<Found, Error>> {
     let find = |host: &String| login.of_host(&vars.host(host)?);
     let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
@@ -115,8 +116,8 @@ fn found(login: &Login, vars: &Vars, hosts: &[String]) -> Vec<Result<Found, Comm
 }
 
 /// The hosts that `--reimaged` names: by a pattern, or by their address, which is what messages about host keys show.
-fn reimaged(world: &World, args: &ConnectionArgs) -> Result<Vec<String>, CommandError> {
-    let Some(pattern) = &args.reimaged else { return Ok(Vec::new()) };
+fn reimaged(world: &World, options: &ConnectionOptions) -> Result<Vec<String>, Error> {
+    let Some(pattern) = &options.reimaged else { return Ok(Vec::new()) };
     let is_address = |text: &str| text.parse::<std::net::IpAddr>().is_ok();
     if pattern.split(',').all(|part| is_address(part.trim())) {
         return Ok(pattern.split(',').map(|part| part.trim().to_owned()).collect());
@@ -128,7 +129,7 @@ fn reimaged(world: &World, args: &ConnectionArgs) -> Result<Vec<String>, Command
 fn refuse_same_machine_twice(
     targets: &IndexMap<String, (Target, Option<Origin>)>,
     hosts: &[String],
-) -> Result<(), CommandError> {
+) -> Result<(), Error> {
     let mut known: HashMap<String, &String> = HashMap::new();
     for name in hosts {
         let Some((target, origin)) = targets.get(name) else { continue };
@@ -142,9 +143,7 @@ fn refuse_same_machine_twice(
             "{place}{other} and {name} are the same machine: both are reached at {}{excerpt}",
             target.address()
         );
-        return Err(
-            CommandError::written(message).hint("give each its own ansible_host, or remove one of them")
-        );
+        return Err(Error::written(message).hint("give each its own ansible_host, or remove one of them"));
     }
     Ok(())
 }
@@ -171,27 +170,28 @@ fn on_retry(
 
 fn client(
     login: &Login,
-    args: &ConnectionArgs,
+    options: &ConnectionOptions,
     environment: &Environment,
-    screen: &Screen,
+    frontend: &Arc<dyn Frontend>,
     on_retry: Option<muster_engine::ssh::OnRetry>,
-) -> Result<Arc<Client>, CommandError> {
+) -> Result<Arc<Client>, Error> {
     let in_ssh = |name: &str| environment.home().map(|home| home.join(".ssh").join(name));
     let own_keys = ["id_ed25519", "id_ecdsa", "id_rsa"].into_iter().filter_map(in_ssh);
     let known_hosts = environment.path(KNOWN_HOSTS).or_else(|| in_ssh("known_hosts"));
     // Several keys may be encrypted, and one question at a time can be answered.
-    let (screen, asking) = (screen.clone(), Mutex::new(()));
+    let (frontend, asking) = (Arc::clone(frontend), Mutex::new(()));
     let options = SshOptions {
         identity_files: login.given_key.iter().cloned().chain(own_keys).collect(),
         agent_socket: environment.path("SSH_AUTH_SOCK"),
         known_hosts: known_hosts.into_iter().chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect(),
-        connect_timeout: Duration::from_secs(args.timeout.unwrap_or(CONNECT_TIMEOUT)),
+        connect_timeout: options.timeout.unwrap_or(CONNECT_TIMEOUT),
         ask_passphrase: Some(Arc::new(move |key| {
             let _asking = asking.lock().unwrap_or_else(PoisonError::into_inner);
-            screen.suspend(|| password::passphrase(key))
+            // An empty one is that of somebody who does not know it.
+            frontend.ask(Question::Passphrase(key)).ok().filter(|typed| !typed.expose_secret().is_empty())
         })),
         on_retry,
         ..SshOptions::default()
     };
-    Client::new(options).map_err(|error| CommandError::failed(error.to_string()))
+    Client::new(options).map_err(|error| Error::failed(error.to_string()))
 }

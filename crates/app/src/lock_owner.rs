@@ -11,13 +11,14 @@ use muster_engine::lock::LockRequest;
 
 use crate::environment::Environment;
 
-/// The request of a command, as the user typed it without options. `patience`: seconds to wait for others' locks.
-pub(crate) fn request(command: &str, patience: u64, environment: &Environment) -> LockRequest {
+/// The request of a command, as the user typed it without options. `patience`: how long to wait for
+/// others' locks.
+pub fn request(command: &str, patience: Duration, environment: &Environment) -> LockRequest {
     let computer = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let owner = format!("{}@{} (pid {})", environment.user(), computer.trim(), std::process::id());
     let process = Process::of(std::process::id()).map(|process| process.to_string()).unwrap_or_default();
     let mut request = LockRequest::new(owner, command, process, Arc::new(is_gone));
-    request.patience = Duration::from_secs(patience);
+    request.patience = patience;
     request
 }
 

@@ -6,10 +6,10 @@ use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder};
 use muster_roles::kubespray::Remark;
 use muster_roles::{COMMON_DEFAULTS, ROLES, group_rules, kubespray};
 
-use crate::args::InventoryArgs;
 use crate::environment::Environment;
-use crate::error::CommandError;
-use crate::output::{print, remarks};
+use crate::error::Error;
+use crate::frontend::{Frontend, News};
+use crate::options::VariableOptions;
 use crate::project::Project;
 use crate::record::Records;
 use crate::vault_password::vault_secrets;
@@ -18,10 +18,14 @@ use crate::vault_password::vault_secrets;
 const FAILED: &str = "@failed";
 
 /// An inventory with its variables.
-pub(crate) struct World {
-    pub(crate) project: Project,
-    pub(crate) inventory: Arc<Inventory>,
-    pub(crate) vars: Arc<Vars>,
+pub struct World {
+    /// Where it was read from.
+    pub project: Project,
+    /// The hosts and groups.
+    pub inventory: Arc<Inventory>,
+    /// The variables of the hosts.
+    pub vars: Arc<Vars>,
+    warnings: Vec<String>,
 }
 
 impl World {
@@ -29,23 +33,24 @@ impl World {
     ///
     /// # Errors
     /// Something cannot be read; the message shows the place.
-    pub(crate) fn load(
+    pub fn load(
         project: Project,
-        args: &InventoryArgs,
+        options: &VariableOptions,
         environment: &Environment,
-    ) -> Result<Self, CommandError> {
+        frontend: &dyn Frontend,
+    ) -> Result<Self, Error> {
         let settings = environment.ansible()?;
-        let secrets = vault_secrets(args, environment)?;
+        let secrets = vault_secrets(options, environment, frontend)?;
         let defaults = LoadOptions::default();
         // What runs bring back lies beside inventories (kubespray's ansible.cfg).
         let beside = ["artifacts", "credentials"].map(str::to_owned);
-        let options = LoadOptions {
+        let load_options = LoadOptions {
             rules: group_rules(),
             secrets: secrets.clone(),
             ignored_endings: settings.inventory_ignore_extensions.clone().unwrap_or(defaults.ignored_endings),
             ignored_patterns: settings.inventory_ignore_patterns.clone().unwrap_or_else(|| beside.into()),
         };
-        let inventory = Arc::new(Inventory::load(&project.sources, &options)?);
+        let inventory = Arc::new(Inventory::load(&project.sources, &load_options)?);
         let mut builder = VarsBuilder::new(Arc::clone(&inventory))
             .secrets(secrets)
             .renames(kubespray::renames())
@@ -60,43 +65,33 @@ impl World {
                 given.push(role.defaults);
             }
         }
-        for argument in &args.extra_vars {
+        for argument in &options.extra_vars {
             builder = builder.extra_vars(argument)?;
         }
         let vars = builder.build()?;
-        Ok(Self { project, inventory, vars })
+        let mut warnings: Vec<String> = Vec::new();
+        for warning in settings.warnings.iter().chain(inventory.warnings()).chain(vars.warnings()) {
+            let text = warning.to_string();
+            if !warnings.contains(&text) {
+                warnings.push(text);
+            }
+        }
+        Ok(Self { project, inventory, vars, warnings })
     }
 
     /// Tells what is odd about what the user wrote, each once.
-    pub(crate) fn tell_warnings(&self, environment: &Environment) {
-        let mut told: Vec<String> = Vec::new();
-        let settings = environment.ansible().map(|settings| settings.warnings.as_slice()).unwrap_or_default();
-        for warning in settings.iter().chain(self.inventory.warnings()).chain(self.vars.warnings()) {
-            let text = warning.to_string();
-            if !told.contains(&text) {
-                print::warning(&text, environment);
-                told.push(text);
-            }
-        }
+    pub fn tell_warnings(&self, frontend: &dyn Frontend) {
+        self.warnings.iter().for_each(|warning| frontend.tell(News::Warning(warning)));
     }
 
     /// Tells which variables are set and come to nothing, or to something else than in kubespray: those of which `of` holds.
     ///
     /// # Errors
     /// A host of the inventory has no variables.
-    pub(crate) fn tell_remarks(
-        &self,
-        of: impl Fn(&Remark) -> bool,
-        environment: &Environment,
-    ) -> Result<(), CommandError> {
+    pub fn tell_remarks(&self, of: impl Fn(&Remark) -> bool, frontend: &dyn Frontend) -> Result<(), Error> {
         let mut found = kubespray::remarks(&self.vars)?;
         found.retain(of);
-        let (lines, shortened) = remarks::lines(&found);
-        lines.iter().for_each(|line| print::warning(line, environment));
-        if shortened {
-            let command = self.project.command(&["muster", "vars", "--unused"], 2);
-            print::note(&format!("all of these variables, each with its place: {command}"));
-        }
+        frontend.tell(News::Remarks(&self.project, &found));
         Ok(())
     }
 
@@ -105,19 +100,19 @@ impl World {
     ///
     /// # Errors
     /// The pattern cannot be read, or it chooses nobody.
-    pub(crate) fn select(&self, pattern: Option<&str>) -> Result<Vec<String>, CommandError> {
+    pub fn select(&self, pattern: Option<&str>) -> Result<Vec<String>, Error> {
         let all = self.inventory.hosts().map(muster_inventory::Host::name);
         let Some(pattern) = pattern else { return Ok(all.map(str::to_owned).collect()) };
         let chosen = self.inventory.select(&self.with_failed(pattern)?)?;
         if chosen.is_empty() {
-            let error = CommandError::usage(format!("the pattern \"{pattern}\" leaves no host"));
+            let error = Error::usage(format!("the pattern \"{pattern}\" leaves no host"));
             return Err(error.hint("see the hosts and groups: muster inventory --graph"));
         }
         Ok(all.filter(|name| chosen.contains(name)).map(str::to_owned).collect())
     }
 
     /// A pattern with names in place of `@failed`, and of `!@failed`.
-    fn with_failed(&self, pattern: &str) -> Result<String, CommandError> {
+    fn with_failed(&self, pattern: &str) -> Result<String, Error> {
         // As in other patterns, a colon separates only where there is no comma.
         let separator = if pattern.contains(',') { ',' } else { ':' };
         let sign = |part: &str| {
@@ -130,7 +125,7 @@ impl World {
         failed.retain(|name| self.inventory.host(name).is_some());
         if failed.is_empty() {
             let message = "the hosts that failed in the last run are not in the inventory any more";
-            return Err(CommandError::usage(message));
+            return Err(Error::usage(message));
         }
         let part = |part: &str| match sign(part) {
             Some(sign) => failed.iter().map(|name| format!("{sign}{name}")).collect::<Vec<_>>().join(","),

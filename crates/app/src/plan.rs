@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use indexmap::IndexMap;
 use muster_artifacts::{Arch, Sha256};
@@ -15,64 +14,70 @@ use muster_files::write_whole;
 use muster_roles::catalogue::CATALOGUE;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use crate::args::{Form, SelectionArgs};
 use crate::environment::Environment;
-use crate::error::{CommandError, ErrorKind, Exit};
-use crate::output::{Detail, Sink, View, plan_lines, print, text};
-use crate::project::shown;
+use crate::error::{Error, ErrorKind};
+use crate::job::Ready;
+use crate::options::Selection;
+use crate::performance::{Ended, Listener};
 use crate::record::names_only;
-use crate::run::{Ended, Job, Ready};
+use crate::text;
 
 /// The number that `format` has today.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What would be done on which host.
-pub(crate) type Steps = IndexMap<String, Vec<Planned>>;
+pub type Steps = IndexMap<String, Vec<Planned>>;
 
 /// A plan as it is saved.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Plan {
+pub struct Plan {
     format: u32,
     /// The version that made it.
     muster: String,
+    /// The flow it is of, by its name.
+    pub flow: String,
     /// What `-i` has to say to mean the same inventory.
-    pub(crate) inventory: Vec<String>,
+    pub inventory: Vec<String>,
     /// `-e` as it was typed, without values.
     extra_vars: Vec<String>,
-    pub(crate) limit: Option<String>,
-    pub(crate) tags: Vec<String>,
-    pub(crate) skip_tags: Vec<String>,
-    pub(crate) start_at: Option<String>,
-    pub(crate) kube_versions: Vec<String>,
+    limit: Option<String>,
+    tags: Vec<String>,
+    skip_tags: Vec<String>,
+    start_at: Option<String>,
+    kube_versions: Vec<String>,
     /// A digest of the hosts, their groups, the plays, and all variables but those that look like secrets.
     written: String,
     /// A digest of the binaries and images that machines would get.
     bundle: String,
     /// What would be done on each host that was looked at.
-    pub(crate) hosts: Steps,
+    pub hosts: Steps,
 }
 
 /// One thing that would be changed on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Planned {
-    pub(crate) role: String,
-    pub(crate) step: String,
-    pub(crate) resource: String,
+pub struct Planned {
+    /// The role it belongs to.
+    pub role: String,
+    /// The step of that role.
+    pub step: String,
+    /// What it is about, as the resource calls itself.
+    pub resource: String,
     /// What differs. `None` when that can be known only after what comes before it is done.
-    pub(crate) what: Option<String>,
+    pub what: Option<String>,
     /// The difference of contents. Of secrets there is none.
-    pub(crate) diff: Option<String>,
+    pub diff: Option<String>,
 }
 
 /// Notes what would be changed.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Steps>>);
 
-impl Sink for Notes {
-    fn event(&mut self, event: &Event, _ended: &[usize], _view: &View, _now: Instant) {
+impl Notes {
+    fn event(&self, event: &Event) {
         let Event::StepEnded { host, role, step, counts, changes, .. } = event else { return };
         let planned = |resource: &String, what: Option<&String>, diff: Option<&String>| Planned {
             role: role.clone(),
@@ -86,10 +91,6 @@ impl Sink for Notes {
         steps.extend(changes.iter().map(|c| planned(&c.resource, Some(&c.what), c.diff.as_ref())));
         steps.extend((counts.skipped > 0).then(|| planned(step, None, None)));
     }
-
-    fn tick(&mut self, _view: &View, _now: Instant) {}
-
-    fn end(&mut self) {}
 }
 
 impl Plan {
@@ -97,29 +98,55 @@ impl Plan {
     ///
     /// # Errors
     /// It cannot be read, or another version of muster made it.
-    pub(crate) fn read(path: &Path) -> Result<Self, CommandError> {
-        let again = format!("make a new one: muster plan -o {}", quote(&shown(path)));
-        let text = fs::read_to_string(path).map_err(|error| {
-            CommandError::failed(format!("cannot read the plan {}: {error}", shown(path))).hint(&again)
-        })?;
+    pub fn read(path: &Path, environment: &Environment) -> Result<Self, Error> {
+        let shown = environment.shown(path);
+        let again = format!("make a new one: muster plan -o {}", quote(&shown));
+        let text = fs::read_to_string(path)
+            .map_err(|error| Error::failed(format!("cannot read the plan {shown}: {error}")).hint(&again))?;
         let plan: Self = serde_json::from_str(&text).map_err(|error| {
-            CommandError::failed(format!("{}: this is no plan of this muster: {error}", shown(path)))
-                .hint(&again)
+            Error::failed(format!("{shown}: this is no plan of this muster: {error}")).hint(&again)
         })?;
         let this = env!("CARGO_PKG_VERSION");
         if plan.format != FORMAT || plan.muster != this {
-            let message = format!("{} was made by muster {}, and this is {this}", shown(path), plan.muster);
+            let message = format!("{shown} was made by muster {}, and this is {this}", plan.muster);
             return Err(outdated(message).hint(again));
         }
         Ok(plan)
     }
 
     /// Writes it, whole or not at all, readable by nobody else.
-    fn write(&self, path: &Path) -> Result<(), CommandError> {
-        let failed =
-            |error: std::io::Error| CommandError::failed(format!("cannot write {}: {error}", shown(path)));
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn write(&self, path: &Path, environment: &Environment) -> Result<(), Error> {
+        let failed = |error: std::io::Error| {
+            Error::failed(format!("cannot write {}: {error}", environment.shown(path)))
+        };
         let text = format!("{:#}\n", json!(self));
         write_whole(path, Some(0o600), &mut text.as_bytes()).map_err(failed)
+    }
+
+    /// Which hosts and roles it is of.
+    pub fn selection(&self) -> Selection {
+        let Self { limit, tags, skip_tags, start_at, .. } = self;
+        Selection {
+            limit: limit.clone(),
+            tags: tags.clone(),
+            skip_tags: skip_tags.clone(),
+            start_at: start_at.clone(),
+        }
+    }
+
+    /// That it is what would be done now.
+    ///
+    /// # Errors
+    /// It is not, with what differs; `file` is how the plan is named.
+    pub fn compare(&self, now: &Steps, file: &str) -> Result<(), Error> {
+        let differences = self.differences(now);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(misfit(file, &format!("nothing was changed{}", differences.concat())))
     }
 
     /// Why it cannot be what would be done now, as far as that can be seen without a machine.
@@ -186,127 +213,84 @@ impl std::fmt::Display for Planned {
     }
 }
 
-fn outdated(message: impl Into<String>) -> CommandError {
-    CommandError { kind: ErrorKind::Outdated, message: message.into(), hints: Vec::new() }
+/// A plan in a file that is not what would be done.
+fn misfit(file: &str, why: &str) -> Error {
+    outdated(format!("the plan {file} does not fit any more: {why}"))
+        .hint(format!("look at what would be done now: muster plan -o {}", quote(file)))
 }
 
-impl Job<'_> {
-    /// Looks at the machines and tells what would be done; and saves it, when everybody could be looked at, or was off and
-    /// can be done without.
+fn outdated(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Outdated, message)
+}
+
+impl Ready {
+    /// Looks at the machines. Returns how that ended, and what would be done.
     ///
     /// # Errors
-    /// What is wrong before any machine is contacted, or the plan cannot be written.
-    pub(crate) fn plan(self, out: Option<&Path>, environment: &Environment) -> Result<Exit, CommandError> {
-        let Some(mut ready) = self.prepare(environment)? else { return Ok(Exit::Done) };
-        self.announce(&ready, true);
-        let recorder = self.record(&ready);
-        let detail = Detail { quiet: true, ..self.detail(true) };
-        let mut plan = self.heading(&ready)?;
+    /// What is wrong before any machine is contacted.
+    pub async fn plan(
+        &mut self,
+        cancel: &CancellationToken,
+        mut listeners: Vec<Listener>,
+    ) -> Result<(Ended, Plan), Error> {
+        let heading = self.heading()?;
         let notes = Notes::default();
-        let recording = recorder.clone().map(|recorder| Box::new(recorder) as Box<dyn Sink>);
-        let listeners = recording.into_iter().chain([Box::new(notes.clone()) as Box<dyn Sink>]);
-        let ended = self.perform(&mut ready, detail, listeners)?;
-        plan.hosts = steps(notes, &ended);
-        let closing = self.closing(&ready, &ended, detail, recorder.is_some());
-        closing.record(ended.exit(), recorder.as_ref());
-        let form = self.output.output;
-        if ended.exit() != Exit::Done || form == Form::Jsonl {
-            closing.tell(form, &ready.screen);
-        }
-        let whole = is_whole(&ended);
-        if form != Form::Jsonl && whole {
-            for line in plan_lines(&plan.hosts, self.manner.diff, ready.screen.style) {
-                ready.screen.line(&line);
-            }
-        }
-        match out {
-            Some(path) if whole => {
-                plan.write(path)?;
-                let inventory = self.project.words.iter().map(|word| quote(word));
-                let words = ["muster apply".to_owned(), quote(&shown(path))].into_iter().chain(inventory);
-                print::note(&format!("saved: {}", shown(path)));
-                print::note(&format!("next: {}", words.collect::<Vec<_>>().join(" ")));
-            }
-            Some(path) => print::note(&format!("not saved: {} would not be whole", shown(path))),
-            None => {}
-        }
-        Ok(ended.exit())
+        let listener = notes.clone();
+        listeners.push(Box::new(move |event| listener.event(event)));
+        let ended = self.perform(true, cancel, listeners).await?;
+        let hosts = steps(&notes, &ended);
+        Ok((ended, Plan { hosts, ..heading }))
     }
 
-    /// Does a plan, if it is what would be done now. Otherwise nothing is changed.
+    /// That a plan is of what would be looked at now, as far as that can be seen without a machine.
     ///
     /// # Errors
-    /// What is wrong before any machine is contacted; or the plan does not fit any more, with what differs.
-    pub(crate) fn apply(
-        self,
-        plan: &Plan,
-        path: &Path,
-        environment: &Environment,
-    ) -> Result<Exit, CommandError> {
-        let Some(mut ready) = self.prepare(environment)? else { return Ok(Exit::Done) };
-        let again = format!("look at what would be done now: muster plan -o {}", quote(&shown(path)));
-        let misfit = |why: &str| {
-            outdated(format!("the plan {} does not fit any more: {why}", shown(path))).hint(&again)
-        };
-        if let Some(why) = plan.misfit(&self.heading(&ready)?) {
-            return Err(misfit(&why));
+    /// It is not, with why; `file` is how the plan is named.
+    pub fn fits(&self, plan: &Plan, file: &str) -> Result<(), Error> {
+        match plan.misfit(&self.heading()?) {
+            Some(why) => Err(misfit(file, &why)),
+            None => Ok(()),
         }
-        self.announce(&ready, true);
-        let recorder = self.record(&ready);
-        let looking = Detail { quiet: true, ..self.detail(true) };
-        let notes = Notes::default();
-        let ended = self.perform(&mut ready, looking, [Box::new(notes.clone()) as Box<dyn Sink>])?;
-        {
-            let closing = self.closing(&ready, &ended, looking, recorder.is_some());
-            if !is_whole(&ended) {
-                return Ok(closing.end(self.output.output, &ready.screen, recorder.as_ref()));
-            }
-            let differences = plan.differences(&steps(notes, &ended));
-            if !differences.is_empty() {
-                closing.record(Exit::Outdated, recorder.as_ref());
-                return Err(misfit(&format!("nothing was changed{}", differences.concat())));
-            }
-        }
-        self.announce(&ready, false);
-        let detail = self.detail(false);
-        let recording = recorder.clone().map(|recorder| Box::new(recorder) as Box<dyn Sink>);
-        let ended = self.perform(&mut ready, detail, recording)?;
-        let closing = self.closing(&ready, &ended, detail, recorder.is_some());
-        Ok(closing.end(self.output.output, &ready.screen, recorder.as_ref()))
     }
 
     /// A plan without what is done on the machines.
-    fn heading(&self, ready: &Ready) -> Result<Plan, CommandError> {
-        let SelectionArgs { limit, tags, skip_tags, start_at, .. } = self.selection.clone();
+    fn heading(&self) -> Result<Plan, Error> {
+        let Selection { limit, tags, skip_tags, start_at } = self.job.selection.clone();
         // By name: what a pattern chooses may be others by then, such as those that failed in the last run.
-        let limit = limit.map(|_| ready.outline.hosts.join(","));
+        let limit = limit.map(|_| self.outline.hosts.join(","));
+        let extra_vars = &self.job.variables.extra_vars;
         Ok(Plan {
             format: FORMAT,
             muster: env!("CARGO_PKG_VERSION").to_owned(),
-            inventory: self.inventory.inventory.clone(),
-            extra_vars: self.inventory.extra_vars.iter().map(|argument| names_only(argument)).collect(),
+            flow: self.job.flow.name.to_owned(),
+            inventory: self.world.project.given(),
+            extra_vars: extra_vars.iter().map(|argument| names_only(argument)).collect(),
             limit,
             tags,
             skip_tags,
             start_at,
-            kube_versions: ready.versions.clone(),
-            written: written(ready)?,
-            bundle: bundle(ready),
+            kube_versions: self.versions.clone(),
+            written: written(self)?,
+            bundle: bundle(self),
             hosts: Steps::new(),
         })
     }
 }
 
-/// Whether all hosts could be looked at but those that were off and can be done without.
-fn is_whole(ended: &Ended) -> bool {
-    let (done, failed): (Vec<_>, Vec<_>) = ended.outcome.values().partition(|host| host.failure.is_none());
-    let off = |failure: &Failure| failure.is_unreachable();
-    !ended.interrupted && !done.is_empty() && failed.iter().all(|host| host.failure.as_ref().is_some_and(off))
+impl Ended {
+    /// Whether all hosts could be looked at but those that were off and can be done without, so that there is a plan.
+    pub fn is_whole(&self) -> bool {
+        let (done, failed): (Vec<_>, Vec<_>) = self.outcome.values().partition(|host| host.failure.is_none());
+        let off = |failure: &Failure| failure.is_unreachable();
+        !self.interrupted
+            && !done.is_empty()
+            && failed.iter().all(|host| host.failure.as_ref().is_some_and(off))
+    }
 }
 
 /// What was noted of each host that could be looked at. What cannot be known yet matters only where something in front of
 /// it changes.
-fn steps(notes: Notes, ended: &Ended) -> Steps {
+fn steps(notes: &Notes, ended: &Ended) -> Steps {
     let mut noted = std::mem::take(&mut *notes.0.lock().unwrap_or_else(PoisonError::into_inner));
     let looked_at = ended.outcome.iter().filter(|(_, host)| host.failure.is_none());
     let of_host = |(name, _): (&String, _)| {
@@ -324,7 +308,7 @@ fn steps(notes: Notes, ended: &Ended) -> Steps {
 
 /// A digest of what the user wrote. Variables that look like secrets are left out: somebody who has the plan could try out
 /// short ones.
-fn written(ready: &Ready) -> Result<String, CommandError> {
+fn written(ready: &Ready) -> Result<String, Error> {
     let secret = |name: &str| {
         let name = name.to_ascii_lowercase();
         ["pass", "secret", "token", "key"].iter().any(|word| name.contains(word))
@@ -381,6 +365,7 @@ mod tests {
         Plan {
             format: FORMAT,
             muster: "1".into(),
+            flow: "setup-cluster".into(),
             inventory: Vec::new(),
             extra_vars: Vec::new(),
             limit: None,
@@ -443,9 +428,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plan.json");
-        plan(&[("node1", &[planned("file /a", None)])]).write(&path).unwrap();
+        let environment = Environment::default();
+        plan(&[("node1", &[planned("file /a", None)])]).write(&path, &environment).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let error = Plan::read(&path).unwrap_err();
+        let error = Plan::read(&path, &environment).unwrap_err();
         assert!(error.message.contains("made by muster 1,"), "{error}");
         assert_eq!(error.kind, ErrorKind::Outdated);
     }

@@ -1,9 +1,9 @@
-//! `--tags`, `--skip-tags` and `--start-at`: which roles of a playbook are run; and `--serial`: on how many hosts at once.
+//! Which roles of a playbook are run, by their tags and from one on; and on how many hosts at once.
 
 use muster_engine::play::{Play, Share};
 
-use crate::args::SelectionArgs;
-use crate::error::CommandError;
+use crate::error::Error;
+use crate::options::Selection;
 
 /// The tag that every role has.
 const ALL: &str = "all";
@@ -12,24 +12,24 @@ const ALL: &str = "all";
 ///
 /// # Errors
 /// No role has one of the tags or is the one to start at; or none is left.
-pub(crate) fn select(plays: &[Play], args: &SelectionArgs) -> Result<Vec<Play>, CommandError> {
-    let tagged = tagged(plays, &args.tags, &args.skip_tags)?;
-    match &args.start_at {
+pub(crate) fn select(plays: &[Play], selection: &Selection) -> Result<Vec<Play>, Error> {
+    let tagged = tagged(plays, &selection.tags, &selection.skip_tags)?;
+    match &selection.start_at {
         Some(role) => start_at(plays, tagged, role),
         None => Ok(tagged),
     }
 }
 
 /// The plays without the roles in front of the first one of a name.
-fn start_at(all: &[Play], mut plays: Vec<Play>, role: &str) -> Result<Vec<Play>, CommandError> {
+fn start_at(all: &[Play], mut plays: Vec<Play>, role: &str) -> Result<Vec<Play>, Error> {
     let is_it = |name: &String| normal(name) == normal(role);
     let Some(first) = plays.iter().position(|play| play.roles.iter().any(is_it)) else {
         let roles = || all.iter().flat_map(|play| &play.roles).map(String::as_str);
         if roles().any(|name| is_it(&name.to_owned())) {
-            return Err(CommandError::usage(format!("the tags leave out the role to start at, {role}"))
+            return Err(Error::usage(format!("the tags leave out the role to start at, {role}"))
                 .hint("see --list-tags"));
         }
-        let error = CommandError::usage(format!("there is no role {role:?} to start at"));
+        let error = Error::usage(format!("there is no role {role:?} to start at"));
         return Err(match muster_inventory::closest(role, roles()) {
             Some(known) => error.hint(format!("did you mean {known:?}?")),
             None => error.hint("see --list-roles"),
@@ -58,7 +58,7 @@ pub(crate) fn one_batch_after_the_other(plays: &mut [Play], serial: Share) {
 ///
 /// # Errors
 /// No role has one of the tags; or none is left.
-fn tagged(plays: &[Play], tags: &[String], skip: &[String]) -> Result<Vec<Play>, CommandError> {
+fn tagged(plays: &[Play], tags: &[String], skip: &[String]) -> Result<Vec<Play>, Error> {
     let (tags, skip) = (normal_all(tags), normal_all(skip));
     for tag in tags.iter().chain(&skip) {
         known(plays, tag)?;
@@ -76,13 +76,13 @@ fn tagged(plays: &[Play], tags: &[String], skip: &[String]) -> Result<Vec<Play>,
         }
     }
     if selected.is_empty() {
-        return Err(CommandError::usage("the tags leave no role to run").hint("see --list-tags"));
+        return Err(Error::usage("the tags leave no role to run").hint("see --list-tags"));
     }
     Ok(selected)
 }
 
 /// All tags of some plays, each once, in the order of the plays: roles' names and plays' tags.
-pub(crate) fn tags_of(plays: &[Play]) -> Vec<String> {
+pub fn tags_of(plays: &[Play]) -> Vec<String> {
     let mut tags: Vec<String> = Vec::new();
     for tag in plays.iter().flat_map(|play| play.roles.iter().chain(&play.tags)) {
         if !tags.iter().any(|known| normal(known) == normal(tag)) {
@@ -92,12 +92,12 @@ pub(crate) fn tags_of(plays: &[Play]) -> Vec<String> {
     tags
 }
 
-fn known(plays: &[Play], tag: &str) -> Result<(), CommandError> {
+fn known(plays: &[Play], tag: &str) -> Result<(), Error> {
     let tags = tags_of(plays);
     if tag == ALL || tags.iter().any(|known| normal(known) == tag) {
         return Ok(());
     }
-    let error = CommandError::usage(format!("no role has the tag {tag:?}"));
+    let error = Error::usage(format!("no role has the tag {tag:?}"));
     Err(match muster_inventory::closest(tag, tags.iter().map(String::as_str)) {
         Some(known) => error.hint(format!("did you mean {known:?}?")),
         None => error.hint(format!("the tags there are: {}", tags.join(", "))),
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn an_unknown_tag_is_an_error_with_a_suggestion() {
-        let error = |tag: &str| tagged(&plays(), &strings(&[tag]), &[]).unwrap_err().to_string();
+        let error = |tag: &str| tagged(&plays(), &strings(&[tag]), &[]).unwrap_err().in_full();
         assert_eq!(error("kubelt"), "error: no role has the tag \"kubelt\"\nhint: did you mean \"kubelet\"?");
         assert_eq!(
             error("unrelated-thing"),
@@ -170,13 +170,10 @@ mod tests {
     #[test]
     fn a_run_starts_at_a_role_of_the_tagged_ones() {
         let started = |tags: &[&str], role: &str| {
-            let args = SelectionArgs {
-                tags: strings(tags),
-                start_at: Some(role.to_owned()),
-                ..SelectionArgs::default()
-            };
+            let selection =
+                Selection { tags: strings(tags), start_at: Some(role.to_owned()), ..Selection::default() };
             let roles = |plays: Vec<Play>| plays.into_iter().flat_map(|play| play.roles).collect::<Vec<_>>();
-            select(&plays(), &args).map(roles).map_err(|error| error.to_string())
+            select(&plays(), &selection).map(roles).map_err(|error| error.in_full())
         };
         assert_eq!(started(&[], "bootstrap_os").unwrap(), ["bootstrap-os", "containerd", "kubelet"]);
         assert_eq!(started(&[], "kubelet").unwrap(), ["kubelet"]);

@@ -1,12 +1,12 @@
 //! The command to type again: for the hosts that are not done, or without those that failed.
 
+use muster_app::{Outline, OutlinePlay};
 use muster_engine::script::quote;
 
-use crate::output::{Again, Outline, OutlinePlay};
-use crate::playbook::Playbook;
-use crate::run::Job;
+use crate::output::Again;
+use crate::typed_flow::TypedFlow;
 
-impl Job<'_> {
+impl TypedFlow {
     /// The command again, with the options that matter to it. Without some hosts only if every play has others.
     pub(crate) fn again(&self, hosts: Again<'_>, outline: &Outline) -> Option<String> {
         let mut words = vec![];
@@ -60,7 +60,7 @@ impl Job<'_> {
                 words.push(flag.to_owned());
             }
         }
-        let mut command = self.command.clone();
+        let mut command = self.flow.command.clone();
         for word in &words {
             command.push(' ');
             command.push_str(&quote(word));
@@ -68,20 +68,20 @@ impl Job<'_> {
         Some(command)
     }
 
-    /// What `--limit` has to say. `None` where it cannot be said: verify looks at the whole cluster, and a play must have
+    /// What `--limit` has to say. `None` where it cannot be said: some flows look at the whole cluster, and a play must have
     /// somebody left.
     fn limit(&self, hosts: Again<'_>, outline: &Outline) -> Option<Option<String>> {
         let typed = self.selection.limit.clone();
-        let verify = self.playbook == Playbook::Verify;
+        let all = self.flow.whole_cluster;
         match hosts {
-            Again::Only(_) if verify => Some(None),
+            Again::Only(_) if all => Some(None),
             Again::Only(hosts) if hosts.len() < outline.hosts.len() => Some(Some(hosts.join(","))),
             Again::Only(_) => Some(typed),
             Again::Without(hosts) => {
                 let nobody_left = |play: &OutlinePlay| {
                     !play.hosts.is_empty() && play.hosts.iter().all(|host| hosts.contains(host))
                 };
-                if verify || outline.plays.iter().any(nobody_left) {
+                if all || outline.plays.iter().any(nobody_left) {
                     return None;
                 }
                 // A colon separates only where there is no comma.

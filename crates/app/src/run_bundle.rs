@@ -1,7 +1,7 @@
 //! The bundle of a run: opened, checked for what the chosen version of Kubernetes needs, completed where it lacks
 //! something and that is allowed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,25 +10,25 @@ use muster_artifacts::{
 };
 use muster_roles::catalogue::CATALOGUE;
 
-use crate::args::MannerArgs;
 use crate::environment::Environment;
-use crate::error::CommandError;
-use crate::output::Downloads;
+use crate::error::Error;
+use crate::frontend::{Frontend, News};
+use crate::options::RunOptions;
 use crate::world::World;
 
-/// The folder of the bundle: as the user says, else in the cache.
+/// The folder of the bundle: the one that is named, else the one in the cache.
 ///
 /// # Errors
 /// There is no home directory to have a cache in.
-pub(crate) fn dir(args: &MannerArgs, environment: &Environment) -> Result<PathBuf, CommandError> {
-    args.bundle.clone().map_or_else(|| Ok(environment.cache_dir()?.join("bundle")), Ok)
+pub fn bundle_dir(named: Option<&Path>, environment: &Environment) -> Result<PathBuf, Error> {
+    named.map_or_else(|| Ok(environment.cache_dir()?.join("bundle")), |dir| Ok(dir.to_owned()))
 }
 
 /// The versions of Kubernetes that the hosts of a run are to have, each once.
 ///
 /// # Errors
 /// One of them is not in the catalogue; the message shows where it was written.
-pub(crate) fn versions(world: &World, hosts: &[String]) -> Result<Vec<String>, CommandError> {
+pub(crate) fn versions(world: &World, hosts: &[String]) -> Result<Vec<String>, Error> {
     let mut versions = Vec::new();
     for host in hosts {
         let Some(value) = world.vars.host(host)?.get("kube_version")? else { continue };
@@ -43,7 +43,7 @@ pub(crate) fn versions(world: &World, hosts: &[String]) -> Result<Vec<String>, C
             let excerpt = origin.map(muster_inventory::Origin::excerpt).unwrap_or_default();
             let of = if hosts.len() > 1 { format!(" of {host}") } else { String::new() };
             let message = format!("{place}kube_version{of} is {text}: {error}{excerpt}");
-            return Err(CommandError::written(message)
+            return Err(Error::written(message)
                 .hint(format!("the versions there are: {}", CATALOGUE.releases().join(", "))));
         }
         versions.push(version);
@@ -57,50 +57,50 @@ pub(crate) fn versions(world: &World, hosts: &[String]) -> Result<Vec<String>, C
 /// # Errors
 /// It cannot be read; or it lacks something that is not to be, or cannot be, fetched.
 pub(crate) fn complete(
-    args: &MannerArgs,
+    options: &RunOptions,
     environment: &Environment,
     world: &World,
     versions: &[String],
-    downloads: &mut Downloads,
-) -> Result<Arc<Bundle>, CommandError> {
-    let bundle = as_it_is(args, environment)?;
+    frontend: &dyn Frontend,
+) -> Result<Arc<Bundle>, Error> {
+    let bundle = as_it_is(options, environment)?;
     let releases = releases(&bundle, versions)?;
     let missing: Vec<MissingArtifact> =
         releases.iter().flat_map(|release| bundle.missing_of(release)).collect();
     if missing.is_empty() {
-        sound(&bundle, &releases, downloads)?;
+        sound(&bundle, &releases, frontend)?;
         return Ok(bundle);
     }
-    if args.offline {
+    if options.offline {
         return Err(lacks(&bundle, &missing));
     }
-    downloads.begin(&format!("fetching what the bundle {} lacks", bundle.dir().display()));
+    frontend.tell(News::Doing(&format!("fetching what the bundle {} lacks", bundle.dir().display())));
     let sources = sources(world, environment)?;
     let mut writer = BundleWriter::open(bundle.dir())?;
     let fetched = releases.iter().try_for_each(|release| {
-        fetch(release, &mut writer, &sources, &mut |news| downloads.show(&news)).map(drop)
+        fetch(release, &mut writer, &sources, &mut |news| frontend.tell(News::Download(&news))).map(drop)
     });
-    downloads.end();
+    frontend.tell(News::DownloadsEnded);
     fetched.map_err(|error: FetchError| {
         let lacks = lacks(&bundle, &missing);
-        CommandError { message: format!("{}\nand it could not be fetched: {error}", lacks.message), ..lacks }
+        Error { message: format!("{}\nand it could not be fetched: {error}", lacks.message), ..lacks }
     })?;
     drop(writer);
-    let bundle = as_it_is(args, environment)?;
-    sound(&bundle, &releases, downloads)?;
+    let bundle = as_it_is(options, environment)?;
+    sound(&bundle, &releases, frontend)?;
     Ok(bundle)
 }
 
 /// Nothing that will be installed is damaged. A machine would refuse it too, but only when others are half done.
-fn sound(bundle: &Bundle, releases: &[Release], downloads: &mut Downloads) -> Result<(), CommandError> {
+fn sound(bundle: &Bundle, releases: &[Release], frontend: &dyn Frontend) -> Result<(), Error> {
     for release in releases {
         let damage =
-            not_silent(downloads, &format!("checking the bundle {}", bundle.dir().display()), || {
+            not_silent(frontend, &format!("checking the bundle {}", bundle.dir().display()), || {
                 bundle.damage_of(release)
             })?;
         if let Some(first) = damage.first() {
             let message = damage.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-            return Err(CommandError::failed(format!("the bundle is damaged: {message}")).hint(format!(
+            return Err(Error::failed(format!("the bundle is damaged: {message}")).hint(format!(
                 "take {} out and get it again: muster bundle check --discard, then muster bundle fetch or build",
                 if damage.len() == 1 { &first.artifact } else { "what is damaged" }
             )));
@@ -110,7 +110,7 @@ fn sound(bundle: &Bundle, releases: &[Release], downloads: &mut Downloads) -> Re
 }
 
 /// Does something that is over at once most of the time. When it is not, says what it is, and now and then that it goes on.
-fn not_silent<T: Send>(downloads: &mut Downloads, what: &str, action: impl FnOnce() -> T + Send) -> T {
+fn not_silent<T: Send>(frontend: &dyn Frontend, what: &str, action: impl FnOnce() -> T + Send) -> T {
     const SHORT: Duration = Duration::from_millis(500);
     const SILENCE: Duration = Duration::from_secs(8);
     std::thread::scope(|scope| {
@@ -118,7 +118,7 @@ fn not_silent<T: Send>(downloads: &mut Downloads, what: &str, action: impl FnOnc
         let (mut told, mut wait) = (Instant::now(), SHORT);
         while !worker.is_finished() {
             if told.elapsed() >= wait {
-                downloads.begin(what);
+                frontend.tell(News::Doing(what));
                 (told, wait) = (Instant::now(), SILENCE);
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -128,10 +128,10 @@ fn not_silent<T: Send>(downloads: &mut Downloads, what: &str, action: impl FnOnc
 }
 
 /// Where downloads come from: upstream, or the mirrors and the proxy that kubespray's variables name.
-fn sources(world: &World, environment: &Environment) -> Result<Sources, CommandError> {
+fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
     // They are the same for all machines: what downloads is this computer.
     let host = world.inventory.hosts().next().map(|host| world.vars.host(host.name())).transpose()?;
-    let variable = |name: &str| -> Result<Option<String>, CommandError> {
+    let variable = |name: &str| -> Result<Option<String>, Error> {
         let value = host.as_ref().map(|vars| vars.get(name)).transpose()?.flatten();
         Ok(value.and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty()))
     };
@@ -154,8 +154,8 @@ fn sources(world: &World, environment: &Environment) -> Result<Sources, CommandE
 ///
 /// # Errors
 /// It is there and cannot be read.
-pub(crate) fn as_it_is(args: &MannerArgs, environment: &Environment) -> Result<Arc<Bundle>, CommandError> {
-    let dir = dir(args, environment)?;
+pub(crate) fn as_it_is(options: &RunOptions, environment: &Environment) -> Result<Arc<Bundle>, Error> {
+    let dir = bundle_dir(options.bundle.as_deref(), environment)?;
     match Bundle::open(&dir) {
         Ok(bundle) => Ok(Arc::new(bundle)),
         Err(BundleError::NotABundle { .. }) => Ok(Arc::new(Bundle::empty(&dir))),
@@ -164,13 +164,12 @@ pub(crate) fn as_it_is(args: &MannerArgs, environment: &Environment) -> Result<A
 }
 
 /// What some versions consist of, for the architectures a bundle is for.
-fn releases(bundle: &Bundle, versions: &[String]) -> Result<Vec<Release>, CommandError> {
+fn releases(bundle: &Bundle, versions: &[String]) -> Result<Vec<Release>, Error> {
     let mut releases = Vec::new();
     for arch in arches(bundle) {
         for version in versions {
-            releases.push(
-                CATALOGUE.release(version, arch).map_err(|error| CommandError::written(error.to_string()))?,
-            );
+            releases
+                .push(CATALOGUE.release(version, arch).map_err(|error| Error::written(error.to_string()))?);
         }
     }
     Ok(releases)
@@ -184,10 +183,10 @@ fn arches(bundle: &Bundle) -> Vec<Arch> {
     if found.is_empty() { vec![Arch::host().unwrap_or(Arch::Amd64)] } else { found }
 }
 
-fn lacks(bundle: &Bundle, missing: &[MissingArtifact]) -> CommandError {
+fn lacks(bundle: &Bundle, missing: &[MissingArtifact]) -> Error {
     let list: String =
         missing.iter().map(|artifact| format!("\n  {} ({})", artifact.what, artifact.has)).collect();
-    CommandError::failed(format!("the bundle {} lacks:{list}", bundle.dir().display()))
+    Error::failed(format!("the bundle {} lacks:{list}", bundle.dir().display()))
         .hint("fetch it from the internet or a mirror: muster bundle fetch")
         .hint("or compile it from source: muster bundle build")
         .hint("or name another bundle: --bundle DIR")

@@ -1,0 +1,83 @@
+//! What a command does, as a value: which plays, roles with the parameters that the command was given, and how it is run.
+
+use muster_engine::play::Play;
+use muster_engine::run::Role;
+use muster_roles::ROLES;
+
+use crate::playbook::Playbook;
+
+/// What is to be run.
+#[derive(Clone)]
+pub struct Flow {
+    /// What it is called in saved plans.
+    pub name: &'static str,
+    /// The command as a user types it, without options: `muster verify`. Others who want a machine's lock are told so.
+    pub command: String,
+    /// Which hosts go through which roles.
+    pub plays: Plays,
+    /// Roles of its own, which may hold parameters. They win over those of the same name.
+    pub roles: Vec<Role>,
+    /// What it needs of the bundle.
+    pub bundle: BundleUse,
+    /// Whether it is told which variables come to nothing.
+    pub remarks: bool,
+    /// Whether it looks at the whole cluster, so that leaving out hosts makes no sense.
+    pub whole_cluster: bool,
+    /// What to type when all went well.
+    pub next: Option<String>,
+}
+
+/// The plays of a flow.
+#[derive(Clone)]
+pub enum Plays {
+    /// A playbook, which a file of the project may replace.
+    Playbook(Playbook),
+    /// These.
+    Given(Vec<Play>),
+}
+
+impl From<Playbook> for Plays {
+    fn from(playbook: Playbook) -> Self {
+        Self::Playbook(playbook)
+    }
+}
+
+impl From<Vec<Play>> for Plays {
+    fn from(plays: Vec<Play>) -> Self {
+        Self::Given(plays)
+    }
+}
+
+/// What a flow needs of the bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BundleUse {
+    /// Nothing, nor does it ask for a version of Kubernetes.
+    None,
+    /// Its roles look at what it has.
+    Looks,
+    /// Machines get binaries and images: everything that the versions of the hosts need has to be in it.
+    Installs,
+}
+
+impl Flow {
+    /// A flow that looks at the bundle and is told remarks.
+    pub fn new(name: &'static str, command: impl Into<String>, plays: impl Into<Plays>) -> Self {
+        Self {
+            name,
+            command: command.into(),
+            plays: plays.into(),
+            roles: Vec::new(),
+            bundle: BundleUse::Looks,
+            remarks: true,
+            whole_cluster: false,
+            next: None,
+        }
+    }
+
+    /// Every role that its plays may name: its own, and all there are.
+    pub(crate) fn all_roles(&self) -> Vec<Role> {
+        let own = |name| self.roles.iter().any(|role| role.name == name);
+        let others = ROLES.iter().filter(|role| !own(role.name));
+        self.roles.iter().chain(others).cloned().collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! A flow on the machines of a project: what the user wrote is read and checked before any machine is contacted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use muster_artifacts::Bundle;
+use muster_engine::event::{Event, Events};
+use muster_engine::lock::LockRequest;
+use muster_engine::play::Play;
+use muster_engine::run::{FORKS, Findings, Role};
+use muster_roles::kubespray::Verdict;
+use muster_roles::preflight;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::connections::Connections;
+use crate::environment::Environment;
+use crate::error::{Error, ErrorKind};
+use crate::flow::{BundleUse, Flow, Plays};
+use crate::frontend::{Frontend, News};
+use crate::options::{ConnectionOptions, RunOptions, Selection, VariableOptions};
+use crate::project::Project;
+use crate::text::count;
+use crate::world::World;
+use crate::{lock_owner, run_bundle, selection};
+
+/// What is to be run, on what, and how.
+#[derive(Clone)]
+pub struct Job {
+    /// What is to be done.
+    pub flow: Flow,
+    /// The inventory.
+    pub project: Project,
+    /// Variables over those of the inventory.
+    pub variables: VariableOptions,
+    /// How machines are reached.
+    pub connection: ConnectionOptions,
+    /// Which hosts and roles.
+    pub selection: Selection,
+    /// How it is done.
+    pub options: RunOptions,
+}
+
+/// What will be run on what: known before the first event.
+#[derive(Debug, Clone, Default)]
+pub struct Outline {
+    /// The hosts of the run, in inventory order.
+    pub hosts: Vec<String>,
+    /// The plays, in order.
+    pub plays: Vec<OutlinePlay>,
+}
+
+/// One play of it.
+#[derive(Debug, Clone)]
+pub struct OutlinePlay {
+    /// What the play is for.
+    pub name: String,
+    /// Those of the run's hosts that the play is for.
+    pub hosts: Vec<String>,
+    /// The names of its roles, in order.
+    pub roles: Vec<String>,
+}
+
+/// A job of which the inventory, the variables and the plays were read.
+pub struct Scope {
+    /// What is to be run.
+    pub job: Job,
+    /// The inventory with its variables.
+    pub world: World,
+    /// The plays, with the roles that were selected.
+    pub plays: Vec<Play>,
+    /// Every role that they could name.
+    pub roles: Vec<Role>,
+    /// Which hosts they are for.
+    pub outline: Outline,
+}
+
+/// A job of which everything was read and checked. No machine has been contacted.
+pub struct Ready {
+    /// What is to be run.
+    pub job: Job,
+    /// The inventory with its variables.
+    pub world: World,
+    /// The plays, with the roles that were selected.
+    pub plays: Vec<Play>,
+    /// Which hosts they are for.
+    pub outline: Outline,
+    /// The versions of Kubernetes that the hosts are to have.
+    pub versions: Vec<String>,
+    /// Where binaries and images come from.
+    pub bundle: Arc<Bundle>,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) connections: Connections,
+    pub(crate) lock: LockRequest,
+    pub(crate) forks: usize,
+    pub(crate) events: Events,
+    pub(crate) receiver: UnboundedReceiver<Event>,
+}
+
+impl Job {
+    /// Reads the inventory, the variables and the plays, and finds out which hosts go through which of them.
+    ///
+    /// # Errors
+    /// One of them cannot be read; or a tag, a role or a host that was asked for is not there.
+    pub fn scope(self, environment: &Environment, frontend: &dyn Frontend) -> Result<Scope, Error> {
+        let world = World::load(self.project.clone(), &self.variables, environment, frontend)?;
+        let roles = self.flow.all_roles();
+        let all = match &self.flow.plays {
+            Plays::Playbook(playbook) => playbook.load(&world.project.root, &roles)?,
+            Plays::Given(plays) => plays.clone(),
+        };
+        let mut plays = selection::select(&all, &self.selection)?;
+        if let Some(serial) = self.options.serial {
+            selection::one_batch_after_the_other(&mut plays, serial);
+        }
+        let hosts = world.select(self.selection.limit.as_deref())?;
+        let outline = outline(&world, &plays, &hosts)?;
+        Ok(Scope { job: self, world, plays, roles, outline })
+    }
+}
+
+impl Scope {
+    /// Checks everything that can be checked without a machine, and completes the bundle where the flow needs it.
+    ///
+    /// # Errors
+    /// What is wrong. Nothing was changed anywhere; only the bundle may hold more.
+    pub fn prepare(self, environment: &Environment, frontend: &Arc<dyn Frontend>) -> Result<Ready, Error> {
+        let Self { job, world, plays, roles, outline } = self;
+        let teller = &**frontend;
+        world.tell_warnings(teller);
+        let named = |role: &&Role| plays.iter().flat_map(|play| &play.roles).any(|name| name == role.name);
+        let checks: Vec<_> = roles.iter().filter(named).filter_map(|role| role.check_written).collect();
+        if job.flow.remarks {
+            // What a role refuses is among the problems that it finds.
+            let refused = |verdict| verdict == Verdict::Refused;
+            world.tell_remarks(|remark| checks.is_empty() || !refused(remark.verdict), teller)?;
+        }
+        for check in checks {
+            let found = check(&world.inventory, &world.vars, &outline.hosts)?;
+            judge(found, &world.project, teller)?;
+        }
+        let versions = match job.flow.bundle {
+            BundleUse::None => Vec::new(),
+            BundleUse::Looks | BundleUse::Installs => run_bundle::versions(&world, &outline.hosts)?,
+        };
+        let (events, receiver) = Events::channel();
+        let connections =
+            Connections::new(&world, &outline.hosts, &job.connection, environment, frontend, Some(&events))?;
+        let bundle = match job.flow.bundle {
+            BundleUse::None => Arc::new(Bundle::empty(&world.project.inventory_dir)),
+            BundleUse::Looks => run_bundle::as_it_is(&job.options, environment)?,
+            BundleUse::Installs => {
+                run_bundle::complete(&job.options, environment, &world, &versions, teller)?
+            }
+        };
+        let lock = lock_owner::request(&job.flow.command, job.options.lock_timeout, environment);
+        let forks = job.connection.forks(environment)?;
+        Ok(Ready {
+            job,
+            world,
+            plays,
+            outline,
+            versions,
+            bundle,
+            roles,
+            connections,
+            lock,
+            forks,
+            events,
+            receiver,
+        })
+    }
+}
+
+impl ConnectionOptions {
+    /// How many machines are worked on at once at most: as given, else as ansible.cfg says, else many.
+    ///
+    /// # Errors
+    /// ansible.cfg cannot be read.
+    pub fn forks(&self, environment: &Environment) -> Result<usize, Error> {
+        let set = environment.ansible()?.forks.filter(|forks| *forks > 0);
+        Ok(self.forks.or(set).unwrap_or(FORKS))
+    }
+}
+
+/// What was found wrong without any machine: warnings are told, problems are an error.
+fn judge(found: Findings, project: &Project, frontend: &dyn Frontend) -> Result<(), Error> {
+    for warning in &found.warnings {
+        frontend.tell(News::Warning(&preflight::sentence(warning)));
+    }
+    if found.problems.is_empty() {
+        return Ok(());
+    }
+    let number = count(found.problems.len(), "problem");
+    let message = format!("{number} in {}; nothing was changed", project.describe());
+    Err(Error::new(ErrorKind::Problems(found.problems), message))
+}
+
+/// Which hosts each play is for. Also finds what is wrong with the plays' patterns.
+fn outline(world: &World, plays: &[Play], hosts: &[String]) -> Result<Outline, Error> {
+    let mut outline = Outline::default();
+    let mut in_run: BTreeSet<String> = BTreeSet::new();
+    for play in plays {
+        let chosen = world.inventory.select(&play.hosts).map_err(|error| {
+            Error::written(format!(
+                "{}: the play \"{}\" is for {}: {error}",
+                world.project.describe(),
+                play.name,
+                play.hosts
+            ))
+            .hint("a cluster's inventory has the groups kube_control_plane, etcd and kube_node")
+        })?;
+        let chosen: Vec<String> =
+            hosts.iter().filter(|host| chosen.contains(&host.as_str())).cloned().collect();
+        in_run.extend(chosen.iter().cloned());
+        outline.plays.push(OutlinePlay { name: play.name.clone(), hosts: chosen, roles: play.roles.clone() });
+    }
+    outline.hosts = hosts.iter().filter(|host| in_run.contains(*host)).cloned().collect();
+    if outline.hosts.is_empty() {
+        return Err(Error::usage("none of the hosts has a part in any of the plays")
+            .hint("see who would: --list-hosts; a cluster's inventory has the groups kube_control_plane, etcd and kube_node"));
+    }
+    Ok(outline)
+}

@@ -1,0 +1,26 @@
+//! Why a command could not do what it was asked to, with what to do about it, as it is shown.
+
+use muster_app::ErrorKind;
+
+use crate::environment::Environment;
+use crate::error::CommandError;
+use crate::output::screen::Screen;
+use crate::output::style::{Style, Tone};
+use crate::output::{print, problems};
+
+/// Tells it, on standard error.
+pub(crate) fn tell(error: &CommandError, environment: &Environment) {
+    let (_, columns) = Screen::new(environment, false).size();
+    print::note(&render(error, Style::of_stderr(environment), columns));
+}
+
+fn render(error: &CommandError, style: Style, columns: usize) -> String {
+    let mut text = format!("{} {}", style.paint(Tone::Bad, "error:"), error.message);
+    if let ErrorKind::Problems(found) = &error.kind {
+        text.push_str(&format!("\n\n{}\n", problems::of_inventory(found, style, columns).join("\n")));
+    }
+    for hint in &error.hints {
+        text.push_str(&format!("\n{} {hint}", style.paint(Tone::Strong, "hint:")));
+    }
+    text
+}

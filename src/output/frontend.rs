@@ -1,0 +1,76 @@
+//! The user's side of the application: what it tells is shown, what it asks is asked on the terminal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use muster_app::{Frontend, News, Question};
+use secrecy::SecretString;
+
+use crate::args::Form;
+use crate::environment::Environment;
+use crate::output::downloads::Downloads;
+use crate::output::screen::Screen;
+use crate::output::style::Style;
+use crate::output::{print, remarks};
+
+/// A user at a terminal.
+pub(crate) struct CommandLine {
+    screen: Screen,
+    /// Of standard error, where warnings go.
+    style: Style,
+    downloads: Mutex<Downloads>,
+}
+
+impl CommandLine {
+    /// The side of whoever sees this screen, and output in this form.
+    pub(crate) fn new(environment: &Environment, screen: &Screen, form: Form) -> Arc<dyn Frontend> {
+        Arc::new(Self {
+            screen: screen.clone(),
+            style: Style::of_stderr(environment),
+            downloads: Mutex::new(Downloads::new(screen.clone(), form)),
+        })
+    }
+
+    /// The side of whoever sees nothing live, for commands that answer at once.
+    pub(crate) fn plain(environment: &Environment) -> Arc<dyn Frontend> {
+        Self::new(environment, &Screen::new(environment, false), Form::Auto)
+    }
+
+    fn downloads(&self, show: impl FnOnce(&mut Downloads)) {
+        show(&mut self.downloads.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn warn(&self, text: &str) {
+        self.screen.suspend(|| print::styled_warning(text, self.style));
+    }
+}
+
+impl Frontend for CommandLine {
+    fn tell(&self, news: News<'_>) {
+        match news {
+            News::Warning(text) => self.warn(text),
+            News::Remarks(project, found) => {
+                let (lines, shortened) = remarks::lines(found);
+                lines.iter().for_each(|line| self.warn(line));
+                if shortened {
+                    let command = project.command(&["muster", "vars", "--unused"], 2);
+                    print::note(&format!("all of these variables, each with its place: {command}"));
+                }
+            }
+            News::Doing(what) => self.downloads(|downloads| downloads.begin(what)),
+            News::Download(progress) => self.downloads(|downloads| downloads.show(progress)),
+            News::DownloadsEnded => self.downloads(Downloads::end),
+        }
+    }
+
+    fn ask(&self, question: Question<'_>) -> Result<SecretString, String> {
+        let prompt = match question {
+            Question::LoginPassword => "SSH password: ".to_owned(),
+            Question::BecomePassword => "Password of sudo [that of SSH]: ".to_owned(),
+            Question::VaultPassword(None) => "Vault password: ".to_owned(),
+            Question::VaultPassword(Some(label)) => format!("Vault password ({label}): "),
+            Question::Passphrase(key) => format!("Passphrase of {}: ", key.display()),
+        };
+        let typed = self.screen.suspend(|| rpassword::prompt_password(prompt));
+        typed.map(SecretString::from).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,324 @@
+//! A flow with what was typed for it: done, planned or applied before the user's eyes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use muster_app::plan::Plan;
+use muster_app::{Ended, Error, Flow, Frontend, Job, Listener, Outline, Project, Ready, Recorder, Records};
+use muster_app::{Usual, tags_of, typed};
+use muster_engine::event::Events;
+use muster_engine::play::Play;
+use muster_engine::run::Role;
+use muster_engine::script::quote;
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{ConnectionArgs, Form, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
+use crate::environment::{Environment, shown};
+use crate::error::{CommandError, Exit};
+use crate::inventory_file::NewInventory;
+use crate::output::text::count;
+use crate::output::{
+    Closing, CommandLine, Detail, Screen, View, advice, exit_of, plan_lines, print, show, sink,
+};
+use crate::runtime::runtime;
+use crate::signals::heed_signals;
+
+/// A flow with what was typed for it.
+pub(crate) struct TypedFlow {
+    pub(crate) flow: Flow,
+    pub(crate) project: Project,
+    pub(crate) inventory: InventoryArgs,
+    pub(crate) connection: ConnectionArgs,
+    pub(crate) selection: SelectionArgs,
+    pub(crate) manner: MannerArgs,
+    pub(crate) output: OutputArgs,
+    /// An inventory to write when everything has been checked.
+    pub(crate) new_inventory: Option<NewInventory>,
+}
+
+/// A flow that is ready, and what shows it.
+struct Stage {
+    ready: Ready,
+    screen: Screen,
+    frontend: Arc<dyn Frontend>,
+    /// What earlier runs took.
+    usual: Usual,
+    /// Connections live in it, and may serve a second run.
+    runtime: Runtime,
+}
+
+impl TypedFlow {
+    /// A flow of all its hosts and roles.
+    pub(crate) fn new(
+        flow: Flow,
+        project: Project,
+        inventory: InventoryArgs,
+        connection: ConnectionArgs,
+        output: OutputArgs,
+    ) -> Self {
+        let (selection, manner) = Default::default();
+        Self { flow, project, inventory, connection, selection, manner, output, new_inventory: None }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// What is wrong before any machine is contacted. Then nothing was changed anywhere; only the bundle may hold more.
+    pub(crate) fn run(self, environment: &Environment) -> Result<Exit, CommandError> {
+        let Some(mut stage) = self.prepare(environment)? else { return Ok(Exit::Done) };
+        self.write_inventory()?;
+        let check = self.manner.check;
+        self.announce(&stage, check);
+        let recorder = self.record(&stage);
+        let (ended, view) = self.perform(&mut stage, self.detail(check), recorder.as_ref())?;
+        Ok(self.end(&stage, &ended, &view, self.detail(check), recorder.as_ref()))
+    }
+
+    /// Looks at the machines and tells what would be done; and saves it, when everybody could be looked at, or was off and
+    /// can be done without.
+    ///
+    /// # Errors
+    /// What is wrong before any machine is contacted, or the plan cannot be written.
+    pub(crate) fn plan(self, out: Option<&Path>, environment: &Environment) -> Result<Exit, CommandError> {
+        let Some(mut stage) = self.prepare(environment)? else { return Ok(Exit::Done) };
+        self.announce(&stage, true);
+        let recorder = self.record(&stage);
+        let detail = Detail { quiet: true, ..self.detail(true) };
+        let ((ended, plan), view) = self.look(&mut stage, detail, recorder.as_ref())?;
+        let exit = exit_of(&ended.outcome, ended.interrupted);
+        let form = self.output.output;
+        {
+            let closing = self.closing(&stage, &ended, &view, detail, recorder.is_some());
+            closing.record(exit, recorder.as_ref());
+            if exit != Exit::Done || form == Form::Jsonl {
+                closing.tell(form, &stage.screen);
+            }
+        }
+        if form != Form::Jsonl && ended.is_whole() {
+            for line in plan_lines(&plan.hosts, self.manner.diff, stage.screen.style) {
+                stage.screen.line(&line);
+            }
+        }
+        match out {
+            Some(path) if ended.is_whole() => {
+                plan.write(path, environment)?;
+                let inventory = self.project.words.iter().map(|word| quote(word));
+                let words = ["muster apply".to_owned(), quote(&shown(path))].into_iter().chain(inventory);
+                print::note(&format!("saved: {}", shown(path)));
+                print::note(&format!("next: {}", words.collect::<Vec<_>>().join(" ")));
+            }
+            Some(path) => print::note(&format!("not saved: {} would not be whole", shown(path))),
+            None => {}
+        }
+        Ok(exit)
+    }
+
+    /// Does a plan, if it is what would be done now. Otherwise nothing is changed.
+    ///
+    /// # Errors
+    /// What is wrong before any machine is contacted; or the plan does not fit any more, with what differs.
+    pub(crate) fn apply(
+        self,
+        plan: &Plan,
+        path: &Path,
+        environment: &Environment,
+    ) -> Result<Exit, CommandError> {
+        let Some(mut stage) = self.prepare(environment)? else { return Ok(Exit::Done) };
+        stage.ready.fits(plan, &shown(path))?;
+        self.announce(&stage, true);
+        let recorder = self.record(&stage);
+        let looking = Detail { quiet: true, ..self.detail(true) };
+        let ((ended, now), view) = self.look(&mut stage, looking, None)?;
+        if !ended.is_whole() {
+            return Ok(self.end(&stage, &ended, &view, looking, recorder.as_ref()));
+        }
+        if let Err(misfit) = plan.compare(&now.hosts, &shown(path)) {
+            let closing = self.closing(&stage, &ended, &view, looking, recorder.is_some());
+            closing.record(Exit::Outdated, recorder.as_ref());
+            return Err(misfit.into());
+        }
+        self.announce(&stage, false);
+        let (ended, view) = self.perform(&mut stage, self.detail(false), recorder.as_ref())?;
+        Ok(self.end(&stage, &ended, &view, self.detail(false), recorder.as_ref()))
+    }
+
+    /// Reads and checks everything. `None` when what would be run was only to be listed, which is done.
+    fn prepare(&self, environment: &Environment) -> Result<Option<Stage>, CommandError> {
+        let screen = Screen::new(environment, self.output.output == Form::Auto);
+        let frontend = CommandLine::new(environment, &screen, self.output.output);
+        let job = Job {
+            flow: self.flow.clone(),
+            project: self.project.clone(),
+            variables: (&self.inventory).into(),
+            connection: (&self.connection).into(),
+            selection: (&self.selection).into(),
+            options: (&self.manner).into(),
+        };
+        let scope = job.scope(environment, &*frontend)?;
+        if self.selection.is_list() {
+            list(&self.selection, &scope.plays, &scope.outline, &scope.roles)?;
+            return Ok(None);
+        }
+        let ready = scope.prepare(environment, &frontend)?;
+        let usual = Usual::of(&Records::of(&self.project));
+        Ok(Some(Stage { ready, screen, frontend, usual, runtime: runtime()? }))
+    }
+
+    /// Sends the hosts through the plays.
+    fn perform(
+        &self,
+        stage: &mut Stage,
+        detail: Detail,
+        recorder: Option<&Recorder>,
+    ) -> Result<(Ended, View), CommandError> {
+        self.watch(stage, detail, recorder, async |ready, cancel, listeners| {
+            ready.perform(detail.check, cancel, listeners).await
+        })
+    }
+
+    /// Looks at the hosts, and finds out what would be done.
+    fn look(
+        &self,
+        stage: &mut Stage,
+        detail: Detail,
+        recorder: Option<&Recorder>,
+    ) -> Result<((Ended, Plan), View), CommandError> {
+        self.watch(stage, detail, recorder, async |ready, cancel, listeners| {
+            ready.plan(cancel, listeners).await
+        })
+    }
+
+    /// Does something with the machines, and beside it what shows and records it and what heeds Ctrl-C.
+    fn watch<T>(
+        &self,
+        stage: &mut Stage,
+        detail: Detail,
+        recorder: Option<&Recorder>,
+        action: impl AsyncFnOnce(&mut Ready, &CancellationToken, Vec<Listener>) -> Result<T, Error>,
+    ) -> Result<(T, View), CommandError> {
+        let Stage { ready, screen, usual, runtime, .. } = stage;
+        let (events, receiver) = Events::channel();
+        let mut listeners: Vec<Listener> = vec![Box::new(move |event| events.send(event.clone()))];
+        if let Some(recorder) = recorder.cloned() {
+            listeners.push(Box::new(move |event| recorder.event(event)));
+        }
+        let view = View::new(&ready.outline, usual.clone(), std::time::Instant::now());
+        let sink = sink(self.output.output, screen, detail);
+        let cancel = CancellationToken::new();
+        runtime.block_on(async {
+            // It ends with the listener that sends it events.
+            let display = tokio::spawn(show(receiver, view, sink));
+            let signals = tokio::spawn(heed_signals(cancel.clone(), screen.clone()));
+            let done = action(ready, &cancel, listeners).await;
+            signals.abort();
+            let view = display
+                .await
+                .map_err(|error| CommandError::failed(format!("the display failed: {error}")))?;
+            Ok((done?, view))
+        })
+    }
+
+    /// Tells how it ended, and records it. Returns the exit code.
+    fn end(
+        &self,
+        stage: &Stage,
+        ended: &Ended,
+        view: &View,
+        detail: Detail,
+        recorder: Option<&Recorder>,
+    ) -> Exit {
+        let closing = self.closing(stage, ended, view, detail, recorder.is_some());
+        closing.end(self.output.output, &stage.screen, recorder)
+    }
+
+    /// What is to be told at the end.
+    fn closing<'c>(
+        &'c self,
+        stage: &'c Stage,
+        ended: &'c Ended,
+        view: &'c View,
+        detail: Detail,
+        recorded: bool,
+    ) -> Closing<'c> {
+        Closing {
+            view,
+            outcome: &ended.outcome,
+            detail,
+            interrupted: ended.interrupted,
+            next: self.flow.next.as_deref(),
+            again: Box::new(|hosts| self.again(hosts, &stage.ready.outline)),
+            log: recorded.then(|| self.project.command(&["muster", "log", "last"], 2)),
+        }
+    }
+
+    fn detail(&self, check: bool) -> Detail {
+        Detail { verbose: self.output.verbose, diff: self.manner.diff, check, quiet: false }
+    }
+
+    /// Begins the record of the run. One that only looks leaves none where there is no inventory yet.
+    fn record(&self, stage: &Stage) -> Option<Recorder> {
+        if self.manner.check && self.new_inventory.is_some() {
+            return None;
+        }
+        let command = typed(std::env::args_os(), &self.inventory.extra_vars);
+        let plays: Vec<&str> = stage.ready.plays.iter().map(|play| play.name.as_str()).collect();
+        let fields = json!({ "hosts": stage.ready.outline.hosts, "plays": plays });
+        Recorder::begin(&self.project, &command, fields, advice::words, &stage.frontend)
+    }
+
+    fn write_inventory(&self) -> Result<(), CommandError> {
+        let Some(new) = self.new_inventory.as_ref().filter(|_| !self.manner.check) else { return Ok(()) };
+        let kept = new.write()?;
+        print::note(&format!("wrote {}", shown(new.path())));
+        if let Some(kept) = kept {
+            print::note(&format!("the inventory that was there is now {}", shown(&kept)));
+        }
+        Ok(())
+    }
+
+    /// Says what begins: which inventory, how many machines.
+    fn announce(&self, stage: &Stage, check: bool) {
+        if self.output.output == Form::Jsonl {
+            return;
+        }
+        let hosts = count(stage.ready.outline.hosts.len(), "host");
+        let manner = if check { ", looking only" } else { "" };
+        stage.screen.line(&format!("{}: {hosts} of {}{manner}", self.flow.command, self.project.describe()));
+    }
+}
+
+/// `--list-hosts`, `--list-tags`, `--list-roles`, in the form of ansible-playbook.
+fn list(
+    selection: &SelectionArgs,
+    plays: &[Play],
+    outline: &Outline,
+    roles: &[Role],
+) -> Result<(), CommandError> {
+    let mut text = String::new();
+    for (number, (play, of)) in plays.iter().zip(&outline.plays).enumerate() {
+        text.push_str(&format!("\n  play #{} ({}): {}", number + 1, play.hosts, play.name));
+        if selection.list_tags {
+            text.push_str(&format!("\tTAGS: [{}]", tags_of(std::slice::from_ref(play)).join(", ")));
+        }
+        text.push('\n');
+        if selection.list_hosts {
+            text.push_str(&format!("    hosts ({}):\n", of.hosts.len()));
+            of.hosts.iter().for_each(|host| text.push_str(&format!("      {host}\n")));
+        }
+        if selection.list_roles {
+            text.push_str("    roles:\n");
+            for role in roles.iter().filter(|role| play.roles.iter().any(|name| name == role.name)) {
+                text.push_str(&format!("      {:<14} {}\n", role.name, role.summary));
+            }
+        }
+    }
+    print::data(text.trim_start_matches('\n'))
+}
+
+impl SelectionArgs {
+    fn is_list(&self) -> bool {
+        self.list_hosts || self.list_tags || self.list_roles
+    }
+}
