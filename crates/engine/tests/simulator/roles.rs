@@ -52,7 +52,7 @@ async fn app(host: &Host) -> Result<()> {
         .ensure(own(file("/etc/app/app.conf").content(configuration(version))))
         .ensure(own(file("/etc/app/key").secret(key(version))))
         .ensure(line("/etc/hosts", name(version)))
-        .ensure(absent("/etc/app/old.conf"))
+        .remove(file("/etc/app/old.conf"))
         .ensure(link("/etc/app/current", "app.conf"))
         .await?;
     host.step("packages").ensure(package("socat", "socat")).await?;
@@ -75,7 +75,7 @@ async fn folder(host: &Host) -> Result<()> {
         .ensure(own(file("/srv/app/key").secret(key(version))))
         .ensure(own(file("/srv/app/empty")))
         .ensure(line("/srv/hosts", name(version)))
-        .ensure(absent("/srv/app/old.conf"))
+        .remove(file("/srv/app/old.conf"))
         .ensure(link("/srv/app/current", "app.conf"))
         .await?;
     host.step("program").ensure(binary(artifact(host, version), "/srv/app/bin")).await?;

@@ -52,7 +52,7 @@ async fn everything(host: &Host) -> Result<()> {
         .ensure(mine(file(at("a/secret")).secret("s3cret\n")))
         .ensure(link(at("a/link"), "b/text"))
         .ensure(line(at("a/list"), "wanted line"))
-        .ensure(absent(at("a/gone")))
+        .remove(file(at("a/gone")))
         .ensure(command("made", sh("echo made >\"$1\"", [at("made")]), sh("[ -e \"$1\" ]", [at("made")])))
         .await?;
     Ok(())
