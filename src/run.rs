@@ -178,7 +178,7 @@ impl Job<'_> {
         let mut sinks = vec![sink(self.output.output, &ready.screen, detail)];
         sinks.extend(listeners);
         // Preflight only looks.
-        let changes = ready.plays.iter().flat_map(|play| &play.roles).any(|role| role != PREFLIGHT);
+        let changes = ready.plays.iter().flat_map(Play::all_roles).any(|role| role != PREFLIGHT);
         let cancel = CancellationToken::new();
         let connections = &ready.connections;
         let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
@@ -351,7 +351,8 @@ fn outline(world: &World, plays: &[Play], hosts: &[String]) -> Result<Outline, C
         let chosen: Vec<String> =
             hosts.iter().filter(|host| chosen.contains(&host.as_str())).cloned().collect();
         in_run.extend(chosen.iter().cloned());
-        outline.plays.push(OutlinePlay { name: play.name.clone(), hosts: chosen, roles: play.roles.clone() });
+        let roles = play.all_roles().cloned().collect();
+        outline.plays.push(OutlinePlay { name: play.name.clone(), hosts: chosen, roles });
     }
     outline.hosts = hosts.iter().filter(|host| in_run.contains(*host)).cloned().collect();
     if outline.hosts.is_empty() {
@@ -379,7 +380,7 @@ fn list(selection: &SelectionArgs, plays: &[Play], outline: &Outline) -> Result<
         }
         if selection.list_roles {
             text.push_str("    roles:\n");
-            for role in ROLES.iter().filter(|role| play.roles.iter().any(|name| name == role.name)) {
+            for role in ROLES.iter().filter(|role| play.all_roles().any(|name| name == role.name)) {
                 text.push_str(&format!("      {:<14} {}\n", role.name, role.summary));
             }
         }

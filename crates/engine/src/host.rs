@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub struct Host {
     transport: Arc<dyn Transport>,
     run: RunContext,
     keeper: Keeper,
+    /// Whether it goes on in a run that was interrupted: for what always runs.
+    goes_on: AtomicBool,
     exchanges: AtomicUsize,
     now: Mutex<Now>,
 }
@@ -88,6 +90,7 @@ impl Host {
             transport,
             run,
             keeper: Keeper::default(),
+            goes_on: AtomicBool::new(false),
             exchanges: AtomicUsize::new(0),
             now: Mutex::default(),
         }
@@ -339,10 +342,15 @@ impl Host {
     /// Whether the run goes on here: the lock is still ours, and nobody has interrupted it.
     pub(crate) fn may_go_on(&self) -> Result<()> {
         self.keeper.check()?;
-        if self.run.cancel.is_cancelled() {
+        if self.run.cancel.is_cancelled() && !self.goes_on.load(Ordering::Relaxed) {
             return Err(Failure::Stopped("it was interrupted".into()));
         }
         Ok(())
+    }
+
+    /// Whether an interruption of the run matters to this host.
+    pub(crate) fn goes_on_when_interrupted(&self, goes_on: bool) {
+        self.goes_on.store(goes_on, Ordering::Relaxed);
     }
 
     /// How this host gets something of this size from others; `None` where only from this side.

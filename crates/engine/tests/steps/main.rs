@@ -124,11 +124,15 @@ async fn run(role: &str, shell: Arc<Shell>, check: bool) -> Ran {
 }
 
 async fn run_as(request: LockRequest, role: &str, shell: Arc<Shell>, check: bool) -> Ran {
+    let roles = vec![role.into()];
+    run_play(request, Play { name: "test".into(), hosts: "all".into(), roles, ..Play::default() }, shell, check).await
+}
+
+async fn run_play(request: LockRequest, play: Play, shell: Arc<Shell>, check: bool) -> Ran {
     let inventory = Arc::new(Inventory::from_ini("test", "here\n", GroupRules::new()).unwrap());
     let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
     let empty = tempfile::tempdir().unwrap();
     fs::write(empty.path().join("manifest.json"), r#"{"format":1,"files":[],"images":[]}"#).unwrap();
-    let play = Play { name: "test".into(), hosts: "all".into(), roles: vec![role.into()], ..Play::default() };
     let (events, mut receiver) = Events::channel();
     let connect = move |_: &str| Ok(shell.clone() as Arc<dyn Transport>);
     let outcome = Run {
