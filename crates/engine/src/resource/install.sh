@@ -1,4 +1,3 @@
-# shellcheck shell=sh
 # Puts programs that have arrived into their places: STAMPS SHA256 ARRIVED, and for one that is a file UNPACK (a command)
 # PATH, for members of an archive NAME PATH of each.
 stamps=$1 sha256=$2 arrived=$3

@@ -1,4 +1,3 @@
-# shellcheck shell=sh
 # Installs a package of the operating system, or removes one: PACKAGE STAMP LOCK_TIMEOUT (in seconds). The stamp is a file
 # that remembers that the package was not there before. Only such a package is ever removed.
 package=$1 stamp=$2 lock_timeout=$3

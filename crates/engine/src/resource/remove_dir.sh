@@ -1,4 +1,3 @@
-# shellcheck shell=sh
 # What is mounted at a folder and below it, and the removal of the folder. Its one parameter is the folder, as a path without
 # links, as mounts have it.
 folder=$1

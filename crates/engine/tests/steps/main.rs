@@ -4,6 +4,7 @@
 mod jobs;
 mod locks;
 mod plays;
+mod removal;
 mod shell;
 
 use std::fs;
@@ -78,6 +79,9 @@ const ROLES: &[Role] = &[
     role("not-a-file", |h| not_a_file(h).boxed()),
     role("long", |h| jobs::long(h).boxed()),
     role("slow", |h| jobs::slow(h).boxed()),
+    role("owned", |h| removal::install(h).boxed()),
+    role("disowned", |h| removal::remove(h).boxed()),
+    role("rejected", |h| removal::rejected(h).boxed()),
     role("nothing", |_| async { Ok(()) }.boxed()),
     role("waiting", |h| locks::waiting(h).boxed()),
     role("watching", |h| locks::watching(h).boxed()),
