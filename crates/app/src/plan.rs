@@ -322,7 +322,7 @@ fn written(ready: &Ready) -> Result<String, Error> {
         hosts.insert(name.clone(), json!({ "groups": ready.world.inventory.groups_of(name), "vars": vars }));
     }
     let plays =
-        format!("{:?}", ready.plays.iter().map(|play| (&play.hosts, &play.roles)).collect::<Vec<_>>());
+        format!("{:?}", ready.plays.iter().map(|play| (&play.hosts, &play.roles, &play.always)).collect::<Vec<_>>());
     Ok(Sha256::of(json!({ "hosts": hosts, "plays": plays }).to_string().as_bytes()).to_string())
 }
 
