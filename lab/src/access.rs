@@ -14,6 +14,9 @@ pub const PRIVATE_KEY_VARIABLE: &str = "MUSTER_PRIVATE_KEY_FILE";
 /// The environment variable that tells it where the lab's host keys are noted, apart from the user's own.
 pub const KNOWN_HOSTS_VARIABLE: &str = "MUSTER_KNOWN_HOSTS";
 
+/// The environment variable that tells it of the variables that every cluster on the lab's machines needs.
+pub const DEFAULTS_VARIABLE: &str = "MUSTER_DEFAULTS";
+
 /// The lab's SSH key: one for all its machines, made with the lab and removed with it.
 #[derive(Debug)]
 pub(crate) struct Access {
@@ -33,6 +36,16 @@ impl Access {
         self.folder.join("known_hosts")
     }
 
+    fn cluster_defaults(&self) -> PathBuf {
+        self.folder.join("cluster.yml")
+    }
+
+    /// Keeps the variables that every cluster on the machines needs, as YAML, for the commands that are run in the lab.
+    pub(crate) fn write_cluster_defaults(&self, yaml: &str) -> Result<(), Error> {
+        let path = self.cluster_defaults();
+        fs::write(&path, yaml).map_err(file_error("cannot write", &path))
+    }
+
     /// Makes the key unless there is one; returns the public half as in `authorized_keys`.
     pub(crate) fn ensure_key(&self, lab: &str) -> Result<String, Error> {
         let key = self.private_key();
@@ -50,10 +63,14 @@ impl Access {
         Ok(line.trim().to_owned())
     }
 
-    /// Tells a command that reaches the machines, in its environment, how to get onto them.
+    /// Tells a command that reaches the machines, in its environment, how to get onto them, and what clusters on them
+    /// need.
     pub(crate) fn told(&self, mut command: Command) -> Command {
         command.env(PRIVATE_KEY_VARIABLE, self.private_key());
         command.env(KNOWN_HOSTS_VARIABLE, self.known_hosts());
+        if self.cluster_defaults().exists() {
+            command.env(DEFAULTS_VARIABLE, self.cluster_defaults());
+        }
         command
     }
 
@@ -86,6 +103,16 @@ mod tests {
         let environment: Vec<_> = ssh.get_envs().map(|(name, value)| (name, value.unwrap())).collect();
         assert!(environment.contains(&("MUSTER_PRIVATE_KEY_FILE".as_ref(), "/s/x/key".as_ref())));
         assert!(environment.contains(&("MUSTER_KNOWN_HOSTS".as_ref(), "/s/x/known_hosts".as_ref())));
+    }
+
+    #[test]
+    fn a_command_is_told_what_clusters_need_if_they_need_something() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = Access::new(folder.path());
+        let told = || access.told(Command::new("x")).get_envs().any(|(name, _)| name == DEFAULTS_VARIABLE);
+        assert!(!told());
+        access.write_cluster_defaults("a: 1").unwrap();
+        assert!(told());
     }
 
     #[test]

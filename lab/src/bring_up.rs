@@ -62,6 +62,9 @@ impl Lab {
         // Before anything is made that `down` would have to find.
         self.write_record(spec)?;
         let authorized_key = self.access().ensure_key(self.name())?;
+        if let Some(defaults) = maker.cluster_defaults() {
+            self.access().write_cluster_defaults(defaults)?;
+        }
         let networking = step("network", 3);
         networking.say(&format!("{} with the controller at {}", spec.subnet, spec.router()));
         maker.ensure_network(spec)?;

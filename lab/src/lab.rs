@@ -121,7 +121,8 @@ impl Lab {
 
     /// A command that runs a program of this computer where it reaches the lab's machines and itself, and nothing else.
     /// Arguments, streams and the way to run it are the caller's. Its environment says where the key is
-    /// ([`crate::PRIVATE_KEY_VARIABLE`]) and where host keys are noted ([`crate::KNOWN_HOSTS_VARIABLE`]).
+    /// ([`crate::PRIVATE_KEY_VARIABLE`]), where host keys are noted ([`crate::KNOWN_HOSTS_VARIABLE`]), and which
+    /// variables clusters on the machines need ([`crate::DEFAULTS_VARIABLE`]).
     ///
     /// # Errors
     /// [`Error::NotUp`]: then there is no place in which the command could run.

@@ -26,7 +26,7 @@ mod take_down;
 mod virtual_machines;
 mod waiting;
 
-pub use access::{KNOWN_HOSTS_VARIABLE, PRIVATE_KEY_VARIABLE};
+pub use access::{DEFAULTS_VARIABLE, KNOWN_HOSTS_VARIABLE, PRIVATE_KEY_VARIABLE};
 pub use containers::Engine;
 pub use error::Error;
 pub use ipnet::Ipv4Net;

@@ -65,6 +65,9 @@ pub(crate) trait Maker: fmt::Debug + Sync {
     /// A command that shows what a machine has written to its console, whether it is on or off.
     fn console(&self, machine: &str) -> Command;
 
+    /// Variables that every cluster on these machines needs, below all that its user says: YAML.
+    fn cluster_defaults(&self) -> Option<&'static str>;
+
     /// How many times longer than in a container everything may take in these machines.
     fn slowness(&self) -> u32;
 }

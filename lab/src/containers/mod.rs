@@ -28,6 +28,7 @@ use wire::Wire;
 const BOOT: &str = include_str!("../../assets/container_boot.sh");
 /// The images' name in the engine; the tag is release and key.
 const REPOSITORY: &str = "muster-lab-machine";
+const CLUSTER_DEFAULTS: &str = include_str!("../../assets/container_cluster.yml");
 const DOCKER: Program = Program { name: "docker", why: "to run machines", package: "docker.io" };
 /// The archive has 180 MB, the folder it is made from 350 MB and the packages 80 MB.
 const RECIPE: Recipe = Recipe {
@@ -215,6 +216,10 @@ impl Maker for Containers {
         docker::console(&self.lab, machine)
     }
 
+    fn cluster_defaults(&self) -> Option<&'static str> {
+        Some(CLUSTER_DEFAULTS)
+    }
+
     fn slowness(&self) -> u32 {
         1
     }
@@ -237,7 +242,16 @@ fn refuse_overlap(subnet: Ipv4Net, others: &[EngineNetwork]) -> Result<(), Error
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    #[test]
+    fn clusters_do_not_look_at_the_shared_disk() {
+        let defaults: BTreeMap<String, serde_json::Value> = serde_saphyr::from_str(CLUSTER_DEFAULTS).unwrap();
+        assert_eq!(defaults["eviction_hard"]["imagefs.available"], "0%");
+        assert_eq!(defaults["kubelet_image_gc_high_threshold"], 100);
+    }
 
     #[test]
     fn overlapping_subnets_are_named_with_their_lab() {

@@ -212,6 +212,11 @@ impl Maker for VirtualMachines {
         cat
     }
 
+    /// Each has a disk of its own.
+    fn cluster_defaults(&self) -> Option<&'static str> {
+        None
+    }
+
     fn slowness(&self) -> u32 {
         match self.processor {
             Processor::Host => 1,
