@@ -65,6 +65,10 @@ impl VirtualMachines {
         self.folder.join(machine)
     }
 
+    fn unfinished(&self, machine: &str) -> PathBuf {
+        self.folder.join(format!("{machine}{UNFINISHED}"))
+    }
+
     fn process(&self, machine: &str) -> Result<Option<Process>, Error> {
         Ok(qemu::running(&self.lab)?.remove(machine))
     }
@@ -139,7 +143,7 @@ impl Maker for VirtualMachines {
 
     fn create(&self, order: &Order<'_>) -> Result<(), Error> {
         let name = &order.machine.name;
-        let (folder, unfinished) = (self.folder(name), self.folder(&format!("{name}{UNFINISHED}")));
+        let (folder, unfinished) = (self.folder(name), self.unfinished(name));
         fs::create_dir_all(&unfinished).map_err(file_error("cannot make", &unfinished))?;
         Files::of(Path::new(&order.image.name)).copy_to(&unfinished)?;
         let script = Folder(&unfinished).attach_tap();
@@ -177,14 +181,14 @@ impl Maker for VirtualMachines {
             if let Some(process) = running.remove(*machine) {
                 process.kill()?;
             }
-            for folder in [self.folder(machine), self.folder(&format!("{machine}{UNFINISHED}"))] {
-                match fs::remove_dir_all(&folder) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(file_error("cannot remove", &folder)(error));
-                    }
-                    _ => {}
-                }
-            }
+            // A folder that is only half removed must not pass for a whole one.
+            let (folder, unfinished) = (self.folder(machine), self.unfinished(machine));
+            fs::remove_dir_all(&unfinished)
+                .or_else(missing_is_fine)
+                .and_then(|()| fs::rename(&folder, &unfinished))
+                .and_then(|()| fs::remove_dir_all(&unfinished))
+                .or_else(missing_is_fine)
+                .map_err(file_error("cannot remove", &folder))?;
         }
         Ok(())
     }
@@ -235,6 +239,10 @@ fn folders(folder: &Path) -> Result<Vec<String>, Error> {
     names.collect::<Result<_, _>>().map_err(file_error("cannot read", folder))
 }
 
+fn missing_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
 fn hardware(order: &Order<'_>) -> Result<Hardware, Error> {
     let MachineSpec { name, address, memory_mib } = order.machine;
     let random = "/proc/sys/kernel/random/uuid";
@@ -253,4 +261,52 @@ fn hardware(order: &Order<'_>) -> Result<Hardware, Error> {
     let mac = format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
     let memory_mib = memory_mib.unwrap_or(MEMORY_MIB);
     Ok(Hardware { memory_mib, mac, uuid: uuid.trim().to_owned(), identity })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_that_was_cut_off_left_is_found_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = LabConfig {
+            name: "test-folders".to_owned(),
+            cache_dir: folder.path().join("cache"),
+            state_dir: folder.path().join("labs"),
+        };
+        let maker = VirtualMachines::new(&config);
+        assert_eq!(maker.machines().unwrap(), []);
+        for machine in ["node1", "node2.new"] {
+            fs::create_dir_all(maker.folder(machine)).unwrap();
+        }
+        let mut found = maker.machines().unwrap();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        let expected = [("node1", MachineState::Stopped), ("node2", MachineState::Unfinished)]
+            .map(|(n, s)| (n.to_owned(), s));
+        assert_eq!(found, expected);
+        assert!(matches!(maker.control("node1", Control::Pause), Err(Error::MachineOff { .. })));
+        maker.remove(&["node1", "node2", "node3"]).unwrap();
+        assert_eq!(maker.machines().unwrap(), []);
+    }
+
+    #[test]
+    fn a_machine_knows_who_it_is_from_its_kernels_arguments() {
+        let lab = LabSpec::default();
+        let image = Image { name: String::new(), _lock: fs::File::open("/dev/null").unwrap() };
+        let order = Order {
+            machine: &lab.machines[1],
+            lab: &lab,
+            image: &image,
+            authorized_key: "ssh-ed25519 AAAA x",
+        };
+        let (one, other) = (hardware(&order).unwrap(), hardware(&order).unwrap());
+        assert_eq!(
+            one.identity.join(" "),
+            "lab.hostname=node2 lab.address=10.146.225.5/24 lab.router=10.146.225.1 lab.nameservers=10.146.225.1 \
+             lab.authorized_key=ssh-ed25519,AAAA,x"
+        );
+        assert_eq!(one.mac, "52:54:0a:92:e1:05");
+        assert_ne!(one.uuid, other.uuid, "a machine that is made anew is another one");
+    }
 }
