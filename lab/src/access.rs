@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::error::{Error, file_error};
+use crate::maker::name_of_lab;
 use crate::program::{self, command};
 
 /// The environment variable that tells a command in the lab which private key opens the machines.
@@ -56,7 +57,7 @@ impl Access {
                 fs::remove_file(&key).map_err(file_error("cannot remove", &key))?;
             }
             let mut keygen = command("ssh-keygen", ["-q", "-t", "ed25519", "-N", ""]);
-            keygen.arg("-C").arg(format!("muster-lab-{lab}")).arg("-f").arg(&key);
+            keygen.arg("-C").arg(name_of_lab(lab)).arg("-f").arg(&key);
             program::output("ssh-keygen", keygen, Duration::from_secs(30))?;
         }
         let line = fs::read_to_string(&public).map_err(file_error("cannot read", &public))?;

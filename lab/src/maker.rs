@@ -82,6 +82,11 @@ impl MakerKind {
     }
 }
 
+/// The name of what belongs to a lab as a whole and can have but a name, and the beginning of other such names.
+pub(crate) fn name_of_lab(lab: &str) -> String {
+    format!("muster-lab-{lab}")
+}
+
 /// A machine as it is to be made.
 pub(crate) struct Order<'a> {
     pub(crate) machine: &'a MachineSpec,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::Error;
+use crate::maker::name_of_lab;
 use crate::program::{self, command};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -29,7 +30,7 @@ impl Router {
     pub(crate) const DEVICE: &str = "eth0";
 
     pub(crate) fn new(lab: &str) -> Self {
-        Self { lab: lab.to_owned(), namespace: format!("muster-lab-{lab}") }
+        Self { lab: lab.to_owned(), namespace: name_of_lab(lab) }
     }
 
     /// The name of its namespace.

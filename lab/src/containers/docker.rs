@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::maker::{Control, MachineState};
+use crate::maker::{Control, MachineState, name_of_lab};
 use crate::program::{self, Finished, command};
 use crate::progress::Step;
 
@@ -48,13 +48,8 @@ pub(super) struct Container<'a> {
     pub(super) boot_script: &'a str,
 }
 
-/// The name of a lab's network, and the beginning of its containers' names.
-fn lab_object(lab: &str) -> String {
-    format!("muster-lab-{lab}")
-}
-
 fn container_name(lab: &str, machine: &str) -> String {
-    format!("{}-{machine}", lab_object(lab))
+    format!("{}-{machine}", name_of_lab(lab))
 }
 
 /// A network of the engine.
@@ -119,13 +114,13 @@ impl Engine {
             &subnet,
             &router,
             &label,
-            &lab_object(lab),
+            &name_of_lab(lab),
         ])?;
         Ok(())
     }
 
     pub(super) fn remove_network(&self, lab: &str) -> Result<(), Error> {
-        self.run(["network", "rm", &lab_object(lab)]).map(drop)
+        self.run(["network", "rm", &name_of_lab(lab)]).map(drop)
     }
 
     /// The lab's machines that exist, with their states.
@@ -239,7 +234,7 @@ fn run_arguments(container: &Container<'_>) -> Vec<String> {
         format!("--hostname={name}"),
         format!("--label={LAB_LABEL}={lab}"),
         format!("--label={MACHINE_LABEL}={name}"),
-        format!("--network={}", lab_object(lab)),
+        format!("--network={}", name_of_lab(lab)),
         format!("--ip={address}"),
         format!("--dns={resolver}"),
         // systemd's signal for halting; and a `reboot` inside comes up again.
