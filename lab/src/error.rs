@@ -9,8 +9,8 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Network namespaces and containers need root.
-    #[error("the lab needs root: it makes containers and a network namespace")]
+    /// Network namespaces and machines need root.
+    #[error("the lab needs root: it makes machines and a network namespace")]
     NotRoot,
 
     /// A program that the lab runs is not installed.
@@ -135,6 +135,22 @@ pub enum Error {
         tail: String,
     },
 
+    /// A maker of machines refuses something because it is still busy with what a run wanted that was killed.
+    #[error("{what} is refused, because something is still at work there:\n{tail}")]
+    Busy {
+        /// What was being done: `docker network rm muster-lab-default`.
+        what: String,
+        /// The refusal.
+        tail: String,
+    },
+
+    /// The machine must be on for this.
+    #[error("{machine} is off")]
+    MachineOff {
+        /// The machine's name.
+        machine: String,
+    },
+
     /// A program did not finish in time and was ended.
     #[error("{what} did not finish within {} s and was ended; its last words:\n{tail}", .limit.as_secs())]
     TimedOut {
@@ -147,7 +163,7 @@ pub enum Error {
     },
 
     /// A disk is too full.
-    #[error("{place} has {free_mib} MiB free, and {what} needs about {needed_mib} MiB")]
+    #[error("{place} has {free_mib} MiB free, and making a machine image needs about {needed_mib} MiB")]
     DiskFull {
         /// The folder.
         place: PathBuf,
@@ -155,8 +171,6 @@ pub enum Error {
         free_mib: u64,
         /// Needed space in MiB.
         needed_mib: u64,
-        /// What needs it.
-        what: &'static str,
     },
 
     /// Another run holds a lock for too long.
@@ -228,7 +242,9 @@ impl Error {
             Self::Locked { .. } => "wait for it, or end it".to_owned(),
             Self::NoLinkKind { .. } => "load one of these kernel modules: modprobe dummy".to_owned(),
             Self::BadState { name, .. } => format!("`{}` removes it", lab_command("down", name)),
+            Self::Busy { .. } => "run the same command again in a minute".to_owned(),
             Self::EngineNotStarted { .. }
+            | Self::MachineOff { .. }
             | Self::BadName { .. }
             | Self::BadSpec { .. }
             | Self::NoSuchMachine { .. }

@@ -16,8 +16,6 @@ const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 146, 225, 4);
 const DEFAULT_COUNT: usize = 3;
 /// Machines of a subnet begin here when only the subnet is chosen: after the router, with room for a virtual address.
 const FIRST_HOST: u32 = 4;
-/// The engine refuses less (Docker: 6 MiB), and systemd with sshd needs about 40.
-const LEAST_MEMORY_MIB: u64 = 64;
 
 /// A release of Debian that machines can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,6 +69,52 @@ impl FromStr for Release {
     }
 }
 
+/// What machines are, and so who makes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum MakerKind {
+    /// Containers of Docker: there in seconds, with the kernel of this computer.
+    #[default]
+    #[serde(rename = "container")]
+    Container,
+    /// Virtual machines of QEMU, each with a kernel and a disk of its own.
+    #[serde(rename = "vm")]
+    VirtualMachine,
+}
+
+impl MakerKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Container, Self::VirtualMachine];
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::VirtualMachine => "vm",
+        }
+    }
+
+    /// The memory in MiB below which no machine starts. Docker refuses less than 6, and systemd with sshd needs about
+    /// 40; a kernel of its own with its initial RAM disk needs some 200.
+    fn least_memory_mib(self) -> u64 {
+        match self {
+            Self::Container => 64,
+            Self::VirtualMachine => 256,
+        }
+    }
+}
+
+impl FromStr for MakerKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.word() == text)
+            .ok_or_else(|| format!("nobody makes machines of the kind {text:?}; there are container and vm"))
+    }
+}
+
 /// One machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineSpec {
@@ -78,7 +122,7 @@ pub struct MachineSpec {
     pub name: String,
     /// Its address, kept through reboots.
     pub address: Ipv4Addr,
-    /// The memory it has and sees, in MiB; without a limit it shares the host's.
+    /// The memory it has and sees, in MiB; without it, what its maker gives: a container shares the host's.
     pub memory_mib: Option<u64>,
 }
 
@@ -89,6 +133,9 @@ pub struct LabSpec {
     pub machines: Vec<MachineSpec>,
     /// The network. Its first address is the router, where the controller lives.
     pub subnet: Ipv4Net,
+    /// What the machines are.
+    #[serde(default)]
+    pub maker: MakerKind,
     /// What the machines run.
     pub release: Release,
     /// What their `/etc/resolv.conf` names; the router if empty. No name server answers in a lab.
@@ -112,7 +159,13 @@ impl LabSpec {
             .zip(addresses)
             .map(|(number, address)| MachineSpec { name: format!("node{number}"), address, memory_mib: None })
             .collect();
-        Self { machines, subnet: slash_24(first), release: Release::default(), nameservers: Vec::new() }
+        Self {
+            machines,
+            subnet: slash_24(first),
+            maker: MakerKind::default(),
+            release: Release::default(),
+            nameservers: Vec::new(),
+        }
     }
 
     /// So many machines at the fourth and following addresses of a network, by default 10.146.225.0/24.
@@ -191,8 +244,9 @@ impl LabSpec {
             if !seen.insert(name.clone()) || !seen.insert(address.to_string()) {
                 return Err(bad(format!("{name} ({address}) is there twice")));
             }
-            if memory_mib.is_some_and(|memory| memory < LEAST_MEMORY_MIB) {
-                return Err(bad(format!("{name} needs at least {LEAST_MEMORY_MIB} MiB of memory")));
+            let least = self.maker.least_memory_mib();
+            if memory_mib.is_some_and(|memory| memory < least) {
+                return Err(bad(format!("{name} needs at least {least} MiB of memory")));
             }
         }
         Ok(())
@@ -203,7 +257,11 @@ impl LabSpec {
 impl fmt::Display for LabSpec {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.machines.len() == 1 { "" } else { "s" };
-        write!(formatter, "{} machine{plural} with {}:", self.machines.len(), self.release)?;
+        let kind = match self.maker {
+            MakerKind::Container => "machine",
+            MakerKind::VirtualMachine => "virtual machine",
+        };
+        write!(formatter, "{} {kind}{plural} with {}:", self.machines.len(), self.release)?;
         for (index, machine) in self.machines.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             write!(formatter, "{comma} {} {}", machine.name, machine.address)?;
@@ -292,6 +350,10 @@ mod tests {
         let mut small = LabSpec::default();
         small.machines[1].memory_mib = Some(8);
         assert!(reason(&small).contains("node2 needs at least 64 MiB"));
+        small.machines[1].memory_mib = Some(128);
+        small.validate().unwrap();
+        small.maker = MakerKind::VirtualMachine;
+        assert!(reason(&small).contains("node2 needs at least 256 MiB"));
         let mut odd = LabSpec::default();
         odd.machines[0].name = "Node_1".to_owned();
         assert!(reason(&odd).contains("not a host name"));
@@ -305,6 +367,15 @@ mod tests {
     }
 
     #[test]
+    fn makers_are_named_by_their_words() {
+        for kind in MakerKind::ALL {
+            assert_eq!(kind.word().parse(), Ok(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.word());
+        }
+        assert!("pod".parse::<MakerKind>().unwrap_err().contains("there are container and vm"));
+    }
+
+    #[test]
     fn the_record_of_a_lab_reads_back() {
         let mut spec = LabSpec::default();
         spec.machines[2].memory_mib = Some(512);
@@ -312,5 +383,9 @@ mod tests {
         let text = serde_json::to_string(&spec).unwrap();
         assert!(text.contains(r#""release":"12""#), "{text}");
         assert_eq!(serde_json::from_str::<LabSpec>(&text).unwrap(), spec);
+        // A record of before there were virtual machines.
+        let old = text.replace(r#""maker":"container","#, "");
+        assert_ne!(old, text);
+        assert_eq!(serde_json::from_str::<LabSpec>(&old).unwrap(), spec);
     }
 }

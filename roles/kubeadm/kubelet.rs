@@ -90,3 +90,24 @@ fn loops(lines: &[String]) -> bool {
     let loopback = |server: &&str| server.trim().parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     servers.is_empty() || servers.iter().any(loopback)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::fixture::variables;
+
+    fn config(yaml: &str) -> String {
+        let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
+        vars.render(include_str!("templates/kubelet-config.yaml.j2"), "kubelet-config", &json!({})).unwrap()
+    }
+
+    #[test]
+    fn eviction_follows_the_variables() {
+        let own = config("");
+        assert!(!own.contains("evictionHard"), "Kubernetes' own thresholds hold: {own}");
+        assert!(own.ends_with("imageGCHighThresholdPercent: 85\nimageGCLowThresholdPercent: 80\n"), "{own}");
+        let set = config("eviction_hard: {nodefs.available: '0%'}\nkubelet_image_gc_high_threshold: 100");
+        assert!(set.contains("\nevictionHard: {\"nodefs.available\": \"0%\"}\n"), "{set}");
+        assert!(set.contains("\nimageGCHighThresholdPercent: 100\n"), "{set}");
+    }
+}

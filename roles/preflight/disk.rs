@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muster_engine::prelude::Problem;
 
 use super::Machine;
+use super::eviction;
 use super::findings::{Findings, problem};
 use super::probe::{FileSystem, Folder, Holds};
 
@@ -21,12 +22,11 @@ const ETCD_MB: u64 = 256;
 /// What logs and volumes of the cluster's own pods need.
 const PODS_MB: u64 = 100;
 
-/// The part of a file system that must stay free, or the kubelet evicts pods: a tenth where pods' volumes and logs are, 15 %
-/// where images are (Kubernetes' "Node-pressure Eviction").
-fn reserve(holds: Holds, total_mb: u64) -> u64 {
+/// What must stay free of a file system, or the kubelet evicts pods.
+fn reserve(machine: &Machine, holds: Holds, total_mb: u64) -> u64 {
     match holds {
-        Holds::Images => total_mb * 15 / 100,
-        Holds::Pods => total_mb / 10,
+        Holds::Images => eviction::free_for_images_mb(machine.vars, total_mb),
+        Holds::Pods => eviction::free_for_pods_mb(machine.vars, total_mb),
         Holds::Programs | Holds::Downloads | Holds::Etcd => 0,
     }
 }
@@ -48,7 +48,7 @@ fn room(machine: &Machine) -> Vec<Problem> {
         };
         let (_, needed, reserved) = mounts.entry(&system.mount).or_insert((system, 0, 0));
         *needed += need;
-        *reserved = reserve(folder.holds, system.total_mb).max(*reserved);
+        *reserved = reserve(machine, folder.holds, system.total_mb).max(*reserved);
     }
     let tight = mounts.into_values().filter(|(system, need, reserve)| system.free_mb < need + reserve);
     tight
@@ -124,6 +124,12 @@ mod tests {
         // Programs 400, downloads 300, images 800, pods 100, etcd 256, and 15 % of 20000 MB stay free: 4856 MB.
         assert_eq!(found(|f| f.file_system(|s| s.free_mb = 4855)).0, "4855 MB free of 20000 MB on /");
         assert_eq!(found(|f| f.file_system(|s| s.free_mb = 4856)).0, "");
+        let shared = |f: &mut Fixture| {
+            f.file_system(|s| s.free_mb = 1856);
+            let vars = "eviction_hard: {nodefs.available: '0%'}\nkubelet_image_gc_high_threshold: 100\nskydns_server: x";
+            f.vars = super::super::fixture::variables(vars).deserialize().unwrap();
+        };
+        assert_eq!(found(shared).0, "", "where the kubelet evicts nothing, nothing must stay free");
         let joined = |f: &mut Fixture| {
             f.file_system(|s| s.free_mb = 1);
             f.seen.joined = true;

@@ -30,7 +30,7 @@ pub(crate) fn inventory_and_vars(ini: &str, yaml: &str) -> (Arc<Inventory>, Arc<
 }
 
 /// The variables of a host, the one of its inventory.
-pub(super) fn variables(yaml: &str) -> HostVars {
+pub(crate) fn variables(yaml: &str) -> HostVars {
     inventory_and_vars("node1\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n", yaml)
         .1
         .host("node1")

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod disk;
+mod eviction;
 mod findings;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -21,6 +22,8 @@ mod sockets;
 mod subnets;
 #[cfg(test)]
 mod together;
+
+use std::collections::BTreeMap;
 
 use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
@@ -59,6 +62,8 @@ struct Vars {
     containerd_storage_dir: String,
     containerd_snapshotter: String,
     etcd_data_dir: String,
+    eviction_hard: BTreeMap<String, String>,
+    kubelet_image_gc_high_threshold: u64,
 }
 
 /// What a machine is there for.

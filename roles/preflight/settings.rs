@@ -4,6 +4,7 @@ use muster_artifacts::{Arch, NotInCatalogue};
 use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
+use super::eviction;
 use super::findings::{Findings, problem};
 use crate::catalogue::CATALOGUE;
 use crate::kubespray;
@@ -61,6 +62,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(node_ports(vars));
     findings.refuse(elections(vars));
     findings.refuse(taints(vars));
+    findings.refuse(eviction::check(vars));
     findings
 }
 
@@ -135,7 +137,7 @@ pub(super) fn number(vars: &HostVars, name: &str) -> Option<i64> {
 }
 
 /// Numbers, and between which bounds they make sense.
-const RANGES: [(&str, i64, i64); 8] = [
+const RANGES: [(&str, i64, i64); 10] = [
     ("kube_apiserver_port", 1, 65535),
     ("kubelet_max_pods", 1, 65534),
     ("flannel_vxlan_port", 1, 65535),
@@ -144,6 +146,8 @@ const RANGES: [(&str, i64, i64); 8] = [
     ("etcd_quota_backend_bytes", 16 << 20, i64::MAX),
     ("kubeadm_token_minutes", 1, 1440),
     ("verify_timeout", 1, 86400),
+    ("kubelet_image_gc_high_threshold", 0, 100),
+    ("kubelet_image_gc_low_threshold", 0, 100),
 ];
 
 fn out_of_range(vars: &HostVars) -> Vec<Problem> {

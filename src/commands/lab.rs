@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use muster_inventory::expand_hosts;
-use muster_lab::{Control, Error, Ipv4Net, Lab, LabConfig, LabSpec, Progress, Release, UpOptions};
+use muster_lab::{Control, Error, Ipv4Net, Lab, LabConfig, LabSpec, MakerKind, Progress, Release, UpOptions};
 
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::print;
 use crate::output::text;
 
-/// Machines to try things on: containers with systemd and sshd, on a network that has no way out
+/// Machines to try things on, with systemd and sshd, on a network that has no way out
 #[derive(Debug, Args)]
 pub(crate) struct LabArgs {
     /// Which lab; several can be up side by side, each with its own subnet
@@ -31,7 +31,7 @@ pub(crate) struct LabArgs {
 enum LabCommand {
     /// Start machines, by default node1, node2, node3 at 10.146.225.4, .5, .6
     Up(UpArgs),
-    /// Remove the lab: machines with their disks, network, key
+    /// Remove the lab: its machines with their disks, its network and its key
     Down,
     /// Show the machines and whether they are on; exit code 1 if the lab is not up
     Status,
@@ -49,7 +49,7 @@ enum LabCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
-    /// Show a machine's journal
+    /// Show a machine's journal, or the last words on its console if it is off
     Logs {
         /// node1 or 10.146.225.4
         machine: String,
@@ -61,7 +61,7 @@ enum LabCommand {
     Start(MachineArgs),
     /// Shut machines down in good order
     Stop(MachineArgs),
-    /// Pull machines' plug
+    /// Cut the power of machines
     Kill(MachineArgs),
     /// Reboot machines
     Restart(MachineArgs),
@@ -91,16 +91,20 @@ struct UpArgs {
     /// Their network; its first address is this computer's [default: the /24 network of the first address]
     #[arg(long, value_name = "CIDR")]
     subnet: Option<Ipv4Net>,
+    /// What makes the machines: container (Docker), or vm (QEMU; slow without KVM, but each has a kernel of its own)
+    #[arg(long, default_value = "container", value_name = "MAKER")]
+    maker: MakerKind,
     /// The release of Debian: 12 or 13
     #[arg(long, default_value = "12", value_name = "RELEASE")]
     debian: Release,
-    /// The memory of each machine (2G), or of one (node3=512M); may be repeated [default: no limit]
+    /// The memory of each machine (2G), or of one (node3=512M); may be repeated [default: no limit for containers, 3G
+    /// for virtual machines]
     #[arg(long, value_name = "[NODE=]SIZE")]
     memory: Vec<String>,
     /// Name server in the machines' /etc/resolv.conf; may be repeated. None answers [default: the lab's router]
     #[arg(long = "nameserver", value_name = "ADDRESS")]
     nameservers: Vec<Ipv4Addr>,
-    /// Install missing programs (the container engine, mmdebstrap, ...) with apt
+    /// Install missing programs (Docker or QEMU, mmdebstrap, ...) with apt
     #[arg(long)]
     install: bool,
 }
@@ -207,6 +211,7 @@ impl UpArgs {
         if let Some(subnet) = self.subnet {
             spec.subnet = subnet.trunc();
         }
+        spec.maker = self.maker;
         spec.release = self.debian;
         spec.nameservers.clone_from(&self.nameservers);
         for limit in &self.memory {
@@ -342,6 +347,10 @@ mod tests {
         assert_eq!(told(&["--debian", "13", "10.1.2.11", ".12"]), two);
         assert_eq!(told(&["--debian", "trixie", "10.1.2.<11,12>"]), two);
         assert_eq!(up(&["-n", "1", "--subnet", "10.7.7.9/24"]).unwrap().subnet.to_string(), "10.7.7.0/24");
+        assert_eq!(
+            told(&["--maker", "vm", "-n", "1"]),
+            "1 virtual machine with Debian 12: node1 10.146.225.4"
+        );
     }
 
     #[test]

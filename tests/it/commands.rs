@@ -13,6 +13,25 @@ fn project() -> Test {
 }
 
 #[test]
+fn what_a_lab_says_wins_over_defaults_and_over_nothing_that_the_user_wrote() {
+    let test = muster()
+        .file("inventory/hosts.ini", "[kube_node]\nnode1\n")
+        .file("lab.yml", "kubelet_image_gc_high_threshold: 100\nkubelet_max_pods: 5\n")
+        .file("inventory/group_vars/all.yml", "kubelet_max_pods: 50\n")
+        .set("MUSTER_DEFAULTS", "lab.yml");
+    let value = |name| test.run(&["vars", "node1", name]).code(0).stdout;
+    assert!(value("kubelet_image_gc_high_threshold").contains("100"));
+    assert!(value("kubelet_max_pods").contains("50"));
+    let explained =
+        test.run(&["vars", "node1", "kubelet_image_gc_high_threshold", "--explain"]).code(0).stdout;
+    assert!(explained.contains("lab.yml:1:"), "{explained}");
+    test.set("MUSTER_DEFAULTS", "no.yml")
+        .run(&["vars", "node1"])
+        .code(2)
+        .stderr_has(&["cannot read MUSTER_DEFAULTS, no.yml"]);
+}
+
+#[test]
 fn vars_are_shown_resolved_and_explained() {
     let test = project();
     assert_eq!(test.run(&["vars", "node1", "cluster_name"]).code(0).stdout, "course7.local\n");

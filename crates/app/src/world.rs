@@ -65,6 +65,13 @@ impl World {
                 given.push(role.defaults);
             }
         }
+        // What a lab says of its machines wins over roles' defaults, and over nothing that the user wrote.
+        if let Some(path) = environment.path("MUSTER_DEFAULTS") {
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                Error::failed(format!("cannot read MUSTER_DEFAULTS, {}: {error}", path.display()))
+            })?;
+            builder = builder.defaults(&path.display().to_string(), &text)?;
+        }
         for argument in &options.extra_vars {
             builder = builder.extra_vars(argument)?;
         }

@@ -3,16 +3,16 @@
 //! Every program is a Go module; the module proxy and the checksum database give what `go.mod` and `go.sum` pin. What comes
 //! out has upstream's layout: a role cannot tell a built bundle from a fetched one.
 //!
-//! The work is in this order: which artifacts does the bundle lack ([`plan`]), is everything there to make them ([`tools`]),
-//! then for each group of programs compile ([`compile`]) and pack ([`pack`]).
+//! The work is in this order: which artifacts does the bundle lack ([`jobs`]), is everything there to make them ([`required_tools`]),
+//! then for each group of programs compile ([`go_compiler`]) and pack ([`pack`]).
 
-mod base;
-mod compile;
+mod debian_layer;
+mod go_compiler;
+mod jobs;
 mod module_files;
 mod pack;
-mod plan;
 mod recipes;
-mod tools;
+mod required_tools;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -134,14 +134,14 @@ pub fn build(
     work: &Path,
     progress: &mut BuildSink<'_>,
 ) -> Result<(), BuildError> {
-    let jobs = plan::plan(release, bundle)?;
+    let jobs = jobs::plan(release, bundle)?;
     if jobs.is_empty() {
         return Ok(());
     }
     if Some(release.arch) != Arch::host() {
         return Err(BuildError::Architecture { arch: release.arch, host: std::env::consts::ARCH });
     }
-    let go = tools::find(&jobs)?;
+    let go = required_tools::find(&jobs)?;
     for (index, job) in jobs.iter().enumerate() {
         let started = Instant::now();
         let artifacts: Vec<String> = job.artifacts.iter().map(|artifact| artifact.name.clone()).collect();
@@ -155,7 +155,7 @@ pub fn build(
         let mut working = |what: &str| {
             progress(BuildProgress::Working { what, elapsed: started.elapsed() });
         };
-        let programs = compile::compile(&go, job, work, &mut working)?;
+        let programs = go_compiler::compile(&go, job, work, &mut working)?;
         let mut packer = Packer { job, arch: release.arch, programs: &programs, work, bundle: &mut *bundle };
         job.artifacts.iter().try_for_each(|artifact| packer.pack(artifact, &mut working))?;
         programs.remove()?;

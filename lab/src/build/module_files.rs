@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::compile::Runner;
-use super::plan::Job;
+use super::go_compiler::Runner;
+use super::jobs::Job;
 use super::recipes::{self, RecipeFile};
 use super::{BuildError, Working, io_at};
 

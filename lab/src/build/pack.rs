@@ -7,9 +7,9 @@ use std::path::Path;
 use flate2::{Compression, GzBuilder};
 use muster_artifacts::{Arch, BundleWriter, ImageReference, Kind, NewFile, NewImage, Origin, RunConfig};
 
-use super::base::{self, plain_header};
-use super::compile::Programs;
-use super::plan::{Job, Wanted};
+use super::debian_layer::{self, plain_header};
+use super::go_compiler::Programs;
+use super::jobs::{Job, Wanted};
 use super::recipes::ImageRecipe;
 use super::{BuildError, Working, io_at};
 
@@ -79,7 +79,7 @@ impl Packer<'_> {
     ) -> Result<(), BuildError> {
         let mut layers = Vec::new();
         if recipe.base {
-            let path = base::layer(self.work, working)?;
+            let path = debian_layer::layer(self.work, working)?;
             let mut tar = File::open(&path).map_err(io_at("read", &path))?;
             layers.push(self.bundle.add_layer(&mut tar)?);
         }

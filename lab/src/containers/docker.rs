@@ -4,14 +4,14 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::process::{self, Finished, command};
+use crate::maker::{Control, MachineState, name_of_lab};
+use crate::program::{self, Finished, command};
 use crate::progress::Step;
 
 const PROGRAM: &str = "docker";
@@ -19,11 +19,9 @@ const PROGRAM: &str = "docker";
 const LIMIT: Duration = Duration::from_secs(120);
 /// An image of 180 MB takes 2 s.
 const IMPORT_LIMIT: Duration = Duration::from_secs(600);
-/// How long the engine may go on with a command whose sender was killed.
-const SETTLE_LIMIT: Duration = Duration::from_secs(20);
-const SETTLE_PAUSE: Duration = Duration::from_millis(300);
-/// What it says to others meanwhile.
-const UNSETTLED: [&str; 4] =
+/// What it says while it goes on with a command whose sender was killed: it makes a container to the end, or takes
+/// back what it has made of it.
+const BUSY: [&str; 4] =
     ["No such container", "is already in use", "has active endpoints", "already in progress"];
 /// The label of everything that belongs to a lab, with the lab's name.
 const LAB_LABEL: &str = "muster.lab";
@@ -34,68 +32,33 @@ const MACHINE_LABEL: &str = "muster.machine";
 #[derive(Debug, Clone)]
 pub struct Engine(());
 
-/// Whether a machine is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MachineState {
-    /// Its processes run.
-    Running,
-    /// Its processes are frozen: it is silent on the network, as with a cut cable.
-    Paused,
-    /// It is between two boots.
-    Restarting,
-    /// It was made and never switched on: a run was cut off between the two.
-    Unfinished,
-    /// It is off.
-    Stopped,
-    /// It does not exist (any more).
-    Missing,
-}
-
-impl std::fmt::Display for MachineState {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.pad(match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Restarting => "restarting",
-            Self::Unfinished => "unfinished",
-            Self::Stopped => "stopped",
-            Self::Missing => "missing",
-        })
-    }
-}
-
 /// A machine as the engine must make it.
-pub(crate) struct Container<'a> {
-    pub(crate) lab: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) image: &'a str,
+pub(super) struct Container<'a> {
+    pub(super) lab: &'a str,
+    pub(super) name: &'a str,
+    pub(super) address: Ipv4Addr,
+    pub(super) image: &'a str,
     /// For the engine's own resolver in the container, so that it asks nobody else; nothing uses it.
-    pub(crate) resolver: Ipv4Addr,
-    pub(crate) memory_mib: Option<u64>,
+    pub(super) resolver: Ipv4Addr,
+    pub(super) memory_mib: Option<u64>,
     /// Capabilities that the machine shall not have, without the prefix `CAP_`.
-    pub(crate) without_capabilities: &'a [&'static str],
-    pub(crate) environment: &'a [(&'static str, String)],
+    pub(super) without_capabilities: &'a [&'static str],
+    pub(super) environment: &'a [(&'static str, String)],
     /// Run by `sh -c` as process 1; ends with `exec /sbin/init`.
-    pub(crate) boot_script: &'a str,
-}
-
-/// The name of a lab's network, and the beginning of its containers' names.
-fn lab_object(lab: &str) -> String {
-    format!("muster-lab-{lab}")
+    pub(super) boot_script: &'a str,
 }
 
 fn container_name(lab: &str, machine: &str) -> String {
-    format!("{}-{machine}", lab_object(lab))
+    format!("{}-{machine}", name_of_lab(lab))
 }
 
 /// A network of the engine.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct EngineNetwork {
-    pub(crate) name: String,
+pub(super) struct EngineNetwork {
+    pub(super) name: String,
     /// The lab it belongs to, if it is a lab's.
-    pub(crate) lab: Option<String>,
-    pub(crate) subnets: Vec<Ipv4Net>,
+    pub(super) lab: Option<String>,
+    pub(super) subnets: Vec<Ipv4Net>,
 }
 
 impl Engine {
@@ -106,7 +69,7 @@ impl Engine {
     pub fn connect() -> Result<Self, Error> {
         let version = command(PROGRAM, ["version", "--format", "{{.Server.Version}}"]);
         let finished =
-            process::finish("docker version", version, LIMIT, |_| {}).map_err(|error| match error {
+            program::finish("docker version", version, LIMIT, |_| {}).map_err(|error| match error {
                 Error::Failed { ref status, .. } if status == "not started" => {
                     Error::MissingProgram { program: PROGRAM, why: "to run machines", package: "docker.io" }
                 }
@@ -120,7 +83,7 @@ impl Engine {
     }
 
     /// All networks, whoever made them.
-    pub(crate) fn networks(&self) -> Result<Vec<EngineNetwork>, Error> {
+    pub(super) fn networks(&self) -> Result<Vec<EngineNetwork>, Error> {
         let ids = self.run(["network", "ls", "--quiet", "--no-trunc"])?;
         let mut networks = Vec::new();
         for id in ids.lines() {
@@ -134,7 +97,7 @@ impl Engine {
     }
 
     /// Makes the lab's network on a link of the host, where it has no more neighbours than that link has.
-    pub(crate) fn create_network(
+    pub(super) fn create_network(
         &self,
         lab: &str,
         link: &str,
@@ -151,75 +114,77 @@ impl Engine {
             &subnet,
             &router,
             &label,
-            &lab_object(lab),
+            &name_of_lab(lab),
         ])?;
         Ok(())
     }
 
-    pub(crate) fn remove_network(&self, lab: &str) -> Result<(), Error> {
-        self.run(["network", "rm", &lab_object(lab)]).map(drop)
+    pub(super) fn remove_network(&self, lab: &str) -> Result<(), Error> {
+        self.run(["network", "rm", &name_of_lab(lab)]).map(drop)
     }
 
     /// The lab's machines that exist, with their states.
-    pub(crate) fn machines(&self, lab: &str) -> Result<Vec<(String, MachineState)>, Error> {
+    pub(super) fn machines(&self, lab: &str) -> Result<Vec<(String, MachineState)>, Error> {
         let filter = format!("--filter=label={LAB_LABEL}={lab}");
         let format = format!("--format={{{{.Label \"{MACHINE_LABEL}\"}}}} {{{{.State}}}}");
         Ok(parse_machines(&self.run(["ps", "--all", &filter, &format])?))
     }
 
     /// Makes a machine and switches it on.
-    pub(crate) fn create(&self, container: &Container<'_>) -> Result<(), Error> {
+    pub(super) fn create(&self, container: &Container<'_>) -> Result<(), Error> {
         let what = format!("docker run {}", container_name(container.lab, container.name));
-        process::output(&what, command(PROGRAM, run_arguments(container)), LIMIT).map(drop)
+        program::output(&what, command(PROGRAM, run_arguments(container)), LIMIT).map(drop).map_err(busy_or)
     }
 
-    /// Switches a machine on, off, ...: one of the engine's own verbs (`start`, `stop`, `kill`, `restart`, `pause`,
-    /// `unpause`).
-    pub(crate) fn control(&self, verb: &str, lab: &str, machine: &str) -> Result<(), Error> {
+    /// Switches a machine on, off, and so on. `stop` waits 10 s for the machine.
+    pub(super) fn control(&self, control: Control, lab: &str, machine: &str) -> Result<(), Error> {
+        let verb = match control {
+            Control::Start => "start",
+            Control::Stop => "stop",
+            Control::Kill => "kill",
+            Control::Restart => "restart",
+            Control::Pause => "pause",
+            Control::Unpause => "unpause",
+        };
         self.run([verb, &container_name(lab, machine)]).map(drop)
     }
 
     /// Removes machines with their disks, running or not.
-    pub(crate) fn remove(&self, lab: &str, machines: &[&str]) -> Result<(), Error> {
+    pub(super) fn remove(&self, lab: &str, machines: &[&str]) -> Result<(), Error> {
         let names = machines.iter().map(|machine| container_name(lab, machine));
         let arguments = ["rm", "--force", "--volumes"].into_iter().map(str::to_owned).chain(names);
-        process::output("docker rm", command(PROGRAM, arguments), LIMIT).map(drop)
+        program::output("docker rm", command(PROGRAM, arguments), LIMIT).map(drop).map_err(busy_or)
     }
 
     /// A command that runs a program inside a machine that is on, without SSH. It is a child of ours, unlike with the
     /// engine's own `exec`, and so ends when the user interrupts it.
-    pub(crate) fn inside(&self, lab: &str, machine: &str, program: &str) -> Result<Command, Error> {
+    pub(super) fn inside(&self, lab: &str, machine: &str, program: &str) -> Result<Command, Error> {
         let pid = self.run(["inspect", "--format={{.State.Pid}}", &container_name(lab, machine)])?;
         Ok(command("nsenter", ["--all", "--target", pid.trim(), "--", program]))
     }
 
-    /// The command that shows what a machine has written to its console.
-    pub(crate) fn console(&self, lab: &str, machine: &str) -> Command {
-        command(PROGRAM, ["logs", &container_name(lab, machine)])
-    }
-
-    pub(crate) fn has_image(&self, image: &str) -> Result<bool, Error> {
+    pub(super) fn has_image(&self, image: &str) -> Result<bool, Error> {
         Ok(!self.run(["images", "--quiet", image])?.trim().is_empty())
     }
 
     /// Makes an image of a root file system in a tar archive.
-    pub(crate) fn import_image(&self, archive: &Path, image: &str, step: Step<'_>) -> Result<(), Error> {
+    pub(super) fn import_image(&self, archive: &Path, image: &str, step: Step<'_>) -> Result<(), Error> {
         let mut import = command(PROGRAM, ["import"]);
         import.arg(archive).arg(image);
         let detail = format!("importing {}", archive.display());
         step.say(&detail);
-        let finished = process::finish("docker import", import, IMPORT_LIMIT, |_| step.say(&detail))?;
-        if finished.status.success() { Ok(()) } else { Err(process::failed("docker import", &finished)) }
+        let finished = program::finish("docker import", import, IMPORT_LIMIT, |_| step.say(&detail))?;
+        if finished.status.success() { Ok(()) } else { Err(program::failed("docker import", &finished)) }
     }
 
     /// The images of a repository, as `repository:tag`.
-    pub(crate) fn images(&self, repository: &str) -> Result<Vec<String>, Error> {
+    pub(super) fn images(&self, repository: &str) -> Result<Vec<String>, Error> {
         let images = self.run(["images", "--format={{.Repository}}:{{.Tag}}", repository])?;
         Ok(images.lines().map(str::to_owned).collect())
     }
 
     /// Removes an image unless a container is made of it; says whether it is gone.
-    pub(crate) fn remove_unused_image(&self, image: &str) -> Result<bool, Error> {
+    pub(super) fn remove_unused_image(&self, image: &str) -> Result<bool, Error> {
         let users = self.run(["ps", "--all", "--quiet", &format!("--filter=ancestor={image}")])?;
         if !users.trim().is_empty() {
             return Ok(false);
@@ -229,27 +194,26 @@ impl Engine {
     }
 
     fn run<const N: usize>(&self, arguments: [&str; N]) -> Result<String, Error> {
-        process::output(&described(&arguments), command(PROGRAM, arguments), LIMIT)
+        program::output(&described(&arguments), command(PROGRAM, arguments), LIMIT).map_err(busy_or)
     }
 
     fn try_run<const N: usize>(&self, arguments: [&str; N]) -> Result<Finished, Error> {
-        process::finish(&described(&arguments), command(PROGRAM, arguments), LIMIT, |_| {})
+        program::finish(&described(&arguments), command(PROGRAM, arguments), LIMIT, |_| {})
     }
 }
 
-/// Does something that the engine may refuse because it is still busy with the command of a run that was killed: it
-/// makes a container to the end, or takes back what it has made of it. Such a refusal passes; others are returned.
-pub(crate) fn settled<T>(mut deed: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    let begin = Instant::now();
-    loop {
-        match deed() {
-            Err(Error::Failed { tail, .. })
-                if UNSETTLED.iter().any(|text| tail.contains(text)) && begin.elapsed() < SETTLE_LIMIT =>
-            {
-                thread::sleep(SETTLE_PAUSE);
-            }
-            other => return other,
+/// The command that shows what a machine has written to its console.
+pub(super) fn console(lab: &str, machine: &str) -> Command {
+    command(PROGRAM, ["logs", &container_name(lab, machine)])
+}
+
+/// A refusal that passes is told apart from others.
+fn busy_or(error: Error) -> Error {
+    match error {
+        Error::Failed { what, tail, .. } if BUSY.iter().any(|text| tail.contains(text)) => {
+            Error::Busy { what, tail }
         }
+        other => other,
     }
 }
 
@@ -270,7 +234,7 @@ fn run_arguments(container: &Container<'_>) -> Vec<String> {
         format!("--hostname={name}"),
         format!("--label={LAB_LABEL}={lab}"),
         format!("--label={MACHINE_LABEL}={name}"),
-        format!("--network={}", lab_object(lab)),
+        format!("--network={}", name_of_lab(lab)),
         format!("--ip={address}"),
         format!("--dns={resolver}"),
         // systemd's signal for halting; and a `reboot` inside comes up again.
@@ -413,17 +377,11 @@ mod tests {
     }
 
     #[test]
-    fn only_refusals_that_pass_are_tried_again() {
-        let refusal = |tail: &str| Error::Failed { what: "x".into(), status: "y".into(), tail: tail.into() };
-        let mut answers = vec![Ok(()), Err(refusal("error: network x has active endpoints"))];
-        settled(|| answers.pop().unwrap()).unwrap();
-        let mut tries = 0;
-        let result: Result<(), Error> = settled(|| {
-            tries += 1;
-            Err(refusal("no space left on device"))
-        });
-        assert!(result.is_err());
-        assert_eq!(tries, 1);
+    fn refusals_that_pass_are_told_apart() {
+        let refusal =
+            |tail: &str| busy_or(Error::Failed { what: "x".into(), status: "y".into(), tail: tail.into() });
+        assert!(matches!(refusal("error: network x has active endpoints"), Error::Busy { .. }));
+        assert!(matches!(refusal("no space left on device"), Error::Failed { .. }));
     }
 
     #[test]

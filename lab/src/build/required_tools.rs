@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::BuildError;
-use super::plan::Job;
+use super::jobs::Job;
 
 /// The Go version below which `go` cannot fetch the version that a module asks for by itself (Go 1.21 release notes,
 /// "Go toolchain").

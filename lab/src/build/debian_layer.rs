@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use muster_artifacts::Sha256;
 
-use super::compile::Runner;
+use super::go_compiler::Runner;
 use super::{BuildError, Working, io_at};
 
 const SUITE: &str = "bookworm";

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# The firmware of a lab machine: what happens between power-on and systemd, on each boot, as process 1.
-# Run by `sh -c` from the container's own definition, so that the image stays a plain Debian.
+# The firmware of a container machine: what happens between power-on and systemd, on each boot, as process 1.
+# Run by `sh -c` from the container's own definition, after the function of first_boot.sh.
 # LAB_HOSTNAME, LAB_NAMESERVERS (space separated), LAB_AUTHORIZED_KEY; LAB_MEMORY_KIB if the memory is limited.
 set -eu
 
@@ -29,27 +29,10 @@ if [ -s /proc/net/ip_tables_names ]; then
     iptables-legacy -t nat -F && iptables-legacy -t nat -X
 fi
 
-# First boot: what an installer does.
+# The first boot.
 if [ ! -s /etc/machine-id ]; then
     systemd-machine-id-setup >/dev/null
-    echo "$LAB_HOSTNAME" >/etc/hostname
-    printf '127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost ip6-localhost ip6-loopback\n' "$LAB_HOSTNAME" >/etc/hosts
-    : >/etc/resolv.conf
-    for server in $LAB_NAMESERVERS; do
-        echo "nameserver $server" >>/etc/resolv.conf
-    done
-    chmod 0644 /etc/hostname /etc/hosts /etc/resolv.conf
-    for user in root admin; do
-        home=$(getent passwd "$user" | cut -d: -f6)
-        install -d -m 0700 -o "$user" -g "$user" "$home/.ssh"
-        echo "$LAB_AUTHORIZED_KEY" >"$home/.ssh/authorized_keys"
-        chown "$user:$user" "$home/.ssh/authorized_keys"
-        chmod 0600 "$home/.ssh/authorized_keys"
-    done
-    # Not `ssh-keygen -A`: finding an RSA key takes seconds on a busy host, and nobody asks for one.
-    for type in ed25519 ecdsa; do
-        ssh-keygen -q -t "$type" -N '' -C "root@$LAB_HOSTNAME" -f "/etc/ssh/ssh_host_${type}_key"
-    done
+    install_machine "$LAB_HOSTNAME" "$LAB_NAMESERVERS" "$LAB_AUTHORIZED_KEY"
 fi
 
 # /proc and the DMI tables speak of the host. Its swap is not ours to switch off, its boot_id does not change when

@@ -8,8 +8,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::plan::Job;
-use super::tools::Go;
+use super::jobs::Job;
+use super::required_tools::Go;
 use super::{BuildError, Working, io_at, module_files, recipes};
 
 /// How many lines of a failed command's output are kept for the error.

@@ -8,11 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Error;
+use crate::waiting::HEARTBEAT;
 
 /// How many lines of a failed program are shown.
 const TAIL_LINES: usize = 20;
-/// How often the caller hears of a program that prints nothing.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// A program that has ended.
 pub(crate) struct Finished {
