@@ -154,3 +154,19 @@ fn what_is_no_plan_is_said() {
         .nothing_written()
         .stderr_has(&["cannot read the plan none.json"]);
 }
+
+#[test]
+fn a_plan_is_of_a_flow_that_there_is() {
+    let machine = Scratch::start();
+    let test = workers(&[("pc1", &machine)]);
+    test.run(&["plan", "-o", "plan.json", "--offline"]).code(0);
+    let path = test.folder().join("plan.json");
+    let plan = fs::read_to_string(&path).unwrap();
+    assert!(plan.contains("\"flow\": \"setup-cluster\""), "{plan}");
+    fs::write(&path, plan.replace("setup-cluster", "take-apart")).unwrap();
+    let refused = test.run(&["apply", "plan.json", "--offline"]).code(1).nothing_written();
+    refused.stderr_has(&[
+        "the plan is of \"take-apart\", and this muster has no such flow",
+        "hint: make a new one",
+    ]);
+}
