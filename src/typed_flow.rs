@@ -309,7 +309,7 @@ fn list(
         }
         if selection.list_roles {
             text.push_str("    roles:\n");
-            for role in roles.iter().filter(|role| play.roles.iter().any(|name| name == role.name)) {
+            for role in roles.iter().filter(|role| play.all_roles().any(|name| name == role.name)) {
                 text.push_str(&format!("      {:<14} {}\n", role.name, role.summary));
             }
         }

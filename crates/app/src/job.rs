@@ -127,7 +127,7 @@ impl Scope {
         let Self { job, world, plays, roles, outline } = self;
         let teller = &**frontend;
         world.tell_warnings(teller);
-        let named = |role: &&Role| plays.iter().flat_map(|play| &play.roles).any(|name| name == role.name);
+        let named = |role: &&Role| plays.iter().flat_map(Play::all_roles).any(|name| name == role.name);
         let checks: Vec<_> = roles.iter().filter(named).filter_map(|role| role.check_written).collect();
         if job.flow.remarks {
             // What a role refuses is among the problems that it finds.
@@ -212,7 +212,8 @@ fn outline(world: &World, plays: &[Play], hosts: &[String]) -> Result<Outline, E
         let chosen: Vec<String> =
             hosts.iter().filter(|host| chosen.contains(&host.as_str())).cloned().collect();
         in_run.extend(chosen.iter().cloned());
-        outline.plays.push(OutlinePlay { name: play.name.clone(), hosts: chosen, roles: play.roles.clone() });
+        let roles = play.all_roles().cloned().collect();
+        outline.plays.push(OutlinePlay { name: play.name.clone(), hosts: chosen, roles });
     }
     outline.hosts = hosts.iter().filter(|host| in_run.contains(*host)).cloned().collect();
     if outline.hosts.is_empty() {

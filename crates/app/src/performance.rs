@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use muster_engine::event::{Event, Events};
 use muster_engine::failure::Failure;
+use muster_engine::play::Play;
 use muster_engine::run::{Outcome, Role, Run};
 use muster_engine::transport::Transport;
 use muster_roles::common;
@@ -80,7 +81,7 @@ impl Ready {
     /// Whether one of the roles may change machines, which are locked then.
     fn changes(&self) -> bool {
         let of_name = |name: &String| self.roles.iter().find(|role| role.name == name);
-        let roles = self.plays.iter().flat_map(|play| &play.roles).filter_map(of_name);
+        let roles = self.plays.iter().flat_map(Play::all_roles).filter_map(of_name);
         roles.into_iter().any(|role: &Role| !role.looks_only)
     }
 }

@@ -52,6 +52,8 @@ impl Playbook {
 #[derive(Deserialize)]
 struct Places {
     roles: Vec<Spanned<String>>,
+    #[serde(default)]
+    always: Vec<Spanned<String>>,
 }
 
 fn parse(name: &str, source: &str, roles: &[Role]) -> Result<Vec<Play>, Error> {
@@ -62,11 +64,11 @@ fn parse(name: &str, source: &str, roles: &[Role]) -> Result<Vec<Play>, Error> {
             Some((line, column)) => located(name, source, line, column, &message),
             None => format!("{name}: {message}"),
         })
-        .hint("a playbook is a list of plays: {name, hosts, roles, tags, serial, max_failures, any_errors_fatal, wait_for_all}")
+        .hint("a playbook is a list of plays: {name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, wait_for_all}")
     };
     let plays: Vec<Play> = serde_saphyr::from_str(source).map_err(invalid)?;
     let places: Vec<Places> = serde_saphyr::from_str(source).map_err(invalid)?;
-    for role in places.iter().flat_map(|play| &play.roles) {
+    for role in places.iter().flat_map(|play| play.roles.iter().chain(&play.always)) {
         if roles.iter().any(|known| known.name == role.value) {
             continue;
         }
@@ -134,11 +136,11 @@ mod tests {
         check_error(
             "- name: A\n  hosts: all\n  become: true\n  roles: []\n",
             "
-error: p.yml:3:3: unknown field `become`, expected one of name, hosts, roles, tags, serial, max_failures, any_errors_fatal, wait_for_all
+error: p.yml:3:3: unknown field `become`, expected one of name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, wait_for_all
    |
  3 |   become: true
    |   ^
-hint: a playbook is a list of plays: {name, hosts, roles, tags, serial, max_failures, any_errors_fatal, wait_for_all}",
+hint: a playbook is a list of plays: {name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, wait_for_all}",
         );
     }
 

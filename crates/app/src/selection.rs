@@ -122,10 +122,7 @@ mod tests {
             hosts: "all".into(),
             roles: roles.iter().map(ToString::to_string).collect(),
             tags: tags.iter().map(ToString::to_string).collect(),
-            serial: None,
-            max_failures: None,
-            any_errors_fatal: false,
-            wait_for_all: false,
+            ..Play::default()
         };
         vec![
             play("prepare", &["bootstrap-os"], &["preinstall"]),
@@ -152,6 +149,21 @@ mod tests {
         check(&["bootstrap_os", "kubelet"], &[], &["bootstrap-os", "kubelet"]);
         check(&["container_engine"], &["kubelet"], &["containerd"]);
         check(&["all"], &["preinstall"], &["containerd", "kubelet"]);
+    }
+
+    #[test]
+    fn what_always_runs_stays_with_its_play_as_long_as_anything_of_it_runs() {
+        let plays = plays()
+            .into_iter()
+            .map(|play| Play { always: strings(&["uncordon"]), ..play })
+            .collect::<Vec<_>>();
+        let always = |args: Selection| {
+            let selected = select(&plays, &args).unwrap();
+            selected.into_iter().map(|play| (play.name, play.always.join(" "))).collect::<Vec<_>>()
+        };
+        let install = [("install".to_owned(), "uncordon".to_owned())];
+        assert_eq!(always(Selection { tags: strings(&["kubelet"]), ..Selection::default() }), install);
+        assert_eq!(always(Selection { start_at: Some("kubelet".into()), ..Selection::default() }), install);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -54,6 +54,8 @@ pub struct Host {
     transport: Arc<dyn Transport>,
     run: RunContext,
     keeper: Keeper,
+    /// Whether it goes on in a run that was interrupted: for what always runs.
+    goes_on: AtomicBool,
     exchanges: AtomicUsize,
     now: Mutex<Now>,
 }
@@ -92,6 +94,7 @@ impl Host {
             transport,
             run,
             keeper: Keeper::default(),
+            goes_on: AtomicBool::new(false),
             exchanges: AtomicUsize::new(0),
             now: Mutex::default(),
         }
@@ -338,10 +341,15 @@ impl Host {
     /// Whether the run goes on here: the lock is still ours, and nobody has interrupted it.
     pub(crate) fn may_go_on(&self) -> Result<()> {
         self.keeper.check()?;
-        if self.run.cancel.is_cancelled() {
+        if self.run.cancel.is_cancelled() && !self.goes_on.load(Ordering::Relaxed) {
             return Err(Failure::Stopped("it was interrupted".into()));
         }
         Ok(())
+    }
+
+    /// Whether an interruption of the run matters to this host.
+    pub(crate) fn goes_on_when_interrupted(&self, goes_on: bool) {
+        self.goes_on.store(goes_on, Ordering::Relaxed);
     }
 
     /// Where the machine may hand artifacts on to others; `None` where it takes no part in that.

@@ -15,6 +15,11 @@ pub struct Play {
     pub hosts: String,
     /// The roles each host goes through, in order.
     pub roles: Vec<String>,
+    /// The roles that a host which has begun the play goes through at its end, whatever happened: also when one of `roles`
+    /// failed there, when others ended the run, and when the user interrupted it. Not where the machine cannot be reached
+    /// or its lock is lost.
+    #[serde(default)]
+    pub always: Vec<String>,
     /// Names to select it by, besides the names of its roles.
     #[serde(default)]
     pub tags: Vec<String>,
@@ -32,6 +37,13 @@ pub struct Play {
     /// Whether it begins only when all hosts are through the plays before. Without it each host goes at its own speed.
     #[serde(default)]
     pub wait_for_all: bool,
+}
+
+impl Play {
+    /// All its roles, those that always run last.
+    pub fn all_roles(&self) -> impl Iterator<Item = &String> {
+        self.roles.iter().chain(&self.always)
+    }
 }
 
 /// How many of some hosts: a number, or a percentage of them. Written as `3` or `30%`.

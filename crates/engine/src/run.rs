@@ -251,8 +251,9 @@ impl Run<'_> {
 
     async fn journey(&self, itinerary: Itinerary) -> (String, HostOutcome) {
         let host = &itinerary.host;
-        let result = self.travel(&itinerary).await;
-        let failure = result.err();
+        let stop = self.travel(&itinerary).await.err();
+        let (role, step) = stop.as_ref().map(|stop| stop.place.clone()).unwrap_or_default();
+        let failure = stop.map(|stop| stop.failure);
         let end = match &failure {
             None => End::Done,
             Some(Failure::Stopped(_)) => End::Stopped,
@@ -260,7 +261,6 @@ impl Run<'_> {
             Some(_) => End::Failed,
         };
         if let Some(failure) = &failure {
-            let (role, step) = host.place();
             let (name, failure) = (host.name().to_owned(), failure.clone());
             self.events.send(Event::HostFailed { host: name, role, step, failure });
         } else {
@@ -275,27 +275,58 @@ impl Run<'_> {
         (host.name().to_owned(), HostOutcome { summary: host.summary(), failure })
     }
 
-    async fn travel(&self, itinerary: &Itinerary) -> Result<()> {
+    async fn travel(&self, itinerary: &Itinerary) -> Result<(), Stop> {
         let host = &*itinerary.host;
         let begun = Instant::now();
         // What happens before the first play counts as part of it: a machine that is off must stop a play that wants all.
-        host.first_exchange().await?;
+        host.first_exchange().await.map_err(|failure| Stop::of(host, failure))?;
         self.events.send(Event::Connected { host: host.name().to_owned(), elapsed: begun.elapsed() });
         for (number, play) in self.plays.iter().enumerate() {
             let hosts = &itinerary.hosts_of_plays[number];
             if hosts.iter().any(|h| h == host.name()) {
-                self.wait_before(host, number, itinerary).await?;
+                self.wait_before(host, number, itinerary).await.map_err(|failure| Stop::of(host, failure))?;
                 if hosts.first().is_some_and(|h| h == host.name()) {
                     self.events.send(Event::PlayStarted { play: play.name.clone(), hosts: hosts.clone() });
                 }
-                for role in &play.roles {
-                    self.check_failures(host, number, itinerary)?;
-                    self.role(host, play, role).await?;
-                }
+                self.play(host, number, itinerary).await?;
             }
             tell(host, |progress| progress.plays = number + 1);
         }
         Ok(())
+    }
+
+    /// The roles of a play, and those that always run where it was begun. The first failure is the host's; a further one is
+    /// told beside it.
+    async fn play(&self, host: &Host, number: usize, itinerary: &Itinerary) -> Result<(), Stop> {
+        let play = &self.plays[number];
+        let mut begun = play.roles.is_empty();
+        let mut stop = None;
+        for role in &play.roles {
+            let mut done = self.check_failures(host, number, itinerary);
+            if done.is_ok() {
+                begun = true;
+                done = self.role(host, play, role).await;
+            }
+            if let Err(failure) = done {
+                stop = Some(Stop::of(host, failure));
+                break;
+            }
+        }
+        host.goes_on_when_interrupted(true);
+        for role in play.always.iter().filter(|_| begun) {
+            if host.may_go_on().is_err() || stop.as_ref().is_some_and(|stop| stop.failure.is_unreachable()) {
+                break;
+            }
+            match (self.role(host, play, role).await, &stop) {
+                (Ok(()), _) => {}
+                (Err(failure), None) => stop = Some(Stop::of(host, failure)),
+                (Err(failure), Some(_)) => {
+                    host.warn(format!("{role}, which always runs, failed as well: {failure}"))
+                }
+            }
+        }
+        host.goes_on_when_interrupted(false);
+        stop.map_or(Ok(()), Err)
     }
 
     /// The only waiting that plays ask for: `wait_for_all`, `serial`, and an earlier play that wants every host.
@@ -383,6 +414,18 @@ impl Run<'_> {
             elapsed: begun.elapsed(),
         });
         Ok(())
+    }
+}
+
+/// Why a host goes no further, and in which role and step that was.
+struct Stop {
+    failure: Failure,
+    place: (Option<String>, Option<String>),
+}
+
+impl Stop {
+    fn of(host: &Host, failure: Failure) -> Self {
+        Self { failure, place: host.place() }
     }
 }
 

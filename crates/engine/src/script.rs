@@ -45,15 +45,21 @@ impl Script {
         out.push('\n');
     }
 
-    /// The snippet on one line, for [`crate::transport::Program::Reader`]. Its text must not hold line breaks.
+    /// The snippet on one line, for [`crate::transport::Program::Reader`]: csh, which may be the login shell, cannot quote line
+    /// breaks. So each line of its text ends with a `;` where the next one is another command. Lines that begin with `#` are
+    /// comments, and left out.
     pub fn one_line(&self) -> String {
         let mut line = String::from("set --");
         for arg in &self.args {
             line.push(' ');
             line.push_str(&quote(arg));
         }
-        line.push_str("; ");
-        line.push_str(self.text.trim());
+        line.push(';');
+        for text in self.text.lines().map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'))
+        {
+            line.push(' ');
+            line.push_str(text.trim_end_matches('\\'));
+        }
         line
     }
 }
@@ -267,6 +273,17 @@ mod tests {
                 );
                 std::fs::write(file.path(), "").unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn a_snippet_of_several_lines_is_the_same_on_one_line() {
+        let text =
+            "# what it does\nsay() {\n  echo \\\n    \"$1\";\n};\n\nfor word; do\n  say \"$word\";\ndone";
+        let line = sh(text, ["a b", "#c"]).one_line();
+        assert!(!line.contains(['\n', '\\']), "{line}");
+        for shell in shells() {
+            assert_eq!(run(&shell, &line).stdout, b"a b\n#c\n", "{shell:?}");
         }
     }
 

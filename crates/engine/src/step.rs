@@ -13,7 +13,9 @@ use crate::event::{Change, Counts, Event};
 use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::lock::{JOB, Kind, REFUSED};
-use crate::resource::{Answer, Content, PathKind, PathProbe, PathState, Plan, Resource, Seen};
+use crate::resource::{
+    Absent, Answer, Content, PathKind, PathProbe, PathState, Plan, Removable, Resource, Seen,
+};
 use crate::script::{
     Frame, Part, Script, apply_program, complete, frames, job_program, nonce, probe_program, sh,
 };
@@ -74,6 +76,18 @@ impl<'h> Step<'h> {
     pub fn ensure_all<R: Resource + 'h>(mut self, resources: impl IntoIterator<Item = R>) -> Self {
         self.resources.extend(resources.into_iter().map(|r| Box::new(r) as Box<dyn Resource + 'h>));
         self
+    }
+
+    /// Wants one thing to be gone.
+    pub fn remove(self, resource: impl Removable + 'h) -> Self {
+        self.ensure(Absent(resource))
+    }
+
+    /// Wants several things to be gone. They go in the order opposite to that in which they come about: the service before
+    /// the files that it reads, what is in a directory before the directory.
+    pub fn remove_all<R: Removable + 'h>(self, resources: impl IntoIterator<Item = R>) -> Self {
+        let resources: Vec<_> = resources.into_iter().map(Absent).collect();
+        self.ensure_all(resources.into_iter().rev())
     }
 
     /// How long the commands may take; ten minutes unless said otherwise.

@@ -199,34 +199,5 @@ fn is_kept(exit: &Exit) -> bool {
 /// What lines begin with that tell how much has come from another machine.
 const AT: &str = "muster-at ";
 
-/// What takes a file on the machine: FILE SHA256 SIZE SHARE, and more. One line, because csh cannot quote line breaks.
-/// The part has one name, so that the next attempt finds it; whoever still writes to it, for an attempt before, is
-/// ended first. `mine` is the guard's: the lock is looked at again before the file counts.
-macro_rules! take {
-    ($bytes:literal) => {
-        concat!(
-            r#"PATH=$PATH:/usr/sbin:/sbin; umask 077; part=$1.part; mkdir -p "${1%/*}" || exit 1; "#,
-            r#"writer() { for f in /proc/[0-9]*/fd/*; do [ "$f" -ef "$part" ] || continue; f=${f#/proc/}; kill -9 "${f%%/*}"; return; done 2>/dev/null; return 1; }; "#,
-            r#"n=0; [ ! -e "$part" ] || while writer; do n=$((n + 1)); [ $n -lt 1000 ] || exit 1; done; "#,
-            r#"at() { stat -c %s "$part" 2>/dev/null || echo 0; }; "#,
-            $bytes,
-            r#"if [ "$(at)" -lt "$3" ]; then echo "$(at) of $3 bytes have arrived" >&2; exit 1; fi; "#,
-            // A name that says what is inside must not be there before the bytes are on the disk: power may be lost.
-            r#"echo "$2  $part" | sha256sum -c >/dev/null 2>&1 || { rm -f "$part"; exit 65; }; sync "$part" || exit 1; mine || exit 75; "#,
-            // What is kept takes no room twice, but keeps it: only where there is plenty, which matters where disks are memory.
-            r#"if [ -n "$4" ] && df -Pk "${1%/*}" | { read -r h && read -r h h h f h && [ "$f" -gt $(($3 / 256)) ]; }; then mkdir -p "$4" && ln -f "$part" "$4/$2" && echo kept; fi; "#,
-            r#"mv -f "$part" "$1""#
-        )
-    };
-}
-
-/// ... FROM: the rest, from its byte FROM on, comes from standard input. What is there beyond is cut off.
-const RECEIVE: &str =
-    take!(r#"dd of="$part" bs=1 count=0 seek="$5" 2>/dev/null </dev/null && cat >>"$part" || exit 1; "#);
-
-/// ... ADDRESS PORT KEY SERVER_KEY: the rest comes from another machine, which is given up when nothing comes for ten
-/// seconds. ssh never reads a configuration, an agent or anybody's known hosts. The ciphers and the key exchange are the
-/// fastest that every sshd has.
-const FETCH: &str = take!(
-    r#"command -v ssh >/dev/null || { echo "there is no ssh" >&2; exit 127; }; mkdir -p "$4" && k=$(mktemp -d "$4/.XXXXXX") || exit 1; s= w=; trap 'rm -rf "$k"' EXIT; trap 'kill $s $w; exit 1' HUP INT TERM; printf '%s\n' "$7" | tr '|' '\n' >"$k/key"; echo "muster $8" >"$k/known"; ssh -F none -T -n -i "$k/key" -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o PreferredAuthentications=publickey -o ConnectTimeout=5 -o HostKeyAlias=muster -o HostKeyAlgorithms=ssh-ed25519 -o StrictHostKeyChecking=yes -o UserKnownHostsFile="$k/known" -o GlobalKnownHostsFile=/dev/null -o Ciphers=aes128-gcm@openssh.com,aes128-ctr -o KexAlgorithms=curve25519-sha256@libssh.org -o LogLevel=ERROR -l "$(id -un)" -p "$6" "$5" "$2 $(at)" </dev/null >>"$part" & s=$!; ( l=; n=0; while sleep 1 >/dev/null 2>&1 && kill -0 $s; do a=$(at); echo "muster-at $a"; if [ "$a" = "$l" ]; then n=$((n + 1)); [ $n -lt 10 ] || { echo "nothing comes"; kill $s; }; else n=0; fi; l=$a; done ) </dev/null >&2 & w=$!; wait $s; kill $w; "#
-);
+const RECEIVE: &str = concat!(include_str!("upload.sh"), r#"receive "$@""#);
+const FETCH: &str = concat!(include_str!("upload.sh"), r#"fetch "$@""#);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use muster_artifacts::{Bundle, Encoding, FileEntry};
 
-use super::{Bytes, Plan, Probe, Resource, STAMPS, Seen, Upload};
+use super::{Bytes, Plan, Probe, Removable, Resource, STAMPS, Seen, Upload};
 use crate::event::Change;
 use crate::script::{Script, sh};
 use crate::transport::blocking_input;
@@ -41,29 +41,23 @@ impl Artifact {
 
 /// Names those of the files that were installed from this artifact. Hashing tens of megabytes at each look would take
 /// seconds; so a stamp remembers the artifact's hash with the size, the time of change and the inode that the file had
-/// when it was installed. Whoever touches the file changes one of them. One process looks at all files.
+/// when it was installed. Whoever touches the file changes one of them. One process looks at all files. Which of the files
+/// have a stamp at all is told as well.
 const LOOK: &str = r#"
 stamps=$1 want=$2; shift 2
+for f; do [ ! -e "$stamps/file$f" ] || echo "stamped $f"; done
 stat -c '%s %Y %i %n' "$@" 2>/dev/null | while read -r state; do
   f=/${state#*/}
   if [ -f "$f" ] && [ -x "$f" ] && read -r stamped <"$stamps/file$f" && [ "$stamped $f" = "$want $state" ]; then echo "$f"; fi
 done 2>/dev/null"#;
 
-/// Puts a program that lies in a temporary file of the same file system into its place: flushed, renamed over the old
-/// one, stamped. `place TEMPORARY PATH SHA256 STAMPS`.
-macro_rules! place {
-    () => {
-        r#"
-place() {
-  chmod 0755 "$1"
-  sync "$1"
-  mv -f "$1" "$2"
-  mkdir -p "$4/file${2%/*}"
-  echo "$3 $(stat -c '%s %Y %i' "$2")" >"$4/file$2"
-}
-"#
-    };
-}
+const INSTALL: &str = concat!(include_str!("install.sh"), r#"install "$@""#);
+const UNPACK: &str = concat!(include_str!("install.sh"), r#"unpack "$@""#);
+
+/// The stamp goes last: what was cut off before is seen by the next run.
+const UNINSTALL: &str = r#"
+stamps=$1; shift
+for f; do rm -f "$f" "$stamps/file$f"; done"#;
 
 /// A program that is one file.
 #[derive(Debug, Clone)]
@@ -72,7 +66,7 @@ pub struct Binary {
     path: String,
 }
 
-/// The program of the bundle is at this path, mode 0755.
+/// The program of the bundle is at this path, mode 0755. Removed is only what was installed this way.
 pub fn binary(artifact: Artifact, path: impl Into<String>) -> Binary {
     Binary { artifact, path: path.into() }
 }
@@ -91,18 +85,8 @@ impl Resource for Binary {
             Encoding::Gzip => "gzip -dc",
             Encoding::Identity => "cat",
         };
-        let mend = concat!(
-            place!(),
-            r#"
-mkdir -p "${4%/*}"
-temporary=$(mktemp "${4%/*}/.muster.XXXXXX")
-trap 'rm -f "$temporary"' EXIT
-$5 "$1" >"$temporary"
-place "$temporary" "$4" "$2" "$3"
-rm -f "$1""#
-        );
         let sha256 = self.artifact.entry.sha256.to_string();
-        let script = sh(mend, [&self.artifact.bytes().path(), &sha256, STAMPS, &self.path, unpack]);
+        let script = sh(INSTALL, [STAMPS, &sha256, &self.artifact.bytes().path(), unpack, &self.path]);
         Ok(install_plan(self, &self.artifact, &[&self.path], seen, script))
     }
 
@@ -131,6 +115,12 @@ impl ArchiveMembers {
     }
 }
 
+impl Removable for Binary {
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        Ok(uninstall_plan(self, [self.path.as_str()], seen))
+    }
+}
+
 impl Resource for ArchiveMembers {
     fn label(&self) -> String {
         format!("programs of {}", self.artifact.entry.name)
@@ -141,29 +131,51 @@ impl Resource for ArchiveMembers {
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
-        let mend = concat!(
-            place!(),
-            r#"
-incoming=$1 sha=$2 stamps=$3; shift 3
-mkdir -p "${2%/*}"
-folder=$(mktemp -d "${2%/*}/.muster.XXXXXX")
-trap 'rm -rf "$folder"' EXIT
-tar -xzf "$incoming" -C "$folder"
-while [ $# -gt 0 ]; do
-  place "$folder/$1" "$2" "$sha" "$stamps"
-  shift 2
-done
-rm -f "$incoming""#
-        );
         let mut args =
-            vec![self.artifact.bytes().path(), self.artifact.entry.sha256.to_string(), STAMPS.to_owned()];
+            vec![STAMPS.to_owned(), self.artifact.entry.sha256.to_string(), self.artifact.bytes().path()];
         args.extend(self.members.iter().flat_map(|(name, path)| [name.clone(), path.clone()]));
         let paths: Vec<_> = self.members.iter().map(|(_, path)| path).collect();
-        Ok(install_plan(self, &self.artifact, &paths, seen, sh(mend, args)))
+        Ok(install_plan(self, &self.artifact, &paths, seen, sh(UNPACK, args)))
     }
 
     fn desired(&self) -> String {
         format!("{}:{:?}", self.artifact.entry.sha256, self.members)
+    }
+}
+
+impl Removable for ArchiveMembers {
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        Ok(uninstall_plan(self, self.members.iter().map(|(_, path)| path.as_str()), seen))
+    }
+}
+
+/// A program that is to be gone, whichever it was.
+#[derive(Debug, Clone)]
+pub struct Uninstalled {
+    path: String,
+}
+
+/// The program that was installed at this path as [`binary`] or a member of an [`archive`] is gone. Removal of it by what is
+/// needed for that alone, where there may be no bundle any more.
+pub fn uninstalled(path: impl Into<String>) -> Uninstalled {
+    Uninstalled { path: path.into() }
+}
+
+impl Resource for Uninstalled {
+    fn label(&self) -> String {
+        format!("program {}", self.path)
+    }
+
+    fn probe(&self) -> Probe {
+        Probe::script(sh(LOOK, [STAMPS, "", &self.path]))
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        Ok(uninstall_plan(self, [self.path.as_str()], seen))
+    }
+
+    fn desired(&self) -> String {
+        format!("no {}", self.label())
     }
 }
 
@@ -186,4 +198,19 @@ fn install_plan(
     let what = format!("{} {} installed", artifact.entry.name, artifact.entry.version);
     let change = Change { resource: resource.label(), what, diff: None };
     Plan { changes: vec![change], script: Some(script), uploads: vec![artifact.upload()] }
+}
+
+/// A stamp says that muster has put a program there, or was about to; what has none was there before.
+fn uninstall_plan<'p>(
+    resource: &dyn Resource,
+    paths: impl IntoIterator<Item = &'p str>,
+    seen: &Seen,
+) -> Plan {
+    let output = seen.answer().output;
+    let stamped: Vec<_> = output.lines().filter_map(|line| line.strip_prefix("stamped ")).collect();
+    let ours: Vec<_> = paths.into_iter().filter(|path| stamped.contains(path)).collect();
+    if ours.is_empty() {
+        return Plan::nothing();
+    }
+    Plan::change(resource, "removed", sh(UNINSTALL, std::iter::once(STAMPS).chain(ours)))
 }

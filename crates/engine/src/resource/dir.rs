@@ -1,6 +1,6 @@
 //! Directories.
 
-use super::{Access, PathKind, Plan, Probe, Resource, Seen, with_access};
+use super::{Access, PathKind, Plan, Probe, Removable, Resource, Seen, with_access};
 use crate::script::sh;
 
 /// A directory.
@@ -10,7 +10,8 @@ pub struct Dir {
     access: Access,
 }
 
-/// A directory owned by root, mode 0755. Missing parents are made too, with mode 0755.
+/// A directory owned by root, mode 0755. Missing parents are made too, with mode 0755. Removed, it goes with everything in
+/// it; what is mounted there is unmounted first, and where that cannot be nothing is removed.
 pub fn dir(path: impl Into<String>) -> Dir {
     Dir { path: path.into(), access: Access::root(0o755) }
 }
@@ -45,5 +46,113 @@ chmod "$2" "$1""#;
 
     fn desired(&self) -> String {
         format!("{}:{:?}", self.label(), self.access)
+    }
+}
+
+/// The path without links, and what is mounted there.
+const MOUNTS: &str = concat!(
+    r#"real=$(cd "$1" 2>/dev/null && pwd -P) || exit 0
+printf '%s\n' "$real"
+set -- "$real"
+"#,
+    include_str!("remove_dir.sh"),
+    r#"each_mount printf '%s\n'"#
+);
+const REMOVE: &str = concat!(include_str!("remove_dir.sh"), "remove");
+
+impl Removable for Dir {
+    fn probe_removal(&self) -> Probe {
+        Probe { script: Some(sh(MOUNTS, [&self.path])), ..self.probe() }
+    }
+
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        let Some(state) = seen.path(&self.path) else { return Ok(Plan::nothing()) };
+        if state.kind != PathKind::Dir {
+            return Err(format!("{} is no directory, and a directory was to be removed", self.path));
+        }
+        let (status, output) = (seen.answer().status, seen.answer().output);
+        let mut lines = output.lines();
+        let real = lines.next().filter(|_| status == 0);
+        let real = real.ok_or_else(|| format!("it cannot be said what is mounted below {}", self.path))?;
+        let mounts: Vec<_> = lines.collect();
+        for path in [self.path.as_str(), real] {
+            if is_everybodys(path) {
+                return Err(format!("{path} is not muster's alone, and is never removed"));
+            }
+        }
+        let what = match mounts.as_slice() {
+            [] => "removed".to_owned(),
+            mounts => format!("removed, after unmounting {}", mounts.join(", ")),
+        };
+        Ok(Plan::change(self, what, sh(REMOVE, [real])))
+    }
+}
+
+/// Folders of the system besides those of one name, and those in which others have theirs, muster's lock among them.
+const SYSTEM: [&str; 23] = [
+    "/dev",
+    "/etc/default",
+    "/etc/modules-load.d",
+    "/etc/ssh",
+    "/etc/sysctl.d",
+    "/etc/systemd",
+    "/etc/systemd/system",
+    "/lib/modules",
+    "/lib/systemd",
+    "/opt/bin",
+    "/proc",
+    "/run/systemd",
+    "/sys",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/local/sbin",
+    "/usr/lib/systemd",
+    "/usr/lib/modules",
+    "/var/lib/dpkg",
+    "/var/lib/muster",
+    "/var/lib/rpm",
+    "/var/lib/systemd",
+    "/boot",
+];
+
+/// Whether a folder is the whole system's: `/`, one of a single name, one of two names in /usr, /var or /home, or a known one.
+/// A path that is not written in the shortest way is not understood, and so it is as well.
+fn is_everybodys(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix('/') else { return true };
+    let names: Vec<_> = rest.split('/').collect();
+    let odd = names.iter().any(|name| matches!(*name, "" | "." | ".."));
+    let least = if matches!(names[0], "usr" | "var" | "home") { 3 } else { 2 };
+    odd || names.len() < least
+        || SYSTEM.contains(&path)
+        || matches!(names[0], "dev" | "proc" | "sys" | "boot")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_everybodys_is_never_removed() {
+        for path in [
+            "/",
+            "/etc",
+            "/var/lib",
+            "/usr/local",
+            "/var/lib/muster",
+            "/etc/systemd/system",
+            "/proc/1",
+            "x/y",
+            "",
+        ] {
+            assert!(is_everybodys(path), "{path}");
+        }
+        for path in ["/var/lib/kubelet/", "/var/lib/kubelet/..", "/var//lib/kubelet", "/a/./b"] {
+            assert!(is_everybodys(path), "{path}: it may be another one than it seems");
+        }
+        for path in
+            ["/etc/kubernetes", "/var/lib/kubelet", "/opt/cni", "/run/flannel", "/usr/libexec/kubernetes/x"]
+        {
+            assert!(!is_everybodys(path), "{path}");
+        }
     }
 }

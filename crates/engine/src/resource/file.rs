@@ -1,9 +1,10 @@
-//! Files with a given content, and files that must not be there.
+//! Files with a given content.
 
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
-use super::{Access, Content, PathKind, PathProbe, Plan, Probe, Resource, Seen, with_access};
+use super::removal::unlink;
+use super::{Access, Content, PathKind, PathProbe, Plan, Probe, Removable, Resource, Seen, with_access};
 use crate::event::Change;
 use crate::script::sh;
 
@@ -102,6 +103,22 @@ impl Resource for File {
     }
 }
 
+impl Removable for File {
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        let Some(state) = seen.path(&self.path) else { return Ok(Plan::nothing()) };
+        if state.kind == PathKind::Dir {
+            return Err(format!("{} is a directory, and a file was to be removed", self.path));
+        }
+        // What nobody but its owner may read may be a secret, whoever wrote it.
+        let shown = state.kind == PathKind::File && !self.secret && state.mode & 0o077 != 0;
+        let is_same = state.sha256.as_deref() == Some(&sha256(self.content.as_bytes()));
+        let old = if is_same { Some(self.content.as_bytes()) } else { state.content.as_deref() };
+        let diff = old.filter(|old| shown && !old.is_empty());
+        let diff = diff.map(|old| unified(&self.path, &String::from_utf8_lossy(old), ""));
+        Ok(unlink(self, &self.path, diff))
+    }
+}
+
 /// The sha256 of some bytes, in hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
@@ -110,39 +127,4 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// A unified diff with the machine's path on both sides.
 pub(crate) fn unified(path: &str, old: &str, new: &str) -> String {
     TextDiff::from_lines(old, new).unified_diff().context_radius(2).header(path, path).to_string()
-}
-
-/// A path where nothing must be.
-#[derive(Debug, Clone)]
-pub struct Absent {
-    path: String,
-}
-
-/// Nothing may be at this path. Removes files and links; a directory is removed only when it is empty.
-pub fn absent(path: impl Into<String>) -> Absent {
-    Absent { path: path.into() }
-}
-
-impl Resource for Absent {
-    fn label(&self) -> String {
-        format!("absent {}", self.path)
-    }
-
-    fn probe(&self) -> Probe {
-        Probe::path(&self.path)
-    }
-
-    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
-        Ok(match seen.path(&self.path) {
-            None => Plan::nothing(),
-            Some(state) if state.kind == PathKind::Dir => {
-                Plan::change(self, "removed", sh(r#"rmdir -- "$1""#, [&self.path]))
-            }
-            Some(_) => Plan::change(self, "removed", sh(r#"rm -f -- "$1""#, [&self.path])),
-        })
-    }
-
-    fn desired(&self) -> String {
-        self.label()
-    }
 }

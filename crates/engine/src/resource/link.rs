@@ -1,6 +1,7 @@
 //! Symbolic links.
 
-use super::{PathKind, Plan, Probe, Resource, Seen};
+use super::removal::unlink;
+use super::{PathKind, Plan, Probe, Removable, Resource, Seen};
 use crate::script::sh;
 
 /// A symbolic link.
@@ -47,5 +48,15 @@ mv -f -T "$1.muster" "$1" 2>/dev/null || mv -f "$1.muster" "$1""#;
 
     fn desired(&self) -> String {
         format!("{} -> {}", self.label(), self.target)
+    }
+}
+
+impl Removable for Link {
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        match seen.path(&self.path) {
+            None => Ok(Plan::nothing()),
+            Some(state) if state.kind == PathKind::Link => Ok(unlink(self, &self.path, None)),
+            Some(_) => Err(format!("{} is no link, and a link was to be removed", self.path)),
+        }
     }
 }

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use muster_artifacts::Sha256;
 
-use super::{Access, Bytes, Content, PathKind, PathProbe, Plan, Probe, Resource, Seen, Upload, with_access};
+use super::removal::unlink;
+use super::{
+    Access, Bytes, Content, PathKind, PathProbe, Plan, Probe, Removable, Resource, Seen, Upload, with_access,
+};
 use crate::event::Change;
 use crate::script::sh;
 use crate::transport::blocking_input;
@@ -109,5 +112,17 @@ impl Resource for LocalFile {
 
     fn desired(&self) -> String {
         format!("{}:{:?}:{}", self.label(), self.access, self.sha256)
+    }
+}
+
+impl Removable for LocalFile {
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        match seen.path(&self.path) {
+            None => Ok(Plan::nothing()),
+            Some(state) if state.kind == PathKind::Dir => {
+                Err(format!("{} is a directory, and a file was to be removed", self.path))
+            }
+            Some(_) => Ok(unlink(self, &self.path, None)),
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A resource is pure. It says what to look at ([`Resource::probe`]) and, from what was seen, what differs and which
 //! commands mend it ([`Resource::plan`]). Looking and mending are done by [`crate::step`], for all resources of a step
-//! at once. So `--check` and `--diff` cannot show anything else than what would be done.
+//! at once. So `--check` and `--diff` cannot show anything else than what would be done. Most can be taken away again in the
+//! same manner ([`Removable`]).
 
 mod access;
 mod account;
@@ -14,6 +15,7 @@ mod line;
 mod link;
 mod local_file;
 mod package;
+mod removal;
 mod service;
 mod sysctl;
 
@@ -21,14 +23,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use account::{Group, User, group, user};
-pub use artifact::{ArchiveMembers, Artifact, Binary, archive, binary};
+pub use artifact::{ArchiveMembers, Artifact, Binary, Uninstalled, archive, binary, uninstalled};
 pub use command::{Command, command};
 pub use dir::{Dir, dir};
-pub use file::{Absent, File, absent, file};
+pub use file::{File, file};
 pub use line::{Line, line};
 pub use link::{Link, link};
 pub use local_file::{LocalFile, local_file};
 pub use package::{Package, package};
+pub use removal::{Removable, Resources};
 pub use service::{Service, service};
 pub use sysctl::{Sysctl, sysctl};
 
@@ -38,6 +41,7 @@ use crate::event::Change;
 use crate::script::Script;
 use crate::transport::Input;
 pub(crate) use access::{Access, with_access};
+pub(crate) use removal::Absent;
 
 /// Something a role wants to be true on a machine.
 pub trait Resource: Send + Sync {
@@ -203,7 +207,8 @@ impl Bytes {
 /// Where uploads arrive on a machine.
 pub const INCOMING: &str = "/var/lib/muster/incoming";
 
-/// Where a machine remembers what a service was last started with and what an artifact was when it was installed.
+/// Where a machine remembers what a service was last started with, what a program was when it was installed, which packages
+/// were installed, and what kernel parameters were before.
 pub const STAMPS: &str = "/var/lib/muster/stamps";
 
 impl Probe {

@@ -1,7 +1,7 @@
 //! Packages of the operating system.
 
-use super::{Plan, Probe, Resource, Seen};
-use crate::script::sh;
+use super::{Plan, Probe, Removable, Resource, STAMPS, Seen};
+use crate::script::{Script, sh};
 
 /// A tool, and the package that brings it where it is missing.
 #[derive(Debug, Clone)]
@@ -12,7 +12,8 @@ pub struct Package {
 }
 
 /// The command `tool` is there; where it is not, the package `name` is installed with the system's package manager.
-/// The tool is what is checked, because images without a package manager may have it all the same.
+/// The tool is what is checked, because images without a package manager may have it all the same. Removed is only a package
+/// that was installed this way, and that no other package needs.
 pub fn package(tool: impl Into<String>, name: impl Into<String>) -> Package {
     Package { tool: tool.into(), name: name.into(), lock_timeout: 300 }
 }
@@ -24,7 +25,33 @@ impl Package {
         self.lock_timeout = seconds;
         self
     }
+
+    /// Where the machine remembers that the package was not there before.
+    fn stamp(&self) -> String {
+        format!("{STAMPS}/package/{}", self.name)
+    }
+
+    fn script(&self, text: &'static str) -> Script {
+        sh(text, [self.name.clone(), self.stamp(), self.lock_timeout.to_string()])
+    }
 }
+
+const INSTALL: &str = concat!(include_str!("package.sh"), "install");
+const REMOVE: &str = concat!(include_str!("package.sh"), "remove");
+
+/// Whether the tool is there: 0, 1, or 2 where nothing can install it. The first line tells whether the package is ours.
+/// A machine that lost its power in the middle has the tool, and dpkg knows that it is not done with its package. It is
+/// asked only where some package is in such a state, because that takes it 20 ms.
+const LOOK: &str = r#"
+tool=$1 package=$2 stamp=$3
+unfinished() {
+  [ -e /var/lib/dpkg/updates/0000 ] || grep -q '^Status: .* \(unpacked\|half-.*\)$' /var/lib/dpkg/status || return 1
+  case $(dpkg-query -W -f '${db:Status-Status}' "$package") in unpacked | half-*) ;; *) return 1 ;; esac
+} 2>/dev/null
+[ ! -e "$stamp" ] || echo installed by muster
+command -v "$tool" && ! unfinished && exit 0
+for m in apt-get dnf yum zypper apk; do ! command -v $m || exit 1; done
+exit 2"#;
 
 impl Resource for Package {
     fn label(&self) -> String {
@@ -32,19 +59,7 @@ impl Resource for Package {
     }
 
     fn probe(&self) -> Probe {
-        // A machine that lost its power in the middle has the tool, and dpkg knows that it is not done with its package.
-        // It is asked only where some package is in such a state, because that takes it 20 ms.
-        Probe::script(sh(
-            r#"
-unfinished() {
-  [ -e /var/lib/dpkg/updates/0000 ] || grep -q '^Status: .* \(unpacked\|half-.*\)$' /var/lib/dpkg/status || return 1
-  case $(dpkg-query -W -f '${db:Status-Status}' "$1") in unpacked | half-*) ;; *) return 1 ;; esac
-} 2>/dev/null
-command -v "$1" && ! unfinished "$2" && exit 0
-for m in apt-get dnf yum zypper apk; do ! command -v $m || exit 1; done
-exit 2"#,
-            [&self.tool, &self.name],
-        ))
+        Probe::script(sh(LOOK, [self.tool.clone(), self.name.clone(), self.stamp()]))
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
@@ -58,27 +73,7 @@ exit 2"#,
             }
             _ => {}
         }
-        // While apt waits for a lock it says each second who holds it. The lists are fetched only when the package is not
-        // known yet, and before that what an interrupted dpkg has left is finished.
-        let mend = r#"
-if command -v apt-get; then
-  export DEBIAN_FRONTEND=noninteractive
-  apt() { apt-get -y -o DPkg::Lock::Timeout="$lock_timeout" -o Dpkg::Use-Pty=0 "$@"; }
-  package=$1 lock_timeout=$2
-  apt install --no-install-recommends "$package" || {
-    dpkg --configure -a || {
-      echo "dpkg cannot go on: wait for who holds its lock, or end it; mend the package that it names; then run this again" >&2
-      exit 1
-    }
-    apt update
-    apt install --no-install-recommends "$package"
-  }
-elif command -v dnf; then dnf install -y "$1"
-elif command -v yum; then yum install -y "$1"
-elif command -v zypper; then zypper --non-interactive install "$1"
-else apk add "$1"
-fi"#;
-        Ok(Plan::change(self, "installed", sh(mend, [&self.name, &self.lock_timeout.to_string()])))
+        Ok(Plan::change(self, "installed", self.script(INSTALL)))
     }
 
     fn desired(&self) -> String {
@@ -87,5 +82,14 @@ fi"#;
 
     fn takes_long(&self) -> bool {
         true
+    }
+}
+
+impl Removable for Package {
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        if !seen.answer().output.starts_with("installed by muster\n") {
+            return Ok(Plan::nothing());
+        }
+        Ok(Plan::change(self, "removed, unless other packages need it", self.script(REMOVE)))
     }
 }

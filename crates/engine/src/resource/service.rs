@@ -1,6 +1,6 @@
 //! systemd units.
 
-use super::{Plan, Probe, Resource, STAMPS, Seen};
+use super::{Plan, Probe, Removable, Resource, STAMPS, Seen};
 use crate::script::sh;
 use crate::step::Applied;
 
@@ -9,11 +9,12 @@ use crate::step::Applied;
 pub struct Service {
     unit: String,
     fingerprint: Option<String>,
+    masked: bool,
 }
 
-/// A service that is enabled and running.
+/// A service that is enabled and running. Removed, it is stopped and disabled; its unit is a file of its own.
 pub fn service(unit: impl Into<String>) -> Service {
-    Service { unit: format!("{}.service", unit.into()), fingerprint: None }
+    Service { unit: format!("{}.service", unit.into()), fingerprint: None, masked: false }
 }
 
 impl Service {
@@ -25,7 +26,67 @@ impl Service {
         self.fingerprint = Some(super::file::sha256(prints.join(" ").as_bytes()));
         self
     }
+
+    /// A removed service is masked as well, so that nothing starts it, whatever wants it (systemctl(1)); where it is
+    /// ensured, the mask is taken away.
+    pub fn masked(mut self) -> Self {
+        self.masked = true;
+        self
+    }
+
+    /// Where the machine remembers what it was started with.
+    fn stamp(&self) -> String {
+        format!("{STAMPS}/{}", self.unit)
+    }
 }
+
+/// What systemd and the stamp say of a service.
+struct State {
+    active: String,
+    unit_file: String,
+    stamp: String,
+}
+
+impl State {
+    fn of(seen: &Seen) -> Self {
+        let output = seen.answer().output;
+        let property = |name: &str| {
+            let value = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            value.unwrap_or_default().to_owned()
+        };
+        let [active, unit_file, stamp] = ["ActiveState", "UnitFileState", "Stamp"].map(property);
+        Self { active, unit_file, stamp }
+    }
+
+    fn is_masked(&self) -> bool {
+        self.unit_file.starts_with("masked")
+    }
+}
+
+/// Enables and starts what has to be, and remembers with what.
+const START: &str = r#"
+unit=$1 restart=$2 fingerprint=$3 stamps=$4 unmask=$5
+[ -z "$unmask" ] || systemctl unmask "$unit"
+systemctl daemon-reload
+systemctl is-enabled -q "$unit" || systemctl enable "$unit"
+[ -z "$restart" ] || systemctl restart "$unit" || {
+  journalctl --no-pager -n 15 -o cat -u "$unit"
+  exit 1
+}
+[ -z "$fingerprint" ] || {
+  mkdir -p "$stamps"
+  printf %s "$fingerprint" >"$stamps/.$unit"
+  mv -f "$stamps/.$unit" "$stamps/$unit"
+}"#;
+
+/// The stamp goes last: what was cut off before is seen by the next run.
+const STOP: &str = r#"
+unit=$1 stamp=$2
+shift 2
+for action; do systemctl "$action" "$unit"; done
+# A service that did not end well counts as failed until somebody says otherwise.
+systemctl reset-failed "$unit" 2>/dev/null || :
+rm -f "$stamp""#;
 
 impl Resource for Service {
     fn label(&self) -> String {
@@ -35,26 +96,19 @@ impl Resource for Service {
     fn probe(&self) -> Probe {
         Probe::script(sh(
             r#"systemctl show -p LoadState -p ActiveState -p UnitFileState -p NeedDaemonReload "$1"
-echo "Stamp=$(cat "$2/$1" 2>/dev/null)""#,
-            [self.unit.as_str(), STAMPS],
+echo "Stamp=$(cat "$2" 2>/dev/null)""#,
+            [self.unit.clone(), self.stamp()],
         ))
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
-        let output = seen.answer().output;
-        let property = |name: &str| {
-            output
-                .lines()
-                .find_map(|l| l.strip_prefix(name)?.strip_prefix('='))
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let state = State::of(seen);
         let mut what = Vec::new();
-        if !matches!(property("UnitFileState").as_str(), "enabled" | "enabled-runtime" | "static" | "alias") {
+        if !matches!(state.unit_file.as_str(), "enabled" | "enabled-runtime" | "static" | "alias") {
             what.push("enabled");
         }
-        let stamp_differs = self.fingerprint.as_ref().is_some_and(|f| *f != property("Stamp"));
-        let running = property("ActiveState") == "active";
+        let stamp_differs = self.fingerprint.as_ref().is_some_and(|f| *f != state.stamp);
+        let running = state.active == "active";
         if !running {
             what.push("started");
         } else if stamp_differs {
@@ -63,20 +117,47 @@ echo "Stamp=$(cat "$2/$1" 2>/dev/null)""#,
         if what.is_empty() {
             return Ok(Plan::nothing());
         }
-        let restart = if !running || stamp_differs { "restart" } else { "" };
-        let mend = r#"
-systemctl daemon-reload
-systemctl is-enabled -q "$1" || systemctl enable "$1"
-[ "$2" != restart ] || systemctl restart "$1" || {
-  journalctl --no-pager -n 15 -o cat -u "$1"
-  exit 1
-}
-[ -z "$3" ] || { mkdir -p "$4"; printf %s "$3" >"$4/.$1"; mv -f "$4/.$1" "$4/$1"; }"#;
+        let restart = if !running || stamp_differs { "yes" } else { "" };
+        let unmask = if self.masked && state.is_masked() { "yes" } else { "" };
         let fingerprint = self.fingerprint.as_deref().unwrap_or_default();
-        Ok(Plan::change(self, what.join(", "), sh(mend, [self.unit.as_str(), restart, fingerprint, STAMPS])))
+        let script = sh(START, [self.unit.as_str(), restart, fingerprint, STAMPS, unmask]);
+        Ok(Plan::change(self, what.join(", "), script))
     }
 
     fn desired(&self) -> String {
         format!("{}:{:?}", self.label(), self.fingerprint)
+    }
+}
+
+impl Removable for Service {
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        let state = State::of(seen);
+        let (mut what, mut actions) = (Vec::new(), Vec::new());
+        match state.active.as_str() {
+            // Nothing is said where there is no systemd.
+            "" | "inactive" => {}
+            "failed" => what.push("no longer failed"),
+            _ => {
+                what.push("stopped");
+                actions.push("stop");
+            }
+        }
+        if matches!(state.unit_file.as_str(), "enabled" | "enabled-runtime" | "linked" | "linked-runtime") {
+            what.push("disabled");
+            actions.push("disable");
+        }
+        if self.masked && !state.is_masked() {
+            what.push("masked");
+            actions.push("mask");
+        }
+        if what.is_empty() && !state.stamp.is_empty() {
+            what.push("forgotten");
+        }
+        if what.is_empty() {
+            return Ok(Plan::nothing());
+        }
+        let about = [self.unit.clone(), self.stamp()];
+        let script = sh(STOP, about.into_iter().chain(actions.into_iter().map(str::to_owned)));
+        Ok(Plan::change(self, what.join(", "), script))
     }
 }

@@ -19,6 +19,9 @@ pub(crate) const ROLES: &[Role] =
 
 pub(crate) const VERSIONS: [u32; 2] = [1, 2];
 
+/// What is asked for as a version when everything is to be taken away.
+pub(crate) const GONE: u32 = 3;
+
 const SECRET: &str = "s3cret";
 
 /// What every machine has before anything was done.
@@ -43,16 +46,12 @@ struct Variables {
 /// The story: configuration, a tool, the program, its data, the service; then the machines join the first one.
 async fn app(host: &Host) -> Result<()> {
     let Variables { version } = host.vars()?;
+    if version == GONE {
+        return remove(host).await;
+    }
     let own = |file: File| file.owner(&OWNER[0]).group(&OWNER[1]);
-    let configuration = host
-        .step("configuration")
-        .ensure(dir("/etc/app").mode(0o750).owner(&OWNER[0]).group(&OWNER[1]))
-        .ensure(own(file("/etc/app/app.conf").content(configuration(version))))
-        .ensure(own(file("/etc/app/key").secret(key(version))))
-        .ensure(line("/etc/hosts", name(version)))
-        .ensure(absent("/etc/app/old.conf"))
-        .ensure(link("/etc/app/current", "app.conf"))
-        .await?;
+    let configuration =
+        host.step("configuration").ensure_all(owned(version)).remove(file("/etc/app/old.conf")).await?;
     host.step("packages").ensure(package("socat", "socat")).await?;
     let program = host.step("program").ensure(binary(artifact(host, version), "/opt/bin/app")).await?;
     let version = version.to_string();
@@ -60,6 +59,30 @@ async fn app(host: &Host) -> Result<()> {
     host.step("data").detached().ensure(command("data migrated", sh(MIGRATE, [&version]), migrated)).await?;
     host.step("service").ensure(service("app").restart_on(&[&configuration, &program])).await?;
     join(host, own).await
+}
+
+/// Its files.
+fn owned(version: u32) -> Resources {
+    let own = |file: File| file.owner(&OWNER[0]).group(&OWNER[1]);
+    Resources::new()
+        .with(dir("/etc/app").mode(0o750).owner(&OWNER[0]).group(&OWNER[1]))
+        .with(own(file("/etc/app/app.conf").content(configuration(version))))
+        .with(own(file("/etc/app/key").secret(key(version))))
+        .with(line("/etc/hosts", name(version)))
+        .with(link("/etc/app/current", "app.conf"))
+}
+
+/// The story backwards.
+async fn remove(host: &Host) -> Result<()> {
+    host.step("service").remove(service("app")).await?;
+    let names = VERSIONS.map(|version| line("/etc/hosts", name(version)));
+    host.step("files")
+        .remove(dir("/srv/app"))
+        .ensure(uninstalled("/opt/bin/app"))
+        .remove_all(names)
+        .remove_all(owned(VERSIONS[1]))
+        .await?;
+    host.step("packages").remove(package("socat", "socat")).await.map(drop)
 }
 
 /// What can be done in a folder of a machine that is used for something else, with all kinds of programs that the engine
@@ -73,7 +96,7 @@ async fn folder(host: &Host) -> Result<()> {
         .ensure(own(file("/srv/app/key").secret(key(version))))
         .ensure(own(file("/srv/app/empty")))
         .ensure(line("/srv/hosts", name(version)))
-        .ensure(absent("/srv/app/old.conf"))
+        .remove(file("/srv/app/old.conf"))
         .ensure(link("/srv/app/current", "app.conf"))
         .await?;
     host.step("program").ensure(binary(artifact(host, version), "/srv/app/bin")).await?;
@@ -181,5 +204,7 @@ pub(crate) fn blank() -> Kept {
         let inode = disk.change(number);
         (inode.content, inode.flushed) = (content.into(), true);
     }
-    Kept { disk, ..Kept::default() }
+    // A device that the removal must leave alone.
+    disk.enter("/etc/app/data", Entry::Dir(0o755)).unwrap();
+    Kept { disk, mounts: vec!["/etc/app/data".into()], ..Kept::default() }
 }

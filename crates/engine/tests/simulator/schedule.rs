@@ -9,8 +9,8 @@ use muster_testkit::model::random::Random;
 pub(crate) struct Schedule {
     pub seed: u64,
     pub machines: usize,
-    /// Whether the machines were brought to version 1 before.
-    pub upgrade: bool,
+    /// To which version the machines are brought, from the one before: the third is that everything is taken away.
+    pub version: u32,
     pub controllers: Vec<Controller>,
     /// One of so many actions of programs takes its time; 0 for none.
     pub slow: u64,
@@ -85,10 +85,10 @@ pub(crate) enum Fault {
 
 impl Schedule {
     /// `exchanges`: how many an undisturbed run has with each machine.
-    pub(crate) fn of(seed: u64, exchanges: impl Fn(usize, bool) -> usize) -> Self {
+    pub(crate) fn of(seed: u64, exchanges: impl Fn(usize, u32) -> usize) -> Self {
         let mut random = Random::of(seed, &[0]);
-        let (machines, upgrade) = (2 + random.below(3) as usize, random.one_in(2));
-        let exchanges = exchanges(machines, upgrade) as u64;
+        let (machines, version) = (2 + random.below(3) as usize, 1 + random.below(3) as u32);
+        let exchanges = exchanges(machines, version) as u64;
         // Also without any fault machines are slow, and things happen in another order.
         let quiet = random.one_in(8);
         let others = usize::from(random.one_in(3)) + usize::from(random.one_in(12));
@@ -110,7 +110,7 @@ impl Schedule {
         Self {
             seed,
             machines,
-            upgrade,
+            version,
             controllers,
             slow: random.pick(&[0, 0, 30, 4]),
             latency: random.pick(&[1, 1, 100, 3000]),
@@ -122,13 +122,13 @@ impl Schedule {
 
 impl Schedule {
     /// The controller is killed at one exchange, and nothing else happens.
-    pub(crate) fn crash(machines: usize, upgrade: bool, strike: Strike) -> Self {
+    pub(crate) fn crash(machines: usize, version: u32, strike: Strike) -> Self {
         // The next run knows of every other that it has ended; it must not make a difference.
         let known = strike.exchange.is_multiple_of(2);
         let controller =
             Controller { begins: Duration::ZERO, patience: Duration::ZERO, faults: vec![strike] };
         let controllers = vec![controller];
-        Self { seed: 0, machines, upgrade, controllers, slow: 0, latency: 1, again: Duration::ZERO, known }
+        Self { seed: 0, machines, version, controllers, slow: 0, latency: 1, again: Duration::ZERO, known }
     }
 }
 

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use muster_engine::event::{Change, Event};
 use muster_engine::lock::{LockRequest, Shown, State, break_program, show_program};
+use muster_engine::play::Play;
 use muster_engine::prelude::*;
 use muster_engine::transport::{Exec, Input, Program, Transport};
 use muster_testkit::fault_record::held;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::shell::Shell;
-use crate::{Ran, SHELLS, TURN, at, fresh, me, run, run_as};
+use crate::{Ran, SHELLS, TURN, at, fresh, me, run, run_as, run_play};
 
 /// Longer than anything takes here: reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -361,11 +362,19 @@ async fn a_lock_is_renewed_while_nothing_is_sent_and_its_loss_is_noticed() {
         until(|| fs::read_to_string(machine.fence(1)).unwrap().lines().count() > 6).await;
         machine.break_lock().await;
     };
-    let watching = run_as(often, "watching", machine.shell(), false);
+    let (roles, always) = (vec!["watching".into()], vec!["nothing".into()]);
+    let play = Play { name: "test".into(), hosts: "all".into(), roles, always, ..Play::default() };
+    let watching = run_play(often, play, machine.shell(), false);
     let both = futures::future::join(watching, broken);
     let (ran, ()) =
         tokio::time::timeout(PATIENCE, both).await.expect("a run that only looks learns of it, too");
     assert!(ran.locked().contains("lost to otto@desk"), "{}", ran.locked());
+    let begun = |event: &&Event| matches!(event, Event::RoleStarted { .. });
+    assert_eq!(
+        ran.events.iter().filter(begun).count(),
+        1,
+        "what always runs does not run where the lock is lost"
+    );
     held("lock lost", "while a run only looks", 1, "noticed at the next renewal");
 }
 

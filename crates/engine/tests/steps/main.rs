@@ -4,6 +4,7 @@
 mod jobs;
 mod locks;
 mod plays;
+mod removal;
 mod shell;
 
 use std::fs;
@@ -52,7 +53,7 @@ async fn everything(host: &Host) -> Result<()> {
         .ensure(mine(file(at("a/secret")).secret("s3cret\n")))
         .ensure(link(at("a/link"), "b/text"))
         .ensure(line(at("a/list"), "wanted line"))
-        .ensure(absent(at("a/gone")))
+        .remove(file(at("a/gone")))
         .ensure(command("made", sh("echo made >\"$1\"", [at("made")]), sh("[ -e \"$1\" ]", [at("made")])))
         .await?;
     Ok(())
@@ -78,6 +79,9 @@ const ROLES: &[Role] = &[
     role("not-a-file", |h| not_a_file(h).boxed()),
     role("long", |h| jobs::long(h).boxed()),
     role("slow", |h| jobs::slow(h).boxed()),
+    role("owned", |h| removal::install(h).boxed()),
+    role("disowned", |h| removal::remove(h).boxed()),
+    role("rejected", |h| removal::rejected(h).boxed()),
     role("nothing", |_| async { Ok(()) }.boxed()),
     role("waiting", |h| locks::waiting(h).boxed()),
     role("watching", |h| locks::watching(h).boxed()),
@@ -124,11 +128,21 @@ async fn run(role: &str, shell: Arc<Shell>, check: bool) -> Ran {
 }
 
 async fn run_as(request: LockRequest, role: &str, shell: Arc<Shell>, check: bool) -> Ran {
+    let roles = vec![role.into()];
+    run_play(
+        request,
+        Play { name: "test".into(), hosts: "all".into(), roles, ..Play::default() },
+        shell,
+        check,
+    )
+    .await
+}
+
+async fn run_play(request: LockRequest, play: Play, shell: Arc<Shell>, check: bool) -> Ran {
     let inventory = Arc::new(Inventory::from_ini("test", "here\n", GroupRules::new()).unwrap());
     let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
     let empty = tempfile::tempdir().unwrap();
     fs::write(empty.path().join("manifest.json"), r#"{"format":1,"files":[],"images":[]}"#).unwrap();
-    let play = Play { name: "test".into(), hosts: "all".into(), roles: vec![role.into()], ..Play::default() };
     let (events, mut receiver) = Events::channel();
     let connect = move |_: &str| Ok(shell.clone() as Arc<dyn Transport>);
     let outcome = Run {

@@ -13,6 +13,7 @@ use muster_engine::run::{Outcome, Role, Run};
 use muster_engine::transport::{Exec, Exit, Transport, TransportError};
 use muster_inventory::{GroupRules, Inventory, VarsBuilder};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::role;
 use super::shell::Shell;
@@ -57,6 +58,14 @@ async fn late(host: &Host) -> Result<()> {
     waited.map(drop)
 }
 
+/// Takes its time, with a program every now and then.
+async fn linger(host: &Host) -> Result<()> {
+    for _ in 0..50 {
+        work(host).await?;
+    }
+    Ok(())
+}
+
 const ROLES: &[Role] = &[
     role("work", |h| work(h).boxed()),
     role("risk", |h| risk(h).boxed()),
@@ -64,19 +73,26 @@ const ROLES: &[Role] = &[
     role("need", |h| need(h).boxed()),
     role("meet", |h| meet(h).boxed()),
     role("late", |h| late(h).boxed()),
+    role("linger", |h| linger(h).boxed()),
+    role("tidy", |h| work(h).boxed()),
+    role("tidy-too", |h| work(h).boxed()),
+    role("tidy-badly", |_| async { Err(Failure::new("it is still untidy", "")) }.boxed()),
 ];
 
 /// This machine under some name, or one that is off. Everything takes it a moment.
 struct Machine {
     shell: Shell,
     off: bool,
+    /// After how many programs it does not answer any more.
+    dies_after: usize,
+    count: AtomicUsize,
     busy: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
 
 impl Machine {
     async fn exec(&self, exec: Exec) -> Result<Exit, TransportError> {
-        if self.off {
+        if self.off || self.count.fetch_add(1, Ordering::SeqCst) >= self.dies_after {
             let (reason, remedy) = ("no answer".into(), "".into());
             return Err(TransportError::Unreachable { address: "off:22".into(), reason, remedy });
         }
@@ -108,6 +124,28 @@ impl Ran {
         self.outcome.values().map(|host| end(&host.failure)).collect()
     }
 
+    /// The roles that a host came to, in order; with ! those that it did not end.
+    fn roles(&self, of: &str) -> Vec<String> {
+        let mut roles: Vec<String> = Vec::new();
+        for event in &self.events {
+            match event {
+                Event::RoleStarted { host, role, .. } if host == of => roles.push(format!("{role}!")),
+                Event::RoleEnded { host, role, .. } if host == of => {
+                    *roles.last_mut().unwrap() = role.clone()
+                }
+                _ => {}
+            }
+        }
+        roles
+    }
+
+    /// What was told beside the hosts' ends.
+    fn warnings(&self) -> Vec<&str> {
+        let warning =
+            |event| if let &Event::Warning { ref text, .. } = event { Some(text.as_str()) } else { None };
+        self.events.iter().filter_map(warning).collect()
+    }
+
     /// How many hosts were in a role at once at most.
     fn most_in(&self, wanted: &str) -> usize {
         let (mut now, mut most) = (0, 0);
@@ -123,20 +161,28 @@ impl Ran {
     }
 }
 
-/// Runs plays on hosts; those whose names begin with `off` are off.
+/// Runs plays on hosts; those whose names begin with `off` are off, and `dying` ones go off after a few programs.
 async fn run(hosts: &[&str], plays: Value, forks: usize) -> Ran {
+    run_until(hosts, plays, forks, CancellationToken::new()).await
+}
+
+/// The same until it is cancelled.
+async fn run_until(hosts: &[&str], plays: Value, forks: usize, cancel: CancellationToken) -> Ran {
     let inventory = Arc::new(Inventory::from_ini("test", &hosts.join("\n"), GroupRules::new()).unwrap());
     let plays: Vec<Play> = serde_json::from_value(plays).unwrap();
     let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let connect = |name: &str| {
         let off = name.starts_with("off");
+        let dies_after = if name.starts_with("dying") { 3 } else { usize::MAX };
         let (busy, most) = (busy.clone(), most.clone());
-        Ok(Arc::new(Machine { shell: Shell::new(&["dash"], Path::new("/nowhere")), off, busy, most })
+        let shell = Shell::new(&["dash"], Path::new("/nowhere"));
+        Ok(Arc::new(Machine { shell, off, dies_after, count: AtomicUsize::new(0), busy, most })
             as Arc<dyn Transport>)
     };
     let (events, mut receiver) = Events::channel();
     let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
-    let run = Run { plays: &plays, roles: ROLES, forks, ..Run::new(inventory, vars, &connect, events) };
+    let run =
+        Run { plays: &plays, roles: ROLES, forks, cancel, ..Run::new(inventory, vars, &connect, events) };
     let ended = tokio::time::timeout(Duration::from_secs(60), run.execute()).await;
     let outcome = ended.expect("nobody waits for ever").unwrap();
     let events = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
@@ -262,4 +308,70 @@ async fn a_failure_is_told_of_its_own_step_or_of_none() {
         _ => None,
     });
     assert_eq!(places.collect::<Vec<_>>(), [(Some("late"), None)]);
+}
+
+#[tokio::test]
+async fn what_always_runs_runs_after_a_failure_which_stays_the_one_that_is_told() {
+    let plays = || {
+        json!([
+            play("p", &["risk", "work"], json!({ "always": ["tidy", "tidy-badly", "tidy-too"] })),
+            play("q", &["work"], json!({}))
+        ])
+    };
+    let ran = run(&["a", "bad1", "off1"], plays(), 50).await;
+    assert_eq!(ran.roles("bad1"), ["risk!", "tidy", "tidy-badly!", "tidy-too"]);
+    assert_eq!(ran.roles("off1"), [""; 0]);
+    assert_eq!(ran.ends()[1], "it broke");
+    assert_eq!(ran.warnings(), ["tidy-badly, which always runs, failed as well: it is still untidy"]);
+    let places = ran.events.iter().filter_map(|event| match event {
+        Event::HostFailed { host, role, .. } if host == "bad1" => role.as_deref(),
+        _ => None,
+    });
+    assert_eq!(places.collect::<Vec<_>>(), ["risk"]);
+    // Where nothing failed before, its failure is the host's, and the next play does not begin.
+    assert_eq!(ran.roles("a"), ["risk", "work", "tidy", "tidy-badly!", "tidy-too"]);
+    assert_eq!(ran.ends()[0], "it is still untidy");
+}
+
+#[tokio::test]
+async fn what_always_runs_runs_where_others_ended_the_run_and_only_where_the_play_was_begun() {
+    let first = play("first", &["linger", "work"], json!({ "max_failures": 0, "always": ["tidy"] }));
+    let second = play("second", &["work"], json!({ "always": ["tidy-too"] }));
+    let ran = run(&["a", "dying1"], json!([first, second]), 50).await;
+    assert!(ran.ends()[0].starts_with("stopped, because dying1 failed"), "{:?}", ran.ends());
+    assert_eq!(ran.roles("a"), ["linger", "tidy"]);
+    assert_eq!(ran.roles("dying1"), ["linger!"], "a machine that is off is not tidied");
+
+    let look = play("look", &["risk"], json!({ "any_errors_fatal": true, "always": ["tidy"] }));
+    let change = play("change", &["work"], json!({ "always": ["tidy-too"] }));
+    let ran = run(&["a", "bad1"], json!([look, change]), 50).await;
+    assert_eq!(ran.roles("a"), ["risk", "tidy"]);
+}
+
+#[tokio::test]
+async fn what_always_runs_runs_when_the_user_interrupts_and_nothing_else_does() {
+    let cancel = CancellationToken::new();
+    let plays = json!([
+        play("p", &["linger", "work"], json!({ "always": ["tidy", "tidy-too"] })),
+        play("q", &["work"], json!({}))
+    ]);
+    let interrupt = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        cancel.cancel();
+    };
+    let (ran, ()) = tokio::join!(run_until(&["a"], plays, 50, cancel.clone()), interrupt);
+    assert_eq!(ran.roles("a"), ["linger!", "tidy", "tidy-too"]);
+    assert_eq!(ran.ends(), ["stopped, because it was interrupted"]);
+}
+
+#[tokio::test]
+async fn the_next_batch_waits_for_what_always_runs() {
+    let plays = json!([play("p", &["work"], json!({ "serial": 1, "always": ["linger"] }))]);
+    let ran = run(&["a", "b"], plays, 50).await;
+    assert_eq!((ran.ends(), ran.most_in("linger")), (vec!["done".to_owned(); 2], 1));
+    let begins = ran.events.iter().filter_map(|event| match event {
+        Event::RoleStarted { host, role, .. } => Some(format!("{host} {role}")),
+        _ => None,
+    });
+    assert_eq!(begins.collect::<Vec<_>>(), ["a work", "a linger", "b work", "b linger"]);
 }

@@ -25,11 +25,13 @@ pub(crate) enum Cut {
     ForGood(usize, &'static str),
 }
 
-/// Runs programs with a local shell. What they keep below /var/lib/muster is in a folder of the test.
+/// Runs programs with a local shell. What they keep below /var/lib/muster is in a folder of the test, and so are the mounts that
+/// they see.
 pub(crate) struct Shell {
     words: Vec<&'static str>,
     folder: PathBuf,
     cut: Option<Cut>,
+    functions: &'static str,
     count: AtomicUsize,
     programs: Mutex<Vec<String>>,
 }
@@ -37,7 +39,14 @@ pub(crate) struct Shell {
 impl Shell {
     pub(crate) fn new(words: &[&'static str], folder: &Path) -> Self {
         let (words, folder) = (words.to_vec(), folder.to_owned());
-        Self { words, folder, cut: None, count: AtomicUsize::new(0), programs: Mutex::default() }
+        let (count, programs) = (AtomicUsize::new(0), Mutex::default());
+        Self { words, folder, cut: None, functions: "", count, programs }
+    }
+
+    /// Has these functions of sh take the place of commands. In them @ is the folder of the test.
+    pub(crate) fn with(mut self, functions: &'static str) -> Self {
+        self.functions = functions;
+        self
     }
 
     pub(crate) fn cut(mut self, cut: Cut) -> Self {
@@ -58,11 +67,15 @@ impl Shell {
             return Err(lost());
         }
         let state = self.folder.join("muster");
-        let local = |text: String| text.replace("/var/lib/muster", state.to_str().unwrap());
+        let folder = self.folder.to_str().unwrap();
+        let mounts = format!("{folder}/mountinfo");
+        let local = |text: String| {
+            text.replace("/var/lib/muster", state.to_str().unwrap()).replace("/proc/self/mountinfo", &mounts)
+        };
         let mut command = Command::new(self.words[0]);
         command.args(&self.words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (text, mut input) = match exec.program {
-            Program::Text(text) => (local(text), None),
+            Program::Text(text) => (self.functions.replace('@', folder) + &local(text), None),
             Program::Reader { line, input } => {
                 command.args(["-c", &local(line)]);
                 (String::new(), Some(input))

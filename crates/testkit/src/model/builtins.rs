@@ -60,6 +60,10 @@ pub(super) fn printf(words: &[&str]) -> String {
                     chars.next();
                     out += values.next().copied().unwrap_or_default();
                 }
+                ('%', Some('b')) => {
+                    chars.next();
+                    out += &unescaped(values.next().copied().unwrap_or_default());
+                }
                 ('%', Some('%')) => {
                     chars.next();
                     out.push('%');
@@ -84,10 +88,22 @@ pub(super) fn printf(words: &[&str]) -> String {
             }
         }
         // A format without a place for a value is said once.
-        if values.len() == 0 || !words[0].contains("%s") {
+        if values.len() == 0 || !words[0].contains("%s") && !words[0].contains("%b") {
             return out;
         }
     }
+}
+
+/// A text in which a backslash and three digits are a byte, as %b of printf has it.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('\\');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(3).unwrap_or_default();
+        out.extend(u32::from_str_radix(digits, 8).ok().and_then(char::from_u32));
+        out += rest;
+    }
+    out
 }
 
 pub(super) fn read(shell: &mut Shell, words: &[&str]) -> i32 {

@@ -21,9 +21,10 @@ pub static OWNER: LazyLock<[String; 2]> = LazyLock::new(|| {
 });
 
 /// What is there besides the tools that packages bring.
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 13] = [
     "apt-get",
     "awk",
+    "dpkg-query",
     "gzip",
     "mktemp",
     "mount",
@@ -129,6 +130,11 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
             let all = options.iter().any(|option| option.contains('r'));
             let remove = |state: &mut State, _: u64| match all {
                 true => {
+                    let below = format!("{path}/");
+                    let mut mounts = state.kept.mounts.iter();
+                    if let Some(mount) = mounts.find(|at| *at == path || at.starts_with(&below)) {
+                        state.wrong.push(format!("rm of {path} went into what is mounted at {mount}"));
+                    }
                     state.kept.disk.remove_all(path);
                     Ok(())
                 }
@@ -137,6 +143,17 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
             };
             with_state(shell, remove, &[path])
         }),
+        "umount" => {
+            let mut state = shell.machine.state();
+            match state.kept.mounts.iter().rposition(|mount| mount == paths[0]) {
+                Some(place) => {
+                    state.kept.mounts.remove(place);
+                    shell.machine.changed(&mut state, &shell.process, paths[0]);
+                    Ok(())
+                }
+                None => Err("not mounted"),
+            }
+        }
         "dd" => cut_off(shell, words),
         "cp" => with_state(
             shell,
@@ -153,7 +170,7 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
             return own(shell).await;
         }
         "cat" | "tr" | "wc" | "sha256sum" | "tail" | "readlink" | "stat" | "head" | "grep" | "date"
-        | "uname" | "ip" | "ls" | "seq" => {
+        | "uname" | "ip" | "ls" | "pwd" | "seq" => {
             return look::look(shell, name, words, &options, &paths).await;
         }
         "sleep" => {
@@ -176,6 +193,17 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
         "/bin/sh" => return sh(shell, words).await,
         "systemctl" => return systemctl(shell, words).await,
         "apt-get" => return apt_get(shell, words).await,
+        "dpkg-query" => {
+            let package = words[words.len() - 1];
+            let state = shell.machine.state();
+            let status = match () {
+                () if state.kept.half.contains(package) => "half-installed",
+                () if state.kept.tools.contains(package) => "installed",
+                () => return Ok(1),
+            };
+            drop(state);
+            return shell.write(1, status.as_bytes()).map(|_| 0);
+        }
         "dpkg" => {
             shell.machine.work(&shell.process, 100..2000).await?;
             shell.machine.state().kept.half.clear();
@@ -361,6 +389,19 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
             machine.changed(&mut state, &process, unit);
             Ok(0)
         }
+        ("stop" | "disable", Some(name)) => {
+            machine.work(&process, 10..1500).await?;
+            let mut state = machine.state();
+            let now = state.kept.units.entry(name).or_default();
+            match words[0] {
+                "stop" => (now.active, now.loaded) = (false, Vec::new()),
+                _ => now.enabled = false,
+            }
+            machine.changed(&mut state, &process, unit);
+            Ok(0)
+        }
+        // None ever fails.
+        ("reset-failed", _) => Ok(0),
         ("restart", Some(name)) => {
             machine.work(&process, 10..1500).await?;
             machine.start_unit(&process, name);
@@ -381,6 +422,10 @@ async fn apt_get(shell: &mut Shell, words: &[&str]) -> Done {
         return machine.work(&process, 500..5000).await.map(|()| 0);
     }
     let package = words[words.len() - 1];
+    let removal = words.contains(&"remove");
+    if removal && words.contains(&"-s") {
+        return shell.write(1, format!("Remv {package} [1.0]\n").as_bytes()).map(|_| 0);
+    }
     {
         let mut state = machine.state();
         if !state.kept.half.is_empty() && !state.installing {
@@ -401,8 +446,12 @@ async fn apt_get(shell: &mut Shell, words: &[&str]) -> Done {
     let mut state = machine.state();
     state.installing = false;
     state.kept.half.remove(package);
-    state.kept.tools.insert(package.to_owned());
-    *state.done.entry(package.to_owned()).or_default() += 1;
+    if removal {
+        state.kept.tools.remove(package);
+    } else {
+        state.kept.tools.insert(package.to_owned());
+        *state.done.entry(package.to_owned()).or_default() += 1;
+    }
     machine.changed(&mut state, &process, package);
     Ok(0)
 }

@@ -119,7 +119,22 @@ pub(super) async fn look(
             let text = String::from_utf8_lossy(&file(words[3]).unwrap_or_default()).into_owned();
             status = i32::from(!text.lines().any(|line| line == words[2]));
         }
+        "grep" if words[..2] == ["-vxF", "-e"] => {
+            let text = String::from_utf8_lossy(&file(words[3]).unwrap_or_default()).into_owned();
+            let others = text.lines().filter(|line| *line != words[2]);
+            out = others.map(|line| format!("{line}\n")).collect::<String>().into_bytes();
+            status = i32::from(out.is_empty());
+        }
+        "grep" if words == ["-c", "^Remv "] => {
+            let text = shell.read(0).await?;
+            let count = text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"Remv ")).count();
+            (out, status) = (format!("{count}\n").into_bytes(), i32::from(count == 0));
+        }
         "grep" => status = 2,
+        "pwd" => match &shell.folder {
+            Some(folder) if words == ["-P"] => out = format!("{folder}\n").into_bytes(),
+            _ => shell.wrong(&format!("pwd {words:?}")),
+        },
         "ls" if shell.machine.state().kept.disk.is_dir(paths[0]) => {
             let names = shell.machine.names(paths[0]);
             out = names.iter().map(|name| format!("{name}\n")).collect::<String>().into_bytes();

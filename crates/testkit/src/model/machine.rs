@@ -51,8 +51,10 @@ pub struct Kept {
     pub disk: Disk,
     pub units: BTreeMap<&'static str, Unit>,
     pub tools: BTreeSet<String>,
-    /// Packages that an installation has begun to unpack.
+    /// Packages that an installation has begun to unpack, or a removal to take away.
     pub half: BTreeSet<String>,
+    /// Where something is mounted, besides the root. A restart mounts nothing again.
+    pub mounts: Vec<String>,
 }
 
 pub struct State {
@@ -218,6 +220,7 @@ impl Machine {
         state.kept.disk.power_cut(|length| random.below(length as u64 + 1) as usize);
         let volatile: Vec<_> = state.kept.disk.names("/run").map(|name| format!("/run/{name}")).collect();
         volatile.iter().for_each(|path| state.kept.disk.remove_all(path));
+        state.kept.mounts.clear();
         state.boot += 1;
         state.installing = false;
         // Process numbers begin again, so that those of records are there again.
@@ -249,6 +252,10 @@ impl Machine {
         }
         if path == "/proc/sys/kernel/random/boot_id" {
             return Some(format!("boot-{}\n", state.boot));
+        }
+        if path == "/proc/self/mountinfo" {
+            let mounts = std::iter::once("/").chain(state.kept.mounts.iter().map(String::as_str));
+            return Some(mounts.map(|at| format!("20 1 8:1 / {at} rw - ext4 /dev/a rw\n")).collect());
         }
         let pid: u32 = path.strip_prefix("/proc/")?.strip_suffix("/stat")?.parse().ok()?;
         let process = state.processes.get(&pid)?;
