@@ -2,14 +2,22 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use muster_testkit::sshd::Sshd;
 
 use crate::fixture::muster;
 use crate::machines::project;
 
+/// This machine, which one run locks at a time.
+fn this_machine() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_text_is_copied_once_and_differences_are_shown() {
+    let _alone = this_machine();
     let sshd = Sshd::start();
     let test = project(&sshd, muster()).file("motd", "hello\nit's 'quoted' $HOME\n");
     let target = test.folder().join("machine/etc/motd");
@@ -32,6 +40,7 @@ fn a_text_is_copied_once_and_differences_are_shown() {
 
 #[test]
 fn bytes_of_any_size_are_copied_with_the_mode_they_have_here() {
+    let _alone = this_machine();
     let sshd = Sshd::start();
     let test = project(&sshd, muster()).file("program", "");
     let source = test.folder().join("program");
@@ -70,6 +79,7 @@ fn what_cannot_be_copied_is_said_before_a_machine_is_contacted() {
 
 #[test]
 fn a_machine_where_it_fails_or_that_is_off_is_told_with_the_reason() {
+    let _alone = this_machine();
     let mut sshd = Sshd::start();
     let test = project(&sshd, muster()).file("motd", "hello\n").file("machine/motd/inside", "");
     let to = test.folder().join("machine/motd").display().to_string();

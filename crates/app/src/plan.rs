@@ -11,6 +11,7 @@ use muster_engine::event::Event;
 use muster_engine::failure::Failure;
 use muster_engine::script::quote;
 use muster_files::write_whole;
+use muster_inventory::names;
 use muster_roles::catalogue::CATALOGUE;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -198,7 +199,7 @@ impl Plan {
         }
         let lines = |(told, hosts): (&Vec<String>, &Vec<&String>)| {
             let lines = told.iter().map(|line| format!("\n    {line}"));
-            format!("\n  {}{}", text::names(hosts), lines.collect::<String>())
+            format!("\n  {}{}", names(hosts), lines.collect::<String>())
         };
         groups.iter().map(lines).collect()
     }

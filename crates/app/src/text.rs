@@ -1,4 +1,4 @@
-//! Words for messages: what came from elsewhere made harmless, numbers of things, and names in short.
+//! Words for messages: what came from elsewhere made harmless, and numbers of things.
 
 pub use muster_inventory::{names, some_names};
 
