@@ -204,6 +204,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_the_same_on_several_machines_is_told_without_their_addresses_and_keys() {
+        let lost = |address: &str| {
+            Failure::Transport(TransportError::Lost { address: address.into(), reason: "no: answer".into() })
+        };
+        assert_eq!(gist(&lost("[::1]:22")), "the connection was lost (no: answer)");
+        assert_eq!(gist(&lost("[::1]:22")), gist(&lost("10.0.0.1:22")));
+        let key = |address: &str, changed| {
+            let reason = format!("it shows the key of {address}");
+            let (address, remedy) = (address.into(), "".into());
+            gist(&Failure::Transport(TransportError::HostKey { address, reason, changed, remedy }))
+        };
+        assert_eq!(key("10.0.0.1:22", true), key("10.0.0.2:22", true));
+        assert_ne!(key("10.0.0.1:22", false), key("10.0.0.2:22", false));
+        assert_eq!(gist(&Failure::new("a: b", "")), "a: b");
+    }
+
+    #[test]
     fn a_failure_names_host_role_and_step() {
         let it = Failure::new("it broke", "");
         assert_eq!(

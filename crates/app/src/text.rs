@@ -1,7 +1,5 @@
 //! Words for messages: what came from elsewhere made harmless, and numbers of things.
 
-pub use muster_inventory::{names, some_names};
-
 /// What came from a machine or a file, safe to show: control characters, with which a terminal could be made to do
 /// anything, become visible (`\u{1b}`); a tab becomes a space.
 pub fn harmless(text: &str) -> String {

@@ -126,6 +126,9 @@ fn what_was_written_is_read_as_the_same() {
         let object = write(&event, Duration::from_millis(1500), words);
         let Some((time, read)) = read(&object) else { panic!("{object}") };
         assert_eq!((time, format!("{read:?}")), (Duration::from_millis(1500), format!("{event:?}")));
+        if let Event::HostFailed { failure: failed, .. } = &event {
+            assert_eq!(object["failure"], failure(failed, words), "its remedy is in words");
+        }
     }
 }
 
