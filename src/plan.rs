@@ -346,8 +346,10 @@ fn written(ready: &Ready) -> Result<String, CommandError> {
         let vars: serde_json::Map<_, _> = vars.map(|(name, value)| (name.clone(), value.to_json())).collect();
         hosts.insert(name.clone(), json!({ "groups": ready.world.inventory.groups_of(name), "vars": vars }));
     }
-    let plays =
-        format!("{:?}", ready.plays.iter().map(|play| (&play.hosts, &play.roles, &play.always)).collect::<Vec<_>>());
+    let plays = format!(
+        "{:?}",
+        ready.plays.iter().map(|play| (&play.hosts, &play.roles, &play.always)).collect::<Vec<_>>()
+    );
     Ok(Sha256::of(json!({ "hosts": hosts, "plays": plays }).to_string().as_bytes()).to_string())
 }
 

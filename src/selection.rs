@@ -153,14 +153,23 @@ mod tests {
 
     #[test]
     fn what_always_runs_stays_with_its_play_as_long_as_anything_of_it_runs() {
-        let plays = plays().into_iter().map(|play| Play { always: strings(&["uncordon"]), ..play }).collect::<Vec<_>>();
+        let plays = plays()
+            .into_iter()
+            .map(|play| Play { always: strings(&["uncordon"]), ..play })
+            .collect::<Vec<_>>();
         let always = |args: SelectionArgs| {
             let selected = select(&plays, &args).unwrap();
             selected.into_iter().map(|play| (play.name, play.always.join(" "))).collect::<Vec<_>>()
         };
         let install = [("install".to_owned(), "uncordon".to_owned())];
-        assert_eq!(always(SelectionArgs { tags: strings(&["kubelet"]), ..SelectionArgs::default() }), install);
-        assert_eq!(always(SelectionArgs { start_at: Some("kubelet".into()), ..SelectionArgs::default() }), install);
+        assert_eq!(
+            always(SelectionArgs { tags: strings(&["kubelet"]), ..SelectionArgs::default() }),
+            install
+        );
+        assert_eq!(
+            always(SelectionArgs { start_at: Some("kubelet".into()), ..SelectionArgs::default() }),
+            install
+        );
     }
 
     #[test]

@@ -217,7 +217,9 @@ impl Run<'_> {
             match (self.role(host, play, role).await, &stop) {
                 (Ok(()), _) => {}
                 (Err(failure), None) => stop = Some(Stop::of(host, failure)),
-                (Err(failure), Some(_)) => host.warn(format!("{role}, which always runs, failed as well: {failure}")),
+                (Err(failure), Some(_)) => {
+                    host.warn(format!("{role}, which always runs, failed as well: {failure}"))
+                }
             }
         }
         host.goes_on_when_interrupted(false);

@@ -54,7 +54,8 @@ impl Script {
             line.push_str(&quote(arg));
         }
         line.push(';');
-        for text in self.text.lines().map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#')) {
+        for text in self.text.lines().map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'))
+        {
             line.push(' ');
             line.push_str(text.trim_end_matches('\\'));
         }
@@ -259,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_snippet_of_several_lines_is_the_same_on_one_line() {
-        let text = "# what it does\nsay() {\n  echo \\\n    \"$1\";\n};\n\nfor word; do\n  say \"$word\";\ndone";
+        let text =
+            "# what it does\nsay() {\n  echo \\\n    \"$1\";\n};\n\nfor word; do\n  say \"$word\";\ndone";
         let line = sh(text, ["a b", "#c"]).one_line();
         assert!(!line.contains(['\n', '\\']), "{line}");
         for shell in shells() {

@@ -201,7 +201,11 @@ fn install_plan(
 }
 
 /// A stamp says that muster has put a program there, or was about to; what has none was there before.
-fn uninstall_plan<'p>(resource: &dyn Resource, paths: impl IntoIterator<Item = &'p str>, seen: &Seen) -> Plan {
+fn uninstall_plan<'p>(
+    resource: &dyn Resource,
+    paths: impl IntoIterator<Item = &'p str>,
+    seen: &Seen,
+) -> Plan {
     let output = seen.answer().output;
     let stamped: Vec<_> = output.lines().filter_map(|line| line.strip_prefix("stamped ")).collect();
     let ours: Vec<_> = paths.into_iter().filter(|path| stamped.contains(path)).collect();

@@ -90,9 +90,29 @@ impl Removable for Dir {
 
 /// Folders of the system besides those of one name, and those in which others have theirs, muster's lock among them.
 const SYSTEM: [&str; 23] = [
-    "/dev", "/etc/default", "/etc/modules-load.d", "/etc/ssh", "/etc/sysctl.d", "/etc/systemd", "/etc/systemd/system",
-    "/lib/modules", "/lib/systemd", "/opt/bin", "/proc", "/run/systemd", "/sys", "/usr/local/bin", "/usr/local/lib", "/usr/local/sbin",
-    "/usr/lib/systemd", "/usr/lib/modules", "/var/lib/dpkg", "/var/lib/muster", "/var/lib/rpm", "/var/lib/systemd", "/boot",
+    "/dev",
+    "/etc/default",
+    "/etc/modules-load.d",
+    "/etc/ssh",
+    "/etc/sysctl.d",
+    "/etc/systemd",
+    "/etc/systemd/system",
+    "/lib/modules",
+    "/lib/systemd",
+    "/opt/bin",
+    "/proc",
+    "/run/systemd",
+    "/sys",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/local/sbin",
+    "/usr/lib/systemd",
+    "/usr/lib/modules",
+    "/var/lib/dpkg",
+    "/var/lib/muster",
+    "/var/lib/rpm",
+    "/var/lib/systemd",
+    "/boot",
 ];
 
 /// Whether a folder is the whole system's: `/`, one of a single name, one of two names in /usr, /var or /home, or a known one.
@@ -102,7 +122,9 @@ fn is_everybodys(path: &str) -> bool {
     let names: Vec<_> = rest.split('/').collect();
     let odd = names.iter().any(|name| matches!(*name, "" | "." | ".."));
     let least = if matches!(names[0], "usr" | "var" | "home") { 3 } else { 2 };
-    odd || names.len() < least || SYSTEM.contains(&path) || matches!(names[0], "dev" | "proc" | "sys" | "boot")
+    odd || names.len() < least
+        || SYSTEM.contains(&path)
+        || matches!(names[0], "dev" | "proc" | "sys" | "boot")
 }
 
 #[cfg(test)]
@@ -111,13 +133,25 @@ mod tests {
 
     #[test]
     fn what_is_everybodys_is_never_removed() {
-        for path in ["/", "/etc", "/var/lib", "/usr/local", "/var/lib/muster", "/etc/systemd/system", "/proc/1", "x/y", ""] {
+        for path in [
+            "/",
+            "/etc",
+            "/var/lib",
+            "/usr/local",
+            "/var/lib/muster",
+            "/etc/systemd/system",
+            "/proc/1",
+            "x/y",
+            "",
+        ] {
             assert!(is_everybodys(path), "{path}");
         }
         for path in ["/var/lib/kubelet/", "/var/lib/kubelet/..", "/var//lib/kubelet", "/a/./b"] {
             assert!(is_everybodys(path), "{path}: it may be another one than it seems");
         }
-        for path in ["/etc/kubernetes", "/var/lib/kubelet", "/opt/cni", "/run/flannel", "/usr/libexec/kubernetes/x"] {
+        for path in
+            ["/etc/kubernetes", "/var/lib/kubelet", "/opt/cni", "/run/flannel", "/usr/libexec/kubernetes/x"]
+        {
             assert!(!is_everybodys(path), "{path}");
         }
     }

@@ -20,7 +20,8 @@ pub fn line(path: impl Into<String>, line: impl Into<String>) -> Line {
 impl Line {
     /// What the file holds.
     fn text(&self, state: &PathState) -> Result<String, String> {
-        let content = state.content.as_deref().ok_or_else(|| format!("{} is too large to be edited", self.path))?;
+        let content =
+            state.content.as_deref().ok_or_else(|| format!("{} is too large to be edited", self.path))?;
         Ok(String::from_utf8_lossy(content).into_owned())
     }
 

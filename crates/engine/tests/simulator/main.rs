@@ -149,7 +149,8 @@ fn a_controller_may_be_killed_before_and_after_every_exchange() {
             .flat_map(|(machine, exchange)| kills.map(|fault| Strike { machine, exchange, fault }))
             .collect()
     });
-    let injected = "before and after every exchange of a set-up, an upgrade and a removal of three model machines";
+    let injected =
+        "before and after every exchange of a set-up, an upgrade and a removal of three model machines";
     held("controller killed", injected, strikes, HELD);
 }
 
@@ -163,7 +164,6 @@ fn a_program_that_changes_a_machine_may_be_killed_before_each_of_its_actions() {
         });
         strikes.collect()
     });
-    let injected =
-        "before each action of every program that changes a machine, in a set-up, an upgrade and a removal of two model machines";
+    let injected = "before each action of every program that changes a machine, in a set-up, an upgrade and a removal of two model machines";
     held("program killed", injected, strikes, HELD);
 }

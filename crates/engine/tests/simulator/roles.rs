@@ -52,11 +52,8 @@ async fn app(host: &Host) -> Result<()> {
         return remove(host).await;
     }
     let own = |file: File| file.owner(&OWNER[0]).group(&OWNER[1]);
-    let configuration = host
-        .step("configuration")
-        .ensure_all(owned(version))
-        .remove(file("/etc/app/old.conf"))
-        .await?;
+    let configuration =
+        host.step("configuration").ensure_all(owned(version)).remove(file("/etc/app/old.conf")).await?;
     host.step("packages").ensure(package("socat", "socat")).await?;
     let program = host.step("program").ensure(binary(artifact(host, version), "/opt/bin/app")).await?;
     let version = version.to_string();

@@ -370,7 +370,11 @@ async fn a_lock_is_renewed_while_nothing_is_sent_and_its_loss_is_noticed() {
         tokio::time::timeout(PATIENCE, both).await.expect("a run that only looks learns of it, too");
     assert!(ran.locked().contains("lost to otto@desk"), "{}", ran.locked());
     let begun = |event: &&Event| matches!(event, Event::RoleStarted { .. });
-    assert_eq!(ran.events.iter().filter(begun).count(), 1, "what always runs does not run where the lock is lost");
+    assert_eq!(
+        ran.events.iter().filter(begun).count(),
+        1,
+        "what always runs does not run where the lock is lost"
+    );
     held("lock lost", "while a run only looks", 1, "noticed at the next renewal");
 }
 

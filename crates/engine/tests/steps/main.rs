@@ -129,7 +129,13 @@ async fn run(role: &str, shell: Arc<Shell>, check: bool) -> Ran {
 
 async fn run_as(request: LockRequest, role: &str, shell: Arc<Shell>, check: bool) -> Ran {
     let roles = vec![role.into()];
-    run_play(request, Play { name: "test".into(), hosts: "all".into(), roles, ..Play::default() }, shell, check).await
+    run_play(
+        request,
+        Play { name: "test".into(), hosts: "all".into(), roles, ..Play::default() },
+        shell,
+        check,
+    )
+    .await
 }
 
 async fn run_play(request: LockRequest, play: Play, shell: Arc<Shell>, check: bool) -> Ran {

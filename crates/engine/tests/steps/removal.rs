@@ -71,7 +71,10 @@ fn prepare(temporary: &Path) {
 
 /// Mounts things below a folder of the role, one below the other and one in a name with a space.
 fn mount(temporary: &Path) {
-    let mut mounts = format!("20 1 8:1 / / rw shared:1 - ext4 /dev/a rw\n30 20 8:2 / {}/ab rw - ext4 /dev/b rw\n", at("a"));
+    let mut mounts = format!(
+        "20 1 8:1 / / rw shared:1 - ext4 /dev/a rw\n30 20 8:2 / {}/ab rw - ext4 /dev/b rw\n",
+        at("a")
+    );
     for (number, name) in ["pods", "pods/in", "with space"].into_iter().enumerate() {
         let point = at(&format!("a/b/{name}"));
         fs::create_dir_all(&point).unwrap();
@@ -103,7 +106,8 @@ async fn what_a_role_has_is_taken_away_in_the_opposite_order_and_a_second_run_ch
         assert!(Path::new(&at("a/b/text")).exists() && unit(temporary).starts_with("active"));
         let done = run("disowned", Arc::new(machine(words, temporary)), false).await.well();
         assert_eq!(check.changes, done.changes, "{words:?}: what is looked at is what is done");
-        let told: Vec<_> = done.changes.iter().map(|change| format!("{}: {}", change.resource, change.what)).collect();
+        let told: Vec<_> =
+            done.changes.iter().map(|change| format!("{}: {}", change.resource, change.what)).collect();
         let b = at("a/b");
         assert_eq!(
             told,
@@ -130,14 +134,18 @@ async fn what_a_role_has_is_taken_away_in_the_opposite_order_and_a_second_run_ch
         assert!(gone.iter().all(|name| left.iter().any(|(path, ..)| path == name)), "{left:#?}");
         assert_eq!(left.len(), before.len(), "{left:#?}");
         assert_eq!(fs::read_to_string(at("a/list")).unwrap(), "one\ntwo\n");
-        let data = ["pods", "in", "with space"].map(|name| temporary.join("devices").join(name).join("data").exists());
+        let data = ["pods", "in", "with space"]
+            .map(|name| temporary.join("devices").join(name).join("data").exists());
         assert_eq!(data, [true; 3], "{words:?}");
 
         let again = run("disowned", Arc::new(machine(words, temporary)), false).await.well();
         assert_eq!((again.changes.len(), again.exchanges), (0, 1), "{words:?}: {:?}", again.changes);
         // And back.
         run("owned", Arc::new(machine(words, temporary)), false).await.well();
-        assert_eq!((unit(temporary).as_str(), Path::new(&at("a/b/text")).exists()), ("active enabled\n", true));
+        assert_eq!(
+            (unit(temporary).as_str(), Path::new(&at("a/b/text")).exists()),
+            ("active enabled\n", true)
+        );
         assert!(!temporary.join("wrong").exists());
     }
 }
@@ -188,10 +196,20 @@ async fn what_is_mounted_and_cannot_be_unmounted_is_named_and_nothing_is_removed
         fs::write(at("path"), format!("dir {}", at("a/b"))).unwrap();
         fs::write(temporary.join("busy"), "").unwrap();
         let ran = run("rejected", Arc::new(machine(words, temporary)), false).await;
-        let Some(Failure::Change { tail, .. }) = &ran.outcome["here"].failure else { panic!("{:?}", ran.outcome) };
+        let Some(Failure::Change { tail, .. }) = &ran.outcome["here"].failure else {
+            panic!("{:?}", ran.outcome)
+        };
         let mount = at("a/b/with space");
-        assert!(tail.contains(&format!("umount: {mount}: target is busy.\n{mount} is mounted and cannot be unmounted")), "{tail}");
-        assert!(Path::new(&at("a/b/text")).exists() && Path::new(&at("a/b/pods/in/data")).exists(), "{words:?}");
+        assert!(
+            tail.contains(&format!(
+                "umount: {mount}: target is busy.\n{mount} is mounted and cannot be unmounted"
+            )),
+            "{tail}"
+        );
+        assert!(
+            Path::new(&at("a/b/text")).exists() && Path::new(&at("a/b/pods/in/data")).exists(),
+            "{words:?}"
+        );
         fs::remove_file(temporary.join("busy")).unwrap();
         // Nobody can say what is mounted.
         fs::remove_file(temporary.join("mountinfo")).unwrap();
