@@ -143,7 +143,7 @@ impl Ran {
     /// What was told beside the hosts' ends.
     fn warnings(&self) -> Vec<&str> {
         let warning =
-            |event| if let &Event::Warning { ref text, .. } = event { Some(text.as_str()) } else { None };
+            |event| if let Event::Warning { text, .. } = event { Some(text.as_str()) } else { None };
         self.events.iter().filter_map(warning).collect()
     }
 
