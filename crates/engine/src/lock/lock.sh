@@ -118,8 +118,9 @@ take() {
       rm -f "$lock/fence.$mine"
       continue
     fi
+    # Lower numbers only: somebody may have taken the lock from us by now.
     old=
-    for file in "$lock"/fence.*; do [ "${file##*.}" = "$mine" ] || old="$old $file"; done
+    for file in "$lock"/fence.*; do [ "${file##*.}" -ge "$mine" ] || old="$old $file"; done
     rm -rf "$lock"/new.* $old
     end_share
     taken=$mine

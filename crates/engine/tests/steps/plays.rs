@@ -130,7 +130,9 @@ impl Ran {
         for event in &self.events {
             match event {
                 Event::RoleStarted { host, role, .. } if host == of => roles.push(format!("{role}!")),
-                Event::RoleEnded { host, role, .. } if host == of => *roles.last_mut().unwrap() = role.clone(),
+                Event::RoleEnded { host, role, .. } if host == of => {
+                    *roles.last_mut().unwrap() = role.clone()
+                }
                 _ => {}
             }
         }
@@ -139,7 +141,8 @@ impl Ran {
 
     /// What was told beside the hosts' ends.
     fn warnings(&self) -> Vec<&str> {
-        let warning = |event| if let &Event::Warning { ref text, .. } = event { Some(text.as_str()) } else { None };
+        let warning =
+            |event| if let Event::Warning { text, .. } = event { Some(text.as_str()) } else { None };
         self.events.iter().filter_map(warning).collect()
     }
 
@@ -308,7 +311,12 @@ async fn a_failure_is_told_of_its_own_step_or_of_none() {
 
 #[tokio::test]
 async fn what_always_runs_runs_after_a_failure_which_stays_the_one_that_is_told() {
-    let plays = || json!([play("p", &["risk", "work"], json!({ "always": ["tidy", "tidy-badly", "tidy-too"] })), play("q", &["work"], json!({}))]);
+    let plays = || {
+        json!([
+            play("p", &["risk", "work"], json!({ "always": ["tidy", "tidy-badly", "tidy-too"] })),
+            play("q", &["work"], json!({}))
+        ])
+    };
     let ran = run(&["a", "bad1", "off1"], plays(), 50).await;
     assert_eq!(ran.roles("bad1"), ["risk!", "tidy", "tidy-badly!", "tidy-too"]);
     assert_eq!(ran.roles("off1"), [""; 0]);
@@ -342,7 +350,10 @@ async fn what_always_runs_runs_where_others_ended_the_run_and_only_where_the_pla
 #[tokio::test]
 async fn what_always_runs_runs_when_the_user_interrupts_and_nothing_else_does() {
     let cancel = CancellationToken::new();
-    let plays = json!([play("p", &["linger", "work"], json!({ "always": ["tidy", "tidy-too"] })), play("q", &["work"], json!({}))]);
+    let plays = json!([
+        play("p", &["linger", "work"], json!({ "always": ["tidy", "tidy-too"] })),
+        play("q", &["work"], json!({}))
+    ]);
     let interrupt = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         cancel.cancel();
