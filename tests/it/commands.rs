@@ -27,7 +27,7 @@ fn what_a_lab_says_wins_over_defaults_and_over_nothing_that_the_user_wrote() {
     assert!(explained.contains("lab.yml:1:"), "{explained}");
     test.set("MUSTER_DEFAULTS", "no.yml")
         .run(&["vars", "node1"])
-        .code(2)
+        .code(1)
         .stderr_has(&["cannot read MUSTER_DEFAULTS, no.yml"]);
 }
 
