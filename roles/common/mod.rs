@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use crate::cluster;
+
 /// The cluster as all its machines see it. Explained in `defaults.yml`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ClusterVars {
@@ -24,10 +26,12 @@ pub struct ClusterVars {
     pub fan_out_port: u16,
 }
 
-/// The cluster's variables of a host, the version without a leading `v`.
+/// The cluster's variables of a host, the version without a leading `v`: that of the cluster, where it stands and nobody asked
+/// for another one.
 pub fn cluster_vars(host: &Host) -> Result<ClusterVars> {
     let mut vars: ClusterVars = host.vars()?;
-    vars.kube_version = vars.kube_version.trim_start_matches('v').to_owned();
+    let kept = cluster::version_to_keep(host);
+    vars.kube_version = kept.unwrap_or_else(|| vars.kube_version.trim_start_matches('v').to_owned());
     Ok(vars)
 }
 
