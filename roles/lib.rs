@@ -14,6 +14,7 @@ mod etcd;
 mod flannel;
 mod kubeadm;
 mod kubeconfig;
+mod kubectl;
 pub mod kubespray;
 mod manifest;
 pub mod preflight;

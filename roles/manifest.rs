@@ -3,7 +3,7 @@
 use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 
-use crate::common::ADMIN_CONF;
+use crate::kubectl::ADMIN_CONF;
 
 /// Where manifests lie on a control plane, for whoever wants to see what was applied.
 const FOLDER: &str = "/etc/kubernetes/addons";

@@ -113,19 +113,3 @@ pub fn first_control_plane(host: &Host) -> Result<String> {
         )
     })
 }
-
-/// kubectl as administrator on a control plane, to put before its arguments in a snippet.
-pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
-
-/// Waits on a control plane until the cluster's API server is ready to serve.
-pub async fn api_answers(host: &Host, limit: Duration) -> Result<()> {
-    let ready = sh(
-        r#"
-kubectl --kubeconfig "$1" --request-timeout=5s get --raw /readyz || {
-  echo 'setup-cluster starts what was stopped; if it fails itself: journalctl -u kubelet, /var/log/pods/kube-system_kube-apiserver-*' >&2
-  exit 1
-}"#,
-        [ADMIN_CONF],
-    );
-    host.wait("the API server answers", ready, Duration::from_millis(500), limit).await.map(drop)
-}

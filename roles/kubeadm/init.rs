@@ -5,8 +5,9 @@ use muster_engine::prelude::*;
 use serde_json::json;
 
 use super::{PATCHES, endpoint, kubelet, node_registration};
-use crate::common::{ADMIN_CONF, api_answers, cluster_vars, ip, ip_of};
+use crate::common::{cluster_vars, ip, ip_of};
 use crate::etcd;
+use crate::kubectl::{ADMIN_CONF, api_answers};
 
 const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
 

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{endpoint, init, kubelet, node_registration};
-use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane, ip};
+use crate::common::{cluster_vars, first_control_plane, ip};
+use crate::kubectl::ADMIN_CONF;
 
 #[derive(Deserialize)]
 struct Vars {

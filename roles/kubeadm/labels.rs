@@ -7,7 +7,8 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use super::parse_taint;
-use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane};
+use crate::common::{cluster_vars, first_control_plane};
+use crate::kubectl::ADMIN_CONF;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]

@@ -8,7 +8,8 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::catalogue::artifact;
-use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane};
+use crate::common::{cluster_vars, first_control_plane};
+use crate::kubectl::ADMIN_CONF;
 
 #[derive(Deserialize)]
 struct Vars {

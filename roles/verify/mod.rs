@@ -10,7 +10,8 @@ mod tests;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
-use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane};
+use crate::common::{cluster_vars, first_control_plane};
+use crate::kubectl::ADMIN_CONF;
 
 /// What this role tells other hosts.
 const HERE: &str = "a machine that can be looked at";

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{Node, are_well, listed};
 use crate::catalogue::image;
-use crate::common::{ADMIN_CONF, api_answers, cluster_vars, ip_of};
+use crate::common::{cluster_vars, ip_of};
+use crate::kubectl::{ADMIN_CONF, api_answers};
 
 /// What was there when the network was last found to work: the same nodes at the same versions need no new test.
 const STAMP: &str = "/var/lib/muster/stamps/network-verified";
