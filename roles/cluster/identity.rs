@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use muster_artifacts::Sha256;
-use muster_engine::prelude::*;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Looks at a machine; the parameters are named at its top.

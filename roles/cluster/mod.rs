@@ -19,7 +19,7 @@ use serde::Deserialize;
 use crate::catalogue::CATALOGUE;
 use crate::common::{cluster_vars, ip, ip_of};
 pub(crate) use identity::Identity;
-pub(crate) use standing::{Standing, Story, Wanted};
+pub(crate) use standing::{Standing, Story, Wanted, orphaned};
 
 #[derive(Deserialize)]
 struct Vars {

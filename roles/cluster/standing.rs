@@ -354,6 +354,19 @@ fn problem(found: impl Into<String>, needed: impl Into<String>, remedy: impl Int
     Problem { check: "cluster".into(), found: found.into(), needed: needed.into(), remedy: remedy.into() }
 }
 
+/// The authority of the objects in etcd is on no control plane.
+pub(crate) fn orphaned(planes: &[String]) -> Problem {
+    problem(
+        "etcd holds the objects of a cluster whose CA no control plane of the inventory has",
+        "the CA of that cluster, or an etcd without objects",
+        format!(
+            "to keep the cluster, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into kube_cert_dir of {}; to give it \
+             up, stop etcd on all its members and move their etcd_data_dir away",
+            planes.join(" or ")
+        ),
+    )
+}
+
 /// A worker cannot become a control plane: kubeadm takes its kubelet's credentials for those of a control plane that lost its CA.
 fn worker_as_plane(name: &str, seen: &Identity) -> Option<Problem> {
     (seen.joined() && seen.admin.is_none() && !seen.ca_key).then(|| {

@@ -7,8 +7,8 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use super::parse_taint;
-use crate::common::{cluster_vars, first_control_plane};
-use crate::kubectl::ADMIN_CONF;
+use crate::common::cluster_vars;
+use crate::kubectl::{Kubectl, kubectl};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -32,16 +32,16 @@ pub(super) async fn run(host: &Host) -> Result<()> {
     if host.check_mode() {
         return stamp.await.map(drop);
     }
-    let plane = host.cluster().host(&first_control_plane(host)?)?;
+    let Some(kubectl) = Kubectl::find(host).await? else { return Ok(()) };
     let node = cluster_vars(host)?.kube_override_hostname;
     for kind in ["label", "taint"] {
         let changes = changes(kind, &known, &wanted);
         if !changes.is_empty() {
-            let script = sh(
-                r#"conf=$1 kind=$2 node=$3; shift 3; kubectl --kubeconfig "$conf" "$kind" --overwrite node "$node" "$@""#,
-                [ADMIN_CONF, kind, &node].into_iter().map(str::to_owned).chain(changes),
+            let script = kubectl!(
+                r#"kind=$1 node=$2; shift 2; kubectl "$kind" --overwrite node "$node" "$@""#,
+                [kind, &node].into_iter().map(str::to_owned).chain(changes)
             );
-            plane.run(&format!("Set the {kind}s of {node}"), script, Duration::from_secs(60)).await?;
+            kubectl.run(&format!("Set the {kind}s of {node}"), script).await?;
         }
     }
     // Remembered when it is done: after a crash it is done again.

@@ -8,7 +8,8 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::catalogue::artifact;
-use crate::common::{cluster_vars, first_control_plane};
+use crate::cluster;
+use crate::common::cluster_vars;
 use crate::kubectl::ADMIN_CONF;
 
 #[derive(Deserialize)]
@@ -18,9 +19,10 @@ struct Vars {
     artifacts_dir: String,
 }
 
+/// Done once a run, by the control plane that speaks for the cluster.
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    if first_control_plane(host)? != host.name() {
+    if cluster::known(host).await?.leader() != Some(host.name()) {
         return Ok(());
     }
     let folder = Path::new(&vars.artifacts_dir);
