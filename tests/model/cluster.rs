@@ -509,9 +509,10 @@ impl State {
         let machine = self.machines.values().find(|machine| member.url == peer_url(&machine.name));
         member.started
             && machine.is_some_and(|machine| {
+                let wal = wal(&content(machine, "/etc/etcd.env"));
                 !self.off.contains(&machine.name)
                     && is_active(machine, "etcd.service")
-                    && machine.state().kept.disk.exists(&wal(&content(machine, "/etc/etcd.env")))
+                    && machine.state().kept.disk.exists(&wal)
             })
     }
 
