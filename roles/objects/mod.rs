@@ -200,7 +200,7 @@ impl Resource for ObjectSet {
             std::iter::once(self.record(std::iter::empty())).chain(ids).collect::<Vec<_>>().iter(),
         );
         Probe::script(kubectl!(
-            r#"printf '%s' "$1" | kubectl get -f - --ignore-not-found --show-managed-fields -o json 2>&1"#,
+            r#"printf '%s' "$1" | kubectl get --ignore-not-found --show-managed-fields -o json -f - 2>&1"#,
             [asked]
         ))
     }

@@ -1,6 +1,7 @@
 //! The roles on model machines: a whole set-up, and the same with the controller killed at every exchange.
 
 mod cluster;
+mod kubectl;
 mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
