@@ -4,7 +4,7 @@
 //! waits there. The programs are written with [`kubectl!`], which gives them a `kubectl` that is the administrator's and
 //! that waits for an API server that restarts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::lock::Mutex;
@@ -37,24 +37,25 @@ pub(crate) struct Kubectl {
     plane: Arc<Host>,
 }
 
-/// The name of the control plane that is asked, as long as it answers.
-type Found = Mutex<Option<String>>;
+/// The names of the control planes that were found healthy in this run and have answered since.
+type Found = Mutex<BTreeSet<String>>;
 
 impl Kubectl {
-    /// A healthy control plane: the one that was found earlier in this run, else the host itself, else another one of the run,
-    /// else one outside of it. `None` in check mode, where no cluster may have begun yet.
+    /// A healthy control plane: the host itself, another one that was found earlier in this run or is part of it, or one outside
+    /// of it. `None` in check mode, where no cluster may have begun yet.
     ///
     /// # Errors
     /// None answers: which were asked, and what each said.
     pub(crate) async fn find(host: &Host) -> Result<Option<Self>> {
         let found = found(host).await?;
         let mut found = found.lock().await;
-        if let Some(name) = found.as_ref() {
+        let itself = found.get(host.name());
+        if let Some(name) = itself.or(found.first()) {
             return Ok(Some(Self { plane: host.cluster().host(name)? }));
         }
         match healthy(host).await {
             Ok(plane) => {
-                *found = Some(plane.name().to_owned());
+                found.insert(plane.name().to_owned());
                 Ok(Some(Self { plane }))
             }
             Err(_) if host.check_mode() => Ok(None),
@@ -120,7 +121,7 @@ impl Kubectl {
 
     async fn forget(&self) {
         if let Ok(found) = found(&self.plane).await {
-            found.lock().await.take_if(|name| name == self.plane.name());
+            found.lock().await.remove(self.plane.name());
         }
     }
 }
@@ -194,13 +195,34 @@ kubectl --kubeconfig "$1" --request-timeout=5s get --raw /readyz || {
     );
     host.wait("the API server answers", ready, Duration::from_millis(500), limit).await?;
     if !host.check_mode() {
-        found(host).await?.lock().await.get_or_insert_with(|| host.name().to_owned());
+        found(host).await?.lock().await.insert(host.name().to_owned());
     }
     Ok(())
 }
 
+/// Waits until one of the control planes has reached something, whichever is the first. Those that are no part of the run have
+/// reached it in an earlier one.
+///
+/// # Errors
+/// All of the run failed before; what the last of them failed at is told.
+pub(crate) async fn needs_a_control_plane(host: &Host, what: &str) -> Result<()> {
+    let mut planes = host.cluster().group("kube_control_plane");
+    if planes.iter().any(|name| host.cluster().in_run(name)) {
+        planes.retain(|name| host.cluster().in_run(name));
+    }
+    let mut waits: FuturesUnordered<_> = planes.iter().map(|name| host.needs(name, what)).collect();
+    let mut outcome = Ok(());
+    while let Some(reached) = waits.next().await {
+        outcome = reached;
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
 async fn found(host: &Host) -> Result<Arc<Found>> {
-    host.cluster().once("the control plane that is asked", || async { Ok(Found::default()) }).await
+    host.cluster().once("healthy control planes", || async { Ok(Found::default()) }).await
 }
 
 /// A control plane whose API server is ready. Each is asked once, the nearest first; when none is ready, all get the time that a

@@ -1,10 +1,9 @@
 # kubectl as the cluster's administrator, on a control plane. What fails because the API server is away for a moment (it
 # restarts, or etcd elects a leader) is tried again each second for half a minute; every other answer is final.
 kubectl() (
-  for last; do :; done
   # What comes through a pipe comes once.
   input=
-  [ "$last" != - ] || input=$(cat)
+  case " $* " in *' - '*) input=$(cat) ;; esac
   end=$(($(date +%s) + 30))
   while :; do
     {

@@ -16,7 +16,7 @@ mod kubeadm;
 mod kubeconfig;
 mod kubectl;
 pub mod kubespray;
-mod manifest;
+mod objects;
 pub mod preflight;
 pub mod reference;
 #[cfg(test)]

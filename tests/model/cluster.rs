@@ -13,6 +13,8 @@ use muster_testkit::model::machine::{Machine, Programs};
 use muster_testkit::model::shell::{Done, Shell, Stop};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
+use crate::kubectl::{self, Objects};
+
 /// What the bundle holds.
 pub(crate) struct Cluster {
     /// Lines of `ctr images ls`.
@@ -39,7 +41,7 @@ struct State {
     /// By machine, what is at work there now.
     busy: BTreeSet<String>,
     nodes: BTreeMap<String, Arc<Machine>>,
-    objects: BTreeSet<String>,
+    objects: Objects,
     wrong: Vec<String>,
 }
 
@@ -96,7 +98,7 @@ impl Cluster {
     pub(crate) fn identity(&self) -> String {
         let state = self.state();
         let authorities: Vec<_> = state.authorities.iter().map(|authority| &authority.certificate).collect();
-        format!("{authorities:?} {} {:?}", state.etcd_began, state.objects)
+        format!("{authorities:?} {} {}", state.etcd_began, state.objects.seen())
     }
 
     /// How many nodes there are.
@@ -119,7 +121,7 @@ impl Cluster {
             state.members.iter().map(|m| (&m.name, &m.url, m.started, m.learner)).collect();
         members.sort();
         let begun = state.authorities.len();
-        format!("{members:?} {begun} {:?} {}", state.nodes.keys(), state.objects.len())
+        format!("{members:?} {begun} {:?} {}", state.nodes.keys(), state.objects.seen())
     }
 
     /// What must not have happened.
@@ -160,7 +162,7 @@ impl Cluster {
             "ctr" => self.ctr(shell, words).await,
             "etcdctl" => self.etcdctl(shell, words),
             "kubeadm" => self.kubeadm(shell, words).await,
-            _ => self.kubectl(shell, words),
+            _ => self.kubectl(shell, words).await,
         }
     }
 
@@ -356,7 +358,7 @@ impl Cluster {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
             let mut state = state.lock().unwrap();
-            if !state.objects.iter().any(|object| object.contains("name: kube-flannel")) {
+            if !state.objects.has("DaemonSet", "kube-flannel") {
                 return;
             }
             for node in state.nodes.clone().into_values() {
@@ -382,24 +384,28 @@ impl Cluster {
         done
     }
 
-    fn kubectl(&self, shell: &mut Shell, words: &[&str]) -> Done {
-        let &["--kubeconfig", conf, ref rest @ ..] = words else { return unknown(shell, "kubectl", words) };
+    async fn kubectl(&self, shell: &mut Shell, words: &[&str]) -> Done {
+        let &["--kubeconfig", conf, timeout, ref rest @ ..] = words else {
+            return unknown(shell, "kubectl", words);
+        };
         let there = shell.machine.state().kept.disk.file(conf).is_some();
+        if !timeout.starts_with("--request-timeout=") {
+            return unknown(shell, "kubectl", words);
+        }
         if !there || !self.answers() {
             return say(shell, "kubectl: the API server does not answer", 1);
         }
-        let content = |path: &str| content(&shell.machine, path);
-        match rest {
-            ["--request-timeout=5s", "get", "--raw", "/readyz"] => Ok(0),
-            ["get", "-f", path, ..] => Ok(i32::from(!self.state().objects.contains(&content(path)))),
-            ["apply", .., "-f", path] => {
-                let content = content(path);
-                self.state().objects.insert(content);
-                self.daemons();
-                Ok(0)
-            }
-            _ => unknown(shell, "kubectl", words),
+        if rest == ["get", "--raw", "/readyz"] {
+            return Ok(0);
         }
+        let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+        let printed = {
+            let State { objects, nodes, .. } = &mut *self.state();
+            kubectl::answer(objects, &nodes.keys().collect::<Vec<_>>(), rest, &input)
+        };
+        let Some(printed) = printed else { return unknown(shell, "kubectl", words) };
+        self.daemons();
+        shell.write(1, printed.as_bytes()).map(|_| 0)
     }
 }
 

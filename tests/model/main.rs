@@ -2,6 +2,7 @@
 
 mod cluster;
 mod events;
+mod kubectl;
 mod line;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -24,7 +24,7 @@ pub use account::{Group, User, group, user};
 pub use artifact::{ArchiveMembers, Artifact, Binary, archive, binary};
 pub use command::{Command, command};
 pub use dir::{Dir, dir};
-pub use file::{Absent, File, absent, file};
+pub use file::{Absent, File, absent, file, unified};
 pub use line::{Line, line};
 pub use link::{Link, link};
 pub use local_file::{LocalFile, local_file};
