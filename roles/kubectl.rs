@@ -25,7 +25,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 macro_rules! kubectl {
     ($text:expr, $args:expr) => {
         muster_engine::prelude::sh(
-            concat!(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kubectl.sh")), $text),
+            concat!(
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/own_api_server.sh")),
+                include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/kubectl.sh")),
+                $text
+            ),
             $args,
         )
     };
@@ -186,11 +190,16 @@ impl Fault {
 /// Waits on a control plane until its API server is ready to serve. What wants kubectl later in the run asks there.
 pub(crate) async fn api_answers(host: &Host, limit: Duration) -> Result<()> {
     let ready = sh(
-        r#"
-kubectl --kubeconfig "$1" --request-timeout=5s get --raw /readyz || {
+        concat!(
+            include_str!("own_api_server.sh"),
+            r#"
+set -- --kubeconfig "$1" --request-timeout=5s
+[ -z "$server" ] || set -- "$@" --server="$server"
+kubectl "$@" get --raw /readyz || {
   echo 'setup-cluster starts what was stopped; if it fails itself: journalctl -u kubelet, /var/log/pods/kube-system_kube-apiserver-*' >&2
   exit 1
-}"#,
+}"#
+        ),
         [ADMIN_CONF],
     );
     host.wait("the API server answers", ready, Duration::from_millis(500), limit).await?;
@@ -266,13 +275,18 @@ async fn healthy(host: &Host) -> Result<Arc<Host>> {
 /// Asks a control plane whether its API server is ready, for so long; else why it cannot be worked with.
 async fn ask(host: &Host, name: String, patience: Duration) -> (String, Result<Arc<Host>, String>) {
     let ready = sh(
-        r#"
+        concat!(
+            include_str!("own_api_server.sh"),
+            r#"
 [ -e "$1" ] || { echo 'it is no control plane yet'; exit 1; }
 end=$(($(date +%s) + $2))
-until said=$(kubectl --kubeconfig "$1" --request-timeout=5s get --raw /readyz 2>&1); do
+set -- --kubeconfig "$1" --request-timeout=5s
+[ -z "$server" ] || set -- "$@" --server="$server"
+until said=$(kubectl "$@" get --raw /readyz 2>&1); do
   [ "$(date +%s)" -lt "$end" ] || { printf '%s\n' "$said"; exit 1; }
   sleep 1
-done"#,
+done"#
+        ),
         [ADMIN_CONF.to_owned(), patience.as_secs().to_string()],
     );
     let asked = async {

@@ -4,6 +4,7 @@ kubectl() (
   # What comes through a pipe comes once.
   input=
   case " $* " in *' - '*) input=$(cat) ;; esac
+  [ -z "${server:-}" ] || set -- --server="$server" "$@"
   end=$(($(date +%s) + 30))
   while :; do
     {

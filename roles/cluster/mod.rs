@@ -146,6 +146,32 @@ pub(crate) async fn belongs(host: &Host) -> Result<Arc<Standing>> {
     }
 }
 
+/// `HOST:PORT` at which the cluster's machines find the API: what it was begun with, else that of the machine that begins it.
+pub(crate) fn endpoint(host: &Host, known: &Standing) -> Result<String> {
+    if let Some(endpoint) = known.endpoint() {
+        return Ok(endpoint.to_owned());
+    }
+    match known.birthplace().map_err(|problem| Failure::Problems(vec![problem]))? {
+        Some(plane) => api_of(host, plane),
+        None => Err(Failure::new(
+            "no control plane says where the API is reached",
+            "see server in /etc/kubernetes/admin.conf of the control planes",
+        )),
+    }
+}
+
+/// `HOST:PORT` of a control plane's own API server.
+pub(crate) fn api_of(host: &Host, plane: &str) -> Result<String> {
+    Ok(format!("{}:{}", ip_of(host, plane)?, cluster_vars(host)?.kube_apiserver_port))
+}
+
+/// The control plane whose variables hold for the objects of the cluster.
+pub(crate) async fn speaker(host: &Host) -> Result<Arc<Host>> {
+    let known = known(host).await?;
+    let nobody = || Failure::new("the inventory has no host in kube_control_plane", "put at least one host into that group");
+    host.cluster().host(known.speaker().ok_or_else(nobody)?)
+}
+
 /// The names that etcd's members are given by variables.
 pub(crate) fn given_member_names(host: &Host) -> Result<BTreeMap<String, String>> {
     let mut given = BTreeMap::new();

@@ -224,6 +224,12 @@ impl Standing {
         self.authority().is_none() && self.known_of(&self.members).any(|(_, seen)| !seen.etcd.data.is_empty())
     }
 
+    /// The control plane whose variables hold for what is the cluster's as a whole, whether it takes part in the run or not.
+    pub(crate) fn speaker(&self) -> Option<&str> {
+        let stands = self.standing().first().copied();
+        stands.or_else(|| self.birthplace().ok().flatten()).or(self.planes.first().map(String::as_str))
+    }
+
     /// The control plane of the run that speaks for the cluster: it gives it its configuration.
     pub(crate) fn leader(&self) -> Option<&str> {
         let in_run = |name: &&str| self.in_run.iter().any(|host| host == name);

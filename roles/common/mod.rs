@@ -103,13 +103,3 @@ pub fn bin_dir(host: &Host) -> Result<String> {
     let readonly = |dir: &String| host.facts().readonly.contains(dir);
     Ok(if readonly(&vars.bin_dir) || readonly(&"/usr".to_owned()) { "/opt/bin".into() } else { vars.bin_dir })
 }
-
-/// The first control plane in the inventory, which begins the cluster.
-pub fn first_control_plane(host: &Host) -> Result<String> {
-    host.cluster().group("kube_control_plane").first().cloned().ok_or_else(|| {
-        Failure::new(
-            "the inventory has no host in kube_control_plane",
-            "put at least one host into that group",
-        )
-    })
-}

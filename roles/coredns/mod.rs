@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::image;
-use crate::common::{cluster_vars, first_control_plane};
+use crate::cluster;
+use crate::common::cluster_vars;
 use crate::objects::ObjectSet;
 
 #[derive(Deserialize)]
@@ -26,12 +27,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             ));
         }
     };
+    let of = cluster::speaker(host).await?;
     let extra = json!({
         "image": image(host, "coredns", &cluster_vars(host)?.kube_version)?,
         "nodes": host.cluster().group("k8s_cluster").len(),
     });
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
-    let of = host.cluster().host(&first_control_plane(host)?)?;
     let manifest = of.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
     let objects = ObjectSet::new("coredns", &manifest)?;
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }

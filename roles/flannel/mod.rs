@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::{artifact, image};
-use crate::common::{cluster_vars, first_control_plane, ip_of};
+use crate::cluster;
+use crate::common::cluster_vars;
 use crate::kubectl::needs_a_control_plane;
 use crate::objects::ObjectSet;
 
@@ -29,17 +30,18 @@ pub(crate) async fn daemon(host: &Host) -> Result<()> {
     if vars.kube_network_plugin != "flannel" {
         return Ok(());
     }
-    let first = first_control_plane(host)?;
+    let known = cluster::known(host).await?;
+    let endpoint = cluster::endpoint(host, &known)?;
     let cluster = cluster_vars(host)?;
     let net_conf =
         json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(&vars)? });
     let extra = json!({
         "net_conf": net_conf,
         "image": image(host, "flannel", &cluster.kube_version)?,
-        "api_address": ip_of(host, &first)?,
+        "api_address": endpoint.rsplit_once(':').map_or(endpoint.as_str(), |(address, _)| address),
     });
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
-    let of = host.cluster().host(&first)?;
+    let of = cluster::speaker(host).await?;
     let manifest = of.render("flannel.yaml.j2", include_str!("templates/flannel.yaml.j2"), &extra)?;
     ObjectSet::new("flannel", &manifest)?.ensure(host).await?;
     host.reached(APPLIED);

@@ -4,8 +4,8 @@ use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use serde_json::json;
 
-use super::{PATCHES, endpoint, kubelet, node_registration};
-use crate::cluster::Standing;
+use super::{PATCHES, kubelet, node_registration};
+use crate::cluster::{self, Standing};
 use crate::common::{cluster_vars, ip, ip_of};
 use crate::etcd;
 
@@ -70,7 +70,7 @@ fn config(host: &Host, known: &Standing) -> Result<String> {
     let extra = json!({
         "address": ip(host)?,
         "version": cluster.kube_version,
-        "endpoint": endpoint(host, &cluster, known)?,
+        "endpoint": cluster::endpoint(host, known)?,
         "image_repository": "registry.k8s.io",
         "etcd_endpoints": etcd::client_urls(host)?,
         "sans": sans,

@@ -6,8 +6,8 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{api_of, config, endpoint, kubelet, node_registration, reconfigure};
-use crate::cluster::Standing;
+use super::{config, kubelet, node_registration, reconfigure};
+use crate::cluster::{self, Standing};
 use crate::common::{cluster_vars, ip};
 use crate::kubectl::Kubectl;
 
@@ -77,7 +77,7 @@ async fn invited(host: &Host, known: &Standing, control_plane: bool) -> Result<S
 /// A snippet that runs on a control plane, with a kubeconfig for its own API server in `$config`.
 macro_rules! as_administrator {
     ($text:literal, $args:expr) => {
-        sh(concat!(include_str!("local-admin.sh"), $text), $args)
+        sh(concat!(include_str!("../own_api_server.sh"), include_str!("local-admin.sh"), $text), $args)
     };
 }
 
@@ -113,15 +113,14 @@ async fn control_plane(host: &Host) -> Result<Kubectl> {
 /// It is asked at the address that all its machines know; but the machine that has this address, and comes back without its API
 /// server, asks the one that invites it.
 async fn trust(host: &Host, known: &Standing, invitation: &Invitation, control_plane: bool) -> Result<()> {
-    let cluster = cluster_vars(host)?;
-    let mut endpoint = endpoint(host, &cluster, known)?;
-    if control_plane && endpoint == api_of(host, host.name(), &cluster)? {
-        endpoint = api_of(host, &invitation.through, &cluster)?;
+    let mut endpoint = cluster::endpoint(host, known)?;
+    if control_plane && endpoint == cluster::api_of(host, host.name())? {
+        endpoint = cluster::api_of(host, &invitation.through)?;
     }
     let extra = json!({ "endpoint": endpoint, "ca": invitation.ca });
     let discovery = host.render("discovery.yaml.j2", include_str!("templates/discovery.yaml.j2"), &extra)?;
     host.step("Trust the cluster")
-        .ensure(dir(&cluster.kube_cert_dir))
+        .ensure(dir(cluster_vars(host)?.kube_cert_dir))
         .ensure(file(ca_file(host)?).content(invitation.ca.as_str()))
         .ensure(file(DISCOVERY).content(discovery))
         .await

@@ -48,8 +48,7 @@ pub(super) fn patch(host: &Host) -> Result<String> {
 
 /// A hash of everything that a kubelet reads when it starts. What is cluster-wide is that of a control plane.
 pub(super) fn wanted(host: &Host, known: &Standing) -> Result<String> {
-    let plane = known.leader().or_else(|| known.standing().first().copied());
-    let config = match plane {
+    let config = match known.speaker() {
         Some(plane) => config(&*host.cluster().host(plane)?)?,
         None => config(host)?,
     };

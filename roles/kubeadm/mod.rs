@@ -17,8 +17,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::artifact;
-use crate::cluster::{self, Standing, Story};
-use crate::common::{ClusterVars, bin_dir, cluster_vars, ip, ip_of};
+use crate::cluster::{self, Story};
+use crate::common::{bin_dir, cluster_vars, ip};
 use crate::etcd;
 
 pub(crate) use kubelet::resolv_conf_for_pods;
@@ -93,23 +93,6 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
 
 fn refused(problem: Problem) -> Failure {
     Failure::Problems(vec![problem])
-}
-
-/// Where the cluster's machines find the API: what it was begun with, else the machine that begins it.
-fn endpoint(host: &Host, cluster: &ClusterVars, known: &Standing) -> Result<String> {
-    match (known.endpoint(), known.birthplace().map_err(refused)?) {
-        (Some(endpoint), _) => Ok(endpoint.to_owned()),
-        (None, Some(plane)) => api_of(host, plane, cluster),
-        (None, None) => Err(Failure::new(
-            "no control plane says where the API is reached",
-            "see server in /etc/kubernetes/admin.conf of the control planes",
-        )),
-    }
-}
-
-/// The API server of a control plane.
-fn api_of(host: &Host, plane: &str, cluster: &ClusterVars) -> Result<String> {
-    Ok(format!("{}:{}", ip_of(host, plane)?, cluster.kube_apiserver_port))
 }
 
 /// What kubeadm is told about this machine, for its init and its join configuration.

@@ -12,6 +12,7 @@ use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use crate::cluster;
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
 
@@ -147,10 +148,34 @@ impl State {
 /// user's own broken pods are no fault of the cluster); each control plane has an API server of the wanted version. Looked at
 /// with one kubectl, because starting it is what a look costs.
 async fn are_well(host: &Host, kubectl: &Kubectl, nodes: &[Node], limit: Duration) -> Result<State> {
+    // A cluster keeps its version where nobody asks for another one.
+    cluster::known(host).await?;
     let version = cluster_vars(host)?.kube_version;
     let planes = host.cluster().group("kube_control_plane");
     let planes: Vec<_> = nodes.iter().filter(|node| planes.contains(&node.host)).collect();
     let look = kubectl!(include_str!("look.sh"), [listed(nodes), listed(planes), version]);
     let seen = kubectl.wait("nodes and pods are well", look, Duration::from_millis(500), limit).await?;
-    Ok(State::of(&seen))
+    let state = State::of(&seen);
+    tell_of_strangers(host, &state).await?;
+    Ok(state)
+}
+
+/// Says which nodes are in the cluster and not in the inventory; once a run.
+async fn tell_of_strangers(host: &Host, state: &State) -> Result<()> {
+    let mut ours = Vec::new();
+    for name in host.cluster().group("k8s_cluster") {
+        let other = host.cluster().vars_of(&name)?.get("kube_override_hostname")?;
+        ours.push(other.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or(name));
+    }
+    let tell = || async {
+        for node in state.nodes.iter().filter(|node| !ours.contains(&node.name)) {
+            let name = &node.name;
+            host.warn(format!(
+                "{name} is a node of the cluster and not in the inventory; if it is to go: kubectl drain {name} --ignore-daemonsets, \
+                 kubectl delete node {name}"
+            ));
+        }
+        Ok(())
+    };
+    host.cluster().once("nodes outside of the inventory", tell).await.map(drop)
 }

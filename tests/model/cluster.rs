@@ -312,7 +312,7 @@ impl Cluster {
                 self.state().nodes.insert(machine.name.clone(), machine.clone());
                 Ok(0)
             }
-            ["--kubeconfig", conf, "token", "create", ..] if is_there(conf) && self.answers() => {
+            ["--kubeconfig", conf, "token", "create", ..] if is_there(conf) && self.answers() && self.serves(&told(&content(conf), "server:")) => {
                 shell.write(1, b"ab.cd\n").map(|_| 0)
             }
             ["join", "--config", config, ..] if is_there(config) && self.answers() => {
@@ -326,6 +326,9 @@ impl Cluster {
                 }
                 let config = content(config);
                 let server = told(&content("/etc/kubernetes/discovery.conf"), "server:");
+                if !self.serves(&server) {
+                    return say(shell, "kubeadm: the API server does not answer", 1);
+                }
                 let server = server.trim_start_matches("https://");
                 self.alone(shell, "kubeadm join").await?;
                 if config.contains("controlPlane") {
@@ -350,6 +353,17 @@ impl Cluster {
     fn answers(&self) -> bool {
         let state = self.state();
         !state.authorities.is_empty() && state.has_quorum()
+    }
+
+    /// Whether there is an API server at an address, `https://HOST:PORT`.
+    fn serves(&self, server: &str) -> bool {
+        let state = self.state();
+        let at = |machine: &&Arc<Machine>| server == format!("https://{}:6443", address(&machine.name));
+        let machine = state.machines.values().find(at);
+        machine.is_some_and(|machine| {
+            let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+            !state.off.contains(&machine.name) && !content(machine, manifest).is_empty()
+        })
     }
 
     /// What flannel's daemon does on every node, after a while: it writes a file. Before that no pod has a network.
@@ -388,11 +402,15 @@ impl Cluster {
         let &["--kubeconfig", conf, timeout, ref rest @ ..] = words else {
             return unknown(shell, "kubectl", words);
         };
+        // The API server that is asked: where none is said, the one at the address that the kubeconfig has.
+        let said = rest.iter().find_map(|word| word.strip_prefix("--server=")).map(str::to_owned);
+        let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("--server=")).collect();
         let there = shell.machine.state().kept.disk.file(conf).is_some();
+        let server = said.unwrap_or_else(|| told(&content(&shell.machine, conf), "server:"));
         if !timeout.starts_with("--request-timeout=") {
             return unknown(shell, "kubectl", words);
         }
-        if !there || !self.answers() {
+        if !there || !self.answers() || !self.serves(&server) {
             return say(shell, "kubectl: the API server does not answer", 1);
         }
         if rest == ["get", "--raw", "/readyz"] {
@@ -401,7 +419,7 @@ impl Cluster {
         let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
         let printed = {
             let State { objects, nodes, .. } = &mut *self.state();
-            kubectl::answer(objects, &nodes.keys().collect::<Vec<_>>(), rest, &input)
+            kubectl::answer(objects, &nodes.keys().collect::<Vec<_>>(), &rest, &input)
         };
         let Some(printed) = printed else { return unknown(shell, "kubectl", words) };
         self.daemons();
