@@ -17,7 +17,8 @@ pub(crate) struct Authority(Sha256);
 impl Authority {
     /// The authority of a certificate in DER. One that cannot be read is known by all of its bytes.
     fn of(der: &[u8]) -> Self {
-        let key = X509Certificate::from_der(der).map(|(_, certificate)| Sha256::of(certificate.public_key().raw));
+        let key =
+            X509Certificate::from_der(der).map(|(_, certificate)| Sha256::of(certificate.public_key().raw));
         Self(key.unwrap_or_else(|_| Sha256::of(der)))
     }
 }
@@ -102,7 +103,11 @@ impl Identity {
 
     /// The API server that it was told of.
     pub(crate) fn server(&self) -> Option<&str> {
-        [&self.admin, &self.kubelet].into_iter().flatten().map(|conf| conf.server.as_str()).find(|s| !s.is_empty())
+        [&self.admin, &self.kubelet]
+            .into_iter()
+            .flatten()
+            .map(|conf| conf.server.as_str())
+            .find(|s| !s.is_empty())
     }
 
     /// Takes the lines that [`LOOK`] prints. Others are passed over.
@@ -132,7 +137,8 @@ impl Identity {
                 "settled" => identity.settled = true,
                 "begun" => {
                     let pair = value.split_once(' ');
-                    let pair = pair.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
+                    let pair =
+                        pair.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
                     identity.begun.extend(pair);
                 }
                 "flags" => identity.node_ip = identity.node_ip.or_else(|| node_ip(value)),

@@ -168,7 +168,12 @@ pub(crate) fn api_of(host: &Host, plane: &str) -> Result<String> {
 /// The control plane whose variables hold for the objects of the cluster.
 pub(crate) async fn speaker(host: &Host) -> Result<Arc<Host>> {
     let known = known(host).await?;
-    let nobody = || Failure::new("the inventory has no host in kube_control_plane", "put at least one host into that group");
+    let nobody = || {
+        Failure::new(
+            "the inventory has no host in kube_control_plane",
+            "put at least one host into that group",
+        )
+    };
     host.cluster().host(known.speaker().ok_or_else(nobody)?)
 }
 

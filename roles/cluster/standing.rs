@@ -98,7 +98,8 @@ impl Standing {
     /// The version that the control planes run; the lowest where they differ.
     pub(crate) fn version(&self) -> Option<&str> {
         let versions = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
-        let number = |version: &str| -> Vec<u32> { version.split('.').map(|n| n.parse().unwrap_or(0)).collect() };
+        let number =
+            |version: &str| -> Vec<u32> { version.split('.').map(|n| n.parse().unwrap_or(0)).collect() };
         versions.filter_map(|(_, seen)| seen.version.as_deref()).min_by_key(|version| number(version))
     }
 
@@ -165,7 +166,9 @@ impl Standing {
     pub(crate) fn in_order(&self) -> Result<Vec<&str>, Problem> {
         let mut order = self.standing();
         order.extend(self.birthplace()?);
-        order.extend(self.planes.iter().map(String::as_str).filter(|name| !order.contains(name)).collect::<Vec<_>>());
+        order.extend(
+            self.planes.iter().map(String::as_str).filter(|name| !order.contains(name)).collect::<Vec<_>>(),
+        );
         Ok(order)
     }
 
@@ -186,7 +189,9 @@ impl Standing {
         }
         if let Some((name, authority)) = self.authority() {
             return Err(problem(
-                format!("no etcd member has data, and {name} is a control plane of a cluster (CA {authority})"),
+                format!(
+                    "no etcd member has data, and {name} is a control plane of a cluster (CA {authority})"
+                ),
                 "the data of that cluster's etcd",
                 format!(
                     "put the data back where it was (etcdutl snapshot restore from a backup, or etcd_data_dir as it was); \
@@ -207,7 +212,8 @@ impl Standing {
         let has_data = |name: &&String| self.known(name).is_some_and(|seen| !seen.etcd.data.is_empty());
         let (with, without): (Vec<_>, Vec<_>) = self.members.iter().partition(has_data);
         let begins = self.first_in_run(&self.members).filter(|_| with.is_empty());
-        let (first, others): (Vec<_>, Vec<_>) = without.into_iter().partition(|name| Some(name.as_str()) == begins);
+        let (first, others): (Vec<_>, Vec<_>) =
+            without.into_iter().partition(|name| Some(name.as_str()) == begins);
         with.into_iter().chain(first).chain(others).cloned().collect()
     }
 
@@ -313,7 +319,8 @@ impl Standing {
             check: check.into(),
             found: format!("machines of two clusters: {found}"),
             needed: "machines of one cluster, or of none".into(),
-            remedy: "take those of the other cluster out of the inventory; its address may be a mistaken one".into(),
+            remedy: "take those of the other cluster out of the inventory; its address may be a mistaken one"
+                .into(),
         })
     }
 
@@ -332,12 +339,15 @@ impl Standing {
             // The control planes hold no authority, or could not be asked: then the address must do.
             None if self.known_of(&self.planes).count() < self.planes.len() => {
                 let host = own.server.trim_start_matches("https://").rsplit_once(':').map(|(host, _)| host);
-                let ours = host.and_then(|host| host.parse().ok()).is_some_and(|ip| self.addresses.contains(&ip));
+                let ours =
+                    host.and_then(|host| host.parse().ok()).is_some_and(|ip| self.addresses.contains(&ip));
                 if ours {
                     return None;
                 }
                 format!("{belongs}: at no address of this inventory's control planes")
             }
+            // What it lacks is told by itself.
+            None if seen.admin.is_some() && self.planes.iter().any(|plane| plane == name) => return None,
             None if seen.joined() => return self.birthplace().err(),
             None => format!("{belongs}; no control plane of the inventory has its CA"),
         };
@@ -353,7 +363,8 @@ impl Standing {
 }
 
 /// How a machine leaves its cluster, by hand.
-const LEAVE: &str = "run kubeadm reset -f and rm -rf /etc/kubernetes /etc/cni/net.d /var/lib/muster/stamps (and etcd's data)";
+const LEAVE: &str =
+    "run kubeadm reset -f and rm -rf /etc/kubernetes /etc/cni/net.d /var/lib/muster/stamps (and etcd's data)";
 
 /// A problem of a machine's place in the cluster.
 fn problem(found: impl Into<String>, needed: impl Into<String>, remedy: impl Into<String>) -> Problem {
@@ -458,7 +469,8 @@ fn moved(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
         ("has its API server", seen.advertised.filter(|_| wanted.control_plane && seen.stands())),
         ("is a member of etcd", peer().filter(|_| wanted.etcd && !seen.etcd.data.is_empty())),
     ];
-    let (what, old) = known.into_iter().find_map(|(what, old)| Some((what, old.filter(|old| *old != address)?)))?;
+    let (what, old) =
+        known.into_iter().find_map(|(what, old)| Some((what, old.filter(|old| *old != address)?)))?;
     Some(Problem {
         check: "ip".into(),
         found: format!("{address} of {name}, which {what} with {old}"),

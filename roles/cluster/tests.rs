@@ -36,7 +36,13 @@ fn kubeconfig(number: u8) -> Option<Kubeconfig> {
 
 /// A control plane of the cluster with this authority.
 fn plane(number: u8) -> Identity {
-    Identity { admin: kubeconfig(number), ca: Some(numbered(number)), ca_key: true, settled: true, ..worker(number) }
+    Identity {
+        admin: kubeconfig(number),
+        ca: Some(numbered(number)),
+        ca_key: true,
+        settled: true,
+        ..worker(number)
+    }
 }
 
 fn worker(number: u8) -> Identity {
@@ -91,10 +97,13 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     };
     let (ca, other) = (certificate("kubernetes", true), certificate("etcd", true));
     let text: String = ca.lines().map(|line| format!("{line}\n")).collect();
-    let encoded = Command::new("sh").args(["-c", "printf '%s' \"$1\" | base64 -w 0", "sh", &text]).output().unwrap();
+    let encoded =
+        Command::new("sh").args(["-c", "printf '%s' \"$1\" | base64 -w 0", "sh", &text]).output().unwrap();
     let encoded = String::from_utf8(encoded.stdout).unwrap();
     let conf = |server: &str| {
-        format!("clusters:\n- cluster:\n    certificate-authority-data: {encoded}\n    server: https://{server}\n  name: it\nusers:\n- user:\n    client-key-data: PRIVATE\n")
+        format!(
+            "clusters:\n- cluster:\n    certificate-authority-data: {encoded}\n    server: https://{server}\n  name: it\nusers:\n- user:\n    client-key-data: PRIVATE\n"
+        )
     };
     write("/etc/kubernetes/kubelet.conf", &conf("192.0.2.11:6443"));
     write("/etc/kubernetes/admin.conf", &conf("192.0.2.10:6443"));
@@ -123,15 +132,22 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     );
     write("/var/lib/old/member/wal/0.wal", "");
     let expected = Identity {
-        kubelet: Some(Kubeconfig { server: "https://192.0.2.11:6443".into(), authority: Some(authority(&ca)) }),
+        kubelet: Some(Kubeconfig {
+            server: "https://192.0.2.11:6443".into(),
+            authority: Some(authority(&ca)),
+        }),
         admin: Some(Kubeconfig { server: "https://192.0.2.10:6443".into(), authority: Some(authority(&ca)) }),
         ca: Some(authority(&ca)),
         ca_key: true,
         node: Some("node1".into()),
         settled: true,
-        begun: [("clusterName", "cluster.local"), ("podSubnet", "10.233.64.0/18"), ("nodeCIDRMaskSize", "24")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        begun: [
+            ("clusterName", "cluster.local"),
+            ("podSubnet", "10.233.64.0/18"),
+            ("nodeCIDRMaskSize", "24"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
         node_ip: "192.0.2.11".parse().ok(),
         advertised: "192.0.2.11".parse().ok(),
         version: Some("1.36.3".into()),
@@ -148,13 +164,23 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     let program = ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/muster", "/etc/etcd.env"]
         .iter()
         .fold(LOOK.to_owned(), |program, path| program.replace(path, &format!("{root}{path}")));
-    write("/etc/etcd.env", &std::fs::read_to_string(at("/etc/etcd.env")).unwrap().replace("/var/lib/old", &format!("{root}/var/lib/old")));
-    let folders = ["/etc/kubernetes/ssl", "/etc/ssl/etcd/ssl", "/var/lib/etcd"].map(|path| format!("{root}{path}"));
+    write(
+        "/etc/etcd.env",
+        &std::fs::read_to_string(at("/etc/etcd.env"))
+            .unwrap()
+            .replace("/var/lib/old", &format!("{root}/var/lib/old")),
+    );
+    let folders =
+        ["/etc/kubernetes/ssl", "/etc/ssl/etcd/ssl", "/var/lib/etcd"].map(|path| format!("{root}{path}"));
     for shell in [&["dash"][..], &["bash", "--posix"]] {
         let mut sh = Command::new(shell[0]);
         let out = sh.args(&shell[1..]).args(["-euc", &program, "look"]).args(&folders).output().unwrap();
         let text = String::from_utf8(out.stdout).unwrap();
-        assert!(out.status.success() && out.stderr.is_empty(), "{shell:?}: {}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success() && out.stderr.is_empty(),
+            "{shell:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         assert!(!text.contains("PRIVATE"), "{shell:?}: {text}");
         assert_eq!(Identity::parse(&text), expected, "{shell:?}: {text}");
     }
@@ -218,7 +244,11 @@ fn etcd_begins_only_where_no_member_could_be() {
     assert_eq!(begins(&[("c", Some(member(1, "etcd3"))), ("b", None)]), Ok(None));
     let off = "etcd may have data on c, which could not be asked (no answer)";
     assert_eq!(begins(&[("c", None)]), Err(off.into()));
-    assert!(begins(&[("b", Some(plane(1)))]).unwrap_err().contains("no etcd member has data, and b is a control plane"));
+    assert!(
+        begins(&[("b", Some(plane(1)))])
+            .unwrap_err()
+            .contains("no etcd member has data, and b is a control plane")
+    );
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str)
             format!("ETCD_INITIAL_CLUSTER={cluster}\nETCD_INITIAL_CLUSTER_STATE=existing\n")
         }
         // Proved, not guessed: every other machine was asked, and has no data.
-        None if known.etcd_begins().map_err(|problem| Failure::Problems(vec![problem]))? == Some(host.name()) => {
+        None if known.etcd_begins().map_err(|problem| Failure::Problems(vec![problem]))?
+            == Some(host.name()) =>
+        {
             format!("ETCD_INITIAL_CLUSTER={name}={url}\nETCD_INITIAL_CLUSTER_STATE=new\n")
         }
         None => {
@@ -72,10 +74,7 @@ async fn healthy_member(host: &Host, vars: &Vars, members: &[String]) -> Result<
 /// data with the machine, and is taken out first, because etcd must not meet an old member without its log.
 async fn add(host: &Host, vars: &Vars, through: &str, name: &str, url: &str) -> Result<String> {
     let other = host.cluster().host(through)?;
-    let script = sh(
-        include_str!("add-member.sh"),
-        [vars.etcd_cert_dir.as_str(), name, url],
-    );
+    let script = sh(include_str!("add-member.sh"), [vars.etcd_cert_dir.as_str(), name, url]);
     let cluster = other.run("Add a member to etcd", script, Duration::from_secs(120)).await?;
     Ok(cluster.trim().to_owned())
 }
@@ -90,10 +89,7 @@ pub(super) async fn vote(host: &Host, vars: &Vars, members: &[String]) -> Result
     }
     let url = format!("https://{}:2380", ip_of(host, host.name())?);
     // Only a member that votes is healthy.
-    let promote = sh(
-        include_str!("vote.sh"),
-        [vars.etcd_cert_dir.as_str(), &others.join(","), &url],
-    );
+    let promote = sh(include_str!("vote.sh"), [vars.etcd_cert_dir.as_str(), &others.join(","), &url]);
     let healthy = ctl!("ctl endpoint health", [&vars.etcd_cert_dir]);
     host.step("Take part in etcd").ensure(command("vote in etcd", promote, healthy)).await.map(drop)
 }
@@ -138,7 +134,10 @@ mod tests {
                     3d, unstarted, , https://192.0.2.6:2380, , true\n";
         let told = strangers(list, &["https://192.0.2.4:2380".to_owned()]);
         assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].contains("etcd has etcd2 (https://192.0.2.5:2380)") && told[0].contains("remove 2e"), "{told:?}");
+        assert!(
+            told[0].contains("etcd has etcd2 (https://192.0.2.5:2380)") && told[0].contains("remove 2e"),
+            "{told:?}"
+        );
         assert!(told[1].contains("a member without a name (https://192.0.2.6:2380)"), "{told:?}");
     }
 }

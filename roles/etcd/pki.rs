@@ -118,7 +118,10 @@ async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
         let members: Vec<&str> = authorities.iter().map(|(name, _)| *name).collect();
         return Err(Failure::new(
             format!("the key of etcd's authority is on no member ({})", members.join(", ")),
-            format!("put {0}/ca.pem and {0}/ca-key.pem back on one of them from a backup", vars.etcd_cert_dir),
+            format!(
+                "put {0}/ca.pem and {0}/ca-key.pem back on one of them from a backup",
+                vars.etcd_cert_dir
+            ),
         ));
     }
     new_authority(vars.etcd_certificate_days).map_err(internal)

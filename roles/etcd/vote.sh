@@ -5,7 +5,7 @@ ctl() {
   etcdctl --command-timeout=5s --cacert "$certificates/ca.pem" \
     --cert "$certificates/member.pem" --key "$certificates/member-key.pem" "$@"
 }
-for attempt in $(seq 120); do
+for _ in $(seq 120); do
   ! ctl --endpoints https://127.0.0.1:2379 endpoint health || exit 0
   # Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
   id=$(ctl --endpoints "$others" member list | awk -F ', ' -v url="$url" '$4 == url && $6 == "true" { print $1 }') || true

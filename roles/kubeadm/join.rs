@@ -40,7 +40,8 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
     let (applied, hash) = plane.as_ref().map_or(("", ""), |config| (config::APPLIED, &config.hash));
     if host.query(joined.clone()).await?.status != 0 {
         // Nobody is invited just to look.
-        let config = if host.check_mode() { String::new() } else { invited(host, known, control_plane).await? };
+        let config =
+            if host.check_mode() { String::new() } else { invited(host, known, control_plane).await? };
         host.step("kubeadm join")
             .detached()
             .ensure(command(
@@ -105,7 +106,9 @@ async fn invitation(host: &Host) -> Result<Arc<Invitation>> {
 
 /// A healthy control plane, which there must be: somebody joins.
 async fn control_plane(host: &Host) -> Result<Kubectl> {
-    Kubectl::find(host).await?.ok_or_else(|| Failure::new("no control plane answers", "begin with setup-cluster"))
+    Kubectl::find(host)
+        .await?
+        .ok_or_else(|| Failure::new("no control plane answers", "begin with setup-cluster"))
 }
 
 /// The machine knows the cluster. An authority that a former cluster has left here would be taken for its own.

@@ -4,6 +4,7 @@ config=$(mktemp /run/muster-admin.XXXXXX)
 trap 'rm -f "$config"' EXIT
 while IFS= read -r line; do
   case $line in
+    # shellcheck disable=SC2154 # own_api_server.sh stands in front
     *' server: '*) line="    server: $server" ;;
   esac
   printf '%s\n' "$line"

@@ -11,13 +11,13 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     let told = config::write(host, known).await?;
     let leads = known.leader() == Some(host.name());
     let publish = leads.then(|| {
-        command("configuration of the cluster", kubectl!(include_str!("publish.sh"), [config::CONFIG]), applied(&told))
+        command(
+            "configuration of the cluster",
+            kubectl!(include_str!("publish.sh"), [config::CONFIG]),
+            applied(&told),
+        )
     });
-    host.step("Reconfigure the control plane")
-        .detached()
-        .ensure_all(publish)
-        .ensure(here(&told))
-        .await?;
+    host.step("Reconfigure the control plane").detached().ensure_all(publish).ensure(here(&told)).await?;
     if leads {
         // One that somebody stopped is started before the API is waited for.
         host.step("Start the kubelet").ensure(service("kubelet")).await?;
@@ -28,10 +28,8 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
 
 /// What this machine's own control plane runs with.
 pub(super) fn here(told: &Config) -> Command {
-    let run = sh(
-        include_str!("reconfigure.sh"),
-        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates],
-    );
+    let run =
+        sh(include_str!("reconfigure.sh"), [config::CONFIG, config::APPLIED, &told.hash, &told.certificates]);
     command("control plane", run, applied(told))
 }
 

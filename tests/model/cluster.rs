@@ -296,7 +296,8 @@ impl Cluster {
                     return say(shell, "kubeadm: etcd does not answer", 1);
                 }
                 let known = self.state().authorities.last().cloned();
-                let own = is_there("/etc/kubernetes/ssl/ca.key").then(|| content("/etc/kubernetes/ssl/ca.crt"));
+                let own =
+                    is_there("/etc/kubernetes/ssl/ca.key").then(|| content("/etc/kubernetes/ssl/ca.crt"));
                 if known.is_some() {
                     self.state().wrong.push("kubeadm init, though the cluster has begun".into());
                 }
@@ -312,7 +313,9 @@ impl Cluster {
                 self.state().nodes.insert(machine.name.clone(), machine.clone());
                 Ok(0)
             }
-            ["--kubeconfig", conf, "token", "create", ..] if is_there(conf) && self.answers() && self.serves(&told(&content(conf), "server:")) => {
+            ["--kubeconfig", conf, "token", "create", ..]
+                if is_there(conf) && self.answers() && self.serves(&told(&content(conf), "server:")) =>
+            {
                 shell.write(1, b"ab.cd\n").map(|_| 0)
             }
             ["join", "--config", config, ..] if is_there(config) && self.answers() => {
@@ -334,8 +337,10 @@ impl Cluster {
                 if config.contains("controlPlane") {
                     // The address that the cluster knows its API by is in its own configuration.
                     let planes = self.state().nodes.clone().into_values();
-                    let endpoint = planes.map(|plane| crate::cluster::content(&plane, "/etc/kubernetes/admin.conf"));
-                    let endpoint = endpoint.map(|conf| told(&conf, "server:")).find(|server| !server.is_empty());
+                    let endpoint =
+                        planes.map(|plane| crate::cluster::content(&plane, "/etc/kubernetes/admin.conf"));
+                    let endpoint =
+                        endpoint.map(|conf| told(&conf, "server:")).find(|server| !server.is_empty());
                     let endpoint = endpoint.unwrap_or_default();
                     becomes_plane(shell, &authority, &config, endpoint.trim_start_matches("https://"));
                 }

@@ -65,7 +65,8 @@ fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&Wo
             let identity = world.cluster.identity();
             let first = Controller::new(2, MACHINES, kill);
             let disturbed = world.run(&first).await;
-            let exchanges = first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
+            let exchanges =
+                first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
             let mut wrong = Vec::new();
             if kill.is_some() != disturbed.is_none() {
                 wrong.push("the controller was not killed, or was".to_owned());
@@ -94,11 +95,18 @@ fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&Wo
     let (exchanges, wrong) = play(None);
     assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
     let kills: Vec<Kill> = (0..MACHINES)
-        .flat_map(|machine| (0..exchanges[machine]).map(move |exchange| Kill { machine, exchange, after: exchange % 2 == 0 }))
+        .flat_map(|machine| {
+            (0..exchanges[machine]).map(move |exchange| Kill { machine, exchange, after: exchange % 2 == 0 })
+        })
         .collect();
     assert!(kills.len() > 10, "{name}: {exchanges:?}");
     in_parallel(&kills, |kill| play(Some(*kill)).1);
-    held(name, "on model machines, the controller killed at every exchange of the next run", kills.len(), "the same cluster");
+    held(
+        name,
+        "on model machines, the controller killed at every exchange of the next run",
+        kills.len(),
+        "the same cluster",
+    );
 }
 
 #[test]

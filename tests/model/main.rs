@@ -52,7 +52,8 @@ static PLAYS: LazyLock<Vec<Play>> = LazyLock::new(|| {
 
 /// The hosts of an inventory, the groups, and the variables that a user sets.
 fn project(hosts: &str, groups: &str, set: &[&str]) -> (Arc<Inventory>, Arc<Vars>) {
-    let inventory = Arc::new(Inventory::from_ini("hosts.ini", &(hosts.to_owned() + groups), group_rules()).unwrap());
+    let inventory =
+        Arc::new(Inventory::from_ini("hosts.ini", &(hosts.to_owned() + groups), group_rules()).unwrap());
     let mut vars = VarsBuilder::new(inventory.clone()).defaults("common", COMMON_DEFAULTS).unwrap();
     for role in ROLES {
         vars = vars.defaults(role.name, role.defaults).unwrap();
