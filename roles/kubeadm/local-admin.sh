@@ -2,9 +2,9 @@
 umask 077
 config=$(mktemp /run/muster-admin.XXXXXX)
 trap 'rm -f "$config"' EXIT
+# shellcheck disable=SC2154 # own_api_server.sh stands in front
 while IFS= read -r line; do
   case $line in
-    # shellcheck disable=SC2154 # own_api_server.sh stands in front
     *' server: '*) line="    server: $server" ;;
   esac
   printf '%s\n' "$line"
