@@ -29,6 +29,11 @@ impl World {
         *self.project.lock().unwrap() = project(hosts, groups, set);
     }
 
+    /// From now on only this host takes part.
+    fn only(&self, host: &str) {
+        *self.limit.lock().unwrap() = vec![host.to_owned()];
+    }
+
     /// A machine gets a new system, and nothing of the old one is left.
     fn reimage(&self, number: usize) {
         let machine = &self.machines[number];
@@ -154,9 +159,9 @@ const ALL: &[usize] = &[0, 1, 2];
 fn what_would_end_a_cluster_is_refused() {
     let refusals = [
         Refusal { groups: PLANES, untouched: &[2], said: "m2 has no data, and no member of etcd is healthy",
-            event: |world| { world.reimage(2); world.machines[0].state().kept.units.clear(); world.cluster.switch_off("m1") } },
+            event: |world| { world.reimage(2); world.cluster.switch_off("m1"); world.only("m2") } },
         Refusal { groups: PLANES, untouched: &[2], said: "etcd may have data on m0, which could not be asked",
-            event: |world| { world.reimage(2); world.cluster.switch_off("m0"); world.cluster.switch_off("m1") } },
+            event: |world| { world.reimage(2); world.cluster.switch_off("m0"); world.cluster.switch_off("m1"); world.only("m2") } },
         Refusal { groups: PLANES, untouched: ALL, said: "etcd_data_dir: /srv/etcd, but the data of m0 is in /var/lib/etcd",
             event: |world| world.inventory(&hosts(3), PLANES, &["etcd_data_dir=/srv/etcd"]) },
         Refusal { groups: PLANES, untouched: &[2], said: "node name: other of m2, which is the node m2 of the cluster",
@@ -188,7 +193,7 @@ fn what_would_end_a_cluster_is_refused() {
         Refusal { groups: ALONE, untouched: &[1], said: "no etcd member has data, and m0 is a control plane of a cluster",
             event: |world| world.reimage(1) },
         Refusal { groups: PLANES, untouched: &[0], said: "whether a cluster exists is not known, because m1 could not be asked",
-            event: |world| { world.reimage(0); world.cluster.switch_off("m1"); *world.limit.lock().unwrap() = vec!["m0".into()] } },
+            event: |world| { world.reimage(0); world.cluster.switch_off("m1"); world.only("m0") } },
     ];
     for Refusal { groups, event, untouched, said } in refusals {
         simulated(async {

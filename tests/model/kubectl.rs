@@ -95,6 +95,8 @@ pub(crate) fn answer(
                 |name: &&&String| selector.is_empty() || **selector == format!("metadata.name={name}");
             Some(nodes.iter().filter(asked).map(|name| format!("{name}\t{{}}\t\t\t\n")).collect())
         }
+        // Its pods are nobody's here.
+        ["-n", "kube-system", "rollout", "restart", "daemonset/kube-proxy"] => Some(String::new()),
         _ => None,
     }
 }
