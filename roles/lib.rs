@@ -6,6 +6,7 @@
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
 pub mod catalogue;
+mod cluster;
 pub mod common;
 mod containerd;
 mod coredns;
@@ -13,8 +14,9 @@ mod etcd;
 mod flannel;
 mod kubeadm;
 mod kubeconfig;
+mod kubectl;
 pub mod kubespray;
-mod manifest;
+mod objects;
 pub mod preflight;
 pub mod reference;
 #[cfg(test)]

@@ -18,6 +18,8 @@ use tokio::io::AsyncWriteExt;
 struct Here {
     /// A folder with programs that are found before all others.
     programs: PathBuf,
+    /// Under which name: what Kubernetes has there is in a folder of this name among the programs.
+    name: String,
 }
 
 impl Transport for Here {
@@ -25,7 +27,9 @@ impl Transport for Here {
         Box::pin(async {
             let Program::Text(text) = exec.program else { panic!("nothing is uploaded here") };
             // Programs set PATH themselves.
-            let text = text.replacen("PATH=", &format!("PATH={}:", self.programs.display()), 1);
+            let programs = self.programs.display();
+            let text = text.replacen("PATH=", &format!("PATH={programs}:"), 1);
+            let text = text.replace("/etc/kubernetes/", &format!("{programs}/{}/", self.name));
             let mut sh = tokio::process::Command::new("sh");
             let mut child = sh
                 .arg("-s")
@@ -75,7 +79,7 @@ pub(crate) async fn run_roles(
 ) -> (Outcome, Vec<Event>) {
     let plays: Vec<Play> = serde_json::from_value(plays).unwrap();
     let connect = |name: &str| -> Result<Arc<dyn Transport>> {
-        let here = || Arc::new(Here { programs: programs.to_owned() });
+        let here = || Arc::new(Here { programs: programs.to_owned(), name: name.to_owned() });
         Ok(if name.starts_with("off") { Arc::new(Off) } else { here() })
     };
     let (events, mut receiver) = Events::channel();

@@ -7,6 +7,8 @@ use std::time::Duration;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use crate::cluster;
+
 #[derive(Deserialize)]
 struct Vars {
     override_system_hostname: bool,
@@ -40,6 +42,7 @@ pub(crate) const TOOLS: [(&str, &str); 8] = [
 const MODULES: &str = "overlay\nbr_netfilter\n";
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
+    cluster::belongs(host).await?;
     let vars: Vars = host.vars()?;
     let parameters = parameters(&vars);
 

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use crate::cluster;
+
 /// The cluster as all its machines see it. Explained in `defaults.yml`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ClusterVars {
@@ -24,10 +26,12 @@ pub struct ClusterVars {
     pub fan_out_port: u16,
 }
 
-/// The cluster's variables of a host, the version without a leading `v`.
+/// The cluster's variables of a host, the version without a leading `v`: that of the cluster, where it stands and nobody asked
+/// for another one.
 pub fn cluster_vars(host: &Host) -> Result<ClusterVars> {
     let mut vars: ClusterVars = host.vars()?;
-    vars.kube_version = vars.kube_version.trim_start_matches('v').to_owned();
+    let kept = cluster::version_to_keep(host);
+    vars.kube_version = kept.unwrap_or_else(|| vars.kube_version.trim_start_matches('v').to_owned());
     Ok(vars)
 }
 
@@ -98,30 +102,4 @@ pub fn bin_dir(host: &Host) -> Result<String> {
     let vars: Vars = host.vars()?;
     let readonly = |dir: &String| host.facts().readonly.contains(dir);
     Ok(if readonly(&vars.bin_dir) || readonly(&"/usr".to_owned()) { "/opt/bin".into() } else { vars.bin_dir })
-}
-
-/// The first control plane in the inventory, which begins the cluster.
-pub fn first_control_plane(host: &Host) -> Result<String> {
-    host.cluster().group("kube_control_plane").first().cloned().ok_or_else(|| {
-        Failure::new(
-            "the inventory has no host in kube_control_plane",
-            "put at least one host into that group",
-        )
-    })
-}
-
-/// kubectl as administrator on a control plane, to put before its arguments in a snippet.
-pub const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
-
-/// Waits on a control plane until the cluster's API server is ready to serve.
-pub async fn api_answers(host: &Host, limit: Duration) -> Result<()> {
-    let ready = sh(
-        r#"
-kubectl --kubeconfig "$1" --request-timeout=5s get --raw /readyz || {
-  echo 'setup-cluster starts what was stopped; if it fails itself: journalctl -u kubelet, /var/log/pods/kube-system_kube-apiserver-*' >&2
-  exit 1
-}"#,
-        [ADMIN_CONF],
-    );
-    host.wait("the API server answers", ready, Duration::from_millis(500), limit).await.map(drop)
 }

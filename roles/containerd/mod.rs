@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::{artifact, image};
+use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
 
 #[derive(Deserialize)]
@@ -31,6 +32,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             "set container_manager: containerd",
         ));
     }
+    cluster::belongs(host).await?;
     let kube_version = cluster_vars(host)?.kube_version;
     let bin = bin_dir(host)?;
 

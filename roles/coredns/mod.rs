@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::image;
-use crate::common::{cluster_vars, first_control_plane};
-use crate::manifest::applied;
+use crate::cluster;
+use crate::common::cluster_vars;
+use crate::objects::ObjectSet;
 
 #[derive(Deserialize)]
 struct Vars {
@@ -15,24 +16,24 @@ struct Vars {
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    match vars.dns_mode.as_str() {
+    let wanted = match vars.dns_mode.as_str() {
         // kubedns was what kubespray had before CoreDNS, at the same address.
-        "coredns" | "kubedns" | "dnsmasq_kubedns" => {}
-        "none" => return Ok(()),
+        "coredns" | "kubedns" | "dnsmasq_kubedns" => true,
+        "none" => false,
         other => {
             return Err(Failure::new(
                 format!("dns_mode is {other:?}, and only coredns and none are supported"),
                 "set dns_mode: coredns",
             ));
         }
-    }
-    if first_control_plane(host)? != host.name() {
-        return Ok(());
-    }
+    };
+    let of = cluster::speaker(host).await?;
     let extra = json!({
         "image": image(host, "coredns", &cluster_vars(host)?.kube_version)?,
         "nodes": host.cluster().group("k8s_cluster").len(),
     });
-    let manifest = host.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
-    applied(host, "coredns", manifest).await
+    // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
+    let manifest = of.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
+    let objects = ObjectSet::new("coredns", &manifest)?;
+    if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
 }

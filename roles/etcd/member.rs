@@ -3,24 +3,15 @@
 use muster_engine::prelude::*;
 
 use super::{HEALTHY, Vars};
+use crate::cluster::Standing;
 use crate::common::ip_of;
 
 /// Where etcd finds out how to join, once.
 const INITIAL: &str = "/etc/etcd.initial.env";
 
-/// A member's name: `etcd_member_name`, else etcd and its place in the group.
-pub(super) fn name(host: &Host, of: &str, members: &[String]) -> Result<String> {
-    if let Some(name) =
-        host.cluster().vars_of(of)?.get("etcd_member_name")?.and_then(|n| n.as_str().map(str::to_owned))
-    {
-        return Ok(name);
-    }
-    let place = members.iter().position(|m| m == of).unwrap_or(0);
-    Ok(format!("etcd{}", place + 1))
-}
-
-/// Prepares the first start: nothing to do for a member that has data. Members join one at a time, in the group's order.
-pub(super) async fn join(host: &Host, vars: &Vars, members: &[String]) -> Result<()> {
+/// Prepares the first start: nothing to do for a member that has data. Members join one at a time, in this order.
+pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<()> {
+    let members = known.members_in_order();
     let place = members.iter().position(|m| m == host.name()).unwrap_or(0);
     if place > 0 {
         host.needs(&members[place - 1], HEALTHY).await?;
@@ -33,19 +24,27 @@ pub(super) async fn join(host: &Host, vars: &Vars, members: &[String]) -> Result
         host.not_yet("how etcd begins");
         return Ok(());
     }
-    let name = name(host, host.name(), members)?;
     let url = format!("https://{}:2380", ip_of(host, host.name())?);
-    let initial = match healthy_member(host, vars, members).await? {
-        None if place == 0 => format!("ETCD_INITIAL_CLUSTER={name}={url}\nETCD_INITIAL_CLUSTER_STATE=new\n"),
-        None => {
-            return Err(Failure::new(
-                format!("no healthy etcd member that {} could join", host.name()),
-                format!("see what is wrong with etcd on {}: journalctl -u etcd", members[0]),
-            ));
-        }
+    let initial = match healthy_member(host, vars, &members).await? {
         Some(member) => {
-            let cluster = add(host, vars, &member, &name, &url).await?;
+            let cluster = add(host, vars, &member, name, &url).await?;
             format!("ETCD_INITIAL_CLUSTER={cluster}\nETCD_INITIAL_CLUSTER_STATE=existing\n")
+        }
+        // Proved, not guessed: every other machine was asked, and has no data.
+        None if known.etcd_begins().map_err(|problem| Failure::Problems(vec![problem]))?
+            == Some(host.name()) =>
+        {
+            format!("ETCD_INITIAL_CLUSTER={name}={url}\nETCD_INITIAL_CLUSTER_STATE=new\n")
+        }
+        None => {
+            let with_data = members[..place].join(", ");
+            return Err(Failure::new(
+                format!("{} has no data, and no member of etcd is healthy that it could join", host.name()),
+                format!(
+                    "bring back a majority of the members ({with_data}): journalctl -u etcd says there what is wrong; if it is lost \
+                     for good, restore a snapshot (etcdutl snapshot restore)"
+                ),
+            ));
         }
     };
     host.step("Tell etcd how to begin").ensure(file(INITIAL).content(initial)).await?;
@@ -57,11 +56,9 @@ async fn healthy_member(host: &Host, vars: &Vars, members: &[String]) -> Result<
     for member in members.iter().filter(|m| *m != host.name()) {
         // A machine that is off cannot be asked, and is no member to join through.
         let Ok(other) = host.cluster().host(member) else { continue };
-        let alive = sh(
-            r#"
-[ -d "$1/member/wal" ] || exit 1
-exec etcdctl --command-timeout=5s --endpoints https://127.0.0.1:2379 --cacert "$2/ca.pem" --cert "$2/member.pem" --key "$2/member-key.pem" endpoint health"#,
-            [&vars.etcd_data_dir, &vars.etcd_cert_dir],
+        let alive = ctl!(
+            r#"[ -d "$2/member/wal" ] && ctl endpoint health"#,
+            [&vars.etcd_cert_dir, &vars.etcd_data_dir]
         );
         if other.query(alive).await.is_ok_and(|answer| answer.status == 0) {
             return Ok(Some(member.clone()));
@@ -77,30 +74,7 @@ exec etcdctl --command-timeout=5s --endpoints https://127.0.0.1:2379 --cacert "$
 /// data with the machine, and is taken out first, because etcd must not meet an old member without its log.
 async fn add(host: &Host, vars: &Vars, through: &str, name: &str, url: &str) -> Result<String> {
     let other = host.cluster().host(through)?;
-    let script = sh(
-        r#"
-set -e
-certs=$1 name=$2 url=$3
-ctl() {
-  etcdctl --command-timeout=20s --endpoints https://127.0.0.1:2379 \
-    --cacert "$certs/ca.pem" --cert "$certs/member.pem" --key "$certs/member-key.pem" "$@"
-}
-# Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
-old=$(ctl member list | awk -F ', ' -v url="$url" '$4 == url && $2 == "started" { print $1 }')
-[ -z "$old" ] || ctl member remove "$old" >&2
-known() { ctl member list | awk -F ', ' -v url="$url" '$4 == url { found = 1 } END { exit !found }'; }
-attempt=0
-until known; do
-  # etcd takes in nobody before all members have known each other for five seconds.
-  said=$(ctl member add "$name" --learner --peer-urls="$url" 2>&1) || {
-    attempt=$((attempt + 1))
-    [ $attempt -lt 40 ] || { echo "$said" >&2; exit 1; }
-    sleep 0.5
-  }
-done
-ctl member list | awk -F ', ' -v name="$name" '{ printf "%s%s=%s", sep, ($3 == "" ? name : $3), $4; sep = "," }'"#,
-        [vars.etcd_cert_dir.as_str(), name, url],
-    );
+    let script = sh(include_str!("add-member.sh"), [vars.etcd_cert_dir.as_str(), name, url]);
     let cluster = other.run("Add a member to etcd", script, Duration::from_secs(120)).await?;
     Ok(cluster.trim().to_owned())
 }
@@ -115,23 +89,55 @@ pub(super) async fn vote(host: &Host, vars: &Vars, members: &[String]) -> Result
     }
     let url = format!("https://{}:2380", ip_of(host, host.name())?);
     // Only a member that votes is healthy.
-    let promote = sh(
-        r#"
-certs=$1 others=$2 url=$3
-ctl() { etcdctl --command-timeout=5s --cacert "$certs/ca.pem" --cert "$certs/member.pem" --key "$certs/member-key.pem" "$@"; }
-for attempt in $(seq 120); do
-  ! ctl --endpoints https://127.0.0.1:2379 endpoint health || exit 0
-  # Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
-  id=$(ctl --endpoints "$others" member list | awk -F ', ' -v url="$url" '$4 == url && $6 == "true" { print $1 }') || true
-  [ -z "$id" ] || ctl --endpoints "$others" member promote "$id" || true
-  sleep 0.5
-done
-exit 1"#,
-        [vars.etcd_cert_dir.as_str(), &others.join(","), &url],
-    );
-    let healthy = sh(
-        r#"etcdctl --command-timeout=5s --endpoints https://127.0.0.1:2379 --cacert "$1/ca.pem" --cert "$1/member.pem" --key "$1/member-key.pem" endpoint health"#,
-        [&vars.etcd_cert_dir],
-    );
+    let promote = sh(include_str!("vote.sh"), [vars.etcd_cert_dir.as_str(), &others.join(","), &url]);
+    let healthy = ctl!("ctl endpoint health", [&vars.etcd_cert_dir]);
     host.step("Take part in etcd").ensure(command("vote in etcd", promote, healthy)).await.map(drop)
+}
+
+/// Says which members are in the cluster and not in the inventory: they count for quorum. `list`: lines of `member list`.
+pub(super) async fn tell_of_strangers(host: &Host, list: &str) -> Result<()> {
+    let urls = host.cluster().group("etcd").into_iter().map(|member| ip_of(host, &member));
+    let ours: Vec<String> = urls.filter_map(Result::ok).map(|ip| format!("https://{ip}:2380")).collect();
+    let tell = || async {
+        for stranger in strangers(list, &ours) {
+            host.warn(stranger);
+        }
+        Ok(())
+    };
+    host.cluster().once("members of etcd outside of the inventory", tell).await.map(drop)
+}
+
+fn strangers(list: &str, ours: &[String]) -> Vec<String> {
+    let members = list.lines().map(|line| line.split(", ").collect::<Vec<_>>());
+    let strangers = members.filter(|member| member.len() > 3 && !ours.iter().any(|url| url == member[3]));
+    strangers
+        .map(|member| {
+            let (id, url) = (member[0], member[3]);
+            let name = if member[2].is_empty() { "a member without a name" } else { member[2] };
+            format!(
+                "etcd has {name} ({url}), which is not in [etcd] of the inventory, and counts for its quorum; if that machine is gone for \
+                 good: etcdctl member remove {id}"
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_the_inventory_does_not_have_are_told() {
+        let list = "1f, started, etcd1, https://192.0.2.4:2380, https://192.0.2.4:2379, false\n\
+                    2e, started, etcd2, https://192.0.2.5:2380, https://192.0.2.5:2379, false\n\
+                    https://127.0.0.1:2379 is healthy: successfully committed proposal: took = 2ms\n\
+                    3d, unstarted, , https://192.0.2.6:2380, , true\n";
+        let told = strangers(list, &["https://192.0.2.4:2380".to_owned()]);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(
+            told[0].contains("etcd has etcd2 (https://192.0.2.5:2380)") && told[0].contains("remove 2e"),
+            "{told:?}"
+        );
+        assert!(told[1].contains("a member without a name (https://192.0.2.6:2380)"), "{told:?}");
+    }
 }

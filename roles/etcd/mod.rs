@@ -1,8 +1,15 @@
 //! etcd: the cluster's database, on the machines of group `etcd`, run by systemd.
 //!
-//! The first machine begins the cluster, the others join it one by one as learners, each when the one before it is healthy,
-//! and vote when they have caught up. A member that lost its data is taken out and joins anew. Reference: etcd's "Runtime
-//! reconfiguration" guide.
+//! Where no machine has data, the first one begins the cluster; the others join it one by one as learners, each when the one before
+//! it is healthy, and vote when they have caught up. A member that lost its data is taken out and joins anew. Reference: etcd's
+//! "Runtime reconfiguration" guide.
+
+/// A snippet in which `ctl` is etcdctl, on a member and of that member alone. Its one argument is the folder of certificates.
+macro_rules! ctl {
+    ($text:literal, $args:expr) => {
+        sh(concat!(include_str!("ctl.sh"), $text), $args)
+    };
+}
 
 mod member;
 pub(crate) mod pki;
@@ -12,6 +19,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::artifact;
+use crate::cluster;
 use crate::common::{bin_dir, cluster_vars, ip, ip_of};
 
 /// Explained in `defaults.yml`.
@@ -38,9 +46,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             "set etcd_deployment_type: host",
         ));
     }
+    let known = cluster::belongs(host).await?;
+    let names = known.member_names(&cluster::given_member_names(host)?);
+    let name = names.get(host.name()).map_or("etcd1", String::as_str);
     let address = ip(host)?;
     let bin = bin_dir(host)?;
-    let members = host.cluster().group("etcd");
     let etcd = artifact(host, "etcd", &cluster_vars(host)?.kube_version)?;
     let folder = format!("etcd-v{}-linux-{}", etcd.entry.version, etcd.entry.arch);
 
@@ -53,7 +63,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let identity = pki::member(host, &vars, &address.to_string()).await?;
     let extra = json!({
-        "member_name": member::name(host, host.name(), &members)?,
+        "member_name": name,
         "address": address,
         "bin_dir": bin,
     });
@@ -68,24 +78,35 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .ensure(file("/etc/systemd/system/etcd.service").content(unit))
         .await?;
 
-    member::join(host, &vars, &members).await?;
+    member::join(host, &vars, &known, name).await?;
     host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config])).await?;
-    member::vote(host, &vars, &members).await?;
-    host.wait(
-        "etcd is healthy",
-        sh(
-            r#"ETCDCTL_API=3 etcdctl --command-timeout=5s --endpoints "$1" --cacert "$2/ca.pem" --cert "$2/member.pem" --key "$2/member-key.pem" endpoint health 2>&1"#,
-            ["https://127.0.0.1:2379", &vars.etcd_cert_dir],
-        ),
-        Duration::from_millis(500),
-        Duration::from_secs(120),
-    )
-    .await?;
+    member::vote(host, &vars, &known.members).await?;
+    let healthy = ctl!("ctl endpoint health 2>&1 && ctl member list", [&vars.etcd_cert_dir]);
+    let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
+    let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
     host.reached(HEALTHY);
-    Ok(())
+    member::tell_of_strangers(host, &answer.output).await
+}
+
+/// Whether etcd holds the objects of a cluster; `None` when no member of the inventory answers.
+pub(crate) async fn holds_objects(host: &Host) -> Result<Option<bool>> {
+    for member in host.cluster().group("etcd") {
+        let member = host.cluster().host(&member)?;
+        let vars: Vars = member.vars()?;
+        let look = ctl!("ctl get /registry --prefix --keys-only --limit=1", [&vars.etcd_cert_dir]);
+        // One that is off, or is no member yet, cannot tell; another one may.
+        if let Ok(Answer { status: 0, output }) = member.query(look).await {
+            return Ok(Some(!output.trim().is_empty()));
+        }
+    }
+    Ok(None)
 }
 
 /// The URLs at which clients reach etcd.
 pub(crate) fn client_urls(host: &Host) -> Result<Vec<String>> {
-    host.cluster().group("etcd").iter().map(|m| Ok(format!("https://{}:2379", ip_of(host, m)?))).collect()
+    let url = |member: &String| Ok(format!("https://{}:2379", ip_of(host, member)?));
+    let mut urls: Vec<String> = host.cluster().group("etcd").iter().map(url).collect::<Result<_>>()?;
+    // Hosts that change places in their group change nothing.
+    urls.sort_unstable();
+    Ok(urls)
 }

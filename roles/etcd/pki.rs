@@ -14,6 +14,7 @@ use time::{Duration as Days, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::Vars;
+use crate::cluster;
 
 /// The authority, with its key.
 pub(crate) struct Authority {
@@ -68,7 +69,7 @@ pub(crate) async fn member(host: &Host, vars: &Vars, address: &str) -> Result<Id
 }
 
 /// The certificate with which API servers reach etcd. It is not this machine's: `kubeadm join` gives a new control plane
-/// that of the first one. Its name is kubeadm's.
+/// that of the one it joins through. Its name is kubeadm's.
 pub(crate) async fn client(host: &Host) -> Result<(String, Identity)> {
     let vars: Vars = host.vars()?;
     let identity = identity(host, &vars, "client", &["kube-apiserver-etcd-client".to_owned()], &[]).await?;
@@ -97,10 +98,12 @@ async fn identity(
     Ok(Identity { name, authority, with_authority_key: false, certificate, key: Some(key) })
 }
 
-/// The authority of the cluster: the one that a machine of group `etcd` has, else a new one.
+/// The authority of the cluster: the one that its members have, else a new one where no cluster is.
 async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
-    for member in host.cluster().group("etcd") {
-        let member = host.cluster().host(&member)?;
+    let known = cluster::known(host).await?;
+    let authorities = known.etcd_authorities();
+    if let Some((member, _)) = authorities.iter().find(|(_, has_key)| *has_key) {
+        let member = host.cluster().host(member)?;
         let script = sh(
             r#"cd "$1" && [ -s ca-key.pem ] && cat ca.pem && echo = && cat ca-key.pem"#,
             [&vars.etcd_cert_dir],
@@ -109,6 +112,17 @@ async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
         if let (0, Some((certificate, key))) = (answer.status, answer.output.split_once("\n=\n")) {
             return Ok(Authority { certificate: format!("{certificate}\n"), key: key.to_owned() });
         }
+    }
+    // A new one beside members that trust another would cut them off.
+    if known.etcd_begins().map_err(|problem| Failure::Problems(vec![problem]))?.is_none() {
+        let members: Vec<&str> = authorities.iter().map(|(name, _)| *name).collect();
+        return Err(Failure::new(
+            format!("the key of etcd's authority is on no member ({})", members.join(", ")),
+            format!(
+                "put {0}/ca.pem and {0}/ca-key.pem back on one of them from a backup",
+                vars.etcd_cert_dir
+            ),
+        ));
     }
     new_authority(vars.etcd_certificate_days).map_err(internal)
 }

@@ -6,10 +6,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::{artifact, image};
-use crate::common::{cluster_vars, first_control_plane, ip};
-use crate::manifest::applied;
+use crate::cluster;
+use crate::common::cluster_vars;
+use crate::kubectl::needs_a_control_plane;
+use crate::objects::ObjectSet;
 
-/// What the first control plane tells the others.
+/// What a control plane tells the others.
 const APPLIED: &str = "flannel's manifest";
 
 #[derive(Deserialize)]
@@ -25,19 +27,23 @@ struct Vars {
 /// The daemon is applied.
 pub(crate) async fn daemon(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    if vars.kube_network_plugin != "flannel" || first_control_plane(host)? != host.name() {
+    if vars.kube_network_plugin != "flannel" {
         return Ok(());
     }
+    let known = cluster::known(host).await?;
+    let endpoint = cluster::endpoint(host, &known)?;
     let cluster = cluster_vars(host)?;
     let net_conf =
         json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(&vars)? });
     let extra = json!({
         "net_conf": net_conf,
         "image": image(host, "flannel", &cluster.kube_version)?,
-        "api_address": ip(host)?,
+        "api_address": endpoint.rsplit_once(':').map_or(endpoint.as_str(), |(address, _)| address),
     });
-    let manifest = host.render("flannel.yaml.j2", include_str!("templates/flannel.yaml.j2"), &extra)?;
-    applied(host, "flannel", manifest).await?;
+    // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
+    let of = cluster::speaker(host).await?;
+    let manifest = of.render("flannel.yaml.j2", include_str!("templates/flannel.yaml.j2"), &extra)?;
+    ObjectSet::new("flannel", &manifest)?.ensure(host).await?;
     host.reached(APPLIED);
     Ok(())
 }
@@ -53,7 +59,7 @@ pub(crate) async fn connect(host: &Host) -> Result<()> {
     }
     let plugin = artifact(host, "flannel-cni", &cluster_vars(host)?.kube_version)?;
     host.step("Install flannel's plugin").ensure(binary(plugin, "/opt/cni/bin/flannel")).await?;
-    host.needs(&first_control_plane(host)?, APPLIED).await?;
+    needs_a_control_plane(host, APPLIED).await?;
     let there = sh0(
         "[ -e /run/flannel/subnet.env ] || {
   echo 'its pod has not written /run/flannel/subnet.env; look at: muster kubectl -n kube-flannel get pods -o wide'

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::PATCHES;
-use crate::common::{bin_dir, cluster_vars, first_control_plane, kube_minor};
+use crate::cluster::Standing;
+use crate::common::{bin_dir, cluster_vars, kube_minor};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -45,18 +46,21 @@ pub(super) fn patch(host: &Host) -> Result<String> {
     Ok(format!("{:#}\n", serde_json::Value::Object(patch)))
 }
 
-/// A hash of everything that a kubelet reads when it starts. What is cluster-wide is that of the first control plane.
-pub(super) fn wanted(host: &Host) -> Result<String> {
-    let first = host.cluster().host(&first_control_plane(host)?)?;
-    let all = [unit(host)?, config(&first)?, patch(host)?].concat();
+/// A hash of everything that a kubelet reads when it starts. What is cluster-wide is that of a control plane.
+pub(super) fn wanted(host: &Host, known: &Standing) -> Result<String> {
+    let config = match known.speaker() {
+        Some(plane) => config(&*host.cluster().host(plane)?)?,
+        None => config(host)?,
+    };
+    let all = [unit(host)?, config, patch(host)?].concat();
     Ok(Sha256::of(all.as_bytes()).to_string())
 }
 
 /// The kubelet runs, with the configuration that the cluster has for it now.
-pub(super) async fn run(host: &Host) -> Result<()> {
+pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     let mut step = host.step("Run the kubelet");
-    // Without the first control plane in the run it is not known whether the cluster has the new configuration yet.
-    if host.cluster().in_run(&first_control_plane(host)?) {
+    // Without a control plane in the run it is not known whether the cluster has the new configuration yet.
+    if known.leader().is_some() {
         step = step.ensure(command(
             "configuration of the kubelet",
             sh(
@@ -66,9 +70,9 @@ systemctl daemon-reload
 systemctl restart kubelet
 mkdir -p "${1%/*}"
 echo "$2" >"$1""#,
-                [STAMP, &wanted(host)?, PATCHES],
+                [STAMP, &wanted(host, known)?, PATCHES],
             ),
-            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &wanted(host)?]),
+            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &wanted(host, known)?]),
         ));
     }
     step.ensure(service("kubelet")).await.map(drop)

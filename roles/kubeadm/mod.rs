@@ -1,20 +1,24 @@
-//! kubeadm: a machine becomes a node. The first control plane begins the cluster, the others and the workers join it,
+//! kubeadm: a machine becomes a node. One control plane begins the cluster where none exists, the others and the workers join it,
 //! all at once where kubeadm allows it.
 //!
-//! Three roles live here because they share one configuration: `kubelet` (what every node has), `control-plane`, `node`.
+//! Three roles live here because they share one configuration: `kubelet` (what every node has), `control-plane`, `node`. A control
+//! plane has one of three stories, which [`cluster`] decides by what the machines are: [`birth`], [`reconfigure`], [`join`].
 
+mod birth;
+mod config;
 mod images;
-mod init;
 mod join;
 mod kubelet;
 mod labels;
+mod reconfigure;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::artifact;
-use crate::common::{ClusterVars, bin_dir, cluster_vars, first_control_plane, ip, ip_of};
+use crate::cluster::{self, Story};
+use crate::common::{bin_dir, cluster_vars, ip};
 use crate::etcd;
 
 pub(crate) use kubelet::resolv_conf_for_pods;
@@ -29,11 +33,12 @@ struct Vars {
 /// Where kubeadm finds what is particular to this machine, for its init and its join (its `--patches`).
 const PATCHES: &str = "/etc/kubernetes/patches";
 
-/// What the first control plane tells the others.
+/// What a control plane tells the others.
 pub(crate) const API_IS_UP: &str = "the API server";
 
 /// kubelet, kubeadm, kubectl and the images that this machine runs.
 pub(crate) async fn prepare(host: &Host) -> Result<()> {
+    cluster::belongs(host).await?;
     let cluster = cluster_vars(host)?;
     let bin = bin_dir(host)?;
     let mut step = host.step("Install kubelet, kubeadm and kubectl");
@@ -49,23 +54,25 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// The control plane: `kubeadm init` on the first, `kubeadm join` on the others, one at a time.
+/// The control plane: those that stand first, then the one that begins, then those that join; one at a time.
 pub(crate) async fn control_plane(host: &Host) -> Result<()> {
+    let known = cluster::belongs(host).await?;
     let (folder, identity) = etcd::pki::client(host).await?;
     identity.install(host, &folder).await?;
     for member in host.cluster().group("etcd") {
         host.needs(&member, etcd::HEALTHY).await?;
     }
-    let first = first_control_plane(host)?;
-    if first == host.name() {
-        init::run(host).await?;
-        kubelet::run(host).await?;
-    } else {
-        let planes = host.cluster().group("kube_control_plane");
-        let place = planes.iter().position(|p| p == host.name()).unwrap_or(1);
-        host.needs(&planes[place - 1], API_IS_UP).await?;
-        join::run(host, true).await?;
+    let order = known.in_order().map_err(refused)?;
+    let place = order.iter().position(|name| *name == host.name());
+    if let Some(before) = place.and_then(|place| place.checked_sub(1)) {
+        host.needs(order[before], API_IS_UP).await?;
     }
+    match known.story(host.name()).map_err(refused)? {
+        Story::Birth => birth::run(host, &known).await?,
+        Story::Reconfigure => reconfigure::run(host, &known).await?,
+        Story::Join => join::run(host, &known, true).await?,
+    }
+    kubelet::run(host, &known).await?;
     host.reached(API_IS_UP);
     labels::run(host).await
 }
@@ -75,14 +82,17 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     if host.in_group("kube_control_plane") {
         return Ok(());
     }
-    host.needs(&first_control_plane(host)?, API_IS_UP).await?;
-    join::run(host, false).await?;
+    let known = cluster::belongs(host).await?;
+    if let Some(leader) = known.leader() {
+        host.needs(leader, API_IS_UP).await?;
+    }
+    join::run(host, &known, false).await?;
+    kubelet::run(host, &known).await?;
     labels::run(host).await
 }
 
-/// Where machines find the API: the first control plane.
-fn endpoint(host: &Host, cluster: &ClusterVars) -> Result<String> {
-    Ok(format!("{}:{}", ip_of(host, &first_control_plane(host)?)?, cluster.kube_apiserver_port))
+fn refused(problem: Problem) -> Failure {
+    Failure::Problems(vec![problem])
 }
 
 /// What kubeadm is told about this machine, for its init and its join configuration.

@@ -9,7 +9,9 @@ use muster_files::write_whole;
 use serde::Deserialize;
 
 use crate::catalogue::artifact;
-use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane};
+use crate::cluster;
+use crate::common::cluster_vars;
+use crate::kubectl::ADMIN_CONF;
 
 #[derive(Deserialize)]
 struct Vars {
@@ -18,9 +20,10 @@ struct Vars {
     artifacts_dir: String,
 }
 
+/// Done once a run, by the control plane that speaks for the cluster.
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    if first_control_plane(host)? != host.name() {
+    if cluster::known(host).await?.leader() != Some(host.name()) {
         return Ok(());
     }
     let folder = Path::new(&vars.artifacts_dir);

@@ -266,31 +266,21 @@ fn selinux(machine: &Machine) -> Option<Problem> {
     })
 }
 
-/// A cluster goes one minor version up at a time, by upgrade, and never down (Kubernetes' "Version Skew Policy").
+/// A node keeps its version: there are no upgrades yet.
 fn installed_version(machine: &Machine) -> Option<Problem> {
     let installed = machine.seen.kubelet.as_deref().filter(|_| machine.seen.joined)?;
     let wanted = machine.cluster.kube_version.as_str();
-    let (from, to) = (kube_minor(installed), kube_minor(wanted));
-    let (needed, remedy) = if to < from {
-        (
-            "the same version or a later one: Kubernetes cannot be downgraded",
-            format!("set kube_version: {installed}"),
+    (installed != wanted).then(|| {
+        problem(
+            "kubelet",
+            format!("{} is a node of Kubernetes {installed}, and the cluster is to be {wanted}", machine.name),
+            "the version that is there: upgrades are not there yet",
+            format!(
+                "set kube_version: {installed}, if the control plane runs that; else give this node {wanted} by hand: install kubelet \
+                 and kubeadm, kubeadm upgrade node, systemctl restart kubelet"
+            ),
         )
-    } else if to == from || (machine.vars.upgrade_cluster_setup && to == from + 1) {
-        return None;
-    } else if machine.vars.upgrade_cluster_setup {
-        (
-            "no minor version left out",
-            format!("upgrade to 1.{} first: set kube_version to one of its versions", from + 1),
-        )
-    } else {
-        (
-            "the same minor version",
-            format!("set kube_version: {installed}, or upgrade the cluster: upgrade-cluster"),
-        )
-    };
-    let found = format!("a node of Kubernetes {installed}, and kube_version {wanted}");
-    Some(problem("version", found, needed, remedy))
+    })
 }
 
 #[cfg(test)]
@@ -317,7 +307,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_a_machine_is_found() {
-        let rows: [(Change, &str); 34] = [
+        let rows: [(Change, &str); 33] = [
             (|f| f.facts.systemd = false, "service manager: not systemd"),
             (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
             (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
@@ -348,14 +338,11 @@ mod tests {
             (|f| { f.facts.readonly = vec!["/opt/bin".into()]; f.seen.bin_dir = "/opt/bin".into() }, "file system: /opt/bin is read-only"),
             (|f| { f.facts.container = "docker".into(); f.facts.swaps = vec!["/dev/sda2".into()]; f.facts.swap_mb = 2047 },
              "swap: 2047 MB of the machine that runs this container"),
-            (|f| f.node_of("1.35.4"), "version: a node of Kubernetes 1.35.4, and kube_version 1.36.3"),
+            (|f| f.node_of("1.35.4"), "kubelet: node1 is a node of Kubernetes 1.35.4, and the cluster is to be 1.36.3"),
             (|f| { f.node_of("1.35.4"); f.seen.joined = false }, ""),
-            (|f| { f.node_of("1.35.4"); f.vars.upgrade_cluster_setup = true }, ""),
-            (|f| { f.node_of("1.34.4"); f.vars.upgrade_cluster_setup = true },
-             "version: a node of Kubernetes 1.34.4, and kube_version 1.36.3"),
-            (|f| { f.node_of("1.37.0"); f.vars.upgrade_cluster_setup = true },
-             "version: a node of Kubernetes 1.37.0, and kube_version 1.36.3"),
-            (|f| f.node_of("1.36.1"), ""),
+            (|f| f.node_of("1.37.0"), "kubelet: node1 is a node of Kubernetes 1.37.0, and the cluster is to be 1.36.3"),
+            (|f| f.node_of("1.36.1"), "kubelet: node1 is a node of Kubernetes 1.36.1, and the cluster is to be 1.36.3"),
+            (|f| f.node_of("1.36.3"), ""),
         ];
         for (row, (change, expected)) in rows.into_iter().enumerate() {
             assert_eq!(found(change).0.join("; "), expected, "row {row}");

@@ -32,7 +32,9 @@ use serde::Deserialize;
 pub use findings::{Findings, sentence};
 pub use inventory::check_inventory;
 
+use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
+use crate::etcd;
 use bundle::Sizes;
 use probe::Seen;
 use subnets::Subnets;
@@ -46,7 +48,6 @@ struct Vars {
     allow_unsupported_distribution_setup: bool,
     ping_access_ip: bool,
     docker_dns_servers_strict: bool,
-    upgrade_cluster_setup: bool,
     ip: Option<String>,
     access_ip: Option<String>,
     override_system_hostname: bool,
@@ -87,7 +88,7 @@ struct Machine<'a> {
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    let (vars, cluster): (Vars, _) = (host.vars()?, cluster_vars(host)?);
+    let vars: Vars = host.vars()?;
     let duties = Duties {
         control_plane: host.in_group("kube_control_plane"),
         node: host.in_group("kube_node"),
@@ -95,10 +96,13 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     };
     let seen = probe::look(host, duties, &vars).await?;
     let everyone = peers::everyone(host).await?;
+    let known = cluster::known(host).await?;
+    // The version is that of the cluster, which is known now.
+    let cluster = cluster_vars(host)?;
     // A machine in the cluster shows every day that it reaches the others.
     let closed = match seen.joined {
         true => Vec::new(),
-        false => ports::closed(host, duties, &cluster, &everyone).await?,
+        false => ports::closed(host, duties, &cluster, &everyone, &known).await?,
     };
     let machine = Machine {
         name: host.name(),
@@ -112,6 +116,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     };
 
     let mut findings = Findings::new(vars.ignore_assert_errors);
+    findings.refuse(known.problems(host.name(), &cluster::wanted(host)?));
+    findings.refuse(orphaned(host, &known).await?);
     machine::check(&machine, &mut findings);
     disk::check(&machine, &mut findings);
     network::check(&machine, &mut findings);
@@ -128,4 +134,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     host.passed("Look at the machine");
     Ok(())
+}
+
+/// That a cluster would begin beside the objects of another one; asked of etcd only where it has data and the cluster's authority is
+/// nowhere. etcd that does not answer is asked again when it was started.
+async fn orphaned(host: &Host, known: &Standing) -> Result<Option<Problem>> {
+    if !known.may_be_orphaned() || known.birthplace().ok().flatten() != Some(host.name()) {
+        return Ok(None);
+    }
+    let holds_objects = etcd::holds_objects(host).await? == Some(true);
+    Ok(holds_objects.then(|| cluster::orphaned(&known.planes)))
 }

@@ -17,7 +17,6 @@ pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     findings.refuse(subnets::own_networks(machine));
     findings.refuse(subnets::routes(machine));
     findings.warn(subnets::wider_routes(machine));
-    findings.refuse(settled(machine));
 }
 
 fn no_address(machine: &Machine) -> Option<Problem> {
@@ -56,27 +55,6 @@ fn silent_address(machine: &Machine) -> Option<Problem> {
         "an address at which the machine is reached",
         "correct access_ip, or set ping_access_ip: false where pings are dropped",
     ))
-}
-
-/// What is laid down when a cluster begins: its services and pods have addresses and names of these.
-fn settled(machine: &Machine) -> Vec<Problem> {
-    let cluster = machine.cluster;
-    let wanted = [
-        ("serviceSubnet", "kube_service_addresses", &cluster.kube_service_addresses),
-        ("podSubnet", "kube_pods_subnet", &cluster.kube_pods_subnet),
-        ("dnsDomain", "dns_domain", &cluster.dns_domain),
-    ];
-    let differs = wanted.into_iter().filter_map(|(key, variable, wanted)| {
-        let (_, settled) =
-            machine.seen.settled.iter().find(|(known, value)| known == key && value != wanted)?;
-        Some(problem(
-            variable,
-            format!("{wanted}, but the cluster was begun with {settled}"),
-            "what it was begun with: it cannot be changed under a cluster",
-            format!("set {variable}: {settled}, or make the cluster anew on fresh machines"),
-        ))
-    });
-    differs.collect()
 }
 
 /// A port that something of ours listens on: for what, and the program's name as ss(8) shows it (15 characters at most).
@@ -202,17 +180,5 @@ mod tests {
         for (row, (change, expected)) in rows.into_iter().enumerate() {
             assert_eq!(found(change), expected, "row {row}");
         }
-    }
-
-    #[test]
-    fn what_a_cluster_was_begun_with_stays() {
-        fn begun_with(f: &mut Fixture, pods: &str) {
-            f.seen.settled = vec![("podSubnet".into(), pods.into())];
-        }
-        assert_eq!(found(|f| begun_with(f, "10.233.64.0/18")), "");
-        assert_eq!(
-            found(|f| begun_with(f, "10.244.0.0/16")),
-            "kube_pods_subnet: 10.233.64.0/18, but the cluster was begun with 10.244.0.0/16"
-        );
     }
 }

@@ -8,6 +8,7 @@ use muster_inventory::some_names;
 
 use super::Machine;
 use super::findings::{Findings, problem};
+use crate::cluster;
 use crate::common::ip_of;
 
 /// What this role tells other hosts.
@@ -67,17 +68,18 @@ impl Everyone {
 /// failed, is left out.
 pub(super) async fn everyone(host: &Host) -> Result<Arc<Everyone>> {
     host.reached(SEEN);
-    let cluster = host.cluster();
-    cluster
+    let hosts = host.cluster();
+    hosts
         .once("the facts of all machines", || async {
-            let mut all = cluster.group("k8s_cluster");
-            all.extend(cluster.group("etcd"));
+            let mut all = hosts.group("k8s_cluster");
+            all.extend(hosts.group("etcd"));
             all.sort_unstable();
             all.dedup();
             let mut peers = Vec::new();
-            for name in all.into_iter().filter(|name| cluster.in_run(name)) {
-                if host.needs(&name, SEEN).await.is_ok() {
-                    peers.push(peer(host, &*cluster.host(&name)?));
+            for name in all.into_iter().filter(|name| hosts.in_run(name)) {
+                match host.needs(&name, SEEN).await {
+                    Ok(()) => peers.push(peer(host, &*hosts.host(&name)?)),
+                    Err(_) => cluster::unreached(host, &name).await,
                 }
             }
             Ok(Everyone::of(peers))

@@ -5,7 +5,8 @@ use muster_engine::prelude::*;
 use super::findings::{Findings, problem};
 use super::peers::Everyone;
 use super::{Duties, Machine};
-use crate::common::{ClusterVars, first_control_plane, ip_of};
+use crate::cluster::Standing;
+use crate::common::{ClusterVars, ip_of};
 
 /// A port of another machine that this one must reach. Ports as in
 /// <https://kubernetes.io/docs/reference/networking/ports-and-protocols/>.
@@ -44,8 +45,9 @@ pub(super) async fn closed(
     duties: Duties,
     cluster: &ClusterVars,
     everyone: &Everyone,
+    known: &Standing,
 ) -> Result<Vec<Target>> {
-    let targets = targets(host, duties, cluster, everyone)?;
+    let targets = targets(host, duties, cluster, everyone, known.leader().unwrap_or_default())?;
     if targets.is_empty() {
         return Ok(targets);
     }
@@ -57,8 +59,14 @@ pub(super) async fn closed(
     Ok(targets.into_iter().filter(silent).collect())
 }
 
-fn targets(host: &Host, duties: Duties, cluster: &ClusterVars, everyone: &Everyone) -> Result<Vec<Target>> {
-    let first = first_control_plane(host)?;
+/// `plane`: the control plane that speaks for the cluster, at which the others reach the API.
+fn targets(
+    host: &Host,
+    duties: Duties,
+    cluster: &ClusterVars,
+    everyone: &Everyone,
+    plane: &str,
+) -> Result<Vec<Target>> {
     let own = ip_of(host, host.name())?;
     let mut targets = Vec::new();
     let mut reach = |other: &str, (port, service)| -> Result<()> {
@@ -73,7 +81,7 @@ fn targets(host: &Host, duties: Duties, cluster: &ClusterVars, everyone: &Everyo
         Ok(())
     };
     if duties.control_plane || duties.node {
-        reach(&first, (cluster.kube_apiserver_port, "the API server"))?;
+        reach(plane, (cluster.kube_apiserver_port, "the API server"))?;
     }
     for member in host.cluster().group("etcd") {
         if duties.etcd {
@@ -83,7 +91,7 @@ fn targets(host: &Host, duties: Duties, cluster: &ClusterVars, everyone: &Everyo
             reach(&member, ETCD_CLIENT)?;
         }
     }
-    if host.name() == first {
+    if host.name() == plane {
         for node in host.cluster().group("k8s_cluster") {
             reach(&node, KUBELET)?;
         }

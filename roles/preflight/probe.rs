@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 
 use super::sockets::Sockets;
 use super::{Duties, Vars};
+use crate::cluster;
 use crate::common::bin_dir;
 
 /// What was seen on a machine.
@@ -21,8 +22,6 @@ pub(super) struct Seen {
     pub(super) resolv: Option<Vec<String>>,
     /// Whether nf_tables is built into the kernel, or loaded.
     pub(super) nf_tables: bool,
-    /// What the cluster that it is a control plane of was begun with: names and values as in kubeadm's configuration.
-    pub(super) settled: Vec<(String, String)>,
     /// The firewall that is at work on it.
     pub(super) firewall: Option<String>,
     /// The ports that are in use.
@@ -74,7 +73,7 @@ fn folders(duties: Duties, vars: &Vars, bin_dir: &str) -> Vec<Folder> {
     folders.into_iter().map(|(path, holds)| Folder { path: path.to_owned(), holds }).collect()
 }
 
-/// Looks.
+/// Looks, and keeps for the run which cluster the machine is in: asked in the same exchange.
 pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<Seen> {
     let bin_dir = bin_dir(host)?;
     let folders = folders(duties, vars, &bin_dir);
@@ -83,8 +82,10 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let nf_tables = if vars.kube_proxy_mode == "nftables" { "yes" } else { "no" };
     let mut arguments = vec![bin_dir.clone(), ping, resolv, nf_tables.to_owned()];
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));
-    let answer = host.query(sh(include_str!("probe.sh"), arguments)).await?;
-    Ok(parse(&answer.output, bin_dir, folders))
+    let questions = [sh(include_str!("probe.sh"), arguments), cluster::question(host)?];
+    let answers = host.query_all(&questions).await?;
+    cluster::answered(host, &answers[1].output).await?;
+    Ok(parse(&answers[0].output, bin_dir, folders))
 }
 
 fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {
@@ -99,10 +100,6 @@ fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {
             "unanswered" => seen.access_ip_silent = true,
             "resolv" => seen.resolv.get_or_insert_default().push(value.trim().to_owned()),
             "nf_tables" => seen.nf_tables = true,
-            "settled" => {
-                let pair = value.split_once(' ').map(|(key, value)| (key.to_owned(), value.to_owned()));
-                seen.settled.extend(pair);
-            }
             "firewall" => seen.firewall = Some(value.to_owned()),
             "flannel" => seen.flannel = true,
             "filesystem" => file_systems.push(file_system(value)),
@@ -140,7 +137,7 @@ mod tests {
     #[test]
     fn the_answer_is_understood() {
         let answer = "kubelet Kubernetes v1.36.3\njoined yes\nunanswered 192.0.2.9\nresolv nameserver 192.0.2.53\n\
-                      resolv search example.org\nnf_tables yes\nfirewall ufw\nsettled podSubnet 10.233.64.0/18\n\
+                      resolv search example.org\nnf_tables yes\nfirewall ufw\n\
                       filesystem /dev/vda1 ext4 20511312 3072000 16384000 16% /\n\
                       filesystem tmpfs tmpfs 1024000 0 1024000 0% /var/lib/my disk\n\
                       flannel flannel.1\n";
@@ -150,7 +147,6 @@ mod tests {
         assert_eq!(seen.kubelet.as_deref(), Some("1.36.3"));
         assert!(seen.joined && seen.access_ip_silent && seen.nf_tables && seen.flannel);
         assert_eq!(seen.firewall.as_deref(), Some("ufw"));
-        assert_eq!(seen.settled, [("podSubnet".to_owned(), "10.233.64.0/18".to_owned())]);
         assert_eq!(seen.resolv.unwrap(), ["nameserver 192.0.2.53", "search example.org"]);
         let expected = FileSystem { mount: "/".into(), kind: "ext4".into(), total_mb: 20030, free_mb: 16000 };
         assert_eq!(seen.folders[0].1, expected);

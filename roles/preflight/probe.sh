@@ -13,9 +13,6 @@ fi
 if [ "$4" = yes ]; then
   if [ -d /sys/module/nf_tables ] || grep -q nf_tables_module_init /proc/kallsyms; then say nf_tables yes; fi
 fi
-if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
-  sed -n 's/^  \(serviceSubnet\|podSubnet\|dnsDomain\): */settled \1 /p' /etc/kubernetes/kubeadm-config.yaml
-fi
 # Asked only where they are installed: systemctl costs some milliseconds.
 if [ -e /etc/firewalld ] && systemctl -q is-active firewalld 2>/dev/null; then say firewall firewalld; fi
 if grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf; then say firewall ufw; fi

@@ -1,17 +1,21 @@
-//! verify: the cluster works. Seen from the first control plane, because that needs nothing on this side.
+//! verify: the cluster works. Seen from a control plane, because that needs nothing on this side.
 //!
 //! Versions, nodes and pods are looked at in every run. The network is tested with pods of its own when anything was
-//! changed since it was last tested, and always by `muster verify`; they are removed afterwards.
+//! changed since it was last tested, and always by `muster verify`; they are removed afterwards. For which state of the
+//! cluster it was found to work is noted on the nodes: so a node that was made anew is tested again.
 
 mod network;
 #[cfg(test)]
 mod tests;
 
+use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use muster_inventory::LayerKind;
 use serde::Deserialize;
 
-use crate::common::{ADMIN_CONF, cluster_vars, first_control_plane};
+use crate::cluster;
+use crate::common::cluster_vars;
+use crate::kubectl::{Kubectl, kubectl};
 
 /// What this role tells other hosts.
 const HERE: &str = "a machine that can be looked at";
@@ -39,10 +43,14 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     }
     let limit = Duration::from_secs(vars.verify_timeout);
     host.reached(HERE);
-    if first_control_plane(host)? != host.name() {
+    if !host.in_group("kube_control_plane") {
         return Ok(());
     }
-    let nodes = nodes_to_look_at(host).await?;
+    // The first control plane that gets here does it, for all.
+    let here = || async { Ok(host.name().to_owned()) };
+    if *host.cluster().once("who verifies", here).await? != host.name() {
+        return Ok(());
+    }
     let test = match vars.verify_network.as_str() {
         "never" => false,
         "always" => true,
@@ -54,14 +62,20 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
             ));
         }
     };
+    let nodes = nodes_to_look_at(host).await?;
+    let Some(kubectl) = Kubectl::find(host).await? else {
+        host.not_yet("nodes and pods are well");
+        return Ok(());
+    };
     if test {
-        return network::test(host, &nodes, limit).await;
+        return network::test(host, &kubectl, &nodes, limit).await;
     }
-    let state = are_well(host, &nodes, limit).await?;
-    if vars.verify_network == "never" || network::is_proven(host, &state).await? {
+    let state = are_well(host, &kubectl, &nodes, limit).await?;
+    // Nothing is tested just to look.
+    if vars.verify_network == "never" || host.check_mode() || state.is_proven(&nodes) {
         return Ok(());
     }
-    network::test(host, &nodes, limit).await
+    network::test(host, &kubectl, &nodes, limit).await
 }
 
 /// A node of the cluster.
@@ -104,48 +118,78 @@ async fn nodes_to_look_at(host: &Host) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
+/// What a test of the network is good for: the nodes that were looked at, and all nodes with name, identity and versions.
+struct State {
+    nodes: Vec<NodeState>,
+}
+
+/// A node as `look.sh` prints it.
+struct NodeState {
+    name: String,
+    /// Its identity and versions.
+    is: String,
+    /// For which state its network was last found to work.
+    proven: String,
+}
+
+impl State {
+    fn of(printed: &str) -> Self {
+        let node = |line: &str| {
+            let (is, proven) = line.rsplit_once(' ')?;
+            let name = is.split(' ').next()?.to_owned();
+            Some(NodeState { name, is: is.to_owned(), proven: proven.to_owned() })
+        };
+        let mut nodes: Vec<_> = printed.lines().filter_map(node).collect();
+        nodes.sort_by(|a, b| a.is.cmp(&b.is));
+        Self { nodes }
+    }
+
+    fn hash(&self) -> String {
+        let all: Vec<_> = self.nodes.iter().map(|node| node.is.as_str()).collect();
+        Sha256::of(all.join("\n").as_bytes()).to_string()
+    }
+
+    /// Whether the network of these nodes was found to work as the cluster is now.
+    fn is_proven(&self, nodes: &[Node]) -> bool {
+        let hash = self.hash();
+        let proven =
+            |node: &Node| self.nodes.iter().any(|state| state.name == node.name && state.proven == hash);
+        nodes.iter().all(proven)
+    }
+}
+
 /// All these nodes are Ready; so are the pods of the system's namespaces, as far as they are on these nodes or on none yet (a
 /// user's own broken pods are no fault of the cluster); each control plane has an API server of the wanted version. Looked at
 /// with one kubectl, because starting it is what a look costs.
-///
-/// Returns what a test of the network is good for: all nodes with name, identity and versions, and which are looked at.
-async fn are_well(host: &Host, nodes: &[Node], limit: Duration) -> Result<String> {
+async fn are_well(host: &Host, kubectl: &Kubectl, nodes: &[Node], limit: Duration) -> Result<State> {
+    // A cluster keeps its version where nobody asks for another one.
+    cluster::known(host).await?;
     let version = cluster_vars(host)?.kube_version;
     let planes = host.cluster().group("kube_control_plane");
     let planes: Vec<_> = nodes.iter().filter(|node| planes.contains(&node.host)).collect();
-    let script = sh(LOOK, [ADMIN_CONF.to_owned(), listed(nodes), listed(planes), version]);
-    let seen = host.wait("nodes and pods are well", script, Duration::from_millis(500), limit).await?.output;
-    let mut state: Vec<_> = seen.lines().map(str::to_owned).collect();
-    state.sort();
-    state.push(format!("tested:{}", listed(nodes).trim_end()));
-    Ok(state.join("\n"))
+    let look = kubectl!(include_str!("look.sh"), [listed(nodes), listed(planes), version]);
+    let seen = kubectl.wait("nodes and pods are well", look, Duration::from_millis(500), limit).await?;
+    let state = State::of(&seen);
+    tell_of_strangers(host, &state).await?;
+    Ok(state)
 }
 
-/// Prints what is not well, or the nodes.
-const LOOK: &str = r#"
-seen=$(kubectl --kubeconfig "$1" get nodes,pods -A -o 'jsonpath={range .items[*]}{.kind}|{.metadata.namespace}|{.metadata.name}|{.spec.nodeName}|{.status.phase}|{.status.conditions[?(@.type=="Ready")].status}|{.metadata.uid}|{.status.nodeInfo.bootID}|{.status.nodeInfo.kubeletVersion}|{.spec.containers[0].image}|{.status.containerStatuses[*].state.waiting.reason}{"\n"}{end}') || exit 1
-echo "$seen" | awk -F '|' -v nodes="$2" -v planes="$3" -v version="v$4" '
-  function wrong(text) { print text; bad = 1 }
-  $1 == "Node" { ready[$3] = $6 == "True"; known = known $3 " " $7 " " $8 " " $9 "\n" }
-  $1 == "Pod" && ($2 == "kube-system" || $2 == "kube-flannel") && ($4 == "" || index(nodes, " " $4 " ")) {
-    total++
-    if ($5 != "Succeeded" && ($5 != "Running" || $6 != "True"))
-      wrong($2 "/" $3 ($4 == "" ? "" : " on " $4) ": " $5 ($5 == "Running" ? ", not ready" : "") ($11 == "" ? "" : ", " $11))
-    if ($3 == "kube-apiserver-" $4) image[$4] = $10
-  }
-  END {
-    n = split(nodes, list, " ")
-    for (i = 1; i <= n; i++) {
-      if (!(list[i] in ready)) wrong("node " list[i] " is not in the cluster")
-      else if (!ready[list[i]]) wrong("node " list[i] " is not Ready")
+/// Says which nodes are in the cluster and not in the inventory; once a run.
+async fn tell_of_strangers(host: &Host, state: &State) -> Result<()> {
+    let mut ours = Vec::new();
+    for name in host.cluster().group("k8s_cluster") {
+        let other = host.cluster().vars_of(&name)?.get("kube_override_hostname")?;
+        ours.push(other.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or(name));
     }
-    n = split(planes, list, " ")
-    for (i = 1; i <= n; i++) {
-      runs = image[list[i]]
-      if (substr(runs, length(runs) - length(version)) != ":" version)
-        wrong("the API server of " list[i] " is not " version ": " (runs == "" ? "it has none" : runs))
-    }
-    if (!total) wrong("no pod of the system is there")
-    if (!bad) printf "%s", known
-    exit bad
-  }'"#;
+    let tell = || async {
+        for node in state.nodes.iter().filter(|node| !ours.contains(&node.name)) {
+            let name = &node.name;
+            host.warn(format!(
+                "{name} is a node of the cluster and not in the inventory; if it is to go: kubectl drain {name} --ignore-daemonsets, \
+                 kubectl delete node {name}"
+            ));
+        }
+        Ok(())
+    };
+    host.cluster().once("nodes outside of the inventory", tell).await.map(drop)
+}

@@ -12,7 +12,7 @@ use muster_inventory::Inventory;
 use muster_inventory::Vars;
 use serde_json::json;
 
-use super::NetworkTest;
+use super::{NetworkTest, Node, State};
 use crate::preflight::fixture::inventory_and_vars;
 use crate::testing::run_roles;
 
@@ -20,14 +20,15 @@ const INVENTORY: &str = "a\nb\noff1\n[kube_control_plane]\na\n[etcd]\na\n[kube_n
 
 /// What kubectl shows of a cluster in which off1 is off.
 const SEEN: &str = "\
-Node||a|||True|uid1|boot1|v1.36.3||
-Node||b|||True|uid2|boot2|v1.36.3||
-Node||off1|||Unknown|uid3|boot3|v1.36.3||
-Pod|kube-system|kube-apiserver-a|a|Running|True|uid4|||registry.k8s.io/kube-apiserver:v1.36.3|
-Pod|kube-system|kube-proxy-2|b|Running|True|uid5|||registry.k8s.io/kube-proxy:v1.36.3|
-Pod|kube-system|kube-proxy-3|off1|Running|False|uid6|||registry.k8s.io/kube-proxy:v1.36.3|
-Pod|kube-system|once|b|Succeeded|False|uid7|||example.org/once:1|
-Pod|course|web|b|Running|False|uid8|||example.org/web:1|CrashLoopBackOff
+Node||a|uid1||True|boot1|v1.36.3||||
+Node||b|uid2||True|boot2|v1.36.3||||
+Node||off1|uid3||Unknown|boot3|v1.36.3||||
+Pod|kube-system|kube-apiserver-a|uid4|Running|True||||a|registry.k8s.io/kube-apiserver:v1.36.3|
+Pod|kube-system|kube-proxy-2|uid5|Running|True||||b|registry.k8s.io/kube-proxy:v1.36.3|
+Pod|kube-system|kube-proxy-3|uid6|Running|False||||off1|registry.k8s.io/kube-proxy:v1.36.3|
+Pod|kube-system|once|uid7|Succeeded|False||||b|example.org/once:1|
+Pod|kube-system|muster-verify-1-2|uid8|Pending|||||b|example.org/agnhost:1|
+Pod|course|web|uid9|Running|False||||b|example.org/web:1|CrashLoopBackOff
 ";
 
 /// Runs the role on these hosts with a cluster that looks like this.
@@ -51,6 +52,8 @@ async fn verify_as(
     );
     fs::write(&kubectl, script).unwrap();
     fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(folder.path().join("a")).unwrap();
+    fs::write(folder.path().join("a/admin.conf"), "").unwrap();
     let play = json!([{ "name": "Verify", "hosts": "k8s_cluster", "roles": ["verify"] }]);
     let path: &Path = folder.path();
     run_roles(&[crate::verify(network)], written, hosts, play, path).await
@@ -79,10 +82,14 @@ async fn nodes_of_machines_that_failed_or_take_no_part_are_named_and_not_waited_
 #[tokio::test]
 async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
     for (right, wrong, told) in [
-        ("||b|||True", "||b|||False", "node b is not Ready\n"),
+        ("||b|uid2||True", "||b|uid2||False", "node b is not Ready\n"),
         ("Node||b|", "Node||c|", "node b is not in the cluster\n"),
-        ("-2|b|Running|True", "-2||Pending|", "kube-system/kube-proxy-2: Pending\n"),
-        ("-2|b|Running|True", "-2|b|Running|False", "kube-system/kube-proxy-2 on b: Running, not ready\n"),
+        ("-2|uid5|Running|True||||b", "-2|uid5|Pending|||||", "kube-system/kube-proxy-2: Pending\n"),
+        (
+            "-2|uid5|Running|True",
+            "-2|uid5|Running|False",
+            "kube-system/kube-proxy-2 on b: Running, not ready\n",
+        ),
         (
             "apiserver:v1.36.3",
             "apiserver:v1.36.2",
@@ -111,5 +118,23 @@ async fn who_asks_for_the_test_of_the_network_gets_it_unless_an_extra_variable_s
         let (outcome, _) = verify_as(network, written(extra), &["a", "b", "off1"], SEEN).await;
         // The kubectl of these tests has no answer to a test of the network.
         assert_eq!(outcome["a"].failure.is_some(), tested, "{network:?} {extra:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_network_is_proven_for_the_nodes_that_were_tested_as_the_cluster_was_then() {
+    let node = |name: &str| Node { host: name.into(), name: name.into() };
+    let (a, b) = ("a uid1 boot1 v1.36.3", "b uid2 boot2 v1.36.3");
+    let hash = State::of(&format!("{a} \n{b} \n")).hash();
+    let noted = State::of(&format!("{b} {hash}\n{a} {hash}\n"));
+    assert!(noted.is_proven(&[node("a"), node("b")]));
+    // Made anew, restarted, joined since, not tested then.
+    for others in [
+        format!("{a} {hash}\nb uid3 boot2 v1.36.3 \n"),
+        format!("{a} {hash}\nb uid2 boot3 v1.36.3 {hash}\n"),
+        format!("{a} {hash}\n{b} {hash}\nc uid3 boot3 v1.36.3 \n"),
+        format!("{a} {hash}\n{b} \n"),
+    ] {
+        assert!(!State::of(&others).is_proven(&[node("a"), node("b")]), "{others}");
     }
 }

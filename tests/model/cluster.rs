@@ -6,10 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use muster_roles::catalogue::CATALOGUE;
 use muster_testkit::model::disk::{Disk, Entry, parent};
 use muster_testkit::model::look::sha256;
 use muster_testkit::model::machine::{Machine, Programs};
 use muster_testkit::model::shell::{Done, Shell, Stop};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use crate::kubectl::{self, Objects};
 
 /// What the bundle holds.
 pub(crate) struct Cluster {
@@ -27,11 +31,17 @@ struct State {
     members: Vec<Member>,
     /// How many members there ever were.
     added: u32,
-    began: bool,
+    /// How often etcd has begun with nothing.
+    etcd_began: u32,
+    /// The authorities of clusters that have begun, the latest last.
+    authorities: Vec<Authority>,
+    /// All machines, and which of them are off.
+    machines: BTreeMap<String, Arc<Machine>>,
+    off: BTreeSet<String>,
     /// By machine, what is at work there now.
     busy: BTreeSet<String>,
     nodes: BTreeMap<String, Arc<Machine>>,
-    objects: BTreeSet<String>,
+    objects: Objects,
     wrong: Vec<String>,
 }
 
@@ -69,13 +79,49 @@ impl Cluster {
         self.state.lock().unwrap()
     }
 
+    /// Makes the machines known.
+    pub(crate) fn know(&self, machines: &[Arc<Machine>]) {
+        let named = machines.iter().map(|machine| (machine.name.clone(), machine.clone()));
+        self.state().machines = named.collect();
+    }
+
+    /// Switches a machine off for good.
+    pub(crate) fn switch_off(&self, machine: &str) {
+        self.state().off.insert(machine.to_owned());
+    }
+
+    pub(crate) fn is_off(&self, machine: &str) -> bool {
+        self.state().off.contains(machine)
+    }
+
+    /// What makes it this cluster: how often it began, its authority, how often etcd began, and what is in it.
+    pub(crate) fn identity(&self) -> String {
+        let state = self.state();
+        let authorities: Vec<_> = state.authorities.iter().map(|authority| &authority.certificate).collect();
+        format!("{authorities:?} {} {}", state.etcd_began, state.objects.seen())
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn nodes(&self) -> usize {
+        self.state().nodes.len()
+    }
+
+    /// The names of etcd's members, by the machine's address.
+    pub(crate) fn member_names(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        let mut names: Vec<_> = state.members.iter().map(|m| (m.url.clone(), m.name.clone())).collect();
+        names.sort();
+        names
+    }
+
     /// The cluster as its users see it.
     pub(crate) fn seen(&self) -> String {
         let state = self.state();
         let mut members: Vec<_> =
             state.members.iter().map(|m| (&m.name, &m.url, m.started, m.learner)).collect();
         members.sort();
-        format!("{members:?} {} {:?} {}", state.began, state.nodes.keys(), state.objects.len())
+        let begun = state.authorities.len();
+        format!("{members:?} {begun} {:?} {}", state.nodes.keys(), state.objects.seen())
     }
 
     /// What must not have happened.
@@ -116,7 +162,7 @@ impl Cluster {
             "ctr" => self.ctr(shell, words).await,
             "etcdctl" => self.etcdctl(shell, words),
             "kubeadm" => self.kubeadm(shell, words).await,
-            _ => self.kubectl(shell, words),
+            _ => self.kubectl(shell, words).await,
         }
     }
 
@@ -180,8 +226,13 @@ impl Cluster {
         let endpoints: Vec<String> =
             endpoints.split(',').map(|e| e.replace("https://127.0.0.1:2379", &here)).collect();
         let mut state = self.state();
-        let asked =
-            |member: &&Member| member.started && endpoints.contains(&member.url.replace(":2380", ":2379"));
+        let asked = |member: &&Member| {
+            endpoints.contains(&member.url.replace(":2380", ":2379")) && state.is_alive(member)
+        };
+        if !state.has_quorum() {
+            drop(state);
+            return say(shell, "etcdctl: context deadline exceeded", 1);
+        }
         let Some(member) = state.members.iter().find(asked) else {
             drop(state);
             return say(shell, "etcdctl: context deadline exceeded", 1);
@@ -189,6 +240,12 @@ impl Cluster {
         let (learner, mut out) = (member.learner, String::new());
         let status = match rest.as_slice() {
             ["endpoint", "health"] => i32::from(learner),
+            ["get", "/registry"] => {
+                if !state.authorities.is_empty() {
+                    out = "/registry/namespaces/default\n".to_owned();
+                }
+                0
+            }
             // A learner answers nothing else.
             _ if learner => 1,
             ["member", "list"] => {
@@ -235,37 +292,59 @@ impl Cluster {
             }
             ["init", "phase", ..] => Ok(0),
             ["init", "--config", config, ..] if is_there(config) => {
-                if self.state().began {
+                if !self.state().has_quorum() {
+                    return say(shell, "kubeadm: etcd does not answer", 1);
+                }
+                let known = self.state().authorities.last().cloned();
+                let own =
+                    is_there("/etc/kubernetes/ssl/ca.key").then(|| content("/etc/kubernetes/ssl/ca.crt"));
+                if known.is_some() {
                     self.state().wrong.push("kubeadm init, though the cluster has begun".into());
                 }
                 self.alone(shell, "kubeadm init").await?;
-                for file in ["admin.conf", "kubelet.conf", "manifests/kube-apiserver.yaml"] {
-                    put(shell, &format!("/etc/kubernetes/{file}"), file, 0o600);
-                }
-                put(shell, "/etc/kubernetes/ssl/ca.crt", CERTIFICATE, 0o644);
-                put(shell, CLIENT, "a certificate", 0o600);
-                self.state().began = true;
+                let authority = match known.filter(|known| own.as_ref() == Some(&known.certificate)) {
+                    Some(known) => known,
+                    None => Authority::new(),
+                };
+                let endpoint = told(&content(config), "controlPlaneEndpoint:");
+                self.state().authorities.push(authority.clone());
+                becomes_plane(shell, &authority, &content(config), &endpoint);
+                becomes_node(shell, &authority, &content(config), &endpoint);
                 self.state().nodes.insert(machine.name.clone(), machine.clone());
                 Ok(0)
             }
-            ["--kubeconfig", conf, "token", "create", ..] if is_there(conf) => {
+            ["--kubeconfig", conf, "token", "create", ..]
+                if is_there(conf) && self.answers() && self.serves(&told(&content(conf), "server:")) =>
+            {
                 shell.write(1, b"ab.cd\n").map(|_| 0)
             }
-            ["join", "--config", config, ..] if is_there(config) && self.state().began => {
+            ["join", "--config", config, ..] if is_there(config) && self.answers() => {
                 let known = self.state().nodes.insert(machine.name.clone(), machine.clone()).is_some();
                 if known && is_there(CLIENT) {
                     self.state().wrong.push(format!("{} joins, and is a node already", machine.name));
                 }
-                let is_plane = content(config).contains("controlPlane");
-                if content("/etc/kubernetes/ssl/ca.crt") != CERTIFICATE {
+                let authority = self.state().authorities.last().cloned().expect("it has begun");
+                if content("/etc/kubernetes/ssl/ca.crt") != authority.certificate {
                     self.state().wrong.push(format!("{} joins, and trusts another cluster", machine.name));
                 }
-                self.alone(shell, "kubeadm join").await?;
-                put(shell, "/etc/kubernetes/kubelet.conf", "kubelet.conf", 0o600);
-                if is_plane {
-                    put(shell, "/etc/kubernetes/admin.conf", "admin.conf", 0o600);
+                let config = content(config);
+                let server = told(&content("/etc/kubernetes/discovery.conf"), "server:");
+                if !self.serves(&server) {
+                    return say(shell, "kubeadm: the API server does not answer", 1);
                 }
-                put(shell, CLIENT, "a certificate", 0o600);
+                let server = server.trim_start_matches("https://");
+                self.alone(shell, "kubeadm join").await?;
+                if config.contains("controlPlane") {
+                    // The address that the cluster knows its API by is in its own configuration.
+                    let planes = self.state().nodes.clone().into_values();
+                    let endpoint =
+                        planes.map(|plane| crate::cluster::content(&plane, "/etc/kubernetes/admin.conf"));
+                    let endpoint =
+                        endpoint.map(|conf| told(&conf, "server:")).find(|server| !server.is_empty());
+                    let endpoint = endpoint.unwrap_or_default();
+                    becomes_plane(shell, &authority, &config, endpoint.trim_start_matches("https://"));
+                }
+                becomes_node(shell, &authority, &config, server);
                 self.daemons();
                 Ok(0)
             }
@@ -275,13 +354,30 @@ impl Cluster {
         }
     }
 
+    /// Whether the API does.
+    fn answers(&self) -> bool {
+        let state = self.state();
+        !state.authorities.is_empty() && state.has_quorum()
+    }
+
+    /// Whether there is an API server at an address, `https://HOST:PORT`.
+    fn serves(&self, server: &str) -> bool {
+        let state = self.state();
+        let at = |machine: &&Arc<Machine>| server == format!("https://{}:6443", address(&machine.name));
+        let machine = state.machines.values().find(at);
+        machine.is_some_and(|machine| {
+            let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+            !state.off.contains(&machine.name) && !content(machine, manifest).is_empty()
+        })
+    }
+
     /// What flannel's daemon does on every node, after a while: it writes a file. Before that no pod has a network.
     fn daemons(&self) {
         let state = self.state.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
             let mut state = state.lock().unwrap();
-            if !state.objects.iter().any(|object| object.contains("name: kube-flannel")) {
+            if !state.objects.has("DaemonSet", "kube-flannel") {
                 return;
             }
             for node in state.nodes.clone().into_values() {
@@ -307,32 +403,166 @@ impl Cluster {
         done
     }
 
-    fn kubectl(&self, shell: &mut Shell, words: &[&str]) -> Done {
-        let &["--kubeconfig", conf, ref rest @ ..] = words else { return unknown(shell, "kubectl", words) };
+    async fn kubectl(&self, shell: &mut Shell, words: &[&str]) -> Done {
+        let &["--kubeconfig", conf, timeout, ref rest @ ..] = words else {
+            return unknown(shell, "kubectl", words);
+        };
+        // The API server that is asked: where none is said, the one at the address that the kubeconfig has.
+        let said = rest.iter().find_map(|word| word.strip_prefix("--server=")).map(str::to_owned);
+        let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("--server=")).collect();
         let there = shell.machine.state().kept.disk.file(conf).is_some();
-        if !there || !self.state().began {
+        let server = said.unwrap_or_else(|| told(&content(&shell.machine, conf), "server:"));
+        if !timeout.starts_with("--request-timeout=") {
+            return unknown(shell, "kubectl", words);
+        }
+        if !there || !self.answers() || !self.serves(&server) {
             return say(shell, "kubectl: the API server does not answer", 1);
         }
-        let content = |path: &str| content(&shell.machine, path);
-        match rest {
-            ["--request-timeout=5s", "get", "--raw", "/readyz"] => Ok(0),
-            ["get", "-f", path, ..] => Ok(i32::from(!self.state().objects.contains(&content(path)))),
-            ["apply", .., "-f", path] => {
-                let content = content(path);
-                self.state().objects.insert(content);
-                self.daemons();
-                Ok(0)
-            }
-            _ => unknown(shell, "kubectl", words),
+        if rest == ["get", "--raw", "/readyz"] {
+            return Ok(0);
         }
+        let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+        let printed = {
+            let State { objects, nodes, .. } = &mut *self.state();
+            kubectl::answer(objects, &nodes.keys().collect::<Vec<_>>(), &rest, &input)
+        };
+        let Some(printed) = printed else { return unknown(shell, "kubectl", words) };
+        self.daemons();
+        shell.write(1, printed.as_bytes()).map(|_| 0)
     }
 }
 
-/// The cluster's authority.
-const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
+/// A cluster's authority.
+#[derive(Clone)]
+pub(crate) struct Authority {
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { certificate, key: key.serialize_pem() }
+    }
+
+    /// What it gives to the kubelet of a node: certificate and key.
+    fn client(&self, node: &str) -> String {
+        let issuer = KeyPair::from_pem(&self.key).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate, issuer).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, format!("system:node:{node}"));
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        certificate.pem() + &key.serialize_pem()
+    }
+
+    fn kubeconfig(&self, server: &str) -> String {
+        let authority = base64(self.certificate.as_bytes());
+        format!(
+            "clusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: https://{server}\n  name: it\n"
+        )
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
+        (0..4).map(move |at| (bits >> (18 - 6 * at) & 63, at)).collect::<Vec<_>>().into_iter().map({
+            let length = three.len();
+            move |(digit, at)| if at > length { '=' } else { char::from(DIGITS[digit]) }
+        })
+    };
+    bytes.chunks(3).flat_map(group).collect()
+}
+
+/// The first value of a key in a file of kubeadm's.
+fn told(text: &str, key: &str) -> String {
+    let value = text.lines().find_map(|line| line.trim_start().strip_prefix(key));
+    value.unwrap_or_default().trim().trim_matches('"').to_owned()
+}
+
+/// What makes a machine a node. `server`: HOST:PORT of the API.
+pub(crate) fn becomes_node(shell: &Shell, authority: &Authority, config: &str, server: &str) {
+    for (path, content) in node_files(authority, &told(config, "name:"), &told(config, "value:"), server) {
+        put(shell, path, &content, 0o600);
+    }
+}
+
+/// The files of a node.
+pub(crate) fn node_files(
+    authority: &Authority,
+    name: &str,
+    ip: &str,
+    server: &str,
+) -> [(&'static str, String); 3] {
+    [
+        ("/etc/kubernetes/kubelet.conf", authority.kubeconfig(server)),
+        ("/var/lib/kubelet/kubeadm-flags.env", format!("KUBELET_KUBEADM_ARGS=\"--node-ip={ip}\"\n")),
+        (CLIENT, authority.client(name)),
+    ]
+}
+
+/// What makes a machine a control plane. `endpoint`: HOST:PORT of the API as the cluster knows it.
+fn becomes_plane(shell: &Shell, authority: &Authority, config: &str, endpoint: &str) {
+    let own = format!("{}:6443", address(&shell.machine.name));
+    let version = match told(config, "kubernetesVersion: v") {
+        version if version.is_empty() => CATALOGUE.default_release().to_owned(),
+        version => version,
+    };
+    let manifest = format!(
+        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: {own}\nspec:\n  \
+         containers:\n  - name: kube-apiserver\n    image: registry.k8s.io/kube-apiserver:v{version}\n"
+    );
+    let files = [
+        ("ssl/ca.crt", authority.certificate.clone(), 0o644),
+        ("ssl/ca.key", authority.key.clone(), 0o600),
+        ("admin.conf", authority.kubeconfig(endpoint), 0o600),
+        ("controller-manager.conf", authority.kubeconfig(&own), 0o600),
+        ("manifests/kube-apiserver.yaml", manifest, 0o600),
+    ];
+    for (path, content, mode) in files {
+        put(shell, &format!("/etc/kubernetes/{path}"), &content, mode);
+    }
+}
 
 /// What a node has once the cluster has taken it in.
 const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+
+impl State {
+    /// Whether a member answers. A machine that lost its data has no member, whatever the others remember.
+    fn is_alive(&self, member: &Member) -> bool {
+        let machine = self.machines.values().find(|machine| member.url == peer_url(&machine.name));
+        member.started
+            && machine.is_some_and(|machine| {
+                let wal = wal(&content(machine, "/etc/etcd.env"));
+                !self.off.contains(&machine.name)
+                    && is_active(machine, "etcd.service")
+                    && machine.state().kept.disk.exists(&wal)
+            })
+    }
+
+    /// Whether more than half of those that vote are alive.
+    fn has_quorum(&self) -> bool {
+        let voters = self.members.iter().filter(|member| !member.learner);
+        let alive = voters.clone().filter(|member| self.is_alive(member)).count();
+        2 * alive > voters.count()
+    }
+}
+
+/// The URL at which other members find the one of a machine.
+fn peer_url(machine: &str) -> String {
+    format!("https://{}:2380", address(machine))
+}
+
+/// Where a member with this configuration has its log.
+fn wal(environment: &str) -> String {
+    let folder = environment.lines().find_map(|line| line.strip_prefix("ETCD_DATA_DIR="));
+    format!("{}/member/wal", folder.unwrap_or("/var/lib/etcd"))
+}
 
 impl Programs for Cluster {
     fn knows(&self, name: &str) -> bool {
@@ -347,37 +577,47 @@ impl Programs for Cluster {
         if unit != "etcd.service" {
             return;
         }
-        let mut kept = machine.state();
-        let disk = &mut kept.kept.disk;
-        if disk.exists("/var/lib/etcd/member/wal") {
+        let environment = content(machine, "/etc/etcd.env");
+        let name = environment.lines().find_map(|line| line.strip_prefix("ETCD_NAME=")).unwrap_or_default();
+        let wal = wal(&environment);
+        if machine.state().kept.disk.exists(&wal) {
             return;
         }
-        let initial = disk.file("/etc/etcd.initial.env").map(|file| file.content.clone()).unwrap_or_default();
-        let initial = String::from_utf8_lossy(&initial).into_owned();
+        let initial = content(machine, "/etc/etcd.initial.env");
         let mut state = self.state();
-        let url = format!("https://{}:2380", address(&machine.name));
+        let (url, name) = (peer_url(&machine.name), name.to_owned());
+        // etcd: "cannot fetch cluster info from peer urls", where two members have one name.
+        if !initial.contains(&format!("{name}={url}")) {
+            state.wrong.push(format!("etcd starts as {name}, which it was not introduced as: {initial}"));
+            return;
+        }
         if initial.contains("STATE=new") {
             if !state.members.is_empty() {
                 state.wrong.push("etcd begins, and is there already".into());
             }
             state.added += 1;
-            let (id, name) = (state.added, "etcd1".into());
-            state.members.push(Member { id, name, url, started: true, learner: false });
+            state.etcd_began += 1;
+            let id = state.added;
+            state.members = vec![Member { id, name, url, started: true, learner: false }];
         } else {
             let Some(member) = state.members.iter_mut().find(|member| member.url == url) else {
                 state.wrong.push(format!("etcd starts on {}, which is no member", machine.name));
                 return;
             };
-            member.started = true;
+            (member.started, member.name) = (true, name);
         }
-        write(disk, "/var/lib/etcd/member/wal/0.wal", "", 0o600);
+        drop(state);
+        write(&mut machine.state().kept.disk, &format!("{wal}/0.wal"), "", 0o600);
     }
 }
 
 /// `awk` with the texts that the roles have: lines of `etcdctl member list`.
 async fn awk(shell: &mut Shell, words: &[&str]) -> Done {
-    let &["-F", ", ", "-v", variable, program] = words else { return unknown(shell, "awk", words) };
+    let &["-F", ", ", "-v", variable, ref others @ .., program] = words else {
+        return unknown(shell, "awk", words);
+    };
     let value = variable.split_once('=').map_or("", |(_, value)| value);
+    let other = others.last().and_then(|other| other.split_once('=')).map_or("", |(_, value)| value);
     let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(", ").collect()).collect();
     let (mut out, mut status) = (String::new(), 0);
@@ -389,6 +629,9 @@ async fn awk(shell: &mut Shell, words: &[&str]) -> Done {
         r#"$4 == url && $6 == "true" { print $1 }"# => {
             let ids = lines.iter().filter(|line| line[3] == value && line[5] == "true");
             out = ids.map(|line| format!("{}\n", line[0])).collect();
+        }
+        "$3 == name && $4 != url { found = 1 } END { exit !found }" => {
+            status = i32::from(!lines.iter().any(|line| line[2] == value && line[3] != other));
         }
         "$4 == url { found = 1 } END { exit !found }" => {
             status = i32::from(!lines.iter().any(|line| line[3] == value));
@@ -405,7 +648,7 @@ async fn awk(shell: &mut Shell, words: &[&str]) -> Done {
 }
 
 /// A file as text; one that is not there is empty.
-fn content(machine: &Machine, path: &str) -> String {
+pub(crate) fn content(machine: &Machine, path: &str) -> String {
     let content = machine.state().kept.disk.file(path).map(|file| file.content.clone());
     String::from_utf8_lossy(&content.unwrap_or_default()).into_owned()
 }

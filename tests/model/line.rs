@@ -122,3 +122,16 @@ impl Transport for Line {
         Box::pin(self.exchange(exec))
     }
 }
+
+/// The way to a machine that is off.
+pub(crate) struct Off;
+
+impl Transport for Off {
+    fn exec(&self, _: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
+        Box::pin(async {
+            sleep(Duration::from_secs(10)).await;
+            let (address, reason, remedy) = ("off:22".into(), "no answer".into(), "switch it on".into());
+            Err(TransportError::Unreachable { address, reason, remedy })
+        })
+    }
+}

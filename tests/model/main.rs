@@ -1,6 +1,8 @@
 //! The roles on model machines: a whole set-up, and the same with the controller killed at every exchange.
 
 mod cluster;
+mod events;
+mod kubectl;
 mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,9 +28,10 @@ use muster_testkit::model::disk::{Disk, Entry};
 use muster_testkit::model::machine::{Kept, Machine, Nature};
 
 use crate::cluster::{Cluster, address, write};
-use crate::line::{Controller, Kill, Line};
+use crate::line::{Controller, Kill, Line, Off};
 
-const MACHINES: usize = 3;
+/// One of them is in no inventory until something happens.
+const MACHINES: usize = 4;
 
 /// Three etcd members, two control planes, one worker.
 const GROUPS: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
@@ -47,25 +50,40 @@ static PLAYS: LazyLock<Vec<Play>> = LazyLock::new(|| {
     plays
 });
 
-static PROJECT: LazyLock<(Arc<Inventory>, Arc<Vars>, Arc<Bundle>)> = LazyLock::new(|| {
-    let hosts: String = (0..MACHINES).map(|n| format!("m{n} ip={}\n", address(&format!("m{n}")))).collect();
-    let inventory = Arc::new(Inventory::from_ini("hosts.ini", &(hosts + GROUPS), group_rules()).unwrap());
+/// The hosts of an inventory, the groups, and the variables that a user sets.
+fn project(hosts: &str, groups: &str, set: &[&str]) -> (Arc<Inventory>, Arc<Vars>) {
+    let inventory =
+        Arc::new(Inventory::from_ini("hosts.ini", &(hosts.to_owned() + groups), group_rules()).unwrap());
     let mut vars = VarsBuilder::new(inventory.clone()).defaults("common", COMMON_DEFAULTS).unwrap();
     for role in ROLES {
         vars = vars.defaults(role.name, role.defaults).unwrap();
     }
+    for setting in set {
+        vars = vars.extra_vars(setting).unwrap();
+    }
+    (inventory, vars.build().unwrap())
+}
+
+/// The lines of the inventory for so many machines.
+fn hosts(count: usize) -> String {
+    (0..count).map(|n| format!("m{n} ip={}\n", address(&format!("m{n}")))).collect()
+}
+
+static PROJECT: LazyLock<(Arc<Inventory>, Arc<Vars>)> = LazyLock::new(|| project(&hosts(3), GROUPS, &[]));
+
+static BUNDLE: LazyLock<Arc<Bundle>> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("model");
     // Of the run before.
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).unwrap();
     let release = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
     muster_testkit::bundle::write(&folder, &release, &[]);
-    (inventory, vars.build().unwrap(), Arc::new(Bundle::open(folder).unwrap()))
+    Arc::new(Bundle::open(folder).unwrap())
 });
 
 /// What compressed programs hold, by the sha256 of the compressed file.
 static COMPRESSED: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
-    let bundle = &PROJECT.2;
+    let bundle = &BUNDLE;
     let compressed = bundle.files().iter().filter(|file| file.stored.encoding == Encoding::Gzip);
     let content = |file: &FileEntry| {
         let mut content = Vec::new();
@@ -82,6 +100,9 @@ type Visible = BTreeMap<String, BTreeSet<Vec<u8>>>;
 struct World {
     machines: Vec<Arc<Machine>>,
     cluster: Arc<Cluster>,
+    project: Mutex<(Arc<Inventory>, Arc<Vars>)>,
+    /// The hosts that take part, where not all do.
+    limit: Mutex<Vec<String>>,
 }
 
 struct Ran {
@@ -91,7 +112,7 @@ struct Ran {
 
 impl World {
     fn new(visible: &[Visible]) -> Self {
-        let bundle = &PROJECT.2;
+        let bundle = &BUNDLE;
         let image = |image: &muster_artifacts::ImageEntry| {
             format!("{} a-type {} 1 MiB\n", image.reference, image.manifest_digest.oci())
         };
@@ -121,13 +142,21 @@ impl World {
             let name = format!("m{number}");
             Machine::new(&name, blank(&name), Arc::new(nature))
         };
-        Self { machines: (0..MACHINES).map(machine).collect(), cluster }
+        let machines: Vec<_> = (0..MACHINES).map(machine).collect();
+        cluster.know(&machines);
+        Self { machines, cluster, project: Mutex::new(PROJECT.clone()), limit: Mutex::default() }
     }
 
     /// One run of the engine, which may be killed.
     async fn run(&self, controller: &Arc<Controller>) -> Option<Ran> {
-        let (inventory, vars, bundle) = PROJECT.clone();
+        let ((inventory, vars), bundle) = (self.project.lock().unwrap().clone(), BUNDLE.clone());
+        let limit = self.limit.lock().unwrap().clone();
+        let hosts = inventory.hosts().map(|host| host.name().to_owned());
+        let hosts: Vec<String> = hosts.filter(|host| limit.is_empty() || limit.contains(host)).collect();
         let connect = |name: &str| {
+            if self.cluster.is_off(name) {
+                return Ok(Arc::new(Off) as Arc<dyn Transport>);
+            }
             let number: usize = name[1..].parse().unwrap();
             let (controller, machine) = (controller.clone(), self.machines[number].clone());
             Ok(Arc::new(Line { controller, machine, number }) as Arc<dyn Transport>)
@@ -140,6 +169,7 @@ impl World {
         let run = Run {
             plays: &PLAYS,
             roles: ROLES,
+            hosts: &hosts,
             bundle,
             project: "/nowhere".into(),
             lock: Some(lock),
@@ -315,12 +345,24 @@ fn a_controller_may_be_killed_at_every_exchange_of_a_set_up_and_the_same_command
             wrong
         })
     };
+    in_parallel(&kills, |kill| play(*kill));
+    let injected = "before and after every exchange of a set-up by all roles but preflight, verify and kubeconfig, on three model machines";
+    held(
+        "controller killed",
+        injected,
+        kills.len(),
+        "the same command converges, the run after it changes nothing",
+    );
+}
+
+/// Plays all of these, as many at once as there are processors, and fails with what was wrong.
+fn in_parallel(kills: &[Kill], play: impl Fn(&Kill) -> Vec<String> + Sync) {
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)) {
             scope.spawn(|| {
                 while let Some(kill) = kills.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let wrong = play(*kill);
+                    let wrong = play(kill);
                     if !wrong.is_empty() {
                         failures.lock().unwrap().push(format!("{kill:?}\n{}", wrong.join("\n")));
                     }
@@ -329,18 +371,6 @@ fn a_controller_may_be_killed_at_every_exchange_of_a_set_up_and_the_same_command
         }
     });
     let failures = failures.into_inner().unwrap();
-    assert!(
-        failures.is_empty(),
-        "{} of {}:\n{}",
-        failures.len(),
-        kills.len(),
-        failures[..failures.len().min(3)].join("\n\n")
-    );
-    let injected = "before and after every exchange of a set-up by all roles but preflight, verify and kubeconfig, on three model machines";
-    held(
-        "controller killed",
-        injected,
-        kills.len(),
-        "the same command converges, the run after it changes nothing",
-    );
+    let shown = failures[..failures.len().min(3)].join("\n\n");
+    assert!(failures.is_empty(), "{} of {}:\n{shown}", failures.len(), kills.len());
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use muster_artifacts::{
     Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch,
 };
-use muster_roles::catalogue::CATALOGUE;
+use muster_roles::catalogue::{CATALOGUE, needed_by};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -64,7 +64,10 @@ pub(crate) fn complete(
     frontend: &dyn Frontend,
 ) -> Result<Arc<Bundle>, Error> {
     let bundle = as_it_is(options, environment)?;
-    let releases = releases(&bundle, versions)?;
+    let releases: Vec<Release> = releases(&bundle, versions)?
+        .into_iter()
+        .map(|release| needed_by(&world.inventory, &world.vars, release))
+        .collect();
     let missing: Vec<MissingArtifact> =
         releases.iter().flat_map(|release| bundle.missing_of(release)).collect();
     if missing.is_empty() {

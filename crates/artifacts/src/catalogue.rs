@@ -141,6 +141,8 @@ struct Data {
     default_release: Spanned<String>,
     files: IndexMap<String, Spanned<FileRecord>>,
     images: IndexMap<String, Spanned<String>>,
+    #[serde(rename = "for", default)]
+    purposes: IndexMap<String, Vec<Spanned<String>>>,
     releases: IndexMap<String, Components>,
 }
 
@@ -228,6 +230,12 @@ impl Catalogue {
                 None => return Err((at, format!("{name} is neither among the files nor among the images"))),
             }
         }
+        for name in self.data.purposes.values().flatten() {
+            if !self.data.files.contains_key(&name.value) && !self.data.images.contains_key(&name.value) {
+                let message = format!("{} is neither among the files nor among the images", name.value);
+                return Err((name.referenced, message));
+            }
+        }
         let default = &self.data.default_release;
         if !self.releases().contains(&default.value.as_str()) {
             return Err((default.referenced, self.unknown_release(&default.value).to_string()));
@@ -280,6 +288,19 @@ impl Catalogue {
             }
         }
         Ok(found)
+    }
+
+    /// What of a release is needed by a cluster that is for these purposes (`for` in the catalogue): all that every cluster
+    /// needs, and what is only needed for one of them.
+    pub fn needed(&self, mut release: Release, is_purpose: impl Fn(&str) -> bool) -> Release {
+        let has = |names: &[Spanned<String>], name: &str| names.iter().any(|known| known.value == name);
+        let needed = |name: &str| {
+            let purpose = self.data.purposes.iter().find(|(_, names)| has(names, name));
+            purpose.is_none_or(|(purpose, _)| is_purpose(purpose))
+        };
+        release.files.retain(|file| needed(&file.name));
+        release.images.retain(|image| needed(&image.name));
+        release
     }
 
     /// A file in a version for an architecture.
@@ -410,6 +431,19 @@ releases:
     }
 
     #[test]
+    fn a_cluster_needs_only_what_it_is_for() {
+        let catalogue = Catalogue::parse(SHIPPED, "catalogue.yml").unwrap();
+        let release = catalogue.release("1.36.3", Arch::Amd64).unwrap();
+        let needed = |purpose: &str| catalogue.needed(release.clone(), |known| known == purpose);
+        let dns = needed("dns");
+        assert!(dns.image("coredns").is_some() && dns.image("kube-proxy").is_some());
+        assert!(dns.file("flannel-cni").is_none() && dns.image("flannel").is_none());
+        assert!(
+            needed("flannel").file("flannel-cni").is_some() && needed("flannel").image("coredns").is_none()
+        );
+    }
+
+    #[test]
     fn what_is_not_there_is_named_with_what_is() {
         let catalogue = Catalogue::parse(SMALL, "c.yml").unwrap();
         let error = catalogue.release("1.36.7", Arch::Amd64).unwrap_err().to_string();
@@ -447,6 +481,9 @@ releases:
 
         let error = error_after("default_release: \"1.36.1\"", "default_release: \"1.37.0\"");
         assert!(error.starts_with("c.yml:1:18: ") && error.contains("nearest"), "{error}");
+
+        let error = error_after("releases:", "for:\n  names: [coredsn]\nreleases:");
+        assert!(error.starts_with("c.yml:12:11: ") && error.contains("neither"), "{error}");
 
         let error = error_after("files:", "files: [");
         assert!(error.starts_with("c.yml:"), "{error}");

@@ -147,6 +147,12 @@ impl Cluster {
         hosts.iter().filter(failed).cloned().collect()
     }
 
+    /// What [`Cluster::once`] has done under this key; `None` where it was not asked for, is under way, or has failed.
+    pub fn done<T: Any + Send + Sync>(&self, key: &str) -> Option<Arc<T>> {
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.get(key)?.get()?.clone().ok()?.downcast().ok()
+    }
+
     /// Does something once for all hosts: the first one that asks does it, the others get its result, or its failure.
     pub async fn once<T, F, Fut>(&self, key: &str, make: F) -> Result<Arc<T>>
     where

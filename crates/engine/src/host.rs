@@ -172,7 +172,7 @@ impl Host {
     }
 
     /// Runs several snippets that only look in one exchange.
-    pub(crate) async fn query_all(&self, scripts: &[Script]) -> Result<Vec<Answer>> {
+    pub async fn query_all(&self, scripts: &[Script]) -> Result<Vec<Answer>> {
         // Many machines wait here for their first turn: the program is written when it has come.
         let place = self.turn().await?;
         let nonce = nonce();

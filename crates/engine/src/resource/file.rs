@@ -125,6 +125,6 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A unified diff with the machine's path on both sides.
-pub(crate) fn unified(path: &str, old: &str, new: &str) -> String {
+pub fn unified(path: &str, old: &str, new: &str) -> String {
     TextDiff::from_lines(old, new).unified_diff().context_radius(2).header(path, path).to_string()
 }

@@ -26,7 +26,7 @@ pub use account::{Group, User, group, user};
 pub use artifact::{ArchiveMembers, Artifact, Binary, Uninstalled, archive, binary, uninstalled};
 pub use command::{Command, command};
 pub use dir::{Dir, dir};
-pub use file::{File, file};
+pub use file::{File, file, unified};
 pub use line::{Line, line};
 pub use link::{Link, link};
 pub use local_file::{LocalFile, local_file};

@@ -64,6 +64,12 @@ pub(crate) async fn run(shell: &mut Shell, name: &str, words: &[String]) -> Done
             }
             Ok(if there { 0 } else { 127 })
         }
+        // Not the function of that name.
+        "command" => {
+            let (name, words): (_, Vec<String>) =
+                (words[0], words[1..].iter().map(ToString::to_string).collect());
+            Box::pin(run(shell, name, &words)).await
+        }
         name => {
             let (machine, process) = (shell.machine.clone(), shell.process.clone());
             machine.act(&process).await?;

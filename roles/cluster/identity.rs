@@ -1,0 +1,193 @@
+//! Who a machine is: the cluster that it belongs to, as its own files prove it, and what it was joined with.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use muster_artifacts::Sha256;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// Looks at a machine; the parameters are named at its top.
+pub(crate) const LOOK: &str = include_str!("identity.sh");
+
+/// An authority, by the SHA-256 of its public key, as kubeadm's `discovery-token-ca-cert-hash` has it. A certificate that was
+/// renewed with the same key is the same authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Authority(Sha256);
+
+impl Authority {
+    /// The authority of a certificate in DER. One that cannot be read is known by all of its bytes.
+    fn of(der: &[u8]) -> Self {
+        let key =
+            X509Certificate::from_der(der).map(|(_, certificate)| Sha256::of(certificate.public_key().raw));
+        Self(key.unwrap_or_else(|_| Sha256::of(der)))
+    }
+}
+
+impl fmt::Display for Authority {
+    /// As many digits as tell a few clusters apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string()[..8])
+    }
+}
+
+/// Where a kubeconfig leads, and whom it trusts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Kubeconfig {
+    /// `https://HOST:PORT`.
+    pub server: String,
+    pub authority: Option<Authority>,
+}
+
+/// What a machine is in a cluster, or was in one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// What its kubelet was given when it joined.
+    pub kubelet: Option<Kubeconfig>,
+    /// What its administrator uses; only a control plane has it.
+    pub admin: Option<Kubeconfig>,
+    /// The authority in the folder of certificates. A machine that left a cluster may have kept it.
+    pub ca: Option<Authority>,
+    /// Whether the authority's key is there too.
+    pub ca_key: bool,
+    /// The name in the certificate that the cluster gave to its kubelet: the node's.
+    pub node: Option<String>,
+    /// Whether `kubeadm init` or `kubeadm join` came to its end on it as a control plane.
+    pub settled: bool,
+    /// What the cluster was begun with: names as in kubeadm's configuration, and values.
+    pub begun: Vec<(String, String)>,
+    /// The address that its kubelet gives as the node's.
+    pub node_ip: Option<IpAddr>,
+    /// The address at which its API server is said to be.
+    pub advertised: Option<IpAddr>,
+    /// The version of its API server, without a leading `v`.
+    pub version: Option<String>,
+    /// What it is to etcd.
+    pub etcd: Member,
+}
+
+/// What a machine is to etcd.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub authority: Option<Authority>,
+    /// Whether the authority's key is there too.
+    pub authority_key: bool,
+    /// What it was configured with: its name, and the URL at which other members find it.
+    pub name: Option<String>,
+    pub peer_url: Option<String>,
+    /// The folders, of the one that is wanted and the one that is configured, that hold a member's data.
+    pub data: Vec<String>,
+}
+
+impl Identity {
+    /// Whether the cluster took the machine in.
+    pub(crate) fn joined(&self) -> bool {
+        self.kubelet.is_some() && self.node.is_some()
+    }
+
+    /// Whether it is a control plane that runs, or ran.
+    pub(crate) fn stands(&self) -> bool {
+        self.settled && self.ca_key && self.admin.is_some()
+    }
+
+    /// Whether it has the authority of a cluster and can sign for it; a `kubeadm init` that was cut off leaves that.
+    pub(crate) fn has_authority(&self) -> bool {
+        self.ca.is_some() && self.ca_key
+    }
+
+    /// The authority of the cluster that it belongs to.
+    pub(crate) fn authority(&self) -> Option<Authority> {
+        let trusted = [&self.admin, &self.kubelet].into_iter().flatten().find_map(|conf| conf.authority);
+        // A kubeconfig may name the file instead.
+        trusted.or(self.ca.filter(|_| self.ca_key || self.kubelet.is_some()))
+    }
+
+    /// The API server that it was told of.
+    pub(crate) fn server(&self) -> Option<&str> {
+        [&self.admin, &self.kubelet]
+            .into_iter()
+            .flatten()
+            .map(|conf| conf.server.as_str())
+            .find(|s| !s.is_empty())
+    }
+
+    /// Takes the lines that [`LOOK`] prints. Others are passed over.
+    pub(crate) fn parse(answer: &str) -> Self {
+        let mut identity = Self::default();
+        for line in answer.lines() {
+            let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+            let value = value.trim();
+            match key {
+                "kubelet" => {
+                    identity.kubelet.get_or_insert_default();
+                }
+                "kubelet_server" => identity.kubelet.get_or_insert_default().server = value.to_owned(),
+                "kubelet_certificate-authority-data" => {
+                    identity.kubelet.get_or_insert_default().authority = embedded(value);
+                }
+                "admin" => {
+                    identity.admin.get_or_insert_default();
+                }
+                "admin_server" => identity.admin.get_or_insert_default().server = value.to_owned(),
+                "admin_certificate-authority-data" => {
+                    identity.admin.get_or_insert_default().authority = embedded(value);
+                }
+                "ca" => identity.ca = decoded(value).map(|der| Authority::of(&der)),
+                "ca_key" => identity.ca_key = true,
+                "client" => identity.node = decoded(value).and_then(|der| node_name(&der)),
+                "settled" => identity.settled = true,
+                "begun" => {
+                    let pair = value.split_once(' ');
+                    let pair =
+                        pair.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
+                    identity.begun.extend(pair);
+                }
+                "flags" => identity.node_ip = identity.node_ip.or_else(|| node_ip(value)),
+                "apiserver_image:" => {
+                    let version = value.rsplit_once(":v").map(|(_, version)| version.to_owned());
+                    identity.version = identity.version.take().or(version);
+                }
+                key if key.starts_with("apiserver_") => {
+                    let address: Option<SocketAddr> = value.trim_matches(['"', '\'']).parse().ok();
+                    identity.advertised = address.map(|address| address.ip());
+                }
+                "etcd_ca" => identity.etcd.authority = decoded(value).map(|der| Authority::of(&der)),
+                "etcd_ca_key" => identity.etcd.authority_key = true,
+                "etcd" => match value.split_once('=') {
+                    Some(("ETCD_NAME", name)) => identity.etcd.name = Some(name.to_owned()),
+                    Some((_, url)) => identity.etcd.peer_url = Some(url.to_owned()),
+                    None => {}
+                },
+                "etcd_data" => identity.etcd.data.push(value.to_owned()),
+                _ => {}
+            }
+        }
+        identity
+    }
+}
+
+/// The bytes of base64 text: what a PEM file holds between its first and last line.
+fn decoded(base64: &str) -> Option<Vec<u8>> {
+    let pem = format!("-----BEGIN BYTES-----\n{base64}\n-----END BYTES-----\n");
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
+    Some(pem.contents).filter(|bytes| !bytes.is_empty())
+}
+
+/// The authority in a kubeconfig: a PEM file in base64.
+fn embedded(base64: &str) -> Option<Authority> {
+    let file = decoded(base64)?;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&file).ok()?;
+    Some(Authority::of(&pem.contents))
+}
+
+/// NAME of a kubelet's certificate, whose common name is `system:node:NAME`.
+fn node_name(der: &[u8]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let name = certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
+    name.strip_prefix("system:node:").map(str::to_owned)
+}
+
+/// The address in kubeadm's `KUBELET_KUBEADM_ARGS="--node-ip=192.0.2.4 ..."`.
+fn node_ip(flags: &str) -> Option<IpAddr> {
+    let (_, rest) = flags.split_once("--node-ip=")?;
+    rest.split([' ', '"']).next()?.parse().ok()
+}

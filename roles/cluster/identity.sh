@@ -1,0 +1,74 @@
+# What a machine is in a cluster, or was in one. Read-only, and no private key is shown.
+# $1: the folder of the cluster's certificates; $2: the folder of etcd's certificates; $3: the folder of etcd's data.
+certificates=$1 etcd_certificates=$2 etcd_data=$3
+say() { printf '%s %s\n' "$1" "$2"; }
+# Where a kubeconfig ($2) leads, and whom it trusts.
+kubeconfig() {
+  [ -r "$2" ] || return 0
+  say "$1" yes
+  while read -r key value; do
+    case $key in
+      server: | certificate-authority-data:) say "$1_${key%:}" "$value" ;;
+    esac
+  done <"$2"
+}
+# The first certificate of a PEM file ($2), without its line breaks. Keys may stand in the same file.
+certificate() {
+  [ -r "$2" ] || return 0
+  text='' inside=no
+  while read -r line; do
+    case $line in
+      *'BEGIN CERTIFICATE'*) inside=yes ;;
+      *'END CERTIFICATE'*) break ;;
+      *) [ $inside = no ] || text=$text$line ;;
+    esac
+  done <"$2"
+  say "$1" "$text"
+}
+# Whether a folder holds the data of a member.
+data() {
+  for file in "$1"/member/wal/*; do
+    [ ! -e "$file" ] || { say etcd_data "$1"; break; }
+  done
+}
+
+kubeconfig kubelet /etc/kubernetes/kubelet.conf
+kubeconfig admin /etc/kubernetes/admin.conf
+certificate ca "$certificates/ca.crt"
+[ ! -e "$certificates/ca.key" ] || say ca_key yes
+certificate client /var/lib/kubelet/pki/kubelet-client-current.pem
+if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
+  say settled yes
+  while read -r key value; do
+    case "$key $value" in
+      serviceSubnet:* | podSubnet:* | dnsDomain:* | clusterName:* | certificatesDir:*) say "begun ${key%:}" "$value" ;;
+      '- name: node-cidr-mask-size')
+        read -r key value
+        say 'begun nodeCIDRMaskSize' "$value"
+        ;;
+    esac
+  done </etc/kubernetes/kubeadm-config.yaml
+fi
+if [ -r /var/lib/kubelet/kubeadm-flags.env ]; then
+  while read -r line; do say flags "$line"; done </var/lib/kubelet/kubeadm-flags.env
+fi
+if [ -r /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
+  while read -r key value; do
+    case $key in
+      image: | *advertise-address.endpoint:) say "apiserver_$key" "$value" ;;
+    esac
+  done </etc/kubernetes/manifests/kube-apiserver.yaml
+fi
+certificate etcd_ca "$etcd_certificates/ca.pem"
+[ ! -e "$etcd_certificates/ca-key.pem" ] || say etcd_ca_key yes
+configured=$etcd_data
+if [ -r /etc/etcd.env ]; then
+  while read -r line; do
+    case $line in
+      ETCD_NAME=* | ETCD_INITIAL_ADVERTISE_PEER_URLS=*) say etcd "$line" ;;
+      ETCD_DATA_DIR=*) configured=${line#*=} ;;
+    esac
+  done </etc/etcd.env
+fi
+data "$etcd_data"
+[ "$configured" = "$etcd_data" ] || data "$configured"

@@ -1,0 +1,188 @@
+//! Which cluster the machines are in, before anything is changed: identity is proved, never guessed.
+//!
+//! Every machine says once a run who it is ([`identity`]); what follows from that is in [`standing`]. Preflight asks in its own
+//! exchange; a role that runs without it asks by itself.
+
+mod identity;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use muster_artifacts::Arch;
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+use crate::catalogue::CATALOGUE;
+use crate::common::{cluster_vars, ip, ip_of};
+pub(crate) use identity::Identity;
+pub(crate) use standing::{Standing, Story, Wanted, orphaned};
+
+#[derive(Deserialize)]
+struct Vars {
+    kube_cert_dir: String,
+    etcd_cert_dir: String,
+    etcd_data_dir: String,
+}
+
+/// What a machine is asked for its identity.
+pub(crate) fn question(host: &Host) -> Result<Script> {
+    let vars: Vars = host.vars()?;
+    Ok(sh(identity::LOOK, [vars.kube_cert_dir, vars.etcd_cert_dir, vars.etcd_data_dir]))
+}
+
+/// Keeps what a machine has answered to [`question`] in an exchange of somebody else's.
+pub(crate) async fn answered(host: &Host, answer: &str) -> Result<Arc<Identity>> {
+    host.cluster().once(&key(host.name()), || async { Ok(Identity::parse(answer)) }).await
+}
+
+/// Keeps that a machine cannot be asked, so that nobody waits for it twice.
+pub(crate) async fn unreached(host: &Host, name: &str) {
+    let failure = || async { Err::<Identity, _>(Failure::new(format!("{name} was not reached"), "")) };
+    host.cluster().once(&key(name), failure).await.ok();
+}
+
+fn key(name: &str) -> String {
+    format!("the identity of {name}")
+}
+
+async fn identity_of(host: &Host, name: &str) -> Result<Arc<Identity>> {
+    let ask = || async {
+        let machine = host.cluster().host(name)?;
+        let answer = machine.query(question(&machine)?).await?;
+        Ok(Identity::parse(&answer.output))
+    };
+    host.cluster().once(&key(name), ask).await
+}
+
+/// Under which the machines' identities are kept for the run.
+const KNOWN: &str = "which cluster the machines are in";
+
+/// The machines as they were before this run changed anything: all control planes and members of etcd of the inventory, and the
+/// hosts of the run. Asked at once, and once a run.
+pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
+    let cluster = host.cluster();
+    let look = || async {
+        let (planes, members) = (cluster.group("kube_control_plane"), cluster.group("etcd"));
+        let nodes = cluster.group("k8s_cluster");
+        let in_run: Vec<String> =
+            nodes.iter().chain(&members).filter(|name| cluster.in_run(name)).cloned().collect();
+        let mut all: Vec<&String> = planes.iter().chain(&members).chain(&in_run).collect();
+        all.sort_unstable();
+        all.dedup();
+        let asked = join_all(all.into_iter().map(|name| async move {
+            let seen = identity_of(host, name).await.map_err(|failure| failure.to_string());
+            (name.clone(), seen)
+        }));
+        let machines = asked.await.into_iter().collect();
+        let addresses = planes.iter().filter_map(|plane| ip_of(host, plane).ok()).collect();
+        let standing = Standing { planes, members, in_run, addresses, machines };
+        if let Some((kept, asked)) = kept_version(host, &standing).zip(host.all_vars().get("kube_version")?)
+            && asked.as_str().is_some_and(|asked| asked != kept)
+        {
+            host.warn(format!(
+                "kube_version is not set: the cluster keeps its {kept} ({} is the default of new clusters)",
+                asked.as_str().unwrap_or_default()
+            ));
+        }
+        Ok(standing)
+    };
+    cluster.once(KNOWN, look).await
+}
+
+/// What [`known`] has found, where it was asked before.
+fn remembered(host: &Host) -> Option<Arc<Standing>> {
+    host.cluster().done(KNOWN)
+}
+
+/// The version that a cluster keeps because nobody has asked for another one.
+fn kept_version(host: &Host, standing: &Standing) -> Option<String> {
+    let asked = host.all_vars().explain("kube_version");
+    let version = standing.version().filter(|_| !asked.first().is_some_and(|asked| asked.kind.is_user()))?;
+    CATALOGUE.release(version, Arch::Amd64).is_ok().then(|| version.to_owned())
+}
+
+/// The same, where it is known already.
+pub(crate) fn version_to_keep(host: &Host) -> Option<String> {
+    kept_version(host, &*remembered(host)?)
+}
+
+/// What the inventory wants this machine to be.
+pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
+    let vars: Vars = host.vars()?;
+    let cluster = cluster_vars(host)?;
+    Ok(Wanted {
+        settled: vec![
+            ("serviceSubnet", "kube_service_addresses", cluster.kube_service_addresses),
+            ("podSubnet", "kube_pods_subnet", cluster.kube_pods_subnet),
+            ("nodeCIDRMaskSize", "kube_network_node_prefix", cluster.kube_network_node_prefix.to_string()),
+            ("dnsDomain", "dns_domain", cluster.dns_domain),
+            ("clusterName", "cluster_name", cluster.cluster_name),
+            ("certificatesDir", "kube_cert_dir", cluster.kube_cert_dir),
+        ],
+        port: cluster.kube_apiserver_port,
+        version: cluster.kube_version,
+        node_name: cluster.kube_override_hostname,
+        address: ip(host).ok(),
+        control_plane: host.in_group("kube_control_plane"),
+        etcd: host.in_group("etcd"),
+        etcd_data_dir: vars.etcd_data_dir,
+        kube_cert_dir: vars.kube_cert_dir,
+    })
+}
+
+/// Makes sure, before a role changes the machine, that it belongs to this cluster or to none, as the inventory says.
+///
+/// # Errors
+/// [`Failure::Problems`]: what is against it.
+pub(crate) async fn belongs(host: &Host) -> Result<Arc<Standing>> {
+    let known = known(host).await?;
+    match known.problems(host.name(), &wanted(host)?) {
+        problems if problems.is_empty() => Ok(known),
+        problems => Err(Failure::Problems(problems)),
+    }
+}
+
+/// `HOST:PORT` at which the cluster's machines find the API: what it was begun with, else that of the machine that begins it.
+pub(crate) fn endpoint(host: &Host, known: &Standing) -> Result<String> {
+    if let Some(endpoint) = known.endpoint() {
+        return Ok(endpoint.to_owned());
+    }
+    match known.birthplace().map_err(|problem| Failure::Problems(vec![problem]))? {
+        Some(plane) => api_of(host, plane),
+        None => Err(Failure::new(
+            "no control plane says where the API is reached",
+            "see server in /etc/kubernetes/admin.conf of the control planes",
+        )),
+    }
+}
+
+/// `HOST:PORT` of a control plane's own API server.
+pub(crate) fn api_of(host: &Host, plane: &str) -> Result<String> {
+    Ok(format!("{}:{}", ip_of(host, plane)?, cluster_vars(host)?.kube_apiserver_port))
+}
+
+/// The control plane whose variables hold for the objects of the cluster.
+pub(crate) async fn speaker(host: &Host) -> Result<Arc<Host>> {
+    let known = known(host).await?;
+    let nobody = || {
+        Failure::new(
+            "the inventory has no host in kube_control_plane",
+            "put at least one host into that group",
+        )
+    };
+    host.cluster().host(known.speaker().ok_or_else(nobody)?)
+}
+
+/// The names that etcd's members are given by variables.
+pub(crate) fn given_member_names(host: &Host) -> Result<BTreeMap<String, String>> {
+    let mut given = BTreeMap::new();
+    for member in host.cluster().group("etcd") {
+        let name = host.cluster().vars_of(&member)?.get("etcd_member_name")?;
+        given.extend(name.and_then(|name| Some((member, name.as_str()?.to_owned()))));
+    }
+    Ok(given)
+}

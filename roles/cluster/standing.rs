@@ -1,0 +1,482 @@
+//! What follows from the machines' identities: whether a cluster stands, who begins one, and what is wrong with a machine.
+//!
+//! Nothing here asks a machine: these are functions of what was seen before the run changed anything. What a cluster that
+//! lives cannot change, and is refused here:
+//!
+//! - its authority, and with it which cluster a machine is in ([`Standing::foreign`], [`Standing::split`]);
+//! - a node's name, and whether it is a control plane ([`renamed`], [`worker_as_plane`]);
+//! - the address that a node, its API server and its member of etcd are known by ([`moved`]);
+//! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]);
+//! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name ([`settled`]);
+//! - the API server's port ([`other_port`]);
+//! - the version ([`Standing::other_version`]): upgrades are not there yet.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use muster_engine::prelude::Problem;
+
+use super::identity::{Authority, Identity};
+
+/// A machine's identity, or why it is not known.
+pub(crate) type Seen = Result<Arc<Identity>, String>;
+
+/// The machines as they were before this run changed anything.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    /// The groups of the inventory, in its order.
+    pub planes: Vec<String>,
+    pub members: Vec<String>,
+    /// Which of the hosts take part in the run.
+    pub in_run: Vec<String>,
+    /// The addresses of control planes, as far as they are known.
+    pub addresses: Vec<IpAddr>,
+    /// All control planes and members of etcd, and the other hosts of the run that were asked.
+    pub machines: BTreeMap<String, Seen>,
+}
+
+/// What a machine is to be, by the inventory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    pub node_name: String,
+    pub address: Option<IpAddr>,
+    pub control_plane: bool,
+    pub etcd: bool,
+    pub etcd_data_dir: String,
+    pub kube_cert_dir: String,
+    pub port: u16,
+    /// Without a leading `v`.
+    pub version: String,
+    /// What a cluster is begun with: names as in kubeadm's configuration, the variables, and their values.
+    pub settled: Vec<(&'static str, &'static str, String)>,
+}
+
+/// What a control plane is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Story {
+    /// It begins the cluster, or goes on with a beginning that was cut off.
+    Birth,
+    /// It stands, and takes over what has changed.
+    Reconfigure,
+    /// It joins the cluster.
+    Join,
+}
+
+impl Standing {
+    fn known(&self, name: &str) -> Option<&Identity> {
+        self.machines.get(name)?.as_ref().ok().map(Arc::as_ref)
+    }
+
+    fn known_of<'s>(&'s self, group: &'s [String]) -> impl Iterator<Item = (&'s str, &'s Identity)> {
+        group.iter().filter_map(|name| Some((name.as_str(), self.known(name)?)))
+    }
+
+    /// Control planes and members that could not be asked, and why.
+    fn unknown(&self) -> Vec<(&str, &str)> {
+        let all = self.planes.iter().chain(&self.members);
+        let mut unknown: Vec<_> = all
+            .filter_map(|name| Some((name.as_str(), self.machines.get(name)?.as_ref().err()?.as_str())))
+            .collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown
+    }
+
+    /// The control planes that stand, in the inventory's order.
+    pub(crate) fn standing(&self) -> Vec<&str> {
+        self.known_of(&self.planes).filter(|(_, seen)| seen.stands()).map(|(name, _)| name).collect()
+    }
+
+    /// The cluster's authority, and a control plane that has it.
+    pub(crate) fn authority(&self) -> Option<(&str, Authority)> {
+        let planes = || self.known_of(&self.planes).filter(|(_, seen)| seen.has_authority());
+        let standing = planes().filter(|(_, seen)| seen.stands());
+        standing.chain(planes()).find_map(|(name, seen)| Some((name, seen.authority()?)))
+    }
+
+    /// The version that the control planes run; the lowest where they differ.
+    pub(crate) fn version(&self) -> Option<&str> {
+        let versions = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
+        let number =
+            |version: &str| -> Vec<u32> { version.split('.').map(|n| n.parse().unwrap_or(0)).collect() };
+        versions.filter_map(|(_, seen)| seen.version.as_deref()).min_by_key(|version| number(version))
+    }
+
+    /// `HOST:PORT` of the API as the cluster's machines know it; `None` where no cluster stands.
+    pub(crate) fn endpoint(&self) -> Option<&str> {
+        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
+        planes.filter_map(|(_, seen)| seen.admin.as_ref()?.server.strip_prefix("https://")).next()
+    }
+
+    /// Who begins the cluster, or goes on with a beginning that was cut off; `None` where it stands. The order of hosts decides
+    /// only among machines of which none is in a cluster.
+    ///
+    /// # Errors
+    /// It cannot be proved that there is no cluster yet.
+    pub(crate) fn birthplace(&self) -> Result<Option<&str>, Problem> {
+        if !self.standing().is_empty() {
+            return Ok(None);
+        }
+        if let Some((name, why)) = self.unknown().first() {
+            return Err(problem(
+                format!("whether a cluster exists is not known, because {name} could not be asked ({why})"),
+                "a look at every control plane and etcd member before a cluster begins",
+                format!("switch {name} on, or take it out of the inventory if it is gone for good"),
+            ));
+        }
+        if let Some((name, _)) = self.known_of(&self.planes).find(|(_, seen)| seen.has_authority()) {
+            return Ok(Some(name));
+        }
+        let orphan = self.machines.iter().find_map(|(name, seen)| {
+            let seen = seen.as_ref().ok().filter(|seen| seen.joined())?;
+            Some((name, seen.authority()?, seen.server().unwrap_or_default()))
+        });
+        if let Some((name, authority, server)) = orphan {
+            return Err(problem(
+                format!(
+                    "{name} belongs to a cluster (CA {authority}, {server}) whose CA no control plane of the inventory has"
+                ),
+                "the cluster's CA, or machines that are in no cluster",
+                format!(
+                    "to keep the cluster, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into kube_cert_dir \
+                     of {}; to begin a new one, {LEAVE} on every machine of the old one",
+                    self.planes.join(" or ")
+                ),
+            ));
+        }
+        Ok(self.first_in_run(&self.planes))
+    }
+
+    /// What a control plane is to do.
+    ///
+    /// # Errors
+    /// As [`Standing::birthplace`].
+    pub(crate) fn story(&self, name: &str) -> Result<Story, Problem> {
+        if self.known(name).is_some_and(Identity::stands) {
+            return Ok(Story::Reconfigure);
+        }
+        Ok(if self.birthplace()? == Some(name) { Story::Birth } else { Story::Join })
+    }
+
+    /// The control planes in the order in which they are worked on: those that stand, who begins, those that join.
+    ///
+    /// # Errors
+    /// As [`Standing::birthplace`].
+    pub(crate) fn in_order(&self) -> Result<Vec<&str>, Problem> {
+        let mut order = self.standing();
+        order.extend(self.birthplace()?);
+        order.extend(
+            self.planes.iter().map(String::as_str).filter(|name| !order.contains(name)).collect::<Vec<_>>(),
+        );
+        Ok(order)
+    }
+
+    /// The machine on which etcd may begin anew; `None` where it has begun.
+    ///
+    /// # Errors
+    /// There may be members or a cluster elsewhere.
+    pub(crate) fn etcd_begins(&self) -> Result<Option<&str>, Problem> {
+        if self.known_of(&self.members).any(|(_, seen)| !seen.etcd.data.is_empty()) {
+            return Ok(None);
+        }
+        if let Some((name, why)) = self.unknown().first() {
+            return Err(problem(
+                format!("etcd may have data on {name}, which could not be asked ({why})"),
+                "a look at every etcd member and control plane before etcd begins",
+                format!("switch {name} on, or take it out of the inventory if it is gone for good"),
+            ));
+        }
+        if let Some((name, authority)) = self.authority() {
+            return Err(problem(
+                format!(
+                    "no etcd member has data, and {name} is a control plane of a cluster (CA {authority})"
+                ),
+                "the data of that cluster's etcd",
+                format!(
+                    "put the data back where it was (etcdutl snapshot restore from a backup, or etcd_data_dir as it was); \
+                     to begin a new cluster instead, {LEAVE} on every machine of the old one"
+                ),
+            ));
+        }
+        Ok(self.first_in_run(&self.members))
+    }
+
+    /// The first host of a group that takes part in the run, else the first one.
+    fn first_in_run<'s>(&self, group: &'s [String]) -> Option<&'s str> {
+        group.iter().find(|name| self.in_run.contains(name)).or(group.first()).map(String::as_str)
+    }
+
+    /// The members in the order in which they are worked on: those that have data, then those that begin or join.
+    pub(crate) fn members_in_order(&self) -> Vec<String> {
+        let has_data = |name: &&String| self.known(name).is_some_and(|seen| !seen.etcd.data.is_empty());
+        let (with, without): (Vec<_>, Vec<_>) = self.members.iter().partition(has_data);
+        let begins = self.first_in_run(&self.members).filter(|_| with.is_empty());
+        let (first, others): (Vec<_>, Vec<_>) =
+            without.into_iter().partition(|name| Some(name.as_str()) == begins);
+        with.into_iter().chain(first).chain(others).cloned().collect()
+    }
+
+    /// The members that have etcd's authority, those that have data first; and whether its key is there, too.
+    pub(crate) fn etcd_authorities(&self) -> Vec<(&str, bool)> {
+        let mut all: Vec<_> =
+            self.known_of(&self.members).filter(|(_, seen)| seen.etcd.authority.is_some()).collect();
+        all.sort_by_key(|(_, seen)| seen.etcd.data.is_empty());
+        all.into_iter().map(|(name, seen)| (name, seen.etcd.authority_key)).collect()
+    }
+
+    /// Whether etcd had data before this run, and no control plane has the authority of a cluster in it.
+    pub(crate) fn may_be_orphaned(&self) -> bool {
+        self.authority().is_none() && self.known_of(&self.members).any(|(_, seen)| !seen.etcd.data.is_empty())
+    }
+
+    /// The control plane whose variables hold for what is the cluster's as a whole, whether it takes part in the run or not.
+    pub(crate) fn speaker(&self) -> Option<&str> {
+        let stands = self.standing().first().copied();
+        stands.or_else(|| self.birthplace().ok().flatten()).or(self.planes.first().map(String::as_str))
+    }
+
+    /// The control plane of the run that speaks for the cluster: it gives it its configuration.
+    pub(crate) fn leader(&self) -> Option<&str> {
+        let in_run = |name: &&str| self.in_run.iter().any(|host| host == name);
+        let standing = self.standing();
+        if standing.is_empty() {
+            return self.birthplace().ok().flatten().filter(in_run);
+        }
+        standing.into_iter().find(in_run)
+    }
+
+    /// The names of etcd's members, by host: those that they have, and the first free ones of etcd1, etcd2, ... for the others.
+    pub(crate) fn member_names(&self, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let has_name = |name: &String| {
+            let own = || self.known(name).filter(|seen| !seen.etcd.data.is_empty())?.etcd.name.clone();
+            given.get(name).cloned().or_else(own)
+        };
+        let mut names: BTreeMap<String, String> =
+            self.members.iter().filter_map(|host| Some((host.clone(), has_name(host)?))).collect();
+        for host in &self.members {
+            if !names.contains_key(host) {
+                let free = |name: &String| !names.values().any(|taken| taken == name);
+                let name = (1..).map(|number| format!("etcd{number}")).find(free).unwrap_or_default();
+                names.insert(host.clone(), name);
+            }
+        }
+        names
+    }
+
+    /// Everything that keeps this run from touching a machine.
+    pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        let Some(seen) = self.known(name) else { return Vec::new() };
+        let mut problems = Vec::new();
+        problems.extend(self.split());
+        problems.extend(self.foreign(name, seen));
+        if wanted.control_plane {
+            problems.extend(worker_as_plane(name, seen).or_else(|| elsewhere(name, seen, wanted)));
+            problems.extend(settled(seen, wanted));
+            problems.extend(other_port(seen, wanted));
+            if !seen.stands() && problems.is_empty() {
+                problems.extend(self.birthplace().err());
+            }
+        }
+        if wanted.etcd {
+            problems.extend(other_data(name, seen, wanted));
+            if problems.is_empty() {
+                problems.extend(self.etcd_begins().err());
+            }
+        }
+        problems.extend(self.other_version(wanted));
+        problems.extend(renamed(name, seen, wanted));
+        problems.extend(moved(name, seen, wanted));
+        problems
+    }
+
+    /// That the cluster keeps its version.
+    fn other_version(&self, wanted: &Wanted) -> Option<Problem> {
+        let runs = self.version().filter(|version| *version != wanted.version)?;
+        Some(Problem {
+            check: "kube_version".into(),
+            found: format!("{}, but the cluster runs {runs}", wanted.version),
+            needed: "the version that it runs: upgrades are not there yet".into(),
+            remedy: format!("set kube_version: {runs}"),
+        })
+    }
+
+    /// That no two control planes, and no two members of etcd, belong to two clusters.
+    fn split(&self) -> Option<Problem> {
+        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.has_authority());
+        let members = self.known_of(&self.members).filter(|(_, seen)| !seen.etcd.data.is_empty());
+        let planes: Vec<_> = planes.filter_map(|(name, seen)| Some((name, seen.authority()?))).collect();
+        let members: Vec<_> = members.filter_map(|(name, seen)| Some((name, seen.etcd.authority?))).collect();
+        let differ = |list: &[(&str, Authority)]| {
+            let (first, authority) = *list.first()?;
+            let (other, another) = *list.iter().find(|(_, another)| *another != authority)?;
+            Some(format!("{first} has the CA {authority}, {other} the CA {another}"))
+        };
+        let (check, found) = differ(&planes)
+            .map(|found| ("cluster", found))
+            .or_else(|| differ(&members).map(|found| ("etcd", found)))?;
+        Some(Problem {
+            check: check.into(),
+            found: format!("machines of two clusters: {found}"),
+            needed: "machines of one cluster, or of none".into(),
+            remedy: "take those of the other cluster out of the inventory; its address may be a mistaken one"
+                .into(),
+        })
+    }
+
+    /// That the machine belongs to this cluster, or to none.
+    fn foreign(&self, name: &str, seen: &Identity) -> Option<Problem> {
+        // A control plane's authority is compared with those of the others.
+        if self.planes.iter().any(|plane| plane == name) && seen.has_authority() {
+            return None;
+        }
+        let own = seen.kubelet.as_ref().or(seen.admin.as_ref())?;
+        let authority = seen.authority()?;
+        let belongs = format!("{name} belongs to another cluster (CA {authority}, {})", own.server);
+        let found = match self.authority() {
+            Some((_, ours)) if ours == authority => return None,
+            Some((plane, ours)) => format!("{belongs}; the CA of this one is {ours} (on {plane})"),
+            // The control planes hold no authority, or could not be asked: then the address must do.
+            None if self.known_of(&self.planes).count() < self.planes.len() => {
+                let host = own.server.trim_start_matches("https://").rsplit_once(':').map(|(host, _)| host);
+                let ours =
+                    host.and_then(|host| host.parse().ok()).is_some_and(|ip| self.addresses.contains(&ip));
+                if ours {
+                    return None;
+                }
+                format!("{belongs}: at no address of this inventory's control planes")
+            }
+            // What it lacks is told by itself.
+            None if seen.admin.is_some() && self.planes.iter().any(|plane| plane == name) => return None,
+            None if seen.joined() => return self.birthplace().err(),
+            None => format!("{belongs}; no control plane of the inventory has its CA"),
+        };
+        Some(problem(
+            found,
+            "a machine of this cluster, or of none",
+            format!(
+                "if its address in the inventory is a mistaken one, correct that; to move the machine to this cluster, remove it \
+                 from the other one (kubectl drain and kubectl delete node there), then {LEAVE} on it"
+            ),
+        ))
+    }
+}
+
+/// How a machine leaves its cluster, by hand.
+const LEAVE: &str =
+    "run kubeadm reset -f and rm -rf /etc/kubernetes /etc/cni/net.d /var/lib/muster/stamps (and etcd's data)";
+
+/// A problem of a machine's place in the cluster.
+fn problem(found: impl Into<String>, needed: impl Into<String>, remedy: impl Into<String>) -> Problem {
+    Problem { check: "cluster".into(), found: found.into(), needed: needed.into(), remedy: remedy.into() }
+}
+
+/// The authority of the objects in etcd is on no control plane.
+pub(crate) fn orphaned(planes: &[String]) -> Problem {
+    problem(
+        "etcd holds the objects of a cluster whose CA no control plane of the inventory has",
+        "the CA of that cluster, or an etcd without objects",
+        format!(
+            "to keep the cluster, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into kube_cert_dir of {}; to give it \
+             up, stop etcd on all its members and move their etcd_data_dir away",
+            planes.join(" or ")
+        ),
+    )
+}
+
+/// A worker cannot become a control plane: kubeadm takes its kubelet's credentials for those of a control plane that lost its CA.
+fn worker_as_plane(name: &str, seen: &Identity) -> Option<Problem> {
+    (seen.joined() && seen.admin.is_none() && !seen.ca_key).then(|| {
+        problem(
+            format!("{name} is a worker of the cluster, and is in [kube_control_plane] now"),
+            "a machine that is no worker yet",
+            format!(
+                "take it out of [kube_control_plane]; or let it join anew: kubectl drain {name} --ignore-daemonsets, kubectl delete \
+                 node {name}, and {LEAVE} on it"
+            ),
+        )
+    })
+}
+
+/// A control plane whose authority is not where the variables say.
+fn elsewhere(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    (seen.admin.is_some() && !seen.ca_key).then(|| {
+        problem(
+            format!("{name} is a control plane, and its CA's key is not in {}", wanted.kube_cert_dir),
+            "the folder of certificates that the cluster was begun with",
+            "set kube_cert_dir to it (kubeadm's own is /etc/kubernetes/pki), or put ca.crt and ca.key back from a backup",
+        )
+    })
+}
+
+/// What is laid down when a cluster begins: its services, pods and certificates have addresses and names of these.
+fn settled(seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
+    let differs = wanted.settled.iter().filter_map(|(key, variable, value)| {
+        let (_, begun) = seen.begun.iter().find(|(known, begun)| known == key && begun != value)?;
+        Some(Problem {
+            check: (*variable).into(),
+            found: format!("{value}, but the cluster was begun with {begun}"),
+            needed: "what it was begun with: it cannot be changed under a cluster".into(),
+            remedy: format!("set {variable}: {begun}, or make the cluster anew on fresh machines"),
+        })
+    });
+    differs.collect()
+}
+
+/// Every kubeconfig of the cluster names the API server's port.
+fn other_port(seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    let server = &seen.admin.as_ref().filter(|_| seen.stands())?.server;
+    let port: u16 = server.rsplit_once(':')?.1.parse().ok()?;
+    (port != wanted.port).then(|| Problem {
+        check: "kube_apiserver_port".into(),
+        found: format!("{}, but the cluster's machines know its API at {server}", wanted.port),
+        needed: "the port that it was begun with".into(),
+        remedy: format!("set kube_apiserver_port: {port}"),
+    })
+}
+
+/// A member's data is in another folder: etcd would begin with an empty database.
+fn other_data(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    let other = seen.etcd.data.iter().find(|folder| **folder != wanted.etcd_data_dir)?;
+    Some(Problem {
+        check: "etcd_data_dir".into(),
+        found: format!("{}, but the data of {name} is in {other}", wanted.etcd_data_dir),
+        needed: "the folder that it runs with: in another one it would begin with an empty database".into(),
+        remedy: format!("set etcd_data_dir: {other}"),
+    })
+}
+
+/// A node keeps the name in its certificate.
+fn renamed(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    let node = seen.node.as_ref().filter(|node| seen.joined() && **node != wanted.node_name)?;
+    Some(Problem {
+        check: "node name".into(),
+        found: format!("{} of {name}, which is the node {node} of the cluster", wanted.node_name),
+        needed: "the name it joined with".into(),
+        remedy: format!(
+            "call it {node} in the inventory, or set its kube_override_hostname: {node}; to rename it, let it leave and join anew: \
+             kubectl drain {node} --ignore-daemonsets, kubectl delete node {node}, and {LEAVE} on it"
+        ),
+    })
+}
+
+/// A node, its API server and its member of etcd keep their address.
+fn moved(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    let address = wanted.address?;
+    let peer = || seen.etcd.peer_url.as_deref()?.strip_prefix("https://")?.rsplit_once(':')?.0.parse().ok();
+    let known = [
+        ("joined the cluster", seen.node_ip.filter(|_| seen.joined())),
+        ("has its API server", seen.advertised.filter(|_| wanted.control_plane && seen.stands())),
+        ("is a member of etcd", peer().filter(|_| wanted.etcd && !seen.etcd.data.is_empty())),
+    ];
+    let (what, old) =
+        known.into_iter().find_map(|(what, old)| Some((what, old.filter(|old| *old != address)?)))?;
+    Some(Problem {
+        check: "ip".into(),
+        found: format!("{address} of {name}, which {what} with {old}"),
+        needed: "the address it is known by: certificates, etcd and the other machines have it".into(),
+        remedy: format!(
+            "give the machine its old address and set ip={old}; or let it leave and join anew with the new one: {LEAVE} on it"
+        ),
+    })
+}

@@ -1,0 +1,316 @@
+//! What follows from machines' identities; and that identities are read as machines, whatever their shell, tell them.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use muster_engine::prelude::Problem;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
+
+use super::identity::{Authority, Identity, Kubeconfig, LOOK};
+use super::standing::{Standing, Story, Wanted};
+
+/// A certificate in PEM, of an authority or of a node.
+fn certificate(common_name: &str, is_authority: bool) -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    if is_authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+/// The authority of a certificate.
+fn authority(pem: &str) -> Authority {
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    Identity::parse(&format!("ca {base64}")).ca.unwrap()
+}
+
+/// Some authorities, told apart by a number.
+fn numbered(number: u8) -> Authority {
+    Identity::parse(&format!("ca AAA{number}")).ca.unwrap()
+}
+
+fn kubeconfig(number: u8) -> Option<Kubeconfig> {
+    Some(Kubeconfig { server: "https://192.0.2.10:6443".into(), authority: Some(numbered(number)) })
+}
+
+/// A control plane of the cluster with this authority.
+fn plane(number: u8) -> Identity {
+    Identity {
+        admin: kubeconfig(number),
+        ca: Some(numbered(number)),
+        ca_key: true,
+        settled: true,
+        ..worker(number)
+    }
+}
+
+fn worker(number: u8) -> Identity {
+    Identity { kubelet: kubeconfig(number), node: Some("a".into()), ..Identity::default() }
+}
+
+/// A machine on which `kubeadm init` was cut off.
+fn begun(number: u8) -> Identity {
+    Identity { ca: Some(numbered(number)), ca_key: true, ..Identity::default() }
+}
+
+fn member(number: u8, name: &str) -> Identity {
+    let mut identity = Identity::default();
+    identity.etcd.data = vec!["/var/lib/etcd".into()];
+    identity.etcd.authority = Some(numbered(number));
+    identity.etcd.name = Some(name.into());
+    identity
+}
+
+/// Control planes a and b, members of etcd a to c, a worker w; `None` where it could not be asked.
+fn standing(machines: &[(&str, Option<Identity>)]) -> Standing {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let seen = |name: &&str| {
+        let known = machines.iter().find(|(known, _)| known == name);
+        let identity = known.map_or(Some(Identity::default()), |(_, identity)| identity.clone());
+        ((*name).to_owned(), identity.map(Arc::new).ok_or_else(|| "no answer".to_owned()))
+    };
+    Standing {
+        planes: texts(&["a", "b"]),
+        members: texts(&["a", "b", "c"]),
+        in_run: texts(&["a", "b", "c", "w"]),
+        addresses: vec!["192.0.2.10".parse().unwrap()],
+        machines: ["a", "b", "c", "w"].iter().map(seen).collect(),
+    }
+}
+
+fn both(plane: Identity, member: Identity) -> Option<Identity> {
+    Some(Identity { etcd: member.etcd, ..plane })
+}
+
+fn found(problem: Problem) -> String {
+    problem.found
+}
+
+#[test]
+fn every_shell_tells_who_a_machine_is_and_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path.trim_start_matches('/'));
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+        std::fs::write(at(path), text).unwrap();
+    };
+    let (ca, other) = (certificate("kubernetes", true), certificate("etcd", true));
+    let text: String = ca.lines().map(|line| format!("{line}\n")).collect();
+    let encoded =
+        Command::new("sh").args(["-c", "printf '%s' \"$1\" | base64 -w 0", "sh", &text]).output().unwrap();
+    let encoded = String::from_utf8(encoded.stdout).unwrap();
+    let conf = |server: &str| {
+        format!(
+            "clusters:\n- cluster:\n    certificate-authority-data: {encoded}\n    server: https://{server}\n  name: it\nusers:\n- user:\n    client-key-data: PRIVATE\n"
+        )
+    };
+    write("/etc/kubernetes/kubelet.conf", &conf("192.0.2.11:6443"));
+    write("/etc/kubernetes/admin.conf", &conf("192.0.2.10:6443"));
+    write("/etc/kubernetes/ssl/ca.crt", &ca);
+    write("/etc/kubernetes/ssl/ca.key", "PRIVATE");
+    let client = certificate("system:node:node1", false);
+    write(
+        "/var/lib/kubelet/pki/kubelet-client-current.pem",
+        &format!("-----BEGIN EC PRIVATE KEY-----\nPRIVATE\n-----END EC PRIVATE KEY-----\n{client}"),
+    );
+    write("/var/lib/muster/stamps/kubeadm-init", "x\n");
+    write(
+        "/etc/kubernetes/kubeadm-config.yaml",
+        "clusterName: cluster.local\nnetworking:\n  podSubnet: 10.233.64.0/18\ncontrollerManager:\n  extraArgs:\n    - name: node-cidr-mask-size\n      value: \"24\"\n",
+    );
+    write("/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--pod-x=y --node-ip=192.0.2.11\"\n");
+    write(
+        "/etc/kubernetes/manifests/kube-apiserver.yaml",
+        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: 192.0.2.11:6443\nspec:\n  containers:\n  - command:\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n",
+    );
+    write("/etc/ssl/etcd/ssl/ca.pem", &other);
+    write("/etc/ssl/etcd/ssl/ca-key.pem", "PRIVATE");
+    write(
+        "/etc/etcd.env",
+        "ETCD_NAME=etcd2\nETCD_DATA_DIR=/var/lib/old\nETCD_INITIAL_ADVERTISE_PEER_URLS=https://192.0.2.11:2380\n",
+    );
+    write("/var/lib/old/member/wal/0.wal", "");
+    let expected = Identity {
+        kubelet: Some(Kubeconfig {
+            server: "https://192.0.2.11:6443".into(),
+            authority: Some(authority(&ca)),
+        }),
+        admin: Some(Kubeconfig { server: "https://192.0.2.10:6443".into(), authority: Some(authority(&ca)) }),
+        ca: Some(authority(&ca)),
+        ca_key: true,
+        node: Some("node1".into()),
+        settled: true,
+        begun: [
+            ("clusterName", "cluster.local"),
+            ("podSubnet", "10.233.64.0/18"),
+            ("nodeCIDRMaskSize", "24"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+        node_ip: "192.0.2.11".parse().ok(),
+        advertised: "192.0.2.11".parse().ok(),
+        version: Some("1.36.3".into()),
+        etcd: super::identity::Member {
+            authority: Some(authority(&other)),
+            authority_key: true,
+            name: Some("etcd2".into()),
+            peer_url: Some("https://192.0.2.11:2380".into()),
+            data: vec![at("/var/lib/old").display().to_string()],
+        },
+    };
+    // The same files below another root.
+    let root = folder.path().display().to_string();
+    let program = ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/muster", "/etc/etcd.env"]
+        .iter()
+        .fold(LOOK.to_owned(), |program, path| program.replace(path, &format!("{root}{path}")));
+    write(
+        "/etc/etcd.env",
+        &std::fs::read_to_string(at("/etc/etcd.env"))
+            .unwrap()
+            .replace("/var/lib/old", &format!("{root}/var/lib/old")),
+    );
+    let folders =
+        ["/etc/kubernetes/ssl", "/etc/ssl/etcd/ssl", "/var/lib/etcd"].map(|path| format!("{root}{path}"));
+    for shell in [&["dash"][..], &["bash", "--posix"]] {
+        let mut sh = Command::new(shell[0]);
+        let out = sh.args(&shell[1..]).args(["-euc", &program, "look"]).args(&folders).output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(
+            out.status.success() && out.stderr.is_empty(),
+            "{shell:?}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        assert!(!text.contains("PRIVATE"), "{shell:?}: {text}");
+        assert_eq!(Identity::parse(&text), expected, "{shell:?}: {text}");
+    }
+    let mut nothing = Command::new("dash");
+    let out = nothing.args(["-euc", LOOK, "look", "/nowhere", "/nowhere", "/nowhere"]).output().unwrap();
+    assert!(out.status.success());
+    assert_eq!(Identity::parse(&String::from_utf8(out.stdout).unwrap()).authority(), None);
+}
+
+#[test]
+fn an_authority_is_known_by_its_key() {
+    let key = KeyPair::generate().unwrap();
+    let pem = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.self_signed(&key).unwrap().pem()
+    };
+    assert_eq!(authority(&pem("a")), authority(&pem("renewed")));
+    assert_ne!(authority(&pem("a")), authority(&certificate("a", true)));
+    assert_eq!(numbered(1).to_string().len(), 8);
+}
+
+#[test]
+#[rustfmt::skip]
+fn who_begins_a_cluster_follows_from_what_the_machines_are() {
+    let none = Some(Identity::default());
+    // Each row: machines, and who begins, or why nobody may.
+    let rows: [(Vec<(&str, Option<Identity>)>, Result<Option<&str>, &str>); 8] = [
+        (vec![], Ok(Some("a"))),
+        (vec![("a", Some(plane(1)))], Ok(None)),
+        (vec![("b", Some(plane(1)))], Ok(None)),
+        (vec![("b", Some(begun(1)))], Ok(Some("b"))),
+        (vec![("b", None)], Err("because b could not be asked (no answer)")),
+        (vec![("c", None), ("a", none.clone())], Err("because c could not be asked (no answer)")),
+        (vec![("b", None), ("a", Some(plane(1)))], Ok(None)),
+        (vec![("w", Some(worker(1)))], Err("w belongs to a cluster (CA ")),
+    ];
+    for (row, (machines, expected)) in rows.into_iter().enumerate() {
+        let standing = standing(&machines);
+        match (standing.birthplace(), expected) {
+            (Ok(begins), Ok(expected)) => assert_eq!(begins, expected, "row {row}"),
+            (Err(problem), Err(expected)) => assert!(problem.found.contains(expected), "row {row}: {problem:?}"),
+            (other, expected) => panic!("row {row}: {other:?}, not {expected:?}"),
+        }
+    }
+    let stands = standing(&[("b", Some(plane(1)))]);
+    assert_eq!((stands.story("a").unwrap(), stands.story("b").unwrap()), (Story::Join, Story::Reconfigure));
+    assert_eq!(stands.in_order().unwrap(), ["b", "a"]);
+    assert_eq!((stands.leader(), stands.endpoint()), (Some("b"), Some("192.0.2.10:6443")));
+    let new = standing(&[]);
+    assert_eq!((new.story("a").unwrap(), new.story("b").unwrap()), (Story::Birth, Story::Join));
+}
+
+#[test]
+fn etcd_begins_only_where_no_member_could_be() {
+    let begins = |machines: &[(&str, Option<Identity>)]| {
+        standing(machines).etcd_begins().map(|name| name.map(str::to_owned)).map_err(found)
+    };
+    assert_eq!(begins(&[]), Ok(Some("a".into())));
+    assert_eq!(begins(&[("c", Some(member(1, "etcd3")))]), Ok(None));
+    assert_eq!(begins(&[("c", Some(member(1, "etcd3"))), ("b", None)]), Ok(None));
+    let off = "etcd may have data on c, which could not be asked (no answer)";
+    assert_eq!(begins(&[("c", None)]), Err(off.into()));
+    assert!(
+        begins(&[("b", Some(plane(1)))])
+            .unwrap_err()
+            .contains("no etcd member has data, and b is a control plane")
+    );
+}
+
+#[test]
+fn members_keep_their_names_and_new_ones_take_free_ones() {
+    let names = |machines: &[(&str, Option<Identity>)], given: &[(&str, &str)]| {
+        let given = given.iter().map(|(host, name)| ((*host).to_owned(), (*name).to_owned())).collect();
+        standing(machines).member_names(&given).into_values().collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[], &[]), ["etcd1", "etcd2", "etcd3"]);
+    assert_eq!(names(&[("b", Some(member(1, "etcd1")))], &[]), ["etcd2", "etcd1", "etcd3"]);
+    assert_eq!(names(&[("c", Some(member(1, "db")))], &[("a", "etcd2")]), ["etcd2", "etcd1", "db"]);
+    let order = standing(&[("c", Some(member(1, "etcd1")))]).members_in_order();
+    assert_eq!(order, ["c", "a", "b"]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_does_not_belong_is_refused() {
+    let wanted = |change: &dyn Fn(&mut Wanted)| {
+        let mut wanted = Wanted {
+            node_name: "a".into(), address: "192.0.2.10".parse().ok(), control_plane: false, etcd: false,
+            etcd_data_dir: "/var/lib/etcd".into(), kube_cert_dir: "/etc/kubernetes/ssl".into(), port: 6443,
+            version: "1.36.3".into(), settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
+        };
+        change(&mut wanted);
+        wanted
+    };
+    let version = |version: &str| Identity { version: Some(version.into()), ..plane(1) };
+    let begun_with = |pods: &str| Identity { begun: vec![("podSubnet".into(), pods.into())], ..plane(1) };
+    let at = |ip: &str, identity: Identity| Identity { node_ip: ip.parse().ok(), ..identity };
+    let foreign_server = Identity {
+        kubelet: Some(Kubeconfig { server: "https://198.51.100.1:6443".into(), authority: Some(numbered(2)) }), ..worker(2)
+    };
+    type Row<'r> = (&'r str, Vec<(&'r str, Option<Identity>)>, &'r dyn Fn(&mut Wanted), &'r [&'r str]);
+    let rows: &[Row] = &[
+        ("w", vec![], &|_| {}, &[]),
+        ("w", vec![("a", Some(plane(1))), ("w", Some(worker(1)))], &|_| {}, &[]),
+        ("w", vec![("a", Some(plane(1))), ("w", Some(worker(2)))], &|_| {}, &["cluster: w belongs to another cluster (CA "]),
+        ("w", vec![("w", Some(worker(1)))], &|_| {}, &["cluster: w belongs to a cluster (CA "]),
+        // The control planes are off: the address tells.
+        ("w", vec![("a", None), ("b", None), ("w", Some(worker(2)))], &|_| {}, &[]),
+        ("w", vec![("a", None), ("b", None), ("w", Some(foreign_server))], &|_| {}, &["cluster: w belongs to another cluster (CA "]),
+        ("a", vec![("a", Some(plane(1))), ("b", Some(plane(2)))], &|w| w.control_plane = true, &["cluster: machines of two clusters: a has the CA "]),
+        ("a", vec![("a", Some(worker(1))), ("b", Some(plane(1)))], &|w| w.control_plane = true, &["cluster: a is a worker of the cluster"]),
+        ("a", vec![("a", Some(Identity { ca_key: false, ..plane(1) }))], &|w| w.control_plane = true, &["cluster: a is a control plane, and its CA's key is not in /etc/kubernetes/ssl"]),
+        ("a", vec![("b", None)], &|w| w.control_plane = true, &["cluster: whether a cluster exists is not known"]),
+        ("a", vec![("c", None)], &|w| w.etcd = true, &["cluster: etcd may have data on c"]),
+        ("a", vec![("a", both(plane(1), member(1, "etcd1"))), ("b", both(plane(1), member(2, "etcd2")))], &|w| w.etcd = true, &["etcd: machines of two clusters"]),
+        ("a", vec![("a", Some(member(1, "etcd1")))], &|w| { w.etcd = true; w.etcd_data_dir = "/srv".into() }, &["etcd_data_dir: /srv, but the data of a is in /var/lib/etcd"]),
+        ("a", vec![("a", Some(worker(1))), ("b", Some(plane(1)))], &|w| w.node_name = "other".into(), &["node name: other of a, which is the node a of the cluster"]),
+        ("a", vec![("a", Some(at("192.0.2.9", worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["ip: 192.0.2.10 of a, which joined the cluster with 192.0.2.9"]),
+        ("a", vec![("a", Some(at("192.0.2.10", worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
+        ("w", vec![("a", Some(version("1.36.2")))], &|_| {}, &["kube_version: 1.36.3, but the cluster runs 1.36.2"]),
+        ("w", vec![("a", Some(version("1.36.3")))], &|_| {}, &[]),
+        ("a", vec![("a", Some(begun_with("10.244.0.0/16")))], &|w| w.control_plane = true, &["kube_pods_subnet: 10.233.64.0/18, but the cluster was begun with 10.244.0.0/16"]),
+        ("a", vec![("a", Some(begun_with("10.233.64.0/18")))], &|w| w.control_plane = true, &[]),
+        ("a", vec![("a", Some(plane(1)))], &|w| { w.control_plane = true; w.port = 8443 }, &["kube_apiserver_port: 8443, but the cluster's machines know its API at https://192.0.2.10:6443"]),
+    ];
+    for (row, (name, machines, change, expected)) in rows.iter().enumerate() {
+        let problems = standing(machines).problems(name, &wanted(change));
+        let told: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.check, p.found)).collect();
+        assert_eq!(told.len(), expected.len(), "row {row}: {told:?}");
+        assert!(told.iter().zip(*expected).all(|(told, expected)| told.starts_with(expected)), "row {row}: {told:?}");
+    }
+}

@@ -1,0 +1,15 @@
+# A learner gets its vote when it has caught up, through one of the others.
+# $1: the folder of etcd's certificates; $2: the client URLs of the other members; $3: this machine's peer URL.
+certificates=$1 others=$2 url=$3
+ctl() {
+  etcdctl --command-timeout=5s --cacert "$certificates/ca.pem" \
+    --cert "$certificates/member.pem" --key "$certificates/member-key.pem" "$@"
+}
+for _ in $(seq 120); do
+  ! ctl --endpoints https://127.0.0.1:2379 endpoint health || exit 0
+  # Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
+  id=$(ctl --endpoints "$others" member list | awk -F ', ' -v url="$url" '$4 == url && $6 == "true" { print $1 }') || true
+  [ -z "$id" ] || ctl --endpoints "$others" member promote "$id" || true
+  sleep 0.5
+done
+exit 1

@@ -1,0 +1,41 @@
+//! The cluster begins, on one machine, once.
+
+use muster_engine::prelude::*;
+
+use super::{config, kubelet};
+use crate::cluster::{self, Standing};
+use crate::etcd;
+use crate::kubectl::{ADMIN_CONF, api_answers};
+
+/// The cluster begins on this machine, or goes on with a beginning that was cut off.
+pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
+    if known.may_be_orphaned() {
+        match etcd::holds_objects(host).await? {
+            Some(false) => {}
+            Some(true) => return Err(Failure::Problems(vec![cluster::orphaned(&known.planes)])),
+            None => {
+                return Err(Failure::new(
+                    "etcd has data from before this run and does not say whose",
+                    "start it: systemctl start etcd; if it fails: journalctl -u etcd",
+                ));
+            }
+        }
+    }
+    let told = config::write(host, known).await?;
+    let wanted = kubelet::wanted(host, known)?;
+    host.step("kubeadm init")
+        .detached()
+        .ensure(command(
+            "control plane",
+            sh(
+                include_str!("birth.sh"),
+                [config::CONFIG, config::APPLIED, &told.hash, kubelet::STAMP, &wanted],
+            ),
+            sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [config::APPLIED, ADMIN_CONF, &told.hash]),
+        ))
+        .await?;
+    // One that somebody stopped is started before the API is waited for. Not in the step above: what is planned there is
+    // planned before kubeadm starts the kubelet, and would restart it.
+    host.step("Start the kubelet").ensure(service("kubelet")).await?;
+    api_answers(host, Duration::from_secs(180)).await
+}

@@ -1,0 +1,5 @@
+# A line for each node, or for one: its name, and as JSON its labels and taints, and what of them muster has set.
+selector=$1
+owned='{.metadata.annotations.muster\.io/owned-labels}{"\t"}{.metadata.annotations.muster\.io/owned-taints}'
+node='{.metadata.name}{"\t"}{.metadata.labels}{"\t"}{.spec.taints}{"\t"}'$owned'{"\n"}'
+kubectl get nodes --field-selector "$selector" -o "jsonpath={range .items[*]}$node{end}"

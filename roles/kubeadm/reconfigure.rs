@@ -1,0 +1,38 @@
+//! A control plane that stands takes over what has changed in its configuration.
+
+use muster_engine::prelude::*;
+
+use super::config::{self, Config};
+use crate::cluster::Standing;
+use crate::kubectl::{api_answers, kubectl};
+
+/// The control plane runs with its configuration. The one that leads gives it to the cluster first.
+pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
+    let told = config::write(host, known).await?;
+    let leads = known.leader() == Some(host.name());
+    let publish = leads.then(|| {
+        command(
+            "configuration of the cluster",
+            kubectl!(include_str!("publish.sh"), [config::CONFIG]),
+            applied(&told),
+        )
+    });
+    host.step("Reconfigure the control plane").detached().ensure_all(publish).ensure(here(&told)).await?;
+    if leads {
+        // One that somebody stopped is started before the API is waited for.
+        host.step("Start the kubelet").ensure(service("kubelet")).await?;
+        api_answers(host, Duration::from_secs(180)).await?;
+    }
+    Ok(())
+}
+
+/// What this machine's own control plane runs with.
+pub(super) fn here(told: &Config) -> Command {
+    let run =
+        sh(include_str!("reconfigure.sh"), [config::CONFIG, config::APPLIED, &told.hash, &told.certificates]);
+    command("control plane", run, applied(told))
+}
+
+fn applied(told: &Config) -> Script {
+    sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told.hash])
+}

@@ -1,0 +1,10 @@
+# A control plane runs with its new configuration.
+# $1: kubeadm's configuration; $2: where its hash ($3) is kept when all is done; $4: the folder of the cluster's certificates.
+config=$1 settled=$2 hash=$3 certificates=$4
+# Its names and addresses may be others. The API server takes up a new one by itself.
+rm -f "$certificates/apiserver.crt" "$certificates/apiserver.key"
+kubeadm init phase certs apiserver --config "$config"
+# Last, because the API server restarts.
+kubeadm init phase control-plane all --config "$config"
+mkdir -p "${settled%/*}"
+echo "$hash" >"$settled"

@@ -1,0 +1,225 @@
+//! Objects of the cluster with an owner: a set of objects that belong together, applied, compared and removed as one thing.
+//!
+//! Each object of a set carries the label [`SET`] with the set's name. What the set consists of is written down in the cluster
+//! too, in the ConfigMap `kube-system/muster-set-NAME`: so what has left it is known, and removed where it still has the label.
+//! Drift is seen in the cluster: by the annotation [`APPLIED`] (the manifest is another one) and by the fields that the field
+//! manager `muster` does not own any more (`ownership.rs`).
+
+mod object;
+mod ownership;
+
+use std::collections::BTreeMap;
+
+use muster_engine::event::Change;
+use muster_engine::prelude::*;
+use serde_json::{Value, json};
+
+use crate::kubectl::{Kubectl, kubectl};
+use object::{Id, Object};
+
+/// The label that says to which set an object belongs.
+const SET: &str = "muster.io/set";
+
+/// The annotation that holds the sha256 of what was last applied.
+const APPLIED: &str = "muster.io/applied";
+
+/// The namespace of what muster writes down about its sets.
+const NAMESPACE: &str = "kube-system";
+
+/// A set of objects, as a resource of a step on a control plane.
+pub(crate) struct ObjectSet {
+    name: &'static str,
+    objects: Vec<Object>,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Present,
+    Absent,
+    /// In check mode, where no cluster is there yet that could be looked at.
+    PresentLater,
+}
+
+impl ObjectSet {
+    /// The objects of a manifest (YAML, any number of documents, each with its namespace) are there as it says, and nothing else
+    /// is of this set.
+    ///
+    /// # Errors
+    /// The manifest is no YAML, or an object in it has no kind or name.
+    pub(crate) fn new(name: &'static str, manifest: &str) -> Result<Self> {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(manifest).map_err(|error| {
+            Failure::new(format!("the objects of {name}: {error}"), "check the variables in it")
+        })?;
+        let objects: Option<Vec<_>> = documents.into_iter().map(Object::new).collect();
+        let objects = objects.ok_or_else(|| {
+            Failure::new(format!("the objects of {name}: one has no kind or no name"), "check the manifest")
+        })?;
+        Ok(Self { name, objects, wanted: Wanted::Present })
+    }
+
+    /// None of the objects is there.
+    pub(crate) fn absent(mut self) -> Self {
+        self.wanted = Wanted::Absent;
+        self
+    }
+
+    /// Brings it about on a healthy control plane, once a run, whichever host asks first.
+    pub(crate) async fn ensure(self, host: &Host) -> Result<()> {
+        let name = self.name;
+        host.cluster()
+            .once(&format!("objects of {name}"), || async {
+                let step =
+                    format!("{} {name}", if self.wanted == Wanted::Absent { "Remove" } else { "Apply" });
+                match Kubectl::find(host).await? {
+                    Some(kubectl) => kubectl.plane().step(&step).ensure(self).await.map(drop),
+                    None if self.wanted == Wanted::Absent => Ok(()),
+                    None => {
+                        host.step(&step).ensure(Self { wanted: Wanted::PresentLater, ..self }).await.map(drop)
+                    }
+                }
+            })
+            .await
+            .map(drop)
+    }
+
+    /// What says which objects the set consists of.
+    fn record_id(&self) -> Id {
+        Id {
+            kind: "ConfigMap".into(),
+            namespace: NAMESPACE.into(),
+            name: format!("muster-set-{}", self.name),
+        }
+    }
+
+    fn record<'i>(&self, ids: impl Iterator<Item = &'i Id>) -> Object {
+        let objects: String = ids.map(|id| format!("{}\n", id.line())).collect();
+        let id = self.record_id();
+        let record = json!({
+            "apiVersion": "v1",
+            "kind": id.kind,
+            "metadata": { "name": id.name, "namespace": id.namespace },
+            "data": { "objects": objects },
+        });
+        Object { id, value: record }
+    }
+
+    /// The objects with the mark of the set, the record first.
+    fn marked(&self) -> Vec<Object> {
+        let record = self.record(self.objects.iter().map(|object| &object.id));
+        std::iter::once(&record).chain(&self.objects).map(|object| object.marked(self.name)).collect()
+    }
+
+    fn selector(&self) -> String {
+        format!("{SET}={}", self.name)
+    }
+
+    /// Which objects the set consisted of when it was last applied, without those that it consists of now.
+    fn left(&self, record: Option<&Value>) -> Vec<Id> {
+        let lines = record.and_then(|record| record["data"]["objects"].as_str()).unwrap_or_default();
+        let ids = lines.lines().filter_map(Id::of_line);
+        ids.filter(|id| self.objects.iter().all(|object| object.id != *id)).collect()
+    }
+
+    fn plan_present(&self, live: &BTreeMap<Id, Value>) -> Plan {
+        let marked = self.marked();
+        let left = self.left(live.get(&self.record_id()));
+        let (mut created, mut what, mut diff) = (0, Vec::new(), String::new());
+        for object in &marked {
+            let found = live.get(&object.id);
+            let Some(how) = object.differs(found, self.name) else { continue };
+            diff += &object.diff(found);
+            // What muster writes down for itself is nobody's news.
+            match found {
+                _ if object.id == self.record_id() => {}
+                None => created += 1,
+                Some(_) => what.push(format!("{}: {how}", object.id)),
+            }
+        }
+        what.extend(left.iter().map(|id| format!("{id}: removed")));
+        if created > 0 {
+            what.insert(0, format!("{created} of {} created", self.objects.len()));
+        }
+        if diff.is_empty() && what.is_empty() {
+            return Plan::nothing();
+        }
+        if what.is_empty() {
+            what.push("written down".into());
+        }
+        // What is written down holds what has left the set, too, until that is gone: whoever is killed in between knows of it.
+        let both = self.record(self.objects.iter().map(|object| &object.id).chain(&left)).marked(self.name);
+        let objects = marked.iter().skip(1);
+        let (first, last) = if left.is_empty() { (&marked[0], None) } else { (&both, Some(&marked[0])) };
+        let last = last.map(|record| record.value.to_string()).unwrap_or_default();
+        let manifest = object::list(std::iter::once(first).chain(objects));
+        let args = [manifest, last, self.selector()].into_iter().chain(left.into_iter().flat_map(Id::parts));
+        let script = kubectl!(concat!(include_str!("remove.sh"), include_str!("apply.sh")), args);
+        self.change(what.join("; "), Some(diff), script)
+    }
+
+    /// What is ours goes: what has the label, and what an earlier muster has applied, which gave none.
+    fn plan_absent(&self, live: &BTreeMap<Id, Value>) -> Plan {
+        let mut gone: Vec<(Id, String)> = Vec::new();
+        for Object { id, .. } in self.objects.iter().rev() {
+            match live.get(id).map(|found| (object::set_of(found), ownership::of(found))) {
+                Some((Some(set), _)) if set == self.name => gone.push((id.clone(), self.selector())),
+                Some((None, Some(_))) => gone.push((id.clone(), String::new())),
+                _ => {}
+            }
+        }
+        let record = live.get(&self.record_id());
+        gone.extend(self.left(record).into_iter().map(|id| (id, self.selector())));
+        let what: Vec<_> = gone.iter().map(|(id, _)| id.to_string()).collect();
+        // Last, so that whoever is killed in between knows the rest.
+        gone.extend(record.map(|_| (self.record_id(), self.selector())));
+        if gone.is_empty() {
+            return Plan::nothing();
+        }
+        let args = gone.into_iter().flat_map(|(id, selector)| id.parts().into_iter().chain([selector]));
+        let script = kubectl!(concat!(include_str!("remove.sh"), include_str!("remove_all.sh")), args);
+        self.change(format!("removed: {}", what.join(", ")), None, script)
+    }
+
+    fn change(&self, what: String, diff: Option<String>, script: Script) -> Plan {
+        let change = Change { resource: self.label(), what, diff };
+        Plan { changes: vec![change], script: Some(script), uploads: Vec::new() }
+    }
+}
+
+impl Resource for ObjectSet {
+    fn label(&self) -> String {
+        format!("objects of {}", self.name)
+    }
+
+    fn probe(&self) -> Probe {
+        if self.wanted == Wanted::PresentLater {
+            return Probe::default();
+        }
+        let ids = self.objects.iter().map(|object| Object { id: object.id.clone(), value: object.head() });
+        let asked = object::list(
+            std::iter::once(self.record(std::iter::empty())).chain(ids).collect::<Vec<_>>().iter(),
+        );
+        Probe::script(kubectl!(
+            r#"printf '%s' "$1" | kubectl get --ignore-not-found --show-managed-fields -o json -f - 2>&1"#,
+            [asked]
+        ))
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let answer = seen.answer();
+        if answer.status != 0 {
+            return Err(format!("kubectl cannot look at them: {}", answer.output.trim_end()));
+        }
+        let live = object::parse(&answer.output)?;
+        Ok(match self.wanted {
+            Wanted::Absent => self.plan_absent(&live),
+            Wanted::Present | Wanted::PresentLater => self.plan_present(&live),
+        })
+    }
+
+    fn desired(&self) -> String {
+        let objects =
+            if self.wanted == Wanted::Absent { String::new() } else { object::list(&self.marked()) };
+        format!("{}:{objects}", self.label())
+    }
+}

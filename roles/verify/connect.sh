@@ -1,0 +1,28 @@
+# Each pod of the test tries to connect to all pods, to the service at every node's address, and by its address and name, and
+# to the API by its name. Prints what could not be reached, and from where. Eight pods try at once. What a firewall keeps away
+# takes all of its time, so the third such ends a pod's attempt.
+label=$1 service=$2 domain=$3; shift 3
+pod='{.metadata.name} {.status.podIP} {.spec.nodeName}'
+pods=$(kubectl -n kube-system get pods -l "$label" -o "jsonpath={range .items[*]}$pod{\"\n\"}{end}") || exit 1
+ports=$(kubectl -n kube-system get service "$service" -o 'jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}') || exit 1
+targets=$(echo "$pods" | awk 'NF { printf "%s:8080/%s ", $2, $3 }')
+for node; do targets="$targets $node:${ports#* }"; done
+targets="$targets ${ports% *}:80 $service.kube-system.svc.$domain:80 kubernetes.default.svc.$domain:443"
+# shellcheck disable=SC2016 # for the shell of the pod
+attempt='
+missed=
+for target; do
+  /agnhost connect --timeout=3s "${target%/*}" >/dev/null 2>&1 && continue
+  echo "unreachable=$target"
+  missed=x$missed
+  [ "$missed" != xxx ] || { echo "unreachable=..."; break; }
+done
+echo tested'
+# shellcheck disable=SC2016 # for the shell of each attempt
+echo "$pods" | xargs -P 8 -n 3 sh -c '
+  attempt=$1 targets=$2 pod=$3 node=$5
+  answer=$(kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system exec "$pod" -- sh -c "$attempt" sh $targets 2>&1)
+  case $answer in *unreachable=*) ;; *tested*) exit ;; esac
+  missed=$(echo "$answer" | sed -n "s/^unreachable=//p" | sed "s|/\(.*\)| (pod on \1)|" | paste -sd , - | sed "s/,/, /g")
+  echo "from the pod on $node${missed:+ no way to}: ${missed:-$answer}"
+  exit 1' sh "$attempt" "$targets"

@@ -1,0 +1,43 @@
+# Prints what is not well with nodes, with the system's pods on them, and with the API servers of control planes. Where all is
+# well it prints each node of the cluster: name, uid, boot, kubelet, and for which state its network was last found to work.
+# Names are in one text each, every one between two blanks.
+nodes=$1 planes=$2 version=v$3
+object='{.kind}|{.metadata.namespace}|{.metadata.name}|{.metadata.uid}'
+state='{.status.phase}|{.status.conditions[?(@.type=="Ready")].status}'
+node='{.status.nodeInfo.bootID}|{.status.nodeInfo.kubeletVersion}|{.metadata.annotations.muster\.io/network-verified}'
+pod='{.spec.nodeName}|{.spec.containers[0].image}|{.status.containerStatuses[*].state.waiting.reason}'
+seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod{\"\n\"}{end}") || exit 1
+echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
+  function wrong(text) { print text; bad = 1 }
+  function on(node) { return node == "" ? "" : " on " node }
+  {
+    kind = $1; namespace = $2; name = $3; uid = $4; phase = $5; is_ready = $6 == "True"
+    boot = $7; kubelet = $8; proven = $9; place = $10; image = $11; waiting = $12
+  }
+  kind == "Node" {
+    ready[name] = is_ready
+    known = known name " " uid " " boot " " kubelet " " proven "\n"
+  }
+  kind != "Pod" || name ~ /^muster-verify-/ { next }
+  (namespace == "kube-system" || namespace == "kube-flannel") && (place == "" || index(nodes, " " place " ")) {
+    total++
+    if (phase != "Succeeded" && (phase != "Running" || !is_ready))
+      wrong(namespace "/" name on(place) ": " phase (phase == "Running" ? ", not ready" : "") (waiting == "" ? "" : ", " waiting))
+    if (name == "kube-apiserver-" place) runs[place] = image
+  }
+  END {
+    n = split(nodes, list, " ")
+    for (i = 1; i <= n; i++) {
+      if (!(list[i] in ready)) wrong("node " list[i] " is not in the cluster")
+      else if (!ready[list[i]]) wrong("node " list[i] " is not Ready")
+    }
+    n = split(planes, list, " ")
+    for (i = 1; i <= n; i++) {
+      image = runs[list[i]]
+      if (substr(image, length(image) - length(version)) != ":" version)
+        wrong("the API server of " list[i] " is not " version ": " (image == "" ? "it has none" : image))
+    }
+    if (!total) wrong("no pod of the system is there")
+    if (!bad) printf "%s", known
+    exit bad
+  }'

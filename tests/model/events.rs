@@ -1,0 +1,216 @@
+//! What happens to a cluster that stands, and the same command after it: it is the same cluster afterwards. Its identity is its
+//! authority, the beginning of its etcd, and its objects.
+
+use std::sync::atomic::Ordering;
+
+use muster_engine::failure::Failure;
+use muster_testkit::fault_record::held;
+
+use crate::cluster::{Authority, address, node_files, write};
+use crate::line::{Controller, Kill};
+use crate::{MACHINES, World, blank, hosts, in_parallel, project, simulated};
+
+const ETCD: &str = "[etcd]\nm[0:2]\n";
+const NODES: &str = "[kube_node]\nm[0:2]\n";
+
+/// A cluster, and what happens to it.
+async fn after(groups: &str, event: impl Fn(&World)) -> World {
+    let world = World::new(&[]);
+    world.inventory(&hosts(3), groups, &[]);
+    let wrong = world.calm(1).await.2;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    event(&world);
+    world
+}
+
+impl World {
+    /// From now on there is another inventory, or other variables.
+    fn inventory(&self, hosts: &str, groups: &str, set: &[&str]) {
+        *self.project.lock().unwrap() = project(hosts, groups, set);
+    }
+
+    /// From now on only this host takes part.
+    fn only(&self, host: &str) {
+        *self.limit.lock().unwrap() = vec![host.to_owned()];
+    }
+
+    /// A machine gets a new system, and nothing of the old one is left.
+    fn reimage(&self, number: usize) {
+        let machine = &self.machines[number];
+        let mut kept = blank(&machine.name);
+        kept.units = machine.nature.units.iter().map(|(unit, _)| (*unit, Default::default())).collect();
+        machine.state().kept = kept;
+    }
+
+    /// Runs, and returns what each host was refused for, as `host: check: found` or `host: failure`.
+    async fn refused(&self) -> Vec<String> {
+        let ran = self.run(&Controller::new(2, MACHINES, None)).await.expect("nobody kills it");
+        let mut refused = Vec::new();
+        for (host, outcome) in &ran.outcome {
+            match &outcome.failure {
+                Some(Failure::Problems(problems)) => {
+                    refused.extend(problems.iter().map(|p| format!("{host}: {}: {}", p.check, p.found)));
+                }
+                Some(failure) => refused.push(format!("{host}: {failure}")),
+                None => {}
+            }
+        }
+        assert_eq!(self.cluster.wrong(), Vec::<String>::new(), "{refused:?}");
+        refused
+    }
+}
+
+/// The event, and then the command, killed at every exchange and given again: the cluster is the same, has these members of etcd
+/// and this many nodes, and the run after it changes nothing.
+fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&World) + Sync) {
+    let groups = format!("{ETCD}[kube_control_plane]\nm[0:1]\n{NODES}");
+    let play = |kill: Option<Kill>| {
+        simulated(async {
+            let world = after(&groups, &event).await;
+            let identity = world.cluster.identity();
+            let first = Controller::new(2, MACHINES, kill);
+            let disturbed = world.run(&first).await;
+            let exchanges =
+                first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
+            let mut wrong = Vec::new();
+            if kill.is_some() != disturbed.is_none() {
+                wrong.push("the controller was not killed, or was".to_owned());
+            }
+            wrong.extend(world.calm(3).await.2);
+            if world.cluster.identity() != identity {
+                wrong.push(format!("another cluster: {} was {identity}", world.cluster.identity()));
+            }
+            let wanted = members.iter().map(|(number, name)| {
+                (format!("https://{}:2380", address(&format!("m{number}"))), (*name).to_owned())
+            });
+            if world.cluster.member_names() != wanted.collect::<Vec<_>>() {
+                wrong.push(format!("members: {:?}", world.cluster.member_names()));
+            }
+            if world.cluster.nodes() != nodes {
+                wrong.push(format!("{} nodes", world.cluster.nodes()));
+            }
+            let (_, ran, more) = world.calm(4).await;
+            wrong.extend(more);
+            if !ran.changes.is_empty() {
+                wrong.push(format!("the run after changes something: {:?}", ran.changes));
+            }
+            (exchanges, wrong)
+        })
+    };
+    let (exchanges, wrong) = play(None);
+    assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
+    let kills: Vec<Kill> = (0..MACHINES)
+        .flat_map(|machine| {
+            (0..exchanges[machine]).map(move |exchange| Kill { machine, exchange, after: exchange % 2 == 0 })
+        })
+        .collect();
+    assert!(kills.len() > 10, "{name}: {exchanges:?}");
+    in_parallel(&kills, |kill| play(Some(*kill)).1);
+    held(
+        name,
+        "on model machines, the controller killed at every exchange of the next run",
+        kills.len(),
+        "the same cluster",
+    );
+}
+
+#[test]
+fn a_control_plane_that_was_re_imaged_joins_its_cluster() {
+    let members = [(0, "etcd1"), (1, "etcd2"), (2, "etcd3")];
+    heals("the first control plane re-imaged", &members, 3, |world| world.reimage(0));
+}
+
+#[test]
+fn a_host_put_first_joins_and_members_keep_their_names() {
+    let members = [(0, "etcd1"), (1, "etcd2"), (2, "etcd3"), (3, "etcd4")];
+    heals("a new host put first in its groups", &members, 4, |world| {
+        let groups = "[etcd]\nm3\nm[0:2]\n[kube_control_plane]\nm3\nm[0:1]\n[kube_node]\nm[0:3]\n";
+        world.inventory(&hosts(4), groups, &[]);
+    });
+}
+
+#[test]
+fn the_order_of_hosts_changes_nothing() {
+    let groups = format!("{ETCD}[kube_control_plane]\nm[0:1]\n{NODES}");
+    simulated(async {
+        let world = after(&groups, |_| {}).await;
+        let groups = format!("[etcd]\nm2\nm0\nm1\n[kube_control_plane]\nm1\nm0\n{NODES}");
+        world.inventory(&hosts(3), &groups, &[]);
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+    });
+}
+
+/// What must be refused with the cluster as it was: what happens to it, the machines that must not be changed, and what is said.
+struct Refusal {
+    groups: &'static str,
+    event: fn(&World),
+    untouched: &'static [usize],
+    said: &'static str,
+}
+
+const PLANES: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+const ALONE: &str = "[etcd]\nm1\n[kube_control_plane]\nm0\n[kube_node]\nm[1:2]\n";
+
+const ALL: &[usize] = &[0, 1, 2];
+
+#[test]
+#[rustfmt::skip]
+fn what_would_end_a_cluster_is_refused() {
+    let refusals = [
+        Refusal { groups: PLANES, untouched: &[2], said: "m2 has no data, and no member of etcd is healthy",
+            event: |world| { world.reimage(2); world.cluster.switch_off("m1"); world.only("m2") } },
+        Refusal { groups: PLANES, untouched: &[2], said: "etcd may have data on m0, which could not be asked",
+            event: |world| { world.reimage(2); world.cluster.switch_off("m0"); world.cluster.switch_off("m1"); world.only("m2") } },
+        Refusal { groups: PLANES, untouched: ALL, said: "etcd_data_dir: /srv/etcd, but the data of m0 is in /var/lib/etcd",
+            event: |world| world.inventory(&hosts(3), PLANES, &["etcd_data_dir=/srv/etcd"]) },
+        Refusal { groups: PLANES, untouched: &[2], said: "node name: other of m2, which is the node m2 of the cluster",
+            event: |world| world.inventory(&hosts(3).replace("m2 ", "m2 kube_override_hostname=other "), PLANES, &[]) },
+        Refusal { groups: PLANES, untouched: &[2], said: "ip: 192.0.2.99 of m2, which joined the cluster with 192.0.2.12",
+            event: |world| world.inventory(&hosts(3).replace("192.0.2.12", "192.0.2.99"), PLANES, &[]) },
+        Refusal { groups: PLANES, untouched: &[2], said: "m2 is a worker of the cluster, and is in [kube_control_plane] now",
+            event: |world| world.inventory(&hosts(3), &PLANES.replace("m[0:1]", "m[0:2]"), &[]) },
+        Refusal { groups: PLANES, untouched: &[3], said: "m3 belongs to another cluster",
+            event: |world| {
+                for (path, content) in node_files(&Authority::new(), "m3", "192.0.2.13", "198.51.100.1:6443") {
+                    write(&mut world.machines[3].state().kept.disk, path, &content, 0o600);
+                }
+                world.inventory(&hosts(4), &PLANES.replace("[kube_node]\nm[0:2]", "[kube_node]\nm[0:3]"), &[]);
+            } },
+        Refusal { groups: PLANES, untouched: ALL, said: "kube_version: 1.35.8, but the cluster runs 1.36.3",
+            event: |world| world.inventory(&hosts(3), PLANES, &["kube_version=1.35.8"]) },
+        Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_pods_subnet: 10.240.0.0/18, but the cluster was begun with 10.233.64.0/18",
+            event: |world| world.inventory(&hosts(3), PLANES, &["kube_pods_subnet=10.240.0.0/18"]) },
+        Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_apiserver_port: 8443, but the cluster's machines know its API at https://192.0.2.10:6443",
+            event: |world| world.inventory(&hosts(3), PLANES, &["kube_apiserver_port=8443"]) },
+        Refusal { groups: ALONE, untouched: &[0, 1, 2], said: "m1 belongs to a cluster",
+            event: |world| world.reimage(0) },
+        Refusal { groups: ALONE, untouched: &[], said: "etcd holds the objects of a cluster whose CA no control plane of the inventory has",
+            event: |world| { world.reimage(0); world.reimage(2); world.inventory(&hosts(3), "[etcd]\nm1\n[kube_control_plane]\nm0\n[kube_node]\nm2\n", &[]);
+                for path in ["/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki/kubelet-client-current.pem"] {
+                    world.machines[1].state().kept.disk.remove(path).unwrap();
+                } } },
+        Refusal { groups: ALONE, untouched: &[1], said: "no etcd member has data, and m0 is a control plane of a cluster",
+            event: |world| world.reimage(1) },
+        Refusal { groups: PLANES, untouched: &[0], said: "whether a cluster exists is not known, because m1 could not be asked",
+            event: |world| { world.reimage(0); world.cluster.switch_off("m1"); world.only("m0") } },
+    ];
+    for Refusal { groups, event, untouched, said } in refusals {
+        simulated(async {
+            let world = after(groups, event).await;
+            let identity = world.cluster.identity();
+            let changes = || untouched.iter().map(|number| world.machines[*number].state().changes).collect::<Vec<_>>();
+            let (before, files) = (changes(), world.files());
+            let refused = world.refused().await;
+            assert!(refused.iter().any(|text| text.contains(said)), "{said}: {refused:#?}");
+            assert_eq!(world.cluster.identity(), identity, "{said}");
+            for number in untouched {
+                let own = |path: &&String| !path.starts_with("/var/lib/muster/lock");
+                let after = world.files();
+                let differs: Vec<_> = after[*number].keys().filter(own).filter(|path| after[*number].get(*path) != files[*number].get(*path)).collect();
+                assert!(differs.is_empty(), "{said}: m{number} was changed: {differs:?} {before:?} {:?}", changes());
+            }
+        });
+    }
+    held("what would end or split a cluster", "on model machines: data, identities and variables that do not fit", 14, "refused; the cluster is the same");
+}

@@ -1,0 +1,102 @@
+//! What kubectl does on a control plane of model machines: it reads, applies and removes objects, and shows nodes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+/// The objects of the cluster, by kind, namespace and name.
+#[derive(Default)]
+pub(crate) struct Objects(BTreeMap<[String; 3], Value>);
+
+impl Objects {
+    pub(crate) fn seen(&self) -> String {
+        format!("{:?}", self.0.keys().map(|id| id.join("/")).collect::<Vec<_>>())
+    }
+
+    pub(crate) fn has(&self, kind: &str, name: &str) -> bool {
+        self.0.keys().any(|[a_kind, _, a_name]| a_kind == kind && a_name == name)
+    }
+
+    /// The objects of a list that are there, as kubectl prints them.
+    fn get(&self, list: &Value) -> String {
+        let found: Vec<_> = items(list).filter_map(|item| self.0.get(&id(item))).collect();
+        match found.as_slice() {
+            [] => String::new(),
+            [object] => object.to_string(),
+            objects => json!({ "kind": "List", "apiVersion": "v1", "items": objects }).to_string(),
+        }
+    }
+
+    /// Applies a list, or one object; then every field of it is muster's.
+    fn apply(&mut self, list: &Value) {
+        for item in items(list) {
+            let mut object = item.clone();
+            object["metadata"]["managedFields"] =
+                json!([{ "manager": "muster", "operation": "Apply", "fieldsV1": fields(item) }]);
+            self.0.insert(id(item), object);
+        }
+    }
+
+    /// Removes an object that has this label.
+    fn delete(&mut self, kind: &str, namespace: &str, name: &str, label: &str) {
+        let kind = kind.split('.').next().unwrap_or_default();
+        let id = [kind, namespace, name].map(str::to_owned);
+        let marked = |object: &Value| match label.split_once('=') {
+            Some((key, value)) => object["metadata"]["labels"][key] == value,
+            None => true,
+        };
+        if self.0.get(&id).is_some_and(marked) {
+            self.0.remove(&id);
+        }
+    }
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list["items"].as_array().map_or(std::slice::from_ref(list), Vec::as_slice).iter()
+}
+
+fn id(object: &Value) -> [String; 3] {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let metadata = &object["metadata"];
+    [text(&object["kind"]), text(&metadata["namespace"]), text(&metadata["name"])]
+}
+
+/// The fields of a value in the form `FieldsV1`, with lists that are owned as a whole.
+fn fields(value: &Value) -> Value {
+    let of = |fields: &Map<String, Value>| {
+        fields.iter().map(|(key, value)| (format!("f:{key}"), self::fields(value))).collect()
+    };
+    value.as_object().map_or_else(|| json!({}), |map| Value::Object(of(map)))
+}
+
+/// What kubectl prints with these words and this input, where the API server answers; `None` for what it has not been taught.
+pub(crate) fn answer(
+    objects: &mut Objects,
+    nodes: &[&String],
+    words: &[&str],
+    input: &str,
+) -> Option<String> {
+    let list = || serde_json::from_str::<Value>(input).ok();
+    match words {
+        ["get", "--ignore-not-found", "--show-managed-fields", "-o", "json", "-f", "-"] => {
+            Some(objects.get(&list()?))
+        }
+        ["apply", "--server-side", "--force-conflicts", "--field-manager=muster", "-f", "-"] => {
+            objects.apply(&list()?);
+            Some(String::new())
+        }
+        ["delete", kind, "--field-selector", name, "--selector", label, _, namespace @ ..] => {
+            let name = name.strip_prefix("metadata.name=")?;
+            objects.delete(kind, namespace.last().unwrap_or(&""), name, label);
+            Some(String::new())
+        }
+        ["get", "nodes", "--field-selector", selector, "-o", _] => {
+            let asked =
+                |name: &&&String| selector.is_empty() || **selector == format!("metadata.name={name}");
+            Some(nodes.iter().filter(asked).map(|name| format!("{name}\t{{}}\t\t\t\n")).collect())
+        }
+        // Its pods are nobody's here.
+        ["-n", "kube-system", "rollout", "restart", "daemonset/kube-proxy"] => Some(String::new()),
+        _ => None,
+    }
+}
