@@ -36,12 +36,12 @@ pub fn needed_by(inventory: &Inventory, vars: &Vars, release: Release) -> Releas
 /// What a machine's variables ask for (`for` in the catalogue). A variable that cannot be worked out asks: what is wrong with it
 /// is told elsewhere.
 fn purposes(vars: &HostVars) -> BTreeSet<&'static str> {
-    let is_not =
-        |name: &str, value: &str| !matches!(vars.get(name), Ok(Some(found)) if found.as_str() == Some(value));
+    let value =
+        |name: &str| vars.get(name).ok().flatten().and_then(|value| value.as_str().map(str::to_owned));
     let asked = [
-        ("dns", is_not("dns_mode", "none")),
-        ("flannel", !is_not("kube_network_plugin", "flannel")),
-        ("network-test", is_not("verify_network", "never")),
+        ("dns", value("dns_mode").is_none_or(|mode| mode != "none")),
+        ("flannel", value("kube_network_plugin").is_none_or(|plugin| plugin == "flannel")),
+        ("network-test", value("verify_network").is_none_or(|when| when != "never")),
     ];
     asked.into_iter().filter(|(_, asked)| *asked).map(|(purpose, _)| purpose).collect()
 }
@@ -80,4 +80,26 @@ pub fn missing(error: muster_artifacts::MissingArtifact) -> Failure {
         error.to_string(),
         "get it: muster bundle fetch (from the internet or a mirror) or muster bundle build",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::fixture::inventory_and_vars;
+
+    #[test]
+    fn an_inventory_needs_what_any_of_its_machines_asks_for() {
+        let whole = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
+        let names = |a: &str, b: &str| {
+            let hosts = format!("a {a}\nb {b}\n[kube_node]\na\nb\n");
+            let (inventory, vars) = inventory_and_vars(&hosts, "");
+            let needed = needed_by(&inventory, &vars, whole.clone());
+            ["coredns", "flannel", "agnhost", "pause"].map(|name| needed.image(name).is_some())
+        };
+        assert_eq!(names("", ""), [true; 4]);
+        assert_eq!(names("dns_mode=none", ""), [true; 4]);
+        assert_eq!(names("dns_mode=none verify_network=never", "dns_mode=none"), [false, true, true, true]);
+        assert_eq!(names("kube_network_plugin=none", "kube_network_plugin=none"), [true, false, true, true]);
+        assert_eq!(names("dns_mode='{{ nobody }}'", "dns_mode=none"), [true; 4]);
+    }
 }

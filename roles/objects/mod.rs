@@ -7,6 +7,8 @@
 
 mod object;
 mod ownership;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

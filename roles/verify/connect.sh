@@ -1,5 +1,5 @@
 # Each pod of the test tries to connect to all pods, to the service at every node's address, and by its address and name, and
-# to the API by its name. Prints what could not be reached, and from where. Eight pods try at once. What a firewall keeps away
+# to the API by its name; to no names where there is no domain. Prints what could not be reached, and from where. Eight pods try at once. What a firewall keeps away
 # takes all of its time, so the third such ends a pod's attempt.
 label=$1 service=$2 domain=$3; shift 3
 pod='{.metadata.name} {.status.podIP} {.spec.nodeName}'
@@ -7,7 +7,8 @@ pods=$(kubectl -n kube-system get pods -l "$label" -o "jsonpath={range .items[*]
 ports=$(kubectl -n kube-system get service "$service" -o 'jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}') || exit 1
 targets=$(echo "$pods" | awk 'NF { printf "%s:8080/%s ", $2, $3 }')
 for node; do targets="$targets $node:${ports#* }"; done
-targets="$targets ${ports% *}:80 $service.kube-system.svc.$domain:80 kubernetes.default.svc.$domain:443"
+targets="$targets ${ports% *}:80"
+[ -z "$domain" ] || targets="$targets $service.kube-system.svc.$domain:80 kubernetes.default.svc.$domain:443"
 # shellcheck disable=SC2016 # for the shell of the pod
 attempt='
 missed=

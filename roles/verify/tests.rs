@@ -31,15 +31,22 @@ Pod|kube-system|muster-verify-1-2|uid8|Pending|||||b|example.org/agnhost:1|
 Pod|course|web|uid9|Running|False||||b|example.org/web:1|CrashLoopBackOff
 ";
 
-/// Runs the role on these hosts with a cluster that looks like this.
+/// Runs the role on these hosts with a cluster that looks like this, seen from a.
 async fn verify(hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
-    let vars = "kube_version: 1.36.3\nverify_network: never\nverify_timeout: 1\nip: 127.0.0.1\n";
-    verify_as(NetworkTest::AsWritten, inventory_and_vars(INVENTORY, vars), hosts, seen).await
+    verify_from(&["a"], INVENTORY, hosts, seen).await
+}
+
+const VARS: &str = "kube_version: 1.36.3\nverify_network: never\nverify_timeout: 1\nip: 127.0.0.1\n";
+
+/// The same where these hosts are control planes already.
+async fn verify_from(planes: &[&str], inventory: &str, hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
+    verify_as(NetworkTest::AsWritten, inventory_and_vars(inventory, VARS), planes, hosts, seen).await
 }
 
 async fn verify_as(
     network: NetworkTest,
     written: (Arc<Inventory>, Arc<Vars>),
+    planes: &[&str],
     hosts: &[&str],
     seen: &str,
 ) -> (Outcome, Vec<Event>) {
@@ -52,8 +59,10 @@ async fn verify_as(
     );
     fs::write(&kubectl, script).unwrap();
     fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::create_dir(folder.path().join("a")).unwrap();
-    fs::write(folder.path().join("a/admin.conf"), "").unwrap();
+    for plane in planes {
+        fs::create_dir(folder.path().join(plane)).unwrap();
+        fs::write(folder.path().join(plane).join("admin.conf"), "").unwrap();
+    }
     let play = json!([{ "name": "Verify", "hosts": "k8s_cluster", "roles": ["verify"] }]);
     let path: &Path = folder.path();
     run_roles(&[crate::verify(network)], written, hosts, play, path).await
@@ -115,10 +124,33 @@ async fn who_asks_for_the_test_of_the_network_gets_it_unless_an_extra_variable_s
         (NetworkTest::Always, "", true),
         (NetworkTest::Always, "verify_network: never", false),
     ] {
-        let (outcome, _) = verify_as(network, written(extra), &["a", "b", "off1"], SEEN).await;
+        let (outcome, _) = verify_as(network, written(extra), &["a"], &["a", "b", "off1"], SEEN).await;
         // The kubectl of these tests has no answer to a test of the network.
         assert_eq!(outcome["a"].failure.is_some(), tested, "{network:?} {extra:?}: {outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn the_cluster_is_seen_from_any_control_plane_that_answers() {
+    let inventory = INVENTORY.replace("[kube_control_plane]\na\n", "[kube_control_plane]\na\nb\n");
+    let seen =
+        format!("{SEEN}Pod|kube-system|kube-apiserver-b|uid10|Running|True||||b|k/kube-apiserver:v1.36.3|\n");
+    for planes in [&["a", "b"][..], &["a"], &["b"]] {
+        let (outcome, events) = verify_from(planes, &inventory, &["a", "b"], &seen).await;
+        assert!(outcome.values().all(|host| host.failure.is_none()), "{planes:?}: {outcome:?}");
+        let looks = events.iter().filter_map(|event| match event {
+            Event::StepEnded { host, step, .. } if step == "nodes and pods are well" => Some(host.as_str()),
+            _ => None,
+        });
+        let looks: Vec<_> = looks.collect();
+        assert!(looks.len() == 1 && planes.contains(&looks[0]), "{planes:?}: {looks:?}");
+    }
+    let (outcome, _) = verify_from(&[], &inventory, &["a", "b"], &seen).await;
+    let failures: Vec<_> = outcome.values().filter_map(|host| host.failure.as_ref()).collect();
+    let [failure] = failures.as_slice() else { panic!("{failures:?}") };
+    assert_eq!(failure.to_string(), "no control plane answers, of a, b");
+    assert_eq!(failure.tail(), Some("a: it is no control plane yet\nb: it is no control plane yet\n"));
+    assert!(failure.remedy().is_some_and(|remedy| remedy.contains("setup-cluster")));
 }
 
 #[test]

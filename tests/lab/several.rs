@@ -90,10 +90,22 @@ fn two_control_planes_three_members_of_etcd_and_changed_variables() {
             "ok"
         );
     }
+    // What somebody has taken away comes back, and what somebody else has set stays.
+    kubectl(&["label", "node", "node3", "room-", "mine=1"]);
+    assert_ne!(changed(&lab.muster(&["setup-cluster"])), [0, 0, 0]);
+    let node = kubectl(&["get", "node", "node3", "-o", "jsonpath={.metadata.labels}"]);
+    assert!(node.contains("\"room\":\"104\"") && node.contains("\"mine\":\"1\""), "{node}");
     labels("node_labels: {}\n");
     changed(&lab.muster(&["setup-cluster"]));
     let node = kubectl(&["get", "node", "node3", "-o", "jsonpath={.metadata.labels} {.spec.taints}"]);
     assert!(!node.contains("room") && !node.contains("worker") && !node.contains("course"), "{node}");
+
+    // A set of objects goes as a whole, and comes back.
+    for (mode, found) in [("none", ""), ("coredns", "deployment.apps/coredns\n")] {
+        changed(&lab.muster(&["setup-cluster", "-e", &format!("dns_mode={mode}")]));
+        let objects = ["-n", "kube-system", "get", "deployment", "--ignore-not-found", "-o", "name"];
+        assert_eq!(kubectl(&objects), found);
+    }
 
     // What a cluster was begun with cannot be changed under it.
     let refused = lab.muster(&["setup-cluster", "-e", "kube_pods_subnet=10.234.0.0/18"]);

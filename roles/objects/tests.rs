@@ -1,0 +1,213 @@
+//! Sets of objects: what differs, what is removed, and whose it is.
+
+use serde_json::json;
+
+use super::*;
+
+const MANIFEST: &str = "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: web}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+        - name: web
+          image: web:1
+          args: [-v]
+          ports: [{containerPort: 53}, {containerPort: 53, protocol: UDP}]
+      volumes: [{name: data, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: key, namespace: web}
+data: {key: aHVudGVyMg==}
+";
+
+fn set(manifest: &str) -> ObjectSet {
+    ObjectSet::new("web", manifest).unwrap()
+}
+
+/// What muster owns of the Deployment, as an API server of 1.36 writes it down.
+fn deployment_fields() -> Value {
+    json!({
+        "f:metadata": {"f:annotations": {"f:muster.io/applied": {}}, "f:labels": {"f:muster.io/set": {}}},
+        "f:spec": {"f:replicas": {}, "f:selector": {}, "f:template": {
+            "f:metadata": {"f:labels": {"f:app": {}}},
+            "f:spec": {
+                "f:containers": {"k:{\"name\":\"web\"}": {
+                    ".": {}, "f:name": {}, "f:image": {}, "f:args": {},
+                    "f:ports": {
+                        "k:{\"containerPort\":53,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}},
+                        "k:{\"containerPort\":53,\"protocol\":\"UDP\"}": {".": {}, "f:containerPort": {}, "f:protocol": {}},
+                    },
+                }},
+                "f:volumes": {"k:{\"name\":\"data\"}": {".": {}, "f:emptyDir": {}, "f:name": {}}},
+            },
+        }},
+    })
+}
+
+/// The cluster after a set was applied.
+fn applied(set: &ObjectSet) -> BTreeMap<Id, Value> {
+    let entry = |mut object: Object| {
+        let fields = match object.id.kind.as_str() {
+            "Deployment.apps" => deployment_fields(),
+            "Namespace" => {
+                json!({"f:metadata": {"f:annotations": {"f:muster.io/applied": {}}, "f:labels": {"f:muster.io/set": {}}}})
+            }
+            _ => json!({"f:metadata": {"f:annotations": {}, "f:labels": {}}, "f:data": {}}),
+        };
+        object.value["metadata"]["managedFields"] = json!([
+            { "manager": "kubectl", "operation": "Update", "fieldsV1": {} },
+            { "manager": "muster", "operation": "Apply", "fieldsV1": fields },
+        ]);
+        (object.id, object.value)
+    };
+    set.marked().into_iter().map(entry).collect()
+}
+
+fn deployment(live: &mut BTreeMap<Id, Value>) -> &mut Value {
+    live.values_mut().find(|object| object["kind"] == "Deployment").unwrap()
+}
+
+/// What a plan says, without its difference.
+fn what(plan: &Plan) -> &str {
+    plan.changes.first().map_or("", |change| change.what.as_str())
+}
+
+fn diff(plan: &Plan) -> &str {
+    plan.changes[0].diff.as_deref().unwrap_or_default()
+}
+
+#[test]
+fn a_set_is_created_and_then_nothing_differs() {
+    let plan = set(MANIFEST).plan_present(&BTreeMap::new());
+    assert_eq!(what(&plan), "3 of 3 created");
+    assert!(
+        diff(&plan).contains("+  replicas: 2\n") && !diff(&plan).contains("aHVudGVyMg"),
+        "{}",
+        diff(&plan)
+    );
+    let plan = set(MANIFEST).plan_present(&applied(&set(MANIFEST)));
+    assert!(plan.changes.is_empty() && plan.script.is_none(), "{}", what(&plan));
+}
+
+#[test]
+fn another_manifest_is_applied_and_shown() {
+    let plan = set(&MANIFEST.replace("replicas: 2", "replicas: 3")).plan_present(&applied(&set(MANIFEST)));
+    assert_eq!(what(&plan), "Deployment web/web: changed");
+    assert!(diff(&plan).contains("-  replicas: 2\n+  replicas: 3\n"), "{}", diff(&plan));
+    let plan = set(&MANIFEST.replace("aHVudGVyMg", "b3RoZXI")).plan_present(&applied(&set(MANIFEST)));
+    assert_eq!(
+        (what(&plan), diff(&plan)),
+        ("Secret web/key: changed", "Secret web/key: its content is not shown\n")
+    );
+}
+
+#[test]
+fn a_field_that_somebody_has_taken_is_drift_and_another_ones_is_not() {
+    let plan = |change: &dyn Fn(&mut Value)| {
+        let mut live = applied(&set(MANIFEST));
+        change(deployment(&mut live));
+        set(MANIFEST).plan_present(&live)
+    };
+    let fields = "/metadata/managedFields/1/fieldsV1/f:spec";
+    let take = |field: &'static str, from: &'static str| {
+        move |object: &mut Value| {
+            let owned = object.pointer_mut(&format!("{fields}{from}")).unwrap().as_object_mut().unwrap();
+            owned.remove(field).unwrap();
+        }
+    };
+    let scaled = plan(&|object| {
+        take("f:replicas", "")(object);
+        object["spec"]["replicas"] = json!(5);
+    });
+    assert_eq!(what(&scaled), "Deployment web/web: spec.replicas is not as it was applied");
+    assert!(diff(&scaled).contains("-  replicas: 5\n+  replicas: 2\n"), "{}", diff(&scaled));
+    let gone = plan(&take("f:volumes", "/f:template/f:spec"));
+    assert_eq!(what(&gone), "Deployment web/web: spec.template.spec.volumes is not as it was applied");
+    let port = "k:{\"containerPort\":53,\"protocol\":\"UDP\"}";
+    let port = plan(&take(port, "/f:template/f:spec/f:containers/k:{\"name\":\"web\"}/f:ports"));
+    assert_eq!(
+        what(&port),
+        "Deployment web/web: spec.template.spec.containers[0].ports[1] is not as it was applied"
+    );
+    let image = plan(&take("f:image", "/f:template/f:spec/f:containers/k:{\"name\":\"web\"}"));
+    assert_eq!(
+        what(&image),
+        "Deployment web/web: spec.template.spec.containers[0].image is not as it was applied"
+    );
+    // A field of the server, or of somebody else.
+    let added =
+        plan(&|object| object["spec"]["template"]["metadata"]["annotations"] = json!({"restarted": "now"}));
+    assert_eq!(what(&added), "");
+    // Removed and made by hand.
+    let by_hand = plan(&|object| {
+        object["metadata"].as_object_mut().unwrap().remove("managedFields");
+    });
+    assert_eq!(what(&by_hand), "Deployment web/web: everything is not as it was applied");
+}
+
+#[test]
+fn what_an_earlier_muster_has_applied_gets_the_mark() {
+    let mut live = applied(&set(MANIFEST));
+    live.remove(&set(MANIFEST).record_id());
+    for object in live.values_mut() {
+        object["metadata"].as_object_mut().unwrap().remove("labels");
+        object["metadata"].as_object_mut().unwrap().remove("annotations");
+    }
+    let plan = set(MANIFEST).plan_present(&live);
+    assert_eq!(
+        what(&plan),
+        "Namespace web: taken over; Deployment web/web: taken over; Secret web/key: taken over"
+    );
+    // It goes with the set, too; what others have put there under its name does not.
+    let absent = set(MANIFEST).absent();
+    assert_eq!(
+        what(&absent.plan_absent(&live)),
+        "removed: Secret web/key, Deployment web/web, Namespace web"
+    );
+    for object in live.values_mut() {
+        object["metadata"]["managedFields"][1]["manager"] = json!("helm");
+    }
+    assert!(absent.plan_absent(&live).changes.is_empty());
+}
+
+#[test]
+fn what_has_left_the_set_is_removed_and_known_until_it_is_gone() {
+    let smaller = || set(MANIFEST.rsplit_once("---").unwrap().0);
+    let plan = smaller().plan_present(&applied(&set(MANIFEST)));
+    assert_eq!(what(&plan), "Secret web/key: removed");
+    // Whoever was killed between applying and removing has written down both.
+    let mut live = applied(&smaller());
+    let both = set(MANIFEST);
+    live.insert(both.record_id(), applied(&both).remove(&both.record_id()).unwrap());
+    assert_eq!(what(&smaller().plan_present(&live)), "Secret web/key: removed");
+    assert_eq!(what(&smaller().plan_present(&applied(&smaller()))), "");
+}
+
+#[test]
+fn a_set_goes_with_what_it_consisted_of_earlier() {
+    let smaller = || set(MANIFEST.rsplit_once("---").unwrap().0).absent();
+    let plan = smaller().plan_absent(&applied(&set(MANIFEST)));
+    assert_eq!(what(&plan), "removed: Deployment web/web, Namespace web, Secret web/key");
+    assert!(smaller().plan_absent(&BTreeMap::new()).changes.is_empty());
+}
+
+#[test]
+fn kubectl_prints_nothing_an_object_or_a_list_with_warnings_after_it() {
+    assert!(object::parse("").unwrap().is_empty());
+    let object = r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "web"}}"#;
+    assert_eq!(object::parse(&format!("{object}\nWarning: old\n")).unwrap().len(), 1);
+    let list = format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{object}]}}"#);
+    assert_eq!(object::parse(&list).unwrap().len(), 1);
+    assert!(object::parse("no JSON").is_err());
+}
