@@ -51,6 +51,7 @@ impl World {
             .renames(kubespray::renames())
             .playbook_dir(project.root.join("playbooks"))
             .environment(environment.variables())
+            .fallbacks("roles/kubespray/derived.yml", kubespray::DERIVED)?
             .defaults("roles/common/defaults.yml", COMMON_DEFAULTS)?;
         let mut given: Vec<&str> = Vec::new();
         for role in ROLES {

@@ -74,7 +74,9 @@ pub fn remarks(vars: &Vars) -> Result<Vec<Remark>, VarsError> {
         remarks.extend(remark.filter(|remark| !is_own || remark.verdict != Verdict::Quiet));
     }
     if kubesprays {
-        remarks.extend(defaults(vars, |name| written.iter().any(|set| set.name == name))?);
+        let is_set = |name: &str| written.iter().any(|set| set.name == name);
+        remarks.extend(defaults(vars, is_set)?);
+        remarks.extend(balancer(vars, is_set));
     }
     Ok(remarks)
 }
@@ -104,11 +106,15 @@ fn judge(vars: &Vars, name: &str, entries: &[Entry]) -> Result<Option<Remark>, V
             (Some(_), Some(Err(_))) => true,
             _ => false,
         };
-        let verdict = entries.iter().find(asks).map_or(Verdict::Quiet, |entry| entry.verdict);
+        let asking = entries.iter().find(asks);
+        let usual = |entry: &&Entry| matches!(&value, Some(Ok(Some(value))) if entry.is_of_samples(name, value, &host));
+        let verdict = asking.filter(|entry| !usual(entry)).map_or(Verdict::Quiet, |entry| entry.verdict);
         if verdict < remark.verdict {
             remark.verdict = verdict;
             remark.places.clear();
-            remark.why = entries.iter().find(asks).map_or_else(String::new, |entry| entry.group.why.clone());
+        }
+        if let Some(entry) = asking.filter(|_| verdict == remark.verdict) {
+            remark.why.clone_from(&entry.group.why);
         }
         if verdict == remark.verdict {
             remark.places.extend(place.filter(|place| !remark.places.contains(place)));
@@ -132,6 +138,19 @@ fn defaults(vars: &Vars, is_set: impl Fn(&str) -> bool) -> Result<Vec<Remark>, V
         });
     }
     Ok(remarks)
+}
+
+/// That nodes reach one of several control planes, where kubespray puts a load balancer on each node.
+fn balancer(vars: &Vars, is_set: impl Fn(&str) -> bool) -> Option<Remark> {
+    let name = "loadbalancer_apiserver_localhost";
+    let several = vars.inventory().group("kube_control_plane").len() > 1;
+    (several && !is_set(name) && !is_set("loadbalancer_apiserver")).then(|| Remark {
+        name: name.to_owned(),
+        verdict: Verdict::Default,
+        why: "nodes reach the API server of the first control plane alone, where kubespray has a load balancer on each node"
+            .to_owned(),
+        places: Vec::new(),
+    })
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn asked_for(vars: &HostVars, findings: &mut Findings) {
             }
             Ok(Some(value)) if !refusal.harmless.holds(&value, vars) => {
                 let Some(setting) = Setting::of(vars, refusal.name) else { continue };
-                setting.wrong(refusal.needed, refusal.remedy)
+                setting.wrong(refusal.needed, refusal.remedy(&value))
             }
             _ => continue,
         };
@@ -95,6 +95,8 @@ fn ill_typed(vars: &HostVars) -> Vec<Problem> {
         let written = definitions.first().filter(|d| d.kind.is_user())?;
         let default = definitions.iter().rfind(|d| d.kind == LayerKind::Default)?;
         let value = match vars.get(&name) {
+            // It is worked out when the machine was read.
+            Err(error) if error.needs_facts() => return None,
             Err(error) => return Some(unresolvable(&name, &error)),
             Ok(value) => value?,
         };
@@ -120,9 +122,11 @@ fn ill_typed(vars: &HostVars) -> Vec<Problem> {
 }
 
 fn unresolvable(name: &str, error: &VarsError) -> Problem {
-    let message = error.to_string();
-    let first = message.lines().next().unwrap_or_default();
-    problem(name, first, "a value that can be worked out", "correct the expression, or set what it refers to")
+    let remedy = match error.needs_facts() {
+        true => "write the value itself: it is needed before any machine is read",
+        false => "correct the expression, or set what it refers to",
+    };
+    problem(name, error.summary(), "a value that can be worked out", remedy)
 }
 
 fn integer(value: &Value) -> Option<i64> {
@@ -166,12 +170,12 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
     // Which machines it is for is not known yet: that the version exists is.
     match CATALOGUE.release(setting.text.trim_start_matches('v'), Arch::Amd64) {
         Err(NotInCatalogue::Version { nearest, .. }) => {
-            let newest = CATALOGUE
-                .releases()
-                .into_iter()
-                .find(|release| nearest.split(", ").any(|near| near == *release));
-            let needed = format!("a version of the catalogue; the nearest: {nearest}");
+            // The newest of the same minor; where that is gone, what a new cluster gets.
+            let minor = |version: &str| crate::common::kube_minor(version.trim_start_matches('v'));
+            let same_minor = |release: &&str| minor(release) == minor(&setting.text);
+            let newest = CATALOGUE.releases().into_iter().find(same_minor);
             let newest = newest.unwrap_or(CATALOGUE.default_release());
+            let needed = format!("a version of the catalogue; the nearest: {nearest}");
             let remedy = format!("set kube_version: {newest} (all there are: muster bundle list --versions)");
             Some(setting.wrong(needed, remedy))
         }

@@ -14,6 +14,7 @@ mod convert;
 mod de;
 mod error;
 mod extra_vars;
+mod fact_names;
 mod group_rules;
 mod host_list;
 mod host_vars;

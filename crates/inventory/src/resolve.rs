@@ -7,6 +7,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr};
 use minijinja::{Error, ErrorKind, Value as Engine};
 
 use crate::convert;
+use crate::fact_names;
 use crate::inventory::HostId;
 use crate::jinja::prepare::{self, Backslashes};
 use crate::literal::{self, Words};
@@ -81,6 +82,9 @@ impl Scope {
         }
         let generation = self.inner.generation();
         let Some(definition) = self.inner.definition(self.host, name) else {
+            if fact_names::is_fact(name) && self.inner.machine_facts(self.host).is_none() {
+                return Err(self.needs_facts(name));
+            }
             return Ok(magic::fallback(self, name));
         };
         let inside = self.enter(name, definition.origin.clone())?;
@@ -112,6 +116,25 @@ impl Scope {
             frame: Some(Arc::new(frame)),
             extra: None,
         })
+    }
+
+    /// That a fact is asked for which no machine has told yet. It is an error also under `default()` and `is defined`: what
+    /// they would make of it is not what they make of it later.
+    pub(crate) fn needs_facts(&self, fact: &str) -> VarsError {
+        // Whoever asks for the fact itself is told of the fact.
+        let link = self.frame.as_deref().map(|frame| self.link(frame));
+        let link = link.unwrap_or_else(|| Link {
+            host: self.host_name().to_owned(),
+            variable: fact.to_owned(),
+            origin: None,
+        });
+        VarsError::NeedsFacts {
+            host: link.host,
+            variable: link.variable,
+            origin: link.origin,
+            fact: fact.to_owned(),
+            of: self.host_name().to_owned(),
+        }
     }
 
     fn link(&self, frame: &Frame) -> Link {
@@ -304,10 +327,7 @@ impl Object for Scope {
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Engine> {
         match self.resolve(name) {
             Ok(value) => value,
-            Err(error) => {
-                let message = format!("\"{name}\" cannot be resolved");
-                Some(Error::new(ErrorKind::InvalidOperation, message).with_source(error).into())
-            }
+            Err(error) => Some(magic::failed(error)),
         }
     }
 

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 
 use crate::error::InventoryError;
 use crate::extra_vars;
+use crate::fact_names;
 use crate::host_vars::HostVars;
 use crate::inventory::{ALL, GroupId, HostId, Inventory};
 use crate::jinja;
@@ -47,6 +48,18 @@ impl VarsBuilder {
             renames: Renames::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// Adds values, a YAML mapping, for templates that read variables which nobody sets: below all defaults, and not listed
+    /// among a host's variables. `name` is what messages call the text.
+    ///
+    /// # Errors
+    /// When the text is not a YAML mapping.
+    pub fn fallbacks(mut self, name: &str, yaml_text: &str) -> Result<Self, InventoryError> {
+        let layer = self.text_layer(LayerKind::Fallback, name, yaml_text)?;
+        let above = self.defaults.iter().take_while(|layer| layer.kind == LayerKind::Fallback).count();
+        self.defaults.insert(above, layer);
+        Ok(self)
     }
 
     /// Adds defaults of a role, a YAML mapping; later ones win over earlier ones. `name` is what
@@ -262,9 +275,25 @@ impl Vars {
     ///
     /// # Errors
     /// When the inventory has no such host.
-    pub fn set_facts(&self, host: &str, facts: IndexMap<String, Value>) -> Result<(), VarsError> {
+    pub fn set_facts(
+        &self,
+        host: &str,
+        facts: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<(), VarsError> {
+        let facts = facts.into_iter().collect();
         let layer = Layer { kind: LayerKind::Facts, name: format!("facts of {host}"), vars: facts };
-        self.change_facts(host, |known| known.machine = Some(Arc::new(layer)))
+        let inner = &self.inner;
+        // Nothing that needed these facts could be worked out before, so nothing has to be worked out again: with hundreds
+        // of machines that would be everything, each time that one of them answers.
+        let first = inner.inventory.hosts.get_index_of(host).is_some_and(|id| {
+            let new = |name: &String| fact_names::is_fact(name) && inner.definition(id, name).is_none();
+            inner.machine_facts(id).is_none() && layer.vars.keys().all(new)
+        });
+        self.change_facts(host, |known| known.machine = Some(Arc::new(layer)))?;
+        if !first {
+            inner.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// Sets one variable of a host while the program runs; wins over facts, loses to `-e`.
@@ -280,18 +309,17 @@ impl Vars {
             });
             layer.vars.insert(name.to_owned(), value);
             known.set = Some(Arc::new(layer));
-        })
+        })?;
+        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
     }
 
     fn change_facts(&self, host: &str, change: impl FnOnce(&mut Facts)) -> Result<(), VarsError> {
         let Some(id) = self.inner.inventory.hosts.get_index_of(host) else {
             return Err(VarsError::UnknownHost { host: host.to_owned() });
         };
-        {
-            let mut facts = unpoisoned(self.inner.hosts[id].facts.write());
-            change(&mut facts);
-        }
-        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+        let mut facts = unpoisoned(self.inner.hosts[id].facts.write());
+        change(&mut facts);
         Ok(())
     }
 
