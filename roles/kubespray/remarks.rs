@@ -185,12 +185,33 @@ mod tests {
         // Each row: a line of [all:vars], and what is to be said of it.
         for (line, expected) in [
             ("etcd_deployment_type=kubeadm", "Refused etcd_deployment_type (6)"),
-            ("etcd_deployment_type=docker", "Absent etcd_deployment_type (6)"),
+            // What samples set is asked for by nobody.
+            ("etcd_deployment_type=docker", ""),
+            ("enable_nodelocaldns=true", "Quiet enable_nodelocaldns (6)"),
+            ("resolvconf_mode=docker_dns", "Quiet resolvconf_mode (6)"),
+            ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", "Quiet kubeadm_patches (6)"),
+            ("kubeadm_patches={'enabled': True}", "Absent kubeadm_patches (6)"),
+            ("kube_profiling=false", "Absent kube_profiling (6)"),
+            ("kube_proxy_metrics_bind_address=0.0.0.0:10249", "Absent kube_proxy_metrics_bind_address (6)"),
+            (
+                "apiserver_loadbalancer_domain_name=k8s.example.org",
+                "Absent apiserver_loadbalancer_domain_name (6)",
+            ),
+            ("kube_apiserver_request_timeout=2m0s", "Absent kube_apiserver_request_timeout (6)"),
+            (
+                "kube_apiserver_pod_eviction_not_ready_timeout_seconds=30",
+                "Absent kube_apiserver_pod_eviction_not_ready_timeout_seconds (6)",
+            ),
+            ("registry_port=5000", "Quiet registry_port (6)"),
+            // Names of people's own.
+            ("gitlab_version=1", "Unknown gitlab_version (6)"),
+            ("webhook_url=https://a.example", "Unknown webhook_url (6)"),
+            ("is_virtual_machine=true", "Unknown is_virtual_machine (6)"),
             ("etcd_deployment_type=host", ""),
             ("container_manager=docker", "Refused container_manager (6)"),
             ("ipv4_stack=false", "Refused ipv4_stack (6)"),
             ("ipv4_stack=yes", "Quiet ipv4_stack (6)"),
-            ("dns_mode=kubedns", "Absent dns_mode (6)"),
+            ("dns_mode=kubedns", ""),
             ("helm_enabled=True", "Absent helm_enabled (6)"),
             ("helm_enabled=false", "Quiet helm_enabled (6)"),
             ("helm_version=v2.9.1", "Quiet helm_version (6)"),
@@ -233,6 +254,35 @@ mod tests {
                 "Absent registry_enabled (14)",
             ]
         );
+    }
+
+    #[test]
+    fn several_control_planes_without_a_balancer_are_told_of() {
+        let ini = |more: &str| {
+            format!(
+                "a\nb\n[kube_control_plane]\na\nb\n[all:vars]\nkube_network_plugin=flannel\nkube_proxy_mode=ipvs\n{more}\n"
+            )
+        };
+        assert_eq!(
+            told(&ini("helm_enabled=False")),
+            ["Quiet helm_enabled (9)", "Default loadbalancer_apiserver_localhost ()"]
+        );
+        assert_eq!(
+            told(&ini("loadbalancer_apiserver_localhost=False")),
+            ["Quiet loadbalancer_apiserver_localhost (9)"]
+        );
+    }
+
+    #[test]
+    fn a_part_says_what_it_belongs_to() {
+        for (name, why) in [
+            ("calico_mtu", "it belongs to kube_network_plugin"),
+            ("skydns_server_secondary", "names are given by CoreDNS"),
+            ("ndots", "the resolv.conf of the machines is left as it is"),
+            ("kubeadm_certificate_key", "kubeadm chooses it"),
+        ] {
+            assert_eq!(super::super::about(name).unwrap().why, why, "{name}");
+        }
     }
 
     #[test]

@@ -89,14 +89,17 @@ const FACTS: &[&str] = &[
 
 /// How names of network interfaces begin that a number or a place follows, as `eth0` and `enp3s0`
 /// (systemd.net-naming-scheme(7), and the kernel's own).
-const INTERFACES: &[&str] =
-    &["eth", "eno", "ens", "enp", "enx", "em", "bond", "br", "team", "vlan", "venet", "wlan", "wlp", "wg", "tun", "ib"];
+const INTERFACES: &[&str] = &[
+    "eth", "eno", "ens", "enp", "enx", "em", "bond", "br", "team", "vlan", "venet", "wlan", "wlp", "wg",
+    "tun", "ib",
+];
 
 /// Whether a variable is one of Ansible's facts, which a machine has to be asked for.
 pub(crate) fn is_fact(variable: &str) -> bool {
     let Some(name) = variable.strip_prefix("ansible_") else { return false };
     let follows = |begin: &str| {
-        name.strip_prefix(begin).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '_'))
+        name.strip_prefix(begin)
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '_'))
     };
     FACTS.binary_search(&name).is_ok() || name == "lo" || INTERFACES.iter().any(|begin| follows(begin))
 }
@@ -108,10 +111,14 @@ mod tests {
     #[test]
     fn facts_are_told_from_variables_of_the_connection() {
         assert!(FACTS.is_sorted(), "they are searched");
-        for name in ["ansible_default_ipv4", "ansible_eth0", "ansible_enp3s0f1", "ansible_br_ex", "ansible_lo"] {
+        for name in
+            ["ansible_default_ipv4", "ansible_eth0", "ansible_enp3s0f1", "ansible_br_ex", "ansible_lo"]
+        {
             assert!(is_fact(name), "{name}");
         }
-        for name in ["ansible_host", "ansible_become", "ansible_user", "ansible_facts", "ansible_ethernet", "eth0"] {
+        for name in
+            ["ansible_host", "ansible_become", "ansible_user", "ansible_facts", "ansible_ethernet", "eth0"]
+        {
             assert!(!is_fact(name), "{name}");
         }
     }

@@ -166,6 +166,11 @@ impl HostVars {
         for layer in self.inner.layers(self.host).into_iter().filter(listed) {
             vars.extend(layer.vars.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
+        if self.inner.merge_hashes {
+            for (name, value) in &mut vars {
+                *value = self.inner.definition(self.host, name).unwrap_or(Value::NULL);
+            }
+        }
         vars
     }
 

@@ -41,6 +41,7 @@ mod vault;
 mod written;
 mod yaml;
 mod yaml_inventory;
+mod yaml_relaxed;
 mod yaml_scalar;
 
 pub use ansible_cfg::{AnsibleSettings, config_paths};

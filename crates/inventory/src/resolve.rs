@@ -87,10 +87,24 @@ impl Scope {
             }
             return Ok(magic::fallback(self, name));
         };
+        // A part of what is being worked out: the other parts of it are not needed for that.
+        if matches!(definition.kind, Kind::Map(_)) && self.is_inside(name) {
+            return Ok(Some(Engine::from_object(Parts {
+                scope: self.clone(),
+                name: name.to_owned(),
+                value: definition,
+            })));
+        }
         let inside = self.enter(name, definition.origin.clone())?;
         let value = inside.evaluate(&definition)?;
         self.inner.remember(self.host, name, &value, generation);
         Ok(Some(value))
+    }
+
+    /// Whether a variable of this host is being worked out.
+    fn is_inside(&self, name: &str) -> bool {
+        std::iter::successors(self.frame.as_deref(), |frame| frame.parent.as_deref())
+            .any(|frame| frame.host == self.host && frame.variable == name)
     }
 
     /// The scope inside a variable; an error when that makes a circle.
@@ -285,6 +299,40 @@ impl Scope {
             })
             .collect();
         (!shown.is_empty()).then(|| shown.join(", "))
+    }
+}
+
+/// A mapping that one of its own values refers to: each value is worked out when it is asked for.
+#[derive(Debug)]
+struct Parts {
+    scope: Scope,
+    /// `root`, or `root.a` of a mapping inside.
+    name: String,
+    value: Value,
+}
+
+impl Object for Parts {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Engine) -> Option<Engine> {
+        let key = key.as_str()?;
+        let value = self.value.as_map()?.get(key)?.clone();
+        let name = format!("{}.{key}", self.name);
+        let inside = match self.scope.enter(&name, value.origin.clone()) {
+            Ok(inside) => inside,
+            Err(error) => return Some(magic::failed(error)),
+        };
+        Some(match value.kind {
+            Kind::Map(_) => Engine::from_object(Self { scope: inside, name, value }),
+            _ => inside.evaluate(&value).unwrap_or_else(magic::failed),
+        })
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let keys = self.value.as_map().into_iter().flat_map(|map| map.keys());
+        Enumerator::Values(keys.map(|key| Engine::from(key.as_str())).collect())
     }
 }
 

@@ -32,6 +32,7 @@ pub struct VarsBuilder {
     environment: BTreeMap<String, String>,
     secrets: VaultSecrets,
     renames: Renames,
+    merge_hashes: bool,
     warnings: Vec<Warning>,
 }
 
@@ -46,6 +47,7 @@ impl VarsBuilder {
             environment: BTreeMap::new(),
             secrets: VaultSecrets::new(),
             renames: Renames::new(),
+            merge_hashes: false,
             warnings: Vec::new(),
         }
     }
@@ -103,6 +105,14 @@ impl VarsBuilder {
     #[must_use]
     pub fn secrets(mut self, secrets: VaultSecrets) -> Self {
         self.secrets = secrets;
+        self
+    }
+
+    /// Mappings that several places give one variable become one, key by key, instead of the last one winning
+    /// (`hash_behaviour = merge`).
+    #[must_use]
+    pub fn merge_hashes(mut self, merge: bool) -> Self {
+        self.merge_hashes = merge;
         self
     }
 
@@ -167,6 +177,7 @@ impl VarsBuilder {
             environment: jinja::environment(self.environment),
             inventory,
             secrets: self.secrets,
+            merge_hashes: self.merge_hashes,
             defaults: shared(self.defaults),
             groups,
             files: files.share(),
@@ -197,6 +208,7 @@ pub(crate) struct Inner {
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) environment: minijinja::Environment<'static>,
     pub(crate) secrets: VaultSecrets,
+    pub(crate) merge_hashes: bool,
     defaults: Vec<Arc<Layer>>,
     groups: Vec<Arc<Layer>>,
     files: SharedFiles,
@@ -241,6 +253,23 @@ impl HostState {
             memo: Mutex::default(),
             group_names: OnceLock::new(),
         }
+    }
+}
+
+/// What two values of a variable come to with `hash_behaviour = merge` (`ansible.utils.vars.merge_hash`).
+fn merged(below: Value, above: Value) -> Value {
+    match (below.kind, above.kind) {
+        (Kind::Map(mut map), Kind::Map(over)) => {
+            for (key, value) in over {
+                let value = match map.shift_remove(&key) {
+                    Some(known) => merged(known, value),
+                    None => value,
+                };
+                map.insert(key, value);
+            }
+            Value { kind: Kind::Map(map), origin: above.origin }
+        }
+        (_, kind) => Value { kind, origin: above.origin },
     }
 }
 
@@ -343,6 +372,11 @@ impl Inner {
 
     /// The definition that wins, without magic variables.
     pub(crate) fn definition(&self, host: HostId, name: &str) -> Option<Value> {
+        if self.merge_hashes {
+            let layers = self.layers(host);
+            let values = layers.iter().filter_map(|layer| layer.vars.get(name)).cloned();
+            return values.reduce(merged);
+        }
         let find = |layer: &Arc<Layer>| layer.vars.get(name).cloned();
         if let Some(value) = self.extra.iter().rev().find_map(find) {
             return Some(value);
