@@ -48,6 +48,15 @@ pub(crate) struct ConnectionArgs {
     /// Become root (always so; accepted because ansible-playbook needs it)
     #[arg(short, long, hide = true)]
     pub(crate) r#become: bool,
+    /// Who to become (always root; accepted because ansible-playbook needs it)
+    #[arg(long, value_name = "USER", hide = true)]
+    pub(crate) become_user: Option<String>,
+    /// Arguments for ssh where the inventory gives none, such as '-J gate' [default: those of ansible.cfg]
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true, hide = true)]
+    pub(crate) ssh_common_args: Option<String>,
+    /// More arguments for ssh where the inventory gives none
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true, hide = true)]
+    pub(crate) ssh_extra_args: Option<String>,
     /// Seconds a machine may take to answer [default: 10]
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,

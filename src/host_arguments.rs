@@ -41,6 +41,9 @@ pub(crate) fn place(host: &str, port: Option<u16>) -> String {
 /// A word is no host; or the same machine is named twice.
 pub(crate) fn parse(words: &[String]) -> Result<Vec<HostArgument>, CommandError> {
     for word in words {
+        if let Some(answer) = playbook_of_kubespray(word) {
+            return Err(answer);
+        }
         if word.contains('/') || std::path::Path::new(word).is_file() {
             let error = CommandError::usage(format!("{word} is the name of a file, not of a machine"));
             return Err(error.hint(format!("if it is an inventory: setup-cluster -i {word}")));
@@ -59,6 +62,24 @@ pub(crate) fn parse(words: &[String]) -> Result<Vec<HostArgument>, CommandError>
     }
     number(&mut hosts);
     Ok(hosts)
+}
+
+/// The answer to a command that was written for ansible-playbook: `... -b -v cluster.yml`.
+fn playbook_of_kubespray(word: &str) -> Option<CommandError> {
+    let name = word.rsplit('/').next().filter(|name| name.ends_with(".yml") || name.ends_with(".yaml"))?;
+    let playbook = name.rsplit_once('.').map_or(name, |(playbook, _)| playbook).replace('_', "-");
+    let error = |said: &str| CommandError::usage(format!("{word} is a playbook of Ansible; {said}"));
+    Some(match playbook.as_str() {
+        "cluster" | "scale" => error("setup-cluster needs none")
+            .hint("leave it out: setup-cluster -i INVENTORY, with the other options as they are"),
+        "facts" => error("facts are read in each run").hint("leave it out; to see them: muster facts"),
+        "reset" | "upgrade-cluster" | "remove-node" | "recover-control-plane" => {
+            error("what it does is not there yet").hint("see what there is: muster --help")
+        }
+        _ => error("playbooks of your own are not run").hint(
+            "if it is an inventory: setup-cluster -i FILE; what there is instead of playbooks: muster --help",
+        ),
+    })
 }
 
 fn entry_to_host(entry: &str) -> Result<HostArgument, CommandError> {
@@ -218,5 +239,21 @@ mod tests {
         assert_eq!(told("node2", "ansible_user"), None);
         assert_eq!(told("alpha", "ansible_host"), None);
         assert!(vars.host("alpha").unwrap().get("kubeconfig_localhost").unwrap().unwrap().as_bool().unwrap());
+    }
+
+    #[test]
+    fn the_command_for_ansible_is_answered_with_the_one_for_here() {
+        for (word, answer) in [
+            ("cluster.yml", "setup-cluster needs none"),
+            ("../kubespray/scale.yml", "setup-cluster needs none"),
+            ("upgrade_cluster.yml", "not there yet"),
+            ("mine.yaml", "playbooks of your own are not run"),
+        ] {
+            let told = parse(&[word.to_owned()]).unwrap_err().to_string();
+            assert!(
+                told.contains(&format!("{word} is a playbook of Ansible; ")) && told.contains(answer),
+                "{told}"
+            );
+        }
     }
 }

@@ -28,8 +28,12 @@ struct Group {
     keys: BTreeMap<String, Option<Vec<serde_json::Value>>>,
     why: String,
     #[serde(default)]
+    samples: BTreeMap<String, Vec<serde_json::Value>>,
+    #[serde(default)]
     parts: Vec<String>,
     remedy: Option<String>,
+    #[serde(default)]
+    remedies: BTreeMap<String, String>,
     #[serde(default)]
     ignorable: bool,
 }
@@ -37,6 +41,10 @@ struct Group {
 #[expect(clippy::expect_used, reason = "the text is compiled in, and a test parses it")]
 static KEYS: LazyLock<Keys> =
     LazyLock::new(|| serde_saphyr::from_str(include_str!("keys.yml")).expect("keys.yml is correct"));
+
+/// What kubespray's roles set and group_vars read, where muster has no variable of the name: to be given to
+/// [`muster_inventory::VarsBuilder::fallbacks`].
+pub const DERIVED: &str = include_str!("derived.yml");
 
 /// Variables that have another name now.
 pub fn renames() -> Renames {
@@ -64,11 +72,19 @@ struct Entry {
 impl Entry {
     /// Why nothing is to be said.
     fn why_quiet(&self) -> String {
-        match self.group.keys.keys().next() {
+        let keys: Vec<&str> = self.group.keys.keys().map(String::as_str).collect();
+        match keys.as_slice() {
             _ if self.harmless.is_some() => "it says what is done anyway".to_owned(),
-            Some(key) => format!("it belongs to {key}"),
-            None => self.group.why.clone(),
+            [key] => format!("it belongs to {key}"),
+            // What is refused is asked for by any of them; what is absent or lost is so for one reason.
+            [_, ..] if self.verdict == Verdict::Refused => format!("it belongs to {}", keys.join(" or ")),
+            _ => self.group.why.clone(),
         }
+    }
+
+    /// Whether a value of this variable is one that kubespray's own samples set.
+    fn is_of_samples(&self, name: &str, value: &Value, vars: &HostVars) -> bool {
+        self.group.samples.get(name).is_some_and(|values| Harmless(Some(values)).holds(value, vars))
     }
 }
 
@@ -130,8 +146,11 @@ impl Harmless {
     }
 }
 
-/// Whether a value says no: false, 0, or nothing at all.
+/// Whether a value says no: false, 0, or nothing at all; of a mapping with a switch, the switch.
 fn is_nothing(value: &Value) -> bool {
+    if let Some(switch) = value.as_map().and_then(|map| map.get("enabled")) {
+        return is_nothing(switch);
+    }
     let text = text_of(value);
     value.as_bool() == Some(false) || ["", "[]", "{}"].contains(&text.as_str())
 }
@@ -148,9 +167,17 @@ pub(crate) struct Refusal {
     /// What it should be.
     pub(crate) needed: &'static str,
     /// How to make it so.
-    pub(crate) remedy: String,
+    remedy: String,
+    remedies: &'static BTreeMap<String, String>,
     /// Whether a run is possible all the same.
     pub(crate) ignorable: bool,
+}
+
+impl Refusal {
+    /// How to make a value what it should be.
+    pub(crate) fn remedy(&self, value: &Value) -> String {
+        self.remedies.get(&text_of(value)).unwrap_or(&self.remedy).clone()
+    }
 }
 
 /// Every variable some of whose values are refused.
@@ -165,6 +192,7 @@ pub(crate) fn refusals() -> impl Iterator<Item = Refusal> {
                 harmless: Harmless(values.as_deref()),
                 needed: &group.why,
                 remedy: group.remedy.clone().unwrap_or_else(|| format!("set {name}: {first}")),
+                remedies: &group.remedies,
                 ignorable: group.ignorable,
             }
         })

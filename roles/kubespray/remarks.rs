@@ -74,7 +74,9 @@ pub fn remarks(vars: &Vars) -> Result<Vec<Remark>, VarsError> {
         remarks.extend(remark.filter(|remark| !is_own || remark.verdict != Verdict::Quiet));
     }
     if kubesprays {
-        remarks.extend(defaults(vars, |name| written.iter().any(|set| set.name == name))?);
+        let is_set = |name: &str| written.iter().any(|set| set.name == name);
+        remarks.extend(defaults(vars, is_set)?);
+        remarks.extend(balancer(vars, is_set));
     }
     Ok(remarks)
 }
@@ -104,11 +106,15 @@ fn judge(vars: &Vars, name: &str, entries: &[Entry]) -> Result<Option<Remark>, V
             (Some(_), Some(Err(_))) => true,
             _ => false,
         };
-        let verdict = entries.iter().find(asks).map_or(Verdict::Quiet, |entry| entry.verdict);
+        let asking = entries.iter().find(asks);
+        let usual = |entry: &&Entry| matches!(&value, Some(Ok(Some(value))) if entry.is_of_samples(name, value, &host));
+        let verdict = asking.filter(|entry| !usual(entry)).map_or(Verdict::Quiet, |entry| entry.verdict);
         if verdict < remark.verdict {
             remark.verdict = verdict;
             remark.places.clear();
-            remark.why = entries.iter().find(asks).map_or_else(String::new, |entry| entry.group.why.clone());
+        }
+        if let Some(entry) = asking.filter(|_| verdict == remark.verdict) {
+            remark.why.clone_from(&entry.group.why);
         }
         if verdict == remark.verdict {
             remark.places.extend(place.filter(|place| !remark.places.contains(place)));
@@ -132,6 +138,19 @@ fn defaults(vars: &Vars, is_set: impl Fn(&str) -> bool) -> Result<Vec<Remark>, V
         });
     }
     Ok(remarks)
+}
+
+/// That nodes reach one of several control planes, where kubespray puts a load balancer on each node.
+fn balancer(vars: &Vars, is_set: impl Fn(&str) -> bool) -> Option<Remark> {
+    let name = "loadbalancer_apiserver_localhost";
+    let several = vars.inventory().group("kube_control_plane").len() > 1;
+    (several && !is_set(name) && !is_set("loadbalancer_apiserver")).then(|| Remark {
+        name: name.to_owned(),
+        verdict: Verdict::Default,
+        why: "nodes reach the API server of the first control plane alone, where kubespray has a load balancer on each node"
+            .to_owned(),
+        places: Vec::new(),
+    })
 }
 
 #[cfg(test)]
@@ -166,12 +185,33 @@ mod tests {
         // Each row: a line of [all:vars], and what is to be said of it.
         for (line, expected) in [
             ("etcd_deployment_type=kubeadm", "Refused etcd_deployment_type (6)"),
-            ("etcd_deployment_type=docker", "Absent etcd_deployment_type (6)"),
+            // What samples set is asked for by nobody.
+            ("etcd_deployment_type=docker", ""),
+            ("enable_nodelocaldns=true", "Quiet enable_nodelocaldns (6)"),
+            ("resolvconf_mode=docker_dns", "Quiet resolvconf_mode (6)"),
+            ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", "Quiet kubeadm_patches (6)"),
+            ("kubeadm_patches={'enabled': True}", "Absent kubeadm_patches (6)"),
+            ("kube_profiling=false", "Absent kube_profiling (6)"),
+            ("kube_proxy_metrics_bind_address=0.0.0.0:10249", "Absent kube_proxy_metrics_bind_address (6)"),
+            (
+                "apiserver_loadbalancer_domain_name=k8s.example.org",
+                "Absent apiserver_loadbalancer_domain_name (6)",
+            ),
+            ("kube_apiserver_request_timeout=2m0s", "Absent kube_apiserver_request_timeout (6)"),
+            (
+                "kube_apiserver_pod_eviction_not_ready_timeout_seconds=30",
+                "Absent kube_apiserver_pod_eviction_not_ready_timeout_seconds (6)",
+            ),
+            ("registry_port=5000", "Quiet registry_port (6)"),
+            // Names of people's own.
+            ("gitlab_version=1", "Unknown gitlab_version (6)"),
+            ("webhook_url=https://a.example", "Unknown webhook_url (6)"),
+            ("is_virtual_machine=true", "Unknown is_virtual_machine (6)"),
             ("etcd_deployment_type=host", ""),
             ("container_manager=docker", "Refused container_manager (6)"),
             ("ipv4_stack=false", "Refused ipv4_stack (6)"),
             ("ipv4_stack=yes", "Quiet ipv4_stack (6)"),
-            ("dns_mode=kubedns", "Absent dns_mode (6)"),
+            ("dns_mode=kubedns", ""),
             ("helm_enabled=True", "Absent helm_enabled (6)"),
             ("helm_enabled=false", "Quiet helm_enabled (6)"),
             ("helm_version=v2.9.1", "Quiet helm_version (6)"),
@@ -214,6 +254,35 @@ mod tests {
                 "Absent registry_enabled (14)",
             ]
         );
+    }
+
+    #[test]
+    fn several_control_planes_without_a_balancer_are_told_of() {
+        let ini = |more: &str| {
+            format!(
+                "a\nb\n[kube_control_plane]\na\nb\n[all:vars]\nkube_network_plugin=flannel\nkube_proxy_mode=ipvs\n{more}\n"
+            )
+        };
+        assert_eq!(
+            told(&ini("helm_enabled=False")),
+            ["Quiet helm_enabled (9)", "Default loadbalancer_apiserver_localhost ()"]
+        );
+        assert_eq!(
+            told(&ini("loadbalancer_apiserver_localhost=False")),
+            ["Quiet loadbalancer_apiserver_localhost (9)"]
+        );
+    }
+
+    #[test]
+    fn a_part_says_what_it_belongs_to() {
+        for (name, why) in [
+            ("calico_mtu", "it belongs to kube_network_plugin"),
+            ("skydns_server_secondary", "names are given by CoreDNS"),
+            ("ndots", "the resolv.conf of the machines is left as it is"),
+            ("kubeadm_certificate_key", "kubeadm chooses it"),
+        ] {
+            assert_eq!(super::super::about(name).unwrap().why, why, "{name}");
+        }
     }
 
     #[test]

@@ -15,8 +15,11 @@ use crate::common::ClusterVars;
 /// The inventory, and its variables: all roles' defaults, and those that a user gives in YAML, whose place is `vars.yml`.
 pub(crate) fn inventory_and_vars(ini: &str, yaml: &str) -> (Arc<Inventory>, Arc<AllVars>) {
     let inventory = Arc::new(Inventory::from_ini("hosts.ini", ini, crate::group_rules()).unwrap());
-    let mut builder =
-        VarsBuilder::new(inventory.clone()).defaults("common/defaults.yml", crate::COMMON_DEFAULTS).unwrap();
+    let mut builder = VarsBuilder::new(inventory.clone())
+        .fallbacks("kubespray/derived.yml", crate::kubespray::DERIVED)
+        .unwrap()
+        .defaults("common/defaults.yml", crate::COMMON_DEFAULTS)
+        .unwrap();
     for role in crate::ROLES {
         builder = builder.defaults(role.name, role.defaults).unwrap();
     }

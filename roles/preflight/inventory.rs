@@ -42,6 +42,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars, hosts: &[String]) -> 
         of_host.object(subnets::room_for_pods(vars));
         of_host.refuse(addresses(vars));
         of_host.object(node_name(vars));
+        of_host.refuse(connection(vars));
         (*host, of_host)
     });
     findings.merge(of_each.collect());
@@ -88,7 +89,8 @@ fn text(vars: &HostVars, name: &'static str) -> Option<String> {
 
 /// Where the machine is reached. Machines behind one address differ in their ports.
 fn ssh_address(vars: &HostVars) -> Option<String> {
-    let host = text(vars, "ansible_host").unwrap_or_else(|| vars.name().to_owned());
+    let host = text(vars, "ansible_host").filter(|host| !host.is_empty());
+    let host = host.unwrap_or_else(|| vars.name().to_owned());
     match text(vars, "ansible_port").filter(|port| port != "22") {
         Some(port) => Some(format!("{host}:{port}")),
         None => Some(host),
@@ -131,6 +133,12 @@ fn addresses(vars: &HostVars) -> Vec<Problem> {
         })
     };
     ["ip", "access_ip"].into_iter().filter_map(tell).collect()
+}
+
+/// Machines are reached over ssh, this computer too.
+fn connection(vars: &HostVars) -> Option<Problem> {
+    let setting = Setting::of(vars, "ansible_connection").filter(|s| s.text == "local")?;
+    Some(setting.wrong("ssh", format!("let ssh log in to {}, and remove ansible_connection", vars.name())))
 }
 
 /// A node's name is a DNS name (RFC 1123), and the value of a label, which has 63 characters at most.
@@ -223,6 +231,11 @@ mod tests {
                 "node name: Room_1 on Room_1",
             ),
             (
+                GOOD.replace("192.0.2.3", "192.0.2.3 ansible_connection=local"),
+                "ansible_connection: local (hosts.ini:3:45) on c",
+            ),
+            (GOOD.replace("ansible_host=192.0.2.2", "ansible_host=").replace("192.0.2.3", ""), ""),
+            (
                 GOOD.replace("192.0.2.3", "192.0.2.3 kube_override_hostname=b"),
                 "node name: kube_override_hostname b of b, c",
             ),
@@ -237,6 +250,9 @@ mod tests {
         let (inventory, vars) = inventory_and_vars(GOOD, "kube_pods_subnet: nonsense");
         let findings = check_inventory(&inventory, &vars, &["a".into(), "b".into(), "c".into()]).unwrap();
         assert_eq!(findings.problems.len(), 1, "{findings:?}");
+        let (inventory, vars) = inventory_and_vars(GOOD, "skydns_server: '{{ nowhere }}'");
+        let findings = check_inventory(&inventory, &vars, &["a".into(), "b".into(), "c".into()]).unwrap();
+        assert_eq!(findings.problems.len(), 1, "what cannot be worked out, too: {findings:?}");
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn asked_for(vars: &HostVars, findings: &mut Findings) {
             }
             Ok(Some(value)) if !refusal.harmless.holds(&value, vars) => {
                 let Some(setting) = Setting::of(vars, refusal.name) else { continue };
-                setting.wrong(refusal.needed, refusal.remedy)
+                setting.wrong(refusal.needed, refusal.remedy(&value))
             }
             _ => continue,
         };
@@ -97,6 +97,8 @@ fn ill_typed(vars: &HostVars) -> Vec<Problem> {
         let written = definitions.first().filter(|d| d.kind.is_user())?;
         let default = definitions.iter().rfind(|d| d.kind == LayerKind::Default)?;
         let value = match vars.get(&name) {
+            // It is worked out when the machine was read.
+            Err(error) if error.needs_facts() => return None,
             Err(error) => return Some(unresolvable(&name, &error)),
             Ok(value) => value?,
         };
@@ -122,9 +124,11 @@ fn ill_typed(vars: &HostVars) -> Vec<Problem> {
 }
 
 fn unresolvable(name: &str, error: &VarsError) -> Problem {
-    let message = error.to_string();
-    let first = message.lines().next().unwrap_or_default();
-    problem(name, first, "a value that can be worked out", "correct the expression, or set what it refers to")
+    let remedy = match error.needs_facts() {
+        true => "write the value itself: it is needed before any machine is read",
+        false => "correct the expression, or set what it refers to",
+    };
+    problem(name, error.summary(), "a value that can be worked out", remedy)
 }
 
 fn integer(value: &Value) -> Option<i64> {
@@ -170,12 +174,12 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
     // Which machines it is for is not known yet: that the version exists is.
     match CATALOGUE.release(setting.text.trim_start_matches('v'), Arch::Amd64) {
         Err(NotInCatalogue::Version { nearest, .. }) => {
-            let newest = CATALOGUE
-                .releases()
-                .into_iter()
-                .find(|release| nearest.split(", ").any(|near| near == *release));
-            let needed = format!("a version of the catalogue; the nearest: {nearest}");
+            // The newest of the same minor; where that is gone, what a new cluster gets.
+            let minor = |version: &str| crate::common::kube_minor(version.trim_start_matches('v'));
+            let same_minor = |release: &&str| minor(release) == minor(&setting.text);
+            let newest = CATALOGUE.releases().into_iter().find(same_minor);
             let newest = newest.unwrap_or(CATALOGUE.default_release());
+            let needed = format!("a version of the catalogue; the nearest: {nearest}");
             let remedy = format!("set kube_version: {newest} (all there are: muster bundle list --versions)");
             Some(setting.wrong(needed, remedy))
         }
@@ -369,8 +373,55 @@ mod tests {
     }
 
     #[test]
+    fn expressions_of_kubesprays_samples_are_worked_out() {
+        let skydns = "skydns_server: \"{{ kube_service_subnets.split(',') | first | ansible.utils.ipaddr('net') | \
+                      ansible.utils.ipaddr(3) | ansible.utils.ipaddr('address') }}\"";
+        let vars = variables(skydns);
+        assert_eq!(vars.get("skydns_server").unwrap().unwrap().as_str(), Some("10.233.0.3"));
+        assert_eq!(found(skydns), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn what_derived_variables_say_is_worked_out() {
+        let vars = variables("dns_mode: coredns");
+        let names = crate::kubespray::DERIVED.lines().filter_map(|line| line.split_once(':'));
+        for (name, _) in names.filter(|(name, _)| !name.starts_with(['#', ' '])) {
+            match vars.get(name) {
+                Ok(value) => assert!(value.is_some(), "{name}"),
+                Err(error) => assert!(error.needs_facts() || name == "credentials_dir", "{name}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_a_machine_can_tell_is_refused_where_it_is_needed_before() {
+        let (problems, _) = found("upstream_dns_servers: '{{ ansible_dns.nameservers }}'");
+        assert_eq!(problems, Vec::<String>::new(), "it is worked out on the machine");
+        let (problems, _) = found("cert_management: '{{ ansible_os_family }}'");
+        assert_eq!(
+            problems,
+            [
+                "cert_management: vars.yml:1:18: it needs `ansible_os_family`, which is known only when the machine was read"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_plugin_of_ones_own_is_none_here() {
+        let vars = variables("kube_network_plugin: custom_cni");
+        let mut findings = Findings::new(false);
+        asked_for(&vars, &mut findings);
+        assert!(findings.problems[0].remedy.starts_with("set kube_network_plugin: none"), "{findings:?}");
+    }
+
+    #[test]
     fn the_nearest_version_is_proposed() {
-        let told = kube_version(&variables("kube_version: 1.36.99")).unwrap();
-        assert!(told.remedy.starts_with("set kube_version: 1.36."), "{told:?}");
+        let told =
+            |version: &str| kube_version(&variables(&format!("kube_version: {version}"))).unwrap().remedy;
+        assert!(told("1.36.99").starts_with("set kube_version: 1.36."), "{}", told("1.36.99"));
+        let default = format!("set kube_version: {} ", CATALOGUE.default_release());
+        for old in ["v1.31.1", "1.28.6", "v1.10.2"] {
+            assert!(told(old).starts_with(&default), "whatever the patch was: {}", told(old));
+        }
     }
 }

@@ -13,14 +13,10 @@ fn of_2017(test: Test) -> Test {
 const TOLD_OF_2017: &str = "\
 warning: kube_network_plugin is not set: flannel is taken, where kubespray has calico
 warning: kube_proxy_mode is not set: iptables is taken, where kubespray has ipvs since v2.8
-warning: group_vars/k8s-cluster.yml:29: dns_mode is not implemented: names are given by CoreDNS, at the address skydns_server
-warning: group_vars/all.yml:18: etcd_deployment_type is not implemented: etcd runs under systemd, with the same data, certificates and ports
 warning: group_vars/k8s-cluster.yml:39: helm_enabled is not implemented: Helm is not installed
-warning: group_vars/k8s-cluster.yml:30: resolvconf_mode is not implemented: the resolv.conf of the machines is left as it is
 warning: group_vars/all.yml:3: bootstrap_os is ignored: what system a machine has is found out
 warning: group_vars/k8s-cluster.yml:36: docker_options is ignored: containers run in containerd, without Docker
 warning: group_vars/all.yml:12: download_run_once is ignored: programs and images come from the bundle, fetched once by this computer (muster bundle)
-warning: group_vars/k8s-cluster.yml:26: kube_apiserver_insecure_port is ignored: Kubernetes has no port without TLS any more
 warning: group_vars/k8s-cluster.yml:12: kube_basic_auth is ignored: Kubernetes has no passwords since 1.19; use certificates, or tokens of service accounts
 warning: group_vars/all.yml:4: kube_script_dir is ignored: muster puts nothing there
 warning: group_vars/all.yml:19: kubelet_deployment_type is ignored: kubeadm makes the cluster, and the kubelet runs under systemd

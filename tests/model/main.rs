@@ -169,7 +169,7 @@ impl World {
         let run = Run {
             plays: &PLAYS,
             roles: ROLES,
-            hosts: &hosts,
+            hosts,
             bundle,
             project: "/nowhere".into(),
             lock: Some(lock),

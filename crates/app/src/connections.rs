@@ -11,7 +11,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use muster_engine::event::{Event, Events};
 use muster_engine::ssh::{Client, Ssh, SshOptions, Target};
-use muster_inventory::{HostVars, Origin, Vars};
+use muster_inventory::{Host, HostVars, Inventory, Origin, Vars};
 use secrecy::ExposeSecret;
 
 use crate::environment::Environment;
@@ -26,7 +26,7 @@ use crate::world::World;
 /// ansible.cfg does not count: kubespray's says 300, and a machine that is off would hold everybody up for that long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The group of a machine that all others are reached through, as in kubespray.
+/// The group, or else the name, of a machine that all others are reached through, as in kubespray.
 const BASTION: &str = "bastion";
 
 /// The machines of an inventory, to be connected to when something is first to be done on them.
@@ -53,7 +53,7 @@ impl Connections {
         events: Option<&Events>,
     ) -> Result<Self, Error> {
         let passwords = Passwords::ask(options, &**frontend)?;
-        let bastions = world.inventory.group(BASTION).into_iter().map(|name| world.vars.host(name));
+        let bastions = bastions(&world.inventory).into_iter().map(|name| world.vars.host(name));
         let bastions: Vec<HostVars> = bastions.collect::<Result<_, _>>()?;
         let login = Login::new(options, environment, passwords)?.through(&bastions)?;
         let mut targets: IndexMap<String, (Target, Option<Origin>)> = IndexMap::new();
@@ -100,6 +100,12 @@ impl Connections {
     pub fn take_warnings(&self) -> Vec<String> {
         self.client.take_warnings()
     }
+}
+
+/// The machines that others are reached through: those of the group, else the one of the name.
+fn bastions(inventory: &Inventory) -> Vec<&str> {
+    let group = inventory.group(BASTION);
+    if group.is_empty() { inventory.host(BASTION).map(Host::name).into_iter().collect() } else { group }
 }
 
 /// How each host is reached. By several threads, because ssh may have to be asked about each.
@@ -194,4 +200,22 @@ fn client(
         ..SshOptions::default()
     };
     Client::new(options).map_err(|error| Error::failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_inventory::GroupRules;
+
+    use super::*;
+
+    #[test]
+    fn a_bastion_is_known_by_its_group_or_its_name() {
+        let found = |ini: &str| -> Vec<String> {
+            let inventory = Inventory::from_ini("hosts", ini, GroupRules::new()).unwrap();
+            bastions(&inventory).into_iter().map(str::to_owned).collect()
+        };
+        assert_eq!(found("[all]\na\nbastion ansible_host=192.0.2.1\n"), ["bastion"]);
+        assert_eq!(found("[all]\na\nbastion\n[bastion]\ngate\n"), ["gate"]);
+        assert!(found("[all]\na\n").is_empty());
+    }
 }

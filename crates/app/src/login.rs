@@ -72,10 +72,16 @@ impl Login {
             ("ansible_user", options.user.clone().or_else(|| settings.remote_user.clone())),
             ("ansible_port", settings.remote_port.map(|port| port.to_string())),
             ("ansible_ssh_args", settings.ssh_args.clone()),
-            ("ansible_ssh_common_args", settings.ssh_common_args.clone()),
-            ("ansible_ssh_extra_args", settings.ssh_extra_args.clone()),
+            (
+                "ansible_ssh_common_args",
+                args.ssh_common_args.clone().or_else(|| settings.ssh_common_args.clone()),
+            ),
+            (
+                "ansible_ssh_extra_args",
+                args.ssh_extra_args.clone().or_else(|| settings.ssh_extra_args.clone()),
+            ),
             ("ansible_host_key_checking", settings.host_key_checking.map(|checking| checking.to_string())),
-            ("ansible_become_user", settings.become_user.clone()),
+            ("ansible_become_user", args.become_user.clone().or_else(|| settings.become_user.clone())),
             ("ansible_become_method", settings.become_method.clone()),
         ];
         let settings = set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
@@ -146,7 +152,8 @@ impl Login {
             }
             None => Error::written(format!("{} cannot be reached: {}", vars.name(), error.reason)),
         })?;
-        let key = KEY.iter().copied().find_map(text);
+        // What is set to nothing names no key.
+        let key = KEY.iter().copied().filter_map(text).find(|path| !path.trim().is_empty());
         if let Some(path) = &key
             && !target.identity_files.first().is_some_and(|file| file.is_file())
         {
@@ -224,6 +231,30 @@ mod tests {
             found("n ansible_ssh_common_args='' ansible_become_method=sudo", &options, &set).unwrap().target;
         assert!(target.jumps.is_empty());
         assert!(matches!(target.privilege, Privilege::Sudo { .. }));
+    }
+
+    #[test]
+    fn what_is_set_to_nothing_is_not_set() {
+        let line = "n ansible_ssh_private_key_file= ansible_user= ansible_port= ansible_host= ansible_connection= \
+                    ansible_become_method= ansible_become_user= ansible_ssh_pass= ansible_ssh_extra_args=";
+        let environment = Environment::with(&[("USER", "teacher")]);
+        let target = found(line, &ConnectionArgs::default(), &environment).unwrap().target;
+        assert_eq!((target.address().as_str(), target.user.as_str()), ("n:22", "teacher"));
+        assert!(target.password.is_none());
+    }
+
+    #[test]
+    fn arguments_of_ansible_playbook_are_followed() {
+        let args = ConnectionArgs {
+            ssh_common_args: Some("-J gate".into()),
+            become_user: Some("root".into()),
+            ..ConnectionArgs::default()
+        };
+        let target = found("n", &args, &Environment::with(&[])).unwrap().target;
+        assert_eq!(target.jumps[0].address(), "gate:22");
+        let other = ConnectionArgs { become_user: Some("kube".into()), ..ConnectionArgs::default() };
+        let told = found("n", &other, &Environment::with(&[])).unwrap_err().to_string();
+        assert!(told.contains("as root, not as kube"), "{told}");
     }
 
     #[test]

@@ -54,8 +54,10 @@ impl World {
         let mut builder = VarsBuilder::new(Arc::clone(&inventory))
             .secrets(secrets)
             .renames(kubespray::renames())
+            .merge_hashes(settings.merge_hashes)
             .playbook_dir(project.root.join("playbooks"))
             .environment(environment.variables())
+            .fallbacks("roles/kubespray/derived.yml", kubespray::DERIVED)?
             .defaults("roles/common/defaults.yml", COMMON_DEFAULTS)?;
         let mut given: Vec<&str> = Vec::new();
         for role in ROLES {

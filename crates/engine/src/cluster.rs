@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use muster_inventory::{HostVars, Inventory, Vars};
+use muster_inventory::{HostVars, Inventory, Value, Vars};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
@@ -78,6 +78,12 @@ impl Cluster {
     pub fn changed(&self) -> bool {
         let hosts = self.hosts.get().into_iter().flat_map(HashMap::values);
         hosts.filter_map(Weak::upgrade).any(|host| host.summary().counts.changed > 0)
+    }
+
+    /// Lets expressions of the inventory read what a machine was found to be.
+    pub(crate) fn tell_facts(&self, host: &str, facts: Vec<(String, Value)>) {
+        // A host that is not in the inventory has no variables to be read.
+        self.vars.set_facts(host, facts).ok();
     }
 
     /// The variables of any host of the inventory.

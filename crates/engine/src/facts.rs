@@ -1,5 +1,7 @@
 //! What a machine is: read in one exchange, typed.
 
+mod ansible;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -289,6 +289,8 @@ impl Host {
 
     /// Keeps the facts that were read first.
     pub(crate) fn know(&self, facts: Facts) {
+        // Expressions of the inventory may read them, of this host and of others.
+        self.cluster().tell_facts(self.name(), facts.of_ansible());
         self.facts.set(facts).ok();
     }
 

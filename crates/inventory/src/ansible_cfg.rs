@@ -58,6 +58,8 @@ pub struct AnsibleSettings {
     pub no_color: Option<bool>,
     /// `log_path`
     pub log_path: Option<PathBuf>,
+    /// `hash_behaviour = merge`: mappings of several places become one.
+    pub merge_hashes: bool,
     /// Settings that would change the meaning of variables and are not supported.
     pub warnings: Vec<Warning>,
 }
@@ -68,7 +70,7 @@ pub fn config_paths(environment: &BTreeMap<String, String>, working_dir: &Path) 
     let mut paths = Vec::new();
     let home = environment.get("HOME").filter(|home| !home.is_empty());
     if let Some(named) = environment.get("ANSIBLE_CONFIG").filter(|path| !path.is_empty()) {
-        let path = expand(named, working_dir, home.map(String::as_str));
+        let path = expand(named, working_dir, environment);
         paths.push(if path.is_dir() { path.join("ansible.cfg") } else { path });
     }
     paths.push(working_dir.join("ansible.cfg"));
@@ -139,6 +141,7 @@ impl AnsibleSettings {
             ),
             no_color: reader.flag(&["ANSIBLE_NOCOLOR"], &[("defaults", "nocolor")])?,
             log_path: reader.path(&["ANSIBLE_LOG_PATH"], &[("defaults", "log_path")]),
+            merge_hashes: reader.merge_hashes()?,
             warnings: Vec::new(),
         };
         // https://no-color.org: any value that is not empty.
@@ -207,7 +210,7 @@ impl Reader<'_> {
 
     fn expand(&self, path: &str, base: &Path) -> PathBuf {
         let path = path.replace("{{CWD}}", &self.working_dir.display().to_string());
-        expand(&path, base, self.environment.get("HOME").map(String::as_str))
+        expand(&path, base, self.environment)
     }
 
     fn list(&self, variables: &[&str], keys: &[Key]) -> Option<Vec<String>> {
@@ -236,25 +239,27 @@ impl Reader<'_> {
         paths.into_iter().map(|path| path.display().to_string()).collect()
     }
 
+    fn merge_hashes(&self) -> Result<bool, InventoryError> {
+        let key = ("defaults", "hash_behaviour");
+        let Some(setting) = self.find(&["ANSIBLE_HASH_BEHAVIOUR"], &[key]) else { return Ok(false) };
+        match setting.value.trim().to_lowercase().as_str() {
+            "merge" => Ok(true),
+            "replace" => Ok(false),
+            _ => Err(setting.wrong("merge or replace")),
+        }
+    }
+
     /// Settings that change what variables mean, in ways this program does not know.
     fn unsupported(&self) -> Vec<Warning> {
-        let rules: [(&str, Key, &str); 2] = [
-            ("ANSIBLE_HASH_BEHAVIOUR", ("defaults", "hash_behaviour"), "replace"),
-            ("ANSIBLE_JINJA2_NATIVE", ("defaults", "jinja2_native"), "false"),
-        ];
         let mut warnings = Vec::new();
-        for (variable, key, supported) in rules {
-            let Some(setting) = self.find(&[variable], &[key]) else { continue };
-            let value = setting.value.trim().to_lowercase();
-            let same = value == supported
-                || bool_of_text(&value).is_some_and(|truth| truth.to_string() == supported);
-            if !same {
-                let message = format!(
-                    "{} = {} is not supported; variables are read as with {supported}",
-                    setting.name, setting.value
-                );
-                warnings.push(Warning::new(message, setting.origin));
-            }
+        if let Some(setting) = self.find(&["ANSIBLE_JINJA2_NATIVE"], &[("defaults", "jinja2_native")])
+            && bool_of_text(setting.value.trim()) != Some(false)
+        {
+            let message = format!(
+                "{} = {} is not supported; variables are read as with false",
+                setting.name, setting.value
+            );
+            warnings.push(Warning::new(message, setting.origin));
         }
         if let Some(setting) = self.find(&["ANSIBLE_PRECEDENCE"], &[("defaults", "precedence")]) {
             let message = format!("{} is not supported; variables keep their usual precedence", setting.name);
@@ -274,13 +279,37 @@ impl Setting {
     }
 }
 
-fn expand(path: &str, base: &Path, home: Option<&str>) -> PathBuf {
-    match (path.strip_prefix('~'), home) {
+/// A path with `~`, `$NAME` and `${NAME}` expanded as Python does it (`os.path.expanduser`, then `expandvars`).
+fn expand(path: &str, base: &Path, environment: &BTreeMap<String, String>) -> PathBuf {
+    let path = expand_variables(path, environment);
+    match (path.strip_prefix('~'), environment.get("HOME")) {
         (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
             Path::new(home).join(rest.trim_start_matches('/'))
         }
         _ => base.join(path),
     }
+}
+
+/// Names that are not set stay as they are written.
+fn expand_variables(text: &str, environment: &BTreeMap<String, String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let plain = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+        let (name, length) = match after.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
+            Some((name, _)) => (name, name.len() + 2),
+            None => (&after[..plain], plain),
+        };
+        match environment.get(name) {
+            Some(value) => out.push_str(value),
+            None => out.push_str(&rest[at..at + 1 + length]),
+        }
+        rest = &after[length..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The sections of a file as Python's `configparser` reads them.
@@ -292,6 +321,7 @@ struct Sections {
 
 impl Sections {
     fn parse(path: &Path, text: &str, dir: PathBuf) -> Result<Self, InventoryError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = SourceText::new(path.display().to_string(), text);
         let mut sections = Self { values: BTreeMap::new(), dir };
         let mut section: Option<String> = None;

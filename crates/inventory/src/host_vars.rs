@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::convert;
 use crate::de;
 use crate::inventory::HostId;
-use crate::layer::LayerKind;
+use crate::layer::{Layer, LayerKind};
 use crate::magic;
 use crate::origin::Origin;
 use crate::resolve::Scope;
@@ -162,8 +162,14 @@ impl HostVars {
     /// All variables as they were written, the winning value of each, templates not rendered.
     pub fn raw(&self) -> BTreeMap<String, Value> {
         let mut vars = BTreeMap::new();
-        for layer in self.inner.layers(self.host) {
+        let listed = |layer: &Arc<Layer>| layer.kind != LayerKind::Fallback;
+        for layer in self.inner.layers(self.host).into_iter().filter(listed) {
             vars.extend(layer.vars.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        if self.inner.merge_hashes {
+            for (name, value) in &mut vars {
+                *value = self.inner.definition(self.host, name).unwrap_or(Value::NULL);
+            }
         }
         vars
     }

@@ -9,6 +9,8 @@ use crate::value::Value;
 /// What kind of place a layer is. The order is the order of precedence, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LayerKind {
+    /// What templates may read where nobody set it; it is not listed among the variables.
+    Fallback,
     /// The defaults of a role.
     Default,
     /// `[all:vars]`, `all: vars:`.
@@ -42,13 +44,14 @@ pub enum LayerKind {
 impl LayerKind {
     /// Whether a user wrote this layer, as opposed to a role, a machine or the program.
     pub fn is_user(self) -> bool {
-        !matches!(self, Self::Default | Self::Facts | Self::SetFact | Self::Magic)
+        !matches!(self, Self::Fallback | Self::Default | Self::Facts | Self::SetFact | Self::Magic)
     }
 }
 
 impl fmt::Display for LayerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Fallback => "for templates that read it",
             Self::Default => "role default",
             Self::AllVars => "vars of the group all",
             Self::GroupVars => "vars of a group",

@@ -14,6 +14,7 @@ mod convert;
 mod de;
 mod error;
 mod extra_vars;
+mod fact_names;
 mod group_rules;
 mod host_list;
 mod host_vars;
@@ -41,6 +42,7 @@ mod vault;
 mod written;
 mod yaml;
 mod yaml_inventory;
+mod yaml_relaxed;
 mod yaml_scalar;
 
 pub use ansible_cfg::{AnsibleSettings, config_paths};

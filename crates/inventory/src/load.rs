@@ -57,12 +57,10 @@ pub struct LoadOptions {
 }
 
 impl Default for LoadOptions {
-    /// Ansible's defaults: no rules, no passwords, its list of endings.
+    /// Ansible's defaults: no rules, no passwords, its list of endings (that of 2.19, which reads `.ini`).
     fn default() -> Self {
-        const ENDINGS: &[&str] = &[
-            ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".ini", ".cfg",
-            ".retry",
-        ];
+        const ENDINGS: &[&str] =
+            &[".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"];
         Self {
             rules: GroupRules::new(),
             secrets: VaultSecrets::new(),
@@ -300,7 +298,10 @@ pub(crate) fn decode(
     secrets: &VaultSecrets,
 ) -> Result<(std::sync::Arc<SourceText>, String), InventoryError> {
     let name = path.display().to_string();
-    let text = String::from_utf8(bytes).unwrap_or_else(|error| latin_comments(error.as_bytes()));
+    let mut text = String::from_utf8(bytes).unwrap_or_else(|error| latin_comments(error.as_bytes()));
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
     if text.contains('\u{fffd}') && !text.is_ascii() && text.lines().any(|line| line.contains('\u{fffd}')) {
         let line = text.lines().position(|line| line.contains('\u{fffd}')).unwrap_or_default();
         let source = SourceText::new(name, text);

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use minijinja::Value as Engine;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
+use minijinja::{Error, ErrorKind, Value as Engine};
 
 use crate::address;
 use crate::inventory::Inventory;
 use crate::resolve::Scope;
+use crate::vars_error::VarsError;
 
 /// What `default(omit)` puts in place of a value, and what consumers drop.
 pub const OMIT: &str = "__omit_place_holder__";
@@ -138,7 +139,9 @@ impl Object for Facts {
 
     fn get_value(self: &Arc<Self>, key: &Engine) -> Option<Engine> {
         let name = key.as_str()?;
-        let facts = self.0.inner.machine_facts(self.0.host)?;
+        let Some(facts) = self.0.inner.machine_facts(self.0.host) else {
+            return Some(failed(self.0.needs_facts(&format!("ansible_facts.{name}"))));
+        };
         let value = facts.vars.get(name).or_else(|| facts.vars.get(&format!("ansible_{name}")))?;
         Some(crate::convert::plain_to_engine(&value.kind))
     }
@@ -150,6 +153,11 @@ impl Object for Facts {
             names.map(|name| Engine::from(name.strip_prefix("ansible_").unwrap_or(name))).collect(),
         )
     }
+}
+
+/// An error in place of a value: it comes out where the value is used.
+pub(crate) fn failed(error: VarsError) -> Engine {
+    Error::new(ErrorKind::InvalidOperation, "a variable cannot be resolved").with_source(error).into()
 }
 
 /// `group_names`: every name of every group a host is in, sorted.

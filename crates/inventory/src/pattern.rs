@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use regex::Regex;
+use fancy_regex::Regex;
 
 use crate::address;
 use crate::inventory::{HostId, Inventory};
@@ -121,14 +121,17 @@ impl Inventory {
                     .names(&group.name)
                     .into_iter()
                     .chain([group.name.as_str()])
-                    .any(|name| matcher.is_match(name))
+                    .any(|name| matcher.is_match(name).unwrap_or(false))
                 {
                     group_found = true;
                     found.extend(self.group_hosts(id));
                 }
             }
             // Hosts come as they were first named, groups and all.
-            found.extend((0..self.hosts.len()).filter(|host| matcher.is_match(&self.hosts[*host].name)));
+            found.extend(
+                (0..self.hosts.len())
+                    .filter(|host| matcher.is_match(&self.hosts[*host].name).unwrap_or(false)),
+            );
         }
         let mut seen = HashSet::new();
         found.retain(|host| seen.insert(*host));
@@ -254,7 +257,7 @@ fn glob_to_regex(glob: &str) -> String {
                     None => regex.push_str(r"\["),
                 }
             }
-            c => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+            c => regex.push_str(&fancy_regex::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }
     regex.push_str(")$");
@@ -263,4 +266,16 @@ fn glob_to_regex(glob: &str) -> String {
 
 fn escaped_in_set(c: char) -> Vec<char> {
     if matches!(c, '\\' | '[' | ']' | '^' | '&' | '~') { vec!['\\', c] } else { vec![c] }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{GroupRules, Inventory};
+
+    #[test]
+    fn regular_expressions_may_look_ahead_as_pythons_do() {
+        let inventory = Inventory::from_ini("hosts", "a1\nb1\nb2\n", GroupRules::new()).unwrap();
+        assert_eq!(inventory.select("~^(?!b)[a-z]").unwrap(), ["a1"]);
+        assert_eq!(inventory.select("all:!~^b(?=1)").unwrap(), ["a1", "b2"]);
+    }
 }

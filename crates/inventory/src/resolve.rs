@@ -7,6 +7,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr};
 use minijinja::{Error, ErrorKind, Value as Engine};
 
 use crate::convert;
+use crate::fact_names;
 use crate::inventory::HostId;
 use crate::jinja::prepare::{self, Backslashes};
 use crate::literal::{self, Words};
@@ -81,12 +82,29 @@ impl Scope {
         }
         let generation = self.inner.generation();
         let Some(definition) = self.inner.definition(self.host, name) else {
+            if fact_names::is_fact(name) && self.inner.machine_facts(self.host).is_none() {
+                return Err(self.needs_facts(name));
+            }
             return Ok(magic::fallback(self, name));
         };
+        // A part of what is being worked out: the other parts of it are not needed for that.
+        if matches!(definition.kind, Kind::Map(_)) && self.is_inside(name) {
+            return Ok(Some(Engine::from_object(Parts {
+                scope: self.clone(),
+                name: name.to_owned(),
+                value: definition,
+            })));
+        }
         let inside = self.enter(name, definition.origin.clone())?;
         let value = inside.evaluate(&definition)?;
         self.inner.remember(self.host, name, &value, generation);
         Ok(Some(value))
+    }
+
+    /// Whether a variable of this host is being worked out.
+    fn is_inside(&self, name: &str) -> bool {
+        std::iter::successors(self.frame.as_deref(), |frame| frame.parent.as_deref())
+            .any(|frame| frame.host == self.host && frame.variable == name)
     }
 
     /// The scope inside a variable; an error when that makes a circle.
@@ -112,6 +130,25 @@ impl Scope {
             frame: Some(Arc::new(frame)),
             extra: None,
         })
+    }
+
+    /// That a fact is asked for which no machine has told yet. It is an error also under `default()` and `is defined`: what
+    /// they would make of it is not what they make of it later.
+    pub(crate) fn needs_facts(&self, fact: &str) -> VarsError {
+        // Whoever asks for the fact itself is told of the fact.
+        let link = self.frame.as_deref().map(|frame| self.link(frame));
+        let link = link.unwrap_or_else(|| Link {
+            host: self.host_name().to_owned(),
+            variable: fact.to_owned(),
+            origin: None,
+        });
+        VarsError::NeedsFacts {
+            host: link.host,
+            variable: link.variable,
+            origin: link.origin,
+            fact: fact.to_owned(),
+            of: self.host_name().to_owned(),
+        }
     }
 
     fn link(&self, frame: &Frame) -> Link {
@@ -265,6 +302,40 @@ impl Scope {
     }
 }
 
+/// A mapping that one of its own values refers to: each value is worked out when it is asked for.
+#[derive(Debug)]
+struct Parts {
+    scope: Scope,
+    /// `root`, or `root.a` of a mapping inside.
+    name: String,
+    value: Value,
+}
+
+impl Object for Parts {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Engine) -> Option<Engine> {
+        let key = key.as_str()?;
+        let value = self.value.as_map()?.get(key)?.clone();
+        let name = format!("{}.{key}", self.name);
+        let inside = match self.scope.enter(&name, value.origin.clone()) {
+            Ok(inside) => inside,
+            Err(error) => return Some(magic::failed(error)),
+        };
+        Some(match value.kind {
+            Kind::Map(_) => Engine::from_object(Self { scope: inside, name, value }),
+            _ => inside.evaluate(&value).unwrap_or_else(magic::failed),
+        })
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let keys = self.value.as_map().into_iter().flat_map(|map| map.keys());
+        Enumerator::Values(keys.map(|key| Engine::from(key.as_str())).collect())
+    }
+}
+
 /// The error of a variable that was asked for by a template.
 fn inner_error(error: &Error) -> Option<&VarsError> {
     let mut source = std::error::Error::source(error);
@@ -304,10 +375,7 @@ impl Object for Scope {
     fn get_value_by_str(self: &Arc<Self>, name: &str) -> Option<Engine> {
         match self.resolve(name) {
             Ok(value) => value,
-            Err(error) => {
-                let message = format!("\"{name}\" cannot be resolved");
-                Some(Error::new(ErrorKind::InvalidOperation, message).with_source(error).into())
-            }
+            Err(error) => Some(magic::failed(error)),
         }
     }
 

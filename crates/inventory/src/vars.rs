@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 
 use crate::error::InventoryError;
 use crate::extra_vars;
+use crate::fact_names;
 use crate::host_vars::HostVars;
 use crate::inventory::{ALL, GroupId, HostId, Inventory};
 use crate::jinja;
@@ -31,6 +32,7 @@ pub struct VarsBuilder {
     environment: BTreeMap<String, String>,
     secrets: VaultSecrets,
     renames: Renames,
+    merge_hashes: bool,
     warnings: Vec<Warning>,
 }
 
@@ -45,8 +47,21 @@ impl VarsBuilder {
             environment: BTreeMap::new(),
             secrets: VaultSecrets::new(),
             renames: Renames::new(),
+            merge_hashes: false,
             warnings: Vec::new(),
         }
+    }
+
+    /// Adds values, a YAML mapping, for templates that read variables which nobody sets: below all defaults, and not listed
+    /// among a host's variables. `name` is what messages call the text.
+    ///
+    /// # Errors
+    /// When the text is not a YAML mapping.
+    pub fn fallbacks(mut self, name: &str, yaml_text: &str) -> Result<Self, InventoryError> {
+        let layer = self.text_layer(LayerKind::Fallback, name, yaml_text)?;
+        let above = self.defaults.iter().take_while(|layer| layer.kind == LayerKind::Fallback).count();
+        self.defaults.insert(above, layer);
+        Ok(self)
     }
 
     /// Adds defaults of a role, a YAML mapping; later ones win over earlier ones. `name` is what
@@ -90,6 +105,14 @@ impl VarsBuilder {
     #[must_use]
     pub fn secrets(mut self, secrets: VaultSecrets) -> Self {
         self.secrets = secrets;
+        self
+    }
+
+    /// Mappings that several places give one variable become one, key by key, instead of the last one winning
+    /// (`hash_behaviour = merge`).
+    #[must_use]
+    pub fn merge_hashes(mut self, merge: bool) -> Self {
+        self.merge_hashes = merge;
         self
     }
 
@@ -154,6 +177,7 @@ impl VarsBuilder {
             environment: jinja::environment(self.environment),
             inventory,
             secrets: self.secrets,
+            merge_hashes: self.merge_hashes,
             defaults: shared(self.defaults),
             groups,
             files: files.share(),
@@ -184,6 +208,7 @@ pub(crate) struct Inner {
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) environment: minijinja::Environment<'static>,
     pub(crate) secrets: VaultSecrets,
+    pub(crate) merge_hashes: bool,
     defaults: Vec<Arc<Layer>>,
     groups: Vec<Arc<Layer>>,
     files: SharedFiles,
@@ -231,6 +256,23 @@ impl HostState {
     }
 }
 
+/// What two values of a variable come to with `hash_behaviour = merge` (`ansible.utils.vars.merge_hash`).
+fn merged(below: Value, above: Value) -> Value {
+    match (below.kind, above.kind) {
+        (Kind::Map(mut map), Kind::Map(over)) => {
+            for (key, value) in over {
+                let value = match map.shift_remove(&key) {
+                    Some(known) => merged(known, value),
+                    None => value,
+                };
+                map.insert(key, value);
+            }
+            Value { kind: Kind::Map(map), origin: above.origin }
+        }
+        (_, kind) => Value { kind, origin: above.origin },
+    }
+}
+
 /// A panic of another task while it held a lock leaves plain data behind, which stays usable.
 fn unpoisoned<T>(result: Result<T, PoisonError<T>>) -> T {
     result.unwrap_or_else(PoisonError::into_inner)
@@ -262,9 +304,25 @@ impl Vars {
     ///
     /// # Errors
     /// When the inventory has no such host.
-    pub fn set_facts(&self, host: &str, facts: IndexMap<String, Value>) -> Result<(), VarsError> {
+    pub fn set_facts(
+        &self,
+        host: &str,
+        facts: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<(), VarsError> {
+        let facts = facts.into_iter().collect();
         let layer = Layer { kind: LayerKind::Facts, name: format!("facts of {host}"), vars: facts };
-        self.change_facts(host, |known| known.machine = Some(Arc::new(layer)))
+        let inner = &self.inner;
+        // Nothing that needed these facts could be worked out before, so nothing has to be worked out again: with hundreds
+        // of machines that would be everything, each time that one of them answers.
+        let first = inner.inventory.hosts.get_index_of(host).is_some_and(|id| {
+            let new = |name: &String| fact_names::is_fact(name) && inner.definition(id, name).is_none();
+            inner.machine_facts(id).is_none() && layer.vars.keys().all(new)
+        });
+        self.change_facts(host, |known| known.machine = Some(Arc::new(layer)))?;
+        if !first {
+            inner.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// Sets one variable of a host while the program runs; wins over facts, loses to `-e`.
@@ -280,18 +338,17 @@ impl Vars {
             });
             layer.vars.insert(name.to_owned(), value);
             known.set = Some(Arc::new(layer));
-        })
+        })?;
+        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+        Ok(())
     }
 
     fn change_facts(&self, host: &str, change: impl FnOnce(&mut Facts)) -> Result<(), VarsError> {
         let Some(id) = self.inner.inventory.hosts.get_index_of(host) else {
             return Err(VarsError::UnknownHost { host: host.to_owned() });
         };
-        {
-            let mut facts = unpoisoned(self.inner.hosts[id].facts.write());
-            change(&mut facts);
-        }
-        self.inner.generation.fetch_add(1, Ordering::AcqRel);
+        let mut facts = unpoisoned(self.inner.hosts[id].facts.write());
+        change(&mut facts);
         Ok(())
     }
 
@@ -315,6 +372,11 @@ impl Inner {
 
     /// The definition that wins, without magic variables.
     pub(crate) fn definition(&self, host: HostId, name: &str) -> Option<Value> {
+        if self.merge_hashes {
+            let layers = self.layers(host);
+            let values = layers.iter().filter_map(|layer| layer.vars.get(name)).cloned();
+            return values.reduce(merged);
+        }
         let find = |layer: &Arc<Layer>| layer.vars.get(name).cloned();
         if let Some(value) = self.extra.iter().rev().find_map(find) {
             return Some(value);

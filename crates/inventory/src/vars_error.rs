@@ -75,6 +75,24 @@ pub enum VarsError {
         /// Who asked, nearest first.
         chain: Vec<Link>,
     },
+    /// A template reads what only the machine can tell, and the machine has not been read.
+    #[error(
+        "{}\"{variable}\" of the host {host} needs `{fact}`, which is read from the machine {of}: it is not known before{}",
+        place(origin),
+        excerpt(origin)
+    )]
+    NeedsFacts {
+        /// The host whose variable cannot be worked out yet.
+        host: String,
+        /// The variable.
+        variable: String,
+        /// Where its value was written.
+        origin: Option<Origin>,
+        /// The fact.
+        fact: String,
+        /// The host whose fact it is.
+        of: String,
+    },
     /// Variables refer to each other in a circle.
     #[error("variables refer to each other in a circle for the host {host}: {}", circle(links))]
     Cycle {
@@ -117,11 +135,38 @@ impl VarsError {
     /// The place of the value that is at fault, when it is one.
     pub fn origin(&self) -> Option<&Origin> {
         match self {
-            Self::Template { origin, .. } | Self::Vault { origin, .. } => origin.as_ref(),
+            Self::Template { origin, .. } | Self::Vault { origin, .. } | Self::NeedsFacts { origin, .. } => {
+                origin.as_ref()
+            }
             Self::Cycle { links, .. } => links.first().and_then(|link| link.origin.as_ref()),
             Self::Invalid { problems, .. } => problems.first().and_then(|problem| problem.origin.as_ref()),
             Self::UnknownHost { .. } | Self::TooDeep { .. } => None,
         }
+    }
+}
+
+impl VarsError {
+    /// What is wrong, in one line that does not name the host, so that it is the same for all hosts with this value.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Template { what, message, origin, .. } => {
+                format!("{}cannot {what}: {message}", place(origin))
+            }
+            Self::NeedsFacts { fact, origin, .. } => {
+                format!("{}it needs `{fact}`, which is known only when the machine was read", place(origin))
+            }
+            Self::Cycle { links, .. } => {
+                let names: Vec<String> = links.iter().map(ToString::to_string).collect();
+                format!("variables refer to each other in a circle: {}", names.join(", "))
+            }
+            Self::TooDeep { limit, .. } => format!("variables refer to each other more than {limit} deep"),
+            other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Whether it can be worked out as soon as a machine has been read.
+    pub fn needs_facts(&self) -> bool {
+        matches!(self, Self::NeedsFacts { .. })
     }
 }
 

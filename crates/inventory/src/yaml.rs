@@ -12,7 +12,7 @@ use crate::error::InventoryError;
 use crate::origin::{Origin, SourceText, Warning};
 use crate::value::{Kind, Value};
 use crate::vault::VaultText;
-use crate::yaml_scalar;
+use crate::{yaml_relaxed, yaml_scalar};
 
 /// Nested deeper than any file a person writes; guards the stack.
 const MAX_DEPTH: usize = 128;
@@ -29,8 +29,26 @@ pub(crate) fn parse(
     warnings: &mut Vec<Warning>,
 ) -> Result<Value, InventoryError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader =
-        Reader { source, parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, warnings };
+    let mut found = Vec::new();
+    let read = read(source, text, &[], &mut found).or_else(|strict| {
+        let relaxed = yaml_relaxed::relaxed(text);
+        found.clear();
+        // What is not YAML at all is told as it was written.
+        read(source, &relaxed.text, &relaxed.moved, &mut found).map_err(|_| strict)
+    });
+    warnings.append(&mut found);
+    read
+}
+
+/// Reads a text of which each line was moved to the right by so many columns.
+fn read(
+    source: &Arc<SourceText>,
+    text: &str,
+    moved: &[usize],
+    warnings: &mut Vec<Warning>,
+) -> Result<Value, InventoryError> {
+    let parser = Parser::new_from_str(text);
+    let mut reader = Reader { source, parser, moved, anchors: HashMap::new(), nodes: 0, warnings };
     let mut document = None;
     loop {
         let (event, span) = reader.next()?;
@@ -52,6 +70,7 @@ pub(crate) fn parse(
 struct Reader<'a, 'w> {
     source: &'a Arc<SourceText>,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    moved: &'a [usize],
     anchors: HashMap<usize, Node>,
     nodes: usize,
     warnings: &'w mut Vec<Warning>,
@@ -84,7 +103,8 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn origin(&self, mark: Marker) -> Origin {
-        Origin::new(self.source, mark.line(), mark.col() + 1)
+        let moved = mark.line().checked_sub(1).and_then(|line| self.moved.get(line)).copied().unwrap_or(0);
+        Origin::new(self.source, mark.line(), mark.col().saturating_sub(moved) + 1)
     }
 
     fn error(&self, mark: Marker, message: &str) -> InventoryError {

@@ -129,9 +129,22 @@ fn what_nobody_reads_is_told() {
     );
 
     let root = tempfile::tempdir().unwrap();
-    write(root.path(), &[("dir/inventory.ini", "h\n"), ("dir/group_vars/all.yml", "a: 1\n")]);
+    write(root.path(), &[("dir/inventory.cfg", "h\n"), ("dir/group_vars/all.yml", "a: 1\n")]);
     let inventory = load(root.path(), "dir").unwrap();
-    assert!(inventory.warnings()[0].message.contains("inventory.ini is skipped because of its name"));
+    assert!(inventory.warnings()[0].message.contains("inventory.cfg is skipped because of its name"));
+}
+
+#[test]
+fn a_folder_is_read_with_its_ini_files_and_a_mark_of_the_byte_order_is_no_part_of_a_name() {
+    let root = tempfile::tempdir().unwrap();
+    write(
+        root.path(),
+        &[("dir/hosts.ini", "\u{feff}[all]\nh\n"), ("dir/group_vars/all.yml", "\u{feff}a: 1\n")],
+    );
+    let inventory = load(root.path(), "dir").unwrap();
+    assert_eq!(inventory.group("all"), ["h"]);
+    let vars = VarsBuilder::new(Arc::new(inventory)).build().unwrap();
+    assert_eq!(text(&vars, "h", "a"), "1");
 }
 
 #[test]

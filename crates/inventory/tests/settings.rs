@@ -64,11 +64,36 @@ fn the_environment_wins() {
 
 #[test]
 fn what_would_change_variables_is_told() {
-    let settings = read("[defaults]\nhash_behaviour = merge\n", &[]);
+    let settings = read("[defaults]\njinja2_native = yes\n", &[]);
     assert_eq!(settings.warnings.len(), 1);
     assert!(
-        settings.warnings[0].to_string().starts_with("/srv/cluster/ansible.cfg:2:1: hash_behaviour = merge")
+        settings.warnings[0].to_string().starts_with("/srv/cluster/ansible.cfg:2:1: jinja2_native = yes")
     );
+}
+
+#[test]
+fn hash_behaviour_is_followed() {
+    assert!(read("\u{feff}[defaults]\nhash_behaviour = merge\n", &[]).merge_hashes);
+    assert!(
+        !read("[defaults]\nhash_behaviour = merge\n", &[("ANSIBLE_HASH_BEHAVIOUR", "replace")]).merge_hashes
+    );
+    assert!(!read("", &[]).merge_hashes);
+}
+
+#[test]
+fn variables_of_the_environment_are_expanded_in_paths() {
+    let text = "[defaults]\nprivate_key_file = $HOME/.ssh/${KEY}\nvault_password_file = ${NOWHERE}/$x.$\ninventory = $DIR/hosts\n";
+    let settings = read(text, &[("HOME", "/home/me"), ("KEY", "id"), ("DIR", "/srv")]);
+    assert_eq!(settings.private_key_file, Some(PathBuf::from("/home/me/.ssh/id")));
+    assert_eq!(
+        settings.vault_password_file,
+        Some(PathBuf::from("/srv/cluster/${NOWHERE}/$x.$")),
+        "as written"
+    );
+    assert_eq!(settings.inventory, ["/srv/hosts"]);
+    let paths =
+        config_paths(&environment(&[("ANSIBLE_CONFIG", "$DIR/a.cfg"), ("DIR", "/srv")]), Path::new("/"));
+    assert_eq!(paths[0], Path::new("/srv/a.cfg"));
 }
 
 #[test]

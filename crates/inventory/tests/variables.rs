@@ -234,3 +234,78 @@ fn everything_can_be_printed() {
     assert_eq!(host.evaluate("hostvars['node2']['b']").unwrap().as_i64(), Some(1));
     assert_eq!(host.evaluate("lookup('varnames', '^b$')").unwrap().as_str(), Some("b"));
 }
+
+#[test]
+fn facts_are_known_once_a_machine_was_read_and_not_before() {
+    let vars = vars(
+        INI,
+        "ip: \"{{ ansible_default_ipv4.address | default(ansible_host) }}\"\nfamily: \"{{ ansible_facts['os_family'] }}\"\n\
+         of_other: \"{{ hostvars['node2'].ansible_eth0.ipv4.address }}\"\nhas: \"{{ ansible_eth1 is defined }}\"\n\
+         peers: \"{{ groups['all'] | map('extract', hostvars, 'family') | list }}\"\n",
+    );
+    let host = vars.host("node1").unwrap();
+    for name in ["ip", "family", "of_other", "has", "peers"] {
+        let error = host.get(name).unwrap_err();
+        assert!(error.needs_facts(), "{name}: {error}");
+    }
+    let told = host.get("of_other").unwrap_err().to_string();
+    assert!(told.contains("needs `ansible_eth0`, which is read from the machine node2"), "{told}");
+    let facts = |address: &str| {
+        let json = serde_json::json!({
+            "ansible_default_ipv4": { "address": address }, "ansible_os_family": "Debian",
+            "ansible_eth0": { "ipv4": { "address": address } },
+        });
+        let map = json.as_object().unwrap().clone();
+        map.into_iter().map(|(name, value)| (name, Value::from_json(&value)))
+    };
+    vars.set_facts("node1", facts("192.0.2.1")).unwrap();
+    assert_eq!(get(&vars, "node1", "ip"), Kind::Raw("192.0.2.1".into()));
+    assert_eq!(get(&vars, "node1", "family"), Kind::Raw("Debian".into()));
+    assert_eq!(get(&vars, "node1", "has"), Kind::Bool(false), "known not to be there");
+    assert!(host.get("of_other").unwrap_err().needs_facts(), "of a machine that was not read");
+    vars.set_facts("node2", facts("192.0.2.2")).unwrap();
+    assert_eq!(get(&vars, "node1", "of_other"), Kind::Raw("192.0.2.2".into()));
+    vars.set_facts("node1", facts("192.0.2.9")).unwrap();
+    assert_eq!(get(&vars, "node1", "ip"), Kind::Raw("192.0.2.9".into()), "read anew");
+}
+
+#[test]
+fn fallbacks_are_read_by_templates_and_not_listed() {
+    let inventory = Arc::new(Inventory::from_ini("hosts.ini", INI, rules()).unwrap());
+    let builder =
+        VarsBuilder::new(inventory).defaults("role", "net: 10.0.0.0/8\nmine: '{{ nets }}'\n").unwrap();
+    let vars = builder.fallbacks("other", "nets: '{{ net }}'\nnet: none\n").unwrap().build().unwrap();
+    assert_eq!(get(&vars, "node1", "mine"), Kind::Raw("10.0.0.0/8".into()));
+    let host = vars.host("node1").unwrap();
+    assert!(host.raw().contains_key("mine") && !host.raw().contains_key("nets"));
+    assert_eq!(host.explain("nets").len(), 1);
+}
+
+#[test]
+fn mappings_are_merged_where_hash_behaviour_says_so() {
+    let build = |merge: bool| {
+        let inventory = Arc::new(Inventory::from_ini("hosts.ini", INI, rules()).unwrap());
+        let builder = VarsBuilder::new(inventory).merge_hashes(merge);
+        let builder = builder.defaults("role", "d: {a: 1, b: {x: 1, y: 2}, l: [1]}\n").unwrap();
+        builder.extra_vars("{d: {b: {y: 3}, l: [2], c: 4}}").unwrap().build().unwrap()
+    };
+    let json = |vars: &Vars| vars.host("node1").unwrap().get("d").unwrap().unwrap().to_json().to_string();
+    assert_eq!(json(&build(false)), r#"{"b":{"y":3},"c":4,"l":[2]}"#);
+    let merged = build(true);
+    assert_eq!(json(&merged), r#"{"a":1,"b":{"x":1,"y":3},"c":4,"l":[2]}"#);
+    assert_eq!(merged.host("node1").unwrap().raw()["d"].to_json().to_string(), json(&merged));
+}
+
+#[test]
+fn a_mapping_may_refer_to_its_own_parts() {
+    let vars = vars(
+        INI,
+        "root: {a: '{{ root.b }}', b: '{{ root.c.d }}', c: {d: 1}}\nloop: {a: '{{ loop.b }}', b: '{{ loop.a }}'}\n\
+         whole: {a: '{{ whole }}'}\n",
+    );
+    let root = vars.host("node1").unwrap().get("root").unwrap().unwrap();
+    assert_eq!(root.to_json().to_string(), r#"{"a":1,"b":1,"c":{"d":1}}"#);
+    for name in ["loop", "whole"] {
+        assert!(vars.host("node1").unwrap().get(name).is_err(), "{name} is a circle");
+    }
+}

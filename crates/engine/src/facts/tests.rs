@@ -102,3 +102,49 @@ fn processors_are_counted_as_the_kernel_lists_them() {
         assert_eq!(parts(&[("/sys/devices/system/cpu/online", list)]).cpus, expected, "{list}");
     }
 }
+
+#[test]
+fn facts_have_ansibles_names_for_expressions() {
+    let facts = parts(&[
+        ("machine", "x86_64"),
+        ("/proc/sys/kernel/hostname", "node1.example.org"),
+        ("/etc/os-release", "ID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"24.04\"\nVERSION_CODENAME=noble"),
+        (
+            "addresses",
+            "1: lo    inet 127.0.0.1/8 scope host lo\n2: br-ex    inet 192.0.2.9/20 scope global br-ex\n\
+             2: br-ex    inet 198.51.100.7/24 scope global br-ex\n2: br-ex    inet6 2001:db8::9/64 scope global",
+        ),
+        ("routes", "default via 192.0.2.1 dev br-ex src 192.0.2.9\n192.0.2.0/20 dev br-ex scope link"),
+        ("/sys/class/net/br-ex/address", "02:00:00:00:00:09"),
+        ("/etc/resolv.conf", "nameserver 192.0.2.53\nsearch a.example b.example"),
+    ]);
+    let named: std::collections::BTreeMap<String, serde_json::Value> =
+        facts.of_ansible().into_iter().map(|(name, value)| (name, value.to_json())).collect();
+    let rows = [
+        ("/ansible_default_ipv4/address", "192.0.2.9"),
+        ("/ansible_default_ipv4/network", "192.0.0.0"),
+        ("/ansible_default_ipv4/netmask", "255.255.240.0"),
+        ("/ansible_default_ipv4/gateway", "192.0.2.1"),
+        ("/ansible_default_ipv4/interface", "br-ex"),
+        ("/ansible_br_ex/ipv4/broadcast", "192.0.15.255"),
+        ("/ansible_br_ex/ipv4_secondaries/0/address", "198.51.100.7"),
+        ("/ansible_br_ex/ipv6/0/address", "2001:db8::9"),
+        ("/ansible_br_ex/macaddress", "02:00:00:00:00:09"),
+        ("/ansible_all_ipv4_addresses/1", "198.51.100.7"),
+        ("/ansible_hostname", "node1"),
+        ("/ansible_nodename", "node1.example.org"),
+        ("/ansible_architecture", "x86_64"),
+        ("/ansible_distribution", "Ubuntu"),
+        ("/ansible_distribution_major_version", "24"),
+        ("/ansible_os_family", "Debian"),
+        ("/ansible_dns/search/1", "b.example"),
+    ];
+    let all = serde_json::to_value(&named).unwrap();
+    for (pointer, expected) in rows {
+        assert_eq!(
+            all.pointer(pointer).and_then(serde_json::Value::as_str),
+            Some(expected),
+            "{pointer}: {all:#}"
+        );
+    }
+}

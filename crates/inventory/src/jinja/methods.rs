@@ -199,7 +199,10 @@ fn of_list(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>,
         }
         "copy" => Some(value.clone()),
         "append" | "insert" | "extend" | "pop" | "remove" | "sort" | "reverse" | "clear" => {
-            return Err(frozen(method, "{% set x = x + [item] %}, or use a filter (sort, reverse)"));
+            return Err(frozen(
+                method,
+                "{% set ns = namespace(x=[]) %} before a loop and {% set ns.x = ns.x + [item] %} in it, or use a filter (map, sort, reverse)",
+            ));
         }
         _ => None,
     })
@@ -209,7 +212,10 @@ fn of_map(value: &Value, method: &str, args: &[Value]) -> Result<Option<Value>, 
     Ok(match method {
         "copy" => Some(value.clone()),
         "update" | "pop" | "setdefault" | "clear" | "popitem" => {
-            return Err(frozen(method, "{% set x = x | combine({'key': value}) %}"));
+            return Err(frozen(
+                method,
+                "{% set ns = namespace(x={}) %} before a loop and {% set ns.x = ns.x | combine({'key': value}) %} in it",
+            ));
         }
         // A key called like the method is no method, but `get` and friends work all the same.
         "get" => {
