@@ -74,14 +74,14 @@ impl Login {
             ("ansible_ssh_args", settings.ssh_args.clone()),
             (
                 "ansible_ssh_common_args",
-                args.ssh_common_args.clone().or_else(|| settings.ssh_common_args.clone()),
+                options.ssh_common_args.clone().or_else(|| settings.ssh_common_args.clone()),
             ),
             (
                 "ansible_ssh_extra_args",
-                args.ssh_extra_args.clone().or_else(|| settings.ssh_extra_args.clone()),
+                options.ssh_extra_args.clone().or_else(|| settings.ssh_extra_args.clone()),
             ),
             ("ansible_host_key_checking", settings.host_key_checking.map(|checking| checking.to_string())),
-            ("ansible_become_user", args.become_user.clone().or_else(|| settings.become_user.clone())),
+            ("ansible_become_user", options.become_user.clone().or_else(|| settings.become_user.clone())),
             ("ansible_become_method", settings.become_method.clone()),
         ];
         let settings = set.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
@@ -238,21 +238,21 @@ mod tests {
         let line = "n ansible_ssh_private_key_file= ansible_user= ansible_port= ansible_host= ansible_connection= \
                     ansible_become_method= ansible_become_user= ansible_ssh_pass= ansible_ssh_extra_args=";
         let environment = Environment::with(&[("USER", "teacher")]);
-        let target = found(line, &ConnectionArgs::default(), &environment).unwrap().target;
+        let target = found(line, &ConnectionOptions::default(), &environment).unwrap().target;
         assert_eq!((target.address().as_str(), target.user.as_str()), ("n:22", "teacher"));
         assert!(target.password.is_none());
     }
 
     #[test]
     fn arguments_of_ansible_playbook_are_followed() {
-        let args = ConnectionArgs {
+        let options = ConnectionOptions {
             ssh_common_args: Some("-J gate".into()),
             become_user: Some("root".into()),
-            ..ConnectionArgs::default()
+            ..ConnectionOptions::default()
         };
-        let target = found("n", &args, &Environment::with(&[])).unwrap().target;
+        let target = found("n", &options, &Environment::with(&[])).unwrap().target;
         assert_eq!(target.jumps[0].address(), "gate:22");
-        let other = ConnectionArgs { become_user: Some("kube".into()), ..ConnectionArgs::default() };
+        let other = ConnectionOptions { become_user: Some("kube".into()), ..ConnectionOptions::default() };
         let told = found("n", &other, &Environment::with(&[])).unwrap_err().to_string();
         assert!(told.contains("as root, not as kube"), "{told}");
     }

@@ -29,6 +29,12 @@ pub struct ConnectionOptions {
     pub ask_password: bool,
     /// Whether to ask for the password of sudo.
     pub ask_become_password: bool,
+    /// Who to become: root, or it is an error. As Ansible takes it.
+    pub become_user: Option<String>,
+    /// Arguments for ssh, in place of those of ansible.cfg.
+    pub ssh_common_args: Option<String>,
+    /// More arguments for ssh, in place of those of ansible.cfg.
+    pub ssh_extra_args: Option<String>,
     /// How long a machine may take to answer.
     pub timeout: Option<Duration>,
     /// How many machines are worked on at once at most.
