@@ -147,7 +147,7 @@ impl TypedFlow {
     /// Reads and checks everything. `None` when what would be run was only to be listed, which is done.
     fn prepare(&self, environment: &Environment) -> Result<Option<Stage>, CommandError> {
         let screen = Screen::new(environment, self.output.output == Form::Auto);
-        let frontend = CommandLine::new(environment, &screen, self.output.output);
+        let frontend = CommandLine::on(environment, &screen, self.output.output);
         let job = Job {
             flow: self.flow.clone(),
             project: self.project.clone(),

@@ -22,7 +22,7 @@ pub(crate) struct CommandLine {
 
 impl CommandLine {
     /// The side of whoever sees this screen, and output in this form.
-    pub(crate) fn new(environment: &Environment, screen: &Screen, form: Form) -> Arc<dyn Frontend> {
+    pub(crate) fn on(environment: &Environment, screen: &Screen, form: Form) -> Arc<dyn Frontend> {
         Arc::new(Self {
             screen: screen.clone(),
             style: Style::of_stderr(environment),
@@ -32,7 +32,7 @@ impl CommandLine {
 
     /// The side of whoever sees nothing live, for commands that answer at once.
     pub(crate) fn plain(environment: &Environment) -> Arc<dyn Frontend> {
-        Self::new(environment, &Screen::new(environment, false), Form::Auto)
+        Self::on(environment, &Screen::new(environment, false), Form::Auto)
     }
 
     fn downloads(&self, show: impl FnOnce(&mut Downloads)) {

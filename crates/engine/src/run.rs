@@ -46,7 +46,7 @@ pub enum Story {
     /// A function: everything it needs to know is on the host.
     Fixed(Telling),
     /// A closure over the parameters that a command was given.
-    Given(Arc<dyn for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync>),
+    Given(Arc<TellingWith>),
 }
 
 impl Story {
@@ -60,6 +60,9 @@ impl Story {
 
 /// A story without parameters.
 pub type Telling = for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>;
+
+/// A story with parameters.
+pub type TellingWith = dyn for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync;
 
 /// Looks for what is wrong in an inventory and its variables, for some of the hosts.
 pub type CheckWritten = fn(&Inventory, &Vars, &[String]) -> Result<Findings, VarsError>;
