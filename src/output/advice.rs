@@ -1,14 +1,17 @@
 //! What the user can do about a failure, in words: the engine names it, and this program has its options and commands for it.
 
-use muster_engine::advice::Advice;
+use muster_engine::advice::{Advice, KnownHostKey};
 
 /// The words.
 pub(crate) fn words(advice: &Advice) -> String {
     match advice {
-        Advice::ReplaceHostKey { machine, file, name } => format!(
-            "if the machine was installed anew, run again with `--reimaged {machine}`, or do `ssh-keygen -f {file} -R \
-             '{name}'` and run again; if it was not, something else answers at this address"
-        ),
+        Advice::ReplaceHostKey(known) => {
+            let KnownHostKey { machine, file, name } = &**known;
+            format!(
+                "if the machine was installed anew, run again with `--reimaged {machine}`, or do `ssh-keygen -f {file} \
+                 -R '{name}'` and run again; if it was not, something else answers at this address"
+            )
+        }
         Advice::GivePrivateKey => {
             "name a key with ansible_ssh_private_key_file (or --private-key), or load one into the agent"
                 .to_owned()

@@ -371,7 +371,7 @@ fn indented(lead: &str, text: &str, columns: usize) -> Vec<String> {
 mod tests {
     use std::time::Instant;
 
-    use muster_engine::advice::Advice;
+    use muster_engine::advice::{Advice, KnownHostKey};
     use muster_engine::event::{Counts, Event};
     use muster_engine::host::HostSummary;
     use muster_engine::transport::TransportError;
@@ -460,11 +460,11 @@ log: muster log last node1"
     #[test]
     fn machines_with_a_new_host_key_are_told_together_with_how_to_go_on() {
         let changed = |address: &str| {
-            let remedy = Advice::ReplaceHostKey {
+            let remedy = Advice::ReplaceHostKey(Box::new(KnownHostKey {
                 machine: address.into(),
                 file: "known_hosts".into(),
                 name: address.into(),
-            };
+            }));
             let reason =
                 format!("its host key has changed: it shows a key of {address} and nobody knows that one");
             let address = address.into();

@@ -8,14 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Advice {
     /// Have the known host key of a machine replaced, if it was installed anew; if it was not, something else answers there.
-    ReplaceHostKey {
-        /// The machine's address, as it is written in the inventory.
-        machine: String,
-        /// The file that holds the known key.
-        file: String,
-        /// What the machine is called in that file.
-        name: String,
-    },
+    ReplaceHostKey(Box<KnownHostKey>),
     /// Name a private key to log in with.
     GivePrivateKey,
     /// Give the password with which the user becomes root, or have the machine ask for none.
@@ -34,6 +27,17 @@ pub enum Advice {
     /// What is the same whichever program hosts the engine, in words. Empty where there is nothing to be said.
     #[serde(untagged)]
     Words(String),
+}
+
+/// Where a host key is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownHostKey {
+    /// The machine's address, as it is written in the inventory.
+    pub machine: String,
+    /// The file that holds the key.
+    pub file: String,
+    /// What the machine is called in that file.
+    pub name: String,
 }
 
 impl Advice {

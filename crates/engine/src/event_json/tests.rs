@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::advice::KnownHostKey;
 use crate::event::{Change, Counts};
 use crate::failure::Problem;
 use crate::transport::TransportError;
@@ -84,8 +85,8 @@ fn failures() -> Vec<Failure> {
     let limit = Duration::from_secs(5);
     let problem =
         Problem { check: "memory".into(), found: "1".into(), needed: "2".into(), remedy: "add".into() };
-    let replace =
-        Advice::ReplaceHostKey { machine: "::1".into(), file: "/known_hosts".into(), name: "::1".into() };
+    let replace = KnownHostKey { machine: "::1".into(), file: "/known_hosts".into(), name: "::1".into() };
+    let replace = Advice::ReplaceHostKey(Box::new(replace));
     let transport = [
         TransportError::Unreachable { address: address(), reason: reason(), remedy: "switch it on".into() },
         TransportError::Refused {

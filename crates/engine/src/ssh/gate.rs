@@ -8,7 +8,7 @@ use russh::keys::PublicKeyOrCertificate;
 
 use super::known_hosts::{HostName, KnownHosts, Verdict, describe};
 use super::{Client, HostKeyPolicy, Target};
-use crate::advice::Advice;
+use crate::advice::{Advice, KnownHostKey};
 use crate::transport::TransportError;
 
 /// What is known of one connection beside the connection itself.
@@ -94,11 +94,11 @@ impl Gate {
             ),
             Verdict::Changed { place, known } => (
                 format!("its host key has changed: it shows {key}, but {place} holds {known}"),
-                Advice::ReplaceHostKey {
+                Advice::ReplaceHostKey(Box::new(KnownHostKey {
                     machine: self.target.host.clone(),
                     file: place.file.display().to_string(),
                     name: host.written(),
-                },
+                })),
             ),
             Verdict::Revoked { place } => (
                 format!("its host key is revoked by {place}; it shows {key}"),

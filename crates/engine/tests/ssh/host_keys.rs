@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use muster_engine::advice::Advice;
+use muster_engine::advice::{Advice, KnownHostKey};
 use muster_engine::ssh::{HostKeyPolicy, Ssh, SshOptions, Target};
 use muster_engine::transport::TransportError;
 use muster_testkit::sshd::{self, Sshd, generate_key, public_key};
@@ -79,11 +79,11 @@ async fn a_changed_key_is_refused_until_the_user_says_the_machine_is_new() {
     let shown = error.to_string();
     assert!(shown.contains(&format!("{}:1 holds ED25519 {old}", file.display())), "{shown}");
     assert!(shown.contains(&format!("shows ED25519 {}", fingerprint(&sshd.host_key("ed25519")))), "{shown}");
-    let remedy = Advice::ReplaceHostKey {
+    let remedy = Advice::ReplaceHostKey(Box::new(KnownHostKey {
         machine: "127.0.0.1".into(),
         file: file.display().to_string(),
         name: name(&sshd),
-    };
+    }));
     assert!(matches!(&error, TransportError::HostKey { changed: true, .. }), "{error:?}");
     assert_eq!(error.remedy(), Some(&remedy));
 
