@@ -142,9 +142,11 @@ impl Ran {
 
     /// What was told beside the hosts' ends.
     fn warnings(&self) -> Vec<&str> {
-        let warning =
-            |event| if let Event::Warning { text, .. } = event { Some(text.as_str()) } else { None };
-        self.events.iter().filter_map(warning).collect()
+        let told = self.events.iter().filter_map(|event| match event {
+            Event::Warning { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        told.collect()
     }
 
     /// How many hosts were in a role at once at most.
