@@ -358,6 +358,11 @@ async fn what_always_runs_runs_where_others_ended_the_run_and_only_where_the_pla
     assert_eq!(ran.roles("a"), ["linger", "tidy"]);
     assert_eq!(ran.roles("dying1"), ["linger!"], "a machine that is off is not tidied");
 
+    let first = play("first", &["linger"], json!({ "max_failures": 0 }));
+    let second = play("second", &["work"], json!({ "always": ["tidy-too"] }));
+    let ran = run(&["a", "dying1"], json!([first, second]), 50).await;
+    assert_eq!(ran.roles("a"), ["linger"], "a play that was stopped before its first role was not begun");
+
     let look = play("look", &["risk"], json!({ "any_errors_fatal": true, "always": ["tidy"] }));
     let change = play("change", &["work"], json!({ "always": ["tidy-too"] }));
     let ran = run(&["a", "bad1"], json!([look, change]), 50).await;
