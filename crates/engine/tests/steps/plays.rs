@@ -141,9 +141,11 @@ impl Ran {
 
     /// What was told beside the hosts' ends.
     fn warnings(&self) -> Vec<&str> {
-        let warning =
-            |event| if let Event::Warning { text, .. } = event { Some(text.as_str()) } else { None };
-        self.events.iter().filter_map(warning).collect()
+        let told = self.events.iter().filter_map(|event| match event {
+            Event::Warning { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        told.collect()
     }
 
     /// How many hosts were in a role at once at most.
@@ -340,6 +342,11 @@ async fn what_always_runs_runs_where_others_ended_the_run_and_only_where_the_pla
     assert!(ran.ends()[0].starts_with("stopped, because dying1 failed"), "{:?}", ran.ends());
     assert_eq!(ran.roles("a"), ["linger", "tidy"]);
     assert_eq!(ran.roles("dying1"), ["linger!"], "a machine that is off is not tidied");
+
+    let first = play("first", &["linger"], json!({ "max_failures": 0 }));
+    let second = play("second", &["work"], json!({ "always": ["tidy-too"] }));
+    let ran = run(&["a", "dying1"], json!([first, second]), 50).await;
+    assert_eq!(ran.roles("a"), ["linger"], "a play that was stopped before its first role was not begun");
 
     let look = play("look", &["risk"], json!({ "any_errors_fatal": true, "always": ["tidy"] }));
     let change = play("change", &["work"], json!({ "always": ["tidy-too"] }));
