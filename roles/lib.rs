@@ -80,7 +80,7 @@ pub const ROLES: &[Role] = &[
     ),
     role!(
         "control-plane",
-        "kubeadm init on the first control plane, join on the others",
+        "The cluster begins where none is; control planes that stand are reconfigured, new ones join",
         kubeadm::control_plane,
         "kubeadm/defaults.yml"
     ),

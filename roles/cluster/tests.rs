@@ -208,7 +208,8 @@ fn an_authority_is_known_by_its_key() {
 fn who_begins_a_cluster_follows_from_what_the_machines_are() {
     let none = Some(Identity::default());
     // Each row: machines, and who begins, or why nobody may.
-    let rows: [(Vec<(&str, Option<Identity>)>, Result<Option<&str>, &str>); 8] = [
+    type Row<'r> = (Vec<(&'r str, Option<Identity>)>, Result<Option<&'r str>, &'r str>);
+    let rows: [Row; 8] = [
         (vec![], Ok(Some("a"))),
         (vec![("a", Some(plane(1)))], Ok(None)),
         (vec![("b", Some(plane(1)))], Ok(None)),
