@@ -63,12 +63,7 @@ fn from_nested(value: &Engine, depth: usize) -> Result<Value, Error> {
         ValueKind::Undefined => {
             return Err(Error::new(ErrorKind::UndefinedError, "a part of the value is undefined"));
         }
-        ValueKind::Invalid => {
-            return Err(match value.clone().try_iter() {
-                Err(error) => error,
-                Ok(_) => Error::new(ErrorKind::InvalidOperation, "a part of the value is not valid"),
-            });
-        }
+        ValueKind::Invalid => return Err(crate::jinja::carried(value)),
         _ if value.is_undefined() => return Err(Error::from(ErrorKind::UndefinedError)),
         other => {
             return Err(Error::new(ErrorKind::InvalidOperation, format!("{other} is no data")));

@@ -261,8 +261,8 @@ fn merged(below: Value, above: Value) -> Value {
     match (below.kind, above.kind) {
         (Kind::Map(mut map), Kind::Map(over)) => {
             for (key, value) in over {
-                let value = match map.shift_remove(&key) {
-                    Some(known) => merged(known, value),
+                let value = match map.get(&key) {
+                    Some(known) => merged(known.clone(), value),
                     None => value,
                 };
                 map.insert(key, value);

@@ -290,9 +290,9 @@ fn mappings_are_merged_where_hash_behaviour_says_so() {
         builder.extra_vars("{d: {b: {y: 3}, l: [2], c: 4}}").unwrap().build().unwrap()
     };
     let json = |vars: &Vars| vars.host("node1").unwrap().get("d").unwrap().unwrap().to_json().to_string();
-    assert_eq!(json(&build(false)), r#"{"b":{"y":3},"c":4,"l":[2]}"#);
+    assert_eq!(json(&build(false)), r#"{"b":{"y":3},"l":[2],"c":4}"#);
     let merged = build(true);
-    assert_eq!(json(&merged), r#"{"a":1,"b":{"x":1,"y":3},"c":4,"l":[2]}"#);
+    assert_eq!(json(&merged), r#"{"a":1,"b":{"x":1,"y":3},"l":[2],"c":4}"#);
     assert_eq!(merged.host("node1").unwrap().raw()["d"].to_json().to_string(), json(&merged));
 }
 
