@@ -57,7 +57,7 @@ impl Table {
         };
         let least: Vec<usize> = (0..widths.len()).map(path_width).collect();
         while widths.iter().sum::<usize>() > room {
-            let may_give = widths.iter_mut().zip(&least).filter(|(width, least)| *width > *least);
+            let may_give = widths.iter_mut().zip(&least).filter(|(width, least)| **width > **least);
             let Some((widest, _)) = may_give.max_by_key(|(width, _)| **width) else { break };
             *widest -= 1;
         }
