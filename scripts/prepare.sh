@@ -81,3 +81,18 @@ need_go() {
   fi
   echo "there: Go $have"
 }
+
+# cargo-deny, which looks at licences, duplicates and sources of the dependencies. Compiling it takes some minutes, once.
+need_cargo_deny() {
+  wanted=0.20.2
+  PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+  have=$(cargo-deny --version 2>/dev/null | cut -d' ' -f2)
+  if [ -n "$have" ] && at_least "$have" "$wanted"; then
+    echo "there: cargo-deny $have"
+    return 0
+  fi
+  echo "installing cargo-deny $wanted (compiled from source, some minutes)"
+  # Not in the folder where muster is built: other flags there would have both compiled anew each time.
+  env -u CARGO_TARGET_DIR cargo install --quiet --locked cargo-deny --version "$wanted" ||
+    missing "cargo-deny $wanted" "install it and run this again: cargo install --locked cargo-deny --version $wanted"
+}
