@@ -1,6 +1,7 @@
 //! Documentation that is made from the program.
 
 use std::fs;
+use std::path::Path;
 
 use crate::fixture::muster;
 
@@ -39,4 +40,29 @@ fn every_command_has_a_man_page() {
         page(&format!("muster-{name}"));
     }
     assert!(page("setup-cluster").contains("SYNOPSIS"));
+}
+
+/// All sources of the program, one after the other.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| match path.extension().and_then(|extension| extension.to_str()) {
+            None if path.is_dir() => sources(&path),
+            Some("rs" | "sh" | "yml") => fs::read_to_string(&path).unwrap(),
+            _ => String::new(),
+        })
+        .collect()
+}
+
+#[test]
+fn messages_that_are_explained_are_messages_of_the_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources: String = ["src", "crates", "roles"].iter().map(|folder| sources(&root.join(folder))).collect();
+    let page = fs::read_to_string(root.join("docs/troubleshooting.md")).unwrap();
+    let messages = page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    let messages: Vec<&str> = messages.collect();
+    assert!(messages.len() > 20, "{messages:?}");
+    for message in messages {
+        assert!(sources.contains(message), "the program does not say {message:?} any more");
+    }
 }
