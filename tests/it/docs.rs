@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::fixture::muster;
+use crate::fixture::{muster, setup_cluster};
 
 #[test]
 fn the_reference_of_the_command_line_is_that_of_this_program() {
@@ -65,4 +65,50 @@ fn messages_that_are_explained_are_messages_of_the_program() {
     for message in messages {
         assert!(sources.contains(message), "the program does not say {message:?} any more");
     }
+}
+
+/// The commands of muster that a page shows: lines of its blocks of code, and code within lines.
+fn commands(page: &str) -> Vec<String> {
+    let is_ours = |text: &&str| text.starts_with("muster ") || text.starts_with("setup-cluster");
+    let page = page.replace("\\\n", " ");
+    let mut found = Vec::new();
+    for (number, block) in page.split("```").enumerate() {
+        let lines = block.lines().map(|line| line.trim_start_matches("$ ").trim());
+        if number % 2 == 1 {
+            found.extend(lines.filter(is_ours).map(str::to_owned));
+        } else {
+            let code = lines.flat_map(|line| line.split('`').skip(1).step_by(2));
+            found.extend(code.filter(is_ours).map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn commands_that_pages_show_are_understood() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let others = ["README.md", "inventory/README.md", "lab/README.md"].map(|page| root.join(page));
+    // docs/cli.md shows forms of commands, not commands.
+    let pages = pages.chain(others).filter(|path| !path.ends_with("cli.md"));
+    let mut seen = 0;
+    for path in pages {
+        for shown in commands(&fs::read_to_string(&path).unwrap()) {
+            let mut words = shlex::split(&shown).unwrap_or_else(|| panic!("{}: {shown}", path.display()));
+            // A comment, a redirection, or a command for somebody else: all of its own comes before.
+            let end = words.iter().position(|word| word.starts_with(['#', '>']) || word == "--" || word == "...");
+            words.truncate(end.unwrap_or(words.len()));
+            // kubectl understands what follows, and has its own help.
+            if words.iter().any(|word| word == "kubectl") {
+                continue;
+            }
+            let program = if words.remove(0) == "muster" { muster() } else { setup_cluster() };
+            let words: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+            let ended = program.run(&words);
+            assert!(ended.stdout.contains("Usage:"), "{}: {shown}\n{}", path.display(), ended.stderr);
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
 }
