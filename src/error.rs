@@ -11,13 +11,13 @@ use muster_inventory::{InventoryError, PatternError, VarsError};
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0   everything was done
-  1   an error before any machine was contacted, or on this side
+  1   an error before any machine was contacted, or on this computer
   2   a host failed
   3   preflight found problems, nothing was changed
   4   a host was unreachable; or the inventory or a file of variables cannot be read
   5   wrong options: an unknown option, tag, role, group or host
-  6   the plan to apply is not what would be done any more, nothing was changed
-  75  another run has locked a machine, or has taken its lock over
+  6   the plan is outdated: the machines would now get something else; nothing was changed
+  75  another run has locked a machine, or has taken over its lock
   99  interrupted";
 
 /// What a command ends with, as an exit code.
@@ -64,7 +64,7 @@ pub(crate) enum ErrorKind {
     Failed,
     /// What the user wrote down cannot be read: an inventory, variables, a playbook.
     Written,
-    /// What the user typed cannot be meant.
+    /// What the user typed is no valid command.
     Usage,
     /// Preflight found problems in what the user wrote.
     Problems,
@@ -93,7 +93,7 @@ impl CommandError {
         Self { kind: ErrorKind::Written, message: message.into(), hints: Vec::new() }
     }
 
-    /// What the user typed cannot be meant.
+    /// What the user typed is no valid command.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Usage, message: message.into(), hints: Vec::new() }
     }

@@ -20,7 +20,7 @@ use crate::fan_out::{Machines, run_program};
 use crate::output::print;
 use crate::project::{Project, shown};
 
-/// Run kubectl on the cluster of this project, from anywhere in it
+/// Run kubectl on the cluster of this project, from any folder in it
 ///
 /// kubectl and admin.conf are those in artifacts/ beside the inventory. Where there is no kubectl, the one in the bundle is
 /// used, or the one in PATH; where there is no admin.conf, it is fetched from a control plane.

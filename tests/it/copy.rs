@@ -61,8 +61,8 @@ fn what_cannot_be_copied_is_said_before_a_machine_is_contacted() {
     let copy = |arguments: &[&str]| test.run(&[&["copy"], arguments].concat());
     copy(&["all", "motd", "etc/motd"])
         .code(5)
-        .stderr_has(&["etc/motd is no path from the root of a machine"]);
-    copy(&["all", "inventory", "/etc/"]).code(5).stderr_has(&["inventory is no regular file"]);
+        .stderr_has(&["etc/motd is not an absolute path"]);
+    copy(&["all", "inventory", "/etc/"]).code(5).stderr_has(&["inventory is not a regular file"]);
     copy(&["all", "mtod", "/etc/motd"]).code(1).stderr_has(&["error: mtod: No such file or directory"]);
     copy(&["all", "motd", "/etc/motd", "--mode", "999"]).code(5).stderr_has(&["permission bits are octal"]);
     copy(&["node2", "motd", "/etc/motd"]).code(5).stderr_has(&["node2"]);
