@@ -137,8 +137,7 @@ fn permissions(metadata: &std::fs::Metadata) -> u32 {
 
 fn destination(typed: &str, source: &Path) -> Result<String, CommandError> {
     if !typed.starts_with('/') {
-        return Err(CommandError::usage(format!("{typed} is not an absolute path"))
-            .hint("begin it with /"));
+        return Err(CommandError::usage(format!("{typed} is not an absolute path")).hint("begin it with /"));
     }
     match source.file_name().and_then(|name| name.to_str()) {
         Some(name) if typed.ends_with('/') => Ok(format!("{typed}{name}")),

@@ -83,7 +83,10 @@ fn variables() -> Result<(String, String), CommandError> {
     let (cluster, all): (Vec<_>, Vec<_>) = sections().into_iter().partition(of_cluster);
     Ok((
         file("all machines", &all),
-        file("the machines in k8s_cluster: control planes and nodes, not those that only hold etcd", &cluster),
+        file(
+            "the machines in k8s_cluster: control planes and nodes, not those that only hold etcd",
+            &cluster,
+        ),
     ))
 }
 

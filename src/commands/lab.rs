@@ -219,8 +219,9 @@ impl UpArgs {
 fn addresses(words: &[String]) -> Result<Vec<Ipv4Addr>, CommandError> {
     let hosts = expand_hosts(&words.join(" ")).map_err(CommandError::usage)?;
     let address = |host: &String| {
-        host.parse()
-            .map_err(|_| CommandError::usage(format!("{host:?} is not an IPv4 address, such as 10.146.226.11")))
+        host.parse().map_err(|_| {
+            CommandError::usage(format!("{host:?} is not an IPv4 address, such as 10.146.226.11"))
+        })
     };
     hosts.iter().map(address).collect()
 }
@@ -230,7 +231,9 @@ fn limit_memory(spec: &mut LabSpec, limit: &str) -> Result<(), CommandError> {
     let (only, size) = limit.split_once('=').map_or((None, limit), |(name, size)| (Some(name), size));
     let number = |unit| size.strip_suffix(unit).and_then(|digits| digits.parse::<u64>().ok());
     let Some(mebibytes) = number('M').or_else(|| number('G')?.checked_mul(1024)) else {
-        return Err(CommandError::usage(format!("--memory {limit}: {size:?} is not a size, such as 512M or 2G")));
+        return Err(CommandError::usage(format!(
+            "--memory {limit}: {size:?} is not a size, such as 512M or 2G"
+        )));
     };
     let known: Vec<String> = spec.machines.iter().map(|machine| machine.name.clone()).collect();
     let mut limited =
@@ -360,6 +363,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_named() {
-        assert_eq!(up(&["node7"]).unwrap_err().message, "\"node7\" is not an IPv4 address, such as 10.146.226.11");
+        assert_eq!(
+            up(&["node7"]).unwrap_err().message,
+            "\"node7\" is not an IPv4 address, such as 10.146.226.11"
+        );
     }
 }

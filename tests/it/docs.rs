@@ -57,7 +57,8 @@ fn sources(folder: &Path) -> String {
 #[test]
 fn messages_that_are_explained_are_messages_of_the_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources: String = ["src", "crates", "roles"].iter().map(|folder| sources(&root.join(folder))).collect();
+    let sources: String =
+        ["src", "crates", "roles"].iter().map(|folder| sources(&root.join(folder))).collect();
     let page = fs::read_to_string(root.join("docs/troubleshooting.md")).unwrap();
     let messages = page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
     let messages: Vec<&str> = messages.collect();
@@ -97,7 +98,8 @@ fn commands_that_pages_show_are_understood() {
         for shown in commands(&fs::read_to_string(&path).unwrap()) {
             let mut words = shlex::split(&shown).unwrap_or_else(|| panic!("{}: {shown}", path.display()));
             // A comment, a redirection, or a command for somebody else: all of its own comes before.
-            let end = words.iter().position(|word| word.starts_with(['#', '>']) || word == "--" || word == "...");
+            let end =
+                words.iter().position(|word| word.starts_with(['#', '>']) || word == "--" || word == "...");
             words.truncate(end.unwrap_or(words.len()));
             // kubectl understands what follows, and has its own help.
             if words.iter().any(|word| word == "kubectl") {

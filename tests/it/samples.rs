@@ -31,10 +31,7 @@ fn group_vars_are_what_muster_init_writes() {
 const SAMPLES: [(&str, [&str; 3]); 5] = [
     ("classroom", ["s4", "s4", "s3 s5 s6 s7 s8 s9 sa sb sc"]),
     ("one-control-plane", ["node1", "node1", "node1 node2 node3"]),
-    (
-        "three-control-planes",
-        ["control1 control2 control3", "control1 control2 control3", "worker1 worker2"],
-    ),
+    ("three-control-planes", ["control1 control2 control3", "control1 control2 control3", "worker1 worker2"]),
     ("separate-etcd", ["control1", "etcd1 etcd2 etcd3", "worker1 worker2"]),
     ("old-group-names", ["node1", "node1", "node2 node3"]),
 ];
@@ -52,7 +49,12 @@ fn every_sample_inventory_means_what_it_says_and_is_accepted() {
             // Tags are those of plays, too: `node` is one of the play that installs the kubelet.
             let play = ended.stdout.split("\n\n").last().unwrap_or_default();
             let listed = play.split_once("):\n").unwrap_or_default().1;
-            assert_eq!(listed.split_whitespace().collect::<Vec<_>>().join(" "), hosts, "{name}: {}", ended.stdout);
+            assert_eq!(
+                listed.split_whitespace().collect::<Vec<_>>().join(" "),
+                hosts,
+                "{name}: {}",
+                ended.stdout
+            );
         }
         // What is wrong with an inventory is said (exit code 3) before what the bundle lacks.
         let ended = test.run(&["-i", &inventory, "--offline", "--bundle", "none"]).code(1).nothing_written();
