@@ -67,7 +67,7 @@ pub(crate) const SETUP_CLUSTER: &str = "setup-cluster";
 /// What was typed, the program's own name first.
 ///
 /// # Errors
-/// It is no valid command; or it was `--help` or `--version`, whose answer is the error.
+/// It cannot be meant; or it was `--help` or `--version`, whose answer is the error.
 pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Command, clap::Error> {
     if called_as(&arguments) == Some(SETUP_CLUSTER) {
         let matches = setup_cluster_program().try_get_matches_from(arguments)?;

@@ -64,7 +64,7 @@ pub(crate) enum ErrorKind {
     Failed,
     /// What the user wrote down cannot be read: an inventory, variables, a playbook.
     Written,
-    /// What the user typed is no valid command.
+    /// What the user typed cannot be meant.
     Usage,
     /// Preflight found problems in what the user wrote.
     Problems,
@@ -93,7 +93,7 @@ impl CommandError {
         Self { kind: ErrorKind::Written, message: message.into(), hints: Vec::new() }
     }
 
-    /// What the user typed is no valid command.
+    /// What the user typed cannot be meant.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Usage, message: message.into(), hints: Vec::new() }
     }

@@ -1,7 +1,7 @@
-//! Documentation that is made from the program.
+//! Documentation: what is made from the program is up to date, and what people wrote can be read and is true of it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::fixture::{muster, setup_cluster};
 
@@ -113,4 +113,50 @@ fn commands_that_pages_show_are_understood() {
         }
     }
     assert!(seen > 40, "{seen}");
+}
+
+/// Every page in Markdown below a folder.
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                None if path.is_dir() && !path.is_symlink() && !name.starts_with('.') && name != "target" => {
+                    pages(&path)
+                }
+                Some("md") => vec![path],
+                _ => Vec::new(),
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn pages_can_be_read_in_a_terminal() {
+    const WIDEST: usize = 119;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = pages(root);
+    assert!(pages.len() > 10, "{pages:?}");
+    // docs/cli.md has the paragraphs of --help, each in one line. A row of a table cannot be broken.
+    for path in pages.iter().filter(|path| !path.ends_with("docs/cli.md")) {
+        let text = fs::read_to_string(path).unwrap();
+        let wide = text.lines().enumerate().filter(|(_, line)| !line.starts_with('|'));
+        for (number, line) in wide {
+            let width = line.chars().count();
+            assert!(width <= WIDEST, "{}:{}: {width} columns: {line}", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    for path in pages(Path::new(env!("CARGO_MANIFEST_DIR"))) {
+        let text = fs::read_to_string(&path).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = path.parent().unwrap().join(target.split('#').next().unwrap_or_default());
+            assert!(file.exists(), "{}: {target} is not there", path.display());
+        }
+    }
 }

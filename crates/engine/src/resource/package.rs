@@ -67,7 +67,7 @@ if command -v apt-get; then
   package=$1 lock_timeout=$2
   apt install --no-install-recommends "$package" || {
     dpkg --configure -a || {
-      echo "dpkg cannot go on: wait for the process that holds its lock, or end it; repair the package that it names; then run this again" >&2
+      echo "dpkg cannot go on: wait for who holds its lock, or end it; mend the package that it names; then run this again" >&2
       exit 1
     }
     apt update

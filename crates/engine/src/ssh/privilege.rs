@@ -99,7 +99,7 @@ const REMEDIES: &[(&str, &str)] = &[
     ("not in the sudoers file", SUDOERS),
     ("may not run sudo", SUDOERS),
     ("is not allowed to", SUDOERS),
-    ("sudoers", "fix /etc/sudoers on the machine as root (visudo -c says what is wrong)"),
+    ("sudoers", "mend /etc/sudoers on the machine as root (visudo -c tells what is wrong)"),
     ("must be owned by uid 0", "sudo's files are damaged on the machine: install sudo again as root"),
     ("no new privileges", "the machine forbids sudo here (no_new_privs, often a container): log in as root"),
     ("No such file or directory", ABSENT),
