@@ -112,7 +112,11 @@ impl Kubectl {
             self.forget().await;
         }
         let (message, remedy) = fault.in_words(self.plane.name(), status);
-        Failure::Other { message: format!("{what}: {message}"), remedy: remedy.into(), tail: said.trim_end().to_owned() }
+        Failure::Other {
+            message: format!("{what}: {message}"),
+            remedy: remedy.into(),
+            tail: said.trim_end().to_owned(),
+        }
     }
 
     /// A failure of the way to the machine: another control plane is asked next time.

@@ -81,3 +81,18 @@ need_go() {
   fi
   echo "there: Go $have"
 }
+
+# cargo-deny, which checks licenses, versions and sources of the dependencies.
+need_cargo_deny() {
+  wanted=0.20.2
+  PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+  have=$(cargo-deny --version 2>/dev/null | cut -d' ' -f2)
+  if [ -n "$have" ] && at_least "$have" "$wanted"; then
+    echo "there: cargo-deny $have"
+    return 0
+  fi
+  echo "installing cargo-deny $wanted with cargo install (compiled from source, once; two minutes of two cores)"
+  # Not optimised: it compiles in half the time, and a check takes a second all the same.
+  env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug cargo-deny --version "$wanted" ||
+    missing "cargo-deny $wanted" "install it and run this again: cargo install --locked cargo-deny --version $wanted"
+}

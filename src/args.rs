@@ -60,7 +60,7 @@ pub(crate) struct ConnectionArgs {
     /// Seconds a machine may take to answer [default: 10]
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
-    /// How many machines are worked on at once at most [default: 256]
+    /// At most this many machines are worked on at once [default: 256]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) forks: Option<u16>,
     /// Hosts that were installed anew: their new host keys replace the known ones
@@ -81,23 +81,23 @@ pub(crate) struct SelectionArgs {
     /// Not these roles
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
     pub(crate) skip_tags: Vec<String>,
-    /// Begin at this role: not those in front of it, preflight included
+    /// Start at this role, without those before it, preflight included
     #[arg(long, value_name = "ROLE")]
     pub(crate) start_at: Option<String>,
-    /// Show the hosts of each play, and do nothing
+    /// Show the hosts of each play, and do nothing else
     #[arg(long)]
     pub(crate) list_hosts: bool,
-    /// Show the tags of each play, and do nothing
+    /// Show the tags of each play, and do nothing else
     #[arg(long)]
     pub(crate) list_tags: bool,
-    /// Show the roles of each play with what they are for, and do nothing
+    /// Show the roles of each play and what they are for, and do nothing else
     #[arg(long)]
     pub(crate) list_roles: bool,
 }
 
 /// How it is done
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Manner")]
+#[command(next_help_heading = "Execution")]
 pub(crate) struct MannerArgs {
     /// Change nothing, show what would be changed
     #[arg(short = 'C', long)]

@@ -14,13 +14,13 @@ use crate::output::advice;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0   everything was done
-  1   an error before any machine was contacted, or on this side
+  1   an error before any machine was contacted, or on this computer
   2   a host failed
   3   preflight found problems, nothing was changed
   4   a host was unreachable; or the inventory or a file of variables cannot be read
   5   wrong options: an unknown option, tag, role, group or host
-  6   the plan to apply is not what would be done any more, nothing was changed
-  75  another run has locked a machine, or has taken its lock over
+  6   the plan is outdated: the machines would now get something else; nothing was changed
+  75  another run has locked a machine, or has taken over its lock
   99  interrupted";
 
 /// What a command ends with, as an exit code.

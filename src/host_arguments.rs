@@ -85,7 +85,7 @@ fn playbook_of_kubespray(word: &str) -> Option<CommandError> {
 fn entry_to_host(entry: &str) -> Result<HostArgument, CommandError> {
     let unreadable = || {
         CommandError::usage(format!(
-            "{entry:?} is no machine: neither an address, nor a name, nor user@host:port"
+            "{entry:?} is not a machine: it is neither an address, nor a name, nor user@host:port"
         ))
         .hint("names are letters, digits, dots and hyphens; see setup-cluster --help")
     };
@@ -216,7 +216,10 @@ mod tests {
         check_error("10.0.0.1 10.0.0.2 10.0.0.1", "10.0.0.1 is named twice");
         check_error("10.0.0.1 10.0.0.<1,2>", "10.0.0.1 is named twice");
         check_error("inventory/hosts.ini", "inventory/hosts.ini is the name of a file, not of a machine");
-        check_error("no$de", "\"no$de\" is no machine: neither an address, nor a name, nor user@host:port");
+        check_error(
+            "no$de",
+            "\"no$de\" is not a machine: it is neither an address, nor a name, nor user@host:port",
+        );
         assert!(parse(&words("10.0.0.<1,2")).unwrap_err().message.contains("not closed"));
     }
 

@@ -64,7 +64,7 @@ fn places(path: &Path) -> Result<Vec<(String, String)>, CommandError> {
     let options = LoadOptions { rules: group_rules(), ..LoadOptions::default() };
     let inventory = Inventory::load(&[Source::Path(path.to_owned())], &options).map_err(|error| {
         CommandError::from(error)
-            .hint("mend it, or add --new-inventory to keep it under another name and write a new one")
+            .hint("fix it, or add --new-inventory to keep it under another name and write a new one")
     })?;
     let of_host = |host: &muster_inventory::Host| {
         let text = |name: &str| host.vars().get(name).and_then(|value| value.as_str());

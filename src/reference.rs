@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::{Arg, ArgAction, Command};
 
 /// Options that stand in one table for all commands that have them, by the heading they have in `--help`.
-const SHARED: [&str; 5] = ["Inventory and variables", "Connection", "Selection", "Manner", "Output"];
+const SHARED: [&str; 5] = ["Inventory and variables", "Connection", "Selection", "Execution", "Output"];
 
 /// The whole text.
 pub(crate) fn text(mut muster: Command, own_programs: &[&str]) -> String {

@@ -124,8 +124,8 @@ fn parse_taint(text: &str) -> Result<serde_json::Value> {
     });
     parsed.ok_or_else(|| {
         Failure::new(
-            format!("node_taints: {text:?} is no taint"),
-            "write it as key=value:effect, like room=104:NoSchedule",
+            format!("node_taints: {text:?} is not a taint"),
+            "write it as key=value:effect, such as room=104:NoSchedule",
         )
     })
 }

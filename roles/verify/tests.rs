@@ -150,7 +150,11 @@ async fn the_cluster_is_seen_from_any_control_plane_that_answers() {
     let [failure] = failures.as_slice() else { panic!("{failures:?}") };
     assert_eq!(failure.to_string(), "no control plane answers, of a, b");
     assert_eq!(failure.tail(), Some("a: it is no control plane yet\nb: it is no control plane yet\n"));
-    assert!(failure.remedy().is_some_and(|remedy| remedy.in_words().is_some_and(|words| words.contains("setup-cluster"))));
+    assert!(
+        failure
+            .remedy()
+            .is_some_and(|remedy| remedy.in_words().is_some_and(|words| words.contains("setup-cluster")))
+    );
 }
 
 #[test]

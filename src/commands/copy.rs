@@ -23,14 +23,14 @@ use crate::output::style::{Style, Tone};
 use crate::output::{CommandLine, advice, exit_of, gist, plain, print, text};
 use crate::runtime::runtime;
 
-/// Copy a file to machines; it is sent only where it differs, and nobody ever sees half of it
+/// Copy a file to machines; it is sent only where it differs, and replaced as a whole
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct CopyArgs {
     /// Which hosts: a pattern such as node1,node3 or kube_node:!node2
     #[arg(value_name = "PATTERN")]
     pattern: String,
-    /// The file on this side
+    /// The file on this computer
     #[arg(value_name = "SRC")]
     source: PathBuf,
     /// Its path on the machines; with / at the end, the folder it goes into
@@ -115,13 +115,13 @@ pub(crate) fn run(args: CopyArgs, environment: &Environment) -> Result<Exit, Com
 /// What the machines are to have.
 ///
 /// # Errors
-/// The file cannot be read, or the path on the machines cannot be meant.
+/// The file cannot be read, or the path on the machines is not absolute.
 fn wanted(args: &CopyArgs) -> Result<Wanted, CommandError> {
     let source = &args.source;
     let failed = |error: std::io::Error| CommandError::failed(format!("{}: {error}", source.display()));
     let metadata = source.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(CommandError::usage(format!("{} is no regular file", source.display())).hint(
+        return Err(CommandError::usage(format!("{} is not a regular file", source.display())).hint(
             "one file at a time is copied; many go into an archive first, and muster exec unpacks it",
         ));
     }
@@ -149,8 +149,7 @@ fn permissions(metadata: &std::fs::Metadata) -> u32 {
 
 fn destination(typed: &str, source: &Path) -> Result<String, CommandError> {
     if !typed.starts_with('/') {
-        return Err(CommandError::usage(format!("{typed} is no path from the root of a machine"))
-            .hint("begin it with /"));
+        return Err(CommandError::usage(format!("{typed} is not an absolute path")).hint("begin it with /"));
     }
     match source.file_name().and_then(|name| name.to_str()) {
         Some(name) if typed.ends_with('/') => Ok(format!("{typed}{name}")),

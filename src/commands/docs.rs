@@ -37,7 +37,7 @@ enum About {
 /// Print every variable with its default, its explanation and the roles it is for
 #[derive(Debug, Args)]
 struct DocsVarsArgs {
-    /// Only variables whose name holds this text or, with *, is like this pattern; or one of kubespray that is not there
+    /// Only variables whose name contains this text or matches this pattern (with *), those of kubespray included
     pattern: Option<String>,
     /// As Markdown, for a file
     #[arg(long)]

@@ -85,15 +85,18 @@ fn variables() -> Result<(String, String), CommandError> {
     let (cluster, all): (Vec<_>, Vec<_>) = sections().into_iter().partition(of_cluster);
     Ok((
         file("all machines", &all),
-        file("the machines of the cluster, without those that hold nothing but etcd", &cluster),
+        file(
+            "the machines in k8s_cluster: control planes and nodes, not those that only hold etcd",
+            &cluster,
+        ),
     ))
 }
 
 fn file(whose: &str, sections: &[Section]) -> String {
     let mut text = format!(
         "# Variables of {whose}.\n\
-         # A line that begins with # and a name is a variable with its default: take the # away to change it.\n\
-         # Written by muster init. Explanations: muster docs vars. Values and where they come from: muster vars HOST --explain\n"
+         # A line that begins with # and a name is a variable with its default. To change it, remove the # and edit the value.\n\
+         # Written by: muster init. To see the values of a host and where they come from: muster vars HOST --explain\n"
     );
     for section in sections {
         text.push_str(&format!("\n\n# ---- {} ----\n", section.summary));

@@ -19,7 +19,7 @@ use crate::error::{CommandError, Exit};
 use crate::machines::{Machines, run_program};
 use crate::output::print;
 
-/// Run kubectl on the cluster of this project, from anywhere in it
+/// Run kubectl on the cluster of this project, from any folder in it
 ///
 /// kubectl and admin.conf are those in artifacts/ beside the inventory. Where there is no kubectl, the one in the bundle is
 /// used, or the one in PATH; where there is no admin.conf, it is fetched from a control plane.

@@ -57,9 +57,9 @@ enum LabCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
-    /// Switch machines on that are off
+    /// Start machines that are off
     Start(MachineArgs),
-    /// Shut machines down in good order
+    /// Shut machines down
     Stop(MachineArgs),
     /// Cut the power of machines
     Kill(MachineArgs),
@@ -67,7 +67,7 @@ enum LabCommand {
     Restart(MachineArgs),
     /// Freeze machines: connections to them hang
     Pause(MachineArgs),
-    /// Let frozen machines go on
+    /// Resume frozen machines
     Unpause(MachineArgs),
     /// Replace machines by new ones of the same name and address: empty disks, new host keys
     Reimage(MachineArgs),
@@ -224,8 +224,9 @@ impl UpArgs {
 fn addresses(words: &[String]) -> Result<Vec<Ipv4Addr>, CommandError> {
     let hosts = expand_hosts(&words.join(" ")).map_err(CommandError::usage)?;
     let address = |host: &String| {
-        host.parse()
-            .map_err(|_| CommandError::usage(format!("{host:?} is no IPv4 address, like 10.146.226.11")))
+        host.parse().map_err(|_| {
+            CommandError::usage(format!("{host:?} is not an IPv4 address, such as 10.146.226.11"))
+        })
     };
     hosts.iter().map(address).collect()
 }
@@ -235,7 +236,9 @@ fn limit_memory(spec: &mut LabSpec, limit: &str) -> Result<(), CommandError> {
     let (only, size) = limit.split_once('=').map_or((None, limit), |(name, size)| (Some(name), size));
     let number = |unit| size.strip_suffix(unit).and_then(|digits| digits.parse::<u64>().ok());
     let Some(mebibytes) = number('M').or_else(|| number('G')?.checked_mul(1024)) else {
-        return Err(CommandError::usage(format!("--memory {limit}: {size:?} is no size, like 512M or 2G")));
+        return Err(CommandError::usage(format!(
+            "--memory {limit}: {size:?} is not a size, such as 512M or 2G"
+        )));
     };
     let known: Vec<String> = spec.machines.iter().map(|machine| machine.name.clone()).collect();
     let mut limited =
@@ -363,12 +366,15 @@ mod tests {
         assert_eq!(error.message, "--memory node9=1G: there is no such machine");
         assert_eq!(
             up(&["--memory", "12Q"]).unwrap_err().message,
-            "--memory 12Q: \"12Q\" is no size, like 512M or 2G"
+            "--memory 12Q: \"12Q\" is not a size, such as 512M or 2G"
         );
     }
 
     #[test]
     fn what_is_no_address_is_named() {
-        assert_eq!(up(&["node7"]).unwrap_err().message, "\"node7\" is no IPv4 address, like 10.146.226.11");
+        assert_eq!(
+            up(&["node7"]).unwrap_err().message,
+            "\"node7\" is not an IPv4 address, such as 10.146.226.11"
+        );
     }
 }

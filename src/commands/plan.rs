@@ -13,7 +13,7 @@ use crate::typed_flow::TypedFlow;
 
 /// Show what setup-cluster would do on the machines, and save it for muster apply
 ///
-/// Nothing is changed. + is created, ~ changed, - removed; ? can be known only when what comes before it is done.
+/// Nothing is changed. + means created, ~ changed, - removed; ? means that it is known only after an earlier step.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct PlanArgs {

@@ -14,16 +14,16 @@ use crate::typed_flow::TypedFlow;
 
 /// Make machines a Kubernetes cluster, or bring a cluster to what its inventory says
 ///
-/// The first machine named becomes the control plane and holds etcd, all become nodes; this is written to
-/// inventory/hosts.ini, so that the next command knows. Without machines the inventory is used that is there. Running it
-/// again is always right: it goes on where it was stopped, and changes only what differs.
+/// The first machine becomes the control plane and holds etcd; all machines become nodes. This is written to
+/// inventory/hosts.ini for later commands. Without machines, the existing inventory is used. Running the command again is
+/// always safe: it goes on where it stopped, and changes only what differs.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES, after_long_help = examples())]
 pub(crate) struct SetupClusterArgs {
     /// Machines: addresses, names or user@host:port; 192.0.2.4 .5 .6, '192.0.2.<4,5,6>', 192.0.2.[4:6]
     #[arg(value_name = "HOST", conflicts_with = "inventory")]
     hosts: Vec<String>,
-    /// Write a new inventory for these machines even if there is one with others; that one is kept under another name
+    /// Write a new inventory for these machines even if there is one with others; the old one is kept under another name
     #[arg(long, requires = "hosts")]
     new_inventory: bool,
     #[command(flatten)]

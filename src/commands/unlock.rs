@@ -20,7 +20,7 @@ use crate::output::{print, text};
 /// Show who holds the locks of machines, and break them
 ///
 /// A run that changes machines locks each of them. A lock ends when its run ends, and by itself a minute after its run was
-/// last heard of; so this is for runs that are at work and must not be any more. Whatever a run sends after its lock was
+/// last heard of; so this is for runs that are still at work and must not go on. Whatever a run sends after its lock was
 /// broken is refused.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]

@@ -21,7 +21,7 @@ pub(crate) struct VarsArgs {
     /// Show every place that gives a value, the one that wins first, as it was written
     #[arg(long)]
     explain: bool,
-    /// Show every variable that is set and that no role uses, where, and what becomes of it
+    /// Show every variable that is set but used by no role: where it is set, and why it does nothing
     #[arg(long, conflicts_with_all = ["host", "explain"])]
     unused: bool,
     /// As JSON

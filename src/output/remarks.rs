@@ -78,7 +78,7 @@ pub(crate) fn what(remark: &Remark) -> String {
 
 /// Every variable that no role uses, with all its places.
 pub(crate) fn table(remarks: &[Remark], style: Style, width: usize) -> Vec<String> {
-    let mut table = Table::new(&["variable", "set in", "what becomes of it"]);
+    let mut table = Table::new(&["variable", "set in", "why it does nothing"]);
     for remark in remarks {
         let places: Vec<String> = remark.places.iter().map(at).collect();
         table.row(vec![remark.name.clone(), places.join("\n"), what(remark)]);

@@ -68,10 +68,8 @@ fn bytes_of_any_size_are_copied_with_the_mode_they_have_here() {
 fn what_cannot_be_copied_is_said_before_a_machine_is_contacted() {
     let test = muster().file("inventory/hosts.ini", "node1 ansible_host=192.0.2.1\n").file("motd", "");
     let copy = |arguments: &[&str]| test.run(&[&["copy"], arguments].concat());
-    copy(&["all", "motd", "etc/motd"])
-        .code(5)
-        .stderr_has(&["etc/motd is no path from the root of a machine"]);
-    copy(&["all", "inventory", "/etc/"]).code(5).stderr_has(&["inventory is no regular file"]);
+    copy(&["all", "motd", "etc/motd"]).code(5).stderr_has(&["etc/motd is not an absolute path"]);
+    copy(&["all", "inventory", "/etc/"]).code(5).stderr_has(&["inventory is not a regular file"]);
     copy(&["all", "mtod", "/etc/motd"]).code(1).stderr_has(&["error: mtod: No such file or directory"]);
     copy(&["all", "motd", "/etc/motd", "--mode", "999"]).code(5).stderr_has(&["permission bits are octal"]);
     copy(&["node2", "motd", "/etc/motd"]).code(5).stderr_has(&["node2"]);

@@ -138,5 +138,5 @@ fn every_variable_that_does_nothing_is_listed_when_asked_for() {
     with(muster(), yaml)
         .run(&["vars", "--unused"])
         .code(0)
-        .stdout_has(&["inventory/group_vars/all.yml:5", "what becomes of it"]);
+        .stdout_has(&["inventory/group_vars/all.yml:5", "why it does nothing"]);
 }

@@ -14,6 +14,7 @@ mod machines;
 mod plans;
 mod preparation;
 mod records;
+mod samples;
 mod scratch;
 mod secrets;
 mod structure;

@@ -153,7 +153,10 @@ mod tests {
 
     #[test]
     fn what_always_runs_stays_with_its_play_as_long_as_anything_of_it_runs() {
-        let plays = plays().into_iter().map(|play| Play { always: strings(&["uncordon"]), ..play }).collect::<Vec<_>>();
+        let plays = plays()
+            .into_iter()
+            .map(|play| Play { always: strings(&["uncordon"]), ..play })
+            .collect::<Vec<_>>();
         let always = |args: Selection| {
             let selected = select(&plays, &args).unwrap();
             selected.into_iter().map(|play| (play.name, play.always.join(" "))).collect::<Vec<_>>()

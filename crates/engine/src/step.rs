@@ -310,7 +310,7 @@ impl PathsAsked {
         // The listing below is line by line, and sha256sum escapes backslashes.
         if !path.starts_with('/') || path.contains(['\n', '\\', '|']) {
             return Err(Failure::new(
-                format!("{path:?} is no path that can be managed on a machine"),
+                format!("{path:?} is not a path that can be managed on a machine"),
                 "paths begin with / and hold no line break, backslash or |",
             ));
         }

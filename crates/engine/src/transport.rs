@@ -168,7 +168,7 @@ pub enum TransportError {
         /// What the system said.
         reason: String,
     },
-    /// The program wrote more to standard output than can be meant.
+    /// The program wrote more to standard output than any program should.
     #[error("{address}: the program wrote more than {} MiB", .limit >> 20)]
     Flood {
         /// `host:port` as dialled.

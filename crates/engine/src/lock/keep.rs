@@ -269,6 +269,6 @@ fn unwritable(said: &str) -> Failure {
     let said = said.lines().last().map(|line| format!(": {line}")).unwrap_or_default();
     Failure::new(
         format!("the machine's lock cannot be written{said}"),
-        "it lies in /var/lib/muster/lock: see that /var is writable and not full",
+        "it is in /var/lib/muster/lock: make sure that /var is writable and not full",
     )
 }

@@ -300,7 +300,7 @@ fn lost(holder: Option<&Holder>) -> Failure {
     };
     Failure::Locked {
         message: format!("this run's lock is {by}; nothing more was changed here"),
-        remedy: "the run was not heard of for too long, or its lock was broken: see that the other run has ended, then \
+        remedy: "the run was not heard of for too long, or its lock was broken: make sure that the other run has ended, then \
                  run this one again"
             .into(),
     }

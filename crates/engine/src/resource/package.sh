@@ -10,7 +10,7 @@ apt() {
 # Finishes what an interrupted dpkg has left.
 finish() {
   dpkg --configure -a || {
-    echo "dpkg cannot go on: wait for who holds its lock, or end it; mend the package that it names; then run this again" >&2
+    echo "dpkg cannot go on: wait for the process that holds its lock, or end it; repair the package that it names; then run this again" >&2
     exit 1
   }
 }

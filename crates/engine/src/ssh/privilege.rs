@@ -123,7 +123,7 @@ const REMEDIES: &[(&str, Remedy)] = &[
     ("not in the sudoers file", SUDOERS),
     ("may not run sudo", SUDOERS),
     ("is not allowed to", SUDOERS),
-    ("sudoers", Words("mend /etc/sudoers on the machine as root (visudo -c tells what is wrong)")),
+    ("sudoers", Words("fix /etc/sudoers on the machine as root (visudo -c says what is wrong)")),
     ("must be owned by uid 0", Words("sudo's files are damaged on the machine: install sudo again as root")),
     (
         "no new privileges",

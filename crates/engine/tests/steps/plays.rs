@@ -183,7 +183,8 @@ async fn run_until(hosts: &[&str], plays: Value, forks: usize, cancel: Cancellat
     };
     let (events, mut receiver) = Events::channel();
     let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
-    let run = Run { plays: &plays, roles: ROLES, forks, cancel, ..Run::new(inventory, vars, &connect, events) };
+    let run =
+        Run { plays: &plays, roles: ROLES, forks, cancel, ..Run::new(inventory, vars, &connect, events) };
     let ended = tokio::time::timeout(Duration::from_secs(60), run.execute()).await;
     let outcome = ended.expect("nobody waits for ever").unwrap();
     let events = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
