@@ -23,7 +23,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines, none longer than `width` columns unless the table has too many columns, or too long paths, for it.
+    /// The lines, none longer than `width` columns unless the table has too many columns, or too long words, for it.
     pub(crate) fn render(&self, style: Style, width: usize) -> Vec<String> {
         let widths = self.widths(width);
         let mut lines = Vec::new();
@@ -40,7 +40,8 @@ impl Table {
         lines
     }
 
-    /// Each column as wide as its longest cell; when that is too much, the widest give way first, but no path is broken.
+    /// Each column as wide as its longest cell; when that is too much, the widest give way first, but no
+    /// word is broken: names and paths are there to be copied.
     fn widths(&self, width: usize) -> Vec<usize> {
         let cell_width = |text: &str| text.lines().map(measure_text_width).max().unwrap_or(0);
         let mut widths: Vec<usize> = (0..self.headings.len())
@@ -50,12 +51,11 @@ impl Table {
             })
             .collect();
         let room = width.saturating_sub(GAP * widths.len().saturating_sub(1)).max(widths.len() * 8);
-        let path_width = |column: usize| {
+        let longest_word = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            let paths = cells.flat_map(|cell| cell.split_whitespace()).filter(|word| word.contains('/'));
-            paths.map(measure_text_width).max().unwrap_or(0)
+            cells.flat_map(|cell| cell.split_whitespace()).map(measure_text_width).max().unwrap_or(0)
         };
-        let least: Vec<usize> = (0..widths.len()).map(path_width).collect();
+        let least: Vec<usize> = (0..widths.len()).map(longest_word).collect();
         while widths.iter().sum::<usize>() > room {
             let may_give = widths.iter_mut().zip(&least).filter(|(width, least)| **width > **least);
             let Some((widest, _)) = may_give.max_by_key(|(width, _)| **width) else { break };
