@@ -72,6 +72,10 @@ pub(super) fn ignore_assert_errors(vars: &HostVars) -> bool {
 /// What kubespray has and is not here, where the cluster would be another one without.
 fn asked_for(vars: &HostVars, findings: &mut Findings) {
     for refusal in kubespray::refusals() {
+        // What nobody asked for follows from something else, which is told.
+        if vars.explain(refusal.name).first().is_some_and(|d| d.kind == LayerKind::Fallback) {
+            continue;
+        }
         let problem = match vars.get(refusal.name) {
             // Of what has a default, `ill_typed` says it.
             Err(error) if vars.explain(refusal.name).iter().all(|d| d.kind.is_user()) => {
@@ -303,7 +307,8 @@ mod tests {
             ("kube_apiserver_port: 70000", Some("kube_apiserver_port: 70000 (vars.yml:1:22)")),
             ("kube_apiserver_port: 8443", None),
             ("kube_network_plugin: calico", Some("kube_network_plugin: calico (vars.yml:1:22)")),
-            ("container_manager: docker", Some("container_manager: docker (vars.yml:1:20)")),
+            ("container_manager: docker", None),
+            ("container_manager: crio", Some("container_manager: crio (vars.yml:1:20)")),
             ("etcd_deployment_type: kubeadm", Some("etcd_deployment_type: kubeadm (vars.yml:1:23)")),
             ("etcd_deployment_type: docker", None),
             ("cert_management: \"{{ 'vault' if 'vault' in groups else 'script' }}\"", None),

@@ -100,6 +100,7 @@ fn what_would_be_another_cluster_is_refused_all_at_once() {
     ended.stderr_has(&[
         "warning: inventory/group_vars/all.yml:5: helm_enabled is not implemented: Helm is not installed\n",
         "4 problems in inventory/hosts.ini; nothing was changed",
+        " (inventory/group_vars/all.yml:1:22) ",
         "\nkube_network_plugin         weave ",
         "set kube_network_plugin:",
         "\ncontainer_manager           crio ",

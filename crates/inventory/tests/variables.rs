@@ -278,6 +278,7 @@ fn fallbacks_are_read_by_templates_and_not_listed() {
     assert_eq!(get(&vars, "node1", "mine"), Kind::Raw("10.0.0.0/8".into()));
     let host = vars.host("node1").unwrap();
     assert!(host.raw().contains_key("mine") && !host.raw().contains_key("nets"));
+    assert!(!vars.list_json().to_string().contains("nets"), "as ansible-inventory");
     assert_eq!(host.explain("nets").len(), 1);
 }
 
