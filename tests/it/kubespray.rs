@@ -141,3 +141,15 @@ fn every_variable_that_does_nothing_is_listed_when_asked_for() {
         .code(0)
         .stdout_has(&["inventory/group_vars/all.yml:5", "what becomes of it"]);
 }
+
+#[test]
+fn the_command_for_ansible_playbook_is_answered_with_the_one_for_here() {
+    let test = of_2017(setup_cluster());
+    let ended = test.run(&["-i", "inventory.cfg", "-b", "-v", "cluster.yml"]).code(5).nothing_written();
+    ended.stderr_has(&[
+        "cluster.yml is a playbook of Ansible; setup-cluster needs none",
+        "setup-cluster -i INVENTORY",
+    ]);
+    let ended = test.run(&["-i", "inventory.cfg", "192.0.2.1"]).code(5).nothing_written();
+    ended.stderr_has(&["machines are named, and an inventory as well"]);
+}
