@@ -1,6 +1,8 @@
 //! A lab brought up, used and taken down, with the real engine. Needs root and the container engine, and the machine
 //! image from the cache, or Debian's archive to make it.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;

@@ -2,6 +2,8 @@
 //! Debian's archive to make it. Where the processor is emulated it takes minutes, so it is run when asked for:
 //! `cargo test -p muster-lab --test virtual_machines -- --ignored`.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

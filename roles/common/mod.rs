@@ -10,19 +10,33 @@ use crate::cluster;
 /// The cluster as all its machines see it. Explained in `defaults.yml`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ClusterVars {
+    /// The version of Kubernetes, without a leading `v` where [`cluster_vars`] gives it.
     pub kube_version: String,
+    /// The name of the cluster.
     pub cluster_name: String,
+    /// The domain of the names of services.
     pub dns_domain: String,
+    /// The network of the addresses of services, in CIDR notation.
     pub kube_service_addresses: String,
+    /// The network of the addresses of pods, in CIDR notation.
     pub kube_pods_subnet: String,
+    /// The prefix length of each node's part of the network of pods.
     pub kube_network_node_prefix: u8,
+    /// The TCP port of the API server.
     pub kube_apiserver_port: u16,
+    /// The folder of Kubernetes' configuration on the machine.
     pub kube_config_dir: String,
+    /// The folder of the control plane's certificates on the machine.
     pub kube_cert_dir: String,
+    /// The machine's name as a node of the cluster.
     pub kube_override_hostname: String,
+    /// Further names and addresses for the API server's certificate.
     pub supplementary_addresses_in_ssl_keys: Vec<String>,
+    /// The address of the DNS service.
     pub skydns_server: String,
+    /// Whether machines hand binaries and images on to each other.
     pub fan_out: bool,
+    /// The TCP port at which machines serve them.
     pub fan_out_port: u16,
 }
 

@@ -1,5 +1,7 @@
 //! The program as a user runs it: its arguments, what it prints, its exit code, and what it leaves on disk.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 mod bad_input;
 mod begin;
 mod commands;

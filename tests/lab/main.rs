@@ -1,6 +1,8 @@
 //! End to end: real machines (containers with systemd and sshd), a real Kubernetes. Needs the container engine and the
 //! bundle; `./test` prepares both. Each test has a lab of its own.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 mod broken;
 mod controllers;
 mod far_away;

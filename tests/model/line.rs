@@ -80,7 +80,7 @@ impl Line {
         let hearing = Hearing(wire.clone());
         let input = input.map_or(Fd::Null, |input| commands::input(input, &wire));
         // Whatever changes a machine begins with lock/guard.sh.
-        if text.contains("begin || exit 75;") {
+        if text.contains(r#"begin || exit "$refused";"#) {
             self.controller.changing.store(true, Ordering::Relaxed);
         }
         let seed = [u64::from(self.controller.number), self.number as u64, exchange as u64];

@@ -1,5 +1,7 @@
 //! The roles on model machines: a whole set-up, and the same with the controller killed at every exchange.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 mod cluster;
 mod events;
 mod kubectl;

@@ -1,5 +1,7 @@
 //! A run that is hosted by something other than the command line: no terminal, no environment, a real sshd on loopback.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -55,9 +55,12 @@ impl ImageArchive {
         self.push(name, bytes.len() as u64, Part::Bytes(Cursor::new(bytes)));
     }
 
+    #[expect(
+        clippy::expect_used,
+        reason = "names are oci-layout, index.json and blobs/sha256/ with 64 digits: none is too long for a header"
+    )]
     fn push(&mut self, name: &str, size: u64, content: Part) {
         let mut header = tar::Header::new_ustar();
-        // Names are "oci-layout", "index.json" and "blobs/sha256/" with 64 digits: none is too long for a header.
         header.set_path(name).expect("a short relative path fits a tar header");
         header.set_size(size);
         header.set_mode(0o644);

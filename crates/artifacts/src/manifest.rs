@@ -143,9 +143,9 @@ impl Manifest {
     }
 
     /// The manifest as it is written to disk.
+    #[expect(clippy::expect_used, reason = "documents of strings and numbers can always be written")]
     pub(crate) fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self)
-            .expect("a document of strings and numbers can always be written");
+        let mut text = serde_json::to_string_pretty(self).expect("a manifest is JSON");
         text.push('\n');
         text
     }

@@ -21,8 +21,6 @@ const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// Content of `oci-layout`, the file that marks an image layout.
 pub(crate) const LAYOUT: &str = "{\"imageLayoutVersion\":\"1.0.0\"}\n";
 
-const ALWAYS: &str = "documents of strings and numbers can always be written";
-
 /// Points at content by digest and size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,7 +112,7 @@ impl ImageIndex {
 
     /// The index as it is written.
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect(ALWAYS)
+        to_json(self)
     }
 }
 
@@ -167,5 +165,10 @@ pub(crate) fn manifest_json(config: &[u8], layers: &[Layer]) -> Vec<u8> {
         config: Descriptor::new(CONFIG, Sha256::of(config), config.len() as u64),
         layers: layers.iter().map(|layer| Descriptor::new(LAYER_GZIP, layer.digest, layer.size)).collect(),
     };
-    serde_json::to_vec(&manifest).expect(ALWAYS)
+    to_json(&manifest)
+}
+
+#[expect(clippy::expect_used, reason = "documents of strings and numbers can always be written")]
+fn to_json(document: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(document).expect("an OCI document is JSON")
 }

@@ -43,68 +43,148 @@ impl std::ops::AddAssign for Counts {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The run begins: the hosts in inventory order, and the names of the plays.
-    RunStarted { hosts: Vec<String>, plays: Vec<String>, check: bool },
+    /// The run begins.
+    RunStarted {
+        /// The machines of the run, in inventory order.
+        hosts: Vec<String>,
+        /// The names of the plays, in order.
+        plays: Vec<String>,
+        /// Whether the run only looks, and changes nothing.
+        check: bool,
+    },
     /// The first host enters a play.
-    PlayStarted { play: String, hosts: Vec<String> },
+    PlayStarted {
+        /// The name of the play.
+        play: String,
+        /// The machines that the play is for.
+        hosts: Vec<String>,
+    },
     /// A connection was made and the facts are known.
     Connected {
+        /// The machine.
         host: String,
+        /// How long that took.
         #[serde(with = "seconds")]
         elapsed: Duration,
     },
     /// A host begins a role.
-    RoleStarted { host: String, play: String, role: String },
+    RoleStarted {
+        /// The machine.
+        host: String,
+        /// The play that the role is part of.
+        play: String,
+        /// The role.
+        role: String,
+    },
     /// A host is through a role.
     RoleEnded {
+        /// The machine.
         host: String,
+        /// The role.
         role: String,
+        /// The sum of its steps.
         counts: Counts,
+        /// How long the role took, with its waiting.
         #[serde(with = "seconds")]
         elapsed: Duration,
     },
     /// A host begins a step of its role.
-    StepStarted { host: String, role: String, step: String },
-    /// A host is through a step. `exchanges`: programs sent and answered.
-    StepEnded {
+    StepStarted {
+        /// The machine.
         host: String,
+        /// The role.
         role: String,
+        /// The step, as its role calls it.
         step: String,
+    },
+    /// A host is through a step.
+    StepEnded {
+        /// The machine.
+        host: String,
+        /// The role.
+        role: String,
+        /// The step, as its role calls it.
+        step: String,
+        /// What the step did.
         counts: Counts,
+        /// What differed.
         changes: Vec<Change>,
+        /// How many programs were sent and answered.
         exchanges: usize,
+        /// How long the step took.
         #[serde(with = "seconds")]
         elapsed: Duration,
     },
-    /// A line that a program on the machine wrote while it runs.
-    Output { host: String, line: String },
-    /// A file is on its way to the machine: bytes sent, of how many.
-    Transfer { host: String, name: String, sent: u64, total: u64 },
+    /// A program on the machine wrote a line while it runs.
+    Output {
+        /// The machine.
+        host: String,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A file is on its way to the machine.
+    Transfer {
+        /// The machine.
+        host: String,
+        /// What is sent.
+        name: String,
+        /// How much of it was sent, in bytes, earlier attempts included.
+        sent: u64,
+        /// Its size in bytes.
+        total: u64,
+    },
     /// A host waits for something: for another host, or for a condition on the machine.
     Waiting {
+        /// The machine.
         host: String,
+        /// What it waits for.
         what: String,
+        /// How long it has been waiting.
         #[serde(with = "seconds")]
         elapsed: Duration,
     },
-    /// Something transient failed and is tried again: attempt n of m.
+    /// Something transient failed and is tried again.
     Retrying {
+        /// The machine.
         host: String,
+        /// What failed.
         what: String,
+        /// Why it failed.
         reason: String,
+        /// Which attempt comes next, from 2 on.
         attempt: usize,
+        /// How many attempts there are at most, the first one included.
         attempts: usize,
+        /// How long it is until the next attempt.
         #[serde(with = "seconds")]
         delay: Duration,
     },
     /// Something the user should know, which stops nothing.
-    Warning { host: Option<String>, text: String },
+    Warning {
+        /// The machine; `None` where it is about none or all of them.
+        host: Option<String>,
+        /// What it is, in words for the user.
+        text: String,
+    },
     /// A host cannot go on.
-    HostFailed { host: String, role: Option<String>, step: Option<String>, failure: Failure },
+    HostFailed {
+        /// The machine.
+        host: String,
+        /// The role that it was in, if it was in one.
+        role: Option<String>,
+        /// The step that it was in, if it was in one.
+        step: Option<String>,
+        /// Why it cannot go on, and what to do about it.
+        failure: Failure,
+    },
     /// A host is through all its plays.
-    HostDone { host: String },
+    HostDone {
+        /// The machine.
+        host: String,
+    },
     /// The run ends.
     RunEnded {
+        /// How long the run took.
         #[serde(with = "seconds")]
         elapsed: Duration,
     },

@@ -39,12 +39,12 @@ is_plenty() {
 };
 
 # Everything has come: is it what its sha256 says? The name that says so must not be there before the bytes are on the
-# disk, because power may be lost. `mine` is the guard's: the lock is looked at again before the file counts.
+# disk, because power may be lost. `mine` and `refused` are the guard's: the lock is looked at again before the file counts.
 finish() {
   [ "$(at)" -ge "$size" ] || { echo "$(at) of $size bytes have arrived" >&2; exit 1; };
   echo "$sha256  $part" | sha256sum -c >/dev/null 2>&1 || { rm -f "$part"; exit 65; };
   sync "$part" || exit 1;
-  mine || exit 75;
+  mine || exit "$refused";
   if [ -n "$share" ] && is_plenty; then
     mkdir -p "$share" && ln -f "$part" "$share/$sha256" && echo kept;
   fi;

@@ -5,7 +5,6 @@
 //! directory, and prints nothing.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
-#![warn(missing_docs)]
 
 mod address;
 mod ansible_cfg;

@@ -1,5 +1,7 @@
 //! Inventories and variables as files on disk: names, secrets, warnings.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Inventories, YAML scalars and Jinja expressions, compared with what Ansible makes of them. The
 //! data was made with the real program by `goldens/generate.py`.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

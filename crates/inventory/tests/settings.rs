@@ -1,5 +1,7 @@
 //! `ansible.cfg` and the environment.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

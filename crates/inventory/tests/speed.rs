@@ -1,6 +1,8 @@
 //! Large inventories are read quickly even by an unoptimised build; a wrong algorithm is far outside
 //! these limits.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

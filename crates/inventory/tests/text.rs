@@ -1,5 +1,7 @@
 //! Any text at all: no panic, no hang, and an error instead.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 mod entry;
 
 use std::fs;

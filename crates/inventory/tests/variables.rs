@@ -1,5 +1,7 @@
 //! Variables from every place, resolved for a host.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::sync::Arc;
 
 use muster_inventory::{GroupRules, Inventory, Kind, Value, Vars, VarsBuilder, VarsError};

@@ -1,5 +1,7 @@
 //! The model's shell beside real ones: the same scripts, the same answers, the same files.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;

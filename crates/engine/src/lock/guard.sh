@@ -9,4 +9,4 @@ read -r s </proc/$$/stat && read -r b </proc/sys/kernel/random/boot_id && read -
 set -- ${s##*) };
 echo "$$ ${20} $b $run $kind" >"$record" && mine && echo "$b ${u%.*}" >>"/var/lib/muster/lock/fence.$fence";
 } 2>/dev/null;
-begin || exit 75;
+begin || exit "$refused";

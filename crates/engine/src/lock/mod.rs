@@ -33,6 +33,7 @@ const LIFE: u64 = life!();
 const BUSY_LIMIT: Duration = Duration::from_secs(600);
 
 /// The exit status of a program that did nothing, because its run has lost the lock (`EX_TEMPFAIL` of sysexits.h).
+/// The programs have it from [`Fence::guard`].
 pub(crate) const REFUSED: i32 = 75;
 
 /// What a run says when it takes locks, and how it goes about it.
@@ -271,7 +272,10 @@ impl Fence {
         };
         let kind = quote(&format!("{kind} {}", one_line(name)));
         let functions = GUARD.replace('\n', " ");
-        format!("fence={} run={} record={record} kind={kind}; {functions}", self.number, self.run)
+        format!(
+            "fence={} run={} record={record} kind={kind} refused={REFUSED}; {functions}",
+            self.number, self.run
+        )
     }
 
     fn arguments(&self) -> [String; 2] {

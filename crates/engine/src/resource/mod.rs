@@ -142,8 +142,11 @@ pub struct PathState {
 /// What a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
+    /// A regular file.
     File,
+    /// A folder.
     Dir,
+    /// A symbolic link, wherever it points.
     Link,
     /// A socket, a device, ...
     Other,

@@ -1,5 +1,7 @@
 //! Machines hand artifacts on to each other, and uploads that break off go on where they stopped: with real sshds.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 mod fixture;
 
 use std::fs;

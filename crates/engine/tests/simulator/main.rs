@@ -1,6 +1,8 @@
 //! Runs of the real engine on model machines, with faults everywhere. Time and chance follow from a seed: a schedule that
 //! fails is printed, and happens again with `SEED=n cargo test -p muster-engine --test simulator`.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 mod beside;
 mod roles;
 mod schedule;

@@ -237,7 +237,7 @@ impl Line {
     /// Notes what is sent. Whether it may change the machine.
     fn note(&self, number: usize, fault: Option<Fault>, text: &str) -> bool {
         // Whatever changes a machine begins with lock/guard.sh.
-        let changing = text.contains("begin || exit 75;");
+        let changing = text.contains(r#"begin || exit "$refused";"#);
         if changing {
             self.controller.changing.store(true, Ordering::Relaxed);
         }

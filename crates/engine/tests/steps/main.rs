@@ -1,6 +1,8 @@
 //! Steps with real shells: what resources do, that a second run finds nothing to do, and what is left after a cut. And
 //! plays of several hosts.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
+
 mod jobs;
 mod locks;
 mod plays;
