@@ -14,6 +14,9 @@ struct Vars {
     override_system_hostname: bool,
     muster_install_packages: bool,
     package_lock_timeout: u32,
+    http_proxy: String,
+    https_proxy: String,
+    no_proxy: String,
     kubelet_fail_swap_on: bool,
     kubelet_protect_kernel_defaults: bool,
     additional_sysctl: Vec<KernelParameter>,
@@ -52,9 +55,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         step = step.ensure(hostname(&vars.kube_override_hostname));
     }
     if vars.muster_install_packages {
-        step = step.ensure_all(
-            TOOLS.map(|(tool, name)| package(tool, name).lock_timeout(vars.package_lock_timeout)),
-        );
+        let (http, https, none) = (vars.http_proxy.clone(), vars.https_proxy.clone(), vars.no_proxy.clone());
+        let proxy = Proxy { http, https, none };
+        step = step.ensure_all(TOOLS.map(|(tool, name)| {
+            package(tool, name).lock_timeout(vars.package_lock_timeout).proxy(proxy.clone())
+        }));
     }
     if vars.kubelet_fail_swap_on {
         step = step.ensure(swap_off()).ensure(no_swap_at_boot());

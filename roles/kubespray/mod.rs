@@ -215,7 +215,8 @@ mod tests {
                 let middle = name.strip_prefix('*').or_else(|| name.strip_suffix('*')).unwrap_or(name);
                 assert!(!middle.is_empty() && !middle.contains('*'), "{name}");
                 // Some values of these are refused, and others get a word.
-                let twice = ["etcd_deployment_type", "dns_mode"].contains(&name.as_str());
+                let twice =
+                    ["container_manager", "etcd_deployment_type", "dns_mode"].contains(&name.as_str());
                 assert!(names.insert(name) || twice, "{name} is there twice");
             }
         }
@@ -229,7 +230,9 @@ mod tests {
             .flatten()
             .flat_map(|group| group.keys.keys().chain(&group.parts))
             .filter(|name| own.contains(name.as_str()))
-            .filter(|name| !["etcd_deployment_type", "dns_mode"].contains(&name.as_str()))
+            .filter(|name| {
+                !["container_manager", "etcd_deployment_type", "dns_mode"].contains(&name.as_str())
+            })
             .collect();
         // Documented so that they can be compared with the catalogue.
         assert_eq!(called, ["containerd_version"]);

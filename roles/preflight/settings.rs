@@ -74,6 +74,10 @@ pub(super) fn ignore_assert_errors(vars: &HostVars) -> bool {
 /// What kubespray has and is not here, where the cluster would be another one without.
 fn asked_for(vars: &HostVars, findings: &mut Findings) {
     for refusal in kubespray::refusals() {
+        // What follows from another variable is told of that one.
+        if vars.explain(refusal.name).first().is_some_and(|d| d.kind == LayerKind::Fallback) {
+            continue;
+        }
         let problem = match vars.get(refusal.name) {
             // Of what has a default, `ill_typed` says it.
             Err(error) if vars.explain(refusal.name).iter().all(|d| d.kind.is_user()) => {

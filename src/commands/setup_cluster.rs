@@ -21,7 +21,7 @@ use crate::typed_flow::TypedFlow;
 #[command(after_help = EXIT_CODES, after_long_help = examples())]
 pub(crate) struct SetupClusterArgs {
     /// Machines: addresses, names or user@host:port; 192.0.2.4 .5 .6, '192.0.2.<4,5,6>', 192.0.2.[4:6]
-    #[arg(value_name = "HOST", conflicts_with = "inventory")]
+    #[arg(value_name = "HOST")]
     hosts: Vec<String>,
     /// Write a new inventory for these machines even if there is one with others; the old one is kept under another name
     #[arg(long, requires = "hosts")]
@@ -64,6 +64,10 @@ pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<E
         (Project::find(&args.inventory.inventory, environment)?, None)
     } else {
         let hosts = host_arguments::parse(&args.hosts)?;
+        if !args.inventory.inventory.is_empty() {
+            let error = CommandError::usage("machines are named, and an inventory as well");
+            return Err(error.hint("give the one or the other"));
+        }
         let typed: Vec<String> = args.hosts.iter().map(|word| quote(word)).collect();
         let command = format!("{} {}", words_of("setup-cluster"), typed.join(" "));
         let text = host_arguments::inventory_text(&hosts, &command, &args.connection);

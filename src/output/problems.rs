@@ -30,7 +30,10 @@ pub(crate) fn of_hosts(found: &[(&str, &[Problem])], style: Style, width: usize)
 /// The same for problems of what the user wrote, before any host was looked at.
 pub(crate) fn of_inventory(problems: &[Problem], style: Style, width: usize) -> Vec<String> {
     let mut table = Table::new(&HEADINGS);
-    problems.iter().for_each(|problem| table.row(cells(problem)));
+    // Files as a user would type them, as in the warnings above the table.
+    let here = std::env::current_dir().map(|here| format!("{}/", here.display())).unwrap_or_default();
+    let short = |cell: String| if here.len() > 1 { cell.replace(&here, "") } else { cell };
+    problems.iter().for_each(|problem| table.row(cells(problem).into_iter().map(short).collect()));
     table.render(style, width)
 }
 

@@ -8,6 +8,9 @@ use crate::output::text;
 /// Blanks between columns.
 const GAP: usize = 2;
 
+/// What is longer, and no path, may be broken: lists without blanks, sentences of other programs.
+const NAME: usize = 28;
+
 /// A table: a heading for each column, and rows of as many cells.
 pub(crate) struct Table {
     headings: Vec<&'static str>,
@@ -40,7 +43,18 @@ impl Table {
         lines
     }
 
-    /// Each column as wide as its longest cell; when that is too much, the widest give way first, but no path is broken.
+    /// The width below which a name or a path of a column would be broken.
+    fn longest_word(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        let words = cells.flat_map(|cell| cell.split_whitespace());
+        let kept = words.map(|word| (word, measure_text_width(word)));
+        kept.filter(|(word, width)| *width <= NAME || word.contains('/'))
+            .map(|(_, width)| width)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Each column as wide as its longest cell; when that is too much, the widest give way first, but no name is broken.
     fn widths(&self, width: usize) -> Vec<usize> {
         let cell_width = |text: &str| text.lines().map(measure_text_width).max().unwrap_or(0);
         let mut widths: Vec<usize> = (0..self.headings.len())
@@ -50,12 +64,7 @@ impl Table {
             })
             .collect();
         let room = width.saturating_sub(GAP * widths.len().saturating_sub(1)).max(widths.len() * 8);
-        let path_width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            let paths = cells.flat_map(|cell| cell.split_whitespace()).filter(|word| word.contains('/'));
-            paths.map(measure_text_width).max().unwrap_or(0)
-        };
-        let least: Vec<usize> = (0..widths.len()).map(path_width).collect();
+        let least: Vec<usize> = (0..widths.len()).map(|column| self.longest_word(column)).collect();
         while widths.iter().sum::<usize>() > room {
             let may_give = widths.iter_mut().zip(&least).filter(|(width, least)| **width > **least);
             let Some((widest, _)) = may_give.max_by_key(|(width, _)| **width) else { break };

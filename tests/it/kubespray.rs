@@ -100,6 +100,7 @@ fn what_would_be_another_cluster_is_refused_all_at_once() {
     ended.stderr_has(&[
         "warning: inventory/group_vars/all.yml:5: helm_enabled is not implemented: Helm is not installed\n",
         "4 problems in inventory/hosts.ini; nothing was changed",
+        " (inventory/group_vars/all.yml:1:22) ",
         "\nkube_network_plugin         weave ",
         "set kube_network_plugin:",
         "\ncontainer_manager           crio ",
@@ -139,4 +140,16 @@ fn every_variable_that_does_nothing_is_listed_when_asked_for() {
         .run(&["vars", "--unused"])
         .code(0)
         .stdout_has(&["inventory/group_vars/all.yml:5", "why it does nothing"]);
+}
+
+#[test]
+fn the_command_for_ansible_playbook_is_answered_with_the_one_for_here() {
+    let test = of_2017(setup_cluster());
+    let ended = test.run(&["-i", "inventory.cfg", "-b", "-v", "cluster.yml"]).code(5).nothing_written();
+    ended.stderr_has(&[
+        "cluster.yml is a playbook of Ansible; setup-cluster needs none",
+        "setup-cluster -i INVENTORY",
+    ]);
+    let ended = test.run(&["-i", "inventory.cfg", "192.0.2.1"]).code(5).nothing_written();
+    ended.stderr_has(&["machines are named, and an inventory as well"]);
 }

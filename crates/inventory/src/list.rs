@@ -79,7 +79,7 @@ impl Vars {
         let host = self.host(host)?;
         let layers = host.inner.layers(host.host);
         let mut vars: BTreeMap<&str, &Value> = BTreeMap::new();
-        for layer in layers.iter().filter(|layer| layer.kind != LayerKind::Default) {
+        for layer in layers.iter().filter(|layer| layer.kind > LayerKind::Default) {
             vars.extend(layer.vars.iter().map(|(name, value)| (name.as_str(), value)));
         }
         vars.retain(|name, _| !INTERNAL.contains(name));

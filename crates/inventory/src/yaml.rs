@@ -48,7 +48,8 @@ fn read(
     warnings: &mut Vec<Warning>,
 ) -> Result<Value, InventoryError> {
     let parser = Parser::new_from_str(text);
-    let mut reader = Reader { source, parser, moved, anchors: HashMap::new(), nodes: 0, warnings };
+    let unended = (!text.ends_with('\n')).then(|| text.chars().count());
+    let mut reader = Reader { source, parser, moved, unended, anchors: HashMap::new(), nodes: 0, warnings };
     let mut document = None;
     loop {
         let (event, span) = reader.next()?;
@@ -71,6 +72,8 @@ struct Reader<'a, 'w> {
     source: &'a Arc<SourceText>,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     moved: &'a [usize],
+    /// Where the text ends, when its last line has no end.
+    unended: Option<usize>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
     warnings: &'w mut Vec<Warning>,
@@ -217,6 +220,14 @@ impl<'a> Reader<'a, '_> {
         span: Span,
     ) -> Result<Node, InventoryError> {
         let origin = self.origin(span.start);
+        let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+        // A block keeps the end of its last line where there is one.
+        let text = match text.strip_suffix('\n') {
+            Some(rest) if is_block && self.unended.is_some_and(|end| span.end.index() >= end) => {
+                Cow::Owned(rest.to_owned())
+            }
+            _ => text,
+        };
         let plain = style == ScalarStyle::Plain;
         let is_merge = plain && tag.is_none() && text == "<<";
         let kind = match tag {

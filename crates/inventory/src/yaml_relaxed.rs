@@ -3,7 +3,7 @@
 //!
 //! - Lines inside brackets and quotes may begin further left than what they belong to.
 //! - A tab may follow the colon of a key.
-//! - A comment may follow a quote, or the sign of a block, at once.
+//! - A comment may follow a quote, a bracket, or the sign of a block, at once.
 
 /// A text spelled anew, and by how many columns each of its lines was moved to the right.
 pub(crate) struct Relaxed {
@@ -36,6 +36,9 @@ pub(crate) fn relaxed(text: &str) -> Relaxed {
         out.text.extend(std::iter::repeat_n(' ', missing));
         relaxer.line(line, indent, &mut out.text);
         out.text.push('\n');
+    }
+    if !text.ends_with('\n') {
+        out.text.pop();
     }
     out
 }
@@ -75,6 +78,8 @@ impl Relaxer {
                         begins = false;
                         if chars.peek().is_some_and(|(_, next)| *next == '#') {
                             out.push(' ');
+                            before = ' ';
+                            continue;
                         }
                     }
                     _ => {}
@@ -104,6 +109,11 @@ impl Relaxer {
                     self.brackets -= 1;
                     out.push(c);
                     begins = false;
+                    if next == Some('#') {
+                        out.push(' ');
+                        before = ' ';
+                        continue;
+                    }
                 }
                 ',' if self.brackets > 0 => {
                     out.push(c);

@@ -280,6 +280,7 @@ fn fallbacks_are_read_by_templates_and_not_listed() {
     assert_eq!(get(&vars, "node1", "mine"), Kind::Raw("10.0.0.0/8".into()));
     let host = vars.host("node1").unwrap();
     assert!(host.raw().contains_key("mine") && !host.raw().contains_key("nets"));
+    assert!(!vars.list_json().to_string().contains("nets"), "as ansible-inventory");
     assert_eq!(host.explain("nets").len(), 1);
 }
 
@@ -310,4 +311,29 @@ fn a_mapping_may_refer_to_its_own_parts() {
     for name in ["loop", "whole"] {
         assert!(vars.host("node1").unwrap().get(name).is_err(), "{name} is a circle");
     }
+}
+
+#[test]
+fn what_cannot_be_changed_in_place_is_made_with_what_the_hint_says() {
+    let vars = vars(INI, "names: [a, b]\n");
+    let host = vars.host("node1").unwrap();
+    let json = |template: &str| host.resolve(&template.into()).unwrap().to_json().to_string();
+    let hint = host
+        .resolve(&"{% set r = [] %}{% for n in names %}{% set _ = r.append(n) %}{% endfor %}{{ r }}".into());
+    assert!(hint.unwrap_err().to_string().contains("{% set ns = namespace(x=[]) %}"));
+    assert_eq!(
+        json(
+            "{% set ns = namespace(x=[]) %}{% for n in names %}{% set ns.x = ns.x + [n] %}{% endfor %}{{ ns.x }}"
+        ),
+        r#"["a","b"]"#
+    );
+    assert_eq!(
+        json(
+            "{% set ns = namespace(x={}) %}{% for n in names %}{% set ns.x = ns.x | combine({n: 1}) %}{% endfor %}{{ ns.x }}"
+        ),
+        r#"{"a":1,"b":1}"#
+    );
+    assert_eq!(json("{{ dict(names | zip([1, 2])) }}"), r#"{"a":1,"b":2}"#);
+    assert_eq!(json("{{ dict([['a', 1]], b=2) }}"), r#"{"a":1,"b":2}"#);
+    assert_eq!(json("{{ dict({'a': 1}) }}"), r#"{"a":1}"#);
 }

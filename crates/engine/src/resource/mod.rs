@@ -30,7 +30,7 @@ pub use file::{File, file, unified};
 pub use line::{Line, line};
 pub use link::{Link, link};
 pub use local_file::{LocalFile, local_file};
-pub use package::{Package, package};
+pub use package::{Package, Proxy, package};
 pub use removal::{Removable, Resources};
 pub use service::{Service, service};
 pub use sysctl::{Sysctl, sysctl};

@@ -9,13 +9,25 @@ pub struct Package {
     tool: String,
     name: String,
     lock_timeout: u32,
+    proxy: Proxy,
+}
+
+/// The proxies of a package manager: the values of `http_proxy`, `https_proxy` and `no_proxy`. What is empty is not set.
+#[derive(Debug, Clone, Default)]
+pub struct Proxy {
+    /// For addresses with `http:`.
+    pub http: String,
+    /// For addresses with `https:`.
+    pub https: String,
+    /// What is reached without one, separated by commas.
+    pub none: String,
 }
 
 /// The command `tool` is there; where it is not, the package `name` is installed with the system's package manager.
 /// The tool is what is checked, because images without a package manager may have it all the same. Removed is only a package
 /// that was installed this way, and that no other package needs.
 pub fn package(tool: impl Into<String>, name: impl Into<String>) -> Package {
-    Package { tool: tool.into(), name: name.into(), lock_timeout: 300 }
+    Package { tool: tool.into(), name: name.into(), lock_timeout: 300, proxy: Proxy::default() }
 }
 
 impl Package {
@@ -26,13 +38,20 @@ impl Package {
         self
     }
 
+    /// Through which proxies the package manager reaches its repositories. Of the environment of a login it sees nothing.
+    pub fn proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = proxy;
+        self
+    }
+
     /// Where the machine remembers that the package was not there before.
     fn stamp(&self) -> String {
         format!("{STAMPS}/package/{}", self.name)
     }
 
     fn script(&self, text: &'static str) -> Script {
-        sh(text, [self.name.clone(), self.stamp(), self.lock_timeout.to_string()])
+        let Proxy { http, https, none } = self.proxy.clone();
+        sh(text, [self.name.clone(), self.stamp(), self.lock_timeout.to_string(), http, https, none])
     }
 }
 
@@ -91,5 +110,35 @@ impl Removable for Package {
             return Ok(Plan::nothing());
         }
         Ok(Plan::change(self, "removed, unless other packages need it", self.script(REMOVE)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_package_manager_gets_the_proxies_that_it_is_given_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let manager = format!("#!/bin/sh\nenv | grep _proxy= | sort >{}\n", at("seen"));
+        fs::write(at("apt-get"), manager).unwrap();
+        fs::set_permissions(at("apt-get"), fs::Permissions::from_mode(0o755)).unwrap();
+        let proxy =
+            Proxy { http: "http://192.0.2.1:3128".into(), none: "192.0.2.9".into(), ..Proxy::default() };
+        let wanted = package("no-such-tool", "no-such-package").proxy(proxy);
+        let script = wanted.script(INSTALL).text().replace(&wanted.stamp(), &at("stamp"));
+        let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+        let status = Command::new("dash").env("PATH", path).args(["-c", &script]).status().unwrap();
+        assert!(status.success());
+        assert_eq!(
+            fs::read_to_string(at("seen")).unwrap(),
+            "http_proxy=http://192.0.2.1:3128\nno_proxy=192.0.2.9\n"
+        );
+        assert!(fs::exists(at("stamp")).unwrap(), "it remembers that the package was not there");
     }
 }

@@ -1,6 +1,9 @@
-# Installs a package of the operating system, or removes one: PACKAGE STAMP LOCK_TIMEOUT (in seconds). The stamp is a file
-# that remembers that the package was not there before. Only such a package is ever removed.
+# Installs a package of the operating system, or removes one: PACKAGE STAMP LOCK_TIMEOUT (in seconds) HTTP_PROXY HTTPS_PROXY
+# NO_PROXY. The stamp is a file that remembers that the package was not there before. Only such a package is ever removed.
 package=$1 stamp=$2 lock_timeout=$3
+[ -z "$4" ] || export http_proxy="$4"
+[ -z "$5" ] || export https_proxy="$5"
+[ -z "$6" ] || export no_proxy="$6"
 
 # While apt waits for a lock it says each second who holds it.
 apt() {

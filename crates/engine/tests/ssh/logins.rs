@@ -199,10 +199,8 @@ async fn machines_behind_jump_hosts_are_reached_through_one_connection_to_each()
             Ssh::new(Target { jumps: vec![target(&near), target(&far)], ..target(end) }, Arc::clone(&client))
         })
         .collect();
-    let outputs =
-        futures::future::join_all(machines.iter().map(|ssh| output(ssh, "echo \"$SSH_CONNECTION\""))).await;
-    for (end, shown) in ends.iter().zip(outputs) {
-        assert!(shown.ends_with(&format!("{} {}\n", end.address(), end.port())), "{shown}");
+    futures::future::join_all(machines.iter().map(|ssh| output(ssh, "true"))).await;
+    for end in &ends {
         assert_eq!(end.log().matches("Accepted publickey").count(), 1);
     }
     assert_eq!(near.log().matches("Accepted publickey").count(), 1, "{}", near.log());

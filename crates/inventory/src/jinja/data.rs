@@ -1,6 +1,6 @@
 //! Filters on lists and mappings.
 
-use minijinja::value::{Tuple, ValueKind};
+use minijinja::value::{Kwargs, Tuple, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 use rand::Rng;
 
@@ -10,6 +10,7 @@ use super::args::{Args, Rest, defined, entries, invalid, is_list, items, kind, s
 const MAX_ITEMS: usize = 100_000;
 
 pub(super) fn register(environment: &mut Environment<'_>) {
+    environment.add_function("dict", dict);
     environment.add_filter("combine", combine);
     environment.add_filter("dict2items", dict2items);
     environment.add_filter("items2dict", items2dict);
@@ -82,6 +83,19 @@ pub(super) fn register(environment: &mut Environment<'_>) {
 }
 
 /// The items, each once, in the order of their first appearance.
+/// Python's `dict`: of a mapping, or of pairs (`dict(names | zip(values))`), with more entries by name.
+fn dict(value: Option<Value>, more: Kwargs) -> Result<Value, Error> {
+    let Some(pairs) = value.as_ref().filter(|value| is_list(value)) else {
+        return minijinja::functions::dict(value, more);
+    };
+    let pair = |pair: Value| match pair.try_iter()?.collect::<Vec<_>>().as_slice() {
+        [key, value] => Ok((key.clone(), value.clone())),
+        _ => Err(invalid("dict needs pairs of a key and a value")),
+    };
+    let pairs: Result<Vec<(Value, Value)>, Error> = pairs.try_iter()?.map(pair).collect();
+    minijinja::functions::dict(Some(Value::from_pairs(pairs?)), more)
+}
+
 fn distinct(items: Vec<Value>) -> Vec<Value> {
     let mut out: Vec<Value> = Vec::with_capacity(items.len());
     for item in items {
