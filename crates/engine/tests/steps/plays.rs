@@ -337,17 +337,22 @@ async fn what_always_runs_runs_after_a_failure_which_stays_the_one_that_is_told(
 
 #[tokio::test]
 async fn what_always_runs_runs_where_others_ended_the_run_and_only_where_the_play_was_begun() {
-    let first = play("first", &["linger", "work"], json!({ "max_failures": 0, "always": ["tidy"] }));
+    // Both have begun before one of them goes off.
+    let first = play("first", &["meet", "linger", "work"], json!({ "max_failures": 0, "always": ["tidy"] }));
     let second = play("second", &["work"], json!({ "always": ["tidy-too"] }));
     let ran = run(&["a", "dying1"], json!([first, second]), 50).await;
     assert!(ran.ends()[0].starts_with("stopped, because dying1 failed"), "{:?}", ran.ends());
-    assert_eq!(ran.roles("a"), ["linger", "tidy"]);
-    assert_eq!(ran.roles("dying1"), ["linger!"], "a machine that is off is not tidied");
+    assert_eq!(ran.roles("a"), ["meet", "linger", "tidy"]);
+    assert_eq!(ran.roles("dying1"), ["meet", "linger!"], "a machine that is off is not tidied");
 
-    let first = play("first", &["linger"], json!({ "max_failures": 0 }));
+    let first = play("first", &["meet", "linger"], json!({ "max_failures": 0 }));
     let second = play("second", &["work"], json!({ "always": ["tidy-too"] }));
     let ran = run(&["a", "dying1"], json!([first, second]), 50).await;
-    assert_eq!(ran.roles("a"), ["linger"], "a play that was stopped before its first role was not begun");
+    assert_eq!(
+        ran.roles("a"),
+        ["meet", "linger"],
+        "a play that was stopped before its first role was not begun"
+    );
 
     let look = play("look", &["risk"], json!({ "any_errors_fatal": true, "always": ["tidy"] }));
     let change = play("change", &["work"], json!({ "always": ["tidy-too"] }));
