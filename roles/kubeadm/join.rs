@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{config, kubelet, node_registration, reconfigure};
 use crate::cluster::{self, Standing};
 use crate::common::{cluster_vars, ip};
-use crate::kubectl::Kubectl;
+use crate::kubectl::{Kubectl, kubectl};
 
 #[derive(Deserialize)]
 struct Vars {
@@ -23,6 +23,8 @@ struct Invitation {
     ca: String,
     /// The control plane that has given it.
     through: String,
+    /// The nodes that are Ready, those of machines among them that were installed anew a moment ago.
+    ready: Vec<String>,
 }
 
 /// Where kubeadm finds the cluster that a machine joins: a kubeconfig that names nobody.
@@ -46,7 +48,10 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
             .detached()
             .ensure(command(
                 "membership of the cluster",
-                sh(include_str!("join.sh"), [config.as_str(), kubelet::STAMP, &kubelet, applied, hash]),
+                sh(
+                    include_str!("join.sh"),
+                    [config.as_str(), kubelet::STAMP, &kubelet, applied, hash, &ca_file(host)?],
+                ),
                 joined,
             ))
             .await?;
@@ -61,6 +66,8 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
 /// What kubeadm is told. It is made for this machine only: it holds a token.
 async fn invited(host: &Host, known: &Standing, control_plane: bool) -> Result<String> {
     let invitation = invitation(host).await?;
+    is_free(host, &invitation).await?;
+    answers_at(host, known, &invitation, control_plane).await?;
     trust(host, known, &invitation, control_plane).await?;
     let certificate_key = if control_plane { upload_certificates(host).await? } else { String::new() };
     let registration = node_registration(host)?;
@@ -77,7 +84,7 @@ async fn invited(host: &Host, known: &Standing, control_plane: bool) -> Result<S
 
 /// A snippet that runs on a control plane, with a kubeconfig for its own API server in `$config`.
 macro_rules! as_administrator {
-    ($text:literal, $args:expr) => {
+    ($text:expr, $args:expr) => {
         sh(concat!(include_str!("../own_api_server.sh"), include_str!("local-admin.sh"), $text), $args)
     };
 }
@@ -88,10 +95,8 @@ async fn invitation(host: &Host) -> Result<Arc<Invitation>> {
         let kubectl = control_plane(host).await?;
         let ca = ca_file(kubectl.plane())?;
         // A token made in the open is a secret all the same: it goes through a pipe, never into an argument.
-        let script = as_administrator!(
-            r#"kubeadm --kubeconfig "$config" token create --ttl "$1" && cat "$2""#,
-            [&format!("{}m", vars.kubeadm_token_minutes), &ca]
-        );
+        let script =
+            as_administrator!(include_str!("invite.sh"), [&format!("{}m", vars.kubeadm_token_minutes), &ca]);
         let output = kubectl.run("Invite machines", script).await?;
         let through = kubectl.plane().name().to_owned();
         parse_invitation(&output, &through).ok_or_else(|| {
@@ -109,6 +114,58 @@ async fn control_plane(host: &Host) -> Result<Kubectl> {
     Kubectl::find(host)
         .await?
         .ok_or_else(|| Failure::new("no control plane answers", "begin with setup-cluster"))
+}
+
+/// Nobody else has the machine's name. A node that is Ready is either that of a machine with the same name, or its own from
+/// before it was installed anew, which the cluster gives up some 40 s after the last sign of life.
+async fn is_free(host: &Host, invitation: &Invitation) -> Result<()> {
+    let name = cluster_vars(host)?.kube_override_hostname;
+    if !invitation.ready.contains(&name) {
+        return Ok(());
+    }
+    let status = "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+    let given_up = kubectl!(
+        r#"ready=$(kubectl get nodes --field-selector "metadata.name=$1" -o "$2") && [ "$ready" != True ]"#,
+        [name.as_str(), status]
+    );
+    let what = format!("the cluster gives up the node {name} of the machine before");
+    let (every, limit) = (Duration::from_secs(2), Duration::from_secs(120));
+    control_plane(host).await?.wait(&what, given_up, every, limit).await.map(drop).map_err(|failure| match failure {
+        Failure::Waited { .. } => Failure::new(
+            format!("the cluster has a node {name} that is Ready, and this machine is not that node"),
+            format!(
+                "another machine has the name {name}: give one of the two another name in the inventory; if there is none, \
+                 switch off what reports itself as {name}"
+            ),
+        ),
+        other => other,
+    })
+}
+
+/// The address at which all machines look for the API is alive: kubeadm would try it for minutes.
+async fn answers_at(
+    host: &Host,
+    known: &Standing,
+    invitation: &Invitation,
+    control_plane: bool,
+) -> Result<()> {
+    let endpoint = cluster::endpoint(host, known)?;
+    let own = control_plane && endpoint == cluster::api_of(host, host.name())?;
+    if own || endpoint == cluster::api_of(host, &invitation.through)? {
+        return Ok(());
+    }
+    let alive = sh(
+        r#"kubectl --kubeconfig "$1" --request-timeout=10s get --raw /readyz"#,
+        [crate::kubectl::ADMIN_CONF],
+    );
+    let answer = host.cluster().host(&invitation.through)?.query(alive).await?;
+    if answer.status == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("nothing answers at {endpoint}, where all machines of this cluster look for its API"),
+        "bring the control plane with this address back; until then nobody can join, although other control planes are well",
+    ))
 }
 
 /// The machine knows the cluster. An authority that a former cluster has left here would be taken for its own.
@@ -149,7 +206,9 @@ async fn upload_certificates(host: &Host) -> Result<String> {
 fn parse_invitation(output: &str, through: &str) -> Option<Invitation> {
     let (before, certificate) = output.split_at(output.find("-----BEGIN CERTIFICATE-----")?);
     let token = before.lines().last()?.trim();
+    let ready = before.lines().filter_map(|line| line.strip_suffix(" True")).map(str::to_owned).collect();
     token.contains('.').then(|| Invitation {
+        ready,
         token: token.to_owned(),
         ca: format!("{}\n", certificate.trim_end()),
         through: through.to_owned(),
@@ -165,6 +224,8 @@ mod tests {
         let certificate = "-----BEGIN CERTIFICATE-----\nMII=\n-----END CERTIFICATE-----\n";
         let invitation = parse_invitation(&format!("W1122 a warning.\nab.cd\n{certificate}"), "a").unwrap();
         assert_eq!((invitation.token.as_str(), invitation.ca.as_str()), ("ab.cd", certificate));
+        let listed = format!("a True\nb False\nc Unknown\nab.cd\n{certificate}");
+        assert_eq!(parse_invitation(&listed, "a").unwrap().ready, ["a"]);
         assert!(parse_invitation("could not reach the API", "a").is_none());
         assert!(parse_invitation(certificate, "a").is_none());
     }

@@ -1,12 +1,21 @@
 # The machine joins.
 # $1: kubeadm's configuration, which holds a token: it comes with the program, and goes when kubeadm is done;
-# $2: where the hash of the kubelet's configuration ($3) is kept; $4: where that of a control plane's ($5) is kept, or nothing.
-text=$1 kubelet_stamp=$2 kubelet=$3 settled=$4 hash=$5
+# $2: where the hash of the kubelet's configuration ($3) is kept; $4: where that of a control plane's ($5) is kept, or nothing;
+# $6: the certificate of the cluster's authority, which is there already.
+text=$1 kubelet_stamp=$2 kubelet=$3 settled=$4 hash=$5 authority=$6
 umask 077
 config=$(mktemp /run/muster-join.XXXXXX)
 trap 'rm -f "$config"' EXIT
 printf '%s' "$text" >"$config"
-ignore=FileAvailable--etc-kubernetes-ssl-ca.crt,Port-10250,DirAvailable--etc-kubernetes-manifests
+ignore=FileAvailable-$(echo "$authority" | tr / -),Port-10250,DirAvailable--etc-kubernetes-manifests
+if [ -n "$settled" ]; then
+  # kubeadm writes them before the kubelet is taken in. It takes over what an attempt that was cut off has left of them, and what
+  # runs of it; only its checks would complain.
+  ignore=$ignore,Port-6443,Port-10257,Port-10259
+  for component in kube-apiserver kube-controller-manager kube-scheduler; do
+    ignore=$ignore,FileAvailable--etc-kubernetes-manifests-$component.yaml
+  done
+fi
 systemctl enable -q kubelet
 # What an attempt that was cut off has left is in the way of the next one, and holds nothing yet.
 rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf

@@ -1,6 +1,8 @@
 # A control plane runs with its new configuration.
 # $1: kubeadm's configuration; $2: where its hash ($3) is kept when all is done; $4: the folder of the cluster's certificates.
 config=$1 settled=$2 hash=$3 certificates=$4
+# A join that was cut off before its last phase left a node that is not known as a control plane.
+[ -e "$settled" ] || kubeadm init phase mark-control-plane --config "$config"
 # Its names and addresses may be others. The API server takes up a new one by itself.
 rm -f "$certificates/apiserver.crt" "$certificates/apiserver.key"
 kubeadm init phase certs apiserver --config "$config"

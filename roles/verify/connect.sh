@@ -1,6 +1,6 @@
 # Each pod of the test tries to connect to all pods, to the service at every node's address, and by its address and name, and
-# to the API by its name; to no names where there is no domain. Prints what could not be reached, and from where. Eight pods try at once. What a firewall keeps away
-# takes all of its time, so the third such ends a pod's attempt.
+# to the API by its name; to no names where there is no domain. Prints what could not be reached, and from where. Eight pods try at
+# once. What a firewall keeps away takes all of its time, so the third such ends a pod's attempt.
 label=$1 service=$2 domain=$3; shift 3
 pod='{.metadata.name} {.status.podIP} {.spec.nodeName}'
 pods=$(kubectl -n kube-system get pods -l "$label" -o "jsonpath={range .items[*]}$pod{\"\n\"}{end}") || exit 1
@@ -21,9 +21,9 @@ done
 echo tested'
 # shellcheck disable=SC2016 # for the shell of each attempt
 echo "$pods" | xargs -P 8 -n 3 sh -c '
-  attempt=$1 targets=$2 pod=$3 node=$5
-  answer=$(kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system exec "$pod" -- sh -c "$attempt" sh $targets 2>&1)
+  attempt=$1 targets=$2 server=$3 pod=$4 node=$6
+  answer=$(kubectl --kubeconfig /etc/kubernetes/admin.conf ${server:+--server=$server} -n kube-system exec "$pod" -- sh -c "$attempt" sh $targets 2>&1)
   case $answer in *unreachable=*) ;; *tested*) exit ;; esac
   missed=$(echo "$answer" | sed -n "s/^unreachable=//p" | sed "s|/\(.*\)| (pod on \1)|" | paste -sd , - | sed "s/,/, /g")
   echo "from the pod on $node${missed:+ no way to}: ${missed:-$answer}"
-  exit 1' sh "$attempt" "$targets"
+  exit 1' sh "$attempt" "$targets" "${server:-}"

@@ -119,7 +119,7 @@ fn packages_are_installed_once_whoever_else_is_at_them_and_whatever_ends_in_the_
     assert!(lab.on("node1", "dpkg --audit").contains("socat"), "nothing is interrupted");
     let ended = bootstrap(&lab, &[]);
     assert_eq!(ended.code, 2, "{ended:#?}");
-    for told in ["installed socat package post-installation script", "mend the package that it names"] {
+    for told in ["installed socat package post-installation script", "repair the package that it names"] {
         assert!(ended.out.contains(told), "no {told:?} in {ended:#?}");
     }
     lab.on("node1", "rm /var/break");

@@ -35,7 +35,8 @@ fn a_run_killed_during_and_after_kubeadm_init_is_finished_by_the_same_command() 
     let pattern = lab.pattern(2);
     // kubeadm's own words, while it works.
     lab.setup_killed_at(&["-vvv", &pattern], "[control-plane] ");
-    lab.setup_killed_at(&[], "kubeadm init: ");
+    // The next run waits for it, and finds a control plane that stands.
+    lab.setup_killed_at(&[], "the API server answers: ");
     finish(&lab);
     held("controller killed", "SIGKILL during kubeadm init, and after it", 2, KILLED);
 }

@@ -317,7 +317,12 @@ impl Run<'_> {
         }
         host.goes_on_when_interrupted(true);
         for role in play.always.iter().filter(|_| begun) {
-            if host.may_go_on().is_err() || stop.as_ref().is_some_and(|stop| stop.failure.is_unreachable()) {
+            if stop.as_ref().is_some_and(|stop| stop.failure.is_unreachable()) {
+                break;
+            }
+            // Where the lock was lost after the last role, what was begun is not ended: the host is not done.
+            if let Err(failure) = host.may_go_on() {
+                stop.get_or_insert_with(|| Stop::of(host, failure));
                 break;
             }
             match (self.role(host, play, role).await, &stop) {
