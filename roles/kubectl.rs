@@ -36,40 +36,47 @@ macro_rules! kubectl {
 }
 pub(crate) use kubectl;
 
-/// A control plane that was found healthy in this run.
-pub(crate) struct Kubectl {
+/// A control plane that was found healthy in this run, for a host that wants something of the cluster. Whichever it is, what
+/// is done there is told and counted as what that host does.
+pub(crate) struct Kubectl<'h> {
     plane: Arc<Host>,
+    asker: &'h Host,
 }
 
 /// The names of the control planes that were found healthy in this run and have answered since.
 type Found = Mutex<BTreeSet<String>>;
 
-impl Kubectl {
+impl<'h> Kubectl<'h> {
     /// A healthy control plane: the host itself, another one that was found earlier in this run or is part of it, or one outside
     /// of it. `None` in check mode, where no cluster may have begun yet.
     ///
     /// # Errors
     /// None answers: which were asked, and what each said.
-    pub(crate) async fn find(host: &Host) -> Result<Option<Self>> {
+    pub(crate) async fn find(host: &'h Host) -> Result<Option<Self>> {
         let found = found(host).await?;
         let mut found = found.lock().await;
         let itself = found.get(host.name());
         if let Some(name) = itself.or(found.first()) {
-            return Ok(Some(Self { plane: host.cluster().host(name)? }));
+            return Ok(Some(Self { plane: host.cluster().host(name)?, asker: host }));
         }
         match healthy(host).await {
             Ok(plane) => {
                 found.insert(plane.name().to_owned());
-                Ok(Some(Self { plane }))
+                Ok(Some(Self { plane, asker: host }))
             }
             Err(_) if host.check_mode() => Ok(None),
             Err(failure) => Err(failure),
         }
     }
 
-    /// The machine, for a step of resources.
+    /// The machine.
     pub(crate) fn plane(&self) -> &Host {
         &self.plane
+    }
+
+    /// Begins a step there.
+    pub(crate) fn step(&self, name: &str) -> Step<'_> {
+        self.plane.step(name).on_behalf_of(self.asker)
     }
 
     /// What a snippet prints that only looks; also in check mode.
@@ -84,7 +91,7 @@ impl Kubectl {
     /// Changes something in the cluster, under the lock of the control plane, and returns what was printed. Not to be called
     /// in check mode.
     pub(crate) async fn run(&self, what: &str, script: Script) -> Result<String> {
-        match self.plane.run(what, script, LIMIT).await {
+        match self.plane.run_on_behalf_of(self.asker, what, script, LIMIT).await {
             Err(Failure::Change { status, tail, .. }) => Err(self.failed(what, status, &tail).await),
             Err(failure) => Err(self.lost(failure).await),
             output => output,
@@ -99,7 +106,7 @@ impl Kubectl {
         every: Duration,
         limit: Duration,
     ) -> Result<String> {
-        match self.plane.wait(what, script, every, limit).await {
+        match self.plane.wait_on_behalf_of(self.asker, what, script, every, limit).await {
             Ok(answer) => Ok(answer.output),
             Err(failure) => Err(self.lost(failure).await),
         }

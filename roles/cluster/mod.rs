@@ -177,6 +177,16 @@ pub(crate) async fn speaker(host: &Host) -> Result<Arc<Host>> {
     host.cluster().host(known.speaker().ok_or_else(nobody)?)
 }
 
+/// Waits until the control plane that leads has reached something that any of them does for all of them once a run: so it is
+/// told of the same host in every run, and in a plan of it. Where that one fails, another one does it.
+pub(crate) async fn let_leader_go_first(host: &Host, what: &str) -> Result<()> {
+    let known = known(host).await?;
+    if let Some(leader) = known.foremost().filter(|leader| *leader != host.name()) {
+        host.needs(leader, what).await.ok();
+    }
+    Ok(())
+}
+
 /// The names that etcd's members are given by variables.
 pub(crate) fn given_member_names(host: &Host) -> Result<BTreeMap<String, String>> {
     let mut given = BTreeMap::new();

@@ -246,6 +246,12 @@ impl Standing {
         standing.into_iter().find(in_run)
     }
 
+    /// The control plane of the run that does what is done once: the one that leads, else the first of those that join.
+    pub(crate) fn foremost(&self) -> Option<&str> {
+        let first = || self.planes.iter().find(|name| self.in_run.contains(name)).map(String::as_str);
+        self.leader().or_else(first)
+    }
+
     /// The names of etcd's members, by host: those that they have, and the first free ones of etcd1, etcd2, ... for the others.
     pub(crate) fn member_names(&self, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let has_name = |name: &String| {

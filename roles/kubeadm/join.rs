@@ -37,7 +37,8 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
     // The certificate is what the cluster gives to a machine that it took in; everything else is there earlier.
     let joined =
         sh0("[ -e /var/lib/kubelet/pki/kubelet-client-current.pem ] && [ -e /etc/kubernetes/kubelet.conf ]");
-    let kubelet = kubelet::wanted(host, known)?;
+    // Empty where the cluster gives it another configuration: a later run makes up for that.
+    let kubelet = kubelet::given(host, known).await?.unwrap_or_default();
     let plane = if control_plane { Some(config::write(host, known).await?) } else { None };
     let (applied, hash) = plane.as_ref().map_or(("", ""), |config| (config::APPLIED, &config.hash));
     if host.query(joined.clone()).await?.status != 0 {
@@ -110,7 +111,7 @@ async fn invitation(host: &Host) -> Result<Arc<Invitation>> {
 }
 
 /// A healthy control plane, which there must be: somebody joins.
-async fn control_plane(host: &Host) -> Result<Kubectl> {
+async fn control_plane(host: &Host) -> Result<Kubectl<'_>> {
     Kubectl::find(host)
         .await?
         .ok_or_else(|| Failure::new("no control plane answers", "begin with setup-cluster"))

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::PATCHES;
 use crate::cluster::Standing;
 use crate::common::{bin_dir, cluster_vars, kube_minor};
+use crate::kubectl::{Kubectl, kubectl};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -48,19 +49,56 @@ pub(super) fn patch(host: &Host) -> Result<String> {
 
 /// A hash of everything that a kubelet reads when it starts. What is cluster-wide is that of a control plane.
 pub(super) fn wanted(host: &Host, known: &Standing) -> Result<String> {
-    let config = match known.speaker() {
-        Some(plane) => config(&*host.cluster().host(plane)?)?,
-        None => config(host)?,
-    };
-    let all = [unit(host)?, config, patch(host)?].concat();
+    let all = [unit(host)?, shared(host, known)?, patch(host)?].concat();
     Ok(Sha256::of(all.as_bytes()).to_string())
+}
+
+/// The same, where the cluster gives it that: it has the configuration, or a control plane of this run brings it. `None` where
+/// it gives another one.
+pub(super) async fn given(host: &Host, known: &Standing) -> Result<Option<String>> {
+    let given = known.leader().is_some()
+        || *host.cluster().once("what kubelets are given", || is_up_to_date(host, known)).await?;
+    given.then(|| wanted(host, known)).transpose()
+}
+
+/// The configuration of all kubelets, by the variables that hold for the cluster.
+fn shared(host: &Host, known: &Standing) -> Result<String> {
+    match known.speaker() {
+        Some(plane) => config(&*host.cluster().host(plane)?),
+        None => config(host),
+    }
+}
+
+/// Whether the cluster has the configuration that the variables say; says so where it does not.
+async fn is_up_to_date(host: &Host, known: &Standing) -> Result<bool> {
+    let Some(kubectl) = Kubectl::find(host).await? else { return Ok(false) };
+    let look = kubectl!(
+        r#"kubectl -n kube-system get configmap "$1" -o 'jsonpath={.data.kubelet}'"#,
+        ["kubelet-config"]
+    );
+    let is = says(&kubectl.query("the configuration of kubelets", look).await?, &shared(host, known)?);
+    if !is {
+        host.warn(
+            "the cluster has another configuration of kubelets than the variables ask for, and no control plane takes part in \
+             this run: kubelets keep what they have; to give all of them the new one: setup-cluster without --limit",
+        );
+    }
+    Ok(is)
+}
+
+/// Whether a configuration that the cluster has, with what kubeadm adds to it, says what is wanted.
+fn says(found: &str, wanted: &str) -> bool {
+    let parse = |text| serde_saphyr::from_str::<serde_json::Map<String, serde_json::Value>>(text);
+    let (Ok(found), Ok(wanted)) = (parse(found), parse(wanted)) else { return false };
+    // It is written only where it is set, and kubeadm adds none.
+    let evicts = |config: &serde_json::Map<_, _>| config.contains_key("evictionHard");
+    wanted.iter().all(|(key, value)| found.get(key) == Some(value)) && evicts(&found) == evicts(&wanted)
 }
 
 /// The kubelet runs, with the configuration that the cluster has for it now.
 pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     let mut step = host.step("Run the kubelet");
-    // Without a control plane in the run it is not known whether the cluster has the new configuration yet.
-    if known.leader().is_some() {
+    if let Some(given) = given(host, known).await? {
         step = step.ensure(command(
             "configuration of the kubelet",
             sh(
@@ -70,9 +108,9 @@ systemctl daemon-reload
 systemctl restart kubelet
 mkdir -p "${1%/*}"
 echo "$2" >"$1""#,
-                [STAMP, &wanted(host, known)?, PATCHES],
+                [STAMP, &given, PATCHES],
             ),
-            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &wanted(host, known)?]),
+            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &given]),
         ));
     }
     step.ensure(service("kubelet")).await.map(drop)
@@ -103,6 +141,23 @@ mod tests {
     fn config(yaml: &str) -> String {
         let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
         vars.render(include_str!("templates/kubelet-config.yaml.j2"), "kubelet-config", &json!({})).unwrap()
+    }
+
+    #[test]
+    fn what_the_cluster_has_is_compared_without_what_kubeadm_adds() {
+        let added = "evictionPressureTransitionPeriod: 0s\nstaticPodPath: /etc/kubernetes/manifests\n";
+        let evicts = "eviction_hard: {memory.available: 100Mi}";
+        for (has, wanted, same) in [
+            ("", "", true),
+            ("", "kubelet_max_pods: 77", false),
+            ("kubelet_max_pods: 77", "kubelet_max_pods: 77", true),
+            ("", evicts, false),
+            (evicts, "", false),
+            (evicts, evicts, true),
+        ] {
+            assert_eq!(says(&(config(has) + added), &config(wanted)), same, "{has:?} {wanted:?}");
+        }
+        assert!(!says("", &config("")), "nothing is there");
     }
 
     #[test]

@@ -51,8 +51,7 @@ pub(super) async fn run(host: &Host) -> Result<()> {
         host.passed("Labels and taints");
         return Ok(());
     }
-    let step = format!("Labels and taints of {}", wanted.node);
-    kubectl.plane().step(&step).ensure(wanted).await.map(drop)
+    kubectl.step("Labels and taints").ensure(wanted).await.map(drop)
 }
 
 fn look(selector: &str) -> Script {

@@ -16,6 +16,7 @@ use muster_engine::event::Change;
 use muster_engine::prelude::*;
 use serde_json::{Value, json};
 
+use crate::cluster;
 use crate::kubectl::{Kubectl, kubectl};
 use object::{Id, Object};
 
@@ -66,23 +67,26 @@ impl ObjectSet {
         self
     }
 
-    /// Brings it about on a healthy control plane, once a run, whichever host asks first.
+    /// Brings it about on a healthy control plane, once a run. All control planes ask for it; it is told of the one that leads.
     pub(crate) async fn ensure(self, host: &Host) -> Result<()> {
         let name = self.name;
+        let what = self.label();
+        cluster::let_leader_go_first(host, &what).await?;
         host.cluster()
-            .once(&format!("objects of {name}"), || async {
+            .once(&what, || async {
                 let step =
                     format!("{} {name}", if self.wanted == Wanted::Absent { "Remove" } else { "Apply" });
                 match Kubectl::find(host).await? {
-                    Some(kubectl) => kubectl.plane().step(&step).ensure(self).await.map(drop),
+                    Some(kubectl) => kubectl.step(&step).ensure(self).await.map(drop),
                     None if self.wanted == Wanted::Absent => Ok(()),
                     None => {
                         host.step(&step).ensure(Self { wanted: Wanted::PresentLater, ..self }).await.map(drop)
                     }
                 }
             })
-            .await
-            .map(drop)
+            .await?;
+        host.reached(&what);
+        Ok(())
     }
 
     /// What says which objects the set consists of.

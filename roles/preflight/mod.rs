@@ -22,6 +22,7 @@ mod sockets;
 mod subnets;
 #[cfg(test)]
 mod together;
+mod values;
 
 use std::collections::BTreeMap;
 

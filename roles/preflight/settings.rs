@@ -4,8 +4,8 @@ use muster_artifacts::{Arch, NotInCatalogue};
 use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
-use super::eviction;
 use super::findings::{Findings, problem};
+use super::{eviction, values};
 use crate::catalogue::CATALOGUE;
 use crate::kubespray;
 
@@ -20,16 +20,11 @@ impl<'v> Setting<'v> {
     /// `None` for what is not set, and for what cannot be resolved: that is told by [`ill_typed`].
     pub(super) fn of(vars: &'v HostVars, name: &'static str) -> Option<Self> {
         let value = vars.get(name).ok()??;
-        let text = match &value.kind {
-            Kind::Null => return None,
-            Kind::Str(text) | Kind::Raw(text) => text.trim().to_owned(),
-            _ => value.to_json().to_string(),
-        };
-        Some(Self { vars, name, text })
+        (value.kind != Kind::Null).then(|| Self { vars, name, text: text_of(&value) })
     }
 
     /// Of what a user wrote, not of a default.
-    fn by_user(vars: &'v HostVars, name: &'static str) -> Option<Self> {
+    pub(super) fn by_user(vars: &'v HostVars, name: &'static str) -> Option<Self> {
         Self::of(vars, name).filter(|_| !place(vars, name).is_empty())
     }
 
@@ -39,8 +34,16 @@ impl<'v> Setting<'v> {
     }
 }
 
+/// A value as a user would write it.
+pub(super) fn text_of(value: &Value) -> String {
+    match &value.kind {
+        Kind::Str(text) | Kind::Raw(text) => text.trim().to_owned(),
+        _ => value.to_json().to_string(),
+    }
+}
+
 /// ` (FILE:LINE:COLUMN)`, or which of the other places it is; nothing for a default.
-fn place(vars: &HostVars, name: &str) -> String {
+pub(super) fn place(vars: &HostVars, name: &str) -> String {
     let definitions = vars.explain(name);
     let Some(definition) = definitions.first().filter(|d| d.kind.is_user()) else { return String::new() };
     match definition.origin() {
@@ -52,8 +55,11 @@ fn place(vars: &HostVars, name: &str) -> String {
 /// Everything about the variables of one host that can be said without the machine.
 pub(super) fn check(vars: &HostVars) -> Findings {
     let mut findings = Findings::new(ignore_assert_errors(vars));
-    findings.refuse(ill_typed(vars));
-    findings.refuse(out_of_range(vars));
+    let ill_typed = ill_typed(vars);
+    let values = values::wrong(vars);
+    // What is of another type is told once.
+    findings.refuse(values.into_iter().filter(|p| ill_typed.iter().all(|known| known.check != p.check)));
+    findings.refuse(ill_typed);
     asked_for(vars, &mut findings);
     findings.warn(no_network(vars));
     findings.refuse(kube_version(vars));
@@ -135,37 +141,14 @@ fn unresolvable(name: &str, error: &VarsError) -> Problem {
     problem(name, error.summary(), "a value that can be worked out", remedy)
 }
 
-fn integer(value: &Value) -> Option<i64> {
+/// A whole number, also one in a text.
+pub(super) fn integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 /// A whole number that a variable says.
 pub(super) fn number(vars: &HostVars, name: &str) -> Option<i64> {
     integer(&vars.get(name).ok()??)
-}
-
-/// Numbers, and between which bounds they make sense.
-const RANGES: [(&str, i64, i64); 10] = [
-    ("kube_apiserver_port", 1, 65535),
-    ("kubelet_max_pods", 1, 65534),
-    ("flannel_vxlan_port", 1, 65535),
-    ("flannel_vxlan_vni", 1, (1 << 24) - 1),
-    ("etcd_certificate_days", 2, 36500),
-    ("etcd_quota_backend_bytes", 16 << 20, i64::MAX),
-    ("kubeadm_token_minutes", 1, 1440),
-    ("verify_timeout", 1, 86400),
-    ("kubelet_image_gc_high_threshold", 0, 100),
-    ("kubelet_image_gc_low_threshold", 0, 100),
-];
-
-fn out_of_range(vars: &HostVars) -> Vec<Problem> {
-    let tell = |(name, least, most)| {
-        number(vars, name).filter(|n| !(least..=most).contains(n))?;
-        let needed =
-            if most == i64::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
-        Some(Setting::of(vars, name)?.wrong(needed, format!("set {name} to a number in that range")))
-    };
-    RANGES.into_iter().filter_map(tell).collect()
 }
 
 fn no_network(vars: &HostVars) -> Option<Problem> {
@@ -311,7 +294,10 @@ mod tests {
             ("kube_apiserver_port: 70000", Some("kube_apiserver_port: 70000 (vars.yml:1:22)")),
             ("kube_apiserver_port: 8443", None),
             ("kube_network_plugin: calico", Some("kube_network_plugin: calico (vars.yml:1:22)")),
-            ("container_manager: docker", Some("container_manager: docker (vars.yml:1:20)")),
+            ("container_manager: crio", Some("container_manager: crio (vars.yml:1:20)")),
+            ("container_manager: docker", None),
+            ("verify_network: allways", Some("verify_network: allways (vars.yml:1:17)")),
+            ("kubeadm_init_timeout: 5x", Some("kubeadm_init_timeout: 5x (vars.yml:1:23)")),
             ("etcd_deployment_type: kubeadm", Some("etcd_deployment_type: kubeadm (vars.yml:1:23)")),
             ("etcd_deployment_type: docker", None),
             ("cert_management: \"{{ 'vault' if 'vault' in groups else 'script' }}\"", None),

@@ -20,6 +20,9 @@ use crate::kubectl::{Kubectl, kubectl};
 /// What this role tells other hosts.
 const HERE: &str = "a machine that can be looked at";
 
+/// What the control plane tells the others that verifies.
+const ONE_VERIFIES: &str = "the one that verifies";
+
 #[derive(Deserialize)]
 struct Vars {
     verify_network: String,
@@ -46,9 +49,12 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     if !host.in_group("kube_control_plane") {
         return Ok(());
     }
-    // The first control plane that gets here does it, for all.
+    // One control plane does it, for all.
+    cluster::let_leader_go_first(host, ONE_VERIFIES).await?;
     let here = || async { Ok(host.name().to_owned()) };
-    if *host.cluster().once("who verifies", here).await? != host.name() {
+    let who = host.cluster().once("who verifies", here).await?;
+    host.reached(ONE_VERIFIES);
+    if *who != host.name() {
         return Ok(());
     }
     let test = match vars.verify_network.as_str() {
@@ -161,7 +167,7 @@ impl State {
 /// All these nodes are Ready; so are the pods of the system's namespaces, as far as they are on these nodes or on none yet (a
 /// user's own broken pods are no fault of the cluster); each control plane has an API server of the wanted version. Looked at
 /// with one kubectl, because starting it is what a look costs.
-async fn are_well(host: &Host, kubectl: &Kubectl, nodes: &[Node], limit: Duration) -> Result<State> {
+async fn are_well(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Duration) -> Result<State> {
     // A cluster keeps its version where nobody asks for another one.
     cluster::known(host).await?;
     let version = cluster_vars(host)?.kube_version;

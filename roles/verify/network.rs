@@ -27,7 +27,7 @@ struct Vars {
 }
 
 /// Tests the network, and that the cluster is well, as every look at it does: the test's pods start while it is waited for.
-pub(super) async fn test(host: &Host, kubectl: &Kubectl, nodes: &[Node], limit: Duration) -> Result<()> {
+pub(super) async fn test(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Duration) -> Result<()> {
     // Tests that were cut off have left pods until their deadline, and a node takes so many only.
     remove(kubectl).await?;
     let outcome = test_with_pods(host, kubectl, nodes, limit).await;
@@ -43,7 +43,7 @@ pub(super) async fn test(host: &Host, kubectl: &Kubectl, nodes: &[Node], limit: 
 }
 
 /// Nothing of any test is left.
-async fn remove(kubectl: &Kubectl) -> Result<()> {
+async fn remove(kubectl: &Kubectl<'_>) -> Result<()> {
     let delete = kubectl!(
         r#"kubectl -n kube-system delete pods,services,jobs -l "$1" --wait=false --ignore-not-found"#,
         [LABEL]
@@ -52,7 +52,12 @@ async fn remove(kubectl: &Kubectl) -> Result<()> {
 }
 
 /// Returns what it is proven for.
-async fn test_with_pods(host: &Host, kubectl: &Kubectl, nodes: &[Node], limit: Duration) -> Result<State> {
+async fn test_with_pods(
+    host: &Host,
+    kubectl: &Kubectl<'_>,
+    nodes: &[Node],
+    limit: Duration,
+) -> Result<State> {
     let cluster = cluster_vars(host)?;
     // A name of its own: the cluster's DNS remembers the last test's service for half a minute.
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -41,6 +41,8 @@ struct State {
     /// By machine, what is at work there now.
     busy: BTreeSet<String>,
     nodes: BTreeMap<String, Arc<Machine>>,
+    /// The configuration of kubelets, as the cluster keeps it.
+    kubelet_config: String,
     objects: Objects,
     wrong: Vec<String>,
 }
@@ -290,6 +292,10 @@ impl Cluster {
             ["init", "phase", "upload-certs", ..] => {
                 shell.write(1, b"[upload-certs] the key:\nc0ffee\n").map(|_| 0)
             }
+            ["init", "phase", "upload-config", "all", "--config", config] => {
+                self.state().kubelet_config = kubelet_config(&content(config));
+                Ok(0)
+            }
             ["init", "phase", ..] => Ok(0),
             ["init", "--config", config, ..] if is_there(config) => {
                 if !self.state().has_quorum() {
@@ -308,6 +314,8 @@ impl Cluster {
                 };
                 let endpoint = told(&content(config), "controlPlaneEndpoint:");
                 self.state().authorities.push(authority.clone());
+                self.state().kubelet_config = kubelet_config(&content(config));
+                self.configures_kubelet(shell);
                 becomes_plane(shell, &authority, &content(config), &endpoint);
                 becomes_node(shell, &authority, &content(config), &endpoint);
                 self.state().nodes.insert(machine.name.clone(), machine.clone());
@@ -345,13 +353,26 @@ impl Cluster {
                     becomes_plane(shell, &authority, &config, endpoint.trim_start_matches("https://"));
                 }
                 becomes_node(shell, &authority, &config, server);
+                self.configures_kubelet(shell);
                 self.daemons();
                 Ok(0)
             }
-            ["upgrade", "node", ..] => Ok(i32::from(!is_there("/etc/kubernetes/kubelet.conf"))),
+            ["upgrade", "node", "phase", "kubelet-config", ..]
+                if is_there("/etc/kubernetes/kubelet.conf") =>
+            {
+                self.configures_kubelet(shell);
+                Ok(0)
+            }
+            ["upgrade", ..] => Ok(1),
             ["init" | "join" | "--kubeconfig", ..] => say(shell, "kubeadm: it cannot be done now", 1),
             _ => unknown(shell, "kubeadm", words),
         }
+    }
+
+    /// The kubelet gets the configuration that the cluster has.
+    fn configures_kubelet(&self, shell: &Shell) {
+        let config = self.state().kubelet_config.clone();
+        put(shell, KUBELET_CONFIG, &config, 0o644);
     }
 
     /// Whether the API does.
@@ -423,8 +444,19 @@ impl Cluster {
         }
         let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
         let printed = {
-            let State { objects, nodes, .. } = &mut *self.state();
-            kubectl::answer(objects, &nodes.keys().collect::<Vec<_>>(), &rest, &input)
+            let State { objects, nodes, kubelet_config, .. } = &mut *self.state();
+            match rest.as_slice() {
+                [
+                    "-n",
+                    "kube-system",
+                    "get",
+                    "configmap",
+                    "kubelet-config",
+                    "-o",
+                    "jsonpath={.data.kubelet}",
+                ] => Some(kubelet_config.clone()),
+                rest => kubectl::answer(objects, &nodes.keys().collect::<Vec<_>>(), rest, &input),
+            }
         };
         let Some(printed) = printed else { return unknown(shell, "kubectl", words) };
         self.daemons();
@@ -527,6 +559,15 @@ fn becomes_plane(shell: &Shell, authority: &Authority, config: &str, endpoint: &
     for (path, content, mode) in files {
         put(shell, &format!("/etc/kubernetes/{path}"), &content, mode);
     }
+}
+
+/// What a kubelet runs with.
+pub(crate) const KUBELET_CONFIG: &str = "/var/lib/kubelet/config.yaml";
+
+/// The part of kubeadm's configuration that kubelets get.
+fn kubelet_config(config: &str) -> String {
+    let kubelet = config.split("---\n").find(|part| part.contains("kind: KubeletConfiguration"));
+    kubelet.unwrap_or_default().to_owned()
 }
 
 /// What a node has once the cluster has taken it in.

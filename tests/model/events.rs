@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use muster_engine::failure::Failure;
 use muster_testkit::fault_record::held;
 
-use crate::cluster::{Authority, address, node_files, write};
+use crate::cluster::{Authority, KUBELET_CONFIG, address, content, node_files, write};
 use crate::line::{Controller, Kill};
 use crate::{IN_USE, MACHINES, World, blank, hosts, in_parallel, project, simulated};
 
@@ -32,6 +32,11 @@ impl World {
     /// From now on only this host takes part.
     fn only(&self, host: &str) {
         *self.limit.lock().unwrap() = vec![host.to_owned()];
+    }
+
+    /// From now on all hosts take part.
+    fn everybody(&self) {
+        self.limit.lock().unwrap().clear();
     }
 
     /// A machine gets a new system, and nothing of the old one is left.
@@ -138,6 +143,79 @@ fn the_order_of_hosts_changes_nothing() {
         world.inventory(&hosts(IN_USE), &groups, &[]);
         let (_, ran, wrong) = world.calm(2).await;
         assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+    });
+}
+
+#[test]
+fn a_run_without_a_control_plane_leaves_a_kubelet_as_the_cluster_and_the_variables_say() {
+    simulated(async {
+        let world = after(PLANES, |_| {}).await;
+        let says =
+            |number: usize, wanted: &str| content(&world.machines[number], KUBELET_CONFIG).contains(wanted);
+        let joined = PLANES.replace("[kube_node]\nm[0:2]", "[kube_node]\nm[0:3]");
+        world.inventory(&hosts(4), &joined, &["kubelet_max_pods=77"]);
+
+        // The cluster does not have it: nothing is made up, and a machine that joins gets what there is.
+        *world.limit.lock().unwrap() = vec!["m2".to_owned(), "m3".to_owned()];
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty() && !ran.told.contains_key("m2"), "{wrong:?} {:?}", ran.told);
+        assert!(
+            ran.warnings.iter().any(|text| text.ends_with("setup-cluster without --limit")),
+            "{:?}",
+            ran.warnings
+        );
+        assert!(says(2, "maxPods: 110") && says(3, "maxPods: 110"));
+
+        // The cluster gets it while a worker is off, which is repaired alone.
+        *world.limit.lock().unwrap() = vec!["m0".to_owned(), "m1".to_owned()];
+        let wrong = world.calm(3).await.2;
+        assert!(wrong.is_empty() && says(1, "maxPods: 77") && says(2, "maxPods: 110"), "{wrong:?}");
+        world.only("m2");
+        let (_, ran, wrong) = world.calm(4).await;
+        assert!(
+            wrong.is_empty() && ran.warnings.is_empty() && says(2, "maxPods: 77"),
+            "{wrong:?} {:?}",
+            ran.warnings
+        );
+        assert_eq!(ran.told["m2"], ["node: configuration of the kubelet"]);
+
+        // What has joined with another one is made up for.
+        world.everybody();
+        let wrong = world.calm(5).await.2;
+        assert!(wrong.is_empty() && says(3, "maxPods: 77"), "{wrong:?}");
+        let (_, ran, wrong) = world.calm(6).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+    });
+}
+
+#[test]
+fn a_plan_says_the_same_whichever_machine_is_slow() {
+    simulated(async {
+        let world = after(PLANES, |_| {}).await;
+        let set = [r#"{"node_labels": {"room": "9"}}"#, "coredns_replicas=3", "flannel_vxlan_port=8473"];
+        world.inventory(&hosts(IN_USE), PLANES, &set);
+        world.check.store(true, Ordering::Relaxed);
+        let mut plans = Vec::new();
+        for slow in 0..IN_USE {
+            let controller = Controller::far_from(slow, 2, MACHINES);
+            plans.push(world.run(&controller).await.expect("nobody kills it").told);
+        }
+        assert_eq!(
+            plans[0]["m0"],
+            [
+                "control-plane: labels and taints of m0",
+                "flannel: objects of flannel",
+                "coredns: objects of coredns"
+            ]
+        );
+        assert_eq!(plans[0]["m1"], ["control-plane: labels and taints of m1"]);
+        assert_eq!(plans[0]["m2"], ["node: labels and taints of m2"]);
+        assert!(plans.iter().all(|plan| *plan == plans[0]), "{plans:#?}");
+
+        // Somebody who plans for one machine is told of that one.
+        world.only("m2");
+        let plan = world.run(&Controller::new(2, MACHINES, None)).await.expect("nobody kills it").told;
+        assert_eq!(plan.keys().collect::<Vec<_>>(), ["m2"]);
     });
 }
 

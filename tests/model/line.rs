@@ -34,13 +34,21 @@ pub(crate) struct Controller {
     pub exchanges: Vec<AtomicUsize>,
     /// Whether anything was sent that may change a machine.
     pub changing: AtomicBool,
+    /// The machine whose answers take a hundred times as long.
+    pub slow: Option<usize>,
 }
 
 impl Controller {
     pub(crate) fn new(number: u32, machines: usize, kill: Option<Kill>) -> Arc<Self> {
         let exchanges = (0..machines).map(|_| AtomicUsize::new(0)).collect();
         let (killed, changing) = (CancellationToken::new(), AtomicBool::new(false));
-        Arc::new(Self { number, kill, killed, exchanges, changing })
+        Arc::new(Self { number, kill, killed, exchanges, changing, slow: None })
+    }
+
+    /// One whose way to a machine is a long one.
+    pub(crate) fn far_from(machine: usize, number: u32, machines: usize) -> Arc<Self> {
+        let controller = Self::new(number, machines, None);
+        Arc::new(Self { slow: Some(machine), ..Arc::into_inner(controller).expect("nobody else has it") })
     }
 }
 
@@ -73,7 +81,8 @@ impl Line {
                 (line, Some(Box::new(Cursor::new(bytes))))
             }
         };
-        sleep(Duration::from_millis(1)).await;
+        let slow = self.controller.slow == Some(self.number);
+        sleep(Duration::from_millis(if slow { 100 } else { 1 })).await;
         let wire = Arc::new(Wire::default());
         // A program that writes to nobody goes on, as one of root's does, after half of the exchanges.
         wire.deadly.store(exchange.is_multiple_of(2), Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -107,11 +107,16 @@ struct World {
     project: Mutex<(Arc<Inventory>, Arc<Vars>)>,
     /// The hosts that take part, where not all do.
     limit: Mutex<Vec<String>>,
+    /// Whether runs only look.
+    check: AtomicBool,
 }
 
 struct Ran {
     outcome: Outcome,
     changes: Vec<Change>,
+    /// What changed, by host, as `ROLE: RESOURCE`.
+    told: BTreeMap<String, Vec<String>>,
+    warnings: Vec<String>,
 }
 
 impl World {
@@ -148,13 +153,20 @@ impl World {
         };
         let machines: Vec<_> = (0..MACHINES).map(machine).collect();
         cluster.know(&machines);
-        Self { machines, cluster, project: Mutex::new(PROJECT.clone()), limit: Mutex::default() }
+        Self {
+            machines,
+            cluster,
+            project: Mutex::new(PROJECT.clone()),
+            limit: Mutex::default(),
+            check: AtomicBool::new(false),
+        }
     }
 
     /// One run of the engine, which may be killed.
     async fn run(&self, controller: &Arc<Controller>) -> Option<Ran> {
         let ((inventory, vars), bundle) = (self.project.lock().unwrap().clone(), BUNDLE.clone());
         let limit = self.limit.lock().unwrap().clone();
+        let check = self.check.load(Ordering::Relaxed);
         let hosts = inventory.hosts().map(|host| host.name().to_owned());
         let hosts: Vec<String> = hosts.filter(|host| limit.is_empty() || limit.contains(host)).collect();
         let connect = |name: &str| {
@@ -176,7 +188,8 @@ impl World {
             hosts,
             bundle,
             project: "/nowhere".into(),
-            lock: Some(lock),
+            check,
+            lock: (!check).then_some(lock),
             forks: 10,
             ..Run::new(inventory, vars, &connect, events)
         };
@@ -186,13 +199,19 @@ impl World {
             outcome = tokio::time::timeout(Duration::from_secs(24 * 3600), run.execute()) => outcome,
         };
         let outcome = outcome.expect("a run ends").unwrap();
-        let mut changes = Vec::new();
+        let (mut changes, mut told, mut warnings) = (Vec::new(), BTreeMap::new(), Vec::new());
         while let Ok(event) = receiver.try_recv() {
-            if let Event::StepEnded { changes: more, .. } = event {
-                changes.extend(more);
+            match event {
+                Event::StepEnded { host, role, changes: more, .. } if !more.is_empty() => {
+                    let told: &mut Vec<String> = told.entry(host).or_default();
+                    told.extend(more.iter().map(|change| format!("{role}: {}", change.resource)));
+                    changes.extend(more);
+                }
+                Event::Warning { text, .. } => warnings.push(text),
+                _ => {}
             }
         }
-        Some(Ran { outcome, changes })
+        Some(Ran { outcome, changes, told, warnings })
     }
 
     /// A run that nobody disturbs, and what was wrong with it.

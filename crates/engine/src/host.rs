@@ -185,10 +185,21 @@ impl Host {
     /// Runs a snippet that changes something outside of what resources describe, and returns what it printed. Not to be
     /// called in check mode. It is never repeated.
     pub async fn run(&self, what: &str, script: Script, limit: Duration) -> Result<String> {
-        self.enter_step(what);
+        self.run_on_behalf_of(self, what, script, limit).await
+    }
+
+    /// The same on behalf of another host: it is told and counted as what that host does.
+    pub async fn run_on_behalf_of(
+        &self,
+        asker: &Host,
+        what: &str,
+        script: Script,
+        limit: Duration,
+    ) -> Result<String> {
+        asker.enter_step(what);
         let (begun, exchanges) = (Instant::now(), self.exchanges());
         let answer = self.change(what, script, limit).await?;
-        self.leave_step_of_one(what, exchanges, begun.elapsed());
+        asker.leave_step_of_one(what, self.exchanges() - exchanges, begun.elapsed());
         Ok(answer)
     }
 
@@ -212,7 +223,19 @@ impl Host {
     /// Asks every `every` until the snippet, which only looks, succeeds. In check mode nothing that an earlier step would
     /// have brought about can become true: then it asks once, and what is not so is passed over.
     pub async fn wait(&self, what: &str, script: Script, every: Duration, limit: Duration) -> Result<Answer> {
-        self.enter_step(what);
+        self.wait_on_behalf_of(self, what, script, every, limit).await
+    }
+
+    /// The same on behalf of another host: it is told and counted as what that host does.
+    pub async fn wait_on_behalf_of(
+        &self,
+        asker: &Host,
+        what: &str,
+        script: Script,
+        every: Duration,
+        limit: Duration,
+    ) -> Result<Answer> {
+        asker.enter_step(what);
         let (begun, exchanges) = (Instant::now(), self.exchanges());
         loop {
             let answer = match self.query_within(script.clone(), limit).await {
@@ -222,35 +245,30 @@ impl Host {
                 answer => answer?,
             };
             if answer.status == 0 {
-                self.leave_step_of_one(what, exchanges, begun.elapsed());
+                asker.leave_step_of_one(what, self.exchanges() - exchanges, begun.elapsed());
                 return Ok(answer);
             }
             if self.check_mode() {
-                self.not_yet(what);
+                asker.not_yet(what);
                 return Ok(Answer::default());
             }
             if begun.elapsed() + every > limit {
                 return Err(Failure::Waited { what: what.to_owned(), limit, tail: answer.output });
             }
-            let (host, what, elapsed) = (self.name.clone(), what.to_owned(), begun.elapsed());
-            self.send(Event::Waiting { host, what, elapsed });
+            let (host, what, elapsed) = (asker.name.clone(), what.to_owned(), begun.elapsed());
+            asker.send(Event::Waiting { host, what, elapsed });
             tokio::time::sleep(every).await;
         }
     }
 
     /// Says that a role looked at something with queries of its own, and that it is as it should be.
     pub fn passed(&self, what: &str) {
-        self.leave_step_of_one(what, self.exchanges(), Duration::ZERO);
+        self.leave_step_of_one(what, 0, Duration::ZERO);
     }
 
     /// Says in check mode what cannot be looked at before the steps in front of it are done.
     pub fn not_yet(&self, what: &str) {
-        self.leave_step_with(
-            what,
-            Counts { skipped: 1, ..Counts::default() },
-            self.exchanges(),
-            Duration::ZERO,
-        );
+        self.leave_step_with(what, Counts { skipped: 1, ..Counts::default() }, 0, Duration::ZERO);
     }
 
     /// Tells the other hosts how far this one is.
@@ -422,7 +440,7 @@ impl Host {
         now.counts += counts;
     }
 
-    /// Ends a step of one thing, which is as it should be.
+    /// Ends a step of one thing, which is as it should be, and took so many exchanges.
     fn leave_step_of_one(&self, step: &str, exchanges: usize, elapsed: Duration) {
         self.leave_step_with(step, Counts { ok: 1, ..Counts::default() }, exchanges, elapsed);
     }
@@ -436,7 +454,7 @@ impl Host {
             step: step.to_owned(),
             counts,
             changes: Vec::new(),
-            exchanges: self.exchanges() - exchanges,
+            exchanges,
             elapsed,
         });
     }

@@ -34,6 +34,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 #[must_use = "a step runs when it is awaited"]
 pub struct Step<'h> {
     host: &'h Host,
+    /// Whose step it is told and counted as.
+    asker: &'h Host,
     name: String,
     resources: Vec<Box<dyn Resource + 'h>>,
     limit: Duration,
@@ -56,6 +58,7 @@ impl Host {
     pub fn step(&self, name: &str) -> Step<'_> {
         Step {
             host: self,
+            asker: self,
             name: name.to_owned(),
             resources: Vec::new(),
             limit: LIMIT,
@@ -90,6 +93,12 @@ impl<'h> Step<'h> {
         self.ensure_all(resources.into_iter().rev())
     }
 
+    /// Says that the step is another host's, which has this one do it: it is told and counted as what that host does.
+    pub fn on_behalf_of(mut self, asker: &'h Host) -> Self {
+        self.asker = asker;
+        self
+    }
+
     /// How long the commands may take; ten minutes unless said otherwise.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
@@ -104,10 +113,10 @@ impl<'h> Step<'h> {
     }
 
     async fn run(self) -> Result<Applied> {
-        let host = self.host;
+        let (host, asker) = (self.host, self.asker);
         let begun = Instant::now();
         let exchanges = host.exchanges();
-        host.enter_step(&self.name);
+        asker.enter_step(&self.name);
         let mut attempt = 1;
         let changes = loop {
             match self.attempt().await {
@@ -121,11 +130,11 @@ impl<'h> Step<'h> {
         let mut changed: Vec<_> = changes.iter().map(|c| c.resource.as_str()).collect();
         changed.dedup();
         let counts = Counts { ok: self.resources.len(), changed: changed.len(), skipped: 0 };
-        host.leave_step(counts);
+        asker.leave_step(counts);
         let changed = !changes.is_empty();
-        host.send(Event::StepEnded {
-            host: host.name().to_owned(),
-            role: host.role(),
+        asker.send(Event::StepEnded {
+            host: asker.name().to_owned(),
+            role: asker.role(),
             step: self.name.clone(),
             counts,
             changes,

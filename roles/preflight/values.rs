@@ -1,0 +1,224 @@
+//! What a variable may be set to, where that is known without a machine. What kubespray has and is not here is told of
+//! elsewhere (`kubespray/keys.yml`), and so are networks (`subnets.rs`) and thresholds (`eviction.rs`).
+
+use muster_engine::prelude::Problem;
+use muster_inventory::{HostVars, Value};
+
+use super::findings::problem;
+use super::inventory::is_dns_name;
+use super::settings::{Setting, integer, place, text_of};
+use crate::reference;
+
+/// What values of a variable look like.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// One of these texts.
+    OneOf(&'static [&'static str]),
+    /// A whole number between these, or from the first one on.
+    Number(i64, i64),
+    /// How long something may take, as Go writes it.
+    Duration,
+    /// A place on a machine.
+    Path,
+}
+
+use Form::{Duration, Number, OneOf, Path};
+
+const PORT: Form = Number(1, 65535);
+const PERCENT: Form = Number(0, 100);
+/// Seconds that somebody waits.
+const SECONDS: Form = Number(1, 86400);
+const ANY: i64 = i64::MAX;
+
+/// The variables whose values have a form, in the order of `defaults.yml`.
+const VALUES: [(&str, Form); 32] = [
+    ("package_lock_timeout", Number(0, 86400)),
+    ("kube_apiserver_port", PORT),
+    ("bin_dir", Path),
+    ("kube_config_dir", Path),
+    ("kube_cert_dir", Path),
+    ("fan_out_port", PORT),
+    ("containerd_storage_dir", Path),
+    ("containerd_state_dir", Path),
+    // Those that containerd has built in.
+    (
+        "containerd_snapshotter",
+        OneOf(&["overlayfs", "native", "btrfs", "zfs", "erofs", "blockfile", "devmapper"]),
+    ),
+    ("coredns_replicas", Number(1, ANY)),
+    ("etcd_data_dir", Path),
+    ("etcd_cert_dir", Path),
+    ("etcd_heartbeat_interval", Number(1, 10000)),
+    // More than 50 s is refused by etcd itself.
+    ("etcd_election_timeout", Number(5, 50000)),
+    ("etcd_quota_backend_bytes", Number(16 << 20, ANY)),
+    ("etcd_compaction_retention", Number(0, ANY)),
+    ("etcd_certificate_days", Number(2, 36500)),
+    ("flannel_vxlan_vni", Number(1, (1 << 24) - 1)),
+    ("flannel_vxlan_port", PORT),
+    ("flannel_timeout", SECONDS),
+    ("kubelet_max_pods", Number(1, 65534)),
+    ("kubelet_image_gc_high_threshold", PERCENT),
+    ("kubelet_image_gc_low_threshold", PERCENT),
+    ("kube_resolv_conf", Path),
+    ("kubeadm_token_minutes", Number(1, 1440)),
+    ("kubeadm_init_timeout", Duration),
+    ("kubeadm_join_timeout", Duration),
+    ("kube_log_level", Number(0, 10)),
+    ("minimal_master_memory_mb", Number(0, ANY)),
+    ("minimal_node_memory_mb", Number(0, ANY)),
+    ("verify_network", OneOf(&["changed", "always", "never"])),
+    ("verify_timeout", SECONDS),
+];
+
+/// The variables of a user whose values are none of those that are possible.
+pub(super) fn wrong(vars: &HostVars) -> Vec<Problem> {
+    let tell = |(name, form): (&'static str, Form)| {
+        let setting = Setting::by_user(vars, name).filter(|setting| !form.holds(&setting.text))?;
+        // One that is worked out fits without anybody's help.
+        let default = reference::variables().find(|variable| variable.name == name);
+        let remedy = match default.filter(|default| !default.value.contains("{{")) {
+            Some(default) => format!("set {name}: {}", default.value),
+            None => format!("correct {name}, or remove it"),
+        };
+        Some(setting.wrong(form.in_words(), remedy))
+    };
+    VALUES.into_iter().filter_map(tell).chain(labels(vars)).collect()
+}
+
+/// A label of a node, as Kubernetes takes it ("Labels and Selectors").
+fn labels(vars: &HostVars) -> Vec<Problem> {
+    let all = vars.get("node_labels").ok().flatten();
+    let all = all.as_ref().and_then(Value::as_map).into_iter().flatten();
+    let wrong = all.filter(|(key, value)| {
+        let (prefix, name) = key.rsplit_once('/').unwrap_or(("node", key.as_str()));
+        let value = text_of(value);
+        !(is_dns_name(prefix) && is_label(name) && (value.is_empty() || is_label(&value)))
+    });
+    let tell = |(key, value): (&String, &Value)| {
+        problem(
+            "node_labels",
+            format!("{key}: {}{}", value.to_json(), place(vars, "node_labels")),
+            "a name and a text, each of at most 63 letters, digits, hyphens, underscores and dots, with a letter or digit first \
+             and last; a domain and / may stand in front of the name",
+            "write it as room: \"104\"",
+        )
+    };
+    wrong.map(tell).collect()
+}
+
+fn is_label(text: &str) -> bool {
+    let end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+        && end(text.chars().next())
+        && end(text.chars().next_back())
+}
+
+impl Form {
+    fn holds(self, text: &str) -> bool {
+        match self {
+            OneOf(known) => known.contains(&text),
+            Number(least, most) => {
+                integer(&Value::from(text)).is_some_and(|number| (least..=most).contains(&number))
+            }
+            Duration => is_duration(text),
+            Path => text.starts_with('/'),
+        }
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            OneOf([others @ .., last]) => format!("{} or {last}", others.join(", ")),
+            OneOf([]) => String::new(),
+            Number(least, ANY) => format!("a whole number, at least {least}"),
+            Number(least, most) => format!("a whole number, {least} to {most}"),
+            Duration => "numbers with units (h, m, s, ms), longer than nothing, as in 5m0s".to_owned(),
+            Path => "a path that begins with /".to_owned(),
+        }
+    }
+}
+
+/// Whether Go's `time.ParseDuration` takes a text, as kubeadm does, and it is more than nothing.
+fn is_duration(mut text: &str) -> bool {
+    let mut is_some = false;
+    while !text.is_empty() {
+        let unit_on = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number = &text[..text.len() - unit_on.len()];
+        let units = ["ns", "us", "µs", "ms", "s", "m", "h"];
+        let Some(rest) = units.iter().find_map(|unit| unit_on.strip_prefix(unit)) else { return false };
+        let Ok(number) = number.parse::<f64>() else { return false };
+        is_some |= number > 0.0;
+        text = rest;
+    }
+    is_some
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::fixture::{told, variables};
+    use super::*;
+
+    #[test]
+    #[rustfmt::skip]
+    fn what_cannot_be_is_refused_with_its_place_and_what_can_be() {
+        // Each row: what a user writes, and what is found and needed; nothing where it is fine.
+        let rows = [
+            ("verify_network: allways", "verify_network: allways (vars.yml:1:17) changed, always or never"),
+            ("verify_network: never", ""),
+            ("containerd_snapshotter: overlay", "containerd_snapshotter: overlay (vars.yml:1:25) overlayfs, native, btrfs, zfs, erofs, blockfile or devmapper"),
+            ("kubeadm_init_timeout: 5x", "kubeadm_init_timeout: 5x (vars.yml:1:23) numbers with units (h, m, s, ms), longer than nothing, as in 5m0s"),
+            ("kubeadm_join_timeout: 120", "kubeadm_join_timeout: 120 (vars.yml:1:23) numbers with units (h, m, s, ms), longer than nothing, as in 5m0s"),
+            ("kubeadm_join_timeout: 0s", "kubeadm_join_timeout: 0s (vars.yml:1:23) numbers with units (h, m, s, ms), longer than nothing, as in 5m0s"),
+            ("kubeadm_init_timeout: 1h5m0.5s300ms", ""),
+            ("kube_apiserver_port: 70000", "kube_apiserver_port: 70000 (vars.yml:1:22) a whole number, 1 to 65535"),
+            ("fan_out_port: 0", "fan_out_port: 0 (vars.yml:1:15) a whole number, 1 to 65535"),
+            ("coredns_replicas: two", "coredns_replicas: two (vars.yml:1:19) a whole number, at least 1"),
+            ("coredns_replicas: '2'", ""),
+            ("kubelet_image_gc_low_threshold: 101", "kubelet_image_gc_low_threshold: 101 (vars.yml:1:33) a whole number, 0 to 100"),
+            ("etcd_heartbeat_interval: 100ms", "etcd_heartbeat_interval: 100ms (vars.yml:1:26) a whole number, 1 to 10000"),
+            ("etcd_data_dir: srv/etcd", "etcd_data_dir: srv/etcd (vars.yml:1:16) a path that begins with /"),
+            ("node_labels: {room: a b}", "node_labels: room: \"a b\" (vars.yml:1:14) a name and a text"),
+            ("node_labels: {a/b/c: x}", "node_labels: a/b/c: \"x\" (vars.yml:1:14) a name and a text"),
+            ("node_labels: {room: '104', example.org/Floor: '', a.b_c: 1}", ""),
+        ];
+        for (yaml, expected) in rows {
+            let found: Vec<_> = wrong(&variables(yaml)).iter().map(|p| format!("{} {}", told(p), p.needed)).collect();
+            let fits = match found.as_slice() {
+                [] => expected.is_empty(),
+                [only] => !expected.is_empty() && only.starts_with(expected),
+                _ => false,
+            };
+            assert!(fits, "{yaml}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_remedy_is_the_default_where_it_is_a_value() {
+        let remedy = |yaml: &str| wrong(&variables(yaml)).swap_remove(0).remedy;
+        assert_eq!(remedy("verify_network: allways"), "set verify_network: changed");
+        assert_eq!(remedy("etcd_heartbeat_interval: x"), "correct etcd_heartbeat_interval, or remove it");
+    }
+
+    #[test]
+    fn every_number_and_every_time_of_the_defaults_has_a_form_that_the_default_fits() {
+        // How long a prefix may be depends on the networks.
+        let mut without = BTreeSet::from(["kube_network_node_prefix"]);
+        for variable in reference::variables().filter(|variable| !variable.value.contains("{{")) {
+            let value = variable.value;
+            let form = VALUES.iter().find(|(name, _)| *name == variable.name);
+            match form {
+                Some((_, form)) => assert!(form.holds(value), "{}: {value}", variable.name),
+                None if value.parse::<i64>().is_ok() || is_duration(value) => {
+                    assert!(without.remove(variable.name), "{}: {value} has no form", variable.name);
+                }
+                None => {}
+            }
+        }
+        assert!(without.is_empty(), "{without:?}");
+        let known: BTreeSet<_> = reference::variables().map(|variable| variable.name).collect();
+        assert!(VALUES.iter().all(|(name, _)| known.contains(name)));
+    }
+}
