@@ -67,7 +67,7 @@ impl Sink for Terminal {
                 }
             }
             Event::Output { host, line } if detail.verbose >= 3 => {
-                self.line(&format!("  {host} {} {}", style.quoted(), text::harmless(line)));
+                self.line(&format!("  {host} {} {}", style.quoted(), text::quoted(line)));
             }
             Event::Retrying { host, what, reason, attempt, attempts, delay } if detail.verbose >= 1 => {
                 let wait = text::duration(*delay);

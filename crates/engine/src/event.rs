@@ -99,6 +99,8 @@ pub enum Event {
     },
     /// Something the user should know, which stops nothing.
     Warning { host: Option<String>, text: String },
+    /// Something was tried out through a host, and works.
+    Tested { host: String, what: String },
     /// A host cannot go on.
     HostFailed { host: String, role: Option<String>, step: Option<String>, failure: Failure },
     /// A host is through all its plays.
