@@ -60,7 +60,7 @@ pub(crate) struct ConnectionArgs {
     /// Seconds a machine may take to answer [default: 10]
     #[arg(short = 'T', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
-    /// At most this many machines are worked on at once [default: 256]
+    /// At most this many programs run at once, on all machines together [default: 256]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) forks: Option<u16>,
     /// Hosts that were installed anew: their new host keys replace the known ones

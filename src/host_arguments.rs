@@ -100,12 +100,21 @@ fn entry_to_host(entry: &str) -> Result<HostArgument, CommandError> {
     if address.is_none() && (!is_name(host.name()) || host.name().starts_with('-')) {
         return Err(unreadable());
     }
+    // The last part of a name is never a number (RFC 3696, 2): this was to be an address.
+    if address.is_none() && host.name().rsplit('.').next().is_some_and(is_number) {
+        return Err(CommandError::usage(format!("{entry:?} is no address"))
+            .hint("an address is four numbers of at most 255, or IPv6"));
+    }
     Ok(HostArgument {
         name: if address.is_some() { String::new() } else { host.name().to_owned() },
         address,
         user: var("ansible_user").and_then(|value| value.as_str()).map(str::to_owned),
         port: var("ansible_port").and_then(|value| value.as_i64()).and_then(|port| port.try_into().ok()),
     })
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Gives names to machines that have only an address: node1, node2, ..., passing over names that are taken.
@@ -220,6 +229,9 @@ mod tests {
             "no$de",
             "\"no$de\" is not a machine: it is neither an address, nor a name, nor user@host:port",
         );
+        check_error("10.146.231.300", "\"10.146.231.300\" is no address");
+        check_error("admin@10.0.0.1 .256", "\"admin@10.0.0.256\" is no address");
+        check_error("10.0.0", "\"10.0.0\" is no address");
         assert!(parse(&words("10.0.0.<1,2")).unwrap_err().message.contains("not closed"));
     }
 

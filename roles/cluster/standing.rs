@@ -457,7 +457,7 @@ fn renamed(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
     let node = seen.node.as_ref().filter(|node| seen.joined() && **node != wanted.node_name)?;
     Some(Problem {
         check: "node name".into(),
-        found: format!("{} of {name}, which is the node {node} of the cluster", wanted.node_name),
+        found: format!("{}, but the machine {name} is in the cluster as the node {node}", wanted.node_name),
         needed: "the name it joined with".into(),
         remedy: format!(
             "call it {node} in the inventory, or set its kube_override_hostname: {node}; to rename it, let it leave and join anew: \

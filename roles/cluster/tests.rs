@@ -299,7 +299,7 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("c", None)], &|w| w.etcd = true, &["cluster: etcd may have data on c"]),
         ("a", vec![("a", both(plane(1), member(1, "etcd1"))), ("b", both(plane(1), member(2, "etcd2")))], &|w| w.etcd = true, &["etcd: machines of two clusters"]),
         ("a", vec![("a", Some(member(1, "etcd1")))], &|w| { w.etcd = true; w.etcd_data_dir = "/srv".into() }, &["etcd_data_dir: /srv, but the data of a is in /var/lib/etcd"]),
-        ("a", vec![("a", Some(worker(1))), ("b", Some(plane(1)))], &|w| w.node_name = "other".into(), &["node name: other of a, which is the node a of the cluster"]),
+        ("a", vec![("a", Some(worker(1))), ("b", Some(plane(1)))], &|w| w.node_name = "other".into(), &["node name: other, but the machine a is in the cluster as the node a"]),
         ("a", vec![("a", Some(at("192.0.2.9", worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["ip: 192.0.2.10 of a, which joined the cluster with 192.0.2.9"]),
         ("a", vec![("a", Some(at("192.0.2.10", worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
         ("w", vec![("a", Some(version("1.36.2")))], &|_| {}, &["kube_version: 1.36.3, but the cluster runs 1.36.2"]),

@@ -45,6 +45,7 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
         // Nobody is invited just to look.
         let config =
             if host.check_mode() { String::new() } else { invited(host, known, control_plane).await? };
+        let node = cluster_vars(host)?.kube_override_hostname;
         host.step("kubeadm join")
             .detached()
             .ensure(command(
@@ -55,13 +56,33 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
                 ),
                 joined,
             ))
-            .await?;
+            .await
+            .map_err(|failure| old_node(failure, &node))?;
     }
     if let Some(config) = &plane {
         // A join that was cut off behind kubeadm's end.
         host.step("Configuration of the control plane").ensure(reconfigure::here(config)).await?;
     }
     Ok(())
+}
+
+/// What to do where kubeadm refuses a machine that was installed anew, because its node is still taken for Ready: until the
+/// controller manager has missed the kubelet for its `--node-monitor-grace-period`.
+fn old_node(failure: Failure, node: &str) -> Failure {
+    match failure {
+        Failure::Change { resource, status, tail } if tail.contains("already exists in the cluster") => {
+            Failure::Other {
+                message: format!("{resource}: failed with status {status}"),
+                remedy: format!(
+                    "if the machine was installed anew: its old node stays Ready for some 40 s after the machine was switched off; \
+                     wait and run again, or delete it: muster kubectl delete node {node}"
+                )
+                .into(),
+                tail,
+            }
+        }
+        other => other,
+    }
 }
 
 /// What kubeadm is told. It is made for this machine only: it holds a token.
@@ -219,6 +240,22 @@ fn parse_invitation(output: &str, through: &str) -> Option<Invitation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_node_in_the_way_comes_with_what_to_do() {
+        let failed = |said: &str| Failure::Change {
+            resource: "membership of the cluster".into(),
+            status: 1,
+            tail: said.into(),
+        };
+        let remedy = |said: &str| {
+            old_node(failed(said), "b").remedy().and_then(|remedy| remedy.in_words().map(str::to_owned))
+        };
+        let said = "error execution phase kubelet-start: a Node with name \"b\" and status \"Ready\" already exists in the cluster. \
+                    You must delete the existing Node or change the name of this new joining Node";
+        assert!(remedy(said).unwrap().ends_with("or delete it: muster kubectl delete node b"));
+        assert_eq!(remedy("could not reach the API"), None);
+    }
 
     #[test]
     fn an_invitation_is_a_token_and_a_certificate() {

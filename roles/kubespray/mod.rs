@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 use muster_inventory::{HostVars, Kind, Renames, Value};
 use serde::Deserialize;
 
+use crate::reference;
+
 pub use remarks::{Remark, Verdict, remarks};
 
 /// The contents of `keys.yml`, which explains them.
@@ -51,9 +53,14 @@ pub fn renames() -> Renames {
     KEYS.renamed.iter().fold(Renames::new(), |renames, (old, new)| renames.add(old, new))
 }
 
-/// What becomes of a variable that kubespray has and no role; `None` for one that kubespray has not either.
+/// What becomes of a variable that kubespray has and no role; `None` for one that kubespray has not either, and for one that
+/// is probably a mistyped one of muster's.
 pub fn about(name: &str) -> Option<Remark> {
-    let entry = entries(name).into_iter().next()?;
+    let entries = entries(name);
+    if remarks::mistyped(name, &entries, reference::variables().map(|variable| variable.name)).is_some() {
+        return None;
+    }
+    let entry = entries.into_iter().next()?;
     let (verdict, why) = match entry.harmless {
         Some(_) => (entry.verdict, entry.group.why.clone()),
         None => (Verdict::Quiet, entry.why_quiet()),

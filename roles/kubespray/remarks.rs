@@ -53,10 +53,7 @@ pub fn remarks(vars: &Vars) -> Result<Vec<Remark>, VarsError> {
         let mut entries = entries(&set.name);
         let is_own = own.contains(set.name.as_str());
         entries.retain(|entry| entry.exact || !is_own);
-        // Next to a name that is used, a pattern proves nothing.
-        let mistyped = (!is_own && !entries.iter().any(|entry| entry.exact))
-            .then(|| closest_within(2, &set.name, own.iter().copied()))
-            .flatten();
+        let mistyped = (!is_own).then(|| mistyped(&set.name, &entries, own.iter().copied())).flatten();
         if entries.is_empty() || mistyped.is_some() {
             if !is_own && !set.mentioned {
                 let meant = mistyped.or_else(|| closest(&set.name, own.iter().copied()));
@@ -79,6 +76,16 @@ pub fn remarks(vars: &Vars) -> Result<Vec<Remark>, VarsError> {
         remarks.extend(balancer(vars, is_set));
     }
     Ok(remarks)
+}
+
+/// The name of muster's that is probably meant by one that it does not have: next to such a name, a mere pattern of kubespray's
+/// proves nothing.
+pub(super) fn mistyped<'a>(
+    name: &str,
+    entries: &[Entry],
+    own: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    if entries.iter().any(|entry| entry.exact) { None } else { closest_within(2, name, own) }
 }
 
 /// What is to be said of one variable; nothing when it is set for no host.

@@ -184,12 +184,26 @@ fn kernel_features(machine: &Machine) -> Vec<Problem> {
         needs.into_iter().filter(|(needed, feature, _)| *needed && !machine.facts.can_have_feature(feature));
     missing
         .map(|(_, feature, what)| {
-            let remedy = match (machine.facts.container.as_str(), feature) {
-                ("", "vxlan") => "install the kernel's other modules (Ubuntu: linux-modules-extra), or set flannel_backend_type: host-gw".to_owned(),
-                ("", _) => format!("install a kernel, or modules for it, with {feature}"),
-                _ => format!("load it on the machine that runs this container: modprobe {feature}"),
+            let otherwise = match feature {
+                "vxlan" => ", or set flannel_backend_type: host-gw",
+                "ip_vs" | "nf_tables" => ", or set kube_proxy_mode: iptables",
+                _ => "",
             };
-            problem("kernel", format!("no {feature}, nor a module that could be loaded"), format!("{feature}, for {what}"), remedy)
+            let remedy = match (machine.facts.container.as_str(), feature) {
+                ("", "vxlan") => {
+                    format!("install the kernel's other modules (Ubuntu: linux-modules-extra){otherwise}")
+                }
+                ("", _) => format!("install a kernel, or modules for it, with {feature}{otherwise}"),
+                _ => {
+                    format!("load it on the machine that runs this container: modprobe {feature}{otherwise}")
+                }
+            };
+            problem(
+                "kernel",
+                format!("no {feature}, nor a module that could be loaded"),
+                format!("{feature}, for {what}"),
+                remedy,
+            )
         })
         .collect()
 }
@@ -364,6 +378,16 @@ mod tests {
             let (problems, warnings) = found(change);
             assert_eq!((problems, warnings.join("; ")), (Vec::new(), expected.to_owned()), "row {row}");
         }
+    }
+
+    #[test]
+    fn what_does_without_a_missing_module_is_told() {
+        let mut fixture = Fixture::good();
+        fixture.vars.kube_proxy_mode = "ipvs".into();
+        let remedy = |fixture: &Fixture| kernel_features(&fixture.machine())[0].remedy.clone();
+        assert!(remedy(&fixture).ends_with("with ip_vs, or set kube_proxy_mode: iptables"));
+        fixture.facts.container = "docker".into();
+        assert!(remedy(&fixture).ends_with("modprobe ip_vs, or set kube_proxy_mode: iptables"));
     }
 
     #[test]

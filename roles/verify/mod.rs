@@ -73,15 +73,32 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
         host.not_yet("nodes and pods are well");
         return Ok(());
     };
+    let test = test || {
+        let state = are_well(host, &kubectl, &nodes, limit).await?;
+        // Nothing is tested just to look.
+        vars.verify_network != "never" && !host.check_mode() && !state.is_proven(&nodes)
+    };
     if test {
-        return network::test(host, &kubectl, &nodes, limit).await;
+        network::test(host, &kubectl, &nodes, limit).await?;
     }
-    let state = are_well(host, &kubectl, &nodes, limit).await?;
-    // Nothing is tested just to look.
-    if vars.verify_network == "never" || host.check_mode() || state.is_proven(&nodes) {
-        return Ok(());
+    // Who asked for the test is told what was tested.
+    if network == NetworkTest::Always {
+        host.tested(in_words(nodes.len(), test));
     }
-    network::test(host, &kubectl, &nodes, limit).await
+    Ok(())
+}
+
+/// What was tested: so many nodes, with or without the network between pods on them.
+fn in_words(nodes: usize, network: bool) -> String {
+    let well = format!("{nodes} node{} and the system's pods are well", if nodes == 1 { "" } else { "s" });
+    match (nodes, network) {
+        (_, false) => format!("{well}; the network was not tested (verify_network)"),
+        (1, true) => format!("{well}; a pod reaches names and services"),
+        (_, true) => format!(
+            "{well}; a pod on each reaches the others ({} ways), names and services",
+            nodes * (nodes - 1)
+        ),
+    }
 }
 
 /// A node of the cluster.

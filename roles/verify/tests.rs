@@ -12,7 +12,7 @@ use muster_inventory::Inventory;
 use muster_inventory::Vars;
 use serde_json::json;
 
-use super::{NetworkTest, Node, State};
+use super::{NetworkTest, Node, State, in_words};
 use crate::preflight::fixture::inventory_and_vars;
 use crate::testing::run_roles;
 
@@ -124,9 +124,13 @@ async fn who_asks_for_the_test_of_the_network_gets_it_unless_an_extra_variable_s
         (NetworkTest::Always, "", true),
         (NetworkTest::Always, "verify_network: never", false),
     ] {
-        let (outcome, _) = verify_as(network, written(extra), &["a"], &["a", "b", "off1"], SEEN).await;
+        let (outcome, events) = verify_as(network, written(extra), &["a"], &["a", "b", "off1"], SEEN).await;
         // The kubectl of these tests has no answer to a test of the network.
         assert_eq!(outcome["a"].failure.is_some(), tested, "{network:?} {extra:?}: {outcome:?}");
+        let told = events.iter().any(|event| {
+            matches!(event, Event::Tested { what, .. } if what.ends_with("the network was not tested (verify_network)"))
+        });
+        assert_eq!(told, network == NetworkTest::Always && !tested, "{network:?} {extra:?}");
     }
 }
 
@@ -155,6 +159,21 @@ async fn the_cluster_is_seen_from_any_control_plane_that_answers() {
             .remedy()
             .is_some_and(|remedy| remedy.in_words().is_some_and(|words| words.contains("setup-cluster")))
     );
+}
+
+#[test]
+fn what_was_tested_is_counted() {
+    for (nodes, network, told) in [
+        (1, true, "1 node and the system's pods are well; a pod reaches names and services"),
+        (
+            3,
+            true,
+            "3 nodes and the system's pods are well; a pod on each reaches the others (6 ways), names and services",
+        ),
+        (3, false, "3 nodes and the system's pods are well; the network was not tested (verify_network)"),
+    ] {
+        assert_eq!(in_words(nodes, network), told);
+    }
 }
 
 #[test]

@@ -241,7 +241,7 @@ fn render(failure: Option<&Failure>, changes: Option<&Vec<Change>>, args: &CopyA
         let word = if failure.is_unreachable() { "unreachable" } else { "failed" };
         let mut lines = vec![style.paint(Tone::Bad, word), format!("  {}", text::harmless(&gist(failure)))];
         let tail = failure.tail().unwrap_or_default();
-        lines.extend(tail.lines().map(|line| format!("  {} {}", style.quoted(), text::harmless(line))));
+        lines.extend(tail.lines().map(|line| format!("  {} {}", style.quoted(), text::quoted(line))));
         let hint = advice::hint(failure.remedy());
         lines.extend(hint.map(|hint| format!("  hint: {}", text::harmless(&hint))));
         return lines.join("\n") + "\n";

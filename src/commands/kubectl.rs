@@ -41,9 +41,9 @@ pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, 
     let artifacts = project.inventory_dir.join("artifacts");
     let config = artifacts.join("admin.conf");
     if !config.is_file() {
-        fetch_config(&config, &inventory, environment)?;
+        fetch_config(&config, &project, &inventory, environment)?;
     }
-    let kubectl = find_kubectl(&artifacts, environment)?;
+    let kubectl = find_kubectl(&artifacts, &project, environment)?;
     let mut command = Command::new(&kubectl);
     command.args(&args.arguments).env("KUBECONFIG", &config);
     let error = command.exec();
@@ -53,6 +53,7 @@ pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, 
 /// Brings admin.conf from the first control plane that answers.
 fn fetch_config(
     config: &Path,
+    project: &Project,
     inventory: &InventoryArgs,
     environment: &Environment,
 ) -> Result<(), CommandError> {
@@ -74,11 +75,11 @@ fn fetch_config(
         "no control plane has an admin.conf to use:\n  {}",
         reasons.join("\n  ")
     ))
-    .hint("set the cluster up: setup-cluster"))
+    .hint(format!("switch a control plane on; or set the cluster up: {}", project.command(&["setup-cluster"], 1))))
 }
 
 /// kubectl beside the inventory, else that of the bundle, else that in PATH.
-fn find_kubectl(artifacts: &Path, environment: &Environment) -> Result<PathBuf, CommandError> {
+fn find_kubectl(artifacts: &Path, project: &Project, environment: &Environment) -> Result<PathBuf, CommandError> {
     let beside = artifacts.join("kubectl");
     if beside.is_file() {
         return Ok(beside);
@@ -94,7 +95,10 @@ fn find_kubectl(artifacts: &Path, environment: &Environment) -> Result<PathBuf, 
             "there is no kubectl: neither {}, nor one in the bundle, nor in PATH",
             shown(&beside)
         ))
-        .hint("set kubectl_localhost=true in the inventory and run setup-cluster --tags kubeconfig")
+        .hint(format!(
+            "set kubectl_localhost=true in the inventory, then: {}",
+            project.command(&["setup-cluster", "--tags", "kubeconfig"], 1)
+        ))
         .hint("or fetch a bundle: muster bundle fetch")
     })
 }

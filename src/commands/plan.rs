@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use muster_app::{Flow, Project};
+use muster_engine::script::quote;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
 use crate::commands::setup_cluster;
@@ -42,7 +43,9 @@ pub(crate) struct PlanArgs {
 /// Runs `muster plan`.
 pub(crate) fn run(args: PlanArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let project = Project::find(&args.inventory.inventory, environment)?;
-    let flow = Flow { command: "muster plan".to_owned(), next: None, ..setup_cluster::flow(&project) };
+    let out = args.out.as_ref().map(|path| format!(" -o {}", quote(&path.display().to_string())));
+    let command = format!("muster plan{}", out.unwrap_or_default());
+    let flow = Flow { command, next: None, ..setup_cluster::flow(&project) };
     let manner =
         MannerArgs { diff: args.diff, bundle: args.bundle, offline: args.offline, ..MannerArgs::default() };
     let typed = TypedFlow {

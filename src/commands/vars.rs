@@ -47,7 +47,10 @@ pub(crate) fn run(args: VarsArgs, environment: &Environment) -> Result<Exit, Com
         let names = world.inventory.hosts().map(muster_inventory::Host::name);
         return Err(match closest(host, names) {
             Some(name) => error.hint(format!("did you mean {name:?}?")),
-            None => error.hint("see the hosts there are: muster inventory --graph"),
+            None => {
+                let graph = world.project.command(&["muster", "inventory", "--graph"], 2);
+                error.hint(format!("see the hosts there are: {graph}"))
+            }
         });
     }
     let vars = world.vars.host(host)?;

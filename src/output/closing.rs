@@ -142,6 +142,7 @@ impl Closing<'_> {
         lines.extend(recap.trim_end_matches('\n').split('\n').map(str::to_owned));
         lines.push(String::new());
         lines.push(self.verdict(style));
+        lines.extend(self.view.tested.iter().map(|what| format!("tested: {}", text::harmless(what))));
         if self.detail.verbose >= 1 {
             lines.extend(self.costs());
         }
@@ -255,7 +256,7 @@ impl Closing<'_> {
         let heard = hosts.first().filter(|_| broke).and_then(|host| self.view.hosts.get(host));
         let heard = heard.map(|view| view.output.join("\n")).unwrap_or_default();
         let tail = text::last_lines(failure.tail().unwrap_or(&heard), TAIL);
-        lines.extend(tail.iter().map(|line| format!("  {} {}", style.quoted(), text::harmless(line))));
+        lines.extend(tail.iter().map(|line| format!("  {} {}", style.quoted(), text::quoted(line))));
         if let Some(hint) = advice::hint(failure.remedy()) {
             lines.extend(indented("hint: ", &text::harmless_lines(&hint), columns));
         }
@@ -325,7 +326,8 @@ impl Closing<'_> {
         if self.interrupted {
             return vec![
                 hint("go on:", &command),
-                "Nothing is half done: the same command goes on from here.".to_owned(),
+                "Nothing is half done: this command goes on from here, and so does the one you typed."
+                    .to_owned(),
             ];
         }
         let mut lines = vec![hint("again:", &command)];
@@ -388,6 +390,9 @@ mod tests {
     fn told(outcome: &Outcome, detail: Detail, interrupted: bool) -> String {
         let outline = Outline { hosts: outcome.keys().cloned().collect(), ..Outline::default() };
         let mut view = View::new(&outline, Usual::default(), Instant::now());
+        if outcome.values().all(|host| host.failure.is_none()) {
+            view.apply(&Event::Tested { host: "node1".into(), what: "2 nodes".into() }, view.begun);
+        }
         view.apply(&Event::RunEnded { elapsed: Duration::from_millis(64_200) }, view.begun);
         let again = |hosts: Again<'_>| match hosts {
             Again::Only(hosts) => Some(format!("setup-cluster --limit {}", hosts.join(","))),
@@ -422,6 +427,7 @@ PLAY RECAP *********************************************************************
 node1                      : ok=30   changed=7    unreachable=0    failed=0    skipped=1    rescued=0    ignored=0   
 
 + 1 host done (7 changed) in 1m04s
+tested: 2 nodes
 next: muster kubectl get nodes"
         );
     }
@@ -440,7 +446,7 @@ next: muster kubectl get nodes"
 x node3
   service etcd: failed with status 1
   | one
-  | two\\u{1b}[2J
+  | two
 
 x node1-2
   needs etcd from node3, which failed

@@ -89,7 +89,7 @@ pub(crate) fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> 
             vec![sentence::step(&end, detail, style)]
         }
         Event::Output { host, line } if detail.verbose >= 3 => {
-            vec![format!("{host} {} {}", style.quoted(), text::harmless(line))]
+            vec![format!("{host} {} {}", style.quoted(), text::quoted(line))]
         }
         Event::Retrying { host, what, reason, attempt, attempts, delay } => {
             let (reason, wait) = (text::harmless(reason), text::duration(*delay));
@@ -106,7 +106,7 @@ pub(crate) fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> 
             lines.extend(
                 text::last_lines(tail, 5)
                     .iter()
-                    .map(|line| format!("{host} {} {}", style.quoted(), text::harmless(line))),
+                    .map(|line| format!("{host} {} {}", style.quoted(), text::quoted(line))),
             );
             lines
         }

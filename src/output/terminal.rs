@@ -67,7 +67,7 @@ impl Sink for Terminal {
                 }
             }
             Event::Output { host, line } if detail.verbose >= 3 => {
-                self.line(&format!("  {host} {} {}", style.quoted(), text::harmless(line)));
+                self.line(&format!("  {host} {} {}", style.quoted(), text::quoted(line)));
             }
             Event::Retrying { host, what, reason, attempt, attempts, delay } if detail.verbose >= 1 => {
                 let wait = text::duration(*delay);
@@ -217,7 +217,7 @@ mod tests {
             [
                 "1:05  role 1 of 2  hosts: 2 working",
                 " > node1  etcd   1m05s  Start etcd",
-                " > node2  etcd   1m04s  Start etcd  waiting\\u{1b}[2J",
+                " > node2  etcd   1m04s  Start etcd  waiting",
             ]
         );
     }

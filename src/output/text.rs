@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use console::measure_text_width;
-pub(crate) use muster_app::text::{count, harmless, harmless_lines};
+pub(crate) use muster_app::text::{count, harmless, harmless_lines, quoted};
 pub(crate) use muster_inventory::{names, some_names};
 
 /// `0.3s`, `41s`, `1m05s`, `1h02m`: as exact as matters.

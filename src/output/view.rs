@@ -73,6 +73,8 @@ pub(crate) struct View {
     pub(crate) steps: IndexMap<(String, String), StepTime>,
     /// What the user should know, and which hosts said so.
     pub(crate) warnings: IndexMap<String, Vec<String>>,
+    /// What was tried out and works.
+    pub(crate) tested: Vec<String>,
     /// How long the run took, once it has ended.
     pub(crate) elapsed: Option<Duration>,
     pub(crate) usual: Usual,
@@ -114,6 +116,7 @@ impl View {
             hosts: outline.hosts.iter().map(|name| (name.clone(), host.clone())).collect(),
             steps: IndexMap::new(),
             warnings: IndexMap::new(),
+            tested: Vec::new(),
             elapsed: None,
             usual,
         }
@@ -167,8 +170,8 @@ impl View {
                 self.update(host, now, |view| view.step.clone_from(step));
             }
             Event::Output { host, line } => self.note(host, false, |view| {
-                view.note = text::harmless(line);
-                view.output.push(text::harmless(line));
+                view.note = text::quoted(line);
+                view.output.push(text::quoted(line));
                 if view.output.len() > OUTPUT_KEPT {
                     view.output.remove(0);
                 }
@@ -202,6 +205,7 @@ impl View {
                 let hosts = self.warnings.entry(text.clone()).or_default();
                 hosts.extend(host.iter().filter(|host| !hosts.contains(host)).cloned().collect::<Vec<_>>());
             }
+            Event::Tested { what, .. } => self.tested.push(what.clone()),
             Event::RunEnded { elapsed } => self.elapsed = Some(*elapsed),
             Event::RunStarted { .. } | Event::PlayStarted { .. } | Event::StepEnded { .. } => {}
         }

@@ -31,15 +31,15 @@ fn check(test: Test, arguments: &[&str], code: i32, stderr: &str) {
 }
 
 #[test]
-fn without_an_inventory_two_examples_are_shown() {
+fn without_an_inventory_two_ways_to_name_one_are_shown() {
     check(
         setup_cluster(),
         &[],
         5,
         "
 error: which machines? There is no inventory: neither -i nor inventory/hosts.ini
-hint: name the machines, the first one becomes the control plane: setup-cluster 192.0.2.11 .12 .13
-hint: or name an inventory of Ansible or kubespray: setup-cluster -i inventory/mycluster/hosts.ini",
+hint: for a cluster that there is already: go to its project's folder, or name its inventory: -i inventory/mycluster/hosts.ini
+hint: for a new cluster, name the machines, the first one becomes the control plane: setup-cluster 192.0.2.11 .12 .13",
     );
 }
 
@@ -82,6 +82,16 @@ fn a_variable_with_a_template_that_cannot_be_rendered() {
 }
 
 #[test]
+fn a_mistyped_group_is_named_as_what_is_to_be_changed() {
+    let inventory = INVENTORY.replace("[kube_node]", "[kube_nodes]");
+    let ended = setup_cluster().file("inventory/hosts.ini", &inventory).run(&[]).code(4).nothing_written();
+    ended.stderr_has(&[
+        "is for kube_node: the pattern \"kube_node\" matches no host and no group\n",
+        "hint: is the group \"kube_nodes\" meant for \"kube_node\"? rename it in the inventory\n",
+    ]);
+}
+
+#[test]
 fn an_unknown_host_in_a_limit() {
     check(
         cluster(),
@@ -100,6 +110,14 @@ fn a_limit_that_leaves_nobody() {
         "
 error: the pattern \"kube_node:!all\" leaves no host
 hint: see the hosts and groups: muster inventory --graph",
+    );
+    check(
+        cluster(),
+        &["-i", "inventory/hosts.ini", "--limit", "etcd:!all"],
+        5,
+        "
+error: the pattern \"etcd:!all\" leaves no host
+hint: see the hosts and groups: muster inventory -i inventory/hosts.ini --graph",
     );
 }
 
@@ -185,8 +203,10 @@ fn a_bundle_that_lacks_an_image() {
     let ended = test.run(&["--bundle", "bundle", "--offline"]).code(1).nothing_written();
     ended.stderr_has(&[
         "error: the bundle bundle lacks:\n  image registry.k8s.io/coredns/coredns:",
-        "hint: fetch it from the internet or a mirror: muster bundle fetch",
+        "hint: fetch it from the internet or a mirror: muster bundle fetch --dir bundle\n",
     ]);
+    let other = ["--bundle", "bundle", "--offline", "-e", "kube_version=1.34.4"];
+    test.run(&other).code(1).stderr_has(&["muster bundle fetch --kube-version 1.34.4 --dir bundle\n"]);
 }
 
 #[test]

@@ -112,7 +112,14 @@ fn the_reference_knows_kubesprays_variables_too() {
     let of = |name: &str| muster().run(&["docs", "vars", name]).code(0).stdout;
     assert_eq!(of("helm_enabled"), "helm_enabled: not implemented: Helm is not installed\n");
     assert_eq!(of("calico_mtu"), "calico_mtu: changes nothing: it belongs to kube_network_plugin\n");
-    muster().run(&["docs", "vars", "kube_netwrok_plugin"]).code(5).stderr(
-        "error: no variable is like \"kube_netwrok_plugin\"\nhint: did you mean \"kube_network_plugin\"?",
-    );
+    for (mistyped, meant) in [
+        ("kube_netwrok_plugin", "kube_network_plugin"),
+        ("kubelet_max_podz", "kubelet_max_pods"),
+        ("kubectl_localhst", "kubectl_localhost"),
+    ] {
+        muster()
+            .run(&["docs", "vars", mistyped])
+            .code(5)
+            .stderr(&format!("error: no variable is like \"{mistyped}\"\nhint: did you mean \"{meant}\"?"));
+    }
 }

@@ -107,6 +107,16 @@ fn json_lines_are_json_and_end_with_the_recap() {
 }
 
 #[test]
+fn kubectl_without_a_cluster_names_the_inventory_that_was_meant() {
+    let sshd = Sshd::start();
+    let ended = project(&sshd, muster()).run(&["kubectl", "-i", "inventory/hosts.ini", "get", "nodes"]);
+    ended.code(1).stderr_has(&[
+        "no control plane has an admin.conf to use",
+        "hint: switch a control plane on; or set the cluster up: setup-cluster -i inventory/hosts.ini\n",
+    ]);
+}
+
+#[test]
 fn the_inventory_of_machines_on_the_command_line_is_written_before_they_are_contacted() {
     // A port where nobody listens: bound, and free again.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

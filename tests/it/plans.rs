@@ -60,7 +60,7 @@ fn a_plan_is_applied_as_it_was_saved() {
     let test = workers(&[("pc1", &machines[0]), ("pc2", &machines[1])]);
     let planned = test.run(&["plan", "-o", "plan.json", "--offline"]).code(0);
     let planned = planned.stdout_has(&[
-        "muster plan: 2 hosts of inventory/hosts.ini, looking only\n",
+        "muster plan -o plan.json: 2 hosts of inventory/hosts.ini, looking only\n",
         "cni\n",
         "pc1-2  file /etc/cni/net.d/10-flannel.conflist: created  +",
         "(2 hosts, same diff)\n",

@@ -242,7 +242,7 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| { world.reimage(2); world.cluster.switch_off("m0"); world.cluster.switch_off("m1"); world.only("m2") } },
         Refusal { groups: PLANES, untouched: ALL, said: "etcd_data_dir: /srv/etcd, but the data of m0 is in /var/lib/etcd",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["etcd_data_dir=/srv/etcd"]) },
-        Refusal { groups: PLANES, untouched: &[2], said: "node name: other of m2, which is the node m2 of the cluster",
+        Refusal { groups: PLANES, untouched: &[2], said: "node name: other, but the machine m2 is in the cluster as the node m2",
             event: |world| world.inventory(&hosts(IN_USE).replace("m2 ", "m2 kube_override_hostname=other "), PLANES, &[]) },
         Refusal { groups: PLANES, untouched: &[2], said: "ip: 192.0.2.99 of m2, which joined the cluster with 192.0.2.12",
             event: |world| world.inventory(&hosts(IN_USE).replace("192.0.2.12", "192.0.2.99"), PLANES, &[]) },

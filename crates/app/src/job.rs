@@ -8,6 +8,7 @@ use muster_engine::event::{Event, Events};
 use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
 use muster_engine::run::{FORKS, Findings, Role};
+use muster_inventory::PatternError;
 use muster_roles::kubespray::Verdict;
 use muster_roles::preflight;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -22,6 +23,9 @@ use crate::project::Project;
 use crate::text::count;
 use crate::world::World;
 use crate::{lock_owner, run_bundle, selection};
+
+/// The groups that a cluster's inventory has.
+const GROUPS: [&str; 3] = ["kube_control_plane", "etcd", "kube_node"];
 
 /// What is to be run, on what, and how.
 #[derive(Clone)]
@@ -201,13 +205,23 @@ fn outline(world: &World, plays: &[Play], hosts: &[String]) -> Result<Outline, E
     let mut in_run: BTreeSet<String> = BTreeSet::new();
     for play in plays {
         let chosen = world.inventory.select(&play.hosts).map_err(|error| {
-            Error::written(format!(
-                "{}: the play \"{}\" is for {}: {error}",
-                world.project.describe(),
-                play.name,
-                play.hosts
-            ))
-            .hint("a cluster's inventory has the groups kube_control_plane, etcd and kube_node")
+            // A play is right about the groups of a cluster: it is the inventory's similar group that is mistyped.
+            let (error, meant) = match error {
+                PatternError::NoMatch { part, suggestion: Some(group) }
+                    if GROUPS.contains(&part.as_str()) =>
+                {
+                    let meant =
+                        format!("is the group \"{group}\" meant for \"{part}\"? rename it in the inventory");
+                    (PatternError::NoMatch { part, suggestion: None }, Some(meant))
+                }
+                error => (error, None),
+            };
+            let message = format!("the play \"{}\" is for {}: {error}", play.name, play.hosts);
+            let error = Error::written(format!("{}: {message}", world.project.describe()));
+            meant
+                .into_iter()
+                .fold(error, Error::hint)
+                .hint("a cluster's inventory has the groups kube_control_plane, etcd and kube_node")
         })?;
         let chosen: Vec<String> =
             hosts.iter().filter(|host| chosen.contains(&host.as_str())).cloned().collect();

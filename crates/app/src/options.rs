@@ -37,7 +37,7 @@ pub struct ConnectionOptions {
     pub ssh_extra_args: Option<String>,
     /// How long a machine may take to answer.
     pub timeout: Option<Duration>,
-    /// How many machines are worked on at once at most.
+    /// How many programs run at once at most, on all machines together.
     pub forks: Option<usize>,
     /// The pattern, or the addresses, of hosts that were installed anew: their new host keys replace the known ones.
     pub reimaged: Option<String>,

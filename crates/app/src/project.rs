@@ -55,8 +55,8 @@ impl Project {
         let above = Self::above(&here).map(|project| Self { here: here.clone(), ..project });
         above.ok_or_else(|| {
             Error::usage(format!("which machines? There is no inventory: neither -i nor {INVENTORY_DIR}/{INVENTORY_FILE}"))
-                .hint("name the machines, the first one becomes the control plane: setup-cluster 192.0.2.11 .12 .13")
-                .hint("or name an inventory of Ansible or kubespray: setup-cluster -i inventory/mycluster/hosts.ini")
+                .hint("for a cluster that there is already: go to its project's folder, or name its inventory: -i inventory/mycluster/hosts.ini")
+                .hint("for a new cluster, name the machines, the first one becomes the control plane: setup-cluster 192.0.2.11 .12 .13")
         })
     }
 

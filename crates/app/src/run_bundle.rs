@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use muster_artifacts::{
     Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch,
 };
+use muster_engine::script::quote;
 use muster_roles::catalogue::{CATALOGUE, needed_by};
 
 use crate::environment::Environment;
@@ -75,7 +76,7 @@ pub(crate) fn complete(
         return Ok(bundle);
     }
     if options.offline {
-        return Err(lacks(&bundle, &missing));
+        return Err(lacks(&bundle, &missing, versions, options));
     }
     frontend.tell(News::Doing(&format!("fetching what the bundle {} lacks", bundle.dir().display())));
     let sources = sources(world, environment)?;
@@ -85,7 +86,7 @@ pub(crate) fn complete(
     });
     frontend.tell(News::DownloadsEnded);
     fetched.map_err(|error: FetchError| {
-        let lacks = lacks(&bundle, &missing);
+        let lacks = lacks(&bundle, &missing, versions, options);
         Error { message: format!("{}\nand it could not be fetched: {error}", lacks.message), ..lacks }
     })?;
     drop(writer);
@@ -186,11 +187,20 @@ fn arches(bundle: &Bundle) -> Vec<Arch> {
     if found.is_empty() { vec![Arch::host().unwrap_or(Arch::Amd64)] } else { found }
 }
 
-fn lacks(bundle: &Bundle, missing: &[MissingArtifact]) -> Error {
+/// What the bundle lacks for these versions of Kubernetes, and the commands that get it.
+fn lacks(bundle: &Bundle, missing: &[MissingArtifact], versions: &[String], options: &RunOptions) -> Error {
     let list: String =
         missing.iter().map(|artifact| format!("\n  {} ({})", artifact.what, artifact.has)).collect();
+    let of_default = |version: &String| version == CATALOGUE.default_release();
+    let mut which = String::new();
+    if !versions.iter().all(of_default) {
+        which.extend(versions.iter().map(|version| format!(" --kube-version {}", quote(version))));
+    }
+    if let Some(dir) = &options.bundle {
+        which.push_str(&format!(" --dir {}", quote(&dir.display().to_string())));
+    }
     Error::failed(format!("the bundle {} lacks:{list}", bundle.dir().display()))
-        .hint("fetch it from the internet or a mirror: muster bundle fetch")
-        .hint("or compile it from source: muster bundle build")
+        .hint(format!("fetch it from the internet or a mirror: muster bundle fetch{which}"))
+        .hint(format!("or compile it from source: muster bundle build{which}"))
         .hint("or name another bundle: --bundle DIR")
 }

@@ -17,6 +17,23 @@ pub fn harmless(text: &str) -> String {
     safe
 }
 
+/// A line that a program wrote, safe to show and without its colours: the sequences with which a terminal is told colours and
+/// places (ECMA-48, 5.4: `ESC [`, parameters, one final character) are left out.
+pub fn quoted(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.trim_start_matches(|c| (' '..='?').contains(&c));
+        match end.strip_prefix(|c| ('@'..='~').contains(&c)) {
+            Some(rest) => shown.push_str(rest),
+            // The line ends within it.
+            None if end.is_empty() => {}
+            None => shown.push_str(&["\u{1b}[", piece].concat()),
+        }
+    }
+    harmless(&shown)
+}
+
 /// As [`harmless`], with line breaks kept.
 pub fn harmless_lines(text: &str) -> String {
     text.lines().map(harmless).collect::<Vec<_>>().join("\n")
@@ -30,6 +47,14 @@ pub fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_program_wrote_is_quoted_without_its_colours() {
+        assert_eq!(quoted("\u{1b}[0;37mW1\u{1b}[0m a warning\u{1b}[K\u{7}"), r"W1 a warning\u{7}");
+        assert_eq!(quoted("cut \u{1b}[3"), "cut ");
+        assert_eq!(quoted("\u{1b}[Größe ✔"), "röße ✔");
+        assert_eq!(quoted("\u{1b}[0✔ plain [0m"), r"\u{1b}[0✔ plain [0m");
+    }
 
     #[test]
     fn a_machine_cannot_make_the_terminal_do_anything() {

@@ -115,7 +115,8 @@ impl World {
         let chosen = self.inventory.select(&self.with_failed(pattern)?)?;
         if chosen.is_empty() {
             let error = Error::usage(format!("the pattern \"{pattern}\" leaves no host"));
-            return Err(error.hint("see the hosts and groups: muster inventory --graph"));
+            let graph = self.project.command(&["muster", "inventory", "--graph"], 2);
+            return Err(error.hint(format!("see the hosts and groups: {graph}")));
         }
         Ok(all.filter(|name| chosen.contains(name)).map(str::to_owned).collect())
     }

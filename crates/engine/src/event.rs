@@ -166,6 +166,13 @@ pub enum Event {
         /// What it is, in words for the user.
         text: String,
     },
+    /// Something was tried out through a host, and works.
+    Tested {
+        /// The machine.
+        host: String,
+        /// What it is, in words for the user.
+        what: String,
+    },
     /// A host cannot go on.
     HostFailed {
         /// The machine.

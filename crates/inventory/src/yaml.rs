@@ -97,6 +97,10 @@ impl<'a> Reader<'a, '_> {
                     info if info.contains("found character that cannot start any token") => {
                         " (a value that starts with {{, % or @ must be in quotes; indentation must not use tabs)"
                     }
+                    // It is found out only where the next name begins.
+                    info if info.contains("simple key expect ':'") => {
+                        " (is a colon missing behind a name in a line above?)"
+                    }
                     _ => "",
                 };
                 Err(self.error(*error.marker(), &format!("not valid YAML: {}{hint}", error.info())))

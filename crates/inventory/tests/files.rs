@@ -252,6 +252,10 @@ fn errors_show_the_place() {
         "hosts.yml:4:1: not valid YAML: while parsing a flow sequence, expected ',' or ']'"
     );
     assert!(
+        error("all:\n  hosts\n  vars: {}\n", "hosts.yml")
+            .contains(" (is a colon missing behind a name in a line above?)\n")
+    );
+    assert!(
         error("[p:children]\nq\n", "hosts")
             .contains("hosts:2:1: [p:children] names the group \"q\", which is declared nowhere")
     );

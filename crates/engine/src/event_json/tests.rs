@@ -49,6 +49,7 @@ fn events() -> Vec<Event> {
             delay: elapsed,
         },
         Event::Warning { host: None, text: "x".into() },
+        Event::Tested { host: host(), what: what() },
         Event::HostDone { host: host() },
         Event::RunEnded { elapsed },
     ];
@@ -72,6 +73,7 @@ fn name(event: &Event) -> &'static str {
         Event::Waiting { .. } => "waiting",
         Event::Retrying { .. } => "retrying",
         Event::Warning { .. } => "warning",
+        Event::Tested { .. } => "tested",
         Event::HostFailed { .. } => "host_failed",
         Event::HostDone { .. } => "host_done",
         Event::RunEnded { .. } => "run_ended",

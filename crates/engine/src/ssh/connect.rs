@@ -203,6 +203,12 @@ async fn dial(target: &Target, limit: Duration) -> Result<TcpStream, Trouble> {
 
 fn name_trouble(target: &Target, error: &io::Error) -> Trouble {
     let host = &target.host;
+    // The last part of a name is never a number (RFC 3696, 2).
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if host.rsplit('.').next().is_some_and(is_number) {
+        let remedy = "an address is four numbers of at most 255, or IPv6".to_owned();
+        return Trouble::Final(unreachable(target, format!("{host} is no address"), remedy));
+    }
     let text = error.to_string();
     // getaddrinfo(3) has codes for it, but std passes on their text only.
     if text.contains("Temporary failure") || text.contains("Try again") {

@@ -60,6 +60,9 @@ async fn an_unknown_name_is_not_tried_again() {
     let (ssh, retries) = nowhere(&name, 22);
     assert_eq!(unreachable(&ssh).await, format!("{name}:22: the name {name} is not known"));
     assert!(retries.lock().expect("not poisoned").is_empty());
+    // What ends in a number was to be an address.
+    let (ssh, _) = nowhere(&format!("{name}.300"), 22);
+    assert_eq!(unreachable(&ssh).await, format!("{name}.300:22: {name}.300 is no address"));
     held("unknown host name", "a name that no resolver can know", 1, "said at once, not tried again");
 }
 
