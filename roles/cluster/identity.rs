@@ -110,6 +110,12 @@ impl Identity {
             .find(|s| !s.is_empty())
     }
 
+    /// What [`LOOK`] has printed; `None` where it did not come to its end. What is missing then would read as if the machine did
+    /// not have it.
+    pub(crate) fn whole(answer: &str) -> Option<Self> {
+        (answer.lines().next_back() == Some("whole yes")).then(|| Self::parse(answer))
+    }
+
     /// Takes the lines that [`LOOK`] prints. Others are passed over.
     pub(crate) fn parse(answer: &str) -> Self {
         let mut identity = Self::default();

@@ -1,4 +1,5 @@
 # What a machine is in a cluster, or was in one. Read-only, and no private key is shown.
+# The last line says that nothing is missing.
 # $1: the folder of the cluster's certificates; $2: the folder of etcd's certificates; $3: the folder of etcd's data.
 certificates=$1 etcd_certificates=$2 etcd_data=$3
 say() { printf '%s %s\n' "$1" "$2"; }
@@ -39,15 +40,17 @@ certificate ca "$certificates/ca.crt"
 certificate client /var/lib/kubelet/pki/kubelet-client-current.pem
 if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
   say settled yes
-  while read -r key value; do
-    case "$key $value" in
-      serviceSubnet:* | podSubnet:* | dnsDomain:* | clusterName:* | certificatesDir:*) say "begun ${key%:}" "$value" ;;
-      '- name: node-cidr-mask-size')
-        read -r key value
-        say 'begun nodeCIDRMaskSize' "$value"
-        ;;
-    esac
-  done </etc/kubernetes/kubeadm-config.yaml
+  if [ -r /etc/kubernetes/kubeadm-config.yaml ]; then
+    while read -r key value; do
+      case "$key $value" in
+        serviceSubnet:* | podSubnet:* | dnsDomain:* | clusterName:* | certificatesDir:*) say "begun ${key%:}" "$value" ;;
+        '- name: node-cidr-mask-size')
+          read -r key value
+          say 'begun nodeCIDRMaskSize' "$value"
+          ;;
+      esac
+    done </etc/kubernetes/kubeadm-config.yaml
+  fi
 fi
 if [ -r /var/lib/kubelet/kubeadm-flags.env ]; then
   while read -r line; do say flags "$line"; done </var/lib/kubelet/kubeadm-flags.env
@@ -72,3 +75,4 @@ if [ -r /etc/etcd.env ]; then
 fi
 data "$etcd_data"
 [ "$configured" = "$etcd_data" ] || data "$configured"
+say whole yes

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::catalogue::CATALOGUE;
 use crate::common::{cluster_vars, ip, ip_of};
 pub(crate) use identity::Identity;
+use standing::Seen;
 pub(crate) use standing::{Standing, Story, Wanted, orphaned};
 
 #[derive(Deserialize)]
@@ -35,8 +36,22 @@ pub(crate) fn question(host: &Host) -> Result<Script> {
 }
 
 /// Keeps what a machine has answered to [`question`] in an exchange of somebody else's.
-pub(crate) async fn answered(host: &Host, answer: &str) -> Result<Arc<Identity>> {
-    host.cluster().once(&key(host.name()), || async { Ok(Identity::parse(answer)) }).await
+pub(crate) async fn answered(host: &Host, answer: &Answer) -> Result<Arc<Identity>> {
+    host.cluster().once(&key(host.name()), || async { understood(host.name(), answer) }).await
+}
+
+/// A look that ended early is a failure: it is never taken for the one at a machine that belongs to no cluster.
+fn understood(name: &str, answer: &Answer) -> Result<Identity> {
+    let failure = || {
+        Failure::new(
+            format!(
+                "which cluster {name} is in cannot be told: the look at it ended early, with status {}",
+                answer.status
+            ),
+            "see on the machine whether root can read the files in /etc/kubernetes, kube_cert_dir and etcd_cert_dir, and /etc/etcd.env",
+        )
+    };
+    Identity::whole(&answer.output).ok_or_else(failure)
 }
 
 /// Keeps that a machine cannot be asked, so that nobody waits for it twice.
@@ -53,7 +68,7 @@ async fn identity_of(host: &Host, name: &str) -> Result<Arc<Identity>> {
     let ask = || async {
         let machine = host.cluster().host(name)?;
         let answer = machine.query(question(&machine)?).await?;
-        Ok(Identity::parse(&answer.output))
+        understood(name, &answer)
     };
     host.cluster().once(&key(name), ask).await
 }
@@ -61,8 +76,16 @@ async fn identity_of(host: &Host, name: &str) -> Result<Arc<Identity>> {
 /// Under which the machines' identities are kept for the run.
 const KNOWN: &str = "which cluster the machines are in";
 
+async fn ask(host: &Host, names: Vec<&String>) -> BTreeMap<String, Seen> {
+    let asked = names.into_iter().map(|name| async move {
+        let seen = identity_of(host, name).await.map_err(|failure| failure.to_string());
+        (name.clone(), seen)
+    });
+    join_all(asked).await.into_iter().collect()
+}
+
 /// The machines as they were before this run changed anything: all control planes and members of etcd of the inventory, and the
-/// hosts of the run. Asked at once, and once a run.
+/// hosts of the run; all nodes of the inventory, where a cluster is to begin. Asked at once, and once a run.
 pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
     let cluster = host.cluster();
     let look = || async {
@@ -73,13 +96,17 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
         let mut all: Vec<&String> = planes.iter().chain(&members).chain(&in_run).collect();
         all.sort_unstable();
         all.dedup();
-        let asked = join_all(all.into_iter().map(|name| async move {
-            let seen = identity_of(host, name).await.map_err(|failure| failure.to_string());
-            (name.clone(), seen)
-        }));
-        let machines = asked.await.into_iter().collect();
+        let machines = ask(host, all).await;
         let addresses = planes.iter().filter_map(|plane| ip_of(host, plane).ok()).collect();
-        let standing = Standing { planes, members, in_run, addresses, machines };
+        let mut standing = Standing { planes, members, in_run, addresses, machines };
+        if standing.begins_here() {
+            let outside = nodes.iter().filter(|name| !standing.machines.contains_key(*name)).collect();
+            let outside = ask(host, outside).await;
+            standing.machines.extend(outside);
+        }
+        for warning in standing.warnings() {
+            host.warn(warning);
+        }
         if let Some((kept, asked)) = kept_version(host, &standing).zip(host.all_vars().get("kube_version")?)
             && asked.as_str().is_some_and(|asked| asked != kept)
         {

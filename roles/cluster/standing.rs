@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use muster_engine::prelude::Problem;
+use muster_inventory::some_names;
 
 use super::identity::{Authority, Identity};
 
@@ -32,7 +33,7 @@ pub(crate) struct Standing {
     pub in_run: Vec<String>,
     /// The addresses of control planes, as far as they are known.
     pub addresses: Vec<IpAddr>,
-    /// All control planes and members of etcd, and the other hosts of the run that were asked.
+    /// All control planes and members of etcd, and the other hosts of the run; all nodes, where a cluster is to begin.
     pub machines: BTreeMap<String, Seen>,
 }
 
@@ -148,6 +149,49 @@ impl Standing {
         Ok(self.first_in_run(&self.planes))
     }
 
+    /// Whether a host of the run is to begin a cluster of which no control plane has anything yet. A machine of another cluster
+    /// would be cut off from it, be it part of the run or not.
+    pub(crate) fn begins_here(&self) -> bool {
+        let begins = self.birthplace().ok().flatten();
+        self.authority().is_none() && begins.is_some_and(|name| self.in_run.iter().any(|host| host == name))
+    }
+
+    /// Whether a machine had been told of a cluster before this run.
+    pub(crate) fn had_joined(&self, name: &str) -> bool {
+        self.known(name).is_some_and(|seen| seen.kubelet.is_some())
+    }
+
+    /// What is not as it should be, and keeps nobody from anything.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let silent: Vec<&String> =
+            self.machines.iter().filter(|(_, seen)| seen.is_err()).map(|(name, _)| name).collect();
+        if self.begins_here() && !silent.is_empty() {
+            warnings.push(format!(
+                "a cluster begins, and whether {} belongs to another one is not known, because it could not be asked: a machine that \
+                 does is refused later, until it has left that one",
+                some_names(&silent)
+            ));
+        }
+        // Not one of another cluster: that is refused.
+        let ours = self.authority().map(|(_, ours)| ours);
+        let is_plane = |seen: &Identity| {
+            seen.admin.is_some() && seen.has_authority() && ours.is_some() && seen.authority() == ours
+        };
+        for (name, seen) in &self.machines {
+            if !self.planes.contains(name) && seen.as_ref().is_ok_and(|seen| is_plane(seen)) {
+                let node = seen.as_ref().ok().and_then(|seen| seen.node.as_ref()).unwrap_or(name);
+                warnings.push(format!(
+                    "{name} is a control plane of the cluster, and not in [kube_control_plane] of the inventory: it keeps its API server, \
+                     the CA's key, admin.conf and its taint; put it back into that group, or make it a worker: kubectl drain {node} \
+                     --ignore-daemonsets, kubectl delete node {node}, then on it kubeadm reset -f and rm -rf /etc/kubernetes \
+                     /etc/cni/net.d /var/lib/muster/stamps, and set-up again"
+                ));
+            }
+        }
+        warnings
+    }
+
     /// What a control plane is to do.
     ///
     /// # Errors
@@ -252,17 +296,30 @@ impl Standing {
         self.leader().or_else(first)
     }
 
+    /// Whether a machine is to join members of etcd that have data.
+    pub(crate) fn joins_etcd(&self, name: &str) -> bool {
+        let has_data = |seen: &Identity| !seen.etcd.data.is_empty();
+        !self.known(name).is_some_and(has_data)
+            && self.known_of(&self.members).any(|(_, seen)| has_data(seen))
+    }
+
     /// The names of etcd's members, by host: those that they have, and the first free ones of etcd1, etcd2, ... for the others.
-    pub(crate) fn member_names(&self, given: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    /// `given`: by variables. `listed`: those that etcd lists, by host, or by anything else where the inventory does not have the
+    /// member.
+    pub(crate) fn member_names(
+        &self,
+        given: &BTreeMap<String, String>,
+        listed: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
         let has_name = |name: &String| {
             let own = || self.known(name).filter(|seen| !seen.etcd.data.is_empty())?.etcd.name.clone();
-            given.get(name).cloned().or_else(own)
+            given.get(name).cloned().or_else(own).or_else(|| listed.get(name).cloned())
         };
         let mut names: BTreeMap<String, String> =
             self.members.iter().filter_map(|host| Some((host.clone(), has_name(host)?))).collect();
         for host in &self.members {
             if !names.contains_key(host) {
-                let free = |name: &String| !names.values().any(|taken| taken == name);
+                let free = |name: &String| !names.values().chain(listed.values()).any(|taken| taken == name);
                 let name = (1..).map(|number| format!("etcd{number}")).find(free).unwrap_or_default();
                 names.insert(host.clone(), name);
             }
@@ -272,7 +329,18 @@ impl Standing {
 
     /// Everything that keeps this run from touching a machine.
     pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
-        let Some(seen) = self.known(name) else { return Vec::new() };
+        let seen = match self.machines.get(name) {
+            Some(Ok(seen)) => seen,
+            Some(Err(why)) => {
+                return vec![problem(
+                    format!("which cluster {name} is in is not known ({why})"),
+                    "a look at the machine before it is changed",
+                    "mend what keeps it from being looked at, and run again",
+                )];
+            }
+            // It is neither a node nor a member of etcd.
+            None => return Vec::new(),
+        };
         let mut problems = Vec::new();
         problems.extend(self.split());
         problems.extend(self.foreign(name, seen));

@@ -182,12 +182,16 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
             String::from_utf8_lossy(&out.stderr)
         );
         assert!(!text.contains("PRIVATE"), "{shell:?}: {text}");
-        assert_eq!(Identity::parse(&text), expected, "{shell:?}: {text}");
+        assert_eq!(Identity::whole(&text), Some(expected.clone()), "{shell:?}: {text}");
+        // A look that ended early tells nothing, whatever it has printed.
+        let early = text.match_indices('\n').rev().skip(1).map(|(end, _)| &text[..=end]);
+        assert!(early.map(Identity::whole).all(|identity| identity.is_none()), "{shell:?}: {text}");
     }
     let mut nothing = Command::new("dash");
     let out = nothing.args(["-euc", LOOK, "look", "/nowhere", "/nowhere", "/nowhere"]).output().unwrap();
     assert!(out.status.success());
-    assert_eq!(Identity::parse(&String::from_utf8(out.stdout).unwrap()).authority(), None);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(Identity::whole(&text), Some(Identity::default()), "{text}");
 }
 
 #[test]
@@ -236,6 +240,39 @@ fn who_begins_a_cluster_follows_from_what_the_machines_are() {
 }
 
 #[test]
+fn every_node_is_asked_before_a_cluster_begins_and_who_is_silent_is_named() {
+    let begins = |machines: &[(&str, Option<Identity>)]| standing(machines).begins_here();
+    assert!(begins(&[]) && begins(&[("w", None)]));
+    // It stands, it has begun, nobody may begin it.
+    for (name, identity) in
+        [("a", Some(plane(1))), ("b", Some(begun(1))), ("b", None), ("w", Some(worker(1)))]
+    {
+        assert!(!begins(&[(name, identity.clone())]), "{name} {identity:?}");
+    }
+    let elsewhere = Standing { in_run: vec!["w".into()], ..standing(&[]) };
+    assert!(!elsewhere.begins_here(), "none of the run is to begin it");
+    let warnings = standing(&[("w", None)]).warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("whether w belongs to another one"), "{warnings:?}");
+    for machines in [vec![], vec![("a", Some(plane(1))), ("w", None)]] {
+        assert_eq!(standing(&machines).warnings(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_control_plane_that_left_its_group_is_named_and_not_touched() {
+    let told = |machines: &[(&str, Option<Identity>)]| standing(machines).warnings();
+    let warnings = told(&[("a", Some(plane(1))), ("c", Some(plane(1))), ("w", Some(worker(1)))]);
+    assert!(
+        warnings.len() == 1
+            && warnings[0]
+                .starts_with("c is a control plane of the cluster, and not in [kube_control_plane]"),
+        "{warnings:?}"
+    );
+    // One of another cluster is refused.
+    assert_eq!(told(&[("a", Some(plane(1))), ("c", Some(plane(2)))]), Vec::<String>::new());
+}
+
+#[test]
 fn etcd_begins_only_where_no_member_could_be() {
     let begins = |machines: &[(&str, Option<Identity>)]| {
         standing(machines).etcd_begins().map(|name| name.map(str::to_owned)).map_err(found)
@@ -254,13 +291,23 @@ fn etcd_begins_only_where_no_member_could_be() {
 
 #[test]
 fn members_keep_their_names_and_new_ones_take_free_ones() {
-    let names = |machines: &[(&str, Option<Identity>)], given: &[(&str, &str)]| {
-        let given = given.iter().map(|(host, name)| ((*host).to_owned(), (*name).to_owned())).collect();
-        standing(machines).member_names(&given).into_values().collect::<Vec<_>>()
+    let map = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(host, name)| ((*host).to_owned(), (*name).to_owned())).collect()
     };
+    let named = |machines: &[(&str, Option<Identity>)], given: &[(&str, &str)], listed: &[(&str, &str)]| {
+        standing(machines).member_names(&map(given), &map(listed)).into_values().collect::<Vec<_>>()
+    };
+    let names = |machines: &[(&str, Option<Identity>)], given: &[(&str, &str)]| named(machines, given, &[]);
     assert_eq!(names(&[], &[]), ["etcd1", "etcd2", "etcd3"]);
     assert_eq!(names(&[("b", Some(member(1, "etcd1")))], &[]), ["etcd2", "etcd1", "etcd3"]);
     assert_eq!(names(&[("c", Some(member(1, "db")))], &[("a", "etcd2")]), ["etcd2", "etcd1", "db"]);
+    // A member that is not in the inventory has its name, and so has one that could not be asked, or lost its data.
+    let others = [("b", Some(member(1, "etcd2"))), ("c", Some(member(1, "etcd3")))];
+    assert_eq!(names(&others, &[]), ["etcd1", "etcd2", "etcd3"]);
+    assert_eq!(named(&others, &[], &[("https://192.0.2.4:2380", "etcd1")]), ["etcd4", "etcd2", "etcd3"]);
+    assert_eq!(named(&others[1..], &[], &[("b", "etcd1")]), ["etcd2", "etcd1", "etcd3"]);
+    let joins = |machines: &[(&str, Option<Identity>)]| standing(machines).joins_etcd("a");
+    assert!(joins(&others) && !joins(&[]) && !joins(&[("a", Some(member(1, "etcd1")))]));
     let order = standing(&[("c", Some(member(1, "etcd1")))]).members_in_order();
     assert_eq!(order, ["c", "a", "b"]);
 }
@@ -286,6 +333,7 @@ fn what_does_not_belong_is_refused() {
     type Row<'r> = (&'r str, Vec<(&'r str, Option<Identity>)>, &'r dyn Fn(&mut Wanted), &'r [&'r str]);
     let rows: &[Row] = &[
         ("w", vec![], &|_| {}, &[]),
+        ("w", vec![("w", None)], &|_| {}, &["cluster: which cluster w is in is not known (no answer)"]),
         ("w", vec![("a", Some(plane(1))), ("w", Some(worker(1)))], &|_| {}, &[]),
         ("w", vec![("a", Some(plane(1))), ("w", Some(worker(2)))], &|_| {}, &["cluster: w belongs to another cluster (CA "]),
         ("w", vec![("w", Some(worker(1)))], &|_| {}, &["cluster: w belongs to a cluster (CA "]),

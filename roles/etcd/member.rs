@@ -1,21 +1,74 @@
 //! How a machine without data becomes a member.
 
+use std::collections::BTreeMap;
+
 use muster_engine::prelude::*;
 
 use super::{HEALTHY, Vars};
-use crate::cluster::Standing;
+use crate::cluster::{self, Standing};
 use crate::common::ip_of;
 
 /// Where etcd finds out how to join, once.
 const INITIAL: &str = "/etc/etcd.initial.env";
 
-/// Prepares the first start: nothing to do for a member that has data. Members join one at a time, in this order.
-pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<()> {
-    let members = known.members_in_order();
+/// The name of this machine as a member: the one that it has. One that joins takes a name that no member has, be that in the
+/// inventory or not; so it waits for its turn first.
+pub(super) async fn name(host: &Host, vars: &Vars, known: &Standing) -> Result<String> {
+    let given = cluster::given_member_names(host)?;
+    let mut listed = BTreeMap::new();
+    if known.joins_etcd(host.name()) && !given.contains_key(host.name()) {
+        let members = known.members_in_order();
+        turn(host, &members).await?;
+        let list = list(host, vars, &members).await;
+        let at = members.iter().filter_map(|member| Some((peer_url(host, member).ok()?, member.as_str())));
+        listed = names(&list, &at.collect());
+    }
+    let names = known.member_names(&given, &listed);
+    Ok(names.get(host.name()).map_or("etcd1", String::as_str).to_owned())
+}
+
+/// Waits until the members before this one are healthy: they join one at a time, in this order. Returns its place.
+async fn turn(host: &Host, members: &[String]) -> Result<usize> {
     let place = members.iter().position(|m| m == host.name()).unwrap_or(0);
     if place > 0 {
         host.needs(&members[place - 1], HEALTHY).await?;
     }
+    Ok(place)
+}
+
+/// The lines of `member list` from the first member that answers; nothing where none does, which [`join`] tells.
+async fn list(host: &Host, vars: &Vars, members: &[String]) -> String {
+    for member in members.iter().filter(|m| *m != host.name()) {
+        let Ok(other) = host.cluster().host(member) else { continue };
+        if let Ok(Answer { status: 0, output }) =
+            other.query(ctl!("ctl member list", [&vars.etcd_cert_dir])).await
+        {
+            return output;
+        }
+    }
+    String::new()
+}
+
+/// The members in `member list`: id, state, name, peer URLs, client URLs, is-learner. One that never started has no name yet.
+fn members(list: &str) -> impl Iterator<Item = Vec<&str>> {
+    list.lines().map(|line| line.split(", ").collect()).filter(|member: &Vec<&str>| member.len() > 3)
+}
+
+/// The names in `member list`, by host, or by URL where the inventory has no host there. `at`: the hosts by URL.
+fn names(list: &str, at: &BTreeMap<String, &str>) -> BTreeMap<String, String> {
+    let named = members(list).filter(|member| !member[2].is_empty());
+    named.map(|member| (at.get(member[3]).unwrap_or(&member[3]).to_string(), member[2].to_owned())).collect()
+}
+
+/// The URL at which other members find the one of a host.
+fn peer_url(host: &Host, member: &str) -> Result<String> {
+    Ok(format!("https://{}:2380", ip_of(host, member)?))
+}
+
+/// Prepares the first start: nothing to do for a member that has data.
+pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<()> {
+    let members = known.members_in_order();
+    let place = turn(host, &members).await?;
     let has_data = sh(r#"[ -d "$1/member/wal" ] && ls "$1/member/wal" | grep -q ."#, [&vars.etcd_data_dir]);
     if host.query(has_data).await?.status == 0 {
         return Ok(());
@@ -24,7 +77,7 @@ pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str)
         host.not_yet("how etcd begins");
         return Ok(());
     }
-    let url = format!("https://{}:2380", ip_of(host, host.name())?);
+    let url = peer_url(host, host.name())?;
     let initial = match healthy_member(host, vars, &members).await? {
         Some(member) => {
             let cluster = add(host, vars, &member, name, &url).await?;
@@ -87,7 +140,7 @@ pub(super) async fn vote(host: &Host, vars: &Vars, members: &[String]) -> Result
     if others.is_empty() {
         return Ok(());
     }
-    let url = format!("https://{}:2380", ip_of(host, host.name())?);
+    let url = peer_url(host, host.name())?;
     // Only a member that votes is healthy.
     let promote = sh(include_str!("vote.sh"), [vars.etcd_cert_dir.as_str(), &others.join(","), &url]);
     let healthy = ctl!("ctl endpoint health", [&vars.etcd_cert_dir]);
@@ -95,11 +148,11 @@ pub(super) async fn vote(host: &Host, vars: &Vars, members: &[String]) -> Result
 }
 
 /// Says which members are in the cluster and not in the inventory: they count for quorum. `list`: lines of `member list`.
-pub(super) async fn tell_of_strangers(host: &Host, list: &str) -> Result<()> {
-    let urls = host.cluster().group("etcd").into_iter().map(|member| ip_of(host, &member));
-    let ours: Vec<String> = urls.filter_map(Result::ok).map(|ip| format!("https://{ip}:2380")).collect();
+pub(super) async fn tell_of_strangers(host: &Host, vars: &Vars, list: &str) -> Result<()> {
+    let urls = host.cluster().group("etcd").into_iter().map(|member| peer_url(host, &member));
+    let ours: Vec<String> = urls.filter_map(Result::ok).collect();
     let tell = || async {
-        for stranger in strangers(list, &ours) {
+        for stranger in strangers(list, &ours, host.name(), &vars.etcd_cert_dir) {
             host.warn(stranger);
         }
         Ok(())
@@ -107,16 +160,17 @@ pub(super) async fn tell_of_strangers(host: &Host, list: &str) -> Result<()> {
     host.cluster().once("members of etcd outside of the inventory", tell).await.map(drop)
 }
 
-fn strangers(list: &str, ours: &[String]) -> Vec<String> {
-    let members = list.lines().map(|line| line.split(", ").collect::<Vec<_>>());
-    let strangers = members.filter(|member| member.len() > 3 && !ours.iter().any(|url| url == member[3]));
+/// `on`: a member, on which they can be removed; `certificates`: its folder of them.
+fn strangers(list: &str, ours: &[String], on: &str, certificates: &str) -> Vec<String> {
+    let strangers = members(list).filter(|member| !ours.iter().any(|url| url == member[3]));
     strangers
         .map(|member| {
             let (id, url) = (member[0], member[3]);
             let name = if member[2].is_empty() { "a member without a name" } else { member[2] };
             format!(
                 "etcd has {name} ({url}), which is not in [etcd] of the inventory, and counts for its quorum; if that machine is gone for \
-                 good: etcdctl member remove {id}"
+                 good, on {on}: etcdctl --endpoints https://127.0.0.1:2379 --cacert {certificates}/ca.pem --cert \
+                 {certificates}/member.pem --key {certificates}/member-key.pem member remove {id}"
             )
         })
         .collect()
@@ -132,12 +186,20 @@ mod tests {
                     2e, started, etcd2, https://192.0.2.5:2380, https://192.0.2.5:2379, false\n\
                     https://127.0.0.1:2379 is healthy: successfully committed proposal: took = 2ms\n\
                     3d, unstarted, , https://192.0.2.6:2380, , true\n";
-        let told = strangers(list, &["https://192.0.2.4:2380".to_owned()]);
+        let told = strangers(list, &["https://192.0.2.4:2380".to_owned()], "node1", "/etc/ssl/etcd/ssl");
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(
-            told[0].contains("etcd has etcd2 (https://192.0.2.5:2380)") && told[0].contains("remove 2e"),
+            told[0].contains("etcd has etcd2 (https://192.0.2.5:2380)")
+                && told[0].ends_with(
+                    "on node1: etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/ssl/etcd/ssl/ca.pem --cert \
+                     /etc/ssl/etcd/ssl/member.pem --key /etc/ssl/etcd/ssl/member-key.pem member remove 2e"
+                ),
             "{told:?}"
         );
         assert!(told[1].contains("a member without a name (https://192.0.2.6:2380)"), "{told:?}");
+        let at = [("https://192.0.2.4:2380".to_owned(), "node1")].into();
+        let names = names(list, &at).into_iter().collect::<Vec<_>>();
+        let expected = [("https://192.0.2.5:2380", "etcd2"), ("node1", "etcd1")];
+        assert_eq!(names, expected.map(|(place, name)| (place.to_owned(), name.to_owned())));
     }
 }

@@ -47,8 +47,6 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         ));
     }
     let known = cluster::belongs(host).await?;
-    let names = known.member_names(&cluster::given_member_names(host)?);
-    let name = names.get(host.name()).map_or("etcd1", String::as_str);
     let address = ip(host)?;
     let bin = bin_dir(host)?;
     let etcd = artifact(host, "etcd", &cluster_vars(host)?.kube_version)?;
@@ -61,6 +59,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             }))
             .await?;
 
+    let name = member::name(host, &vars, &known).await?;
     let identity = pki::member(host, &vars, &address.to_string()).await?;
     let extra = json!({
         "member_name": name,
@@ -78,14 +77,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .ensure(file("/etc/systemd/system/etcd.service").content(unit))
         .await?;
 
-    member::join(host, &vars, &known, name).await?;
+    member::join(host, &vars, &known, &name).await?;
     host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config])).await?;
     member::vote(host, &vars, &known.members).await?;
     let healthy = ctl!("ctl endpoint health 2>&1 && ctl member list", [&vars.etcd_cert_dir]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
     let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
     host.reached(HEALTHY);
-    member::tell_of_strangers(host, &answer.output).await
+    member::tell_of_strangers(host, &vars, &answer.output).await
 }
 
 /// Whether etcd holds the objects of a cluster; `None` when no member of the inventory answers.

@@ -84,7 +84,7 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));
     let questions = [sh(include_str!("probe.sh"), arguments), cluster::question(host)?];
     let answers = host.query_all(&questions).await?;
-    cluster::answered(host, &answers[1].output).await?;
+    cluster::answered(host, &answers[1]).await?;
     Ok(parse(&answers[0].output, bin_dir, folders))
 }
 

@@ -50,6 +50,18 @@ async fn verify_as(
     hosts: &[&str],
     seen: &str,
 ) -> (Outcome, Vec<Event>) {
+    verify_on(network, written, planes, &[], hosts, seen).await
+}
+
+/// The same where the kubelets of these hosts have been told of the cluster.
+async fn verify_on(
+    network: NetworkTest,
+    written: (Arc<Inventory>, Arc<Vars>),
+    planes: &[&str],
+    joined: &[&str],
+    hosts: &[&str],
+    seen: &str,
+) -> (Outcome, Vec<Event>) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("seen"), seen).unwrap();
     let kubectl = folder.path().join("kubectl");
@@ -60,8 +72,15 @@ async fn verify_as(
     fs::write(&kubectl, script).unwrap();
     fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
     for plane in planes {
-        fs::create_dir(folder.path().join(plane)).unwrap();
-        fs::write(folder.path().join(plane).join("admin.conf"), "").unwrap();
+        let authority = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        fs::create_dir_all(folder.path().join(plane).join("ssl")).unwrap();
+        for (path, content) in [("admin.conf", ""), ("ssl/ca.crt", authority), ("ssl/ca.key", "")] {
+            fs::write(folder.path().join(plane).join(path), content).unwrap();
+        }
+    }
+    for host in joined {
+        fs::create_dir_all(folder.path().join(host)).unwrap();
+        fs::write(folder.path().join(host).join("kubelet.conf"), "").unwrap();
     }
     let play = json!([{ "name": "Verify", "hosts": "k8s_cluster", "roles": ["verify"] }]);
     let path: &Path = folder.path();
@@ -109,6 +128,24 @@ async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
         let (outcome, _) = verify(&["a", "b", "off1"], &SEEN.replace(right, wrong)).await;
         let Some(Failure::Waited { tail, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };
         assert_eq!(tail, told);
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_was_deleted_comes_back_with_its_kubelet() {
+    let deleted = SEEN.replace("Node||b|", "Node||c|");
+    for (joined, told) in [(&["a"][..], None), (&["a", "b"], Some("on b: systemctl restart kubelet"))] {
+        let written = inventory_and_vars(INVENTORY, VARS);
+        let outcome =
+            verify_on(NetworkTest::AsWritten, written, &["a"], joined, &["a", "b", "off1"], &deleted).await.0;
+        let failure = outcome["a"].failure.as_ref().unwrap();
+        assert!(failure.to_string().starts_with("nodes and pods are well: not within"), "{failure}");
+        assert_eq!(failure.tail(), Some("node b is not in the cluster\n"));
+        let remedy = failure.remedy().and_then(|remedy| remedy.in_words());
+        assert!(
+            remedy.is_some() == told.is_some() && remedy.is_none_or(|remedy| remedy.contains(told.unwrap())),
+            "{joined:?}: {failure:?}"
+        );
     }
 }
 

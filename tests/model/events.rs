@@ -135,6 +135,16 @@ fn a_host_put_first_joins_and_members_keep_their_names() {
 }
 
 #[test]
+fn a_new_host_takes_the_place_of_one_that_is_gone_and_not_its_name() {
+    let members = [(0, "etcd1"), (1, "etcd2"), (2, "etcd3"), (3, "etcd4")];
+    heals("a machine replaced by a new host, which is first in [etcd]", &members, 4, |world| {
+        world.cluster.switch_off("m0");
+        let hosts = hosts(4).replace(&format!("m0 ip={}\n", address("m0")), "");
+        world.inventory(&hosts, "[etcd]\nm3\nm[1:2]\n[kube_control_plane]\nm1\n[kube_node]\nm[1:3]\n", &[]);
+    });
+}
+
+#[test]
 fn the_order_of_hosts_changes_nothing() {
     let groups = format!("{ETCD}[kube_control_plane]\nm[0:1]\n{NODES}");
     simulated(async {
@@ -230,6 +240,9 @@ struct Refusal {
 const PLANES: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
 const ALONE: &str = "[etcd]\nm1\n[kube_control_plane]\nm0\n[kube_node]\nm[0:2]\n";
 
+/// One machine is everything, and two are workers.
+const SINGLE: &str = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm[0:2]\n";
+
 const ALL: &[usize] = &[0, 1, 2];
 
 #[test]
@@ -263,6 +276,9 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_apiserver_port=8443"]) },
         Refusal { groups: ALONE, untouched: &[0, 1, 2], said: "m1 belongs to a cluster",
             event: |world| world.reimage(0) },
+        // Workers that are no part of the run are asked before a cluster begins.
+        Refusal { groups: SINGLE, untouched: ALL, said: "m1 belongs to a cluster",
+            event: |world| { world.reimage(0); world.only("m0") } },
         Refusal { groups: ALONE, untouched: &[], said: "etcd holds the objects of a cluster whose CA no control plane of the inventory has",
             event: |world| { world.reimage(0); world.reimage(2); world.inventory(&hosts(IN_USE), "[etcd]\nm1\n[kube_control_plane]\nm0\n[kube_node]\nm0\nm2\n", &[]);
                 for path in ["/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki/kubelet-client-current.pem"] {
