@@ -178,14 +178,14 @@ impl Standing {
         let is_plane = |seen: &Identity| {
             seen.admin.is_some() && seen.has_authority() && ours.is_some() && seen.authority() == ours
         };
-        for (name, seen) in &self.machines {
-            if !self.planes.contains(name) && seen.as_ref().is_ok_and(|seen| is_plane(seen)) {
-                let node = seen.as_ref().ok().and_then(|seen| seen.node.as_ref()).unwrap_or(name);
+        for (name, seen) in self.machines.iter().filter(|(name, _)| !self.planes.contains(name)) {
+            if let Some(seen) = seen.as_ref().ok().filter(|seen| is_plane(seen)) {
+                let node = seen.node.as_ref().unwrap_or(name);
                 warnings.push(format!(
                     "{name} is a control plane of the cluster, and not in [kube_control_plane] of the inventory: it keeps its API server, \
                      the CA's key, admin.conf and its taint; put it back into that group, or make it a worker: kubectl drain {node} \
                      --ignore-daemonsets, kubectl delete node {node}, then on it kubeadm reset -f and rm -rf /etc/kubernetes \
-                     /etc/cni/net.d /var/lib/muster/stamps, and set-up again"
+                     /etc/cni/net.d /var/lib/muster/stamps, and setup-cluster"
                 ));
             }
         }

@@ -101,6 +101,9 @@ impl<'a> Reader<'a, '_> {
                     info if info.contains("simple key expect ':'") => {
                         " (is a colon missing behind a name in a line above?)"
                     }
+                    info if info.contains("mapping values are not allowed") => {
+                        " (is a colon missing behind a name in a line above, or does a value with a colon lack quotes?)"
+                    }
                     _ => "",
                 };
                 Err(self.error(*error.marker(), &format!("not valid YAML: {}{hint}", error.info())))

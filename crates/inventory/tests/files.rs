@@ -251,10 +251,12 @@ fn errors_show_the_place() {
         error("all:\n  hosts:\n    a: [1\n", "hosts.yml").lines().next().unwrap(),
         "hosts.yml:4:1: not valid YAML: while parsing a flow sequence, expected ',' or ']'"
     );
-    assert!(
-        error("all:\n  hosts\n  vars: {}\n", "hosts.yml")
-            .contains(" (is a colon missing behind a name in a line above?)\n")
-    );
+    for (text, hint) in [
+        ("all: {}\nweb\nother: {}\n", " (is a colon missing behind a name in a line above?)\n"),
+        ("all:\n  hosts\n  vars: {}\n", " (is a colon missing behind a name in a line above, or "),
+    ] {
+        assert!(error(text, "hosts.yml").contains(hint), "{text}");
+    }
     assert!(
         error("[p:children]\nq\n", "hosts")
             .contains("hosts:2:1: [p:children] names the group \"q\", which is declared nowhere")
