@@ -184,7 +184,8 @@ async fn the_cluster_is_seen_from_any_control_plane_that_answers() {
             _ => None,
         });
         let looks: Vec<_> = looks.collect();
-        assert!(looks.len() == 1 && planes.contains(&looks[0]), "{planes:?}: {looks:?}");
+        // Wherever kubectl runs, it is told of the one that verifies.
+        assert_eq!(looks, ["a"], "{planes:?}");
     }
     let (outcome, _) = verify_from(&[], &inventory, &["a", "b"], &seen).await;
     let failures: Vec<_> = outcome.values().filter_map(|host| host.failure.as_ref()).collect();

@@ -206,8 +206,10 @@ fn a_run_without_a_control_plane_leaves_a_kubelet_as_the_cluster_and_the_variabl
 fn a_plan_says_the_same_whichever_machine_is_slow() {
     simulated(async {
         let world = after(PLANES, |_| {}).await;
-        let set = [r#"{"node_labels": {"room": "9"}}"#, "coredns_replicas=3", "flannel_vxlan_port=8473"];
-        world.inventory(&hosts(IN_USE), PLANES, &set);
+        // The control plane that leads has more to do than the other one, which is ahead of it then.
+        let labelled = |host: &str| format!("{host} node_labels=\"{{'room': '9'}}\" ");
+        let hosts = hosts(IN_USE).replace("m0 ", &labelled("m0")).replace("m2 ", &labelled("m2"));
+        world.inventory(&hosts, PLANES, &["coredns_replicas=3", "flannel_vxlan_port=8473"]);
         world.check.store(true, Ordering::Relaxed);
         let mut plans = Vec::new();
         for slow in 0..IN_USE {
@@ -222,8 +224,8 @@ fn a_plan_says_the_same_whichever_machine_is_slow() {
                 "coredns: objects of coredns"
             ]
         );
-        assert_eq!(plans[0]["m1"], ["control-plane: labels and taints of m1"]);
         assert_eq!(plans[0]["m2"], ["node: labels and taints of m2"]);
+        assert_eq!(plans[0].len(), 2);
         assert!(plans.iter().all(|plan| *plan == plans[0]), "{plans:#?}");
 
         // Somebody who plans for one machine is told of that one.
