@@ -180,14 +180,17 @@ async fn answers_at(
         r#"kubectl --kubeconfig "$1" --request-timeout=10s get --raw /readyz"#,
         [crate::kubectl::ADMIN_CONF],
     );
-    let answer = host.cluster().host(&invitation.through)?.query(alive).await?;
-    if answer.status == 0 {
-        return Ok(());
-    }
-    Err(Failure::new(
-        format!("nothing answers at {endpoint}, where all machines of this cluster look for its API"),
-        "bring the control plane with this address back; until then nobody can join, although other control planes are well",
-    ))
+    let through = host.cluster().host(&invitation.through)?;
+    let what = format!("the API answers at {endpoint}");
+    // It may be away for a moment only.
+    let (every, limit) = (Duration::from_secs(2), Duration::from_secs(60));
+    through.wait_on_behalf_of(host, &what, alive, every, limit).await.map(drop).map_err(|failure| match failure {
+        Failure::Waited { .. } => Failure::new(
+            format!("nothing answers at {endpoint}, where all machines of this cluster look for its API"),
+            "bring the control plane with this address back; until then nobody can join, although other control planes are well",
+        ),
+        other => other,
+    })
 }
 
 /// The machine knows the cluster. An authority that a former cluster has left here would be taken for its own.
