@@ -184,8 +184,8 @@ async fn the_cluster_is_seen_from_any_control_plane_that_answers() {
             _ => None,
         });
         let looks: Vec<_> = looks.collect();
-        // Wherever kubectl runs, it is told of the one that verifies.
-        assert_eq!(looks, ["a"], "{planes:?}");
+        // Wherever kubectl runs, it is told of the one that verifies: the first that can.
+        assert!(looks == ["a"] || (looks == ["b"] && planes == ["b"]), "{planes:?}: {looks:?}");
     }
     let (outcome, _) = verify_from(&[], &inventory, &["a", "b"], &seen).await;
     let failures: Vec<_> = outcome.values().filter_map(|host| host.failure.as_ref()).collect();

@@ -75,11 +75,18 @@ fn fetch_config(
         "no control plane has an admin.conf to use:\n  {}",
         reasons.join("\n  ")
     ))
-    .hint(format!("switch a control plane on; or set the cluster up: {}", project.command(&["setup-cluster"], 1))))
+    .hint(format!(
+        "switch a control plane on; or set the cluster up: {}",
+        project.command(&["setup-cluster"], 1)
+    )))
 }
 
 /// kubectl beside the inventory, else that of the bundle, else that in PATH.
-fn find_kubectl(artifacts: &Path, project: &Project, environment: &Environment) -> Result<PathBuf, CommandError> {
+fn find_kubectl(
+    artifacts: &Path,
+    project: &Project,
+    environment: &Environment,
+) -> Result<PathBuf, CommandError> {
     let beside = artifacts.join("kubectl");
     if beside.is_file() {
         return Ok(beside);
