@@ -61,7 +61,9 @@ fn a_run_killed_again_and_again_all_along_a_set_up_gets_to_its_end() {
         kills += 1;
         assert!(kills < 100, "it gets no further");
     }
-    assert!(kills >= 20, "killed {kills} times only");
+    // A set-up of two machines has about twenty moments of which each is behind the one before; how many of them are met
+    // depends on how steps of two machines fall together.
+    assert!(kills >= 10, "killed {kills} times only");
     finish(&lab);
     held(
         "controller killed",
