@@ -32,7 +32,7 @@ mod vault_password;
 mod world;
 
 pub use connections::Connections;
-pub use environment::Environment;
+pub use environment::{Environment, shown};
 pub use error::{Error, ErrorKind};
 pub use flow::{BundleUse, Flow, FlowId, Plays};
 pub use frontend::{Frontend, News, Question};
@@ -41,7 +41,7 @@ pub use lock_owner::request as lock_request;
 pub use options::{ConnectionOptions, RunOptions, Selection, VariableOptions};
 pub use performance::{Ended, Listener};
 pub use playbook::{CLUSTER, PREFLIGHT, Playbook, VERIFY};
-pub use project::{INVENTORY_DIR, INVENTORY_FILE, Project, shown};
+pub use project::{INVENTORY_DIR, INVENTORY_FILE, Project};
 pub use record::{LAST, Recorded, Recorder, Records, typed};
 pub use run_bundle::bundle_dir;
 pub use selection::tags_of;
