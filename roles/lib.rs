@@ -3,6 +3,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod addresses;
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
 pub mod catalogue;
@@ -51,8 +52,8 @@ const PREFLIGHT: Role = Role {
     summary: "Find what would go wrong, before anything is changed",
     defaults: include_str!("preflight/defaults.yml"),
     looks_only: true,
-    check_written: Some(|inventory, vars, hosts| {
-        let found = preflight::check_inventory(inventory, vars, hosts)?;
+    check_written: Some(|inventory, vars, _| {
+        let found = preflight::check_inventory(inventory, vars)?;
         Ok(Findings { problems: found.problems, warnings: found.warnings })
     }),
     story: Story::Fixed(|host| preflight::run(host).boxed()),

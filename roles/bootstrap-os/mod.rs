@@ -62,7 +62,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }));
     }
     if vars.kubelet_fail_swap_on {
-        step = step.ensure(swap_off()).ensure(no_swap_at_boot());
+        let (target, never) = no_swap_at_boot();
+        step = step.ensure(target).ensure(never).ensure(swap_off());
     }
     let sysctl_d: String = parameters.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
     step.ensure(file("/etc/modules-load.d/kubernetes.conf").content(MODULES))
@@ -123,21 +124,25 @@ fn swap_off() -> Command {
     command("swap is off", sh0("swapoff -a"), sh0("[ \"$(wc -l </proc/swaps)\" -le 1 ]"))
 }
 
-/// The lines stay in /etc/fstab as comments, so that nobody wonders where they went.
-fn no_swap_at_boot() -> Command {
-    command(
-        "no swap in /etc/fstab",
-        sh0(r##"
-temporary=$(mktemp /etc/.muster.XXXXXX)
-trap 'rm -f "$temporary"' EXIT
-cp -p /etc/fstab "$temporary"
-awk '!/^[[:space:]]*#/ && $3 == "swap" { print "# kubernetes: " $0; next } { print }' /etc/fstab >"$temporary"
-sync "$temporary"
-mv -f "$temporary" /etc/fstab"##),
-        sh0(
-            r#"[ ! -e /etc/fstab ] || ! awk '!/^[[:space:]]*#/ && $3 == "swap" { found = 1 } END { exit !found }' /etc/fstab"#,
-        ),
-    )
+/// A snippet in which `swap_sources` prints what switches swap on at the next boot.
+macro_rules! swap_sources {
+    ($text:expr) => {
+        sh0(concat!(include_str!("swap_sources.sh"), $text))
+    };
+}
+
+/// What switches swap on at the next boot, a line each.
+pub(crate) const SWAP_SOURCES: &str = concat!(include_str!("swap_sources.sh"), "swap_sources\n");
+
+/// systemd switches swap on at every boot: what fstab says, partitions of that type (systemd-gpt-auto-generator(8)), zram.
+/// All of it is wanted by one target; what does not ask that is masked by itself.
+fn no_swap_at_boot() -> (Link, Command) {
+    let never = command(
+        "nothing switches swap on at boot",
+        swap_sources!(include_str!("swap_never.sh")),
+        swap_sources!(r#"[ -z "$(swap_sources)" ]"#),
+    );
+    (link("/etc/systemd/system/swap.target", "/dev/null"), never)
 }
 
 /// Bridged pods' packets must pass iptables. Built into some kernels, a module in most.
@@ -147,4 +152,61 @@ fn bridge_netfilter() -> Command {
         sh0("modprobe br_netfilter; modprobe overlay || grep -q overlay /proc/filesystems"),
         sh0("[ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Runs a program for a machine whose files are in a folder.
+    fn run(root: &Path, program: &str) -> String {
+        let folder = root.display().to_string();
+        let mut program = program.to_owned();
+        for top in ["/etc", "/run", "/usr/lib", "/lib"] {
+            for before in [" ", "\"", "<"] {
+                program = program.replace(&format!("{before}{top}/"), &format!("{before}{folder}{top}/"));
+            }
+        }
+        let out = Command::new("dash").args(["-euc", &program]).output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().replace(&folder, "")
+    }
+
+    #[test]
+    fn whatever_switches_swap_on_at_boot_is_found_and_switched_off() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let never = concat!(include_str!("swap_sources.sh"), include_str!("swap_never.sh"));
+        for folder in ["etc/systemd/system", "run/systemd/generator", "usr/lib/systemd/system-generators", "usr/lib/systemd/system"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        assert_eq!(run(root, SWAP_SOURCES), "", "a machine without swap");
+        let write = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
+        write("etc/fstab", "/dev/sda1 / ext4 defaults 0 1\n  # /dev/sda3 none swap sw 0 0\nUUID=1 none swap sw 0 0\n");
+        write("run/systemd/generator/dev-sda2.swap", "");
+        write("etc/systemd/system/swapfile.swap", "[Swap]\nWhat=/swapfile\n");
+        write("usr/lib/systemd/system-generators/zram-generator", "");
+        write("usr/lib/systemd/system/dphys-swapfile.service", "");
+        symlink("/dev/null", root.join("etc/systemd/system/masked.swap")).unwrap();
+        let found = run(root, SWAP_SOURCES);
+        let expected = [
+            "/etc/fstab UUID=1",
+            "unit swapfile.swap",
+            "unit dev-sda2.swap",
+            "generator zram-generator",
+            "unit dphys-swapfile.service",
+        ];
+        assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+        run(root, never);
+        assert_eq!(run(root, SWAP_SOURCES), "", "nothing is left");
+        let kept = fs::read_to_string(root.join("etc/systemd/system/swapfile.swap.kubernetes-off")).unwrap();
+        assert_eq!(kept, "[Swap]\nWhat=/swapfile\n");
+        let fstab = fs::read_to_string(root.join("etc/fstab")).unwrap();
+        assert!(fstab.starts_with("/dev/sda1 /") && fstab.contains("\n# kubernetes: UUID=1 none swap"), "{fstab}");
+    }
 }

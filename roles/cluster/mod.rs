@@ -9,6 +9,7 @@ mod standing;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -17,7 +18,8 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::catalogue::CATALOGUE;
-use crate::common::{cluster_vars, ip, ip_of};
+use crate::addresses::{access_ip_of, ip, ip_of};
+use crate::common::cluster_vars;
 pub(crate) use identity::Identity;
 use standing::Seen;
 pub(crate) use standing::{Standing, Story, Wanted, orphaned};
@@ -97,7 +99,8 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
         all.sort_unstable();
         all.dedup();
         let machines = ask(host, all).await;
-        let addresses = planes.iter().filter_map(|plane| ip_of(host, plane).ok()).collect();
+        let of_plane = |plane: &String| [ip_of(host, plane), access_ip_of(host, plane)];
+        let addresses = planes.iter().flat_map(of_plane).filter_map(Result::ok).collect();
         let mut standing = Standing { planes, members, in_run, addresses, machines };
         if standing.begins_here() {
             let outside = nodes.iter().filter(|name| !standing.machines.contains_key(*name)).collect();
@@ -123,6 +126,11 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
 /// What [`known`] has found, where it was asked before.
 fn remembered(host: &Host) -> Option<Arc<Standing>> {
     host.cluster().done(KNOWN)
+}
+
+/// The address with which a host has joined the cluster, where that was seen.
+pub(crate) fn address_of(host: &Host, name: &str) -> Option<IpAddr> {
+    remembered(host)?.address_of(name)
 }
 
 /// The version that a cluster keeps because nobody has asked for another one.
@@ -154,6 +162,7 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
         version: cluster.kube_version,
         node_name: cluster.kube_override_hostname,
         address: ip(host).ok(),
+        access: access_ip_of(host, host.name()).ok(),
         control_plane: host.in_group("kube_control_plane"),
         etcd: host.in_group("etcd"),
         etcd_data_dir: vars.etcd_data_dir,
@@ -189,7 +198,7 @@ pub(crate) fn endpoint(host: &Host, known: &Standing) -> Result<String> {
 
 /// `HOST:PORT` of a control plane's own API server.
 pub(crate) fn api_of(host: &Host, plane: &str) -> Result<String> {
-    Ok(format!("{}:{}", ip_of(host, plane)?, cluster_vars(host)?.kube_apiserver_port))
+    Ok(format!("{}:{}", access_ip_of(host, plane)?, cluster_vars(host)?.kube_apiserver_port))
 }
 
 /// The control plane whose variables hold for the objects of the cluster.

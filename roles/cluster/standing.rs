@@ -41,7 +41,9 @@ pub(crate) struct Standing {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
     pub node_name: String,
+    /// Where it listens, and where the others reach it.
     pub address: Option<IpAddr>,
+    pub access: Option<IpAddr>,
     pub control_plane: bool,
     pub etcd: bool,
     pub etcd_data_dir: String,
@@ -82,6 +84,19 @@ impl Standing {
         unknown.sort_unstable();
         unknown.dedup();
         unknown
+    }
+
+    /// The address that a machine has joined with.
+    pub(crate) fn address_of(&self, name: &str) -> Option<IpAddr> {
+        let seen = self.known(name)?;
+        let joined = || seen.node_ip.filter(|_| seen.joined());
+        let member = || host_of(self.peer_url(name)?);
+        joined().or_else(|| seen.advertised.filter(|_| seen.stands())).or_else(member)
+    }
+
+    /// The URL by which the other members of etcd know a machine that has data.
+    pub(crate) fn peer_url(&self, name: &str) -> Option<&str> {
+        self.known(name).filter(|seen| !seen.etcd.data.is_empty())?.etcd.peer_url.as_deref()
     }
 
     /// The control planes that stand, in the inventory's order.
@@ -534,23 +549,33 @@ fn renamed(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
     })
 }
 
+/// The address in a URL of etcd.
+fn host_of(url: &str) -> Option<IpAddr> {
+    url.strip_prefix("https://")?.rsplit_once(':')?.0.parse().ok()
+}
+
 /// A node, its API server and its member of etcd keep their address.
 fn moved(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
     let address = wanted.address?;
-    let peer = || seen.etcd.peer_url.as_deref()?.strip_prefix("https://")?.rsplit_once(':')?.0.parse().ok();
+    let peer = seen.etcd.peer_url.as_deref().and_then(host_of);
+    // etcd's members know each other by the address at which they are reached; older clusters have the one of listening.
+    let peer = peer.filter(|peer| *peer != address && wanted.etcd && !seen.etcd.data.is_empty());
+    let access = wanted.access.unwrap_or(address);
+    let peer_variable = if access == address { "ip" } else { "access_ip" };
     let known = [
-        ("joined the cluster", seen.node_ip.filter(|_| seen.joined())),
-        ("has its API server", seen.advertised.filter(|_| wanted.control_plane && seen.stands())),
-        ("is a member of etcd", peer().filter(|_| wanted.etcd && !seen.etcd.data.is_empty())),
+        ("joined the cluster", "ip", address, seen.node_ip.filter(|_| seen.joined())),
+        ("has its API server", "ip", address, seen.advertised.filter(|_| wanted.control_plane && seen.stands())),
+        ("is a member of etcd", peer_variable, access, peer),
     ];
-    let (what, old) =
-        known.into_iter().find_map(|(what, old)| Some((what, old.filter(|old| *old != address)?)))?;
+    let (what, variable, address, old) = known.into_iter().find_map(|(what, variable, address, old)| {
+        Some((what, variable, address, old.filter(|old| *old != address)?))
+    })?;
     Some(Problem {
-        check: "ip".into(),
+        check: variable.into(),
         found: format!("{address} of {name}, which {what} with {old}"),
         needed: "the address it is known by: certificates, etcd and the other machines have it".into(),
         remedy: format!(
-            "give the machine its old address and set ip={old}; or let it leave and join anew with the new one: {LEAVE} on it"
+            "give the machine its old address and set {variable}={old}; or let it leave and join anew with the new one: {LEAVE} on it"
         ),
     })
 }

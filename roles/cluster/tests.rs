@@ -6,7 +6,7 @@ use std::sync::Arc;
 use muster_engine::prelude::Problem;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
-use super::identity::{Authority, Identity, Kubeconfig, LOOK};
+use super::identity::{Authority, Identity, Kubeconfig, LOOK, Member};
 use super::standing::{Standing, Story, Wanted};
 
 /// A certificate in PEM, of an authority or of a node.
@@ -317,7 +317,7 @@ fn members_keep_their_names_and_new_ones_take_free_ones() {
 fn what_does_not_belong_is_refused() {
     let wanted = |change: &dyn Fn(&mut Wanted)| {
         let mut wanted = Wanted {
-            node_name: "a".into(), address: "192.0.2.10".parse().ok(), control_plane: false, etcd: false,
+            node_name: "a".into(), address: "192.0.2.10".parse().ok(), access: "192.0.2.10".parse().ok(), control_plane: false, etcd: false,
             etcd_data_dir: "/var/lib/etcd".into(), kube_cert_dir: "/etc/kubernetes/ssl".into(), port: 6443,
             version: "1.36.3".into(), settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
         };
@@ -327,6 +327,10 @@ fn what_does_not_belong_is_refused() {
     let version = |version: &str| Identity { version: Some(version.into()), ..plane(1) };
     let begun_with = |pods: &str| Identity { begun: vec![("podSubnet".into(), pods.into())], ..plane(1) };
     let at = |ip: &str, identity: Identity| Identity { node_ip: ip.parse().ok(), ..identity };
+    let known_at = |ip: &str| {
+        let member = member(1, "etcd1");
+        Identity { etcd: Member { peer_url: Some(format!("https://{ip}:2380")), ..member.etcd.clone() }, ..member }
+    };
     let foreign_server = Identity {
         kubelet: Some(Kubeconfig { server: "https://198.51.100.1:6443".into(), authority: Some(numbered(2)) }), ..worker(2)
     };
@@ -350,6 +354,11 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("a", Some(worker(1))), ("b", Some(plane(1)))], &|w| w.node_name = "other".into(), &["node name: other, but the machine a is in the cluster as the node a"]),
         ("a", vec![("a", Some(at("192.0.2.9", worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["ip: 192.0.2.10 of a, which joined the cluster with 192.0.2.9"]),
         ("a", vec![("a", Some(at("192.0.2.10", worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
+        // etcd's members were known by the address of listening, before they were by the one at which they are reached.
+        ("a", vec![("a", Some(known_at("192.0.2.10")))], &|w| { w.etcd = true; w.access = "198.51.100.10".parse().ok() }, &[]),
+        ("a", vec![("a", Some(known_at("198.51.100.10")))], &|w| { w.etcd = true; w.access = "198.51.100.10".parse().ok() }, &[]),
+        ("a", vec![("a", Some(known_at("198.51.100.9")))], &|w| { w.etcd = true; w.access = "198.51.100.10".parse().ok() },
+         &["access_ip: 198.51.100.10 of a, which is a member of etcd with 198.51.100.9"]),
         ("w", vec![("a", Some(version("1.36.2")))], &|_| {}, &["kube_version: 1.36.3, but the cluster runs 1.36.2"]),
         ("w", vec![("a", Some(version("1.36.3")))], &|_| {}, &[]),
         ("a", vec![("a", Some(begun_with("10.244.0.0/16")))], &|w| w.control_plane = true, &["kube_pods_subnet: 10.233.64.0/18, but the cluster was begun with 10.244.0.0/16"]),

@@ -1,6 +1,4 @@
-//! What several roles need to know: addresses, paths, the cluster's variables.
-
-use std::net::{IpAddr, SocketAddr};
+//! What several roles need to know: paths, the cluster's variables.
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -52,59 +50,6 @@ pub fn cluster_vars(host: &Host) -> Result<ClusterVars> {
 /// The minor version of Kubernetes: 36 of `1.36.3`.
 pub fn kube_minor(version: &str) -> u32 {
     version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
-}
-
-/// The names of addresses among a host's variables, in the order in which they are asked.
-const ADDRESS_VARS: [&str; 3] = ["ip", "access_ip", "ansible_host"];
-
-/// The address at which the machines of the cluster reach a host: `ip`, else the address of its default route.
-pub fn ip(host: &Host) -> Result<IpAddr> {
-    if let Some(ip) = variable_ip(host, host.name(), &["ip"])? {
-        return Ok(ip);
-    }
-    host.facts().default_ip().ok_or_else(|| {
-        Failure::new(
-            format!("{} has no address but loopback", host.name()),
-            format!("give it one in the inventory: {} ip=ADDRESS", host.name()),
-        )
-    })
-}
-
-/// Where a machine may hand artifacts on to others. What is wrong with the variables is told by the roles that read them.
-pub fn hands_on_at(host: &Host) -> Option<SocketAddr> {
-    let vars = cluster_vars(host).ok().filter(|vars| vars.fan_out)?;
-    Some(SocketAddr::new(ip(host).ok()?, vars.fan_out_port))
-}
-
-/// The address at which others reach any host of the inventory. Of a host outside the run only what is written about it
-/// is known.
-pub fn ip_of(host: &Host, other: &str) -> Result<IpAddr> {
-    if other == host.name() {
-        return ip(host);
-    }
-    if let Some(ip) = variable_ip(host, other, &ADDRESS_VARS)? {
-        return Ok(ip);
-    }
-    let machine = host.cluster().host(other)?;
-    if machine.known_facts().is_some() {
-        return ip(&machine);
-    }
-    Err(Failure::new(
-        format!("the address of {other} is not known: it was not reached, or is not part of this run"),
-        format!("give it in the inventory: {other} ip=ADDRESS"),
-    ))
-}
-
-fn variable_ip(host: &Host, of: &str, names: &[&str]) -> Result<Option<IpAddr>> {
-    let vars = host.cluster().vars_of(of)?;
-    for name in names {
-        let Some(value) = vars.get(name)? else { continue };
-        // A name is fine for ansible_host; then the next way is tried.
-        if let Some(ip) = value.as_str().and_then(|text| text.parse().ok()) {
-            return Ok(Some(ip));
-        }
-    }
-    Ok(None)
 }
 
 /// Where programs go on this machine: `bin_dir`, or /opt/bin where that cannot be written.

@@ -6,7 +6,7 @@ use muster_engine::prelude::*;
 
 use super::{HEALTHY, Vars};
 use crate::cluster::{self, Standing};
-use crate::common::ip_of;
+use crate::addresses::access_ip_of;
 
 /// Where etcd finds out how to join, once.
 const INITIAL: &str = "/etc/etcd.initial.env";
@@ -20,7 +20,7 @@ pub(super) async fn name(host: &Host, vars: &Vars, known: &Standing) -> Result<S
         let members = known.members_in_order();
         turn(host, &members).await?;
         let list = list(host, vars, &members).await;
-        let at = members.iter().filter_map(|member| Some((peer_url(host, member).ok()?, member.as_str())));
+        let at = members.iter().filter_map(|member| Some((peer_url(host, known, member).ok()?, member.as_str())));
         listed = names(&list, &at.collect());
     }
     let names = known.member_names(&given, &listed);
@@ -60,9 +60,12 @@ fn names(list: &str, at: &BTreeMap<String, &str>) -> BTreeMap<String, String> {
     named.map(|member| (at.get(member[3]).unwrap_or(&member[3]).to_string(), member[2].to_owned())).collect()
 }
 
-/// The URL at which other members find the one of a host.
-fn peer_url(host: &Host, member: &str) -> Result<String> {
-    Ok(format!("https://{}:2380", ip_of(host, member)?))
+/// The URL at which other members find the one of a host: the one that they know, where it has data.
+pub(super) fn peer_url(host: &Host, known: &Standing, member: &str) -> Result<String> {
+    match known.peer_url(member) {
+        Some(url) => Ok(url.to_owned()),
+        None => Ok(format!("https://{}:2380", access_ip_of(host, member)?)),
+    }
 }
 
 /// Prepares the first start: nothing to do for a member that has data.
@@ -77,7 +80,7 @@ pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str)
         host.not_yet("how etcd begins");
         return Ok(());
     }
-    let url = peer_url(host, host.name())?;
+    let url = peer_url(host, known, host.name())?;
     let initial = match healthy_member(host, vars, &members).await? {
         Some(member) => {
             let cluster = add(host, vars, &member, name, &url).await?;
@@ -133,14 +136,14 @@ async fn add(host: &Host, vars: &Vars, through: &str, name: &str, url: &str) -> 
 }
 
 /// A learner gets its vote when it has caught up, through one of the others. Reference: etcd's "Learner" design document.
-pub(super) async fn vote(host: &Host, vars: &Vars, members: &[String]) -> Result<()> {
-    let others = members.iter().filter(|m| *m != host.name());
+pub(super) async fn vote(host: &Host, vars: &Vars, known: &Standing) -> Result<()> {
+    let others = known.members.iter().filter(|m| *m != host.name());
     let others: Vec<String> =
-        others.map(|m| Ok(format!("https://{}:2379", ip_of(host, m)?))).collect::<Result<_>>()?;
+        others.map(|m| Ok(format!("https://{}:2379", access_ip_of(host, m)?))).collect::<Result<_>>()?;
     if others.is_empty() {
         return Ok(());
     }
-    let url = peer_url(host, host.name())?;
+    let url = peer_url(host, known, host.name())?;
     // Only a member that votes is healthy.
     let promote = sh(include_str!("vote.sh"), [vars.etcd_cert_dir.as_str(), &others.join(","), &url]);
     let healthy = ctl!("ctl endpoint health", [&vars.etcd_cert_dir]);
@@ -148,8 +151,13 @@ pub(super) async fn vote(host: &Host, vars: &Vars, members: &[String]) -> Result
 }
 
 /// Says which members are in the cluster and not in the inventory: they count for quorum. `list`: lines of `member list`.
-pub(super) async fn tell_of_strangers(host: &Host, vars: &Vars, list: &str) -> Result<()> {
-    let urls = host.cluster().group("etcd").into_iter().map(|member| peer_url(host, &member));
+pub(super) async fn tell_of_strangers(
+    host: &Host,
+    vars: &Vars,
+    known: &Standing,
+    list: &str,
+) -> Result<()> {
+    let urls = known.members.iter().map(|member| peer_url(host, known, member));
     let ours: Vec<String> = urls.filter_map(Result::ok).collect();
     let tell = || async {
         for stranger in strangers(list, &ours, host.name(), &vars.etcd_cert_dir) {

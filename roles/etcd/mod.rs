@@ -20,7 +20,8 @@ use serde_json::json;
 
 use crate::catalogue::artifact;
 use crate::cluster;
-use crate::common::{bin_dir, cluster_vars, ip, ip_of};
+use crate::addresses::{access_ip_of, ip};
+use crate::common::{bin_dir, cluster_vars};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -60,10 +61,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             .await?;
 
     let name = member::name(host, &vars, &known).await?;
-    let identity = pki::member(host, &vars, &address.to_string()).await?;
+    let identity = pki::member(host, &vars).await?;
     let extra = json!({
         "member_name": name,
         "address": address,
+        "access_address": access_ip_of(host, host.name())?,
+        "peer_url": member::peer_url(host, &known, host.name())?,
         "bin_dir": bin,
     });
     let environment = host.render("etcd.env.j2", include_str!("templates/etcd.env.j2"), &extra)?;
@@ -79,12 +82,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     member::join(host, &vars, &known, &name).await?;
     host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config])).await?;
-    member::vote(host, &vars, &known.members).await?;
+    member::vote(host, &vars, &known).await?;
     let healthy = ctl!("ctl endpoint health 2>&1 && ctl member list", [&vars.etcd_cert_dir]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
     let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
     host.reached(HEALTHY);
-    member::tell_of_strangers(host, &vars, &answer.output).await
+    member::tell_of_strangers(host, &vars, &known, &answer.output).await
 }
 
 /// Whether etcd holds the objects of a cluster; `None` when no member of the inventory answers.
@@ -103,7 +106,7 @@ pub(crate) async fn holds_objects(host: &Host) -> Result<Option<bool>> {
 
 /// The URLs at which clients reach etcd.
 pub(crate) fn client_urls(host: &Host) -> Result<Vec<String>> {
-    let url = |member: &String| Ok(format!("https://{}:2379", ip_of(host, member)?));
+    let url = |member: &String| Ok(format!("https://{}:2379", access_ip_of(host, member)?));
     let mut urls: Vec<String> = host.cluster().group("etcd").iter().map(url).collect::<Result<_>>()?;
     // Hosts that change places in their group change nothing.
     urls.sort_unstable();

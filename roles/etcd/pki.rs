@@ -3,6 +3,7 @@
 //! The authority lives on the machines of group `etcd` (its key readable by root only), not with the controller: any
 //! controller can go on. A certificate that is good is kept; one that is not is made anew.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use muster_engine::prelude::*;
@@ -14,6 +15,7 @@ use time::{Duration as Days, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::Vars;
+use crate::addresses::all_of;
 use crate::cluster;
 
 /// The authority, with its key.
@@ -60,9 +62,9 @@ impl Identity {
 }
 
 /// The certificate of a member: server towards clients and members, client towards members.
-pub(crate) async fn member(host: &Host, vars: &Vars, address: &str) -> Result<Identity> {
-    let names = ["localhost".to_owned(), host.name().to_owned()];
-    let addresses = ["127.0.0.1".to_owned(), address.to_owned()];
+pub(crate) async fn member(host: &Host, vars: &Vars) -> Result<Identity> {
+    let all = ["127.0.0.1", "localhost"].map(str::to_owned).into_iter().chain(all_of(host, host.name())?);
+    let (addresses, names): (Vec<_>, Vec<_>) = all.partition(|name| name.parse::<IpAddr>().is_ok());
     let mut identity = identity(host, vars, "member", &names, &addresses).await?;
     identity.with_authority_key = true;
     Ok(identity)

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{PATCHES, kubelet, node_registration};
 use crate::cluster::{self, Standing};
-use crate::common::{cluster_vars, ip, ip_of};
+use crate::addresses::{all_of, ip};
+use crate::common::cluster_vars;
 use crate::etcd;
 
 /// Where kubeadm finds it.
@@ -61,8 +62,7 @@ fn config(host: &Host, known: &Standing) -> Result<String> {
     let mut planes = known.planes.clone();
     planes.sort_unstable();
     for plane in planes {
-        sans.push(ip_of(host, &plane)?.to_string());
-        sans.push(plane);
+        sans.extend(all_of(host, &plane)?);
     }
     sans.extend(cluster.supplementary_addresses_in_ssl_keys.iter().cloned());
     sans.dedup();

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{config, kubelet, node_registration, reconfigure};
 use crate::cluster::{self, Standing};
-use crate::common::{cluster_vars, ip};
+use crate::addresses::ip;
+use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
 
 #[derive(Deserialize)]

@@ -18,7 +18,8 @@ use serde_json::json;
 
 use crate::catalogue::artifact;
 use crate::cluster::{self, Story};
-use crate::common::{bin_dir, cluster_vars, ip};
+use crate::addresses::ip;
+use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
 
 pub(crate) use kubelet::resolv_conf_for_pods;

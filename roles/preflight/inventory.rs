@@ -11,11 +11,11 @@ use super::settings::{self, Setting};
 use super::subnets;
 
 /// Everything that is wrong with the inventory and the variables by themselves: to be called before a run that begins with
-/// the role `preflight`, which does not look at these again. `hosts` are those of the inventory that take part in the run.
+/// the role `preflight`, which does not look at these again.
 ///
 /// # Errors
 /// When a host is not in the inventory.
-pub fn check_inventory(inventory: &Inventory, vars: &Vars, hosts: &[String]) -> Result<Findings, VarsError> {
+pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, VarsError> {
     let nodes = inventory.group("k8s_cluster");
     let etcd = inventory.group("etcd");
     let mut all = nodes.clone();
@@ -35,7 +35,10 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars, hosts: &[String]) -> 
     findings.refuse(same("address", &of_all, "ansible_host", ssh_address));
     findings.refuse(same("address", &of_all, "ip", |vars| text(vars, "ip")));
     findings.refuse(same("address", &of_all, "access_ip", |vars| text(vars, "access_ip")));
-    findings.refuse(absent(inventory, vars, hosts)?);
+    let of_nodes: Vec<_> = of_all.iter().filter(|(host, _)| nodes.contains(host)).collect();
+    for variable in ["flannel_interface", "flannel_interface_regexp"] {
+        findings.refuse(one_for_all(&of_nodes, variable));
+    }
     let of_each = of_all.iter().map(|(host, vars)| {
         let mut of_host = settings::check(vars);
         of_host.refuse(subnets::arithmetic(vars, nodes.len()));
@@ -123,6 +126,25 @@ fn same(
         .collect()
 }
 
+/// flannel's pods are made from one template, so what it is told is the same on all nodes.
+fn one_for_all(nodes: &[&(&str, HostVars)], variable: &'static str) -> Option<Problem> {
+    let mut owners: BTreeMap<Option<String>, Vec<&str>> = BTreeMap::new();
+    for (host, vars) in nodes {
+        owners.entry(text(vars, variable)).or_default().push(host);
+    }
+    let told = |(value, owners): (&Option<String>, &Vec<&str>)| {
+        format!("{} of {}", value.as_deref().unwrap_or("none"), some_names(owners))
+    };
+    (owners.len() > 1).then(|| {
+        problem(
+            variable,
+            owners.iter().map(told).collect::<Vec<_>>().join(", "),
+            "the same for all machines: flannel's pods are made from one template",
+            format!("take {variable} out, and set ip of each machine: flannel uses the interface that has it"),
+        )
+    })
+}
+
 /// Addresses must be ones, and of the family that clusters are.
 fn addresses(vars: &HostVars) -> Vec<Problem> {
     let tell = |name| {
@@ -155,7 +177,7 @@ fn node_name(vars: &HostVars) -> Option<Problem> {
 }
 
 /// RFC 1123, in small letters as Kubernetes wants it.
-pub(super) fn is_dns_name(name: &str) -> bool {
+pub(crate) fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
         let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         (1..=63).contains(&label.len())
@@ -166,28 +188,6 @@ pub(super) fn is_dns_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
-/// Of machines that the others need, and that this run does not ask, the address must be written down.
-fn absent(inventory: &Inventory, vars: &Vars, hosts: &[String]) -> Result<Vec<Problem>, VarsError> {
-    let mut needed = inventory.group("kube_control_plane");
-    needed.extend(inventory.group("etcd"));
-    needed.sort_unstable();
-    needed.dedup();
-    let mut problems = Vec::new();
-    for host in needed.into_iter().filter(|host| !hosts.iter().any(|h| h == host)) {
-        let of_host = vars.host(host)?;
-        let is_address = |name| text(&of_host, name).is_some_and(|text| text.parse::<IpAddr>().is_ok());
-        if !["ip", "access_ip", "ansible_host"].into_iter().any(is_address) {
-            problems.push(problem(
-                "address",
-                format!("that of {host} is not known, and {host} is not part of this run"),
-                "the address of every control plane and etcd member",
-                format!("set ip of {host} in the inventory, or let it take part (--limit)"),
-            ));
-        }
-    }
-    Ok(problems)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{inventory_and_vars, told};
@@ -196,12 +196,10 @@ mod tests {
     const GOOD: &str = "a ansible_host=192.0.2.1\nb ansible_host=192.0.2.2\nc ansible_host=192.0.2.3\n\
                         [kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\nb\nc\n";
 
-    /// What is found wrong with an inventory, as `check: found`; a run of all its hosts unless told which.
-    fn found(ini: &str, hosts: Option<&[&str]>) -> Vec<String> {
+    /// What is found wrong with an inventory, as `check: found`.
+    fn found(ini: &str) -> Vec<String> {
         let (inventory, vars) = inventory_and_vars(ini, "");
-        let all: Vec<String> = inventory.hosts().map(|h| h.name().to_owned()).collect();
-        let hosts = hosts.map_or(all, |hosts| hosts.iter().map(|h| (*h).to_owned()).collect());
-        let findings = check_inventory(&inventory, &vars, &hosts).unwrap();
+        let findings = check_inventory(&inventory, &vars).unwrap();
         findings.problems.iter().map(told).collect()
     }
 
@@ -241,29 +239,18 @@ mod tests {
             ),
         ];
         for (ini, expected) in rows {
-            assert_eq!(found(&ini, None).join("; "), expected, "{ini}");
+            assert_eq!(found(&ini).join("; "), expected, "{ini}");
         }
     }
 
     #[test]
     fn a_problem_of_the_variables_is_told_once_for_all_hosts() {
         let (inventory, vars) = inventory_and_vars(GOOD, "kube_pods_subnet: nonsense");
-        let findings = check_inventory(&inventory, &vars, &["a".into(), "b".into(), "c".into()]).unwrap();
+        let findings = check_inventory(&inventory, &vars).unwrap();
         assert_eq!(findings.problems.len(), 1, "{findings:?}");
         let (inventory, vars) = inventory_and_vars(GOOD, "skydns_server: '{{ nowhere }}'");
-        let findings = check_inventory(&inventory, &vars, &["a".into(), "b".into(), "c".into()]).unwrap();
+        let findings = check_inventory(&inventory, &vars).unwrap();
         assert_eq!(findings.problems.len(), 1, "what cannot be worked out, too: {findings:?}");
-    }
-
-    #[test]
-    fn a_control_plane_outside_the_run_needs_an_address() {
-        assert_eq!(found(GOOD, Some(&["b", "c"])), Vec::<String>::new(), "ansible_host is one");
-        let named = GOOD.replace("192.0.2.1", "a.example.org");
-        assert_eq!(found(&named, Some(&["a", "b", "c"])), Vec::<String>::new(), "it is asked");
-        assert_eq!(
-            found(&named, Some(&["b", "c"])),
-            ["address: that of a is not known, and a is not part of this run"]
-        );
     }
 
     #[test]

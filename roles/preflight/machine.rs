@@ -254,17 +254,17 @@ fn swap_of_the_host(machine: &Machine) -> Option<Problem> {
     })
 }
 
-/// Swap is switched off, and taken out of /etc/fstab. What is not in there is on again after a restart.
+/// Swap is switched off, and what would switch it on at the next boot is known, and masked.
 fn swap_that_returns(machine: &Machine) -> Option<Problem> {
     let facts = machine.facts;
-    let made_at_boot =
-        facts.swaps.iter().any(|device| device.contains("zram")) || facts.swap_entries.is_empty();
-    (machine.vars.kubelet_fail_swap_on && facts.container.is_empty() && !facts.swaps.is_empty() && made_at_boot).then(|| {
+    let known = !machine.seen.swap_sources.is_empty();
+    (machine.vars.kubelet_fail_swap_on && facts.container.is_empty() && !facts.swaps.is_empty() && !known).then(|| {
         problem(
             "swap",
-            format!("{}, which is not in /etc/fstab", facts.swaps.join(", ")),
+            format!("{}, and neither /etc/fstab nor a unit of systemd has switched it on", facts.swaps.join(", ")),
             "no swap, after a restart either",
-            "it is switched off now; keep it off: systemctl mask swap.target, or remove what makes it (zram-generator)",
+            "it is switched off now; find what switches it on (/etc/rc.local, a service with swapon), or look after the next restart: \
+             cat /proc/swaps",
         )
     })
 }
@@ -370,8 +370,8 @@ mod tests {
             (|f| f.facts.cgroup = 1, "cgroups: version 1"),
             (|f| { f.facts.cgroup = 1; f.cluster.kube_version = "1.34.4".into() }, ""),
             (|f| f.facts.selinux = "Enforcing".into(), "SELinux: enforcing"),
-            (|f| f.facts.swaps = vec!["/dev/zram0".into()], "swap: /dev/zram0, which is not in /etc/fstab"),
-            (|f| { f.facts.swaps = vec!["/dev/sda2".into()]; f.facts.swap_entries = vec!["/dev/sda2 none swap sw 0 0".into()] }, ""),
+            (|f| f.facts.swaps = vec!["/dev/sdb".into()], "swap: /dev/sdb, and neither /etc/fstab nor a unit of systemd has switched it on"),
+            (|f| { f.facts.swaps = vec!["/dev/sda2".into()]; f.seen.swap_sources = vec!["/etc/fstab /dev/sda2".into()] }, ""),
             (|f| { f.facts.memory_mb = 498; f.vars.ignore_assert_errors = true }, "memory: 498 MB"),
         ];
         for (row, (change, expected)) in rows.into_iter().enumerate() {

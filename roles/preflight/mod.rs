@@ -32,7 +32,9 @@ use serde::Deserialize;
 
 pub use findings::{Findings, sentence};
 pub use inventory::check_inventory;
+pub(crate) use inventory::is_dns_name;
 
+use crate::addresses;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
 use crate::etcd;
@@ -66,6 +68,14 @@ struct Vars {
     etcd_data_dir: String,
     eviction_hard: BTreeMap<String, String>,
     kubelet_image_gc_high_threshold: u64,
+}
+
+impl Vars {
+    /// The UDP port to which pods' packets to other machines go, where they do.
+    fn vxlan_port(&self) -> Option<u16> {
+        let vxlan = self.kube_network_plugin == "flannel" && self.flannel_backend_type == "vxlan";
+        vxlan.then_some(self.flannel_vxlan_port)
+    }
 }
 
 /// What a machine is there for.
@@ -103,7 +113,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     // A machine in the cluster shows every day that it reaches the others.
     let closed = match seen.joined {
         true => Vec::new(),
-        false => ports::closed(host, duties, &cluster, &everyone, &known).await?,
+        false => ports::closed(host, duties, &cluster, &everyone, vars.vxlan_port(), &known).await?,
     };
     let machine = Machine {
         name: host.name(),
@@ -119,6 +129,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let mut findings = Findings::new(vars.ignore_assert_errors);
     findings.refuse(known.problems(host.name(), &cluster::wanted(host)?));
     findings.refuse(orphaned(host, &known).await?);
+    findings.refuse(unknown_addresses(host));
     machine::check(&machine, &mut findings);
     disk::check(&machine, &mut findings);
     network::check(&machine, &mut findings);
@@ -135,6 +146,24 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     host.passed("Look at the machine");
     Ok(())
+}
+
+/// Of machines that the others need, and that take no part in this run, the address must be written down, or be known by what they
+/// have joined with.
+fn unknown_addresses(host: &Host) -> Vec<Problem> {
+    let mut needed = host.cluster().group("kube_control_plane");
+    needed.extend(host.cluster().group("etcd"));
+    needed.sort_unstable();
+    needed.dedup();
+    let outside = needed.into_iter().filter(|other| !host.cluster().in_run(other));
+    let unknown = outside.filter(|other| addresses::all_of(host, other).is_err());
+    let problem = |other: String| Problem {
+        check: "address".into(),
+        found: format!("that of {other} is not known, and {other} is not part of this run"),
+        needed: "the address of every control plane and etcd member".into(),
+        remedy: format!("set ip of {other} in the inventory, or let it take part (--limit)"),
+    };
+    unknown.map(problem).collect()
 }
 
 /// That a cluster would begin beside the objects of another one; asked of etcd only where it has data and the cluster's authority is

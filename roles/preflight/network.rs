@@ -108,11 +108,9 @@ fn ports(machine: &Machine) -> Vec<Problem> {
 
 /// vxlan's packets are taken in by the kernel itself, which ss(8) shows without a program.
 fn vxlan_port(machine: &Machine) -> Option<Problem> {
-    let vars = machine.vars;
-    let vxlan = vars.kube_network_plugin == "flannel" && vars.flannel_backend_type == "vxlan";
     let node = machine.duties.control_plane || machine.duties.node;
-    let number = vars.flannel_vxlan_port;
-    let owner = machine.seen.sockets.udp.get(&number).filter(|_| vxlan && node)?;
+    let number = machine.vars.vxlan_port().filter(|_| node)?;
+    let owner = machine.seen.sockets.udp.get(&number)?;
     let ours = owner == "?" && machine.seen.flannel;
     let program = if owner == "?" { "the kernel: another vxlan interface?" } else { owner };
     (!ours).then(|| {

@@ -1,15 +1,19 @@
 //! The machines of a run side by side: what must differ among them, and what must agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
+use muster_engine::facts::Address;
 use muster_engine::prelude::*;
 use muster_inventory::some_names;
 
 use super::Machine;
 use super::findings::{Findings, problem};
+use super::subnets::is_ours;
 use crate::cluster;
-use crate::common::ip_of;
+use crate::addresses::ip_of;
 
 /// What this role tells other hosts.
 const SEEN: &str = "its facts";
@@ -20,6 +24,8 @@ pub(super) struct Peer {
     pub(super) name: String,
     /// What it is about, and its value.
     pub(super) marks: Vec<(Mark, String)>,
+    /// Its addresses, but for loopback and the pods' network.
+    pub(super) addresses: Vec<Address>,
     pub(super) clock_ahead: i64,
 }
 
@@ -38,6 +44,7 @@ pub(super) enum Mark {
 pub(super) struct Everyone {
     owners: BTreeMap<(Mark, String), Vec<String>>,
     names: Vec<String>,
+    addresses: BTreeMap<String, Vec<Address>>,
     median_clock: i64,
 }
 
@@ -59,7 +66,8 @@ impl Everyone {
         Self {
             owners,
             median_clock: clocks.get(clocks.len() / 2).copied().unwrap_or(0),
-            names: peers.into_iter().map(|peer| peer.name).collect(),
+            names: peers.iter().map(|peer| peer.name.clone()).collect(),
+            addresses: peers.into_iter().map(|peer| (peer.name, peer.addresses)).collect(),
         }
     }
 }
@@ -103,7 +111,33 @@ fn peer(host: &Host, other: &Host) -> Peer {
     }
     // Not every kernel tells everything, and an image may leave its id to be made at the first start.
     marks.retain(|(_, value)| !value.is_empty() && value != "uninitialized");
-    Peer { name: other.name().to_owned(), marks, clock_ahead: facts.clock_ahead }
+    let addresses = facts.addresses.iter().filter(|a| !a.ip.is_loopback() && !is_ours(&a.interface));
+    Peer {
+        name: other.name().to_owned(),
+        marks,
+        addresses: addresses.cloned().collect(),
+        clock_ahead: facts.clock_ahead,
+    }
+}
+
+/// What to write into the inventory where machines have one address, as behind a NAT of their own each: the addresses that they
+/// have in another network, which all of them share.
+fn other_addresses(everyone: &Everyone, owners: &[String]) -> Option<String> {
+    let of = |owner: &String| everyone.addresses.get(owner).map(Vec::as_slice).unwrap_or_default();
+    let net = |address: &Address| match address.ip {
+        IpAddr::V4(ip) => Ipv4Net::new(ip, address.prefix).ok().map(|net| net.trunc()),
+        IpAddr::V6(_) => None,
+    };
+    let in_net = |owner: &String, wanted: Ipv4Net| {
+        of(owner).iter().find(|address| net(address) == Some(wanted)).map(|address| address.ip)
+    };
+    let differ = |wanted: &Ipv4Net| {
+        let ips: Option<BTreeSet<IpAddr>> = owners.iter().map(|owner| in_net(owner, *wanted)).collect();
+        ips.is_some_and(|ips| ips.len() == owners.len())
+    };
+    let common = of(owners.first()?).iter().filter_map(net).find(differ)?;
+    let lines = owners.iter().filter_map(|owner| Some(format!("{owner} ip={}", in_net(owner, common)?)));
+    Some(lines.collect::<Vec<_>>().join(", "))
 }
 
 /// Everything about this machine beside the others.
@@ -130,23 +164,26 @@ fn shared(everyone: &Everyone, name: &str, mark: Mark) -> Option<Problem> {
         Mark::Address => (
             "address",
             "an address of its own",
-            "set ip of each in the inventory; machines behind one address (NAT) need one among themselves",
+            match other_addresses(everyone, owners) {
+                Some(lines) => format!("write the address at which they reach each other: {lines}"),
+                None => "set ip of each in the inventory; machines behind one address (NAT) need one among themselves".into(),
+            },
         ),
-        Mark::Mac => ("MAC", "a MAC address of its own", "give the copied virtual machine a new MAC address"),
+        Mark::Mac => ("MAC", "a MAC address of its own", "give the copied virtual machine a new MAC address".into()),
         Mark::MachineId => (
             "machine-id",
             "an id of its own: interfaces' MAC addresses and DHCP leases follow from it",
-            "on the copies: rm /etc/machine-id && systemd-machine-id-setup, then restart",
+            "on the copies: rm /etc/machine-id && systemd-machine-id-setup, then restart".into(),
         ),
         Mark::HostName => (
             "host name",
             "a host name of its own",
-            "set override_system_hostname: true, or rename the machines",
+            "set override_system_hostname: true, or rename the machines".into(),
         ),
         Mark::ProductUuid => (
             "product_uuid",
             "a number of its own",
-            "give copied virtual machines a new UUID; storage drivers tell nodes by it",
+            "give copied virtual machines a new UUID; storage drivers tell nodes by it".into(),
         ),
     };
     Some(problem(check, format!("{value} of {}", some_names(owners)), needed, remedy))
@@ -190,14 +227,14 @@ fn clock(ahead: i64, everyone: &Everyone) -> (Option<Problem>, Option<Problem>) 
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::fixture::{Fixture, address};
     use super::*;
 
     fn peers(marks: [(Mark, &str); 3]) -> Everyone {
         let peer = |(at, (mark, value)): (usize, (Mark, &str))| Peer {
             name: format!("node{}", at + 1),
             marks: vec![(mark, value.to_owned())],
-            clock_ahead: 0,
+            ..Peer::default()
         };
         Everyone::of(marks.into_iter().enumerate().map(peer).collect())
     }
@@ -213,6 +250,23 @@ mod tests {
         }
         let everyone = peers([(Mark::Mac, "x"), (Mark::MachineId, "x"), (Mark::Address, "x")]);
         assert_eq!(shared(&everyone, "node1", Mark::Mac), None, "the same value of different things");
+    }
+
+    #[test]
+    fn machines_behind_a_nat_of_their_own_are_told_which_address_to_write() {
+        let at = |number: u8, host_only: &[&str]| {
+            let mut addresses = vec![address("eth0", "10.0.2.15", 24)];
+            addresses.extend(host_only.iter().map(|ip| address("eth1", ip, 24)));
+            let marks = vec![(Mark::Address, "10.0.2.15".to_owned())];
+            Peer { name: format!("node{number}"), marks, addresses, clock_ahead: 0 }
+        };
+        let remedy = |peers| shared(&Everyone::of(peers), "node1", Mark::Address).unwrap().remedy;
+        assert_eq!(
+            remedy(vec![at(1, &["198.51.100.1", "192.0.2.11"]), at(2, &["192.0.2.12"])]),
+            "write the address at which they reach each other: node1 ip=192.0.2.11, node2 ip=192.0.2.12"
+        );
+        let apart = remedy(vec![at(1, &["192.0.2.11"]), at(2, &["198.51.100.1"])]);
+        assert!(apart.starts_with("set ip of each in the inventory"), "{apart}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 
 use super::sockets::Sockets;
 use super::{Duties, Vars};
+use crate::bootstrap_os::SWAP_SOURCES;
 use crate::cluster;
 use crate::common::bin_dir;
 
@@ -28,6 +29,8 @@ pub(super) struct Seen {
     pub(super) sockets: Sockets,
     /// Whether flannel has an interface on it.
     pub(super) flannel: bool,
+    /// What switches swap on at the next boot.
+    pub(super) swap_sources: Vec<String>,
     /// The folders that grow, each with its file system.
     pub(super) folders: Vec<(Folder, FileSystem)>,
 }
@@ -82,10 +85,11 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let nf_tables = if vars.kube_proxy_mode == "nftables" { "yes" } else { "no" };
     let mut arguments = vec![bin_dir.clone(), ping, resolv, nf_tables.to_owned()];
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));
-    let questions = [sh(include_str!("probe.sh"), arguments), cluster::question(host)?];
+    let questions = [sh(include_str!("probe.sh"), arguments), cluster::question(host)?, sh0(SWAP_SOURCES)];
     let answers = host.query_all(&questions).await?;
     cluster::answered(host, &answers[1]).await?;
-    Ok(parse(&answers[0].output, bin_dir, folders))
+    let swap_sources = answers[2].output.lines().map(str::to_owned).collect();
+    Ok(Seen { swap_sources, ..parse(&answers[0].output, bin_dir, folders) })
 }
 
 fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {

@@ -13,6 +13,7 @@ use muster_engine::prelude::*;
 use muster_inventory::LayerKind;
 use serde::Deserialize;
 
+use crate::bootstrap_os::SWAP_SOURCES;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
@@ -27,6 +28,7 @@ const ONE_VERIFIES: &str = "the one that verifies";
 struct Vars {
     verify_network: String,
     verify_timeout: u64,
+    kubelet_fail_swap_on: bool,
 }
 
 /// When the network between pods is tested.
@@ -46,6 +48,10 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     }
     let limit = Duration::from_secs(vars.verify_timeout);
     host.reached(HERE);
+    // A set-up has just seen to it.
+    if network == NetworkTest::Always && vars.kubelet_fail_swap_on {
+        tell_of_swap(host).await?;
+    }
     if !host.in_group("kube_control_plane") {
         return Ok(());
     }
@@ -84,6 +90,19 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     // Who asked for the test is told what was tested.
     if network == NetworkTest::Always {
         host.tested(in_words(nodes.len(), test));
+    }
+    Ok(())
+}
+
+/// Says what will switch swap on at the machine's next boot: the kubelet would not start.
+async fn tell_of_swap(host: &Host) -> Result<()> {
+    let answer = host.query(sh0(SWAP_SOURCES)).await?;
+    let sources: Vec<&str> = answer.output.lines().collect();
+    if !sources.is_empty() {
+        host.warn(format!(
+            "swap will be on after the next restart, and the kubelet will not start ({}); setup-cluster masks it",
+            sources.join(", ")
+        ));
     }
     Ok(())
 }

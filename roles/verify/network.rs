@@ -4,15 +4,18 @@
 //! The pods only answer, with their names; what connects is run in them by `kubectl exec`. So nobody who reaches a node can
 //! have anything run.
 
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use muster_engine::prelude::*;
+use muster_inventory::some_names;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Node, State, are_well};
 use crate::catalogue::image;
-use crate::common::{cluster_vars, ip_of};
+use crate::addresses::access_ip_of;
+use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
 
 /// What the pods of all tests are known by.
@@ -24,6 +27,9 @@ const INSTANCE: &str = "app.kubernetes.io/instance=";
 #[derive(Deserialize)]
 struct Vars {
     dns_mode: String,
+    kube_network_plugin: String,
+    flannel_backend_type: String,
+    flannel_vxlan_port: u16,
 }
 
 /// Tests the network, and that the cluster is well, as every look at it does: the test's pods start while it is waited for.
@@ -81,7 +87,7 @@ async fn test_with_pods(
 
     let mut addresses = Vec::new();
     for node in nodes {
-        addresses.push(ip_of(host, &node.host)?.to_string());
+        addresses.push(access_ip_of(host, &node.host)?.to_string());
     }
     // Without a server of muster's nobody may give names yet.
     let vars: Vars = host.vars()?;
@@ -89,6 +95,83 @@ async fn test_with_pods(
     let args = [label, name, domain].into_iter().chain(addresses);
     let connect = kubectl!(include_str!("connect.sh"), args);
     let what = "every pod reaches every pod, names and services";
-    kubectl.wait(what, connect, Duration::from_secs(1), limit).await?;
+    let tested = kubectl.wait(what, connect, Duration::from_secs(1), limit).await;
+    tested.map_err(|failure| with_way(failure, &vars))?;
     Ok(state)
+}
+
+/// Says what is between pods that do not reach each other, where their machines are different ones.
+fn with_way(failure: Failure, vars: &Vars) -> Failure {
+    let Failure::Waited { tail, .. } = &failure else { return failure };
+    let apart = nodes_apart(tail);
+    if apart.is_empty() || vars.kube_network_plugin != "flannel" {
+        return failure;
+    }
+    let nodes = some_names(&apart);
+    let remedy = match vars.flannel_backend_type.as_str() {
+        "vxlan" => format!(
+            "no pod of another node can be reached: is {}/udp open between {nodes}? Look at the firewalls of the machines, and of the \
+             cloud (security group) between them",
+            vars.flannel_vxlan_port
+        ),
+        _ => format!(
+            "no pod of another node can be reached: do packets with pods' addresses pass between {nodes}? flannel_backend_type {} \
+             wants machines of one network segment, and a cloud that does not drop foreign addresses",
+            vars.flannel_backend_type
+        ),
+    };
+    Failure::Other { message: failure.to_string(), remedy: remedy.into(), tail: tail.clone() }
+}
+
+/// The nodes that reach no pod but their own, and those of which they tell it. `said`: lines of `connect.sh`. Nothing where a pod
+/// does not reach itself either: then something else is wrong.
+fn nodes_apart(said: &str) -> Vec<&str> {
+    let mut apart = BTreeSet::new();
+    for line in said.lines() {
+        let Some((from, missed)) =
+            line.strip_prefix("from the pod on ").and_then(|rest| rest.split_once(" no way to: "))
+        else {
+            continue;
+        };
+        let pods = missed.split("(pod on ").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+        let pods: Vec<&str> = pods.collect();
+        if pods.contains(&from) {
+            return Vec::new();
+        }
+        if !pods.is_empty() {
+            apart.insert(from);
+            apart.extend(pods);
+        }
+    }
+    apart.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_way_between_nodes_is_told_by_its_port() {
+        let said = "from the pod on a no way to: 10.233.65.2:8080 (pod on b), 192.0.2.5:31000, ...\n\
+                    from the pod on b no way to: 10.233.64.2:8080 (pod on a), 192.0.2.4:31000, ...\n";
+        assert_eq!(nodes_apart(said), ["a", "b"]);
+        let itself = format!("{said}from the pod on c no way to: 10.233.66.2:8080 (pod on c)\n");
+        assert!(nodes_apart(&itself).is_empty(), "that is no matter of the way between machines");
+        assert!(nodes_apart("from the pod on a no way to: muster-verify-1.kube-system.svc.cluster.local:80\n").is_empty());
+        let remedy = |backend: &str, plugin: &str| {
+            let vars = Vars {
+                dns_mode: "coredns".into(),
+                kube_network_plugin: plugin.into(),
+                flannel_backend_type: backend.into(),
+                flannel_vxlan_port: 8472,
+            };
+            let limit = Duration::from_secs(60);
+            let failure = Failure::Waited { what: "every pod reaches every pod".into(), limit, tail: said.into() };
+            with_way(failure, &vars).remedy().and_then(|remedy| remedy.in_words().map(str::to_owned))
+        };
+        let closed = remedy("vxlan", "flannel").unwrap();
+        assert!(closed.starts_with("no pod of another node can be reached: is 8472/udp open between a, b?"), "{closed}");
+        assert!(remedy("host-gw", "flannel").unwrap().contains("one network segment"));
+        assert_eq!(remedy("vxlan", "none"), None);
+    }
 }

@@ -7,7 +7,7 @@ use muster_engine::failure::Failure;
 use muster_engine::play::Play;
 use muster_engine::run::{Outcome, Role, Run};
 use muster_engine::transport::Transport;
-use muster_roles::common;
+use muster_roles::addresses;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +53,7 @@ impl Ready {
             check,
             lock: self.changes().then(|| self.lock.clone()),
             // Machines hand on what comes from the bundle.
-            serves_at: (self.job.flow.bundle != BundleUse::None).then_some(common::hands_on_at),
+            serves_at: (self.job.flow.bundle != BundleUse::None).then_some(addresses::hands_on_at),
             forks: self.forks,
             cancel: cancel.clone(),
             ..Run::new(

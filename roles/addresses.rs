@@ -1,0 +1,77 @@
+//! The addresses of machines. Every choice of one is made here; the rule is kubespray's.
+//!
+//! A machine listens at `ip`, else at the address of its default route. It is reached at `access_ip`, else where it listens. It is
+//! never reached at `ansible_host`, at which only this computer has to find it; but certificates are good for that, too.
+//!
+//! Of a machine outside of the run the default route is not known. If it is in the cluster, it is taken to be where it has joined
+//! from: a machine that has another address now is refused ([`crate::cluster`]).
+
+use std::net::{IpAddr, SocketAddr};
+
+use muster_engine::prelude::*;
+
+use crate::cluster;
+use crate::common::cluster_vars;
+use crate::preflight::is_dns_name;
+
+/// The address at which the services of a host listen, and which its node has.
+pub fn ip(host: &Host) -> Result<IpAddr> {
+    ip_of(host, host.name())
+}
+
+/// The same of any host of the inventory.
+pub(crate) fn ip_of(host: &Host, other: &str) -> Result<IpAddr> {
+    let machine = host.cluster().host(other)?;
+    let written = written(host, other, "ip");
+    if let Some(facts) = machine.known_facts() {
+        return written?.or_else(|| facts.default_ip()).ok_or_else(|| {
+            Failure::new(
+                format!("{other} has no address but loopback"),
+                format!("give it one in the inventory: {other} ip=ADDRESS"),
+            )
+        });
+    }
+    match (written, cluster::address_of(host, other)) {
+        (Ok(Some(ip)), _) => Ok(ip),
+        // What is written may be an expression on facts, which nobody knows.
+        (_, Some(joined)) => Ok(joined),
+        (Err(failure), None) => Err(failure),
+        (Ok(None), None) => Err(Failure::new(
+            format!("the address of {other} is not known: it was not reached, or is not part of this run"),
+            format!("give it in the inventory: {other} ip=ADDRESS"),
+        )),
+    }
+}
+
+/// The address at which the other machines reach a host of the inventory.
+pub(crate) fn access_ip_of(host: &Host, other: &str) -> Result<IpAddr> {
+    match written(host, other, "access_ip")? {
+        Some(ip) => Ok(ip),
+        None => ip_of(host, other),
+    }
+}
+
+/// All names and addresses at which anybody may look for a host of the inventory, each once: what certificates are good for.
+/// `ansible_host` may also be a name that only ssh(1) knows, which no certificate takes.
+pub(crate) fn all_of(host: &Host, other: &str) -> Result<Vec<String>> {
+    let login = host.cluster().vars_of(other)?.get("ansible_host")?;
+    let login = login.and_then(|login| login.as_str().map(str::to_owned));
+    let login = login.filter(|login| is_dns_name(login) || login.parse::<IpAddr>().is_ok());
+    let mut all = vec![ip_of(host, other)?.to_string(), access_ip_of(host, other)?.to_string()];
+    all.extend(login);
+    all.push(other.to_owned());
+    let mut seen = std::collections::BTreeSet::new();
+    all.retain(|name| seen.insert(name.clone()));
+    Ok(all)
+}
+
+/// Where a machine may hand artifacts on to others. What is wrong with the variables is told by the roles that read them.
+pub fn hands_on_at(host: &Host) -> Option<SocketAddr> {
+    let vars = cluster_vars(host).ok().filter(|vars| vars.fan_out)?;
+    Some(SocketAddr::new(ip(host).ok()?, vars.fan_out_port))
+}
+
+fn written(host: &Host, of: &str, name: &str) -> Result<Option<IpAddr>> {
+    let value = host.cluster().vars_of(of)?.get(name)?;
+    Ok(value.and_then(|value| value.as_str()?.parse().ok()))
+}
