@@ -66,6 +66,19 @@ pub fn artifact(host: &Host, name: &str, kube_version: &str) -> Result<Artifact>
     Ok(Artifact { bundle, entry })
 }
 
+/// The same for this computer, whose architecture may be another one than the machine's.
+pub fn artifact_for_here(host: &Host, name: &str, kube_version: &str) -> Result<Artifact> {
+    let Some(arch) = Arch::host() else { return artifact(host, name, kube_version) };
+    let bundle = host.bundle().clone();
+    let release = CATALOGUE.release(kube_version, arch).ok();
+    let version = release.as_ref().and_then(|release| Some(release.file(name)?.version.clone()));
+    let version = version.ok_or_else(|| {
+        Failure::new(format!("the catalogue has no {name} for Kubernetes {kube_version} on {}", arch.name()), "")
+    })?;
+    let entry = bundle.file(name, &version, arch).map_err(missing)?.clone();
+    Ok(Artifact { bundle, entry })
+}
+
 /// The full reference of an image, by its name in the catalogue, in the version that goes with this version of Kubernetes.
 pub fn image(host: &Host, name: &str, kube_version: &str) -> Result<String> {
     let release = whole_release(host, kube_version)?;

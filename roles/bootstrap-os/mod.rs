@@ -7,6 +7,7 @@ use std::time::Duration;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use crate::addresses;
 use crate::cluster;
 
 #[derive(Deserialize)]
@@ -52,7 +53,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let patience = Duration::from_secs(vars.package_lock_timeout.into());
     let mut step = host.step("Name, tools and kernel").limit(Duration::from_secs(600) + patience);
     if vars.override_system_hostname {
-        step = step.ensure(hostname(&vars.kube_override_hostname));
+        step = step.ensure(hostname(&vars.kube_override_hostname)).ensure(own_name(host, &vars.kube_override_hostname));
     }
     if vars.muster_install_packages {
         let (http, https, none) = (vars.http_proxy.clone(), vars.https_proxy.clone(), vars.no_proxy.clone());
@@ -122,6 +123,17 @@ fn hostname(name: &str) -> Command {
 
 fn swap_off() -> Command {
     command("swap is off", sh0("swapoff -a"), sh0("[ \"$(wc -l </proc/swaps)\" -le 1 ]"))
+}
+
+/// The machine knows its own name, whatever name servers say: sudo and others wait for an answer otherwise. A line is appended in
+/// place, because in a container the file is a mount.
+fn own_name(host: &Host, name: &str) -> Command {
+    let address = addresses::ip(host).map_or_else(|_| "127.0.1.1".to_owned(), |ip| ip.to_string());
+    command(
+        format!("{name} in /etc/hosts"),
+        sh(r#"printf '%s %s\n' "$2" "$1" >>/etc/hosts"#, [name, &address]),
+        sh(include_str!("known_name.sh"), [name]),
+    )
 }
 
 /// A snippet in which `swap_sources` prints what switches swap on at the next boot.

@@ -62,11 +62,15 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let config = host.render("config.toml.j2", include_str!("templates/config.toml.j2"), &extra)?;
     let unit =
         host.render("containerd.service.j2", include_str!("templates/containerd.service.j2"), &extra)?;
-    let mut step = host
+    let config = host
         .step("Configure containerd")
         .ensure(dir("/etc/cni/net.d"))
         .ensure(file("/etc/containerd/config.toml").content(config))
-        .ensure(file("/etc/systemd/system/containerd.service").content(unit));
+        .ensure(file("/etc/systemd/system/containerd.service").content(unit))
+        .await?;
+
+    // containerd reads these whenever it pulls.
+    let mut step = host.step("Run containerd");
     for registry in &vars.containerd_registries_mirrors {
         let text = host.render(
             "hosts.toml.j2",
@@ -76,8 +80,19 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         step = step
             .ensure(file(format!("/etc/containerd/certs.d/{}/hosts.toml", registry.prefix)).content(text));
     }
-    let config = step.await?;
+    let prefixes = vars.containerd_registries_mirrors.into_iter().map(|registry| registry.prefix);
+    step.ensure(no_other_mirrors(prefixes.collect()))
+        .ensure(service("containerd").restart_on(&[&programs, &config]))
+        .await
+        .map(drop)
+}
 
-    host.step("Run containerd").ensure(service("containerd").restart_on(&[&programs, &config])).await?;
-    Ok(())
+/// Mirrors that were taken out of the variable are gone: a mirror that is no more would be asked for ever. Which files are muster's
+/// is noted in a list beside them; those of others stay.
+fn no_other_mirrors(prefixes: Vec<String>) -> Command {
+    command(
+        "no other mirrors",
+        sh(include_str!("other_mirrors.sh"), std::iter::once("remove".to_owned()).chain(prefixes.clone())),
+        sh(include_str!("other_mirrors.sh"), std::iter::once("look".to_owned()).chain(prefixes)),
+    )
 }

@@ -28,7 +28,7 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
         .ensure(command(
             "control plane",
             sh(
-                include_str!("birth.sh"),
+                concat!(include_str!("kubelet_state.sh"), include_str!("birth.sh")),
                 [config::CONFIG, config::APPLIED, &told.hash, kubelet::STAMP, &wanted],
             ),
             sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [config::APPLIED, ADMIN_CONF, &told.hash]),

@@ -1,6 +1,7 @@
 # The cluster begins. Certificates, kubeconfigs and manifests of an attempt that was cut off are taken over by kubeadm; only its
 # checks would complain about them. DNS is a role of its own.
-# $1: kubeadm's configuration; $2: where its hash ($3) is kept when all is done; $4: where that of the kubelet's ($5) is kept.
+# $1: kubeadm's configuration; $2: where its hash ($3) is kept when all is done; $4: where the state of the kubelet, configured for the
+# hash $5, is kept (kubelet_state.sh).
 config=$1 settled=$2 hash=$3 kubelet_stamp=$4 kubelet=$5
 ignore=DirAvailable--etc-kubernetes-manifests,Port-6443,Port-10250,Port-10257,Port-10259
 for component in kube-apiserver kube-controller-manager kube-scheduler; do
@@ -9,5 +10,5 @@ done
 systemctl enable -q kubelet
 kubeadm init --config "$config" --skip-phases=addon/coredns --skip-token-print --ignore-preflight-errors="$ignore"
 mkdir -p "${settled%/*}"
-echo "$kubelet" >"$kubelet_stamp"
+kubelet_state "$kubelet" >"$kubelet_stamp"
 echo "$hash" >"$settled"

@@ -1,6 +1,6 @@
 # The machine joins.
 # $1: kubeadm's configuration, which holds a token: it comes with the program, and goes when kubeadm is done;
-# $2: where the hash of the kubelet's configuration ($3) is kept; $4: where that of a control plane's ($5) is kept, or nothing;
+# $2: where the state of the kubelet, configured for the hash $3, is kept (kubelet_state.sh); $4: where that of a control plane's ($5) is kept, or nothing;
 # $6: the certificate of the cluster's authority, which is there already.
 text=$1 kubelet_stamp=$2 kubelet=$3 settled=$4 hash=$5 authority=$6
 umask 077
@@ -21,5 +21,5 @@ systemctl enable -q kubelet
 rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
 kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
 mkdir -p "${kubelet_stamp%/*}"
-echo "$kubelet" >"$kubelet_stamp"
+kubelet_state "$kubelet" >"$kubelet_stamp"
 [ -z "$settled" ] || echo "$hash" >"$settled"

@@ -18,7 +18,8 @@ struct Vars {
     kube_resolv_conf: Option<String>,
 }
 
-/// Holds what [`wanted`] was when the kubelet last got its configuration from the cluster.
+/// Holds what [`wanted`] was when the kubelet last got its configuration from the cluster, and the sum of the file that came of
+/// it: one that somebody has edited is made anew.
 pub(super) const STAMP: &str = "/var/lib/muster/stamps/kubelet-config";
 
 /// The unit.
@@ -37,7 +38,11 @@ pub(super) fn patch(host: &Host) -> Result<String> {
     let (vars, cluster): (Vars, _) = (host.vars()?, cluster_vars(host)?);
     let facts = host.facts();
     let mut patch = serde_json::Map::new();
-    let resolv_conf = vars.kube_resolv_conf.as_deref().unwrap_or(resolv_conf_for_pods(facts).0);
+    let resolv_conf = vars.kube_resolv_conf.as_deref().unwrap_or_else(|| match resolv_conf_for_pods(facts) {
+        // No pod starts where the file is not there. With an empty name pods that want the machine's servers get none.
+        (_, lines) if !lines.iter().any(|line| line.starts_with("nameserver")) => "",
+        (path, _) => path,
+    });
     patch.insert("resolvConf".into(), json!(resolv_conf));
     // The kubelet refuses cgroup v1 by default since 1.35; the setting exists since 1.31.
     if facts.cgroup == 1 && kube_minor(&cluster.kube_version) >= 31 {
@@ -95,22 +100,29 @@ fn says(found: &str, wanted: &str) -> bool {
     wanted.iter().all(|(key, value)| found.get(key) == Some(value)) && evicts(&found) == evicts(&wanted)
 }
 
+/// A snippet that knows `kubelet_state`.
+macro_rules! with_state {
+    ($text:expr, $args:expr) => {
+        sh(concat!(include_str!("kubelet_state.sh"), $text), $args)
+    };
+}
+
 /// The kubelet runs, with the configuration that the cluster has for it now.
 pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     let mut step = host.step("Run the kubelet");
     if let Some(given) = given(host, known).await? {
         step = step.ensure(command(
             "configuration of the kubelet",
-            sh(
+            with_state!(
                 r#"
 kubeadm upgrade node phase kubelet-config --patches "$3"
 systemctl daemon-reload
 systemctl restart kubelet
 mkdir -p "${1%/*}"
-echo "$2" >"$1""#,
-                [STAMP, &given, PATCHES],
+kubelet_state "$2" >"$1""#,
+                [STAMP, &given, PATCHES]
             ),
-            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &given]),
+            with_state!(r#"[ "$(cat "$1")" = "$(kubelet_state "$2")" ]"#, [STAMP, &given]),
         ));
     }
     step.ensure(service("kubelet")).await.map(drop)

@@ -8,7 +8,7 @@ use muster_engine::prelude::*;
 use muster_files::write_whole;
 use serde::Deserialize;
 
-use crate::catalogue::artifact;
+use crate::catalogue::artifact_for_here;
 use crate::cluster;
 use crate::common::cluster_vars;
 use crate::kubectl::ADMIN_CONF;
@@ -34,7 +34,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }
     }
     if vars.kubectl_localhost {
-        let kubectl = artifact(host, "kubectl", &cluster_vars(host)?.kube_version)?;
+        let kubectl = artifact_for_here(host, "kubectl", &cluster_vars(host)?.kube_version)?;
         let path = folder.join("kubectl");
         let same_size = std::fs::metadata(&path).is_ok_and(|m| m.len() == kubectl.entry.size);
         if !same_size {

@@ -1,7 +1,7 @@
 //! The inventory: groups, names and addresses, before any machine is contacted.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Inventory, Vars, VarsError, some_names};

@@ -16,6 +16,7 @@ pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     };
     findings.refuse(no_servers(machine, &file));
     findings.refuse(loops(machine, &file));
+    findings.refuse(other_family(machine, &file));
     if machine.vars.docker_dns_servers_strict {
         findings.refuse(too_many_servers(&file));
     } else {
@@ -109,6 +110,24 @@ fn loops(machine: &Machine, file: &File) -> Option<Problem> {
     ))
 }
 
+/// Pods have addresses of IPv4 alone, and reach no other ones.
+fn other_family(machine: &Machine, file: &File) -> Option<Problem> {
+    let is_v6 = |server: &&str| {
+        // An address of one interface only names it behind `%`.
+        let address = server.split('%').next().unwrap_or_default();
+        address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6())
+    };
+    let all = !file.servers.is_empty() && file.servers.iter().all(|server| is_v6(&server));
+    (asks(machine) && all).then(|| {
+        problem(
+            "name servers",
+            format!("{} in {}: IPv6 alone", file.servers.join(", "), file.path),
+            "at least one with an IPv4 address: pods have no other addresses",
+            "set upstream_dns_servers, or kube_resolv_conf to a file with such servers",
+        )
+    })
+}
+
 fn too_many_servers(file: &File) -> Option<Problem> {
     (file.servers.len() > MOST_SERVERS).then(|| {
         problem(
@@ -169,7 +188,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_name_servers_is_found() {
-        let rows: [(Change, &str); 17] = [
+        let rows: [(Change, &str); 20] = [
             (|_| {}, ""),
             (|f| resolv(f, &FOUR[..3]), ""),
             (|f| resolv(f, &FOUR), "4 in /etc/resolv.conf: 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4"),
@@ -178,6 +197,9 @@ mod tests {
             (|f| { resolv(f, &[]); f.vars.dns_mode = "none".into() }, ""),
             (|f| resolv(f, &["nameserver 127.0.0.53"]), "127.0.0.53 in /etc/resolv.conf, at which CoreDNS would ask itself"),
             (|f| resolv(f, &["nameserver ::1"]), "::1 in /etc/resolv.conf, at which CoreDNS would ask itself"),
+            (|f| resolv(f, &["nameserver 2001:db8::1", "nameserver fe80::1%eth0"]), "2001:db8::1, fe80::1%eth0 in /etc/resolv.conf: IPv6 alone"),
+            (|f| resolv(f, &["nameserver 2001:db8::1", "nameserver 192.0.2.1"]), ""),
+            (|f| { resolv(f, &["nameserver 2001:db8::1"]); f.vars.upstream_dns_servers = vec!["192.0.2.1".into()] }, ""),
             (|f| resolv(f, &["nameserver 192.0.2.1", "nameserver 127.0.0.1"]), "127.0.0.1 in /etc/resolv.conf, at which CoreDNS would ask itself"),
             (|f| resolv(f, &["nameserver 10.233.0.3"]), "10.233.0.3 in /etc/resolv.conf, at which CoreDNS would ask itself"),
             (|f| { resolv(f, &["nameserver 127.0.0.53"]); f.facts.uplink_resolv = vec!["nameserver 192.0.2.1".into()] }, ""),

@@ -1,0 +1,18 @@
+# Removes the mirrors that muster has set and that are wanted no more, and notes those that are; or says whether that is so already.
+# $1: remove, or look; then the prefixes of registries that have mirrors.
+what=$1; shift
+list=/var/lib/muster/mirrors
+wanted=$(printf '%s\n' "$@")
+noted=
+[ ! -r $list ] || noted=$(cat $list)
+if [ "$what" = look ]; then
+  [ "$noted" = "$wanted" ]
+  exit
+fi
+for prefix in $noted; do
+  kept=no
+  for other; do [ "$other" != "$prefix" ] || kept=yes; done
+  [ $kept = yes ] || rm -f "/etc/containerd/certs.d/$prefix/hosts.toml"
+done
+mkdir -p /var/lib/muster
+printf '%s\n' "$wanted" >$list
