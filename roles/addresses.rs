@@ -6,13 +6,13 @@
 //! Of a machine outside of the run the default route is not known. If it is in the cluster, it is taken to be where it has joined
 //! from: a machine that has another address now is refused ([`crate::cluster`]).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use muster_engine::prelude::*;
 
 use crate::cluster;
-use crate::common::cluster_vars;
-use crate::preflight::is_dns_name;
+use crate::common::{cluster_vars, is_dns_name};
 
 /// The address at which the services of a host listen, and which its node has.
 pub fn ip(host: &Host) -> Result<IpAddr> {
@@ -54,13 +54,15 @@ pub(crate) fn access_ip_of(host: &Host, other: &str) -> Result<IpAddr> {
 /// All names and addresses at which anybody may look for a host of the inventory, each once: what certificates are good for.
 /// `ansible_host` may also be a name that only ssh(1) knows, which no certificate takes.
 pub(crate) fn all_of(host: &Host, other: &str) -> Result<Vec<String>> {
-    let login = host.cluster().vars_of(other)?.get("ansible_host")?;
-    let login = login.and_then(|login| login.as_str().map(str::to_owned));
-    let login = login.filter(|login| is_dns_name(login) || login.parse::<IpAddr>().is_ok());
+    let vars = host.cluster().vars_of(other)?;
     let mut all = vec![ip_of(host, other)?.to_string(), access_ip_of(host, other)?.to_string()];
-    all.extend(login);
+    for name in ["ansible_host", "ansible_ssh_host"] {
+        let login = vars.get(name)?;
+        let login = login.and_then(|login| login.as_str().map(str::to_owned));
+        all.extend(login.filter(|login| is_dns_name(login) || login.parse::<IpAddr>().is_ok()));
+    }
     all.push(other.to_owned());
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     all.retain(|name| seen.insert(name.clone()));
     Ok(all)
 }

@@ -66,17 +66,13 @@ pub fn artifact(host: &Host, name: &str, kube_version: &str) -> Result<Artifact>
     Ok(Artifact { bundle, entry })
 }
 
-/// The same for this computer, whose architecture may be another one than the machine's.
-pub fn artifact_for_here(host: &Host, name: &str, kube_version: &str) -> Result<Artifact> {
-    let Some(arch) = Arch::host() else { return artifact(host, name, kube_version) };
+/// The same for this computer, whose architecture may be another one than the machine's; `None` where the bundle does not have it.
+pub fn artifact_for_here(host: &Host, name: &str, kube_version: &str) -> Option<Artifact> {
+    let arch = Arch::host()?;
+    let release = CATALOGUE.release(kube_version, arch).ok()?;
     let bundle = host.bundle().clone();
-    let release = CATALOGUE.release(kube_version, arch).ok();
-    let version = release.as_ref().and_then(|release| Some(release.file(name)?.version.clone()));
-    let version = version.ok_or_else(|| {
-        Failure::new(format!("the catalogue has no {name} for Kubernetes {kube_version} on {}", arch.name()), "")
-    })?;
-    let entry = bundle.file(name, &version, arch).map_err(missing)?.clone();
-    Ok(Artifact { bundle, entry })
+    let entry = bundle.file(name, &release.file(name)?.version, arch).ok()?.clone();
+    Some(Artifact { bundle, entry })
 }
 
 /// The full reference of an image, by its name in the catalogue, in the version that goes with this version of Kubernetes.

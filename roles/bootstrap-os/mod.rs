@@ -53,7 +53,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let patience = Duration::from_secs(vars.package_lock_timeout.into());
     let mut step = host.step("Name, tools and kernel").limit(Duration::from_secs(600) + patience);
     if vars.override_system_hostname {
-        step = step.ensure(hostname(&vars.kube_override_hostname)).ensure(own_name(host, &vars.kube_override_hostname));
+        step = step
+            .ensure(hostname(&vars.kube_override_hostname))
+            .ensure(own_name(host, &vars.kube_override_hostname));
     }
     if vars.muster_install_packages {
         let (http, https, none) = (vars.http_proxy.clone(), vars.https_proxy.clone(), vars.no_proxy.clone());
@@ -194,12 +196,20 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let never = concat!(include_str!("swap_sources.sh"), include_str!("swap_never.sh"));
-        for folder in ["etc/systemd/system", "run/systemd/generator", "usr/lib/systemd/system-generators", "usr/lib/systemd/system"] {
+        for folder in [
+            "etc/systemd/system",
+            "run/systemd/generator",
+            "usr/lib/systemd/system-generators",
+            "usr/lib/systemd/system",
+        ] {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
         assert_eq!(run(root, SWAP_SOURCES), "", "a machine without swap");
         let write = |path: &str, text: &str| fs::write(root.join(path), text).unwrap();
-        write("etc/fstab", "/dev/sda1 / ext4 defaults 0 1\n  # /dev/sda3 none swap sw 0 0\nUUID=1 none swap sw 0 0\n");
+        write(
+            "etc/fstab",
+            "/dev/sda1 / ext4 defaults 0 1\n  # /dev/sda3 none swap sw 0 0\nUUID=1 none swap sw 0 0\n",
+        );
         write("run/systemd/generator/dev-sda2.swap", "");
         write("etc/systemd/system/swapfile.swap", "[Swap]\nWhat=/swapfile\n");
         write("usr/lib/systemd/system-generators/zram-generator", "");
@@ -219,6 +229,9 @@ mod tests {
         let kept = fs::read_to_string(root.join("etc/systemd/system/swapfile.swap.kubernetes-off")).unwrap();
         assert_eq!(kept, "[Swap]\nWhat=/swapfile\n");
         let fstab = fs::read_to_string(root.join("etc/fstab")).unwrap();
-        assert!(fstab.starts_with("/dev/sda1 /") && fstab.contains("\n# kubernetes: UUID=1 none swap"), "{fstab}");
+        assert!(
+            fstab.starts_with("/dev/sda1 /") && fstab.contains("\n# kubernetes: UUID=1 none swap"),
+            "{fstab}"
+        );
     }
 }

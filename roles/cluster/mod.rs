@@ -17,8 +17,8 @@ use muster_artifacts::Arch;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
-use crate::catalogue::CATALOGUE;
 use crate::addresses::{access_ip_of, ip, ip_of};
+use crate::catalogue::CATALOGUE;
 use crate::common::cluster_vars;
 pub(crate) use identity::Identity;
 use standing::Seen;

@@ -564,7 +564,12 @@ fn moved(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
     let peer_variable = if access == address { "ip" } else { "access_ip" };
     let known = [
         ("joined the cluster", "ip", address, seen.node_ip.filter(|_| seen.joined())),
-        ("has its API server", "ip", address, seen.advertised.filter(|_| wanted.control_plane && seen.stands())),
+        (
+            "has its API server",
+            "ip",
+            address,
+            seen.advertised.filter(|_| wanted.control_plane && seen.stands()),
+        ),
         ("is a member of etcd", peer_variable, access, peer),
     ];
     let (what, variable, address, old) = known.into_iter().find_map(|(what, variable, address, old)| {

@@ -62,3 +62,38 @@ pub fn bin_dir(host: &Host) -> Result<String> {
     let readonly = |dir: &String| host.facts().readonly.contains(dir);
     Ok(if readonly(&vars.bin_dir) || readonly(&"/usr".to_owned()) { "/opt/bin".into() } else { vars.bin_dir })
 }
+
+/// RFC 1123, in small letters as Kubernetes wants it.
+pub(crate) fn is_dns_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(inside)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_rfc_1123() {
+        for (name, good) in [
+            ("node1", true),
+            ("10.1.2.3", true),
+            ("a.b-c.d", true),
+            ("Node1", false),
+            ("node_1", false),
+            ("-a", false),
+            ("a-", false),
+            ("a..b", false),
+            ("", false),
+            (&"a".repeat(64), false),
+        ] {
+            assert_eq!(is_dns_name(name), good, "{name}");
+        }
+    }
+}

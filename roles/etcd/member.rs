@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use muster_engine::prelude::*;
 
 use super::{HEALTHY, Vars};
-use crate::cluster::{self, Standing};
 use crate::addresses::access_ip_of;
+use crate::cluster::{self, Standing};
 
 /// Where etcd finds out how to join, once.
 const INITIAL: &str = "/etc/etcd.initial.env";
@@ -20,7 +20,8 @@ pub(super) async fn name(host: &Host, vars: &Vars, known: &Standing) -> Result<S
         let members = known.members_in_order();
         turn(host, &members).await?;
         let list = list(host, vars, &members).await;
-        let at = members.iter().filter_map(|member| Some((peer_url(host, known, member).ok()?, member.as_str())));
+        let at =
+            members.iter().filter_map(|member| Some((peer_url(host, known, member).ok()?, member.as_str())));
         listed = names(&list, &at.collect());
     }
     let names = known.member_names(&given, &listed);
@@ -151,12 +152,7 @@ pub(super) async fn vote(host: &Host, vars: &Vars, known: &Standing) -> Result<(
 }
 
 /// Says which members are in the cluster and not in the inventory: they count for quorum. `list`: lines of `member list`.
-pub(super) async fn tell_of_strangers(
-    host: &Host,
-    vars: &Vars,
-    known: &Standing,
-    list: &str,
-) -> Result<()> {
+pub(super) async fn tell_of_strangers(host: &Host, vars: &Vars, known: &Standing, list: &str) -> Result<()> {
     let urls = known.members.iter().map(|member| peer_url(host, known, member));
     let ours: Vec<String> = urls.filter_map(Result::ok).collect();
     let tell = || async {

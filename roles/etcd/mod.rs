@@ -18,9 +18,9 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::addresses::{access_ip_of, ip};
 use crate::catalogue::artifact;
 use crate::cluster;
-use crate::addresses::{access_ip_of, ip};
 use crate::common::{bin_dir, cluster_vars};
 
 /// Explained in `defaults.yml`.

@@ -5,8 +5,8 @@ use muster_engine::prelude::*;
 use serde_json::json;
 
 use super::{PATCHES, kubelet, node_registration};
-use crate::cluster::{self, Standing};
 use crate::addresses::{all_of, ip};
+use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::etcd;
 

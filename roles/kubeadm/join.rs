@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{config, kubelet, node_registration, reconfigure};
-use crate::cluster::{self, Standing};
 use crate::addresses::ip;
+use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
 

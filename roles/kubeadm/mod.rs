@@ -16,9 +16,9 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::addresses::ip;
 use crate::catalogue::artifact;
 use crate::cluster::{self, Story};
-use crate::addresses::ip;
 use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
 

@@ -34,7 +34,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }
     }
     if vars.kubectl_localhost {
-        let kubectl = artifact_for_here(host, "kubectl", &cluster_vars(host)?.kube_version)?;
+        let version = cluster_vars(host)?.kube_version;
+        let Some(kubectl) = artifact_for_here(host, "kubectl", &version) else {
+            host.warn(format!(
+                "the bundle has no kubectl {version} for this computer ({}), so none was brought: muster bundle fetch gets it",
+                std::env::consts::ARCH
+            ));
+            return Ok(());
+        };
         let path = folder.join("kubectl");
         let same_size = std::fs::metadata(&path).is_ok_and(|m| m.len() == kubectl.entry.size);
         if !same_size {

@@ -9,6 +9,7 @@ use muster_inventory::{HostVars, Inventory, Vars, VarsError, some_names};
 use super::findings::{Findings, problem};
 use super::settings::{self, Setting};
 use super::subnets;
+use crate::common::is_dns_name;
 
 /// Everything that is wrong with the inventory and the variables by themselves: to be called before a run that begins with
 /// the role `preflight`, which does not look at these again.
@@ -140,7 +141,9 @@ fn one_for_all(nodes: &[&(&str, HostVars)], variable: &'static str) -> Option<Pr
             variable,
             owners.iter().map(told).collect::<Vec<_>>().join(", "),
             "the same for all machines: flannel's pods are made from one template",
-            format!("take {variable} out, and set ip of each machine: flannel uses the interface that has it"),
+            format!(
+                "take {variable} out, and set ip of each machine: flannel uses the interface that has it"
+            ),
         )
     })
 }
@@ -174,18 +177,6 @@ fn node_name(vars: &HostVars) -> Option<Problem> {
             format!("rename {} in the inventory, or set its kube_override_hostname", vars.name()),
         )
     })
-}
-
-/// RFC 1123, in small letters as Kubernetes wants it.
-pub(crate) fn is_dns_name(name: &str) -> bool {
-    let label = |label: &str| {
-        let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(inside)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }
 
 #[cfg(test)]
@@ -251,23 +242,5 @@ mod tests {
         let (inventory, vars) = inventory_and_vars(GOOD, "skydns_server: '{{ nowhere }}'");
         let findings = check_inventory(&inventory, &vars).unwrap();
         assert_eq!(findings.problems.len(), 1, "what cannot be worked out, too: {findings:?}");
-    }
-
-    #[test]
-    fn names_are_those_of_rfc_1123() {
-        for (name, good) in [
-            ("node1", true),
-            ("10.1.2.3", true),
-            ("a.b-c.d", true),
-            ("Node1", false),
-            ("node_1", false),
-            ("-a", false),
-            ("a-", false),
-            ("a..b", false),
-            ("", false),
-            (&"a".repeat(64), false),
-        ] {
-            assert_eq!(is_dns_name(name), good, "{name}");
-        }
     }
 }

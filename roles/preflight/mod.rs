@@ -32,7 +32,6 @@ use serde::Deserialize;
 
 pub use findings::{Findings, sentence};
 pub use inventory::check_inventory;
-pub(crate) use inventory::is_dns_name;
 
 use crate::addresses;
 use crate::cluster::{self, Standing};

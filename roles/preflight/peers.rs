@@ -12,8 +12,8 @@ use muster_inventory::some_names;
 use super::Machine;
 use super::findings::{Findings, problem};
 use super::subnets::is_ours;
-use crate::cluster;
 use crate::addresses::ip_of;
+use crate::cluster;
 
 /// What this role tells other hosts.
 const SEEN: &str = "its facts";

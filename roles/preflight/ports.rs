@@ -5,8 +5,8 @@ use muster_engine::prelude::*;
 use super::findings::{Findings, problem};
 use super::peers::Everyone;
 use super::{Duties, Machine};
-use crate::cluster::Standing;
 use crate::addresses::access_ip_of;
+use crate::cluster::Standing;
 use crate::common::ClusterVars;
 
 /// A port of another machine that this one must reach. Ports as in
@@ -72,7 +72,13 @@ fn targets(
         let address = access_ip_of(host, other)?;
         // Two machines with one address are a problem of their own.
         if address != own {
-            targets.push(Target { host: other.to_owned(), address: address.to_string(), port, protocol, service });
+            targets.push(Target {
+                host: other.to_owned(),
+                address: address.to_string(),
+                port,
+                protocol,
+                service,
+            });
         }
         Ok(())
     };
@@ -159,7 +165,11 @@ mod tests {
     fn knock(wrapper: &[&str], targets: &[(&str, u16, &str)]) -> String {
         let mut words: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
         words.extend(["dash", "-c", KNOCK, "knock"].map(str::to_owned));
-        words.extend(targets.iter().flat_map(|(a, port, kind)| [(*a).to_owned(), port.to_string(), (*kind).to_owned()]));
+        words.extend(
+            targets
+                .iter()
+                .flat_map(|(a, port, kind)| [(*a).to_owned(), port.to_string(), (*kind).to_owned()]),
+        );
         let out = Command::new(&words[0]).args(&words[1..]).output().unwrap();
         assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap()

@@ -115,9 +115,9 @@ fn other_family(machine: &Machine, file: &File) -> Option<Problem> {
     let is_v6 = |server: &&str| {
         // An address of one interface only names it behind `%`.
         let address = server.split('%').next().unwrap_or_default();
-        address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6())
+        address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6() && !ip.is_loopback())
     };
-    let all = !file.servers.is_empty() && file.servers.iter().all(|server| is_v6(&server));
+    let all = !file.servers.is_empty() && file.servers.iter().all(is_v6);
     (asks(machine) && all).then(|| {
         problem(
             "name servers",

@@ -7,6 +7,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 use super::findings::{Findings, problem};
 use super::{eviction, values};
 use crate::catalogue::CATALOGUE;
+use crate::common::is_dns_name;
 use crate::kubespray;
 
 /// What a variable is set to.
@@ -210,7 +211,7 @@ fn other_versions(vars: &HostVars) -> Vec<Problem> {
 
 fn domain_names(vars: &HostVars) -> Vec<Problem> {
     let tell = |name| {
-        let setting = Setting::of(vars, name).filter(|s| !super::inventory::is_dns_name(&s.text))?;
+        let setting = Setting::of(vars, name).filter(|s| !is_dns_name(&s.text))?;
         Some(setting.wrong(
             "a DNS name: small letters, digits, hyphens and dots",
             format!("set {name}: cluster.local"),

@@ -5,8 +5,8 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Value};
 
 use super::findings::problem;
-use super::inventory::is_dns_name;
 use super::settings::{Setting, integer, place, text_of};
+use crate::common::is_dns_name;
 use crate::reference;
 
 /// What values of a variable look like.

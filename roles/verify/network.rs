@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Node, State, are_well};
-use crate::catalogue::image;
 use crate::addresses::access_ip_of;
+use crate::catalogue::image;
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
 
@@ -157,7 +157,10 @@ mod tests {
         assert_eq!(nodes_apart(said), ["a", "b"]);
         let itself = format!("{said}from the pod on c no way to: 10.233.66.2:8080 (pod on c)\n");
         assert!(nodes_apart(&itself).is_empty(), "that is no matter of the way between machines");
-        assert!(nodes_apart("from the pod on a no way to: muster-verify-1.kube-system.svc.cluster.local:80\n").is_empty());
+        assert!(
+            nodes_apart("from the pod on a no way to: muster-verify-1.kube-system.svc.cluster.local:80\n")
+                .is_empty()
+        );
         let remedy = |backend: &str, plugin: &str| {
             let vars = Vars {
                 dns_mode: "coredns".into(),
@@ -166,11 +169,15 @@ mod tests {
                 flannel_vxlan_port: 8472,
             };
             let limit = Duration::from_secs(60);
-            let failure = Failure::Waited { what: "every pod reaches every pod".into(), limit, tail: said.into() };
+            let failure =
+                Failure::Waited { what: "every pod reaches every pod".into(), limit, tail: said.into() };
             with_way(failure, &vars).remedy().and_then(|remedy| remedy.in_words().map(str::to_owned))
         };
         let closed = remedy("vxlan", "flannel").unwrap();
-        assert!(closed.starts_with("no pod of another node can be reached: is 8472/udp open between a, b?"), "{closed}");
+        assert!(
+            closed.starts_with("no pod of another node can be reached: is 8472/udp open between a, b?"),
+            "{closed}"
+        );
         assert!(remedy("host-gw", "flannel").unwrap().contains("one network segment"));
         assert_eq!(remedy("vxlan", "none"), None);
     }
