@@ -77,3 +77,51 @@ fn written(host: &Host, of: &str, name: &str) -> Result<Option<IpAddr>> {
     let value = host.cluster().vars_of(of)?.get(name)?;
     Ok(value.and_then(|value| value.as_str()?.parse().ok()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use futures::FutureExt;
+    use muster_engine::run::Role;
+
+    use super::*;
+    use crate::preflight::fixture::inventory_and_vars;
+    use crate::testing::run_roles;
+
+    const INVENTORY: &str = "a ansible_host=192.0.2.1 ip=10.0.0.1 access_ip=198.51.100.1\n\
+                             b ansible_host=my_gate ip=10.0.0.2\n\
+                             c ansible_host=192.0.2.3\n\
+                             d ansible_host=d.example.org access_ip=198.51.100.4\n\
+                             [kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\nb\nc\nd\n";
+
+    fn told(host: &Host, other: &str) -> String {
+        let of = |ip: Result<IpAddr>| ip.map_or_else(|failure| failure.to_string(), |ip| ip.to_string());
+        let all = all_of(host, other).map_or_else(|_| "unknown".to_owned(), |all| all.join(" "));
+        format!("{} | {} | {all}", of(ip_of(host, other)), of(access_ip_of(host, other)))
+    }
+
+    #[tokio::test]
+    async fn machines_listen_at_ip_and_are_reached_at_access_ip_and_never_at_ansible_host() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let notes = seen.clone();
+        let look = move |host: &Host| {
+            notes.lock().unwrap().extend(["a", "b", "c", "d"].map(|other| told(host, other)));
+            async { Ok(()) }.boxed()
+        };
+        let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
+        let world = inventory_and_vars(INVENTORY, "");
+        run_roles(&[Role::given("look", look)], world, &["a"], play, Path::new("/nowhere")).await;
+        let unknown = |host: &str| {
+            format!("the address of {host} is not known: it was not reached, or is not part of this run")
+        };
+        let expected = [
+            "10.0.0.1 | 198.51.100.1 | 10.0.0.1 198.51.100.1 192.0.2.1 a".to_owned(),
+            "10.0.0.2 | 10.0.0.2 | 10.0.0.2 b".to_owned(),
+            format!("{} | {} | unknown", unknown("c"), unknown("c")),
+            format!("{} | 198.51.100.4 | unknown", unknown("d")),
+        ];
+        assert_eq!(*seen.lock().unwrap(), expected);
+    }
+}
