@@ -106,13 +106,13 @@ mod tests {
     async fn machines_listen_at_ip_and_are_reached_at_access_ip_and_never_at_ansible_host() {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let notes = seen.clone();
-        let look = move |host: &Host| {
+        let look = Role::given("look", move |host| {
             notes.lock().unwrap().extend(["a", "b", "c", "d"].map(|other| told(host, other)));
             async { Ok(()) }.boxed()
-        };
+        });
         let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
         let world = inventory_and_vars(INVENTORY, "");
-        run_roles(&[Role::given("look", look)], world, &["a"], play, Path::new("/nowhere")).await;
+        run_roles(&[look], world, &["a"], play, Path::new("/nowhere")).await;
         let unknown = |host: &str| {
             format!("the address of {host} is not known: it was not reached, or is not part of this run")
         };
