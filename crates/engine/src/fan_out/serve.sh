@@ -30,6 +30,7 @@ AuthenticationMethods publickey
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitUserRC no
+AllowUsers $(id -un)
 PermitUserEnvironment yes
 UseDNS no
 LoginGraceTime 20
