@@ -102,3 +102,25 @@ fn conflist() -> String {
     });
     format!("{list:#}\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::fixture::variables;
+
+    #[test]
+    fn flannel_uses_the_interface_with_the_address_of_each_node_unless_told_otherwise() {
+        let extra = json!({ "net_conf": {}, "image": "flannel:1", "api_address": "192.0.2.4" });
+        for (yaml, argument) in [
+            ("", "- --iface=$(NODE_IP)\n"),
+            ("flannel_interface:", "- --iface=$(NODE_IP)\n"),
+            ("flannel_interface: eth1", "- \"--iface=eth1\"\n"),
+            (r"flannel_interface_regexp: '10\.0\..*'", "- \"--iface-regex=10\\\\.0\\\\..*\"\n"),
+        ] {
+            let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
+            let manifest = vars.render(include_str!("templates/flannel.yaml.j2"), "flannel", &extra).unwrap();
+            assert!(manifest.contains(argument), "{yaml}: {manifest}");
+            assert_eq!(manifest.matches("--iface").count(), 1, "{yaml}");
+        }
+    }
+}
