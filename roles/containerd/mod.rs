@@ -96,3 +96,33 @@ fn no_other_mirrors(prefixes: Vec<String>) -> Command {
         sh(include_str!("other_mirrors.sh"), std::iter::once("look".to_owned()).chain(prefixes)),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    #[test]
+    fn a_mirror_that_left_the_variable_is_gone_and_those_of_others_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().display().to_string();
+        let program = include_str!("other_mirrors.sh")
+            .replace("/etc/containerd", &format!("{folder}/containerd"))
+            .replace("/var/lib/muster", &format!("{folder}/muster"));
+        let run = |words: &[&str]| {
+            let mut dash = std::process::Command::new("dash");
+            dash.args(["-euc", &program, "mirrors"]).args(words).status().unwrap().success()
+        };
+        let file = |prefix: &str| root.path().join(format!("containerd/certs.d/{prefix}/hosts.toml"));
+        for prefix in ["docker.io", "quay.io", "own.example.org"] {
+            fs::create_dir_all(file(prefix).parent().unwrap()).unwrap();
+            fs::write(file(prefix), "").unwrap();
+        }
+        assert!(run(&["look"]), "there was never a mirror");
+        assert!(!run(&["look", "docker.io", "quay.io"]));
+        assert!(run(&["remove", "docker.io", "quay.io"]) && run(&["look", "docker.io", "quay.io"]));
+        assert!(!run(&["look", "quay.io"]));
+        assert!(run(&["remove", "quay.io"]) && run(&["look", "quay.io"]));
+        assert!(!file("docker.io").exists() && file("quay.io").exists());
+        assert!(run(&["remove"]) && !file("quay.io").exists() && file("own.example.org").exists());
+    }
+}
