@@ -21,6 +21,7 @@ use serde_json::json;
 use crate::catalogue::artifact;
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars, ip, ip_of};
+use crate::diagnosis;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -82,7 +83,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     member::vote(host, &vars, &known.members).await?;
     let healthy = ctl!("ctl endpoint health 2>&1 && ctl member list", [&vars.etcd_cert_dir]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
-    let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
+    let wait = Wait::new("etcd is healthy", healthy, every, limit);
+    let answer = diagnosis::wait_on_machine(host, "etcd", wait).await?;
     host.reached(HEALTHY);
     member::tell_of_strangers(host, &vars, &answer.output).await
 }

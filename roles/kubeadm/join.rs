@@ -152,7 +152,7 @@ async fn is_free(host: &Host, invitation: &Invitation) -> Result<()> {
     );
     let what = format!("the cluster gives up the node {name} of the machine before");
     let (every, limit) = (Duration::from_secs(2), Duration::from_secs(120));
-    control_plane(host).await?.wait(&what, given_up, every, limit).await.map(drop).map_err(|failure| match failure {
+    control_plane(host).await?.wait(Wait::new(what, given_up, every, limit)).await.map(drop).map_err(|failure| match failure {
         Failure::Waited { .. } => Failure::new(
             format!("the cluster has a node {name} that is Ready, and this machine is not that node"),
             format!(
@@ -184,7 +184,7 @@ async fn answers_at(
     let what = format!("the API answers at {endpoint}");
     // It may be away for a moment only.
     let (every, limit) = (Duration::from_secs(2), Duration::from_secs(60));
-    through.wait_on_behalf_of(host, &what, alive, every, limit).await.map(drop).map_err(|failure| match failure {
+    through.wait_on_behalf_of(host, Wait::new(what, alive, every, limit)).await.map(drop).map_err(|failure| match failure {
         Failure::Waited { .. } => Failure::new(
             format!("nothing answers at {endpoint}, where all machines of this cluster look for its API"),
             "bring the control plane with this address back; until then nobody can join, although other control planes are well",

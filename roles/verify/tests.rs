@@ -126,7 +126,7 @@ async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
         ("kube-apiserver-a|", "other-a|", "the API server of a is not v1.36.3: it has none\n"),
     ] {
         let (outcome, _) = verify(&["a", "b", "off1"], &SEEN.replace(right, wrong)).await;
-        let Some(Failure::Waited { tail, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };
+        let Some(Failure::Unwell { tail, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };
         assert_eq!(tail, told);
     }
 }

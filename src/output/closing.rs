@@ -310,6 +310,20 @@ impl Closing<'_> {
         lines
     }
 
+    /// For which hosts a run can mend what failed: for those that failed, and those where the reason was found. Where no reason
+    /// was found, or not on a host of this run, all of them.
+    fn to_mend(&self, unfinished: &[String]) -> Vec<String> {
+        let mut wanted: Vec<&String> = unfinished.iter().collect();
+        for host in unfinished {
+            let Some(Failure::Unwell { hosts, .. }) = &self.outcome[host].failure else { continue };
+            if hosts.is_empty() || hosts.iter().any(|host| !self.outcome.contains_key(host)) {
+                return self.outcome.keys().cloned().collect();
+            }
+            wanted.extend(hosts);
+        }
+        self.outcome.keys().filter(|host| wanted.contains(host)).cloned().collect()
+    }
+
     /// How to go on.
     fn hints(&self, style: Style) -> Vec<String> {
         let hint = |word: &str, text: &str| format!("{} {text}", style.paint(Tone::Strong, word));
@@ -322,7 +336,7 @@ impl Closing<'_> {
         if unfinished.is_empty() {
             return self.next.map(|next| hint("next:", next)).into_iter().collect();
         }
-        let command = (self.again)(Again::Only(&unfinished)).unwrap_or_default();
+        let command = (self.again)(Again::Only(&self.to_mend(&unfinished))).unwrap_or_default();
         if self.interrupted {
             return vec![
                 hint("go on:", &command),
@@ -406,6 +420,25 @@ mod tests {
 
     fn step_failed() -> Failure {
         Failure::Change { resource: "service etcd".into(), status: 1, tail: "one\ntwo\u{1b}[2J\n".into() }
+    }
+
+    #[test]
+    fn what_is_proposed_is_a_run_of_the_hosts_where_the_reason_is() {
+        let unwell = |hosts: &[&str]| Failure::Unwell {
+            message: "nodes and pods are well: not within 180 s".into(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            remedy: "".into(),
+            tail: String::new(),
+        };
+        let hosts = |at: &[&str]| outcome(vec![("a", Some(unwell(at))), ("b", None), ("c", None)]);
+        for (at, again) in [
+            (&["c"][..], "again: setup-cluster --limit a,c"),
+            (&[], "again: setup-cluster --limit a,b,c"),
+            (&["elsewhere"], "again: setup-cluster --limit a,b,c"),
+        ] {
+            let told = told(&hosts(at), Detail::default(), false);
+            assert!(told.lines().any(|line| line == again), "{at:?}: {told}");
+        }
     }
 
     fn problem() -> Failure {

@@ -51,8 +51,9 @@ async fn meet(host: &Host) -> Result<()> {
 
 /// Does another step before it tells that what it waited for did not come.
 async fn late(host: &Host) -> Result<()> {
-    let [never, always] = ["false", "true"]
-        .map(|program| host.wait(program, sh0(program), Duration::from_millis(10), Duration::ZERO));
+    let [never, always] = ["false", "true"].map(|program| {
+        host.wait(Wait::new(program, sh0(program), Duration::from_millis(10), Duration::ZERO))
+    });
     let waited = never.await;
     always.await?;
     waited.map(drop)
