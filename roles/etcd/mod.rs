@@ -32,6 +32,9 @@ pub(crate) struct Vars {
     etcd_certificate_days: u32,
 }
 
+/// The role.
+pub(crate) const ROLE: &str = "etcd";
+
 /// What this role tells other hosts.
 pub(crate) const HEALTHY: &str = "a healthy etcd member";
 

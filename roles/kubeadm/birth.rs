@@ -28,9 +28,10 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
         .ensure(command(
             "control plane",
             sh(
-                include_str!("birth.sh"),
+                concat!(include_str!("static-pods.sh"), include_str!("birth.sh")),
                 [config::CONFIG, config::APPLIED, &told.hash, kubelet::STAMP, &wanted],
             ),
+            // What has become of the static pods since is looked at when the cluster stands.
             sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [config::APPLIED, ADMIN_CONF, &told.hash]),
         ))
         .await?;

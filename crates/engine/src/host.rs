@@ -286,6 +286,15 @@ impl Host {
         self.cluster.wait_for(self, other, what).await
     }
 
+    /// The same for what a role of the other host brings about: where that host does not go through the role in this run, it
+    /// has reached it in an earlier one.
+    pub async fn needs_of_role(&self, other: &str, role: &str, what: &str) -> Result<()> {
+        if !self.cluster.has_role(other, role) {
+            return Ok(());
+        }
+        self.needs(other, what).await
+    }
+
     /// Something the user should know, which stops nothing.
     pub fn warn(&self, text: impl Into<String>) {
         self.send(Event::Warning { host: Some(self.name.clone()), text: text.into() });
