@@ -47,6 +47,8 @@ pub(crate) struct Closing<'a> {
     pub(crate) next: Option<&'a str>,
     /// What to type to run again for some of the hosts, where that makes sense.
     pub(crate) again: Box<dyn Fn(Again<'_>) -> Option<String> + 'a>,
+    /// What names the inventory in a command, where that must be said: what is proposed works as it stands there.
+    pub(crate) inventory: &'a [String],
     /// What to type to see what happened, but for the name of the host.
     pub(crate) log: Option<String>,
 }
@@ -171,14 +173,22 @@ impl Closing<'_> {
     }
 
     fn problems(&self, style: Style, columns: usize) -> Vec<String> {
-        let found: Vec<(&str, &[Problem])> = self
+        let typed = |problem: &Problem| Problem {
+            remedy: advice::with_inventory(&problem.remedy, self.inventory),
+            ..problem.clone()
+        };
+        let told: Vec<(&str, Vec<Problem>)> = self
             .outcome
             .iter()
             .filter_map(|(name, host)| match &host.failure {
-                Some(Failure::Problems(problems)) => Some((name.as_str(), problems.as_slice())),
+                Some(Failure::Problems(problems)) => {
+                    Some((name.as_str(), problems.iter().map(typed).collect()))
+                }
                 _ => None,
             })
             .collect();
+        let found: Vec<(&str, &[Problem])> =
+            told.iter().map(|(name, problems)| (*name, problems.as_slice())).collect();
         if found.is_empty() {
             return Vec::new();
         }
@@ -258,6 +268,7 @@ impl Closing<'_> {
         let tail = text::last_lines(failure.tail().unwrap_or(&heard), TAIL);
         lines.extend(tail.iter().map(|line| format!("  {} {}", style.quoted(), text::quoted(line))));
         if let Some(hint) = advice::hint(failure.remedy()) {
+            let hint = advice::with_inventory(&hint, self.inventory);
             lines.extend(indented("hint: ", &text::harmless_lines(&hint), columns));
         }
         lines
@@ -413,7 +424,8 @@ mod tests {
             Again::Without(hosts) => Some(format!("setup-cluster --limit '!{}'", hosts.join(",!"))),
         };
         let (next, log) = (Some("muster kubectl get nodes"), Some("muster log last".to_owned()));
-        Closing { view: &view, outcome, detail, interrupted, next, again: Box::new(again), log }
+        let again: Box<dyn Fn(Again<'_>) -> Option<String>> = Box::new(again);
+        Closing { view: &view, outcome, detail, interrupted, next, again, inventory: &[], log }
             .lines(Style::PLAIN, 100, None)
             .join("\n")
     }
