@@ -66,7 +66,9 @@ pub(crate) fn unwritten(root: &Path, hosts: &[HostArgument], text: String) -> Pr
         return project;
     }
     let path = root.join(INVENTORY_DIR).join(INVENTORY_FILE);
-    Project { sources: vec![Source::Text { path, text }], ..Project::at(root) }
+    let mut project = Project::at(root);
+    project.sources = vec![Source::Text { path, text }];
+    project
 }
 
 /// The machines of an inventory: name, and where each answers.

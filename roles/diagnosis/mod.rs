@@ -41,7 +41,7 @@ fn moves(host: &Host) -> Result<Script> {
 /// It did not come: with why, and what to do.
 pub(crate) async fn wait_on_machine(host: &Host, units: &str, wait: Wait) -> Result<Answer> {
     match host.wait(wait.while_moving(moves(host)?)).await {
-        Err(failure @ Failure::Waited { .. }) => Err(explained(failure, of_machine(host, units).await)),
+        Err(failure @ Failure::Waited { .. }) => Err(explained(&failure, &of_machine(host, units).await)),
         other => other,
     }
 }
@@ -63,7 +63,7 @@ pub(crate) async fn wait_on_node(host: &Host, wait: Wait) -> Result<Answer> {
                         .filter(|clue| clue.host.as_deref().is_none_or(|at| at == host.name())),
                 );
             }
-            Err(explained(failure, clues))
+            Err(explained(&failure, &clues))
         }
         other => other,
     }
@@ -86,10 +86,18 @@ pub(crate) async fn wait_in_cluster(host: &Host, kubectl: &Kubectl<'_>, wait: Wa
                 }
             });
             clues.extend(join_all(asked).await.into_iter().flatten());
-            Err(explained(failure, clues))
+            Err(explained(&failure, &clues))
         }
         other => other,
     }
+}
+
+/// A change that failed because of the machine's kubelet, with why the kubelet failed.
+pub(crate) async fn of_change(host: &Host, failure: Failure) -> Failure {
+    if !matches!(&failure, Failure::Change { tail, .. } if tail.contains("kubelet is not healthy")) {
+        return failure;
+    }
+    explained(&failure, &of_machine(host, NODE_UNITS).await)
 }
 
 /// What a machine says itself. One that cannot be asked is a clue, too.
@@ -108,7 +116,8 @@ async fn of_cluster(host: &Host, kubectl: &Kubectl<'_>) -> Vec<Clue> {
     let names = machines_by_node(host);
     let clue = |line: &str| {
         let (node, text) = line.split_once('\t')?;
-        let machine = names.iter().find(|(_, name)| name == node).map_or(node, |(machine, _)| machine);
+        let machine =
+            names.iter().find(|(_, name)| name == node).map_or(node, |(machine, _)| machine.as_str());
         Some(Clue { host: (!node.is_empty()).then(|| machine.to_owned()), text: text.to_owned() })
     };
     output.lines().filter_map(clue).collect()
@@ -125,17 +134,17 @@ fn machines_by_node(host: &Host) -> Vec<(String, String)> {
 }
 
 /// The failure with why, where, and what to do. Where no reason is known, what was found is shown.
-fn explained(failure: Failure, clues: Vec<Clue>) -> Failure {
+fn explained(failure: &Failure, clues: &[Clue]) -> Failure {
     let mut tail = failure.tail().unwrap_or_default().to_owned();
     let (mut message, mut remedy, mut hosts) = (failure.to_string(), String::new(), Vec::new());
-    if let Some(cause) = causes::foremost(&clues) {
+    if let Some(cause) = causes::foremost(clues) {
         message = format!("{message}: {}{}", cause.place(), cause.said);
         (remedy, hosts) = (cause.remedy, cause.hosts);
     }
     if !tail.is_empty() && !tail.ends_with('\n') {
         tail.push('\n');
     }
-    for clue in causes::in_order(&clues).into_iter().take(SHOWN) {
+    for clue in causes::in_order(clues).into_iter().take(SHOWN) {
         tail.push_str(&format!("{}{}\n", clue.place(), clue.text));
     }
     Failure::Unwell { message, hosts, remedy: remedy.into(), tail }
@@ -160,7 +169,7 @@ mod tests {
                 "pod kube-system/coredns-1: FailedCreatePodSandBox: failed to find plugin \"calico\" in path [/opt/cni/bin]",
             ),
         ];
-        let Failure::Unwell { message, hosts, remedy, tail } = explained(waited(), clues) else { panic!() };
+        let Failure::Unwell { message, hosts, remedy, tail } = explained(&waited(), &clues) else { panic!() };
         assert_eq!(
             message,
             "nodes and pods are well: not within 180 s: on node2: there is no network plugin \"calico\", which a file in \
@@ -175,7 +184,7 @@ mod tests {
             "{tail}"
         );
         // Without a known reason all of the cluster is looked at again.
-        let Failure::Unwell { message, hosts, .. } = explained(waited(), Vec::new()) else { panic!() };
+        let Failure::Unwell { message, hosts, .. } = explained(&waited(), &[]) else { panic!() };
         assert_eq!((message.as_str(), hosts.len()), ("nodes and pods are well: not within 180 s", 0));
     }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{config, kubelet, node_registration, reconfigure};
 use crate::cluster::{self, Standing};
 use crate::common::{cluster_vars, ip};
+use crate::diagnosis;
 use crate::kubectl::{Kubectl, kubectl};
 
 #[derive(Deserialize)]
@@ -46,7 +47,8 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
         let config =
             if host.check_mode() { String::new() } else { invited(host, known, control_plane).await? };
         let node = cluster_vars(host)?.kube_override_hostname;
-        host.step("kubeadm join")
+        let done = host
+            .step("kubeadm join")
             .detached()
             .ensure(command(
                 "membership of the cluster",
@@ -56,8 +58,10 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
                 ),
                 joined,
             ))
-            .await
-            .map_err(|failure| old_node(failure, &node))?;
+            .await;
+        if let Err(failure) = done {
+            return Err(diagnosis::of_change(host, old_node(failure, &node)).await);
+        }
     }
     if let Some(config) = &plane {
         // A join that was cut off behind kubeadm's end.

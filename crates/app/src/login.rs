@@ -179,16 +179,22 @@ fn known_address(vars: &HostVars) -> Option<IpAddr> {
     ["access_ip", "ip"].iter().find_map(|name| vars.get(name).ok()??.as_str()?.parse().ok())
 }
 
+/// Variables of Ansible's that are nearly called as one of ours, and mean what they say.
+const OTHERS: [&str; 4] = ["ansible_scp_extra_args", "ansible_su_exe", "ansible_su_pass", "ansible_su_user"];
+
 /// What is said of variables that are nearly called as one of those that say how a machine is reached, and are none: Ansible
 /// has many that begin with `ansible_`, so they are among no others that are looked for.
-fn misspelt(vars: &HostVars) -> impl Iterator<Item = String> {
-    let names = vars.names().into_iter();
-    names
-        .filter(|name| name.starts_with("ansible_") && !Target::variables().any(|known| known == name))
-        .filter_map(|name| {
-            let meant = closest_within(2, &name, Target::variables())?;
-            Some(format!("the variable {name} says nothing; did you mean {meant}?"))
-        })
+fn misspelt(vars: &HostVars) -> Vec<String> {
+    let mut told = Vec::new();
+    for name in vars.names().iter().filter(|name| name.starts_with("ansible_")) {
+        if Target::variables().chain(OTHERS).any(|known| known == name.as_str()) {
+            continue;
+        }
+        if let Some(meant) = closest_within(2, name, Target::variables()) {
+            told.push(format!("the variable {name} says nothing; did you mean {meant}?"));
+        }
+    }
+    told
 }
 
 fn to_text(value: &Value) -> String {
