@@ -199,6 +199,11 @@ fn quoted_or_all(known: &Known, text: &str) -> String {
     if let Some(name) = quoted {
         return format!("\"{name}\"");
     }
+    shortened(text)
+}
+
+/// A text from a machine, as long as it may be in a message.
+pub(super) fn shortened(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),

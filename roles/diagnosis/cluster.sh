@@ -34,13 +34,25 @@ event='@E|{.involvedObject.namespace}|{.involvedObject.name}|{.reason}|{.message
       if ($2 != "kube-system" && $2 != "kube-flannel") return
       if ($5 == "Succeeded" || ($5 == "Running" && $6 == "True")) return
       sick[$2 "/" $3] = 1; at[$2 "/" $3] = $4
-      found($4, "pod " $2 "/" $3 ": " $5 ", " rest(6))
+      state = rest(6)
+      sub(/^: \|/, "", state)
+      sub(/[ :;]*$/, "", state)
+      found($4, "pod " $2 "/" $3 ": " $5 (state == "" ? "" : ", " state))
     } else if ($1 == "@E" && ($2 "/" $3 in sick)) {
-      found(at[$2 "/" $3], "pod " $2 "/" $3 ": " $4 ": " rest(4))
+      key = $2 "/" $3 ": " $4
+      if (!(key in last)) events[++n] = key
+      where[key] = at[$2 "/" $3]
+      last[key] = rest(4)
     }
   }
   BEGIN { FS = "|" }
-  /^@[NPE]\|/ { if (line != "") tell(line); line = $0; next }
+  # What differs each time would be told each time.
+  { gsub(/sandbox "[0-9a-f]*"/, "a sandbox") }
+  # Fields are those of the line that is told.
+  /^@[NPE]\|/ { now = $0; if (line != "") tell(line); line = now; next }
   { line = line " " $0 }
-  END { if (line != "") tell(line) }'
+  END {
+    if (line != "") tell(line)
+    for (i = 1; i <= n; i++) found(where[events[i]], "pod " events[i] ": " last[events[i]])
+  }'
 exit 0

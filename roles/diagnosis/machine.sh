@@ -12,7 +12,8 @@ known='failed to find plugin|already has an IP address different|subnet\.env: no
 known="$known|ErrImage|ImagePullBackOff|failed to pull|DiskPressure|low on resource|container runtime is down|containerd\.sock"
 known="$known|failed to load [Kk]ubelet config|failed to parse kubelet flag|unknown flag|Unauthorized|x509: "
 # Each complaint once: what makes two of them different is the time and the line of the program in front.
-recent kubelet | grep -E "$known" | sed 's/^[EWI][0-9]* [0-9:.]* *[0-9]* [^]]*\] //' | cut -c 1-600 |
+recent kubelet | grep -E "$known" |
+  sed 's/^[EWI][0-9]* [0-9:.]* *[0-9]* [^]]*\] //; s/sandbox \\*"[0-9a-f]*\\*"/a sandbox/' | cut -c 1-600 |
   awk '!told[$0]++' | tail -n 5 | sed 's/^/kubelet: /'
 # The end of what containers have written that began again in the last ten minutes: the newest but one of their files.
 find /var/log/pods -name '[1-9]*.log' -mmin -10 2>/dev/null | head -n 5 | while read -r log; do

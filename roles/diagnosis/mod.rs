@@ -145,7 +145,7 @@ fn explained(failure: &Failure, clues: &[Clue]) -> Failure {
         tail.push('\n');
     }
     for clue in causes::in_order(clues).into_iter().take(SHOWN) {
-        tail.push_str(&format!("{}{}\n", clue.place(), clue.text));
+        tail.push_str(&format!("{}{}\n", clue.place(), causes::shortened(&clue.text)));
     }
     Failure::Unwell { message, hosts, remedy: remedy.into(), tail }
 }
