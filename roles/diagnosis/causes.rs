@@ -1,5 +1,7 @@
 //! What is known of why machines and pods do not become well: by which words it is known, how it is said, and what to do.
 
+use std::collections::BTreeSet;
+
 /// Something that was found, and the machine where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Clue {
@@ -161,6 +163,14 @@ const KNOWN: &[Known] = &[
 /// How long a text from a machine may be in a message.
 const LONGEST: usize = 240;
 
+/// Where in [`KNOWN`] a kubelet stands that does not take its configuration.
+const CONFIGURATION: usize = 1;
+
+/// Whether it is what the kubelet said of pods, which may have been mended since: how things are now counts more.
+fn is_past(clue: &Clue) -> bool {
+    clue.text.starts_with("kubelet: ") && rank(clue) != Some(CONFIGURATION)
+}
+
 /// The place of what was found among what is known.
 fn rank(clue: &Clue) -> Option<usize> {
     KNOWN.iter().position(|known| known.words.iter().any(|word| clue.text.contains(word)))
@@ -178,10 +188,12 @@ pub(super) fn foremost(clues: &[Clue]) -> Option<Cause> {
     Some(Cause { remedy: filled(known.remedy, known, first), said, hosts })
 }
 
-/// What was found, what explains most first.
+/// What was found, what explains most first; of what is known to be the same on a machine the first one.
 pub(super) fn in_order(clues: &[Clue]) -> Vec<&Clue> {
     let mut ordered: Vec<&Clue> = clues.iter().collect();
-    ordered.sort_by_key(|clue| rank(clue).unwrap_or(KNOWN.len()));
+    ordered.sort_by_key(|clue| (is_past(clue), rank(clue).unwrap_or(KNOWN.len())));
+    let mut told = BTreeSet::new();
+    ordered.retain(|clue| rank(clue).is_none_or(|rank| told.insert((rank, clue.host.clone()))));
     ordered
 }
 
@@ -229,6 +241,10 @@ mod tests {
         let cause = foremost(&clues).unwrap();
         assert_eq!(cause.place(), "on b, c: ");
         assert!(cause.said.starts_with("there is no network plugin \"calico\""), "{cause:?}");
+        let mended = [clue("b", escaped), clue("b", "pod x: Pending, ImagePullBackOff: \"example.org/x:1\"")];
+        assert!(foremost(&mended).unwrap().said.starts_with("the image \"example.org/x:1\""));
+        let twice = [clue("b", sandbox), clue("b", escaped), clue("b", "something"), clue("b", "else")];
+        assert_eq!(in_order(&twice), [&twice[0], &twice[2], &twice[3]]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 # Why a machine's part of the cluster is not well. Read-only. Prints what was found, a line each.
 # $1: the units that must run there, with blanks between them.
 units=$1
-recent() { journalctl --quiet --no-pager --output=cat --since=-10min --unit="$1" 2>/dev/null; }
+recent() { journalctl --quiet --no-pager --output=cat --since=-2min --unit="$1" 2>/dev/null; }
 for unit in $units; do
   state=$(systemctl is-active "$unit" 2>/dev/null)
   [ "$state" != active ] || continue
