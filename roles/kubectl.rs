@@ -11,6 +11,8 @@ use futures::lock::Mutex;
 use futures::stream::{FuturesUnordered, StreamExt};
 use muster_engine::prelude::*;
 
+use crate::diagnosis;
+
 /// The administrator's kubeconfig on a control plane.
 pub(crate) const ADMIN_CONF: &str = "/etc/kubernetes/admin.conf";
 
@@ -98,15 +100,9 @@ impl<'h> Kubectl<'h> {
         }
     }
 
-    /// Asks every `every` until a snippet that only looks succeeds, as [`Host::wait`] does, and returns what it printed.
-    pub(crate) async fn wait(
-        &self,
-        what: &str,
-        script: Script,
-        every: Duration,
-        limit: Duration,
-    ) -> Result<String> {
-        match self.plane.wait_on_behalf_of(self.asker, what, script, every, limit).await {
+    /// Waits until a snippet that only looks succeeds, as [`Host::wait`] does, and returns what it printed.
+    pub(crate) async fn wait(&self, wait: Wait) -> Result<String> {
+        match self.plane.wait_on_behalf_of(self.asker, wait).await {
             Ok(answer) => Ok(answer.output),
             Err(failure) => Err(self.lost(failure).await),
         }
@@ -213,7 +209,8 @@ kubectl "$@" get --raw /readyz || {
         ),
         [ADMIN_CONF],
     );
-    host.wait("the API server answers", ready, Duration::from_millis(500), limit).await?;
+    let wait = Wait::new("the API server answers", ready, Duration::from_millis(500), limit);
+    diagnosis::wait_on_machine(host, "containerd kubelet", wait).await?;
     if !host.check_mode() {
         found(host).await?.lock().await.insert(host.name().to_owned());
     }

@@ -11,6 +11,7 @@ mod cluster;
 pub mod common;
 mod containerd;
 mod coredns;
+mod diagnosis;
 mod etcd;
 mod flannel;
 mod kubeadm;

@@ -59,6 +59,18 @@ pub(crate) fn prepare(
     Ok((project, Some(NewInventory { path, text })))
 }
 
+/// The project for machines on the command line that are only looked at: the one in the folder `root` if its inventory has the
+/// same machines, else one with an inventory that is never written.
+pub(crate) fn unwritten(root: &Path, hosts: &[HostArgument], text: String) -> Project {
+    if let Ok((project, None)) = prepare(root, hosts, text.clone(), false) {
+        return project;
+    }
+    let path = root.join(INVENTORY_DIR).join(INVENTORY_FILE);
+    let mut project = Project::at(root);
+    project.sources = vec![Source::Text { path, text }];
+    project
+}
+
 /// The machines of an inventory: name, and where each answers.
 fn places(path: &Path) -> Result<Vec<(String, String)>, CommandError> {
     let options = LoadOptions { rules: group_rules(), ..LoadOptions::default() };

@@ -10,6 +10,7 @@ use muster_engine::event::Events;
 use muster_engine::play::Play;
 use muster_engine::run::Role;
 use muster_engine::script::quote;
+use muster_inventory::Source;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -249,6 +250,7 @@ impl TypedFlow {
             interrupted: ended.interrupted,
             next: self.flow.next.as_deref(),
             again: Box::new(|hosts| self.again(hosts, &stage.ready.outline)),
+            inventory: &self.project.words,
             log: recorded.then(|| self.project.command(&["muster", "log", "last"], 2)),
         }
     }
@@ -257,9 +259,15 @@ impl TypedFlow {
         Detail { verbose: self.output.verbose, diff: self.manner.diff, check, quiet: false }
     }
 
-    /// Begins the record of the run. One that only looks leaves none where there is no inventory yet.
+    /// Whether the inventory was made of the command line, and is written nowhere.
+    fn leaves_no_inventory(&self) -> bool {
+        let is_text = self.project.sources.iter().any(|source| matches!(source, Source::Text { .. }));
+        is_text && (self.manner.check || self.new_inventory.is_none())
+    }
+
+    /// Begins the record of the run. One that only looks leaves none where there is no inventory.
     fn record(&self, stage: &Stage) -> Option<Recorder> {
-        if self.manner.check && self.new_inventory.is_some() {
+        if self.leaves_no_inventory() {
             return None;
         }
         let command = typed(std::env::args_os(), &self.inventory.extra_vars);
@@ -285,7 +293,12 @@ impl TypedFlow {
         }
         let hosts = count(stage.ready.outline.hosts.len(), "host");
         let manner = if check { ", looking only" } else { "" };
-        stage.screen.line(&format!("{}: {hosts} of {}{manner}", self.flow.command, self.project.describe()));
+        let of = if self.leaves_no_inventory() {
+            String::new()
+        } else {
+            format!(" of {}", self.project.describe())
+        };
+        stage.screen.line(&format!("{}: {hosts}{of}{manner}", self.flow.command));
     }
 }
 

@@ -22,6 +22,7 @@ use crate::addresses::{access_ip_of, ip};
 use crate::catalogue::artifact;
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
+use crate::diagnosis;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -31,6 +32,9 @@ pub(crate) struct Vars {
     etcd_data_dir: String,
     etcd_certificate_days: u32,
 }
+
+/// The role.
+pub(crate) const ROLE: &str = "etcd";
 
 /// What this role tells other hosts.
 pub(crate) const HEALTHY: &str = "a healthy etcd member";
@@ -85,7 +89,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     member::vote(host, &vars, &known).await?;
     let healthy = ctl!("ctl endpoint health 2>&1 && ctl member list", [&vars.etcd_cert_dir]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
-    let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
+    let wait = Wait::new("etcd is healthy", healthy, every, limit);
+    let answer = diagnosis::wait_on_machine(host, "etcd", wait).await?;
     host.reached(HEALTHY);
     member::tell_of_strangers(host, &vars, &known, &answer.output).await
 }

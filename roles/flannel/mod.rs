@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::catalogue::{artifact, image};
 use crate::cluster;
 use crate::common::cluster_vars;
+use crate::diagnosis;
 use crate::kubectl::needs_a_control_plane;
 use crate::objects::ObjectSet;
 
@@ -67,7 +68,8 @@ pub(crate) async fn connect(host: &Host) -> Result<()> {
 }",
     );
     let limit = Duration::from_secs(vars.flannel_timeout);
-    host.wait("flannel has addresses for pods", there, Duration::from_millis(200), limit).await?;
+    let wait = Wait::new("flannel has addresses for pods", there, Duration::from_millis(200), limit);
+    diagnosis::wait_on_node(host, wait).await?;
     host.step("Connect the pods")
         .ensure(file("/etc/cni/net.d/10-flannel.conflist").content(conflist()))
         .await

@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 
 use super::{config, kubelet};
 use crate::cluster::{self, Standing};
+use crate::diagnosis;
 use crate::etcd;
 use crate::kubectl::{ADMIN_CONF, api_answers};
 
@@ -23,17 +24,22 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     }
     let told = config::write(host, known).await?;
     let wanted = kubelet::wanted(host, known)?;
-    host.step("kubeadm init")
+    let done = host
+        .step("kubeadm init")
         .detached()
         .ensure(command(
             "control plane",
             sh(
-                concat!(include_str!("kubelet_state.sh"), include_str!("birth.sh")),
+                concat!(include_str!("kubelet_state.sh"), include_str!("static-pods.sh"), include_str!("birth.sh")),
                 [config::CONFIG, config::APPLIED, &told.hash, kubelet::STAMP, &wanted],
             ),
+            // What has become of the static pods since is looked at when the cluster stands.
             sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [config::APPLIED, ADMIN_CONF, &told.hash]),
         ))
-        .await?;
+        .await;
+    if let Err(failure) = done {
+        return Err(diagnosis::of_change(host, failure).await);
+    }
     // One that somebody stopped is started before the API is waited for. Not in the step above: what is planned there is
     // planned before kubeadm starts the kubelet, and would restart it.
     host.step("Start the kubelet").ensure(service("kubelet")).await?;

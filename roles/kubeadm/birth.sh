@@ -9,6 +9,6 @@ for component in kube-apiserver kube-controller-manager kube-scheduler; do
 done
 systemctl enable -q kubelet
 kubeadm init --config "$config" --skip-phases=addon/coredns --skip-token-print --ignore-preflight-errors="$ignore"
-mkdir -p "${settled%/*}"
+remember_static_pods "${settled%/*}"
 kubelet_state "$kubelet" >"$kubelet_stamp"
 echo "$hash" >"$settled"

@@ -85,8 +85,10 @@ impl Resource for Images {
             .collect();
         let uploads: Vec<_> = missing.into_iter().map(|image| self.archive(image)).collect();
         // One import works on one layer at a time, which is one processor's work: to unpack it.
+        // What ctr says of one image, last that it is done, says nothing of the others.
         let import = r#"
-printf '%s\n' "$@" | xargs -n 1 -P "$(nproc)" ctr -n k8s.io images import --local --all-platforms
+echo "importing $# images"
+printf '%s\n' "$@" | xargs -n 1 -P "$(nproc)" ctr -n k8s.io images import --local --all-platforms >/dev/null
 rm -f "$@""#;
         let script = sh(import, uploads.iter().map(|upload| upload.bytes.path()));
         Ok(Plan { changes, script: Some(script), uploads })

@@ -10,6 +10,7 @@ use super::{config, kubelet, node_registration, reconfigure};
 use crate::addresses::ip;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
+use crate::diagnosis;
 use crate::kubectl::{Kubectl, kubectl};
 
 #[derive(Deserialize)]
@@ -47,18 +48,21 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
         let config =
             if host.check_mode() { String::new() } else { invited(host, known, control_plane).await? };
         let node = cluster_vars(host)?.kube_override_hostname;
-        host.step("kubeadm join")
+        let done = host
+            .step("kubeadm join")
             .detached()
             .ensure(command(
                 "membership of the cluster",
                 sh(
-                    concat!(include_str!("kubelet_state.sh"), include_str!("join.sh")),
+                    concat!(include_str!("kubelet_state.sh"), include_str!("static-pods.sh"), include_str!("join.sh")),
                     [config.as_str(), kubelet::STAMP, &kubelet, applied, hash, &ca_file(host)?],
                 ),
                 joined,
             ))
-            .await
-            .map_err(|failure| old_node(failure, &node))?;
+            .await;
+        if let Err(failure) = done {
+            return Err(diagnosis::of_change(host, old_node(failure, &node)).await);
+        }
     }
     if let Some(config) = &plane {
         // A join that was cut off behind kubeadm's end.
@@ -153,7 +157,7 @@ async fn is_free(host: &Host, invitation: &Invitation) -> Result<()> {
     );
     let what = format!("the cluster gives up the node {name} of the machine before");
     let (every, limit) = (Duration::from_secs(2), Duration::from_secs(120));
-    control_plane(host).await?.wait(&what, given_up, every, limit).await.map(drop).map_err(|failure| match failure {
+    control_plane(host).await?.wait(Wait::new(what, given_up, every, limit)).await.map(drop).map_err(|failure| match failure {
         Failure::Waited { .. } => Failure::new(
             format!("the cluster has a node {name} that is Ready, and this machine is not that node"),
             format!(
@@ -185,7 +189,7 @@ async fn answers_at(
     let what = format!("the API answers at {endpoint}");
     // It may be away for a moment only.
     let (every, limit) = (Duration::from_secs(2), Duration::from_secs(60));
-    through.wait_on_behalf_of(host, &what, alive, every, limit).await.map(drop).map_err(|failure| match failure {
+    through.wait_on_behalf_of(host, Wait::new(what, alive, every, limit)).await.map(drop).map_err(|failure| match failure {
         Failure::Waited { .. } => Failure::new(
             format!("nothing answers at {endpoint}, where all machines of this cluster look for its API"),
             "bring the control plane with this address back; until then nobody can join, although other control planes are well",

@@ -22,4 +22,7 @@ rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
 kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
 mkdir -p "${kubelet_stamp%/*}"
 kubelet_state "$kubelet" >"$kubelet_stamp"
-[ -z "$settled" ] || echo "$hash" >"$settled"
+if [ -n "$settled" ]; then
+  remember_static_pods "${settled%/*}"
+  echo "$hash" >"$settled"
+fi

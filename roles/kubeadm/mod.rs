@@ -34,6 +34,9 @@ struct Vars {
 /// Where kubeadm finds what is particular to this machine, for its init and its join (its `--patches`).
 const PATCHES: &str = "/etc/kubernetes/patches";
 
+/// The role of a control plane.
+const CONTROL_PLANE: &str = "control-plane";
+
 /// What a control plane tells the others.
 pub(crate) const API_IS_UP: &str = "the API server";
 
@@ -61,12 +64,12 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     let (folder, identity) = etcd::pki::client(host).await?;
     identity.install(host, &folder).await?;
     for member in host.cluster().group("etcd") {
-        host.needs(&member, etcd::HEALTHY).await?;
+        host.needs_of_role(&member, etcd::ROLE, etcd::HEALTHY).await?;
     }
     let order = known.in_order().map_err(refused)?;
     let place = order.iter().position(|name| *name == host.name());
     if let Some(before) = place.and_then(|place| place.checked_sub(1)) {
-        host.needs(order[before], API_IS_UP).await?;
+        host.needs_of_role(order[before], CONTROL_PLANE, API_IS_UP).await?;
     }
     match known.story(host.name()).map_err(refused)? {
         Story::Birth => birth::run(host, &known).await?,
@@ -85,7 +88,7 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     }
     let known = cluster::belongs(host).await?;
     if let Some(leader) = known.leader() {
-        host.needs(leader, API_IS_UP).await?;
+        host.needs_of_role(leader, CONTROL_PLANE, API_IS_UP).await?;
     }
     join::run(host, &known, false).await?;
     kubelet::run(host, &known).await?;

@@ -28,9 +28,18 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
 
 /// What this machine's own control plane runs with.
 pub(super) fn here(told: &Config) -> Command {
-    let run =
-        sh(include_str!("reconfigure.sh"), [config::CONFIG, config::APPLIED, &told.hash, &told.certificates]);
-    command("control plane", run, applied(told))
+    let run = sh(
+        concat!(include_str!("static-pods.sh"), include_str!("reconfigure.sh")),
+        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates],
+    );
+    let runs = sh(
+        concat!(
+            include_str!("static-pods.sh"),
+            r#"[ "$(cat "$1")" = "$2" ] && static_pods_are_as_remembered "${1%/*}""#
+        ),
+        [config::APPLIED, &told.hash],
+    );
+    command("control plane", run, runs)
 }
 
 fn applied(told: &Config) -> Script {

@@ -8,5 +8,5 @@ rm -f "$certificates/apiserver.crt" "$certificates/apiserver.key"
 kubeadm init phase certs apiserver --config "$config"
 # Last, because the API server restarts.
 kubeadm init phase control-plane all --config "$config"
-mkdir -p "${settled%/*}"
+remember_static_pods "${settled%/*}"
 echo "$hash" >"$settled"

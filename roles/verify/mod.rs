@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::bootstrap_os::SWAP_SOURCES;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
+use crate::diagnosis;
 use crate::kubectl::{Kubectl, kubectl};
 
 /// What this role tells other hosts.
@@ -210,7 +211,8 @@ async fn are_well(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Dur
     let planes = host.cluster().group("kube_control_plane");
     let planes: Vec<_> = nodes.iter().filter(|node| planes.contains(&node.host)).collect();
     let look = kubectl!(include_str!("look.sh"), [listed(nodes), listed(planes), version]);
-    let seen = kubectl.wait("nodes and pods are well", look, Duration::from_millis(500), limit).await;
+    let wait = Wait::new("nodes and pods are well", look, Duration::from_millis(500), limit);
+    let seen = diagnosis::wait_in_cluster(host, kubectl, wait).await;
     let seen = seen.map_err(|failure| with_deleted_nodes(failure, nodes, &known))?;
     let state = State::of(&seen);
     tell_of_strangers(host, &state).await?;
@@ -219,20 +221,20 @@ async fn are_well(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Dur
 
 /// Says what brings a node back that was deleted: a kubelet registers its node only when it starts.
 fn with_deleted_nodes(failure: Failure, nodes: &[Node], known: &Standing) -> Failure {
-    let Failure::Waited { tail, .. } = &failure else { return failure };
+    let Failure::Unwell { tail, .. } = &failure else { return failure };
     let is_gone = |node: &&Node| {
         let told = format!("node {} is not in the cluster", node.name);
         known.had_joined(&node.host) && tail.lines().any(|line| line == told)
     };
-    let gone: Vec<&str> = nodes.iter().filter(is_gone).map(|node| node.host.as_str()).collect();
-    if gone.is_empty() {
+    let hosts: Vec<String> = nodes.iter().filter(is_gone).map(|node| node.host.clone()).collect();
+    if hosts.is_empty() {
         return failure;
     }
     let remedy = format!(
         "somebody has deleted a node whose machine is set up; on {}: systemctl restart kubelet, which registers it anew",
-        gone.join(", ")
+        hosts.join(", ")
     );
-    Failure::Other { message: failure.to_string(), remedy: remedy.into(), tail: tail.clone() }
+    Failure::Unwell { message: failure.to_string(), hosts, remedy: remedy.into(), tail: tail.clone() }
 }
 
 /// Says which nodes are in the cluster and not in the inventory; once a run.

@@ -16,6 +16,7 @@ use super::{Node, State, are_well};
 use crate::addresses::access_ip_of;
 use crate::catalogue::image;
 use crate::common::cluster_vars;
+use crate::diagnosis;
 use crate::kubectl::{Kubectl, kubectl};
 
 /// What the pods of all tests are known by.
@@ -83,7 +84,8 @@ async fn test_with_pods(
 
     let label = format!("{INSTANCE}{name}");
     let running = kubectl!(include_str!("running.sh"), [label.clone(), nodes.len().to_string()]);
-    kubectl.wait("a pod on every node", running, Duration::from_millis(300), limit).await?;
+    let wait = Wait::new("a pod on every node", running, Duration::from_millis(300), limit);
+    diagnosis::wait_in_cluster(host, kubectl, wait).await?;
 
     let mut addresses = Vec::new();
     for node in nodes {
@@ -95,7 +97,7 @@ async fn test_with_pods(
     let args = [label, name, domain].into_iter().chain(addresses);
     let connect = kubectl!(include_str!("connect.sh"), args);
     let what = "every pod reaches every pod, names and services";
-    let tested = kubectl.wait(what, connect, Duration::from_secs(1), limit).await;
+    let tested = kubectl.wait(Wait::new(what, connect, Duration::from_secs(1), limit)).await;
     tested.map_err(|failure| with_way(failure, &vars))?;
     Ok(state)
 }

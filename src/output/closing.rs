@@ -47,6 +47,8 @@ pub(crate) struct Closing<'a> {
     pub(crate) next: Option<&'a str>,
     /// What to type to run again for some of the hosts, where that makes sense.
     pub(crate) again: Box<dyn Fn(Again<'_>) -> Option<String> + 'a>,
+    /// What names the inventory in a command, where that must be said: what is proposed works as it stands there.
+    pub(crate) inventory: &'a [String],
     /// What to type to see what happened, but for the name of the host.
     pub(crate) log: Option<String>,
 }
@@ -171,14 +173,22 @@ impl Closing<'_> {
     }
 
     fn problems(&self, style: Style, columns: usize) -> Vec<String> {
-        let found: Vec<(&str, &[Problem])> = self
+        let typed = |problem: &Problem| Problem {
+            remedy: advice::with_inventory(&problem.remedy, self.inventory),
+            ..problem.clone()
+        };
+        let told: Vec<(&str, Vec<Problem>)> = self
             .outcome
             .iter()
             .filter_map(|(name, host)| match &host.failure {
-                Some(Failure::Problems(problems)) => Some((name.as_str(), problems.as_slice())),
+                Some(Failure::Problems(problems)) => {
+                    Some((name.as_str(), problems.iter().map(typed).collect()))
+                }
                 _ => None,
             })
             .collect();
+        let found: Vec<(&str, &[Problem])> =
+            told.iter().map(|(name, problems)| (*name, problems.as_slice())).collect();
         if found.is_empty() {
             return Vec::new();
         }
@@ -258,6 +268,7 @@ impl Closing<'_> {
         let tail = text::last_lines(failure.tail().unwrap_or(&heard), TAIL);
         lines.extend(tail.iter().map(|line| format!("  {} {}", style.quoted(), text::quoted(line))));
         if let Some(hint) = advice::hint(failure.remedy()) {
+            let hint = advice::with_inventory(&hint, self.inventory);
             lines.extend(indented("hint: ", &text::harmless_lines(&hint), columns));
         }
         lines
@@ -310,6 +321,20 @@ impl Closing<'_> {
         lines
     }
 
+    /// For which hosts a run can mend what failed: for those that failed, and those where the reason was found. Where no reason
+    /// was found, or not on a host of this run, all of them.
+    fn to_mend(&self, unfinished: &[String]) -> Vec<String> {
+        let mut wanted: Vec<&String> = unfinished.iter().collect();
+        for host in unfinished {
+            let Some(Failure::Unwell { hosts, .. }) = &self.outcome[host].failure else { continue };
+            if hosts.is_empty() || hosts.iter().any(|host| !self.outcome.contains_key(host)) {
+                return self.outcome.keys().cloned().collect();
+            }
+            wanted.extend(hosts);
+        }
+        self.outcome.keys().filter(|host| wanted.contains(host)).cloned().collect()
+    }
+
     /// How to go on.
     fn hints(&self, style: Style) -> Vec<String> {
         let hint = |word: &str, text: &str| format!("{} {text}", style.paint(Tone::Strong, word));
@@ -322,7 +347,7 @@ impl Closing<'_> {
         if unfinished.is_empty() {
             return self.next.map(|next| hint("next:", next)).into_iter().collect();
         }
-        let command = (self.again)(Again::Only(&unfinished)).unwrap_or_default();
+        let command = (self.again)(Again::Only(&self.to_mend(&unfinished))).unwrap_or_default();
         if self.interrupted {
             return vec![
                 hint("go on:", &command),
@@ -399,13 +424,33 @@ mod tests {
             Again::Without(hosts) => Some(format!("setup-cluster --limit '!{}'", hosts.join(",!"))),
         };
         let (next, log) = (Some("muster kubectl get nodes"), Some("muster log last".to_owned()));
-        Closing { view: &view, outcome, detail, interrupted, next, again: Box::new(again), log }
+        let again: Box<dyn Fn(Again<'_>) -> Option<String>> = Box::new(again);
+        Closing { view: &view, outcome, detail, interrupted, next, again, inventory: &[], log }
             .lines(Style::PLAIN, 100, None)
             .join("\n")
     }
 
     fn step_failed() -> Failure {
         Failure::Change { resource: "service etcd".into(), status: 1, tail: "one\ntwo\u{1b}[2J\n".into() }
+    }
+
+    #[test]
+    fn what_is_proposed_is_a_run_of_the_hosts_where_the_reason_is() {
+        let unwell = |hosts: &[&str]| Failure::Unwell {
+            message: "nodes and pods are well: not within 180 s".into(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            remedy: "".into(),
+            tail: String::new(),
+        };
+        let hosts = |at: &[&str]| outcome(vec![("a", Some(unwell(at))), ("b", None), ("c", None)]);
+        for (at, again) in [
+            (&["c"][..], "again: setup-cluster --limit a,c"),
+            (&[], "again: setup-cluster --limit a,b,c"),
+            (&["elsewhere"], "again: setup-cluster --limit a,b,c"),
+        ] {
+            let told = told(&hosts(at), Detail::default(), false);
+            assert!(told.lines().any(|line| line == again), "{at:?}: {told}");
+        }
     }
 
     fn problem() -> Failure {

@@ -8,7 +8,7 @@ use muster_testkit::fault_record::held;
 
 use crate::cluster::{Authority, KUBELET_CONFIG, address, content, node_files, write};
 use crate::line::{Controller, Kill};
-use crate::{IN_USE, MACHINES, World, blank, hosts, in_parallel, project, simulated};
+use crate::{IN_USE, MACHINES, PLAYS, World, blank, hosts, in_parallel, project, simulated};
 
 const ETCD: &str = "[etcd]\nm[0:2]\n";
 const NODES: &str = "[kube_node]\nm[0:2]\n";
@@ -200,6 +200,66 @@ fn a_run_without_a_control_plane_leaves_a_kubelet_as_the_cluster_and_the_variabl
         let (_, ran, wrong) = world.calm(6).await;
         assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
     });
+}
+
+/// Two machines that are members of etcd and control planes at once: what each needs of the other is brought about by any role.
+#[test]
+fn no_choice_of_roles_makes_machines_wait_for_each_other() {
+    let groups = "[etcd]\nm[0:1]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+    let mut roles: Vec<String> = PLAYS.iter().flat_map(|play| play.roles.clone()).collect();
+    roles.dedup();
+    let choices: Vec<Vec<String>> = (1_u32..1 << roles.len())
+        .filter(|choice| choice.count_ones() <= 2 || choice.count_ones() as usize >= roles.len() - 1)
+        .map(|choice| {
+            let is_in = |at: &usize| choice & (1 << at) != 0;
+            (0..roles.len()).filter(is_in).map(|at| roles[at].clone()).collect()
+        })
+        .collect();
+    assert!(choices.len() > 40, "{roles:?}");
+    let count = choices.len();
+    let mut wrong = Vec::new();
+    for choice in choices {
+        for stands in [true, false] {
+            simulated(async {
+                let world = if stands {
+                    after(groups, |_| ()).await
+                } else {
+                    let world = World::new(&[]);
+                    world.inventory(&hosts(IN_USE), groups, &[]);
+                    world
+                };
+                *world.roles.lock().unwrap() = choice.clone();
+                let begun = tokio::time::Instant::now();
+                let ran = world.run(&Controller::new(2, MACHINES, None)).await.expect("nobody kills it");
+                let failures: Vec<String> = ran
+                    .outcome
+                    .values()
+                    .filter_map(|host| Some(host.failure.as_ref()?.to_string()))
+                    .collect();
+                // Where nothing is there yet, what is left out is missing; but everybody comes to an end.
+                let circle = failures.iter().any(|failure| failure.contains("none would ever go on"));
+                if circle || stands && !(failures.is_empty() && ran.changes.is_empty()) {
+                    wrong.push(format!(
+                        "{choice:?}, the cluster stands: {stands}: {failures:?} {:?}",
+                        ran.changes
+                    ));
+                }
+                if begun.elapsed().as_secs() > 1800 {
+                    wrong.push(format!(
+                        "{choice:?}, the cluster stands: {stands}: it took {:?}",
+                        begun.elapsed()
+                    ));
+                }
+            });
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    held(
+        "roles left out",
+        "on model machines: all choices of one role, of two, and of all but one",
+        2 * count,
+        "nobody waits for ever; a cluster that stands stays as it is",
+    );
 }
 
 #[test]

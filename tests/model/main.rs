@@ -107,6 +107,8 @@ struct World {
     project: Mutex<(Arc<Inventory>, Arc<Vars>)>,
     /// The hosts that take part, where not all do.
     limit: Mutex<Vec<String>>,
+    /// The roles that are done, where not all are.
+    roles: Mutex<Vec<String>>,
     /// Whether runs only look.
     check: AtomicBool,
 }
@@ -158,6 +160,7 @@ impl World {
             cluster,
             project: Mutex::new(PROJECT.clone()),
             limit: Mutex::default(),
+            roles: Mutex::default(),
             check: AtomicBool::new(false),
         }
     }
@@ -167,6 +170,11 @@ impl World {
         let ((inventory, vars), bundle) = (self.project.lock().unwrap().clone(), BUNDLE.clone());
         let limit = self.limit.lock().unwrap().clone();
         let check = self.check.load(Ordering::Relaxed);
+        let (wanted, mut plays) = (self.roles.lock().unwrap().clone(), PLAYS.clone());
+        for play in &mut plays {
+            play.roles.retain(|role| wanted.is_empty() || wanted.contains(role));
+        }
+        plays.retain(|play| !play.roles.is_empty());
         let hosts = inventory.hosts().map(|host| host.name().to_owned());
         let hosts: Vec<String> = hosts.filter(|host| limit.is_empty() || limit.contains(host)).collect();
         let connect = |name: &str| {
@@ -183,7 +191,7 @@ impl World {
         let lock = LockRequest::new(name.clone(), "a test", name, Arc::new(|_| true));
         let lock = LockRequest { run: format!("run{}", controller.number), ..lock };
         let run = Run {
-            plays: &PLAYS,
+            plays: &plays,
             roles: ROLES,
             hosts,
             bundle,

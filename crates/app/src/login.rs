@@ -2,10 +2,11 @@
 //! user's configuration of ssh and the user's own account.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use muster_engine::ssh::{Privilege, SshConfig, Target};
-use muster_inventory::{HostVars, Kind, Origin, Value};
+use muster_inventory::{HostVars, Kind, Origin, Value, closest_within};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -165,11 +166,35 @@ impl Login {
             let given = self.given_key.iter().filter(|given| !target.identity_files.contains(given)).cloned();
             target.identity_files = given.chain(target.identity_files.iter().cloned()).collect();
         }
+        target.known_address = known_address(vars);
         let target = self.overrule(target);
         let told = |argument: String| format!("the argument {argument} for ssh has no meaning here");
-        let warnings = ignored.into_iter().map(told).collect();
+        let warnings = ignored.into_iter().map(told).chain(misspelt(vars)).collect();
         Ok(Found { target, origin: origin(&["ansible_ssh_host", "ansible_host"]), warnings })
     }
+}
+
+/// The address at which the other machines of the cluster reach this one, where the inventory says it.
+fn known_address(vars: &HostVars) -> Option<IpAddr> {
+    ["access_ip", "ip"].iter().find_map(|name| vars.get(name).ok()??.as_str()?.parse().ok())
+}
+
+/// Variables of Ansible's that are nearly called as one of ours, and mean what they say.
+const OTHERS: [&str; 4] = ["ansible_scp_extra_args", "ansible_su_exe", "ansible_su_pass", "ansible_su_user"];
+
+/// What is said of variables that are nearly called as one of those that say how a machine is reached, and are none: Ansible
+/// has many that begin with `ansible_`, so they are among no others that are looked for.
+fn misspelt(vars: &HostVars) -> Vec<String> {
+    let mut told = Vec::new();
+    for name in vars.names().iter().filter(|name| name.starts_with("ansible_")) {
+        if Target::variables().chain(OTHERS).any(|known| known == name.as_str()) {
+            continue;
+        }
+        if let Some(meant) = closest_within(2, name, Target::variables()) {
+            told.push(format!("the variable {name} says nothing; did you mean {meant}?"));
+        }
+    }
+    told
 }
 
 fn to_text(value: &Value) -> String {
@@ -241,6 +266,16 @@ mod tests {
         let target = found(line, &ConnectionOptions::default(), &environment).unwrap().target;
         assert_eq!((target.address().as_str(), target.user.as_str()), ("n:22", "teacher"));
         assert!(target.password.is_none());
+    }
+
+    #[test]
+    fn a_misspelt_variable_of_the_connection_is_told_and_the_address_among_the_machines_is_known() {
+        let found = |line| found(line, &ConnectionOptions::default(), &Environment::with(&[])).unwrap();
+        let misspelt =
+            found("n ansible_hst=192.0.2.1 ansible_become=true ansible_python_interpreter=auto ip=192.0.2.7");
+        assert_eq!(misspelt.warnings, ["the variable ansible_hst says nothing; did you mean ansible_host?"]);
+        assert_eq!(misspelt.target.known_address, Some("192.0.2.7".parse().unwrap()));
+        assert_eq!(found("n ansible_host=192.0.2.1 ansible_hostname=x").warnings, Vec::<String>::new());
     }
 
     #[test]

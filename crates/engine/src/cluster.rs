@@ -45,14 +45,32 @@ pub struct Cluster {
     inventory: Arc<Inventory>,
     vars: Arc<Vars>,
     progress: IndexMap<String, watch::Sender<Progress>>,
+    /// The roles that each host of the run goes through.
+    roles: HashMap<String, BTreeSet<String>>,
+    /// How many things each host waits for that others bring about.
+    waiting: Mutex<HashMap<String, usize>>,
     hosts: OnceLock<HashMap<String, Weak<Host>>>,
     shared: Mutex<HashMap<String, Shared>>,
 }
 
 impl Cluster {
-    pub(crate) fn new(inventory: Arc<Inventory>, vars: Arc<Vars>, in_run: &[String]) -> Self {
+    /// `roles`: the roles that each host of the run goes through.
+    pub(crate) fn new(
+        inventory: Arc<Inventory>,
+        vars: Arc<Vars>,
+        in_run: &[String],
+        roles: HashMap<String, BTreeSet<String>>,
+    ) -> Self {
         let progress = in_run.iter().map(|h| (h.clone(), watch::Sender::new(Progress::default()))).collect();
-        Self { inventory, vars, progress, hosts: OnceLock::new(), shared: Mutex::default() }
+        Self {
+            inventory,
+            vars,
+            progress,
+            roles,
+            waiting: Mutex::default(),
+            hosts: OnceLock::new(),
+            shared: Mutex::default(),
+        }
     }
 
     pub(crate) fn know(&self, hosts: &[Arc<Host>]) {
@@ -72,6 +90,11 @@ impl Cluster {
     /// Whether a host is part of this run.
     pub fn in_run(&self, host: &str) -> bool {
         self.progress.contains_key(host)
+    }
+
+    /// Whether a host goes through a role in this run.
+    pub fn has_role(&self, host: &str, role: &str) -> bool {
+        self.roles.get(host).is_some_and(|roles| roles.contains(role))
     }
 
     /// Whether this run has changed anything on any host so far.
@@ -111,7 +134,9 @@ impl Cluster {
             p.reached.contains(what) || p.end.is_some() || turn
         };
         let met = receiver.wait_for(decided);
-        let Ok(progress) = watched(waiting, &format!("{provider}: {what}"), met).await else { return Ok(()) };
+        let Ok(progress) = watched(waiting, &format!("{provider}: {what}"), met).await? else {
+            return Ok(());
+        };
         match progress.end {
             _ if progress.reached.contains(what) => Ok(()),
             Some(End::Failed | End::Unreachable | End::Stopped) => {
@@ -131,17 +156,36 @@ impl Cluster {
         waiting: &Host,
         plays: usize,
         hosts: &[String],
-    ) -> Vec<(String, End)> {
+    ) -> Result<Vec<(String, End)>> {
         let mut missing = Vec::new();
         for name in hosts {
             let Some(sender) = self.progress.get(name) else { continue };
             let mut receiver = sender.subscribe();
             let met = receiver.wait_for(|p| p.plays >= plays || p.end.is_some());
-            let met = watched(waiting, &format!("{name} to finish the plays before"), met).await;
+            let met = watched(waiting, &format!("{name} to finish the plays before"), met).await?;
             let end = met.ok().filter(|progress| progress.plays < plays).and_then(|progress| progress.end);
             missing.extend(end.map(|end| (name.clone(), end)));
         }
-        missing
+        Ok(missing)
+    }
+
+    /// What changes with everything that any host does; `None` unless all that have not ended wait for another one.
+    fn all_wait(&self) -> Option<usize> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |name: &String| waiting.get(name).is_some_and(|things| *things > 0);
+        let done = |progress: &Progress| {
+            progress.reached.len() + progress.plays + usize::from(progress.end.is_some())
+        };
+        let mut sum = 0;
+        for (name, sender) in &self.progress {
+            let progress = sender.borrow();
+            if progress.end.is_none() && !waits(name) {
+                return None;
+            }
+            sum += done(&*progress);
+        }
+        let hosts = self.hosts.get().into_iter().flat_map(HashMap::values).filter_map(Weak::upgrade);
+        Some(sum + hosts.map(|host| host.summary().exchanges).sum::<usize>())
     }
 
     /// Which of these hosts have failed so far, or could not be reached, before they were through the first `plays` plays.
@@ -178,20 +222,59 @@ impl Cluster {
     }
 }
 
+/// After how many seconds, in which all hosts wait for each other and none does anything, they would do so for ever.
+const CIRCLE: u32 = 5;
+
+/// That a host waits for others, as long as it lives.
+struct Waiting<'h>(&'h Host);
+
+impl<'h> Waiting<'h> {
+    fn of(host: &'h Host) -> Self {
+        Self::count(host, |things| things + 1);
+        Self(host)
+    }
+
+    fn count(host: &Host, change: impl FnOnce(usize) -> usize) {
+        let mut waiting = host.cluster().waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let things = waiting.entry(host.name().to_owned()).or_default();
+        *things = change(*things);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        Self::count(self.0, |things| things.saturating_sub(1));
+    }
+}
+
 /// Waits, and says so every few seconds: nothing is silent for long.
-async fn watched<T>(host: &Host, what: &str, future: impl Future<Output = T>) -> T {
+///
+/// # Errors
+/// All hosts wait for each other, and none would ever go on.
+async fn watched<T>(host: &Host, what: &str, future: impl Future<Output = T>) -> Result<T> {
     let begun = Instant::now();
+    let _waiting = Waiting::of(host);
+    let (mut still, mut before) = (0, None);
     tokio::pin!(future);
     loop {
         tokio::select! {
             biased;
-            done = &mut future => return done,
+            done = &mut future => return Ok(done),
             () = tokio::time::sleep(Duration::from_secs(1)) => {
                 host.send(Event::Waiting {
                     host: host.name().to_owned(),
                     what: what.to_owned(),
                     elapsed: begun.elapsed(),
                 });
+                let now = host.cluster().all_wait();
+                still = if now.is_some() && now == before { still + 1 } else { 0 };
+                before = now;
+                if still >= CIRCLE {
+                    return Err(Failure::new(
+                        format!("waits for {what}, and so does every host of this run for another one: none would ever go on"),
+                        "if --tags, --skip-tags, --start-at or a playbook leave out the role that brings it about, take that in",
+                    ));
+                }
             }
         }
     }

@@ -51,6 +51,18 @@ pub enum Failure {
         /// The last answer.
         tail: String,
     },
+    /// Something did not become well, for a reason that was found, maybe on other machines than the one that looked.
+    #[error("{message}")]
+    Unwell {
+        /// What is wrong, where, and why.
+        message: String,
+        /// The hosts that must be part of a run for it to mend this or to see it mended; where it is none, all of them.
+        hosts: Vec<String>,
+        /// What to do.
+        remedy: Advice,
+        /// What was last seen.
+        tail: String,
+    },
     /// What another host was to provide did not come, because that host failed.
     #[error("needs {what} from {host}, which failed")]
     Dependency {
@@ -105,7 +117,10 @@ impl Failure {
     /// The last lines a program wrote, where there are some.
     pub fn tail(&self) -> Option<&str> {
         match self {
-            Self::Change { tail, .. } | Self::Waited { tail, .. } | Self::Other { tail, .. }
+            Self::Change { tail, .. }
+            | Self::Waited { tail, .. }
+            | Self::Unwell { tail, .. }
+            | Self::Other { tail, .. }
                 if !tail.is_empty() =>
             {
                 Some(tail)
@@ -118,7 +133,9 @@ impl Failure {
     pub fn remedy(&self) -> Option<&Advice> {
         match self {
             Self::Transport(error) => error.remedy(),
-            Self::Locked { remedy, .. } | Self::Other { remedy, .. } => Some(remedy),
+            Self::Locked { remedy, .. } | Self::Unwell { remedy, .. } | Self::Other { remedy, .. } => {
+                Some(remedy)
+            }
             _ => None,
         }
     }

@@ -78,6 +78,9 @@ enum Kind {
         #[serde(with = "seconds")]
         limit: Duration,
     },
+    Unwell {
+        hosts: Vec<String>,
+    },
     Dependency {
         what: String,
         host: String,
@@ -118,6 +121,7 @@ impl From<Failure> for FailureForm {
             Failure::Vars(_) => Kind::Variables,
             Failure::Change { resource, status, .. } => Kind::Change { resource, status },
             Failure::Waited { what, limit, .. } => Kind::Waited { what, limit },
+            Failure::Unwell { hosts, .. } => Kind::Unwell { hosts },
             Failure::Dependency { what, host } => Kind::Dependency { what, host },
             Failure::Problems(found) => {
                 problems = Some(found);
@@ -176,6 +180,7 @@ impl From<FailureForm> for Failure {
             Some(Kind::Variables) => return Self::Vars(message),
             Some(Kind::Change { resource, status }) => return Self::Change { resource, status, tail },
             Some(Kind::Waited { what, limit }) => return Self::Waited { what, limit, tail },
+            Some(Kind::Unwell { hosts }) => return Self::Unwell { message, hosts, remedy, tail },
             Some(Kind::Dependency { what, host }) => return Self::Dependency { what, host },
             Some(Kind::Locked) => return Self::Locked { message, remedy },
             Some(Kind::Stopped { because }) => return Self::Stopped(because),

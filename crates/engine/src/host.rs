@@ -25,6 +25,7 @@ use crate::lock::{Keeper, Kind, LockRequest, REFUSED};
 use crate::resource::Answer;
 use crate::script::{Part, Script, complete, frames, nonce, probe_program};
 use crate::transport::{Exec, Exit, Input, OnLine, Program, Transport, TransportError};
+use crate::wait::{Motion, Wait};
 
 /// Where a machine may hand artifacts on to others: the address and port at which they reach it. `None`: it takes no part.
 pub type ServesAt = fn(&Host) -> Option<SocketAddr>;
@@ -220,25 +221,20 @@ impl Host {
         Ok(answer.output)
     }
 
-    /// Asks every `every` until the snippet, which only looks, succeeds. In check mode nothing that an earlier step would
-    /// have brought about can become true: then it asks once, and what is not so is passed over.
-    pub async fn wait(&self, what: &str, script: Script, every: Duration, limit: Duration) -> Result<Answer> {
-        self.wait_on_behalf_of(self, what, script, every, limit).await
+    /// Waits for something, as [`Wait`] says. In check mode nothing that an earlier step would have brought about can become
+    /// true: then it asks once, and what is not so is passed over.
+    pub async fn wait(&self, wait: Wait) -> Result<Answer> {
+        self.wait_on_behalf_of(self, wait).await
     }
 
     /// The same on behalf of another host: it is told and counted as what that host does.
-    pub async fn wait_on_behalf_of(
-        &self,
-        asker: &Host,
-        what: &str,
-        script: Script,
-        every: Duration,
-        limit: Duration,
-    ) -> Result<Answer> {
+    pub async fn wait_on_behalf_of(&self, asker: &Host, wait: Wait) -> Result<Answer> {
+        let what = wait.what.as_str();
         asker.enter_step(what);
         let (begun, exchanges) = (Instant::now(), self.exchanges());
+        let mut motion = Motion::new(&wait);
         loop {
-            let answer = match self.query_within(script.clone(), limit).await {
+            let answer = match self.query_within(wait.until.clone(), wait.limit).await {
                 Err(Failure::Transport(error)) if error.is_transient() => {
                     Answer { status: 255, output: error.to_string() }
                 }
@@ -252,12 +248,17 @@ impl Host {
                 asker.not_yet(what);
                 return Ok(Answer::default());
             }
-            if begun.elapsed() + every > limit {
+            if let Some(moves) = motion.to_be_looked_at() {
+                // What cannot be seen does not move.
+                let seen = self.query_within(moves.clone(), wait.limit).await.ok();
+                motion.saw(seen.map(|answer| answer.output));
+            }
+            if let Some(limit) = motion.over() {
                 return Err(Failure::Waited { what: what.to_owned(), limit, tail: answer.output });
             }
             let (host, what, elapsed) = (asker.name.clone(), what.to_owned(), begun.elapsed());
             asker.send(Event::Waiting { host, what, elapsed });
-            tokio::time::sleep(every).await;
+            tokio::time::sleep(wait.every).await;
         }
     }
 
@@ -283,6 +284,15 @@ impl Host {
     /// Waits until another host has reached something.
     pub async fn needs(&self, other: &str, what: &str) -> Result<()> {
         self.cluster.wait_for(self, other, what).await
+    }
+
+    /// The same for what a role of the other host brings about: where that host does not go through the role in this run, it
+    /// has reached it in an earlier one.
+    pub async fn needs_of_role(&self, other: &str, role: &str, what: &str) -> Result<()> {
+        if !self.cluster.has_role(other, role) {
+            return Ok(());
+        }
+        self.needs(other, what).await
     }
 
     /// Something the user should know, which stops nothing.

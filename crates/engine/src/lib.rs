@@ -26,6 +26,7 @@ pub mod ssh;
 mod step;
 pub mod transport;
 mod upload;
+mod wait;
 
 /// What a role needs.
 pub mod prelude {
@@ -34,5 +35,6 @@ pub mod prelude {
     pub use crate::resource::*;
     pub use crate::script::{Script, sh, sh0};
     pub use crate::step::Step;
+    pub use crate::wait::Wait;
     pub use std::time::Duration;
 }

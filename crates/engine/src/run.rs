@@ -1,6 +1,6 @@
 //! A run: hosts go through the roles of their plays, each at its own speed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -202,7 +202,13 @@ impl Run<'_> {
         let hosts_of_plays = Arc::new(self.hosts_of_plays()?);
         let in_run: BTreeSet<&String> = hosts_of_plays.iter().flatten().collect();
         let in_run: Vec<String> = self.hosts.iter().filter(|h| in_run.contains(h)).cloned().collect();
-        let cluster = Arc::new(Cluster::new(self.inventory.clone(), self.vars.clone(), &in_run));
+        let mut roles: HashMap<String, BTreeSet<String>> = HashMap::new();
+        for (play, hosts) in self.plays.iter().zip(hosts_of_plays.iter()) {
+            for host in hosts {
+                roles.entry(host.clone()).or_default().extend(play.roles.iter().chain(&play.always).cloned());
+            }
+        }
+        let cluster = Arc::new(Cluster::new(self.inventory.clone(), self.vars.clone(), &in_run, roles));
         let lock = self.lock.clone().filter(|_| !self.check).map(Arc::new);
         let name = lock.as_ref().map_or("", |lock| lock.run.as_str());
         let context = RunContext {
@@ -343,7 +349,7 @@ impl Run<'_> {
         for (earlier, play) in
             self.plays[..number].iter().enumerate().filter(|(_, play)| play.any_errors_fatal)
         {
-            let missing = host.cluster().wait_for_plays(host, earlier + 1, &lists[earlier]).await;
+            let missing = host.cluster().wait_for_plays(host, earlier + 1, &lists[earlier]).await?;
             let (off, failed): (Vec<_>, Vec<_>) =
                 missing.into_iter().partition(|(_, end)| *end == End::Unreachable);
             let [off, failed] =
@@ -360,7 +366,7 @@ impl Run<'_> {
         let play = &self.plays[number];
         if play.wait_for_all {
             let all: BTreeSet<String> = lists[..number].iter().flatten().cloned().collect();
-            host.cluster().wait_for_plays(host, number, &all.into_iter().collect::<Vec<_>>()).await;
+            host.cluster().wait_for_plays(host, number, &all.into_iter().collect::<Vec<_>>()).await?;
         }
         match play.serial {
             Some(serial) => {
@@ -375,7 +381,7 @@ impl Run<'_> {
         let place = hosts.iter().position(|name| name == host.name()).unwrap_or(0);
         let before = &hosts[..place / size * size];
         tell(host, |progress| progress.behind = before.iter().cloned().collect());
-        let missing = host.cluster().wait_for_plays(host, number + 1, before).await;
+        let missing = host.cluster().wait_for_plays(host, number + 1, before).await?;
         tell(host, |progress| progress.behind.clear());
         // What broke a whole batch would break the next one too. A machine that is off says nothing about that.
         let last = &before[before.len().saturating_sub(size)..];

@@ -114,6 +114,12 @@ fn failures() -> Vec<Failure> {
         Failure::Vars("a.yml:1:2: it is not so".into()),
         Failure::Change { resource: "service x".into(), status: 3, tail: "one\ntwo".into() },
         Failure::Waited { what: "x".into(), limit, tail: String::new() },
+        Failure::Unwell {
+            message: "it is not well on node2".into(),
+            hosts: vec!["node2".into()],
+            remedy: "mend it".into(),
+            tail: "one".into(),
+        },
         Failure::Dependency { what: "x".into(), host: "node2".into() },
         Failure::Problems(vec![problem]),
         Failure::Locked { message: "locked by anna".into(), remedy: Advice::AwaitLock },

@@ -216,7 +216,8 @@ fn name_trouble(target: &Target, error: &io::Error) -> Trouble {
         let remedy = "does the controller's name server answer (/etc/resolv.conf)? or give the address with ansible_host";
         return Trouble::Passing { reason, attempts: ATTEMPTS_REFUSED, remedy: remedy.to_owned() };
     }
-    let remedy = "give its address with ansible_host, or add the name to DNS or /etc/hosts".to_owned();
+    let address = target.known_address.map(|address| format!(": ansible_host={address}")).unwrap_or_default();
+    let remedy = format!("give its address with ansible_host{address}, or add the name to DNS or /etc/hosts");
     Trouble::Final(unreachable(target, format!("the name {host} is not known"), remedy))
 }
 

@@ -1,5 +1,6 @@
 //! Which machine to log in to, as whom, with what, and how to become root there.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct Target {
     pub keepalive: Option<Duration>,
     /// After how many such questions without an answer the connection is lost; four unless told otherwise.
     pub unanswered: usize,
+    /// The address that the other machines know this one by, for a hint where its name is not known here.
+    pub known_address: Option<IpAddr>,
     /// The user said that this machine was installed anew: a changed host key replaces the known one, once.
     pub reimaged: bool,
 }
@@ -119,6 +122,7 @@ impl Target {
             connect_timeout: None,
             keepalive: None,
             unanswered: UNANSWERED,
+            known_address: None,
             reimaged: false,
         }
     }

@@ -40,6 +40,29 @@ async fn need(host: &Host) -> Result<()> {
     host.needs(&first, "the thing").await
 }
 
+/// The other hosts.
+fn others(host: &Host) -> Vec<String> {
+    host.cluster().group("all").into_iter().filter(|other| other != host.name()).collect()
+}
+
+/// Needs what the role `provide` of the others brings about, in this run or in an earlier one.
+async fn need_of_role(host: &Host) -> Result<()> {
+    for other in others(host) {
+        host.needs_of_role(&other, "provide", "the thing").await?;
+    }
+    Ok(())
+}
+
+/// Needs of the others what each has only when it has got it from the others.
+async fn circle(host: &Host) -> Result<()> {
+    work(host).await?;
+    for other in others(host) {
+        host.needs(&other, "the end").await?;
+    }
+    host.reached("the end");
+    Ok(())
+}
+
 /// Needs everybody at the same place, as a comparison of machines does.
 async fn meet(host: &Host) -> Result<()> {
     host.reached("the place");
@@ -51,8 +74,9 @@ async fn meet(host: &Host) -> Result<()> {
 
 /// Does another step before it tells that what it waited for did not come.
 async fn late(host: &Host) -> Result<()> {
-    let [never, always] = ["false", "true"]
-        .map(|program| host.wait(program, sh0(program), Duration::from_millis(10), Duration::ZERO));
+    let [never, always] = ["false", "true"].map(|program| {
+        host.wait(Wait::new(program, sh0(program), Duration::from_millis(10), Duration::ZERO))
+    });
     let waited = never.await;
     always.await?;
     waited.map(drop)
@@ -71,6 +95,8 @@ const ROLES: &[Role] = &[
     role("risk", |h| risk(h).boxed()),
     role("provide", |h| provide(h).boxed()),
     role("need", |h| need(h).boxed()),
+    role("need-of-role", |h| need_of_role(h).boxed()),
+    role("circle", |h| circle(h).boxed()),
     role("meet", |h| meet(h).boxed()),
     role("late", |h| late(h).boxed()),
     role("linger", |h| linger(h).boxed()),
@@ -374,6 +400,28 @@ async fn what_always_runs_runs_when_the_user_interrupts_and_nothing_else_does() 
     let (ran, ()) = tokio::join!(run_until(&["a"], plays, 50, cancel.clone()), interrupt);
     assert_eq!(ran.roles("a"), ["linger!", "tidy", "tidy-too"]);
     assert_eq!(ran.ends(), ["stopped, because it was interrupted"]);
+}
+
+#[tokio::test]
+async fn what_no_role_of_the_run_brings_about_was_reached_before() {
+    let ran = run(&["a", "b"], json!([play("p", &["need-of-role"], json!({}))]), 50).await;
+    assert_eq!(ran.ends(), ["done", "done"]);
+    let plays = json!([play("p", &["provide"], json!({})), play("q", &["need-of-role"], json!({}))]);
+    assert_eq!(
+        run(&["a", "bad"], plays, 50).await.ends(),
+        ["needs the thing from bad, which failed", "it broke"]
+    );
+}
+
+#[tokio::test]
+async fn hosts_that_wait_for_each_other_do_not_wait_for_ever() {
+    let ran = run(&["a", "b", "off"], json!([play("p", &["circle"], json!({}))]), 50).await;
+    let ends = ran.ends();
+    let told = |end: &String| {
+        end.contains("and so does every host of this run for another one: none would ever go on")
+    };
+    assert!(ends[..2].iter().any(told), "{ends:?}");
+    assert!(ends[..2].iter().all(|end| end != "done"), "{ends:?}");
 }
 
 #[tokio::test]
