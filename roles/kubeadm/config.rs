@@ -4,7 +4,8 @@ use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use serde_json::json;
 
-use super::{PATCHES, kubelet, node_registration};
+use super::audit::Audit;
+use super::{PATCHES, arguments, kubelet, node_registration};
 use crate::addresses::{all_of, ip};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
@@ -26,8 +27,13 @@ pub(super) struct Config {
 
 /// Writes it, without applying it.
 pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
-    let text = config(host, known)?;
-    let patches = COMPONENTS.map(|name| (format!("{PATCHES}/{name}0+strategic.json"), patch(name)));
+    let audit = Audit::wanted(host)?;
+    let text = config(host, known, audit.as_ref())?;
+    let annotations = audit.as_ref().map(|audit| json!({ "muster.io/audit-policy": audit.digest() }));
+    let patches = COMPONENTS.map(|name| {
+        let annotations = annotations.as_ref().filter(|_| name == "kube-apiserver");
+        (format!("{PATCHES}/{name}0+strategic.json"), patch(name, annotations))
+    });
     let all: String =
         std::iter::once(text.as_str()).chain(patches.iter().map(|(_, patch)| patch.as_str())).collect();
     let config = Config {
@@ -41,6 +47,9 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     for (path, patch) in patches {
         step = step.ensure(file(path).content(patch));
     }
+    if let Some((folder, policy)) = audit.as_ref().map(Audit::policy) {
+        step = step.ensure(folder).ensure(policy);
+    }
     step.await?;
     Ok(config)
 }
@@ -49,13 +58,17 @@ const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kub
 
 /// How a component's static pod differs from what kubeadm writes. The kubelet asks for the first time, and then again, each
 /// second whether it is up; kubeadm's ten seconds are how long a control plane that works would be shown as not ready.
-fn patch(component: &str) -> String {
+/// Annotations make a pod begin anew when a file changes that it reads only when it starts.
+fn patch(component: &str, annotations: Option<&serde_json::Value>) -> String {
     let probe = json!({ "initialDelaySeconds": 1, "periodSeconds": 1, "failureThreshold": 300 });
-    let pod = json!({ "spec": { "containers": [{ "name": component, "startupProbe": probe }] } });
+    let mut pod = json!({ "spec": { "containers": [{ "name": component, "startupProbe": probe }] } });
+    if let Some(annotations) = annotations {
+        pod["metadata"] = json!({ "annotations": annotations });
+    }
     format!("{pod:#}\n")
 }
 
-fn config(host: &Host, known: &Standing) -> Result<String> {
+fn config(host: &Host, known: &Standing, audit: Option<&Audit>) -> Result<String> {
     let cluster = cluster_vars(host)?;
     let mut sans = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     // Hosts that change places in their group change nothing.
@@ -77,6 +90,8 @@ fn config(host: &Host, known: &Standing) -> Result<String> {
         "may_lower_oom_score": facts.may_lower_oom_score(),
         "node_registration": registration.trim_end(),
         "kubelet_config": kubelet::config(host)?.trim_end(),
+        "components": arguments::components(host, audit)?,
+        "kube_proxy": arguments::kube_proxy(host)?,
     });
     host.render("init.yaml.j2", include_str!("templates/init.yaml.j2"), &extra)
 }

@@ -48,6 +48,7 @@ pub(super) fn patch(host: &Host) -> Result<String> {
     if facts.cgroup == 1 && kube_minor(&cluster.kube_version) >= 31 {
         patch.insert("failCgroupV1".into(), json!(false));
     }
+    patch.extend(super::kubelet_settings::fields(host)?);
     // JSON is YAML; its keys come in a fixed order.
     Ok(format!("{:#}\n", serde_json::Value::Object(patch)))
 }

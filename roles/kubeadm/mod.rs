@@ -4,11 +4,14 @@
 //! Three roles live here because they share one configuration: `kubelet` (what every node has), `control-plane`, `node`. A control
 //! plane has one of three stories, which [`cluster`] decides by what the machines are: [`birth`], [`reconfigure`], [`join`].
 
+mod arguments;
+mod audit;
 mod birth;
 mod config;
 mod images;
 mod join;
 mod kubelet;
+mod kubelet_settings;
 mod labels;
 mod reconfigure;
 

@@ -198,16 +198,17 @@ mod tests {
             ("resolvconf_mode=docker_dns", "Quiet resolvconf_mode (6)"),
             ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", "Quiet kubeadm_patches (6)"),
             ("kubeadm_patches={'enabled': True}", "Absent kubeadm_patches (6)"),
-            ("kube_profiling=false", "Absent kube_profiling (6)"),
-            ("kube_proxy_metrics_bind_address=0.0.0.0:10249", "Absent kube_proxy_metrics_bind_address (6)"),
+            ("kube_profiling=false", ""),
+            ("kube_proxy_metrics_bind_address=0.0.0.0:10249", ""),
+            ("kube_proxy_healthz_bind_address=0.0.0.0:10256", "Absent kube_proxy_healthz_bind_address (6)"),
             (
                 "apiserver_loadbalancer_domain_name=k8s.example.org",
                 "Absent apiserver_loadbalancer_domain_name (6)",
             ),
-            ("kube_apiserver_request_timeout=2m0s", "Absent kube_apiserver_request_timeout (6)"),
+            ("kube_apiserver_request_timeout=2m0s", ""),
             (
-                "kube_apiserver_pod_eviction_not_ready_timeout_seconds=30",
-                "Absent kube_apiserver_pod_eviction_not_ready_timeout_seconds (6)",
+                "kube_apiserver_etcd_compaction_interval=10m",
+                "Absent kube_apiserver_etcd_compaction_interval (6)",
             ),
             ("registry_port=5000", "Quiet registry_port (6)"),
             // Names of people's own.

@@ -74,6 +74,11 @@ enum Threshold {
     Bytes(f64),
 }
 
+/// Whether a text is a quantity (Kubernetes' "Quantity") that is not negative: `1.5Gi`, `500m`.
+pub(super) fn is_quantity(text: &str) -> bool {
+    matches!(threshold(text.strip_suffix('m').unwrap_or(text)), Some(Threshold::Bytes(_)))
+}
+
 /// `10%`, or a quantity as `1.5Gi` (Kubernetes' "Quantity"), not negative.
 fn threshold(text: &str) -> Option<Threshold> {
     let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

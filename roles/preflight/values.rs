@@ -4,6 +4,7 @@
 use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Value};
 
+use super::eviction;
 use super::findings::problem;
 use super::settings::{Setting, integer, place, text_of};
 use crate::common::is_dns_name;
@@ -18,11 +19,13 @@ enum Form {
     Number(i64, i64),
     /// How long something may take, as Go writes it.
     Duration,
+    /// How much of something, as Kubernetes writes it.
+    Quantity,
     /// A place on a machine.
     Path,
 }
 
-use Form::{Duration, Number, OneOf, Path};
+use Form::{Duration, Number, OneOf, Path, Quantity};
 
 const PORT: Form = Number(1, 65535);
 const PERCENT: Form = Number(0, 100);
@@ -31,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 32] = [
+const VALUES: [(&str, Form); 63] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("bin_dir", Path),
@@ -65,6 +68,37 @@ const VALUES: [(&str, Form); 32] = [
     ("kubeadm_init_timeout", Duration),
     ("kubeadm_join_timeout", Duration),
     ("kube_log_level", Number(0, 10)),
+    ("tls_min_version", OneOf(&["VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"])),
+    ("event_ttl_duration", Duration),
+    ("kube_apiserver_request_timeout", Duration),
+    ("kube_apiserver_pod_eviction_not_ready_timeout_seconds", Number(0, ANY)),
+    ("kube_apiserver_pod_eviction_unreachable_timeout_seconds", Number(0, ANY)),
+    ("audit_log_maxage", Number(0, ANY)),
+    ("audit_log_maxbackups", Number(0, ANY)),
+    ("audit_log_maxsize", Number(0, ANY)),
+    ("audit_policy_file", Path),
+    ("kube_controller_node_monitor_grace_period", Duration),
+    ("kube_controller_node_monitor_period", Duration),
+    ("kube_controller_terminated_pod_gc_threshold", Number(0, ANY)),
+    ("kube_read_only_port", Number(0, 65535)),
+    ("kubelet_pod_pids_limit", Number(-1, ANY)),
+    ("kubelet_shutdown_grace_period", Duration),
+    ("kubelet_shutdown_grace_period_critical_pods", Duration),
+    ("kubelet_topology_manager_policy", OneOf(&["none", "best-effort", "restricted", "single-numa-node"])),
+    ("kubelet_topology_manager_scope", OneOf(&["container", "pod"])),
+    ("kubelet_streaming_connection_idle_timeout", Duration),
+    ("kubelet_status_update_frequency", Duration),
+    ("kubelet_event_record_qps", Number(0, ANY)),
+    ("kubelet_logfiles_max_nr", Number(2, ANY)),
+    ("kubelet_logfiles_max_size", Quantity),
+    ("kube_cpu_reserved", Quantity),
+    ("kube_memory_reserved", Quantity),
+    ("kube_ephemeral_storage_reserved", Quantity),
+    ("kube_pid_reserved", Number(0, ANY)),
+    ("system_cpu_reserved", Quantity),
+    ("system_memory_reserved", Quantity),
+    ("system_ephemeral_storage_reserved", Quantity),
+    ("system_pid_reserved", Number(0, ANY)),
     ("minimal_master_memory_mb", Number(0, ANY)),
     ("minimal_node_memory_mb", Number(0, ANY)),
     ("verify_network", OneOf(&["changed", "always", "never"])),
@@ -123,6 +157,7 @@ impl Form {
                 integer(&Value::from(text)).is_some_and(|number| (least..=most).contains(&number))
             }
             Duration => is_duration(text),
+            Quantity => eviction::is_quantity(text),
             Path => text.starts_with('/'),
         }
     }
@@ -134,6 +169,7 @@ impl Form {
             Number(least, ANY) => format!("a whole number, at least {least}"),
             Number(least, most) => format!("a whole number, {least} to {most}"),
             Duration => "numbers with units (h, m, s, ms), longer than nothing, as in 5m0s".to_owned(),
+            Quantity => "a quantity, as 500m of a processor or 512Mi of memory".to_owned(),
             Path => "a path that begins with /".to_owned(),
         }
     }
@@ -180,6 +216,9 @@ mod tests {
             ("kubelet_image_gc_low_threshold: 101", "kubelet_image_gc_low_threshold: 101 (vars.yml:1:33) a whole number, 0 to 100"),
             ("etcd_heartbeat_interval: 100ms", "etcd_heartbeat_interval: 100ms (vars.yml:1:26) a whole number, 1 to 10000"),
             ("etcd_data_dir: srv/etcd", "etcd_data_dir: srv/etcd (vars.yml:1:16) a path that begins with /"),
+            ("kube_memory_reserved: 10%", "kube_memory_reserved: 10% (vars.yml:1:23) a quantity, as 500m of a processor or 512Mi of memory"),
+            ("kube_cpu_reserved: 250m", ""),
+            ("tls_min_version: '1.2'", "tls_min_version: 1.2 (vars.yml:1:18) VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13"),
             ("node_labels: {room: a b}", "node_labels: room: \"a b\" (vars.yml:1:14) a name and a text"),
             ("node_labels: {a/b/c: x}", "node_labels: a/b/c: \"x\" (vars.yml:1:14) a name and a text"),
             ("node_labels: {room: '104', example.org/Floor: '', a.b_c: 1}", ""),
