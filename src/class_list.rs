@@ -40,7 +40,8 @@ fn parse(text: &str) -> Result<Vec<Person>, String> {
     let mut rows = rows(text)?;
     rows.retain(|(_, row)| row.iter().any(|cell| !cell.is_empty()));
     let Some((_, first)) = rows.first() else { return Err("it names nobody".into()) };
-    let find = |headings: &[&str]| first.iter().position(|cell| headings.contains(&cell.to_lowercase().as_str()));
+    let find =
+        |headings: &[&str]| first.iter().position(|cell| headings.contains(&cell.to_lowercase().as_str()));
     let (name, login, groups) = (find(NAME), find(LOGIN), find(GROUPS));
     let columns = match name.or(login) {
         Some(name) => Columns { name, login, groups },
@@ -102,7 +103,8 @@ mod tests {
     fn a_list_is_read_with_and_without_headings() {
         let plain = parse("Łukasz Żak\nAnna\n\n").unwrap();
         assert_eq!(plain, [person("Łukasz Żak", None, ""), person("Anna", None, "")]);
-        let excel = "\u{feff}Nr;Login;Name;Group;Mark\r\n1;lz;\"Żak; Łukasz\";I7;5\r\n2;;Anna \"\"A\"\";;\r\n";
+        let excel =
+            "\u{feff}Nr;Login;Name;Group;Mark\r\n1;lz;\"Żak; Łukasz\";I7;5\r\n2;;Anna \"\"A\"\";;\r\n";
         let people = parse(excel).unwrap();
         assert_eq!(people[0], person("Żak; Łukasz", Some("lz"), "I7"));
         assert_eq!(people[1].login, None);

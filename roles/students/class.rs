@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_engine::prelude::*;
+use muster_inventory::HostVars;
 use serde_json::{Value, json};
 
 use super::files::Files;
@@ -10,9 +11,9 @@ use super::{Row, SET, STUDENT, Student, some};
 use crate::objects::object::{self, Id, Object};
 
 /// The objects of these students, with the mark of their set.
-pub(super) fn objects(host: &Host, students: &[Student], role: &str) -> Result<Vec<Object>> {
+pub(super) fn objects(vars: &HostVars, students: &[Student], role: &str) -> Result<Vec<Object>> {
     let extra = json!({ "students": students, "role": role });
-    let manifest = host.render("students.yaml.j2", include_str!("templates/students.yaml.j2"), &extra)?;
+    let manifest = vars.render(include_str!("templates/students.yaml.j2"), "students.yaml.j2", &extra)?;
     marked(&manifest)
 }
 
@@ -64,7 +65,8 @@ impl Live {
     }
 
     fn is_student(namespace: &Value) -> bool {
-        object::set_of(namespace) == Some(SET) && namespace["metadata"]["labels"][STUDENT] == namespace["metadata"]["name"]
+        object::set_of(namespace) == Some(SET)
+            && namespace["metadata"]["labels"][STUDENT] == namespace["metadata"]["name"]
     }
 
     /// The students' namespaces, and what their owners are called.
@@ -97,14 +99,22 @@ impl Live {
         let found = self.get("Namespace", "", namespace).unwrap_or(&Value::Null);
         let of = |kind: &str| {
             let kind = kind.to_owned();
-            self.objects.iter().filter(move |(id, _)| id.kind == kind && id.namespace == namespace).map(|(_, o)| o)
+            self.objects
+                .iter()
+                .filter(move |(id, _)| id.kind == kind && id.namespace == namespace)
+                .map(|(_, o)| o)
         };
         let role = of("RoleBinding.rbac.authorization.k8s.io").find_map(|o| o["roleRef"]["name"].as_str());
-        let used = of("ResourceQuota").filter_map(|quota| quota["status"]["hard"].as_object().zip(Some(quota)));
+        let used =
+            of("ResourceQuota").filter_map(|quota| quota["status"]["hard"].as_object().zip(Some(quota)));
         let used = used.flat_map(|(hard, quota)| {
             hard.iter().map(move |(what, most)| {
                 let used = &quota["status"]["used"][what];
-                [what.clone(), used.as_str().unwrap_or("0").to_owned(), most.as_str().unwrap_or_default().to_owned()]
+                [
+                    what.clone(),
+                    used.as_str().unwrap_or("0").to_owned(),
+                    most.as_str().unwrap_or_default().to_owned(),
+                ]
             })
         });
         let deleting = found["status"]["phase"] == "Terminating";
@@ -153,7 +163,8 @@ impl Difference<'_> {
 
     /// Who is new, and what differs of the others.
     pub(super) fn what(&self) -> String {
-        let is_new = |object: &Object, found: Option<&Value>| object.id.kind == "Namespace" && found.is_none();
+        let is_new =
+            |object: &Object, found: Option<&Value>| object.id.kind == "Namespace" && found.is_none();
         let new: Vec<&str> = self
             .changed
             .iter()
@@ -161,7 +172,8 @@ impl Difference<'_> {
             .map(|(object, ..)| object.id.name.as_str())
             .collect();
         let others = self.changed.iter().filter(|(object, ..)| !new.contains(&owner(&object.id)));
-        let mut others: Vec<String> = others.map(|(object, _, how)| format!("{}: {how}", object.id)).collect();
+        let mut others: Vec<String> =
+            others.map(|(object, _, how)| format!("{}: {how}", object.id)).collect();
         others.extend(self.left.iter().map(|(id, _)| format!("{id}: removed")));
         let mut what = Vec::new();
         if !new.is_empty() {

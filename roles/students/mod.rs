@@ -8,6 +8,8 @@
 mod class;
 mod files;
 mod names;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +23,8 @@ use crate::cluster;
 use crate::kubectl::{Kubectl, kubectl};
 use class::{Difference, Live};
 use files::Files;
-pub use names::namespace_of;
 pub use files::{FOLDER as STUDENT_FILES, end_of, token_in, written};
+pub use names::namespace_of;
 
 /// The set that all objects of all students are of.
 const SET: &str = "students";
@@ -198,7 +200,11 @@ impl School<'_> {
         let live = self.live().await?;
         let known = live.students();
         let students = names::assign(&class.people, &known).map_err(|problems| {
-            refused("names that cannot be used", &problems, "put names that can be used into a column login of the list")
+            refused(
+                "names that cannot be used",
+                &problems,
+                "put names that can be used into a column login of the list",
+            )
         })?;
         let problems: Vec<String> = students.iter().filter_map(|student| live.against(student)).collect();
         if !problems.is_empty() {
@@ -215,7 +221,7 @@ impl School<'_> {
                 "set students_role to admin, edit or view",
             ));
         }
-        let wanted = class::objects(self.host, &students, role)?;
+        let wanted = class::objects(self.host.all_vars(), &students, role)?;
         let difference = live.difference(&students, &wanted);
         let (live, failed) = if difference.is_empty() {
             self.host.passed("the objects of the students are as they should be");
@@ -224,7 +230,11 @@ impl School<'_> {
             let failed = self.apply(&difference).await?;
             (if self.host.check_mode() { live } else { self.live().await? }, failed)
         };
-        let mut broken = if self.host.check_mode() { Vec::new() } else { live.difference(&students, &wanted).by_student() };
+        let mut broken = if self.host.check_mode() {
+            Vec::new()
+        } else {
+            live.difference(&students, &wanted).by_student()
+        };
         let whole: Vec<&Student> = students
             .iter()
             .filter(|student| broken.iter().all(|(namespace, _)| *namespace != student.namespace))
@@ -247,7 +257,9 @@ impl School<'_> {
                 students.len(),
                 some(broken.iter().map(|(name, _)| name.as_str()))
             ),
-            remedy: "mend what the cluster says, and run the same command again; the others have what they need".into(),
+            remedy:
+                "mend what the cluster says, and run the same command again; the others have what they need"
+                    .into(),
             tail: names.concat() + &failed,
         })
     }
@@ -261,11 +273,7 @@ impl School<'_> {
     /// Applies what differs. Returns what the server said of what it refused.
     async fn apply(&self, difference: &Difference<'_>) -> Result<String> {
         let args = std::iter::once(difference.removed()).chain(difference.manifests(AT_ONCE));
-        let change = Change {
-            resource: DONE.into(),
-            what: difference.what(),
-            diff: Some(difference.diff()),
-        };
+        let change = Change { resource: DONE.into(), what: difference.what(), diff: Some(difference.diff()) };
         let step = self.kubectl.step("Apply the objects of the students");
         match step.ensure(Planned { change, script: kubectl!(include_str!("apply.sh"), args) }).await {
             Ok(_) => Ok(String::new()),
@@ -275,7 +283,12 @@ impl School<'_> {
     }
 
     /// Sees that each has a file with a token that is good for long enough. Returns whose could not be made, and why.
-    async fn give_tokens(&self, students: &[&Student], live: &Live, term: Duration) -> Result<Vec<(String, String)>> {
+    async fn give_tokens(
+        &self,
+        students: &[&Student],
+        live: &Live,
+        term: Duration,
+    ) -> Result<Vec<(String, String)>> {
         let (mut without, mut failed, mut hand_outs) = (Vec::new(), Vec::new(), 0);
         for student in students {
             match self.files.token(self.host, student, live, term)? {
@@ -285,7 +298,8 @@ impl School<'_> {
                 None => without.push(*student),
             }
         }
-        let told = format!("{}: {}", without.len(), some(without.iter().map(|student| student.namespace.as_str())));
+        let told =
+            format!("{}: {}", without.len(), some(without.iter().map(|student| student.namespace.as_str())));
         if !self.host.check_mode() {
             for part in without.chunks(TOKENS_AT_ONCE) {
                 for (student, answer) in self.ask_for_tokens(part, term).await? {
@@ -315,9 +329,9 @@ impl School<'_> {
         term: Duration,
     ) -> Result<Vec<(&'s Student, Result<String, String>)>> {
         let size = students.len().div_ceil(AT_ONCE);
-        let parts = students.chunks(size).map(|part| {
-            part.iter().map(|student| student.namespace.as_str()).collect::<Vec<_>>().join(" ")
-        });
+        let parts = students
+            .chunks(size)
+            .map(|part| part.iter().map(|student| student.namespace.as_str()).collect::<Vec<_>>().join(" "));
         let args = std::iter::once(term.as_secs().to_string()).chain(parts);
         let printed = self.kubectl.run("ask for tokens", kubectl!(include_str!("tokens.sh"), args)).await?;
         let answer = |student: &&'s Student| (*student, token::answered(&printed, &student.namespace));
@@ -327,7 +341,14 @@ impl School<'_> {
     async fn delete(&self, words: &[String]) -> Result<()> {
         let live = self.live().await?;
         let namespaces = self.meant(words, &live);
-        self.remove(&namespaces).await
+        self.remove(&namespaces).await?;
+        // What a run has left that was cut off between the cluster and this side.
+        let known = live.students();
+        let gone = words.iter().filter_map(|word| names::namespace_of(word).ok());
+        for namespace in gone.filter(|name| !known.contains_key(name) && !self.host.check_mode()) {
+            self.files.remove(&namespace)?;
+        }
+        Ok(())
     }
 
     /// Removes namespaces that are students', and waits until they are gone.
@@ -351,31 +372,38 @@ impl School<'_> {
         let remain = kubectl!(include_str!("remain.sh"), [selector]);
         let waited =
             self.kubectl.wait("the namespaces are gone", remain, Duration::from_secs(1), limit).await;
-        let tail = match &waited {
-            Err(Failure::Waited { tail, .. }) => tail.as_str(),
-            _ => "",
+        let (left, limit) = match &waited {
+            Ok(_) => (Vec::new(), limit),
+            Err(Failure::Waited { tail, limit, .. }) if !names_of(tail).is_empty() => {
+                (names_of(tail), *limit)
+            }
+            Err(_) => return waited.map(drop),
         };
-        let left = token::names_of(tail);
         for namespace in namespaces.iter().filter(|name| !left.contains(&name.as_str())) {
             self.files.remove(namespace)?;
         }
-        match waited {
-            Err(Failure::Waited { tail, limit, .. }) => Err(Failure::Other {
-                message: format!(
-                    "{} of {} namespaces are not gone after {} s: {}",
-                    left.len(),
-                    namespaces.len(),
-                    limit.as_secs(),
-                    some(left)
-                ),
-                remedy: "what holds them stands above, mostly a finalizer of an object in them that nobody takes away: see who \
-                         should, then run the same command again"
-                    .into(),
-                tail,
-            }),
-            waited => waited.map(drop),
+        if left.is_empty() {
+            return Ok(());
         }
+        Err(Failure::Other {
+            message: format!(
+                "{} of {} namespaces are not gone after {} s: {}",
+                left.len(),
+                namespaces.len(),
+                limit.as_secs(),
+                some(left.iter().copied())
+            ),
+            remedy: "what holds them stands above, mostly a finalizer of an object in them that nobody takes away: see who \
+                     should, then run the same command again"
+                .into(),
+            tail: waited.as_ref().err().and_then(Failure::tail).unwrap_or_default().to_owned(),
+        })
     }
+}
+
+/// The names at the beginnings of lines, before a colon, as `remain.sh` prints them.
+fn names_of(lines: &str) -> Vec<&str> {
+    lines.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect()
 }
 
 /// The first names of many.
@@ -413,7 +441,11 @@ impl Resource for Planned {
     }
 
     fn plan(&self, _: &Seen) -> Result<Plan, String> {
-        Ok(Plan { changes: vec![self.change.clone()], script: Some(self.script.clone()), uploads: Vec::new() })
+        Ok(Plan {
+            changes: vec![self.change.clone()],
+            script: Some(self.script.clone()),
+            uploads: Vec::new(),
+        })
     }
 
     fn desired(&self) -> String {

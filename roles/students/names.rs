@@ -78,7 +78,10 @@ fn shortened(name: &str, longest: usize) -> &str {
 ///
 /// # Errors
 /// What is wrong with the names, all of it.
-pub(super) fn assign(people: &[Person], known: &BTreeMap<String, String>) -> Result<Vec<Student>, Vec<String>> {
+pub(super) fn assign(
+    people: &[Person],
+    known: &BTreeMap<String, String>,
+) -> Result<Vec<Student>, Vec<String>> {
     let mut problems = Vec::new();
     let mut given: BTreeMap<String, &Person> = BTreeMap::new();
     let mut namespaces: Vec<Option<String>> = vec![None; people.len()];
@@ -87,16 +90,16 @@ pub(super) fn assign(people: &[Person], known: &BTreeMap<String, String>) -> Res
         let Some(login) = &person.login else { continue };
         match namespace_of(login) {
             Ok(name) => match given.insert(name.clone(), person) {
-                Some(other) => problems.push(format!(
-                    "{} and {} have the same login, {login}",
-                    other.name, person.name
-                )),
+                Some(other) => {
+                    problems.push(format!("{} and {} have the same login, {login}", other.name, person.name))
+                }
                 None => *namespace = Some(name),
             },
             Err(problem) => problems.push(problem),
         }
     }
-    for (person, namespace) in people.iter().zip(&mut namespaces).filter(|(person, _)| person.login.is_none()) {
+    for (person, namespace) in people.iter().zip(&mut namespaces).filter(|(person, _)| person.login.is_none())
+    {
         let mine = known.iter().find(|(name, owner)| **owner == person.name && !given.contains_key(*name));
         if let Some((name, _)) = mine {
             given.insert(name.clone(), person);
@@ -142,7 +145,10 @@ pub(super) fn meant<'k>(word: &str, known: &'k BTreeMap<String, String>) -> Vec<
         return called;
     }
     let made = namespace_of(word).ok();
-    made.and_then(|made| known.get_key_value(&made)).map(|(namespace, _)| namespace.as_str()).into_iter().collect()
+    made.and_then(|made| known.get_key_value(&made))
+        .map(|(namespace, _)| namespace.as_str())
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]

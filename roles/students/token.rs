@@ -32,14 +32,10 @@ pub(super) fn answered(printed: &str, name: &str) -> Result<String, String> {
     if let Some(why) = answer.strip_prefix("failed: ") {
         return Err(format!("no token: {}", why.trim_end()));
     }
-    let answer: Option<Value> = serde_json::Deserializer::from_str(&answer).into_iter().next().and_then(Result::ok);
+    let answer: Option<Value> =
+        serde_json::Deserializer::from_str(&answer).into_iter().next().and_then(Result::ok);
     let token = answer.as_ref().and_then(|answer| answer["status"]["token"].as_str());
     token.map(str::to_owned).ok_or_else(|| "no token: the answer of the server is none".to_owned())
-}
-
-/// The names at the beginnings of lines, before a colon.
-pub(super) fn names_of(lines: &str) -> Vec<&str> {
-    lines.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect()
 }
 
 /// Decodes base64url without padding (RFC 4648, section 5).
@@ -77,7 +73,8 @@ pub(super) mod tests {
         for three in claims.as_bytes().chunks(3) {
             let bits = three.iter().fold(0u32, |bits, byte| (bits << 8) | u32::from(*byte));
             let bits = bits << (8 * (3 - three.len()));
-            (0..=three.len()).for_each(|n| text.push(char::from(LETTERS[(bits >> (18 - 6 * n)) as usize & 63])));
+            (0..=three.len())
+                .for_each(|n| text.push(char::from(LETTERS[(bits >> (18 - 6 * n)) as usize & 63])));
         }
         text + ".c2ln"
     }

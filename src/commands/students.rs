@@ -135,7 +135,9 @@ impl Verb {
         let words: Vec<&str> = words.iter().flat_map(|word| word.split_whitespace()).collect();
         let (verb, names) = match words.as_slice() {
             [] => (Self::List, &[][..]),
-            [first, names @ ..] if Self::of(first).is_some() => (Self::of(first).unwrap_or(Self::List), names),
+            [first, names @ ..] if Self::of(first).is_some() => {
+                (Self::of(first).unwrap_or(Self::List), names)
+            }
             [names @ .., last] => {
                 let verb = Self::of(last).ok_or_else(|| {
                     CommandError::usage(format!("what is to be done with {}?", words.join(", ")))
@@ -191,7 +193,8 @@ impl Parameters {
         if self.prune && verb != Verb::Create {
             return Err(CommandError::usage("--prune belongs to students create"));
         }
-        let mut people: Vec<Person> = self.file.as_deref().map(class_list::read).transpose()?.unwrap_or_default();
+        let mut people: Vec<Person> =
+            self.file.as_deref().map(class_list::read).transpose()?.unwrap_or_default();
         // Whoever is typed and on the list is one person.
         for name in names {
             if people.iter().all(|person| person.name != name) {
@@ -201,7 +204,8 @@ impl Parameters {
         if people.is_empty() && matches!(verb, Verb::Create | Verb::Delete) {
             return Err(CommandError::usage("which students?").hint("name them, or a list: -f class.csv"));
         }
-        let words = || people.iter().map(|person| person.login.clone().unwrap_or_else(|| person.name.clone()));
+        let words =
+            || people.iter().map(|person| person.login.clone().unwrap_or_else(|| person.name.clone()));
         Ok(match verb {
             Verb::Create => Order::Create(Class {
                 role: self.role.map(|role| role.name().to_owned()),
@@ -243,12 +247,15 @@ pub(crate) fn run(StudentsArgs(args): StudentsArgs, environment: &Environment) -
     }
     let folder = project.shown(&project.inventory_dir.join("artifacts").join(STUDENT_FILES));
     let shows = verb == Verb::Create && args.output.output != Form::Jsonl;
-    let (check, manner) = (args.check, MannerArgs {
-        check: args.check,
-        diff: args.diff,
-        lock_timeout: args.lock_timeout,
-        ..MannerArgs::default()
-    });
+    let (check, manner) = (
+        args.check,
+        MannerArgs {
+            check: args.check,
+            diff: args.diff,
+            lock_timeout: args.lock_timeout,
+            ..MannerArgs::default()
+        },
+    );
     let typed =
         TypedFlow { manner, ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output) };
     let exit = typed.run(environment)?;
@@ -256,7 +263,9 @@ pub(crate) fn run(StudentsArgs(args): StudentsArgs, environment: &Environment) -
     if shows && !rows.is_empty() {
         print::data(&format!("\n{}", table(&rows)))?;
         if !check {
-            print::note(&format!("for each student in {folder}: NAME.conf, a kubeconfig, and NAME.txt, to hand out"));
+            print::note(&format!(
+                "for each student in {folder}: NAME.conf, a kubeconfig, and NAME.txt, to hand out"
+            ));
         }
     }
     Ok(exit)
@@ -352,8 +361,10 @@ fn described(row: &Row) -> String {
     lines.push(("Role", row.role.clone()));
     lines.push(("Token until", until(row)));
     lines.extend(row.wrong.clone().map(|wrong| ("State", wrong)));
-    let mut shown: String =
-        lines.iter().map(|(what, is)| format!("{:<13}{}\n", format!("{what}:"), text::harmless(is))).collect();
+    let mut shown: String = lines
+        .iter()
+        .map(|(what, is)| format!("{:<13}{}\n", format!("{what}:"), text::harmless(is)))
+        .collect();
     shown.push_str("Used:\n");
     for [what, used, most] in &row.used {
         shown.push_str(&format!("  {what:<24}{used} of {most}\n"));

@@ -9,9 +9,7 @@ fn project() -> Test {
 
 #[track_caller]
 fn refused(arguments: &[&str], code: i32, stderr: &str) {
-    let test = project()
-        .file("empty.csv", "name;groups\n")
-        .file("nameless.csv", "name;groups\nAnna;a\n;b\n");
+    let test = project().file("empty.csv", "name;groups\n").file("nameless.csv", "name;groups\nAnna;a\n;b\n");
     test.run(arguments).code(code).stderr(stderr).nothing_written();
 }
 
@@ -43,7 +41,11 @@ hint: plans are of students create and students delete",
 
 #[test]
 fn a_list_that_cannot_be_read_is_told_with_its_line() {
-    refused(&["students", "create", "-f", "empty.csv"], 4, "\nerror: empty.csv: it has headings, and names nobody");
+    refused(
+        &["students", "create", "-f", "empty.csv"],
+        4,
+        "\nerror: empty.csv: it has headings, and names nobody",
+    );
     refused(&["students", "create", "-f", "nameless.csv"], 4, "\nerror: nameless.csv: line 3 has no name");
     let test = project();
     std::fs::write(test.folder().join("old.csv"), b"name\n\xa3ukasz\n").expect("a list in another encoding");
@@ -62,5 +64,8 @@ fn a_term_has_a_unit() {
 #[test]
 fn a_token_that_is_not_here_is_said_how_to_make() {
     let ended = project().run(&["student-tokens", "anna"]).code(1);
-    ended.stderr_has(&["error: there is no token of anna here", "hint: make one: muster students create anna"]);
+    ended.stderr_has(&[
+        "error: there is no token of anna here",
+        "hint: make one: muster students create anna",
+    ]);
 }

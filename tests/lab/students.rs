@@ -35,7 +35,10 @@ fn students_have_a_namespace_each_and_nothing_else_until_they_are_gone() {
     // A namespace that is there and is not a student's is refused, and nobody else is made either.
     let refused = students(&["create", "anna", "shop"]);
     assert_eq!(refused.code, 2, "{refused:#?}");
-    assert!(refused.all().contains("shop: the namespace shop is there, and is not a student's"), "{refused:#?}");
+    assert!(
+        refused.all().contains("shop: the namespace shop is there, and is not a student's"),
+        "{refused:#?}"
+    );
     let names = || lab.muster(&["kubectl", "get", "namespaces", "-o", "name"]).out;
     let before = names();
     assert!(!before.contains("anna"), "{before}");
@@ -104,7 +107,10 @@ fn students_have_a_namespace_each_and_nothing_else_until_they_are_gone() {
     let held = students(&["delete", "wang", "anna-nowak", "-e", "students_delete_timeout=20"]);
     assert_eq!(held.code, 2, "{held:#?}");
     let told = held.all();
-    assert!(told.contains("1 of 2 namespaces are not gone") && told.contains("example.com/held"), "{held:#?}");
+    assert!(
+        told.contains("1 of 2 namespaces are not gone") && told.contains("example.com/held"),
+        "{held:#?}"
+    );
     assert!(!names().contains("namespace/anna-nowak\n"), "{}", names());
     lab.on(
         "node1",
