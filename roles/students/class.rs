@@ -214,8 +214,9 @@ impl Difference<'_> {
     /// The same by student, in words.
     pub(super) fn by_student(&self) -> Vec<(String, String)> {
         let changed = self.changed.iter().map(|(object, found, how)| {
-            let is = if found.is_none() { "is missing" } else { how.as_str() };
-            (owner(&object.id), format!("{} {is}", object.id))
+            let id = &object.id;
+            let is = if found.is_none() { format!("{id} is missing") } else { format!("{id}: {how}") };
+            (owner(id), is)
         });
         let left = self.left.iter().map(|(id, _)| (owner(id), format!("{id} is still there")));
         let mut by_student: Vec<(String, String)> = Vec::new();

@@ -419,7 +419,7 @@ fn some<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
 /// Nothing was changed, because of all this.
 fn refused(what: &str, problems: &[String], remedy: &str) -> Failure {
     Failure::Other {
-        message: format!("nothing was changed: {} {what}", problems.len()),
+        message: format!("nothing was changed: there are {what}"),
         remedy: remedy.into(),
         tail: problems.iter().map(|problem| format!("{problem}\n")).collect(),
     }

@@ -7,6 +7,7 @@ use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
 use muster_app::{BundleUse, Flow, Job, Listener, Project, RunOptions, Selection};
 use muster_engine::event::Event;
 use muster_engine::play::Play;
+use muster_engine::script::quote;
 use muster_roles::{Class, Order, Person, Row, STUDENT_FILES, Told, written};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,9 @@ use crate::output::style::Style;
 use crate::output::{CommandLine, plain, print, text};
 use crate::runtime::runtime;
 use crate::typed_flow::TypedFlow;
+
+/// How long a token is good for where nothing is said, in seconds: the 8h of `--for`.
+const DEFAULT_TERM: u64 = 8 * 3600;
 
 /// The options of `students`, in which -f is the list, as for kubectl, and not --forks.
 #[derive(Debug)]
@@ -179,10 +183,27 @@ impl Parameters {
     pub(crate) fn flow(&self, _: &Project) -> Result<Flow, CommandError> {
         let (verb, names) = Verb::and_names(&self.words)?;
         match verb {
-            Verb::Create | Verb::Delete => Ok(flow(self.order(verb, names)?, Told::default())),
+            Verb::Create | Verb::Delete => Ok(flow(self.typed(), self.order(verb, names)?, Told::default())),
             _ => Err(CommandError::usage("students are only looked at")
                 .hint("plans are of students create and students delete")),
         }
+    }
+
+    /// The command as it is typed to mean the same, for whoever waits for it or repeats it.
+    fn typed(&self) -> String {
+        let mut words = vec![words_of("students")];
+        words.extend(self.words.iter().map(|word| quote(word)));
+        if let Some(file) = &self.file {
+            words.extend(["--file".to_owned(), quote(&file.display().to_string())]);
+        }
+        if let Some(role) = self.role {
+            words.extend(["--role".to_owned(), role.name().to_owned()]);
+        }
+        if self.term.as_secs() != DEFAULT_TERM {
+            words.extend(["--for".to_owned(), format!("{}m", self.term.as_secs() / 60)]);
+        }
+        words.extend(self.prune.then(|| "--prune".to_owned()));
+        words.join(" ")
     }
 
     /// What is to be done.
@@ -219,7 +240,7 @@ impl Parameters {
     }
 }
 
-fn flow(order: Order, told: Told) -> Flow {
+fn flow(command: String, order: Order, told: Told) -> Flow {
     let play = Play {
         name: "students".into(),
         hosts: "kube_control_plane".into(),
@@ -231,7 +252,7 @@ fn flow(order: Order, told: Told) -> Flow {
         bundle: BundleUse::None,
         remarks: false,
         whole_cluster: true,
-        ..Flow::new(words_of("students"), vec![play])
+        ..Flow::new(command, vec![play])
     }
 }
 
@@ -241,7 +262,7 @@ pub(crate) fn run(StudentsArgs(args): StudentsArgs, environment: &Environment) -
     let order = args.parameters.order(verb, names)?;
     let project = Project::find(&args.inventory.inventory, environment)?;
     let told = Told::default();
-    let flow = flow(order, told.clone());
+    let flow = flow(args.parameters.typed(), order, told.clone());
     if !matches!(verb, Verb::Create | Verb::Delete) {
         return look(verb, flow, &told, project, &args, environment);
     }
