@@ -12,20 +12,23 @@ use crate::objects::object::{self, Id, Object};
 
 /// The objects of these students, with the mark of their set.
 pub(super) fn objects(vars: &HostVars, students: &[Student], role: &str) -> Result<Vec<Object>> {
-    let extra = json!({ "students": students, "role": role });
-    let manifest = vars.render(include_str!("templates/students.yaml.j2"), "students.yaml.j2", &extra)?;
-    marked(&manifest)
-}
-
-fn marked(manifest: &str) -> Result<Vec<Object>> {
     let wrong = |why: String| {
         Failure::new(format!("the objects of the students: {why}"), "check the variables students_*")
     };
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(manifest).map_err(|error| wrong(error.to_string()))?;
-    let objects: Option<Vec<Object>> = documents.into_iter().map(Object::new).collect();
-    let objects = objects.ok_or_else(|| wrong("one has no kind or no name".into()))?;
-    Ok(objects.iter().map(|object| object.marked(SET)).collect())
+    let mut objects = Vec::new();
+    for student in students {
+        let extra = json!({ "student": student, "role": role });
+        let template = include_str!("templates/student.yaml.j2");
+        let manifest = vars.render(template, "student.yaml.j2", &extra)?;
+        // One after the other: the parser takes so many documents at most.
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&manifest).map_err(|error| wrong(error.to_string()))?;
+        for document in documents {
+            let object = Object::new(document).ok_or_else(|| wrong("one has no kind or no name".into()))?;
+            objects.push(object.marked(SET));
+        }
+    }
+    Ok(objects)
 }
 
 /// Whose an object is: its namespace, or the namespace that it is.

@@ -78,6 +78,13 @@ fn a_student_gets_six_objects_with_names_of_any_kind() {
 }
 
 #[test]
+fn a_class_may_be_as_large_as_a_school() {
+    let students: Vec<Student> =
+        (0..300).map(|n| student(&format!("Student {n}"), &format!("s{n}"))).collect();
+    assert_eq!(wanted(&students, "edit").len(), 1800);
+}
+
+#[test]
 fn what_is_there_as_it_was_applied_does_not_differ() {
     let students = anna_and_123();
     let objects = wanted(&students, "admin");
