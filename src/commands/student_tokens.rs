@@ -29,7 +29,11 @@ pub(crate) struct StudentTokensArgs {
 /// Runs `muster student-tokens`.
 pub(crate) fn run(args: StudentTokensArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let project = Project::find(&args.inventory.inventory, environment)?;
-    let again = |name: &str| project.command(&[&words_of("students"), "create", name], 1);
+    let students = words_of("students");
+    let again = |name: &str| {
+        let words: Vec<&str> = students.split(' ').chain(["create", name]).collect();
+        project.command(&words, words.len() - 1)
+    };
     let folder = folder(project.clone(), &args.inventory, environment)?;
     let mut tokens = String::new();
     for name in args.names.iter().flat_map(|name| name.split_whitespace()) {
