@@ -21,6 +21,7 @@ pub mod kubespray;
 mod objects;
 pub mod preflight;
 pub mod reference;
+mod students;
 #[cfg(test)]
 mod testing;
 mod verify;
@@ -29,6 +30,7 @@ use futures::future::FutureExt;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
+pub use students::{Class, Order, Person, Row, STUDENT_FILES, Told, end_of, namespace_of, token_in, written};
 pub use verify::NetworkTest;
 
 /// A role's line in the table below: its name is its folder's name, unless several share a folder.
@@ -68,6 +70,23 @@ pub fn verify(network: NetworkTest) -> Role {
     Role { story: Story::given(move |host| verify::run(host, network).boxed()), ..VERIFY }
 }
 
+const STUDENTS: Role = Role {
+    looks_only: true,
+    ..role!("students", "Namespaces of students; as a role of a playbook it only looks at them", students::look)
+};
+
+/// The role `students`, with what is to be done and where it is told.
+pub fn students(order: Order, told: Told) -> Role {
+    Role {
+        looks_only: matches!(order, Order::Look(_)),
+        story: Story::given(move |host| {
+            let (order, told) = (order.clone(), told.clone());
+            async move { students::run(host, &order, &told).await }.boxed()
+        }),
+        ..STUDENTS
+    }
+}
+
 /// Every role there is.
 pub const ROLES: &[Role] = &[
     PREFLIGHT,
@@ -92,6 +111,7 @@ pub const ROLES: &[Role] = &[
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     VERIFY,
+    STUDENTS,
 ];
 
 /// Variables that several roles read.

@@ -4,6 +4,7 @@
 //! the home directory, and that ends the process. What it does for them is in the library `muster-app`.
 
 mod args;
+mod class_list;
 mod cli;
 mod commands;
 mod environment;

@@ -5,7 +5,7 @@
 //! Drift is seen in the cluster: by the annotation [`APPLIED`] (the manifest is another one) and by the fields that the field
 //! manager `muster` does not own any more (`ownership.rs`).
 
-mod object;
+pub(crate) mod object;
 mod ownership;
 #[cfg(test)]
 mod tests;

@@ -11,12 +11,12 @@ use super::{APPLIED, SET, ownership};
 
 /// What an object is known by, in every version of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Id {
+pub(crate) struct Id {
     /// `Kind`, or `Kind.group`, as kubectl takes it.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// Empty for an object that is in no namespace.
-    pub(super) namespace: String,
-    pub(super) name: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 impl Id {
@@ -32,17 +32,17 @@ impl Id {
     }
 
     /// As it is written down.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         format!("{} {} {}", self.kind, self.namespace, self.name)
     }
 
-    pub(super) fn of_line(line: &str) -> Option<Self> {
+    pub(crate) fn of_line(line: &str) -> Option<Self> {
         let mut parts = line.splitn(3, ' ').map(str::to_owned);
         Some(Self { kind: parts.next()?, namespace: parts.next()?, name: parts.next()? })
     }
 
     /// As programs take it.
-    pub(super) fn parts(self) -> [String; 3] {
+    pub(crate) fn parts(self) -> [String; 3] {
         [self.kind, self.namespace, self.name]
     }
 }
@@ -57,19 +57,19 @@ impl fmt::Display for Id {
 
 /// An object as it is wanted.
 #[derive(Debug, Clone)]
-pub(super) struct Object {
-    pub(super) id: Id,
-    pub(super) value: Value,
+pub(crate) struct Object {
+    pub(crate) id: Id,
+    pub(crate) value: Value,
 }
 
 impl Object {
     /// `None` for what is no object.
-    pub(super) fn new(value: Value) -> Option<Self> {
+    pub(crate) fn new(value: Value) -> Option<Self> {
         Some(Self { id: Id::of(&value)?, value })
     }
 
     /// The object with the mark of its set.
-    pub(super) fn marked(&self, set: &str) -> Self {
+    pub(crate) fn marked(&self, set: &str) -> Self {
         let mut value = self.value.clone();
         value["metadata"]["labels"][SET] = json!(set);
         let hash = Sha256::of(value.to_string().as_bytes()).to_string();
@@ -78,13 +78,13 @@ impl Object {
     }
 
     /// What kubectl needs to find it.
-    pub(super) fn head(&self) -> Value {
+    pub(crate) fn head(&self) -> Value {
         let metadata = json!({ "name": self.id.name, "namespace": self.id.namespace });
         json!({ "apiVersion": self.value["apiVersion"], "kind": self.value["kind"], "metadata": metadata })
     }
 
     /// How what was found differs from this object with its mark, in a few words.
-    pub(super) fn differs(&self, found: Option<&Value>, set: &str) -> Option<String> {
+    pub(crate) fn differs(&self, found: Option<&Value>, set: &str) -> Option<String> {
         let Some(found) = found else { return Some("created".into()) };
         let hash = |object: &Value| object["metadata"]["annotations"][APPLIED].clone();
         if set_of(found) != Some(set) {
@@ -98,7 +98,7 @@ impl Object {
     }
 
     /// The fields of this object, as they were found and as they are wanted.
-    pub(super) fn diff(&self, found: Option<&Value>) -> String {
+    pub(crate) fn diff(&self, found: Option<&Value>) -> String {
         let label = self.id.to_string();
         if self.id.kind == "Secret" {
             return format!("{label}: its content is not shown\n");
@@ -110,18 +110,18 @@ impl Object {
 }
 
 /// To which set an object says that it belongs.
-pub(super) fn set_of(object: &Value) -> Option<&str> {
+pub(crate) fn set_of(object: &Value) -> Option<&str> {
     object["metadata"]["labels"][SET].as_str()
 }
 
 /// Objects as one text for kubectl.
-pub(super) fn list<'o>(objects: impl IntoIterator<Item = &'o Object>) -> String {
+pub(crate) fn list<'o>(objects: impl IntoIterator<Item = &'o Object>) -> String {
     let items: Vec<_> = objects.into_iter().map(|object| &object.value).collect();
     json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string()
 }
 
 /// What kubectl has printed: nothing, an object, or a list, and warnings after it.
-pub(super) fn parse(printed: &str) -> Result<BTreeMap<Id, Value>, String> {
+pub(crate) fn parse(printed: &str) -> Result<BTreeMap<Id, Value>, String> {
     let first = serde_json::Deserializer::from_str(printed).into_iter::<Value>().next();
     let items = match first.transpose().map_err(|error| format!("kubectl printed no JSON: {error}"))? {
         None => Vec::new(),

@@ -74,6 +74,8 @@ commands! {
     Runs(runs::RunsArgs),
     Log(log::LogArgs),
     Kubectl(kubectl::KubectlArgs),
+    Students(students::StudentsArgs) as "students" plans Parameters,
+    StudentTokens(student_tokens::StudentTokensArgs) as "student-tokens",
     Exec(exec::ExecArgs),
     Copy(copy::CopyArgs),
     Ping(ping::PingArgs),

@@ -20,4 +20,5 @@ mod samples;
 mod scratch;
 mod secrets;
 mod structure;
+mod students;
 mod vault;

@@ -1,0 +1,172 @@
+//! The objects of students: how they are wanted, and what differs.
+
+use serde_json::{Value, json};
+
+use super::class::{Live, objects};
+use super::names_of;
+use super::{SET, Student};
+use crate::objects::object::Object;
+use crate::preflight::fixture::variables;
+
+fn student(name: &str, namespace: &str) -> Student {
+    Student { name: name.into(), groups: "I7".into(), namespace: namespace.into() }
+}
+
+fn anna_and_123() -> Vec<Student> {
+    vec![student("Anna \"A\" O'Neil: #1", "anna"), student("123", "123")]
+}
+
+fn wanted(students: &[Student], role: &str) -> Vec<Object> {
+    objects(&variables(""), students, role).unwrap()
+}
+
+/// What muster owns of an object after it was applied.
+fn fields(value: &Value) -> Value {
+    match value {
+        Value::Object(fields_of) => {
+            fields_of.iter().map(|(key, value)| (format!("f:{key}"), fields(value))).collect()
+        }
+        _ => json!({}),
+    }
+}
+
+/// What `look.sh` prints of a cluster with these objects, and a namespace that is somebody's.
+fn look(objects: &[Object], change: impl Fn(&mut Value)) -> Live {
+    let live = objects.iter().map(|object| {
+        let mut value = object.value.clone();
+        let fields = fields(&value);
+        value["metadata"]["managedFields"] =
+            json!([{ "manager": "muster", "operation": "Apply", "fieldsV1": fields }]);
+        value["metadata"]["uid"] = json!("uid-1");
+        change(&mut value);
+        value
+    });
+    let (mut namespaces, others): (Vec<Value>, Vec<Value>) =
+        live.filter(|value| !value.is_null()).partition(|value| value["kind"] == "Namespace");
+    namespaces.push(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }));
+    let list = |items: &[Value]| json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+    let cluster = r#"{"server": "https://192.0.2.4:6443", "authority": "LS0t"}"#;
+    Live::of(&format!("{cluster}\n{}\n{}\nWarning: old\n", list(&namespaces), list(&others))).unwrap()
+}
+
+#[test]
+fn a_student_gets_six_objects_with_names_of_any_kind() {
+    let objects = wanted(&anna_and_123(), "admin");
+    let of = |kind: &str, namespace: &str| {
+        let found = objects.iter().find(|object| {
+            object.value["kind"] == kind
+                && [&object.id.namespace, &object.id.name].iter().any(|name| *name == namespace)
+        });
+        found.unwrap().value.clone()
+    };
+    assert_eq!(objects.len(), 12);
+    assert!(objects.iter().all(|object| object.value["metadata"]["labels"]["muster.io/set"] == SET));
+    let namespace = of("Namespace", "anna");
+    assert_eq!(namespace["metadata"]["annotations"]["muster.io/student-name"], "Anna \"A\" O'Neil: #1");
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "baseline");
+    // A name of digits is a text.
+    assert_eq!(of("ServiceAccount", "123")["metadata"]["name"], json!("123"));
+    let binding = of("RoleBinding", "123");
+    assert_eq!(
+        (binding["roleRef"]["name"].as_str(), binding["subjects"][0]["namespace"].as_str()),
+        (Some("admin"), Some("123"))
+    );
+    assert_eq!(of("ResourceQuota", "anna")["spec"]["hard"]["requests.cpu"], "2");
+    let from = &of("NetworkPolicy", "anna")["spec"]["ingress"][0]["from"];
+    assert_eq!(from[2]["ipBlock"]["except"][0], "10.233.64.0/18");
+    assert_eq!(from[1]["namespaceSelector"]["matchExpressions"][0]["key"], "muster.io/student");
+}
+
+#[test]
+fn a_class_may_be_as_large_as_a_school() {
+    let students: Vec<Student> =
+        (0..300).map(|n| student(&format!("Student {n}"), &format!("s{n}"))).collect();
+    assert_eq!(wanted(&students, "edit").len(), 1800);
+}
+
+#[test]
+fn what_is_there_as_it_was_applied_does_not_differ() {
+    let students = anna_and_123();
+    let objects = wanted(&students, "admin");
+    let live = look(&objects, |_| {});
+    assert!(live.difference(&students, &objects).is_empty());
+    assert_eq!(live.students().into_keys().collect::<Vec<_>>(), ["123", "anna"]);
+    let nothing = look(&[], |_| {});
+    let difference = nothing.difference(&students, &objects);
+    assert_eq!(difference.what(), "2 created: anna, 123");
+    // Everything of a student is applied by the same kubectl, the namespace first.
+    let parts = difference.manifests(2);
+    assert!(parts.len() == 2 && parts[0].contains("anna") && !parts[0].contains("\"123\""));
+    assert!(
+        parts[0].starts_with(
+            r#"{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Namespace""#
+        )
+    );
+}
+
+#[test]
+fn what_a_student_has_changed_or_removed_is_mended() {
+    let students = anna_and_123();
+    let objects = wanted(&students, "admin");
+    let live = look(&objects, |value| {
+        if value["metadata"]["namespace"] == "anna" && value["kind"] == "NetworkPolicy" {
+            *value = Value::Null;
+        } else if value["metadata"]["name"] == "anna" && value["kind"] == "ServiceAccount" {
+            let owned = &mut value["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"];
+            owned.as_object_mut().unwrap().remove("f:labels").unwrap();
+        }
+    });
+    let difference = live.difference(&students, &objects);
+    assert_eq!(
+        difference.by_student(),
+        [(
+            "anna".to_owned(),
+            "ServiceAccount anna/anna: metadata.labels is not as it was applied, \
+             NetworkPolicy anna/anna is missing"
+                .to_owned()
+        )]
+    );
+}
+
+#[test]
+fn another_role_is_another_binding_and_the_old_one_goes() {
+    let students = anna_and_123();
+    let live = look(&wanted(&students, "admin"), |_| {});
+    let objects = wanted(&students, "view");
+    let difference = live.difference(&students[..1], &objects[..6]);
+    assert_eq!(
+        difference.what(),
+        "RoleBinding anna/anna-view-binding: created, RoleBinding anna/anna-admin-binding: removed"
+    );
+    assert!(difference.removed().contains("anna-admin-binding") && !difference.removed().contains("123"));
+}
+
+#[test]
+fn a_namespace_that_is_not_a_students_is_refused() {
+    let students = anna_and_123();
+    let live = look(&wanted(&students, "admin"), |value| {
+        if value["metadata"]["name"] == "123" && value["kind"] == "Namespace" {
+            value["status"]["phase"] = json!("Terminating");
+        }
+    });
+    assert_eq!(live.against(&students[0]), None);
+    let deleting = "123: the namespace 123 is being deleted; wait until it is gone";
+    assert_eq!(live.against(&students[1]).as_deref(), Some(deleting));
+    let somebodys = "Shop: the namespace shop is there, and is not a student's";
+    assert_eq!(live.against(&student("Shop", "shop")).as_deref(), Some(somebodys));
+    // A student who labels an own namespace does not exist; somebody who copies one's labels is no student by that.
+    let copied = look(&wanted(&students, "admin"), |value| {
+        if value["kind"] == "Namespace" && value["metadata"]["name"] == "anna" {
+            value["metadata"]["name"] = json!("copy");
+        }
+    });
+    assert_eq!(copied.students().into_keys().collect::<Vec<_>>(), ["123"]);
+}
+
+#[test]
+fn too_little_of_an_answer_is_none() {
+    assert!(Live::of("").is_err() && Live::of("{}\n{}").is_err() && Live::of("no JSON").is_err());
+    let lists = r#"{"kind": "List", "items": []} {"kind": "List", "items": []}"#;
+    assert!(Live::of(&format!(r#"{{"server": "", "authority": ""}} {lists}"#)).is_err());
+    assert_eq!(names_of("wang: held; more: of it\nanna:\n"), ["wang", "anna"]);
+}
