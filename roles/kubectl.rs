@@ -106,7 +106,19 @@ impl<'h> Kubectl<'h> {
         every: Duration,
         limit: Duration,
     ) -> Result<String> {
-        match self.plane.wait_on_behalf_of(self.asker, what, script, every, limit).await {
+        self.wait_until(what, script, every, limit, &|answer| answer).await
+    }
+
+    /// The same, where an answer counts as what `judge` makes of it.
+    pub(crate) async fn wait_until(
+        &self,
+        what: &str,
+        script: Script,
+        every: Duration,
+        limit: Duration,
+        judge: &(dyn Fn(Answer) -> Answer + Sync),
+    ) -> Result<String> {
+        match self.plane.wait_judged(self.asker, what, script, every, limit, judge).await {
             Ok(answer) => Ok(answer.output),
             Err(failure) => Err(self.lost(failure).await),
         }

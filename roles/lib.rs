@@ -3,6 +3,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod apps;
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
 pub mod catalogue;
@@ -43,6 +44,18 @@ macro_rules! role {
             check_written: None,
             story: Story::Fixed(|host| $run(host).boxed()),
         }
+    };
+}
+
+/// An application's line in the table: its role, its folder and its variables.
+macro_rules! app {
+    ($name:literal, $summary:literal) => {
+        role!(
+            $name,
+            $summary,
+            |host| apps::run(host, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2"))),
+            concat!("apps/", $name, "/defaults.yml")
+        )
     };
 }
 
@@ -90,6 +103,9 @@ pub const ROLES: &[Role] = &[
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     VERIFY,
+    app!("metrics-server", "What pods and nodes use: kubectl top, and autoscaling by it"),
+    app!("local-path-provisioner", "Volumes for claims, as folders on the nodes"),
+    role!("apps", "Wait until the applications are well", apps::are_well),
 ];
 
 /// Variables that several roles read.

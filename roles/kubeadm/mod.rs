@@ -6,7 +6,7 @@
 
 mod birth;
 mod config;
-mod images;
+pub(crate) mod images;
 mod join;
 mod kubelet;
 mod labels;

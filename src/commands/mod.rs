@@ -74,6 +74,7 @@ commands! {
     Runs(runs::RunsArgs),
     Log(log::LogArgs),
     Kubectl(kubectl::KubectlArgs),
+    Apps(apps::AppsArgs),
     Exec(exec::ExecArgs),
     Copy(copy::CopyArgs),
     Ping(ping::PingArgs),

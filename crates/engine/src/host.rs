@@ -235,6 +235,19 @@ impl Host {
         every: Duration,
         limit: Duration,
     ) -> Result<Answer> {
+        self.wait_judged(asker, what, script, every, limit, &|answer| answer).await
+    }
+
+    /// The same, where an answer counts as what `judge` makes of it.
+    pub async fn wait_judged(
+        &self,
+        asker: &Host,
+        what: &str,
+        script: Script,
+        every: Duration,
+        limit: Duration,
+        judge: &(dyn Fn(Answer) -> Answer + Sync),
+    ) -> Result<Answer> {
         asker.enter_step(what);
         let (begun, exchanges) = (Instant::now(), self.exchanges());
         loop {
@@ -242,7 +255,7 @@ impl Host {
                 Err(Failure::Transport(error)) if error.is_transient() => {
                     Answer { status: 255, output: error.to_string() }
                 }
-                answer => answer?,
+                answer => judge(answer?),
             };
             if answer.status == 0 {
                 asker.leave_step_of_one(what, self.exchanges() - exchanges, begun.elapsed());
