@@ -117,3 +117,105 @@ fn judged(answer: Answer, names: &[&str]) -> Answer {
     };
     Answer { status: i32::from(!wrong.is_empty()), output: wrong }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::objects::SET;
+    use crate::preflight::fixture::variables;
+    use crate::reference;
+
+    /// The objects of an application with these variables.
+    fn objects(name: &str, yaml: &str) -> Vec<Value> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("apps/{name}/objects.yaml.j2"));
+        let template = std::fs::read_to_string(path).unwrap();
+        let images: serde_json::Map<String, Value> = CATALOGUE
+            .images_of_app(name)
+            .into_iter()
+            .map(|image| (image.into(), json!(format!("{image}:1"))))
+            .collect();
+        let text = variables(yaml).render(&template, name, &json!({ "images": images })).unwrap();
+        serde_saphyr::from_multiple(&text).unwrap()
+    }
+
+    fn of_kind<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
+        objects.iter().find(|object| object["kind"] == kind).unwrap()
+    }
+
+    #[test]
+    fn every_application_is_whole() {
+        let plays: Value = serde_saphyr::from_str(include_str!("../../playbooks/cluster.yml")).unwrap();
+        let has = |field: &str, name: &str| {
+            let mut plays = plays.as_array().unwrap().iter();
+            plays.any(|play| play[field].as_array().is_some_and(|names| names.iter().any(|n| n == name)))
+        };
+        for name in CATALOGUE.apps() {
+            let switch = format!("{}_enabled", name.replace('-', "_"));
+            let switch = reference::variables().find(|variable| variable.name == switch);
+            assert_eq!(switch.map(|variable| variable.value), Some("false"), "{name}");
+            assert!(crate::ROLES.iter().any(|role| role.name == name), "{name} is no role");
+            assert!(has("roles", name) && has("tags", name), "{name} is not in the playbook");
+            assert!(!CATALOGUE.images_of_app(name).is_empty(), "{name} has no image");
+            let objects = objects(name, "");
+            let pods: Vec<_> = objects.iter().map(|object| &object["spec"]["template"]).collect();
+            let pods: Vec<_> = pods.into_iter().filter(|template| !template.is_null()).collect();
+            assert!(!pods.is_empty(), "{name}");
+            for pod in pods {
+                assert_eq!(pod["metadata"]["labels"][SET], name);
+                let image = pod["spec"]["containers"][0]["image"].as_str().unwrap();
+                assert!(
+                    CATALOGUE.images_of_app(name).iter().any(|known| image == format!("{known}:1")),
+                    "{image}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn variables_reach_the_objects() {
+        let args = |yaml: &str| {
+            let objects = objects("metrics-server", yaml);
+            of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
+        };
+        assert!(args("").contains("--kubelet-insecure-tls") && args("").contains("--metric-resolution=15s"));
+        assert!(!args("metrics_server_kubelet_insecure_tls: false").contains("insecure"));
+
+        let class = |yaml: &str| {
+            let objects = objects("local-path-provisioner", yaml);
+            let class = of_kind(&objects, "StorageClass");
+            let default = &class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"];
+            let config = of_kind(&objects, "ConfigMap")["data"]["config.json"].as_str().unwrap();
+            let config: Value = serde_json::from_str(config).unwrap();
+            let path = config["nodePathMap"][0]["paths"][0].clone();
+            [class["metadata"]["name"].clone(), default.clone(), path]
+                .map(|value| value.as_str().unwrap().to_owned())
+        };
+        assert_eq!(class(""), ["local-path", "true", "/opt/local-path-provisioner/"]);
+        let other = "local_path_provisioner_storage_class: disk\nlocal_path_provisioner_is_default_storageclass: 'false'\n\
+                     local_path_provisioner_claim_root: /srv/claims\n";
+        assert_eq!(class(other), ["disk", "false", "/srv/claims"]);
+    }
+
+    #[test]
+    fn a_look_says_which_application_is_not_well() {
+        let judge = |items: Value| {
+            let output = json!({ "kind": "List", "items": items }).to_string();
+            judged(Answer { status: 0, output }, &["a", "b"])
+        };
+        let api = |set: &str, status: &str| {
+            let condition = json!({ "type": "Available", "status": status, "message": "no endpoints" });
+            let metadata = json!({ "name": "v1.x.io", "labels": { SET: set } });
+            json!({ "kind": "APIService", "metadata": metadata, "spec": { "group": "x.io" }, "status": { "conditions": [condition] } })
+        };
+        assert_eq!(judge(json!([api("a", "True"), api("b", "True"), api("c", "False")])), Answer::default());
+        let answer = judge(json!([api("a", "False")]));
+        assert_eq!(answer.status, 1);
+        assert_eq!(answer.output, "a: the API x.io does not answer: no endpoints\nb: it is not there\n");
+        let away = Answer { status: 7, output: "refused".into() };
+        assert_eq!(judged(away.clone(), &["a"]), away);
+    }
+}
