@@ -39,6 +39,7 @@ pub(crate) async fn run(host: &Host, name: &'static str, template: &str) -> Resu
     if !wants_app(of.all_vars(), name)? {
         // Nobody asks the cluster where it is known that nothing is there.
         if plane && objects::is_there(host, name) != Some(false) {
+            cluster::belongs(host).await?;
             set(&of, name, template)?.absent().ensure(host).await?;
         }
         return Ok(());
