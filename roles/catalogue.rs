@@ -1,6 +1,5 @@
 //! What is installed: the catalogue (`catalogue/catalogue.yml`), and what of it a role takes from the bundle.
 
-use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use muster_artifacts::{Arch, Catalogue, Release};
@@ -16,8 +15,8 @@ pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 
 /// What of a version of Kubernetes a machine's variables ask for, for its architecture.
 pub fn release(host: &Host, kube_version: &str) -> Result<Release> {
-    let purposes = purposes(host.all_vars());
-    Ok(CATALOGUE.needed(whole_release(host, kube_version)?, |purpose| purposes.contains(purpose)))
+    let whole = whole_release(host, kube_version)?;
+    Ok(CATALOGUE.needed(whole, |purpose| asks_for(host.all_vars(), purpose)))
 }
 
 fn whole_release(host: &Host, kube_version: &str) -> Result<Release> {
@@ -28,22 +27,38 @@ fn whole_release(host: &Host, kube_version: &str) -> Result<Release> {
 
 /// What of a release the machines of an inventory need, all together.
 pub fn needed_by(inventory: &Inventory, vars: &Vars, release: Release) -> Release {
-    let hosts = inventory.hosts().filter_map(|host| vars.host(host.name()).ok());
-    let purposes: BTreeSet<_> = hosts.flat_map(|vars| purposes(&vars)).collect();
-    CATALOGUE.needed(release, |purpose| purposes.contains(purpose))
+    let hosts: Vec<_> = inventory.hosts().filter_map(|host| vars.host(host.name()).ok()).collect();
+    CATALOGUE.needed(release, |purpose| hosts.iter().any(|vars| asks_for(vars, purpose)))
 }
 
-/// What a machine's variables ask for (`for` in the catalogue). A variable that cannot be worked out asks: what is wrong with it
-/// is told elsewhere.
-fn purposes(vars: &HostVars) -> BTreeSet<&'static str> {
-    let value =
-        |name: &str| vars.get(name).ok().flatten().and_then(|value| value.as_str().map(str::to_owned));
-    let asked = [
-        ("dns", value("dns_mode").is_none_or(|mode| mode != "none")),
-        ("flannel", value("kube_network_plugin").is_none_or(|plugin| plugin == "flannel")),
-        ("network-test", value("verify_network").is_none_or(|when| when != "never")),
-    ];
-    asked.into_iter().filter(|(_, asked)| *asked).map(|(purpose, _)| purpose).collect()
+/// The applications that any of an inventory's machines asks for.
+pub fn apps_of(inventory: &Inventory, vars: &Vars) -> Vec<&'static str> {
+    let hosts: Vec<_> = inventory.hosts().filter_map(|host| vars.host(host.name()).ok()).collect();
+    CATALOGUE.apps().filter(|app| hosts.iter().any(|vars| asks_for(vars, app))).collect()
+}
+
+/// Whether a machine's variables ask for a purpose (`for` and `apps` in the catalogue). A variable that cannot be worked out asks:
+/// what is wrong with it is told elsewhere.
+fn asks_for(vars: &HostVars, purpose: &str) -> bool {
+    let text = |name: &str| vars.get(name).ok().flatten().and_then(|value| value.as_str().map(str::to_owned));
+    match purpose {
+        "dns" => text("dns_mode").is_none_or(|mode| mode != "none"),
+        "flannel" => text("kube_network_plugin").is_none_or(|plugin| plugin == "flannel"),
+        "network-test" => text("verify_network").is_none_or(|when| when != "never"),
+        app => wants_app(vars, app).unwrap_or(true),
+    }
+}
+
+/// Whether a machine's variables ask for an application: whether `NAME_enabled` is true, with `_` for the hyphens of its name.
+///
+/// # Errors
+/// The variable cannot be worked out, or is neither true nor false.
+pub fn wants_app(vars: &HostVars, app: &str) -> Result<bool> {
+    let name = format!("{}_enabled", app.replace('-', "_"));
+    let Some(value) = vars.get(&name)? else { return Ok(false) };
+    value
+        .as_bool()
+        .ok_or_else(|| Failure::Vars(format!("{name} is {}, and should be true or false", value.to_json())))
 }
 
 fn arch(host: &Host) -> Result<Arch> {
@@ -110,5 +125,21 @@ mod tests {
         assert_eq!(names("dns_mode=none verify_network=never", "dns_mode=none"), [false, true, true, true]);
         assert_eq!(names("kube_network_plugin=none", "kube_network_plugin=none"), [true, false, true, true]);
         assert_eq!(names("dns_mode='{{ nobody }}'", "dns_mode=none"), [true; 4]);
+    }
+
+    #[test]
+    fn an_application_is_needed_where_its_variable_is_true() {
+        let whole = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
+        let needs = |set: &str| {
+            let (inventory, vars) = inventory_and_vars(&format!("a {set}\n[kube_node]\na\n"), "");
+            needed_by(&inventory, &vars, whole.clone()).image("metrics-server").is_some()
+        };
+        let cases = [
+            "",
+            "metrics_server_enabled=false",
+            "metrics_server_enabled=yes",
+            "metrics_server_enabled={{ x }}",
+        ];
+        assert_eq!(cases.map(needs), [false, false, true, true]);
     }
 }

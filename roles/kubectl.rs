@@ -102,7 +102,16 @@ impl<'h> Kubectl<'h> {
 
     /// Waits until a snippet that only looks succeeds, as [`Host::wait`] does, and returns what it printed.
     pub(crate) async fn wait(&self, wait: Wait) -> Result<String> {
-        match self.plane.wait_on_behalf_of(self.asker, wait).await {
+        self.wait_until(wait, &|answer| answer).await
+    }
+
+    /// The same, where an answer counts as what `judge` makes of it.
+    pub(crate) async fn wait_until(
+        &self,
+        wait: Wait,
+        judge: &(dyn Fn(Answer) -> Answer + Sync),
+    ) -> Result<String> {
+        match self.plane.wait_judged(self.asker, wait, judge).await {
             Ok(answer) => Ok(answer.output),
             Err(failure) => Err(self.lost(failure).await),
         }

@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod addresses;
+pub mod apps;
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
 pub mod catalogue;
@@ -50,6 +51,18 @@ macro_rules! role {
     };
 }
 
+/// An application's line in the table: its role, its folder and its variables.
+macro_rules! app {
+    ($name:literal, $summary:literal) => {
+        role!(
+            $name,
+            $summary,
+            |host| apps::run(host, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2"))),
+            concat!("apps/", $name, "/defaults.yml")
+        )
+    };
+}
+
 const PREFLIGHT: Role = Role {
     name: "preflight",
     summary: "Find what would go wrong, before anything is changed",
@@ -72,7 +85,11 @@ pub fn verify(network: NetworkTest) -> Role {
 
 const STUDENTS: Role = Role {
     looks_only: true,
-    ..role!("students", "Namespaces of students; as a role of a playbook it only looks at them", students::look)
+    ..role!(
+        "students",
+        "Namespaces of students; as a role of a playbook it only looks at them",
+        students::look
+    )
 };
 
 /// The role `students`, with what is to be done and where it is told.
@@ -112,6 +129,9 @@ pub const ROLES: &[Role] = &[
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     VERIFY,
     STUDENTS,
+    app!("metrics-server", "What pods and nodes use: kubectl top, and autoscaling by it"),
+    app!("local-path-provisioner", "Volumes for claims, as folders on the nodes"),
+    role!("apps", "Wait until the applications are well", apps::are_well),
 ];
 
 /// Variables that several roles read.

@@ -21,6 +21,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(8);
 /// The machines a pattern chooses, ready to be connected to.
 pub(crate) struct Machines {
     pub(crate) hosts: Vec<String>,
+    /// The inventory that they are of, and its variables.
+    pub(crate) world: World,
     connections: Connections,
     forks: usize,
 }
@@ -43,7 +45,7 @@ impl Machines {
         let hosts = world.select(Some(pattern))?;
         let options = ConnectionOptions::from(connection);
         let connections = Connections::new(&world, &hosts, &options, environment, &frontend, None)?;
-        Ok(Self { hosts, connections, forks: options.forks(environment)? })
+        Ok(Self { hosts, world, connections, forks: options.forks(environment)? })
     }
 
     /// Does something on each of the machines. The answers are in the order of the inventory.

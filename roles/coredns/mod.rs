@@ -4,7 +4,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::catalogue::image;
+use crate::catalogue::{CATALOGUE, image};
 use crate::cluster;
 use crate::common::cluster_vars;
 use crate::objects::ObjectSet;
@@ -34,6 +34,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     });
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let manifest = of.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
-    let objects = ObjectSet::new("coredns", &manifest)?;
+    // Of applications that are switched off it is known then, without asking, whether there is something to remove.
+    let objects = ObjectSet::new("coredns", &manifest)?.looking_for(CATALOGUE.apps());
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
 }

@@ -30,7 +30,11 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
         .ensure(command(
             "control plane",
             sh(
-                concat!(include_str!("kubelet_state.sh"), include_str!("static-pods.sh"), include_str!("birth.sh")),
+                concat!(
+                    include_str!("kubelet_state.sh"),
+                    include_str!("static-pods.sh"),
+                    include_str!("birth.sh")
+                ),
                 [config::CONFIG, config::APPLIED, &told.hash, kubelet::STAMP, &wanted],
             ),
             // What has become of the static pods since is looked at when the cluster stands.

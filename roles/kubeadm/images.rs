@@ -16,18 +16,27 @@ const EVERYWHERE: [&str; 5] = ["pause", "kube-proxy", "flannel", "coredns", "agn
 const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
 /// Images in containerd's namespace of Kubernetes.
-pub(super) struct Images {
+pub(crate) struct Images {
     bundle: Arc<muster_artifacts::Bundle>,
     wanted: Vec<ImageEntry>,
 }
 
-/// The images that this machine runs are imported.
+/// The images of the cluster itself that this machine runs are imported.
 pub(super) fn imported(host: &Host, cluster: &ClusterVars) -> Result<Images> {
+    let control_plane: &[&str] = if host.in_group("kube_control_plane") { &CONTROL_PLANE } else { &[] };
+    named(host, cluster, EVERYWHERE.iter().chain(control_plane).copied())
+}
+
+/// The images of these names in the catalogue are imported, as far as the machine's variables ask for them.
+pub(crate) fn named<'n>(
+    host: &Host,
+    cluster: &ClusterVars,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<Images> {
     let release = release(host, &cluster.kube_version)?;
     let bundle = host.bundle().clone();
-    let control_plane: &[&str] = if host.in_group("kube_control_plane") { &CONTROL_PLANE } else { &[] };
     let mut wanted = Vec::new();
-    for name in EVERYWHERE.iter().chain(control_plane) {
+    for name in names {
         let Some(image) = release.image(name) else { continue };
         wanted.push(bundle.image(&image.reference.to_string(), release.arch).map_err(missing)?.clone());
     }

@@ -54,7 +54,11 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
             .ensure(command(
                 "membership of the cluster",
                 sh(
-                    concat!(include_str!("kubelet_state.sh"), include_str!("static-pods.sh"), include_str!("join.sh")),
+                    concat!(
+                        include_str!("kubelet_state.sh"),
+                        include_str!("static-pods.sh"),
+                        include_str!("join.sh")
+                    ),
                     [config.as_str(), kubelet::STAMP, &kubelet, applied, hash, &ca_file(host)?],
                 ),
                 joined,

@@ -8,7 +8,7 @@ mod arguments;
 mod audit;
 mod birth;
 mod config;
-mod images;
+pub(crate) mod images;
 mod join;
 mod kubelet;
 mod kubelet_settings;

@@ -10,7 +10,8 @@ mod ownership;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_engine::event::Change;
 use muster_engine::prelude::*;
@@ -21,7 +22,7 @@ use crate::kubectl::{Kubectl, kubectl};
 use object::{Id, Object};
 
 /// The label that says to which set an object belongs.
-const SET: &str = "muster.io/set";
+pub(crate) const SET: &str = "muster.io/set";
 
 /// The annotation that holds the sha256 of what was last applied.
 const APPLIED: &str = "muster.io/applied";
@@ -34,6 +35,23 @@ pub(crate) struct ObjectSet {
     name: &'static str,
     objects: Vec<Object>,
     wanted: Wanted,
+    /// Other sets, for which is looked in the same exchange, and those of them that are there.
+    others: Vec<String>,
+    others_there: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Under which the other sets that were found are kept for the run.
+const OTHERS: &str = "sets of objects that are there";
+
+/// Whether a set is there that another one was [looking for](ObjectSet::looking_for); `None` where nobody has looked in this run.
+pub(crate) fn is_there(host: &Host, set: &str) -> Option<bool> {
+    let there = host.cluster().done::<BTreeSet<String>>(OTHERS)?;
+    Some(there.contains(set))
+}
+
+/// The name of the ConfigMap that says which objects a set consists of.
+pub(crate) fn record_name(set: &str) -> String {
+    format!("muster-set-{set}")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +76,13 @@ impl ObjectSet {
         let objects = objects.ok_or_else(|| {
             Failure::new(format!("the objects of {name}: one has no kind or no name"), "check the manifest")
         })?;
-        Ok(Self { name, objects, wanted: Wanted::Present })
+        Ok(Self { name, objects, wanted: Wanted::Present, others: Vec::new(), others_there: Arc::default() })
+    }
+
+    /// Looks in the same exchange whether other sets are there, for who asks [`is_there`] later in the run.
+    pub(crate) fn looking_for<'n>(mut self, others: impl IntoIterator<Item = &'n str>) -> Self {
+        self.others = others.into_iter().map(str::to_owned).collect();
+        self
     }
 
     /// None of the objects is there.
@@ -76,13 +100,21 @@ impl ObjectSet {
             .once(&what, || async {
                 let step =
                     format!("{} {name}", if self.wanted == Wanted::Absent { "Remove" } else { "Apply" });
+                let looks_for_others = !self.others.is_empty();
+                let others = self.others_there.clone();
                 match Kubectl::find(host).await? {
-                    Some(kubectl) => kubectl.step(&step).ensure(self).await.map(drop),
-                    None if self.wanted == Wanted::Absent => Ok(()),
+                    Some(kubectl) => kubectl.step(&step).ensure(self).await.map(drop)?,
+                    None if self.wanted == Wanted::Absent => {}
                     None => {
-                        host.step(&step).ensure(Self { wanted: Wanted::PresentLater, ..self }).await.map(drop)
+                        let later = Self { wanted: Wanted::PresentLater, ..self };
+                        host.step(&step).ensure(later).await.map(drop)?;
                     }
                 }
+                if looks_for_others {
+                    let there = std::mem::take(&mut *others.lock().unwrap_or_else(PoisonError::into_inner));
+                    host.cluster().once(OTHERS, || async { Ok(there) }).await?;
+                }
+                Ok(())
             })
             .await?;
         host.reached(&what);
@@ -91,23 +123,12 @@ impl ObjectSet {
 
     /// What says which objects the set consists of.
     fn record_id(&self) -> Id {
-        Id {
-            kind: "ConfigMap".into(),
-            namespace: NAMESPACE.into(),
-            name: format!("muster-set-{}", self.name),
-        }
+        record_id(self.name)
     }
 
     fn record<'i>(&self, ids: impl Iterator<Item = &'i Id>) -> Object {
         let objects: String = ids.map(|id| format!("{}\n", id.line())).collect();
-        let id = self.record_id();
-        let record = json!({
-            "apiVersion": "v1",
-            "kind": id.kind,
-            "metadata": { "name": id.name, "namespace": id.namespace },
-            "data": { "objects": objects },
-        });
-        Object { id, value: record }
+        record(self.record_id(), &objects)
     }
 
     /// The objects with the mark of the set, the record first.
@@ -192,6 +213,21 @@ impl ObjectSet {
     }
 }
 
+fn record_id(set: &str) -> Id {
+    Id { kind: "ConfigMap".into(), namespace: NAMESPACE.into(), name: record_name(set) }
+}
+
+/// What says that it consists of these objects.
+fn record(id: Id, objects: &str) -> Object {
+    let value = json!({
+        "apiVersion": "v1",
+        "kind": id.kind,
+        "metadata": { "name": id.name, "namespace": id.namespace },
+        "data": { "objects": objects },
+    });
+    Object { id, value }
+}
+
 impl Resource for ObjectSet {
     fn label(&self) -> String {
         format!("objects of {}", self.name)
@@ -202,9 +238,9 @@ impl Resource for ObjectSet {
             return Probe::default();
         }
         let ids = self.objects.iter().map(|object| Object { id: object.id.clone(), value: object.head() });
-        let asked = object::list(
-            std::iter::once(self.record(std::iter::empty())).chain(ids).collect::<Vec<_>>().iter(),
-        );
+        let records = std::iter::once(self.name).chain(self.others.iter().map(String::as_str));
+        let records = records.map(|set| record(record_id(set), ""));
+        let asked = object::list(records.chain(ids).collect::<Vec<_>>().iter());
         Probe::script(kubectl!(
             r#"printf '%s' "$1" | kubectl get --ignore-not-found --show-managed-fields -o json -f - 2>&1"#,
             [asked]
@@ -217,6 +253,9 @@ impl Resource for ObjectSet {
             return Err(format!("kubectl cannot look at them: {}", answer.output.trim_end()));
         }
         let live = object::parse(&answer.output)?;
+        let is_there = |other: &&String| live.contains_key(&record_id(other));
+        *self.others_there.lock().unwrap_or_else(PoisonError::into_inner) =
+            self.others.iter().filter(is_there).cloned().collect();
         Ok(match self.wanted {
             Wanted::Absent => self.plan_absent(&live),
             Wanted::Present | Wanted::PresentLater => self.plan_present(&live),

@@ -1,10 +1,9 @@
 //! What the bundle lacks, and how much room on a machine what it holds will take.
 
-use muster_artifacts::{Arch, Kind, Release};
+use muster_artifacts::{Kind, Release};
 use muster_engine::prelude::*;
 
 use super::findings::problem;
-use crate::catalogue::CATALOGUE;
 use crate::common::ClusterVars;
 
 /// How much room things take on a machine, in MiB.
@@ -20,7 +19,7 @@ const UNPACKED: u64 = 3;
 
 /// What a machine of this kind gets from the bundle; `None` for a version or architecture that is told elsewhere.
 fn release(host: &Host, cluster: &ClusterVars) -> Option<Release> {
-    CATALOGUE.release(&cluster.kube_version, Arch::of_machine(&host.facts().arch)?).ok()
+    crate::catalogue::release(host, &cluster.kube_version).ok()
 }
 
 /// What the bundle lacks, told by the first machine of its kind alone: the bundle is the same for all.
@@ -77,7 +76,10 @@ pub(super) fn sizes(host: &Host, cluster: &ClusterVars) -> Sizes {
 
 #[cfg(test)]
 mod tests {
+    use muster_artifacts::Arch;
+
     use super::*;
+    use crate::catalogue::CATALOGUE;
 
     #[test]
     fn all_that_is_missing_is_named_at_once() {

@@ -370,8 +370,10 @@ impl School<'_> {
         }
         let limit = Duration::from_secs(self.vars.students_delete_timeout);
         let remain = kubectl!(include_str!("remain.sh"), [selector]);
-        let waited =
-            self.kubectl.wait("the namespaces are gone", remain, Duration::from_secs(1), limit).await;
+        let waited = self
+            .kubectl
+            .wait(Wait::new("the namespaces are gone", remain, Duration::from_secs(1), limit))
+            .await;
         let (left, limit) = match &waited {
             Ok(_) => (Vec::new(), limit),
             Err(Failure::Waited { tail, limit, .. }) if !names_of(tail).is_empty() => {

@@ -61,6 +61,9 @@ struct VersionArgs {
     /// The version of Kubernetes; may be repeated [default: the one that setup-cluster takes by default]
     #[arg(long = "kube-version", value_name = "VERSION")]
     versions: Vec<String>,
+    /// An application that the bundle is to have too, such as metrics-server; may be repeated
+    #[arg(long, value_name = "APP")]
+    with: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -191,7 +194,7 @@ fn run_check(args: &CheckArgs, dir: &Path, environment: &Environment) -> Result<
         screen.line(&format!("{} {damage}", screen.style.failed()));
     }
     // Without a version asked for, an incomplete bundle is as good as a complete one.
-    let releases = if args.versions.versions.is_empty() {
+    let releases = if args.versions.versions.is_empty() && args.versions.with.is_empty() {
         Vec::new()
     } else {
         args.versions.releases(&arches(&bundle))?
@@ -271,6 +274,11 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
 impl VersionArgs {
     /// What the versions consist of, for each of the architectures.
     fn releases(&self, arches: &[Arch]) -> Result<Vec<Release>, CommandError> {
+        if let Some(unknown) = self.with.iter().find(|app| !CATALOGUE.apps().any(|known| known == *app)) {
+            let known: Vec<&str> = CATALOGUE.apps().collect();
+            return Err(CommandError::usage(format!("there is no application {unknown:?}"))
+                .hint(format!("the applications there are: {}", known.join(", "))));
+        }
         let default = [CATALOGUE.default_release().to_owned()];
         let versions = if self.versions.is_empty() { &default[..] } else { &self.versions };
         let mut releases = Vec::new();
@@ -280,7 +288,7 @@ impl VersionArgs {
                     CommandError::usage(error.to_string())
                         .hint("see all there are: muster bundle list --versions")
                 })?;
-                releases.push(release);
+                releases.push(CATALOGUE.with_apps(release, &self.with));
             }
         }
         Ok(releases)
@@ -304,7 +312,8 @@ fn arches(bundle: &Bundle) -> Vec<Arch> {
 /// The architectures for which the bundle has everything of a version.
 fn complete_for(bundle: &Bundle, version: &str) -> Vec<String> {
     let complete = |arch: &Arch| {
-        CATALOGUE.release(version, *arch).is_ok_and(|release| bundle.missing_of(&release).is_empty())
+        let release = CATALOGUE.release(version, *arch);
+        release.is_ok_and(|release| bundle.missing_of(&CATALOGUE.with_apps(release, &[])).is_empty())
     };
     Arch::ALL.into_iter().filter(complete).map(|arch| arch.to_string()).collect()
 }

@@ -76,6 +76,7 @@ commands! {
     Kubectl(kubectl::KubectlArgs),
     Students(students::StudentsArgs) as "students" plans Parameters,
     StudentTokens(student_tokens::StudentTokensArgs) as "student-tokens",
+    Apps(apps::AppsArgs),
     Exec(exec::ExecArgs),
     Copy(copy::CopyArgs),
     Ping(ping::PingArgs),

@@ -295,6 +295,39 @@ fn a_plan_says_the_same_whichever_machine_is_slow() {
     });
 }
 
+#[test]
+fn an_application_comes_and_goes_and_costs_nothing_where_there_is_none() {
+    simulated(async {
+        let world = after(PLANES, |_| {}).await;
+        let exchanges = |controller: &Controller| {
+            controller.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>()
+        };
+        let before = exchanges(&world.calm(2).await.0);
+
+        world.inventory(&hosts(IN_USE), PLANES, &["metrics_server_enabled=true"]);
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(ran.told["m0"], ["metrics-server: objects of metrics-server"]);
+        assert!(
+            world.cluster.seen().contains("APIService//v1beta1.metrics.k8s.io"),
+            "{}",
+            world.cluster.seen()
+        );
+        let (_, ran, wrong) = world.calm(4).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+
+        // Switched off, it is removed by whoever is there, and nothing else is.
+        world.inventory(&hosts(IN_USE), PLANES, &[]);
+        let (_, ran, wrong) = world.calm(5).await;
+        assert!(wrong.is_empty() && ran.told.len() == 1, "{wrong:?} {:?}", ran.told);
+        let seen = world.cluster.seen();
+        assert!(!seen.contains("metrics") && seen.contains("Deployment/kube-system/coredns"), "{seen}");
+        let (controller, ran, wrong) = world.calm(6).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+        assert_eq!(exchanges(&controller), before);
+    });
+}
+
 /// What must be refused with the cluster as it was: what happens to it, the machines that must not be changed, and what is said.
 struct Refusal {
     groups: &'static str,

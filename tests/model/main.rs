@@ -40,7 +40,7 @@ const IN_USE: usize = 3;
 const GROUPS: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
 
 /// What asks machines for more than a model has, or brings files to this side.
-const NOT_MODELLED: [&str; 3] = ["preflight", "verify", "kubeconfig"];
+const NOT_MODELLED: [&str; 4] = ["preflight", "verify", "kubeconfig", "apps"];
 
 /// What `setup-cluster` does, as far as models can.
 static PLAYS: LazyLock<Vec<Play>> = LazyLock::new(|| {
@@ -377,7 +377,7 @@ fn a_controller_may_be_killed_at_every_exchange_of_a_set_up_and_the_same_command
         })
     };
     in_parallel(&kills, |kill| play(*kill));
-    let injected = "before and after every exchange of a set-up by all roles but preflight, verify and kubeconfig, on three model machines";
+    let injected = "before and after every exchange of a set-up by all roles but preflight, verify, kubeconfig and apps, on three model machines";
     held(
         "controller killed",
         injected,

@@ -9,7 +9,7 @@ use muster_artifacts::{
     Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch,
 };
 use muster_engine::script::quote;
-use muster_roles::catalogue::{CATALOGUE, needed_by};
+use muster_roles::catalogue::{CATALOGUE, apps_of, needed_by};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -75,8 +75,9 @@ pub(crate) fn complete(
         sound(&bundle, &releases, frontend)?;
         return Ok(bundle);
     }
+    let asked = || asked_for(world, versions);
     if options.offline {
-        return Err(lacks(&bundle, &missing, versions, options));
+        return Err(lacks(&bundle, &missing, &asked(), options));
     }
     frontend.tell(News::Doing(&format!("fetching what the bundle {} lacks", bundle.dir().display())));
     let sources = sources(world, environment)?;
@@ -86,7 +87,7 @@ pub(crate) fn complete(
     });
     frontend.tell(News::DownloadsEnded);
     fetched.map_err(|error: FetchError| {
-        let lacks = lacks(&bundle, &missing, versions, options);
+        let lacks = lacks(&bundle, &missing, &asked(), options);
         Error { message: format!("{}\nand it could not be fetched: {error}", lacks.message), ..lacks }
     })?;
     drop(writer);
@@ -187,15 +188,22 @@ fn arches(bundle: &Bundle) -> Vec<Arch> {
     if found.is_empty() { vec![Arch::host().unwrap_or(Arch::Amd64)] } else { found }
 }
 
-/// What the bundle lacks for these versions of Kubernetes, and the commands that get it.
-fn lacks(bundle: &Bundle, missing: &[MissingArtifact], versions: &[String], options: &RunOptions) -> Error {
-    let list: String =
-        missing.iter().map(|artifact| format!("\n  {} ({})", artifact.what, artifact.has)).collect();
+/// The options of `muster bundle` that ask for these versions of Kubernetes and for the inventory's applications.
+fn asked_for(world: &World, versions: &[String]) -> String {
     let of_default = |version: &String| version == CATALOGUE.default_release();
     let mut which = String::new();
     if !versions.iter().all(of_default) {
         which.extend(versions.iter().map(|version| format!(" --kube-version {}", quote(version))));
     }
+    which.extend(apps_of(&world.inventory, &world.vars).iter().map(|app| format!(" --with {app}")));
+    which
+}
+
+/// What the bundle lacks of what was asked for, and the commands that get it.
+fn lacks(bundle: &Bundle, missing: &[MissingArtifact], asked: &str, options: &RunOptions) -> Error {
+    let list: String =
+        missing.iter().map(|artifact| format!("\n  {} ({})", artifact.what, artifact.has)).collect();
+    let mut which = asked.to_owned();
     if let Some(dir) = &options.bundle {
         which.push_str(&format!(" --dir {}", quote(&dir.display().to_string())));
     }

@@ -143,6 +143,8 @@ struct Data {
     images: IndexMap<String, Spanned<String>>,
     #[serde(rename = "for", default)]
     purposes: IndexMap<String, Vec<Spanned<String>>>,
+    #[serde(default)]
+    apps: IndexMap<String, Vec<Spanned<String>>>,
     releases: IndexMap<String, Components>,
 }
 
@@ -230,7 +232,7 @@ impl Catalogue {
                 None => return Err((at, format!("{name} is neither among the files nor among the images"))),
             }
         }
-        for name in self.data.purposes.values().flatten() {
+        for name in self.data.purposes.values().chain(self.data.apps.values()).flatten() {
             if !self.data.files.contains_key(&name.value) && !self.data.images.contains_key(&name.value) {
                 let message = format!("{} is neither among the files nor among the images", name.value);
                 return Err((name.referenced, message));
@@ -290,17 +292,35 @@ impl Catalogue {
         Ok(found)
     }
 
-    /// What of a release is needed by a cluster that is for these purposes (`for` in the catalogue): all that every cluster
-    /// needs, and what is only needed for one of them.
+    /// What of a release is needed by a cluster that is for these purposes (`for` and `apps` in the catalogue): all that every
+    /// cluster needs, and what is only needed for one of them.
     pub fn needed(&self, mut release: Release, is_purpose: impl Fn(&str) -> bool) -> Release {
-        let has = |names: &[Spanned<String>], name: &str| names.iter().any(|known| known.value == name);
         let needed = |name: &str| {
-            let purpose = self.data.purposes.iter().find(|(_, names)| has(names, name));
+            let mut purposes = self.data.purposes.iter().chain(&self.data.apps);
+            let purpose = purposes.find(|(_, names)| names.iter().any(|known| known.value == name));
             purpose.is_none_or(|(purpose, _)| is_purpose(purpose))
         };
         release.files.retain(|file| needed(&file.name));
         release.images.retain(|image| needed(&image.name));
         release
+    }
+
+    /// What of a release a bundle has that is made for no inventory: everything but the applications, and of those these.
+    pub fn with_apps(&self, release: Release, with: &[String]) -> Release {
+        self.needed(release, |purpose| {
+            self.data.purposes.contains_key(purpose) || with.iter().any(|app| app == purpose)
+        })
+    }
+
+    /// The applications, in the catalogue's order.
+    pub fn apps(&self) -> impl Iterator<Item = &str> {
+        self.data.apps.keys().map(String::as_str)
+    }
+
+    /// The names of the images that an application runs.
+    pub fn images_of_app(&self, app: &str) -> Vec<&str> {
+        let names = self.data.apps.get(app).into_iter().flatten().map(|name| name.value.as_str());
+        names.filter(|name| self.data.images.contains_key(*name)).collect()
     }
 
     /// A file in a version for an architecture.
@@ -441,6 +461,18 @@ releases:
         assert!(
             needed("flannel").file("flannel-cni").is_some() && needed("flannel").image("coredns").is_none()
         );
+    }
+
+    #[test]
+    fn a_bundle_for_nobody_has_no_application_that_was_not_asked_for() {
+        let catalogue = Catalogue::parse(SHIPPED, "catalogue.yml").unwrap();
+        let has = |with: &[String]| {
+            let release = catalogue.with_apps(catalogue.release("1.36.3", Arch::Amd64).unwrap(), with);
+            ["coredns", "agnhost", "metrics-server", "local-path-provisioner"]
+                .map(|name| release.image(name).is_some())
+        };
+        assert_eq!(has(&[]), [true, true, false, false]);
+        assert_eq!(has(&["metrics-server".to_owned()]), [true, true, true, false]);
     }
 
     #[test]

@@ -229,6 +229,16 @@ impl Host {
 
     /// The same on behalf of another host: it is told and counted as what that host does.
     pub async fn wait_on_behalf_of(&self, asker: &Host, wait: Wait) -> Result<Answer> {
+        self.wait_judged(asker, wait, &|answer| answer).await
+    }
+
+    /// The same, where an answer counts as what `judge` makes of it.
+    pub async fn wait_judged(
+        &self,
+        asker: &Host,
+        wait: Wait,
+        judge: &(dyn Fn(Answer) -> Answer + Sync),
+    ) -> Result<Answer> {
         let what = wait.what.as_str();
         asker.enter_step(what);
         let (begun, exchanges) = (Instant::now(), self.exchanges());
@@ -238,7 +248,7 @@ impl Host {
                 Err(Failure::Transport(error)) if error.is_transient() => {
                     Answer { status: 255, output: error.to_string() }
                 }
-                answer => answer?,
+                answer => judge(answer?),
             };
             if answer.status == 0 {
                 asker.leave_step_of_one(what, self.exchanges() - exchanges, begun.elapsed());

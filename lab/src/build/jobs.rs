@@ -95,7 +95,12 @@ mod tests {
     const CATALOGUE: &str = include_str!("../../../roles/catalogue/catalogue.yml");
 
     fn release(version: &str) -> Release {
-        Catalogue::parse(CATALOGUE, "catalogue.yml").unwrap().release(version, Arch::Amd64).unwrap()
+        release_with(version, &[])
+    }
+
+    fn release_with(version: &str, apps: &[String]) -> Release {
+        let catalogue = Catalogue::parse(CATALOGUE, "catalogue.yml").unwrap();
+        catalogue.with_apps(catalogue.release(version, Arch::Amd64).unwrap(), apps)
     }
 
     fn describe(jobs: &[Job]) -> Vec<String> {
@@ -128,6 +133,15 @@ mod tests {
         assert_eq!(jobs[8].source(), "k8s.io/kubernetes@v1.35.4");
         let agnhost = jobs[8].artifacts.iter().find(|artifact| artifact.name == "agnhost").unwrap();
         assert_eq!(agnhost.version, "2.59");
+    }
+
+    #[test]
+    fn applications_are_planned_where_they_are_asked_for() {
+        let catalogue = Catalogue::parse(CATALOGUE, "catalogue.yml").unwrap();
+        let apps: Vec<String> = catalogue.apps().map(str::to_owned).collect();
+        let jobs = plan(&release_with("1.36.3", &apps), &Bundle::empty("nowhere")).unwrap();
+        let has = |app: &String| jobs.iter().any(|job| job.name == *app);
+        assert!(apps.iter().all(has), "{:?}", describe(&jobs));
     }
 
     #[test]

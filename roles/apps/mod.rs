@@ -1,0 +1,223 @@
+//! Applications: sets of objects that a variable switches on, and off again. An application is a folder with its variables
+//! (`defaults.yml`) and its objects (`objects.yaml.j2`), a line in `ROLES`, and its images in the catalogue.
+//!
+//! Its role brings the images to every machine and applies the objects, and does not wait: so one that does not become well
+//! stops no other. The role `apps`, after all of them, waits until they are well, and says what is wrong with which.
+
+mod state;
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::catalogue::{CATALOGUE, image, wants_app};
+use crate::cluster;
+use crate::common::cluster_vars;
+use crate::kubeadm::images;
+use crate::kubectl::{Kubectl, kubectl};
+use crate::objects::{self, ObjectSet};
+
+pub use state::{AppState, states};
+
+/// A program for a control plane that prints what [`states`] reads.
+pub const LOOK: &str =
+    concat!(include_str!("../own_api_server.sh"), include_str!("../kubectl.sh"), include_str!("look.sh"));
+
+/// What control planes tell each other at the end.
+const LOOKED_AT: &str = "the applications are well";
+
+#[derive(Deserialize)]
+struct Vars {
+    apps_timeout: u64,
+}
+
+/// An application is installed, or removed where it is not wanted any more.
+pub(crate) async fn run(host: &Host, name: &'static str, template: &str) -> Result<()> {
+    // Whichever machine does it, what counts are the variables of one.
+    let of = cluster::speaker(host).await?;
+    let plane = host.in_group("kube_control_plane");
+    if !wants_app(of.all_vars(), name)? {
+        // Nobody asks the cluster where it is known that nothing is there.
+        if plane && objects::is_there(host, name) != Some(false) {
+            cluster::belongs(host).await?;
+            set(&of, name, template)?.absent().ensure(host).await?;
+        }
+        return Ok(());
+    }
+    cluster::belongs(host).await?;
+    let here = format!("the images of {name}");
+    let names = CATALOGUE.images_of_app(name);
+    host.step(&format!("Import {here}")).ensure(images::named(host, &cluster_vars(host)?, names)?).await?;
+    host.reached(&here);
+    if !plane {
+        return Ok(());
+    }
+    // A pod that comes before its image is tried again only seconds later. A machine without it holds up nobody.
+    for node in host.cluster().group("k8s_cluster") {
+        host.needs(&node, &here).await.ok();
+    }
+    set(&of, name, template)?.ensure(host).await?;
+    host.cluster().once(&applied(name), || async { Ok(()) }).await.map(drop)
+}
+
+/// The objects of an application, for the variables of a machine.
+fn set(of: &Host, name: &'static str, template: &str) -> Result<ObjectSet> {
+    let version = cluster_vars(of)?.kube_version;
+    let mut images = serde_json::Map::new();
+    for image_name in CATALOGUE.images_of_app(name) {
+        images.insert(image_name.to_owned(), image(of, image_name, &version)?.into());
+    }
+    let manifest = of.render(&format!("{name}/objects.yaml.j2"), template, &json!({ "images": images }))?;
+    ObjectSet::new(name, &manifest)
+}
+
+/// Under which it is kept for the run that an application was applied.
+fn applied(name: &str) -> String {
+    format!("{name} is applied")
+}
+
+/// The applications that this run has applied are well.
+pub(crate) async fn are_well(host: &Host) -> Result<()> {
+    let is_applied = |name: &&str| host.cluster().done::<()>(&applied(name)).is_some();
+    let names: Vec<&str> = CATALOGUE.apps().filter(is_applied).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let vars: Vars = host.vars()?;
+    cluster::let_leader_go_first(host, LOOKED_AT).await?;
+    let wait = || async {
+        let Some(kubectl) = Kubectl::find(host).await? else {
+            host.not_yet(LOOKED_AT);
+            return Ok(());
+        };
+        let look = kubectl!(include_str!("look.sh"), [] as [&str; 0]);
+        let limit = Duration::from_secs(vars.apps_timeout);
+        let judge = |answer: Answer| judged(answer, &names);
+        let wait = Wait::new(LOOKED_AT, look, Duration::from_millis(500), limit);
+        kubectl.wait_until(wait, &judge).await.map(drop)
+    };
+    host.cluster().once(LOOKED_AT, wait).await?;
+    host.reached(LOOKED_AT);
+    Ok(())
+}
+
+/// An answer to the look, as what is wrong with these applications.
+fn judged(answer: Answer, names: &[&str]) -> Answer {
+    if answer.status != 0 {
+        return answer;
+    }
+    let wrong = match states(&answer.output) {
+        Ok(states) => names
+            .iter()
+            .flat_map(|name| {
+                let wrong =
+                    states.get(*name).map_or_else(|| vec!["it is not there".to_owned()], |s| s.wrong.clone());
+                wrong.into_iter().map(move |wrong| format!("{name}: {wrong}\n"))
+            })
+            .collect(),
+        Err(error) => error,
+    };
+    Answer { status: i32::from(!wrong.is_empty()), output: wrong }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::objects::SET;
+    use crate::preflight::fixture::variables;
+    use crate::reference;
+
+    /// The objects of an application with these variables.
+    fn objects(name: &str, yaml: &str) -> Vec<Value> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("apps/{name}/objects.yaml.j2"));
+        let template = std::fs::read_to_string(path).unwrap();
+        let images: serde_json::Map<String, Value> = CATALOGUE
+            .images_of_app(name)
+            .into_iter()
+            .map(|image| (image.into(), json!(format!("{image}:1"))))
+            .collect();
+        let text = variables(yaml).render(&template, name, &json!({ "images": images })).unwrap();
+        serde_saphyr::from_multiple(&text).unwrap()
+    }
+
+    fn of_kind<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
+        objects.iter().find(|object| object["kind"] == kind).unwrap()
+    }
+
+    #[test]
+    fn every_application_is_whole() {
+        let plays: Value = serde_saphyr::from_str(include_str!("../../playbooks/cluster.yml")).unwrap();
+        let has = |field: &str, name: &str| {
+            let mut plays = plays.as_array().unwrap().iter();
+            plays.any(|play| play[field].as_array().is_some_and(|names| names.iter().any(|n| n == name)))
+        };
+        for name in CATALOGUE.apps() {
+            let switch = format!("{}_enabled", name.replace('-', "_"));
+            let switch = reference::variables().find(|variable| variable.name == switch);
+            assert_eq!(switch.map(|variable| variable.value), Some("false"), "{name}");
+            assert!(crate::ROLES.iter().any(|role| role.name == name), "{name} is no role");
+            assert!(has("roles", name) && has("tags", name), "{name} is not in the playbook");
+            assert!(!CATALOGUE.images_of_app(name).is_empty(), "{name} has no image");
+            let objects = objects(name, "");
+            let pods: Vec<_> = objects.iter().map(|object| &object["spec"]["template"]).collect();
+            let pods: Vec<_> = pods.into_iter().filter(|template| !template.is_null()).collect();
+            assert!(!pods.is_empty(), "{name}");
+            for pod in pods {
+                assert_eq!(pod["metadata"]["labels"][SET], name);
+                let image = pod["spec"]["containers"][0]["image"].as_str().unwrap();
+                assert!(
+                    CATALOGUE.images_of_app(name).iter().any(|known| image == format!("{known}:1")),
+                    "{image}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn variables_reach_the_objects() {
+        let args = |yaml: &str| {
+            let objects = objects("metrics-server", yaml);
+            of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
+        };
+        assert!(args("").contains("--kubelet-insecure-tls") && args("").contains("--metric-resolution=15s"));
+        assert!(!args("metrics_server_kubelet_insecure_tls: false").contains("insecure"));
+
+        let class = |yaml: &str| {
+            let objects = objects("local-path-provisioner", yaml);
+            let class = of_kind(&objects, "StorageClass");
+            let default = &class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"];
+            let config = of_kind(&objects, "ConfigMap")["data"]["config.json"].as_str().unwrap();
+            let config: Value = serde_json::from_str(config).unwrap();
+            let path = config["nodePathMap"][0]["paths"][0].clone();
+            [class["metadata"]["name"].clone(), default.clone(), path]
+                .map(|value| value.as_str().unwrap().to_owned())
+        };
+        assert_eq!(class(""), ["local-path", "true", "/opt/local-path-provisioner/"]);
+        let other = "local_path_provisioner_storage_class: disk\nlocal_path_provisioner_is_default_storageclass: 'false'\n\
+                     local_path_provisioner_claim_root: /srv/claims\n";
+        assert_eq!(class(other), ["disk", "false", "/srv/claims"]);
+    }
+
+    #[test]
+    fn a_look_says_which_application_is_not_well() {
+        let judge = |items: Value| {
+            let output = json!({ "kind": "List", "items": items }).to_string();
+            judged(Answer { status: 0, output }, &["a", "b"])
+        };
+        let api = |set: &str, status: &str| {
+            let condition = json!({ "type": "Available", "status": status, "message": "no endpoints" });
+            let metadata = json!({ "name": "v1.x.io", "labels": { SET: set } });
+            json!({ "kind": "APIService", "metadata": metadata, "spec": { "group": "x.io" }, "status": { "conditions": [condition] } })
+        };
+        assert_eq!(judge(json!([api("a", "True"), api("b", "True"), api("c", "False")])), Answer::default());
+        let answer = judge(json!([api("a", "False")]));
+        assert_eq!(answer.status, 1);
+        assert_eq!(answer.output, "a: the API x.io does not answer: no endpoints\nb: it is not there\n");
+        let away = Answer { status: 7, output: "refused".into() };
+        assert_eq!(judged(away.clone(), &["a"]), away);
+    }
+}

@@ -1,0 +1,193 @@
+//! What the cluster says of its applications.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::objects::{SET, record_name};
+
+/// An application as the cluster has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AppState {
+    /// Whether it is written down that it is installed.
+    pub installed: bool,
+    /// The version of its first image, without a leading `v`; empty where none runs.
+    pub version: String,
+    /// What is wrong with it; nothing where it is well.
+    pub wrong: Vec<String>,
+    /// How it is reached: the API that it serves, its storage class.
+    pub reached_at: Vec<String>,
+}
+
+/// What is there of each set of objects, by its name, of what the look at them has printed.
+///
+/// # Errors
+/// It is no list of objects.
+pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
+    // Warnings may stand behind it.
+    let list = serde_json::Deserializer::from_str(printed).into_iter::<Value>().next();
+    let list = match list {
+        None => return Ok(BTreeMap::new()),
+        Some(list) => list.map_err(|error| format!("kubectl printed no objects: {error}\n{printed}"))?,
+    };
+    let mut states: BTreeMap<String, AppState> = BTreeMap::new();
+    for object in list["items"].as_array().into_iter().flatten() {
+        let metadata = &object["metadata"];
+        let name = text(&metadata["name"]);
+        let Some(set) = metadata["labels"][SET].as_str() else { continue };
+        let state = states.entry(set.to_owned()).or_default();
+        match text(&object["kind"]) {
+            "ConfigMap" => state.installed |= name == record_name(set),
+            "Deployment" => {
+                state.version = version(&object["spec"]["template"]["spec"]["containers"][0]["image"]);
+                state.wrong.extend(wrong_with_deployment(object));
+            }
+            "APIService" => {
+                state.reached_at.push(format!("the API {}", text(&object["spec"]["group"])));
+                state.wrong.extend(wrong_with_api(object));
+            }
+            "StorageClass" => state.reached_at.push(format!("the storage class {name}")),
+            "Pod" if metadata["deletionTimestamp"].is_null() => state.wrong.extend(wrong_with_pod(object)),
+            _ => {}
+        }
+    }
+    Ok(states)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The tag of an image's reference, whose registry may have a port.
+fn version(image: &Value) -> String {
+    let tag = text(image).rsplit_once(':').map_or("", |(_, tag)| tag);
+    tag.strip_prefix('v').unwrap_or(tag).to_owned()
+}
+
+fn condition<'o>(object: &'o Value, kind: &str) -> Option<&'o Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+/// A deployment is well when all its pods are of its newest form and ready (Kubernetes' "Deployments", "Complete Deployment").
+fn wrong_with_deployment(deployment: &Value) -> Vec<String> {
+    let status = &deployment["status"];
+    let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
+    let number = |name: &str| status[name].as_i64().unwrap_or(0);
+    let ready = number("readyReplicas").min(number("updatedReplicas"));
+    let is_old = number("observedGeneration") < deployment["metadata"]["generation"].as_i64().unwrap_or(0);
+    let mut wrong = Vec::new();
+    if is_old || ready < wanted || number("replicas") > wanted {
+        wrong.push(format!("{ready} of {wanted} pods are ready"));
+    }
+    // No pod can be made: a quota, a policy.
+    let failure = condition(deployment, "ReplicaFailure").filter(|failure| failure["status"] == "True");
+    wrong.extend(failure.map(|failure| text(&failure["message"]).to_owned()));
+    wrong
+}
+
+fn wrong_with_api(service: &Value) -> Option<String> {
+    let available = condition(service, "Available");
+    if available.is_some_and(|available| available["status"] == "True") {
+        return None;
+    }
+    let why = available.map_or("nobody has looked at it yet", |available| text(&available["message"]));
+    Some(format!("the API {} does not answer: {why}", text(&service["spec"]["group"])))
+}
+
+/// Why a pod does not run: nothing has room for it, or a container waits for something.
+fn wrong_with_pod(pod: &Value) -> Vec<String> {
+    let (name, node) = (text(&pod["metadata"]["name"]), text(&pod["spec"]["nodeName"]));
+    let at = if node.is_empty() { String::new() } else { format!(" on {node}") };
+    let unscheduled = condition(pod, "PodScheduled").filter(|scheduled| scheduled["status"] == "False");
+    let unscheduled = unscheduled.map(|scheduled| text(&scheduled["message"]).to_owned());
+    let waiting =
+        pod["status"]["containerStatuses"].as_array().into_iter().flatten().filter_map(|container| {
+            let waiting = &container["state"]["waiting"];
+            let (reason, message) = (waiting["reason"].as_str()?, text(&waiting["message"]));
+            Some(if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") })
+        });
+    unscheduled.into_iter().chain(waiting).map(|why| format!("the pod {name}{at}: {why}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(kind: &str, name: &str, rest: Value) -> Value {
+        let labels = json!({ SET: "web" });
+        let mut object =
+            json!({ "kind": kind, "metadata": { "name": name, "labels": labels, "generation": 2 } });
+        for (key, value) in rest.as_object().unwrap() {
+            object[key] = value.clone();
+        }
+        object
+    }
+
+    fn state(items: &[Value]) -> AppState {
+        let printed = format!("{}\nWarning: of something\n", json!({ "kind": "List", "items": items }));
+        states(&printed).unwrap().remove("web").unwrap_or_default()
+    }
+
+    fn deployment(replicas: i64, ready: i64, seen: i64) -> Value {
+        let containers = json!([{ "image": "registry.example.org:5000/web/web:v1.2.3" }]);
+        let spec = json!({ "replicas": 1, "template": { "spec": { "containers": containers } } });
+        let status = json!({ "replicas": replicas, "updatedReplicas": 1, "readyReplicas": ready, "observedGeneration": seen });
+        object("Deployment", "web", json!({ "spec": spec, "status": status }))
+    }
+
+    fn api(status: &str) -> Value {
+        let condition = json!({ "type": "Available", "status": status, "message": "no endpoints" });
+        object(
+            "APIService",
+            "v1.web.io",
+            json!({ "spec": { "group": "web.io" }, "status": { "conditions": [condition] } }),
+        )
+    }
+
+    #[test]
+    fn an_application_is_well_when_all_of_it_is() {
+        let items = [
+            object("ConfigMap", "muster-set-web", json!({})),
+            deployment(1, 1, 2),
+            api("True"),
+            object("StorageClass", "fast", json!({})),
+        ];
+        let well = AppState {
+            installed: true,
+            version: "1.2.3".into(),
+            wrong: Vec::new(),
+            reached_at: vec!["the API web.io".into(), "the storage class fast".into()],
+        };
+        assert_eq!(state(&items), well);
+        assert_eq!(state(&[]), AppState::default());
+        assert_eq!(states("").unwrap(), BTreeMap::new());
+        assert!(states("error: nothing").is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_reason() {
+        let wrong = |item: Value| state(&[item]).wrong;
+        assert_eq!(wrong(deployment(1, 0, 2)), ["0 of 1 pods are ready"]);
+        // The old one is still there; nobody has seen the new form.
+        assert_eq!(wrong(deployment(2, 1, 2)), ["1 of 1 pods are ready"]);
+        assert_eq!(wrong(deployment(1, 1, 1)), ["1 of 1 pods are ready"]);
+        assert_eq!(wrong(api("False")), ["the API web.io does not answer: no endpoints"]);
+        let pull = json!({ "reason": "ErrImagePull", "message": "web:v9 is not there" });
+        let waits = json!({
+            "spec": { "nodeName": "node1" },
+            "status": { "containerStatuses": [{ "state": { "waiting": pull } }] },
+        });
+        assert_eq!(
+            wrong(object("Pod", "web-1", waits)),
+            ["the pod web-1 on node1: ErrImagePull: web:v9 is not there"]
+        );
+        let full = json!({ "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available" });
+        let pending = json!({ "status": { "conditions": [full] } });
+        assert_eq!(wrong(object("Pod", "web-1", pending)), ["the pod web-1: 0/1 nodes are available"]);
+        let quota = json!({ "type": "ReplicaFailure", "status": "True", "message": "exceeded quota" });
+        let refused = json!({ "spec": { "replicas": 0 }, "status": { "observedGeneration": 2, "conditions": [quota] } });
+        assert_eq!(wrong(object("Deployment", "web", refused)), ["exceeded quota"]);
+    }
+}
