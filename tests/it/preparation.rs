@@ -41,9 +41,9 @@ hint: to write a new inventory, keeping the old one under another name: add --ne
 #[test]
 fn machines_are_looked_at_before_there_is_an_inventory() {
     // Nothing listens there.
-    let ended = muster().run(&["preflight", "127.93.15.1:1", "--timeout", "1"]).code(4).nothing_written();
-    ended.stdout_has(&["muster preflight 127.93.15.1:1: 1 host", "again: muster preflight 127.93.15.1:1"]);
-    let both = muster().run(&["preflight", "127.93.15.1", "-i", "hosts.ini"]).code(5).nothing_written();
+    let ended = muster().run(&["preflight", "localhost:1", "--timeout", "1"]).code(4).nothing_written();
+    ended.stdout_has(&["muster preflight localhost:1: 1 host", "again: muster preflight localhost:1"]);
+    let both = muster().run(&["preflight", "localhost", "-i", "hosts.ini"]).code(5).nothing_written();
     both.stderr_has(&["machines are named, and an inventory as well"]);
 }
 
