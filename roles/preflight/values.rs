@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 63] = [
+const VALUES: [(&str, Form); 72] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("bin_dir", Path),
@@ -101,6 +101,15 @@ const VALUES: [(&str, Form); 63] = [
     ("system_pid_reserved", Number(0, ANY)),
     ("minimal_master_memory_mb", Number(0, ANY)),
     ("minimal_node_memory_mb", Number(0, ANY)),
+    ("students_delete_timeout", SECONDS),
+    ("apps_timeout", SECONDS),
+    ("metrics_server_replicas", Number(1, ANY)),
+    ("metrics_server_metric_resolution", Duration),
+    ("metrics_server_requests_cpu", Quantity),
+    ("metrics_server_requests_memory", Quantity),
+    ("metrics_server_limits_cpu", Quantity),
+    ("metrics_server_limits_memory", Quantity),
+    ("local_path_provisioner_claim_root", Path),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),
 ];
