@@ -342,7 +342,7 @@ impl Cluster {
                 }
                 let server = server.trim_start_matches("https://");
                 self.alone(shell, "kubeadm join").await?;
-                if config.contains("controlPlane") {
+                if config.contains("controlPlane:\n") {
                     // The address that the cluster knows its API by is in its own configuration.
                     let planes = self.state().nodes.clone().into_values();
                     let endpoint =

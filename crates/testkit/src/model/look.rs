@@ -78,6 +78,12 @@ pub(super) async fn look(
                 }
             }
         }
+        "tail" if words.len() == 2 && options == ["-n"] => {
+            let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            let most = words[1].parse().unwrap_or(0);
+            out = lines[lines.len().saturating_sub(most)..].concat().into_bytes();
+        }
         "tail" => match (words[0], words[1], file(words[2])) {
             (_, _, None) => status = 1,
             ("-c", "1", Some(content)) => out.extend(content.last()),
