@@ -272,7 +272,7 @@ async fn watched<T>(host: &Host, what: &str, future: impl Future<Output = T>) ->
                 if still >= CIRCLE {
                     return Err(Failure::new(
                         format!("waits for {what}, and so does every host of this run for another one: none would ever go on"),
-                        "if --tags, --skip-tags, --start-at or a playbook leave out the role that brings it about, take that in",
+                        "if a role is left out of this run that brings it about, take that in",
                     ));
                 }
             }
