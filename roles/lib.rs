@@ -10,7 +10,7 @@ mod cluster;
 pub mod common;
 mod containerd;
 mod coredns;
-mod etcd;
+pub mod etcd;
 mod flannel;
 mod kubeadm;
 mod kubeconfig;

@@ -14,6 +14,7 @@ mod machines;
 mod output;
 mod reference;
 mod repeat_command;
+mod quiet_flow;
 mod runtime;
 mod signals;
 mod timeline;

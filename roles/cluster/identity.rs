@@ -76,6 +76,9 @@ pub(crate) struct Member {
     pub peer_url: Option<String>,
     /// The folders, of the one that is wanted and the one that is configured, that hold a member's data.
     pub data: Vec<String>,
+    /// What the restore that is under way has noted, and what the last one that came to its end had.
+    pub restoring: Option<String>,
+    pub restored: Option<String>,
 }
 
 impl Identity {
@@ -163,6 +166,8 @@ impl Identity {
                     Some((_, url)) => identity.etcd.peer_url = Some(url.to_owned()),
                     None => {}
                 },
+                "restoring" => identity.etcd.restoring = Some(value.to_owned()),
+                "restored" => identity.etcd.restored = Some(value.to_owned()),
                 "etcd_data" => identity.etcd.data.push(value.to_owned()),
                 _ => {}
             }
@@ -172,7 +177,7 @@ impl Identity {
 }
 
 /// The bytes of base64 text: what a PEM file holds between its first and last line.
-fn decoded(base64: &str) -> Option<Vec<u8>> {
+pub(crate) fn decoded(base64: &str) -> Option<Vec<u8>> {
     let pem = format!("-----BEGIN BYTES-----\n{base64}\n-----END BYTES-----\n");
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
     Some(pem.contents).filter(|bytes| !bytes.is_empty())

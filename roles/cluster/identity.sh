@@ -73,6 +73,12 @@ if [ -r /etc/etcd.env ]; then
     esac
   done </etc/etcd.env
 fi
+# A restore of etcd that is under way, or was done last.
+restore() {
+  [ ! -r "$2" ] || { read -r line <"$2"; say "$1" "$line"; }
+}
+restore restoring /var/lib/muster/etcd-restore
+restore restored /var/lib/muster/etcd-restored
 data "$etcd_data"
 [ "$configured" = "$etcd_data" ] || data "$configured"
 say whole yes

@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::catalogue::CATALOGUE;
 use crate::common::{cluster_vars, ip, ip_of};
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Identity, decoded};
 use standing::Seen;
 pub(crate) use standing::{Standing, Story, Wanted, orphaned};
 
@@ -168,6 +168,18 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
 pub(crate) async fn belongs(host: &Host) -> Result<Arc<Standing>> {
     let known = known(host).await?;
     match known.problems(host.name(), &wanted(host)?) {
+        problems if problems.is_empty() => Ok(known),
+        problems => Err(Failure::Problems(problems)),
+    }
+}
+
+/// The same for a restore of etcd, which goes on with one that was cut off.
+///
+/// # Errors
+/// [`Failure::Problems`]: what is against it.
+pub(crate) async fn belongs_while_restored(host: &Host) -> Result<Arc<Standing>> {
+    let known = known(host).await?;
+    match known.misfits(host.name(), &wanted(host)?) {
         problems if problems.is_empty() => Ok(known),
         problems => Err(Failure::Problems(problems)),
     }

@@ -327,8 +327,38 @@ impl Standing {
         names
     }
 
+    /// What a machine is to etcd: its name as a member, and the URL at which other members find it.
+    pub(crate) fn etcd_member(&self, name: &str) -> Option<(&str, &str)> {
+        let etcd = &self.known(name)?.etcd;
+        Some((etcd.name.as_deref()?, etcd.peer_url.as_deref()?))
+    }
+
+    /// What the restore of etcd that is under way has noted on a machine, and what the last one has that came to its end.
+    pub(crate) fn restore(&self, name: &str) -> (Option<&str>, Option<&str>) {
+        let etcd = self.known(name).map(|seen| &seen.etcd);
+        (etcd.and_then(|etcd| etcd.restoring.as_deref()), etcd.and_then(|etcd| etcd.restored.as_deref()))
+    }
+
     /// Everything that keeps this run from touching a machine.
     pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        let mut problems = self.misfits(name, wanted);
+        problems.extend(self.unfinished_restore());
+        problems
+    }
+
+    /// That a restore of etcd was cut off: only the restore itself may go on.
+    fn unfinished_restore(&self) -> Option<Problem> {
+        let (name, _) = self.known_of(&self.members).find(|(_, seen)| seen.etcd.restoring.is_some())?;
+        Some(Problem {
+            check: "etcd".into(),
+            found: format!("a restore of etcd was begun on {name} and did not come to its end"),
+            needed: "a cluster of which all members have the same data".into(),
+            remedy: "finish it with the same file: muster etcd restore FILE".into(),
+        })
+    }
+
+    /// The same, but for a restore of etcd that was cut off.
+    pub(crate) fn misfits(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
         let seen = match self.machines.get(name) {
             Some(Ok(seen)) => seen,
             Some(Err(why)) => {

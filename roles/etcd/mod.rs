@@ -6,13 +6,18 @@
 
 /// A snippet in which `ctl` is etcdctl, on a member and of that member alone. Its one argument is the folder of certificates.
 macro_rules! ctl {
-    ($text:literal, $args:expr) => {
+    ($text:expr, $args:expr) => {
         sh(concat!(include_str!("ctl.sh"), $text), $args)
     };
 }
 
+mod defragment;
 mod member;
 pub(crate) mod pki;
+pub mod restore;
+mod snapshot;
+mod snapshot_file;
+mod status;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -21,6 +26,10 @@ use serde_json::json;
 use crate::catalogue::artifact;
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars, ip, ip_of};
+pub use defragment::role as defragment;
+pub use snapshot::role as snapshot;
+pub use snapshot_file::SnapshotFile;
+pub use status::{Answers, Member, MemberStatus, look};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]

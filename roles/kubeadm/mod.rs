@@ -22,6 +22,7 @@ use crate::common::{bin_dir, cluster_vars, ip};
 use crate::etcd;
 
 pub(crate) use kubelet::resolv_conf_for_pods;
+pub(crate) use reconfigure::publish;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
