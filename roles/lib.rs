@@ -6,6 +6,7 @@
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
 pub mod catalogue;
+pub mod certificates;
 mod cluster;
 pub mod common;
 mod containerd;

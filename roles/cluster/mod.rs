@@ -3,6 +3,7 @@
 //! Every machine says once a run who it is ([`identity`]); what follows from that is in [`standing`]. Preflight asks in its own
 //! exchange; a role that runs without it asks by itself.
 
+mod certificate;
 mod identity;
 mod standing;
 #[cfg(test)]
@@ -18,7 +19,8 @@ use serde::Deserialize;
 
 use crate::catalogue::CATALOGUE;
 use crate::common::{cluster_vars, ip, ip_of};
-pub(crate) use identity::{Identity, decoded};
+pub use certificate::Certificate;
+pub(crate) use identity::{Identity, decoded, embedded_certificate};
 use standing::Seen;
 pub(crate) use standing::{Standing, Story, Wanted, orphaned};
 

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use muster_engine::prelude::Problem;
 use muster_inventory::some_names;
+use time::OffsetDateTime;
 
+use super::certificate::Certificate;
 use super::identity::{Authority, Identity};
 
 /// A machine's identity, or why it is not known.
@@ -163,7 +165,7 @@ impl Standing {
 
     /// What is not as it should be, and keeps nobody from anything.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.ending(OffsetDateTime::now_utc());
         let silent: Vec<&String> =
             self.machines.iter().filter(|(_, seen)| seen.is_err()).map(|(name, _)| name).collect();
         if self.begins_here() && !silent.is_empty() {
@@ -190,6 +192,22 @@ impl Standing {
             }
         }
         warnings
+    }
+
+    /// Which certificates end soon. The kubelet's is told later than others, because it is renewed by the kubelet itself.
+    fn ending(&self, now: OffsetDateTime) -> Vec<String> {
+        let soon = |certificate: &Certificate| -> Option<String> {
+            let left = certificate.days_left(now)?;
+            let told_below = if certificate.rotates() { 30 } else { 60 };
+            let when = if left < 0 { "has ended".to_owned() } else { format!("ends in {left} days") };
+            (left < told_below).then(|| format!("{} {when}", certificate.file()))
+        };
+        let of = |(name, seen): (&String, &Seen)| -> Option<String> {
+            let all: Vec<String> = seen.as_ref().ok()?.certificates.iter().filter_map(soon).collect();
+            let advice = "muster certs check shows all of them, muster certs renew renews them";
+            (!all.is_empty()).then(|| format!("certificates of {name}: {}; {advice}", all.join(", ")))
+        };
+        self.machines.iter().filter_map(of).collect()
     }
 
     /// What a control plane is to do.
@@ -325,6 +343,11 @@ impl Standing {
             }
         }
         names
+    }
+
+    /// Who a machine was before the run; `None` where it could not be asked.
+    pub(crate) fn identity(&self, name: &str) -> Option<&Identity> {
+        self.known(name)
     }
 
     /// What a machine is to etcd: its name as a member, and the URL at which other members find it.

@@ -5,8 +5,8 @@ use futures::future::{FutureExt, join_all};
 use muster_engine::prelude::*;
 use muster_engine::run::Role;
 
-use super::status::{self, MemberStatus};
 use super::Vars;
+use super::status::{self, MemberStatus};
 use crate::cluster;
 
 /// What a member tells those after it.
@@ -40,7 +40,9 @@ ctl endpoint health"#,
             [&vars.etcd_cert_dir]
         );
         let what = format!("database of {}, of which {} are in use", mib(status.size), mib(status.in_use));
-        host.step("Give back what the database does not need").ensure(command(what, defragment, sh0("false"))).await?;
+        host.step("Give back what the database does not need")
+            .ensure(command(what, defragment, sh0("false")))
+            .await?;
     } else {
         host.passed("Look at the database");
     }
@@ -58,7 +60,9 @@ async fn order(host: &Host) -> Result<Vec<(String, MemberStatus)>> {
         let status = status::of(&*host.cluster().host(&name)?).await?.filter(|status| status.healthy);
         let status = status.ok_or_else(|| {
             Failure::new(
-                format!("the member of etcd on {name} is not well, and the others cannot do without one more"),
+                format!(
+                    "the member of etcd on {name} is not well, and the others cannot do without one more"
+                ),
                 "see what is wrong with each: muster etcd status",
             )
         })?;

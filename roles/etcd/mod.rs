@@ -24,6 +24,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::artifact;
+use crate::certificates::RENEWED_BELOW;
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars, ip, ip_of};
 pub use defragment::role as defragment;
@@ -69,7 +70,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             .await?;
 
     let name = member::name(host, &vars, &known).await?;
-    let identity = pki::member(host, &vars, &address.to_string()).await?;
+    let identity = pki::member(host, &vars, &address.to_string(), RENEWED_BELOW).await?;
     let extra = json!({
         "member_name": name,
         "address": address,
@@ -78,10 +79,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let environment = host.render("etcd.env.j2", include_str!("templates/etcd.env.j2"), &extra)?;
     let unit = host.render("etcd.service.j2", include_str!("templates/etcd.service.j2"), &extra)?;
     identity.install(host, &vars.etcd_cert_dir).await?;
+    // Not the certificates: etcd reads them at each new connection.
     let config = host
         .step("Configure etcd")
         .ensure(dir(&vars.etcd_data_dir).mode(0o700))
-        .ensure_all(identity.certificates(&vars.etcd_cert_dir))
         .ensure(file("/etc/etcd.env").content(environment))
         .ensure(file("/etc/systemd/system/etcd.service").content(unit))
         .await?;
@@ -89,11 +90,21 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     member::join(host, &vars, &known, &name).await?;
     host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config])).await?;
     member::vote(host, &vars, &known.members).await?;
+    let list = healthy(host, &vars).await?;
+    host.reached(HEALTHY);
+    member::tell_of_strangers(host, &vars, &list).await
+}
+
+/// Waits until the host's member is healthy. Returns the lines of `member list`.
+async fn healthy(host: &Host, vars: &Vars) -> Result<String> {
     let healthy = ctl!("ctl endpoint health 2>&1 && ctl member list", [&vars.etcd_cert_dir]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
-    let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
-    host.reached(HEALTHY);
-    member::tell_of_strangers(host, &vars, &answer.output).await
+    Ok(host.wait("etcd is healthy", healthy, every, limit).await?.output)
+}
+
+/// Waits until the host's member is healthy.
+pub(crate) async fn is_healthy(host: &Host) -> Result<()> {
+    healthy(host, &host.vars()?).await.map(drop)
 }
 
 /// Whether etcd holds the objects of a cluster; `None` when no member of the inventory answers.

@@ -111,8 +111,12 @@ pub fn plays() -> Vec<Play> {
     };
     let all = Some(Share::Hosts(0));
     vec![
-        Play { any_errors_fatal: true, ..play("Prepare the restored members", "etcd", "restore-prepare", all) },
-        play("Stop the control plane and etcd", "kube_control_plane:etcd", "restore-stop", all),
+        Play {
+            any_errors_fatal: true,
+            ..play("Prepare the restored members", "etcd", "restore-prepare", all)
+        },
+        play("Stop the control plane", "kube_control_plane", "restore-stop-planes", all),
+        play("Stop etcd", "etcd", "restore-stop-etcd", all),
         play("Take the restored data", "etcd", "restore-take", all),
         play("Start etcd", "etcd", "restore-start", all),
         play("Start the control plane", "kube_control_plane", "restore-control-plane", all),
@@ -124,10 +128,11 @@ pub fn plays() -> Vec<Play> {
 /// The roles of these plays, for a snapshot on this computer.
 pub fn roles(path: PathBuf, snapshot: SnapshotFile) -> Vec<Role> {
     let what = Arc::new((path, snapshot));
-    let of_it = what.clone();
+    let (of_planes, of_members) = (what.clone(), what.clone());
     vec![
         Role::given("restore-prepare", move |host| prepare(host, what.clone()).boxed()),
-        Role::given("restore-stop", move |host| stop(host, of_it.clone()).boxed()),
+        Role::given("restore-stop-planes", move |host| stop_plane(host, of_planes.clone()).boxed()),
+        Role::given("restore-stop-etcd", move |host| stop_etcd(host, of_members.clone()).boxed()),
         Role::given("restore-take", |host| take(host).boxed()),
         Role::given("restore-start", |host| start(host).boxed()),
         Role::given("restore-control-plane", |host| control_plane(host).boxed()),
@@ -172,7 +177,9 @@ impl Look {
                 "healthy" => look.healthy = true,
                 "status" => look.revision = json()[0]["Status"]["header"]["revision"].as_u64().unwrap_or(0),
                 "stopped" => look.revision = json()["revision"].as_u64().unwrap_or(0),
-                "members" => look.members = serde_json::from_value(json()["members"].take()).unwrap_or_default(),
+                "members" => {
+                    look.members = serde_json::from_value(json()["members"].take()).unwrap_or_default()
+                }
                 _ => {}
             }
         }
@@ -238,7 +245,8 @@ fn problems(members: &[Restored], looks: &[Look]) -> Vec<Problem> {
         remedy: "setup-cluster".into(),
     });
     let ours = |member: &Member| members.iter().any(|ours| member.peer_urls.contains(&ours.url));
-    let mut strangers: Vec<&Member> = looks.iter().flat_map(|look| &look.members).filter(|m| !ours(m)).collect();
+    let mut strangers: Vec<&Member> =
+        looks.iter().flat_map(|look| &look.members).filter(|m| !ours(m)).collect();
     strangers.sort_by_key(|stranger| stranger.id);
     strangers.dedup_by_key(|stranger| stranger.id);
     let strangers = strangers.into_iter().map(|stranger| Problem {
@@ -255,7 +263,8 @@ fn problems(members: &[Restored], looks: &[Look]) -> Vec<Problem> {
 
 /// What is restored, and to which members.
 fn key(sha256: &str, members: &[Restored]) -> String {
-    let mut all: Vec<String> = members.iter().map(|member| format!("{}={}", member.name, member.url)).collect();
+    let mut all: Vec<String> =
+        members.iter().map(|member| format!("{}={}", member.name, member.url)).collect();
     all.sort_unstable();
     Sha256::of(format!("{sha256} {}", all.join(",")).as_bytes()).to_string()
 }
@@ -279,23 +288,27 @@ async fn prepare(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> 
     let Some(own) = agreed.members.iter().find(|member| member.host == host.name()) else { return Ok(()) };
     let all: Vec<String> = agreed.members.iter().map(|m| format!("{}={}", m.name, m.url)).collect();
     let arrived = format!("{data}/muster-restore/snapshot.db");
-    let file = local_file(&arrived, path)
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display()), "check the file on this side"))?;
+    let file = local_file(&arrived, path).map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display()), "check the file on this side")
+    })?;
     host.step("Bring the snapshot")
         .ensure(dir(format!("{data}/muster-restore")).mode(0o700))
         .ensure(file.mode(0o600))
         .await?;
-    let restore = sh(include_str!("restore-prepare.sh"), [
-        data,
-        &arrived,
-        &own.name,
-        &own.url,
-        &all.join(","),
-        &line.token,
-        &line.bump.to_string(),
-        MARKER,
-        &line.to_string(),
-    ]);
+    let restore = sh(
+        include_str!("restore-prepare.sh"),
+        [
+            data,
+            &arrived,
+            &own.name,
+            &own.url,
+            &all.join(","),
+            &line.token,
+            &line.bump.to_string(),
+            MARKER,
+            &line.to_string(),
+        ],
+    );
     let unless = sh(r#"[ "$(cat "$1")" = "$2" ]"#, [MARKER, &line.to_string()]);
     host.step("Prepare the restored member")
         .detached()
@@ -304,40 +317,52 @@ async fn prepare(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> 
         .map(drop)
 }
 
-async fn stop(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
+/// Whether something has to stop: not where the restored data is in its place already.
+async fn has_to_stop(host: &Host, snapshot: &SnapshotFile) -> Result<bool> {
     cluster::belongs_while_restored(host).await?;
-    if agreed(host, &what.1).await?.taken {
+    let taken = agreed(host, snapshot).await?.taken;
+    if taken {
         host.passed("See that the restored data is in its place");
+    }
+    Ok(!taken)
+}
+
+/// Before etcd: an API server that loses it while it stops takes half a minute longer.
+async fn stop_plane(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
+    if !has_to_stop(host, &what.1).await? {
         return Ok(());
     }
-    if host.in_group("kube_control_plane") {
-        let stop = sh(concat!(include_str!("running.sh"), include_str!("restore-stop.sh")), MANIFESTS);
-        let stopped = sh(
-            concat!(
-                include_str!("running.sh"),
-                r#"for file in "$1"/kube-*.yaml; do [ ! -e "$file" ] || exit 1; done; [ -z "$(running)" ]"#
-            ),
-            MANIFESTS,
-        );
-        host.step("Stop the control plane").ensure(command("control plane is stopped", stop, stopped)).await?;
+    let stop = sh(concat!(include_str!("running.sh"), include_str!("restore-stop.sh")), MANIFESTS);
+    let stopped = sh(
+        concat!(
+            include_str!("running.sh"),
+            r#"for file in "$1"/kube-*.yaml; do [ ! -e "$file" ] || exit 1; done; [ -z "$(running)" ]"#
+        ),
+        MANIFESTS,
+    );
+    host.step("Stop the control plane")
+        .ensure(command("control plane is stopped", stop, stopped))
+        .await
+        .map(drop)
+}
+
+async fn stop_etcd(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
+    if !has_to_stop(host, &what.1).await? {
+        return Ok(());
     }
-    if host.in_group("etcd") {
-        let stopped = sh0("! systemctl is-active -q etcd && ! systemctl is-enabled -q etcd");
-        let stop = sh0("systemctl disable --now etcd");
-        host.step("Stop etcd").ensure(command("etcd is stopped", stop, stopped)).await?;
-    }
-    Ok(())
+    let stopped = sh0("! systemctl is-active -q etcd && ! systemctl is-enabled -q etcd");
+    let stop = sh0("systemctl disable --now etcd");
+    host.step("Stop etcd").ensure(command("etcd is stopped", stop, stopped)).await.map(drop)
 }
 
 async fn take(host: &Host) -> Result<()> {
     let (vars, agreed): (Vars, _) = (host.vars()?, known(host)?);
     let data = &vars.etcd_data_dir;
     let take = sh(include_str!("restore-take.sh"), [data, &agreed.line.old(data)]);
-    let taken = sh(r#"[ ! -e "$1/muster-restore/new" ] && [ "$(cat "$2")" = "$3" ]"#, [
-        data.as_str(),
-        MARKER,
-        &agreed.line.to_string(),
-    ]);
+    let taken = sh(
+        r#"[ ! -e "$1/muster-restore/new" ] && [ "$(cat "$2")" = "$3" ]"#,
+        [data.as_str(), MARKER, &agreed.line.to_string()],
+    );
     // In check mode nothing is prepared that could be taken.
     host.step("Take the restored data").ensure(command("data of the snapshot", take, taken)).await.map(drop)
 }
@@ -399,7 +424,9 @@ async fn finish(host: &Host) -> Result<()> {
     let finished = sh(r#"[ ! -e "$1" ]"#, [MARKER]);
     host.step("Finish the restore").ensure(command("restore is finished", finish, finished)).await?;
     if !line.saved {
-        host.warn(format!("the data that was replaced is kept in {old}; remove it when it is not needed any more"));
+        host.warn(format!(
+            "the data that was replaced is kept in {old}; remove it when it is not needed any more"
+        ));
     }
     Ok(())
 }

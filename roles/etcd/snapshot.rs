@@ -87,7 +87,8 @@ pub(super) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
         )
     })?;
     download(host, &saved, &path).await?;
-    host.run("Remove the snapshot from the machine", sh(r#"rm -f "$1""#, [FILE]), Duration::from_secs(60)).await?;
+    host.run("Remove the snapshot from the machine", sh(r#"rm -f "$1""#, [FILE]), Duration::from_secs(60))
+        .await?;
     brought(&format!("a snapshot of etcd, {}", saved.contents));
     host.tested(format!("{} is whole: {}", path.display(), saved.contents));
     if to.is_none() {
@@ -171,8 +172,9 @@ fn damaged(path: &Path, why: &str) -> Failure {
 fn retain(folder: &Path, count: i64) -> Result<()> {
     let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else { return Ok(()) };
     let remove = || -> std::io::Result<()> {
-        let names: std::io::Result<Vec<_>> =
-            std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect();
+        let names: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect();
         surplus(names?, count).iter().try_for_each(|name| std::fs::remove_file(folder.join(name)))
     };
     remove().map_err(|error| {
@@ -186,11 +188,12 @@ fn retain(folder: &Path, count: i64) -> Result<()> {
 /// Which of these files are snapshots beyond the newest `count`. Others are not touched.
 fn surplus(mut names: Vec<String>, count: usize) -> Vec<String> {
     let is_time = |text: &str| {
-        text.len() == 16 && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 => byte == b'T',
-            15 => byte == b'Z',
-            _ => byte.is_ascii_digit(),
-        })
+        text.len() == 16
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                8 => byte == b'T',
+                15 => byte == b'Z',
+                _ => byte.is_ascii_digit(),
+            })
     };
     names.retain(|name| {
         name.strip_prefix(NAME.0).and_then(|name| name.strip_suffix(NAME.1)).is_some_and(is_time)
@@ -219,12 +222,16 @@ mod tests {
 
     #[test]
     fn only_old_snapshots_go() {
-        let names = ["etcd-20260101T000000Z.db", "etcd-20260301T000000Z.db", "etcd-before-upgrade.db", "notes.txt"];
+        let names =
+            ["etcd-20260101T000000Z.db", "etcd-20260301T000000Z.db", "etcd-before-upgrade.db", "notes.txt"];
         let names = || names.map(str::to_owned).to_vec();
         assert_eq!(surplus(names(), 1), ["etcd-20260101T000000Z.db"]);
         assert!(surplus(names(), 2).is_empty());
         assert!(surplus(names(), 9).is_empty());
         let now = name(OffsetDateTime::now_utc());
-        assert_eq!(surplus(vec![now.clone(), "etcd-20260101T000000Z.db".into()], 1), ["etcd-20260101T000000Z.db"]);
+        assert_eq!(
+            surplus(vec![now.clone(), "etcd-20260101T000000Z.db".into()], 1),
+            ["etcd-20260101T000000Z.db"]
+        );
     }
 }

@@ -46,7 +46,11 @@ impl SnapshotFile {
         }
         match size % 512 {
             HASH => {}
-            0 => return Ok(Err("it is a copy of a member's database, and no snapshot: it has no hash at its end")),
+            0 => {
+                return Ok(Err(
+                    "it is a copy of a member's database, and no snapshot: it has no hash at its end",
+                ));
+            }
             _ => return Ok(Err("it is cut off: its size is not that of a whole snapshot")),
         }
         file.rewind()?;

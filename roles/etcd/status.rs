@@ -120,7 +120,8 @@ impl MemberStatus {
     pub(super) fn parse(answer: &str) -> Option<Self> {
         let line = |key: &str| answer.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
         let endpoints: Vec<Endpoint> = serde_json::from_str(line("status")?).ok()?;
-        let EndpointStatus { header, version, db_size, db_size_in_use, leader } = endpoints.into_iter().next()?.status;
+        let EndpointStatus { header, version, db_size, db_size_in_use, leader } =
+            endpoints.into_iter().next()?.status;
         let members = line("members").and_then(|json| serde_json::from_str::<Members>(json).ok());
         let alarms = line("alarms").and_then(|json| serde_json::from_str::<Alarms>(json).ok());
         let alarms = alarms.into_iter().flat_map(|alarms| alarms.alarms);
@@ -181,15 +182,21 @@ mod tests {
             "\nhealthy yes\n",
         );
         let status = MemberStatus::parse(answer).unwrap();
-        assert_eq!((status.id, status.leader, status.revision), (10276657743932975437, 10276657743932975437, 4321));
+        assert_eq!(
+            (status.id, status.leader, status.revision),
+            (10276657743932975437, 10276657743932975437, 4321)
+        );
         assert_eq!((status.size, status.in_use, status.version.as_str()), (2351104, 1130496, "3.6.14"));
         assert_eq!(status.alarms, [(7, "NOSPACE")]);
-        assert_eq!(status.members[1], Member {
-            id: 7,
-            peer_urls: vec!["https://192.0.2.5:2380".into()],
-            learner: true,
-            ..Member::default()
-        });
+        assert_eq!(
+            status.members[1],
+            Member {
+                id: 7,
+                peer_urls: vec!["https://192.0.2.5:2380".into()],
+                learner: true,
+                ..Member::default()
+            }
+        );
         assert!(status.healthy);
         assert!(!MemberStatus::parse(&answer.replace("healthy yes\n", "")).unwrap().healthy);
         assert_eq!(MemberStatus::parse("status \nmembers \nalarms \n"), None);

@@ -10,7 +10,7 @@ use crate::common::{cluster_vars, ip, ip_of};
 use crate::etcd;
 
 /// Where kubeadm finds it.
-pub(super) const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
+pub(crate) const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
 
 /// Holds the hash of the configuration that the control plane was last given. Written when `kubeadm init` or `kubeadm join` has
 /// come to its end: one that was cut off does not leave it, and is run again.

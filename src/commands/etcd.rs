@@ -11,6 +11,7 @@ use muster_roles::etcd::{self, Answers, MemberStatus, SnapshotFile};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::commands::unlock::confirmed;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::output::style::Style;
@@ -191,6 +192,15 @@ fn restore(args: RestoreArgs, environment: &Environment) -> Result<Exit, Command
     let project = Project::find(&args.inventory.inventory, environment)?;
     let flow = args.parameters.flow(&project, environment)?;
     let flow = Flow { next: flow.next.filter(|_| !args.manner.check), ..flow };
+    let question = format!(
+        "{} takes the place of everything that the cluster of {} knows: what was made after it was taken is gone then, what was removed \
+         after it is back, and the API is away for about a minute. Restore it?",
+        args.parameters.file.display(),
+        project.describe()
+    );
+    if !args.yes && !args.manner.check && !confirmed(&question, "the snapshot is to be restored")? {
+        return Ok(Exit::No);
+    }
     let typed = TypedFlow {
         manner: args.manner,
         ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
@@ -220,8 +230,9 @@ fn status(args: &StatusArgs, environment: &Environment) -> Result<Exit, CommandE
 }
 
 fn table(answers: &BTreeMap<String, Option<MemberStatus>>) -> Table {
-    let mut table =
-        Table::new(&["HOST", "MEMBER", "ID", "HEALTH", "ROLE", "SIZE", "IN USE", "VERSION", "REVISION", "ALARMS"]);
+    let mut table = Table::new(&[
+        "HOST", "MEMBER", "ID", "HEALTH", "ROLE", "SIZE", "IN USE", "VERSION", "REVISION", "ALARMS",
+    ]);
     for (host, status) in answers {
         let Some(status) = status else {
             let mut row = vec![host.clone(), "-".into(), "-".into(), "does not answer".into()];
@@ -260,7 +271,8 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>) -> Vec<String> {
     let mut faults: Vec<String> = Vec::new();
     for (host, status) in answers {
         match status {
-            None => faults.push(format!("the member on {host} does not answer: journalctl -u etcd says there why")),
+            None => faults
+                .push(format!("the member on {host} does not answer: journalctl -u etcd says there why")),
             Some(status) if !status.healthy => {
                 faults.push(format!("the member on {host} sees no majority of the members"));
             }
@@ -274,7 +286,9 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>) -> Vec<String> {
     }
     for (member, alarm) in known.first().map(|(_, status)| status.alarms.as_slice()).unwrap_or_default() {
         let what = match *alarm {
-            "NOSPACE" => "is full, so that nothing can be written: muster etcd defrag, or raise etcd_quota_backend_bytes",
+            "NOSPACE" => {
+                "is full, so that nothing can be written: muster etcd defrag, or raise etcd_quota_backend_bytes"
+            }
             _ => "has other data than the others: take it out, and let it join anew",
         };
         faults.push(format!("the database of the member {member:x} {what}"));
@@ -287,7 +301,10 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>) -> Vec<String> {
     if known.len() == answers.len() {
         faults.extend(strangers.iter().map(|member| {
             let name = if member.name.is_empty() { "a member without a name" } else { &member.name };
-            format!("{name} ({}) is not in [etcd] of the inventory, and counts for the majority", member.peer_urls.join(", "))
+            format!(
+                "{name} ({}) is not in [etcd] of the inventory, and counts for the majority",
+                member.peer_urls.join(", ")
+            )
         }));
     }
     faults

@@ -47,6 +47,7 @@ commands! {
     Apply(apply::ApplyArgs),
     Preflight(preflight::PreflightArgs),
     Verify(verify::VerifyArgs),
+    Certs(certs::CertsArgs),
     Etcd(etcd::EtcdArgs),
     Runs(runs::RunsArgs),
     Log(log::LogArgs),
