@@ -198,7 +198,10 @@ fn restore(args: RestoreArgs, environment: &Environment) -> Result<Exit, Command
         args.parameters.file.display(),
         project.describe()
     );
-    if !args.yes && !args.manner.check && !confirmed(&question, "the snapshot is to be restored")? {
+    if !args.yes
+        && !args.manner.check
+        && !confirmed(&question, "the snapshot is to be restored", "restore it")?
+    {
         return Ok(Exit::No);
     }
     let typed = TypedFlow {

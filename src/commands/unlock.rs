@@ -63,7 +63,7 @@ pub(crate) fn run(args: UnlockArgs, environment: &Environment) -> Result<Exit, C
     }
     let names = text::names(&machines.hosts.iter().collect::<Vec<_>>());
     let question = format!("Break the locks of {names}? Whatever their runs still send is refused then.");
-    if !args.yes && !confirmed(&question, "the locks are to be broken")? {
+    if !args.yes && !confirmed(&question, "the locks are to be broken", "break them")? {
         return Ok(Exit::No);
     }
     let request = lock_request("muster unlock", Duration::ZERO, environment);
@@ -119,11 +119,11 @@ fn told(host: &str, answer: &Answer, shown: Option<&Shown>, style: Style) -> Str
     lines
 }
 
-/// Asks the user, who has to be at a terminal. `what`: what is asked, as the end of "to ask whether".
-pub(crate) fn confirmed(question: &str, what: &str) -> Result<bool, CommandError> {
+/// Asks the user, who has to be at a terminal. `what`: what is asked, as the end of "to ask whether"; `act`: to do it.
+pub(crate) fn confirmed(question: &str, what: &str, act: &str) -> Result<bool, CommandError> {
     if !std::io::stdin().is_terminal() {
         return Err(CommandError::usage(format!("there is no terminal to ask whether {what}"))
-            .hint("to do it without being asked: --yes"));
+            .hint(format!("to {act} all the same: --yes")));
     }
     print::note(&format!("{question} [y/N]"));
     let mut typed = String::new();

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
 mod broken;
+mod care;
 mod controllers;
 mod far_away;
 mod faults;
