@@ -40,7 +40,7 @@ impl Due {
                 "kubelet-client-current.pem" => due.kubelet = true,
                 "kubelet.crt" => due.serving = true,
                 file => match KUBEADM.iter().find(|(name, _)| *name == file) {
-                    Some((_, name)) => due.kubeadm.push(name),
+                    Some((_, name)) => due.kubeadm.push(*name),
                     None => continue,
                 },
             }

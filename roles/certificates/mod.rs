@@ -55,9 +55,8 @@ async fn ask(host: &Host, found: Found) -> Result<()> {
         .map(|certificate| (host.name().to_owned(), certificate.clone()))
         .collect();
     let key = format!("certificate of {}", path.display());
-    if host.cluster().done::<Option<String>>(&key).is_none()
-        && let Some(text) = &*host.cluster().once(&key, here).await?
-    {
+    // Each host says the same of it.
+    if let Some(text) = &*host.cluster().once(&key, here).await? {
         let line = text.lines().find_map(|line| line.trim().strip_prefix("client-certificate-data:"));
         let certificate = line.and_then(|base64| cluster::embedded_certificate(base64.trim()));
         let path = path.display().to_string();
@@ -148,7 +147,7 @@ pub(crate) async fn renew(host: &Host, known: &Standing, below: i64) -> Result<b
     let what = format!("certificates {}", due.files.join(", "));
     host.step("Renew certificates").detached().ensure(command(what, renew, sh0("false"))).await?;
     let well = sh(
-        r#"systemctl is-active -q kubelet
+        r#"systemctl is-active -q kubelet || exit 1
 for component in $1; do
   id=$(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component")
   ctr -n k8s.io tasks ls | awk -v all="$id" 'index(all, $1) && $3 == "RUNNING" { found = 1 } END { exit !found }' || {

@@ -13,11 +13,20 @@ if [ -n "$kubelet" ]; then
 fi
 [ -z "$serving" ] || rm -f "$pki/kubelet.crt" "$pki/kubelet.key"
 for name in $names; do kubeadm certs renew "$name" --config "$config"; done
+stopped=' '
 for component in $components; do
   for id in $(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component"); do
     # Those that have ended already have no task.
-    ctr -n k8s.io tasks kill -s SIGTERM "$id" 2>/dev/null || :
+    ! ctr -n k8s.io tasks kill -s SIGTERM "$id" 2>/dev/null || stopped="$stopped$id "
   done
+done
+# What answers from now on has the new ones.
+stopping() {
+  ctr -n k8s.io tasks ls | awk -v all="$stopped" '$3 == "RUNNING" && index(all, " " $1 " ") { found = 1 } END { exit !found }'
+}
+for _ in $(seq 120); do
+  stopping || break
+  sleep 0.5
 done
 # It starts what has ended, and without the pause that follows upon failures.
 systemctl reset-failed kubelet 2>/dev/null || :

@@ -155,7 +155,7 @@ fn known(host: &Host) -> Result<Arc<Agreed>> {
     host.cluster().done(AGREED).ok_or_else(missing)
 }
 
-/// What a machine of a member said ([`restore-look.sh`]).
+/// What a machine of a member said (`restore-look.sh`).
 #[derive(Debug, Default)]
 struct Look {
     ready: bool,

@@ -128,6 +128,7 @@ fn check(args: &CheckArgs, environment: &Environment) -> Result<Exit, CommandErr
     found.sort_by(|(host, one), (other_host, other)| {
         (one.ends, host, &one.path).cmp(&(other.ends, other_host, &other.path))
     });
+    found.dedup();
     let now = OffsetDateTime::now_utc();
     let mut table = Table::new(&["HOST", "CERTIFICATE", "NAME", "DAYS LEFT", "ENDS"]);
     for (host, certificate) in &found {
