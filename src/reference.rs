@@ -53,14 +53,20 @@ fn commands(parent: &Command, text: &mut String, shared: &mut [(&str, Vec<Arg>)]
             usage.trim_start_matches("Usage: ")
         )
         .ok();
-        let shown = || command.get_arguments().filter(|arg| !arg.is_hide_set() && !is_help(arg));
+        // Those that a command has for its subcommands, too, are told there.
+        let above = |arg: &Arg| parent.get_arguments().any(|other| other.get_id() == arg.get_id());
+        let shown =
+            || command.get_arguments().filter(|arg| !arg.is_hide_set() && !is_help(arg) && !above(arg));
         table(text, shown().filter(|arg| place(arg).is_none()));
         let mut headings: Vec<usize> = shown().filter_map(place).collect();
         headings.sort_unstable();
         headings.dedup();
-        let links: Vec<String> = headings
+        let mut linked: Vec<&str> = headings.iter().map(|at| shared[*at].0).collect();
+        let parents = parent.get_bin_name().unwrap_or(parent.get_name());
+        linked.extend(command.get_arguments().any(|arg| above(arg) && !is_help(arg)).then_some(parents));
+        let links: Vec<String> = linked
             .iter()
-            .map(|at| format!("[{}](#{})", shared[*at].0, shared[*at].0.to_lowercase().replace(' ', "-")))
+            .map(|heading| format!("[{heading}](#{})", heading.to_lowercase().replace(' ', "-")))
             .collect();
         if !links.is_empty() {
             write!(text, "\nAnd the options of {}.\n", links.join(", ")).ok();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::config::name_of_lab;
 use crate::error::{Error, file_error};
-use crate::maker::name_of_lab;
 use crate::program::{self, command};
 
 /// The environment variable that tells a command in the lab which private key opens the machines.

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::access::Access;
+use crate::config::LabConfig;
 use crate::error::Error;
 use crate::machine_ready;
 use crate::maker::{Control, MachineState, Maker};
@@ -19,25 +20,6 @@ pub const DEFAULT_NAME: &str = "default";
 
 /// How long a machine may take for its part of an SSH connection. Times its slowness.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// Where a lab keeps its things.
-#[derive(Debug, Clone)]
-pub struct LabConfig {
-    /// Tells labs apart that run side by side: small letters, digits and hyphens.
-    pub name: String,
-    /// Keeps what is expensive to make again (machine images), for all labs. Survives [`Lab::down`].
-    pub cache_dir: PathBuf,
-    /// Holds a folder for each lab that is up, with its record, its SSH key, its known hosts, and the disks of virtual
-    /// machines.
-    pub state_dir: PathBuf,
-}
-
-impl LabConfig {
-    /// The lab's folder.
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.state_dir.join(&self.name)
-    }
-}
 
 /// What [`Lab::up`] is to bring about.
 #[derive(Debug, Clone, Default)]

@@ -9,6 +9,7 @@
 
 mod access;
 mod bring_up;
+mod config;
 mod containers;
 mod debian;
 mod error;
@@ -16,6 +17,7 @@ mod folder_lock;
 mod lab;
 mod machine_ready;
 mod maker;
+mod makers;
 mod program;
 mod progress;
 mod record;
@@ -27,10 +29,11 @@ mod virtual_machines;
 mod waiting;
 
 pub use access::{DEFAULTS_VARIABLE, KNOWN_HOSTS_VARIABLE, PRIVATE_KEY_VARIABLE};
+pub use config::LabConfig;
 pub use containers::Engine;
 pub use error::Error;
 pub use ipnet::Ipv4Net;
-pub use lab::{DEFAULT_NAME, Lab, LabConfig, MachineStatus, UpOptions};
+pub use lab::{DEFAULT_NAME, Lab, MachineStatus, UpOptions};
 pub use maker::{Control, MachineState};
 pub use progress::{Progress, ProgressFn};
 pub use spec::{LabSpec, MachineSpec, MakerKind, Release};

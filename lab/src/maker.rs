@@ -12,11 +12,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::Error;
-use crate::containers::Containers;
-use crate::lab::LabConfig;
 use crate::progress::Step;
-use crate::spec::{LabSpec, MachineSpec, MakerKind, Release};
-use crate::virtual_machines::VirtualMachines;
+use crate::spec::{LabSpec, MachineSpec, Release};
 use crate::waiting::Wait;
 
 /// Makes machines for one lab.
@@ -70,21 +67,6 @@ pub(crate) trait Maker: fmt::Debug + Sync {
 
     /// How many times longer than in a container everything may take in these machines.
     fn slowness(&self) -> u32;
-}
-
-impl MakerKind {
-    /// The maker of a lab's machines. Nothing is made or looked at yet.
-    pub(crate) fn open(self, lab: &LabConfig) -> Box<dyn Maker> {
-        match self {
-            Self::Container => Box::new(Containers::new(lab)),
-            Self::VirtualMachine => Box::new(VirtualMachines::new(lab)),
-        }
-    }
-}
-
-/// The name of what belongs to a lab as a whole and can have but a name, and the beginning of other such names.
-pub(crate) fn name_of_lab(lab: &str) -> String {
-    format!("muster-lab-{lab}")
 }
 
 /// A machine as it is to be made.

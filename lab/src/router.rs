@@ -13,7 +13,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::Error;
-use crate::maker::name_of_lab;
+use crate::config::name_of_lab;
 use crate::program::{self, command};
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use muster_app::plan::Plan;
 use muster_engine::play::Share;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, parse_serial};
-use crate::commands::planned_flow;
+use crate::commands::Planned;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::typed_flow::TypedFlow;
@@ -51,10 +51,7 @@ pub(crate) fn run(mut args: ApplyArgs, environment: &Environment) -> Result<Exit
     }
     let project = Project::find(&args.inventory.inventory, environment)?;
     // Its command is what finishes a plan that was begun: the plan itself does not fit any more then.
-    let flow = planned_flow(&plan.flow, &project).ok_or_else(|| {
-        CommandError::failed(format!("the plan is of {:?}, and this muster has no such flow", plan.flow))
-            .hint("make a new one: muster plan -o FILE")
-    })?;
+    let flow = Planned::saved(&plan.flow)?.flow(&project)?;
     let manner = MannerArgs {
         diff: args.diff,
         serial: args.serial,

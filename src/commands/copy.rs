@@ -86,7 +86,7 @@ fn flow(wanted: Wanted) -> Flow {
         roles: vec![Role::given("copy", move |host| copy(host, wanted.clone()).boxed())],
         bundle: BundleUse::None,
         remarks: false,
-        ..Flow::new("copy", "muster copy", vec![play])
+        ..Flow::new("muster copy", vec![play])
     }
 }
 

@@ -2,16 +2,17 @@
 //! rest of the program needs. Help, completions, man pages and `docs/cli.md` follow from it.
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use muster_app::{Flow, Project};
+use muster_app::{Flow, FlowId, Project};
+use serde::{Deserialize, Serialize};
 
 use crate::environment::{Environment, program_name};
 use crate::error::{CommandError, EXIT_CODES, Exit};
 
 /// The list of commands, in the order of `--help`. A line names the command's arguments in its file, which also has a function
-/// `run`. `as "NAME"`: it is a program of its own, too, under that name. `plans FUNCTION`: plans may be made of its flow, and
-/// the function makes that flow for a project.
+/// `run`. `as "NAME"`: it is a program of its own, too, under that name. `plans PARAMETERS`: plans may be made of its flow, and
+/// this type of its file holds what of its arguments belongs to the flow, and makes the flow for a project.
 macro_rules! commands {
-    ($($command:ident($file:ident::$args:ident) $(as $program:literal)? $(plans $flow:ident)?,)*) => {
+    ($($command:ident($file:ident::$args:ident) $(as $program:literal)? $(plans $parameters:ident)?,)*) => {
         $(pub(crate) mod $file;)*
 
         /// What was typed.
@@ -36,13 +37,36 @@ macro_rules! commands {
             },)?)*]
         }
 
-        /// The flows of which plans may be made, by their names.
-        const PLANNED: &[fn(&Project) -> Flow] = &[$($($file::$flow,)?)*];
+        planned! { $($($command($file::$parameters),)?)* }
+    };
+}
+
+/// The commands of which plans may be made.
+macro_rules! planned {
+    ($($command:ident($file:ident::$parameters:ident),)*) => {
+        /// A flow of which a plan may be made, with its parameters. A saved plan holds it.
+        #[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub(crate) enum Planned {
+            $($command($file::$parameters),)*
+        }
+
+        impl Planned {
+            /// The flow for a project.
+            ///
+            /// # Errors
+            /// The parameters cannot be, whatever the machines are like.
+            fn flow_of_parameters(&self, project: &Project) -> Result<Flow, CommandError> {
+                match self {
+                    $(Self::$command(parameters) => parameters.flow(project),)*
+                }
+            }
+        }
     };
 }
 
 commands! {
-    SetupCluster(setup_cluster::SetupClusterArgs) as "setup-cluster" plans flow,
+    SetupCluster(setup_cluster::SetupClusterArgs) as "setup-cluster" plans Parameters,
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
     Preflight(preflight::PreflightArgs),
@@ -98,7 +122,24 @@ pub(crate) fn words_of(program: &str) -> String {
     if program_name().as_deref() == Some(program) { program.to_owned() } else { format!("muster {program}") }
 }
 
-/// The flow of a name of which plans may be made.
-pub(crate) fn planned_flow(name: &str, project: &Project) -> Option<Flow> {
-    PLANNED.iter().map(|flow| flow(project)).find(|flow| flow.name == name)
+impl Planned {
+    /// What a saved plan is of.
+    ///
+    /// # Errors
+    /// This muster has no such flow, or the flow has other parameters.
+    pub(crate) fn saved(id: &FlowId) -> Result<Self, CommandError> {
+        serde_json::from_value(id.0.clone()).map_err(|error| {
+            CommandError::failed(format!("the plan is of a flow that this muster does not have: {error}"))
+                .hint("make a new one: muster plan -o FILE")
+        })
+    }
+
+    /// The flow for a project, which knows how a saved plan names it.
+    ///
+    /// # Errors
+    /// The parameters cannot be, whatever the machines are like.
+    pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
+        let id = serde_json::to_value(self).map_err(|error| CommandError::failed(error.to_string()))?;
+        Ok(Flow { id: FlowId(id), ..self.flow_of_parameters(project)? })
+    }
 }

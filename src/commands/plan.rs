@@ -1,23 +1,32 @@
-//! `muster plan`: what setup-cluster would do.
+//! `muster plan`: what a command would do, as a plan that can be saved.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgMatches, Args, FromArgMatches};
 use muster_app::{Flow, Project};
 use muster_engine::script::quote;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
-use crate::commands::setup_cluster;
+use crate::commands::{Planned, setup_cluster};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::typed_flow::TypedFlow;
 
-/// Show what setup-cluster would do on the machines, and save it for muster apply
+/// Show what a command would do on the machines, and save it for muster apply
 ///
-/// Nothing is changed. + means created, ~ changed, - removed; ? means that it is known only after an earlier step.
+/// The command is setup-cluster if none is named. Nothing is changed. + means created, ~ changed, - removed; ? means that it
+/// is known only after an earlier step.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = EXIT_CODES, subcommand_value_name = "COMMAND", disable_help_subcommand = true)]
 pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    options: BeforeAndAfter<PlanOptions>,
+    #[command(subcommand)]
+    command: Option<Planned>,
+}
+
+#[derive(Debug, Args)]
+struct PlanOptions {
     /// Save the plan in this file, for muster apply
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -40,18 +49,49 @@ pub(crate) struct PlanArgs {
     output: OutputArgs,
 }
 
+/// Options that may stand before and after the command that is planned.
+#[derive(Debug)]
+struct BeforeAndAfter<T>(T);
+
+impl<T: FromArgMatches> FromArgMatches for BeforeAndAfter<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        T::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl<T: Args> Args for BeforeAndAfter<T> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        T::augment_args(command).mut_args(|argument| argument.global(true))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
 /// Runs `muster plan`.
 pub(crate) fn run(args: PlanArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let project = Project::find(&args.inventory.inventory, environment)?;
-    let out = args.out.as_ref().map(|path| format!(" -o {}", quote(&path.display().to_string())));
+    let options = args.options.0;
+    let project = Project::find(&options.inventory.inventory, environment)?;
+    let planned = args.command.unwrap_or(Planned::SetupCluster(setup_cluster::Parameters {}));
+    let flow = planned.flow(&project)?;
+    let out = options.out.as_ref().map(|path| format!(" -o {}", quote(&path.display().to_string())));
     let command = format!("muster plan{}", out.unwrap_or_default());
-    let flow = Flow { command, next: None, ..setup_cluster::flow(&project) };
-    let manner =
-        MannerArgs { diff: args.diff, bundle: args.bundle, offline: args.offline, ..MannerArgs::default() };
-    let typed = TypedFlow {
-        selection: args.selection,
-        manner,
-        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
+    let flow = Flow { command, next: None, ..flow };
+    let manner = MannerArgs {
+        diff: options.diff,
+        bundle: options.bundle,
+        offline: options.offline,
+        ..MannerArgs::default()
     };
-    typed.plan(args.out.as_deref(), environment)
+    let typed = TypedFlow {
+        selection: options.selection,
+        manner,
+        ..TypedFlow::new(flow, project, options.inventory, options.connection, options.output)
+    };
+    typed.plan(options.out.as_deref(), environment)
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: PreflightArgs, environment: &Environment) -> Result<Exit
     let project = Project::find(&args.inventory.inventory, environment)?;
     let flow = Flow {
         next: Some(project.command(&["setup-cluster"], 1)),
-        ..Flow::new("preflight", "muster preflight", PREFLIGHT)
+        ..Flow::new("muster preflight", PREFLIGHT)
     };
     let typed = TypedFlow {
         selection: SelectionArgs { limit: args.limit, ..SelectionArgs::default() },

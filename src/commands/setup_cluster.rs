@@ -3,6 +3,7 @@
 use clap::Args;
 use muster_app::{BundleUse, CLUSTER, Flow, Project};
 use muster_engine::script::quote;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
 use crate::commands::words_of;
@@ -49,12 +50,18 @@ fn examples() -> String {
     )
 }
 
-/// From bare machines to a running cluster.
-pub(crate) fn flow(project: &Project) -> Flow {
-    Flow {
-        bundle: BundleUse::Installs,
-        next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
-        ..Flow::new("setup-cluster", words_of("setup-cluster"), CLUSTER)
+/// Make machines a Kubernetes cluster, or bring a cluster to what its inventory says
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct Parameters {}
+
+impl Parameters {
+    /// From bare machines to a running cluster.
+    pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
+        Ok(Flow {
+            bundle: BundleUse::Installs,
+            next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
+            ..Flow::new(words_of("setup-cluster"), CLUSTER)
+        })
     }
 }
 
@@ -73,7 +80,7 @@ pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<E
         let text = host_arguments::inventory_text(&hosts, &command, &args.connection);
         inventory_file::prepare(environment.here()?, &hosts, text, args.new_inventory)?
     };
-    let flow = flow(&project);
+    let flow = Parameters {}.flow(&project)?;
     let flow = Flow { next: flow.next.filter(|_| !args.manner.check), ..flow };
     let typed = TypedFlow {
         selection: args.selection,

@@ -33,7 +33,7 @@ pub(crate) fn run(args: VerifyArgs, environment: &Environment) -> Result<Exit, C
         roles: vec![muster_roles::verify(NetworkTest::Always)],
         remarks: false,
         whole_cluster: true,
-        ..Flow::new("verify", "muster verify", VERIFY)
+        ..Flow::new("muster verify", VERIFY)
     };
     let typed = TypedFlow {
         manner: MannerArgs { bundle: args.bundle, ..MannerArgs::default() },

@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use muster_inventory::{AnsibleSettings, InventoryError, config_paths};
 
 use crate::error::Error;
-use crate::project::shown;
 
 /// Variables of an environment and what follows from them. It is a value: nothing is read from the process.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +112,12 @@ impl Environment {
     pub fn user(&self) -> &str {
         self.get("LOGNAME").or_else(|| self.get("USER")).unwrap_or("root")
     }
+}
+
+/// A path as a user would type it who is in a folder: relative where it is below that one.
+pub fn shown(path: &Path, here: Option<&Path>) -> String {
+    let relative = here.and_then(|here| path.strip_prefix(here).ok());
+    relative.filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path).display().to_string()
 }
 
 #[cfg(test)]

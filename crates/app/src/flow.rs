@@ -3,14 +3,16 @@
 use muster_engine::play::Play;
 use muster_engine::run::Role;
 use muster_roles::ROLES;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::playbook::Playbook;
 
 /// What is to be run.
 #[derive(Clone)]
 pub struct Flow {
-    /// What it is called in saved plans.
-    pub name: &'static str,
+    /// What a saved plan holds of it, for whoever hosts the library to make it again.
+    pub id: FlowId,
     /// The command as a user types it, without options: `muster verify`. Others who want a machine's lock are told so.
     pub command: String,
     /// Which hosts go through which roles.
@@ -26,6 +28,10 @@ pub struct Flow {
     /// What to type when all went well.
     pub next: Option<String>,
 }
+
+/// The name of a flow with its parameters, in the form of its host: `{"remove-node": {"hosts": ["node3"]}}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowId(pub Value);
 
 /// The plays of a flow.
 #[derive(Clone)]
@@ -61,9 +67,9 @@ pub enum BundleUse {
 
 impl Flow {
     /// A flow that looks at the bundle and is told remarks.
-    pub fn new(name: &'static str, command: impl Into<String>, plays: impl Into<Plays>) -> Self {
+    pub fn new(command: impl Into<String>, plays: impl Into<Plays>) -> Self {
         Self {
-            name,
+            id: FlowId::default(),
             command: command.into(),
             plays: plays.into(),
             roles: Vec::new(),

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind};
+use crate::flow::FlowId;
 use crate::job::Ready;
 use crate::options::Selection;
 use crate::performance::{Ended, Listener};
@@ -26,7 +27,7 @@ use crate::record::names_only;
 use crate::text;
 
 /// The number that `format` has today.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// What would be done on which host.
 pub type Steps = IndexMap<String, Vec<Planned>>;
@@ -38,8 +39,8 @@ pub struct Plan {
     format: u32,
     /// The version that made it.
     muster: String,
-    /// The flow it is of, by its name.
-    pub flow: String,
+    /// The flow it is of.
+    pub flow: FlowId,
     /// What `-i` has to say to mean the same inventory.
     pub inventory: Vec<String>,
     /// `-e` as it was typed, without values.
@@ -263,7 +264,7 @@ impl Ready {
         Ok(Plan {
             format: FORMAT,
             muster: env!("CARGO_PKG_VERSION").to_owned(),
-            flow: self.job.flow.name.to_owned(),
+            flow: self.job.flow.id.clone(),
             inventory: self.world.project.given(),
             extra_vars: extra_vars.iter().map(|argument| names_only(argument)).collect(),
             limit,
@@ -368,7 +369,7 @@ mod tests {
         Plan {
             format: FORMAT,
             muster: "1".into(),
-            flow: "setup-cluster".into(),
+            flow: FlowId::default(),
             inventory: Vec::new(),
             extra_vars: Vec::new(),
             limit: None,

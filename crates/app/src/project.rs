@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use muster_engine::script::quote;
 use muster_inventory::Source;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, shown};
 use crate::error::Error;
 
 /// The folder that inventories are written to, and where they are looked for.
@@ -121,12 +121,6 @@ impl Project {
         };
         self.sources.iter().map(name).collect::<Vec<_>>().join(", ")
     }
-}
-
-/// A path as a user would type it who is in a folder: relative where it is below that one.
-pub fn shown(path: &Path, here: Option<&Path>) -> String {
-    let relative = here.and_then(|here| path.strip_prefix(here).ok());
-    relative.filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path).display().to_string()
 }
 
 #[cfg(test)]

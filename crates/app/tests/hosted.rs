@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use muster_app::{
-    BundleUse, ConnectionOptions, Ended, Environment, ErrorKind, Flow, Frontend, Job, News, PREFLIGHT,
-    Project, Question, Ready, RunOptions, Selection, VariableOptions,
+    BundleUse, ConnectionOptions, Ended, Environment, ErrorKind, Flow, FlowId, Frontend, Job, News,
+    PREFLIGHT, Project, Question, Ready, RunOptions, Selection, VariableOptions,
 };
 use muster_engine::event::Event;
 use muster_engine::play::Play;
@@ -18,6 +18,7 @@ use muster_engine::prelude::file;
 use muster_engine::run::Role;
 use muster_testkit::sshd::Sshd;
 use secrecy::SecretString;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -110,7 +111,8 @@ fn writes(path: &Path, text: &'static str) -> Flow {
         roles: vec![role],
         bundle: BundleUse::None,
         remarks: false,
-        ..Flow::new("write", "a test", vec![play])
+        id: FlowId(json!({ "write": text })),
+        ..Flow::new("a test", vec![play])
     }
 }
 
@@ -129,7 +131,7 @@ async fn a_flow_with_a_role_of_its_own_is_looked_at_then_done_and_heard() {
 
     let (ended, plan) = ready.plan(&CancellationToken::new(), Vec::new()).await.unwrap();
     assert!(ended.is_whole());
-    assert_eq!((plan.flow.as_str(), plan.hosts["node1"].len()), ("write", 1));
+    assert_eq!((&plan.flow.0, plan.hosts["node1"].len()), (&json!({ "write": "hello\n" }), 1));
     assert!(!target.exists(), "planning changes nothing");
 
     let (ended, events) = Hosted::perform(&mut ready, false).await;
@@ -152,7 +154,7 @@ async fn a_flow_with_a_role_of_its_own_is_looked_at_then_done_and_heard() {
 #[tokio::test]
 async fn what_is_wrong_without_a_machine_is_a_typed_error_with_its_problems() {
     let hosted = Hosted::new("node1 ansible_host=192.0.2.1 kube_network_plugin=calico");
-    let mut job = hosted.job(Flow::new("preflight", "a test", PREFLIGHT));
+    let mut job = hosted.job(Flow::new("a test", PREFLIGHT));
     let Err(error) = hosted.ready(job.clone()) else { panic!("calico is refused") };
     let ErrorKind::Problems(problems) = error.kind else { panic!("{error:?}") };
     assert!(problems.iter().any(|problem| problem.found.contains("calico")), "{problems:?}");

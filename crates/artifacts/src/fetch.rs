@@ -3,13 +3,12 @@
 use std::fs::{self, File};
 use std::time::Instant;
 
-use thiserror::Error;
-
+use crate::fetch_error::FetchError;
 use crate::http::{Http, shown};
 use crate::registry::Registry;
 use crate::{
     BundleError, BundleWriter, CatalogueFile, HttpError, ImageReference, NewFile, Origin, Progress,
-    ProgressSink, Release, Retry, Sha256,
+    ProgressSink, Release, Retry,
 };
 
 /// Where downloads come from: upstream, unless something else is given.
@@ -36,55 +35,6 @@ pub struct Fetched {
     pub downloaded: usize,
     /// Optional artifacts that could not be had, each with the reason.
     pub skipped: Vec<String>,
-}
-
-/// A download failed.
-#[derive(Debug, Error)]
-pub enum FetchError {
-    /// The server did not give it.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// What came is not what the catalogue or the image names.
-    #[error(
-        "{what} from {url} has sha256 {found}, and {expected} was expected: the source has something else under this name, or it was damaged on the way. It was thrown away"
-    )]
-    Mismatch {
-        /// The artifact.
-        what: String,
-        /// Where it came from.
-        url: String,
-        /// The digest it should have.
-        expected: Sha256,
-        /// The digest it has.
-        found: Sha256,
-    },
-    /// The registry does not have the image in a usable form.
-    #[error("image {reference} cannot be fetched: {message}")]
-    Image {
-        /// The image.
-        reference: ImageReference,
-        /// Why not.
-        message: String,
-    },
-    /// A mirror's address cannot be used.
-    #[error("{value:?} is not the address of a mirror: {expected}")]
-    Mirror {
-        /// What was given.
-        value: String,
-        /// What was meant.
-        expected: &'static str,
-    },
-    /// The bundle cannot be written.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// Some artifacts could not be had; all others are in the bundle.
-    #[error("{} of {of} artifacts could not be fetched:\n{}", .failures.len(), .failures.join("\n"))]
-    Incomplete {
-        /// Each with its reason.
-        failures: Vec<String>,
-        /// How many were to be fetched.
-        of: usize,
-    },
 }
 
 /// Downloads everything of `release` that `bundle` lacks. What is complete is kept, whatever happens to the rest; a download

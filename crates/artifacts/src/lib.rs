@@ -17,6 +17,7 @@ mod check;
 mod digest;
 mod error;
 mod fetch;
+mod fetch_error;
 mod http;
 mod manifest;
 mod oci;
@@ -36,7 +37,8 @@ pub use catalogue::{
 pub use check::Damage;
 pub use digest::Sha256;
 pub use error::{BundleError, MissingArtifact};
-pub use fetch::{FetchError, Fetched, Sources, fetch};
+pub use fetch::{Fetched, Sources, fetch};
+pub use fetch_error::FetchError;
 pub use http::{HttpError, Retry};
 pub use manifest::{Encoding, FileEntry, ImageEntry, Origin, StoredFile};
 pub use oci::{Layer, RunConfig};

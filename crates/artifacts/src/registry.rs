@@ -9,7 +9,7 @@ use std::io;
 
 use serde::Deserialize;
 
-use crate::fetch::FetchError;
+use crate::fetch_error::FetchError;
 use crate::http::{Document, Http, shown};
 use crate::oci::{self, Descriptor, ImageIndex, ImageManifest};
 use crate::{

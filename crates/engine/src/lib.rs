@@ -33,6 +33,6 @@ pub mod prelude {
     pub use crate::host::Host;
     pub use crate::resource::*;
     pub use crate::script::{Script, sh, sh0};
-    pub use crate::step::{Applied, Step};
+    pub use crate::step::Step;
     pub use std::time::Duration;
 }

@@ -14,7 +14,7 @@ use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::lock::{JOB, Kind, REFUSED};
 use crate::resource::{
-    Absent, Answer, Content, PathKind, PathProbe, PathState, Plan, Removable, Resource, Seen,
+    Absent, Answer, Applied, Content, PathKind, PathProbe, PathState, Plan, Removable, Resource, Seen,
 };
 use crate::script::{
     Frame, Part, Script, apply_program, complete, frames, job_program, nonce, probe_program, sh,
@@ -42,15 +42,6 @@ pub struct Step<'h> {
     detached: bool,
     /// The program that was sent last to change something: it may go on when the connection is lost.
     sent: Mutex<Option<String>>,
-}
-
-/// What a step did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Applied {
-    /// Whether anything differed and was mended, or in check mode: would be.
-    pub changed: bool,
-    /// A hash of everything the step wants: services compare it with the one they were started with.
-    pub fingerprint: String,
 }
 
 impl Host {

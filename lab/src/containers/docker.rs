@@ -10,7 +10,8 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use crate::Error;
-use crate::maker::{Control, MachineState, name_of_lab};
+use crate::config::name_of_lab;
+use crate::maker::{Control, MachineState};
 use crate::program::{self, Finished, command};
 use crate::progress::Step;
 

@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 use ipnet::Ipv4Net;
 
 use crate::Error;
+use crate::config::LabConfig;
 use crate::debian::{self, FIRST_BOOT, Recipe, Script};
-use crate::lab::LabConfig;
 use crate::maker::{Control, Image, MachineState, Maker, Order};
 use crate::progress::Step;
 use crate::required_programs::{self, MMDEBSTRAP, NETWORK, Program};

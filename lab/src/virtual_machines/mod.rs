@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::config::LabConfig;
 use crate::debian;
 use crate::error::{Error, file_error};
-use crate::lab::LabConfig;
 use crate::maker::{Control, Image, MachineState, Maker, Order};
 use crate::program::command;
 use crate::progress::Step;

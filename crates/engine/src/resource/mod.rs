@@ -7,6 +7,7 @@
 
 mod access;
 mod account;
+mod applied;
 mod artifact;
 mod command;
 mod dir;
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use account::{Group, User, group, user};
+pub use applied::Applied;
 pub use artifact::{ArchiveMembers, Artifact, Binary, Uninstalled, archive, binary, uninstalled};
 pub use command::{Command, command};
 pub use dir::{Dir, dir};

@@ -1,8 +1,8 @@
 //! systemd units.
 
 use super::{Plan, Probe, Removable, Resource, STAMPS, Seen};
+use crate::resource::Applied;
 use crate::script::sh;
-use crate::step::Applied;
 
 /// A systemd service.
 #[derive(Debug, Clone)]
