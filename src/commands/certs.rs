@@ -102,7 +102,7 @@ impl RenewParameters {
             remarks: false,
             whole_cluster: true,
             next: Some(project.command(&["muster", "certs", "check"], 2)),
-            ..Flow::new("certs renew", "muster certs renew", certificates::plays())
+            ..Flow::new("muster certs renew", certificates::plays())
         }
     }
 }
@@ -120,7 +120,7 @@ fn check(args: &CheckArgs, environment: &Environment) -> Result<Exit, CommandErr
         bundle: BundleUse::None,
         remarks: false,
         whole_cluster: true,
-        ..Flow::new("certs check", "muster certs check", vec![play])
+        ..Flow::new("muster certs check", vec![play])
     };
     let project = Project::find(&args.inventory.inventory, environment)?;
     let ended = quiet_flow::look(flow, project, &args.inventory, &args.connection, environment)?;

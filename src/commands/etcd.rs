@@ -132,7 +132,7 @@ pub(crate) fn run(args: EtcdArgs, environment: &Environment) -> Result<Exit, Com
         EtcdCommand::Defrag(args) => {
             let project = Project::find(&args.inventory.inventory, environment)?;
             let play = members("Give back what etcd does not need", "etcd-defragment");
-            let flow = of_etcd("etcd defrag", vec![play], vec![etcd::defragment()]);
+            let flow = of_etcd("muster etcd defrag", vec![play], vec![etcd::defragment()]);
             let typed = TypedFlow {
                 manner: args.manner,
                 ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
@@ -148,14 +148,8 @@ fn members(name: &str, role: &str) -> Play {
 }
 
 /// A flow that is about the members.
-fn of_etcd(name: &'static str, plays: Vec<Play>, roles: Vec<muster_engine::run::Role>) -> Flow {
-    Flow {
-        roles,
-        bundle: BundleUse::None,
-        remarks: false,
-        whole_cluster: true,
-        ..Flow::new(name, format!("muster {name}"), plays)
-    }
+fn of_etcd(command: &'static str, plays: Vec<Play>, roles: Vec<muster_engine::run::Role>) -> Flow {
+    Flow { roles, bundle: BundleUse::None, remarks: false, whole_cluster: true, ..Flow::new(command, plays) }
 }
 
 impl SnapshotParameters {
@@ -168,7 +162,7 @@ impl SnapshotParameters {
             return Err(error.hint("name another file, or move that one away"));
         }
         let play = members("Take a snapshot of etcd", "etcd-snapshot");
-        Ok(of_etcd("etcd snapshot", vec![play], vec![etcd::snapshot(file)]))
+        Ok(of_etcd("muster etcd snapshot", vec![play], vec![etcd::snapshot(file)]))
     }
 }
 
@@ -183,7 +177,7 @@ impl RestoreParameters {
         })?;
         Ok(Flow {
             next: Some(project.command(&["muster", "verify"], 2)),
-            ..of_etcd("etcd restore", etcd::restore::plays(), etcd::restore::roles(file, snapshot))
+            ..of_etcd("muster etcd restore", etcd::restore::plays(), etcd::restore::roles(file, snapshot))
         })
     }
 }
@@ -214,7 +208,7 @@ fn restore(args: RestoreArgs, environment: &Environment) -> Result<Exit, Command
 fn status(args: &StatusArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let answers = Answers::default();
     let play = members("Look at etcd", "etcd-status");
-    let flow = of_etcd("etcd status", vec![play], vec![etcd::look(answers.clone())]);
+    let flow = of_etcd("muster etcd status", vec![play], vec![etcd::look(answers.clone())]);
     let project = Project::find(&args.inventory.inventory, environment)?;
     let ended = quiet_flow::look(flow, project, &args.inventory, &args.connection, environment)?;
     let answers = answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
