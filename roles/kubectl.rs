@@ -193,10 +193,7 @@ impl Fault {
             }
             Self::NotAccepted => (
                 format!("the cluster does not accept {ADMIN_CONF} of {plane}"),
-                format!(
-                    "see on {plane} whether it is still good: kubeadm certs check-expiration; \
-                         renew it: kubeadm certs renew admin.conf"
-                ),
+                "see whether it is still good: muster certs check; renew it: muster certs renew".into(),
             ),
             Self::Other => (format!("kubectl on {plane} ended with status {status}"), String::new()),
         }

@@ -8,12 +8,13 @@ pub mod apps;
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
 pub mod catalogue;
+pub mod certificates;
 mod cluster;
 pub mod common;
 mod containerd;
 mod coredns;
 mod diagnosis;
-mod etcd;
+pub mod etcd;
 mod flannel;
 mod kubeadm;
 mod kubeconfig;

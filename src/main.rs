@@ -15,6 +15,7 @@ mod machines;
 mod output;
 mod reference;
 mod repeat_command;
+mod quiet_flow;
 mod runtime;
 mod signals;
 mod timeline;

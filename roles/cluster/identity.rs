@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use muster_artifacts::Sha256;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::certificate::Certificate;
+
 /// Looks at a machine; the parameters are named at its top.
 pub(crate) const LOOK: &str = include_str!("identity.sh");
 
@@ -63,6 +65,8 @@ pub(crate) struct Identity {
     pub version: Option<String>,
     /// What it is to etcd.
     pub etcd: Member,
+    /// Its certificates, those within its kubeconfig files included.
+    pub certificates: Vec<Certificate>,
 }
 
 /// What a machine is to etcd.
@@ -76,6 +80,9 @@ pub(crate) struct Member {
     pub peer_url: Option<String>,
     /// The folders, of the one that is wanted and the one that is configured, that hold a member's data.
     pub data: Vec<String>,
+    /// What the restore that is under way has noted, and what the last one that came to its end had.
+    pub restoring: Option<String>,
+    pub restored: Option<String>,
 }
 
 impl Identity {
@@ -163,6 +170,13 @@ impl Identity {
                     Some((_, url)) => identity.etcd.peer_url = Some(url.to_owned()),
                     None => {}
                 },
+                "certificate" | "embedded" => {
+                    let (path, base64) = value.split_once(' ').unwrap_or((value, ""));
+                    let der = if key == "embedded" { embedded_certificate(base64) } else { decoded(base64) };
+                    identity.certificates.push(Certificate::of(path, &der.unwrap_or_default()));
+                }
+                "restoring" => identity.etcd.restoring = Some(value.to_owned()),
+                "restored" => identity.etcd.restored = Some(value.to_owned()),
                 "etcd_data" => identity.etcd.data.push(value.to_owned()),
                 _ => {}
             }
@@ -172,7 +186,7 @@ impl Identity {
 }
 
 /// The bytes of base64 text: what a PEM file holds between its first and last line.
-fn decoded(base64: &str) -> Option<Vec<u8>> {
+pub(crate) fn decoded(base64: &str) -> Option<Vec<u8>> {
     let pem = format!("-----BEGIN BYTES-----\n{base64}\n-----END BYTES-----\n");
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
     Some(pem.contents).filter(|bytes| !bytes.is_empty())
@@ -180,9 +194,14 @@ fn decoded(base64: &str) -> Option<Vec<u8>> {
 
 /// The authority in a kubeconfig: a PEM file in base64.
 fn embedded(base64: &str) -> Option<Authority> {
+    Some(Authority::of(&embedded_certificate(base64)?))
+}
+
+/// The certificate in a kubeconfig: a PEM file in base64.
+pub(crate) fn embedded_certificate(base64: &str) -> Option<Vec<u8>> {
     let file = decoded(base64)?;
     let (_, pem) = x509_parser::pem::parse_x509_pem(&file).ok()?;
-    Some(Authority::of(&pem.contents))
+    Some(pem.contents)
 }
 
 /// NAME of a kubelet's certificate, whose common name is `system:node:NAME`.

@@ -26,6 +26,13 @@ certificate() {
   done <"$2"
   say "$1" "$text"
 }
+# The administrator's certificate, or a component's, within a kubeconfig.
+embedded() {
+  [ -r "$1" ] || return 0
+  while read -r key value; do
+    [ "$key" != client-certificate-data: ] || say "embedded $1" "$value"
+  done <"$1"
+}
 # Whether a folder holds the data of a member.
 data() {
   for file in "$1"/member/wal/*; do
@@ -73,6 +80,22 @@ if [ -r /etc/etcd.env ]; then
     esac
   done </etc/etcd.env
 fi
+# A restore of etcd that is under way, or was done last.
+restore() {
+  [ ! -r "$2" ] || { read -r line <"$2"; say "$1" "$line"; }
+}
+restore restoring /var/lib/muster/etcd-restore
+restore restored /var/lib/muster/etcd-restored
 data "$etcd_data"
 [ "$configured" = "$etcd_data" ] || data "$configured"
+for name in ca apiserver apiserver-kubelet-client front-proxy-ca front-proxy-client; do
+  certificate "certificate $certificates/$name.crt" "$certificates/$name.crt"
+done
+for name in ca member client; do
+  certificate "certificate $etcd_certificates/$name.pem" "$etcd_certificates/$name.pem"
+done
+for file in /var/lib/kubelet/pki/kubelet-client-current.pem /var/lib/kubelet/pki/kubelet.crt; do
+  certificate "certificate $file" "$file"
+done
+for name in admin super-admin controller-manager scheduler; do embedded "/etc/kubernetes/$name.conf"; done
 say whole yes

@@ -3,6 +3,7 @@
 //! Every machine says once a run who it is ([`identity`]); what follows from that is in [`standing`]. Preflight asks in its own
 //! exchange; a role that runs without it asks by itself.
 
+mod certificate;
 mod identity;
 mod standing;
 #[cfg(test)]
@@ -20,7 +21,8 @@ use serde::Deserialize;
 use crate::addresses::{access_ip_of, ip, ip_of};
 use crate::catalogue::CATALOGUE;
 use crate::common::cluster_vars;
-pub(crate) use identity::Identity;
+pub use certificate::Certificate;
+pub(crate) use identity::{Identity, decoded, embedded_certificate};
 use standing::Seen;
 pub(crate) use standing::{Standing, Story, Wanted, orphaned};
 
@@ -177,6 +179,18 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
 pub(crate) async fn belongs(host: &Host) -> Result<Arc<Standing>> {
     let known = known(host).await?;
     match known.problems(host.name(), &wanted(host)?) {
+        problems if problems.is_empty() => Ok(known),
+        problems => Err(Failure::Problems(problems)),
+    }
+}
+
+/// The same for a restore of etcd, which goes on with one that was cut off.
+///
+/// # Errors
+/// [`Failure::Problems`]: what is against it.
+pub(crate) async fn belongs_while_restored(host: &Host) -> Result<Arc<Standing>> {
+    let known = known(host).await?;
+    match known.misfits(host.name(), &wanted(host)?) {
         problems if problems.is_empty() => Ok(known),
         problems => Err(Failure::Problems(problems)),
     }

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use muster_engine::prelude::Problem;
 use muster_inventory::some_names;
+use time::OffsetDateTime;
 
+use super::certificate::Certificate;
 use super::identity::{Authority, Identity};
 
 /// A machine's identity, or why it is not known.
@@ -178,7 +180,7 @@ impl Standing {
 
     /// What is not as it should be, and keeps nobody from anything.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.ending(OffsetDateTime::now_utc());
         let silent: Vec<&String> =
             self.machines.iter().filter(|(_, seen)| seen.is_err()).map(|(name, _)| name).collect();
         if self.begins_here() && !silent.is_empty() {
@@ -205,6 +207,22 @@ impl Standing {
             }
         }
         warnings
+    }
+
+    /// Which certificates end soon. The kubelet's is told later than others, because it is renewed by the kubelet itself.
+    fn ending(&self, now: OffsetDateTime) -> Vec<String> {
+        let soon = |certificate: &Certificate| -> Option<String> {
+            let left = certificate.days_left(now)?;
+            let told_below = if certificate.rotates() { 30 } else { 60 };
+            let when = if left < 0 { "has ended".to_owned() } else { format!("ends in {left} days") };
+            (left < told_below).then(|| format!("{} {when}", certificate.file()))
+        };
+        let of = |(name, seen): (&String, &Seen)| -> Option<String> {
+            let all: Vec<String> = seen.as_ref().ok()?.certificates.iter().filter_map(soon).collect();
+            let advice = "muster certs check shows all of them, muster certs renew renews them";
+            (!all.is_empty()).then(|| format!("certificates of {name}: {}; {advice}", all.join(", ")))
+        };
+        self.machines.iter().filter_map(of).collect()
     }
 
     /// What a control plane is to do.
@@ -342,8 +360,43 @@ impl Standing {
         names
     }
 
+    /// Who a machine was before the run; `None` where it could not be asked.
+    pub(crate) fn identity(&self, name: &str) -> Option<&Identity> {
+        self.known(name)
+    }
+
+    /// What a machine is to etcd: its name as a member, and the URL at which other members find it.
+    pub(crate) fn etcd_member(&self, name: &str) -> Option<(&str, &str)> {
+        let etcd = &self.known(name)?.etcd;
+        Some((etcd.name.as_deref()?, etcd.peer_url.as_deref()?))
+    }
+
+    /// What the restore of etcd that is under way has noted on a machine, and what the last one has that came to its end.
+    pub(crate) fn restore(&self, name: &str) -> (Option<&str>, Option<&str>) {
+        let etcd = self.known(name).map(|seen| &seen.etcd);
+        (etcd.and_then(|etcd| etcd.restoring.as_deref()), etcd.and_then(|etcd| etcd.restored.as_deref()))
+    }
+
     /// Everything that keeps this run from touching a machine.
     pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        let mut problems = self.misfits(name, wanted);
+        problems.extend(self.unfinished_restore());
+        problems
+    }
+
+    /// That a restore of etcd was cut off: only the restore itself may go on.
+    fn unfinished_restore(&self) -> Option<Problem> {
+        let (name, _) = self.known_of(&self.members).find(|(_, seen)| seen.etcd.restoring.is_some())?;
+        Some(Problem {
+            check: "etcd".into(),
+            found: format!("a restore of etcd was begun on {name} and did not come to its end"),
+            needed: "a cluster of which all members have the same data".into(),
+            remedy: "finish it with the same file: muster etcd restore FILE".into(),
+        })
+    }
+
+    /// The same, but for a restore of etcd that was cut off.
+    pub(crate) fn misfits(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
         let seen = match self.machines.get(name) {
             Some(Ok(seen)) => seen,
             Some(Err(why)) => {

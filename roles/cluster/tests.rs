@@ -102,7 +102,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     let encoded = String::from_utf8(encoded.stdout).unwrap();
     let conf = |server: &str| {
         format!(
-            "clusters:\n- cluster:\n    certificate-authority-data: {encoded}\n    server: https://{server}\n  name: it\nusers:\n- user:\n    client-key-data: PRIVATE\n"
+            "clusters:\n- cluster:\n    certificate-authority-data: {encoded}\n    server: https://{server}\n  name: it\nusers:\n- user:\n    client-certificate-data: {encoded}\n    client-key-data: PRIVATE\n"
         )
     };
     write("/etc/kubernetes/kubelet.conf", &conf("192.0.2.11:6443"));
@@ -131,6 +131,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         "ETCD_NAME=etcd2\nETCD_DATA_DIR=/var/lib/old\nETCD_INITIAL_ADVERTISE_PEER_URLS=https://192.0.2.11:2380\n",
     );
     write("/var/lib/old/member/wal/0.wal", "");
+    write("/var/lib/muster/etcd-restored", "restored-1 ab12 7 saved\n");
     let expected = Identity {
         kubelet: Some(Kubeconfig {
             server: "https://192.0.2.11:6443".into(),
@@ -157,7 +158,10 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
             name: Some("etcd2".into()),
             peer_url: Some("https://192.0.2.11:2380".into()),
             data: vec![at("/var/lib/old").display().to_string()],
+            restoring: None,
+            restored: Some("restored-1 ab12 7 saved".into()),
         },
+        certificates: Vec::new(),
     };
     // The same files below another root.
     let root = folder.path().display().to_string();
@@ -182,7 +186,20 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
             String::from_utf8_lossy(&out.stderr)
         );
         assert!(!text.contains("PRIVATE"), "{shell:?}: {text}");
-        assert_eq!(Identity::whole(&text), Some(expected.clone()), "{shell:?}: {text}");
+        let mut identity = Identity::whole(&text).unwrap();
+        let certificates = std::mem::take(&mut identity.certificates);
+        assert_eq!(identity, expected, "{shell:?}: {text}");
+        let files: Vec<&str> = certificates.iter().map(|certificate| certificate.file()).collect();
+        assert_eq!(
+            files,
+            ["ca.crt", "ca.pem", "kubelet-client-current.pem", "admin.conf"],
+            "{shell:?}: {text}"
+        );
+        assert_eq!(certificates[2].name, "system:node:node1", "{shell:?}: {text}");
+        assert!(
+            certificates.iter().all(|certificate| certificate.ends.is_some()),
+            "{shell:?}: {certificates:?}"
+        );
         // A look that ended early tells nothing, whatever it has printed.
         let early = text.match_indices('\n').rev().skip(1).map(|(end, _)| &text[..=end]);
         assert!(early.map(Identity::whole).all(|identity| identity.is_none()), "{shell:?}: {text}");
@@ -192,6 +209,51 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     assert!(out.status.success());
     let text = String::from_utf8(out.stdout).unwrap();
     assert_eq!(Identity::whole(&text), Some(Identity::default()), "{text}");
+}
+
+#[test]
+fn certificates_that_end_soon_are_told() {
+    let day = 24 * 3600;
+    let now = time::OffsetDateTime::now_utc().unix_timestamp() + 60;
+    let certificate = |file: &str, days: i64| super::Certificate {
+        path: format!("/etc/{file}"),
+        name: "a".into(),
+        is_authority: false,
+        ends: Some(now + days * day),
+    };
+    let told = |certificates: Vec<super::Certificate>| {
+        let seen = Identity { certificates, ..plane(1) };
+        standing(&[("a", Some(seen))]).warnings()
+    };
+    assert_eq!(
+        told(vec![certificate("admin.conf", 60), certificate("kubelet-client-current.pem", 30)]),
+        [""; 0]
+    );
+    let warnings = told(vec![certificate("admin.conf", 59), certificate("apiserver.crt", -2)]);
+    assert!(
+        warnings.len() == 1
+            && warnings[0].starts_with(
+                "certificates of a: admin.conf ends in 59 days, apiserver.crt has ended; muster certs"
+            ),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn while_a_restore_of_etcd_is_not_finished_nothing_else_is_done() {
+    let mut seen = member(1, "etcd1");
+    seen.etcd.restoring = Some("restored-1 ab12 7 saved".into());
+    let standing = standing(&[("a", Some(seen)), ("w", Some(worker(1)))]);
+    let wanted = Wanted { etcd: true, etcd_data_dir: "/var/lib/etcd".into(), ..Wanted::default() };
+    for name in ["a", "w"] {
+        let found: Vec<String> =
+            standing.problems(name, &wanted).into_iter().map(|problem| problem.found).collect();
+        assert!(
+            found.contains(&"a restore of etcd was begun on a and did not come to its end".to_owned()),
+            "{found:?}"
+        );
+    }
+    assert!(standing.misfits("a", &wanted).iter().all(|problem| !problem.found.contains("restore")));
 }
 
 #[test]

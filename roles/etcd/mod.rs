@@ -6,13 +6,18 @@
 
 /// A snippet in which `ctl` is etcdctl, on a member and of that member alone. Its one argument is the folder of certificates.
 macro_rules! ctl {
-    ($text:literal, $args:expr) => {
+    ($text:expr, $args:expr) => {
         sh(concat!(include_str!("ctl.sh"), $text), $args)
     };
 }
 
+mod defragment;
 mod member;
 pub(crate) mod pki;
+pub mod restore;
+mod snapshot;
+mod snapshot_file;
+mod status;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -20,9 +25,14 @@ use serde_json::json;
 
 use crate::addresses::{access_ip_of, ip};
 use crate::catalogue::artifact;
+use crate::certificates::RENEWED_BELOW;
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
 use crate::diagnosis;
+pub use defragment::role as defragment;
+pub use snapshot::role as snapshot;
+pub use snapshot_file::SnapshotFile;
+pub use status::{Answers, Member, MemberStatus, look};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -65,7 +75,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             .await?;
 
     let name = member::name(host, &vars, &known).await?;
-    let identity = pki::member(host, &vars).await?;
+    let identity = pki::member(host, &vars, RENEWED_BELOW).await?;
     let extra = json!({
         "member_name": name,
         "address": address,
@@ -76,10 +86,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let environment = host.render("etcd.env.j2", include_str!("templates/etcd.env.j2"), &extra)?;
     let unit = host.render("etcd.service.j2", include_str!("templates/etcd.service.j2"), &extra)?;
     identity.install(host, &vars.etcd_cert_dir).await?;
+    // Not the certificates: etcd reads them at each new connection.
     let config = host
         .step("Configure etcd")
         .ensure(dir(&vars.etcd_data_dir).mode(0o700))
-        .ensure_all(identity.certificates(&vars.etcd_cert_dir))
         .ensure(file("/etc/etcd.env").content(environment))
         .ensure(file("/etc/systemd/system/etcd.service").content(unit))
         .await?;
@@ -87,12 +97,22 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     member::join(host, &vars, &known, &name).await?;
     host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config])).await?;
     member::vote(host, &vars, &known).await?;
+    let list = healthy(host, &vars).await?;
+    host.reached(HEALTHY);
+    member::tell_of_strangers(host, &vars, &known, &list).await
+}
+
+/// Waits until the host's member is healthy. Returns the lines of `member list`.
+async fn healthy(host: &Host, vars: &Vars) -> Result<String> {
     let healthy = ctl!("ctl endpoint health 2>&1 && ctl member list", [&vars.etcd_cert_dir]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
     let wait = Wait::new("etcd is healthy", healthy, every, limit);
-    let answer = diagnosis::wait_on_machine(host, "etcd", wait).await?;
-    host.reached(HEALTHY);
-    member::tell_of_strangers(host, &vars, &known, &answer.output).await
+    Ok(diagnosis::wait_on_machine(host, "etcd", wait).await?.output)
+}
+
+/// Waits until the host's member is healthy.
+pub(crate) async fn is_healthy(host: &Host) -> Result<()> {
+    healthy(host, &host.vars()?).await.map(drop)
 }
 
 /// Whether etcd holds the objects of a cluster; `None` when no member of the inventory answers.

@@ -35,9 +35,9 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The certificates: what a service's configuration consists of. They are no secrets, but a difference of two of them
+    /// The certificates. They are no secrets, but a difference of two of them
     /// tells nobody anything; and one that is still to be made is another one in each plan.
-    pub(crate) fn certificates(&self, folder: &str) -> [File; 2] {
+    fn certificates(&self, folder: &str) -> [File; 2] {
         [
             file(format!("{folder}/ca.pem")).secret(&self.authority.certificate).mode(0o644),
             file(format!("{folder}/{}.pem", self.name)).secret(&self.certificate).mode(0o644),
@@ -62,19 +62,27 @@ impl Identity {
 }
 
 /// The certificate of a member: server towards clients and members, client towards members.
-pub(crate) async fn member(host: &Host, vars: &Vars) -> Result<Identity> {
+/// Made anew when fewer days than `below` are left.
+pub(crate) async fn member(host: &Host, vars: &Vars, below: i64) -> Result<Identity> {
     let all = ["127.0.0.1", "localhost"].map(str::to_owned).into_iter().chain(all_of(host, host.name())?);
     let (addresses, names): (Vec<_>, Vec<_>) = all.partition(|name| name.parse::<IpAddr>().is_ok());
-    let mut identity = identity(host, vars, "member", &names, &addresses).await?;
+    let mut identity = identity(host, vars, "member", (&names, &addresses), below).await?;
     identity.with_authority_key = true;
     Ok(identity)
 }
 
-/// The certificate with which API servers reach etcd. It is not this machine's: `kubeadm join` gives a new control plane
-/// that of the one it joins through. Its name is kubeadm's.
-pub(crate) async fn client(host: &Host) -> Result<(String, Identity)> {
+/// Renews the certificate of a member, where it has fewer days left than this.
+pub(crate) async fn renew_member(host: &Host, address: &str, below: i64) -> Result<()> {
     let vars: Vars = host.vars()?;
-    let identity = identity(host, &vars, "client", &["kube-apiserver-etcd-client".to_owned()], &[]).await?;
+    member(host, &vars, address, below).await?.install(host, &vars.etcd_cert_dir).await
+}
+
+/// The certificate with which API servers reach etcd. It is not this machine's: `kubeadm join` gives a new control plane
+/// that of the one it joins through. Its name is kubeadm's. Made anew when fewer days than `below` are left.
+pub(crate) async fn client(host: &Host, below: i64) -> Result<(String, Identity)> {
+    let vars: Vars = host.vars()?;
+    let names = ["kube-apiserver-etcd-client".to_owned()];
+    let identity = identity(host, &vars, "client", (&names, &[]), below).await?;
     Ok((vars.etcd_cert_dir, identity))
 }
 
@@ -82,8 +90,8 @@ async fn identity(
     host: &Host,
     vars: &Vars,
     name: &'static str,
-    names: &[String],
-    addresses: &[String],
+    (names, addresses): (&[String], &[String]),
+    below: i64,
 ) -> Result<Identity> {
     let cluster = host.cluster();
     let authority = cluster.once("etcd's certificate authority", || authority(host, vars)).await?;
@@ -91,7 +99,7 @@ async fn identity(
     // The certificate is public; of the key only that it is there matters.
     let found =
         host.query(sh(r#"[ -s "$1/$2-key.pem" ] && cat "$1/$2.pem""#, [folder.as_str(), name])).await?;
-    if found.status == 0 && is_good(&found.output, &authority, names, addresses) {
+    if found.status == 0 && is_good(&found.output, &authority, (names, addresses), below) {
         let certificate = found.output;
         return Ok(Identity { name, authority, with_authority_key: false, certificate, key: None });
     }
@@ -172,15 +180,15 @@ fn validity(params: &mut CertificateParams, days: u32) {
     params.not_after = OffsetDateTime::now_utc() + Days::days(i64::from(days));
 }
 
-/// Whether a certificate is of this authority, for these names and addresses, and good for another month.
-fn is_good(pem: &str, authority: &Authority, names: &[String], addresses: &[String]) -> bool {
+/// Whether a certificate is of this authority, for these names and addresses, and good for so many days.
+fn is_good(pem: &str, authority: &Authority, (names, addresses): (&[String], &[String]), days: i64) -> bool {
     let check = || -> Option<bool> {
         let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
         let (_, ca_pem) = x509_parser::pem::parse_x509_pem(authority.certificate.as_bytes()).ok()?;
         let (_, certificate) = X509Certificate::from_der(&pem.contents).ok()?;
         let (_, ca) = X509Certificate::from_der(&ca_pem.contents).ok()?;
         certificate.verify_signature(Some(ca.public_key())).ok()?;
-        let soon = (OffsetDateTime::now_utc() + Days::days(30)).unix_timestamp();
+        let soon = (OffsetDateTime::now_utc() + Days::days(days)).unix_timestamp();
         if certificate.validity().not_after.timestamp() < soon {
             return Some(false);
         }
@@ -225,15 +233,15 @@ mod tests {
         let (names, addresses) =
             (texts(&["localhost", "node1"]), texts(&["127.0.0.1", "192.0.2.4", "2001:db8::4"]));
         let (certificate, _) = sign(&authority, &names, &addresses, 365).unwrap();
-        assert!(is_good(&certificate, &authority, &names, &addresses));
-        assert!(!is_good(&certificate, &authority, &texts(&["node2"]), &[]), "another name");
-        assert!(!is_good(&certificate, &authority, &names, &texts(&["192.0.2.5"])), "another address");
+        assert!(is_good(&certificate, &authority, (&names, &addresses), 30));
+        assert!(!is_good(&certificate, &authority, (&texts(&["node2"]), &[]), 30), "another name");
+        assert!(!is_good(&certificate, &authority, (&names, &texts(&["192.0.2.5"])), 30), "another address");
         assert!(
-            !is_good(&certificate, &new_authority(3650).unwrap(), &names, &addresses),
+            !is_good(&certificate, &new_authority(3650).unwrap(), (&names, &addresses), 30),
             "another authority"
         );
         let (short, _) = sign(&authority, &names, &addresses, 29).unwrap();
-        assert!(!is_good(&short, &authority, &names, &addresses), "ends within a month");
-        assert!(!is_good("garbage", &authority, &names, &addresses));
+        assert!(!is_good(&short, &authority, (&names, &addresses), 30), "ends within a month");
+        assert!(!is_good("garbage", &authority, (&names, &addresses), 30));
     }
 }

@@ -12,7 +12,7 @@ use crate::common::cluster_vars;
 use crate::etcd;
 
 /// Where kubeadm finds it.
-pub(super) const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
+pub(crate) const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
 
 /// Holds the hash of the configuration that the control plane was last given. Written when `kubeadm init` or `kubeadm join` has
 /// come to its end: one that was cut off does not leave it, and is run again.

@@ -21,11 +21,14 @@ use serde_json::json;
 
 use crate::addresses::ip;
 use crate::catalogue::artifact;
+use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Story};
 use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
 
+pub(crate) use config::CONFIG;
 pub(crate) use kubelet::resolv_conf_for_pods;
+pub(crate) use reconfigure::publish;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -64,7 +67,7 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
 /// The control plane: those that stand first, then the one that begins, then those that join; one at a time.
 pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     let known = cluster::belongs(host).await?;
-    let (folder, identity) = etcd::pki::client(host).await?;
+    let (folder, identity) = etcd::pki::client(host, RENEWED_BELOW).await?;
     identity.install(host, &folder).await?;
     for member in host.cluster().group("etcd") {
         host.needs_of_role(&member, etcd::ROLE, etcd::HEALTHY).await?;
@@ -74,6 +77,8 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     if let Some(before) = place.and_then(|place| place.checked_sub(1)) {
         host.needs_of_role(order[before], CONTROL_PLANE, API_IS_UP).await?;
     }
+    // Before the API server is asked, which may have stopped for want of them.
+    certificates::renew(host, &known, RENEWED_BELOW).await?;
     match known.story(host.name()).map_err(refused)? {
         Story::Birth => birth::run(host, &known).await?,
         Story::Reconfigure => reconfigure::run(host, &known).await?,
@@ -93,6 +98,7 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     if let Some(leader) = known.leader() {
         host.needs_of_role(leader, CONTROL_PLANE, API_IS_UP).await?;
     }
+    certificates::renew(host, &known, RENEWED_BELOW).await?;
     join::run(host, &known, false).await?;
     kubelet::run(host, &known).await?;
     labels::run(host).await

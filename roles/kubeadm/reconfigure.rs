@@ -26,6 +26,17 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     Ok(())
 }
 
+/// Gives the cluster the configuration that this control plane runs with, whatever it has. Skipped in check mode.
+pub(crate) async fn publish(host: &Host) -> Result<()> {
+    let what = "Give the cluster its configuration";
+    if host.check_mode() {
+        host.not_yet(what);
+        return Ok(());
+    }
+    let publish = kubectl!(include_str!("publish.sh"), [config::CONFIG]);
+    host.run(what, publish, Duration::from_secs(180)).await.map(drop)
+}
+
 /// What this machine's own control plane runs with.
 pub(super) fn here(told: &Config) -> Command {
     let run = sh(

@@ -71,6 +71,8 @@ commands! {
     Apply(apply::ApplyArgs),
     Preflight(preflight::PreflightArgs),
     Verify(verify::VerifyArgs),
+    Certs(certs::CertsArgs),
+    Etcd(etcd::EtcdArgs),
     Runs(runs::RunsArgs),
     Log(log::LogArgs),
     Kubectl(kubectl::KubectlArgs),

@@ -61,7 +61,9 @@ pub(crate) fn run(args: UnlockArgs, environment: &Environment) -> Result<Exit, C
     if held.is_empty() {
         return Ok(exit);
     }
-    if !args.yes && !confirmed(&text::names(&machines.hosts.iter().collect::<Vec<_>>()))? {
+    let names = text::names(&machines.hosts.iter().collect::<Vec<_>>());
+    let question = format!("Break the locks of {names}? Whatever their runs still send is refused then.");
+    if !args.yes && !confirmed(&question, "the locks are to be broken", "break them")? {
         return Ok(Exit::No);
     }
     let request = lock_request("muster unlock", Duration::ZERO, environment);
@@ -117,15 +119,13 @@ fn told(host: &str, answer: &Answer, shown: Option<&Shown>, style: Style) -> Str
     lines
 }
 
-/// Whether the user wants it.
-fn confirmed(names: &str) -> Result<bool, CommandError> {
+/// Asks the user, who has to be at a terminal. `what`: what is asked, as the end of "to ask whether"; `act`: to do it.
+pub(crate) fn confirmed(question: &str, what: &str, act: &str) -> Result<bool, CommandError> {
     if !std::io::stdin().is_terminal() {
-        return Err(CommandError::usage("there is no terminal to ask whether the locks are to be broken")
-            .hint("to break them all the same: --yes"));
+        return Err(CommandError::usage(format!("there is no terminal to ask whether {what}"))
+            .hint(format!("to {act} all the same: --yes")));
     }
-    print::note(&format!(
-        "Break the locks of {names}? Whatever their runs still send is refused then. [y/N]"
-    ));
+    print::note(&format!("{question} [y/N]"));
     let mut typed = String::new();
     let read = std::io::stdin().lock().read_line(&mut typed);
     read.map_err(|error| CommandError::failed(format!("cannot read the answer: {error}")))?;

@@ -5,6 +5,7 @@
 
 mod apps;
 mod broken;
+mod care;
 mod controllers;
 mod far_away;
 mod faults;

@@ -1,0 +1,223 @@
+//! Certificates: which there are, when they end, and how they are renewed.
+//!
+//! A machine tells its certificates with its identity ([`crate::cluster`]), so looking at them costs no exchange of its own.
+//! kubeadm renews those of the control plane without any API server, from the authority on the machine; it also signs the
+//! kubelet's, which a kubelet whose certificate has ended cannot ask for any more. etcd's are made by muster ([`crate::etcd::pki`]);
+//! etcd and its clients read them at each new connection (etcd: client/pkg/transport/listener.go), so that nothing restarts.
+
+mod due;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::FutureExt;
+use muster_engine::play::{Play, Share};
+use muster_engine::prelude::*;
+use muster_engine::run::Role;
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use crate::cluster::{self, Identity, Standing, decoded};
+use crate::common::ip;
+use crate::etcd;
+use crate::kubeadm;
+use crate::kubectl::api_answers;
+use due::Due;
+
+pub use crate::cluster::Certificate;
+
+/// Below how many days `setup-cluster` renews a certificate.
+pub const RENEWED_BELOW: i64 = 30;
+
+/// The certificates that were found, with the host that has them.
+pub type Found = Arc<Mutex<Vec<(String, Certificate)>>>;
+
+/// What stands for this computer among the hosts.
+pub const HERE: &str = "this computer";
+
+/// The role that asks each machine for its certificates, and keeps what it says.
+pub fn look(found: Found) -> Role {
+    Role { looks_only: true, ..Role::given("certificates", move |host| ask(host, found.clone()).boxed()) }
+}
+
+async fn ask(host: &Host, found: Found) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Vars {
+        artifacts_dir: std::path::PathBuf,
+    }
+    let answer = host.query(cluster::question(host)?).await?;
+    let identity = cluster::answered(host, &answer).await?;
+    let vars: Vars = host.vars()?;
+    let path = vars.artifacts_dir.join("admin.conf");
+    let here = || async { Ok(std::fs::read_to_string(&path).ok()) };
+    let mut all: Vec<(String, Certificate)> = identity
+        .certificates
+        .iter()
+        .map(|certificate| (host.name().to_owned(), certificate.clone()))
+        .collect();
+    let key = format!("certificate of {}", path.display());
+    // Each host says the same of it.
+    if let Some(text) = &*host.cluster().once(&key, here).await? {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("client-certificate-data:"));
+        let certificate = line.and_then(|base64| cluster::embedded_certificate(base64.trim()));
+        let path = path.display().to_string();
+        all.push((HERE.to_owned(), Certificate::of(&path, &certificate.unwrap_or_default())));
+    }
+    found.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
+    Ok(())
+}
+
+/// The plays of a renewal: etcd's certificates, the control planes one after the other, the other nodes, admin.conf here.
+pub fn plays() -> Vec<Play> {
+    let play = |name: &str, hosts: &str, role: &str| Play {
+        name: name.into(),
+        hosts: hosts.into(),
+        roles: vec![role.into()],
+        wait_for_all: true,
+        ..Play::default()
+    };
+    vec![
+        Play {
+            max_failures: Some(Share::Hosts(0)),
+            ..play("Renew etcd's certificates", "etcd:kube_control_plane", "renew-etcd")
+        },
+        Play {
+            max_failures: Some(Share::Hosts(0)),
+            serial: Some(Share::Hosts(1)),
+            ..play("Renew the control planes", "kube_control_plane", "renew-certificates")
+        },
+        play("Renew the nodes", "k8s_cluster", "renew-node"),
+        play("Hand over admin.conf", "kube_control_plane", "kubeconfig"),
+    ]
+}
+
+/// The roles of these plays that are not among all there are. They renew what has fewer days left than this.
+pub fn roles(below: i64) -> Vec<Role> {
+    vec![
+        Role::given("renew-etcd", move |host| renew_etcd(host, below).boxed()),
+        Role::given("renew-certificates", move |host| renew_all(host, below).boxed()),
+        Role::given("renew-node", move |host| renew_node(host, below).boxed()),
+    ]
+}
+
+async fn renew_etcd(host: &Host, below: i64) -> Result<()> {
+    cluster::belongs(host).await?;
+    let member = host.in_group("etcd");
+    if member {
+        let address = ip(host)?.to_string();
+        etcd::pki::renew_member(host, &address, below).await?;
+    }
+    if host.in_group("kube_control_plane") {
+        let (folder, identity) = etcd::pki::client(host, below).await?;
+        identity.install(host, &folder).await?;
+    }
+    if member { etcd::is_healthy(host).await } else { Ok(()) }
+}
+
+async fn renew_all(host: &Host, below: i64) -> Result<()> {
+    let known = cluster::belongs(host).await?;
+    if !renew(host, &known, below).await? {
+        host.passed("Look at the certificates");
+    }
+    Ok(())
+}
+
+/// A control plane has had its turn: what was seen of it before the run is not so any more.
+async fn renew_node(host: &Host, below: i64) -> Result<()> {
+    if host.in_group("kube_control_plane") { Ok(()) } else { renew_all(host, below).await }
+}
+
+/// Renews what of a machine has fewer days left than this, and waits until it is well again. Says whether there was something.
+///
+/// Decided by what was seen before the run changed anything: where there is nothing to do, it takes no exchange.
+pub(crate) async fn renew(host: &Host, known: &Standing, below: i64) -> Result<bool> {
+    let Some(identity) = known.identity(host.name()) else { return Ok(false) };
+    let due = Due::of(&identity.certificates, below, OffsetDateTime::now_utc());
+    if due.files.is_empty() {
+        return Ok(false);
+    }
+    let kubelet = match (due.kubelet && !host.check_mode(), &identity.node) {
+        (true, Some(node)) => sign(host, known, node).await?,
+        _ => String::new(),
+    };
+    let components = due.components();
+    let renew = sh(
+        include_str!("renew.sh"),
+        [
+            kubeadm::CONFIG,
+            &due.kubeadm.join(" "),
+            &components.join(" "),
+            &kubelet,
+            if due.serving { "serving" } else { "" },
+        ],
+    );
+    let what = format!("certificates {}", due.files.join(", "));
+    host.step("Renew certificates").detached().ensure(command(what, renew, sh0("false"))).await?;
+    let well = sh(
+        r#"systemctl is-active -q kubelet || exit 1
+for component in $1; do
+  id=$(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component")
+  ctr -n k8s.io tasks ls | awk -v all="$id" 'index(all, $1) && $3 == "RUNNING" { found = 1 } END { exit !found }' || {
+    echo "$component does not run" >&2
+    exit 1
+  }
+done"#,
+        [components.join(" ")],
+    );
+    host.wait("what reads them runs again", well, Duration::from_secs(1), Duration::from_secs(180)).await?;
+    if !components.is_empty() {
+        api_answers(host, Duration::from_secs(180)).await?;
+    }
+    Ok(true)
+}
+
+/// A certificate, with its key, by which the API server knows the kubelet of a node. A control plane signs it, without any API
+/// server. Reference: kubeadm's troubleshooting, "Kubelet client certificate rotation fails".
+async fn sign(host: &Host, known: &Standing, node: &str) -> Result<String> {
+    let on = if known.identity(host.name()).is_some_and(Identity::stands) {
+        Some(host.name())
+    } else {
+        known.standing().first().copied()
+    };
+    let on = on.ok_or_else(|| {
+        Failure::new(
+            format!("no control plane was reached that could sign a certificate for {}", host.name()),
+            "see why: muster ping kube_control_plane",
+        )
+    })?;
+    let plane = host.cluster().host(on)?;
+    let ask = sh(
+        r#"kubeadm kubeconfig user --org system:nodes --client-name "system:node:$2" --config "$1""#,
+        [kubeadm::CONFIG, node],
+    );
+    let answer = plane.query(ask).await?;
+    pem(&answer.output).filter(|_| answer.status == 0).ok_or_else(|| {
+        Failure::new(
+            format!("{on} signs no certificate for the kubelet of {}", host.name()),
+            format!(
+                "see on {on}: kubeadm kubeconfig user --client-name system:node:{node} --config {}",
+                kubeadm::CONFIG
+            ),
+        )
+    })
+}
+
+/// The certificate and the key in a kubeconfig, as one file in PEM.
+fn pem(kubeconfig: &str) -> Option<String> {
+    let part = |key: &str| {
+        let base64 = kubeconfig.lines().find_map(|line| line.trim().strip_prefix(key))?;
+        String::from_utf8(decoded(base64.trim())?).ok()
+    };
+    Some(part("client-certificate-data:")? + &part("client-key-data:")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubeconfig_holds_a_certificate_and_its_key() {
+        let text = "users:\n- user:\n    client-certificate-data: Y2VydA==\n    client-key-data: a2V5\n";
+        assert_eq!(pem(text).as_deref(), Some("certkey"));
+        assert_eq!(pem("error: no such file\n"), None);
+    }
+}

@@ -1,0 +1,476 @@
+//! The cluster of a snapshot is brought back, on the machines of the inventory. Reference: etcd's "Disaster recovery" guide.
+//!
+//! All members begin anew from the same snapshot, as one new cluster of etcd: its number follows from a token that no restore
+//! before had, so a member of it and one of the cluster before never work together. The order makes that a restore that was cut
+//! off anywhere is finished by the same command, and that no two members ever run of which one has the old data and one the new:
+//!
+//! 1. Each member's new data is prepared beside the old, while the cluster goes on. A marker on the machine says so
+//!    ([`Line`]): the next restore of the same snapshot goes on with it, and every other run that would change the machine is
+//!    refused ([`crate::cluster::Standing`]).
+//! 2. The control planes stop, and etcd, which is disabled as well, so that a restart of a machine starts neither.
+//! 3. Only when all have stopped the new data takes the place of the old.
+//! 4. Only when all have it etcd starts, then the control planes; the kubelets begin anew.
+//! 5. The marker is renamed on each machine when all is well.
+//!
+//! Who watches the cluster has seen revisions after the snapshot. So the revision grows by more than was ever written since, and
+//! all before counts as compacted: everybody reads anew.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::{FutureExt, join_all};
+use muster_artifacts::Sha256;
+use muster_engine::play::{Play, Share};
+use muster_engine::prelude::*;
+use muster_engine::run::Role;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::snapshot_file::SnapshotFile;
+use super::status::Member;
+use super::{Vars, snapshot};
+use crate::cluster::{self, Standing};
+use crate::kubeadm;
+use crate::kubectl::api_answers;
+
+/// On a machine whose restore is under way: a [`Line`].
+pub(crate) const MARKER: &str = "/var/lib/muster/etcd-restore";
+
+/// The same, when it has come to its end.
+const DONE: &str = "/var/lib/muster/etcd-restored";
+
+/// Where the kubelet finds the manifests of the control plane, and where they wait while it must not start.
+const MANIFESTS: [&str; 2] = ["/etc/kubernetes/manifests", "/etc/kubernetes/waiting-manifests"];
+
+/// More revisions than are written between two snapshots: etcd's guide counts with this for a week of 1500 writes a second.
+const MARGIN: u64 = 1_000_000_000;
+
+/// A restore that was begun: what all members have to agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    /// Makes the restored cluster another one than every one before.
+    token: String,
+    /// What is restored, and to which members: a hash of both.
+    key: String,
+    /// By how much the revision grows.
+    bump: u64,
+    /// Whether a snapshot of what is replaced was taken first.
+    saved: bool,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let saved = if self.saved { "saved" } else { "unsaved" };
+        write!(f, "{} {} {} {saved}", self.token, self.key, self.bump)
+    }
+}
+
+impl Line {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split_whitespace();
+        Some(Self {
+            token: words.next()?.to_owned(),
+            key: words.next()?.to_owned(),
+            bump: words.next()?.parse().ok()?,
+            saved: words.next()? == "saved",
+        })
+    }
+
+    /// Where the data goes that is replaced.
+    fn old(&self, data: &str) -> String {
+        format!("{data}/replaced-{}", self.token)
+    }
+}
+
+/// A member as it will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Restored {
+    host: String,
+    name: String,
+    url: String,
+}
+
+/// What the members of a run agree on.
+struct Agreed {
+    line: Line,
+    members: Vec<Restored>,
+    /// Whether the restored data is in its place everywhere: then nothing needs to stop any more.
+    taken: bool,
+}
+
+/// The plays of a restore, in order.
+pub fn plays() -> Vec<Play> {
+    let play = |name: &str, hosts: &str, role: &str, max_failures| Play {
+        name: name.into(),
+        hosts: hosts.into(),
+        roles: vec![role.into()],
+        wait_for_all: true,
+        max_failures,
+        ..Play::default()
+    };
+    let all = Some(Share::Hosts(0));
+    vec![
+        Play {
+            any_errors_fatal: true,
+            ..play("Prepare the restored members", "etcd", "restore-prepare", all)
+        },
+        play("Stop the control plane", "kube_control_plane", "restore-stop-planes", all),
+        play("Stop etcd", "etcd", "restore-stop-etcd", all),
+        play("Take the restored data", "etcd", "restore-take", all),
+        play("Start etcd", "etcd", "restore-start", all),
+        play("Start the control plane", "kube_control_plane", "restore-control-plane", all),
+        play("Let the kubelets begin anew", "k8s_cluster", "restore-node", None),
+        play("Finish", "etcd", "restore-finish", all),
+    ]
+}
+
+/// The roles of these plays, for a snapshot on this computer.
+pub fn roles(path: PathBuf, snapshot: SnapshotFile) -> Vec<Role> {
+    let what = Arc::new((path, snapshot));
+    let (of_planes, of_members) = (what.clone(), what.clone());
+    vec![
+        Role::given("restore-prepare", move |host| prepare(host, what.clone()).boxed()),
+        Role::given("restore-stop-planes", move |host| stop_plane(host, of_planes.clone()).boxed()),
+        Role::given("restore-stop-etcd", move |host| stop_etcd(host, of_members.clone()).boxed()),
+        Role::given("restore-take", |host| take(host).boxed()),
+        Role::given("restore-start", |host| start(host).boxed()),
+        Role::given("restore-control-plane", |host| control_plane(host).boxed()),
+        Role::given("restore-node", |host| node(host).boxed()),
+        Role::given("restore-finish", |host| finish(host).boxed()),
+    ]
+}
+
+/// Under which the members' agreement is kept for the run.
+const AGREED: &str = "what is restored";
+
+/// What all members of this run restore.
+async fn agreed(host: &Host, snapshot: &SnapshotFile) -> Result<Arc<Agreed>> {
+    host.cluster().once(AGREED, || agree(host, snapshot)).await
+}
+
+/// The same in later plays: the first one has brought it about.
+fn known(host: &Host) -> Result<Arc<Agreed>> {
+    let missing = || Failure::new("the members were not looked at", "restore without --start-at and --tags");
+    host.cluster().done(AGREED).ok_or_else(missing)
+}
+
+/// What a machine of a member said (`restore-look.sh`).
+#[derive(Debug, Default)]
+struct Look {
+    ready: bool,
+    taken: bool,
+    healthy: bool,
+    revision: u64,
+    members: Vec<Member>,
+}
+
+impl Look {
+    fn parse(answer: &str) -> Self {
+        let mut look = Self::default();
+        for line in answer.lines() {
+            let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+            let json = || serde_json::from_str::<Value>(value).unwrap_or_default();
+            match key {
+                "ready" => look.ready = true,
+                "taken" => look.taken = true,
+                "healthy" => look.healthy = true,
+                "status" => look.revision = json()[0]["Status"]["header"]["revision"].as_u64().unwrap_or(0),
+                "stopped" => look.revision = json()["revision"].as_u64().unwrap_or(0),
+                "members" => {
+                    look.members = serde_json::from_value(json()["members"].take()).unwrap_or_default()
+                }
+                _ => {}
+            }
+        }
+        look
+    }
+}
+
+async fn agree(host: &Host, snapshot: &SnapshotFile) -> Result<Agreed> {
+    let standing = cluster::known(host).await?;
+    let members = members(&standing)?;
+    let looks = join_all(members.iter().map(|member| async {
+        let machine = host.cluster().host(&member.host)?;
+        let vars: Vars = machine.vars()?;
+        let look = ctl!(include_str!("restore-look.sh"), [&vars.etcd_cert_dir, &vars.etcd_data_dir]);
+        Ok(Look::parse(&machine.query(look).await?.output))
+    }));
+    let looks: Vec<Look> = looks.await.into_iter().collect::<Result<_>>()?;
+    let problems = problems(&members, &looks);
+    if !problems.is_empty() {
+        return Err(Failure::Problems(problems));
+    }
+    let key = key(&snapshot.sha256, &members);
+    let marked = |member: &Restored| Line::parse(standing.restore(&member.host).0?);
+    if let Some(line) = members.iter().filter_map(marked).find(|line| line.key == key) {
+        let prepared = |member: &Restored| is_marked(&standing, &member.host, &line);
+        let taken = members.iter().all(prepared) && looks.iter().all(|look| look.taken);
+        return Ok(Agreed { line, members, taken });
+    }
+    let well = members.iter().zip(&looks).find(|(_, look)| look.healthy).map(|(member, _)| &member.host);
+    let saved = match well {
+        Some(member) => snapshot::bring(&*host.cluster().host(member)?, None).await.map(|_| true)?,
+        None => {
+            host.warn("no member of etcd is well, so no snapshot is taken of what is replaced: the members keep their old data");
+            false
+        }
+    };
+    let bump = looks.iter().map(|look| look.revision).max().unwrap_or(0) + MARGIN;
+    let token = format!("restored-{}-{}", OffsetDateTime::now_utc().unix_timestamp(), &key[..8]);
+    Ok(Agreed { line: Line { token, key, bump, saved }, members, taken: false })
+}
+
+/// The members of the inventory, as their machines were configured.
+fn members(standing: &Standing) -> Result<Vec<Restored>> {
+    let missing = |host: &String| {
+        Failure::new(
+            format!("{host} is no member of etcd"),
+            "make all machines of [etcd] members first: setup-cluster; or take those that are gone out of the inventory",
+        )
+    };
+    let member = |host: &String| {
+        let (name, url) = standing.etcd_member(host).ok_or_else(|| missing(host))?;
+        Ok(Restored { host: host.clone(), name: name.to_owned(), url: url.to_owned() })
+    };
+    standing.members.iter().map(member).collect()
+}
+
+/// What is against it.
+fn problems(members: &[Restored], looks: &[Look]) -> Vec<Problem> {
+    let unready = members.iter().zip(looks).filter(|(_, look)| !look.ready).map(|(member, _)| Problem {
+        check: "etcd".into(),
+        found: format!("{} has no etcd", member.host),
+        needed: "etcd on every machine of [etcd]".into(),
+        remedy: "setup-cluster".into(),
+    });
+    let ours = |member: &Member| members.iter().any(|ours| member.peer_urls.contains(&ours.url));
+    let mut strangers: Vec<&Member> =
+        looks.iter().flat_map(|look| &look.members).filter(|m| !ours(m)).collect();
+    strangers.sort_by_key(|stranger| stranger.id);
+    strangers.dedup_by_key(|stranger| stranger.id);
+    let strangers = strangers.into_iter().map(|stranger| Problem {
+        check: "members of etcd".into(),
+        found: format!("{} ({}) is not in the inventory", stranger.name, stranger.peer_urls.join(", ")),
+        needed: "no member that would go on with the old data".into(),
+        remedy: format!(
+            "put its machine into [etcd]; or, if it is gone for good, remove it: etcdctl member remove {:x}",
+            stranger.id
+        ),
+    });
+    unready.chain(strangers).collect()
+}
+
+/// What is restored, and to which members.
+fn key(sha256: &str, members: &[Restored]) -> String {
+    let mut all: Vec<String> =
+        members.iter().map(|member| format!("{}={}", member.name, member.url)).collect();
+    all.sort_unstable();
+    Sha256::of(format!("{sha256} {}", all.join(",")).as_bytes()).to_string()
+}
+
+/// Whether a machine had prepared this restore before the run.
+fn is_marked(standing: &Standing, host: &str, line: &Line) -> bool {
+    let (under_way, done) = standing.restore(host);
+    [under_way, done].into_iter().flatten().any(|text| text == line.to_string())
+}
+
+async fn prepare(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
+    let (path, snapshot) = &*what;
+    let standing = cluster::belongs_while_restored(host).await?;
+    let vars: Vars = host.vars()?;
+    let agreed = agreed(host, snapshot).await?;
+    if is_marked(&standing, host.name(), &agreed.line) {
+        host.passed("Look at the restored member");
+        return Ok(());
+    }
+    let (data, line) = (&vars.etcd_data_dir, &agreed.line);
+    let Some(own) = agreed.members.iter().find(|member| member.host == host.name()) else { return Ok(()) };
+    let all: Vec<String> = agreed.members.iter().map(|m| format!("{}={}", m.name, m.url)).collect();
+    let arrived = format!("{data}/muster-restore/snapshot.db");
+    let file = local_file(&arrived, path).map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display()), "check the file on this side")
+    })?;
+    host.step("Bring the snapshot")
+        .ensure(dir(format!("{data}/muster-restore")).mode(0o700))
+        .ensure(file.mode(0o600))
+        .await?;
+    let restore = sh(
+        include_str!("restore-prepare.sh"),
+        [
+            data,
+            &arrived,
+            &own.name,
+            &own.url,
+            &all.join(","),
+            &line.token,
+            &line.bump.to_string(),
+            MARKER,
+            &line.to_string(),
+        ],
+    );
+    let unless = sh(r#"[ "$(cat "$1")" = "$2" ]"#, [MARKER, &line.to_string()]);
+    host.step("Prepare the restored member")
+        .detached()
+        .ensure(command("member of the restored cluster", restore, unless))
+        .await
+        .map(drop)
+}
+
+/// Whether something has to stop: not where the restored data is in its place already.
+async fn has_to_stop(host: &Host, snapshot: &SnapshotFile) -> Result<bool> {
+    cluster::belongs_while_restored(host).await?;
+    let taken = agreed(host, snapshot).await?.taken;
+    if taken {
+        host.passed("See that the restored data is in its place");
+    }
+    Ok(!taken)
+}
+
+/// Before etcd: an API server that loses it while it stops takes half a minute longer.
+async fn stop_plane(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
+    if !has_to_stop(host, &what.1).await? {
+        return Ok(());
+    }
+    let stop = sh(concat!(include_str!("running.sh"), include_str!("restore-stop.sh")), MANIFESTS);
+    let stopped = sh(
+        concat!(
+            include_str!("running.sh"),
+            r#"for file in "$1"/kube-*.yaml; do [ ! -e "$file" ] || exit 1; done; [ -z "$(running)" ]"#
+        ),
+        MANIFESTS,
+    );
+    host.step("Stop the control plane")
+        .ensure(command("control plane is stopped", stop, stopped))
+        .await
+        .map(drop)
+}
+
+async fn stop_etcd(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
+    if !has_to_stop(host, &what.1).await? {
+        return Ok(());
+    }
+    let stopped = sh0("! systemctl is-active -q etcd && ! systemctl is-enabled -q etcd");
+    let stop = sh0("systemctl disable --now etcd");
+    host.step("Stop etcd").ensure(command("etcd is stopped", stop, stopped)).await.map(drop)
+}
+
+async fn take(host: &Host) -> Result<()> {
+    let (vars, agreed): (Vars, _) = (host.vars()?, known(host)?);
+    let data = &vars.etcd_data_dir;
+    let take = sh(include_str!("restore-take.sh"), [data, &agreed.line.old(data)]);
+    let taken = sh(
+        r#"[ ! -e "$1/muster-restore/new" ] && [ "$(cat "$2")" = "$3" ]"#,
+        [data.as_str(), MARKER, &agreed.line.to_string()],
+    );
+    // In check mode nothing is prepared that could be taken.
+    host.step("Take the restored data").ensure(command("data of the snapshot", take, taken)).await.map(drop)
+}
+
+async fn start(host: &Host) -> Result<()> {
+    let (vars, agreed): (Vars, _) = (host.vars()?, known(host)?);
+    let runs = sh0("systemctl is-active -q etcd && systemctl is-enabled -q etcd");
+    // All at once: the first one is ready only when a majority is there.
+    let start = sh0("systemctl enable --now etcd || { journalctl --no-pager -n 15 -o cat -u etcd; exit 1; }");
+    host.step("Start etcd").ensure(command("etcd runs", start, runs)).await?;
+    let healthy = ctl!("ctl endpoint health >&2 && ctl member list", [&vars.etcd_cert_dir]);
+    let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
+    let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
+    let missing = agreed.members.iter().find(|member| !answer.output.contains(&member.url));
+    match missing.filter(|_| !host.check_mode()) {
+        Some(member) => Err(Failure::new(
+            format!("{} is healthy, and does not know {} as a member", host.name(), member.host),
+            "see what each member says: muster etcd status",
+        )),
+        None => Ok(()),
+    }
+}
+
+async fn control_plane(host: &Host) -> Result<()> {
+    known(host)?;
+    let start = sh(
+        r#"for file in "$2"/*.yaml; do [ ! -e "$file" ] || mv -f "$file" "$1/"; done
+rm -rf "$2"
+systemctl start kubelet"#,
+        MANIFESTS,
+    );
+    let started = sh(r#"[ ! -e "$2" ]"#, MANIFESTS);
+    host.step("Start the control plane").ensure(command("control plane", start, started)).await?;
+    api_answers(host, Duration::from_secs(180)).await?;
+    if cluster::known(host).await?.leader() == Some(host.name()) {
+        // The snapshot may be older than the configuration, and of other machines.
+        kubeadm::publish(host).await?;
+    }
+    Ok(())
+}
+
+/// A kubelet makes its node known only when it starts.
+async fn node(host: &Host) -> Result<()> {
+    known(host)?;
+    if host.check_mode() {
+        host.not_yet("Restart the kubelet");
+        return Ok(());
+    }
+    let restart = sh0("systemctl restart kubelet");
+    host.run("Restart the kubelet", restart, Duration::from_secs(120)).await.map(drop)
+}
+
+async fn finish(host: &Host) -> Result<()> {
+    let (vars, agreed): (Vars, _) = (host.vars()?, known(host)?);
+    let (data, line) = (&vars.etcd_data_dir, &agreed.line);
+    let old = line.old(data);
+    let needless = if line.saved { old.as_str() } else { "" };
+    let finish = sh(include_str!("restore-finish.sh"), [data.as_str(), needless, MARKER, DONE]);
+    let finished = sh(r#"[ ! -e "$1" ]"#, [MARKER]);
+    host.step("Finish the restore").ensure(command("restore is finished", finish, finished)).await?;
+    if !line.saved {
+        host.warn(format!(
+            "the data that was replaced is kept in {old}; remove it when it is not needed any more"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(number: u8) -> Restored {
+        Restored {
+            host: format!("node{number}"),
+            name: format!("etcd{number}"),
+            url: format!("https://192.0.2.{number}:2380"),
+        }
+    }
+
+    #[test]
+    fn a_marker_is_read_as_it_was_written() {
+        let line = Line { token: "restored-1-ab".into(), key: "ab12".into(), bump: MARGIN + 7, saved: true };
+        assert_eq!(Line::parse(&line.to_string()), Some(line.clone()));
+        let unsaved = Line { saved: false, ..line };
+        assert_eq!(Line::parse(&unsaved.to_string()), Some(unsaved));
+        assert_eq!(Line::parse("restored-1-ab ab12"), None);
+    }
+
+    #[test]
+    fn a_restore_is_the_same_one_only_with_the_same_members() {
+        let (one, two) = (member(1), member(2));
+        let both = key("ab12", &[one.clone(), two.clone()]);
+        assert_eq!(both, key("ab12", &[two, one.clone()]), "their order means nothing");
+        assert_ne!(both, key("ab12", &[one.clone(), member(3)]));
+        assert_ne!(key("ab12", &[one.clone()]), key("ab13", &[one]));
+    }
+
+    #[test]
+    fn machines_without_etcd_and_members_that_would_go_on_are_refused() {
+        let list = r#"members {"members":[{"ID":26,"name":"etcd1","peerURLs":["https://192.0.2.1:2380"]},{"ID":27,"name":"old","peerURLs":["https://192.0.2.9:2380"]}]}"#;
+        let status = r#"status [{"Status":{"header":{"revision":4321}}}]"#;
+        let look = Look::parse(&format!("ready yes\nhealthy yes\n{status}\n{list}\n"));
+        assert_eq!((look.revision, look.healthy, look.taken), (4321, true, false));
+        let stopped = Look::parse("taken yes\nstopped {\"hash\":1,\"revision\":77}\n");
+        assert_eq!((stopped.revision, stopped.taken), (77, true));
+        let found: Vec<String> =
+            problems(&[member(1), member(2)], &[look, stopped]).into_iter().map(|p| p.found).collect();
+        assert_eq!(found, ["node2 has no etcd", "old (https://192.0.2.9:2380) is not in the inventory"]);
+    }
+}

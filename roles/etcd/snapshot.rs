@@ -1,0 +1,237 @@
+//! A snapshot of etcd comes to this computer: saved on a member that is well, checked there by etcdutl and here by its hashes.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use futures::future::{FutureExt, join_all};
+use muster_artifacts::Sha256;
+use muster_engine::event::Change;
+use muster_engine::prelude::*;
+use muster_engine::run::Role;
+use muster_files::write_whole;
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::snapshot_file::SnapshotFile;
+use super::status::{self, MemberStatus};
+use crate::cluster;
+
+/// Explained in `defaults.yml`.
+#[derive(Deserialize)]
+struct Vars {
+    etcd_cert_dir: String,
+    etcd_snapshots_dir: PathBuf,
+    etcd_backup_retention_count: i64,
+}
+
+/// Where the snapshot is on the member until it is here.
+const FILE: &str = "/var/lib/muster/etcd-snapshot.db";
+
+/// How much of it comes in one exchange, in bytes.
+const CHUNK: u64 = 8 << 20;
+
+/// What the names of snapshots begin and end with that muster names itself; between stands the time (UTC).
+const NAME: (&str, &str) = ("etcd-", ".db");
+
+/// The role that brings a snapshot to `to`; without it, into the folder of snapshots, of which old ones go then.
+pub fn role(to: Option<PathBuf>) -> Role {
+    Role::given("etcd-snapshot", move |host| run(host, to.clone()).boxed())
+}
+
+async fn run(host: &Host, to: Option<PathBuf>) -> Result<()> {
+    cluster::belongs(host).await?;
+    let member = well(host).await?.ok_or_else(|| {
+        Failure::new(
+            "no member of etcd is well, so that there is nothing to take a snapshot of",
+            "see what is wrong with each: muster etcd status",
+        )
+    })?;
+    if member != host.name() {
+        return Ok(());
+    }
+    bring(host, to).await.map(drop)
+}
+
+/// The first member that is well, and whose machine takes part in the run; asked once a run.
+pub(super) async fn well(host: &Host) -> Result<Option<String>> {
+    let ask = || async {
+        let members = host.cluster().group("etcd").into_iter().filter(|name| host.cluster().in_run(name));
+        let asked = members.map(|name| async {
+            let status = status::of(&*host.cluster().host(&name)?).await?;
+            Ok(status.filter(|status: &MemberStatus| status.healthy).map(|_| name))
+        });
+        let answers: Vec<Result<Option<String>>> = join_all(asked).await;
+        // One that cannot be asked is not well.
+        Ok(answers.into_iter().find_map(|answer| answer.ok().flatten()))
+    };
+    host.cluster().once("a member of etcd that is well", ask).await.map(|name| (*name).clone())
+}
+
+/// Brings a snapshot of this host's member to this side. Returns where it is.
+pub(super) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
+    let vars: Vars = host.vars()?;
+    let path = to.clone().unwrap_or_else(|| vars.etcd_snapshots_dir.join(name(OffsetDateTime::now_utc())));
+    let brought = |what: &str| {
+        host.changed_here(Change { resource: path.display().to_string(), what: what.into(), diff: None });
+    };
+    if host.check_mode() {
+        brought("a snapshot of etcd");
+        return Ok(path);
+    }
+    let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), FILE]);
+    let saved = host.run("Save a snapshot", save, Duration::from_secs(900)).await?;
+    let saved = Saved::parse(&saved).ok_or_else(|| {
+        Failure::new(
+            format!("the snapshot on {} cannot be judged: {}", host.name(), saved.trim()),
+            "see on the machine: etcdutl snapshot status",
+        )
+    })?;
+    download(host, &saved, &path).await?;
+    host.run("Remove the snapshot from the machine", sh(r#"rm -f "$1""#, [FILE]), Duration::from_secs(60))
+        .await?;
+    brought(&format!("a snapshot of etcd, {}", saved.contents));
+    host.tested(format!("{} is whole: {}", path.display(), saved.contents));
+    if to.is_none() {
+        retain(&vars.etcd_snapshots_dir, vars.etcd_backup_retention_count)?;
+    }
+    Ok(path)
+}
+
+/// A snapshot on a machine.
+#[derive(Debug, PartialEq, Eq)]
+struct Saved {
+    size: u64,
+    sha256: String,
+    /// What etcdutl says of it, in words.
+    contents: String,
+}
+
+impl Saved {
+    /// Takes what `save.sh` prints.
+    fn parse(answer: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Status {
+            hash: u32,
+            revision: u64,
+            total_key: u64,
+        }
+        let mut words = answer.trim().splitn(3, ' ');
+        let (size, sha256) = (words.next()?.parse().ok()?, words.next()?.to_owned());
+        let Status { hash, revision, total_key } = serde_json::from_str(words.next()?).ok()?;
+        let contents = format!("{total_key} keys at revision {revision}, hash {hash:08x}");
+        Some(Self { size, sha256, contents })
+    }
+}
+
+/// The name of a snapshot of this time.
+fn name(time: OffsetDateTime) -> String {
+    let (date, month) = (time.date(), u8::from(time.month()));
+    let (hour, minute, second) = time.to_hms();
+    let time = format!("{:04}{month:02}{:02}T{hour:02}{minute:02}{second:02}Z", date.year(), date.day());
+    format!("{}{time}{}", NAME.0, NAME.1)
+}
+
+/// Brings the file of a machine to this side, piece by piece. It gets its name when it is whole and has the hash that it has there.
+async fn download(host: &Host, saved: &Saved, path: &Path) -> Result<()> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < saved.size {
+        let piece = sh(
+            r#"tail -c "+$2" "$1" | head -c "$3" | base64"#,
+            [FILE.to_owned(), (bytes.len() + 1).to_string(), CHUNK.to_string()],
+        );
+        let answer = host.query(piece).await?;
+        let piece = cluster::decoded(&answer.output).filter(|_| answer.status == 0);
+        bytes.extend(piece.ok_or_else(|| damaged(path, "it ended early"))?);
+    }
+    if Sha256::of(&bytes).to_string() != saved.sha256 {
+        return Err(damaged(path, "it arrived with another hash"));
+    }
+    let write = || {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        write_whole(path, Some(0o600), &mut bytes.as_slice() as &mut dyn Read)?;
+        SnapshotFile::read(path)
+    };
+    match write() {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(why)) => Err(damaged(path, why)),
+        Err(error) => Err(Failure::new(
+            format!("{}: {error}", path.display()),
+            "check the folder on this side, or set etcd_snapshots_dir",
+        )),
+    }
+}
+
+fn damaged(path: &Path, why: &str) -> Failure {
+    Failure::new(format!("{} is no snapshot that could be restored: {why}", path.display()), "take it again")
+}
+
+/// Removes all but the newest snapshots that muster has named; none where the number is not positive.
+fn retain(folder: &Path, count: i64) -> Result<()> {
+    let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else { return Ok(()) };
+    let remove = || -> std::io::Result<()> {
+        let names: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect();
+        surplus(names?, count).iter().try_for_each(|name| std::fs::remove_file(folder.join(name)))
+    };
+    remove().map_err(|error| {
+        Failure::new(
+            format!("old snapshots in {} cannot be removed: {error}", folder.display()),
+            "remove them by hand; the new one is there",
+        )
+    })
+}
+
+/// Which of these files are snapshots beyond the newest `count`. Others are not touched.
+fn surplus(mut names: Vec<String>, count: usize) -> Vec<String> {
+    let is_time = |text: &str| {
+        text.len() == 16
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                8 => byte == b'T',
+                15 => byte == b'Z',
+                _ => byte.is_ascii_digit(),
+            })
+    };
+    names.retain(|name| {
+        name.strip_prefix(NAME.0).and_then(|name| name.strip_suffix(NAME.1)).is_some_and(is_time)
+    });
+    names.sort_unstable_by(|one, other| other.cmp(one));
+    names.split_off(count.min(names.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_told_in_words() {
+        let saved = Saved::parse(
+            "2359328 ab12 {\"hash\":3735928559,\"revision\":4321,\"totalKey\":812,\"totalSize\":2359296,\"version\":\"3.6.0\"}\n",
+        );
+        let expected = Saved {
+            size: 2359328,
+            sha256: "ab12".into(),
+            contents: "812 keys at revision 4321, hash deadbeef".into(),
+        };
+        assert_eq!(saved, Some(expected));
+        assert_eq!(Saved::parse("2359328 ab12 Error: bad\n"), None);
+    }
+
+    #[test]
+    fn only_old_snapshots_go() {
+        let names =
+            ["etcd-20260101T000000Z.db", "etcd-20260301T000000Z.db", "etcd-before-upgrade.db", "notes.txt"];
+        let names = || names.map(str::to_owned).to_vec();
+        assert_eq!(surplus(names(), 1), ["etcd-20260101T000000Z.db"]);
+        assert!(surplus(names(), 2).is_empty());
+        assert!(surplus(names(), 9).is_empty());
+        let now = name(OffsetDateTime::now_utc());
+        assert_eq!(
+            surplus(vec![now.clone(), "etcd-20260101T000000Z.db".into()], 1),
+            ["etcd-20260101T000000Z.db"]
+        );
+    }
+}

@@ -1,0 +1,347 @@
+//! `muster etcd`: the care of etcd, the cluster's database.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::PoisonError;
+
+use clap::{Args, Subcommand};
+use muster_app::{BundleUse, Flow, Project};
+use muster_engine::play::Play;
+use muster_roles::etcd::{self, Answers, MemberStatus, SnapshotFile};
+use serde::{Deserialize, Serialize};
+
+use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::commands::unlock::confirmed;
+use crate::environment::Environment;
+use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::output::style::Style;
+use crate::output::table::Table;
+use crate::output::{Screen, exit_of, print, text};
+use crate::quiet_flow;
+use crate::typed_flow::TypedFlow;
+
+/// See how etcd is, take snapshots of it, restore one, and let it give back what it does not need
+#[derive(Debug, Args)]
+pub(crate) struct EtcdArgs {
+    #[command(subcommand)]
+    command: EtcdCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum EtcdCommand {
+    /// Show the members of etcd; exit code 2 if one is not well, so that it serves for monitoring
+    #[command(after_help = EXIT_CODES)]
+    Status(StatusArgs),
+    /// Bring a snapshot of etcd to this computer: everything that the cluster knows
+    #[command(after_help = EXIT_CODES)]
+    Snapshot(SnapshotArgs),
+    /// Bring back the cluster of a snapshot, on the machines of the inventory
+    ///
+    /// What was made after the snapshot is gone then, and what was removed after it is back. The API is away for about a
+    /// minute; what runs in pods goes on. A restore that was cut off is finished by the same command; until then everything
+    /// else that would change these machines is refused. A snapshot of what is replaced is taken first, where etcd is well.
+    #[command(after_help = EXIT_CODES)]
+    Restore(RestoreArgs),
+    /// Give back to the disks what the databases do not need any more, one member after the other
+    #[command(after_help = EXIT_CODES)]
+    Defrag(DefragArgs),
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// What a snapshot is asked for.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+pub(crate) struct SnapshotParameters {
+    /// The file to write [default: etcd-TIME.db in the folder that etcd_snapshots_dir names, where old ones are removed as
+    /// etcd_backup_retention_count says]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct SnapshotArgs {
+    #[command(flatten)]
+    parameters: SnapshotParameters,
+    #[command(flatten)]
+    manner: MannerArgs,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What a restore is asked for.
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
+pub(crate) struct RestoreParameters {
+    /// The snapshot
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    #[command(flatten)]
+    parameters: RestoreParameters,
+    /// Restore without asking
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    manner: MannerArgs,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+struct DefragArgs {
+    #[command(flatten)]
+    manner: MannerArgs,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs `muster etcd`.
+pub(crate) fn run(args: EtcdArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    match args.command {
+        EtcdCommand::Status(args) => status(&args, environment),
+        EtcdCommand::Snapshot(args) => {
+            let project = Project::find(&args.inventory.inventory, environment)?;
+            let flow = args.parameters.flow(environment)?;
+            let typed = TypedFlow {
+                manner: args.manner,
+                ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
+            };
+            typed.run(environment)
+        }
+        EtcdCommand::Restore(args) => restore(args, environment),
+        EtcdCommand::Defrag(args) => {
+            let project = Project::find(&args.inventory.inventory, environment)?;
+            let play = members("Give back what etcd does not need", "etcd-defragment");
+            let flow = of_etcd("muster etcd defrag", vec![play], vec![etcd::defragment()]);
+            let typed = TypedFlow {
+                manner: args.manner,
+                ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
+            };
+            typed.run(environment)
+        }
+    }
+}
+
+/// A play of a role on the members.
+fn members(name: &str, role: &str) -> Play {
+    Play { name: name.into(), hosts: "etcd".into(), roles: vec![role.into()], ..Play::default() }
+}
+
+/// A flow that is about the members.
+fn of_etcd(command: &'static str, plays: Vec<Play>, roles: Vec<muster_engine::run::Role>) -> Flow {
+    Flow { roles, bundle: BundleUse::None, remarks: false, whole_cluster: true, ..Flow::new(command, plays) }
+}
+
+impl SnapshotParameters {
+    /// A snapshot comes to this computer.
+    pub(crate) fn flow(&self, environment: &Environment) -> Result<Flow, CommandError> {
+        let here = environment.here()?;
+        let file = self.file.as_ref().map(|file| here.join(file));
+        if let Some(file) = file.as_ref().filter(|file| file.exists()) {
+            let error = CommandError::usage(format!("{} is there already", file.display()));
+            return Err(error.hint("name another file, or move that one away"));
+        }
+        let play = members("Take a snapshot of etcd", "etcd-snapshot");
+        Ok(of_etcd("muster etcd snapshot", vec![play], vec![etcd::snapshot(file)]))
+    }
+}
+
+impl RestoreParameters {
+    /// The cluster of the snapshot comes back.
+    pub(crate) fn flow(&self, project: &Project, environment: &Environment) -> Result<Flow, CommandError> {
+        let file = environment.here()?.join(&self.file);
+        let unreadable = |error| CommandError::failed(format!("{}: {error}", file.display()));
+        let snapshot = SnapshotFile::read(&file).map_err(unreadable)?.map_err(|why| {
+            CommandError::usage(format!("{} cannot be restored: {why}", file.display()))
+                .hint("a snapshot is what muster etcd snapshot or etcdctl snapshot save writes")
+        })?;
+        Ok(Flow {
+            next: Some(project.command(&["muster", "verify"], 2)),
+            ..of_etcd("muster etcd restore", etcd::restore::plays(), etcd::restore::roles(file, snapshot))
+        })
+    }
+}
+
+fn restore(args: RestoreArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let flow = args.parameters.flow(&project, environment)?;
+    let flow = Flow { next: flow.next.filter(|_| !args.manner.check), ..flow };
+    let question = format!(
+        "{} takes the place of everything that the cluster of {} knows: what was made after it was taken is gone then, what was removed \
+         after it is back, and the API is away for about a minute. Restore it?",
+        args.parameters.file.display(),
+        project.describe()
+    );
+    if !args.yes
+        && !args.manner.check
+        && !confirmed(&question, "the snapshot is to be restored", "restore it")?
+    {
+        return Ok(Exit::No);
+    }
+    let typed = TypedFlow {
+        manner: args.manner,
+        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
+    };
+    typed.run(environment)
+}
+
+fn status(args: &StatusArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let answers = Answers::default();
+    let play = members("Look at etcd", "etcd-status");
+    let flow = of_etcd("muster etcd status", vec![play], vec![etcd::look(answers.clone())]);
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let ended = quiet_flow::look(flow, project, &args.inventory, &args.connection, environment)?;
+    let answers = answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let style = Style::of_stdout(environment);
+    let (_, columns) = Screen::new(environment, false).size();
+    let lines = table(&answers).render(style, columns);
+    print::data(&(lines.join("\n") + "\n"))?;
+    let wrong = faults(&answers);
+    for fault in &wrong {
+        print::note(&text::harmless(fault));
+    }
+    Ok(match exit_of(&ended.outcome, ended.interrupted) {
+        Exit::Done if !wrong.is_empty() => Exit::HostFailed,
+        exit => exit,
+    })
+}
+
+fn table(answers: &BTreeMap<String, Option<MemberStatus>>) -> Table {
+    let mut table = Table::new(&[
+        "HOST", "MEMBER", "ID", "HEALTH", "ROLE", "SIZE", "IN USE", "VERSION", "REVISION", "ALARMS",
+    ]);
+    for (host, status) in answers {
+        let Some(status) = status else {
+            let mut row = vec![host.clone(), "-".into(), "-".into(), "does not answer".into()];
+            row.resize(10, "-".into());
+            table.row(row);
+            continue;
+        };
+        let own = status.members.iter().find(|member| member.id == status.id);
+        let role = match own {
+            Some(own) if own.learner => "learner",
+            _ if status.leader == status.id => "leader",
+            _ => "follower",
+        };
+        let alarms: Vec<&str> =
+            status.alarms.iter().filter(|(id, _)| *id == status.id).map(|(_, alarm)| *alarm).collect();
+        table.row(vec![
+            host.clone(),
+            own.map(|own| own.name.clone()).unwrap_or_default(),
+            format!("{:x}", status.id),
+            if status.healthy { "healthy" } else { "no majority" }.into(),
+            role.into(),
+            text::size(status.size),
+            text::size(status.in_use),
+            status.version.clone(),
+            status.revision.to_string(),
+            if alarms.is_empty() { "none".into() } else { alarms.join(", ") },
+        ]);
+    }
+    table
+}
+
+/// What is wrong with etcd, in sentences.
+fn faults(answers: &BTreeMap<String, Option<MemberStatus>>) -> Vec<String> {
+    let known: Vec<(&String, &MemberStatus)> =
+        answers.iter().filter_map(|(host, status)| Some((host, status.as_ref()?))).collect();
+    let mut faults: Vec<String> = Vec::new();
+    for (host, status) in answers {
+        match status {
+            None => faults
+                .push(format!("the member on {host} does not answer: journalctl -u etcd says there why")),
+            Some(status) if !status.healthy => {
+                faults.push(format!("the member on {host} sees no majority of the members"));
+            }
+            Some(_) => {}
+        }
+    }
+    if let Some((first, status)) = known.first()
+        && let Some((other, _)) = known.iter().find(|(_, other)| other.cluster != status.cluster)
+    {
+        faults.push(format!("{first} and {other} are members of two clusters"));
+    }
+    for (member, alarm) in known.first().map(|(_, status)| status.alarms.as_slice()).unwrap_or_default() {
+        let what = match *alarm {
+            "NOSPACE" => {
+                "is full, so that nothing can be written: muster etcd defrag, or raise etcd_quota_backend_bytes"
+            }
+            _ => "has other data than the others: take it out, and let it join anew",
+        };
+        faults.push(format!("the database of the member {member:x} {what}"));
+    }
+    // Members that no machine of the inventory is.
+    let members = known.iter().flat_map(|(_, status)| &status.members);
+    let mut strangers: Vec<_> = members.filter(|m| !known.iter().any(|(_, own)| own.id == m.id)).collect();
+    strangers.sort_by_key(|member| member.id);
+    strangers.dedup_by_key(|member| member.id);
+    if known.len() == answers.len() {
+        faults.extend(strangers.iter().map(|member| {
+            let name = if member.name.is_empty() { "a member without a name" } else { &member.name };
+            format!(
+                "{name} ({}) is not in [etcd] of the inventory, and counts for the majority",
+                member.peer_urls.join(", ")
+            )
+        }));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_roles::etcd::Member;
+
+    use super::*;
+
+    fn member(id: u64, cluster: u64) -> MemberStatus {
+        let member = |id| Member { id, name: format!("etcd{id}"), ..Member::default() };
+        MemberStatus {
+            id,
+            cluster,
+            leader: 1,
+            healthy: true,
+            members: vec![member(1), member(2)],
+            ..MemberStatus::default()
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_etcd_is_told() {
+        let of = |members: [Option<MemberStatus>; 2]| -> Vec<String> {
+            faults(&["node1", "node2"].map(str::to_owned).into_iter().zip(members).collect())
+        };
+        assert!(of([Some(member(1, 7)), Some(member(2, 7))]).is_empty());
+        let starts = |found: Vec<String>, begin: &str| {
+            assert!(found.len() == 1 && found[0].starts_with(begin), "{found:?}");
+        };
+        starts(of([Some(member(1, 7)), None]), "the member on node2 does not answer");
+        starts(of([Some(member(1, 7)), Some(member(2, 8))]), "node1 and node2 are members of two clusters");
+        let lonely = MemberStatus { healthy: false, ..member(1, 7) };
+        starts(of([Some(lonely), Some(member(2, 7))]), "the member on node1 sees no majority");
+        let full = MemberStatus { alarms: vec![(2, "NOSPACE")], ..member(1, 7) };
+        starts(of([Some(full), Some(member(2, 7))]), "the database of the member 2 is full");
+        let mut more = member(1, 7);
+        more.members.push(Member { id: 3, name: "old".into(), ..Member::default() });
+        starts(of([Some(more), Some(member(2, 7))]), "old () is not in [etcd]");
+    }
+}

@@ -1,0 +1,122 @@
+//! The care of a cluster: a snapshot of etcd is brought back, and certificates that have ended are mended.
+
+use std::fs;
+
+use muster_testkit::fault_record::held;
+
+use crate::fixture::{Ended, Lab};
+
+const MACHINES: [&str; 3] = ["node1", "node2", "node3"];
+
+/// kubeadm's configuration, with certificates that end in a moment.
+const SHORT: &str = "sed 's/^kind: ClusterConfiguration/&\\ncertificateValidityPeriod: 5s/' /etc/kubernetes/kubeadm-config.yaml >/run/short.yaml";
+
+fn inventory(lab: &Lab) -> String {
+    let hosts: String = (1..=3)
+        .map(|n| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n)))
+        .collect();
+    format!(
+        "[all]\n{hosts}[all:vars]\nkubeconfig_localhost=true\n[kube_control_plane]\nnode1\n[etcd]\nnode[1:3]\n[kube_node]\nnode[2:3]\n"
+    )
+}
+
+fn done(ended: Ended) -> Ended {
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    ended
+}
+
+#[test]
+fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended() {
+    let lab = Lab::up(74, &[]);
+    fs::create_dir_all(lab.folder().join("inventory")).unwrap();
+    fs::write(lab.folder().join("inventory/hosts.ini"), inventory(&lab)).unwrap();
+    done(lab.muster(&["setup-cluster"]));
+    let kubectl = |words: &[&str]| lab.muster(&[&["kubectl"], words].concat());
+    let unchanged = || {
+        let again = done(lab.muster(&["setup-cluster"]));
+        assert_eq!(MACHINES.map(|host| again.recap(host, "changed")), [0, 0, 0], "{again:#?}");
+    };
+
+    // What is there when the snapshot is taken, and what comes and goes after it.
+    for name in ["kept", "removed"] {
+        done(kubectl(&["create", "configmap", name]));
+    }
+    done(lab.muster(&["etcd", "snapshot", "now.db"]));
+    done(kubectl(&["delete", "configmap", "removed"]));
+    done(kubectl(&["create", "configmap", "after"]));
+
+    let asked = lab.muster(&["etcd", "restore", "now.db"]);
+    assert!(asked.code == 5 && asked.all().contains("restore it all the same: --yes"), "{asked:#?}");
+    // Cut off where some members may have the restored data and others not: nothing else may touch them then.
+    for mark in [
+        "restore-prepare: Prepare the restored member: changed",
+        "restore-take: Take the restored data: changed",
+    ] {
+        let mut run = lab.start(&["etcd", "restore", "--yes", "now.db", "-vv", "--output", "plain"]);
+        run.until(mark);
+        run.signal("KILL");
+        run.end();
+        let refused = lab.muster(&["setup-cluster"]);
+        assert!(refused.code == 3 && refused.all().contains("a restore of etcd was begun"), "{refused:#?}");
+    }
+    done(lab.muster(&["etcd", "restore", "--yes", "now.db"]));
+    held(
+        "controller killed",
+        "SIGKILL during a restore of etcd",
+        2,
+        "the same command finishes; nothing else may begin",
+    );
+    let objects = done(kubectl(&["get", "configmaps", "-o", "name"])).out;
+    assert!(
+        objects.contains("/kept") && objects.contains("/removed") && !objects.contains("/after"),
+        "{objects}"
+    );
+    let status = done(lab.muster(&["etcd", "status"]));
+    assert_eq!(status.out.matches("healthy").count(), 3, "{status:#?}");
+    assert_eq!(status.out.matches("leader").count(), 1, "{status:#?}");
+    unchanged();
+
+    // All certificates of the control plane and a kubelet end, and the machines are started anew.
+    done(lab.muster(&["certs", "check"]));
+    lab.on("node1", SHORT);
+    for name in [
+        "apiserver",
+        "apiserver-kubelet-client",
+        "front-proxy-client",
+        "admin.conf",
+        "controller-manager.conf",
+        "scheduler.conf",
+    ] {
+        lab.on("node1", &format!("kubeadm certs renew {name} --config /run/short.yaml"));
+    }
+    let sign = "kubeadm kubeconfig user --org system:nodes --client-name system:node:node2 --validity-period 5s \
+                --config /etc/kubernetes/kubeadm-config.yaml";
+    let kubeconfig = lab.on("node1", sign);
+    let part = |key: &str| {
+        kubeconfig.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap().trim().to_owned()
+    };
+    let (certificate, key) = (part("client-certificate-data:"), part("client-key-data:"));
+    let pki = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+    lab.on(
+        "node2",
+        &format!("(echo {certificate} | base64 -d; echo {key} | base64 -d) >$(readlink -f {pki})"),
+    );
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    lab.on(
+        "node1",
+        "systemctl restart kubelet; for name in kube-apiserver kube-scheduler; do kill $(pidof $name); done",
+    );
+    lab.on("node2", "systemctl restart kubelet || :");
+
+    let check = lab.muster(&["certs", "check"]);
+    assert_eq!(check.code, 2, "{check:#?}");
+    for name in ["apiserver.crt", "scheduler.conf", "kubelet-client-current.pem"] {
+        let line = check.out.lines().find(|line| line.contains(name)).unwrap();
+        assert!(line.contains("ended"), "{line}");
+    }
+    done(lab.muster(&["certs", "renew"]));
+    done(lab.muster(&["certs", "check", "--below", "360"]));
+    let nodes = done(kubectl(&["get", "nodes", "--no-headers"])).out;
+    assert_eq!(nodes.lines().filter(|line| line.contains(" Ready ")).count(), 3, "{nodes}");
+    unchanged();
+}
