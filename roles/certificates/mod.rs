@@ -17,7 +17,6 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use crate::cluster::{self, Identity, Standing, decoded};
-use crate::common::ip;
 use crate::etcd;
 use crate::kubeadm;
 use crate::kubectl::api_answers;
@@ -103,8 +102,7 @@ async fn renew_etcd(host: &Host, below: i64) -> Result<()> {
     cluster::belongs(host).await?;
     let member = host.in_group("etcd");
     if member {
-        let address = ip(host)?.to_string();
-        etcd::pki::renew_member(host, &address, below).await?;
+        etcd::pki::renew_member(host, below).await?;
     }
     if host.in_group("kube_control_plane") {
         let (folder, identity) = etcd::pki::client(host, below).await?;
@@ -163,7 +161,8 @@ for component in $1; do
 done"#,
         [components.join(" ")],
     );
-    host.wait("what reads them runs again", well, Duration::from_secs(1), Duration::from_secs(180)).await?;
+    let (every, limit) = (Duration::from_secs(1), Duration::from_secs(180));
+    host.wait(Wait::new("what reads them runs again", well, every, limit)).await?;
     if !components.is_empty() {
         api_answers(host, Duration::from_secs(180)).await?;
     }

@@ -61,8 +61,7 @@ impl Identity {
     }
 }
 
-/// The certificate of a member: server towards clients and members, client towards members.
-/// Made anew when fewer days than `below` are left.
+/// The certificate of a member: server towards clients and members, client towards members. Made anew when fewer days than `below` are left.
 pub(crate) async fn member(host: &Host, vars: &Vars, below: i64) -> Result<Identity> {
     let all = ["127.0.0.1", "localhost"].map(str::to_owned).into_iter().chain(all_of(host, host.name())?);
     let (addresses, names): (Vec<_>, Vec<_>) = all.partition(|name| name.parse::<IpAddr>().is_ok());
@@ -72,9 +71,9 @@ pub(crate) async fn member(host: &Host, vars: &Vars, below: i64) -> Result<Ident
 }
 
 /// Renews the certificate of a member, where it has fewer days left than this.
-pub(crate) async fn renew_member(host: &Host, address: &str, below: i64) -> Result<()> {
+pub(crate) async fn renew_member(host: &Host, below: i64) -> Result<()> {
     let vars: Vars = host.vars()?;
-    member(host, &vars, address, below).await?.install(host, &vars.etcd_cert_dir).await
+    member(host, &vars, below).await?.install(host, &vars.etcd_cert_dir).await
 }
 
 /// The certificate with which API servers reach etcd. It is not this machine's: `kubeadm join` gives a new control plane

@@ -375,7 +375,7 @@ async fn start(host: &Host) -> Result<()> {
     host.step("Start etcd").ensure(command("etcd runs", start, runs)).await?;
     let healthy = ctl!("ctl endpoint health >&2 && ctl member list", [&vars.etcd_cert_dir]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
-    let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
+    let answer = host.wait(Wait::new("etcd is healthy", healthy, every, limit)).await?;
     let missing = agreed.members.iter().find(|member| !answer.output.contains(&member.url));
     match missing.filter(|_| !host.check_mode()) {
         Some(member) => Err(Failure::new(

@@ -49,8 +49,15 @@ fn the_engine_knows_no_kubernetes_and_roles_know_no_connections() {
 #[test]
 fn whoever_hosts_a_library_decides_what_is_printed_where_the_environment_is_and_when_the_process_ends() {
     // `std::env::consts` says what the program was compiled for.
-    let process =
-        ["println!", "print!", "process::exit", "std::env::var", "std::env::current", "std::env::home", "use std::env;"];
+    let process = [
+        "println!",
+        "print!",
+        "process::exit",
+        "std::env::var",
+        "std::env::current",
+        "std::env::home",
+        "use std::env;",
+    ];
     for folder in ["crates/app/src", "crates/engine/src", "crates/inventory/src", "roles"] {
         knows_nothing_of(folder, &process);
     }
