@@ -19,6 +19,7 @@ pub mod kubespray;
 mod objects;
 pub mod preflight;
 pub mod reference;
+mod reset;
 #[cfg(test)]
 mod testing;
 mod verify;
@@ -27,6 +28,7 @@ use futures::future::FutureExt;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
+pub use reset::Reset;
 pub use verify::NetworkTest;
 
 /// A role's line in the table below: its name is its folder's name, unless several share a folder.
@@ -66,6 +68,26 @@ pub fn verify(network: NetworkTest) -> Role {
     Role { story: Story::given(move |host| verify::run(host, network).boxed()), ..VERIFY }
 }
 
+const CHECK_RESET: Role = Role {
+    looks_only: true,
+    ..role!(
+        "check-reset",
+        "See that the machine is this cluster's, and that no part of it is left without the rest",
+        |host| reset::check(host, Reset::default()),
+        "reset/defaults.yml"
+    )
+};
+
+const RESET: Role = role!("reset", "Leave nothing of the cluster on the machine", |host| reset::run(host, Reset::default()));
+
+/// The roles `check-reset` and `reset`, with what is to stay and what goes as well.
+pub fn reset(with: Reset) -> [Role; 2] {
+    [
+        Role { story: Story::given(move |host| reset::check(host, with).boxed()), ..CHECK_RESET },
+        Role { story: Story::given(move |host| reset::run(host, with).boxed()), ..RESET },
+    ]
+}
+
 /// Every role there is.
 pub const ROLES: &[Role] = &[
     PREFLIGHT,
@@ -90,6 +112,8 @@ pub const ROLES: &[Role] = &[
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     VERIFY,
+    CHECK_RESET,
+    RESET,
 ];
 
 /// Variables that several roles read.

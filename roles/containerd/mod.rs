@@ -11,6 +11,8 @@ use crate::common::{bin_dir, cluster_vars};
 #[derive(Deserialize)]
 struct Vars {
     container_manager: String,
+    containerd_storage_dir: String,
+    containerd_state_dir: String,
     containerd_registries_mirrors: Vec<Mirrors>,
 }
 
@@ -23,6 +25,11 @@ struct Mirrors {
 /// The CNI plugins that flannel's configuration, and most others', call.
 const CNI_PLUGINS: [&str; 7] =
     ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];
+
+const PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];
+const CONFIG: &str = "/etc/containerd/config.toml";
+const REGISTRIES: &str = "/etc/containerd/certs.d";
+const UNIT: &str = "/etc/systemd/system/containerd.service";
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
@@ -42,10 +49,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let programs = host
         .step("Install containerd, runc and the CNI plugins")
         .ensure(
-            archive(containerd)
-                .member("bin/containerd", format!("{bin}/containerd"))
-                .member("bin/containerd-shim-runc-v2", format!("{bin}/containerd-shim-runc-v2"))
-                .member("bin/ctr", format!("{bin}/ctr")),
+            PROGRAMS.into_iter().fold(archive(containerd), |all, name| {
+                all.member(format!("bin/{name}"), format!("{bin}/{name}"))
+            }),
         )
         .ensure(binary(artifact(host, "runc", &kube_version)?, format!("{bin}/runc")))
         .ensure(CNI_PLUGINS.into_iter().fold(archive(plugins), |plugins, name| {
@@ -65,8 +71,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let mut step = host
         .step("Configure containerd")
         .ensure(dir("/etc/cni/net.d"))
-        .ensure(file("/etc/containerd/config.toml").content(config))
-        .ensure(file("/etc/systemd/system/containerd.service").content(unit));
+        .ensure(file(CONFIG).content(config))
+        .ensure(file(UNIT).content(unit));
     for registry in &vars.containerd_registries_mirrors {
         let text = host.render(
             "hosts.toml.j2",
@@ -74,10 +80,34 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             &json!({ "mirrors": registry.mirrors }),
         )?;
         step = step
-            .ensure(file(format!("/etc/containerd/certs.d/{}/hosts.toml", registry.prefix)).content(text));
+            .ensure(file(format!("{REGISTRIES}/{}/hosts.toml", registry.prefix)).content(text));
     }
     let config = step.await?;
 
     host.step("Run containerd").ensure(service("containerd").restart_on(&[&programs, &config])).await?;
     Ok(())
+}
+
+/// What this role has on a machine. Its programs and the images stay where `keep` says so.
+pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
+    let vars: Vars = host.vars()?;
+    let mut owned = Resources::new();
+    if !keep {
+        let bin = bin_dir(host)?;
+        for name in PROGRAMS.into_iter().chain(["runc"]) {
+            owned = owned.with(uninstalled(format!("{bin}/{name}")));
+        }
+        for name in CNI_PLUGINS {
+            owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
+        }
+        owned = owned.with(dir(vars.containerd_storage_dir));
+    }
+    for registry in &vars.containerd_registries_mirrors {
+        owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));
+    }
+    Ok(owned
+        .with(dir(vars.containerd_state_dir))
+        .with(file(CONFIG))
+        .with(file(UNIT))
+        .with(service("containerd")))
 }

@@ -1,0 +1,10 @@
+# What is left of the cluster, a line for each; traces.sh stands in front.
+traces
+for path in $paths; do
+  if [ -e "$path" ] || [ -L "$path" ]; then echo "file $path"; fi
+done
+for unit in kubelet etcd; do
+  case $(systemctl is-active "$unit" 2>/dev/null) in
+    active | activating | reloading) echo "unit $unit is running" ;;
+  esac
+done
