@@ -69,16 +69,16 @@ pub fn verify(network: NetworkTest) -> Role {
 }
 
 const CHECK_RESET: Role = Role {
+    name: "check-reset",
+    summary: "See that the machine is this cluster's, and that no part of it is left without the rest",
+    defaults: include_str!("reset/defaults.yml"),
     looks_only: true,
-    ..role!(
-        "check-reset",
-        "See that the machine is this cluster's, and that no part of it is left without the rest",
-        |host| reset::check(host, Reset::default()),
-        "reset/defaults.yml"
-    )
+    check_written: None,
+    story: Story::Fixed(|host| reset::check(host, Reset::default()).boxed()),
 };
 
-const RESET: Role = role!("reset", "Leave nothing of the cluster on the machine", |host| reset::run(host, Reset::default()));
+const RESET: Role =
+    role!("reset", "Leave nothing of the cluster on the machine", |host| reset::run(host, Reset::default()));
 
 /// The roles `check-reset` and `reset`, with what is to stay and what goes as well.
 pub fn reset(with: Reset) -> [Role; 2] {

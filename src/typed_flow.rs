@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster_app::plan::Plan;
-use muster_app::{Ended, Error, Flow, Frontend, Job, Listener, Outline, Project, Question, Ready, Recorder, Records};
+use muster_app::{
+    Ended, Error, Flow, Frontend, Job, Listener, Outline, Project, Question, Ready, Recorder, Records,
+};
 use muster_app::{Usual, tags_of, typed};
 use muster_engine::event::Events;
 use muster_engine::play::Play;
 use muster_engine::run::Role;
 use muster_engine::script::quote;
-use muster_inventory::some_names as names;
+use muster_inventory::some_names;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -63,7 +65,17 @@ impl TypedFlow {
         output: OutputArgs,
     ) -> Self {
         let (selection, manner) = Default::default();
-        Self { flow, project, inventory, connection, selection, manner, output, yes: false, new_inventory: None }
+        Self {
+            flow,
+            project,
+            inventory,
+            connection,
+            selection,
+            manner,
+            output,
+            yes: false,
+            new_inventory: None,
+        }
     }
 
     /// Does it.
@@ -165,7 +177,7 @@ impl TypedFlow {
             self.flow.command,
             count(hosts.len(), "host"),
             self.project.describe(),
-            names(hosts)
+            some_names(hosts)
         );
         let question = Question::Loss { lost: &lost, typed: &typed };
         let answer = stage.frontend.ask(question).map_err(|why| {

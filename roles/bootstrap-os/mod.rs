@@ -142,7 +142,9 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         }
     }
     owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE));
-    Ok(parameters(&vars).into_iter().fold(owned, |all, (name, value)| all.with(sysctl(name, value).optional())))
+    Ok(parameters(&vars)
+        .into_iter()
+        .fold(owned, |all, (name, value)| all.with(sysctl(name, value).optional())))
 }
 
 /// The machine's name and its swap are as they were before [`run`] changed them.

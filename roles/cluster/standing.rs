@@ -168,7 +168,7 @@ impl Standing {
         let server = seen.server().unwrap_or_default();
         let address = server.strip_prefix("https://").and_then(|server| server.rsplit_once(':'));
         let is_of_planes = address
-            .and_then(|(address, _)| address.trim_matches(['[', ']']).parse().ok())
+            .and_then(|(address, _)| address.trim_matches(['[', ']']).parse::<IpAddr>().ok())
             .is_some_and(|address| self.addresses.contains(&address));
         let other = match (seen.authority(), self.authority()) {
             (Some(own), Some((_, ours))) => own != ours,

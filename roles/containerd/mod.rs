@@ -48,11 +48,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let plugins = artifact(host, "cni-plugins", &kube_version)?;
     let programs = host
         .step("Install containerd, runc and the CNI plugins")
-        .ensure(
-            PROGRAMS.into_iter().fold(archive(containerd), |all, name| {
-                all.member(format!("bin/{name}"), format!("{bin}/{name}"))
-            }),
-        )
+        .ensure(PROGRAMS.into_iter().fold(archive(containerd), |all, name| {
+            all.member(format!("bin/{name}"), format!("{bin}/{name}"))
+        }))
         .ensure(binary(artifact(host, "runc", &kube_version)?, format!("{bin}/runc")))
         .ensure(CNI_PLUGINS.into_iter().fold(archive(plugins), |plugins, name| {
             plugins.member(format!("./{name}"), format!("/opt/cni/bin/{name}"))
@@ -79,8 +77,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             include_str!("templates/hosts.toml.j2"),
             &json!({ "mirrors": registry.mirrors }),
         )?;
-        step = step
-            .ensure(file(format!("{REGISTRIES}/{}/hosts.toml", registry.prefix)).content(text));
+        step = step.ensure(file(format!("{REGISTRIES}/{}/hosts.toml", registry.prefix)).content(text));
     }
     let config = step.await?;
 

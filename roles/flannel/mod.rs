@@ -71,10 +71,7 @@ pub(crate) async fn connect(host: &Host) -> Result<()> {
     );
     let limit = Duration::from_secs(vars.flannel_timeout);
     host.wait("flannel has addresses for pods", there, Duration::from_millis(200), limit).await?;
-    host.step("Connect the pods")
-        .ensure(file(CONFLIST).content(conflist()))
-        .await
-        .map(drop)
+    host.step("Connect the pods").ensure(file(CONFLIST).content(conflist())).await.map(drop)
 }
 
 /// What these roles, the daemon and the plugins that it calls have on a machine. The plugin stays where `keep_programs` says so.

@@ -1,4 +1,6 @@
 # What is left of the cluster, a line for each; traces.sh stands in front.
+# $4: paths that must be gone, one after the other with spaces.
+paths=$4
 traces
 for path in $paths; do
   if [ -e "$path" ] || [ -L "$path" ]; then echo "file $path"; fi

@@ -5,7 +5,7 @@
 //! left. Each part looks first: what was cut off is finished by the same command, and a second one changes nothing.
 
 use muster_engine::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::common::cluster_vars;
 use crate::{bootstrap_os, cluster, containerd, etcd, flannel, kubeadm};
@@ -21,7 +21,7 @@ struct Vars {
 }
 
 /// What stays, and what goes as well.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Reset {
     /// Images, programs and packages stay, for a cluster that is to begin soon.
     pub keep_images: bool,
@@ -56,7 +56,10 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
         return Err(refused(
             format!("{} carries the cluster, and {} would go on without it", host.name(), staying.join(", ")),
             "the whole cluster, or machines that carry nothing of it",
-            format!("muster remove-node {}, which keeps etcd's majority; or reset all machines, without --limit", host.name()),
+            format!(
+                "muster remove-node {}, which keeps etcd's majority; or reset all machines, without --limit",
+                host.name()
+            ),
         ));
     }
     if known.had_joined(host.name()) {
@@ -72,10 +75,7 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
 pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let vars: Vars = host.vars()?;
     let arguments = arguments(host, &vars, with)?;
-    let look = sh(
-        concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"),
-        arguments.clone(),
-    );
+    let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
     host.step("Stop the kubelet and etcd").remove(service("etcd")).remove(service("kubelet")).await?;
     host.step("Stop the pods")
@@ -89,8 +89,8 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd::owned(host, keep)?)
         .remove_all(etcd::owned(host, keep)?)
-        .ensure(no_empty_folders())
         .await?;
+    host.step("Remove empty folders").ensure(no_empty_folders()).await?;
     host.step("Kernel, tools, swap and name as before")
         .limit(Duration::from_secs(600))
         .remove_all(bootstrap_os::owned(host, keep)?)
@@ -99,14 +99,17 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     if host.check_mode() {
         return Ok(());
     }
-    let answer = host.query(sh(concat!(include_str!("traces.sh"), include_str!("left.sh")), arguments)).await?;
+    let answer =
+        host.query(sh(concat!(include_str!("traces.sh"), include_str!("left.sh")), arguments)).await?;
     let left: Vec<&str> = answer.output.lines().collect();
     if answer.status == 0 && left.is_empty() {
         return Ok(());
     }
     Err(Failure::Other {
         message: format!("something of the cluster is left on {}: {}", host.name(), left.join("; ")),
-        remedy: "run the same command again; what then is still there goes with a restart of the machine".to_owned().into(),
+        remedy: "run the same command again; what then is still there goes with a restart of the machine"
+            .to_owned()
+            .into(),
         tail: String::new(),
     })
 }
@@ -153,10 +156,72 @@ fn no_empty_folders() -> Command {
     command(
         "no empty folders",
         sh(r#"for folder; do rmdir "$folder" 2>/dev/null || :; done"#, folders),
-        sh(r#"for folder; do if [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ]; then exit 1; fi; done"#, folders),
+        sh(
+            r#"for folder; do if [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ]; then exit 1; fi; done"#,
+            folders,
+        ),
     )
 }
 
 fn refused(found: String, needed: &str, remedy: String) -> Failure {
-    Failure::Problems(vec![Problem { check: "reset".into(), found, needed: needed.into(), remedy: remedy.into() }])
+    Failure::Problems(vec![Problem {
+        check: "reset".into(),
+        found,
+        needed: needed.into(),
+        remedy: remedy.into(),
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    /// What `removal_of_rules` makes of rules as iptables-save(8) prints them.
+    fn removal(foreign: &str, rules: &str) -> String {
+        let program = concat!(include_str!("traces.sh"), "removal_of_rules");
+        let mut child = Command::new("sh")
+            .args(["-ec", program, "sh", foreign, "10.233.64.0/18", ""])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    const RULES: &str = "\
+*nat
+:PREROUTING ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:cali-PREROUTING - [0:0]
+:MINE - [0:0]
+-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES
+-A PREROUTING -j MINE
+-A PREROUTING -j cali-PREROUTING
+-A KUBE-SERVICES -d 10.233.0.1/32 -j RETURN
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:FORWARD ACCEPT [0:0]
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A INPUT -m comment --comment \"KUBE-SERVICES\" -j ACCEPT
+COMMIT
+";
+
+    #[test]
+    fn only_chains_of_kubernetes_and_what_leads_to_them_go() {
+        let ours = "*nat\n-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n\
+                    -F KUBE-SERVICES\n-X KUBE-SERVICES\nCOMMIT\n";
+        assert_eq!(removal("", RULES), ours);
+        assert_eq!(
+            removal("", "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"),
+            ""
+        );
+        let foreign = removal("yes", RULES);
+        assert!(
+            foreign.contains("-D PREROUTING -j cali-PREROUTING\n") && !foreign.contains("MINE"),
+            "{foreign}"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 # What pods, the kubelet, kube-proxy and network plugins leave in the kernel. Read-only.
 # $1: whether the networks of other tools count as well (yes, or nothing); $2: the network of pods; $3: folders below which
-# nothing may be mounted, one after the other with spaces; $4: paths that must be gone, in the same form.
-foreign=$1 pods=$2 folders=$3 paths=$4
+# nothing may be mounted, one after the other with spaces.
+foreign=$1 pods=$2 folders=$3
 
 # The processes of pods, by their control group, and those that keep containers of Kubernetes.
 pod_processes() {
