@@ -45,7 +45,6 @@ nft_tables | while read -r family table; do nft delete table "$family" "$table";
 ip_sets | while read -r set; do ipset destroy "$set" || :; done
 # Control groups that nobody is in any more.
 systemctl stop kubepods.slice 2>/dev/null || :
-find /sys/fs/cgroup -depth -type d -path '*kubepods*' -exec rmdir {} \; 2>/dev/null || :
 left=$(traces)
 [ -z "$left" ] || {
   printf '%s\n' "$left"
