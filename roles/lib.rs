@@ -71,14 +71,20 @@ pub fn verify(network: NetworkTest) -> Role {
 const CHECK_RESET: Role = Role {
     name: "check-reset",
     summary: "See that the machine is this cluster's, and that no part of it is left without the rest",
-    defaults: include_str!("reset/defaults.yml"),
+    defaults: "",
     looks_only: true,
     check_written: None,
     story: Story::Fixed(|host| reset::check(host, Reset::default()).boxed()),
 };
 
-const RESET: Role =
-    role!("reset", "Leave nothing of the cluster on the machine", |host| reset::run(host, Reset::default()));
+const RESET: Role = Role {
+    name: "reset",
+    summary: "Leave nothing of the cluster on the machine",
+    defaults: "",
+    looks_only: false,
+    check_written: None,
+    story: Story::Fixed(|host| reset::run(host, Reset::default()).boxed()),
+};
 
 /// The roles `check-reset` and `reset`, with what is to stay and what goes as well.
 pub fn reset(with: Reset) -> [Role; 2] {

@@ -10,10 +10,9 @@ use serde::Deserialize;
 use crate::common::cluster_vars;
 use crate::{bootstrap_os, cluster, containerd, etcd, flannel, kubeadm};
 
-/// Explained in the `defaults.yml` of this role and of others.
+/// Explained in the `defaults.yml` of other roles.
 #[derive(Deserialize)]
 struct Vars {
-    reset_timeout: u64,
     etcd_data_dir: String,
     etcd_cert_dir: String,
     containerd_state_dir: String,
@@ -80,7 +79,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     host.step("Stop the kubelet and etcd").remove(service("etcd")).remove(service("kubelet")).await?;
     host.step("Stop the pods")
         .detached()
-        .limit(Duration::from_secs(vars.reset_timeout))
+        .limit(Duration::from_secs(300))
         .ensure(command("no processes, mounts, interfaces and packet filter rules of pods", clear, look))
         .await?;
     let keep = with.keep_images;
