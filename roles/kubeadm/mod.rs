@@ -66,6 +66,8 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(dir("/var/lib/kubelet"))
         .with(dir("/var/log/pods"))
         .with(dir("/var/log/containers"))
+        // What kubectl learns of the API; it is made anew whenever it is missing.
+        .with(dir("/root/.kube/cache"))
         .with(dir("/etc/kubernetes"))
         .with(dir(cluster_vars(host)?.kube_cert_dir))
         .with(file(kubelet::STAMP))

@@ -150,7 +150,16 @@ fn no_empty_folders() -> Command {
         "/etc/cni",
         "/opt/cni/bin",
         "/opt/cni",
+        "/opt/containerd/bin",
+        "/opt/containerd/lib",
         "/opt/containerd",
+        "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
+        "/usr/libexec/kubernetes/kubelet-plugins/volume",
+        "/usr/libexec/kubernetes/kubelet-plugins",
+        "/usr/libexec/kubernetes",
+        // kube-proxy's pod asks for it.
+        "/usr/lib/modules",
+        "/root/.kube",
     ];
     command(
         "no empty folders",
