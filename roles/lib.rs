@@ -23,6 +23,7 @@ pub mod kubespray;
 mod objects;
 pub mod preflight;
 pub mod reference;
+mod reset;
 mod students;
 #[cfg(test)]
 mod testing;
@@ -32,6 +33,7 @@ use futures::future::FutureExt;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
+pub use reset::Reset;
 pub use students::{Class, Order, Person, Row, STUDENT_FILES, Told, end_of, namespace_of, token_in, written};
 pub use verify::NetworkTest;
 
@@ -105,6 +107,32 @@ pub fn students(order: Order, told: Told) -> Role {
     }
 }
 
+const CHECK_RESET: Role = Role {
+    name: "check-reset",
+    summary: "See that the machine is this cluster's, and that no part of it is left without the rest",
+    defaults: "",
+    looks_only: true,
+    check_written: None,
+    story: Story::Fixed(|host| reset::check(host, Reset::default()).boxed()),
+};
+
+const RESET: Role = Role {
+    name: "reset",
+    summary: "Leave nothing of the cluster on the machine",
+    defaults: "",
+    looks_only: false,
+    check_written: None,
+    story: Story::Fixed(|host| reset::run(host, Reset::default()).boxed()),
+};
+
+/// The roles `check-reset` and `reset`, with what is to stay and what goes as well.
+pub fn reset(with: Reset) -> [Role; 2] {
+    [
+        Role { story: Story::given(move |host| reset::check(host, with).boxed()), ..CHECK_RESET },
+        Role { story: Story::given(move |host| reset::run(host, with).boxed()), ..RESET },
+    ]
+}
+
 /// Every role there is.
 pub const ROLES: &[Role] = &[
     PREFLIGHT,
@@ -133,6 +161,8 @@ pub const ROLES: &[Role] = &[
     app!("metrics-server", "What pods and nodes use: kubectl top, and autoscaling by it"),
     app!("local-path-provisioner", "Volumes for claims, as folders on the nodes"),
     role!("apps", "Wait until the applications are well", apps::are_well),
+    CHECK_RESET,
+    RESET,
 ];
 
 /// Variables that several roles read.

@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use muster_app::plan::Plan;
-use muster_app::{Ended, Error, Flow, Frontend, Job, Listener, Outline, Project, Ready, Recorder, Records};
+use muster_app::{
+    Ended, Error, Flow, Frontend, Job, Listener, Outline, Project, Question, Ready, Recorder, Records,
+};
 use muster_app::{Usual, tags_of, typed};
 use muster_engine::event::Events;
 use muster_engine::play::Play;
 use muster_engine::run::Role;
 use muster_engine::script::quote;
-use muster_inventory::Source;
+use muster_inventory::{Source, some_names};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +38,8 @@ pub(crate) struct TypedFlow {
     pub(crate) selection: SelectionArgs,
     pub(crate) manner: MannerArgs,
     pub(crate) output: OutputArgs,
+    /// Whether the user has said already that something may be lost.
+    pub(crate) yes: bool,
     /// An inventory to write when everything has been checked.
     pub(crate) new_inventory: Option<NewInventory>,
 }
@@ -60,7 +65,17 @@ impl TypedFlow {
         output: OutputArgs,
     ) -> Self {
         let (selection, manner) = Default::default();
-        Self { flow, project, inventory, connection, selection, manner, output, new_inventory: None }
+        Self {
+            flow,
+            project,
+            inventory,
+            connection,
+            selection,
+            manner,
+            output,
+            yes: false,
+            new_inventory: None,
+        }
     }
 
     /// Does it.
@@ -69,8 +84,12 @@ impl TypedFlow {
     /// What is wrong before any machine is contacted. Then nothing was changed anywhere; only the bundle may hold more.
     pub(crate) fn run(self, environment: &Environment) -> Result<Exit, CommandError> {
         let Some(mut stage) = self.prepare(environment)? else { return Ok(Exit::Done) };
-        self.write_inventory()?;
         let check = self.manner.check;
+        if !check && !self.may_lose(&stage)? {
+            print::note("nothing was changed");
+            return Ok(Exit::No);
+        }
+        self.write_inventory()?;
         self.announce(&stage, check);
         let recorder = self.record(&stage);
         let (ended, view) = self.perform(&mut stage, self.detail(check), recorder.as_ref())?;
@@ -143,6 +162,29 @@ impl TypedFlow {
         self.announce(&stage, false);
         let (ended, view) = self.perform(&mut stage, self.detail(false), recorder.as_ref())?;
         Ok(self.end(&stage, &ended, &view, self.detail(false), recorder.as_ref()))
+    }
+
+    /// Whether the user agrees to what is lost for good.
+    fn may_lose(&self, stage: &Stage) -> Result<bool, CommandError> {
+        let Some(loses) = self.flow.loses.as_ref().filter(|_| !self.yes) else { return Ok(true) };
+        let hosts = &stage.ready.outline.hosts;
+        let typed = match hosts.as_slice() {
+            [host] => host.clone(),
+            hosts => count(hosts.len(), "host"),
+        };
+        let lost = format!(
+            "{} on {} of {} ({}): lost for good are {loses}.",
+            self.flow.command,
+            count(hosts.len(), "host"),
+            self.project.describe(),
+            some_names(hosts)
+        );
+        let question = Question::Loss { lost: &lost, typed: &typed };
+        let answer = stage.frontend.ask(question).map_err(|why| {
+            CommandError::usage(format!("{lost} Whether that is meant cannot be asked: {why}"))
+                .hint("if it is meant, add --yes; to see what would be removed: --check")
+        })?;
+        Ok(answer.expose_secret() == typed)
     }
 
     /// Reads and checks everything. `None` when what would be run was only to be listed, which is done.

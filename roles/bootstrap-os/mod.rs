@@ -45,6 +45,12 @@ pub(crate) const TOOLS: [(&str, &str); 8] = [
 /// Kernel modules that are loaded at boot where the kernel has them as modules.
 const MODULES: &str = "overlay\nbr_netfilter\n";
 
+const MODULES_FILE: &str = "/etc/modules-load.d/kubernetes.conf";
+const SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
+
+/// Holds the name that the machine had before it got that of its node.
+const NAME_BEFORE: &str = "/var/lib/muster/stamps/hostname";
+
 pub(crate) async fn run(host: &Host) -> Result<()> {
     cluster::belongs(host).await?;
     let vars: Vars = host.vars()?;
@@ -69,9 +75,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         step = step.ensure(target).ensure(never).ensure(swap_off());
     }
     let sysctl_d: String = parameters.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
-    step.ensure(file("/etc/modules-load.d/kubernetes.conf").content(MODULES))
+    step.ensure(file(MODULES_FILE).content(MODULES))
         .ensure(bridge_netfilter())
-        .ensure(file("/etc/sysctl.d/99-kubernetes.conf").content(sysctl_d))
+        .ensure(file(SYSCTL_FILE).content(sysctl_d))
         .await?;
 
     host.step("Kernel parameters")
@@ -113,14 +119,66 @@ fn hostname(name: &str) -> Command {
         // hostnamectl needs a bus; the kernel and the file are what counts. The file is written in place, because in a container
         // it is a mount, which no rename replaces.
         sh(
-            r#"printf '%s\n' "$1" >/etc/hostname; printf %s "$1" >/proc/sys/kernel/hostname || hostname "$1""#,
-            [name],
+            r#"
+name=$1 before=$2
+if [ ! -e "$before" ]; then
+  mkdir -p "${before%/*}"
+  cat /proc/sys/kernel/hostname >"$before.new"
+  mv -f "$before.new" "$before"
+fi
+printf '%s\n' "$name" >/etc/hostname; printf %s "$name" >/proc/sys/kernel/hostname || hostname "$name""#,
+            [name, NAME_BEFORE],
         ),
         sh(
             r#"[ "$(cat /proc/sys/kernel/hostname)" = "$1" ] && [ "$(cat /etc/hostname 2>/dev/null)" = "$1" ]"#,
             [name],
         ),
     )
+}
+
+/// What this role has on a machine. Packages stay where `keep_programs` says so.
+pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
+    let vars: Vars = host.vars()?;
+    let mut owned = Resources::new();
+    if !keep_programs {
+        for (tool, name) in TOOLS {
+            owned = owned.with(package(tool, name).lock_timeout(vars.package_lock_timeout));
+        }
+    }
+    owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE));
+    Ok(parameters(&vars)
+        .into_iter()
+        .fold(owned, |all, (name, value)| all.with(sysctl(name, value).optional())))
+}
+
+/// The machine's name and its swap are as they were before [`run`] changed them.
+pub(crate) fn as_before() -> [Command; 2] {
+    [
+        command(
+            "the host name of before",
+            sh(
+                r#"
+before=$1
+read -r name <"$before"
+printf '%s\n' "$name" >/etc/hostname; printf %s "$name" >/proc/sys/kernel/hostname || hostname "$name"
+rm -f "$before""#,
+                [NAME_BEFORE],
+            ),
+            sh(r#"[ ! -e "$1" ]"#, [NAME_BEFORE]),
+        ),
+        command(
+            "swap of /etc/fstab as before",
+            sh0(r#"
+temporary=$(mktemp /etc/.muster.XXXXXX)
+trap 'rm -f "$temporary"' EXIT
+cp -p /etc/fstab "$temporary"
+sed 's/^# kubernetes: //' /etc/fstab >"$temporary"
+sync "$temporary"
+mv -f "$temporary" /etc/fstab
+swapon -a || echo 'swap is on again after the next restart'"#),
+            sh0("! grep -qs '^# kubernetes: ' /etc/fstab"),
+        ),
+    ]
 }
 
 fn swap_off() -> Command {

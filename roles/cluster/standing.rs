@@ -178,6 +178,46 @@ impl Standing {
         self.known(name).is_some_and(|seen| seen.kubelet.is_some())
     }
 
+    /// Why a machine may not be reset by this inventory: it belongs to another cluster, or is another node than the one that is
+    /// meant. Where no control plane tells which cluster is this one's, the machine is it if it was told of one of them.
+    pub(crate) fn is_anothers(&self, name: &str, node: &str) -> Option<String> {
+        let seen = self.known(name)?;
+        let server = seen.server().unwrap_or_default();
+        let address = server.strip_prefix("https://").and_then(|server| server.rsplit_once(':'));
+        let is_of_planes = address
+            .and_then(|(address, _)| address.trim_matches(['[', ']']).parse::<IpAddr>().ok())
+            .is_some_and(|address| self.addresses.contains(&address));
+        let other = match (seen.authority(), self.authority()) {
+            (Some(own), Some((_, ours))) => own != ours,
+            (Some(_), None) => !is_of_planes,
+            (None, _) => false,
+        };
+        if other {
+            return Some(format!("{name} belongs to another cluster ({server})"));
+        }
+        let is = seen.node.as_deref().filter(|is| seen.joined() && *is != node)?;
+        Some(format!("the machine at the address of {name} is the node {is}"))
+    }
+
+    /// Whether a machine has anything of a cluster.
+    pub(crate) fn belongs_to_any(&self, name: &str) -> bool {
+        self.known(name).is_some_and(|seen| seen.authority().is_some() || !seen.etcd.data.is_empty())
+    }
+
+    /// The control planes and members of etcd that run, and are not part of the run.
+    pub(crate) fn staying(&self) -> Vec<&str> {
+        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
+        let members = self.known_of(&self.members).filter(|(_, seen)| !seen.etcd.data.is_empty());
+        let mut staying: Vec<&str> = planes
+            .chain(members)
+            .map(|(name, _)| name)
+            .filter(|name| !self.in_run.iter().any(|host| host == name))
+            .collect();
+        staying.sort_unstable();
+        staying.dedup();
+        staying
+    }
+
     /// What is not as it should be, and keeps nobody from anything.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = self.ending(OffsetDateTime::now_utc());

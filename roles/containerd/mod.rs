@@ -11,6 +11,8 @@ use crate::common::{bin_dir, cluster_vars};
 #[derive(Deserialize)]
 struct Vars {
     container_manager: String,
+    containerd_storage_dir: String,
+    containerd_state_dir: String,
     containerd_registries_mirrors: Vec<Mirrors>,
 }
 
@@ -23,6 +25,11 @@ struct Mirrors {
 /// The CNI plugins that flannel's configuration, and most others', call.
 const CNI_PLUGINS: [&str; 7] =
     ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];
+
+const PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];
+const CONFIG: &str = "/etc/containerd/config.toml";
+const REGISTRIES: &str = "/etc/containerd/certs.d";
+const UNIT: &str = "/etc/systemd/system/containerd.service";
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
@@ -41,12 +48,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let plugins = artifact(host, "cni-plugins", &kube_version)?;
     let programs = host
         .step("Install containerd, runc and the CNI plugins")
-        .ensure(
-            archive(containerd)
-                .member("bin/containerd", format!("{bin}/containerd"))
-                .member("bin/containerd-shim-runc-v2", format!("{bin}/containerd-shim-runc-v2"))
-                .member("bin/ctr", format!("{bin}/ctr")),
-        )
+        .ensure(PROGRAMS.into_iter().fold(archive(containerd), |all, name| {
+            all.member(format!("bin/{name}"), format!("{bin}/{name}"))
+        }))
         .ensure(binary(artifact(host, "runc", &kube_version)?, format!("{bin}/runc")))
         .ensure(CNI_PLUGINS.into_iter().fold(archive(plugins), |plugins, name| {
             plugins.member(format!("./{name}"), format!("/opt/cni/bin/{name}"))
@@ -65,8 +69,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let config = host
         .step("Configure containerd")
         .ensure(dir("/etc/cni/net.d"))
-        .ensure(file("/etc/containerd/config.toml").content(config))
-        .ensure(file("/etc/systemd/system/containerd.service").content(unit))
+        .ensure(file(CONFIG).content(config))
+        .ensure(file(UNIT).content(unit))
         .await?;
 
     // containerd reads these whenever it pulls.
@@ -77,8 +81,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             include_str!("templates/hosts.toml.j2"),
             &json!({ "mirrors": registry.mirrors }),
         )?;
-        step = step
-            .ensure(file(format!("/etc/containerd/certs.d/{}/hosts.toml", registry.prefix)).content(text));
+        step = step.ensure(file(format!("{REGISTRIES}/{}/hosts.toml", registry.prefix)).content(text));
     }
     let prefixes = vars.containerd_registries_mirrors.into_iter().map(|registry| registry.prefix);
     step.ensure(no_other_mirrors(prefixes.collect()))
@@ -125,4 +128,28 @@ mod tests {
         assert!(!file("docker.io").exists() && file("quay.io").exists());
         assert!(run(&["remove"]) && !file("quay.io").exists() && file("own.example.org").exists());
     }
+}
+
+/// What this role has on a machine. Its programs and the images stay where `keep` says so.
+pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
+    let vars: Vars = host.vars()?;
+    let mut owned = Resources::new();
+    if !keep {
+        let bin = bin_dir(host)?;
+        for name in PROGRAMS.into_iter().chain(["runc"]) {
+            owned = owned.with(uninstalled(format!("{bin}/{name}")));
+        }
+        for name in CNI_PLUGINS {
+            owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
+        }
+        owned = owned.with(dir(vars.containerd_storage_dir));
+    }
+    for registry in &vars.containerd_registries_mirrors {
+        owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));
+    }
+    Ok(owned
+        .with(dir(vars.containerd_state_dir))
+        .with(file(CONFIG))
+        .with(file(UNIT))
+        .with(service("containerd")))
 }

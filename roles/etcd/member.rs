@@ -9,7 +9,7 @@ use crate::addresses::access_ip_of;
 use crate::cluster::{self, Standing};
 
 /// Where etcd finds out how to join, once.
-const INITIAL: &str = "/etc/etcd.initial.env";
+pub(super) const INITIAL: &str = "/etc/etcd.initial.env";
 
 /// The name of this machine as a member: the one that it has. One that joins takes a name that no member has, be that in the
 /// inventory or not; so it waits for its turn first.

@@ -45,6 +45,9 @@ pub(crate) struct Vars {
 
 /// The role.
 pub(crate) const ROLE: &str = "etcd";
+const PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
+const ENVIRONMENT: &str = "/etc/etcd.env";
+const UNIT: &str = "/etc/systemd/system/etcd.service";
 
 /// What this role tells other hosts.
 pub(crate) const HEALTHY: &str = "a healthy etcd member";
@@ -69,7 +72,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let programs =
         host.step("Install etcd")
-            .ensure(["etcd", "etcdctl", "etcdutl"].into_iter().fold(archive(etcd), |all, name| {
+            .ensure(PROGRAMS.into_iter().fold(archive(etcd), |all, name| {
                 all.member(format!("{folder}/{name}"), format!("{bin}/{name}"))
             }))
             .await?;
@@ -90,8 +93,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let config = host
         .step("Configure etcd")
         .ensure(dir(&vars.etcd_data_dir).mode(0o700))
-        .ensure(file("/etc/etcd.env").content(environment))
-        .ensure(file("/etc/systemd/system/etcd.service").content(unit))
+        .ensure(file(ENVIRONMENT).content(environment))
+        .ensure(file(UNIT).content(unit))
         .await?;
 
     member::join(host, &vars, &known, &name).await?;
@@ -113,6 +116,22 @@ async fn healthy(host: &Host, vars: &Vars) -> Result<String> {
 /// Waits until the host's member is healthy.
 pub(crate) async fn is_healthy(host: &Host) -> Result<()> {
     healthy(host, &host.vars()?).await.map(drop)
+}
+
+/// What this role has on a machine. Its programs stay where `keep_programs` says so.
+pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
+    let vars: Vars = host.vars()?;
+    let bin = bin_dir(host)?;
+    let programs = PROGRAMS.into_iter().filter(|_| !keep_programs);
+    let owned = programs.fold(Resources::new(), |all, name| all.with(uninstalled(format!("{bin}/{name}"))));
+    Ok(owned
+        .with(dir(&vars.etcd_data_dir))
+        .with(dir(pki::FOLDER))
+        .with(dir(&vars.etcd_cert_dir))
+        .with(file(ENVIRONMENT))
+        .with(file(member::INITIAL))
+        .with(file(UNIT))
+        .with(service("etcd")))
 }
 
 /// Whether etcd holds the objects of a cluster; `None` when no member of the inventory answers.

@@ -18,6 +18,9 @@ use super::Vars;
 use crate::addresses::all_of;
 use crate::cluster;
 
+/// The folder that the folder of certificates is in, unless it is somewhere else.
+pub(super) const FOLDER: &str = "/etc/ssl/etcd";
+
 /// The authority, with its key.
 pub(crate) struct Authority {
     certificate: String,
@@ -51,7 +54,7 @@ impl Identity {
             self.with_authority_key.then(|| file(format!("{folder}/ca-key.pem")).secret(&self.authority.key));
         let key = self.key.as_ref().map(|key| file(format!("{folder}/{}-key.pem", self.name)).secret(key));
         host.step("Install etcd's certificates")
-            .ensure(dir("/etc/ssl/etcd").mode(0o700))
+            .ensure(dir(FOLDER).mode(0o700))
             .ensure(dir(folder).mode(0o700))
             .ensure_all(authority_key)
             .ensure_all(key)

@@ -15,6 +15,9 @@ use crate::objects::ObjectSet;
 /// What a control plane tells the others.
 const APPLIED: &str = "flannel's manifest";
 
+const PLUGIN: &str = "/opt/cni/bin/flannel";
+const CONFLIST: &str = "/etc/cni/net.d/10-flannel.conflist";
+
 #[derive(Deserialize)]
 struct Vars {
     kube_network_plugin: String,
@@ -59,7 +62,7 @@ pub(crate) async fn connect(host: &Host) -> Result<()> {
         return Ok(());
     }
     let plugin = artifact(host, "flannel-cni", &cluster_vars(host)?.kube_version)?;
-    host.step("Install flannel's plugin").ensure(binary(plugin, "/opt/cni/bin/flannel")).await?;
+    host.step("Install flannel's plugin").ensure(binary(plugin, PLUGIN)).await?;
     needs_a_control_plane(host, APPLIED).await?;
     let there = sh0(
         "[ -e /run/flannel/subnet.env ] || {
@@ -70,10 +73,13 @@ pub(crate) async fn connect(host: &Host) -> Result<()> {
     let limit = Duration::from_secs(vars.flannel_timeout);
     let wait = Wait::new("flannel has addresses for pods", there, Duration::from_millis(200), limit);
     diagnosis::wait_on_node(host, wait).await?;
-    host.step("Connect the pods")
-        .ensure(file("/etc/cni/net.d/10-flannel.conflist").content(conflist()))
-        .await
-        .map(drop)
+    host.step("Connect the pods").ensure(file(CONFLIST).content(conflist())).await.map(drop)
+}
+
+/// What these roles, the daemon and the plugins that it calls have on a machine. The plugin stays where `keep_programs` says so.
+pub(crate) fn owned(keep_programs: bool) -> Resources {
+    let plugin = if keep_programs { Resources::new() } else { Resources::new().with(uninstalled(PLUGIN)) };
+    plugin.with(dir("/var/lib/cni")).with(dir("/run/flannel")).with(file(CONFLIST))
 }
 
 fn backend(vars: &Vars) -> Result<serde_json::Value> {

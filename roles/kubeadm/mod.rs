@@ -42,6 +42,8 @@ const PATCHES: &str = "/etc/kubernetes/patches";
 
 /// The role of a control plane.
 const CONTROL_PLANE: &str = "control-plane";
+const PROGRAMS: [&str; 3] = ["kubelet", "kubeadm", "kubectl"];
+const UNIT: &str = "/etc/systemd/system/kubelet.service";
 
 /// What a control plane tells the others.
 pub(crate) const API_IS_UP: &str = "the API server";
@@ -52,16 +54,35 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
     let cluster = cluster_vars(host)?;
     let bin = bin_dir(host)?;
     let mut step = host.step("Install kubelet, kubeadm and kubectl");
-    for name in ["kubelet", "kubeadm", "kubectl"] {
+    for name in PROGRAMS {
         step = step.ensure(binary(artifact(host, name, &cluster.kube_version)?, format!("{bin}/{name}")));
     }
     step.await?;
     host.step("Configure the kubelet and import the images")
-        .ensure(file("/etc/systemd/system/kubelet.service").content(kubelet::unit(host)?))
+        .ensure(file(UNIT).content(kubelet::unit(host)?))
         .ensure(file(format!("{PATCHES}/kubeletconfiguration0+merge.yaml")).content(kubelet::patch(host)?))
         .ensure(images::imported(host, &cluster)?)
         .await?;
     Ok(())
+}
+
+/// What these roles, kubeadm and the kubelet have on a machine. The programs stay where `keep_programs` says so.
+pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
+    let bin = bin_dir(host)?;
+    let programs = PROGRAMS.into_iter().filter(|_| !keep_programs);
+    let owned = programs.fold(Resources::new(), |all, name| all.with(uninstalled(format!("{bin}/{name}"))));
+    Ok(owned
+        .with(dir("/var/lib/kubelet"))
+        .with(dir("/var/log/pods"))
+        .with(dir("/var/log/containers"))
+        // What kubectl learns of the API; it is made anew whenever it is missing.
+        .with(dir("/root/.kube/cache"))
+        .with(dir("/etc/kubernetes"))
+        .with(dir(cluster_vars(host)?.kube_cert_dir))
+        .with(file(kubelet::STAMP))
+        .with(file(config::APPLIED))
+        .with(file(UNIT))
+        .with(service("kubelet")))
 }
 
 /// The control plane: those that stand first, then the one that begins, then those that join; one at a time.

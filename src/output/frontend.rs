@@ -1,5 +1,6 @@
 //! The user's side of the application: what it tells is shown, what it asks is asked on the terminal.
 
+use std::io::{BufRead, IsTerminal};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_app::{Frontend, News, Question};
@@ -64,6 +65,7 @@ impl Frontend for CommandLine {
 
     fn ask(&self, question: Question<'_>) -> Result<SecretString, String> {
         let prompt = match question {
+            Question::Loss { lost, typed } => return self.screen.suspend(|| ask_openly(lost, typed)),
             Question::LoginPassword => "SSH password: ".to_owned(),
             Question::BecomePassword => "Password of sudo [that of SSH]: ".to_owned(),
             Question::VaultPassword(None) => "Vault password: ".to_owned(),
@@ -73,4 +75,16 @@ impl Frontend for CommandLine {
         let typed = self.screen.suspend(|| rpassword::prompt_password(prompt));
         typed.map(SecretString::from).map_err(|error| error.to_string())
     }
+}
+
+/// Asks for something that may be seen while it is typed.
+fn ask_openly(lost: &str, typed: &str) -> Result<SecretString, String> {
+    if !std::io::stdin().is_terminal() {
+        return Err("there is no terminal to ask at".to_owned());
+    }
+    print::note(lost);
+    print::note(&format!("To go on, type: {typed}"));
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(|error| error.to_string())?;
+    Ok(SecretString::from(answer.trim().to_owned()))
 }

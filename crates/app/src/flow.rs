@@ -25,6 +25,8 @@ pub struct Flow {
     pub remarks: bool,
     /// Whether it looks at the whole cluster, so that leaving out hosts makes no sense.
     pub whole_cluster: bool,
+    /// What is lost for good by it, as the end of a sentence that begins with "lost are"; a user is asked first.
+    pub loses: Option<String>,
     /// What to type when all went well.
     pub next: Option<String>,
 }
@@ -76,6 +78,7 @@ impl Flow {
             bundle: BundleUse::Looks,
             remarks: true,
             whole_cluster: false,
+            loses: None,
             next: None,
         }
     }

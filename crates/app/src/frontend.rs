@@ -46,6 +46,13 @@ pub enum Question<'a> {
     VaultPassword(Option<&'a str>),
     /// The passphrase of a private key.
     Passphrase(&'a Path),
+    /// Whether something may be lost for good: what, and what the user types if so. Any other answer is a no.
+    Loss {
+        /// A whole sentence.
+        lost: &'a str,
+        /// What is typed.
+        typed: &'a str,
+    },
 }
 
 /// A side without a user.

@@ -31,6 +31,10 @@ pub const PREFLIGHT: Playbook =
 pub const VERIFY: Playbook =
     Playbook { file_name: "verify.yml", text: include_str!("../../../playbooks/verify.yml") };
 
+/// What `reset-cluster` does.
+pub const RESET: Playbook =
+    Playbook { file_name: "reset.yml", text: include_str!("../../../playbooks/reset.yml") };
+
 impl Playbook {
     /// The plays, from `playbooks/` in a folder if it is there, else as compiled in.
     ///
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn the_embedded_playbooks_are_correct() {
         let nowhere = Path::new("/nonexistent");
-        for playbook in [CLUSTER, PREFLIGHT, VERIFY] {
+        for playbook in [CLUSTER, PREFLIGHT, VERIFY, RESET] {
             assert!(!playbook.load(nowhere, ROLES).unwrap().is_empty(), "{playbook:?}");
         }
     }

@@ -179,6 +179,13 @@ impl Resource for Uninstalled {
     }
 }
 
+/// It may stand among what a role owns, where only the removal of it is meant: it goes as it would by itself.
+impl Removable for Uninstalled {
+    fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
+        self.plan(seen)
+    }
+}
+
 fn look<'p>(artifact: &Artifact, paths: impl IntoIterator<Item = &'p str>) -> Script {
     let sha256 = artifact.entry.sha256.to_string();
     sh(LOOK, [STAMPS, &sha256].into_iter().map(str::to_owned).chain(paths.into_iter().map(str::to_owned)))

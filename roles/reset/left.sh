@@ -1,0 +1,12 @@
+# What is left of the cluster, a line for each; traces.sh stands in front.
+# $4: paths that must be gone, one after the other with spaces.
+paths=$4
+traces
+for path in $paths; do
+  if [ -e "$path" ] || [ -L "$path" ]; then echo "file $path"; fi
+done
+for unit in kubelet etcd; do
+  case $(systemctl is-active "$unit" 2>/dev/null) in
+    active | activating | reloading) echo "unit $unit is running" ;;
+  esac
+done

@@ -1,0 +1,235 @@
+//! reset: a machine leaves nothing of the cluster, and is as it was before muster changed it.
+//!
+//! First what runs: the kubelet and etcd, then pods with what they left in the kernel (processes, mounts, interfaces, rules of the
+//! packet filter). Then what is on the disk, by the definitions of the roles that brought it there. Then a look whether anything is
+//! left. Each part looks first: what was cut off is finished by the same command, and a second one changes nothing.
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+use crate::common::cluster_vars;
+use crate::{bootstrap_os, cluster, containerd, etcd, flannel, kubeadm};
+
+/// Explained in the `defaults.yml` of other roles.
+#[derive(Deserialize)]
+struct Vars {
+    etcd_data_dir: String,
+    etcd_cert_dir: String,
+    containerd_state_dir: String,
+    containerd_storage_dir: String,
+}
+
+/// What stays, and what goes as well.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reset {
+    /// Images, programs and packages stay, for a cluster that is to begin soon.
+    pub keep_images: bool,
+    /// Machines of other clusters are reset too, with what other tools left.
+    pub foreign: bool,
+}
+
+/// Nothing is changed before it is known that the machine is this cluster's, and that no part of the cluster lives on without the
+/// rest: one of its control planes or members of etcd is taken out by the others, which have to know of it.
+pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
+    let known = cluster::known(host).await?;
+    let node = cluster_vars(host)?.kube_override_hostname;
+    let anothers = known.is_anothers(host.name(), &node);
+    if let Some(found) = anothers {
+        if !with.foreign {
+            return Err(refused(
+                found,
+                "a machine of this cluster, or of none",
+                "see whether its address in the inventory is right; to take what is on it away all the same: reset-cluster --foreign"
+                    .to_owned(),
+            ));
+        }
+        host.warn(format!("{found}: it is reset all the same (--foreign)"));
+        return Ok(());
+    }
+    let staying = known.staying();
+    if staying.is_empty() {
+        return Ok(());
+    }
+    let carries = host.in_group("kube_control_plane") || host.in_group("etcd");
+    if carries && known.belongs_to_any(host.name()) {
+        return Err(refused(
+            format!("{} carries the cluster, and {} would go on without it", host.name(), staying.join(", ")),
+            "the whole cluster, or machines that carry nothing of it",
+            format!(
+                "muster remove-node {}, which keeps etcd's majority; or reset all machines, without --limit",
+                host.name()
+            ),
+        ));
+    }
+    if known.had_joined(host.name()) {
+        host.warn(format!(
+            "the node {node} stays in the cluster, as one that is not ready; muster remove-node {} removes it there as well",
+            host.name()
+        ));
+    }
+    Ok(())
+}
+
+/// The machine is reset.
+pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    let arguments = arguments(host, &vars, with)?;
+    let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
+    let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
+    host.step("Stop the kubelet and etcd").remove(service("etcd")).remove(service("kubelet")).await?;
+    host.step("Stop the pods")
+        .detached()
+        .limit(Duration::from_secs(300))
+        .ensure(command("no processes, mounts, interfaces and packet filter rules of pods", clear, look))
+        .await?;
+    let keep = with.keep_images;
+    host.step("Remove what was installed")
+        .remove_all(flannel::owned(keep))
+        .remove_all(kubeadm::owned(host, keep)?)
+        .remove_all(containerd::owned(host, keep)?)
+        .remove_all(etcd::owned(host, keep)?)
+        .await?;
+    host.step("Remove empty folders").ensure(no_empty_folders()).await?;
+    host.step("Kernel, tools, swap and name as before")
+        .limit(Duration::from_secs(600))
+        .remove_all(bootstrap_os::owned(host, keep)?)
+        .ensure_all(bootstrap_os::as_before())
+        .await?;
+    if host.check_mode() {
+        return Ok(());
+    }
+    let answer =
+        host.query(sh(concat!(include_str!("traces.sh"), include_str!("left.sh")), arguments)).await?;
+    let left: Vec<&str> = answer.output.lines().collect();
+    if answer.status == 0 && left.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Other {
+        message: format!("something of the cluster is left on {}: {}", host.name(), left.join("; ")),
+        remedy: "run the same command again; what then is still there goes with a restart of the machine"
+            .to_owned()
+            .into(),
+        tail: String::new(),
+    })
+}
+
+/// What the programs of this role are told.
+fn arguments(host: &Host, vars: &Vars, with: Reset) -> Result<[String; 4]> {
+    let cluster = cluster_vars(host)?;
+    let state = &vars.containerd_state_dir;
+    let mounted = [
+        "/var/lib/kubelet".to_owned(),
+        format!("{state}/io.containerd.runtime.v2.task/k8s.io"),
+        format!("{state}/io.containerd.grpc.v1.cri"),
+    ];
+    let mut gone = vec![
+        "/etc/kubernetes".to_owned(),
+        cluster.kube_cert_dir,
+        "/var/lib/kubelet".into(),
+        "/var/lib/cni".into(),
+        "/run/flannel".into(),
+        "/etc/cni/net.d/10-flannel.conflist".into(),
+        "/etc/etcd.env".into(),
+        vars.etcd_data_dir.clone(),
+        vars.etcd_cert_dir.clone(),
+    ];
+    gone.extend(["kubelet", "etcd", "containerd"].map(|unit| format!("/etc/systemd/system/{unit}.service")));
+    if !with.keep_images {
+        gone.push(vars.containerd_storage_dir.clone());
+    }
+    let foreign = if with.foreign { "yes" } else { "" };
+    Ok([foreign.to_owned(), cluster.kube_pods_subnet, mounted.join(" "), gone.join(" ")])
+}
+
+/// Folders that programs of several makers share go when nothing is in them any more.
+fn no_empty_folders() -> Command {
+    let folders = [
+        "/etc/containerd/certs.d",
+        "/etc/containerd",
+        "/etc/cni/net.d",
+        "/etc/cni",
+        "/opt/cni/bin",
+        "/opt/cni",
+        "/opt/containerd/bin",
+        "/opt/containerd/lib",
+        "/opt/containerd",
+        "/usr/libexec/kubernetes/kubelet-plugins/volume/exec",
+        "/usr/libexec/kubernetes/kubelet-plugins/volume",
+        "/usr/libexec/kubernetes/kubelet-plugins",
+        "/usr/libexec/kubernetes",
+        // kube-proxy's pod asks for it.
+        "/usr/lib/modules",
+        "/root/.kube",
+    ];
+    command(
+        "no empty folders",
+        sh(r#"for folder; do rmdir "$folder" 2>/dev/null || :; done"#, folders),
+        sh(
+            r#"for folder; do if [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ]; then exit 1; fi; done"#,
+            folders,
+        ),
+    )
+}
+
+fn refused(found: String, needed: &str, remedy: String) -> Failure {
+    Failure::Problems(vec![Problem {
+        check: "reset".into(),
+        found,
+        needed: needed.into(),
+        remedy: remedy.into(),
+    }])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    /// What `removal_of_rules` makes of rules as iptables-save(8) prints them.
+    fn removal(foreign: &str, rules: &str) -> String {
+        let program = concat!(include_str!("traces.sh"), "removal_of_rules");
+        let mut child = Command::new("sh")
+            .args(["-ec", program, "sh", foreign, "10.233.64.0/18", ""])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    const RULES: &str = "\
+*nat
+:PREROUTING ACCEPT [0:0]
+:KUBE-SERVICES - [0:0]
+:cali-PREROUTING - [0:0]
+:MINE - [0:0]
+-A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES
+-A PREROUTING -j MINE
+-A PREROUTING -j cali-PREROUTING
+-A KUBE-SERVICES -d 10.233.0.1/32 -j RETURN
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:FORWARD ACCEPT [0:0]
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A INPUT -m comment --comment \"KUBE-SERVICES\" -j ACCEPT
+COMMIT
+";
+
+    #[test]
+    fn only_chains_of_kubernetes_and_what_leads_to_them_go() {
+        let ours = "*nat\n-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n\
+                    -F KUBE-SERVICES\n-X KUBE-SERVICES\nCOMMIT\n";
+        assert_eq!(removal("", RULES), ours);
+        assert_eq!(
+            removal("", "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"),
+            ""
+        );
+        let foreign = removal("yes", RULES);
+        assert!(
+            foreign.contains("-D PREROUTING -j cali-PREROUTING\n") && !foreign.contains("MINE"),
+            "{foreign}"
+        );
+    }
+}

@@ -1,0 +1,109 @@
+# What pods, the kubelet, kube-proxy and network plugins leave in the kernel. Read-only.
+# $1: whether the networks of other tools count as well (yes, or nothing); $2: the network of pods; $3: folders below which
+# nothing may be mounted, one after the other with spaces.
+foreign=$1 pods=$2 folders=$3
+
+# The processes of pods, by their control group, and those that keep containers of Kubernetes.
+pod_processes() {
+  for process in /proc/[0-9]*; do
+    if grep -qs kubepods "$process/cgroup"; then echo "${process#/proc/}"; continue; fi
+    case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
+      *containerd-shim*' -namespace k8s.io '*) echo "${process#/proc/}" ;;
+    esac
+  done
+}
+
+# Mount points, the last one first. In proc_pid_mountinfo(5) the fifth word is the mount point, with \040 for a space.
+mounts() {
+  while read -r _ _ _ _ point _; do
+    case $point in *'\'*) point=$(printf '%b' "$point") ;; esac
+    case $point in
+      /run/netns/cni-* | /var/run/netns/cni-*) printf '%s\n' "$point"; continue ;;
+    esac
+    for folder in $folders; do
+      case $point in "$folder"/*) printf '%s\n' "$point" ;; esac
+    done
+  done </proc/self/mountinfo | awk '{ line[NR] = $0 } END { for (n = NR; n > 0; n--) print line[n] }'
+}
+
+interfaces() {
+  for path in /sys/class/net/*; do
+    interface=${path##*/}
+    case $interface in
+      cni0 | flannel.[0-9]* | flannel-v6.[0-9]* | kube-ipvs0 | nodelocaldns) echo "$interface" ;;
+      weave | datapath | vxlan-6784 | cali[0-9a-f]* | vxlan.calico | cilium_* | kube-bridge)
+        [ -z "$foreign" ] || echo "$interface"
+        ;;
+    esac
+  done
+}
+
+# Routes to the pods of other nodes, through these nodes: DESTINATION.
+routes() {
+  ip -4 route show 2>/dev/null | awk -v net="$pods" '
+    function number(address, part) {
+      split(address, part, ".")
+      return ((part[1] * 256 + part[2]) * 256 + part[3]) * 256 + part[4]
+    }
+    BEGIN { split(net, wanted, "/"); size = 2 ^ (32 - wanted[2]); first = number(wanted[1]) }
+    $1 ~ /\// && $2 == "via" {
+      split($1, to, "/")
+      at = number(to[1])
+      if (at >= first && at < first + size && to[2] + 0 >= wanted[2] + 0) print $1
+    }'
+}
+
+# Commands of iptables that have rules, without loading modules that nobody has loaded.
+iptables_commands() {
+  for command in iptables iptables-nft iptables-legacy ip6tables ip6tables-nft ip6tables-legacy; do
+    case $command in
+      iptables-legacy) [ -s /proc/net/ip_tables_names ] || continue ;;
+      ip6tables-legacy) [ -s /proc/net/ip6_tables_names ] || continue ;;
+    esac
+    if command -v "$command-save" >/dev/null; then echo "$command"; fi
+  done
+}
+
+# What takes the rules of Kubernetes out of what iptables-save(8) has printed, in the form of iptables-restore(8): only chains
+# of its own and rules that lead to them, or that flannel has marked as its own.
+removal_of_rules() {
+  awk -v foreign="$foreign" '
+    function ours(chain) { return chain ~ /^(KUBE|CNI|FLANNEL)-/ || foreign != "" && chain ~ /^(cali-|WEAVE|CILIUM_)/ }
+    /^\*/ { table = $0; rules = chains = flush = "" }
+    /^:/ { chain = substr($1, 2); if (ours(chain)) { flush = flush "-F " chain "\n"; chains = chains "-X " chain "\n" } }
+    /^-A / && !ours($2) {
+      leads = $0 ~ /--comment "?flanneld/
+      for (n = 3; n < NF; n++) if (($n == "-j" || $n == "-g") && ours($(n + 1))) leads = 1
+      if (leads) rules = rules "-D" substr($0, 3) "\n"
+    }
+    /^COMMIT/ && rules flush != "" { printf "%s\n%s%s%sCOMMIT\n", table, rules, flush, chains }'
+}
+
+nft_tables() {
+  command -v nft >/dev/null || return 0
+  nft list tables 2>/dev/null | while read -r _ family table; do
+    case $table in
+      kube-proxy | flannel-ipv4 | flannel-ipv6) echo "$family $table" ;;
+    esac
+  done
+}
+
+ip_sets() {
+  command -v ipset >/dev/null || return 0
+  ipset list -n 2>/dev/null | grep -E '^KUBE-' || :
+}
+
+# A line for each.
+traces() {
+  pod_processes | while read -r id; do
+    [ ! -e "/proc/$id" ] || echo "process $id ($(cat "/proc/$id/comm" 2>/dev/null || :))"
+  done
+  mounts | sed 's/^/mount /'
+  interfaces | sed 's/^/interface /'
+  routes | sed 's/^/route /'
+  for command in $(iptables_commands); do
+    [ -z "$("$command-save" 2>/dev/null | removal_of_rules)" ] || echo "rules of $command"
+  done
+  nft_tables | sed 's/^/table of nft /'
+  ip_sets | sed 's/^/set of ipset /'
+}
