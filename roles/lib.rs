@@ -10,6 +10,7 @@ mod cluster;
 pub mod common;
 mod containerd;
 mod coredns;
+mod drain;
 mod etcd;
 mod flannel;
 mod kubeadm;
@@ -89,6 +90,13 @@ pub const ROLES: &[Role] = &[
     role!("coredns", "Names inside the cluster", coredns::run),
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
+    role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),
+    role!(
+        "uncordon",
+        "Let the node get pods again, if muster cordoned it",
+        drain::run_uncordon,
+        "drain/defaults.yml"
+    ),
     VERIFY,
 ];
 
