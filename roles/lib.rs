@@ -20,6 +20,7 @@ pub mod kubespray;
 mod objects;
 pub mod preflight;
 pub mod reference;
+mod removal;
 #[cfg(test)]
 mod testing;
 mod verify;
@@ -28,6 +29,7 @@ use futures::future::FutureExt;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
+pub use removal::Removal;
 pub use verify::NetworkTest;
 
 /// A role's line in the table below: its name is its folder's name, unless several share a folder.

@@ -6,9 +6,11 @@
 mod args;
 mod cli;
 mod commands;
+mod confirmation;
 mod environment;
 mod error;
 mod host_arguments;
+mod inventory_edit;
 mod inventory_file;
 mod machines;
 mod output;

@@ -61,7 +61,7 @@ fn names(list: &str, at: &BTreeMap<String, &str>) -> BTreeMap<String, String> {
 }
 
 /// The URL at which other members find the one of a host.
-fn peer_url(host: &Host, member: &str) -> Result<String> {
+pub(super) fn peer_url(host: &Host, member: &str) -> Result<String> {
     Ok(format!("https://{}:2380", ip_of(host, member)?))
 }
 

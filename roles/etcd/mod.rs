@@ -11,8 +11,10 @@ macro_rules! ctl {
     };
 }
 
+pub(crate) mod leave;
 mod member;
 pub(crate) mod pki;
+mod quorum;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;

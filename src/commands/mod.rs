@@ -71,6 +71,8 @@ commands! {
     Apply(apply::ApplyArgs),
     Preflight(preflight::PreflightArgs),
     Verify(verify::VerifyArgs),
+    RemoveNode(remove_node::RemoveNodeArgs) plans Parameters,
+    ReplaceNode(replace_node::ReplaceNodeArgs) plans Parameters,
     Runs(runs::RunsArgs),
     Log(log::LogArgs),
     Kubectl(kubectl::KubectlArgs),

@@ -282,7 +282,14 @@ impl Run<'_> {
         let host = &*itinerary.host;
         let begun = Instant::now();
         // What happens before the first play counts as part of it: a machine that is off must stop a play that wants all.
-        host.first_exchange().await.map_err(|failure| Stop::of(host, failure))?;
+        if let Err(failure) = host.first_exchange().await {
+            if !failure.is_unreachable() || !self.may_be_off(itinerary) {
+                return Err(Stop::of(host, failure));
+            }
+            host.warn(format!("{failure}: it is passed over"));
+            tell(host, |progress| progress.plays = self.plays.len());
+            return Ok(());
+        }
         self.events.send(Event::Connected { host: host.name().to_owned(), elapsed: begun.elapsed() });
         for (number, play) in self.plays.iter().enumerate() {
             let hosts = &itinerary.hosts_of_plays[number];
@@ -296,6 +303,13 @@ impl Run<'_> {
             tell(host, |progress| progress.plays = number + 1);
         }
         Ok(())
+    }
+
+    /// Whether a host has a part only in plays whose hosts may be off.
+    fn may_be_off(&self, itinerary: &Itinerary) -> bool {
+        let plays = self.plays.iter().zip(itinerary.hosts_of_plays.iter());
+        let mut own = plays.filter(|(_, hosts)| hosts.iter().any(|name| name == itinerary.host.name()));
+        own.all(|(play, _)| play.may_be_off)
     }
 
     /// The roles of a play, and those that always run where it was begun. The first failure is the host's; a further one is
