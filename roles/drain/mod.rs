@@ -37,7 +37,7 @@ struct Vars {
 }
 
 /// For how long one `kubectl drain` runs, in seconds: so often it is told what is waited for.
-const AT_A_TIME: u64 = 8;
+const AT_A_TIME: u64 = 4;
 
 /// The role `drain`: the host's own node.
 pub(crate) async fn run(host: &Host) -> Result<()> {

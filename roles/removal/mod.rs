@@ -31,6 +31,14 @@ struct Vars {
     allow_ungraceful_removal: bool,
 }
 
+/// Where a machine has what it has of the cluster.
+#[derive(Deserialize)]
+struct MachineVars {
+    kube_cert_dir: String,
+    etcd_cert_dir: String,
+    etcd_data_dir: String,
+}
+
 /// What is to leave, and why.
 #[derive(Debug, Clone)]
 pub struct Removal {
@@ -195,9 +203,20 @@ impl Removal {
         if let Some(first) = first.filter(|first| first != host.name()) {
             host.needs(&first, LEFT).await.ok();
         }
-        host.cluster().once(LEFT, || self.go(host)).await?;
-        host.reached(LEFT);
-        Ok(())
+        let mut by_this_one = false;
+        let go = || {
+            by_this_one = true;
+            self.go(host)
+        };
+        match host.cluster().once(LEFT, go).await {
+            Ok(_) => {
+                host.reached(LEFT);
+                Ok(())
+            }
+            Err(failure) if by_this_one => Err(failure),
+            // It is told of the one that tried.
+            Err(_) => Err(Failure::Stopped(format!("{} did not leave", some_names(&self.hosts)))),
+        }
     }
 
     async fn go(&self, host: &Host) -> Result<()> {
@@ -272,7 +291,14 @@ async fn leave(host: &Host) -> Result<()> {
         ));
         return Ok(());
     }
-    host.warn("what is on the machine stays");
+    let MachineVars { kube_cert_dir, etcd_cert_dir, etcd_data_dir } = host.vars()?;
+    let gone = sh(r#"[ ! -e /etc/kubernetes ] && [ ! -e "$1/member" ]"#, [&etcd_data_dir]);
+    let leave = sh(include_str!("leave.sh"), [&kube_cert_dir, &etcd_cert_dir, &etcd_data_dir]);
+    host.step("Leave nothing of the cluster")
+        .detached()
+        .ensure(command("kubelet, etcd, certificates and containers of the cluster are gone", leave, gone))
+        .await?;
+    host.warn("programs and images stay on the machine, and network interfaces and packet filter rules until it restarts");
     Ok(())
 }
 
