@@ -179,7 +179,14 @@ impl Way {
             let told =
                 |said: &str| OnNode::parse(said).map_or_else(|| last_words(said), |left| left.waits_for());
             match kubectl.insist(&what, &script, self.limit, told).await {
-                Ok(_) => return Ok(()),
+                Ok(said) => {
+                    if OnNode::parse(&said).is_some_and(|left| !left.is_empty()) {
+                        kubectl.asker().warn(format!(
+                            "the node {node} is not Ready any more: the pods that are left on it cannot be moved"
+                        ));
+                    }
+                    return Ok(());
+                }
                 Err(Failure::Waited { tail, .. }) if attempt == self.attempts => {
                     return Err(self.fault(node, &tail));
                 }

@@ -56,6 +56,7 @@ impl Parameters {
             roles: removal.roles(),
             bundle: BundleUse::None,
             remarks: false,
+            whole_cluster: true,
             ..Flow::new(format!("muster remove-node {}", typed.join(" ")), removal.plays(leaving.is_plane))
         })
     }
