@@ -382,6 +382,8 @@ impl Cluster {
                 self.configures_kubelet(shell);
                 Ok(0)
             }
+            // What it removes is removed by the role, too.
+            ["reset", "--force", ..] => self.alone(shell, "kubeadm reset").await.map(|()| 0),
             ["upgrade", ..] => Ok(1),
             ["init" | "join" | "--kubeconfig", ..] => say(shell, "kubeadm: it cannot be done now", 1),
             _ => unknown(shell, "kubeadm", words),

@@ -12,7 +12,7 @@ use muster_testkit::model::machine::Machine;
 use crate::cluster::{address, content};
 use crate::events::after;
 use crate::line::{Controller, Kill};
-use crate::{GROUPS, IN_USE, MACHINES, World, hosts, in_parallel, simulated};
+use crate::{GROUPS, IN_USE, MACHINES, hosts, in_parallel, simulated};
 
 /// What kubectl says and does about nodes; `None` for what is something else.
 pub(crate) fn answer(
