@@ -149,6 +149,10 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
     if !others_follow {
         return Ok(exit);
     }
+    if leaving.is_plane {
+        // It may lead to the machine that left; muster kubectl fetches it again.
+        std::fs::remove_file(project.inventory_dir.join("artifacts/admin.conf")).ok();
+    }
     print::note("the others follow:");
     typed(setup_cluster::Parameters {}.flow(&project)?, project).run(environment)
 }
