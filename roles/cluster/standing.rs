@@ -170,7 +170,10 @@ impl Standing {
         let own = seen.etcd.authority.filter(|_| !seen.etcd.data.is_empty())?;
         let others =
             self.known_of(&self.members).filter(|(other, seen)| *other != name && !seen.etcd.data.is_empty());
-        Some(others.filter_map(|(_, seen)| seen.etcd.authority).all(|ours| ours == own))
+        let mut authorities = others.filter_map(|(_, seen)| seen.etcd.authority).peekable();
+        // Where no other member can tell, it is not known.
+        authorities.peek()?;
+        Some(authorities.all(|ours| ours == own))
     }
 
     /// Whether a machine answered when it was asked.

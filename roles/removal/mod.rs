@@ -222,6 +222,19 @@ impl Removal {
     async fn go(&self, host: &Host) -> Result<()> {
         let known = cluster::known(host).await?;
         let leaving = self.leaving(&known);
+        let kubectl = Kubectl::find(host).await?;
+        let mut nodes = Vec::new();
+        for name in &leaving {
+            let target = host.cluster().host(name)?;
+            let node = NodeGone {
+                node: cluster_vars(&target)?.kube_override_hostname,
+                address: ip_of(host, name).ok(),
+            };
+            if let Some(kubectl) = &kubectl {
+                node.check(kubectl).await?;
+            }
+            nodes.push(node);
+        }
         for name in &leaving {
             let target = host.cluster().host(name)?;
             let Vars { allow_ungraceful_removal } = target.vars()?;
@@ -239,18 +252,10 @@ impl Removal {
                 seen.remove(host, &name).await?;
             }
         }
-        let Some(kubectl) = Kubectl::find(host).await? else {
+        let Some(kubectl) = kubectl else {
             host.not_yet("Remove the nodes");
             return Ok(());
         };
-        let mut nodes = Vec::new();
-        for name in &leaving {
-            let target = host.cluster().host(name)?;
-            nodes.push(NodeGone {
-                node: cluster_vars(&target)?.kube_override_hostname,
-                address: ip_of(host, name).ok(),
-            });
-        }
         kubectl.step("Remove the nodes").ensure_all(nodes).await.map(drop)
     }
 
