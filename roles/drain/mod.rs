@@ -176,8 +176,10 @@ impl Way {
                 1 => format!("{} {node}", self.name),
                 _ => format!("{} {node}, attempt {attempt} of {}", self.name, self.attempts),
             };
-            let told =
-                |said: &str| OnNode::parse(said).map_or_else(|| last_words(said), |left| left.waits_for());
+            let told = |said: &str| {
+                let left = OnNode::parse(said).filter(|left| !left.is_empty());
+                left.map_or_else(|| last_words(said), |left| left.waits_for())
+            };
             match kubectl.insist(&what, &script, self.limit, told).await {
                 Ok(said) => {
                     if OnNode::parse(&said).is_some_and(|left| !left.is_empty()) {
@@ -269,6 +271,23 @@ struct Cordoned<'n> {
     moves: bool,
 }
 
+impl Cordoned<'_> {
+    /// What is done, and told, about a node on which this was found. One that is cordoned already gets no mark.
+    fn judge(&self, found: &OnNode) -> Plan {
+        let mut plan = Plan::nothing();
+        if !found.unschedulable {
+            plan = Plan::change(self, "cordoned", patch(self.node, true));
+        }
+        let words = if self.moves { found.in_words() } else { Vec::new() };
+        plan.changes.extend(words.into_iter().map(|what| Change {
+            resource: self.label(),
+            what,
+            diff: None,
+        }));
+        plan
+    }
+}
+
 impl Resource for Cordoned<'_> {
     fn label(&self) -> String {
         format!("node {}", self.node)
@@ -283,17 +302,7 @@ impl Resource for Cordoned<'_> {
         let Some(found) = OnNode::parse(&answer.output).filter(|_| answer.status == 0) else {
             return Err(format!("kubectl cannot look at it: {}", answer.output.trim_end()));
         };
-        let mut plan = Plan::nothing();
-        if !found.unschedulable {
-            plan = Plan::change(self, "cordoned", patch(self.node, true));
-        }
-        let words = if self.moves { found.in_words() } else { Vec::new() };
-        plan.changes.extend(words.into_iter().map(|what| Change {
-            resource: self.label(),
-            what,
-            diff: None,
-        }));
-        Ok(plan)
+        Ok(self.judge(&found))
     }
 
     fn desired(&self) -> String {
@@ -304,6 +313,15 @@ impl Resource for Cordoned<'_> {
 /// A node that muster has cordoned gets pods again, and has no mark any more.
 struct Uncordoned<'n> {
     node: &'n str,
+}
+
+impl Uncordoned<'_> {
+    fn judge(&self, found: Option<&OnNode>) -> Plan {
+        if found.is_some_and(|found| found.ours) {
+            return Plan::change(self, "uncordoned", patch(self.node, false));
+        }
+        Plan::nothing()
+    }
 }
 
 impl Resource for Uncordoned<'_> {
@@ -321,8 +339,7 @@ impl Resource for Uncordoned<'_> {
         if answer.status != 0 {
             return Err(format!("kubectl cannot look at it: {}", answer.output.trim_end()));
         }
-        let ours = OnNode::parse(&answer.output).is_some_and(|found| found.ours);
-        Ok(if ours { Plan::change(self, "uncordoned", patch(self.node, false)) } else { Plan::nothing() })
+        Ok(self.judge(OnNode::parse(&answer.output).as_ref()))
     }
 
     fn desired(&self) -> String {
@@ -348,6 +365,21 @@ mod tests {
         let of = |text: &str| seconds(text);
         assert_eq!(["360s", "6m", "1h30m", "90", "0s"].map(of), [360, 360, 5400, 90, 0].map(Some));
         assert_eq!(["", "x", "6d", "m"].map(of), [Some(0), None, None, None]);
+    }
+
+    #[test]
+    fn only_a_node_that_muster_has_cordoned_gets_pods_again() {
+        let changes = |line: &str| {
+            let found = OnNode::parse(line).unwrap();
+            let cordons = Cordoned { node: "a", selector: "", moves: true }.judge(&found).script.is_some();
+            let uncordons = Uncordoned { node: "a" }.judge(Some(&found)).script.is_some();
+            (cordons, uncordons)
+        };
+        assert_eq!(changes("node\t\t\tTrue"), (true, false));
+        assert_eq!(changes("node\ttrue\ttrue\tTrue"), (false, true));
+        // Somebody else has cordoned it.
+        assert_eq!(changes("node\ttrue\t\tTrue"), (false, false));
+        assert!(Uncordoned { node: "a" }.judge(None).script.is_none());
     }
 
     #[test]
