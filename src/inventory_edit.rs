@@ -105,10 +105,10 @@ mod tests {
 
     #[test]
     fn a_host_s_lines_go_and_comments_stay() {
-        let text = "# Room 104.\n[all]\nnode1 ip=192.0.2.4   # the first\nnode2 ip=192.0.2.5\n\n[etcd]\nnode1\n; a remark\nnode2\n[etcd:vars]\nnode2=x\n";
+        let text = "# Room 104.\n[all]\nnode1 ip=192.0.2.4   # the first\nnode2 ip=192.0.2.5\n\n[etcd]\nnode1\n; a remark\nnode2\n[etcd:vars]\nnode2 = x\n";
         // A variable of that name would be taken for the host's line.
         assert!(without("hosts.ini", text, &["node2"]).is_err());
-        let text = text.replace("[etcd:vars]\nnode2=x\n", "[kube_node:children]\netcd\n");
+        let text = text.replace("[etcd:vars]\nnode2 = x\n", "[kube_node:children]\netcd\n");
         let expected = "# Room 104.\n[all]\nnode1 ip=192.0.2.4   # the first\n\n[etcd]\nnode1\n; a remark\n[kube_node:children]\netcd\n";
         assert_eq!(without("hosts.ini", &text, &["node2"]).as_deref(), Ok(expected));
     }
