@@ -14,6 +14,7 @@ pub mod common;
 mod containerd;
 mod coredns;
 mod diagnosis;
+mod drain;
 pub mod etcd;
 mod flannel;
 mod kubeadm;
@@ -23,6 +24,7 @@ pub mod kubespray;
 mod objects;
 pub mod preflight;
 pub mod reference;
+mod removal;
 mod reset;
 mod students;
 #[cfg(test)]
@@ -33,6 +35,7 @@ use futures::future::FutureExt;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
+pub use removal::Removal;
 pub use reset::Reset;
 pub use students::{Class, Order, Person, Row, STUDENT_FILES, Told, end_of, namespace_of, token_in, written};
 pub use verify::NetworkTest;
@@ -156,6 +159,13 @@ pub const ROLES: &[Role] = &[
     role!("coredns", "Names inside the cluster", coredns::run),
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
+    role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),
+    role!(
+        "uncordon",
+        "Let the node get pods again, if muster cordoned it",
+        drain::run_uncordon,
+        "drain/defaults.yml"
+    ),
     VERIFY,
     STUDENTS,
     app!("metrics-server", "What pods and nodes use: kubectl top, and autoscaling by it"),

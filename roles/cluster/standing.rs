@@ -218,6 +218,37 @@ impl Standing {
         staying
     }
 
+    /// Whether a machine belongs to this cluster; `None` where it belongs to none, or could not be asked.
+    pub(crate) fn is_ours(&self, name: &str) -> Option<bool> {
+        let seen = self.known(name)?;
+        if let Some(own) = seen.authority() {
+            return Some(self.authority().is_some_and(|(_, ours)| ours == own));
+        }
+        let own = seen.etcd.authority.filter(|_| !seen.etcd.data.is_empty())?;
+        let others =
+            self.known_of(&self.members).filter(|(other, seen)| *other != name && !seen.etcd.data.is_empty());
+        let mut authorities = others.filter_map(|(_, seen)| seen.etcd.authority).peekable();
+        // Where no other member can tell, it is not known.
+        authorities.peek()?;
+        Some(authorities.all(|ours| ours == own))
+    }
+
+    /// Whether a machine answered when it was asked.
+    pub(crate) fn answered(&self, name: &str) -> bool {
+        self.known(name).is_some()
+    }
+
+    /// The name by which the cluster took a machine in.
+    pub(crate) fn node(&self, name: &str) -> Option<&str> {
+        self.known(name).filter(|seen| seen.joined())?.node.as_deref()
+    }
+
+    /// The URLs of API servers in the kubeconfigs of a machine.
+    pub(crate) fn servers(&self, name: &str) -> Vec<&str> {
+        let confs = self.known(name).into_iter().flat_map(|seen| [&seen.kubelet, &seen.admin]).flatten();
+        confs.map(|conf| conf.server.as_str()).collect()
+    }
+
     /// What is not as it should be, and keeps nobody from anything.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = self.ending(OffsetDateTime::now_utc());

@@ -335,6 +335,24 @@ fn a_control_plane_that_left_its_group_is_named_and_not_touched() {
 }
 
 #[test]
+fn whose_a_machine_is_follows_from_what_is_on_it() {
+    let of_plane = plane(1);
+    let at = |machines: &[(&str, Option<Identity>)], name: &str| standing(machines).is_ours(name);
+    let cluster = |other: Option<Identity>| [("a", both(of_plane.clone(), member(8, "etcd1"))), ("w", other)];
+    assert_eq!(at(&cluster(Some(worker(1))), "w"), Some(true));
+    assert_eq!(at(&cluster(Some(worker(2))), "w"), Some(false));
+    // Installed anew; or off.
+    assert_eq!(at(&cluster(Some(Identity::default())), "w"), None);
+    assert_eq!(at(&cluster(None), "w"), None);
+    // A member of etcd alone is known by etcd's own authority, if another member has it.
+    let members = |a: u8| {
+        at(&[("a", both(of_plane.clone(), member(a, "etcd1"))), ("c", Some(member(8, "etcd3")))], "c")
+    };
+    assert_eq!((members(8), members(7)), (Some(true), Some(false)));
+    assert_eq!(at(&[("a", Some(of_plane.clone())), ("c", Some(member(8, "etcd3")))], "c"), None);
+}
+
+#[test]
 fn etcd_begins_only_where_no_member_could_be() {
     let begins = |machines: &[(&str, Option<Identity>)]| {
         standing(machines).etcd_begins().map(|name| name.map(str::to_owned)).map_err(found)

@@ -12,8 +12,10 @@ macro_rules! ctl {
 }
 
 mod defragment;
+pub(crate) mod leave;
 mod member;
 pub(crate) mod pki;
+mod quorum;
 pub mod restore;
 mod snapshot;
 mod snapshot_file;

@@ -28,7 +28,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
     let mut findings = Findings::new(lenient);
     findings.object(empty("kube_control_plane", &inventory.group("kube_control_plane")));
     findings.object(empty("etcd", &etcd));
-    findings.object(even(&etcd));
+    findings.warn(even(&etcd));
     findings.warn(no_workers(&inventory.group("kube_node")));
     findings.refuse(same("node name", &of_all, "kube_override_hostname", |vars| {
         text(vars, "kube_override_hostname")
@@ -200,7 +200,8 @@ mod tests {
             (GOOD.to_owned(), ""),
             (GOOD.replace("[kube_control_plane]\na\n", ""), "group kube_control_plane: no host"),
             (GOOD.replace("[etcd]\na\n", ""), "group etcd: no host"),
-            (GOOD.replace("[etcd]\na\n", "[etcd]\na\nb\n"), "group etcd: 2 hosts"),
+            // A warning: so it is until another member takes the place of one that left.
+            (GOOD.replace("[etcd]\na\n", "[etcd]\na\nb\n"), ""),
             (GOOD.replace("[etcd]\na\n", "[etcd]\na\nb\nc\n"), ""),
             (GOOD.replace("192.0.2.3", "192.0.2.2"), "address: ansible_host 192.0.2.2 of b, c"),
             (GOOD.replace("192.0.2.3", "192.0.2.2 ansible_port=2222"), ""),

@@ -72,6 +72,8 @@ commands! {
     Apply(apply::ApplyArgs),
     Preflight(preflight::PreflightArgs),
     Verify(verify::VerifyArgs),
+    RemoveNode(remove_node::RemoveNodeArgs) plans Parameters,
+    ReplaceNode(replace_node::ReplaceNodeArgs) plans Parameters,
     Certs(certs::CertsArgs),
     Etcd(etcd::EtcdArgs),
     Runs(runs::RunsArgs),

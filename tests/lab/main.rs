@@ -12,6 +12,7 @@ mod faults;
 mod fixture;
 mod hand_on;
 mod kubespray;
+mod nodes;
 mod packages;
 mod resume;
 mod secrets;

@@ -14,6 +14,7 @@ use muster_testkit::model::shell::{Done, Shell, Stop};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::kubectl::{self, Objects};
+use crate::nodes;
 
 /// What the bundle holds.
 pub(crate) struct Cluster {
@@ -41,6 +42,8 @@ struct State {
     /// By machine, what is at work there now.
     busy: BTreeSet<String>,
     nodes: BTreeMap<String, Arc<Machine>>,
+    /// Nodes that muster has cordoned.
+    cordoned: BTreeSet<String>,
     /// The configuration of kubelets, as the cluster keeps it.
     kubelet_config: String,
     objects: Objects,
@@ -101,6 +104,11 @@ impl Cluster {
         let state = self.state();
         let authorities: Vec<_> = state.authorities.iter().map(|authority| &authority.certificate).collect();
         format!("{authorities:?} {} {}", state.etcd_began, state.objects.seen())
+    }
+
+    /// The nodes that are cordoned.
+    pub(crate) fn cordoned(&self) -> BTreeSet<String> {
+        self.state().cordoned.clone()
     }
 
     /// How many nodes there are.
@@ -241,6 +249,14 @@ impl Cluster {
         };
         let (learner, mut out) = (member.learner, String::new());
         let status = match rest.as_slice() {
+            ["endpoint", "health"] if words.contains(&"--cluster") => {
+                for member in &state.members {
+                    let word =
+                        if state.is_alive(member) && !member.learner { "healthy" } else { "unhealthy" };
+                    out += &format!("{} is {word}: it was asked\n", member.url.replace(":2380", ":2379"));
+                }
+                0
+            }
             ["endpoint", "health"] => i32::from(learner),
             ["get", "/registry"] => {
                 if !state.authorities.is_empty() {
@@ -269,6 +285,9 @@ impl Cluster {
             }
             ["member", "remove", id] => {
                 state.members.retain(|member| format!("{:x}", member.id) != *id);
+                if !state.has_quorum() {
+                    state.wrong.push(format!("etcd has no majority any more without {id}"));
+                }
                 0
             }
             ["member", "promote", id] => {
@@ -363,6 +382,8 @@ impl Cluster {
                 self.configures_kubelet(shell);
                 Ok(0)
             }
+            // What it removes is removed by the role, too.
+            ["reset", "--force", ..] => self.alone(shell, "kubeadm reset").await.map(|()| 0),
             ["upgrade", ..] => Ok(1),
             ["init" | "join" | "--kubeconfig", ..] => say(shell, "kubeadm: it cannot be done now", 1),
             _ => unknown(shell, "kubeadm", words),
@@ -444,8 +465,10 @@ impl Cluster {
         }
         let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
         let printed = {
-            let State { objects, nodes, kubelet_config, .. } = &mut *self.state();
+            let State { objects, nodes, cordoned, off, kubelet_config, .. } = &mut *self.state();
+            let of_nodes = nodes::answer(nodes, cordoned, off, &rest);
             match rest.as_slice() {
+                _ if of_nodes.is_some() => of_nodes,
                 [
                     "-n",
                     "kube-system",

@@ -14,7 +14,7 @@ const ETCD: &str = "[etcd]\nm[0:2]\n";
 const NODES: &str = "[kube_node]\nm[0:2]\n";
 
 /// A cluster, and what happens to it.
-async fn after(groups: &str, event: impl Fn(&World)) -> World {
+pub(crate) async fn after(groups: &str, event: impl Fn(&World)) -> World {
     let world = World::new(&[]);
     world.inventory(&hosts(IN_USE), groups, &[]);
     let wrong = world.calm(1).await.2;
@@ -25,7 +25,7 @@ async fn after(groups: &str, event: impl Fn(&World)) -> World {
 
 impl World {
     /// From now on there is another inventory, or other variables.
-    fn inventory(&self, hosts: &str, groups: &str, set: &[&str]) {
+    pub(crate) fn inventory(&self, hosts: &str, groups: &str, set: &[&str]) {
         *self.project.lock().unwrap() = project(hosts, groups, set);
     }
 
@@ -48,7 +48,7 @@ impl World {
     }
 
     /// Runs, and returns what each host was refused for, as `host: check: found` or `host: failure`.
-    async fn refused(&self) -> Vec<String> {
+    pub(crate) async fn refused(&self) -> Vec<String> {
         let ran = self.run(&Controller::new(2, MACHINES, None)).await.expect("nobody kills it");
         let mut refused = Vec::new();
         for (host, outcome) in &ran.outcome {

@@ -6,6 +6,7 @@ mod cluster;
 mod events;
 mod kubectl;
 mod line;
+mod nodes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,7 +25,7 @@ use muster_engine::run::{Outcome, Run};
 use muster_engine::transport::Transport;
 use muster_inventory::{Inventory, Vars, VarsBuilder};
 use muster_roles::catalogue::CATALOGUE;
-use muster_roles::{COMMON_DEFAULTS, ROLES, group_rules};
+use muster_roles::{COMMON_DEFAULTS, ROLES, Removal, group_rules};
 use muster_testkit::fault_record::held;
 use muster_testkit::model::disk::{Disk, Entry};
 use muster_testkit::model::machine::{Kept, Machine, Nature};
@@ -111,6 +112,8 @@ struct World {
     roles: Mutex<Vec<String>>,
     /// Whether runs only look.
     check: AtomicBool,
+    /// Who is taken out of the cluster, where it is not set up.
+    removal: Mutex<Option<Removal>>,
 }
 
 struct Ran {
@@ -162,6 +165,7 @@ impl World {
             limit: Mutex::default(),
             roles: Mutex::default(),
             check: AtomicBool::new(false),
+            removal: Mutex::default(),
         }
     }
 
@@ -190,9 +194,12 @@ impl World {
         // Every earlier run is known to have ended.
         let lock = LockRequest::new(name.clone(), "a test", name, Arc::new(|_| true));
         let lock = LockRequest { run: format!("run{}", controller.number), ..lock };
+        let removal = self.removal.lock().unwrap().clone();
+        let plays = removal.as_ref().map_or_else(|| PLAYS.clone(), |removal| removal.plays(true));
+        let roles = removal.map_or_else(|| ROLES.to_vec(), |removal| removal.roles());
         let run = Run {
             plays: &plays,
-            roles: ROLES,
+            roles: &roles,
             hosts,
             bundle,
             project: "/nowhere".into(),

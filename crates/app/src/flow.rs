@@ -15,8 +15,12 @@ pub struct Flow {
     pub id: FlowId,
     /// The command as a user types it, without options: `muster verify`. Others who want a machine's lock are told so.
     pub command: String,
+    /// Plays in front of those that follow.
+    pub first: Vec<Play>,
     /// Which hosts go through which roles.
     pub plays: Plays,
+    /// Hosts that were installed anew: their new host keys replace the known ones.
+    pub reimaged: Vec<String>,
     /// Roles of its own, which may hold parameters. They win over those of the same name.
     pub roles: Vec<Role>,
     /// What it needs of the bundle.
@@ -73,7 +77,9 @@ impl Flow {
         Self {
             id: FlowId::default(),
             command: command.into(),
+            first: Vec::new(),
             plays: plays.into(),
+            reimaged: Vec::new(),
             roles: Vec::new(),
             bundle: BundleUse::Looks,
             remarks: true,

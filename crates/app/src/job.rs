@@ -108,10 +108,11 @@ impl Job {
     pub fn scope(self, environment: &Environment, frontend: &dyn Frontend) -> Result<Scope, Error> {
         let world = World::load(self.project.clone(), &self.variables, environment, frontend)?;
         let roles = self.flow.all_roles();
-        let all = match &self.flow.plays {
+        let mut all = self.flow.first.clone();
+        all.extend(match &self.flow.plays {
             Plays::Playbook(playbook) => playbook.load(&world.project.root, &roles)?,
             Plays::Given(plays) => plays.clone(),
-        };
+        });
         let mut plays = selection::select(&all, &self.selection)?;
         if let Some(serial) = self.options.serial {
             selection::one_batch_after_the_other(&mut plays, serial);
@@ -147,8 +148,14 @@ impl Scope {
             BundleUse::Looks | BundleUse::Installs => run_bundle::versions(&world, &outline.hosts)?,
         };
         let (events, receiver) = Events::channel();
-        let connections =
-            Connections::new(&world, &outline.hosts, &job.connection, environment, frontend, Some(&events))?;
+        let connections = Connections::new(
+            &world,
+            &outline.hosts,
+            &job.connection.with_reimaged(&job.flow.reimaged),
+            environment,
+            frontend,
+            Some(&events),
+        )?;
         let bundle = match job.flow.bundle {
             BundleUse::None => Arc::new(Bundle::empty(&world.project.inventory_dir)),
             BundleUse::Looks => run_bundle::as_it_is(&job.options, environment)?,
@@ -176,6 +183,12 @@ impl Scope {
 }
 
 impl ConnectionOptions {
+    /// The same with further hosts that were installed anew.
+    fn with_reimaged(&self, hosts: &[String]) -> Self {
+        let all: Vec<String> = self.reimaged.iter().chain(hosts).cloned().collect();
+        Self { reimaged: (!all.is_empty()).then(|| all.join(",")), ..self.clone() }
+    }
+
     /// How many machines are worked on at once at most: as given, else as ansible.cfg says, else many.
     ///
     /// # Errors

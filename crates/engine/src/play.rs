@@ -34,6 +34,9 @@ pub struct Play {
     /// left out as far as `max_failures` allows (none when not given); a host that fails ends the run for all.
     #[serde(default)]
     pub any_errors_fatal: bool,
+    /// Whether a host of it that cannot be reached, and has a part in such plays only, is passed over: told, and no failure.
+    #[serde(default)]
+    pub may_be_off: bool,
     /// Whether it begins only when all hosts are through the plays before. Without it each host goes at its own speed.
     #[serde(default)]
     pub wait_for_all: bool,

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Problem, Result};
 use crate::fan_out::sources::FanOut;
 use crate::forks::Forks;
 pub use crate::host::ServesAt;
-use crate::host::{Host, HostSummary, RunContext};
+use crate::host::{ALWAYS, Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
 use crate::play::{Play, Share};
 use crate::transport::{Transport, TransportError};
@@ -288,7 +288,14 @@ impl Run<'_> {
         let host = &*itinerary.host;
         let begun = Instant::now();
         // What happens before the first play counts as part of it: a machine that is off must stop a play that wants all.
-        host.first_exchange().await.map_err(|failure| Stop::of(host, failure))?;
+        if let Err(failure) = host.first_exchange().await {
+            if !failure.is_unreachable() || !self.may_be_off(itinerary) {
+                return Err(Stop::of(host, failure));
+            }
+            host.warn(format!("{failure}: it is passed over"));
+            tell(host, |progress| progress.plays = self.plays.len());
+            return Ok(());
+        }
         self.events.send(Event::Connected { host: host.name().to_owned(), elapsed: begun.elapsed() });
         for (number, play) in self.plays.iter().enumerate() {
             let hosts = &itinerary.hosts_of_plays[number];
@@ -302,6 +309,13 @@ impl Run<'_> {
             tell(host, |progress| progress.plays = number + 1);
         }
         Ok(())
+    }
+
+    /// Whether a host has a part only in plays whose hosts may be off.
+    fn may_be_off(&self, itinerary: &Itinerary) -> bool {
+        let plays = self.plays.iter().zip(itinerary.hosts_of_plays.iter());
+        let mut own = plays.filter(|(_, hosts)| hosts.iter().any(|name| name == itinerary.host.name()));
+        own.all(|(play, _)| play.may_be_off)
     }
 
     /// The roles of a play, and those that always run where it was begun. The first failure is the host's; a further one is
@@ -321,17 +335,16 @@ impl Run<'_> {
                 break;
             }
         }
-        host.goes_on_when_interrupted(true);
         for role in play.always.iter().filter(|_| begun) {
             if stop.as_ref().is_some_and(|stop| stop.failure.is_unreachable()) {
                 break;
             }
             // Where the lock was lost after the last role, what was begun is not ended: the host is not done.
-            if let Err(failure) = host.may_go_on() {
+            if let Err(failure) = ALWAYS.sync_scope(true, || host.may_go_on()) {
                 stop.get_or_insert_with(|| Stop::of(host, failure));
                 break;
             }
-            match (self.role(host, play, role).await, &stop) {
+            match (ALWAYS.scope(true, self.role(host, play, role)).await, &stop) {
                 (Ok(()), _) => {}
                 (Err(failure), None) => stop = Some(Stop::of(host, failure)),
                 (Err(failure), Some(_)) => {
@@ -339,7 +352,6 @@ impl Run<'_> {
                 }
             }
         }
-        host.goes_on_when_interrupted(false);
         stop.map_or(Ok(()), Err)
     }
 

@@ -90,6 +90,12 @@ async fn linger(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// Has the last host do something.
+async fn elsewhere(host: &Host) -> Result<()> {
+    let last = host.cluster().group("all").pop().unwrap_or_default();
+    work(&*host.cluster().host(&last)?).await
+}
+
 const ROLES: &[Role] = &[
     role("work", |h| work(h).boxed()),
     role("risk", |h| risk(h).boxed()),
@@ -102,6 +108,7 @@ const ROLES: &[Role] = &[
     role("linger", |h| linger(h).boxed()),
     role("tidy", |h| work(h).boxed()),
     role("tidy-too", |h| work(h).boxed()),
+    role("tidy-elsewhere", |h| elsewhere(h).boxed()),
     role("tidy-badly", |_| async { Err(Failure::new("it is still untidy", "")) }.boxed()),
 ];
 
@@ -390,16 +397,29 @@ async fn what_always_runs_runs_where_others_ended_the_run_and_only_where_the_pla
 async fn what_always_runs_runs_when_the_user_interrupts_and_nothing_else_does() {
     let cancel = CancellationToken::new();
     let plays = json!([
-        play("p", &["linger", "work"], json!({ "always": ["tidy", "tidy-too"] })),
+        play("p", &["linger", "work"], json!({ "always": ["tidy", "tidy-elsewhere"] })),
         play("q", &["work"], json!({}))
     ]);
     let interrupt = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         cancel.cancel();
     };
-    let (ran, ()) = tokio::join!(run_until(&["a"], plays, 50, cancel.clone()), interrupt);
-    assert_eq!(ran.roles("a"), ["linger!", "tidy", "tidy-too"]);
-    assert_eq!(ran.ends(), ["stopped, because it was interrupted"]);
+    // Also where it is another machine that does it.
+    let (ran, ()) = tokio::join!(run_until(&["a", "b"], plays, 50, cancel.clone()), interrupt);
+    assert_eq!(ran.roles("a"), ["linger!", "tidy", "tidy-elsewhere"]);
+    assert_eq!(ran.ends(), ["stopped, because it was interrupted"; 2]);
+}
+
+#[tokio::test]
+async fn machines_that_may_be_off_are_passed_over_where_they_have_no_other_part() {
+    let may = |plays: &[bool]| {
+        let plays = plays.iter().map(|may| play("p", &["work"], json!({ "may_be_off": may })));
+        json!(plays.collect::<Vec<_>>())
+    };
+    let ran = run(&["a", "off1"], may(&[true, true]), 50).await;
+    assert_eq!((ran.ends(), ran.roles("off1").len()), (vec!["done".to_owned(); 2], 0));
+    assert!(ran.warnings()[0].ends_with("it is passed over"), "{:?}", ran.warnings());
+    assert_ne!(run(&["a", "off1"], may(&[true, false]), 50).await.ends()[1], "done");
 }
 
 #[tokio::test]

@@ -1,0 +1,14 @@
+# Evicts the pods of a node, for some seconds. Where pods are left after that it prints what look() prints, and what kubectl
+# said, and ends with status 3; or with 0, where the node is not Ready any more: then its pods do not end.
+# $1: the node; $2: the selector of the pods that are to move, or nothing; the others: flags of kubectl drain.
+node=$1 selector=$2; shift 2
+[ -z "$selector" ] || set -- --pod-selector="$selector" "$@"
+said=$(kubectl drain "$node" --force --ignore-daemonsets --delete-emptydir-data "$@" 2>&1) || {
+  look "$node" "$selector" || true
+  case $(look_at_node "$node") in
+    *True) ;;
+    node*) exit 0 ;;
+  esac
+  printf '%s\n' "$said" | while IFS= read -r line; do printf 'said\t%s\n' "$line"; done
+  exit 3
+}

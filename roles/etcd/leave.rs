@@ -1,0 +1,125 @@
+//! How a member leaves, by way of one that stays. Reference: etcd's "Runtime reconfiguration" guide.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use muster_engine::prelude::*;
+
+use super::Vars;
+use super::member::peer_url;
+use super::quorum::{self, Member};
+use crate::cluster::{self, Standing};
+
+/// A member that stays, and all members as it sees them.
+pub(crate) struct Remaining {
+    at: Arc<Host>,
+    certificates: String,
+    members: Vec<Member>,
+    known: Arc<Standing>,
+}
+
+/// Looks at etcd, by the first of these members that answers.
+///
+/// # Errors
+/// None answers, which is so too where there is no majority.
+pub(crate) async fn seen_by(host: &Host, staying: &[String]) -> Result<Remaining> {
+    let known = cluster::known(host).await?;
+    let mut said = String::new();
+    for member in staying {
+        let at = host.cluster().host(member)?;
+        let Vars { etcd_cert_dir: certificates, .. } = at.vars()?;
+        match at.query(looking(&certificates)).await {
+            Ok(answer) if answer.status == 0 => {
+                let members = quorum::parse(&answer.output);
+                return Ok(Remaining { at, certificates, members, known });
+            }
+            Ok(answer) => said += &format!("{member}: {}\n", answer.output.trim_end()),
+            Err(failure) => said += &format!("{member}: {failure}\n"),
+        }
+    }
+    Err(Failure::Other {
+        message: format!("no member of etcd that stays answers, of {}", staying.join(", ")),
+        remedy: "etcd needs a majority of its members to let one of them go: bring them back (journalctl -u etcd on them)".into(),
+        tail: said,
+    })
+}
+
+fn looking(certificates: &str) -> Script {
+    ctl!("ctl member list && { ctl endpoint health --cluster 2>&1 || true; }", [certificates])
+}
+
+impl Remaining {
+    /// Which of these hosts are members, in the order in which they can leave, so that there is a majority at each moment.
+    ///
+    /// # Errors
+    /// There is no such order.
+    pub(crate) fn order(&self, host: &Host, leaving: &[String]) -> Result<Vec<String>> {
+        let urls: BTreeMap<String, &String> =
+            leaving.iter().filter_map(|name| Some((peer_url(host, &self.known, name).ok()?, name))).collect();
+        let order = quorum::order(&self.members, |member| urls.contains_key(&member.peer_url));
+        let order = order.map_err(|problem| Failure::Problems(vec![problem]))?;
+        Ok(order
+            .into_iter()
+            .filter_map(|member| urls.get(&member.peer_url))
+            .map(ToString::to_string)
+            .collect())
+    }
+
+    /// How many members with a vote there are.
+    pub(crate) fn voters(&self) -> usize {
+        self.members.iter().filter(|member| !member.learner).count()
+    }
+
+    /// Takes the member of a host out, on behalf of another host.
+    pub(crate) async fn remove(&self, asker: &Host, leaving: &str) -> Result<()> {
+        let gone = Gone {
+            host: leaving,
+            url: peer_url(asker, &self.known, leaving)?,
+            certificates: &self.certificates,
+        };
+        self.at.step(&format!("Take {leaving} out of etcd")).on_behalf_of(asker).ensure(gone).await?;
+        // Where it was the leader, the others elect another one.
+        let healthy = ctl!("ctl endpoint health", [&self.certificates]);
+        let (every, limit) = (Duration::from_millis(500), Duration::from_secs(60));
+        let wait = Wait::new("etcd is healthy", healthy, every, limit);
+        self.at.wait_on_behalf_of(asker, wait).await.map(drop)
+    }
+}
+
+/// A host is no member. Whether it may leave is judged by what is seen at that moment.
+struct Gone<'m> {
+    host: &'m str,
+    url: String,
+    certificates: &'m str,
+}
+
+impl Resource for Gone<'_> {
+    fn label(&self) -> String {
+        format!("member of etcd on {}", self.host)
+    }
+
+    fn probe(&self) -> Probe {
+        Probe::script(looking(self.certificates))
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let answer = seen.answer();
+        if answer.status != 0 {
+            return Err(format!("etcd does not answer: {}", answer.output.trim_end()));
+        }
+        let members = quorum::parse(&answer.output);
+        let order = quorum::order(&members, |member| member.peer_url == self.url);
+        let order = order.map_err(|problem| format!("{}; {}", problem.found, problem.remedy))?;
+        let Some(member) = order.first() else { return Ok(Plan::nothing()) };
+        let what = format!(
+            "removed ({}, id {})",
+            if member.name.is_empty() { "never started" } else { &member.name },
+            member.id
+        );
+        Ok(Plan::change(self, what, ctl!(r#"ctl member remove "$2""#, [self.certificates, &member.id])))
+    }
+
+    fn desired(&self) -> String {
+        format!("{}:gone", self.label())
+    }
+}

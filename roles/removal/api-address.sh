@@ -1,0 +1,19 @@
+# The machine's kubeconfigs lead to another API server.
+# $1: its URL; the others: URLs that go.
+url=$1; shift
+umask 077
+for name in admin super-admin discovery kubelet; do
+  conf=/etc/kubernetes/$name.conf
+  [ -e "$conf" ] || continue
+  while IFS= read -r line; do
+    for old; do
+      case $line in
+        *"server: $old") line=${line%"$old"}$url ;;
+      esac
+    done
+    printf '%s\n' "$line"
+  done <"$conf" >"$conf.muster"
+  sync "$conf.muster"
+  mv "$conf.muster" "$conf"
+done
+systemctl restart kubelet

@@ -1,0 +1,10 @@
+# The machine is no part of the cluster any more: what kubeadm and muster made for it stops and goes.
+# $1: the folder of the cluster's certificates; $2: the folder of etcd's certificates; $3: the folder of etcd's data.
+certificates=$1 etcd_certificates=$2 etcd_data=$3
+if [ -e /etc/systemd/system/etcd.service ]; then systemctl disable -q --now etcd; fi
+if [ -e /etc/systemd/system/kubelet.service ]; then systemctl disable -q --now kubelet; fi
+# Nothing of it is in etcd any more.
+kubeadm reset --force --cert-dir "$certificates" --skip-phases=remove-etcd-member
+rm -rf "$etcd_data" "$etcd_certificates" /etc/etcd.env /etc/etcd.initial.env /etc/cni/net.d/10-flannel.conflist
+rm -rf /run/flannel /var/lib/muster/stamps/kubeadm-init /var/lib/muster/stamps/kubelet-config
+rm -rf /var/lib/kubelet/pki "$certificates" /etc/kubernetes

@@ -1,0 +1,172 @@
+//! Machines leave a cluster of model machines: the controller is killed before and after every exchange, the cluster stays the
+//! same, etcd never loses its majority, and the set-up of those that stay has nothing to mend but what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use muster_roles::Removal;
+use muster_testkit::fault_record::held;
+use muster_testkit::model::machine::Machine;
+
+use crate::cluster::{address, content};
+use crate::events::after;
+use crate::line::{Controller, Kill};
+use crate::{GROUPS, IN_USE, MACHINES, hosts, in_parallel, simulated};
+
+/// What kubectl says and does about nodes; `None` for what is something else.
+pub(crate) fn answer(
+    nodes: &mut BTreeMap<String, Arc<Machine>>,
+    cordoned: &mut BTreeSet<String>,
+    off: &BTreeSet<String>,
+    words: &[&str],
+) -> Option<String> {
+    match words {
+        ["get", "nodes", "--field-selector", selector, "-o", form] => {
+            let name = selector.strip_prefix("metadata.name=").filter(|name| nodes.contains_key(*name));
+            let is_cordoned = name.is_some_and(|name| cordoned.contains(name));
+            let mark = if is_cordoned { "true" } else { "" };
+            let line = |name: &str| {
+                if form.contains("}node{") {
+                    format!("node\t{mark}\t{mark}\t{}\n", if off.contains(name) { "Unknown" } else { "True" })
+                } else {
+                    format!("{name} {}", address(name))
+                }
+            };
+            let is_known = form.contains("}node{") || form.contains("InternalIP");
+            is_known.then(|| name.map(line).unwrap_or_default())
+        }
+        ["get", "pods" | "poddisruptionbudgets", "-A", ..] => Some(String::new()),
+        ["patch", "node", name, "--type=merge", "--patch", patch] if patch.contains("muster.io/cordoned") => {
+            if patch.contains(r#""muster.io/cordoned":"true""#) {
+                cordoned.insert((*name).to_owned());
+            } else {
+                cordoned.remove(*name);
+            }
+            Some(String::new())
+        }
+        ["drain", name, ..] => cordoned.contains(*name).then(String::new),
+        ["delete", "node", name] => {
+            cordoned.remove(*name);
+            nodes.remove(*name).map(|_| String::new())
+        }
+        _ => None,
+    }
+}
+
+/// The inventory without a machine.
+fn without(gone: usize) -> (String, String) {
+    let stays = |line: &&str| !line.starts_with(&format!("m{gone} "));
+    let hosts: String = hosts(IN_USE).lines().filter(stays).map(|line| format!("{line}\n")).collect();
+    let of = |numbers: &[usize]| -> String {
+        numbers.iter().filter(|number| **number != gone).map(|number| format!("m{number}\n")).collect()
+    };
+    let all = of(&[0, 1, 2]);
+    (hosts, format!("[etcd]\n{all}[kube_control_plane]\n{}[kube_node]\n{all}", of(&[0, 1])))
+}
+
+fn leaves(name: &str, gone: usize, is_off: bool) {
+    let play = |kill: Option<Kill>| {
+        simulated(async {
+            let machine = format!("m{gone}");
+            let world = after(GROUPS, |_| ()).await;
+            let identity = world.cluster.identity();
+            if is_off {
+                world.cluster.switch_off(&machine);
+            }
+            *world.removal.lock().unwrap() = Some(Removal { hosts: vec![machine.clone()], come_back: false });
+            let first = Controller::new(2, MACHINES, kill);
+            let disturbed = world.run(&first).await;
+            let exchanges: Vec<_> =
+                first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            let mut wrong = Vec::new();
+            if kill.is_some() != disturbed.is_none() {
+                wrong.push("the controller was not killed, or was".to_owned());
+            }
+            wrong.extend(world.calm(3).await.2);
+            if world.cluster.identity() != identity {
+                wrong.push(format!("another cluster: {} was {identity}", world.cluster.identity()));
+            }
+            let members: Vec<_> = world.cluster.member_names().into_iter().map(|(url, _)| url).collect();
+            let staying: Vec<usize> = (0..IN_USE).filter(|number| *number != gone).collect();
+            let wanted: Vec<_> = staying
+                .iter()
+                .map(|number| format!("https://{}:2380", address(&format!("m{number}"))))
+                .collect();
+            if members != wanted || world.cluster.nodes() != 2 || !world.cluster.cordoned().is_empty() {
+                wrong.push(format!(
+                    "{members:?}, {} nodes, {:?} cordoned",
+                    world.cluster.nodes(),
+                    world.cluster.cordoned()
+                ));
+            }
+            let old = format!("server: https://{}:6443", address(&machine));
+            for number in &staying {
+                for conf in ["admin.conf", "kubelet.conf"] {
+                    let conf = format!("/etc/kubernetes/{conf}");
+                    if content(&world.machines[*number], &conf).contains(&old) {
+                        wrong.push(format!("m{number}: {conf} leads to {machine}"));
+                    }
+                }
+            }
+            let (_, ran, more) = world.calm(4).await;
+            wrong.extend(more);
+            if !ran.changes.is_empty() {
+                wrong.push(format!("removed again, it changes something: {:?}", ran.changes));
+            }
+            // Those that stay follow.
+            *world.removal.lock().unwrap() = None;
+            let (hosts, groups) = without(gone);
+            world.inventory(&hosts, &groups, &[]);
+            wrong.extend(world.calm(5).await.2);
+            let (_, ran, more) = world.calm(6).await;
+            wrong.extend(more);
+            if !ran.changes.is_empty() {
+                wrong.push(format!("the run after changes something: {:?}", ran.changes));
+            }
+            (exchanges, wrong)
+        })
+    };
+    let (exchanges, wrong) = play(None);
+    assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
+    let kills: Vec<Kill> = (0..MACHINES)
+        .flat_map(|machine| (0..exchanges[machine]).map(move |exchange| (machine, exchange)))
+        .flat_map(|(machine, exchange)| [false, true].map(|after| Kill { machine, exchange, after }))
+        .collect();
+    assert!(kills.len() > 10, "{name}: {exchanges:?}");
+    in_parallel(&kills, |kill| play(Some(*kill)).1);
+    held(
+        name,
+        "on model machines, the controller killed before and after every exchange of its removal",
+        kills.len(),
+        "the same cluster without it; etcd had its majority at each moment",
+    );
+}
+
+#[test]
+fn a_worker_with_a_member_of_etcd_leaves() {
+    leaves("a member of etcd is removed", 2, false);
+}
+
+#[test]
+fn the_control_plane_that_was_born_first_leaves() {
+    leaves("the first control plane is removed", 0, false);
+}
+
+#[test]
+fn a_control_plane_that_is_dead_leaves() {
+    leaves("a control plane that is off is removed", 1, true);
+}
+
+#[test]
+fn what_would_take_etcd_its_majority_is_refused_and_nothing_is_changed() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        world.cluster.switch_off("m1");
+        *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m2".into()], come_back: false });
+        let before = (world.cluster.seen(), world.changes());
+        let refused = world.refused().await;
+        assert!(refused.iter().any(|said| said.contains("m0: etcd: without etcd3")), "{refused:?}");
+        assert_eq!((world.cluster.seen(), world.changes()), before);
+    });
+}
