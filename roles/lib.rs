@@ -21,6 +21,7 @@ pub mod preflight;
 pub mod reference;
 #[cfg(test)]
 mod testing;
+pub mod upgrade;
 mod verify;
 
 use futures::future::FutureExt;
@@ -66,6 +67,23 @@ pub fn verify(network: NetworkTest) -> Role {
     Role { story: Story::given(move |host| verify::run(host, network).boxed()), ..VERIFY }
 }
 
+/// All roles for a run that brings the cluster to another version: each of them knows it.
+pub fn upgrading(settings: upgrade::Settings) -> Vec<Role> {
+    let knowing = |role: &Role| {
+        let story = role.story.clone();
+        let told = move |host| {
+            let story = story.clone();
+            async move {
+                upgrade::begin(host, settings).await?;
+                story.tell(host).await
+            }
+            .boxed()
+        };
+        Role { story: Story::given(told), ..role.clone() }
+    };
+    ROLES.iter().map(knowing).collect()
+}
+
 /// Every role there is.
 pub const ROLES: &[Role] = &[
     PREFLIGHT,
@@ -88,6 +106,31 @@ pub const ROLES: &[Role] = &[
     role!("flannel", "The pod network", flannel::daemon),
     role!("coredns", "Names inside the cluster", coredns::run),
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
+    role!(
+        "upgrade-check",
+        "Whether the cluster may go to another version",
+        upgrade::check,
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "fetch",
+        "Bring what an upgrade needs to the machine",
+        kubeadm::upgrade::fetch,
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "etcd-snapshot",
+        "Keep what etcd holds before an upgrade",
+        etcd::snapshot::run,
+        "etcd/defaults.yml"
+    ),
+    role!(
+        "upgrade-control-plane",
+        "kubeadm upgrade, on a control plane",
+        kubeadm::upgrade::control_plane,
+        "kubeadm/defaults.yml"
+    ),
+    role!("upgrade-node", "A new kubelet", kubeadm::upgrade::node, "kubeadm/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     VERIFY,
 ];

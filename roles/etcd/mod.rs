@@ -13,13 +13,14 @@ macro_rules! ctl {
 
 mod member;
 pub(crate) mod pki;
+pub(crate) mod snapshot;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::artifact;
-use crate::cluster;
+use crate::cluster::{self, Standing};
 use crate::common::{bin_dir, cluster_vars, ip, ip_of};
 
 /// Explained in `defaults.yml`.
@@ -85,6 +86,22 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let answer = host.wait("etcd is healthy", healthy, every, limit).await?;
     host.reached(HEALTHY);
     member::tell_of_strangers(host, &vars, &answer.output).await
+}
+
+/// What is not well with the members, one of which is asked; nothing where no member could be asked for its identity.
+pub(crate) async fn unhealthy(host: &Host, known: &Standing) -> Result<Vec<String>> {
+    let Some(member) = known.reached_member() else { return Ok(Vec::new()) };
+    let member = host.cluster().host(member)?;
+    let vars: Vars = member.vars()?;
+    let look = ctl!("ctl endpoint health --cluster 2>&1", [&vars.etcd_cert_dir]);
+    let answer = member.query(look).await?;
+    let lines = answer.output.lines().filter(|line| answer.status != 0 && line.contains("is unhealthy"));
+    let mut unwell: Vec<String> = lines.map(|line| format!("etcd: {line}")).collect();
+    if answer.status != 0 && unwell.is_empty() {
+        let said = answer.output.lines().next_back().unwrap_or("it does not say why");
+        unwell.push(format!("etcd does not answer on {}: {said}", member.name()));
+    }
+    Ok(unwell)
 }
 
 /// Whether etcd holds the objects of a cluster; `None` when no member of the inventory answers.

@@ -25,14 +25,10 @@ pub(super) struct Config {
 
 /// Writes it, without applying it.
 pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
-    let text = config(host, known)?;
+    let cluster = cluster_vars(host)?;
+    let text = config(host, known, &cluster.kube_version)?;
     let patches = COMPONENTS.map(|name| (format!("{PATCHES}/{name}0+strategic.json"), patch(name)));
-    let all: String =
-        std::iter::once(text.as_str()).chain(patches.iter().map(|(_, patch)| patch.as_str())).collect();
-    let config = Config {
-        hash: Sha256::of(all.as_bytes()).to_string(),
-        certificates: cluster_vars(host)?.kube_cert_dir,
-    };
+    let config = Config { hash: hash_of(&text), certificates: cluster.kube_cert_dir };
     let mut step = host
         .step("Configure the control plane")
         .ensure(dir("/etc/kubernetes"))
@@ -42,6 +38,16 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     }
     step.await?;
     Ok(config)
+}
+
+/// The hash of what a control plane is told in a version.
+pub(super) fn hash(host: &Host, known: &Standing, version: &str) -> Result<String> {
+    config(host, known, version).map(|text| hash_of(&text))
+}
+
+fn hash_of(text: &str) -> String {
+    let all: String = std::iter::once(text.to_owned()).chain(COMPONENTS.map(patch)).collect();
+    Sha256::of(all.as_bytes()).to_string()
 }
 
 const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
@@ -54,7 +60,7 @@ fn patch(component: &str) -> String {
     format!("{pod:#}\n")
 }
 
-fn config(host: &Host, known: &Standing) -> Result<String> {
+fn config(host: &Host, known: &Standing, version: &str) -> Result<String> {
     let cluster = cluster_vars(host)?;
     let mut sans = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     // Hosts that change places in their group change nothing.
@@ -69,7 +75,7 @@ fn config(host: &Host, known: &Standing) -> Result<String> {
     let (facts, registration) = (host.facts(), node_registration(host)?);
     let extra = json!({
         "address": ip(host)?,
-        "version": cluster.kube_version,
+        "version": version,
         "endpoint": cluster::endpoint(host, known)?,
         "image_repository": "registry.k8s.io",
         "etcd_endpoints": etcd::client_urls(host)?,

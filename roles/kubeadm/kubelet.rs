@@ -21,6 +21,9 @@ struct Vars {
 /// Holds what [`wanted`] was when the kubelet last got its configuration from the cluster.
 pub(super) const STAMP: &str = "/var/lib/muster/stamps/kubelet-config";
 
+/// How this machine's kubelet differs from the configuration of all, where kubeadm finds it.
+pub(super) const PATCH: &str = "/etc/kubernetes/patches/kubeletconfiguration0+merge.yaml";
+
 /// The unit.
 pub(super) fn unit(host: &Host) -> Result<String> {
     let extra = json!({ "bin_dir": bin_dir(host)? });

@@ -36,6 +36,7 @@ pub use inventory::check_inventory;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
 use crate::etcd;
+use crate::upgrade;
 use bundle::Sizes;
 use probe::Seen;
 use subnets::Subnets;
@@ -86,6 +87,8 @@ struct Machine<'a> {
     cluster: &'a ClusterVars,
     subnets: Subnets,
     sizes: Sizes,
+    /// Whether the run brings the cluster to another version.
+    upgrades: bool,
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
@@ -114,6 +117,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         cluster: &cluster,
         subnets: Subnets::of(host.all_vars()),
         sizes: bundle::sizes(host, &cluster),
+        upgrades: upgrade::is_under_way(host),
     };
 
     let mut findings = Findings::new(vars.ignore_assert_errors);

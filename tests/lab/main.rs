@@ -14,6 +14,7 @@ mod packages;
 mod resume;
 mod secrets;
 mod several;
+mod upgrade;
 mod uploads;
 
 use std::os::unix::fs::PermissionsExt;
