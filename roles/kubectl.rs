@@ -74,6 +74,11 @@ impl<'h> Kubectl<'h> {
         &self.plane
     }
 
+    /// The host that wants something of the cluster.
+    pub(crate) fn asker(&self) -> &Host {
+        self.asker
+    }
+
     /// Begins a step there.
     pub(crate) fn step(&self, name: &str) -> Step<'_> {
         self.plane.step(name).on_behalf_of(self.asker)
@@ -95,6 +100,20 @@ impl<'h> Kubectl<'h> {
             Err(Failure::Change { status, tail, .. }) => Err(self.failed(what, status, &tail).await),
             Err(failure) => Err(self.lost(failure).await),
             output => output,
+        }
+    }
+
+    /// Changes something in the cluster again and again, until it is done, as [`Host::insist_on_behalf_of`] does.
+    pub(crate) async fn insist(
+        &self,
+        what: &str,
+        script: &Script,
+        limit: Duration,
+        told: impl Fn(&str) -> String,
+    ) -> Result<String> {
+        match self.plane.insist_on_behalf_of(self.asker, what, script, limit, told).await {
+            Err(failure) => Err(self.lost(failure).await),
+            done => done,
         }
     }
 

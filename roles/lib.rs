@@ -10,6 +10,7 @@ mod cluster;
 pub mod common;
 mod containerd;
 mod coredns;
+mod drain;
 mod etcd;
 mod flannel;
 mod kubeadm;
@@ -132,6 +133,13 @@ pub const ROLES: &[Role] = &[
     ),
     role!("upgrade-node", "A new kubelet", kubeadm::upgrade::node, "kubeadm/defaults.yml"),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
+    role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),
+    role!(
+        "uncordon",
+        "Let the node get pods again, if muster cordoned it",
+        drain::run_uncordon,
+        "drain/defaults.yml"
+    ),
     VERIFY,
 ];
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -54,10 +54,14 @@ pub struct Host {
     transport: Arc<dyn Transport>,
     run: RunContext,
     keeper: Keeper,
-    /// Whether it goes on in a run that was interrupted: for what always runs.
-    goes_on: AtomicBool,
     exchanges: AtomicUsize,
     now: Mutex<Now>,
+}
+
+tokio::task_local! {
+    /// Whether what is under way always runs, also when the run was interrupted: on whichever machine, because a host may have
+    /// another one do it.
+    pub(crate) static ALWAYS: bool;
 }
 
 /// Where a host is in its run.
@@ -94,7 +98,6 @@ impl Host {
             transport,
             run,
             keeper: Keeper::default(),
-            goes_on: AtomicBool::new(false),
             exchanges: AtomicUsize::new(0),
             now: Mutex::default(),
         }
@@ -261,6 +264,56 @@ impl Host {
         }
     }
 
+    /// Sends a snippet that changes something until it succeeds, on behalf of another host: as [`Host::wait_on_behalf_of`] does
+    /// with one that only looks. Each attempt has to end by itself within seconds. `told` makes of what one has printed that
+    /// which is waited for, for the screen. Not to be called in check mode.
+    ///
+    /// # Errors
+    /// [`Failure::Waited`] with what the last attempt printed.
+    pub async fn insist_on_behalf_of(
+        &self,
+        asker: &Host,
+        what: &str,
+        script: &Script,
+        limit: Duration,
+        told: impl Fn(&str) -> String,
+    ) -> Result<String> {
+        asker.enter_step(what);
+        let (begun, exchanges) = (Instant::now(), self.exchanges());
+        loop {
+            let tail = match self.change(what, script.clone(), Duration::from_secs(120)).await {
+                Ok(output) => {
+                    asker.leave_step_of_one(what, self.exchanges() - exchanges, begun.elapsed());
+                    return Ok(output);
+                }
+                Err(Failure::Change { tail, .. }) => tail,
+                Err(Failure::Transport(error)) if error.is_transient() => error.to_string(),
+                Err(failure) => return Err(failure),
+            };
+            if begun.elapsed() >= limit {
+                return Err(Failure::Waited { what: what.to_owned(), limit, tail });
+            }
+            let (host, what) = (asker.name.clone(), told(&tail));
+            asker.send(Event::Waiting { host, what, elapsed: begun.elapsed() });
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// The run was ended meanwhile.
+    pub async fn pause(&self, what: &str, length: Duration) -> Result<()> {
+        let begun = Instant::now();
+        while let Some(left) = length.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            self.may_go_on()?;
+            let (host, what, elapsed) = (self.name.clone(), what.to_owned(), begun.elapsed());
+            self.send(Event::Waiting { host, what, elapsed });
+            tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+        }
+        self.may_go_on()
+    }
+
     /// Says that a role looked at something with queries of its own, and that it is as it should be.
     pub fn passed(&self, what: &str) {
         self.leave_step_of_one(what, 0, Duration::ZERO);
@@ -366,7 +419,8 @@ impl Host {
     /// Whether the run goes on here: the lock is still ours, and nobody has interrupted it.
     pub(crate) fn may_go_on(&self) -> Result<()> {
         self.keeper.check()?;
-        if self.run.cancel.is_cancelled() && !self.goes_on.load(Ordering::Relaxed) {
+        let goes_on = ALWAYS.try_with(|always| *always).unwrap_or(false);
+        if self.run.cancel.is_cancelled() && !goes_on {
             return Err(Failure::Stopped("it was interrupted".into()));
         }
         Ok(())
@@ -375,11 +429,6 @@ impl Host {
     /// Where the machine may hand artifacts on to others; `None` where it takes no part in that.
     pub(crate) fn serves_at(&self) -> Option<SocketAddr> {
         self.run.serves_at.and_then(|serves_at| serves_at(self))
-    }
-
-    /// Whether an interruption of the run matters to this host.
-    pub(crate) fn goes_on_when_interrupted(&self, goes_on: bool) {
-        self.goes_on.store(goes_on, Ordering::Relaxed);
     }
 
     /// How this host gets something of this size from others; `None` where only from this side.

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Problem, Result};
 use crate::fan_out::sources::FanOut;
 use crate::forks::Forks;
 pub use crate::host::ServesAt;
-use crate::host::{Host, HostSummary, RunContext};
+use crate::host::{ALWAYS, Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
 use crate::play::{Play, Share};
 use crate::transport::{Transport, TransportError};
@@ -323,17 +323,16 @@ impl Run<'_> {
                 break;
             }
         }
-        host.goes_on_when_interrupted(true);
         for role in play.always.iter().filter(|_| begun) {
             if stop.as_ref().is_some_and(|stop| stop.failure.is_unreachable()) {
                 break;
             }
             // Where the lock was lost after the last role, what was begun is not ended: the host is not done.
-            if let Err(failure) = host.may_go_on() {
+            if let Err(failure) = ALWAYS.sync_scope(true, || host.may_go_on()) {
                 stop.get_or_insert_with(|| Stop::of(host, failure));
                 break;
             }
-            match (self.role(host, play, role).await, &stop) {
+            match (ALWAYS.scope(true, self.role(host, play, role)).await, &stop) {
                 (Ok(()), _) => {}
                 (Err(failure), None) => stop = Some(Stop::of(host, failure)),
                 (Err(failure), Some(_)) => {
@@ -341,7 +340,6 @@ impl Run<'_> {
                 }
             }
         }
-        host.goes_on_when_interrupted(false);
         stop.map_or(Ok(()), Err)
     }
 

@@ -1,0 +1,365 @@
+//! drain: a node gives its pods to other nodes, before it is upgraded or removed; and uncordon, its counterpart.
+//!
+//! The node is cordoned first, in one change with an annotation that says that it was muster: so a node that somebody else has
+//! cordoned stays so, and one that a killed run left cordoned is known. Then its pods are evicted with `kubectl drain`, for some
+//! seconds at a time: between two attempts the budgets that stand against it are shown, and Ctrl-C is heeded.
+
+mod on_node;
+
+use muster_engine::event::Change;
+use muster_engine::prelude::*;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::json;
+
+use crate::common::cluster_vars;
+use crate::kubectl::{Kubectl, kubectl};
+use on_node::OnNode;
+
+/// Explained in `defaults.yml`.
+#[derive(Deserialize)]
+struct Vars {
+    drain_nodes: bool,
+    drain_grace_period: i64,
+    #[serde(deserialize_with = "limit")]
+    drain_timeout: Duration,
+    drain_retries: u32,
+    drain_retry_delay_seconds: u64,
+    drain_pod_selector: String,
+    drain_fallback_enabled: bool,
+    drain_fallback_grace_period: i64,
+    #[serde(deserialize_with = "limit")]
+    drain_fallback_timeout: Duration,
+    drain_fallback_retries: u32,
+    drain_fallback_retry_delay_seconds: u64,
+    upgrade_node_always_cordon: bool,
+    upgrade_node_uncordon_after_drain_failure: bool,
+    upgrade_node_fail_if_drain_fails: bool,
+}
+
+/// For how long one `kubectl drain` runs, in seconds: so often it is told what is waited for.
+const AT_A_TIME: u64 = 8;
+
+/// The role `drain`: the host's own node.
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    drain(host, host).await
+}
+
+/// The role `uncordon`: the host's own node.
+pub(crate) async fn run_uncordon(host: &Host) -> Result<()> {
+    uncordon(host, host).await
+}
+
+/// Cordons the node of `target` and moves its pods away, as the variables of `target` say; `asker` does it, by way of a healthy
+/// control plane, and is not necessarily the machine itself, which may be off. Nothing is done where the cluster has no such
+/// node. In check mode it only tells what would be done.
+///
+/// # Errors
+/// Pods are left: which, and what stands against it. By default the node is uncordoned again before that, if muster cordoned it.
+pub(crate) async fn drain(asker: &Host, target: &Host) -> Result<()> {
+    let vars: Vars = target.vars()?;
+    let node = cluster_vars(target)?.kube_override_hostname;
+    let Some(kubectl) = Kubectl::find(asker).await? else {
+        asker.not_yet(&format!("Drain {node}"));
+        return Ok(());
+    };
+    let Some(found) = look(&kubectl, &node, &vars.drain_pod_selector).await? else {
+        asker.passed(&format!("Drain {node}: it is no node of the cluster"));
+        return Ok(());
+    };
+    if !found.ready && !vars.upgrade_node_always_cordon {
+        if !found.is_empty() {
+            asker.warn(format!(
+                "the node {node} is not Ready: its pods cannot be moved, and are left as they are"
+            ));
+        }
+        return Ok(());
+    }
+    let wanted = Cordoned { node: &node, selector: &vars.drain_pod_selector, moves: vars.drain_nodes };
+    kubectl.step(&format!("Cordon {node}")).ensure(wanted).await?;
+    if asker.check_mode() || !vars.drain_nodes {
+        return Ok(());
+    }
+    let Err(failure) = evict(&kubectl, &node, &vars).await else { return Ok(()) };
+    if matches!(failure, Failure::Stopped(_) | Failure::Transport(_)) {
+        return Err(failure);
+    }
+    if vars.upgrade_node_uncordon_after_drain_failure {
+        uncordon(asker, target).await?;
+    } else {
+        asker.cluster().once(&stays(&node), || async { Ok(()) }).await?;
+        asker.warn(format!(
+            "{node} stays cordoned (upgrade_node_uncordon_after_drain_failure: false): muster kubectl uncordon {node}"
+        ));
+    }
+    if vars.upgrade_node_fail_if_drain_fails {
+        return Err(failure);
+    }
+    asker.warn(format!("{failure}; it goes on all the same (upgrade_node_fail_if_drain_fails: false)"));
+    Ok(())
+}
+
+/// Lets the node of `target` get pods again, if it was muster that cordoned it: in this run or in one that was cut off.
+pub(crate) async fn uncordon(asker: &Host, target: &Host) -> Result<()> {
+    let node = cluster_vars(target)?.kube_override_hostname;
+    if asker.cluster().done::<()>(&stays(&node)).is_some() {
+        return Ok(());
+    }
+    let Some(kubectl) = Kubectl::find(asker).await? else { return Ok(()) };
+    kubectl.step(&format!("Uncordon {node}")).ensure(Uncordoned { node: &node }).await.map(drop)
+}
+
+/// Under which it is kept for the run that a node stays cordoned although muster did it.
+fn stays(node: &str) -> String {
+    format!("{node} stays cordoned")
+}
+
+async fn look(kubectl: &Kubectl<'_>, node: &str, selector: &str) -> Result<Option<OnNode>> {
+    let lines = kubectl.query(&format!("what runs on {node}"), looking(node, selector)).await?;
+    Ok(OnNode::parse(&lines))
+}
+
+fn looking(node: &str, selector: &str) -> Script {
+    kubectl!(concat!(include_str!("look.sh"), "look \"$1\" \"$2\""), [node, selector])
+}
+
+/// In one way, and if that fails, and it is wanted, in the other.
+async fn evict(kubectl: &Kubectl<'_>, node: &str, vars: &Vars) -> Result<()> {
+    let way = Way {
+        name: "Drain",
+        flag: "",
+        grace_seconds: vars.drain_grace_period,
+        limit: vars.drain_timeout,
+        attempts: vars.drain_retries + 1,
+        delay: Duration::from_secs(vars.drain_retry_delay_seconds),
+    };
+    let done = way.go(kubectl, node, &vars.drain_pod_selector).await;
+    let failure = match done {
+        Err(failure @ Failure::Other { .. }) if vars.drain_fallback_enabled => failure,
+        done => return done,
+    };
+    kubectl.asker().warn(format!(
+        "{failure}; the pods are deleted without asking their budgets (drain_fallback_enabled)"
+    ));
+    let fallback = Way {
+        name: "Delete the pods of",
+        flag: "--disable-eviction",
+        grace_seconds: vars.drain_fallback_grace_period,
+        limit: vars.drain_fallback_timeout,
+        attempts: vars.drain_fallback_retries + 1,
+        delay: Duration::from_secs(vars.drain_fallback_retry_delay_seconds),
+    };
+    fallback.go(kubectl, node, &vars.drain_pod_selector).await
+}
+
+/// A way to get pods off a node.
+struct Way {
+    name: &'static str,
+    /// A flag of kubectl drain, or nothing.
+    flag: &'static str,
+    grace_seconds: i64,
+    /// Of each attempt.
+    limit: Duration,
+    attempts: u32,
+    delay: Duration,
+}
+
+impl Way {
+    async fn go(&self, kubectl: &Kubectl<'_>, node: &str, selector: &str) -> Result<()> {
+        let grace = format!("--grace-period={}", self.grace_seconds);
+        let timeout = format!("--timeout={}s", self.limit.as_secs().clamp(1, AT_A_TIME));
+        let flags = [self.flag].into_iter().filter(|flag| !flag.is_empty());
+        let args = [node, selector, &grace, &timeout].into_iter().chain(flags);
+        let script = kubectl!(concat!(include_str!("look.sh"), include_str!("evict.sh")), args);
+        let mut attempt = 1;
+        loop {
+            let what = match attempt {
+                1 => format!("{} {node}", self.name),
+                _ => format!("{} {node}, attempt {attempt} of {}", self.name, self.attempts),
+            };
+            let told =
+                |said: &str| OnNode::parse(said).map_or_else(|| last_words(said), |left| left.waits_for());
+            match kubectl.insist(&what, &script, self.limit, told).await {
+                Ok(_) => return Ok(()),
+                Err(Failure::Waited { tail, .. }) if attempt == self.attempts => {
+                    return Err(self.fault(node, &tail));
+                }
+                Err(Failure::Waited { .. }) => attempt += 1,
+                Err(failure) => return Err(failure),
+            }
+            kubectl.asker().pause(&format!("the next attempt to drain {node}"), self.delay).await?;
+        }
+    }
+
+    /// Why pods are left.
+    fn fault(&self, node: &str, said: &str) -> Failure {
+        let left = OnNode::parse(said).filter(|left| !left.is_empty());
+        let (why, remedy) =
+            left.map_or_else(|| (last_words(said), String::new()), |left| left.fault(self.grace_seconds));
+        let times = if self.attempts > 1 { format!(" in {} attempts", self.attempts) } else { String::new() };
+        Failure::Other {
+            message: format!("{node} could not be drained within {} s{times}: {why}", self.limit.as_secs()),
+            remedy: remedy.into(),
+            tail: said
+                .lines()
+                .filter_map(|line| line.strip_prefix("said\t"))
+                .map(|line| format!("{line}\n"))
+                .collect(),
+        }
+    }
+}
+
+/// The last line that kubectl drain wrote.
+fn last_words(said: &str) -> String {
+    let line = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("kubectl drain failed");
+    line.strip_prefix("said\t").unwrap_or(line).to_owned()
+}
+
+/// A length of time as kubectl takes it, longer than nothing: `360s`, `6m`, `1h30m`; a number alone is seconds.
+fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Seconds(u64),
+        Text(String),
+    }
+    let seconds = match Written::deserialize(deserializer)? {
+        Written::Seconds(seconds) => Some(seconds),
+        Written::Text(text) => seconds(&text),
+    };
+    let seconds = seconds.filter(|seconds| *seconds > 0);
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| de::Error::custom("it is a length of time, such as 360s or 6m"))
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    let (mut sum, mut rest) = (0, text);
+    while !rest.is_empty() {
+        let (number, unit) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let of_unit = match unit.chars().next()? {
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return None,
+        };
+        sum += number.parse::<u64>().ok()?.checked_mul(of_unit)?;
+        rest = &unit[1..];
+    }
+    Some(sum)
+}
+
+/// The annotation of a node that muster has cordoned.
+const MARK: &str = "muster.io/cordoned";
+
+/// A node gets no new pods; before that it is told what will become of those that it has.
+struct Cordoned<'n> {
+    node: &'n str,
+    selector: &'n str,
+    /// Whether its pods will be moved.
+    moves: bool,
+}
+
+impl Resource for Cordoned<'_> {
+    fn label(&self) -> String {
+        format!("node {}", self.node)
+    }
+
+    fn probe(&self) -> Probe {
+        Probe::script(looking(self.node, self.selector))
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let answer = seen.answer();
+        let Some(found) = OnNode::parse(&answer.output).filter(|_| answer.status == 0) else {
+            return Err(format!("kubectl cannot look at it: {}", answer.output.trim_end()));
+        };
+        let mut plan = Plan::nothing();
+        if !found.unschedulable {
+            plan = Plan::change(self, "cordoned", patch(self.node, true));
+        }
+        let words = if self.moves { found.in_words() } else { Vec::new() };
+        plan.changes.extend(words.into_iter().map(|what| Change {
+            resource: self.label(),
+            what,
+            diff: None,
+        }));
+        Ok(plan)
+    }
+
+    fn desired(&self) -> String {
+        format!("{}:cordoned", self.label())
+    }
+}
+
+/// A node that muster has cordoned gets pods again, and has no mark any more.
+struct Uncordoned<'n> {
+    node: &'n str,
+}
+
+impl Resource for Uncordoned<'_> {
+    fn label(&self) -> String {
+        format!("node {}", self.node)
+    }
+
+    fn probe(&self) -> Probe {
+        // No pod and no budget is asked for.
+        Probe::script(kubectl!(concat!(include_str!("look.sh"), "look_at_node \"$1\""), [self.node]))
+    }
+
+    fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let answer = seen.answer();
+        if answer.status != 0 {
+            return Err(format!("kubectl cannot look at it: {}", answer.output.trim_end()));
+        }
+        let ours = OnNode::parse(&answer.output).is_some_and(|found| found.ours);
+        Ok(if ours { Plan::change(self, "uncordoned", patch(self.node, false)) } else { Plan::nothing() })
+    }
+
+    fn desired(&self) -> String {
+        format!("{}:uncordoned", self.label())
+    }
+}
+
+/// One change: so a node is never cordoned without its mark, or marked and not cordoned.
+fn patch(node: &str, cordoned: bool) -> Script {
+    let (unschedulable, mark) =
+        if cordoned { (json!(true), json!("true")) } else { (json!(null), json!(null)) };
+    let patch =
+        json!({ "metadata": { "annotations": { MARK: mark } }, "spec": { "unschedulable": unschedulable } });
+    kubectl!(r#"kubectl patch node "$1" --type=merge --patch "$2""#, [node, &patch.to_string()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_time_is_written_as_for_kubectl() {
+        let of = |text: &str| seconds(text);
+        assert_eq!(["360s", "6m", "1h30m", "90", "0s"].map(of), [360, 360, 5400, 90, 0].map(Some));
+        assert_eq!(["", "x", "6d", "m"].map(of), [Some(0), None, None, None]);
+    }
+
+    #[test]
+    fn what_stopped_a_drain_is_told_by_the_budget_or_in_kubectl_s_words() {
+        let way = Way {
+            name: "Drain",
+            flag: "",
+            grace_seconds: 30,
+            limit: Duration::from_secs(60),
+            attempts: 2,
+            delay: Duration::ZERO,
+        };
+        let said = "node\ttrue\ttrue\tTrue\npod\tshop\tdb-0\tRunning\t\t\t\t\nsaid\terror: global timeout\n";
+        let told = |said: &str| way.fault("node3", said).to_string();
+        assert_eq!(
+            told(said),
+            "node3 could not be drained within 60 s in 2 attempts: 1 pod did not end: shop/db-0"
+        );
+        let gone = "node\ttrue\ttrue\tTrue\nsaid\terror: cannot delete pod: denied\n";
+        assert!(told(gone).ends_with("2 attempts: error: cannot delete pod: denied"), "{}", told(gone));
+    }
+}
