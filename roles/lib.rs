@@ -72,15 +72,15 @@ pub fn verify(network: NetworkTest) -> Role {
 pub fn upgrading(settings: upgrade::Settings) -> Vec<Role> {
     let knowing = |role: &Role| {
         let story = role.story.clone();
-        let told = move |host| {
+        let told = Story::given(move |host| {
             let story = story.clone();
             async move {
                 upgrade::begin(host, settings).await?;
                 story.tell(host).await
             }
             .boxed()
-        };
-        Role { story: Story::given(told), ..role.clone() }
+        });
+        Role { story: told, ..role.clone() }
     };
     ROLES.iter().map(knowing).collect()
 }
@@ -131,7 +131,13 @@ pub const ROLES: &[Role] = &[
         kubeadm::upgrade::control_plane,
         "kubeadm/defaults.yml"
     ),
-    role!("upgrade-node", "A new kubelet", kubeadm::upgrade::node, "kubeadm/defaults.yml"),
+    role!("upgrade-node", "A new kubelet, on a drained node", kubeadm::upgrade::node, "kubeadm/defaults.yml"),
+    role!(
+        "upgrade-end",
+        "Uncordon a node that was drained for its upgrade",
+        upgrade::finish,
+        "drain/defaults.yml"
+    ),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),
     role!(

@@ -5,7 +5,6 @@ use muster_engine::prelude::*;
 use super::Vars;
 use crate::cluster;
 use crate::common::cluster_vars;
-use crate::upgrade;
 
 /// Where snapshots are, on the machine.
 const FOLDER: &str = "/var/lib/muster/snapshots";

@@ -49,8 +49,12 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
             sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told]),
         ))
         .await?;
-    // Where variables have changed as well, and nothing else to do otherwise.
-    reconfigure::run(host, &known).await?;
+    if host.check_mode() {
+        config::write(host, &known).await?;
+    } else {
+        // Something to do where variables have changed as well.
+        reconfigure::run(host, &known).await?;
+    }
     api_answers(host, Duration::from_secs(180)).await?;
     restart_kubelet(host, &known, &version).await?;
     host.reached(UPGRADED);
@@ -89,6 +93,7 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
 /// The kubelet runs in its new version, and the cluster takes it for Ready.
 async fn restart_kubelet(host: &Host, known: &Standing, version: &str) -> Result<()> {
     let node = cluster_vars(host)?.kube_override_hostname;
+    upgrade::drain(host).await?;
     install(host, "Install the kubelet", &["kubelet"])?
         .ensure(file("/etc/systemd/system/kubelet.service").content(kubelet::unit(host)?))
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))

@@ -289,7 +289,10 @@ fn installed_version(machine: &Machine) -> Option<Problem> {
             "kubelet",
             format!("{} is a node of Kubernetes {installed}, and the cluster is to be {wanted}", machine.name),
             "the version that the cluster runs, on all its nodes",
-            format!("bring the node to it: upgrade-cluster --limit {}; or set kube_version: {installed}, if the control plane runs that", machine.name),
+            format!(
+                "bring the node to it: upgrade-cluster --limit {}; or set kube_version: {installed}, if the control plane runs that",
+                machine.name
+            ),
         )
     })
 }

@@ -1,7 +1,7 @@
 # Prints the cluster as far as an upgrade is about it, in fields that are separated by |.
 ready='{.status.conditions[?(@.type=="Ready")].status}'
-# node|NAME|KUBELET|READY|UNSCHEDULABLE: the version that runs, as the kubelet says it.
-node="node|{.metadata.name}|{.status.nodeInfo.kubeletVersion}|$ready|{.spec.unschedulable}"
+# node|NAME|KUBELET|READY|MARK: the version that runs, as the kubelet says it; the mark of a node that muster has cordoned.
+node="node|{.metadata.name}|{.status.nodeInfo.kubeletVersion}|$ready|{.metadata.annotations.muster\\.io/cordoned}"
 kubectl get nodes -o "jsonpath={range .items[*]}$node{\"\n\"}{end}"
 # pod|NAMESPACE|NAME|NODE|PHASE|READY|IMAGE
 place='{.metadata.namespace}|{.metadata.name}|{.spec.nodeName}'

@@ -11,11 +11,12 @@ use std::sync::Arc;
 
 use muster_engine::prelude::*;
 
-use crate::cluster;
+use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
+use crate::drain;
 use crate::etcd;
 use crate::kubectl::{Kubectl, kubectl};
-pub(crate) use state::State;
+use state::State;
 
 /// What the command was given.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,38 +67,70 @@ pub(crate) async fn is_done(host: &Host) -> Result<bool> {
     Ok(state(host).await?.is_done(&cluster.kube_override_hostname, is_plane, &cluster.kube_version))
 }
 
+/// The host's node gives its pods to others, as `drain` does it.
+pub(crate) async fn drain(host: &Host) -> Result<()> {
+    host.cluster().once(&drained(host), || async { Ok(()) }).await?;
+    drain::drain(host, host).await
+}
+
+fn drained(host: &Host) -> String {
+    format!("that this run has drained {}", host.name())
+}
+
+/// At the end of a machine's upgrade, whatever happened in it: its node gets pods again, if muster has cordoned it, in this run
+/// or in one that was cut off.
+pub(crate) async fn finish(host: &Host) -> Result<()> {
+    let node = cluster_vars(host)?.kube_override_hostname;
+    if host.cluster().done::<()>(&drained(host)).is_some() || state(host).await?.is_marked(&node) {
+        return drain::uncordon(host, host).await;
+    }
+    Ok(())
+}
+
 /// The cluster may go to the version that is asked for: each of its kubelets allows it, nothing that is in use goes away, and
 /// the cluster is well. Once a run.
 pub(crate) async fn check(host: &Host) -> Result<()> {
     let known = cluster::belongs(host).await?;
-    let look = || async {
-        let version = cluster_vars(host)?.kube_version;
-        if known.standing().is_empty() {
-            let found = "no control plane of the inventory is in a cluster";
-            return Err(Failure::new(found, "an upgrade needs a cluster: setup-cluster begins one"));
-        }
-        let state = state(host).await?;
-        if state.all_done(&version) {
-            return Ok(());
-        }
-        let mut problems = state.refused(&version);
-        let mut unwell = state.unwell(&known.reached());
-        unwell.extend(etcd::unhealthy(host, &known).await?);
-        if settings(host).is_some_and(|settings| settings.force_unhealthy) {
-            for text in unwell {
-                host.warn(format!("the cluster is not well: {text}"));
-            }
-        } else {
-            problems.extend(unwell.into_iter().map(|found| Problem {
-                check: "cluster".into(),
-                found,
-                needed: "a cluster that is well, before an upgrade takes away what it could do without".into(),
-                remedy: "mend that: muster kubectl get nodes,pods -A, setup-cluster; to go on as it is: --force-unhealthy".into(),
-            }));
-        }
-        if problems.is_empty() { Ok(()) } else { Err(Failure::Problems(problems)) }
+    if known.standing().is_empty() {
+        return Err(Failure::new(
+            "no control plane of the inventory is in a cluster",
+            "an upgrade needs one: setup-cluster begins it",
+        ));
+    }
+    // One machine tells for all.
+    let mut told = false;
+    let look = || {
+        told = true;
+        problems(host, &known)
     };
-    host.cluster().once("that the cluster may be upgraded", look).await?;
+    let problems = host.cluster().once("what keeps the cluster from its upgrade", look).await?;
+    if told && !problems.is_empty() {
+        return Err(Failure::Problems(problems.to_vec()));
+    }
     host.passed("Look at the cluster");
     Ok(())
+}
+
+async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
+    let version = cluster_vars(host)?.kube_version;
+    let state = state(host).await?;
+    if state.all_done(&version) {
+        return Ok(Vec::new());
+    }
+    let mut problems = state.refused(&version);
+    let mut unwell = state.unwell(&known.reached());
+    unwell.extend(etcd::unhealthy(host, known).await?);
+    if settings(host).is_some_and(|settings| settings.force_unhealthy) {
+        for text in unwell {
+            host.warn(format!("the cluster is not well: {text}"));
+        }
+        return Ok(problems);
+    }
+    problems.extend(unwell.into_iter().map(|found| Problem {
+        check: "cluster".into(),
+        found,
+        needed: "a cluster that is well: an upgrade takes away what it could do without".into(),
+        remedy: "mend it: muster kubectl get nodes,pods -A, setup-cluster; to go on as it is: --force-unhealthy".into(),
+    }));
+    Ok(problems)
 }

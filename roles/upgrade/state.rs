@@ -24,6 +24,8 @@ struct Node {
     /// The version of the kubelet that runs.
     kubelet: String,
     ready: bool,
+    /// Whether a run that was cut off has cordoned it.
+    marked: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +61,9 @@ impl State {
         let mut state = Self::default();
         for line in printed.lines() {
             match line.split('|').collect::<Vec<_>>()[..] {
-                ["node", name, kubelet, ready, _] => {
-                    let node = Node { kubelet: version(kubelet), ready: ready == "True" };
+                ["node", name, kubelet, ready, mark] => {
+                    let node =
+                        Node { kubelet: version(kubelet), ready: ready == "True", marked: !mark.is_empty() };
                     state.nodes.insert(name.to_owned(), node);
                 }
                 ["pod", namespace, name, node, phase, ready, image] => state.pods.push(Pod {
@@ -93,6 +96,11 @@ impl State {
         };
         found.kubelet == wanted
             && (!is_plane || self.config == wanted && self.proxy == wanted && COMPONENTS.iter().all(runs))
+    }
+
+    /// Whether a run that was cut off has cordoned a node.
+    pub(super) fn is_marked(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.marked)
     }
 
     /// Whether the whole cluster has a version.
@@ -171,6 +179,7 @@ mod tests {
             done(&state, "a") && done(&state, "w") && done(&state, "no-node") && state.all_done("1.36.3")
         );
         assert!(!state.is_done("w", false, "1.37.2") && !state.all_done("1.37.2"));
+        assert!(state.is_marked("w") && !state.is_marked("a"));
         for (from, to) in [
             ("kube-scheduler:v1.36.3", "kube-scheduler:v1.35.4"),
             ("config|v1.36.3", "config|v1.35.4"),

@@ -54,7 +54,8 @@ done"#;
 
 /// Whether the bundle has the other version. `./test --all` compiles it.
 fn other_version_is_there(lab: &Lab) -> bool {
-    let listed = lab.lab(&["exec", "--", crate::fixture::muster().to_str().unwrap(), "bundle", "list", "--versions"]);
+    let listed =
+        lab.lab(&["exec", "--", crate::fixture::muster().to_str().unwrap(), "bundle", "list", "--versions"]);
     listed.out.lines().any(|line| line.starts_with(TO) && line.contains("amd64"))
 }
 
@@ -102,7 +103,10 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
     kubectl(&["rollout", "status", "deployment/app", "--timeout=60s"]);
     assert_eq!(pods(), before);
 
-    lab.on("node1", &format!("nohup setsid bash -c '{}' >/dev/null 2>&1 </dev/null", ASK.replace('\'', r"'\''")));
+    lab.on(
+        "node1",
+        &format!("nohup setsid bash -c '{}' >/dev/null 2>&1 </dev/null", ASK.replace('\'', r"'\''")),
+    );
     // It is killed while the control plane goes over; the same command finishes it.
     let mut run = lab.start(&["upgrade-cluster", "-vv", "--output", "plain", "-e", &to]);
     run.until("upgrade-control-plane: Upgrade the control plane");
@@ -115,13 +119,26 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
 
     let versions = kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.kubeletVersion}"]);
     assert_eq!(versions, format!("v{TO} v{TO}"));
-    let images = kubectl(&["-n", "kube-system", "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}"]);
+    let images =
+        kubectl(&["-n", "kube-system", "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}"]);
     for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"] {
-        assert!(images.contains(&format!("{component}:v{TO}")) && !images.contains(&format!("{component}:v1.36")), "{images}");
+        assert!(
+            images.contains(&format!("{component}:v{TO}")) && !images.contains(&format!("{component}:v1.36")),
+            "{images}"
+        );
     }
-    let failed = |what: &str| lab.on("node1", &format!("grep -c failed /run/asked.{what} || :")).trim().parse::<u32>().unwrap();
-    let asked = |what: &str| lab.on("node1", &format!("wc -l </run/asked.{what}")).trim().parse::<u32>().unwrap();
-    eprintln!("application: {} of {} failed; API: {} of {}", failed("app"), asked("app"), failed("api"), asked("api"));
+    let failed = |what: &str| {
+        lab.on("node1", &format!("grep -c failed /run/asked.{what} || :")).trim().parse::<u32>().unwrap()
+    };
+    let asked =
+        |what: &str| lab.on("node1", &format!("wc -l </run/asked.{what}")).trim().parse::<u32>().unwrap();
+    eprintln!(
+        "application: {} of {} failed; API: {} of {}",
+        failed("app"),
+        asked("app"),
+        failed("api"),
+        asked("api")
+    );
     assert!(asked("app") > 50);
 
     // Nobody has to do anything more, and the cluster keeps its version.
