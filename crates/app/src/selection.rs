@@ -207,5 +207,10 @@ mod tests {
         one_batch_after_the_other(&mut plays, Share::Hosts(2));
         assert_eq!(plays[0].serial, None);
         assert_eq!((plays[1].serial, plays[1].wait_for_all), (Some(Share::Hosts(2)), true));
+        // Members of etcd, for example, go one after the other whatever is typed.
+        let one = Play { serial: Some(Share::Hosts(1)), ..plays[0].clone() };
+        let mut plays = [Play { any_errors_fatal: false, ..one }];
+        one_batch_after_the_other(&mut plays, Share::Hosts(2));
+        assert_eq!(plays[0].serial, Some(Share::Hosts(1)));
     }
 }
