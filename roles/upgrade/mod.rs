@@ -28,6 +28,9 @@ pub struct Settings {
 /// Under which it is kept that the run upgrades the cluster.
 const UPGRADES: &str = "that this run upgrades the cluster";
 
+/// How often a cluster that is not well is looked at again, every three seconds.
+const LOOKS_AGAIN: u32 = 20;
+
 /// Says that the run upgrades the cluster. Every role of such a run does, whichever is the first.
 pub(crate) async fn begin(host: &Host, settings: Settings) -> Result<()> {
     host.cluster().once(UPGRADES, || async { Ok(settings) }).await.map(drop)
@@ -47,17 +50,18 @@ fn settings(host: &Host) -> Option<Arc<Settings>> {
 /// # Errors
 /// No control plane answers.
 pub(crate) async fn state(host: &Host) -> Result<Arc<State>> {
-    let look = || async {
-        let Some(kubectl) = Kubectl::find(host).await? else {
-            return Err(Failure::new(
-                "no control plane answers",
-                "an upgrade needs a cluster that runs: setup-cluster begins one, and starts what was stopped",
-            ));
-        };
-        let look = kubectl!(include_str!("look.sh"), [] as [&str; 0]);
-        Ok(State::parse(&kubectl.query("Look at the cluster", look).await?))
+    host.cluster().once("the cluster before its upgrade", || look(host)).await
+}
+
+async fn look(host: &Host) -> Result<State> {
+    let Some(kubectl) = Kubectl::find(host).await? else {
+        return Err(Failure::new(
+            "no control plane answers",
+            "an upgrade needs a cluster that runs: setup-cluster begins one, and starts what was stopped",
+        ));
     };
-    host.cluster().once("the cluster before its upgrade", look).await
+    let look = kubectl!(include_str!("look.sh"), [] as [&str; 0]);
+    Ok(State::parse(&kubectl.query("Look at the cluster", look).await?))
 }
 
 /// Whether nothing of this machine's part of the upgrade is left to do.
@@ -118,7 +122,16 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
         return Ok(Vec::new());
     }
     let mut problems = state.refused(&version);
-    let mut unwell = state.unwell(&known.reached());
+    let reached = known.reached();
+    let mut unwell = state.unwell(&reached);
+    // Where a run was cut off a moment ago, pods are just being replaced.
+    for _ in 0..LOOKS_AGAIN {
+        if unwell.is_empty() || host.check_mode() {
+            break;
+        }
+        host.pause("the cluster to be well", Duration::from_secs(3)).await?;
+        unwell = look(host).await?.unwell(&reached);
+    }
     unwell.extend(etcd::unhealthy(host, known).await?);
     if settings(host).is_some_and(|settings| settings.force_unhealthy) {
         for text in unwell {
