@@ -125,15 +125,16 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     let reached = known.reached();
     let mut unwell = state.unwell(&reached);
     // Where a run was cut off a moment ago, pods are just being replaced.
+    let forced = settings(host).is_some_and(|settings| settings.force_unhealthy);
     for _ in 0..LOOKS_AGAIN {
-        if unwell.is_empty() || host.check_mode() {
+        if unwell.is_empty() || forced || host.check_mode() {
             break;
         }
         host.pause("the cluster to be well", Duration::from_secs(3)).await?;
         unwell = look(host).await?.unwell(&reached);
     }
     unwell.extend(etcd::unhealthy(host, known).await?);
-    if settings(host).is_some_and(|settings| settings.force_unhealthy) {
+    if forced {
         for text in unwell {
             host.warn(format!("the cluster is not well: {text}"));
         }
