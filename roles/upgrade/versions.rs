@@ -96,7 +96,7 @@ mod tests {
             ("1.36.3", "1.37.2", "1.37.2"),
             ("1.36.3", "1.37.0", "1.37.2"),
         ] {
-            assert_eq!(told(oldest, newest, wanted), Default::default(), "{oldest} {newest} {wanted}");
+            assert_eq!(told(oldest, newest, wanted).0, "", "{oldest} {newest} {wanted}");
         }
         let (found, remedy) = told("1.34.4", "1.34.4", "1.36.3");
         assert_eq!(found, "1.36.3, but the cluster runs 1.34.4");
