@@ -29,6 +29,7 @@ mod reset;
 mod students;
 #[cfg(test)]
 mod testing;
+pub mod upgrade;
 mod verify;
 
 use futures::future::FutureExt;
@@ -136,6 +137,23 @@ pub fn reset(with: Reset) -> [Role; 2] {
     ]
 }
 
+/// All roles for a run that brings the cluster to another version: each of them knows it.
+pub fn upgrading(settings: upgrade::Settings) -> Vec<Role> {
+    let knowing = |role: &Role| {
+        let story = role.story.clone();
+        let told = Story::given(move |host| {
+            let story = story.clone();
+            async move {
+                upgrade::begin(host, settings).await?;
+                story.tell(host).await
+            }
+            .boxed()
+        });
+        Role { story: told, ..role.clone() }
+    };
+    ROLES.iter().map(knowing).collect()
+}
+
 /// Every role there is.
 pub const ROLES: &[Role] = &[
     PREFLIGHT,
@@ -158,6 +176,37 @@ pub const ROLES: &[Role] = &[
     role!("flannel", "The pod network", flannel::daemon),
     role!("coredns", "Names inside the cluster", coredns::run),
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
+    role!(
+        "upgrade-check",
+        "Whether the cluster may go to another version",
+        upgrade::check,
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "fetch",
+        "Bring what an upgrade needs to the machine",
+        kubeadm::upgrade::fetch,
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "etcd-snapshot",
+        "Keep what etcd holds before an upgrade",
+        etcd::snapshot_before_upgrade::run,
+        "etcd/defaults.yml"
+    ),
+    role!(
+        "upgrade-control-plane",
+        "kubeadm upgrade, on a control plane",
+        kubeadm::upgrade::control_plane,
+        "kubeadm/defaults.yml"
+    ),
+    role!("upgrade-node", "A new kubelet, on a drained node", kubeadm::upgrade::node, "kubeadm/defaults.yml"),
+    role!(
+        "upgrade-end",
+        "Uncordon a node that was drained for its upgrade",
+        upgrade::finish,
+        "drain/defaults.yml"
+    ),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),
     role!(

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use crate::addresses::{access_ip_of, ip, ip_of};
 use crate::catalogue::CATALOGUE;
 use crate::common::cluster_vars;
+use crate::upgrade;
 pub use certificate::Certificate;
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
 use standing::Seen;
@@ -116,7 +117,8 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
             && asked.as_str().is_some_and(|asked| asked != kept)
         {
             host.warn(format!(
-                "kube_version is not set: the cluster keeps its {kept} ({} is the default of new clusters)",
+                "kube_version is not set: the cluster keeps its {kept} ({} is the default of new clusters; upgrade-cluster brings \
+                 another one)",
                 asked.as_str().unwrap_or_default()
             ));
         }
@@ -135,10 +137,12 @@ pub(crate) fn address_of(host: &Host, name: &str) -> Option<IpAddr> {
     remembered(host)?.address_of(name)
 }
 
-/// The version that a cluster keeps because nobody has asked for another one.
+/// The version that a cluster keeps because nobody has asked for another one. A run that upgrades goes to that of new clusters
+/// then, and never back.
 fn kept_version(host: &Host, standing: &Standing) -> Option<String> {
     let asked = host.all_vars().explain("kube_version");
     let version = standing.version().filter(|_| !asked.first().is_some_and(|asked| asked.kind.is_user()))?;
+    let version = if upgrade::is_under_way(host) { upgrade::versions::default_for(version) } else { version };
     CATALOGUE.release(version, Arch::Amd64).is_ok().then(|| version.to_owned())
 }
 
@@ -169,6 +173,7 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
         etcd: host.in_group("etcd"),
         etcd_data_dir: vars.etcd_data_dir,
         kube_cert_dir: vars.kube_cert_dir,
+        upgrades: upgrade::is_under_way(host),
     })
 }
 

@@ -9,9 +9,9 @@
 //! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]);
 //! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name ([`settled`]);
 //! - the API server's port ([`other_port`]);
-//! - the version ([`Standing::other_version`]): upgrades are not there yet.
+//! - the version ([`Standing::other_version`]), but for a run that upgrades.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use time::OffsetDateTime;
 
 use super::certificate::Certificate;
 use super::identity::{Authority, Identity};
+use crate::upgrade::versions;
 
 /// A machine's identity, or why it is not known.
 pub(crate) type Seen = Result<Arc<Identity>, String>;
@@ -53,6 +54,8 @@ pub(crate) struct Wanted {
     pub port: u16,
     /// Without a leading `v`.
     pub version: String,
+    /// Whether the run brings the cluster to that version.
+    pub upgrades: bool,
     /// What a cluster is begun with: names as in kubeadm's configuration, the variables, and their values.
     pub settled: Vec<(&'static str, &'static str, String)>,
 }
@@ -115,10 +118,35 @@ impl Standing {
 
     /// The version that the control planes run; the lowest where they differ.
     pub(crate) fn version(&self) -> Option<&str> {
-        let versions = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
-        let number =
-            |version: &str| -> Vec<u32> { version.split('.').map(|n| n.parse().unwrap_or(0)).collect() };
-        versions.filter_map(|(_, seen)| seen.version.as_deref()).min_by_key(|version| number(version))
+        self.versions().map(|(oldest, _)| oldest)
+    }
+
+    /// The lowest and the highest version that the control planes run.
+    fn versions(&self) -> Option<(&str, &str)> {
+        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
+        let mut versions: Vec<&str> = planes.filter_map(|(_, seen)| seen.version.as_deref()).collect();
+        versions.sort_by_key(|version| versions::numbers(version));
+        Some((*versions.first()?, *versions.last()?))
+    }
+
+    /// The version that a control plane ran before this run.
+    pub(crate) fn version_of(&self, name: &str) -> Option<&str> {
+        self.known(name)?.version.as_deref()
+    }
+
+    /// A member of etcd that could be asked.
+    pub(crate) fn reached_member(&self) -> Option<&str> {
+        self.known_of(&self.members).find(|(_, seen)| !seen.etcd.data.is_empty()).map(|(name, _)| name)
+    }
+
+    /// The name of a machine's node.
+    pub(crate) fn node_of(&self, name: &str) -> Option<&str> {
+        self.known(name)?.node.as_deref()
+    }
+
+    /// The names of the nodes whose machines could be asked.
+    pub(crate) fn reached(&self) -> BTreeSet<String> {
+        self.machines.values().filter_map(|seen| seen.as_ref().ok()?.node.clone()).collect()
     }
 
     /// `HOST:PORT` of the API as the cluster's machines know it; `None` where no cluster stands.
@@ -503,14 +531,28 @@ impl Standing {
         problems
     }
 
-    /// That the cluster keeps its version.
+    /// That the cluster keeps its version, unless the run is there to change it.
     fn other_version(&self, wanted: &Wanted) -> Option<Problem> {
-        let runs = self.version().filter(|version| *version != wanted.version)?;
-        Some(Problem {
+        let (oldest, newest) = self.versions()?;
+        if wanted.upgrades {
+            return versions::refused(oldest, newest, &wanted.version);
+        }
+        if oldest != newest {
+            return Some(Problem {
+                check: "kube_version".into(),
+                found: format!("the control planes run {oldest} and {newest}: an upgrade was cut off"),
+                needed: "control planes of one version".into(),
+                remedy: format!("finish it: upgrade-cluster -e kube_version={newest}"),
+            });
+        }
+        (oldest != wanted.version).then(|| Problem {
             check: "kube_version".into(),
-            found: format!("{}, but the cluster runs {runs}", wanted.version),
-            needed: "the version that it runs: upgrades are not there yet".into(),
-            remedy: format!("set kube_version: {runs}"),
+            found: format!("{}, but the cluster runs {oldest}", wanted.version),
+            needed: "the version that it runs, which setup-cluster keeps".into(),
+            remedy: format!(
+                "bring the cluster to {}: upgrade-cluster; or set kube_version: {oldest}",
+                wanted.version
+            ),
         })
     }
 

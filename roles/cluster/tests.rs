@@ -399,7 +399,7 @@ fn what_does_not_belong_is_refused() {
         let mut wanted = Wanted {
             node_name: "a".into(), address: "192.0.2.10".parse().ok(), access: "192.0.2.10".parse().ok(), control_plane: false, etcd: false,
             etcd_data_dir: "/var/lib/etcd".into(), kube_cert_dir: "/etc/kubernetes/ssl".into(), port: 6443,
-            version: "1.36.3".into(), settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
+            version: "1.36.3".into(), upgrades: false, settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
         };
         change(&mut wanted);
         wanted
@@ -441,6 +441,9 @@ fn what_does_not_belong_is_refused() {
          &["access_ip: 198.51.100.10 of a, which is a member of etcd with 198.51.100.9"]),
         ("w", vec![("a", Some(version("1.36.2")))], &|_| {}, &["kube_version: 1.36.3, but the cluster runs 1.36.2"]),
         ("w", vec![("a", Some(version("1.36.3")))], &|_| {}, &[]),
+        ("w", vec![("a", Some(version("1.36.3"))), ("b", Some(version("1.37.2")))], &|_| {}, &["kube_version: the control planes run 1.36.3 and 1.37.2: an upgrade was cut off"]),
+        ("w", vec![("a", Some(version("1.36.3"))), ("b", Some(version("1.37.2")))], &|w| { w.upgrades = true; w.version = "1.37.2".into() }, &[]),
+        ("w", vec![("a", Some(version("1.35.3"))), ("b", Some(version("1.37.2")))], &|w| { w.upgrades = true; w.version = "1.37.2".into() }, &["kube_version: 1.37.2, but the cluster runs 1.35.3"]),
         ("a", vec![("a", Some(begun_with("10.244.0.0/16")))], &|w| w.control_plane = true, &["kube_pods_subnet: 10.233.64.0/18, but the cluster was begun with 10.244.0.0/16"]),
         ("a", vec![("a", Some(begun_with("10.233.64.0/18")))], &|w| w.control_plane = true, &[]),
         ("a", vec![("a", Some(plane(1)))], &|w| { w.control_plane = true; w.port = 8443 }, &["kube_apiserver_port: 8443, but the cluster's machines know its API at https://192.0.2.10:6443"]),

@@ -18,6 +18,7 @@ pub(crate) mod pki;
 mod quorum;
 pub mod restore;
 mod snapshot;
+pub(crate) mod snapshot_before_upgrade;
 mod snapshot_file;
 mod status;
 
@@ -28,7 +29,7 @@ use serde_json::json;
 use crate::addresses::{access_ip_of, ip};
 use crate::catalogue::artifact;
 use crate::certificates::RENEWED_BELOW;
-use crate::cluster;
+use crate::cluster::{self, Standing};
 use crate::common::{bin_dir, cluster_vars};
 use crate::diagnosis;
 pub use defragment::role as defragment;
@@ -134,6 +135,22 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(member::INITIAL))
         .with(file(UNIT))
         .with(service("etcd")))
+}
+
+/// What is not well with the members, one of which is asked; nothing where no member could be asked for its identity.
+pub(crate) async fn unhealthy(host: &Host, known: &Standing) -> Result<Vec<String>> {
+    let Some(member) = known.reached_member() else { return Ok(Vec::new()) };
+    let member = host.cluster().host(member)?;
+    let vars: Vars = member.vars()?;
+    let look = ctl!("ctl endpoint health --cluster 2>&1", [&vars.etcd_cert_dir]);
+    let answer = member.query(look).await?;
+    let lines = answer.output.lines().filter(|line| answer.status != 0 && line.contains("is unhealthy"));
+    let mut unwell: Vec<String> = lines.map(|line| format!("etcd: {line}")).collect();
+    if answer.status != 0 && unwell.is_empty() {
+        let said = answer.output.lines().next_back().unwrap_or("it does not say why");
+        unwell.push(format!("etcd does not answer on {}: {said}", member.name()));
+    }
+    Ok(unwell)
 }
 
 /// Whether etcd holds the objects of a cluster; `None` when no member of the inventory answers.

@@ -28,18 +28,10 @@ pub(super) struct Config {
 /// Writes it, without applying it.
 pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     let audit = Audit::wanted(host)?;
-    let text = config(host, known, audit.as_ref())?;
-    let annotations = audit.as_ref().map(|audit| json!({ "muster.io/audit-policy": audit.digest() }));
-    let patches = COMPONENTS.map(|name| {
-        let annotations = annotations.as_ref().filter(|_| name == "kube-apiserver");
-        (format!("{PATCHES}/{name}0+strategic.json"), patch(name, annotations))
-    });
-    let all: String =
-        std::iter::once(text.as_str()).chain(patches.iter().map(|(_, patch)| patch.as_str())).collect();
-    let config = Config {
-        hash: Sha256::of(all.as_bytes()).to_string(),
-        certificates: cluster_vars(host)?.kube_cert_dir,
-    };
+    let cluster = cluster_vars(host)?;
+    let text = config(host, known, &cluster.kube_version, audit.as_ref())?;
+    let patches = patches(audit.as_ref());
+    let config = Config { hash: hash_of(&text, &patches), certificates: cluster.kube_cert_dir };
     let mut step = host
         .step("Configure the control plane")
         .ensure(dir("/etc/kubernetes"))
@@ -52,6 +44,27 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     }
     step.await?;
     Ok(config)
+}
+
+/// The hash of what a control plane is told in a version.
+pub(super) fn hash(host: &Host, known: &Standing, version: &str) -> Result<String> {
+    let audit = Audit::wanted(host)?;
+    config(host, known, version, audit.as_ref()).map(|text| hash_of(&text, &patches(audit.as_ref())))
+}
+
+fn hash_of(text: &str, patches: &[(String, String)]) -> String {
+    let all: String = std::iter::once(text).chain(patches.iter().map(|(_, patch)| patch.as_str())).collect();
+    Sha256::of(all.as_bytes()).to_string()
+}
+
+/// The files with the patches, and what they say.
+fn patches(audit: Option<&Audit>) -> Vec<(String, String)> {
+    let annotations = audit.map(|audit| json!({ "muster.io/audit-policy": audit.digest() }));
+    let of_component = |name: &str| {
+        let annotations = annotations.as_ref().filter(|_| name == "kube-apiserver");
+        (format!("{PATCHES}/{name}0+strategic.json"), patch(name, annotations))
+    };
+    COMPONENTS.into_iter().map(of_component).collect()
 }
 
 const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
@@ -68,7 +81,7 @@ fn patch(component: &str, annotations: Option<&serde_json::Value>) -> String {
     format!("{pod:#}\n")
 }
 
-fn config(host: &Host, known: &Standing, audit: Option<&Audit>) -> Result<String> {
+fn config(host: &Host, known: &Standing, version: &str, audit: Option<&Audit>) -> Result<String> {
     let cluster = cluster_vars(host)?;
     let mut sans = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     // Hosts that change places in their group change nothing.
@@ -82,7 +95,7 @@ fn config(host: &Host, known: &Standing, audit: Option<&Audit>) -> Result<String
     let (facts, registration) = (host.facts(), node_registration(host)?);
     let extra = json!({
         "address": ip(host)?,
-        "version": cluster.kube_version,
+        "version": version,
         "endpoint": cluster::endpoint(host, known)?,
         "image_repository": "registry.k8s.io",
         "etcd_endpoints": etcd::client_urls(host)?,

@@ -22,6 +22,9 @@ struct Vars {
 /// it: one that somebody has edited is made anew.
 pub(super) const STAMP: &str = "/var/lib/muster/stamps/kubelet-config";
 
+/// How this machine's kubelet differs from the configuration of all, where kubeadm finds it.
+pub(super) const PATCH: &str = "/etc/kubernetes/patches/kubeletconfiguration0+merge.yaml";
+
 /// The unit.
 pub(super) fn unit(host: &Host) -> Result<String> {
     let extra = json!({ "bin_dir": bin_dir(host)? });
@@ -114,15 +117,7 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     if let Some(given) = given(host, known).await? {
         step = step.ensure(command(
             "configuration of the kubelet",
-            with_state!(
-                r#"
-kubeadm upgrade node phase kubelet-config --patches "$3"
-systemctl daemon-reload
-systemctl restart kubelet
-mkdir -p "${1%/*}"
-kubelet_state "$2" >"$1""#,
-                [STAMP, &given, PATCHES]
-            ),
+            with_state!(include_str!("restart_kubelet.sh"), [PATCHES, STAMP, &given]),
             with_state!(r#"[ "$(cat "$1")" = "$(kubelet_state "$2")" ]"#, [STAMP, &given]),
         ));
     }

@@ -2,7 +2,8 @@
 //! all at once where kubeadm allows it.
 //!
 //! Three roles live here because they share one configuration: `kubelet` (what every node has), `control-plane`, `node`. A control
-//! plane has one of three stories, which [`cluster`] decides by what the machines are: [`birth`], [`reconfigure`], [`join`].
+//! plane has one of three stories, which [`cluster`] decides by what the machines are: [`birth`], [`reconfigure`], [`join`]; the
+//! fourth one, [`upgrade`], is that of a run of its own.
 
 mod arguments;
 mod audit;
@@ -14,6 +15,7 @@ mod kubelet;
 mod kubelet_settings;
 mod labels;
 mod reconfigure;
+pub(crate) mod upgrade;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -52,15 +54,10 @@ pub(crate) const API_IS_UP: &str = "the API server";
 pub(crate) async fn prepare(host: &Host) -> Result<()> {
     cluster::belongs(host).await?;
     let cluster = cluster_vars(host)?;
-    let bin = bin_dir(host)?;
-    let mut step = host.step("Install kubelet, kubeadm and kubectl");
-    for name in PROGRAMS {
-        step = step.ensure(binary(artifact(host, name, &cluster.kube_version)?, format!("{bin}/{name}")));
-    }
-    step.await?;
+    install(host, "Install kubelet, kubeadm and kubectl", &PROGRAMS)?.await?;
     host.step("Configure the kubelet and import the images")
         .ensure(file(UNIT).content(kubelet::unit(host)?))
-        .ensure(file(format!("{PATCHES}/kubeletconfiguration0+merge.yaml")).content(kubelet::patch(host)?))
+        .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .ensure(images::imported(host, &cluster)?)
         .await?;
     Ok(())
@@ -83,6 +80,14 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(config::APPLIED))
         .with(file(UNIT))
         .with(service("kubelet")))
+}
+
+/// A step that has programs of Kubernetes in their places.
+fn install<'h>(host: &'h Host, step: &str, programs: &[&str]) -> Result<Step<'h>> {
+    let (version, bin) = (cluster_vars(host)?.kube_version, bin_dir(host)?);
+    programs.iter().try_fold(host.step(step), |step, name| {
+        Ok(step.ensure(binary(artifact(host, name, &version)?, format!("{bin}/{name}"))))
+    })
 }
 
 /// The control plane: those that stand first, then the one that begins, then those that join; one at a time.

@@ -33,8 +33,9 @@ fn reserve(machine: &Machine, holds: Holds, total_mb: u64) -> u64 {
 
 /// Folders of one file system share its room.
 fn room(machine: &Machine) -> Vec<Problem> {
-    // What is installed already has its room.
-    if machine.seen.joined {
+    // What is installed already has its room. An upgrade has both versions there for a while.
+    let is_there = machine.seen.kubelet.as_deref() == Some(machine.cluster.kube_version.as_str());
+    if machine.seen.joined && (!machine.upgrades || is_there) {
         return Vec::new();
     }
     let mut mounts: BTreeMap<&str, (&FileSystem, u64, u64)> = BTreeMap::new();
@@ -43,6 +44,7 @@ fn room(machine: &Machine) -> Vec<Problem> {
             Holds::Programs => machine.sizes.programs,
             Holds::Downloads => machine.sizes.downloads,
             Holds::Images => machine.sizes.images,
+            Holds::Pods | Holds::Etcd if machine.seen.joined => 0,
             Holds::Pods => PODS_MB,
             Holds::Etcd => ETCD_MB,
         };
@@ -135,6 +137,19 @@ mod tests {
             f.seen.joined = true;
         };
         assert_eq!(found(joined).0, "", "a node has everything already");
+        // Programs, downloads, images, and what must stay free: 4500 MB; its pods and its etcd are there.
+        let upgraded = |f: &mut Fixture| {
+            f.node_of("1.35.4");
+            f.upgrades = true;
+            f.file_system(|s| s.free_mb = 4499);
+        };
+        assert_eq!(found(upgraded).0, "4499 MB free of 20000 MB on /", "both versions are there for a while");
+        let done = |f: &mut Fixture| {
+            f.node_of("1.36.3");
+            f.upgrades = true;
+            f.file_system(|s| s.free_mb = 1);
+        };
+        assert_eq!(found(done).0, "", "it has the version already");
         let apart = |f: &mut Fixture| {
             for (folder, system) in &mut f.seen.folders {
                 if folder.holds == Holds::Etcd {

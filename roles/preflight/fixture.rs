@@ -62,6 +62,7 @@ pub(super) struct Fixture {
     pub(super) duties: Duties,
     pub(super) vars: Vars,
     pub(super) cluster: ClusterVars,
+    pub(super) upgrades: bool,
 }
 
 impl Fixture {
@@ -103,7 +104,14 @@ impl Fixture {
         let folders = folders.map(|(path, holds)| (Folder { path: path.into(), holds }, root.clone()));
         let seen = Seen { bin_dir: "/usr/local/bin".into(), folders: folders.into(), ..Seen::default() };
         let duties = Duties { control_plane: true, node: true, etcd: true };
-        Self { facts, seen, duties, vars: vars.deserialize().unwrap(), cluster: vars.deserialize().unwrap() }
+        Self {
+            facts,
+            seen,
+            duties,
+            vars: vars.deserialize().unwrap(),
+            cluster: vars.deserialize().unwrap(),
+            upgrades: false,
+        }
     }
 
     /// The machine as the checks see it.
@@ -121,6 +129,7 @@ impl Fixture {
                 services: net(&self.cluster.kube_service_addresses),
             },
             sizes: Sizes { programs: 400, downloads: 300, images: 800 },
+            upgrades: self.upgrades,
         }
     }
 

@@ -280,18 +280,18 @@ fn selinux(machine: &Machine) -> Option<Problem> {
     })
 }
 
-/// A node keeps its version: there are no upgrades yet.
+/// A node keeps its version, unless the run is there to change it.
 fn installed_version(machine: &Machine) -> Option<Problem> {
-    let installed = machine.seen.kubelet.as_deref().filter(|_| machine.seen.joined)?;
+    let installed = machine.seen.kubelet.as_deref().filter(|_| machine.seen.joined && !machine.upgrades)?;
     let wanted = machine.cluster.kube_version.as_str();
     (installed != wanted).then(|| {
         problem(
             "kubelet",
             format!("{} is a node of Kubernetes {installed}, and the cluster is to be {wanted}", machine.name),
-            "the version that is there: upgrades are not there yet",
+            "the version that the cluster runs, on all its nodes",
             format!(
-                "set kube_version: {installed}, if the control plane runs that; else give this node {wanted} by hand: install kubelet \
-                 and kubeadm, kubeadm upgrade node, systemctl restart kubelet"
+                "bring the node to it: upgrade-cluster --limit {}; or set kube_version: {installed}, if the control plane runs that",
+                machine.name
             ),
         )
     })
@@ -357,6 +357,7 @@ mod tests {
             (|f| f.node_of("1.37.0"), "kubelet: node1 is a node of Kubernetes 1.37.0, and the cluster is to be 1.36.3"),
             (|f| f.node_of("1.36.1"), "kubelet: node1 is a node of Kubernetes 1.36.1, and the cluster is to be 1.36.3"),
             (|f| f.node_of("1.36.3"), ""),
+            (|f| { f.node_of("1.35.4"); f.upgrades = true }, ""),
         ];
         for (row, (change, expected)) in rows.into_iter().enumerate() {
             assert_eq!(found(change).0.join("; "), expected, "row {row}");

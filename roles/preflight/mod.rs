@@ -37,6 +37,7 @@ use crate::addresses;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
 use crate::etcd;
+use crate::upgrade;
 use bundle::Sizes;
 use probe::Seen;
 use subnets::Subnets;
@@ -95,6 +96,8 @@ struct Machine<'a> {
     cluster: &'a ClusterVars,
     subnets: Subnets,
     sizes: Sizes,
+    /// Whether the run brings the cluster to another version.
+    upgrades: bool,
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
@@ -123,6 +126,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         cluster: &cluster,
         subnets: Subnets::of(host.all_vars()),
         sizes: bundle::sizes(host, &cluster),
+        upgrades: upgrade::is_under_way(host),
     };
 
     let mut findings = Findings::new(vars.ignore_assert_errors);

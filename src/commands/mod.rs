@@ -67,6 +67,7 @@ macro_rules! planned {
 
 commands! {
     SetupCluster(setup_cluster::SetupClusterArgs) as "setup-cluster" plans Parameters,
+    UpgradeCluster(upgrade_cluster::UpgradeClusterArgs) as "upgrade-cluster" plans Parameters,
     ResetCluster(reset_cluster::ResetClusterArgs) as "reset-cluster" plans Parameters,
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),

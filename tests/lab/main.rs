@@ -18,6 +18,7 @@ mod resume;
 mod secrets;
 mod several;
 mod students;
+mod upgrade;
 mod uploads;
 
 use std::os::unix::fs::PermissionsExt;

@@ -23,6 +23,10 @@ pub struct Playbook {
 pub const CLUSTER: Playbook =
     Playbook { file_name: "cluster.yml", text: include_str!("../../../playbooks/cluster.yml") };
 
+/// What `upgrade-cluster` does.
+pub const UPGRADE: Playbook =
+    Playbook { file_name: "upgrade.yml", text: include_str!("../../../playbooks/upgrade.yml") };
+
 /// What `muster preflight` does.
 pub const PREFLIGHT: Playbook =
     Playbook { file_name: "preflight.yml", text: include_str!("../../../playbooks/preflight.yml") };

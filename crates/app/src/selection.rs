@@ -45,9 +45,12 @@ fn start_at(all: &[Play], mut plays: Vec<Play>, role: &str) -> Result<Vec<Play>,
 
 /// Has only so many hosts at once in plays that change something, and one such play begin after the other, as Ansible does:
 /// otherwise some hosts would be at the next play while others are changed by this one. Plays in which hosts look at each
-/// other stay as they are.
+/// other stay as they are, and so does what only one host at a time may do.
 pub(crate) fn one_batch_after_the_other(plays: &mut [Play], serial: Share) {
-    for play in plays.iter_mut().filter(|play| !play.any_errors_fatal && !play.wait_for_all) {
+    let may_change = |play: &&mut Play| {
+        !play.any_errors_fatal && !play.wait_for_all && play.serial != Some(Share::Hosts(1))
+    };
+    for play in plays.iter_mut().filter(may_change) {
         play.serial = Some(serial);
         play.wait_for_all = true;
     }
@@ -204,5 +207,10 @@ mod tests {
         one_batch_after_the_other(&mut plays, Share::Hosts(2));
         assert_eq!(plays[0].serial, None);
         assert_eq!((plays[1].serial, plays[1].wait_for_all), (Some(Share::Hosts(2)), true));
+        // Members of etcd, for example, go one after the other whatever is typed.
+        let one = Play { serial: Some(Share::Hosts(1)), ..plays[0].clone() };
+        let mut plays = [Play { any_errors_fatal: false, ..one }];
+        one_batch_after_the_other(&mut plays, Share::Hosts(2));
+        assert_eq!(plays[0].serial, Some(Share::Hosts(1)));
     }
 }

@@ -33,8 +33,10 @@ pub struct CatalogueFile {
     pub kind: Kind,
     /// Where upstream publishes it.
     pub url: String,
-    /// The digest upstream published; `None` if upstream publishes none.
+    /// The digest upstream published; `None` if the catalogue does not have it.
     pub sha256: Option<Sha256>,
+    /// Where upstream publishes the digest, where the catalogue does not have it.
+    pub sha256_url: Option<String>,
     /// Whether a cluster runs without it.
     pub optional: bool,
 }
@@ -155,6 +157,9 @@ struct FileRecord {
     url: Spanned<String>,
     #[serde(default)]
     sha256: IndexMap<String, IndexMap<Arch, Sha256>>,
+    sha256_url: Option<Spanned<String>>,
+    #[serde(default)]
+    published: Vec<String>,
     #[serde(default)]
     unpinned: Vec<String>,
     #[serde(default)]
@@ -163,7 +168,7 @@ struct FileRecord {
 
 impl FileRecord {
     fn versions(&self) -> impl Iterator<Item = &str> {
-        self.sha256.keys().chain(&self.unpinned).map(String::as_str)
+        self.sha256.keys().chain(&self.published).chain(&self.unpinned).map(String::as_str)
     }
 }
 
@@ -198,17 +203,22 @@ impl Catalogue {
     fn validate(&self) -> Result<(), (Location, String)> {
         for (name, record) in &self.data.files {
             if record.value.versions().next().is_none() {
-                return Err((record.referenced, format!("{name} has no version: give sha256 or unpinned")));
+                let message = format!("{name} has no version: give sha256, published or unpinned");
+                return Err((record.referenced, message));
             }
-            let url = &record.value.url;
-            let filled = fill(&url.value, "", Some(Arch::Amd64));
-            if filled.contains(['{', '}']) {
-                let message =
-                    format!("{:?} has a placeholder that is neither {{version}} nor {{arch}}", url.value);
-                return Err((url.referenced, message));
+            if record.value.sha256_url.is_none() && !record.value.published.is_empty() {
+                return Err((record.referenced, format!("{name} has published versions, and no sha256_url")));
             }
-            if !filled.starts_with("https://") {
-                return Err((url.referenced, format!("{:?} does not start with https://", url.value)));
+            for url in std::iter::once(&record.value.url).chain(&record.value.sha256_url) {
+                let filled = fill(&url.value, "", Some(Arch::Amd64));
+                if filled.contains(['{', '}']) {
+                    let message =
+                        format!("{:?} has a placeholder that is neither {{version}} nor {{arch}}", url.value);
+                    return Err((url.referenced, message));
+                }
+                if !filled.starts_with("https://") {
+                    return Err((url.referenced, format!("{:?} does not start with https://", url.value)));
+                }
             }
         }
         for (name, template) in &self.data.images {
@@ -333,7 +343,7 @@ impl Catalogue {
                 arch,
                 catalogue: self.name.clone(),
             })?),
-            None if record.unpinned.iter().any(|unpinned| unpinned == version) => None,
+            None if record.published.iter().chain(&record.unpinned).any(|known| known == version) => None,
             None => return Err(self.unknown_version(name, version)),
         };
         Ok(CatalogueFile {
@@ -343,6 +353,11 @@ impl Catalogue {
             kind: record.kind,
             url: fill(&record.url.value, version, Some(arch)),
             sha256,
+            sha256_url: record
+                .sha256_url
+                .as_ref()
+                .filter(|_| record.published.iter().any(|known| known == version))
+                .map(|url| fill(&url.value, version, Some(arch))),
             optional: record.optional,
         })
     }

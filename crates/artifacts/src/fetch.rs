@@ -8,7 +8,7 @@ use crate::http::{Http, shown};
 use crate::registry::Registry;
 use crate::{
     BundleError, BundleWriter, CatalogueFile, HttpError, ImageReference, NewFile, Origin, Progress,
-    ProgressSink, Release, Retry,
+    ProgressSink, Release, Retry, Sha256,
 };
 
 /// Where downloads come from: upstream, unless something else is given.
@@ -109,7 +109,7 @@ impl FetchError {
     fn is_of_this_artifact(&self) -> bool {
         match self {
             FetchError::Http(HttpError::NotFound { .. } | HttpError::Refused { .. }) => true,
-            FetchError::Mismatch { .. } | FetchError::Image { .. } => true,
+            FetchError::Mismatch { .. } | FetchError::Image { .. } | FetchError::NoDigest { .. } => true,
             FetchError::Bundle(BundleError::Image { .. }) => true,
             FetchError::Http(_)
             | FetchError::Mirror { .. }
@@ -122,11 +122,15 @@ impl FetchError {
 impl Sources {
     /// Where a file is downloaded from.
     pub fn file_url(&self, file: &CatalogueFile) -> String {
+        self.mirrored(&file.url)
+    }
+
+    fn mirrored(&self, url: &str) -> String {
         match &self.files_repo {
             Some(mirror) => {
-                format!("{}/{}", mirror.trim_end_matches('/'), file.url.trim_start_matches("https://"))
+                format!("{}/{}", mirror.trim_end_matches('/'), url.trim_start_matches("https://"))
             }
-            None => file.url.clone(),
+            None => url.to_owned(),
         }
     }
 
@@ -155,7 +159,11 @@ fn fetch_file(
     let url = sources.file_url(file);
     let what = format!("{} {}", file.name, file.version);
     let partial = bundle.partial(&format!("{}-{}-{}", file.name, file.version, file.arch));
-    let (sha256, size) = http.verified_download(&url, &[], &partial, file.sha256, &what, progress)?;
+    let expected = match &file.sha256_url {
+        Some(published) => Some(published_sha256(http, file, &sources.mirrored(published), progress)?),
+        None => file.sha256,
+    };
+    let (sha256, size) = http.verified_download(&url, &[], &partial, expected, &what, progress)?;
     let new = NewFile {
         name: &file.name,
         version: &file.version,
@@ -170,4 +178,45 @@ fn fetch_file(
     bundle.add_file(&new, &mut content)?;
     fs::remove_file(&partial).map_err(|error| io_at("remove", error))?;
     Ok(size)
+}
+
+/// The digest that upstream publishes beside a file.
+fn published_sha256(
+    http: &Http,
+    file: &CatalogueFile,
+    url: &str,
+    progress: &mut ProgressSink<'_>,
+) -> Result<Sha256, FetchError> {
+    let text = http.document(url, &[], progress)?;
+    let name = file.url.rsplit('/').next().unwrap_or_default();
+    digest_of(&String::from_utf8_lossy(&text.body), name)
+        .ok_or_else(|| FetchError::NoDigest { name: name.to_owned(), url: shown(url) })
+}
+
+/// The digest of a file in a text that holds nothing else, or lines of sha256sum(1).
+fn digest_of(text: &str, name: &str) -> Option<Sha256> {
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let digest = lines.find_map(|words| match words[..] {
+        [digest] => Some(digest),
+        [digest, of] if of.trim_start_matches('*') == name => Some(digest),
+        _ => None,
+    });
+    digest?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_published_digest_is_found_alone_and_among_others() {
+        let (one, two) = ("1".repeat(64), "2".repeat(64));
+        let found = |text: &str| digest_of(text, "etcd.tar.gz").map(|digest| digest.to_string());
+        assert_eq!(found(&one), Some(one.clone()));
+        assert_eq!(found(&format!("{two}  other\n{one}  etcd.tar.gz\n")), Some(one.clone()));
+        assert_eq!(found(&format!("{one} *etcd.tar.gz\n")), Some(one.clone()));
+        for wrong in ["", "<html>", "12ab\n", &format!("{two}  other\n")] {
+            assert_eq!(found(wrong), None, "{wrong:?}");
+        }
+    }
 }

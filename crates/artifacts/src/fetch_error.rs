@@ -32,6 +32,14 @@ pub enum FetchError {
         /// Why not.
         message: String,
     },
+    /// What upstream publishes of a file's digest does not have it.
+    #[error("{url} has no sha256 of {name}")]
+    NoDigest {
+        /// The name of the file.
+        name: String,
+        /// Where its digest was looked for.
+        url: String,
+    },
     /// A mirror's address cannot be used.
     #[error("{value:?} is not the address of a mirror: {expected}")]
     Mirror {

@@ -50,6 +50,17 @@ pub enum Story {
 }
 
 impl Story {
+    /// Tells it: does the role on a host.
+    ///
+    /// # Errors
+    /// What kept it from being done.
+    pub async fn tell(&self, host: &Host) -> Result<()> {
+        match self {
+            Self::Fixed(story) => story(host).await,
+            Self::Given(story) => story(host).await,
+        }
+    }
+
     /// A story with parameters.
     pub fn given(
         story: impl for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Send + Sync + 'static,
@@ -105,10 +116,7 @@ impl Role {
     }
 
     async fn run(&self, host: &Host) -> Result<()> {
-        match &self.story {
-            Story::Fixed(story) => story(host).await,
-            Story::Given(story) => story(host).await,
-        }
+        self.story.tell(host).await
     }
 }
 

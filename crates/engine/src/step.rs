@@ -14,7 +14,7 @@ use crate::failure::{Failure, Result};
 use crate::host::Host;
 use crate::lock::{JOB, Kind, REFUSED};
 use crate::resource::{
-    Absent, Answer, Applied, Content, PathKind, PathProbe, PathState, Plan, Removable, Resource, Seen,
+    Absent, Answer, Applied, Content, PathKind, PathProbe, PathState, Plan, Removable, Resource, Seen, Upload,
 };
 use crate::script::{
     Frame, Part, Script, apply_program, complete, frames, job_program, nonce, probe_program, sh,
@@ -40,6 +40,7 @@ pub struct Step<'h> {
     resources: Vec<Box<dyn Resource + 'h>>,
     limit: Duration,
     detached: bool,
+    fetch_only: bool,
     /// The program that was sent last to change something: it may go on when the connection is lost.
     sent: Mutex<Option<String>>,
 }
@@ -54,6 +55,7 @@ impl Host {
             resources: Vec::new(),
             limit: LIMIT,
             detached: false,
+            fetch_only: false,
             sent: Mutex::default(),
         }
     }
@@ -100,6 +102,13 @@ impl<'h> Step<'h> {
     /// the next one. Where a resource says so itself ([`Resource::takes_long`]) this is not needed.
     pub fn detached(mut self) -> Self {
         self.detached = true;
+        self
+    }
+
+    /// Brings what the commands of the step need to the machine, and leaves the commands for later: a step that wants the same
+    /// things then sends nothing.
+    pub fn fetch_only(mut self) -> Self {
+        self.fetch_only = true;
         self
     }
 
@@ -152,6 +161,16 @@ impl<'h> Step<'h> {
         let mut scripts = Vec::new();
         let mut uploads = Vec::new();
         for (id, plan) in plans.into_iter().enumerate() {
+            if self.fetch_only {
+                let fetched = |upload: &Upload| Change {
+                    resource: upload.name.clone(),
+                    what: "fetched".to_owned(),
+                    diff: None,
+                };
+                changes.extend(plan.uploads.iter().map(fetched));
+                uploads.extend(plan.uploads);
+                continue;
+            }
             changes.extend(plan.changes);
             uploads.extend(plan.uploads);
             scripts.extend(plan.script.map(|script| (id, script)));

@@ -1,0 +1,125 @@
+//! The fourth story: a machine of a cluster goes to another version of Kubernetes. A control plane by `kubeadm upgrade`, which
+//! also renews its certificates; then its kubelet, as that of every node. Which machine is done already is what the cluster
+//! says ([`upgrade::is_done`]).
+
+use muster_engine::prelude::*;
+
+use super::{config, images, install, kubelet, reconfigure};
+use crate::cluster::{self, Standing};
+use crate::common::cluster_vars;
+use crate::diagnosis;
+use crate::kubectl::{api_answers, kubectl};
+use crate::upgrade;
+
+/// What a control plane tells the workers.
+const UPGRADED: &str = "the new version of its API server";
+
+/// Everything that the machine needs is there before any machine is touched. Images go to their place, beside those of the
+/// old version; programs wait for their turn.
+pub(crate) async fn fetch(host: &Host) -> Result<()> {
+    cluster::belongs(host).await?;
+    if upgrade::is_done(host).await? {
+        return Ok(());
+    }
+    let cluster = cluster_vars(host)?;
+    install(host, "Fetch kubelet, kubeadm and kubectl", &super::PROGRAMS)?.fetch_only().await?;
+    host.step("Import the images").ensure(images::imported(host, &cluster)?).await?;
+    Ok(())
+}
+
+/// A control plane, and its kubelet.
+pub(crate) async fn control_plane(host: &Host) -> Result<()> {
+    let known = cluster::belongs(host).await?;
+    if upgrade::is_done(host).await? {
+        host.reached(UPGRADED);
+        return Ok(());
+    }
+    let version = cluster_vars(host)?.kube_version;
+    install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
+    let told = config::hash(host, &known, &version)?;
+    let before = config::hash(host, &known, known.version_of(host.name()).unwrap_or(&version))?;
+    host.step("Upgrade the control plane")
+        .detached()
+        .limit(Duration::from_secs(1200))
+        .ensure(command(
+            "control plane",
+            kubectl!(
+                concat!(include_str!("static-pods.sh"), include_str!("upgrade.sh")),
+                [version.as_str(), super::PATCHES, config::APPLIED, &before, &told]
+            ),
+            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told]),
+        ))
+        .await?;
+    if host.check_mode() {
+        config::write(host, &known).await?;
+    } else {
+        // Something to do where variables have changed as well.
+        reconfigure::run(host, &known).await?;
+    }
+    api_answers(host, Duration::from_secs(180)).await?;
+    restart_kubelet(host, &known, &version).await?;
+    host.reached(UPGRADED);
+    Ok(())
+}
+
+/// A worker. Its kubelet must not be newer than any API server.
+pub(crate) async fn node(host: &Host) -> Result<()> {
+    if host.in_group("kube_control_plane") {
+        return Ok(());
+    }
+    let known = cluster::belongs(host).await?;
+    if upgrade::is_done(host).await? {
+        return Ok(());
+    }
+    let version = cluster_vars(host)?.kube_version;
+    let planes = host.cluster().group("kube_control_plane");
+    for older in upgrade::state(host).await?.older_api_servers(&version) {
+        let plane = planes.iter().find(|plane| known.node_of(plane) == Some(older));
+        match plane.filter(|plane| host.cluster().in_run(plane)) {
+            Some(plane) => host.needs(plane, UPGRADED).await?,
+            None => {
+                return Err(Failure::new(
+                    format!(
+                        "the API server of {older} is older than {version}, and a kubelet must not be newer than any of them"
+                    ),
+                    "upgrade the control planes first: upgrade-cluster without --limit",
+                ));
+            }
+        }
+    }
+    install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
+    restart_kubelet(host, &known, &version).await
+}
+
+/// The kubelet runs in its new version, and the cluster takes it for Ready.
+async fn restart_kubelet(host: &Host, known: &Standing, version: &str) -> Result<()> {
+    let node = cluster_vars(host)?.kube_override_hostname;
+    upgrade::drain(host).await?;
+    install(host, "Install the kubelet", &["kubelet"])?
+        .ensure(file(super::UNIT).content(kubelet::unit(host)?))
+        .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
+        .await?;
+    let wanted = kubelet::wanted(host, known)?;
+    host.step("Run the new kubelet")
+        .ensure(command(
+            format!("kubelet {version}"),
+            sh(
+                concat!(include_str!("kubelet_state.sh"), include_str!("restart_kubelet.sh")),
+                [super::PATCHES, kubelet::STAMP, &wanted],
+            ),
+            sh(concat!(include_str!("own_node.sh"), r#"[ "$runs" = "v$2" ]"#), [node.as_str(), version]),
+        ))
+        .ensure(service("kubelet"))
+        .await?;
+    let ready = sh(
+        concat!(
+            include_str!("own_node.sh"),
+            r#"[ "$runs $ready" = "v$2 True" ] || { echo "it is ${runs:-not known}, Ready: ${ready:-not known}"; exit 1; }"#
+        ),
+        [node.as_str(), version],
+    );
+    let (every, limit) = (Duration::from_millis(500), Duration::from_secs(180));
+    diagnosis::wait_on_node(host, Wait::new("the node is Ready in its new version", ready, every, limit))
+        .await
+        .map(drop)
+}

@@ -1,0 +1,150 @@
+//! upgrade: the cluster goes to another version of Kubernetes, which `kube_version` says.
+//!
+//! Whether a machine is done is what the cluster itself says of it ([`state`]), asked once a run: so a run that was cut off
+//! anywhere is finished by the next one, which passes over what is done. Which versions may follow which is in
+//! [`versions`]. The machines' own part is in `kubeadm/upgrade.rs`.
+
+mod state;
+pub(crate) mod versions;
+
+use std::sync::Arc;
+
+use muster_engine::prelude::*;
+
+use crate::cluster::{self, Standing};
+use crate::common::cluster_vars;
+use crate::drain;
+use crate::etcd;
+use crate::kubectl::{Kubectl, kubectl};
+use state::State;
+
+/// What the command was given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Whether a cluster that is not well is upgraded all the same.
+    pub force_unhealthy: bool,
+}
+
+/// Under which it is kept that the run upgrades the cluster.
+const UPGRADES: &str = "that this run upgrades the cluster";
+
+/// How often a cluster that is not well is looked at again, every three seconds.
+const LOOKS_AGAIN: u32 = 20;
+
+/// Says that the run upgrades the cluster. Every role of such a run does, whichever is the first.
+pub(crate) async fn begin(host: &Host, settings: Settings) -> Result<()> {
+    host.cluster().once(UPGRADES, || async { Ok(settings) }).await.map(drop)
+}
+
+/// Whether the run upgrades the cluster.
+pub(crate) fn is_under_way(host: &Host) -> bool {
+    settings(host).is_some()
+}
+
+fn settings(host: &Host) -> Option<Arc<Settings>> {
+    host.cluster().done(UPGRADES)
+}
+
+/// The cluster as it was before this run changed anything.
+///
+/// # Errors
+/// No control plane answers.
+pub(crate) async fn state(host: &Host) -> Result<Arc<State>> {
+    host.cluster().once("the cluster before its upgrade", || look(host)).await
+}
+
+async fn look(host: &Host) -> Result<State> {
+    let Some(kubectl) = Kubectl::find(host).await? else {
+        return Err(Failure::new(
+            "no control plane answers",
+            "an upgrade needs a cluster that runs: setup-cluster begins one, and starts what was stopped",
+        ));
+    };
+    let look = kubectl!(include_str!("look.sh"), [] as [&str; 0]);
+    Ok(State::parse(&kubectl.query("Look at the cluster", look).await?))
+}
+
+/// Whether nothing of this machine's part of the upgrade is left to do.
+pub(crate) async fn is_done(host: &Host) -> Result<bool> {
+    let cluster = cluster_vars(host)?;
+    let is_plane = host.in_group("kube_control_plane");
+    Ok(state(host).await?.is_done(&cluster.kube_override_hostname, is_plane, &cluster.kube_version))
+}
+
+/// The host's node gives its pods to others, as `drain` does it.
+pub(crate) async fn drain(host: &Host) -> Result<()> {
+    host.cluster().once(&drained(host), || async { Ok(()) }).await?;
+    drain::drain(host, host).await
+}
+
+fn drained(host: &Host) -> String {
+    format!("that this run has drained {}", host.name())
+}
+
+/// At the end of a machine's upgrade, whatever happened in it: its node gets pods again, if muster has cordoned it, in this run
+/// or in one that was cut off.
+pub(crate) async fn finish(host: &Host) -> Result<()> {
+    let node = cluster_vars(host)?.kube_override_hostname;
+    if host.cluster().done::<()>(&drained(host)).is_some() || state(host).await?.is_marked(&node) {
+        return drain::uncordon(host, host).await;
+    }
+    Ok(())
+}
+
+/// The cluster may go to the version that is asked for: each of its kubelets allows it, nothing that is in use goes away, and
+/// the cluster is well. Once a run.
+pub(crate) async fn check(host: &Host) -> Result<()> {
+    let known = cluster::belongs(host).await?;
+    if known.standing().is_empty() {
+        return Err(Failure::new(
+            "no control plane of the inventory is in a cluster",
+            "an upgrade needs one: setup-cluster begins it",
+        ));
+    }
+    // One machine tells for all.
+    let mut told = false;
+    let look = || {
+        told = true;
+        problems(host, &known)
+    };
+    let problems = host.cluster().once("what keeps the cluster from its upgrade", look).await?;
+    if told && !problems.is_empty() {
+        return Err(Failure::Problems(problems.to_vec()));
+    }
+    host.passed("Look at the cluster");
+    Ok(())
+}
+
+async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
+    let version = cluster_vars(host)?.kube_version;
+    let state = state(host).await?;
+    if state.all_done(&version) {
+        return Ok(Vec::new());
+    }
+    let mut problems = state.refused(&version);
+    let reached = known.reached();
+    let mut unwell = state.unwell(&reached);
+    // Where a run was cut off a moment ago, pods are just being replaced.
+    let forced = settings(host).is_some_and(|settings| settings.force_unhealthy);
+    for _ in 0..LOOKS_AGAIN {
+        if unwell.is_empty() || forced || host.check_mode() {
+            break;
+        }
+        host.pause("the cluster to be well", Duration::from_secs(3)).await?;
+        unwell = look(host).await?.unwell(&reached);
+    }
+    unwell.extend(etcd::unhealthy(host, known).await?);
+    if forced {
+        for text in unwell {
+            host.warn(format!("the cluster is not well: {text}"));
+        }
+        return Ok(problems);
+    }
+    problems.extend(unwell.into_iter().map(|found| Problem {
+        check: "cluster".into(),
+        found,
+        needed: "a cluster that is well: an upgrade takes away what it could do without".into(),
+        remedy: "mend it: muster kubectl get nodes,pods -A, setup-cluster; to go on as it is: --force-unhealthy".into(),
+    }));
+    Ok(problems)
+}

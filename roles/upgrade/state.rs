@@ -1,0 +1,223 @@
+//! The cluster before an upgrade, as it says itself: what runs where, what is not well, and what is in use that a version drops.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_engine::prelude::Problem;
+
+use super::versions;
+use crate::common::kube_minor;
+
+/// What `look.sh` has printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    nodes: BTreeMap<String, Node>,
+    pods: Vec<Pod>,
+    /// The version in kubeadm's configuration of the cluster.
+    config: String,
+    /// The version of kube-proxy.
+    proxy: String,
+    dropped: BTreeSet<Dropped>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Node {
+    /// The version of the kubelet that runs.
+    kubelet: String,
+    ready: bool,
+    /// Whether a run that was cut off has cordoned it.
+    marked: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pod {
+    namespace: String,
+    name: String,
+    node: String,
+    phase: String,
+    ready: bool,
+    /// The version of its image.
+    version: String,
+}
+
+/// A part of the API that is in use, and the minor version that does not have it any more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Dropped {
+    what: String,
+    minor: u32,
+}
+
+/// A control plane's own pods.
+const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// The version in `v1.36.3`, and in an image's tag.
+fn version(text: &str) -> String {
+    let tag = text.rsplit_once(':').map_or(text, |(_, tag)| tag);
+    tag.trim_start_matches('v').to_owned()
+}
+
+impl State {
+    /// Takes the lines that `look.sh` prints. Others are passed over.
+    pub(super) fn parse(printed: &str) -> Self {
+        let mut state = Self::default();
+        for line in printed.lines() {
+            match line.split('|').collect::<Vec<_>>()[..] {
+                ["node", name, kubelet, ready, mark] => {
+                    let node =
+                        Node { kubelet: version(kubelet), ready: ready == "True", marked: !mark.is_empty() };
+                    state.nodes.insert(name.to_owned(), node);
+                }
+                ["pod", namespace, name, node, phase, ready, image] => state.pods.push(Pod {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                    node: node.to_owned(),
+                    phase: phase.to_owned(),
+                    ready: ready == "True",
+                    version: version(image),
+                }),
+                ["config", text] => state.config = version(text),
+                ["proxy", image] => state.proxy = version(image),
+                ["dropped", group, version, resource, minor] => {
+                    let slash = if group.is_empty() { "" } else { "/" };
+                    let what = format!("{resource} of {group}{slash}{version}");
+                    state.dropped.extend(minor.parse().ok().map(|minor| Dropped { what, minor }));
+                }
+                _ => {}
+            }
+        }
+        state
+    }
+
+    /// Whether a node has what a version of the cluster gives it. A machine that is no node has nothing to do.
+    pub(super) fn is_done(&self, node: &str, is_plane: bool, wanted: &str) -> bool {
+        let Some(found) = self.nodes.get(node) else { return true };
+        let runs = |component: &&str| {
+            let name = format!("{component}-{node}");
+            self.pods.iter().any(|pod| pod.name == name && pod.version == wanted)
+        };
+        found.kubelet == wanted
+            && (!is_plane || self.config == wanted && self.proxy == wanted && COMPONENTS.iter().all(runs))
+    }
+
+    /// Whether a run that was cut off has cordoned a node.
+    pub(super) fn is_marked(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.marked)
+    }
+
+    /// Whether the whole cluster has a version.
+    pub(super) fn all_done(&self, wanted: &str) -> bool {
+        let planes: BTreeSet<&str> =
+            self.pods.iter().filter_map(|pod| pod.name.strip_prefix("kube-apiserver-")).collect();
+        self.nodes.keys().all(|node| self.is_done(node, planes.contains(node.as_str()), wanted))
+    }
+
+    /// The nodes of API servers that have another version: until there are none no kubelet may have it (Kubernetes' "Version Skew
+    /// Policy").
+    pub(crate) fn older_api_servers(&self, wanted: &str) -> impl Iterator<Item = &str> {
+        let servers = self.pods.iter().filter(|pod| pod.name.starts_with("kube-apiserver-"));
+        servers.filter(move |pod| pod.version != wanted).map(|pod| pod.node.as_str())
+    }
+
+    /// What keeps the cluster from going to a version, whatever its machines are like.
+    pub(super) fn refused(&self, wanted: &str) -> Vec<Problem> {
+        let kubelets = self.nodes.iter();
+        let mut problems: Vec<Problem> = kubelets
+            .filter_map(|(name, node)| versions::kubelet_refused(name, &node.kubelet, wanted))
+            .collect();
+        let gone = self.dropped.iter().filter(|dropped| dropped.minor <= kube_minor(wanted));
+        problems.extend(gone.map(|dropped| Problem {
+            check: "API".into(),
+            found: format!("{} is in use, and Kubernetes 1.{} does not have it", dropped.what, dropped.minor),
+            needed: "objects and programs that use what the new version has".into(),
+            remedy: "move them to the newer version of that API (Kubernetes' \"Deprecated API Migration Guide\"); who asks for it is \
+                     in the API server's audit log; it counts since the API server was started"
+                .into(),
+        }));
+        problems
+    }
+
+    /// What is not well on these nodes.
+    pub(super) fn unwell(&self, nodes: &BTreeSet<String>) -> Vec<String> {
+        let ready = |name: &String| self.nodes.get(name).is_none_or(|node| node.ready);
+        let not_ready =
+            nodes.iter().filter(|name| !ready(name)).map(|name| format!("the node {name} is not Ready"));
+        let waits = |pod: &&Pod| {
+            pod.phase != "Succeeded"
+                && !(pod.phase == "Running" && pod.ready)
+                && (pod.node.is_empty() || nodes.contains(&pod.node))
+        };
+        let pods = self.pods.iter().filter(waits).map(|pod| {
+            let place = if pod.node.is_empty() { String::new() } else { format!(" on {}", pod.node) };
+            let phase = if pod.phase == "Running" { "not ready" } else { &pod.phase };
+            format!("the pod {}/{}{place} is {phase}", pod.namespace, pod.name)
+        });
+        not_ready.chain(pods).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINTED: &str = "node|a|v1.36.3|True|\nnode|w|v1.36.3|True|true\n\
+        pod|kube-system|kube-apiserver-a|a|Running|True|registry.k8s.io/kube-apiserver:v1.36.3\n\
+        pod|kube-system|kube-controller-manager-a|a|Running|True|registry.k8s.io/kube-controller-manager:v1.36.3\n\
+        pod|kube-system|kube-scheduler-a|a|Running|True|registry.k8s.io/kube-scheduler:v1.36.3\n\
+        pod|kube-flannel|flannel-x|w|Running|True|docker.io/flannel/flannel:v0.28.4\n\
+        config|v1.36.3\nproxy|registry.k8s.io/kube-proxy:v1.36.3\ndropped|flowcontrol.apiserver.k8s.io|v1beta3|flowschemas|37\n";
+
+    /// What was printed after a change.
+    fn changed(from: &str, to: &str) -> State {
+        assert!(PRINTED.contains(from), "{from}");
+        State::parse(&PRINTED.replace(from, to))
+    }
+
+    #[test]
+    fn a_node_is_done_when_all_that_it_runs_has_the_version() {
+        let state = State::parse(PRINTED);
+        let done = |state: &State, node: &str| state.is_done(node, node == "a", "1.36.3");
+        assert!(
+            done(&state, "a") && done(&state, "w") && done(&state, "no-node") && state.all_done("1.36.3")
+        );
+        assert!(!state.is_done("w", false, "1.37.2") && !state.all_done("1.37.2"));
+        assert!(state.is_marked("w") && !state.is_marked("a"));
+        for (from, to) in [
+            ("kube-scheduler:v1.36.3", "kube-scheduler:v1.35.4"),
+            ("config|v1.36.3", "config|v1.35.4"),
+            ("kube-proxy:v1.36.3", "kube-proxy:v1.35.4"),
+            ("node|a|v1.36.3", "node|a|v1.35.4"),
+            ("kube-apiserver-a", "other"),
+        ] {
+            let state = changed(from, to);
+            assert!(!done(&state, "a") && done(&state, "w"), "{from}");
+        }
+        assert!(!changed("kube-scheduler:v1.36.3", "kube-scheduler:v1.35.4").all_done("1.36.3"));
+        assert_eq!(state.older_api_servers("1.36.3").count(), 0);
+        assert_eq!(state.older_api_servers("1.37.2").collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn what_the_version_drops_is_named_while_it_is_in_use() {
+        let found = |wanted: &str| {
+            State::parse(PRINTED).refused(wanted).into_iter().map(|p| p.found).collect::<Vec<_>>()
+        };
+        assert_eq!(found("1.36.4"), Vec::<String>::new());
+        let told = "flowschemas of flowcontrol.apiserver.k8s.io/v1beta3 is in use, and Kubernetes 1.37 does not have it";
+        assert_eq!(found("1.37.2"), [told]);
+        let old = changed("node|w|v1.36.3", "node|w|v1.33.0").refused("1.37.2");
+        assert_eq!(old[0].found, "1.33.0 on the node w, and the cluster is to be 1.37.2");
+    }
+
+    #[test]
+    fn what_is_not_well_is_told_of_the_machines_that_answer() {
+        let all = ["a", "w"].map(str::to_owned).into();
+        let only_a = ["a".to_owned()].into();
+        assert_eq!(State::parse(PRINTED).unwell(&all), Vec::<String>::new());
+        let state = changed("node|w|v1.36.3|True", "node|w|v1.36.3|Unknown");
+        assert_eq!(state.unwell(&all), ["the node w is not Ready"]);
+        assert_eq!(state.unwell(&only_a), Vec::<String>::new(), "its machine is off");
+        let state = changed("flannel-x|w|Running|True", "flannel-x|w|Running|False");
+        assert_eq!(state.unwell(&all), ["the pod kube-flannel/flannel-x on w is not ready"]);
+        let state = changed("flannel-x|w|Running|True", "flannel-x||Pending|");
+        assert_eq!(state.unwell(&only_a), ["the pod kube-flannel/flannel-x is Pending"]);
+    }
+}
