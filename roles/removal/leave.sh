@@ -9,6 +9,7 @@ kubeadm reset --force --cert-dir "$certificates" --skip-phases=remove-etcd-membe
 for interface in cni0 flannel.1; do
   [ ! -e "/sys/class/net/$interface" ] || ip link delete "$interface"
 done
-rm -rf /var/lib/cni "$etcd_data" "$etcd_certificates" /etc/etcd.env /etc/etcd.initial.env /etc/cni/net.d/10-flannel.conflist
-rm -rf /run/flannel /var/lib/muster/stamps/kubeadm-init /var/lib/muster/stamps/kubelet-config
+rm -rf /var/lib/cni /run/flannel /etc/cni/net.d/10-flannel.conflist
+rm -rf "$etcd_data" "$etcd_certificates" /etc/etcd.env /etc/etcd.initial.env
+rm -rf /var/lib/muster/stamps/kubeadm-init /var/lib/muster/stamps/kubelet-config
 rm -rf /var/lib/kubelet/pki "$certificates" /etc/kubernetes
