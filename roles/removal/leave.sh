@@ -5,6 +5,11 @@ if [ -e /etc/systemd/system/etcd.service ]; then systemctl disable -q --now etcd
 if [ -e /etc/systemd/system/kubelet.service ]; then systemctl disable -q --now kubelet; fi
 # Nothing of it is in etcd any more.
 kubeadm reset --force --cert-dir "$certificates" --skip-phases=remove-etcd-member
-rm -rf "$etcd_data" "$etcd_certificates" /etc/etcd.env /etc/etcd.initial.env /etc/cni/net.d/10-flannel.conflist
-rm -rf /run/flannel /var/lib/muster/stamps/kubeadm-init /var/lib/muster/stamps/kubelet-config
+# In the next cluster the machine has other addresses for its pods; the plugin refuses a bridge that has those of this one.
+for interface in cni0 flannel.1; do
+  [ ! -e "/sys/class/net/$interface" ] || ip link delete "$interface"
+done
+rm -rf /var/lib/cni /run/flannel /etc/cni/net.d/10-flannel.conflist
+rm -rf "$etcd_data" "$etcd_certificates" /etc/etcd.env /etc/etcd.initial.env
+rm -rf /var/lib/muster/stamps/kubeadm-init /var/lib/muster/stamps/kubelet-config
 rm -rf /var/lib/kubelet/pki "$certificates" /etc/kubernetes

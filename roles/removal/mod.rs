@@ -304,7 +304,7 @@ async fn leave(host: &Host) -> Result<()> {
         .detached()
         .ensure(command("kubelet, etcd, certificates and containers of the cluster are gone", leave, gone))
         .await?;
-    host.warn("programs and images stay on the machine, and network interfaces and packet filter rules until it restarts");
+    host.warn("programs and images stay on the machine, and packet filter rules until it restarts");
     Ok(())
 }
 
