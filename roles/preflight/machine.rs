@@ -321,7 +321,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_a_machine_is_found() {
-        let rows: [(Change, &str); 33] = [
+        let rows: [(Change, &str); 34] = [
             (|f| f.facts.systemd = false, "service manager: not systemd"),
             (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
             (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
