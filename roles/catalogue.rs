@@ -129,7 +129,7 @@ mod tests {
             "",
             "metrics_server_enabled=false",
             "metrics_server_enabled=yes",
-            "metrics_server_enabled={{ x }}",
+            "metrics_server_enabled='{{ x }}'",
         ];
         assert_eq!(cases.map(needs), [false, false, true, true]);
     }
