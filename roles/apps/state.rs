@@ -47,7 +47,10 @@ pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
                 state.wrong.extend(wrong_with_api(object));
             }
             "StorageClass" => state.reached_at.push(format!("the storage class {name}")),
-            "Pod" if metadata["deletionTimestamp"].is_null() => state.wrong.extend(wrong_with_pod(object)),
+            // It explains the rest, and so stands in front.
+            "Pod" if metadata["deletionTimestamp"].is_null() => {
+                state.wrong.splice(..0, wrong_with_pod(object));
+            }
             _ => {}
         }
     }
@@ -184,10 +187,11 @@ mod tests {
             ["the pod web-1 on node1: ErrImagePull: web:v9 is not there"]
         );
         let full = json!({ "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available" });
-        let pending = json!({ "status": { "conditions": [full] } });
-        assert_eq!(wrong(object("Pod", "web-1", pending)), ["the pod web-1: 0/1 nodes are available"]);
+        let waits_for_room = json!({ "status": { "conditions": [full] } });
         let quota = json!({ "type": "ReplicaFailure", "status": "True", "message": "exceeded quota" });
         let refused = json!({ "spec": { "replicas": 0 }, "status": { "observedGeneration": 2, "conditions": [quota] } });
         assert_eq!(wrong(object("Deployment", "web", refused)), ["exceeded quota"]);
+        let why = state(&[deployment(1, 0, 2), object("Pod", "web-1", waits_for_room)]).wrong;
+        assert_eq!(why, ["the pod web-1: 0/1 nodes are available", "0 of 1 pods are ready"]);
     }
 }
