@@ -81,6 +81,15 @@ pub fn artifact(host: &Host, name: &str, kube_version: &str) -> Result<Artifact>
     Ok(Artifact { bundle, entry })
 }
 
+/// The same for this computer, whose architecture may be another one than the machine's; `None` where the bundle does not have it.
+pub fn artifact_for_here(host: &Host, name: &str, kube_version: &str) -> Option<Artifact> {
+    let arch = Arch::host()?;
+    let release = CATALOGUE.release(kube_version, arch).ok()?;
+    let bundle = host.bundle().clone();
+    let entry = bundle.file(name, &release.file(name)?.version, arch).ok()?.clone();
+    Some(Artifact { bundle, entry })
+}
+
 /// The full reference of an image, by its name in the catalogue, in the version that goes with this version of Kubernetes.
 pub fn image(host: &Host, name: &str, kube_version: &str) -> Result<String> {
     let release = whole_release(host, kube_version)?;
@@ -129,7 +138,7 @@ mod tests {
             "",
             "metrics_server_enabled=false",
             "metrics_server_enabled=yes",
-            "metrics_server_enabled='{{ x }}'",
+            "metrics_server_enabled=\"{{ x }}\"",
         ];
         assert_eq!(cases.map(needs), [false, false, true, true]);
     }
