@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 72] = [
+const VALUES: [(&str, Form); 73] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("bin_dir", Path),
@@ -56,6 +56,7 @@ const VALUES: [(&str, Form); 72] = [
     ("etcd_election_timeout", Number(5, 50000)),
     ("etcd_quota_backend_bytes", Number(16 << 20, ANY)),
     ("etcd_compaction_retention", Number(0, ANY)),
+    ("etcd_backup_retention_count", Number(-1, ANY)),
     ("etcd_certificate_days", Number(2, 36500)),
     ("flannel_vxlan_vni", Number(1, (1 << 24) - 1)),
     ("flannel_vxlan_port", PORT),
