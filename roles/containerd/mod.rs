@@ -100,6 +100,30 @@ fn no_other_mirrors(prefixes: Vec<String>) -> Command {
     )
 }
 
+/// What this role has on a machine. Its programs and the images stay where `keep` says so.
+pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
+    let vars: Vars = host.vars()?;
+    let mut owned = Resources::new();
+    if !keep {
+        let bin = bin_dir(host)?;
+        for name in PROGRAMS.into_iter().chain(["runc"]) {
+            owned = owned.with(uninstalled(format!("{bin}/{name}")));
+        }
+        for name in CNI_PLUGINS {
+            owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
+        }
+        owned = owned.with(dir(vars.containerd_storage_dir));
+    }
+    for registry in &vars.containerd_registries_mirrors {
+        owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));
+    }
+    Ok(owned
+        .with(dir(vars.containerd_state_dir))
+        .with(file(CONFIG))
+        .with(file(UNIT))
+        .with(service("containerd")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -128,28 +152,4 @@ mod tests {
         assert!(!file("docker.io").exists() && file("quay.io").exists());
         assert!(run(&["remove"]) && !file("quay.io").exists() && file("own.example.org").exists());
     }
-}
-
-/// What this role has on a machine. Its programs and the images stay where `keep` says so.
-pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
-    let vars: Vars = host.vars()?;
-    let mut owned = Resources::new();
-    if !keep {
-        let bin = bin_dir(host)?;
-        for name in PROGRAMS.into_iter().chain(["runc"]) {
-            owned = owned.with(uninstalled(format!("{bin}/{name}")));
-        }
-        for name in CNI_PLUGINS {
-            owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
-        }
-        owned = owned.with(dir(vars.containerd_storage_dir));
-    }
-    for registry in &vars.containerd_registries_mirrors {
-        owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));
-    }
-    Ok(owned
-        .with(dir(vars.containerd_state_dir))
-        .with(file(CONFIG))
-        .with(file(UNIT))
-        .with(service("containerd")))
 }

@@ -38,10 +38,7 @@ pub(super) fn parse(said: &str) -> Vec<Member> {
 ///
 /// # Errors
 /// There would be no majority at some moment, or no member with a vote is left.
-pub(super) fn order<'m>(
-    members: &'m [Member],
-    leaves: impl Fn(&Member) -> bool,
-) -> Result<Vec<&'m Member>, Problem> {
+pub(super) fn order(members: &[Member], leaves: impl Fn(&Member) -> bool) -> Result<Vec<&Member>, Problem> {
     let (mut leaving, staying): (Vec<_>, Vec<_>) = members.iter().partition(|member| leaves(member));
     let votes = |member: &&Member| !member.learner;
     if !leaving.is_empty() && !staying.iter().any(votes) {

@@ -172,12 +172,7 @@ fn no_empty_folders() -> Command {
 }
 
 fn refused(found: String, needed: &str, remedy: String) -> Failure {
-    Failure::Problems(vec![Problem {
-        check: "reset".into(),
-        found,
-        needed: needed.into(),
-        remedy: remedy.into(),
-    }])
+    Failure::Problems(vec![Problem { check: "reset".into(), found, needed: needed.into(), remedy }])
 }
 
 #[cfg(test)]

@@ -91,7 +91,9 @@ impl Leaving {
                     "no {what} would be left: all hosts of [{group}] are among {}",
                     names(&hosts)
                 ))
-                .hint(format!("let another one join first: add it to [{group}] of the inventory, then setup-cluster")));
+                .hint(format!(
+                    "let another one join first: add it to [{group}] of the inventory, then setup-cluster"
+                )));
             }
         }
         let is_in = |group: &str| inventory.group(group).iter().any(leaves);
@@ -142,7 +144,11 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
         }
         Err(why) => {
             let then = if others_follow { format!(", then: {follow}") } else { String::new() };
-            print::note(&format!("next: take {} out of {} by hand ({why}){then}", names(&leaving.hosts), project.describe()));
+            print::note(&format!(
+                "next: take {} out of {} by hand ({why}){then}",
+                names(&leaving.hosts),
+                project.describe()
+            ));
             return Ok(exit);
         }
     }

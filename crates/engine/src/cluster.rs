@@ -182,7 +182,7 @@ impl Cluster {
             if progress.end.is_none() && !waits(name) {
                 return None;
             }
-            sum += done(&*progress);
+            sum += done(&progress);
         }
         let hosts = self.hosts.get().into_iter().flat_map(HashMap::values).filter_map(Weak::upgrade);
         Some(sum + hosts.map(|host| host.summary().exchanges).sum::<usize>())
