@@ -205,7 +205,7 @@ pub const ROLES: &[Role] = &[
         "upgrade-end",
         "Uncordon a node that was drained for its upgrade",
         upgrade::finish,
-        "drain/defaults.yml"
+        "kubeadm/defaults.yml"
     ),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
     role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),

@@ -217,6 +217,7 @@ mod tests {
         assert_eq!(state.unwell(&only_a), Vec::<String>::new(), "its machine is off");
         let state = changed("flannel-x|w|Running|True", "flannel-x|w|Running|False");
         assert_eq!(state.unwell(&all), ["the pod kube-flannel/flannel-x on w is not ready"]);
+        assert_eq!(state.unwell(&only_a), Vec::<String>::new(), "its machine is off");
         let state = changed("flannel-x|w|Running|True", "flannel-x||Pending|");
         assert_eq!(state.unwell(&only_a), ["the pod kube-flannel/flannel-x is Pending"]);
     }
