@@ -18,11 +18,13 @@ enum Form {
     Number(i64, i64),
     /// How long something may take, as Go writes it.
     Duration,
+    /// An amount of processors or memory, as Kubernetes writes it ("Quantity").
+    Quantity,
     /// A place on a machine.
     Path,
 }
 
-use Form::{Duration, Number, OneOf, Path};
+use Form::{Duration, Number, OneOf, Path, Quantity};
 
 const PORT: Form = Number(1, 65535);
 const PERCENT: Form = Number(0, 100);
@@ -45,7 +47,6 @@ const VALUES: [(&str, Form); 32] = [
         "containerd_snapshotter",
         OneOf(&["overlayfs", "native", "btrfs", "zfs", "erofs", "blockfile", "devmapper"]),
     ),
-    ("coredns_replicas", Number(1, ANY)),
     ("etcd_data_dir", Path),
     ("etcd_cert_dir", Path),
     ("etcd_heartbeat_interval", Number(1, 10000)),
@@ -69,21 +70,32 @@ const VALUES: [(&str, Form); 32] = [
     ("minimal_node_memory_mb", Number(0, ANY)),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),
+    ("apps_timeout", SECONDS),
 ];
+
+/// The same for variables whose names end so, whatever they are of.
+const ENDINGS: [(&str, Form); 4] =
+    [("_replicas", Number(1, ANY)), ("_resolution", Duration), ("_cpu", Quantity), ("_memory", Quantity)];
+
+fn form_of(name: &str) -> Option<Form> {
+    let named = VALUES.iter().find(|(known, _)| *known == name);
+    named.or_else(|| ENDINGS.iter().find(|(ending, _)| name.ends_with(ending))).map(|(_, form)| *form)
+}
 
 /// The variables of a user whose values are none of those that are possible.
 pub(super) fn wrong(vars: &HostVars) -> Vec<Problem> {
-    let tell = |(name, form): (&'static str, Form)| {
+    let tell = |variable: reference::Variable| {
+        let name = variable.name;
+        let form = form_of(name)?;
         let setting = Setting::by_user(vars, name).filter(|setting| !form.holds(&setting.text))?;
         // One that is worked out fits without anybody's help.
-        let default = reference::variables().find(|variable| variable.name == name);
-        let remedy = match default.filter(|default| !default.value.contains("{{")) {
-            Some(default) => format!("set {name}: {}", default.value),
-            None => format!("correct {name}, or remove it"),
+        let remedy = match variable.value.contains("{{") {
+            false => format!("set {name}: {}", variable.value),
+            true => format!("correct {name}, or remove it"),
         };
         Some(setting.wrong(form.in_words(), remedy))
     };
-    VALUES.into_iter().filter_map(tell).chain(labels(vars)).collect()
+    reference::variables().filter_map(tell).chain(labels(vars)).collect()
 }
 
 /// A label of a node, as Kubernetes takes it ("Labels and Selectors").
@@ -123,6 +135,7 @@ impl Form {
                 integer(&Value::from(text)).is_some_and(|number| (least..=most).contains(&number))
             }
             Duration => is_duration(text),
+            Quantity => is_quantity(text),
             Path => text.starts_with('/'),
         }
     }
@@ -134,6 +147,7 @@ impl Form {
             Number(least, ANY) => format!("a whole number, at least {least}"),
             Number(least, most) => format!("a whole number, {least} to {most}"),
             Duration => "numbers with units (h, m, s, ms), longer than nothing, as in 5m0s".to_owned(),
+            Quantity => "an amount as Kubernetes writes it, as in 100m or 200Mi".to_owned(),
             Path => "a path that begins with /".to_owned(),
         }
     }
@@ -152,6 +166,13 @@ fn is_duration(mut text: &str) -> bool {
         text = rest;
     }
     is_some
+}
+
+/// A number, with a decimal or binary suffix (Kubernetes' "Quantity").
+fn is_quantity(text: &str) -> bool {
+    let suffix = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let suffixes = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    suffixes.contains(&suffix) && text[..text.len() - suffix.len()].parse::<f64>().is_ok()
 }
 
 #[cfg(test)]
@@ -177,6 +198,9 @@ mod tests {
             ("fan_out_port: 0", "fan_out_port: 0 (vars.yml:1:15) a whole number, 1 to 65535"),
             ("coredns_replicas: two", "coredns_replicas: two (vars.yml:1:19) a whole number, at least 1"),
             ("coredns_replicas: '2'", ""),
+            ("metrics_server_replicas: many", "metrics_server_replicas: many (vars.yml:1:26) a whole number, at least 1"),
+            ("metrics_server_limits_memory: 200 MB", "metrics_server_limits_memory: 200 MB (vars.yml:1:31) an amount as Kubernetes writes it, as in 100m or 200Mi"),
+            ("metrics_server_limits_memory: 0.5Gi", ""),
             ("kubelet_image_gc_low_threshold: 101", "kubelet_image_gc_low_threshold: 101 (vars.yml:1:33) a whole number, 0 to 100"),
             ("etcd_heartbeat_interval: 100ms", "etcd_heartbeat_interval: 100ms (vars.yml:1:26) a whole number, 1 to 10000"),
             ("etcd_data_dir: srv/etcd", "etcd_data_dir: srv/etcd (vars.yml:1:16) a path that begins with /"),
@@ -208,9 +232,8 @@ mod tests {
         let mut without = BTreeSet::from(["kube_network_node_prefix"]);
         for variable in reference::variables().filter(|variable| !variable.value.contains("{{")) {
             let value = variable.value;
-            let form = VALUES.iter().find(|(name, _)| *name == variable.name);
-            match form {
-                Some((_, form)) => assert!(form.holds(value), "{}: {value}", variable.name),
+            match form_of(variable.name) {
+                Some(form) => assert!(form.holds(value), "{}: {value}", variable.name),
                 None if value.parse::<i64>().is_ok() || is_duration(value) => {
                     assert!(without.remove(variable.name), "{}: {value} has no form", variable.name);
                 }
