@@ -201,6 +201,7 @@ pub const ROLES: &[Role] = &[
         "kubeadm/defaults.yml"
     ),
     role!("upgrade-node", "A new kubelet, on a drained node", kubeadm::upgrade::node, "kubeadm/defaults.yml"),
+    role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),
     role!(
         "upgrade-end",
         "Uncordon a node that was drained for its upgrade",
@@ -208,7 +209,6 @@ pub const ROLES: &[Role] = &[
         "kubeadm/defaults.yml"
     ),
     role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
-    role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),
     role!(
         "uncordon",
         "Let the node get pods again, if muster cordoned it",

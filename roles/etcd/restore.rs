@@ -327,7 +327,7 @@ async fn has_to_stop(host: &Host, snapshot: &SnapshotFile) -> Result<bool> {
     Ok(!taken)
 }
 
-/// Before etcd: an API server that loses it while it stops takes half a minute longer.
+/// Before etcd: an API server answers to the end what it was asked. It takes up to the half minute that the kubelet gives it.
 async fn stop_plane(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
     if !has_to_stop(host, &what.1).await? {
         return Ok(());

@@ -23,8 +23,21 @@ fn the_help_of_each_command() {
     check("muster", &help);
     let commands = commands(&help);
     assert!(commands.len() > 10, "{commands:?}");
-    let below =
-        ["docs vars", "docs man", "bundle fetch", "bundle build", "bundle check", "bundle list", "lab up"];
+    let below = [
+        "docs vars",
+        "docs man",
+        "bundle fetch",
+        "bundle build",
+        "bundle check",
+        "bundle list",
+        "lab up",
+        "certs check",
+        "certs renew",
+        "etcd status",
+        "etcd snapshot",
+        "etcd restore",
+        "etcd defrag",
+    ];
     for command in commands.into_iter().chain(below) {
         // kubectl takes --help for its own.
         let words: Vec<&str> = match command {
