@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 73] = [
+const VALUES: [(&str, Form); 81] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("bin_dir", Path),
@@ -102,6 +102,14 @@ const VALUES: [(&str, Form); 73] = [
     ("system_pid_reserved", Number(0, ANY)),
     ("minimal_master_memory_mb", Number(0, ANY)),
     ("minimal_node_memory_mb", Number(0, ANY)),
+    ("drain_grace_period", Number(-1, ANY)),
+    ("drain_timeout", Duration),
+    ("drain_retries", Number(0, 1000)),
+    ("drain_retry_delay_seconds", Number(0, 86400)),
+    ("drain_fallback_grace_period", Number(-1, ANY)),
+    ("drain_fallback_timeout", Duration),
+    ("drain_fallback_retries", Number(0, 1000)),
+    ("drain_fallback_retry_delay_seconds", Number(0, 86400)),
     ("students_delete_timeout", SECONDS),
     ("apps_timeout", SECONDS),
     ("metrics_server_replicas", Number(1, ANY)),
