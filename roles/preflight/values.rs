@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 81] = [
+const VALUES: [(&str, Form); 75] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("bin_dir", Path),
@@ -112,30 +112,34 @@ const VALUES: [(&str, Form); 81] = [
     ("drain_fallback_retry_delay_seconds", Number(0, 86400)),
     ("students_delete_timeout", SECONDS),
     ("apps_timeout", SECONDS),
-    ("metrics_server_replicas", Number(1, ANY)),
-    ("metrics_server_metric_resolution", Duration),
-    ("metrics_server_requests_cpu", Quantity),
-    ("metrics_server_requests_memory", Quantity),
-    ("metrics_server_limits_cpu", Quantity),
-    ("metrics_server_limits_memory", Quantity),
     ("local_path_provisioner_claim_root", Path),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),
 ];
 
+/// The same for variables whose names end so, whatever they are of.
+const ENDINGS: [(&str, Form); 4] =
+    [("_replicas", Number(1, ANY)), ("_resolution", Duration), ("_cpu", Quantity), ("_memory", Quantity)];
+
+fn form_of(name: &str) -> Option<Form> {
+    let named = VALUES.iter().find(|(known, _)| *known == name);
+    named.or_else(|| ENDINGS.iter().find(|(ending, _)| name.ends_with(ending))).map(|(_, form)| *form)
+}
+
 /// The variables of a user whose values are none of those that are possible.
 pub(super) fn wrong(vars: &HostVars) -> Vec<Problem> {
-    let tell = |(name, form): (&'static str, Form)| {
+    let tell = |variable: reference::Variable| {
+        let name = variable.name;
+        let form = form_of(name)?;
         let setting = Setting::by_user(vars, name).filter(|setting| !form.holds(&setting.text))?;
         // One that is worked out fits without anybody's help.
-        let default = reference::variables().find(|variable| variable.name == name);
-        let remedy = match default.filter(|default| !default.value.contains("{{")) {
-            Some(default) => format!("set {name}: {}", default.value),
-            None => format!("correct {name}, or remove it"),
+        let remedy = match variable.value.contains("{{") {
+            false => format!("set {name}: {}", variable.value),
+            true => format!("correct {name}, or remove it"),
         };
         Some(setting.wrong(form.in_words(), remedy))
     };
-    VALUES.into_iter().filter_map(tell).chain(labels(vars)).collect()
+    reference::variables().filter_map(tell).chain(labels(vars)).collect()
 }
 
 /// A label of a node, as Kubernetes takes it ("Labels and Selectors").
@@ -265,9 +269,9 @@ mod tests {
         let mut without = BTreeSet::from(["kube_network_node_prefix"]);
         for variable in reference::variables().filter(|variable| !variable.value.contains("{{")) {
             let value = variable.value;
-            let form = VALUES.iter().find(|(name, _)| *name == variable.name);
+            let form = form_of(variable.name);
             match form {
-                Some((_, form)) => assert!(form.holds(value), "{}: {value}", variable.name),
+                Some(form) => assert!(form.holds(value), "{}: {value}", variable.name),
                 None if value.parse::<i64>().is_ok() || is_duration(value) => {
                     assert!(without.remove(variable.name), "{}: {value} has no form", variable.name);
                 }
