@@ -8,7 +8,7 @@ use super::{config, images, install, kubelet, reconfigure};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::diagnosis;
-use crate::kubectl::{api_answers, kubectl};
+use crate::kubectl::{ADMIN_CONF, api_answers, kubectl};
 use crate::upgrade;
 
 /// What a control plane tells the workers.
@@ -58,8 +58,20 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     }
     api_answers(host, Duration::from_secs(180)).await?;
     restart_kubelet(host, &known, &version).await?;
+    stays_up(host).await?;
     host.reached(UPGRADED);
     Ok(())
+}
+
+/// A kubelet of another minor version starts static pods anew when it first looks at them, some seconds after its node is Ready:
+/// what comes next needs the API server.
+async fn stays_up(host: &Host) -> Result<()> {
+    let steady = sh(
+        concat!(include_str!("../own_api_server.sh"), include_str!("steady_api.sh")),
+        [ADMIN_CONF, if host.check_mode() { "1" } else { "24" }],
+    );
+    let (every, limit) = (Duration::from_millis(500), Duration::from_secs(300));
+    host.wait("the API server stays up", steady, every, limit).await.map(drop)
 }
 
 /// A worker. Its kubelet must not be newer than any API server.
@@ -72,20 +84,22 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
         return Ok(());
     }
     let version = cluster_vars(host)?.kube_version;
+    let state = upgrade::state(host).await?;
     let planes = host.cluster().group("kube_control_plane");
-    for older in upgrade::state(host).await?.older_api_servers(&version) {
-        let plane = planes.iter().find(|plane| known.node_of(plane) == Some(older));
-        match plane.filter(|plane| host.cluster().in_run(plane)) {
-            Some(plane) => host.needs(plane, UPGRADED).await?,
-            None => {
-                return Err(Failure::new(
-                    format!(
-                        "the API server of {older} is older than {version}, and a kubelet must not be newer than any of them"
-                    ),
-                    "upgrade the control planes first: upgrade-cluster without --limit",
-                ));
-            }
+    let in_run = || planes.iter().filter(|plane| host.cluster().in_run(plane));
+    for plane in in_run() {
+        if known.node_of(plane).is_some_and(|node| !state.is_done(node, true, &version)) {
+            host.needs(plane, UPGRADED).await?;
         }
+    }
+    let is_upgraded = |node: &str| in_run().any(|plane| known.node_of(plane) == Some(node));
+    if let Some(older) = state.older_api_servers(&version).find(|node| !is_upgraded(node)) {
+        return Err(Failure::new(
+            format!(
+                "the API server of {older} is older than {version}, and a kubelet must not be newer than any of them"
+            ),
+            "upgrade the control planes first: upgrade-cluster without --limit",
+        ));
     }
     install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
     restart_kubelet(host, &known, &version).await

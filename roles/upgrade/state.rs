@@ -88,7 +88,7 @@ impl State {
     }
 
     /// Whether a node has what a version of the cluster gives it. A machine that is no node has nothing to do.
-    pub(super) fn is_done(&self, node: &str, is_plane: bool, wanted: &str) -> bool {
+    pub(crate) fn is_done(&self, node: &str, is_plane: bool, wanted: &str) -> bool {
         let Some(found) = self.nodes.get(node) else { return true };
         let runs = |component: &&str| {
             let name = format!("{component}-{node}");
