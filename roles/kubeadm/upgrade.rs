@@ -71,7 +71,7 @@ async fn stays_up(host: &Host) -> Result<()> {
         [ADMIN_CONF, if host.check_mode() { "1" } else { "24" }],
     );
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(300));
-    host.wait("the API server stays up", steady, every, limit).await.map(drop)
+    host.wait(Wait::new("the API server stays up", steady, every, limit)).await.map(drop)
 }
 
 /// A worker. Its kubelet must not be newer than any API server.

@@ -69,7 +69,7 @@ fn applications_come_and_go() {
     // One that cannot become well stops no other, and is told of with its reason.
     set("metrics_server_enabled: true\nlocal_path_provisioner_enabled: true\n");
     let huge =
-        ["metrics_server_requests_memory=900Gi", "metrics_server_limits_memory=900Gi", "apps_timeout=40"];
+        ["metrics_server_requests_memory=900Gi", "metrics_server_limits_memory=900Gi", "apps_timeout=15"];
     let huge = huge.map(|setting| ["-e", setting]).concat();
     let broken = lab.muster(&[&["setup-cluster", "--tags", "apps"], &huge[..]].concat());
     assert_eq!(broken.code, 2, "{broken:#?}");

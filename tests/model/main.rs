@@ -121,6 +121,8 @@ struct Ran {
     changes: Vec<Change>,
     /// What changed, by host, as `ROLE: RESOURCE`.
     told: BTreeMap<String, Vec<String>>,
+    /// The roles of which any host has done a step, be it only to look.
+    looked: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
@@ -215,18 +217,22 @@ impl World {
         };
         let outcome = outcome.expect("a run ends").unwrap();
         let (mut changes, mut told, mut warnings) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let mut looked = BTreeSet::new();
         while let Ok(event) = receiver.try_recv() {
             match event {
-                Event::StepEnded { host, role, changes: more, .. } if !more.is_empty() => {
-                    let told: &mut Vec<String> = told.entry(host).or_default();
-                    told.extend(more.iter().map(|change| format!("{role}: {}", change.resource)));
+                Event::StepEnded { host, role, changes: more, .. } => {
+                    if !more.is_empty() {
+                        let told: &mut Vec<String> = told.entry(host).or_default();
+                        told.extend(more.iter().map(|change| format!("{role}: {}", change.resource)));
+                    }
                     changes.extend(more);
+                    looked.insert(role);
                 }
                 Event::Warning { text, .. } => warnings.push(text),
                 _ => {}
             }
         }
-        Some(Ran { outcome, changes, told, warnings })
+        Some(Ran { outcome, changes, told, looked, warnings })
     }
 
     /// A run that nobody disturbs, and what was wrong with it.
