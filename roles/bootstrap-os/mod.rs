@@ -167,16 +167,26 @@ rm -f "$before""#,
             sh(r#"[ ! -e "$1" ]"#, [NAME_BEFORE]),
         ),
         command(
-            "swap of /etc/fstab as before",
+            "swap as before",
             sh0(r#"
-temporary=$(mktemp /etc/.muster.XXXXXX)
-trap 'rm -f "$temporary"' EXIT
-cp -p /etc/fstab "$temporary"
-sed 's/^# kubernetes: //' /etc/fstab >"$temporary"
-sync "$temporary"
-mv -f "$temporary" /etc/fstab
+# What muster has masked; units of the administrator's own are beside their place.
+for unit in /etc/systemd/system/swap.target /etc/systemd/system/*.swap /etc/systemd/system-generators/*; do
+  [ "$(readlink "$unit" || :)" != /dev/null ] || rm -f "$unit"
+  [ ! -e "$unit.kubernetes-off" ] || mv -f "$unit.kubernetes-off" "$unit"
+done
+[ ! -d /run/systemd/system ] || systemctl daemon-reload
+if [ -e /etc/fstab ]; then
+  temporary=$(mktemp /etc/.muster.XXXXXX)
+  trap 'rm -f "$temporary"' EXIT
+  cp -p /etc/fstab "$temporary"
+  sed 's/^# kubernetes: //' /etc/fstab >"$temporary"
+  sync "$temporary"
+  mv -f "$temporary" /etc/fstab
+fi
 swapon -a || echo 'swap is on again after the next restart'"#),
-            sh0("! grep -qs '^# kubernetes: ' /etc/fstab"),
+            sh0(
+                r#"[ "$(readlink /etc/systemd/system/swap.target)" != /dev/null ] && ! grep -qs '^# kubernetes: ' /etc/fstab"#,
+            ),
         ),
     ]
 }

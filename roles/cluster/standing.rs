@@ -121,6 +121,11 @@ impl Standing {
         self.versions().map(|(oldest, _)| oldest)
     }
 
+    /// Whether all control planes run the same version.
+    pub(crate) fn is_of_one_version(&self) -> bool {
+        self.versions().is_none_or(|(oldest, newest)| oldest == newest)
+    }
+
     /// The lowest and the highest version that the control planes run.
     fn versions(&self) -> Option<(&str, &str)> {
         let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
@@ -223,8 +228,23 @@ impl Standing {
         if other {
             return Some(format!("{name} belongs to another cluster ({server})"));
         }
+        // A machine of etcd alone has no kubeconfig: its authority is compared with the one that control planes have for etcd, and
+        // with that of the other members.
+        let theirs = seen.etcd.authority.filter(|_| !seen.etcd.data.is_empty());
+        let planes = self.known_of(&self.planes).filter(|(plane, seen)| *plane != name && seen.stands());
+        let ours = planes.filter_map(|(_, seen)| seen.etcd.authority).next();
+        let is_another = theirs.zip(ours).is_some_and(|(theirs, ours)| theirs != ours);
+        if is_another || theirs.is_some() && self.is_ours(name) == Some(false) {
+            return Some(format!("{name} holds etcd of another cluster"));
+        }
         let is = seen.node.as_deref().filter(|is| seen.joined() && *is != node)?;
         Some(format!("the machine at the address of {name} is the node {is}"))
+    }
+
+    /// The control planes and members of etcd that could not be asked, and are not part of the run.
+    pub(crate) fn silent(&self) -> Vec<&str> {
+        let unknown = self.unknown().into_iter().map(|(name, _)| name);
+        unknown.filter(|name| !self.in_run.iter().any(|host| host == name)).collect()
     }
 
     /// Whether a machine has anything of a cluster.

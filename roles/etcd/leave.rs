@@ -8,6 +8,7 @@ use muster_engine::prelude::*;
 use super::Vars;
 use super::member::peer_url;
 use super::quorum::{self, Member};
+use crate::addresses::ip_of;
 use crate::cluster::{self, Standing};
 
 /// A member that stays, and all members as it sees them.
@@ -54,8 +55,10 @@ impl Remaining {
     /// # Errors
     /// There is no such order.
     pub(crate) fn order(&self, host: &Host, leaving: &[String]) -> Result<Vec<String>> {
-        let urls: BTreeMap<String, &String> =
-            leaving.iter().filter_map(|name| Some((peer_url(host, &self.known, name).ok()?, name))).collect();
+        let mut urls = BTreeMap::new();
+        for name in leaving {
+            urls.insert(self.url_of(host, name)?, name);
+        }
         let order = quorum::order(&self.members, |member| urls.contains_key(&member.peer_url));
         let order = order.map_err(|problem| Failure::Problems(vec![problem]))?;
         Ok(order
@@ -65,6 +68,17 @@ impl Remaining {
             .collect())
     }
 
+    /// The URL of a host's member, as the members know it. One that is off may be known by either of its addresses.
+    ///
+    /// # Errors
+    /// Its address is not known, so that a member of its might stay.
+    fn url_of(&self, host: &Host, name: &str) -> Result<String> {
+        let url = peer_url(host, &self.known, name)?;
+        let other = ip_of(host, name).ok().map(|ip| format!("https://{ip}:2380"));
+        let is_known = |url: &String| self.members.iter().any(|member| member.peer_url == *url);
+        Ok(other.filter(|other| !is_known(&url) && is_known(other)).unwrap_or(url))
+    }
+
     /// How many members with a vote there are.
     pub(crate) fn voters(&self) -> usize {
         self.members.iter().filter(|member| !member.learner).count()
@@ -72,11 +86,8 @@ impl Remaining {
 
     /// Takes the member of a host out, on behalf of another host.
     pub(crate) async fn remove(&self, asker: &Host, leaving: &str) -> Result<()> {
-        let gone = Gone {
-            host: leaving,
-            url: peer_url(asker, &self.known, leaving)?,
-            certificates: &self.certificates,
-        };
+        let gone =
+            Gone { host: leaving, url: self.url_of(asker, leaving)?, certificates: &self.certificates };
         self.at.step(&format!("Take {leaving} out of etcd")).on_behalf_of(asker).ensure(gone).await?;
         // Where it was the leader, the others elect another one.
         let healthy = ctl!("ctl endpoint health", [&self.certificates]);

@@ -133,6 +133,8 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(dir(&vars.etcd_cert_dir))
         .with(file(ENVIRONMENT))
         .with(file(member::INITIAL))
+        .with(file(restore::MARKER))
+        .with(file(restore::DONE))
         .with(file(UNIT))
         .with(service("etcd")))
 }

@@ -6,7 +6,7 @@ say() { printf '%s %s\n' "$1" "$2"; }
 [ -e "$data/muster-restore/new" ] || say taken yes
 if systemctl is-active -q etcd; then
   say status "$(ctl endpoint status -w json)"
-  ! ctl endpoint health >/dev/null || say healthy yes
+  ! ctl get health >/dev/null || say healthy yes
   say members "$(ctl member list -w json)"
 elif [ -e "$data/member/snap/db" ]; then
   say stopped "$(etcdutl snapshot status "$data/member/snap/db" -w json)"

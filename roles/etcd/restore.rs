@@ -38,7 +38,7 @@ use crate::kubectl::api_answers;
 pub(crate) const MARKER: &str = "/var/lib/muster/etcd-restore";
 
 /// The same, when it has come to its end.
-const DONE: &str = "/var/lib/muster/etcd-restored";
+pub(super) const DONE: &str = "/var/lib/muster/etcd-restored";
 
 /// Where the kubelet finds the manifests of the control plane, and where they wait while it must not start.
 const MANIFESTS: [&str; 2] = ["/etc/kubernetes/manifests", "/etc/kubernetes/waiting-manifests"];
@@ -388,11 +388,15 @@ async fn start(host: &Host) -> Result<()> {
 
 async fn control_plane(host: &Host) -> Result<()> {
     known(host)?;
+    // It talks to the restored members alone: others, which the inventory has no more, may come back with the old data.
+    let endpoints = super::client_urls(host)?.join(",");
     let start = sh(
-        r#"for file in "$2"/*.yaml; do [ ! -e "$file" ] || mv -f "$file" "$1/"; done
+        r#"api_server=$2/kube-apiserver.yaml
+[ ! -e "$api_server" ] || sed -i "s|--etcd-servers=.*|--etcd-servers=$3|" "$api_server"
+for file in "$2"/*.yaml; do [ ! -e "$file" ] || mv -f "$file" "$1/"; done
 rm -rf "$2"
 systemctl start kubelet"#,
-        MANIFESTS,
+        MANIFESTS.into_iter().chain([endpoints.as_str()]),
     );
     let started = sh(r#"[ ! -e "$2" ]"#, MANIFESTS);
     host.step("Start the control plane").ensure(command("control plane", start, started)).await?;

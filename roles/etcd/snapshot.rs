@@ -49,7 +49,13 @@ async fn run(host: &Host, to: Option<PathBuf>) -> Result<()> {
     if member != host.name() {
         return Ok(());
     }
-    bring(host, to).await.map(drop)
+    bring(host, to.clone()).await?;
+    // Not before a restore: the snapshot that is to be restored may be the oldest one.
+    let vars: Vars = host.vars()?;
+    if to.is_none() && !host.check_mode() {
+        retain(&vars.etcd_snapshots_dir, vars.etcd_backup_retention_count)?;
+    }
+    Ok(())
 }
 
 /// The first member that is well, and whose machine takes part in the run; asked once a run.
@@ -70,7 +76,7 @@ pub(super) async fn well(host: &Host) -> Result<Option<String>> {
 /// Brings a snapshot of this host's member to this side. Returns where it is.
 pub(super) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
     let vars: Vars = host.vars()?;
-    let path = to.clone().unwrap_or_else(|| vars.etcd_snapshots_dir.join(name(OffsetDateTime::now_utc())));
+    let path = to.unwrap_or_else(|| vars.etcd_snapshots_dir.join(name(OffsetDateTime::now_utc())));
     let brought = |what: &str| {
         host.changed_here(Change { resource: path.display().to_string(), what: what.into(), diff: None });
     };
@@ -91,9 +97,6 @@ pub(super) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
         .await?;
     brought(&format!("a snapshot of etcd, {}", saved.contents));
     host.tested(format!("{} is whole: {}", path.display(), saved.contents));
-    if to.is_none() {
-        retain(&vars.etcd_snapshots_dir, vars.etcd_backup_retention_count)?;
-    }
     Ok(path)
 }
 

@@ -18,7 +18,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let path = format!("{FOLDER}/before-{version}-from-{runs}.db");
     let save = || async {
         let save = sh(include_str!("snapshot_before_upgrade.sh"), [vars.etcd_cert_dir.as_str(), &path]);
-        let there = sh(r#"[ -s "$1" ]"#, [path.as_str()]);
+        // One that is there may be of an attempt of long ago, or of a former cluster; but when the first control plane has the new
+        // version, it is the one of before.
+        let there =
+            if known.is_of_one_version() { sh0("false") } else { sh(r#"[ -s "$1" ]"#, [path.as_str()]) };
         host.step("Keep a snapshot of etcd").ensure(command(format!("snapshot {path}"), save, there)).await
     };
     host.cluster().once("a snapshot of etcd before the upgrade", save).await.map(drop)

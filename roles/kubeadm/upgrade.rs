@@ -36,6 +36,8 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     }
     let version = cluster_vars(host)?.kube_version;
     install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
+    // Files that the new configuration names, as a policy for the audit log, are there before the programs that read them.
+    config::write(host, &known).await?;
     let told = config::hash(host, &known, &version)?;
     let before = config::hash(host, &known, known.version_of(host.name()).unwrap_or(&version))?;
     host.step("Upgrade the control plane")
@@ -50,9 +52,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
             sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told]),
         ))
         .await?;
-    if host.check_mode() {
-        config::write(host, &known).await?;
-    } else {
+    if !host.check_mode() {
         // Something to do where variables have changed as well.
         reconfigure::run(host, &known).await?;
     }
@@ -86,7 +86,8 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     let version = cluster_vars(host)?.kube_version;
     let state = upgrade::state(host).await?;
     let planes = host.cluster().group("kube_control_plane");
-    let in_run = || planes.iter().filter(|plane| host.cluster().in_run(plane));
+    let upgrades = |plane: &&String| host.cluster().has_role(plane, "upgrade-control-plane");
+    let in_run = || planes.iter().filter(upgrades);
     for plane in in_run() {
         if known.node_of(plane).is_some_and(|node| !state.is_done(node, true, &version)) {
             host.needs(plane, UPGRADED).await?;

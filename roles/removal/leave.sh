@@ -10,6 +10,9 @@ for interface in cni0 flannel.1; do
   [ ! -e "/sys/class/net/$interface" ] || ip link delete "$interface"
 done
 rm -rf /var/lib/cni /run/flannel /etc/cni/net.d/10-flannel.conflist
-rm -rf "$etcd_data" "$etcd_certificates" /etc/etcd.env /etc/etcd.initial.env
+# Only what etcd has there: the folder may be a disk of its own, or hold more.
+[ ! -e /etc/etcd.env ] || rm -rf "$etcd_data/member"
+rm -rf "$etcd_certificates" /etc/etcd.env /etc/etcd.initial.env
+rm -f /var/lib/muster/etcd-restore /var/lib/muster/etcd-restored
 rm -rf /var/lib/muster/stamps/kubeadm-init /var/lib/muster/stamps/kubelet-config
 rm -rf /var/lib/kubelet/pki "$certificates" /etc/kubernetes

@@ -20,7 +20,7 @@ use muster_engine::run::Role;
 use muster_inventory::some_names;
 use serde::Deserialize;
 
-use crate::addresses::access_ip_of;
+use crate::addresses::ip_of;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubectl::Kubectl;
@@ -184,6 +184,17 @@ impl Removal {
                 )),
             };
         }
+        let wanted = cluster_vars(&*host.cluster().host(name)?)?.kube_override_hostname;
+        let other = known.node(name).filter(|node| *node != wanted && known.is_ours(name) == Some(true));
+        if let Some(node) = other {
+            return Err(problem(
+                format!("the machine at the address of {name} is the node {node} of this cluster"),
+                "the machine by the name that it has in the cluster",
+                format!(
+                    "call it {node} in the inventory, and remove it by that name; or correct the address of {name}"
+                ),
+            ));
+        }
         match known.is_ours(name) {
             Some(false) => host.warn(format!(
                 "the machine at the address of {name} belongs to another cluster: it is left alone, and only what this cluster knows \
@@ -229,7 +240,7 @@ impl Removal {
             let target = host.cluster().host(name)?;
             let node = NodeGone {
                 node: cluster_vars(&target)?.kube_override_hostname,
-                address: access_ip_of(host, name).ok(),
+                address: ip_of(host, name).ok(),
             };
             if let Some(kubectl) = &kubectl {
                 node.check(kubectl).await?;

@@ -28,6 +28,12 @@ pub struct Reset {
     pub foreign: bool,
 }
 
+/// Prints the namespaces of containers in containerd ($1: its folder of state) that are not those of Kubernetes.
+const OTHER_CONTAINERS: &str = r#"for path in "$1"/io.containerd.runtime.v2.task/*; do
+  name=${path##*/}
+  [ "$name" = k8s.io ] || [ "$name" = '*' ] || [ -z "$(ls -A "$path")" ] || echo "$name"
+done"#;
+
 /// Nothing is changed before it is known that the machine is this cluster's, and that no part of the cluster lives on without the
 /// rest: one of its control planes or members of etcd is taken out by the others, which have to know of it.
 pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
@@ -44,13 +50,37 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
             ));
         }
         host.warn(format!("{found}: it is reset all the same (--foreign)"));
-        return Ok(());
+        if known.is_ours(host.name()) != Some(true) {
+            return Ok(());
+        }
+    }
+    let vars: Vars = host.vars()?;
+    let namespaces = host.query(sh(OTHER_CONTAINERS, [vars.containerd_state_dir])).await?;
+    let namespaces: Vec<&str> = namespaces.output.split_whitespace().collect();
+    if !namespaces.is_empty() && !with.foreign {
+        return Err(refused(
+            format!("containers of other programs run in the containerd of {}: {}", host.name(), namespaces.join(", ")),
+            "containers of Kubernetes alone, because containerd goes with everything in it",
+            "stop and remove them (docker ps, ctr namespaces ls); to take them away as well: reset-cluster --foreign".to_owned(),
+        ));
+    }
+    let carries = host.in_group("kube_control_plane") || host.in_group("etcd");
+    let silent = known.silent();
+    if carries && known.belongs_to_any(host.name()) && !silent.is_empty() {
+        return Err(refused(
+            format!(
+                "{} carries the cluster, and whether {} would go on without it is not known",
+                host.name(),
+                silent.join(", ")
+            ),
+            "an answer of every control plane and member of etcd that stays",
+            format!("switch {} on; or reset all machines, without --limit", silent.join(", ")),
+        ));
     }
     let staying = known.staying();
     if staying.is_empty() {
         return Ok(());
     }
-    let carries = host.in_group("kube_control_plane") || host.in_group("etcd");
     if carries && known.belongs_to_any(host.name()) {
         return Err(refused(
             format!("{} carries the cluster, and {} would go on without it", host.name(), staying.join(", ")),
@@ -73,6 +103,13 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
 /// The machine is reset.
 pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let vars: Vars = host.vars()?;
+    let known = cluster::known(host).await?;
+    // What runs on a machine that is in no cluster, and that muster has never set up, is somebody else's.
+    let set_up = sh0("[ -d /var/lib/muster/stamps ]");
+    if !with.foreign && !known.belongs_to_any(host.name()) && host.query(set_up).await?.status != 0 {
+        host.passed("Look for what is of a cluster");
+        return Ok(());
+    }
     let arguments = arguments(host, &vars, with)?;
     let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());

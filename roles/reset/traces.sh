@@ -6,9 +6,12 @@ foreign=$1 pods=$2 folders=$3
 # The processes of pods, by their control group, and those that keep containers of Kubernetes.
 pod_processes() {
   for process in /proc/[0-9]*; do
-    if grep -qs kubepods "$process/cgroup"; then echo "${process#/proc/}"; continue; fi
+    # Not those of a cluster in containers on this machine, whose groups are below that of its container.
+    if grep -qsE '^[0-9]+:[^:]*:/kubepods(\.slice)?/' "$process/cgroup"; then echo "${process#/proc/}"; continue; fi
     case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
-      *containerd-shim*' -namespace k8s.io '*) echo "${process#/proc/}" ;;
+      *containerd-shim*' -namespace k8s.io '*)
+        [ "$(readlink "$process/ns/pid")" != "$(readlink /proc/self/ns/pid)" ] || echo "${process#/proc/}"
+        ;;
     esac
   done
 }

@@ -285,6 +285,7 @@ fn blank(name: &str) -> Kept {
     let name = format!("{name}\n");
     let files = [
         ("/etc/hostname", name.as_str()),
+        ("/etc/hosts", "127.0.0.1 localhost\n"),
         ("/etc/resolv.conf", "nameserver 192.0.2.53\n"),
         ("/proc/sys/kernel/hostname", &name),
         ("/proc/sys/kernel/osrelease", "6.1.0\n"),

@@ -72,7 +72,7 @@ fn parse(name: &str, source: &str, roles: &[Role]) -> Result<Vec<Play>, Error> {
             Some((line, column)) => located(name, source, line, column, &message),
             None => format!("{name}: {message}"),
         })
-        .hint("a playbook is a list of plays: {name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, wait_for_all}")
+        .hint("a playbook is a list of plays: {name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, may_be_off, wait_for_all}")
     };
     let plays: Vec<Play> = serde_saphyr::from_str(source).map_err(invalid)?;
     let places: Vec<Places> = serde_saphyr::from_str(source).map_err(invalid)?;
@@ -144,11 +144,11 @@ mod tests {
         check_error(
             "- name: A\n  hosts: all\n  become: true\n  roles: []\n",
             "
-error: p.yml:3:3: unknown field `become`, expected one of name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, wait_for_all
+error: p.yml:3:3: unknown field `become`, expected one of name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, may_be_off, wait_for_all
    |
  3 |   become: true
    |   ^
-hint: a playbook is a list of plays: {name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, wait_for_all}",
+hint: a playbook is a list of plays: {name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, may_be_off, wait_for_all}",
         );
     }
 
