@@ -115,7 +115,6 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
     run.end();
     let done = lab.muster(&["upgrade-cluster", "-v", "-e", &to]);
     assert!(changed(&done, "node2") > 0, "{done:#?}");
-    lab.on("node1", "pkill -f /run/asked || pkill -x bash || :");
 
     let versions = kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.kubeletVersion}"]);
     assert_eq!(versions, format!("v{TO} v{TO}"));
@@ -139,7 +138,7 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
         failed("api"),
         asked("api")
     );
-    assert!(asked("app") > 50);
+    assert!(asked("app") > 50 && failed("app") == 0);
 
     // Nobody has to do anything more, and the cluster keeps its version.
     for command in ["upgrade-cluster", "setup-cluster"] {
@@ -148,5 +147,5 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
     }
     let back = lab.muster(&["upgrade-cluster", "-e", FROM]);
     assert_eq!(back.code, 3, "{back:#?}");
-    assert!(back.out.contains("Kubernetes does not go back"), "{back:#?}");
+    assert!(back.out.contains("does not go back"), "{back:#?}");
 }
