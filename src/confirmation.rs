@@ -1,29 +1,22 @@
-//! Asking before something is lost.
+//! Asking before something is lost or broken.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use crate::error::CommandError;
+use crate::output::print;
 
-/// What is to be confirmed.
-pub(crate) struct Question {
-    /// What is lost, as a sentence without its end.
-    pub(crate) lost: String,
-    /// The command that does not ask.
-    pub(crate) again: String,
-}
-
-/// Whether the user says yes.
+/// Asks the user, who has to be at a terminal. `what`: what is asked, as the end of "to ask whether"; `act`: to do it.
 ///
 /// # Errors
 /// Nobody can be asked: standard input is no terminal.
-pub(crate) fn confirmed(question: &Question) -> Result<bool, CommandError> {
+pub(crate) fn confirmed(question: &str, what: &str, act: &str) -> Result<bool, CommandError> {
     if !std::io::stdin().is_terminal() {
-        return Err(CommandError::usage(format!("{}; nobody can be asked whether to go on", question.lost))
-            .hint(format!("if that is meant: {}", question.again)));
+        return Err(CommandError::usage(format!("there is no terminal to ask whether {what}"))
+            .hint(format!("to {act} all the same: --yes")));
     }
-    let mut out = std::io::stderr().lock();
-    write!(out, "{}.\nGo on? Type yes: ", question.lost).and_then(|()| out.flush()).ok();
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|error| CommandError::failed(error.to_string()))?;
-    Ok(answer.trim() == "yes")
+    print::note(&format!("{question} [y/N]"));
+    let mut typed = String::new();
+    let read = std::io::stdin().lock().read_line(&mut typed);
+    read.map_err(|error| CommandError::failed(format!("cannot read the answer: {error}")))?;
+    Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }

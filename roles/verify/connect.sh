@@ -1,6 +1,7 @@
 # Each pod of the test tries to connect to all pods, to the service at every node's address, and by its address and name, and
 # to the API by its name; to no names where there is no domain. Prints what could not be reached, and from where. Eight pods try at
-# once. What a firewall keeps away takes all of its time, so the third such ends a pod's attempt.
+# once. What a firewall keeps away takes all of its time, so the third such ends a pod's attempt. A name that is not answered
+# takes longer than any --timeout of agnhost, which does not count the look-up: it is ended.
 label=$1 service=$2 domain=$3; shift 3
 pod='{.metadata.name} {.status.podIP} {.spec.nodeName}'
 pods=$(kubectl -n kube-system get pods -l "$label" -o "jsonpath={range .items[*]}$pod{\"\n\"}{end}") || exit 1
@@ -13,7 +14,17 @@ targets="$targets ${ports% *}:80"
 attempt='
 missed=
 for target; do
-  /agnhost connect --timeout=3s "${target%/*}" >/dev/null 2>&1 && continue
+  /agnhost connect --timeout=3s "${target%/*}" >/dev/null 2>&1 &
+  attempt=$!
+  case $target in
+    *[a-z]*:*)
+      { sleep 5; kill "$attempt"; } >/dev/null 2>&1 &
+      watch=$! ;;
+    *) watch= ;;
+  esac
+  wait "$attempt" && reached=yes || reached=
+  [ -z "$watch" ] || kill "$watch" 2>/dev/null
+  [ -z "$reached" ] || continue
   echo "unreachable=$target"
   missed=x$missed
   [ "$missed" != xxx ] || { echo "unreachable=..."; break; }

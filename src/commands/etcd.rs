@@ -11,7 +11,7 @@ use muster_roles::etcd::{self, Answers, MemberStatus, SnapshotFile};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
-use crate::commands::unlock::confirmed;
+use crate::confirmation::confirmed;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::output::style::Style;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
 use crate::commands::setup_cluster;
-use crate::confirmation::{Question, confirmed};
+use crate::confirmation::confirmed;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::inventory_edit::Edit;
@@ -108,17 +108,18 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
     let leaving = Leaving::new(&project, &args.parameters.hosts)?;
     let flow = args.parameters.flow(&project)?;
     let check = args.manner.check;
-    if !check && !args.yes {
-        let lost = format!(
-            "{} {} the cluster of {}: pods are moved to other nodes, and what only these machines hold (emptyDir and local volumes, \
-             pods without a controller) is lost",
-            names(&leaving.hosts),
-            if leaving.hosts.len() == 1 { "leaves" } else { "leave" },
-            project.describe()
-        );
-        if !confirmed(&Question { lost, again: format!("{} --yes", flow.command) })? {
-            return Ok(Exit::No);
-        }
+    let question = format!(
+        "{} {} the cluster of {}: pods are moved to other nodes, and what only these machines hold (emptyDir and local volumes, \
+         pods without a controller) is lost. Go on?",
+        names(&leaving.hosts),
+        if leaving.hosts.len() == 1 { "leaves" } else { "leave" },
+        project.describe()
+    );
+    if !check
+        && !args.yes
+        && !confirmed(&question, &format!("{} may leave the cluster", names(&leaving.hosts)), "remove them")?
+    {
+        return Ok(Exit::No);
     }
     let typed = |flow, project| TypedFlow {
         manner: args.manner.clone(),

@@ -1,6 +1,5 @@
 //! `muster unlock`: who holds machines' locks, and breaking those of runs that are gone for good.
 
-use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use muster_engine::ssh::Ssh;
 use muster_engine::transport::{Exit as ProgramExit, TransportError};
 
 use crate::args::{ConnectionArgs, InventoryArgs};
+use crate::confirmation::confirmed;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::machines::{Machines, exit_of, run_program};
@@ -117,17 +117,4 @@ fn told(host: &str, answer: &Answer, shown: Option<&Shown>, style: Style) -> Str
         lines.push_str(&format!("    at work: {} (process {})\n", text::harmless(&worker.name), worker.pid));
     }
     lines
-}
-
-/// Asks the user, who has to be at a terminal. `what`: what is asked, as the end of "to ask whether"; `act`: to do it.
-pub(crate) fn confirmed(question: &str, what: &str, act: &str) -> Result<bool, CommandError> {
-    if !std::io::stdin().is_terminal() {
-        return Err(CommandError::usage(format!("there is no terminal to ask whether {what}"))
-            .hint(format!("to {act} all the same: --yes")));
-    }
-    print::note(&format!("{question} [y/N]"));
-    let mut typed = String::new();
-    let read = std::io::stdin().lock().read_line(&mut typed);
-    read.map_err(|error| CommandError::failed(format!("cannot read the answer: {error}")))?;
-    Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
