@@ -1,10 +1,11 @@
 //! Which cluster the machines are in, before anything is changed: identity is proved, never guessed.
 //!
-//! Every machine says once a run who it is ([`identity`]); what follows from that is in [`standing`]. Preflight asks in its own
+//! Every machine says once a run who it is ([`identity`]); what follows from that is in [`standing`] and [`misfits`]. Preflight asks in its own
 //! exchange; a role that runs without it asks by itself.
 
 mod certificate;
 mod identity;
+mod misfits;
 mod standing;
 #[cfg(test)]
 mod tests;

@@ -89,11 +89,11 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     let upgrades = |plane: &&String| host.cluster().has_role(plane, "upgrade-control-plane");
     let in_run = || planes.iter().filter(upgrades);
     for plane in in_run() {
-        if known.node_of(plane).is_some_and(|node| !state.is_done(node, true, &version)) {
+        if known.node(plane).is_some_and(|node| !state.is_done(node, true, &version)) {
             host.needs(plane, UPGRADED).await?;
         }
     }
-    let is_upgraded = |node: &str| in_run().any(|plane| known.node_of(plane) == Some(node));
+    let is_upgraded = |node: &str| in_run().any(|plane| known.node(plane) == Some(node));
     if let Some(older) = state.older_api_servers(&version).find(|node| !is_upgraded(node)) {
         return Err(Failure::new(
             format!(

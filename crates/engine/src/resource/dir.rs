@@ -49,14 +49,19 @@ chmod "$2" "$1""#;
     }
 }
 
-/// The path without links, and what is mounted there.
+/// The path without links; whether it is a `folder`, or a `mount` with something in it, or an `empty` one; and what is mounted
+/// below it.
 const MOUNTS: &str = concat!(
     r#"real=$(cd "$1" 2>/dev/null && pwd -P) || exit 0
 printf '%s\n' "$real"
 set -- "$real"
 "#,
     include_str!("remove_dir.sh"),
-    r#"each_mount printf '%s\n'"#
+    r#"
+kind=folder
+if is_mount; then kind=mount; [ -n "$(ls -A "$folder")" ] || kind=empty; fi
+echo "$kind"
+each_mount printf '%s\n'"#
 );
 const REMOVE: &str = concat!(include_str!("remove_dir.sh"), "remove");
 
@@ -74,15 +79,21 @@ impl Removable for Dir {
         let mut lines = output.lines();
         let real = lines.next().filter(|_| status == 0);
         let real = real.ok_or_else(|| format!("it cannot be said what is mounted below {}", self.path))?;
+        let kind = lines.next().unwrap_or_default();
         let mounts: Vec<_> = lines.collect();
         for path in [self.path.as_str(), real] {
             if is_everybodys(path) {
                 return Err(format!("{path} is not muster's alone, and is never removed"));
             }
         }
+        let done = match kind {
+            "empty" if mounts.is_empty() => return Ok(Plan::nothing()),
+            "mount" | "empty" => "emptied, because it is a disk of its own",
+            _ => "removed",
+        };
         let what = match mounts.as_slice() {
-            [] => "removed".to_owned(),
-            mounts => format!("removed, after unmounting {}", mounts.join(", ")),
+            [] => done.to_owned(),
+            mounts => format!("{done}, after unmounting {}", mounts.join(", ")),
         };
         Ok(Plan::change(self, what, sh(REMOVE, [real])))
     }

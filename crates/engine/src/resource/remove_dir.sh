@@ -1,4 +1,4 @@
-# What is mounted at a folder and below it, and the removal of the folder. Its one parameter is the folder, as a path without
+# What is mounted below a folder, whether it is a mount itself, and the removal of the folder. Its one parameter is the folder, as a path without
 # links, as mounts have it.
 folder=$1
 
@@ -7,8 +7,17 @@ folder=$1
 each_mount() {
   while read -r _ _ _ _ point _; do
     case $point in *'\'*) point=$(printf '%b' "$point") ;; esac
-    case $point in "$folder" | "$folder"/*) "$@" "$point" ;; esac
+    case $point in "$folder"/*) "$@" "$point" ;; esac
   done </proc/self/mountinfo
+}
+
+# Whether the folder is a mount point itself: a disk of its own, which would be there again after the next boot.
+is_mount() {
+  while read -r _ _ _ _ point _; do
+    case $point in *'\'*) point=$(printf '%b' "$point") ;; esac
+    [ "$point" != "$folder" ] || return 0
+  done </proc/self/mountinfo
+  return 1
 }
 
 found() {
@@ -30,5 +39,11 @@ remove() {
   # What is mounted meanwhile is left alone. busybox's rm has no such option.
   one=--one-file-system
   rm -f "$one" 2>/dev/null || one=
-  rm -rf $one -- "$folder"
+  if is_mount; then
+    for entry in "$folder"/* "$folder"/.[!.]* "$folder"/..?*; do
+      if [ -e "$entry" ] || [ -L "$entry" ]; then rm -rf $one -- "$entry"; fi
+    done
+  else
+    rm -rf $one -- "$folder"
+  fi
 }

@@ -184,6 +184,28 @@ async fn a_connection_lost_before_or_after_any_exchange_of_a_removal_leaves_the_
     );
 }
 
+/// It would be there again after the next boot, with all that was in it.
+#[tokio::test]
+async fn a_folder_that_is_a_disk_of_its_own_is_emptied_and_stays() {
+    let _turn = TURN.lock().await;
+    let temporary = tempfile::tempdir().unwrap();
+    let temporary = temporary.path();
+    for words in SHELLS {
+        prepare(temporary);
+        run("owned", Arc::new(machine(words, temporary)), false).await.well();
+        fs::write(at("a/b/.hidden"), "").unwrap();
+        let mounts =
+            format!("20 1 8:1 / / rw - ext4 /dev/a rw\n30 20 8:2 / {} rw - ext4 /dev/b rw\n", at("a/b"));
+        fs::write(temporary.join("mountinfo"), mounts).unwrap();
+        fs::write(at("path"), format!("dir {}", at("a/b"))).unwrap();
+        let done = run("rejected", Arc::new(machine(words, temporary)), false).await.well();
+        assert_eq!(done.changes[0].what, "emptied, because it is a disk of its own", "{words:?}");
+        assert_eq!(fs::read_dir(at("a/b")).unwrap().count(), 0, "{words:?}");
+        let again = run("rejected", Arc::new(machine(words, temporary)), false).await.well();
+        assert!(again.changes.is_empty(), "{words:?}: {:?}", again.changes);
+    }
+}
+
 #[tokio::test]
 async fn what_is_mounted_and_cannot_be_unmounted_is_named_and_nothing_is_removed() {
     let _turn = TURN.lock().await;

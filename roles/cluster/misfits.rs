@@ -1,0 +1,264 @@
+//! What keeps a run from touching a machine. What a cluster that lives cannot change, and is refused here:
+//!
+//! - its authority, and with it which cluster a machine is in ([`Standing::foreign`], [`Standing::split`]);
+//! - a node's name, and whether it is a control plane ([`renamed`], [`worker_as_plane`]);
+//! - the address that a node, its API server and its member of etcd are known by ([`moved`]);
+//! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]);
+//! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name ([`settled`]);
+//! - the API server's port ([`other_port`]);
+//! - the version ([`Standing::other_version`]), but for a run that upgrades.
+
+use muster_engine::prelude::Problem;
+
+use super::identity::{Authority, Identity};
+use super::standing::{LEAVE, Standing, Wanted, host_of, problem};
+use crate::upgrade::versions;
+
+impl Standing {
+    /// Everything that keeps this run from touching a machine.
+    pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        let mut problems = self.misfits(name, wanted);
+        problems.extend(self.unfinished_restore());
+        problems
+    }
+
+    /// That a restore of etcd was cut off: only the restore itself may go on.
+    fn unfinished_restore(&self) -> Option<Problem> {
+        let (name, _) = self.known_of(&self.members).find(|(_, seen)| seen.etcd.restoring.is_some())?;
+        Some(Problem {
+            check: "etcd".into(),
+            found: format!("a restore of etcd was begun on {name} and did not come to its end"),
+            needed: "a cluster of which all members have the same data".into(),
+            remedy: "finish it with the same file: muster etcd restore FILE".into(),
+        })
+    }
+
+    /// The same, but for a restore of etcd that was cut off.
+    pub(crate) fn misfits(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        let seen = match self.machines.get(name) {
+            Some(Ok(seen)) => seen,
+            Some(Err(why)) => {
+                return vec![problem(
+                    format!("which cluster {name} is in is not known ({why})"),
+                    "a look at the machine before it is changed",
+                    "mend what keeps it from being looked at, and run again",
+                )];
+            }
+            // It is neither a node nor a member of etcd.
+            None => return Vec::new(),
+        };
+        let mut problems = Vec::new();
+        problems.extend(self.split());
+        problems.extend(self.foreign(name, seen));
+        if wanted.control_plane {
+            problems.extend(worker_as_plane(name, seen).or_else(|| elsewhere(name, seen, wanted)));
+            problems.extend(settled(seen, wanted));
+            problems.extend(other_port(seen, wanted));
+            if !seen.stands() && problems.is_empty() {
+                problems.extend(self.birthplace().err());
+            }
+        }
+        if wanted.etcd {
+            problems.extend(other_data(name, seen, wanted));
+            if problems.is_empty() {
+                problems.extend(self.etcd_begins().err());
+            }
+        }
+        problems.extend(self.other_version(wanted));
+        problems.extend(renamed(name, seen, wanted));
+        problems.extend(moved(name, seen, wanted));
+        problems
+    }
+
+    /// That the cluster keeps its version, unless the run is there to change it.
+    fn other_version(&self, wanted: &Wanted) -> Option<Problem> {
+        let (oldest, newest) = self.versions()?;
+        if wanted.upgrades {
+            return versions::refused(oldest, newest, &wanted.version);
+        }
+        if oldest != newest {
+            return Some(Problem {
+                check: "kube_version".into(),
+                found: format!("the control planes run {oldest} and {newest}: an upgrade was cut off"),
+                needed: "control planes of one version".into(),
+                remedy: format!("finish it: upgrade-cluster -e kube_version={newest}"),
+            });
+        }
+        (oldest != wanted.version).then(|| Problem {
+            check: "kube_version".into(),
+            found: format!("{}, but the cluster runs {oldest}", wanted.version),
+            needed: "the version that it runs, which setup-cluster keeps".into(),
+            remedy: format!(
+                "bring the cluster to {}: upgrade-cluster; or set kube_version: {oldest}",
+                wanted.version
+            ),
+        })
+    }
+
+    /// That no two control planes, and no two members of etcd, belong to two clusters.
+    fn split(&self) -> Option<Problem> {
+        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.has_authority());
+        let members = self.known_of(&self.members).filter(|(_, seen)| !seen.etcd.data.is_empty());
+        let planes: Vec<_> = planes.filter_map(|(name, seen)| Some((name, seen.authority()?))).collect();
+        let members: Vec<_> = members.filter_map(|(name, seen)| Some((name, seen.etcd.authority?))).collect();
+        let differ = |list: &[(&str, Authority)]| {
+            let (first, authority) = *list.first()?;
+            let (other, another) = *list.iter().find(|(_, another)| *another != authority)?;
+            Some(format!("{first} has the CA {authority}, {other} the CA {another}"))
+        };
+        let (check, found) = differ(&planes)
+            .map(|found| ("cluster", found))
+            .or_else(|| differ(&members).map(|found| ("etcd", found)))?;
+        Some(Problem {
+            check: check.into(),
+            found: format!("machines of two clusters: {found}"),
+            needed: "machines of one cluster, or of none".into(),
+            remedy: "take those of the other cluster out of the inventory; its address may be a mistaken one"
+                .into(),
+        })
+    }
+
+    /// That the machine belongs to this cluster, or to none.
+    fn foreign(&self, name: &str, seen: &Identity) -> Option<Problem> {
+        // A control plane's authority is compared with those of the others.
+        if self.planes.iter().any(|plane| plane == name) && seen.has_authority() {
+            return None;
+        }
+        let own = seen.kubelet.as_ref().or(seen.admin.as_ref())?;
+        let authority = seen.authority()?;
+        let belongs = format!("{name} belongs to another cluster (CA {authority}, {})", own.server);
+        let found = match self.authority() {
+            Some((_, ours)) if ours == authority => return None,
+            Some((plane, ours)) => format!("{belongs}; the CA of this one is {ours} (on {plane})"),
+            // The control planes hold no authority, or could not be asked: then the address must do.
+            None if self.known_of(&self.planes).count() < self.planes.len() => {
+                let host = own.server.trim_start_matches("https://").rsplit_once(':').map(|(host, _)| host);
+                let ours =
+                    host.and_then(|host| host.parse().ok()).is_some_and(|ip| self.addresses.contains(&ip));
+                if ours {
+                    return None;
+                }
+                format!("{belongs}: at no address of this inventory's control planes")
+            }
+            // What it lacks is told by itself.
+            None if seen.admin.is_some() && self.planes.iter().any(|plane| plane == name) => return None,
+            None if seen.joined() => return self.birthplace().err(),
+            None => format!("{belongs}; no control plane of the inventory has its CA"),
+        };
+        Some(problem(
+            found,
+            "a machine of this cluster, or of none",
+            format!(
+                "if its address in the inventory is a mistaken one, correct that; to move the machine to this cluster, remove it \
+                 from the other one (kubectl drain and kubectl delete node there), then {LEAVE} on it"
+            ),
+        ))
+    }
+}
+
+/// A worker cannot become a control plane: kubeadm takes its kubelet's credentials for those of a control plane that lost its CA.
+fn worker_as_plane(name: &str, seen: &Identity) -> Option<Problem> {
+    (seen.joined() && seen.admin.is_none() && !seen.ca_key).then(|| {
+        problem(
+            format!("{name} is a worker of the cluster, and is in [kube_control_plane] now"),
+            "a machine that is no worker yet",
+            format!(
+                "take it out of [kube_control_plane]; or let it join anew: kubectl drain {name} --ignore-daemonsets, kubectl delete \
+                 node {name}, and {LEAVE} on it"
+            ),
+        )
+    })
+}
+
+/// A control plane whose authority is not where the variables say.
+fn elsewhere(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    (seen.admin.is_some() && !seen.ca_key).then(|| {
+        problem(
+            format!("{name} is a control plane, and its CA's key is not in {}", wanted.kube_cert_dir),
+            "the folder of certificates that the cluster was begun with",
+            "set kube_cert_dir to it (kubeadm's own is /etc/kubernetes/pki), or put ca.crt and ca.key back from a backup",
+        )
+    })
+}
+
+/// What is laid down when a cluster begins: its services, pods and certificates have addresses and names of these.
+fn settled(seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
+    let differs = wanted.settled.iter().filter_map(|(key, variable, value)| {
+        let (_, begun) = seen.begun.iter().find(|(known, begun)| known == key && begun != value)?;
+        Some(Problem {
+            check: (*variable).into(),
+            found: format!("{value}, but the cluster was begun with {begun}"),
+            needed: "what it was begun with: it cannot be changed under a cluster".into(),
+            remedy: format!("set {variable}: {begun}, or make the cluster anew on fresh machines"),
+        })
+    });
+    differs.collect()
+}
+
+/// Every kubeconfig of the cluster names the API server's port.
+fn other_port(seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    let server = &seen.admin.as_ref().filter(|_| seen.stands())?.server;
+    let port: u16 = server.rsplit_once(':')?.1.parse().ok()?;
+    (port != wanted.port).then(|| Problem {
+        check: "kube_apiserver_port".into(),
+        found: format!("{}, but the cluster's machines know its API at {server}", wanted.port),
+        needed: "the port that it was begun with".into(),
+        remedy: format!("set kube_apiserver_port: {port}"),
+    })
+}
+
+/// A member's data is in another folder: etcd would begin with an empty database.
+fn other_data(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    let other = seen.etcd.data.iter().find(|folder| **folder != wanted.etcd_data_dir)?;
+    Some(Problem {
+        check: "etcd_data_dir".into(),
+        found: format!("{}, but the data of {name} is in {other}", wanted.etcd_data_dir),
+        needed: "the folder that it runs with: in another one it would begin with an empty database".into(),
+        remedy: format!("set etcd_data_dir: {other}"),
+    })
+}
+
+/// A node keeps the name in its certificate.
+fn renamed(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    let node = seen.node.as_ref().filter(|node| seen.joined() && **node != wanted.node_name)?;
+    Some(Problem {
+        check: "node name".into(),
+        found: format!("{}, but the machine {name} is in the cluster as the node {node}", wanted.node_name),
+        needed: "the name it joined with".into(),
+        remedy: format!(
+            "call it {node} in the inventory, or set its kube_override_hostname: {node}; to rename it, let it leave and join anew: \
+             kubectl drain {node} --ignore-daemonsets, kubectl delete node {node}, and {LEAVE} on it"
+        ),
+    })
+}
+
+/// A node, its API server and its member of etcd keep their address.
+fn moved(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+    let address = wanted.address?;
+    let peer = seen.etcd.peer_url.as_deref().and_then(host_of);
+    // etcd's members know each other by the address at which they are reached; older clusters have the one of listening.
+    let peer = peer.filter(|peer| *peer != address && wanted.etcd && !seen.etcd.data.is_empty());
+    let access = wanted.access.unwrap_or(address);
+    let peer_variable = if access == address { "ip" } else { "access_ip" };
+    let known = [
+        ("joined the cluster", "ip", address, seen.node_ip.filter(|_| seen.joined())),
+        (
+            "has its API server",
+            "ip",
+            address,
+            seen.advertised.filter(|_| wanted.control_plane && seen.stands()),
+        ),
+        ("is a member of etcd", peer_variable, access, peer),
+    ];
+    let (what, variable, address, old) = known.into_iter().find_map(|(what, variable, address, old)| {
+        Some((what, variable, address, old.filter(|old| *old != address)?))
+    })?;
+    Some(Problem {
+        check: variable.into(),
+        found: format!("{address} of {name}, which {what} with {old}"),
+        needed: "the address it is known by: certificates, etcd and the other machines have it".into(),
+        remedy: format!(
+            "give the machine its old address and set {variable}={old}; or let it leave and join anew with the new one: {LEAVE} on it"
+        ),
+    })
+}
