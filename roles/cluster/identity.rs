@@ -85,6 +85,15 @@ pub(crate) struct Member {
     pub restored: Option<String>,
 }
 
+impl Member {
+    /// When the last restore began that its data has gone through, in seconds since 1970; 0 where there was none. The line is
+    /// what [`crate::etcd::restore`] writes: `restored-SECONDS-...`.
+    pub(super) fn restored_at(&self) -> u64 {
+        let line = self.restored.as_deref().unwrap_or_default();
+        line.split('-').nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
+    }
+}
+
 impl Identity {
     /// Whether the cluster took the machine in.
     pub(crate) fn joined(&self) -> bool {

@@ -3,7 +3,8 @@
 //! - its authority, and with it which cluster a machine is in ([`Standing::foreign`], [`Standing::split`]);
 //! - a node's name, and whether it is a control plane ([`renamed`], [`worker_as_plane`]);
 //! - the address that a node, its API server and its member of etcd are known by ([`moved`]);
-//! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]);
+//! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]), and data from before a restore
+//!   ([`Standing::outdated`]);
 //! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name ([`settled`]);
 //! - the API server's port ([`other_port`]);
 //! - the version ([`Standing::other_version`]), but for a run that upgrades.
@@ -60,6 +61,7 @@ impl Standing {
         }
         if wanted.etcd {
             problems.extend(other_data(name, seen, wanted));
+            problems.extend(self.outdated(name, seen));
             if problems.is_empty() {
                 problems.extend(self.etcd_begins().err());
             }
@@ -68,6 +70,21 @@ impl Standing {
         problems.extend(renamed(name, seen, wanted));
         problems.extend(moved(name, seen, wanted));
         problems
+    }
+
+    /// That a member's data is not from before a restore that another one has gone through: with it the cluster that was replaced
+    /// would come back.
+    fn outdated(&self, name: &str, seen: &Identity) -> Option<Problem> {
+        let other = self.restored_after(seen)?;
+        Some(Problem {
+            check: "etcd".into(),
+            found: format!("{name} has data of etcd from before the restore that {other} has gone through"),
+            needed: "the data that the other members have, or none".into(),
+            remedy: format!(
+                "take the old data away: reset-cluster --limit {name}; then put the machine back into its place: muster replace-node \
+                 {name}"
+            ),
+        })
     }
 
     /// That the cluster keeps its version, unless the run is there to change it.

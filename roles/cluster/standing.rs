@@ -480,6 +480,20 @@ impl Standing {
         Some((etcd.name.as_deref()?, etcd.peer_url.as_deref()?))
     }
 
+    /// A member that has gone through a restore which the data of this machine has not.
+    pub(super) fn restored_after(&self, seen: &Identity) -> Option<&str> {
+        if seen.etcd.data.is_empty() || seen.etcd.restoring.is_some() {
+            return None;
+        }
+        let own = seen.etcd.restored_at();
+        self.known_of(&self.members).find(|(_, other)| other.etcd.restored_at() > own).map(|(name, _)| name)
+    }
+
+    /// Whether the cluster has gone on without a machine: it was given up when the others were restored.
+    pub(crate) fn was_given_up(&self, name: &str) -> bool {
+        self.known(name).is_some_and(|seen| self.restored_after(seen).is_some())
+    }
+
     /// What the restore of etcd that is under way has noted on a machine, and what the last one has that came to its end.
     pub(crate) fn restore(&self, name: &str) -> (Option<&str>, Option<&str>) {
         let etcd = self.known(name).map(|seen| &seen.etcd);

@@ -257,6 +257,25 @@ fn while_a_restore_of_etcd_is_not_finished_nothing_else_is_done() {
 }
 
 #[test]
+fn data_from_before_a_restore_does_not_come_back() {
+    let restored = |at: Option<u64>| {
+        let mut seen = member(1, "etcd1");
+        seen.etcd.restored = at.map(|at| format!("restored-{at}-ab12cd34 ab12 7 saved"));
+        Some(seen)
+    };
+    let wanted = Wanted { etcd: true, etcd_data_dir: "/var/lib/etcd".into(), ..Wanted::default() };
+    let refused = |a: Option<u64>, b: Option<u64>| {
+        let machines = standing(&[("a", restored(a)), ("b", restored(b))]);
+        let of = |name: &str| machines.misfits(name, &wanted).iter().any(|p| p.found.contains("from before"));
+        [of("a"), of("b")]
+    };
+    assert_eq!(refused(None, None), [false, false]);
+    assert_eq!(refused(Some(7), Some(7)), [false, false]);
+    assert_eq!(refused(Some(7), None), [false, true]);
+    assert_eq!(refused(Some(7), Some(12)), [true, false]);
+}
+
+#[test]
 fn an_authority_is_known_by_its_key() {
     let key = KeyPair::generate().unwrap();
     let pem = |name: &str| {

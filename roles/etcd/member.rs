@@ -82,9 +82,11 @@ pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str)
         return Ok(());
     }
     let url = peer_url(host, known, host.name())?;
+    let mut restored = None;
     let initial = match healthy_member(host, vars, &members).await? {
         Some(member) => {
             let cluster = add(host, vars, &member, name, &url).await?;
+            restored = known.restore(&member).1;
             format!("ETCD_INITIAL_CLUSTER={cluster}\nETCD_INITIAL_CLUSTER_STATE=existing\n")
         }
         // Proved, not guessed: every other machine was asked, and has no data.
@@ -104,7 +106,12 @@ pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str)
             ));
         }
     };
-    host.step("Tell etcd how to begin").ensure(file(INITIAL).content(initial)).await?;
+    let tell = host.step("Tell etcd how to begin").ensure(file(INITIAL).content(initial));
+    // Its data is that of the others, and so is what it has gone through.
+    match restored {
+        Some(line) => tell.ensure(file(super::restore::DONE).content(format!("{line}\n"))).await?,
+        None => tell.await?,
+    };
     Ok(())
 }
 

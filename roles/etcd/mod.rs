@@ -16,6 +16,8 @@ pub(crate) mod leave;
 mod member;
 pub(crate) mod pki;
 mod quorum;
+pub mod recovery;
+mod remains;
 pub mod restore;
 mod snapshot;
 pub(crate) mod snapshot_before_upgrade;
@@ -33,6 +35,7 @@ use crate::cluster::{self, Standing};
 use crate::common::{bin_dir, cluster_vars};
 use crate::diagnosis;
 pub use defragment::role as defragment;
+pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub use snapshot::role as snapshot;
 pub use snapshot_file::SnapshotFile;
 pub use status::{Answers, Member, MemberStatus, look};
@@ -171,8 +174,14 @@ pub(crate) async fn holds_objects(host: &Host) -> Result<Option<bool>> {
 
 /// The URLs at which clients reach etcd.
 pub(crate) fn client_urls(host: &Host) -> Result<Vec<String>> {
-    let url = |member: &String| Ok(format!("https://{}:2379", access_ip_of(host, member)?));
-    let mut urls: Vec<String> = host.cluster().group("etcd").iter().map(url).collect::<Result<_>>()?;
+    let members = host.cluster().group("etcd");
+    client_urls_of(host, members.iter().map(String::as_str))
+}
+
+/// The same of some of the members.
+fn client_urls_of<'m>(host: &Host, members: impl Iterator<Item = &'m str>) -> Result<Vec<String>> {
+    let url = |member| Ok(format!("https://{}:2379", access_ip_of(host, member)?));
+    let mut urls: Vec<String> = members.map(url).collect::<Result<_>>()?;
     // Hosts that change places in their group change nothing.
     urls.sort_unstable();
     Ok(urls)

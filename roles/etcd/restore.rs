@@ -15,6 +15,7 @@
 //! Who watches the cluster has seen revisions after the snapshot. So the revision grows by more than was ever written since, and
 //! all before counts as compacted: everybody reads anew.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,11 +100,27 @@ struct Agreed {
     taken: bool,
 }
 
-/// The plays of a restore, in order.
-pub fn plays() -> Vec<Play> {
+/// What is restored.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The snapshot, on this computer.
+    pub path: PathBuf,
+    /// What was found in it.
+    pub snapshot: SnapshotFile,
+    /// Hosts of the inventory that have no part in the restored cluster, because they are lost.
+    pub without: BTreeSet<String>,
+}
+
+/// A group without the hosts that have no part in it, as a pattern of hosts.
+pub(super) fn staying(group: &str, without: &BTreeSet<String>) -> String {
+    without.iter().fold(group.to_owned(), |pattern, host| format!("{pattern}:!{host}"))
+}
+
+/// The plays of a restore, in order. `without`: see [`Restore`].
+pub fn plays(without: &BTreeSet<String>) -> Vec<Play> {
     let play = |name: &str, hosts: &str, role: &str, max_failures| Play {
         name: name.into(),
-        hosts: hosts.into(),
+        hosts: staying(hosts, without),
         roles: vec![role.into()],
         wait_for_all: true,
         max_failures,
@@ -125,9 +142,9 @@ pub fn plays() -> Vec<Play> {
     ]
 }
 
-/// The roles of these plays, for a snapshot on this computer.
-pub fn roles(path: PathBuf, snapshot: SnapshotFile) -> Vec<Role> {
-    let what = Arc::new((path, snapshot));
+/// The roles of these plays.
+pub fn roles(restore: Restore) -> Vec<Role> {
+    let what = Arc::new(restore);
     let (of_planes, of_members) = (what.clone(), what.clone());
     vec![
         Role::given("restore-prepare", move |host| prepare(host, what.clone()).boxed()),
@@ -145,8 +162,8 @@ pub fn roles(path: PathBuf, snapshot: SnapshotFile) -> Vec<Role> {
 const AGREED: &str = "what is restored";
 
 /// What all members of this run restore.
-async fn agreed(host: &Host, snapshot: &SnapshotFile) -> Result<Arc<Agreed>> {
-    host.cluster().once(AGREED, || agree(host, snapshot)).await
+async fn agreed(host: &Host, what: &Restore) -> Result<Arc<Agreed>> {
+    host.cluster().once(AGREED, || agree(host, what)).await
 }
 
 /// The same in later plays: the first one has brought it about.
@@ -187,9 +204,9 @@ impl Look {
     }
 }
 
-async fn agree(host: &Host, snapshot: &SnapshotFile) -> Result<Agreed> {
+async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     let standing = cluster::known(host).await?;
-    let members = members(&standing)?;
+    let members = members(&standing, &what.without)?;
     let looks = join_all(members.iter().map(|member| async {
         let machine = host.cluster().host(&member.host)?;
         let vars: Vars = machine.vars()?;
@@ -201,7 +218,7 @@ async fn agree(host: &Host, snapshot: &SnapshotFile) -> Result<Agreed> {
     if !problems.is_empty() {
         return Err(Failure::Problems(problems));
     }
-    let key = key(&snapshot.sha256, &members);
+    let key = key(&what.snapshot.sha256, &members);
     let marked = |member: &Restored| Line::parse(standing.restore(&member.host).0?);
     if let Some(line) = members.iter().filter_map(marked).find(|line| line.key == key) {
         let prepared = |member: &Restored| is_marked(&standing, &member.host, &line);
@@ -221,8 +238,8 @@ async fn agree(host: &Host, snapshot: &SnapshotFile) -> Result<Agreed> {
     Ok(Agreed { line: Line { token, key, bump, saved }, members, taken: false })
 }
 
-/// The members of the inventory, as their machines were configured.
-fn members(standing: &Standing) -> Result<Vec<Restored>> {
+/// The members of the inventory that have a part in it, as their machines were configured.
+fn members(standing: &Standing, without: &BTreeSet<String>) -> Result<Vec<Restored>> {
     let missing = |host: &String| {
         Failure::new(
             format!("{host} is no member of etcd"),
@@ -233,7 +250,7 @@ fn members(standing: &Standing) -> Result<Vec<Restored>> {
         let (name, url) = standing.etcd_member(host).ok_or_else(|| missing(host))?;
         Ok(Restored { host: host.clone(), name: name.to_owned(), url: url.to_owned() })
     };
-    standing.members.iter().map(member).collect()
+    standing.members.iter().filter(|host| !without.contains(*host)).map(member).collect()
 }
 
 /// What is against it.
@@ -275,11 +292,22 @@ fn is_marked(standing: &Standing, host: &str, line: &Line) -> bool {
     [under_way, done].into_iter().flatten().any(|text| text == line.to_string())
 }
 
-async fn prepare(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
-    let (path, snapshot) = &*what;
+/// Whether the machines have begun with the restore of a snapshot and not come to its end.
+pub(super) fn is_under_way(
+    standing: &Standing,
+    snapshot: &SnapshotFile,
+    without: &BTreeSet<String>,
+) -> Result<bool> {
+    let members = members(standing, without)?;
+    let key = key(&snapshot.sha256, &members);
+    let marked = |member: &Restored| Line::parse(standing.restore(&member.host).0?);
+    Ok(members.iter().filter_map(marked).any(|line| line.key == key))
+}
+
+async fn prepare(host: &Host, what: Arc<Restore>) -> Result<()> {
     let standing = cluster::belongs_while_restored(host).await?;
     let vars: Vars = host.vars()?;
-    let agreed = agreed(host, snapshot).await?;
+    let agreed = agreed(host, &what).await?;
     if is_marked(&standing, host.name(), &agreed.line) {
         host.passed("Look at the restored member");
         return Ok(());
@@ -288,6 +316,7 @@ async fn prepare(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> 
     let Some(own) = agreed.members.iter().find(|member| member.host == host.name()) else { return Ok(()) };
     let all: Vec<String> = agreed.members.iter().map(|m| format!("{}={}", m.name, m.url)).collect();
     let arrived = format!("{data}/muster-restore/snapshot.db");
+    let path = &what.path;
     let file = local_file(&arrived, path).map_err(|error| {
         Failure::new(format!("{}: {error}", path.display()), "check the file on this side")
     })?;
@@ -318,9 +347,9 @@ async fn prepare(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> 
 }
 
 /// Whether something has to stop: not where the restored data is in its place already.
-async fn has_to_stop(host: &Host, snapshot: &SnapshotFile) -> Result<bool> {
+async fn has_to_stop(host: &Host, what: &Restore) -> Result<bool> {
     cluster::belongs_while_restored(host).await?;
-    let taken = agreed(host, snapshot).await?.taken;
+    let taken = agreed(host, what).await?.taken;
     if taken {
         host.passed("See that the restored data is in its place");
     }
@@ -328,8 +357,8 @@ async fn has_to_stop(host: &Host, snapshot: &SnapshotFile) -> Result<bool> {
 }
 
 /// Before etcd: an API server answers to the end what it was asked. It takes up to the half minute that the kubelet gives it.
-async fn stop_plane(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
-    if !has_to_stop(host, &what.1).await? {
+async fn stop_plane(host: &Host, what: Arc<Restore>) -> Result<()> {
+    if !has_to_stop(host, &what).await? {
         return Ok(());
     }
     let stop = sh(concat!(include_str!("running.sh"), include_str!("restore-stop.sh")), MANIFESTS);
@@ -346,10 +375,15 @@ async fn stop_plane(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<(
         .map(drop)
 }
 
-async fn stop_etcd(host: &Host, what: Arc<(PathBuf, SnapshotFile)>) -> Result<()> {
-    if !has_to_stop(host, &what.1).await? {
+async fn stop_etcd(host: &Host, what: Arc<Restore>) -> Result<()> {
+    if !has_to_stop(host, &what).await? {
         return Ok(());
     }
+    disable_etcd(host).await
+}
+
+/// etcd does not run any more, nor after a restart of the machine.
+pub(super) async fn disable_etcd(host: &Host) -> Result<()> {
     let stopped = sh0("! systemctl is-active -q etcd && ! systemctl is-enabled -q etcd");
     let stop = sh0("systemctl disable --now etcd");
     host.step("Stop etcd").ensure(command("etcd is stopped", stop, stopped)).await.map(drop)
@@ -387,9 +421,10 @@ async fn start(host: &Host) -> Result<()> {
 }
 
 async fn control_plane(host: &Host) -> Result<()> {
-    known(host)?;
+    let agreed = known(host)?;
     // It talks to the restored members alone: others, which the inventory has no more, may come back with the old data.
-    let endpoints = super::client_urls(host)?.join(",");
+    let members = agreed.members.iter().map(|member| member.host.as_str());
+    let endpoints = super::client_urls_of(host, members)?.join(",");
     let start = sh(
         r#"api_server=$2/kube-apiserver.yaml
 [ ! -e "$api_server" ] || sed -i "s|--etcd-servers=.*|--etcd-servers=$3|" "$api_server"

@@ -25,7 +25,7 @@ struct Vars {
 }
 
 /// Where the snapshot is on the member until it is here.
-const FILE: &str = "/var/lib/muster/etcd-snapshot.db";
+pub(super) const FILE: &str = "/var/lib/muster/etcd-snapshot.db";
 
 /// How much of it comes in one exchange, in bytes.
 const CHUNK: u64 = 8 << 20;
@@ -77,14 +77,18 @@ pub(super) async fn well(host: &Host) -> Result<Option<String>> {
 pub(super) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
     let vars: Vars = host.vars()?;
     let path = to.unwrap_or_else(|| vars.etcd_snapshots_dir.join(name(OffsetDateTime::now_utc())));
-    let brought = |what: &str| {
-        host.changed_here(Change { resource: path.display().to_string(), what: what.into(), diff: None });
-    };
     if host.check_mode() {
-        brought("a snapshot of etcd");
+        brought(host, &path, "a snapshot of etcd");
         return Ok(path);
     }
     let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), FILE]);
+    fetch(host, save, &path).await?;
+    Ok(path)
+}
+
+/// Takes a snapshot on a machine with a program that puts it into [`FILE`] and prints what `save.sh` prints, and brings it to
+/// this side.
+pub(super) async fn fetch(host: &Host, save: Script, path: &Path) -> Result<()> {
     let saved = host.run("Save a snapshot", save, Duration::from_secs(900)).await?;
     let saved = Saved::parse(&saved).ok_or_else(|| {
         Failure::new(
@@ -92,12 +96,17 @@ pub(super) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
             "see on the machine: etcdutl snapshot status",
         )
     })?;
-    download(host, &saved, &path).await?;
+    download(host, &saved, path).await?;
     host.run("Remove the snapshot from the machine", sh(r#"rm -f "$1""#, [FILE]), Duration::from_secs(60))
         .await?;
-    brought(&format!("a snapshot of etcd, {}", saved.contents));
+    brought(host, path, &format!("a snapshot of etcd, {}", saved.contents));
     host.tested(format!("{} is whole: {}", path.display(), saved.contents));
-    Ok(path)
+    Ok(())
+}
+
+/// A file of this side is another one than before.
+pub(super) fn brought(host: &Host, path: &Path, what: &str) {
+    host.changed_here(Change { resource: path.display().to_string(), what: what.into(), diff: None });
 }
 
 /// A snapshot on a machine.
@@ -129,10 +138,14 @@ impl Saved {
 
 /// The name of a snapshot of this time.
 fn name(time: OffsetDateTime) -> String {
+    format!("{}{}{}", NAME.0, compact(time), NAME.1)
+}
+
+/// A time (UTC) as it stands in names of files: `20261128T171824Z`.
+pub(super) fn compact(time: OffsetDateTime) -> String {
     let (date, month) = (time.date(), u8::from(time.month()));
     let (hour, minute, second) = time.to_hms();
-    let time = format!("{:04}{month:02}{:02}T{hour:02}{minute:02}{second:02}Z", date.year(), date.day());
-    format!("{}{time}{}", NAME.0, NAME.1)
+    format!("{:04}{month:02}{:02}T{hour:02}{minute:02}{second:02}Z", date.year(), date.day())
 }
 
 /// Brings the file of a machine to this side, piece by piece. It gets its name when it is whole and has the hash that it has there.

@@ -64,7 +64,8 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
             "stop and remove them (docker ps, ctr namespaces ls); to take them away as well: reset-cluster --foreign".to_owned(),
         ));
     }
-    let carries = host.in_group("kube_control_plane") || host.in_group("etcd");
+    let carries =
+        (host.in_group("kube_control_plane") || host.in_group("etcd")) && !known.was_given_up(host.name());
     let silent = known.silent();
     if carries && known.belongs_to_any(host.name()) && !silent.is_empty() {
         return Err(refused(

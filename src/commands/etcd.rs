@@ -1,6 +1,6 @@
 //! `muster etcd`: the care of etcd, the cluster's database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
@@ -175,9 +175,11 @@ impl RestoreParameters {
             CommandError::usage(format!("{} cannot be restored: {why}", file.display()))
                 .hint("a snapshot is what muster etcd snapshot or etcdctl snapshot save writes")
         })?;
+        let restore = etcd::restore::Restore { path: file, snapshot, without: BTreeSet::new() };
+        let plays = etcd::restore::plays(&restore.without);
         Ok(Flow {
             next: Some(project.command(&["muster", "verify"], 2)),
-            ..of_etcd("muster etcd restore", etcd::restore::plays(), etcd::restore::roles(file, snapshot))
+            ..of_etcd("muster etcd restore", plays, etcd::restore::roles(restore))
         })
     }
 }

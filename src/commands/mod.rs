@@ -77,6 +77,7 @@ commands! {
     ReplaceNode(replace_node::ReplaceNodeArgs) plans Parameters,
     Certs(certs::CertsArgs),
     Etcd(etcd::EtcdArgs),
+    Recover(recover::RecoverArgs),
     Runs(runs::RunsArgs),
     Log(log::LogArgs),
     Kubectl(kubectl::KubectlArgs),

@@ -108,12 +108,23 @@ impl Lab {
 
     /// Starts `muster ...` in the lab's network.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
+        let muster = muster();
+        self.start_command(&[&[muster.to_str().unwrap()], args].concat())
+    }
+
+    /// Starts `muster ...` in the lab's network, at a terminal at which somebody has typed a line.
+    pub(crate) fn start_typing(&self, line: &str, args: &str) -> Running {
+        let command = format!("echo '{line}' | script -qec '{} {args}' /dev/null", muster().display());
+        self.start_command(&["sh", "-c", &command])
+    }
+
+    /// Starts a command of this computer in the lab's network.
+    fn start_command(&self, words: &[&str]) -> Running {
         use std::os::unix::process::CommandExt;
         let (output, input) = std::io::pipe().unwrap();
         let child = Command::new(muster())
             .args(["lab", "--name", &self.name, "exec", "--"])
-            .arg(muster())
-            .args(args)
+            .args(words)
             .current_dir(self.folder())
             .stdin(Stdio::null())
             .stdout(input.try_clone().unwrap())

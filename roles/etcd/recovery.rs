@@ -1,0 +1,124 @@
+//! etcd has lost its majority for good: the data of the member that knows most becomes a snapshot on this computer. The rest is a
+//! restore of that snapshot ([`super::restore`]) on the machines that are left. Reference: etcd's "Disaster recovery" guide, and
+//! `--force-new-cluster` in its configuration reference.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::FutureExt;
+use muster_engine::play::{Play, Share};
+use muster_engine::prelude::*;
+use muster_engine::run::Role;
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+use super::remains::Recovery;
+use super::restore;
+use super::snapshot::{self, FILE, brought, compact};
+use super::snapshot_file::SnapshotFile;
+use crate::cluster::{self, Standing};
+
+/// What the names of such snapshots begin and end with; between stands the time (UTC).
+const NAME: (&str, &str) = ("etcd-rescued-", ".db");
+
+/// Explained in `defaults.yml`.
+#[derive(Deserialize)]
+struct Vars {
+    etcd_cert_dir: String,
+    etcd_data_dir: String,
+    etcd_snapshots_dir: PathBuf,
+}
+
+/// Where the snapshot is, once it is on this computer.
+pub type Rescued = Arc<Mutex<Option<PathBuf>>>;
+
+/// The plays that bring the data to this computer.
+pub fn plays(recovery: &Recovery) -> Vec<Play> {
+    let play = |name: &str, hosts: String, role: &str| Play {
+        name: name.into(),
+        hosts,
+        roles: vec![role.into()],
+        max_failures: Some(Share::Hosts(0)),
+        wait_for_all: true,
+        ..Play::default()
+    };
+    let fence =
+        play("Stop etcd on the machines that are given up", recovery.fenced.join(":"), "recover-fence");
+    let rescue = play("Take the data that is left", recovery.from.clone(), "recover-rescue");
+    std::iter::once(fence).filter(|_| !recovery.fenced.is_empty()).chain([rescue]).collect()
+}
+
+/// The roles of these plays. `rescued` is set when the snapshot is here.
+pub fn roles(recovery: Recovery, rescued: Rescued) -> Vec<Role> {
+    let recovery = Arc::new(recovery);
+    vec![
+        Role::given("recover-fence", |host| fence(host).boxed()),
+        Role::given("recover-rescue", move |host| rescue(host, recovery.clone(), rescued.clone()).boxed()),
+    ]
+}
+
+async fn fence(host: &Host) -> Result<()> {
+    cluster::belongs_while_restored(host).await?;
+    restore::disable_etcd(host).await
+}
+
+async fn rescue(host: &Host, recovery: Arc<Recovery>, rescued: Rescued) -> Result<()> {
+    let standing = cluster::belongs_while_restored(host).await?;
+    let vars: Vars = host.vars()?;
+    let path = match under_way(&vars.etcd_snapshots_dir, &standing, &recovery)? {
+        // The members may have this one's data already.
+        Some(path) => {
+            host.passed("See that the data is here, from a run that was cut off");
+            path
+        }
+        None => take(host, &vars, &standing).await?,
+    };
+    *rescued.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+    Ok(())
+}
+
+async fn take(host: &Host, vars: &Vars, standing: &Standing) -> Result<PathBuf> {
+    let name = format!("{}{}{}", NAME.0, compact(OffsetDateTime::now_utc()), NAME.1);
+    let path = vars.etcd_snapshots_dir.join(name);
+    if host.check_mode() {
+        brought(host, &path, "what is left of etcd");
+        return Ok(path);
+    }
+    let (member, _) = standing.etcd_member(host.name()).ok_or_else(|| {
+        Failure::new(
+            format!("/etc/etcd.env on {} does not say which member it is", host.name()),
+            "put that file back, or name another machine: muster recover --from HOST",
+        )
+    })?;
+    let save = sh(
+        include_str!("rescue.sh"),
+        [vars.etcd_cert_dir.as_str(), vars.etcd_data_dir.as_str(), member, FILE],
+    );
+    snapshot::fetch(host, save, &path).await?;
+    Ok(path)
+}
+
+/// The snapshot of a recovery that was cut off after machines had begun with it.
+fn under_way(folder: &Path, standing: &Standing, recovery: &Recovery) -> Result<Option<PathBuf>> {
+    for path in rescued_files(folder) {
+        // One that cannot be read or is cut off is not the one.
+        let Ok(Ok(snapshot)) = SnapshotFile::read(&path) else { continue };
+        if restore::is_under_way(standing, &snapshot, &recovery.without)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// The newest first.
+fn rescued_files(folder: &Path) -> Vec<PathBuf> {
+    let is_rescued = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with(NAME.0) && name.ends_with(NAME.1))
+    };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_rescued).collect();
+    files.sort_unstable_by(|one, other| other.cmp(one));
+    files
+}

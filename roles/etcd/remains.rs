@@ -1,0 +1,287 @@
+//! What is left of etcd when most of its members may be lost, and what follows from it: who is asked for the data, and on which
+//! machines it goes on. Nothing is changed here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::FutureExt;
+use muster_engine::prelude::*;
+use muster_engine::run::Role;
+use muster_inventory::names;
+use serde_json::Value;
+
+use super::Vars;
+
+/// What a machine that answers has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remains {
+    /// Whether a control plane was set up on it.
+    pub plane: bool,
+    /// Its member of etcd, where it has the data of one.
+    pub member: Option<Found>,
+}
+
+/// A member's data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The member's name.
+    pub name: String,
+    /// Whether it runs and answers.
+    pub runs: bool,
+    /// Whether it sees a majority of the members.
+    pub healthy: bool,
+    /// How many changes its database has seen; `None` where it cannot be read.
+    pub revision: Option<u64>,
+    /// The last entry of its log that it knows; only a member that runs says so. Entries after the database's revision may be ones
+    /// that no majority ever had.
+    pub raft_index: Option<u64>,
+    /// When its log was last written to, in seconds since 1970.
+    pub written: Option<i64>,
+    /// The size of its database in bytes.
+    pub size: u64,
+}
+
+/// What the machines that answered have, by host.
+pub type Seen = Arc<Mutex<BTreeMap<String, Remains>>>;
+
+/// The role that looks at each machine, and keeps what it has.
+pub fn remains(seen: Seen) -> Role {
+    Role { looks_only: true, ..Role::given("etcd-remains", move |host| look(host, seen.clone()).boxed()) }
+}
+
+async fn look(host: &Host, seen: Seen) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    let question = ctl!(include_str!("remains-look.sh"), [&vars.etcd_cert_dir, &vars.etcd_data_dir]);
+    let remains = Remains::parse(&host.query(question).await?.output);
+    seen.lock().unwrap_or_else(PoisonError::into_inner).insert(host.name().to_owned(), remains);
+    Ok(())
+}
+
+impl Remains {
+    /// Takes what `remains-look.sh` prints.
+    fn parse(answer: &str) -> Self {
+        let line = |key: &str| answer.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        let json = |key: &str| -> Option<Value> { serde_json::from_str(line(key)?).ok() };
+        let running = json("status").map(|mut status| status[0]["Status"].take());
+        let stopped = json("stopped");
+        let revision = match (&running, &stopped) {
+            (Some(status), _) => status["header"]["revision"].as_u64(),
+            (None, Some(status)) => status["revision"].as_u64(),
+            (None, None) => None,
+        };
+        let member = line("name").map(|name| Found {
+            name: name.to_owned(),
+            runs: running.is_some(),
+            healthy: line("healthy").is_some(),
+            revision,
+            raft_index: running.as_ref().and_then(|status| status["raftIndex"].as_u64()),
+            written: line("written").and_then(|time| time.parse().ok()),
+            size: line("size").and_then(|size| size.parse().ok()).unwrap_or(0),
+        });
+        Self { plane: line("plane").is_some(), member }
+    }
+}
+
+/// What the inventory says, and the user.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// The groups `etcd` and `kube_control_plane`.
+    pub members: Vec<String>,
+    /// See `members`.
+    pub planes: Vec<String>,
+    /// Machines that are lost whatever they answer: kubespray's groups `broken_etcd` and `broken_kube_control_plane`.
+    pub broken: Vec<String>,
+    /// The machine whose data is wanted, where the user names one.
+    pub from: Option<String>,
+}
+
+/// How the cluster goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// The machine that has the data.
+    pub from: String,
+    /// Hosts of the two groups that have no part in it.
+    pub without: BTreeSet<String>,
+    /// Those of them that may still hold data, because they do not answer or are said to be broken.
+    pub lost: Vec<String>,
+    /// Those of the lost ones that answer: their members are stopped.
+    pub fenced: Vec<String>,
+}
+
+/// Why nothing is to be recovered, and what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needless {
+    /// A sentence without its end.
+    pub found: String,
+    /// What to do instead.
+    pub remedy: String,
+}
+
+/// What is to be done with what the machines have.
+///
+/// # Errors
+/// etcd has its majority, or could have it; or nothing is left to go on with.
+pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, Needless> {
+    let stop = |found: String, remedy: &str| Err(Needless { found, remedy: remedy.to_owned() });
+    let broken = |host: &String| wish.broken.contains(host);
+    let member_of = |host: &String| seen.get(host)?.member.as_ref();
+    let healthy: Vec<&String> =
+        wish.members.iter().filter(|host| member_of(host).is_some_and(|member| member.healthy)).collect();
+    if !healthy.is_empty() {
+        let found = format!("etcd has a majority of its members: {} can be written to", names(&healthy));
+        return stop(
+            found,
+            "machines that are gone for good: muster remove-node HOST; machines that were installed anew: muster replace-node HOST",
+        );
+    }
+    let left: Vec<&String> =
+        wish.members.iter().filter(|host| !broken(host) && member_of(host).is_some()).collect();
+    let readable = |host: &&&String| member_of(host).is_some_and(|member| member.revision.is_some());
+    // The first one of those that know most.
+    let best = left.iter().filter(readable).rev().max_by_key(|host| {
+        member_of(host).map_or((None, None), |member| (member.revision, member.raft_index))
+    });
+    let from = match &wish.from {
+        Some(host) if !left.contains(&host) => {
+            return stop(format!("{host} has no data of etcd that could be read"), "name another machine");
+        }
+        Some(host) => host.clone(),
+        None if left.len() > wish.members.len() / 2 => {
+            let found = format!(
+                "no member of etcd sees a majority, but {} have their data, and would be one",
+                names(&left)
+            );
+            return stop(
+                found,
+                "see on them why etcd does not run (journalctl -u etcd), then: setup-cluster; if it cannot be mended: muster recover \
+                 --from HOST, with the machine whose data is to be taken",
+            );
+        }
+        None => match best {
+            Some(host) => (*host).clone(),
+            None => {
+                return stop(
+                    "no machine of [etcd] that answers has data of etcd".to_owned(),
+                    "switch on one that has; or install the machines anew, set up a new cluster and restore a snapshot: muster etcd \
+                     restore FILE",
+                );
+            }
+        },
+    };
+    let has_plane = |host: &String| seen.get(host).is_some_and(|remains| remains.plane);
+    if !wish.planes.iter().any(|host| !broken(host) && has_plane(host)) {
+        return stop(
+            "no control plane is left, and the cluster's CA was on them".to_owned(),
+            "switch one on; or set up a new cluster and restore a snapshot: muster etcd restore FILE",
+        );
+    }
+    let all: BTreeSet<&String> = wish.members.iter().chain(&wish.planes).collect();
+    let out = |host: &String| {
+        let member = wish.members.contains(host) && !left.contains(&host);
+        broken(host) || member || wish.planes.contains(host) && !has_plane(host)
+    };
+    let without: BTreeSet<String> = all.into_iter().filter(|host| out(host)).cloned().collect();
+    let lost: Vec<String> =
+        without.iter().filter(|host| broken(host) || !seen.contains_key(*host)).cloned().collect();
+    let fenced = lost.iter().filter(|host| seen.contains_key(*host)).cloned().collect();
+    Ok(Recovery { from, without, lost, fenced })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(revision: u64) -> Remains {
+        let found = Found {
+            name: "etcd1".into(),
+            runs: true,
+            revision: Some(revision),
+            raft_index: Some(revision),
+            ..Found::default()
+        };
+        Remains { plane: true, member: Some(found) }
+    }
+
+    fn wish() -> Wish {
+        let hosts = || ["node1", "node2", "node3"].map(str::to_owned).to_vec();
+        Wish { members: hosts(), planes: hosts(), ..Wish::default() }
+    }
+
+    fn seen<const N: usize>(all: [(&str, Remains); N]) -> BTreeMap<String, Remains> {
+        all.into_iter().map(|(host, remains)| (host.to_owned(), remains)).collect()
+    }
+
+    #[test]
+    fn what_a_machine_has_is_understood() {
+        let running = r#"plane yes
+name etcd2
+size 4096
+written 1790000000
+status [{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"revision":77},"raftIndex":99}}]
+"#;
+        let member = Found {
+            name: "etcd2".into(),
+            runs: true,
+            healthy: false,
+            revision: Some(77),
+            raft_index: Some(99),
+            written: Some(1_790_000_000),
+            size: 4096,
+        };
+        assert_eq!(Remains::parse(running), Remains { plane: true, member: Some(member.clone()) });
+        assert!(Remains::parse(&format!("{running}healthy yes\n")).member.unwrap().healthy);
+        let stopped = Remains::parse("name etcd2\nsize 4096\nstopped {\"revision\":78}\n").member.unwrap();
+        assert_eq!((stopped.runs, stopped.revision, stopped.raft_index), (false, Some(78), None));
+        assert_eq!(Remains::parse("name etcd2\nstopped \n").member.unwrap().revision, None);
+        assert_eq!(Remains::parse(""), Remains::default());
+    }
+
+    #[test]
+    fn the_machine_that_knows_most_is_asked_and_the_others_are_left_out() {
+        let only = judge(&seen([("node2", member(5))]), &wish()).unwrap();
+        assert_eq!(only.from, "node2");
+        assert_eq!(only.lost, ["node1", "node3"]);
+        assert!(only.fenced.is_empty() && only.without.len() == 2);
+        // One that was installed anew holds nothing that could come back.
+        let anew = judge(&seen([("node2", member(5)), ("node3", Remains::default())]), &wish()).unwrap();
+        assert_eq!((anew.lost, anew.without.len()), (vec!["node1".to_owned()], 2));
+
+        let five = Wish {
+            members: ["a", "b", "c", "d", "e"].map(str::to_owned).into(),
+            planes: vec!["a".into()],
+            ..wish()
+        };
+        let two = judge(&seen([("a", member(5)), ("b", member(6))]), &five).unwrap();
+        assert_eq!(two.from, "b");
+        let same = judge(&seen([("a", member(6)), ("b", member(6))]), &five).unwrap();
+        assert_eq!(same.from, "a", "the first one of those that know the same");
+        let mut unreadable = member(9);
+        unreadable.member.as_mut().unwrap().revision = None;
+        assert_eq!(judge(&seen([("a", member(6)), ("b", unreadable)]), &five).unwrap().from, "a");
+    }
+
+    #[test]
+    fn what_is_said_to_be_broken_is_lost_and_stopped_although_it_answers() {
+        let all = seen([("node1", member(5)), ("node2", member(6)), ("node3", member(7))]);
+        let broken = Wish { broken: vec!["node2".into(), "node3".into()], ..wish() };
+        let recovery = judge(&all, &broken).unwrap();
+        assert_eq!((recovery.from.as_str(), recovery.fenced.len(), recovery.lost.len()), ("node1", 2, 2));
+    }
+
+    #[test]
+    fn nothing_is_recovered_where_a_majority_is_there_or_nothing_is_left() {
+        let refused = |seen: BTreeMap<String, Remains>, wish: Wish| judge(&seen, &wish).unwrap_err().found;
+        let mut well = member(5);
+        well.member.as_mut().unwrap().healthy = true;
+        assert!(refused(seen([("node1", well)]), wish()).starts_with("etcd has a majority"));
+        let two = || seen([("node1", member(5)), ("node2", member(6))]);
+        assert!(refused(two(), wish()).contains("node1 and node2 have their data"));
+        let named = |host: &str| Wish { from: Some(host.into()), ..wish() };
+        assert_eq!(judge(&two(), &named("node1")).unwrap().from, "node1");
+        assert_eq!(refused(two(), named("node3")), "node3 has no data of etcd that could be read");
+        assert!(refused(seen([("node1", Remains::default())]), wish()).contains("has data of etcd"));
+        let mut no_plane = member(5);
+        no_plane.plane = false;
+        assert!(refused(seen([("node1", no_plane)]), wish()).contains("no control plane is left"));
+    }
+}

@@ -1,0 +1,245 @@
+//! `muster recover`: etcd has lost most of its members for good, and the cluster goes on with what is left.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use clap::Args;
+use muster_app::{BundleUse, Flow, Project, Question};
+use muster_engine::play::Play;
+use muster_engine::run::Role;
+use muster_inventory::{Inventory, LoadOptions, names};
+use muster_roles::etcd::recovery::{self, Rescued};
+use muster_roles::etcd::restore::{self, Restore};
+use muster_roles::etcd::{Recovery, Remains, Seen, SnapshotFile, Wish, judge, remains};
+use muster_roles::group_rules;
+use secrecy::ExposeSecret;
+use time::OffsetDateTime;
+
+use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::environment::Environment;
+use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::output::style::Style;
+use crate::output::table::Table;
+use crate::output::{CommandLine, Screen, print, text};
+use crate::quiet_flow;
+use crate::typed_flow::TypedFlow;
+
+const COMMAND: &str = "muster recover";
+
+/// Go on with the data that is left, when most members of etcd are lost for good
+///
+/// Shows first what is left: which machines answer, and what their members of etcd know. Then, if you agree, the data of the
+/// member that knows most is kept as a snapshot on this computer, and etcd begins anew with it on all machines of the group etcd
+/// that still have theirs. What only the lost machines knew is gone. They must never be switched on again as they are: with their
+/// old disks they would be a second cluster of the same name. Machines of the groups broken_etcd and broken_kube_control_plane
+/// count as lost, even if they answer.
+///
+/// Where etcd still has a majority nothing is to be recovered: `muster remove-node` takes lost machines out.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct RecoverArgs {
+    /// Take the data of this machine's member, also where a majority of the members might still be started
+    #[arg(long, value_name = "HOST")]
+    from: Option<String>,
+    #[command(flatten)]
+    manner: MannerArgs,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs `muster recover`.
+pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let wish = wish(&project, args.from.clone())?;
+    let seen = look(&args, &project, environment)?;
+    let style = Style::of_stdout(environment);
+    let (_, columns) = Screen::new(environment, false).size();
+    print::data(&(table(&wish, &seen).render(style, columns).join("\n") + "\n"))?;
+    let recovery = match judge(&seen, &wish) {
+        Ok(recovery) => recovery,
+        Err(why) => return Err(CommandError::failed(why.found).hint(why.remedy)),
+    };
+    if !args.manner.check && !agreed(&project, &recovery, environment)? {
+        print::note("nothing was changed");
+        return Ok(Exit::No);
+    }
+    let typed = |flow| TypedFlow {
+        manner: args.manner.clone(),
+        ..TypedFlow::new(
+            flow,
+            project.clone(),
+            args.inventory.clone(),
+            args.connection.clone(),
+            args.output.clone(),
+        )
+    };
+    let rescued = Rescued::default();
+    let (plays, roles) = (recovery::plays(&recovery), recovery::roles(recovery.clone(), rescued.clone()));
+    let exit = typed(flow(plays, roles)).run(environment)?;
+    if exit != Exit::Done || args.manner.check {
+        return Ok(exit);
+    }
+    let path = rescued.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let path = path.ok_or_else(|| CommandError::failed("no snapshot was taken"))?;
+    let unreadable = |why: String| CommandError::failed(format!("{}: {why}", path.display()));
+    let snapshot = SnapshotFile::read(&path)
+        .map_err(|error| unreadable(error.to_string()))?
+        .map_err(|why| unreadable(why.to_owned()))?;
+    let restore = Restore { path: path.clone(), snapshot, without: recovery.without.clone() };
+    let plays = restore::plays(&restore.without);
+    let exit = typed(flow(plays, restore::roles(restore))).run(environment)?;
+    if exit == Exit::Done {
+        let gone: Vec<&str> = recovery.without.iter().map(String::as_str).collect();
+        let gone = gone.join(" ");
+        let remove = project.command(&["muster", "remove-node"], 2);
+        if gone.is_empty() {
+            print::note(&format!("next: {}", project.command(&["muster", "setup-cluster"], 2)));
+        } else {
+            print::note(&format!(
+                "next: {remove} {gone}; or, when they have a new system: muster replace-node {gone}"
+            ));
+        }
+    }
+    Ok(exit)
+}
+
+/// A flow that is about etcd and the control planes as they are.
+fn flow(plays: Vec<Play>, roles: Vec<Role>) -> Flow {
+    Flow { roles, bundle: BundleUse::None, remarks: false, whole_cluster: true, ..Flow::new(COMMAND, plays) }
+}
+
+/// What the inventory says of the groups in question.
+fn wish(project: &Project, from: Option<String>) -> Result<Wish, CommandError> {
+    let options = LoadOptions { rules: group_rules(), ..LoadOptions::default() };
+    let inventory = Inventory::load(&project.sources, &options)?;
+    let group =
+        |name: &str| -> Vec<String> { inventory.group(name).iter().map(ToString::to_string).collect() };
+    let wish = Wish {
+        members: group("etcd"),
+        planes: group("kube_control_plane"),
+        broken: [group("broken_etcd"), group("broken_kube_control_plane")].concat(),
+        from,
+    };
+    if let Some(from) = wish.from.as_ref().filter(|from| !wish.members.contains(from)) {
+        return Err(CommandError::usage(format!("{from} is not in [etcd] of the inventory"))
+            .hint(format!("one of {}", names(&wish.members))));
+    }
+    Ok(wish)
+}
+
+fn look(
+    args: &RecoverArgs,
+    project: &Project,
+    environment: &Environment,
+) -> Result<BTreeMap<String, Remains>, CommandError> {
+    let seen = Seen::default();
+    let play = Play {
+        name: "See what is left".into(),
+        hosts: "etcd:kube_control_plane".into(),
+        roles: vec!["etcd-remains".into()],
+        ..Play::default()
+    };
+    let flow = flow(vec![play], vec![remains(seen.clone())]);
+    quiet_flow::look(flow, project.clone(), &args.inventory, &args.connection, environment)?;
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(seen)
+}
+
+fn table(wish: &Wish, seen: &BTreeMap<String, Remains>) -> Table {
+    let mut table = Table::new(&["HOST", "ETCD", "REVISION", "LOG", "LAST WRITTEN", "SIZE", "CONTROL PLANE"]);
+    let more = wish.planes.iter().filter(|host| !wish.members.contains(host));
+    for host in wish.members.iter().chain(more) {
+        let none = || "-".to_owned();
+        let number = |number: Option<u64>| number.map_or_else(none, |number| number.to_string());
+        let Some(remains) = seen.get(host) else {
+            let mut row = vec![host.clone(), "does not answer".into()];
+            row.resize(7, none());
+            table.row(row);
+            continue;
+        };
+        let member = remains.member.as_ref();
+        let state = match member {
+            None if !wish.members.contains(host) => "no member",
+            None => "has no data",
+            Some(_) if wish.broken.contains(host) => "said to be broken",
+            Some(member) if member.healthy => "has a majority",
+            Some(member) if member.runs => "sees no majority",
+            Some(member) if member.revision.is_none() => "stopped, and cannot be read",
+            Some(_) => "stopped",
+        };
+        let written = member.and_then(|member| member.written);
+        table.row(vec![
+            host.clone(),
+            state.into(),
+            number(member.and_then(|member| member.revision)),
+            number(member.and_then(|member| member.raft_index)),
+            written.map_or_else(none, ago),
+            member.map_or_else(none, |member| text::size(member.size)),
+            if remains.plane { "yes" } else { "no" }.into(),
+        ]);
+    }
+    table
+}
+
+/// How long ago a time was, which is in seconds since 1970.
+fn ago(time: i64) -> String {
+    let seconds = OffsetDateTime::now_utc().unix_timestamp() - time;
+    format!("{} ago", text::duration(Duration::from_secs(seconds.max(0).unsigned_abs())))
+}
+
+/// Whether the user agrees to what is lost for good. There is no option that answers instead.
+fn agreed(project: &Project, recovery: &Recovery, environment: &Environment) -> Result<bool, CommandError> {
+    let from = &recovery.from;
+    let never = match recovery.lost.as_slice() {
+        [] => String::new(),
+        [host] => format!(
+            " {host} must never be switched on again with its old disk: reset it, or install it anew."
+        ),
+        hosts => format!(
+            " {} must never be switched on again with their old disks, where they would be a second cluster of the same name: reset \
+             them, or install them anew.",
+            names(hosts)
+        ),
+    };
+    let lost = format!(
+        "The cluster of {} goes on with what the member of etcd on {from} knows. What was written after that is lost for good.{never}",
+        project.describe()
+    );
+    let typed = if recovery.lost.is_empty() { from.clone() } else { recovery.lost.join(" ") };
+    let question = Question::Loss { lost: &lost, typed: &typed };
+    let answer = CommandLine::plain(environment).ask(question).map_err(|why| {
+        CommandError::usage(format!("{lost} Whether that is meant cannot be asked: {why}"))
+            .hint("run it at a terminal; to see what would be done: --check")
+    })?;
+    Ok(answer.expose_secret() == typed)
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_roles::etcd::Found;
+
+    use super::*;
+
+    #[test]
+    fn the_table_shows_every_machine_that_is_asked() {
+        let found = Found { name: "etcd1".into(), runs: true, revision: Some(7), ..Found::default() };
+        let seen = [
+            ("node1".to_owned(), Remains { plane: true, member: Some(found) }),
+            ("plane".to_owned(), Remains { plane: true, member: None }),
+        ];
+        let wish = Wish {
+            members: ["node1", "node2"].map(str::to_owned).into(),
+            planes: ["node1", "plane"].map(str::to_owned).into(),
+            ..Wish::default()
+        };
+        let lines = table(&wish, &seen.into()).render(Style::plain(), 120);
+        assert!(lines[2].contains("sees no majority") && lines[2].contains('7'), "{lines:#?}");
+        assert!(lines[3].contains("node2") && lines[3].contains("does not answer"), "{lines:#?}");
+        assert!(lines[4].contains("plane") && lines[4].contains("no member"), "{lines:#?}");
+    }
+}
