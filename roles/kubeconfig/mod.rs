@@ -27,10 +27,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         return Ok(());
     }
     let folder = Path::new(&vars.artifacts_dir);
-    if vars.kubeconfig_localhost {
+    let config = folder.join("admin.conf");
+    // One that is there already (`muster kubectl` brings it) is kept true: the cluster may have begun anew, or have another address.
+    if vars.kubeconfig_localhost || config.is_file() {
         let answer = host.query(sh("cat \"$1\"", [ADMIN_CONF])).await?;
         if answer.status == 0 {
-            bring(host, &folder.join("admin.conf"), 0o600, answer.output.as_bytes())?;
+            bring(host, &config, 0o600, answer.output.as_bytes())?;
         }
     }
     if vars.kubectl_localhost {

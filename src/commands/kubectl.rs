@@ -13,6 +13,7 @@ use muster_app::{Project, bundle_dir};
 use muster_artifacts::{Arch, Bundle};
 use muster_files::write_whole;
 
+use crate::api_server;
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
@@ -22,7 +23,8 @@ use crate::output::print;
 /// Run kubectl on the cluster of this project, from any folder in it
 ///
 /// kubectl and admin.conf are those in artifacts/ beside the inventory. Where there is no kubectl, the one in the bundle is
-/// used, or the one in PATH; where there is no admin.conf, it is fetched from a control plane.
+/// used, or the one in PATH; where there is no admin.conf, it is fetched from a control plane. Where the API server that it names
+/// does not answer, that of another control plane is asked.
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct KubectlArgs {
@@ -44,6 +46,7 @@ pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, 
         fetch_config(&config, &project, &inventory, environment)?;
     }
     let kubectl = find_kubectl(&artifacts, &project, environment)?;
+    let config = api_server::reached(&config, &project, &inventory, environment)?;
     let mut command = Command::new(&kubectl);
     command.args(&args.arguments).env("KUBECONFIG", &config);
     let error = command.exec();
