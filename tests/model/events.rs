@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use muster_engine::failure::Failure;
 use muster_testkit::fault_record::held;
 
-use crate::cluster::{Authority, KUBELET_CONFIG, address, content, node_files, write};
+use crate::cluster::{address, content, write};
+use crate::kubeadm_files::{Authority, KUBELET_CONFIG, node_files};
 use crate::line::{Controller, Kill};
 use crate::{IN_USE, MACHINES, PLAYS, World, blank, hosts, in_parallel, project, simulated};
 
