@@ -71,12 +71,9 @@ for path in /sys/class/net/*; do
     cali[0-9a-f]* | vxlan.calico | cilium_* | weave | kube-bridge) say network "${path##*/}" ;;
   esac
 done
-# Not where it would load a module that nobody has loaded.
-if [ -s /proc/net/ip_tables_names ] || [ -d /sys/module/nf_tables ]; then
-  if command -v iptables-save >/dev/null; then
-    iptables-save 2>/dev/null | sed -n 's/^:\(cali-\|WEAVE\|CILIUM_\).*/\1/p' | sort -u | while read -r chain; do
-      say network "chains $chain..."
-    done
-  fi
+if command -v iptables-save >/dev/null; then
+  iptables-save 2>/dev/null | sed -n 's/^:\(cali-\|WEAVE\|CILIUM_\).*/\1/p' | sort -u | while read -r chain; do
+    say network "chains $chain..."
+  done
 fi
 exit 0
