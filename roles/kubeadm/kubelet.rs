@@ -121,7 +121,10 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
         step = step.ensure(command(
             "configuration of the kubelet",
             with_state!(include_str!("restart_kubelet.sh"), [PATCHES, STAMP, &given]),
-            with_state!(r#"kubelet_is_as_configured "$1" "$2" && arguments_are_as_kept "$1""#, [STAMP, &given]),
+            with_state!(
+                r#"kubelet_is_as_configured "$1" "$2" && arguments_are_as_kept "$1""#,
+                [STAMP, &given]
+            ),
         ));
     }
     step.ensure(service("kubelet")).await.map(drop)
