@@ -13,7 +13,10 @@ pub(crate) fn text(mut muster: Command, own_programs: &[&str]) -> String {
     let own: Vec<String> = own_programs.iter().map(|name| format!("`{name}`")).collect();
     let own = match own.as_slice() {
         [program] => format!("{program} is a program of its own, too."),
-        programs => format!("{} are programs of their own, too.", programs.join(" and ")),
+        [others @ .., last] => {
+            format!("{} and {last} are programs of their own, too.", others.join(", "))
+        }
+        [] => String::new(),
     };
     let mut text = format!(
         "# The command line\n\n<!-- Written by: muster docs cli >docs/cli.md -->\n\n{}. `{} --help` says the same. \

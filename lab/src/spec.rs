@@ -108,10 +108,10 @@ impl FromStr for MakerKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.word() == text)
-            .ok_or_else(|| format!("nobody makes machines of the kind {text:?}; there are container and vm"))
+        Self::ALL.into_iter().find(|kind| kind.word() == text).ok_or_else(|| {
+            let words = Self::ALL.map(Self::word).join(" and ");
+            format!("nobody makes machines of the kind {text:?}; there are {words}")
+        })
     }
 }
 

@@ -281,7 +281,9 @@ mod tests {
         write("run/systemd/generator/dev-sda2.swap", "");
         write("etc/systemd/system/swapfile.swap", "[Swap]\nWhat=/swapfile\n");
         write("usr/lib/systemd/system-generators/zram-generator", "");
-        write("usr/lib/systemd/system/dphys-swapfile.service", "");
+        for service in ["zramswap", "zram-config", "dphys-swapfile"] {
+            write(&format!("usr/lib/systemd/system/{service}.service"), "");
+        }
         symlink("/dev/null", root.join("etc/systemd/system/masked.swap")).unwrap();
         let found = run(root, SWAP_SOURCES);
         let expected = [
@@ -289,6 +291,8 @@ mod tests {
             "unit swapfile.swap",
             "unit dev-sda2.swap",
             "generator zram-generator",
+            "unit zramswap.service",
+            "unit zram-config.service",
             "unit dphys-swapfile.service",
         ];
         assert_eq!(found.lines().collect::<Vec<_>>(), expected);

@@ -10,5 +10,5 @@ done
 systemctl enable -q kubelet
 kubeadm init --config "$config" --skip-phases=addon/coredns --skip-token-print --ignore-preflight-errors="$ignore"
 remember_static_pods "${settled%/*}"
-kubelet_state "$kubelet" >"$kubelet_stamp"
+remember_kubelet "$kubelet_stamp" "$kubelet"
 echo "$hash" >"$settled"

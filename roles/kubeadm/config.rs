@@ -108,3 +108,37 @@ fn config(host: &Host, known: &Standing, version: &str, audit: Option<&Audit>) -
     });
     host.render("init.yaml.j2", include_str!("templates/init.yaml.j2"), &extra)
 }
+
+#[cfg(test)]
+mod tests {
+    /// The fields of kubeadm's `Timeouts` (kubeadm.k8s.io/v1beta4).
+    const TIMEOUTS: [&str; 7] = [
+        "controlPlaneComponentHealthCheck",
+        "kubeletHealthCheck",
+        "kubernetesAPICall",
+        "etcdAPICall",
+        "tlsBootstrap",
+        "discovery",
+        "upgradeManifests",
+    ];
+
+    #[test]
+    fn every_wait_of_kubeadm_follows_a_variable() {
+        let templates = [
+            (include_str!("templates/init.yaml.j2"), "kubeadm_init_timeout"),
+            (include_str!("templates/join.yaml.j2"), "kubeadm_join_timeout"),
+        ];
+        for (template, variable) in templates {
+            for field in TIMEOUTS {
+                let line = format!("\n  {field}: {{{{ {variable} }}}}\n");
+                assert!(template.contains(&line), "{line}{template}");
+            }
+        }
+    }
+
+    #[test]
+    fn kubeadm_makes_no_token_that_lasts() {
+        let template = include_str!("templates/init.yaml.j2");
+        assert!(template.contains("\nbootstrapTokens:\n- ttl: 1s\n"), "an empty list is a token of 24 hours");
+    }
+}

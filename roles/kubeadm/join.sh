@@ -20,8 +20,7 @@ systemctl enable -q kubelet
 # What an attempt that was cut off has left is in the way of the next one, and holds nothing yet.
 rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
 kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
-mkdir -p "${kubelet_stamp%/*}"
-kubelet_state "$kubelet" >"$kubelet_stamp"
+remember_kubelet "$kubelet_stamp" "$kubelet"
 if [ -n "$settled" ]; then
   remember_static_pods "${settled%/*}"
   echo "$hash" >"$settled"

@@ -22,6 +22,9 @@ struct Vars {
 /// it: one that somebody has edited is made anew.
 pub(super) const STAMP: &str = "/var/lib/muster/stamps/kubelet-config";
 
+/// A copy of the arguments that kubeadm gave to the kubelet then.
+pub(super) const ARGUMENTS: &str = "/var/lib/muster/stamps/kubeadm-flags.env";
+
 /// How this machine's kubelet differs from the configuration of all, where kubeadm finds it.
 pub(super) const PATCH: &str = "/etc/kubernetes/patches/kubeletconfiguration0+merge.yaml";
 
@@ -104,7 +107,7 @@ fn says(found: &str, wanted: &str) -> bool {
     wanted.iter().all(|(key, value)| found.get(key) == Some(value)) && evicts(&found) == evicts(&wanted)
 }
 
-/// A snippet that knows `kubelet_state`.
+/// A snippet that knows the functions of `kubelet_state.sh`.
 macro_rules! with_state {
     ($text:expr, $args:expr) => {
         sh(concat!(include_str!("kubelet_state.sh"), $text), $args)
@@ -118,7 +121,10 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
         step = step.ensure(command(
             "configuration of the kubelet",
             with_state!(include_str!("restart_kubelet.sh"), [PATCHES, STAMP, &given]),
-            with_state!(r#"[ "$(cat "$1")" = "$(kubelet_state "$2")" ]"#, [STAMP, &given]),
+            with_state!(
+                r#"kubelet_is_as_configured "$1" "$2" && arguments_are_as_kept "$1""#,
+                [STAMP, &given]
+            ),
         ));
     }
     step.ensure(service("kubelet")).await.map(drop)

@@ -10,6 +10,7 @@ mod eviction;
 mod findings;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod foreign;
 mod inventory;
 mod machine;
 mod network;
@@ -134,6 +135,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     findings.refuse(orphaned(host, &known).await?);
     findings.refuse(unknown_addresses(host));
     machine::check(&machine, &mut findings);
+    foreign::check(&machine, &mut findings);
     disk::check(&machine, &mut findings);
     network::check(&machine, &mut findings);
     resolver::check(&machine, &mut findings);

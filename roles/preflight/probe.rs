@@ -2,6 +2,7 @@
 
 use muster_engine::prelude::*;
 
+use super::foreign::{self, Foreign};
 use super::sockets::Sockets;
 use super::{Duties, Vars};
 use crate::bootstrap_os::SWAP_SOURCES;
@@ -29,6 +30,8 @@ pub(super) struct Seen {
     pub(super) sockets: Sockets,
     /// Whether flannel has an interface on it.
     pub(super) flannel: bool,
+    /// What others left.
+    pub(super) foreign: Foreign,
     /// What switches swap on at the next boot.
     pub(super) swap_sources: Vec<String>,
     /// The folders that grow, each with its file system.
@@ -85,11 +88,18 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let nf_tables = if vars.kube_proxy_mode == "nftables" { "yes" } else { "no" };
     let mut arguments = vec![bin_dir.clone(), ping, resolv, nf_tables.to_owned()];
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));
-    let questions = [sh(include_str!("probe.sh"), arguments), cluster::question(host)?, sh0(SWAP_SOURCES)];
+    let flannel = if vars.kube_network_plugin == "flannel" { "yes" } else { "no" };
+    let questions = [
+        sh(include_str!("probe.sh"), arguments),
+        cluster::question(host)?,
+        sh0(SWAP_SOURCES),
+        sh(foreign::LOOK, [flannel]),
+    ];
     let answers = host.query_all(&questions).await?;
     cluster::answered(host, &answers[1]).await?;
     let swap_sources = answers[2].output.lines().map(str::to_owned).collect();
-    Ok(Seen { swap_sources, ..parse(&answers[0].output, bin_dir, folders) })
+    let foreign = Foreign::parse(&answers[3].output);
+    Ok(Seen { swap_sources, foreign, ..parse(&answers[0].output, bin_dir, folders) })
 }
 
 fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {

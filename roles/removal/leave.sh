@@ -14,5 +14,5 @@ rm -rf /var/lib/cni /run/flannel /etc/cni/net.d/10-flannel.conflist
 [ ! -e /etc/etcd.env ] || rm -rf "$etcd_data/member"
 rm -rf "$etcd_certificates" /etc/etcd.env /etc/etcd.initial.env
 rm -f /var/lib/muster/etcd-restore /var/lib/muster/etcd-restored
-rm -rf /var/lib/muster/stamps/kubeadm-init /var/lib/muster/stamps/kubelet-config
+rm -rf /var/lib/muster/stamps/kubeadm-init /var/lib/muster/stamps/kubelet-config /var/lib/muster/stamps/kubeadm-flags.env
 rm -rf /var/lib/kubelet/pki "$certificates" /etc/kubernetes

@@ -48,7 +48,7 @@ enum BundleCommand {
     /// Compile what the bundle lacks from source, through the Go module proxy
     ///
     /// For places that reach package registries but not the sites of upstream's releases. Needs Go, a C compiler,
-    /// libseccomp-dev and mmdebstrap, and says what of it is missing. The first time takes half an hour on two cores.
+    /// libseccomp-dev and mmdebstrap, and says which of these are missing. The first time takes half an hour on two cores.
     Build(VersionArgs),
     /// Read the whole bundle and compare it with its digests
     Check(CheckArgs),

@@ -27,7 +27,7 @@ pub(crate) struct CertsArgs {
 
 #[derive(Debug, Subcommand)]
 enum CertsCommand {
-    /// Show all certificates and how many days are left; exit code 2 if one has few, so that it serves for monitoring
+    /// Show all certificates and how many days are left; exit code 2 if one has few left, for monitoring
     ///
     /// The machines are asked, not the API: it works when certificates have ended and nothing else does.
     #[command(after_help = EXIT_CODES)]

@@ -29,7 +29,7 @@ pub(crate) struct EtcdArgs {
 
 #[derive(Debug, Subcommand)]
 enum EtcdCommand {
-    /// Show the members of etcd; exit code 2 if one is not well, so that it serves for monitoring
+    /// Show the members of etcd; exit code 2 if one is not well, for monitoring
     #[command(after_help = EXIT_CODES)]
     Status(StatusArgs),
     /// Bring a snapshot of etcd to this computer: everything that the cluster knows

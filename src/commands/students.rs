@@ -79,13 +79,13 @@ pub(crate) struct Parameters {
     /// create, get, describe, delete or list, and names of students; several names may stand in one word
     #[arg(value_name = "WORD")]
     words: Vec<String>,
-    /// A list of students as CSV: names in the first column, or in one headed name; others may be headed login and groups
+    /// A list of students as CSV: names in the first column, or in one with the heading name; columns login and groups are used, too
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How long a new token is good for: 90m, 8h, 5d, 16w; one that is good for half of that is kept
     #[arg(long = "for", value_name = "TIME", default_value = "8h", value_parser = term)]
     term: Duration,
-    /// What each may do in the own namespace [default: students_role, which is admin]
+    /// What each student may do in the namespace [default: students_role, which is admin]
     #[arg(long, value_name = "ROLE")]
     role: Option<NamespaceRole>,
     /// With create: delete all students that are not named

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use muster_app::Recorder;
 use muster_engine::event_json;
 use muster_engine::failure::{Failure, Problem};
-use muster_engine::run::{HostOutcome, Outcome};
+use muster_engine::run::Outcome;
 use muster_engine::script::quote;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::error::Exit;
 use crate::output::advice;
 use crate::output::jsonl;
 use crate::output::problems;
-use crate::output::recap::{Figures, recap};
+use crate::output::recap::{figures, recap};
 use crate::output::screen::Screen;
 use crate::output::sentence::{Detail, gist, is_changed_key};
 use crate::output::style::{Style, Tone};
@@ -66,25 +66,6 @@ pub(crate) fn exit_of(outcome: &Outcome, interrupted: bool) -> Exit {
         () if failures.is_empty() => Exit::Done,
         () => Exit::HostFailed,
     }
-}
-
-fn figures(outcome: &Outcome) -> Vec<(String, Figures)> {
-    let of_host = |(name, host): (&String, &HostOutcome)| {
-        let counts = host.summary.counts;
-        let unreachable = host.failure.as_ref().is_some_and(Failure::is_unreachable);
-        // Whoever was stopped because of others did not fail at anything.
-        let failed =
-            host.failure.as_ref().is_some_and(|f| !f.is_unreachable() && !matches!(f, Failure::Stopped(_)));
-        let figures = Figures {
-            ok: counts.ok,
-            changed: counts.changed,
-            unreachable: unreachable.into(),
-            failed: failed.into(),
-            skipped: counts.skipped,
-        };
-        (name.clone(), figures)
-    };
-    outcome.iter().map(of_host).collect()
 }
 
 impl Closing<'_> {

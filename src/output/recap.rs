@@ -2,6 +2,9 @@
 //!
 //! The layout is that of ansible-core's default callback (`v2_playbook_on_stats`, `banner`, `hostcolor`, `colorize`).
 
+use muster_engine::failure::Failure;
+use muster_engine::run::{HostOutcome, Outcome};
+
 use crate::output::style::{Style, Tone};
 
 /// The figures of one host.
@@ -55,6 +58,26 @@ fn line(host: &str, figures: Figures, style: Style) -> String {
         part("ignored", 0, Tone::Warning),
     ]
     .join(" ")
+}
+
+/// The figures of every host of a run.
+pub(crate) fn figures(outcome: &Outcome) -> Vec<(String, Figures)> {
+    let of_host = |(name, host): (&String, &HostOutcome)| {
+        let counts = host.summary.counts;
+        let unreachable = host.failure.as_ref().is_some_and(Failure::is_unreachable);
+        // Whoever was stopped because of others did not fail at anything.
+        let failed =
+            host.failure.as_ref().is_some_and(|f| !f.is_unreachable() && !matches!(f, Failure::Stopped(_)));
+        let figures = Figures {
+            ok: counts.ok,
+            changed: counts.changed,
+            unreachable: unreachable.into(),
+            failed: failed.into(),
+            skipped: counts.skipped,
+        };
+        (name.clone(), figures)
+    };
+    outcome.iter().map(of_host).collect()
 }
 
 #[cfg(test)]

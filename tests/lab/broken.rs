@@ -26,6 +26,34 @@ fn refused_write(lab: &Lab, words: &str) -> Ended {
     ended
 }
 
+/// On a machine that is no node: another plugin's configuration, a package's drop-in, and another cluster's network outrank ours.
+/// Each remedy of the table is done as it is written there.
+fn what_others_left_is_refused(lab: &Lab) {
+    lab.on(
+        "node2",
+        r#"mkdir -p /etc/cni/net.d /usr/lib/systemd/system/kubelet.service.d
+           echo '{"name": "k8s-pod-network", "plugins": [{"type": "calico"}]}' >/etc/cni/net.d/05-calico.conflist
+           printf '[Service]\nExecStart=\nExecStart=/usr/bin/kubelet\n' >/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf
+           ip link add cni0 type bridge && ip addr add 10.244.1.1/24 dev cni0"#,
+    );
+    let refused = lab.muster(&["setup-cluster", "--reimaged", "node2"]);
+    let remedies = [
+        "mv /etc/cni/net.d/05-calico.conflist /etc/cni/net.d/05-calico.conflist.off",
+        "mkdir -p /etc/systemd/system/kubelet.service.d && ln -s /dev/null \
+         /etc/systemd/system/kubelet.service.d/10-kubeadm.conf && systemctl daemon-reload",
+    ];
+    let out = refused.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!((refused.code, refused.recap("node2", "changed")), (2, 0), "{refused:#?}");
+    assert!(out.contains("3 problems") && out.contains("cni0 is in 10.244.1.0/24"), "{refused:#?}");
+    for remedy in remedies {
+        lab.on("node2", remedy);
+    }
+    let cleared = lab.muster(&["reset-cluster", "--foreign", "--limit", "node2", "--yes"]);
+    assert_eq!(cleared.code, 0, "{cleared:#?}");
+    let passed = lab.muster(&["preflight", "--reimaged", "node2"]);
+    assert_eq!(passed.code, 0, "{passed:#?}");
+}
+
 #[test]
 fn connections_and_power_are_lost_and_the_same_command_finishes() {
     let lab = Lab::up(237, &["-n", "2"]);
@@ -52,6 +80,7 @@ fn connections_and_power_are_lost_and_the_same_command_finishes() {
     // node2 is installed anew, and loses its power in the middle. The others finish, and it is named.
     assert_eq!(lab.lab(&["reimage", "node2"]).code, 0);
     lab.muster(&["kubectl", "delete", "node", "node2"]);
+    what_others_left_is_refused(&lab);
     let dark = lab.setup_with_fault(&["--reimaged", "node2"], "node2  containerd: done", |_| {
         assert_eq!(lab.lab(&["kill", "node2"]).code, 0);
     });

@@ -1,18 +1,20 @@
-//! A cluster of model machines: what etcd, kubeadm, kubectl, containerd and tar do, as far as the roles look at it. It
-//! notices what must happen once, or never twice at the same time.
+//! A cluster of model machines: what kubeadm, kubectl, containerd and tar do, as far as the roles look at it (etcd is
+//! in `etcd.rs`). It notices what must happen once, or never twice at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use muster_roles::catalogue::CATALOGUE;
 use muster_testkit::model::disk::{Disk, Entry, parent};
 use muster_testkit::model::look::sha256;
 use muster_testkit::model::machine::{Machine, Programs};
 use muster_testkit::model::shell::{Done, Shell, Stop};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
+use crate::etcd::{Member, awk};
+use crate::kubeadm_files::{
+    Authority, CLIENT, KUBELET_CONFIG, becomes_node, becomes_plane, kubelet_config, told,
+};
 use crate::kubectl::{self, Objects};
 use crate::nodes;
 
@@ -27,18 +29,19 @@ pub(crate) struct Cluster {
     state: Arc<Mutex<State>>,
 }
 
+/// The cluster as it is now.
 #[derive(Default)]
-struct State {
-    members: Vec<Member>,
+pub(crate) struct State {
+    pub(crate) members: Vec<Member>,
     /// How many members there ever were.
-    added: u32,
+    pub(crate) added: u32,
     /// How often etcd has begun with nothing.
-    etcd_began: u32,
+    pub(crate) etcd_began: u32,
     /// The authorities of clusters that have begun, the latest last.
-    authorities: Vec<Authority>,
+    pub(crate) authorities: Vec<Authority>,
     /// All machines, and which of them are off.
-    machines: BTreeMap<String, Arc<Machine>>,
-    off: BTreeSet<String>,
+    pub(crate) machines: BTreeMap<String, Arc<Machine>>,
+    pub(crate) off: BTreeSet<String>,
     /// By machine, what is at work there now.
     busy: BTreeSet<String>,
     nodes: BTreeMap<String, Arc<Machine>>,
@@ -47,16 +50,7 @@ struct State {
     /// The configuration of kubelets, as the cluster keeps it.
     kubelet_config: String,
     objects: Objects,
-    wrong: Vec<String>,
-}
-
-#[derive(Clone)]
-struct Member {
-    id: u32,
-    name: String,
-    url: String,
-    started: bool,
-    learner: bool,
+    pub(crate) wrong: Vec<String>,
 }
 
 /// Where the roles put programs.
@@ -80,7 +74,7 @@ impl Cluster {
         Self { images, archives, compressed, state: Arc::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
@@ -213,94 +207,6 @@ impl Cluster {
             }
             _ => unknown(shell, "ctr", words),
         }
-    }
-
-    fn etcdctl(&self, shell: &mut Shell, words: &[&str]) -> Done {
-        let (mut endpoints, mut urls, mut rest) = ("", "", Vec::new());
-        let mut words_left = words.iter();
-        while let Some(word) = words_left.next() {
-            match *word {
-                "--endpoints" => endpoints = words_left.next().copied().unwrap_or_default(),
-                "--cacert" | "--cert" | "--key" => {
-                    let path = words_left.next().copied().unwrap_or_default();
-                    if shell.machine.state().kept.disk.file(path).is_none() {
-                        return say(shell, &format!("etcdctl: {path} is not there"), 1);
-                    }
-                }
-                word if word.starts_with("--peer-urls=") => urls = &word["--peer-urls=".len()..],
-                word if word.starts_with("--") => {}
-                word => rest.push(word),
-            }
-        }
-        let here = format!("https://{}:2379", address(&shell.machine.name));
-        let endpoints: Vec<String> =
-            endpoints.split(',').map(|e| e.replace("https://127.0.0.1:2379", &here)).collect();
-        let mut state = self.state();
-        let asked = |member: &&Member| {
-            endpoints.contains(&member.url.replace(":2380", ":2379")) && state.is_alive(member)
-        };
-        if !state.has_quorum() {
-            drop(state);
-            return say(shell, "etcdctl: context deadline exceeded", 1);
-        }
-        let Some(member) = state.members.iter().find(asked) else {
-            drop(state);
-            return say(shell, "etcdctl: context deadline exceeded", 1);
-        };
-        let (learner, mut out) = (member.learner, String::new());
-        let status = match rest.as_slice() {
-            ["endpoint", "health"] if words.contains(&"--cluster") => {
-                for member in &state.members {
-                    let word =
-                        if state.is_alive(member) && !member.learner { "healthy" } else { "unhealthy" };
-                    out += &format!("{} is {word}: it was asked\n", member.url.replace(":2380", ":2379"));
-                }
-                0
-            }
-            ["endpoint", "health"] => i32::from(learner),
-            ["get", "/registry"] => {
-                if !state.authorities.is_empty() {
-                    out = "/registry/namespaces/default\n".to_owned();
-                }
-                0
-            }
-            // A learner answers nothing else.
-            _ if learner => 1,
-            ["member", "list"] => {
-                for Member { id, name, url, started, learner } in &state.members {
-                    let (word, name) = if *started { ("started", name.as_str()) } else { ("unstarted", "") };
-                    let client = if *started { url.replace(":2380", ":2379") } else { String::new() };
-                    out += &format!("{id:x}, {word}, {name}, {url}, {client}, {learner}\n");
-                }
-                0
-            }
-            ["member", "add", name] => {
-                let known = state.members.iter().any(|member| member.url == urls || member.learner);
-                if !known {
-                    state.added += 1;
-                    let (id, name, url) = (state.added, (*name).to_owned(), urls.to_owned());
-                    state.members.push(Member { id, name, url, started: false, learner: true });
-                }
-                i32::from(known)
-            }
-            ["member", "remove", id] => {
-                state.members.retain(|member| format!("{:x}", member.id) != *id);
-                if !state.has_quorum() {
-                    state.wrong.push(format!("etcd has no majority any more without {id}"));
-                }
-                0
-            }
-            ["member", "promote", id] => {
-                let found = state.members.iter_mut().find(|m| format!("{:x}", m.id) == *id && m.started);
-                found.map(|member| member.learner = false).map_or(1, |()| 0)
-            }
-            _ => {
-                drop(state);
-                return unknown(shell, "etcdctl", words);
-            }
-        };
-        drop(state);
-        shell.write(1, out.as_bytes()).map(|_| status)
     }
 
     async fn kubeadm(&self, shell: &mut Shell, words: &[&str]) -> Done {
@@ -487,147 +393,6 @@ impl Cluster {
     }
 }
 
-/// A cluster's authority.
-#[derive(Clone)]
-pub(crate) struct Authority {
-    certificate: String,
-    key: String,
-}
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap().pem();
-        Self { certificate, key: key.serialize_pem() }
-    }
-
-    /// What it gives to the kubelet of a node: certificate and key.
-    fn client(&self, node: &str) -> String {
-        let issuer = KeyPair::from_pem(&self.key).unwrap();
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate, issuer).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, format!("system:node:{node}"));
-        let certificate = params.signed_by(&key, &issuer).unwrap();
-        certificate.pem() + &key.serialize_pem()
-    }
-
-    fn kubeconfig(&self, server: &str) -> String {
-        let authority = base64(self.certificate.as_bytes());
-        format!(
-            "clusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: https://{server}\n  name: it\n"
-        )
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let group = |three: &[u8]| {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
-        (0..4).map(move |at| (bits >> (18 - 6 * at) & 63, at)).collect::<Vec<_>>().into_iter().map({
-            let length = three.len();
-            move |(digit, at)| if at > length { '=' } else { char::from(DIGITS[digit]) }
-        })
-    };
-    bytes.chunks(3).flat_map(group).collect()
-}
-
-/// The first value of a key in a file of kubeadm's.
-fn told(text: &str, key: &str) -> String {
-    let value = text.lines().find_map(|line| line.trim_start().strip_prefix(key));
-    value.unwrap_or_default().trim().trim_matches('"').to_owned()
-}
-
-/// What makes a machine a node. `server`: HOST:PORT of the API.
-pub(crate) fn becomes_node(shell: &Shell, authority: &Authority, config: &str, server: &str) {
-    for (path, content) in node_files(authority, &told(config, "name:"), &told(config, "value:"), server) {
-        put(shell, path, &content, 0o600);
-    }
-}
-
-/// The files of a node.
-pub(crate) fn node_files(
-    authority: &Authority,
-    name: &str,
-    ip: &str,
-    server: &str,
-) -> [(&'static str, String); 3] {
-    [
-        ("/etc/kubernetes/kubelet.conf", authority.kubeconfig(server)),
-        ("/var/lib/kubelet/kubeadm-flags.env", format!("KUBELET_KUBEADM_ARGS=\"--node-ip={ip}\"\n")),
-        (CLIENT, authority.client(name)),
-    ]
-}
-
-/// What makes a machine a control plane. `endpoint`: HOST:PORT of the API as the cluster knows it.
-fn becomes_plane(shell: &Shell, authority: &Authority, config: &str, endpoint: &str) {
-    let own = format!("{}:6443", address(&shell.machine.name));
-    let version = match told(config, "kubernetesVersion: v") {
-        version if version.is_empty() => CATALOGUE.default_release().to_owned(),
-        version => version,
-    };
-    let manifest = format!(
-        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: {own}\nspec:\n  \
-         containers:\n  - name: kube-apiserver\n    image: registry.k8s.io/kube-apiserver:v{version}\n"
-    );
-    let files = [
-        ("ssl/ca.crt", authority.certificate.clone(), 0o644),
-        ("ssl/ca.key", authority.key.clone(), 0o600),
-        ("admin.conf", authority.kubeconfig(endpoint), 0o600),
-        ("controller-manager.conf", authority.kubeconfig(&own), 0o600),
-        ("manifests/kube-apiserver.yaml", manifest, 0o600),
-    ];
-    for (path, content, mode) in files {
-        put(shell, &format!("/etc/kubernetes/{path}"), &content, mode);
-    }
-}
-
-/// What a kubelet runs with.
-pub(crate) const KUBELET_CONFIG: &str = "/var/lib/kubelet/config.yaml";
-
-/// The part of kubeadm's configuration that kubelets get.
-fn kubelet_config(config: &str) -> String {
-    let kubelet = config.split("---\n").find(|part| part.contains("kind: KubeletConfiguration"));
-    kubelet.unwrap_or_default().to_owned()
-}
-
-/// What a node has once the cluster has taken it in.
-const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-
-impl State {
-    /// Whether a member answers. A machine that lost its data has no member, whatever the others remember.
-    fn is_alive(&self, member: &Member) -> bool {
-        let machine = self.machines.values().find(|machine| member.url == peer_url(&machine.name));
-        member.started
-            && machine.is_some_and(|machine| {
-                let wal = wal(&content(machine, "/etc/etcd.env"));
-                !self.off.contains(&machine.name)
-                    && is_active(machine, "etcd.service")
-                    && machine.state().kept.disk.exists(&wal)
-            })
-    }
-
-    /// Whether more than half of those that vote are alive.
-    fn has_quorum(&self) -> bool {
-        let voters = self.members.iter().filter(|member| !member.learner);
-        let alive = voters.clone().filter(|member| self.is_alive(member)).count();
-        2 * alive > voters.count()
-    }
-}
-
-/// The URL at which other members find the one of a machine.
-fn peer_url(machine: &str) -> String {
-    format!("https://{}:2380", address(machine))
-}
-
-/// Where a member with this configuration has its log.
-fn wal(environment: &str) -> String {
-    let folder = environment.lines().find_map(|line| line.strip_prefix("ETCD_DATA_DIR="));
-    format!("{}/member/wal", folder.unwrap_or("/var/lib/etcd"))
-}
-
 impl Programs for Cluster {
     fn knows(&self, name: &str) -> bool {
         PROGRAMS.contains(&name)
@@ -638,77 +403,10 @@ impl Programs for Cluster {
     }
 
     fn started(&self, machine: &Machine, unit: &str) {
-        if unit != "etcd.service" {
-            return;
+        if unit == "etcd.service" {
+            self.etcd_started(machine);
         }
-        let environment = content(machine, "/etc/etcd.env");
-        let name = environment.lines().find_map(|line| line.strip_prefix("ETCD_NAME=")).unwrap_or_default();
-        let wal = wal(&environment);
-        if machine.state().kept.disk.exists(&wal) {
-            return;
-        }
-        let initial = content(machine, "/etc/etcd.initial.env");
-        let mut state = self.state();
-        let (url, name) = (peer_url(&machine.name), name.to_owned());
-        // etcd: "cannot fetch cluster info from peer urls", where two members have one name.
-        if !initial.contains(&format!("{name}={url}")) {
-            state.wrong.push(format!("etcd starts as {name}, which it was not introduced as: {initial}"));
-            return;
-        }
-        if initial.contains("STATE=new") {
-            if !state.members.is_empty() {
-                state.wrong.push("etcd begins, and is there already".into());
-            }
-            state.added += 1;
-            state.etcd_began += 1;
-            let id = state.added;
-            state.members = vec![Member { id, name, url, started: true, learner: false }];
-        } else {
-            let Some(member) = state.members.iter_mut().find(|member| member.url == url) else {
-                state.wrong.push(format!("etcd starts on {}, which is no member", machine.name));
-                return;
-            };
-            (member.started, member.name) = (true, name);
-        }
-        drop(state);
-        write(&mut machine.state().kept.disk, &format!("{wal}/0.wal"), "", 0o600);
     }
-}
-
-/// `awk` with the texts that the roles have: lines of `etcdctl member list`.
-async fn awk(shell: &mut Shell, words: &[&str]) -> Done {
-    let &["-F", ", ", "-v", variable, ref others @ .., program] = words else {
-        return unknown(shell, "awk", words);
-    };
-    let value = variable.split_once('=').map_or("", |(_, value)| value);
-    let other = others.last().and_then(|other| other.split_once('=')).map_or("", |(_, value)| value);
-    let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(", ").collect()).collect();
-    let (mut out, mut status) = (String::new(), 0);
-    match program {
-        r#"$4 == url && $2 == "started" { print $1 }"# => {
-            let ids = lines.iter().filter(|line| line[3] == value && line[1] == "started");
-            out = ids.map(|line| format!("{}\n", line[0])).collect();
-        }
-        r#"$4 == url && $6 == "true" { print $1 }"# => {
-            let ids = lines.iter().filter(|line| line[3] == value && line[5] == "true");
-            out = ids.map(|line| format!("{}\n", line[0])).collect();
-        }
-        "$3 == name && $4 != url { found = 1 } END { exit !found }" => {
-            status = i32::from(!lines.iter().any(|line| line[2] == value && line[3] != other));
-        }
-        "$4 == url { found = 1 } END { exit !found }" => {
-            status = i32::from(!lines.iter().any(|line| line[3] == value));
-        }
-        r#"{ printf "%s%s=%s", sep, ($3 == "" ? name : $3), $4; sep = "," }"# => {
-            let name =
-                |line: &Vec<&str>| if line[2].is_empty() { value.to_owned() } else { line[2].to_owned() };
-            out =
-                lines.iter().map(|line| format!("{}={}", name(line), line[3])).collect::<Vec<_>>().join(",");
-        }
-        _ => return unknown(shell, "awk", words),
-    }
-    shell.write(1, out.as_bytes()).map(|_| status)
 }
 
 /// A file as text; one that is not there is empty.
@@ -717,22 +415,22 @@ pub(crate) fn content(machine: &Machine, path: &str) -> String {
     String::from_utf8_lossy(&content.unwrap_or_default()).into_owned()
 }
 
-fn is_active(machine: &Machine, unit: &str) -> bool {
+pub(crate) fn is_active(machine: &Machine, unit: &str) -> bool {
     machine.state().kept.units.get(unit).is_some_and(|unit| unit.active)
 }
 
-fn say(shell: &mut Shell, text: &str, status: i32) -> Done {
+pub(crate) fn say(shell: &mut Shell, text: &str, status: i32) -> Done {
     shell.write(2, format!("{text}\n").as_bytes()).map(|_| status)
 }
 
 /// What these programs have not been taught, which fails the test.
-fn unknown(shell: &Shell, name: &str, words: &[&str]) -> Done {
+pub(crate) fn unknown(shell: &Shell, name: &str, words: &[&str]) -> Done {
     shell.machine.state().wrong.push(format!("unknown: {name} {words:?}"));
     Err(Stop::Exit(127))
 }
 
 /// A file that a program makes, with its folders.
-fn put(shell: &Shell, path: &str, content: &str, mode: u32) {
+pub(crate) fn put(shell: &Shell, path: &str, content: &str, mode: u32) {
     let mut state = shell.machine.state();
     write(&mut state.kept.disk, path, content, mode);
     shell.machine.changed(&mut state, &shell.process, path);

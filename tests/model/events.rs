@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use muster_engine::failure::Failure;
 use muster_testkit::fault_record::held;
 
-use crate::cluster::{Authority, KUBELET_CONFIG, address, content, node_files, write};
+use crate::cluster::{address, content, write};
+use crate::kubeadm_files::{Authority, KUBELET_CONFIG, node_files};
 use crate::line::{Controller, Kill};
 use crate::{IN_USE, MACHINES, PLAYS, World, blank, hosts, in_parallel, project, simulated};
 
@@ -193,9 +194,19 @@ fn a_run_without_a_control_plane_leaves_a_kubelet_as_the_cluster_and_the_variabl
         );
         assert_eq!(ran.told["m2"], ["node: configuration of the kubelet"]);
 
+        // Its arguments, changed by hand, are put back.
+        let flags = "/var/lib/kubelet/kubeadm-flags.env";
+        let written = content(&world.machines[2], flags);
+        write(&mut world.machines[2].state().kept.disk, flags, &written.replace("--", "--v=9 --"), 0o600);
+        let (_, ran, wrong) = world.calm(5).await;
+        assert!(wrong.is_empty() && ran.changes.len() == 1, "{wrong:?} {:?}", ran.changes);
+        assert_eq!(content(&world.machines[2], flags), written);
+        let (_, ran, wrong) = world.calm(6).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+
         // What has joined with another one is made up for.
         world.everybody();
-        let wrong = world.calm(5).await.2;
+        let wrong = world.calm(7).await.2;
         assert!(wrong.is_empty() && says(3, "maxPods: 77"), "{wrong:?}");
         let (_, ran, wrong) = world.calm(6).await;
         assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);

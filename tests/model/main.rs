@@ -3,7 +3,9 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
 mod cluster;
+mod etcd;
 mod events;
+mod kubeadm_files;
 mod kubectl;
 mod line;
 mod nodes;

@@ -2,16 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use muster_artifacts::Bundle;
 use muster_inventory::HostVars;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +19,7 @@ use crate::failure::{Failure, Result};
 use crate::fan_out::sources::FanOut;
 use crate::forks::{Forks, Place};
 use crate::lock::{Keeper, Kind, LockRequest, REFUSED};
+use crate::metered::Metered;
 use crate::resource::Answer;
 use crate::script::{Part, Script, complete, frames, nonce, probe_program};
 use crate::transport::{Exec, Exit, Input, OnLine, Program, Transport, TransportError};
@@ -593,33 +591,4 @@ fn answers(host: &Host, nonce: &str, exit: &Exit, parts: usize) -> Result<Vec<An
         answer
     };
     Ok((0..parts).map(answer).collect())
-}
-
-struct Metered {
-    input: Input,
-    host: String,
-    name: String,
-    events: Events,
-    sent: Arc<AtomicU64>,
-    told: Instant,
-    total: u64,
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let before = buf.filled().len();
-        let poll = Pin::new(&mut self.input).poll_read(cx, buf);
-        let read = (buf.filled().len() - before) as u64;
-        let sent = self.sent.fetch_add(read, Ordering::Relaxed) + read;
-        if self.told.elapsed() > Duration::from_millis(200) {
-            self.told = Instant::now();
-            let (host, name) = (self.host.clone(), self.name.clone());
-            self.events.send(Event::Transfer { host, name, sent, total: self.total });
-        }
-        poll
-    }
 }

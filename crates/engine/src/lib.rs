@@ -17,6 +17,7 @@ mod first_exchange;
 mod forks;
 pub mod host;
 pub mod lock;
+mod metered;
 pub mod play;
 pub mod resource;
 pub mod run;

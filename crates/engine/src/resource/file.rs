@@ -48,7 +48,8 @@ temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
 trap 'rm -f "$temporary"' EXIT
 # By way of cat, which says why it cannot write; the shell's own printf says "I/O error" when the disk is full.
 printf '%s' "$5" | cat >"$temporary"
-chown "$3:$4" "$temporary"
+# Whoever owns the folder may have put a link in its place meanwhile: what that leads to stays whose it is.
+chown -h "$3:$4" "$temporary"
 chmod "$2" "$temporary"
 sync "$temporary"
 mv -f -T "$temporary" "$1" 2>/dev/null || mv -f "$temporary" "$1"

@@ -46,7 +46,8 @@ mkdir -p "${1%/*}"
 temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
 trap 'rm -f "$temporary"' EXIT
 cat "$5" >"$temporary"
-chown "$3:$4" "$temporary"
+# Whoever owns the folder may have put a link in its place meanwhile: what that leads to stays whose it is.
+chown -h "$3:$4" "$temporary"
 chmod "$2" "$temporary"
 sync "$temporary"
 mv -f -T "$temporary" "$1" 2>/dev/null || mv -f "$temporary" "$1"

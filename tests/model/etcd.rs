@@ -1,0 +1,210 @@
+//! etcd on model machines: its members, what etcdctl says of them and does with them, and how one begins.
+
+use muster_testkit::model::machine::Machine;
+use muster_testkit::model::shell::{Done, Shell};
+
+use crate::cluster::{Cluster, State, address, content, is_active, say, unknown, write};
+
+/// A member of etcd, as the others know it.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) started: bool,
+    pub(crate) learner: bool,
+}
+
+impl Cluster {
+    /// The words after `etcdctl`.
+    pub(crate) fn etcdctl(&self, shell: &mut Shell, words: &[&str]) -> Done {
+        let (mut endpoints, mut urls, mut rest) = ("", "", Vec::new());
+        let mut words_left = words.iter();
+        while let Some(word) = words_left.next() {
+            match *word {
+                "--endpoints" => endpoints = words_left.next().copied().unwrap_or_default(),
+                "--cacert" | "--cert" | "--key" => {
+                    let path = words_left.next().copied().unwrap_or_default();
+                    if shell.machine.state().kept.disk.file(path).is_none() {
+                        return say(shell, &format!("etcdctl: {path} is not there"), 1);
+                    }
+                }
+                word if word.starts_with("--peer-urls=") => urls = &word["--peer-urls=".len()..],
+                word if word.starts_with("--") => {}
+                word => rest.push(word),
+            }
+        }
+        let here = format!("https://{}:2379", address(&shell.machine.name));
+        let endpoints: Vec<String> =
+            endpoints.split(',').map(|e| e.replace("https://127.0.0.1:2379", &here)).collect();
+        let mut state = self.state();
+        let asked = |member: &&Member| {
+            endpoints.contains(&member.url.replace(":2380", ":2379")) && state.is_alive(member)
+        };
+        if !state.has_quorum() {
+            drop(state);
+            return say(shell, "etcdctl: context deadline exceeded", 1);
+        }
+        let Some(member) = state.members.iter().find(asked) else {
+            drop(state);
+            return say(shell, "etcdctl: context deadline exceeded", 1);
+        };
+        let (learner, mut out) = (member.learner, String::new());
+        let status = match rest.as_slice() {
+            ["endpoint", "health"] if words.contains(&"--cluster") => {
+                for member in &state.members {
+                    let word =
+                        if state.is_alive(member) && !member.learner { "healthy" } else { "unhealthy" };
+                    out += &format!("{} is {word}: it was asked\n", member.url.replace(":2380", ":2379"));
+                }
+                0
+            }
+            ["endpoint", "health"] => i32::from(learner),
+            ["get", "/registry"] => {
+                if !state.authorities.is_empty() {
+                    out = "/registry/namespaces/default\n".to_owned();
+                }
+                0
+            }
+            // A learner answers nothing else.
+            _ if learner => 1,
+            ["member", "list"] => {
+                for Member { id, name, url, started, learner } in &state.members {
+                    let (word, name) = if *started { ("started", name.as_str()) } else { ("unstarted", "") };
+                    let client = if *started { url.replace(":2380", ":2379") } else { String::new() };
+                    out += &format!("{id:x}, {word}, {name}, {url}, {client}, {learner}\n");
+                }
+                0
+            }
+            ["member", "add", name] => {
+                let known = state.members.iter().any(|member| member.url == urls || member.learner);
+                if !known {
+                    state.added += 1;
+                    let (id, name, url) = (state.added, (*name).to_owned(), urls.to_owned());
+                    state.members.push(Member { id, name, url, started: false, learner: true });
+                }
+                i32::from(known)
+            }
+            ["member", "remove", id] => {
+                state.members.retain(|member| format!("{:x}", member.id) != *id);
+                if !state.has_quorum() {
+                    state.wrong.push(format!("etcd has no majority any more without {id}"));
+                }
+                0
+            }
+            ["member", "promote", id] => {
+                let found = state.members.iter_mut().find(|m| format!("{:x}", m.id) == *id && m.started);
+                found.map(|member| member.learner = false).map_or(1, |()| 0)
+            }
+            _ => {
+                drop(state);
+                return unknown(shell, "etcdctl", words);
+            }
+        };
+        drop(state);
+        shell.write(1, out.as_bytes()).map(|_| status)
+    }
+
+    /// etcd's service was started: a machine without data begins a cluster, or takes its part in one.
+    pub(crate) fn etcd_started(&self, machine: &Machine) {
+        let environment = content(machine, "/etc/etcd.env");
+        let name = environment.lines().find_map(|line| line.strip_prefix("ETCD_NAME=")).unwrap_or_default();
+        let wal = wal(&environment);
+        if machine.state().kept.disk.exists(&wal) {
+            return;
+        }
+        let initial = content(machine, "/etc/etcd.initial.env");
+        let mut state = self.state();
+        let (url, name) = (peer_url(&machine.name), name.to_owned());
+        // etcd: "cannot fetch cluster info from peer urls", where two members have one name.
+        if !initial.contains(&format!("{name}={url}")) {
+            state.wrong.push(format!("etcd starts as {name}, which it was not introduced as: {initial}"));
+            return;
+        }
+        if initial.contains("STATE=new") {
+            if !state.members.is_empty() {
+                state.wrong.push("etcd begins, and is there already".into());
+            }
+            state.added += 1;
+            state.etcd_began += 1;
+            let id = state.added;
+            state.members = vec![Member { id, name, url, started: true, learner: false }];
+        } else {
+            let Some(member) = state.members.iter_mut().find(|member| member.url == url) else {
+                state.wrong.push(format!("etcd starts on {}, which is no member", machine.name));
+                return;
+            };
+            (member.started, member.name) = (true, name);
+        }
+        drop(state);
+        write(&mut machine.state().kept.disk, &format!("{wal}/0.wal"), "", 0o600);
+    }
+}
+
+impl State {
+    /// Whether a member answers. A machine that lost its data has no member, whatever the others remember.
+    pub(crate) fn is_alive(&self, member: &Member) -> bool {
+        let machine = self.machines.values().find(|machine| member.url == peer_url(&machine.name));
+        member.started
+            && machine.is_some_and(|machine| {
+                let wal = wal(&content(machine, "/etc/etcd.env"));
+                !self.off.contains(&machine.name)
+                    && is_active(machine, "etcd.service")
+                    && machine.state().kept.disk.exists(&wal)
+            })
+    }
+
+    /// Whether more than half of those that vote are alive.
+    pub(crate) fn has_quorum(&self) -> bool {
+        let voters = self.members.iter().filter(|member| !member.learner);
+        let alive = voters.clone().filter(|member| self.is_alive(member)).count();
+        2 * alive > voters.count()
+    }
+}
+
+/// The URL at which other members find the one of a machine.
+fn peer_url(machine: &str) -> String {
+    format!("https://{}:2380", address(machine))
+}
+
+/// Where a member with this configuration has its log.
+fn wal(environment: &str) -> String {
+    let folder = environment.lines().find_map(|line| line.strip_prefix("ETCD_DATA_DIR="));
+    format!("{}/member/wal", folder.unwrap_or("/var/lib/etcd"))
+}
+
+/// `awk` with the texts that the roles have: lines of `etcdctl member list`.
+pub(crate) async fn awk(shell: &mut Shell, words: &[&str]) -> Done {
+    let &["-F", ", ", "-v", variable, ref others @ .., program] = words else {
+        return unknown(shell, "awk", words);
+    };
+    let value = variable.split_once('=').map_or("", |(_, value)| value);
+    let other = others.last().and_then(|other| other.split_once('=')).map_or("", |(_, value)| value);
+    let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split(", ").collect()).collect();
+    let (mut out, mut status) = (String::new(), 0);
+    match program {
+        r#"$4 == url && $2 == "started" { print $1 }"# => {
+            let ids = lines.iter().filter(|line| line[3] == value && line[1] == "started");
+            out = ids.map(|line| format!("{}\n", line[0])).collect();
+        }
+        r#"$4 == url && $6 == "true" { print $1 }"# => {
+            let ids = lines.iter().filter(|line| line[3] == value && line[5] == "true");
+            out = ids.map(|line| format!("{}\n", line[0])).collect();
+        }
+        "$3 == name && $4 != url { found = 1 } END { exit !found }" => {
+            status = i32::from(!lines.iter().any(|line| line[2] == value && line[3] != other));
+        }
+        "$4 == url { found = 1 } END { exit !found }" => {
+            status = i32::from(!lines.iter().any(|line| line[3] == value));
+        }
+        r#"{ printf "%s%s=%s", sep, ($3 == "" ? name : $3), $4; sep = "," }"# => {
+            let name =
+                |line: &Vec<&str>| if line[2].is_empty() { value.to_owned() } else { line[2].to_owned() };
+            out =
+                lines.iter().map(|line| format!("{}={}", name(line), line[3])).collect::<Vec<_>>().join(",");
+        }
+        _ => return unknown(shell, "awk", words),
+    }
+    shell.write(1, out.as_bytes()).map(|_| status)
+}

@@ -1,0 +1,116 @@
+//! What kubeadm leaves on a model machine: the cluster's authority, and the files of a node and of a control plane.
+
+use muster_roles::catalogue::CATALOGUE;
+use muster_testkit::model::shell::Shell;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use crate::cluster::{address, put};
+
+/// What a kubelet runs with.
+pub(crate) const KUBELET_CONFIG: &str = "/var/lib/kubelet/config.yaml";
+
+/// What a node has once the cluster has taken it in.
+pub(crate) const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+
+/// A cluster's authority.
+#[derive(Clone)]
+pub(crate) struct Authority {
+    pub(crate) certificate: String,
+    key: String,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { certificate, key: key.serialize_pem() }
+    }
+
+    /// What it gives to the kubelet of a node: certificate and key.
+    fn client(&self, node: &str) -> String {
+        let issuer = KeyPair::from_pem(&self.key).unwrap();
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate, issuer).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, format!("system:node:{node}"));
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        certificate.pem() + &key.serialize_pem()
+    }
+
+    fn kubeconfig(&self, server: &str) -> String {
+        let authority = base64(self.certificate.as_bytes());
+        format!(
+            "clusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: https://{server}\n  name: it\n"
+        )
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
+        (0..4).map(move |at| (bits >> (18 - 6 * at) & 63, at)).collect::<Vec<_>>().into_iter().map({
+            let length = three.len();
+            move |(digit, at)| if at > length { '=' } else { char::from(DIGITS[digit]) }
+        })
+    };
+    bytes.chunks(3).flat_map(group).collect()
+}
+
+/// The first value of a key in a file of kubeadm's.
+pub(crate) fn told(text: &str, key: &str) -> String {
+    let value = text.lines().find_map(|line| line.trim_start().strip_prefix(key));
+    value.unwrap_or_default().trim().trim_matches('"').to_owned()
+}
+
+/// What makes a machine a node. `server`: HOST:PORT of the API.
+pub(crate) fn becomes_node(shell: &Shell, authority: &Authority, config: &str, server: &str) {
+    for (path, content) in node_files(authority, &told(config, "name:"), &told(config, "value:"), server) {
+        put(shell, path, &content, 0o600);
+    }
+}
+
+/// The files of a node.
+pub(crate) fn node_files(
+    authority: &Authority,
+    name: &str,
+    ip: &str,
+    server: &str,
+) -> [(&'static str, String); 3] {
+    [
+        ("/etc/kubernetes/kubelet.conf", authority.kubeconfig(server)),
+        ("/var/lib/kubelet/kubeadm-flags.env", format!("KUBELET_KUBEADM_ARGS=\"--node-ip={ip}\"\n")),
+        (CLIENT, authority.client(name)),
+    ]
+}
+
+/// What makes a machine a control plane. `endpoint`: HOST:PORT of the API as the cluster knows it.
+pub(crate) fn becomes_plane(shell: &Shell, authority: &Authority, config: &str, endpoint: &str) {
+    let own = format!("{}:6443", address(&shell.machine.name));
+    let version = match told(config, "kubernetesVersion: v") {
+        version if version.is_empty() => CATALOGUE.default_release().to_owned(),
+        version => version,
+    };
+    let manifest = format!(
+        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: {own}\nspec:\n  \
+         containers:\n  - name: kube-apiserver\n    image: registry.k8s.io/kube-apiserver:v{version}\n"
+    );
+    let files = [
+        ("ssl/ca.crt", authority.certificate.clone(), 0o644),
+        ("ssl/ca.key", authority.key.clone(), 0o600),
+        ("admin.conf", authority.kubeconfig(endpoint), 0o600),
+        ("controller-manager.conf", authority.kubeconfig(&own), 0o600),
+        ("manifests/kube-apiserver.yaml", manifest, 0o600),
+    ];
+    for (path, content, mode) in files {
+        put(shell, &format!("/etc/kubernetes/{path}"), &content, mode);
+    }
+}
+
+/// The part of kubeadm's configuration that kubelets get.
+pub(crate) fn kubelet_config(config: &str) -> String {
+    let kubelet = config.split("---\n").find(|part| part.contains("kind: KubeletConfiguration"));
+    kubelet.unwrap_or_default().to_owned()
+}
