@@ -134,6 +134,11 @@ impl Standing {
         self.known(name)?.version.as_deref()
     }
 
+    /// The version of a node's kubelet before this run.
+    pub(crate) fn kubelet_of(&self, name: &str) -> Option<&str> {
+        self.known(name).filter(|seen| seen.joined())?.kubelet_version.as_deref()
+    }
+
     /// A member of etcd that could be asked.
     pub(crate) fn reached_member(&self) -> Option<&str> {
         self.known_of(&self.members).find(|(_, seen)| !seen.etcd.data.is_empty()).map(|(name, _)| name)
