@@ -86,6 +86,11 @@ impl Standing {
         unknown
     }
 
+    /// Control planes that could not be asked, and why.
+    pub(crate) fn unknown_planes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.unknown().into_iter().filter(|(name, _)| self.planes.iter().any(|plane| plane == name))
+    }
+
     /// The address that a machine has joined with.
     pub(crate) fn address_of(&self, name: &str) -> Option<IpAddr> {
         let seen = self.known(name)?;

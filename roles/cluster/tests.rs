@@ -152,6 +152,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         node_ip: "192.0.2.11".parse().ok(),
         advertised: "192.0.2.11".parse().ok(),
         version: Some("1.36.3".into()),
+        kubelet_version: Some("1.35.4".into()),
         etcd: super::identity::Member {
             authority: Some(authority(&other)),
             authority_key: true,
@@ -168,6 +169,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     let program = ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/muster", "/etc/etcd.env"]
         .iter()
         .fold(LOOK.to_owned(), |program, path| program.replace(path, &format!("{root}{path}")));
+    let program = format!("kubelet() {{ echo Kubernetes v1.35.4; }}\n{program}");
     write(
         "/etc/etcd.env",
         &std::fs::read_to_string(at("/etc/etcd.env"))

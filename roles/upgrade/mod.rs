@@ -122,6 +122,11 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
         return Ok(Vec::new());
     }
     let mut problems = state.refused(&version);
+    for (name, why) in known.unknown_planes() {
+        let vars = host.cluster().vars_of(name)?.get("kube_override_hostname")?;
+        let node = vars.and_then(|node| node.as_str().map(str::to_owned)).unwrap_or_else(|| name.to_owned());
+        problems.extend(state.silent_plane(name, &node, why, &version));
+    }
     let reached = known.reached();
     let mut unwell = state.unwell(&reached);
     // Where a run was cut off a moment ago, pods are just being replaced.

@@ -147,6 +147,17 @@ impl State {
         problems
     }
 
+    /// That the machine of a control plane does not answer whose turn would come: the others would go on without it, and the workers
+    /// would stay behind.
+    pub(super) fn silent_plane(&self, name: &str, node: &str, why: &str, wanted: &str) -> Option<Problem> {
+        (!self.is_done(node, true, wanted)).then(|| Problem {
+            check: "control plane".into(),
+            found: format!("{name} does not answer ({why}), and has not got {wanted}"),
+            needed: "every control plane: no kubelet may be newer than any API server".into(),
+            remedy: format!("switch it on; if it is gone for good: muster remove-node {name}"),
+        })
+    }
+
     /// What is not well on these nodes.
     pub(super) fn unwell(&self, nodes: &BTreeSet<String>) -> Vec<String> {
         let ready = |name: &String| self.nodes.get(name).is_none_or(|node| node.ready);
@@ -224,6 +235,13 @@ mod tests {
         assert_eq!(found("1.37.2"), [told]);
         let old = changed("Node||w||True|||v1.36.3", "Node||w||True|||v1.33.0").refused("1.37.2");
         assert_eq!(old[0].found, "1.33.0 on the node w, and the cluster is to be 1.37.2");
+    }
+
+    #[test]
+    fn a_control_plane_that_is_silent_is_told_unless_it_is_done() {
+        let told = |wanted: &str| State::parse(PRINTED).silent_plane("m1", "a", "no answer", wanted);
+        assert_eq!(told("1.36.3"), None);
+        assert_eq!(told("1.37.2").unwrap().found, "m1 does not answer (no answer), and has not got 1.37.2");
     }
 
     #[test]
