@@ -191,7 +191,7 @@ pub const ROLES: &[Role] = &[
     role!(
         "etcd-snapshot",
         "Keep what etcd holds before an upgrade",
-        etcd::snapshot_before_upgrade::run,
+        etcd::snapshot_before_upgrade,
         "etcd/defaults.yml"
     ),
     role!(

@@ -39,12 +39,12 @@ pub(crate) async fn run(host: &Host, name: &'static str, template: &str) -> Resu
     if !wants_app(of.all_vars(), name)? {
         // Nobody asks the cluster where it is known that nothing is there.
         if plane && objects::is_there(host, name) != Some(false) {
-            cluster::belongs(host).await?;
+            cluster::may_set_up(host).await?;
             set(&of, name, template)?.absent().ensure(host).await?;
         }
         return Ok(());
     }
-    cluster::belongs(host).await?;
+    cluster::may_set_up(host).await?;
     let here = format!("the images of {name}");
     let names = CATALOGUE.images_of_app(name);
     host.step(&format!("Import {here}")).ensure(images::named(host, &cluster_vars(host)?, names)?).await?;

@@ -52,7 +52,7 @@ const SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
 const NAME_BEFORE: &str = "/var/lib/muster/stamps/hostname";
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    cluster::belongs(host).await?;
+    cluster::may_set_up(host).await?;
     let vars: Vars = host.vars()?;
     let parameters = parameters(&vars);
 

@@ -63,6 +63,8 @@ pub(crate) struct Identity {
     pub advertised: Option<IpAddr>,
     /// The version of its API server, without a leading `v`.
     pub version: Option<String>,
+    /// That of its kubelet: of the program, which may be newer than what runs where an upgrade was cut off between the two.
+    pub kubelet_version: Option<String>,
     /// What it is to etcd.
     pub etcd: Member,
     /// Its certificates, those within its kubeconfig files included.
@@ -167,6 +169,9 @@ impl Identity {
                 "apiserver_image:" => {
                     let version = value.rsplit_once(":v").map(|(_, version)| version.to_owned());
                     identity.version = identity.version.take().or(version);
+                }
+                "kubelet_is" => {
+                    identity.kubelet_version = value.strip_prefix("Kubernetes v").map(str::to_owned);
                 }
                 key if key.starts_with("apiserver_") => {
                     let address: Option<SocketAddr> = value.trim_matches(['"', '\'']).parse().ok();

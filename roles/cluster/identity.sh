@@ -45,6 +45,8 @@ kubeconfig admin /etc/kubernetes/admin.conf
 certificate ca "$certificates/ca.crt"
 [ ! -e "$certificates/ca.key" ] || say ca_key yes
 certificate client /var/lib/kubelet/pki/kubelet-client-current.pem
+# `Kubernetes v1.36.3`, of a machine that was told of a cluster.
+[ ! -e /etc/kubernetes/kubelet.conf ] || ! command -v kubelet >/dev/null || say kubelet_is "$(kubelet --version)"
 if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
   say settled yes
   if [ -r /etc/kubernetes/kubeadm-config.yaml ]; then

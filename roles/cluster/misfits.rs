@@ -7,7 +7,7 @@
 //!   ([`Standing::outdated`]);
 //! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name ([`settled`]);
 //! - the API server's port ([`other_port`]);
-//! - the version ([`Standing::other_version`]), but for a run that upgrades.
+//! - for a run that sets machines up and does not upgrade: the version ([`Standing::other_version`], [`Standing::other_kubelet`]).
 
 use muster_engine::prelude::Problem;
 
@@ -16,7 +16,15 @@ use super::standing::{LEAVE, Standing, Wanted, host_of, problem};
 use crate::upgrade::versions;
 
 impl Standing {
-    /// Everything that keeps this run from touching a machine.
+    /// Everything that keeps this run from setting a machine up.
+    pub(crate) fn problems_of_set_up(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        let mut problems = self.problems(name, wanted);
+        problems.extend(self.other_version(wanted));
+        problems.extend(self.other_kubelet(name, wanted));
+        problems
+    }
+
+    /// Everything that keeps this run from touching a machine, whatever the versions are.
     pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
         let mut problems = self.misfits(name, wanted);
         problems.extend(self.unfinished_restore());
@@ -66,7 +74,6 @@ impl Standing {
                 problems.extend(self.etcd_begins().err());
             }
         }
-        problems.extend(self.other_version(wanted));
         problems.extend(renamed(name, seen, wanted));
         problems.extend(moved(name, seen, wanted));
         problems
@@ -109,6 +116,24 @@ impl Standing {
                 "bring the cluster to {}: upgrade-cluster; or set kube_version: {oldest}",
                 wanted.version
             ),
+        })
+    }
+
+    /// That a node keeps its version: a newer program under pods that run is for `upgrade-cluster`, which moves them away first.
+    fn other_kubelet(&self, name: &str, wanted: &Wanted) -> Option<Problem> {
+        let kubelet = self.kubelet_of(name)?;
+        let version = wanted.version.as_str();
+        // Of a cluster that has another version that is told.
+        let is_told = self.version().is_some_and(|runs| runs != version);
+        (kubelet != version && !is_told && !wanted.upgrades).then(|| Problem {
+            check: "kubelet".into(),
+            found: format!("{name} is a node of Kubernetes {kubelet}, and the cluster is to be {version}"),
+            needed: "the version that the cluster runs, on all its nodes".into(),
+            remedy: if versions::is_older(kubelet, version) {
+                format!("bring the node to it, or finish an upgrade that was cut off: upgrade-cluster -e kube_version={version}")
+            } else {
+                format!("bring the cluster to that of the node: upgrade-cluster -e kube_version={kubelet}")
+            },
         })
     }
 

@@ -178,7 +178,21 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
     })
 }
 
-/// Makes sure, before a role changes the machine, that it belongs to this cluster or to none, as the inventory says.
+/// Makes sure, before a role sets the machine up, that it belongs to this cluster or to none, as the inventory says, and that the
+/// cluster keeps its version unless the run upgrades it.
+///
+/// # Errors
+/// [`Failure::Problems`]: what is against it.
+pub(crate) async fn may_set_up(host: &Host) -> Result<Arc<Standing>> {
+    let known = known(host).await?;
+    match known.problems_of_set_up(host.name(), &wanted(host)?) {
+        problems if problems.is_empty() => Ok(known),
+        problems => Err(Failure::Problems(problems)),
+    }
+}
+
+/// Makes sure, before a role changes the machine, that it belongs to this cluster or to none, as the inventory says. Care of a
+/// cluster is possible whatever the versions of its machines are: also in the middle of an upgrade.
 ///
 /// # Errors
 /// [`Failure::Problems`]: what is against it.

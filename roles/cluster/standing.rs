@@ -86,6 +86,11 @@ impl Standing {
         unknown
     }
 
+    /// Control planes that could not be asked, and why.
+    pub(crate) fn unknown_planes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.unknown().into_iter().filter(|(name, _)| self.planes.iter().any(|plane| plane == name))
+    }
+
     /// The address that a machine has joined with.
     pub(crate) fn address_of(&self, name: &str) -> Option<IpAddr> {
         let seen = self.known(name)?;
@@ -132,6 +137,11 @@ impl Standing {
     /// The version that a control plane ran before this run.
     pub(crate) fn version_of(&self, name: &str) -> Option<&str> {
         self.known(name)?.version.as_deref()
+    }
+
+    /// The version of a node's kubelet before this run.
+    pub(crate) fn kubelet_of(&self, name: &str) -> Option<&str> {
+        self.known(name).filter(|seen| seen.joined())?.kubelet_version.as_deref()
     }
 
     /// A member of etcd that could be asked.

@@ -152,6 +152,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         node_ip: "192.0.2.11".parse().ok(),
         advertised: "192.0.2.11".parse().ok(),
         version: Some("1.36.3".into()),
+        kubelet_version: Some("1.35.4".into()),
         etcd: super::identity::Member {
             authority: Some(authority(&other)),
             authority_key: true,
@@ -168,6 +169,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     let program = ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/muster", "/etc/etcd.env"]
         .iter()
         .fold(LOOK.to_owned(), |program, path| program.replace(path, &format!("{root}{path}")));
+    let program = format!("kubelet() {{ echo Kubernetes v1.35.4; }}\n{program}");
     write(
         "/etc/etcd.env",
         &std::fs::read_to_string(at("/etc/etcd.env"))
@@ -424,6 +426,7 @@ fn what_does_not_belong_is_refused() {
         wanted
     };
     let version = |version: &str| Identity { version: Some(version.into()), ..plane(1) };
+    let kubelet = |version: &str| Identity { kubelet_version: Some(version.into()), ..worker(1) };
     let begun_with = |pods: &str| Identity { begun: vec![("podSubnet".into(), pods.into())], ..plane(1) };
     let at = |ip: &str, identity: Identity| Identity { node_ip: ip.parse().ok(), ..identity };
     let known_at = |ip: &str| {
@@ -463,14 +466,22 @@ fn what_does_not_belong_is_refused() {
         ("w", vec![("a", Some(version("1.36.3"))), ("b", Some(version("1.37.2")))], &|_| {}, &["kube_version: the control planes run 1.36.3 and 1.37.2: an upgrade was cut off"]),
         ("w", vec![("a", Some(version("1.36.3"))), ("b", Some(version("1.37.2")))], &|w| { w.upgrades = true; w.version = "1.37.2".into() }, &[]),
         ("w", vec![("a", Some(version("1.35.3"))), ("b", Some(version("1.37.2")))], &|w| { w.upgrades = true; w.version = "1.37.2".into() }, &["kube_version: 1.37.2, but the cluster runs 1.35.3"]),
+        ("w", vec![("a", Some(version("1.36.3"))), ("w", Some(kubelet("1.36.3")))], &|_| {}, &[]),
+        ("w", vec![("a", Some(version("1.36.3"))), ("w", Some(kubelet("1.35.4")))], &|_| {}, &["kubelet: w is a node of Kubernetes 1.35.4, and the cluster is to be 1.36.3"]),
+        ("w", vec![("a", None), ("b", None), ("w", Some(kubelet("1.37.0")))], &|_| {}, &["kubelet: w is a node of Kubernetes 1.37.0, and the cluster is to be 1.36.3"]),
+        ("w", vec![("a", Some(version("1.35.4"))), ("w", Some(kubelet("1.35.4")))], &|_| {}, &["kube_version: 1.36.3, but the cluster runs 1.35.4"]),
+        ("w", vec![("a", Some(version("1.36.3"))), ("w", Some(kubelet("1.35.4")))], &|w| w.upgrades = true, &[]),
         ("a", vec![("a", Some(begun_with("10.244.0.0/16")))], &|w| w.control_plane = true, &["kube_pods_subnet: 10.233.64.0/18, but the cluster was begun with 10.244.0.0/16"]),
         ("a", vec![("a", Some(begun_with("10.233.64.0/18")))], &|w| w.control_plane = true, &[]),
         ("a", vec![("a", Some(plane(1)))], &|w| { w.control_plane = true; w.port = 8443 }, &["kube_apiserver_port: 8443, but the cluster's machines know its API at https://192.0.2.10:6443"]),
     ];
     for (row, (name, machines, change, expected)) in rows.iter().enumerate() {
-        let problems = standing(machines).problems(name, &wanted(change));
+        let problems = standing(machines).problems_of_set_up(name, &wanted(change));
         let told: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.check, p.found)).collect();
         assert_eq!(told.len(), expected.len(), "row {row}: {told:?}");
         assert!(told.iter().zip(*expected).all(|(told, expected)| told.starts_with(expected)), "row {row}: {told:?}");
+        // Care of a cluster does not ask for its versions.
+        let care = standing(machines).problems(name, &wanted(change));
+        assert!(care.iter().all(|p| !["kube_version", "kubelet"].contains(&p.check.as_str())), "row {row}: {care:?}");
     }
 }

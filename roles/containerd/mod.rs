@@ -40,7 +40,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             "set container_manager: containerd",
         ));
     }
-    cluster::belongs(host).await?;
+    cluster::may_set_up(host).await?;
     let kube_version = cluster_vars(host)?.kube_version;
     let bin = bin_dir(host)?;
 

@@ -132,7 +132,7 @@ impl OnNode {
             return budget.in_words(pods);
         }
         let left: Vec<_> = self.moving().collect();
-        format!("{} to end: {}", pods(left.len()), names(&left))
+        format!("it waits for {} to end: {}", pods(left.len()), names(&left))
     }
 
     /// Why the pods that are left could not be moved, and what to do about it.

@@ -20,7 +20,6 @@ pub mod recovery;
 mod remains;
 pub mod restore;
 mod snapshot;
-pub(crate) mod snapshot_before_upgrade;
 mod snapshot_file;
 mod status;
 
@@ -36,6 +35,7 @@ use crate::common::{bin_dir, cluster_vars};
 use crate::diagnosis;
 pub use defragment::role as defragment;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
+pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;
 pub use snapshot::role as snapshot;
 pub use snapshot_file::SnapshotFile;
 pub use status::{Answers, Member, MemberStatus, look};
@@ -70,7 +70,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             "set etcd_deployment_type: host",
         ));
     }
-    let known = cluster::belongs(host).await?;
+    let known = cluster::may_set_up(host).await?;
     let address = ip(host)?;
     let bin = bin_dir(host)?;
     let etcd = artifact(host, "etcd", &cluster_vars(host)?.kube_version)?;

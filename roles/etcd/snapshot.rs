@@ -1,4 +1,5 @@
-//! A snapshot of etcd comes to this computer: saved on a member that is well, checked there by etcdutl and here by its hashes.
+//! A snapshot of etcd is saved on a member and checked there by etcdutl. It comes to this computer, where it is checked by its hashes;
+//! the one of before an upgrade stays on the member.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use time::OffsetDateTime;
 use super::snapshot_file::SnapshotFile;
 use super::status::{self, MemberStatus};
 use crate::cluster;
+use crate::common::cluster_vars;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -26,6 +28,9 @@ struct Vars {
 
 /// Where the snapshot is on the member until it is here.
 pub(super) const FILE: &str = "/var/lib/muster/etcd-snapshot.db";
+
+/// Where snapshots of before an upgrade stay on the member.
+const KEPT: &str = "/var/lib/muster/snapshots";
 
 /// How much of it comes in one exchange, in bytes.
 const CHUNK: u64 = 8 << 20;
@@ -107,6 +112,24 @@ pub(super) async fn fetch(host: &Host, save: Script, path: &Path) -> Result<()> 
 /// A file of this side is another one than before.
 pub(super) fn brought(host: &Host, path: &Path, what: &str) {
     host.changed_here(Change { resource: path.display().to_string(), what: what.into(), diff: None });
+}
+
+/// The role that keeps a snapshot of before the upgrade, by the first member that comes to this; none where there is nothing to upgrade.
+pub(crate) async fn before_upgrade(host: &Host) -> Result<()> {
+    let known = cluster::may_set_up(host).await?;
+    let version = cluster_vars(host)?.kube_version;
+    let Some(runs) = known.version().filter(|runs| *runs != version) else { return Ok(()) };
+    let vars: Vars = host.vars()?;
+    let path = format!("{KEPT}/before-{version}-from-{runs}.db");
+    let keep = || async {
+        let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), &path]);
+        // One that is there may be of an attempt of long ago, or of a former cluster; but when the first control plane has the new
+        // version, it is the one of before.
+        let there =
+            if known.is_of_one_version() { sh0("false") } else { sh(r#"[ -s "$1" ]"#, [path.as_str()]) };
+        host.step("Keep a snapshot of etcd").ensure(command(format!("snapshot {path}"), save, there)).await
+    };
+    host.cluster().once("a snapshot of etcd before the upgrade", keep).await.map(drop)
 }
 
 /// A snapshot on a machine.

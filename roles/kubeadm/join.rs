@@ -59,7 +59,15 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
                         include_str!("static-pods.sh"),
                         include_str!("join.sh")
                     ),
-                    [config.as_str(), kubelet::STAMP, &kubelet, applied, hash, &ca_file(host)?],
+                    [
+                        config.as_str(),
+                        kubelet::STAMP,
+                        &kubelet,
+                        applied,
+                        hash,
+                        &ca_file(host)?,
+                        config::CONFIG,
+                    ],
                 ),
                 joined,
             ))

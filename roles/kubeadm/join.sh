@@ -1,8 +1,8 @@
 # The machine joins.
 # $1: kubeadm's configuration, which holds a token: it comes with the program, and goes when kubeadm is done;
 # $2: where the state of the kubelet, configured for the hash $3, is kept (kubelet_state.sh); $4: where that of a control plane's ($5) is kept, or nothing;
-# $6: the certificate of the cluster's authority, which is there already.
-text=$1 kubelet_stamp=$2 kubelet=$3 settled=$4 hash=$5 authority=$6
+# $6: the certificate of the cluster's authority, which is there already; $7: a control plane's own configuration.
+text=$1 kubelet_stamp=$2 kubelet=$3 settled=$4 hash=$5 authority=$6 own=$7
 umask 077
 config=$(mktemp /run/muster-join.XXXXXX)
 trap 'rm -f "$config"' EXIT
@@ -22,6 +22,8 @@ rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
 kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
 remember_kubelet "$kubelet_stamp" "$kubelet"
 if [ -n "$settled" ]; then
+  # kubeadm takes the arguments of the control plane that gave the cluster its configuration; this one's may be others.
+  kubeadm init phase control-plane all --config "$own"
   remember_static_pods "${settled%/*}"
   echo "$hash" >"$settled"
 fi

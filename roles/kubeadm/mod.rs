@@ -52,7 +52,7 @@ pub(crate) const API_IS_UP: &str = "the API server";
 
 /// kubelet, kubeadm, kubectl and the images that this machine runs.
 pub(crate) async fn prepare(host: &Host) -> Result<()> {
-    cluster::belongs(host).await?;
+    cluster::may_set_up(host).await?;
     let cluster = cluster_vars(host)?;
     install(host, "Install kubelet, kubeadm and kubectl", &PROGRAMS)?.await?;
     host.step("Configure the kubelet and import the images")
@@ -93,7 +93,7 @@ fn install<'h>(host: &'h Host, step: &str, programs: &[&str]) -> Result<Step<'h>
 
 /// The control plane: those that stand first, then the one that begins, then those that join; one at a time.
 pub(crate) async fn control_plane(host: &Host) -> Result<()> {
-    let known = cluster::belongs(host).await?;
+    let known = cluster::may_set_up(host).await?;
     let (folder, identity) = etcd::pki::client(host, RENEWED_BELOW).await?;
     identity.install(host, &folder).await?;
     for member in host.cluster().group("etcd") {
@@ -121,7 +121,7 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     if host.in_group("kube_control_plane") {
         return Ok(());
     }
-    let known = cluster::belongs(host).await?;
+    let known = cluster::may_set_up(host).await?;
     if let Some(leader) = known.leader() {
         host.needs_of_role(leader, CONTROL_PLANE, API_IS_UP).await?;
     }

@@ -8,7 +8,7 @@ use super::{config, images, install, kubelet, reconfigure};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::diagnosis;
-use crate::kubectl::{ADMIN_CONF, api_answers, kubectl};
+use crate::kubectl::{ADMIN_CONF, api_answers};
 use crate::upgrade;
 
 /// What a control plane tells the workers.
@@ -17,7 +17,7 @@ const UPGRADED: &str = "the new version of its API server";
 /// Everything that the machine needs is there before any machine is touched. Images go to their place, beside those of the
 /// old version; programs wait for their turn.
 pub(crate) async fn fetch(host: &Host) -> Result<()> {
-    cluster::belongs(host).await?;
+    cluster::may_set_up(host).await?;
     if upgrade::is_done(host).await? {
         return Ok(());
     }
@@ -29,7 +29,7 @@ pub(crate) async fn fetch(host: &Host) -> Result<()> {
 
 /// A control plane, and its kubelet.
 pub(crate) async fn control_plane(host: &Host) -> Result<()> {
-    let known = cluster::belongs(host).await?;
+    let known = cluster::may_set_up(host).await?;
     if upgrade::is_done(host).await? {
         host.reached(UPGRADED);
         return Ok(());
@@ -45,9 +45,9 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
         .limit(Duration::from_secs(1200))
         .ensure(command(
             "control plane",
-            kubectl!(
+            sh(
                 concat!(include_str!("static-pods.sh"), include_str!("upgrade.sh")),
-                [version.as_str(), super::PATCHES, config::APPLIED, &before, &told]
+                [version.as_str(), super::PATCHES, config::APPLIED, &before, &told, config::CONFIG],
             ),
             sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told]),
         ))
@@ -57,7 +57,10 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
         reconfigure::run(host, &known).await?;
     }
     api_answers(host, Duration::from_secs(180)).await?;
-    restart_kubelet(host, &known, &version).await?;
+    let node = cluster_vars(host)?.kube_override_hostname;
+    if !upgrade::state(host).await?.has_kubelet(&node, &version) {
+        restart_kubelet(host, &known, &version).await?;
+    }
     stays_up(host).await?;
     host.reached(UPGRADED);
     Ok(())
@@ -79,7 +82,7 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     if host.in_group("kube_control_plane") {
         return Ok(());
     }
-    let known = cluster::belongs(host).await?;
+    let known = cluster::may_set_up(host).await?;
     if upgrade::is_done(host).await? {
         return Ok(());
     }

@@ -1,20 +1,15 @@
-# A control plane goes to another version. The first one takes the whole cluster there, kube-proxy and configuration included; which
-# one that is the cluster says: as long as it has another version as a whole, it is this one.
+# A control plane goes to another version, and with it what the cluster has as a whole: the first one brings kubeadm's configuration,
+# the last one kube-proxy. Each `apply` does all that is not done: so it does not matter in which order they come, or where one was
+# cut off, as it would for `kubeadm upgrade node`.
 # $1: the version; $2: the folder of patches; $3: where the hash of its configuration is kept; $4: that hash, as long as nothing but
-# the version differs; $5: what it is when all is done.
-version=v$1 patches=$2 settled=$3 before=$4 hash=$5
-config=$(kubectl -n kube-system get configmap kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}')
-proxy=$(kubectl -n kube-system get daemonset kube-proxy -o 'jsonpath={.spec.template.spec.containers[0].image}')
-case "$config
- $proxy " in
-  *"kubernetesVersion: $version
-"*":$version ") set -- node ;;
-  *) set -- apply "$version" --yes ;;
-esac
-# Checks of what muster looks at itself; kubeadm's own job of a pod cannot run where a node is cordoned. DNS is a role of its own.
-kubeadm upgrade "$@" --patches "$patches" --skip-phases=addon/coredns \
-  --ignore-preflight-errors=SystemVerification,CreateJob,CoreDNSUnsupportedPlugins,CoreDNSMigration
+# the version differs; $5: what it is when all is done; $6: its own configuration.
+version=v$1 patches=$2 settled=$3 before=$4 hash=$5 config=$6
+# Left out: kubeadm's checks, because muster has looked at the cluster and brought the images (the job that they start in the cluster
+# waits a minute where it cannot run); and DNS, which is a role of its own.
+kubeadm upgrade apply "$version" --yes --patches "$patches" --skip-phases=preflight,addon/coredns
 if [ "$(cat "$settled")" = "$before" ]; then
+  # The cluster's configuration has the arguments of one control plane; this one's may be others.
+  kubeadm init phase control-plane all --config "$config"
   remember_static_pods "${settled%/*}"
   echo "$hash" >"$settled"
 fi

@@ -34,7 +34,7 @@ fn reserve(machine: &Machine, holds: Holds, total_mb: u64) -> u64 {
 /// Folders of one file system share its room.
 fn room(machine: &Machine) -> Vec<Problem> {
     // What is installed already has its room. An upgrade has both versions there for a while.
-    let is_there = machine.seen.kubelet.as_deref() == Some(machine.cluster.kube_version.as_str());
+    let is_there = machine.kubelet == Some(machine.cluster.kube_version.as_str());
     if machine.seen.joined && (!machine.upgrades || is_there) {
         return Vec::new();
     }

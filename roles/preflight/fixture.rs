@@ -63,6 +63,7 @@ pub(super) struct Fixture {
     pub(super) vars: Vars,
     pub(super) cluster: ClusterVars,
     pub(super) upgrades: bool,
+    pub(super) kubelet: Option<String>,
 }
 
 impl Fixture {
@@ -111,6 +112,7 @@ impl Fixture {
             vars: vars.deserialize().unwrap(),
             cluster: vars.deserialize().unwrap(),
             upgrades: false,
+            kubelet: None,
         }
     }
 
@@ -130,6 +132,7 @@ impl Fixture {
             },
             sizes: Sizes { programs: 400, downloads: 300, images: 800 },
             upgrades: self.upgrades,
+            kubelet: self.kubelet.as_deref(),
         }
     }
 
@@ -141,7 +144,7 @@ impl Fixture {
     /// Makes it a node of a cluster of that version.
     pub(super) fn node_of(&mut self, version: &str) {
         self.seen.joined = true;
-        self.seen.kubelet = Some(version.into());
+        self.kubelet = Some(version.into());
     }
 
     /// Changes the file system of every folder.

@@ -24,7 +24,6 @@ pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     findings.refuse(swap_of_the_host(machine));
     findings.warn(swap_that_returns(machine));
     findings.warn(selinux(machine));
-    findings.refuse(installed_version(machine));
 }
 
 fn service_manager(machine: &Machine) -> Option<Problem> {
@@ -280,23 +279,6 @@ fn selinux(machine: &Machine) -> Option<Problem> {
     })
 }
 
-/// A node keeps its version, unless the run is there to change it.
-fn installed_version(machine: &Machine) -> Option<Problem> {
-    let installed = machine.seen.kubelet.as_deref().filter(|_| machine.seen.joined && !machine.upgrades)?;
-    let wanted = machine.cluster.kube_version.as_str();
-    (installed != wanted).then(|| {
-        problem(
-            "kubelet",
-            format!("{} is a node of Kubernetes {installed}, and the cluster is to be {wanted}", machine.name),
-            "the version that the cluster runs, on all its nodes",
-            format!(
-                "bring the node to it: upgrade-cluster --limit {}; or set kube_version: {installed}, if the control plane runs that",
-                machine.name
-            ),
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fixture::Fixture;
@@ -321,7 +303,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_a_machine_is_found() {
-        let rows: [(Change, &str); 34] = [
+        let rows: [(Change, &str); 28] = [
             (|f| f.facts.systemd = false, "service manager: not systemd"),
             (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
             (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
@@ -352,12 +334,6 @@ mod tests {
             (|f| { f.facts.readonly = vec!["/opt/bin".into()]; f.seen.bin_dir = "/opt/bin".into() }, "file system: /opt/bin is read-only"),
             (|f| { f.facts.container = "docker".into(); f.facts.swaps = vec!["/dev/sda2".into()]; f.facts.swap_mb = 2047 },
              "swap: 2047 MB of the machine that runs this container"),
-            (|f| f.node_of("1.35.4"), "kubelet: node1 is a node of Kubernetes 1.35.4, and the cluster is to be 1.36.3"),
-            (|f| { f.node_of("1.35.4"); f.seen.joined = false }, ""),
-            (|f| f.node_of("1.37.0"), "kubelet: node1 is a node of Kubernetes 1.37.0, and the cluster is to be 1.36.3"),
-            (|f| f.node_of("1.36.1"), "kubelet: node1 is a node of Kubernetes 1.36.1, and the cluster is to be 1.36.3"),
-            (|f| f.node_of("1.36.3"), ""),
-            (|f| { f.node_of("1.35.4"); f.upgrades = true }, ""),
         ];
         for (row, (change, expected)) in rows.into_iter().enumerate() {
             assert_eq!(found(change).0.join("; "), expected, "row {row}");

@@ -99,6 +99,8 @@ struct Machine<'a> {
     sizes: Sizes,
     /// Whether the run brings the cluster to another version.
     upgrades: bool,
+    /// The version of its kubelet, if it is a node.
+    kubelet: Option<&'a str>,
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
@@ -128,10 +130,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         subnets: Subnets::of(host.all_vars()),
         sizes: bundle::sizes(host, &cluster),
         upgrades: upgrade::is_under_way(host),
+        kubelet: known.kubelet_of(host.name()),
     };
 
     let mut findings = Findings::new(vars.ignore_assert_errors);
-    findings.refuse(known.problems(host.name(), &cluster::wanted(host)?));
+    findings.refuse(known.problems_of_set_up(host.name(), &cluster::wanted(host)?));
     findings.refuse(orphaned(host, &known).await?);
     findings.refuse(unknown_addresses(host));
     machine::check(&machine, &mut findings);

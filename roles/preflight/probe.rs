@@ -14,8 +14,6 @@ use crate::common::bin_dir;
 pub(super) struct Seen {
     /// Where programs go on it.
     pub(super) bin_dir: String,
-    /// The version of the kubelet that is installed.
-    pub(super) kubelet: Option<String>,
     /// Whether it is a node of a cluster.
     pub(super) joined: bool,
     /// Whether `access_ip` did not answer.
@@ -86,7 +84,7 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let ping = vars.access_ip.clone().filter(|_| vars.ping_access_ip).unwrap_or_default();
     let resolv = vars.kube_resolv_conf.clone().unwrap_or_default();
     let nf_tables = if vars.kube_proxy_mode == "nftables" { "yes" } else { "no" };
-    let mut arguments = vec![bin_dir.clone(), ping, resolv, nf_tables.to_owned()];
+    let mut arguments = vec![ping, resolv, nf_tables.to_owned()];
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));
     let flannel = if vars.kube_network_plugin == "flannel" { "yes" } else { "no" };
     let questions = [
@@ -109,7 +107,6 @@ fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         match key {
             // Kubernetes v1.36.3
-            "kubelet" => seen.kubelet = value.split_once('v').map(|(_, version)| version.trim().to_owned()),
             "joined" => seen.joined = true,
             "unanswered" => seen.access_ip_silent = true,
             "resolv" => seen.resolv.get_or_insert_default().push(value.trim().to_owned()),
@@ -150,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_understood() {
-        let answer = "kubelet Kubernetes v1.36.3\njoined yes\nunanswered 192.0.2.9\nresolv nameserver 192.0.2.53\n\
+        let answer = "joined yes\nunanswered 192.0.2.9\nresolv nameserver 192.0.2.53\n\
                       resolv search example.org\nnf_tables yes\nfirewall ufw\n\
                       filesystem /dev/vda1 ext4 20511312 3072000 16384000 16% /\n\
                       filesystem tmpfs tmpfs 1024000 0 1024000 0% /var/lib/my disk\n\
@@ -158,7 +155,6 @@ mod tests {
         let folders =
             vec![folder("/usr/local/bin", Holds::Programs), folder("/var/lib/my disk", Holds::Images)];
         let seen = parse(answer, "/usr/local/bin".into(), folders);
-        assert_eq!(seen.kubelet.as_deref(), Some("1.36.3"));
         assert!(seen.joined && seen.access_ip_silent && seen.nf_tables && seen.flannel);
         assert_eq!(seen.firewall.as_deref(), Some("ufw"));
         assert_eq!(seen.resolv.unwrap(), ["nameserver 192.0.2.53", "search example.org"]);
@@ -176,15 +172,7 @@ mod tests {
         let folders = ["/tmp", "/nowhere/at/all", "/"].map(|path| folder(path, Holds::Pods));
         for shell in [&["dash"][..], &["bash", "--posix"]] {
             let mut program = Command::new(shell[0]);
-            program.args(&shell[1..]).args([
-                "-c",
-                include_str!("probe.sh"),
-                "probe",
-                "/nowhere",
-                "",
-                "/etc/hosts",
-                "no",
-            ]);
+            program.args(&shell[1..]).args(["-c", include_str!("probe.sh"), "probe", "", "/etc/hosts", "no"]);
             let out = program.args(folders.iter().map(|folder| &folder.path)).output().unwrap();
             assert!(out.stderr.is_empty(), "{shell:?}: {}", String::from_utf8_lossy(&out.stderr));
             let seen = parse(&String::from_utf8_lossy(&out.stdout), String::new(), folders.to_vec());
@@ -193,10 +181,7 @@ mod tests {
                 seen.folders[1].1, seen.folders[2].1,
                 "what is not there is in the root's file system: {seen:?}"
             );
-            assert!(
-                seen.resolv.is_some() && seen.kubelet.is_none() && !seen.access_ip_silent,
-                "{shell:?}: {seen:?}"
-            );
+            assert!(seen.resolv.is_some() && !seen.access_ip_silent, "{shell:?}: {seen:?}");
         }
     }
 }

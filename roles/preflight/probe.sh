@@ -1,22 +1,21 @@
 # What only preflight wants to know of a machine. Read-only.
-# $1: where programs go; $2: an address that must answer, or nothing; $3: a resolv.conf to show, or nothing;
-# $4: whether to look for nf_tables inside the kernel (it leaves no other trace there); then folders that must have room.
+# $1: an address that must answer, or nothing; $2: a resolv.conf to show, or nothing;
+# $3: whether to look for nf_tables inside the kernel (it leaves no other trace there); then folders that must have room.
 say() { printf '%s %s\n' "$1" "$2"; }
-[ ! -x "$1/kubelet" ] || say kubelet "$("$1/kubelet" --version 2>/dev/null)"
 [ ! -e /etc/kubernetes/kubelet.conf ] || say joined yes
-if [ -n "$2" ] && command -v ping >/dev/null; then
-  ping -c 1 -W 2 "$2" >/dev/null 2>&1 || say unanswered "$2"
+if [ -n "$1" ] && command -v ping >/dev/null; then
+  ping -c 1 -W 2 "$1" >/dev/null 2>&1 || say unanswered "$1"
 fi
-if [ -n "$3" ]; then
-  if [ -r "$3" ]; then sed 's/^/resolv /' "$3"; else say resolv_missing "$3"; fi
+if [ -n "$2" ]; then
+  if [ -r "$2" ]; then sed 's/^/resolv /' "$2"; else say resolv_missing "$2"; fi
 fi
-if [ "$4" = yes ]; then
+if [ "$3" = yes ]; then
   if [ -d /sys/module/nf_tables ] || grep -q nf_tables_module_init /proc/kallsyms; then say nf_tables yes; fi
 fi
 # Asked only where they are installed: systemctl costs some milliseconds.
 if [ -e /etc/firewalld ] && systemctl -q is-active firewalld 2>/dev/null; then say firewall firewalld; fi
 if grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf; then say firewall ufw; fi
-shift 4
+shift 3
 count=$#
 # A folder that is not there will be in the file system of its nearest parent.
 for folder; do

@@ -1,22 +1,22 @@
-# Prints the cluster as far as an upgrade is about it, in fields that are separated by |.
-ready='{.status.conditions[?(@.type=="Ready")].status}'
-# node|NAME|KUBELET|READY|MARK: the version that runs, as the kubelet says it; the mark of a node that muster has cordoned.
-node="node|{.metadata.name}|{.status.nodeInfo.kubeletVersion}|$ready|{.metadata.annotations.muster\\.io/cordoned}"
-kubectl get nodes -o "jsonpath={range .items[*]}$node{\"\n\"}{end}"
-# pod|NAMESPACE|NAME|NODE|PHASE|READY|IMAGE
-place='{.metadata.namespace}|{.metadata.name}|{.spec.nodeName}'
-pod="pod|$place|{.status.phase}|$ready|{.spec.containers[0].image}"
-for namespace in kube-system kube-flannel; do
-  kubectl -n "$namespace" get pods -o "jsonpath={range .items[*]}$pod{\"\n\"}{end}"
-done
+# Prints the cluster as far as an upgrade is about it, in fields that are separated by |. Each kubectl costs more than what it asks.
+# $1: the version that the cluster goes to.
+# KIND|NAMESPACE|NAME|PHASE|READY|NODE|IMAGE|KUBELET|MARK of nodes and pods. The kubelet's version is that which runs, as it says
+# itself; the mark is that of a node that muster has cordoned.
+object='{.kind}|{.metadata.namespace}|{.metadata.name}|{.status.phase}|{.status.conditions[?(@.type=="Ready")].status}'
+pod='{.spec.nodeName}|{.spec.containers[0].image}'
+node='{.status.nodeInfo.kubeletVersion}|{.metadata.annotations.muster\.io/cordoned}'
+seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$pod|$node{\"\n\"}{end}")
+printf '%s\n' "$seen"
 # config|VERSION and proxy|IMAGE: what the cluster as a whole has.
-kubectl -n kube-system get configmap kubeadm-config -o 'jsonpath={.data.ClusterConfiguration}' |
-  sed -n 's/^kubernetesVersion: /config|/p'
 image='{.spec.template.spec.containers[0].image}'
-kubectl -n kube-system get daemonset kube-proxy -o "jsonpath=proxy|$image{\"\n\"}"
+kubectl -n kube-system get configmap/kubeadm-config daemonset/kube-proxy \
+  -o "jsonpath={range .items[*]}{.data.ClusterConfiguration}{\"\nproxy|\"}$image{\"\n\"}{end}" |
+  sed -n 's/^kubernetesVersion: /config|/p; /^proxy|./p'
 # dropped|GROUP|VERSION|RESOURCE|MINOR: what somebody has asked of the API server since it started, and the minor version that
 # does not have it any more (Kubernetes' metric apiserver_requested_deprecated_apis; its labels come in the order of their names).
-kubectl get --raw /metrics | sed -n '/^apiserver_requested_deprecated_apis{/{
-  s/{\(.*\)} 1$/ ,\1,/
-  s/.*,group="\([^"]*\)",removed_release="1\.\([0-9]*\)",resource="\([^"]*\)".*,version="\([^"]*\)".*/dropped|\1|\4|\3|\2/p
-}'
+if printf '%s\n' "$seen" | grep '^Node|' | grep -qv "|v$1|"; then
+  kubectl get --raw /metrics | sed -n '/^apiserver_requested_deprecated_apis{/{
+    s/{\(.*\)} 1$/ ,\1,/
+    s/.*,group="\([^"]*\)",removed_release="1\.\([0-9]*\)",resource="\([^"]*\)".*,version="\([^"]*\)".*/dropped|\1|\4|\3|\2/p
+  }'
+fi

@@ -60,7 +60,7 @@ async fn look(host: &Host) -> Result<State> {
             "an upgrade needs a cluster that runs: setup-cluster begins one, and starts what was stopped",
         ));
     };
-    let look = kubectl!(include_str!("look.sh"), [] as [&str; 0]);
+    let look = kubectl!(include_str!("look.sh"), [cluster_vars(host)?.kube_version]);
     Ok(State::parse(&kubectl.query("Look at the cluster", look).await?))
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn finish(host: &Host) -> Result<()> {
 /// The cluster may go to the version that is asked for: each of its kubelets allows it, nothing that is in use goes away, and
 /// the cluster is well. Once a run.
 pub(crate) async fn check(host: &Host) -> Result<()> {
-    let known = cluster::belongs(host).await?;
+    let known = cluster::may_set_up(host).await?;
     if known.standing().is_empty() {
         return Err(Failure::new(
             "no control plane of the inventory is in a cluster",
@@ -122,6 +122,11 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
         return Ok(Vec::new());
     }
     let mut problems = state.refused(&version);
+    for (name, why) in known.unknown_planes() {
+        let vars = host.cluster().vars_of(name)?.get("kube_override_hostname")?;
+        let node = vars.and_then(|node| node.as_str().map(str::to_owned)).unwrap_or_else(|| name.to_owned());
+        problems.extend(state.silent_plane(name, &node, why, &version));
+    }
     let reached = known.reached();
     let mut unwell = state.unwell(&reached);
     // Where a run was cut off a moment ago, pods are just being replaced.

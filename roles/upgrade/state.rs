@@ -46,6 +46,9 @@ struct Dropped {
     minor: u32,
 }
 
+/// The namespaces of the cluster's own pods.
+const SYSTEM: [&str; 2] = ["kube-system", "kube-flannel"];
+
 /// A control plane's own pods.
 const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
@@ -61,19 +64,21 @@ impl State {
         let mut state = Self::default();
         for line in printed.lines() {
             match line.split('|').collect::<Vec<_>>()[..] {
-                ["node", name, kubelet, ready, mark] => {
+                ["Node", _, name, _, ready, _, _, kubelet, mark] => {
                     let node =
                         Node { kubelet: version(kubelet), ready: ready == "True", marked: !mark.is_empty() };
                     state.nodes.insert(name.to_owned(), node);
                 }
-                ["pod", namespace, name, node, phase, ready, image] => state.pods.push(Pod {
-                    namespace: namespace.to_owned(),
-                    name: name.to_owned(),
-                    node: node.to_owned(),
-                    phase: phase.to_owned(),
-                    ready: ready == "True",
-                    version: version(image),
-                }),
+                ["Pod", namespace, name, phase, ready, node, image, ..] if SYSTEM.contains(&namespace) => {
+                    state.pods.push(Pod {
+                        namespace: namespace.to_owned(),
+                        name: name.to_owned(),
+                        node: node.to_owned(),
+                        phase: phase.to_owned(),
+                        ready: ready == "True",
+                        version: version(image),
+                    })
+                }
                 ["config", text] => state.config = version(text),
                 ["proxy", image] => state.proxy = version(image),
                 ["dropped", group, version, resource, minor] => {
@@ -94,8 +99,15 @@ impl State {
             let name = format!("{component}-{node}");
             self.pods.iter().any(|pod| pod.name == name && pod.version == wanted)
         };
+        // kubeadm brings kube-proxy to the new version with the last control plane.
+        let proxy_follows = || self.proxy == wanted || self.older_api_servers(wanted).next().is_some();
         found.kubelet == wanted
-            && (!is_plane || self.config == wanted && self.proxy == wanted && COMPONENTS.iter().all(runs))
+            && (!is_plane || self.config == wanted && proxy_follows() && COMPONENTS.iter().all(runs))
+    }
+
+    /// Whether a node's kubelet runs in a version and the node is Ready.
+    pub(crate) fn has_kubelet(&self, node: &str, wanted: &str) -> bool {
+        self.nodes.get(node).is_some_and(|found| found.ready && found.kubelet == wanted)
     }
 
     /// Whether a run that was cut off has cordoned a node.
@@ -135,6 +147,17 @@ impl State {
         problems
     }
 
+    /// That the machine of a control plane does not answer whose turn would come: the others would go on without it, and the workers
+    /// would stay behind.
+    pub(super) fn silent_plane(&self, name: &str, node: &str, why: &str, wanted: &str) -> Option<Problem> {
+        (!self.is_done(node, true, wanted)).then(|| Problem {
+            check: "control plane".into(),
+            found: format!("{name} does not answer ({why}), and has not got {wanted}"),
+            needed: "every control plane: no kubelet may be newer than any API server".into(),
+            remedy: format!("switch it on; if it is gone for good: muster remove-node {name}"),
+        })
+    }
+
     /// What is not well on these nodes.
     pub(super) fn unwell(&self, nodes: &BTreeSet<String>) -> Vec<String> {
         let ready = |name: &String| self.nodes.get(name).is_none_or(|node| node.ready);
@@ -158,11 +181,12 @@ impl State {
 mod tests {
     use super::*;
 
-    const PRINTED: &str = "node|a|v1.36.3|True|\nnode|w|v1.36.3|True|true\n\
-        pod|kube-system|kube-apiserver-a|a|Running|True|registry.k8s.io/kube-apiserver:v1.36.3\n\
-        pod|kube-system|kube-controller-manager-a|a|Running|True|registry.k8s.io/kube-controller-manager:v1.36.3\n\
-        pod|kube-system|kube-scheduler-a|a|Running|True|registry.k8s.io/kube-scheduler:v1.36.3\n\
-        pod|kube-flannel|flannel-x|w|Running|True|docker.io/flannel/flannel:v0.28.4\n\
+    const PRINTED: &str = "Node||a||True|||v1.36.3|\nNode||w||True|||v1.36.3|true\n\
+        Pod|kube-system|kube-apiserver-a|Running|True|a|registry.k8s.io/kube-apiserver:v1.36.3||\n\
+        Pod|kube-system|kube-controller-manager-a|Running|True|a|registry.k8s.io/kube-controller-manager:v1.36.3||\n\
+        Pod|kube-system|kube-scheduler-a|Running|True|a|registry.k8s.io/kube-scheduler:v1.36.3||\n\
+        Pod|kube-flannel|flannel-x|Running|True|w|docker.io/flannel/flannel:v0.28.4||\n\
+        Pod|course|broken|Pending||w|example.org/broken:1||\n\
         config|v1.36.3\nproxy|registry.k8s.io/kube-proxy:v1.36.3\ndropped|flowcontrol.apiserver.k8s.io|v1beta3|flowschemas|37\n";
 
     /// What was printed after a change.
@@ -184,13 +208,19 @@ mod tests {
             ("kube-scheduler:v1.36.3", "kube-scheduler:v1.35.4"),
             ("config|v1.36.3", "config|v1.35.4"),
             ("kube-proxy:v1.36.3", "kube-proxy:v1.35.4"),
-            ("node|a|v1.36.3", "node|a|v1.35.4"),
+            ("Node||a||True|||v1.36.3", "Node||a||True|||v1.35.4"),
             ("kube-apiserver-a", "other"),
         ] {
             let state = changed(from, to);
             assert!(!done(&state, "a") && done(&state, "w"), "{from}");
         }
         assert!(!changed("kube-scheduler:v1.36.3", "kube-scheduler:v1.35.4").all_done("1.36.3"));
+        // While another API server is older, kube-proxy is not expected to be new.
+        let two =
+            "kube-proxy:v1.35.4\nPod|kube-system|kube-apiserver-b|Running|True|b|kube-apiserver:v1.35.4||";
+        assert!(done(&changed("kube-proxy:v1.36.3", two), "a"));
+        assert!(state.has_kubelet("a", "1.36.3") && !state.has_kubelet("a", "1.37.2"));
+        assert!(!changed("Node||a||True", "Node||a||Unknown").has_kubelet("a", "1.36.3"));
         assert_eq!(state.older_api_servers("1.36.3").count(), 0);
         assert_eq!(state.older_api_servers("1.37.2").collect::<Vec<_>>(), ["a"]);
     }
@@ -203,8 +233,15 @@ mod tests {
         assert_eq!(found("1.36.4"), Vec::<String>::new());
         let told = "flowschemas of flowcontrol.apiserver.k8s.io/v1beta3 is in use, and Kubernetes 1.37 does not have it";
         assert_eq!(found("1.37.2"), [told]);
-        let old = changed("node|w|v1.36.3", "node|w|v1.33.0").refused("1.37.2");
+        let old = changed("Node||w||True|||v1.36.3", "Node||w||True|||v1.33.0").refused("1.37.2");
         assert_eq!(old[0].found, "1.33.0 on the node w, and the cluster is to be 1.37.2");
+    }
+
+    #[test]
+    fn a_control_plane_that_is_silent_is_told_unless_it_is_done() {
+        let told = |wanted: &str| State::parse(PRINTED).silent_plane("m1", "a", "no answer", wanted);
+        assert_eq!(told("1.36.3"), None);
+        assert_eq!(told("1.37.2").unwrap().found, "m1 does not answer (no answer), and has not got 1.37.2");
     }
 
     #[test]
@@ -212,13 +249,13 @@ mod tests {
         let all = ["a", "w"].map(str::to_owned).into();
         let only_a = ["a".to_owned()].into();
         assert_eq!(State::parse(PRINTED).unwell(&all), Vec::<String>::new());
-        let state = changed("node|w|v1.36.3|True", "node|w|v1.36.3|Unknown");
+        let state = changed("Node||w||True", "Node||w||Unknown");
         assert_eq!(state.unwell(&all), ["the node w is not Ready"]);
         assert_eq!(state.unwell(&only_a), Vec::<String>::new(), "its machine is off");
-        let state = changed("flannel-x|w|Running|True", "flannel-x|w|Running|False");
+        let state = changed("flannel-x|Running|True", "flannel-x|Running|False");
         assert_eq!(state.unwell(&all), ["the pod kube-flannel/flannel-x on w is not ready"]);
         assert_eq!(state.unwell(&only_a), Vec::<String>::new(), "its machine is off");
-        let state = changed("flannel-x|w|Running|True", "flannel-x||Pending|");
+        let state = changed("flannel-x|Running|True|w", "flannel-x|Pending||");
         assert_eq!(state.unwell(&only_a), ["the pod kube-flannel/flannel-x is Pending"]);
     }
 }

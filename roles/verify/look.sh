@@ -1,22 +1,26 @@
 # Prints what is not well with nodes, with the system's pods on them, and with the API servers of control planes. Where all is
-# well it prints each node of the cluster: name, uid, boot, kubelet, and for which state its network was last found to work.
+# well it prints each node of the cluster: name, uid, boot, kubelet, and for which state its network was last found to work; and
+# | NAME of one that muster has cordoned.
 # Names are in one text each, every one between two blanks. Pods of applications are looked at where those are installed.
 nodes=$1 planes=$2 version=v$3
 object='{.kind}|{.metadata.namespace}|{.metadata.name}|{.metadata.uid}'
 state='{.status.phase}|{.status.conditions[?(@.type=="Ready")].status}'
 node='{.status.nodeInfo.bootID}|{.status.nodeInfo.kubeletVersion}|{.metadata.annotations.muster\.io/network-verified}'
 pod='{.spec.nodeName}|{.spec.containers[0].image}|{.status.containerStatuses[*].state.waiting.reason}|{.metadata.labels.muster\.io/set}'
-seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod{\"\n\"}{end}") || exit 1
+cordoned='{.metadata.annotations.muster\.io/cordoned}|{.spec.unschedulable}'
+seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
   function wrong(text) { print text; bad = 1 }
   function on(node) { return node == "" ? "" : " on " node }
   {
     kind = $1; namespace = $2; name = $3; uid = $4; phase = $5; is_ready = $6 == "True"
     boot = $7; kubelet = $8; proven = $9; place = $10; image = $11; waiting = $12; app = $13
+    cordoned = $14 != "" && $15 == "true"
   }
   kind == "Node" {
     ready[name] = is_ready
     known = known name " " uid " " boot " " kubelet " " proven "\n"
+    if (cordoned) known = known "| " name "\n"
   }
   kind != "Pod" || name ~ /^muster-verify-/ || app != "" { next }
   (namespace == "kube-system" || namespace == "kube-flannel") && (place == "" || index(nodes, " " place " ")) {

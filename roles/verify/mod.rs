@@ -164,6 +164,8 @@ async fn nodes_to_look_at(host: &Host) -> Result<Vec<Node>> {
 /// What a test of the network is good for: the nodes that were looked at, and all nodes with name, identity and versions.
 struct State {
     nodes: Vec<NodeState>,
+    /// Those that get no new pods because muster has cordoned them.
+    cordoned: Vec<String>,
 }
 
 /// A node as `look.sh` prints it.
@@ -182,9 +184,11 @@ impl State {
             let name = is.split(' ').next()?.to_owned();
             Some(NodeState { name, is: is.to_owned(), proven: proven.to_owned() })
         };
-        let mut nodes: Vec<_> = printed.lines().filter_map(node).collect();
+        let is_cordoned = |line: &&str| line.starts_with("| ");
+        let (cordoned, nodes): (Vec<&str>, Vec<&str>) = printed.lines().partition(is_cordoned);
+        let mut nodes: Vec<_> = nodes.into_iter().filter_map(node).collect();
         nodes.sort_by(|a, b| a.is.cmp(&b.is));
-        Self { nodes }
+        Self { nodes, cordoned: cordoned.into_iter().map(|line| line[2..].to_owned()).collect() }
     }
 
     fn hash(&self) -> String {
@@ -215,6 +219,7 @@ async fn are_well(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Dur
     let seen = diagnosis::wait_in_cluster(host, kubectl, wait).await;
     let seen = seen.map_err(|failure| with_deleted_nodes(failure, nodes, &known))?;
     let state = State::of(&seen);
+    tell_of_cordoned(host, &state).await?;
     tell_of_strangers(host, &state).await?;
     Ok(state)
 }
@@ -235,6 +240,20 @@ fn with_deleted_nodes(failure: Failure, nodes: &[Node], known: &Standing) -> Fai
         hosts.join(", ")
     );
     Failure::Unwell { message: failure.to_string(), hosts, remedy: remedy.into(), tail: tail.clone() }
+}
+
+/// Says which nodes get no pods because a run that was cut off has cordoned them; once a run.
+async fn tell_of_cordoned(host: &Host, state: &State) -> Result<()> {
+    let tell = || async {
+        for name in &state.cordoned {
+            host.warn(format!(
+                "{name} is cordoned and gets no new pods: a run of muster that was cut off did it. The same command again finishes that \
+                 run and uncordons it; to give it pods as it is: muster kubectl uncordon {name}"
+            ));
+        }
+        Ok(())
+    };
+    host.cluster().once("nodes that muster has cordoned", tell).await.map(drop)
 }
 
 /// Says which nodes are in the cluster and not in the inventory; once a run.

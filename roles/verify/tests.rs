@@ -132,6 +132,21 @@ async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
 }
 
 #[tokio::test]
+async fn a_node_that_a_run_left_cordoned_is_named() {
+    for (end, told) in
+        [("||||||true|true", true), ("||||||true|", false), ("|||||||true", false), ("", false)]
+    {
+        let seen = SEEN.replace("|boot2|v1.36.3||||", &format!("|boot2|v1.36.3{end}"));
+        assert_ne!(seen, SEEN);
+        let (outcome, events) = verify(&["a", "b", "off1"], &seen).await;
+        assert!(outcome["a"].failure.is_none(), "{outcome:?}");
+        let is_told =
+            warnings(&events).iter().any(|text| text.starts_with("b is cordoned and gets no new pods"));
+        assert_eq!(is_told, told, "{end}");
+    }
+}
+
+#[tokio::test]
 async fn a_node_that_was_deleted_comes_back_with_its_kubelet() {
     let deleted = SEEN.replace("Node||b|", "Node||c|");
     for (joined, told) in [(&["a"][..], None), (&["a", "b"], Some("on b: systemctl restart kubelet"))] {

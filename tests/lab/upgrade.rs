@@ -1,5 +1,6 @@
 //! A cluster goes to another version of Kubernetes, while an application and the API are asked.
 
+use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -52,11 +53,37 @@ for what in app api; do
   (while :; do ask_$what && echo ok || echo "failed $(date +%s)"; sleep 0.2; done >/run/asked.$what) &
 done"#;
 
+/// Asks each API server five times a second, as a client does that has the addresses of all: it asks the next one where one does
+/// not answer. Its parameters are the addresses; it ends when there is a file `stop`.
+const ASK_EACH: &str = r#"
+asks() { curl -fsk -m 2 -o /dev/null "https://$1:6443/readyz" && echo ok || echo failed; }
+for address; do
+  (while [ ! -e stop ]; do asks "$address"; sleep 0.2; done >"asked.$address") &
+done
+(while [ ! -e stop ]; do
+  said=failed
+  for address; do
+    [ "$said" = ok ] || said=$(asks "$address")
+  done
+  echo "$said"
+  sleep 0.2
+done >asked.any) &
+wait"#;
+
 /// Whether the bundle has the other version. `./test --all` compiles it.
 fn other_version_is_there(lab: &Lab) -> bool {
     let listed =
         lab.lab(&["exec", "--", crate::fixture::muster().to_str().unwrap(), "bundle", "list", "--versions"]);
     listed.out.lines().any(|line| line.starts_with(TO) && line.contains("amd64"))
+}
+
+/// Three control planes with etcd, one of which has an argument of its own, and two workers.
+fn inventory(lab: &Lab) -> String {
+    let host = |n: u8| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n));
+    let hosts: String = (1..=5).map(host).collect();
+    let planes = "node1\nnode2\nnode3\n";
+    let own = format!("node3 kube_scheduler_bind_address={}\n", lab.address(3));
+    format!("[all]\n{hosts}{own}[kube_control_plane]\n{planes}[etcd]\n{planes}[kube_node]\nnode4\nnode5\n")
 }
 
 fn changed(ended: &Ended, host: &str) -> u32 {
@@ -149,4 +176,94 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
     let back = lab.muster(&["upgrade-cluster", "-e", FROM]);
     assert_eq!(back.code, 3, "{back:#?}");
     assert!(back.out.contains("does not go back"), "{back:#?}");
+}
+
+#[test]
+#[ignore = "it takes minutes and a second version of Kubernetes; ./test --all"]
+fn three_control_planes_go_one_after_the_other_and_the_api_answers_all_the_time() {
+    let lab = Lab::up(246, &["-n", "5"]);
+    if !other_version_is_there(&lab) {
+        eprintln!("skipped: the bundle has no Kubernetes {TO}; ./test --all compiles it");
+        return;
+    }
+    let to = format!("kube_version={TO}");
+    fs::create_dir_all(lab.folder().join("inventory")).unwrap();
+    fs::write(lab.folder().join("inventory/hosts.ini"), inventory(&lab)).unwrap();
+    changed(&lab.muster(&["setup-cluster", "-e", FROM]), "node5");
+    let has_own_argument = |node: &str| {
+        let manifest = lab.on(node, "cat /etc/kubernetes/manifests/kube-scheduler.yaml");
+        manifest.contains(&format!("--bind-address={}", lab.address(3)))
+    };
+    assert_eq!(["node1", "node2", "node3"].map(has_own_argument), [false, false, true]);
+    let kubectl = |words: &[&str]| {
+        let ended = lab.muster(&[&["kubectl"], words].concat());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended.out
+    };
+    let three =
+        APPLICATION.replace("replicas: 2", "replicas: 3").replace("minAvailable: 1", "minAvailable: 2");
+    fs::write(lab.folder().join("app.yml"), three).unwrap();
+    kubectl(&["apply", "-f", "app.yml"]);
+    kubectl(&["rollout", "status", "deployment/app", "--timeout=60s"]);
+
+    // Without one of the control planes nothing is begun.
+    lab.lab(&["kill", "node3"]);
+    let refused = lab.muster(&["upgrade-cluster", "-e", &to]);
+    assert!(refused.all().contains("node3 does not answer"), "{refused:#?}");
+    assert_eq!([1, 2, 4, 5].map(|n| refused.recap(&format!("node{n}"), "changed")), [0; 4], "{refused:#?}");
+    assert_eq!(lab.lab(&["start", "node3"]).code, 0);
+    kubectl(&["wait", "--for=condition=Ready", "node/node3", "--timeout=120s"]);
+
+    fs::write(lab.folder().join("ask.sh"), ASK_EACH).unwrap();
+    let addresses = [1, 2, 3].map(|n| lab.address(n)).join(" ");
+    lab.exec(&["sh", "-c", &format!("nohup sh ask.sh {addresses} >/dev/null 2>&1 </dev/null &")]);
+    let ask = ASK.replace("for what in app api", "for what in app").replace('\'', r"'\''");
+    lab.on("node4", &format!("nohup setsid bash -c '{ask}' >/dev/null 2>&1 </dev/null"));
+
+    // It is killed while a worker gives its pods away: the node is known to be muster's work, setup-cluster leaves the cluster as
+    // it is, and what one needs in the middle of an upgrade works.
+    let mut run = lab.start(&["upgrade-cluster", "-vv", "--output", "plain", "-e", &to]);
+    run.until("upgrade-node: Drain node4 ...");
+    run.signal("KILL");
+    run.end();
+    let unschedulable = ["get", "nodes", "-o", "jsonpath={.items[?(@.spec.unschedulable)].metadata.name}"];
+    assert_eq!(kubectl(&unschedulable), "node4");
+    let verified = lab.muster(&["verify", "-e", "verify_network=never", "-e", &to]);
+    assert!(verified.all().contains("node4 is cordoned and gets no new pods"), "{verified:#?}");
+    for roles in [&[][..], &["--tags", "node"]] {
+        let refused = lab.muster(&[&["setup-cluster", "-e", &to], roles].concat());
+        assert_eq!(refused.code, 3, "{refused:#?}");
+        assert!(
+            refused.out.contains("node5 is a node of Kubernetes")
+                && refused.out.contains("upgrade-cluster -e"),
+            "{refused:#?}"
+        );
+    }
+    for care in [&["etcd", "snapshot"][..], &["certs", "renew"]] {
+        let ended = lab.muster(care);
+        assert_eq!(ended.code, 0, "{ended:#?}");
+    }
+    let done = lab.muster(&["upgrade-cluster", "-v", "-e", &to]);
+    assert_eq!(done.code, 0, "{done:#?}");
+    assert_eq!([1, 2, 3].map(|n| done.recap(&format!("node{n}"), "failed")), [0, 0, 0]);
+
+    assert_eq!(kubectl(&unschedulable), "");
+    assert_eq!(["node1", "node2", "node3"].map(has_own_argument), [false, false, true]);
+    let versions = kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.kubeletVersion}"]);
+    assert_eq!(versions, [format!("v{TO}"); 5].join(" "));
+    let images =
+        kubectl(&["-n", "kube-system", "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}"]);
+    for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"] {
+        assert!(!images.contains(&format!("{component}:v1.36")), "{images}");
+    }
+    fs::write(lab.folder().join("stop"), "").unwrap();
+    let any = fs::read_to_string(lab.folder().join("asked.any")).unwrap();
+    let app = lab.on("node4", "cat /run/asked.app");
+    for (what, said) in [("API", &any), ("application", &app)] {
+        let failed = said.lines().filter(|line| line.starts_with("failed")).count();
+        eprintln!("{what}: {failed} of {} failed", said.lines().count());
+        assert!(said.lines().count() > 50 && failed == 0, "{what}: {failed} failed");
+    }
+    let nothing = lab.muster(&["upgrade-cluster", "-e", &to]);
+    assert_eq!([1, 2, 3, 4, 5].map(|n| changed(&nothing, &format!("node{n}"))), [0; 5], "{nothing:#?}");
 }

@@ -274,8 +274,8 @@ impl Host {
     }
 
     /// Sends a snippet that changes something until it succeeds, on behalf of another host: as [`Host::wait_on_behalf_of`] does
-    /// with one that only looks. Each attempt has to end by itself within seconds. `told` makes of what one has printed that
-    /// which is waited for, for the screen. Not to be called in check mode.
+    /// with one that only looks. Each attempt has to end by itself within seconds. `told` makes of what one has printed a
+    /// line for the screen. Not to be called in check mode.
     ///
     /// # Errors
     /// [`Failure::Waited`] with what the last attempt printed.
@@ -302,8 +302,7 @@ impl Host {
             if begun.elapsed() >= limit {
                 return Err(Failure::Waited { what: what.to_owned(), limit, tail });
             }
-            let (host, what) = (asker.name.clone(), told(&tail));
-            asker.send(Event::Waiting { host, what, elapsed: begun.elapsed() });
+            asker.send(Event::Output { host: asker.name.clone(), line: told(&tail) });
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
