@@ -14,6 +14,7 @@ mod hand_on;
 mod kubespray;
 mod nodes;
 mod packages;
+mod reset;
 mod resume;
 mod secrets;
 mod several;
