@@ -151,6 +151,19 @@ pub(crate) enum Form {
     Jsonl,
 }
 
+/// What every command has that does something on machines
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct FlowArgs {
+    #[command(flatten)]
+    pub(crate) manner: MannerArgs,
+    #[command(flatten)]
+    pub(crate) inventory: InventoryArgs,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
 impl From<&InventoryArgs> for VariableOptions {
     fn from(args: &InventoryArgs) -> Self {
         let args = args.clone();

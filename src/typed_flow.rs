@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{ConnectionArgs, Form, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
+use crate::args::{ConnectionArgs, FlowArgs, Form, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
 use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
 use crate::inventory_file::NewInventory;
@@ -76,6 +76,12 @@ impl TypedFlow {
             yes: false,
             new_inventory: None,
         }
+    }
+
+    /// The same, as it was typed.
+    pub(crate) fn typed(flow: Flow, project: Project, args: FlowArgs) -> Self {
+        let FlowArgs { manner, inventory, connection, output } = args;
+        Self { manner, ..Self::new(flow, project, inventory, connection, output) }
     }
 
     /// Does it.
@@ -158,6 +164,11 @@ impl TypedFlow {
             let closing = self.closing(&stage, &ended, &view, looking, recorder.is_some());
             closing.record(Exit::Outdated, recorder.as_ref());
             return Err(misfit.into());
+        }
+        if !self.may_lose(&stage)? {
+            print::note("nothing was changed");
+            self.closing(&stage, &ended, &view, looking, recorder.is_some()).record(Exit::No, recorder.as_ref());
+            return Ok(Exit::No);
         }
         self.announce(&stage, false);
         let (ended, view) = self.perform(&mut stage, self.detail(false), recorder.as_ref())?;

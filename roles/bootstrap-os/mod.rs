@@ -51,6 +51,9 @@ const SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
 /// Holds the name that the machine had before it got that of its node.
 const NAME_BEFORE: &str = "/var/lib/muster/stamps/hostname";
 
+/// Holds the line that /etc/hosts got.
+const HOSTS_LINE: &str = "/var/lib/muster/stamps/hosts";
+
 pub(crate) async fn run(host: &Host) -> Result<()> {
     cluster::may_set_up(host).await?;
     let vars: Vars = host.vars()?;
@@ -136,8 +139,9 @@ printf '%s\n' "$name" >/etc/hostname; printf %s "$name" >/proc/sys/kernel/hostna
     )
 }
 
-/// What this role has on a machine. Packages stay where `keep_programs` says so.
-pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
+/// What this role has on a machine. Packages stay where `keep_programs` says so, and packets are forwarded where somebody else
+/// `forwards`.
+pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<Resources> {
     let vars: Vars = host.vars()?;
     let mut owned = Resources::new();
     if !keep_programs {
@@ -148,12 +152,39 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
     owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE));
     Ok(parameters(&vars)
         .into_iter()
+        .filter(|(name, _)| !forwards || name != "net.ipv4.ip_forward")
         .fold(owned, |all, (name, value)| all.with(sysctl(name, value).optional())))
 }
 
+/// Prints the interfaces for which somebody else than the cluster needs packets to be forwarded (Docker's, libvirt's, those of a
+/// virtual private network), where muster has switched that on and it is on.
+pub(crate) const FORWARDING: &str = r#"
+stamp=/var/lib/muster/stamps/sysctl/net.ipv4.ip_forward
+if [ -e "$stamp" ] && [ "$(cat "$stamp")" != 1 ]; then
+  for path in /sys/class/net/*; do
+    if [ "$path" = /sys/class/net/cni0 ]; then continue; fi
+    if [ -e "$path/bridge" ] || [ -e "$path/tun_flags" ] || grep -qsx DEVTYPE=wireguard "$path/uevent"; then
+      echo "${path##*/}"
+    fi
+  done
+fi"#;
+
 /// The machine's name and its swap are as they were before [`run`] changed them.
-pub(crate) fn as_before() -> [Command; 2] {
+pub(crate) fn as_before() -> [Command; 3] {
     [
+        command(
+            "no line of ours in /etc/hosts",
+            sh(
+                r#"
+line=$(cat "$1")
+# In place, because in a container the file is a mount.
+left=$(grep -vxF -e "$line" /etc/hosts || :)
+printf '%s\n' "$left" >/etc/hosts
+rm -f "$1""#,
+                [HOSTS_LINE],
+            ),
+            sh(r#"[ ! -e "$1" ]"#, [HOSTS_LINE]),
+        ),
         command(
             "the host name of before",
             sh(
@@ -201,7 +232,14 @@ fn own_name(host: &Host, name: &str) -> Command {
     let address = addresses::ip(host).map_or_else(|_| "127.0.1.1".to_owned(), |ip| ip.to_string());
     command(
         format!("{name} in /etc/hosts"),
-        sh(r#"printf '%s %s\n' "$2" "$1" >>/etc/hosts"#, [name, &address]),
+        sh(
+            r#"
+mkdir -p "${3%/*}"
+printf '%s %s\n' "$2" "$1" >"$3.new"
+mv -f "$3.new" "$3"
+cat "$3" >>/etc/hosts"#,
+            [name, &address, HOSTS_LINE],
+        ),
         sh(include_str!("known_name.sh"), [name]),
     )
 }

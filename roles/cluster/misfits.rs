@@ -12,7 +12,7 @@
 use muster_engine::prelude::Problem;
 
 use super::identity::{Authority, Identity};
-use super::standing::{LEAVE, Standing, Wanted, host_of, problem};
+use super::standing::{Standing, Wanted, host_of, problem};
 use crate::upgrade::versions;
 
 impl Standing {
@@ -192,7 +192,7 @@ impl Standing {
             "a machine of this cluster, or of none",
             format!(
                 "if its address in the inventory is a mistaken one, correct that; to move the machine to this cluster, remove it \
-                 from the other one (kubectl drain and kubectl delete node there), then {LEAVE} on it"
+                 from the other one (kubectl drain and kubectl delete node there), then: muster reset-cluster --foreign --limit {name}"
             ),
         ))
     }
@@ -205,8 +205,8 @@ fn worker_as_plane(name: &str, seen: &Identity) -> Option<Problem> {
             format!("{name} is a worker of the cluster, and is in [kube_control_plane] now"),
             "a machine that is no worker yet",
             format!(
-                "take it out of [kube_control_plane]; or let it join anew: kubectl drain {name} --ignore-daemonsets, kubectl delete \
-                 node {name}, and {LEAVE} on it"
+                "take it out of [kube_control_plane]; or let it join anew: muster remove-node {name}, put it back into the inventory, \
+                 then setup-cluster"
             ),
         )
     })
@@ -268,8 +268,8 @@ fn renamed(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
         found: format!("{}, but the machine {name} is in the cluster as the node {node}", wanted.node_name),
         needed: "the name it joined with".into(),
         remedy: format!(
-            "call it {node} in the inventory, or set its kube_override_hostname: {node}; to rename it, let it leave and join anew: \
-             kubectl drain {node} --ignore-daemonsets, kubectl delete node {node}, and {LEAVE} on it"
+            "call it {node} in the inventory, or set its kube_override_hostname: {node}; to rename it, do that first, then: muster \
+             remove-node, put it back into the inventory by its new name, setup-cluster"
         ),
     })
 }
@@ -300,7 +300,8 @@ fn moved(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
         found: format!("{address} of {name}, which {what} with {old}"),
         needed: "the address it is known by: certificates, etcd and the other machines have it".into(),
         remedy: format!(
-            "give the machine its old address and set {variable}={old}; or let it leave and join anew with the new one: {LEAVE} on it"
+            "give the machine its old address and set {variable}={old}; or let it leave and join anew: set {variable}={old} and \
+             ansible_host={address}, muster remove-node {name}, put it back into the inventory with {variable}={address}, setup-cluster"
         ),
     })
 }

@@ -191,7 +191,7 @@ impl Standing {
                 "the cluster's CA, or machines that are in no cluster",
                 format!(
                     "to keep the cluster, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into kube_cert_dir \
-                     of {}; to begin a new one, {LEAVE} on every machine of the old one",
+                     of {}; to begin a new one, first: muster reset-cluster --foreign",
                     self.planes.join(" or ")
                 ),
             ));
@@ -315,13 +315,11 @@ impl Standing {
             seen.admin.is_some() && seen.has_authority() && ours.is_some() && seen.authority() == ours
         };
         for (name, seen) in self.machines.iter().filter(|(name, _)| !self.planes.contains(name)) {
-            if let Some(seen) = seen.as_ref().ok().filter(|seen| is_plane(seen)) {
-                let node = seen.node.as_ref().unwrap_or(name);
+            if seen.as_ref().is_ok_and(|seen| is_plane(seen)) {
                 warnings.push(format!(
                     "{name} is a control plane of the cluster, and not in [kube_control_plane] of the inventory: it keeps its API server, \
-                     the CA's key, admin.conf and its taint; put it back into that group, or make it a worker: kubectl drain {node} \
-                     --ignore-daemonsets, kubectl delete node {node}, then on it kubeadm reset -f and rm -rf /etc/kubernetes \
-                     /etc/cni/net.d /var/lib/muster/stamps, and setup-cluster"
+                     the CA's key, admin.conf and its taint; put it back into that group, or make it a worker: muster remove-node {name}, \
+                     put it back into the inventory as a worker, then setup-cluster"
                 ));
             }
         }
@@ -391,7 +389,7 @@ impl Standing {
                 "the data of that cluster's etcd",
                 format!(
                     "put the data back where it was (etcdutl snapshot restore from a backup, or etcd_data_dir as it was); \
-                     to begin a new cluster instead, {LEAVE} on every machine of the old one"
+                     to begin a new cluster instead, first: muster reset-cluster"
                 ),
             ));
         }
@@ -510,10 +508,6 @@ impl Standing {
         (etcd.and_then(|etcd| etcd.restoring.as_deref()), etcd.and_then(|etcd| etcd.restored.as_deref()))
     }
 }
-
-/// How a machine leaves its cluster, by hand.
-pub(super) const LEAVE: &str =
-    "run kubeadm reset -f and rm -rf /etc/kubernetes /etc/cni/net.d /var/lib/muster/stamps (and etcd's data)";
 
 /// A problem of a machine's place in the cluster.
 pub(super) fn problem(

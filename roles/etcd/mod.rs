@@ -124,14 +124,13 @@ pub(crate) async fn is_healthy(host: &Host) -> Result<()> {
     healthy(host, &host.vars()?).await.map(drop)
 }
 
-/// What this role has on a machine. Its programs stay where `keep_programs` says so.
+/// What this role has on a machine, but for the data. Its programs stay where `keep_programs` says so.
 pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
     let vars: Vars = host.vars()?;
     let bin = bin_dir(host)?;
     let programs = PROGRAMS.into_iter().filter(|_| !keep_programs);
     let owned = programs.fold(Resources::new(), |all, name| all.with(uninstalled(format!("{bin}/{name}"))));
     Ok(owned
-        .with(dir(&vars.etcd_data_dir))
         .with(dir(pki::FOLDER))
         .with(dir(&vars.etcd_cert_dir))
         .with(file(ENVIRONMENT))
@@ -140,6 +139,18 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(restore::DONE))
         .with(file(UNIT))
         .with(service("etcd")))
+}
+
+/// A member's data is gone, with what a restore has beside it. Only that: the folder may be a disk of its own, or hold more.
+pub(crate) fn no_data(folder: &str) -> Command {
+    command(
+        format!("no data of etcd in {folder}"),
+        sh(r#"rm -rf "$1"/member "$1"/muster-restore "$1"/replaced-*"#, [folder]),
+        sh(
+            r#"for path in "$1"/member "$1"/muster-restore "$1"/replaced-*; do [ ! -e "$path" ] || exit 1; done"#,
+            [folder],
+        ),
+    )
 }
 
 /// What is not well with the members, one of which is asked; nothing where no member could be asked for its identity.

@@ -79,7 +79,7 @@ pub(crate) async fn connect(host: &Host) -> Result<()> {
 /// What these roles, the daemon and the plugins that it calls have on a machine. The plugin stays where `keep_programs` says so.
 pub(crate) fn owned(keep_programs: bool) -> Resources {
     let plugin = if keep_programs { Resources::new() } else { Resources::new().with(uninstalled(PLUGIN)) };
-    plugin.with(dir("/var/lib/cni")).with(dir("/run/flannel")).with(file(CONFLIST))
+    plugin.with(dir("/var/lib/cni/flannel")).with(dir("/run/flannel")).with(file(CONFLIST))
 }
 
 fn backend(vars: &Vars) -> Result<serde_json::Value> {

@@ -3,8 +3,11 @@
 paths=$4
 traces
 for path in $paths; do
-  # A disk of its own stays, with nothing on it.
-  if [ -d "$path" ] && [ -z "$(ls -A "$path")" ] && grep -q " $path " /proc/self/mountinfo; then continue; fi
+  # A disk of its own stays, with nothing on it; and a link, with the folder that it leads to.
+  if [ -d "$path" ] && [ -z "$(ls -A "$path")" ]; then
+    if [ -L "$path" ] || grep -q " $path " /proc/self/mountinfo; then continue; fi
+  fi
+  if [ -L "$path" ] && [ ! -e "$path" ]; then continue; fi
   if [ -e "$path" ] || [ -L "$path" ]; then echo "file $path"; fi
 done
 for unit in kubelet etcd; do

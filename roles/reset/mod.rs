@@ -1,8 +1,10 @@
 //! reset: a machine leaves nothing of the cluster, and is as it was before muster changed it.
 //!
-//! First what runs: the kubelet and etcd, then pods with what they left in the kernel (processes, mounts, interfaces, rules of the
+//! What cannot be removed is found before anything is touched. Then first what runs goes: the kubelet and etcd, then pods with what they left in the kernel (processes, mounts, interfaces, rules of the
 //! packet filter). Then what is on the disk, by the definitions of the roles that brought it there. Then a look whether anything is
 //! left. Each part looks first: what was cut off is finished by the same command, and a second one changes nothing.
+
+mod foreign;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -28,6 +30,12 @@ pub struct Reset {
     pub foreign: bool,
 }
 
+/// What networks of the cluster have in a folder that all networks of CNI share; the loopback of every pod is one as well.
+/// $1: all of it goes (yes, or nothing).
+const ADDRESSES: &str =
+    concat!(include_str!("addresses.sh"), r#"addresses "$1" | while read -r path; do rm -rf "$path"; done"#);
+const NO_ADDRESSES: &str = concat!(include_str!("addresses.sh"), r#"[ -z "$(addresses "$1")" ]"#);
+
 /// Prints the namespaces of containers in containerd ($1: its folder of state) that are not those of Kubernetes.
 const OTHER_CONTAINERS: &str = r#"for path in "$1"/io.containerd.runtime.v2.task/*; do
   name=${path##*/}
@@ -51,7 +59,7 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
         }
         host.warn(format!("{found}: it is reset all the same (--foreign)"));
         if known.is_ours(host.name()) != Some(true) {
-            return Ok(());
+            return all_is_removable(host, with).await;
         }
     }
     let vars: Vars = host.vars()?;
@@ -64,6 +72,7 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
             "stop and remove them (docker ps, ctr namespaces ls); to take them away as well: reset-cluster --foreign".to_owned(),
         ));
     }
+    all_is_removable(host, with).await?;
     let carries =
         (host.in_group("kube_control_plane") || host.in_group("etcd")) && !known.was_given_up(host.name());
     let silent = known.silent();
@@ -101,6 +110,28 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
     Ok(())
 }
 
+/// What is there in another form than muster made it is found before anything is touched: a folder that everybody uses, say.
+async fn all_is_removable(host: &Host, with: Reset) -> Result<()> {
+    let keep = with.keep_images;
+    let looked = host
+        .step("See whether all of it can be removed")
+        .look_only()
+        .remove_all(flannel::owned(keep))
+        .remove_all(kubeadm::owned(host, keep)?)
+        .remove_all(containerd::owned(host, keep)?)
+        .remove_all(etcd::owned(host, keep)?)
+        .remove_all(bootstrap_os::owned(host, keep, false)?)
+        .await;
+    match looked {
+        Err(Failure::Other { message, .. }) => Err(refused(
+            format!("{}: {message}", host.name()),
+            "what muster made, as it made it",
+            "put it back as it was, or move it away; then run the same command again".to_owned(),
+        )),
+        looked => looked.map(drop),
+    }
+}
+
 /// The machine is reset.
 pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let vars: Vars = host.vars()?;
@@ -114,6 +145,9 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let arguments = arguments(host, &vars, with)?;
     let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
+    if with.foreign {
+        foreign::run(host).await?;
+    }
     host.step("Stop the kubelet and etcd").remove(service("etcd")).remove(service("kubelet")).await?;
     host.step("Stop the pods")
         .detached()
@@ -121,16 +155,32 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .ensure(command("no processes, mounts, interfaces and packet filter rules of pods", clear, look))
         .await?;
     let keep = with.keep_images;
+    let foreign = if with.foreign { "yes" } else { "" };
     host.step("Remove what was installed")
         .remove_all(flannel::owned(keep))
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd::owned(host, keep)?)
         .remove_all(etcd::owned(host, keep)?)
+        .ensure(etcd::no_data(&vars.etcd_data_dir))
+        .ensure(command(
+            "no addresses of pods in /var/lib/cni",
+            sh(ADDRESSES, [foreign]),
+            sh(NO_ADDRESSES, [foreign]),
+        ))
         .await?;
-    host.step("Remove empty folders").ensure(no_empty_folders()).await?;
+    host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir)).await?;
+    let forwarding = host.query(sh0(bootstrap_os::FORWARDING)).await?.output;
+    let forwarding: Vec<&str> = forwarding.split_whitespace().collect();
+    if !forwarding.is_empty() {
+        host.warn(format!(
+            "{} still forwards packets (net.ipv4.ip_forward), which it did not before there was a cluster: {} may need it",
+            host.name(),
+            forwarding.join(", ")
+        ));
+    }
     host.step("Kernel, tools, swap and name as before")
         .limit(Duration::from_secs(600))
-        .remove_all(bootstrap_os::owned(host, keep)?)
+        .remove_all(bootstrap_os::owned(host, keep, !forwarding.is_empty())?)
         .ensure_all(bootstrap_os::as_before())
         .await?;
     if host.check_mode() {
@@ -164,11 +214,11 @@ fn arguments(host: &Host, vars: &Vars, with: Reset) -> Result<[String; 4]> {
         "/etc/kubernetes".to_owned(),
         cluster.kube_cert_dir,
         "/var/lib/kubelet".into(),
-        "/var/lib/cni".into(),
+        "/var/lib/cni/networks/cbr0".into(),
         "/run/flannel".into(),
         "/etc/cni/net.d/10-flannel.conflist".into(),
         "/etc/etcd.env".into(),
-        vars.etcd_data_dir.clone(),
+        format!("{}/member", vars.etcd_data_dir),
         vars.etcd_cert_dir.clone(),
     ];
     gone.extend(["kubelet", "etcd", "containerd"].map(|unit| format!("/etc/systemd/system/{unit}.service")));
@@ -179,8 +229,8 @@ fn arguments(host: &Host, vars: &Vars, with: Reset) -> Result<[String; 4]> {
     Ok([foreign.to_owned(), cluster.kube_pods_subnet, mounted.join(" "), gone.join(" ")])
 }
 
-/// Folders that programs of several makers share go when nothing is in them any more.
-fn no_empty_folders() -> Command {
+/// Folders that programs of several makers share go when nothing is in them any more; not those that are disks, or links.
+fn no_empty_folders(etcd_data_dir: &str) -> Command {
     let folders = [
         "/etc/containerd/certs.d",
         "/etc/containerd",
@@ -198,12 +248,18 @@ fn no_empty_folders() -> Command {
         // kube-proxy's pod asks for it.
         "/usr/lib/modules",
         "/root/.kube",
+        "/var/lib/cni/networks",
+        "/var/lib/cni/results",
+        "/var/lib/cni/cache/results",
+        "/var/lib/cni/cache",
+        "/var/lib/cni",
+        etcd_data_dir,
     ];
     command(
         "no empty folders",
-        sh(r#"for folder; do rmdir "$folder" 2>/dev/null || :; done"#, folders),
+        sh(concat!(include_str!("empty.sh"), r#"for folder; do ! is_empty "$folder" || rmdir "$folder"; done"#), folders),
         sh(
-            r#"for folder; do if [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ]; then exit 1; fi; done"#,
+            concat!(include_str!("empty.sh"), r#"for folder; do if is_empty "$folder"; then exit 1; fi; done"#),
             folders,
         ),
     )
@@ -259,6 +315,18 @@ COMMIT
             removal("", "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"),
             ""
         );
+        // podman has networks of CNI as well; what is named after the cluster's goes, and what the plugins share stays for it.
+        let podman = "*nat\n:CNI-HOSTPORT-DNAT - [0:0]\n:CNI-DN-1 - [0:0]\n:CNI-DN-2 - [0:0]\n:CNI-a - [0:0]\n\
+                      -A POSTROUTING -m comment --comment \"name: \\\"podman\\\" id: \\\"x\\\"\" -j CNI-a\n\
+                      -A CNI-HOSTPORT-DNAT -m comment --comment \"dnat name: \\\"cbr0\\\" id: \\\"x\\\"\" -j CNI-DN-1\n\
+                      -A CNI-HOSTPORT-DNAT -m comment --comment \"dnat name: \\\"podman\\\" id: \\\"x\\\"\" -j CNI-DN-2\nCOMMIT\n";
+        assert_eq!(
+            removal("", podman),
+            "*nat\n-D CNI-HOSTPORT-DNAT -m comment --comment \"dnat name: \\\"cbr0\\\" id: \\\"x\\\"\" -j CNI-DN-1\n-F CNI-DN-1\n\
+             -X CNI-DN-1\nCOMMIT\n"
+        );
+        let alone: String = podman.lines().filter(|line| !line.contains("podman")).map(|line| format!("{line}\n")).collect();
+        assert!(removal("", &alone).contains("-X CNI-HOSTPORT-DNAT\n"));
         let foreign = removal("yes", RULES);
         assert!(
             foreign.contains("-D PREROUTING -j cali-PREROUTING\n") && !foreign.contains("MINE"),

@@ -68,18 +68,41 @@ iptables_commands() {
 }
 
 # What takes the rules of Kubernetes out of what iptables-save(8) has printed, in the form of iptables-restore(8): only chains
-# of its own and rules that lead to them, or that flannel has marked as its own.
+# of its own and rules that lead to them, or that flannel has marked as its own. Chains of CNI plugins may be another program's
+# (podman's): their rules name the network that they are of, and that of the cluster is cbr0. Those that all networks share go
+# when no other one is named.
 removal_of_rules() {
   awk -v foreign="$foreign" '
-    function ours(chain) { return chain ~ /^(KUBE|CNI|FLANNEL)-/ || foreign != "" && chain ~ /^(cali-|WEAVE|CILIUM_)/ }
-    /^\*/ { table = $0; rules = chains = flush = "" }
-    /^:/ { chain = substr($1, 2); if (ours(chain)) { flush = flush "-F " chain "\n"; chains = chains "-X " chain "\n" } }
-    /^-A / && !ours($2) {
-      leads = $0 ~ /--comment "?flanneld/
-      for (n = 3; n < NF; n++) if (($n == "-j" || $n == "-g") && ours($(n + 1))) leads = 1
-      if (leads) rules = rules "-D" substr($0, 3) "\n"
+    function ours(chain) {
+      if (chain ~ /^(KUBE|FLANNEL)-/) return 1
+      if (foreign != "") return chain ~ /^(CNI-|cali-|WEAVE|CILIUM_)/
+      if (chain in of) return of[chain] == "cbr0"
+      return chain ~ /^CNI-(DN|SN)-/ || chain ~ /^CNI-HOSTPORT-/ && !others
     }
-    /^COMMIT/ && rules flush != "" { printf "%s\n%s%s%sCOMMIT\n", table, rules, flush, chains }'
+    function target(words, count, n) {
+      count = split($0, words)
+      for (n = 3; n < count; n++) if (words[n] == "-j" || words[n] == "-g") return words[n + 1]
+    }
+    /^\*/ { table = $0; count = 0; others = 0; split("", of) }
+    /^:/ { line[++count] = $0 }
+    /^-A / {
+      line[++count] = $0
+      if (match($0, /name: \\"[^"\\]*/)) {
+        name = substr($0, RSTART + 8, RLENGTH - 8)
+        if (target() ~ /^CNI-/ && target() !~ /^CNI-HOSTPORT-/) of[target()] = name
+        if (name != "cbr0") others = 1
+      }
+    }
+    /^COMMIT/ {
+      rules = chains = flush = ""
+      for (at = 1; at <= count; at++) {
+        $0 = line[at]
+        chain = substr($1, 2)
+        if (/^:/ && ours(chain)) { flush = flush "-F " chain "\n"; chains = chains "-X " chain "\n" }
+        if (/^-A / && !ours($2) && (ours(target()) || /--comment "?flanneld/)) rules = rules "-D" substr($0, 3) "\n"
+      }
+      if (rules flush != "") printf "%s\n%s%s%sCOMMIT\n", table, rules, flush, chains
+    }'
 }
 
 nft_tables() {

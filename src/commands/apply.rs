@@ -7,7 +7,7 @@ use muster_app::Project;
 use muster_app::plan::Plan;
 use muster_engine::play::Share;
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, parse_serial};
+use crate::args::{ConnectionArgs, FlowArgs, InventoryArgs, MannerArgs, OutputArgs, parse_serial};
 use crate::commands::Planned;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
@@ -23,6 +23,9 @@ pub(crate) struct ApplyArgs {
     /// The plan: muster plan -o FILE
     #[arg(value_name = "FILE")]
     plan: PathBuf,
+    /// Do not ask, where something is lost for good
+    #[arg(short, long)]
+    yes: bool,
     /// Show the differences of files that are changed
     #[arg(short = 'D', long)]
     diff: bool,
@@ -51,7 +54,17 @@ pub(crate) fn run(mut args: ApplyArgs, environment: &Environment) -> Result<Exit
     }
     let project = Project::find(&args.inventory.inventory, environment)?;
     // Its command is what finishes a plan that was begun: the plan itself does not fit any more then.
-    let flow = Planned::saved(&plan.flow)?.flow(&project)?;
+    let planned = Planned::saved(&plan.flow)?;
+    let flow = planned.flow(&project)?;
+    let leaving = match &planned {
+        Planned::RemoveNode(parameters) => Some(parameters.leaving(&project)?),
+        _ => None,
+    };
+    if let Some(leaving) = leaving.as_ref().filter(|_| !args.yes)
+        && !leaving.agreed(&project)?
+    {
+        return Ok(Exit::No);
+    }
     let manner = MannerArgs {
         diff: args.diff,
         serial: args.serial,
@@ -59,10 +72,19 @@ pub(crate) fn run(mut args: ApplyArgs, environment: &Environment) -> Result<Exit
         offline: args.offline,
         ..MannerArgs::default()
     };
+    let typed_args = FlowArgs {
+        manner,
+        inventory: args.inventory,
+        connection: args.connection,
+        output: args.output,
+    };
     let typed = TypedFlow {
         selection: plan.selection().into(),
-        manner,
-        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
+        yes: args.yes,
+        ..TypedFlow::typed(flow, project.clone(), typed_args.clone())
     };
-    typed.apply(&plan, &args.plan, environment)
+    match (typed.apply(&plan, &args.plan, environment)?, leaving) {
+        (Exit::Done, Some(leaving)) => leaving.left(project, typed_args, environment),
+        (exit, _) => Ok(exit),
+    }
 }

@@ -9,7 +9,7 @@ use muster_roles::certificates::{self, Certificate, Found};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::args::{ConnectionArgs, FlowArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::output::style::Style;
@@ -64,13 +64,7 @@ struct RenewArgs {
     #[command(flatten)]
     parameters: RenewParameters,
     #[command(flatten)]
-    manner: MannerArgs,
-    #[command(flatten)]
-    inventory: InventoryArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    flow: FlowArgs,
 }
 
 /// Runs `muster certs`.
@@ -78,18 +72,8 @@ pub(crate) fn run(args: CertsArgs, environment: &Environment) -> Result<Exit, Co
     match args.command {
         CertsCommand::Check(args) => check(&args, environment),
         CertsCommand::Renew(args) => {
-            let project = Project::find(&args.inventory.inventory, environment)?;
-            let typed = TypedFlow {
-                manner: args.manner,
-                ..TypedFlow::new(
-                    args.parameters.flow(&project),
-                    project,
-                    args.inventory,
-                    args.connection,
-                    args.output,
-                )
-            };
-            typed.run(environment)
+            let project = Project::find(&args.flow.inventory.inventory, environment)?;
+            TypedFlow::typed(args.parameters.flow(&project), project, args.flow).run(environment)
         }
     }
 }

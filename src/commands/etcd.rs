@@ -10,7 +10,7 @@ use muster_engine::play::Play;
 use muster_roles::etcd::{self, Answers, MemberStatus, SnapshotFile};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::args::{ConnectionArgs, FlowArgs, InventoryArgs};
 use crate::confirmation::confirmed;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
@@ -69,13 +69,7 @@ struct SnapshotArgs {
     #[command(flatten)]
     parameters: SnapshotParameters,
     #[command(flatten)]
-    manner: MannerArgs,
-    #[command(flatten)]
-    inventory: InventoryArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    flow: FlowArgs,
 }
 
 /// What a restore is asked for.
@@ -94,25 +88,13 @@ struct RestoreArgs {
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
-    manner: MannerArgs,
-    #[command(flatten)]
-    inventory: InventoryArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    flow: FlowArgs,
 }
 
 #[derive(Debug, Args)]
 struct DefragArgs {
     #[command(flatten)]
-    manner: MannerArgs,
-    #[command(flatten)]
-    inventory: InventoryArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    flow: FlowArgs,
 }
 
 /// Runs `muster etcd`.
@@ -120,24 +102,16 @@ pub(crate) fn run(args: EtcdArgs, environment: &Environment) -> Result<Exit, Com
     match args.command {
         EtcdCommand::Status(args) => status(&args, environment),
         EtcdCommand::Snapshot(args) => {
-            let project = Project::find(&args.inventory.inventory, environment)?;
+            let project = Project::find(&args.flow.inventory.inventory, environment)?;
             let flow = args.parameters.flow(environment)?;
-            let typed = TypedFlow {
-                manner: args.manner,
-                ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
-            };
-            typed.run(environment)
+            TypedFlow::typed(flow, project, args.flow).run(environment)
         }
         EtcdCommand::Restore(args) => restore(args, environment),
         EtcdCommand::Defrag(args) => {
-            let project = Project::find(&args.inventory.inventory, environment)?;
+            let project = Project::find(&args.flow.inventory.inventory, environment)?;
             let play = members("Give back what etcd does not need", "etcd-defragment");
             let flow = of_etcd("muster etcd defrag", vec![play], vec![etcd::defragment()]);
-            let typed = TypedFlow {
-                manner: args.manner,
-                ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
-            };
-            typed.run(environment)
+            TypedFlow::typed(flow, project, args.flow).run(environment)
         }
     }
 }
@@ -185,9 +159,9 @@ impl RestoreParameters {
 }
 
 fn restore(args: RestoreArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let project = Project::find(&args.inventory.inventory, environment)?;
+    let project = Project::find(&args.flow.inventory.inventory, environment)?;
     let flow = args.parameters.flow(&project, environment)?;
-    let flow = Flow { next: flow.next.filter(|_| !args.manner.check), ..flow };
+    let flow = Flow { next: flow.next.filter(|_| !args.flow.manner.check), ..flow };
     let question = format!(
         "{} takes the place of everything that the cluster of {} knows: what was made after it was taken is gone then, what was removed \
          after it is back, and the API is away for about a minute. Restore it?",
@@ -195,16 +169,12 @@ fn restore(args: RestoreArgs, environment: &Environment) -> Result<Exit, Command
         project.describe()
     );
     if !args.yes
-        && !args.manner.check
+        && !args.flow.manner.check
         && !confirmed(&question, "the snapshot is to be restored", "restore it")?
     {
         return Ok(Exit::No);
     }
-    let typed = TypedFlow {
-        manner: args.manner,
-        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
-    };
-    typed.run(environment)
+    TypedFlow::typed(flow, project, args.flow).run(environment)
 }
 
 fn status(args: &StatusArgs, environment: &Environment) -> Result<Exit, CommandError> {

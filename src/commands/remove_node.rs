@@ -6,7 +6,7 @@ use muster_inventory::{Inventory, LoadOptions, names};
 use muster_roles::{Removal, group_rules};
 use serde::{Deserialize, Serialize};
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::args::FlowArgs;
 use crate::commands::setup_cluster;
 use crate::confirmation::confirmed;
 use crate::environment::Environment;
@@ -29,13 +29,7 @@ pub(crate) struct RemoveNodeArgs {
     #[arg(short, long)]
     yes: bool,
     #[command(flatten)]
-    manner: MannerArgs,
-    #[command(flatten)]
-    inventory: InventoryArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    flow: FlowArgs,
 }
 
 /// Take machines out of the cluster
@@ -47,9 +41,14 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
+    /// The machines that leave.
+    pub(super) fn leaving(&self, project: &Project) -> Result<Leaving, CommandError> {
+        Leaving::new(project, &self.hosts)
+    }
+
     /// Machines leave the cluster.
     pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
-        let leaving = Leaving::new(project, &self.hosts)?;
+        let leaving = self.leaving(project)?;
         let removal = Removal { hosts: leaving.hosts.clone(), come_back: false };
         let typed: Vec<&str> = leaving.hosts.iter().map(String::as_str).collect();
         Ok(Flow {
@@ -100,66 +99,79 @@ impl Leaving {
         let (is_plane, is_member) = (is_in("kube_control_plane"), is_in("etcd"));
         Ok(Self { hosts, is_plane, is_member })
     }
+
+    /// Whether the user agrees.
+    ///
+    /// # Errors
+    /// There is nobody to ask.
+    pub(super) fn agreed(&self, project: &Project) -> Result<bool, CommandError> {
+        let question = format!(
+            "{} {} the cluster of {}: pods are moved to other nodes, and what only these machines hold (emptyDir and local volumes, \
+             pods without a controller) is lost. Go on?",
+            names(&self.hosts),
+            if self.hosts.len() == 1 { "leaves" } else { "leave" },
+            project.describe()
+        );
+        confirmed(&question, &format!("{} may leave the cluster", names(&self.hosts)), "remove them")
+    }
+
+    /// When they have left: their lines go from the inventory, and the others follow where they have to.
+    ///
+    /// # Errors
+    /// The inventory cannot be written, or the others cannot be set up.
+    pub(super) fn left(
+        &self,
+        project: Project,
+        args: FlowArgs,
+        environment: &Environment,
+    ) -> Result<Exit, CommandError> {
+        let follow = project.command(&["muster", "setup-cluster"], 2);
+        let others_follow = self.is_plane || self.is_member;
+        match Edit::without(&project.sources, &self.hosts) {
+            Ok(edit) => {
+                let lines: Vec<String> = edit.lines.iter().map(ToString::to_string).collect();
+                let file = project.shown(&edit.path);
+                let lines =
+                    format!("{} {}", if lines.len() == 1 { "line" } else { "lines" }, lines.join(", "));
+                if args.manner.check {
+                    print::note(&format!("would take {} out of {file}: {lines}", names(&self.hosts)));
+                    return Ok(Exit::Done);
+                }
+                edit.write()?;
+                print::note(&format!("took {} out of {file}: {lines}", names(&self.hosts)));
+            }
+            Err(why) => {
+                let then = if others_follow { format!(", then: {follow}") } else { String::new() };
+                print::note(&format!(
+                    "next: take {} out of {} by hand ({why}){then}",
+                    names(&self.hosts),
+                    project.describe()
+                ));
+                return Ok(Exit::Done);
+            }
+        }
+        if !others_follow {
+            return Ok(Exit::Done);
+        }
+        if self.is_plane {
+            // It may lead to the machine that left; muster kubectl fetches it again.
+            std::fs::remove_file(project.inventory_dir.join("artifacts/admin.conf")).ok();
+        }
+        print::note("the others follow:");
+        TypedFlow::typed(setup_cluster::Parameters {}.flow(&project)?, project, args).run(environment)
+    }
 }
 
 /// Runs `muster remove-node`.
 pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let project = Project::find(&args.inventory.inventory, environment)?;
-    let leaving = Leaving::new(&project, &args.parameters.hosts)?;
+    let project = Project::find(&args.flow.inventory.inventory, environment)?;
+    let leaving = args.parameters.leaving(&project)?;
     let flow = args.parameters.flow(&project)?;
-    let check = args.manner.check;
-    let question = format!(
-        "{} {} the cluster of {}: pods are moved to other nodes, and what only these machines hold (emptyDir and local volumes, \
-         pods without a controller) is lost. Go on?",
-        names(&leaving.hosts),
-        if leaving.hosts.len() == 1 { "leaves" } else { "leave" },
-        project.describe()
-    );
-    if !check
-        && !args.yes
-        && !confirmed(&question, &format!("{} may leave the cluster", names(&leaving.hosts)), "remove them")?
-    {
+    if !args.flow.manner.check && !args.yes && !leaving.agreed(&project)? {
         return Ok(Exit::No);
     }
-    let typed = |flow, project| TypedFlow {
-        manner: args.manner.clone(),
-        ..TypedFlow::new(flow, project, args.inventory.clone(), args.connection.clone(), args.output.clone())
-    };
-    let exit = typed(flow, project.clone()).run(environment)?;
-    if exit != Exit::Done {
-        return Ok(exit);
+    match TypedFlow::typed(flow, project.clone(), args.flow.clone()).run(environment)? {
+        Exit::Done => leaving.left(project, args.flow, environment),
+        exit => Ok(exit),
     }
-    let follow = project.command(&["muster", "setup-cluster"], 2);
-    let others_follow = leaving.is_plane || leaving.is_member;
-    match Edit::without(&project.sources, &leaving.hosts) {
-        Ok(edit) => {
-            let lines: Vec<String> = edit.lines.iter().map(ToString::to_string).collect();
-            let file = project.shown(&edit.path);
-            let lines = format!("{} {}", if lines.len() == 1 { "line" } else { "lines" }, lines.join(", "));
-            if check {
-                print::note(&format!("would take {} out of {file}: {lines}", names(&leaving.hosts)));
-                return Ok(exit);
-            }
-            edit.write()?;
-            print::note(&format!("took {} out of {file}: {lines}", names(&leaving.hosts)));
-        }
-        Err(why) => {
-            let then = if others_follow { format!(", then: {follow}") } else { String::new() };
-            print::note(&format!(
-                "next: take {} out of {} by hand ({why}){then}",
-                names(&leaving.hosts),
-                project.describe()
-            ));
-            return Ok(exit);
-        }
-    }
-    if !others_follow {
-        return Ok(exit);
-    }
-    if leaving.is_plane {
-        // It may lead to the machine that left; muster kubectl fetches it again.
-        std::fs::remove_file(project.inventory_dir.join("artifacts/admin.conf")).ok();
-    }
-    print::note("the others follow:");
-    typed(setup_cluster::Parameters {}.flow(&project)?, project).run(environment)
 }

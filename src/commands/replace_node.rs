@@ -5,7 +5,7 @@ use muster_app::{Flow, Project};
 use muster_roles::Removal;
 use serde::{Deserialize, Serialize};
 
-use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::args::FlowArgs;
 use crate::commands::remove_node::Leaving;
 use crate::commands::setup_cluster;
 use crate::environment::Environment;
@@ -22,13 +22,7 @@ pub(crate) struct ReplaceNodeArgs {
     #[command(flatten)]
     parameters: Parameters,
     #[command(flatten)]
-    manner: MannerArgs,
-    #[command(flatten)]
-    inventory: InventoryArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    flow: FlowArgs,
 }
 
 /// Put machines that were installed anew back into their places
@@ -52,12 +46,8 @@ impl Parameters {
 
 /// Runs `muster replace-node`.
 pub(crate) fn run(args: ReplaceNodeArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let project = Project::find(&args.inventory.inventory, environment)?;
+    let project = Project::find(&args.flow.inventory.inventory, environment)?;
     let flow = args.parameters.flow(&project)?;
-    let flow = Flow { next: flow.next.filter(|_| !args.manner.check), ..flow };
-    let typed = TypedFlow {
-        manner: args.manner,
-        ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
-    };
-    typed.run(environment)
+    let flow = Flow { next: flow.next.filter(|_| !args.flow.manner.check), ..flow };
+    TypedFlow::typed(flow, project, args.flow).run(environment)
 }

@@ -41,6 +41,7 @@ pub struct Step<'h> {
     limit: Duration,
     detached: bool,
     fetch_only: bool,
+    look_only: bool,
     /// The program that was sent last to change something: it may go on when the connection is lost.
     sent: Mutex<Option<String>>,
 }
@@ -56,6 +57,7 @@ impl Host {
             limit: LIMIT,
             detached: false,
             fetch_only: false,
+            look_only: false,
             sent: Mutex::default(),
         }
     }
@@ -112,6 +114,12 @@ impl<'h> Step<'h> {
         self
     }
 
+    /// Says that it is only to be seen whether the step can be done: what it would change is neither done nor told.
+    pub fn look_only(mut self) -> Self {
+        self.look_only = true;
+        self
+    }
+
     async fn run(self) -> Result<Applied> {
         let (host, asker) = (self.host, self.asker);
         let begun = Instant::now();
@@ -157,6 +165,9 @@ impl<'h> Step<'h> {
     /// Looks, plans, and mends what differs.
     async fn once(&self) -> Result<Vec<Change>> {
         let plans = self.look_and_plan().await?;
+        if self.look_only {
+            return Ok(Vec::new());
+        }
         let mut changes = Vec::new();
         let mut scripts = Vec::new();
         let mut uploads = Vec::new();

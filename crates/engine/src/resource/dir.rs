@@ -11,7 +11,8 @@ pub struct Dir {
 }
 
 /// A directory owned by root, mode 0755. Missing parents are made too, with mode 0755. Removed, it goes with everything in
-/// it; what is mounted there is unmounted first, and where that cannot be nothing is removed.
+/// it; what is mounted there is unmounted first, and where that cannot be nothing is removed. A disk of its own, and a folder that
+/// a link leads to, is emptied: the mount stays, and so do the link and the folder.
 pub fn dir(path: impl Into<String>) -> Dir {
     Dir { path: path.into(), access: Access::root(0o755) }
 }
@@ -49,17 +50,23 @@ chmod "$2" "$1""#;
     }
 }
 
-/// The path without links; whether it is a `folder`, or a `mount` with something in it, or an `empty` one; and what is mounted
-/// below it.
+/// The path without links; whether it is a `folder`, or a `mount` or a folder behind a `link` with something in it, or an `empty`
+/// one of these; and what is mounted below it. A link that leads nowhere is an `empty` one.
 const MOUNTS: &str = concat!(
-    r#"real=$(cd "$1" 2>/dev/null && pwd -P) || exit 0
+    r#"link=
+[ ! -L "$1" ] || link=yes
+real=$(cd "$1" 2>/dev/null && pwd -P) || {
+  [ -z "$link" ] || [ -e "$1" ] || printf '%s\n' "$1" empty
+  exit 0
+}
 printf '%s\n' "$real"
 set -- "$real"
 "#,
     include_str!("remove_dir.sh"),
     r#"
 kind=folder
-if is_mount; then kind=mount; [ -n "$(ls -A "$folder")" ] || kind=empty; fi
+if is_mount; then kind=mount; elif [ -n "$link" ]; then kind=link; fi
+[ "$kind" = folder ] || [ -n "$(ls -A "$folder")" ] || kind=empty
 echo "$kind"
 each_mount printf '%s\n'"#
 );
@@ -72,13 +79,16 @@ impl Removable for Dir {
 
     fn plan_removal(&self, seen: &Seen) -> Result<Plan, String> {
         let Some(state) = seen.path(&self.path) else { return Ok(Plan::nothing()) };
-        if state.kind != PathKind::Dir {
+        if !matches!(state.kind, PathKind::Dir | PathKind::Link) {
             return Err(format!("{} is no directory, and a directory was to be removed", self.path));
         }
         let (status, output) = (seen.answer().status, seen.answer().output);
         let mut lines = output.lines();
         let real = lines.next().filter(|_| status == 0);
-        let real = real.ok_or_else(|| format!("it cannot be said what is mounted below {}", self.path))?;
+        let real = real.ok_or_else(|| match state.kind {
+            PathKind::Link => format!("{} leads to no directory, and a directory was to be removed", self.path),
+            _ => format!("it cannot be said what is mounted below {}", self.path),
+        })?;
         let kind = lines.next().unwrap_or_default();
         let mounts: Vec<_> = lines.collect();
         for path in [self.path.as_str(), real] {
@@ -88,14 +98,17 @@ impl Removable for Dir {
         }
         let done = match kind {
             "empty" if mounts.is_empty() => return Ok(Plan::nothing()),
-            "mount" | "empty" => "emptied, because it is a disk of its own",
+            "mount" => "emptied, because it is a disk of its own",
+            "link" => "emptied, because a link leads to it",
+            "empty" => "emptied",
             _ => "removed",
         };
+        let stays = if done == "removed" { "" } else { "stays" };
         let what = match mounts.as_slice() {
             [] => done.to_owned(),
             mounts => format!("{done}, after unmounting {}", mounts.join(", ")),
         };
-        Ok(Plan::change(self, what, sh(REMOVE, [real])))
+        Ok(Plan::change(self, what, sh(REMOVE, [real, stays])))
     }
 }
 

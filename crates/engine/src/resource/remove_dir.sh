@@ -1,6 +1,6 @@
-# What is mounted below a folder, whether it is a mount itself, and the removal of the folder. Its one parameter is the folder, as a path without
-# links, as mounts have it.
-folder=$1
+# What is mounted below a folder, whether it is a mount itself, and the removal of the folder.
+# $1: the folder, as a path without links, as mounts have it; $2: stays, where the folder itself is to stay, empty.
+folder=$1 stays=${2-}
 
 # each_mount COMMAND...: calls it with each mount point, in the order in which they were mounted. In
 # proc_pid_mountinfo(5) the fifth word is the mount point, with \040 for a space.
@@ -39,7 +39,7 @@ remove() {
   # What is mounted meanwhile is left alone. busybox's rm has no such option.
   one=--one-file-system
   rm -f "$one" 2>/dev/null || one=
-  if is_mount; then
+  if [ -n "$stays" ] || is_mount; then
     for entry in "$folder"/* "$folder"/.[!.]* "$folder"/..?*; do
       if [ -e "$entry" ] || [ -L "$entry" ]; then rm -rf $one -- "$entry"; fi
     done

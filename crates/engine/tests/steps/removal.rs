@@ -207,6 +207,31 @@ async fn a_folder_that_is_a_disk_of_its_own_is_emptied_and_stays() {
 }
 
 #[tokio::test]
+async fn a_folder_that_a_link_leads_to_is_emptied_and_the_link_stays() {
+    let _turn = TURN.lock().await;
+    let temporary = tempfile::tempdir().unwrap();
+    let temporary = temporary.path();
+    for words in SHELLS {
+        prepare(temporary);
+        fs::create_dir_all(at("disk/data/.hidden")).unwrap();
+        fs::write(at("disk/data/text"), "").unwrap();
+        fs::write(at("disk/other"), "").unwrap();
+        symlink(at("disk/data"), at("lead")).unwrap();
+        symlink(at("nowhere"), at("lost")).unwrap();
+        fs::write(at("path"), format!("dir {}", at("lead"))).unwrap();
+        let done = run("rejected", Arc::new(machine(words, temporary)), false).await.well();
+        assert_eq!(done.changes[0].what, "emptied, because a link leads to it", "{words:?}");
+        assert_eq!(fs::read_dir(at("lead")).unwrap().count(), 0, "{words:?}");
+        assert!(Path::new(&at("lead")).is_symlink() && Path::new(&at("disk/other")).exists(), "{words:?}");
+        for path in ["lead", "lost"] {
+            fs::write(at("path"), format!("dir {}", at(path))).unwrap();
+            let again = run("rejected", Arc::new(machine(words, temporary)), false).await.well();
+            assert!(again.changes.is_empty(), "{words:?} {path}: {:?}", again.changes);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_mounted_and_cannot_be_unmounted_is_named_and_nothing_is_removed() {
     let _turn = TURN.lock().await;
     let temporary = tempfile::tempdir().unwrap();
@@ -249,10 +274,12 @@ async fn what_is_something_else_than_it_should_be_is_not_removed() {
     let temporary = temporary.path();
     prepare(temporary);
     symlink("/usr", at("etc")).unwrap();
+    symlink("/etc/passwd", at("file")).unwrap();
     for (what, name, told) in [
         ("file", at("folder"), "is a directory, and a file was to be removed"),
         ("dir", at("a/gone"), "is no directory, and a directory was to be removed"),
-        ("dir", at("etc"), "is no directory, and a directory was to be removed"),
+        ("dir", at("etc"), "/usr is not muster's alone, and is never removed"),
+        ("dir", at("file"), "leads to no directory, and a directory was to be removed"),
         ("dir", at("etc/bin"), "/usr/bin is not muster's alone, and is never removed"),
         ("dir", "/usr".into(), "/usr is not muster's alone, and is never removed"),
         ("link", at("a/gone"), "is no link, and a link was to be removed"),
