@@ -6,6 +6,8 @@ use muster_artifacts::{Arch, Catalogue, Release};
 use muster_engine::prelude::*;
 use muster_inventory::{HostVars, Inventory, Vars};
 
+use crate::balancer;
+
 /// The catalogue that muster comes with.
 #[expect(clippy::expect_used, reason = "the text is compiled in, and a test parses it")]
 pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
@@ -44,6 +46,7 @@ fn asks_for(vars: &HostVars, purpose: &str) -> bool {
     match purpose {
         "dns" => text("dns_mode").is_none_or(|mode| mode != "none"),
         "flannel" => text("kube_network_plugin").is_none_or(|plugin| plugin == "flannel"),
+        "load-balancer" => balancer::is_asked_for(vars),
         "network-test" => text("verify_network").is_none_or(|when| when != "never"),
         app => wants_app(vars, app).unwrap_or(true),
     }

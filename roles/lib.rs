@@ -5,6 +5,7 @@
 
 pub mod addresses;
 pub mod apps;
+mod balancer;
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
 pub mod catalogue;

@@ -20,6 +20,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::addresses::{access_ip_of, ip, ip_of};
+use crate::balancer;
 use crate::catalogue::CATALOGUE;
 use crate::common::cluster_vars;
 use crate::upgrade;
@@ -216,10 +217,16 @@ pub(crate) async fn belongs_while_restored(host: &Host) -> Result<Arc<Standing>>
     }
 }
 
-/// `HOST:PORT` at which the cluster's machines find the API: what it was begun with, else that of the machine that begins it.
+/// `HOST:PORT` at which the cluster's machines find the API: 127.0.0.1 where each has a way of its own, else what the cluster was
+/// begun with, else the control plane that begins it.
 pub(crate) fn endpoint(host: &Host, known: &Standing) -> Result<String> {
-    if let Some(endpoint) = known.endpoint() {
-        return Ok(endpoint.to_owned());
+    if balancer::is_used(host, known)? {
+        return balancer::address(host);
+    }
+    match (known.endpoint(), known.standing().first()) {
+        (Some(endpoint), Some(plane)) if balancer::is_local(endpoint) => return api_of(host, plane),
+        (Some(endpoint), _) => return Ok(endpoint.to_owned()),
+        (None, _) => {}
     }
     match known.birthplace().map_err(|problem| Failure::Problems(vec![problem]))? {
         Some(plane) => api_of(host, plane),

@@ -8,11 +8,13 @@ use muster_engine::event::Change;
 use muster_engine::prelude::*;
 use muster_engine::transport::blocking_input;
 
+use crate::balancer;
 use crate::catalogue::{missing, release};
 use crate::common::ClusterVars;
 
-/// Images every node runs, and those of a control plane: by their names in the catalogue. Pods of coredns go anywhere.
+/// Images every node runs, and those of a machine with or without an API server: by their names in the catalogue. Pods of coredns go anywhere.
 const EVERYWHERE: [&str; 5] = ["pause", "kube-proxy", "flannel", "coredns", "agnhost"];
+const WORKER: [&str; 1] = [balancer::IMAGE];
 const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
 /// Images in containerd's namespace of Kubernetes.
@@ -23,8 +25,8 @@ pub(crate) struct Images {
 
 /// The images of the cluster itself that this machine runs are imported.
 pub(super) fn imported(host: &Host, cluster: &ClusterVars) -> Result<Images> {
-    let control_plane: &[&str] = if host.in_group("kube_control_plane") { &CONTROL_PLANE } else { &[] };
-    named(host, cluster, EVERYWHERE.iter().chain(control_plane).copied())
+    let own: &[&str] = if host.in_group("kube_control_plane") { &CONTROL_PLANE } else { &WORKER };
+    named(host, cluster, EVERYWHERE.iter().chain(own).copied())
 }
 
 /// The images of these names in the catalogue are imported, as far as the machine's variables ask for them.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{config, kubelet, node_registration, reconfigure};
 use crate::addresses::ip;
+use crate::balancer;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::diagnosis;
@@ -189,6 +190,9 @@ async fn answers_at(
     control_plane: bool,
 ) -> Result<()> {
     let endpoint = cluster::endpoint(host, known)?;
+    if balancer::is_local(&endpoint) {
+        return Ok(());
+    }
     let own = control_plane && endpoint == cluster::api_of(host, host.name())?;
     if own || endpoint == cluster::api_of(host, &invitation.through)? {
         return Ok(());
@@ -213,10 +217,11 @@ async fn answers_at(
 /// The machine knows the cluster. An authority that a former cluster has left here would be taken for its own.
 ///
 /// It is asked at the address that all its machines know; but the machine that has this address, and comes back without its API
-/// server, asks the one that invites it.
+/// server, asks the one that invites it. So does one that will find the API at its own 127.0.0.1, where nobody is yet.
 async fn trust(host: &Host, known: &Standing, invitation: &Invitation, control_plane: bool) -> Result<()> {
     let mut endpoint = cluster::endpoint(host, known)?;
-    if control_plane && endpoint == cluster::api_of(host, host.name())? {
+    let is_own = control_plane && endpoint == cluster::api_of(host, host.name())?;
+    if is_own || balancer::is_local(&endpoint) {
         endpoint = cluster::api_of(host, &invitation.through)?;
     }
     let extra = json!({ "endpoint": endpoint, "ca": invitation.ca });

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::PATCHES;
+use crate::balancer;
 use crate::cluster::Standing;
 use crate::common::{bin_dir, cluster_vars, kube_minor};
 use crate::kubectl::{Kubectl, kubectl};
@@ -116,7 +117,7 @@ macro_rules! with_state {
 
 /// The kubelet runs, with the configuration that the cluster has for it now.
 pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
-    let mut step = host.step("Run the kubelet");
+    let mut step = host.step("Run the kubelet").ensure_all(balancer::kubeconfigs(host, known)?);
     if let Some(given) = given(host, known).await? {
         step = step.ensure(command(
             "configuration of the kubelet",

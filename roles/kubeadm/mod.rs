@@ -22,6 +22,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::addresses::ip;
+use crate::balancer;
 use crate::catalogue::artifact;
 use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Story};
@@ -52,15 +53,19 @@ pub(crate) const API_IS_UP: &str = "the API server";
 
 /// kubelet, kubeadm, kubectl and the images that this machine runs.
 pub(crate) async fn prepare(host: &Host) -> Result<()> {
-    cluster::may_set_up(host).await?;
+    let known = cluster::may_set_up(host).await?;
     let cluster = cluster_vars(host)?;
     install(host, "Install kubelet, kubeadm and kubectl", &PROGRAMS)?.await?;
-    host.step("Configure the kubelet and import the images")
+    let mut step = host
+        .step("Configure the kubelet and import the images")
         .ensure(file(UNIT).content(kubelet::unit(host)?))
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
-        .ensure(images::imported(host, &cluster)?)
-        .await?;
-    Ok(())
+        .ensure(images::imported(host, &cluster)?);
+    if let Some(balancer) = balancer::pod(host, &known, &[])? {
+        step = balancer.ensured_in(step);
+    }
+    step.await?;
+    balancer::has_a_way(host, &known).await
 }
 
 /// What these roles, kubeadm and the kubelet have on a machine. The programs stay where `keep_programs` says so.

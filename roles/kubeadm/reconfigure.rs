@@ -3,6 +3,7 @@
 use muster_engine::prelude::*;
 
 use super::config::{self, Config};
+use crate::balancer;
 use crate::cluster::Standing;
 use crate::kubectl::{api_answers, kubectl};
 
@@ -10,6 +11,9 @@ use crate::kubectl::{api_answers, kubectl};
 pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     let told = config::write(host, known).await?;
     let leads = known.leader() == Some(host.name());
+    if leads {
+        balancer::all_have_a_way(host, known).await?;
+    }
     let publish = leads.then(|| {
         command(
             "configuration of the cluster",

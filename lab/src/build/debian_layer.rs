@@ -1,4 +1,5 @@
-//! The Debian layer under images whose program calls iptables, nft or conntrack: just those, their libraries and busybox.
+//! Layers of Debian packages: the one under images whose program calls iptables, nft or conntrack (just those, their libraries and
+//! busybox), and those of images whose program is a Debian package itself.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
@@ -11,7 +12,29 @@ use super::{BuildError, Working, io_at};
 
 const SUITE: &str = "bookworm";
 
-const PACKAGES: &str = "iptables,nftables,conntrack,ipset,busybox";
+/// What a layer is made of.
+pub(super) struct Packages<'a> {
+    /// Their names, with commas.
+    names: &'a str,
+    /// Names that Debian's alternatives system gives when packages are configured, which they are not here.
+    alternatives: &'a [(&'a str, &'a str)],
+    /// The commands that busybox stands for.
+    busybox: &'a [&'a str],
+}
+
+/// The layer under images whose program calls others.
+pub(super) const BASE: Packages<'static> = Packages {
+    names: "iptables,nftables,conntrack,ipset,busybox",
+    alternatives: ALTERNATIVES,
+    busybox: BUSYBOX,
+};
+
+impl<'a> Packages<'a> {
+    /// Packages, by their names with commas, and what they need; nothing else.
+    pub(super) fn alone(names: &'a str) -> Self {
+        Self { names, alternatives: &[], busybox: &[] }
+    }
+}
 
 /// What the packages bring that no program in the images reads.
 const UNUSED: &[&str] = &[
@@ -31,7 +54,6 @@ const UNUSED: &[&str] = &[
 const UNUSED_LIBRARIES: &[&str] =
     &["/gconv/", "/libmvec.", "/libnsl.", "/libnss_hesiod.", "/libBrokenLocale.", "/libc_malloc_debug."];
 
-/// Names that Debian's alternatives system gives when packages are configured, which they are not here.
 const ALTERNATIVES: &[(&str, &str)] = &[
     ("usr/sbin/iptables", "xtables-nft-multi"),
     ("usr/sbin/iptables-save", "xtables-nft-multi"),
@@ -41,18 +63,23 @@ const ALTERNATIVES: &[(&str, &str)] = &[
     ("usr/sbin/ip6tables-restore", "xtables-nft-multi"),
 ];
 
-/// The commands that busybox stands for. flannel's manifest calls `cp`; the rest is for whoever looks into a container.
+/// flannel's manifest calls `cp`; the rest is for whoever looks into a container.
 const BUSYBOX: &[&str] = &[
     "awk", "cat", "cp", "date", "env", "grep", "head", "hostname", "id", "ip", "ln", "ls", "mkdir", "mv",
     "nc", "nslookup", "ping", "ps", "rm", "sed", "sh", "sleep", "tail", "test", "wget",
 ];
 
-/// The layer as an uncompressed tar; made when it is first asked for.
-pub(super) fn layer(work: &Path, working: &mut Working<'_>) -> Result<PathBuf, BuildError> {
+/// A layer as an uncompressed tar; made when it is first asked for.
+pub(super) fn layer(
+    packages: &Packages<'_>,
+    work: &Path,
+    working: &mut Working<'_>,
+) -> Result<PathBuf, BuildError> {
     let dir = work.join("base");
     fs::create_dir_all(&dir).map_err(io_at("create", &dir))?;
     // A changed definition gives another layer.
-    let definition = format!("{SUITE}{PACKAGES}{UNUSED:?}{UNUSED_LIBRARIES:?}{ALTERNATIVES:?}{BUSYBOX:?}");
+    let Packages { names, alternatives, busybox } = packages;
+    let definition = format!("{SUITE}{names}{UNUSED:?}{UNUSED_LIBRARIES:?}{alternatives:?}{busybox:?}");
     let name = Sha256::of(definition.as_bytes()).to_string();
     let path = dir.join(format!("{SUITE}-{}.tar", &name[..12]));
     if path.exists() {
@@ -60,14 +87,14 @@ pub(super) fn layer(work: &Path, working: &mut Working<'_>) -> Result<PathBuf, B
     }
     let everything = dir.join("everything.tar");
     let everything_name = everything.display().to_string();
-    let include = format!("--include={PACKAGES}");
+    let include = format!("--include={names}");
     // "extract": unpacked without being configured, so that no shell, perl or package manager has to be in it.
     let arguments = ["--variant=extract", &include, SUITE, &everything_name];
     let runner = Runner { program: Path::new("mmdebstrap"), cgo: false };
     runner.go(&dir, &arguments, "extracting Debian packages", working)?;
     let new = dir.join("new.tar");
     File::open(&everything)
-        .and_then(|from| reduce(BufReader::new(from), BufWriter::new(File::create(&new)?)))
+        .and_then(|from| reduce(packages, BufReader::new(from), BufWriter::new(File::create(&new)?)))
         .and_then(|()| fs::remove_file(&everything))
         .and_then(|()| fs::rename(&new, &path))
         .map_err(io_at("make", &path))?;
@@ -75,7 +102,7 @@ pub(super) fn layer(work: &Path, working: &mut Working<'_>) -> Result<PathBuf, B
 }
 
 /// Copies what is used, without times and owners, so that the same packages give the same layer.
-fn reduce(from: impl io::Read, to: impl Write) -> io::Result<()> {
+fn reduce(packages: &Packages<'_>, from: impl io::Read, to: impl Write) -> io::Result<()> {
     let mut to = tar::Builder::new(to);
     for entry in tar::Archive::new(from).entries()? {
         let mut entry = entry?;
@@ -96,8 +123,8 @@ fn reduce(from: impl io::Read, to: impl Write) -> io::Result<()> {
             None => to.append_data(&mut header, &path, &mut entry)?,
         }
     }
-    let busybox = BUSYBOX.iter().map(|name| (format!("bin/{name}"), "busybox"));
-    let alternatives = ALTERNATIVES.iter().map(|(name, target)| ((*name).to_string(), *target));
+    let busybox = packages.busybox.iter().map(|name| (format!("bin/{name}"), "busybox"));
+    let alternatives = packages.alternatives.iter().map(|(name, target)| ((*name).to_string(), *target));
     for (name, target) in alternatives.chain(busybox) {
         let mut header = plain_header(tar::EntryType::Symlink, 0o777, 0);
         to.append_link(&mut header, name, target)?;
@@ -140,7 +167,7 @@ mod tests {
             from.append(&header, io::empty()).unwrap();
         }
         let mut to = Vec::new();
-        reduce(&from.into_inner().unwrap()[..], &mut to).unwrap();
+        reduce(&BASE, &from.into_inner().unwrap()[..], &mut to).unwrap();
         let mut names = Vec::new();
         for entry in tar::Archive::new(&to[..]).entries().unwrap() {
             let entry = entry.unwrap();

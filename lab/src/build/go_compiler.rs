@@ -36,7 +36,7 @@ impl Programs {
     }
 }
 
-/// Compiles all programs that the job's artifacts consist of.
+/// Compiles all programs that the job's artifacts consist of; none where those are Debian packages.
 pub(super) fn compile(
     go: &Go,
     job: &Job,
@@ -47,6 +47,9 @@ pub(super) fn compile(
     let recipe = work.join("recipes").join(&name);
     let out = work.join("out").join(&name);
     fs::create_dir_all(&out).map_err(io_at("create", &out))?;
+    if !job.group.has_programs() {
+        return Ok(Programs { dir: out });
+    }
     let runner = Runner { program: &go.path, cgo: job.group.cgo };
     module_files::prepare(job, &recipe, &runner, working)?;
 

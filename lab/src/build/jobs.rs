@@ -3,7 +3,7 @@
 use muster_artifacts::{Bundle, Release};
 
 use super::BuildError;
-use super::recipes::{self, Artifact, Group};
+use super::recipes::{self, Artifact, Group, ImageRecipe};
 
 /// A group of programs to compile, and the artifacts to make of them.
 #[derive(Debug)]
@@ -72,15 +72,17 @@ pub(super) fn plan(release: &Release, bundle: &Bundle) -> Result<Vec<Job>, Build
 }
 
 impl Job {
-    /// Whether any of the artifacts rests on the Debian layer.
-    pub(super) fn needs_base(&self) -> bool {
-        self.artifacts.iter().any(|artifact| artifact.recipe.image.as_ref().is_some_and(|image| image.base))
+    /// Whether any of the artifacts has a layer of Debian packages.
+    pub(super) fn needs_debian(&self) -> bool {
+        let has_layer = |wanted: &Wanted| wanted.recipe.image.as_ref().is_some_and(ImageRecipe::has_debian_layer);
+        self.artifacts.iter().any(has_layer)
     }
 
     /// The modules and their version, as a bundle's manifest names them.
     pub(super) fn source(&self) -> String {
         match self.group.modules.first() {
             Some(module) => format!("{module}@v{}", self.version),
+            None if !self.group.has_programs() => format!("Debian's {}", self.name),
             None => format!("muster {}", self.name),
         }
     }
@@ -111,7 +113,7 @@ mod tests {
     fn every_release_of_the_catalogue_can_be_planned() {
         let catalogue = Catalogue::parse(CATALOGUE, "catalogue.yml").unwrap();
         for version in catalogue.releases() {
-            assert_eq!(plan(&release(version), &Bundle::empty("nowhere")).unwrap().len(), 9);
+            assert_eq!(plan(&release(version), &Bundle::empty("nowhere")).unwrap().len(), 10);
         }
     }
 
@@ -119,6 +121,7 @@ mod tests {
     fn what_is_quick_comes_first_in_the_versions_of_the_modules() {
         let jobs = plan(&release("1.35.4"), &Bundle::empty("nowhere")).unwrap();
         let expected = [
+            "haproxy 3.2.4: 1",
             "pause 1: 1",
             "runc 1.4.3: 1",
             "flannel-cni 0.9.1: 1",
@@ -130,8 +133,8 @@ mod tests {
             "kubernetes 1.35.4: 8",
         ];
         assert_eq!(describe(&jobs), expected);
-        assert_eq!(jobs[8].source(), "k8s.io/kubernetes@v1.35.4");
-        let agnhost = jobs[8].artifacts.iter().find(|artifact| artifact.name == "agnhost").unwrap();
+        assert_eq!(jobs[9].source(), "k8s.io/kubernetes@v1.35.4");
+        let agnhost = jobs[9].artifacts.iter().find(|artifact| artifact.name == "agnhost").unwrap();
         assert_eq!(agnhost.version, "2.59");
     }
 

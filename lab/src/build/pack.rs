@@ -7,7 +7,7 @@ use std::path::Path;
 use flate2::{Compression, GzBuilder};
 use muster_artifacts::{Arch, BundleWriter, ImageReference, Kind, NewFile, NewImage, Origin, RunConfig};
 
-use super::debian_layer::{self, plain_header};
+use super::debian_layer::{self, BASE, Packages, plain_header};
 use super::go_compiler::Programs;
 use super::jobs::{Job, Wanted};
 use super::recipes::ImageRecipe;
@@ -78,8 +78,9 @@ impl Packer<'_> {
         working: &mut Working<'_>,
     ) -> Result<(), BuildError> {
         let mut layers = Vec::new();
-        if recipe.base {
-            let path = debian_layer::layer(self.work, working)?;
+        let alone = recipe.packages.as_deref().map(Packages::alone);
+        for packages in recipe.base.then_some(BASE).iter().chain(&alone) {
+            let path = debian_layer::layer(packages, self.work, working)?;
             let mut tar = File::open(&path).map_err(io_at("read", &path))?;
             layers.push(self.bundle.add_layer(&mut tar)?);
         }

@@ -33,7 +33,7 @@ pub(super) fn find(jobs: &[Job]) -> Result<Go, BuildError> {
         let found = runs("pkg-config", &["--exists", "libseccomp"]);
         need(found, "libseccomp's development files", &["libseccomp-dev", "pkg-config"]);
     }
-    if jobs.iter().any(Job::needs_base) {
+    if jobs.iter().any(Job::needs_debian) {
         need(runs("mmdebstrap", &["--version"]), "mmdebstrap", &["mmdebstrap"]);
     }
     let go = find_go();

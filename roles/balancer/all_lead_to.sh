@@ -1,0 +1,7 @@
+# Whether all kubeconfigs of the machine lead where they should, and the kubelet has been told.
+# The arguments: the URLs that are good.
+[ ! -e /etc/kubernetes/kubelet.conf.moving ] || exit 1
+for name in admin super-admin kubelet; do
+  conf=/etc/kubernetes/$name.conf
+  if [ -e "$conf" ] && ! leads_to "$conf" "$@"; then exit 1; fi
+done

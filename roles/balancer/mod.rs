@@ -1,0 +1,208 @@
+//! balancer: one address of the API on every machine, behind which any control plane answers.
+//!
+//! Where several control planes are, the API is at 127.0.0.1 on every machine. On a control plane that is its own API server; on
+//! all others it is haproxy, a static pod, which asks each API server once a second whether it is ready. What is the same for all
+//! machines (kube-proxy's and flannel's configuration, kubeadm's `controlPlaneEndpoint`) so has one value that is right
+//! everywhere, and no control plane is special.
+//!
+//! A cluster that looked for its API elsewhere changes over: first each machine gets its load balancer, then the control plane
+//! that leads gives the cluster the new address, then each kubelet follows.
+
+use std::net::IpAddr;
+
+use muster_artifacts::Sha256;
+use muster_engine::prelude::*;
+use muster_inventory::HostVars;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::addresses::{access_ip_of, ip};
+use crate::catalogue::image;
+use crate::cluster::{self, Standing};
+use crate::common::cluster_vars;
+use crate::diagnosis;
+
+/// Explained in `common/defaults.yml`.
+#[derive(Deserialize)]
+struct Vars {
+    loadbalancer_apiserver_healthcheck_port: u16,
+}
+
+/// The variable that asks for it.
+const ASKS: &str = "loadbalancer_apiserver_localhost";
+
+/// The image's name in the catalogue.
+pub(crate) const IMAGE: &str = "haproxy";
+
+const FOLDER: &str = "/etc/kubernetes/api-balancer";
+const CONFIG: &str = "/etc/kubernetes/api-balancer/haproxy.cfg";
+const MANIFEST: &str = "/etc/kubernetes/manifests/haproxy.yaml";
+/// Holds the hash of the configuration that the program was last told to take up.
+const STAMP: &str = "/var/lib/muster/stamps/api-balancer";
+
+/// What a machine tells the others when it has its load balancer.
+const HAS_A_WAY: &str = "its own way to the API";
+
+/// Whether a machine's variables ask for a load balancer on it. A variable that cannot be worked out asks: what is wrong with it
+/// is told elsewhere.
+pub(crate) fn is_asked_for(vars: &HostVars) -> bool {
+    let has_api_server = vars.get("group_names").ok().flatten().is_some_and(|groups| {
+        let mut names = groups.as_list().into_iter().flatten();
+        names.any(|name| name.as_str() == Some("kube_control_plane"))
+    });
+    !has_api_server && asks(vars)
+}
+
+fn asks(vars: &HostVars) -> bool {
+    vars.get(ASKS).ok().flatten().and_then(|value| value.as_bool()).unwrap_or(true)
+}
+
+/// `127.0.0.1:PORT`.
+pub(crate) fn address(host: &Host) -> Result<String> {
+    Ok(format!("127.0.0.1:{}", cluster_vars(host)?.kube_apiserver_port))
+}
+
+/// Whether the machines of a cluster look for the API at 127.0.0.1, each at its own.
+pub(crate) fn is_local(endpoint: &str) -> bool {
+    endpoint.trim_start_matches("https://").starts_with("127.0.0.1:")
+}
+
+/// Whether the cluster's machines are to find the API at 127.0.0.1. A cluster changes over as a whole, in a run of all its workers:
+/// one that has no load balancer would find nothing there.
+pub(crate) fn is_used(host: &Host, known: &Standing) -> Result<bool> {
+    let of_all = known.speaker().unwrap_or(host.name());
+    if !asks(&host.cluster().vars_of(of_all)?) {
+        return Ok(false);
+    }
+    let changes_over = known.endpoint().is_some_and(|endpoint| !is_local(endpoint));
+    Ok(!changes_over || outside(host).is_empty())
+}
+
+/// The workers that are no part of the run.
+fn outside(host: &Host) -> Vec<String> {
+    let planes = host.cluster().group("kube_control_plane");
+    let mut nodes = host.cluster().group("k8s_cluster");
+    nodes.retain(|name| !planes.contains(name) && !host.cluster().in_run(name));
+    nodes
+}
+
+/// The load balancer of this machine, where it has one: its configuration, without control planes that leave, and its pod.
+pub(crate) fn pod(host: &Host, known: &Standing, leaving: &[String]) -> Result<Option<Balancer>> {
+    if known.planes.iter().any(|plane| plane == host.name()) || !is_used(host, known)? {
+        return Ok(None);
+    }
+    let cluster = cluster_vars(host)?;
+    let mut planes: Vec<&String> = known.planes.iter().filter(|plane| !leaving.contains(plane)).collect();
+    // Hosts that change places in their group change nothing.
+    planes.sort_unstable();
+    // The address of one that is dead may not be known.
+    let planes = planes.into_iter().filter_map(|plane| Some((plane, cluster::api_of(host, plane).ok()?)));
+    let planes: Vec<_> = planes.map(|(name, address)| json!({ "name": name, "address": address })).collect();
+    let Vars { loadbalancer_apiserver_healthcheck_port } = host.vars()?;
+    let extra = json!({
+        "port": cluster.kube_apiserver_port,
+        "health_port": loadbalancer_apiserver_healthcheck_port,
+        "planes": planes,
+        "image": image(host, IMAGE, &cluster.kube_version)?,
+        "folder": FOLDER,
+        "config": CONFIG,
+    });
+    let config = host.render("haproxy.cfg.j2", include_str!("templates/haproxy.cfg.j2"), &extra)?;
+    let pod = host.render("pod.yaml.j2", include_str!("templates/pod.yaml.j2"), &extra)?;
+    Ok(Some(Balancer { config, pod }))
+}
+
+/// What a machine has of its load balancer.
+pub(crate) struct Balancer {
+    config: String,
+    pod: String,
+}
+
+impl Balancer {
+    /// Adds it to a step.
+    pub(crate) fn ensured_in<'h>(self, step: Step<'h>) -> Step<'h> {
+        let hash = Sha256::of(self.config.as_bytes()).to_string();
+        let taken_up = command(
+            "configuration of the load balancer",
+            sh(include_str!("reload.sh"), [STAMP, &hash]),
+            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &hash]),
+        );
+        step.ensure(dir(FOLDER))
+            .ensure(file(CONFIG).content(self.config))
+            .ensure(dir("/etc/kubernetes/manifests"))
+            .ensure(file(MANIFEST).content(self.pod))
+            .ensure(taken_up)
+    }
+}
+
+/// The load balancer of a machine that is in the cluster already works, before the cluster looks for the API there.
+pub(crate) async fn has_a_way(host: &Host, known: &Standing) -> Result<()> {
+    if changes_over(host, known)? && known.had_joined(host.name()) {
+        let url = format!("https://{}", address(host)?);
+        let answers = sh(
+            r#"kubectl --kubeconfig /etc/kubernetes/kubelet.conf --server="$1" --request-timeout=5s get --raw /readyz"#,
+            [url.as_str()],
+        );
+        let what = format!("the API answers at {url}");
+        let (every, limit) = (Duration::from_millis(500), Duration::from_secs(180));
+        diagnosis::wait_on_machine(host, "containerd kubelet", Wait::new(what, answers, every, limit)).await?;
+    }
+    host.reached(HAS_A_WAY);
+    Ok(())
+}
+
+/// Whether this run brings the cluster from another address of the API to 127.0.0.1.
+fn changes_over(host: &Host, known: &Standing) -> Result<bool> {
+    Ok(known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) && is_used(host, known)?)
+}
+
+/// Every worker that is in the cluster finds the API at 127.0.0.1, before kube-proxy is told to look there. Those that are off
+/// are told of: they get it in a later run.
+pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> {
+    if !changes_over(host, known)? {
+        let asked = asks(&host.cluster().vars_of(known.speaker().unwrap_or(host.name()))?);
+        if asked && known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) {
+            host.warn(format!(
+                "all machines look for the API at {} still, because {} took no part in this run; to give every machine a way of its \
+                 own: setup-cluster without --limit",
+                known.endpoint().unwrap_or_default(),
+                muster_inventory::some_names(&outside(host))
+            ));
+        }
+        return Ok(());
+    }
+    for name in host.cluster().group("k8s_cluster") {
+        if known.planes.contains(&name) {
+            continue;
+        }
+        match host.needs_of_role(&name, "kubelet", HAS_A_WAY).await {
+            Err(failure) if known.answered(&name) => return Err(failure),
+            Err(_) => host.warn(format!(
+                "{name} was not reached: until setup-cluster has given it a load balancer, its pods do not find the API"
+            )),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The kubeconfigs of this machine lead where the cluster looks for the API, and the kubelet finds it there. `None` where nothing
+/// was ever at 127.0.0.1.
+pub(crate) fn kubeconfigs(host: &Host, known: &Standing) -> Result<Option<Command>> {
+    let was_local = known.servers(host.name()).into_iter().any(is_local);
+    if !is_used(host, known)? && !was_local {
+        return Ok(None);
+    }
+    let mut good = vec![format!("https://{}", cluster::endpoint(host, known)?)];
+    if known.planes.iter().any(|plane| plane == host.name()) {
+        // kubeadm gives the kubelet of a control plane the address at which its own API server listens.
+        let port = cluster_vars(host)?.kube_apiserver_port;
+        good.extend(
+            [ip(host)?, access_ip_of(host, host.name())?].map(|ip: IpAddr| format!("https://{ip}:{port}")),
+        );
+    }
+    let label = format!("address of the API: {}", good[0]);
+    let run = sh(concat!(include_str!("leads_to.sh"), include_str!("move.sh")), good.clone());
+    let check = sh(concat!(include_str!("leads_to.sh"), include_str!("all_lead_to.sh")), good);
+    Ok(Some(command(label, run, check)))
+}
