@@ -237,7 +237,7 @@ mod tests {
             planes: ["node1", "plane"].map(str::to_owned).into(),
             ..Wish::default()
         };
-        let lines = table(&wish, &seen.into()).render(Style::plain(), 120);
+        let lines = table(&wish, &seen.into()).render(Style::PLAIN, 120);
         assert!(lines[2].contains("sees no majority") && lines[2].contains('7'), "{lines:#?}");
         assert!(lines[3].contains("node2") && lines[3].contains("does not answer"), "{lines:#?}");
         assert!(lines[4].contains("plane") && lines[4].contains("no member"), "{lines:#?}");
