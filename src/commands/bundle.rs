@@ -131,6 +131,9 @@ fn run_fetch(args: FetchArgs, dir: &Path, environment: &Environment) -> Result<E
         no_proxy: of_environment("no_proxy").unwrap_or_default(),
         ..Sources::default()
     };
+    if let Some(warning) = sources.unproven() {
+        print::warning(&warning, environment);
+    }
     let mut bundle = BundleWriter::open(dir)?;
     let started = Instant::now();
     let screen = Screen::new(environment, true);

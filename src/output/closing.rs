@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use muster_app::Recorder;
 use muster_engine::event_json;
 use muster_engine::failure::{Failure, Problem};
-use muster_engine::run::Outcome;
+use muster_engine::run::{HostOutcome, Outcome};
 use muster_engine::script::quote;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::error::Exit;
 use crate::output::advice;
 use crate::output::jsonl;
 use crate::output::problems;
-use crate::output::recap::{figures, recap};
+use crate::output::recap::{Figures, figures, recap};
 use crate::output::screen::Screen;
 use crate::output::sentence::{Detail, gist, is_changed_key};
 use crate::output::style::{Style, Tone};

@@ -46,6 +46,21 @@ fn the_engine_knows_no_kubernetes_and_roles_know_no_connections() {
     knows_nothing_of("roles", &["muster_engine::ssh", "russh", "sshoptions"]);
 }
 
+/// Files that others build on, each with what builds on it: in the other direction it would be a circle.
+#[test]
+fn what_others_build_on_does_not_know_them() {
+    let built_on = [
+        ("crates/inventory/src/convert.rs", "crate::jinja"),
+        ("crates/engine/src/metered.rs", "crate::host"),
+        ("crates/engine/src/fan_out/sources.rs", "crate::host"),
+        ("roles/preflight/findings.rs", "super::machine"),
+    ];
+    for (file, user) in built_on {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        assert!(!text.contains(user), "{file} uses {user}, which is built on it");
+    }
+}
+
 #[test]
 fn whoever_hosts_a_library_decides_what_is_printed_where_the_environment_is_and_when_the_process_ends() {
     // `std::env::consts` says what the program was compiled for.

@@ -43,7 +43,7 @@ fn what_others_left_is_refused(lab: &Lab) {
          /etc/systemd/system/kubelet.service.d/10-kubeadm.conf && systemctl daemon-reload",
     ];
     let out = refused.out.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!((refused.code, refused.recap("node2", "changed")), (2, 0), "{refused:#?}");
+    assert_eq!((refused.code, refused.recap("node2", "changed")), (3, 0), "{refused:#?}");
     assert!(out.contains("3 problems") && out.contains("cni0 is in 10.244.1.0/24"), "{refused:#?}");
     for remedy in remedies {
         lab.on("node2", remedy);

@@ -81,6 +81,9 @@ pub(crate) fn complete(
     }
     frontend.tell(News::Doing(&format!("fetching what the bundle {} lacks", bundle.dir().display())));
     let sources = sources(world, environment)?;
+    if let Some(warning) = sources.unproven() {
+        frontend.tell(News::Warning(&warning));
+    }
     let mut writer = BundleWriter::open(bundle.dir())?;
     let fetched = releases.iter().try_for_each(|release| {
         fetch(release, &mut writer, &sources, &mut |news| frontend.tell(News::Download(&news))).map(drop)

@@ -125,6 +125,18 @@ impl Sources {
         self.mirrored(&file.url)
     }
 
+    /// What to tell whoever gets images from a registry without TLS: nobody but the registry says what an image of that name
+    /// is, because the catalogue has no digests of images.
+    #[must_use]
+    pub fn unproven(&self) -> Option<String> {
+        let host = self.registry_host.as_deref().filter(|host| host.starts_with("http://"))?;
+        Some(format!(
+            "images come from {} without TLS: nothing proves that they are the ones that their names say (files are compared with \
+             the catalogue's sha256)",
+            shown(host)
+        ))
+    }
+
     fn mirrored(&self, url: &str) -> String {
         match &self.files_repo {
             Some(mirror) => {
@@ -218,5 +230,15 @@ mod tests {
         for wrong in ["", "<html>", "12ab\n", &format!("{two}  other\n")] {
             assert_eq!(found(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn images_of_a_registry_without_tls_are_told_of() {
+        let of = |host: Option<&str>| {
+            Sources { registry_host: host.map(str::to_owned), ..Sources::default() }.unproven()
+        };
+        assert!(of(Some("http://me:word@mirror:5000")).unwrap().starts_with("images come from http://"));
+        assert!(!of(Some("http://me:word@mirror:5000")).unwrap().contains("word"));
+        assert_eq!([of(None), of(Some("mirror:5000")), of(Some("https://mirror"))], [None, None, None]);
     }
 }

@@ -1,7 +1,7 @@
 //! Values of this crate and values of the template engine, one as the other.
 
 use indexmap::IndexMap;
-use minijinja::value::ValueKind;
+use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Value as Engine};
 
 use crate::value::{Kind, Value};
@@ -63,7 +63,7 @@ fn from_nested(value: &Engine, depth: usize) -> Result<Value, Error> {
         ValueKind::Undefined => {
             return Err(Error::new(ErrorKind::UndefinedError, "a part of the value is undefined"));
         }
-        ValueKind::Invalid => return Err(crate::jinja::carried(value)),
+        ValueKind::Invalid => return Err(carried(value)),
         _ if value.is_undefined() => return Err(Error::from(ErrorKind::UndefinedError)),
         other => {
             return Err(Error::new(ErrorKind::InvalidOperation, format!("{other} is no data")));
@@ -91,4 +91,17 @@ pub(crate) fn unrolled(value: Engine) -> Result<Engine, Error> {
         ValueKind::Plain => Err(Error::new(ErrorKind::InvalidOperation, "the value is a function, not data")),
         _ => Ok(value),
     }
+}
+
+/// The error that a value carries which is not valid.
+pub(crate) fn carried(value: &Engine) -> Error {
+    // The engine hands it out only where it writes values as JSON.
+    let json = minijinja::filters::tojson(value, None, Kwargs::from_iter(Vec::<(String, Engine)>::new()));
+    let Err(error) = json else { return Error::new(ErrorKind::InvalidOperation, "the value is not valid") };
+    let own = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Error>());
+    let (kind, detail) = match own {
+        Some(own) => (own.kind(), own.detail().unwrap_or_default().to_owned()),
+        None => (error.kind(), error.to_string()),
+    };
+    Error::new(kind, detail).with_source(error)
 }

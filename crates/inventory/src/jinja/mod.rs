@@ -16,7 +16,7 @@ mod yaml_out;
 
 use std::collections::BTreeMap;
 
-use minijinja::value::{Kwargs, StringInput, ValueKind};
+use minijinja::value::{StringInput, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
 
 /// Steps a template may take before it is taken for one that never ends.
@@ -78,20 +78,7 @@ fn at(value: Value, key: Value) -> Result<Value, Error> {
 
 /// A value, or the error that it carries instead.
 pub(crate) fn valid(value: Value) -> Result<Value, Error> {
-    if value.kind() == ValueKind::Invalid { Err(carried(&value)) } else { Ok(value) }
-}
-
-/// The error that a value carries which is not valid.
-pub(crate) fn carried(value: &Value) -> Error {
-    // The engine hands it out only where it writes values as JSON.
-    let json = minijinja::filters::tojson(value, None, Kwargs::from_iter(Vec::<(String, Value)>::new()));
-    let Err(error) = json else { return Error::new(ErrorKind::InvalidOperation, "the value is not valid") };
-    let own = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Error>());
-    let (kind, detail) = match own {
-        Some(own) => (own.kind(), own.detail().unwrap_or_default().to_owned()),
-        None => (error.kind(), error.to_string()),
-    };
-    Error::new(kind, detail).with_source(error)
+    if value.kind() == ValueKind::Invalid { Err(crate::convert::carried(&value)) } else { Ok(value) }
 }
 
 /// What the engine says about an error, without the name of the template. `source` is the text the
