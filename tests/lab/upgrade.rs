@@ -250,7 +250,7 @@ fn three_control_planes_go_one_after_the_other_and_the_api_answers_all_the_time(
     assert_eq!(kubectl(&unschedulable), "");
     assert_eq!(["node1", "node2", "node3"].map(has_own_argument), [false, false, true]);
     let versions = kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.kubeletVersion}"]);
-    assert_eq!(versions, [format!("v{TO}"); 5].join(" "));
+    assert_eq!(versions, vec![format!("v{TO}"); 5].join(" "));
     let images =
         kubectl(&["-n", "kube-system", "get", "pods", "-o", "jsonpath={.items[*].spec.containers[*].image}"]);
     for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy"] {
