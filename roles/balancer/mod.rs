@@ -8,6 +8,9 @@
 //! A cluster that looked for its API elsewhere changes over: first each machine gets its load balancer, then the control plane
 //! that leads gives the cluster the new address, then each kubelet follows.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use muster_artifacts::Sha256;
@@ -36,9 +39,9 @@ pub(crate) const IMAGE: &str = "haproxy";
 
 const FOLDER: &str = "/etc/kubernetes/api-balancer";
 const CONFIG: &str = "/etc/kubernetes/api-balancer/haproxy.cfg";
-const MANIFEST: &str = "/etc/kubernetes/manifests/haproxy.yaml";
+const MANIFEST: &str = "/etc/kubernetes/manifests/api-balancer.yaml";
 /// Holds the hash of the configuration that the program was last told to take up.
-const STAMP: &str = "/var/lib/muster/stamps/api-balancer";
+pub(crate) const STAMP: &str = "/var/lib/muster/stamps/api-balancer";
 
 /// What a machine tells the others when it has its load balancer.
 const HAS_A_WAY: &str = "its own way to the API";
@@ -135,12 +138,21 @@ impl Balancer {
     }
 }
 
+/// A kubeconfig of a control plane as others use it: what leads to the machine's own 127.0.0.1 leads to this URL.
+pub fn for_others(config: &str, url: &str) -> String {
+    let moved = |line: &str| match line.split_once("server: ") {
+        Some((before, server)) if is_local(server) => format!("{before}server: {url}\n"),
+        _ => format!("{line}\n"),
+    };
+    config.lines().map(moved).collect()
+}
+
 /// The load balancer of a machine that is in the cluster already works, before the cluster looks for the API there.
 pub(crate) async fn has_a_way(host: &Host, known: &Standing) -> Result<()> {
     if changes_over(host, known)? && known.had_joined(host.name()) {
         let url = format!("https://{}", address(host)?);
         let answers = sh(
-            r#"kubectl --kubeconfig /etc/kubernetes/kubelet.conf --server="$1" --request-timeout=5s get --raw /readyz"#,
+            r#"kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=5s --server="$1" get --raw /readyz"#,
             [url.as_str()],
         );
         let what = format!("the API answers at {url}");
@@ -154,6 +166,15 @@ pub(crate) async fn has_a_way(host: &Host, known: &Standing) -> Result<()> {
 /// Whether this run brings the cluster from another address of the API to 127.0.0.1.
 fn changes_over(host: &Host, known: &Standing) -> Result<bool> {
     Ok(known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) && is_used(host, known)?)
+}
+
+/// What a machine has of a load balancer that it has no use for any more. The folder goes last, by which is seen that there is one.
+pub(crate) fn left_over(host: &Host, known: &Standing) -> Result<Resources> {
+    let has_one = known.identity(host.name()).is_some_and(|seen| !seen.balanced.is_empty());
+    if !has_one || is_used(host, known)? {
+        return Ok(Resources::new());
+    }
+    Ok(Resources::new().with(dir(FOLDER)).with(file(STAMP)).with(file(MANIFEST)))
 }
 
 /// Every worker that is in the cluster finds the API at 127.0.0.1, before kube-proxy is told to look there. Those that are off

@@ -122,7 +122,7 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             with_state!(r#"[ "$(cat "$1")" = "$(kubelet_state "$2")" ]"#, [STAMP, &given]),
         ));
     }
-    step.ensure(service("kubelet")).await.map(drop)
+    step.ensure(service("kubelet")).remove_all(balancer::left_over(host, known)?).await.map(drop)
 }
 
 /// The file with the servers that pods can ask, and its lines. Pods cannot ask one on the machine's loopback, and CoreDNS

@@ -8,6 +8,7 @@ use muster_engine::prelude::*;
 use muster_files::write_whole;
 use serde::Deserialize;
 
+use crate::balancer;
 use crate::catalogue::artifact_for_here;
 use crate::cluster;
 use crate::common::cluster_vars;
@@ -30,7 +31,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if vars.kubeconfig_localhost {
         let answer = host.query(sh("cat \"$1\"", [ADMIN_CONF])).await?;
         if answer.status == 0 {
-            bring(host, &folder.join("admin.conf"), 0o600, answer.output.as_bytes())?;
+            let own = format!("https://{}", cluster::api_of(host, host.name())?);
+            let config = balancer::for_others(&answer.output, &own);
+            bring(host, &folder.join("admin.conf"), 0o600, config.as_bytes())?;
         }
     }
     if vars.kubectl_localhost {
