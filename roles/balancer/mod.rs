@@ -43,6 +43,9 @@ const MANIFEST: &str = "/etc/kubernetes/manifests/api-balancer.yaml";
 /// Holds the hash of the configuration that the program was last told to take up.
 pub(crate) const STAMP: &str = "/var/lib/muster/stamps/api-balancer";
 
+/// The role that gives it to a machine.
+const GIVES_IT: &str = "kubelet";
+
 /// What a machine tells the others when it has its load balancer.
 const HAS_A_WAY: &str = "its own way to the API";
 
@@ -81,11 +84,12 @@ pub(crate) fn is_used(host: &Host, known: &Standing) -> Result<bool> {
     Ok(!changes_over || outside(host).is_empty())
 }
 
-/// The workers that are no part of the run.
+/// The workers that get no load balancer in this run: those that are no part of it, and all of them where it does something else,
+/// as an upgrade.
 fn outside(host: &Host) -> Vec<String> {
     let planes = host.cluster().group("kube_control_plane");
     let mut nodes = host.cluster().group("k8s_cluster");
-    nodes.retain(|name| !planes.contains(name) && !host.cluster().in_run(name));
+    nodes.retain(|name| !planes.contains(name) && !host.cluster().has_role(name, GIVES_IT));
     nodes
 }
 
@@ -184,8 +188,8 @@ pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> 
         let asked = asks(&host.cluster().vars_of(known.speaker().unwrap_or(host.name()))?);
         if asked && known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) {
             host.warn(format!(
-                "all machines look for the API at {} still, because {} took no part in this run; to give every machine a way of its \
-                 own: setup-cluster without --limit",
+                "all machines look for the API at {} still, because this run gives {} no load balancer; to give every machine a way of \
+                 its own: setup-cluster without --limit",
                 known.endpoint().unwrap_or_default(),
                 muster_inventory::some_names(&outside(host))
             ));
@@ -196,7 +200,7 @@ pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> 
         if known.planes.contains(&name) {
             continue;
         }
-        match host.needs_of_role(&name, "kubelet", HAS_A_WAY).await {
+        match host.needs_of_role(&name, GIVES_IT, HAS_A_WAY).await {
             Err(failure) if known.answered(&name) => return Err(failure),
             Err(_) => host.warn(format!(
                 "{name} was not reached: until setup-cluster has given it a load balancer, its pods do not find the API"

@@ -104,15 +104,7 @@ async fn finds_the_api(host: &Host) -> Result<()> {
     if !known.had_joined(host.name()) {
         return Ok(());
     }
-    let ready = sh(
-        concat!(
-            include_str!("../own_api_server.sh"),
-            r#"set -- --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=10s
-[ -z "$server" ] || set -- "$@" --server="$server"
-said=$(kubectl "$@" get --raw /readyz 2>&1) || { printf '%s\n' "${server:-the address in kubelet.conf}: $said"; exit 1; }"#
-        ),
-        [],
-    );
+    let ready = sh0(concat!(include_str!("../own_api_server.sh"), include_str!("finds_api.sh")));
     let answer = host.query(ready).await?;
     if answer.status == 0 {
         return Ok(());
