@@ -73,11 +73,16 @@ pub(crate) fn is_local(endpoint: &str) -> bool {
     endpoint.trim_start_matches("https://").starts_with("127.0.0.1:")
 }
 
+/// Whether the variables that hold for the cluster ask for it.
+fn is_wanted(host: &Host, known: &Standing) -> Result<bool> {
+    let of_all = known.speaker().unwrap_or(host.name());
+    Ok(asks(&host.cluster().vars_of(of_all)?))
+}
+
 /// Whether the cluster's machines are to find the API at 127.0.0.1. A cluster changes over as a whole, in a run of all its workers:
 /// one that has no load balancer would find nothing there.
 pub(crate) fn is_used(host: &Host, known: &Standing) -> Result<bool> {
-    let of_all = known.speaker().unwrap_or(host.name());
-    if !asks(&host.cluster().vars_of(of_all)?) {
+    if !is_wanted(host, known)? {
         return Ok(false);
     }
     let changes_over = known.endpoint().is_some_and(|endpoint| !is_local(endpoint));
@@ -153,7 +158,9 @@ pub fn for_others(config: &str, url: &str) -> String {
 
 /// The load balancer of a machine that is in the cluster already works, before the cluster looks for the API there.
 pub(crate) async fn has_a_way(host: &Host, known: &Standing) -> Result<()> {
-    if changes_over(host, known)? && known.had_joined(host.name()) {
+    if changes_over(host, known)? && known.node(host.name()).is_some() {
+        // One that somebody stopped runs no load balancer.
+        host.step("Start the kubelet").ensure(service("kubelet")).await?;
         let url = format!("https://{}", address(host)?);
         let answers = sh(
             r#"kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=5s --server="$1" get --raw /readyz"#,
@@ -161,7 +168,8 @@ pub(crate) async fn has_a_way(host: &Host, known: &Standing) -> Result<()> {
         );
         let what = format!("the API answers at {url}");
         let (every, limit) = (Duration::from_millis(500), Duration::from_secs(180));
-        diagnosis::wait_on_machine(host, "containerd kubelet", Wait::new(what, answers, every, limit)).await?;
+        diagnosis::wait_on_machine(host, "containerd kubelet", Wait::new(what, answers, every, limit))
+            .await?;
     }
     host.reached(HAS_A_WAY);
     Ok(())
@@ -172,10 +180,13 @@ fn changes_over(host: &Host, known: &Standing) -> Result<bool> {
     Ok(known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) && is_used(host, known)?)
 }
 
-/// What a machine has of a load balancer that it has no use for any more. The folder goes last, by which is seen that there is one.
+/// What a machine has of a load balancer that it has no use for any more: the cluster looks for its API elsewhere, or was told to in
+/// this run. The folder goes last, by which is seen that there is one.
 pub(crate) fn left_over(host: &Host, known: &Standing) -> Result<Resources> {
     let has_one = known.identity(host.name()).is_some_and(|seen| !seen.balanced.is_empty());
-    if !has_one || is_used(host, known)? {
+    let is_elsewhere =
+        known.leader().is_some() || known.endpoint().is_some_and(|endpoint| !is_local(endpoint));
+    if !has_one || !is_elsewhere || is_wanted(host, known)? {
         return Ok(Resources::new());
     }
     Ok(Resources::new().with(dir(FOLDER)).with(file(STAMP)).with(file(MANIFEST)))
@@ -185,8 +196,7 @@ pub(crate) fn left_over(host: &Host, known: &Standing) -> Result<Resources> {
 /// are told of: they get it in a later run.
 pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> {
     if !changes_over(host, known)? {
-        let asked = asks(&host.cluster().vars_of(known.speaker().unwrap_or(host.name()))?);
-        if asked && known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) {
+        if is_wanted(host, known)? && known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) {
             host.warn(format!(
                 "all machines look for the API at {} still, because this run gives {} no load balancer; to give every machine a way of \
                  its own: setup-cluster without --limit",

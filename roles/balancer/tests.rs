@@ -29,7 +29,10 @@ fn each_control_plane_is_asked_whether_it_is_ready() {
         "planes": [{ "name": "a", "address": "192.0.2.1:6443" }, { "name": "b", "address": "192.0.2.2:6443" }],
     });
     let config = vars.render(include_str!("templates/haproxy.cfg.j2"), "haproxy.cfg", &extra).unwrap();
-    assert!(config.contains("\n  bind 127.0.0.1:6443\n") && config.contains("\n  bind 127.0.0.1:8081\n"), "{config}");
+    assert!(
+        config.contains("\n  bind 127.0.0.1:6443\n") && config.contains("\n  bind 127.0.0.1:8081\n"),
+        "{config}"
+    );
     assert!(config.ends_with("\n  server a 192.0.2.1:6443\n  server b 192.0.2.2:6443\n"), "{config}");
     // All of them would be passed over while etcd elects a leader.
     assert!(config.contains("GET /readyz?exclude=etcd&exclude=etcd-readiness\n"), "{config}");
@@ -51,7 +54,11 @@ impl Machine {
     fn new(answers: bool) -> Self {
         let machine = Self(tempfile::tempdir().unwrap());
         let kubectl = if answers { "exit 0" } else { "echo refused; exit 1" };
-        for (name, text) in [("kubectl", kubectl), ("systemctl", "echo restarted >>restarts"), ("sleep", "exit 0")] {
+        for (name, text) in [
+            ("kubectl", kubectl),
+            ("systemctl", "[ \"$1\" != restart ] || echo restarted >>restarts"),
+            ("sleep", "exit 0"),
+        ] {
             let path = machine.0.path().join(name);
             fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

@@ -33,8 +33,8 @@ use serde::Deserialize;
 pub use findings::{Findings, sentence};
 pub use inventory::check_inventory;
 
-use crate::balancer;
 use crate::addresses;
+use crate::balancer;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
 use crate::etcd;

@@ -101,7 +101,7 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
 /// The machine's kubelet finds the API: on a control plane its own API server, else where the cluster's machines look for it.
 async fn finds_the_api(host: &Host) -> Result<()> {
     let known = cluster::known(host).await?;
-    if !known.had_joined(host.name()) {
+    if known.node(host.name()).is_none() {
         return Ok(());
     }
     let ready = sh0(concat!(include_str!("../own_api_server.sh"), include_str!("finds_api.sh")));

@@ -348,7 +348,9 @@ impl Cluster {
                 Ok(0)
             }
             ["--kubeconfig", conf, "token", "create", ..]
-                if is_there(conf) && self.answers() && self.finds(machine, &told(&content(conf), "server:")) =>
+                if is_there(conf)
+                    && self.answers()
+                    && self.finds(&machine, &told(&content(conf), "server:")) =>
             {
                 shell.write(1, b"ab.cd\n").map(|_| 0)
             }
