@@ -37,6 +37,7 @@ use futures::future::FutureExt;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
+pub use balancer::for_others as kubeconfig_for_others;
 pub use removal::Removal;
 pub use reset::Reset;
 pub use students::{Class, Order, Person, Row, STUDENT_FILES, Told, end_of, namespace_of, token_in, written};

@@ -8,6 +8,9 @@
 //! A cluster that looked for its API elsewhere changes over: first each machine gets its load balancer, then the control plane
 //! that leads gives the cluster the new address, then each kubelet follows.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use muster_artifacts::Sha256;
@@ -36,9 +39,12 @@ pub(crate) const IMAGE: &str = "haproxy";
 
 const FOLDER: &str = "/etc/kubernetes/api-balancer";
 const CONFIG: &str = "/etc/kubernetes/api-balancer/haproxy.cfg";
-const MANIFEST: &str = "/etc/kubernetes/manifests/haproxy.yaml";
+const MANIFEST: &str = "/etc/kubernetes/manifests/api-balancer.yaml";
 /// Holds the hash of the configuration that the program was last told to take up.
-const STAMP: &str = "/var/lib/muster/stamps/api-balancer";
+pub(crate) const STAMP: &str = "/var/lib/muster/stamps/api-balancer";
+
+/// The role that gives it to a machine.
+const GIVES_IT: &str = "kubelet";
 
 /// What a machine tells the others when it has its load balancer.
 const HAS_A_WAY: &str = "its own way to the API";
@@ -67,22 +73,28 @@ pub(crate) fn is_local(endpoint: &str) -> bool {
     endpoint.trim_start_matches("https://").starts_with("127.0.0.1:")
 }
 
+/// Whether the variables that hold for the cluster ask for it.
+fn is_wanted(host: &Host, known: &Standing) -> Result<bool> {
+    let of_all = known.speaker().unwrap_or(host.name());
+    Ok(asks(&host.cluster().vars_of(of_all)?))
+}
+
 /// Whether the cluster's machines are to find the API at 127.0.0.1. A cluster changes over as a whole, in a run of all its workers:
 /// one that has no load balancer would find nothing there.
 pub(crate) fn is_used(host: &Host, known: &Standing) -> Result<bool> {
-    let of_all = known.speaker().unwrap_or(host.name());
-    if !asks(&host.cluster().vars_of(of_all)?) {
+    if !is_wanted(host, known)? {
         return Ok(false);
     }
     let changes_over = known.endpoint().is_some_and(|endpoint| !is_local(endpoint));
     Ok(!changes_over || outside(host).is_empty())
 }
 
-/// The workers that are no part of the run.
+/// The workers that get no load balancer in this run: those that are no part of it, and all of them where it does something else,
+/// as an upgrade.
 fn outside(host: &Host) -> Vec<String> {
     let planes = host.cluster().group("kube_control_plane");
     let mut nodes = host.cluster().group("k8s_cluster");
-    nodes.retain(|name| !planes.contains(name) && !host.cluster().in_run(name));
+    nodes.retain(|name| !planes.contains(name) && !host.cluster().has_role(name, GIVES_IT));
     nodes
 }
 
@@ -135,17 +147,29 @@ impl Balancer {
     }
 }
 
+/// A kubeconfig of a control plane as others use it: what leads to the machine's own 127.0.0.1 leads to this URL.
+pub fn for_others(config: &str, url: &str) -> String {
+    let moved = |line: &str| match line.split_once("server: ") {
+        Some((before, server)) if is_local(server) => format!("{before}server: {url}\n"),
+        _ => format!("{line}\n"),
+    };
+    config.lines().map(moved).collect()
+}
+
 /// The load balancer of a machine that is in the cluster already works, before the cluster looks for the API there.
 pub(crate) async fn has_a_way(host: &Host, known: &Standing) -> Result<()> {
-    if changes_over(host, known)? && known.had_joined(host.name()) {
+    if changes_over(host, known)? && known.node(host.name()).is_some() {
+        // One that somebody stopped runs no load balancer.
+        host.step("Start the kubelet").ensure(service("kubelet")).await?;
         let url = format!("https://{}", address(host)?);
         let answers = sh(
-            r#"kubectl --kubeconfig /etc/kubernetes/kubelet.conf --server="$1" --request-timeout=5s get --raw /readyz"#,
+            r#"kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=5s --server="$1" get --raw /readyz"#,
             [url.as_str()],
         );
         let what = format!("the API answers at {url}");
         let (every, limit) = (Duration::from_millis(500), Duration::from_secs(180));
-        diagnosis::wait_on_machine(host, "containerd kubelet", Wait::new(what, answers, every, limit)).await?;
+        diagnosis::wait_on_machine(host, "containerd kubelet", Wait::new(what, answers, every, limit))
+            .await?;
     }
     host.reached(HAS_A_WAY);
     Ok(())
@@ -156,15 +180,26 @@ fn changes_over(host: &Host, known: &Standing) -> Result<bool> {
     Ok(known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) && is_used(host, known)?)
 }
 
+/// What a machine has of a load balancer that it has no use for any more: the cluster looks for its API elsewhere, or was told to in
+/// this run. The folder goes last, by which is seen that there is one.
+pub(crate) fn left_over(host: &Host, known: &Standing) -> Result<Resources> {
+    let has_one = known.identity(host.name()).is_some_and(|seen| !seen.balanced.is_empty());
+    let is_elsewhere =
+        known.leader().is_some() || known.endpoint().is_some_and(|endpoint| !is_local(endpoint));
+    if !has_one || !is_elsewhere || is_wanted(host, known)? {
+        return Ok(Resources::new());
+    }
+    Ok(Resources::new().with(dir(FOLDER)).with(file(STAMP)).with(file(MANIFEST)))
+}
+
 /// Every worker that is in the cluster finds the API at 127.0.0.1, before kube-proxy is told to look there. Those that are off
 /// are told of: they get it in a later run.
 pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> {
     if !changes_over(host, known)? {
-        let asked = asks(&host.cluster().vars_of(known.speaker().unwrap_or(host.name()))?);
-        if asked && known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) {
+        if is_wanted(host, known)? && known.endpoint().is_some_and(|endpoint| !is_local(endpoint)) {
             host.warn(format!(
-                "all machines look for the API at {} still, because {} took no part in this run; to give every machine a way of its \
-                 own: setup-cluster without --limit",
+                "all machines look for the API at {} still, because this run gives {} no load balancer; to give every machine a way of \
+                 its own: setup-cluster without --limit",
                 known.endpoint().unwrap_or_default(),
                 muster_inventory::some_names(&outside(host))
             ));
@@ -175,7 +210,7 @@ pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> 
         if known.planes.contains(&name) {
             continue;
         }
-        match host.needs_of_role(&name, "kubelet", HAS_A_WAY).await {
+        match host.needs_of_role(&name, GIVES_IT, HAS_A_WAY).await {
             Err(failure) if known.answered(&name) => return Err(failure),
             Err(_) => host.warn(format!(
                 "{name} was not reached: until setup-cluster has given it a load balancer, its pods do not find the API"

@@ -3,7 +3,9 @@
 url=$1
 # It is there from before the kubelet is told until it has started anew.
 pending=/etc/kubernetes/kubelet.conf.moving
-answer() { kubectl --kubeconfig /etc/kubernetes/kubelet.conf --server="$url" --request-timeout=5s get --raw /readyz 2>&1; }
+# The load balancer is a pod of a kubelet, which somebody may have stopped.
+systemctl start kubelet
+answer() { kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=5s --server="$url" get --raw /readyz 2>&1; }
 left=60
 until said=$(answer); do
   left=$((left - 1))

@@ -45,6 +45,8 @@ pub(crate) struct Kubeconfig {
 pub(crate) struct Identity {
     /// What its kubelet was given when it joined.
     pub kubelet: Option<Kubeconfig>,
+    /// `HOST:PORT` of the API servers behind its own load balancer.
+    pub balanced: Vec<String>,
     /// What its administrator uses; only a control plane has it.
     pub admin: Option<Kubeconfig>,
     /// The authority in the folder of certificates. A machine that left a cluster may have kept it.
@@ -128,6 +130,13 @@ impl Identity {
             .find(|s| !s.is_empty())
     }
 
+    /// The addresses of the API servers that it was told of, or that its load balancer was.
+    pub(crate) fn api_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let servers = self.server().map(|server| server.trim_start_matches("https://")).into_iter();
+        let all = servers.chain(self.balanced.iter().map(String::as_str));
+        all.filter_map(|server| server.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok())
+    }
+
     /// What [`LOOK`] has printed; `None` where it did not come to its end. What is missing then would read as if the machine did
     /// not have it.
     pub(crate) fn whole(answer: &str) -> Option<Self> {
@@ -155,6 +164,7 @@ impl Identity {
                 "admin_certificate-authority-data" => {
                     identity.admin.get_or_insert_default().authority = embedded(value);
                 }
+                "balanced" => identity.balanced.push(value.to_owned()),
                 "ca" => identity.ca = decoded(value).map(|der| Authority::of(&der)),
                 "ca_key" => identity.ca_key = true,
                 "client" => identity.node = decoded(value).and_then(|der| node_name(&der)),

@@ -42,6 +42,11 @@ data() {
 
 kubeconfig kubelet /etc/kubernetes/kubelet.conf
 kubeconfig admin /etc/kubernetes/admin.conf
+if [ -r /etc/kubernetes/api-balancer/haproxy.cfg ]; then
+  while read -r key value address; do
+    [ "$key" != server ] || say balanced "$address"
+  done </etc/kubernetes/api-balancer/haproxy.cfg
+fi
 certificate ca "$certificates/ca.crt"
 [ ! -e "$certificates/ca.key" ] || say ca_key yes
 certificate client /var/lib/kubelet/pki/kubelet-client-current.pem

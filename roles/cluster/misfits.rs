@@ -174,10 +174,7 @@ impl Standing {
             Some((plane, ours)) => format!("{belongs}; the CA of this one is {ours} (on {plane})"),
             // The control planes hold no authority, or could not be asked: then the address must do.
             None if self.known_of(&self.planes).count() < self.planes.len() => {
-                let host = own.server.trim_start_matches("https://").rsplit_once(':').map(|(host, _)| host);
-                let ours =
-                    host.and_then(|host| host.parse().ok()).is_some_and(|ip| self.addresses.contains(&ip));
-                if ours {
+                if seen.api_addresses().any(|address| self.addresses.contains(&address)) {
                     return None;
                 }
                 format!("{belongs}: at no address of this inventory's control planes")

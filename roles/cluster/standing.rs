@@ -216,10 +216,7 @@ impl Standing {
     pub(crate) fn is_anothers(&self, name: &str, node: &str) -> Option<String> {
         let seen = self.known(name)?;
         let server = seen.server().unwrap_or_default();
-        let address = server.strip_prefix("https://").and_then(|server| server.rsplit_once(':'));
-        let is_of_planes = address
-            .and_then(|(address, _)| address.trim_matches(['[', ']']).parse::<IpAddr>().ok())
-            .is_some_and(|address| self.addresses.contains(&address));
+        let is_of_planes = seen.api_addresses().any(|address| self.addresses.contains(&address));
         let other = match (seen.authority(), self.authority()) {
             (Some(own), Some((_, ours))) => own != ours,
             (Some(_), None) => !is_of_planes,

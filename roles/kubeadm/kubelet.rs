@@ -128,7 +128,7 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             ),
         ));
     }
-    step.ensure(service("kubelet")).await.map(drop)
+    step.ensure(service("kubelet")).remove_all(balancer::left_over(host, known)?).await.map(drop)
 }
 
 /// The file with the servers that pods can ask, and its lines. Pods cannot ask one on the machine's loopback, and CoreDNS

@@ -83,6 +83,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(dir(cluster_vars(host)?.kube_cert_dir))
         .with(file(kubelet::STAMP))
         .with(file(kubelet::ARGUMENTS))
+        .with(file(balancer::STAMP))
         .with(file(config::APPLIED))
         .with(file(UNIT))
         .with(service("kubelet")))

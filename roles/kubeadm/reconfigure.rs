@@ -5,7 +5,7 @@ use muster_engine::prelude::*;
 use super::config::{self, Config};
 use crate::balancer;
 use crate::cluster::Standing;
-use crate::kubectl::{api_answers, kubectl};
+use crate::kubectl::{ADMIN_CONF, api_answers, kubectl};
 
 /// The control plane runs with its configuration. The one that leads gives it to the cluster first.
 pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
@@ -21,13 +21,26 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             applied(&told),
         )
     });
-    host.step("Reconfigure the control plane").detached().ensure_all(publish).ensure(here(&told)).await?;
+    let changed =
+        host.step("Reconfigure the control plane").detached().ensure_all(publish).ensure(here(&told)).await?;
     if leads {
         // One that somebody stopped is started before the API is waited for.
         host.step("Start the kubelet").ensure(service("kubelet")).await?;
         api_answers(host, Duration::from_secs(180)).await?;
     }
+    if changed.changed && !host.check_mode() {
+        is_steady(host).await?;
+    }
     Ok(())
+}
+
+/// The API server of this control plane answers, for longer than load balancers need to notice: only then the next one may restart
+/// its own.
+async fn is_steady(host: &Host) -> Result<()> {
+    let steady =
+        sh(concat!(include_str!("../own_api_server.sh"), include_str!("steady_api.sh")), [ADMIN_CONF, "6"]);
+    let (every, limit) = (Duration::from_millis(500), Duration::from_secs(180));
+    host.wait(Wait::new("the API server is steady", steady, every, limit)).await.map(drop)
 }
 
 /// Gives the cluster the configuration that this control plane runs with, whatever it has. Skipped in check mode.

@@ -6,7 +6,18 @@ config=$1 settled=$2 hash=$3 certificates=$4
 # Its names and addresses may be others. The API server takes up a new one by itself.
 rm -f "$certificates/apiserver.crt" "$certificates/apiserver.key"
 kubeadm init phase certs apiserver --config "$config"
-# Last, because the API server restarts.
+# Last, because the API server restarts. Whoever asks whether it is ready must not be answered by the one before.
+api_server() { sha256sum /etc/kubernetes/manifests/kube-apiserver.yaml; }
+api_containers() { ctr -n k8s.io containers ls -q 'labels."io.kubernetes.container.name"==kube-apiserver'; }
+before=$(api_server) || before=
+old=$(api_containers)
 kubeadm init phase control-plane all --config "$config"
+if [ "$(api_server)" != "$before" ] && systemctl is-active -q kubelet; then
+  left=120
+  while [ "$(api_containers)" = "$old" ] && [ "$left" -gt 0 ]; do
+    left=$((left - 1))
+    sleep 1
+  done
+fi
 remember_static_pods "${settled%/*}"
 echo "$hash" >"$settled"

@@ -8,6 +8,7 @@ use muster_engine::prelude::*;
 use muster_files::write_whole;
 use serde::Deserialize;
 
+use crate::balancer;
 use crate::catalogue::artifact_for_here;
 use crate::cluster;
 use crate::common::cluster_vars;
@@ -32,7 +33,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if vars.kubeconfig_localhost || config.is_file() {
         let answer = host.query(sh("cat \"$1\"", [ADMIN_CONF])).await?;
         if answer.status == 0 {
-            bring(host, &config, 0o600, answer.output.as_bytes())?;
+            let own = format!("https://{}", cluster::api_of(host, host.name())?);
+            bring(host, &config, 0o600, balancer::for_others(&answer.output, &own).as_bytes())?;
         }
     }
     if vars.kubectl_localhost {

@@ -73,7 +73,6 @@ pub fn remarks(vars: &Vars) -> Result<Vec<Remark>, VarsError> {
     if kubesprays {
         let is_set = |name: &str| written.iter().any(|set| set.name == name);
         remarks.extend(defaults(vars, is_set)?);
-        remarks.extend(balancer(vars, is_set));
     }
     Ok(remarks)
 }
@@ -145,19 +144,6 @@ fn defaults(vars: &Vars, is_set: impl Fn(&str) -> bool) -> Result<Vec<Remark>, V
         });
     }
     Ok(remarks)
-}
-
-/// That nodes reach one of several control planes, where kubespray puts a load balancer on each node.
-fn balancer(vars: &Vars, is_set: impl Fn(&str) -> bool) -> Option<Remark> {
-    let name = "loadbalancer_apiserver_localhost";
-    let several = vars.inventory().group("kube_control_plane").len() > 1;
-    (several && !is_set(name) && !is_set("loadbalancer_apiserver")).then(|| Remark {
-        name: name.to_owned(),
-        verdict: Verdict::Default,
-        why: "nodes reach the API server of the first control plane alone, where kubespray has a load balancer on each node"
-            .to_owned(),
-        places: Vec::new(),
-    })
 }
 
 #[cfg(test)]
@@ -262,23 +248,6 @@ mod tests {
                 "Refused kube_network_plugin (12)",
                 "Absent registry_enabled (14)",
             ]
-        );
-    }
-
-    #[test]
-    fn several_control_planes_without_a_balancer_are_told_of() {
-        let ini = |more: &str| {
-            format!(
-                "a\nb\n[kube_control_plane]\na\nb\n[all:vars]\nkube_network_plugin=flannel\nkube_proxy_mode=ipvs\n{more}\n"
-            )
-        };
-        assert_eq!(
-            told(&ini("helm_enabled=False")),
-            ["Quiet helm_enabled (9)", "Default loadbalancer_apiserver_localhost ()"]
-        );
-        assert_eq!(
-            told(&ini("loadbalancer_apiserver_localhost=False")),
-            ["Quiet loadbalancer_apiserver_localhost (9)"]
         );
     }
 

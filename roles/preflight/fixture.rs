@@ -104,7 +104,7 @@ impl Fixture {
         ];
         let folders = folders.map(|(path, holds)| (Folder { path: path.into(), holds }, root.clone()));
         let seen = Seen { bin_dir: "/usr/local/bin".into(), folders: folders.into(), ..Seen::default() };
-        let duties = Duties { control_plane: true, node: true, etcd: true };
+        let duties = Duties { control_plane: true, node: true, etcd: true, balancer: false };
         Self {
             facts,
             seen,

@@ -35,6 +35,7 @@ pub use findings::{Findings, sentence};
 pub use inventory::check_inventory;
 
 use crate::addresses;
+use crate::balancer;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
 use crate::etcd;
@@ -64,6 +65,7 @@ struct Vars {
     upstream_dns_servers: Vec<String>,
     flannel_backend_type: String,
     flannel_vxlan_port: u16,
+    loadbalancer_apiserver_healthcheck_port: u16,
     containerd_storage_dir: String,
     containerd_snapshotter: String,
     etcd_data_dir: String,
@@ -85,6 +87,8 @@ struct Duties {
     control_plane: bool,
     node: bool,
     etcd: bool,
+    /// Whether it has a load balancer in front of the API servers of others.
+    balancer: bool,
 }
 
 /// A machine as the checks see it.
@@ -109,6 +113,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         control_plane: host.in_group("kube_control_plane"),
         node: host.in_group("kube_node"),
         etcd: host.in_group("etcd"),
+        balancer: balancer::is_asked_for(host.all_vars()),
     };
     let seen = probe::look(host, duties, &vars).await?;
     let everyone = peers::everyone(host).await?;

@@ -76,6 +76,11 @@ fn needed_ports(machine: &Machine) -> Vec<Port> {
         ports.push(port(10257, "the controller manager", "kube-controller"));
         ports.push(port(10259, "the scheduler", "kube-scheduler"));
     }
+    if machine.duties.balancer {
+        ports.push(port(machine.cluster.kube_apiserver_port, "the load balancer", "haproxy"));
+        let health = machine.vars.loadbalancer_apiserver_healthcheck_port;
+        ports.push(port(health, "the load balancer's health", "haproxy"));
+    }
     if machine.duties.control_plane || machine.duties.node {
         ports.push(port(10248, "the kubelet's health", "kubelet"));
         ports.push(port(10249, "kube-proxy's metrics", "kube-proxy"));
@@ -95,7 +100,11 @@ fn ports(machine: &Machine) -> Vec<Problem> {
         }
         let (number, program) =
             (port.number, if owner == "?" { "a program that cannot be seen" } else { owner });
-        let else_set = if port.program == "kube-apiserver" { ", or set kube_apiserver_port" } else { "" };
+        let else_set = match port.purpose {
+            "the API server" | "the load balancer" => ", or set kube_apiserver_port",
+            "the load balancer's health" => ", or set loadbalancer_apiserver_healthcheck_port",
+            _ => "",
+        };
         problems.push(problem(
             "port",
             format!("{number} is in use by {program}"),
@@ -163,6 +172,9 @@ mod tests {
             (|f| { listen(f, 6443, "socat"); f.cluster.kube_apiserver_port = 8443 }, ""),
             (|f| { listen(f, 6443, "socat"); f.duties.control_plane = false }, ""),
             (|f| listen(f, 6443, "kube-apiserver"), ""),
+            (|f| { listen(f, 8081, "java"); f.duties.balancer = true }, "port: 8081 is in use by java"),
+            (|f| { listen(f, 8081, "haproxy"); f.duties.balancer = true }, ""),
+            (|f| listen(f, 8081, "java"), ""),
             (|f| listen(f, 10257, "kube-controller"), ""),
             (|f| listen(f, 10250, "?"), "port: 10250 is in use by a program that cannot be seen"),
             (|f| { listen(f, 10250, "?"); f.seen.joined = true }, ""),

@@ -6,6 +6,7 @@ use super::findings::{Findings, problem};
 use super::peers::Everyone;
 use super::{Duties, Machine};
 use crate::addresses::access_ip_of;
+use crate::balancer;
 use crate::cluster::Standing;
 use crate::common::ClusterVars;
 
@@ -61,7 +62,7 @@ fn targets(
     vxlan_port: Option<u16>,
     known: &Standing,
 ) -> Result<Vec<Target>> {
-    // The one that speaks for the cluster, at which the others reach the API.
+    // The one that speaks for the cluster, at which the others reach the API; or any of them, by the load balancer.
     let plane = known.leader().unwrap_or_default();
     let own = access_ip_of(host, host.name())?;
     let mut targets = Vec::new();
@@ -83,7 +84,12 @@ fn targets(
         Ok(())
     };
     if duties.control_plane || duties.node {
-        reach(plane, (cluster.kube_apiserver_port, "the API server"), TCP)?;
+        let api = (cluster.kube_apiserver_port, "the API server");
+        if duties.control_plane || !balancer::is_used(host, known)? {
+            reach(plane, api, TCP)?;
+        } else {
+            host.cluster().group("kube_control_plane").iter().try_for_each(|plane| reach(plane, api, TCP))?;
+        }
     }
     for member in host.cluster().group("etcd") {
         if duties.etcd {

@@ -6,6 +6,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use super::{eviction, values};
+use crate::balancer;
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
 use crate::kubespray;
@@ -68,6 +69,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(domain_names(vars));
     findings.refuse(node_ports(vars));
     findings.refuse(elections(vars));
+    findings.refuse(balancer_port(vars));
     findings.refuse(taints(vars));
     findings.refuse(eviction::check(vars));
     findings
@@ -227,6 +229,18 @@ fn node_ports(vars: &HostVars) -> Option<Problem> {
         (Ok(first), Ok(last)) if 0 < first && first <= last => None,
         _ => Some(setting.wrong("a range of ports", "set kube_apiserver_node_port_range: 30000-32767")),
     }
+}
+
+/// One address of the API is right on every machine: where it has an API server, and where it has a load balancer.
+fn balancer_port(vars: &HostVars) -> Option<Problem> {
+    let setting = Setting::of(vars, "loadbalancer_apiserver_port")?;
+    let api = Setting::of(vars, "kube_apiserver_port")?.text;
+    (balancer::is_asked_for(vars) && setting.text != api).then(|| {
+        setting.wrong(
+            format!("the port of the API server, {api}: every machine looks for the API at 127.0.0.1:{api}"),
+            "remove it, or set kube_apiserver_port to it before the cluster begins",
+        )
+    })
 }
 
 /// etcd refuses to start with an election timeout below five heartbeats (etcd's "Tuning" guide).

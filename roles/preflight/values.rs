@@ -34,9 +34,11 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 75] = [
+const VALUES: [(&str, Form); 77] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
+    ("loadbalancer_apiserver_port", PORT),
+    ("loadbalancer_apiserver_healthcheck_port", PORT),
     ("bin_dir", Path),
     ("kube_config_dir", Path),
     ("kube_cert_dir", Path),

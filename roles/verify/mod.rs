@@ -53,6 +53,9 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     if network == NetworkTest::Always && vars.kubelet_fail_swap_on {
         tell_of_swap(host).await?;
     }
+    if network == NetworkTest::Always {
+        finds_the_api(host).await?;
+    }
     if !host.in_group("kube_control_plane") {
         return Ok(());
     }
@@ -93,6 +96,30 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
         host.tested(in_words(nodes.len(), test));
     }
     Ok(())
+}
+
+/// The machine's kubelet finds the API: on a control plane its own API server, else where the cluster's machines look for it.
+async fn finds_the_api(host: &Host) -> Result<()> {
+    let known = cluster::known(host).await?;
+    if known.node(host.name()).is_none() {
+        return Ok(());
+    }
+    let ready = sh0(concat!(include_str!("../own_api_server.sh"), include_str!("finds_api.sh")));
+    let answer = host.query(ready).await?;
+    if answer.status == 0 {
+        return Ok(());
+    }
+    let what = match known.planes.iter().any(|plane| plane == host.name()) {
+        true => "its own API server does not answer",
+        false => "it does not find the API",
+    };
+    Err(Failure::Other {
+        message: format!("{}: {what}", host.name()),
+        remedy: "start what was stopped: setup-cluster; if it fails itself, look on the machine: journalctl -u kubelet, \
+                 /var/log/pods/kube-system_kube-apiserver-*, /var/log/pods/kube-system_api-balancer-*"
+            .into(),
+        tail: answer.output,
+    })
 }
 
 /// Says what will switch swap on at the machine's next boot: the kubelet would not start.

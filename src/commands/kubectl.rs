@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use muster_app::{Project, bundle_dir};
 use muster_artifacts::{Arch, Bundle};
+use muster_roles::kubeconfig_for_others;
 use muster_files::write_whole;
 
 use crate::api_server;
@@ -64,12 +65,17 @@ fn fetch_config(
         Machines::choose("kube_control_plane", inventory, &ConnectionArgs::default(), environment)?;
     print::note(&format!("fetching admin.conf from {}", machines.hosts.join(" or ")));
     let answers = machines.each(environment, |ssh| async move {
-        run_program(ssh, "cat /etc/kubernetes/admin.conf", Duration::from_secs(60)).await
+        run_program(ssh, FETCH, Duration::from_secs(60)).await
     })?;
     let mut reasons = Vec::new();
     for (host, answer) in answers {
         match answer {
-            Ok(exit) if exit.status == 0 => return write(config, 0o600, &mut exit.stdout.as_slice()),
+            Ok(exit) if exit.status == 0 => {
+                let access = machines.world.vars.host(&host).ok().and_then(|vars| vars.get("access_ip").ok()?);
+                let text = String::from_utf8_lossy(&exit.stdout);
+                let text = fetched(&text, access.and_then(|access| access.as_str().map(str::to_owned)));
+                return write(config, 0o600, &mut text.as_bytes());
+            }
             Ok(exit) => reasons.push(format!("{host}: {}", String::from_utf8_lossy(&exit.stderr).trim())),
             Err(error) => reasons.push(error.to_string()),
         }
@@ -82,6 +88,20 @@ fn fetch_config(
         "switch a control plane on; or set the cluster up: {}",
         project.command(&["setup-cluster"], 1)
     )))
+}
+
+/// Prints where the control plane's own API server is, and admin.conf.
+const FETCH: &str = "while read -r key value; do
+  [ \"$key\" != server: ] || echo \"$value\"
+done </etc/kubernetes/controller-manager.conf
+cat /etc/kubernetes/admin.conf";
+
+/// What [`FETCH`] has printed, as a kubeconfig that leads to the control plane from here: at its `access_ip`, where it has one.
+fn fetched(printed: &str, access: Option<String>) -> String {
+    let (own, config) = printed.split_once('\n').unwrap_or_default();
+    let port = own.rsplit_once(':').map_or("6443", |(_, port)| port);
+    let url = access.map_or_else(|| own.to_owned(), |access| format!("https://{access}:{port}"));
+    kubeconfig_for_others(config, &url)
 }
 
 /// kubectl beside the inventory, else that of the bundle, else that in PATH.

@@ -6,6 +6,7 @@
 mod apps;
 mod broken;
 mod care;
+mod control_planes;
 mod controllers;
 mod far_away;
 mod faults;

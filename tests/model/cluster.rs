@@ -207,6 +207,13 @@ impl Cluster {
                 put(shell, "/var/lib/containerd/images", "", 0o600);
                 Ok(0)
             }
+            // A container of the API server is as old as its manifest; the load balancer has read its configuration.
+            ["-n", "k8s.io", "containers", "ls", "-q", filter] => {
+                let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+                let found = shell.machine.state().kept.disk.file(manifest).map(|file| sha256(&file.content));
+                let found = found.filter(|_| filter.contains("kube-apiserver")).unwrap_or_default();
+                shell.write(1, found.as_bytes()).map(|_| 0)
+            }
             _ => unknown(shell, "ctr", words),
         }
     }
@@ -249,7 +256,9 @@ impl Cluster {
                 Ok(0)
             }
             ["--kubeconfig", conf, "token", "create", ..]
-                if is_there(conf) && self.answers() && self.serves(&told(&content(conf), "server:")) =>
+                if is_there(conf)
+                    && self.answers()
+                    && self.finds(&machine, &told(&content(conf), "server:")) =>
             {
                 shell.write(1, b"ab.cd\n").map(|_| 0)
             }
@@ -319,6 +328,19 @@ impl Cluster {
         })
     }
 
+    /// Whether a machine finds an API server at an address: at 127.0.0.1 its own, or any that its load balancer knows.
+    fn finds(&self, machine: &Arc<Machine>, server: &str) -> bool {
+        if server != "https://127.0.0.1:6443" {
+            return self.serves(server);
+        }
+        let own = format!("https://{}:6443", address(&machine.name));
+        let runs = is_active(machine, "kubelet.service")
+            && !content(machine, "/etc/kubernetes/manifests/api-balancer.yaml").is_empty();
+        let config = content(machine, "/etc/kubernetes/api-balancer/haproxy.cfg");
+        let balanced = config.lines().filter_map(|line| line.trim().strip_prefix("server ")?.split_once(' '));
+        self.serves(&own) || runs && balanced.into_iter().any(|(_, at)| self.serves(&format!("https://{at}")))
+    }
+
     /// What flannel's daemon does on every node, after a while: it writes a file. Before that no pod has a network.
     fn daemons(&self) {
         let state = self.state.clone();
@@ -363,7 +385,7 @@ impl Cluster {
         if !timeout.starts_with("--request-timeout=") {
             return unknown(shell, "kubectl", words);
         }
-        if !there || !self.answers() || !self.serves(&server) {
+        if !there || !self.answers() || !self.finds(&shell.machine, &server) {
             return say(shell, "kubectl: the API server does not answer", 1);
         }
         if rest == ["get", "--raw", "/readyz"] {

@@ -102,6 +102,10 @@ fn leaves(name: &str, gone: usize, is_off: bool) {
             }
             let old = format!("server: https://{}:6443", address(&machine));
             for number in &staying {
+                let balanced = content(&world.machines[*number], "/etc/kubernetes/api-balancer/haproxy.cfg");
+                if balanced.contains(&format!("{}:6443", address(&machine))) {
+                    wrong.push(format!("m{number}: its load balancer leads to {machine}"));
+                }
                 for conf in ["admin.conf", "kubelet.conf"] {
                     let conf = format!("/etc/kubernetes/{conf}");
                     if content(&world.machines[*number], &conf).contains(&old) {

@@ -74,7 +74,8 @@ pub(super) fn plan(release: &Release, bundle: &Bundle) -> Result<Vec<Job>, Build
 impl Job {
     /// Whether any of the artifacts has a layer of Debian packages.
     pub(super) fn needs_debian(&self) -> bool {
-        let has_layer = |wanted: &Wanted| wanted.recipe.image.as_ref().is_some_and(ImageRecipe::has_debian_layer);
+        let has_layer =
+            |wanted: &Wanted| wanted.recipe.image.as_ref().is_some_and(ImageRecipe::has_debian_layer);
         self.artifacts.iter().any(has_layer)
     }
 

@@ -1,0 +1,126 @@
+//! Who has a load balancer, what it is told, and how kubeconfigs are moved.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::*;
+use crate::preflight::fixture::{inventory_and_vars, variables};
+
+#[test]
+fn machines_without_an_api_server_have_one_where_there_are_several() {
+    let asked = |planes: &str, more: &str| {
+        let ini = format!("a\nb\nc\n[kube_control_plane]\n{planes}[kube_node]\nb\nc\n");
+        let (_, vars) = inventory_and_vars(&ini, more);
+        ["a", "b", "c"].map(|host| is_asked_for(&vars.host(host).unwrap()))
+    };
+    assert_eq!(asked("a\n", ""), [false, false, false]);
+    assert_eq!(asked("a\nb\n", ""), [false, false, true]);
+    assert_eq!(asked("a\n", "loadbalancer_apiserver_localhost: true"), [false, true, true]);
+    assert_eq!(asked("a\nb\n", "loadbalancer_apiserver_localhost: false"), [false, false, false]);
+}
+
+#[test]
+fn each_control_plane_is_asked_whether_it_is_ready() {
+    let vars = variables("skydns_server: 10.233.0.3");
+    let extra = json!({
+        "port": 6443, "health_port": 8081,
+        "planes": [{ "name": "a", "address": "192.0.2.1:6443" }, { "name": "b", "address": "192.0.2.2:6443" }],
+    });
+    let config = vars.render(include_str!("templates/haproxy.cfg.j2"), "haproxy.cfg", &extra).unwrap();
+    assert!(
+        config.contains("\n  bind 127.0.0.1:6443\n") && config.contains("\n  bind 127.0.0.1:8081\n"),
+        "{config}"
+    );
+    assert!(config.ends_with("\n  server a 192.0.2.1:6443\n  server b 192.0.2.2:6443\n"), "{config}");
+    // All of them would be passed over while etcd elects a leader.
+    assert!(config.contains("GET /readyz?exclude=etcd&exclude=etcd-readiness\n"), "{config}");
+}
+
+#[test]
+fn others_find_a_control_plane_at_its_address() {
+    let config = |server: &str| format!("clusters:\n- cluster:\n    server: {server}\n  name: it\n");
+    let url = "https://192.0.2.4:6443";
+    assert_eq!(for_others(&config("https://127.0.0.1:6443"), url), config(url));
+    let fixed = config("https://192.0.2.9:6443");
+    assert_eq!(for_others(&fixed, url), fixed);
+}
+
+/// A machine's folder, with a kubelet whose restarts are counted, and an API that answers or not.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new(answers: bool) -> Self {
+        let machine = Self(tempfile::tempdir().unwrap());
+        let kubectl = if answers { "exit 0" } else { "echo refused; exit 1" };
+        for (name, text) in [
+            ("kubectl", kubectl),
+            ("systemctl", "[ \"$1\" != restart ] || echo restarted >>restarts"),
+            ("sleep", "exit 0"),
+        ] {
+            let path = machine.0.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        machine
+    }
+
+    fn conf(&self, name: &str, server: &str) {
+        let text = format!("clusters:\n- cluster:\n    server: {server}\n  name: it\n");
+        fs::write(self.0.path().join(name), text).unwrap();
+    }
+
+    fn run(&self, program: &str, words: &[&str]) -> bool {
+        let folder = self.0.path().display().to_string();
+        let program = format!("{}{program}", include_str!("leads_to.sh")).replace("/etc/kubernetes", &folder);
+        let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
+        let mut dash = Command::new("dash");
+        dash.args(["-euc", &program, "balancer"]).args(words).env("PATH", path).current_dir(&folder);
+        dash.output().unwrap().status.success()
+    }
+
+    fn leads(&self, urls: &[&str]) -> bool {
+        self.run(include_str!("all_lead_to.sh"), urls)
+    }
+
+    fn moves(&self, urls: &[&str]) -> bool {
+        self.run(include_str!("move.sh"), urls)
+    }
+
+    fn restarts(&self) -> usize {
+        fs::read_to_string(self.0.path().join("restarts")).map_or(0, |text| text.lines().count())
+    }
+}
+
+const LOCAL: &str = "https://127.0.0.1:6443";
+const OWN: &str = "https://192.0.2.5:6443";
+const OLD: &str = "https://192.0.2.4:6443";
+
+#[test]
+fn kubeconfigs_are_moved_once_and_the_kubelet_is_told() {
+    let machine = Machine::new(true);
+    machine.conf("admin.conf", OLD);
+    machine.conf("kubelet.conf", OLD);
+    assert!(!machine.leads(&[LOCAL]));
+    assert!(machine.moves(&[LOCAL]) && machine.leads(&[LOCAL]));
+    assert_eq!(machine.restarts(), 1);
+    assert!(machine.moves(&[LOCAL]));
+    assert_eq!(machine.restarts(), 1);
+    // Its own address is as good.
+    machine.conf("kubelet.conf", OWN);
+    assert!(machine.leads(&[LOCAL, OWN]) && !machine.leads(&[LOCAL]));
+    // It was told to start anew, and the run was killed before.
+    fs::write(machine.0.path().join("kubelet.conf.moving"), "").unwrap();
+    assert!(!machine.leads(&[LOCAL, OWN]));
+    assert!(machine.moves(&[LOCAL, OWN]) && machine.leads(&[LOCAL, OWN]));
+    assert_eq!(machine.restarts(), 2);
+}
+
+#[test]
+fn nothing_is_moved_to_where_nobody_answers() {
+    let machine = Machine::new(false);
+    machine.conf("kubelet.conf", OLD);
+    assert!(!machine.moves(&[LOCAL]) && machine.leads(&[OLD]));
+    assert_eq!(machine.restarts(), 0);
+}

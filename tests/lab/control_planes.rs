@@ -1,0 +1,81 @@
+//! One control plane becomes three, each machine gets a way of its own to the API, and the control plane that the cluster began
+//! with is lost.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use crate::fixture::{Ended, Lab};
+
+const BALANCER: &str = "/etc/kubernetes/api-balancer/haproxy.cfg";
+
+fn inventory(lab: &Lab, planes: &[u8]) {
+    let host = |n: &u8| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(*n));
+    let hosts: String = planes.iter().chain(&[4]).map(host).collect();
+    let planes: String = planes.iter().map(|n| format!("node{n}\n")).collect();
+    let text = format!("[all]\n{hosts}[kube_control_plane]\n{planes}[etcd]\n{planes}[kube_node]\nnode4\n");
+    let folder = lab.folder().join("inventory");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("hosts.ini"), text).unwrap();
+}
+
+fn set_up(lab: &Lab) -> Ended {
+    let ended = lab.muster(&["setup-cluster"]);
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    ended
+}
+
+/// What a client on the worker counts while something is done: the requests that failed, and all of them.
+fn asked_while(lab: &Lab, seconds: u64, action: impl FnOnce()) -> (u32, u32) {
+    let client = include_str!("client.sh").replace('\'', "'\\''");
+    thread::scope(|scope| {
+        let counted = scope.spawn(|| lab.on("node4", &format!("sh -c '{client}' client {seconds}")));
+        thread::sleep(Duration::from_secs(3));
+        action();
+        let counted = counted.join().unwrap();
+        let (failed, asked) = counted.trim().split_once(" of ").unwrap();
+        (failed.parse().unwrap(), asked.parse().unwrap())
+    })
+}
+
+#[test]
+#[ignore = "it takes four minutes; ./test --all"]
+fn one_control_plane_becomes_three_and_the_first_one_is_lost() {
+    let lab = Lab::up(229, &["-n", "4"]);
+    let leads_to = |machine: &str| lab.on(machine, "grep -h server: /etc/kubernetes/kubelet.conf");
+
+    // With one control plane there is nothing to choose from.
+    inventory(&lab, &[1]);
+    set_up(&lab);
+    assert!(leads_to("node4").contains(&lab.address(1)) && !lab.has("node4", BALANCER));
+
+    // The cluster changes over in one run, while somebody asks.
+    inventory(&lab, &[1, 2, 3]);
+    let (failed, asked) = asked_while(&lab, 100, || {
+        set_up(&lab);
+    });
+    assert!(asked > 100, "{asked}");
+    println!("growth: {failed} of {asked} requests failed");
+    assert!(leads_to("node4").contains("https://127.0.0.1:6443"));
+    let again = set_up(&lab);
+    assert_eq!(["node1", "node2", "node3", "node4"].map(|host| again.recap(host, "changed")), [0; 4]);
+    let backends = lab.on("node4", &format!("grep -c '^  server ' {BALANCER}"));
+    assert_eq!(backends.trim(), "3");
+
+    // The control plane that the cluster began with loses its power.
+    let (failed, asked) = asked_while(&lab, 20, || {
+        assert_eq!(lab.lab(&["kill", "node1"]).code, 0);
+    });
+    println!("power loss: {failed} of {asked} requests failed");
+    assert!(failed * 10 < asked, "{failed} of {asked} requests failed");
+    let answer = lab.muster(&["verify", "--limit", "all:!node1"]);
+    assert_eq!(answer.code, 0, "{answer:#?}");
+
+    // It leaves, and nobody looks for it any more.
+    let removed = lab.muster(&["remove-node", "node1", "--yes"]);
+    assert_eq!(removed.code, 0, "{removed:#?}");
+    let backends = lab.on("node4", &format!("grep '^  server ' {BALANCER}"));
+    assert!(!backends.contains(&lab.address(1)) && backends.lines().count() == 2, "{backends}");
+    let again = set_up(&lab);
+    assert_eq!(["node2", "node3", "node4"].map(|host| again.recap(host, "changed")), [0; 3]);
+}
