@@ -470,9 +470,9 @@ mod tests {
     }
 
     const WORKER: super::super::Duties =
-        super::super::Duties { control_plane: false, node: true, etcd: false };
+        super::super::Duties { control_plane: false, node: true, etcd: false, balancer: false };
     const MEMBER: super::super::Duties =
-        super::super::Duties { control_plane: false, node: false, etcd: true };
+        super::super::Duties { control_plane: false, node: false, etcd: true, balancer: false };
 
     #[test]
     #[rustfmt::skip]

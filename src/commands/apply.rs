@@ -72,12 +72,8 @@ pub(crate) fn run(mut args: ApplyArgs, environment: &Environment) -> Result<Exit
         offline: args.offline,
         ..MannerArgs::default()
     };
-    let typed_args = FlowArgs {
-        manner,
-        inventory: args.inventory,
-        connection: args.connection,
-        output: args.output,
-    };
+    let typed_args =
+        FlowArgs { manner, inventory: args.inventory, connection: args.connection, output: args.output };
     let typed = TypedFlow {
         selection: plan.selection().into(),
         yes: args.yes,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use clap::Args;
 use muster_app::{Project, bundle_dir};
 use muster_artifacts::{Arch, Bundle};
-use muster_roles::kubeconfig_for_others;
 use muster_files::write_whole;
+use muster_roles::kubeconfig_for_others;
 
 use crate::api_server;
 use crate::args::{ConnectionArgs, InventoryArgs};
@@ -64,14 +64,14 @@ fn fetch_config(
     let machines =
         Machines::choose("kube_control_plane", inventory, &ConnectionArgs::default(), environment)?;
     print::note(&format!("fetching admin.conf from {}", machines.hosts.join(" or ")));
-    let answers = machines.each(environment, |ssh| async move {
-        run_program(ssh, FETCH, Duration::from_secs(60)).await
-    })?;
+    let answers = machines
+        .each(environment, |ssh| async move { run_program(ssh, FETCH, Duration::from_secs(60)).await })?;
     let mut reasons = Vec::new();
     for (host, answer) in answers {
         match answer {
             Ok(exit) if exit.status == 0 => {
-                let access = machines.world.vars.host(&host).ok().and_then(|vars| vars.get("access_ip").ok()?);
+                let access =
+                    machines.world.vars.host(&host).ok().and_then(|vars| vars.get("access_ip").ok()?);
                 let text = String::from_utf8_lossy(&exit.stdout);
                 let text = fetched(&text, access.and_then(|access| access.as_str().map(str::to_owned)));
                 return write(config, 0o600, &mut text.as_bytes());
