@@ -167,7 +167,8 @@ impl TypedFlow {
         }
         if !self.may_lose(&stage)? {
             print::note("nothing was changed");
-            self.closing(&stage, &ended, &view, looking, recorder.is_some()).record(Exit::No, recorder.as_ref());
+            self.closing(&stage, &ended, &view, looking, recorder.is_some())
+                .record(Exit::No, recorder.as_ref());
             return Ok(Exit::No);
         }
         self.announce(&stage, false);

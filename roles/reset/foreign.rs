@@ -19,7 +19,11 @@ pub(super) async fn run(host: &Host) -> Result<()> {
     host.step("Remove what other tools left")
         .detached()
         .limit(Duration::from_secs(300))
-        .ensure(command("nothing of k3s, RKE2, kubespray, kubeadm and network plugins", sh(CLEAR, [&etcd_data_dir]), sh(LOOK, [&etcd_data_dir])))
+        .ensure(command(
+            "nothing of k3s, RKE2, kubespray, kubeadm and network plugins",
+            sh(CLEAR, [&etcd_data_dir]),
+            sh(LOOK, [&etcd_data_dir]),
+        ))
         .await
         .map(drop)
 }

@@ -256,9 +256,18 @@ fn no_empty_folders(etcd_data_dir: &str) -> Command {
     ];
     command(
         "no empty folders",
-        sh(concat!(include_str!("empty.sh"), r#"for folder; do ! is_empty "$folder" || rmdir "$folder"; done"#), folders),
         sh(
-            concat!(include_str!("empty.sh"), r#"for folder; do if is_empty "$folder"; then exit 1; fi; done"#),
+            concat!(
+                include_str!("empty.sh"),
+                r#"for folder; do ! is_empty "$folder" || rmdir "$folder"; done"#
+            ),
+            folders,
+        ),
+        sh(
+            concat!(
+                include_str!("empty.sh"),
+                r#"for folder; do if is_empty "$folder"; then exit 1; fi; done"#
+            ),
             folders,
         ),
     )
@@ -324,7 +333,8 @@ COMMIT
             "*nat\n-D CNI-HOSTPORT-DNAT -m comment --comment \"dnat name: \\\"cbr0\\\" id: \\\"x\\\"\" -j CNI-DN-1\n-F CNI-DN-1\n\
              -X CNI-DN-1\nCOMMIT\n"
         );
-        let alone: String = podman.lines().filter(|line| !line.contains("podman")).map(|line| format!("{line}\n")).collect();
+        let alone: String =
+            podman.lines().filter(|line| !line.contains("podman")).map(|line| format!("{line}\n")).collect();
         assert!(removal("", &alone).contains("-X CNI-HOSTPORT-DNAT\n"));
         let foreign = removal("yes", RULES);
         assert!(

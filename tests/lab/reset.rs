@@ -52,7 +52,7 @@ fn done(ended: Ended) -> Ended {
 #[test]
 fn a_reset_leaves_the_machines_as_they_were_and_is_refused_before_any_harm() {
     let lab = Lab::up(41, &["-n", "2"]);
-    let subnet = lab.address(1).replace(".4", ".0/24");
+    let subnet = format!("{}/24", lab.address(1));
     let seen = |host: &str| -> Vec<String> { lab.on(host, SEEN).lines().map(str::to_owned).collect() };
     let assert_as_before = |host: &str, before: &[String]| {
         let now = seen(host);

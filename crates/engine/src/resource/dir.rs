@@ -60,7 +60,7 @@ real=$(cd "$1" 2>/dev/null && pwd -P) || {
   exit 0
 }
 printf '%s\n' "$real"
-set -- "$real"
+set -- "$real" ""
 "#,
     include_str!("remove_dir.sh"),
     r#"
@@ -86,7 +86,9 @@ impl Removable for Dir {
         let mut lines = output.lines();
         let real = lines.next().filter(|_| status == 0);
         let real = real.ok_or_else(|| match state.kind {
-            PathKind::Link => format!("{} leads to no directory, and a directory was to be removed", self.path),
+            PathKind::Link => {
+                format!("{} leads to no directory, and a directory was to be removed", self.path)
+            }
             _ => format!("it cannot be said what is mounted below {}", self.path),
         })?;
         let kind = lines.next().unwrap_or_default();
