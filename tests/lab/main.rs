@@ -14,7 +14,6 @@ mod hand_on;
 mod kubespray;
 mod nodes;
 mod packages;
-mod reset;
 mod resume;
 mod secrets;
 mod several;
