@@ -16,10 +16,10 @@ trap 'lab down >/dev/null 2>&1; rm -rf "$work"' EXIT
 now() { date +%s.%N; }
 # in_lab STATUSES COMMAND...: runs muster in the folder with the inventory. It must end with one of these.
 in_lab() {
-  statuses=$1; shift
+  allowed=$1; shift
   status=0
   (cd "$work" && lab exec -- "$muster" "$@") >"$work/log" 2>&1 || status=$?
-  case " $statuses " in
+  case " $allowed " in
     *" $status "*) ;;
     *) tail -40 "$work/log"; echo "muster $* ended with $status"; exit 1 ;;
   esac

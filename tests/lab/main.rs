@@ -16,7 +16,6 @@ mod kubespray;
 mod nodes;
 mod packages;
 mod recover;
-mod reset;
 mod resume;
 mod secrets;
 mod several;

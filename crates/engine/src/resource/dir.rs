@@ -60,7 +60,7 @@ real=$(cd "$1" 2>/dev/null && pwd -P) || {
   exit 0
 }
 printf '%s\n' "$real"
-set -- "$real"
+set -- "$real" ""
 "#,
     include_str!("remove_dir.sh"),
     r#"

@@ -1,6 +1,6 @@
 # What is mounted below a folder, whether it is a mount itself, and the removal of the folder.
-# $1: the folder, as a path without links, as mounts have it; $2: stays, where the folder itself is to stay, empty.
-folder=$1 stays=${2-}
+# $1: the folder, as a path without links, as mounts have it; $2: `stays`, where the folder itself is to stay, empty, or nothing.
+folder=$1 stays=$2
 
 # each_mount COMMAND...: calls it with each mount point, in the order in which they were mounted. In
 # proc_pid_mountinfo(5) the fifth word is the mount point, with \040 for a space.
