@@ -107,6 +107,10 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     };
     write("/etc/kubernetes/kubelet.conf", &conf("192.0.2.11:6443"));
     write("/etc/kubernetes/admin.conf", &conf("192.0.2.10:6443"));
+    write(
+        "/etc/kubernetes/api-balancer/haproxy.cfg",
+        "backend control-planes\n  default-server check\n  server a 192.0.2.10:6443\n  server b 192.0.2.11:6443\n",
+    );
     write("/etc/kubernetes/ssl/ca.crt", &ca);
     write("/etc/kubernetes/ssl/ca.key", "PRIVATE");
     let client = certificate("system:node:node1", false);
@@ -137,6 +141,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
             server: "https://192.0.2.11:6443".into(),
             authority: Some(authority(&ca)),
         }),
+        balanced: vec!["192.0.2.10:6443".into(), "192.0.2.11:6443".into()],
         admin: Some(Kubeconfig { server: "https://192.0.2.10:6443".into(), authority: Some(authority(&ca)) }),
         ca: Some(authority(&ca)),
         ca_key: true,

@@ -160,7 +160,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_addresses_and_ports_is_found() {
-        let rows: [(Change, &str); 21] = [
+        let rows: [(Change, &str); 24] = [
             (|_| {}, ""),
             (|f| { f.facts.addresses.clear(); f.facts.routes.clear() }, "address: none but loopback"),
             (|f| f.vars.ip = Some("192.0.2.4".into()), ""),

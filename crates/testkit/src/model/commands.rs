@@ -408,7 +408,9 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
         }
         // None ever fails.
         ("reset-failed", _) => Ok(0),
-        ("restart", Some(name)) => {
+        ("is-active", _) => Ok(if now.active { 0 } else { 3 }),
+        ("start", Some(_)) if now.active => Ok(0),
+        ("start" | "restart", Some(name)) => {
             machine.work(&process, 10..1500).await?;
             machine.start_unit(&process, name);
             machine.work(&process, 10..1500).await.map(|()| 0)
