@@ -275,7 +275,7 @@ status [{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"revision":77},
         well.member.as_mut().unwrap().healthy = true;
         assert!(refused(seen([("node1", well)]), wish()).starts_with("etcd has a majority"));
         let two = || seen([("node1", member(5)), ("node2", member(6))]);
-        assert!(refused(two(), wish()).contains("node1 and node2 have their data"));
+        assert!(refused(two(), wish()).contains("node1-2 have their data"));
         let named = |host: &str| Wish { from: Some(host.into()), ..wish() };
         assert_eq!(judge(&two(), &named("node1")).unwrap().from, "node1");
         assert_eq!(refused(two(), named("node3")), "node3 has no data of etcd that could be read");
