@@ -231,7 +231,7 @@ impl Standing {
         let planes = self.known_of(&self.planes).filter(|(plane, seen)| *plane != name && seen.stands());
         let ours = planes.filter_map(|(_, seen)| seen.etcd.authority).next();
         let is_another = theirs.zip(ours).is_some_and(|(theirs, ours)| theirs != ours);
-        if is_another || theirs.is_some() && self.is_ours(name) == Some(false) {
+        if is_another || self.is_member_of_ours(name) == Some(false) {
             return Some(format!("{name} holds etcd of another cluster"));
         }
         let is = seen.node.as_deref().filter(|is| seen.joined() && *is != node)?;
@@ -269,11 +269,17 @@ impl Standing {
         if let Some(own) = seen.authority() {
             return Some(self.authority().is_some_and(|(_, ours)| ours == own));
         }
-        let own = seen.etcd.authority.filter(|_| !seen.etcd.data.is_empty())?;
+        self.is_member_of_ours(name)
+    }
+
+    /// Whether a machine's data of etcd belongs to the cluster of the other members; `None` where it has none, or no other member
+    /// can tell: they may have been reset already.
+    fn is_member_of_ours(&self, name: &str) -> Option<bool> {
+        let own = &self.known(name)?.etcd;
+        let own = own.authority.filter(|_| !own.data.is_empty())?;
         let others =
             self.known_of(&self.members).filter(|(other, seen)| *other != name && !seen.etcd.data.is_empty());
         let mut authorities = others.filter_map(|(_, seen)| seen.etcd.authority).peekable();
-        // Where no other member can tell, it is not known.
         authorities.peek()?;
         Some(authorities.all(|ours| ours == own))
     }

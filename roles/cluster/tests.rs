@@ -379,6 +379,18 @@ fn whose_a_machine_is_follows_from_what_is_on_it() {
 }
 
 #[test]
+fn machines_of_a_reset_that_was_cut_off_are_still_the_clusters() {
+    let refused = |machines: &[(&str, Option<Identity>)]| standing(machines).is_anothers("c", "a");
+    let stays = || ("c", both(worker(1), member(8, "etcd3")));
+    // The others are reset; or one has its data of etcd still, or its certificates.
+    assert_eq!(refused(&[("a", Some(Identity::default())), ("b", Some(Identity::default())), stays()]), None);
+    assert_eq!(refused(&[("a", Some(Identity::default())), ("b", Some(member(8, "etcd2"))), stays()]), None);
+    assert_eq!(refused(&[("a", Some(begun(1))), stays()]), None);
+    let strange = refused(&[("a", Some(Identity::default())), ("b", Some(member(7, "etcd2"))), stays()]);
+    assert_eq!(strange.as_deref(), Some("c holds etcd of another cluster"));
+}
+
+#[test]
 fn etcd_begins_only_where_no_member_could_be() {
     let begins = |machines: &[(&str, Option<Identity>)]| {
         standing(machines).etcd_begins().map(|name| name.map(str::to_owned)).map_err(found)

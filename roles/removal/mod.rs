@@ -24,20 +24,13 @@ use crate::addresses::ip_of;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubectl::Kubectl;
+use crate::reset::{self, Reset};
 use crate::{drain, etcd};
 use node_gone::NodeGone;
 
 #[derive(Deserialize)]
 struct Vars {
     allow_ungraceful_removal: bool,
-}
-
-/// Where a machine has what it has of the cluster.
-#[derive(Deserialize)]
-struct MachineVars {
-    kube_cert_dir: String,
-    etcd_cert_dir: String,
-    etcd_data_dir: String,
 }
 
 /// What is to leave, and why.
@@ -296,7 +289,7 @@ async fn leave(host: &Host) -> Result<()> {
         return Err(Failure::Stopped(format!("{} has not left the cluster", host.name())));
     }
     let known = cluster::known(host).await?;
-    if known.is_ours(host.name()) != Some(true) {
+    if known.is_ours(host.name()) == Some(false) {
         host.passed("it is no machine of this cluster");
         return Ok(());
     }
@@ -308,15 +301,7 @@ async fn leave(host: &Host) -> Result<()> {
         ));
         return Ok(());
     }
-    let MachineVars { kube_cert_dir, etcd_cert_dir, etcd_data_dir } = host.vars()?;
-    let gone = sh(r#"[ ! -e /etc/kubernetes ] && [ ! -e "$1/member" ]"#, [&etcd_data_dir]);
-    let leave = sh(include_str!("leave.sh"), [&kube_cert_dir, &etcd_cert_dir, &etcd_data_dir]);
-    host.step("Leave nothing of the cluster")
-        .detached()
-        .ensure(command("kubelet, etcd, certificates and containers of the cluster are gone", leave, gone))
-        .await?;
-    host.warn("programs and images stay on the machine, and packet filter rules until it restarts");
-    Ok(())
+    reset::run(host, Reset::default()).await
 }
 
 /// Those of some hosts that are in a group.

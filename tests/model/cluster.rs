@@ -56,9 +56,10 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 9] = ["awk", "ctr", "etcdctl", "gzip", "kubeadm", "kubectl", "nproc", "tar", "xargs"];
+const PROGRAMS: [&str; 10] =
+    ["awk", "ctr", "etcdctl", "gzip", "kubeadm", "kubectl", "nproc", "sed", "tar", "xargs"];
 /// Those that a machine has before muster comes.
-const OF_THE_SYSTEM: [&str; 5] = ["awk", "gzip", "nproc", "tar", "xargs"];
+const OF_THE_SYSTEM: [&str; 6] = ["awk", "gzip", "nproc", "sed", "tar", "xargs"];
 
 /// The address of a machine by its name: m0, m1, ...
 pub(crate) fn address(machine: &str) -> String {
@@ -148,6 +149,7 @@ impl Cluster {
                 };
                 shell.write(1, content).map(|_| 0)
             }
+            "sed" if shell.read(0).await?.is_empty() => Ok(0),
             "nproc" => shell.write(1, b"2\n").map(|_| 0),
             "tar" => self.tar(shell, words),
             "xargs" => {
@@ -297,8 +299,6 @@ impl Cluster {
                 self.configures_kubelet(shell);
                 Ok(0)
             }
-            // What it removes is removed by the role, too.
-            ["reset", "--force", ..] => self.alone(shell, "kubeadm reset").await.map(|()| 0),
             ["upgrade", ..] => Ok(1),
             ["init" | "join" | "--kubeconfig", ..] => say(shell, "kubeadm: it cannot be done now", 1),
             _ => unknown(shell, "kubeadm", words),

@@ -9,6 +9,7 @@ mod kubeadm_files;
 mod kubectl;
 mod line;
 mod nodes;
+mod reset;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,7 +28,7 @@ use muster_engine::run::{Outcome, Run};
 use muster_engine::transport::Transport;
 use muster_inventory::{Inventory, Vars, VarsBuilder};
 use muster_roles::catalogue::CATALOGUE;
-use muster_roles::{COMMON_DEFAULTS, ROLES, Removal, group_rules};
+use muster_roles::{COMMON_DEFAULTS, ROLES, Removal, Reset, group_rules};
 use muster_testkit::fault_record::held;
 use muster_testkit::model::disk::{Disk, Entry};
 use muster_testkit::model::machine::{Kept, Machine, Nature};
@@ -54,6 +55,11 @@ static PLAYS: LazyLock<Vec<Play>> = LazyLock::new(|| {
     }
     plays.retain(|play| !play.roles.is_empty());
     plays
+});
+
+/// What `reset-cluster` does.
+static RESET: LazyLock<Vec<Play>> = LazyLock::new(|| {
+    serde_saphyr::from_str(include_str!("../../playbooks/reset.yml")).expect("the playbook")
 });
 
 /// The hosts of an inventory, the groups, and the variables that a user sets.
@@ -116,6 +122,8 @@ struct World {
     check: AtomicBool,
     /// Who is taken out of the cluster, where it is not set up.
     removal: Mutex<Option<Removal>>,
+    /// How the cluster is taken away, where it is not set up.
+    reset: Mutex<Option<Reset>>,
 }
 
 struct Ran {
@@ -170,6 +178,7 @@ impl World {
             roles: Mutex::default(),
             check: AtomicBool::new(false),
             removal: Mutex::default(),
+            reset: Mutex::default(),
         }
     }
 
@@ -199,8 +208,11 @@ impl World {
         let lock = LockRequest::new(name.clone(), "a test", name, Arc::new(|_| true));
         let lock = LockRequest { run: format!("run{}", controller.number), ..lock };
         let removal = self.removal.lock().unwrap().clone();
-        let plays = removal.as_ref().map_or_else(|| PLAYS.clone(), |removal| removal.plays(true));
-        let roles = removal.map_or_else(|| ROLES.to_vec(), |removal| removal.roles());
+        let (plays, roles) = match (removal, *self.reset.lock().unwrap()) {
+            (Some(removal), _) => (removal.plays(true), removal.roles()),
+            (None, Some(with)) => (RESET.clone(), muster_roles::reset(with).into()),
+            (None, None) => (PLAYS.clone(), ROLES.to_vec()),
+        };
         let run = Run {
             plays: &plays,
             roles: &roles,

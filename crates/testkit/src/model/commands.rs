@@ -215,7 +215,8 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
             shell.machine.state().kept.half.clear();
             return Ok(0);
         }
-        "journalctl" => return Ok(0),
+        // No machine has swap.
+        "journalctl" | "swapon" => return Ok(0),
         // A program that was cut off in its first word.
         name if "muster".starts_with(name) => return Ok(127),
         _ => {
@@ -389,6 +390,11 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
         }
         ("daemon-reload", _) => machine.work(&process, 10..300).await.map(|()| 0),
         ("is-enabled", Some(_)) => Ok(i32::from(!now.enabled)),
+        // systemctl(1): 3 for a unit that does not run.
+        ("is-active", Some(_)) => {
+            let (state, status) = if now.active { ("active", 0) } else { ("inactive", 3) };
+            shell.write(1, format!("{state}\n").as_bytes()).map(|_| status)
+        }
         ("enable", Some(name)) => {
             let mut state = machine.state();
             state.kept.units.entry(name).or_default().enabled = true;
