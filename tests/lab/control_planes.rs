@@ -39,7 +39,7 @@ fn asked_while(lab: &Lab, seconds: u64, action: impl FnOnce()) -> (u32, u32) {
 }
 
 #[test]
-#[ignore = "it takes four minutes; ./test --all"]
+#[ignore = "it takes more than four minutes; ./test --all"]
 fn one_control_plane_becomes_three_and_the_first_one_is_lost() {
     let lab = Lab::up(229, &["-n", "4"]);
     let leads_to = |machine: &str| lab.on(machine, "grep -h server: /etc/kubernetes/kubelet.conf");
@@ -68,8 +68,6 @@ fn one_control_plane_becomes_three_and_the_first_one_is_lost() {
     });
     println!("power loss: {failed} of {asked} requests failed");
     assert!(failed * 10 < asked, "{failed} of {asked} requests failed");
-    let answer = lab.muster(&["verify", "--limit", "all:!node1"]);
-    assert_eq!(answer.code, 0, "{answer:#?}");
 
     // It leaves, and nobody looks for it any more.
     let removed = lab.muster(&["remove-node", "node1", "--yes"]);
@@ -78,4 +76,6 @@ fn one_control_plane_becomes_three_and_the_first_one_is_lost() {
     assert!(!backends.contains(&lab.address(1)) && backends.lines().count() == 2, "{backends}");
     let again = set_up(&lab);
     assert_eq!(["node2", "node3", "node4"].map(|host| again.recap(host, "changed")), [0; 3]);
+    let verified = lab.muster(&["verify"]);
+    assert_eq!(verified.code, 0, "{verified:#?}");
 }
