@@ -390,10 +390,8 @@ impl Standing {
                     "no etcd member has data, and {name} is a control plane of a cluster (CA {authority})"
                 ),
                 "the data of that cluster's etcd",
-                format!(
-                    "put the data back where it was (etcdutl snapshot restore from a backup, or etcd_data_dir as it was); \
-                     to begin a new cluster instead, first: muster reset-cluster"
-                ),
+                "put the data back where it was (etcdutl snapshot restore from a backup, or etcd_data_dir as it was); \
+                 to begin a new cluster instead, first: muster reset-cluster",
             ));
         }
         Ok(self.first_in_run(&self.members))
