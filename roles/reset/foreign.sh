@@ -17,12 +17,13 @@ units() {
   done
 }
 
-# Files and folders. podman's networks are not a cluster's.
+# Files and folders. podman's networks are not a cluster's, and a drop-in that is masked is wanted so.
 paths() {
-  for path in /etc/cni/net.d/* /etc/systemd/system/kubelet.service.d /etc/systemd/system/etcd.service.d \
+  for path in /etc/cni/net.d/* /etc/systemd/system/kubelet.service.d/* /etc/systemd/system/etcd.service.d/* \
     /var/lib/calico /run/calico /etc/calico /var/lib/weave /var/lib/cilium /run/cilium /var/lib/kube-router \
     /var/lib/kube-proxy /etc/flannel /etc/kube-flannel /etc/etcd /etc/ssl/etcd /etc/etcd-events.env; do
     case $path in */net.d/*podman* | */net.d/*nerdctl*) continue ;; esac
+    if [ -L "$path" ] && [ "$(readlink "$path")" = /dev/null ]; then continue; fi
     if [ -e "$path" ] || [ -L "$path" ]; then printf '%s\n' "$path"; fi
   done
   for folder in /var/lib/etcd /var/lib/etcd-events; do

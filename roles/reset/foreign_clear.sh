@@ -5,6 +5,7 @@ for unit in $(units); do
   rm -f "/etc/systemd/system/$unit.service"
 done
 paths | while read -r path; do rm -rf "$path"; done
+rmdir /etc/systemd/system/kubelet.service.d /etc/systemd/system/etcd.service.d 2>/dev/null || :
 systemctl daemon-reload || :
 still=$(left)
 [ -z "$still" ] || {
