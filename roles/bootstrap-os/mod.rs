@@ -176,11 +176,17 @@ pub(crate) fn as_before() -> [Command; 3] {
             "no line of ours in /etc/hosts",
             sh(
                 r#"
-line=$(cat "$1")
+line=$(cat "$1") without=$1.without
+# Whole before the file is touched, so that what was cut off is finished. grep(1): 1 where no line is left.
+if [ ! -e "$without" ]; then
+  grep -vxF -e "$line" /etc/hosts >"$without.part" || [ $? = 1 ]
+  sync "$without.part"
+  mv -f "$without.part" "$without"
+fi
 # In place, because in a container the file is a mount.
-left=$(grep -vxF -e "$line" /etc/hosts || :)
-printf '%s\n' "$left" >/etc/hosts
-rm -f "$1""#,
+cat "$without" >/etc/hosts
+sync /etc/hosts
+rm -f "$1" "$without""#,
                 [HOSTS_LINE],
             ),
             sh(r#"[ ! -e "$1" ]"#, [HOSTS_LINE]),

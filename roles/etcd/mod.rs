@@ -55,6 +55,9 @@ const PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 const ENVIRONMENT: &str = "/etc/etcd.env";
 const UNIT: &str = "/etc/systemd/system/etcd.service";
 
+/// Files that say that an etcd is this role's; of what it has on a machine they go last.
+pub(crate) const CONFIGURATION: [&str; 2] = [ENVIRONMENT, UNIT];
+
 /// What this role tells other hosts.
 pub(crate) const HEALTHY: &str = "a healthy etcd member";
 
@@ -129,11 +132,12 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
     let vars: Vars = host.vars()?;
     let bin = bin_dir(host)?;
     let programs = PROGRAMS.into_iter().filter(|_| !keep_programs);
-    let owned = programs.fold(Resources::new(), |all, name| all.with(uninstalled(format!("{bin}/{name}"))));
+    // What is first goes last: it says whose the rest is.
+    let first = Resources::new().with(file(ENVIRONMENT));
+    let owned = programs.fold(first, |all, name| all.with(uninstalled(format!("{bin}/{name}"))));
     Ok(owned
         .with(dir(pki::FOLDER))
         .with(dir(&vars.etcd_cert_dir))
-        .with(file(ENVIRONMENT))
         .with(file(member::INITIAL))
         .with(file(restore::MARKER))
         .with(file(restore::DONE))

@@ -1,7 +1,9 @@
 # The kubelet starts anew, with the configuration that the cluster has for its version.
 # $1: the folder of patches; $2: where the hash of its configuration ($3) is kept (kubelet_state.sh).
-# What somebody has changed by hand is put back. Where more has changed, kubeadm of another version may have written the arguments.
-if kubelet_is_as_configured "$2" "$3" && ! arguments_are_as_kept "$2"; then
+# What somebody has changed by hand is put back; kubeadm then changes what it changes from one version to the next. Until the
+# kubelet has started nothing says that it has these arguments.
+if ! arguments_are_as_kept "$2"; then
+  rm -f "$2"
   cp "${2%/*}/kubeadm-flags.env" /var/lib/kubelet/kubeadm-flags.env
 fi
 kubeadm upgrade node phase kubelet-config --patches "$1"

@@ -22,7 +22,7 @@ for unit in kubelet containerd etcd; do
       [ -e "$file" ] || continue
       case $known in *" ${file##*/} "*) continue ;; esac
       known="$known${file##*/} "
-      program=$(sed -n 's/^[[:space:]]*ExecStart=[-@:+!]*\([^[:space:]]\{1,\}\).*/\1/p' "$file" | tail -n 1)
+      program=$(sed -n 's/^[[:space:]]*ExecStart[[:space:]]*=[[:space:]]*[-@:+!]*\([^[:space:]]\{1,\}\).*/\1/p' "$file" | tail -n 1)
       [ -z "$program" ] || say starts "$unit" "$file" "$program"
     done
   done

@@ -64,6 +64,14 @@ impl Removal {
             max_failures: Some(Share::Percent(99)),
             ..play("See whether they can leave", but("kube_control_plane"), &["check-removal"])
         }];
+        if !self.come_back {
+            plays.push(Play {
+                any_errors_fatal: true,
+                may_be_off: true,
+                max_failures: Some(Share::Hosts(0)),
+                ..play("See whether they can be reset", self.hosts.join(":"), &["check-leaving"])
+            });
+        }
         if is_plane && !self.come_back {
             plays.push(play("Find the API at another address", but("k8s_cluster"), &["api-address"]));
         }
@@ -104,6 +112,7 @@ impl Removal {
                 let this = this.clone();
                 async move { api_address::run(host, &this.hosts).await }.boxed()
             }),
+            Role { looks_only: true, ..Role::given("check-leaving", |host| check_leaving(host).boxed()) },
             Role::given("leave", |host| leave(host).boxed()),
         ]
     }
@@ -281,6 +290,16 @@ impl Removal {
         };
         host.cluster().once("those that stay get pods", keep).await.map(drop)
     }
+}
+
+/// What would keep the machine itself from being reset is found before anything is changed.
+async fn check_leaving(host: &Host) -> Result<()> {
+    let known = cluster::known(host).await?;
+    if known.is_ours(host.name()) != Some(true) {
+        host.passed("Look for what is not the cluster's");
+        return Ok(());
+    }
+    reset::is_the_clusters_alone(host, Reset::default()).await
 }
 
 /// The machine itself, which is reset if it was this cluster's.

@@ -21,7 +21,10 @@ for round in 1 2 3; do
   done
   [ -n "$(mounts)" ] || break
 done
-rm -f /run/netns/cni-* 2>/dev/null || :
+# Those in which processes of others run are mounts still.
+for point in /run/netns/cni-*; do
+  [ ! -e "$point" ] || grep -q " $point " /proc/self/mountinfo || rm -f "$point"
+done
 # kube-proxy's virtual servers are those at the addresses of its interface.
 if [ -e /sys/class/net/kube-ipvs0 ] && command -v ipvsadm >/dev/null; then
   for address in $(ip -o -4 addr show dev kube-ipvs0 | awk '{ split($4, part, "/"); print part[1] }'); do

@@ -62,17 +62,7 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
             return all_is_removable(host, with).await;
         }
     }
-    let vars: Vars = host.vars()?;
-    let namespaces = host.query(sh(OTHER_CONTAINERS, [vars.containerd_state_dir])).await?;
-    let namespaces: Vec<&str> = namespaces.output.split_whitespace().collect();
-    if !namespaces.is_empty() && !with.foreign {
-        return Err(refused(
-            format!("containers of other programs run in the containerd of {}: {}", host.name(), namespaces.join(", ")),
-            "containers of Kubernetes alone, because containerd goes with everything in it",
-            "stop and remove them (docker ps, ctr namespaces ls); to take them away as well: reset-cluster --foreign".to_owned(),
-        ));
-    }
-    all_is_removable(host, with).await?;
+    is_the_clusters_alone(host, with).await?;
     let carries =
         (host.in_group("kube_control_plane") || host.in_group("etcd")) && !known.was_given_up(host.name());
     let silent = known.silent();
@@ -110,6 +100,21 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
     Ok(())
 }
 
+/// What goes with a reset is the cluster's alone, and can be removed: that is found out before anything is touched.
+pub(crate) async fn is_the_clusters_alone(host: &Host, with: Reset) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    let namespaces = host.query(sh(OTHER_CONTAINERS, [vars.containerd_state_dir])).await?;
+    let namespaces: Vec<&str> = namespaces.output.split_whitespace().collect();
+    if !namespaces.is_empty() && !with.foreign {
+        return Err(refused(
+            format!("containers of other programs run in the containerd of {}: {}", host.name(), namespaces.join(", ")),
+            "containers of Kubernetes alone, because containerd goes with everything in it",
+            "stop and remove them (docker ps, ctr namespaces ls); to take them away as well: reset-cluster --foreign".to_owned(),
+        ));
+    }
+    all_is_removable(host, with).await
+}
+
 /// What is there in another form than muster made it is found before anything is touched: a folder that everybody uses, say.
 async fn all_is_removable(host: &Host, with: Reset) -> Result<()> {
     let keep = with.keep_images;
@@ -136,32 +141,40 @@ async fn all_is_removable(host: &Host, with: Reset) -> Result<()> {
 pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let vars: Vars = host.vars()?;
     let known = cluster::known(host).await?;
-    // What runs on a machine that is in no cluster, and that muster has never set up, is somebody else's.
-    let set_up = sh0("[ -d /var/lib/muster/stamps ]");
-    if !with.foreign && !known.belongs_to_any(host.name()) && host.query(set_up).await?.status != 0 {
+    // What runs on a machine that is in no cluster, and that muster has not set up, is somebody else's; and so is an etcd that it
+    // has not configured.
+    let look =
+        "[ ! -d /var/lib/muster/stamps ] || echo set-up; [ ! -e \"$1\" ] && [ ! -e \"$2\" ] || echo etcd";
+    let found = host.query(sh(look, etcd::CONFIGURATION)).await?.output;
+    let found: Vec<&str> = found.split_whitespace().collect();
+    if !with.foreign && !known.belongs_to_any(host.name()) && !found.contains(&"set-up") {
         host.passed("Look for what is of a cluster");
         return Ok(());
     }
-    let arguments = arguments(host, &vars, with)?;
+    let has_etcd = with.foreign || found.contains(&"etcd");
+    let arguments = arguments(host, &vars, with, has_etcd)?;
     let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
     if with.foreign {
         foreign::run(host).await?;
     }
-    host.step("Stop the kubelet and etcd").remove(service("etcd")).remove(service("kubelet")).await?;
+    let etcd = has_etcd.then(|| service("etcd"));
+    host.step("Stop the kubelet and etcd").remove_all(etcd).remove(service("kubelet")).await?;
     host.step("Stop the pods")
         .detached()
         .limit(Duration::from_secs(300))
         .ensure(command("no processes, mounts, interfaces and packet filter rules of pods", clear, look))
         .await?;
+    if has_etcd {
+        host.step("Remove etcd's data").ensure(etcd::no_data(&vars.etcd_data_dir)).await?;
+    }
     let keep = with.keep_images;
     let foreign = if with.foreign { "yes" } else { "" };
     host.step("Remove what was installed")
         .remove_all(flannel::owned(keep))
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd::owned(host, keep)?)
-        .remove_all(etcd::owned(host, keep)?)
-        .ensure(etcd::no_data(&vars.etcd_data_dir))
+        .remove_all(if has_etcd { etcd::owned(host, keep)? } else { Resources::new() })
         .ensure(command(
             "no addresses of pods in /var/lib/cni",
             sh(ADDRESSES, [foreign]),
@@ -190,6 +203,11 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         host.query(sh(concat!(include_str!("traces.sh"), include_str!("left.sh")), arguments)).await?;
     let left: Vec<&str> = answer.output.lines().collect();
     if answer.status == 0 && left.is_empty() {
+        // From now on what is there is somebody else's, unless programs and images of this cluster stay.
+        if !keep {
+            host.run("Forget the machine", sh0("rm -rf /var/lib/muster/stamps"), Duration::from_secs(60))
+                .await?;
+        }
         return Ok(());
     }
     Err(Failure::Other {
@@ -202,7 +220,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
 }
 
 /// What the programs of this role are told.
-fn arguments(host: &Host, vars: &Vars, with: Reset) -> Result<[String; 4]> {
+fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool) -> Result<[String; 5]> {
     let cluster = cluster_vars(host)?;
     let state = &vars.containerd_state_dir;
     let mounted = [
@@ -217,16 +235,24 @@ fn arguments(host: &Host, vars: &Vars, with: Reset) -> Result<[String; 4]> {
         "/var/lib/cni/networks/cbr0".into(),
         "/run/flannel".into(),
         "/etc/cni/net.d/10-flannel.conflist".into(),
-        "/etc/etcd.env".into(),
-        format!("{}/member", vars.etcd_data_dir),
-        vars.etcd_cert_dir.clone(),
     ];
-    gone.extend(["kubelet", "etcd", "containerd"].map(|unit| format!("/etc/systemd/system/{unit}.service")));
+    let mut units = vec!["kubelet"];
+    if has_etcd {
+        gone.extend([
+            "/etc/etcd.env".into(),
+            format!("{}/member", vars.etcd_data_dir),
+            vars.etcd_cert_dir.clone(),
+        ]);
+        units.push("etcd");
+    }
+    gone.extend(
+        units.iter().chain(&["containerd"]).map(|unit| format!("/etc/systemd/system/{unit}.service")),
+    );
     if !with.keep_images {
         gone.push(vars.containerd_storage_dir.clone());
     }
     let foreign = if with.foreign { "yes" } else { "" };
-    Ok([foreign.to_owned(), cluster.kube_pods_subnet, mounted.join(" "), gone.join(" ")])
+    Ok([foreign.to_owned(), cluster.kube_pods_subnet, mounted.join(" "), gone.join(" "), units.join(" ")])
 }
 
 /// Folders that programs of several makers share go when nothing is in them any more; not those that are disks, or links.

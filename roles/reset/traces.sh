@@ -16,12 +16,26 @@ pod_processes() {
   done
 }
 
+# The namespaces of networks in which processes run; of podman's containers, too, whose namespaces have names of the same form.
+used_networks() { ls -l /proc/[0-9]*/ns/net 2>/dev/null | sed -n 's/.*net:\[\([0-9]*\)\]$/\1/p' | sort -u; }
+is_used() {
+  for used in $networks; do [ "$used" != "$1" ] || return 0; done
+  return 1
+}
+
 # Mount points, the last one first. In proc_pid_mountinfo(5) the fifth word is the mount point, with \040 for a space.
 mounts() {
+  networks=
+  for point in /run/netns/cni-*; do
+    [ ! -e "$point" ] || { networks=$(used_networks); break; }
+  done
   while read -r _ _ _ _ point _; do
     case $point in *'\'*) point=$(printf '%b' "$point") ;; esac
     case $point in
-      /run/netns/cni-* | /var/run/netns/cni-*) printf '%s\n' "$point"; continue ;;
+      /run/netns/cni-* | /var/run/netns/cni-*)
+        is_used "$(stat -L -c %i "$point" 2>/dev/null || :)" || printf '%s\n' "$point"
+        continue
+        ;;
     esac
     for folder in $folders; do
       case $point in "$folder"/*) printf '%s\n' "$point" ;; esac

@@ -79,6 +79,15 @@ pub(crate) fn run(args: PlanArgs, environment: &Environment) -> Result<Exit, Com
     let project = Project::find(&options.inventory.inventory, environment)?;
     let planned = args.command.unwrap_or(Planned::SetupCluster(setup_cluster::Parameters {}));
     let flow = planned.flow(&project)?;
+    let selection = &options.selection;
+    let selects = selection.limit.is_some() || selection.start_at.is_some();
+    if flow.whole_cluster && (selects || !selection.tags.is_empty() || !selection.skip_tags.is_empty()) {
+        return Err(CommandError::usage(format!(
+            "{} is done as a whole: --limit, --tags, --skip-tags and --start-at make no sense for it",
+            flow.command
+        ))
+        .hint("plan it without them"));
+    }
     let out = options.out.as_ref().map(|path| format!(" -o {}", quote(&path.display().to_string())));
     let command = format!("muster plan{}", out.unwrap_or_default());
     let flow = Flow { command, next: None, ..flow };

@@ -11,8 +11,8 @@ pub struct Dir {
 }
 
 /// A directory owned by root, mode 0755. Missing parents are made too, with mode 0755. Removed, it goes with everything in
-/// it; what is mounted there is unmounted first, and where that cannot be nothing is removed. A disk of its own, and a folder that
-/// a link leads to, is emptied: the mount stays, and so do the link and the folder.
+/// it; what is mounted there is unmounted first, and where that cannot be nothing is removed. A disk of its own, and a folder of
+/// the same name that a link leads to, is emptied: the mount stays, and so do the link and the folder.
 pub fn dir(path: impl Into<String>) -> Dir {
     Dir { path: path.into(), access: Access::root(0o755) }
 }
@@ -97,6 +97,14 @@ impl Removable for Dir {
             if is_everybodys(path) {
                 return Err(format!("{path} is not muster's alone, and is never removed"));
             }
+        }
+        // What has another name may hold more than what is to be removed: a whole disk.
+        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        if kind == "link" && name(real) != name(&self.path) {
+            return Err(format!(
+                "{} is a link to {real}, which may hold more: take what is to go out of it by hand, and remove the link",
+                self.path
+            ));
         }
         let done = match kind {
             "empty" if mounts.is_empty() => return Ok(Plan::nothing()),

@@ -213,16 +213,23 @@ async fn a_folder_that_a_link_leads_to_is_emptied_and_the_link_stays() {
     let temporary = temporary.path();
     for words in SHELLS {
         prepare(temporary);
-        fs::create_dir_all(at("disk/data/.hidden")).unwrap();
-        fs::write(at("disk/data/text"), "").unwrap();
+        fs::create_dir_all(at("disk/lead/.hidden")).unwrap();
+        fs::write(at("disk/lead/text"), "").unwrap();
         fs::write(at("disk/other"), "").unwrap();
-        symlink(at("disk/data"), at("lead")).unwrap();
+        symlink(at("disk/lead"), at("lead")).unwrap();
         symlink(at("nowhere"), at("lost")).unwrap();
         fs::write(at("path"), format!("dir {}", at("lead"))).unwrap();
         let done = run("rejected", Arc::new(machine(words, temporary)), false).await.well();
         assert_eq!(done.changes[0].what, "emptied, because a link leads to it", "{words:?}");
         assert_eq!(fs::read_dir(at("lead")).unwrap().count(), 0, "{words:?}");
         assert!(Path::new(&at("lead")).is_symlink() && Path::new(&at("disk/other")).exists(), "{words:?}");
+        // A folder of another name may be a whole disk.
+        symlink(at("disk"), at("whole")).unwrap();
+        fs::write(at("path"), format!("dir {}", at("whole"))).unwrap();
+        let refused = run("rejected", Arc::new(machine(words, temporary)), false).await;
+        let failure = format!("{:?}", refused.outcome["here"].failure);
+        assert!(failure.contains("which may hold more"), "{words:?}: {failure}");
+        assert!(Path::new(&at("disk/other")).exists(), "{words:?}");
         for path in ["lead", "lost"] {
             fs::write(at("path"), format!("dir {}", at(path))).unwrap();
             let again = run("rejected", Arc::new(machine(words, temporary)), false).await.well();
