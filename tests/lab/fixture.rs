@@ -114,8 +114,21 @@ impl Lab {
 
     /// Starts `muster ...` in the lab's network, at a terminal at which somebody has typed a line.
     pub(crate) fn start_typing(&self, line: &str, args: &str) -> Running {
-        let command = format!("echo '{line}' | script -qec '{} {args}' /dev/null", muster().display());
+        let muster = muster();
+        // script(1) gives it a session of its own, which signals for the group do not reach.
+        let command = format!(
+            "echo '{line}' | script -qec 'echo $$ >typing.pid; exec {} {args}' /dev/null",
+            muster.display()
+        );
         self.start_command(&["sh", "-c", &command])
+    }
+
+    /// Kills what [`Lab::start_typing`] has started.
+    pub(crate) fn kill_typing(&self, run: Running) -> Ended {
+        let process = std::fs::read_to_string(self.folder().join("typing.pid")).unwrap();
+        let status = Command::new("kill").args(["-s", "KILL", process.trim()]).status().unwrap();
+        assert!(status.success());
+        run.end()
     }
 
     /// Starts a command of this computer in the lab's network.

@@ -49,8 +49,7 @@ fn a_cluster_that_has_lost_two_of_three_machines_goes_on_with_the_third() {
     for mark in ["recover-rescue: Save a snapshot", "restore-take: Take the restored data: changed"] {
         let mut run = lab.start_typing("node1 node3", "recover -vv --output plain");
         run.until(mark);
-        run.signal("KILL");
-        run.end();
+        lab.kill_typing(run);
     }
     let recovered = lab.start_typing("node1 node3", "recover -vv --output plain").end();
     assert_eq!(recovered.code, 0, "{recovered:#?}");
