@@ -46,7 +46,7 @@ fn a_cluster_that_has_lost_two_of_three_machines_goes_on_with_the_third() {
     assert!(no.code == 1 && no.out.contains("nothing was changed"), "{no:#?}");
 
     // It is cut off while the data is taken, and when the member may have the restored data.
-    for mark in ["recover-rescue: Save a snapshot", "restore-take: Take the restored data: changed"] {
+    for mark in ["recover-rescue: Save a snapshot", "restore-take: Take the restored data"] {
         let mut run = lab.start_typing("node1 node3", "recover -vv --output plain");
         run.until(mark);
         lab.kill_typing(run);
