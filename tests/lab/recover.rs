@@ -66,7 +66,7 @@ fn a_cluster_that_has_lost_two_of_three_machines_goes_on_with_the_third() {
     // A machine that comes back with its old disk does not bring the old cluster back.
     done(lab.lab(&["start", "node3"]));
     let refused = lab.muster(&["setup-cluster", "--limit", "node2,node3"]);
-    assert!(refused.code == 3 && refused.out.contains("from before the restore"), "{refused:#?}");
+    assert!(refused.code == 3 && refused.out.contains("has data of etcd from before"), "{refused:#?}");
     done(lab.muster(&["reset-cluster", "--limit", "node3", "--yes"]));
 
     done(lab.lab(&["reimage", "node1"]));
