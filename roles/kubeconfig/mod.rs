@@ -29,10 +29,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     let folder = Path::new(&vars.artifacts_dir);
     let config = folder.join("admin.conf");
-    // One that is there already (`muster kubectl` brings it) is kept true: the cluster may have begun anew, or have another address.
-    if vars.kubeconfig_localhost || config.is_file() {
+    // One that is there already (`muster kubectl` brings it) is kept true: the cluster may have begun anew.
+    let here = std::fs::read_to_string(&config).ok();
+    if vars.kubeconfig_localhost || here.is_some() {
         let answer = host.query(sh("cat \"$1\"", [ADMIN_CONF])).await?;
-        if answer.status == 0 {
+        let is_true = |here: &str| !vars.kubeconfig_localhost && authority(here) == authority(&answer.output);
+        if answer.status == 0 && !here.as_deref().is_some_and(is_true) {
             let own = format!("https://{}", cluster::api_of(host, host.name())?);
             bring(host, &config, 0o600, balancer::for_others(&answer.output, &own).as_bytes())?;
         }
@@ -56,6 +58,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whom a kubeconfig trusts, and so which cluster it is of.
+fn authority(config: &str) -> Option<&str> {
+    config.lines().find_map(|line| line.trim().strip_prefix("certificate-authority-data: "))
 }
 
 /// Writes a file on this side, whole or not at all, unless it is there.
@@ -87,4 +94,23 @@ fn local(path: &Path, error: &std::io::Error) -> Failure {
         format!("{}: {error}", path.display()),
         "check the folder on this side, or set artifacts_dir",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kubeconfig_is_of_the_cluster_that_it_trusts() {
+        let config = |authority: &str, server: &str| {
+            format!(
+                "clusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: {server}\n"
+            )
+        };
+        let [one, moved, other] =
+            [("ab", "https://192.0.2.4"), ("ab", "https://192.0.2.5"), ("cd", "https://192.0.2.4")]
+                .map(|(authority, server)| config(authority, server));
+        assert_eq!(authority(&one), authority(&moved));
+        assert_ne!(authority(&one), authority(&other));
+    }
 }
