@@ -414,7 +414,6 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
         }
         // None ever fails.
         ("reset-failed", _) => Ok(0),
-        ("is-active", _) => Ok(if now.active { 0 } else { 3 }),
         ("start", Some(_)) if now.active => Ok(0),
         ("start" | "restart", Some(name)) => {
             machine.work(&process, 10..1500).await?;
