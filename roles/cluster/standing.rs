@@ -495,7 +495,9 @@ impl Standing {
             return None;
         }
         let own = seen.etcd.restored_at();
-        self.known_of(&self.members).find(|(_, other)| other.etcd.restored_at() > own).map(|(name, _)| name)
+        self.known_of(&self.members)
+            .find(|(_, other)| !other.etcd.data.is_empty() && other.etcd.restored_at() > own)
+            .map(|(name, _)| name)
     }
 
     /// Whether the cluster has gone on without a machine: it was given up when the others were restored.

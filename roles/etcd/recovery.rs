@@ -71,6 +71,15 @@ async fn rescue(host: &Host, recovery: Arc<Recovery>, rescued: Rescued) -> Resul
             host.passed("See that the data is here, from a run that was cut off");
             path
         }
+        None if standing.restore(host.name()).0.is_some() => {
+            return Err(Failure::new(
+                format!(
+                    "a restore of another snapshot was begun on {} and did not come to its end",
+                    host.name()
+                ),
+                "finish it with the same file: muster etcd restore FILE",
+            ));
+        }
         None => take(host, &vars, &standing).await?,
     };
     *rescued.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
@@ -90,6 +99,13 @@ async fn take(host: &Host, vars: &Vars, standing: &Standing) -> Result<PathBuf> 
             "put that file back, or name another machine: muster recover --from HOST",
         )
     })?;
+    // Machines may have come back since they were looked at.
+    if host.query(ctl!("ctl get health", [&vars.etcd_cert_dir])).await?.status == 0 {
+        return Err(Failure::new(
+            format!("etcd on {} has a majority of its members again", host.name()),
+            "nothing is to be recovered: muster etcd status",
+        ));
+    }
     let save = sh(
         include_str!("rescue.sh"),
         [vars.etcd_cert_dir.as_str(), vars.etcd_data_dir.as_str(), member, FILE],

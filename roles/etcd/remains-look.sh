@@ -11,6 +11,7 @@ if [ -r /etc/etcd.env ] && [ -e "$data/member/snap/db" ] && command -v etcdutl >
       ETCD_NAME=*) say name "${line#*=}" ;;
     esac
   done </etc/etcd.env
+  [ ! -e /var/lib/muster/etcd-restore ] || say restoring yes
   say size "$(wc -c <"$data/member/snap/db")"
   # When the newest file of the log was written to, in seconds since 1970.
   for file in "$data"/member/wal/*.wal; do stat -c 'written %Y' "$file"; done | sort -k 2n | tail -n 1

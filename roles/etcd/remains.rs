@@ -30,6 +30,8 @@ pub struct Found {
     pub runs: bool,
     /// Whether it sees a majority of the members.
     pub healthy: bool,
+    /// Whether a restore was begun on it and did not come to its end.
+    pub restoring: bool,
     /// How many changes its database has seen; `None` where it cannot be read.
     pub revision: Option<u64>,
     /// The last entry of its log that it knows; only a member that runs says so. Entries after the database's revision may be ones
@@ -73,6 +75,7 @@ impl Remains {
             name: name.to_owned(),
             runs: running.is_some(),
             healthy: line("healthy").is_some(),
+            restoring: line("restoring").is_some(),
             revision,
             raft_index: running.as_ref().and_then(|status| status["raftIndex"].as_u64()),
             written: line("written").and_then(|time| time.parse().ok()),
@@ -125,8 +128,11 @@ pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, 
     let stop = |found: String, remedy: &str| Err(Needless { found, remedy: remedy.to_owned() });
     let broken = |host: &String| wish.broken.contains(host);
     let member_of = |host: &String| seen.get(host)?.member.as_ref();
-    let healthy: Vec<&String> =
-        wish.members.iter().filter(|host| member_of(host).is_some_and(|member| member.healthy)).collect();
+    let healthy: Vec<&String> = wish
+        .members
+        .iter()
+        .filter(|host| member_of(host).is_some_and(|m| m.healthy && !m.restoring))
+        .collect();
     if !healthy.is_empty() {
         let found = format!("etcd has a majority of its members: {} can be written to", names(&healthy));
         return stop(
@@ -223,6 +229,7 @@ status [{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"revision":77},
             name: "etcd2".into(),
             runs: true,
             healthy: false,
+            restoring: false,
             revision: Some(77),
             raft_index: Some(99),
             written: Some(1_790_000_000),
@@ -273,7 +280,10 @@ status [{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"revision":77},
         let refused = |seen: BTreeMap<String, Remains>, wish: Wish| judge(&seen, &wish).unwrap_err().found;
         let mut well = member(5);
         well.member.as_mut().unwrap().healthy = true;
-        assert!(refused(seen([("node1", well)]), wish()).starts_with("etcd has a majority"));
+        assert!(refused(seen([("node1", well.clone())]), wish()).starts_with("etcd has a majority"));
+        // A recovery that was cut off after etcd had started goes on.
+        well.member.as_mut().unwrap().restoring = true;
+        assert_eq!(judge(&seen([("node1", well)]), &wish()).unwrap().from, "node1");
         let two = || seen([("node1", member(5)), ("node2", member(6))]);
         assert!(refused(two(), wish()).contains("node1-2 have their data"));
         let named = |host: &str| Wish { from: Some(host.into()), ..wish() };

@@ -35,7 +35,8 @@ systemd-run --quiet --collect --unit="$unit" "$(command -v etcd)" --name "$name"
   --peer-client-cert-auth --peer-trusted-ca-file "$certificates/ca.pem" \
   --peer-cert-file "$certificates/member.pem" --peer-key-file "$certificates/member-key.pem" >&2
 attempt=0
-until ctl --command-timeout=2s endpoint health >/dev/null 2>&1; do
+# Not `endpoint health`, which an alarm alone makes unhealthy.
+until ctl --command-timeout=2s get health >/dev/null 2>&1; do
   attempt=$((attempt + 1))
   if ! systemctl is-active -q "$unit" || [ "$attempt" = 240 ]; then
     echo 'etcd does not start with a copy of the data:' >&2
