@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
-use muster_inventory::HostVars;
+use muster_inventory::{HostVars, some_names};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -23,7 +23,8 @@ use crate::addresses::{access_ip_of, ip};
 use crate::catalogue::image;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
-use crate::diagnosis;
+use crate::kubectl::{Kubectl, api_answers};
+use crate::{diagnosis, kubeadm};
 
 /// Explained in `common/defaults.yml`.
 #[derive(Deserialize)]
@@ -201,11 +202,12 @@ pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> 
                 "all machines look for the API at {} still, because this run gives {} no load balancer; to give every machine a way of \
                  its own: setup-cluster without --limit",
                 known.endpoint().unwrap_or_default(),
-                muster_inventory::some_names(&outside(host))
+                some_names(&outside(host))
             ));
         }
         return Ok(());
     }
+    nobody_is_left_out(host).await?;
     for name in host.cluster().group("k8s_cluster") {
         if known.planes.contains(&name) {
             continue;
@@ -219,6 +221,33 @@ pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// kube-proxy and flannel run on every node of the cluster, with one configuration: on one that the inventory does not have nothing
+/// would be at 127.0.0.1.
+async fn nobody_is_left_out(host: &Host) -> Result<()> {
+    // One that somebody stopped is started before the API is asked.
+    host.step("Start the kubelet").ensure(service("kubelet")).await?;
+    api_answers(host, Duration::from_secs(180)).await?;
+    let Some(kubectl) = Kubectl::find(host).await? else { return Ok(()) };
+    let nodes = kubeadm::nodes(&kubectl).await?;
+    let mut known = Vec::new();
+    for name in host.cluster().group("k8s_cluster") {
+        known.push(cluster_vars(&*host.cluster().host(&name)?)?.kube_override_hostname);
+    }
+    let strangers: Vec<&String> = nodes.iter().filter(|node| !known.contains(node)).collect();
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Problems(vec![Problem {
+        check: "nodes".into(),
+        found: format!("the cluster has nodes that are not in the inventory: {}", some_names(&strangers)),
+        needed: "every node in the inventory, because all of them are to find the API at 127.0.0.1, at a load balancer of their own"
+            .into(),
+        remedy: "put them into [kube_node]; or, if they are gone, remove them: muster kubectl delete node NAME; or keep the address \
+                 of the API as it is: loadbalancer_apiserver_localhost: false"
+            .into(),
+    }]))
 }
 
 /// The kubeconfigs of this machine lead where the cluster looks for the API, and the kubelet finds it there. `None` where nothing

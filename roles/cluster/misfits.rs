@@ -38,7 +38,7 @@ impl Standing {
             check: "etcd".into(),
             found: format!("a restore of etcd was begun on {name} and did not come to its end"),
             needed: "a cluster of which all members have the same data".into(),
-            remedy: "finish it with the same file: muster etcd restore FILE".into(),
+            remedy: "finish it: muster etcd restore FILE, with the same file; or, if most members were lost, muster recover".into(),
         })
     }
 

@@ -500,6 +500,11 @@ impl Standing {
             .map(|(name, _)| name)
     }
 
+    /// When the last restore began that a machine knows of: see `Member::restored_at`.
+    pub(crate) fn last_restore(&self) -> u64 {
+        self.known_of(&self.members).map(|(_, seen)| seen.etcd.restored_at()).max().unwrap_or(0)
+    }
+
     /// Whether the cluster has gone on without a machine: it was given up when the others were restored.
     pub(crate) fn was_given_up(&self, name: &str) -> bool {
         self.known(name).is_some_and(|seen| self.restored_after(seen).is_some())

@@ -149,12 +149,26 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
 pub(crate) fn no_data(folder: &str) -> Command {
     command(
         format!("no data of etcd in {folder}"),
-        sh(r#"rm -rf "$1"/member "$1"/muster-restore "$1"/replaced-*"#, [folder]),
+        sh(r#"rm -rf "$1"/member "$1"/muster-restore "$1"/muster-rescue "$1"/replaced-*"#, [folder]),
         sh(
-            r#"for path in "$1"/member "$1"/muster-restore "$1"/replaced-*; do [ ! -e "$path" ] || exit 1; done"#,
+            r#"for path in "$1"/member "$1"/muster-restore "$1"/muster-rescue "$1"/replaced-*; do [ ! -e "$path" ] || exit 1; done"#,
             [folder],
         ),
     )
+}
+
+/// Whether the host's member may be one of those that work together: not if another one that sees a majority does not list it.
+pub(crate) async fn may_have(host: &Host, known: &Standing) -> Result<bool> {
+    let Some((_, url)) = known.etcd_member(host.name()) else { return Ok(true) };
+    for member in known.members.iter().filter(|member| *member != host.name()) {
+        let Ok(other) = host.cluster().host(member) else { continue };
+        let vars: Vars = other.vars()?;
+        let list = ctl!("ctl get health >&2 && ctl member list", [&vars.etcd_cert_dir]);
+        if let Ok(Answer { status: 0, output }) = other.query(list).await {
+            return Ok(output.contains(url));
+        }
+    }
+    Ok(true)
 }
 
 /// What is not well with the members, one of which is asked; nothing where no member could be asked for its identity.

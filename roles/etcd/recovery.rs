@@ -71,12 +71,9 @@ async fn rescue(host: &Host, recovery: Arc<Recovery>, rescued: Rescued) -> Resul
             host.passed("See that the data is here, from a run that was cut off");
             path
         }
-        None if standing.restore(host.name()).0.is_some() => {
+        None if standing.members.iter().any(|member| standing.restore(member).0.is_some()) => {
             return Err(Failure::new(
-                format!(
-                    "a restore of another snapshot was begun on {} and did not come to its end",
-                    host.name()
-                ),
+                "a restore of another snapshot was begun and did not come to its end",
                 "finish it with the same file: muster etcd restore FILE",
             ));
         }

@@ -128,12 +128,11 @@ pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, 
     let stop = |found: String, remedy: &str| Err(Needless { found, remedy: remedy.to_owned() });
     let broken = |host: &String| wish.broken.contains(host);
     let member_of = |host: &String| seen.get(host)?.member.as_ref();
-    let healthy: Vec<&String> = wish
-        .members
-        .iter()
-        .filter(|host| member_of(host).is_some_and(|m| m.healthy && !m.restoring))
-        .collect();
-    if !healthy.is_empty() {
+    let healthy: Vec<&String> =
+        wish.members.iter().filter(|host| member_of(host).is_some_and(|member| member.healthy)).collect();
+    // What was cut off goes on, also where some members have come to its end.
+    let goes_on = wish.members.iter().any(|host| member_of(host).is_some_and(|member| member.restoring));
+    if !healthy.is_empty() && !goes_on {
         let found = format!("etcd has a majority of its members: {} can be written to", names(&healthy));
         return stop(
             found,
@@ -152,7 +151,7 @@ pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, 
             return stop(format!("{host} has no data of etcd that could be read"), "name another machine");
         }
         Some(host) => host.clone(),
-        None if left.len() > wish.members.len() / 2 => {
+        None if left.len() > wish.members.len() / 2 && !goes_on => {
             let found = format!(
                 "no member of etcd sees a majority, but {} have their data, and would be one",
                 names(&left)
@@ -283,7 +282,11 @@ status [{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"revision":77},
         assert!(refused(seen([("node1", well.clone())]), wish()).starts_with("etcd has a majority"));
         // A recovery that was cut off after etcd had started goes on.
         well.member.as_mut().unwrap().restoring = true;
-        assert_eq!(judge(&seen([("node1", well)]), &wish()).unwrap().from, "node1");
+        assert_eq!(judge(&seen([("node1", well.clone())]), &wish()).unwrap().from, "node1");
+        // Also where another one has come to its end, and they are a majority by now.
+        let mut ended = well.clone();
+        ended.member.as_mut().unwrap().restoring = false;
+        assert_eq!(judge(&seen([("node1", well), ("node2", ended)]), &wish()).unwrap().lost, ["node3"]);
         let two = || seen([("node1", member(5)), ("node2", member(6))]);
         assert!(refused(two(), wish()).contains("node1-2 have their data"));
         let named = |host: &str| Wish { from: Some(host.into()), ..wish() };

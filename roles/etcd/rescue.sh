@@ -25,6 +25,7 @@ if [ "$free" -lt $((2 * needed)) ]; then
   echo "a copy and a snapshot of $data/member need $((2 * needed)) KiB, and $free KiB are free there" >&2
   exit 1
 fi
+quota=$(sed -n 's/^ETCD_QUOTA_BACKEND_BYTES=//p' /etc/etcd.env)
 systemctl stop etcd
 trap end EXIT
 cp -a "$data/member" "$scratch/"
@@ -33,7 +34,8 @@ systemd-run --quiet --collect --unit="$unit" "$(command -v etcd)" --name "$name"
   --client-cert-auth --trusted-ca-file "$certificates/ca.pem" \
   --cert-file "$certificates/member.pem" --key-file "$certificates/member-key.pem" \
   --peer-client-cert-auth --peer-trusted-ca-file "$certificates/ca.pem" \
-  --peer-cert-file "$certificates/member.pem" --peer-key-file "$certificates/member-key.pem" >&2
+  --peer-cert-file "$certificates/member.pem" --peer-key-file "$certificates/member-key.pem" \
+  ${quota:+--quota-backend-bytes "$quota"} >&2
 attempt=0
 # Not `endpoint health`, which an alarm alone makes unhealthy.
 until ctl --command-timeout=2s get health >/dev/null 2>&1; do

@@ -234,7 +234,9 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
         }
     };
     let bump = looks.iter().map(|look| look.revision).max().unwrap_or(0) + MARGIN;
-    let token = format!("restored-{}-{}", OffsetDateTime::now_utc().unix_timestamp(), &key[..8]);
+    // Later than every restore before, whatever the clocks of those who made them said.
+    let now = OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
+    let token = format!("restored-{}-{}", now.max(standing.last_restore() + 1), &key[..8]);
     Ok(Agreed { line: Line { token, key, bump, saved }, members, taken: false })
 }
 
@@ -407,7 +409,8 @@ async fn start(host: &Host) -> Result<()> {
     // All at once: the first one is ready only when a majority is there.
     let start = sh0("systemctl enable --now etcd || { journalctl --no-pager -n 15 -o cat -u etcd; exit 1; }");
     host.step("Start etcd").ensure(command("etcd runs", start, runs)).await?;
-    let healthy = ctl!("ctl endpoint health >&2 && ctl member list", [&vars.etcd_cert_dir]);
+    // Not `endpoint health`, which an alarm alone makes unhealthy: alarms are in the snapshot.
+    let healthy = ctl!("ctl get health >&2 && ctl member list", [&vars.etcd_cert_dir]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(120));
     let answer = host.wait(Wait::new("etcd is healthy", healthy, every, limit)).await?;
     let missing = agreed.members.iter().find(|member| !answer.output.contains(&member.url));

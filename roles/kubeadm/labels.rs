@@ -54,6 +54,12 @@ pub(super) async fn run(host: &Host) -> Result<()> {
     kubectl.step("Labels and taints").ensure(wanted).await.map(drop)
 }
 
+/// The names of all nodes that the cluster has.
+pub(crate) async fn nodes(kubectl: &Kubectl<'_>) -> Result<Vec<String>> {
+    let lines = kubectl.query("the nodes of the cluster", look("")).await?;
+    Ok(lines.lines().filter_map(|line| line.split('\t').next()).map(str::to_owned).collect())
+}
+
 fn look(selector: &str) -> Script {
     kubectl!(include_str!("nodes.sh"), [selector])
 }

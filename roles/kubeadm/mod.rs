@@ -31,6 +31,7 @@ use crate::etcd;
 
 pub(crate) use config::CONFIG;
 pub(crate) use kubelet::resolv_conf_for_pods;
+pub(crate) use labels::nodes;
 pub(crate) use reconfigure::publish;
 
 /// Explained in `defaults.yml`.

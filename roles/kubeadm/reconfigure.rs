@@ -9,11 +9,11 @@ use crate::kubectl::{ADMIN_CONF, api_answers, kubectl};
 
 /// The control plane runs with its configuration. The one that leads gives it to the cluster first.
 pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
-    let told = config::write(host, known).await?;
     let leads = known.leader() == Some(host.name());
     if leads {
         balancer::all_have_a_way(host, known).await?;
     }
+    let told = config::write(host, known).await?;
     let publish = leads.then(|| {
         command(
             "configuration of the cluster",
