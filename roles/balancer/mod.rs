@@ -239,15 +239,15 @@ async fn nobody_is_left_out(host: &Host) -> Result<()> {
     if strangers.is_empty() {
         return Ok(());
     }
-    Err(Failure::Problems(vec![Problem {
-        check: "nodes".into(),
-        found: format!("the cluster has nodes that are not in the inventory: {}", some_names(&strangers)),
-        needed: "every node in the inventory, because all of them are to find the API at 127.0.0.1, at a load balancer of their own"
-            .into(),
-        remedy: "put them into [kube_node]; or, if they are gone, remove them: muster kubectl delete node NAME; or keep the address \
-                 of the API as it is: loadbalancer_apiserver_localhost: false"
-            .into(),
-    }]))
+    Err(Failure::new(
+        format!(
+            "the cluster has nodes that are not in the inventory ({}), and would find no API: all nodes are to find it at 127.0.0.1, at a \
+             load balancer of their own",
+            some_names(&strangers)
+        ),
+        "put them into [kube_node]; or, if they are gone, remove them: muster kubectl delete node NAME; or keep the address of the API \
+         as it is: loadbalancer_apiserver_localhost: false",
+    ))
 }
 
 /// The kubeconfigs of this machine lead where the cluster looks for the API, and the kubelet finds it there. `None` where nothing

@@ -49,6 +49,18 @@ fn one_control_plane_becomes_three_and_the_first_one_is_lost() {
     set_up(&lab);
     assert!(leads_to("node4").contains(&lab.address(1)) && !lab.has("node4", BALANCER));
 
+    // A node that is left out of the inventory would find no API any more.
+    inventory(&lab, &[1, 2, 3]);
+    let file = lab.folder().join("inventory/hosts.ini");
+    let text = fs::read_to_string(&file).unwrap();
+    let without = text.replace("[kube_node]\nnode4", "[kube_node]\nnode1");
+    let without: String =
+        without.lines().filter(|line| !line.starts_with("node4 ")).map(|l| format!("{l}\n")).collect();
+    fs::write(&file, without).unwrap();
+    let refused = lab.muster(&["setup-cluster"]);
+    assert!(refused.code == 2 && refused.out.contains("not in the inventory (node4)"), "{refused:#?}");
+    assert!(leads_to("node1").contains(&lab.address(1)), "nobody was told of another address");
+
     // The cluster changes over in one run, while somebody asks.
     inventory(&lab, &[1, 2, 3]);
     let (failed, asked) = asked_while(&lab, 100, || {
