@@ -196,7 +196,7 @@ pub(crate) fn complete(machine: &str, nonce: &str, exit: &Exit) -> Result<Vec<Fr
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::Write as _;
     use std::process::{Command, Stdio};
@@ -217,7 +217,7 @@ mod tests {
     }
 
     /// The shells of this machine that users' machines have as /bin/sh.
-    fn shells() -> Vec<Vec<&'static str>> {
+    pub(crate) fn shells() -> Vec<Vec<&'static str>> {
         [vec!["dash"], vec!["bash", "--posix"], vec!["busybox", "sh"]]
             .into_iter()
             .filter(|s| Command::new(s[0]).arg("--help").output().is_ok())

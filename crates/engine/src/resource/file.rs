@@ -40,20 +40,14 @@ impl File {
 
 with_access!(File);
 
-/// Writes a temporary file beside the path (mktemp(1) makes it for its owner alone), flushes it to the disk and renames it:
-/// nobody ever sees half a file, and after a power cut it is the old one or the new one (rename(2)).
-const WRITE: &str = r#"
-[ -d "${1%/*}" ] || mkdir -p "${1%/*}"
-temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
-trap 'rm -f "$temporary"' EXIT
-# By way of cat, which says why it cannot write; the shell's own printf says "I/O error" when the disk is full.
-printf '%s' "$5" | cat >"$temporary"
-# Whoever owns the folder may have put a link in its place meanwhile: what that leads to stays whose it is.
-chown -h "$3:$4" "$temporary"
-chmod "$2" "$temporary"
-sync "$temporary"
-mv -f -T "$temporary" "$1" 2>/dev/null || mv -f "$temporary" "$1"
-"#;
+/// By way of cat, which says why it cannot write; the shell's own printf says "I/O error" when the disk is full.
+const WRITE: &str = concat!(
+    include_str!("replace.sh"),
+    r#"
+text=$5
+content() { printf '%s' "$text" | cat; }
+replace "$@""#
+);
 
 impl Resource for File {
     fn label(&self) -> String {
@@ -128,4 +122,74 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// A unified diff with the machine's path on both sides.
 pub fn unified(path: &str, old: &str, new: &str) -> String {
     TextDiff::from_lines(old, new).unified_diff().context_radius(2).header(path, path).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::script::tests::shells;
+
+    /// Whom the folder belongs to: nobody.
+    const OTHER: u32 = 65534;
+
+    fn program(path: &Path, text: &str) {
+        fs::write(path, format!("#!/bin/sh\n{text}")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Root writes into a folder of somebody else, who puts a link to a folder or a file of root's into the place of what
+    /// is being made, at the moment when `moment` (a program) ends.
+    #[test]
+    fn whoever_owns_the_folder_leads_nobody_elsewhere() {
+        for (shell, moment) in shells().iter().flat_map(|shell| [(shell, "mktemp"), (shell, "chmod")]) {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            for name in ["theirs", "ours", "bin"] {
+                fs::create_dir(at(name)).unwrap();
+            }
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            chown(at("theirs"), Some(OTHER), Some(OTHER)).unwrap();
+            fs::write(at("ours/new"), "ours").unwrap();
+            fs::set_permissions(at("ours/new"), fs::Permissions::from_mode(0o600)).unwrap();
+            let swap =
+                format!("for f in .muster.*; do mv $f away; ln -s {}/ours $f; done", folder.path().display());
+            let swap = format!(
+                "(cd {}/theirs && setpriv --reuid {OTHER} --clear-groups sh -c '{swap}')",
+                folder.path().display()
+            );
+            program(
+                &at("bin").join(moment),
+                &format!("PATH=${{PATH#*:}}\n{moment} \"$@\" || exit\n{swap}\n"),
+            );
+
+            let wanted = file(at("theirs/text").to_str().unwrap()).content("text").mode(0o644);
+            let script = wanted.plan(&Seen::default()).unwrap().script.unwrap().text();
+            let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap());
+            let ran = Command::new(shell[0])
+                .args(&shell[1..])
+                .args(["-euc", &script])
+                .env("PATH", path)
+                .output()
+                .unwrap();
+
+            assert!(at("theirs/away").exists(), "{shell:?} {moment}: nothing was put in its place; {ran:?}");
+            assert_eq!(fs::read_to_string(at("ours/new")).unwrap(), "ours", "{shell:?} {moment}");
+            assert_eq!(
+                fs::metadata(at("ours/new")).unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{shell:?} {moment}"
+            );
+            assert_eq!(fs::read_dir(at("ours")).unwrap().count(), 1, "{shell:?} {moment}");
+            if ran.status.success() {
+                assert_eq!(fs::read_to_string(at("theirs/text")).unwrap(), "text", "{shell:?} {moment}");
+            } else {
+                assert!(String::from_utf8_lossy(&ran.stderr).contains("somebody has put"), "{ran:?}");
+            }
+        }
+    }
 }

@@ -40,18 +40,15 @@ pub fn local_file(path: impl Into<String>, source: impl Into<PathBuf>) -> io::Re
 
 with_access!(LocalFile);
 
-/// Puts what arrived into a temporary file beside the path, because a rename works within a file system only.
-const PLACE: &str = r#"
-mkdir -p "${1%/*}"
-temporary=$(mktemp "${1%/*}/.muster.XXXXXX")
-trap 'rm -f "$temporary"' EXIT
-cat "$5" >"$temporary"
-# Whoever owns the folder may have put a link in its place meanwhile: what that leads to stays whose it is.
-chown -h "$3:$4" "$temporary"
-chmod "$2" "$temporary"
-sync "$temporary"
-mv -f -T "$temporary" "$1" 2>/dev/null || mv -f "$temporary" "$1"
-rm -f "$5""#;
+/// What arrived is copied, because a rename works within a file system only.
+const PLACE: &str = concat!(
+    include_str!("replace.sh"),
+    r#"
+arrived=$5
+content() { cat "$arrived"; }
+replace "$@"
+rm -f "$arrived""#
+);
 
 const OPEN_UP: &str = r#"
 chown "$3:$4" "$1"
