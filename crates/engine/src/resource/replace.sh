@@ -13,6 +13,7 @@ replace() {
     echo "somebody has put something else into the place of $beside/${own#./}" >&2
     exit 1
   }
+  umask 077
   content >new
   chown "$3:$4" new
   chmod "$2" new

@@ -177,7 +177,7 @@ impl World {
 fn is_scratch(path: &str) -> bool {
     let own = path.starts_with("/var/lib/muster") && !path.ends_with(".service");
     let name = path.rsplit('/').next().unwrap_or_default();
-    own || name.starts_with(".muster.") || name.ends_with(".muster") || path.starts_with("/srv/app/")
+    own || path.contains("/.muster.") || name.ends_with(".muster") || path.starts_with("/srv/app/")
 }
 
 /// What was wrong with a simulation, in words, and how many of its controllers were killed.

@@ -84,10 +84,15 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
         return programs.run(shell, name, words).await;
     }
     let (options, paths) = options(words);
+    let placed: Vec<_> = paths.iter().map(|path| shell.absolute(path)).collect();
+    let paths: Vec<&str> = match name {
+        "mv" | "rm" | "sync" => placed.iter().map(AsRef::as_ref).collect(),
+        _ => paths,
+    };
     let done = match name {
         "mkdir" => mkdir(shell, words),
         "mktemp" => return mktemp(shell, options.contains(&"-d"), paths[0]).await,
-        "chmod" => change_mode(shell, paths[0], paths[1]),
+        "chmod" => change_mode(shell, paths[0], &placed[1]),
         // All files belong to whoever runs the tests.
         "chown" => Ok(()),
         "sync" => {
@@ -282,11 +287,12 @@ fn mkdir(shell: &Shell, words: &[&str]) -> Result<(), Refused> {
 async fn mktemp(shell: &mut Shell, folder: bool, template: &str) -> Done {
     let letters: String = (0..6).map(|_| char::from(b'A' + shell.process.random(26) as u8)).collect();
     let path = template.replace("XXXXXX", &letters);
+    let placed = shell.absolute(&path);
     let make = |state: &mut State, now| match folder {
-        true => state.kept.disk.enter(&path, Entry::Dir(0o700)),
-        false => state.kept.disk.open(&path, 0o600, now).map(drop),
+        true => state.kept.disk.enter(&placed, Entry::Dir(0o700)),
+        false => state.kept.disk.open(&placed, 0o600, now).map(drop),
     };
-    match with_state(shell, make, &[&path]) {
+    match with_state(shell, make, &[&placed]) {
         Ok(()) => shell.write(1, format!("{path}\n").as_bytes()).map(|_| 0),
         Err(refused) => shell.say(&format!("mktemp: {path}: {refused}")).map(|()| 1),
     }

@@ -26,14 +26,8 @@ pub(super) async fn look(
     options: &[&str],
     paths: &[&str],
 ) -> Done {
-    let (machine, folder) = (shell.machine.clone(), shell.folder.clone());
-    let file = |path: &str| {
-        let path = match &folder {
-            Some(folder) if !path.starts_with('/') => format!("{folder}/{path}"),
-            _ => path.to_owned(),
-        };
-        machine.state().kept.disk.file(&path).map(|file| file.content.clone())
-    };
+    let (machine, placed) = (shell.machine.clone(), |path: &str| shell.absolute(path).into_owned());
+    let file = |path: &str| machine.state().kept.disk.file(&placed(path)).map(|file| file.content.clone());
     let mut out = Vec::new();
     let mut status = 0;
     match name {
@@ -138,7 +132,9 @@ pub(super) async fn look(
         }
         "grep" => status = 2,
         "pwd" => match &shell.folder {
-            Some(folder) if words == ["-P"] => out = format!("{folder}\n").into_bytes(),
+            Some(folder) if words == ["-P"] => {
+                out = format!("{}\n", if folder.is_empty() { "/" } else { folder }).into_bytes()
+            }
             _ => shell.wrong(&format!("pwd {words:?}")),
         },
         "ls" if shell.machine.state().kept.disk.is_dir(paths[0]) => {

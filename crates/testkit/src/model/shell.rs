@@ -452,8 +452,11 @@ impl Shell {
                 Ok(0)
             }
             "cd" => {
-                let there = self.machine.state().kept.disk.is_dir(&arguments[0]);
-                self.folder = Some(arguments[0].clone()).filter(|_| there);
+                let folder = self.absolute(&arguments[arguments.len() - 1]).into_owned();
+                let there = self.machine.state().kept.disk.is_dir(&folder);
+                if there {
+                    self.folder = Some(folder);
+                }
                 Ok(if there { 0 } else { 2 })
             }
             "export" => Ok(0),

@@ -75,10 +75,18 @@ impl Shell {
 
     /// A path from where the shell is.
     pub(crate) fn absolute<'p>(&self, path: &'p str) -> Cow<'p, str> {
-        match &self.folder {
-            Some(folder) if !path.starts_with('/') => Cow::Owned(format!("{folder}/{path}")),
-            _ => Cow::Borrowed(path),
+        let Some(folder) = self.folder.as_deref().filter(|_| !path.starts_with('/')) else {
+            return Cow::Borrowed(path);
+        };
+        let mut names: Vec<_> = folder.split('/').filter(|name| !name.is_empty()).collect();
+        for name in path.split('/') {
+            match name {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
+            }
         }
+        Cow::Owned(format!("/{}", names.join("/")))
     }
 
     fn open(&self, path: &str, kind: RedirectKind) -> Result<Fd, &'static str> {
