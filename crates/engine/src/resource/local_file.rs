@@ -50,9 +50,17 @@ replace "$@"
 rm -f "$arrived""#
 );
 
-const OPEN_UP: &str = r#"
-chown "$3:$4" "$1"
-chmod "$2" "$1""#;
+/// The same bytes with another owner or mode: a copy takes its place, if it is still what was seen.
+const ANEW: &str = concat!(
+    include_str!("replace.sh"),
+    r#"
+path=$1 sha256=$5
+content() {
+  [ -f "../${path##*/}" ] && cat "../${path##*/}"
+  echo "$sha256  new" | sha256sum -c >/dev/null 2>&1 || foul "$path"
+}
+replace "$@""#
+);
 
 impl Resource for LocalFile {
     fn label(&self) -> String {
@@ -89,7 +97,8 @@ impl Resource for LocalFile {
         }
         let bytes = Bytes::Sha256(self.sha256.clone());
         let Access { owner, group, .. } = &self.access;
-        let args = [&self.path, &self.access.mode_text(), owner, group, &bytes.path()];
+        let from = if send { bytes.path() } else { self.sha256.clone() };
+        let args = [&self.path, &self.access.mode_text(), owner, group, &from];
         let source = self.source.clone();
         let upload = Upload {
             name: self.source.display().to_string(),
@@ -103,7 +112,7 @@ impl Resource for LocalFile {
         };
         Ok(Plan {
             changes: vec![Change { resource: self.label(), what: what.join(", "), diff: None }],
-            script: Some(sh(if send { PLACE } else { OPEN_UP }, args)),
+            script: Some(sh(if send { PLACE } else { ANEW }, args)),
             uploads: send.then_some(upload).into_iter().collect(),
         })
     }

@@ -17,6 +17,8 @@ mod link;
 mod local_file;
 mod package;
 mod removal;
+#[cfg(test)]
+mod replace_tests;
 mod service;
 mod sysctl;
 

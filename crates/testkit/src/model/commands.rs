@@ -271,6 +271,7 @@ fn mkdir(shell: &Shell, words: &[&str]) -> Result<(), Refused> {
             word => path = word,
         }
     }
+    let path = &*shell.absolute(path);
     let missing: Vec<_> = std::iter::successors(Some(path), |path| Some(parent(path)))
         .take_while(|path| !path.is_empty())
         .filter(|path| !shell.machine.state().kept.disk.is_dir(path))

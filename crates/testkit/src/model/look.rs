@@ -137,8 +137,8 @@ pub(super) async fn look(
             }
             _ => shell.wrong(&format!("pwd {words:?}")),
         },
-        "ls" if shell.machine.state().kept.disk.is_dir(paths[0]) => {
-            let names = shell.machine.names(paths[0]);
+        "ls" if shell.machine.state().kept.disk.is_dir(&placed(paths[0])) => {
+            let names = shell.machine.names(&placed(paths[0]));
             out = names.iter().map(|name| format!("{name}\n")).collect::<String>().into_bytes();
         }
         "ls" => status = 2,
@@ -164,7 +164,7 @@ const TIME: u64 = 1_000_000;
 fn stat(shell: &Shell, format: &str, path: &str) -> Option<String> {
     let state = shell.machine.state();
     let disk = &state.kept.disk;
-    let (kind, mode, size, mtime, number) = match disk.entry(path)? {
+    let (kind, mode, size, mtime, number) = match disk.entry(&shell.absolute(path))? {
         Entry::Dir(mode) => ("directory", *mode, 4096, TIME, 10_001),
         Entry::Link(target) => ("symbolic link", 0o777, target.len(), TIME, 10_002),
         Entry::File(number) => {

@@ -426,7 +426,9 @@ impl Shell {
                 let first = arguments.first().map_or("", String::as_str);
                 match (first, first.split_at_checked(1)) {
                     ("--", _) => self.arguments = Arc::new(arguments[1..].to_vec()),
-                    (_, Some((sign @ ("-" | "+"), letters))) if letters.chars().all(|c| "eu".contains(c)) => {
+                    (_, Some((sign @ ("-" | "+"), letters)))
+                        if letters.chars().all(|c| "euC".contains(c)) =>
+                    {
                         let on = sign == "-";
                         self.errexit = if letters.contains('e') { on } else { self.errexit };
                         self.nounset = if letters.contains('u') { on } else { self.nounset };
@@ -455,6 +457,7 @@ impl Shell {
                 let folder = self.absolute(&arguments[arguments.len() - 1]).into_owned();
                 let there = self.machine.state().kept.disk.is_dir(&folder);
                 if there {
+                    self.assign("PWD", folder.clone());
                     self.folder = Some(folder);
                 }
                 Ok(if there { 0 } else { 2 })
