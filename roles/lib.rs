@@ -30,6 +30,7 @@ mod reset;
 mod students;
 #[cfg(test)]
 mod testing;
+mod timers;
 pub mod upgrade;
 mod verify;
 

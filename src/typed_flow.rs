@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use muster_app::plan::Plan;
 use muster_app::{
-    Ended, Error, Flow, Frontend, Job, Listener, Outline, Project, Question, Ready, Recorder, Records,
+    BundleUse, Ended, Error, Flow, Frontend, Job, Listener, Outline, Project, Question, Ready, Recorder,
+    Records,
 };
 use muster_app::{Usual, tags_of, typed};
 use muster_engine::event::Events;
@@ -55,6 +56,12 @@ struct Stage {
     runtime: Runtime,
 }
 
+/// A flow is ready; or there is nothing more to do for it.
+enum Prepared {
+    Stage(Stage),
+    Ended(Exit),
+}
+
 impl TypedFlow {
     /// A flow of all its hosts and roles.
     pub(crate) fn new(
@@ -89,7 +96,10 @@ impl TypedFlow {
     /// # Errors
     /// What is wrong before any machine is contacted. Then nothing was changed anywhere; only the bundle may hold more.
     pub(crate) fn run(self, environment: &Environment) -> Result<Exit, CommandError> {
-        let Some(mut stage) = self.prepare(environment)? else { return Ok(Exit::Done) };
+        let mut stage = match self.prepare(environment)? {
+            Prepared::Stage(stage) => stage,
+            Prepared::Ended(exit) => return Ok(exit),
+        };
         let check = self.manner.check;
         if !check && !self.may_lose(&stage)? {
             print::note("nothing was changed");
@@ -108,7 +118,10 @@ impl TypedFlow {
     /// # Errors
     /// What is wrong before any machine is contacted, or the plan cannot be written.
     pub(crate) fn plan(self, out: Option<&Path>, environment: &Environment) -> Result<Exit, CommandError> {
-        let Some(mut stage) = self.prepare(environment)? else { return Ok(Exit::Done) };
+        let mut stage = match self.prepare(environment)? {
+            Prepared::Stage(stage) => stage,
+            Prepared::Ended(exit) => return Ok(exit),
+        };
         self.announce(&stage, true);
         let recorder = self.record(&stage);
         let detail = Detail { quiet: true, ..self.detail(true) };
@@ -151,7 +164,10 @@ impl TypedFlow {
         path: &Path,
         environment: &Environment,
     ) -> Result<Exit, CommandError> {
-        let Some(mut stage) = self.prepare(environment)? else { return Ok(Exit::Done) };
+        let mut stage = match self.prepare(environment)? {
+            Prepared::Stage(stage) => stage,
+            Prepared::Ended(exit) => return Ok(exit),
+        };
         stage.ready.fits(plan, &shown(path))?;
         self.announce(&stage, true);
         let recorder = self.record(&stage);
@@ -199,8 +215,9 @@ impl TypedFlow {
         Ok(answer.expose_secret() == typed)
     }
 
-    /// Reads and checks everything. `None` when what would be run was only to be listed, which is done.
-    fn prepare(&self, environment: &Environment) -> Result<Option<Stage>, CommandError> {
+    /// Reads and checks everything. It ends there when what would be run was only to be listed, or when machines have told that it
+    /// may not be run, before something was fetched for it.
+    fn prepare(&self, environment: &Environment) -> Result<Prepared, CommandError> {
         let screen = Screen::new(environment, self.output.output == Form::Auto);
         let frontend = CommandLine::on(environment, &screen, self.output.output);
         let job = Job {
@@ -214,11 +231,44 @@ impl TypedFlow {
         let scope = job.scope(environment, &*frontend)?;
         if self.selection.is_list() {
             list(&self.selection, &scope.plays, &scope.outline, &scope.roles)?;
-            return Ok(None);
+            return Ok(Prepared::Ended(Exit::Done));
         }
-        let ready = scope.prepare(environment, &frontend)?;
+        scope.check(&*frontend)?;
+        if !self.flow.before_fetch.is_empty()
+            && scope.fetches(environment)?
+            && let Some(exit) = self.is_refused(environment)?
+        {
+            return Ok(Prepared::Ended(exit));
+        }
+        let ready = scope.complete(environment, &frontend)?;
         let usual = Usual::of(&Records::of(&self.project));
-        Ok(Some(Stage { ready, screen, frontend, usual, runtime: runtime()? }))
+        Ok(Prepared::Stage(Stage { ready, screen, frontend, usual, runtime: runtime()? }))
+    }
+
+    /// Asks the machines whether the flow may be done, with nothing of the bundle. The exit code where it may not, which was told.
+    fn is_refused(&self, environment: &Environment) -> Result<Option<Exit>, CommandError> {
+        let flow = Flow {
+            plays: self.flow.before_fetch.clone().into(),
+            before_fetch: Vec::new(),
+            bundle: BundleUse::None,
+            remarks: false,
+            ..self.flow.clone()
+        };
+        let question = Self {
+            manner: self.manner.clone(),
+            selection: SelectionArgs { limit: self.selection.limit.clone(), ..SelectionArgs::default() },
+            ..Self::new(
+                flow,
+                self.project.clone(),
+                self.inventory.clone(),
+                self.connection.clone(),
+                self.output.clone(),
+            )
+        };
+        let Prepared::Stage(mut stage) = question.prepare(environment)? else { return Ok(None) };
+        let detail = Detail { quiet: true, ..question.detail(true) };
+        let (ended, view) = question.perform(&mut stage, detail, None)?;
+        Ok((!ended.is_whole()).then(|| question.end(&stage, &ended, &view, detail, None)))
     }
 
     /// Sends the hosts through the plays.

@@ -6,6 +6,7 @@
 //! etcd and its clients read them at each new connection (etcd: client/pkg/transport/listener.go), so that nothing restarts.
 
 mod due;
+pub(crate) mod renewal_timer;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

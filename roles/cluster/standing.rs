@@ -329,6 +329,22 @@ impl Standing {
         warnings
     }
 
+    /// The certificates that have ended and can be renewed, by host: their files.
+    pub(crate) fn ended(&self, now: OffsetDateTime) -> BTreeMap<&str, Vec<&str>> {
+        let has_ended = |certificate: &&Certificate| {
+            !certificate.is_authority && certificate.days_left(now).is_some_and(|left| left < 0)
+        };
+        let mut all = BTreeMap::new();
+        for (name, seen) in &self.machines {
+            let certificates = seen.iter().flat_map(|seen| &seen.certificates);
+            let files: Vec<&str> = certificates.filter(has_ended).map(Certificate::file).collect();
+            if !files.is_empty() {
+                all.insert(name.as_str(), files);
+            }
+        }
+        all
+    }
+
     /// Which certificates end soon. The kubelet's is told later than others, because it is renewed by the kubelet itself.
     fn ending(&self, now: OffsetDateTime) -> Vec<String> {
         let soon = |certificate: &Certificate| -> Option<String> {

@@ -244,6 +244,12 @@ fn certificates_that_end_soon_are_told() {
             ),
         "{warnings:?}"
     );
+    let authority = super::Certificate { is_authority: true, ..certificate("ca.crt", -2) };
+    let certificates = vec![certificate("admin.conf", 0), certificate("apiserver.crt", -2), authority];
+    let seen = Identity { certificates, ..plane(1) };
+    let ended = standing(&[("a", Some(seen)), ("b", None)]);
+    let ended = ended.ended(time::OffsetDateTime::from_unix_timestamp(now).unwrap());
+    assert_eq!(ended.into_iter().collect::<Vec<_>>(), [("a", vec!["apiserver.crt"])]);
 }
 
 #[test]

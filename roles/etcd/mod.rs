@@ -14,11 +14,13 @@ macro_rules! ctl {
 mod defragment;
 pub(crate) mod leave;
 mod member;
+mod never_back;
 pub(crate) mod pki;
 mod quorum;
 pub mod recovery;
 mod remains;
 pub mod restore;
+mod restored_pods;
 mod snapshot;
 mod snapshot_file;
 mod status;
@@ -33,7 +35,9 @@ use crate::certificates::RENEWED_BELOW;
 use crate::cluster::{self, Standing};
 use crate::common::{bin_dir, cluster_vars};
 use crate::diagnosis;
+use crate::timers;
 pub use defragment::role as defragment;
+use never_back::NeverBack;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;
 pub use snapshot::role as snapshot;
@@ -47,10 +51,14 @@ pub(crate) struct Vars {
     etcd_cert_dir: String,
     etcd_data_dir: String,
     etcd_certificate_days: u32,
+    etcd_backup_calendar: String,
+    etcd_backup_machine_count: u32,
 }
 
 /// The role.
 pub(crate) const ROLE: &str = "etcd";
+/// The timer that takes snapshots.
+pub(crate) const SNAPSHOTS: &str = "muster-etcd-snapshot";
 const PROGRAMS: [&str; 3] = ["etcd", "etcdctl", "etcdutl"];
 const ENVIRONMENT: &str = "/etc/etcd.env";
 const UNIT: &str = "/etc/systemd/system/etcd.service";
@@ -81,6 +89,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let programs =
         host.step("Install etcd")
+            .ensure(NeverBack::than(&etcd, &bin))
             .ensure(PROGRAMS.into_iter().fold(archive(etcd), |all, name| {
                 all.member(format!("{folder}/{name}"), format!("{bin}/{name}"))
             }))
@@ -107,11 +116,30 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .await?;
 
     member::join(host, &vars, &known, &name).await?;
-    host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config])).await?;
+    let run = host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config]));
+    match vars.etcd_backup_calendar.trim() {
+        "" => run.ensure(timers::none(SNAPSHOTS)).await?,
+        calendar => snapshots(&vars, calendar).on(host, run)?.await?,
+    };
     member::vote(host, &vars, &known).await?;
     let list = healthy(host, &vars).await?;
     host.reached(HEALTHY);
     member::tell_of_strangers(host, &vars, &known, &list).await
+}
+
+/// A timer takes snapshots of the host's member.
+fn snapshots(vars: &Vars, calendar: &str) -> timers::Timer {
+    timers::Timer {
+        name: SNAPSHOTS,
+        what: "take a snapshot of this machine's member of etcd",
+        calendar: calendar.to_owned(),
+        program: concat!(include_str!("ctl.sh"), include_str!("keep-snapshots.sh")),
+        arguments: vec![
+            vars.etcd_cert_dir.clone(),
+            snapshot::KEPT.to_owned(),
+            vars.etcd_backup_machine_count.to_string(),
+        ],
+    }
 }
 
 /// Waits until the host's member is healthy. Returns the lines of `member list`.

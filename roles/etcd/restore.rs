@@ -9,7 +9,8 @@
 //!    refused ([`crate::cluster::Standing`]).
 //! 2. The control planes stop, and etcd, which is disabled as well, so that a restart of a machine starts neither.
 //! 3. Only when all have stopped the new data takes the place of the old.
-//! 4. Only when all have it etcd starts, then the control planes; the kubelets begin anew.
+//! 4. Only when all have it etcd starts, then the control planes; the kubelets begin anew, and pods where they have to
+//!    (`restored_pods.rs`).
 //! 5. The marker is renamed on each machine when all is well.
 //!
 //! Who watches the cluster has seen revisions after the snapshot. So the revision grows by more than was ever written since, and
@@ -30,7 +31,7 @@ use time::OffsetDateTime;
 
 use super::snapshot_file::SnapshotFile;
 use super::status::Member;
-use super::{Vars, snapshot};
+use super::{Vars, restored_pods, snapshot};
 use crate::cluster::{self, Standing};
 use crate::kubeadm;
 use crate::kubectl::api_answers;
@@ -138,6 +139,8 @@ pub fn plays(without: &BTreeSet<String>) -> Vec<Play> {
         play("Start etcd", "etcd", "restore-start", all),
         play("Start the control plane", "kube_control_plane", "restore-control-plane", all),
         play("Let the kubelets begin anew", "k8s_cluster", "restore-node", None),
+        play("Let nodes have their networks", "k8s_cluster", "restore-network", None),
+        play("Let pods begin anew", "kube_control_plane", "restore-pods", None),
         play("Finish", "etcd", "restore-finish", all),
     ]
 }
@@ -145,7 +148,7 @@ pub fn plays(without: &BTreeSet<String>) -> Vec<Play> {
 /// The roles of these plays.
 pub fn roles(restore: Restore) -> Vec<Role> {
     let what = Arc::new(restore);
-    let (of_planes, of_members) = (what.clone(), what.clone());
+    let (of_planes, of_members, of_pods) = (what.clone(), what.clone(), what.clone());
     vec![
         Role::given("restore-prepare", move |host| prepare(host, what.clone()).boxed()),
         Role::given("restore-stop-planes", move |host| stop_plane(host, of_planes.clone()).boxed()),
@@ -154,6 +157,8 @@ pub fn roles(restore: Restore) -> Vec<Role> {
         Role::given("restore-start", |host| start(host).boxed()),
         Role::given("restore-control-plane", |host| control_plane(host).boxed()),
         Role::given("restore-node", |host| node(host).boxed()),
+        Role::given("restore-network", |host| restored_pods::network(host).boxed()),
+        Role::given("restore-pods", move |host| pods(host, of_pods.clone()).boxed()),
         Role::given("restore-finish", |host| finish(host).boxed()),
     ]
 }
@@ -455,6 +460,14 @@ async fn node(host: &Host) -> Result<()> {
     }
     let restart = sh0("systemctl restart kubelet");
     host.run("Restart the kubelet", restart, Duration::from_secs(120)).await.map(drop)
+}
+
+async fn pods(host: &Host, what: Arc<Restore>) -> Result<()> {
+    known(host)?;
+    match cluster::known(host).await?.leader() == Some(host.name()) {
+        true => restored_pods::begin_anew(host, &what.path).await,
+        false => Ok(()),
+    }
 }
 
 async fn finish(host: &Host) -> Result<()> {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::PATCHES;
 use crate::balancer;
+use crate::certificates::renewal_timer;
 use crate::cluster::Standing;
 use crate::common::{bin_dir, cluster_vars, kube_minor};
 use crate::kubectl::{Kubectl, kubectl};
@@ -128,7 +129,8 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             ),
         ));
     }
-    step.ensure(service("kubelet")).remove_all(balancer::left_over(host, known)?).await.map(drop)
+    let step = step.ensure(service("kubelet")).remove_all(balancer::left_over(host, known)?);
+    renewal_timer::on(host, step)?.await.map(drop)
 }
 
 /// The file with the servers that pods can ask, and its lines. Pods cannot ask one on the machine's loopback, and CoreDNS

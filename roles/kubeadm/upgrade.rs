@@ -5,13 +5,14 @@
 use muster_engine::prelude::*;
 
 use super::{config, images, install, kubelet, reconfigure};
+use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::diagnosis;
 use crate::kubectl::{ADMIN_CONF, api_answers};
 use crate::upgrade;
 
-/// What a control plane tells the workers.
+/// What a control plane tells the workers: its turn is over, and its node gets pods.
 const UPGRADED: &str = "the new version of its API server";
 
 /// Everything that the machine needs is there before any machine is touched. Images go to their place, beside those of the
@@ -31,6 +32,8 @@ pub(crate) async fn fetch(host: &Host) -> Result<()> {
 pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     let known = cluster::may_set_up(host).await?;
     if upgrade::is_done(host).await? {
+        // A run that was cut off may have left its node cordoned, and two are not to be at once.
+        upgrade::finish(host).await?;
         host.reached(UPGRADED);
         return Ok(());
     }
@@ -62,6 +65,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
         restart_kubelet(host, &known, &version).await?;
     }
     stays_up(host).await?;
+    upgrade::finish(host).await?;
     host.reached(UPGRADED);
     Ok(())
 }
@@ -92,7 +96,8 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     let upgrades = |plane: &&String| host.cluster().has_role(plane, "upgrade-control-plane");
     let in_run = || planes.iter().filter(upgrades);
     for plane in in_run() {
-        if known.node(plane).is_some_and(|node| !state.is_done(node, true, &version)) {
+        let is_through = |node: &str| state.is_done(node, true, &version) && !state.is_marked(node);
+        if known.node(plane).is_some_and(|node| !is_through(node)) {
             host.needs(plane, UPGRADED).await?;
         }
     }
@@ -106,6 +111,8 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
         ));
     }
     install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
+    // On a control plane kubeadm does it; a kubelet that the API does not let in would never be Ready.
+    certificates::renew(host, &known, RENEWED_BELOW).await?;
     restart_kubelet(host, &known, &version).await
 }
 

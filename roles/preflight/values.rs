@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 77] = [
+const VALUES: [(&str, Form); 78] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("loadbalancer_apiserver_port", PORT),
@@ -59,6 +59,7 @@ const VALUES: [(&str, Form); 77] = [
     ("etcd_quota_backend_bytes", Number(16 << 20, ANY)),
     ("etcd_compaction_retention", Number(0, ANY)),
     ("etcd_backup_retention_count", Number(-1, ANY)),
+    ("etcd_backup_machine_count", Number(1, ANY)),
     ("etcd_certificate_days", Number(2, 36500)),
     ("flannel_vxlan_vni", Number(1, (1 << 24) - 1)),
     ("flannel_vxlan_port", PORT),

@@ -9,8 +9,9 @@ mod foreign;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
-use crate::{bootstrap_os, cluster, containerd, etcd, flannel, kubeadm};
+use crate::{bootstrap_os, cluster, containerd, etcd, flannel, kubeadm, timers};
 
 /// Explained in the `defaults.yml` of other roles.
 #[derive(Deserialize)]
@@ -159,8 +160,13 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     if with.foreign {
         foreign::run(host).await?;
     }
-    let etcd = has_etcd.then(|| service("etcd"));
-    host.step("Stop the kubelet and etcd").remove_all(etcd).remove(service("kubelet")).await?;
+    let etcd_service = has_etcd.then(|| service("etcd"));
+    host.step("Stop the kubelet and etcd")
+        .ensure(timers::none(renewal_timer::NAME))
+        .ensure(timers::none(etcd::SNAPSHOTS))
+        .remove_all(etcd_service)
+        .remove(service("kubelet"))
+        .await?;
     host.step("Stop the pods")
         .detached()
         .limit(Duration::from_secs(300))

@@ -10,6 +10,7 @@ pub(crate) mod versions;
 use std::sync::Arc;
 
 use muster_engine::prelude::*;
+use time::OffsetDateTime;
 
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
@@ -115,7 +116,22 @@ pub(crate) async fn check(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// What is told of certificates that have ended.
+fn has_ended(host: &str, files: &[&str]) -> Problem {
+    Problem {
+        check: "certificates".into(),
+        found: format!("on {host} have ended: {}", files.join(", ")),
+        needed: "certificates with which the parts of the cluster know each other".into(),
+        remedy: "renew them: muster certs renew".into(),
+    }
+}
+
 async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
+    // The API is not asked then: it may be away for just that.
+    let ended = known.ended(OffsetDateTime::now_utc());
+    if !ended.is_empty() {
+        return Ok(ended.into_iter().map(|(name, files)| has_ended(name, &files)).collect());
+    }
     let version = cluster_vars(host)?.kube_version;
     let state = state(host).await?;
     if state.all_done(&version) {

@@ -111,7 +111,7 @@ impl State {
     }
 
     /// Whether a run that was cut off has cordoned a node.
-    pub(super) fn is_marked(&self, node: &str) -> bool {
+    pub(crate) fn is_marked(&self, node: &str) -> bool {
         self.nodes.get(node).is_some_and(|node| node.marked)
     }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use muster_app::{BundleUse, Flow, Project, UPGRADE};
+use muster_engine::play::{Play, Share};
 use muster_roles::upgrade::Settings;
 use muster_roles::upgrading;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,14 @@ impl Parameters {
     pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
         Ok(Flow {
             bundle: BundleUse::Installs,
+            before_fetch: vec![Play {
+                name: "See whether the cluster may go there".into(),
+                hosts: "k8s_cluster:etcd".into(),
+                roles: vec!["upgrade-check".into()],
+                any_errors_fatal: true,
+                max_failures: Some(Share::Percent(40)),
+                ..Play::default()
+            }],
             roles: upgrading(Settings { force_unhealthy: self.force_unhealthy }),
             next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
             ..Flow::new(words_of("upgrade-cluster"), UPGRADE)

@@ -25,6 +25,41 @@ fn done(ended: Ended) -> Ended {
     ended
 }
 
+/// What timers start does what they are for; they are there where they are wanted, and nowhere else.
+fn timers_come_and_go(lab: &Lab) {
+    let wanted = [
+        "setup-cluster",
+        "-e",
+        "auto_renew_certificates=true",
+        "-e",
+        "etcd_backup_calendar=daily",
+        "-e",
+        "etcd_backup_machine_count=1",
+    ];
+    let changed = |words: &[&str]| {
+        let ended = done(lab.muster(words));
+        MACHINES.map(|host| ended.recap(host, "changed"))
+    };
+    assert_eq!(changed(&wanted), [8, 4, 4]);
+    assert_eq!(changed(&wanted), [0, 0, 0]);
+    let timers = lab.on("node1", "systemctl list-timers --no-legend");
+    assert!(
+        timers.contains("k8s-certs-renew.service") && timers.contains("muster-etcd-snapshot"),
+        "{timers}"
+    );
+    for _ in 0..2 {
+        lab.on("node2", "systemctl start muster-etcd-snapshot.service; sleep 1");
+    }
+    assert_eq!(lab.on("node2", "ls /var/lib/muster/snapshots/etcd-*.db | wc -l").trim(), "1");
+    let certificate = || lab.on("node1", "sha256sum /etc/kubernetes/ssl/apiserver.crt");
+    let before = certificate();
+    lab.on("node1", "systemctl start k8s-certs-renew.service");
+    assert_ne!(certificate(), before);
+    assert_eq!(changed(&["setup-cluster"]), [2, 1, 1]);
+    assert_eq!(lab.on("node1", "systemctl list-timers --no-legend | grep -cE 'muster|k8s' || :").trim(), "0");
+    assert!(!lab.has("node1", "/etc/systemd/system/k8s-certs-renew.timer"));
+}
+
 #[test]
 fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended() {
     let lab = Lab::up(74, &[]);
@@ -114,9 +149,25 @@ fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended()
         let line = check.out.lines().find(|line| line.contains(name)).unwrap();
         assert!(line.contains("ended"), "{line}");
     }
+    let refused = lab.muster(&["upgrade-cluster"]);
+    assert!(refused.code == 3 && refused.all().contains("on node1 have ended"), "{refused:#?}");
     done(lab.muster(&["certs", "renew"]));
     done(lab.muster(&["certs", "check", "--below", "360"]));
     let nodes = done(kubectl(&["get", "nodes", "--no-headers"])).out;
     assert_eq!(nodes.lines().filter(|line| line.contains(" Ready ")).count(), 3, "{nodes}");
+    unchanged();
+    timers_come_and_go(&lab);
+
+    // All machines are installed anew, which have other certificates then, and perhaps other networks for pods: the snapshot brings
+    // back what was, and pods find their way.
+    done(lab.lab(&["reimage", "node1", "node2", "node3"]));
+    done(lab.muster(&["setup-cluster", "--reimaged", "all"]));
+    done(lab.muster(&["etcd", "restore", "--yes", "now.db"]));
+    let objects = done(kubectl(&["get", "configmaps", "-o", "name"])).out;
+    assert!(
+        objects.contains("/kept") && objects.contains("/removed") && !objects.contains("/after"),
+        "{objects}"
+    );
+    done(lab.muster(&["verify"]));
     unchanged();
 }

@@ -16,6 +16,7 @@ mod kubespray;
 mod nodes;
 mod packages;
 mod recover;
+mod reset;
 mod resume;
 mod secrets;
 mod several;

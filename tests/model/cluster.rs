@@ -17,6 +17,7 @@ use crate::kubeadm_files::{
 };
 use crate::kubectl::{self, Objects};
 use crate::nodes;
+use crate::upgrade;
 
 /// What the bundle holds.
 pub(crate) struct Cluster {
@@ -43,10 +44,15 @@ pub(crate) struct State {
     pub(crate) machines: BTreeMap<String, Arc<Machine>>,
     pub(crate) off: BTreeSet<String>,
     /// By machine, what is at work there now.
-    busy: BTreeSet<String>,
-    nodes: BTreeMap<String, Arc<Machine>>,
-    /// Nodes that muster has cordoned.
-    cordoned: BTreeSet<String>,
+    pub(crate) busy: BTreeSet<String>,
+    pub(crate) nodes: BTreeMap<String, Arc<Machine>>,
+    /// Nodes that muster has cordoned, and those that somebody else has.
+    pub(crate) cordoned: BTreeSet<String>,
+    pub(crate) held: BTreeSet<String>,
+    /// The versions of the kubelets that run, by node, of kubeadm's configuration and of kube-proxy.
+    pub(crate) kubelets: BTreeMap<String, String>,
+    pub(crate) version: String,
+    pub(crate) proxy: String,
     /// The configuration of kubelets, as the cluster keeps it.
     kubelet_config: String,
     objects: Objects,
@@ -56,8 +62,8 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 10] =
-    ["awk", "ctr", "etcdctl", "gzip", "kubeadm", "kubectl", "nproc", "sed", "tar", "xargs"];
+const PROGRAMS: [&str; 11] =
+    ["awk", "ctr", "etcd", "etcdctl", "gzip", "kubeadm", "kubectl", "nproc", "sed", "tar", "xargs"];
 /// Those that a machine has before muster comes.
 const OF_THE_SYSTEM: [&str; 6] = ["awk", "gzip", "nproc", "sed", "tar", "xargs"];
 
@@ -85,9 +91,14 @@ impl Cluster {
         self.state().machines = named.collect();
     }
 
-    /// Switches a machine off for good.
+    /// Switches a machine off.
     pub(crate) fn switch_off(&self, machine: &str) {
         self.state().off.insert(machine.to_owned());
+    }
+
+    /// Switches it on again.
+    pub(crate) fn switch_on(&self, machine: &str) {
+        self.state().off.remove(machine);
     }
 
     pub(crate) fn is_off(&self, machine: &str) -> bool {
@@ -149,7 +160,13 @@ impl Cluster {
                 };
                 shell.write(1, content).map(|_| 0)
             }
-            "sed" if shell.read(0).await?.is_empty() => Ok(0),
+            "sed" => {
+                let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+                match upgrade::sed(&text, words) {
+                    Some(out) => shell.write(1, out.as_bytes()).map(|_| 0),
+                    None => unknown(shell, name, words),
+                }
+            }
             "nproc" => shell.write(1, b"2\n").map(|_| 0),
             "tar" => self.tar(shell, words),
             "xargs" => {
@@ -166,6 +183,10 @@ impl Cluster {
                 Ok(0)
             }
             "ctr" => self.ctr(shell, words).await,
+            "etcd" => {
+                let said = format!("etcd Version: {}\n", upgrade::installed(&shell.machine, name));
+                shell.write(1, said.as_bytes()).map(|_| 0)
+            }
             "etcdctl" => self.etcdctl(shell, words),
             "kubeadm" => self.kubeadm(shell, words).await,
             _ => self.kubectl(shell, words).await,
@@ -227,7 +248,13 @@ impl Cluster {
                 shell.write(1, b"[upload-certs] the key:\nc0ffee\n").map(|_| 0)
             }
             ["init", "phase", "upload-config", "all", "--config", config] => {
-                self.state().kubelet_config = kubelet_config(&content(config));
+                let mut state = self.state();
+                state.kubelet_config = kubelet_config(&content(config));
+                state.version = told(&content(config), "kubernetesVersion: v");
+                Ok(0)
+            }
+            ["init", "phase", "addon", "kube-proxy", "--config", config] => {
+                self.state().proxy = told(&content(config), "kubernetesVersion: v");
                 Ok(0)
             }
             ["init", "phase", ..] => Ok(0),
@@ -248,7 +275,12 @@ impl Cluster {
                 };
                 let endpoint = told(&content(config), "controlPlaneEndpoint:");
                 self.state().authorities.push(authority.clone());
-                self.state().kubelet_config = kubelet_config(&content(config));
+                {
+                    let mut state = self.state();
+                    state.kubelet_config = kubelet_config(&content(config));
+                    state.version = told(&content(config), "kubernetesVersion: v");
+                    state.proxy = state.version.clone();
+                }
                 self.configures_kubelet(shell);
                 becomes_plane(shell, &authority, &content(config), &endpoint);
                 becomes_node(shell, &authority, &content(config), &endpoint);
@@ -299,6 +331,11 @@ impl Cluster {
                 self.configures_kubelet(shell);
                 Ok(0)
             }
+            ["upgrade", "apply", version, "--yes", "--patches", _, skipped]
+                if skipped.starts_with("--skip-phases=") && is_there(upgrade::MANIFEST) =>
+            {
+                self.upgrade(shell, version.trim_start_matches('v')).await
+            }
             ["upgrade", ..] => Ok(1),
             ["init" | "join" | "--kubeconfig", ..] => say(shell, "kubeadm: it cannot be done now", 1),
             _ => unknown(shell, "kubeadm", words),
@@ -312,7 +349,7 @@ impl Cluster {
     }
 
     /// Whether the API does.
-    fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         let state = self.state();
         !state.authorities.is_empty() && state.has_quorum()
     }
@@ -363,7 +400,7 @@ impl Cluster {
     }
 
     /// Takes some seconds, in which it must be the only one of its kind on the machine.
-    async fn alone(&self, shell: &mut Shell, what: &str) -> Done<()> {
+    pub(crate) async fn alone(&self, shell: &mut Shell, what: &str) -> Done<()> {
         let name = format!("{what} on {}", shell.machine.name);
         if !self.state().busy.insert(name.clone()) {
             self.state().wrong.push(format!("{name} twice at once"));
@@ -393,9 +430,12 @@ impl Cluster {
         }
         let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
         let printed = {
-            let State { objects, nodes, cordoned, off, kubelet_config, .. } = &mut *self.state();
-            let of_nodes = nodes::answer(nodes, cordoned, off, &rest);
+            let mut state = self.state();
+            let of_upgrade = upgrade::answer(&state, &rest);
+            let of_nodes = nodes::answer(&mut state, &rest);
+            let State { objects, nodes, kubelet_config, .. } = &mut *state;
             match rest.as_slice() {
+                _ if of_upgrade.is_some() => of_upgrade,
                 _ if of_nodes.is_some() => of_nodes,
                 [
                     "-n",
@@ -427,6 +467,9 @@ impl Programs for Cluster {
     fn started(&self, machine: &Machine, unit: &str) {
         if unit == "etcd.service" {
             self.etcd_started(machine);
+        }
+        if unit == "kubelet.service" {
+            self.kubelet_started(machine);
         }
     }
 }

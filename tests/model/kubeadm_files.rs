@@ -93,10 +93,7 @@ pub(crate) fn becomes_plane(shell: &Shell, authority: &Authority, config: &str, 
         version if version.is_empty() => CATALOGUE.default_release().to_owned(),
         version => version,
     };
-    let manifest = format!(
-        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: {own}\nspec:\n  \
-         containers:\n  - name: kube-apiserver\n    image: registry.k8s.io/kube-apiserver:v{version}\n"
-    );
+    let manifest = manifest(&shell.machine.name, &version);
     let files = [
         ("ssl/ca.crt", authority.certificate.clone(), 0o644),
         ("ssl/ca.key", authority.key.clone(), 0o600),
@@ -107,6 +104,15 @@ pub(crate) fn becomes_plane(shell: &Shell, authority: &Authority, config: &str, 
     for (path, content, mode) in files {
         put(shell, &format!("/etc/kubernetes/{path}"), &content, mode);
     }
+}
+
+/// The manifest of a control plane's API server.
+pub(crate) fn manifest(machine: &str, version: &str) -> String {
+    let own = format!("{}:6443", address(machine));
+    format!(
+        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: {own}\nspec:\n  \
+         containers:\n  - name: kube-apiserver\n    image: registry.k8s.io/kube-apiserver:v{version}\n"
+    )
 }
 
 /// The part of kubeadm's configuration that kubelets get.

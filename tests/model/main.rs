@@ -10,6 +10,7 @@ mod kubectl;
 mod line;
 mod nodes;
 mod reset;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,6 +29,7 @@ use muster_engine::run::{Outcome, Run};
 use muster_engine::transport::Transport;
 use muster_inventory::{Inventory, Vars, VarsBuilder};
 use muster_roles::catalogue::CATALOGUE;
+use muster_roles::upgrade::Settings;
 use muster_roles::{COMMON_DEFAULTS, ROLES, Removal, Reset, group_rules};
 use muster_testkit::fault_record::held;
 use muster_testkit::model::disk::{Disk, Entry};
@@ -37,7 +39,7 @@ use crate::cluster::{Cluster, address, write};
 use crate::line::{Controller, Kill, Line, Off};
 
 /// The machines that there are, and those of them that are in the inventory until something happens.
-const MACHINES: usize = 4;
+const MACHINES: usize = 5;
 const IN_USE: usize = 3;
 
 /// Three etcd members, two control planes, one worker.
@@ -89,8 +91,10 @@ static BUNDLE: LazyLock<Arc<Bundle>> = LazyLock::new(|| {
     // Of the run before.
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).unwrap();
-    let release = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
-    muster_testkit::bundle::write(&folder, &release, &[]);
+    for version in [CATALOGUE.default_release(), upgrade::TO] {
+        let release = CATALOGUE.release(version, Arch::Amd64).unwrap();
+        muster_testkit::bundle::write(&folder, &release, &[]);
+    }
     Arc::new(Bundle::open(folder).unwrap())
 });
 
@@ -124,6 +128,8 @@ struct World {
     removal: Mutex<Option<Removal>>,
     /// How the cluster is taken away, where it is not set up.
     reset: Mutex<Option<Reset>>,
+    /// Whether it is upgraded instead.
+    upgrades: AtomicBool,
 }
 
 struct Ran {
@@ -142,13 +148,23 @@ impl World {
         let image = |image: &muster_artifacts::ImageEntry| {
             format!("{} a-type {} 1 MiB\n", image.reference, image.manifest_digest.oci())
         };
-        let etcd = &bundle.files().iter().find(|file| file.name == "etcd").unwrap().version;
         let names = |folder: &str, names: &[&str]| names.iter().map(|n| format!("{folder}/{n}")).collect();
-        let etcd = names(&format!("etcd-v{etcd}-linux-amd64"), &["etcd", "etcdctl", "etcdutl"]);
-        let containerd = names("bin", &["containerd", "containerd-shim-runc-v2", "ctr"]);
-        let plugins = ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];
-        let archives = [("etcd", etcd), ("containerd", containerd), ("cni-plugins", names(".", &plugins))];
-        let archives = archives.map(|(name, members)| (name.to_owned(), members)).into();
+        let members = |file: &FileEntry| -> Vec<String> {
+            match file.name.as_str() {
+                "etcd" => {
+                    names(&format!("etcd-v{}-linux-amd64", file.version), &["etcd", "etcdctl", "etcdutl"])
+                }
+                "containerd" => names("bin", &["containerd", "containerd-shim-runc-v2", "ctr"]),
+                "cni-plugins" => names(
+                    ".",
+                    &["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"],
+                ),
+                _ => Vec::new(),
+            }
+        };
+        let archives = bundle.files().iter();
+        let archives =
+            archives.map(|file| (format!("{} {}", file.name, file.version), members(file))).collect();
         let images = bundle.images().iter().map(image).collect();
         let cluster = Arc::new(Cluster::new(images, archives, COMPRESSED.clone()));
         let machine = |number: usize| {
@@ -179,6 +195,7 @@ impl World {
             check: AtomicBool::new(false),
             removal: Mutex::default(),
             reset: Mutex::default(),
+            upgrades: AtomicBool::new(false),
         }
     }
 
@@ -211,6 +228,9 @@ impl World {
         let (plays, roles) = match (removal, *self.reset.lock().unwrap()) {
             (Some(removal), _) => (removal.plays(true), removal.roles()),
             (None, Some(with)) => (RESET.clone(), muster_roles::reset(with).into()),
+            (None, None) if self.upgrades.load(Ordering::Relaxed) => {
+                (upgrade::PLAYS.clone(), muster_roles::upgrading(Settings::default()))
+            }
             (None, None) => (PLAYS.clone(), ROLES.to_vec()),
         };
         let run = Run {

@@ -1,34 +1,31 @@
 //! Machines leave a cluster of model machines: the controller is killed before and after every exchange, the cluster stays the
 //! same, etcd never loses its majority, and the set-up of those that stay has nothing to mend but what follows from it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use muster_roles::Removal;
 use muster_testkit::fault_record::held;
-use muster_testkit::model::machine::Machine;
 
-use crate::cluster::{address, content};
+use crate::cluster::{State, address, content};
 use crate::events::after;
 use crate::line::{Controller, Kill};
 use crate::{GROUPS, IN_USE, MACHINES, hosts, in_parallel, simulated};
 
 /// What kubectl says and does about nodes; `None` for what is something else.
-pub(crate) fn answer(
-    nodes: &mut BTreeMap<String, Arc<Machine>>,
-    cordoned: &mut BTreeSet<String>,
-    off: &BTreeSet<String>,
-    words: &[&str],
-) -> Option<String> {
+pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
+    let State { nodes, cordoned, held, off, wrong, .. } = state;
     match words {
         ["get", "nodes", "--field-selector", selector, "-o", form] => {
             let name = selector.strip_prefix("metadata.name=").filter(|name| nodes.contains_key(*name));
-            let is_cordoned = name.is_some_and(|name| cordoned.contains(name));
-            let mark = if is_cordoned { "true" } else { "" };
+            let word = |yes: bool| if yes { "true" } else { "" };
             let line = |name: &str| {
+                let mark = word(cordoned.contains(name));
+                let unschedulable = word(cordoned.contains(name) || held.contains(name));
                 if form.contains("}node{") {
-                    format!("node\t{mark}\t{mark}\t{}\n", if off.contains(name) { "Unknown" } else { "True" })
+                    format!(
+                        "node\t{unschedulable}\t{mark}\t{}\n",
+                        if off.contains(name) { "Unknown" } else { "True" }
+                    )
                 } else {
                     format!("{name} {}", address(name))
                 }
@@ -40,12 +37,15 @@ pub(crate) fn answer(
         ["patch", "node", name, "--type=merge", "--patch", patch] if patch.contains("muster.io/cordoned") => {
             if patch.contains(r#""muster.io/cordoned":"true""#) {
                 cordoned.insert((*name).to_owned());
+                if cordoned.len() > 1 {
+                    wrong.push(format!("{cordoned:?} are cordoned at once"));
+                }
             } else {
                 cordoned.remove(*name);
             }
             Some(String::new())
         }
-        ["drain", name, ..] => cordoned.contains(*name).then(String::new),
+        ["drain", name, ..] => (cordoned.contains(*name) || held.contains(*name)).then(String::new),
         ["delete", "node", name] => {
             cordoned.remove(*name);
             nodes.remove(*name).map(|_| String::new())

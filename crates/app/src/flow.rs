@@ -25,6 +25,9 @@ pub struct Flow {
     pub roles: Vec<Role>,
     /// What it needs of the bundle.
     pub bundle: BundleUse,
+    /// Plays that tell whether it may be done at all. Whoever hosts the library lets machines go through them, looking only, before
+    /// something is fetched for it.
+    pub before_fetch: Vec<Play>,
     /// Whether it is told which variables come to nothing.
     pub remarks: bool,
     /// Whether it looks at the whole cluster, so that leaving out hosts makes no sense.
@@ -82,6 +85,7 @@ impl Flow {
             reimaged: Vec::new(),
             roles: Vec::new(),
             bundle: BundleUse::Looks,
+            before_fetch: Vec::new(),
             remarks: true,
             whole_cluster: false,
             loses: None,

@@ -129,20 +129,50 @@ impl Scope {
     /// # Errors
     /// What is wrong. Nothing was changed anywhere; only the bundle may hold more.
     pub fn prepare(self, environment: &Environment, frontend: &Arc<dyn Frontend>) -> Result<Ready, Error> {
+        self.check(&**frontend)?;
+        self.complete(environment, frontend)
+    }
+
+    /// Checks what was written: the first half of [`Scope::prepare`].
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self, frontend: &dyn Frontend) -> Result<(), Error> {
         let Self { job, world, plays, roles, outline } = self;
-        let teller = &**frontend;
-        world.tell_warnings(teller);
+        world.tell_warnings(frontend);
         let named = |role: &&Role| plays.iter().flat_map(Play::all_roles).any(|name| name == role.name);
         let checks: Vec<_> = roles.iter().filter(named).filter_map(|role| role.check_written).collect();
         if job.flow.remarks {
             // What a role refuses is among the problems that it finds.
             let refused = |verdict| verdict == Verdict::Refused;
-            world.tell_remarks(|remark| checks.is_empty() || !refused(remark.verdict), teller)?;
+            world.tell_remarks(|remark| checks.is_empty() || !refused(remark.verdict), frontend)?;
         }
         for check in checks {
             let found = check(&world.inventory, &world.vars, &outline.hosts)?;
-            judge(found, &world.project, teller)?;
+            judge(found, &world.project, frontend)?;
         }
+        Ok(())
+    }
+
+    /// Whether the bundle lacks something that the flow needs.
+    ///
+    /// # Errors
+    /// The bundle cannot be read, or a version is not in the catalogue.
+    pub fn fetches(&self, environment: &Environment) -> Result<bool, Error> {
+        let Self { job, world, outline, .. } = self;
+        if job.flow.bundle != BundleUse::Installs {
+            return Ok(false);
+        }
+        let versions = run_bundle::versions(world, &outline.hosts)?;
+        run_bundle::is_incomplete(&job.options, environment, world, &versions)
+    }
+
+    /// Completes the bundle: the second half of [`Scope::prepare`].
+    ///
+    /// # Errors
+    /// What is wrong. Nothing was changed anywhere; only the bundle may hold more.
+    pub fn complete(self, environment: &Environment, frontend: &Arc<dyn Frontend>) -> Result<Ready, Error> {
+        let Self { job, world, plays, roles, outline } = self;
         let versions = match job.flow.bundle {
             BundleUse::None => Vec::new(),
             BundleUse::Looks | BundleUse::Installs => run_bundle::versions(&world, &outline.hosts)?,
@@ -160,7 +190,7 @@ impl Scope {
             BundleUse::None => Arc::new(Bundle::empty(&world.project.inventory_dir)),
             BundleUse::Looks => run_bundle::as_it_is(&job.options, environment)?,
             BundleUse::Installs => {
-                run_bundle::complete(&job.options, environment, &world, &versions, teller)?
+                run_bundle::complete(&job.options, environment, &world, &versions, &**frontend)?
             }
         };
         let lock = lock_owner::request(&job.flow.command, job.options.lock_timeout, environment);

@@ -65,12 +65,7 @@ pub(crate) fn complete(
     frontend: &dyn Frontend,
 ) -> Result<Arc<Bundle>, Error> {
     let bundle = as_it_is(options, environment)?;
-    let releases: Vec<Release> = releases(&bundle, versions)?
-        .into_iter()
-        .map(|release| needed_by(&world.inventory, &world.vars, release))
-        .collect();
-    let missing: Vec<MissingArtifact> =
-        releases.iter().flat_map(|release| bundle.missing_of(release)).collect();
+    let (releases, missing) = needed(&bundle, world, versions)?;
     if missing.is_empty() {
         sound(&bundle, &releases, frontend)?;
         return Ok(bundle);
@@ -97,6 +92,33 @@ pub(crate) fn complete(
     let bundle = as_it_is(options, environment)?;
     sound(&bundle, &releases, frontend)?;
     Ok(bundle)
+}
+
+/// Whether the bundle lacks something that these versions of Kubernetes need.
+///
+/// # Errors
+/// It cannot be read, or a version is not in the catalogue.
+pub(crate) fn is_incomplete(
+    options: &RunOptions,
+    environment: &Environment,
+    world: &World,
+    versions: &[String],
+) -> Result<bool, Error> {
+    let bundle = as_it_is(options, environment)?;
+    Ok(!needed(&bundle, world, versions)?.1.is_empty())
+}
+
+/// What the machines need, and what the bundle lacks of it.
+fn needed(
+    bundle: &Bundle,
+    world: &World,
+    versions: &[String],
+) -> Result<(Vec<Release>, Vec<MissingArtifact>), Error> {
+    let releases = releases(bundle, versions)?.into_iter();
+    let releases: Vec<Release> =
+        releases.map(|release| needed_by(&world.inventory, &world.vars, release)).collect();
+    let missing = releases.iter().flat_map(|release| bundle.missing_of(release)).collect();
+    Ok((releases, missing))
 }
 
 /// Nothing that will be installed is damaged. A machine would refuse it too, but only when others are half done.

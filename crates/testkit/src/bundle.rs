@@ -5,7 +5,7 @@ use std::path::Path;
 use muster_artifacts::{BundleWriter, NewFile, NewImage, Origin, Release, RunConfig};
 
 /// A bundle in a folder that has everything of a release, but images whose reference holds one of these words. A file
-/// holds its name.
+/// holds its name and version.
 pub fn write(folder: &Path, release: &Release, left_out: &[&str]) {
     let mut bundle = BundleWriter::open(folder).expect("a bundle");
     for file in &release.files {
@@ -18,7 +18,9 @@ pub fn write(folder: &Path, release: &Release, left_out: &[&str]) {
             source: "a test",
             expected: None,
         };
-        bundle.add_file(&new, &mut file.name.as_bytes()).expect("a file of the bundle");
+        bundle
+            .add_file(&new, &mut format!("{} {}", file.name, file.version).as_bytes())
+            .expect("a file of the bundle");
     }
     for image in &release.images {
         let name = image.reference.to_string();

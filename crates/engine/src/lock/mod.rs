@@ -92,6 +92,9 @@ macro_rules! lock_program {
     };
 }
 
+/// For programs that a machine starts by itself: after it `look` leaves in `$state` whether a run holds the machine (`held`), `$now`
+/// being the uptime in seconds.
+pub const LOOK: &str = lock_program!("");
 const TAKE: &str = lock_program!(r#"take "$@""#);
 const RENEW: &str = lock_program!(r#"renew "$@""#);
 const RELEASE: &str = lock_program!(r#"release "$@""#);

@@ -36,7 +36,7 @@ pub use link::{Link, link};
 pub use local_file::{LocalFile, local_file};
 pub use package::{Package, Proxy, package};
 pub use removal::{Removable, Resources};
-pub use service::{Service, service};
+pub use service::{Service, service, timer};
 pub use sysctl::{Sysctl, sysctl};
 
 pub(crate) use file::sha256 as sha256_hex;

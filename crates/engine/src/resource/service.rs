@@ -17,7 +17,18 @@ pub fn service(unit: impl Into<String>) -> Service {
     Service { unit: format!("{}.service", unit.into()), fingerprint: None, masked: false }
 }
 
+/// A timer of systemd that is enabled and waits for its time. Removed, it is stopped and disabled.
+pub fn timer(unit: impl Into<String>) -> Service {
+    Service { unit: format!("{}.timer", unit.into()), ..service("") }
+}
+
 impl Service {
+    /// Restarts it when it was not last started with this text: what its unit says.
+    pub fn started_with(mut self, text: &str) -> Self {
+        self.fingerprint = Some(super::file::sha256(text.as_bytes()));
+        self
+    }
+
     /// Restarts the service when it was not last started with this configuration. The machine remembers the
     /// configuration's fingerprint; so a run that dies between writing a file and restarting leaves nothing behind
     /// that the next run would not see.
@@ -90,7 +101,10 @@ rm -f "$stamp""#;
 
 impl Resource for Service {
     fn label(&self) -> String {
-        format!("service {}", self.unit.trim_end_matches(".service"))
+        match self.unit.strip_suffix(".timer") {
+            Some(name) => format!("timer {name}"),
+            None => format!("service {}", self.unit.trim_end_matches(".service")),
+        }
     }
 
     fn probe(&self) -> Probe {

@@ -114,6 +114,16 @@ pub(super) async fn look(
                 }
             }
         }
+        "grep" if words.len() == 1 && words[0].starts_with('^') => {
+            let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+            let found = text.lines().filter(|line| line.starts_with(&words[0][1..]));
+            out = found.map(|line| format!("{line}\n")).collect::<String>().into_bytes();
+            status = i32::from(out.is_empty());
+        }
+        "grep" if words[0] == "-qv" => {
+            let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+            status = i32::from(text.lines().all(|line| line.contains(words[1])));
+        }
         "grep" if words == ["-q", "."] => status = i32::from(shell.read(0).await?.is_empty()),
         "grep" if words[..2] == ["-qxF", "-e"] => {
             let text = String::from_utf8_lossy(&file(words[3]).unwrap_or_default()).into_owned();

@@ -1,0 +1,85 @@
+//! What a machine does by itself now and then: a program of its own, and a timer of systemd that starts it. It leaves a machine
+//! alone that a run of muster works on. Reference: systemd.timer(5), systemd.time(7).
+
+use muster_engine::lock;
+use muster_engine::prelude::*;
+
+use crate::common::bin_dir;
+
+/// A timer of systemd, by its name without `.timer`.
+pub(crate) struct Timer {
+    pub(crate) name: &'static str,
+    /// What it is for, as the end of a sentence.
+    pub(crate) what: &'static str,
+    /// When, as systemd.time(7) says it.
+    pub(crate) calendar: String,
+    /// For sh; `$1` and so on are `arguments`.
+    pub(crate) program: &'static str,
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Where its program is.
+fn program(name: &str) -> String {
+    format!("/var/lib/muster/{name}.sh")
+}
+
+/// Its unit of a kind, `service` or `timer`.
+fn unit(name: &str, kind: &str) -> String {
+    format!("/etc/systemd/system/{name}.{kind}")
+}
+
+impl Timer {
+    /// The step has it there as well.
+    pub(crate) fn on<'h>(&self, host: &Host, step: Step<'h>) -> Result<Step<'h>> {
+        let words = self.arguments.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ");
+        let service = format!(
+            "[Unit]\nDescription=Kubernetes: {}\n\n[Service]\nType=oneshot\nEnvironment=PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:\
+             /usr/bin:/sbin:/bin\nExecStart=/bin/sh {} {words}\n",
+            self.what,
+            bin_dir(host)?,
+            program(self.name)
+        );
+        let timer = format!(
+            "[Unit]\nDescription=Kubernetes: {}\n\n[Timer]\nOnCalendar={}\n\n[Install]\nWantedBy=timers.target\n",
+            self.what, self.calendar
+        );
+        let text = format!("{}{}{}", lock::LOOK, include_str!("beside-runs.sh"), self.program);
+        Ok(step
+            .ensure(file(program(self.name)).content(text).mode(0o700))
+            .ensure(file(unit(self.name, "service")).content(service))
+            .ensure(file(unit(self.name, "timer")).content(timer.clone()))
+            .ensure(muster_engine::prelude::timer(self.name).started_with(&timer)))
+    }
+}
+
+/// There is no timer of this name.
+pub(crate) fn none(name: &str) -> Command {
+    let files = [unit(name, "timer"), unit(name, "service"), program(name)];
+    command(
+        format!("no timer {name}"),
+        sh(
+            r#"name=$1; shift
+systemctl disable -q --now "$name.timer" || :
+rm -f "$@" "/var/lib/muster/stamps/$name.timer"
+systemctl daemon-reload"#,
+            std::iter::once(name.to_owned()).chain(files.clone()),
+        ),
+        sh(r#"for path; do [ ! -e "$path" ] || exit 1; done"#, files),
+    )
+}
+
+/// A word of a unit's command line (systemd.service(5), "Command lines").
+fn quoted(word: &str) -> String {
+    format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_command_line_means_itself() {
+        assert_eq!(quoted(r#"a b"c\d%e$f"#), r#""a b\"c\\d%%e$$f""#);
+        assert_eq!(quoted(""), "\"\"");
+    }
+}

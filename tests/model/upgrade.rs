@@ -1,0 +1,267 @@
+//! A cluster of model machines goes to another version of Kubernetes: the controller is killed between any two exchanges with a
+//! machine, and the same command finishes it.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+
+use muster_engine::play::Play;
+use muster_testkit::fault_record::held;
+use muster_testkit::model::machine::Machine;
+use muster_testkit::model::shell::{Done, Shell};
+
+use crate::cluster::{Cluster, State, content, put, say};
+use crate::kubeadm_files::{manifest, told};
+use crate::line::{Controller, Kill};
+use crate::{MACHINES, NOT_MODELLED, World, hosts, in_parallel, simulated};
+
+/// The version that it goes to.
+pub(crate) const TO: &str = "1.37.2";
+
+/// Three control planes with etcd, and two workers.
+const GROUPS: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:2]\n[kube_node]\nm[0:4]\n";
+
+/// Where a control plane's API server is.
+pub(crate) const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+
+/// What `upgrade-cluster` does, as far as models can: a snapshot is more than their etcd has.
+pub(crate) static PLAYS: LazyLock<Vec<Play>> = LazyLock::new(|| {
+    let mut plays: Vec<Play> =
+        serde_saphyr::from_str(include_str!("../../playbooks/upgrade.yml")).expect("the playbook");
+    for play in &mut plays {
+        play.roles.retain(|role| !NOT_MODELLED.contains(&role.as_str()) && role != "etcd-snapshot");
+    }
+    plays.retain(|play| !play.roles.is_empty());
+    plays
+});
+
+/// The version of a machine's API server; nothing where it has none.
+fn api_server(machine: &Machine) -> String {
+    told(&content(machine, MANIFEST), "image: registry.k8s.io/kube-apiserver:v")
+}
+
+/// The version of a program that is installed.
+pub(crate) fn installed(machine: &Machine, program: &str) -> String {
+    let content = content(machine, &format!("/usr/local/bin/{program}"));
+    content.split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+impl Cluster {
+    /// `kubeadm upgrade apply` on a control plane: its own static pods, what the cluster has as a whole, and with the last control
+    /// plane kube-proxy.
+    pub(crate) async fn upgrade(&self, shell: &mut Shell, version: &str) -> Done {
+        let machine = shell.machine.clone();
+        if installed(&machine, "kubeadm") != version || !self.answers() {
+            return say(shell, "kubeadm: it cannot go to that version now", 1);
+        }
+        {
+            let mut state = self.state();
+            let others: Vec<String> = state.busy.iter().chain(&state.cordoned).cloned().collect();
+            let others = others.into_iter().filter(|other| *other != machine.name);
+            let disturbed: Vec<String> = others
+                .filter(|other| other.starts_with("kubeadm upgrade") || other.starts_with('m'))
+                .collect();
+            if !disturbed.is_empty() {
+                state.wrong.push(format!("{} is upgraded beside {disturbed:?}", machine.name));
+            }
+        }
+        self.alone(shell, "kubeadm upgrade apply").await?;
+        put(shell, MANIFEST, &manifest(&machine.name, version), 0o600);
+        let mut state = self.state();
+        state.version = version.to_owned();
+        let planes: Vec<String> = state.nodes.values().map(|node| api_server(node)).collect();
+        if planes.iter().all(|plane| plane.is_empty() || plane == version) {
+            state.proxy = version.to_owned();
+        }
+        Ok(0)
+    }
+
+    /// A kubelet was started, in the version that is installed. None may be newer than an API server that it asks: a control plane's
+    /// own, and for a worker any.
+    pub(crate) fn kubelet_started(&self, machine: &Machine) {
+        let version = installed(machine, "kubelet");
+        let mut state = self.state();
+        let own = api_server(machine);
+        let asked: Vec<String> = match own.is_empty() {
+            true => state.nodes.values().map(|node| api_server(node)).filter(|at| !at.is_empty()).collect(),
+            false => vec![own],
+        };
+        if version == TO && asked.iter().any(|server| server != TO) {
+            state.wrong.push(format!("the kubelet of {} is newer than {asked:?}", machine.name));
+        }
+        state.kubelets.insert(machine.name.clone(), version);
+    }
+}
+
+/// What kubectl says of versions; `None` for what is something else.
+pub(crate) fn answer(state: &State, words: &[&str]) -> Option<String> {
+    let kubelet = |name: &str| state.kubelets.get(name).map_or("", String::as_str).to_owned();
+    match words {
+        ["get", "nodes,pods", "-A", "-o", _] => {
+            let mut lines = String::new();
+            for (name, machine) in &state.nodes {
+                let ready = if state.off.contains(name) { "Unknown" } else { "True" };
+                let mark = if state.cordoned.contains(name) { "true" } else { "" };
+                lines += &format!("Node||{name}||{ready}|||v{}|{mark}\n", kubelet(name));
+                let version = api_server(machine);
+                for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
+                    if !version.is_empty() {
+                        lines += &format!(
+                            "Pod|kube-system|{component}-{name}|Running|{ready}|{name}|registry.k8s.io/{component}:v{version}||\n"
+                        );
+                    }
+                }
+            }
+            Some(lines)
+        }
+        ["-n", "kube-system", "get", "configmap/kubeadm-config", "daemonset/kube-proxy", "-o", _] => {
+            Some(format!(
+                "kubernetesVersion: v{}\nproxy|registry.k8s.io/kube-proxy:v{}\n",
+                state.version, state.proxy
+            ))
+        }
+        // Nobody has asked for anything that a version drops.
+        ["get", "--raw", "/metrics"] => Some(String::new()),
+        ["get", "node", name, "-o", _] => {
+            state.nodes.contains_key(*name).then(|| format!("v{} True", kubelet(name)))
+        }
+        _ => None,
+    }
+}
+
+/// `sed` with the texts that the roles have; `None` for others.
+pub(crate) fn sed(text: &str, words: &[&str]) -> Option<String> {
+    match words {
+        _ if text.is_empty() => Some(String::new()),
+        ["-n", "s/^kubernetesVersion: /config|/p; /^proxy|./p"] => {
+            let lines = text.lines().filter_map(|line| match line.strip_prefix("kubernetesVersion: ") {
+                Some(version) => Some(format!("config|{version}\n")),
+                None => {
+                    (line.len() > "proxy|".len() && line.starts_with("proxy|")).then(|| format!("{line}\n"))
+                }
+            });
+            Some(lines.collect())
+        }
+        _ => None,
+    }
+}
+
+impl World {
+    /// A cluster of all machines, which is to go to another version. Somebody has cordoned m4.
+    async fn before_upgrade() -> Self {
+        let world = Self::new(&[]);
+        world.inventory(&hosts(MACHINES), GROUPS, &[]);
+        let wrong = world.calm(1).await.2;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        world.cluster.state().held.insert("m4".to_owned());
+        world.inventory(&hosts(MACHINES), GROUPS, &[&format!("kube_version={TO}")]);
+        world.upgrades.store(true, Ordering::Relaxed);
+        world
+    }
+
+    /// What has not got the new version, or is cordoned.
+    fn behind(&self) -> Vec<String> {
+        let state = self.cluster.state();
+        let mut behind: Vec<String> = Vec::new();
+        for (name, machine) in &state.nodes {
+            let (kubelet, server) = (&state.kubelets[name], api_server(machine));
+            if kubelet != TO || !(server.is_empty() || server == TO) {
+                behind.push(format!("{name}: {kubelet} {server}"));
+            }
+        }
+        if [&state.version, &state.proxy] != [TO, TO] {
+            behind.push(format!("configuration {}, kube-proxy {}", state.version, state.proxy));
+        }
+        behind.extend(state.cordoned.iter().map(|name| format!("{name} is cordoned")));
+        if state.held != BTreeSet::from(["m4".to_owned()]) {
+            behind.push("m4 is not cordoned any more".to_owned());
+        }
+        behind
+    }
+}
+
+#[test]
+fn an_upgrade_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
+    let play = |kill: Option<Kill>| {
+        simulated(async {
+            let world = World::before_upgrade().await;
+            let (identity, members) = (world.cluster.identity(), world.cluster.member_names());
+            let first = Controller::new(2, MACHINES, kill);
+            let disturbed = world.run(&first).await;
+            let exchanges: Vec<_> =
+                first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            let mut wrong = Vec::new();
+            if kill.is_some() != disturbed.is_none() {
+                wrong.push("the controller was not killed, or was".to_owned());
+            }
+            wrong.extend(world.calm(3).await.2);
+            wrong.extend(world.behind());
+            if world.cluster.identity() != identity || world.cluster.member_names() != members {
+                wrong.push(format!("another cluster: {} was {identity}", world.cluster.identity()));
+            }
+            wrong.extend(world.arrived().into_iter().map(|path| format!("{path} is left")));
+            for machine in &world.machines {
+                let outdated = machine.outdated().into_iter();
+                // A worker has no etcd.
+                let outdated =
+                    outdated.filter(|unit| *unit != "etcd.service" || machine.name.as_str() < "m3");
+                wrong.extend(outdated.map(|unit| format!("{}: {unit} is outdated", machine.name)));
+            }
+            // What does nothing after one of these upgrades does nothing after the others.
+            for upgrades in [true, false].into_iter().take(if kill.is_some() { 1 } else { 2 }) {
+                world.upgrades.store(upgrades, Ordering::Relaxed);
+                let (_, ran, more) = world.calm(4).await;
+                wrong.extend(more);
+                if !ran.changes.is_empty() {
+                    wrong.push(format!(
+                        "the run after (upgrade: {upgrades}) changes something: {:?}",
+                        ran.changes
+                    ));
+                }
+            }
+            (exchanges, wrong)
+        })
+    };
+    let (exchanges, wrong) = play(None);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let kills: Vec<Kill> = (0..MACHINES)
+        .flat_map(|machine| {
+            (0..exchanges[machine]).map(move |exchange| Kill { machine, exchange, after: true })
+        })
+        .collect();
+    assert!(kills.len() > 100, "{exchanges:?}");
+    in_parallel(&kills, |kill| play(Some(*kill)).1);
+    held(
+        "controller killed",
+        "after every exchange of an upgrade, on five model machines, three of them control planes",
+        kills.len(),
+        "the same command finishes; the same cluster, one machine down at a time, no node left cordoned",
+    );
+}
+
+#[test]
+fn a_worker_that_is_off_is_left_and_upgraded_by_a_later_run() {
+    simulated(async {
+        let world = World::before_upgrade().await;
+        world.cluster.switch_off("m3");
+        let refused = world.refused().await;
+        assert!(refused.len() == 1 && refused[0].starts_with("m3: "), "{refused:?}");
+        let behind = world.behind();
+        assert!(behind.len() == 1 && behind[0].starts_with("m3: "), "{behind:?}");
+        world.cluster.switch_on("m3");
+        let wrong = world.calm(3).await.2;
+        assert!(wrong.is_empty() && world.behind().is_empty(), "{wrong:?} {:?}", world.behind());
+    });
+}
+
+#[test]
+fn a_control_plane_that_is_off_keeps_the_cluster_as_it_is() {
+    simulated(async {
+        let world = World::before_upgrade().await;
+        world.cluster.switch_off("m1");
+        let before = world.changes();
+        let refused = world.refused().await;
+        assert!(refused.iter().any(|said| said.contains("m1 does not answer")), "{refused:?}");
+        assert_eq!(world.changes(), before);
+    });
+}
