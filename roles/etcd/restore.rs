@@ -491,7 +491,7 @@ async fn finish(host: &Host) -> Result<()> {
     let finish = sh(include_str!("restore-finish.sh"), [data.as_str(), needless, MARKER, DONE]);
     let finished = sh(r#"[ ! -e "$1" ]"#, [MARKER]);
     host.step("Finish the restore").ensure(command("restore is finished", finish, finished)).await?;
-    if !line.saved {
+    if !line.saved && !host.check_mode() {
         host.warn(format!(
             "the data that was replaced is kept in {old}; remove it when it is not needed any more"
         ));

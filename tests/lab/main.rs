@@ -18,6 +18,7 @@ mod packages;
 mod recover;
 mod resume;
 mod secrets;
+mod separate;
 mod several;
 mod students;
 mod upgrade;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use muster_engine::failure::Failure;
 use muster_testkit::fault_record::held;
 
-use crate::cluster::{address, content, write};
+use crate::cluster::{Cluster, address, content, write};
 use crate::kubeadm_files::{Authority, KUBELET_CONFIG, node_files};
 use crate::line::{Controller, Kill};
 use crate::{IN_USE, MACHINES, PLAYS, World, blank, hosts, in_parallel, project, simulated};
@@ -70,10 +70,22 @@ impl World {
 /// and this many nodes, and the run after it changes nothing.
 fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&World) + Sync) {
     let groups = format!("{ETCD}[kube_control_plane]\nm[0:1]\n{NODES}");
+    heals_from(&groups, Cluster::identity, name, members, nodes, event);
+}
+
+/// The same for a cluster with these groups, and with what stays the same of it.
+fn heals_from(
+    groups: &str,
+    identity_of: fn(&Cluster) -> String,
+    name: &str,
+    members: &[(usize, &str)],
+    nodes: usize,
+    event: impl Fn(&World) + Sync,
+) {
     let play = |kill: Option<Kill>| {
         simulated(async {
-            let world = after(&groups, &event).await;
-            let identity = world.cluster.identity();
+            let world = after(groups, &event).await;
+            let identity = identity_of(&world.cluster);
             let first = Controller::new(2, MACHINES, kill);
             let disturbed = world.run(&first).await;
             let exchanges =
@@ -83,8 +95,8 @@ fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&Wo
                 wrong.push("the controller was not killed, or was".to_owned());
             }
             wrong.extend(world.calm(3).await.2);
-            if world.cluster.identity() != identity {
-                wrong.push(format!("another cluster: {} was {identity}", world.cluster.identity()));
+            if identity_of(&world.cluster) != identity {
+                wrong.push(format!("another cluster: {} was {identity}", identity_of(&world.cluster)));
             }
             let wanted = members.iter().map(|(number, name)| {
                 (format!("https://{}:2380", address(&format!("m{number}"))), (*name).to_owned())
@@ -106,15 +118,14 @@ fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&Wo
     let (exchanges, wrong) = play(None);
     assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
     let kills: Vec<Kill> = (0..MACHINES)
-        .flat_map(|machine| {
-            (0..exchanges[machine]).map(move |exchange| Kill { machine, exchange, after: exchange % 2 == 0 })
-        })
+        .flat_map(|machine| (0..exchanges[machine]).map(move |exchange| (machine, exchange)))
+        .flat_map(|(machine, exchange)| [false, true].map(|after| Kill { machine, exchange, after }))
         .collect();
-    assert!(kills.len() > 10, "{name}: {exchanges:?}");
+    assert!(kills.len() > 20, "{name}: {exchanges:?}");
     in_parallel(&kills, |kill| play(Some(*kill)).1);
     held(
         name,
-        "on model machines, the controller killed at every exchange of the next run",
+        "on model machines, the controller killed before and after every exchange of the next run",
         kills.len(),
         "the same cluster",
     );
@@ -124,6 +135,49 @@ fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&Wo
 fn a_control_plane_that_was_re_imaged_joins_its_cluster() {
     let members = [(0, "etcd1"), (1, "etcd2"), (2, "etcd3")];
     heals("the first control plane re-imaged", &members, 3, |world| world.reimage(0));
+}
+
+/// A cluster with one control plane, and with two more, which stand in front of it in their groups.
+const ONE: &str = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm2\n";
+const THREE: &str = "[etcd]\nm1\nm3\nm0\n[kube_control_plane]\nm1\nm3\nm0\n[kube_node]\nm2\n";
+
+#[test]
+fn the_only_control_plane_restarts_when_others_are_there() {
+    simulated(async {
+        let world = after(ONE, |_| {}).await;
+        world.inventory(&hosts(4), THREE, &[]);
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let at = |resource: &str| {
+            let is = |(_, change): &(usize, &muster_engine::event::Change)| change.resource == resource;
+            ran.changes.iter().enumerate().filter(is).map(|(at, _)| at).collect::<Vec<_>>()
+        };
+        let (published, joined) = (at("configuration of the cluster"), at("membership of the cluster"));
+        let moved: Vec<usize> = (0..ran.changes.len())
+            .filter(|at| ran.changes[*at].resource.starts_with("address of the API: https://127.0.0.1"))
+            .collect();
+        let (api_server, etcd) = (at("control plane"), at("service etcd"));
+        let shown = || ran.changes.iter().map(|change| change.resource.as_str()).collect::<Vec<_>>();
+        assert_eq!(
+            (published.len(), joined.len(), api_server.len(), etcd.len()),
+            (1, 2, 1, 3),
+            "{:?}",
+            shown()
+        );
+        // It gives the cluster its configuration, others join, the worker finds them, its API server restarts, then its etcd.
+        let restart = api_server[0];
+        assert!(published[0] < joined[0] && joined[1] < restart && moved[0] < restart, "{:?}", shown());
+        assert!(restart < etcd[2], "{:?}", shown());
+        assert_eq!(ran.told["m0"].last().map(String::as_str), Some("etcd-restart: service etcd"));
+    });
+}
+
+#[test]
+fn one_control_plane_becomes_three() {
+    let members = [(0, "etcd1"), (1, "etcd2"), (3, "etcd3")];
+    heals_from(ONE, Cluster::beginning, "one control plane becomes three", &members, 4, |world| {
+        world.inventory(&hosts(4), THREE, &[]);
+    });
 }
 
 #[test]
