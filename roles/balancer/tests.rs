@@ -46,6 +46,8 @@ fn each_control_plane_is_asked_whether_it_is_ready() {
     for asked in &backends[1..] {
         assert!(asked.contains("check-ssl verify required ca-file /etc/kubernetes/ssl/ca.crt"), "{asked}");
     }
+    // One that has just started forbids everything for a moment.
+    assert!(backends[1].contains("^(200|401|403)$") && backends[2].contains("^(200|401)$"), "{config}");
     // All of them would be passed over while etcd elects a leader: one counts if it has etcd, or if nobody has.
     for plane in ["a", "b"] {
         let rule = format!("if {{ path /{plane} }} {{ srv_is_up(answers/{plane}) }}");

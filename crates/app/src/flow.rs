@@ -113,3 +113,18 @@ impl Flow {
         self.roles.iter().chain(others).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use muster_engine::play::Share;
+
+    use super::*;
+
+    #[test]
+    fn a_flow_whose_machines_wait_for_each_other_is_not_done_in_batches() {
+        let one = RunOptions { serial: Some(Share::Hosts(1)), ..RunOptions::default() };
+        let flow = Flow { all_at_once: true, ..Flow::new("muster recover", Vec::new()) };
+        assert!(flow.check_serial(&one).is_err() && flow.check_serial(&RunOptions::default()).is_ok());
+        assert!(Flow::new("setup-cluster", Vec::new()).check_serial(&one).is_ok());
+    }
+}
