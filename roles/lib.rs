@@ -176,6 +176,12 @@ pub const ROLES: &[Role] = &[
         "kubeadm/defaults.yml"
     ),
     role!("node", "kubeadm join", kubeadm::node, "kubeadm/defaults.yml"),
+    role!(
+        "etcd-restart",
+        "Members of etcd that waited until there were others restart with their configuration",
+        etcd::restart,
+        "etcd/defaults.yml"
+    ),
     role!("flannel", "The pod network", flannel::daemon),
     role!("coredns", "Names inside the cluster", coredns::run),
     role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),

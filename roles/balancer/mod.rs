@@ -30,6 +30,8 @@ use crate::{diagnosis, kubeadm};
 #[derive(Deserialize)]
 struct Vars {
     loadbalancer_apiserver_healthcheck_port: u16,
+    /// In milliseconds.
+    etcd_election_timeout: u64,
 }
 
 /// The variable that asks for it.
@@ -105,17 +107,20 @@ pub(crate) fn pod(host: &Host, known: &Standing, leaving: &[String]) -> Result<O
         return Ok(None);
     }
     let cluster = cluster_vars(host)?;
-    let mut planes: Vec<&String> = known.planes.iter().filter(|plane| !leaving.contains(plane)).collect();
+    let stays = |plane: &&String| !leaving.contains(plane) && !known.is_given_up(plane);
+    let mut planes: Vec<&String> = known.planes.iter().filter(stays).collect();
     // Hosts that change places in their group change nothing.
     planes.sort_unstable();
     // The address of one that is dead may not be known.
     let planes = planes.into_iter().filter_map(|plane| Some((plane, cluster::api_of(host, plane).ok()?)));
     let planes: Vec<_> = planes.map(|(name, address)| json!({ "name": name, "address": address })).collect();
-    let Vars { loadbalancer_apiserver_healthcheck_port } = host.vars()?;
+    let vars: Vars = host.vars()?;
     let extra = json!({
         "port": cluster.kube_apiserver_port,
-        "health_port": loadbalancer_apiserver_healthcheck_port,
+        "health_port": vars.loadbalancer_apiserver_healthcheck_port,
         "planes": planes,
+        "authority": format!("{}/ca.crt", cluster.kube_cert_dir),
+        "etcd_patience": patience(vars.etcd_election_timeout),
         "image": image(host, IMAGE, &cluster.kube_version)?,
         "folder": FOLDER,
         "config": CONFIG,
@@ -123,6 +128,22 @@ pub(crate) fn pod(host: &Host, known: &Standing, leaving: &[String]) -> Result<O
     let config = host.render("haproxy.cfg.j2", include_str!("templates/haproxy.cfg.j2"), &extra)?;
     let pod = host.render("pod.yaml.j2", include_str!("templates/pod.yaml.j2"), &extra)?;
     Ok(Some(Balancer { config, pod }))
+}
+
+/// The load balancer of this machine leads nobody to control planes that leave. A machine that never had one gets none here, where
+/// its image may not be.
+pub(crate) async fn lead_away(host: &Host, known: &Standing, leaving: &[String]) -> Result<()> {
+    let has_one = known.servers(host.name()).into_iter().any(is_local);
+    match pod(host, known, leaving)?.filter(|_| has_one) {
+        Some(balancer) => balancer.ensured_in(host.step("Load balancer without them")).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// How often in a row an API server has to say that it has lost etcd: for longer than an election, which takes up to twice the
+/// timeout (in milliseconds). They are asked each second, and need more than the two that they are given for such an answer.
+fn patience(election_timeout: u64) -> u64 {
+    1 + (2 * election_timeout).div_ceil(3000)
 }
 
 /// What a machine has of its load balancer.
@@ -182,11 +203,12 @@ fn changes_over(host: &Host, known: &Standing) -> Result<bool> {
 }
 
 /// What a machine has of a load balancer that it has no use for any more: the cluster looks for its API elsewhere, or was told to in
-/// this run. The folder goes last, by which is seen that there is one.
+/// this run, by the role of the control plane that leads. The folder goes last, by which is seen that there is one.
 pub(crate) fn left_over(host: &Host, known: &Standing) -> Result<Resources> {
     let has_one = known.identity(host.name()).is_some_and(|seen| !seen.balanced.is_empty());
-    let is_elsewhere =
-        known.leader().is_some() || known.endpoint().is_some_and(|endpoint| !is_local(endpoint));
+    let is_told =
+        known.leader().is_some_and(|leader| host.cluster().has_role(leader, kubeadm::CONTROL_PLANE));
+    let is_elsewhere = is_told || known.endpoint().is_some_and(|endpoint| !is_local(endpoint));
     if !has_one || !is_elsewhere || is_wanted(host, known)? {
         return Ok(Resources::new());
     }

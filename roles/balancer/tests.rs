@@ -27,15 +27,67 @@ fn each_control_plane_is_asked_whether_it_is_ready() {
     let extra = json!({
         "port": 6443, "health_port": 8081,
         "planes": [{ "name": "a", "address": "192.0.2.1:6443" }, { "name": "b", "address": "192.0.2.2:6443" }],
+        "authority": "/etc/kubernetes/ssl/ca.crt", "etcd_patience": patience(5000),
     });
     let config = vars.render(include_str!("templates/haproxy.cfg.j2"), "haproxy.cfg", &extra).unwrap();
     assert!(
         config.contains("\n  bind 127.0.0.1:6443\n") && config.contains("\n  bind 127.0.0.1:8081\n"),
         "{config}"
     );
-    assert!(config.ends_with("\n  server a 192.0.2.1:6443\n  server b 192.0.2.2:6443\n"), "{config}");
-    // All of them would be passed over while etcd elects a leader.
-    assert!(config.contains("GET /readyz?exclude=etcd&exclude=etcd-readiness\n"), "{config}");
+    let backends: Vec<&str> = config.split("\nbackend ").skip(1).collect();
+    assert_eq!(backends.len(), 3, "{config}");
+    for (backend, asks) in
+        backends.iter().zip(["/%[srv_name]", "exclude=etcd&exclude=etcd-readiness\n", "GET /readyz\n"])
+    {
+        assert!(backend.contains("\n  server a 192.0.2.1:6443\n  server b 192.0.2.2:6443\n"), "{backend}");
+        assert!(backend.contains(asks), "{backend}");
+    }
+    // Whoever has the address of a control plane is one only with a certificate of the cluster's.
+    for asked in &backends[1..] {
+        assert!(asked.contains("check-ssl verify required ca-file /etc/kubernetes/ssl/ca.crt"), "{asked}");
+    }
+    // One that has just started forbids everything for a moment.
+    assert!(backends[1].contains("^(200|401|403)$") && backends[2].contains("^(200|401)$"), "{config}");
+    // All of them would be passed over while etcd elects a leader: one counts if it has etcd, or if nobody has.
+    for plane in ["a", "b"] {
+        let rule = format!("if {{ path /{plane} }} {{ srv_is_up(answers/{plane}) }}");
+        let counts: Vec<&str> = config.lines().filter(|line| line.contains(&rule)).collect();
+        assert!(counts.len() == 2 && counts[1].ends_with("{ nbsrv(has-etcd) eq 0 }"), "{config}");
+    }
+}
+
+/// An election takes up to twice its timeout, of which each look sees three seconds.
+#[test]
+fn a_control_plane_is_given_the_time_of_an_election() {
+    assert_eq!([5000, 1000, 0].map(patience), [5, 2, 1]);
+}
+
+/// What reload.sh does where containerd shows these tasks, and whether it notes that the configuration was taken up.
+fn reload(tasks: &str, kill: &str) -> (String, bool) {
+    let machine = Machine::new(true);
+    let folder = machine.0.path().display().to_string();
+    let ctr = format!(
+        "#!/bin/sh\ncase $* in *containers*) echo old; echo new ;; *'tasks ls'*) cat {folder}/tasks ;; *) echo \"$7\" >>{folder}/told; {kill} ;; esac\n"
+    );
+    fs::write(machine.0.path().join("ctr"), ctr).unwrap();
+    fs::set_permissions(machine.0.path().join("ctr"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    fs::write(machine.0.path().join("tasks"), format!("TASK PID STATUS\n{tasks}")).unwrap();
+    let stamp = format!("{folder}/stamps/it");
+    let done = machine.run(include_str!("reload.sh"), &[&stamp, "ab12"]);
+    assert_eq!(done, fs::read_to_string(&stamp).is_ok_and(|text| text == "ab12\n"));
+    (fs::read_to_string(machine.0.path().join("told")).unwrap_or_default(), done)
+}
+
+#[test]
+fn only_a_load_balancer_that_runs_is_told() {
+    // The one that has ended stands in front of one that runs.
+    assert_eq!(reload("old 7 STOPPED\nnew 8 RUNNING\n", ":"), ("new\n".into(), true));
+    assert_eq!(reload("", "exit 1"), (String::new(), true));
+    // It ends while it is told: the one after it reads the file. One that runs and cannot be told is a failure.
+    let ends = "echo new 8 STOPPED >\"${0%/*}/tasks\"; exit 1";
+    assert_eq!(reload("new 8 RUNNING\n", ends), ("new\n".into(), true));
+    assert_eq!(reload("new 8 RUNNING\n", "exit 1"), ("new\n".into(), false));
 }
 
 #[test]

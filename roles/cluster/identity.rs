@@ -63,6 +63,8 @@ pub(crate) struct Identity {
     pub node_ip: Option<IpAddr>,
     /// The address at which its API server is said to be.
     pub advertised: Option<IpAddr>,
+    /// The URLs of etcd's members that its API server asks.
+    pub etcd_servers: Vec<String>,
     /// The version of its API server, without a leading `v`.
     pub version: Option<String>,
     /// That of its kubelet: of the program, which may be newer than what runs where an upgrade was cut off between the two.
@@ -90,11 +92,18 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// When the last restore began that its data has gone through, in seconds since 1970; 0 where there was none. The line is
-    /// what [`crate::etcd::restore`] writes: `restored-SECONDS-...`.
-    pub(super) fn restored_at(&self) -> u64 {
+    /// How many restores its data has gone through; 0 where there was none. The line is what [`crate::etcd::restore`] writes:
+    /// `restored-GENERATION-...`. An older muster wrote the seconds since 1970 there, from which the next restore goes on counting.
+    pub(super) fn generation(&self) -> u64 {
         let line = self.restored.as_deref().unwrap_or_default();
-        line.split('-').nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(0)
+        line.split('-').nth(1).and_then(|generation| generation.parse().ok()).unwrap_or(0)
+    }
+
+    /// Hosts that had no part in the last restore, because they were lost: the word `without:HOST,...` of the line.
+    pub(super) fn given_up(&self) -> impl Iterator<Item = &str> {
+        let line = self.restored.as_deref().unwrap_or_default();
+        let hosts = line.split_whitespace().find_map(|word| word.strip_prefix("without:"));
+        hosts.into_iter().flat_map(|hosts| hosts.split(','))
     }
 }
 
@@ -164,6 +173,8 @@ impl Identity {
                 "admin_certificate-authority-data" => {
                     identity.admin.get_or_insert_default().authority = embedded(value);
                 }
+                // It stands in several lists there.
+                "balanced" if identity.balanced.iter().any(|known| known == value) => {}
                 "balanced" => identity.balanced.push(value.to_owned()),
                 "ca" => identity.ca = decoded(value).map(|der| Authority::of(&der)),
                 "ca_key" => identity.ca_key = true,
@@ -180,6 +191,7 @@ impl Identity {
                     let version = value.rsplit_once(":v").map(|(_, version)| version.to_owned());
                     identity.version = identity.version.take().or(version);
                 }
+                "asks_etcd" => identity.etcd_servers = value.split(',').map(str::to_owned).collect(),
                 "kubelet_is" => {
                     identity.kubelet_version = value.strip_prefix("Kubernetes v").map(str::to_owned);
                 }

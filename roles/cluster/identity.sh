@@ -74,6 +74,9 @@ if [ -r /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
     case $key in
       image: | *advertise-address.endpoint:) say "apiserver_$key" "$value" ;;
     esac
+    case $value in
+      --etcd-servers=*) say asks_etcd "${value#*=}" ;;
+    esac
   done </etc/kubernetes/manifests/kube-apiserver.yaml
 fi
 certificate etcd_ca "$etcd_certificates/ca.pem"

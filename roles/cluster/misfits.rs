@@ -12,7 +12,7 @@
 use muster_engine::prelude::Problem;
 
 use super::identity::{Authority, Identity};
-use super::standing::{Standing, Wanted, host_of, problem};
+use super::standing::{Data, Standing, Wanted, host_of, problem};
 use crate::upgrade::versions;
 
 impl Standing {
@@ -69,7 +69,7 @@ impl Standing {
         }
         if wanted.etcd {
             problems.extend(other_data(name, seen, wanted));
-            problems.extend(self.outdated(name, seen));
+            problems.extend(self.outdated(name));
             if problems.is_empty() {
                 problems.extend(self.etcd_begins().err());
             }
@@ -81,16 +81,32 @@ impl Standing {
 
     /// That a member's data is not from before a restore that another one has gone through: with it the cluster that was replaced
     /// would come back.
-    fn outdated(&self, name: &str, seen: &Identity) -> Option<Problem> {
-        let other = self.restored_after(seen)?;
+    fn outdated(&self, name: &str) -> Option<Problem> {
+        let (found, remedy) = match self.data_of(name) {
+            Data::Good => return None,
+            Data::Outdated(other) => (
+                format!("{name} has data of etcd from before the restore that {other} has gone through"),
+                format!(
+                    "take the old data away: reset-cluster --limit {name}; then put the machine back into its place: muster replace-node \
+                     {name}"
+                ),
+            ),
+            Data::Unclear(other) => (
+                format!(
+                    "{other} has gone through a restore of etcd of which {name} has no note, and no member of etcd answers who would know \
+                     whether {name} is one of them"
+                ),
+                format!(
+                    "start etcd on {other} (systemctl start etcd) and run again; if it needs {name} to start, and {name} was made a member \
+                     after that restore, copy /var/lib/muster/etcd-restored of {other} to it"
+                ),
+            ),
+        };
         Some(Problem {
             check: "etcd".into(),
-            found: format!("{name} has data of etcd from before the restore that {other} has gone through"),
+            found,
             needed: "the data that the other members have, or none".into(),
-            remedy: format!(
-                "take the old data away: reset-cluster --limit {name}; then put the machine back into its place: muster replace-node \
-                 {name}"
-            ),
+            remedy,
         })
     }
 

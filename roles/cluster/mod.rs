@@ -23,11 +23,12 @@ use crate::addresses::{access_ip_of, ip, ip_of};
 use crate::balancer;
 use crate::catalogue::CATALOGUE;
 use crate::common::cluster_vars;
+use crate::etcd;
 use crate::upgrade;
 pub use certificate::Certificate;
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
 use standing::Seen;
-pub(crate) use standing::{Standing, Story, Wanted, orphaned};
+pub(crate) use standing::{MemberList, Standing, Story, Wanted, orphaned};
 
 #[derive(Deserialize)]
 struct Vars {
@@ -106,7 +107,11 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
         let machines = ask(host, all).await;
         let of_plane = |plane: &String| [ip_of(host, plane), access_ip_of(host, plane)];
         let addresses = planes.iter().flat_map(of_plane).filter_map(Result::ok).collect();
-        let mut standing = Standing { planes, members, in_run, addresses, machines };
+        let lists = BTreeMap::new();
+        let mut standing = Standing { planes, members, in_run, addresses, machines, lists };
+        if standing.restores_differ() {
+            standing.lists = etcd::lists(host, &standing).await?;
+        }
         if standing.begins_here() {
             let outside = nodes.iter().filter(|name| !standing.machines.contains_key(*name)).collect();
             let outside = ask(host, outside).await;

@@ -7,7 +7,7 @@ use muster_engine::prelude::Problem;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
 use super::identity::{Authority, Identity, Kubeconfig, LOOK, Member};
-use super::standing::{Standing, Story, Wanted};
+use super::standing::{MemberList, Standing, Story, Wanted};
 
 /// A certificate in PEM, of an authority or of a node.
 fn certificate(common_name: &str, is_authority: bool) -> String {
@@ -76,6 +76,7 @@ fn standing(machines: &[(&str, Option<Identity>)]) -> Standing {
         in_run: texts(&["a", "b", "c", "w"]),
         addresses: vec!["192.0.2.10".parse().unwrap()],
         machines: ["a", "b", "c", "w"].iter().map(seen).collect(),
+        lists: Default::default(),
     }
 }
 
@@ -126,7 +127,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     write("/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--pod-x=y --node-ip=192.0.2.11\"\n");
     write(
         "/etc/kubernetes/manifests/kube-apiserver.yaml",
-        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: 192.0.2.11:6443\nspec:\n  containers:\n  - command:\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n",
+        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: 192.0.2.11:6443\nspec:\n  containers:\n  - command:\n    - --etcd-servers=https://192.0.2.10:2379,https://192.0.2.11:2379\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n",
     );
     write("/etc/ssl/etcd/ssl/ca.pem", &other);
     write("/etc/ssl/etcd/ssl/ca-key.pem", "PRIVATE");
@@ -156,6 +157,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         .into(),
         node_ip: "192.0.2.11".parse().ok(),
         advertised: "192.0.2.11".parse().ok(),
+        etcd_servers: ["https://192.0.2.10:2379", "https://192.0.2.11:2379"].map(str::to_owned).into(),
         version: Some("1.36.3".into()),
         kubelet_version: Some("1.35.4".into()),
         etcd: super::identity::Member {
@@ -269,23 +271,106 @@ fn while_a_restore_of_etcd_is_not_finished_nothing_else_is_done() {
     assert!(standing.misfits("a", &wanted).iter().all(|problem| !problem.found.contains("restore")));
 }
 
+/// Members a, b, ..., with the lines of the restores that they have gone through.
+fn restored<const N: usize>(lines: [Option<&str>; N]) -> Standing {
+    let member = |(number, line): (usize, Option<&str>)| {
+        let mut seen = member(1, "etcd1");
+        seen.etcd.restored = line.map(|line| format!("restored-{line}-ab12cd34 ab12 7 saved"));
+        seen.etcd.peer_url = Some(format!("https://192.0.2.{number}:2380"));
+        (["a", "b", "c"][number], Some(seen))
+    };
+    standing(&lines.into_iter().enumerate().map(member).collect::<Vec<_>>())
+}
+
+/// Says whom a member lists, by number.
+fn lists(machines: &mut Standing, name: &str, has_majority: bool, members: &[usize]) {
+    let urls = members.iter().map(|number| format!("https://192.0.2.{number}:2380")).collect();
+    machines.lists.insert(name.into(), MemberList { urls, has_majority });
+}
+
+/// What is found wrong with each one's data: `-` nothing, `o` outdated, `?` nobody can tell.
+fn judged(machines: &Standing) -> String {
+    let wanted = Wanted { etcd: true, etcd_data_dir: "/var/lib/etcd".into(), ..Wanted::default() };
+    let of = |name: &String| {
+        let found: String = machines.misfits(name, &wanted).into_iter().map(|p| p.found).collect();
+        if found.contains("from before") {
+            'o'
+        } else if found.contains("has no note") {
+            '?'
+        } else {
+            '-'
+        }
+    };
+    machines.with_data().map(|(name, _)| of(&name.to_owned())).collect()
+}
+
 #[test]
 fn data_from_before_a_restore_does_not_come_back() {
-    let restored = |at: Option<u64>| {
-        let mut seen = member(1, "etcd1");
-        seen.etcd.restored = at.map(|at| format!("restored-{at}-ab12cd34 ab12 7 saved"));
-        Some(seen)
-    };
-    let wanted = Wanted { etcd: true, etcd_data_dir: "/var/lib/etcd".into(), ..Wanted::default() };
-    let refused = |a: Option<u64>, b: Option<u64>| {
-        let machines = standing(&[("a", restored(a)), ("b", restored(b))]);
-        let of = |name: &str| machines.misfits(name, &wanted).iter().any(|p| p.found.contains("from before"));
-        [of("a"), of("b")]
-    };
-    assert_eq!(refused(None, None), [false, false]);
-    assert_eq!(refused(Some(7), Some(7)), [false, false]);
-    assert_eq!(refused(Some(7), None), [false, true]);
-    assert_eq!(refused(Some(7), Some(12)), [true, false]);
+    for (lines, expected) in [
+        ([None, None], "--"),
+        ([Some("7-1"), Some("7-1")], "--"),
+        ([Some("2-1"), Some("1-1")], "-o"),
+        // It was never restored, and nobody says whether it joined after the other one was.
+        ([Some("1-1"), None], "-?"),
+    ] {
+        assert_eq!(judged(&restored(lines)), expected, "{lines:?}");
+    }
+    // An older muster had seconds there.
+    assert_eq!(restored([Some("1790000000"), None]).generation(), 1_790_000_000);
+}
+
+#[test]
+fn etcd_itself_says_whose_data_is_the_clusters() {
+    // A member that joined through an older muster, which left no note, or was restored by a clock that was wrong.
+    for own in [None, Some("1-1")] {
+        let mut machines = restored([Some("2-1"), own]);
+        assert!(machines.restores_differ());
+        lists(&mut machines, "a", true, &[0, 1]);
+        assert_eq!((judged(&machines).as_str(), machines.was_left_behind("b")), ("--", false));
+        assert_eq!(machines.restore_to_note("b"), Some("restored-2-1-ab12cd34 ab12 7 saved"));
+        lists(&mut machines, "a", true, &[0]);
+        assert_eq!((judged(&machines).as_str(), machines.was_left_behind("b")), ("-o", true));
+        assert_eq!(machines.restore_to_note("b"), None);
+        // Without a majority its word is taken, but not for taking anything away.
+        lists(&mut machines, "a", false, &[0]);
+        assert_eq!((judged(&machines).as_str(), machines.was_left_behind("b")), ("-o", false));
+        lists(&mut machines, "a", false, &[0, 1]);
+        assert_eq!(judged(&machines), "--");
+    }
+    // The one that was given up knows of more restores than those that went on.
+    let mut machines = restored([None, Some("9-1")]);
+    lists(&mut machines, "a", true, &[0]);
+    assert_eq!(judged(&machines), "-o");
+    // It works with others, whatever a lonely one says.
+    let mut machines = restored([Some("9-1"), Some("1-1"), Some("1-1")]);
+    lists(&mut machines, "a", false, &[0]);
+    lists(&mut machines, "b", true, &[1, 2]);
+    lists(&mut machines, "c", true, &[1, 2]);
+    assert_eq!(judged(&machines), "o--");
+    assert!(!restored([Some("1-1"), Some("1-1")]).restores_differ());
+}
+
+#[test]
+fn an_api_server_that_asks_only_some_members_is_known() {
+    let urls =
+        |numbers: &[u8]| numbers.iter().map(|n| format!("https://192.0.2.{n}:2379")).collect::<Vec<_>>();
+    let asking = |asked: &[u8]| Some(Identity { etcd_servers: urls(asked), ..plane(1) });
+    let may_miss =
+        |a: &[u8], b: &[u8]| standing(&[("a", asking(a)), ("b", asking(b))]).may_miss_members(&urls(&[1, 2]));
+    assert!(may_miss(&[1], &[1, 2]) && may_miss(&[1, 2], &[2]));
+    assert!(!may_miss(&[1, 2], &[2, 1]) && !may_miss(&[1, 2, 3], &[1, 2]));
+    // One that does not say whom it asks keeps nobody from anything.
+    assert!(!may_miss(&[], &[1, 2]));
+}
+
+#[test]
+fn a_host_that_was_given_up_is_known_until_it_is_back() {
+    let mut seen = member(1, "etcd1");
+    seen.etcd.restored = Some("restored-1-5f-ab12cd34 ab12 7 saved without:b,c".into());
+    let machines = |b: Option<Identity>| standing(&[("a", Some(seen.clone())), ("b", b)]);
+    assert!(machines(None).is_given_up("b") && !machines(None).is_given_up("a"));
+    assert!(!machines(Some(Identity::default())).is_given_up("b"), "it was installed anew");
+    assert!(!machines(Some(plane(1))).is_given_up("b"));
 }
 
 #[test]

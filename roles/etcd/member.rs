@@ -51,7 +51,7 @@ async fn list(host: &Host, vars: &Vars, members: &[String]) -> String {
 }
 
 /// The members in `member list`: id, state, name, peer URLs, client URLs, is-learner. One that never started has no name yet.
-fn members(list: &str) -> impl Iterator<Item = Vec<&str>> {
+pub(super) fn members(list: &str) -> impl Iterator<Item = Vec<&str>> {
     list.lines().map(|line| line.split(", ").collect()).filter(|member: &Vec<&str>| member.len() > 3)
 }
 

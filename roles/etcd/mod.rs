@@ -12,6 +12,7 @@ macro_rules! ctl {
 }
 
 mod defragment;
+mod late_restart;
 pub(crate) mod leave;
 mod member;
 mod never_back;
@@ -25,6 +26,9 @@ mod snapshot;
 mod snapshot_file;
 mod status;
 
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -32,11 +36,12 @@ use serde_json::json;
 use crate::addresses::{access_ip_of, ip};
 use crate::catalogue::artifact;
 use crate::certificates::RENEWED_BELOW;
-use crate::cluster::{self, Standing};
+use crate::cluster::{self, MemberList, Standing};
 use crate::common::{bin_dir, cluster_vars};
 use crate::diagnosis;
 use crate::timers;
 pub use defragment::role as defragment;
+pub(crate) use late_restart::run as restart;
 use never_back::NeverBack;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;
@@ -116,13 +121,25 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .await?;
 
     member::join(host, &vars, &known, &name).await?;
-    let run = host.step("Run etcd").ensure(service("etcd").restart_on(&[&programs, &config]));
+    let etcd = service("etcd").restart_on(&[&programs, &config]);
+    let run = if late_restart::is_due(host, &known)? {
+        late_restart::put_off(host, etcd).await?;
+        host.step("Run etcd").ensure(service("etcd"))
+    } else {
+        host.step("Run etcd").ensure(etcd)
+    };
     match vars.etcd_backup_calendar.trim() {
         "" => run.ensure(timers::none(SNAPSHOTS)).await?,
         calendar => snapshots(&vars, calendar).on(host, run)?.await?,
     };
     member::vote(host, &vars, &known).await?;
     let list = healthy(host, &vars).await?;
+    if let Some(line) = known.restore_to_note(host.name()) {
+        // An older muster has not told a member that joined after a restore.
+        host.step("Note what etcd has gone through")
+            .ensure(file(restore::DONE).content(format!("{line}\n")))
+            .await?;
+    }
     host.reached(HEALTHY);
     member::tell_of_strangers(host, &vars, &known, &list).await
 }
@@ -185,18 +202,26 @@ pub(crate) fn no_data(folder: &str) -> Command {
     )
 }
 
-/// Whether the host's member may be one of those that work together: not if another one that sees a majority does not list it.
-pub(crate) async fn may_have(host: &Host, known: &Standing) -> Result<bool> {
-    let Some((_, url)) = known.etcd_member(host.name()) else { return Ok(true) };
-    for member in known.members.iter().filter(|member| *member != host.name()) {
-        let Ok(other) = host.cluster().host(member) else { continue };
-        let vars: Vars = other.vars()?;
-        let list = ctl!("ctl get health >&2 && ctl member list", [&vars.etcd_cert_dir]);
-        if let Ok(Answer { status: 0, output }) = other.query(list).await {
-            return Ok(output.contains(url));
-        }
-    }
-    Ok(true)
+/// What the members that answer know of each other.
+pub(crate) async fn lists(host: &Host, known: &Standing) -> Result<BTreeMap<String, MemberList>> {
+    let ask = known.members.iter().filter(|member| known.peer_url(member).is_some()).map(|member| async {
+        let machine = host.cluster().host(member)?;
+        let vars: Vars = machine.vars()?;
+        // etcdctl of 3.5 knows no --consistency, and needs a majority to tell.
+        let look = ctl!(
+            r#"! ctl get health >/dev/null 2>&1 || echo majority
+ctl member list --consistency=s 2>/dev/null || ctl member list"#,
+            [&vars.etcd_cert_dir]
+        );
+        let Ok(Answer { status: 0, output }) = machine.query(look).await else { return Ok(None) };
+        let list = MemberList {
+            urls: member::members(&output).map(|member| member[3].to_owned()).collect(),
+            has_majority: output.lines().next() == Some("majority"),
+        };
+        Ok(Some((member.clone(), list)))
+    });
+    let lists: Vec<Option<_>> = join_all(ask).await.into_iter().collect::<Result<_>>()?;
+    Ok(lists.into_iter().flatten().collect())
 }
 
 /// What is not well with the members, one of which is asked; nothing where no member could be asked for its identity.
@@ -227,6 +252,15 @@ pub(crate) async fn holds_objects(host: &Host) -> Result<Option<bool>> {
         }
     }
     Ok(None)
+}
+
+/// The members, and the URL at which clients reach each.
+pub(crate) fn client_url_of_each(host: &Host) -> Result<Vec<(String, String)>> {
+    let urls = |member: String| {
+        let url = client_urls_of(host, std::iter::once(member.as_str()))?.concat();
+        Ok((member, url))
+    };
+    host.cluster().group("etcd").into_iter().map(urls).collect()
 }
 
 /// The URLs at which clients reach etcd.

@@ -135,3 +135,78 @@ fn rescued_files(folder: &Path) -> Vec<PathBuf> {
     files.sort_unstable_by(|one, other| other.cmp(one));
     files
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    /// What `rescue.sh` does with etcd where its data cannot be started: the programs that it calls, one a line.
+    fn rescue(state: &str, free: &str) -> (Vec<String>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let here = folder.path().display();
+        let programs = [
+            (
+                "systemctl",
+                format!(
+                    "echo systemctl $* >>{here}/calls; [ $1 != is-active ] || [ $2 = -q ] || echo {state}; [ $1 = stop ]"
+                ),
+            ),
+            ("systemd-run", format!("echo \"$*\" >>{here}/calls")),
+            (
+                "df",
+                format!(
+                    "echo; case $2 in *data) echo x x x {free} x / ;; *) echo x x x 900000 x /var ;; esac"
+                ),
+            ),
+            ("etcdctl", "exit 1".to_owned()),
+            ("etcd", String::new()),
+            ("journalctl", String::new()),
+        ];
+        for (name, text) in programs {
+            fs::write(at(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::create_dir_all(at("data/member/snap")).unwrap();
+        fs::write(at("data/member/snap/db"), vec![0; 100_000]).unwrap();
+        fs::write(at("etcd.env"), "").unwrap();
+        let program =
+            include_str!("rescue.sh").replace("/etc/etcd.env", &at("etcd.env").display().to_string());
+        let program = program.replace("saved=/run", &format!("saved={here}"));
+        let path = format!("{here}:{}", std::env::var("PATH").unwrap());
+        let arguments = [at("ssl"), at("data"), "etcd1".into(), at("var/snapshot.db")];
+        let mut dash = Command::new("dash");
+        let out = dash.args(["-euc", &program, "rescue"]).args(arguments).env("PATH", path).output().unwrap();
+        assert!(!out.status.success());
+        assert!(!at("data/muster-rescue").exists(), "nothing is left");
+        let calls = fs::read_to_string(at("calls")).unwrap_or_default();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        (calls.lines().map(str::to_owned).collect(), said)
+    }
+
+    #[test]
+    fn etcd_runs_on_where_there_is_no_snapshot_in_the_end() {
+        let unit = |state: &str| {
+            let (calls, said) = rescue(state, "900000");
+            assert!(said.contains("etcd does not start with a copy of the data"), "{said}");
+            // The unit stops it, and whatever becomes of the unit and of this program, starts it again.
+            assert!(!calls.contains(&"systemctl stop etcd".to_owned()), "{calls:?}");
+            calls.into_iter().find(|call| call.contains("--force-new-cluster")).unwrap()
+        };
+        let begins_again =
+            "ExecStopPost=sh -c \"[ -e /run/muster-etcd-rescued ] || systemctl --no-block start etcd\"";
+        assert!(unit("active").contains(begins_again) && unit("activating").contains(begins_again));
+        assert!(!unit("failed").contains("ExecStopPost"), "one that did not run stays as it was");
+    }
+
+    #[test]
+    fn each_disk_has_to_have_room_for_what_comes_there() {
+        let (calls, said) = rescue("active", "50");
+        assert!(said.contains("a copy of the data needs ") && said.contains("/data, and 50 KiB"), "{said}");
+        assert!(!calls.iter().any(|call| call.contains("--force-new-cluster")), "{calls:?}");
+        let (_, said) = rescue("active", "900000");
+        assert!(!said.contains("needs"), "{said}");
+    }
+}

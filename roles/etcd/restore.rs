@@ -33,8 +33,8 @@ use super::snapshot_file::SnapshotFile;
 use super::status::Member;
 use super::{Vars, restored_pods, snapshot};
 use crate::cluster::{self, Standing};
-use crate::kubeadm;
 use crate::kubectl::api_answers;
+use crate::{balancer, kubeadm};
 
 /// On a machine whose restore is under way: a [`Line`].
 pub(crate) const MARKER: &str = "/var/lib/muster/etcd-restore";
@@ -59,12 +59,16 @@ struct Line {
     bump: u64,
     /// Whether a snapshot of what is replaced was taken first.
     saved: bool,
+    /// Hosts of the inventory that have no part in the restored cluster.
+    without: BTreeSet<String>,
 }
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let saved = if self.saved { "saved" } else { "unsaved" };
-        write!(f, "{} {} {} {saved}", self.token, self.key, self.bump)
+        write!(f, "{} {} {} {saved}", self.token, self.key, self.bump)?;
+        let without: Vec<&str> = self.without.iter().map(String::as_str).collect();
+        if without.is_empty() { Ok(()) } else { write!(f, " without:{}", without.join(",")) }
     }
 }
 
@@ -76,6 +80,9 @@ impl Line {
             key: words.next()?.to_owned(),
             bump: words.next()?.parse().ok()?,
             saved: words.next()? == "saved",
+            without: words
+                .find_map(|word| word.strip_prefix("without:"))
+                .map_or_else(BTreeSet::new, |hosts| hosts.split(',').map(str::to_owned).collect()),
         })
     }
 
@@ -106,8 +113,8 @@ struct Agreed {
 pub struct Restore {
     /// The snapshot, on this computer.
     pub path: PathBuf,
-    /// What was found in it.
-    pub snapshot: SnapshotFile,
+    /// What was found in it; `None` where it is still to be taken, and this is only to be looked at.
+    pub snapshot: Option<SnapshotFile>,
     /// Hosts of the inventory that have no part in the restored cluster, because they are lost.
     pub without: BTreeSet<String>,
 }
@@ -128,7 +135,9 @@ pub fn plays(without: &BTreeSet<String>) -> Vec<Play> {
         ..Play::default()
     };
     let all = Some(Share::Hosts(0));
-    vec![
+    // An API server that comes back would serve what it finds in its old etcd.
+    let balancers = play("Lead nobody to those that are lost", "k8s_cluster", "restore-balancers", None);
+    let plays = vec![
         Play {
             any_errors_fatal: true,
             ..play("Prepare the restored members", "etcd", "restore-prepare", all)
@@ -142,14 +151,17 @@ pub fn plays(without: &BTreeSet<String>) -> Vec<Play> {
         play("Let nodes have their networks", "k8s_cluster", "restore-network", None),
         play("Let pods begin anew", "kube_control_plane", "restore-pods", None),
         play("Finish", "etcd", "restore-finish", all),
-    ]
+    ];
+    std::iter::once(balancers).filter(|_| !without.is_empty()).chain(plays).collect()
 }
 
 /// The roles of these plays.
 pub fn roles(restore: Restore) -> Vec<Role> {
     let what = Arc::new(restore);
-    let (of_planes, of_members, of_pods) = (what.clone(), what.clone(), what.clone());
+    let (of_planes, of_members) = (what.clone(), what.clone());
+    let (of_nodes, of_pods) = (what.clone(), what.clone());
     vec![
+        Role::given("restore-balancers", move |host| lead_away(host, of_nodes.clone()).boxed()),
         Role::given("restore-prepare", move |host| prepare(host, what.clone()).boxed()),
         Role::given("restore-stop-planes", move |host| stop_plane(host, of_planes.clone()).boxed()),
         Role::given("restore-stop-etcd", move |host| stop_etcd(host, of_members.clone()).boxed()),
@@ -223,7 +235,8 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     if !problems.is_empty() {
         return Err(Failure::Problems(problems));
     }
-    let key = key(&what.snapshot.sha256, &members);
+    let sha256 = what.snapshot.as_ref().map_or("", |snapshot| snapshot.sha256.as_str());
+    let key = key(sha256, &members);
     let marked = |member: &Restored| Line::parse(standing.restore(&member.host).0?);
     if let Some(line) = members.iter().filter_map(marked).find(|line| line.key == key) {
         let prepared = |member: &Restored| is_marked(&standing, &member.host, &line);
@@ -239,10 +252,12 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
         }
     };
     let bump = looks.iter().map(|look| look.revision).max().unwrap_or(0) + MARGIN;
-    // Later than every restore before, whatever the clocks of those who made them said.
-    let now = OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
-    let token = format!("restored-{}-{}", now.max(standing.last_restore() + 1), &key[..8]);
-    Ok(Agreed { line: Line { token, key, bump, saved }, members, taken: false })
+    // What counts is the number of restores, whatever clocks say. The time only makes that a token is not one of a cluster of which
+    // nothing is left here.
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let token = format!("restored-{}-{now:x}-{}", standing.generation() + 1, &key[..8]);
+    let line = Line { token, key, bump, saved, without: what.without.clone() };
+    Ok(Agreed { line, members, taken: false })
 }
 
 /// The members of the inventory that have a part in it, as their machines were configured.
@@ -311,6 +326,13 @@ pub(super) fn is_under_way(
     Ok(members.iter().filter_map(marked).any(|line| line.key == key))
 }
 
+/// The machine's load balancer has no control plane any more that is lost.
+async fn lead_away(host: &Host, what: Arc<Restore>) -> Result<()> {
+    let standing = cluster::belongs_while_restored(host).await?;
+    let lost: Vec<String> = what.without.iter().cloned().collect();
+    balancer::lead_away(host, &standing, &lost).await
+}
+
 async fn prepare(host: &Host, what: Arc<Restore>) -> Result<()> {
     let standing = cluster::belongs_while_restored(host).await?;
     let vars: Vars = host.vars()?;
@@ -324,6 +346,11 @@ async fn prepare(host: &Host, what: Arc<Restore>) -> Result<()> {
     let all: Vec<String> = agreed.members.iter().map(|m| format!("{}={}", m.name, m.url)).collect();
     let arrived = format!("{data}/muster-restore/snapshot.db");
     let path = &what.path;
+    if what.snapshot.is_none() {
+        host.not_yet("Bring the snapshot");
+        host.not_yet("Prepare the restored member");
+        return Ok(());
+    }
     let file = local_file(&arrived, path).map_err(|error| {
         Failure::new(format!("{}: {error}", path.display()), "check the file on this side")
     })?;
@@ -478,7 +505,7 @@ async fn finish(host: &Host) -> Result<()> {
     let finish = sh(include_str!("restore-finish.sh"), [data.as_str(), needless, MARKER, DONE]);
     let finished = sh(r#"[ ! -e "$1" ]"#, [MARKER]);
     host.step("Finish the restore").ensure(command("restore is finished", finish, finished)).await?;
-    if !line.saved {
+    if !line.saved && !host.check_mode() {
         host.warn(format!(
             "the data that was replaced is kept in {old}; remove it when it is not needed any more"
         ));
@@ -500,9 +527,16 @@ mod tests {
 
     #[test]
     fn a_marker_is_read_as_it_was_written() {
-        let line = Line { token: "restored-1-ab".into(), key: "ab12".into(), bump: MARGIN + 7, saved: true };
+        let line = Line {
+            token: "restored-1-5f-ab".into(),
+            key: "ab12".into(),
+            bump: MARGIN + 7,
+            saved: true,
+            without: BTreeSet::new(),
+        };
         assert_eq!(Line::parse(&line.to_string()), Some(line.clone()));
-        let unsaved = Line { saved: false, ..line };
+        let lost = ["node1", "node3"].map(str::to_owned).into();
+        let unsaved = Line { saved: false, without: lost, ..line };
         assert_eq!(Line::parse(&unsaved.to_string()), Some(unsaved));
         assert_eq!(Line::parse("restored-1-ab ab12"), None);
     }

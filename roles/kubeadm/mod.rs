@@ -9,6 +9,7 @@ mod arguments;
 mod audit;
 mod birth;
 mod config;
+mod growth;
 pub(crate) mod images;
 mod join;
 mod kubelet;
@@ -28,6 +29,7 @@ use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Story};
 use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
+use growth::Growth;
 
 pub(crate) use config::CONFIG;
 pub(crate) use kubelet::resolv_conf_for_pods;
@@ -45,7 +47,7 @@ struct Vars {
 const PATCHES: &str = "/etc/kubernetes/patches";
 
 /// The role of a control plane.
-const CONTROL_PLANE: &str = "control-plane";
+pub(crate) const CONTROL_PLANE: &str = "control-plane";
 const PROGRAMS: [&str; 3] = ["kubelet", "kubeadm", "kubectl"];
 const UNIT: &str = "/etc/systemd/system/kubelet.service";
 
@@ -98,7 +100,8 @@ fn install<'h>(host: &'h Host, step: &str, programs: &[&str]) -> Result<Step<'h>
     })
 }
 
-/// The control plane: those that stand first, then the one that begins, then those that join; one at a time.
+/// The control plane: those that stand first, then the one that begins, then those that join; one at a time. Where only one stands,
+/// it goes last ([`growth`]).
 pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     let known = cluster::may_set_up(host).await?;
     let (folder, identity) = etcd::pki::client(host, RENEWED_BELOW).await?;
@@ -106,16 +109,20 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     for member in host.cluster().group("etcd") {
         host.needs_of_role(&member, etcd::ROLE, etcd::HEALTHY).await?;
     }
+    let growth = Growth::of(host, &known).await?;
+    let is_alone = growth.as_ref().is_some_and(|growth| growth.is_alone(host));
     let order = known.in_order().map_err(refused)?;
     let place = order.iter().position(|name| *name == host.name());
-    if let Some(before) = place.and_then(|place| place.checked_sub(1)) {
-        host.needs_of_role(order[before], CONTROL_PLANE, API_IS_UP).await?;
+    match (&growth, place.and_then(|place| place.checked_sub(1))) {
+        (Some(growth), _) if !is_alone => growth.turn(host).await?,
+        (None, Some(before)) => host.needs_of_role(order[before], CONTROL_PLANE, API_IS_UP).await?,
+        _ => {}
     }
     // Before the API server is asked, which may have stopped for want of them.
     certificates::renew(host, &known, RENEWED_BELOW).await?;
     match known.story(host.name()).map_err(refused)? {
         Story::Birth => birth::run(host, &known).await?,
-        Story::Reconfigure => reconfigure::run(host, &known).await?,
+        Story::Reconfigure => reconfigure::run(host, &known, growth.as_ref().filter(|_| is_alone)).await?,
         Story::Join => join::run(host, &known, true).await?,
     }
     kubelet::run(host, &known).await?;
@@ -129,12 +136,15 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
         return Ok(());
     }
     let known = cluster::may_set_up(host).await?;
-    if let Some(leader) = known.leader() {
-        host.needs_of_role(leader, CONTROL_PLANE, API_IS_UP).await?;
+    match (Growth::of(host, &known).await?, known.leader()) {
+        (Some(growth), _) => growth.may_join(host).await?,
+        (None, Some(leader)) => host.needs_of_role(leader, CONTROL_PLANE, API_IS_UP).await?,
+        (None, None) => {}
     }
     certificates::renew(host, &known, RENEWED_BELOW).await?;
     join::run(host, &known, false).await?;
     kubelet::run(host, &known).await?;
+    growth::finds_api(host);
     labels::run(host).await
 }
 

@@ -3,12 +3,14 @@
 use muster_engine::prelude::*;
 
 use super::config::{self, Config};
+use super::growth::Growth;
 use crate::balancer;
 use crate::cluster::Standing;
 use crate::kubectl::{ADMIN_CONF, api_answers, kubectl};
 
-/// The control plane runs with its configuration. The one that leads gives it to the cluster first.
-pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
+/// The control plane runs with its configuration. The one that leads gives it to the cluster first; in a cluster that grows others
+/// join then, before it restarts.
+pub(super) async fn run(host: &Host, known: &Standing, growth: Option<&Growth>) -> Result<()> {
     let leads = known.leader() == Some(host.name());
     if leads {
         balancer::all_have_a_way(host, known).await?;
@@ -21,6 +23,15 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             applied(&told),
         )
     });
+    let publish = match growth {
+        Some(growth) => {
+            let told = host.step("Give the cluster its configuration").detached().ensure_all(publish);
+            told.await?;
+            growth.others_are_asked(host, known).await;
+            None
+        }
+        None => publish,
+    };
     let changed =
         host.step("Reconfigure the control plane").detached().ensure_all(publish).ensure(here(&told)).await?;
     if leads {
@@ -37,10 +48,17 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
 /// The API server of this control plane answers, for longer than load balancers need to notice: only then the next one may restart
 /// its own.
 async fn is_steady(host: &Host) -> Result<()> {
-    let steady =
-        sh(concat!(include_str!("../own_api_server.sh"), include_str!("steady_api.sh")), [ADMIN_CONF, "6"]);
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(180));
-    host.wait(Wait::new("the API server is steady", steady, every, limit)).await.map(drop)
+    host.wait(Wait::new("the API server is steady", ready(6), every, limit)).await.map(drop)
+}
+
+/// Whether the API server of a control plane is ready, however often it is asked in a row, twice a second.
+pub(super) fn ready(times: u8) -> Script {
+    let times = times.to_string();
+    sh(
+        concat!(include_str!("../own_api_server.sh"), include_str!("steady_api.sh")),
+        [ADMIN_CONF, times.as_str()],
+    )
 }
 
 /// Gives the cluster the configuration that this control plane runs with, whatever it has. Skipped in check mode.

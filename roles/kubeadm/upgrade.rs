@@ -57,7 +57,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
         .await?;
     if !host.check_mode() {
         // Something to do where variables have changed as well.
-        reconfigure::run(host, &known).await?;
+        reconfigure::run(host, &known, None).await?;
     }
     api_answers(host, Duration::from_secs(180)).await?;
     let node = cluster_vars(host)?.kube_override_hostname;

@@ -10,11 +10,7 @@ use crate::cluster;
 /// kubeadm's configuration) follows with the next setup-cluster, which finds the address in these.
 pub(super) async fn run(host: &Host, leaving: &[String]) -> Result<()> {
     let known = cluster::known(host).await?;
-    // One that never had a load balancer gets none here, where its image may not be.
-    let has_one = known.servers(host.name()).into_iter().any(balancer::is_local);
-    if let Some(balancer) = balancer::pod(host, &known, leaving)?.filter(|_| has_one) {
-        balancer.ensured_in(host.step("Load balancer without them")).await?;
-    }
+    balancer::lead_away(host, &known, leaving).await?;
     let mut going = Vec::new();
     for name in leaving.iter().filter(|name| known.planes.contains(name)) {
         going.push(format!("https://{}", cluster::api_of(host, name)?));

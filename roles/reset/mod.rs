@@ -65,8 +65,8 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
     }
     is_the_clusters_alone(host, with).await?;
     // The others have the last word on whether they went on without it.
-    let was_given_up = known.was_given_up(host.name()) && !etcd::may_have(host, &known).await?;
-    let carries = (host.in_group("kube_control_plane") || host.in_group("etcd")) && !was_given_up;
+    let carries =
+        (host.in_group("kube_control_plane") || host.in_group("etcd")) && !known.was_left_behind(host.name());
     let silent = known.silent();
     if carries && known.belongs_to_any(host.name()) && !silent.is_empty() {
         return Err(refused(

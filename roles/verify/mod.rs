@@ -4,6 +4,7 @@
 //! changed since it was last tested, and always by `muster verify`; they are removed afterwards. For which state of the
 //! cluster it was found to work is noted on the nodes: so a node that was made anew is tested again.
 
+mod etcd_figures;
 mod network;
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,7 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     // Who asked for the test is told what was tested.
     if network == NetworkTest::Always {
         host.tested(in_words(nodes.len(), test));
+        etcd_figures::tell(host, kubectl.plane()).await?;
     }
     Ok(())
 }

@@ -149,10 +149,11 @@ impl RestoreParameters {
             CommandError::usage(format!("{} cannot be restored: {why}", file.display()))
                 .hint("a snapshot is what muster etcd snapshot or etcdctl snapshot save writes")
         })?;
-        let restore = etcd::restore::Restore { path: file, snapshot, without: BTreeSet::new() };
+        let restore = etcd::restore::Restore { path: file, snapshot: Some(snapshot), without: BTreeSet::new() };
         let plays = etcd::restore::plays(&restore.without);
         Ok(Flow {
             next: Some(project.command(&["muster", "verify"], 2)),
+            all_at_once: true,
             ..of_etcd("muster etcd restore", plays, etcd::restore::roles(restore))
         })
     }

@@ -56,6 +56,7 @@ pub(crate) struct RecoverArgs {
 pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let project = Project::find(&args.inventory.inventory, environment)?;
     let wish = wish(&project, args.from.clone())?;
+    flow(Vec::new(), Vec::new()).check_serial(&(&args.manner).into())?;
     let seen = look(&args, &project, environment)?;
     let style = Style::of_stdout(environment);
     let (_, columns) = Screen::new(environment, false).size();
@@ -81,19 +82,23 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
     let rescued = Rescued::default();
     let (plays, roles) = (recovery::plays(&recovery), recovery::roles(recovery.clone(), rescued.clone()));
     let exit = typed(flow(plays, roles)).run(environment)?;
-    if exit != Exit::Done || args.manner.check {
+    if exit != Exit::Done {
         return Ok(exit);
     }
     let path = rescued.lock().unwrap_or_else(PoisonError::into_inner).take();
     let path = path.ok_or_else(|| CommandError::failed("no snapshot was taken"))?;
     let unreadable = |why: String| CommandError::failed(format!("{}: {why}", path.display()));
-    let snapshot = SnapshotFile::read(&path)
-        .map_err(|error| unreadable(error.to_string()))?
-        .map_err(|why| unreadable(why.to_owned()))?;
+    // Where it is only looked at, the file may be there only when the data was taken.
+    let snapshot = if args.manner.check && !path.exists() {
+        None
+    } else {
+        let read = SnapshotFile::read(&path).map_err(|error| unreadable(error.to_string()))?;
+        Some(read.map_err(|why| unreadable(why.to_owned()))?)
+    };
     let restore = Restore { path: path.clone(), snapshot, without: recovery.without.clone() };
     let plays = restore::plays(&restore.without);
     let exit = typed(flow(plays, restore::roles(restore))).run(environment)?;
-    if exit == Exit::Done {
+    if exit == Exit::Done && !args.manner.check {
         let gone: Vec<&str> = recovery.without.iter().map(String::as_str).collect();
         let gone = gone.join(" ");
         let remove = project.command(&["muster", "remove-node"], 2);
@@ -110,7 +115,14 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
 
 /// A flow that is about etcd and the control planes as they are.
 fn flow(plays: Vec<Play>, roles: Vec<Role>) -> Flow {
-    Flow { roles, bundle: BundleUse::None, remarks: false, whole_cluster: true, ..Flow::new(COMMAND, plays) }
+    Flow {
+        roles,
+        bundle: BundleUse::None,
+        remarks: false,
+        whole_cluster: true,
+        all_at_once: true,
+        ..Flow::new(COMMAND, plays)
+    }
 }
 
 /// What the inventory says of the groups in question.

@@ -19,6 +19,7 @@ mod recover;
 mod reset;
 mod resume;
 mod secrets;
+mod separate;
 mod several;
 mod students;
 mod upgrade;

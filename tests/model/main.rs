@@ -231,7 +231,7 @@ impl World {
             (None, None) if self.upgrades.load(Ordering::Relaxed) => {
                 (upgrade::PLAYS.clone(), muster_roles::upgrading(Settings::default()))
             }
-            (None, None) => (PLAYS.clone(), ROLES.to_vec()),
+            (None, None) => (plays, ROLES.to_vec()),
         };
         let run = Run {
             plays: &plays,

@@ -6,6 +6,8 @@ use muster_roles::ROLES;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::error::Error;
+use crate::options::RunOptions;
 use crate::playbook::Playbook;
 
 /// What is to be run.
@@ -32,6 +34,8 @@ pub struct Flow {
     pub remarks: bool,
     /// Whether it looks at the whole cluster, so that leaving out hosts makes no sense.
     pub whole_cluster: bool,
+    /// Whether its machines wait for each other in the middle of its plays, so that they cannot be worked on in batches.
+    pub all_at_once: bool,
     /// What is lost for good by it, as the end of a sentence that begins with "lost are"; a user is asked first.
     pub loses: Option<String>,
     /// What to type when all went well.
@@ -88,9 +92,22 @@ impl Flow {
             before_fetch: Vec::new(),
             remarks: true,
             whole_cluster: false,
+            all_at_once: false,
             loses: None,
             next: None,
         }
+    }
+
+    /// Sees whether it can be done a few machines at a time.
+    ///
+    /// # Errors
+    /// It was asked for, and would wait for machines that are not at work yet.
+    pub fn check_serial(&self, options: &RunOptions) -> Result<(), Error> {
+        if !self.all_at_once || options.serial.is_none() {
+            return Ok(());
+        }
+        let message = format!("{} cannot work on a few machines at a time (--serial)", self.command);
+        Err(Error::usage(message).hint("leave --serial out: its machines wait for each other"))
     }
 
     /// Every role that its plays may name: its own, and all there are.
@@ -98,5 +115,20 @@ impl Flow {
         let own = |name| self.roles.iter().any(|role| role.name == name);
         let others = ROLES.iter().filter(|role| !own(role.name));
         self.roles.iter().chain(others).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_engine::play::Share;
+
+    use super::*;
+
+    #[test]
+    fn a_flow_whose_machines_wait_for_each_other_is_not_done_in_batches() {
+        let one = RunOptions { serial: Some(Share::Hosts(1)), ..RunOptions::default() };
+        let flow = Flow { all_at_once: true, ..Flow::new("muster recover", Vec::new()) };
+        assert!(flow.check_serial(&one).is_err() && flow.check_serial(&RunOptions::default()).is_ok());
+        assert!(Flow::new("setup-cluster", Vec::new()).check_serial(&one).is_ok());
     }
 }

@@ -106,6 +106,7 @@ impl Job {
     /// # Errors
     /// One of them cannot be read; or a tag, a role or a host that was asked for is not there.
     pub fn scope(self, environment: &Environment, frontend: &dyn Frontend) -> Result<Scope, Error> {
+        self.flow.check_serial(&self.options)?;
         let world = World::load(self.project.clone(), &self.variables, environment, frontend)?;
         let roles = self.flow.all_roles();
         let mut all = self.flow.first.clone();

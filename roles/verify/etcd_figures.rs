@@ -1,0 +1,191 @@
+//! How well etcd does: who leads, how large the database is, how quickly writes reach the disk, and whether leaders change. All
+//! of it is in the metrics of the members (etcd's "Metrics" guide), which one control plane reads in one exchange.
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+use crate::etcd;
+
+/// Above this, in seconds, heartbeats may come too late while a write waits for the disk (etcd's "Hardware recommendations": the
+/// 99th percentile should be less than 10 ms).
+const SLOW: f64 = 0.010;
+
+#[derive(Deserialize)]
+struct Vars {
+    etcd_cert_dir: String,
+}
+
+/// What a member tells of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Figures {
+    member: String,
+    answers: bool,
+    leads: bool,
+    /// The size of its database in bytes.
+    size: f64,
+    /// How often another member became the leader, since it started.
+    changes: f64,
+    /// When it started, in seconds since 1970.
+    started: f64,
+    /// How many writes to its log took at most so many seconds, by that time: a histogram of Prometheus.
+    fsync: Vec<(f64, f64)>,
+}
+
+/// Tells how etcd is, and warns of what is not good; asks from a control plane.
+pub(super) async fn tell(host: &Host, plane: &Host) -> Result<()> {
+    let Vars { etcd_cert_dir } = plane.vars()?;
+    let mut arguments = vec![etcd_cert_dir];
+    for (member, url) in etcd::client_url_of_each(plane)? {
+        arguments.extend([member, url]);
+    }
+    let answer = plane.query(sh(include_str!("etcd-figures.sh"), arguments)).await?;
+    let (now, all) = parse(&answer.output);
+    for warning in all.iter().flat_map(|figures| figures.warnings(now)) {
+        host.warn(warning);
+    }
+    if let Some(said) = in_words(&all) {
+        host.tested(said);
+    }
+    Ok(())
+}
+
+/// The time, and what each member said.
+fn parse(answer: &str) -> (f64, Vec<Figures>) {
+    let (mut now, mut all) = (0.0, Vec::<Figures>::new());
+    for line in answer.lines() {
+        let Some((key, value)) = line.rsplit_once(' ') else { continue };
+        let number = || value.parse::<f64>().unwrap_or(0.0);
+        match (key, all.last_mut()) {
+            ("now", _) => now = number(),
+            ("member", _) => all.push(Figures { member: value.to_owned(), ..Figures::default() }),
+            (key, Some(figures)) => figures.take(key, number()),
+            _ => {}
+        }
+    }
+    (now, all)
+}
+
+impl Figures {
+    fn take(&mut self, key: &str, value: f64) {
+        self.answers = true;
+        match key {
+            "etcd_server_is_leader" => self.leads = value == 1.0,
+            "etcd_server_leader_changes_seen_total" => self.changes = value,
+            "etcd_mvcc_db_total_size_in_bytes" => self.size = value,
+            "process_start_time_seconds" => self.started = value,
+            _ => {
+                let bound =
+                    key.split_once("le=\"").and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
+                // What took longer than all bounds is `+Inf`, which is a number, too.
+                self.fsync.extend(bound.map(|bound: f64| (bound, value)));
+            }
+        }
+    }
+
+    /// In how many seconds 99 of 100 writes to its log are on the disk, as Prometheus' `histogram_quantile` reckons; `None` where
+    /// nothing was written.
+    fn p99(&self) -> Option<f64> {
+        let rank = self.fsync.last()?.1 * 0.99;
+        let at = self.fsync.iter().position(|(_, count)| *count >= rank).filter(|_| rank > 0.0)?;
+        let (below, before) = at.checked_sub(1).map_or((0.0, 0.0), |before| self.fsync[before]);
+        let (bound, count) = self.fsync[at];
+        Some(if bound.is_infinite() {
+            below
+        } else {
+            below + (bound - below) * (rank - before) / (count - before)
+        })
+    }
+
+    fn warnings(&self, now: f64) -> Vec<String> {
+        let member = &self.member;
+        if !self.answers {
+            return vec![format!(
+                "etcd on {member} does not tell how it is: journalctl -u etcd says there why"
+            )];
+        }
+        let mut warnings = Vec::new();
+        if let Some(p99) = self.p99().filter(|p99| *p99 > SLOW) {
+            warnings.push(format!(
+                "the disk of etcd on {member} is slow: 1 of 100 writes takes longer than {:.0} ms, and more than {:.0} ms make leaders \
+                 change; give etcd_data_dir a faster disk, or one of its own",
+                p99 * 1000.0,
+                SLOW * 1000.0
+            ));
+        }
+        let hours = (now - self.started) / 3600.0;
+        // The first leader that a member sees counts as a change, and so does each restart of the one that leads.
+        if self.changes > 3.0 && self.changes > hours / 8.0 {
+            warnings.push(format!(
+                "etcd on {member} has seen {} changes of the leader in {hours:.1} hours: its disk, its network or its processor was too \
+                 slow for heartbeats, or members were restarted",
+                self.changes
+            ));
+        }
+        warnings
+    }
+}
+
+/// What is told where all is well; `None` where no member answers.
+fn in_words(all: &[Figures]) -> Option<String> {
+    let size = all.iter().map(|figures| figures.size).fold(0.0, f64::max) / 1e6;
+    let slowest = all.iter().filter_map(Figures::p99).fold(0.0, f64::max) * 1000.0;
+    let leader = all.iter().find(|figures| figures.leads).map(|figures| figures.member.as_str());
+    all.iter().any(|figures| figures.answers).then(|| {
+        format!(
+            "etcd: {}, its database has {size:.1} MB, and 99 of 100 writes are on the disk in {slowest:.0} ms",
+            leader.map_or("no member leads".to_owned(), |leader| format!("{leader} leads"))
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = "\
+now 100000
+member node1
+etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.001\"} 10
+etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.002\"} 90
+etcd_disk_wal_fsync_duration_seconds_bucket{le=\"0.004\"} 100
+etcd_disk_wal_fsync_duration_seconds_bucket{le=\"+Inf\"} 100
+etcd_mvcc_db_total_size_in_bytes 1.6777216e+07
+etcd_server_is_leader 1
+etcd_server_leader_changes_seen_total 1
+process_start_time_seconds 9.9e+04
+member node2
+silent
+";
+
+    #[test]
+    fn figures_are_read_and_told() {
+        let (now, all) = parse(SAID);
+        assert_eq!((now, all.len()), (100_000.0, 2));
+        assert!((all[0].p99().unwrap() - 0.0038).abs() < 1e-9, "{:?}", all[0].p99());
+        assert_eq!(all[0].warnings(now), Vec::<String>::new());
+        assert_eq!(
+            in_words(&all).unwrap(),
+            "etcd: node1 leads, its database has 16.8 MB, and 99 of 100 writes are on the disk in 4 ms"
+        );
+        assert!(all[1].warnings(now)[0].starts_with("etcd on node2 does not tell"));
+        assert_eq!(in_words(&all[1..]), None);
+    }
+
+    #[test]
+    fn slow_disks_and_leaders_that_change_are_warned_of() {
+        let slow =
+            SAID.replace("\"0.004\"} 100", "\"0.004\"} 95").replace("+Inf", "0.016\"} 100\nx{le=\"+Inf");
+        let (now, all) = parse(&slow);
+        let warnings = all[0].warnings(now);
+        assert!(warnings.len() == 1 && warnings[0].contains("longer than 14 ms"), "{warnings:?}");
+        let (now, all) = parse(&SAID.replace("seen_total 1", "seen_total 9"));
+        let warnings = all[0].warnings(now);
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("9 changes of the leader in 0.3 hours"),
+            "{warnings:?}"
+        );
+        // Of a month ago.
+        let (_, all) = parse(&SAID.replace("seen_total 1", "seen_total 9").replace("9.9e+04", "0"));
+        assert_eq!(all[0].warnings(30.0 * 86400.0), Vec::<String>::new());
+    }
+}
