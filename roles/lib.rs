@@ -8,6 +8,7 @@ pub mod apps;
 mod balancer;
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
+mod calico;
 pub mod catalogue;
 pub mod certificates;
 mod cluster;
@@ -176,8 +177,17 @@ pub const ROLES: &[Role] = &[
     ),
     role!("node", "kubeadm join", kubeadm::node, "kubeadm/defaults.yml"),
     role!("flannel", "The pod network", flannel::daemon),
+    role!("calico", "The pod network, with network policies", calico::objects),
     role!("coredns", "Names inside the cluster", coredns::run),
-    role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
+    role!(
+        "cni",
+        "Connect the machine's pods to their network",
+        |host| async move {
+            flannel::connect(host).await?;
+            calico::connect(host).await
+        },
+        "flannel/defaults.yml"
+    ),
     role!(
         "upgrade-check",
         "Whether the cluster may go to another version",

@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_part_says_what_it_belongs_to() {
         for (name, why) in [
-            ("calico_mtu", "it belongs to kube_network_plugin"),
+            ("cilium_mtu", "it belongs to kube_network_plugin"),
             ("skydns_server_secondary", "names are given by CoreDNS"),
             ("ndots", "the resolv.conf of the machines is left as it is"),
             ("kubeadm_certificate_key", "kubeadm chooses it"),
