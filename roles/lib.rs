@@ -23,6 +23,7 @@ mod kubeadm;
 mod kubeconfig;
 mod kubectl;
 pub mod kubespray;
+mod nodelocaldns;
 mod objects;
 pub mod preflight;
 pub mod reference;
@@ -179,6 +180,7 @@ pub const ROLES: &[Role] = &[
     role!("flannel", "The pod network", flannel::daemon),
     role!("calico", "The pod network, with network policies", calico::objects),
     role!("coredns", "Names inside the cluster", coredns::run),
+    role!("nodelocaldns", "A DNS cache on each node", nodelocaldns::run),
     role!(
         "cni",
         "Connect the machine's pods to their network",

@@ -180,7 +180,7 @@ mod tests {
             ("etcd_deployment_type=kubeadm", "Refused etcd_deployment_type (6)"),
             // What samples set is asked for by nobody.
             ("etcd_deployment_type=docker", ""),
-            ("enable_nodelocaldns=true", "Quiet enable_nodelocaldns (6)"),
+            ("enable_nodelocaldns_secondary=true", "Absent enable_nodelocaldns_secondary (6)"),
             ("resolvconf_mode=docker_dns", "Quiet resolvconf_mode (6)"),
             ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", "Quiet kubeadm_patches (6)"),
             ("kubeadm_patches={'enabled': True}", "Absent kubeadm_patches (6)"),

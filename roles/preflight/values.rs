@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 103] = [
+const VALUES: [(&str, Form); 105] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("loadbalancer_apiserver_port", PORT),
@@ -79,6 +79,8 @@ const VALUES: [(&str, Form); 103] = [
     ("calico_node_memory_limit", Quantity),
     ("calico_timeout", SECONDS),
     ("coredns_replicas", Number(1, ANY)),
+    ("nodelocaldns_health_port", PORT),
+    ("nodelocaldns_prometheus_port", PORT),
     ("etcd_data_dir", Path),
     ("etcd_cert_dir", Path),
     ("etcd_heartbeat_interval", Number(1, 10000)),

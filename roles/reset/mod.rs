@@ -10,7 +10,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::common::cluster_vars;
-use crate::{bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm};
+use crate::{bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns};
 
 /// Explained in the `defaults.yml` of other roles.
 #[derive(Deserialize)]
@@ -183,6 +183,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let foreign = if with.foreign { "yes" } else { "" };
     host.step("Remove what was installed")
         .remove_all(flannel::owned(keep))
+        .remove_all(nodelocaldns::owned())
         .remove_all(if has_calico { calico::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd::owned(host, keep)?)
@@ -247,6 +248,7 @@ fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool, calico: &str
         "/var/lib/cni/networks/cbr0".into(),
         "/run/flannel".into(),
         "/etc/cni/net.d/10-flannel.conflist".into(),
+        "/etc/systemd/system/nodelocaldns.service".into(),
     ];
     let mut units = vec!["kubelet"];
     if has_etcd {
