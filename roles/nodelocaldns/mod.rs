@@ -1,8 +1,9 @@
 //! nodelocaldns: a DNS cache on each node. It is CoreDNS, at an address that every node has on an interface of its own.
 //!
-//! Pods are told of two servers, the cache and CoreDNS, and ask the second one where the first one does not answer. The address stays
-//! on a node when the cache is switched off, until a reset: so pods that were started before are told at once that nobody listens
-//! there, instead of waiting. Nothing therefore depends on the order in which kubelets and caches change.
+//! Pods are told of two servers, the cache and CoreDNS, and ask the second one where the first one does not answer. So names are found
+//! whichever of kubelets and caches changes first, and by pods that were started while there was a cache that is gone; but these wait,
+//! and are to be started anew. The address stays on a node when the cache is switched off, until a reset: the kernel says then
+//! that nobody listens there, though only once a second (icmp(7), icmp_ratelimit).
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -44,7 +45,20 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let manifest =
         of.render("nodelocaldns.yaml.j2", include_str!("templates/nodelocaldns.yaml.j2"), &extra)?;
     let objects = ObjectSet::new(NAME, &manifest)?;
-    if vars.is_wanted() { objects.ensure(host).await } else { objects.absent().ensure(host).await }
+    if vars.is_wanted() {
+        return objects.ensure(host).await;
+    }
+    if objects::is_there(host, NAME) == Some(true) {
+        let told = || async {
+            host.warn(
+                "pods that were started while each node had a DNS cache still ask it first, and wait for seconds at each name: start \
+                 them anew, for example: muster kubectl -n NAMESPACE rollout restart deployment",
+            );
+            Ok(())
+        };
+        host.cluster().once("pods ask a cache that goes", told).await?;
+    }
+    objects.absent().ensure(host).await
 }
 
 /// The address of the cache on this machine, where there is to be one.
