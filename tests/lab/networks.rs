@@ -80,7 +80,7 @@ fn calicos_objects_are_taken_by_a_real_api_server_and_a_second_run_changes_none(
     let first = setup(&bundle);
     // Images without a program start nothing: as far as that it goes.
     assert_eq!(first.code, 2, "{first:#?}");
-    assert!(first.err.contains("calico has connected the pods: not within"), "{first:#?}");
+    assert!(first.out.contains("calico has connected the pods: not within"), "{first:#?}");
     let applied = |ended: &Ended| ended.out.contains("calico: Apply calico: changed objects of calico (");
     assert!(applied(&first), "{first:#?}");
     let get = |words: &str| {
@@ -103,13 +103,13 @@ fn calicos_objects_are_taken_by_a_real_api_server_and_a_second_run_changes_none(
     assert!(applied(&bgp), "{bgp:#?}");
     assert_eq!(get("bgpconfigurations default -o 'jsonpath={.spec.asNumber}'"), "64512");
     let blocks = setup(&[&bundle[..], &["-e", "calico_pool_blocksize=24"]].concat());
-    assert!(blocks.err.contains("has blockSize 26, which cannot become 24"), "{blocks:#?}");
+    assert!(blocks.out.contains("has blockSize 26, which cannot become 24"), "{blocks:#?}");
 
     // Another network is refused before anything, as soon as the node has calico's.
     lab.on("node1", "echo '{}' >/etc/cni/net.d/10-calico.conflist");
     let other = lab.muster(&["setup-cluster", "--offline", "-e", "kube_network_plugin=flannel"]);
     assert_eq!(other.code, 3, "{other:#?}");
-    assert!(other.err.contains("kube_network_plugin"), "{other:#?}");
+    assert!(other.out.contains("kube_network_plugin"), "{other:#?}");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn names_are_found_through_the_cache_of_each_node_which_comes_and_goes() {
 
     // Off: who was started before still finds names, but waits, which is said; and new pods ask CoreDNS.
     let off = setup("false");
-    assert!(off.err.contains("rollout restart"), "{off:#?}");
+    assert!(off.out.contains("rollout restart"), "{off:#?}");
     assert_eq!(kubectl(&["-n", "kube-system", "get", "ds", "nodelocaldns", "--ignore-not-found"]), "");
     finds("before");
     start("after");
