@@ -22,32 +22,66 @@ pub fn release(host: &Host, kube_version: &str) -> Result<Release> {
 }
 
 fn whole_release(host: &Host, kube_version: &str) -> Result<Release> {
-    CATALOGUE.release(kube_version, arch(host)?).map_err(|error| {
+    let release = CATALOGUE.release(kube_version, arch(host)?).map_err(|error| {
         Failure::new(error.to_string(), "see the versions there are: muster bundle list --versions")
-    })
+    })?;
+    Ok(as_chosen(release, host.all_vars()))
+}
+
+/// The options whose version a variable chooses.
+const OF_CALICO: [&str; 2] = ["calico", "typha"];
+
+/// The version of calico that variables choose, where the catalogue has it.
+fn chosen_calico(vars: &HostVars) -> Option<String> {
+    let version = text(vars, "calico_version")?.trim_start_matches('v').to_owned();
+    CATALOGUE.versions("calico-manifest").contains(&version.as_str()).then_some(version)
+}
+
+/// The release with the versions that variables choose.
+fn as_chosen(release: Release, vars: &HostVars) -> Release {
+    let Some(version) = chosen_calico(vars) else { return release };
+    CATALOGUE.in_version(release.clone(), &OF_CALICO, &version).unwrap_or(release)
+}
+
+/// A variable that is a text and can be worked out.
+fn text(vars: &HostVars, name: &str) -> Option<String> {
+    vars.get(name).ok().flatten().and_then(|value| value.as_str().map(str::to_owned))
 }
 
 /// What of a release the machines of an inventory need, all together.
 pub fn needed_by(inventory: &Inventory, vars: &Vars, release: Release) -> Release {
     let hosts: Vec<_> = inventory.hosts().filter_map(|host| vars.host(host.name()).ok()).collect();
+    // The network is the same for all machines.
+    let release = hosts.first().map_or(release.clone(), |vars| as_chosen(release, vars));
     CATALOGUE.needed(release, |purpose| hosts.iter().any(|vars| asks_for(vars, purpose)))
 }
 
-/// The applications that any of an inventory's machines asks for.
-pub fn apps_of(inventory: &Inventory, vars: &Vars) -> Vec<&'static str> {
+/// The options and applications that any of an inventory's machines asks for; behind one whose version is chosen stands `=VERSION`.
+pub fn options_of(inventory: &Inventory, vars: &Vars) -> Vec<String> {
     let hosts: Vec<_> = inventory.hosts().filter_map(|host| vars.host(host.name()).ok()).collect();
-    CATALOGUE.apps().filter(|app| hosts.iter().any(|vars| asks_for(vars, app))).collect()
+    let calico = hosts.first().and_then(chosen_calico);
+    let all = CATALOGUE.options().chain(CATALOGUE.apps());
+    let asked = all.filter(|option| hosts.iter().any(|vars| asks_for(vars, option)));
+    let in_version = |option: &str| match &calico {
+        Some(version) if OF_CALICO.contains(&option) => format!("{option}={version}"),
+        _ => option.to_owned(),
+    };
+    asked.map(in_version).collect()
 }
 
-/// Whether a machine's variables ask for a purpose (`for` and `apps` in the catalogue). A variable that cannot be worked out asks:
-/// what is wrong with it is told elsewhere.
+/// Whether a machine's variables ask for a purpose (`for`, `options` and `apps` in the catalogue). A variable that cannot be
+/// worked out asks: what is wrong with it is told elsewhere.
 fn asks_for(vars: &HostVars, purpose: &str) -> bool {
-    let text = |name: &str| vars.get(name).ok().flatten().and_then(|value| value.as_str().map(str::to_owned));
+    let plugin_is = |name: &str| text(vars, "kube_network_plugin").is_none_or(|plugin| plugin == name);
     match purpose {
-        "dns" => text("dns_mode").is_none_or(|mode| mode != "none"),
-        "flannel" => text("kube_network_plugin").is_none_or(|plugin| plugin == "flannel"),
+        "dns" => text(vars, "dns_mode").is_none_or(|mode| mode != "none"),
+        "flannel" | "calico" => plugin_is(purpose),
+        "typha" => {
+            let typha = vars.get("typha_enabled").ok().flatten();
+            plugin_is("calico") && typha.is_none_or(|typha| typha.as_bool() != Some(false))
+        }
         "load-balancer" => balancer::is_asked_for(vars),
-        "network-test" => text("verify_network").is_none_or(|when| when != "never"),
+        "network-test" => text(vars, "verify_network").is_none_or(|when| when != "never"),
         app => wants_app(vars, app).unwrap_or(true),
     }
 }

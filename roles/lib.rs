@@ -8,6 +8,7 @@ pub mod apps;
 mod balancer;
 #[path = "bootstrap-os/mod.rs"]
 mod bootstrap_os;
+mod calico;
 pub mod catalogue;
 pub mod certificates;
 mod cluster;
@@ -22,6 +23,7 @@ mod kubeadm;
 mod kubeconfig;
 mod kubectl;
 pub mod kubespray;
+mod nodelocaldns;
 mod objects;
 pub mod preflight;
 pub mod reference;
@@ -183,8 +185,18 @@ pub const ROLES: &[Role] = &[
         "etcd/defaults.yml"
     ),
     role!("flannel", "The pod network", flannel::daemon),
+    role!("calico", "The pod network, with network policies", calico::objects),
     role!("coredns", "Names inside the cluster", coredns::run),
-    role!("cni", "Connect the machine's pods to their network", flannel::connect, "flannel/defaults.yml"),
+    role!("nodelocaldns", "A DNS cache on each node", nodelocaldns::run),
+    role!(
+        "cni",
+        "Connect the machine's pods to their network",
+        |host| async move {
+            flannel::connect(host).await?;
+            calico::connect(host).await
+        },
+        "flannel/defaults.yml"
+    ),
     role!(
         "upgrade-check",
         "Whether the cluster may go to another version",

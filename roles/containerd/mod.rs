@@ -23,7 +23,7 @@ struct Mirrors {
 }
 
 /// The CNI plugins that flannel's configuration, and most others', call.
-const CNI_PLUGINS: [&str; 7] =
+pub(crate) const CNI_PLUGINS: [&str; 7] =
     ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];
 
 const PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::catalogue::{CATALOGUE, image};
 use crate::cluster;
 use crate::common::cluster_vars;
+use crate::nodelocaldns;
 use crate::objects::ObjectSet;
 
 #[derive(Deserialize)]
@@ -34,7 +35,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     });
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let manifest = of.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
-    // Of applications that are switched off it is known then, without asking, whether there is something to remove.
-    let objects = ObjectSet::new("coredns", &manifest)?.looking_for(CATALOGUE.apps());
+    // Of applications and of nodelocaldns, where they are switched off, it is known then, without asking, whether there is something to remove.
+    let objects =
+        ObjectSet::new("coredns", &manifest)?.looking_for(CATALOGUE.apps().chain([nodelocaldns::NAME]));
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
 }

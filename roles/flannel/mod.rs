@@ -16,7 +16,7 @@ use crate::objects::ObjectSet;
 const APPLIED: &str = "flannel's manifest";
 
 const PLUGIN: &str = "/opt/cni/bin/flannel";
-const CONFLIST: &str = "/etc/cni/net.d/10-flannel.conflist";
+pub(crate) const CONFLIST: &str = "/etc/cni/net.d/10-flannel.conflist";
 
 #[derive(Deserialize)]
 struct Vars {

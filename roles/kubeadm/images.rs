@@ -13,7 +13,17 @@ use crate::catalogue::{missing, release};
 use crate::common::ClusterVars;
 
 /// Images every node runs, and those of a machine with or without an API server: by their names in the catalogue. Pods of coredns go anywhere.
-const EVERYWHERE: [&str; 5] = ["pause", "kube-proxy", "flannel", "coredns", "agnhost"];
+const EVERYWHERE: [&str; 9] = [
+    "pause",
+    "kube-proxy",
+    "flannel",
+    "calico-node",
+    "calico-cni",
+    "calico-kube-controllers",
+    "calico-typha",
+    "coredns",
+    "agnhost",
+];
 const WORKER: [&str; 1] = [balancer::IMAGE];
 const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 

@@ -29,6 +29,7 @@ use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Story};
 use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
+use crate::nodelocaldns;
 use growth::Growth;
 
 pub(crate) use config::CONFIG;
@@ -64,6 +65,9 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         .ensure(file(UNIT).content(kubelet::unit(host)?))
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .ensure(images::imported(host, &cluster)?);
+    if let Some((unit, address)) = nodelocaldns::address(host)? {
+        step = step.ensure(unit).ensure(address);
+    }
     if let Some(balancer) = balancer::pod(host, &known, &[])? {
         step = balancer.ensured_in(step);
     }

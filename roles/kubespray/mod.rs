@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn the_most_exact_pattern_wins() {
         for (name, why) in [
-            ("calico_mtu", "flannel, or none"),
+            ("cilium_mtu", "flannel, calico, or none"),
             ("docker_image_repo", "where programs"),
             ("docker_options", "containers run in containerd"),
             ("containerd_runtimes", "containers run with runc"),

@@ -180,7 +180,7 @@ mod tests {
             ("etcd_deployment_type=kubeadm", "Refused etcd_deployment_type (6)"),
             // What samples set is asked for by nobody.
             ("etcd_deployment_type=docker", ""),
-            ("enable_nodelocaldns=true", "Quiet enable_nodelocaldns (6)"),
+            ("enable_nodelocaldns_secondary=true", "Absent enable_nodelocaldns_secondary (6)"),
             ("resolvconf_mode=docker_dns", "Quiet resolvconf_mode (6)"),
             ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", "Quiet kubeadm_patches (6)"),
             ("kubeadm_patches={'enabled': True}", "Absent kubeadm_patches (6)"),
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_part_says_what_it_belongs_to() {
         for (name, why) in [
-            ("calico_mtu", "it belongs to kube_network_plugin"),
+            ("cilium_mtu", "it belongs to kube_network_plugin"),
             ("skydns_server_secondary", "names are given by CoreDNS"),
             ("ndots", "the resolv.conf of the machines is left as it is"),
             ("kubeadm_certificate_key", "kubeadm chooses it"),

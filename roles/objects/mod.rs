@@ -35,10 +35,16 @@ pub(crate) struct ObjectSet {
     name: &'static str,
     objects: Vec<Object>,
     wanted: Wanted,
+    /// Says why what was found cannot become what is wanted.
+    refuses: Refuses,
     /// Other sets, for which is looked in the same exchange, and those of them that are there.
     others: Vec<String>,
     others_there: Arc<Mutex<BTreeSet<String>>>,
 }
+
+/// Says why an object that was found cannot become what is wanted, or, where nothing is, cannot go. Of one that is to go only kind,
+/// name and namespace are told.
+pub(crate) type Refuses = fn(wanted: Option<&Value>, found: &Value) -> Option<String>;
 
 /// Under which the other sets that were found are kept for the run.
 const OTHERS: &str = "sets of objects that are there";
@@ -72,11 +78,25 @@ impl ObjectSet {
         let documents: Vec<Value> = serde_saphyr::from_multiple(manifest).map_err(|error| {
             Failure::new(format!("the objects of {name}: {error}"), "check the variables in it")
         })?;
-        let objects: Option<Vec<_>> = documents.into_iter().map(Object::new).collect();
+        Self::of(name, documents)
+    }
+
+    /// The same of objects.
+    ///
+    /// # Errors
+    /// One of them has no kind or name.
+    pub(crate) fn of(name: &'static str, objects: Vec<Value>) -> Result<Self> {
+        let objects: Option<Vec<_>> = objects.into_iter().map(Object::new).collect();
         let objects = objects.ok_or_else(|| {
             Failure::new(format!("the objects of {name}: one has no kind or no name"), "check the manifest")
         })?;
-        Ok(Self { name, objects, wanted: Wanted::Present, others: Vec::new(), others_there: Arc::default() })
+        let (others, others_there) = (Vec::new(), Arc::default());
+        Ok(Self { name, objects, wanted: Wanted::Present, refuses: |_, _| None, others, others_there })
+    }
+
+    /// Changes nothing where `refuses` says of an object why it cannot become what is wanted.
+    pub(crate) fn refusing(self, refuses: Refuses) -> Self {
+        Self { refuses, ..self }
     }
 
     /// Looks in the same exchange whether other sets are there, for who asks [`is_there`] later in the run.
@@ -148,6 +168,14 @@ impl ObjectSet {
         ids.filter(|id| self.objects.iter().all(|object| object.id != *id)).collect()
     }
 
+    /// Why what is there cannot become the set.
+    fn refusal(&self, live: &BTreeMap<Id, Value>) -> Option<String> {
+        let changed = |object: &Object| (self.refuses)(Some(&object.value), live.get(&object.id)?);
+        let gone = |id: Id| (self.refuses)(None, &id.object());
+        let mut left = self.left(live.get(&self.record_id())).into_iter();
+        self.objects.iter().find_map(changed).or_else(|| left.find_map(gone))
+    }
+
     fn plan_present(&self, live: &BTreeMap<Id, Value>) -> Plan {
         let marked = self.marked();
         let left = self.left(live.get(&self.record_id()));
@@ -179,7 +207,11 @@ impl ObjectSet {
         let (first, last) = if left.is_empty() { (&marked[0], None) } else { (&both, Some(&marked[0])) };
         let last = last.map(|record| record.value.to_string()).unwrap_or_default();
         let manifest = object::list(std::iter::once(first).chain(objects));
-        let args = [manifest, last, self.selector()].into_iter().chain(left.into_iter().flat_map(Id::parts));
+        let defines = self.objects.iter().any(|object| object.id.kind.starts_with(object::DEFINITION));
+        let defines = if defines { "yes" } else { "" }.to_owned();
+        let args = [manifest, last, self.selector(), defines]
+            .into_iter()
+            .chain(left.into_iter().flat_map(Id::parts));
         let script = kubectl!(concat!(include_str!("remove.sh"), include_str!("apply.sh")), args);
         self.change(what.join("; "), Some(diff), script)
     }
@@ -249,10 +281,15 @@ impl Resource for ObjectSet {
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
         let answer = seen.answer();
-        if answer.status != 0 {
-            return Err(format!("kubectl cannot look at them: {}", answer.output.trim_end()));
+        let printed = match answer.status {
+            0 => answer.output,
+            _ => object::but_unknown_kinds(&answer.output)
+                .ok_or_else(|| format!("kubectl cannot look at them: {}", answer.output.trim_end()))?,
+        };
+        let live = object::parse(&printed)?;
+        if let Some(why) = self.refusal(&live).filter(|_| self.wanted == Wanted::Present) {
+            return Err(why);
         }
-        let live = object::parse(&answer.output)?;
         let is_there = |other: &&String| live.contains_key(&record_id(other));
         *self.others_there.lock().unwrap_or_else(PoisonError::into_inner) =
             self.others.iter().filter(is_there).cloned().collect();

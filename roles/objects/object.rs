@@ -41,6 +41,12 @@ impl Id {
         Some(Self { kind: parts.next()?, namespace: parts.next()?, name: parts.next()? })
     }
 
+    /// As much of the object as is known by it.
+    pub(crate) fn object(&self) -> Value {
+        let kind = self.kind.split('.').next().unwrap_or_default();
+        json!({ "kind": kind, "metadata": { "name": self.name, "namespace": self.namespace } })
+    }
+
     /// As programs take it.
     pub(crate) fn parts(self) -> [String; 3] {
         [self.kind, self.namespace, self.name]
@@ -63,9 +69,11 @@ pub(crate) struct Object {
 }
 
 impl Object {
-    /// `None` for what is no object.
-    pub(crate) fn new(value: Value) -> Option<Self> {
-        Some(Self { id: Id::of(&value)?, value })
+    /// `None` for what is no object. Its status is the cluster's own word, which nobody applies.
+    pub(crate) fn new(mut value: Value) -> Option<Self> {
+        let id = Id::of(&value)?;
+        value.as_object_mut()?.remove("status");
+        Some(Self { id, value })
     }
 
     /// The object with the mark of its set.
@@ -112,6 +120,19 @@ impl Object {
 /// To which set an object says that it belongs.
 pub(crate) fn set_of(object: &Value) -> Option<&str> {
     object["metadata"]["labels"][SET].as_str()
+}
+
+/// The kind of objects that define kinds.
+pub(super) const DEFINITION: &str = "CustomResourceDefinition.";
+
+/// What kubectl has printed without its complaints, where these are only of kinds that the cluster does not know: of such a kind
+/// there is no object. `None` where it complains of anything else, or of nothing.
+pub(super) fn but_unknown_kinds(printed: &str) -> Option<String> {
+    let is_complaint =
+        |line: &&str| ["error", "Error", "unable", "Unable"].iter().any(|word| line.starts_with(word));
+    let (complaints, rest): (Vec<&str>, Vec<&str>) = printed.lines().partition(is_complaint);
+    let only = !complaints.is_empty() && complaints.iter().all(|line| line.contains("no matches for kind"));
+    only.then(|| rest.join("\n"))
 }
 
 /// Objects as one text for kubectl.

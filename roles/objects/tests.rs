@@ -211,3 +211,45 @@ fn kubectl_prints_nothing_an_object_or_a_list_with_warnings_after_it() {
     assert_eq!(object::parse(&list).unwrap().len(), 1);
     assert!(object::parse("no JSON").is_err());
 }
+
+#[test]
+fn of_a_kind_that_the_cluster_does_not_know_there_is_no_object() {
+    let object = "{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {\"name\": \"web\"}}";
+    // As kubectl 1.36 says it.
+    let unknown =
+        "unable to recognize no matches for kind \"IPPool\" in version \"crd.projectcalico.org/v1\"";
+    let printed = object::but_unknown_kinds(&format!("{object}\n{unknown}\n")).unwrap();
+    assert_eq!(object::parse(&printed).unwrap().len(), 1);
+    assert!(object::parse(&object::but_unknown_kinds(unknown).unwrap()).unwrap().is_empty());
+    assert_eq!(object::but_unknown_kinds(&format!("{unknown}\nError from server (Forbidden): x\n")), None);
+    assert_eq!(object::but_unknown_kinds("The connection was refused"), None);
+}
+
+#[test]
+fn what_cannot_change_or_go_is_refused() {
+    let refuses: Refuses = |wanted, found| match wanted {
+        Some(wanted)
+            if found["kind"] == "Deployment" && wanted["spec"]["replicas"] != found["spec"]["replicas"] =>
+        {
+            Some(format!("{} keeps its replicas", found["metadata"]["name"]))
+        }
+        None if found["kind"] == "Secret" => Some(format!("{} stays", found["metadata"]["name"])),
+        _ => None,
+    };
+    let live = applied(&set(MANIFEST));
+    assert_eq!(set(MANIFEST).refusing(refuses).refusal(&live), None);
+    let other = set(&MANIFEST.replace("replicas: 2", "replicas: 3")).refusing(refuses);
+    assert_eq!(other.refusal(&live).as_deref(), Some("\"web\" keeps its replicas"));
+    let smaller = set(MANIFEST.rsplit_once("---").unwrap().0).refusing(refuses);
+    assert_eq!(smaller.refusal(&live).as_deref(), Some("\"key\" stays"));
+    assert_eq!(smaller.refusal(&BTreeMap::new()), None);
+}
+
+#[test]
+fn the_status_of_an_object_is_nobodys_to_apply() {
+    let with_status = format!(
+        "{MANIFEST}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: a}}\nstatus: {{phase: Active}}\n"
+    );
+    let marked = set(&with_status).marked();
+    assert!(marked.iter().all(|object| object.value.get("status").is_none()));
+}

@@ -12,7 +12,7 @@ use super::findings::{Findings, problem};
 /// What was seen of others on a machine. What only matters before it is a node is empty on one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Foreign {
-    /// Files in `/etc/cni/net.d` besides flannel's own, each with the plugin that it names.
+    /// Files in `/etc/cni/net.d` besides that of our network plugin, each with the plugin that it names.
     pub(super) cni: Vec<(String, String)>,
     /// Drop-ins by which a unit starts another program.
     pub(super) drop_ins: Vec<DropIn>,
@@ -85,6 +85,7 @@ impl Foreign {
 /// Everything that others left.
 pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     findings.refuse(clusters(machine));
+    findings.refuse(other_plugin_of_cluster(machine));
     // A node may have been given them on purpose, and runs.
     let outrank = drop_ins(machine).into_iter().chain(first_plugin(machine));
     if machine.seen.joined {
@@ -154,24 +155,42 @@ fn concerns(machine: &Machine, unit: &str) -> bool {
     if unit == "etcd" { machine.duties.etcd } else { node }
 }
 
-/// The name of our own file in the folder of the network plugins.
-const OURS: &str = "10-flannel.conflist";
-
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
+/// The network plugins that muster sets up, and their files in the folder of network plugins.
+const PLUGINS: [(&str, &str); 2] = [("flannel", "10-flannel.conflist"), ("calico", "10-calico.conflist")];
+
+/// A node of the cluster has the network of the plugin that the cluster began with: pods have addresses of it, and nobody takes
+/// them over.
+fn other_plugin_of_cluster(machine: &Machine) -> Option<Problem> {
+    let is_there = |file: &str| machine.seen.foreign.cni.iter().any(|(path, _)| file_name(path) == file);
+    let (plugin, file) = PLUGINS.into_iter().find(|(_, file)| machine.seen.joined && is_there(file))?;
+    Some(problem(
+        "kube_network_plugin",
+        format!("{} in a cluster with {plugin} (/etc/cni/net.d/{file})", machine.vars.kube_network_plugin),
+        format!(
+            "{plugin}: the network of a cluster that stands cannot become another one, because its pods have addresses of it"
+        ),
+        format!(
+            "set kube_network_plugin: {plugin}; for another network begin the cluster anew: reset-cluster, then setup-cluster"
+        ),
+    ))
+}
+
 /// That of another plugin which comes before ours, and so is the only one that counts. On a node, Multus is one that calls ours.
 fn first_plugin(machine: &Machine) -> Option<Problem> {
+    let ours = machine.vars.conflist()?;
     let before = |(path, kind): &&(String, String)| {
-        file_name(path) < OURS && !(machine.seen.joined && kind.starts_with("multus"))
+        file_name(path) < ours && !(machine.seen.joined && kind.starts_with("multus"))
     };
     let (path, kind) = machine.seen.foreign.cni.iter().filter(before).min()?;
     concerns(machine, "kubelet").then(|| {
         problem(
             "network plugin",
-            format!("{path} asks for {}, and comes before {OURS}", plugin(kind)),
-            "no file there whose name comes before flannel's: pods get the network of the first one",
+            format!("{path} asks for {}, and comes before {ours}", plugin(kind)),
+            format!("no file there whose name comes before {ours}: pods get the network of the first one"),
             format!(
                 "on {}: mv {path} {path}.off; or to keep that plugin, set kube_network_plugin: none",
                 machine.name
@@ -182,14 +201,15 @@ fn first_plugin(machine: &Machine) -> Option<Problem> {
 
 /// Those that come after ours are taken while ours is not there yet.
 fn other_plugins(machine: &Machine) -> Option<Problem> {
-    let after = machine.seen.foreign.cni.iter().filter(|(path, _)| file_name(path) > OURS);
+    let ours = machine.vars.conflist()?;
+    let after = machine.seen.foreign.cni.iter().filter(|(path, _)| file_name(path) > ours);
     let paths: Vec<&str> = after.map(|(path, _)| path.as_str()).collect();
     (!machine.seen.joined && !paths.is_empty() && concerns(machine, "kubelet")).then(|| {
         let away: Vec<_> = paths.iter().map(|path| format!("mv {path} {path}.off")).collect();
         problem(
             "network plugin",
             format!("{} of another program", paths.join(" and ")),
-            format!("{OURS} alone: until flannel has written it, pods get the network of the other one"),
+            format!("{ours} alone: until it is there, pods get the network of the other one"),
             format!("on {}, if no program needs it: {}", machine.name, away.join("; ")),
         )
     })
@@ -353,7 +373,7 @@ mod tests {
         });
         let out = Command::new(shell[0])
             .args(&shell[1..])
-            .args(["-euc", &program, "look", "yes"])
+            .args(["-euc", &program, "look", "10-flannel.conflist"])
             .output()
             .unwrap();
         assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -480,7 +500,8 @@ mod tests {
         let cilium = "network plugin: /etc/cni/net.d/05-cilium.conflist asks for the plugin cilium-cni, and comes before 10-flannel.conflist";
         let kubelet = "kubelet.service: /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf makes it start /usr/bin/kubelet";
         let etcd = "static pod: /etc/kubernetes/manifests/etcd.yaml is there, and the machine is no node";
-        let rows: [(Change, &str, &str); 25] = [
+        let calico = "kube_network_plugin: flannel in a cluster with calico (/etc/cni/net.d/10-calico.conflist)";
+        let rows: [(Change, &str, &str); 28] = [
             (|_| {}, "", ""),
             (|f| cni(f, "05-cilium.conflist", "cilium-cni"), cilium, ""),
             (|f| { cni(f, "06-b.conf", "b"); cni(f, "05-cilium.conflist", "cilium-cni") }, cilium, ""),
@@ -489,6 +510,12 @@ mod tests {
             (|f| { cni(f, "05-cilium.conflist", "cilium-cni"); f.duties = MEMBER }, "", ""),
             (|f| cni(f, "87-podman.conflist", "bridge"), "", "network plugin: /etc/cni/net.d/87-podman.conflist of another program"),
             (|f| { cni(f, "87-podman.conflist", "bridge"); f.seen.joined = true }, "", ""),
+            (|f| { cni(f, "10-calico.conflist", "calico"); f.seen.joined = true }, calico,
+             "network plugin: /etc/cni/net.d/10-calico.conflist asks for the plugin calico, and comes before 10-flannel.conflist"),
+            (|f| { cni(f, "10-flannel.conflist", "flannel"); f.seen.joined = true; f.vars.kube_network_plugin = "calico".into() },
+             "kube_network_plugin: calico in a cluster with flannel (/etc/cni/net.d/10-flannel.conflist)", ""),
+            (|f| { cni(f, "10-flannel.conflist", "flannel"); f.vars.kube_network_plugin = "calico".into() }, "",
+             "network plugin: /etc/cni/net.d/10-flannel.conflist of another program"),
             (|f| drop_in(f, "kubelet"), kubelet, ""),
             (|f| { drop_in(f, "kubelet"); f.seen.joined = true }, "", kubelet),
             (|f| { drop_in(f, "etcd"); f.duties = WORKER }, "", ""),

@@ -1,5 +1,6 @@
 # What other clusters, packages and container engines have on a machine: what outranks ours, and what shares it with us. Read-only.
-# $1: whether pods get their network from flannel (yes or no).
+# $1: the name of our own network plugin's file in /etc/cni/net.d, or nothing where the plugin is not ours.
+own=$1
 say() { printf '%s\n' "$*"; }
 # The first of these programs that is there.
 first() { for program; do [ ! -x "$program" ] || { echo "$program"; break; }; done; }
@@ -7,9 +8,9 @@ first() { for program; do [ ! -x "$program" ] || { echo "$program"; break; }; do
 value() { sed -n 's/.*"'"$1"'"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' "$2" | head -n 1; }
 
 # Of these files containerd takes the one that comes first by its name.
-if [ "$1" = yes ]; then
+if [ -n "$own" ]; then
   for file in /etc/cni/net.d/*.conf /etc/cni/net.d/*.conflist /etc/cni/net.d/*.json; do
-    if [ -e "$file" ] && [ "${file##*/}" != 10-flannel.conflist ]; then say cni "$file" "$(value type "$file")"; fi
+    if [ -e "$file" ] && [ "${file##*/}" != "$own" ]; then say cni "$file" "$(value type "$file")"; fi
   done
 fi
 
@@ -66,13 +67,17 @@ for folder in /run/containerd/io.containerd.runtime.v2.task/*; do
 done
 if [ -r /run/docker.pid ] && [ -d "/proc/$(cat /run/docker.pid)" ]; then say docker running; fi
 
+# What another calico has left, ours takes over.
 for path in /sys/class/net/*; do
-  case ${path##*/} in
-    cali[0-9a-f]* | vxlan.calico | cilium_* | weave | kube-bridge) say network "${path##*/}" ;;
+  name=${path##*/}
+  case $name in
+    cali[0-9a-f]* | vxlan.calico) [ "$own" = 10-calico.conflist ] || say network "$name" ;;
+    cilium_* | weave | kube-bridge) say network "$name" ;;
   esac
 done
 if command -v iptables-save >/dev/null; then
   iptables-save 2>/dev/null | sed -n 's/^:\(cali-\|WEAVE\|CILIUM_\).*/\1/p' | sort -u | while read -r chain; do
+    [ "$own$chain" != 10-calico.conflistcali- ] || continue
     say network "chains $chain..."
   done
 fi

@@ -167,11 +167,14 @@ fn kernel_version(machine: &Machine) -> Option<Problem> {
 
 fn kernel_features(machine: &Machine) -> Vec<Problem> {
     let (vars, node) = (machine.vars, machine.duties.control_plane || machine.duties.node);
-    let vxlan = vars.kube_network_plugin == "flannel" && vars.flannel_backend_type == "vxlan";
+    let flannel = vars.kube_network_plugin == "flannel";
+    let vxlan = if flannel { "flannel_backend_type vxlan" } else { "calico_vxlan_mode" };
+    let ipip = vars.kube_network_plugin == "calico" && vars.calico_ipip_mode != "Never";
     let needs = [
         (node && vars.containerd_snapshotter == "overlayfs", "overlay", "containerd_snapshotter overlayfs"),
         (node, "br_netfilter", "pods behind a bridge"),
-        (node && vxlan, "vxlan", "flannel_backend_type vxlan"),
+        (node && vars.vxlan_port().is_some(), "vxlan", vxlan),
+        (node && ipip, "ipip", "calico_ipip_mode"),
         (node && vars.kube_proxy_mode == "ipvs", "ip_vs", "kube_proxy_mode ipvs"),
         (
             node && vars.kube_proxy_mode == "nftables" && !machine.seen.nf_tables,
@@ -184,7 +187,7 @@ fn kernel_features(machine: &Machine) -> Vec<Problem> {
     missing
         .map(|(_, feature, what)| {
             let otherwise = match feature {
-                "vxlan" => ", or set flannel_backend_type: host-gw",
+                "vxlan" if flannel => ", or set flannel_backend_type: host-gw",
                 "ip_vs" | "nf_tables" => ", or set kube_proxy_mode: iptables",
                 _ => "",
             };
@@ -303,7 +306,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_a_machine_is_found() {
-        let rows: [(Change, &str); 28] = [
+        let rows: [(Change, &str); 29] = [
             (|f| f.facts.systemd = false, "service manager: not systemd"),
             (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
             (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
@@ -326,6 +329,8 @@ mod tests {
             (|f| f.facts.features.retain(|n| n != "vxlan"), "kernel: no vxlan, nor a module that could be loaded"),
             (|f| { f.facts.features.retain(|n| n != "vxlan"); f.facts.modules = vec!["vxlan".into()]; f.facts.capabilities = u64::MAX }, ""),
             (|f| { f.facts.features.retain(|n| n != "vxlan"); f.vars.flannel_backend_type = "host-gw".into() }, ""),
+            (|f| { f.vars.kube_network_plugin = "calico".into(); f.vars.calico_ipip_mode = "Always".into() },
+             "kernel: no ipip, nor a module that could be loaded"),
             (|f| { f.facts.tools.retain(|t| t != "conntrack"); f.facts.package_manager = String::new() }, "tools: no conntrack"),
             (|f| f.facts.tools.retain(|t| t != "conntrack"), ""),
             (|f| f.facts.tools.retain(|t| t != "ip"), "tools: no ip"),

@@ -5,6 +5,7 @@
 //! Nothing here changes a machine, and the play ends for everybody when somebody has a problem.
 
 mod bundle;
+mod calico;
 mod disk;
 mod eviction;
 mod findings;
@@ -65,6 +66,12 @@ struct Vars {
     upstream_dns_servers: Vec<String>,
     flannel_backend_type: String,
     flannel_vxlan_port: u16,
+    calico_network_backend: String,
+    calico_vxlan_mode: String,
+    calico_ipip_mode: String,
+    calico_vxlan_port: u16,
+    calico_bgp_listen_port: u16,
+    typha_enabled: bool,
     loadbalancer_apiserver_healthcheck_port: u16,
     containerd_storage_dir: String,
     containerd_snapshotter: String,
@@ -76,8 +83,38 @@ struct Vars {
 impl Vars {
     /// The UDP port to which pods' packets to other machines go, where they do.
     fn vxlan_port(&self) -> Option<u16> {
-        let vxlan = self.kube_network_plugin == "flannel" && self.flannel_backend_type == "vxlan";
-        vxlan.then_some(self.flannel_vxlan_port)
+        match self.kube_network_plugin.as_str() {
+            "flannel" if self.flannel_backend_type == "vxlan" => Some(self.flannel_vxlan_port),
+            "calico" if self.calico_vxlan_mode != "Never" => Some(self.calico_vxlan_port),
+            _ => None,
+        }
+    }
+
+    /// The variable that names this port.
+    fn vxlan_port_variable(&self) -> &'static str {
+        if self.kube_network_plugin == "calico" { "calico_vxlan_port" } else { "flannel_vxlan_port" }
+    }
+
+    /// What else than the pods' addresses must be open between machines for the network of pods, for a sentence: each with a comma.
+    fn network_ports(&self) -> String {
+        let calico = self.kube_network_plugin == "calico";
+        let ports = [
+            self.vxlan_port().map(|port| format!("{port}/udp")),
+            (calico && self.calico_network_backend == "bird")
+                .then(|| format!("{}/tcp", self.calico_bgp_listen_port)),
+            (calico && self.calico_ipip_mode != "Never").then(|| "IP protocol 4 (ipip)".to_owned()),
+            (calico && self.typha_enabled).then(|| "5473/tcp".to_owned()),
+        ];
+        ports.into_iter().flatten().map(|port| format!("{port}, ")).collect()
+    }
+
+    /// The name of the file in `/etc/cni/net.d` by which the network plugin is known, where it is one of muster's.
+    fn conflist(&self) -> Option<&'static str> {
+        match self.kube_network_plugin.as_str() {
+            "flannel" => Some("10-flannel.conflist"),
+            "calico" => Some("10-calico.conflist"),
+            _ => None,
+        }
     }
 }
 

@@ -120,14 +120,17 @@ fn vxlan_port(machine: &Machine) -> Option<Problem> {
     let node = machine.duties.control_plane || machine.duties.node;
     let number = machine.vars.vxlan_port().filter(|_| node)?;
     let owner = machine.seen.sockets.udp.get(&number)?;
-    let ours = owner == "?" && machine.seen.flannel;
+    let ours = owner == "?" && machine.seen.vxlan;
     let program = if owner == "?" { "the kernel: another vxlan interface?" } else { owner };
     (!ours).then(|| {
         problem(
             "port",
             format!("{number}/udp is in use by {program}"),
-            format!("{number}/udp for flannel"),
-            format!("stop what uses it: ss -lunp 'sport = :{number}'; ip -d link show type vxlan; or set flannel_vxlan_port"),
+            format!("{number}/udp for {}", machine.vars.kube_network_plugin),
+            format!(
+                "stop what uses it: ss -lunp 'sport = :{number}'; ip -d link show type vxlan; or set {}",
+                machine.vars.vxlan_port_variable()
+            ),
         )
     })
 }
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_addresses_and_ports_is_found() {
-        let rows: [(Change, &str); 24] = [
+        let rows: [(Change, &str); 26] = [
             (|_| {}, ""),
             (|f| { f.facts.addresses.clear(); f.facts.routes.clear() }, "address: none but loopback"),
             (|f| f.vars.ip = Some("192.0.2.4".into()), ""),
@@ -183,9 +186,13 @@ mod tests {
             (|f| listen(f, 2379, "consul"), "port: 2379 is in use by consul"),
             (|f| { listen(f, 2379, "consul"); f.duties.etcd = false }, ""),
             (|f| { f.seen.sockets.udp.insert(8472, "?".into()); }, "port: 8472/udp is in use by the kernel: another vxlan interface?"),
-            (|f| { f.seen.sockets.udp.insert(8472, "?".into()); f.seen.flannel = true; }, ""),
+            (|f| { f.seen.sockets.udp.insert(8472, "?".into()); f.seen.vxlan = true; }, ""),
             (|f| { f.seen.sockets.udp.insert(8472, "iperf".into()); }, "port: 8472/udp is in use by iperf"),
             (|f| { f.seen.sockets.udp.insert(8472, "iperf".into()); f.vars.flannel_backend_type = "host-gw".into() }, ""),
+            (|f| { f.seen.sockets.udp.insert(4789, "iperf".into()); f.vars.kube_network_plugin = "calico".into() },
+             "port: 4789/udp is in use by iperf"),
+            (|f| { f.seen.sockets.udp.insert(4789, "iperf".into()); f.vars.kube_network_plugin = "calico".into();
+                   f.vars.calico_vxlan_mode = "Never".into() }, ""),
         ];
         for (row, (change, expected)) in rows.into_iter().enumerate() {
             assert_eq!(found(change), expected, "row {row}");

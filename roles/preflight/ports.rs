@@ -144,16 +144,13 @@ pub(super) fn check(machine: &Machine, closed: &[Target], findings: &mut Finding
     }
     // Whether it lets pods' packets through cannot be seen before there are pods.
     if let Some(firewall) = machine.seen.firewall.as_ref().filter(|_| !machine.seen.joined) {
-        let pods = match machine.vars.flannel_backend_type.as_str() {
-            "vxlan" => format!("{}/udp and ", machine.vars.flannel_vxlan_port),
-            _ => String::new(),
-        };
         findings.warn([problem(
             "firewall",
             format!("{firewall} is active"),
             format!(
-                "{}/tcp, 2379-2380/tcp, 10250/tcp, {pods}the pods' addresses open between the machines",
-                machine.cluster.kube_apiserver_port
+                "{}/tcp, 2379-2380/tcp, 10250/tcp, {}and the pods' addresses open between the machines",
+                machine.cluster.kube_apiserver_port,
+                machine.vars.network_ports()
             ),
             format!("open them, or stop it: systemctl disable --now {firewall}"),
         )]);

@@ -26,8 +26,8 @@ pub(super) struct Seen {
     pub(super) firewall: Option<String>,
     /// The ports that are in use.
     pub(super) sockets: Sockets,
-    /// Whether flannel has an interface on it.
-    pub(super) flannel: bool,
+    /// Whether flannel or calico has an interface on it.
+    pub(super) vxlan: bool,
     /// What others left.
     pub(super) foreign: Foreign,
     /// What switches swap on at the next boot.
@@ -86,12 +86,11 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let nf_tables = if vars.kube_proxy_mode == "nftables" { "yes" } else { "no" };
     let mut arguments = vec![ping, resolv, nf_tables.to_owned()];
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));
-    let flannel = if vars.kube_network_plugin == "flannel" { "yes" } else { "no" };
     let questions = [
         sh(include_str!("probe.sh"), arguments),
         cluster::question(host)?,
         sh0(SWAP_SOURCES),
-        sh(foreign::LOOK, [flannel]),
+        sh(foreign::LOOK, [vars.conflist().unwrap_or_default()]),
     ];
     let answers = host.query_all(&questions).await?;
     cluster::answered(host, &answers[1]).await?;
@@ -112,7 +111,7 @@ fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {
             "resolv" => seen.resolv.get_or_insert_default().push(value.trim().to_owned()),
             "nf_tables" => seen.nf_tables = true,
             "firewall" => seen.firewall = Some(value.to_owned()),
-            "flannel" => seen.flannel = true,
+            "vxlan" => seen.vxlan = true,
             "filesystem" => file_systems.push(file_system(value)),
             _ => {}
         }
@@ -151,11 +150,11 @@ mod tests {
                       resolv search example.org\nnf_tables yes\nfirewall ufw\n\
                       filesystem /dev/vda1 ext4 20511312 3072000 16384000 16% /\n\
                       filesystem tmpfs tmpfs 1024000 0 1024000 0% /var/lib/my disk\n\
-                      flannel flannel.1\n";
+                      vxlan flannel.1\n";
         let folders =
             vec![folder("/usr/local/bin", Holds::Programs), folder("/var/lib/my disk", Holds::Images)];
         let seen = parse(answer, "/usr/local/bin".into(), folders);
-        assert!(seen.joined && seen.access_ip_silent && seen.nf_tables && seen.flannel);
+        assert!(seen.joined && seen.access_ip_silent && seen.nf_tables && seen.vxlan);
         assert_eq!(seen.firewall.as_deref(), Some("ufw"));
         assert_eq!(seen.resolv.unwrap(), ["nameserver 192.0.2.53", "search example.org"]);
         let expected = FileSystem { mount: "/".into(), kind: "ext4".into(), total_mb: 20030, free_mb: 16000 };

@@ -5,7 +5,7 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
-use super::{eviction, values};
+use super::{calico, eviction, values};
 use crate::balancer;
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
@@ -73,6 +73,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(balancer_may_bind(vars));
     findings.refuse(taints(vars));
     findings.refuse(eviction::check(vars));
+    findings.refuse(calico::check(vars));
     findings
 }
 
@@ -179,13 +180,14 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
 }
 
 /// kubespray's variables for versions of what goes with Kubernetes, and the names in the catalogue.
-const VERSIONS: [(&str, &str); 8] = [
+const VERSIONS: [(&str, &str); 9] = [
     ("etcd_version", "etcd"),
     ("containerd_version", "containerd"),
     ("runc_version", "runc"),
     ("cni_version", "cni-plugins"),
     ("flannel_version", "flannel"),
     ("flannel_cni_version", "flannel-cni"),
+    ("calico_version", "calico-manifest"),
     ("coredns_version", "coredns"),
     ("pod_infra_version", "pause"),
 ];
@@ -202,6 +204,11 @@ fn other_versions(vars: &HostVars) -> Vec<Problem> {
         return Vec::new();
     };
     let tell = |(setting, name): (Setting, &str)| {
+        // Which of the catalogue's versions is taken may be said.
+        let asked = setting.text.trim_start_matches('v');
+        if setting.name == "calico_version" && CATALOGUE.versions(name).contains(&asked) {
+            return None;
+        }
         let image = || release.image(name).map(|image| &image.version);
         let version = release.file(name).map(|file| &file.version).or_else(image)?;
         (setting.text.trim_start_matches('v') != version).then(|| {
@@ -336,7 +343,8 @@ mod tests {
             ("bin_dir: [/opt/bin]", Some("bin_dir: [\"/opt/bin\"] (vars.yml:1:10)")),
             ("kube_apiserver_port: 70000", Some("kube_apiserver_port: 70000 (vars.yml:1:22)")),
             ("kube_apiserver_port: 8443", None),
-            ("kube_network_plugin: calico", Some("kube_network_plugin: calico (vars.yml:1:22)")),
+            ("kube_network_plugin: calico", None),
+            ("kube_network_plugin: weave", Some("kube_network_plugin: weave (vars.yml:1:22)")),
             ("container_manager: crio", Some("container_manager: crio (vars.yml:1:20)")),
             ("container_manager: docker", None),
             ("verify_network: allways", Some("verify_network: allways (vars.yml:1:17)")),

@@ -145,8 +145,8 @@ pub(super) fn room_for_pods(vars: &HostVars) -> Option<Problem> {
 
 /// Interfaces that a cluster makes on its machines: their networks are the cluster's own.
 pub(super) fn is_ours(interface: &str) -> bool {
-    ["lo", "cni0", "kube-ipvs0", "nodelocaldns"].contains(&interface)
-        || ["flannel", "veth"].iter().any(|kind| interface.starts_with(kind))
+    ["lo", "cni0", "kube-ipvs0", "nodelocaldns", "vxlan.calico", "tunl0"].contains(&interface)
+        || ["flannel", "veth", "cali"].iter().any(|kind| interface.starts_with(kind))
 }
 
 /// The networks that the machine is in must stay reachable: none may overlap the pods' or the services'.

@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 78] = [
+const VALUES: [(&str, Form); 106] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("loadbalancer_apiserver_port", PORT),
@@ -50,7 +50,37 @@ const VALUES: [(&str, Form); 78] = [
         "containerd_snapshotter",
         OneOf(&["overlayfs", "native", "btrfs", "zfs", "erofs", "blockfile", "devmapper"]),
     ),
+    ("calico_network_backend", OneOf(&["vxlan", "bird", "none"])),
+    ("calico_vxlan_mode", OneOf(&["Always", "CrossSubnet", "Never"])),
+    ("calico_ipip_mode", OneOf(&["Always", "CrossSubnet", "Never"])),
+    ("calico_vxlan_vni", Number(0, (1 << 24) - 1)),
+    ("calico_vxlan_port", PORT),
+    // calico's reference of IPPool.
+    ("calico_pool_blocksize", Number(20, 32)),
+    ("calico_mtu", Number(68, 65535)),
+    ("calico_veth_mtu", Number(68, 65535)),
+    ("calico_ipam_maxblocksperhost", Number(0, ANY)),
+    // RFC 6793.
+    ("global_as_num", Number(1, u32::MAX as i64)),
+    ("calico_bgp_listen_port", PORT),
+    ("typha_max_connections_lower_limit", Number(1, ANY)),
+    ("calico_felix_chaininsertmode", OneOf(&["Insert", "Append"])),
+    ("calico_felix_floating_ips", OneOf(&["Disabled", "Enabled"])),
+    ("calico_iptables_backend", OneOf(&["Auto", "Legacy", "NFT"])),
+    ("calico_nftable_mode", OneOf(&["Disabled", "Enabled"])),
+    ("calico_endpoint_to_host_action", OneOf(&["RETURN", "ACCEPT", "DROP"])),
+    ("typha_prometheusmetricsport", PORT),
+    ("calico_felix_prometheusmetricsport", PORT),
+    ("calico_iptables_lock_timeout_secs", Number(0, 86400)),
+    ("calico_node_livenessprobe_timeout", SECONDS),
+    ("calico_node_readinessprobe_timeout", SECONDS),
+    ("calico_node_cpu_requests", Quantity),
+    ("calico_node_memory_requests", Quantity),
+    ("calico_node_memory_limit", Quantity),
+    ("calico_timeout", SECONDS),
     ("coredns_replicas", Number(1, ANY)),
+    ("nodelocaldns_health_port", PORT),
+    ("nodelocaldns_prometheus_port", PORT),
     ("etcd_data_dir", Path),
     ("etcd_cert_dir", Path),
     ("etcd_heartbeat_interval", Number(1, 10000)),

@@ -35,6 +35,11 @@ if [ -e /sys/class/net/kube-ipvs0 ] && command -v ipvsadm >/dev/null; then
       done
   done
 fi
+# The kernel's own interface of ipip stays, without the address that calico gave it.
+if [ -n "$calico" ] && [ -e /sys/class/net/tunl0 ]; then
+  ip addr flush dev tunl0 || :
+  ip link set dev tunl0 down || :
+fi
 for destination in $(routes); do ip route del "$destination" || :; done
 for interface in $(interfaces); do
   ip link set dev "$interface" down 2>/dev/null || :

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
-use crate::{bootstrap_os, cluster, containerd, etcd, flannel, kubeadm, timers};
+use crate::{bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns, timers};
 
 /// Explained in the `defaults.yml` of other roles.
 #[derive(Deserialize)]
@@ -20,6 +20,8 @@ struct Vars {
     etcd_cert_dir: String,
     containerd_state_dir: String,
     containerd_storage_dir: String,
+    kube_network_plugin: String,
+    calico_cni_name: String,
 }
 
 /// What stays, and what goes as well.
@@ -32,10 +34,12 @@ pub struct Reset {
 }
 
 /// What networks of the cluster have in a folder that all networks of CNI share; the loopback of every pod is one as well.
-/// $1: all of it goes (yes, or nothing).
-const ADDRESSES: &str =
-    concat!(include_str!("addresses.sh"), r#"addresses "$1" | while read -r path; do rm -rf "$path"; done"#);
-const NO_ADDRESSES: &str = concat!(include_str!("addresses.sh"), r#"[ -z "$(addresses "$1")" ]"#);
+/// $1: all of it goes (yes, or nothing); $2: the name of calico's network, where that was the cluster's.
+const ADDRESSES: &str = concat!(
+    include_str!("addresses.sh"),
+    r#"addresses "$1" "$2" | while read -r path; do rm -rf "$path"; done"#
+);
+const NO_ADDRESSES: &str = concat!(include_str!("addresses.sh"), r#"[ -z "$(addresses "$1" "$2")" ]"#);
 
 /// Prints the namespaces of containers in containerd ($1: its folder of state) that are not those of Kubernetes.
 const OTHER_CONTAINERS: &str = r#"for path in "$1"/io.containerd.runtime.v2.task/*; do
@@ -146,15 +150,21 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     // What runs on a machine that is in no cluster, and that muster has not set up, is somebody else's; and so is an etcd that it
     // has not configured.
     let look =
-        "[ ! -d /var/lib/muster/stamps ] || echo set-up; [ ! -e \"$1\" ] && [ ! -e \"$2\" ] || echo etcd";
-    let found = host.query(sh(look, etcd::CONFIGURATION)).await?.output;
+        "[ ! -d /var/lib/muster/stamps ] || echo set-up; [ ! -e \"$1\" ] && [ ! -e \"$2\" ] || echo etcd
+[ ! -e \"$3\" ] || [ -e \"$4\" ] || echo calico";
+    let [etcd_file, etcd_other] = etcd::CONFIGURATION;
+    let looked = [etcd_file, etcd_other, calico::CONFLIST, flannel::CONFLIST];
+    let found = host.query(sh(look, looked)).await?.output;
     let found: Vec<&str> = found.split_whitespace().collect();
     if !with.foreign && !known.belongs_to_any(host.name()) && !found.contains(&"set-up") {
         host.passed("Look for what is of a cluster");
         return Ok(());
     }
     let has_etcd = with.foreign || found.contains(&"etcd");
-    let arguments = arguments(host, &vars, with, has_etcd)?;
+    // What the inventory says may have been changed to begin anew with another network.
+    let has_calico = vars.kube_network_plugin == "calico" || found.contains(&"calico");
+    let calico = if has_calico { vars.calico_cni_name.as_str() } else { "" };
+    let arguments = arguments(host, &vars, with, has_etcd, calico)?;
     let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
     if with.foreign {
@@ -179,13 +189,15 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let foreign = if with.foreign { "yes" } else { "" };
     host.step("Remove what was installed")
         .remove_all(flannel::owned(keep))
+        .remove_all(nodelocaldns::owned())
+        .remove_all(if has_calico { calico::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd::owned(host, keep)?)
         .remove_all(if has_etcd { etcd::owned(host, keep)? } else { Resources::new() })
         .ensure(command(
             "no addresses of pods in /var/lib/cni",
-            sh(ADDRESSES, [foreign]),
-            sh(NO_ADDRESSES, [foreign]),
+            sh(ADDRESSES, [foreign, calico]),
+            sh(NO_ADDRESSES, [foreign, calico]),
         ))
         .await?;
     host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir)).await?;
@@ -227,7 +239,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
 }
 
 /// What the programs of this role are told.
-fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool) -> Result<[String; 5]> {
+fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool, calico: &str) -> Result<[String; 6]> {
     let cluster = cluster_vars(host)?;
     let state = &vars.containerd_state_dir;
     let mounted = [
@@ -242,6 +254,7 @@ fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool) -> Result<[S
         "/var/lib/cni/networks/cbr0".into(),
         "/run/flannel".into(),
         "/etc/cni/net.d/10-flannel.conflist".into(),
+        "/etc/systemd/system/nodelocaldns.service".into(),
     ];
     let mut units = vec!["kubelet"];
     if has_etcd {
@@ -258,8 +271,18 @@ fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool) -> Result<[S
     if !with.keep_images {
         gone.push(vars.containerd_storage_dir.clone());
     }
-    let foreign = if with.foreign { "yes" } else { "" };
-    Ok([foreign.to_owned(), cluster.kube_pods_subnet, mounted.join(" "), gone.join(" "), units.join(" ")])
+    if !calico.is_empty() {
+        gone.extend([calico::CONFLIST.to_owned(), "/var/lib/calico".to_owned()]);
+    }
+    let foreign = if with.foreign { "yes" } else { "" }.to_owned();
+    Ok([
+        foreign,
+        cluster.kube_pods_subnet,
+        mounted.join(" "),
+        gone.join(" "),
+        units.join(" "),
+        calico.to_owned(),
+    ])
 }
 
 /// Folders that programs of several makers share go when nothing is in them any more; not those that are disks, or links.
@@ -318,9 +341,14 @@ mod tests {
 
     /// What `removal_of_rules` makes of rules as iptables-save(8) prints them.
     fn removal(foreign: &str, rules: &str) -> String {
+        removal_with("", foreign, rules)
+    }
+
+    /// The same, with the name of calico's network.
+    fn removal_with(calico: &str, foreign: &str, rules: &str) -> String {
         let program = concat!(include_str!("traces.sh"), "removal_of_rules");
         let mut child = Command::new("sh")
-            .args(["-ec", program, "sh", foreign, "10.233.64.0/18", ""])
+            .args(["-ec", program, "sh", foreign, "10.233.64.0/18", "", "", "", calico])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -370,6 +398,12 @@ COMMIT
         let alone: String =
             podman.lines().filter(|line| !line.contains("podman")).map(|line| format!("{line}\n")).collect();
         assert!(removal("", &alone).contains("-X CNI-HOSTPORT-DNAT\n"));
+        let of_calico = removal_with("k8s-pod-network", "", RULES);
+        assert!(
+            of_calico.contains("-D PREROUTING -j cali-PREROUTING\n")
+                && of_calico.contains("-X cali-PREROUTING\n")
+        );
+        assert!(!of_calico.contains("MINE"), "{of_calico}");
         let foreign = removal("yes", RULES);
         assert!(
             foreign.contains("-D PREROUTING -j cali-PREROUTING\n") && !foreign.contains("MINE"),

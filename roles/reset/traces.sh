@@ -1,7 +1,8 @@
 # What pods, the kubelet, kube-proxy and network plugins leave in the kernel. Read-only.
 # $1: whether the networks of other tools count as well (yes, or nothing); $2: the network of pods; $3: folders below which
-# nothing may be mounted, one after the other with spaces.
-foreign=$1 pods=$2 folders=$3
+# nothing may be mounted, one after the other with spaces; $6: the name of calico's network
+# (of CNI), where the cluster's was that; else nothing.
+foreign=$1 pods=$2 folders=$3 calico=${6-}
 
 # The processes of pods, by their control group, and those that keep containers of Kubernetes.
 pod_processes() {
@@ -48,14 +49,13 @@ interfaces() {
     interface=${path##*/}
     case $interface in
       cni0 | flannel.[0-9]* | flannel-v6.[0-9]* | kube-ipvs0 | nodelocaldns) echo "$interface" ;;
-      weave | datapath | vxlan-6784 | cali[0-9a-f]* | vxlan.calico | cilium_* | kube-bridge)
-        [ -z "$foreign" ] || echo "$interface"
-        ;;
+      cali[0-9a-f]* | vxlan.calico) [ -z "$foreign$calico" ] || echo "$interface" ;;
+      weave | datapath | vxlan-6784 | cilium_* | kube-bridge) [ -z "$foreign" ] || echo "$interface" ;;
     esac
   done
 }
 
-# Routes to the pods of other nodes, through these nodes: DESTINATION.
+# Routes to the pods of other nodes, through these nodes, and those of calico for its own addresses, which lead nowhere: DESTINATION.
 routes() {
   ip -4 route show 2>/dev/null | awk -v net="$pods" '
     function number(address, part) {
@@ -63,11 +63,13 @@ routes() {
       return ((part[1] * 256 + part[2]) * 256 + part[3]) * 256 + part[4]
     }
     BEGIN { split(net, wanted, "/"); size = 2 ^ (32 - wanted[2]); first = number(wanted[1]) }
-    $1 ~ /\// && $2 == "via" {
+    $1 == "blackhole" { $1 = ""; $0 = $0; nowhere = 1 }
+    $1 ~ /\// && ($2 == "via" || nowhere) {
       split($1, to, "/")
       at = number(to[1])
       if (at >= first && at < first + size && to[2] + 0 >= wanted[2] + 0) print $1
-    }'
+    }
+    { nowhere = 0 }'
 }
 
 # Commands of iptables that have rules, without loading modules that nobody has loaded.
@@ -83,14 +85,16 @@ iptables_commands() {
 
 # What takes the rules of Kubernetes out of what iptables-save(8) has printed, in the form of iptables-restore(8): only chains
 # of its own and rules that lead to them, or that flannel has marked as its own. Chains of CNI plugins may be another program's
-# (podman's): their rules name the network that they are of, and that of the cluster is cbr0. Those that all networks share go
+# (podman's): their rules name the network that they are of, and that of the cluster is cbr0, or calico's. Those that all networks share go
 # when no other one is named.
 removal_of_rules() {
-  awk -v foreign="$foreign" '
+  awk -v foreign="$foreign" -v calico="$calico" '
+    BEGIN { is_ours["cbr0"] = 1; if (calico != "") is_ours[calico] = 1 }
     function ours(chain) {
       if (chain ~ /^(KUBE|FLANNEL)-/) return 1
+      if (calico != "" && chain ~ /^cali-/) return 1
       if (foreign != "") return chain ~ /^(CNI-|cali-|WEAVE|CILIUM_)/
-      if (chain in of) return of[chain] == "cbr0"
+      if (chain in of) return is_ours[of[chain]]
       return chain ~ /^CNI-(DN|SN)-/ || chain ~ /^CNI-HOSTPORT-/ && !others
     }
     function target(words, count, n) {
@@ -104,7 +108,7 @@ removal_of_rules() {
       if (match($0, /name: \\"[^"\\]*/)) {
         name = substr($0, RSTART + 8, RLENGTH - 8)
         if (target() ~ /^CNI-/ && target() !~ /^CNI-HOSTPORT-/) of[target()] = name
-        if (name != "cbr0") others = 1
+        if (!is_ours[name]) others = 1
       }
     }
     /^COMMIT/ {
@@ -124,13 +128,14 @@ nft_tables() {
   nft list tables 2>/dev/null | while read -r _ family table; do
     case $table in
       kube-proxy | flannel-ipv4 | flannel-ipv6) echo "$family $table" ;;
+      calico) [ -z "$calico" ] || echo "$family $table" ;;
     esac
   done
 }
 
 ip_sets() {
   command -v ipset >/dev/null || return 0
-  ipset list -n 2>/dev/null | grep -E '^KUBE-' || :
+  ipset list -n 2>/dev/null | grep -E "^(KUBE-${calico:+|cali})" || :
 }
 
 # A line for each.

@@ -31,6 +31,11 @@ struct Vars {
     kube_network_plugin: String,
     flannel_backend_type: String,
     flannel_vxlan_port: u16,
+    calico_network_backend: String,
+    calico_vxlan_mode: String,
+    calico_vxlan_port: u16,
+    calico_ipip_mode: String,
+    calico_bgp_listen_port: u16,
 }
 
 /// Tests the network, and that the cluster is well, as every look at it does: the test's pods start while it is waited for.
@@ -106,23 +111,40 @@ async fn test_with_pods(
 fn with_way(failure: Failure, vars: &Vars) -> Failure {
     let Failure::Waited { tail, .. } = &failure else { return failure };
     let apart = nodes_apart(tail);
-    if apart.is_empty() || vars.kube_network_plugin != "flannel" {
+    if apart.is_empty() {
         return failure;
     }
     let nodes = some_names(&apart);
-    let remedy = match vars.flannel_backend_type.as_str() {
-        "vxlan" => format!(
+    let remedy = match (vars.kube_network_plugin.as_str(), vars.flannel_backend_type.as_str()) {
+        ("calico", _) => format!(
+            "no pod of another node can be reached: is {} open between {nodes}? Look at the firewalls of the machines, and of the \
+             cloud (security group) between them, and at: muster kubectl -n kube-system get pods -l k8s-app=calico-node",
+            ways_of_calico(vars)
+        ),
+        ("flannel", "vxlan") => format!(
             "no pod of another node can be reached: is {}/udp open between {nodes}? Look at the firewalls of the machines, and of the \
              cloud (security group) between them",
             vars.flannel_vxlan_port
         ),
-        _ => format!(
+        ("flannel", _) => format!(
             "no pod of another node can be reached: do packets with pods' addresses pass between {nodes}? flannel_backend_type {} \
              wants machines of one network segment, and a cloud that does not drop foreign addresses",
             vars.flannel_backend_type
         ),
+        _ => return failure,
     };
     Failure::Other { message: failure.to_string(), remedy: remedy.into(), tail: tail.clone() }
+}
+
+/// By what calico's packets go from node to node.
+fn ways_of_calico(vars: &Vars) -> String {
+    let ways = [
+        (vars.calico_vxlan_mode != "Never").then(|| format!("{}/udp", vars.calico_vxlan_port)),
+        (vars.calico_ipip_mode != "Never").then(|| "IP protocol 4 (ipip)".to_owned()),
+        (vars.calico_network_backend == "bird").then(|| format!("{}/tcp (BGP)", vars.calico_bgp_listen_port)),
+    ];
+    let ways: Vec<String> = ways.into_iter().flatten().collect();
+    if ways.is_empty() { "the way for pods' addresses".to_owned() } else { ways.join(" and ") }
 }
 
 /// The nodes that reach no pod but their own, and those of which they tell it. `said`: lines of `connect.sh`. Nothing where a pod
@@ -169,6 +191,11 @@ mod tests {
                 kube_network_plugin: plugin.into(),
                 flannel_backend_type: backend.into(),
                 flannel_vxlan_port: 8472,
+                calico_network_backend: backend.into(),
+                calico_vxlan_mode: if backend == "bird" { "Never" } else { "Always" }.into(),
+                calico_vxlan_port: 4789,
+                calico_ipip_mode: if backend == "bird" { "Always" } else { "Never" }.into(),
+                calico_bgp_listen_port: 179,
             };
             let limit = Duration::from_secs(60);
             let failure =
@@ -181,6 +208,8 @@ mod tests {
             "{closed}"
         );
         assert!(remedy("host-gw", "flannel").unwrap().contains("one network segment"));
+        assert!(remedy("vxlan", "calico").unwrap().contains("is 4789/udp open between a, b?"));
+        assert!(remedy("bird", "calico").unwrap().contains("is IP protocol 4 (ipip) and 179/tcp (BGP) open"));
         assert_eq!(remedy("vxlan", "none"), None);
     }
 }

@@ -61,8 +61,9 @@ struct VersionArgs {
     /// The version of Kubernetes; may be repeated [default: the one that setup-cluster takes by default]
     #[arg(long = "kube-version", value_name = "VERSION")]
     versions: Vec<String>,
-    /// An application that the bundle is to have too, such as metrics-server; may be repeated
-    #[arg(long, value_name = "APP")]
+    /// An application or a network plugin that the bundle is to have too, such as metrics-server or calico; may be repeated.
+    /// Of calico and typha a version may be said: calico=3.31.7
+    #[arg(long, value_name = "NAME[=VERSION]")]
     with: Vec<String>,
 }
 
@@ -277,11 +278,17 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
 impl VersionArgs {
     /// What the versions consist of, for each of the architectures.
     fn releases(&self, arches: &[Arch]) -> Result<Vec<Release>, CommandError> {
-        if let Some(unknown) = self.with.iter().find(|app| !CATALOGUE.apps().any(|known| known == *app)) {
-            let known: Vec<&str> = CATALOGUE.apps().collect();
-            return Err(CommandError::usage(format!("there is no application {unknown:?}"))
-                .hint(format!("the applications there are: {}", known.join(", "))));
+        let known: Vec<&str> = CATALOGUE.apps().chain(CATALOGUE.options()).collect();
+        let asked: Vec<(&str, Option<&str>)> = self
+            .with
+            .iter()
+            .map(|asked| asked.split_once('=').map_or((asked.as_str(), None), |(name, version)| (name, Some(version))))
+            .collect();
+        if let Some((unknown, _)) = asked.iter().find(|(name, _)| !known.contains(name)) {
+            return Err(CommandError::usage(format!("a bundle can have no {unknown:?}"))
+                .hint(format!("what can be asked for: {}", known.join(", "))));
         }
+        let names: Vec<String> = asked.iter().map(|(name, _)| (*name).to_owned()).collect();
         let default = [CATALOGUE.default_release().to_owned()];
         let versions = if self.versions.is_empty() { &default[..] } else { &self.versions };
         let mut releases = Vec::new();
@@ -291,7 +298,17 @@ impl VersionArgs {
                     CommandError::usage(error.to_string())
                         .hint("see all there are: muster bundle list --versions")
                 })?;
-                releases.push(CATALOGUE.with_apps(release, &self.with));
+                let mut release = CATALOGUE.with_options(release, &names);
+                for (name, version) in &asked {
+                    let Some(version) = version else { continue };
+                    if !CATALOGUE.options().any(|option| option == *name) {
+                        return Err(CommandError::usage(format!("{name} has one version, which goes with Kubernetes")));
+                    }
+                    release = CATALOGUE.in_version(release, &[name], version).map_err(|error| {
+                        CommandError::usage(error.to_string())
+                    })?;
+                }
+                releases.push(release);
             }
         }
         Ok(releases)
@@ -316,7 +333,7 @@ fn arches(bundle: &Bundle) -> Vec<Arch> {
 fn complete_for(bundle: &Bundle, version: &str) -> Vec<String> {
     let complete = |arch: &Arch| {
         let release = CATALOGUE.release(version, *arch);
-        release.is_ok_and(|release| bundle.missing_of(&CATALOGUE.with_apps(release, &[])).is_empty())
+        release.is_ok_and(|release| bundle.missing_of(&CATALOGUE.with_options(release, &[])).is_empty())
     };
     Arch::ALL.into_iter().filter(complete).map(|arch| arch.to_string()).collect()
 }

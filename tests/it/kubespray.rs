@@ -109,7 +109,7 @@ fn what_would_be_another_cluster_is_refused_all_at_once() {
     ]);
     // Without preflight nobody else would say it.
     let ended = with(muster(), yaml).run(&["vars", "node1"]).code(0);
-    ended.stderr_has(&["all.yml:1: kube_network_plugin is refused; needed: flannel, or none"]);
+    ended.stderr_has(&["all.yml:1: kube_network_plugin is refused; needed: flannel, calico, or none"]);
 }
 
 #[test]
@@ -122,11 +122,11 @@ fn an_old_name_is_taken_for_the_new_one() {
 
 #[test]
 fn every_variable_that_does_nothing_is_listed_when_asked_for() {
-    let yaml = "kube_network_plugin: flannel\ncalico_mtu: 1440\nhelm_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n";
+    let yaml = "kube_network_plugin: flannel\ncilium_mtu: 1440\nhelm_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n";
     let ended = with(muster(), yaml).run(&["vars", "--unused", "--json"]).code(0);
     let listed: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let expected = [
-        ("calico_mtu", 2, "changes nothing: it belongs to kube_network_plugin"),
+        ("cilium_mtu", 2, "changes nothing: it belongs to kube_network_plugin"),
         ("efk_enabled", 5, "not implemented: Elasticsearch, Fluentd and Kibana are not installed"),
         ("helm_enabled", 3, "changes nothing: it says what is done anyway"),
     ];

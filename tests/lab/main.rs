@@ -13,6 +13,7 @@ mod faults;
 mod fixture;
 mod hand_on;
 mod kubespray;
+mod networks;
 mod nodes;
 mod packages;
 mod recover;

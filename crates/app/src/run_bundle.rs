@@ -9,7 +9,7 @@ use muster_artifacts::{
     Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch,
 };
 use muster_engine::script::quote;
-use muster_roles::catalogue::{CATALOGUE, apps_of, needed_by};
+use muster_roles::catalogue::{CATALOGUE, needed_by, options_of};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -213,27 +213,42 @@ fn arches(bundle: &Bundle) -> Vec<Arch> {
     if found.is_empty() { vec![Arch::host().unwrap_or(Arch::Amd64)] } else { found }
 }
 
-/// The options of `muster bundle` that ask for these versions of Kubernetes and for the inventory's applications.
-fn asked_for(world: &World, versions: &[String]) -> String {
+/// What `muster bundle` is to be told.
+struct Asked {
+    /// Its options.
+    which: String,
+    /// Whether all of it can be compiled: of what the catalogue has as an option (calico) there are only upstream's images.
+    can_be_built: bool,
+}
+
+/// The options of `muster bundle` that ask for these versions of Kubernetes and for what the inventory asks for.
+fn asked_for(world: &World, versions: &[String]) -> Asked {
     let of_default = |version: &String| version == CATALOGUE.default_release();
     let mut which = String::new();
+    let options = options_of(&world.inventory, &world.vars);
     if !versions.iter().all(of_default) {
         which.extend(versions.iter().map(|version| format!(" --kube-version {}", quote(version))));
     }
-    which.extend(apps_of(&world.inventory, &world.vars).iter().map(|app| format!(" --with {app}")));
-    which
+    which.extend(options.iter().map(|name| format!(" --with {name}")));
+    let can_be_built = !CATALOGUE
+        .options()
+        .any(|option| options.iter().any(|asked| asked.split('=').next() == Some(option)));
+    Asked { which, can_be_built }
 }
 
 /// What the bundle lacks of what was asked for, and the commands that get it.
-fn lacks(bundle: &Bundle, missing: &[MissingArtifact], asked: &str, options: &RunOptions) -> Error {
+fn lacks(bundle: &Bundle, missing: &[MissingArtifact], asked: &Asked, options: &RunOptions) -> Error {
     let list: String =
         missing.iter().map(|artifact| format!("\n  {} ({})", artifact.what, artifact.has)).collect();
-    let mut which = asked.to_owned();
+    let mut which = asked.which.clone();
     if let Some(dir) = &options.bundle {
         which.push_str(&format!(" --dir {}", quote(&dir.display().to_string())));
     }
-    Error::failed(format!("the bundle {} lacks:{list}", bundle.dir().display()))
-        .hint(format!("fetch it from the internet or a mirror: muster bundle fetch{which}"))
-        .hint(format!("or compile it from source: muster bundle build{which}"))
-        .hint("or name another bundle: --bundle DIR")
+    let error = Error::failed(format!("the bundle {} lacks:{list}", bundle.dir().display()))
+        .hint(format!("fetch it from the internet or a mirror: muster bundle fetch{which}"));
+    let error = match asked.can_be_built {
+        true => error.hint(format!("or compile it from source: muster bundle build{which}")),
+        false => error,
+    };
+    error.hint("or name another bundle: --bundle DIR")
 }

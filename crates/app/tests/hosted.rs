@@ -153,11 +153,11 @@ async fn a_flow_with_a_role_of_its_own_is_looked_at_then_done_and_heard() {
 
 #[tokio::test]
 async fn what_is_wrong_without_a_machine_is_a_typed_error_with_its_problems() {
-    let hosted = Hosted::new("node1 ansible_host=192.0.2.1 kube_network_plugin=calico");
+    let hosted = Hosted::new("node1 ansible_host=192.0.2.1 kube_network_plugin=weave");
     let mut job = hosted.job(Flow::new("a test", PREFLIGHT));
-    let Err(error) = hosted.ready(job.clone()) else { panic!("calico is refused") };
+    let Err(error) = hosted.ready(job.clone()) else { panic!("weave is refused") };
     let ErrorKind::Problems(problems) = error.kind else { panic!("{error:?}") };
-    assert!(problems.iter().any(|problem| problem.found.contains("calico")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.found.contains("weave")), "{problems:?}");
 
     // Nobody is there to be asked.
     job.connection.ask_password = true;

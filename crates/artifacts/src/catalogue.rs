@@ -14,7 +14,7 @@ use crate::{Arch, ImageReference, Sha256};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// One executable, as it is.
+    /// One file as it is: an executable, or a text.
     Binary,
     /// A gzip-compressed tar with upstream's member names.
     Archive,
@@ -146,6 +146,8 @@ struct Data {
     #[serde(rename = "for", default)]
     purposes: IndexMap<String, Vec<Spanned<String>>>,
     #[serde(default)]
+    options: IndexMap<String, Vec<Spanned<String>>>,
+    #[serde(default)]
     apps: IndexMap<String, Vec<Spanned<String>>>,
     releases: IndexMap<String, Components>,
 }
@@ -242,7 +244,7 @@ impl Catalogue {
                 None => return Err((at, format!("{name} is neither among the files nor among the images"))),
             }
         }
-        for name in self.data.purposes.values().chain(self.data.apps.values()).flatten() {
+        for name in self.purposes().flat_map(|(_, names)| names) {
             if !self.data.files.contains_key(&name.value) && !self.data.images.contains_key(&name.value) {
                 let message = format!("{} is neither among the files nor among the images", name.value);
                 return Err((name.referenced, message));
@@ -302,12 +304,11 @@ impl Catalogue {
         Ok(found)
     }
 
-    /// What of a release is needed by a cluster that is for these purposes (`for` and `apps` in the catalogue): all that every
-    /// cluster needs, and what is only needed for one of them.
+    /// What of a release is needed by a cluster that is for these purposes (`for`, `options` and `apps` in the catalogue): all
+    /// that every cluster needs, and what is only needed for one of them.
     pub fn needed(&self, mut release: Release, is_purpose: impl Fn(&str) -> bool) -> Release {
         let needed = |name: &str| {
-            let mut purposes = self.data.purposes.iter().chain(&self.data.apps);
-            let purpose = purposes.find(|(_, names)| names.iter().any(|known| known.value == name));
+            let purpose = self.purposes().find(|(_, names)| names.iter().any(|known| known.value == name));
             purpose.is_none_or(|(purpose, _)| is_purpose(purpose))
         };
         release.files.retain(|file| needed(&file.name));
@@ -315,11 +316,45 @@ impl Catalogue {
         release
     }
 
-    /// What of a release a bundle has that is made for no inventory: everything but the applications, and of those these.
-    pub fn with_apps(&self, release: Release, with: &[String]) -> Release {
+    /// What of a release a bundle has that is made for no inventory: everything but the options and applications, and of those
+    /// these.
+    pub fn with_options(&self, release: Release, with: &[String]) -> Release {
         self.needed(release, |purpose| {
-            self.data.purposes.contains_key(purpose) || with.iter().any(|app| app == purpose)
+            self.data.purposes.contains_key(purpose) || with.iter().any(|option| option == purpose)
         })
+    }
+
+    /// The release with another version of all that is for these purposes.
+    ///
+    /// # Errors
+    /// The catalogue does not have that version of one of the files.
+    pub fn in_version(
+        &self,
+        mut release: Release,
+        purposes: &[&str],
+        version: &str,
+    ) -> Result<Release, NotInCatalogue> {
+        let named = self.purposes().filter(|(known, _)| purposes.contains(&known.as_str()));
+        let names: Vec<&str> = named.flat_map(|(_, names)| names).map(|name| name.value.as_str()).collect();
+        let is_named = |name: &str| names.contains(&name);
+        for file in release.files.iter_mut().filter(|file| is_named(&file.name)) {
+            *file = self.file(&file.name, version, release.arch)?;
+        }
+        for image in release.images.iter_mut().filter(|image| is_named(&image.name)) {
+            let reference = self.image(&image.name, version)?;
+            *image = CatalogueImage { name: image.name.clone(), version: version.into(), reference };
+        }
+        Ok(release)
+    }
+
+    /// What is only needed for something, by what it is for.
+    fn purposes(&self) -> impl Iterator<Item = (&String, &Vec<Spanned<String>>)> {
+        self.data.purposes.iter().chain(&self.data.options).chain(&self.data.apps)
+    }
+
+    /// The options, in the catalogue's order: what a bundle has only where it is asked for, and which is no application.
+    pub fn options(&self) -> impl Iterator<Item = &str> {
+        self.data.options.keys().map(String::as_str)
     }
 
     /// The applications, in the catalogue's order.
@@ -482,12 +517,31 @@ releases:
     fn a_bundle_for_nobody_has_no_application_that_was_not_asked_for() {
         let catalogue = Catalogue::parse(SHIPPED, "catalogue.yml").unwrap();
         let has = |with: &[String]| {
-            let release = catalogue.with_apps(catalogue.release("1.36.3", Arch::Amd64).unwrap(), with);
-            ["coredns", "agnhost", "metrics-server", "local-path-provisioner"]
+            let release = catalogue.with_options(catalogue.release("1.36.3", Arch::Amd64).unwrap(), with);
+            ["coredns", "agnhost", "metrics-server", "local-path-provisioner", "calico-node", "calico-typha"]
                 .map(|name| release.image(name).is_some())
         };
-        assert_eq!(has(&[]), [true, true, false, false]);
-        assert_eq!(has(&["metrics-server".to_owned()]), [true, true, true, false]);
+        assert_eq!(has(&[]), [true, true, false, false, false, false]);
+        assert_eq!(has(&["metrics-server".to_owned()]), [true, true, true, false, false, false]);
+        assert_eq!(has(&["calico".to_owned()]), [true, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn another_version_of_what_is_for_a_purpose_is_taken_where_there_is_one() {
+        let catalogue = Catalogue::parse(SHIPPED, "catalogue.yml").unwrap();
+        let release = catalogue.release("1.36.3", Arch::Amd64).unwrap();
+        let versions = |version: &str| {
+            let release = catalogue.in_version(release.clone(), &["calico", "typha"], version).unwrap();
+            let (file, image) =
+                (release.file("calico-manifest").unwrap(), release.image("calico-typha").unwrap());
+            assert_eq!(image.reference.tag, format!("v{}", image.version));
+            assert!(file.url.contains(&format!("/v{}/", file.version)));
+            assert_eq!(release.image("flannel").unwrap().version, "0.28.4");
+            [file.version.clone(), image.version.clone()]
+        };
+        assert_eq!(versions("3.28.5"), ["3.28.5", "3.28.5"]);
+        let error = catalogue.in_version(release.clone(), &["calico"], "3.3.1").unwrap_err().to_string();
+        assert!(error.starts_with("calico-manifest 3.3.1 is not in the catalogue"), "{error}");
     }
 
     #[test]

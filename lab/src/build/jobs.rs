@@ -45,11 +45,16 @@ pub(super) fn plan(release: &Release, bundle: &Bundle) -> Result<Vec<Job>, Build
         .chain(lacking_images.map(|image| (&image.name, &image.version, Some(image.reference.clone()))));
 
     let mut jobs: Vec<Job> = Vec::new();
+    let mut without_recipe = Vec::new();
     for (name, version, reference) in lacking {
-        let (group_name, group, artifact) = groups
+        let recipe = groups
             .iter()
-            .find_map(|(group_name, group)| Some((group_name, group, group.artifacts.get(name)?)))
-            .ok_or_else(|| BuildError::NoRecipe { name: name.clone() })?;
+            .find_map(|(group_name, group)| Some((group_name, group, group.artifacts.get(name)?)));
+        let Some((group_name, group, artifact)) = recipe else {
+            let image = reference.map(|reference| format!("image {reference}"));
+            without_recipe.push(image.unwrap_or_else(|| format!("{name} {version}")));
+            continue;
+        };
         let version_of_modules = match &group.version {
             Some(pinned) => pinned,
             None if group.staging => &release.version,
@@ -66,6 +71,9 @@ pub(super) fn plan(release: &Release, bundle: &Bundle) -> Result<Vec<Job>, Build
                 artifacts: vec![wanted],
             }),
         }
+    }
+    if !without_recipe.is_empty() {
+        return Err(BuildError::NoRecipe { names: without_recipe });
     }
     jobs.sort_by_key(|job| groups.get_index_of(&job.name));
     Ok(jobs)
@@ -103,7 +111,7 @@ mod tests {
 
     fn release_with(version: &str, apps: &[String]) -> Release {
         let catalogue = Catalogue::parse(CATALOGUE, "catalogue.yml").unwrap();
-        catalogue.with_apps(catalogue.release(version, Arch::Amd64).unwrap(), apps)
+        catalogue.with_options(catalogue.release(version, Arch::Amd64).unwrap(), apps)
     }
 
     fn describe(jobs: &[Job]) -> Vec<String> {
@@ -146,6 +154,18 @@ mod tests {
         let jobs = plan(&release_with("1.36.3", &apps), &Bundle::empty("nowhere")).unwrap();
         let has = |app: &String| jobs.iter().any(|job| job.name == *app);
         assert!(apps.iter().all(has), "{:?}", describe(&jobs));
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_told_before_anything_is_built() {
+        let error =
+            plan(&release_with("1.36.3", &["calico".to_owned()]), &Bundle::empty("nowhere")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "these cannot be built from source: calico-manifest 3.31.7, image quay.io/calico/node:v3.31.7, image \
+             quay.io/calico/cni:v3.31.7, image quay.io/calico/kube-controllers:v3.31.7. Fetch them from upstream, or from a \
+             mirror: muster bundle fetch"
+        );
     }
 
     #[test]

@@ -78,11 +78,14 @@ pub enum BuildError {
         /// This machine's.
         host: &'static str,
     },
-    /// No recipe makes an artifact.
-    #[error("there is no recipe to build {name} from source; fetch it instead")]
+    /// No recipe makes some artifacts.
+    #[error(
+        "these cannot be built from source: {}. Fetch them from upstream, or from a mirror: muster bundle fetch",
+        .names.join(", ")
+    )]
     NoRecipe {
-        /// The artifact.
-        name: String,
+        /// The artifacts: images by their references, files with their versions.
+        names: Vec<String>,
     },
     /// The recipes, which are part of the program, cannot be read.
     #[error("recipes.yml: {message}")]

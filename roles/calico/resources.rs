@@ -1,0 +1,114 @@
+//! The objects of calico's own kinds: the pool of pods' addresses, and what its programs are told. They are written as they lie in
+//! the API server (`crd.projectcalico.org/v1`), where calicoctl(1) finds them as `projectcalico.org/v3`.
+
+use serde_json::{Value, json};
+
+use super::Vars;
+use crate::common::ClusterVars;
+
+/// All of them.
+pub(super) fn of(vars: &Vars, cluster: &ClusterVars) -> Vec<Value> {
+    let mut objects = vec![pool(vars, cluster), felix(vars), addresses(vars)];
+    if vars.calico_network_backend == "bird" {
+        objects.push(bgp(vars, cluster));
+    }
+    objects
+}
+
+fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({ "apiVersion": "crd.projectcalico.org/v1", "kind": kind, "metadata": { "name": name }, "spec": spec })
+}
+
+fn pool(vars: &Vars, cluster: &ClusterVars) -> Value {
+    let spec = json!({
+        "cidr": vars.calico_pool_cidr.as_ref().unwrap_or(&cluster.kube_pods_subnet),
+        "blockSize": vars.calico_pool_blocksize,
+        "ipipMode": vars.calico_ipip_mode,
+        "vxlanMode": vars.calico_vxlan_mode,
+        "natOutgoing": vars.nat_outgoing,
+        "nodeSelector": "all()",
+        "allowedUses": ["Workload", "Tunnel"],
+    });
+    object("IPPool", &vars.calico_pool_name, spec)
+}
+
+fn felix(vars: &Vars) -> Value {
+    let mut spec = json!({
+        "ipipEnabled": vars.calico_ipip_mode != "Never",
+        "vxlanEnabled": vars.calico_vxlan_mode != "Never",
+        "vxlanVNI": vars.calico_vxlan_vni,
+        "vxlanPort": vars.calico_vxlan_port,
+        "bpfEnabled": false,
+        "wireguardEnabled": false,
+        "chainInsertMode": vars.calico_felix_chaininsertmode,
+        "floatingIPs": vars.calico_felix_floating_ips,
+        "reportingInterval": vars.calico_felix_reporting_interval,
+        "prometheusMetricsEnabled": vars.calico_felix_prometheusmetricsenabled,
+        "prometheusMetricsPort": vars.calico_felix_prometheusmetricsport,
+        "prometheusGoMetricsEnabled": vars.calico_felix_prometheusgometricsenabled,
+        "prometheusProcessMetricsEnabled": vars.calico_felix_prometheusprocessmetricsenabled,
+        "iptablesBackend": vars.calico_iptables_backend,
+        "iptablesLockTimeout": format!("{}s", vars.calico_iptables_lock_timeout_secs),
+        "healthHost": vars.calico_healthhost,
+        "usageReportingEnabled": vars.calico_usage_reporting,
+        "logSeverityScreen": vars.calico_loglevel,
+    });
+    if !vars.calico_feature_detect_override.is_empty() {
+        spec["featureDetectOverride"] = json!(vars.calico_feature_detect_override);
+    }
+    if let Some(pattern) = &vars.calico_felix_mtu_iface_pattern {
+        spec["mtuIfacePattern"] = json!(pattern);
+    }
+    // Before 3.29 there is no such field.
+    if vars.calico_nftable_mode != "Disabled" {
+        spec["nftablesMode"] = json!(vars.calico_nftable_mode);
+    }
+    object("FelixConfiguration", "default", spec)
+}
+
+fn addresses(vars: &Vars) -> Value {
+    let spec = json!({
+        "strictAffinity": vars.calico_ipam_strictaffinity,
+        "autoAllocateBlocks": vars.calico_ipam_autoallocateblocks,
+        "maxBlocksPerHost": vars.calico_ipam_maxblocksperhost,
+    });
+    object("IPAMConfig", "default", spec)
+}
+
+fn bgp(vars: &Vars, cluster: &ClusterVars) -> Value {
+    let networks = |list: &[String]| list.iter().map(|cidr| json!({ "cidr": cidr })).collect::<Vec<_>>();
+    let mut spec = json!({
+        "asNumber": vars.global_as_num,
+        "listenPort": vars.calico_bgp_listen_port,
+        "nodeToNodeMeshEnabled": true,
+        "logSeverityScreen": "Info",
+        "serviceExternalIPs": networks(&vars.calico_advertise_service_external_ips),
+        "serviceLoadBalancerIPs": networks(&vars.calico_advertise_service_loadbalancer_ips),
+    });
+    if vars.calico_advertise_cluster_ips {
+        spec["serviceClusterIPs"] = json!([{ "cidr": cluster.kube_service_addresses }]);
+    }
+    object("BGPConfiguration", "default", spec)
+}
+
+/// Why an object of the cluster cannot become what is wanted: calico takes no other network or blocks for a pool that it has, and
+/// pods have addresses of it, so it does not go either; and the API server would not keep anybody from writing that.
+pub(super) fn cannot_change(wanted: Option<&Value>, found: &Value) -> Option<String> {
+    if found["kind"] != "IPPool" {
+        return None;
+    }
+    let name = found["metadata"]["name"].as_str().unwrap_or_default();
+    let Some(wanted) = wanted else {
+        return Some(format!(
+            "the pool {name} of the cluster would be removed, and pods have addresses of it: set calico_pool_name: {name}"
+        ));
+    };
+    let differs = |field: &&str| wanted["spec"][*field] != found["spec"][*field];
+    let field = ["cidr", "blockSize"].into_iter().find(differs)?;
+    let variable = if field == "cidr" { "calico_pool_cidr" } else { "calico_pool_blocksize" };
+    let (is, wanted) = (&found["spec"][field], &wanted["spec"][field]);
+    Some(format!(
+        "the pool {name} of the cluster has {field} {is}, which cannot become {wanted}, because pods have addresses of it: set \
+         {variable}: {is}"
+    ))
+}

@@ -1,0 +1,172 @@
+//! Networks and names: calico as far as it goes without its images, and the DNS cache on each node.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use muster_artifacts::{
+    Arch, Bundle, BundleWriter, ImageReference, Kind, NewFile, NewImage, Origin, RunConfig,
+};
+
+use crate::fixture::{Ended, Lab};
+
+/// The version of calico whose manifest the Go module proxy has: a commit of upstream's branch release-v3.28 that is the tag's.
+const CALICO: &str = "3.28.5";
+const MODULE: &str = "github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520";
+
+/// Upstream's manifest; `None` where there is no Go, or no way to its module proxy.
+fn manifest(folder: &Path) -> Option<PathBuf> {
+    fs::write(folder.join("go.mod"), "module muster.local/calico\n").unwrap();
+    let out =
+        Command::new("go").args(["mod", "download", "-json", MODULE]).current_dir(folder).output().ok()?;
+    let told: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
+    Some(Path::new(told["Dir"].as_str()?).join("manifests/calico-typha.yaml"))
+}
+
+/// A copy of this computer's bundle (hard links) with calico's manifest, and with images that only bear the names of calico's.
+fn bundle_with_calico(dir: &Path, manifest: &Path) {
+    let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
+    let own = std::env::var_os("MUSTER_BUNDLE").map_or(own, PathBuf::from);
+    let status = Command::new("cp").arg("-al").args([&own, &dir.to_path_buf()]).status().unwrap();
+    assert!(status.success());
+    let mut bundle = BundleWriter::open(dir).unwrap();
+    let new = NewFile {
+        name: "calico-manifest",
+        version: CALICO,
+        arch: Arch::Amd64,
+        kind: Kind::Binary,
+        origin: Origin::Upstream,
+        source: "a test",
+        expected: None,
+    };
+    bundle.add_file(&new, &mut File::open(manifest).unwrap()).unwrap();
+    let empty = vec![0; 1024];
+    for name in ["node", "cni", "kube-controllers"] {
+        let layer = bundle.add_layer(&mut &empty[..]).unwrap();
+        let reference: ImageReference = format!("quay.io/calico/{name}:v{CALICO}").parse().unwrap();
+        let new =
+            NewImage { reference: &reference, arch: Arch::Amd64, origin: Origin::Built, source: "a test" };
+        bundle.add_image(&new, &[layer], &RunConfig::default()).unwrap();
+    }
+    drop(bundle);
+    Bundle::open(dir).unwrap();
+}
+
+#[test]
+fn calicos_objects_are_taken_by_a_real_api_server_and_a_second_run_changes_none() {
+    let lab = Lab::up(248, &["-n", "1"]);
+    let Some(manifest) = manifest(lab.folder()) else {
+        eprintln!("skipped: the Go module proxy does not give calico's manifest");
+        return;
+    };
+    let host = lab.pattern(1);
+    let calico =
+        ["-e", "kube_network_plugin=calico", "-e", "calico_version=3.28.5", "-e", "calico_timeout=5", "-vv"];
+    let setup =
+        |args: &[&str]| lab.muster(&[&["setup-cluster", &host, "--offline"], &calico[..], args].concat());
+
+    // Without the images nothing is changed, and it is said which they are.
+    let without = setup(&[]);
+    assert_eq!(without.code, 1, "{without:#?}");
+    for said in ["image quay.io/calico/node:v3.28.5 for amd64", "muster bundle fetch --with calico=3.28.5\n"]
+    {
+        assert!(without.err.contains(said), "{said}: {without:#?}");
+    }
+    assert!(!without.err.contains("bundle build") && !lab.has("node1", "/var/lib/muster"), "{without:#?}");
+
+    let bundle = lab.folder().join("bundle");
+    bundle_with_calico(&bundle, &manifest);
+    let bundle = ["--bundle", bundle.to_str().unwrap()];
+    let first = setup(&bundle);
+    // Images without a program start nothing: as far as that it goes.
+    assert_eq!(first.code, 2, "{first:#?}");
+    assert!(first.out.contains("calico has connected the pods: not within"), "{first:#?}");
+    let applied = |ended: &Ended| ended.out.contains("calico: Apply calico: changed objects of calico (");
+    assert!(applied(&first), "{first:#?}");
+    let get = |words: &str| {
+        lab.on("node1", &format!("kubectl --kubeconfig /etc/kubernetes/admin.conf get {words}"))
+    };
+    let pool = get("ippools default-pool -o 'jsonpath={.spec.cidr} {.spec.blockSize} {.spec.vxlanMode}'");
+    assert_eq!(pool, "10.233.64.0/18 26 Always");
+    assert_eq!(get("felixconfigurations default -o 'jsonpath={.spec.vxlanPort}'"), "4789");
+    let image = get("-n kube-system ds calico-node -o 'jsonpath={.spec.template.spec.containers[0].image}'");
+    assert_eq!(image, "quay.io/calico/node:v3.28.5");
+
+    // Nothing differs; what a user asks for is applied; a pool keeps its blocks.
+    let second = setup(&bundle);
+    for set in ["calico-definitions", "calico"] {
+        assert!(second.out.contains(&format!("calico: Apply {set}: nothing to do")), "{second:#?}");
+    }
+    let bgp = setup(
+        &[&bundle[..], &["-e", "calico_network_backend=bird", "-e", "calico_vxlan_mode=Never"]].concat(),
+    );
+    assert!(applied(&bgp), "{bgp:#?}");
+    assert_eq!(get("bgpconfigurations default -o 'jsonpath={.spec.asNumber}'"), "64512");
+    let blocks = setup(&[&bundle[..], &["-e", "calico_pool_blocksize=24"]].concat());
+    assert!(blocks.out.contains("has blockSize 26, which cannot become 24"), "{blocks:#?}");
+
+    // Another network is refused before anything, as soon as the node has calico's.
+    lab.on("node1", "echo '{}' >/etc/cni/net.d/10-calico.conflist");
+    let other = lab.muster(&["setup-cluster", "--offline", "-e", "kube_network_plugin=flannel"]);
+    assert_eq!(other.code, 3, "{other:#?}");
+    assert!(other.out.contains("kube_network_plugin"), "{other:#?}");
+}
+
+#[test]
+fn names_are_found_through_the_cache_of_each_node_which_comes_and_goes() {
+    let lab = Lab::up(249, &["-n", "2"]);
+    let set = |value: &str| format!("enable_nodelocaldns={value}");
+    let setup = |value: &str| {
+        let ended = lab.muster(&["setup-cluster", &lab.pattern(2), "-e", &set(value)]);
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended
+    };
+    let kubectl = |words: &[&str]| {
+        let ended = lab.muster(&[&["kubectl"], words].concat());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended.out
+    };
+    let start = |name: &str| {
+        kubectl(&["run", name, "--image", "registry.k8s.io/e2e-test-images/agnhost:2.63.0"]);
+        kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &format!("pod/{name}")]);
+    };
+    let finds = |name: &str| {
+        let api = "kubernetes.default.svc.cluster.local:443";
+        kubectl(&["exec", name, "--", "/agnhost", "connect", "--timeout", "60s", api])
+    };
+    let servers = |name: &str| {
+        let file = kubectl(&["exec", name, "--", "cat", "/etc/resolv.conf"]);
+        file.lines()
+            .filter_map(|line| line.strip_prefix("nameserver ").map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+
+    setup("true");
+    start("before");
+    assert_eq!(servers("before"), ["169.254.25.10", "10.233.0.3"]);
+    finds("before");
+    // It is the cache that answers.
+    let node = kubectl(&["get", "pod", "before", "-o", "jsonpath={.spec.nodeName}"]);
+    let metrics = lab.on(
+        &node,
+        "exec 3<>/dev/tcp/169.254.25.10/9253; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3",
+    );
+    assert!(metrics.contains("zones=\"cluster.local.,in-addr.arpa.,ip6.arpa.\""), "{metrics}");
+    let second = setup("true");
+    assert_eq!(second.out.matches("changed=0").count(), 2, "{second:#?}");
+
+    // Off: who was started before still finds names, but waits, which is said; and new pods ask CoreDNS.
+    let off = setup("false");
+    assert!(off.out.contains("rollout restart"), "{off:#?}");
+    assert_eq!(kubectl(&["-n", "kube-system", "get", "ds", "nodelocaldns", "--ignore-not-found"]), "");
+    finds("before");
+    start("after");
+    assert_eq!(servers("after"), ["10.233.0.3"]);
+    assert_eq!(setup("false").out.matches("changed=0").count(), 2);
+
+    setup("true");
+    let reset = lab.muster(&["reset-cluster", "--yes"]);
+    assert_eq!(reset.code, 0, "{reset:#?}");
+    assert!(!lab.has("node1", "/sys/class/net/nodelocaldns"));
+    assert!(!lab.has("node1", "/etc/systemd/system/nodelocaldns.service"));
+}
