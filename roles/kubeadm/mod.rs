@@ -32,7 +32,7 @@ use crate::etcd;
 pub(crate) use config::CONFIG;
 pub(crate) use kubelet::resolv_conf_for_pods;
 pub(crate) use labels::nodes;
-pub(crate) use reconfigure::publish;
+pub(crate) use reconfigure::{publish, run as reconfigure};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ struct Vars {
 const PATCHES: &str = "/etc/kubernetes/patches";
 
 /// The role of a control plane.
-const CONTROL_PLANE: &str = "control-plane";
+pub(crate) const CONTROL_PLANE: &str = "control-plane";
 const PROGRAMS: [&str; 3] = ["kubelet", "kubeadm", "kubectl"];
 const UNIT: &str = "/etc/systemd/system/kubelet.service";
 

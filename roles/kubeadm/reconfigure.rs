@@ -8,7 +8,7 @@ use crate::cluster::Standing;
 use crate::kubectl::{ADMIN_CONF, api_answers, kubectl};
 
 /// The control plane runs with its configuration. The one that leads gives it to the cluster first.
-pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
+pub(crate) async fn run(host: &Host, known: &Standing) -> Result<()> {
     let leads = known.leader() == Some(host.name());
     if leads {
         balancer::all_have_a_way(host, known).await?;

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod disk;
+mod encryption;
 mod eviction;
 mod findings;
 #[cfg(test)]
