@@ -17,6 +17,7 @@ mod containerd;
 mod coredns;
 mod diagnosis;
 mod drain;
+mod encryption;
 pub mod etcd;
 mod flannel;
 mod kubeadm;
@@ -177,6 +178,7 @@ pub const ROLES: &[Role] = &[
         kubeadm::control_plane,
         "kubeadm/defaults.yml"
     ),
+    role!("encryption", "Secrets are encrypted in etcd, where that is wanted", encryption::run),
     role!("node", "kubeadm join", kubeadm::node, "kubeadm/defaults.yml"),
     role!(
         "etcd-restart",

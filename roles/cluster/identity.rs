@@ -67,6 +67,8 @@ pub(crate) struct Identity {
     pub etcd_servers: Vec<String>,
     /// The version of its API server, without a leading `v`.
     pub version: Option<String>,
+    /// The file with the keys by which its API server encrypts what is in etcd.
+    pub encryption: Option<String>,
     /// That of its kubelet: of the program, which may be newer than what runs where an upgrade was cut off between the two.
     pub kubelet_version: Option<String>,
     /// What it is to etcd.
@@ -195,6 +197,7 @@ impl Identity {
                 "kubelet_is" => {
                     identity.kubelet_version = value.strip_prefix("Kubernetes v").map(str::to_owned);
                 }
+                "encryption" => identity.encryption = Some(value.to_owned()),
                 key if key.starts_with("apiserver_") => {
                     let address: Option<SocketAddr> = value.trim_matches(['"', '\'']).parse().ok();
                     identity.advertised = address.map(|address| address.ip());

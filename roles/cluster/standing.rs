@@ -161,6 +161,11 @@ impl Standing {
         self.known(name)?.version.as_deref()
     }
 
+    /// Whether the API server of a control plane encrypts by a file with this path.
+    pub(crate) fn encrypts_with(&self, name: &str, path: &str) -> bool {
+        self.known(name).is_some_and(|seen| seen.encryption.as_deref() == Some(path))
+    }
+
     /// The version of a node's kubelet before this run.
     pub(crate) fn kubelet_of(&self, name: &str) -> Option<&str> {
         self.known(name).filter(|seen| seen.joined())?.kubelet_version.as_deref()

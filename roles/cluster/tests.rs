@@ -127,7 +127,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     write("/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--pod-x=y --node-ip=192.0.2.11\"\n");
     write(
         "/etc/kubernetes/manifests/kube-apiserver.yaml",
-        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: 192.0.2.11:6443\nspec:\n  containers:\n  - command:\n    - --etcd-servers=https://192.0.2.10:2379,https://192.0.2.11:2379\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n",
+        "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: 192.0.2.11:6443\nspec:\n  containers:\n  - command:\n    - --encryption-provider-config=/etc/kubernetes/ssl/secrets_encryption.yaml\n    - --etcd-servers=https://192.0.2.10:2379,https://192.0.2.11:2379\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n",
     );
     write("/etc/ssl/etcd/ssl/ca.pem", &other);
     write("/etc/ssl/etcd/ssl/ca-key.pem", "PRIVATE");
@@ -159,6 +159,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         advertised: "192.0.2.11".parse().ok(),
         etcd_servers: ["https://192.0.2.10:2379", "https://192.0.2.11:2379"].map(str::to_owned).into(),
         version: Some("1.36.3".into()),
+        encryption: Some("/etc/kubernetes/ssl/secrets_encryption.yaml".into()),
         kubelet_version: Some("1.35.4".into()),
         etcd: super::identity::Member {
             authority: Some(authority(&other)),

@@ -7,7 +7,8 @@ use muster_engine::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::audit::Audit;
+use super::config::Files;
+use crate::encryption::Encryption;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -135,11 +136,11 @@ fn text_of(value: &Value) -> String {
 ///
 /// # Errors
 /// A variable has a type that it cannot have.
-pub(super) fn components(host: &Host, audit: Option<&Audit>) -> Result<Components> {
-    Ok(of(host.vars()?, audit))
+pub(super) fn components(host: &Host, files: &Files) -> Result<Components> {
+    Ok(of(host.vars()?, files))
 }
 
-fn of(vars: Vars, audit: Option<&Audit>) -> Components {
+fn of(vars: Vars, files: &Files) -> Components {
     let (mut api_server, mut controller_manager, mut scheduler): (Component, Component, Component) =
         Default::default();
     api_server.common(&vars, &vars.kube_apiserver_feature_gates);
@@ -171,11 +172,14 @@ fn of(vars: Vars, audit: Option<&Audit>) -> Components {
         api_server.set("oidc-groups-claim", vars.kube_oidc_groups_claim.as_ref());
         api_server.set("oidc-groups-prefix", vars.kube_oidc_groups_prefix.as_ref());
     }
-    if let Some(audit) = audit {
+    if let Some(audit) = &files.audit {
         for (name, value) in audit.arguments() {
             api_server.set(name, Some(value));
         }
         api_server.volumes.extend(audit.volumes());
+    }
+    if let Some((name, path)) = files.encryption.as_ref().map(Encryption::argument) {
+        api_server.set(name, Some(path));
     }
     controller_manager
         .set("node-monitor-grace-period", vars.kube_controller_node_monitor_grace_period.as_ref());
@@ -255,7 +259,7 @@ mod tests {
 
     fn told(yaml: &str) -> Value {
         let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
-        json!(of(vars.deserialize().unwrap(), None))
+        json!(of(vars.deserialize().unwrap(), &Files { audit: None, encryption: None }))
     }
 
     fn arguments(yaml: &str, component: &str) -> Value {

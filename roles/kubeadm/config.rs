@@ -9,6 +9,7 @@ use super::{PATCHES, arguments, kubelet, node_registration};
 use crate::addresses::{all_of, ip};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
+use crate::encryption::{self, Encryption};
 use crate::etcd;
 
 /// Where kubeadm finds it.
@@ -25,12 +26,32 @@ pub(super) struct Config {
     pub(super) certificates: String,
 }
 
+/// What the API server reads only when it starts, beside its arguments.
+pub(super) struct Files {
+    pub(super) audit: Option<Audit>,
+    pub(super) encryption: Option<Encryption>,
+}
+
+impl Files {
+    async fn wanted(host: &Host, known: &Standing) -> Result<Self> {
+        Ok(Self { audit: Audit::wanted(host)?, encryption: encryption::next(host, known).await? })
+    }
+
+    /// Annotations of its pod: they make it begin anew when one of the files changes.
+    fn annotations(&self) -> serde_json::Map<String, serde_json::Value> {
+        let audit = self.audit.as_ref().map(|audit| ("muster.io/audit-policy", audit.digest()));
+        let encryption =
+            self.encryption.as_ref().map(|encryption| ("muster.io/encryption", encryption.gist()));
+        audit.into_iter().chain(encryption).map(|(name, value)| (name.to_owned(), value.into())).collect()
+    }
+}
+
 /// Writes it, without applying it.
 pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
-    let audit = Audit::wanted(host)?;
+    let files = Files::wanted(host, known).await?;
     let cluster = cluster_vars(host)?;
-    let text = config(host, known, &cluster.kube_version, audit.as_ref())?;
-    let patches = patches(audit.as_ref());
+    let text = config(host, known, &cluster.kube_version, &files)?;
+    let patches = patches(&files);
     let config = Config { hash: hash_of(&text, &patches), certificates: cluster.kube_cert_dir };
     let mut step = host
         .step("Configure the control plane")
@@ -39,17 +60,20 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     for (path, patch) in patches {
         step = step.ensure(file(path).content(patch));
     }
-    if let Some((folder, policy)) = audit.as_ref().map(Audit::policy) {
+    if let Some((folder, policy)) = files.audit.as_ref().map(Audit::policy) {
         step = step.ensure(folder).ensure(policy);
+    }
+    if let Some(encryption) = &files.encryption {
+        step = step.ensure(dir(config.certificates.as_str())).ensure(encryption.file());
     }
     step.await?;
     Ok(config)
 }
 
 /// The hash of what a control plane is told in a version.
-pub(super) fn hash(host: &Host, known: &Standing, version: &str) -> Result<String> {
-    let audit = Audit::wanted(host)?;
-    config(host, known, version, audit.as_ref()).map(|text| hash_of(&text, &patches(audit.as_ref())))
+pub(super) async fn hash(host: &Host, known: &Standing, version: &str) -> Result<String> {
+    let files = Files::wanted(host, known).await?;
+    config(host, known, version, &files).map(|text| hash_of(&text, &patches(&files)))
 }
 
 fn hash_of(text: &str, patches: &[(String, String)]) -> String {
@@ -58,10 +82,9 @@ fn hash_of(text: &str, patches: &[(String, String)]) -> String {
 }
 
 /// The files with the patches, and what they say.
-fn patches(audit: Option<&Audit>) -> Vec<(String, String)> {
-    let annotations = audit.map(|audit| json!({ "muster.io/audit-policy": audit.digest() }));
+fn patches(files: &Files) -> Vec<(String, String)> {
     let of_component = |name: &str| {
-        let annotations = annotations.as_ref().filter(|_| name == "kube-apiserver");
+        let annotations = if name == "kube-apiserver" { files.annotations() } else { serde_json::Map::new() };
         (format!("{PATCHES}/{name}0+strategic.json"), patch(name, annotations))
     };
     COMPONENTS.into_iter().map(of_component).collect()
@@ -71,17 +94,16 @@ const COMPONENTS: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kub
 
 /// How a component's static pod differs from what kubeadm writes. The kubelet asks for the first time, and then again, each
 /// second whether it is up; kubeadm's ten seconds are how long a control plane that works would be shown as not ready.
-/// Annotations make a pod begin anew when a file changes that it reads only when it starts.
-fn patch(component: &str, annotations: Option<&serde_json::Value>) -> String {
+fn patch(component: &str, annotations: serde_json::Map<String, serde_json::Value>) -> String {
     let probe = json!({ "initialDelaySeconds": 1, "periodSeconds": 1, "failureThreshold": 300 });
     let mut pod = json!({ "spec": { "containers": [{ "name": component, "startupProbe": probe }] } });
-    if let Some(annotations) = annotations {
+    if !annotations.is_empty() {
         pod["metadata"] = json!({ "annotations": annotations });
     }
     format!("{pod:#}\n")
 }
 
-fn config(host: &Host, known: &Standing, version: &str, audit: Option<&Audit>) -> Result<String> {
+fn config(host: &Host, known: &Standing, version: &str, files: &Files) -> Result<String> {
     let cluster = cluster_vars(host)?;
     let mut sans = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     // Hosts that change places in their group change nothing.
@@ -103,7 +125,7 @@ fn config(host: &Host, known: &Standing, version: &str, audit: Option<&Audit>) -
         "may_lower_oom_score": facts.may_lower_oom_score(),
         "node_registration": registration.trim_end(),
         "kubelet_config": kubelet::config(host)?.trim_end(),
-        "components": arguments::components(host, audit)?,
+        "components": arguments::components(host, files)?,
         "kube_proxy": arguments::kube_proxy(host)?,
     });
     host.render("init.yaml.j2", include_str!("templates/init.yaml.j2"), &extra)

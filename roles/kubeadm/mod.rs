@@ -35,7 +35,7 @@ use growth::Growth;
 pub(crate) use config::CONFIG;
 pub(crate) use kubelet::resolv_conf_for_pods;
 pub(crate) use labels::nodes;
-pub(crate) use reconfigure::publish;
+pub(crate) use reconfigure::{publish, run as reconfigure};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]

@@ -41,8 +41,9 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
     // Files that the new configuration names, as a policy for the audit log, are there before the programs that read them.
     config::write(host, &known).await?;
-    let told = config::hash(host, &known, &version)?;
-    let before = config::hash(host, &known, known.version_of(host.name()).unwrap_or(&version))?;
+    let told = config::hash(host, &known, &version).await?;
+    let version_before = known.version_of(host.name()).unwrap_or(&version);
+    let before = config::hash(host, &known, version_before).await?;
     host.step("Upgrade the control plane")
         .detached()
         .limit(Duration::from_secs(1200))

@@ -7,6 +7,7 @@
 mod bundle;
 mod calico;
 mod disk;
+mod encryption;
 mod eviction;
 mod findings;
 #[cfg(test)]

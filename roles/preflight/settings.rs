@@ -5,7 +5,7 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
-use super::{calico, eviction, values};
+use super::{calico, encryption, eviction, values};
 use crate::balancer;
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
@@ -72,6 +72,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(balancer_port(vars));
     findings.refuse(balancer_may_bind(vars));
     findings.refuse(taints(vars));
+    findings.refuse(encryption::check(vars));
     findings.refuse(eviction::check(vars));
     findings.refuse(calico::check(vars));
     findings
@@ -366,7 +367,22 @@ mod tests {
             ("cloud_provider: ''", None),
             ("ipv6_stack: true", Some("ipv6_stack: true (vars.yml:1:13)")),
             ("ipv6_stack: false", None),
-            ("kube_encrypt_secret_data: 'true'", Some("kube_encrypt_secret_data: true (vars.yml:1:27)")),
+            ("kube_external_ca_mode: 'true'", Some("kube_external_ca_mode: true (vars.yml:1:24)")),
+            ("kube_encryption_algorithm: rot13", Some("kube_encryption_algorithm: rot13 (vars.yml:1:28)")),
+            ("kube_encrypt_secret_data: true", None),
+            (
+                "{kube_encrypt_secret_data: true, kube_encrypt_token: short}",
+                Some("kube_encrypt_token: a text of 5 bytes (vars.yml:1:54)"),
+            ),
+            ("{kube_encrypt_secret_data: true, kube_encrypt_token: 0123456789abcdef0123456789abcdef}", None),
+            (
+                "{kube_encrypt_secret_data: true, kube_encryption_resources: ['*.*']}",
+                Some("kube_encryption_resources: [\"*.*\"] (vars.yml:1:60)"),
+            ),
+            (
+                "{kube_encrypt_secret_data: true, kube_kubeadm_apiserver_extra_args: {encryption-provider-config: /x}}",
+                Some("kube_encrypt_secret_data: true (vars.yml:1:28)"),
+            ),
             ("kube_version: 1.36.99", Some("kube_version: 1.36.99 (vars.yml:1:15)")),
             ("kube_version: v1.36.3", None),
             ("dns_domain: Cluster_Local", Some("dns_domain: Cluster_Local (vars.yml:1:13)")),

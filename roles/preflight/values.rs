@@ -34,9 +34,10 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 106] = [
+const VALUES: [(&str, Form); 107] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
+    ("kube_encryption_algorithm", OneOf(&["secretbox", "aescbc", "aesgcm"])),
     ("loadbalancer_apiserver_port", PORT),
     ("loadbalancer_apiserver_healthcheck_port", PORT),
     ("bin_dir", Path),

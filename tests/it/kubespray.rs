@@ -95,7 +95,7 @@ warning: inventory/group_vars/all.yml:2: \"kubectl_localhst\" is set but used by
 #[test]
 fn what_would_be_another_cluster_is_refused_all_at_once() {
     let yaml = "kube_network_plugin: weave\ncontainer_manager: \"{{ 'crio' if inventory_hostname == 'node1' else '' }}\"\n\
-                kube_encrypt_secret_data: true\nenable_dual_stack_networks: yes\nhelm_enabled: true\nweave_mtu: 1376\n";
+                kube_external_ca_mode: true\nenable_dual_stack_networks: yes\nhelm_enabled: true\nweave_mtu: 1376\n";
     let ended = with(setup_cluster(), yaml).run(&[]).code(3).nothing_written();
     ended.stderr_has(&[
         "warning: inventory/group_vars/all.yml:5: helm_enabled is not implemented: Helm is not installed\n",
@@ -104,7 +104,7 @@ fn what_would_be_another_cluster_is_refused_all_at_once() {
         "\nkube_network_plugin         weave ",
         "set kube_network_plugin:",
         "\ncontainer_manager           crio ",
-        "\nkube_encrypt_secret_data    true ",
+        "\nkube_external_ca_mode       true ",
         "\nenable_dual_stack_networks  true ",
     ]);
     // Without preflight nobody else would say it.

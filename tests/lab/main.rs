@@ -8,6 +8,7 @@ mod broken;
 mod care;
 mod control_planes;
 mod controllers;
+mod encryption;
 mod far_away;
 mod faults;
 mod fixture;
