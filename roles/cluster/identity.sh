@@ -73,9 +73,9 @@ if [ -r /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
   while read -r key value; do
     case $key in
       image: | *advertise-address.endpoint:) say "apiserver_$key" "$value" ;;
-      -) case $value in --encryption-provider-config=*) say encryption "${value#*=}" ;; esac ;;
     esac
     case $value in
+      --encryption-provider-config=*) say encryption "${value#*=}" ;;
       --etcd-servers=*) say asks_etcd "${value#*=}" ;;
     esac
   done </etc/kubernetes/manifests/kube-apiserver.yaml

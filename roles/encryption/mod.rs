@@ -96,7 +96,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         if let Some(earlier) = place.and_then(|place| place.checked_sub(1)) {
             host.needs_of_role(order[earlier], ROLE, ROLLED).await?;
         }
-        kubeadm::reconfigure(host, &known, None).await?;
+        kubeadm::reconfigure(host, &known).await?;
     }
     host.reached(ROLLED);
     if known.foremost() != Some(host.name()) {

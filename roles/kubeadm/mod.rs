@@ -26,7 +26,7 @@ use crate::addresses::ip;
 use crate::balancer;
 use crate::catalogue::artifact;
 use crate::certificates::{self, RENEWED_BELOW};
-use crate::cluster::{self, Story};
+use crate::cluster::{self, Standing, Story};
 use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
 use crate::nodelocaldns;
@@ -35,7 +35,7 @@ use growth::Growth;
 pub(crate) use config::CONFIG;
 pub(crate) use kubelet::resolv_conf_for_pods;
 pub(crate) use labels::nodes;
-pub(crate) use reconfigure::{publish, run as reconfigure};
+pub(crate) use reconfigure::publish;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -132,6 +132,11 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     kubelet::run(host, &known).await?;
     host.reached(API_IS_UP);
     labels::run(host).await
+}
+
+/// A control plane that stands takes over what has changed in its configuration since its role was there.
+pub(crate) async fn reconfigure(host: &Host, known: &Standing) -> Result<()> {
+    reconfigure::run(host, known, None).await
 }
 
 /// A worker joins. A machine that is a control plane too has joined already.

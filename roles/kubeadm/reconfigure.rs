@@ -10,7 +10,7 @@ use crate::kubectl::{ADMIN_CONF, api_answers, kubectl};
 
 /// The control plane runs with its configuration. The one that leads gives it to the cluster first; in a cluster that grows others
 /// join then, before it restarts.
-pub(crate) async fn run(host: &Host, known: &Standing, growth: Option<&Growth>) -> Result<()> {
+pub(super) async fn run(host: &Host, known: &Standing, growth: Option<&Growth>) -> Result<()> {
     let leads = known.leader() == Some(host.name());
     if leads {
         balancer::all_have_a_way(host, known).await?;

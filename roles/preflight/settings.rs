@@ -377,7 +377,7 @@ mod tests {
             ("{kube_encrypt_secret_data: true, kube_encrypt_token: 0123456789abcdef0123456789abcdef}", None),
             (
                 "{kube_encrypt_secret_data: true, kube_encryption_resources: ['*.*']}",
-                Some("kube_encryption_resources: [\"*.*\"] (vars.yml:1:60)"),
+                Some("kube_encryption_resources: [\"*.*\"] (vars.yml:1:61)"),
             ),
             (
                 "{kube_encrypt_secret_data: true, kube_kubeadm_apiserver_extra_args: {encryption-provider-config: /x}}",
