@@ -57,7 +57,7 @@ T
 kubeadm init --config /root/kubeadm.yaml --ignore-preflight-errors=all >/run/kubeadm.log 2>&1 || { tail -20 /run/kubeadm.log; exit 1; }
 export KUBECONFIG=/etc/kubernetes/admin.conf
 for _ in $(seq 90); do
-  [ "$(kubectl -n kube-system get pods -l k8s-app=kube-dns --no-headers | grep -c ' 1/1 ')" = 2 ] && exit 0
+  [ "$(kubectl -n kube-system get pods -l k8s-app=kube-dns --no-headers | grep -c ' Running ')" = 2 ] && exit 0
   sleep 1
 done
 kubectl get pods -A
