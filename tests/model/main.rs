@@ -211,7 +211,7 @@ impl World {
         let (plays, roles) = match (removal, *self.reset.lock().unwrap()) {
             (Some(removal), _) => (removal.plays(true), removal.roles()),
             (None, Some(with)) => (RESET.clone(), muster_roles::reset(with).into()),
-            (None, None) => (plays, ROLES.to_vec()),
+            (None, None) => (PLAYS.clone(), ROLES.to_vec()),
         };
         let run = Run {
             plays: &plays,
