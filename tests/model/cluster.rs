@@ -107,14 +107,9 @@ impl Cluster {
 
     /// What makes it this cluster: how often it began, its authority, how often etcd began, and what is in it.
     pub(crate) fn identity(&self) -> String {
-        format!("{} {}", self.beginning(), self.state().objects.seen())
-    }
-
-    /// The same without what is in it.
-    pub(crate) fn beginning(&self) -> String {
         let state = self.state();
         let authorities: Vec<_> = state.authorities.iter().map(|authority| &authority.certificate).collect();
-        format!("{authorities:?} {}", state.etcd_began)
+        format!("{authorities:?} {} {}", state.etcd_began, state.objects.seen())
     }
 
     /// The nodes that are cordoned.
