@@ -2,7 +2,7 @@
 # $1: whether the networks of other tools count as well (yes, or nothing); $2: the network of pods; $3: folders below which
 # nothing may be mounted, one after the other with spaces; $6: the name of calico's network
 # (of CNI), where the cluster's was that; else nothing.
-foreign=$1 pods=$2 folders=$3 calico=${6-}
+foreign=$1 pods=$2 folders=$3 calico=$6
 
 # The processes of pods, by their control group, and those that keep containers of Kubernetes.
 pod_processes() {
@@ -135,7 +135,9 @@ nft_tables() {
 
 ip_sets() {
   command -v ipset >/dev/null || return 0
-  ipset list -n 2>/dev/null | grep -E "^(KUBE-${calico:+|cali})" || :
+  ours='^KUBE-'
+  [ -z "$calico" ] || ours='^(KUBE-|cali)'
+  ipset list -n 2>/dev/null | grep -E "$ours" || :
 }
 
 # A line for each.
