@@ -28,7 +28,7 @@ use crate::upgrade;
 pub use certificate::Certificate;
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
 use standing::Seen;
-pub(crate) use standing::{MemberList, Standing, Story, Wanted, orphaned};
+pub(crate) use standing::{MemberList, Standing, Story, Wanted, not_ours, orphaned};
 
 #[derive(Deserialize)]
 struct Vars {

@@ -468,6 +468,15 @@ impl Standing {
         self.authority().is_none() && self.known_of(&self.members).any(|(_, seen)| !seen.etcd.data.is_empty())
     }
 
+    /// A member that has data, and not the certificate that each member gets before it has any: another tool has set it up. What
+    /// kubespray gives has other names.
+    pub(crate) fn member_of_others(&self) -> Option<&str> {
+        let has_certificate =
+            |seen: &Identity| seen.certificates.iter().any(|own| own.file() == "member.pem");
+        let mut with_data = self.known_of(&self.members).filter(|(_, seen)| !seen.etcd.data.is_empty());
+        with_data.find(|(_, seen)| !has_certificate(seen)).map(|(name, _)| name)
+    }
+
     /// The control plane whose variables hold for what is the cluster's as a whole, whether it takes part in the run or not.
     pub(crate) fn speaker(&self) -> Option<&str> {
         let stands = self.standing().first().copied();
@@ -648,6 +657,20 @@ pub(crate) fn orphaned(planes: &[String]) -> Problem {
             "to keep the cluster, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into kube_cert_dir of {}; to give it \
              up, stop etcd on all its members and move their etcd_data_dir away",
             planes.join(" or ")
+        ),
+    )
+}
+
+/// A member of etcd that does not say what it holds was set up by another tool.
+pub(crate) fn not_ours(member: &str) -> Problem {
+    problem(
+        format!(
+            "etcd has data on {member}, does not say whose, and has no certificate of muster's (member.pem)"
+        ),
+        "members of etcd that are new, or that muster has set up",
+        format!(
+            "see whether the address of {member} in the inventory is right; to give up what it holds, stop etcd there and move its \
+             etcd_data_dir away"
         ),
     )
 }

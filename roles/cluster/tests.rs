@@ -6,6 +6,7 @@ use std::sync::Arc;
 use muster_engine::prelude::Problem;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
+use super::certificate::Certificate;
 use super::identity::{Authority, Identity, Kubeconfig, LOOK, Member};
 use super::standing::{MemberList, Standing, Story, Wanted};
 
@@ -480,6 +481,19 @@ fn machines_of_a_reset_that_was_cut_off_are_still_the_clusters() {
     assert_eq!(refused(&[("a", Some(begun(1))), stays()]), None);
     let strange = refused(&[("a", Some(Identity::default())), ("b", Some(member(7, "etcd2"))), stays()]);
     assert_eq!(strange.as_deref(), Some("c holds etcd of another cluster"));
+}
+
+#[test]
+fn a_member_without_a_certificate_of_ours_is_another_tools() {
+    let mut ours = member(1, "etcd1");
+    ours.certificates = vec![Certificate::of("/etc/ssl/etcd/ssl/member.pem", &[])];
+    let with = |member: &Identity| standing(&[("c", Some(member.clone()))]);
+    assert_eq!(standing(&[]).member_of_others(), None);
+    assert_eq!(with(&ours).member_of_others(), None);
+    // kubespray has member-NAME.pem.
+    assert_eq!(with(&member(1, "etcd1")).member_of_others(), Some("c"));
+    ours.certificates = vec![Certificate::of("/etc/ssl/etcd/ssl/ca.pem", &[])];
+    assert_eq!(with(&ours).member_of_others(), Some("c"));
 }
 
 #[test]

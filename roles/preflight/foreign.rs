@@ -55,7 +55,7 @@ pub(super) struct Cluster {
 }
 
 /// Says a line for each finding; [`Foreign::parse`] reads them. Its one parameter is explained at its top.
-pub(super) const LOOK: &str = include_str!("foreign.sh");
+pub(super) const LOOK: &str = concat!(include_str!("clusters.sh"), include_str!("foreign.sh"));
 
 impl Foreign {
     /// From what [`LOOK`] has printed.

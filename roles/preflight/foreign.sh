@@ -1,9 +1,6 @@
 # What other clusters, packages and container engines have on a machine: what outranks ours, and what shares it with us. Read-only.
 # $1: the name of our own network plugin's file in /etc/cni/net.d, or nothing where the plugin is not ours.
 own=$1
-say() { printf '%s\n' "$*"; }
-# The first of these programs that is there.
-first() { for program; do [ ! -x "$program" ] || { echo "$program"; break; }; done; }
 # The first value of a key of JSON in a file.
 value() { sed -n 's/.*"'"$1"'"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' "$2" | head -n 1; }
 
@@ -32,20 +29,7 @@ done
 # A node shows every day that the rest is not in its way.
 [ ! -e /etc/kubernetes/kubelet.conf ] || exit 0
 
-for file in /etc/systemd/system/k3s.service /etc/systemd/system/k3s-agent.service; do
-  name=${file##*/}
-  [ ! -e "$file" ] || say cluster k3s "$file" "$(first "/usr/local/bin/${name%.service}-uninstall.sh")"
-done
-for unit in rke2-server rke2-agent; do
-  for file in /etc/systemd/system/$unit.service /usr/local/lib/systemd/system/$unit.service /usr/lib/systemd/system/$unit.service; do
-    [ -e "$file" ] || continue
-    say cluster RKE2 "$file" "$(first /usr/local/bin/rke2-uninstall.sh /usr/bin/rke2-uninstall.sh /opt/rke2/bin/rke2-uninstall.sh)"
-  done
-done
-for file in /etc/systemd/system/k0scontroller.service /etc/systemd/system/k0sworker.service; do
-  [ ! -e "$file" ] || say cluster k0s "$file" "$(first /usr/local/bin/k0s /usr/bin/k0s)"
-done
-[ ! -e /snap/microk8s/current ] || say cluster MicroK8s /snap/microk8s/current snap
+clusters
 
 for file in /etc/kubernetes/manifests/*; do
   case $file in *.yaml | *.yml | *.json) [ ! -e "$file" ] || say static "$file" ;; esac

@@ -218,11 +218,15 @@ fn unknown_addresses(host: &Host) -> Vec<Problem> {
 }
 
 /// That a cluster would begin beside the objects of another one; asked of etcd only where it has data and the cluster's authority is
-/// nowhere. etcd that does not answer is asked again when it was started.
+/// nowhere. etcd that does not answer is asked again when it was started, if it is one that a set-up of muster's has left: nobody
+/// joins one that is not, and it is not configured anew.
 async fn orphaned(host: &Host, known: &Standing) -> Result<Option<Problem>> {
     if !known.may_be_orphaned() || known.birthplace().ok().flatten() != Some(host.name()) {
         return Ok(None);
     }
-    let holds_objects = etcd::holds_objects(host).await? == Some(true);
-    Ok(holds_objects.then(|| cluster::orphaned(&known.planes)))
+    Ok(match etcd::holds_objects(host).await? {
+        Some(true) => Some(cluster::orphaned(&known.planes)),
+        Some(false) => None,
+        None => known.member_of_others().map(cluster::not_ours),
+    })
 }

@@ -295,9 +295,14 @@ impl Removal {
 /// What would keep the machine itself from being reset is found before anything is changed.
 async fn check_leaving(host: &Host) -> Result<()> {
     let known = cluster::known(host).await?;
-    if known.is_ours(host.name()) != Some(true) {
-        host.passed("Look for what is not the cluster's");
-        return Ok(());
+    match known.is_ours(host.name()) {
+        Some(true) => {}
+        // It is not reset.
+        Some(false) => {
+            host.passed("Look for what is not the cluster's");
+            return Ok(());
+        }
+        None => return reset::has_no_other_cluster(host).await,
     }
     reset::is_the_clusters_alone(host, Reset::default()).await
 }

@@ -47,6 +47,16 @@ const OTHER_CONTAINERS: &str = r#"for path in "$1"/io.containerd.runtime.v2.task
   [ "$name" = k8s.io ] || [ "$name" = '*' ] || [ -z "$(ls -A "$path")" ] || echo "$name"
 done"#;
 
+/// Prints another way to have Kubernetes that a machine has, and its file. A node of a cluster of kubeadm's is known by its own
+/// files, also while it joins.
+const OTHER_CLUSTER: &str = concat!(
+    include_str!("../preflight/clusters.sh"),
+    r#"for file in /etc/kubernetes/kubelet.conf /etc/kubernetes/bootstrap-kubelet.conf; do
+  [ ! -e "$file" ] || exit 0
+done
+clusters"#
+);
+
 /// Nothing is changed before it is known that the machine is this cluster's, and that no part of the cluster lives on without the
 /// rest: one of its control planes or members of etcd is taken out by the others, which have to know of it.
 pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
@@ -108,6 +118,9 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
 
 /// What goes with a reset is the cluster's alone, and can be removed: that is found out before anything is touched.
 pub(crate) async fn is_the_clusters_alone(host: &Host, with: Reset) -> Result<()> {
+    if !with.foreign {
+        has_no_other_cluster(host).await?;
+    }
     let vars: Vars = host.vars()?;
     let namespaces = host.query(sh(OTHER_CONTAINERS, [vars.containerd_state_dir])).await?;
     let namespaces: Vec<&str> = namespaces.output.split_whitespace().collect();
@@ -119,6 +132,29 @@ pub(crate) async fn is_the_clusters_alone(host: &Host, with: Reset) -> Result<()
         ));
     }
     all_is_removable(host, with).await
+}
+
+/// What muster once noted of a machine does not make it the cluster's when it was taken out since, and got k3s, say.
+pub(crate) async fn has_no_other_cluster(host: &Host) -> Result<()> {
+    let answer = host.query(sh0(OTHER_CLUSTER)).await?;
+    match other_cluster(&answer.output) {
+        None => Ok(()),
+        Some((cluster, file)) => Err(refused(
+            format!("{cluster} is on {} ({file}), which is in no cluster of kubeadm's", host.name()),
+            "a machine of this cluster, or of none",
+            format!(
+                "see whether its address in the inventory is right, and take it out of the inventory if it left; to reset it all the \
+                 same: reset-cluster --limit {} --foreign",
+                host.name()
+            ),
+        )),
+    }
+}
+
+/// The cluster and the file of `cluster NAME FILE REMOVER`, the first one.
+fn other_cluster(answer: &str) -> Option<(&str, &str)> {
+    let (cluster, rest) = answer.lines().find_map(|line| line.strip_prefix("cluster "))?.split_once(' ')?;
+    Some((cluster, rest.split(' ').next()?))
 }
 
 /// What is there in another form than muster made it is found before anything is touched: a folder that everybody uses, say.
@@ -375,6 +411,29 @@ COMMIT
 -A INPUT -m comment --comment \"KUBE-SERVICES\" -j ACCEPT
 COMMIT
 ";
+
+    #[test]
+    fn another_cluster_is_seen_where_no_node_is() {
+        let root = std::env::temp_dir().join(format!("muster-reset-{}", std::process::id()));
+        let file = |path: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        let program = super::OTHER_CLUSTER.replace(" /", &format!(" {}/", root.display()));
+        let look = || {
+            let out = Command::new("sh").args(["-ec", &program]).output().unwrap();
+            assert!(out.status.success());
+            let answer = String::from_utf8(out.stdout).unwrap().replace(root.to_str().unwrap(), "");
+            super::other_cluster(&answer).map(|(name, file)| format!("{name} {file}"))
+        };
+        assert_eq!(look(), None);
+        file("etc/systemd/system/k3s.service");
+        assert_eq!(look().as_deref(), Some("k3s /etc/systemd/system/k3s.service"));
+        file("etc/kubernetes/kubelet.conf");
+        assert_eq!(look(), None);
+        std::fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn only_chains_of_kubernetes_and_what_leads_to_them_go() {
