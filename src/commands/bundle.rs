@@ -282,7 +282,9 @@ impl VersionArgs {
         let asked: Vec<(&str, Option<&str>)> = self
             .with
             .iter()
-            .map(|asked| asked.split_once('=').map_or((asked.as_str(), None), |(name, version)| (name, Some(version))))
+            .map(|asked| {
+                asked.split_once('=').map_or((asked.as_str(), None), |(name, version)| (name, Some(version)))
+            })
             .collect();
         if let Some((unknown, _)) = asked.iter().find(|(name, _)| !known.contains(name)) {
             return Err(CommandError::usage(format!("a bundle can have no {unknown:?}"))
@@ -302,11 +304,13 @@ impl VersionArgs {
                 for (name, version) in &asked {
                     let Some(version) = version else { continue };
                     if !CATALOGUE.options().any(|option| option == *name) {
-                        return Err(CommandError::usage(format!("{name} has one version, which goes with Kubernetes")));
+                        return Err(CommandError::usage(format!(
+                            "{name} has one version, which goes with Kubernetes"
+                        )));
                     }
-                    release = CATALOGUE.in_version(release, &[name], version).map_err(|error| {
-                        CommandError::usage(error.to_string())
-                    })?;
+                    release = CATALOGUE
+                        .in_version(release, &[name], version)
+                        .map_err(|error| CommandError::usage(error.to_string()))?;
                 }
                 releases.push(release);
             }

@@ -149,7 +149,8 @@ impl RestoreParameters {
             CommandError::usage(format!("{} cannot be restored: {why}", file.display()))
                 .hint("a snapshot is what muster etcd snapshot or etcdctl snapshot save writes")
         })?;
-        let restore = etcd::restore::Restore { path: file, snapshot: Some(snapshot), without: BTreeSet::new() };
+        let restore =
+            etcd::restore::Restore { path: file, snapshot: Some(snapshot), without: BTreeSet::new() };
         let plays = etcd::restore::plays(&restore.without);
         Ok(Flow {
             next: Some(project.command(&["muster", "verify"], 2)),
