@@ -16,7 +16,7 @@ Exit codes:
   0   everything was done
   1   an error before any machine was contacted, or on this computer
   2   a host failed
-  3   preflight found problems, nothing was changed
+  3   problems were found; whether anything was changed before is told
   4   a host was unreachable; or the inventory or a file of variables cannot be read
   5   wrong options: an unknown option, tag, role, group or host
   6   the plan is outdated: the machines would now get something else; nothing was changed

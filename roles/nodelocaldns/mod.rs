@@ -79,7 +79,7 @@ systemctl restart nodelocaldns");
         r#"systemctl -q is-enabled nodelocaldns && ip -o -4 addr show dev nodelocaldns | grep -qF " $1/32 ""#,
         [&vars.nodelocaldns_ip],
     );
-    let address = command(&format!("the address {} of the DNS cache", vars.nodelocaldns_ip), start, look);
+    let address = command(format!("the address {} of the DNS cache", vars.nodelocaldns_ip), start, look);
     Ok(Some((file(UNIT).content(unit), address)))
 }
 

@@ -258,13 +258,18 @@ impl Closing<'_> {
     /// `3 hosts done (76 changed) in 2m04s`.
     fn verdict(&self, style: Style) -> String {
         let elapsed = text::duration(self.view.elapsed.unwrap_or(Duration::ZERO));
+        let figures = figures(self.outcome);
+        let changed: usize = figures.iter().map(|(_, f)| f.changed).sum();
         if exit_of(self.outcome, self.interrupted) == Exit::Problems {
             let with = |host: &&HostOutcome| matches!(host.failure, Some(Failure::Problems(_)));
             let hosts = text::count(self.outcome.values().filter(with).count(), "host");
-            return format!("{} problems on {hosts}, nothing was changed, in {elapsed}", style.failed());
+            // A problem may be found after others, or this host, have been worked on.
+            let changed = match changed {
+                0 => "nothing was changed".to_owned(),
+                changed => self.detail.changed(changed),
+            };
+            return format!("{} problems on {hosts}, {changed}, in {elapsed}", style.failed());
         }
-        let figures = figures(self.outcome);
-        let changed: usize = figures.iter().map(|(_, f)| f.changed).sum();
         let total = |count: fn(&Figures) -> usize| figures.iter().map(|(_, f)| count(f)).sum::<usize>();
         let (failed, unreachable) = (total(|f| f.failed), total(|f| f.unreachable));
         let done = self.outcome.values().filter(|host| host.failure.is_none()).count();
@@ -558,6 +563,11 @@ log: muster log last node1"
             text.contains("node2                      : ok=30   changed=7    unreachable=0    failed=0"),
             "{text}"
         );
+        // What was changed before is told.
+        assert!(text.contains("x problems on 1 host, 14 changed, in 1m04s"), "{text}");
+        let mut untouched = outcome(vec![("node1", Some(problem()))]);
+        untouched["node1"].summary.counts.changed = 0;
+        let text = told(&untouched, Detail::default(), false);
         assert!(text.contains("x problems on 1 host, nothing was changed, in 1m04s"), "{text}");
     }
 
