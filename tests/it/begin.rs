@@ -101,7 +101,7 @@ fn the_reference_has_every_variable_in_each_form() {
     );
     assert_eq!(
         docs(&["etcd_member"]),
-        "The cluster's database, under systemd, with its own certificates (roles etcd, etcd-snapshot)\n\n  \
+        "The cluster's database, under systemd, with its own certificates (roles etcd, etcd-restart, etcd-snapshot)\n\n  \
          etcd_member_name: etcd1 (not set; an example)\n      \
          A member's name: etcd1, etcd2, ... in the order of the group, unless set.\n"
     );
