@@ -57,6 +57,8 @@ pub(crate) struct Identity {
     pub node: Option<String>,
     /// Whether `kubeadm init` or `kubeadm join` came to its end on it as a control plane.
     pub settled: bool,
+    /// Whether `kubeadm init` was begun on it by muster, and did not come to its end.
+    pub begins: bool,
     /// What the cluster was begun with: names as in kubeadm's configuration, and values.
     pub begun: Vec<(String, String)>,
     /// The address that its kubelet gives as the node's.
@@ -118,6 +120,13 @@ impl Identity {
     /// Whether it is a control plane that runs, or ran.
     pub(crate) fn stands(&self) -> bool {
         self.settled && self.ca_key && self.admin.is_some()
+    }
+
+    /// Whether a cluster runs on it, or ran, of which it cannot be told that muster began it: its node has joined and its API server
+    /// is there, and neither the mark of a beginning nor that of its end is; or the administrator's kubeconfig was taken away.
+    pub(crate) fn runs_unmarked(&self) -> bool {
+        let runs = self.joined() && self.version.is_some() && !self.begins;
+        self.has_authority() && !self.stands() && (self.settled || runs)
     }
 
     /// Whether it has the authority of a cluster and can sign for it; a `kubeadm init` that was cut off leaves that.
@@ -202,6 +211,7 @@ impl Identity {
                     let address: Option<SocketAddr> = value.trim_matches(['"', '\'']).parse().ok();
                     identity.advertised = address.map(|address| address.ip());
                 }
+                "begins" => identity.begins = true,
                 "etcd_ca" => identity.etcd.authority = decoded(value).map(|der| Authority::of(&der)),
                 "etcd_ca_key" => identity.etcd.authority_key = true,
                 "etcd" => match value.split_once('=') {

@@ -47,6 +47,7 @@ if [ -r /etc/kubernetes/api-balancer/haproxy.cfg ]; then
     [ "$key" != server ] || say balanced "$address"
   done </etc/kubernetes/api-balancer/haproxy.cfg
 fi
+[ ! -e /var/lib/muster/stamps/kubeadm-init-begins ] || say begins yes
 certificate ca "$certificates/ca.crt"
 [ ! -e "$certificates/ca.key" ] || say ca_key yes
 certificate client /var/lib/kubelet/pki/kubelet-client-current.pem

@@ -203,6 +203,9 @@ impl Standing {
                 format!("switch {name} on, or take it out of the inventory if it is gone for good"),
             ));
         }
+        if let Some((name, seen)) = self.known_of(&self.planes).find(|(_, seen)| seen.runs_unmarked()) {
+            return Err(unmarked(name, seen));
+        }
         if let Some((name, _)) = self.known_of(&self.planes).find(|(_, seen)| seen.has_authority()) {
             return Ok(Some(name));
         }
@@ -646,6 +649,28 @@ pub(super) fn problem(
     remedy: impl Into<String>,
 ) -> Problem {
     Problem { check: "cluster".into(), found: found.into(), needed: needed.into(), remedy: remedy.into() }
+}
+
+/// A control plane that runs, and has not what muster leaves on those that it has set up.
+fn unmarked(name: &str, seen: &Identity) -> Problem {
+    if seen.settled {
+        return problem(
+            format!("{name} is a control plane, and has no /etc/kubernetes/admin.conf"),
+            "the administrator's kubeconfig, with which muster asks the cluster",
+            format!(
+                "make it anew, on {name}: kubeadm init phase kubeconfig admin --config /etc/kubernetes/kubeadm-config.yaml"
+            ),
+        );
+    }
+    problem(
+        format!("a control plane runs on {name} of which there is no sign that muster has set it up"),
+        "a cluster that muster has set up, or machines that are in none",
+        format!(
+            "if another tool made this cluster: muster does not take it over, see docs/coming-from-kubespray.md; if it was muster, and \
+             /var/lib/muster was lost, say so on {name}: mkdir -p /var/lib/muster/stamps && echo lost >/var/lib/muster/stamps/kubeadm-init; \
+             if it may go: reset-cluster --foreign"
+        ),
+    )
 }
 
 /// The authority of the objects in etcd is on no control plane.

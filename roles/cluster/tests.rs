@@ -121,6 +121,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         &format!("-----BEGIN EC PRIVATE KEY-----\nPRIVATE\n-----END EC PRIVATE KEY-----\n{client}"),
     );
     write("/var/lib/muster/stamps/kubeadm-init", "x\n");
+    write("/var/lib/muster/stamps/kubeadm-init-begins", "x\n");
     write(
         "/etc/kubernetes/kubeadm-config.yaml",
         "clusterName: cluster.local\nnetworking:\n  podSubnet: 10.233.64.0/18\ncontrollerManager:\n  extraArgs:\n    - name: node-cidr-mask-size\n      value: \"24\"\n",
@@ -149,6 +150,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         ca_key: true,
         node: Some("node1".into()),
         settled: true,
+        begins: true,
         begun: [
             ("clusterName", "cluster.local"),
             ("podSubnet", "10.233.64.0/18"),
@@ -394,7 +396,15 @@ fn who_begins_a_cluster_follows_from_what_the_machines_are() {
     let none = Some(Identity::default());
     // Each row: machines, and who begins, or why nobody may.
     type Row<'r> = (Vec<(&'r str, Option<Identity>)>, Result<Option<&'r str>, &'r str>);
-    let rows: [Row; 8] = [
+    // It runs, and the mark of its end is lost; or that of a beginning is there; or somebody has taken admin.conf away.
+    let unmarked =
+        Identity { settled: false, admin: None, version: Some("1.36.3".into()), ..plane(1) };
+    let cut_off = Identity { begins: true, ..unmarked.clone() };
+    let rows: [Row; 12] = [
+        (vec![("b", Some(unmarked.clone()))], Err("a control plane runs on b of which there is no sign")),
+        (vec![("b", Some(cut_off))], Ok(Some("b"))),
+        (vec![("b", Some(Identity { admin: None, ..plane(1) }))], Err("b is a control plane, and has no /etc/kubernetes/admin.conf")),
+        (vec![("b", Some(unmarked)), ("a", Some(plane(1)))], Ok(None)),
         (vec![], Ok(Some("a"))),
         (vec![("a", Some(plane(1)))], Ok(None)),
         (vec![("b", Some(plane(1)))], Ok(None)),

@@ -35,7 +35,7 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
                     include_str!("static-pods.sh"),
                     include_str!("birth.sh")
                 ),
-                [config::CONFIG, config::APPLIED, &told.hash, kubelet::STAMP, &wanted],
+                [config::CONFIG, config::APPLIED, &told.hash, kubelet::STAMP, &wanted, config::BEGINS],
             ),
             // What has become of the static pods since is looked at when the cluster stands.
             sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [config::APPLIED, ADMIN_CONF, &told.hash]),

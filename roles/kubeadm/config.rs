@@ -19,6 +19,10 @@ pub(crate) const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
 /// come to its end: one that was cut off does not leave it, and is run again.
 pub(super) const APPLIED: &str = "/var/lib/muster/stamps/kubeadm-init";
 
+/// There from before `kubeadm init` until it has come to its end: what was cut off in between is told by it from a cluster that
+/// muster has not begun.
+pub(super) const BEGINS: &str = "/var/lib/muster/stamps/kubeadm-init-begins";
+
 /// What a control plane was told.
 pub(super) struct Config {
     pub(super) hash: String,

@@ -92,6 +92,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(kubelet::ARGUMENTS))
         .with(file(balancer::STAMP))
         .with(file(config::APPLIED))
+        .with(file(config::BEGINS))
         .with(file(UNIT))
         .with(service("kubelet")))
 }

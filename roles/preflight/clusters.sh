@@ -17,4 +17,13 @@ clusters() {
     [ ! -e "$file" ] || say cluster k0s "$file" "$(first /usr/local/bin/k0s /usr/bin/k0s)"
   done
   [ ! -e /snap/microk8s/current ] || say cluster MicroK8s /snap/microk8s/current snap
+  # A kubelet that runs, of whatever made it a node; ours has its kubeconfig where kubeadm puts it.
+  for file in /proc/[0-9]*/comm; do
+    read -r name <"$file" && [ "$name" = kubelet ] || continue
+    # One that has just ended has no arguments.
+    case $(tr '\0' ' ' <"${file%comm}cmdline") in
+      '' | *--kubeconfig=/etc/kubernetes/kubelet.conf*) ;;
+      *) say cluster kubelet "${file%/comm}" ;;
+    esac
+  done 2>/dev/null
 }

@@ -26,7 +26,7 @@ pub(super) struct Foreign {
     pub(super) arguments: Option<String>,
     /// The unit of a containerd that a package has installed.
     pub(super) containerd: Option<String>,
-    /// Namespaces of containerd, besides Kubernetes' own, with how many containers run in each.
+    /// Namespaces of containerd, with how many containers run in each.
     pub(super) containers: Vec<(String, String)>,
     /// Whether Docker runs.
     pub(super) docker: bool,
@@ -112,6 +112,17 @@ fn reset(machine: &Machine, what: &str) -> String {
 
 fn clusters(machine: &Machine) -> Vec<Problem> {
     let one = |Cluster { name, path, remover }: &Cluster| {
+        if name == "kubelet" {
+            return problem(
+                "another cluster",
+                format!("a kubelet runs ({path}), and the machine is no node of kubeadm's"),
+                "a machine that is in no cluster",
+                format!(
+                    "see whether the address is right; {}",
+                    reset(machine, "if it may leave its cluster")
+                ),
+            );
+        }
         let unit = path.rsplit('/').next().unwrap_or_default();
         let remedy = match (name.as_str(), remover.as_str()) {
             ("MicroK8s", _) => "snap remove --purge microk8s".to_owned(),
@@ -317,7 +328,8 @@ fn other_engine(machine: &Machine) -> Vec<Problem> {
             "containerd",
             format!("{whose}{which}"),
             "a machine for Kubernetes alone: containerd is replaced by muster's, and restarted; the kubelet removes no container of theirs, and does not count what they use",
-            "move them to another machine; Docker is stopped by: systemctl disable --now docker.socket docker",
+            "move them to another machine; Docker is stopped by: systemctl disable --now docker.socket docker; pods (k8s.io) of a cluster that \
+             may go, by: reset-cluster --foreign",
         ));
     }
     if let Some(unit) = &foreign.containerd {

@@ -44,7 +44,7 @@ for file in /usr/lib/systemd/system/containerd.service /lib/systemd/system/conta
 done
 for folder in /run/containerd/io.containerd.runtime.v2.task/*; do
   name=${folder##*/}
-  if [ -d "$folder" ] && [ "$name" != k8s.io ]; then
+  if [ -d "$folder" ]; then
     set -- "$folder"/*
     [ ! -e "$1" ] || say containers "$name" $#
   fi

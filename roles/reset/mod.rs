@@ -430,6 +430,19 @@ COMMIT
         assert_eq!(look(), None);
         file("etc/systemd/system/k3s.service");
         assert_eq!(look().as_deref(), Some("k3s /etc/systemd/system/k3s.service"));
+        std::fs::remove_file(root.join("etc/systemd/system/k3s.service")).unwrap();
+        // A kubelet that a cloud's image brings has its kubeconfig elsewhere.
+        file("proc/7/comm");
+        std::fs::write(root.join("proc/7/comm"), "kubelet\n").unwrap();
+        let runs_with = |path: &str| {
+            std::fs::write(root.join("proc/7/cmdline"), format!("/usr/bin/kubelet\0--kubeconfig={path}\0"))
+                .unwrap();
+        };
+        runs_with("/var/lib/kubelet/kubeconfig");
+        assert_eq!(look().as_deref(), Some("kubelet /proc/7"));
+        runs_with("/etc/kubernetes/kubelet.conf");
+        assert_eq!(look(), None);
+        runs_with("/var/lib/kubelet/kubeconfig");
         file("etc/kubernetes/kubelet.conf");
         assert_eq!(look(), None);
         std::fs::remove_dir_all(root).unwrap();
