@@ -74,8 +74,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }));
     }
     if vars.kubelet_fail_swap_on {
-        let (target, never) = no_swap_at_boot();
-        step = step.ensure(target).ensure(never).ensure(swap_off());
+        step = step.ensure_all(no_swap_at_boot()).ensure(swap_off());
     }
     let sysctl_d: String = parameters.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
     step.ensure(file(MODULES_FILE).content(MODULES))
@@ -206,11 +205,13 @@ rm -f "$before""#,
         command(
             "swap as before",
             sh0(r#"
-# What muster has masked; units of the administrator's own are beside their place.
-for unit in /etc/systemd/system/swap.target /etc/systemd/system/*.swap /etc/systemd/system-generators/*; do
-  [ "$(readlink "$unit" || :)" != /dev/null ] || rm -f "$unit"
-  [ ! -e "$unit.kubernetes-off" ] || mv -f "$unit.kubernetes-off" "$unit"
-done
+masked=/var/lib/muster/stamps/masked
+if [ -e "$masked" ]; then
+  while read -r unit; do
+    [ "$(readlink "$unit" || :)" != /dev/null ] || rm -f "$unit"
+    [ ! -e "$unit.kubernetes-off" ] || mv -f "$unit.kubernetes-off" "$unit"
+  done <"$masked"
+fi
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 if [ -e /etc/fstab ]; then
   temporary=$(mktemp /etc/.muster.XXXXXX)
@@ -220,10 +221,9 @@ if [ -e /etc/fstab ]; then
   sync "$temporary"
   mv -f "$temporary" /etc/fstab
 fi
+rm -f "$masked"
 swapon -a || echo 'swap is on again after the next restart'"#),
-            sh0(
-                r#"[ "$(readlink /etc/systemd/system/swap.target)" != /dev/null ] && ! grep -qs '^# kubernetes: ' /etc/fstab"#,
-            ),
+            sh0(r#"[ ! -e /var/lib/muster/stamps/masked ] && ! grep -qs '^# kubernetes: ' /etc/fstab"#),
         ),
     ]
 }
@@ -262,13 +262,18 @@ pub(crate) const SWAP_SOURCES: &str = concat!(include_str!("swap_sources.sh"), "
 
 /// systemd switches swap on at every boot: what fstab says, partitions of that type (systemd-gpt-auto-generator(8)), zram.
 /// All of it is wanted by one target; what does not ask that is masked by itself.
-fn no_swap_at_boot() -> (Link, Command) {
+fn no_swap_at_boot() -> [Command; 2] {
+    let target = command(
+        "swap.target is masked",
+        sh(concat!(include_str!("mask.sh"), r#"mask "$1""#), ["/etc/systemd/system/swap.target"]),
+        sh(r#"[ "$(readlink "$1")" = /dev/null ]"#, ["/etc/systemd/system/swap.target"]),
+    );
     let never = command(
         "nothing switches swap on at boot",
-        swap_sources!(include_str!("swap_never.sh")),
+        swap_sources!(concat!(include_str!("mask.sh"), include_str!("swap_never.sh"))),
         swap_sources!(r#"[ -z "$(swap_sources)" ]"#),
     );
-    (link("/etc/systemd/system/swap.target", "/dev/null"), never)
+    [target, never]
 }
 
 /// Bridged pods' packets must pass iptables. Built into some kernels, a module in most.
@@ -293,7 +298,7 @@ mod tests {
     fn run(root: &Path, program: &str) -> String {
         let folder = root.display().to_string();
         let mut program = program.to_owned();
-        for top in ["/etc", "/run", "/usr/lib", "/lib"] {
+        for top in ["/etc", "/run", "/usr/lib", "/lib", "/var/lib"] {
             for before in [" ", "\"", "<"] {
                 program = program.replace(&format!("{before}{top}/"), &format!("{before}{folder}{top}/"));
             }
@@ -307,7 +312,8 @@ mod tests {
     fn whatever_switches_swap_on_at_boot_is_found_and_switched_off() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        let never = concat!(include_str!("swap_sources.sh"), include_str!("swap_never.sh"));
+        let never =
+            concat!(include_str!("swap_sources.sh"), include_str!("mask.sh"), include_str!("swap_never.sh"));
         for folder in [
             "etc/systemd/system",
             "run/systemd/generator",
@@ -342,6 +348,12 @@ mod tests {
         assert_eq!(found.lines().collect::<Vec<_>>(), expected);
         run(root, never);
         assert_eq!(run(root, SWAP_SOURCES), "", "nothing is left");
+        // What was masked before is not muster's to undo.
+        let masked = fs::read_to_string(root.join("var/lib/muster/stamps/masked")).unwrap();
+        assert!(
+            masked.contains("/etc/systemd/system/swapfile.swap\n") && !masked.contains("/masked.swap"),
+            "{masked}"
+        );
         let kept = fs::read_to_string(root.join("etc/systemd/system/swapfile.swap.kubernetes-off")).unwrap();
         assert_eq!(kept, "[Swap]\nWhat=/swapfile\n");
         let fstab = fs::read_to_string(root.join("etc/fstab")).unwrap();

@@ -1,5 +1,5 @@
-# Nothing switches swap on any more. Lines of /etc/fstab stay there as comments, and units of the administrator's own beside their
-# place, so that nobody wonders where they went.
+# Nothing switches swap on any more. Lines of /etc/fstab stay there as comments, so that nobody wonders where they
+# went.
 if [ -e /etc/fstab ]; then
   temporary=$(mktemp /etc/.muster.XXXXXX)
   trap 'rm -f "$temporary"' EXIT
@@ -8,11 +8,6 @@ if [ -e /etc/fstab ]; then
   sync "$temporary"
   mv -f "$temporary" /etc/fstab
 fi
-mask() {
-  mkdir -p "${1%/*}"
-  if [ -e "$1" ] && [ ! -L "$1" ]; then mv -f "$1" "$1.kubernetes-off"; fi
-  ln -sfn /dev/null "$1"
-}
 swap_sources | while read -r kind name; do
   case $kind in
     unit) mask "/etc/systemd/system/$name" ;;

@@ -7,7 +7,7 @@ use muster_inventory::HostVars;
 use serde_json::{Value, json};
 
 use super::files::Files;
-use super::{Row, SET, STUDENT, Student, some};
+use super::{Person, Row, SET, STUDENT, Student, some};
 use crate::objects::object::{self, Id, Object};
 
 /// The objects of these students, with the mark of their set.
@@ -72,13 +72,16 @@ impl Live {
             && namespace["metadata"]["labels"][STUDENT] == namespace["metadata"]["name"]
     }
 
-    /// The students' namespaces, and what their owners are called.
-    pub(super) fn students(&self) -> BTreeMap<String, String> {
+    /// The students' namespaces, and whose they are.
+    pub(super) fn students(&self) -> BTreeMap<String, Person> {
         let namespaces = self.objects.iter().filter(|(id, _)| id.kind == "Namespace");
         let students = namespaces.filter(|(_, namespace)| Self::is_student(namespace));
-        students
-            .map(|(id, namespace)| (id.name.clone(), annotation(namespace, "muster.io/student-name")))
-            .collect()
+        let owner = |namespace: &Value| Person {
+            name: annotation(namespace, "muster.io/student-name"),
+            login: None,
+            groups: annotation(namespace, "muster.io/student-groups"),
+        };
+        students.map(|(id, namespace)| (id.name.clone(), owner(namespace))).collect()
     }
 
     /// What is against giving a student the namespace.

@@ -203,7 +203,7 @@ impl School<'_> {
             refused(
                 "names that cannot be used",
                 &problems,
-                "put names that can be used into a column login of the list",
+                "put names that can be used, and tell namesakes apart, in a column login of the list",
             )
         })?;
         let problems: Vec<String> = students.iter().filter_map(|student| live.against(student)).collect();

@@ -1,7 +1,7 @@
 //! Names of people made into names of namespaces (RFC 1123 labels: a-z, 0-9 and `-`, at most 63), the same for the same person in
 //! every run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Person, Student};
 
@@ -73,14 +73,14 @@ fn shortened(name: &str, longest: usize) -> &str {
     name[..name.len().min(longest)].trim_end_matches('-')
 }
 
-/// Gives each person a namespace. Whoever has one keeps it: `known` are the students' namespaces, and what their owners are
-/// called. A second person of the same name gets it with a number.
+/// Gives each person a namespace. Whoever has one keeps it: `known` are the students' namespaces, and whose they are. A second
+/// person of the same name gets it with a number; which of them is which is told by their groups alone.
 ///
 /// # Errors
 /// What is wrong with the names, all of it.
 pub(super) fn assign(
     people: &[Person],
-    known: &BTreeMap<String, String>,
+    known: &BTreeMap<String, Person>,
 ) -> Result<Vec<Student>, Vec<String>> {
     let mut problems = Vec::new();
     let mut given: BTreeMap<String, &Person> = BTreeMap::new();
@@ -98,14 +98,21 @@ pub(super) fn assign(
             Err(problem) => problems.push(problem),
         }
     }
+    let mut doubtful = BTreeSet::new();
     for (person, namespace) in people.iter().zip(&mut namespaces).filter(|(person, _)| person.login.is_none())
     {
-        let mine = known.iter().find(|(name, owner)| **owner == person.name && !given.contains_key(*name));
-        if let Some((name, _)) = mine {
-            given.insert(name.clone(), person);
-            *namespace = Some(name.clone());
+        match own(person, people, known) {
+            Ok(Some(name)) if !given.contains_key(name) => {
+                given.insert(name.to_owned(), person);
+                *namespace = Some(name.to_owned());
+            }
+            Ok(_) => {}
+            Err(()) => drop(doubtful.insert(&person.name)),
         }
     }
+    problems.extend(doubtful.into_iter().map(|name| {
+        format!("which namespace is whose of those who are called {name} is not told by their groups")
+    }));
     for (person, namespace) in people.iter().zip(&mut namespaces) {
         if namespace.is_some() || person.login.is_some() {
             continue;
@@ -134,12 +141,49 @@ pub(super) fn assign(
     Ok(people.iter().zip(namespaces).filter_map(student).collect())
 }
 
+/// The namespace that somebody without a login has. Where the list or the cluster has several of the name, it is the one with the
+/// same groups.
+///
+/// # Errors
+/// That does not tell them apart.
+fn own<'k>(
+    person: &Person,
+    people: &[Person],
+    known: &'k BTreeMap<String, Person>,
+) -> Result<Option<&'k str>, ()> {
+    let namesakes: Vec<&Person> =
+        people.iter().filter(|other| other.login.is_none() && other.name == person.name).collect();
+    let theirs: Vec<(&str, &Person)> = known
+        .iter()
+        .filter(|(_, owner)| owner.name == person.name)
+        .map(|(name, owner)| (name.as_str(), owner))
+        .collect();
+    if namesakes.len() == 1 && theirs.len() <= 1 {
+        return Ok(theirs.first().map(|(name, _)| *name));
+    }
+    if namesakes.iter().filter(|other| other.groups == person.groups).count() > 1 {
+        return Err(());
+    }
+    let mut alike = theirs.iter().filter(|(_, owner)| owner.groups == person.groups);
+    match (alike.next(), alike.next()) {
+        (Some((name, _)), None) => Ok(Some(name)),
+        // Somebody new, if each of the others is somebody else on the list.
+        (None, _)
+            if theirs.iter().all(|(_, owner)| namesakes.iter().any(|other| other.groups == owner.groups)) =>
+        {
+            Ok(None)
+        }
+        _ => Err(()),
+    }
+}
+
 /// Whose namespaces are meant by a word: a namespace, what somebody is called, or what would become a namespace.
-pub(super) fn meant<'k>(word: &str, known: &'k BTreeMap<String, String>) -> Vec<&'k str> {
+pub(super) fn meant<'k>(word: &str, known: &'k BTreeMap<String, Person>) -> Vec<&'k str> {
     if let Some((namespace, _)) = known.get_key_value(word) {
         return vec![namespace];
     }
-    let called = known.iter().filter(|(_, owner)| *owner == word).map(|(namespace, _)| namespace.as_str());
+    let called =
+        known.iter().filter(|(_, owner)| owner.name == word).map(|(namespace, _)| namespace.as_str());
     let called: Vec<&str> = called.collect();
     if !called.is_empty() {
         return called;
@@ -159,8 +203,9 @@ mod tests {
         names.iter().map(|name| Person { name: (*name).to_owned(), ..Person::default() }).collect()
     }
 
-    fn known(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(namespace, owner)| ((*namespace).to_owned(), (*owner).to_owned())).collect()
+    fn known(pairs: &[(&str, &str)]) -> BTreeMap<String, Person> {
+        let owner = |name: &str| Person { name: name.to_owned(), ..Person::default() };
+        pairs.iter().map(|(namespace, name)| ((*namespace).to_owned(), owner(name))).collect()
     }
 
     fn namespaces(names: &[&str], live: &[(&str, &str)]) -> Vec<String> {
@@ -193,9 +238,33 @@ mod tests {
         let live = [("lukasz", "Łukasz"), ("lukasz-2", "Lukasz")];
         assert_eq!(namespaces(&["Lukasz"], &live), ["lukasz-2"]);
         assert_eq!(namespaces(&["LUKASZ", "Lukasz", "Łukasz"], &live), ["lukasz-3", "lukasz-2", "lukasz"]);
-        let long = "a".repeat(63);
-        let both = namespaces(&[&long, &long], &[]);
+        let (long, other) = ("a".repeat(63), "A".repeat(63));
+        let both = namespaces(&[&long, &other], &[]);
         assert_eq!(both, [long.clone(), format!("{}-2", "a".repeat(61))]);
+    }
+
+    #[test]
+    fn namesakes_are_told_apart_by_their_groups_or_not_at_all() {
+        let anna = |groups: &str| Person { name: "Anna".into(), login: None, groups: groups.into() };
+        let live = |pairs: &[(&str, &str)]| -> BTreeMap<String, Person> {
+            pairs.iter().map(|(namespace, groups)| ((*namespace).to_owned(), anna(groups))).collect()
+        };
+        let given = |groups: &[&str], pairs: &[(&str, &str)]| {
+            let people: Vec<Person> = groups.iter().map(|groups| anna(groups)).collect();
+            let students = assign(&people, &live(pairs)).ok()?;
+            Some(students.into_iter().map(|student| student.namespace).collect::<Vec<_>>())
+        };
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let both = [("anna", "7b"), ("anna-2", "7a")];
+        assert_eq!(given(&["7b", "7a"], &[]), names(&["anna", "anna-2"]));
+        assert_eq!(given(&["7a", "7b"], &both), names(&["anna-2", "anna"]));
+        assert_eq!(given(&["7a"], &both), names(&["anna-2"]), "the one of 7b has left");
+        assert_eq!(given(&["7c"], &both), None, "which of the two has gone to 7c is not known");
+        assert_eq!(given(&["7b", "7c"], &[("anna", "7b")]), names(&["anna", "anna-2"]));
+        assert_eq!(given(&["7c", "7d"], &[("anna", "7b")]), None);
+        assert_eq!(given(&["", ""], &[]), None);
+        // Alone, she may go to another class.
+        assert_eq!(given(&["8a"], &[("anna", "7a")]), names(&["anna"]));
     }
 
     #[test]
