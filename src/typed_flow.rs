@@ -58,7 +58,7 @@ struct Stage {
 
 /// A flow is ready; or there is nothing more to do for it.
 enum Prepared {
-    Stage(Stage),
+    Stage(Box<Stage>),
     Ended(Exit),
 }
 
@@ -242,7 +242,7 @@ impl TypedFlow {
         }
         let ready = scope.complete(environment, &frontend)?;
         let usual = Usual::of(&Records::of(&self.project));
-        Ok(Prepared::Stage(Stage { ready, screen, frontend, usual, runtime: runtime()? }))
+        Ok(Prepared::Stage(Box::new(Stage { ready, screen, frontend, usual, runtime: runtime()? })))
     }
 
     /// Asks the machines whether the flow may be done, with nothing of the bundle. The exit code where it may not, which was told.
