@@ -7,7 +7,7 @@ replace() {
   beside=$PWD
   own=$(mktemp -d ./.muster.XXXXXX)
   trap 'cd "$beside" && rm -rf "$own"' EXIT
-  cd -P "$own"
+  cd -P "$own" || exit
   case $PWD:$(stat -c %a .):$(ls -A .) in
     "${beside%/}/${own#./}":*700:) [ -O . ] || foul "$PWD" ;;
     *) foul "${beside%/}/${own#./}" ;;
@@ -29,10 +29,10 @@ enter() {
     name=${rest%%/*} rest=${rest#*/} before=${PWD%/}
     [ -n "$name" ] || continue
     if [ -L "$name" ]; then
-      case $(stat -c %u:%A .) in 0:?????-??-?) cd -P "$name" ;; *) foul "$before/$name" ;; esac
+      case $(stat -c %u:%A .) in 0:?????-??-?) cd -P "$name" || exit ;; *) foul "$before/$name" ;; esac
     else
       mkdir -p "$name"
-      cd -P "$name"
+      cd -P "$name" || exit
       [ "$PWD" = "$before/$name" ] || foul "$before/$name"
     fi
   done
