@@ -38,7 +38,7 @@ fn read(lab: &Lab) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "it takes minutes; ./test --all"]
+#[ignore = "it takes a quarter of an hour; ./test --all"]
 fn secrets_are_encrypted_with_one_key_and_then_another_and_always_readable() {
     let lab = Lab::up(76, &["-n", "2"]);
     let hosts: String = (1..=2)
