@@ -19,7 +19,7 @@ use crate::output::{CommandLine, print};
 /// The files are those that students create has written on this computer. No machine is contacted.
 #[derive(Debug, Args)]
 pub(crate) struct StudentTokensArgs {
-    /// Students, by their namespace or what they are called
+    /// Students, by their namespace, or by what they are called where that is one word
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
     #[command(flatten)]

@@ -33,8 +33,9 @@ pub(crate) struct StudentsArgs(Typed);
 /// Give each student a namespace of the cluster and a token for it, or take them away
 ///
 /// The word create, get, describe, delete or list stands first or last: students create anna jan, students "anna jan"
-/// create. Without one, students are listed. Names that a namespace cannot have are made into such (Łukasz Żak becomes
-/// lukasz-zak), and who became what is shown.
+/// create. Without one, students are listed. A space stands between two students; people whose names have one stand in a
+/// list (-f). Names that a namespace cannot have are made into such (in a list, Łukasz Żak becomes lukasz-zak), and who
+/// became what is shown.
 ///
 /// create can be repeated: it changes only what differs, and renews tokens that are soon to end. Files for the students are
 /// in artifacts/students beside the inventory: NAME.conf, a kubeconfig with the token, and NAME.txt, a page to hand out.
