@@ -12,7 +12,8 @@
 use muster_engine::prelude::Problem;
 
 use super::identity::{Authority, Identity};
-use super::standing::{Data, Standing, Wanted, host_of, problem};
+use super::restores::Data;
+use super::standing::{Standing, Wanted, host_of, problem};
 use crate::upgrade::versions;
 
 impl Standing {

@@ -6,6 +6,7 @@
 mod certificate;
 mod identity;
 mod misfits;
+mod restores;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,9 @@ use crate::etcd;
 use crate::upgrade;
 pub use certificate::Certificate;
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
+pub(crate) use restores::MemberList;
 use standing::Seen;
-pub(crate) use standing::{MemberList, Standing, Story, Wanted, not_ours, orphaned};
+pub(crate) use standing::{Standing, Story, Wanted, not_ours, orphaned};
 
 #[derive(Deserialize)]
 struct Vars {

@@ -8,7 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 
 use super::certificate::Certificate;
 use super::identity::{Authority, Identity, Kubeconfig, LOOK, Member};
-use super::standing::{MemberList, Standing, Story, Wanted};
+use super::restores::MemberList;
+use super::standing::{Standing, Story, Wanted};
 
 /// A certificate in PEM, of an authority or of a node.
 fn certificate(common_name: &str, is_authority: bool) -> String {

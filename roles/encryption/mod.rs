@@ -6,7 +6,7 @@
 
 mod providers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -81,17 +81,18 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let state_before = state(host, &known, BEFORE).await?;
     let Some(before) = &*state_before else { return Ok(()) };
     let order: Vec<&str> = known.in_order().map_err(|problem| Failure::Problems(vec![problem]))?;
-    let mut is_settled = before.comes_to_its_end(&order);
-    if !is_settled && host.check_mode() {
+    let in_run = |plane: &str| host.cluster().in_run(plane);
+    let mut unsettled = before.unsettled(&order, in_run);
+    if !unsettled.is_empty() && host.check_mode() {
         host.not_yet("Encrypt with the key that all control planes have");
         return Ok(());
     }
-    if !is_settled {
+    if !unsettled.is_empty() {
         for plane in &order {
             host.needs_of_role(plane, kubeadm::CONTROL_PLANE, kubeadm::API_IS_UP).await?;
         }
         let after = state(host, &known, AFTER).await?;
-        is_settled = after.as_ref().as_ref().is_some_and(|after| after.comes_to_its_end(&order));
+        unsettled = after.as_ref().as_ref().unwrap_or(before).unsettled(&order, in_run);
         let place = order.iter().position(|name| *name == host.name());
         if let Some(earlier) = place.and_then(|place| place.checked_sub(1)) {
             host.needs_of_role(order[earlier], ROLE, ROLLED).await?;
@@ -105,10 +106,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     for plane in &order {
         host.needs_of_role(plane, ROLE, ROLLED).await?;
     }
-    if !is_settled {
+    if !unsettled.is_empty() {
         host.warn(format!(
-            "not all control planes could be asked ({}): what etcd holds is encrypted otherwise when a later run reaches all of them",
-            before.unread.join(", ")
+            "not all control planes write as is wanted yet ({}): what etcd holds is written anew when a run has reached all of them",
+            unsettled.join(", ")
         ));
         return Ok(());
     }
@@ -177,9 +178,16 @@ impl State {
         own.next(&others.into_iter().chain(unread).collect::<Vec<_>>(), &self.targets)
     }
 
-    /// Whether all control planes write as is wanted when each has got what is next.
-    fn comes_to_its_end(&self, planes: &[&str]) -> bool {
-        self.unread.is_empty() && planes.iter().all(|plane| self.next(plane).is_settled(&self.targets))
+    /// The control planes that do not write as is wanted even when each of the run has got what is next; the others stay as they
+    /// are.
+    fn unsettled(&self, planes: &[&str], in_run: impl Fn(&str) -> bool) -> Vec<String> {
+        let is_settled = |plane: &str| match in_run(plane) {
+            true => self.next(plane).is_settled(&self.targets),
+            false => self.configs.get(plane).is_some_and(|config| config.is_settled(&self.targets)),
+        };
+        let planes = planes.iter().filter(|plane| !is_settled(plane)).map(|plane| (*plane).to_owned());
+        let all: BTreeSet<String> = planes.chain(self.unread.iter().cloned()).collect();
+        all.into_iter().collect()
     }
 }
 
@@ -362,10 +370,12 @@ mod tests {
         let with_one_away = state(&[("a", &none), ("b", &none)], &["c"], &key);
         let next = with_one_away.next("a");
         assert_eq!(next.gist(), "{\"secrets\": [identity, secretbox:key1]}");
-        assert!(!with_one_away.comes_to_its_end(&["a", "b", "c"]));
+        assert_eq!(with_one_away.unsettled(&["a", "b", "c"], |_| true), ["a", "b", "c"]);
         let again = state(&[("a", &next), ("b", &next)], &["c"], &key);
         assert_eq!(again.next("a").gist(), next.gist());
         let all = state(&[("a", &next), ("b", &next)], &[], &key);
-        assert!(all.comes_to_its_end(&["a", "b"]));
+        assert!(all.unsettled(&["a", "b"], |_| true).is_empty());
+        // One that takes no part in the run goes on as it was.
+        assert_eq!(all.unsettled(&["a", "b"], |plane| plane == "a"), ["b"]);
     }
 }
