@@ -3,19 +3,21 @@
 # $1: the folder of the cluster's certificates; $2: the folder of etcd's certificates; $3: the folder of etcd's data.
 certificates=$1 etcd_certificates=$2 etcd_data=$3
 say() { printf '%s %s\n' "$1" "$2"; }
-# Where a kubeconfig ($2) leads, and whom it trusts.
+# Each file is read once: to a shell, a byte of a file is a system call.
+# Where a kubeconfig ($2) leads, whom it trusts, and the administrator's certificate in it.
 kubeconfig() {
   [ -r "$2" ] || return 0
   say "$1" yes
   while read -r key value; do
     case $key in
       server: | certificate-authority-data:) say "$1_${key%:}" "$value" ;;
+      client-certificate-data:) [ "$1" != admin ] || say "embedded $2" "$value" ;;
     esac
   done <"$2"
 }
-# The first certificate of a PEM file ($2), without its line breaks. Keys may stand in the same file.
+# The first certificate of a PEM file ($1), without its line breaks, under each further name, too. Keys may stand in the same file.
 certificate() {
-  [ -r "$2" ] || return 0
+  [ -r "$1" ] || return 0
   text='' inside=no
   while read -r line; do
     case $line in
@@ -23,10 +25,12 @@ certificate() {
       *'END CERTIFICATE'*) break ;;
       *) [ $inside = no ] || text=$text$line ;;
     esac
-  done <"$2"
-  say "$1" "$text"
+  done <"$1"
+  say "certificate $1" "$text"
+  shift
+  for name; do say "$name" "$text"; done
 }
-# The administrator's certificate, or a component's, within a kubeconfig.
+# A component's certificate within its kubeconfig.
 embedded() {
   [ -r "$1" ] || return 0
   while read -r key value; do
@@ -48,11 +52,16 @@ if [ -r /etc/kubernetes/api-balancer/haproxy.cfg ]; then
   done </etc/kubernetes/api-balancer/haproxy.cfg
 fi
 [ ! -e /var/lib/muster/stamps/kubeadm-init-begins ] || say begins yes
-certificate ca "$certificates/ca.crt"
+certificate "$certificates/ca.crt" ca
 [ ! -e "$certificates/ca.key" ] || say ca_key yes
-certificate client /var/lib/kubelet/pki/kubelet-client-current.pem
-# `Kubernetes v1.36.3`, of a machine that was told of a cluster.
-[ ! -e /etc/kubernetes/kubelet.conf ] || ! command -v kubelet >/dev/null || say kubelet_is "$(kubelet --version)"
+certificate /var/lib/kubelet/pki/kubelet-client-current.pem client
+# `Kubernetes v1.36.3`, of a machine that was told of a cluster. A kubelet takes 50 ms to say it; so it is asked only where muster
+# has not noted, when it put it there, which it is.
+if [ -e /etc/kubernetes/kubelet.conf ] && kubelet=$(command -v kubelet); then
+  { read -r sum state && read -r version; } <"/var/lib/muster/stamps/file$kubelet" || version=
+  [ -n "$version" ] && [ "$state" = "$(stat -c '%s %Y %i' "$kubelet")" ] || version=
+  [ -n "$version" ] && say kubelet_is "Kubernetes v$version" || say kubelet_is "$(kubelet --version)"
+fi 2>/dev/null
 if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
   say settled yes
   if [ -r /etc/kubernetes/kubeadm-config.yaml ]; then
@@ -81,7 +90,7 @@ if [ -r /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
     esac
   done </etc/kubernetes/manifests/kube-apiserver.yaml
 fi
-certificate etcd_ca "$etcd_certificates/ca.pem"
+certificate "$etcd_certificates/ca.pem" etcd_ca
 [ ! -e "$etcd_certificates/ca-key.pem" ] || say etcd_ca_key yes
 configured=$etcd_data
 if [ -r /etc/etcd.env ]; then
@@ -100,14 +109,10 @@ restore restoring /var/lib/muster/etcd-restore
 restore restored /var/lib/muster/etcd-restored
 data "$etcd_data"
 [ "$configured" = "$etcd_data" ] || data "$configured"
-for name in ca apiserver apiserver-kubelet-client front-proxy-ca front-proxy-client; do
-  certificate "certificate $certificates/$name.crt" "$certificates/$name.crt"
+for name in apiserver apiserver-kubelet-client front-proxy-ca front-proxy-client; do
+  certificate "$certificates/$name.crt"
 done
-for name in ca member client; do
-  certificate "certificate $etcd_certificates/$name.pem" "$etcd_certificates/$name.pem"
-done
-for file in /var/lib/kubelet/pki/kubelet-client-current.pem /var/lib/kubelet/pki/kubelet.crt; do
-  certificate "certificate $file" "$file"
-done
-for name in admin super-admin controller-manager scheduler; do embedded "/etc/kubernetes/$name.conf"; done
+for name in member client; do certificate "$etcd_certificates/$name.pem"; done
+certificate /var/lib/kubelet/pki/kubelet.crt
+for name in super-admin controller-manager scheduler; do embedded "/etc/kubernetes/$name.conf"; done
 say whole yes

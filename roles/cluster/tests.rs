@@ -206,7 +206,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         let files: Vec<&str> = certificates.iter().map(|certificate| certificate.file()).collect();
         assert_eq!(
             files,
-            ["ca.crt", "ca.pem", "kubelet-client-current.pem", "admin.conf"],
+            ["admin.conf", "ca.crt", "kubelet-client-current.pem", "ca.pem"],
             "{shell:?}: {text}"
         );
         assert_eq!(certificates[2].name, "system:node:node1", "{shell:?}: {text}");
@@ -223,6 +223,41 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     assert!(out.status.success());
     let text = String::from_utf8(out.stdout).unwrap();
     assert_eq!(Identity::whole(&text), Some(Identity::default()), "{text}");
+}
+
+#[test]
+fn a_kubelet_is_asked_only_where_it_is_not_the_one_that_was_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display().to_string();
+    let program = [
+        ("/etc/kubernetes", format!("{root}/etc/kubernetes")),
+        // The program's own path follows in it.
+        ("/var/lib/muster/stamps/file", format!("{root}/stamps")),
+    ];
+    let program = program.iter().fold(LOOK.to_owned(), |program, (path, here)| program.replace(path, here));
+    let prepare = r#"
+mkdir -p "$1/etc/kubernetes" "$1/bin" "$1/stamps$1/bin"
+: >"$1/etc/kubernetes/kubelet.conf"
+printf '#!/bin/sh\necho Kubernetes v1.35.4\n' >"$1/bin/kubelet"
+chmod +x "$1/bin/kubelet""#;
+    let noted = r#"printf '%s\n' "sum $(stat -c '%s %Y %i' "$1/bin/kubelet")" 1.36.3 >"$1/stamps$1/bin/kubelet""#;
+    let by_an_earlier_muster =
+        r#"echo "sum $(stat -c '%s %Y %i' "$1/bin/kubelet")" >"$1/stamps$1/bin/kubelet""#;
+    let another = r#"echo >>"$1/bin/kubelet""#;
+    let sh = |text: &str| {
+        let mut sh = Command::new("dash");
+        let path = format!("{root}/bin:{}", std::env::var("PATH").unwrap());
+        let args = ["-euc", text, "look", &root, "/nowhere", "/nowhere"];
+        let out = sh.args(args).env("PATH", path).output().unwrap();
+        assert!(out.status.success() && out.stderr.is_empty(), "{out:?}");
+        Identity::whole(&String::from_utf8(out.stdout).unwrap())
+    };
+    for (before, version) in
+        [(prepare, "1.35.4"), (noted, "1.36.3"), (another, "1.35.4"), (by_an_earlier_muster, "1.35.4")]
+    {
+        sh(before);
+        assert_eq!(sh(&program).unwrap().kubelet_version.as_deref(), Some(version), "{before}");
+    }
 }
 
 #[test]

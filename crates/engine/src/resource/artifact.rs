@@ -86,7 +86,9 @@ impl Resource for Binary {
             Encoding::Identity => "cat",
         };
         let sha256 = self.artifact.entry.sha256.to_string();
-        let script = sh(INSTALL, [STAMPS, &sha256, &self.artifact.bytes().path(), unpack, &self.path]);
+        let Artifact { entry, .. } = &self.artifact;
+        let arrived = self.artifact.bytes().path();
+        let script = sh(INSTALL, [STAMPS, &sha256, &entry.version, &arrived, unpack, &self.path]);
         Ok(install_plan(self, &self.artifact, &[&self.path], seen, script))
     }
 
@@ -131,8 +133,9 @@ impl Resource for ArchiveMembers {
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let FileEntry { sha256, version, .. } = &self.artifact.entry;
         let mut args =
-            vec![STAMPS.to_owned(), self.artifact.entry.sha256.to_string(), self.artifact.bytes().path()];
+            vec![STAMPS.to_owned(), sha256.to_string(), version.clone(), self.artifact.bytes().path()];
         args.extend(self.members.iter().flat_map(|(name, path)| [name.clone(), path.clone()]));
         let paths: Vec<_> = self.members.iter().map(|(_, path)| path).collect();
         Ok(install_plan(self, &self.artifact, &paths, seen, sh(UNPACK, args)))

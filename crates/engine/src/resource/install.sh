@@ -1,7 +1,7 @@
-# Puts programs that have arrived into their places: STAMPS SHA256 ARRIVED, and for one that is a file UNPACK (a command)
+# Puts programs that have arrived into their places: STAMPS SHA256 VERSION ARRIVED, and for one that is a file UNPACK (a command)
 # PATH, for members of an archive NAME PATH of each.
-stamps=$1 sha256=$2 arrived=$3
-shift 3
+stamps=$1 sha256=$2 version=$3 arrived=$4
+shift 4
 
 # place TEMPORARY PATH: a program in a temporary file of the same file system is flushed, stamped, and renamed over the old
 # one. That changes neither its size nor its times nor its inode; so there is never a program of ours without a stamp.
@@ -9,7 +9,7 @@ place() {
   chmod 0755 "$1"
   sync "$1"
   mkdir -p "$stamps/file${2%/*}"
-  echo "$sha256 $(stat -c '%s %Y %i' "$1")" >"$stamps/file$2"
+  printf '%s\n' "$sha256 $(stat -c '%s %Y %i' "$1")" "$version" >"$stamps/file$2"
   mv -f "$1" "$2"
 }
 
