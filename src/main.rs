@@ -3,6 +3,7 @@
 //! This is the command line: what users type and see. It is the only part that prints, that reads the environment and
 //! the home directory, and that ends the process. What it does for them is in the library `muster-app`.
 
+mod admin_conf;
 mod api_server;
 mod args;
 mod class_list;
@@ -14,6 +15,7 @@ mod error;
 mod host_arguments;
 mod inventory_edit;
 mod inventory_file;
+mod kubeconfig_merge;
 mod machines;
 mod output;
 mod quiet_flow;

@@ -240,7 +240,8 @@ mkdir -p "$1/etc/kubernetes" "$1/bin" "$1/stamps$1/bin"
 : >"$1/etc/kubernetes/kubelet.conf"
 printf '#!/bin/sh\necho Kubernetes v1.35.4\n' >"$1/bin/kubelet"
 chmod +x "$1/bin/kubelet""#;
-    let noted = r#"printf '%s\n' "sum $(stat -c '%s %Y %i' "$1/bin/kubelet")" 1.36.3 >"$1/stamps$1/bin/kubelet""#;
+    let noted =
+        r#"printf '%s\n' "sum $(stat -c '%s %Y %i' "$1/bin/kubelet")" 1.36.3 >"$1/stamps$1/bin/kubelet""#;
     let by_an_earlier_muster =
         r#"echo "sum $(stat -c '%s %Y %i' "$1/bin/kubelet")" >"$1/stamps$1/bin/kubelet""#;
     let another = r#"echo >>"$1/bin/kubelet""#;

@@ -10,6 +10,7 @@ mod docs;
 mod downloads;
 mod fixture;
 mod help;
+mod kubeconfig;
 mod kubespray;
 mod locks;
 mod machines;

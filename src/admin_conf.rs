@@ -1,0 +1,95 @@
+//! The administrator's kubeconfig of a project's cluster, on this computer.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use muster_app::Project;
+use muster_files::write_whole;
+use muster_roles::kubeconfig_for_others;
+
+use crate::args::{ConnectionArgs, InventoryArgs};
+use crate::environment::Environment;
+use crate::error::CommandError;
+use crate::machines::{Machines, run_program};
+use crate::output::print;
+
+/// Where it is: in artifacts/ beside the inventory. Where it is not there it is fetched first.
+///
+/// # Errors
+/// No control plane has one, or it cannot be written here.
+pub(crate) fn path(
+    project: &Project,
+    inventory: &InventoryArgs,
+    environment: &Environment,
+) -> Result<PathBuf, CommandError> {
+    let config = project.inventory_dir.join("artifacts/admin.conf");
+    if !config.is_file() {
+        fetch(&config, project, inventory, environment)?;
+    }
+    Ok(config)
+}
+
+/// Brings admin.conf from the first control plane that answers.
+fn fetch(
+    config: &Path,
+    project: &Project,
+    inventory: &InventoryArgs,
+    environment: &Environment,
+) -> Result<(), CommandError> {
+    let machines =
+        Machines::choose("kube_control_plane", inventory, &ConnectionArgs::default(), environment)?;
+    print::note(&format!("fetching admin.conf from {}", machines.hosts.join(" or ")));
+    let answers = machines
+        .each(environment, |ssh| async move { run_program(ssh, FETCH, Duration::from_secs(60)).await })?;
+    let mut reasons = Vec::new();
+    for (host, answer) in answers {
+        match answer {
+            Ok(exit) if exit.status == 0 => {
+                let access =
+                    machines.world.vars.host(&host).ok().and_then(|vars| vars.get("access_ip").ok()?);
+                let text = String::from_utf8_lossy(&exit.stdout);
+                let text = fetched(&text, access.and_then(|access| access.as_str().map(str::to_owned)));
+                return write(config, 0o600, &mut text.as_bytes());
+            }
+            Ok(exit) => reasons.push(format!("{host}: {}", String::from_utf8_lossy(&exit.stderr).trim())),
+            Err(error) => reasons.push(error.to_string()),
+        }
+    }
+    Err(CommandError::failed(format!(
+        "no control plane has an admin.conf to use:\n  {}",
+        reasons.join("\n  ")
+    ))
+    .hint(format!(
+        "switch a control plane on; or set the cluster up: {}",
+        project.command(&["setup-cluster"], 1)
+    )))
+}
+
+/// Prints where the control plane's own API server is, and admin.conf.
+const FETCH: &str = "while read -r key value; do
+  [ \"$key\" != server: ] || echo \"$value\"
+done </etc/kubernetes/controller-manager.conf
+cat /etc/kubernetes/admin.conf";
+
+/// What [`FETCH`] has printed, as a kubeconfig that leads to the control plane from here: at its `access_ip`, where it has one.
+fn fetched(printed: &str, access: Option<String>) -> String {
+    let (own, config) = printed.split_once('\n').unwrap_or_default();
+    let port = own.rsplit_once(':').map_or("6443", |(_, port)| port);
+    let url = access.map_or_else(|| own.to_owned(), |access| format!("https://{access}:{port}"));
+    kubeconfig_for_others(config, &url)
+}
+
+/// Writes a file whole, and the folder that it is in.
+///
+/// # Errors
+/// It cannot be written; which it is, is told.
+pub(crate) fn write(path: &Path, mode: u32, content: &mut dyn Read) -> Result<(), CommandError> {
+    let failed =
+        |error: std::io::Error| CommandError::failed(format!("cannot write {}: {error}", path.display()));
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    write_whole(path, Some(mode), content).map_err(failed)
+}

@@ -1,0 +1,70 @@
+//! `muster kubeconfig`: the cluster in the user's own kubeconfig.
+
+use crate::fixture::{Test, muster};
+
+const ADMIN: &str = "apiVersion: v1\nkind: Config\nclusters:\n- name: kubernetes\n  cluster: {server: \"https://192.0.2.11:6443\", certificate-authority-data: Q0E=}\nusers:\n- name: kubernetes-admin\n  user: {client-key-data: S0VZ}\ncontexts: []\n";
+
+fn project() -> Test {
+    muster()
+        .file("inventory/hosts.ini", "[kube_control_plane]\nnode1 ansible_host=192.0.2.11\n")
+        .file("inventory/artifacts/admin.conf", ADMIN)
+}
+
+#[test]
+fn it_is_printed_merged_and_removed() {
+    let test = project();
+    assert_eq!(test.run(&["kubeconfig"]).code(0).stdout, ADMIN);
+    let own = test.folder().join("own");
+    let merge = ["kubeconfig", "--merge", "--into", "own", "--name", "class"];
+    test.run(&[&merge[..], &["--check"]].concat())
+        .code(0)
+        .nothing_written()
+        .stderr_has(&["would be put into"]);
+    test.run(&merge).code(0).stderr_has(&["the context class is in"]);
+    let text = std::fs::read_to_string(&own).unwrap();
+    assert!(text.contains("current-context: class") && text.contains("user: class-admin"), "{text}");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(own.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    test.run(&merge).code(0).nothing_written().stderr_has(&["nothing was changed"]);
+    test.run(&["kubeconfig", "--remove", "--into", "own", "--name", "class"])
+        .code(0)
+        .stderr_has(&["the context class is gone from", "kubectl uses none now"]);
+    assert!(!std::fs::read_to_string(&own).unwrap().contains("class"));
+    assert!(!test.folder().join("own.lock").exists());
+}
+
+#[test]
+fn it_goes_where_kubectl_would_write_and_is_named_by_the_folder() {
+    let test = project().set("KUBECONFIG", "first:second");
+    test.run(&["kubeconfig", "--merge"]).code(0).stderr_has(&["the context project is in", "first"]);
+    let test = muster()
+        .file("inventory/mine/hosts.ini", "[kube_control_plane]\nnode1 ansible_host=192.0.2.11\n")
+        .file("inventory/mine/artifacts/admin.conf", ADMIN);
+    test.run(&["kubeconfig", "--merge", "-i", "inventory/mine/hosts.ini"])
+        .code(0)
+        .stderr_has(&["the context mine is in ", "/home/.kube/config"]);
+}
+
+#[test]
+fn what_is_in_the_way_is_told_and_nothing_is_changed() {
+    let merge = ["kubeconfig", "--merge", "--into", "own", "--name", "class"];
+    project()
+        .file("own", "clusters: [\n")
+        .run(&merge)
+        .code(1)
+        .nothing_written()
+        .stderr_has(&["own is no kubeconfig that can be changed"]);
+    project()
+        .file("own", "clusters: [{name: class, cluster: {server: \"https://192.0.2.99\"}}]\n")
+        .run(&merge)
+        .code(1)
+        .nothing_written()
+        .stderr_has(&["a cluster at \"https://192.0.2.99\" under the name class", "--name class-2"]);
+    project()
+        .file("own.lock", "")
+        .run(&merge)
+        .code(1)
+        .nothing_written()
+        .stderr_has(&["own.lock is there: kubectl or another muster is changing own"]);
+    project().run(&["kubeconfig", "--check"]).code(5).stderr_has(&["need --merge or --remove"]);
+}
