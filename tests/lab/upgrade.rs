@@ -120,7 +120,10 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
     // It is told before anything is fetched: the bundle does not have that version, and may not get it.
     let back = lab.muster(&["upgrade-cluster", "-e", "kube_version=1.35.8", "--offline"]);
     assert_eq!(back.code, 3, "{back:#?}");
-    assert!(back.out.contains("1.35.8, but the cluster runs 1.36.3"), "{back:#?}");
+    assert!(back.out.contains("1.35.8, but the cluster runs"), "{back:#?}");
+    // What is chosen by tags is looked at before, too.
+    let part = lab.muster(&["upgrade-cluster", "-e", "kube_version=1.35.8", "--offline", "--tags", "etcd"]);
+    assert_eq!(part.code, 3, "{part:#?}");
 
     // A cluster that is not well is left as it is.
     lab.on("node2", "systemctl stop kubelet");
@@ -137,12 +140,23 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
         "node1",
         &format!("nohup setsid bash -c '{}' >/dev/null 2>&1 </dev/null", ASK.replace('\'', r"'\''")),
     );
-    // It is killed while the control plane goes over; the same command finishes it.
-    let mut run = lab.start(&["upgrade-cluster", "-vv", "--output", "plain", "-e", &to]);
-    run.until("upgrade-control-plane: Upgrade the control plane");
-    sleep(Duration::from_secs(5));
-    run.signal("KILL");
-    run.end();
+    // It is killed when etcd is a newer one, and while the control plane goes over. Nothing puts etcd back to a version that cannot
+    // read its data; the same command finishes it.
+    let etcd = || lab.on("node1", "etcd --version | head -1");
+    let of_before = etcd();
+    for (step, seconds) in [("etcd: done", 0), ("upgrade-control-plane: Upgrade the control plane", 5)] {
+        let mut run = lab.start(&["upgrade-cluster", "-vv", "--output", "plain", "-e", &to]);
+        run.until(step);
+        sleep(Duration::from_secs(seconds));
+        run.signal("KILL");
+        run.end();
+        let newer = etcd();
+        assert_ne!(newer, of_before);
+        let refused = lab.muster(&["setup-cluster", "-e", FROM]);
+        assert_eq!([1, 2].map(|n| refused.recap(&format!("node{n}"), "changed")), [0, 0], "{refused:#?}");
+        assert!(refused.code != 0 && refused.all().contains("upgrade-cluster"), "{refused:#?}");
+        assert_eq!(etcd(), newer);
+    }
     let done = lab.muster(&["upgrade-cluster", "-v", "-e", &to]);
     assert!(changed(&done, "node2") > 0, "{done:#?}");
 

@@ -8,6 +8,9 @@ use crate::options::Selection;
 /// The tag that every role has.
 const ALL: &str = "all";
 
+/// The tag of a play whose roles run whatever else is selected, unless it is skipped (Ansible, "Special tags").
+const ALWAYS: &str = "always";
+
 /// The plays with only those roles that the user selected.
 ///
 /// # Errors
@@ -57,7 +60,8 @@ pub(crate) fn one_batch_after_the_other(plays: &mut [Play], serial: Share) {
 }
 
 /// The plays with only those roles that have one of `tags` (all if there are none) and none of `skip`. A role has its own
-/// name and the tags of its play. `-` and `_` mean the same, as in the names of groups.
+/// name and the tags of its play; those of a play with the tag `always` go along with any others. `-` and `_` mean the same, as in
+/// the names of groups.
 ///
 /// # Errors
 /// No role has one of the tags; or none is left.
@@ -66,19 +70,22 @@ fn tagged(plays: &[Play], tags: &[String], skip: &[String]) -> Result<Vec<Play>,
     for tag in tags.iter().chain(&skip) {
         known(plays, tag)?;
     }
-    let mut selected = Vec::new();
+    let (mut selected, mut is_meant) = (Vec::new(), false);
     for play in plays {
         let mut play = play.clone();
         let its_tags = normal_all(&play.tags);
         play.roles.retain(|role| {
             let has = |tag: &String| *tag == ALL || *tag == normal(role) || its_tags.contains(tag);
-            (tags.is_empty() || tags.iter().any(has)) && !skip.iter().any(has)
+            let goes_along = its_tags.iter().any(|tag| tag == ALWAYS);
+            let meant = tags.is_empty() || tags.iter().any(has);
+            is_meant |= meant && !skip.iter().any(has);
+            (meant || goes_along) && !skip.iter().any(has)
         });
         if !play.roles.is_empty() {
             selected.push(play);
         }
     }
-    if selected.is_empty() {
+    if !is_meant {
         return Err(Error::usage("the tags leave no role to run").hint("see --list-tags"));
     }
     Ok(selected)
@@ -152,6 +159,20 @@ mod tests {
         check(&["bootstrap_os", "kubelet"], &[], &["bootstrap-os", "kubelet"]);
         check(&["container_engine"], &["kubelet"], &["containerd"]);
         check(&["all"], &["preinstall"], &["containerd", "kubelet"]);
+    }
+
+    #[test]
+    fn what_always_goes_along_does_so_unless_it_is_skipped() {
+        let mut plays = plays();
+        plays[0].tags.push("always".into());
+        let roles = |tags: &[&str], skip: &[&str]| {
+            let selected = tagged(&plays, &strings(tags), &strings(skip)).map_err(|error| error.message)?;
+            Ok::<_, String>(selected.into_iter().flat_map(|play| play.roles).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(roles(&["kubelet"], &[]).as_deref(), Ok("bootstrap-os kubelet"));
+        assert_eq!(roles(&["kubelet"], &["always"]).as_deref(), Ok("kubelet"));
+        assert_eq!(roles(&["always"], &[]).as_deref(), Ok("bootstrap-os"));
+        assert_eq!(roles(&["kubelet"], &["kubelet"]), Err("the tags leave no role to run".to_owned()));
     }
 
     #[test]
