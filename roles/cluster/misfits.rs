@@ -58,7 +58,7 @@ impl Standing {
             None => return Vec::new(),
         };
         let mut problems = Vec::new();
-        problems.extend(self.split());
+        problems.extend(self.split().or_else(|| self.etcd_of_another(name)));
         problems.extend(self.foreign(name, seen));
         if wanted.control_plane {
             problems.extend(worker_as_plane(name, seen).or_else(|| elsewhere(name, seen, wanted)));
@@ -175,6 +175,22 @@ impl Standing {
             remedy: "take those of the other cluster out of the inventory; its address may be a mistaken one"
                 .into(),
         })
+    }
+
+    /// That the data of a member is that of the etcd which this cluster's control planes ask, also where it does not run: they have
+    /// the CA that it shows.
+    fn etcd_of_another(&self, name: &str) -> Option<Problem> {
+        let (theirs, plane, ours) = self.other_etcd(name)?;
+        Some(problem(
+            format!(
+                "{name} holds etcd of another cluster (CA {theirs}); that of this one has the CA {ours} (on {plane})"
+            ),
+            "a member of this cluster's etcd, or a machine without data",
+            format!(
+                "if its address in the inventory is a mistaken one, correct that; if that cluster is given up, take its data away first: \
+                 muster reset-cluster --foreign --limit {name}"
+            ),
+        ))
     }
 
     /// That the machine belongs to this cluster, or to none.

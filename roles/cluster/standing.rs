@@ -236,17 +236,21 @@ impl Standing {
         if other {
             return Some(format!("{name} belongs to another cluster ({server})"));
         }
-        // A machine of etcd alone has no kubeconfig: its authority is compared with the one that control planes have for etcd, and
-        // with that of the other members.
-        let theirs = seen.etcd.authority.filter(|_| !seen.etcd.data.is_empty());
-        let planes = self.known_of(&self.planes).filter(|(plane, seen)| *plane != name && seen.stands());
-        let ours = planes.filter_map(|(_, seen)| seen.etcd.authority).next();
-        let is_another = theirs.zip(ours).is_some_and(|(theirs, ours)| theirs != ours);
-        if is_another || self.is_member_of_ours(name) == Some(false) {
+        if self.other_etcd(name).is_some() || self.is_member_of_ours(name) == Some(false) {
             return Some(format!("{name} holds etcd of another cluster"));
         }
         let is = seen.node.as_deref().filter(|is| seen.joined() && *is != node)?;
         Some(format!("the machine at the address of {name} is the node {is}"))
+    }
+
+    /// The authority of a machine's etcd, where it holds data and is not the one that a control plane of this cluster has for etcd;
+    /// and that control plane with its own. A machine of etcd alone has no kubeconfig that could tell.
+    pub(crate) fn other_etcd(&self, name: &str) -> Option<(Authority, &str, Authority)> {
+        let theirs = self.known(name)?.etcd.clone();
+        let theirs = theirs.authority.filter(|_| !theirs.data.is_empty())?;
+        let planes = self.known_of(&self.planes).filter(|(plane, seen)| *plane != name && seen.stands());
+        let (plane, ours) = planes.filter_map(|(plane, seen)| Some((plane, seen.etcd.authority?))).next()?;
+        (theirs != ours).then_some((theirs, plane, ours))
     }
 
     /// The control planes and members of etcd that could not be asked, and are not part of the run.

@@ -598,6 +598,10 @@ fn what_does_not_belong_is_refused() {
     let version = |version: &str| Identity { version: Some(version.into()), ..plane(1) };
     let kubelet = |version: &str| Identity { kubelet_version: Some(version.into()), ..worker(1) };
     let begun_with = |pods: &str| Identity { begun: vec![("podSubnet".into(), pods.into())], ..plane(1) };
+    let asks_etcd = |number| {
+        let etcd = Member { authority: Some(numbered(number)), ..Member::default() };
+        Identity { etcd, ..plane(1) }
+    };
     let at = |ip: &str, identity: Identity| Identity { node_ip: ip.parse().ok(), ..identity };
     let known_at = |ip: &str| {
         let member = member(1, "etcd1");
@@ -622,6 +626,9 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("b", None)], &|w| w.control_plane = true, &["cluster: whether a cluster exists is not known"]),
         ("a", vec![("c", None)], &|w| w.etcd = true, &["cluster: etcd may have data on c"]),
         ("a", vec![("a", both(plane(1), member(1, "etcd1"))), ("b", both(plane(1), member(2, "etcd2")))], &|w| w.etcd = true, &["etcd: machines of two clusters"]),
+        // A machine of etcd alone, of another cluster, be it down or not; and one of this cluster.
+        ("c", vec![("a", Some(asks_etcd(1))), ("c", Some(member(2, "etcd1")))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["cluster: c holds etcd of another cluster (CA "]),
+        ("c", vec![("a", Some(asks_etcd(1))), ("c", Some(member(1, "etcd1")))], &|w| { w.etcd = true; w.node_name = "c".into() }, &[]),
         ("a", vec![("a", Some(member(1, "etcd1")))], &|w| { w.etcd = true; w.etcd_data_dir = "/srv".into() }, &["etcd_data_dir: /srv, but the data of a is in /var/lib/etcd"]),
         ("a", vec![("a", Some(worker(1))), ("b", Some(plane(1)))], &|w| w.node_name = "other".into(), &["node name: other, but the machine a is in the cluster as the node a"]),
         ("a", vec![("a", Some(at("192.0.2.9", worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["ip: 192.0.2.10 of a, which joined the cluster with 192.0.2.9"]),
