@@ -178,7 +178,7 @@ async fn nodes_to_look_at(host: &Host) -> Result<Vec<Node>> {
                 let other = vars.get("kube_override_hostname")?.and_then(|v| v.as_str().map(str::to_owned));
                 nodes.push(Node { name: other.unwrap_or_else(|| name.clone()), host: name });
             }
-            Err(Failure::Dependency { .. }) => failed.push(name),
+            Err(Failure::Dependency { .. } | Failure::Stopped(_)) => failed.push(name),
             Err(failure) => return Err(failure),
         }
     }

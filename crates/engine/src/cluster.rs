@@ -123,7 +123,8 @@ impl Cluster {
 
     /// Waits until `provider` has said that it reached `what`. A host outside the run is taken to have reached it in an
     /// earlier one, and so is one that is through the play in which it is needed: then the role that brings it about is not
-    /// part of this run. A provider that fails before is a [`Failure::Dependency`].
+    /// part of this run. A provider that fails before is a [`Failure::Dependency`], one that is stopped a
+    /// [`Failure::Stopped`].
     pub(crate) async fn wait_for(&self, waiting: &Host, provider: &str, what: &str) -> Result<()> {
         let Some(sender) = self.progress.get(provider) else { return Ok(()) };
         let me = waiting.name();
@@ -139,8 +140,12 @@ impl Cluster {
         };
         match progress.end {
             _ if progress.reached.contains(what) => Ok(()),
-            Some(End::Failed | End::Unreachable | End::Stopped) => {
+            Some(End::Failed | End::Unreachable) => {
                 Err(Failure::Dependency { what: what.to_owned(), host: provider.to_owned() })
+            }
+            Some(End::Stopped) => {
+                waiting.may_go_on()?;
+                Err(Failure::Stopped(format!("{provider} was stopped, from which it needs {what}")))
             }
             _ if progress.behind.contains(me) => Err(Failure::new(
                 format!("needs {what} from {provider}, which waits until {me} is through the play"),

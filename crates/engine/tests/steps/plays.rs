@@ -411,6 +411,21 @@ async fn what_always_runs_runs_when_the_user_interrupts_and_nothing_else_does() 
 }
 
 #[tokio::test]
+async fn who_waits_for_a_host_that_is_interrupted_is_interrupted_and_did_not_fail() {
+    let cancel = CancellationToken::new();
+    let plays = json!([
+        play("p", &["linger", "provide"], json!({ "hosts": "a" })),
+        play("q", &["need"], json!({ "hosts": "b" }))
+    ]);
+    let interrupt = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        cancel.cancel();
+    };
+    let (ran, ()) = tokio::join!(run_until(&["a", "b"], plays, 50, cancel.clone()), interrupt);
+    assert_eq!(ran.ends(), ["stopped, because it was interrupted"; 2]);
+}
+
+#[tokio::test]
 async fn machines_that_may_be_off_are_passed_over_where_they_have_no_other_part() {
     let may = |plays: &[bool]| {
         let plays = plays.iter().map(|may| play("p", &["work"], json!({ "may_be_off": may })));
