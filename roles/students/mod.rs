@@ -169,31 +169,13 @@ impl School<'_> {
 
     async fn look(&self, words: &[String], told: &Told) -> Result<()> {
         let live = self.live().await?;
-        let namespaces = self.meant(words, &live);
+        let (namespaces, nobody) = meant(words, &live);
         told.tell(namespaces.iter().map(|namespace| live.row(namespace, &self.files)).collect());
-        self.host.passed("look at the students");
-        Ok(())
-    }
-
-    /// Whose namespaces are meant; of all, where no word is given. Who is not there is told.
-    fn meant(&self, words: &[String], live: &Live) -> Vec<String> {
-        let known = live.students();
-        if words.is_empty() {
-            return known.into_keys().collect();
+        if nobody.is_empty() {
+            self.host.passed("look at the students");
+            return Ok(());
         }
-        let mut namespaces = Vec::new();
-        for word in words {
-            let meant = names::meant(word, &known);
-            if meant.is_empty() {
-                self.host.warn(format!("there is no student {word}"));
-            }
-            for namespace in meant {
-                if !namespaces.iter().any(|known| known == namespace) {
-                    namespaces.push(namespace.to_owned());
-                }
-            }
-        }
-        namespaces
+        Err(Failure::new(there_is_no(&nobody), "see who there is: muster students list"))
     }
 
     async fn create(&self, class: &Class, told: &Told) -> Result<()> {
@@ -340,7 +322,10 @@ impl School<'_> {
 
     async fn delete(&self, words: &[String]) -> Result<()> {
         let live = self.live().await?;
-        let namespaces = self.meant(words, &live);
+        let (namespaces, nobody) = meant(words, &live);
+        if !nobody.is_empty() {
+            self.host.warn(there_is_no(&nobody));
+        }
         self.remove(&namespaces).await?;
         // What a run has left that was cut off between the cluster and this side.
         let known = live.students();
@@ -401,6 +386,31 @@ impl School<'_> {
             tail: waited.as_ref().err().and_then(Failure::tail).unwrap_or_default().to_owned(),
         })
     }
+}
+
+/// Whose namespaces are meant, all of them where no word is given; and the words that mean nobody.
+fn meant<'w>(words: &'w [String], live: &Live) -> (Vec<String>, Vec<&'w str>) {
+    let known = live.students();
+    if words.is_empty() {
+        return (known.into_keys().collect(), Vec::new());
+    }
+    let (mut namespaces, mut nobody) = (Vec::new(), Vec::new());
+    for word in words {
+        let meant = names::meant(word, &known);
+        if meant.is_empty() {
+            nobody.push(word.as_str());
+        }
+        for namespace in meant {
+            if !namespaces.iter().any(|known| known == namespace) {
+                namespaces.push(namespace.to_owned());
+            }
+        }
+    }
+    (namespaces, nobody)
+}
+
+fn there_is_no(students: &[&str]) -> String {
+    format!("there is no student {}", some(students.iter().copied()))
 }
 
 /// The names at the beginnings of lines, before a colon, as `remain.sh` prints them.

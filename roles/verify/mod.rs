@@ -11,7 +11,7 @@ mod tests;
 
 use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
-use muster_inventory::LayerKind;
+use muster_inventory::{LayerKind, closest};
 use serde::Deserialize;
 
 use crate::bootstrap_os::SWAP_SOURCES;
@@ -285,6 +285,17 @@ async fn tell_of_cordoned(host: &Host, state: &State) -> Result<()> {
     host.cluster().once("nodes that muster has cordoned", tell).await.map(drop)
 }
 
+/// What is said of a node that is not in the inventory. `others`: hosts of the inventory that are no nodes.
+fn stranger(name: &str, others: &[&str]) -> String {
+    let meant = closest(name, others.iter().copied());
+    let mistake =
+        meant.map(|other| format!(", which has {other}: is that a misspelling?")).unwrap_or_default();
+    format!(
+        "{name} is a node of the cluster and not in the inventory{mistake}; if it is to go, write it there again, then: muster remove-node \
+         {name}; where its machine is gone for good: muster kubectl delete node {name}"
+    )
+}
+
 /// Says which nodes are in the cluster and not in the inventory; once a run.
 async fn tell_of_strangers(host: &Host, state: &State) -> Result<()> {
     let mut ours = Vec::new();
@@ -293,12 +304,10 @@ async fn tell_of_strangers(host: &Host, state: &State) -> Result<()> {
         ours.push(other.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or(name));
     }
     let tell = || async {
+        let is_no_node = |name: &&str| state.nodes.iter().all(|node| node.name != *name);
+        let others: Vec<&str> = ours.iter().map(String::as_str).filter(is_no_node).collect();
         for node in state.nodes.iter().filter(|node| !ours.contains(&node.name)) {
-            let name = &node.name;
-            host.warn(format!(
-                "{name} is a node of the cluster and not in the inventory; if it is to go: kubectl drain {name} --ignore-daemonsets, \
-                 kubectl delete node {name}"
-            ));
+            host.warn(stranger(&node.name, &others));
         }
         Ok(())
     };

@@ -12,7 +12,7 @@ use muster_inventory::Inventory;
 use muster_inventory::Vars;
 use serde_json::json;
 
-use super::{NetworkTest, Node, State, in_words};
+use super::{NetworkTest, Node, State, in_words, stranger};
 use crate::preflight::fixture::inventory_and_vars;
 use crate::testing::run_roles;
 
@@ -245,4 +245,20 @@ fn a_network_is_proven_for_the_nodes_that_were_tested_as_the_cluster_was_then() 
     ] {
         assert!(!State::of(&others).is_proven(&[node("a"), node("b")]), "{others}");
     }
+}
+
+#[test]
+fn a_node_that_the_inventory_does_not_have_may_be_misspelt_there() {
+    let told = stranger("node2", &["nod2", "pc"]);
+    assert!(
+        told.starts_with("node2 is a node of the cluster and not in the inventory, which has nod2: is that"),
+        "{told}"
+    );
+    assert!(
+        told.contains("muster remove-node node2") && told.contains("muster kubectl delete node node2"),
+        "{told}"
+    );
+    assert!(
+        stranger("node2", &["pc"]).starts_with("node2 is a node of the cluster and not in the inventory; if")
+    );
 }
