@@ -48,6 +48,14 @@ if [ -r /etc/kubernetes/api-balancer/haproxy.cfg ]; then
   done </etc/kubernetes/api-balancer/haproxy.cfg
 fi
 [ ! -e /var/lib/muster/stamps/kubeadm-init-begins ] || say begins yes
+# Where the cluster was told to look for its API, and the names by which the machine knows that.
+external=/var/lib/muster/stamps/api-endpoint
+[ ! -r "$external" ] || { read -r line <"$external"; say external "$line"; }
+if [ -r /etc/hosts ]; then
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in *'# muster: loadbalancer_apiserver') say hosts_line "$line" ;; esac
+  done </etc/hosts
+fi
 certificate ca "$certificates/ca.crt"
 [ ! -e "$certificates/ca.key" ] || say ca_key yes
 certificate client /var/lib/kubelet/pki/kubelet-client-current.pem

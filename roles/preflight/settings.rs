@@ -6,7 +6,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use super::{calico, encryption, eviction, values};
-use crate::balancer;
+use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
 use crate::kubespray;
@@ -71,6 +71,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(elections(vars));
     findings.refuse(balancer_port(vars));
     findings.refuse(balancer_may_bind(vars));
+    findings.refuse(external_balancer(vars));
     findings.refuse(taints(vars));
     findings.refuse(encryption::check(vars));
     findings.refuse(eviction::check(vars));
@@ -263,6 +264,22 @@ fn balancer_may_bind(vars: &HostVars) -> Option<Problem> {
              loadbalancer_apiserver_localhost: false",
         )
     })
+}
+
+/// Where somebody else's load balancer is.
+fn external_balancer(vars: &HostVars) -> Vec<Problem> {
+    let wrong = |name, found: String, needed: &str, remedy: &str| {
+        problem(name, format!("{found}{}", place(vars, name)), needed, remedy)
+    };
+    let name = balancer::wrong_name(vars).map(|found| {
+        let remedy = "set it to the name of the load balancer, as api.example.org, or remove it";
+        wrong(balancer::EXTERNAL_NAME, found, "a DNS name: small letters, digits, hyphens and dots", remedy)
+    });
+    let external = External::of(vars).err().map(|(found, needed)| {
+        let remedy = "write it as loadbalancer_apiserver: {address: 192.0.2.10, port: 6443}, or remove it";
+        wrong(balancer::EXTERNAL, found, needed, remedy)
+    });
+    name.into_iter().chain(external).collect()
 }
 
 /// etcd refuses to start with an election timeout below five heartbeats (etcd's "Tuning" guide).
