@@ -33,9 +33,12 @@ impl External {
     /// # Errors
     /// What is wrong with them: what was found, and what is needed.
     pub(crate) fn of(vars: &HostVars) -> Result<Option<Self>, (String, &'static str)> {
-        const NEEDED: &str = "a mapping with address (an IP address that is not this machine's own 127.0.0.1), port, or both";
+        const NEEDED: &str =
+            "a mapping with address (an IP address that is not this machine's own 127.0.0.1), port, or both";
         let wrong = |found: String| (found, NEEDED);
-        let Some(value) = vars.get(VARIABLE).map_err(|error| wrong(error.summary()))? else { return Ok(None) };
+        let Some(value) = vars.get(VARIABLE).map_err(|error| wrong(error.summary()))? else {
+            return Ok(None);
+        };
         let written = value.to_json();
         let fields = match &written {
             serde_json::Value::Null => return Ok(None),
@@ -102,7 +105,10 @@ impl External {
 
     /// A kubeconfig as it is of use where nobody knows the name: it leads to the address.
     pub(crate) fn by_address(&self, config: &str) -> String {
-        config.replace(&format!("server: https://{}\n", self.endpoint()), &format!("server: https://{}\n", self.found_at()))
+        config.replace(
+            &format!("server: https://{}\n", self.endpoint()),
+            &format!("server: https://{}\n", self.found_at()),
+        )
     }
 
     /// The line of /etc/hosts by which machines know its name.
@@ -143,9 +149,12 @@ fn hosts(lines: Vec<String>) -> Command {
 /// `None` where nothing is to be done.
 pub(crate) fn known_by_name(host: &Host, known: &Standing) -> Result<Option<Command>> {
     let seen = known.hosts_lines(host.name());
-    let Some(line) = External::wanted(host, known)?.and_then(|external| external.line()) else { return Ok(None) };
+    let Some(line) = External::wanted(host, known)?.and_then(|external| external.line()) else {
+        return Ok(None);
+    };
     let name_of = |line: &str| line.split(' ').nth(1).map(str::to_owned);
-    let mut lines: Vec<String> = seen.iter().filter(|other| name_of(other) != name_of(&line)).cloned().collect();
+    let mut lines: Vec<String> =
+        seen.iter().filter(|other| name_of(other) != name_of(&line)).cloned().collect();
     lines.push(line);
     Ok((lines != seen).then(|| hosts(lines)))
 }

@@ -68,8 +68,8 @@ pub(crate) struct Identity {
     pub api_port: Option<u16>,
     /// The names and addresses that its API server's certificate is good for.
     pub serves_as: Vec<String>,
-    /// `HOST:PORT` of the load balancer of somebody else's at which the cluster was told to look for the API.
-    pub external: Option<String>,
+    /// `HOST:PORT` of load balancers of somebody else's to which variables have brought the cluster, or were about to.
+    pub external: Vec<String>,
     /// The lines of /etc/hosts by which it knows the names of such load balancers.
     pub hosts_lines: Vec<String>,
     /// The URLs of etcd's members that its API server asks.
@@ -229,7 +229,7 @@ impl Identity {
                     identity.api_port = address.map(|address| address.port());
                 }
                 "begins" => identity.begins = true,
-                "external" => identity.external = Some(value.to_owned()),
+                "external" => identity.external.push(value.to_owned()),
                 "hosts_line" => identity.hosts_lines.push(value.to_owned()),
                 "etcd_ca" => identity.etcd.authority = decoded(value).map(|der| Authority::of(&der)),
                 "etcd_ca_key" => identity.etcd.authority_key = true,

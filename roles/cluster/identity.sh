@@ -50,7 +50,9 @@ fi
 [ ! -e /var/lib/muster/stamps/kubeadm-init-begins ] || say begins yes
 # Where the cluster was told to look for its API, and the names by which the machine knows that.
 external=/var/lib/muster/stamps/api-endpoint
-[ ! -r "$external" ] || { read -r line <"$external"; say external "$line"; }
+if [ -r "$external" ]; then
+  while read -r line; do say external "$line"; done <"$external"
+fi
 if [ -r /etc/hosts ]; then
   while IFS= read -r line || [ -n "$line" ]; do
     case $line in *'# muster: loadbalancer_apiserver') say hosts_line "$line" ;; esac

@@ -177,7 +177,7 @@ impl Standing {
 
     /// Whether variables have once brought the cluster to a load balancer of somebody else's that is at `HOST:PORT`.
     pub(crate) fn was_brought_to(&self, endpoint: &str) -> bool {
-        self.known_of(&self.planes).any(|(_, seen)| seen.external.as_deref() == Some(endpoint))
+        self.known_of(&self.planes).any(|(_, seen)| seen.external.iter().any(|known| known == endpoint))
     }
 
     /// Whether the certificate of a control plane's API server is known to be good for a name or an address.
@@ -192,7 +192,8 @@ impl Standing {
 
     /// Whether a machine of the cluster does not have this line.
     pub(crate) fn lacks_hosts_line(&self, line: &str) -> bool {
-        let mut nodes = self.machines.values().filter_map(|seen| seen.as_ref().ok()).filter(|seen| seen.joined());
+        let mut nodes =
+            self.machines.values().filter_map(|seen| seen.as_ref().ok()).filter(|seen| seen.joined());
         nodes.any(|seen| !seen.hosts_lines.iter().any(|known| known == line))
     }
 

@@ -24,7 +24,8 @@ pub(super) const APPLIED: &str = "/var/lib/muster/stamps/kubeadm-init";
 /// muster has not begun.
 pub(super) const BEGINS: &str = "/var/lib/muster/stamps/kubeadm-init-begins";
 
-/// Holds the `HOST:PORT` of a load balancer of somebody else's to which variables have brought the cluster, or are about to.
+/// Holds the `HOST:PORT` of load balancers of somebody else's: the one to which variables have brought the cluster, and the one to
+/// which they are about to.
 const EXTERNAL: &str = "/var/lib/muster/stamps/api-endpoint";
 
 /// What a control plane was told.
@@ -71,7 +72,10 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
         step = step.ensure(file(path).content(patch));
     }
     if let Some(external) = External::wanted(host, known)? {
-        step = step.ensure(file(EXTERNAL).content(format!("{}\n", external.endpoint())));
+        let former =
+            known.endpoint().filter(|former| *former != external.endpoint() && known.was_brought_to(former));
+        let lines = std::iter::once(external.endpoint()).chain(former.map(str::to_owned));
+        step = step.ensure(file(EXTERNAL).content(lines.map(|line| format!("{line}\n")).collect::<String>()));
     }
     if let Some((folder, policy)) = files.audit.as_ref().map(Audit::policy) {
         step = step.ensure(folder).ensure(policy);
@@ -84,10 +88,13 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
 }
 
 /// The configuration when the run is through: the machines find the API where they are to find it, and nowhere else.
-pub(super) async fn in_the_end(host: &Host, known: &Standing) -> Result<File> {
-    let files = Files::wanted(host, known).await?;
+pub(super) async fn in_the_end(host: &Host, known: &Standing) -> Result<Vec<File>> {
+    let written = Files::wanted(host, known).await?;
     let (version, endpoint) = (cluster_vars(host)?.kube_version, cluster::in_the_end(host, known)?);
-    Ok(file(CONFIG).content(config(host, known, &version, &files, &endpoint, None)?).mode(0o600))
+    let text = config(host, known, &version, &written, &endpoint, None)?;
+    let mut files = vec![file(CONFIG).content(text).mode(0o600)];
+    files.extend(External::wanted(host, known)?.map(|_| file(EXTERNAL).content(format!("{endpoint}\n"))));
+    Ok(files)
 }
 
 /// Whether the configuration is another one than it will be when the run is through.

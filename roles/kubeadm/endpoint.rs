@@ -18,7 +18,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let Some(external) = cluster::goes_over(host, &known)? else {
         if is_plane && config::is_of_a_transition(host, &known)? {
             let config = config::in_the_end(host, &known).await?;
-            host.step("Forget where the API was").ensure(config).await?;
+            host.step("Forget where the API was").ensure_all(config).await?;
         }
         return Ok(());
     };
@@ -36,7 +36,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let endpoint = external.endpoint();
     let mut step = host.step("Find the API at its load balancer").detached();
     if is_plane {
-        step = step.ensure(config::in_the_end(host, &known).await?);
+        step = step.ensure_all(config::in_the_end(host, &known).await?);
     }
     if leads {
         // Its own kubeconfig is moved when this is done.

@@ -376,6 +376,42 @@ mod tests {
             ),
             ("deploy_container_engine: false", Some("deploy_container_engine: false (vars.yml:1:26)")),
             ("loadbalancer_apiserver: {}", None),
+            ("loadbalancer_apiserver: {address: 192.0.2.9, port: '8443'}", None),
+            ("loadbalancer_apiserver: {address: 192.0.2.9}", None),
+            (
+                "{loadbalancer_apiserver: {port: 8443}, apiserver_loadbalancer_domain_name: api.example.org}",
+                None,
+            ),
+            (
+                "loadbalancer_apiserver: {port: 8443}",
+                Some("loadbalancer_apiserver: {\"port\":8443} (vars.yml:1:25)"),
+            ),
+            (
+                "loadbalancer_apiserver: {address: api.example.org}",
+                Some("loadbalancer_apiserver: {\"address\":\"api.example.org\"} (vars.yml:1:25)"),
+            ),
+            (
+                "loadbalancer_apiserver: {address: 127.0.0.1, port: 6443}",
+                Some("loadbalancer_apiserver: {\"address\":\"127.0.0.1\",\"port\":6443} (vars.yml:1:25)"),
+            ),
+            (
+                "loadbalancer_apiserver: {address: 192.0.2.9, port: 70000}",
+                Some("loadbalancer_apiserver: {\"address\":\"192.0.2.9\",\"port\":70000} (vars.yml:1:25)"),
+            ),
+            (
+                "loadbalancer_apiserver: {address: 192.0.2.9, prot: 1}",
+                Some(
+                    "loadbalancer_apiserver: prot in {\"address\":\"192.0.2.9\",\"prot\":1} (vars.yml:1:25)",
+                ),
+            ),
+            (
+                "loadbalancer_apiserver: 192.0.2.9",
+                Some("loadbalancer_apiserver: \"192.0.2.9\" (vars.yml:1:25)"),
+            ),
+            (
+                "apiserver_loadbalancer_domain_name: API_1",
+                Some("apiserver_loadbalancer_domain_name: API_1 (vars.yml:1:37)"),
+            ),
             ("kube_proxy_mode: userspace", Some("kube_proxy_mode: userspace (vars.yml:1:18)")),
             ("kube_proxy_mode: ipvs", None),
             ("dns_mode: coredns_dual", Some("dns_mode: coredns_dual (vars.yml:1:11)")),

@@ -11,7 +11,9 @@ use serde::Deserialize;
 
 use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
-use crate::{balancer, bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns, timers};
+use crate::{
+    balancer, bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns, timers,
+};
 
 /// Explained in the `defaults.yml` of other roles.
 #[derive(Deserialize)]
