@@ -263,6 +263,9 @@ impl Cluster {
                 Ok(0)
             }
             ["init", "phase", "addon", "kube-proxy", "--config", config] => {
+                if external::URL == format!("https://{}", told(&content(config), "controlPlaneEndpoint:")) {
+                    self.is_known_to_all();
+                }
                 self.state().proxy = told(&content(config), "kubernetesVersion: v");
                 Ok(0)
             }
