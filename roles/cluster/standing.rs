@@ -168,35 +168,6 @@ impl Standing {
         planes.filter_map(|(_, seen)| seen.admin.as_ref()?.server.strip_prefix("https://")).next()
     }
 
-    /// Whether the cluster has been told to look for its API at `HOST:PORT`: control planes are, after everything else in it.
-    pub(crate) fn is_told(&self, endpoint: &str) -> bool {
-        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
-        let mut servers = planes.filter_map(|(_, seen)| seen.admin.as_ref()?.server.strip_prefix("https://"));
-        servers.any(|server| server == endpoint)
-    }
-
-    /// Whether variables have once brought the cluster to a load balancer of somebody else's that is at `HOST:PORT`.
-    pub(crate) fn was_brought_to(&self, endpoint: &str) -> bool {
-        self.known_of(&self.planes).any(|(_, seen)| seen.external.iter().any(|known| known == endpoint))
-    }
-
-    /// Whether the certificate of a control plane's API server is known to be good for a name or an address.
-    pub(crate) fn serves_as(&self, plane: &str, name: &str) -> bool {
-        self.known(plane).is_some_and(|seen| seen.serves_as.iter().any(|known| known == name))
-    }
-
-    /// The lines of /etc/hosts by which a machine knows names of load balancers.
-    pub(crate) fn hosts_lines(&self, name: &str) -> &[String] {
-        self.known(name).map_or(&[], |seen| &seen.hosts_lines)
-    }
-
-    /// Whether a machine of the cluster does not have this line.
-    pub(crate) fn lacks_hosts_line(&self, line: &str) -> bool {
-        let mut nodes =
-            self.machines.values().filter_map(|seen| seen.as_ref().ok()).filter(|seen| seen.joined());
-        nodes.any(|seen| !seen.hosts_lines.iter().any(|known| known == line))
-    }
-
     /// Who begins the cluster, or goes on with a beginning that was cut off; `None` where it stands. The order of hosts decides
     /// only among machines of which none is in a cluster.
     ///
