@@ -195,6 +195,26 @@ pub(super) fn meant<'k>(word: &str, known: &'k BTreeMap<String, Person>) -> Vec<
         .collect()
 }
 
+/// The same, where several names may stand in one word. Those of whom nobody is there are the second list.
+pub(super) fn meant_by<'k, 'w>(
+    word: &'w str,
+    known: &'k BTreeMap<String, Person>,
+) -> (Vec<&'k str>, Vec<&'w str>) {
+    let (whole, parts) = (meant(word, known), word.split_whitespace());
+    if !whole.is_empty() {
+        return (whole, Vec::new());
+    }
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for part in parts {
+        match meant(part, known) {
+            none if none.is_empty() => missing.push(part),
+            some => found.extend(some),
+        }
+    }
+    // Where none of them is there, a person's first and last name may be meant.
+    if found.is_empty() { (found, vec![word]) } else { (found, missing) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -341,7 +341,9 @@ impl Closing<'_> {
                     .to_owned(),
             ];
         }
-        let mut lines = vec![hint("again:", &command)];
+        // What was found on the machines, or written for them, is found again by the same command until somebody has mended it.
+        let is_refused = exit_of(self.outcome, self.interrupted) == Exit::Problems;
+        let mut lines = vec![hint(if is_refused { "when that is mended:" } else { "again:" }, &command)];
         let held_up = |host: &String| matches!(self.outcome[host].failure, Some(Failure::Stopped(_)));
         let (held_up, failed): (Vec<String>, Vec<String>) = unfinished.iter().cloned().partition(held_up);
         if !held_up.is_empty()
@@ -559,6 +561,7 @@ log: muster log last node1"
             false,
         );
         assert!(text.contains("node1  memory  498 MB  1500 MB  add memory"), "{text}");
+        assert!(text.contains("\nwhen that is mended: setup-cluster --limit node1,node2\n"), "{text}");
         assert!(
             text.contains("node2                      : ok=30   changed=7    unreachable=0    failed=0"),
             "{text}"

@@ -56,9 +56,12 @@ fn line(group: &[&Remark]) -> String {
         Verdict::Default => format!("{names} is not set: {why}"),
         Verdict::Quiet => names,
     };
-    match first.places.first() {
-        Some(place) => format!("{}: {told}", at(place)),
-        None => told,
+    let mut places: Vec<String> = group.iter().filter_map(|remark| remark.places.first()).map(at).collect();
+    places.dedup();
+    match places.len() {
+        0 => told,
+        1..=MOST => format!("{}: {told}", places.join(", ")),
+        more => format!("{} and {} more places: {told}", places[..MOST - 1].join(", "), more - (MOST - 1)),
     }
 }
 

@@ -63,7 +63,10 @@ fn expand_entry(entry: &str, hosts: &mut Vec<String>) -> Result<(), String> {
     let Some((inside, tail)) = rest.split_once(close) else {
         return Err(format!("\"{entry}\" opens {open} and does not close it"));
     };
-    for part in inside.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in inside.split(',').map(str::trim) {
+        if part.is_empty() {
+            return Err(format!("\"{entry}\" has nothing at one side of a comma, or between its brackets"));
+        }
         let numbers = part.split_once("..").or_else(|| part.split_once('-')).or_else(|| part.split_once(':'));
         match numbers.map(|(first, last)| (first.parse::<u32>(), last.parse::<u32>())) {
             Some((Ok(first), Ok(last))) if first <= last && last - first < 65_536 => {
