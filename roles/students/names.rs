@@ -234,6 +234,15 @@ mod tests {
     }
 
     #[test]
+    fn a_word_is_one_name_or_several_of_those_who_are_there() {
+        let known = known(&[("anna", "Anna"), ("jan-kowalski", "Jan Kowalski")]);
+        assert_eq!(meant_by("Jan Kowalski", &known), (vec!["jan-kowalski"], vec![]));
+        assert_eq!(meant_by("jan-kowalski anna", &known), (vec!["jan-kowalski", "anna"], vec![]));
+        assert_eq!(meant_by("anna zzz", &known), (vec!["anna"], vec!["zzz"]));
+        assert_eq!(meant_by("Ewa Nowak", &known), (vec![], vec!["Ewa Nowak"]));
+    }
+
+    #[test]
     fn names_become_labels_of_rfc_1123() {
         for (called, name) in [
             ("nazarewk", "nazarewk"),

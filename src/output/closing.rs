@@ -357,6 +357,10 @@ impl Closing<'_> {
         if !changed.is_empty() {
             let command = format!("{command} --reimaged {}", changed.join(","));
             lines.push(hint("again, if the machines were installed anew:", &command));
+            let words = ["muster", "replace-node"].into_iter().map(str::to_owned);
+            let words: Vec<String> =
+                words.chain(self.inventory.iter().map(|word| quote(word))).chain(changed).collect();
+            lines.push(hint("if they were nodes of the cluster before that:", &words.join(" ")));
         }
         if let Some((log, host)) = self.log.as_ref().zip(failed.first()) {
             lines.push(hint("log:", &format!("{log} {}", quote(host))));
@@ -514,7 +518,13 @@ log: muster log last node1"
         let text = told(&outcome(hosts), Detail::default(), false);
         assert!(text.starts_with("\nx node1-2  unreachable\n  10.0.0.1:22: its host key"), "{text}");
         assert!(!text.contains("10.0.0.2"), "{text}");
-        assert!(text.contains("anew: setup-cluster --limit node1,node2 --reimaged node1,node2\n"), "{text}");
+        assert!(
+            text.contains(
+                "anew: setup-cluster --limit node1,node2 --reimaged node1,node2\n\
+                 if they were nodes of the cluster before that: muster replace-node node1 node2\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -104,6 +104,20 @@ mod tests {
     }
 
     #[test]
+    fn variables_of_several_places_have_each_their_own() {
+        let at = |name: &str, file: &str| {
+            let text = muster_inventory::SourceText::new(file, "x");
+            let places = vec![Origin::new(&text, 1, 1)];
+            Remark { places, ..remark(name, Verdict::Unknown, "c") }
+        };
+        let (told, _) = lines(&[at("a", "-e"), at("b", "all.yml"), at("d", "all.yml")]);
+        assert_eq!(
+            told,
+            ["-e:1, all.yml:1: a, b and d are set but used by no role; did you mean \"c\"?"]
+        );
+    }
+
+    #[test]
     fn variables_of_which_the_same_is_to_be_said_are_one_line() {
         use Verdict::{Absent, Default, Lost, Quiet, Refused, Unknown};
         let mut remarks = vec![
