@@ -231,7 +231,10 @@ mod tests {
     fn what_cannot_be_meant_is_said() {
         check_error("10.0.0.1 10.0.0.2 10.0.0.1", "10.0.0.1 is named twice");
         check_error("10.0.0.1 10.0.0.<1,2>", "10.0.0.1 is named twice");
-        check_error("10.0.0.<4,5,>", "\"10.0.0.<4,5,>\" has nothing before or after a comma between < and >");
+        check_error(
+            "10.0.0.<4,5,>",
+            "\"10.0.0.<4,5,>\" has nothing at one side of a comma, or between its brackets",
+        );
         check_error("inventory/hosts.ini", "inventory/hosts.ini is the name of a file, not of a machine");
         check_error(
             "no$de",

@@ -9,8 +9,31 @@ use crate::typed_flow::TypedFlow;
 impl TypedFlow {
     /// The command again, with the options that matter to it. Without some hosts only if every play has others.
     pub(crate) fn again(&self, hosts: Again<'_>, outline: &Outline) -> Option<String> {
-        let mut words = vec![];
-        words.extend(self.project.words.iter().cloned());
+        let mut words = self.project.words.clone();
+        words.extend(self.options());
+        let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        for (name, tags) in [("--tags", &self.selection.tags), ("--skip-tags", &self.selection.skip_tags)] {
+            if !tags.is_empty() {
+                option(name, tags.join(","));
+            }
+        }
+        if let Some(role) = &self.selection.start_at {
+            option("--start-at", role.clone());
+        }
+        if self.manner.lock_timeout > 0 {
+            option("--lock-timeout", self.manner.lock_timeout.to_string());
+        }
+        if let Some(limit) = self.limit(hosts, outline)? {
+            option("--limit", limit);
+        }
+        words.extend(self.manner.check.then(|| "--check".to_owned()));
+        let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
+        Some(format!("{} {}", self.flow.command, words.join(" ")).trim_end().to_owned())
+    }
+
+    /// The options that were typed and that the command needs to mean the same, be it typed again or as `muster apply` of its plan.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let mut words = Vec::new();
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
         for value in &self.inventory.extra_vars {
             option("-e", without_secret(value));
@@ -29,43 +52,39 @@ impl TypedFlow {
         if let Some(key) = self.connection.private_key.as_ref().filter(|_| !written) {
             option("--private-key", key.display().to_string());
         }
-        for (name, tags) in [("--tags", &self.selection.tags), ("--skip-tags", &self.selection.skip_tags)] {
-            if !tags.is_empty() {
-                option(name, tags.join(","));
+        let arguments = [
+            ("--ssh-common-args", &self.connection.ssh_common_args),
+            ("--ssh-extra-args", &self.connection.ssh_extra_args),
+        ];
+        for (name, value) in arguments {
+            if let Some(value) = value {
+                option(name, value.clone());
             }
         }
-        if let Some(role) = &self.selection.start_at {
-            option("--start-at", role.clone());
+        if let Some(seconds) = self.connection.timeout {
+            option("--timeout", seconds.to_string());
+        }
+        if let Some(forks) = self.connection.forks {
+            option("--forks", forks.to_string());
         }
         if let Some(serial) = self.manner.serial {
             option("--serial", serial.to_string());
         }
-        if self.manner.lock_timeout > 0 {
-            option("--lock-timeout", self.manner.lock_timeout.to_string());
-        }
         if let Some(dir) = &self.manner.bundle {
             option("--bundle", dir.display().to_string());
-        }
-        if let Some(limit) = self.limit(hosts, outline)? {
-            option("--limit", limit);
         }
         for (wanted, flag) in [
             (self.connection.ask_pass, "-k"),
             (self.connection.ask_become_pass, "-K"),
             (self.inventory.ask_vault_pass, "-J"),
-            (self.manner.check, "--check"),
+            (self.manner.diff, "--diff"),
             (self.manner.offline, "--offline"),
         ] {
             if wanted {
                 words.push(flag.to_owned());
             }
         }
-        let mut command = self.flow.command.clone();
-        for word in &words {
-            command.push(' ');
-            command.push_str(&quote(word));
-        }
-        Some(command)
+        words
     }
 
     /// What `--limit` has to say. `None` where it cannot be said: some flows look at the whole cluster, and a play must have

@@ -143,10 +143,11 @@ impl TypedFlow {
         match out {
             Some(path) if ended.is_whole() => {
                 plan.write(path, environment)?;
-                let inventory = self.project.words.iter().map(|word| quote(word));
-                let words = ["muster apply".to_owned(), quote(&shown(path))].into_iter().chain(inventory);
+                let options = self.project.words.iter().cloned().chain(self.options());
+                let words: Vec<String> = [shown(path)].into_iter().chain(options).collect();
+                let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
                 print::note(&format!("saved: {}", shown(path)));
-                print::note(&format!("next: {}", words.collect::<Vec<_>>().join(" ")));
+                print::note(&format!("next: muster apply {}", words.join(" ")));
             }
             Some(path) => print::note(&format!("not saved: {} would not be whole", shown(path))),
             None => {}

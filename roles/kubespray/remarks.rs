@@ -185,6 +185,7 @@ mod tests {
             ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", "Quiet kubeadm_patches (6)"),
             ("kubeadm_patches={'enabled': True}", "Absent kubeadm_patches (6)"),
             ("kube_profiling=false", ""),
+            ("docker_log_opts='--log-opt max-size=50m --log-opt max-file=5'", "Quiet docker_log_opts (6)"),
             ("kube_proxy_metrics_bind_address=0.0.0.0:10249", ""),
             ("kube_proxy_healthz_bind_address=0.0.0.0:10256", "Absent kube_proxy_healthz_bind_address (6)"),
             ("apiserver_loadbalancer_domain_name=k8s.example.org", ""),

@@ -168,10 +168,13 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
     // Which machines it is for is not known yet: that the version exists is.
     match CATALOGUE.release(setting.text.trim_start_matches('v'), Arch::Amd64) {
         Err(NotInCatalogue::Version { nearest, .. }) => {
-            // The newest of the same minor; where that is gone, what a new cluster gets.
+            // The newest of the same minor; where that is gone, what a new cluster gets; where it is yet to come, the newest.
             let minor = |version: &str| crate::common::kube_minor(version.trim_start_matches('v'));
-            let same_minor = |release: &&str| minor(release) == minor(&setting.text);
-            let newest = CATALOGUE.releases().into_iter().find(same_minor);
+            let wanted = minor(&setting.text);
+            let same_minor = |release: &&str| minor(release) == wanted;
+            let yet_to_come =
+                || CATALOGUE.releases().into_iter().next().filter(|newest| minor(newest) < wanted);
+            let newest = CATALOGUE.releases().into_iter().find(same_minor).or_else(yet_to_come);
             let newest = newest.unwrap_or(CATALOGUE.default_release());
             let needed = format!("a version of the catalogue; the nearest: {nearest}");
             let remedy = format!("set kube_version: {newest} (all there are: muster bundle list --versions)");

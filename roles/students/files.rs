@@ -102,6 +102,11 @@ impl Files {
         write().map_err(|error| local(path, &error))
     }
 
+    /// Whether a file of a student is there.
+    pub(super) fn has(&self, namespace: &str) -> bool {
+        self.kubeconfig_of(namespace).exists() || self.hand_out_of(namespace).exists()
+    }
+
     /// Removes a student's files.
     pub(super) fn remove(&self, namespace: &str) -> Result<()> {
         for path in [self.kubeconfig_of(namespace), self.hand_out_of(namespace)] {

@@ -12,11 +12,13 @@ mod names;
 mod tests;
 mod token;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use muster_engine::event::Change;
 use muster_engine::prelude::*;
+use muster_inventory::closest;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster;
@@ -169,13 +171,11 @@ impl School<'_> {
 
     async fn look(&self, words: &[String], told: &Told) -> Result<()> {
         let live = self.live().await?;
-        let (namespaces, nobody) = meant(words, &live);
+        let known = live.students();
+        let (namespaces, missing) = meant(words, &known);
         told.tell(namespaces.iter().map(|namespace| live.row(namespace, &self.files)).collect());
-        if nobody.is_empty() {
-            self.host.passed("look at the students");
-            return Ok(());
-        }
-        Err(Failure::new(there_is_no(&nobody), "see who there is: muster students list"))
+        self.host.passed("look at the students");
+        not_there(&missing, &known)
     }
 
     async fn create(&self, class: &Class, told: &Told) -> Result<()> {
@@ -322,18 +322,19 @@ impl School<'_> {
 
     async fn delete(&self, words: &[String]) -> Result<()> {
         let live = self.live().await?;
-        let (namespaces, nobody) = meant(words, &live);
-        if !nobody.is_empty() {
-            self.host.warn(there_is_no(&nobody));
-        }
+        let known = live.students();
+        let (namespaces, missing) = meant(words, &known);
         self.remove(&namespaces).await?;
         // What a run has left that was cut off between the cluster and this side.
-        let known = live.students();
-        let gone = words.iter().filter_map(|word| names::namespace_of(word).ok());
-        for namespace in gone.filter(|name| !known.contains_key(name) && !self.host.check_mode()) {
-            self.files.remove(&namespace)?;
+        let is_left =
+            |word: &&str| names::namespace_of(word).is_ok_and(|namespace| self.files.has(&namespace));
+        let (left, missing): (Vec<&str>, Vec<&str>) = missing.into_iter().partition(is_left);
+        for namespace in left.into_iter().filter_map(|word| names::namespace_of(word).ok()) {
+            if !self.host.check_mode() {
+                self.files.remove(&namespace)?;
+            }
         }
-        Ok(())
+        not_there(&missing, &known)
     }
 
     /// Removes namespaces that are students', and waits until they are gone.
@@ -388,29 +389,36 @@ impl School<'_> {
     }
 }
 
-/// Whose namespaces are meant, all of them where no word is given; and the words that mean nobody.
-fn meant<'w>(words: &'w [String], live: &Live) -> (Vec<String>, Vec<&'w str>) {
-    let known = live.students();
+/// Whose namespaces are meant by words, of all where no word is given; and the words of whom nobody is there.
+fn meant<'w>(words: &'w [String], known: &BTreeMap<String, Person>) -> (Vec<String>, Vec<&'w str>) {
     if words.is_empty() {
-        return (known.into_keys().collect(), Vec::new());
+        return (known.keys().cloned().collect(), Vec::new());
     }
-    let (mut namespaces, mut nobody) = (Vec::new(), Vec::new());
+    let (mut namespaces, mut missing) = (Vec::new(), Vec::new());
     for word in words {
-        let meant = names::meant(word, &known);
-        if meant.is_empty() {
-            nobody.push(word.as_str());
-        }
-        for namespace in meant {
+        let (found, nobody) = names::meant_by(word, known);
+        missing.extend(nobody);
+        for namespace in found {
             if !namespaces.iter().any(|known| known == namespace) {
                 namespaces.push(namespace.to_owned());
             }
         }
     }
-    (namespaces, nobody)
+    (namespaces, missing)
 }
 
-fn there_is_no(students: &[&str]) -> String {
-    format!("there is no student {}", some(students.iter().copied()))
+/// That nobody is there of these names.
+fn not_there(missing: &[&str], known: &BTreeMap<String, Person>) -> Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let all = || known.iter().flat_map(|(namespace, owner)| [namespace.as_str(), owner.name.as_str()]);
+    let similar: Vec<&str> = missing.iter().filter_map(|name| closest(name, all())).collect();
+    let remedy = match similar.as_slice() {
+        [] => "see who is there: students".to_owned(),
+        similar => format!("did you mean {}? See who is there: students", some(similar.iter().copied())),
+    };
+    Err(Failure::new(format!("there is no student {}", some(missing.iter().copied())), remedy))
 }
 
 /// The names at the beginnings of lines, before a colon, as `remain.sh` prints them.

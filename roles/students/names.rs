@@ -195,6 +195,26 @@ pub(super) fn meant<'k>(word: &str, known: &'k BTreeMap<String, Person>) -> Vec<
         .collect()
 }
 
+/// The same, where several names may stand in one word. Those of whom nobody is there are the second list.
+pub(super) fn meant_by<'k, 'w>(
+    word: &'w str,
+    known: &'k BTreeMap<String, Person>,
+) -> (Vec<&'k str>, Vec<&'w str>) {
+    let (whole, parts) = (meant(word, known), word.split_whitespace());
+    if !whole.is_empty() {
+        return (whole, Vec::new());
+    }
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for part in parts {
+        match meant(part, known) {
+            none if none.is_empty() => missing.push(part),
+            some => found.extend(some),
+        }
+    }
+    // Where none of them is there, a person's first and last name may be meant.
+    if found.is_empty() { (found, vec![word]) } else { (found, missing) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +231,15 @@ mod tests {
     fn namespaces(names: &[&str], live: &[(&str, &str)]) -> Vec<String> {
         let students = assign(&people(names), &known(live)).unwrap();
         students.into_iter().map(|student| student.namespace).collect()
+    }
+
+    #[test]
+    fn a_word_is_one_name_or_several_of_those_who_are_there() {
+        let known = known(&[("anna", "Anna"), ("jan-kowalski", "Jan Kowalski")]);
+        assert_eq!(meant_by("Jan Kowalski", &known), (vec!["jan-kowalski"], vec![]));
+        assert_eq!(meant_by("jan-kowalski anna", &known), (vec!["jan-kowalski", "anna"], vec![]));
+        assert_eq!(meant_by("anna zzz", &known), (vec!["anna"], vec!["zzz"]));
+        assert_eq!(meant_by("Ewa Nowak", &known), (vec![], vec!["Ewa Nowak"]));
     }
 
     #[test]

@@ -6,6 +6,8 @@ label=$1 service=$2 domain=$3; shift 3
 pod='{.metadata.name} {.status.podIP} {.spec.nodeName}'
 pods=$(kubectl -n kube-system get pods -l "$label" -o "jsonpath={range .items[*]}$pod{\"\n\"}{end}") || exit 1
 ports=$(kubectl -n kube-system get service "$service" -o 'jsonpath={.spec.clusterIP} {.spec.ports[0].nodePort}') || exit 1
+lost=$(echo "$pods" | awk 'NF == 2 { print "the pod on " $2 " has no address" }')
+[ -z "$lost" ] || { echo "$lost"; exit 1; }
 targets=$(echo "$pods" | awk 'NF { printf "%s:8080/%s ", $2, $3 }')
 for node; do targets="$targets $node:${ports#* }"; done
 targets="$targets ${ports% *}:80"

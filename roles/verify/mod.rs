@@ -285,15 +285,19 @@ async fn tell_of_cordoned(host: &Host, state: &State) -> Result<()> {
     host.cluster().once("nodes that muster has cordoned", tell).await.map(drop)
 }
 
-/// What is said of a node that is not in the inventory. `others`: hosts of the inventory that are no nodes.
-fn stranger(name: &str, others: &[&str]) -> String {
-    let meant = closest(name, others.iter().copied());
-    let mistake =
-        meant.map(|other| format!(", which has {other}: is that a misspelling?")).unwrap_or_default();
-    format!(
-        "{name} is a node of the cluster and not in the inventory{mistake}; if it is to go, write it there again, then: muster remove-node \
-         {name}; where its machine is gone for good: muster kubectl delete node {name}"
-    )
+/// What is told of a node that is not in the inventory. `missing`: hosts of the inventory that are no nodes; one of them may be
+/// the node, with a mistyped name.
+fn stranger<'a>(name: &str, missing: impl Iterator<Item = &'a str>) -> String {
+    let told = format!(
+        "{name} is a node of the cluster and in none of the groups [kube_control_plane] and [kube_node]"
+    );
+    match closest(name, missing) {
+        Some(meant) => format!("{told}; {meant} is in them and no node: was {name} meant?"),
+        None => format!(
+            "{told}; if it is to go: put it into [kube_node], then: muster remove-node {name}; where its machine does not exist any \
+             more: muster kubectl delete node {name}"
+        ),
+    }
 }
 
 /// Says which nodes are in the cluster and not in the inventory; once a run.
@@ -303,11 +307,10 @@ async fn tell_of_strangers(host: &Host, state: &State) -> Result<()> {
         let other = host.cluster().vars_of(&name)?.get("kube_override_hostname")?;
         ours.push(other.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or(name));
     }
+    let known: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
     let tell = || async {
-        let is_no_node = |name: &&str| state.nodes.iter().all(|node| node.name != *name);
-        let others: Vec<&str> = ours.iter().map(String::as_str).filter(is_no_node).collect();
-        for node in state.nodes.iter().filter(|node| !ours.contains(&node.name)) {
-            host.warn(stranger(&node.name, &others));
+        for name in known.iter().copied().filter(|name| ours.iter().all(|ours| ours != name)) {
+            host.warn(stranger(name, ours.iter().map(String::as_str).filter(|ours| !known.contains(ours))));
         }
         Ok(())
     };

@@ -88,7 +88,8 @@ async fn test_with_pods(
     let state = are_well(host, kubectl, nodes, limit).await?;
 
     let label = format!("{INSTANCE}{name}");
-    let running = kubectl!(include_str!("running.sh"), [label.clone(), nodes.len().to_string()]);
+    let names = nodes.iter().map(|node| node.name.clone());
+    let running = kubectl!(include_str!("running.sh"), std::iter::once(label.clone()).chain(names));
     let wait = Wait::new("a pod on every node", running, Duration::from_millis(300), limit);
     diagnosis::wait_in_cluster(host, kubectl, wait).await?;
 
@@ -173,6 +174,21 @@ fn nodes_apart(said: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_without_a_pod_that_is_ready_is_named() {
+        let seen = "muster-verify-1-1   1/1   Running   1 (2m ago)   3m   10.233.64.2   a   <none>   <none>\n\
+                    muster-verify-1-2   0/1   Pending   0            3m   <none>        b   <none>   <none>";
+        let ran = |nodes: &[&str]| {
+            let program = format!("kubectl() {{ echo '{seen}'; }}\n{}", include_str!("running.sh"));
+            let mut shell = std::process::Command::new("sh");
+            let ran = shell.args(["-c", &program, "sh", "label"]).args(nodes).output().unwrap();
+            (ran.status.success(), String::from_utf8(ran.stdout).unwrap())
+        };
+        assert_eq!(ran(&["a"]), (true, String::new()));
+        let (is_well, said) = ran(&["a", "b", "c"]);
+        assert!(!is_well && said.starts_with("no pod is ready on: b c\nmuster-verify-1-1 "), "{said}");
+    }
 
     #[test]
     fn a_closed_way_between_nodes_is_told_by_its_port() {

@@ -55,7 +55,9 @@ pub(crate) fn run(mut args: ApplyArgs, environment: &Environment) -> Result<Exit
     let project = Project::find(&args.inventory.inventory, environment)?;
     // Its command is what finishes a plan that was begun: the plan itself does not fit any more then.
     let planned = Planned::saved(&plan.flow)?;
-    let flow = planned.flow(&project)?;
+    let flow = planned.flow(&project).map_err(|error| {
+        error.hint("a plan that was applied fits no more: muster runs shows whether this one was")
+    })?;
     let leaving = match &planned {
         Planned::RemoveNode(parameters) => Some(parameters.leaving(&project)?),
         _ => None,

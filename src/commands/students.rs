@@ -135,8 +135,17 @@ impl Verb {
         })
     }
 
-    /// What was typed, as a verb and names.
+    /// What was typed, as a verb and names. Of one who is there already the name may have spaces: whether a word is one name or
+    /// several is known when the students are.
     fn and_names(words: &[String]) -> Result<(Self, Vec<String>), CommandError> {
+        let whole: Vec<&str> = words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()).collect();
+        if let [first, .., last] = whole.as_slice()
+            && let Some(verb) = Self::of(first).or_else(|| Self::of(last))
+            && verb != Self::Create
+        {
+            let names = if Self::of(first).is_some() { &whole[1..] } else { &whole[..whole.len() - 1] };
+            return Ok((verb, once(names)));
+        }
         let words: Vec<&str> = words.iter().flat_map(|word| word.split_whitespace()).collect();
         let (verb, names) = match words.as_slice() {
             [] => (Self::List, &[][..]),
@@ -151,14 +160,28 @@ impl Verb {
                 (verb, names)
             }
         };
-        let mut once: Vec<String> = Vec::new();
-        for name in names {
-            if !once.iter().any(|known| known == name) {
-                once.push((*name).to_owned());
-            }
-        }
-        Ok((verb, once))
+        Ok((verb, once(names)))
     }
+}
+
+/// Each name once.
+fn once(names: &[&str]) -> Vec<String> {
+    let mut once: Vec<String> = Vec::new();
+    for name in names {
+        if !once.iter().any(|known| known == name) {
+            once.push((*name).to_owned());
+        }
+    }
+    once
+}
+
+/// A time as it is typed: in the greatest unit of which it is a whole number.
+fn term_in_words(term: Duration) -> String {
+    let seconds = term.as_secs();
+    let units = [(86_400, "d"), (3600, "h")];
+    let whole = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
+    let (unit, name) = whole.unwrap_or((60, "m"));
+    format!("{}{name}", seconds / unit)
 }
 
 /// A time such as 8h, as the API takes it for a token: from ten minutes to 2^32 seconds (TokenRequestSpec).
@@ -201,7 +224,7 @@ impl Parameters {
             words.extend(["--role".to_owned(), role.name().to_owned()]);
         }
         if self.term.as_secs() != DEFAULT_TERM {
-            words.extend(["--for".to_owned(), format!("{}m", self.term.as_secs() / 60)]);
+            words.extend(["--for".to_owned(), term_in_words(self.term)]);
         }
         words.extend(self.prune.then(|| "--prune".to_owned()));
         words.join(" ")
@@ -321,18 +344,18 @@ fn look(
     let ended = runtime()?
         .block_on(async { ready.perform(false, &CancellationToken::new(), vec![listener]).await })?;
     let rows = told.take();
-    // One control plane that can be asked is enough.
-    let failure = ended.outcome.values().find_map(|host| host.failure.clone());
-    let looked = ended.outcome.values().any(|host| host.failure.is_none());
-    if let Some(failure) = failure.filter(|_| !looked) {
-        return Err(failure.into());
-    }
     let shown = match verb {
         Verb::Describe => rows.iter().map(described).collect::<Vec<_>>().join("\n"),
         _ if rows.is_empty() => String::new(),
         _ => table(&rows),
     };
     print::data(&shown)?;
+    // One control plane that can be asked is enough.
+    let failure = ended.outcome.values().find_map(|host| host.failure.clone());
+    let looked = ended.outcome.values().any(|host| host.failure.is_none());
+    if let Some(failure) = failure.filter(|_| !looked) {
+        return Err(failure.into());
+    }
     if rows.is_empty() {
         print::note("there are no students");
     }
@@ -434,6 +457,19 @@ mod tests {
         assert_eq!(typed(&[]), Ok((Verb::List, Vec::new())));
         assert_eq!(typed(&["get", "create"]), Ok((Verb::Get, vec!["create".into()])));
         assert_eq!(typed(&["anna"]).unwrap_err(), "what is to be done with anna?");
+        // A new name has no space; that of somebody who is there may have one.
+        let jan_kowalski = || vec!["Jan Kowalski".to_owned()];
+        assert_eq!(typed(&["delete", "Jan Kowalski"]), Ok((Verb::Delete, jan_kowalski())));
+        assert_eq!(typed(&["Jan Kowalski", "describe"]), Ok((Verb::Describe, jan_kowalski())));
+        assert_eq!(typed(&["anna jan delete"]), Ok((Verb::Delete, anna_and_jan())));
+    }
+
+    #[test]
+    fn a_term_is_repeated_as_it_is_typed() {
+        for text in ["120d", "8h", "90m", "10m", "36h"] {
+            assert_eq!(term_in_words(term(text).unwrap()), text);
+        }
+        assert_eq!(term_in_words(term("16w").unwrap()), "112d");
     }
 
     #[test]

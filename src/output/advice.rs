@@ -9,8 +9,9 @@ pub(crate) fn words(advice: &Advice) -> String {
         Advice::ReplaceHostKey(known) => {
             let KnownHostKey { machine, file, name } = &**known;
             format!(
-                "if the machine was installed anew, run again with `--reimaged {machine}`, or do `ssh-keygen -f {file} \
-                 -R '{name}'` and run again; if it was not, something else answers at this address"
+                "if the machine was installed anew and was a node of the cluster: `muster replace-node {machine}`; if it was none: run \
+                 again with `--reimaged {machine}`, or do `ssh-keygen -f {file} -R '{name}'` and run again; if it was not installed \
+                 anew, something else answers at this address"
             )
         }
         Advice::GivePrivateKey => {

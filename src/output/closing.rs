@@ -341,7 +341,9 @@ impl Closing<'_> {
                     .to_owned(),
             ];
         }
-        let mut lines = vec![hint("again:", &command)];
+        // What was found on the machines, or written for them, is found again by the same command until somebody has mended it.
+        let is_refused = exit_of(self.outcome, self.interrupted) == Exit::Problems;
+        let mut lines = vec![hint(if is_refused { "when that is mended:" } else { "again:" }, &command)];
         let held_up = |host: &String| matches!(self.outcome[host].failure, Some(Failure::Stopped(_)));
         let (held_up, failed): (Vec<String>, Vec<String>) = unfinished.iter().cloned().partition(held_up);
         if !held_up.is_empty()
@@ -355,6 +357,10 @@ impl Closing<'_> {
         if !changed.is_empty() {
             let command = format!("{command} --reimaged {}", changed.join(","));
             lines.push(hint("again, if the machines were installed anew:", &command));
+            let words = ["muster", "replace-node"].into_iter().map(str::to_owned);
+            let words: Vec<String> =
+                words.chain(self.inventory.iter().map(|word| quote(word))).chain(changed).collect();
+            lines.push(hint("if they were nodes of the cluster before that:", &words.join(" ")));
         }
         if let Some((log, host)) = self.log.as_ref().zip(failed.first()) {
             lines.push(hint("log:", &format!("{log} {}", quote(host))));
@@ -512,7 +518,13 @@ log: muster log last node1"
         let text = told(&outcome(hosts), Detail::default(), false);
         assert!(text.starts_with("\nx node1-2  unreachable\n  10.0.0.1:22: its host key"), "{text}");
         assert!(!text.contains("10.0.0.2"), "{text}");
-        assert!(text.contains("anew: setup-cluster --limit node1,node2 --reimaged node1,node2\n"), "{text}");
+        assert!(
+            text.contains(
+                "anew: setup-cluster --limit node1,node2 --reimaged node1,node2\n\
+                 if they were nodes of the cluster before that: muster replace-node node1 node2\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
@@ -559,6 +571,7 @@ log: muster log last node1"
             false,
         );
         assert!(text.contains("node1  memory  498 MB  1500 MB  add memory"), "{text}");
+        assert!(text.contains("\nwhen that is mended: setup-cluster --limit node1,node2\n"), "{text}");
         assert!(
             text.contains("node2                      : ok=30   changed=7    unreachable=0    failed=0"),
             "{text}"

@@ -56,9 +56,12 @@ fn line(group: &[&Remark]) -> String {
         Verdict::Default => format!("{names} is not set: {why}"),
         Verdict::Quiet => names,
     };
-    match first.places.first() {
-        Some(place) => format!("{}: {told}", at(place)),
-        None => told,
+    let mut places: Vec<String> = group.iter().filter_map(|remark| remark.places.first()).map(at).collect();
+    places.dedup();
+    match places.len() {
+        0 => told,
+        1..=MOST => format!("{}: {told}", places.join(", ")),
+        more => format!("{} and {} more places: {told}", places[..MOST - 1].join(", "), more - (MOST - 1)),
     }
 }
 
@@ -98,6 +101,17 @@ mod tests {
 
     fn remark(name: &str, verdict: Verdict, why: &str) -> Remark {
         Remark { name: name.into(), verdict, why: why.into(), places: Vec::new() }
+    }
+
+    #[test]
+    fn variables_of_several_places_have_each_their_own() {
+        let at = |name: &str, file: &str| {
+            let text = muster_inventory::SourceText::new(file, "x");
+            let places = vec![Origin::new(&text, 1, 1)];
+            Remark { places, ..remark(name, Verdict::Unknown, "c") }
+        };
+        let (told, _) = lines(&[at("a", "-e"), at("b", "all.yml"), at("d", "all.yml")]);
+        assert_eq!(told, ["-e:1, all.yml:1: a, b and d are set but used by no role; did you mean \"c\"?"]);
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn the_inventory_of_machines_on_the_command_line_is_written_before_they_are_cont
     test.run(&[&arguments[..], &["--check"]].concat()).code(4);
     assert!(!test.folder().join("inventory").exists(), "only looking");
     let ended = test.run(&arguments).code(4).stderr_has(&["wrote inventory/hosts.ini"]);
-    ended.stdout_has(&["again: setup-cluster --tags kubelet --bundle bundle --offline\n"]);
+    ended.stdout_has(&["again: setup-cluster --bundle bundle --offline --tags kubelet\n"]);
     let written = fs::read_to_string(test.folder().join("inventory/hosts.ini")).unwrap();
     assert!(written.starts_with(&format!("# Written by: setup-cluster {place}\n")), "{written}");
     assert!(written.contains(&format!(

@@ -118,7 +118,7 @@ fn students_have_a_namespace_each_and_nothing_else_until_they_are_gone() {
          '{\"metadata\": {\"finalizers\": null}}'",
     );
     let deleted = students(&["wang Anna", "anna-nowak-2", "delete"]);
-    assert_eq!(deleted.code, 0, "{deleted:#?}");
+    assert_eq!(deleted.code, 2, "{deleted:#?}");
     assert!(deleted.all().contains("there is no student Anna"), "{deleted:#?}");
     assert_eq!(names(), before);
     let left = fs::read_dir(lab.folder().join("inventory/artifacts/students")).unwrap().count();

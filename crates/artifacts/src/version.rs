@@ -22,13 +22,17 @@ pub(crate) fn nearest<'a>(
     let wanted = numbers(wanted);
     let distance = |version: &str| -> Vec<u64> {
         let found = numbers(version);
-        (0..3)
-            .map_while(|i| {
-                // What was left out is any: of 1.36 all of its patches are as near.
-                let wanted = wanted.get(i)?;
-                Some(found.get(i).copied().unwrap_or(0).abs_diff(*wanted))
-            })
-            .collect()
+        let apart = |i: usize| {
+            // What was left out is any: of 1.36 all of its patches are as near.
+            let wanted = wanted.get(i)?;
+            Some(found.get(i).copied().unwrap_or(0).abs_diff(*wanted))
+        };
+        let mut distance: Vec<u64> = (0..2).map_while(apart).collect();
+        // Patches of another minor have nothing to do with the wanted one: the newest is the nearest.
+        if distance.iter().all(|apart| *apart == 0) {
+            distance.extend(apart(2));
+        }
+        distance
     };
     let mut sorted: Vec<&str> = versions.into_iter().collect();
     sorted.sort_by(|a, b| distance(a).cmp(&distance(b)).then_with(|| compare(b, a)));
@@ -52,6 +56,7 @@ mod tests {
         let known = ["1.34.0", "1.35.9", "1.36.0", "1.36.3", "1.36.4"];
         assert_eq!(nearest(known, "1.36.9", 3), ["1.36.4", "1.36.3", "1.36.0"]);
         assert_eq!(nearest(known, "1.36", 2), ["1.36.4", "1.36.3"]);
+        assert_eq!(nearest(known, "1.38.0", 4), ["1.36.4", "1.36.3", "1.36.0", "1.35.9"]);
         assert_eq!(nearest(known, "nonsense", 1), ["1.36.4"]);
     }
 }

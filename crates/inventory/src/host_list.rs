@@ -65,9 +65,7 @@ fn expand_entry(entry: &str, hosts: &mut Vec<String>) -> Result<(), String> {
     };
     for part in inside.split(',').map(str::trim) {
         if part.is_empty() {
-            return Err(format!(
-                "\"{entry}\" has nothing before or after a comma between {open} and {close}"
-            ));
+            return Err(format!("\"{entry}\" has nothing at one side of a comma, or between its brackets"));
         }
         let numbers = part.split_once("..").or_else(|| part.split_once('-')).or_else(|| part.split_once(':'));
         match numbers.map(|(first, last)| (first.parse::<u32>(), last.parse::<u32>())) {

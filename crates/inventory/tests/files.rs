@@ -302,7 +302,10 @@ fn lists_of_hosts_in_every_shorthand() {
     let host = inventory.host("10.0.0.1").unwrap();
     assert_eq!(host.vars()["ansible_user"].as_str(), Some("core"));
     assert_eq!(host.vars()["ansible_port"].as_i64(), Some(2222));
-    assert!(Inventory::load(&[Source::HostList("10.1.1.<4,5".to_owned())], &LoadOptions::default()).is_err());
+    for wrong in ["10.1.1.<4,5", "10.1.1.<4,5,>", "n{,1}", "n{1,,2}", "n{}"] {
+        let list = Source::HostList(wrong.to_owned());
+        assert!(Inventory::load(&[list], &LoadOptions::default()).is_err(), "{wrong}");
+    }
 }
 
 #[test]

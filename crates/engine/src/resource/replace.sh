@@ -5,6 +5,7 @@
 replace() {
   enter "${1%/*}"
   beside=$PWD
+  sweep
   own=$(mktemp -d ./.muster.XXXXXX)
   trap 'cd "$beside" && rm -rf "$own"' EXIT
   cd -P "$own" || exit
@@ -19,6 +20,19 @@ replace() {
   chmod "$2" new
   sync new
   mv -f -T new "../${1##*/}"
+}
+
+# sweep: removes from the folder here what writes have left that were killed more than a day ago. Only the file that a write makes
+# is removed, and the folder around it when that is empty: whatever else somebody has put into its place stays.
+sweep() {
+  for old in ./.muster.??????; do
+    [ -d "$old" ] || continue
+    if (
+      cd -P "$old" || exit
+      [ -O . ] && [ "$(stat -c %a .)" = 700 ] && [ -n "$(find . -prune -mtime +0)" ] || exit
+      case $PWD:$(ls -A .) in "${beside%/}/${old#./}": | "${beside%/}/${old#./}":new) rm -f new ;; *) exit 1 ;; esac
+    ); then rmdir "$old" || continue; fi
+  done
 }
 
 # enter FOLDER: goes there, and makes what is missing of it. A link on the way is followed only where root alone can have put it.

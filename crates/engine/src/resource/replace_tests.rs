@@ -124,6 +124,41 @@ fn a_link_on_the_way_is_followed_only_where_root_alone_can_have_put_it() {
 }
 
 #[test]
+fn what_a_write_left_that_was_killed_is_removed_after_a_day_and_nothing_else() {
+    for shell in shells() {
+        let (place, about) = (Place::new(), format!("{shell:?}"));
+        for (name, holds, age) in [
+            ("killed", Some("new"), "2 days ago"),
+            ("empty0", None, "2 days ago"),
+            ("recent", Some("new"), "1 hour ago"),
+            ("foreig", Some("other"), "2 days ago"),
+            ("theirs", Some("new"), "2 days ago"),
+        ] {
+            let folder = place.at(&format!("theirs/.muster.{name}"));
+            fs::create_dir(&folder).unwrap();
+            mode(&folder, 0o700);
+            holds.iter().for_each(|file| fs::write(folder.join(file), "").unwrap());
+            if name == "theirs" {
+                chown(&folder, Some(OTHER), None).unwrap();
+            }
+            let aged = Command::new("touch").args(["-d", age]).arg(&folder).status().unwrap();
+            assert!(aged.success());
+        }
+        symlink(place.at("ours"), place.at("theirs/.muster.linked")).unwrap();
+        let ran = place.run(&shell, &file(place.text("theirs/text")).content("text"), &Seen::default());
+        assert!(ran.status.success(), "{about}: {ran:?}");
+        let mut left: Vec<String> = fs::read_dir(place.at("theirs"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let expected = [".muster.foreig", ".muster.linked", ".muster.recent", ".muster.theirs", "text"];
+        assert_eq!(left, expected, "{about}");
+        place.is_untouched(&about);
+    }
+}
+
+#[test]
 fn another_mode_is_given_to_the_file_that_was_seen_and_to_no_other() {
     for shell in shells() {
         let (place, about) = (Place::new(), format!("{shell:?}"));
