@@ -121,6 +121,9 @@ impl Kubeconfig {
             Some(found) if !same(found, "certificate-authority-data") && !same(found, "server") => {
                 Err(Refused::NameTaken(format!("a cluster at {}", found["server"])))
             }
+            None if self.entry("users", &user_name(name)).is_some() => {
+                Err(Refused::NameTaken(format!("a user {} that is not of this cluster,", user_name(name))))
+            }
             None if self.entry("contexts", name).is_some() => {
                 Err(Refused::NameTaken("a context of another cluster".into()))
             }
@@ -227,6 +230,9 @@ mod tests {
         let only_a_context = THEIRS.replace("  name: work\ncurrent", "  name: class\ncurrent");
         let mut only_a_context = Kubeconfig::of(&only_a_context).unwrap();
         assert!(matches!(only_a_context.put(&admin, "class"), Err(Refused::NameTaken(_))));
+        let only_a_user = THEIRS.replace("name: me", "name: class-admin");
+        let mut only_a_user = Kubeconfig::of(&only_a_user).unwrap();
+        assert!(matches!(only_a_user.put(&admin, "class"), Err(Refused::NameTaken(_))));
         for no in ["- a", "clusters: {a: b}", "kind: Pod", "users: [{user: {}}]", "a: ["] {
             assert!(matches!(Kubeconfig::of(no), Err(Refused::NoKubeconfig(_))), "{no}");
         }

@@ -61,6 +61,8 @@ pub(crate) struct Identity {
     pub begins: bool,
     /// What the cluster was begun with: names as in kubeadm's configuration, and values.
     pub begun: Vec<(String, String)>,
+    /// What it runs with and cannot change while pods, or etcd, run: names as in the files of those who do, and values.
+    pub kept: Vec<(String, String)>,
     /// The address that its kubelet gives as the node's.
     pub node_ip: Option<IpAddr>,
     /// The address at which its API server is said to be, and its port.
@@ -212,6 +214,13 @@ impl Identity {
                     let pair =
                         pair.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
                     identity.begun.extend(pair);
+                }
+                "kept" => {
+                    let (key, value) = value.split_once(' ').unwrap_or((value, ""));
+                    let value = value.trim_matches('"');
+                    // The file says which folder.
+                    let value = value.strip_suffix("/ca.pem").unwrap_or(value);
+                    identity.kept.push((key.to_owned(), value.to_owned()));
                 }
                 "flags" => identity.node_ip = identity.node_ip.or_else(|| node_ip(value)),
                 "apiserver_image:" => {

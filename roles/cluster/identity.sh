@@ -68,6 +68,7 @@ certificate /var/lib/kubelet/pki/kubelet-client-current.pem client
 # `Kubernetes v1.36.3`, of a machine that was told of a cluster. A kubelet takes 50 ms to say it; so it is asked only where muster
 # has not noted, when it put it there, which it is.
 if [ -e /etc/kubernetes/kubelet.conf ] && kubelet=$(command -v kubelet); then
+  [ ! -e "/var/lib/muster/stamps/file$kubelet" ] || say kept "bin_dir ${kubelet%/*}"
   { read -r sum state && read -r version; } <"/var/lib/muster/stamps/file$kubelet" || version=
   [ -n "$version" ] && [ "$state" = "$(stat -c '%s %Y %i' "$kubelet")" ] || version=
   [ -n "$version" ] && say kubelet_is "Kubernetes v$version" || say kubelet_is "$(kubelet --version)"
@@ -85,6 +86,22 @@ if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
       esac
     done </etc/kubernetes/kubeadm-config.yaml
   fi
+fi
+# What cannot change under pods that run: where the container engine has them, and how; and where they ask for names.
+if [ -r /etc/containerd/config.toml ]; then
+  while read -r key equals value; do
+    case $key in root | state | snapshotter | SystemdCgroup) say kept "$key $value" ;; esac
+  done </etc/containerd/config.toml
+fi
+if [ -r /var/lib/kubelet/config.yaml ]; then
+  list=
+  while read -r key value; do
+    case $list$key in
+      clusterDNS:) list=clusterDNS ;;
+      clusterDNS-) say kept "clusterDNS $value" ;;
+      *) list= ;;
+    esac
+  done </var/lib/kubelet/config.yaml
 fi
 if [ -r /var/lib/kubelet/kubeadm-flags.env ]; then
   while read -r line; do say flags "$line"; done </var/lib/kubelet/kubeadm-flags.env
@@ -108,6 +125,7 @@ if [ -r /etc/etcd.env ]; then
     case $line in
       ETCD_NAME=* | ETCD_INITIAL_ADVERTISE_PEER_URLS=*) say etcd "$line" ;;
       ETCD_DATA_DIR=*) configured=${line#*=} ;;
+      ETCD_TRUSTED_CA_FILE=*) say kept "etcd_cert_dir ${line#*=}" ;;
     esac
   done </etc/etcd.env
 fi

@@ -7,6 +7,8 @@
 //!   ([`Standing::outdated`]);
 //! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name ([`settled`]);
 //! - the API server's port ([`other_port`]);
+//! - where the container engine has its pods, and how; where they ask for names; the folder of programs, and that of etcd's
+//!   certificates ([`kept`]);
 //! - for a run that sets machines up and does not upgrade: the version ([`Standing::other_version`], [`Standing::other_kubelet`]).
 
 use muster_engine::prelude::Problem;
@@ -75,6 +77,7 @@ impl Standing {
                 problems.extend(self.etcd_begins().err());
             }
         }
+        problems.extend(kept(name, seen, wanted));
         problems.extend(renamed(name, seen, wanted));
         problems.extend(moved(name, seen, wanted));
         problems
@@ -222,7 +225,7 @@ impl Standing {
             "a machine of this cluster, or of none",
             format!(
                 "if its address in the inventory is a mistaken one, correct that; to move the machine to this cluster, remove it \
-                 from the other one (kubectl drain and kubectl delete node there), then: muster reset-cluster --foreign --limit {name}"
+                 from the other one (there: muster remove-node, or kubectl drain and kubectl delete node), then: muster reset-cluster --foreign --limit {name}"
             ),
         ))
     }
@@ -262,6 +265,32 @@ fn settled(seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
             found: format!("{value}, but the cluster was begun with {begun}"),
             needed: "what it was begun with: it cannot be changed under a cluster".into(),
             remedy: format!("set {variable}: {begun}, or make the cluster anew on fresh machines"),
+        })
+    });
+    differs.collect()
+}
+
+/// What a machine runs with and cannot change under what runs: with another folder the container engine would forget its pods, and
+/// start all of them a second time.
+fn kept(name: &str, seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
+    let differs = wanted.kept.iter().filter_map(|(key, variable, value)| {
+        let is_of_etcd = *key == "etcd_cert_dir";
+        let runs = if is_of_etcd { !seen.etcd.data.is_empty() } else { seen.joined() };
+        let has: Vec<&str> =
+            seen.kept.iter().filter(|(known, _)| known == key && runs).map(|(_, has)| has.as_str()).collect();
+        let first = has.first().filter(|_| has.iter().all(|has| has != value))?;
+        let remedy = match *key {
+            "clusterDNS" | "etcd_cert_dir" => format!("set {variable}: {first}"),
+            _ => format!(
+                "set {variable}: {first}; to change it, take the machine out of the cluster before (muster remove-node {name}), set it, \
+                 and put the machine back: setup-cluster"
+            ),
+        };
+        Some(Problem {
+            check: (*variable).into(),
+            found: format!("{value}, but {name} runs with {first}"),
+            needed: format!("what it runs with: it cannot be changed under {}", if is_of_etcd { "etcd" } else { "pods" }),
+            remedy,
         })
     });
     differs.collect()

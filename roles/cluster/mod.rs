@@ -24,7 +24,7 @@ use serde::Deserialize;
 use crate::addresses::{access_ip_of, ip, ip_of};
 use crate::balancer::External;
 use crate::catalogue::CATALOGUE;
-use crate::common::cluster_vars;
+use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
 use crate::upgrade;
 pub use certificate::Certificate;
@@ -39,6 +39,11 @@ struct Vars {
     kube_cert_dir: String,
     etcd_cert_dir: String,
     etcd_data_dir: String,
+    containerd_storage_dir: String,
+    containerd_state_dir: String,
+    containerd_snapshotter: String,
+    containerd_use_systemd_cgroup: bool,
+    skydns_server: String,
 }
 
 /// What a machine is asked for its identity.
@@ -176,6 +181,19 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
             ("dnsDomain", "dns_domain", cluster.dns_domain),
             ("clusterName", "cluster_name", cluster.cluster_name),
             ("certificatesDir", "kube_cert_dir", cluster.kube_cert_dir),
+        ],
+        kept: vec![
+            ("root", "containerd_storage_dir", vars.containerd_storage_dir),
+            ("state", "containerd_state_dir", vars.containerd_state_dir),
+            ("snapshotter", "containerd_snapshotter", vars.containerd_snapshotter),
+            (
+                "SystemdCgroup",
+                "containerd_use_systemd_cgroup",
+                vars.containerd_use_systemd_cgroup.to_string(),
+            ),
+            ("bin_dir", "bin_dir", bin_dir(host)?),
+            ("clusterDNS", "skydns_server", vars.skydns_server),
+            ("etcd_cert_dir", "etcd_cert_dir", vars.etcd_cert_dir),
         ],
         port: cluster.kube_apiserver_port,
         version: cluster.kube_version,

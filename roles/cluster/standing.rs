@@ -53,6 +53,8 @@ pub(crate) struct Wanted {
     pub upgrades: bool,
     /// What a cluster is begun with: names as in kubeadm's configuration, the variables, and their values.
     pub settled: Vec<(&'static str, &'static str, String)>,
+    /// What a node cannot change while its pods run: names as in [`Identity::kept`], the variables, and their values.
+    pub kept: Vec<(&'static str, &'static str, String)>,
 }
 
 /// What a control plane is to do.
@@ -201,8 +203,10 @@ impl Standing {
                 ),
                 "the cluster's CA, or machines that are in no cluster",
                 format!(
-                    "to keep the cluster, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into kube_cert_dir \
-                     of {}; to begin a new one, first: muster reset-cluster --foreign",
+                    "if its address in the inventory is a mistaken one, or it is to stay there, take it out of the inventory; if this is that \
+                     cluster and its control plane was lost, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into \
+                     kube_cert_dir of {}; to take the machine away from a cluster that is in use, first there: muster remove-node; from \
+                     one that is given up: reset-cluster --foreign --limit {name}",
                     self.planes.join(" or ")
                 ),
             ));
@@ -577,7 +581,7 @@ fn unmarked(name: &str, seen: &Identity) -> Problem {
         format!(
             "if another tool made this cluster: muster does not take it over, see docs/coming-from-kubespray.md; if it was muster, and \
              /var/lib/muster was lost, say so on {name}: mkdir -p /var/lib/muster/stamps && echo lost >/var/lib/muster/stamps/kubeadm-init; \
-             if it may go: reset-cluster --foreign"
+             if it may go: reset-cluster --foreign --limit {name}"
         ),
     )
 }

@@ -132,11 +132,19 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         "/etc/kubernetes/manifests/kube-apiserver.yaml",
         "metadata:\n  annotations:\n    kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint: 192.0.2.11:6443\nspec:\n  containers:\n  - command:\n    - --encryption-provider-config=/etc/kubernetes/ssl/secrets_encryption.yaml\n    - --etcd-servers=https://192.0.2.10:2379,https://192.0.2.11:2379\n    image: registry.k8s.io/kube-apiserver:v1.36.3\n",
     );
+    write(
+        "/var/lib/kubelet/config.yaml",
+        "clusterDNS:\n- 10.233.0.3\n- 10.233.0.4\nclusterDomain: cluster.local\nlist:\n- x\n",
+    );
+    write(
+        "/etc/containerd/config.toml",
+        "root = \"/srv/c\"\n[a.options]\nBinaryName = \"x\"\nSystemdCgroup = true\n",
+    );
     write("/etc/ssl/etcd/ssl/ca.pem", &other);
     write("/etc/ssl/etcd/ssl/ca-key.pem", "PRIVATE");
     write(
         "/etc/etcd.env",
-        "ETCD_NAME=etcd2\nETCD_DATA_DIR=/var/lib/old\nETCD_INITIAL_ADVERTISE_PEER_URLS=https://192.0.2.11:2380\n",
+        "ETCD_NAME=etcd2\nETCD_TRUSTED_CA_FILE=/etc/pki/ca.pem\nETCD_DATA_DIR=/var/lib/old\nETCD_INITIAL_ADVERTISE_PEER_URLS=https://192.0.2.11:2380\n",
     );
     write("/var/lib/old/member/wal/0.wal", "");
     write("/var/lib/muster/etcd-restored", "restored-1 ab12 7 saved\n");
@@ -158,6 +166,15 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
             ("clusterName", "cluster.local"),
             ("podSubnet", "10.233.64.0/18"),
             ("nodeCIDRMaskSize", "24"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into(),
+        kept: [
+            ("root", "/srv/c"),
+            ("SystemdCgroup", "true"),
+            ("clusterDNS", "10.233.0.3"),
+            ("clusterDNS", "10.233.0.4"),
+            ("etcd_cert_dir", "/etc/pki"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),
@@ -184,9 +201,16 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     };
     // The same files below another root.
     let root = folder.path().display().to_string();
-    let program = ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/muster", "/etc/etcd.env", "/etc/hosts"]
-        .iter()
-        .fold(LOOK.to_owned(), |program, path| program.replace(path, &format!("{root}{path}")));
+    let program = [
+        "/etc/kubernetes",
+        "/var/lib/kubelet",
+        "/var/lib/muster",
+        "/etc/etcd.env",
+        "/etc/hosts",
+        "/etc/containerd",
+    ]
+    .iter()
+    .fold(LOOK.to_owned(), |program, path| program.replace(path, &format!("{root}{path}")));
     let program = format!("kubelet() {{ echo Kubernetes v1.35.4; }}\n{program}");
     write(
         "/etc/etcd.env",
@@ -625,6 +649,7 @@ fn what_does_not_belong_is_refused() {
             node_name: "a".into(), address: "192.0.2.10".parse().ok(), access: "192.0.2.10".parse().ok(), control_plane: false, etcd: false,
             etcd_data_dir: "/var/lib/etcd".into(), kube_cert_dir: "/etc/kubernetes/ssl".into(), port: 6443,
             version: "1.36.3".into(), upgrades: false, settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
+            kept: vec![("state", "containerd_state_dir", "/run/containerd".into()), ("clusterDNS", "skydns_server", "10.233.0.3".into()), ("etcd_cert_dir", "etcd_cert_dir", "/etc/ssl/etcd/ssl".into())],
         };
         change(&mut wanted);
         wanted
@@ -635,6 +660,10 @@ fn what_does_not_belong_is_refused() {
     let asks_etcd = |number| {
         let etcd = Member { authority: Some(numbered(number)), ..Member::default() };
         Identity { etcd, ..plane(1) }
+    };
+    let keeps = |list: &[(&str, &str)], identity: Identity| {
+        let kept = list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Identity { kept, ..identity }
     };
     let at = |ip: &str, identity: Identity| Identity { node_ip: ip.parse().ok(), ..identity };
     let known_at = |ip: &str| {
@@ -660,6 +689,12 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("b", None)], &|w| w.control_plane = true, &["cluster: whether a cluster exists is not known"]),
         ("a", vec![("c", None)], &|w| w.etcd = true, &["cluster: etcd may have data on c"]),
         ("a", vec![("a", both(plane(1), member(1, "etcd1"))), ("b", both(plane(1), member(2, "etcd2")))], &|w| w.etcd = true, &["etcd: machines of two clusters"]),
+        // What runs on a machine cannot be moved under it; where nothing runs it is no matter.
+        ("a", vec![("a", Some(keeps(&[("state", "/run/other")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["containerd_state_dir: /run/containerd, but a runs with /run/other"]),
+        ("a", vec![("a", Some(keeps(&[("state", "/run/other"), ("etcd_cert_dir", "/x")], Identity::default()))), ("b", Some(plane(1)))], &|_| {}, &[]),
+        ("a", vec![("a", Some(keeps(&[("clusterDNS", "10.233.0.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["skydns_server: 10.233.0.3, but a runs with 10.233.0.10"]),
+        ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10"), ("clusterDNS", "10.233.0.3"), ("state", "/run/containerd")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
+        ("c", vec![("a", Some(plane(1))), ("c", Some(keeps(&[("etcd_cert_dir", "/x")], member(1, "etcd1"))))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["etcd_cert_dir: /etc/ssl/etcd/ssl, but c runs with /x"]),
         // A machine of etcd alone, of another cluster, be it down or not; and one of this cluster.
         ("c", vec![("a", Some(asks_etcd(1))), ("c", Some(member(2, "etcd1")))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["cluster: c holds etcd of another cluster (CA "]),
         ("c", vec![("a", Some(asks_etcd(1))), ("c", Some(member(1, "etcd1")))], &|w| { w.etcd = true; w.node_name = "c".into() }, &[]),

@@ -100,7 +100,19 @@ fn no_other_mirrors(prefixes: Vec<String>) -> Command {
     )
 }
 
-/// What this role has on a machine. Its programs and the images stay where `keep` says so.
+/// containerd has nothing in its folder of storage, which may hold more than that: a disk of somebody's.
+pub(crate) fn no_images(folder: &str) -> Command {
+    command(
+        format!("no images in {folder}"),
+        sh(include_str!("no_images.sh"), [folder]),
+        sh(
+            r#"for path in "$1"/io.containerd.* "$1"/tmpmounts; do [ ! -e "$path" ] || exit 1; done"#,
+            [folder],
+        ),
+    )
+}
+
+/// What this role has on a machine, but for the images. Its programs and the images stay where `keep` says so.
 pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
     let vars: Vars = host.vars()?;
     let mut owned = Resources::new();
@@ -112,7 +124,6 @@ pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
         for name in CNI_PLUGINS {
             owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
         }
-        owned = owned.with(dir(vars.containerd_storage_dir));
     }
     for registry in &vars.containerd_registries_mirrors {
         owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));

@@ -2,7 +2,7 @@
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::catalogue::{CATALOGUE, image};
 use crate::cluster;
@@ -36,7 +36,18 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let manifest = of.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
     // Of applications and of nodelocaldns, where they are switched off, it is known then, without asking, whether there is something to remove.
-    let objects =
-        ObjectSet::new("coredns", &manifest)?.looking_for(CATALOGUE.apps().chain([nodelocaldns::NAME]));
+    let objects = ObjectSet::new("coredns", &manifest)?
+        .refusing(moved)
+        .looking_for(CATALOGUE.apps().chain([nodelocaldns::NAME]));
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
+}
+
+/// Why the service of the cluster's DNS cannot become what is wanted: all pods ask it at its address.
+fn moved(wanted: Option<&Value>, found: &Value) -> Option<String> {
+    let (is, wanted) = (&found["spec"]["clusterIP"], &wanted?["spec"]["clusterIP"]);
+    (found["kind"] == "Service" && is != wanted).then(|| {
+        format!(
+            "pods ask for names at {is}, which cannot become {wanted} under them: set skydns_server: {is}"
+        )
+    })
 }

@@ -154,7 +154,7 @@ fn drop_ins(machine: &Machine) -> Vec<Problem> {
             format!("{unit}.service"),
             format!("{path} makes it start {program}"),
             format!("a unit that starts {}/{unit}", machine.seen.bin_dir),
-            format!("on {}: {away} && systemctl daemon-reload", machine.name),
+            format!("on {}: {away} && systemctl daemon-reload && systemctl try-restart {unit}", machine.name),
         )
     };
     machine.seen.foreign.drop_ins.iter().filter(|drop_in| concerns(machine, &drop_in.unit)).map(one).collect()
@@ -564,7 +564,7 @@ mod tests {
         assert_eq!(
             drop_in.remedy,
             "on node1: mkdir -p /etc/systemd/system/kubelet.service.d && ln -s /dev/null \
-             /etc/systemd/system/kubelet.service.d/10-kubeadm.conf && systemctl daemon-reload"
+             /etc/systemd/system/kubelet.service.d/10-kubeadm.conf && systemctl daemon-reload && systemctl try-restart kubelet"
         );
         let cluster = |name: &str, remover: &str| Cluster {
             name: name.into(),

@@ -65,6 +65,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     asked_for(vars, &mut findings);
     findings.warn(no_network(vars));
     findings.refuse(kube_version(vars));
+    findings.refuse(programs(vars));
     findings.warn(other_versions(vars));
     findings.refuse(domain_names(vars));
     findings.refuse(node_ports(vars));
@@ -161,6 +162,17 @@ pub(super) fn number(vars: &HostVars, name: &str) -> Option<i64> {
 fn no_network(vars: &HostVars) -> Option<Problem> {
     let setting = Setting::of(vars, "kube_network_plugin").filter(|s| s.text == "none")?;
     Some(setting.wrong("a network plugin", "install one yourself: until then no node becomes Ready"))
+}
+
+/// What is run on machines looks for programs in these folders (the prologue of the engine's programs), and the system's own in most
+/// of them.
+fn programs(vars: &HostVars) -> Option<Problem> {
+    const FOLDERS: [&str; 5] = ["/usr/local/bin", "/opt/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin"];
+    let setting = Setting::of(vars, "bin_dir").filter(|setting| !FOLDERS.contains(&setting.text.as_str()))?;
+    Some(setting.wrong(
+        "a folder in which programs are looked for: /usr/local/bin or /opt/bin",
+        "set bin_dir: /opt/bin",
+    ))
 }
 
 fn kube_version(vars: &HostVars) -> Option<Problem> {
@@ -525,6 +537,12 @@ mod tests {
         let mut findings = Findings::new(false);
         asked_for(&vars, &mut findings);
         assert!(findings.problems[0].remedy.starts_with("set kube_network_plugin: none"), "{findings:?}");
+    }
+
+    #[test]
+    fn programs_go_where_they_are_looked_for() {
+        assert!(programs(&variables("bin_dir: /opt/bin")).is_none());
+        assert!(programs(&variables("bin_dir: /opt/k8s/bin")).is_some());
     }
 
     #[test]

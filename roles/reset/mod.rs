@@ -70,8 +70,11 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
             return Err(refused(
                 found,
                 "a machine of this cluster, or of none",
-                "see whether its address in the inventory is right; to take what is on it away all the same: reset-cluster --foreign"
-                    .to_owned(),
+                format!(
+                    "see whether its address in the inventory is right; to take what is on it away all the same: reset-cluster --foreign \
+                     --limit {}",
+                    host.name()
+                ),
             ));
         }
         host.warn(format!("{found}: it is reset all the same (--foreign)"));
@@ -238,7 +241,11 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
             sh(NO_ADDRESSES, [foreign, calico]),
         ))
         .await?;
-    host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir)).await?;
+    let storage = vars.containerd_storage_dir.as_str();
+    if !keep {
+        host.step("Remove the images").ensure(containerd::no_images(storage)).await?;
+    }
+    host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir, storage)).await?;
     let forwarding = host.query(sh0(bootstrap_os::FORWARDING)).await?.output;
     let forwarding: Vec<&str> = forwarding.split_whitespace().collect();
     if !forwarding.is_empty() {
@@ -308,7 +315,7 @@ fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool, calico: &str
         units.iter().chain(&["containerd"]).map(|unit| format!("/etc/systemd/system/{unit}.service")),
     );
     if !with.keep_images {
-        gone.push(vars.containerd_storage_dir.clone());
+        gone.push(format!("{}/io.containerd.content.v1.content", vars.containerd_storage_dir));
     }
     if !calico.is_empty() {
         gone.extend([calico::CONFLIST.to_owned(), "/var/lib/calico".to_owned()]);
@@ -325,7 +332,7 @@ fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool, calico: &str
 }
 
 /// Folders that programs of several makers share go when nothing is in them any more; not those that are disks, or links.
-fn no_empty_folders(etcd_data_dir: &str) -> Command {
+fn no_empty_folders(etcd_data_dir: &str, containerd_storage_dir: &str) -> Command {
     let folders = [
         "/etc/containerd/certs.d",
         "/etc/containerd",
@@ -349,6 +356,7 @@ fn no_empty_folders(etcd_data_dir: &str) -> Command {
         "/var/lib/cni/cache",
         "/var/lib/cni",
         etcd_data_dir,
+        containerd_storage_dir,
     ];
     command(
         "no empty folders",

@@ -11,6 +11,12 @@ cordoned='{.metadata.annotations.muster\.io/cordoned}|{.spec.unschedulable}'
 seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
   function wrong(text) { print text; bad = 1 }
+  # Kubernetes, "Version Skew Policy": no kubelet is newer than an API server.
+  function is_newer(one, other,   a, b, i) {
+    split(substr(one, 2), a, "."); split(substr(other, 2), b, ".")
+    for (i = 1; i <= 3; i++) if (a[i] + 0 != b[i] + 0) return a[i] + 0 > b[i] + 0
+    return 0
+  }
   function on(node) { return node == "" ? "" : " on " node }
   {
     kind = $1; namespace = $2; name = $3; uid = $4; phase = $5; is_ready = $6 == "True"
@@ -19,6 +25,7 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
   }
   kind == "Node" {
     ready[name] = is_ready
+    version_of[name] = kubelet
     known = known name " " uid " " boot " " kubelet " " proven "\n"
     if (cordoned) known = known "| " name "\n"
   }
@@ -34,6 +41,8 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     for (i = 1; i <= n; i++) {
       if (!(list[i] in ready)) wrong("node " list[i] " is not in the cluster")
       else if (!ready[list[i]]) wrong("node " list[i] " is not Ready")
+      else if (is_newer(version_of[list[i]], version))
+        wrong("the kubelet of node " list[i] " is " version_of[list[i]] ", newer than the API server, " version)
     }
     n = split(planes, list, " ")
     for (i = 1; i <= n; i++) {

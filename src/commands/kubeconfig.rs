@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -89,7 +90,7 @@ fn change(args: &KubeconfigArgs, project: &Project, environment: &Environment) -
         print::note(&format!("the context {name} {would} {file}"));
         return Ok(Exit::Done);
     }
-    admin_conf::write(&path, 0o600, &mut text.as_bytes())?;
+    write(&path, &text)?;
     drop(lock);
     let is = if args.merge { "is in" } else { "is gone from" };
     print::note(&format!("the context {name} {is} {file}"));
@@ -125,6 +126,20 @@ fn own_kubeconfig(environment: &Environment) -> Result<PathBuf, CommandError> {
             .map(|home| home.join(".kube/config"))
             .ok_or_else(|| CommandError::usage("there is no home folder").hint("name the file: --into FILE")),
     }
+}
+
+/// Writes a kubeconfig, which stays whose it was, with the mode that it had: root may change that of somebody else. A new one is
+/// that of whose folder it is in.
+fn write(path: &Path, text: &str) -> Result<(), CommandError> {
+    let before = fs::metadata(path).ok();
+    let mode = before.as_ref().map_or(0o600, |before| before.mode() & 0o777);
+    admin_conf::write(path, mode, &mut text.as_bytes())?;
+    let folder = || fs::metadata(path.parent()?).ok();
+    if let Some(whose) = before.or_else(folder) {
+        // Only root may give it away; for everybody else it is theirs already.
+        chown(path, Some(whose.uid()), Some(whose.gid())).ok();
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Option<String>, CommandError> {

@@ -61,7 +61,13 @@ impl Parameters {
     /// The machines leave nothing of the cluster.
     pub(crate) fn flow(&self, _project: &Project) -> Result<Flow, CommandError> {
         let with = Reset { keep_images: self.keep_images, foreign: self.foreign };
-        let loses = "all objects of the cluster, etcd's data, and what pods have on these machines";
+        let loses = match self.foreign {
+            true => {
+                "all objects of the cluster, etcd's data, what pods have on these machines, and what the machines have of other clusters, \
+                 be they in use or not"
+            }
+            false => "all objects of the cluster, etcd's data, and what pods have on these machines",
+        };
         Ok(Flow {
             roles: muster_roles::reset(with).into(),
             bundle: BundleUse::None,

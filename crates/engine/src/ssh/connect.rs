@@ -209,14 +209,16 @@ fn name_trouble(target: &Target, error: &io::Error) -> Trouble {
         let remedy = "an address is four numbers of at most 255, or IPv6".to_owned();
         return Trouble::Final(unreachable(target, format!("{host} is no address"), remedy));
     }
+    let address = target.known_address.map(|address| format!(": ansible_host={address}")).unwrap_or_default();
     let text = error.to_string();
     // getaddrinfo(3) has codes for it, but std passes on their text only.
     if text.contains("Temporary failure") || text.contains("Try again") {
         let reason = format!("the name {host} could not be looked up (temporary failure in name resolution)");
-        let remedy = "does the controller's name server answer (/etc/resolv.conf)? or give the address with ansible_host";
-        return Trouble::Passing { reason, attempts: ATTEMPTS_REFUSED, remedy: remedy.to_owned() };
+        let remedy = format!(
+            "does the controller's name server answer (/etc/resolv.conf)? or give the address with ansible_host{address}"
+        );
+        return Trouble::Passing { reason, attempts: ATTEMPTS_REFUSED, remedy };
     }
-    let address = target.known_address.map(|address| format!(": ansible_host={address}")).unwrap_or_default();
     let remedy = format!("give its address with ansible_host{address}, or add the name to DNS or /etc/hosts");
     Trouble::Final(unreachable(target, format!("the name {host} is not known"), remedy))
 }
