@@ -181,6 +181,12 @@ pub const ROLES: &[Role] = &[
     role!("encryption", "Secrets are encrypted in etcd, where that is wanted", encryption::run),
     role!("node", "kubeadm join", kubeadm::node, "kubeadm/defaults.yml"),
     role!(
+        "api-endpoint",
+        "The cluster goes over to a load balancer in front of its API servers, where there is one",
+        kubeadm::api_endpoint,
+        "kubeadm/defaults.yml"
+    ),
+    role!(
         "etcd-restart",
         "Members of etcd that waited until there were others restart with their configuration",
         etcd::restart,

@@ -73,8 +73,15 @@ fn playbook_of_kubespray(word: &str) -> Option<CommandError> {
         "cluster" | "scale" => error("setup-cluster needs none")
             .hint("leave it out: setup-cluster -i INVENTORY, with the other options as they are"),
         "facts" => error("facts are read in each run").hint("leave it out; to see them: muster facts"),
-        "reset" | "upgrade-cluster" | "remove-node" | "recover-control-plane" => {
-            error("what it does is not there yet").hint("see what there is: muster --help")
+        "reset" => error("a command of its own does what it does").hint("reset-cluster -i INVENTORY"),
+        "upgrade-cluster" => {
+            error("a command of its own does what it does").hint("upgrade-cluster -i INVENTORY")
+        }
+        "remove-node" => {
+            error("a command of its own does what it does").hint("muster remove-node -i INVENTORY HOST")
+        }
+        "recover-control-plane" => {
+            error("a command of its own does what it does").hint("muster recover -i INVENTORY")
         }
         _ => error("playbooks of your own are not run").hint(
             "if it is an inventory: setup-cluster -i FILE; what there is instead of playbooks: muster --help",
@@ -224,6 +231,10 @@ mod tests {
     fn what_cannot_be_meant_is_said() {
         check_error("10.0.0.1 10.0.0.2 10.0.0.1", "10.0.0.1 is named twice");
         check_error("10.0.0.1 10.0.0.<1,2>", "10.0.0.1 is named twice");
+        check_error(
+            "10.0.0.<4,5,>",
+            "\"10.0.0.<4,5,>\" has nothing at one side of a comma, or between its brackets",
+        );
         check_error("inventory/hosts.ini", "inventory/hosts.ini is the name of a file, not of a machine");
         check_error(
             "no$de",
@@ -261,7 +272,7 @@ mod tests {
         for (word, answer) in [
             ("cluster.yml", "setup-cluster needs none"),
             ("../kubespray/scale.yml", "setup-cluster needs none"),
-            ("upgrade_cluster.yml", "not there yet"),
+            ("upgrade_cluster.yml", "a command of its own"),
             ("mine.yaml", "playbooks of your own are not run"),
         ] {
             let told = parse(&[word.to_owned()]).unwrap_err().to_string();

@@ -19,6 +19,7 @@ mod kubeconfig_merge;
 mod machines;
 mod output;
 mod quiet_flow;
+mod redact;
 mod reference;
 mod repeat_command;
 mod runtime;

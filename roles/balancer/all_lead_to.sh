@@ -1,5 +1,5 @@
 # Whether all kubeconfigs of the machine lead where they should, and the kubelet has been told.
-# The arguments: the URLs that are good.
+# The arguments: the URL, and others that are as good for the kubelet.
 [ ! -e /etc/kubernetes/kubelet.conf.moving ] || exit 1
 for name in admin super-admin kubelet; do
   conf=/etc/kubernetes/$name.conf

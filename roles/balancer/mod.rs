@@ -7,7 +7,10 @@
 //!
 //! A cluster that looked for its API elsewhere changes over: first each machine gets its load balancer, then the control plane
 //! that leads gives the cluster the new address, then each kubelet follows.
+//!
+//! Where somebody else's load balancer is in front of the API servers ([`External`]), there is none on the machines.
 
+mod external;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +28,8 @@ use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, api_answers};
 use crate::{diagnosis, kubeadm};
+pub(crate) use external::{External, former_names, known_by_name, may_go_over, names, no_names, wrong_name};
+pub(crate) use external::{NAME as EXTERNAL_NAME, VARIABLE as EXTERNAL, answers};
 
 /// Explained in `common/defaults.yml`.
 #[derive(Deserialize)]
@@ -63,7 +68,8 @@ pub(crate) fn is_asked_for(vars: &HostVars) -> bool {
 }
 
 fn asks(vars: &HostVars) -> bool {
-    vars.get(ASKS).ok().flatten().and_then(|value| value.as_bool()).unwrap_or(true)
+    let is_elsewhere = External::of(vars).is_ok_and(|external| external.is_some());
+    !is_elsewhere && vars.get(ASKS).ok().flatten().and_then(|value| value.as_bool()).unwrap_or(true)
 }
 
 /// `127.0.0.1:PORT`.
@@ -77,7 +83,7 @@ pub(crate) fn is_local(endpoint: &str) -> bool {
 }
 
 /// Whether the variables that hold for the cluster ask for it.
-fn is_wanted(host: &Host, known: &Standing) -> Result<bool> {
+pub(crate) fn is_wanted(host: &Host, known: &Standing) -> Result<bool> {
     let of_all = known.speaker().unwrap_or(host.name());
     Ok(asks(&host.cluster().vars_of(of_all)?))
 }
@@ -203,12 +209,16 @@ fn changes_over(host: &Host, known: &Standing) -> Result<bool> {
 }
 
 /// What a machine has of a load balancer that it has no use for any more: the cluster looks for its API elsewhere, or was told to in
-/// this run, by the role of the control plane that leads. The folder goes last, by which is seen that there is one.
-pub(crate) fn left_over(host: &Host, known: &Standing) -> Result<Resources> {
+/// this run, by the role of the control plane that leads, or where it goes over to somebody else's (`is_over`). The folder goes
+/// last, by which is seen that there is one.
+pub(crate) fn left_over(host: &Host, known: &Standing, is_over: bool) -> Result<Resources> {
     let has_one = known.identity(host.name()).is_some_and(|seen| !seen.balanced.is_empty());
     let is_told =
-        known.leader().is_some_and(|leader| host.cluster().has_role(leader, kubeadm::CONTROL_PLANE));
-    let is_elsewhere = is_told || known.endpoint().is_some_and(|endpoint| !is_local(endpoint));
+        || known.leader().is_some_and(|leader| host.cluster().has_role(leader, kubeadm::CONTROL_PLANE));
+    let is_elsewhere = match External::wanted(host, known)? {
+        Some(external) => is_over || known.is_told(&external.endpoint()),
+        None => is_told() || known.endpoint().is_some_and(|endpoint| !is_local(endpoint)),
+    };
     if !has_one || !is_elsewhere || is_wanted(host, known)? {
         return Ok(Resources::new());
     }
@@ -230,19 +240,30 @@ pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> 
         return Ok(());
     }
     nobody_is_left_out(host).await?;
+    let off = workers_are_prepared(host, known).await?;
+    for name in off {
+        host.warn(format!(
+            "{name} was not reached: until setup-cluster has given it a load balancer, its pods do not find the API"
+        ));
+    }
+    Ok(())
+}
+
+/// Every worker of the run has its way to the API, or knows the name of somebody else's load balancer. Those that are off are
+/// returned.
+pub(crate) async fn workers_are_prepared(host: &Host, known: &Standing) -> Result<Vec<String>> {
+    let mut off = Vec::new();
     for name in host.cluster().group("k8s_cluster") {
         if known.planes.contains(&name) {
             continue;
         }
         match host.needs_of_role(&name, GIVES_IT, HAS_A_WAY).await {
             Err(failure) if known.answered(&name) => return Err(failure),
-            Err(_) => host.warn(format!(
-                "{name} was not reached: until setup-cluster has given it a load balancer, its pods do not find the API"
-            )),
+            Err(_) => off.push(name),
             Ok(()) => {}
         }
     }
-    Ok(())
+    Ok(off)
 }
 
 /// kube-proxy and flannel run on every node of the cluster, with one configuration: on one that the inventory does not have nothing
@@ -272,14 +293,9 @@ async fn nobody_is_left_out(host: &Host) -> Result<()> {
     ))
 }
 
-/// The kubeconfigs of this machine lead where the cluster looks for the API, and the kubelet finds it there. `None` where nothing
-/// was ever at 127.0.0.1.
-pub(crate) fn kubeconfigs(host: &Host, known: &Standing) -> Result<Option<Command>> {
-    let was_local = known.servers(host.name()).into_iter().any(is_local);
-    if !is_used(host, known)? && !was_local {
-        return Ok(None);
-    }
-    let mut good = vec![format!("https://{}", cluster::endpoint(host, known)?)];
+/// The kubeconfigs of this machine lead where the cluster looks for the API, and the kubelet finds it there.
+pub(crate) fn kubeconfigs(host: &Host, known: &Standing, endpoint: &str) -> Result<Command> {
+    let mut good = vec![format!("https://{endpoint}")];
     if known.planes.iter().any(|plane| plane == host.name()) {
         // kubeadm gives the kubelet of a control plane the address at which its own API server listens.
         let port = cluster_vars(host)?.kube_apiserver_port;
@@ -290,5 +306,5 @@ pub(crate) fn kubeconfigs(host: &Host, known: &Standing) -> Result<Option<Comman
     let label = format!("address of the API: {}", good[0]);
     let run = sh(concat!(include_str!("leads_to.sh"), include_str!("move.sh")), good.clone());
     let check = sh(concat!(include_str!("leads_to.sh"), include_str!("all_lead_to.sh")), good);
-    Ok(Some(command(label, run, check)))
+    Ok(command(label, run, check))
 }

@@ -19,6 +19,9 @@ fn machines_without_an_api_server_have_one_where_there_are_several() {
     assert_eq!(asked("a\nb\n", ""), [false, false, true]);
     assert_eq!(asked("a\n", "loadbalancer_apiserver_localhost: true"), [false, true, true]);
     assert_eq!(asked("a\nb\n", "loadbalancer_apiserver_localhost: false"), [false, false, false]);
+    // Somebody else's takes its place, also where both are asked for.
+    let both = "{loadbalancer_apiserver: {address: 192.0.2.9}, loadbalancer_apiserver_localhost: true}";
+    assert_eq!(asked("a\nb\n", both), [false, false, false]);
 }
 
 #[test]
@@ -162,6 +165,10 @@ fn kubeconfigs_are_moved_once_and_the_kubelet_is_told() {
     // Its own address is as good.
     machine.conf("kubelet.conf", OWN);
     assert!(machine.leads(&[LOCAL, OWN]) && !machine.leads(&[LOCAL]));
+    // Not for the administrator, whose kubeconfig says where the cluster's machines look for the API.
+    machine.conf("admin.conf", OWN);
+    assert!(!machine.leads(&[LOCAL, OWN]));
+    machine.conf("admin.conf", LOCAL);
     // It was told to start anew, and the run was killed before.
     fs::write(machine.0.path().join("kubelet.conf.moving"), "").unwrap();
     assert!(!machine.leads(&[LOCAL, OWN]));
@@ -175,4 +182,68 @@ fn nothing_is_moved_to_where_nobody_answers() {
     machine.conf("kubelet.conf", OLD);
     assert!(!machine.moves(&[LOCAL]) && machine.leads(&[OLD]));
     assert_eq!(machine.restarts(), 0);
+}
+
+#[test]
+fn a_load_balancer_of_somebody_else_s_is_known_by_its_name_where_it_has_one() {
+    let external = |yaml: &str| External::of(&variables(yaml)).unwrap();
+    let told = |yaml: &str| external(yaml).map(|external| external.endpoint());
+    let names = |yaml: &str| names(&variables(yaml));
+    let address = "loadbalancer_apiserver: {address: 192.0.2.9, port: 8443}";
+    let name = "apiserver_loadbalancer_domain_name: api.example.org";
+    assert_eq!(told(""), None);
+    assert_eq!(told(name), None);
+    assert_eq!(told(address).unwrap(), "192.0.2.9:8443");
+    assert_eq!(told("loadbalancer_apiserver: {address: 192.0.2.9}").unwrap(), "192.0.2.9:6443");
+    let both = format!("{address}\n{name}");
+    assert_eq!(told(&both).unwrap(), "api.example.org:8443");
+    let config = |server: &str| format!("clusters:\n- cluster:\n    server: https://{server}\n  name: it\n");
+    let by_address = external(&both).unwrap().by_address(&config("api.example.org:8443"));
+    assert_eq!(by_address, config("192.0.2.9:8443"));
+    // kubespray's certificates have the name in any case.
+    assert_eq!(names(name), ["api.example.org"]);
+    assert_eq!(names(&both), ["192.0.2.9", "api.example.org"]);
+}
+
+/// What /etc/hosts holds after lines were put there, in all shells.
+fn hosts_after(before: &str, cut_off: Option<&str>, lines: &[&str]) -> Vec<String> {
+    const MARK: &str = "# muster: loadbalancer_apiserver";
+    let shells = [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]];
+    let after = |shell: &&[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        fs::write(folder.path().join("hosts"), before).unwrap();
+        if let Some(text) = cut_off {
+            fs::write(folder.path().join("hosts.new"), text).unwrap();
+        }
+        let run = |text: &str| {
+            let program = format!("set -eu\n{}{text}", include_str!("hosts.sh"));
+            let program =
+                program.replace("/etc/hosts", &format!("{path}/hosts")).replace("/var/lib/muster", &path);
+            let args = std::iter::once(MARK).chain(lines.iter().copied());
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-c", &program, "hosts"]).args(args).status().unwrap().success()
+        };
+        assert!(run(include_str!("hosts_set.sh")) && run(include_str!("hosts_are.sh")), "{shell:?}");
+        assert!(!folder.path().join("hosts.new").exists());
+        fs::read_to_string(folder.path().join("hosts")).unwrap()
+    };
+    shells.iter().map(after).collect()
+}
+
+#[test]
+fn machines_know_a_name_and_forget_it() {
+    let line = "192.0.2.9 api.example.org # muster: loadbalancer_apiserver";
+    let old = "192.0.2.8 old.example.org # muster: loadbalancer_apiserver";
+    let own = "127.0.0.1 localhost";
+    for text in hosts_after(own, None, &[line]) {
+        assert_eq!(text, format!("{own}\n{line}\n"));
+    }
+    for text in hosts_after(&format!("{old}\n{own}\n"), None, &[]) {
+        assert_eq!(text, format!("{own}\n"));
+    }
+    // What was cut off while it was written is finished first.
+    for text in hosts_after("127.0.", Some(&format!("{own}\n{old}\n")), &[line]) {
+        assert_eq!(text, format!("{own}\n{line}\n"));
+    }
 }

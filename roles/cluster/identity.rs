@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use muster_artifacts::Sha256;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::certificate::Certificate;
 
@@ -63,8 +63,15 @@ pub(crate) struct Identity {
     pub begun: Vec<(String, String)>,
     /// The address that its kubelet gives as the node's.
     pub node_ip: Option<IpAddr>,
-    /// The address at which its API server is said to be.
+    /// The address at which its API server is said to be, and its port.
     pub advertised: Option<IpAddr>,
+    pub api_port: Option<u16>,
+    /// The names and addresses that its API server's certificate is good for.
+    pub serves_as: Vec<String>,
+    /// `HOST:PORT` of load balancers of somebody else's to which variables have brought the cluster, or were about to.
+    pub external: Vec<String>,
+    /// The lines of /etc/hosts by which it knows the names of such load balancers.
+    pub hosts_lines: Vec<String>,
     /// The URLs of etcd's members that its API server asks.
     pub etcd_servers: Vec<String>,
     /// The version of its API server, without a leading `v`.
@@ -154,7 +161,16 @@ impl Identity {
     pub(crate) fn api_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let servers = self.server().map(|server| server.trim_start_matches("https://")).into_iter();
         let all = servers.chain(self.balanced.iter().map(String::as_str));
-        all.filter_map(|server| server.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok())
+        all.filter_map(|server| {
+            let host = server.rsplit_once(':')?.0.trim_matches(['[', ']']);
+            host.parse().ok().or_else(|| self.by_hosts_line(host))
+        })
+    }
+
+    /// The address that /etc/hosts has of a load balancer's name.
+    fn by_hosts_line(&self, name: &str) -> Option<IpAddr> {
+        let mut lines = self.hosts_lines.iter().filter_map(|line| line.split_once(' '));
+        lines.find(|(_, names)| names.split(' ').next() == Some(name))?.0.parse().ok()
     }
 
     /// What [`LOOK`] has printed; `None` where it did not come to its end. What is missing then would read as if the machine did
@@ -210,8 +226,11 @@ impl Identity {
                 key if key.starts_with("apiserver_") => {
                     let address: Option<SocketAddr> = value.trim_matches(['"', '\'']).parse().ok();
                     identity.advertised = address.map(|address| address.ip());
+                    identity.api_port = address.map(|address| address.port());
                 }
                 "begins" => identity.begins = true,
+                "external" => identity.external.push(value.to_owned()),
+                "hosts_line" => identity.hosts_lines.push(value.to_owned()),
                 "etcd_ca" => identity.etcd.authority = decoded(value).map(|der| Authority::of(&der)),
                 "etcd_ca_key" => identity.etcd.authority_key = true,
                 "etcd" => match value.split_once('=') {
@@ -222,6 +241,9 @@ impl Identity {
                 "certificate" | "embedded" => {
                     let (path, base64) = value.split_once(' ').unwrap_or((value, ""));
                     let der = if key == "embedded" { embedded_certificate(base64) } else { decoded(base64) };
+                    if path.ends_with("/apiserver.crt") {
+                        identity.serves_as = der.as_deref().map(names_in).unwrap_or_default();
+                    }
                     identity.certificates.push(Certificate::of(path, &der.unwrap_or_default()));
                 }
                 "restoring" => identity.etcd.restoring = Some(value.to_owned()),
@@ -251,6 +273,22 @@ pub(crate) fn embedded_certificate(base64: &str) -> Option<Vec<u8>> {
     let file = decoded(base64)?;
     let (_, pem) = x509_parser::pem::parse_x509_pem(&file).ok()?;
     Some(pem.contents)
+}
+
+/// The names and addresses that a certificate is good for (RFC 5280, subjectAltName).
+fn names_in(der: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let text = |name: &GeneralName| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let four = || <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let sixteen = || <[u8; 16]>::try_from(*bytes).map(IpAddr::from);
+            Some(four().or_else(|_| sixteen()).ok()?.to_string())
+        }
+        _ => None,
+    };
+    names.value.general_names.iter().filter_map(text).collect()
 }
 
 /// NAME of a kubelet's certificate, whose common name is `system:node:NAME`.

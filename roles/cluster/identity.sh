@@ -52,6 +52,16 @@ if [ -r /etc/kubernetes/api-balancer/haproxy.cfg ]; then
   done </etc/kubernetes/api-balancer/haproxy.cfg
 fi
 [ ! -e /var/lib/muster/stamps/kubeadm-init-begins ] || say begins yes
+# Where the cluster was told to look for its API, and the names by which the machine knows that.
+external=/var/lib/muster/stamps/api-endpoint
+if [ -r "$external" ]; then
+  while read -r line; do say external "$line"; done <"$external"
+fi
+if [ -r /etc/hosts ]; then
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in *'# muster: loadbalancer_apiserver') say hosts_line "$line" ;; esac
+  done </etc/hosts
+fi
 certificate "$certificates/ca.crt" ca
 [ ! -e "$certificates/ca.key" ] || say ca_key yes
 certificate /var/lib/kubelet/pki/kubelet-client-current.pem client

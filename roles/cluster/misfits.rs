@@ -270,10 +270,15 @@ fn settled(seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
 /// Every kubeconfig of the cluster names the API server's port.
 fn other_port(seen: &Identity, wanted: &Wanted) -> Option<Problem> {
     let server = &seen.admin.as_ref().filter(|_| seen.stands())?.server;
-    let port: u16 = server.rsplit_once(':')?.1.parse().ok()?;
+    // A load balancer in front of it may have another one.
+    let told = || server.rsplit_once(':')?.1.parse().ok();
+    let port = seen.api_port.or_else(told)?;
     (port != wanted.port).then(|| Problem {
         check: "kube_apiserver_port".into(),
-        found: format!("{}, but the cluster's machines know its API at {server}", wanted.port),
+        found: match seen.api_port {
+            Some(port) => format!("{}, but the API server listens at {port}", wanted.port),
+            None => format!("{}, but the cluster's machines know its API at {server}", wanted.port),
+        },
         needed: "the port that it was begun with".into(),
         remedy: format!("set kube_apiserver_port: {port}"),
     })

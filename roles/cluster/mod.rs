@@ -4,6 +4,7 @@
 //! exchange; a role that runs without it asks by itself.
 
 mod certificate;
+mod endpoint;
 mod identity;
 mod misfits;
 mod restores;
@@ -21,12 +22,13 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::addresses::{access_ip_of, ip, ip_of};
-use crate::balancer;
+use crate::balancer::External;
 use crate::catalogue::CATALOGUE;
 use crate::common::cluster_vars;
 use crate::etcd;
 use crate::upgrade;
 pub use certificate::Certificate;
+pub(crate) use endpoint::{api_of, endpoint, goes_over, in_the_end};
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
 pub(crate) use restores::MemberList;
 use standing::Seen;
@@ -108,7 +110,9 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
         all.dedup();
         let machines = ask(host, all).await;
         let of_plane = |plane: &String| [ip_of(host, plane), access_ip_of(host, plane)];
-        let addresses = planes.iter().flat_map(of_plane).filter_map(Result::ok).collect();
+        let addresses = planes.iter().flat_map(of_plane).filter_map(Result::ok);
+        let external = External::of(host.all_vars()).ok().flatten();
+        let addresses = addresses.chain(external.and_then(|external| external.address())).collect();
         let lists = BTreeMap::new();
         let mut standing = Standing { planes, members, in_run, addresses, machines, lists };
         if standing.restores_differ() {
@@ -222,31 +226,6 @@ pub(crate) async fn belongs_while_restored(host: &Host) -> Result<Arc<Standing>>
         problems if problems.is_empty() => Ok(known),
         problems => Err(Failure::Problems(problems)),
     }
-}
-
-/// `HOST:PORT` at which the cluster's machines find the API: 127.0.0.1 where each has a way of its own, else what the cluster was
-/// begun with, else the control plane that begins it.
-pub(crate) fn endpoint(host: &Host, known: &Standing) -> Result<String> {
-    if balancer::is_used(host, known)? {
-        return balancer::address(host);
-    }
-    match (known.endpoint(), known.standing().first()) {
-        (Some(endpoint), Some(plane)) if balancer::is_local(endpoint) => return api_of(host, plane),
-        (Some(endpoint), _) => return Ok(endpoint.to_owned()),
-        (None, _) => {}
-    }
-    match known.birthplace().map_err(|problem| Failure::Problems(vec![problem]))? {
-        Some(plane) => api_of(host, plane),
-        None => Err(Failure::new(
-            "no control plane says where the API is reached",
-            "see server in /etc/kubernetes/admin.conf of the control planes",
-        )),
-    }
-}
-
-/// `HOST:PORT` of a control plane's own API server.
-pub(crate) fn api_of(host: &Host, plane: &str) -> Result<String> {
-    Ok(format!("{}:{}", access_ip_of(host, plane)?, cluster_vars(host)?.kube_apiserver_port))
 }
 
 /// The control plane whose variables hold for the objects of the cluster.

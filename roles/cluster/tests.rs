@@ -140,6 +140,8 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     );
     write("/var/lib/old/member/wal/0.wal", "");
     write("/var/lib/muster/etcd-restored", "restored-1 ab12 7 saved\n");
+    write("/var/lib/muster/stamps/api-endpoint", "api.example.org:8443\n192.0.2.20:6443\n");
+    write("/etc/hosts", "127.0.0.1 localhost\n192.0.2.20 api.example.org # muster: loadbalancer_apiserver\n");
     let expected = Identity {
         kubelet: Some(Kubeconfig {
             server: "https://192.0.2.11:6443".into(),
@@ -161,6 +163,10 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         .into(),
         node_ip: "192.0.2.11".parse().ok(),
         advertised: "192.0.2.11".parse().ok(),
+        api_port: Some(6443),
+        serves_as: Vec::new(),
+        external: vec!["api.example.org:8443".into(), "192.0.2.20:6443".into()],
+        hosts_lines: vec!["192.0.2.20 api.example.org # muster: loadbalancer_apiserver".into()],
         etcd_servers: ["https://192.0.2.10:2379", "https://192.0.2.11:2379"].map(str::to_owned).into(),
         version: Some("1.36.3".into()),
         encryption: Some("/etc/kubernetes/ssl/secrets_encryption.yaml".into()),
@@ -178,7 +184,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     };
     // The same files below another root.
     let root = folder.path().display().to_string();
-    let program = ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/muster", "/etc/etcd.env"]
+    let program = ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/muster", "/etc/etcd.env", "/etc/hosts"]
         .iter()
         .fold(LOOK.to_owned(), |program, path| program.replace(path, &format!("{root}{path}")));
     let program = format!("kubelet() {{ echo Kubernetes v1.35.4; }}\n{program}");
@@ -584,6 +590,34 @@ fn members_keep_their_names_and_new_ones_take_free_ones() {
 }
 
 #[test]
+fn an_address_of_the_api_is_known_by_who_was_told_of_it() {
+    let conf =
+        |server: &str| Some(Kubeconfig { server: format!("https://{server}"), authority: Some(numbered(1)) });
+    let line = "192.0.2.20 api.example.org # muster: loadbalancer_apiserver";
+    let told = Identity {
+        admin: conf("api.example.org:8443"),
+        kubelet: conf("api.example.org:8443"),
+        external: vec!["api.example.org:8443".into()],
+        hosts_lines: vec![line.into()],
+        serves_as: vec!["api.example.org".into()],
+        ..plane(1)
+    };
+    let known = standing(&[("a", Some(plane(1))), ("b", Some(told.clone())), ("w", Some(worker(1)))]);
+    // The first one that is told shows that all may be.
+    assert!(known.is_told("api.example.org:8443") && known.is_told("192.0.2.10:6443"));
+    assert!(!known.is_told("192.0.2.20:8443"));
+    assert!(known.was_brought_to("api.example.org:8443") && !known.was_brought_to("192.0.2.10:6443"));
+    assert!(known.serves_as("b", "api.example.org") && !known.serves_as("a", "api.example.org"));
+    assert!(known.lacks_hosts_line(line));
+    let by_name = Identity { admin: None, ca_key: false, settled: false, ..told };
+    assert_eq!(
+        by_name.api_addresses().collect::<Vec<_>>(),
+        ["192.0.2.20".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert!(!standing(&[("w", Some(by_name))]).lacks_hosts_line(line));
+}
+
+#[test]
 #[rustfmt::skip]
 fn what_does_not_belong_is_refused() {
     let wanted = |change: &dyn Fn(&mut Wanted)| {
@@ -650,6 +684,9 @@ fn what_does_not_belong_is_refused() {
         ("w", vec![("a", Some(version("1.36.3"))), ("w", Some(kubelet("1.35.4")))], &|w| w.upgrades = true, &[]),
         ("a", vec![("a", Some(begun_with("10.244.0.0/16")))], &|w| w.control_plane = true, &["kube_pods_subnet: 10.233.64.0/18, but the cluster was begun with 10.244.0.0/16"]),
         ("a", vec![("a", Some(begun_with("10.233.64.0/18")))], &|w| w.control_plane = true, &[]),
+        // A load balancer in front of the API servers may have another port than they.
+        ("a", vec![("a", Some(Identity { api_port: Some(8443), ..plane(1) }))], &|w| { w.control_plane = true; w.port = 8443 }, &[]),
+        ("a", vec![("a", Some(Identity { api_port: Some(6443), ..plane(1) }))], &|w| { w.control_plane = true; w.port = 8443 }, &["kube_apiserver_port: 8443, but the API server listens at 6443"]),
         ("a", vec![("a", Some(plane(1)))], &|w| { w.control_plane = true; w.port = 8443 }, &["kube_apiserver_port: 8443, but the cluster's machines know its API at https://192.0.2.10:6443"]),
     ];
     for (row, (name, machines, change, expected)) in rows.iter().enumerate() {

@@ -5,6 +5,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::balancer::External;
 use crate::catalogue::{artifact, image};
 use crate::cluster;
 use crate::common::cluster_vars;
@@ -35,14 +36,19 @@ pub(crate) async fn daemon(host: &Host) -> Result<()> {
         return Ok(());
     }
     let known = cluster::known(host).await?;
-    let endpoint = cluster::endpoint(host, &known)?;
+    let endpoint = cluster::in_the_end(host, &known)?;
+    let (api_address, api_port) = endpoint.rsplit_once(':').unwrap_or((&endpoint, "6443"));
+    // Pods know a name by the address that the machine had for it when they began.
+    let external = External::wanted(host, &known)?.filter(|external| external.endpoint() == endpoint);
     let cluster = cluster_vars(host)?;
     let net_conf =
         json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(&vars)? });
     let extra = json!({
         "net_conf": net_conf,
         "image": image(host, "flannel", &cluster.kube_version)?,
-        "api_address": endpoint.rsplit_once(':').map_or(endpoint.as_str(), |(address, _)| address),
+        "api_address": api_address,
+        "api_port": api_port,
+        "external_address": external.and_then(|external| external.address()),
     });
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let of = cluster::speaker(host).await?;
@@ -118,7 +124,7 @@ mod tests {
 
     #[test]
     fn flannel_uses_the_interface_with_the_address_of_each_node_unless_told_otherwise() {
-        let extra = json!({ "net_conf": {}, "image": "flannel:1", "api_address": "192.0.2.4" });
+        let extra = json!({ "net_conf": {}, "image": "flannel:1", "api_address": "192.0.2.4", "api_port": "6443", "external_address": null });
         for (yaml, argument) in [
             ("", "- --iface=$(NODE_IP)\n"),
             ("flannel_interface:", "- --iface=$(NODE_IP)\n"),

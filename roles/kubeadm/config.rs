@@ -7,6 +7,7 @@ use serde_json::json;
 use super::audit::Audit;
 use super::{PATCHES, arguments, kubelet, node_registration};
 use crate::addresses::{all_of, ip};
+use crate::balancer::{self, External};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::encryption::{self, Encryption};
@@ -22,6 +23,10 @@ pub(super) const APPLIED: &str = "/var/lib/muster/stamps/kubeadm-init";
 /// There from before `kubeadm init` until it has come to its end: what was cut off in between is told by it from a cluster that
 /// muster has not begun.
 pub(super) const BEGINS: &str = "/var/lib/muster/stamps/kubeadm-init-begins";
+
+/// Holds the `HOST:PORT` of load balancers of somebody else's: the one to which variables have brought the cluster, and the one to
+/// which they are about to.
+const EXTERNAL: &str = "/var/lib/muster/stamps/api-endpoint";
 
 /// What a control plane was told.
 pub(super) struct Config {
@@ -54,15 +59,23 @@ impl Files {
 pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     let files = Files::wanted(host, known).await?;
     let cluster = cluster_vars(host)?;
-    let text = config(host, known, &cluster.kube_version, &files)?;
+    let version = &cluster.kube_version;
+    let text = config(host, known, version, &files, &cluster::endpoint(host, known)?, former_host(known))?;
     let patches = patches(&files);
-    let config = Config { hash: hash_of(&text, &patches), certificates: cluster.kube_cert_dir };
+    let wanted = config(host, known, version, &files, &cluster::in_the_end(host, known)?, None)?;
+    let config = Config { hash: hash_of(&wanted, &patches), certificates: cluster.kube_cert_dir };
     let mut step = host
         .step("Configure the control plane")
         .ensure(dir("/etc/kubernetes"))
         .ensure(file(CONFIG).content(text).mode(0o600));
     for (path, patch) in patches {
         step = step.ensure(file(path).content(patch));
+    }
+    if let Some(external) = External::wanted(host, known)? {
+        let former =
+            known.endpoint().filter(|former| *former != external.endpoint() && known.was_brought_to(former));
+        let lines = std::iter::once(external.endpoint()).chain(former.map(str::to_owned));
+        step = step.ensure(file(EXTERNAL).content(lines.map(|line| format!("{line}\n")).collect::<String>()));
     }
     if let Some((folder, policy)) = files.audit.as_ref().map(Audit::policy) {
         step = step.ensure(folder).ensure(policy);
@@ -74,10 +87,32 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     Ok(config)
 }
 
+/// The configuration when the run is through: the machines find the API where they are to find it, and nowhere else.
+pub(super) async fn in_the_end(host: &Host, known: &Standing) -> Result<Vec<File>> {
+    let written = Files::wanted(host, known).await?;
+    let (version, endpoint) = (cluster_vars(host)?.kube_version, cluster::in_the_end(host, known)?);
+    let text = config(host, known, &version, &written, &endpoint, None)?;
+    let mut files = vec![file(CONFIG).content(text).mode(0o600)];
+    files.extend(External::wanted(host, known)?.map(|_| file(EXTERNAL).content(format!("{endpoint}\n"))));
+    Ok(files)
+}
+
+/// Whether the configuration is another one than it will be when the run is through.
+pub(super) fn is_of_a_transition(host: &Host, known: &Standing) -> Result<bool> {
+    let former = former_host(known).map(str::to_owned);
+    Ok(former.is_some_and(|former| names(host, known).is_ok_and(|names| !names.contains(&former))))
+}
+
+/// Where machines have found the API before this run, and some may look for it until it is through: certificates stay good for that.
+fn former_host(known: &Standing) -> Option<&str> {
+    Some(known.endpoint()?.rsplit_once(':')?.0)
+}
+
 /// The hash of what a control plane is told in a version.
 pub(super) async fn hash(host: &Host, known: &Standing, version: &str) -> Result<String> {
     let files = Files::wanted(host, known).await?;
-    config(host, known, version, &files).map(|text| hash_of(&text, &patches(&files)))
+    let endpoint = cluster::in_the_end(host, known)?;
+    config(host, known, version, &files, &endpoint, None).map(|text| hash_of(&text, &patches(&files)))
 }
 
 fn hash_of(text: &str, patches: &[(String, String)]) -> String {
@@ -107,22 +142,36 @@ fn patch(component: &str, annotations: serde_json::Map<String, serde_json::Value
     format!("{pod:#}\n")
 }
 
-fn config(host: &Host, known: &Standing, version: &str, files: &Files) -> Result<String> {
-    let cluster = cluster_vars(host)?;
-    let mut sans = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+/// The names and addresses that the certificates of API servers are good for, beside kubeadm's own.
+fn names(host: &Host, known: &Standing) -> Result<Vec<String>> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     // Hosts that change places in their group change nothing.
     let mut planes = known.planes.clone();
     planes.sort_unstable();
     for plane in planes {
-        sans.extend(all_of(host, &plane)?);
+        names.extend(all_of(host, &plane)?);
     }
-    sans.extend(cluster.supplementary_addresses_in_ssl_keys.iter().cloned());
-    sans.dedup();
+    names.extend(cluster_vars(host)?.supplementary_addresses_in_ssl_keys);
+    names.extend(balancer::names(host.all_vars()));
+    names.dedup();
+    Ok(names)
+}
+
+fn config(
+    host: &Host,
+    known: &Standing,
+    version: &str,
+    files: &Files,
+    endpoint: &str,
+    former_host: Option<&str>,
+) -> Result<String> {
+    let mut sans = names(host, known)?;
+    sans.extend(former_host.filter(|host| !sans.iter().any(|name| name == host)).map(str::to_owned));
     let (facts, registration) = (host.facts(), node_registration(host)?);
     let extra = json!({
         "address": ip(host)?,
         "version": version,
-        "endpoint": cluster::endpoint(host, known)?,
+        "endpoint": endpoint,
         "image_repository": "registry.k8s.io",
         "etcd_endpoints": etcd::client_urls(host)?,
         "sans": sans,

@@ -208,7 +208,8 @@ async fn answers_at(
     through.wait_on_behalf_of(host, Wait::new(what, alive, every, limit)).await.map(drop).map_err(|failure| match failure {
         Failure::Waited { .. } => Failure::new(
             format!("nothing answers at {endpoint}, where all machines of this cluster look for its API"),
-            "bring the control plane with this address back; until then nobody can join, although other control planes are well",
+            "bring the control plane or the load balancer with this address back; until then nobody can join, although other control \
+             planes are well",
         ),
         other => other,
     })

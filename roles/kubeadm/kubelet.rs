@@ -10,7 +10,7 @@ use serde_json::json;
 use super::PATCHES;
 use crate::balancer;
 use crate::certificates::renewal_timer;
-use crate::cluster::Standing;
+use crate::cluster::{self, Standing};
 use crate::common::{bin_dir, cluster_vars, kube_minor};
 use crate::kubectl::{Kubectl, kubectl};
 
@@ -118,7 +118,12 @@ macro_rules! with_state {
 
 /// The kubelet runs, with the configuration that the cluster has for it now.
 pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
-    let mut step = host.step("Run the kubelet").ensure_all(balancer::kubeconfigs(host, known)?);
+    let mut step = host.step("Run the kubelet");
+    // Later, where the cluster goes over to a load balancer of somebody else's.
+    let goes_over = cluster::goes_over(host, known)?.is_some();
+    if !goes_over {
+        step = step.ensure(balancer::kubeconfigs(host, known, &cluster::endpoint(host, known)?)?);
+    }
     if let Some(given) = given(host, known).await? {
         step = step.ensure(command(
             "configuration of the kubelet",
@@ -129,7 +134,12 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             ),
         ));
     }
-    let step = step.ensure(service("kubelet")).remove_all(balancer::left_over(host, known)?);
+    let mut step = step.ensure(service("kubelet"));
+    if !goes_over {
+        step = step
+            .remove_all(balancer::left_over(host, known, false)?)
+            .ensure_all(balancer::former_names(host, known)?);
+    }
     renewal_timer::on(host, step)?.await.map(drop)
 }
 

@@ -9,6 +9,7 @@ mod arguments;
 mod audit;
 mod birth;
 mod config;
+mod endpoint;
 mod growth;
 pub(crate) mod images;
 mod join;
@@ -33,6 +34,7 @@ use crate::nodelocaldns;
 use growth::Growth;
 
 pub(crate) use config::CONFIG;
+pub(crate) use endpoint::run as api_endpoint;
 pub(crate) use kubelet::resolv_conf_for_pods;
 pub(crate) use labels::nodes;
 pub(crate) use reconfigure::publish;
@@ -52,6 +54,9 @@ pub(crate) const CONTROL_PLANE: &str = "control-plane";
 const PROGRAMS: [&str; 3] = ["kubelet", "kubeadm", "kubectl"];
 const UNIT: &str = "/etc/systemd/system/kubelet.service";
 
+/// The role that brings the cluster to a load balancer of somebody else's.
+pub(crate) const API_ENDPOINT: &str = "api-endpoint";
+
 /// What a control plane tells the others.
 pub(crate) const API_IS_UP: &str = "the API server";
 
@@ -64,7 +69,8 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         .step("Configure the kubelet and import the images")
         .ensure(file(UNIT).content(kubelet::unit(host)?))
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
-        .ensure(images::imported(host, &cluster)?);
+        .ensure(images::imported(host, &cluster)?)
+        .ensure_all(balancer::known_by_name(host, &known)?);
     if let Some((unit, address)) = nodelocaldns::address(host)? {
         step = step.ensure(unit).ensure(address);
     }
@@ -109,6 +115,7 @@ fn install<'h>(host: &'h Host, step: &str, programs: &[&str]) -> Result<Step<'h>
 /// it goes last ([`growth`]).
 pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     let known = cluster::may_set_up(host).await?;
+    balancer::may_go_over(host, &known).await?;
     let (folder, identity) = etcd::pki::client(host, RENEWED_BELOW).await?;
     identity.install(host, &folder).await?;
     for member in host.cluster().group("etcd") {

@@ -8,7 +8,7 @@ use muster_engine::prelude::*;
 use muster_files::write_whole;
 use serde::Deserialize;
 
-use crate::balancer;
+use crate::balancer::{self, External};
 use crate::catalogue::artifact_for_here;
 use crate::cluster;
 use crate::common::cluster_vars;
@@ -24,7 +24,8 @@ struct Vars {
 /// Done once a run, by the control plane that speaks for the cluster.
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    if cluster::known(host).await?.leader() != Some(host.name()) {
+    let known = cluster::known(host).await?;
+    if known.leader() != Some(host.name()) {
         return Ok(());
     }
     let folder = Path::new(&vars.artifacts_dir);
@@ -36,7 +37,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         let is_true = |here: &str| !vars.kubeconfig_localhost && authority(here) == authority(&answer.output);
         if answer.status == 0 && !here.as_deref().is_some_and(is_true) {
             let own = format!("https://{}", cluster::api_of(host, host.name())?);
-            bring(host, &config, 0o600, balancer::for_others(&answer.output, &own).as_bytes())?;
+            let mut text = balancer::for_others(&answer.output, &own);
+            if let Some(external) = External::wanted(host, &known)? {
+                text = external.by_address(&text);
+            }
+            bring(host, &config, 0o600, text.as_bytes())?;
         }
     }
     if vars.kubectl_localhost {

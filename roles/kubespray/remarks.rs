@@ -188,10 +188,7 @@ mod tests {
             ("docker_log_opts='--log-opt max-size=50m --log-opt max-file=5'", "Quiet docker_log_opts (6)"),
             ("kube_proxy_metrics_bind_address=0.0.0.0:10249", ""),
             ("kube_proxy_healthz_bind_address=0.0.0.0:10256", "Absent kube_proxy_healthz_bind_address (6)"),
-            (
-                "apiserver_loadbalancer_domain_name=k8s.example.org",
-                "Absent apiserver_loadbalancer_domain_name (6)",
-            ),
+            ("apiserver_loadbalancer_domain_name=k8s.example.org", ""),
             ("kube_apiserver_request_timeout=2m0s", ""),
             (
                 "kube_apiserver_etcd_compaction_interval=10m",

@@ -179,6 +179,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let mut findings = Findings::new(vars.ignore_assert_errors);
     findings.refuse(known.problems_of_set_up(host.name(), &cluster::wanted(host)?));
     findings.refuse(orphaned(host, &known).await?);
+    match balancer::may_go_over(host, &known).await {
+        Err(Failure::Problems(problems)) => findings.refuse(problems),
+        looked => looked?,
+    }
     findings.refuse(unknown_addresses(host));
     machine::check(&machine, &mut findings);
     foreign::check(&machine, &mut findings);

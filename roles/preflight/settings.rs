@@ -6,7 +6,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use super::{calico, encryption, eviction, values};
-use crate::balancer;
+use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
 use crate::kubespray;
@@ -71,6 +71,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(elections(vars));
     findings.refuse(balancer_port(vars));
     findings.refuse(balancer_may_bind(vars));
+    findings.refuse(external_balancer(vars));
     findings.refuse(taints(vars));
     findings.refuse(encryption::check(vars));
     findings.refuse(eviction::check(vars));
@@ -171,7 +172,8 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
             let minor = |version: &str| crate::common::kube_minor(version.trim_start_matches('v'));
             let wanted = minor(&setting.text);
             let same_minor = |release: &&str| minor(release) == wanted;
-            let yet_to_come = || CATALOGUE.releases().into_iter().next().filter(|newest| minor(newest) < wanted);
+            let yet_to_come =
+                || CATALOGUE.releases().into_iter().next().filter(|newest| minor(newest) < wanted);
             let newest = CATALOGUE.releases().into_iter().find(same_minor).or_else(yet_to_come);
             let newest = newest.unwrap_or(CATALOGUE.default_release());
             let needed = format!("a version of the catalogue; the nearest: {nearest}");
@@ -265,6 +267,22 @@ fn balancer_may_bind(vars: &HostVars) -> Option<Problem> {
              loadbalancer_apiserver_localhost: false",
         )
     })
+}
+
+/// Where somebody else's load balancer is.
+fn external_balancer(vars: &HostVars) -> Vec<Problem> {
+    let wrong = |name, found: String, needed: &str, remedy: &str| {
+        problem(name, format!("{found}{}", place(vars, name)), needed, remedy)
+    };
+    let name = balancer::wrong_name(vars).map(|found| {
+        let remedy = "set it to the name of the load balancer, as api.example.org, or remove it";
+        wrong(balancer::EXTERNAL_NAME, found, "a DNS name: small letters, digits, hyphens and dots", remedy)
+    });
+    let external = External::of(vars).err().map(|(found, needed)| {
+        let remedy = "write it as loadbalancer_apiserver: {address: 192.0.2.10, port: 6443}, or remove it";
+        wrong(balancer::EXTERNAL, found, needed, remedy)
+    });
+    name.into_iter().chain(external).collect()
 }
 
 /// etcd refuses to start with an election timeout below five heartbeats (etcd's "Tuning" guide).
@@ -361,6 +379,42 @@ mod tests {
             ),
             ("deploy_container_engine: false", Some("deploy_container_engine: false (vars.yml:1:26)")),
             ("loadbalancer_apiserver: {}", None),
+            ("loadbalancer_apiserver: {address: 192.0.2.9, port: '8443'}", None),
+            ("loadbalancer_apiserver: {address: 192.0.2.9}", None),
+            (
+                "{loadbalancer_apiserver: {port: 8443}, apiserver_loadbalancer_domain_name: api.example.org}",
+                None,
+            ),
+            (
+                "loadbalancer_apiserver: {port: 8443}",
+                Some("loadbalancer_apiserver: {\"port\":8443} (vars.yml:1:25)"),
+            ),
+            (
+                "loadbalancer_apiserver: {address: api.example.org}",
+                Some("loadbalancer_apiserver: {\"address\":\"api.example.org\"} (vars.yml:1:25)"),
+            ),
+            (
+                "loadbalancer_apiserver: {address: 127.0.0.1, port: 6443}",
+                Some("loadbalancer_apiserver: {\"address\":\"127.0.0.1\",\"port\":6443} (vars.yml:1:25)"),
+            ),
+            (
+                "loadbalancer_apiserver: {address: 192.0.2.9, port: 70000}",
+                Some("loadbalancer_apiserver: {\"address\":\"192.0.2.9\",\"port\":70000} (vars.yml:1:25)"),
+            ),
+            (
+                "loadbalancer_apiserver: {address: 192.0.2.9, prot: 1}",
+                Some(
+                    "loadbalancer_apiserver: prot in {\"address\":\"192.0.2.9\",\"prot\":1} (vars.yml:1:25)",
+                ),
+            ),
+            (
+                "loadbalancer_apiserver: 192.0.2.9",
+                Some("loadbalancer_apiserver: \"192.0.2.9\" (vars.yml:1:25)"),
+            ),
+            (
+                "apiserver_loadbalancer_domain_name: API_1",
+                Some("apiserver_loadbalancer_domain_name: API_1 (vars.yml:1:37)"),
+            ),
             ("kube_proxy_mode: userspace", Some("kube_proxy_mode: userspace (vars.yml:1:18)")),
             ("kube_proxy_mode: ipvs", None),
             ("dns_mode: coredns_dual", Some("dns_mode: coredns_dual (vars.yml:1:11)")),

@@ -11,7 +11,9 @@ use serde::Deserialize;
 
 use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
-use crate::{bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns, timers};
+use crate::{
+    balancer, bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns, timers,
+};
 
 /// Explained in the `defaults.yml` of other roles.
 #[derive(Deserialize)]
@@ -250,6 +252,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .limit(Duration::from_secs(600))
         .remove_all(bootstrap_os::owned(host, keep, !forwarding.is_empty())?)
         .ensure_all(bootstrap_os::as_before())
+        .ensure(balancer::no_names())
         .await?;
     if host.check_mode() {
         return Ok(());

@@ -326,7 +326,8 @@ impl School<'_> {
         let (namespaces, missing) = meant(words, &known);
         self.remove(&namespaces).await?;
         // What a run has left that was cut off between the cluster and this side.
-        let is_left = |word: &&str| names::namespace_of(word).is_ok_and(|namespace| self.files.has(&namespace));
+        let is_left =
+            |word: &&str| names::namespace_of(word).is_ok_and(|namespace| self.files.has(&namespace));
         let (left, missing): (Vec<&str>, Vec<&str>) = missing.into_iter().partition(is_left);
         for namespace in left.into_iter().filter_map(|word| names::namespace_of(word).ok()) {
             if !self.host.check_mode() {

@@ -288,7 +288,9 @@ async fn tell_of_cordoned(host: &Host, state: &State) -> Result<()> {
 /// What is told of a node that is not in the inventory. `missing`: hosts of the inventory that are no nodes; one of them may be
 /// the node, with a mistyped name.
 fn stranger<'a>(name: &str, missing: impl Iterator<Item = &'a str>) -> String {
-    let told = format!("{name} is a node of the cluster and in none of the groups [kube_control_plane] and [kube_node]");
+    let told = format!(
+        "{name} is a node of the cluster and in none of the groups [kube_control_plane] and [kube_node]"
+    );
     match closest(name, missing) {
         Some(meant) => format!("{told}; {meant} is in them and no node: was {name} meant?"),
         None => format!(

@@ -97,6 +97,7 @@ commands! {
     Bundle(bundle::BundleArgs),
     Lab(lab::LabArgs),
     Timeline(timeline::TimelineArgs),
+    SupportBundle(support_bundle::SupportBundleArgs),
     Completion(completion::CompletionArgs),
 }
 

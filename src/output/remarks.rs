@@ -111,10 +111,7 @@ mod tests {
             Remark { places, ..remark(name, Verdict::Unknown, "c") }
         };
         let (told, _) = lines(&[at("a", "-e"), at("b", "all.yml"), at("d", "all.yml")]);
-        assert_eq!(
-            told,
-            ["-e:1, all.yml:1: a, b and d are set but used by no role; did you mean \"c\"?"]
-        );
+        assert_eq!(told, ["-e:1, all.yml:1: a, b and d are set but used by no role; did you mean \"c\"?"]);
     }
 
     #[test]

@@ -207,3 +207,23 @@ fn the_configuration_of_ssh_says_what_the_inventory_leaves_open() {
         .code(4)
         .stderr_has(&["node1 and node2 are the same machine: both are reached at 127.0.0.1"]);
 }
+
+#[test]
+fn what_tells_why_a_cluster_is_as_it_is_comes_into_one_archive_also_where_a_machine_is_off() {
+    let mut sshd = Sshd::start();
+    let test = project(&sshd, muster());
+    let listed = |archive: &str| {
+        let out = std::process::Command::new("tar")
+            .args(["-tzf", archive])
+            .current_dir(test.folder())
+            .output()
+            .unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    };
+    test.run(&["support-bundle", "-o", "on.tgz"]).code(0).stderr_has(&["on.tgz: ", "before you hand it on"]);
+    let names = listed("on.tgz");
+    assert!(names.contains("/node1/system.txt\n") && names.contains("/inventory.txt\n"), "{names}");
+    sshd.stop();
+    test.run(&["support-bundle", "-o", "off.tgz"]).code(4);
+    assert!(listed("off.tgz").contains("/node1/not-reached.txt\n"));
+}

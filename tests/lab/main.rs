@@ -9,6 +9,7 @@ mod care;
 mod control_planes;
 mod controllers;
 mod encryption;
+mod external;
 mod far_away;
 mod faults;
 mod fixture;

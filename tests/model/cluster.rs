@@ -12,6 +12,7 @@ use muster_testkit::model::machine::{Machine, Programs};
 use muster_testkit::model::shell::{Done, Shell, Stop};
 
 use crate::etcd::{Member, awk};
+use crate::external;
 use crate::kubeadm_files::{
     Authority, CLIENT, KUBELET_CONFIG, becomes_node, becomes_plane, kubelet_config, told,
 };
@@ -43,18 +44,28 @@ pub(crate) struct State {
     /// All machines, and which of them are off.
     pub(crate) machines: BTreeMap<String, Arc<Machine>>,
     pub(crate) off: BTreeSet<String>,
+    /// Whether etcd must have a majority whenever somebody asks for it.
+    pub(crate) must_have_quorum: bool,
     /// By machine, what is at work there now.
     pub(crate) busy: BTreeSet<String>,
     pub(crate) nodes: BTreeMap<String, Arc<Machine>>,
     /// Nodes that muster has cordoned, and those that somebody else has.
     pub(crate) cordoned: BTreeSet<String>,
     pub(crate) held: BTreeSet<String>,
+    /// How many nodes leave at once, and may be cordoned for it.
+    pub(crate) leaving: usize,
     /// The versions of the kubelets that run, by node, of kubeadm's configuration and of kube-proxy.
     pub(crate) kubelets: BTreeMap<String, String>,
     pub(crate) version: String,
     pub(crate) proxy: String,
     /// The configuration of kubelets, as the cluster keeps it.
     kubelet_config: String,
+    /// Where the cluster says that its API is (`HOST:PORT`): in kubeadm's configuration, and to those who join by hand.
+    pub(crate) endpoint: String,
+    pub(crate) info: String,
+    /// What the certificates of API servers are good for: of one that joins, and of each machine's.
+    names: String,
+    pub(crate) certificates: BTreeMap<String, String>,
     objects: Objects,
     pub(crate) wrong: Vec<String>,
 }
@@ -248,13 +259,19 @@ impl Cluster {
                 shell.write(1, b"[upload-certs] the key:\nc0ffee\n").map(|_| 0)
             }
             ["init", "phase", "upload-config", "all", "--config", config] => {
-                let mut state = self.state();
-                state.kubelet_config = kubelet_config(&content(config));
-                state.version = told(&content(config), "kubernetesVersion: v");
+                self.learns(&content(config));
                 Ok(0)
             }
             ["init", "phase", "addon", "kube-proxy", "--config", config] => {
+                if external::URL == format!("https://{}", told(&content(config), "controlPlaneEndpoint:")) {
+                    self.is_known_to_all();
+                }
                 self.state().proxy = told(&content(config), "kubernetesVersion: v");
+                Ok(0)
+            }
+            ["init", "phase", "certs", "apiserver", "--config", config] => {
+                let names = told(&content(config), "certSANs:");
+                self.state().certificates.insert(machine.name.clone(), names);
                 Ok(0)
             }
             ["init", "phase", ..] => Ok(0),
@@ -275,11 +292,13 @@ impl Cluster {
                 };
                 let endpoint = told(&content(config), "controlPlaneEndpoint:");
                 self.state().authorities.push(authority.clone());
+                self.learns(&content(config));
                 {
                     let mut state = self.state();
-                    state.kubelet_config = kubelet_config(&content(config));
-                    state.version = told(&content(config), "kubernetesVersion: v");
                     state.proxy = state.version.clone();
+                    state.info = endpoint.clone();
+                    let names = state.names.clone();
+                    state.certificates.insert(machine.name.clone(), names);
                 }
                 self.configures_kubelet(shell);
                 becomes_plane(shell, &authority, &content(config), &endpoint);
@@ -311,14 +330,13 @@ impl Cluster {
                 let server = server.trim_start_matches("https://");
                 self.alone(shell, "kubeadm join").await?;
                 if config.contains("controlPlane:\n") {
-                    // The address that the cluster knows its API by is in its own configuration.
-                    let planes = self.state().nodes.clone().into_values();
-                    let endpoint =
-                        planes.map(|plane| crate::cluster::content(&plane, "/etc/kubernetes/admin.conf"));
-                    let endpoint =
-                        endpoint.map(|conf| told(&conf, "server:")).find(|server| !server.is_empty());
-                    let endpoint = endpoint.unwrap_or_default();
-                    becomes_plane(shell, &authority, &config, endpoint.trim_start_matches("https://"));
+                    let endpoint = {
+                        let mut state = self.state();
+                        let names = state.names.clone();
+                        state.certificates.insert(machine.name.clone(), names);
+                        state.endpoint.clone()
+                    };
+                    becomes_plane(shell, &authority, &config, &endpoint);
                 }
                 becomes_node(shell, &authority, &config, server);
                 self.configures_kubelet(shell);
@@ -342,6 +360,15 @@ impl Cluster {
         }
     }
 
+    /// The cluster has a configuration of kubeadm's.
+    fn learns(&self, config: &str) {
+        let mut state = self.state();
+        state.kubelet_config = kubelet_config(config);
+        state.version = told(config, "kubernetesVersion: v");
+        state.endpoint = told(config, "controlPlaneEndpoint:");
+        state.names = told(config, "certSANs:");
+    }
+
     /// The kubelet gets the configuration that the cluster has.
     fn configures_kubelet(&self, shell: &Shell) {
         let config = self.state().kubelet_config.clone();
@@ -357,9 +384,11 @@ impl Cluster {
     /// Whether there is an API server at an address, `https://HOST:PORT`.
     fn serves(&self, server: &str) -> bool {
         let state = self.state();
-        let at = |machine: &&Arc<Machine>| server == format!("https://{}:6443", address(&machine.name));
-        let machine = state.machines.values().find(at);
-        machine.is_some_and(|machine| {
+        let at = |machine: &&Arc<Machine>| {
+            server == external::URL || server == format!("https://{}:6443", address(&machine.name))
+        };
+        let mut machines = state.machines.values().filter(at);
+        machines.any(|machine| {
             let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
             !state.off.contains(&machine.name) && !content(machine, manifest).is_empty()
         })
@@ -419,6 +448,11 @@ impl Cluster {
         let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("--server=")).collect();
         let there = shell.machine.state().kept.disk.file(conf).is_some();
         let server = said.unwrap_or_else(|| told(&content(&shell.machine, conf), "server:"));
+        let (names, rest): (Vec<&str>, _) =
+            rest.into_iter().partition(|word| word.starts_with("--tls-server-name="));
+        if server == external::URL && names != ["--tls-server-name=kubernetes"] {
+            self.is_known_to_all();
+        }
         if !timeout.starts_with("--request-timeout=") {
             return unknown(shell, "kubectl", words);
         }
@@ -433,7 +467,7 @@ impl Cluster {
             let mut state = self.state();
             let of_upgrade = upgrade::answer(&state, &rest);
             let of_nodes = nodes::answer(&mut state, &rest);
-            let State { objects, nodes, kubelet_config, .. } = &mut *state;
+            let State { objects, nodes, kubelet_config, info, .. } = &mut *state;
             match rest.as_slice() {
                 _ if of_upgrade.is_some() => of_upgrade,
                 _ if of_nodes.is_some() => of_nodes,
@@ -446,6 +480,13 @@ impl Cluster {
                     "-o",
                     "jsonpath={.data.kubelet}",
                 ] => Some(kubelet_config.clone()),
+                ["-n", "kube-public", "get", "configmap", "cluster-info", ..] => {
+                    Some(format!("clusters:\n- cluster:\n    server: https://{info}\n"))
+                }
+                ["-n", "kube-public", "patch", "configmap", "cluster-info", _, "--patch", patch] => {
+                    *info = told(patch, "server: https://");
+                    Some(String::new())
+                }
                 rest => kubectl::answer(objects, &nodes.keys().collect::<Vec<_>>(), rest, &input),
             }
         };

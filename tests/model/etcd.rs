@@ -42,6 +42,9 @@ impl Cluster {
             endpoints.contains(&member.url.replace(":2380", ":2379")) && state.is_alive(member)
         };
         if !state.has_quorum() {
+            if state.must_have_quorum {
+                state.wrong.push("etcd has no majority".to_owned());
+            }
             drop(state);
             return say(shell, "etcdctl: context deadline exceeded", 1);
         }

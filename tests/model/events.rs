@@ -7,9 +7,10 @@ use muster_engine::failure::Failure;
 use muster_testkit::fault_record::held;
 
 use crate::cluster::{address, content, write};
+use crate::kills::{At, killed_everywhere};
 use crate::kubeadm_files::{Authority, KUBELET_CONFIG, node_files};
 use crate::line::{Controller, Kill};
-use crate::{IN_USE, MACHINES, PLAYS, World, blank, hosts, in_parallel, project, simulated};
+use crate::{IN_USE, MACHINES, PLAYS, World, blank, hosts, project, simulated};
 
 const ETCD: &str = "[etcd]\nm[0:2]\n";
 const NODES: &str = "[kube_node]\nm[0:2]\n";
@@ -74,14 +75,7 @@ fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&Wo
         simulated(async {
             let world = after(&groups, &event).await;
             let identity = world.cluster.identity();
-            let first = Controller::new(2, MACHINES, kill);
-            let disturbed = world.run(&first).await;
-            let exchanges =
-                first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>();
-            let mut wrong = Vec::new();
-            if kill.is_some() != disturbed.is_none() {
-                wrong.push("the controller was not killed, or was".to_owned());
-            }
+            let (exchanges, mut wrong) = world.disturbed(kill).await;
             wrong.extend(world.calm(3).await.2);
             if world.cluster.identity() != identity {
                 wrong.push(format!("another cluster: {} was {identity}", world.cluster.identity()));
@@ -103,19 +97,11 @@ fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&Wo
             (exchanges, wrong)
         })
     };
-    let (exchanges, wrong) = play(None);
-    assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
-    let kills: Vec<Kill> = (0..MACHINES)
-        .flat_map(|machine| {
-            (0..exchanges[machine]).map(move |exchange| Kill { machine, exchange, after: exchange % 2 == 0 })
-        })
-        .collect();
-    assert!(kills.len() > 10, "{name}: {exchanges:?}");
-    in_parallel(&kills, |kill| play(Some(*kill)).1);
+    let kills = killed_everywhere(name, At::OneSide, play);
     held(
         name,
         "on model machines, the controller killed at every exchange of the next run",
-        kills.len(),
+        kills,
         "the same cluster",
     );
 }

@@ -5,10 +5,13 @@
 mod cluster;
 mod etcd;
 mod events;
+mod external;
+mod kills;
 mod kubeadm_files;
 mod kubectl;
 mod line;
 mod nodes;
+mod planes;
 mod reset;
 mod upgrade;
 
@@ -16,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -36,6 +39,7 @@ use muster_testkit::model::disk::{Disk, Entry};
 use muster_testkit::model::machine::{Kept, Machine, Nature};
 
 use crate::cluster::{Cluster, address, write};
+use crate::kills::{At, in_parallel};
 use crate::line::{Controller, Kill, Line, Off};
 
 /// The machines that there are, and those of them that are in the inventory until something happens.
@@ -377,10 +381,7 @@ fn a_controller_may_be_killed_at_every_exchange_of_a_set_up_and_the_same_command
     let (reference, exchanges) = set_up(&[]);
     let wanted = same(&reference, &set_up(&[]).0);
     let seen = reference.cluster.seen();
-    let kills: Vec<Kill> = (0..MACHINES)
-        .flat_map(|machine| (0..exchanges[machine]).map(move |exchange| (machine, exchange)))
-        .flat_map(|(machine, exchange)| [false, true].map(|after| Kill { machine, exchange, after }))
-        .collect();
+    let kills = At::BothSides.of(&exchanges);
     assert!(kills.len() > 100, "{exchanges:?}");
     // What a file holds that was there before is seen until it is replaced.
     let visible: Vec<Visible> = (0..MACHINES)
@@ -432,24 +433,4 @@ fn a_controller_may_be_killed_at_every_exchange_of_a_set_up_and_the_same_command
         kills.len(),
         "the same command converges, the run after it changes nothing",
     );
-}
-
-/// Plays all of these, as many at once as there are processors, and fails with what was wrong.
-fn in_parallel(kills: &[Kill], play: impl Fn(&Kill) -> Vec<String> + Sync) {
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)) {
-            scope.spawn(|| {
-                while let Some(kill) = kills.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let wrong = play(kill);
-                    if !wrong.is_empty() {
-                        failures.lock().unwrap().push(format!("{kill:?}\n{}", wrong.join("\n")));
-                    }
-                }
-            });
-        }
-    });
-    let failures = failures.into_inner().unwrap();
-    let shown = failures[..failures.len().min(3)].join("\n\n");
-    assert!(failures.is_empty(), "{} of {}:\n{shown}", failures.len(), kills.len());
 }

@@ -1,19 +1,18 @@
 //! Machines leave a cluster of model machines: the controller is killed before and after every exchange, the cluster stays the
 //! same, etcd never loses its majority, and the set-up of those that stay has nothing to mend but what follows from it.
 
-use std::sync::atomic::Ordering;
-
 use muster_roles::Removal;
 use muster_testkit::fault_record::held;
 
 use crate::cluster::{State, address, content};
 use crate::events::after;
-use crate::line::{Controller, Kill};
-use crate::{GROUPS, IN_USE, MACHINES, hosts, in_parallel, simulated};
+use crate::kills::{At, killed_everywhere};
+use crate::line::Kill;
+use crate::{GROUPS, IN_USE, hosts, simulated};
 
 /// What kubectl says and does about nodes; `None` for what is something else.
 pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
-    let State { nodes, cordoned, held, off, wrong, .. } = state;
+    let State { nodes, cordoned, held, off, wrong, leaving, .. } = state;
     match words {
         ["get", "nodes", "--field-selector", selector, "-o", form] => {
             let name = selector.strip_prefix("metadata.name=").filter(|name| nodes.contains_key(*name));
@@ -37,7 +36,7 @@ pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
         ["patch", "node", name, "--type=merge", "--patch", patch] if patch.contains("muster.io/cordoned") => {
             if patch.contains(r#""muster.io/cordoned":"true""#) {
                 cordoned.insert((*name).to_owned());
-                if cordoned.len() > 1 {
+                if cordoned.len() > 1.max(*leaving) {
                     wrong.push(format!("{cordoned:?} are cordoned at once"));
                 }
             } else {
@@ -75,14 +74,7 @@ fn leaves(name: &str, gone: usize, is_off: bool) {
                 world.cluster.switch_off(&machine);
             }
             *world.removal.lock().unwrap() = Some(Removal { hosts: vec![machine.clone()], come_back: false });
-            let first = Controller::new(2, MACHINES, kill);
-            let disturbed = world.run(&first).await;
-            let exchanges: Vec<_> =
-                first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-            let mut wrong = Vec::new();
-            if kill.is_some() != disturbed.is_none() {
-                wrong.push("the controller was not killed, or was".to_owned());
-            }
+            let (exchanges, mut wrong) = world.disturbed(kill).await;
             wrong.extend(world.calm(3).await.2);
             if world.cluster.identity() != identity {
                 wrong.push(format!("another cluster: {} was {identity}", world.cluster.identity()));
@@ -131,18 +123,11 @@ fn leaves(name: &str, gone: usize, is_off: bool) {
             (exchanges, wrong)
         })
     };
-    let (exchanges, wrong) = play(None);
-    assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
-    let kills: Vec<Kill> = (0..MACHINES)
-        .flat_map(|machine| (0..exchanges[machine]).map(move |exchange| (machine, exchange)))
-        .flat_map(|(machine, exchange)| [false, true].map(|after| Kill { machine, exchange, after }))
-        .collect();
-    assert!(kills.len() > 10, "{name}: {exchanges:?}");
-    in_parallel(&kills, |kill| play(Some(*kill)).1);
+    let kills = killed_everywhere(name, At::BothSides, play);
     held(
         name,
         "on model machines, the controller killed before and after every exchange of its removal",
-        kills.len(),
+        kills,
         "the same cluster without it; etcd had its majority at each moment",
     );
 }

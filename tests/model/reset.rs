@@ -2,15 +2,15 @@
 //! leaves the machines with the files that they had before there was a cluster.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use muster_roles::Reset;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::disk::Entry;
 
 use crate::events::after;
-use crate::line::{Controller, Kill};
-use crate::{GROUPS, IN_USE, MACHINES, World, in_parallel, simulated};
+use crate::kills::{At, killed_everywhere};
+use crate::line::Kill;
+use crate::{GROUPS, IN_USE, World, simulated};
 
 /// The files of each machine, without what muster notes of its runs, and what m1 had of another cluster.
 fn files(world: &World) -> Vec<BTreeMap<String, Vec<u8>>> {
@@ -35,14 +35,7 @@ fn a_cluster_is_taken_away() {
         simulated(async {
             let world = after(GROUPS, |_| ()).await;
             *world.reset.lock().unwrap() = Some(Reset::default());
-            let first = Controller::new(2, MACHINES, kill);
-            let disturbed = world.run(&first).await;
-            let exchanges: Vec<_> =
-                first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-            let mut wrong = Vec::new();
-            if kill.is_some() != disturbed.is_none() {
-                wrong.push("the controller was not killed, or was".to_owned());
-            }
+            let (exchanges, mut wrong) = world.disturbed(kill).await;
             wrong.extend(world.calm(3).await.2);
             for (number, (now, before)) in files(&world).iter().zip(&before).enumerate() {
                 let differs = |path: &&String| now.get(*path) != before.get(*path);
@@ -64,18 +57,11 @@ fn a_cluster_is_taken_away() {
             (exchanges, wrong)
         })
     };
-    let (exchanges, wrong) = play(None);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let kills: Vec<Kill> = (0..MACHINES)
-        .flat_map(|machine| (0..exchanges[machine]).map(move |exchange| (machine, exchange)))
-        .flat_map(|(machine, exchange)| [false, true].map(|after| Kill { machine, exchange, after }))
-        .collect();
-    assert!(kills.len() > 50, "{exchanges:?}");
-    in_parallel(&kills, |kill| play(Some(*kill)).1);
+    let kills = killed_everywhere("a cluster is taken away", At::BothSides, play);
     held(
         "a cluster is taken away",
         "on model machines, the controller killed before and after every exchange of reset-cluster",
-        kills.len(),
+        kills,
         "the same command finishes; the machines have the files that they had before",
     );
 }

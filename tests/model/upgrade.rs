@@ -11,9 +11,10 @@ use muster_testkit::model::machine::Machine;
 use muster_testkit::model::shell::{Done, Shell};
 
 use crate::cluster::{Cluster, State, content, put, say};
+use crate::kills::{At, killed_everywhere};
 use crate::kubeadm_files::{manifest, told};
-use crate::line::{Controller, Kill};
-use crate::{MACHINES, NOT_MODELLED, World, hosts, in_parallel, simulated};
+use crate::line::Kill;
+use crate::{MACHINES, NOT_MODELLED, World, hosts, simulated};
 
 /// The version that it goes to.
 pub(crate) const TO: &str = "1.37.2";
@@ -186,14 +187,7 @@ fn an_upgrade_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
         simulated(async {
             let world = World::before_upgrade().await;
             let (identity, members) = (world.cluster.identity(), world.cluster.member_names());
-            let first = Controller::new(2, MACHINES, kill);
-            let disturbed = world.run(&first).await;
-            let exchanges: Vec<_> =
-                first.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-            let mut wrong = Vec::new();
-            if kill.is_some() != disturbed.is_none() {
-                wrong.push("the controller was not killed, or was".to_owned());
-            }
+            let (exchanges, mut wrong) = world.disturbed(kill).await;
             wrong.extend(world.calm(3).await.2);
             wrong.extend(world.behind());
             if world.cluster.identity() != identity || world.cluster.member_names() != members {
@@ -222,19 +216,11 @@ fn an_upgrade_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
             (exchanges, wrong)
         })
     };
-    let (exchanges, wrong) = play(None);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let kills: Vec<Kill> = (0..MACHINES)
-        .flat_map(|machine| {
-            (0..exchanges[machine]).map(move |exchange| Kill { machine, exchange, after: true })
-        })
-        .collect();
-    assert!(kills.len() > 100, "{exchanges:?}");
-    in_parallel(&kills, |kill| play(Some(*kill)).1);
+    let kills = killed_everywhere("an upgrade", At::After, play);
     held(
         "controller killed",
         "after every exchange of an upgrade, on five model machines, three of them control planes",
-        kills.len(),
+        kills,
         "the same command finishes; the same cluster, one machine down at a time, no node left cordoned",
     );
 }

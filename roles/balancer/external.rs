@@ -1,0 +1,298 @@
+//! A load balancer that somebody else runs in front of the API servers: `loadbalancer_apiserver` and
+//! `apiserver_loadbalancer_domain_name`, with kubespray's names and meanings.
+//!
+//! Nothing leads to it before the certificate of every API server has its name and address, and before API servers of this cluster,
+//! and of no other one, have answered there.
+
+use std::net::IpAddr;
+
+use muster_engine::prelude::*;
+use muster_inventory::{HostVars, some_names};
+
+use crate::cluster::{self, Standing};
+use crate::common::is_dns_name;
+
+/// The variables.
+pub(crate) const VARIABLE: &str = "loadbalancer_apiserver";
+pub(crate) const NAME: &str = "apiserver_loadbalancer_domain_name";
+
+/// The end of the lines in /etc/hosts by which machines know its address.
+const MARK: &str = "# muster: loadbalancer_apiserver";
+
+/// Where it is; it has an address, a name, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct External {
+    address: Option<IpAddr>,
+    name: Option<String>,
+    port: u16,
+}
+
+impl External {
+    /// What a machine's variables say; `None` where there is none.
+    ///
+    /// # Errors
+    /// What is wrong with them: what was found, and what is needed.
+    pub(crate) fn of(vars: &HostVars) -> Result<Option<Self>, (String, &'static str)> {
+        const NEEDED: &str =
+            "a mapping with address (an IP address that is not this machine's own 127.0.0.1), port, or both";
+        let wrong = |found: String| (found, NEEDED);
+        let Some(value) = vars.get(VARIABLE).map_err(|error| wrong(error.summary()))? else {
+            return Ok(None);
+        };
+        let written = value.to_json();
+        let fields = match &written {
+            serde_json::Value::Null => return Ok(None),
+            serde_json::Value::Object(fields) if fields.is_empty() => return Ok(None),
+            serde_json::Value::Object(fields) => fields,
+            other => return Err(wrong(other.to_string())),
+        };
+        if let Some(other) = fields.keys().find(|key| !["address", "port"].contains(&key.as_str())) {
+            return Err(wrong(format!("{other} in {written}")));
+        }
+        let text = |key: &str| match fields.get(key) {
+            None | Some(serde_json::Value::Null) => None,
+            Some(serde_json::Value::String(text)) => Some(text.trim().to_owned()),
+            Some(other) => Some(other.to_string()),
+        };
+        let address = match text("address").map(|text| text.parse::<IpAddr>()) {
+            None => None,
+            Some(Ok(address)) if !address.is_loopback() && !address.is_unspecified() => Some(address),
+            Some(_) => return Err(wrong(written.to_string())),
+        };
+        let api = vars.get("kube_apiserver_port").ok().flatten().map(|port| port.to_json());
+        let api = api.map(|port| port.as_str().map_or_else(|| port.to_string(), str::to_owned));
+        let port = text("port").or(api).and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+        let Some(port) = port else { return Err(wrong(written.to_string())) };
+        let name = name(vars);
+        if address.is_none() && name.is_none() {
+            return Err((
+                written.to_string(),
+                "an address, or a name in apiserver_loadbalancer_domain_name that name servers know",
+            ));
+        }
+        Ok(Some(Self { address, name, port }))
+    }
+
+    /// What the variables that hold for the cluster say. What is wrong with them is told by preflight.
+    ///
+    /// # Errors
+    /// The inventory cannot be read.
+    pub(crate) fn wanted(host: &Host, known: &Standing) -> Result<Option<Self>> {
+        let of_all = known.speaker().unwrap_or(host.name());
+        Ok(Self::of(&host.cluster().vars_of(of_all)?).ok().flatten())
+    }
+
+    /// `HOST:PORT` by which the cluster's machines know it: by its name, where it has one.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("{}:{}", self.host(), self.port)
+    }
+
+    /// Its name, else its address.
+    pub(crate) fn host(&self) -> String {
+        let address = || self.address.map(|address| address.to_string());
+        self.name.clone().or_else(address).unwrap_or_default()
+    }
+
+    /// Its address, where it is written down.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// `HOST:PORT` at which it is found before any machine has its name in /etc/hosts.
+    fn found_at(&self) -> String {
+        self.address.map_or_else(|| self.endpoint(), |address| format!("{address}:{}", self.port))
+    }
+
+    /// A kubeconfig as it is of use where nobody knows the name: it leads to the address.
+    pub(crate) fn by_address(&self, config: &str) -> String {
+        config.replace(
+            &format!("server: https://{}\n", self.endpoint()),
+            &format!("server: https://{}\n", self.found_at()),
+        )
+    }
+
+    /// The line of /etc/hosts by which machines know its name.
+    fn line(&self) -> Option<String> {
+        Some(format!("{} {} {MARK}", self.address?, self.name.as_ref()?))
+    }
+}
+
+/// A name under which the API is reached, whatever is there. It goes into certificates also where there is no load balancer.
+pub(crate) fn name(vars: &HostVars) -> Option<String> {
+    let name = vars.get(NAME).ok()??;
+    name.as_str().map(str::to_owned).filter(|name| !name.is_empty())
+}
+
+/// What the certificate of every API server is good for because of these variables.
+pub(crate) fn names(vars: &HostVars) -> Vec<String> {
+    let address = External::of(vars).ok().flatten().and_then(|external| external.address);
+    address.map(|address| address.to_string()).into_iter().chain(name(vars)).collect()
+}
+
+/// What of a name is no name.
+pub(crate) fn wrong_name(vars: &HostVars) -> Option<String> {
+    name(vars).filter(|name| !is_dns_name(name))
+}
+
+/// The lines of /etc/hosts that are muster's are these.
+fn hosts(lines: Vec<String>) -> Command {
+    let label = match lines.last() {
+        Some(line) => format!("{} in /etc/hosts", line.trim_end_matches(MARK).trim_end()),
+        None => "no address of the API in /etc/hosts".to_owned(),
+    };
+    let args: Vec<String> = std::iter::once(MARK.to_owned()).chain(lines).collect();
+    let run = sh(concat!(include_str!("hosts.sh"), include_str!("hosts_set.sh")), args.clone());
+    command(label, run, sh(concat!(include_str!("hosts.sh"), include_str!("hosts_are.sh")), args))
+}
+
+/// A machine knows the load balancer's name, before anything leads there. A former name stays as long as something may lead there.
+/// `None` where nothing is to be done.
+pub(crate) fn known_by_name(host: &Host, known: &Standing) -> Result<Option<Command>> {
+    let seen = known.hosts_lines(host.name());
+    let Some(line) = External::wanted(host, known)?.and_then(|external| external.line()) else {
+        return Ok(None);
+    };
+    let name_of = |line: &str| line.split(' ').nth(1).map(str::to_owned);
+    let mut lines: Vec<String> =
+        seen.iter().filter(|other| name_of(other) != name_of(&line)).cloned().collect();
+    lines.push(line);
+    Ok((lines != seen).then(|| hosts(lines)))
+}
+
+/// A machine that finds the API where it is to find it forgets names that nothing leads to any more.
+pub(crate) fn former_names(host: &Host, known: &Standing) -> Result<Option<Command>> {
+    let line = External::wanted(host, known)?.and_then(|external| external.line());
+    let is_former = known.hosts_lines(host.name()).iter().any(|other| Some(other) != line.as_ref());
+    Ok(is_former.then(|| hosts(line.into_iter().collect())))
+}
+
+/// Nothing of it is in /etc/hosts.
+pub(crate) fn no_names() -> Command {
+    hosts(Vec::new())
+}
+
+/// Whether API servers answer by a name ($1) at URLs. More often than there are of them, because each connection may lead to
+/// another one.
+fn answer(known: &Standing, name: &str, urls: impl IntoIterator<Item = String>) -> Script {
+    let times = (3 * known.planes.len()).max(4).to_string();
+    sh(include_str!("answer_as.sh"), [name.to_owned(), times].into_iter().chain(urls))
+}
+
+/// What has to be there, in words.
+fn needed(host: &Host, known: &Standing) -> String {
+    let planes = known.planes.iter();
+    let planes: Vec<String> = planes.filter_map(|plane| cluster::api_of(host, plane).ok()).collect();
+    format!(
+        "a load balancer there that passes connections on as they are (TCP, with their TLS) to the API servers of this cluster: {}",
+        planes.join(", ")
+    )
+}
+
+/// Makes sure, before anything is changed, that a cluster that stands may go over to another load balancer, or to another address
+/// of the one that it has: API servers of this cluster answer there, and none is left out of the run without its name in its
+/// certificate. Asked by the control plane that leads, and once a run.
+///
+/// # Errors
+/// [`Failure::Problems`]: what is against it.
+pub(crate) async fn may_go_over(host: &Host, known: &Standing) -> Result<()> {
+    if known.leader() != Some(host.name()) || known.standing().is_empty() {
+        return Ok(());
+    }
+    let Some(external) = External::wanted(host, known)? else { return Ok(()) };
+    let is_elsewhere = external.line().is_some_and(|line| known.lacks_hosts_line(&line));
+    if cluster::goes_over(host, known)?.is_none() && !is_elsewhere {
+        return Ok(());
+    }
+    let look = || async {
+        let mut problems = without_its_name(known, &external);
+        problems.extend(leads_elsewhere(host, known, &external).await?);
+        if problems.is_empty() { Ok(()) } else { Err(Failure::Problems(problems)) }
+    };
+    host.cluster().once("whether the load balancer leads to this cluster", look).await.map(drop)
+}
+
+/// Control planes outside of the run, whose certificates this run cannot renew.
+fn without_its_name(known: &Standing, external: &External) -> Vec<Problem> {
+    let outside = known.planes.iter().filter(|plane| !known.in_run.contains(plane));
+    let without: Vec<&String> = outside.filter(|plane| !known.serves_as(plane, &external.host())).collect();
+    if without.is_empty() {
+        return Vec::new();
+    }
+    vec![problem(
+        external,
+        format!(
+            "{}, and the certificate of the API server of {} is not known to be good for {}",
+            external.endpoint(),
+            some_names(&without),
+            external.host()
+        ),
+        "control planes that all have that name in their certificates, before anybody is led to it".to_owned(),
+        "run without --limit; take a control plane that is gone for good out of the cluster first: muster remove-node NAME".to_owned(),
+    )]
+}
+
+async fn leads_elsewhere(host: &Host, known: &Standing, external: &External) -> Result<Option<Problem>> {
+    let url = format!("https://{}", external.found_at());
+    // Every API server has this name, whatever the variables were.
+    let ask = answer(known, "kubernetes", [url.clone()]);
+    let mut said = String::new();
+    // It may be away for a moment.
+    for _ in 0..3 {
+        let answer = host.query(ask.clone()).await?;
+        if answer.status == 0 {
+            return Ok(None);
+        }
+        said = answer.output.trim_end().to_owned();
+        if is_anothers(&said) {
+            break;
+        }
+    }
+    let found = if is_anothers(&said) {
+        format!("at {url} answers what is no API server of this cluster, at least now and then: {said}")
+    } else {
+        format!("at {url} the API does not answer each time: {said}")
+    };
+    Ok(Some(problem(
+        external,
+        found,
+        needed(host, known),
+        "correct the load balancer or its address, see that the API servers answer, and run again; nothing leads there yet".to_owned(),
+    )))
+}
+
+/// Whether somebody has answered who has no certificate of this cluster.
+fn is_anothers(said: &str) -> bool {
+    ["x509: ", "gave HTTP response to HTTPS", "Unauthorized", "tls: "].iter().any(|word| said.contains(word))
+}
+
+fn problem(external: &External, found: String, needed: String, remedy: String) -> Problem {
+    let check = if external.address.is_some() { VARIABLE } else { NAME };
+    Problem { check: check.to_owned(), found, needed, remedy }
+}
+
+/// Waits until the API servers of the run answer by the load balancer's name, each at its own address and all behind it.
+pub(crate) async fn answers(host: &Host, known: &Standing, external: &External) -> Result<()> {
+    let url = format!("https://{}", external.endpoint());
+    let mut urls = vec![url.clone()];
+    for plane in known.planes.iter().filter(|plane| known.in_run.contains(plane)) {
+        urls.push(format!("https://{}", cluster::api_of(host, plane)?));
+    }
+    let wait = Wait::new(
+        format!("the API answers at its load balancer, {url}"),
+        answer(known, &external.host(), urls),
+        Duration::from_secs(2),
+        Duration::from_secs(120),
+    );
+    host.wait(wait).await.map(drop).map_err(|failure| match failure {
+        Failure::Waited { tail, .. } => Failure::Other {
+            message: format!("the API does not answer each time at {url}, where loadbalancer_apiserver says that it is"),
+            remedy: format!(
+                "what has to be there: {}; until then the cluster's machines find the API where they did; then run again",
+                needed(host, known)
+            )
+            .into(),
+            tail,
+        },
+        other => other,
+    })
+}

@@ -1,0 +1,3 @@
+# Whether the lines with the mark ($1) are these.
+mark=$1; shift
+[ "$(ours "$mark")" = "$(wanted "$@")" ]

@@ -1,0 +1,104 @@
+//! `HOST:PORT` at which the machines of a cluster find its API: at a control plane, at 127.0.0.1 where each has a way of its own, or
+//! at a load balancer that somebody else runs.
+//!
+//! A cluster goes over to somebody else's load balancer late in a run, in a role of its own ([`crate::kubeadm::API_ENDPOINT`]): when
+//! the certificate of every API server has its name. Until then its machines find the API where they did, and those of a new
+//! cluster at the control plane that begins it.
+
+use muster_engine::prelude::*;
+
+use super::Standing;
+use crate::addresses::access_ip_of;
+use crate::balancer::{self, External};
+use crate::common::cluster_vars;
+use crate::kubeadm;
+
+/// Where the API is found as long as machines are set up.
+pub(crate) fn endpoint(host: &Host, known: &Standing) -> Result<String> {
+    match External::wanted(host, known)? {
+        Some(external) if known.is_told(&external.endpoint()) => Ok(external.endpoint()),
+        Some(_) => as_it_is(host, known),
+        None => without_external(host, known),
+    }
+}
+
+/// Where it is found when the run is through.
+pub(crate) fn in_the_end(host: &Host, known: &Standing) -> Result<String> {
+    match goes_over(host, known)? {
+        Some(external) => Ok(external.endpoint()),
+        None => endpoint(host, known),
+    }
+}
+
+/// The load balancer to which this run brings the cluster.
+pub(crate) fn goes_over(host: &Host, known: &Standing) -> Result<Option<External>> {
+    let does = |role| known.leader().is_some_and(|leader| host.cluster().has_role(leader, role));
+    let is_brought = does(kubeadm::CONTROL_PLANE) && does(kubeadm::API_ENDPOINT);
+    let external = External::wanted(host, known)?.filter(|_| is_brought);
+    Ok(external.filter(|external| !known.is_told(&external.endpoint())))
+}
+
+/// 127.0.0.1 where each machine has a way of its own, else what the cluster was begun with.
+fn without_external(host: &Host, known: &Standing) -> Result<String> {
+    if balancer::is_used(host, known)? {
+        return balancer::address(host);
+    }
+    let Some(endpoint) = known.endpoint() else { return as_it_is(host, known) };
+    // It stays at a former load balancer where some machines have no way of their own yet.
+    let is_left = known.was_brought_to(endpoint) && !balancer::is_wanted(host, known)?;
+    let plane = known.leader().or(known.standing().first().copied());
+    match plane.filter(|_| balancer::is_local(endpoint) || is_left) {
+        Some(plane) => api_of(host, plane),
+        None => as_it_is(host, known),
+    }
+}
+
+/// What the cluster's machines know, else the control plane that begins it.
+fn as_it_is(host: &Host, known: &Standing) -> Result<String> {
+    if let Some(endpoint) = known.endpoint() {
+        return Ok(endpoint.to_owned());
+    }
+    match known.birthplace().map_err(|problem| Failure::Problems(vec![problem]))? {
+        Some(plane) => api_of(host, plane),
+        None => Err(Failure::new(
+            "no control plane says where the API is reached",
+            "see server in /etc/kubernetes/admin.conf of the control planes",
+        )),
+    }
+}
+
+/// `HOST:PORT` of a control plane's own API server.
+pub(crate) fn api_of(host: &Host, plane: &str) -> Result<String> {
+    Ok(format!("{}:{}", access_ip_of(host, plane)?, cluster_vars(host)?.kube_apiserver_port))
+}
+
+impl Standing {
+    /// Whether the cluster has been told to look for its API at `HOST:PORT`: control planes are, after everything else in it.
+    pub(crate) fn is_told(&self, endpoint: &str) -> bool {
+        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
+        let mut servers = planes.filter_map(|(_, seen)| seen.admin.as_ref()?.server.strip_prefix("https://"));
+        servers.any(|server| server == endpoint)
+    }
+
+    /// Whether variables have once brought the cluster to a load balancer of somebody else's that is at `HOST:PORT`.
+    pub(crate) fn was_brought_to(&self, endpoint: &str) -> bool {
+        self.known_of(&self.planes).any(|(_, seen)| seen.external.iter().any(|known| known == endpoint))
+    }
+
+    /// Whether the certificate of a control plane's API server is known to be good for a name or an address.
+    pub(crate) fn serves_as(&self, plane: &str, name: &str) -> bool {
+        self.known(plane).is_some_and(|seen| seen.serves_as.iter().any(|known| known == name))
+    }
+
+    /// The lines of /etc/hosts by which a machine knows names of load balancers.
+    pub(crate) fn hosts_lines(&self, name: &str) -> &[String] {
+        self.known(name).map_or(&[], |seen| &seen.hosts_lines)
+    }
+
+    /// Whether a machine of the cluster does not have this line.
+    pub(crate) fn lacks_hosts_line(&self, line: &str) -> bool {
+        let mut nodes =
+            self.machines.values().filter_map(|seen| seen.as_ref().ok()).filter(|seen| seen.joined());
+        nodes.any(|seen| !seen.hosts_lines.iter().any(|known| known == line))
+    }
+}

@@ -1,0 +1,61 @@
+//! The cluster goes over to a load balancer of somebody else's, which the certificates of all API servers know by now: it is told
+//! the address, then the kubeconfigs of each machine lead there, and the load balancers on the machines go.
+
+use muster_engine::prelude::*;
+
+use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config};
+use crate::balancer;
+use crate::cluster;
+use crate::kubectl::kubectl;
+
+/// What the control plane that leads tells the others.
+const IS_TOLD: &str = "the address of the API in the cluster";
+
+/// The machine finds the API where it is to find it. Nothing is asked or done where it does so already.
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    let known = cluster::may_set_up(host).await?;
+    let is_plane = known.planes.iter().any(|plane| plane == host.name());
+    let Some(external) = cluster::goes_over(host, &known)? else {
+        if is_plane && config::is_of_a_transition(host, &known)? {
+            let config = config::in_the_end(host, &known).await?;
+            host.step("Forget where the API was").ensure_all(config).await?;
+        }
+        return Ok(());
+    };
+    let leader = known.leader().unwrap_or(host.name());
+    let leads = leader == host.name();
+    if leads {
+        for plane in &known.planes {
+            host.needs_of_role(plane, CONTROL_PLANE, API_IS_UP).await?;
+        }
+        balancer::workers_are_prepared(host, &known).await?;
+        balancer::answers(host, &known, &external).await?;
+    } else {
+        host.needs_of_role(leader, API_ENDPOINT, IS_TOLD).await?;
+    }
+    let endpoint = external.endpoint();
+    let mut step = host.step("Find the API at its load balancer").detached();
+    if is_plane {
+        step = step.ensure_all(config::in_the_end(host, &known).await?);
+    }
+    if leads {
+        // Its own kubeconfig is moved when this is done.
+        let is_told = sh(
+            r#"while read -r key value; do
+  if [ "$key $value" = "server: $1" ]; then exit 0; fi
+done </etc/kubernetes/admin.conf
+exit 1"#,
+            [format!("https://{endpoint}")],
+        );
+        let publish = kubectl!(include_str!("publish.sh"), [config::CONFIG]);
+        step = step.ensure(command("address of the API in the cluster", publish, is_told));
+    }
+    step.ensure(balancer::kubeconfigs(host, &known, &endpoint)?)
+        .remove_all(balancer::left_over(host, &known, true)?)
+        .ensure_all(balancer::former_names(host, &known)?)
+        .await?;
+    if leads {
+        host.reached(IS_TOLD);
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! A cluster of model machines goes over to a load balancer in front of its API servers, and back.
+
+use muster_testkit::fault_record::held;
+
+use crate::cluster::{Cluster, address, content};
+use crate::events::after;
+use crate::kills::{At, killed_everywhere};
+use crate::line::Kill;
+use crate::upgrade::MANIFEST;
+use crate::{IN_USE, World, hosts, simulated};
+
+/// Where the load balancer is: it leads to all API servers that there are.
+pub(crate) const URL: &str = "https://192.0.2.200:8443";
+const VARIABLE: &str = r#"{"loadbalancer_apiserver": {"address": "192.0.2.200", "port": 8443}}"#;
+
+/// Two control planes and a worker.
+const GROUPS: &str = "[etcd]\nm0\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+
+impl Cluster {
+    /// Somebody looks for the API at the load balancer: every API server may be the one that answers.
+    pub(crate) fn is_known_to_all(&self) {
+        let mut state = self.state();
+        let planes: Vec<String> = state
+            .nodes
+            .values()
+            .filter(|node| !content(node, MANIFEST).is_empty())
+            .map(|node| node.name.clone())
+            .collect();
+        for plane in planes {
+            if !state.certificates.get(&plane).is_some_and(|names| names.contains("192.0.2.200")) {
+                state.wrong.push(format!("somebody is led to the load balancer, and the certificate of {plane} does not have its address"));
+            }
+        }
+    }
+}
+
+/// What leads elsewhere than to this URL, and which load balancers of the machines' own are there that are not to be, or the other
+/// way round.
+fn elsewhere(world: &World, url: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for machine in &world.machines[..IN_USE] {
+        let own = format!("https://{}:6443", address(&machine.name));
+        for conf in ["admin.conf", "kubelet.conf"] {
+            let text = content(machine, &format!("/etc/kubernetes/{conf}"));
+            let server = text.lines().find_map(|line| line.trim().strip_prefix("server: ")).unwrap_or(url);
+            if server != url && !(conf == "kubelet.conf" && server == own) {
+                wrong.push(format!("{}: {conf} leads to {server}", machine.name));
+            }
+        }
+        let config = content(machine, "/etc/kubernetes/kubeadm-config.yaml");
+        if !config.is_empty() && config.contains("192.0.2.200") != (url == URL) {
+            wrong.push(format!("{}: the configuration is another one", machine.name));
+        }
+    }
+    let has_one = !content(&world.machines[2], "/etc/kubernetes/api-balancer/haproxy.cfg").is_empty();
+    if has_one == (url == URL) {
+        wrong.push(format!("the worker has a load balancer: {has_one}"));
+    }
+    let state = world.cluster.state();
+    for told in [&state.endpoint, &state.info] {
+        if format!("https://{told}") != url {
+            wrong.push(format!("the cluster says {told}"));
+        }
+    }
+    wrong
+}
+
+fn goes_over(name: &str, from: &[&str], to: &[&str], url: &str) {
+    let kills = killed_everywhere(name, At::OneSide, |kill: Option<Kill>| {
+        simulated(async {
+            let world = World::new(&[]);
+            world.inventory(&hosts(IN_USE), GROUPS, from);
+            let mut wrong = world.calm(1).await.2;
+            let identity = world.cluster.identity();
+            world.inventory(&hosts(IN_USE), GROUPS, to);
+            let (exchanges, more) = world.disturbed(kill).await;
+            wrong.extend(more);
+            wrong.extend(world.calm(3).await.2);
+            wrong.extend(elsewhere(&world, url));
+            if world.cluster.identity() != identity {
+                wrong.push("another cluster".to_owned());
+            }
+            let (_, ran, more) = world.calm(4).await;
+            wrong.extend(more);
+            if !ran.changes.is_empty() {
+                wrong.push(format!("the run after changes something: {:?}", ran.changes));
+            }
+            (exchanges, wrong)
+        })
+    });
+    held(
+        name,
+        "on model machines, the controller killed at every exchange",
+        kills,
+        "the same command finishes; nobody is led there before all certificates have its address",
+    );
+}
+
+#[test]
+fn a_cluster_goes_over_to_a_load_balancer() {
+    goes_over("the cluster goes over to a load balancer of somebody else's", &[], &[VARIABLE], URL);
+}
+
+#[test]
+fn a_cluster_that_began_with_a_load_balancer_goes_back() {
+    let local = "https://127.0.0.1:6443";
+    goes_over("the cluster leaves a load balancer of somebody else's", &[VARIABLE], &[], local);
+}
+
+#[test]
+fn nothing_is_changed_where_the_load_balancer_leads_nowhere() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        let elsewhere = VARIABLE.replace("8443", "9443");
+        world.inventory(&hosts(IN_USE), GROUPS, &[&elsewhere]);
+        // preflight, which is no part of the model, asks the same before any other role.
+        *world.roles.lock().unwrap() = vec!["control-plane".to_owned(), "api-endpoint".to_owned()];
+        let before = world.cluster.seen();
+        let refused = world.refused().await;
+        assert!(
+            refused[0].starts_with("m0: loadbalancer_apiserver: at https://192.0.2.200:9443"),
+            "{refused:?}"
+        );
+        assert_eq!(world.cluster.seen(), before);
+        assert!(world.cluster.state().endpoint == "127.0.0.1:6443");
+        // A control plane that takes no part keeps the certificate that it has.
+        world.inventory(&hosts(IN_USE), GROUPS, &[VARIABLE]);
+        *world.limit.lock().unwrap() = vec!["m0".to_owned(), "m2".to_owned()];
+        let refused = world.refused().await;
+        assert!(
+            refused.iter().any(|said| said.contains("of the API server of m1 is not known")),
+            "{refused:?}"
+        );
+        assert!(world.cluster.state().endpoint == "127.0.0.1:6443");
+    });
+}

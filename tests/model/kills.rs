@@ -1,0 +1,82 @@
+//! A run is played again and again, its controller killed at another exchange each time.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::line::{Controller, Kill};
+use crate::{MACHINES, World};
+
+/// Where a controller is killed.
+#[derive(Clone, Copy)]
+pub(crate) enum At {
+    /// Before anything is sent, and when the answer is there.
+    BothSides,
+    /// When the answer is there.
+    After,
+    /// On one side of each exchange.
+    OneSide,
+}
+
+impl At {
+    /// All kills of a run with so many exchanges with each machine.
+    pub(crate) fn of(self, exchanges: &[usize]) -> Vec<Kill> {
+        let sides = |exchange: usize| match self {
+            Self::BothSides => vec![false, true],
+            Self::After => vec![true],
+            Self::OneSide => vec![exchange.is_multiple_of(2)],
+        };
+        let each = exchanges.iter().enumerate();
+        each.flat_map(|(machine, count)| (0..*count).map(move |exchange| (machine, exchange)))
+            .flat_map(|(machine, exchange)| {
+                sides(exchange).into_iter().map(move |after| Kill { machine, exchange, after })
+            })
+            .collect()
+    }
+}
+
+impl World {
+    /// The run that may be killed: how many exchanges there were with each machine, and what was wrong.
+    pub(crate) async fn disturbed(&self, kill: Option<Kill>) -> (Vec<usize>, Vec<String>) {
+        let controller = Controller::new(2, MACHINES, kill);
+        let ran = self.run(&controller).await;
+        let exchanges = controller.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let is_as_planned = kill.is_some() == ran.is_none();
+        let wrong = (!is_as_planned).then(|| "the controller was not killed, or was".to_owned());
+        (exchanges, wrong.into_iter().collect())
+    }
+}
+
+/// Plays something without a kill, which says how many exchanges its run has, and then with each of the kills. Returns how many
+/// there were, and fails with what was wrong.
+pub(crate) fn killed_everywhere(
+    name: &str,
+    at: At,
+    play: impl Fn(Option<Kill>) -> (Vec<usize>, Vec<String>) + Sync,
+) -> usize {
+    let (exchanges, wrong) = play(None);
+    assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
+    let kills = at.of(&exchanges);
+    assert!(kills.len() > 10, "{name}: {exchanges:?}");
+    in_parallel(&kills, |kill| play(Some(*kill)).1);
+    kills.len()
+}
+
+/// Plays all of these, as many at once as there are processors, and fails with what was wrong.
+pub(crate) fn in_parallel(kills: &[Kill], play: impl Fn(&Kill) -> Vec<String> + Sync) {
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)) {
+            scope.spawn(|| {
+                while let Some(kill) = kills.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let wrong = play(kill);
+                    if !wrong.is_empty() {
+                        failures.lock().unwrap().push(format!("{kill:?}\n{}", wrong.join("\n")));
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    let shown = failures[..failures.len().min(3)].join("\n\n");
+    assert!(failures.is_empty(), "{} of {}:\n{shown}", failures.len(), kills.len());
+}
