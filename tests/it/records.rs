@@ -154,7 +154,7 @@ fn who_was_held_up_by_a_machine_that_is_off_can_go_on_without_it() {
     test.run(&["setup-cluster", "--offline"]).code(4).stdout_has(&[
         "pc1  stopped, because off failed: 1 of 2 in \"First\", which allows no failure\n",
         "\nagain: muster setup-cluster --bundle bundle --offline\n\
-         without off: muster setup-cluster --bundle bundle --limit '!off' --offline\n",
+         without off: muster setup-cluster --bundle bundle --offline --limit '!off'\n",
     ]);
     // Where that is allowed, it is a machine that is off and nothing more; the exit code tells.
     let test = test.file("playbooks/cluster.yml", &playbook("50%"));
