@@ -8,6 +8,9 @@ use crate::fixture::{Ended, Lab};
 
 const MACHINES: [&str; 3] = ["node1", "node2", "node3"];
 
+/// kubeadm's configuration, with certificates that end in a moment.
+const SHORT: &str = "sed 's/^kind: ClusterConfiguration/&\\ncertificateValidityPeriod: 5s/' /etc/kubernetes/kubeadm-config.yaml >/run/short.yaml";
+
 fn inventory(lab: &Lab) -> String {
     let hosts: String = (1..=3)
         .map(|n| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n)))
@@ -20,44 +23,6 @@ fn inventory(lab: &Lab) -> String {
 fn done(ended: Ended) -> Ended {
     assert_eq!(ended.code, 0, "{ended:#?}");
     ended
-}
-
-/// These of kubeadm's certificates on node1, and that of node2's kubelet, are from now on good for this time (`480h`).
-fn make_short(lab: &Lab, of_kubeadm: &[&str], time: &str) {
-    let config = "/etc/kubernetes/kubeadm-config.yaml";
-    let period = format!("s/^kind: ClusterConfiguration/&\\ncertificateValidityPeriod: {time}/");
-    lab.on("node1", &format!("sed '{period}' {config} >/run/short.yaml"));
-    for name in of_kubeadm {
-        lab.on("node1", &format!("kubeadm certs renew {name} --config /run/short.yaml"));
-    }
-    let sign = "kubeadm kubeconfig user --org system:nodes --client-name system:node:node2";
-    let kubeconfig = lab.on("node1", &format!("{sign} --validity-period {time} --config {config}"));
-    let part = |key: &str| {
-        kubeconfig.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap().trim().to_owned()
-    };
-    let (certificate, key) = (part("client-certificate-data:"), part("client-key-data:"));
-    let current = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-    lab.on(
-        "node2",
-        &format!("(echo {certificate} | base64 -d; echo {key} | base64 -d) >$(readlink -f {current})"),
-    );
-}
-
-/// `setup-cluster` renews what has fewer than 30 days left, and nothing else. The run after it has nothing to do.
-fn setting_up_renews_what_ends_soon(lab: &Lab) {
-    make_short(lab, &["apiserver", "scheduler.conf"], "480h");
-    assert_eq!(lab.muster(&["certs", "check"]).code, 2);
-    let running = || lab.on("node1", "pidof kube-scheduler kube-apiserver");
-    let kept = || lab.on("node1", "sha256sum /etc/kubernetes/admin.conf /etc/kubernetes/ssl/front-proxy-client.crt");
-    let (ran, had) = (running(), kept());
-    let check = lab.muster(&["setup-cluster", "--check"]);
-    assert_eq!(MACHINES.map(|host| check.recap(host, "changed")), [1, 1, 0], "{check:#?}");
-    assert_eq!(lab.muster(&["certs", "check"]).code, 2, "--check renews nothing");
-    let renewed = done(lab.muster(&["setup-cluster"]));
-    assert_eq!(MACHINES.map(|host| renewed.recap(host, "changed")), [1, 1, 0], "{renewed:#?}");
-    done(lab.muster(&["certs", "check", "--below", "300"]));
-    assert_ne!(running(), ran, "what reads a certificate when it starts was started anew");
-    assert_eq!(kept(), had, "what does not end soon is kept");
 }
 
 /// What timers start does what they are for; they are there where they are wanted, and nowhere else.
@@ -149,15 +114,29 @@ fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended()
 
     // All certificates of the control plane and a kubelet end, and the machines are started anew.
     done(lab.muster(&["certs", "check"]));
-    let control_plane = [
+    lab.on("node1", SHORT);
+    for name in [
         "apiserver",
         "apiserver-kubelet-client",
         "front-proxy-client",
         "admin.conf",
         "controller-manager.conf",
         "scheduler.conf",
-    ];
-    make_short(&lab, &control_plane, "5s");
+    ] {
+        lab.on("node1", &format!("kubeadm certs renew {name} --config /run/short.yaml"));
+    }
+    let sign = "kubeadm kubeconfig user --org system:nodes --client-name system:node:node2 --validity-period 5s \
+                --config /etc/kubernetes/kubeadm-config.yaml";
+    let kubeconfig = lab.on("node1", sign);
+    let part = |key: &str| {
+        kubeconfig.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap().trim().to_owned()
+    };
+    let (certificate, key) = (part("client-certificate-data:"), part("client-key-data:"));
+    let pki = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+    lab.on(
+        "node2",
+        &format!("(echo {certificate} | base64 -d; echo {key} | base64 -d) >$(readlink -f {pki})"),
+    );
     std::thread::sleep(std::time::Duration::from_secs(6));
     lab.on(
         "node1",
@@ -177,7 +156,6 @@ fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended()
     done(lab.muster(&["certs", "check", "--below", "360"]));
     let nodes = done(kubectl(&["get", "nodes", "--no-headers"])).out;
     assert_eq!(nodes.lines().filter(|line| line.contains(" Ready ")).count(), 3, "{nodes}");
-    setting_up_renews_what_ends_soon(&lab);
     unchanged();
     timers_come_and_go(&lab);
 
