@@ -11,7 +11,6 @@ use crate::common::{bin_dir, cluster_vars};
 #[derive(Deserialize)]
 struct Vars {
     container_manager: String,
-    containerd_storage_dir: String,
     containerd_state_dir: String,
     containerd_registries_mirrors: Vec<Mirrors>,
 }
