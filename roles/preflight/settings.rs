@@ -168,7 +168,9 @@ fn no_network(vars: &HostVars) -> Option<Problem> {
 /// of them.
 fn programs(vars: &HostVars) -> Option<Problem> {
     const FOLDERS: [&str; 5] = ["/usr/local/bin", "/opt/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin"];
-    let setting = Setting::of(vars, "bin_dir").filter(|setting| !FOLDERS.contains(&setting.text.as_str()))?;
+    let is_elsewhere =
+        |setting: &Setting| setting.text.starts_with('/') && !FOLDERS.contains(&setting.text.as_str());
+    let setting = Setting::of(vars, "bin_dir").filter(is_elsewhere)?;
     Some(setting.wrong(
         "a folder in which programs are looked for: /usr/local/bin or /opt/bin",
         "set bin_dir: /opt/bin",

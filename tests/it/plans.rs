@@ -66,7 +66,7 @@ fn a_plan_is_applied_as_it_was_saved() {
         "(2 hosts, same diff)\n",
         "\nPlan: 4 to create, 0 to change, 0 to remove on 2 hosts\n",
     ]);
-    planned.stderr_has(&["saved: plan.json\nnext: muster apply plan.json\n"]);
+    planned.stderr_has(&["saved: plan.json\nnext: muster apply plan.json --bundle bundle --offline\n"]);
     assert!(!machines[0].path("/etc/cni").exists(), "nothing was changed");
 
     let applied = test.run(&["apply", "plan.json", "--offline"]).code(0);
