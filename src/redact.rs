@@ -27,7 +27,7 @@ static SECRETS: LazyLock<Vec<(Regex, String)>> = LazyLock::new(|| {
         (r#"(\bauth["']?\s*[:=]\s*)"[A-Za-z0-9+/=]{8,}""#, format!("${{1}}{OUT}")),
         // NAME: VALUE and NAME=VALUE, in YAML, JSON, TOML and on command lines; what an option says is a path is no secret.
         (
-            r#"(?i)([\w.-]*(?:password|passwd|passphrase|token|secret|credential|key-data|api[_-]?key|authorization|encrypt[\w-]*key)["']?\s*[:=]\s*)(?:bearer\s+|basic\s+)?("[^"\n]+"|'[^'\n]+'|[^\s/\[{"'][^\s,]*)"#,
+            r#"(?i)([\w.-]*(?:password|passwd|passphrase|token|secret|credential|key-data|api[_-]?key|authorization|encrypt[\w-]*key)["']?[ \t]*[:=][ \t]*)(?:bearer\s+|basic\s+)?("[^"\n]+"|'[^'\n]+'|[^\s/\[{"'][^\s,]*)"#,
             format!("${{1}}{OUT}"),
         ),
     ];
@@ -85,6 +85,7 @@ mod tests {
             "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
             "secretName: web-tls",
             "--anonymous-auth=false",
+            "authorization:\n  mode: Webhook",
             "node1   Ready   control-plane   1.36.3",
             "discovery-token-ca-cert-hash",
         ] {

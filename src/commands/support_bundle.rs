@@ -17,7 +17,7 @@ use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::{Environment, shown};
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::machines::{Machines, exit_of, run_program};
-use crate::output::print;
+use crate::output::{print, text};
 use crate::redact::without_secrets;
 
 /// Gather what tells why a cluster is as it is, in one archive: for a bug report, or to ask somebody
@@ -58,7 +58,7 @@ pub(crate) fn run(args: SupportBundleArgs, environment: &Environment) -> Result<
         now.format(format_description!("[year][month][day]-[hour][minute][second]")).unwrap_or_default();
     let name = format!("muster-support-{date}");
     let path = args.output.unwrap_or_else(|| PathBuf::from(format!("{name}.tar.gz")));
-    print::note(&format!("gathering from {} machines", machines.hosts.len()));
+    print::note(&format!("gathering from {}", text::some_names(&machines.hosts)));
     let answers = machines.each(environment, |ssh| async move {
         run_program(ssh, include_str!("support_bundle.sh"), LIMIT).await
     })?;
@@ -76,11 +76,10 @@ pub(crate) fn run(args: SupportBundleArgs, environment: &Environment) -> Result<
         .map_err(|error| CommandError::failed(format!("cannot make the archive: {error}")))?;
     admin_conf::write(&path, 0o600, &mut archive.as_slice())?;
     print::note(&format!(
-        "{}: {} texts of {} machines, {} KB; secrets were taken out as far as they look like some: look at it before you hand it on \
+        "{}: {} texts, {} KB; secrets were taken out as far as they look like some: look at it before you hand it on \
          (tar -tzf {})",
         shown(&path),
         files.len(),
-        answers.iter().filter(|(_, answer)| answer.is_ok()).count(),
         archive.len().div_ceil(1024),
         path.display()
     ));
