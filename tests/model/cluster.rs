@@ -223,7 +223,13 @@ impl Cluster {
         }
         match words {
             ["-n", "k8s.io", "images", "ls", filters @ ..] => {
-                let there = shell.machine.state().kept.disk.file("/var/lib/containerd/images").is_some();
+                let there = shell
+                    .machine
+                    .state()
+                    .kept
+                    .disk
+                    .file("/var/lib/containerd/io.containerd.content.v1.content/images")
+                    .is_some();
                 let asked =
                     |line: &&str| filters.iter().any(|f| f.strip_prefix("name==") == line.split(' ').next());
                 let lines: String = self.images.split_inclusive('\n').filter(asked).collect();
@@ -236,7 +242,7 @@ impl Cluster {
                     return say(shell, "ctr: unexpected EOF", 1);
                 }
                 self.alone(shell, "ctr images import").await?;
-                put(shell, "/var/lib/containerd/images", "", 0o600);
+                put(shell, "/var/lib/containerd/io.containerd.content.v1.content/images", "", 0o600);
                 Ok(0)
             }
             // A container of the API server is as old as its manifest; the load balancer has read its configuration.

@@ -401,7 +401,7 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_version=1.35.8"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_pods_subnet: 10.240.0.0/18, but the cluster was begun with 10.233.64.0/18",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_pods_subnet=10.240.0.0/18"]) },
-        Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_apiserver_port: 8443, but the cluster's machines know its API at https://127.0.0.1:6443",
+        Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_apiserver_port: 8443, but the API server listens at 6443",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_apiserver_port=8443"]) },
         Refusal { groups: ALONE, untouched: &[0, 1, 2], said: "m1 belongs to a cluster",
             event: |world| world.reimage(0) },
