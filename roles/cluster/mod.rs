@@ -3,9 +3,12 @@
 //! Every machine says once a run who it is ([`identity`]); what follows from that is in [`standing`] and [`misfits`]. Preflight asks in its own
 //! exchange; a role that runs without it asks by itself.
 
+mod belonging;
 mod certificate;
 mod endpoint;
 mod identity;
+#[cfg(test)]
+mod identity_tests;
 mod misfits;
 mod restores;
 mod standing;

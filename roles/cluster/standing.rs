@@ -226,46 +226,10 @@ impl Standing {
         self.known(name).is_some_and(|seen| seen.kubelet.is_some())
     }
 
-    /// Why a machine may not be reset by this inventory: it belongs to another cluster, or is another node than the one that is
-    /// meant. Where no control plane tells which cluster is this one's, the machine is it if it was told of one of them.
-    pub(crate) fn is_anothers(&self, name: &str, node: &str) -> Option<String> {
-        let seen = self.known(name)?;
-        let server = seen.server().unwrap_or_default();
-        let is_of_planes = seen.api_addresses().any(|address| self.addresses.contains(&address));
-        let other = match (seen.authority(), self.authority()) {
-            (Some(own), Some((_, ours))) => own != ours,
-            (Some(_), None) => !is_of_planes,
-            (None, _) => false,
-        };
-        if other {
-            return Some(format!("{name} belongs to another cluster ({server})"));
-        }
-        if self.other_etcd(name).is_some() || self.is_member_of_ours(name) == Some(false) {
-            return Some(format!("{name} holds etcd of another cluster"));
-        }
-        let is = seen.node.as_deref().filter(|is| seen.joined() && *is != node)?;
-        Some(format!("the machine at the address of {name} is the node {is}"))
-    }
-
-    /// The authority of a machine's etcd, where it holds data and is not the one that a control plane of this cluster has for etcd;
-    /// and that control plane with its own. A machine of etcd alone has no kubeconfig that could tell.
-    pub(crate) fn other_etcd(&self, name: &str) -> Option<(Authority, &str, Authority)> {
-        let theirs = self.known(name)?.etcd.clone();
-        let theirs = theirs.authority.filter(|_| !theirs.data.is_empty())?;
-        let planes = self.known_of(&self.planes).filter(|(plane, seen)| *plane != name && seen.stands());
-        let (plane, ours) = planes.filter_map(|(plane, seen)| Some((plane, seen.etcd.authority?))).next()?;
-        (theirs != ours).then_some((theirs, plane, ours))
-    }
-
     /// The control planes and members of etcd that could not be asked, and are not part of the run.
     pub(crate) fn silent(&self) -> Vec<&str> {
         let unknown = self.unknown().into_iter().map(|(name, _)| name);
         unknown.filter(|name| !self.in_run.iter().any(|host| host == name)).collect()
-    }
-
-    /// Whether a machine has anything of a cluster.
-    pub(crate) fn belongs_to_any(&self, name: &str) -> bool {
-        self.known(name).is_some_and(|seen| seen.authority().is_some() || !seen.etcd.data.is_empty())
     }
 
     /// The control planes and members of etcd that run, and are not part of the run.
@@ -280,27 +244,6 @@ impl Standing {
         staying.sort_unstable();
         staying.dedup();
         staying
-    }
-
-    /// Whether a machine belongs to this cluster; `None` where it belongs to none, or could not be asked.
-    pub(crate) fn is_ours(&self, name: &str) -> Option<bool> {
-        let seen = self.known(name)?;
-        if let Some(own) = seen.authority() {
-            return Some(self.authority().is_some_and(|(_, ours)| ours == own));
-        }
-        self.is_member_of_ours(name)
-    }
-
-    /// Whether a machine's data of etcd belongs to the cluster of the other members; `None` where it has none, or no other member
-    /// can tell: they may have been reset already.
-    fn is_member_of_ours(&self, name: &str) -> Option<bool> {
-        let own = &self.known(name)?.etcd;
-        let own = own.authority.filter(|_| !own.data.is_empty())?;
-        let others =
-            self.known_of(&self.members).filter(|(other, seen)| *other != name && !seen.etcd.data.is_empty());
-        let mut authorities = others.filter_map(|(_, seen)| seen.etcd.authority).peekable();
-        authorities.peek()?;
-        Some(authorities.all(|ours| ours == own))
     }
 
     /// Whether a machine answered when it was asked.

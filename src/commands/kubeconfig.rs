@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -90,7 +90,8 @@ fn change(args: &KubeconfigArgs, project: &Project, environment: &Environment) -
         print::note(&format!("the context {name} {would} {file}"));
         return Ok(Exit::Done);
     }
-    write(&path, &text)?;
+    let mode = fs::metadata(&path).map_or(0o600, |before| before.mode() & 0o777);
+    admin_conf::write(&path, mode, &mut text.as_bytes())?;
     drop(lock);
     let is = if args.merge { "is in" } else { "is gone from" };
     print::note(&format!("the context {name} {is} {file}"));
@@ -128,20 +129,6 @@ fn own_kubeconfig(environment: &Environment) -> Result<PathBuf, CommandError> {
     }
 }
 
-/// Writes a kubeconfig, which stays whose it was, with the mode that it had: root may change that of somebody else. A new one is
-/// that of whose folder it is in.
-fn write(path: &Path, text: &str) -> Result<(), CommandError> {
-    let before = fs::metadata(path).ok();
-    let mode = before.as_ref().map_or(0o600, |before| before.mode() & 0o777);
-    admin_conf::write(path, mode, &mut text.as_bytes())?;
-    let folder = || fs::metadata(path.parent()?).ok();
-    if let Some(whose) = before.or_else(folder) {
-        // Only root may give it away; for everybody else it is theirs already.
-        chown(path, Some(whose.uid()), Some(whose.gid())).ok();
-    }
-    Ok(())
-}
-
 fn read(path: &Path) -> Result<Option<String>, CommandError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -176,7 +163,20 @@ impl Lock {
             fs::create_dir_all(folder).map_err(failed)?;
         }
         match OpenOptions::new().write(true).create_new(true).open(&lock) {
-            Ok(_) => Ok(Self(lock)),
+            Ok(file) => {
+                let own = Self(lock.clone());
+                // A new file takes the place of the old one, and is whose the lock is: root would lock somebody else out.
+                let ours = file.metadata().map_err(failed)?.uid();
+                match fs::metadata(path) {
+                    Ok(there) if there.uid() != ours => Err(CommandError::failed(format!(
+                        "{} is somebody else's (user {}), who could not read it any more",
+                        shown(path),
+                        there.uid()
+                    ))
+                    .hint("run this as that user, or name a file of your own: --into FILE")),
+                    _ => Ok(own),
+                }
+            }
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(CommandError::failed(format!(
                 "{} is there: kubectl or another muster is changing {}",
                 shown(&lock),

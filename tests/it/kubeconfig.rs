@@ -26,18 +26,18 @@ fn it_is_printed_merged_and_removed() {
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(own.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     test.run(&merge).code(0).nothing_written().stderr_has(&["nothing was changed"]);
-    // It stays whose it was; only root may change that of somebody else.
-    let somebody = 65_534;
-    if std::os::unix::fs::chown(&own, Some(somebody), None).is_ok() {
-        use std::os::unix::fs::MetadataExt;
-        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let other = ["kubeconfig", "--merge", "--into", "own", "--name", "other"];
-        test.run(&other).code(0);
-        let after = own.metadata().unwrap();
-        assert_eq!((after.uid(), after.mode() & 0o777), (somebody, 0o640));
-        test.run(&["kubeconfig", "--remove", "--into", "own", "--name", "other"]).code(0);
-        test.run(&merge).code(0);
+    // Its mode stays; and only root could change that of somebody else, whom it would lock out.
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let other = ["kubeconfig", "--merge", "--into", "own", "--name", "other"];
+    test.run(&other).code(0);
+    assert_eq!(own.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    let owner = std::os::unix::fs::MetadataExt::uid(&own.metadata().unwrap());
+    if std::os::unix::fs::chown(&own, Some(65_534), None).is_ok() {
+        test.run(&merge).code(1).nothing_written().stderr_has(&["own is somebody else's (user 65534)"]);
+        std::os::unix::fs::chown(&own, Some(owner), None).unwrap();
     }
+    test.run(&["kubeconfig", "--remove", "--into", "own", "--name", "other"]).code(0);
+    test.run(&merge).code(0);
     test.run(&["kubeconfig", "--remove", "--into", "own", "--name", "class"])
         .code(0)
         .stderr_has(&["the context class is gone from", "kubectl uses none now"]);

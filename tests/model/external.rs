@@ -77,14 +77,7 @@ fn goes_over(name: &str, from: &[&str], to: &[&str], url: &str) {
             wrong.extend(more);
             wrong.extend(world.calm(3).await.2);
             wrong.extend(elsewhere(&world, url));
-            if world.cluster.identity() != identity {
-                wrong.push("another cluster".to_owned());
-            }
-            let (_, ran, more) = world.calm(4).await;
-            wrong.extend(more);
-            if !ran.changes.is_empty() {
-                wrong.push(format!("the run after changes something: {:?}", ran.changes));
-            }
+            wrong.extend(world.not_settled(&identity, 4).await);
             (exchanges, wrong)
         })
     });

@@ -46,6 +46,20 @@ impl World {
     }
 }
 
+impl World {
+    /// What is wrong at the end of a play: the cluster is another one, or one more run changes something.
+    pub(crate) async fn not_settled(&self, identity: &str, controller: u32) -> Vec<String> {
+        let (_, ran, mut wrong) = self.calm(controller).await;
+        if self.cluster.identity() != identity {
+            wrong.push(format!("another cluster: {} was {identity}", self.cluster.identity()));
+        }
+        if !ran.changes.is_empty() {
+            wrong.push(format!("the run after changes something: {:?}", ran.changes));
+        }
+        wrong
+    }
+}
+
 /// Plays something without a kill, which says how many exchanges its run has, and then with each of the kills. Returns how many
 /// there were, and fails with what was wrong.
 pub(crate) fn killed_everywhere(

@@ -52,14 +52,7 @@ fn change(name: &str, from: usize, to: usize, at: At) {
                 wrong.extend(world.calm(4).await.2);
             }
             wrong.extend(others_than(&world, to));
-            if world.cluster.identity() != identity {
-                wrong.push(format!("another cluster: {} was {identity}", world.cluster.identity()));
-            }
-            let (_, ran, more) = world.calm(5).await;
-            wrong.extend(more);
-            if !ran.changes.is_empty() {
-                wrong.push(format!("the run after changes something: {:?}", ran.changes));
-            }
+            wrong.extend(world.not_settled(&identity, 5).await);
             (exchanges, wrong)
         })
     });
