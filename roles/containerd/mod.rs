@@ -12,6 +12,7 @@ use crate::common::{bin_dir, cluster_vars};
 struct Vars {
     container_manager: String,
     containerd_state_dir: String,
+    containerd_storage_dir: String,
     containerd_registries_mirrors: Vec<Mirrors>,
 }
 
@@ -30,6 +31,11 @@ const CONFIG: &str = "/etc/containerd/config.toml";
 const REGISTRIES: &str = "/etc/containerd/certs.d";
 const UNIT: &str = "/etc/systemd/system/containerd.service";
 
+/// What a machine notes of the container engine that it had before ours.
+const EARLIER: &str = "/var/lib/muster/stamps/containerd-before";
+/// Says that ours was started on a machine.
+const STARTED: &str = "/var/lib/muster/stamps/containerd.service";
+
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     // docker is what nobody had to choose in kubespray; its images run in containerd.
@@ -47,6 +53,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let plugins = artifact(host, "cni-plugins", &kube_version)?;
     let programs = host
         .step("Install containerd, runc and the CNI plugins")
+        .ensure(earlier_is_noted(&vars.containerd_storage_dir))
         .ensure(PROGRAMS.into_iter().fold(archive(containerd), |all, name| {
             all.member(format!("bin/{name}"), format!("{bin}/{name}"))
         }))
@@ -97,6 +104,56 @@ fn no_other_mirrors(prefixes: Vec<String>) -> Command {
         sh(include_str!("other_mirrors.sh"), std::iter::once("remove".to_owned()).chain(prefixes.clone())),
         sh(include_str!("other_mirrors.sh"), std::iter::once("look".to_owned()).chain(prefixes)),
     )
+}
+
+/// What the machine has of a container engine is noted before ours takes its place, so that a reset can bring it back.
+fn earlier_is_noted(storage: &str) -> Command {
+    command(
+        "the container engine of before is noted",
+        sh(include_str!("keep_earlier.sh"), [EARLIER, storage, CONFIG, UNIT]),
+        // What an older muster has started is ours.
+        sh(r#"[ -d "$1" ] || [ -e "$2" ]"#, [EARLIER, STARTED]),
+    )
+}
+
+/// The container engine that a machine had before ours.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Earlier {
+    /// It had images, which are others' and stay.
+    pub(crate) has_images: bool,
+    /// It had a unit where ours is.
+    pub(crate) has_unit: bool,
+    /// It took the place of ours again.
+    pub(crate) is_back: bool,
+}
+
+impl Earlier {
+    /// Asks the machine.
+    pub(crate) async fn of(host: &Host) -> Result<Earlier> {
+        let look = r#"for note in "$1" "$1-is-back"; do
+  [ ! -e "$note/images" ] || echo images
+  [ ! -e "$note/unit" ] || echo unit
+done
+[ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back"#;
+        let answer = host.query(sh(look, [EARLIER])).await?.output;
+        let has = |word: &str| answer.lines().any(|line| line == word);
+        Ok(Earlier { has_images: has("images"), has_unit: has("unit"), is_back: has("back") })
+    }
+}
+
+/// The container engine of before has its settings and its unit again, and runs if it ran.
+pub(crate) fn earlier_is_back() -> Command {
+    command(
+        "the container engine of before",
+        sh(include_str!("bring_back.sh"), [EARLIER, CONFIG, UNIT]),
+        sh(r#"[ ! -d "$1" ]"#, [EARLIER]),
+    )
+}
+
+/// No image of Kubernetes is in an engine that others had used before.
+pub(crate) fn no_images_of_pods() -> Command {
+    let program = include_str!("no_images_of_pods.sh");
+    command("no images of Kubernetes", sh(program, ["remove"]), sh(program, ["look"]))
 }
 
 /// containerd has nothing in its folder of storage, which may hold more than that: a disk of somebody's.

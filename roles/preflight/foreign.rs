@@ -336,7 +336,7 @@ fn other_engine(machine: &Machine) -> Vec<Problem> {
         problems.push(problem(
             "containerd",
             format!("a package has installed one ({unit})"),
-            "muster's own, whose unit and /etc/containerd/config.toml take the place of the package's",
+            "muster's own, whose unit and /etc/containerd/config.toml take the place of the package's until a reset",
             "nothing, if no other program needs its settings; else install that program on another machine",
         ));
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
+use crate::containerd::Earlier;
 use crate::{
     balancer, bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns, timers,
 };
@@ -205,7 +206,10 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     // What the inventory says may have been changed to begin anew with another network.
     let has_calico = vars.kube_network_plugin == "calico" || found.contains(&"calico");
     let calico = if has_calico { vars.calico_cni_name.as_str() } else { "" };
-    let arguments = arguments(host, &vars, with, has_etcd, calico)?;
+    // What others had put in another tool's engine goes with --foreign.
+    let engine = Earlier::of(host).await?;
+    let engine = Earlier { has_images: engine.has_images && !with.foreign, ..engine };
+    let arguments = arguments(host, &vars, with, has_etcd, calico, engine)?;
     let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
     if with.foreign {
@@ -228,12 +232,19 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     }
     let keep = with.keep_images;
     let foreign = if with.foreign { "yes" } else { "" };
+    if engine.has_images && !engine.is_back && !keep {
+        host.step("Remove the images of Kubernetes")
+            .limit(Duration::from_secs(300))
+            .ensure(containerd::no_images_of_pods())
+            .await?;
+    }
+    let containerd = if engine.is_back { Resources::new() } else { containerd::owned(host, keep)? };
     host.step("Remove what was installed")
         .remove_all(flannel::owned(keep))
         .remove_all(nodelocaldns::owned())
         .remove_all(if has_calico { calico::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
-        .remove_all(containerd::owned(host, keep)?)
+        .remove_all(containerd)
         .remove_all(if has_etcd { etcd::owned(host, keep)? } else { Resources::new() })
         .ensure(command(
             "no addresses of pods in /var/lib/cni",
@@ -242,7 +253,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         ))
         .await?;
     let storage = vars.containerd_storage_dir.as_str();
-    if !keep {
+    if !keep && !engine.has_images {
         host.step("Remove the images").ensure(containerd::no_images(storage)).await?;
     }
     host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir, storage)).await?;
@@ -255,11 +266,12 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
             forwarding.join(", ")
         ));
     }
-    host.step("Kernel, tools, swap and name as before")
+    host.step("Kernel, tools, swap, name and container engine as before")
         .limit(Duration::from_secs(600))
         .remove_all(bootstrap_os::owned(host, keep, !forwarding.is_empty())?)
         .ensure_all(bootstrap_os::as_before())
         .ensure(balancer::no_names())
+        .ensure_all((!keep).then(containerd::earlier_is_back))
         .await?;
     if host.check_mode() {
         return Ok(());
@@ -285,7 +297,14 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
 }
 
 /// What the programs of this role are told.
-fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool, calico: &str) -> Result<[String; 6]> {
+fn arguments(
+    host: &Host,
+    vars: &Vars,
+    with: Reset,
+    has_etcd: bool,
+    calico: &str,
+    engine: Earlier,
+) -> Result<[String; 6]> {
     let cluster = cluster_vars(host)?;
     let state = &vars.containerd_state_dir;
     let mounted = [
@@ -311,10 +330,11 @@ fn arguments(host: &Host, vars: &Vars, with: Reset, has_etcd: bool, calico: &str
         ]);
         units.push("etcd");
     }
+    let ours = (!engine.has_unit).then_some("containerd");
     gone.extend(
-        units.iter().chain(&["containerd"]).map(|unit| format!("/etc/systemd/system/{unit}.service")),
+        units.iter().copied().chain(ours).map(|unit| format!("/etc/systemd/system/{unit}.service")),
     );
-    if !with.keep_images {
+    if !with.keep_images && !engine.has_images {
         gone.push(format!("{}/io.containerd.content.v1.content", vars.containerd_storage_dir));
     }
     if !calico.is_empty() {

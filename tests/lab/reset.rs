@@ -1,5 +1,5 @@
 //! A cluster is taken away, and the machines are as they were: a firewall that lets nothing else through, lines of swap, a name, a
-//! service that was stopped. A cluster that somebody made by hand is found, and taken away only on request.
+//! service that was stopped, a container engine. A cluster that somebody made by hand is found, and taken away only on request.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,6 +18,9 @@ echo "old-$(hostname)" >/etc/hostname && hostname "$(cat /etc/hostname)"
 useradd --system keeper
 mkdir -p /opt/cni/bin && echo own >/opt/cni/bin/own
 printf '[Service]\nExecStart=/bin/sleep infinity\n' >/etc/systemd/system/own.service && systemctl daemon-reload
+mkdir -p /etc/containerd && echo '# as it was' >/etc/containerd/config.toml
+printf '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n' >/etc/systemd/system/containerd.service
+systemctl daemon-reload && systemctl enable --now containerd
 iptables -A INPUT -i lo -j ACCEPT
 iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
 iptables -A INPUT -p icmp -j ACCEPT

@@ -1,0 +1,13 @@
+# Notes the container engine that a machine has before it gets ours: its settings, its unit, whether it runs, and whether it has
+# images, which are somebody's then.
+# $1: the folder of the note; $2: containerd's folder of storage; $3: its settings; $4: its unit.
+note=$1 storage=$2 config=$3 unit=$4
+rm -rf "$note.new" "$note-is-back"
+mkdir -p "$note.new"
+[ ! -e "$config" ] || cp -p "$config" "$note.new/config.toml"
+[ ! -e "$unit" ] || cp -p "$unit" "$note.new/unit"
+! systemctl -q is-enabled containerd 2>/dev/null || : >"$note.new/enabled"
+! systemctl -q is-active containerd || : >"$note.new/active"
+[ ! -e "$storage/io.containerd.metadata.v1.bolt/meta.db" ] || : >"$note.new/images"
+sync
+mv "$note.new" "$note"
