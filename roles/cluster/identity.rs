@@ -59,6 +59,8 @@ pub(crate) struct Identity {
     pub settled: bool,
     /// Whether `kubeadm init` was begun on it by muster, and did not come to its end.
     pub begins: bool,
+    /// Whether its kernel takes in packets for pods, of a cluster or of what is left of one.
+    pub has_vxlan: bool,
     /// What the cluster was begun with: names as in kubeadm's configuration, and values.
     pub begun: Vec<(String, String)>,
     /// What it runs with and cannot change while pods, or etcd, run: names as in the files of those who do, and values.
@@ -132,10 +134,13 @@ impl Identity {
     }
 
     /// Whether a cluster runs on it, or ran, of which it cannot be told that muster began it: its node has joined and its API server
-    /// is there, and neither the mark of a beginning nor that of its end is; or the administrator's kubeconfig was taken away.
+    /// is there, and neither the mark of a beginning nor that of its end is; or the administrator's kubeconfig was taken away. Where
+    /// `kubeadm reset` has taken everything but the authority away, nothing runs, and the cluster goes on as after a beginning that
+    /// was cut off.
     pub(crate) fn runs_unmarked(&self) -> bool {
-        let runs = self.joined() && self.version.is_some() && !self.begins;
-        self.has_authority() && !self.stands() && (self.settled || runs)
+        let (joined, has_api_server) = (self.joined(), self.version.is_some());
+        let runs = joined && has_api_server || self.settled && (joined || has_api_server);
+        self.has_authority() && !self.stands() && !self.begins && runs
     }
 
     /// Whether it has the authority of a cluster and can sign for it; a `kubeadm init` that was cut off leaves that.
@@ -237,6 +242,7 @@ impl Identity {
                     identity.advertised = address.map(|address| address.ip());
                     identity.api_port = address.map(|address| address.port());
                 }
+                "has_vxlan" => identity.has_vxlan = true,
                 "begins" => identity.begins = true,
                 "external" => identity.external.push(value.to_owned()),
                 "hosts_line" => identity.hosts_lines.push(value.to_owned()),

@@ -52,6 +52,9 @@ if [ -r /etc/kubernetes/api-balancer/haproxy.cfg ]; then
   done </etc/kubernetes/api-balancer/haproxy.cfg
 fi
 [ ! -e /var/lib/muster/stamps/kubeadm-init-begins ] || say begins yes
+for interface in /sys/class/net/flannel.* /sys/class/net/vxlan.calico; do
+  [ ! -e "$interface" ] || say has_vxlan yes
+done
 # Where the cluster was told to look for its API, and the names by which the machine knows that.
 external=/var/lib/muster/stamps/api-endpoint
 if [ -r "$external" ]; then

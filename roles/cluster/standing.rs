@@ -226,6 +226,11 @@ impl Standing {
         self.known(name).is_some_and(|seen| seen.kubelet.is_some())
     }
 
+    /// Whether the kernel of a machine takes in packets for pods already, and answers none.
+    pub(crate) fn takes_in_packets_for_pods(&self, name: &str) -> bool {
+        self.had_joined(name) || self.known(name).is_some_and(|seen| seen.has_vxlan)
+    }
+
     /// The control planes and members of etcd that could not be asked, and are not part of the run.
     pub(crate) fn silent(&self) -> Vec<&str> {
         let unknown = self.unknown().into_iter().map(|(name, _)| name);

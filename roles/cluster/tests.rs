@@ -265,7 +265,10 @@ fn who_begins_a_cluster_follows_from_what_the_machines_are() {
     let unmarked =
         Identity { settled: false, admin: None, version: Some("1.36.3".into()), ..plane(1) };
     let cut_off = Identity { begins: true, ..unmarked.clone() };
-    let rows: [Row; 12] = [
+    // `kubeadm reset` leaves the marks and the authority.
+    let taken_away = Identity { admin: None, kubelet: None, version: None, ..plane(1) };
+    let rows: [Row; 13] = [
+        (vec![("b", Some(taken_away))], Ok(Some("b"))),
         (vec![("b", Some(unmarked.clone()))], Err("a control plane runs on b of which there is no sign")),
         (vec![("b", Some(cut_off))], Ok(Some("b"))),
         (vec![("b", Some(Identity { admin: None, ..plane(1) }))], Err("b is a control plane, and has no /etc/kubernetes/admin.conf")),

@@ -9,6 +9,8 @@ for component in kube-apiserver kube-controller-manager kube-scheduler; do
 done
 mkdir -p "${begins%/*}"
 echo "$hash" >"$begins"
+# What says that it was done once is of a cluster that kubeadm reset has taken away.
+rm -f "$settled"
 systemctl enable -q kubelet
 kubeadm init --config "$config" --skip-phases=addon/coredns --skip-token-print --ignore-preflight-errors="$ignore"
 remember_static_pods "${settled%/*}"

@@ -111,7 +111,7 @@ fn targets(
         Some(_) if duties.control_plane || duties.node => vec![plane.to_owned()],
         _ => Vec::new(),
     };
-    for other in others.iter().filter(|other| !known.had_joined(other)) {
+    for other in others.iter().filter(|other| !known.takes_in_packets_for_pods(other)) {
         reach(other, (vxlan_port.unwrap_or_default(), "other machines' pods"), UDP)?;
     }
     Ok(targets)

@@ -331,9 +331,7 @@ fn arguments(
         units.push("etcd");
     }
     let ours = (!engine.has_unit).then_some("containerd");
-    gone.extend(
-        units.iter().copied().chain(ours).map(|unit| format!("/etc/systemd/system/{unit}.service")),
-    );
+    gone.extend(units.iter().copied().chain(ours).map(|unit| format!("/etc/systemd/system/{unit}.service")));
     if !with.keep_images && !engine.has_images {
         gone.push(format!("{}/io.containerd.content.v1.content", vars.containerd_storage_dir));
     }
