@@ -193,6 +193,11 @@ impl TypedFlow {
         Ok(self.end(&stage, &ended, &view, self.detail(false), recorder.as_ref()))
     }
 
+    /// Whether the user is asked if something may be lost.
+    fn asks(&self) -> bool {
+        self.flow.loses.is_some() && !self.yes && !self.manner.check
+    }
+
     /// Whether the user agrees to what is lost for good.
     fn may_lose(&self, stage: &Stage) -> Result<bool, CommandError> {
         let Some(loses) = self.flow.loses.as_ref().filter(|_| !self.yes) else { return Ok(true) };
@@ -235,8 +240,8 @@ impl TypedFlow {
             return Ok(Prepared::Ended(Exit::Done));
         }
         scope.check(&*frontend)?;
-        if !self.flow.before_fetch.is_empty()
-            && scope.fetches(environment)?
+        if !self.flow.looks_first.is_empty()
+            && (self.asks() || scope.fetches(environment)?)
             && let Some(exit) = self.is_refused(environment)?
         {
             return Ok(Prepared::Ended(exit));
@@ -249,10 +254,11 @@ impl TypedFlow {
     /// Asks the machines whether the flow may be done, with nothing of the bundle. The exit code where it may not, which was told.
     fn is_refused(&self, environment: &Environment) -> Result<Option<Exit>, CommandError> {
         let flow = Flow {
-            plays: self.flow.before_fetch.clone().into(),
-            before_fetch: Vec::new(),
+            plays: self.flow.looks_first.clone().into(),
+            looks_first: Vec::new(),
             bundle: BundleUse::None,
             remarks: false,
+            loses: None,
             ..self.flow.clone()
         };
         let question = Self {

@@ -49,6 +49,9 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
         vars.verify_network = "always".to_owned();
     }
     let limit = Duration::from_secs(vars.verify_timeout);
+    if network == NetworkTest::Always {
+        is_of_the_cluster(host).await?;
+    }
     host.reached(HERE);
     // A set-up has just seen to it.
     if network == NetworkTest::Always && vars.kubelet_fail_swap_on {
@@ -98,6 +101,22 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
         etcd_figures::tell(host, kubectl.plane()).await?;
     }
     Ok(())
+}
+
+/// Nobody waits for the node of a machine that has left for another cluster.
+async fn is_of_the_cluster(host: &Host) -> Result<()> {
+    let known = cluster::known(host).await?;
+    match known.is_anothers(host.name(), &cluster_vars(host)?.kube_override_hostname) {
+        None => Ok(()),
+        Some(found) => Err(Failure::new(
+            found,
+            format!(
+                "see whether its address in the inventory is right; if it has left, take it out of the inventory and of the cluster: \
+                 muster remove-node {}",
+                host.name()
+            ),
+        )),
+    }
 }
 
 /// The machine's kubelet finds the API: on a control plane its own API server, else where the cluster's machines look for it.

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use muster_app::{BundleUse, Flow, Project, RESET};
+use muster_engine::play::{Play, Share};
 use muster_roles::Reset;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,14 @@ impl Parameters {
             roles: muster_roles::reset(with).into(),
             bundle: BundleUse::None,
             remarks: false,
+            looks_first: vec![Play {
+                name: "See whether they may be reset".into(),
+                hosts: "k8s_cluster:etcd".into(),
+                roles: vec!["check-reset".into()],
+                any_errors_fatal: true,
+                max_failures: Some(Share::Percent(100)),
+                ..Play::default()
+            }],
             loses: Some(loses.to_owned()),
             ..Flow::new(words_of("reset-cluster"), RESET)
         })

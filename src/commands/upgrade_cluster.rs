@@ -59,7 +59,7 @@ impl Parameters {
     pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
         Ok(Flow {
             bundle: BundleUse::Installs,
-            before_fetch: vec![Play {
+            looks_first: vec![Play {
                 name: "See whether the cluster may go there".into(),
                 hosts: "k8s_cluster:etcd".into(),
                 roles: vec!["upgrade-check".into()],

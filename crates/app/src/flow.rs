@@ -28,8 +28,8 @@ pub struct Flow {
     /// What it needs of the bundle.
     pub bundle: BundleUse,
     /// Plays that tell whether it may be done at all. Whoever hosts the library lets machines go through them, looking only, before
-    /// something is fetched for it.
-    pub before_fetch: Vec<Play>,
+    /// something is fetched for it, and before a user is asked whether something may be lost.
+    pub looks_first: Vec<Play>,
     /// Whether it is told which variables come to nothing.
     pub remarks: bool,
     /// Whether it looks at the whole cluster, so that leaving out hosts makes no sense.
@@ -89,7 +89,7 @@ impl Flow {
             reimaged: Vec::new(),
             roles: Vec::new(),
             bundle: BundleUse::Looks,
-            before_fetch: Vec::new(),
+            looks_first: Vec::new(),
             remarks: true,
             whole_cluster: false,
             all_at_once: false,
