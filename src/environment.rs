@@ -5,6 +5,9 @@ use std::path::Path;
 
 pub(crate) use muster_app::Environment;
 
+/// The variable that says behind which words a command that is proposed reaches the machines: they are those of a lab.
+pub(crate) const THROUGH: &str = "MUSTER_THROUGH";
+
 /// That of this process. Variables that are not UTF-8 are passed over: none that matters may be.
 pub(crate) fn of_process() -> Environment {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

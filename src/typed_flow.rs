@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{ConnectionArgs, FlowArgs, Form, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
-use crate::environment::{Environment, shown};
+use crate::environment::{Environment, THROUGH, shown};
 use crate::error::{CommandError, Exit};
 use crate::inventory_file::NewInventory;
 use crate::output::text::count;
@@ -54,6 +54,8 @@ struct Stage {
     usual: Usual,
     /// Connections live in it, and may serve a second run.
     runtime: Runtime,
+    /// The words behind which a command reaches the machines.
+    through: Option<String>,
 }
 
 /// A flow is ready; or there is nothing more to do for it.
@@ -248,7 +250,8 @@ impl TypedFlow {
         }
         let ready = scope.complete(environment, &frontend)?;
         let usual = Usual::of(&Records::of(&self.project));
-        Ok(Prepared::Stage(Box::new(Stage { ready, screen, frontend, usual, runtime: runtime()? })))
+        let through = environment.get(THROUGH).map(str::to_owned);
+        Ok(Prepared::Stage(Box::new(Stage { ready, screen, frontend, usual, runtime: runtime()?, through })))
     }
 
     /// Asks the machines whether the flow may be done, with nothing of the bundle. The exit code where it may not, which was told.
@@ -363,6 +366,7 @@ impl TypedFlow {
             again: Box::new(|hosts| self.again(hosts, &stage.ready.outline)),
             inventory: &self.project.words,
             log: recorded.then(|| self.project.command(&["muster", "log", "last"], 2)),
+            through: stage.through.as_deref(),
         }
     }
 

@@ -9,10 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use muster_engine::script::quote;
 use muster_inventory::expand_hosts;
 use muster_lab::{Control, Error, Ipv4Net, Lab, LabConfig, LabSpec, MakerKind, Progress, Release, UpOptions};
 
-use crate::environment::Environment;
+use crate::environment::{Environment, THROUGH};
 use crate::error::{CommandError, Exit};
 use crate::output::print;
 use crate::output::text;
@@ -136,6 +137,11 @@ pub(crate) fn run(args: LabArgs, environment: &Environment) -> Result<Exit, Comm
                 command.split_first().ok_or_else(|| CommandError::usage("there is no command to run"))?;
             let mut inside = lab.command(program)?;
             inside.args(arguments);
+            let name = match lab.name() {
+                muster_lab::DEFAULT_NAME => String::new(),
+                name => format!("--name {} ", quote(name)),
+            };
+            inside.env(THROUGH, format!("muster lab {name}exec --"));
             find_own_programs(&mut inside, environment)?;
             return Err(become_command(inside));
         }

@@ -7,7 +7,6 @@ use muster_app::Recorder;
 use muster_engine::event_json;
 use muster_engine::failure::{Failure, Problem};
 use muster_engine::run::{HostOutcome, Outcome};
-use muster_engine::script::quote;
 use serde_json::{Value, json};
 
 use crate::args::Form;
@@ -17,7 +16,7 @@ use crate::output::jsonl;
 use crate::output::problems;
 use crate::output::recap::{Figures, figures, recap};
 use crate::output::screen::Screen;
-use crate::output::sentence::{Detail, gist, is_changed_key};
+use crate::output::sentence::{Detail, gist};
 use crate::output::style::{Style, Tone};
 use crate::output::text;
 use crate::output::view::View;
@@ -51,6 +50,8 @@ pub(crate) struct Closing<'a> {
     pub(crate) inventory: &'a [String],
     /// What to type to see what happened, but for the name of the host.
     pub(crate) log: Option<String>,
+    /// The words behind which a command is typed to reach the machines, `muster lab exec --` for one.
+    pub(crate) through: Option<&'a str>,
 }
 
 /// The exit code that an outcome stands for.
@@ -306,67 +307,6 @@ impl Closing<'_> {
         lines.push(format!("exchanges: {}", exchanges.join(", ")));
         lines
     }
-
-    /// For which hosts a run can mend what failed: for those that failed, and those where the reason was found. Where no reason
-    /// was found, or not on a host of this run, all of them.
-    fn to_mend(&self, unfinished: &[String]) -> Vec<String> {
-        let mut wanted: Vec<&String> = unfinished.iter().collect();
-        for host in unfinished {
-            let Some(Failure::Unwell { hosts, .. }) = &self.outcome[host].failure else { continue };
-            if hosts.is_empty() || hosts.iter().any(|host| !self.outcome.contains_key(host)) {
-                return self.outcome.keys().cloned().collect();
-            }
-            wanted.extend(hosts);
-        }
-        self.outcome.keys().filter(|host| wanted.contains(host)).cloned().collect()
-    }
-
-    /// How to go on.
-    fn hints(&self, style: Style) -> Vec<String> {
-        let hint = |word: &str, text: &str| format!("{} {text}", style.paint(Tone::Strong, word));
-        let unfinished: Vec<String> = self
-            .outcome
-            .iter()
-            .filter(|(_, host)| host.failure.is_some())
-            .map(|(name, _)| name.clone())
-            .collect();
-        if unfinished.is_empty() {
-            return self.next.map(|next| hint("next:", next)).into_iter().collect();
-        }
-        let command = (self.again)(Again::Only(&self.to_mend(&unfinished))).unwrap_or_default();
-        if self.interrupted {
-            return vec![
-                hint("go on:", &command),
-                "Nothing is half done: this command goes on from here, and so does the one you typed."
-                    .to_owned(),
-            ];
-        }
-        // What was found on the machines, or written for them, is found again by the same command until somebody has mended it.
-        let is_refused = exit_of(self.outcome, self.interrupted) == Exit::Problems;
-        let mut lines = vec![hint(if is_refused { "when that is mended:" } else { "again:" }, &command)];
-        let held_up = |host: &String| matches!(self.outcome[host].failure, Some(Failure::Stopped(_)));
-        let (held_up, failed): (Vec<String>, Vec<String>) = unfinished.iter().cloned().partition(held_up);
-        if !held_up.is_empty()
-            && !failed.is_empty()
-            && let Some(without) = (self.again)(Again::Without(&failed))
-        {
-            lines.push(hint(&format!("without {}:", text::some_names(&failed)), &without));
-        }
-        let changed_key = |host: &String| self.outcome[host].failure.as_ref().is_some_and(is_changed_key);
-        let changed: Vec<String> = unfinished.iter().filter(|host| changed_key(host)).cloned().collect();
-        if !changed.is_empty() {
-            let command = format!("{command} --reimaged {}", changed.join(","));
-            lines.push(hint("again, if the machines were installed anew:", &command));
-            let words = ["muster", "replace-node"].into_iter().map(str::to_owned);
-            let words: Vec<String> =
-                words.chain(self.inventory.iter().map(|word| quote(word))).chain(changed).collect();
-            lines.push(hint("if they were nodes of the cluster before that:", &words.join(" ")));
-        }
-        if let Some((log, host)) = self.log.as_ref().zip(failed.first()) {
-            lines.push(hint("log:", &format!("{log} {}", quote(host))));
-        }
-        lines
-    }
 }
 
 /// A text below a heading. Lines that fit stay as they are: they may show a place in a file.
@@ -417,7 +357,8 @@ mod tests {
         };
         let (next, log) = (Some("muster kubectl get nodes"), Some("muster log last".to_owned()));
         let again: Box<dyn Fn(Again<'_>) -> Option<String>> = Box::new(again);
-        Closing { view: &view, outcome, detail, interrupted, next, again, inventory: &[], log }
+        let through = interrupted.then_some("muster lab exec --");
+        Closing { view: &view, outcome, detail, interrupted, next, again, inventory: &[], log, through }
             .lines(Style::PLAIN, 100, None)
             .join("\n")
     }
@@ -443,6 +384,10 @@ mod tests {
             let told = told(&hosts(at), Detail::default(), false);
             assert!(told.lines().any(|line| line == again), "{at:?}: {told}");
         }
+        // In a lab it is typed as it reaches the machines.
+        let told = told(&hosts(&["c"]), Detail::default(), true);
+        let command = "go on: muster lab exec -- setup-cluster --limit a,c";
+        assert!(told.lines().any(|line| line == command), "{told}");
     }
 
     fn problem() -> Failure {

@@ -7,6 +7,7 @@ pub(crate) mod command_error;
 mod downloads;
 mod frontend;
 pub(crate) mod jsonl;
+mod next_command;
 pub(crate) mod plain;
 mod plan;
 pub(crate) mod print;
