@@ -1,17 +1,18 @@
 //! `muster bundle`: the folder with the binaries and images that are installed on machines.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use muster_artifacts::{
-    Arch, Bundle, BundleError, BundleWriter, FetchError, Progress, Release, Sources, fetch,
+    Arch, Bundle, BundleError, BundleWriter, FetchError, ImageDigests, Progress, Release, Sources, fetch,
 };
 use muster_lab::build::{self, BuildError, BuildProgress};
 use muster_roles::catalogue::CATALOGUE;
 
 use crate::args::Form;
-use crate::environment::Environment;
+use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
 use crate::output::table::Table;
 use crate::output::{Downloads, Screen, print, text};
@@ -81,6 +82,9 @@ struct FetchArgs {
     /// Mirror of the images, in place of every image's registry: HOST[:PORT], or http://HOST:PORT if it has no TLS
     #[arg(long, value_name = "HOST")]
     registry_host: Option<String>,
+    /// The digests that images must have, as a YAML file: what muster bundle list --digests prints of a bundle that is known to be good
+    #[arg(long, value_name = "FILE")]
+    image_digests: Option<PathBuf>,
     /// Proxy, such as http://proxy:3128 [default: https_proxy and no_proxy of the environment]
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
@@ -100,6 +104,9 @@ struct ListArgs {
     /// Show the versions of Kubernetes that there are, and which of them the bundle has
     #[arg(long)]
     versions: bool,
+    /// Print the digests of the images, for the variable image_digests and for muster bundle fetch --image-digests
+    #[arg(long, conflicts_with = "versions")]
+    digests: bool,
 }
 
 /// Runs `muster bundle`.
@@ -128,6 +135,7 @@ fn run_fetch(args: FetchArgs, dir: &Path, environment: &Environment) -> Result<E
     let sources = Sources {
         files_repo: args.files_repo,
         registry_host: args.registry_host,
+        image_digests: args.image_digests.as_deref().map(image_digests).transpose()?.unwrap_or_default(),
         proxy: args.proxy.or_else(|| of_environment("https_proxy")),
         no_proxy: of_environment("no_proxy").unwrap_or_default(),
         ..Sources::default()
@@ -166,6 +174,14 @@ fn run_fetch(args: FetchArgs, dir: &Path, environment: &Environment) -> Result<E
         text::duration(started.elapsed())
     ));
     Ok(Exit::Done)
+}
+
+/// The digests in a file.
+fn image_digests(path: &Path) -> Result<ImageDigests, CommandError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| CommandError::usage(format!("cannot read {}: {error}", shown(path))))?;
+    ImageDigests::from_yaml(&text)
+        .map_err(|why| CommandError::usage(format!("{}: {}", shown(path), text::harmless_lines(&why))))
 }
 
 fn run_build(args: &VersionArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
@@ -249,6 +265,10 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
         return Ok(Exit::Done);
     }
     let bundle = Bundle::open(dir)?;
+    if args.digests {
+        print::data(&ImageDigests::of(&bundle).to_yaml())?;
+        return Ok(Exit::Done);
+    }
     let mut table = Table::new(&["name", "version", "arch", "size", "origin", "source"]);
     for entry in bundle.files() {
         table.row(vec![

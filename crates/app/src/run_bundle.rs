@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster_artifacts::{
-    Arch, Bundle, BundleError, BundleWriter, FetchError, MissingArtifact, Release, Sources, fetch,
+    Arch, Bundle, BundleError, BundleWriter, FetchError, ImageDigests, MissingArtifact, Release, Sources,
+    fetch,
 };
 use muster_engine::script::quote;
+use muster_inventory::HostVars;
 use muster_roles::catalogue::{CATALOGUE, needed_by, options_of};
 
 use crate::environment::Environment;
@@ -170,6 +172,7 @@ fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
     Ok(Sources {
         files_repo: variable("files_repo")?,
         registry_host: variable("registry_host")?,
+        image_digests: host.as_ref().map(image_digests).transpose()?.unwrap_or_default(),
         proxy: variable("https_proxy")?
             .or(variable("http_proxy")?)
             .or_else(|| of_environment(["https_proxy", "HTTPS_PROXY"])),
@@ -177,6 +180,18 @@ fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
             .or_else(|| of_environment(["no_proxy", "NO_PROXY"]))
             .unwrap_or_default(),
         ..Sources::default()
+    })
+}
+
+/// The digests that images must have, by the variable.
+fn image_digests(vars: &HostVars) -> Result<ImageDigests, Error> {
+    let Some(value) = vars.get("image_digests")? else { return Ok(ImageDigests::default()) };
+    ImageDigests::from_value(&value.to_json()).map_err(|why| {
+        let origin = value.origin.as_ref();
+        let place = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
+        let excerpt = origin.map(muster_inventory::Origin::excerpt).unwrap_or_default();
+        Error::written(format!("{place}image_digests {why}{excerpt}"))
+            .hint("see how it is written: muster docs vars image_digests")
     })
 }
 

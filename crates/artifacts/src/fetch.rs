@@ -7,8 +7,8 @@ use crate::fetch_error::FetchError;
 use crate::http::{Http, shown};
 use crate::registry::Registry;
 use crate::{
-    BundleError, BundleWriter, CatalogueFile, HttpError, ImageReference, NewFile, Origin, Progress,
-    ProgressSink, Release, Retry, Sha256,
+    BundleError, BundleWriter, CatalogueFile, HttpError, ImageDigests, ImageReference, NewFile, Origin,
+    Progress, ProgressSink, Release, Retry, Sha256,
 };
 
 /// Where downloads come from: upstream, unless something else is given.
@@ -20,6 +20,8 @@ pub struct Sources {
     /// A mirror of images: `host[:port]`, or a URL like `http://host:port` where it has no TLS, in place of each image's
     /// registry.
     pub registry_host: Option<String>,
+    /// The digests that images must have; none, where registries are believed.
+    pub image_digests: ImageDigests,
     /// A proxy, e.g. `http://proxy:3128`.
     pub proxy: Option<String>,
     /// Hosts that are asked directly, separated by commas.
@@ -50,7 +52,7 @@ pub fn fetch(
 ) -> Result<Fetched, FetchError> {
     sources.validate()?;
     let http = Http::new(sources.proxy.as_deref(), &sources.no_proxy, sources.retry)?;
-    let mut registry = Registry::new(&http, sources.registry_host.as_deref());
+    let mut registry = Registry::new(&http, sources.registry_host.as_deref(), &sources.image_digests);
     let files =
         release.files.iter().filter(|file| bundle.file(&file.name, &file.version, file.arch).is_err());
     let images = release
@@ -125,14 +127,17 @@ impl Sources {
         self.mirrored(&file.url)
     }
 
-    /// What to tell whoever gets images from a registry without TLS: nobody but the registry says what an image of that name
-    /// is, because the catalogue has no digests of images.
+    /// What to tell whoever gets images from a registry without TLS, and does not say their digests: nobody but the registry says
+    /// what an image of that name is, because the catalogue has no digests of images.
     #[must_use]
     pub fn unproven(&self) -> Option<String> {
         let host = self.registry_host.as_deref().filter(|host| host.starts_with("http://"))?;
+        if !self.image_digests.is_empty() {
+            return None;
+        }
         Some(format!(
-            "images come from {} without TLS: nothing proves that they are the ones that their names say (files are compared with \
-             the catalogue's sha256)",
+            "images come from {} without TLS: nothing proves that they are the ones that their names say, because there are no \
+             image_digests (files are compared with the catalogue's sha256)",
             shown(host)
         ))
     }
@@ -239,6 +244,10 @@ mod tests {
         };
         assert!(of(Some("http://me:word@mirror:5000")).unwrap().starts_with("images come from http://"));
         assert!(!of(Some("http://me:word@mirror:5000")).unwrap().contains("word"));
+        let image_digests = ImageDigests::from_yaml("image_digests: {\"a.example.org/b:1\": []}").unwrap();
+        let known =
+            Sources { registry_host: Some("http://mirror".into()), image_digests, ..Sources::default() };
+        assert_eq!(known.unproven(), None);
         assert_eq!([of(None), of(Some("mirror:5000")), of(Some("https://mirror"))], [None, None, None]);
     }
 }

@@ -13,7 +13,8 @@ use crate::fetch_error::FetchError;
 use crate::http::{Document, Http, shown};
 use crate::oci::{self, Descriptor, ImageIndex, ImageManifest};
 use crate::{
-    Arch, BundleError, BundleWriter, ImageReference, NewImage, Origin, Progress, ProgressSink, Sha256,
+    Arch, BundleError, BundleWriter, ImageDigests, ImageReference, NewImage, Origin, Progress, ProgressSink,
+    Sha256,
 };
 
 /// A registry, and the tokens it gave.
@@ -23,16 +24,17 @@ pub(crate) struct Registry<'a> {
     mirror: Option<String>,
     /// By base URL and repository.
     tokens: HashMap<(String, String), String>,
+    digests: &'a ImageDigests,
 }
 
 impl<'a> Registry<'a> {
     /// `mirror` is `host[:port]`, or a URL where it is not to be HTTPS.
-    pub(crate) fn new(http: &'a Http, mirror: Option<&str>) -> Registry<'a> {
+    pub(crate) fn new(http: &'a Http, mirror: Option<&str>, digests: &'a ImageDigests) -> Registry<'a> {
         let mirror = mirror.map(|mirror| {
             let mirror = mirror.trim_end_matches('/');
             if mirror.contains("://") { mirror.to_string() } else { format!("https://{mirror}") }
         });
-        Registry { http, mirror, tokens: HashMap::new() }
+        Registry { http, mirror, tokens: HashMap::new(), digests }
     }
 
     /// Downloads an image into the bundle. Blobs that are there already are not downloaded again.
@@ -95,7 +97,11 @@ impl<'a> Registry<'a> {
             oci::MANIFEST | oci::DOCKER_MANIFEST => false,
             _ => serde_json::from_slice::<Kind>(&answer.body).is_ok_and(|kind| kind.manifests.is_some()),
         };
+        let told = Sha256::of(&answer.body);
+        let known =
+            |found: &[Sha256]| self.digests.check(reference, found).map_err(|why| bad(reference, why));
         if !is_index {
+            known(&[told])?;
             return Ok(answer.body);
         }
         let index: ImageIndex = serde_json::from_slice(&answer.body)
@@ -110,6 +116,7 @@ impl<'a> Registry<'a> {
             .find(fits)
             .ok_or_else(|| bad(reference, format!("the registry does not have it for linux/{arch}")))?;
         let expected = digest_of(reference, chosen)?;
+        known(&[told, expected])?;
         let url = url(&chosen.digest);
         let answer = self.get(base, repository, &url, progress)?;
         let found = Sha256::of(&answer.body);
@@ -329,7 +336,8 @@ mod tests {
     fn images_are_found_where_their_registry_is() {
         let http = Http::new(None, "", crate::Retry::default()).unwrap();
         let place = |mirror: Option<&str>, reference: &str| {
-            let (base, repository) = Registry::new(&http, mirror).place(&reference.parse().unwrap());
+            let (base, repository) =
+                Registry::new(&http, mirror, &ImageDigests::default()).place(&reference.parse().unwrap());
             format!("{base} {repository}")
         };
         assert_eq!(place(None, "registry.k8s.io/pause:1"), "https://registry.k8s.io pause");

@@ -3,7 +3,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use muster_artifacts::{
-    Bundle, BundleWriter, FetchError, Fetched, HttpError, Origin, Progress, Retry, Sources, fetch,
+    Bundle, BundleWriter, FetchError, Fetched, HttpError, ImageDigests, Origin, Progress, Retry, Sha256,
+    Sources, fetch,
 };
 use muster_testkit::fault_record::held;
 use muster_testkit::http_mirror::{Fault, HttpMirror};
@@ -102,6 +103,32 @@ fn tokens_are_got_where_the_registry_wants_them() {
     fixture.fetch().unwrap();
     fixture.assert_complete();
     assert_eq!(fixture.asked("/token"), 2, "one for each repository");
+}
+
+#[test]
+fn a_mirror_gives_no_other_image_than_the_one_that_is_known() {
+    let fixture = Fixture::new();
+    let sources = |image_digests| Sources {
+        files_repo: Some(fixture.mirror.url() + "/"),
+        registry_host: Some(fixture.mirror.url()),
+        image_digests,
+        ..Sources::default()
+    };
+    let good = ImageDigests::of(&fixture.bundle);
+    let another = good.to_yaml().replacen(
+        &fixture.bundle.images()[0].manifest_digest.oci(),
+        &Sha256::of(b"x").oci(),
+        1,
+    );
+    let another = ImageDigests::from_yaml(&another).unwrap();
+    let mut writer = BundleWriter::open(fixture.dir()).unwrap();
+    let error = fetch(&release(), &mut writer, &sources(another), &mut silent).unwrap_err().to_string();
+    assert!(error.contains("has another image of that name"), "{error}");
+    let first = fixture.bundle.images()[0].reference.to_string();
+    assert!(writer.image(&first, fixture.bundle.images()[0].arch).is_err(), "it was taken all the same");
+    fetch(&release(), &mut writer, &sources(good), &mut silent).unwrap();
+    drop(writer);
+    fixture.assert_complete();
 }
 
 #[test]
