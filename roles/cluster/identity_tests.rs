@@ -38,6 +38,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     );
     write("/var/lib/muster/stamps/kubeadm-init", "x\n");
     write("/var/lib/muster/stamps/kubeadm-init-begins", "x\n");
+    write("/sys/class/net/flannel.1/mtu", "1450\n");
     write(
         "/etc/kubernetes/kubeadm-config.yaml",
         "clusterName: cluster.local\nnetworking:\n  podSubnet: 10.233.64.0/18\ncontrollerManager:\n  extraArgs:\n    - name: node-cidr-mask-size\n      value: \"24\"\n",
@@ -77,6 +78,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         node: Some("node1".into()),
         settled: true,
         begins: true,
+        has_vxlan: true,
         begun: [
             ("clusterName", "cluster.local"),
             ("podSubnet", "10.233.64.0/18"),
@@ -123,6 +125,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         "/etc/etcd.env",
         "/etc/hosts",
         "/etc/containerd",
+        "/sys/class/net",
     ]
     .iter()
     .fold(LOOK.to_owned(), |program, path| program.replace(path, &format!("{root}{path}")));

@@ -61,7 +61,11 @@ impl Standing {
         };
         let mut problems = Vec::new();
         problems.extend(self.split().or_else(|| self.etcd_of_another(name)));
-        problems.extend(self.foreign(name, seen));
+        if let Some(foreign) = self.foreign(name, seen) {
+            // What else does not fit is of another cluster.
+            problems.push(foreign);
+            return problems;
+        }
         if wanted.control_plane {
             problems.extend(worker_as_plane(name, seen).or_else(|| elsewhere(name, seen, wanted)));
             problems.extend(settled(seen, wanted));

@@ -6,8 +6,8 @@ rm -rf "$note.new" "$note-is-back"
 mkdir -p "$note.new"
 [ ! -e "$config" ] || cp -p "$config" "$note.new/config.toml"
 [ ! -e "$unit" ] || cp -p "$unit" "$note.new/unit"
-! systemctl -q is-enabled containerd 2>/dev/null || : >"$note.new/enabled"
-! systemctl -q is-active containerd || : >"$note.new/active"
+! systemctl is-enabled -q containerd 2>/dev/null || : >"$note.new/enabled"
+! systemctl is-active -q containerd >/dev/null || : >"$note.new/active"
 [ ! -e "$storage/io.containerd.metadata.v1.bolt/meta.db" ] || : >"$note.new/images"
-sync
+for file in "$note.new"/*; do [ ! -e "$file" ] || sync "$file"; done
 mv "$note.new" "$note"

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
 use crate::commands::words_of;
-use crate::environment::Environment;
+use crate::environment::{Environment, shown};
 use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::output::print;
 use crate::typed_flow::TypedFlow;
 
 /// Take the cluster away: the machines are as they were before
@@ -91,11 +92,20 @@ impl Parameters {
 pub(crate) fn run(args: ResetClusterArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let project = Project::find(&args.inventory.inventory, environment)?;
     let flow = args.parameters.flow(&project)?;
+    let of_all = args.selection.limit.is_none() && !args.manner.check;
+    let artifacts = project.inventory_dir.join("artifacts");
     let typed = TypedFlow {
         selection: args.selection,
         manner: args.manner,
         yes: args.yes,
         ..TypedFlow::new(flow, project, args.inventory, args.connection, args.output)
     };
-    typed.run(environment)
+    let exit = typed.run(environment)?;
+    if of_all && exit == Exit::Done && artifacts.exists() {
+        print::note(&format!(
+            "the kubeconfigs in {} are of no use any more: the next cluster has other certificates",
+            shown(&artifacts)
+        ));
+    }
+    Ok(exit)
 }

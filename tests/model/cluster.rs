@@ -288,16 +288,18 @@ impl Cluster {
                 let known = self.state().authorities.last().cloned();
                 let own =
                     is_there("/etc/kubernetes/ssl/ca.key").then(|| content("/etc/kubernetes/ssl/ca.crt"));
-                if known.is_some() {
+                // With the cluster's own authority it is the same cluster, which `kubeadm reset` had taken from the machine.
+                let again = known.clone().filter(|known| own.as_ref() == Some(&known.certificate));
+                if known.is_some() && again.is_none() {
                     self.state().wrong.push("kubeadm init, though the cluster has begun".into());
                 }
                 self.alone(shell, "kubeadm init").await?;
-                let authority = match known.filter(|known| own.as_ref() == Some(&known.certificate)) {
-                    Some(known) => known,
-                    None => Authority::new(),
-                };
                 let endpoint = told(&content(config), "controlPlaneEndpoint:");
-                self.state().authorities.push(authority.clone());
+                let authority = again.unwrap_or_else(|| {
+                    let new = Authority::new();
+                    self.state().authorities.push(new.clone());
+                    new
+                });
                 self.learns(&content(config));
                 {
                     let mut state = self.state();

@@ -105,6 +105,35 @@ fn a_control_plane_that_was_re_imaged_joins_its_cluster() {
     heals("the first control plane re-imaged", &members, 3, |world| world.reimage(0));
 }
 
+#[test]
+fn kubeadm_reset_on_every_node_leaves_the_cluster_in_etcd() {
+    let members = [(0, "etcd1"), (1, "etcd2"), (2, "etcd3")];
+    heals("kubeadm reset on every node", &members, 3, |world| {
+        for machine in &world.machines[..IN_USE] {
+            let mut state = machine.state();
+            let gone = [
+                "admin.conf",
+                "super-admin.conf",
+                "controller-manager.conf",
+                "scheduler.conf",
+                "kubelet.conf",
+            ];
+            for file in gone {
+                state.kept.disk.remove_all(&format!("/etc/kubernetes/{file}"));
+            }
+            for folder in ["/etc/kubernetes/manifests", "/var/lib/kubelet"] {
+                let names: Vec<String> = state.kept.disk.names(folder).map(str::to_owned).collect();
+                for name in names {
+                    state.kept.disk.remove_all(&format!("{folder}/{name}"));
+                }
+            }
+            if let Some(kubelet) = state.kept.units.get_mut("kubelet") {
+                kubelet.active = false;
+            }
+        }
+    });
+}
+
 /// A cluster with one control plane, and with two more, which stand in front of it in their groups.
 const ONE: &str = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm0\nm2\n";
 const THREE: &str = "[etcd]\nm1\nm3\nm0\n[kube_control_plane]\nm1\nm3\nm0\n[kube_node]\nm[0:3]\n";
