@@ -21,7 +21,8 @@ pub(crate) struct VarsArgs {
     /// Show every place that gives a value, the one that wins first, as it was written
     #[arg(long)]
     explain: bool,
-    /// Show every variable that is set but used by no role: where it is set, and why it does nothing
+    /// Show every variable that is set but used by no role: where it is set, and why it does nothing. What asks for
+    /// something that is missing comes first
     #[arg(long, conflicts_with_all = ["host", "explain"])]
     unused: bool,
     /// As JSON
@@ -127,7 +128,7 @@ fn unused(world: &World, json: bool, environment: &Environment) -> Result<String
         return Ok(format!("{:#}\n", found.iter().map(object).collect::<serde_json::Value>()));
     }
     let screen = Screen::new(environment, false);
-    let lines = remarks::table(&found, screen.style, screen.size().1);
+    let lines = remarks::tables(&found, screen.style, screen.size().1);
     Ok(lines.join("\n") + "\n")
 }
 

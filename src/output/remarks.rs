@@ -6,7 +6,7 @@ use muster_inventory::Origin;
 use muster_roles::kubespray::{Remark, Verdict};
 
 use crate::environment::shown;
-use crate::output::style::Style;
+use crate::output::style::{Style, Tone};
 use crate::output::table::Table;
 
 /// So many variables of which the same is to be said are named.
@@ -79,14 +79,39 @@ pub(crate) fn what(remark: &Remark) -> String {
     }
 }
 
-/// Every variable that no role uses, with all its places.
-pub(crate) fn table(remarks: &[Remark], style: Style, width: usize) -> Vec<String> {
-    let mut table = Table::new(&["variable", "set in", "why it does nothing"]);
-    for remark in remarks {
-        let places: Vec<String> = remark.places.iter().map(at).collect();
-        table.row(vec![remark.name.clone(), places.join("\n"), what(remark)]);
+/// Every variable that no role uses, with all its places: a table for each kind, what asks for something first.
+pub(crate) fn tables(remarks: &[Remark], style: Style, width: usize) -> Vec<String> {
+    let kinds = [
+        (Verdict::Refused, "Refused: a run would not begin"),
+        (Verdict::Unknown, "Used by no role, because of a mistyped name, perhaps"),
+        (Verdict::Default, "Not set, and something else than in kubespray"),
+        (Verdict::Absent, "Not implemented"),
+        (Verdict::Lost, "Ignored, because there is nothing like it any more"),
+        (Verdict::Quiet, "Without effect, and nothing is missing"),
+    ];
+    let mut lines = Vec::new();
+    for (kind, heading) in kinds {
+        let mut table = Table::new(&["variable", "set in", "why"]);
+        for remark in remarks.iter().filter(|remark| remark.verdict == kind) {
+            let places: Vec<String> = remark.places.iter().map(at).collect();
+            let why = match (remark.verdict, remark.why.as_str()) {
+                (Verdict::Unknown, "") => String::new(),
+                (Verdict::Unknown, meant) => format!("did you mean \"{meant}\"?"),
+                (Verdict::Refused, why) => format!("needed: {why}"),
+                (_, why) => why.to_owned(),
+            };
+            table.row(vec![remark.name.clone(), places.join("\n"), why]);
+        }
+        if table.is_empty() {
+            continue;
+        }
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.push(style.paint(Tone::Strong, heading));
+        lines.extend(table.render(style, width));
     }
-    table.render(style, width)
+    lines
 }
 
 /// `FILE:LINE`, the file as a user would type it.

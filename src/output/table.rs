@@ -26,6 +26,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Whether it has no rows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The lines, none longer than `width` columns unless the table has too many columns, or too long paths, for it.
     pub(crate) fn render(&self, style: Style, width: usize) -> Vec<String> {
         let widths = self.widths(width);
