@@ -54,9 +54,19 @@ impl Project {
         }
         let above = Self::above(&here).map(|project| Self { here: here.clone(), ..project });
         above.ok_or_else(|| {
-            Error::usage(format!("which machines? There is no inventory: neither -i nor {INVENTORY_DIR}/{INVENTORY_FILE}"))
-                .hint("for a cluster that there is already: go to its project's folder, or name its inventory: -i inventory/mycluster/hosts.ini")
-                .hint("for a new cluster, name the machines, the first one becomes the control plane: setup-cluster 192.0.2.11 .12 .13")
+            let error = Error::usage(format!(
+                "which machines? There is no inventory: neither -i nor {INVENTORY_DIR}/{INVENTORY_FILE}"
+            ));
+            let error = match inventories(&here).as_slice() {
+                [] => error.hint(
+                    "for a cluster that there is already: go to its project's folder, or name its inventory: -i inventory/mycluster/hosts.ini",
+                ),
+                found => {
+                    let options: Vec<String> = found.iter().map(|path| format!("-i {}", quote(path))).collect();
+                    error.hint(format!("name the inventory that is here: {}", options.join(" or ")))
+                }
+            };
+            error.hint("for a new cluster, name the machines, the first one becomes the control plane: setup-cluster 192.0.2.11 .12 .13")
         })
     }
 
@@ -123,6 +133,21 @@ impl Project {
     }
 }
 
+/// Inventories in places where they are not looked for, as kubespray's users have them: a folder for each cluster.
+fn inventories(here: &Path) -> Vec<String> {
+    const NAMES: [&str; 6] =
+        ["inventory.ini", "inventory.yml", "inventory.yaml", "hosts.ini", "hosts.yml", "hosts.yaml"];
+    let base = here.join(INVENTORY_DIR);
+    let mut folders = vec![base.clone()];
+    let below = base.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    folders.extend(below.filter(|path| path.is_dir()));
+    let files = folders.iter().flat_map(|folder| NAMES.map(|name| folder.join(name)));
+    let mut found: Vec<String> =
+        files.filter(|path| path.is_file()).map(|path| shown(&path, Some(here))).collect();
+    found.sort();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +163,20 @@ mod tests {
         let project = Project::above(&below).unwrap();
         assert_eq!(project.root, root.path());
         assert_eq!(project.inventory_dir, root.path().join("inventory"));
+    }
+
+    #[test]
+    fn inventories_in_other_places_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        let environment = Environment::new(Default::default(), None, Some(root.path().to_owned()));
+        let told = || Project::find(&[], &environment).unwrap_err().hints.join("; ");
+        assert!(told().contains("-i inventory/mycluster/hosts.ini"), "{}", told());
+        for file in ["inventory/inventory.ini", "inventory/my lab/inventory.ini"] {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let expected = "here: -i inventory/inventory.ini or -i 'inventory/my lab/inventory.ini'";
+        assert!(told().contains(expected), "{}", told());
     }
 }
