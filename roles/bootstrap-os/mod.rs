@@ -9,15 +9,13 @@ use serde::Deserialize;
 
 use crate::addresses;
 use crate::cluster;
+use crate::proxies;
 
 #[derive(Deserialize)]
 struct Vars {
     override_system_hostname: bool,
     muster_install_packages: bool,
     package_lock_timeout: u32,
-    http_proxy: String,
-    https_proxy: String,
-    no_proxy: String,
     kubelet_fail_swap_on: bool,
     kubelet_protect_kernel_defaults: bool,
     additional_sysctl: Vec<KernelParameter>,
@@ -67,8 +65,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             .ensure(own_name(host, &vars.kube_override_hostname));
     }
     if vars.muster_install_packages {
-        let (http, https, none) = (vars.http_proxy.clone(), vars.https_proxy.clone(), vars.no_proxy.clone());
-        let proxy = Proxy { http, https, none };
+        let proxy = proxies::of_packages(host)?;
         step = step.ensure_all(TOOLS.map(|(tool, name)| {
             package(tool, name).lock_timeout(vars.package_lock_timeout).proxy(proxy.clone())
         }));

@@ -1,24 +1,26 @@
 //! containerd: the container engine, with runc and the CNI plugins, from the bundle.
 
+mod registries;
+mod settings;
+
 use muster_engine::prelude::*;
+use muster_inventory::{HostVars, VarsError};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::{artifact, image};
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
+use crate::proxies;
+use registries::{Registry, registries};
+use settings::{SPECS, settings};
+
+pub(crate) use registries::Wrong;
 
 #[derive(Deserialize)]
 struct Vars {
     container_manager: String,
     containerd_state_dir: String,
-    containerd_registries_mirrors: Vec<Mirrors>,
-}
-
-#[derive(Deserialize)]
-struct Mirrors {
-    prefix: String,
-    mirrors: serde_json::Value,
 }
 
 /// The CNI plugins that flannel's configuration, and most others', call.
@@ -29,6 +31,15 @@ const PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];
 const CONFIG: &str = "/etc/containerd/config.toml";
 const REGISTRIES: &str = "/etc/containerd/certs.d";
 const UNIT: &str = "/etc/systemd/system/containerd.service";
+/// The proxies of containerd, in a file because everybody may see what a unit says (systemctl(1), show).
+const PROXIES: &str = "/etc/containerd/proxies.env";
+
+/// containerd itself says whether it takes a configuration. What it does not know it would only leave out.
+const CHECK: &str = r#"
+said=$(containerd --config /dev/stdin config dump 2>&1 >/dev/null) && case $said in *'unknown key'*) false ;; esac || {
+  printf '%s\n' "$said" 'containerd does not take what the variables containerd_* say; it goes on with what it has' >&2
+  exit 1
+}"#;
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
@@ -56,37 +67,70 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }))
         .await?;
 
-    let extra = json!({
-        "bin_dir": bin,
-        "pause_image": image(host, "pause", &kube_version)?,
-        // Without this capability no process may lower its OOM score, and no container would start.
-        "restrict_oom_score_adj": !host.facts().may_lower_oom_score(),
-    });
+    let vars = host.all_vars();
+    let settings = settings(vars).map_err(Wrong::failure)?;
+    let proxies = proxies::of(host)?;
+    let mut extra = settings.extra;
+    extra["bin_dir"] = json!(bin);
+    extra["pause_image"] = json!(image(host, "pause", &kube_version)?);
+    // Without this capability no process may lower its OOM score, and no container would start.
+    extra["restrict_oom_score_adj"] = json!(!host.facts().may_lower_oom_score());
+    extra["proxies"] = json!(proxies.as_ref().map(|_| PROXIES));
     let config = host.render("config.toml.j2", include_str!("templates/config.toml.j2"), &extra)?;
     let unit =
         host.render("containerd.service.j2", include_str!("templates/containerd.service.j2"), &extra)?;
+    let config = if settings.is_secret { file(CONFIG).secret(config) } else { file(CONFIG).content(config) };
+    let spec = |(name, text): (&String, &String)| file(format!("{SPECS}/{name}")).content(text);
     let config = host
         .step("Configure containerd")
         .ensure(dir("/etc/cni/net.d"))
-        .ensure(file(CONFIG).content(config))
+        .ensure(config.taken_by(CHECK))
         .ensure(file(UNIT).content(unit))
+        .ensure_all(settings.specs.iter().map(spec))
+        .ensure_all(proxies.as_ref().map(|proxies| file(PROXIES).secret(proxies::environment(proxies))))
         .await?;
 
     // containerd reads these whenever it pulls.
+    let registries = registries(vars).map_err(Wrong::failure)?;
     let mut step = host.step("Run containerd");
-    for registry in &vars.containerd_registries_mirrors {
-        let text = host.render(
-            "hosts.toml.j2",
-            include_str!("templates/hosts.toml.j2"),
-            &json!({ "mirrors": registry.mirrors }),
-        )?;
-        step = step.ensure(file(format!("{REGISTRIES}/{}/hosts.toml", registry.prefix)).content(text));
+    for registry in &registries {
+        let path = format!("{REGISTRIES}/{}/hosts.toml", registry.prefix);
+        let text = hosts_toml(vars, registry)?;
+        step = step.ensure(match registry.is_secret() {
+            true => file(path).secret(text),
+            false => file(path).content(text),
+        });
     }
-    let prefixes = vars.containerd_registries_mirrors.into_iter().map(|registry| registry.prefix);
-    step.ensure(no_other_mirrors(prefixes.collect()))
+    if proxies.is_none() {
+        step = step.remove(file(PROXIES));
+    }
+    step = match settings.specs.is_empty() {
+        true => step.remove(dir(SPECS)),
+        false => step.ensure(no_other_specs(settings.specs.into_keys())),
+    };
+    step.ensure(no_other_mirrors(registries.into_iter().map(|registry| registry.prefix).collect()))
         .ensure(service("containerd").restart_on(&[&programs, &config]))
         .await
         .map(drop)
+}
+
+/// What is wrong with the variables that are settings of containerd.
+pub(crate) fn wrong(vars: &HostVars) -> Vec<Wrong> {
+    [settings(vars).err(), registries(vars).err()].into_iter().flatten().collect()
+}
+
+fn hosts_toml(vars: &HostVars, registry: &Registry) -> Result<String, VarsError> {
+    vars.render(include_str!("templates/hosts.toml.j2"), "hosts.toml.j2", registry)
+}
+
+/// Specifications that were taken out of the variable are gone.
+fn no_other_specs(names: impl Iterator<Item = String>) -> Command {
+    let args: Vec<String> = std::iter::once(SPECS.to_owned()).chain(names).collect();
+    command(
+        "no other specifications of containers",
+        sh(concat!(include_str!("other_specs.sh"), "others \"$@\" | while read -r name; do rm -f \"$folder/$name\"; done"), args.clone()),
+        sh(concat!(include_str!("other_specs.sh"), "[ -z \"$(others \"$@\")\" ]"), args),
+    )
 }
 
 /// Mirrors that were taken out of the variable are gone: a mirror that is no more would be asked for ever. Which files are muster's
@@ -124,12 +168,15 @@ pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
             owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
         }
     }
-    for registry in &vars.containerd_registries_mirrors {
+    // What does not say a registry has put none there.
+    for registry in registries(host.all_vars()).unwrap_or_default() {
         owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));
     }
     Ok(owned
         .with(dir(vars.containerd_state_dir))
         .with(file(CONFIG))
+        .with(file(PROXIES))
+        .with(dir(SPECS))
         .with(file(UNIT))
         .with(service("containerd")))
 }

@@ -19,6 +19,7 @@ mod network;
 mod peers;
 mod ports;
 mod probe;
+mod proxies;
 mod resolver;
 mod settings;
 mod sockets;

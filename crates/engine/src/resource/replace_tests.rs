@@ -190,3 +190,21 @@ fn another_mode_is_given_to_the_file_that_was_seen_and_to_no_other() {
         }
     }
 }
+
+#[test]
+fn what_a_program_does_not_take_is_not_written() {
+    for shell in shells() {
+        let place = Place::new();
+        let path = place.text("ours/new");
+        let wanted = |text: &str| {
+            let check = "read -r first\nif [ \"$first\" != good ]; then echo \"not good: $first\" >&2; exit 3; fi";
+            file(&path).content(text).taken_by(check)
+        };
+        let refused = place.run(shell, &wanted("bad\n"), &Seen::default());
+        assert_eq!(refused.status.code(), Some(3), "{shell:?} {refused:?}");
+        assert_eq!(String::from_utf8_lossy(&refused.stderr), "not good: bad\n");
+        place.is_untouched(&format!("{shell:?}"));
+        assert!(place.run(shell, &wanted("good\n"), &Seen::default()).status.success());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "good\n");
+    }
+}
