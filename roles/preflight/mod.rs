@@ -6,6 +6,7 @@
 
 mod bundle;
 mod calico;
+mod corefile;
 mod disk;
 mod encryption;
 mod eviction;
