@@ -9,6 +9,7 @@ mod calico;
 mod corefile;
 mod disk;
 mod encryption;
+mod etcd_settings;
 mod eviction;
 mod findings;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
-use super::{calico, corefile, encryption, eviction, proxies, values};
+use super::{calico, corefile, encryption, etcd_settings, eviction, proxies, values};
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
@@ -79,6 +79,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(eviction::check(vars));
     findings.refuse(calico::check(vars));
     findings.refuse(proxies::check(vars));
+    findings.refuse(etcd_settings::check(vars));
     findings.refuse(corefile::check(vars));
     findings.refuse(containerd_settings(vars));
     findings
