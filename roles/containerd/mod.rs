@@ -143,6 +143,11 @@ fn no_other_mirrors(prefixes: Vec<String>) -> Command {
     )
 }
 
+/// No mirrors of muster's are left, whatever the variables say now.
+pub(crate) fn no_mirrors() -> Command {
+    no_other_mirrors(Vec::new())
+}
+
 /// containerd has nothing in its folder of storage, which may hold more than that: a disk of somebody's.
 pub(crate) fn no_images(folder: &str) -> Command {
     command(
@@ -167,10 +172,6 @@ pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
         for name in CNI_PLUGINS {
             owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
         }
-    }
-    // What does not say a registry has put none there.
-    for registry in registries(host.all_vars()).unwrap_or_default() {
-        owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));
     }
     Ok(owned
         .with(dir(vars.containerd_state_dir))
@@ -207,6 +208,7 @@ mod tests {
         assert!(!run(&["look", "quay.io"]));
         assert!(run(&["remove", "quay.io"]) && run(&["look", "quay.io"]));
         assert!(!file("docker.io").exists() && file("quay.io").exists());
-        assert!(run(&["remove"]) && !file("quay.io").exists() && file("own.example.org").exists());
+        assert!(run(&["remove"]) && !file("quay.io").parent().unwrap().exists() && file("own.example.org").exists());
+        assert!(!root.path().join("muster/mirrors").exists() && run(&["look"]));
     }
 }

@@ -234,6 +234,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(if has_calico { calico::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd::owned(host, keep)?)
+        .ensure(containerd::no_mirrors())
         .remove_all(if has_etcd { etcd::owned(host, keep)? } else { Resources::new() })
         .ensure(command(
             "no addresses of pods in /var/lib/cni",

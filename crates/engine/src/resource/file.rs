@@ -100,7 +100,9 @@ impl Resource for File {
         if what.is_empty() {
             return Ok(Plan::nothing());
         }
-        let diff = (!self.secret && !is_same).then(|| {
+        // What nobody but its owner may read may be a secret, also where its successor is none.
+        let was_secret = state.is_some_and(|state| state.mode & 0o077 == 0);
+        let diff = (!self.secret && !was_secret && !is_same).then(|| {
             let old = state.and_then(|s| s.content.as_deref()).unwrap_or_default();
             unified(&self.path, &String::from_utf8_lossy(old), &self.content)
         });

@@ -208,3 +208,26 @@ fn what_a_program_does_not_take_is_not_written() {
         assert_eq!(fs::read_to_string(&path).unwrap(), "good\n");
     }
 }
+
+#[test]
+fn what_only_its_owner_could_read_is_not_shown_when_it_is_replaced() {
+    let shown = |mode: u32| {
+        let state = PathState {
+            kind: PathKind::File,
+            mode,
+            owner: "root".into(),
+            group: "root".into(),
+            size: 8,
+            mtime: 0,
+            inode: 1,
+            sha256: Some("other".into()),
+            content: Some(b"password".to_vec()),
+            target: None,
+        };
+        let paths = BTreeMap::from([("/etc/a".to_owned(), state)]);
+        let seen = Seen { paths: Arc::new(paths), answer: None };
+        let plan = file("/etc/a").content("none").plan(&seen).unwrap();
+        plan.changes[0].diff.clone().unwrap_or_default()
+    };
+    assert!(shown(0o644).contains("-password") && shown(0o600).is_empty());
+}
