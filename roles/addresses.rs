@@ -73,7 +73,8 @@ pub fn hands_on_at(host: &Host) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip(host).ok()?, vars.fan_out_port))
 }
 
-fn written(host: &Host, of: &str, name: &str) -> Result<Option<IpAddr>> {
+/// The address that the inventory gives a host in a variable.
+pub(crate) fn written(host: &Host, of: &str, name: &str) -> Result<Option<IpAddr>> {
     let value = host.cluster().vars_of(of)?.get(name)?;
     Ok(value.and_then(|value| value.as_str()?.parse().ok()))
 }

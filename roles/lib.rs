@@ -27,6 +27,7 @@ pub mod kubespray;
 mod nodelocaldns;
 mod objects;
 pub mod preflight;
+mod proxies;
 pub mod reference;
 mod removal;
 mod reset;

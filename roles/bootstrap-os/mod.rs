@@ -2,6 +2,8 @@
 //!
 //! What is checked is the feature, not how it came to be there: a tool, not a package; a kernel parameter, not a module.
 
+mod known_hosts;
+
 use std::time::Duration;
 
 use muster_engine::prelude::*;
@@ -9,15 +11,14 @@ use serde::Deserialize;
 
 use crate::addresses;
 use crate::cluster;
+use crate::proxies;
 
 #[derive(Deserialize)]
 struct Vars {
     override_system_hostname: bool,
+    populate_inventory_to_hosts_file: bool,
     muster_install_packages: bool,
     package_lock_timeout: u32,
-    http_proxy: String,
-    https_proxy: String,
-    no_proxy: String,
     kubelet_fail_swap_on: bool,
     kubelet_protect_kernel_defaults: bool,
     additional_sysctl: Vec<KernelParameter>,
@@ -61,14 +62,17 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let patience = Duration::from_secs(vars.package_lock_timeout.into());
     let mut step = host.step("Name, tools and kernel").limit(Duration::from_secs(600) + patience);
+    step = step.ensure(match vars.populate_inventory_to_hosts_file {
+        true => known_hosts::known(host)?,
+        false => known_hosts::unknown(),
+    });
     if vars.override_system_hostname {
         step = step
             .ensure(hostname(&vars.kube_override_hostname))
             .ensure(own_name(host, &vars.kube_override_hostname));
     }
     if vars.muster_install_packages {
-        let (http, https, none) = (vars.http_proxy.clone(), vars.https_proxy.clone(), vars.no_proxy.clone());
-        let proxy = Proxy { http, https, none };
+        let proxy = proxies::of_packages(host)?;
         step = step.ensure_all(TOOLS.map(|(tool, name)| {
             package(tool, name).lock_timeout(vars.package_lock_timeout).proxy(proxy.clone())
         }));
@@ -169,8 +173,9 @@ if [ -e "$stamp" ] && [ "$(cat "$stamp")" != 1 ]; then
 fi"#;
 
 /// The machine's name and its swap are as they were before [`run`] changed them.
-pub(crate) fn as_before() -> [Command; 3] {
+pub(crate) fn as_before() -> [Command; 4] {
     [
+        known_hosts::unknown(),
         command(
             "no line of ours in /etc/hosts",
             sh(

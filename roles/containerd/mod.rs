@@ -1,25 +1,28 @@
 //! containerd: the container engine, with runc and the CNI plugins, from the bundle.
 
+pub(crate) mod earlier;
+mod registries;
+mod settings;
+
 use muster_engine::prelude::*;
+use muster_inventory::{HostVars, VarsError};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::catalogue::{artifact, image};
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
+use crate::proxies;
+use registries::{Registry, registries};
+use settings::{SPECS, settings};
+
+pub(crate) use registries::Wrong;
 
 #[derive(Deserialize)]
 struct Vars {
     container_manager: String,
     containerd_state_dir: String,
     containerd_storage_dir: String,
-    containerd_registries_mirrors: Vec<Mirrors>,
-}
-
-#[derive(Deserialize)]
-struct Mirrors {
-    prefix: String,
-    mirrors: serde_json::Value,
 }
 
 /// The CNI plugins that flannel's configuration, and most others', call.
@@ -30,11 +33,15 @@ const PROGRAMS: [&str; 3] = ["containerd", "containerd-shim-runc-v2", "ctr"];
 const CONFIG: &str = "/etc/containerd/config.toml";
 const REGISTRIES: &str = "/etc/containerd/certs.d";
 const UNIT: &str = "/etc/systemd/system/containerd.service";
+/// The proxies of containerd, in a file because everybody may see what a unit says (systemctl(1), show).
+const PROXIES: &str = "/etc/containerd/proxies.env";
 
-/// What a machine notes of the container engine that it had before ours.
-const EARLIER: &str = "/var/lib/muster/stamps/containerd-before";
-/// Says that ours was started on a machine.
-const STARTED: &str = "/var/lib/muster/stamps/containerd.service";
+/// containerd itself says whether it takes a configuration. What it does not know it would only leave out.
+const CHECK: &str = r#"
+said=$(containerd --config /dev/stdin config dump 2>&1 >/dev/null) && case $said in *'unknown key'*) false ;; esac || {
+  printf '%s\n' "$said" 'containerd does not take what the variables containerd_* say; it goes on with what it has' >&2
+  exit 1
+}"#;
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
@@ -53,7 +60,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let plugins = artifact(host, "cni-plugins", &kube_version)?;
     let programs = host
         .step("Install containerd, runc and the CNI plugins")
-        .ensure(earlier_is_noted(&vars.containerd_storage_dir))
+        .ensure(earlier::is_noted(&vars.containerd_storage_dir))
         .ensure(PROGRAMS.into_iter().fold(archive(containerd), |all, name| {
             all.member(format!("bin/{name}"), format!("{bin}/{name}"))
         }))
@@ -63,37 +70,76 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }))
         .await?;
 
-    let extra = json!({
-        "bin_dir": bin,
-        "pause_image": image(host, "pause", &kube_version)?,
-        // Without this capability no process may lower its OOM score, and no container would start.
-        "restrict_oom_score_adj": !host.facts().may_lower_oom_score(),
-    });
+    let vars = host.all_vars();
+    let settings = settings(vars).map_err(Wrong::failure)?;
+    let proxies = proxies::of(host)?;
+    let mut extra = settings.extra;
+    extra["bin_dir"] = json!(bin);
+    extra["pause_image"] = json!(image(host, "pause", &kube_version)?);
+    // Without this capability no process may lower its OOM score, and no container would start.
+    extra["restrict_oom_score_adj"] = json!(!host.facts().may_lower_oom_score());
+    extra["proxies"] = json!(proxies.as_ref().map(|_| PROXIES));
     let config = host.render("config.toml.j2", include_str!("templates/config.toml.j2"), &extra)?;
     let unit =
         host.render("containerd.service.j2", include_str!("templates/containerd.service.j2"), &extra)?;
+    let config = if settings.is_secret { file(CONFIG).secret(config) } else { file(CONFIG).content(config) };
+    let spec = |(name, text): (&String, &String)| file(format!("{SPECS}/{name}")).content(text);
     let config = host
         .step("Configure containerd")
         .ensure(dir("/etc/cni/net.d"))
-        .ensure(file(CONFIG).content(config))
+        .ensure(config.taken_by(CHECK))
         .ensure(file(UNIT).content(unit))
+        .ensure_all(settings.specs.iter().map(spec))
+        .ensure_all(proxies.as_ref().map(|proxies| file(PROXIES).secret(proxies::environment(proxies))))
         .await?;
 
     // containerd reads these whenever it pulls.
+    let registries = registries(vars).map_err(Wrong::failure)?;
     let mut step = host.step("Run containerd");
-    for registry in &vars.containerd_registries_mirrors {
-        let text = host.render(
-            "hosts.toml.j2",
-            include_str!("templates/hosts.toml.j2"),
-            &json!({ "mirrors": registry.mirrors }),
-        )?;
-        step = step.ensure(file(format!("{REGISTRIES}/{}/hosts.toml", registry.prefix)).content(text));
+    for registry in &registries {
+        let path = format!("{REGISTRIES}/{}/hosts.toml", registry.prefix);
+        let text = hosts_toml(vars, registry)?;
+        step = step.ensure(match registry.is_secret() {
+            true => file(path).secret(text),
+            false => file(path).content(text),
+        });
     }
-    let prefixes = vars.containerd_registries_mirrors.into_iter().map(|registry| registry.prefix);
-    step.ensure(no_other_mirrors(prefixes.collect()))
+    if proxies.is_none() {
+        step = step.remove(file(PROXIES));
+    }
+    step = match settings.specs.is_empty() {
+        true => step.remove(dir(SPECS)),
+        false => step.ensure(no_other_specs(settings.specs.into_keys())),
+    };
+    step.ensure(no_other_mirrors(registries.into_iter().map(|registry| registry.prefix).collect()))
         .ensure(service("containerd").restart_on(&[&programs, &config]))
         .await
         .map(drop)
+}
+
+/// What is wrong with the variables that are settings of containerd.
+pub(crate) fn wrong(vars: &HostVars) -> Vec<Wrong> {
+    [settings(vars).err(), registries(vars).err()].into_iter().flatten().collect()
+}
+
+fn hosts_toml(vars: &HostVars, registry: &Registry) -> Result<String, VarsError> {
+    vars.render(include_str!("templates/hosts.toml.j2"), "hosts.toml.j2", registry)
+}
+
+/// Specifications that were taken out of the variable are gone.
+fn no_other_specs(names: impl Iterator<Item = String>) -> Command {
+    let args: Vec<String> = std::iter::once(SPECS.to_owned()).chain(names).collect();
+    command(
+        "no other specifications of containers",
+        sh(
+            concat!(
+                include_str!("other_specs.sh"),
+                "others \"$@\" | while read -r name; do rm -f \"$folder/$name\"; done"
+            ),
+            args.clone(),
+        ),
+        sh(concat!(include_str!("other_specs.sh"), "[ -z \"$(others \"$@\")\" ]"), args),
+    )
 }
 
 /// Mirrors that were taken out of the variable are gone: a mirror that is no more would be asked for ever. Which files are muster's
@@ -106,54 +152,9 @@ fn no_other_mirrors(prefixes: Vec<String>) -> Command {
     )
 }
 
-/// What the machine has of a container engine is noted before ours takes its place, so that a reset can bring it back.
-fn earlier_is_noted(storage: &str) -> Command {
-    command(
-        "the container engine of before is noted",
-        sh(include_str!("keep_earlier.sh"), [EARLIER, storage, CONFIG, UNIT]),
-        // What an older muster has started is ours.
-        sh(r#"[ -d "$1" ] || [ -e "$2" ]"#, [EARLIER, STARTED]),
-    )
-}
-
-/// The container engine that a machine had before ours.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Earlier {
-    /// It had images, which are others' and stay.
-    pub(crate) has_images: bool,
-    /// It had a unit where ours is.
-    pub(crate) has_unit: bool,
-    /// It took the place of ours again.
-    pub(crate) is_back: bool,
-}
-
-impl Earlier {
-    /// Asks the machine.
-    pub(crate) async fn of(host: &Host) -> Result<Earlier> {
-        let look = r#"for note in "$1" "$1-is-back"; do
-  [ ! -e "$note/images" ] || echo images
-  [ ! -e "$note/unit" ] || echo unit
-done
-[ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back"#;
-        let answer = host.query(sh(look, [EARLIER])).await?.output;
-        let has = |word: &str| answer.lines().any(|line| line == word);
-        Ok(Earlier { has_images: has("images"), has_unit: has("unit"), is_back: has("back") })
-    }
-}
-
-/// The container engine of before has its settings and its unit again, and runs if it ran.
-pub(crate) fn earlier_is_back() -> Command {
-    command(
-        "the container engine of before",
-        sh(include_str!("bring_back.sh"), [EARLIER, CONFIG, UNIT]),
-        sh(r#"[ ! -d "$1" ]"#, [EARLIER]),
-    )
-}
-
-/// No image of Kubernetes is in an engine that others had used before.
-pub(crate) fn no_images_of_pods() -> Command {
-    let program = include_str!("no_images_of_pods.sh");
-    command("no images of Kubernetes", sh(program, ["remove"]), sh(program, ["look"]))
+/// No mirrors of muster's are left, whatever the variables say now.
+pub(crate) fn no_mirrors() -> Command {
+    no_other_mirrors(Vec::new())
 }
 
 /// containerd has nothing in its folder of storage, which may hold more than that: a disk of somebody's.
@@ -181,12 +182,11 @@ pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
             owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
         }
     }
-    for registry in &vars.containerd_registries_mirrors {
-        owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));
-    }
     Ok(owned
         .with(dir(vars.containerd_state_dir))
         .with(file(CONFIG))
+        .with(file(PROXIES))
+        .with(dir(SPECS))
         .with(file(UNIT))
         .with(service("containerd")))
 }
@@ -217,6 +217,11 @@ mod tests {
         assert!(!run(&["look", "quay.io"]));
         assert!(run(&["remove", "quay.io"]) && run(&["look", "quay.io"]));
         assert!(!file("docker.io").exists() && file("quay.io").exists());
-        assert!(run(&["remove"]) && !file("quay.io").exists() && file("own.example.org").exists());
+        assert!(
+            run(&["remove"])
+                && !file("quay.io").parent().unwrap().exists()
+                && file("own.example.org").exists()
+        );
+        assert!(!root.path().join("muster/mirrors").exists() && run(&["look"]));
     }
 }

@@ -12,7 +12,14 @@ fi
 for prefix in $noted; do
   kept=no
   for other; do [ "$other" != "$prefix" ] || kept=yes; done
-  [ $kept = yes ] || rm -f "/etc/containerd/certs.d/$prefix/hosts.toml"
+  [ $kept = no ] || continue
+  rm -f "/etc/containerd/certs.d/$prefix/hosts.toml"
+  # Certificates of somebody's may stand beside it.
+  rmdir "/etc/containerd/certs.d/$prefix" 2>/dev/null || :
 done
+if [ $# = 0 ]; then
+  rm -f $list
+  exit
+fi
 mkdir -p /var/lib/muster
 printf '%s\n' "$wanted" >$list

@@ -1,6 +1,10 @@
 //! coredns: names inside the cluster, at the address that kubespray's clusters have it.
 
+use std::collections::BTreeMap;
+
+use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
+use muster_inventory::HostVars;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -8,11 +12,21 @@ use crate::catalogue::{CATALOGUE, image};
 use crate::cluster;
 use crate::common::cluster_vars;
 use crate::nodelocaldns;
-use crate::objects::ObjectSet;
+use crate::objects::{ObjectSet, documents};
 
+const NAME: &str = "coredns";
+
+/// Explained in `defaults.yml`.
 #[derive(Deserialize)]
 struct Vars {
     dns_mode: String,
+    coredns_replicas: Option<usize>,
+    enable_dns_autoscaler: bool,
+    dns_nodes_per_replica: usize,
+    dns_cores_per_replica: usize,
+    dns_min_replicas: usize,
+    dns_prevent_single_point_failure: bool,
+    coredns_deployment_nodeselector: String,
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
@@ -29,17 +43,68 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }
     };
     let of = cluster::speaker(host).await?;
-    let extra = json!({
-        "image": image(host, "coredns", &cluster_vars(host)?.kube_version)?,
-        "nodes": host.cluster().group("k8s_cluster").len(),
-    });
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
-    let manifest = of.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
+    let image = image(host, NAME, &cluster_vars(host)?.kube_version)?;
+    let objects = objects(of.all_vars(), &image, size(host))?;
     // Of applications and of nodelocaldns, where they are switched off, it is known then, without asking, whether there is something to remove.
-    let objects = ObjectSet::new("coredns", &manifest)?
+    let objects = ObjectSet::of(NAME, objects)?
         .refusing(moved)
+        .rolled_out()
         .looking_for(CATALOGUE.apps().chain([nodelocaldns::NAME]));
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
+}
+
+/// How large the cluster is: its nodes and their cores. Those of machines outside of the run are taken to be as the others'.
+fn size(host: &Host) -> (usize, usize) {
+    let nodes = host.cluster().group("k8s_cluster");
+    let cores =
+        |node: &String| host.cluster().host(node).ok()?.known_facts().map(|facts| facts.cpus as usize);
+    let known: Vec<usize> = nodes.iter().filter_map(cores).collect();
+    (nodes.len(), known.iter().sum::<usize>() * nodes.len() / known.len().max(1))
+}
+
+/// How many CoreDNS there are to be: what is said, or what kubespray's autoscaler comes to (its mode `linear`).
+fn replicas(vars: &Vars, (nodes, cores): (usize, usize)) -> usize {
+    if let Some(said) = vars.coredns_replicas {
+        return said;
+    }
+    if !vars.enable_dns_autoscaler {
+        return nodes.clamp(1, 2);
+    }
+    let for_size = nodes.div_ceil(vars.dns_nodes_per_replica).max(cores.div_ceil(vars.dns_cores_per_replica));
+    let least = if vars.dns_prevent_single_point_failure && nodes > 1 { 2 } else { 1 };
+    for_size.max(vars.dns_min_replicas).max(least)
+}
+
+/// Its objects. Pods are made anew when their configuration is another one, so it is seen whether CoreDNS takes it.
+fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Value>> {
+    let read: Vars = vars.deserialize()?;
+    let selector = selector(&read.coredns_deployment_nodeselector);
+    let extra =
+        json!({ "image": image, "replicas": replicas(&read, size), "selector": selector, "apart": apart() });
+    let text = vars.render(include_str!("templates/coredns.yaml.j2"), "coredns.yaml.j2", &extra)?;
+    let mut objects = documents(NAME, &text)?;
+    let configuration = objects.iter().find(|object| object["kind"] == "ConfigMap");
+    let sum = configuration
+        .map(|map| Sha256::of(map["data"].to_string().as_bytes()).to_string())
+        .unwrap_or_default();
+    for object in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
+        object["spec"]["template"]["metadata"]["annotations"] = json!({ "muster.io/configuration": sum });
+    }
+    Ok(objects)
+}
+
+/// Rather on several nodes than on one.
+fn apart() -> Value {
+    let pods = json!({ "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "k8s-app": "kube-dns" } } });
+    let preferred = json!([{ "weight": 100, "podAffinityTerm": pods }]);
+    json!({ "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": preferred } })
+}
+
+/// A text like `kubernetes.io/os: linux` as a mapping.
+fn selector(text: &str) -> BTreeMap<&str, &str> {
+    let (key, value) = text.split_once(':').unwrap_or((text, ""));
+    [(key.trim(), value.trim().trim_matches(['"', '\'']))].into()
 }
 
 /// Why the service of the cluster's DNS cannot become what is wanted: all pods ask it at its address.
@@ -50,4 +115,88 @@ fn moved(wanted: Option<&Value>, found: &Value) -> Option<String> {
             "pods ask for names at {is}, which cannot become {wanted} under them: set skydns_server: {is}"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::fixture::variables;
+
+    /// The objects for variables, by kind.
+    fn made(yaml: &str) -> BTreeMap<String, Value> {
+        let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
+        let objects = objects(&vars, "coredns:1", (2, 8)).unwrap();
+        objects.into_iter().map(|object| (object["kind"].as_str().unwrap().to_owned(), object)).collect()
+    }
+
+    fn corefile(yaml: &str) -> String {
+        made(yaml)["ConfigMap"]["data"]["Corefile"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_nobody_says_is_as_it_was() {
+        let expected = ".:53 {\n    errors\n    health {\n        lameduck 5s\n    }\n    ready\n    kubernetes cluster.local in-addr.arpa \
+                        ip6.arpa {\n        pods insecure\n        fallthrough in-addr.arpa ip6.arpa\n        ttl 30\n    }\n    \
+                        prometheus :9153\n    forward . /etc/resolv.conf {\n        max_concurrent 1000\n    }\n    cache 30\n    loop\n    \
+                        reload\n    loadbalance\n}\n";
+        assert_eq!(corefile(""), expected);
+        let made = made("");
+        assert_eq!(made["ConfigMap"]["data"].as_object().unwrap().len(), 1);
+        assert!(!made.contains_key("PodDisruptionBudget"));
+    }
+
+    #[test]
+    fn each_variable_is_in_the_corefile() {
+        let yaml = "coredns_external_zones: [{zones: [corp.example, lab.example], nameservers: [192.0.2.53], rewrite: [name a b]}]\n\
+                    dns_etchosts: |\n  192.0.2.9 mirror.example.org\n  192.0.2.8 git\n\
+                    coredns_rewrite_block: |\n  rewrite stop {\n    name exact a b\n  }\n\
+                    coredns_additional_configs: whoami\ncoredns_additional_error_config: consolidate 5m x warning\n\
+                    old_dns_domains: [old.local]\ncoredns_kubernetes_extra_domains: my.local\ncoredns_kubernetes_extra_opts: [noendpoints]\n\
+                    enable_coredns_k8s_endpoint_pod_names: true\nenable_coredns_reverse_dns_lookups: false\n\
+                    enable_coredns_k8s_external: 'yes'\ncoredns_default_zone_cache_block: cache 5\n\
+                    dns_upstream_forward_extra_opts: {policy: sequential, prefer_udp: ''}\n";
+        let text = corefile(yaml);
+        let of_zone = "corp.example lab.example {\n    errors\n    rewrite name a b\n    forward . 192.0.2.53\n    cache 5\n    reload\n    \
+                       loadbalance\n    hosts /etc/coredns/hosts {\n        fallthrough\n    }\n}\n.:53 {\n    whoami\n    errors {\n        \
+                       consolidate 5m x warning\n    }\n";
+        assert!(text.starts_with(of_zone), "{text}");
+        for part in [
+            "    rewrite stop {\n      name exact a b\n    }\n    rewrite name suffix old.local cluster.local answer auto\n    ready\n",
+            "    kubernetes cluster.local my.local {\n        pods insecure\n        endpoint_pod_names\n        ttl 30\n        noendpoints\n    }\n",
+            "        max_concurrent 1000\n        policy sequential\n        prefer_udp\n    }\n    k8s_external k8s_external.local\n    cache 5\n",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert_eq!(made(yaml)["ConfigMap"]["data"]["hosts"], "192.0.2.9 mirror.example.org\n192.0.2.8 git\n");
+    }
+
+    #[test]
+    fn another_configuration_makes_other_pods_of_the_wanted_size() {
+        let template = |yaml: &str| made(yaml)["Deployment"]["spec"]["template"].clone();
+        assert_ne!(template("")["metadata"], template("dns_etchosts: 192.0.2.1 a")["metadata"]);
+        assert_eq!(template(""), template("coredns_replicas: 3"));
+        let yaml = "dns_memory_limit: 1Gi\ndns_cpu_limit: 300m\ndns_cpu_requests: 50m\ndns_memory_requests: 99Mi\n\
+                    dns_extra_tolerations: [{operator: Exists}]\ncoredns_deployment_nodeselector: 'room: \"104\"'\n\
+                    coredns_affinity: {}\ncoredns_pod_disruption_budget: true\n";
+        let spec = template(yaml)["spec"].clone();
+        let container = &spec["containers"][0];
+        let resources = json!({ "requests": { "cpu": "50m", "memory": "99Mi" }, "limits": { "memory": "1Gi", "cpu": "300m" } });
+        assert_eq!(container["resources"], resources);
+        assert_eq!((&spec["nodeSelector"], &spec["affinity"]), (&json!({ "room": "104" }), &json!({})));
+        assert_eq!(spec["tolerations"][1], json!({ "operator": "Exists" }));
+        assert_eq!(made(yaml)["PodDisruptionBudget"]["spec"]["maxUnavailable"], "30%");
+    }
+
+    #[test]
+    fn there_are_as_many_as_kubesprays_autoscaler_would_have() {
+        let of = |yaml: &str, nodes: usize, cores: usize| {
+            let least = format!("dns_min_replicas: {}\n", nodes.min(2));
+            replicas(&variables(&format!("{least}{yaml}")).deserialize().unwrap(), (nodes, cores))
+        };
+        let sizes = [(1, 2), (2, 4), (32, 64), (33, 66), (4, 1025)];
+        assert_eq!(sizes.map(|(nodes, cores)| of("", nodes, cores)), [1, 2, 2, 3, 5]);
+        assert_eq!(of("dns_nodes_per_replica: 4", 33, 66), 9);
+        assert_eq!(of("enable_dns_autoscaler: false", 33, 66), 2);
+        assert_eq!(of("coredns_replicas: '4'", 33, 66), 4);
+    }
 }

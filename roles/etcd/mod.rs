@@ -25,6 +25,7 @@ mod restored_pods;
 mod snapshot;
 mod snapshot_file;
 mod status;
+mod tuning;
 
 use std::collections::BTreeMap;
 
@@ -48,6 +49,7 @@ pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;
 pub use snapshot::role as snapshot;
 pub use snapshot_file::SnapshotFile;
 pub use status::{Answers, Member, MemberStatus, look};
+pub(crate) use tuning::{is_memory, not_for_users};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -58,6 +60,8 @@ pub(crate) struct Vars {
     etcd_certificate_days: u32,
     etcd_backup_calendar: String,
     etcd_backup_machine_count: u32,
+    etcd_cert_alt_names: Vec<String>,
+    etcd_cert_alt_ips: Vec<String>,
 }
 
 /// The role.
@@ -102,7 +106,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let name = member::name(host, &vars, &known).await?;
     let identity = pki::member(host, &vars, RENEWED_BELOW).await?;
+    let (settings, memory_limit) = tuning::of(host.all_vars(), address)?;
     let extra = json!({
+        "settings": settings,
+        "memory_limit": memory_limit,
         "member_name": name,
         "address": address,
         "access_address": access_ip_of(host, host.name())?,

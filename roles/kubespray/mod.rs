@@ -255,8 +255,8 @@ mod tests {
             ("cilium_mtu", "flannel, calico, or none"),
             ("docker_image_repo", "where programs"),
             ("docker_options", "containers run in containerd"),
-            ("containerd_runtimes", "containers run with runc"),
-            ("containerd_oom_score", "containerd is not set up so"),
+            ("containerd_runtimes", "no runtime but runc"),
+            ("containerd_oom_score", "containerd has the score"),
             ("argocd_image_repo", "where programs"),
         ] {
             let found = entries(name);

@@ -27,6 +27,18 @@ pub(crate) const SET: &str = "muster.io/set";
 /// The annotation that holds the sha256 of what was last applied.
 const APPLIED: &str = "muster.io/applied";
 
+/// The kind of Deployments, as it stands in an [`Id`].
+const DEPLOYMENT: &str = "Deployment.apps";
+
+/// The objects of a manifest.
+///
+/// # Errors
+/// The manifest is no YAML.
+pub(crate) fn documents(name: &str, manifest: &str) -> Result<Vec<Value>> {
+    serde_saphyr::from_multiple(manifest)
+        .map_err(|error| Failure::new(format!("the objects of {name}: {error}"), "check the variables in it"))
+}
+
 /// The namespace of what muster writes down about its sets.
 const NAMESPACE: &str = "kube-system";
 
@@ -37,6 +49,7 @@ pub(crate) struct ObjectSet {
     wanted: Wanted,
     /// Says why what was found cannot become what is wanted.
     refuses: Refuses,
+    rolled_out: bool,
     /// Other sets, for which is looked in the same exchange, and those of them that are there.
     others: Vec<String>,
     others_there: Arc<Mutex<BTreeSet<String>>>,
@@ -75,13 +88,10 @@ impl ObjectSet {
     /// # Errors
     /// The manifest is no YAML, or an object in it has no kind or name.
     pub(crate) fn new(name: &'static str, manifest: &str) -> Result<Self> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(manifest).map_err(|error| {
-            Failure::new(format!("the objects of {name}: {error}"), "check the variables in it")
-        })?;
-        Self::of(name, documents)
+        Self::of(name, documents(name, manifest)?)
     }
 
-    /// The same of objects.
+    /// The same of objects, as [`documents`] reads them.
     ///
     /// # Errors
     /// One of them has no kind or name.
@@ -91,7 +101,21 @@ impl ObjectSet {
             Failure::new(format!("the objects of {name}: one has no kind or no name"), "check the manifest")
         })?;
         let (others, others_there) = (Vec::new(), Arc::default());
-        Ok(Self { name, objects, wanted: Wanted::Present, refuses: |_, _| None, others, others_there })
+        Ok(Self {
+            name,
+            objects,
+            wanted: Wanted::Present,
+            refuses: |_, _| None,
+            rolled_out: false,
+            others,
+            others_there,
+        })
+    }
+
+    /// Waits until pods of a Deployment that was there before are those of its new template. Where they do not become ready, the
+    /// former ones stay, and what the newest pod has said is told.
+    pub(crate) fn rolled_out(self) -> Self {
+        Self { rolled_out: true, ..self }
     }
 
     /// Changes nothing where `refuses` says of an object why it cannot become what is wanted.
@@ -191,6 +215,12 @@ impl ObjectSet {
                 Some(_) => what.push(format!("{}: {how}", object.id)),
             }
         }
+        let rolled = self.to_be_rolled_out(live);
+        if what.is_empty()
+            && let Some(id) = rolled.filter(|id| live.get(id).is_some_and(is_rolling))
+        {
+            what.push(format!("{id}: not all of its pods are those of its template"));
+        }
         what.extend(left.iter().map(|id| format!("{id}: removed")));
         if created > 0 {
             what.insert(0, format!("{created} of {} created", self.objects.len()));
@@ -209,11 +239,19 @@ impl ObjectSet {
         let manifest = object::list(std::iter::once(first).chain(objects));
         let defines = self.objects.iter().any(|object| object.id.kind.starts_with(object::DEFINITION));
         let defines = if defines { "yes" } else { "" }.to_owned();
-        let args = [manifest, last, self.selector(), defines]
+        let pods = rolled.and_then(|id| live.get(id)).map(pods_of).unwrap_or_default();
+        let [_, namespace, deployment] = rolled.map(|id| id.clone().parts()).unwrap_or_default();
+        let args = [manifest, last, self.selector(), defines, namespace, deployment, pods]
             .into_iter()
             .chain(left.into_iter().flat_map(Id::parts));
         let script = kubectl!(concat!(include_str!("remove.sh"), include_str!("apply.sh")), args);
         self.change(what.join("; "), Some(diff), script)
+    }
+
+    /// The Deployment that was there before, and whose pods are to be seen to be new ones.
+    fn to_be_rolled_out(&self, live: &BTreeMap<Id, Value>) -> Option<&Id> {
+        let mut ids = self.objects.iter().map(|object| &object.id);
+        ids.find(|id| self.rolled_out && id.kind == DEPLOYMENT && live.contains_key(id))
     }
 
     /// What is ours goes: what has the label, and what an earlier muster has applied, which gave none.
@@ -243,6 +281,21 @@ impl ObjectSet {
         let change = Change { resource: self.label(), what, diff };
         Plan { changes: vec![change], script: Some(script), uploads: Vec::new() }
     }
+}
+
+/// Whether pods of a former template are there (Kubernetes' API of Deployments, status).
+fn is_rolling(deployment: &Value) -> bool {
+    let count = |name: &str| deployment["status"][name].as_u64().unwrap_or(0);
+    count("replicas") > count("updatedReplicas")
+}
+
+/// How a Deployment finds its pods, as kubectl takes it.
+fn pods_of(deployment: &Value) -> String {
+    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
+    let labels = labels.into_iter().flatten();
+    let labels: Vec<String> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+    labels.join(",")
 }
 
 fn record_id(set: &str) -> Id {

@@ -6,8 +6,10 @@
 
 mod bundle;
 mod calico;
+mod corefile;
 mod disk;
 mod encryption;
+mod etcd_settings;
 mod eviction;
 mod findings;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod network;
 mod peers;
 mod ports;
 mod probe;
+mod proxies;
 mod resolver;
 mod settings;
 mod sockets;

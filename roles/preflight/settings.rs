@@ -5,10 +5,11 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
-use super::{calico, encryption, eviction, values};
+use super::{calico, corefile, encryption, etcd_settings, eviction, proxies, values};
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
+use crate::containerd;
 use crate::kubespray;
 
 /// What a variable is set to.
@@ -77,6 +78,10 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(encryption::check(vars));
     findings.refuse(eviction::check(vars));
     findings.refuse(calico::check(vars));
+    findings.refuse(proxies::check(vars));
+    findings.refuse(etcd_settings::check(vars));
+    findings.refuse(corefile::check(vars));
+    findings.refuse(containerd_settings(vars));
     findings
 }
 
@@ -310,6 +315,15 @@ fn elections(vars: &HostVars) -> Option<Problem> {
             format!("set etcd_election_timeout: {}", heartbeat.saturating_mul(10)),
         )
     })
+}
+
+/// What containerd's configuration is made of.
+fn containerd_settings(vars: &HostVars) -> Vec<Problem> {
+    let tell = |wrong: containerd::Wrong| {
+        let found = format!("{}{}", wrong.found, place(vars, wrong.name));
+        problem(wrong.name, found, wrong.needed, format!("correct {}, or remove it", wrong.name))
+    };
+    containerd::wrong(vars).into_iter().map(tell).collect()
 }
 
 /// `key=value:effect` or `key:effect` (Kubernetes' "Taints and Tolerations").

@@ -23,9 +23,13 @@ enum Form {
     Quantity,
     /// A place on a machine.
     Path,
+    /// Yes or no, of what has no default.
+    Boolean,
+    /// How much of something a process may have, as systemd.exec(5) has it.
+    Limit,
 }
 
-use Form::{Duration, Number, OneOf, Path, Quantity};
+use Form::{Boolean, Duration, Limit, Number, OneOf, Path, Quantity};
 
 const PORT: Form = Number(1, 65535);
 const PERCENT: Form = Number(0, 100);
@@ -34,7 +38,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 107] = [
+const VALUES: &[(&str, Form)] = &[
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("kube_encryption_algorithm", OneOf(&["secretbox", "aescbc", "aesgcm"])),
@@ -51,6 +55,25 @@ const VALUES: [(&str, Form); 107] = [
         "containerd_snapshotter",
         OneOf(&["overlayfs", "native", "btrfs", "zfs", "erofs", "blockfile", "devmapper"]),
     ),
+    ("containerd_limit_proc_num", Limit),
+    ("containerd_limit_core", Limit),
+    ("containerd_limit_open_file_num", Limit),
+    ("containerd_limit_mem_lock", Limit),
+    ("nri_enabled", Boolean),
+    ("containerd_enable_unprivileged_ports", Boolean),
+    ("containerd_enable_unprivileged_icmp", Boolean),
+    ("containerd_max_container_log_line_size", Number(-1, ANY)),
+    ("containerd_enable_selinux", Boolean),
+    ("containerd_disable_apparmor", Boolean),
+    ("containerd_tolerate_missing_hugetlb_controller", Boolean),
+    ("containerd_disable_hugetlb_controller", Boolean),
+    ("containerd_discard_unpacked_layers", Boolean),
+    ("containerd_image_pull_progress_timeout", Duration),
+    ("containerd_grpc_max_recv_message_size", Number(1, ANY)),
+    ("containerd_grpc_max_send_message_size", Number(1, ANY)),
+    ("containerd_debug_uid", Number(0, ANY)),
+    ("containerd_debug_gid", Number(0, ANY)),
+    ("containerd_metrics_grpc_histogram", Boolean),
     ("calico_network_backend", OneOf(&["vxlan", "bird", "none"])),
     ("calico_vxlan_mode", OneOf(&["Always", "CrossSubnet", "Never"])),
     ("calico_ipip_mode", OneOf(&["Always", "CrossSubnet", "Never"])),
@@ -80,6 +103,15 @@ const VALUES: [(&str, Form); 107] = [
     ("calico_node_memory_limit", Quantity),
     ("calico_timeout", SECONDS),
     ("coredns_replicas", Number(1, ANY)),
+    ("dns_nodes_per_replica", Number(1, ANY)),
+    ("dns_cores_per_replica", Number(1, ANY)),
+    ("dns_memory_limit", Quantity),
+    ("dns_memory_requests", Quantity),
+    ("dns_cpu_requests", Quantity),
+    ("dns_cpu_limit", Quantity),
+    ("nodelocaldns_cpu_requests", Quantity),
+    ("nodelocaldns_memory_requests", Quantity),
+    ("nodelocaldns_memory_limit", Quantity),
     ("nodelocaldns_health_port", PORT),
     ("nodelocaldns_prometheus_port", PORT),
     ("etcd_data_dir", Path),
@@ -91,6 +123,13 @@ const VALUES: [(&str, Form); 107] = [
     ("etcd_compaction_retention", Number(0, ANY)),
     ("etcd_backup_retention_count", Number(-1, ANY)),
     ("etcd_backup_machine_count", Number(1, ANY)),
+    ("etcd_metrics", OneOf(&["basic", "extensive"])),
+    ("etcd_metrics_port", PORT),
+    ("etcd_log_level", OneOf(&["debug", "info", "warn", "error", "panic", "fatal"])),
+    ("etcd_max_request_bytes", Number(1, ANY)),
+    ("etcd_snapshot_count", Number(1, ANY)),
+    ("etcd_max_snapshots", Number(0, ANY)),
+    ("etcd_max_wals", Number(0, ANY)),
     ("etcd_certificate_days", Number(2, 36500)),
     ("flannel_vxlan_vni", Number(1, (1 << 24) - 1)),
     ("flannel_vxlan_port", PORT),
@@ -215,6 +254,8 @@ impl Form {
             Duration => is_duration(text),
             Quantity => eviction::is_quantity(text),
             Path => text.starts_with('/'),
+            Boolean => Value::from(text).as_bool().is_some(),
+            Limit => text == "infinity" || text.parse::<u64>().is_ok(),
         }
     }
 
@@ -227,6 +268,8 @@ impl Form {
             Duration => "numbers with units (h, m, s, ms), longer than nothing, as in 5m0s".to_owned(),
             Quantity => "a quantity, as 500m of a processor or 512Mi of memory".to_owned(),
             Path => "a path that begins with /".to_owned(),
+            Boolean => "true or false".to_owned(),
+            Limit => "a whole number, or infinity".to_owned(),
         }
     }
 }

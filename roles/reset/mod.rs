@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
-use crate::containerd::Earlier;
+use crate::containerd::earlier::{self, Earlier};
 use crate::{
     balancer, bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns, timers,
 };
@@ -235,7 +235,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     if engine.has_images && !engine.is_back && !keep {
         host.step("Remove the images of Kubernetes")
             .limit(Duration::from_secs(300))
-            .ensure(containerd::no_images_of_pods())
+            .ensure(earlier::no_images_of_pods())
             .await?;
     }
     let containerd = if engine.is_back { Resources::new() } else { containerd::owned(host, keep)? };
@@ -245,6 +245,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(if has_calico { calico::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd)
+        .ensure(containerd::no_mirrors())
         .remove_all(if has_etcd { etcd::owned(host, keep)? } else { Resources::new() })
         .ensure(command(
             "no addresses of pods in /var/lib/cni",
@@ -271,7 +272,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(bootstrap_os::owned(host, keep, !forwarding.is_empty())?)
         .ensure_all(bootstrap_os::as_before())
         .ensure(balancer::no_names())
-        .ensure_all((!keep).then(containerd::earlier_is_back))
+        .ensure_all((!keep).then(earlier::is_back))
         .await?;
     if host.check_mode() {
         return Ok(());

@@ -25,6 +25,7 @@ mod secrets;
 mod separate;
 mod several;
 mod students;
+mod surroundings;
 mod upgrade;
 mod uploads;
 

@@ -13,6 +13,7 @@ mod line;
 mod nodes;
 mod planes;
 mod reset;
+mod surroundings;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};

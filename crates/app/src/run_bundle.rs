@@ -177,6 +177,7 @@ fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
             .or(variable("http_proxy")?)
             .or_else(|| of_environment(["https_proxy", "HTTPS_PROXY"])),
         no_proxy: variable("no_proxy")?
+            .or(variable("additional_no_proxy")?)
             .or_else(|| of_environment(["no_proxy", "NO_PROXY"]))
             .unwrap_or_default(),
         ..Sources::default()

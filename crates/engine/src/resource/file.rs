@@ -15,11 +15,13 @@ pub struct File {
     content: String,
     access: Access,
     secret: bool,
+    check: Option<&'static str>,
 }
 
 /// A file owned by root, mode 0644, empty until [`File::content`] says otherwise.
 pub fn file(path: impl Into<String>) -> File {
-    File { path: path.into(), content: String::new(), access: Access::root(0o644), secret: false }
+    let access = Access::root(0o644);
+    File { path: path.into(), content: String::new(), access, secret: false, check: None }
 }
 
 impl File {
@@ -36,6 +38,13 @@ impl File {
         self.access.mode = 0o600;
         self
     }
+
+    /// A program for sh that says whether the content, which it reads from its standard input, is good. Where it fails, the file
+    /// stays as it was.
+    pub fn taken_by(mut self, check: &'static str) -> Self {
+        self.check = Some(check);
+        self
+    }
 }
 
 with_access!(File);
@@ -46,6 +55,16 @@ const WRITE: &str = concat!(
     r#"
 text=$5
 content() { printf '%s' "$text" | cat; }
+replace "$@""#
+);
+
+/// The same of what a program takes.
+const WRITE_TAKEN: &str = concat!(
+    include_str!("replace.sh"),
+    r#"
+text=$5 check=$6
+content() { printf '%s' "$text" | cat; }
+content | (eval "$check")
 replace "$@""#
 );
 
@@ -81,14 +100,19 @@ impl Resource for File {
         if what.is_empty() {
             return Ok(Plan::nothing());
         }
-        let diff = (!self.secret && !is_same).then(|| {
+        // What nobody but its owner may read may be a secret, also where its successor is none.
+        let was_secret = state.is_some_and(|state| state.mode & 0o077 == 0);
+        let diff = (!self.secret && !was_secret && !is_same).then(|| {
             let old = state.and_then(|s| s.content.as_deref()).unwrap_or_default();
             unified(&self.path, &String::from_utf8_lossy(old), &self.content)
         });
-        let script = sh(
-            WRITE,
-            [&self.path, &self.access.mode_text(), &self.access.owner, &self.access.group, &self.content],
-        );
+        let mode = self.access.mode_text();
+        let args = [&self.path, &mode, &self.access.owner, &self.access.group, &self.content];
+        let args = args.into_iter().map(String::as_str);
+        let script = match self.check {
+            None => sh(WRITE, args),
+            Some(check) => sh(WRITE_TAKEN, args.chain([check])),
+        };
         let change = Change { resource: self.label(), what: what.join(", "), diff };
         Ok(Plan { changes: vec![change], script: Some(script), uploads: Vec::new() })
     }

@@ -190,3 +190,45 @@ fn another_mode_is_given_to_the_file_that_was_seen_and_to_no_other() {
         }
     }
 }
+
+#[test]
+fn what_a_program_does_not_take_is_not_written() {
+    for shell in shells() {
+        let place = Place::new();
+        let path = place.text("ours/new");
+        let wanted = |text: &str| {
+            let check =
+                "read -r first\nif [ \"$first\" != good ]; then echo \"not good: $first\" >&2; exit 3; fi";
+            file(&path).content(text).taken_by(check)
+        };
+        let refused = place.run(shell, &wanted("bad\n"), &Seen::default());
+        assert_eq!(refused.status.code(), Some(3), "{shell:?} {refused:?}");
+        assert_eq!(String::from_utf8_lossy(&refused.stderr), "not good: bad\n");
+        place.is_untouched(&format!("{shell:?}"));
+        assert!(place.run(shell, &wanted("good\n"), &Seen::default()).status.success());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "good\n");
+    }
+}
+
+#[test]
+fn what_only_its_owner_could_read_is_not_shown_when_it_is_replaced() {
+    let shown = |mode: u32| {
+        let state = PathState {
+            kind: PathKind::File,
+            mode,
+            owner: "root".into(),
+            group: "root".into(),
+            size: 8,
+            mtime: 0,
+            inode: 1,
+            sha256: Some("other".into()),
+            content: Some(b"password".to_vec()),
+            target: None,
+        };
+        let paths = BTreeMap::from([("/etc/a".to_owned(), state)]);
+        let seen = Seen { paths: Arc::new(paths), answer: None };
+        let plan = file("/etc/a").content("none").plan(&seen).unwrap();
+        plan.changes[0].diff.clone().unwrap_or_default()
+    };
+    assert!(shown(0o644).contains("-password") && shown(0o600).is_empty());
+}

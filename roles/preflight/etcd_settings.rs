@@ -1,0 +1,100 @@
+//! What variables say about etcd's settings, before any machine is asked: a member that does not take them does not start.
+
+use std::net::IpAddr;
+
+use muster_engine::prelude::Problem;
+use muster_inventory::{HostVars, Value};
+
+use super::findings::problem;
+use super::settings::{Setting, place, text_of};
+use crate::common::is_dns_name;
+use crate::etcd::{is_memory, not_for_users};
+
+/// What is wrong with them.
+pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
+    let memory =
+        Setting::of(vars, "etcd_memory_limit").filter(|setting| !is_memory(&setting.text)).map(|setting| {
+            setting.wrong(
+                "a whole number of bytes, or one with K, M, G or T",
+                "set etcd_memory_limit: 2G, or remove it",
+            )
+        });
+    let urls =
+        Setting::of(vars, "etcd_listen_metrics_urls").filter(|setting| !setting.text.split(',').all(is_url));
+    let urls = urls.map(|setting| {
+        setting.wrong(
+            "URLs with addresses and ports, as http://127.0.0.1:2381, with commas between them",
+            "set etcd_metrics_port: 2381, or correct it",
+        )
+    });
+    let entries = |name, is_good: fn(&str) -> bool, needed| {
+        let value = vars.get(name).ok().flatten();
+        let list = value.as_ref().and_then(Value::as_list).unwrap_or_default();
+        let wrong = list.iter().find(|entry| !entry.as_str().is_some_and(is_good))?;
+        let found = format!("{}{}", text_of(wrong), place(vars, name));
+        Some(problem(name, found, needed, format!("correct {name}, or remove it")))
+    };
+    let lists = [
+        entries(
+            "etcd_tls_cipher_suites",
+            is_suite,
+            "Go's names of cipher suites, as TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        ),
+        entries("etcd_cert_alt_names", |name| is_dns_name(name.trim_start_matches("*.")), "DNS names"),
+        entries("etcd_cert_alt_ips", |text| text.parse::<IpAddr>().is_ok(), "IP addresses"),
+    ];
+    memory.into_iter().chain(urls).chain(lists.into_iter().flatten()).chain(environment(vars)).collect()
+}
+
+fn is_url(url: &str) -> bool {
+    let place = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    place.is_some_and(|place| place.parse::<std::net::SocketAddr>().is_ok())
+}
+
+fn is_suite(name: &str) -> bool {
+    name.starts_with("TLS_") && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// `etcd_extra_vars`.
+fn environment(vars: &HostVars) -> Option<Problem> {
+    const NAME: &str = "etcd_extra_vars";
+    let value = vars.get(NAME).ok()??;
+    let (name, needed) = value.as_map()?.iter().find_map(|(name, value)| {
+        let text = text_of(value);
+        let good = if text.contains('\n') { Some("values of one line") } else { not_for_users(name) };
+        Some((name.clone(), good?))
+    })?;
+    Some(problem(NAME, format!("{name}{}", place(vars, NAME)), needed, format!("remove {name} from {NAME}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{told, variables};
+    use super::*;
+
+    #[test]
+    fn what_a_member_would_not_start_with_is_told() {
+        let rows = [
+            ("etcd_memory_limit: half", "etcd_memory_limit: half (vars.yml:1:20)"),
+            ("etcd_memory_limit: 512M", ""),
+            (
+                "etcd_listen_metrics_urls: http://localhost",
+                "etcd_listen_metrics_urls: http://localhost (vars.yml:1:27)",
+            ),
+            ("etcd_listen_metrics_urls: 'http://0.0.0.0:2381,http://127.0.0.1:9'", ""),
+            (
+                "etcd_tls_cipher_suites: [ECDHE-RSA-AES]",
+                "etcd_tls_cipher_suites: ECDHE-RSA-AES (vars.yml:1:25)",
+            ),
+            ("etcd_cert_alt_names: [etcd, '*.example.org']", ""),
+            ("etcd_cert_alt_names: [Etcd_1]", "etcd_cert_alt_names: Etcd_1 (vars.yml:1:22)"),
+            ("etcd_cert_alt_ips: [etcd]", "etcd_cert_alt_ips: etcd (vars.yml:1:20)"),
+            ("etcd_extra_vars: {ETCD_DATA_DIR: /x}", "etcd_extra_vars: ETCD_DATA_DIR (vars.yml:1:18)"),
+            ("etcd_extra_vars: {ETCD_PRE_VOTE: \"a\\nb\"}", "etcd_extra_vars: ETCD_PRE_VOTE (vars.yml:1:18)"),
+            ("etcd_extra_vars: {ETCD_PRE_VOTE: true}", ""),
+        ];
+        for (yaml, expected) in rows {
+            assert_eq!(check(&variables(yaml)).iter().map(told).collect::<Vec<_>>().join("; "), expected);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Proxies of the machines: what reaches the world through them, and what does not need them.
+//!
+//! The list of what is reached directly is kubespray's, with one difference: machines in the network of the one that reads it are
+//! named by that network. So a worker that comes or goes changes nothing on the others, whose container engine would restart
+//! otherwise. Neither does `--limit`: nothing in the list depends on who takes part in a run.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+use crate::addresses::{access_ip_of, ip, written};
+use crate::balancer;
+use crate::common::cluster_vars;
+
+/// Explained in `bootstrap-os/defaults.yml`.
+#[derive(Deserialize)]
+struct Vars {
+    http_proxy: String,
+    https_proxy: String,
+    no_proxy: String,
+    additional_no_proxy: String,
+    additional_no_proxy_list: Vec<String>,
+    skip_http_proxy_on_os_packages: bool,
+    no_proxy_exclude_workers: bool,
+}
+
+/// The proxies of a machine; `None` where it has none.
+///
+/// # Errors
+/// The machine's own address is not known.
+pub(crate) fn of(host: &Host) -> Result<Option<Proxy>> {
+    let vars: Vars = host.vars()?;
+    if vars.http_proxy.is_empty() && vars.https_proxy.is_empty() {
+        return Ok(None);
+    }
+    let none = match vars.no_proxy.is_empty() {
+        true => direct(host, &vars)?.join(","),
+        false => vars.no_proxy,
+    };
+    Ok(Some(Proxy { http: vars.http_proxy, https: vars.https_proxy, none }))
+}
+
+/// Those of its package manager.
+///
+/// # Errors
+/// As [`of`].
+pub(crate) fn of_packages(host: &Host) -> Result<Proxy> {
+    let vars: Vars = host.vars()?;
+    let proxy = if vars.skip_http_proxy_on_os_packages { None } else { of(host)? };
+    Ok(proxy.unwrap_or_default())
+}
+
+/// What a machine reaches without a proxy.
+fn direct(host: &Host, vars: &Vars) -> Result<Vec<String>> {
+    let cluster = cluster_vars(host)?;
+    let own = ip(host)?;
+    let address = host.facts().addresses.iter().find(|address| address.ip == own);
+    let network = address.and_then(|address| IpNet::new(address.ip, address.prefix).ok());
+    let network = network.map(|network| network.trunc());
+
+    let mut carrying: BTreeSet<String> = host.cluster().group("kube_control_plane").into_iter().collect();
+    carrying.extend(host.cluster().group("etcd"));
+    let workers = host.cluster().group("kube_node").into_iter();
+    let workers: BTreeSet<String> =
+        workers.filter(|node| !vars.no_proxy_exclude_workers && !carrying.contains(node)).collect();
+    let mut addresses = BTreeSet::new();
+    // One that is off, and whose address nobody has written down, is named by the network, most of the time.
+    addresses.extend(carrying.iter().filter_map(|name| access_ip_of(host, name).ok()));
+    for name in &workers {
+        // What is written down: the address of a machine that is off, or takes no part, is not known otherwise.
+        let address = written(host, name, "access_ip")?;
+        addresses.extend(if address.is_some() { address } else { written(host, name, "ip")? });
+    }
+    let elsewhere = |address: &&IpAddr| !network.is_some_and(|network| network.contains(*address));
+
+    let mut list: Vec<String> = balancer::names(host.all_vars());
+    list.extend(network.map(|network| network.to_string()));
+    list.extend(addresses.iter().filter(elsewhere).map(IpAddr::to_string));
+    list.extend(carrying.iter().cloned());
+    list.extend(carrying.iter().map(|name| format!("{name}.{}", cluster.dns_domain)));
+    list.extend(vars.additional_no_proxy.split(',').map(|entry| entry.trim().to_owned()));
+    list.extend(vars.additional_no_proxy_list.iter().cloned());
+    list.extend(["127.0.0.1".to_owned(), "localhost".to_owned()]);
+    list.extend([cluster.kube_service_addresses, cluster.kube_pods_subnet]);
+    list.extend(["svc".to_owned(), format!("svc.{}", cluster.dns_domain)]);
+    let mut seen = BTreeSet::new();
+    list.retain(|entry| !entry.is_empty() && seen.insert(entry.clone()));
+    Ok(list)
+}
+
+/// The proxies as an environment file of systemd (systemd.exec(5)). It may hold a password.
+pub(crate) fn environment(proxy: &Proxy) -> String {
+    let named = [("HTTP_PROXY", &proxy.http), ("HTTPS_PROXY", &proxy.https), ("NO_PROXY", &proxy.none)];
+    named
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use futures::FutureExt;
+    use muster_engine::run::Role;
+
+    use super::*;
+    use crate::preflight::fixture::inventory_and_vars;
+    use crate::testing::run_roles;
+
+    /// What a machine's containerd is told.
+    async fn told(nodes: &str, yaml: &str) -> String {
+        let seen = Arc::new(Mutex::new(String::new()));
+        let notes = seen.clone();
+        let look = Role::given("look", move |host| {
+            *notes.lock().unwrap() = of(host).unwrap().map(|proxy| environment(&proxy)).unwrap_or_default();
+            async { Ok(()) }.boxed()
+        });
+        let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
+        let hosts = "a ip=127.0.0.1\nb ip=127.9.9.9\nc ip=192.0.2.3\nd ip=192.0.2.4 access_ip=198.51.100.4\ne\nf ip=127.1.1.1\n";
+        let ini = format!("{hosts}[kube_control_plane]\na\nc\n[etcd]\na\n[kube_node]\n{nodes}");
+        run_roles(&[look], inventory_and_vars(&ini, yaml), &["a"], play, Path::new("/nowhere")).await;
+        let told = seen.lock().unwrap().clone();
+        told
+    }
+
+    const PROXY: &str =
+        "https_proxy: http://proxy.example.org:3128\nskydns_server: 10.233.0.3\nkube_version: 1.36.3\n";
+
+    #[tokio::test]
+    async fn what_is_near_is_reached_directly_and_another_worker_near_changes_nothing() {
+        let list = "127.0.0.0/8,192.0.2.3,198.51.100.4,a,c,a.cluster.local,c.cluster.local,127.0.0.1,localhost,10.233.0.0/18,\
+                    10.233.64.0/18,svc,svc.cluster.local\n";
+        let expected = format!("HTTPS_PROXY=http://proxy.example.org:3128\nNO_PROXY={list}");
+        assert_eq!(told("b\nd\n", PROXY).await, expected);
+        // e is off, and f is as near as b.
+        assert_eq!(told("b\nd\ne\nf\n", PROXY).await, expected);
+        let without = told("b\nd\n", &format!("{PROXY}no_proxy_exclude_workers: true")).await;
+        assert_eq!(without, expected.replace(",198.51.100.4", ""));
+    }
+
+    #[tokio::test]
+    async fn what_the_user_says_is_added_or_taken_as_it_is() {
+        let more = "additional_no_proxy: 'mirror.example.org, .lan,'\nadditional_no_proxy_list: [192.0.2.0/28]\napiserver_loadbalancer_domain_name: api.example.org\n";
+        let added = told("b\n", &format!("{PROXY}{more}")).await;
+        assert!(added.contains("NO_PROXY=api.example.org,127.0.0.0/8,"), "{added}");
+        assert!(
+            added.contains(",c.cluster.local,mirror.example.org,.lan,192.0.2.0/28,127.0.0.1,"),
+            "{added}"
+        );
+        let whole =
+            told("b\n", &format!("{PROXY}http_proxy: http://192.0.2.9:80\nno_proxy: .example.org")).await;
+        assert_eq!(
+            whole,
+            "HTTP_PROXY=http://192.0.2.9:80\nHTTPS_PROXY=http://proxy.example.org:3128\nNO_PROXY=.example.org\n"
+        );
+        assert_eq!(told("b\n", "no_proxy: .example.org").await, "");
+    }
+}
