@@ -42,6 +42,13 @@ pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
                 state.version = version(&object["spec"]["template"]["spec"]["containers"][0]["image"]);
                 state.wrong.extend(wrong_with_deployment(object));
             }
+            "DaemonSet" => {
+                if state.version.is_empty() {
+                    state.version = version(&object["spec"]["template"]["spec"]["containers"][0]["image"]);
+                }
+                state.wrong.extend(wrong_with_daemons(object));
+            }
+            "Service" => look_at_service(object, state),
             "APIService" => {
                 state.reached_at.push(format!("the API {}", text(&object["spec"]["group"])));
                 state.wrong.extend(wrong_with_api(object));
@@ -86,6 +93,43 @@ fn wrong_with_deployment(deployment: &Value) -> Vec<String> {
     let failure = condition(deployment, "ReplicaFailure").filter(|failure| failure["status"] == "True");
     wrong.extend(failure.map(|failure| text(&failure["message"]).to_owned()));
     wrong
+}
+
+/// The same on each node that it is for (the API's documentation of DaemonSetStatus).
+fn wrong_with_daemons(set: &Value) -> Option<String> {
+    let status = &set["status"];
+    let number = |name: &str| status[name].as_i64().unwrap_or(0);
+    let (wanted, ready) =
+        (number("desiredNumberScheduled"), number("numberReady").min(number("updatedNumberScheduled")));
+    let is_old = number("observedGeneration") < set["metadata"]["generation"].as_i64().unwrap_or(0);
+    (is_old || ready < wanted).then(|| format!("{ready} of {wanted} pods on nodes are ready"))
+}
+
+/// The annotation of a service by which users reach an application: its name and port, as they are known in the cluster.
+const REACHED_AT: &str = "muster.io/reached-at";
+
+fn look_at_service(service: &Value, state: &mut AppState) {
+    let Some(inside) = service["metadata"]["annotations"][REACHED_AT].as_str() else { return };
+    let spec = &service["spec"];
+    let ports = spec["ports"].as_array().into_iter().flatten();
+    state.reached_at.push(inside.to_owned());
+    match text(&spec["type"]) {
+        "NodePort" => {
+            let ports = ports.filter_map(|port| port["nodePort"].as_i64());
+            state.reached_at.extend(ports.map(|port| format!("port {port} of each node")));
+        }
+        "LoadBalancer" => {
+            let address = &service["status"]["loadBalancer"]["ingress"][0];
+            match address["ip"].as_str().or(address["hostname"].as_str()) {
+                Some(address) => state.reached_at.extend(ports.map(|port| format!("{address}:{}", port["port"]))),
+                None => state.wrong.push(format!(
+                    "the service {} waits for an address, which a load balancer such as MetalLB would give it",
+                    text(&service["metadata"]["name"])
+                )),
+            }
+        }
+        _ => {}
+    }
 }
 
 fn wrong_with_api(service: &Value) -> Option<String> {

@@ -55,6 +55,11 @@ pub(crate) fn is_there(host: &Host, set: &str) -> Option<bool> {
     Some(there.contains(set))
 }
 
+/// Whether muster has made an object that was found: by its mark, or by the fields that it has applied.
+pub(crate) fn is_musters(found: &Value) -> bool {
+    object::set_of(found).is_some() || ownership::of(found).is_some()
+}
+
 /// The name of the ConfigMap that says which objects a set consists of.
 pub(crate) fn record_name(set: &str) -> String {
     format!("muster-set-{set}")
@@ -227,7 +232,7 @@ impl ObjectSet {
             }
         }
         let record = live.get(&self.record_id());
-        gone.extend(self.left(record).into_iter().map(|id| (id, self.selector())));
+        gone.extend(self.left(record).into_iter().rev().map(|id| (id, self.selector())));
         let what: Vec<_> = gone.iter().map(|(id, _)| id.to_string()).collect();
         // Last, so that whoever is killed in between knows the rest.
         gone.extend(record.map(|_| (self.record_id(), self.selector())));

@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 107] = [
+const VALUES: [(&str, Form); 112] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("kube_encryption_algorithm", OneOf(&["secretbox", "aescbc", "aesgcm"])),
@@ -147,6 +147,11 @@ const VALUES: [(&str, Form); 107] = [
     ("students_delete_timeout", SECONDS),
     ("apps_timeout", SECONDS),
     ("local_path_provisioner_claim_root", Path),
+    ("registry_storage_access_mode", OneOf(&["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"])),
+    ("registry_disk_size", Quantity),
+    ("registry_port", PORT),
+    ("registry_service_type", OneOf(&["ClusterIP", "NodePort", "LoadBalancer"])),
+    ("registry_service_nodeport", PORT),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),
 ];

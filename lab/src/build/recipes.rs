@@ -27,6 +27,8 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
         "tencentcloud/common/go.mod", "tencentcloud/common/pointers.go", "tencentcloud/common/errors/errors.go",
         "tencentcloud/vpc/go.mod", "tencentcloud/vpc/v20170312/vpc.go"),
     pinned!("coredns-1.14.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("helm-4.3.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("registry-3.1.2": "go.mod", "go.sum", "tools.go"),
     pinned!("metrics-server-0.9.0": "go.mod", "go.sum", "tools.go"),
     pinned!("local-path-provisioner-0.0.30": "go.mod", "go.sum", "tools.go"),
     pinned!("kubernetes-1.36.3": "go.mod", "go.sum", "tools.go"),
