@@ -19,6 +19,7 @@ mod diagnosis;
 mod drain;
 mod encryption;
 pub mod etcd;
+pub mod extension;
 mod flannel;
 mod helm;
 mod kubeadm;
@@ -273,6 +274,12 @@ pub const ROLES: &[Role] = &[
         "A registry of images, from which all nodes can pull",
         on_machines: Some(apps::registry::ON_MACHINES)
     ),
+    app!("traefik", "An answer for Ingresses, on every node"),
+    app!("metallb", "Addresses for services of the type LoadBalancer", apps::metallb::APP),
+    Role {
+        check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),
+        ..role!("extension", "Objects of your own, from the folder extension", extension::run)
+    },
     role!("apps", "Wait until the applications are well", apps::are_well),
     CHECK_RESET,
     RESET,

@@ -4,6 +4,7 @@
 //! Its role brings the images to every machine and applies the objects, and does not wait: so one that does not become well
 //! stops no other. The role `apps`, after all of them, waits until they are well, and says what is wrong with which.
 
+pub(crate) mod metallb;
 pub(crate) mod registry;
 mod state;
 
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use crate::catalogue::{CATALOGUE, image, wants_app};
 use crate::cluster;
 use crate::common::cluster_vars;
+use crate::extension;
 use crate::helm;
 use crate::kubeadm::images;
 use crate::kubectl::{Kubectl, kubectl, needs_a_control_plane};
@@ -189,7 +191,7 @@ fn applied(name: &str) -> String {
 
 /// The applications that this run has applied are well, and it could apply all that are wanted.
 pub(crate) async fn are_well(host: &Host) -> Result<()> {
-    let names = std::iter::once(helm::NAME).chain(CATALOGUE.apps());
+    let names = [helm::NAME, extension::NAME].into_iter().chain(CATALOGUE.apps());
     let refusals: Vec<_> = names.filter_map(|name| host.cluster().done::<Failure>(&refused(name))).collect();
     let well = applied_are_well(host).await;
     let mut failures = refusals.iter().map(|failure| failure.as_ref().clone()).chain(well.err());
@@ -278,8 +280,8 @@ mod tests {
         };
         for name in CATALOGUE.apps() {
             let switch = format!("{}_enabled", name.replace('-', "_"));
-            let switch = reference::variables().find(|variable| variable.name == switch);
-            assert_eq!(switch.map(|variable| variable.value), Some("false"), "{name}");
+            assert!(reference::variables().any(|variable| variable.name == switch), "{name} has no {switch}");
+            assert!(!wants_app(&variables(""), name).unwrap(), "{name}");
             assert!(crate::ROLES.iter().any(|role| role.name == name), "{name} is no role");
             assert!(has("roles", name) && has("tags", name), "{name} is not in the playbook");
             assert!(!CATALOGUE.images_of_app(name).is_empty(), "{name} has no image");

@@ -40,6 +40,9 @@ pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
             "ConfigMap" => state.installed |= name == record_name(set),
             "Deployment" => {
                 state.version = version(&object["spec"]["template"]["spec"]["containers"][0]["image"]);
+                state
+                    .reached_at
+                    .extend(object["metadata"]["annotations"][REACHED_AT].as_str().map(str::to_owned));
                 state.wrong.extend(wrong_with_deployment(object));
             }
             "DaemonSet" => {
@@ -105,8 +108,9 @@ fn wrong_with_daemons(set: &Value) -> Option<String> {
     (is_old || ready < wanted).then(|| format!("{ready} of {wanted} pods on nodes are ready"))
 }
 
-/// The annotation of a service by which users reach an application: its name and port, as they are known in the cluster.
-const REACHED_AT: &str = "muster.io/reached-at";
+/// The annotation of a deployment, or of the service by which users reach an application: what `muster apps` says of that. Of a
+/// service it is the name and the port, as they are known in the cluster.
+pub(super) const REACHED_AT: &str = "muster.io/reached-at";
 
 fn look_at_service(service: &Value, state: &mut AppState) {
     let Some(inside) = service["metadata"]["annotations"][REACHED_AT].as_str() else { return };

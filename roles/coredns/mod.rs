@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::catalogue::{CATALOGUE, image};
 use crate::cluster;
 use crate::common::cluster_vars;
+use crate::extension;
 use crate::nodelocaldns;
 use crate::objects::ObjectSet;
 
@@ -38,7 +39,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     // Of applications and of nodelocaldns, where they are switched off, it is known then, without asking, whether there is something to remove.
     let objects = ObjectSet::new("coredns", &manifest)?
         .refusing(moved)
-        .looking_for(CATALOGUE.apps().chain([nodelocaldns::NAME]));
+        .looking_for(CATALOGUE.apps().chain([nodelocaldns::NAME, extension::NAME, extension::DEFINITIONS]));
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
 }
 

@@ -146,6 +146,18 @@ impl ObjectSet {
         Ok(())
     }
 
+    /// What was found, where kubectl has looked in its default namespace for objects that say none, under the names of those objects.
+    fn in_default_namespace(&self, mut live: BTreeMap<Id, Value>) -> BTreeMap<Id, Value> {
+        for Object { id, .. } in &self.objects {
+            let there = Id { namespace: "default".to_owned(), ..id.clone() };
+            if id.namespace.is_empty() && self.objects.iter().all(|object| object.id != there) {
+                let found = live.remove(&there);
+                live.extend(found.map(|found| (id.clone(), found)));
+            }
+        }
+        live
+    }
+
     /// What says which objects the set consists of.
     fn record_id(&self) -> Id {
         record_id(self.name)
@@ -291,7 +303,7 @@ impl Resource for ObjectSet {
             _ => object::but_unknown_kinds(&answer.output)
                 .ok_or_else(|| format!("kubectl cannot look at them: {}", answer.output.trim_end()))?,
         };
-        let live = object::parse(&printed)?;
+        let live = self.in_default_namespace(object::parse(&printed)?);
         if let Some(why) = self.refusal(&live).filter(|_| self.wanted == Wanted::Present) {
             return Err(why);
         }

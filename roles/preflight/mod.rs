@@ -15,6 +15,7 @@ pub(crate) mod fixture;
 mod foreign;
 mod inventory;
 mod machine;
+mod metallb;
 mod network;
 mod peers;
 mod ports;
