@@ -171,17 +171,11 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
 fn objects_of(text: &str) -> Result<Vec<Value>, String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
     let documents = documents.into_iter().filter(|document| !document.is_null());
-    Ok(documents
-        .flat_map(|mut document| match document["items"].take() {
-            Value::Array(items) if document["kind"] == "List" => items,
-            items => {
-                if !items.is_null() {
-                    document["items"] = items;
-                }
-                vec![document]
-            }
-        })
-        .collect())
+    let objects = documents.flat_map(|mut document| match document.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) if document["kind"] == "List" => items,
+        _ => vec![document],
+    });
+    Ok(objects.collect())
 }
 
 #[cfg(test)]
