@@ -218,6 +218,40 @@ mod tests {
     }
 
     #[test]
+    fn how_an_application_is_reached_is_told() {
+        let service = |kind: &str, status: Value| {
+            let mut service = object(
+                "Service",
+                "web",
+                json!({ "spec": { "type": kind, "ports": [{ "port": 80, "nodePort": 30080 }] }, "status": status }),
+            );
+            service["metadata"]["annotations"][REACHED_AT] = json!("web.x.svc:80");
+            state(&[service])
+        };
+        assert_eq!(service("ClusterIP", json!({})).reached_at, ["web.x.svc:80"]);
+        assert_eq!(service("NodePort", json!({})).reached_at, ["web.x.svc:80", "port 30080 of each node"]);
+        let given = json!({ "loadBalancer": { "ingress": [{ "ip": "192.0.2.9" }] } });
+        assert_eq!(service("LoadBalancer", given).reached_at, ["web.x.svc:80", "192.0.2.9:80"]);
+        let waits = service("LoadBalancer", json!({ "loadBalancer": {} })).wrong;
+        assert!(waits[0].starts_with("the service web waits for an address"), "{waits:?}");
+        assert!(state(&[object("Service", "own", json!({}))]).reached_at.is_empty());
+    }
+
+    #[test]
+    fn what_runs_on_each_node_is_well_when_it_is_on_all() {
+        let daemons = |ready: i64, updated: i64, seen: i64| {
+            let spec = json!({ "template": { "spec": { "containers": [{ "image": "x/web:v2.0.0" }] } } });
+            let status = json!({ "desiredNumberScheduled": 2, "numberReady": ready, "updatedNumberScheduled": updated, "observedGeneration": seen });
+            state(&[object("DaemonSet", "web", json!({ "spec": spec, "status": status }))])
+        };
+        assert_eq!(daemons(2, 2, 2).version, "2.0.0");
+        assert!(daemons(2, 2, 2).wrong.is_empty());
+        assert_eq!(daemons(1, 2, 2).wrong, ["1 of 2 pods on nodes are ready"]);
+        assert_eq!(daemons(2, 0, 2).wrong, ["0 of 2 pods on nodes are ready"]);
+        assert_eq!(daemons(2, 2, 1).wrong, ["2 of 2 pods on nodes are ready"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_reason() {
         let wrong = |item: Value| state(&[item]).wrong;
         assert_eq!(wrong(deployment(1, 0, 2)), ["0 of 1 pods are ready"]);

@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::apps::registry;
 use crate::catalogue::{artifact, image};
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
@@ -126,6 +127,9 @@ pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
     }
     for registry in &vars.containerd_registries_mirrors {
         owned = owned.with(dir(format!("{REGISTRIES}/{}", registry.prefix)));
+    }
+    if let Some(path) = registry::told_in(host)? {
+        owned = owned.with(file(path));
     }
     Ok(owned
         .with(dir(vars.containerd_state_dir))

@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::apps;
 use crate::catalogue::{CATALOGUE, image};
 use crate::cluster;
 use crate::common::cluster_vars;
@@ -37,9 +38,13 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let manifest = of.render("coredns.yaml.j2", include_str!("templates/coredns.yaml.j2"), &extra)?;
     // Of applications and of nodelocaldns, where they are switched off, it is known then, without asking, whether there is something to remove.
-    let objects = ObjectSet::new("coredns", &manifest)?
-        .refusing(moved)
-        .looking_for(CATALOGUE.apps().chain([nodelocaldns::NAME, extension::NAME, extension::DEFINITIONS]));
+    let objects = ObjectSet::new("coredns", &manifest)?.refusing(moved).looking_for(
+        CATALOGUE.apps().chain(apps::DEFINITIONS).chain([
+            nodelocaldns::NAME,
+            extension::NAME,
+            extension::DEFINITIONS,
+        ]),
+    );
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
 }
 

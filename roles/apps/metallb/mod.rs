@@ -19,8 +19,8 @@ use crate::objects::{ObjectSet, SET};
 pub(crate) use config::Config;
 use config::Placement;
 
-const NAME: &str = "metallb";
-const DEFINITIONS: &str = "metallb-definitions";
+pub(super) const NAME: &str = "metallb";
+pub(super) const DEFINITIONS: &str = "metallb-definitions";
 
 /// The application.
 pub(crate) const APP: App = App { name: NAME, definitions: Some(DEFINITIONS), sets, on_machines: None };

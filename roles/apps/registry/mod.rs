@@ -6,6 +6,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use super::OnMachines;
+use crate::catalogue::wants_app;
 use crate::cluster;
 use crate::kubectl::{Kubectl, kubectl};
 
@@ -33,6 +34,12 @@ impl Vars {
             "server = \"{server}\"\n\n[host.\"{server}\"]\n  capabilities = [\"pull\", \"resolve\", \"push\"]\n"
         )
     }
+}
+
+/// The file of a machine that tells containerd of the registry, where there is one.
+pub(crate) fn told_in(host: &Host) -> Result<Option<String>> {
+    let vars: Vars = host.vars()?;
+    Ok(wants_app(host.all_vars(), "registry")?.then(|| vars.file()))
 }
 
 fn known(host: &Host) -> BoxFuture<'_, Result<()>> {
