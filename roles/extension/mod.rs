@@ -66,6 +66,18 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let may_be_there = |set: &str| objects::is_there(host, set) != Some(false);
     match written {
         // Whoever has no folder may be on another computer than the one that has it.
+        None if objects::is_there(host, NAME) == Some(true) => {
+            let warn = || async {
+                let folder = folder(of.all_vars())?;
+                host.warn(format!(
+                    "objects of your own are in the cluster, and the folder {} is not here: they stay as they are. An empty \
+                     folder removes them",
+                    folder.display()
+                ));
+                Ok(())
+            };
+            host.cluster().once(NAME, warn).await.map(drop)
+        }
         None => Ok(()),
         Some(Written { definitions, others }) => {
             let wanted = !definitions.is_empty() || !others.is_empty();

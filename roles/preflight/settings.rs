@@ -5,7 +5,7 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
-use super::{calico, encryption, eviction, metallb, values};
+use super::{apps, calico, encryption, eviction, values};
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
@@ -64,7 +64,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(ill_typed);
     asked_for(vars, &mut findings);
     findings.warn(no_network(vars));
-    findings.warn(ingress_nginx(vars));
+    findings.warn(apps::ingress_nginx(vars));
     findings.refuse(kube_version(vars));
     findings.refuse(programs(vars));
     findings.warn(other_versions(vars));
@@ -78,7 +78,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(encryption::check(vars));
     findings.refuse(eviction::check(vars));
     findings.refuse(calico::check(vars));
-    findings.refuse(metallb::check(vars));
+    findings.refuse(apps::check(vars));
     findings
 }
 
@@ -159,16 +159,6 @@ pub(super) fn integer(value: &Value) -> Option<i64> {
 /// A whole number that a variable says.
 pub(super) fn number(vars: &HostVars, name: &str) -> Option<i64> {
     integer(&vars.get(name).ok()??)
-}
-
-/// ingress-nginx is asked for in many inventories, and upstream has ended it (kubernetes.io/blog, 2025-11-11).
-fn ingress_nginx(vars: &HostVars) -> Option<Problem> {
-    let setting =
-        Setting::of(vars, "ingress_nginx_enabled").filter(|setting| setting.text.to_lowercase() == "true")?;
-    Some(setting.wrong(
-        "another controller, because ingress-nginx is not developed any more",
-        "Traefik answers for its Ingresses, with those of its annotations that Traefik knows; traefik_enabled says so without it",
-    ))
 }
 
 fn no_network(vars: &HostVars) -> Option<Problem> {

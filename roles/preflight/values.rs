@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 119] = [
+const VALUES: [(&str, Form); 116] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("kube_encryption_algorithm", OneOf(&["secretbox", "aescbc", "aesgcm"])),
@@ -151,13 +151,10 @@ const VALUES: [(&str, Form); 119] = [
     ("registry_disk_size", Quantity),
     ("registry_port", PORT),
     ("registry_service_type", OneOf(&["ClusterIP", "NodePort", "LoadBalancer"])),
-    ("registry_service_nodeport", PORT),
     ("metallb_log_level", OneOf(&["all", "debug", "info", "warn", "error", "none"])),
     ("traefik_http_port", PORT),
     ("traefik_https_port", PORT),
     ("traefik_service_type", OneOf(&["ClusterIP", "NodePort", "LoadBalancer"])),
-    ("traefik_nodeport_http", PORT),
-    ("traefik_nodeport_https", PORT),
     ("traefik_log_level", OneOf(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"])),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),

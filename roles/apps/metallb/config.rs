@@ -106,6 +106,12 @@ impl Config {
         self.address_pools.iter().map(pool).chain(announced).collect()
     }
 
+    /// Whether an address is in a pool.
+    pub(crate) fn has(&self, address: Ipv4Addr) -> bool {
+        let mut ranges = self.address_pools.values().flat_map(|pool| &pool.ip_range);
+        ranges.any(|text| range(text).is_some_and(|(first, last)| (first..=last).contains(&address)))
+    }
+
     /// All ranges, for people.
     pub(super) fn ranges(&self) -> String {
         let ranges = self.address_pools.values().flat_map(|pool| &pool.ip_range);
