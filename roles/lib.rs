@@ -19,7 +19,9 @@ mod diagnosis;
 mod drain;
 mod encryption;
 pub mod etcd;
+pub mod extension;
 mod flannel;
+mod helm;
 mod kubeadm;
 mod kubeconfig;
 mod kubectl;
@@ -41,6 +43,8 @@ mod verify;
 use futures::future::FutureExt;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
+
+use apps::App;
 
 pub use balancer::for_others as kubeconfig_for_others;
 pub use removal::Removal;
@@ -68,10 +72,26 @@ macro_rules! role {
 /// An application's line in the table: its role, its folder and its variables.
 macro_rules! app {
     ($name:literal, $summary:literal) => {
+        app!($name, $summary, on_machines: None)
+    };
+    ($name:literal, $summary:literal, on_machines: $on_machines:expr) => {
+        app!($name, $summary, App {
+            name: $name,
+            definitions: None,
+            sets: |of| {
+                apps::of_template(of, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2")))
+            },
+            on_machines: $on_machines,
+        })
+    };
+    ($name:literal, $summary:literal, $app:expr) => {
         role!(
             $name,
             $summary,
-            |host| apps::run(host, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2"))),
+            |host| {
+                const APP: App = $app;
+                apps::run(host, &APP)
+            },
             concat!("apps/", $name, "/defaults.yml")
         )
     };
@@ -247,8 +267,20 @@ pub const ROLES: &[Role] = &[
     ),
     VERIFY,
     STUDENTS,
+    role!("helm", "The package manager, on control planes", helm::run),
     app!("metrics-server", "What pods and nodes use: kubectl top, and autoscaling by it"),
     app!("local-path-provisioner", "Volumes for claims, as folders on the nodes"),
+    app!(
+        "registry",
+        "A registry of images, from which all nodes can pull",
+        on_machines: Some(apps::registry::ON_MACHINES)
+    ),
+    app!("traefik", "An answer for Ingresses, on every node"),
+    app!("metallb", "Addresses for services of the type LoadBalancer", apps::metallb::APP),
+    Role {
+        check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),
+        ..role!("extension", "Objects of your own, from the folder extension", extension::run)
+    },
     role!("apps", "Wait until the applications are well", apps::are_well),
     CHECK_RESET,
     RESET,

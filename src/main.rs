@@ -18,6 +18,7 @@ mod inventory_file;
 mod kubeconfig_merge;
 mod machines;
 mod output;
+mod program_here;
 mod quiet_flow;
 mod redact;
 mod reference;

@@ -4,17 +4,24 @@
 //! Its role brings the images to every machine and applies the objects, and does not wait: so one that does not become well
 //! stops no other. The role `apps`, after all of them, waits until they are well, and says what is wrong with which.
 
+pub(crate) mod metallb;
+pub(crate) mod registry;
 mod state;
 
+use std::collections::BTreeMap;
+
+use futures::future::BoxFuture;
 use muster_engine::prelude::*;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::catalogue::{CATALOGUE, image, wants_app};
 use crate::cluster;
 use crate::common::cluster_vars;
+use crate::extension;
+use crate::helm;
 use crate::kubeadm::images;
-use crate::kubectl::{Kubectl, kubectl};
+use crate::kubectl::{Kubectl, kubectl, needs_a_control_plane};
 use crate::objects::{self, ObjectSet};
 
 pub use state::{AppState, states};
@@ -31,44 +38,154 @@ struct Vars {
     apps_timeout: u64,
 }
 
+/// The sets with definitions of kinds, for who looks whether there is something to remove.
+pub(crate) const DEFINITIONS: [&str; 1] = [metallb::DEFINITIONS];
+
+/// An application.
+pub(crate) struct App {
+    /// Its name, which is that of its variable, of its images in the catalogue and of its set of objects.
+    pub(crate) name: &'static str,
+    /// The name of the set with the definitions of its kinds, where it has some: it comes before the others, and goes after them.
+    pub(crate) definitions: Option<&'static str>,
+    /// All its sets, in the order in which they are applied, for the variables of a machine.
+    pub(crate) sets: fn(&Host) -> Result<Vec<ObjectSet>>,
+    /// What of it is on the machines themselves.
+    pub(crate) on_machines: Option<OnMachines>,
+}
+
+/// What an application has on each machine.
+pub(crate) struct OnMachines {
+    /// It is there, when the objects are applied.
+    pub(crate) bring: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>,
+    /// It is gone, before the objects go.
+    pub(crate) remove: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>,
+}
+
 /// An application is installed, or removed where it is not wanted any more.
-pub(crate) async fn run(host: &Host, name: &'static str, template: &str) -> Result<()> {
+pub(crate) async fn run(host: &Host, app: &'static App) -> Result<()> {
     // Whichever machine does it, what counts are the variables of one.
     let of = cluster::speaker(host).await?;
-    let plane = host.in_group("kube_control_plane");
-    if !wants_app(of.all_vars(), name)? {
+    let is_gone = |set: &str| objects::is_there(host, set) == Some(false);
+    if wants_app(of.all_vars(), app.name)? {
+        install(host, &of, app).await
+    } else if is_gone(app.name) && app.definitions.is_none_or(is_gone) {
         // Nobody asks the cluster where it is known that nothing is there.
-        if plane && objects::is_there(host, name) != Some(false) {
-            cluster::may_set_up(host).await?;
-            set(&of, name, template)?.absent().ensure(host).await?;
-        }
-        return Ok(());
+        Ok(())
+    } else {
+        remove(host, app).await
     }
+}
+
+async fn install(host: &Host, of: &Host, app: &App) -> Result<()> {
+    let name = app.name;
     cluster::may_set_up(host).await?;
     let here = format!("the images of {name}");
     let names = CATALOGUE.images_of_app(name);
     host.step(&format!("Import {here}")).ensure(images::named(host, &cluster_vars(host)?, names)?).await?;
     host.reached(&here);
-    if !plane {
-        return Ok(());
+    if host.in_group("kube_control_plane") {
+        // A pod that comes before its image is tried again only seconds later. A machine without it holds up nobody.
+        for node in host.cluster().group("k8s_cluster") {
+            host.needs(&node, &here).await.ok();
+        }
+        match apply(host, (app.sets)(of)?).await {
+            Ok(()) => host.cluster().once(&applied(name), || async { Ok(()) }).await.map(drop)?,
+            Err(failure) => put_off(host, name, failure).await?,
+        }
+        host.reached(&applied(name));
     }
-    // A pod that comes before its image is tried again only seconds later. A machine without it holds up nobody.
-    for node in host.cluster().group("k8s_cluster") {
-        host.needs(&node, &here).await.ok();
+    match &app.on_machines {
+        Some(on_machines) => {
+            needs_a_control_plane(host, &applied(name)).await?;
+            (on_machines.bring)(host).await
+        }
+        None => Ok(()),
     }
-    set(&of, name, template)?.ensure(host).await?;
-    host.cluster().once(&applied(name), || async { Ok(()) }).await.map(drop)
 }
 
-/// The objects of an application, for the variables of a machine.
-fn set(of: &Host, name: &'static str, template: &str) -> Result<ObjectSet> {
-    let version = cluster_vars(of)?.kube_version;
-    let mut images = serde_json::Map::new();
-    for image_name in CATALOGUE.images_of_app(name) {
-        images.insert(image_name.to_owned(), image(of, image_name, &version)?.into());
+async fn apply(host: &Host, sets: Vec<ObjectSet>) -> Result<()> {
+    for set in sets {
+        set.refusing(somebody_elses).ensure(host).await?;
     }
-    let manifest = of.render(&format!("{name}/objects.yaml.j2"), template, &json!({ "images": images }))?;
-    ObjectSet::new(name, &manifest)
+    Ok(())
+}
+
+/// What is written down that an application consists of goes; whatever the variables say by now.
+async fn remove(host: &Host, app: &App) -> Result<()> {
+    let forgotten = format!("nothing of {} on the machine", app.name);
+    if let Some(on_machines) = &app.on_machines {
+        cluster::may_set_up(host).await?;
+        (on_machines.remove)(host).await?;
+        host.reached(&forgotten);
+    }
+    if !host.in_group("kube_control_plane") {
+        return Ok(());
+    }
+    cluster::may_set_up(host).await?;
+    if app.on_machines.is_some() {
+        for node in host.cluster().group("k8s_cluster") {
+            host.needs(&node, &forgotten).await.ok();
+        }
+    }
+    for set in std::iter::once(app.name).chain(app.definitions) {
+        ObjectSet::of(set, Vec::new())?.absent().ensure(host).await?;
+    }
+    Ok(())
+}
+
+/// The objects of an application as one set, of its template. A template may name every variable, and the images of the application
+/// by their names in the catalogue.
+pub(crate) fn of_template(of: &Host, name: &'static str, template: &str) -> Result<Vec<ObjectSet>> {
+    let manifest =
+        of.render(&format!("{name}/objects.yaml.j2"), template, &json!({ "images": images_of(of, name)? }))?;
+    Ok(vec![ObjectSet::new(name, &manifest)?])
+}
+
+/// The references of an application's images, by their names in the catalogue.
+pub(crate) fn images_of(of: &Host, name: &str) -> Result<BTreeMap<&'static str, String>> {
+    let version = cluster_vars(of)?.kube_version;
+    let names = CATALOGUE.images_of_app(name).into_iter();
+    names.map(|name| Ok((name, image(of, name, &version)?))).collect()
+}
+
+/// Why an object that was found does not become muster's: somebody else has put it there. (Helm's mark is the annotation that it
+/// gives to all objects of a release.)
+fn somebody_elses(wanted: Option<&Value>, found: &Value) -> Option<String> {
+    wanted?;
+    if objects::is_musters(found) {
+        return None;
+    }
+    let metadata = &found["metadata"];
+    let whose = match metadata["annotations"]["meta.helm.sh/release-name"].as_str() {
+        Some(release) => format!("belongs to the release {release} of Helm"),
+        None => "was not made by muster".to_owned(),
+    };
+    let [kind, name] = [&found["kind"], &metadata["name"]].map(|text| text.as_str().unwrap_or_default());
+    let namespace = metadata["namespace"].as_str().map(|name| format!(" in the namespace {name}"));
+    let place = namespace.unwrap_or_default();
+    Some(format!(
+        "{kind} {name}{place} is there already and {whose}. Remove the other one first, or do not switch this one on"
+    ))
+}
+
+/// An application that could not be applied stops no other: it is told at the end.
+pub(crate) async fn put_off(host: &Host, name: &'static str, failure: Failure) -> Result<()> {
+    let failure = match failure {
+        Failure::Other { message, remedy, tail } => {
+            Failure::Other { message: format!("{name}: {message}"), remedy, tail }
+        }
+        Failure::Change { resource, status, tail } => {
+            Failure::Change { resource: format!("{name}: {resource}"), status, tail }
+        }
+        // The machine or the run itself.
+        failure => return Err(failure),
+    };
+    host.cluster().once(&refused(name), || async { Ok(failure) }).await.map(drop)
+}
+
+/// Under which it is kept for the run why something could not be applied.
+fn refused(name: &str) -> String {
+    format!("why {name} is not applied")
 }
 
 /// Under which it is kept for the run that an application was applied.
@@ -76,8 +193,18 @@ fn applied(name: &str) -> String {
     format!("{name} is applied")
 }
 
-/// The applications that this run has applied are well.
+/// The applications that this run has applied are well, and it could apply all that are wanted.
 pub(crate) async fn are_well(host: &Host) -> Result<()> {
+    let names = [helm::NAME, extension::NAME].into_iter().chain(CATALOGUE.apps());
+    let refusals: Vec<_> = names.filter_map(|name| host.cluster().done::<Failure>(&refused(name))).collect();
+    let well = applied_are_well(host).await;
+    let mut failures = refusals.iter().map(|failure| failure.as_ref().clone()).chain(well.err());
+    let Some(first) = failures.next() else { return Ok(()) };
+    failures.for_each(|failure| host.warn(failure.to_string()));
+    Err(first)
+}
+
+async fn applied_are_well(host: &Host) -> Result<()> {
     let is_applied = |name: &&str| host.cluster().done::<()>(&applied(name)).is_some();
     let names: Vec<&str> = CATALOGUE.apps().filter(is_applied).collect();
     if names.is_empty() {
@@ -156,12 +283,16 @@ mod tests {
             plays.any(|play| play[field].as_array().is_some_and(|names| names.iter().any(|n| n == name)))
         };
         for name in CATALOGUE.apps() {
-            let switch = format!("{}_enabled", name.replace('-', "_"));
-            let switch = reference::variables().find(|variable| variable.name == switch);
-            assert_eq!(switch.map(|variable| variable.value), Some("false"), "{name}");
             assert!(crate::ROLES.iter().any(|role| role.name == name), "{name} is no role");
             assert!(has("roles", name) && has("tags", name), "{name} is not in the playbook");
             assert!(!CATALOGUE.images_of_app(name).is_empty(), "{name} has no image");
+            let switch = format!("{}_enabled", name.replace('-', "_"));
+            assert!(reference::variables().any(|variable| variable.name == switch), "{name} has no {switch}");
+            assert!(!wants_app(&variables(""), name).unwrap(), "{name}");
+            // What has upstream's objects has tests of its own.
+            if name == metallb::NAME {
+                continue;
+            }
             let objects = objects(name, "");
             let pods: Vec<_> = objects.iter().map(|object| &object["spec"]["template"]).collect();
             let pods: Vec<_> = pods.into_iter().filter(|template| !template.is_null()).collect();
@@ -175,6 +306,67 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_somebody_else_has_installed_is_left_alone() {
+        let why = |metadata: Value| {
+            somebody_elses(Some(&Value::Null), &json!({ "kind": "Deployment", "metadata": metadata }))
+        };
+        let helm =
+            json!({ "name": "a", "namespace": "b", "annotations": { "meta.helm.sh/release-name": "web" } });
+        assert!(why(helm).unwrap().starts_with(
+            "Deployment a in the namespace b is there already and belongs to the release web of Helm. Remove"
+        ));
+        assert!(
+            why(json!({ "name": "a" })).unwrap().contains("a is there already and was not made by muster")
+        );
+        assert_eq!(why(json!({ "name": "a", "labels": { SET: "a" } })), None);
+        let applied = json!({ "name": "a", "managedFields": [{ "manager": "muster", "operation": "Apply", "fieldsV1": {} }] });
+        assert_eq!(why(applied), None);
+    }
+
+    #[test]
+    fn services_and_volumes_are_as_the_variables_say() {
+        let registry = objects("registry", "dns_domain: school.local\n");
+        let service = of_kind(&registry, "Service");
+        let reached = &service["metadata"]["annotations"]["muster.io/reached-at"];
+        assert_eq!(reached, "registry.kube-system.svc.school.local:5000");
+        assert!(
+            registry
+                .iter()
+                .all(|object| object["kind"] != "PersistentVolumeClaim" && object["kind"] != "Namespace")
+        );
+        let yaml = "registry_namespace: images\nregistry_storage_class: disk\nregistry_disk_size: 3Gi\n\
+                    registry_service_type: NodePort\nregistry_service_nodeport: 30500\n\
+                    registry_service_annotations: {a: b}\n";
+        let registry = objects("registry", yaml);
+        assert_eq!(of_kind(&registry, "Namespace")["metadata"]["name"], "images");
+        let claim = &of_kind(&registry, "PersistentVolumeClaim")["spec"];
+        assert_eq!(claim["storageClassName"], "disk");
+        assert_eq!(claim["resources"]["requests"]["storage"], "3Gi");
+        let service = of_kind(&registry, "Service");
+        assert_eq!(service["spec"]["ports"][0]["nodePort"], 30500);
+        assert_eq!(service["metadata"]["annotations"]["a"], "b");
+    }
+
+    #[test]
+    fn traefik_takes_the_place_of_ingress_nginx() {
+        let seen = |yaml: &str| {
+            let objects = objects("traefik", yaml);
+            let classes = objects.iter().filter(|object| object["kind"] == "IngressClass");
+            let classes: Vec<_> =
+                classes.map(|class| class["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+            let pod = &of_kind(&objects, "DaemonSet")["spec"]["template"]["spec"];
+            let nginx =
+                pod["containers"][0]["args"].to_string().contains("kubernetesingressnginx.ingressclass=");
+            (classes.join(" "), nginx, pod["containers"][0]["ports"][0]["hostPort"].clone())
+        };
+        assert_eq!(seen(""), ("traefik".to_owned(), false, json!(80)));
+        let nginx = "ingress_nginx_enabled: true\ningress_nginx_class: web\ntraefik_http_port: 8080\n";
+        assert_eq!(seen(nginx), ("traefik web".to_owned(), true, json!(8080)));
+        let wants = |yaml: &str| wants_app(&variables(yaml), "traefik").unwrap();
+        assert!(wants("ingress_nginx_enabled: true") && wants("traefik_enabled: true") && !wants(""));
     }
 
     #[test]

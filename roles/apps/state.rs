@@ -40,8 +40,18 @@ pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
             "ConfigMap" => state.installed |= name == record_name(set),
             "Deployment" => {
                 state.version = version(&object["spec"]["template"]["spec"]["containers"][0]["image"]);
+                state
+                    .reached_at
+                    .extend(object["metadata"]["annotations"][REACHED_AT].as_str().map(str::to_owned));
                 state.wrong.extend(wrong_with_deployment(object));
             }
+            "DaemonSet" => {
+                if state.version.is_empty() {
+                    state.version = version(&object["spec"]["template"]["spec"]["containers"][0]["image"]);
+                }
+                state.wrong.extend(wrong_with_daemons(object));
+            }
+            "Service" => look_at_service(object, state),
             "APIService" => {
                 state.reached_at.push(format!("the API {}", text(&object["spec"]["group"])));
                 state.wrong.extend(wrong_with_api(object));
@@ -86,6 +96,44 @@ fn wrong_with_deployment(deployment: &Value) -> Vec<String> {
     let failure = condition(deployment, "ReplicaFailure").filter(|failure| failure["status"] == "True");
     wrong.extend(failure.map(|failure| text(&failure["message"]).to_owned()));
     wrong
+}
+
+/// The same on each node that it is for (the API's documentation of DaemonSetStatus).
+fn wrong_with_daemons(set: &Value) -> Option<String> {
+    let status = &set["status"];
+    let number = |name: &str| status[name].as_i64().unwrap_or(0);
+    let (wanted, ready) =
+        (number("desiredNumberScheduled"), number("numberReady").min(number("updatedNumberScheduled")));
+    let is_old = number("observedGeneration") < set["metadata"]["generation"].as_i64().unwrap_or(0);
+    (is_old || ready < wanted).then(|| format!("{ready} of {wanted} pods on nodes are ready"))
+}
+
+/// The annotation of a deployment, or of the service by which users reach an application: what `muster apps` says of that. Of a
+/// service it is the name and the port, as they are known in the cluster.
+pub(super) const REACHED_AT: &str = "muster.io/reached-at";
+
+fn look_at_service(service: &Value, state: &mut AppState) {
+    let Some(inside) = service["metadata"]["annotations"][REACHED_AT].as_str() else { return };
+    let spec = &service["spec"];
+    let ports = spec["ports"].as_array().into_iter().flatten();
+    state.reached_at.push(inside.to_owned());
+    match text(&spec["type"]) {
+        "NodePort" => {
+            let ports = ports.filter_map(|port| port["nodePort"].as_i64());
+            state.reached_at.extend(ports.map(|port| format!("port {port} of each node")));
+        }
+        "LoadBalancer" => {
+            let address = &service["status"]["loadBalancer"]["ingress"][0];
+            match address["ip"].as_str().or(address["hostname"].as_str()) {
+                Some(address) => state.reached_at.extend(ports.map(|port| format!("{address}:{}", port["port"]))),
+                None => state.wrong.push(format!(
+                    "the service {} waits for an address, which a load balancer such as MetalLB would give it",
+                    text(&service["metadata"]["name"])
+                )),
+            }
+        }
+        _ => {}
+    }
 }
 
 fn wrong_with_api(service: &Value) -> Option<String> {
@@ -167,6 +215,40 @@ mod tests {
         assert_eq!(state(&[]), AppState::default());
         assert_eq!(states("").unwrap(), BTreeMap::new());
         assert!(states("error: nothing").is_err());
+    }
+
+    #[test]
+    fn how_an_application_is_reached_is_told() {
+        let service = |kind: &str, status: Value| {
+            let mut service = object(
+                "Service",
+                "web",
+                json!({ "spec": { "type": kind, "ports": [{ "port": 80, "nodePort": 30080 }] }, "status": status }),
+            );
+            service["metadata"]["annotations"][REACHED_AT] = json!("web.x.svc:80");
+            state(&[service])
+        };
+        assert_eq!(service("ClusterIP", json!({})).reached_at, ["web.x.svc:80"]);
+        assert_eq!(service("NodePort", json!({})).reached_at, ["web.x.svc:80", "port 30080 of each node"]);
+        let given = json!({ "loadBalancer": { "ingress": [{ "ip": "192.0.2.9" }] } });
+        assert_eq!(service("LoadBalancer", given).reached_at, ["web.x.svc:80", "192.0.2.9:80"]);
+        let waits = service("LoadBalancer", json!({ "loadBalancer": {} })).wrong;
+        assert!(waits[0].starts_with("the service web waits for an address"), "{waits:?}");
+        assert!(state(&[object("Service", "own", json!({}))]).reached_at.is_empty());
+    }
+
+    #[test]
+    fn what_runs_on_each_node_is_well_when_it_is_on_all() {
+        let daemons = |ready: i64, updated: i64, seen: i64| {
+            let spec = json!({ "template": { "spec": { "containers": [{ "image": "x/web:v2.0.0" }] } } });
+            let status = json!({ "desiredNumberScheduled": 2, "numberReady": ready, "updatedNumberScheduled": updated, "observedGeneration": seen });
+            state(&[object("DaemonSet", "web", json!({ "spec": spec, "status": status }))])
+        };
+        assert_eq!(daemons(2, 2, 2).version, "2.0.0");
+        assert!(daemons(2, 2, 2).wrong.is_empty());
+        assert_eq!(daemons(1, 2, 2).wrong, ["1 of 2 pods on nodes are ready"]);
+        assert_eq!(daemons(2, 0, 2).wrong, ["0 of 2 pods on nodes are ready"]);
+        assert_eq!(daemons(2, 2, 1).wrong, ["2 of 2 pods on nodes are ready"]);
     }
 
     #[test]

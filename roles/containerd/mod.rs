@@ -9,6 +9,7 @@ use muster_inventory::{HostVars, VarsError};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::apps::registry;
 use crate::catalogue::{artifact, image};
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
@@ -181,6 +182,9 @@ pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
         for name in CNI_PLUGINS {
             owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
         }
+    }
+    if let Some(path) = registry::told_in(host)? {
+        owned = owned.with(file(path));
     }
     Ok(owned
         .with(dir(vars.containerd_state_dir))

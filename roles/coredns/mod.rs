@@ -8,9 +8,11 @@ use muster_inventory::HostVars;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::apps;
 use crate::catalogue::{CATALOGUE, image};
 use crate::cluster;
 use crate::common::cluster_vars;
+use crate::extension;
 use crate::nodelocaldns;
 use crate::objects::{ObjectSet, documents};
 
@@ -47,10 +49,13 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let image = image(host, NAME, &cluster_vars(host)?.kube_version)?;
     let objects = objects(of.all_vars(), &image, size(host))?;
     // Of applications and of nodelocaldns, where they are switched off, it is known then, without asking, whether there is something to remove.
-    let objects = ObjectSet::of(NAME, objects)?
-        .refusing(moved)
-        .rolled_out()
-        .looking_for(CATALOGUE.apps().chain([nodelocaldns::NAME]));
+    let objects = ObjectSet::of(NAME, objects)?.refusing(moved).rolled_out().looking_for(
+        CATALOGUE.apps().chain(apps::DEFINITIONS).chain([
+            nodelocaldns::NAME,
+            extension::NAME,
+            extension::DEFINITIONS,
+        ]),
+    );
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
 }
 

@@ -30,6 +30,7 @@ use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Standing, Story};
 use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
+use crate::helm;
 use crate::nodelocaldns;
 use growth::Growth;
 
@@ -64,7 +65,7 @@ pub(crate) const API_IS_UP: &str = "the API server";
 pub(crate) async fn prepare(host: &Host) -> Result<()> {
     let known = cluster::may_set_up(host).await?;
     let cluster = cluster_vars(host)?;
-    install(host, "Install kubelet, kubeadm and kubectl", &PROGRAMS)?.await?;
+    helm::removed_in(host, install(host, "Install kubelet, kubeadm and kubectl", &PROGRAMS)?)?.await?;
     let mut step = host
         .step("Configure the kubelet and import the images")
         .ensure(file(UNIT).content(kubelet::unit(host)?))
@@ -84,8 +85,9 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
 /// What these roles, kubeadm and the kubelet have on a machine. The programs stay where `keep_programs` says so.
 pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
     let bin = bin_dir(host)?;
-    let programs = PROGRAMS.into_iter().filter(|_| !keep_programs);
-    let owned = programs.fold(Resources::new(), |all, name| all.with(uninstalled(format!("{bin}/{name}"))));
+    let programs = PROGRAMS.into_iter().map(|name| format!("{bin}/{name}")).chain([helm::path(host)?]);
+    let owned =
+        programs.filter(|_| !keep_programs).fold(Resources::new(), |all, path| all.with(uninstalled(path)));
     Ok(owned
         .with(dir("/var/lib/kubelet"))
         .with(dir("/var/log/pods"))

@@ -194,7 +194,7 @@ mod tests {
                 "kube_apiserver_etcd_compaction_interval=10m",
                 "Absent kube_apiserver_etcd_compaction_interval (6)",
             ),
-            ("registry_port=5000", "Quiet registry_port (6)"),
+            ("registry_htpasswd=", "Quiet registry_htpasswd (6)"),
             // Names of people's own.
             ("gitlab_version=1", "Unknown gitlab_version (6)"),
             ("webhook_url=https://a.example", "Unknown webhook_url (6)"),
@@ -205,11 +205,11 @@ mod tests {
             ("ipv4_stack=false", "Refused ipv4_stack (6)"),
             ("ipv4_stack=yes", "Quiet ipv4_stack (6)"),
             ("dns_mode=kubedns", ""),
-            ("helm_enabled=True", "Absent helm_enabled (6)"),
-            ("helm_enabled=false", "Quiet helm_enabled (6)"),
+            ("argocd_enabled=True", "Absent argocd_enabled (6)"),
+            ("argocd_enabled=false", "Quiet argocd_enabled (6)"),
             ("helm_version=v2.9.1", "Quiet helm_version (6)"),
             ("kpm_packages=[]", "Quiet kpm_packages (6)"),
-            ("helm_enabled={{ nowhere }}", "Absent helm_enabled (6)"),
+            ("argocd_enabled={{ nowhere }}", "Absent argocd_enabled (6)"),
             ("authorization_modes=['Node', 'RBAC']", "Quiet authorization_modes (6)"),
             ("authorization_modes=['RBAC']", "Absent authorization_modes (6)"),
             ("bootstrap_os=none", "Quiet bootstrap_os (6)"),
@@ -235,16 +235,16 @@ mod tests {
 
     #[test]
     fn values_are_judged_as_they_are_for_each_host() {
-        let ini = "a helm_enabled=False\nb helm_enabled=True\nc\n[x]\na\n[y]\nb\n[none]\n[none:vars]\nistio_enabled=True\n\
+        let ini = "a krew_enabled=False\nb krew_enabled=True\nc\n[x]\na\n[y]\nb\n[none]\n[none:vars]\nistio_enabled=True\n\
                    [all:vars]\nkube_network_plugin={{ 'flannel' if 'x' in group_names else 'weave' }}\nkube_proxy_mode=ipvs\n\
-                   registry_enabled={{ 'y' in group_names }}\nargocd_enabled={{ 'z' in group_names }}\n";
+                   kpm_packages={{ [1] if 'y' in group_names else [] }}\nargocd_enabled={{ 'z' in group_names }}\n";
         assert_eq!(
             told(ini),
             [
                 "Quiet argocd_enabled (15)",
-                "Absent helm_enabled (2)",
+                "Absent kpm_packages (14)",
+                "Absent krew_enabled (2)",
                 "Refused kube_network_plugin (12)",
-                "Absent registry_enabled (14)",
             ]
         );
     }
@@ -266,8 +266,8 @@ mod tests {
         let of = |vars: &str| told(&format!("a\n[all:vars]\n{vars}\n"));
         assert!(of("kube_version=1.36.3\nmine=1\nkube_log_level={{ mine }}").is_empty());
         assert_eq!(
-            of("helm_enabled=False\nkube_proxy_mode=iptables"),
-            ["Quiet helm_enabled (3)", "Default kube_network_plugin ()"]
+            of("argocd_enabled=False\nkube_proxy_mode=iptables"),
+            ["Quiet argocd_enabled (3)", "Default kube_network_plugin ()"]
         );
     }
 }

@@ -68,6 +68,11 @@ pub(crate) fn is_there(host: &Host, set: &str) -> Option<bool> {
     Some(there.contains(set))
 }
 
+/// Whether muster has made an object that was found: by its mark, or by the fields that it has applied.
+pub(crate) fn is_musters(found: &Value) -> bool {
+    object::set_of(found).is_some() || ownership::of(found).is_some()
+}
+
 /// The name of the ConfigMap that says which objects a set consists of.
 pub(crate) fn record_name(set: &str) -> String {
     format!("muster-set-{set}")
@@ -163,6 +168,18 @@ impl ObjectSet {
             .await?;
         host.reached(&what);
         Ok(())
+    }
+
+    /// What was found, where kubectl has looked in its default namespace for objects that say none, under the names of those objects.
+    fn in_default_namespace(&self, mut live: BTreeMap<Id, Value>) -> BTreeMap<Id, Value> {
+        for Object { id, .. } in &self.objects {
+            let there = Id { namespace: "default".to_owned(), ..id.clone() };
+            if id.namespace.is_empty() && self.objects.iter().all(|object| object.id != there) {
+                let found = live.remove(&there);
+                live.extend(found.map(|found| (id.clone(), found)));
+            }
+        }
+        live
     }
 
     /// What says which objects the set consists of.
@@ -265,7 +282,7 @@ impl ObjectSet {
             }
         }
         let record = live.get(&self.record_id());
-        gone.extend(self.left(record).into_iter().map(|id| (id, self.selector())));
+        gone.extend(self.left(record).into_iter().rev().map(|id| (id, self.selector())));
         let what: Vec<_> = gone.iter().map(|(id, _)| id.to_string()).collect();
         // Last, so that whoever is killed in between knows the rest.
         gone.extend(record.map(|_| (self.record_id(), self.selector())));
@@ -339,7 +356,7 @@ impl Resource for ObjectSet {
             _ => object::but_unknown_kinds(&answer.output)
                 .ok_or_else(|| format!("kubectl cannot look at them: {}", answer.output.trim_end()))?,
         };
-        let live = object::parse(&printed)?;
+        let live = self.in_default_namespace(object::parse(&printed)?);
         if let Some(why) = self.refusal(&live).filter(|_| self.wanted == Wanted::Present) {
             return Err(why);
         }

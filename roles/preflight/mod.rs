@@ -4,6 +4,7 @@
 //! looks at itself, and at the others. A check is a function from what is known to the problem that follows from it.
 //! Nothing here changes a machine, and the play ends for everybody when somebody has a problem.
 
+mod apps;
 mod bundle;
 mod calico;
 mod corefile;

@@ -5,7 +5,7 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
-use super::{calico, corefile, encryption, etcd_settings, eviction, proxies, values};
+use super::{apps, calico, corefile, encryption, etcd_settings, eviction, proxies, values};
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
@@ -65,6 +65,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(ill_typed);
     asked_for(vars, &mut findings);
     findings.warn(no_network(vars));
+    findings.warn(apps::ingress_nginx(vars));
     findings.refuse(kube_version(vars));
     findings.refuse(programs(vars));
     findings.warn(other_versions(vars));
@@ -82,6 +83,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(etcd_settings::check(vars));
     findings.refuse(corefile::check(vars));
     findings.refuse(containerd_settings(vars));
+    findings.refuse(apps::check(vars));
     findings
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use muster_roles::apps::{AppState, LOOK, states};
 use muster_roles::catalogue::{CATALOGUE, wants_app};
+use muster_roles::extension;
 
 use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
@@ -44,6 +45,14 @@ pub(crate) fn run(args: AppsArgs, environment: &Environment) -> Result<Exit, Com
         let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
         let cells = [word(wanted), word(state.installed), state.version, words, state.reached_at.join(", ")];
         table.row(std::iter::once(app.to_owned()).chain(cells.map(|cell| text::harmless(&cell))).collect());
+    }
+    if let Some(own) = states.get(extension::NAME).filter(|own| own.installed) {
+        let (is_well, words) = told(extension::NAME, true, own);
+        if !is_well {
+            exit = Exit::No;
+        }
+        let cells = [extension::NAME, "yes", "yes", "", &text::harmless(&words), ""];
+        table.row(cells.map(str::to_owned).to_vec());
     }
     let lines = table.render(screen.style, screen.size().1);
     print::data(&lines.iter().map(|line| format!("{line}\n")).collect::<String>())?;

@@ -81,6 +81,7 @@ commands! {
     Runs(runs::RunsArgs),
     Log(log::LogArgs),
     Kubectl(kubectl::KubectlArgs),
+    Helm(helm::HelmArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Students(students::StudentsArgs) as "students" plans Parameters,
     StudentTokens(student_tokens::StudentTokensArgs) as "student-tokens",

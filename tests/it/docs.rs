@@ -101,8 +101,8 @@ fn commands_that_pages_show_are_understood() {
             let end =
                 words.iter().position(|word| word.starts_with(['#', '>']) || word == "--" || word == "...");
             words.truncate(end.unwrap_or(words.len()));
-            // kubectl understands what follows, and has its own help.
-            if words.iter().any(|word| word == "kubectl") {
+            // kubectl and helm understand what follows, and have their own help.
+            if words.iter().any(|word| ["kubectl", "helm"].contains(&word.as_str())) {
                 continue;
             }
             let program = if words.remove(0) == "muster" { muster() } else { setup_cluster() };

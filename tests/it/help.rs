@@ -39,9 +39,9 @@ fn the_help_of_each_command() {
         "etcd defrag",
     ];
     for command in commands.into_iter().chain(below) {
-        // kubectl takes --help for its own.
+        // kubectl and helm take --help for their own.
         let words: Vec<&str> = match command {
-            "kubectl" => vec!["help", "kubectl"],
+            "kubectl" | "helm" => vec!["help", command],
             command => command.split(' ').chain(["--help"]).collect(),
         };
         check(&command.replace(' ', "-"), &muster().run(&words).code(0).stdout);

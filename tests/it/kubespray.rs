@@ -13,7 +13,6 @@ fn of_2017(test: Test) -> Test {
 const TOLD_OF_2017: &str = "\
 warning: kube_network_plugin is not set: flannel is taken, where kubespray has calico
 warning: kube_proxy_mode is not set: iptables is taken, where kubespray has ipvs since v2.8
-warning: group_vars/k8s-cluster.yml:39: helm_enabled is not implemented: Helm is not installed
 warning: group_vars/all.yml:3: bootstrap_os is ignored: what system a machine has is found out
 warning: group_vars/k8s-cluster.yml:36: docker_options is ignored: containers run in containerd, without Docker
 warning: group_vars/all.yml:12: download_run_once is ignored: programs and images come from the bundle, fetched once by this computer (muster bundle)
@@ -95,10 +94,10 @@ warning: inventory/group_vars/all.yml:2: \"kubectl_localhst\" is set but used by
 #[test]
 fn what_would_be_another_cluster_is_refused_all_at_once() {
     let yaml = "kube_network_plugin: weave\ncontainer_manager: \"{{ 'crio' if inventory_hostname == 'node1' else '' }}\"\n\
-                kube_external_ca_mode: true\nenable_dual_stack_networks: yes\nhelm_enabled: true\nweave_mtu: 1376\n";
+                kube_external_ca_mode: true\nenable_dual_stack_networks: yes\nargocd_enabled: true\nweave_mtu: 1376\n";
     let ended = with(setup_cluster(), yaml).run(&[]).code(3).nothing_written();
     ended.stderr_has(&[
-        "warning: inventory/group_vars/all.yml:5: helm_enabled is not implemented: Helm is not installed\n",
+        "warning: inventory/group_vars/all.yml:5: argocd_enabled is not implemented: Argo CD is not installed\n",
         "4 problems in inventory/hosts.ini; nothing was changed",
         " (inventory/group_vars/all.yml:1:22) ",
         "\nkube_network_plugin         weave ",
@@ -122,13 +121,13 @@ fn an_old_name_is_taken_for_the_new_one() {
 
 #[test]
 fn every_variable_that_does_nothing_is_listed_when_asked_for() {
-    let yaml = "kube_network_plugin: flannel\ncilium_mtu: 1440\nhelm_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n";
+    let yaml = "kube_network_plugin: flannel\ncilium_mtu: 1440\nargocd_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n";
     let ended = with(muster(), yaml).run(&["vars", "--unused", "--json"]).code(0);
     let listed: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let expected = [
+        ("argocd_enabled", 3, "changes nothing: it says what is done anyway"),
         ("cilium_mtu", 2, "changes nothing: it belongs to kube_network_plugin"),
         ("efk_enabled", 5, "not implemented: Elasticsearch, Fluentd and Kibana are not installed"),
-        ("helm_enabled", 3, "changes nothing: it says what is done anyway"),
     ];
     assert_eq!(listed.as_array().unwrap().len(), expected.len(), "{listed:#}");
     for (found, (name, line, what)) in listed.as_array().unwrap().iter().zip(expected) {

@@ -1,9 +1,8 @@
 //! Applications: they come, do what they are for, are told of when they are not well, and go without leaving anything.
 
 use std::fs;
-use std::process::Command;
 
-use crate::fixture::{Ended, Lab, muster};
+use crate::fixture::{Ended, Lab, bundle_has};
 
 const NAMES: [&str; 2] = ["metrics-server", "local-path-provisioner"];
 
@@ -22,16 +21,9 @@ spec:
   volumes: [{name: notes, persistentVolumeClaim: {claimName: notes}}]
 "#;
 
-/// Whether the bundle has the applications' images. They are not built by default, because that takes minutes.
-fn bundle_has_them() -> bool {
-    let list = Command::new(muster()).args(["bundle", "list"]).output().unwrap();
-    let list = String::from_utf8_lossy(&list.stdout).into_owned();
-    NAMES.iter().all(|name| list.contains(name))
-}
-
 #[test]
 fn applications_come_and_go() {
-    if !bundle_has_them() {
+    if !NAMES.iter().all(|name| bundle_has(name)) {
         let with: Vec<_> = NAMES.iter().map(|name| format!(" --with {name}")).collect();
         eprintln!("skipped: the bundle has no applications; muster bundle build{}", with.concat());
         return;
@@ -117,4 +109,151 @@ fn applications_come_and_go() {
     assert!(changed(&setup(&["--tags", "apps"])) > 0);
     assert_eq!(objects(), before);
     assert_eq!(changed(&setup(&[])), 0);
+}
+
+/// A server for everybody, and what one calls it: its own kind of objects among them.
+const OWN: &str = r#"
+{apiVersion: v1, kind: Namespace, metadata: {name: web}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: room}, data: {seats: "12"}}
+---
+{apiVersion: example.org/v1, kind: Room, metadata: {name: r104, namespace: web}, spec: {seats: 12}}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: rooms.example.org}
+spec:
+  group: example.org
+  scope: Namespaced
+  names: {plural: rooms, singular: room, kind: Room}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: web, image: "IMAGE", args: [netexec, --http-port=8080]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: web}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: web, namespace: web}
+spec:
+  ingressClassName: traefik
+  rules: [{host: web.example.org, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]
+"#;
+
+#[test]
+fn images_addresses_and_own_objects_reach_their_users() {
+    let [helm, registry, metallb, traefik] =
+        ["helm", "library/registry", "metallb/controller", "library/traefik"].map(bundle_has);
+    let lab = Lab::up(105, &["-n", "1"]);
+    let (folder, address) = (lab.folder().join("inventory"), lab.address(1));
+    fs::create_dir_all(folder.join("group_vars")).unwrap();
+    let host = format!("node1 ansible_host={address} ip={address}\n");
+    fs::write(
+        folder.join("hosts.ini"),
+        host + "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n",
+    )
+    .unwrap();
+    let set = |text: &str| fs::write(folder.join("group_vars/all.yml"), text).unwrap();
+    let setup = |args: &[&str]| {
+        let ended = lab.muster(&[&["setup-cluster"], args].concat());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended
+    };
+    let kubectl = |words: &[&str]| {
+        let ended = lab.muster(&[&["kubectl"], words].concat());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended.out
+    };
+    let objects = || {
+        let kinds = "deployments,daemonsets,services,serviceaccounts,configmaps,clusterroles,clusterrolebindings,ingressclasses,\
+                     customresourcedefinitions,validatingwebhookconfigurations,namespaces";
+        kubectl(&["get", kinds, "-A", "-o", "name"])
+    };
+    // Asked by somebody who is not in the cluster, until it answers.
+    let answers = |url: &str, name: &str| {
+        let curl = ["curl", "-sf", "--retry", "20", "--retry-delay", "1", "--retry-all-errors", "-H"];
+        let ended = lab.exec(&[&curl[..], &[&format!("Host: {name}"), url]].concat());
+        assert_eq!(ended.code, 0, "{url}: {ended:#?}");
+        ended.out
+    };
+    setup(&[]);
+    let before = objects();
+
+    let pool = lab.address(100);
+    set(&format!(
+        "helm_enabled: {helm}\nregistry_enabled: {registry}\ntraefik_enabled: {traefik}\nmetallb_enabled: {metallb}\n\
+         metallb_config: {{address_pools: {{all: {{ip_range: [{pool}/32]}}}}, layer2: [all]}}\n"
+    ));
+    let image = lab.on("node1", "ctr -n k8s.io images ls -q | grep 'agnhost:' | head -1");
+    let image = image.trim();
+    let own = folder.join("extension");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("web.yaml"), OWN.replace("IMAGE", image)).unwrap();
+    let template = "{apiVersion: v1, kind: ConfigMap, metadata: {name: made-for}, data: {version: '{{ kube_version }}'}}";
+    fs::write(own.join("x.yaml.j2"), template).unwrap();
+    setup(&["--tags", "apps"]);
+    let told = lab.muster(&["apps"]);
+    assert!(told.code == 0 && told.out.contains("extension"), "{told:#?}");
+    let version = kubectl(&["get", "configmap", "made-for", "-o", "jsonpath={.data.version}"]);
+    assert!(kubectl(&["version"]).contains(&version), "{version}");
+    assert!(kubectl(&["get", "rooms", "-A"]).contains("r104"));
+    kubectl(&["-n", "web", "rollout", "status", "deployment/web", "--timeout=120s"]);
+    assert_eq!(lab.has("node1", "/usr/local/bin/helm"), helm);
+    if metallb {
+        assert!(answers(&format!("http://{pool}/hostname"), "any").starts_with("web-"));
+    }
+    if traefik {
+        assert!(answers(&format!("http://{address}/hostname"), "web.example.org").starts_with("web-"));
+        let other =
+            lab.exec(&["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", &format!("http://{address}/")]);
+        assert_eq!(other.out, "404");
+    }
+    if registry {
+        let pushed = "registry.kube-system.svc.cluster.local:5000/lab/web:1";
+        let push = format!(
+            "ctr -n k8s.io images tag {image} {pushed} && ctr -n k8s.io images push --hosts-dir /etc/containerd/certs.d {pushed} && \
+             ctr -n k8s.io images rm {pushed}"
+        );
+        lab.on("node1", &push);
+        kubectl(&["run", "pulled", "--image", pushed, "--image-pull-policy=Always"]);
+        kubectl(&["wait", "--for=condition=Ready", "pod/pulled", "--timeout=120s"]);
+        kubectl(&["delete", "pod", "pulled", "--now"]);
+    }
+    assert_eq!(setup(&[]).recap("node1", "changed"), 0);
+
+    // What is taken out of the folder goes, and what is switched off.
+    fs::remove_file(own.join("web.yaml")).unwrap();
+    let check = setup(&["--tags", "extension", "--check"]);
+    assert!(check.all().contains("Namespace web: removed"), "{check:#?}");
+    fs::remove_file(own.join("x.yaml.j2")).unwrap();
+    set("");
+    setup(&["--tags", "apps"]);
+    assert_eq!(objects(), before);
+    assert!(!lab.has("node1", "/usr/local/bin/helm"));
+    assert_eq!(setup(&[]).recap("node1", "changed"), 0);
+
+    // Somebody else's stays, and stops no other.
+    if registry {
+        kubectl(&["-n", "kube-system", "create", "deployment", "registry", "--image", image]);
+        fs::write(own.join("y.yaml"), "{apiVersion: v1, kind: ConfigMap, metadata: {name: room}}").unwrap();
+        let refused = lab.muster(&["setup-cluster", "--tags", "apps", "-e", "registry_enabled=true"]);
+        assert!(refused.code == 2 && refused.all().contains("was not made by muster"), "{refused:#?}");
+        assert!(kubectl(&["get", "configmap", "room"]).contains("room"));
+    }
 }

@@ -10,6 +10,15 @@ pub(crate) fn muster() -> PathBuf {
     std::env::var_os("MUSTER").map_or_else(|| env!("CARGO_BIN_EXE_muster").into(), PathBuf::from)
 }
 
+/// Whether the bundle has a program or an image: by the last parts of its name. What is for applications takes minutes to compile
+/// and is not in every bundle.
+pub(crate) fn bundle_has(name: &str) -> bool {
+    let list = Command::new(muster()).args(["bundle", "list"]).output().unwrap();
+    let list = String::from_utf8_lossy(&list.stdout).into_owned();
+    let mut names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.any(|known| known == name || known.ends_with(&format!("/{name}")))
+}
+
 /// Machines that go away with it, and a folder to work in.
 pub(crate) struct Lab {
     name: String,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::fixture::Lab;
+use crate::fixture::{Lab, bundle_has};
 
 #[test]
 fn an_inventory_of_2017_becomes_a_cluster() {
@@ -16,13 +16,13 @@ fn an_inventory_of_2017_becomes_a_cluster() {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::write(to, text.replace("10.146.225.", "10.146.241.")).unwrap();
     }
-    let first = lab.muster(&["setup-cluster", "-i", "inventory.cfg"]);
+    // The inventory asks for Helm.
+    let has_helm = bundle_has("helm");
+    let helm = format!("helm_enabled={has_helm}");
+    let setup = ["setup-cluster", "-i", "inventory.cfg", "-e", &helm];
+    let first = lab.muster(&setup);
     assert_eq!(first.code, 0, "{first:#?}");
-    for said in [
-        "bootstrap_os is ignored",
-        "helm_enabled is not implemented",
-        "kube_network_plugin is not set: flannel",
-    ] {
+    for said in ["bootstrap_os is ignored", "kube_network_plugin is not set: flannel"] {
         assert!(first.all().contains(said), "no {said:?} in {first:#?}");
     }
 
@@ -31,9 +31,10 @@ fn an_inventory_of_2017_becomes_a_cluster() {
         assert!(nodes.out.lines().any(|l| l.starts_with(name) && l.contains(" Ready ")), "{nodes:#?}");
     }
     assert!(lab.folder().join("artifacts/admin.conf").is_file(), "kubeconfig_localhost");
+    assert_eq!(lab.has("node1", "/usr/local/bin/helm"), has_helm);
     assert!(!lab.folder().join("credentials").exists(), "a password that nobody needs was made");
 
-    let second = lab.muster(&["setup-cluster", "-i", "inventory.cfg"]);
+    let second = lab.muster(&setup);
     assert_eq!(second.code, 0, "{second:#?}");
     for host in ["s4", "s5", "s6"] {
         assert_eq!(second.recap(host, "changed"), 0, "{second:#?}");

@@ -22,12 +22,19 @@ const TICK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Programs {
     dir: PathBuf,
+    /// Where the sources of the first module are, if files of it are wanted.
+    module: Option<PathBuf>,
 }
 
 impl Programs {
     /// The file compiled from a main package.
     pub(super) fn path(&self, package: &str) -> PathBuf {
         self.dir.join(recipes::output_name(package))
+    }
+
+    /// A file of the first module.
+    pub(super) fn of_module(&self, file: &str) -> PathBuf {
+        self.module.as_deref().unwrap_or(&self.dir).join(file)
     }
 
     /// Removes the files: they are in the bundle now.
@@ -48,16 +55,24 @@ pub(super) fn compile(
     let out = work.join("out").join(&name);
     fs::create_dir_all(&out).map_err(io_at("create", &out))?;
     if !job.group.has_programs() {
-        return Ok(Programs { dir: out });
+        return Ok(Programs { dir: out, module: None });
     }
     let runner = Runner { program: &go.path, cgo: job.group.cgo };
     module_files::prepare(job, &recipe, &runner, working)?;
 
+    let wants_files = job.artifacts.iter().any(|artifact| artifact.recipe.file.is_some());
+    let module = match job.group.modules.first().filter(|_| wants_files) {
+        Some(module) => Some(module_files::sources(module, &recipe, &runner, working)?),
+        None => None,
+    };
     let packages: Vec<&str> = job
         .artifacts
         .iter()
         .flat_map(|artifact| artifact.recipe.programs.values().map(String::as_str))
         .collect();
+    if packages.is_empty() {
+        return Ok(Programs { dir: out, module });
+    }
     let tags = format!("-tags={}", job.group.tags);
     let list = [&["list", "-mod=readonly", "-deps", &tags][..], &packages].concat();
     let total = runner.go(&recipe, &list, "downloading modules", working)?.lines().count();
@@ -76,7 +91,7 @@ pub(super) fn compile(
         None if compiled == 0 => working("compiling and linking"),
         None => working(&format!("compiling and linking ({compiled} of {total} packages)")),
     })?;
-    Ok(Programs { dir: out })
+    Ok(Programs { dir: out, module })
 }
 
 /// The linker's flags: no symbol table, the version, static if there is C in it.

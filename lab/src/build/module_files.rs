@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::go_compiler::Runner;
 use super::jobs::Job;
-use super::recipes::{self, RecipeFile};
+use super::recipes::{self, ModuleCopy, RecipeFile};
 use super::{BuildError, Working, io_at};
 
 /// The language version of recipes that are not pinned. A module that needs a newer one raises it (`go mod tidy`).
@@ -19,6 +19,9 @@ pub(super) fn prepare(
     runner: &Runner<'_>,
     working: &mut Working<'_>,
 ) -> Result<(), BuildError> {
+    for (folder, copy) in &job.group.copies {
+        copy_module(copy, &dir.join(folder), runner, working)?;
+    }
     if let Some(files) = recipes::pinned(&format!("{}-{}", job.name, job.version)) {
         return files.iter().try_for_each(|file| write(dir, file.0, file.1));
     }
@@ -48,6 +51,62 @@ pub(super) fn prepare(
         drop(fs::remove_file(dir.join("go.sum")));
     }
     result.map(drop)
+}
+
+/// Makes a copy of a module in a folder, unless it is there.
+fn copy_module(
+    copy: &ModuleCopy,
+    folder: &Path,
+    runner: &Runner<'_>,
+    working: &mut Working<'_>,
+) -> Result<(), BuildError> {
+    if folder.exists() {
+        return Ok(());
+    }
+    let unfinished = folder.with_extension("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(io_at("remove", &unfinished))?;
+    }
+    fs::create_dir_all(&unfinished).map_err(io_at("create", &unfinished))?;
+    let module = sources(&copy.module, &unfinished, runner, working)?;
+    let left_out: Vec<_> = copy.without.iter().map(|path| module.join(path)).collect();
+    copy_folder(&module, &unfinished, &left_out)?;
+    fs::rename(&unfinished, folder).map_err(io_at("rename", &unfinished))
+}
+
+fn copy_folder(from: &Path, to: &Path, left_out: &[PathBuf]) -> Result<(), BuildError> {
+    fs::create_dir_all(to).map_err(io_at("create", to))?;
+    for entry in fs::read_dir(from).map_err(io_at("read", from))? {
+        let entry = entry.map_err(io_at("read", from))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if left_out.contains(&source) {
+            continue;
+        }
+        if source.is_dir() {
+            copy_folder(&source, &target, left_out)?;
+        } else {
+            // Not fs::copy: what is in Go's cache is read-only.
+            let content = fs::read(&source).map_err(io_at("read", &source))?;
+            fs::write(&target, content).map_err(io_at("write", &target))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the sources of a module are, downloaded: one with its version, or one that the `go.mod` in `dir` names.
+pub(super) fn sources(
+    module: &str,
+    dir: &Path,
+    runner: &Runner<'_>,
+    working: &mut Working<'_>,
+) -> Result<PathBuf, BuildError> {
+    let answer = runner.go(dir, &["mod", "download", "-json", module], "downloading modules", working)?;
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+    answer["Dir"].as_str().map(PathBuf::from).ok_or_else(|| BuildError::Module {
+        module: module.to_owned(),
+        version: answer["Version"].as_str().unwrap_or_default().to_owned(),
+        message: "go mod download named no folder".to_owned(),
+    })
 }
 
 /// The replacements for the modules that a module's own `go.mod` replaces by folders of its repository.

@@ -10,7 +10,7 @@ use muster_artifacts::{Arch, BundleWriter, ImageReference, Kind, NewFile, NewIma
 use super::debian_layer::{self, BASE, Packages, plain_header};
 use super::go_compiler::Programs;
 use super::jobs::{Job, Wanted};
-use super::recipes::ImageRecipe;
+use super::recipes::{Artifact, ImageRecipe};
 use super::{BuildError, Working, io_at};
 
 /// The search path that upstream's images have, too.
@@ -29,11 +29,19 @@ impl Packer<'_> {
     /// Adds an artifact.
     pub(super) fn pack(&mut self, wanted: &Wanted, working: &mut Working<'_>) -> Result<(), BuildError> {
         working(&format!("packing {} {}", wanted.name, wanted.version));
-        match (&wanted.recipe.archive, &wanted.recipe.image, &wanted.reference) {
-            (Some(prefix), _, _) => self.archive(wanted, prefix),
-            (None, Some(recipe), Some(reference)) => self.image(wanted, recipe, reference, working),
-            (None, _, _) => self.binary(wanted),
+        let Artifact { archive, file, image, .. } = &wanted.recipe;
+        match (archive, file, image, &wanted.reference) {
+            (Some(prefix), ..) => self.archive(wanted, prefix),
+            (_, Some(file), ..) => self.file(wanted, file),
+            (_, _, Some(recipe), Some(reference)) => self.image(wanted, recipe, reference, working),
+            _ => self.binary(wanted),
         }
+    }
+
+    fn file(&mut self, wanted: &Wanted, file: &str) -> Result<(), BuildError> {
+        let path = self.programs.of_module(file);
+        let mut file = File::open(&path).map_err(io_at("read", &path))?;
+        self.add_file(wanted, Kind::Binary, &mut file)
     }
 
     fn binary(&mut self, wanted: &Wanted) -> Result<(), BuildError> {

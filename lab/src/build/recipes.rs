@@ -27,6 +27,11 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
         "tencentcloud/common/go.mod", "tencentcloud/common/pointers.go", "tencentcloud/common/errors/errors.go",
         "tencentcloud/vpc/go.mod", "tencentcloud/vpc/v20170312/vpc.go"),
     pinned!("coredns-1.14.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("helm-4.3.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("registry-3.1.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("metallb-0.15.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("traefik-3.7.13": "go.mod", "go.sum", "tools.go", "ext/go.mod", "ext/ext.go",
+        "go-http-auth/go.mod", "go-http-auth/muster.go", "lego/providers/dns/providers.go"),
     pinned!("metrics-server-0.9.0": "go.mod", "go.sum", "tools.go"),
     pinned!("local-path-provisioner-0.0.30": "go.mod", "go.sum", "tools.go"),
     pinned!("kubernetes-1.36.3": "go.mod", "go.sum", "tools.go"),
@@ -46,17 +51,30 @@ pub(super) struct Group {
     pub(super) version: Option<String>,
     pub(super) staging: bool,
     pub(super) replace: IndexMap<String, String>,
+    pub(super) copies: IndexMap<String, ModuleCopy>,
     pub(super) ldflags: String,
     pub(super) cgo: bool,
     pub(super) tags: String,
     pub(super) artifacts: IndexMap<String, Artifact>,
 }
 
-/// An artifact of the catalogue, as it comes out of a group: an archive, an image, or the program itself.
+/// A copy of a module, for changes to it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModuleCopy {
+    /// `MODULE@vVERSION`.
+    pub(super) module: String,
+    /// Files and folders that are left out.
+    #[serde(default)]
+    pub(super) without: Vec<String>,
+}
+
+/// An artifact of the catalogue, as it comes out of a group: an archive, a file of the module, an image, or the program itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Artifact {
     pub(super) archive: Option<String>,
+    pub(super) file: Option<String>,
     pub(super) image: Option<ImageRecipe>,
     #[serde(default)]
     pub(super) programs: IndexMap<String, String>,

@@ -42,10 +42,10 @@ impl Artifact {
 /// Names those of the files that were installed from this artifact. Hashing tens of megabytes at each look would take
 /// seconds; so a stamp remembers the artifact's hash with the size, the time of change and the inode that the file had
 /// when it was installed. Whoever touches the file changes one of them. One process looks at all files. Which of the files
-/// have a stamp at all is told as well.
+/// have a stamp at all, and which are there without one, is told as well.
 const LOOK: &str = r#"
 stamps=$1 want=$2; shift 2
-for f; do [ ! -e "$stamps/file$f" ] || echo "stamped $f"; done
+for f; do if [ -e "$stamps/file$f" ]; then echo "stamped $f"; elif [ -e "$f" ]; then echo "foreign $f"; fi; done
 stat -c '%s %Y %i %n' "$@" 2>/dev/null | while read -r state; do
   f=/${state#*/}
   if [ -f "$f" ] && [ -x "$f" ] && read -r stamped <"$stamps/file$f" && [ "$stamped $f" = "$want $state" ]; then echo "$f"; fi
@@ -102,17 +102,24 @@ impl Resource for Binary {
 pub struct ArchiveMembers {
     artifact: Artifact,
     members: Vec<(String, String)>,
+    only_ours: bool,
 }
 
 /// Programs of an archive of the bundle, each at its path, mode 0755. All go to one directory.
 pub fn archive(artifact: Artifact) -> ArchiveMembers {
-    ArchiveMembers { artifact, members: Vec::new() }
+    ArchiveMembers { artifact, members: Vec::new(), only_ours: false }
 }
 
 impl ArchiveMembers {
     /// One more of its members, as the archive names it, at this path.
     pub fn member(mut self, name: impl Into<String>, path: impl Into<String>) -> Self {
         self.members.push((name.into(), path.into()));
+        self
+    }
+
+    /// Refuses where somebody else has put a program at one of the paths, instead of replacing it.
+    pub fn replacing_only_ours(mut self) -> Self {
+        self.only_ours = true;
         self
     }
 }
@@ -133,6 +140,12 @@ impl Resource for ArchiveMembers {
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
+        let output = seen.answer().output;
+        let foreign =
+            output.lines().find_map(|line| line.strip_prefix("foreign ")).filter(|_| self.only_ours);
+        if let Some(path) = foreign {
+            return Err(format!("{path} is there already, and muster did not put it there: remove it"));
+        }
         let FileEntry { sha256, version, .. } = &self.artifact.entry;
         let mut args =
             vec![STAMPS.to_owned(), sha256.to_string(), version.clone(), self.artifact.bytes().path()];

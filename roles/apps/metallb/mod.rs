@@ -1,0 +1,171 @@
+//! MetalLB: addresses for services of the type LoadBalancer. Upstream's own manifest is an artifact of the catalogue, of which single
+//! things are changed; the pools are objects made of `metallb_config`.
+
+mod config;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::state::REACHED_AT;
+use super::{App, images_of};
+use crate::catalogue::artifact;
+use crate::common::cluster_vars;
+use crate::objects::{ObjectSet, SET};
+
+pub(crate) use config::Config;
+use config::Placement;
+
+pub(super) const NAME: &str = "metallb";
+pub(super) const DEFINITIONS: &str = "metallb-definitions";
+
+/// The application.
+pub(crate) const APP: App = App { name: NAME, definitions: Some(DEFINITIONS), sets, on_machines: None };
+
+#[derive(Deserialize)]
+struct Vars {
+    metallb_speaker_enabled: bool,
+    metallb_log_level: String,
+}
+
+fn sets(of: &Host) -> Result<Vec<ObjectSet>> {
+    let config = Config::of(of.all_vars()).map_err(|why| {
+        Failure::new(format!("metallb_config: {why}"), "see muster docs vars metallb_config")
+    })?;
+    let Artifact { bundle, entry } = artifact(of, "metallb-manifest", &cluster_vars(of)?.kube_version)?;
+    let unreadable = |error: String| {
+        Failure::new(
+            format!("{}: {error}", bundle.path(&entry).display()),
+            "look at the bundle: muster bundle check",
+        )
+    };
+    let mut text = String::new();
+    let mut content = bundle.content(&entry).map_err(|error| unreadable(error.to_string()))?;
+    content.read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+    let [definitions, objects] =
+        patched(&text, &of.vars()?, &config, &images_of(of, NAME)?).map_err(unreadable)?;
+    Ok(vec![ObjectSet::of(DEFINITIONS, definitions)?, ObjectSet::of(NAME, objects)?])
+}
+
+/// Upstream's definitions of kinds, and its other objects with the pools.
+fn patched(
+    text: &str,
+    vars: &Vars,
+    config: &Config,
+    images: &BTreeMap<&str, String>,
+) -> Result<[Vec<Value>; 2], String> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents = documents.into_iter().filter(|document| !document.is_null());
+    let is_definition = |document: &Value| document["kind"] == "CustomResourceDefinition";
+    let (definitions, mut objects): (Vec<_>, Vec<_>) = documents.partition(is_definition);
+    if !vars.metallb_speaker_enabled {
+        objects.retain(|object| object["kind"] != "DaemonSet");
+    } else {
+        set_pods(&mut objects, "DaemonSet", "speaker", vars, &config.speaker, images)?;
+    }
+    set_pods(&mut objects, "Deployment", "controller", vars, &config.controller, images)?;
+    let controller = find(&mut objects, "Deployment", "controller")?;
+    if !config.ranges().is_empty() {
+        controller["metadata"]["annotations"][REACHED_AT] = json!(format!("addresses {}", config.ranges()));
+    }
+    // Before the webhook that is asked about each pool, which is there only when the controller runs.
+    let place = objects.iter().position(|object| object["kind"] == "Deployment").unwrap_or(objects.len());
+    objects.splice(place..place, config.objects());
+    Ok([definitions, objects])
+}
+
+fn find<'o>(objects: &'o mut [Value], kind: &str, name: &str) -> Result<&'o mut Value, String> {
+    let is_it = |object: &&mut Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    objects.iter_mut().find(is_it).ok_or_else(|| format!("there is no {kind} {name} in it"))
+}
+
+/// The pods of `name` run the catalogue's image, where they are to run.
+fn set_pods(
+    objects: &mut [Value],
+    kind: &str,
+    name: &str,
+    vars: &Vars,
+    placement: &Placement,
+    images: &BTreeMap<&str, String>,
+) -> Result<(), String> {
+    let template = &mut find(objects, kind, name)?["spec"]["template"];
+    template["metadata"]["labels"][SET] = json!(NAME);
+    if let Some(nodeselector) = &placement.nodeselector {
+        template["spec"]["nodeSelector"] = json!(nodeselector);
+    }
+    if let Some(tolerations) = &placement.tolerations {
+        template["spec"]["tolerations"] = json!(tolerations);
+    }
+    let image = images.get(format!("metallb-{name}").as_str()).ok_or("the catalogue has no image of it")?;
+    let container = &mut template["spec"]["containers"][0];
+    container["image"] = json!(image);
+    let arguments = container["args"].as_array_mut().ok_or_else(|| format!("{name} has no arguments"))?;
+    let level = arguments
+        .iter_mut()
+        .find(|argument| argument.as_str().is_some_and(|a| a.starts_with("--log-level=")));
+    *level.ok_or_else(|| format!("{name} has no --log-level"))? =
+        json!(format!("--log-level={}", vars.metallb_log_level));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::fixture::variables;
+
+    /// What of upstream's manifest is changed, and what is left alone.
+    const UPSTREAM: &str = "
+{apiVersion: v1, kind: Namespace, metadata: {name: metallb-system}}
+---
+{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: ipaddresspools.metallb.io}}
+---
+{apiVersion: apps/v1, kind: Deployment, metadata: {name: controller}, spec: {template: {metadata: {labels: {app: metallb}},
+  spec: {nodeSelector: {kubernetes.io/os: linux}, containers: [{image: 'x:1', args: [--port=7472, --log-level=info]}]}}}}
+---
+{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: speaker}, spec: {template: {metadata: {labels: {app: metallb}},
+  spec: {containers: [{image: 'x:1', args: [--log-level=info]}]}}}}
+---
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingWebhookConfiguration, metadata: {name: w}}
+";
+
+    fn objects(yaml: &str) -> [Vec<Value>; 2] {
+        let all = variables(&format!("metallb_enabled: true\n{yaml}"));
+        let images = ["metallb-controller", "metallb-speaker"].map(|name| (name, format!("{name}:2")));
+        patched(UPSTREAM, &all.deserialize().unwrap(), &Config::of(&all).unwrap(), &images.into()).unwrap()
+    }
+
+    #[test]
+    fn pools_come_before_the_webhook_that_judges_them() {
+        let [definitions, objects] =
+            objects("metallb_config: {address_pools: {a: {ip_range: [192.0.2.0/28]}}}");
+        assert_eq!(definitions.len(), 1);
+        let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+        let expected = [
+            "Namespace",
+            "IPAddressPool",
+            "L2Advertisement",
+            "Deployment",
+            "DaemonSet",
+            "ValidatingWebhookConfiguration",
+        ];
+        assert_eq!(kinds, expected);
+    }
+
+    #[test]
+    fn pods_are_as_the_variables_say() {
+        let [_, found] = objects(
+            "metallb_log_level: debug\nmetallb_config: {controller: {nodeselector: {room: '1'}, tolerations: [{operator: Exists}]}}",
+        );
+        let pod = &found[1]["spec"]["template"]["spec"];
+        assert_eq!(pod["nodeSelector"], json!({ "room": "1" }));
+        assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
+        assert_eq!(pod["containers"][0]["args"], json!(["--port=7472", "--log-level=debug"]));
+        assert_eq!(found[2]["spec"]["template"]["spec"]["containers"][0]["image"], "metallb-speaker:2");
+        assert_eq!(found[2]["spec"]["template"]["metadata"]["labels"][SET], NAME);
+        let [_, alone] = objects("metallb_speaker_enabled: false");
+        assert!(alone.iter().all(|object| object["kind"] != "DaemonSet"));
+    }
+}

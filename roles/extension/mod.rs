@@ -1,0 +1,268 @@
+//! Own things: the objects in a folder of the user's become a set, as those of applications are. They are applied, compared, and
+//! removed when they are taken out of the folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use muster_engine::prelude::*;
+use muster_engine::run::Findings;
+use muster_inventory::{HostVars, Inventory, Vars, VarsError};
+use serde_json::{Value, json};
+
+use crate::apps;
+use crate::cluster;
+use crate::objects::object::{Id, Object, set_of};
+use crate::objects::{self, ObjectSet};
+
+/// The name of the set.
+pub const NAME: &str = "extension";
+
+/// The set with the definitions of kinds: it comes before the objects of these kinds, and goes after them.
+pub(crate) const DEFINITIONS: &str = "extension-definitions";
+
+/// The endings of files that are taken, and of those that are rendered before.
+const TEXTS: [&str; 3] = [".yaml", ".yml", ".json"];
+const TEMPLATES: [&str; 2] = [".yaml.j2", ".yml.j2"];
+
+const NEEDED: &str = "objects of Kubernetes, each with apiVersion, kind and a name";
+
+/// The objects of the folder.
+#[derive(Debug, Default)]
+struct Written {
+    definitions: Vec<Value>,
+    others: Vec<Value>,
+}
+
+/// What is wrong in the folder, before any machine is contacted.
+pub(crate) fn check(inventory: &Inventory, vars: &Vars) -> Result<Findings, VarsError> {
+    let Some(host) = inventory.group("kube_control_plane").first().copied() else {
+        return Ok(Findings::default());
+    };
+    let vars = vars.host(host)?;
+    let problem = |found: String, needed: &str, remedy: &str| Problem {
+        check: NAME.to_owned(),
+        found,
+        needed: needed.to_owned(),
+        remedy: remedy.to_owned(),
+    };
+    let wrong = read(&vars).err();
+    let wrong = wrong.map(|found| problem(found, NEEDED, "correct the file, or take it out of the folder"));
+    let scripts = files(&folder(&vars).unwrap_or_default()).unwrap_or_default().into_iter();
+    let scripts = scripts.filter(|path| path.extension().is_some_and(|extension| extension == "sh"));
+    let remedy = "run it yourself, with KUBECONFIG from muster kubeconfig";
+    let warnings =
+        scripts.map(|path| problem(path.display().to_string(), "objects: scripts are not run", remedy));
+    Ok(Findings { problems: wrong.into_iter().collect(), warnings: warnings.collect() })
+}
+
+/// The objects of the folder are in the cluster, and those that have left it are not.
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    if !host.in_group("kube_control_plane") {
+        return Ok(());
+    }
+    let of = cluster::speaker(host).await?;
+    let written = read(of.all_vars()).map_err(|wrong| Failure::new(wrong, "correct the file"))?;
+    let may_be_there = |set: &str| objects::is_there(host, set) != Some(false);
+    match written {
+        // Whoever has no folder may be on another computer than the one that has it.
+        None if objects::is_there(host, NAME) == Some(true) => {
+            let warn = || async {
+                let folder = folder(of.all_vars())?;
+                host.warn(format!(
+                    "objects of your own are in the cluster, and the folder {} is not here: they stay as they are. An empty \
+                     folder removes them",
+                    folder.display()
+                ));
+                Ok(())
+            };
+            host.cluster().once(NAME, warn).await.map(drop)
+        }
+        None => Ok(()),
+        Some(Written { definitions, others }) => {
+            let wanted = !definitions.is_empty() || !others.is_empty();
+            if !wanted && !may_be_there(NAME) && !may_be_there(DEFINITIONS) {
+                return Ok(());
+            }
+            cluster::may_set_up(host).await?;
+            match apply(host, definitions, others, may_be_there).await {
+                Err(failure) => apps::put_off(host, NAME, failure).await,
+                done => done,
+            }
+        }
+    }
+}
+
+async fn apply(
+    host: &Host,
+    definitions: Vec<Value>,
+    others: Vec<Value>,
+    may_be_there: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let no_definitions = definitions.is_empty();
+    if !no_definitions {
+        ObjectSet::of(DEFINITIONS, definitions)?.refusing(somebody_elses).ensure(host).await?;
+    }
+    if !others.is_empty() {
+        ObjectSet::of(NAME, others)?.refusing(somebody_elses).ensure(host).await?;
+    } else if may_be_there(NAME) {
+        ObjectSet::of(NAME, others)?.absent().ensure(host).await?;
+    }
+    if no_definitions && may_be_there(DEFINITIONS) {
+        ObjectSet::of(DEFINITIONS, Vec::new())?.absent().ensure(host).await?;
+    }
+    Ok(())
+}
+
+/// Why an object that was found is not the user's own. One that the user has applied by hand is.
+fn somebody_elses(wanted: Option<&Value>, found: &Value) -> Option<String> {
+    wanted?;
+    let metadata = &found["metadata"];
+    let release = metadata["annotations"]["meta.helm.sh/release-name"].as_str();
+    let set = set_of(found).filter(|set| ![NAME, DEFINITIONS].contains(set));
+    let whose = match (release, set) {
+        (Some(release), _) => format!("the release {release} of Helm"),
+        (None, Some(set)) => format!("what muster installs as {set}"),
+        (None, None) => return None,
+    };
+    let [kind, name] = [&found["kind"], &metadata["name"]].map(|text| text.as_str().unwrap_or_default());
+    Some(format!("{kind} {name} belongs to {whose}. Take it out of the folder, or call it something else"))
+}
+
+fn folder(vars: &HostVars) -> Result<PathBuf, VarsError> {
+    let folder = vars.get("extension_dir")?;
+    Ok(folder.and_then(|folder| folder.as_str().map(PathBuf::from)).unwrap_or_default())
+}
+
+/// The files of a folder by their names; `None` where there is no folder.
+fn files(folder: &Path) -> Option<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).ok()?;
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    Some(files)
+}
+
+/// The objects of the folder, namespaces first; `None` where there is no folder.
+///
+/// # Errors
+/// In which file something is wrong, and what.
+fn read(vars: &HostVars) -> Result<Option<Written>, String> {
+    let folder = folder(vars).map_err(|error| error.to_string())?;
+    let Some(files) = files(&folder) else { return Ok(None) };
+    let mut written = Written::default();
+    let mut places: BTreeMap<Id, PathBuf> = BTreeMap::new();
+    for path in files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        if name.starts_with('.') || !(ends(&TEXTS) || ends(&TEMPLATES)) {
+            continue;
+        }
+        let wrong = |error: String| format!("{}: {error}", path.display());
+        let mut text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
+        if ends(&TEMPLATES) {
+            text = vars.render(&text, &name, &json!({})).map_err(|error| wrong(error.to_string()))?;
+        }
+        for object in objects_of(&text).map_err(wrong)? {
+            let id = Object::new(object.clone()).map(|object| object.id);
+            let id = id.ok_or_else(|| wrong("one has no apiVersion, no kind or no name".to_owned()))?;
+            if let Some(other) = places.insert(id.clone(), path.clone()) {
+                return Err(wrong(format!("{id} is in {} too", other.display())));
+            }
+            if object["kind"] == "CustomResourceDefinition" {
+                written.definitions.push(object);
+            } else {
+                written.others.push(object);
+            }
+        }
+    }
+    written.others.sort_by_key(|object| object["kind"] != "Namespace");
+    Ok(Some(written))
+}
+
+/// The objects of a file, those of a list one by one.
+fn objects_of(text: &str) -> Result<Vec<Value>, String> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents = documents.into_iter().filter(|document| !document.is_null());
+    let objects = documents.flat_map(|mut document| match document.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) if document["kind"] == "List" => items,
+        _ => vec![document],
+    });
+    Ok(objects.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::fixture::variables;
+
+    /// What is read of a folder with these files.
+    fn folder_with(files: &[(&str, &str)]) -> Result<Option<Written>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        read(&variables(&format!("extension_dir: {}\nroom: '104'\n", dir.path().display())))
+    }
+
+    const MAP: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: x}}";
+
+    #[test]
+    fn objects_are_taken_in_an_order_that_works() {
+        let files = [
+            ("1.yaml", MAP),
+            ("2.yml", "{apiVersion: v1, kind: Namespace, metadata: {name: x}}\n---\n# nothing\n"),
+            (
+                "3.json",
+                "{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{\"apiVersion\": \"a/v1\", \"kind\": \"CustomResourceDefinition\", \"metadata\": {\"name\": \"d\"}}]}",
+            ),
+            ("4.yaml.j2", "{apiVersion: v1, kind: Secret, metadata: {name: 'room-{{ room }}'}}"),
+            ("README.md", "# not: [an object"),
+            (".5.yaml", "not: [an object"),
+        ];
+        let written = folder_with(&files).unwrap().unwrap();
+        let names = |objects: &[Value]| {
+            objects
+                .iter()
+                .map(|object| object["metadata"]["name"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&written.definitions), ["d"]);
+        assert_eq!(names(&written.others), ["x", "a", "room-104"]);
+    }
+
+    #[test]
+    fn without_a_folder_nothing_is_wanted_and_with_an_empty_one_nothing_is_left() {
+        assert!(read(&variables("extension_dir: /nowhere\n")).unwrap().is_none());
+        assert!(folder_with(&[]).unwrap().unwrap().others.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_with_its_file() {
+        let why = |files: &[(&str, &str)]| folder_with(files).unwrap_err();
+        assert!(
+            why(&[("a.yaml", "kind: ConfigMap\n")])
+                .ends_with("a.yaml: one has no apiVersion, no kind or no name")
+        );
+        assert!(why(&[("a.yaml", "[")]).contains("a.yaml: "));
+        assert!(why(&[("a.yaml.j2", "{{ nobody }}")]).contains("nobody"));
+        let twice = why(&[("a.yaml", MAP), ("b.yaml", MAP)]);
+        assert!(twice.contains("b.yaml: ConfigMap x/a is in ") && twice.ends_with("a.yaml too"), "{twice}");
+    }
+
+    #[test]
+    fn what_is_of_helm_or_of_an_application_is_left_alone() {
+        let found = |metadata: Value| {
+            let found = json!({ "kind": "ConfigMap", "metadata": metadata });
+            somebody_elses(Some(&Value::Null), &found)
+        };
+        assert_eq!(found(json!({ "name": "a" })), None);
+        assert_eq!(found(json!({ "name": "a", "labels": { objects::SET: NAME } })), None);
+        assert!(
+            found(json!({ "name": "a", "labels": { objects::SET: "registry" } }))
+                .unwrap()
+                .contains("as registry")
+        );
+        let helm = json!({ "name": "a", "annotations": { "meta.helm.sh/release-name": "web" } });
+        assert!(found(helm).unwrap().starts_with("ConfigMap a belongs to the release web of Helm"));
+    }
+}

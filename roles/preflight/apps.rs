@@ -1,0 +1,125 @@
+//! What of the variables of applications cannot be, or would take something away from the cluster.
+
+use std::net::Ipv4Addr;
+
+use muster_engine::prelude::Problem;
+use muster_inventory::HostVars;
+
+use super::findings::problem;
+use super::settings::{Setting, integer, place};
+use crate::apps::metallb::Config;
+use crate::catalogue::wants_app;
+
+/// Everything of one machine's variables.
+pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
+    let wants = |app: &str| wants_app(vars, app).unwrap_or(false);
+    let metallb = wants("metallb").then(|| metallb(vars)).into_iter().flatten();
+    let traefik = wants("traefik").then(|| traefik(vars)).into_iter().flatten();
+    metallb.chain(traefik).collect()
+}
+
+/// What is asked for in many inventories, and has ended upstream (kubernetes.io/blog, 2025-11-11).
+pub(super) fn ingress_nginx(vars: &HostVars) -> Option<Problem> {
+    let setting =
+        Setting::of(vars, "ingress_nginx_enabled").filter(|setting| setting.text.to_lowercase() == "true")?;
+    Some(setting.wrong(
+        "another controller, because ingress-nginx is not developed any more",
+        "Traefik answers for its Ingresses, with those of its annotations that Traefik knows; traefik_enabled says so without it",
+    ))
+}
+
+fn text(vars: &HostVars, name: &'static str) -> String {
+    Setting::of(vars, name).map(|setting| setting.text.to_lowercase()).unwrap_or_default()
+}
+
+fn metallb(vars: &HostVars) -> Vec<Problem> {
+    let told = |why: String| {
+        problem(
+            "metallb_config",
+            format!("{why}{}", place(vars, "metallb_config")),
+            "address_pools with ip_range, of addresses that are nobody else's, and layer2",
+            "see muster docs vars metallb_config",
+        )
+    };
+    let config = match Config::of(vars) {
+        Err(why) => Some(told(why)),
+        Ok(config) => {
+            let taken = ["ip", "access_ip", "ansible_host"].into_iter().find_map(|name| {
+                let address: Ipv4Addr = text(vars, name).parse().ok()?;
+                config.has(address).then(|| format!("a pool has {address}, the {name} of {}", vars.name()))
+            });
+            taken.map(told)
+        }
+    };
+    // https://metallb.io/installation/, "Preparation".
+    let answers_twice =
+        text(vars, "kube_proxy_mode") == "ipvs" && text(vars, "kube_proxy_strict_arp") != "true";
+    let strict_arp = answers_twice.then(|| {
+        problem(
+            "kube_proxy_strict_arp",
+            text(vars, "kube_proxy_strict_arp"),
+            "true with kube_proxy_mode ipvs and MetalLB: otherwise every node answers for every address",
+            "set kube_proxy_strict_arp: true",
+        )
+    });
+    config.into_iter().chain(strict_arp).collect()
+}
+
+/// Traefik's ports are led to its pods before anybody else on the node sees a packet.
+fn traefik(vars: &HostVars) -> Vec<Problem> {
+    let number = |name: &str| integer(&vars.get(name).ok()??);
+    let of_cluster = ["kube_apiserver_port", "loadbalancer_apiserver_port"].map(|name| (number(name), name));
+    let of_machines = [(22, "SSH"), (2379, "etcd"), (2380, "etcd"), (10250, "the kubelet")];
+    let owner = |port: i64| {
+        let cluster = of_cluster.iter().find(|(other, _)| *other == Some(port)).map(|(_, name)| *name);
+        cluster.or_else(|| of_machines.iter().find(|(other, _)| *other == port).map(|(_, name)| *name))
+    };
+    let tell = |name: &'static str| {
+        let owner = owner(number(name)?)?;
+        let setting = Setting::of(vars, name)?;
+        Some(setting.wrong(
+            format!("a port of its own: this one is that of {owner}"),
+            format!("set {name} to another port"),
+        ))
+    };
+    ["traefik_http_port", "traefik_https_port"].into_iter().filter_map(tell).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::fixture::{told, variables};
+
+    fn tell(yaml: &str) -> String {
+        check(&variables(yaml)).iter().map(told).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told_where_metallb_is_wanted() {
+        let ipvs = "kube_proxy_mode: ipvs\nmetallb_enabled: true\n";
+        assert_eq!(tell(ipvs), "kube_proxy_strict_arp: false");
+        assert_eq!(tell(&format!("{ipvs}kube_proxy_strict_arp: true\n")), "");
+        assert_eq!(tell("kube_proxy_mode: ipvs\nmetallb_config: {layer2: [a]}\n"), "");
+        let config = tell("metallb_enabled: true\nmetallb_config: {layer2: [a]}\n");
+        assert_eq!(config, "metallb_config: layer2: there is no pool \"a\" in address_pools (vars.yml:2:17)");
+    }
+
+    #[test]
+    fn a_pool_has_no_address_of_a_machine() {
+        let with = |ip: &str| {
+            tell(&format!(
+                "metallb_enabled: true\nip: {ip}\nmetallb_config: {{address_pools: {{a: {{ip_range: [192.0.2.16/28]}}}}}}\n"
+            ))
+        };
+        assert_eq!(with("192.0.2.15"), "");
+        assert!(with("192.0.2.16").starts_with("metallb_config: a pool has 192.0.2.16, the ip of node1"));
+    }
+
+    #[test]
+    fn traefik_takes_no_port_of_the_cluster() {
+        assert_eq!(tell("traefik_enabled: true\n"), "");
+        assert_eq!(tell("kube_apiserver_port: 443\n"), "");
+        assert_eq!(tell("traefik_enabled: true\nkube_apiserver_port: 443\n"), "traefik_https_port: 443");
+        assert!(tell("traefik_enabled: true\ntraefik_http_port: 22\n").starts_with("traefik_http_port: 22"));
+    }
+}
