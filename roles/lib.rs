@@ -30,6 +30,7 @@ pub mod preflight;
 pub mod reference;
 mod removal;
 mod reset;
+pub mod rotation;
 mod students;
 #[cfg(test)]
 mod testing;

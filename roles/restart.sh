@@ -1,0 +1,40 @@
+# restart COMPONENTS: these parts start anew, with the files that are there, and the kubelet with them. What the kubelet has started
+# a moment ago it starts again only after a pause, which grows: unless it has itself started since. So the API server goes first,
+# and those that would end for want of it when it is there again. $server: the URL of this machine's own API server.
+end_of() {
+  ended=' '
+  for component in $1; do
+    for id in $(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component"); do
+      # Those that have ended already have no task.
+      ! ctr -n k8s.io tasks kill -s SIGTERM "$id" 2>/dev/null || ended="$ended$id "
+    done
+  done
+  for _ in $(seq 150); do
+    ctr -n k8s.io tasks ls | awk -v all="$ended" '$3 == "RUNNING" && index(all, " " $1 " ") { found = 1 } END { exit !found }' ||
+      return 0
+    sleep 0.5
+  done
+}
+restart() {
+  servers='' clients=''
+  for component in $1; do
+    case $component in
+      kube-apiserver | api-balancer) servers="$servers $component" ;;
+      *) clients="$clients $component" ;;
+    esac
+  done
+  [ -z "$servers" ] || end_of "$servers"
+  systemctl reset-failed kubelet 2>/dev/null || :
+  systemctl restart kubelet
+  case $servers in
+    *kube-apiserver*)
+      for _ in $(seq 180); do
+        # shellcheck disable=SC2154 # own_api_server.sh stands in front
+        ! kubectl --kubeconfig /etc/kubernetes/admin.conf ${server:+--server "$server"} --request-timeout=5s get --raw /readyz \
+          >/dev/null 2>&1 || break
+        sleep 1
+      done
+      ;;
+  esac
+  [ -z "$clients" ] || end_of "$clients"
+}
