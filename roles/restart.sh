@@ -1,6 +1,7 @@
 # restart COMPONENTS: these parts start anew, with the files that are there, and the kubelet with them. What the kubelet has started
 # a moment ago it starts again only after a pause, which grows: unless it has itself started since. So the API server goes first,
 # and those that would end for want of it when it is there again. $server: the URL of this machine's own API server.
+# Whoever does not end within half a minute is killed, as the kubelet does it: an API server waits for those who watch.
 end_of() {
   ended=' '
   for component in $1; do
@@ -9,10 +10,11 @@ end_of() {
       ! ctr -n k8s.io tasks kill -s SIGTERM "$id" 2>/dev/null || ended="$ended$id "
     done
   done
-  for _ in $(seq 150); do
+  for second in $(seq 60); do
     ctr -n k8s.io tasks ls | awk -v all="$ended" '$3 == "RUNNING" && index(all, " " $1 " ") { found = 1 } END { exit !found }' ||
       return 0
-    sleep 0.5
+    [ "$second" != 30 ] || for id in $ended; do ctr -n k8s.io tasks kill -s SIGKILL "$id" 2>/dev/null || :; done
+    sleep 1
   done
 }
 restart() {

@@ -109,7 +109,7 @@ pub fn roles() -> Vec<Role> {
         Role::given("rotation-tell", |host| tell(host).boxed()),
         Role::given("rotation-volumes", |host| volumes(host).boxed()),
         Role::given("rotation-sign", |host| turn(host, Phase::Sign).boxed()),
-        Role::given("rotation-drop", |host| turn(host, Phase::Drop).boxed()),
+        Role::given("rotation-drop", |host| drop_old(host).boxed()),
         Role::given("rotation-forget", |host| forget(host).boxed()),
         Role::given("rotation-finish", |host| finish(host).boxed()),
     ]
@@ -222,6 +222,15 @@ async fn hand_on(host: &Host) -> Result<()> {
         .map(drop)
 }
 
+/// The machine does not trust the old authorities any more. A kubelet may have got a certificate of the old one since it was its
+/// turn to get a new one.
+async fn drop_old(host: &Host) -> Result<()> {
+    if !host.check_mode() {
+        turn(host, Phase::Sign).await?;
+    }
+    turn(host, Phase::Drop).await
+}
+
 /// The machine goes through a phase.
 async fn turn(host: &Host, phase: Phase) -> Result<()> {
     let (all, folders, seen) = (authorities(host).await?, folders(host)?, look(host).await?);
@@ -299,10 +308,13 @@ async fn turn_node(host: &Host, all: &Authorities, folders: &Folders, seen: &Mac
         (true, Phase::Drop) => step.ensure(ca).ensure(signs_with(&folders.ca())).remove(signer).ensure(proxies),
     };
     step.await?;
-    let components: &[&str] = if is_plane {
-        &["kube-apiserver", "kube-controller-manager", "kube-scheduler"]
-    } else {
-        &["api-balancer"]
+    // What reads files only when it starts, or never while it asks somebody. API servers read certificates that the new authority
+    // has signed by themselves, and controllers may show their old ones as long as both authorities are trusted.
+    let components: &[&str] = match (is_plane, phase) {
+        (true, Phase::Sign) => &["kube-controller-manager"],
+        (true, _) => &["kube-apiserver", "kube-controller-manager", "kube-scheduler"],
+        (false, Phase::Sign) => &[],
+        (false, _) => &["api-balancer"],
     };
     let mut renewed = Renewal {
         components: components.join(" "),
@@ -320,8 +332,8 @@ async fn turn_node(host: &Host, all: &Authorities, folders: &Folders, seen: &Mac
         }
     }
     let what = match phase {
-        Phase::Trust | Phase::Drop => "kubeconfigs, and all that reads authorities started anew",
-        Phase::Sign => "certificates and kubeconfigs, and all that reads them started anew",
+        Phase::Trust | Phase::Drop => "kubeconfigs, and a new start of all that reads authorities",
+        Phase::Sign => "certificates, and a new start of all that reads them once",
     };
     host.step("Start anew").detached().ensure(command(what, renewal(renewed), sh0("false"))).await?;
     runs_again(host, if is_plane { components } else { &[] }).await?;

@@ -1,5 +1,5 @@
 //! Pods that have read the cluster's authority when they began get new ones in their places: all of Deployments, DaemonSets and
-//! StatefulSets, each in its own way of rolling out.
+//! StatefulSets, each in its own way of rolling out; those of the cluster itself first.
 
 use muster_engine::prelude::*;
 use muster_inventory::some_names;
@@ -14,9 +14,12 @@ const LOOKS: u32 = 100;
 
 /// `id`: what tells this rotation from every other one. What has begun anew for it once does not do so again.
 pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> Result<()> {
-    let anew = kubectl!(include_str!("workloads-anew.sh"), [id]);
-    let limit = Duration::from_secs(300);
-    kubectl.plane().run_on_behalf_of(host, "Let pods begin anew", anew, limit).await?;
+    let anew = |whose| {
+        let anew = kubectl!(include_str!("workloads-anew.sh"), [id, whose]);
+        kubectl.plane().run_on_behalf_of(host, "Let pods begin anew", anew, Duration::from_secs(300))
+    };
+    // One after the other: a pod that goes is left alone by those who look for it when its node's network knows.
+    anew("own").await?;
     let look = || kubectl!(include_str!("workloads.sh"), [""; 0]);
     let judge = |answer: Answer| {
         let late = late(&answer.output, true);
@@ -27,6 +30,7 @@ pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> 
     };
     let wait = Wait::new("the cluster's own pods have begun anew", look(), Duration::from_secs(1), OWN);
     kubectl.wait_until(wait, &judge).await?;
+    anew("others").await?;
     let what = "Look at the workloads";
     let mut left = Vec::new();
     for _ in 0..LOOKS {
