@@ -18,25 +18,20 @@ end_of() {
   done
 }
 restart() {
-  servers='' clients=''
+  api_server='' others=''
   for component in $1; do
-    case $component in
-      kube-apiserver | api-balancer) servers="$servers $component" ;;
-      *) clients="$clients $component" ;;
-    esac
+    if [ "$component" = kube-apiserver ]; then api_server=$component; else others="$others $component"; fi
   done
-  [ -z "$servers" ] || end_of "$servers"
+  [ -z "$api_server" ] || end_of "$api_server"
   systemctl reset-failed kubelet 2>/dev/null || :
   systemctl restart kubelet
-  case $servers in
-    *kube-apiserver*)
-      for _ in $(seq 180); do
-        # shellcheck disable=SC2154 # own_api_server.sh stands in front
-        ! kubectl --kubeconfig /etc/kubernetes/admin.conf ${server:+--server "$server"} --request-timeout=5s get --raw /readyz \
-          >/dev/null 2>&1 || break
-        sleep 1
-      done
-      ;;
-  esac
-  [ -z "$clients" ] || end_of "$clients"
+  if [ -n "$api_server" ]; then
+    for _ in $(seq 180); do
+      # shellcheck disable=SC2154 # own_api_server.sh stands in front
+      ! kubectl --kubeconfig /etc/kubernetes/admin.conf ${server:+--server "$server"} --request-timeout=5s get --raw /readyz \
+        >/dev/null 2>&1 || break
+      sleep 1
+    done
+  fi
+  [ -z "$others" ] || end_of "$others"
 }

@@ -17,7 +17,7 @@ for name in $names; do kubeadm certs renew "$name" --config "$config"; done
 if [ -n "$trusted" ]; then
   # After kubeadm, which writes the first of several authorities alone.
   umask 077
-  for name in kubelet admin super-admin controller-manager scheduler; do
+  for name in kubelet admin super-admin controller-manager scheduler discovery; do
     path=/etc/kubernetes/$name.conf
     [ -e "$path" ] || continue
     sed "s|^\( *certificate-authority-data:\) .*|\1 $trusted|" "$path" >"$path.muster"

@@ -78,7 +78,8 @@ impl Succession {
 
     /// A line of the new certificate that the old one has not, and one of the old certificate.
     pub(super) fn lines(&self) -> [&str; 2] {
-        let own = |text: &'_ str, other: &str| text.lines().position(|line| !other.contains(line)).unwrap_or(0);
+        let own =
+            |text: &'_ str, other: &str| text.lines().position(|line| !other.contains(line)).unwrap_or(0);
         let of = |text, other| str::lines(text).nth(own(text, other)).unwrap_or_default();
         [of(&self.new, &self.old), of(&self.old, &self.new)]
     }
@@ -194,7 +195,8 @@ pub(super) mod tests {
     #[test]
     fn a_note_counts_for_its_own_rotation_alone() {
         let (one, other) = (authorities(), authorities());
-        for reached in [Reached::Begun(Phase::Trust), Reached::Done(Phase::Trust), Reached::Done(Phase::Drop)] {
+        for reached in [Reached::Begun(Phase::Trust), Reached::Done(Phase::Trust), Reached::Done(Phase::Drop)]
+        {
             assert_eq!(one.noted(&one.note(reached)), reached);
             assert_eq!(other.noted(&one.note(reached)), Reached::Nothing);
         }

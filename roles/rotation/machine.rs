@@ -132,11 +132,16 @@ impl Machine {
 
     /// Whether every file of authorities, and every kubeconfig, has those of a phase.
     fn trusts(&self, all: &Authorities, folders: &Folders, phase: Phase) -> bool {
-        let there = folders.authorities(all).into_iter().filter_map(|(path, one)| Some((self.files.get(&path)?, one)));
+        let there = folders
+            .authorities(all)
+            .into_iter()
+            .filter_map(|(path, one)| Some((self.files.get(&path)?, one)));
         let mut files = there.map(|(has, one)| has.concat() == one.trusted(phase));
         let mut kubeconfigs = self.kubeconfigs.values();
         // A kubeconfig may name the file instead.
-        let is_told = |conf: &Kubeconfig| conf.trusted.is_empty() || conf.trusted.concat() == all.cluster.trusted(phase);
+        let is_told = |conf: &Kubeconfig| {
+            conf.trusted.is_empty() || conf.trusted.concat() == all.cluster.trusted(phase)
+        };
         files.all(|same| same) && kubeconfigs.all(is_told)
     }
 
@@ -156,7 +161,8 @@ impl Machine {
         let files = files.filter(|(path, has)| !has.first().is_some_and(|first| by(path).has_signed(first)));
         let confs = self.kubeconfigs.iter();
         // A kubelet's names a file.
-        let confs = confs.filter(|(_, conf)| conf.client.first().is_some_and(|client| !all.cluster.has_signed(client)));
+        let confs = confs
+            .filter(|(_, conf)| conf.client.first().is_some_and(|client| !all.cluster.has_signed(client)));
         files.map(|(path, _)| path.as_str()).chain(confs.map(|(path, _)| path.as_str())).collect()
     }
 
@@ -171,7 +177,11 @@ impl Machine {
                 format!("{}/front-proxy-ca.crt", folders.cluster),
                 Some(format!("{}/front-proxy-ca.key", folders.cluster)),
             ),
-            (!self.certificates(&format!("{}/ca.pem", folders.etcd)).is_empty(), format!("{}/ca.pem", folders.etcd), None),
+            (
+                !self.certificates(&format!("{}/ca.pem", folders.etcd)).is_empty(),
+                format!("{}/ca.pem", folders.etcd),
+                None,
+            ),
         ];
         for (_, path, key) in wanted.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
             let count = self.certificates(&path).len();
@@ -248,7 +258,10 @@ mod tests {
         let (old, new) = (all.cluster.old.as_str(), all.cluster.new.as_str());
         let (trusted, signed) = (Reached::Done(Phase::Trust), Reached::Done(Phase::Sign));
         assert!(through(&all, Phase::Trust, trusted, old, Phase::Trust));
-        assert!(!through(&all, Phase::Trust, Reached::Begun(Phase::Trust), old, Phase::Trust), "nothing started anew");
+        assert!(
+            !through(&all, Phase::Trust, Reached::Begun(Phase::Trust), old, Phase::Trust),
+            "nothing started anew"
+        );
         assert!(!through(&all, Phase::Trust, Reached::Nothing, old, Phase::Trust), "no note");
         assert!(!through(&all, Phase::Drop, trusted, old, Phase::Trust), "somebody has changed the files");
         // Whoever has begun to sign must not go back: the key is the new one.
@@ -281,7 +294,10 @@ mod tests {
             ["the controller manager signs with /other.crt"]
         );
         let chain = format!("file /ssl/ca.crt\n{}", all.cluster.old);
-        assert_eq!(refused(&text.replace("file /ssl/ca.crt\n", &chain)), ["/ssl/ca.crt holds 2 certificates"]);
+        assert_eq!(
+            refused(&text.replace("file /ssl/ca.crt\n", &chain)),
+            ["/ssl/ca.crt holds 2 certificates"]
+        );
         let nobody = Machine::parse("whole\n").unwrap();
         assert!(nobody.refused(&folders()).is_empty() && !nobody.takes_part(&folders()));
     }

@@ -127,7 +127,8 @@ fn folders(host: &Host) -> Result<Folders> {
 /// What a machine has now.
 async fn look(host: &Host) -> Result<Machine> {
     let folders = folders(host)?;
-    let answer = host.query(sh(include_str!("look.sh"), [folders.cluster.as_str(), &folders.etcd, NOTE])).await?;
+    let answer =
+        host.query(sh(include_str!("look.sh"), [folders.cluster.as_str(), &folders.etcd, NOTE])).await?;
     Machine::parse(&answer.output).ok_or_else(|| {
         Failure::new(
             format!("the look at {}'s authorities ended early, with status {}", host.name(), answer.status),
@@ -149,7 +150,8 @@ fn holders(host: &Host) -> Vec<String> {
 async fn under_way(host: &Host) -> Result<Arc<Option<Authorities>>> {
     let read = || async {
         let texts = join_all(holders(host).into_iter().map(|name| async move {
-            let answer = host.cluster().host(&name)?.query(sh(r#"[ ! -e "$1" ] || cat "$1""#, [HANDED_ON])).await?;
+            let answer =
+                host.cluster().host(&name)?.query(sh(r#"[ ! -e "$1" ] || cat "$1""#, [HANDED_ON])).await?;
             Ok((name, answer.output))
         }));
         let texts: Vec<(String, String)> = texts.await.into_iter().collect::<Result<_>>()?;
@@ -182,7 +184,8 @@ async fn authorities(host: &Host) -> Result<Arc<Authorities>> {
             return Ok(all.clone());
         }
         let known = cluster::known(host).await?;
-        let nobody = || Failure::new("no control plane stands, or no member of etcd has data", "setup-cluster");
+        let nobody =
+            || Failure::new("no control plane stands, or no member of etcd has data", "setup-cluster");
         let plane = host.cluster().host(known.standing().first().ok_or_else(nobody)?)?;
         let member = host.cluster().host(known.reached_member().ok_or_else(nobody)?)?;
         let (of_plane, of_member) = (folders(&plane)?, folders(&member)?);
@@ -278,7 +281,13 @@ async fn turn_etcd(host: &Host, etcd: &Succession, folders: &Folders, phase: Pha
 }
 
 /// The kubelet, and what of a control plane is on the machine.
-async fn turn_node(host: &Host, all: &Authorities, folders: &Folders, seen: &Machine, phase: Phase) -> Result<()> {
+async fn turn_node(
+    host: &Host,
+    all: &Authorities,
+    folders: &Folders,
+    seen: &Machine,
+    phase: Phase,
+) -> Result<()> {
     let is_plane = seen.is_plane(folders);
     let known = cluster::known(host).await?;
     let trusted = all.cluster.trusted(phase);
@@ -290,7 +299,11 @@ async fn turn_node(host: &Host, all: &Authorities, folders: &Folders, seen: &Mac
     });
     let signs_with = |path: &str| {
         let check = sh(r#"grep -qxF -e "    - --cluster-signing-cert-file=$2" "$1""#, [MANIFEST, path]);
-        command("what the controller manager signs with", sh(include_str!("signer.sh"), [MANIFEST, path]), check)
+        command(
+            "what the controller manager signs with",
+            sh(include_str!("signer.sh"), [MANIFEST, path]),
+            check,
+        )
     };
     let (ca, signer) = (public(folders.ca(), &trusted), public(folders.signer(), all.cluster.signer(phase)));
     let proxy = format!("{}/front-proxy-ca", folders.cluster);
@@ -298,14 +311,18 @@ async fn turn_node(host: &Host, all: &Authorities, folders: &Folders, seen: &Mac
     // At each moment the controller manager could start with what is there.
     step = match (is_plane, phase) {
         (false, _) => step.ensure(ca),
-        (true, Phase::Trust) => step.ensure(signer).ensure(signs_with(&folders.signer())).ensure(ca).ensure(proxies),
+        (true, Phase::Trust) => {
+            step.ensure(signer).ensure(signs_with(&folders.signer())).ensure(ca).ensure(proxies)
+        }
         (true, Phase::Sign) => step
             .ensure(file(format!("{}/ca.key", folders.cluster)).secret(&all.cluster.key))
             .ensure(signer)
             .ensure(ca)
             .ensure(file(format!("{proxy}.key")).secret(&all.front_proxy.key))
             .ensure(proxies),
-        (true, Phase::Drop) => step.ensure(ca).ensure(signs_with(&folders.ca())).remove(signer).ensure(proxies),
+        (true, Phase::Drop) => {
+            step.ensure(ca).ensure(signs_with(&folders.ca())).remove(signer).ensure(proxies)
+        }
     };
     step.await?;
     // What reads files only when it starts, or never while it asks somebody. API servers read certificates that the new authority
@@ -401,7 +418,11 @@ async fn forget(host: &Host) -> Result<()> {
     let lines = [all.cluster.lines()[1], all.front_proxy.lines()[1]];
     let forget = kubectl!(include_str!("forget.sh"), lines);
     let limit = Duration::from_secs(180);
-    kubectl.plane().run_on_behalf_of(host, "Tell API servers of the new authorities alone", forget, limit).await.map(drop)
+    kubectl
+        .plane()
+        .run_on_behalf_of(host, "Tell API servers of the new authorities alone", forget, limit)
+        .await
+        .map(drop)
 }
 
 /// Nothing is left of the rotation.

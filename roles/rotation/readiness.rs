@@ -21,7 +21,8 @@ pub(super) async fn check(host: &Host) -> Result<()> {
         return Ok(());
     }
     let refused = look(host).await?.refused(&folders(host)?);
-    let mut problems: Vec<Problem> = refused.into_iter().map(|[found, needed, remedy]| problem(found, needed, remedy)).collect();
+    let mut problems: Vec<Problem> =
+        refused.into_iter().map(|[found, needed, remedy]| problem(found, needed, remedy)).collect();
     // One machine tells for all.
     let mut told = false;
     let ask = || {

@@ -19,7 +19,13 @@ pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> 
         kubectl.plane().run_on_behalf_of(host, "Let pods begin anew", anew, Duration::from_secs(300))
     };
     // One after the other: a pod that goes is left alone by those who look for it when its node's network knows.
-    anew("own").await?;
+    let left = left(&anew("own").await?);
+    if !left.is_empty() {
+        return Err(Failure::new(
+            format!("the cluster does not let its own workloads begin anew: {}", left.join(", ")),
+            "see why: muster kubectl rollout restart, with the namespace and the name; then run the same command again",
+        ));
+    }
     let look = || kubectl!(include_str!("workloads.sh"), [""; 0]);
     let judge = |answer: Answer| {
         let late = late(&answer.output, true);
@@ -30,28 +36,36 @@ pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> 
     };
     let wait = Wait::new("the cluster's own pods have begun anew", look(), Duration::from_secs(1), OWN);
     kubectl.wait_until(wait, &judge).await?;
-    anew("others").await?;
-    let what = "Look at the workloads";
-    let mut left = Vec::new();
+    let mut behind = self::left(&anew("others").await?);
+    let mut late_ones = Vec::new();
     for _ in 0..LOOKS {
-        left = late(&kubectl.query(what, look()).await?, false);
-        if left.is_empty() {
-            return Ok(());
+        late_ones = late(&kubectl.query("Look at the workloads", look()).await?, false);
+        if late_ones.is_empty() {
+            break;
         }
         host.pause("workloads to roll out", Duration::from_secs(3)).await?;
     }
-    host.warn(format!(
-        "workloads have not rolled out, and the rotation goes on without them: {}; their old pods that ask the API have to begin anew",
-        some_names(&left)
-    ));
+    behind.append(&mut late_ones);
+    if !behind.is_empty() {
+        host.warn(format!(
+            "workloads have not rolled out, and the rotation goes on without them: {}; their old pods that ask the API have to begin anew",
+            some_names(&behind)
+        ));
+    }
     Ok(())
+}
+
+/// The workloads that could not be changed (`workloads-anew.sh`).
+fn left(printed: &str) -> Vec<String> {
+    printed.lines().filter_map(|line| line.strip_prefix("left ")).map(str::to_owned).collect()
 }
 
 /// The workloads that have not rolled out (`workloads.sh`): those in namespaces of the cluster's own, or all.
 fn late(printed: &str, own: bool) -> Vec<String> {
     let number = |text: &str| text.parse::<u64>().unwrap_or(0);
     let is_late = |line: &&str| -> bool {
-        let [namespace, _, generation, seen, wanted, new, ready] = line.split('|').collect::<Vec<_>>()[..] else {
+        let [namespace, _, generation, seen, wanted, new, ready] = line.split('|').collect::<Vec<_>>()[..]
+        else {
             return false;
         };
         (!own || namespace.starts_with("kube-"))

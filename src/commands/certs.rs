@@ -83,7 +83,9 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     let project = Project::find(&args.flow.inventory.inventory, environment)?;
     let next = project.command(&["muster", "certs", "check"], 2);
     let flow = if args.ca {
-        Flow { roles: rotation::roles(), ..Flow::new("muster certs renew --ca", rotation::plays()) }
+        // One after the other is what it is about: nobody may ask for several at once.
+        let flow = Flow::new("muster certs renew --ca", rotation::plays());
+        Flow { roles: rotation::roles(), all_at_once: true, ..flow }
     } else {
         Flow { roles: certificates::roles(args.below), ..Flow::new("muster certs renew", certificates::plays()) }
     };
