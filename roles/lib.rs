@@ -33,6 +33,7 @@ mod proxies;
 pub mod reference;
 mod removal;
 mod reset;
+pub mod rotation;
 mod students;
 #[cfg(test)]
 mod testing;

@@ -139,18 +139,45 @@ pub(crate) async fn renew(host: &Host, known: &Standing, below: i64) -> Result<b
         _ => String::new(),
     };
     let components = due.components();
-    let renew = sh(
-        include_str!("renew.sh"),
-        [
-            kubeadm::CONFIG,
-            &due.kubeadm.join(" "),
-            &components.join(" "),
-            &kubelet,
-            if due.serving { "serving" } else { "" },
-        ],
-    );
+    let renew = renewal(Renewal {
+        kubeadm: due.kubeadm.join(" "),
+        components: components.join(" "),
+        kubelet,
+        serving: due.serving,
+        trusted: String::new(),
+    });
     let what = format!("certificates {}", due.files.join(", "));
     host.step("Renew certificates").detached().ensure(command(what, renew, sh0("false"))).await?;
+    runs_again(host, &components).await?;
+    Ok(true)
+}
+
+/// What `renew.sh` does on a machine.
+#[derive(Debug, Default)]
+pub(crate) struct Renewal {
+    /// What `kubeadm certs renew` renews, by its names for it.
+    pub(crate) kubeadm: String,
+    /// The parts of the control plane that start anew.
+    pub(crate) components: String,
+    /// The certificate by which the API server knows the kubelet, with its key; or nothing.
+    pub(crate) kubelet: String,
+    /// Whether the kubelet makes itself another certificate for those who ask it.
+    pub(crate) serving: bool,
+    /// The authorities that kubeconfigs trust from now on, as base64; or nothing.
+    pub(crate) trusted: String,
+}
+
+const RENEW: &str =
+    concat!(include_str!("../own_api_server.sh"), include_str!("../restart.sh"), include_str!("renew.sh"));
+
+pub(crate) fn renewal(what: Renewal) -> Script {
+    let serving = if what.serving { "serving" } else { "" }.to_owned();
+    let config = kubeadm::CONFIG.to_owned();
+    sh(RENEW, [config, what.kubeadm, what.components, what.kubelet, serving, what.trusted])
+}
+
+/// Waits until the kubelet and these parts of the control plane run, and the API answers if one of them needs it.
+pub(crate) async fn runs_again(host: &Host, components: &[&str]) -> Result<()> {
     let well = sh(
         r#"systemctl is-active -q kubelet || exit 1
 for component in $1; do
@@ -167,12 +194,12 @@ done"#,
     if !components.is_empty() {
         api_answers(host, Duration::from_secs(180)).await?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// A certificate, with its key, by which the API server knows the kubelet of a node. A control plane signs it, without any API
 /// server. Reference: kubeadm's troubleshooting, "Kubelet client certificate rotation fails".
-async fn sign(host: &Host, known: &Standing, node: &str) -> Result<String> {
+pub(crate) async fn sign(host: &Host, known: &Standing, node: &str) -> Result<String> {
     let on = if known.identity(host.name()).is_some_and(Identity::stands) {
         Some(host.name())
     } else {

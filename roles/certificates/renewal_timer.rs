@@ -4,6 +4,7 @@
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use super::RENEW;
 use crate::kubeadm;
 use crate::timers::{self, Timer};
 
@@ -29,11 +30,12 @@ pub(crate) fn on<'h>(host: &Host, step: Step<'h>) -> Result<Step<'h>> {
         name: NAME,
         what: "renew the certificates of this control plane",
         calendar: vars.auto_renew_certificates_systemd_calendar.unwrap_or_else(|| first_monday(place)),
-        program: include_str!("renew.sh"),
+        program: RENEW,
         arguments: vec![
             kubeadm::CONFIG.into(),
             "all".into(),
             "kube-apiserver kube-controller-manager kube-scheduler".into(),
+            String::new(),
             String::new(),
             String::new(),
         ],

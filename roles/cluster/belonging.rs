@@ -11,7 +11,7 @@ impl Standing {
         let server = seen.server().unwrap_or_default();
         let is_of_planes = seen.api_addresses().any(|address| self.addresses.contains(&address));
         let other = match (seen.authority(), self.authority()) {
-            (Some(own), Some((_, ours))) => own != ours,
+            (Some(own), Some((_, ours))) => !own.is_same_as(ours),
             (Some(_), None) => !is_of_planes,
             (None, _) => false,
         };
@@ -32,7 +32,7 @@ impl Standing {
         let theirs = theirs.authority.filter(|_| !theirs.data.is_empty())?;
         let planes = self.known_of(&self.planes).filter(|(plane, seen)| *plane != name && seen.stands());
         let (plane, ours) = planes.filter_map(|(plane, seen)| Some((plane, seen.etcd.authority?))).next()?;
-        (theirs != ours).then_some((theirs, plane, ours))
+        (!theirs.is_same_as(ours)).then_some((theirs, plane, ours))
     }
 
     /// Whether a machine has anything of a cluster.
@@ -44,7 +44,7 @@ impl Standing {
     pub(crate) fn is_ours(&self, name: &str) -> Option<bool> {
         let seen = self.known(name)?;
         if let Some(own) = seen.authority() {
-            return Some(self.authority().is_some_and(|(_, ours)| ours == own));
+            return Some(self.authority().is_some_and(|(_, ours)| ours.is_same_as(own)));
         }
         self.is_member_of_ours(name)
     }
@@ -58,6 +58,6 @@ impl Standing {
             self.known_of(&self.members).filter(|(other, seen)| *other != name && !seen.etcd.data.is_empty());
         let mut authorities = others.filter_map(|(_, seen)| seen.etcd.authority).peekable();
         authorities.peek()?;
-        Some(authorities.all(|ours| ours == own))
+        Some(authorities.all(|ours| ours.is_same_as(own)))
     }
 }

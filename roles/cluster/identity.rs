@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use muster_artifacts::Sha256;
+use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::certificate::Certificate;
@@ -12,23 +13,37 @@ use super::certificate::Certificate;
 pub(crate) const LOOK: &str = include_str!("identity.sh");
 
 /// An authority, by the SHA-256 of its public key, as kubeadm's `discovery-token-ca-cert-hash` has it. A certificate that was
-/// renewed with the same key is the same authority.
+/// renewed with the same key is the same authority. While authorities are rotated a machine trusts two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Authority(Sha256);
+pub(crate) struct Authority {
+    first: Sha256,
+    second: Option<Sha256>,
+}
 
 impl Authority {
     /// The authority of a certificate in DER. One that cannot be read is known by all of its bytes.
     fn of(der: &[u8]) -> Self {
         let key =
             X509Certificate::from_der(der).map(|(_, certificate)| Sha256::of(certificate.public_key().raw));
-        Self(key.unwrap_or_else(|_| Sha256::of(der)))
+        Self { first: key.unwrap_or_else(|_| Sha256::of(der)), second: None }
+    }
+
+    /// The same, where the one of another certificate is trusted, too. What is trusted beside two is passed over.
+    fn beside(self, der: &[u8]) -> Self {
+        Self { second: self.second.or(Some(Self::of(der).first)), ..self }
+    }
+
+    /// Whether it is that of the same cluster: no two clusters trust the same authority.
+    pub(crate) fn is_same_as(self, other: Self) -> bool {
+        let theirs = [Some(other.first), other.second];
+        theirs.contains(&Some(self.first)) || self.second.is_some() && theirs.contains(&self.second)
     }
 }
 
 impl fmt::Display for Authority {
     /// As many digits as tell a few clusters apart.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_string()[..8])
+        f.write_str(&self.first.to_string()[..8])
     }
 }
 
@@ -88,6 +103,8 @@ pub(crate) struct Identity {
     pub etcd: Member,
     /// Its certificates, those within its kubeconfig files included.
     pub certificates: Vec<Certificate>,
+    /// Whether a rotation of the authorities is under way on it ([`crate::rotation`]).
+    pub rotates: bool,
 }
 
 /// What a machine is to etcd.
@@ -210,7 +227,7 @@ impl Identity {
                 // It stands in several lists there.
                 "balanced" if identity.balanced.iter().any(|known| known == value) => {}
                 "balanced" => identity.balanced.push(value.to_owned()),
-                "ca" => identity.ca = decoded(value).map(|der| Authority::of(&der)),
+                "ca" => identity.ca = beside(identity.ca, decoded(value)),
                 "ca_key" => identity.ca_key = true,
                 "client" => identity.node = decoded(value).and_then(|der| node_name(&der)),
                 "settled" => identity.settled = true,
@@ -244,9 +261,10 @@ impl Identity {
                 }
                 "has_vxlan" => identity.has_vxlan = true,
                 "begins" => identity.begins = true,
+                "rotates" => identity.rotates = true,
                 "external" => identity.external.push(value.to_owned()),
                 "hosts_line" => identity.hosts_lines.push(value.to_owned()),
-                "etcd_ca" => identity.etcd.authority = decoded(value).map(|der| Authority::of(&der)),
+                "etcd_ca" => identity.etcd.authority = beside(identity.etcd.authority, decoded(value)),
                 "etcd_ca_key" => identity.etcd.authority_key = true,
                 "etcd" => match value.split_once('=') {
                     Some(("ETCD_NAME", name)) => identity.etcd.name = Some(name.to_owned()),
@@ -278,9 +296,17 @@ pub(crate) fn decoded(base64: &str) -> Option<Vec<u8>> {
     Some(pem.contents).filter(|bytes| !bytes.is_empty())
 }
 
+/// An authority and one more certificate, in DER, that is trusted.
+fn beside(known: Option<Authority>, der: Option<Vec<u8>>) -> Option<Authority> {
+    let Some(der) = der else { return known };
+    Some(known.map_or_else(|| Authority::of(&der), |known| known.beside(&der)))
+}
+
 /// The authority in a kubeconfig: a PEM file in base64.
 fn embedded(base64: &str) -> Option<Authority> {
-    Some(Authority::of(&embedded_certificate(base64)?))
+    let file = decoded(base64)?;
+    let certificates = Pem::iter_from_buffer(&file).map_while(Result::ok).map(|pem| pem.contents);
+    certificates.fold(None, |known, der| beside(known, Some(der)))
 }
 
 /// The certificate in a kubeconfig: a PEM file in base64.

@@ -15,21 +15,29 @@ kubeconfig() {
     esac
   done <"$2"
 }
-# The first certificate of a PEM file ($1), without its line breaks, under each further name, too. Keys may stand in the same file.
-certificate() {
+# The certificates of a PEM file ($1), without their line breaks, under a further name ($2), too, if there is one. Keys may stand in
+# the same file.
+certificates() {
   [ -r "$1" ] || return 0
-  text='' inside=no
+  text='' inside=no whole=no
   while read -r line; do
     case $line in
-      *'BEGIN CERTIFICATE'*) inside=yes ;;
-      *'END CERTIFICATE'*) break ;;
+      *'BEGIN CERTIFICATE'*) text='' inside=yes ;;
+      *'END CERTIFICATE'*)
+        inside=no whole=yes
+        say "certificate $1" "$text"
+        [ -z "$2" ] || say "$2" "$text"
+        [ "$3" = all ] || return 0
+        ;;
       *) [ $inside = no ] || text=$text$line ;;
     esac
   done <"$1"
-  say "certificate $1" "$text"
-  shift
-  for name; do say "$name" "$text"; done
+  # One that is damaged.
+  [ $whole = yes ] || say "certificate $1" "$text"
 }
+# The first of them, and all.
+certificate() { certificates "$1" "${2:-}" first; }
+authorities() { certificates "$1" "${2:-}" all; }
 # A component's certificate within its kubeconfig.
 embedded() {
   [ -r "$1" ] || return 0
@@ -55,6 +63,7 @@ fi
 for interface in /sys/class/net/flannel.* /sys/class/net/vxlan.calico; do
   [ ! -e "$interface" ] || say has_vxlan yes
 done
+[ ! -e /var/lib/muster/rotation/authorities.pem ] || say rotates yes
 # Where the cluster was told to look for its API, and the names by which the machine knows that.
 external=/var/lib/muster/stamps/api-endpoint
 if [ -r "$external" ]; then
@@ -65,7 +74,7 @@ if [ -r /etc/hosts ]; then
     case $line in *'# muster: loadbalancer_apiserver') say hosts_line "$line" ;; esac
   done </etc/hosts
 fi
-certificate "$certificates/ca.crt" ca
+authorities "$certificates/ca.crt" ca
 [ ! -e "$certificates/ca.key" ] || say ca_key yes
 certificate /var/lib/kubelet/pki/kubelet-client-current.pem client
 # `Kubernetes v1.36.3`, of a machine that was told of a cluster. A kubelet takes 50 ms to say it; so it is asked only where muster
@@ -120,7 +129,7 @@ if [ -r /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
     esac
   done </etc/kubernetes/manifests/kube-apiserver.yaml
 fi
-certificate "$etcd_certificates/ca.pem" etcd_ca
+authorities "$etcd_certificates/ca.pem" etcd_ca
 [ ! -e "$etcd_certificates/ca-key.pem" ] || say etcd_ca_key yes
 configured=$etcd_data
 if [ -r /etc/etcd.env ]; then
@@ -140,7 +149,8 @@ restore restoring /var/lib/muster/etcd-restore
 restore restored /var/lib/muster/etcd-restored
 data "$etcd_data"
 [ "$configured" = "$etcd_data" ] || data "$configured"
-for name in apiserver apiserver-kubelet-client front-proxy-ca front-proxy-client; do
+authorities "$certificates/front-proxy-ca.crt"
+for name in apiserver apiserver-kubelet-client front-proxy-client; do
   certificate "$certificates/$name.crt"
 done
 for name in member client; do certificate "$etcd_certificates/$name.pem"; done

@@ -9,6 +9,7 @@
 //! - the API server's port ([`other_port`]);
 //! - where the container engine has its pods, and how; where they ask for names; the folder of programs, and that of etcd's
 //!   certificates ([`kept`]);
+//! - for a run that sets machines up: a rotation of the authorities that is under way ([`Standing::unfinished_rotation`]);
 //! - for a run that sets machines up and does not upgrade: the version ([`Standing::other_version`], [`Standing::other_kubelet`]).
 
 use muster_engine::prelude::Problem;
@@ -24,7 +25,22 @@ impl Standing {
         let mut problems = self.problems(name, wanted);
         problems.extend(self.other_version(wanted));
         problems.extend(self.other_kubelet(name, wanted));
+        problems.extend(self.unfinished_rotation());
         problems
+    }
+
+    /// That a rotation of the authorities was cut off: whoever joins now would not know both.
+    fn unfinished_rotation(&self) -> Option<Problem> {
+        let mut all = self.known_of(&self.planes).chain(self.known_of(&self.members));
+        let (name, _) = all.find(|(_, seen)| seen.rotates)?;
+        Some(Problem {
+            check: "authorities".into(),
+            found: format!(
+                "the rotation of the certificate authorities that {name} knows of has not come to its end"
+            ),
+            needed: "a cluster of which all machines trust the same authorities".into(),
+            remedy: "finish it: muster certs renew --ca".into(),
+        })
     }
 
     /// Everything that keeps this run from touching a machine, whatever the versions are.
@@ -169,7 +185,7 @@ impl Standing {
         let members: Vec<_> = members.filter_map(|(name, seen)| Some((name, seen.etcd.authority?))).collect();
         let differ = |list: &[(&str, Authority)]| {
             let (first, authority) = *list.first()?;
-            let (other, another) = *list.iter().find(|(_, another)| *another != authority)?;
+            let (other, another) = *list.iter().find(|(_, another)| !another.is_same_as(authority))?;
             Some(format!("{first} has the CA {authority}, {other} the CA {another}"))
         };
         let (check, found) = differ(&planes)
@@ -210,7 +226,7 @@ impl Standing {
         let authority = seen.authority()?;
         let belongs = format!("{name} belongs to another cluster (CA {authority}, {})", own.server);
         let found = match self.authority() {
-            Some((_, ours)) if ours == authority => return None,
+            Some((_, ours)) if ours.is_same_as(authority) => return None,
             Some((plane, ours)) => format!("{belongs}; the CA of this one is {ours} (on {plane})"),
             // The control planes hold no authority, or could not be asked: then the address must do.
             None if self.known_of(&self.planes).count() < self.planes.len() => {

@@ -11,6 +11,8 @@ mod identity;
 mod identity_tests;
 mod misfits;
 mod restores;
+#[cfg(test)]
+mod rotation_tests;
 mod standing;
 #[cfg(test)]
 mod tests;

@@ -282,7 +282,8 @@ impl Standing {
         // Not one of another cluster: that is refused.
         let ours = self.authority().map(|(_, ours)| ours);
         let is_plane = |seen: &Identity| {
-            seen.admin.is_some() && seen.has_authority() && ours.is_some() && seen.authority() == ours
+            let is_ours = |own: Authority| ours.is_some_and(|ours| ours.is_same_as(own));
+            seen.admin.is_some() && seen.has_authority() && seen.authority().is_some_and(is_ours)
         };
         for (name, seen) in self.machines.iter().filter(|(name, _)| !self.planes.contains(name)) {
             if seen.as_ref().is_ok_and(|seen| is_plane(seen)) {

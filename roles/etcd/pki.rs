@@ -21,10 +21,24 @@ use crate::cluster;
 /// The folder that the folder of certificates is in, unless it is somewhere else.
 pub(super) const FOLDER: &str = "/etc/ssl/etcd";
 
-/// The authority, with its key.
+/// The name of etcd's authority.
+pub(crate) const NAME: &str = "etcd-ca";
+
+/// An authority, with its key. Where several certificates are trusted the first one is that of the key.
 pub(crate) struct Authority {
     certificate: String,
     key: String,
+}
+
+impl Authority {
+    pub(crate) fn of(certificate: String, key: String) -> Self {
+        Self { certificate, key }
+    }
+
+    /// The certificate and the key.
+    pub(crate) fn into_parts(self) -> (String, String) {
+        (self.certificate, self.key)
+    }
 }
 
 /// A certificate and its key, in PEM, with the authority's certificate.
@@ -66,6 +80,10 @@ impl Identity {
 
 /// The certificate of a member: server towards clients and members, client towards members. Made anew when fewer days than `below` are left.
 pub(crate) async fn member(host: &Host, vars: &Vars, below: i64) -> Result<Identity> {
+    member_of(host, vars, below, of_cluster(host, vars).await?).await
+}
+
+async fn member_of(host: &Host, vars: &Vars, below: i64, authority: Arc<Authority>) -> Result<Identity> {
     let more = vars.etcd_cert_alt_names.iter().chain(&vars.etcd_cert_alt_ips).cloned();
     let all = ["127.0.0.1", "localhost"]
         .map(str::to_owned)
@@ -73,7 +91,7 @@ pub(crate) async fn member(host: &Host, vars: &Vars, below: i64) -> Result<Ident
         .chain(more)
         .chain(all_of(host, host.name())?);
     let (addresses, names): (Vec<_>, Vec<_>) = all.partition(|name| name.parse::<IpAddr>().is_ok());
-    let mut identity = identity(host, vars, "member", (&names, &addresses), below).await?;
+    let mut identity = identity(host, vars, "member", (&names, &addresses), below, authority).await?;
     identity.with_authority_key = true;
     Ok(identity)
 }
@@ -88,9 +106,32 @@ pub(crate) async fn renew_member(host: &Host, below: i64) -> Result<()> {
 /// that of the one it joins through. Its name is kubeadm's. Made anew when fewer days than `below` are left.
 pub(crate) async fn client(host: &Host, below: i64) -> Result<(String, Identity)> {
     let vars: Vars = host.vars()?;
-    let names = ["kube-apiserver-etcd-client".to_owned()];
-    let identity = identity(host, &vars, "client", (&names, &[]), below).await?;
+    let authority = of_cluster(host, &vars).await?;
+    let identity = client_of(host, &vars, below, authority).await?;
     Ok((vars.etcd_cert_dir, identity))
+}
+
+async fn client_of(host: &Host, vars: &Vars, below: i64, authority: Arc<Authority>) -> Result<Identity> {
+    let names = ["kube-apiserver-etcd-client".to_owned()];
+    identity(host, vars, "client", (&names, &[]), below, authority).await
+}
+
+/// Certificates of another authority than the cluster has had: those of a member, and of a control plane.
+pub(crate) async fn sign_anew(host: &Host, authority: Authority) -> Result<()> {
+    let vars: Vars = host.vars()?;
+    let authority = Arc::new(authority);
+    if host.in_group("etcd") {
+        member_of(host, &vars, 0, authority.clone()).await?.install(host, &vars.etcd_cert_dir).await?;
+    }
+    if host.in_group("kube_control_plane") {
+        client_of(host, &vars, 0, authority).await?.install(host, &vars.etcd_cert_dir).await?;
+    }
+    Ok(())
+}
+
+/// The authority of the cluster, found once a run.
+async fn of_cluster(host: &Host, vars: &Vars) -> Result<Arc<Authority>> {
+    host.cluster().once("etcd's certificate authority", || authority(host, vars)).await
 }
 
 async fn identity(
@@ -99,9 +140,8 @@ async fn identity(
     name: &'static str,
     (names, addresses): (&[String], &[String]),
     below: i64,
+    authority: Arc<Authority>,
 ) -> Result<Identity> {
-    let cluster = host.cluster();
-    let authority = cluster.once("etcd's certificate authority", || authority(host, vars)).await?;
     let folder = &vars.etcd_cert_dir;
     // The certificate is public; of the key only that it is there matters.
     let found =
@@ -141,13 +181,14 @@ async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
             ),
         ));
     }
-    new_authority(vars.etcd_certificate_days).map_err(internal)
+    new_authority(NAME, vars.etcd_certificate_days).map_err(internal)
 }
 
-fn new_authority(days: u32) -> Result<Authority, rcgen::Error> {
+/// An authority that is trusted by itself, for so many days.
+pub(crate) fn new_authority(name: &str, days: u32) -> Result<Authority, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
-    params.distinguished_name = common_name("etcd-ca");
+    params.distinguished_name = common_name(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages =
         vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
@@ -219,7 +260,12 @@ fn ip_text(bytes: &[u8]) -> Option<String> {
     Some(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string())
 }
 
-fn internal(error: rcgen::Error) -> Failure {
+/// How many days etcd's certificates last.
+pub(crate) fn days(host: &Host) -> Result<u32> {
+    Ok(host.vars::<Vars>()?.etcd_certificate_days)
+}
+
+pub(crate) fn internal(error: rcgen::Error) -> Failure {
     Failure::new(
         format!("cannot make a certificate: {error}"),
         "the authority's key on the machines may be damaged",
@@ -236,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_kept_only_while_it_is_good() {
-        let authority = new_authority(3650).unwrap();
+        let authority = new_authority(NAME, 3650).unwrap();
         let (names, addresses) =
             (texts(&["localhost", "node1"]), texts(&["127.0.0.1", "192.0.2.4", "2001:db8::4"]));
         let (certificate, _) = sign(&authority, &names, &addresses, 365).unwrap();
@@ -244,7 +290,7 @@ mod tests {
         assert!(!is_good(&certificate, &authority, (&texts(&["node2"]), &[]), 30), "another name");
         assert!(!is_good(&certificate, &authority, (&names, &texts(&["192.0.2.5"])), 30), "another address");
         assert!(
-            !is_good(&certificate, &new_authority(3650).unwrap(), (&names, &addresses), 30),
+            !is_good(&certificate, &new_authority(NAME, 3650).unwrap(), (&names, &addresses), 30),
             "another authority"
         );
         let (short, _) = sign(&authority, &names, &addresses, 29).unwrap();

@@ -32,13 +32,14 @@ use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
 use crate::helm;
 use crate::nodelocaldns;
+use crate::rotation;
 use growth::Growth;
 
 pub(crate) use config::CONFIG;
 pub(crate) use endpoint::run as api_endpoint;
 pub(crate) use kubelet::resolv_conf_for_pods;
 pub(crate) use labels::nodes;
-pub(crate) use reconfigure::publish;
+pub(crate) use reconfigure::{is_steady, publish};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -96,6 +97,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(dir("/root/.kube/cache"))
         .with(dir("/etc/kubernetes"))
         .with(dir(cluster_vars(host)?.kube_cert_dir))
+        .with(dir(rotation::FOLDER))
         .with(file(kubelet::STAMP))
         .with(file(kubelet::ARGUMENTS))
         .with(file(balancer::STAMP))

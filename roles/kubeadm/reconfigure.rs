@@ -47,7 +47,7 @@ pub(super) async fn run(host: &Host, known: &Standing, growth: Option<&Growth>) 
 
 /// The API server of this control plane answers, for longer than load balancers need to notice: only then the next one may restart
 /// its own.
-async fn is_steady(host: &Host) -> Result<()> {
+pub(crate) async fn is_steady(host: &Host) -> Result<()> {
     let (every, limit) = (Duration::from_millis(500), Duration::from_secs(180));
     host.wait(Wait::new("the API server is steady", ready(6), every, limit)).await.map(drop)
 }

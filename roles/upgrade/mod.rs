@@ -116,8 +116,23 @@ pub(crate) async fn check(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// What is not well in the cluster's own part of it: nodes, and pods of the system; and the nodes whose machines were not reached.
+pub(crate) async fn unwell(host: &Host, known: &Standing) -> Result<(Vec<String>, Vec<String>)> {
+    let reached = known.reached();
+    let mut state = look(host).await?;
+    // Pods may just have been replaced.
+    for _ in 0..LOOKS_AGAIN {
+        if state.unwell_system(&reached).is_empty() || host.check_mode() {
+            break;
+        }
+        host.pause("the cluster to be well", Duration::from_secs(3)).await?;
+        state = look(host).await?;
+    }
+    Ok((state.unwell_system(&reached), state.strangers(&reached)))
+}
+
 /// What is told of certificates that have ended.
-fn has_ended(host: &str, files: &[&str]) -> Problem {
+pub(crate) fn has_ended(host: &str, files: &[&str]) -> Problem {
     Problem {
         check: "certificates".into(),
         found: format!("on {host} have ended: {}", files.join(", ")),

@@ -160,11 +160,26 @@ impl State {
 
     /// What is not well on these nodes.
     pub(super) fn unwell(&self, nodes: &BTreeSet<String>) -> Vec<String> {
+        self.unwell_in(nodes, |_| true)
+    }
+
+    /// The same, of the pods of the system alone.
+    pub(super) fn unwell_system(&self, nodes: &BTreeSet<String>) -> Vec<String> {
+        self.unwell_in(nodes, |pod| pod.namespace.starts_with("kube-"))
+    }
+
+    /// The nodes of the cluster that are not among these.
+    pub(super) fn strangers(&self, nodes: &BTreeSet<String>) -> Vec<String> {
+        self.nodes.keys().filter(|name| !nodes.contains(*name)).cloned().collect()
+    }
+
+    fn unwell_in(&self, nodes: &BTreeSet<String>, counts: impl Fn(&Pod) -> bool) -> Vec<String> {
         let ready = |name: &String| self.nodes.get(name).is_none_or(|node| node.ready);
         let not_ready =
             nodes.iter().filter(|name| !ready(name)).map(|name| format!("the node {name} is not Ready"));
         let waits = |pod: &&Pod| {
-            pod.phase != "Succeeded"
+            counts(pod)
+                && pod.phase != "Succeeded"
                 && !(pod.phase == "Running" && pod.ready)
                 && (pod.node.is_empty() || nodes.contains(&pod.node))
         };

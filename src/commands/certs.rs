@@ -6,10 +6,11 @@ use clap::{Args, Subcommand};
 use muster_app::{BundleUse, Flow, Project};
 use muster_engine::play::Play;
 use muster_roles::certificates::{self, Certificate, Found};
-use serde::{Deserialize, Serialize};
+use muster_roles::{STUDENT_FILES, rotation};
 use time::OffsetDateTime;
 
 use crate::args::{ConnectionArgs, FlowArgs, InventoryArgs};
+use crate::confirmation::confirmed;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::output::style::Style;
@@ -18,7 +19,7 @@ use crate::output::{Screen, exit_of, print, text};
 use crate::quiet_flow;
 use crate::typed_flow::TypedFlow;
 
-/// See when the certificates of the cluster end, and renew them
+/// See when the certificates of the cluster end, and renew them or the authorities
 #[derive(Debug, Args)]
 pub(crate) struct CertsArgs {
     #[command(subcommand)]
@@ -35,7 +36,8 @@ enum CertsCommand {
     /// Renew certificates that end soon or have ended, one control plane after the other
     ///
     /// What reads a certificate only when it starts is started anew. Where there are several control planes, the API goes on
-    /// meanwhile; pods are not touched. The certificates of the authorities are not renewed.
+    /// meanwhile; pods are not touched. The certificates of the authorities are renewed with --ca alone: then all others are
+    /// signed anew, and pods get new ones in their places.
     #[command(after_help = EXIT_CODES)]
     Renew(RenewArgs),
 }
@@ -51,18 +53,20 @@ struct CheckArgs {
     connection: ConnectionArgs,
 }
 
-/// What a renewal is asked for.
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
-pub(crate) struct RenewParameters {
+#[derive(Debug, Args)]
+struct RenewArgs {
     /// Renew what has fewer days left
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     below: i64,
-}
-
-#[derive(Debug, Args)]
-struct RenewArgs {
-    #[command(flatten)]
-    parameters: RenewParameters,
+    /// Give the cluster new certificate authorities (the cluster's, the front proxy's and etcd's), and sign everything anew
+    ///
+    /// Machine by machine, in three rounds: both authorities are trusted; the new ones sign; the old ones are dropped. All
+    /// machines of the cluster have to be on. A run that was cut off is finished by the same command, and by nothing else.
+    #[arg(long, conflicts_with = "below")]
+    ca: bool,
+    /// Do not ask before the authorities are rotated
+    #[arg(short, long, requires = "ca")]
+    yes: bool,
     #[command(flatten)]
     flow: FlowArgs,
 }
@@ -71,24 +75,51 @@ struct RenewArgs {
 pub(crate) fn run(args: CertsArgs, environment: &Environment) -> Result<Exit, CommandError> {
     match args.command {
         CertsCommand::Check(args) => check(&args, environment),
-        CertsCommand::Renew(args) => {
-            let project = Project::find(&args.flow.inventory.inventory, environment)?;
-            TypedFlow::typed(args.parameters.flow(&project), project, args.flow).run(environment)
-        }
+        CertsCommand::Renew(args) => renew(args, environment),
     }
 }
 
-impl RenewParameters {
-    /// Certificates are renewed.
-    pub(crate) fn flow(&self, project: &Project) -> Flow {
-        Flow {
-            roles: certificates::roles(self.below),
-            remarks: false,
-            whole_cluster: true,
-            next: Some(project.command(&["muster", "certs", "check"], 2)),
-            ..Flow::new("muster certs renew", certificates::plays())
+fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let project = Project::find(&args.flow.inventory.inventory, environment)?;
+    let next = project.command(&["muster", "certs", "check"], 2);
+    let flow = if args.ca {
+        // One after the other is what it is about: nobody may ask for several at once.
+        let flow = Flow::new("muster certs renew --ca", rotation::plays());
+        Flow { roles: rotation::roles(), all_at_once: true, ..flow }
+    } else {
+        Flow { roles: certificates::roles(args.below), ..Flow::new("muster certs renew", certificates::plays()) }
+    };
+    let flow = Flow { remarks: false, whole_cluster: true, next: Some(next), ..flow };
+    let rotates = args.ca && !args.flow.manner.check;
+    if rotates && !args.yes && !agreed(&project)? {
+        return Ok(Exit::No);
+    }
+    let inventory_dir = project.inventory_dir.clone();
+    let merge = project.command(&["muster", "kubeconfig", "--merge"], 2);
+    let students = project.command(&["muster", "students", "create"], 2);
+    let exit = TypedFlow::typed(flow, project, args.flow).run(environment)?;
+    if rotates && exit == Exit::Done {
+        print::note(&format!("the authorities are new: a kubeconfig that was copied elsewhere is useless now; for your own: {merge}"));
+        if inventory_dir.join("artifacts").join(STUDENT_FILES).is_dir() {
+            print::note(&format!("so are those of students; new ones, with the same names or list as before: {students}"));
         }
     }
+    Ok(exit)
+}
+
+/// Whether the user agrees to what a rotation of the authorities brings with it.
+///
+/// # Errors
+/// There is nobody to ask.
+fn agreed(project: &Project) -> Result<bool, CommandError> {
+    let question = format!(
+        "The cluster of {} gets new certificate authorities. Control planes and members of etcd start anew three times, one machine \
+         after the other; the API is away meanwhile where there is only one control plane. The kubelets start anew, and the pods of \
+         all Deployments, DaemonSets and StatefulSets get new ones in their places, in the way that each of them rolls out. Copies of \
+         admin.conf and the kubeconfigs of students will be useless. Go on?",
+        project.describe()
+    );
+    confirmed(&question, "the authorities are to be rotated", "rotate them")
 }
 
 fn check(args: &CheckArgs, environment: &Environment) -> Result<Exit, CommandError> {

@@ -5,6 +5,7 @@
 
 mod apps;
 mod broken;
+mod ca_rotation;
 mod care;
 mod control_planes;
 mod controllers;

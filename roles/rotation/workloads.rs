@@ -1,0 +1,94 @@
+//! Pods that have read the cluster's authority when they began get new ones in their places: all of Deployments, DaemonSets and
+//! StatefulSets, each in its own way of rolling out; those of the cluster itself first.
+
+use muster_engine::prelude::*;
+use muster_inventory::some_names;
+
+use crate::kubectl::{Kubectl, kubectl};
+
+/// How long the cluster's own workloads may take.
+const OWN: Duration = Duration::from_secs(300);
+
+/// How often the others are looked at, every three seconds.
+const LOOKS: u32 = 100;
+
+/// `id`: what tells this rotation from every other one. What has begun anew for it once does not do so again.
+pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> Result<()> {
+    let anew = |whose| {
+        let anew = kubectl!(include_str!("workloads-anew.sh"), [id, whose]);
+        kubectl.plane().run_on_behalf_of(host, "Let pods begin anew", anew, Duration::from_secs(300))
+    };
+    // One after the other: a pod that goes is left alone by those who look for it when its node's network knows.
+    let left = left(&anew("own").await?);
+    if !left.is_empty() {
+        return Err(Failure::new(
+            format!("the cluster does not let its own workloads begin anew: {}", left.join(", ")),
+            "see why: muster kubectl rollout restart, with the namespace and the name; then run the same command again",
+        ));
+    }
+    let look = || kubectl!(include_str!("workloads.sh"), [""; 0]);
+    let judge = |answer: Answer| {
+        let late = late(&answer.output, true);
+        if answer.status != 0 || late.is_empty() {
+            return answer;
+        }
+        Answer { status: 1, output: format!("not yet: {}", late.join(", ")) }
+    };
+    let wait = Wait::new("the cluster's own pods have begun anew", look(), Duration::from_secs(1), OWN);
+    kubectl.wait_until(wait, &judge).await?;
+    let mut behind = self::left(&anew("others").await?);
+    let mut late_ones = Vec::new();
+    for _ in 0..LOOKS {
+        late_ones = late(&kubectl.query("Look at the workloads", look()).await?, false);
+        if late_ones.is_empty() {
+            break;
+        }
+        host.pause("workloads to roll out", Duration::from_secs(3)).await?;
+    }
+    behind.append(&mut late_ones);
+    if !behind.is_empty() {
+        host.warn(format!(
+            "workloads have not rolled out, and the rotation goes on without them: {}; their old pods that ask the API have to begin anew",
+            some_names(&behind)
+        ));
+    }
+    Ok(())
+}
+
+/// The workloads that could not be changed (`workloads-anew.sh`).
+fn left(printed: &str) -> Vec<String> {
+    printed.lines().filter_map(|line| line.strip_prefix("left ")).map(str::to_owned).collect()
+}
+
+/// The workloads that have not rolled out (`workloads.sh`): those in namespaces of the cluster's own, or all.
+fn late(printed: &str, own: bool) -> Vec<String> {
+    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+    let is_late = |line: &&str| -> bool {
+        let [namespace, _, generation, seen, wanted, new, ready] = line.split('|').collect::<Vec<_>>()[..]
+        else {
+            return false;
+        };
+        (!own || namespace.starts_with("kube-"))
+            && (number(seen) < number(generation)
+                || number(new) < number(wanted)
+                || number(ready) < number(wanted))
+    };
+    let name = |line: &str| line.split('|').take(2).collect::<Vec<_>>().join("/");
+    printed.lines().filter(is_late).map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_not_rolled_out_is_told() {
+        let printed = "kube-system|Deployment/coredns|3|3|2|2|2\nkube-system|DaemonSet/kube-proxy|2|2|3|2|3\n\
+                       course|Deployment/web|2|1|1|1|1\ncourse|StatefulSet/db|2|2|1|1|\nidle|Deployment/none|1|1|0||\n";
+        assert_eq!(late(printed, true), ["kube-system/DaemonSet/kube-proxy"]);
+        assert_eq!(
+            late(printed, false),
+            ["kube-system/DaemonSet/kube-proxy", "course/Deployment/web", "course/StatefulSet/db"]
+        );
+    }
+}
