@@ -94,7 +94,11 @@ fn direct(host: &Host, vars: &Vars) -> Result<Vec<String>> {
 /// The proxies as an environment file of systemd (systemd.exec(5)). It may hold a password.
 pub(crate) fn environment(proxy: &Proxy) -> String {
     let named = [("HTTP_PROXY", &proxy.http), ("HTTPS_PROXY", &proxy.https), ("NO_PROXY", &proxy.none)];
-    named.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={value}\n")).collect()
+    named
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -125,7 +129,8 @@ mod tests {
         told
     }
 
-    const PROXY: &str = "https_proxy: http://proxy.example.org:3128\nskydns_server: 10.233.0.3\nkube_version: 1.36.3\n";
+    const PROXY: &str =
+        "https_proxy: http://proxy.example.org:3128\nskydns_server: 10.233.0.3\nkube_version: 1.36.3\n";
 
     #[tokio::test]
     async fn what_is_near_is_reached_directly_and_another_worker_near_changes_nothing() {
@@ -144,8 +149,12 @@ mod tests {
         let more = "additional_no_proxy: 'mirror.example.org, .lan,'\nadditional_no_proxy_list: [192.0.2.0/28]\napiserver_loadbalancer_domain_name: api.example.org\n";
         let added = told("b\n", &format!("{PROXY}{more}")).await;
         assert!(added.contains("NO_PROXY=api.example.org,127.0.0.0/8,"), "{added}");
-        assert!(added.contains(",c.cluster.local,mirror.example.org,.lan,192.0.2.0/28,127.0.0.1,"), "{added}");
-        let whole = told("b\n", &format!("{PROXY}http_proxy: http://192.0.2.9:80\nno_proxy: .example.org")).await;
+        assert!(
+            added.contains(",c.cluster.local,mirror.example.org,.lan,192.0.2.0/28,127.0.0.1,"),
+            "{added}"
+        );
+        let whole =
+            told("b\n", &format!("{PROXY}http_proxy: http://192.0.2.9:80\nno_proxy: .example.org")).await;
         assert_eq!(
             whole,
             "HTTP_PROXY=http://192.0.2.9:80\nHTTPS_PROXY=http://proxy.example.org:3128\nNO_PROXY=.example.org\n"

@@ -60,10 +60,17 @@ mod tests {
             assert!(run(include_str!("hosts_know.sh"), unknown, lines) && run(look, unknown, lines));
             fs::read_to_string(&file).unwrap()
         };
-        let (a, b, c) = ("192.0.2.1 a.x a # muster: inventory", "192.0.2.2 b.x b # muster: inventory", "192.0.2.9 b.x b # muster: inventory");
+        let (a, b, c) = (
+            "192.0.2.1 a.x a # muster: inventory",
+            "192.0.2.2 b.x b # muster: inventory",
+            "192.0.2.9 b.x b # muster: inventory",
+        );
         fs::write(&file, "127.0.0.1 localhost\n\n192.0.2.1 a").unwrap();
         assert_eq!(set(" ", &[a, b]), format!("127.0.0.1 localhost\n\n192.0.2.1 a\n{a}\n{b}\n"));
-        assert_eq!(set(" b ", &["192.0.2.3 a.x a # muster: inventory"]), format!("127.0.0.1 localhost\n\n192.0.2.1 a\n{b}\n192.0.2.3 a.x a # muster: inventory\n"));
+        assert_eq!(
+            set(" b ", &["192.0.2.3 a.x a # muster: inventory"]),
+            format!("127.0.0.1 localhost\n\n192.0.2.1 a\n{b}\n192.0.2.3 a.x a # muster: inventory\n")
+        );
         assert_eq!(set(" ", &[c]), format!("127.0.0.1 localhost\n\n192.0.2.1 a\n{c}\n"));
         // What was cut off is finished first.
         fs::write(root.path().join("known-hosts.new"), "127.0.0.1 localhost\n").unwrap();

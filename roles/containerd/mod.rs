@@ -128,7 +128,13 @@ fn no_other_specs(names: impl Iterator<Item = String>) -> Command {
     let args: Vec<String> = std::iter::once(SPECS.to_owned()).chain(names).collect();
     command(
         "no other specifications of containers",
-        sh(concat!(include_str!("other_specs.sh"), "others \"$@\" | while read -r name; do rm -f \"$folder/$name\"; done"), args.clone()),
+        sh(
+            concat!(
+                include_str!("other_specs.sh"),
+                "others \"$@\" | while read -r name; do rm -f \"$folder/$name\"; done"
+            ),
+            args.clone(),
+        ),
         sh(concat!(include_str!("other_specs.sh"), "[ -z \"$(others \"$@\")\" ]"), args),
     )
 }
@@ -208,7 +214,11 @@ mod tests {
         assert!(!run(&["look", "quay.io"]));
         assert!(run(&["remove", "quay.io"]) && run(&["look", "quay.io"]));
         assert!(!file("docker.io").exists() && file("quay.io").exists());
-        assert!(run(&["remove"]) && !file("quay.io").parent().unwrap().exists() && file("own.example.org").exists());
+        assert!(
+            run(&["remove"])
+                && !file("quay.io").parent().unwrap().exists()
+                && file("own.example.org").exists()
+        );
         assert!(!root.path().join("muster/mirrors").exists() && run(&["look"]));
     }
 }

@@ -154,14 +154,17 @@ pub(super) fn registries(vars: &HostVars) -> Result<Vec<Registry>, Wrong> {
         }
         Ok(())
     };
-    let needed = "a list, as [{prefix: docker.io, mirrors: [{host: https://mirror.example.org, skip_verify: false}]}]";
+    let needed =
+        "a list, as [{prefix: docker.io, mirrors: [{host: https://mirror.example.org, skip_verify: false}]}]";
     for Mirrors { prefix, server, mirrors } in value::<Vec<Mirrors>>(vars, MIRRORS, needed)? {
         add(MIRRORS, prefix, server, mirrors)?;
     }
     let needed = "a mapping, as {docker.io: https://mirror.example.org}";
     for (name, skip_verify) in [("containerd_registries", false), ("containerd_insecure_registries", true)] {
         for (prefix, OneOrMore(hosts)) in value::<BTreeMap<String, OneOrMore>>(vars, name, needed)? {
-            let hosts = hosts.into_iter().map(|host| if host.contains("://") { host } else { format!("https://{host}") });
+            let hosts = hosts
+                .into_iter()
+                .map(|host| if host.contains("://") { host } else { format!("https://{host}") });
             add(name, prefix, None, hosts.map(|host| Mirror::at(host, skip_verify)).collect())?;
         }
     }
@@ -209,7 +212,8 @@ pub(super) fn credentials(vars: &HostVars) -> Result<Vec<Credentials>, Wrong> {
     // What cannot be read may be a password.
     let all: Vec<Credentials> =
         value(vars, AUTH, needed).map_err(|_| wrong("a value that is not shown".to_owned()))?;
-    let is_whole = |entry: &Credentials| entry.auth.is_some() || entry.username.is_some() && entry.password.is_some();
+    let is_whole =
+        |entry: &Credentials| entry.auth.is_some() || entry.username.is_some() && entry.password.is_some();
     match all.iter().find(|entry| !is_place(&entry.registry) || !is_whole(entry)) {
         Some(entry) => Err(wrong(format!("an entry for the registry {:?}", entry.registry))),
         None => Ok(all.into_iter().map(Credentials::where_asked).collect()),
@@ -251,9 +255,15 @@ mod tests {
         assert_eq!(hosts_toml(yaml, "docker.io"), of_docker);
         let insecure = hosts_toml(yaml, "192.0.2.5:5000");
         // With a word on certificates containerd asks by https first.
-        assert!(insecure.starts_with("[host.\"http://192.0.2.5:5000\"]\n") && !insecure.contains("skip_verify"), "{insecure}");
+        assert!(
+            insecure.starts_with("[host.\"http://192.0.2.5:5000\"]\n") && !insecure.contains("skip_verify"),
+            "{insecure}"
+        );
         let lan = hosts_toml(yaml, "lan");
-        assert!(lan.contains("[host.\"https://lan.example.org\"]\n") && lan.contains("skip_verify = true\n"), "{lan}");
+        assert!(
+            lan.contains("[host.\"https://lan.example.org\"]\n") && lan.contains("skip_verify = true\n"),
+            "{lan}"
+        );
         let of_docker = hosts_toml(yaml, "192.0.2.6:5000");
         assert!(of_docker.starts_with("[host.\"https://192.0.2.6:5000\"]\n"), "{of_docker}");
         assert!(of_docker.contains("\n[host.\"http://192.0.2.6:5000\"]\n"), "{of_docker}");
@@ -281,7 +291,9 @@ mod tests {
         for (yaml, expected) in rows {
             assert_eq!(registries(&variables(yaml)).unwrap_err().found, expected, "{yaml}");
         }
-        for yaml in ["[{registry: r, username: u, pasword: secret}]", "[{registry: r, password: secret}]", "secret"] {
+        for yaml in
+            ["[{registry: r, username: u, pasword: secret}]", "[{registry: r, password: secret}]", "secret"]
+        {
             let wrong = credentials(&variables(&format!("containerd_registry_auth: {yaml}"))).unwrap_err();
             assert!(!format!("{wrong:?}").contains("secret"), "{wrong:?}");
         }

@@ -40,7 +40,12 @@ const SETTINGS: [(&str, &str, &str, Kind); 19] = [
     ("containerd_enable_unprivileged_icmp", RUNTIME, "enable_unprivileged_icmp", Boolean),
     ("containerd_enable_selinux", RUNTIME, "enable_selinux", Boolean),
     ("containerd_disable_apparmor", RUNTIME, "disable_apparmor", Boolean),
-    ("containerd_tolerate_missing_hugetlb_controller", RUNTIME, "tolerate_missing_hugetlb_controller", Boolean),
+    (
+        "containerd_tolerate_missing_hugetlb_controller",
+        RUNTIME,
+        "tolerate_missing_hugetlb_controller",
+        Boolean,
+    ),
     ("containerd_disable_hugetlb_controller", RUNTIME, "disable_hugetlb_controller", Boolean),
     ("containerd_discard_unpacked_layers", IMAGES, "discard_unpacked_layers", Boolean),
     ("containerd_image_pull_progress_timeout", IMAGES, "image_pull_progress_timeout", Text),
@@ -86,8 +91,12 @@ pub(super) fn settings(vars: &HostVars) -> Result<Settings, Wrong> {
         tables.entry(table).or_default().push(format!("{key} = {written}"));
     }
     let name = "containerd_extra_runtime_args";
-    let more: BTreeMap<String, Value> = value(vars, name, "a mapping, as {device_ownership_from_security_context: true}")?;
-    tables.entry(RUNTIME).or_default().extend(more.iter().map(|(key, value)| format!("{key} = {}", toml(value))));
+    let more: BTreeMap<String, Value> =
+        value(vars, name, "a mapping, as {device_ownership_from_security_context: true}")?;
+    tables
+        .entry(RUNTIME)
+        .or_default()
+        .extend(more.iter().map(|(key, value)| format!("{key} = {}", toml(value))));
 
     let specs = specs(vars)?;
     let runtimes = runtimes(vars, &specs)?;
@@ -100,7 +109,8 @@ pub(super) fn settings(vars: &HostVars) -> Result<Settings, Wrong> {
         return Err(Wrong { name: "containerd_default_runtime", found: found.clone(), needed });
     }
     let credentials = registries::credentials(vars)?;
-    let args: Option<String> = value(vars, "containerd_extra_args", "a text: lines of containerd's config.toml")?;
+    let args: Option<String> =
+        value(vars, "containerd_extra_args", "a text: lines of containerd's config.toml")?;
     let args = args.unwrap_or_default();
     let is_secret = !credentials.is_empty() || !args.trim().is_empty();
     let runtime: Vec<String> = tables.remove(RUNTIME).unwrap_or_default();
@@ -136,7 +146,9 @@ fn specs(vars: &HostVars) -> Result<BTreeMap<String, String>, Wrong> {
     let text = |(file, spec): (String, Value)| {
         let wrong = |found: String| Wrong { name, found, needed };
         let spec = match spec {
-            Value::String(text) => serde_json::from_str(&text).map_err(|error| wrong(format!("{file}: {error}")))?,
+            Value::String(text) => {
+                serde_json::from_str(&text).map_err(|error| wrong(format!("{file}: {error}")))?
+            }
             spec => spec,
         };
         let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
@@ -151,7 +163,8 @@ fn specs(vars: &HostVars) -> Result<BTreeMap<String, String>, Wrong> {
 
 fn runtimes(vars: &HostVars, specs: &BTreeMap<String, String>) -> Result<Vec<Runtime>, Wrong> {
     let name = "containerd_additional_runtimes";
-    let needed = "a list, as [{name: crun, type: io.containerd.runc.v2, options: {BinaryName: /usr/local/bin/crun}}]";
+    let needed =
+        "a list, as [{name: crun, type: io.containerd.runc.v2, options: {BinaryName: /usr/local/bin/crun}}]";
     let mut all: Vec<Runtime> = value(vars, name, needed)?;
     for runtime in &mut all {
         let wrong = |found: String, needed| Err(Wrong { name, found, needed });
@@ -160,9 +173,13 @@ fn runtimes(vars: &HostVars, specs: &BTreeMap<String, String>) -> Result<Vec<Run
             return wrong(runtime.name.clone(), "names of letters, digits, - and _, other than runc");
         }
         match runtime.base_runtime_spec.take() {
-            Some(spec) if specs.contains_key(&spec) => runtime.base_runtime_spec = Some(format!("{SPECS}/{spec}")),
+            Some(spec) if specs.contains_key(&spec) => {
+                runtime.base_runtime_spec = Some(format!("{SPECS}/{spec}"))
+            }
             Some(spec) if spec.starts_with('/') => runtime.base_runtime_spec = Some(spec),
-            Some(spec) => return wrong(spec, "a base_runtime_spec of containerd_base_runtime_specs, or a path"),
+            Some(spec) => {
+                return wrong(spec, "a base_runtime_spec of containerd_base_runtime_specs, or a path");
+            }
             None => {}
         }
     }
@@ -172,7 +189,9 @@ fn runtimes(vars: &HostVars, specs: &BTreeMap<String, String>) -> Result<Vec<Run
 /// A value in TOML. Texts that say a boolean or a number are ones, as templates make texts of everything.
 fn toml(value: &Value) -> String {
     match value {
-        Value::String(text) if text.parse::<i64>().is_ok() || ["true", "false"].contains(&text.as_str()) => text.clone(),
+        Value::String(text) if text.parse::<i64>().is_ok() || ["true", "false"].contains(&text.as_str()) => {
+            text.clone()
+        }
         value => value.to_string(),
     }
 }
@@ -193,7 +212,8 @@ mod tests {
     fn config(yaml: &str) -> String {
         let vars = variables(yaml);
         let mut extra = settings(&vars).unwrap().extra;
-        let more = json!({ "bin_dir": "/usr/local/bin", "pause_image": "pause:1", "restrict_oom_score_adj": false });
+        let more =
+            json!({ "bin_dir": "/usr/local/bin", "pause_image": "pause:1", "restrict_oom_score_adj": false });
         extra.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         vars.render(include_str!("templates/config.toml.j2"), "config.toml", &extra).unwrap()
     }

@@ -57,7 +57,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 /// How large the cluster is: its nodes and their cores. Those of machines outside of the run are taken to be as the others'.
 fn size(host: &Host) -> (usize, usize) {
     let nodes = host.cluster().group("k8s_cluster");
-    let cores = |node: &String| host.cluster().host(node).ok()?.known_facts().map(|facts| facts.cpus as usize);
+    let cores =
+        |node: &String| host.cluster().host(node).ok()?.known_facts().map(|facts| facts.cpus as usize);
     let known: Vec<usize> = nodes.iter().filter_map(cores).collect();
     (nodes.len(), known.iter().sum::<usize>() * nodes.len() / known.len().max(1))
 }
@@ -79,11 +80,14 @@ fn replicas(vars: &Vars, (nodes, cores): (usize, usize)) -> usize {
 fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Value>> {
     let read: Vars = vars.deserialize()?;
     let selector = selector(&read.coredns_deployment_nodeselector);
-    let extra = json!({ "image": image, "replicas": replicas(&read, size), "selector": selector, "apart": apart() });
+    let extra =
+        json!({ "image": image, "replicas": replicas(&read, size), "selector": selector, "apart": apart() });
     let text = vars.render(include_str!("templates/coredns.yaml.j2"), "coredns.yaml.j2", &extra)?;
     let mut objects = documents(NAME, &text)?;
     let configuration = objects.iter().find(|object| object["kind"] == "ConfigMap");
-    let sum = configuration.map(|map| Sha256::of(map["data"].to_string().as_bytes()).to_string()).unwrap_or_default();
+    let sum = configuration
+        .map(|map| Sha256::of(map["data"].to_string().as_bytes()).to_string())
+        .unwrap_or_default();
     for object in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
         object["spec"]["template"]["metadata"]["annotations"] = json!({ "muster.io/configuration": sum });
     }

@@ -67,7 +67,11 @@ impl Identity {
 /// The certificate of a member: server towards clients and members, client towards members. Made anew when fewer days than `below` are left.
 pub(crate) async fn member(host: &Host, vars: &Vars, below: i64) -> Result<Identity> {
     let more = vars.etcd_cert_alt_names.iter().chain(&vars.etcd_cert_alt_ips).cloned();
-    let all = ["127.0.0.1", "localhost"].map(str::to_owned).into_iter().chain(more).chain(all_of(host, host.name())?);
+    let all = ["127.0.0.1", "localhost"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(more)
+        .chain(all_of(host, host.name())?);
     let (addresses, names): (Vec<_>, Vec<_>) = all.partition(|name| name.parse::<IpAddr>().is_ok());
     let mut identity = identity(host, vars, "member", (&names, &addresses), below).await?;
     identity.with_authority_key = true;

@@ -28,7 +28,8 @@ struct Vars {
 pub(super) fn of(vars: &HostVars, address: IpAddr) -> Result<(Vec<(String, String)>, Option<String>)> {
     let read: Vars = vars.deserialize()?;
     let port = |port| format!("http://{address}:{port},http://127.0.0.1:{port}");
-    let metrics_at = read.etcd_listen_metrics_urls.filter(|urls| !urls.is_empty()).or(read.etcd_metrics_port.map(port));
+    let metrics_at =
+        read.etcd_listen_metrics_urls.filter(|urls| !urls.is_empty()).or(read.etcd_metrics_port.map(port));
     let number = |value: Option<u64>| value.map(|value| value.to_string());
     let suites = read.etcd_tls_cipher_suites;
     let named = [
@@ -59,14 +60,16 @@ fn memory(limit: &str) -> String {
 
 /// Why a variable of the environment is none of the user's; `None` for one that is.
 pub(crate) fn not_for_users(name: &str) -> Option<&'static str> {
-    let set_by_role = include_str!("templates/etcd.env.j2").lines().any(|line| line.split('=').next() == Some(name));
+    let set_by_role =
+        include_str!("templates/etcd.env.j2").lines().any(|line| line.split('=').next() == Some(name));
     let allowed = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     if !name.starts_with("ETCD_") || !name.chars().all(allowed) {
         return Some("names that begin with ETCD_, in capital letters");
     }
     let of_the_cluster = ["ETCD_INITIAL_", "ETCD_DISCOVERY", "ETCD_FORCE_NEW_CLUSTER"];
     let of_the_cluster = of_the_cluster.iter().any(|begin| name.starts_with(begin));
-    (set_by_role || of_the_cluster).then_some("settings that are not how the member finds its data and the others, which muster sets")
+    (set_by_role || of_the_cluster)
+        .then_some("settings that are not how the member finds its data and the others, which muster sets")
 }
 
 /// Whether a text says how much memory etcd may have.
@@ -109,10 +112,20 @@ mod tests {
 
     #[test]
     fn where_the_data_is_and_who_the_others_are_is_not_the_users() {
-        for name in ["ETCD_DATA_DIR", "ETCD_CLIENT_CERT_AUTH", "ETCD_INITIAL_CLUSTER", "ETCD_FORCE_NEW_CLUSTER", "PATH", "ETCD_x"] {
+        for name in [
+            "ETCD_DATA_DIR",
+            "ETCD_CLIENT_CERT_AUTH",
+            "ETCD_INITIAL_CLUSTER",
+            "ETCD_FORCE_NEW_CLUSTER",
+            "PATH",
+            "ETCD_x",
+        ] {
             assert!(not_for_users(name).is_some(), "{name}");
         }
         assert_eq!(not_for_users("ETCD_PRE_VOTE"), None);
-        assert!(["0", "512M", "2g", "512mb"].into_iter().all(is_memory) && !["-1", "half", "", "5%"].into_iter().any(is_memory));
+        assert!(
+            ["0", "512M", "2g", "512mb"].into_iter().all(is_memory)
+                && !["-1", "half", "", "5%"].into_iter().any(is_memory)
+        );
     }
 }

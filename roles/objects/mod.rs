@@ -35,9 +35,8 @@ const DEPLOYMENT: &str = "Deployment.apps";
 /// # Errors
 /// The manifest is no YAML.
 pub(crate) fn documents(name: &str, manifest: &str) -> Result<Vec<Value>> {
-    serde_saphyr::from_multiple(manifest).map_err(|error| {
-        Failure::new(format!("the objects of {name}: {error}"), "check the variables in it")
-    })
+    serde_saphyr::from_multiple(manifest)
+        .map_err(|error| Failure::new(format!("the objects of {name}: {error}"), "check the variables in it"))
 }
 
 /// The namespace of what muster writes down about its sets.
@@ -294,7 +293,8 @@ fn is_rolling(deployment: &Value) -> bool {
 fn pods_of(deployment: &Value) -> String {
     let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
     let labels = labels.into_iter().flatten();
-    let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
+    let labels: Vec<String> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();
     labels.join(",")
 }
 

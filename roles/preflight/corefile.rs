@@ -20,10 +20,14 @@ const ZONES: [&str; 2] = ["coredns_external_zones", "nodelocaldns_external_zones
 
 /// What is wrong with them.
 pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
-    let blocks = TEXTS.into_iter().filter_map(|name| {
-        let setting = Setting::of(vars, name).filter(|setting| !is_whole(&setting.text))?;
-        Some(setting.wrong("as many { as }, each behind a blank or at the end of a line", format!("correct {name}")))
-    });
+    let blocks =
+        TEXTS.into_iter().filter_map(|name| {
+            let setting = Setting::of(vars, name).filter(|setting| !is_whole(&setting.text))?;
+            Some(setting.wrong(
+                "as many { as }, each behind a blank or at the end of a line",
+                format!("correct {name}"),
+            ))
+        });
     let zones = ZONES.into_iter().filter_map(|name| {
         let value = vars.get(name).ok().flatten()?;
         let entry = value.as_list()?.iter().find(|entry| !is_zone(entry))?;
@@ -57,8 +61,12 @@ fn is_whole(text: &str) -> bool {
 
 fn is_zone(entry: &Value) -> bool {
     let Some(map) = entry.as_map() else { return false };
-    let word = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty() && !text.contains(char::is_whitespace));
-    let words = |name: &str| map.get(name).and_then(Value::as_list).is_some_and(|list| !list.is_empty() && list.iter().all(word));
+    let word = |value: &Value| {
+        value.as_str().is_some_and(|text| !text.is_empty() && !text.contains(char::is_whitespace))
+    };
+    let words = |name: &str| {
+        map.get(name).and_then(Value::as_list).is_some_and(|list| !list.is_empty() && list.iter().all(word))
+    };
     let line = |value: &Value| value.as_str().is_some_and(|text| !text.contains('\n') && is_whole(text));
     let known = map.iter().all(|(name, value)| match name.as_str() {
         "zones" | "nameservers" => true,
@@ -79,11 +87,26 @@ mod tests {
         let rows = [
             ("coredns_additional_configs: \"hosts {\\n  fallthrough\\n}\"", ""),
             ("coredns_rewrite_block: \"rewrite stop {\\n  name regex (.*)\\\\.a {1}.b\\n}\"", ""),
-            ("coredns_default_zone_cache_block: 'cache 30 {'", "coredns_default_zone_cache_block: cache 30 { (vars.yml:1:35)"),
-            ("coredns_additional_configs: \"}\\nexample.org {\"", "coredns_additional_configs: }\nexample.org { (vars.yml:1:29)"),
-            ("coredns_external_zones: [{zones: [a.example], nameservers: [192.0.2.1], cache: '9', rewrite: [name a b]}]", ""),
-            ("coredns_external_zones: [{zones: [a.example]}]", "coredns_external_zones: {\"zones\":[\"a.example\"]} (vars.yml:1:25)"),
-            ("nodelocaldns_external_zones: [{zones: 'a', nameservers: [192.0.2.1]}]", "nodelocaldns_external_zones: {\"zones\":\"a\",\"nameservers\":[\"192.0.2.1\"]} (vars.yml:1:30)"),
+            (
+                "coredns_default_zone_cache_block: 'cache 30 {'",
+                "coredns_default_zone_cache_block: cache 30 { (vars.yml:1:35)",
+            ),
+            (
+                "coredns_additional_configs: \"}\\nexample.org {\"",
+                "coredns_additional_configs: }\nexample.org { (vars.yml:1:29)",
+            ),
+            (
+                "coredns_external_zones: [{zones: [a.example], nameservers: [192.0.2.1], cache: '9', rewrite: [name a b]}]",
+                "",
+            ),
+            (
+                "coredns_external_zones: [{zones: [a.example]}]",
+                "coredns_external_zones: {\"zones\":[\"a.example\"]} (vars.yml:1:25)",
+            ),
+            (
+                "nodelocaldns_external_zones: [{zones: 'a', nameservers: [192.0.2.1]}]",
+                "nodelocaldns_external_zones: {\"zones\":\"a\",\"nameservers\":[\"192.0.2.1\"]} (vars.yml:1:30)",
+            ),
         ];
         for (yaml, expected) in rows {
             assert_eq!(check(&variables(yaml)).iter().map(told).collect::<Vec<_>>().join("; "), expected);

@@ -12,10 +12,15 @@ use crate::etcd::{is_memory, not_for_users};
 
 /// What is wrong with them.
 pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
-    let memory = Setting::of(vars, "etcd_memory_limit").filter(|setting| !is_memory(&setting.text)).map(|setting| {
-        setting.wrong("a whole number of bytes, or one with K, M, G or T", "set etcd_memory_limit: 2G, or remove it")
-    });
-    let urls = Setting::of(vars, "etcd_listen_metrics_urls").filter(|setting| !setting.text.split(',').all(is_url));
+    let memory =
+        Setting::of(vars, "etcd_memory_limit").filter(|setting| !is_memory(&setting.text)).map(|setting| {
+            setting.wrong(
+                "a whole number of bytes, or one with K, M, G or T",
+                "set etcd_memory_limit: 2G, or remove it",
+            )
+        });
+    let urls =
+        Setting::of(vars, "etcd_listen_metrics_urls").filter(|setting| !setting.text.split(',').all(is_url));
     let urls = urls.map(|setting| {
         setting.wrong(
             "URLs with addresses and ports, as http://127.0.0.1:2381, with commas between them",
@@ -30,7 +35,11 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
         Some(problem(name, found, needed, format!("correct {name}, or remove it")))
     };
     let lists = [
-        entries("etcd_tls_cipher_suites", is_suite, "Go's names of cipher suites, as TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+        entries(
+            "etcd_tls_cipher_suites",
+            is_suite,
+            "Go's names of cipher suites, as TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        ),
         entries("etcd_cert_alt_names", |name| is_dns_name(name.trim_start_matches("*.")), "DNS names"),
         entries("etcd_cert_alt_ips", |text| text.parse::<IpAddr>().is_ok(), "IP addresses"),
     ];
@@ -68,9 +77,15 @@ mod tests {
         let rows = [
             ("etcd_memory_limit: half", "etcd_memory_limit: half (vars.yml:1:20)"),
             ("etcd_memory_limit: 512M", ""),
-            ("etcd_listen_metrics_urls: http://localhost", "etcd_listen_metrics_urls: http://localhost (vars.yml:1:27)"),
+            (
+                "etcd_listen_metrics_urls: http://localhost",
+                "etcd_listen_metrics_urls: http://localhost (vars.yml:1:27)",
+            ),
             ("etcd_listen_metrics_urls: 'http://0.0.0.0:2381,http://127.0.0.1:9'", ""),
-            ("etcd_tls_cipher_suites: [ECDHE-RSA-AES]", "etcd_tls_cipher_suites: ECDHE-RSA-AES (vars.yml:1:25)"),
+            (
+                "etcd_tls_cipher_suites: [ECDHE-RSA-AES]",
+                "etcd_tls_cipher_suites: ECDHE-RSA-AES (vars.yml:1:25)",
+            ),
             ("etcd_cert_alt_names: [etcd, '*.example.org']", ""),
             ("etcd_cert_alt_names: [Etcd_1]", "etcd_cert_alt_names: Etcd_1 (vars.yml:1:22)"),
             ("etcd_cert_alt_ips: [etcd]", "etcd_cert_alt_ips: etcd (vars.yml:1:20)"),

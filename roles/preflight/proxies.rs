@@ -42,14 +42,23 @@ mod tests {
 
     #[test]
     fn a_proxy_is_a_url_and_a_password_is_not_shown() {
-        for good in ["http://192.0.2.1:3128", "http://u:p%40x@proxy.example.org/", "proxy:80", "socks5://[2001:db8::1]:1", ""] {
+        for good in [
+            "http://192.0.2.1:3128",
+            "http://u:p%40x@proxy.example.org/",
+            "proxy:80",
+            "socks5://[2001:db8::1]:1",
+            "",
+        ] {
             assert!(is_proxy(good), "{good}");
         }
         let rows = [
             ("http_proxy: http://:3128", "http_proxy: http://:3128 (vars.yml:1:13)"),
             ("https_proxy: ftp://proxy:21", "https_proxy: ftp://proxy:21 (vars.yml:1:14)"),
             ("https_proxy: http://proxy:port", "https_proxy: http://proxy:port (vars.yml:1:14)"),
-            ("http_proxy: 'http://u:p w@proxy'", "http_proxy: a text with @, which is not shown (vars.yml:1:13)"),
+            (
+                "http_proxy: 'http://u:p w@proxy'",
+                "http_proxy: a text with @, which is not shown (vars.yml:1:13)",
+            ),
         ];
         for (yaml, expected) in rows {
             let found: Vec<_> = check(&variables(yaml)).iter().map(told).collect();

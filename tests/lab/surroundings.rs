@@ -30,14 +30,22 @@ impl Asked {
     fn waits_for(&self, what: &str) {
         let begun = Instant::now();
         while !self.0.lock().unwrap().iter().any(|asked| asked.contains(what)) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "nobody asked for {what}: {:?}", self.0.lock().unwrap());
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "nobody asked for {what}: {:?}",
+                self.0.lock().unwrap()
+            );
             thread::sleep(Duration::from_millis(200));
         }
     }
 }
 
 /// A thread in the network of the controller, which is where `PROXY` and `NAMES` are.
-fn beside<T: Send + 'static>(namespace: PathBuf, bind: impl FnOnce() -> T + Send + 'static, serve: impl FnOnce(T) + Send + 'static) {
+fn beside<T: Send + 'static>(
+    namespace: PathBuf,
+    bind: impl FnOnce() -> T + Send + 'static,
+    serve: impl FnOnce(T) + Send + 'static,
+) {
     let (ready, is_ready) = std::sync::mpsc::channel();
     thread::spawn(move || {
         let inside = File::open(namespace).unwrap();
@@ -92,9 +100,17 @@ fn proxies_registries_names_and_metrics_come_and_go() {
     let lab = Lab::up(172, &["-n", "2"]);
     let asked = Asked::default();
     let beside_lab = asked.clone();
-    beside(lab.namespace(), || TcpListener::bind(("0.0.0.0", PROXY)).unwrap(), move |socket| proxy(socket, &beside_lab));
+    beside(
+        lab.namespace(),
+        || TcpListener::bind(("0.0.0.0", PROXY)).unwrap(),
+        move |socket| proxy(socket, &beside_lab),
+    );
     let beside_lab = asked.clone();
-    beside(lab.namespace(), || UdpSocket::bind(("0.0.0.0", NAMES)).unwrap(), move |socket| names(socket, &beside_lab));
+    beside(
+        lab.namespace(),
+        || UdpSocket::bind(("0.0.0.0", NAMES)).unwrap(),
+        move |socket| names(socket, &beside_lab),
+    );
 
     let controller = lab.address(1).replace(".4", ".1");
     let folder = lab.folder().join("inventory/group_vars");
@@ -124,7 +140,9 @@ fn proxies_registries_names_and_metrics_come_and_go() {
     unchanged();
 
     // Images of registries elsewhere are asked for through the proxy, of those that are near without, by who we are.
-    for (name, image) in [("far", "registry.example.org/far/image:1"), ("near", &format!("{controller}:{PROXY}/near/image:1"))] {
+    for (name, image) in
+        [("far", "registry.example.org/far/image:1"), ("near", &format!("{controller}:{PROXY}/near/image:1"))]
+    {
         assert_eq!(kubectl(&["run", name, "--image", image]).code, 0);
     }
     asked.waits_for("CONNECT registry.example.org:443");
@@ -137,7 +155,9 @@ fn proxies_registries_names_and_metrics_come_and_go() {
     kubectl(&["run", "asks", "--image", "registry.k8s.io/e2e-test-images/agnhost:2.63.0"]);
     let ready = kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "pod/asks"]);
     assert_eq!(ready.code, 0, "{ready:#?}");
-    let reaches = |name: &str| kubectl(&["exec", "asks", "--", "/agnhost", "connect", "--timeout", "9s", &format!("{name}:1")]).all();
+    let reaches = |name: &str| {
+        kubectl(&["exec", "asks", "--", "/agnhost", "connect", "--timeout", "9s", &format!("{name}:1")]).all()
+    };
     assert!(reaches("a.corp.example").contains("REFUSED"));
     asked.waits_for("corp");
     assert!(reaches("mirror.example.org").contains("REFUSED"));

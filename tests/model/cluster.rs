@@ -73,8 +73,20 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 12] =
-    ["awk", "containerd", "ctr", "etcd", "etcdctl", "gzip", "kubeadm", "kubectl", "nproc", "sed", "tar", "xargs"];
+const PROGRAMS: [&str; 12] = [
+    "awk",
+    "containerd",
+    "ctr",
+    "etcd",
+    "etcdctl",
+    "gzip",
+    "kubeadm",
+    "kubectl",
+    "nproc",
+    "sed",
+    "tar",
+    "xargs",
+];
 /// Those that a machine has before muster comes.
 const OF_THE_SYSTEM: [&str; 6] = ["awk", "gzip", "nproc", "sed", "tar", "xargs"];
 
@@ -196,7 +208,9 @@ impl Cluster {
             "containerd" => {
                 let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
                 match words {
-                    ["--config", "/dev/stdin", "config", "dump"] if text.starts_with("version = 3\n") => Ok(0),
+                    ["--config", "/dev/stdin", "config", "dump"] if text.starts_with("version = 3\n") => {
+                        Ok(0)
+                    }
                     _ => unknown(shell, name, words),
                 }
             }

@@ -97,7 +97,9 @@ pub(crate) fn answer(
         }
         // Its pods are nobody's here.
         ["-n", "kube-system", "rollout", "restart", "daemonset/kube-proxy"]
-        | ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s"] => Some(String::new()),
+        | ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s"] => {
+            Some(String::new())
+        }
         _ => None,
     }
 }

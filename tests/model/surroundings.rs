@@ -20,14 +20,20 @@ fn proxies_and_neighbours_come_and_go_and_another_worker_restarts_no_container_e
     simulated(async {
         let world = after(TWO, |_| {}).await;
         let proxy = ["https_proxy=http://proxy.example.org:3128", "populate_inventory_to_hosts_file=true"];
-        let restarted = |told: &[String], host: &str| told.contains(&format!("{host} containerd: service containerd"));
+        let restarted =
+            |told: &[String], host: &str| told.contains(&format!("{host} containerd: service containerd"));
         let file = |machine: usize, path: &str| world.files()[machine].get(path).cloned().unwrap_or_default();
 
         let on = told(&world, 2, 2, TWO, &proxy).await;
         assert!(restarted(&on, "m0") && restarted(&on, "m1"), "{on:?}");
         let environment = String::from_utf8(file(1, "/etc/containerd/proxies.env")).unwrap();
-        assert!(environment.starts_with("HTTPS_PROXY=http://proxy.example.org:3128\nNO_PROXY="), "{environment}");
-        let neighbours = |machine: usize| String::from_utf8(file(machine, "/etc/hosts")).unwrap().matches("# muster: inventory").count();
+        assert!(
+            environment.starts_with("HTTPS_PROXY=http://proxy.example.org:3128\nNO_PROXY="),
+            "{environment}"
+        );
+        let neighbours = |machine: usize| {
+            String::from_utf8(file(machine, "/etc/hosts")).unwrap().matches("# muster: inventory").count()
+        };
         assert_eq!((neighbours(0), neighbours(1)), (2, 2));
 
         let more = told(&world, 3, 3, THREE, &proxy).await;

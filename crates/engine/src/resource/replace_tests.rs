@@ -197,7 +197,8 @@ fn what_a_program_does_not_take_is_not_written() {
         let place = Place::new();
         let path = place.text("ours/new");
         let wanted = |text: &str| {
-            let check = "read -r first\nif [ \"$first\" != good ]; then echo \"not good: $first\" >&2; exit 3; fi";
+            let check =
+                "read -r first\nif [ \"$first\" != good ]; then echo \"not good: $first\" >&2; exit 3; fi";
             file(&path).content(text).taken_by(check)
         };
         let refused = place.run(shell, &wanted("bad\n"), &Seen::default());
