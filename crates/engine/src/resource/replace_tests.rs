@@ -82,7 +82,7 @@ fn a_link_in_the_place_of_what_is_being_made_leads_nowhere() {
         let (place, about) = (Place::new(), format!("{shell:?} {moment}"));
         place.then(moment, swap);
         let wanted = file(place.text("theirs/text")).content("text").mode(0o644);
-        let ran = place.run(shell, &wanted, &Seen::default());
+        let ran = place.run(&shell, &wanted, &Seen::default());
         assert!(place.at("theirs/away").exists(), "{about}: nothing was put in its place; {ran:?}");
         place.is_untouched(&about);
         match moment {
@@ -101,7 +101,7 @@ fn a_folder_of_roots_that_others_can_write_to_is_not_taken_for_the_one_that_was_
         mode(&place.at("theirs/open"), open);
         place.then("mktemp", "for f in .muster.*; do mv $f away; mv open $f; done");
         let wanted = file(place.text("theirs/text")).content("text").mode(0o644);
-        is_refused(&place.run(shell, &wanted, &Seen::default()), &about);
+        is_refused(&place.run(&shell, &wanted, &Seen::default()), &about);
         place.is_untouched(&about);
     }
 }
@@ -201,11 +201,11 @@ fn what_a_program_does_not_take_is_not_written() {
                 "read -r first\nif [ \"$first\" != good ]; then echo \"not good: $first\" >&2; exit 3; fi";
             file(&path).content(text).taken_by(check)
         };
-        let refused = place.run(shell, &wanted("bad\n"), &Seen::default());
+        let refused = place.run(&shell, &wanted("bad\n"), &Seen::default());
         assert_eq!(refused.status.code(), Some(3), "{shell:?} {refused:?}");
         assert_eq!(String::from_utf8_lossy(&refused.stderr), "not good: bad\n");
         place.is_untouched(&format!("{shell:?}"));
-        assert!(place.run(shell, &wanted("good\n"), &Seen::default()).status.success());
+        assert!(place.run(&shell, &wanted("good\n"), &Seen::default()).status.success());
         assert_eq!(fs::read_to_string(&path).unwrap(), "good\n");
     }
 }
