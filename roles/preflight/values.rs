@@ -34,7 +34,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 116] = [
+const VALUES: [(&str, Form); 119] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("kube_encryption_algorithm", OneOf(&["secretbox", "aescbc", "aesgcm"])),
@@ -156,6 +156,9 @@ const VALUES: [(&str, Form); 116] = [
     ("traefik_https_port", PORT),
     ("traefik_service_type", OneOf(&["ClusterIP", "NodePort", "LoadBalancer"])),
     ("traefik_log_level", OneOf(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"])),
+    ("monitoring_service_type", OneOf(&["ClusterIP", "NodePort", "LoadBalancer"])),
+    ("monitoring_disk_size", Quantity),
+    ("monitoring_interval", Duration),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),
 ];
