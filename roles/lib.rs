@@ -277,6 +277,7 @@ pub const ROLES: &[Role] = &[
         on_machines: Some(apps::registry::ON_MACHINES)
     ),
     app!("traefik", "An answer for Ingresses, on every node"),
+    app!("monitoring", "Prometheus, and what it measures on every node"),
     app!("metallb", "Addresses for services of the type LoadBalancer", apps::metallb::APP),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),

@@ -370,6 +370,21 @@ mod tests {
     }
 
     #[test]
+    fn prometheus_starts_anew_with_another_configuration() {
+        let seen = |yaml: &str| {
+            let objects = objects("monitoring", yaml);
+            let text = |file: &str| of_kind(&objects, "ConfigMap")["data"][file].as_str().unwrap().to_owned();
+            let config: Value = serde_saphyr::from_str(&text("prometheus.yml")).unwrap();
+            assert!(text("rules.yml").contains("{{ $labels.job }} at {{ $labels.instance }}"));
+            let pods = &of_kind(&objects, "Deployment")["spec"]["template"]["metadata"]["annotations"];
+            (config["global"]["scrape_interval"].clone(), pods["muster.io/config"].clone())
+        };
+        let (usual, often) = (seen(""), seen("monitoring_interval: 2s\n"));
+        assert_eq!((&usual.0, &often.0), (&json!("30s"), &json!("2s")));
+        assert_ne!(usual.1, often.1);
+    }
+
+    #[test]
     fn variables_reach_the_objects() {
         let args = |yaml: &str| {
             let objects = objects("metrics-server", yaml);

@@ -62,7 +62,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         return Ok(());
     }
     let of = cluster::speaker(host).await?;
-    let written = read(of.all_vars()).map_err(|wrong| Failure::new(wrong, "correct the file"))?;
+    let written = match read(of.all_vars()) {
+        Ok(written) => written,
+        Err(wrong) => return apps::put_off(host, NAME, Failure::new(wrong, "correct the file")).await,
+    };
     let may_be_there = |set: &str| objects::is_there(host, set) != Some(false);
     match written {
         // Whoever has no folder may be on another computer than the one that has it.

@@ -145,7 +145,8 @@ impl ObjectSet {
         let name = self.name;
         let what = self.label();
         cluster::let_leader_go_first(host, &what).await?;
-        host.cluster()
+        let done = host
+            .cluster()
             .once(&what, || async {
                 let step =
                     format!("{} {name}", if self.wanted == Wanted::Absent { "Remove" } else { "Apply" });
@@ -165,9 +166,10 @@ impl ObjectSet {
                 }
                 Ok(())
             })
-            .await?;
+            .await;
+        // Also where it failed: the others share the failure, and may go on to what comes after it.
         host.reached(&what);
-        Ok(())
+        done.map(drop)
     }
 
     /// What was found, where kubectl has looked in its default namespace for objects that say none, under the names of those objects.

@@ -195,6 +195,9 @@ const VALUES: &[(&str, Form)] = &[
     ("traefik_https_port", PORT),
     ("traefik_service_type", OneOf(&["ClusterIP", "NodePort", "LoadBalancer"])),
     ("traefik_log_level", OneOf(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC"])),
+    ("monitoring_service_type", OneOf(&["ClusterIP", "NodePort", "LoadBalancer"])),
+    ("monitoring_disk_size", Quantity),
+    ("monitoring_interval", Duration),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),
 ];

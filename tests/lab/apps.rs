@@ -1,6 +1,7 @@
 //! Applications: they come, do what they are for, are told of when they are not well, and go without leaving anything.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::fixture::{Ended, Lab, bundle_has};
 
@@ -158,8 +159,9 @@ spec:
 
 #[test]
 fn images_addresses_and_own_objects_reach_their_users() {
-    let [helm, registry, metallb, traefik] =
-        ["helm", "library/registry", "metallb/controller", "library/traefik"].map(bundle_has);
+    let [helm, registry, metallb, traefik, monitoring] =
+        ["helm", "library/registry", "metallb/controller", "library/traefik", "prometheus/prometheus"]
+            .map(bundle_has);
     let lab = Lab::up(105, &["-n", "1"]);
     let (folder, address) = (lab.folder().join("inventory"), lab.address(1));
     fs::create_dir_all(folder.join("group_vars")).unwrap();
@@ -198,6 +200,7 @@ fn images_addresses_and_own_objects_reach_their_users() {
     let pool = lab.address(100);
     set(&format!(
         "helm_enabled: {helm}\nregistry_enabled: {registry}\ntraefik_enabled: {traefik}\nmetallb_enabled: {metallb}\n\
+         monitoring_enabled: {monitoring}\nmonitoring_interval: 2s\n\
          metallb_config: {{address_pools: {{all: {{ip_range: [{pool}/32]}}}}, layer2: [all]}}\n"
     ));
     let image = lab.on("node1", "ctr -n k8s.io images ls -q | grep 'agnhost:' | head -1");
@@ -234,6 +237,19 @@ fn images_addresses_and_own_objects_reach_their_users() {
         kubectl(&["run", "pulled", "--image", pushed, "--image-pull-policy=Always"]);
         kubectl(&["wait", "--for=condition=Ready", "pod/pulled", "--timeout=120s"]);
         kubectl(&["delete", "pod", "pulled", "--now"]);
+    }
+    if monitoring {
+        let targets = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/targets";
+        let all_up = || {
+            let told: serde_json::Value = serde_json::from_str(&kubectl(&["get", "--raw", targets])).unwrap();
+            let targets = told["data"]["activeTargets"].as_array().unwrap().clone();
+            targets.len() >= 6 && targets.iter().all(|target| target["health"] == "up")
+        };
+        let begun = Instant::now();
+        while !all_up() {
+            assert!(begun.elapsed() < Duration::from_secs(90), "{}", kubectl(&["get", "--raw", targets]));
+            std::thread::sleep(Duration::from_secs(1));
+        }
     }
     assert_eq!(setup(&[]).recap("node1", "changed"), 0);
 

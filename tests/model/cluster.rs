@@ -66,7 +66,7 @@ pub(crate) struct State {
     /// What the certificates of API servers are good for: of one that joins, and of each machine's.
     names: String,
     pub(crate) certificates: BTreeMap<String, String>,
-    objects: Objects,
+    pub(crate) objects: Objects,
     pub(crate) wrong: Vec<String>,
 }
 

@@ -77,7 +77,7 @@ fn project(hosts: &str, groups: &str, set: &[&str]) -> (Arc<Inventory>, Arc<Vars
     for role in ROLES {
         vars = vars.defaults(role.name, role.defaults).unwrap();
     }
-    for setting in set {
+    for setting in ["extension_dir=/nowhere"].iter().chain(set) {
         vars = vars.extra_vars(setting).unwrap();
     }
     (inventory, vars.build().unwrap())

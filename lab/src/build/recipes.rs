@@ -29,6 +29,8 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
     pinned!("coredns-1.14.2": "go.mod", "go.sum", "tools.go"),
     pinned!("helm-4.3.2": "go.mod", "go.sum", "tools.go"),
     pinned!("registry-3.1.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("node-exporter-1.12.1": "go.mod", "go.sum", "tools.go"),
+    pinned!("prometheus-0.316.0": "go.mod", "go.sum", "tools.go"),
     pinned!("metallb-0.15.2": "go.mod", "go.sum", "tools.go"),
     pinned!("traefik-3.7.13": "go.mod", "go.sum", "tools.go", "ext/go.mod", "ext/ext.go",
         "go-http-auth/go.mod", "go-http-auth/muster.go", "lego/providers/dns/providers.go"),

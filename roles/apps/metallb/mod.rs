@@ -65,6 +65,8 @@ fn patched(
         objects.retain(|object| object["kind"] != "DaemonSet");
     } else {
         set_pods(&mut objects, "DaemonSet", "speaker", vars, &config.speaker, images)?;
+        // kubeadm marks control planes as not for load balancers, and where no other node is nobody would answer.
+        arguments(find(&mut objects, "DaemonSet", "speaker")?)?.push(json!("--ignore-exclude-lb"));
     }
     set_pods(&mut objects, "Deployment", "controller", vars, &config.controller, images)?;
     let controller = find(&mut objects, "Deployment", "controller")?;
@@ -100,15 +102,19 @@ fn set_pods(
         template["spec"]["tolerations"] = json!(tolerations);
     }
     let image = images.get(format!("metallb-{name}").as_str()).ok_or("the catalogue has no image of it")?;
-    let container = &mut template["spec"]["containers"][0];
-    container["image"] = json!(image);
-    let arguments = container["args"].as_array_mut().ok_or_else(|| format!("{name} has no arguments"))?;
-    let level = arguments
-        .iter_mut()
-        .find(|argument| argument.as_str().is_some_and(|a| a.starts_with("--log-level=")));
-    *level.ok_or_else(|| format!("{name} has no --log-level"))? =
-        json!(format!("--log-level={}", vars.metallb_log_level));
+    template["spec"]["containers"][0]["image"] = json!(image);
+    let arguments = arguments(find(objects, kind, name)?)?;
+    let is_level =
+        |argument: &&mut Value| argument.as_str().is_some_and(|text| text.starts_with("--log-level="));
+    let level = arguments.iter_mut().find(is_level).ok_or_else(|| format!("{name} has no --log-level"))?;
+    *level = json!(format!("--log-level={}", vars.metallb_log_level));
     Ok(())
+}
+
+/// The arguments of the pods of a deployment or a daemon set.
+fn arguments(object: &mut Value) -> Result<&mut Vec<Value>, String> {
+    let arguments = object.pointer_mut("/spec/template/spec/containers/0/args").and_then(Value::as_array_mut);
+    arguments.ok_or_else(|| "a container has no arguments".to_owned())
 }
 
 #[cfg(test)]
@@ -163,7 +169,9 @@ mod tests {
         assert_eq!(pod["nodeSelector"], json!({ "room": "1" }));
         assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
         assert_eq!(pod["containers"][0]["args"], json!(["--port=7472", "--log-level=debug"]));
-        assert_eq!(found[2]["spec"]["template"]["spec"]["containers"][0]["image"], "metallb-speaker:2");
+        let speaker = &found[2]["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(speaker["image"], "metallb-speaker:2");
+        assert_eq!(speaker["args"], json!(["--log-level=debug", "--ignore-exclude-lb"]));
         assert_eq!(found[2]["spec"]["template"]["metadata"]["labels"][SET], NAME);
         let [_, alone] = objects("metallb_speaker_enabled: false");
         assert!(alone.iter().all(|object| object["kind"] != "DaemonSet"));
