@@ -75,8 +75,13 @@ pub(crate) async fn publish(host: &Host) -> Result<()> {
 /// What this machine's own control plane runs with.
 pub(super) fn here(told: &Config) -> Command {
     let run = sh(
-        concat!(include_str!("static-pods.sh"), include_str!("reconfigure.sh")),
-        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates],
+        concat!(
+            include_str!("../own_api_server.sh"),
+            include_str!("static-pods.sh"),
+            include_str!("come_up.sh"),
+            include_str!("reconfigure.sh")
+        ),
+        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates, ADMIN_CONF],
     );
     let runs = sh(
         concat!(

@@ -5,7 +5,7 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
-use super::{calico, encryption, eviction, values};
+use super::{api_server, calico, encryption, eviction, kubelets, values};
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
@@ -77,6 +77,8 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(encryption::check(vars));
     findings.refuse(eviction::check(vars));
     findings.refuse(calico::check(vars));
+    api_server::check(vars, &mut findings);
+    findings.refuse(kubelets::check(vars));
     findings
 }
 
