@@ -19,6 +19,8 @@ enum Form {
     Number(i64, i64),
     /// How long something may take, as Go writes it.
     Duration,
+    /// The same, or no time at all.
+    Pause,
     /// How much of something, as Kubernetes writes it.
     Quantity,
     /// A place on a machine.
@@ -27,7 +29,7 @@ enum Form {
     Release,
 }
 
-use Form::{Duration, Number, OneOf, Path, Quantity, Release};
+use Form::{Duration, Number, OneOf, Path, Pause, Quantity, Release};
 
 /// The levels of the Pod Security Standards.
 const SECURITY: Form = OneOf(&["privileged", "baseline", "restricted"]);
@@ -39,7 +41,7 @@ const SECONDS: Form = Number(1, 86400);
 const ANY: i64 = i64::MAX;
 
 /// The variables whose values have a form, in the order of `defaults.yml`.
-const VALUES: [(&str, Form); 136] = [
+const VALUES: [(&str, Form); 142] = [
     ("package_lock_timeout", Number(0, 86400)),
     ("kube_apiserver_port", PORT),
     ("kube_encryption_algorithm", OneOf(&["secretbox", "aescbc", "aesgcm"])),
@@ -142,6 +144,12 @@ const VALUES: [(&str, Form); 136] = [
     ("kube_controller_node_monitor_period", Duration),
     ("kube_controller_terminated_pod_gc_threshold", Number(0, ANY)),
     ("kube_proxy_sync_period", Duration),
+    ("kube_proxy_min_sync_period", Pause),
+    ("kube_proxy_tcp_timeout", Pause),
+    ("kube_proxy_tcp_fin_timeout", Pause),
+    ("kube_proxy_udp_timeout", Pause),
+    ("kube_proxy_conntrack_tcp_close_wait_timeout", Pause),
+    ("kube_proxy_conntrack_tcp_established_timeout", Pause),
     ("kube_proxy_config_sync_period", Duration),
     ("kube_proxy_masquerade_bit", Number(0, 31)),
     ("kube_proxy_oom_score_adj", Number(-1000, 1000)),
@@ -250,6 +258,7 @@ impl Form {
                 integer(&Value::from(text)).is_some_and(|number| (least..=most).contains(&number))
             }
             Duration => is_duration(text),
+            Pause => time(text).is_some(),
             Quantity => eviction::is_quantity(text),
             Path => text.starts_with('/'),
             Release => {
@@ -266,6 +275,7 @@ impl Form {
             Number(least, ANY) => format!("a whole number, at least {least}"),
             Number(least, most) => format!("a whole number, {least} to {most}"),
             Duration => "numbers with units (h, m, s, ms), longer than nothing, as in 5m0s".to_owned(),
+            Pause => "numbers with units (h, m, s, ms), as in 5m0s or 0s".to_owned(),
             Quantity => "a quantity, as 500m of a processor or 512Mi of memory".to_owned(),
             Path => "a path that begins with /".to_owned(),
             Release => "latest, or a minor version as v1.36".to_owned(),
@@ -273,19 +283,25 @@ impl Form {
     }
 }
 
-/// Whether Go's `time.ParseDuration` takes a text, as kubeadm does, and it is more than nothing.
-fn is_duration(mut text: &str) -> bool {
+/// Whether it is a time, and more than none.
+fn is_duration(text: &str) -> bool {
+    time(text) == Some(true)
+}
+
+/// Whether a time that Go's `time.ParseDuration` takes, as kubeadm does, is more than none; `None` for what it does not take.
+fn time(mut text: &str) -> Option<bool> {
     let mut is_some = false;
+    if text.is_empty() {
+        return None;
+    }
     while !text.is_empty() {
         let unit_on = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let number = &text[..text.len() - unit_on.len()];
+        let number: f64 = text[..text.len() - unit_on.len()].parse().ok()?;
         let units = ["ns", "us", "µs", "ms", "s", "m", "h"];
-        let Some(rest) = units.iter().find_map(|unit| unit_on.strip_prefix(unit)) else { return false };
-        let Ok(number) = number.parse::<f64>() else { return false };
+        text = units.iter().find_map(|unit| unit_on.strip_prefix(unit))?;
         is_some |= number > 0.0;
-        text = rest;
     }
-    is_some
+    Some(is_some)
 }
 
 #[cfg(test)]
@@ -320,6 +336,8 @@ mod tests {
             ("kube_pod_security_default_enforce: strict", "kube_pod_security_default_enforce: strict (vars.yml:1:36) privileged, baseline or restricted"),
             ("kube_pod_security_default_warn_version: 1.36", "kube_pod_security_default_warn_version: 1.36 (vars.yml:1:41) latest, or a minor version as v1.36"),
             ("kube_pod_security_default_warn_version: v1.36", ""),
+            ("kube_proxy_tcp_timeout: 0s", ""),
+            ("kube_proxy_tcp_timeout: soon", "kube_proxy_tcp_timeout: soon (vars.yml:1:25) numbers with units (h, m, s, ms), as in 5m0s or 0s"),
             ("audit_webhook_mode: later", "audit_webhook_mode: later (vars.yml:1:21) batch, blocking or blocking-strict"),
             ("kubelet_cpu_manager_policy: best", "kubelet_cpu_manager_policy: best (vars.yml:1:29) none or static"),
             ("node_labels: {room: a b}", "node_labels: room: \"a b\" (vars.yml:1:14) a name and a text"),
