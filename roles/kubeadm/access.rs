@@ -61,7 +61,8 @@ impl Vars {
             ];
             arguments.extend(all.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
         }
-        if self.authorization_modes != ["Node", "RBAC"] && !self.kube_apiserver_use_authorization_config_file {
+        if self.authorization_modes != ["Node", "RBAC"] && !self.kube_apiserver_use_authorization_config_file
+        {
             arguments.push(("authorization-mode", self.authorization_modes.join(",")));
         }
         arguments
@@ -72,7 +73,9 @@ impl Vars {
         let mut files = Vec::new();
         if self.is_structured() {
             files.push(self.authentication(kube_minor));
-        } else if let Some(text) = self.kube_oidc_ca_cert.as_ref().filter(|_| self.kube_oidc_auth).and_then(|cert| pem(cert)) {
+        } else if let Some(text) =
+            self.kube_oidc_ca_cert.as_ref().filter(|_| self.kube_oidc_auth).and_then(|cert| pem(cert))
+        {
             files.push(ComponentFile::text(API_SERVER, "oidc-ca-file", "oidc-ca.crt", text));
         }
         if self.kube_webhook_token_auth {
@@ -111,14 +114,15 @@ impl Vars {
             Some(enabled) if self.kube_apiserver_use_authentication_config_file => truth(enabled),
             _ => self.kube_api_anonymous_auth,
         };
-        let anonymous = match given.get("conditions").filter(|list| list.as_array().is_some_and(|l| !l.is_empty())) {
-            _ if !may_be_anonymous => {
-                let probes: Vec<Value> = PROBES.iter().map(|path| json!({ "path": path })).collect();
-                json!({ "enabled": true, "conditions": probes })
-            }
-            Some(conditions) => json!({ "enabled": true, "conditions": conditions }),
-            None => json!({ "enabled": true }),
-        };
+        let anonymous =
+            match given.get("conditions").filter(|list| list.as_array().is_some_and(|l| !l.is_empty())) {
+                _ if !may_be_anonymous => {
+                    let probes: Vec<Value> = PROBES.iter().map(|path| json!({ "path": path })).collect();
+                    json!({ "enabled": true, "conditions": probes })
+                }
+                Some(conditions) => json!({ "enabled": true, "conditions": conditions }),
+                None => json!({ "enabled": true }),
+            };
         let jwt = match self.kube_apiserver_use_authentication_config_file {
             true => self.kube_apiserver_authentication_config_jwt.clone(),
             false => self.kube_oidc_auth.then(|| self.issuer()).into_iter().collect(),
@@ -157,8 +161,12 @@ impl Vars {
 
     fn authorization(&self, webhook: Option<&ComponentFile>) -> ComponentFile {
         let mut authorizers = self.kube_apiserver_authorization_config_authorizers.clone();
-        for path in authorizers.iter_mut().filter_map(|one| one.pointer_mut("/webhook/connectionInfo/kubeConfigFile")) {
-            if let Some(file) = webhook.filter(|_| path.as_str().is_some_and(|p| p.ends_with(KUBESPRAYS_WEBHOOK))) {
+        for path in
+            authorizers.iter_mut().filter_map(|one| one.pointer_mut("/webhook/connectionInfo/kubeConfigFile"))
+        {
+            if let Some(file) =
+                webhook.filter(|_| path.as_str().is_some_and(|p| p.ends_with(KUBESPRAYS_WEBHOOK)))
+            {
                 *path = json!(file.path());
             }
         }
@@ -214,11 +222,14 @@ mod tests {
     }
 
     fn files(yaml: &str) -> Vec<(Option<&'static str>, Value)> {
-        let read = |file: &ComponentFile| (file.argument(), serde_json::from_str(file.content()).unwrap_or_default());
+        let read = |file: &ComponentFile| {
+            (file.argument(), serde_json::from_str(file.content()).unwrap_or_default())
+        };
         vars(yaml).files(36).iter().map(read).collect()
     }
 
-    const OIDC: &str = "kube_oidc_auth: true\nkube_oidc_url: https://issuer.example\nkube_oidc_client_id: k\n";
+    const OIDC: &str =
+        "kube_oidc_auth: true\nkube_oidc_url: https://issuer.example\nkube_oidc_client_id: k\n";
 
     #[test]
     fn nothing_is_said_that_nobody_asked_for() {
@@ -242,7 +253,9 @@ mod tests {
         let arguments: Vec<&str> = named.arguments().into_iter().map(|(name, _)| name).collect();
         assert_eq!(arguments, ["oidc-issuer-url", "oidc-client-id", "oidc-groups-claim"]);
 
-        let both = format!("{OIDC}kube_oidc_groups_claim: g\nkube_oidc_ca_cert: UEVNCg==\nkube_api_anonymous_auth: false");
+        let both = format!(
+            "{OIDC}kube_oidc_groups_claim: g\nkube_oidc_ca_cert: UEVNCg==\nkube_api_anonymous_auth: false"
+        );
         assert!(vars(&both).arguments().is_empty(), "arguments and a configuration exclude each other");
         let issuer = &files(&both)[0].1["jwt"][0];
         let expected = json!({
@@ -264,8 +277,12 @@ mod tests {
         let jwt = "kube_apiserver_use_authentication_config_file: true\n\
                    kube_apiserver_authentication_config_jwt: [{issuer: {url: https://issuer.example, audiences: [a]}}]\n";
         let own = &files(jwt)[0].1;
-        assert_eq!((&own["anonymous"], &own["jwt"][0]["issuer"]["audiences"]), (&json!({ "enabled": true }), &json!(["a"])));
-        let nobody = &files(&format!("{jwt}kube_apiserver_authentication_config_anonymous: {{enabled: false}}"))[0].1;
+        assert_eq!(
+            (&own["anonymous"], &own["jwt"][0]["issuer"]["audiences"]),
+            (&json!({ "enabled": true }), &json!(["a"]))
+        );
+        let nobody =
+            &files(&format!("{jwt}kube_apiserver_authentication_config_anonymous: {{enabled: false}}"))[0].1;
         assert_eq!(nobody["anonymous"]["conditions"][0]["path"], "/livez");
         let some = format!(
             "{jwt}kube_apiserver_authentication_config_anonymous: {{enabled: true, conditions: [{{path: /version}}]}}"
@@ -282,7 +299,10 @@ mod tests {
         let found = files(yaml);
         let cluster = |at: usize| found[at].1["clusters"][0]["cluster"].clone();
         assert_eq!(found[0].0, Some("authentication-token-webhook-config-file"));
-        assert_eq!(cluster(0), json!({ "server": "https://a.example", "certificate-authority-data": "QQ==" }));
+        assert_eq!(
+            cluster(0),
+            json!({ "server": "https://a.example", "certificate-authority-data": "QQ==" })
+        );
         assert_eq!(found[1].0, Some("authorization-webhook-config-file"));
         assert_eq!(cluster(1), json!({ "server": "https://b.example", "insecure-skip-tls-verify": true }));
         assert_eq!(vars(yaml).arguments(), [("authorization-mode", "Node,RBAC,Webhook".to_owned())]);
@@ -296,7 +316,10 @@ mod tests {
                     - type: Webhook\n  name: webhook\n  webhook:\n    connectionInfo: {type: KubeConfigFile, kubeConfigFile: \
                     '/etc/kubernetes/webhook-authorization-config.yaml'}\n";
         let all = vars(yaml).files(36);
-        assert_eq!(all.iter().map(ComponentFile::argument).collect::<Vec<_>>(), [Some("authorization-config"), None]);
+        assert_eq!(
+            all.iter().map(ComponentFile::argument).collect::<Vec<_>>(),
+            [Some("authorization-config"), None]
+        );
         assert!(all[0].content().contains(all[1].path()), "{}", all[0].content());
         assert!(vars(yaml).arguments().is_empty());
     }

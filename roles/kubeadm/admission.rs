@@ -40,12 +40,14 @@ struct Limit {
 
 /// The file; `None` where no plugin has anything to be set up with.
 pub(super) fn file(vars: &Vars, kube_minor: u32) -> Option<ComponentFile> {
-    let enabled = |plugin: &str| vars.kube_apiserver_enable_admission_plugins.iter().any(|name| name == plugin);
+    let enabled =
+        |plugin: &str| vars.kube_apiserver_enable_admission_plugins.iter().any(|name| name == plugin);
     let limits = &vars.kube_apiserver_admission_event_rate_limits;
     let selector = &vars.kube_apiserver_admission_plugins_podnodeselector_default_node_selector;
     let mut plugins = Vec::new();
-    let mut configure =
-        |name: &str, configuration: Value| plugins.push(json!({ "name": name, "configuration": configuration }));
+    let mut configure = |name: &str, configuration: Value| {
+        plugins.push(json!({ "name": name, "configuration": configuration }))
+    };
     if enabled("EventRateLimit") && !limits.is_empty() {
         configure("EventRateLimit", event_rates(limits));
     }
@@ -139,7 +141,10 @@ mod tests {
             { "type": "Namespace", "qps": 50, "burst": 100, "cacheSize": 2000 },
             { "type": "User", "qps": 5, "burst": 6 },
         ]);
-        assert_eq!((&on[0]["name"], &on[0]["configuration"]["limits"]), (&json!("EventRateLimit"), &expected));
+        assert_eq!(
+            (&on[0]["name"], &on[0]["configuration"]["limits"]),
+            (&json!("EventRateLimit"), &expected)
+        );
     }
 
     #[test]

@@ -62,7 +62,12 @@ impl Audit {
             let mut cluster = self.vars.audit_webhook_server_extra_args.clone();
             cluster.insert("server".to_owned(), json!(self.vars.audit_webhook_server_url));
             let webhook = kubeconfig(cluster);
-            files.push(ComponentFile::new(API_SERVER, "audit-webhook-config-file", "audit-webhook", &webhook));
+            files.push(ComponentFile::new(
+                API_SERVER,
+                "audit-webhook-config-file",
+                "audit-webhook",
+                &webhook,
+            ));
         }
         files
     }

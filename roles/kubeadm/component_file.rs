@@ -34,12 +34,7 @@ impl ComponentFile {
     }
 
     /// A text. The name of the file has an ending.
-    pub(super) fn text(
-        component: &'static str,
-        argument: &'static str,
-        name: &str,
-        content: String,
-    ) -> Self {
+    pub(super) fn text(component: &'static str, argument: &'static str, name: &str, content: String) -> Self {
         let digest = Sha256::of(content.as_bytes()).to_string();
         let (stem, ending) = name.split_once('.').unwrap_or((name, "txt"));
         let path = format!("{}/{stem}-{}.{ending}", folder_of(component), &digest[..12]);

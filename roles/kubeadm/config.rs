@@ -8,7 +8,9 @@ use serde_json::json;
 use super::audit::Audit;
 use super::component_file::{API_SERVER, ComponentFile, SCHEDULER, folder_of};
 use super::patches::Patches;
-use super::{PATCHES, access, admission, arguments, kube_proxy, kubelet, node_registration, scheduler, tracing};
+use super::{
+    PATCHES, access, admission, arguments, kube_proxy, kubelet, node_registration, scheduler, tracing,
+};
 use crate::addresses::{all_of, ip};
 use crate::balancer::{self, External};
 use crate::cluster::{self, Standing};

@@ -47,7 +47,12 @@ pub(super) fn fields(host: &Host) -> Result<Map<String, Value>> {
 fn of(vars: &Vars, may_lower_oom_score: bool) -> Map<String, Value> {
     let mut all = Map::new();
     let mut set = |field: &str, value: Value| {
-        if value.is_null() || value == json!("") || value == json!(false) || value == json!([]) || value == json!({}) {
+        if value.is_null()
+            || value == json!("")
+            || value == json!(false)
+            || value == json!([])
+            || value == json!({})
+        {
             return;
         }
         match field.split_once('.') {
@@ -132,7 +137,8 @@ mod tests {
                     kube_proxy_client_accept_content_types: application/json\nkube_proxy_conntrack_max_per_core: 1\n\
                     kube_proxy_conntrack_min: 2\nkube_proxy_conntrack_tcp_close_wait_timeout: 2h\n\
                     kube_proxy_conntrack_tcp_established_timeout: 25h\nkube_proxy_feature_gates: [A=true]";
-        let period = json!({ "syncPeriod": "31s", "minSyncPeriod": "2s", "masqueradeAll": true, "masqueradeBit": 15 });
+        let period =
+            json!({ "syncPeriod": "31s", "minSyncPeriod": "2s", "masqueradeAll": true, "masqueradeBit": 15 });
         let expected = json!({
             "ipvs": {
                 "strictARP": true, "scheduler": "lc", "excludeCIDRs": ["192.0.2.0/24"], "syncPeriod": "31s", "minSyncPeriod": "2s",

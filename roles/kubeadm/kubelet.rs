@@ -56,7 +56,8 @@ fn peers(host: &Host, vars: &Vars) -> Result<String> {
     if let Some(given) = &vars.kubelet_secure_addresses {
         return Ok(given.split_whitespace().collect::<Vec<_>>().join(" "));
     }
-    let mut peers = vec!["localhost".to_owned(), "link-local".to_owned(), cluster_vars(host)?.kube_pods_subnet];
+    let mut peers =
+        vec!["localhost".to_owned(), "link-local".to_owned(), cluster_vars(host)?.kube_pods_subnet];
     let machines = ["k8s_cluster", "etcd"].map(|group| host.cluster().group(group)).concat();
     for machine in machines {
         peers.push(ip_of(host, &machine)?.to_string());

@@ -47,9 +47,9 @@ impl Patches {
         let list = vars.kubeadm_patches.filter(Value::is_array).unwrap_or_default();
         let patches: Vec<Patch> = serde_json::from_value(list).unwrap_or_default();
         let file = |(target, kind): (&str, &str)| {
-            let of_file = patches.iter().filter(|patch| {
-                patch.target == target && patch.kind.as_deref().unwrap_or(TYPES[0]) == kind
-            });
+            let of_file = patches
+                .iter()
+                .filter(|patch| patch.target == target && patch.kind.as_deref().unwrap_or(TYPES[0]) == kind);
             let documents: Vec<String> = of_file.map(|patch| format!("{:#}\n", patch.patch)).collect();
             let text = (!documents.is_empty()).then(|| documents.join("---\n"));
             (format!("{PATCHES}/{target}1+{kind}.yaml"), text)
@@ -88,7 +88,8 @@ mod tests {
                     - {target: kube-scheduler, type: json, patch: [{op: remove, path: /spec/priority}]}\n\
                     - {target: kube-apiserver, type: strategic, patch: {metadata: {labels: {c: d}}}}\n";
         let all = patches(yaml);
-        let there: Vec<_> = all.0.iter().filter_map(|(path, text)| Some((path.as_str(), text.clone()?))).collect();
+        let there: Vec<_> =
+            all.0.iter().filter_map(|(path, text)| Some((path.as_str(), text.clone()?))).collect();
         assert_eq!(there.len(), 2, "{there:?}");
         assert_eq!(there[0].0, "/etc/kubernetes/patches/kube-apiserver1+strategic.yaml");
         let (first, second) = there[0].1.split_once("---\n").unwrap();

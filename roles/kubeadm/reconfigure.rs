@@ -127,6 +127,9 @@ mod tests {
         let tail = format!("[patches] Applied\nkube-apiserver {REVERTED}: Error: invalid argument \"x\"\n");
         let failure = Failure::Change { resource: "control plane".into(), status: 1, tail };
         let told = reverted(failure).to_string();
-        assert!(told.starts_with("kube-apiserver does not run") && told.contains("invalid argument"), "{told}");
+        assert!(
+            told.starts_with("kube-apiserver does not run") && told.contains("invalid argument"),
+            "{told}"
+        );
     }
 }

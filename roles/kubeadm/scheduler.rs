@@ -63,8 +63,11 @@ impl Vars {
             ("clientConnection".to_owned(), Value::Object(client)),
             ("leaderElection".to_owned(), Value::Object(election)),
         ]);
-        let lists = [("extenders", &self.kube_scheduler_extenders), ("profiles", &self.kube_scheduler_profiles)];
-        all.extend(lists.into_iter().filter(|(_, l)| !l.is_empty()).map(|(name, l)| (name.to_owned(), json!(l))));
+        let lists =
+            [("extenders", &self.kube_scheduler_extenders), ("profiles", &self.kube_scheduler_profiles)];
+        all.extend(
+            lists.into_iter().filter(|(_, l)| !l.is_empty()).map(|(name, l)| (name.to_owned(), json!(l))),
+        );
         all.extend(self.kube_scheduler_config_extra_opts.clone());
         Some(ComponentFile::new(SCHEDULER, "config", "configuration", &Value::Object(all)))
     }

@@ -193,7 +193,10 @@ mod tests {
             // Of the families of which kubespray has no more than is there, or has a word for.
             ("kube_apiserver_cpu_limit=800m", "Absent kube_apiserver_cpu_limit (6)"),
             ("kube_apiserver_storage_backend=etcd3", "Quiet kube_apiserver_storage_backend (6)"),
-            ("kube_apiserver_admission_control_config_file=true", "Quiet kube_apiserver_admission_control_config_file (6)"),
+            (
+                "kube_apiserver_admission_control_config_file=true",
+                "Quiet kube_apiserver_admission_control_config_file (6)",
+            ),
             ("kubelet_rotate_server_certificates=true", "Absent kubelet_rotate_server_certificates (6)"),
             ("registry_port=5000", "Quiet registry_port (6)"),
             // Names of people's own.

@@ -174,7 +174,10 @@ fn event_limits(vars: &HostVars) -> Vec<Problem> {
             problem(
                 NAME,
                 found(vars, NAME, format!("{name}: {}", limit.to_json())),
-                format!("a type ({}), and whole numbers qps, burst and, if you like, cache_size", TYPES.join(", ")),
+                format!(
+                    "a type ({}), and whole numbers qps, burst and, if you like, cache_size",
+                    TYPES.join(", ")
+                ),
                 format!("write it as {name}: {{type: Namespace, qps: 50, burst: 100, cache_size: 2000}}"),
             )
         })
@@ -256,7 +259,12 @@ fn modes(vars: &HostVars) -> Vec<Problem> {
     let has = |mode: &str| modes.iter().any(|name| name == mode);
     let mut problems = Vec::new();
     if let Some(unknown) = modes.iter().find(|mode| !MODES.contains(&mode.as_str())) {
-        problems.push(problem(NAME, found(vars, NAME, unknown), format!("modes: {}", MODES.join(", ")), "correct it"));
+        problems.push(problem(
+            NAME,
+            found(vars, NAME, unknown),
+            format!("modes: {}", MODES.join(", ")),
+            "correct it",
+        ));
     }
     if !has("Node") || !has("RBAC") {
         problems.push(setting.wrong(
@@ -275,8 +283,8 @@ fn modes(vars: &HostVars) -> Vec<Problem> {
 
 fn authorizers(vars: &HostVars) -> Option<Problem> {
     const NAME: &str = "kube_apiserver_authorization_config_authorizers";
-    let setting = Setting::of(vars, NAME)
-        .filter(|_| is_on(vars, "kube_apiserver_use_authorization_config_file"))?;
+    let setting =
+        Setting::of(vars, NAME).filter(|_| is_on(vars, "kube_apiserver_use_authorization_config_file"))?;
     let value = vars.get(NAME).ok()??;
     let field = |one: &Value, key: &str| one.as_map().and_then(|map| map.get(key)).map(text_of);
     let all = value.as_list().unwrap_or_default();
@@ -302,16 +310,19 @@ fn own_patches(vars: &HostVars) -> Option<Problem> {
         patches::TARGETS.join(", "),
         patches::TYPES.join(", ")
     );
-    let remedy = "write it as [{target: kube-apiserver, type: strategic, patch: {metadata: {labels: {a: b}}}}]";
+    let remedy =
+        "write it as [{target: kube-apiserver, type: strategic, patch: {metadata: {labels: {a: b}}}}]";
     // Samples of former kubesprays: a switch, and a folder on this computer.
     if let Some(map) = value.as_map() {
-        let is_off = map.get("enabled").is_some_and(|enabled| enabled.as_bool() == Some(false)) || map.is_empty();
+        let is_off =
+            map.get("enabled").is_some_and(|enabled| enabled.as_bool() == Some(false)) || map.is_empty();
         return (!is_off).then(|| setting.wrong(needed, remedy));
     }
     let is_right = |one: &Value| {
         let Some(map) = one.as_map() else { return false };
         let kind = map.get("type").map_or(patches::TYPES[0].to_owned(), text_of);
-        let fits = |patch: &Value| if kind == "json" { patch.as_list().is_some() } else { patch.as_map().is_some() };
+        let fits =
+            |patch: &Value| if kind == "json" { patch.as_list().is_some() } else { patch.as_map().is_some() };
         map.get("target").is_some_and(|target| patches::TARGETS.contains(&text_of(target).as_str()))
             && patches::TYPES.contains(&kind.as_str())
             && map.get("patch").is_some_and(fits)

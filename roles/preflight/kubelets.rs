@@ -50,7 +50,13 @@ fn flags(vars: &HostVars) -> Vec<Problem> {
 fn soft_eviction(vars: &HostVars) -> Option<Problem> {
     let signals = |name: &str| -> Vec<String> {
         let value = vars.get(name).ok().flatten();
-        value.as_ref().and_then(Value::as_map).into_iter().flatten().map(|(signal, _)| signal.clone()).collect()
+        value
+            .as_ref()
+            .and_then(Value::as_map)
+            .into_iter()
+            .flatten()
+            .map(|(signal, _)| signal.clone())
+            .collect()
     };
     let unknown = ["eviction_soft", "eviction_minimum_reclaim"].into_iter().find_map(|name| {
         let signal = signals(name).into_iter().find(|signal| !SIGNALS.contains(&signal.as_str()))?;
@@ -78,7 +84,8 @@ fn soft_eviction(vars: &HostVars) -> Option<Problem> {
 
 /// Whole processors are given away where some are kept (Kubernetes' "Control CPU Management Policies on the Node").
 fn processors(vars: &HostVars) -> Option<Problem> {
-    let setting = Setting::of(vars, "kubelet_cpu_manager_policy").filter(|setting| setting.text == "static")?;
+    let setting =
+        Setting::of(vars, "kubelet_cpu_manager_policy").filter(|setting| setting.text == "static")?;
     let is_on = |name: &str| vars.get(name).ok().flatten().and_then(|value| value.as_bool()) == Some(true);
     let own = vars.get("kubelet_config_extra_args").ok().flatten();
     let has = |field: &str| own.as_ref().and_then(Value::as_map).is_some_and(|map| map.contains_key(field));
@@ -136,10 +143,13 @@ pub(super) fn locked_out(host: &str, vars: &HostVars, planes: &[(&str, HostVars)
     {
         needed.push(("the load balancer".to_owned(), address));
     }
-    let missing = needed.into_iter().find(|(_, address)| !networks.iter().any(|network| network.contains(address)));
+    let missing =
+        needed.into_iter().find(|(_, address)| !networks.iter().any(|network| network.contains(address)));
     let tell = |(who, address): (String, Ipv4Addr)| {
         setting.wrong(
-            format!("{address}, the address of {who}, among them: the kubelet could not speak with the API server"),
+            format!(
+                "{address}, the address of {who}, among them: the kubelet could not speak with the API server"
+            ),
             format!("add {address}, or remove {NAME}: then it is worked out"),
         )
     };
@@ -182,14 +192,23 @@ mod tests {
     fn a_list_without_a_control_plane_locks_the_kubelet_out() {
         let ini = "a ip=192.0.2.4\nb ip=192.0.2.5\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\nb\n";
         let refused = |list: &str| {
-            let yaml = format!("skydns_server: 10.233.0.3\nkubelet_systemd_hardening: true\nkubelet_secure_addresses: {list}");
+            let yaml = format!(
+                "skydns_server: 10.233.0.3\nkubelet_systemd_hardening: true\nkubelet_secure_addresses: {list}"
+            );
             let (_, vars) = inventory_and_vars(ini, &yaml);
             let planes = [("a", vars.host("a").unwrap())];
-            locked_out("b", &vars.host("b").unwrap(), &planes).into_iter().map(|problem| problem.needed).next()
+            locked_out("b", &vars.host("b").unwrap(), &planes)
+                .into_iter()
+                .map(|problem| problem.needed)
+                .next()
         };
         let missing = refused("localhost link-local 10.233.64.0/18 192.168.10.110").unwrap();
         assert!(missing.starts_with("192.0.2.4, the address of a"), "{missing}");
-        assert!(refused("localhost 192.0.2.4").is_none() && refused("192.0.2.0/24").is_none() && refused("any").is_none());
+        assert!(
+            refused("localhost 192.0.2.4").is_none()
+                && refused("192.0.2.0/24").is_none()
+                && refused("any").is_none()
+        );
         assert!(refused("localhost, 192.0.2.4").unwrap().starts_with("addresses, networks"));
     }
 }

@@ -262,8 +262,7 @@ impl Form {
             Quantity => eviction::is_quantity(text),
             Path => text.starts_with('/'),
             Release => {
-                text == "latest"
-                    || text.strip_prefix("v1.").is_some_and(|minor| minor.parse::<u32>().is_ok())
+                text == "latest" || text.strip_prefix("v1.").is_some_and(|minor| minor.parse::<u32>().is_ok())
             }
         }
     }
