@@ -88,15 +88,18 @@ fi 2>/dev/null
 if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
   say settled yes
   if [ -r /etc/kubernetes/kubeadm-config.yaml ]; then
+    authority=87600h
     while read -r key value; do
       case "$key $value" in
         serviceSubnet:* | podSubnet:* | dnsDomain:* | clusterName:* | certificatesDir:*) say "begun ${key%:}" "$value" ;;
+        caCertificateValidityPeriod:*) authority=$value ;;
         '- name: node-cidr-mask-size')
           read -r key value
           say 'begun nodeCIDRMaskSize' "$value"
           ;;
       esac
     done </etc/kubernetes/kubeadm-config.yaml
+    say 'begun caCertificateValidityPeriod' "$authority"
   fi
 fi
 # What cannot change under pods that run: where the container engine has them, and how; and where they ask for names.

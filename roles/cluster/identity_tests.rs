@@ -84,6 +84,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
             ("clusterName", "cluster.local"),
             ("podSubnet", "10.233.64.0/18"),
             ("nodeCIDRMaskSize", "24"),
+            ("caCertificateValidityPeriod", "87600h"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),

@@ -5,7 +5,8 @@
 //! - the address that a node, its API server and its member of etcd are known by ([`moved`]);
 //! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]), and data from before a restore
 //!   ([`Standing::outdated`]);
-//! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name ([`settled`]);
+//! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name, for how long its authority is
+//!   good ([`settled`]);
 //! - the API server's port ([`other_port`]);
 //! - where the container engine has its pods, and how; where they ask for names; the folder of programs, and that of etcd's
 //!   certificates ([`kept`]);

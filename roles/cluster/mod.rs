@@ -41,6 +41,7 @@ pub(crate) use standing::{Standing, Story, Wanted, not_ours, orphaned};
 
 #[derive(Deserialize)]
 struct Vars {
+    kube_ca_cert_validity_period: Option<String>,
     kube_cert_dir: String,
     etcd_cert_dir: String,
     etcd_data_dir: String,
@@ -186,6 +187,11 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
             ("dnsDomain", "dns_domain", cluster.dns_domain),
             ("clusterName", "cluster_name", cluster.cluster_name),
             ("certificatesDir", "kube_cert_dir", cluster.kube_cert_dir),
+            (
+                "caCertificateValidityPeriod",
+                "kube_ca_cert_validity_period",
+                vars.kube_ca_cert_validity_period.unwrap_or_else(|| "87600h".to_owned()),
+            ),
         ],
         kept: vec![
             ("root", "containerd_storage_dir", vars.containerd_storage_dir),

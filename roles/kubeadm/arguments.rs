@@ -7,7 +7,9 @@ use muster_engine::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::component_file::{API_SERVER, SCHEDULER, volume};
 use super::config::Files;
+use super::{access, scheduler};
 use crate::encryption::Encryption;
 
 /// Explained in `defaults.yml`.
@@ -28,14 +30,12 @@ struct Vars {
     kube_apiserver_request_timeout: Option<String>,
     kube_apiserver_pod_eviction_not_ready_timeout_seconds: Option<u64>,
     kube_apiserver_pod_eviction_unreachable_timeout_seconds: Option<u64>,
-    kube_oidc_auth: bool,
-    kube_oidc_url: Option<String>,
-    kube_oidc_client_id: Option<String>,
-    kube_oidc_ca_file: Option<String>,
-    kube_oidc_username_claim: Option<String>,
-    kube_oidc_username_prefix: Option<String>,
-    kube_oidc_groups_claim: Option<String>,
-    kube_oidc_groups_prefix: Option<String>,
+    kube_apiserver_service_account_lookup: bool,
+    kube_apiserver_etcd_compaction_interval: Option<String>,
+    kube_api_aggregator_routing: bool,
+    kubelet_preferred_address_types: Option<String>,
+    kube_controller_manager_leader_elect_lease_duration: Option<String>,
+    kube_controller_manager_leader_elect_renew_deadline: Option<String>,
     kube_controller_node_monitor_grace_period: Option<String>,
     kube_controller_node_monitor_period: Option<String>,
     kube_controller_terminated_pod_gc_threshold: Option<u64>,
@@ -95,6 +95,10 @@ impl Component {
         }
     }
 
+    fn all(&mut self, arguments: impl IntoIterator<Item = (&'static str, String)>) {
+        arguments.into_iter().for_each(|(name, value)| self.set(name, Some(value)));
+    }
+
     fn list(&mut self, name: &str, values: &[String]) {
         self.set(name, Some(values.join(",")).filter(|text| !text.is_empty()));
     }
@@ -137,10 +141,10 @@ fn text_of(value: &Value) -> String {
 /// # Errors
 /// A variable has a type that it cannot have.
 pub(super) fn components(host: &Host, files: &Files) -> Result<Components> {
-    Ok(of(host.vars()?, files))
+    Ok(of(host.vars()?, &host.vars()?, &host.vars()?, files))
 }
 
-fn of(vars: Vars, files: &Files) -> Components {
+fn of(vars: Vars, access: &access::Vars, scheduling: &scheduler::Vars, files: &Files) -> Components {
     let (mut api_server, mut controller_manager, mut scheduler): (Component, Component, Component) =
         Default::default();
     api_server.common(&vars, &vars.kube_apiserver_feature_gates);
@@ -163,20 +167,21 @@ fn of(vars: Vars, files: &Files) -> Components {
     );
     api_server.set("default-not-ready-toleration-seconds", not_ready);
     api_server.set("default-unreachable-toleration-seconds", unreachable);
-    if vars.kube_oidc_auth {
-        api_server.set("oidc-issuer-url", vars.kube_oidc_url.as_ref());
-        api_server.set("oidc-client-id", vars.kube_oidc_client_id.as_ref());
-        api_server.set("oidc-ca-file", vars.kube_oidc_ca_file.as_ref());
-        api_server.set("oidc-username-claim", vars.kube_oidc_username_claim.as_ref());
-        api_server.set("oidc-username-prefix", vars.kube_oidc_username_prefix.as_ref());
-        api_server.set("oidc-groups-claim", vars.kube_oidc_groups_claim.as_ref());
-        api_server.set("oidc-groups-prefix", vars.kube_oidc_groups_prefix.as_ref());
-    }
+    api_server.set("service-account-lookup", (!vars.kube_apiserver_service_account_lookup).then_some(false));
+    api_server.set("etcd-compaction-interval", vars.kube_apiserver_etcd_compaction_interval.as_ref());
+    api_server.set("enable-aggregator-routing", vars.kube_api_aggregator_routing.then_some(true));
+    api_server.set("kubelet-preferred-address-types", vars.kubelet_preferred_address_types.as_ref());
+    api_server.all(access.arguments());
     if let Some(audit) = &files.audit {
-        for (name, value) in audit.arguments() {
-            api_server.set(name, Some(value));
+        api_server.all(audit.arguments());
+        api_server.volumes.extend(audit.volume());
+    }
+    for (component, name) in [(&mut api_server, API_SERVER), (&mut scheduler, SCHEDULER)] {
+        let read: Vec<_> = files.read.iter().filter(|file| file.is_of(name)).collect();
+        if !read.is_empty() {
+            component.volumes.push(volume(name));
         }
-        api_server.volumes.extend(audit.volumes());
+        component.all(read.into_iter().filter_map(|file| Some((file.argument()?, file.path().to_owned()))));
     }
     if let Some((name, path)) = files.encryption.as_ref().map(Encryption::argument) {
         api_server.set(name, Some(path));
@@ -185,62 +190,18 @@ fn of(vars: Vars, files: &Files) -> Components {
         .set("node-monitor-grace-period", vars.kube_controller_node_monitor_grace_period.as_ref());
     controller_manager.set("node-monitor-period", vars.kube_controller_node_monitor_period.as_ref());
     controller_manager.set("terminated-pod-gc-threshold", vars.kube_controller_terminated_pod_gc_threshold);
+    let lease = vars.kube_controller_manager_leader_elect_lease_duration.as_ref();
+    controller_manager.set("leader-elect-lease-duration", lease);
+    let renewed = vars.kube_controller_manager_leader_elect_renew_deadline.as_ref();
+    controller_manager.set("leader-elect-renew-deadline", renewed);
     controller_manager.set("bind-address", vars.kube_controller_manager_bind_address.as_ref());
+    scheduler.all(scheduling.arguments());
     scheduler.set("bind-address", vars.kube_scheduler_bind_address.as_ref());
 
     api_server.last(vars.kube_kubeadm_apiserver_extra_args, vars.apiserver_extra_volumes);
     controller_manager.last(vars.kube_kubeadm_controller_extra_args, vars.controller_manager_extra_volumes);
     scheduler.last(vars.kube_kubeadm_scheduler_extra_args, vars.scheduler_extra_volumes);
     Components { api_server, controller_manager, scheduler }
-}
-
-/// Explained in `defaults.yml`.
-#[derive(Deserialize)]
-struct ProxyVars {
-    kube_feature_gates: Vec<String>,
-    kube_proxy_feature_gates: Vec<String>,
-    kube_proxy_strict_arp: bool,
-    kube_proxy_scheduler: Option<String>,
-    kube_proxy_exclude_cidrs: Vec<String>,
-    kube_proxy_nodeport_addresses: Vec<String>,
-    kube_proxy_masquerade_all: bool,
-    kube_proxy_metrics_bind_address: Option<String>,
-}
-
-/// What kube-proxy is told beside its mode: fields of `KubeProxyConfiguration` (kubeproxy.config.k8s.io/v1alpha1).
-pub(super) fn kube_proxy(host: &Host) -> Result<serde_json::Map<String, Value>> {
-    Ok(proxy_of(&host.vars()?))
-}
-
-fn proxy_of(vars: &ProxyVars) -> serde_json::Map<String, Value> {
-    let mut ipvs = serde_json::Map::new();
-    if vars.kube_proxy_strict_arp {
-        ipvs.insert("strictARP".into(), json!(true));
-    }
-    if let Some(scheduler) = &vars.kube_proxy_scheduler {
-        ipvs.insert("scheduler".into(), json!(scheduler));
-    }
-    if !vars.kube_proxy_exclude_cidrs.is_empty() {
-        ipvs.insert("excludeCIDRs".into(), json!(vars.kube_proxy_exclude_cidrs));
-    }
-    let mut fields = serde_json::Map::new();
-    if !ipvs.is_empty() {
-        fields.insert("ipvs".into(), Value::Object(ipvs));
-    }
-    if vars.kube_proxy_masquerade_all {
-        fields.insert("iptables".into(), json!({ "masqueradeAll": true }));
-    }
-    if !vars.kube_proxy_nodeport_addresses.is_empty() {
-        fields.insert("nodePortAddresses".into(), json!(vars.kube_proxy_nodeport_addresses));
-    }
-    if let Some(address) = &vars.kube_proxy_metrics_bind_address {
-        fields.insert("metricsBindAddress".into(), json!(address));
-    }
-    let gates = gates([&vars.kube_feature_gates, &vars.kube_proxy_feature_gates]);
-    if !gates.is_empty() {
-        fields.insert("featureGates".into(), Value::Object(gates));
-    }
-    fields
 }
 
 /// `Name=true` as fields of a configuration; a name alone is on.
@@ -259,7 +220,9 @@ mod tests {
 
     fn told(yaml: &str) -> Value {
         let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
-        json!(of(vars.deserialize().unwrap(), &Files { audit: None, encryption: None }))
+        let (access, scheduling) = (vars.deserialize().unwrap(), vars.deserialize().unwrap());
+        let files = Files { audit: None, encryption: None, read: Vec::new() };
+        json!(of(vars.deserialize().unwrap(), &access, &scheduling, &files))
     }
 
     fn arguments(yaml: &str, component: &str) -> Value {
@@ -271,7 +234,6 @@ mod tests {
         let nothing = json!({ "arguments": {}, "volumes": [] });
         let all = json!({ "api_server": nothing, "controller_manager": nothing, "scheduler": nothing });
         assert_eq!(told(""), all);
-        assert!(proxy_of(&variables("").deserialize().unwrap()).is_empty());
     }
 
     #[test]
@@ -298,11 +260,17 @@ mod tests {
                     kube_apiserver_pod_eviction_unreachable_timeout_seconds: 31\n\
                     kube_oidc_auth: true\nkube_oidc_url: https://issuer.example\nkube_oidc_client_id: k\n\
                     kube_oidc_groups_claim: g\nkube_oidc_groups_prefix: 'p:'\nkube_oidc_username_claim: n\n\
-                    kube_oidc_username_prefix: 'o:'\nkube_oidc_ca_file: /ca";
+                    kube_oidc_username_prefix: 'o:'\nkube_oidc_ca_file: /ca\n\
+                    kube_apiserver_service_account_lookup: false\nkube_apiserver_etcd_compaction_interval: 9m\n\
+                    kube_api_aggregator_routing: true\nkubelet_preferred_address_types: InternalIP,Hostname";
         let expected = json!({
             "default-not-ready-toleration-seconds": "30",
             "default-unreachable-toleration-seconds": "31",
             "disable-admission-plugins": "DefaultStorageClass",
+            "enable-aggregator-routing": "true",
+            "etcd-compaction-interval": "9m",
+            "kubelet-preferred-address-types": "InternalIP,Hostname",
+            "service-account-lookup": "false",
             "enable-admission-plugins": "NodeRestriction,AlwaysPullImages",
             "event-ttl": "2h",
             "oidc-ca-file": "/ca",
@@ -322,8 +290,10 @@ mod tests {
     fn the_controller_manager_and_the_scheduler_take_their_own() {
         let yaml = "kube_controller_node_monitor_grace_period: 20s\nkube_controller_node_monitor_period: 2s\n\
                     kube_controller_terminated_pod_gc_threshold: 10\nkube_controller_manager_bind_address: 0.0.0.0\n\
-                    kube_scheduler_bind_address: 192.0.2.1";
+                    kube_scheduler_bind_address: 192.0.2.1\nkube_controller_manager_leader_elect_lease_duration: 31s\n\
+                    kube_controller_manager_leader_elect_renew_deadline: 21s";
         let expected = json!({
+            "leader-elect-lease-duration": "31s", "leader-elect-renew-deadline": "21s",
             "bind-address": "0.0.0.0", "node-monitor-grace-period": "20s", "node-monitor-period": "2s",
             "terminated-pod-gc-threshold": "10",
         });
@@ -341,20 +311,5 @@ mod tests {
         assert_eq!(arguments(yaml, "controller_manager"), json!({ "b": "true" }));
         let volume = json!([{ "name": "n", "hostPath": "/h", "mountPath": "/m", "readOnly": true }]);
         assert_eq!(told(yaml)["scheduler"], json!({ "arguments": { "c": "d" }, "volumes": volume }));
-    }
-
-    #[test]
-    fn kube_proxy_takes_its_own() {
-        let yaml = "kube_proxy_strict_arp: true\nkube_proxy_scheduler: lc\nkube_proxy_exclude_cidrs: [192.0.2.0/24]\n\
-                    kube_proxy_nodeport_addresses: [primary]\nkube_proxy_masquerade_all: true\n\
-                    kube_proxy_metrics_bind_address: 0.0.0.0:10249\nkube_proxy_feature_gates: [A=true]";
-        let expected = json!({
-            "ipvs": { "strictARP": true, "scheduler": "lc", "excludeCIDRs": ["192.0.2.0/24"] },
-            "iptables": { "masqueradeAll": true },
-            "nodePortAddresses": ["primary"],
-            "metricsBindAddress": "0.0.0.0:10249",
-            "featureGates": { "A": true },
-        });
-        assert_eq!(Value::Object(proxy_of(&variables(yaml).deserialize().unwrap())), expected);
     }
 }

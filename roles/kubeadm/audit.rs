@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::access::kubeconfig;
 use super::arguments::Volume;
+use super::component_file::{API_SERVER, ComponentFile};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -17,18 +18,23 @@ struct Vars {
     audit_log_maxage: u32,
     audit_log_maxbackups: u32,
     audit_log_maxsize: u32,
-    audit_policy_file: String,
     audit_policy_custom_rules: Option<Value>,
+    kubernetes_audit_webhook: bool,
+    audit_webhook_server_url: Option<String>,
+    audit_webhook_server_extra_args: Map<String, Value>,
+    audit_webhook_mode: String,
+    audit_webhook_batch_max_size: u32,
+    audit_webhook_batch_max_wait: String,
 }
 
-/// An audit log that is wanted.
+/// That requests are written down, in a file, by somebody else, or both.
 pub(super) struct Audit {
     vars: Vars,
-    policy: String,
+    policy: Value,
 }
 
 impl Audit {
-    /// `None` where no audit log is wanted.
+    /// `None` where nothing is to be written down.
     ///
     /// # Errors
     /// The rules are no list of rules.
@@ -37,7 +43,7 @@ impl Audit {
     }
 
     fn of(vars: Vars) -> Result<Option<Self>> {
-        if !vars.kubernetes_audit {
+        if !vars.kubernetes_audit && !vars.kubernetes_audit_webhook {
             return Ok(None);
         }
         let rules = match &vars.audit_policy_custom_rules {
@@ -45,51 +51,68 @@ impl Audit {
             Some(given) => parsed(given)?,
         };
         let policy = json!({ "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules });
-        Ok(Some(Self { vars, policy: format!("{policy:#}\n") }))
+        Ok(Some(Self { vars, policy }))
     }
 
-    /// The file with the policy. The folder of the log is made by the kubelet.
-    pub(super) fn policy(&self) -> (Dir, File) {
-        let folder = dir(folder_of(&self.vars.audit_policy_file)).mode(0o700);
-        (folder, file(self.vars.audit_policy_file.as_str()).content(self.policy.as_str()).mode(0o600))
+    /// The policy, and how somebody else is reached.
+    pub(super) fn files(&self) -> Vec<ComponentFile> {
+        let mut files =
+            vec![ComponentFile::new(API_SERVER, "audit-policy-file", "audit-policy", &self.policy)];
+        if self.vars.kubernetes_audit_webhook {
+            let mut cluster = self.vars.audit_webhook_server_extra_args.clone();
+            cluster.insert("server".to_owned(), json!(self.vars.audit_webhook_server_url));
+            let webhook = kubeconfig(cluster);
+            files.push(ComponentFile::new(
+                API_SERVER,
+                "audit-webhook-config-file",
+                "audit-webhook",
+                &webhook,
+            ));
+        }
+        files
     }
 
-    /// A digest of the policy: the API server reads it only when it starts.
-    pub(super) fn digest(&self) -> String {
-        Sha256::of(self.policy.as_bytes()).to_string()
-    }
-
-    /// Arguments of the API server.
+    /// Arguments of the API server that name no file of these.
     pub(super) fn arguments(&self) -> Vec<(&'static str, String)> {
-        let mut arguments = vec![
-            ("audit-policy-file", self.vars.audit_policy_file.clone()),
-            ("audit-log-path", self.vars.audit_log_path.clone()),
-        ];
-        // Standard output is not a file that could be rotated.
-        if self.vars.audit_log_path != "-" {
+        let vars = &self.vars;
+        let mut arguments = Vec::new();
+        if vars.kubernetes_audit {
+            arguments.push(("audit-log-path", vars.audit_log_path.clone()));
+        }
+        if self.has_log_file() {
             arguments.extend([
-                ("audit-log-maxage", self.vars.audit_log_maxage.to_string()),
-                ("audit-log-maxbackup", self.vars.audit_log_maxbackups.to_string()),
-                ("audit-log-maxsize", self.vars.audit_log_maxsize.to_string()),
+                ("audit-log-maxage", vars.audit_log_maxage.to_string()),
+                ("audit-log-maxbackup", vars.audit_log_maxbackups.to_string()),
+                ("audit-log-maxsize", vars.audit_log_maxsize.to_string()),
             ]);
+        }
+        if vars.kubernetes_audit_webhook {
+            arguments.push(("audit-webhook-mode", vars.audit_webhook_mode.clone()));
+            if vars.audit_webhook_mode == "batch" {
+                arguments.extend([
+                    ("audit-webhook-batch-max-size", vars.audit_webhook_batch_max_size.to_string()),
+                    ("audit-webhook-batch-max-wait", vars.audit_webhook_batch_max_wait.clone()),
+                ]);
+            }
         }
         arguments
     }
 
-    /// Folders of the machine that the API server sees.
-    pub(super) fn volumes(&self) -> Vec<Volume> {
-        let folder = |name: &str, path: &str, read_only| Volume {
-            name: name.to_owned(),
-            host_path: folder_of(path),
-            mount_path: folder_of(path),
-            read_only,
+    /// Standard output is not a file that could be rotated.
+    fn has_log_file(&self) -> bool {
+        self.vars.kubernetes_audit && self.vars.audit_log_path != "-"
+    }
+
+    /// The folder of the log, which the API server sees. The kubelet makes it.
+    pub(super) fn volume(&self) -> Option<Volume> {
+        let folder = folder_of(&self.vars.audit_log_path);
+        self.has_log_file().then(|| Volume {
+            name: "audit-log".to_owned(),
+            host_path: folder.clone(),
+            mount_path: folder,
+            read_only: false,
             path_type: Some("DirectoryOrCreate".to_owned()),
-        };
-        let mut volumes = vec![folder("audit-policy", &self.vars.audit_policy_file, true)];
-        if self.vars.audit_log_path != "-" {
-            volumes.push(folder("audit-log", &self.vars.audit_log_path, false));
-        }
-        volumes
+        })
     }
 }
 
@@ -143,26 +166,50 @@ mod tests {
     #[test]
     fn a_log_has_a_policy_a_folder_and_an_end() {
         let audit = audit("kubernetes_audit: true").unwrap().unwrap();
-        let volumes: Vec<_> = audit.volumes().iter().map(|v| (v.host_path.clone(), v.read_only)).collect();
-        let (policy, log) = ("/etc/kubernetes/audit-policy".to_owned(), "/var/log/audit".to_owned());
-        assert_eq!(volumes, [(policy, true), (log, false)]);
+        assert_eq!(audit.volume().map(|volume| volume.host_path).as_deref(), Some("/var/log/audit"));
         assert!(audit.arguments().contains(&("audit-log-maxsize", "100".to_owned())));
-        assert!(audit.policy.contains("\"level\": \"Metadata\""), "{}", audit.policy);
+        let files = audit.files();
+        assert_eq!((files.len(), files[0].argument()), (1, Some("audit-policy-file")));
+        assert!(files[0].content().contains("\"level\": \"Metadata\""), "{}", files[0].content());
     }
 
     #[test]
     fn rules_are_a_list_or_a_text_of_one() {
         let own = "kubernetes_audit: true\naudit_policy_custom_rules: ";
-        let as_text = audit(&format!("{own}|\n  - level: Request\n")).unwrap().unwrap();
-        let as_list = audit(&format!("{own}[{{level: Request}}]")).unwrap().unwrap();
-        assert_eq!(as_text.policy, as_list.policy);
-        assert_ne!(as_text.digest(), audit("kubernetes_audit: true").unwrap().unwrap().digest());
+        let path = |yaml: &str| audit(yaml).unwrap().unwrap().files()[0].path().to_owned();
+        let as_text = path(&format!("{own}|\n  - level: Request\n"));
+        let as_list = path(&format!("{own}[{{level: Request}}]"));
+        assert_eq!(as_text, as_list);
+        assert_ne!(as_text, path("kubernetes_audit: true"), "another policy is another file");
         assert!(audit(&format!("{own}everything")).is_err());
     }
 
     #[test]
     fn a_log_on_standard_output_is_not_rotated_and_has_no_folder() {
         let audit = audit("kubernetes_audit: true\naudit_log_path: '-'").unwrap().unwrap();
-        assert_eq!((audit.volumes().len(), audit.arguments().len()), (1, 2));
+        assert!(audit.volume().is_none());
+        assert_eq!(audit.arguments(), [("audit-log-path", "-".to_owned())]);
+    }
+
+    #[test]
+    fn a_webhook_is_sent_what_happens_with_or_without_a_log() {
+        let yaml = "kubernetes_audit_webhook: true\naudit_webhook_server_url: https://audit.example\n\
+                    audit_webhook_server_extra_args: {insecure-skip-tls-verify: true}\n";
+        let batch = audit(yaml).unwrap().unwrap();
+        assert!(batch.volume().is_none(), "there is no log");
+        let expected = [
+            ("audit-webhook-mode", "batch".to_owned()),
+            ("audit-webhook-batch-max-size", "100".to_owned()),
+            ("audit-webhook-batch-max-wait", "1s".to_owned()),
+        ];
+        assert_eq!(batch.arguments(), expected);
+        let files = batch.files();
+        let names: Vec<_> = files.iter().map(ComponentFile::argument).collect();
+        assert_eq!(names, [Some("audit-policy-file"), Some("audit-webhook-config-file")]);
+        let config: Value = serde_json::from_str(files[1].content()).unwrap();
+        let cluster = json!({ "server": "https://audit.example", "insecure-skip-tls-verify": true });
+        assert_eq!(config["clusters"][0]["cluster"], cluster);
+        let blocking = audit(&format!("{yaml}audit_webhook_mode: blocking\nkubernetes_audit: true"));
+        assert_eq!(blocking.unwrap().unwrap().arguments().len(), 5);
     }
 }

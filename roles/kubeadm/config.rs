@@ -2,16 +2,27 @@
 
 use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
+use serde::Deserialize;
 use serde_json::json;
 
 use super::audit::Audit;
-use super::{PATCHES, arguments, kubelet, node_registration};
+use super::component_file::{API_SERVER, ComponentFile, SCHEDULER, folder_of};
+use super::patches::Patches;
+use super::{
+    PATCHES, access, admission, arguments, kube_proxy, kubelet, node_registration, scheduler, tracing,
+};
 use crate::addresses::{all_of, ip};
 use crate::balancer::{self, External};
 use crate::cluster::{self, Standing};
-use crate::common::cluster_vars;
+use crate::common::{cluster_vars, kube_minor};
 use crate::encryption::{self, Encryption};
 use crate::etcd;
+
+/// Explained in `defaults.yml`.
+#[derive(Deserialize)]
+struct Vars {
+    kubeadm_feature_gates: Vec<String>,
+}
 
 /// Where kubeadm finds it.
 pub(crate) const CONFIG: &str = "/etc/kubernetes/kubeadm-config.yaml";
@@ -35,23 +46,32 @@ pub(super) struct Config {
     pub(super) certificates: String,
 }
 
-/// What the API server reads only when it starts, beside its arguments.
+/// What the control plane's programs read only when they start, beside their arguments.
 pub(super) struct Files {
     pub(super) audit: Option<Audit>,
     pub(super) encryption: Option<Encryption>,
+    pub(super) read: Vec<ComponentFile>,
 }
 
 impl Files {
     async fn wanted(host: &Host, known: &Standing) -> Result<Self> {
-        Ok(Self { audit: Audit::wanted(host)?, encryption: encryption::next(host, known).await? })
+        let (audit, minor) = (Audit::wanted(host)?, kube_minor(&cluster_vars(host)?.kube_version));
+        let (access, tracing): (access::Vars, tracing::Vars) = (host.vars()?, host.vars()?);
+        let mut read = access.files(minor);
+        read.extend(admission::file(&host.vars()?, minor));
+        read.extend(tracing.of_api_server(minor));
+        read.extend(host.vars::<scheduler::Vars>()?.file());
+        read.extend(audit.as_ref().map(Audit::files).unwrap_or_default());
+        Ok(Self { audit, encryption: encryption::next(host, known).await?, read })
     }
 
-    /// Annotations of its pod: they make it begin anew when one of the files changes.
+    /// Annotations of the API server's pod: they make it begin anew when something changes that its arguments do not name.
     fn annotations(&self) -> serde_json::Map<String, serde_json::Value> {
-        let audit = self.audit.as_ref().map(|audit| ("muster.io/audit-policy", audit.digest()));
+        let named = self.read.iter().filter(|file| file.argument().is_none());
+        let named = named.map(|file| ("muster.io/reads", file.path().to_owned()));
         let encryption =
             self.encryption.as_ref().map(|encryption| ("muster.io/encryption", encryption.gist()));
-        audit.into_iter().chain(encryption).map(|(name, value)| (name.to_owned(), value.into())).collect()
+        named.chain(encryption).map(|(name, value)| (name.to_owned(), value.into())).collect()
     }
 }
 
@@ -61,9 +81,9 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     let cluster = cluster_vars(host)?;
     let version = &cluster.kube_version;
     let text = config(host, known, version, &files, &cluster::endpoint(host, known)?, former_host(known))?;
-    let patches = patches(&files);
+    let (patches, own) = (patches(&files), Patches::of(host, &COMPONENTS)?);
     let wanted = config(host, known, version, &files, &cluster::in_the_end(host, known)?, None)?;
-    let config = Config { hash: hash_of(&wanted, &patches), certificates: cluster.kube_cert_dir };
+    let config = Config { hash: hash_of(&wanted, &patches, &own), certificates: cluster.kube_cert_dir };
     let mut step = host
         .step("Configure the control plane")
         .ensure(dir("/etc/kubernetes"))
@@ -71,14 +91,19 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     for (path, patch) in patches {
         step = step.ensure(file(path).content(patch));
     }
+    step = own.ensured_in(step);
     if let Some(external) = External::wanted(host, known)? {
         let former =
             known.endpoint().filter(|former| *former != external.endpoint() && known.was_brought_to(former));
         let lines = std::iter::once(external.endpoint()).chain(former.map(str::to_owned));
         step = step.ensure(file(EXTERNAL).content(lines.map(|line| format!("{line}\n")).collect::<String>()));
     }
-    if let Some((folder, policy)) = files.audit.as_ref().map(Audit::policy) {
-        step = step.ensure(folder).ensure(policy);
+    for component in [API_SERVER, SCHEDULER] {
+        let mut of_component = files.read.iter().filter(|file| file.is_of(component)).peekable();
+        if of_component.peek().is_some() {
+            step = step.ensure(dir(folder_of(component)).mode(0o700));
+        }
+        step = step.ensure_all(of_component.map(ComponentFile::file));
     }
     if let Some(encryption) = &files.encryption {
         step = step.ensure(dir(config.certificates.as_str())).ensure(encryption.file());
@@ -112,11 +137,13 @@ fn former_host(known: &Standing) -> Option<&str> {
 pub(super) async fn hash(host: &Host, known: &Standing, version: &str) -> Result<String> {
     let files = Files::wanted(host, known).await?;
     let endpoint = cluster::in_the_end(host, known)?;
-    config(host, known, version, &files, &endpoint, None).map(|text| hash_of(&text, &patches(&files)))
+    let own = Patches::of(host, &COMPONENTS)?;
+    config(host, known, version, &files, &endpoint, None).map(|text| hash_of(&text, &patches(&files), &own))
 }
 
-fn hash_of(text: &str, patches: &[(String, String)]) -> String {
-    let all: String = std::iter::once(text).chain(patches.iter().map(|(_, patch)| patch.as_str())).collect();
+fn hash_of(text: &str, patches: &[(String, String)], own: &Patches) -> String {
+    let patches = patches.iter().map(|(_, patch)| patch.as_str());
+    let all: String = std::iter::once(text).chain(patches).chain([own.text().as_str()]).collect();
     Sha256::of(all.as_bytes()).to_string()
 }
 
@@ -167,7 +194,7 @@ fn config(
 ) -> Result<String> {
     let mut sans = names(host, known)?;
     sans.extend(former_host.filter(|host| !sans.iter().any(|name| name == host)).map(str::to_owned));
-    let (facts, registration) = (host.facts(), node_registration(host)?);
+    let (vars, registration): (Vars, _) = (host.vars()?, node_registration(host)?);
     let extra = json!({
         "address": ip(host)?,
         "version": version,
@@ -175,11 +202,11 @@ fn config(
         "image_repository": "registry.k8s.io",
         "etcd_endpoints": etcd::client_urls(host)?,
         "sans": sans,
-        "may_lower_oom_score": facts.may_lower_oom_score(),
         "node_registration": registration.trim_end(),
         "kubelet_config": kubelet::config(host)?.trim_end(),
         "components": arguments::components(host, files)?,
-        "kube_proxy": arguments::kube_proxy(host)?,
+        "kubeadm_gates": arguments::gates([&vars.kubeadm_feature_gates, &Vec::new()]),
+        "kube_proxy": kube_proxy::fields(host)?,
     });
     host.render("init.yaml.j2", include_str!("templates/init.yaml.j2"), &extra)
 }

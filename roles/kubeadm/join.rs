@@ -30,7 +30,8 @@ struct Invitation {
     ready: Vec<String>,
 }
 
-/// Where kubeadm finds the cluster that a machine joins: a kubeconfig that names nobody.
+/// Where kubeadm finds the cluster that a machine joins: a kubeconfig with the token, because nobody without a name may be answered
+/// (`kube_api_anonymous_auth`, `remove_anonymous_access`).
 ///
 /// With a token alone (`discovery.bootstrapToken`) kubeadm waits until the controller manager has signed for it, which in a
 /// new cluster takes several seconds, and asks only every five. The certificate comes over SSH, which needs no such proof.
@@ -225,12 +226,12 @@ async fn trust(host: &Host, known: &Standing, invitation: &Invitation, control_p
     if is_own || balancer::is_local(&endpoint) {
         endpoint = cluster::api_of(host, &invitation.through)?;
     }
-    let extra = json!({ "endpoint": endpoint, "ca": invitation.ca });
+    let extra = json!({ "endpoint": endpoint, "ca": invitation.ca, "token": invitation.token });
     let discovery = host.render("discovery.yaml.j2", include_str!("templates/discovery.yaml.j2"), &extra)?;
     host.step("Trust the cluster")
         .ensure(dir(cluster_vars(host)?.kube_cert_dir))
         .ensure(file(ca_file(host)?).content(invitation.ca.as_str()))
-        .ensure(file(DISCOVERY).content(discovery))
+        .ensure(file(DISCOVERY).secret(discovery))
         .await
         .map(drop)
 }

@@ -20,6 +20,7 @@ systemctl enable -q kubelet
 # What an attempt that was cut off has left is in the way of the next one, and holds nothing yet.
 rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
 kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
+rm -f /etc/kubernetes/discovery.conf
 remember_kubelet "$kubelet_stamp" "$kubelet"
 if [ -n "$settled" ]; then
   # kubeadm takes the arguments of the control plane that gave the cluster its configuration; this one's may be others.

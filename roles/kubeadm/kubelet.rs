@@ -1,6 +1,8 @@
 //! The kubelet: its unit, its configuration, and that it runs with what the variables say, also on a machine that is in the
 //! cluster already.
 
+use std::collections::BTreeSet;
+
 use muster_artifacts::Sha256;
 use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
@@ -8,7 +10,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::PATCHES;
-use crate::balancer;
+use super::patches::{KUBELET, Patches};
+use crate::addresses::{access_ip_of, ip_of};
+use crate::balancer::{self, External};
 use crate::certificates::renewal_timer;
 use crate::cluster::{self, Standing};
 use crate::common::{bin_dir, cluster_vars, kube_minor};
@@ -18,6 +22,10 @@ use crate::kubectl::{Kubectl, kubectl};
 #[derive(Deserialize)]
 struct Vars {
     kube_resolv_conf: Option<String>,
+    kubelet_systemd_hardening: bool,
+    kubelet_secure_addresses: Option<String>,
+    kubelet_custom_flags: Vec<String>,
+    kubelet_node_custom_flags: Vec<String>,
 }
 
 /// Holds what [`wanted`] was when the kubelet last got its configuration from the cluster, and the sum of the file that came of
@@ -32,8 +40,35 @@ pub(super) const PATCH: &str = "/etc/kubernetes/patches/kubeletconfiguration0+me
 
 /// The unit.
 pub(super) fn unit(host: &Host) -> Result<String> {
-    let extra = json!({ "bin_dir": bin_dir(host)? });
+    let vars: Vars = host.vars()?;
+    let mut flags = vars.kubelet_custom_flags.clone();
+    if !host.in_group("kube_control_plane") {
+        flags.extend(vars.kubelet_node_custom_flags.iter().cloned());
+    }
+    let peers = vars.kubelet_systemd_hardening.then(|| peers(host, &vars)).transpose()?;
+    let extra = json!({ "bin_dir": bin_dir(host)?, "flags": flags, "peers": peers });
     host.render("kubelet.service.j2", include_str!("templates/kubelet.service.j2"), &extra)
+}
+
+/// The addresses with which the kubelet may speak (systemd.resource-control(5), `IPAddressAllow`): the variable's, else those of all
+/// machines of the cluster, of pods, and of a load balancer in front of the API.
+fn peers(host: &Host, vars: &Vars) -> Result<String> {
+    if let Some(given) = &vars.kubelet_secure_addresses {
+        return Ok(given.split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    let mut peers =
+        vec!["localhost".to_owned(), "link-local".to_owned(), cluster_vars(host)?.kube_pods_subnet];
+    let machines = ["k8s_cluster", "etcd"].map(|group| host.cluster().group(group)).concat();
+    for machine in machines {
+        peers.push(ip_of(host, &machine)?.to_string());
+        peers.push(access_ip_of(host, &machine)?.to_string());
+    }
+    if let Ok(Some(external)) = External::of(host.all_vars()) {
+        peers.extend(external.address().map(|address| address.to_string()));
+    }
+    let mut seen = BTreeSet::new();
+    peers.retain(|peer| seen.insert(peer.clone()));
+    Ok(peers.join(" "))
 }
 
 /// The configuration of all kubelets, which the cluster keeps.
@@ -63,7 +98,8 @@ pub(super) fn patch(host: &Host) -> Result<String> {
 
 /// A hash of everything that a kubelet reads when it starts. What is cluster-wide is that of a control plane.
 pub(super) fn wanted(host: &Host, known: &Standing) -> Result<String> {
-    let all = [unit(host)?, shared(host, known)?, patch(host)?].concat();
+    let patches = Patches::of(host, &[KUBELET])?.text();
+    let all = [unit(host)?, shared(host, known)?, patch(host)?, patches].concat();
     Ok(Sha256::of(all.as_bytes()).to_string())
 }
 

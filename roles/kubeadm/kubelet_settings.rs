@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::arguments::gates;
+use super::tracing;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -19,6 +20,16 @@ struct Vars {
     kubelet_shutdown_grace_period: Option<String>,
     kubelet_shutdown_grace_period_critical_pods: Option<String>,
     kubelet_seccomp_default: Option<bool>,
+    kubelet_authentication_token_webhook: bool,
+    kubelet_authorization_mode_webhook: bool,
+    kubelet_bind_address: Option<String>,
+    kubelet_max_parallel_image_pulls: Option<u32>,
+    kubelet_swap_behavior: Option<String>,
+    kubelet_cpu_manager_policy: Option<String>,
+    kubelet_cpu_manager_policy_options: Map<String, Value>,
+    eviction_soft: Map<String, Value>,
+    eviction_soft_grace_period: Map<String, Value>,
+    eviction_minimum_reclaim: Map<String, Value>,
     kubelet_topology_manager_policy: Option<String>,
     kubelet_topology_manager_scope: Option<String>,
     kubelet_streaming_connection_idle_timeout: Option<String>,
@@ -46,10 +57,10 @@ struct Vars {
 /// # Errors
 /// A variable has a type that it cannot have.
 pub(super) fn fields(host: &Host) -> Result<Map<String, Value>> {
-    Ok(of(host.vars()?, host.in_group("kube_control_plane")))
+    Ok(of(host.vars()?, &host.vars()?, host.in_group("kube_control_plane")))
 }
 
-fn of(vars: Vars, control_plane: bool) -> Map<String, Value> {
+fn of(vars: Vars, tracing: &tracing::Vars, control_plane: bool) -> Map<String, Value> {
     let mut fields = Map::new();
     let mut set = |name: &str, value: Value| {
         let is_nothing = match &value {
@@ -70,6 +81,28 @@ fn of(vars: Vars, control_plane: bool) -> Map<String, Value> {
     set("shutdownGracePeriod", json!(vars.kubelet_shutdown_grace_period));
     set("shutdownGracePeriodCriticalPods", json!(vars.kubelet_shutdown_grace_period_critical_pods));
     set("seccompDefault", json!(vars.kubelet_seccomp_default));
+    // kubeadm's configuration has both on.
+    if !vars.kubelet_authentication_token_webhook {
+        set("authentication", json!({ "webhook": { "enabled": false } }));
+    }
+    if !vars.kubelet_authorization_mode_webhook {
+        set("authorization", json!({ "mode": "AlwaysAllow" }));
+    }
+    set("address", json!(vars.kubelet_bind_address));
+    // Several at a time are several for the kubelet only where it does not pull one after the other.
+    if let Some(pulls) = vars.kubelet_max_parallel_image_pulls.filter(|pulls| *pulls > 1) {
+        set("serializeImagePulls", json!(false));
+        set("maxParallelImagePulls", json!(pulls));
+    }
+    if let Some(behavior) = &vars.kubelet_swap_behavior {
+        set("memorySwap", json!({ "swapBehavior": behavior }));
+    }
+    set("cpuManagerPolicy", json!(vars.kubelet_cpu_manager_policy));
+    set("cpuManagerPolicyOptions", texts(&vars.kubelet_cpu_manager_policy_options));
+    set("evictionSoft", texts(&vars.eviction_soft));
+    set("evictionSoftGracePeriod", texts(&vars.eviction_soft_grace_period));
+    set("evictionMinimumReclaim", texts(&vars.eviction_minimum_reclaim));
+    set("tracing", tracing.of_kubelet());
     set("topologyManagerPolicy", json!(vars.kubelet_topology_manager_policy));
     set("topologyManagerScope", json!(vars.kubelet_topology_manager_scope));
     set("streamingConnectionIdleTimeout", json!(vars.kubelet_streaming_connection_idle_timeout));
@@ -107,6 +140,12 @@ fn of(vars: Vars, control_plane: bool) -> Map<String, Value> {
     fields
 }
 
+/// A mapping whose values are texts, however they were written.
+fn texts(map: &Map<String, Value>) -> Value {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Value::Object(map.iter().map(|(name, value)| (name.clone(), json!(text(value)))).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,7 +153,7 @@ mod tests {
 
     fn fields(yaml: &str, control_plane: bool) -> Value {
         let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
-        Value::Object(of(vars.deserialize().unwrap(), control_plane))
+        Value::Object(of(vars.deserialize().unwrap(), &vars.deserialize().unwrap(), control_plane))
     }
 
     #[test]
@@ -130,7 +169,12 @@ mod tests {
                     kubelet_streaming_connection_idle_timeout: 5m\nkubelet_status_update_frequency: 4s\n\
                     kubelet_event_record_qps: 1\nkubelet_make_iptables_util_chains: false\nkubelet_logfiles_max_nr: 3\n\
                     kubelet_logfiles_max_size: 5Mi\nkube_feature_gates: [A=true]\nkubelet_feature_gates: [B=false]\n\
-                    tls_min_version: VersionTLS13\ntls_cipher_suites: [X]";
+                    tls_min_version: VersionTLS13\ntls_cipher_suites: [X]\nkubelet_authentication_token_webhook: false\n\
+                    kubelet_authorization_mode_webhook: false\nkubelet_bind_address: 192.0.2.1\n\
+                    kubelet_max_parallel_image_pulls: 3\nkubelet_swap_behavior: LimitedSwap\nkubelet_cpu_manager_policy: static\n\
+                    kubelet_cpu_manager_policy_options: {full-pcpus-only: true}\neviction_soft: {memory.available: 200Mi}\n\
+                    eviction_soft_grace_period: {memory.available: 30s}\neviction_minimum_reclaim: {memory.available: 0Mi}\n\
+                    kubelet_tracing: true";
         let expected = json!({
             "featureGates": { "A": true, "B": false },
             "tlsMinVersion": "VersionTLS13",
@@ -148,6 +192,18 @@ mod tests {
             "makeIPTablesUtilChains": false,
             "containerLogMaxFiles": 3,
             "containerLogMaxSize": "5Mi",
+            "authentication": { "webhook": { "enabled": false } },
+            "authorization": { "mode": "AlwaysAllow" },
+            "address": "192.0.2.1",
+            "serializeImagePulls": false,
+            "maxParallelImagePulls": 3,
+            "memorySwap": { "swapBehavior": "LimitedSwap" },
+            "cpuManagerPolicy": "static",
+            "cpuManagerPolicyOptions": { "full-pcpus-only": "true" },
+            "evictionSoft": { "memory.available": "200Mi" },
+            "evictionSoftGracePeriod": { "memory.available": "30s" },
+            "evictionMinimumReclaim": { "memory.available": "0Mi" },
+            "tracing": { "endpoint": "127.0.0.1:4317", "samplingRatePerMillion": 100 },
         });
         assert_eq!(fields(yaml, false), expected);
     }

@@ -5,18 +5,26 @@
 //! plane has one of three stories, which [`cluster`] decides by what the machines are: [`birth`], [`reconfigure`], [`join`]; the
 //! fourth one, [`upgrade`], is that of a run of its own.
 
+mod access;
+mod admission;
+mod anonymous;
 mod arguments;
 mod audit;
 mod birth;
+mod component_file;
 mod config;
 mod endpoint;
 mod growth;
 pub(crate) mod images;
 mod join;
+mod kube_proxy;
 mod kubelet;
 mod kubelet_settings;
 mod labels;
+pub(crate) mod patches;
 mod reconfigure;
+mod scheduler;
+mod tracing;
 pub(crate) mod upgrade;
 
 use muster_engine::prelude::*;
@@ -34,6 +42,7 @@ use crate::helm;
 use crate::nodelocaldns;
 use crate::rotation;
 use growth::Growth;
+use patches::Patches;
 
 pub(crate) use config::CONFIG;
 pub(crate) use endpoint::run as api_endpoint;
@@ -73,6 +82,7 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .ensure(images::imported(host, &cluster)?)
         .ensure_all(balancer::known_by_name(host, &known)?);
+    step = Patches::of(host, &[patches::KUBELET])?.ensured_in(step);
     if let Some((unit, address)) = nodelocaldns::address(host)? {
         step = step.ensure(unit).ensure(address);
     }
@@ -143,6 +153,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     }
     kubelet::run(host, &known).await?;
     host.reached(API_IS_UP);
+    anonymous::run(host, &known).await?;
     labels::run(host).await
 }
 

@@ -33,7 +33,8 @@ pub(super) async fn run(host: &Host, known: &Standing, growth: Option<&Growth>) 
         None => publish,
     };
     let changed =
-        host.step("Reconfigure the control plane").detached().ensure_all(publish).ensure(here(&told)).await?;
+        host.step("Reconfigure the control plane").detached().ensure_all(publish).ensure(here(&told)).await;
+    let changed = changed.map_err(reverted)?;
     if leads {
         // One that somebody stopped is started before the API is waited for.
         host.step("Start the kubelet").ensure(service("kubelet")).await?;
@@ -44,6 +45,25 @@ pub(super) async fn run(host: &Host, known: &Standing, growth: Option<&Growth>) 
     }
     Ok(())
 }
+
+/// What to do where a program did not run with its new configuration (`reconfigure.sh`).
+fn reverted(failure: Failure) -> Failure {
+    match failure {
+        Failure::Change { tail, .. } if tail.contains(REVERTED) => {
+            let line = tail.lines().find(|line| line.contains(REVERTED)).unwrap_or_default();
+            let (said, why) = line.split_once(": ").unwrap_or((line, ""));
+            Failure::Other {
+                message: format!("{said}: {why}"),
+                remedy: "correct the variable that this is about, and run again; the control plane works as before".into(),
+                tail: String::new(),
+            }
+        }
+        other => other,
+    }
+}
+
+/// How `reconfigure.sh` says that it has put back what was there.
+const REVERTED: &str = "does not run with its new configuration, and has the one before again";
 
 /// The API server of this control plane answers, for longer than load balancers need to notice: only then the next one may restart
 /// its own.
@@ -75,8 +95,13 @@ pub(crate) async fn publish(host: &Host) -> Result<()> {
 /// What this machine's own control plane runs with.
 pub(super) fn here(told: &Config) -> Command {
     let run = sh(
-        concat!(include_str!("static-pods.sh"), include_str!("reconfigure.sh")),
-        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates],
+        concat!(
+            include_str!("../own_api_server.sh"),
+            include_str!("static-pods.sh"),
+            include_str!("come_up.sh"),
+            include_str!("reconfigure.sh")
+        ),
+        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates, ADMIN_CONF],
     );
     let runs = sh(
         concat!(
@@ -90,4 +115,21 @@ pub(super) fn here(told: &Config) -> Command {
 
 fn applied(told: &Config) -> Script {
     sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told.hash])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_put_back_says_why() {
+        assert!(include_str!("reconfigure.sh").contains(REVERTED));
+        let tail = format!("[patches] Applied\nkube-apiserver {REVERTED}: Error: invalid argument \"x\"\n");
+        let failure = Failure::Change { resource: "control plane".into(), status: 1, tail };
+        let told = reverted(failure).to_string();
+        assert!(
+            told.starts_with("kube-apiserver does not run") && told.contains("invalid argument"),
+            "{told}"
+        );
+    }
 }

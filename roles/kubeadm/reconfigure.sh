@@ -1,23 +1,42 @@
-# A control plane runs with its new configuration.
-# $1: kubeadm's configuration; $2: where its hash ($3) is kept when all is done; $4: the folder of the cluster's certificates.
-config=$1 settled=$2 hash=$3 certificates=$4
+# A control plane runs with its new configuration, or goes on with the one that it had.
+# $1: kubeadm's configuration; $2: where its hash ($3) is kept when all is done; $4: the folder of the cluster's certificates;
+# $5: the administrator's kubeconfig.
+config=$1 settled=$2 hash=$3 certificates=$4 admin=$5
+# What was there before a run that was cut off in the middle is what is known to work.
+before=/var/lib/muster/manifests-before
+if [ ! -e "$before/complete" ]; then
+  rm -rf "$before"
+  mkdir -p "$before"
+  for component in $COMPONENTS; do
+    [ ! -e "/etc/kubernetes/manifests/$component.yaml" ] ||
+      cp "/etc/kubernetes/manifests/$component.yaml" "$before/$component.yaml"
+  done
+  echo yes >"$before/complete"
+fi
 # A join that was cut off before its last phase left a node that is not known as a control plane.
 [ -e "$settled" ] || kubeadm init phase mark-control-plane --config "$config"
 # Its names and addresses may be others. The API server takes up a new one by itself.
 rm -f "$certificates/apiserver.crt" "$certificates/apiserver.key"
 kubeadm init phase certs apiserver --config "$config"
 # Last, because the API server restarts. Whoever asks whether it is ready must not be answered by the one before.
-api_server() { sha256sum /etc/kubernetes/manifests/kube-apiserver.yaml; }
-api_containers() { ctr -n k8s.io containers ls -q 'labels."io.kubernetes.container.name"==kube-apiserver'; }
-before=$(api_server) || before=
-old=$(api_containers)
+old=$(containers)
 kubeadm init phase control-plane all --config "$config"
-if [ "$(api_server)" != "$before" ] && systemctl is-active -q kubelet; then
-  left=120
-  while [ "$(api_containers)" = "$old" ] && [ "$left" -gt 0 ]; do
-    left=$((left - 1))
-    sleep 1
-  done
+if systemctl is-active -q kubelet && ! changed_pods_come_up "$before" "$admin"; then
+  why=$(last_words "$failed")
+  old=$(containers)
+  put_back "$before"
+  echo reverted >"$settled"
+  # That it is ready again is what comes next; how it ends changes nothing.
+  comes_up kube-apiserver "$admin" || :
+  remember_static_pods "${settled%/*}"
+  rm -rf "$before"
+  printf '%s does not run with its new configuration, and has the one before again: %s\n' "$failed" "$why" >&2
+  exit 1
 fi
 remember_static_pods "${settled%/*}"
 echo "$hash" >"$settled"
+rm -rf "$before"
+# What was written for a configuration that is gone.
+for file in /etc/kubernetes/kube-apiserver/* /etc/kubernetes/kube-scheduler/*; do
+  [ ! -e "$file" ] || cat /etc/kubernetes/manifests/kube-*.yaml | grep -qF "$file" || rm -f "$file"
+done

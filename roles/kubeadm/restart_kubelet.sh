@@ -7,6 +7,10 @@ if ! arguments_are_as_kept "$2"; then
   cp "${2%/*}/kubeadm-flags.env" /var/lib/kubelet/kubeadm-flags.env
 fi
 kubeadm upgrade node phase kubelet-config --patches "$1"
+# It does not start with a note of a former policy of its.
+policy=$(sed -n 's/^cpuManagerPolicy: *//p' /var/lib/kubelet/config.yaml)
+state=/var/lib/kubelet/cpu_manager_state
+[ ! -e "$state" ] || grep -q "\"policyName\":\"${policy:-none}\"" "$state" || rm -f "$state"
 systemctl daemon-reload
 systemctl restart kubelet
 remember_kubelet "$2" "$3"

@@ -4,7 +4,7 @@
 
 use muster_engine::prelude::*;
 
-use super::{config, images, install, kubelet, reconfigure};
+use super::{anonymous, config, images, install, kubelet, reconfigure};
 use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
@@ -61,6 +61,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
         reconfigure::run(host, &known, None).await?;
     }
     api_answers(host, Duration::from_secs(180)).await?;
+    anonymous::run(host, &known).await?;
     let node = cluster_vars(host)?.kube_override_hostname;
     if !upgrade::state(host).await?.has_kubelet(&node, &version) {
         restart_kubelet(host, &known, &version).await?;

@@ -31,7 +31,7 @@ fn free_mb(vars: &Vars, signal: &str, default: &str, total_mb: u64) -> u64 {
 }
 
 /// The signals that the kubelet knows (its API, `pkg/kubelet/eviction/api`).
-const SIGNALS: [&str; 8] = [
+pub(super) const SIGNALS: [&str; 8] = [
     "memory.available",
     "nodefs.available",
     "nodefs.inodesFree",

@@ -8,7 +8,7 @@ use muster_inventory::{HostVars, Inventory, Vars, VarsError, some_names};
 
 use super::findings::{Findings, problem};
 use super::settings::{self, Setting};
-use super::subnets;
+use super::{kubelets, subnets};
 use crate::common::is_dns_name;
 
 /// Everything that is wrong with the inventory and the variables by themselves: to be called before a run that begins with
@@ -40,6 +40,8 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
     for variable in ["flannel_interface", "flannel_interface_regexp"] {
         findings.refuse(one_for_all(&of_nodes, variable));
     }
+    let groups = inventory.group("kube_control_plane");
+    let planes: Vec<_> = of_all.iter().filter(|(host, _)| groups.contains(host)).cloned().collect();
     let of_each = of_all.iter().map(|(host, vars)| {
         let mut of_host = settings::check(vars);
         of_host.refuse(subnets::arithmetic(vars, nodes.len()));
@@ -47,6 +49,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
         of_host.refuse(addresses(vars));
         of_host.object(node_name(vars));
         of_host.refuse(connection(vars));
+        of_host.refuse(kubelets::locked_out(host, vars, &planes));
         (*host, of_host)
     });
     findings.merge(of_each.collect());

@@ -4,6 +4,7 @@
 //! looks at itself, and at the others. A check is a function from what is known to the problem that follows from it.
 //! Nothing here changes a machine, and the play ends for everybody when somebody has a problem.
 
+mod api_server;
 mod apps;
 mod bundle;
 mod calico;
@@ -17,6 +18,7 @@ mod findings;
 pub(crate) mod fixture;
 mod foreign;
 mod inventory;
+mod kubelets;
 mod machine;
 mod network;
 mod peers;

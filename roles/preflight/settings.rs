@@ -5,7 +5,9 @@ use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
-use super::{apps, calico, corefile, encryption, etcd_settings, eviction, proxies, values};
+use super::{
+    api_server, apps, calico, corefile, encryption, etcd_settings, eviction, kubelets, proxies, values,
+};
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::is_dns_name;
@@ -84,6 +86,8 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(corefile::check(vars));
     findings.refuse(containerd_settings(vars));
     findings.refuse(apps::check(vars));
+    api_server::check(vars, &mut findings);
+    findings.refuse(kubelets::check(vars));
     findings
 }
 

@@ -19,6 +19,8 @@ enum Form {
     Number(i64, i64),
     /// How long something may take, as Go writes it.
     Duration,
+    /// The same, or no time at all.
+    Pause,
     /// How much of something, as Kubernetes writes it.
     Quantity,
     /// A place on a machine.
@@ -27,9 +29,14 @@ enum Form {
     Boolean,
     /// How much of something a process may have, as systemd.exec(5) has it.
     Limit,
+    /// A minor version of Kubernetes, or the latest one.
+    Release,
 }
 
-use Form::{Boolean, Duration, Limit, Number, OneOf, Path, Quantity};
+use Form::{Boolean, Duration, Limit, Number, OneOf, Path, Pause, Quantity, Release};
+
+/// The levels of the Pod Security Standards.
+const SECURITY: Form = OneOf(&["privileged", "baseline", "restricted"]);
 
 const PORT: Form = Number(1, 65535);
 const PERCENT: Form = Number(0, 100);
@@ -143,17 +150,55 @@ const VALUES: &[(&str, Form)] = &[
     ("kubeadm_join_timeout", Duration),
     ("kube_log_level", Number(0, 10)),
     ("tls_min_version", OneOf(&["VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"])),
+    ("kube_cert_validity_period", Duration),
+    ("kube_ca_cert_validity_period", Duration),
+    (
+        "kube_asymmetric_encryption_algorithm",
+        OneOf(&["RSA-2048", "RSA-3072", "RSA-4096", "ECDSA-P256", "ECDSA-P384"]),
+    ),
+    ("kube_pod_security_default_enforce", SECURITY),
+    ("kube_pod_security_default_audit", SECURITY),
+    ("kube_pod_security_default_warn", SECURITY),
+    ("kube_pod_security_default_enforce_version", Release),
+    ("kube_pod_security_default_audit_version", Release),
+    ("kube_pod_security_default_warn_version", Release),
     ("event_ttl_duration", Duration),
+    ("kube_apiserver_etcd_compaction_interval", Duration),
     ("kube_apiserver_request_timeout", Duration),
     ("kube_apiserver_pod_eviction_not_ready_timeout_seconds", Number(0, ANY)),
     ("kube_apiserver_pod_eviction_unreachable_timeout_seconds", Number(0, ANY)),
     ("audit_log_maxage", Number(0, ANY)),
     ("audit_log_maxbackups", Number(0, ANY)),
     ("audit_log_maxsize", Number(0, ANY)),
-    ("audit_policy_file", Path),
+    ("audit_webhook_mode", OneOf(&["batch", "blocking", "blocking-strict"])),
+    ("audit_webhook_batch_max_size", Number(1, ANY)),
+    ("audit_webhook_batch_max_wait", Duration),
+    ("kube_apiserver_tracing_sampling_rate_per_million", Number(0, 1_000_000)),
+    ("kubelet_tracing_sampling_rate_per_million", Number(0, 1_000_000)),
+    ("kube_controller_manager_leader_elect_lease_duration", Duration),
+    ("kube_controller_manager_leader_elect_renew_deadline", Duration),
+    ("kube_scheduler_leader_elect_lease_duration", Duration),
+    ("kube_scheduler_leader_elect_renew_deadline", Duration),
     ("kube_controller_node_monitor_grace_period", Duration),
     ("kube_controller_node_monitor_period", Duration),
     ("kube_controller_terminated_pod_gc_threshold", Number(0, ANY)),
+    ("kube_proxy_sync_period", Duration),
+    ("kube_proxy_min_sync_period", Pause),
+    ("kube_proxy_tcp_timeout", Pause),
+    ("kube_proxy_tcp_fin_timeout", Pause),
+    ("kube_proxy_udp_timeout", Pause),
+    ("kube_proxy_conntrack_tcp_close_wait_timeout", Pause),
+    ("kube_proxy_conntrack_tcp_established_timeout", Pause),
+    ("kube_proxy_config_sync_period", Duration),
+    ("kube_proxy_masquerade_bit", Number(0, 31)),
+    ("kube_proxy_oom_score_adj", Number(-1000, 1000)),
+    ("kube_proxy_client_qps", Number(1, ANY)),
+    ("kube_proxy_client_burst", Number(1, ANY)),
+    ("kube_proxy_conntrack_max_per_core", Number(0, ANY)),
+    ("kube_proxy_conntrack_min", Number(0, ANY)),
+    ("kubelet_max_parallel_image_pulls", Number(1, ANY)),
+    ("kubelet_swap_behavior", OneOf(&["NoSwap", "LimitedSwap"])),
+    ("kubelet_cpu_manager_policy", OneOf(&["none", "static"])),
     ("kube_read_only_port", Number(0, 65535)),
     ("kubelet_pod_pids_limit", Number(-1, ANY)),
     ("kubelet_shutdown_grace_period", Duration),
@@ -264,10 +309,14 @@ impl Form {
                 integer(&Value::from(text)).is_some_and(|number| (least..=most).contains(&number))
             }
             Duration => is_duration(text),
+            Pause => time(text).is_some(),
             Quantity => eviction::is_quantity(text),
             Path => text.starts_with('/'),
             Boolean => Value::from(text).as_bool().is_some(),
             Limit => text == "infinity" || text.parse::<u64>().is_ok(),
+            Release => {
+                text == "latest" || text.strip_prefix("v1.").is_some_and(|minor| minor.parse::<u32>().is_ok())
+            }
         }
     }
 
@@ -278,27 +327,35 @@ impl Form {
             Number(least, ANY) => format!("a whole number, at least {least}"),
             Number(least, most) => format!("a whole number, {least} to {most}"),
             Duration => "numbers with units (h, m, s, ms), longer than nothing, as in 5m0s".to_owned(),
+            Pause => "numbers with units (h, m, s, ms), as in 5m0s or 0s".to_owned(),
             Quantity => "a quantity, as 500m of a processor or 512Mi of memory".to_owned(),
             Path => "a path that begins with /".to_owned(),
             Boolean => "true or false".to_owned(),
             Limit => "a whole number, or infinity".to_owned(),
+            Release => "latest, or a minor version as v1.36".to_owned(),
         }
     }
 }
 
-/// Whether Go's `time.ParseDuration` takes a text, as kubeadm does, and it is more than nothing.
-fn is_duration(mut text: &str) -> bool {
+/// Whether it is a time, and more than none.
+fn is_duration(text: &str) -> bool {
+    time(text) == Some(true)
+}
+
+/// Whether a time that Go's `time.ParseDuration` takes, as kubeadm does, is more than none; `None` for what it does not take.
+fn time(mut text: &str) -> Option<bool> {
     let mut is_some = false;
+    if text.is_empty() {
+        return None;
+    }
     while !text.is_empty() {
         let unit_on = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let number = &text[..text.len() - unit_on.len()];
+        let number: f64 = text[..text.len() - unit_on.len()].parse().ok()?;
         let units = ["ns", "us", "µs", "ms", "s", "m", "h"];
-        let Some(rest) = units.iter().find_map(|unit| unit_on.strip_prefix(unit)) else { return false };
-        let Ok(number) = number.parse::<f64>() else { return false };
+        text = units.iter().find_map(|unit| unit_on.strip_prefix(unit))?;
         is_some |= number > 0.0;
-        text = rest;
     }
-    is_some
+    Some(is_some)
 }
 
 #[cfg(test)]
@@ -330,6 +387,13 @@ mod tests {
             ("kube_memory_reserved: 10%", "kube_memory_reserved: 10% (vars.yml:1:23) a quantity, as 500m of a processor or 512Mi of memory"),
             ("kube_cpu_reserved: 250m", ""),
             ("tls_min_version: '1.2'", "tls_min_version: 1.2 (vars.yml:1:18) VersionTLS10, VersionTLS11, VersionTLS12 or VersionTLS13"),
+            ("kube_pod_security_default_enforce: strict", "kube_pod_security_default_enforce: strict (vars.yml:1:36) privileged, baseline or restricted"),
+            ("kube_pod_security_default_warn_version: 1.36", "kube_pod_security_default_warn_version: 1.36 (vars.yml:1:41) latest, or a minor version as v1.36"),
+            ("kube_pod_security_default_warn_version: v1.36", ""),
+            ("kube_proxy_tcp_timeout: 0s", ""),
+            ("kube_proxy_tcp_timeout: soon", "kube_proxy_tcp_timeout: soon (vars.yml:1:25) numbers with units (h, m, s, ms), as in 5m0s or 0s"),
+            ("audit_webhook_mode: later", "audit_webhook_mode: later (vars.yml:1:21) batch, blocking or blocking-strict"),
+            ("kubelet_cpu_manager_policy: best", "kubelet_cpu_manager_policy: best (vars.yml:1:29) none or static"),
             ("node_labels: {room: a b}", "node_labels: room: \"a b\" (vars.yml:1:14) a name and a text"),
             ("node_labels: {a/b/c: x}", "node_labels: a/b/c: \"x\" (vars.yml:1:14) a name and a text"),
             ("node_labels: {room: '104', example.org/Floor: '', a.b_c: 1}", ""),

@@ -15,6 +15,7 @@ mod far_away;
 mod faults;
 mod fixture;
 mod hand_on;
+mod hardening;
 mod kubespray;
 mod networks;
 mod nodes;

@@ -1,0 +1,78 @@
+# How static pods of the control plane begin anew with other manifests. What comes of one is known by its containers: the kubelet
+# makes another one each time that a program has ended, at first at once, then after 10, 20, 40 seconds.
+COMPONENTS='kube-apiserver kube-controller-manager kube-scheduler'
+# Prints the containers of these components, or of one, those that have ended too.
+containers() {
+  for component in ${1:-$COMPONENTS}; do
+    ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component" 2>/dev/null || :
+  done | tr '\n' ' '
+}
+# Whether the API server of this machine is ready. $1: the administrator's kubeconfig.
+api_server_is_ready() {
+  set -- --kubeconfig "$1" --request-timeout=5s
+  # shellcheck disable=SC2154 # own_api_server.sh stands in front
+  [ -z "$server" ] || set -- "$@" --server="$server"
+  kubectl "$@" get --raw /readyz >/dev/null 2>&1
+}
+# Prints the one of these containers that runs.
+running_of() {
+  ctr -n k8s.io tasks ls 2>/dev/null | while read -r container _ status; do
+    case " $1 " in *" $container "*) [ "$status" != RUNNING ] || echo "$container" ;; esac
+  done
+}
+# comes_up COMPONENT ADMIN: whether a component whose manifest is another one works: the API server is ready, another program has run
+# for four seconds. It does not if it has begun three times and no more, or if five minutes have passed. $old has the containers that
+# were there before.
+comes_up() {
+  begun='' count=0 left=300 steady=0 last=''
+  while [ "$left" -gt 0 ]; do
+    for container in $(containers "$1"); do
+      # shellcheck disable=SC2154 # whoever calls it has set it
+      case " $old $begun " in
+        *" $container "*) ;;
+        *) begun="$begun $container" count=$((count + 1)) ;;
+      esac
+    done
+    if [ "$count" -gt 0 ]; then
+      if [ "$1" = kube-apiserver ]; then
+        ! api_server_is_ready "$2" || return 0
+      else
+        running=$(running_of "$begun")
+        [ -n "$running" ] && [ "$running" = "$last" ] && steady=$((steady + 1)) || steady=0
+        last=$running
+        [ "$steady" -lt 4 ] || return 0
+      fi
+      [ "$count" -lt 3 ] || [ -n "$(running_of "$begun")" ] || return 1
+    fi
+    left=$((left - 1))
+    sleep 1
+  done
+  return 1
+}
+# changed_pods_come_up FOLDER ADMIN: whether those work whose manifests differ from the ones in the folder. The one that does not is
+# left in $failed.
+changed_pods_come_up() {
+  for failed in $COMPONENTS; do
+    is_as_in "$1" "$failed" || comes_up "$failed" "$2" || return 1
+  done
+}
+# Whether the manifest of a component is the one in a folder.
+is_as_in() {
+  [ "$(cat "$1/$2.yaml" 2>/dev/null)" = "$(cat "/etc/kubernetes/manifests/$2.yaml" 2>/dev/null)" ]
+}
+# What a component said last, in one line.
+last_words() {
+  # shellcheck disable=SC2012 # the names of these files have no blanks
+  log=$(ls -t /var/log/pods/kube-system_"$1"-*/"$1"/*.log 2>/dev/null | head -n 1)
+  [ -z "$log" ] || tail -n 3 "$log" | sed 's/^[^ ]* std[a-z]* [FP] //' | tr '\n' ' '
+}
+# put_back FOLDER: the manifests are those of the folder again.
+put_back() {
+  for component in $COMPONENTS; do
+    [ -e "$1/$component.yaml" ] && ! is_as_in "$1" "$component" || continue
+    # To the kubelet a file whose name begins with a dot is no manifest.
+    cp "$1/$component.yaml" "/etc/kubernetes/manifests/.$component.yaml"
+    chmod 600 "/etc/kubernetes/manifests/.$component.yaml"
+    mv -f "/etc/kubernetes/manifests/.$component.yaml" "/etc/kubernetes/manifests/$component.yaml"
+  done
+}
