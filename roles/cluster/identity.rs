@@ -74,6 +74,8 @@ pub(crate) struct Identity {
     pub settled: bool,
     /// Whether `kubeadm init` was begun on it by muster, and did not come to its end.
     pub begins: bool,
+    /// The version that kubeadm was told.
+    pub version_told: Option<String>,
     /// Whether its kernel takes in packets for pods, of a cluster or of what is left of one.
     pub has_vxlan: bool,
     /// What the cluster was begun with: names as in kubeadm's configuration, and values.
@@ -158,6 +160,19 @@ impl Identity {
         let (joined, has_api_server) = (self.joined(), self.version.is_some());
         let runs = joined && has_api_server || self.settled && (joined || has_api_server);
         self.has_authority() && !self.stands() && !self.begins && runs
+    }
+
+    /// Whether it is a control plane whose authority's key is not in the folder in which it was looked for.
+    pub(crate) fn lacks_its_key(&self) -> bool {
+        self.admin.is_some() && !self.ca_key
+    }
+
+    /// The version that its API server runs, or ran before `kubeadm reset` took it away.
+    pub(crate) fn version_of_cluster(&self) -> Option<&str> {
+        match self.stands() {
+            true => self.version.as_deref(),
+            false => self.version_told.as_deref().filter(|_| self.settled),
+        }
     }
 
     /// Whether it has the authority of a cluster and can sign for it; a `kubeadm init` that was cut off leaves that.
@@ -259,6 +274,7 @@ impl Identity {
                     identity.advertised = address.map(|address| address.ip());
                     identity.api_port = address.map(|address| address.port());
                 }
+                "version_told" => identity.version_told = Some(value.trim_start_matches('v').to_owned()),
                 "has_vxlan" => identity.has_vxlan = true,
                 "begins" => identity.begins = true,
                 "rotates" => identity.rotates = true,

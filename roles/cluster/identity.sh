@@ -91,6 +91,7 @@ if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
     authority=87600h
     while read -r key value; do
       case "$key $value" in
+        kubernetesVersion:*) say version_told "$value" ;;
         serviceSubnet:* | podSubnet:* | dnsDomain:* | clusterName:* | certificatesDir:*) say "begun ${key%:}" "$value" ;;
         caCertificateValidityPeriod:*) authority=$value ;;
         '- name: node-cidr-mask-size')

@@ -41,7 +41,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     write("/sys/class/net/flannel.1/mtu", "1450\n");
     write(
         "/etc/kubernetes/kubeadm-config.yaml",
-        "clusterName: cluster.local\nnetworking:\n  podSubnet: 10.233.64.0/18\ncontrollerManager:\n  extraArgs:\n    - name: node-cidr-mask-size\n      value: \"24\"\n",
+        "clusterName: cluster.local\nkubernetesVersion: v1.36.3\nnetworking:\n  podSubnet: 10.233.64.0/18\ncontrollerManager:\n  extraArgs:\n    - name: node-cidr-mask-size\n      value: \"24\"\n",
     );
     write("/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--pod-x=y --node-ip=192.0.2.11\"\n");
     write(
@@ -80,6 +80,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         settled: true,
         begins: true,
         has_vxlan: true,
+        version_told: Some("1.36.3".into()),
         begun: [
             ("clusterName", "cluster.local"),
             ("podSubnet", "10.233.64.0/18"),

@@ -3,7 +3,7 @@
 //! - its authority, and with it which cluster a machine is in ([`Standing::foreign`], [`Standing::split`]);
 //! - a node's name, and whether it is a control plane ([`renamed`], [`worker_as_plane`]);
 //! - the address that a node, its API server and its member of etcd are known by ([`moved`]);
-//! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]), and data from before a restore
+//! - the folder of the cluster's certificates and of etcd's data ([`super::standing::elsewhere`], [`other_data`]), and data from before a restore
 //!   ([`Standing::outdated`]);
 //! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name, for how long its authority is
 //!   good ([`settled`]);
@@ -17,7 +17,7 @@ use muster_engine::prelude::Problem;
 
 use super::identity::{Authority, Identity};
 use super::restores::Data;
-use super::standing::{Standing, Wanted, host_of, problem};
+use super::standing::{Standing, Wanted, elsewhere, host_of, problem};
 use crate::upgrade::versions;
 
 impl Standing {
@@ -84,7 +84,9 @@ impl Standing {
             return problems;
         }
         if wanted.control_plane {
-            problems.extend(worker_as_plane(name, seen).or_else(|| elsewhere(name, seen, wanted)));
+            problems.extend(
+                worker_as_plane(name, seen).or_else(|| seen.lacks_its_key().then(|| elsewhere(name))),
+            );
             problems.extend(settled(seen, wanted));
             problems.extend(other_port(seen, wanted));
             if !seen.stands() && problems.is_empty() {
@@ -246,7 +248,7 @@ impl Standing {
             "a machine of this cluster, or of none",
             format!(
                 "if its address in the inventory is a mistaken one, correct that; to move the machine to this cluster, remove it \
-                 from the other one (there: muster remove-node, or kubectl drain and kubectl delete node), then: muster reset-cluster --foreign --limit {name}"
+                 from the other one (there: muster remove-node {name}, or kubectl drain and kubectl delete node), then: muster reset-cluster --foreign --limit {name}"
             ),
         ))
     }
@@ -262,17 +264,6 @@ fn worker_as_plane(name: &str, seen: &Identity) -> Option<Problem> {
                 "take it out of [kube_control_plane]; or let it join anew: muster remove-node {name}, put it back into the inventory, \
                  then setup-cluster"
             ),
-        )
-    })
-}
-
-/// A control plane whose authority is not where the variables say.
-fn elsewhere(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
-    (seen.admin.is_some() && !seen.ca_key).then(|| {
-        problem(
-            format!("{name} is a control plane, and its CA's key is not in {}", wanted.kube_cert_dir),
-            "the folder of certificates that the cluster was begun with",
-            "set kube_cert_dir to it (kubeadm's own is /etc/kubernetes/pki), or put ca.crt and ca.key back from a backup",
         )
     })
 }

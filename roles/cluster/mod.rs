@@ -37,7 +37,7 @@ pub(crate) use endpoint::{api_of, endpoint, goes_over, in_the_end};
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
 pub(crate) use restores::MemberList;
 use standing::Seen;
-pub(crate) use standing::{Standing, Story, Wanted, not_ours, orphaned};
+pub(crate) use standing::{Standing, Story, Wanted, emptied, not_ours, orphaned};
 
 #[derive(Deserialize)]
 struct Vars {
@@ -214,7 +214,6 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
         control_plane: host.in_group("kube_control_plane"),
         etcd: host.in_group("etcd"),
         etcd_data_dir: vars.etcd_data_dir,
-        kube_cert_dir: vars.kube_cert_dir,
         upgrades: upgrade::is_under_way(host),
     })
 }

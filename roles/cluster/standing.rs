@@ -45,7 +45,6 @@ pub(crate) struct Wanted {
     pub control_plane: bool,
     pub etcd: bool,
     pub etcd_data_dir: String,
-    pub kube_cert_dir: String,
     pub port: u16,
     /// Without a leading `v`.
     pub version: String,
@@ -133,8 +132,8 @@ impl Standing {
 
     /// The lowest and the highest version that the control planes run.
     pub(super) fn versions(&self) -> Option<(&str, &str)> {
-        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
-        let mut versions: Vec<&str> = planes.filter_map(|(_, seen)| seen.version.as_deref()).collect();
+        let mut versions: Vec<&str> =
+            self.known_of(&self.planes).filter_map(|(_, seen)| seen.version_of_cluster()).collect();
         versions.sort_by_key(|version| versions::numbers(version));
         Some((*versions.first()?, *versions.last()?))
     }
@@ -189,8 +188,15 @@ impl Standing {
         if let Some((name, seen)) = self.known_of(&self.planes).find(|(_, seen)| seen.runs_unmarked()) {
             return Err(unmarked(name, seen));
         }
-        if let Some((name, _)) = self.known_of(&self.planes).find(|(_, seen)| seen.has_authority()) {
-            return Ok(Some(name));
+        if let Some((name, seen)) = self.known_of(&self.planes).find(|(_, seen)| seen.has_authority()) {
+            return match self.etcd_of_others(seen) {
+                None => Ok(Some(name)),
+                Some(member) => Err(not_of_this_etcd(name, seen, member)),
+            };
+        }
+        // With a wrong folder every machine of the cluster would look like an orphan.
+        if let Some((name, _)) = self.known_of(&self.planes).find(|(_, seen)| seen.lacks_its_key()) {
+            return Err(elsewhere(name));
         }
         let orphan = self.machines.iter().find_map(|(name, seen)| {
             let seen = seen.as_ref().ok().filter(|seen| seen.joined())?;
@@ -205,13 +211,21 @@ impl Standing {
                 format!(
                     "if its address in the inventory is a mistaken one, or it is to stay there, take it out of the inventory; if this is that \
                      cluster and its control plane was lost, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into \
-                     kube_cert_dir of {}; to take the machine away from a cluster that is in use, first there: muster remove-node; from \
+                     kube_cert_dir of {}; to take the machine away from a cluster that is in use, first there: muster remove-node {name}; from \
                      one that is given up: reset-cluster --foreign --limit {name}",
                     self.planes.join(" or ")
                 ),
             ));
         }
         Ok(self.first_in_run(&self.planes))
+    }
+
+    /// A member of etcd with data that a control plane, which has an authority and does not stand, has no part in: before a cluster
+    /// begins, each of its control planes gets the authority of its etcd.
+    fn etcd_of_others(&self, plane: &Identity) -> Option<&str> {
+        let known = |own: Authority| plane.etcd.authority.is_some_and(|theirs| theirs.is_same_as(own));
+        let mut members = self.known_of(&self.members).filter(|(_, seen)| !seen.etcd.data.is_empty());
+        members.find(|(_, seen)| !seen.etcd.authority.is_some_and(known)).map(|(name, _)| name)
     }
 
     /// Whether a host of the run is to begin a cluster of which no control plane has anything yet. A machine of another cluster
@@ -532,6 +546,44 @@ fn unmarked(name: &str, seen: &Identity) -> Problem {
              /var/lib/muster was lost, say so on {name}: mkdir -p /var/lib/muster/stamps && echo lost >/var/lib/muster/stamps/kubeadm-init; \
              if it may go: reset-cluster --foreign --limit {name}"
         ),
+    )
+}
+
+/// A control plane whose authority is not where the variables say.
+pub(super) fn elsewhere(name: &str) -> Problem {
+    problem(
+        format!("{name} is a control plane, and its CA's key is not in kube_cert_dir"),
+        "the folder of certificates that the cluster was begun with",
+        "set kube_cert_dir to it (kubespray's is /etc/kubernetes/ssl, kubeadm's own /etc/kubernetes/pki), or put ca.crt and ca.key back \
+         from a backup",
+    )
+}
+
+/// A control plane that does not stand has the authority of one cluster, and etcd holds another one.
+fn not_of_this_etcd(name: &str, seen: &Identity, member: &str) -> Problem {
+    let authority = seen.authority().map(|own| format!(" (CA {own})")).unwrap_or_default();
+    problem(
+        format!(
+            "{name} has the authority of a cluster{authority} that is not the one whose etcd is on {member}, as far as can be told"
+        ),
+        "a control plane of the cluster in etcd, or one that has nothing of any cluster",
+        format!(
+            "see whether the addresses of {name} and {member} in the inventory are right; if {name} may lose what it has of its former \
+             cluster: reset-cluster --foreign --limit {name}; to go on with the cluster in etcd, then put ca.crt, ca.key, sa.key, sa.pub \
+             and front-proxy-ca.* of a backup of that one into its kube_cert_dir"
+        ),
+    )
+}
+
+/// The objects of a cluster are gone, and what its control plane had from kubeadm as well.
+pub(crate) fn emptied(plane: &str) -> Problem {
+    problem(
+        format!(
+            "{plane} was a control plane of a cluster, and etcd holds none of its objects (kubeadm reset empties /var/lib/etcd)"
+        ),
+        "the objects of that cluster, or machines that are in none",
+        "to bring them back: muster etcd restore FILE, once a new cluster stands, with a snapshot; to begin a new cluster, first take \
+         away what is left of this one: muster reset-cluster",
     )
 }
 

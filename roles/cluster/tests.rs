@@ -267,7 +267,17 @@ fn who_begins_a_cluster_follows_from_what_the_machines_are() {
     let cut_off = Identity { begins: true, ..unmarked.clone() };
     // `kubeadm reset` leaves the marks and the authority.
     let taken_away = Identity { admin: None, kubelet: None, version: None, ..plane(1) };
-    let rows: [Row; 13] = [
+    // It has the authority of etcd, as each control plane gets it before the cluster begins.
+    let with_etcd = |number: u8, of: Identity| {
+        let mut seen = of;
+        seen.etcd.authority = Some(numbered(number));
+        seen
+    };
+    let stranger = member(2, "etcd1");
+    let rows: [Row; 16] = [
+        (vec![("b", Some(with_etcd(2, taken_away.clone()))), ("c", Some(stranger.clone()))], Ok(Some("b"))),
+        (vec![("b", Some(with_etcd(1, taken_away.clone()))), ("c", Some(stranger.clone()))], Err("that is not the one whose etcd is on c")),
+        (vec![("b", Some(begun(1))), ("c", Some(stranger))], Err("that is not the one whose etcd is on c")),
         (vec![("b", Some(taken_away))], Ok(Some("b"))),
         (vec![("b", Some(unmarked.clone()))], Err("a control plane runs on b of which there is no sign")),
         (vec![("b", Some(cut_off))], Ok(Some("b"))),
@@ -448,7 +458,7 @@ fn what_does_not_belong_is_refused() {
     let wanted = |change: &dyn Fn(&mut Wanted)| {
         let mut wanted = Wanted {
             node_name: "a".into(), address: "192.0.2.10".parse().ok(), access: "192.0.2.10".parse().ok(), control_plane: false, etcd: false,
-            etcd_data_dir: "/var/lib/etcd".into(), kube_cert_dir: "/etc/kubernetes/ssl".into(), port: 6443,
+            etcd_data_dir: "/var/lib/etcd".into(), port: 6443,
             version: "1.36.3".into(), upgrades: false, settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
             kept: vec![("state", "containerd_state_dir", "/run/containerd".into()), ("clusterDNS", "skydns_server", "10.233.0.3".into()), ("etcd_cert_dir", "etcd_cert_dir", "/etc/ssl/etcd/ssl".into())],
         };
@@ -474,6 +484,9 @@ fn what_does_not_belong_is_refused() {
     let foreign_server = Identity {
         kubelet: Some(Kubeconfig { server: "https://198.51.100.1:6443".into(), authority: Some(numbered(2)) }), ..worker(2)
     };
+    let taken_away = |version: &str| {
+        Identity { admin: None, kubelet: None, version_told: Some(version.into()), ..plane(1) }
+    };
     type Row<'r> = (&'r str, Vec<(&'r str, Option<Identity>)>, &'r dyn Fn(&mut Wanted), &'r [&'r str]);
     let rows: &[Row] = &[
         ("w", vec![], &|_| {}, &[]),
@@ -486,7 +499,11 @@ fn what_does_not_belong_is_refused() {
         ("w", vec![("a", None), ("b", None), ("w", Some(foreign_server))], &|_| {}, &["cluster: w belongs to another cluster (CA "]),
         ("a", vec![("a", Some(plane(1))), ("b", Some(plane(2)))], &|w| w.control_plane = true, &["cluster: machines of two clusters: a has the CA "]),
         ("a", vec![("a", Some(worker(1))), ("b", Some(plane(1)))], &|w| w.control_plane = true, &["cluster: a is a worker of the cluster"]),
-        ("a", vec![("a", Some(Identity { ca_key: false, ..plane(1) }))], &|w| w.control_plane = true, &["cluster: a is a control plane, and its CA's key is not in /etc/kubernetes/ssl"]),
+        ("a", vec![("a", Some(Identity { ca_key: false, ..plane(1) }))], &|w| w.control_plane = true, &["cluster: a is a control plane, and its CA's key is not in kube_cert_dir"]),
+        // Nobody is told to take that control plane away, whatever the folder is.
+        ("w", vec![("a", Some(Identity { ca_key: false, ca: None, ..plane(1) })), ("w", Some(worker(1)))], &|_| {}, &["cluster: a is a control plane, and its CA's key is not in kube_cert_dir"]),
+        // `kubeadm reset` took the API server away, and not the version.
+        ("w", vec![("a", Some(taken_away("1.36.2")))], &|_| {}, &["kube_version: 1.36.3, but the cluster runs 1.36.2"]),
         ("a", vec![("b", None)], &|w| w.control_plane = true, &["cluster: whether a cluster exists is not known"]),
         ("a", vec![("c", None)], &|w| w.etcd = true, &["cluster: etcd may have data on c"]),
         ("a", vec![("a", both(plane(1), member(1, "etcd1"))), ("b", both(plane(1), member(2, "etcd2")))], &|w| w.etcd = true, &["etcd: machines of two clusters"]),

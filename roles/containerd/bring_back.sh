@@ -1,14 +1,28 @@
 # The container engine of before is there again, as keep_earlier.sh has noted it. Until all of it is done, the note stays.
-# $1: the folder of the note; $2: containerd's settings; $3: its unit.
+# $1: the folder of the note; $2: containerd's settings; $3: its unit; then the programs.
 note=$1 config=$2 unit=$3
+shift 3
+for program; do
+  kept=$note/programs/${program##*/}
+  [ -e "$kept" ] || continue
+  mkdir -p "${program%/*}"
+  cp -p "$kept" "$program.muster"
+  mv -f "$program.muster" "$program"
+done
 if [ -e "$note/config.toml" ]; then
   mkdir -p "${config%/*}"
   cp -p "$note/config.toml" "$config"
 fi
-[ ! -e "$note/unit" ] || cp -p "$note/unit" "$unit"
+if [ -e "$note/unit-link" ]; then
+  ln -sf "$(cat "$note/unit-link")" "$unit"
+elif [ -e "$note/unit" ]; then
+  cp -p "$note/unit" "$unit"
+fi
 systemctl daemon-reload
-[ ! -e "$note/enabled" ] || systemctl enable containerd
-[ ! -e "$note/active" ] || systemctl start containerd ||
-  echo 'the containerd that was here before does not start: journalctl -u containerd' >&2
+# What was uninstalled since does not come back, and what does not start is told by whoever looks (earlier.rs).
+if systemctl cat containerd >/dev/null 2>&1; then
+  [ ! -e "$note/enabled" ] || systemctl enable containerd || :
+  [ ! -e "$note/active" ] || systemctl start containerd || :
+fi
 rm -rf "$note-is-back"
 mv "$note" "$note-is-back"

@@ -3,26 +3,37 @@
 
 use muster_engine::prelude::*;
 
-use super::{CONFIG, UNIT};
+use super::{CNI_PLUGINS, CONFIG, PROGRAMS, UNIT};
+use crate::common::bin_dir;
 
 /// What a machine notes of it.
 const EARLIER: &str = "/var/lib/muster/stamps/containerd-before";
 /// Says that ours was started on a machine.
 const STARTED: &str = "/var/lib/muster/stamps/containerd.service";
 
+/// Where ours puts programs, and another engine may have its own.
+fn programs(host: &Host) -> Result<Vec<String>> {
+    let bin = bin_dir(host)?;
+    let own = PROGRAMS.into_iter().chain(["runc"]).map(|name| format!("{bin}/{name}"));
+    Ok(own.chain(CNI_PLUGINS.into_iter().map(|name| format!("/opt/cni/bin/{name}"))).collect())
+}
+
 /// What the machine has of a container engine is noted before ours takes its place, so that a reset can bring it back.
-pub(super) fn is_noted(storage: &str) -> Command {
-    command(
+pub(super) fn is_noted(host: &Host, storage: &str) -> Result<Command> {
+    let arguments = [EARLIER, storage, CONFIG, UNIT].map(str::to_owned).into_iter().chain(programs(host)?);
+    Ok(command(
         "the container engine of before is noted",
-        sh(include_str!("keep_earlier.sh"), [EARLIER, storage, CONFIG, UNIT]),
+        sh(include_str!("keep_earlier.sh"), arguments),
         // What an older muster has started is ours.
         sh(r#"[ -d "$1" ] || [ -e "$2" ]"#, [EARLIER, STARTED]),
-    )
+    ))
 }
 
 /// The container engine that a machine had before ours.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Earlier {
+    /// Ours is on the machine, or what is left of it. Otherwise whatever is there is somebody else's.
+    pub(crate) has_ours: bool,
     /// It had images, which are others' and stay.
     pub(crate) has_images: bool,
     /// It had a unit where ours is.
@@ -36,22 +47,47 @@ impl Earlier {
     pub(crate) async fn of(host: &Host) -> Result<Earlier> {
         let look = r#"for note in "$1" "$1-is-back"; do
   [ ! -e "$note/images" ] || echo images
-  [ ! -e "$note/unit" ] || echo unit
+  [ ! -e "$note/unit" ] && [ ! -e "$note/unit-link" ] || echo unit
 done
-[ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back"#;
-        let answer = host.query(sh(look, [EARLIER])).await?.output;
+[ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back
+for mark in "$1" "$2" "$3"; do [ ! -e "$mark" ] || echo ours; done"#;
+        let program = format!("/var/lib/muster/stamps/file{}/containerd", bin_dir(host)?);
+        let answer = host.query(sh(look, [EARLIER, STARTED, &program])).await?.output;
         let has = |word: &str| answer.lines().any(|line| line == word);
-        Ok(Earlier { has_images: has("images"), has_unit: has("unit"), is_back: has("back") })
+        Ok(Earlier {
+            has_ours: has("ours"),
+            has_images: has("images"),
+            has_unit: has("unit"),
+            is_back: has("back"),
+        })
+    }
+
+    /// Whether what is there of an engine goes with a reset.
+    pub(crate) fn goes(self) -> bool {
+        self.has_ours && !self.is_back
     }
 }
 
-/// The container engine of before has its settings and its unit again, and runs if it ran.
-pub(crate) fn is_back() -> Command {
-    command(
+/// The container engine of before has its programs, its settings and its unit again, and runs if it ran.
+pub(crate) fn is_back(host: &Host) -> Result<Command> {
+    let arguments = [EARLIER, CONFIG, UNIT].map(str::to_owned).into_iter().chain(programs(host)?);
+    Ok(command(
         "the container engine of before",
-        sh(include_str!("bring_back.sh"), [EARLIER, CONFIG, UNIT]),
+        sh(include_str!("bring_back.sh"), arguments),
         sh(r#"[ ! -d "$1" ]"#, [EARLIER]),
-    )
+    ))
+}
+
+/// Tells if an engine that ran before does not run again.
+pub(crate) async fn tell(host: &Host) -> Result<()> {
+    let look = r#"[ ! -e "$1-is-back/active" ] || systemctl is-active -q containerd >/dev/null || echo down"#;
+    if !host.query(sh(look, [EARLIER])).await?.output.trim().is_empty() {
+        host.warn(format!(
+            "the containerd that {} had before the cluster does not run again: systemctl status containerd",
+            host.name()
+        ));
+    }
+    Ok(())
 }
 
 /// No image of Kubernetes is in an engine that others had used before.

@@ -1,13 +1,24 @@
-# Notes the container engine that a machine has before it gets ours: its settings, its unit, whether it runs, and whether it has
-# images, which are somebody's then.
-# $1: the folder of the note; $2: containerd's folder of storage; $3: its settings; $4: its unit.
+# Notes the container engine that a machine has before it gets ours: its programs where ours will be, its settings, its unit, whether
+# it runs, and whether it has images, which are somebody's then.
+# $1: the folder of the note; $2: containerd's folder of storage; $3: its settings; $4: its unit; then the programs.
 note=$1 storage=$2 config=$3 unit=$4
+shift 4
+umask 077
 rm -rf "$note.new" "$note-is-back"
-mkdir -p "$note.new"
+mkdir -p "$note.new/programs"
 [ ! -e "$config" ] || cp -p "$config" "$note.new/config.toml"
-[ ! -e "$unit" ] || cp -p "$unit" "$note.new/unit"
+# A link, by which it is masked or leads elsewhere, stays one.
+if [ -L "$unit" ]; then
+  readlink "$unit" >"$note.new/unit-link"
+elif [ -e "$unit" ]; then
+  cp -p "$unit" "$note.new/unit"
+fi
+for program; do
+  # Those that an earlier run has put there are ours.
+  [ ! -e "$program" ] || [ -e "/var/lib/muster/stamps/file$program" ] || cp -p "$program" "$note.new/programs/${program##*/}"
+done
 ! systemctl is-enabled -q containerd 2>/dev/null || : >"$note.new/enabled"
 ! systemctl is-active -q containerd >/dev/null || : >"$note.new/active"
 [ ! -e "$storage/io.containerd.metadata.v1.bolt/meta.db" ] || : >"$note.new/images"
-for file in "$note.new"/*; do [ ! -e "$file" ] || sync "$file"; done
+for file in "$note.new"/* "$note.new"/programs/*; do [ ! -f "$file" ] || sync "$file"; done
 mv "$note.new" "$note"

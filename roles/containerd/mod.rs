@@ -61,7 +61,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let plugins = artifact(host, "cni-plugins", &kube_version)?;
     let programs = host
         .step("Install containerd, runc and the CNI plugins")
-        .ensure(earlier::is_noted(&vars.containerd_storage_dir))
+        .ensure(earlier::is_noted(host, &vars.containerd_storage_dir)?)
         .ensure(PROGRAMS.into_iter().fold(archive(containerd), |all, name| {
             all.member(format!("bin/{name}"), format!("{bin}/{name}"))
         }))

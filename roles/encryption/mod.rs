@@ -13,8 +13,9 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
-use crate::cluster::{self, Standing};
+use crate::cluster::{self, Identity, Standing};
 use crate::common::cluster_vars;
+use crate::etcd;
 use crate::kubeadm;
 use crate::kubectl::{Kubectl, api_answers, kubectl};
 use providers::{Config, Provider, Targets};
@@ -160,7 +161,7 @@ async fn rewritten(host: &Host, targets: &Targets) -> Result<()> {
 
 /// What the control planes have, and what is wanted of all of them.
 struct State {
-    /// Of those that stand and could be asked.
+    /// Of those that stand, or once stood, and could be asked.
     configs: BTreeMap<String, Config>,
     /// Those that could not be asked.
     unread: Vec<String>,
@@ -198,12 +199,20 @@ async fn state(host: &Host, known: &Standing, when: &'static str) -> Result<Arc<
 async fn look(host: &Host, known: &Standing, when: &str) -> Result<Option<State>> {
     let (vars, path): (Vars, _) = (host.vars()?, path(host)?);
     let standing = known.standing();
-    let encrypting: Vec<&str> =
+    let mut encrypting: Vec<&str> =
         standing.iter().copied().filter(|name| known.encrypts_with(name, &path)).collect();
+    let mut configs = BTreeMap::new();
+    // What `kubeadm reset` has left on a control plane, or a beginning that was cut off: what is in etcd may need it.
+    for name in known.planes.iter().filter(|name| !standing.contains(&name.as_str())) {
+        if known.identity(name).is_some_and(Identity::has_authority) {
+            let config = config_of(host, name, &path).await?;
+            encrypting.extend(config.keys().next().map(|_| name.as_str()));
+            configs.insert(name.clone(), config);
+        }
+    }
     if !vars.kube_encrypt_secret_data && encrypting.is_empty() {
         return Ok(None);
     }
-    let mut configs = BTreeMap::new();
     for name in &known.planes {
         // In the middle of the run, those that have just joined stand as well.
         let stands = standing.contains(&name.as_str()) || (when == AFTER && host.cluster().in_run(name));
@@ -220,6 +229,20 @@ async fn look(host: &Host, known: &Standing, when: &str) -> Result<Option<State>
                 "secrets in etcd are encrypted, and {path}, which holds the keys, is on no control plane"
             ),
             format!("put it back from a backup, on {lost}: without it nobody can read them"),
+        ));
+    }
+    let has_keys = configs.values().any(|config| config.keys().next().is_some());
+    // A new key would take the place of one that is lost, in name.
+    if standing.is_empty() && !has_keys && etcd::holds_objects(host).await? == Some(true) {
+        return Err(Failure::new(
+            format!(
+                "etcd holds the objects of a cluster, and whether {path} of one of its control planes had keys for them is not known"
+            ),
+            format!(
+                "if it had, put it back from a backup, on {}; if its secrets are not encrypted, set kube_encrypt_secret_data: false \
+                 until the cluster stands",
+                known.planes.join(" and ")
+            ),
         ));
     }
     let targets = match vars.kube_encrypt_secret_data {

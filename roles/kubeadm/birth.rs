@@ -22,6 +22,11 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             }
         }
     }
+    // kubeadm reset empties the folder in which etcd has its data by default, and etcd begins a new one when it starts again.
+    let was_settled = known.identity(host.name()).is_some_and(|seen| seen.settled);
+    if was_settled && etcd::holds_objects(host).await? != Some(true) {
+        return Err(Failure::Problems(vec![cluster::emptied(host.name())]));
+    }
     let told = config::write(host, known).await?;
     let wanted = kubelet::wanted(host, known)?;
     let done = host

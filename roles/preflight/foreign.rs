@@ -335,8 +335,8 @@ fn other_engine(machine: &Machine) -> Vec<Problem> {
     if let Some(unit) = &foreign.containerd {
         problems.push(problem(
             "containerd",
-            format!("a package has installed one ({unit})"),
-            "muster's own, whose unit and /etc/containerd/config.toml take the place of the package's until a reset",
+            format!("there is one already ({unit})"),
+            "muster's own, which takes its place, with its unit and /etc/containerd/config.toml, until a reset",
             "nothing, if no other program needs its settings; else install that program on another machine",
         ));
     }
@@ -547,7 +547,7 @@ mod tests {
              "containerd: Docker runs here (running: 3 of moby)"),
             (|f| f.seen.foreign.containers = vec![("default".into(), "1".into())], "", "containerd: other programs have containers here (running: 1 of default)"),
             (|f| f.seen.foreign.containerd = Some("/lib/systemd/system/containerd.service".into()), "",
-             "containerd: a package has installed one (/lib/systemd/system/containerd.service)"),
+             "containerd: there is one already (/lib/systemd/system/containerd.service)"),
             (|f| f.seen.foreign.networks = vec!["vxlan.calico".into(), "chains cali-...".into()], "",
              "network plugin: another one has left vxlan.calico, chains cali-..."),
         ];

@@ -39,7 +39,7 @@ for file in /etc/default/kubelet /etc/sysconfig/kubelet; do
   if grep -qsE '^KUBELET_EXTRA_ARGS=["'\'']?[^"'\'']' "$file"; then say arguments "$file"; fi
 done
 
-for file in /usr/lib/systemd/system/containerd.service /lib/systemd/system/containerd.service; do
+for file in /usr/local/lib/systemd/system/containerd.service /usr/lib/systemd/system/containerd.service /lib/systemd/system/containerd.service; do
   [ ! -e "$file" ] || { say containerd "$file"; break; }
 done
 for folder in /run/containerd/io.containerd.runtime.v2.task/*; do

@@ -10,6 +10,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::certificates::renewal_timer;
+use crate::cluster::Standing;
 use crate::common::cluster_vars;
 use crate::containerd::earlier::{self, Earlier};
 use crate::{
@@ -101,7 +102,7 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
     }
     let staying = known.staying();
     if staying.is_empty() {
-        return Ok(());
+        return nobody_is_left_behind(host, &known);
     }
     if carries && known.belongs_to_any(host.name()) {
         return Err(refused(
@@ -122,19 +123,50 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
     Ok(())
 }
 
+/// Workers that take no part in the run would have no control plane any more.
+fn nobody_is_left_behind(host: &Host, known: &Standing) -> Result<()> {
+    let is_plane = known.standing().contains(&host.name());
+    let left: Vec<String> =
+        host.cluster().group("k8s_cluster").into_iter().filter(|name| !host.cluster().in_run(name)).collect();
+    if !is_plane || left.is_empty() {
+        return Ok(());
+    }
+    Err(refused(
+        format!(
+            "{} is the last control plane, and {} would be left without one",
+            host.name(),
+            left.join(", ")
+        ),
+        "the whole cluster, or machines that carry nothing of it",
+        "reset all machines, without --limit; or take those that have left the cluster out of the inventory"
+            .to_owned(),
+    ))
+}
+
 /// What goes with a reset is the cluster's alone, and can be removed: that is found out before anything is touched.
 pub(crate) async fn is_the_clusters_alone(host: &Host, with: Reset) -> Result<()> {
     if !with.foreign {
         has_no_other_cluster(host).await?;
     }
     let vars: Vars = host.vars()?;
+    // In an engine that is others' again, or was never ours, containers may run.
+    if !Earlier::of(host).await?.goes() {
+        return all_is_removable(host, with).await;
+    }
     let namespaces = host.query(sh(OTHER_CONTAINERS, [vars.containerd_state_dir])).await?;
     let namespaces: Vec<&str> = namespaces.output.split_whitespace().collect();
     if !namespaces.is_empty() && !with.foreign {
         return Err(refused(
-            format!("containers of other programs run in the containerd of {}: {}", host.name(), namespaces.join(", ")),
+            format!(
+                "containers of other programs run in the containerd of {}: {}",
+                host.name(),
+                namespaces.join(", ")
+            ),
             "containers of Kubernetes alone, because containerd goes with everything in it",
-            "stop and remove them (docker ps, ctr namespaces ls); to take them away as well: reset-cluster --foreign".to_owned(),
+            format!(
+                "stop and remove them (docker ps, ctr namespaces ls); to take them away as well: reset-cluster --limit {} --foreign",
+                host.name()
+            ),
         ));
     }
     all_is_removable(host, with).await
@@ -166,12 +198,16 @@ fn other_cluster(answer: &str) -> Option<(&str, &str)> {
 /// What is there in another form than muster made it is found before anything is touched: a folder that everybody uses, say.
 async fn all_is_removable(host: &Host, with: Reset) -> Result<()> {
     let keep = with.keep_images;
+    let containerd = match engine(host, with).await?.goes() {
+        true => containerd::owned(host, keep)?,
+        false => Resources::new(),
+    };
     let looked = host
         .step("See whether all of it can be removed")
         .look_only()
         .remove_all(flannel::owned(keep))
         .remove_all(kubeadm::owned(host, keep)?)
-        .remove_all(containerd::owned(host, keep)?)
+        .remove_all(containerd)
         .remove_all(etcd::owned(host, keep)?)
         .remove_all(bootstrap_os::owned(host, keep, false)?)
         .await;
@@ -206,9 +242,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     // What the inventory says may have been changed to begin anew with another network.
     let has_calico = vars.kube_network_plugin == "calico" || found.contains(&"calico");
     let calico = if has_calico { vars.calico_cni_name.as_str() } else { "" };
-    // What others had put in another tool's engine goes with --foreign.
-    let engine = Earlier::of(host).await?;
-    let engine = Earlier { has_images: engine.has_images && !with.foreign, ..engine };
+    let engine = engine(host, with).await?;
     let arguments = arguments(host, &vars, with, has_etcd, calico, engine)?;
     let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
@@ -232,13 +266,13 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     }
     let keep = with.keep_images;
     let foreign = if with.foreign { "yes" } else { "" };
-    if engine.has_images && !engine.is_back && !keep {
+    if engine.has_images && engine.goes() && !keep {
         host.step("Remove the images of Kubernetes")
             .limit(Duration::from_secs(300))
             .ensure(earlier::no_images_of_pods())
             .await?;
     }
-    let containerd = if engine.is_back { Resources::new() } else { containerd::owned(host, keep)? };
+    let containerd = if engine.goes() { containerd::owned(host, keep)? } else { Resources::new() };
     host.step("Remove what was installed")
         .remove_all(flannel::owned(keep))
         .remove_all(nodelocaldns::owned())
@@ -254,7 +288,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         ))
         .await?;
     let storage = vars.containerd_storage_dir.as_str();
-    if !keep && !engine.has_images {
+    if !keep && engine.goes() && !engine.has_images {
         host.step("Remove the images").ensure(containerd::no_images(storage)).await?;
     }
     host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir, storage)).await?;
@@ -272,11 +306,12 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(bootstrap_os::owned(host, keep, !forwarding.is_empty())?)
         .ensure_all(bootstrap_os::as_before())
         .ensure(balancer::no_names())
-        .ensure_all((!keep).then(earlier::is_back))
+        .ensure_all(if keep { None } else { Some(earlier::is_back(host)?) })
         .await?;
     if host.check_mode() {
         return Ok(());
     }
+    earlier::tell(host).await?;
     let answer =
         host.query(sh(concat!(include_str!("traces.sh"), include_str!("left.sh")), arguments)).await?;
     let left: Vec<&str> = answer.output.lines().collect();
@@ -294,6 +329,15 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
             .to_owned()
             .into(),
         tail: String::new(),
+    })
+}
+
+/// The container engine on the machine. With `--foreign` goes what other tools had of it, too.
+async fn engine(host: &Host, with: Reset) -> Result<Earlier> {
+    let engine = Earlier::of(host).await?;
+    Ok(match with.foreign {
+        true => Earlier { has_ours: true, has_images: false, ..engine },
+        false => engine,
     })
 }
 
@@ -331,9 +375,9 @@ fn arguments(
         ]);
         units.push("etcd");
     }
-    let ours = (!engine.has_unit).then_some("containerd");
+    let ours = (engine.has_ours && !engine.has_unit).then_some("containerd");
     gone.extend(units.iter().copied().chain(ours).map(|unit| format!("/etc/systemd/system/{unit}.service")));
-    if !with.keep_images && !engine.has_images {
+    if !with.keep_images && engine.has_ours && !engine.has_images {
         gone.push(format!("{}/io.containerd.content.v1.content", vars.containerd_storage_dir));
     }
     if !calico.is_empty() {

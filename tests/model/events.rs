@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use muster_engine::failure::Failure;
 use muster_testkit::fault_record::held;
+use muster_testkit::model::machine::Machine;
 use serde_json::json;
 
 use crate::cluster::{address, content, write};
@@ -71,10 +72,20 @@ impl World {
 /// The event, and then the command, killed at every exchange and given again: the cluster is the same, has these members of etcd
 /// and this many nodes, and the run after it changes nothing.
 fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&World) + Sync) {
-    let groups = format!("{ETCD}[kube_control_plane]\nm[0:1]\n{NODES}");
+    heals_in(&format!("{ETCD}[kube_control_plane]\nm[0:1]\n{NODES}"), name, members, nodes, event);
+}
+
+/// The same, in these groups.
+fn heals_in(
+    groups: &str,
+    name: &str,
+    members: &[(usize, &str)],
+    nodes: usize,
+    event: impl Fn(&World) + Sync,
+) {
     let play = |kill: Option<Kill>| {
         simulated(async {
-            let world = after(&groups, &event).await;
+            let world = after(groups, &event).await;
             let identity = world.cluster.identity();
             let (exchanges, mut wrong) = world.disturbed(kill).await;
             wrong.extend(world.calm(3).await.2);
@@ -106,32 +117,41 @@ fn a_control_plane_that_was_re_imaged_joins_its_cluster() {
     heals("the first control plane re-imaged", &members, 3, |world| world.reimage(0));
 }
 
-#[test]
-fn kubeadm_reset_on_every_node_leaves_the_cluster_in_etcd() {
-    let members = [(0, "etcd1"), (1, "etcd2"), (2, "etcd3")];
-    heals("kubeadm reset on every node", &members, 3, |world| {
-        for machine in &world.machines[..IN_USE] {
-            let mut state = machine.state();
-            let gone = [
-                "admin.conf",
-                "super-admin.conf",
-                "controller-manager.conf",
-                "scheduler.conf",
-                "kubelet.conf",
-            ];
-            for file in gone {
-                state.kept.disk.remove_all(&format!("/etc/kubernetes/{file}"));
-            }
-            for folder in ["/etc/kubernetes/manifests", "/var/lib/kubelet"] {
-                let names: Vec<String> = state.kept.disk.names(folder).map(str::to_owned).collect();
-                for name in names {
-                    state.kept.disk.remove_all(&format!("{folder}/{name}"));
-                }
-            }
-            if let Some(kubelet) = state.kept.units.get_mut("kubelet") {
-                kubelet.active = false;
-            }
+/// What kubeadm 1.36.3 takes away from a node: everything that it has made but certificates, and etcd's data in its usual place,
+/// whoever has it there.
+fn kubeadm_reset(machine: &Machine) {
+    let mut state = machine.state();
+    for file in ["admin", "super-admin", "controller-manager", "scheduler", "kubelet"] {
+        state.kept.disk.remove_all(&format!("/etc/kubernetes/{file}.conf"));
+    }
+    for folder in ["/etc/kubernetes/manifests", "/var/lib/kubelet", "/var/lib/etcd"] {
+        let names: Vec<String> = state.kept.disk.names(folder).map(str::to_owned).collect();
+        for name in names {
+            state.kept.disk.remove_all(&format!("{folder}/{name}"));
         }
+    }
+    if let Some(kubelet) = state.kept.units.get_mut("kubelet.service") {
+        kubelet.active = false;
+    }
+}
+
+#[test]
+fn a_cluster_whose_etcd_is_elsewhere_survives_kubeadm_reset_on_every_node() {
+    let groups = "[etcd]\nm2\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:1]\n";
+    heals_in(groups, "kubeadm reset on every node, with etcd elsewhere", &[(2, "etcd1")], 2, |world| {
+        world.machines[..2].iter().for_each(kubeadm_reset);
+    });
+}
+
+#[test]
+fn a_cluster_whose_etcd_was_emptied_does_not_begin_anew_by_itself() {
+    simulated(async {
+        let world = after(&format!("{ETCD}{PLANES}"), |world| {
+            world.machines[..IN_USE].iter().for_each(kubeadm_reset);
+        })
+        .await;
+        let refused = world.refused().await;
+        assert!(refused.iter().any(|text| text.contains("no etcd member has data, and m0")), "{refused:?}");
     });
 }
 

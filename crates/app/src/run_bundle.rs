@@ -68,6 +68,8 @@ pub(crate) fn complete(
 ) -> Result<Arc<Bundle>, Error> {
     let bundle = as_it_is(options, environment)?;
     let (releases, missing) = needed(&bundle, world, versions)?;
+    let digests = speaker(world)?.as_ref().map(image_digests).transpose()?.unwrap_or_default();
+    known(&bundle, &releases, &digests)?;
     if missing.is_empty() {
         sound(&bundle, &releases, frontend)?;
         return Ok(bundle);
@@ -77,7 +79,7 @@ pub(crate) fn complete(
         return Err(lacks(&bundle, &missing, &asked(), options));
     }
     frontend.tell(News::Doing(&format!("fetching what the bundle {} lacks", bundle.dir().display())));
-    let sources = sources(world, environment)?;
+    let sources = Sources { image_digests: digests, ..sources(world, environment)? };
     if let Some(warning) = sources.unproven() {
         frontend.tell(News::Warning(&warning));
     }
@@ -161,8 +163,7 @@ fn not_silent<T: Send>(frontend: &dyn Frontend, what: &str, action: impl FnOnce(
 
 /// Where downloads come from: upstream, or the mirrors and the proxy that kubespray's variables name.
 fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
-    // They are the same for all machines: what downloads is this computer.
-    let host = world.inventory.hosts().next().map(|host| world.vars.host(host.name())).transpose()?;
+    let host = speaker(world)?;
     let variable = |name: &str| -> Result<Option<String>, Error> {
         let value = host.as_ref().map(|vars| vars.get(name)).transpose()?.flatten();
         Ok(value.and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty()))
@@ -172,7 +173,6 @@ fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
     Ok(Sources {
         files_repo: variable("files_repo")?,
         registry_host: variable("registry_host")?,
-        image_digests: host.as_ref().map(image_digests).transpose()?.unwrap_or_default(),
         proxy: variable("https_proxy")?
             .or(variable("http_proxy")?)
             .or_else(|| of_environment(["https_proxy", "HTTPS_PROXY"])),
@@ -182,6 +182,32 @@ fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
             .unwrap_or_default(),
         ..Sources::default()
     })
+}
+
+/// The variables of the machine that speaks for all where it is this computer that downloads: the first one of the cluster, because
+/// others in the inventory may not have what is said of that.
+fn speaker(world: &World) -> Result<Option<HostVars>, Error> {
+    let of_cluster = world.inventory.group("k8s_cluster").first().copied();
+    let host = of_cluster.or_else(|| world.inventory.hosts().next().map(muster_inventory::Host::name));
+    Ok(host.map(|host| world.vars.host(host)).transpose()?)
+}
+
+/// No image that the bundle has is another one than `image_digests` says.
+fn known(bundle: &Bundle, releases: &[Release], digests: &ImageDigests) -> Result<(), Error> {
+    let images = releases.iter().flat_map(|release| release.images.iter().map(|image| (image, release.arch)));
+    let wrong: Vec<String> = images
+        .filter_map(|(image, arch)| {
+            let entry = bundle.image(&image.reference.to_string(), arch).ok()?;
+            let why = digests.check(&entry.reference, entry.manifest_digest).err()?;
+            Some(format!("{}: {why}", entry.reference))
+        })
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("the bundle {} has images that it may not have: {}", bundle.dir().display(), wrong.join("; ")))
+        .hint("where they are wrong, make the bundle anew in another folder; where the list is, correct image_digests (muster bundle list \
+               --digests shows what the bundle has)"))
 }
 
 /// The digests that images must have, by the variable.

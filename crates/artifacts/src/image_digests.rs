@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::{Bundle, ImageReference, Sha256};
 
-/// Images by their names, as `registry.k8s.io/pause:3.10.2`, each with the digests that it may have: that of its index, which
-/// upstream tells, or those of the manifests for single architectures, which a bundle has.
+/// Images by their names, as `registry.k8s.io/pause:3.10.2`, each with the digests that it may have: those of the manifests for
+/// single architectures, which a bundle has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageDigests(BTreeMap<String, Vec<Sha256>>);
 
@@ -88,27 +88,25 @@ impl ImageDigests {
         self.0.is_empty()
     }
 
-    /// Sees whether an image may be taken: one of these digests, of its index and of its manifest, is among those that it may have.
-    /// Where digests are said at all, each image needs one.
+    /// Sees whether an image may be taken whose manifest has this digest. Where digests are said at all, each image needs one.
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn check(&self, reference: &ImageReference, found: &[Sha256]) -> Result<(), String> {
+    pub fn check(&self, reference: &ImageReference, found: Sha256) -> Result<(), String> {
         if self.is_empty() {
             return Ok(());
         }
         let Some(expected) = self.0.get(&reference.to_string()) else {
             return Err("image_digests does not name it".to_owned());
         };
-        if expected.iter().any(|digest| found.contains(digest)) {
+        if expected.contains(&found) {
             return Ok(());
         }
-        let list =
-            |digests: &[Sha256]| digests.iter().map(|digest| digest.oci()).collect::<Vec<_>>().join(" or ");
+        let expected: Vec<String> = expected.iter().map(|digest| digest.oci()).collect();
         Err(format!(
-            "the registry has another image of that name, {}; image_digests says {}",
-            list(found),
-            list(expected)
+            "it is another image of that name, {}; image_digests says {}",
+            found.oci(),
+            expected.join(" or ")
         ))
     }
 }
@@ -129,11 +127,11 @@ mod tests {
         let digests = ImageDigests::from_yaml(&text).unwrap();
         assert_eq!(digests.to_yaml(), text);
         let a: ImageReference = "docker.io/library/a:1".parse().unwrap();
-        assert_eq!(digests.check(&a, &[two, one]), Ok(()));
-        assert!(digests.check(&a, &[two]).unwrap_err().contains("has another image of that name"));
+        assert_eq!(digests.check(&a, one), Ok(()));
+        assert!(digests.check(&a, two).unwrap_err().contains("another image of that name"));
         let c: ImageReference = "r.example.org/c:1".parse().unwrap();
-        assert!(digests.check(&c, &[one]).unwrap_err().contains("does not name it"));
-        assert_eq!(ImageDigests::default().check(&c, &[one]), Ok(()));
+        assert!(digests.check(&c, one).unwrap_err().contains("does not name it"));
+        assert_eq!(ImageDigests::default().check(&c, one), Ok(()));
         for (wrong, told) in [
             ("image_digest: {}", "image_digest"),
             ("image_digests: 3", "no list of images"),
