@@ -355,7 +355,8 @@ fn an_application_comes_and_goes_and_costs_nothing_where_there_is_none() {
 #[test]
 fn an_application_that_somebody_else_has_installed_stays_and_stops_no_other() {
     simulated(async {
-        let theirs = json!({ "kind": "Deployment", "metadata": { "namespace": "kube-system", "name": "metrics-server" } });
+        let metadata = json!({ "namespace": "kube-system", "name": "metrics-server" });
+        let theirs = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata });
         let world = after(PLANES, |world| world.cluster.state().objects.make_by_hand(theirs.clone())).await;
         let both = ["metrics_server_enabled=true", "local_path_provisioner_enabled=true"];
         world.inventory(&hosts(IN_USE), PLANES, &both);
