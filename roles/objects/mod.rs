@@ -145,8 +145,7 @@ impl ObjectSet {
         let name = self.name;
         let what = self.label();
         cluster::let_leader_go_first(host, &what).await?;
-        let done = host
-            .cluster()
+        host.cluster()
             .once(&what, || async {
                 let step =
                     format!("{} {name}", if self.wanted == Wanted::Absent { "Remove" } else { "Apply" });
@@ -166,10 +165,9 @@ impl ObjectSet {
                 }
                 Ok(())
             })
-            .await;
-        // Also where it failed: the others share the failure, and may go on to what comes after it.
+            .await?;
         host.reached(&what);
-        done.map(drop)
+        Ok(())
     }
 
     /// What was found, where kubectl has looked in its default namespace for objects that say none, under the names of those objects.
