@@ -96,7 +96,7 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     }
     let inventory_dir = project.inventory_dir.clone();
     let merge = project.command(&["muster", "kubeconfig", "--merge"], 2);
-    let students = project.command(&["muster", "students", "create"], 2);
+    let students = project.command(&["muster", "students", "create", "NAMES"], 3);
     let exit = TypedFlow::typed(flow, project, args.flow).run(environment)?;
     if rotates && exit == Exit::Done {
         print::note(&format!("the authorities are new: a kubeconfig that was copied elsewhere is useless now; for your own: {merge}"));
