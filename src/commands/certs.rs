@@ -113,7 +113,7 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
 /// There is nobody to ask.
 fn agreed(project: &Project) -> Result<bool, CommandError> {
     let question = format!(
-        "The cluster of {} gets new certificate authorities. Control planes and members of etcd start anew three times, one machine \
+        "The cluster of {} gets new certificate authorities. Control planes and members of etcd start anew twice, one machine \
          after the other; the API is away meanwhile where there is only one control plane. The kubelets start anew, and the pods of \
          all Deployments, DaemonSets and StatefulSets get new ones in their places, in the way that each of them rolls out. Copies of \
          admin.conf and the kubeconfigs of students will be useless. Go on?",
