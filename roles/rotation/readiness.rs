@@ -58,7 +58,7 @@ async fn of_cluster(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     let unwell = unwell.into_iter().map(|found| {
         problem(
             found,
-            "a cluster that is well: its parts start anew three times",
+            "a cluster that is well: its parts start anew one after the other",
             "mend it: muster kubectl get nodes,pods -A, setup-cluster",
         )
     });

@@ -18,7 +18,7 @@ pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> 
         let anew = kubectl!(include_str!("workloads-anew.sh"), [id, whose]);
         kubectl.plane().run_on_behalf_of(host, "Let pods begin anew", anew, Duration::from_secs(300))
     };
-    // One after the other: a pod that goes is left alone by those who look for it when its node's network knows.
+    // First: while kube-proxy starts anew on a node, nobody there learns that another pod has gone.
     let left = left(&anew("own").await?);
     if !left.is_empty() {
         return Err(Failure::new(

@@ -122,13 +122,13 @@ pub(crate) async fn unwell(host: &Host, known: &Standing) -> Result<(Vec<String>
     let mut state = look(host).await?;
     // Pods may just have been replaced.
     for _ in 0..LOOKS_AGAIN {
-        if state.unwell_system(&reached).is_empty() || host.check_mode() {
+        if state.unwell(&reached).is_empty() || host.check_mode() {
             break;
         }
         host.pause("the cluster to be well", Duration::from_secs(3)).await?;
         state = look(host).await?;
     }
-    Ok((state.unwell_system(&reached), state.strangers(&reached)))
+    Ok((state.unwell(&reached), state.strangers(&reached)))
 }
 
 /// What is told of certificates that have ended.

@@ -160,26 +160,11 @@ impl State {
 
     /// What is not well on these nodes.
     pub(super) fn unwell(&self, nodes: &BTreeSet<String>) -> Vec<String> {
-        self.unwell_in(nodes, |_| true)
-    }
-
-    /// The same, of the pods of the system alone.
-    pub(super) fn unwell_system(&self, nodes: &BTreeSet<String>) -> Vec<String> {
-        self.unwell_in(nodes, |pod| pod.namespace.starts_with("kube-"))
-    }
-
-    /// The nodes of the cluster that are not among these.
-    pub(super) fn strangers(&self, nodes: &BTreeSet<String>) -> Vec<String> {
-        self.nodes.keys().filter(|name| !nodes.contains(*name)).cloned().collect()
-    }
-
-    fn unwell_in(&self, nodes: &BTreeSet<String>, counts: impl Fn(&Pod) -> bool) -> Vec<String> {
         let ready = |name: &String| self.nodes.get(name).is_none_or(|node| node.ready);
         let not_ready =
             nodes.iter().filter(|name| !ready(name)).map(|name| format!("the node {name} is not Ready"));
         let waits = |pod: &&Pod| {
-            counts(pod)
-                && pod.phase != "Succeeded"
+            pod.phase != "Succeeded"
                 && !(pod.phase == "Running" && pod.ready)
                 && (pod.node.is_empty() || nodes.contains(&pod.node))
         };
@@ -189,6 +174,11 @@ impl State {
             format!("the pod {}/{}{place} is {phase}", pod.namespace, pod.name)
         });
         not_ready.chain(pods).collect()
+    }
+
+    /// The nodes of the cluster that are not among these.
+    pub(super) fn strangers(&self, nodes: &BTreeSet<String>) -> Vec<String> {
+        self.nodes.keys().filter(|name| !nodes.contains(*name)).cloned().collect()
     }
 }
 
@@ -272,5 +262,7 @@ mod tests {
         assert_eq!(state.unwell(&only_a), Vec::<String>::new(), "its machine is off");
         let state = changed("flannel-x|Running|True|w", "flannel-x|Pending||");
         assert_eq!(state.unwell(&only_a), ["the pod kube-flannel/flannel-x is Pending"]);
+        assert_eq!(state.strangers(&only_a), ["w"]);
+        assert_eq!(state.strangers(&all), Vec::<String>::new());
     }
 }

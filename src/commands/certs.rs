@@ -96,7 +96,7 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     }
     let inventory_dir = project.inventory_dir.clone();
     let merge = project.command(&["muster", "kubeconfig", "--merge"], 2);
-    let students = project.command(&["muster", "students", "create"], 2);
+    let students = project.command(&["muster", "students", "create", "NAMES"], 3);
     let exit = TypedFlow::typed(flow, project, args.flow).run(environment)?;
     if rotates && exit == Exit::Done {
         print::note(&format!("the authorities are new: a kubeconfig that was copied elsewhere is useless now; for your own: {merge}"));
@@ -113,7 +113,7 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
 /// There is nobody to ask.
 fn agreed(project: &Project) -> Result<bool, CommandError> {
     let question = format!(
-        "The cluster of {} gets new certificate authorities. Control planes and members of etcd start anew three times, one machine \
+        "The cluster of {} gets new certificate authorities. Control planes and members of etcd start anew twice, one machine \
          after the other; the API is away meanwhile where there is only one control plane. The kubelets start anew, and the pods of \
          all Deployments, DaemonSets and StatefulSets get new ones in their places, in the way that each of them rolls out. Copies of \
          admin.conf and the kubeconfigs of students will be useless. Go on?",
