@@ -125,8 +125,7 @@ mod tests {
         let hosts = "a ip=127.0.0.1\nb ip=127.9.9.9\nc ip=192.0.2.3\nd ip=192.0.2.4 access_ip=198.51.100.4\ne\nf ip=127.1.1.1\n";
         let ini = format!("{hosts}[kube_control_plane]\na\nc\n[etcd]\na\n[kube_node]\n{nodes}");
         run_roles(&[look], inventory_and_vars(&ini, yaml), &["a"], play, Path::new("/nowhere")).await;
-        let told = seen.lock().unwrap().clone();
-        told
+        seen.lock().unwrap().clone()
     }
 
     const PROXY: &str =

@@ -7,6 +7,7 @@ put() {
   rm -f "$new"
 }
 [ ! -e "$new" ] || put
+[ -e /etc/hosts ] || : >/etc/hosts
 gone=$(stale "$@")
 {
   while IFS= read -r line || [ -n "$line" ]; do

@@ -16,6 +16,6 @@ stale() {
 # missing LINE...: prints those of these lines that are not there.
 missing() {
   for wanted; do
-    grep -qsxF -e "$wanted" /etc/hosts || printf '%s\n' "$wanted"
+    grep -qxF -e "$wanted" /etc/hosts 2>/dev/null || printf '%s\n' "$wanted"
   done
 }

@@ -106,7 +106,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let name = member::name(host, &vars, &known).await?;
     let identity = pki::member(host, &vars, RENEWED_BELOW).await?;
-    let (settings, memory_limit) = tuning::of(host.all_vars(), address)?;
+    let tuning::Tuning { settings, memory_limit } = tuning::of(host.all_vars(), address)?;
     let extra = json!({
         "settings": settings,
         "memory_limit": memory_limit,

@@ -24,8 +24,16 @@ struct Vars {
     etcd_extra_vars: BTreeMap<String, Value>,
 }
 
-/// Names and values for the environment of etcd, and how much memory it may have.
-pub(super) fn of(vars: &HostVars, address: IpAddr) -> Result<(Vec<(String, String)>, Option<String>)> {
+/// What they come to.
+pub(super) struct Tuning {
+    /// Names and values for the environment of etcd.
+    pub(super) settings: Vec<(String, String)>,
+    /// How much memory it may have, as systemd takes it; `None` for as much as there is.
+    pub(super) memory_limit: Option<String>,
+}
+
+/// What the variables of a member say that listens at this address.
+pub(super) fn of(vars: &HostVars, address: IpAddr) -> Result<Tuning> {
     let read: Vars = vars.deserialize()?;
     let port = |port| format!("http://{address}:{port},http://127.0.0.1:{port}");
     let metrics_at =
@@ -45,7 +53,7 @@ pub(super) fn of(vars: &HostVars, address: IpAddr) -> Result<(Vec<(String, Strin
     let named = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let more = read.etcd_extra_vars.iter().map(|(name, value)| (name.clone(), text(value)));
     let limit = read.etcd_memory_limit.as_ref().map(text).map(|limit| memory(&limit));
-    Ok((named.chain(more).collect(), limit.filter(|limit| limit != "0")))
+    Ok(Tuning { settings: named.chain(more).collect(), memory_limit: limit.filter(|limit| limit != "0") })
 }
 
 fn text(value: &Value) -> String {
@@ -85,8 +93,8 @@ mod tests {
     use crate::preflight::fixture::variables;
 
     fn told(yaml: &str) -> (String, Option<String>) {
-        let (settings, limit) = of(&variables(yaml), "192.0.2.4".parse().unwrap()).unwrap();
-        (settings.iter().map(|(name, value)| format!("{name}={value} ")).collect(), limit)
+        let Tuning { settings, memory_limit } = of(&variables(yaml), "192.0.2.4".parse().unwrap()).unwrap();
+        (settings.iter().map(|(name, value)| format!("{name}={value} ")).collect(), memory_limit)
     }
 
     #[test]

@@ -139,15 +139,15 @@ fn kubeadm_reset(machine: &Machine) {
 fn a_cluster_whose_etcd_is_elsewhere_survives_kubeadm_reset_on_every_node() {
     let groups = "[etcd]\nm2\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:1]\n";
     heals_in(groups, "kubeadm reset on every node, with etcd elsewhere", &[(2, "etcd1")], 2, |world| {
-        world.machines[..2].iter().for_each(kubeadm_reset);
+        world.machines[..2].iter().for_each(|machine| kubeadm_reset(machine));
     });
 }
 
 #[test]
 fn a_cluster_whose_etcd_was_emptied_does_not_begin_anew_by_itself() {
     simulated(async {
-        let world = after(&format!("{ETCD}{PLANES}"), |world| {
-            world.machines[..IN_USE].iter().for_each(kubeadm_reset);
+        let world = after(PLANES, |world| {
+            world.machines[..IN_USE].iter().for_each(|machine| kubeadm_reset(machine));
         })
         .await;
         let refused = world.refused().await;

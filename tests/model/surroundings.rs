@@ -19,7 +19,11 @@ const THREE: &str = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm[0:2]\n
 fn proxies_and_neighbours_come_and_go_and_another_worker_restarts_no_container_engine() {
     simulated(async {
         let world = after(TWO, |_| {}).await;
-        let proxy = ["https_proxy=http://proxy.example.org:3128", "populate_inventory_to_hosts_file=true"];
+        let proxy = [
+            "https_proxy=http://proxy.example.org:3128",
+            "no_proxy_exclude_workers=true",
+            "populate_inventory_to_hosts_file=true",
+        ];
         let restarted =
             |told: &[String], host: &str| told.contains(&format!("{host} containerd: service containerd"));
         let file = |machine: usize, path: &str| world.files()[machine].get(path).cloned().unwrap_or_default();

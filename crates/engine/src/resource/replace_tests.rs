@@ -82,7 +82,7 @@ fn a_link_in_the_place_of_what_is_being_made_leads_nowhere() {
         let (place, about) = (Place::new(), format!("{shell:?} {moment}"));
         place.then(moment, swap);
         let wanted = file(place.text("theirs/text")).content("text").mode(0o644);
-        let ran = place.run(&shell, &wanted, &Seen::default());
+        let ran = place.run(shell, &wanted, &Seen::default());
         assert!(place.at("theirs/away").exists(), "{about}: nothing was put in its place; {ran:?}");
         place.is_untouched(&about);
         match moment {
@@ -101,7 +101,7 @@ fn a_folder_of_roots_that_others_can_write_to_is_not_taken_for_the_one_that_was_
         mode(&place.at("theirs/open"), open);
         place.then("mktemp", "for f in .muster.*; do mv $f away; mv open $f; done");
         let wanted = file(place.text("theirs/text")).content("text").mode(0o644);
-        is_refused(&place.run(&shell, &wanted, &Seen::default()), &about);
+        is_refused(&place.run(shell, &wanted, &Seen::default()), &about);
         place.is_untouched(&about);
     }
 }
