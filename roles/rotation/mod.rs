@@ -325,8 +325,8 @@ async fn turn_node(
         }
     };
     step.await?;
-    // What reads files only when it starts, or never while it asks somebody. API servers read certificates that the new authority
-    // has signed by themselves, and controllers may show their old ones as long as both authorities are trusted.
+    // Whom to trust is read at the start. API servers read certificates anew by themselves, and controllers may show their old ones as
+    // long as both authorities are trusted; but the controller manager must sign with the new one before a kubelet asks it again.
     let components: &[&str] = match (is_plane, phase) {
         (true, Phase::Sign) => &["kube-controller-manager"],
         (true, _) => &["kube-apiserver", "kube-controller-manager", "kube-scheduler"],
