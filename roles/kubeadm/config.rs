@@ -9,7 +9,8 @@ use super::audit::Audit;
 use super::component_file::{API_SERVER, ComponentFile, SCHEDULER, folder_of};
 use super::patches::Patches;
 use super::{
-    PATCHES, access, admission, arguments, kube_proxy, kubelet, node_registration, scheduler, tracing,
+    PATCHES, access, admission, arguments, kube_proxy, kubelet, node_registration, reconfigure, scheduler,
+    tracing,
 };
 use crate::addresses::{all_of, ip};
 use crate::balancer::{self, External};
@@ -86,6 +87,7 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     let config = Config { hash: hash_of(&wanted, &patches, &own), certificates: cluster.kube_cert_dir };
     let mut step = host
         .step("Configure the control plane")
+        .ensure(reconfigure::nothing_half_done())
         .ensure(dir("/etc/kubernetes"))
         .ensure(file(CONFIG).content(text).mode(0o600));
     for (path, patch) in patches {

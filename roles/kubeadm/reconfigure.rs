@@ -101,7 +101,7 @@ pub(super) fn here(told: &Config) -> Command {
             include_str!("come_up.sh"),
             include_str!("reconfigure.sh")
         ),
-        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates, ADMIN_CONF],
+        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates, ADMIN_CONF, BEFORE],
     );
     let runs = sh(
         concat!(
@@ -112,6 +112,19 @@ pub(super) fn here(told: &Config) -> Command {
     );
     command("control plane", run, runs)
 }
+
+/// What a change has left that was cut off with its machine: an API server that does not run with its new configuration could not
+/// be given another one.
+pub(super) fn nothing_half_done() -> Command {
+    command(
+        "manifests from before a change that was cut off",
+        sh(concat!(include_str!("come_up.sh"), include_str!("put_back.sh")), [config::APPLIED, BEFORE]),
+        sh(r#"[ ! -e "$1/complete" ]"#, [BEFORE]),
+    )
+}
+
+/// Where the manifests of before are while a control plane changes.
+const BEFORE: &str = "/var/lib/muster/manifests-before";
 
 fn applied(told: &Config) -> Script {
     sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told.hash])

@@ -1,9 +1,8 @@
 # A control plane runs with its new configuration, or goes on with the one that it had.
 # $1: kubeadm's configuration; $2: where its hash ($3) is kept when all is done; $4: the folder of the cluster's certificates;
-# $5: the administrator's kubeconfig.
-config=$1 settled=$2 hash=$3 certificates=$4 admin=$5
+# $5: the administrator's kubeconfig; $6: the folder of the manifests of before.
+config=$1 settled=$2 hash=$3 certificates=$4 admin=$5 before=$6
 # What was there before a run that was cut off in the middle is what is known to work.
-before=/var/lib/muster/manifests-before
 if [ ! -e "$before/complete" ]; then
   rm -rf "$before"
   mkdir -p "$before"

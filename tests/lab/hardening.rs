@@ -121,7 +121,7 @@ fn a_living_cluster_is_hardened_and_outlives_a_wrong_value() {
     );
 
     // With a value that the API server does not take it goes on with what it had, and the next run mends what is left of it.
-    let wrong = set_up(&lab, &["-e", "kube_kubeadm_apiserver_extra_args={\"event-ttl\":\"x\"}"]);
+    let wrong = set_up(&lab, &["-e", r#"{"kube_kubeadm_apiserver_extra_args": {"event-ttl": "x"}}"#]);
     assert!(wrong.code != 0 && wrong.all().contains("has the one before again"), "{wrong:#?}");
     assert!(wrong.all().contains("invalid argument \"x\" for \"--event-ttl\" flag"), "{wrong:#?}");
     nodes_are_ready(&lab, 2);
