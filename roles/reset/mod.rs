@@ -291,7 +291,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     if !keep && engine.goes() && !engine.has_images {
         host.step("Remove the images").ensure(containerd::no_images(storage)).await?;
     }
-    host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir, storage)).await?;
+    host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir, storage, engine)).await?;
     let forwarding = host.query(sh0(bootstrap_os::FORWARDING)).await?.output;
     let forwarding: Vec<&str> = forwarding.split_whitespace().collect();
     if !forwarding.is_empty() {
@@ -395,12 +395,14 @@ fn arguments(
 }
 
 /// Folders that programs of several makers share go when nothing is in them any more; not those that are disks, or links.
-fn no_empty_folders(etcd_data_dir: &str, containerd_storage_dir: &str) -> Command {
+fn no_empty_folders(etcd_data_dir: &str, containerd_storage_dir: &str, engine: Earlier) -> Command {
+    // An engine of others watches them: without them it would end.
+    let watched: &[&str] = if engine.has_ours && !engine.has_settings {
+        &["/etc/containerd/certs.d", "/etc/containerd", "/etc/cni/net.d", "/etc/cni"]
+    } else {
+        &[]
+    };
     let folders = [
-        "/etc/containerd/certs.d",
-        "/etc/containerd",
-        "/etc/cni/net.d",
-        "/etc/cni",
         "/opt/cni/bin",
         "/opt/cni",
         "/opt/containerd/bin",
@@ -421,6 +423,7 @@ fn no_empty_folders(etcd_data_dir: &str, containerd_storage_dir: &str) -> Comman
         etcd_data_dir,
         containerd_storage_dir,
     ];
+    let folders: Vec<&str> = watched.iter().copied().chain(folders).collect();
     command(
         "no empty folders",
         sh(
@@ -428,7 +431,7 @@ fn no_empty_folders(etcd_data_dir: &str, containerd_storage_dir: &str) -> Comman
                 include_str!("empty.sh"),
                 r#"for folder; do ! is_empty "$folder" || rmdir "$folder"; done"#
             ),
-            folders,
+            folders.clone(),
         ),
         sh(
             concat!(
