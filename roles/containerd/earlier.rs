@@ -36,8 +36,6 @@ pub(crate) struct Earlier {
     pub(crate) has_ours: bool,
     /// It had images, which are others' and stay.
     pub(crate) has_images: bool,
-    /// It had settings, which others may have beside other things.
-    pub(crate) has_settings: bool,
     /// It had a unit where ours is.
     pub(crate) has_unit: bool,
     /// It took the place of ours again.
@@ -49,7 +47,6 @@ impl Earlier {
     pub(crate) async fn of(host: &Host) -> Result<Earlier> {
         let look = r#"for note in "$1" "$1-is-back"; do
   [ ! -e "$note/images" ] || echo images
-  [ ! -e "$note/config.toml" ] || echo settings
   [ ! -e "$note/unit" ] && [ ! -e "$note/unit-link" ] || echo unit
 done
 [ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back
@@ -60,7 +57,6 @@ for mark in "$1" "$2" "$3"; do [ ! -e "$mark" ] || echo ours; done"#;
         Ok(Earlier {
             has_ours: has("ours"),
             has_images: has("images"),
-            has_settings: has("settings"),
             has_unit: has("unit"),
             is_back: has("back"),
         })

@@ -18,6 +18,7 @@ struct Vars {
     kube_proxy_tcp_timeout: Option<String>,
     kube_proxy_tcp_fin_timeout: Option<String>,
     kube_proxy_udp_timeout: Option<String>,
+    #[serde(deserialize_with = "none_by_false")]
     kube_proxy_nodeport_addresses: Vec<String>,
     kube_proxy_masquerade_all: bool,
     kube_proxy_masquerade_bit: Option<u32>,
@@ -103,6 +104,21 @@ fn of(vars: &Vars, may_lower_oom_score: bool) -> Map<String, Value> {
     all
 }
 
+/// A list; `false`, as kubespray's samples from v2.7 to v2.8 have it, is an empty one.
+fn none_by_false<'de, D: serde::Deserializer<'de>>(value: D) -> std::result::Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        List(Vec<String>),
+        Bool(bool),
+    }
+    match Written::deserialize(value)? {
+        Written::List(list) => Ok(list),
+        Written::Bool(false) => Ok(Vec::new()),
+        Written::Bool(true) => Err(serde::de::Error::custom("true is no list of networks")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +132,7 @@ mod tests {
     #[test]
     fn nothing_is_said_that_nobody_asked_for() {
         assert_eq!(told("", true), json!({}));
+        assert_eq!(told("kube_proxy_nodeport_addresses: false", true), json!({}));
     }
 
     #[test]

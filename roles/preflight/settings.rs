@@ -135,7 +135,7 @@ fn ill_typed(vars: &HostVars) -> Vec<Problem> {
             _ if default.value.is_template() => return None,
             Kind::Bool(_) if value.as_bool().is_none() => "a boolean",
             Kind::Int(_) if integer(&value).is_none() => "a whole number",
-            Kind::List(_) if value.as_list().is_none() => "a list",
+            Kind::List(_) if value.as_list().is_none() && !is_none(&name, &value) => "a list",
             Kind::Map(_) if value.as_map().is_none() => "a mapping",
             Kind::Str(_) if value.as_list().is_some() || value.as_map().is_some() => "a text",
             _ => return None,
@@ -150,6 +150,11 @@ fn ill_typed(vars: &HostVars) -> Vec<Problem> {
         ))
     };
     vars.raw().into_keys().filter_map(tell).collect()
+}
+
+/// Whether a value that is no list stands for an empty one: so kubespray's samples from v2.7 to v2.8 have it.
+fn is_none(name: &str, value: &Value) -> bool {
+    name == "kube_proxy_nodeport_addresses" && value.as_bool() == Some(false)
 }
 
 fn unresolvable(name: &str, error: &VarsError) -> Problem {
@@ -363,6 +368,13 @@ mod tests {
         let findings = check(&variables(yaml));
         let texts = |list: &[Problem]| list.iter().map(told).collect();
         (texts(&findings.problems), texts(&findings.warnings))
+    }
+
+    #[test]
+    fn no_addresses_may_be_said_as_false() {
+        assert_eq!(found("kube_proxy_nodeport_addresses: false").0, [""; 0]);
+        let (refused, _) = found("kube_proxy_nodeport_addresses: true\nkube_proxy_exclude_cidrs: false");
+        assert_eq!(refused.len(), 2, "{refused:?}");
     }
 
     #[test]

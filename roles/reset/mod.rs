@@ -396,8 +396,8 @@ fn arguments(
 
 /// Folders that programs of several makers share go when nothing is in them any more; not those that are disks, or links.
 fn no_empty_folders(etcd_data_dir: &str, containerd_storage_dir: &str, engine: Earlier) -> Command {
-    // An engine of others watches them: without them it would end.
-    let watched: &[&str] = if engine.has_ours && !engine.has_settings {
+    // An engine of others that runs watches them: without them it would end.
+    let watched: &[&str] = if engine.goes() {
         &["/etc/containerd/certs.d", "/etc/containerd", "/etc/cni/net.d", "/etc/cni"]
     } else {
         &[]
