@@ -3,7 +3,7 @@
 //! - its authority, and with it which cluster a machine is in ([`Standing::foreign`], [`Standing::split`]);
 //! - a node's name, and whether it is a control plane ([`renamed`], [`worker_as_plane`]);
 //! - the address that a node, its API server and its member of etcd are known by ([`moved`]);
-//! - the folder of the cluster's certificates and of etcd's data ([`super::standing::elsewhere`], [`other_data`]), and data from before a restore
+//! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]), and data from before a restore
 //!   ([`Standing::outdated`]);
 //! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name, for how long its authority is
 //!   good ([`settled`]);
@@ -16,8 +16,9 @@
 use muster_engine::prelude::Problem;
 
 use super::identity::{Authority, Identity};
+use super::refusals::{elsewhere, problem};
 use super::restores::Data;
-use super::standing::{Standing, Wanted, elsewhere, host_of, problem};
+use super::standing::{Standing, Wanted, host_of};
 use crate::upgrade::versions;
 
 impl Standing {

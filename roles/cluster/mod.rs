@@ -10,6 +10,7 @@ mod identity;
 #[cfg(test)]
 mod identity_tests;
 mod misfits;
+mod refusals;
 mod restores;
 #[cfg(test)]
 mod rotation_tests;
@@ -35,9 +36,10 @@ use crate::upgrade;
 pub use certificate::Certificate;
 pub(crate) use endpoint::{api_of, endpoint, goes_over, in_the_end};
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
+pub(crate) use refusals::{emptied, not_ours, orphaned};
 pub(crate) use restores::MemberList;
 use standing::Seen;
-pub(crate) use standing::{Standing, Story, Wanted, emptied, not_ours, orphaned};
+pub(crate) use standing::{Standing, Story, Wanted};
 
 #[derive(Deserialize)]
 struct Vars {
