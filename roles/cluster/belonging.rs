@@ -9,10 +9,9 @@ impl Standing {
     pub(crate) fn is_anothers(&self, name: &str, node: &str) -> Option<String> {
         let seen = self.known(name)?;
         let server = seen.server().unwrap_or_default();
-        let is_of_planes = seen.api_addresses().any(|address| self.addresses.contains(&address));
         let other = match (seen.authority(), self.authority()) {
             (Some(own), Some((_, ours))) => !own.is_same_as(ours),
-            (Some(_), None) => !is_of_planes,
+            (Some(_), None) => !self.was_led_here(seen),
             (None, _) => false,
         };
         if other {

@@ -234,7 +234,7 @@ impl Standing {
             Some((plane, ours)) => format!("{belongs}; the CA of this one is {ours} (on {plane})"),
             // The control planes hold no authority, or could not be asked: then the address must do.
             None if self.known_of(&self.planes).count() < self.planes.len() => {
-                if seen.api_addresses().any(|address| self.addresses.contains(&address)) {
+                if self.was_led_here(seen) {
                     return None;
                 }
                 format!("{belongs}: at no address of this inventory's control planes")
