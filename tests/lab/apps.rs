@@ -211,12 +211,13 @@ fn images_addresses_and_own_objects_reach_their_users() {
     let template = "{apiVersion: v1, kind: ConfigMap, metadata: {name: made-for}, data: {version: '{{ kube_version }}'}}";
     fs::write(own.join("x.yaml.j2"), template).unwrap();
     setup(&["--tags", "apps"]);
+    // Own objects are applied, and nobody waits for them.
+    kubectl(&["-n", "web", "rollout", "status", "deployment/web", "--timeout=120s"]);
     let told = lab.muster(&["apps"]);
     assert!(told.code == 0 && told.out.contains("extension"), "{told:#?}");
     let version = kubectl(&["get", "configmap", "made-for", "-o", "jsonpath={.data.version}"]);
     assert!(kubectl(&["version"]).contains(&version), "{version}");
     assert!(kubectl(&["get", "rooms", "-A"]).contains("r104"));
-    kubectl(&["-n", "web", "rollout", "status", "deployment/web", "--timeout=120s"]);
     assert_eq!(lab.has("node1", "/usr/local/bin/helm"), helm);
     if metallb {
         assert!(answers(&format!("http://{pool}/hostname"), "any").starts_with("web-"));
