@@ -75,6 +75,7 @@ fn nodes_are_ready(lab: &Lab, count: usize) {
 }
 
 #[test]
+#[ignore = "it takes four minutes; ./test --all"]
 fn a_living_cluster_is_hardened_and_outlives_a_wrong_value() {
     let lab = Lab::up(78, &["-n", "3"]);
     let machine = |n: u8| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n));
