@@ -109,6 +109,13 @@ if [ -r /etc/containerd/config.toml ]; then
     case $key in root | state | snapshotter | SystemdCgroup) say kept "$key $value" ;; esac
   done </etc/containerd/config.toml
 fi
+# With both, what others left is told by preflight.
+if [ -e /etc/kubernetes/kubelet.conf ]; then
+  network=
+  [ ! -e /etc/cni/net.d/10-flannel.conflist ] || network=flannel
+  [ ! -e /etc/cni/net.d/10-calico.conflist ] || network=${network:+both}calico
+  case $network in flannel | calico) say kept "network $network" ;; esac
+fi
 if [ -r /var/lib/kubelet/config.yaml ]; then
   list=
   while read -r key value; do

@@ -8,8 +8,8 @@
 //! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name, for how long its authority is
 //!   good ([`settled`]);
 //! - the API server's port ([`other_port`]);
-//! - where the container engine has its pods, and how; where they ask for names; the folder of programs, and that of etcd's
-//!   certificates ([`kept`]);
+//! - where the container engine has its pods, and how; where they ask for names; their network plugin; the folder of programs, and that of
+//!   etcd's certificates ([`kept`]);
 //! - for a run that sets machines up: a rotation of the authorities that is under way ([`Standing::unfinished_rotation`]);
 //! - for a run that sets machines up and does not upgrade: the version ([`Standing::other_version`], [`Standing::other_kubelet`]).
 
@@ -294,6 +294,7 @@ fn kept(name: &str, seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
         let first = has.first().filter(|_| has.iter().all(|has| has != value))?;
         let remedy = match *key {
             "clusterDNS" | "etcd_cert_dir" => format!("set {variable}: {first}"),
+            "network" => format!("set {variable}: {first}; another network begins with a new cluster: reset-cluster"),
             _ => format!(
                 "set {variable}: {first}; to change it, take the machine out of the cluster before (muster remove-node {name}), set it, \
                  and put the machine back: setup-cluster"

@@ -50,6 +50,7 @@ struct Vars {
     containerd_storage_dir: String,
     containerd_state_dir: String,
     containerd_snapshotter: String,
+    kube_network_plugin: String,
     containerd_use_systemd_cgroup: bool,
     skydns_server: String,
 }
@@ -208,6 +209,7 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
             ("bin_dir", "bin_dir", bin_dir(host)?),
             ("clusterDNS", "skydns_server", vars.skydns_server),
             ("etcd_cert_dir", "etcd_cert_dir", vars.etcd_cert_dir),
+            ("network", "kube_network_plugin", vars.kube_network_plugin),
         ],
         port: cluster.kube_apiserver_port,
         version: cluster.kube_version,

@@ -461,7 +461,7 @@ fn what_does_not_belong_is_refused() {
             node_name: "a".into(), address: "192.0.2.10".parse().ok(), access: "192.0.2.10".parse().ok(), control_plane: false, etcd: false,
             etcd_data_dir: "/var/lib/etcd".into(), port: 6443,
             version: "1.36.3".into(), upgrades: false, settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
-            kept: vec![("state", "containerd_state_dir", "/run/containerd".into()), ("clusterDNS", "skydns_server", "10.233.0.3".into()), ("etcd_cert_dir", "etcd_cert_dir", "/etc/ssl/etcd/ssl".into())],
+            kept: vec![("state", "containerd_state_dir", "/run/containerd".into()), ("clusterDNS", "skydns_server", "10.233.0.3".into()), ("etcd_cert_dir", "etcd_cert_dir", "/etc/ssl/etcd/ssl".into()), ("network", "kube_network_plugin", "calico".into())],
         };
         change(&mut wanted);
         wanted
@@ -515,6 +515,7 @@ fn what_does_not_belong_is_refused() {
         // What runs on a machine cannot be moved under it; where nothing runs it is no matter.
         ("a", vec![("a", Some(keeps(&[("state", "/run/other")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["containerd_state_dir: /run/containerd, but a runs with /run/other"]),
         ("a", vec![("a", Some(keeps(&[("state", "/run/other"), ("etcd_cert_dir", "/x")], Identity::default()))), ("b", Some(plane(1)))], &|_| {}, &[]),
+        ("a", vec![("a", Some(keeps(&[("network", "flannel")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["kube_network_plugin: calico, but a runs with flannel"]),
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "10.233.0.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["skydns_server: 10.233.0.3, but a runs with 10.233.0.10"]),
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10"), ("clusterDNS", "10.233.0.3"), ("state", "/run/containerd")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
         ("c", vec![("a", Some(plane(1))), ("c", Some(keeps(&[("etcd_cert_dir", "/x")], member(1, "etcd1"))))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["etcd_cert_dir: /etc/ssl/etcd/ssl, but c runs with /x"]),

@@ -87,7 +87,10 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
         let flow = Flow::new("muster certs renew --ca", rotation::plays());
         Flow { roles: rotation::roles(), all_at_once: true, ..flow }
     } else {
-        Flow { roles: certificates::roles(args.below), ..Flow::new("muster certs renew", certificates::plays()) }
+        Flow {
+            roles: certificates::roles(args.below),
+            ..Flow::new("muster certs renew", certificates::plays())
+        }
     };
     let flow = Flow { remarks: false, whole_cluster: true, next: Some(next), ..flow };
     let rotates = args.ca && !args.flow.manner.check;
@@ -99,9 +102,13 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     let students = project.command(&["muster", "students", "create", "NAMES"], 3);
     let exit = TypedFlow::typed(flow, project, args.flow).run(environment)?;
     if rotates && exit == Exit::Done {
-        print::note(&format!("the authorities are new: a kubeconfig that was copied elsewhere is useless now; for your own: {merge}"));
+        print::note(&format!(
+            "the authorities are new: a kubeconfig that was copied elsewhere is useless now; for your own: {merge}"
+        ));
         if inventory_dir.join("artifacts").join(STUDENT_FILES).is_dir() {
-            print::note(&format!("so are those of students; new ones, with the same names or list as before: {students}"));
+            print::note(&format!(
+                "so are those of students; new ones, with the same names or list as before: {students}"
+            ));
         }
     }
     Ok(exit)

@@ -28,6 +28,8 @@ pub(crate) struct KubectlArgs {
 pub(crate) fn run(args: KubectlArgs, environment: &Environment) -> Result<Exit, CommandError> {
     become_program("kubectl", args.inventory, &args.arguments, environment, |project| {
         let bring = project.command(&["setup-cluster", "--tags", "kubeconfig"], 1);
-        format!("fetch a bundle: muster bundle fetch; or set kubectl_localhost=true in the inventory, then: {bring}")
+        format!(
+            "fetch a bundle: muster bundle fetch; or set kubectl_localhost=true in the inventory, then: {bring}"
+        )
     })
 }
