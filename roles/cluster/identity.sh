@@ -111,10 +111,13 @@ if [ -r /etc/containerd/config.toml ]; then
 fi
 # With both, what others left is told by preflight.
 if [ -e /etc/kubernetes/kubelet.conf ]; then
-  network=
-  [ ! -e /etc/cni/net.d/10-flannel.conflist ] || network=flannel
-  [ ! -e /etc/cni/net.d/10-calico.conflist ] || network=${network:+both}calico
-  case $network in flannel | calico) say kept "network $network" ;; esac
+  flannel=no calico=no
+  [ ! -e /etc/cni/net.d/10-flannel.conflist ] || flannel=yes
+  [ ! -e /etc/cni/net.d/10-calico.conflist ] || calico=yes
+  case "$flannel $calico" in
+    'yes no') say kept 'network flannel' ;;
+    'no yes') say kept 'network calico' ;;
+  esac
 fi
 if [ -r /var/lib/kubelet/config.yaml ]; then
   list=
