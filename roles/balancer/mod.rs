@@ -28,9 +28,7 @@ use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, api_answers};
 use crate::{diagnosis, kubeadm};
-pub(crate) use external::{
-    External, former_names, known_by_name, may_go_over, name, names, no_names, wrong_name,
-};
+pub(crate) use external::{External, former_names, known_by_name, may_go_over, names, no_names, wrong_name};
 pub(crate) use external::{NAME as EXTERNAL_NAME, VARIABLE as EXTERNAL, answers};
 
 /// Explained in `common/defaults.yml`.

@@ -28,7 +28,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::addresses::{access_ip_of, ip, ip_of};
-use crate::balancer::{self, External};
+use crate::balancer::External;
 use crate::catalogue::CATALOGUE;
 use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
@@ -127,9 +127,8 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
         let addresses = planes.iter().flat_map(of_plane).filter_map(Result::ok);
         let external = External::of(host.all_vars()).ok().flatten();
         let addresses = addresses.chain(external.and_then(|external| external.address())).collect();
-        let balancer = balancer::name(host.all_vars());
         let lists = BTreeMap::new();
-        let mut standing = Standing { planes, members, in_run, addresses, balancer, machines, lists };
+        let mut standing = Standing { planes, members, in_run, addresses, machines, lists };
         if standing.restores_differ() {
             standing.lists = etcd::lists(host, &standing).await?;
         }

@@ -30,8 +30,6 @@ pub(crate) struct Standing {
     pub in_run: Vec<String>,
     /// The addresses of control planes, as far as they are known.
     pub addresses: Vec<IpAddr>,
-    /// The name by which the API is found at somebody else's load balancer.
-    pub balancer: Option<String>,
     /// All control planes and members of etcd, and the other hosts of the run; all nodes, where a cluster is to begin.
     pub machines: BTreeMap<String, Seen>,
     /// What members of etcd that answer know of each other; asked only where they have gone through different restores.
@@ -243,11 +241,9 @@ impl Standing {
         self.known(name).is_some_and(|seen| seen.kubelet.is_some())
     }
 
-    /// Whether a machine was told of one of the control planes, or of the load balancer in front of them.
+    /// Whether a machine was told of one of the control planes, or of the load balancer in front of them, by an address.
     pub(super) fn was_led_here(&self, seen: &Identity) -> bool {
-        let host = |server: &str| Some(server.strip_prefix("https://")?.rsplit_once(':')?.0.to_owned());
-        let by_name = self.balancer.is_some() && seen.server().and_then(host) == self.balancer;
-        by_name || seen.api_addresses().any(|address| self.addresses.contains(&address))
+        seen.api_addresses().any(|address| self.addresses.contains(&address))
     }
 
     /// Whether the kernel of a machine takes in packets for pods already, and answers none.

@@ -78,7 +78,6 @@ fn standing(machines: &[(&str, Option<Identity>)]) -> Standing {
         addresses: vec!["192.0.2.10".parse().unwrap()],
         machines: ["a", "b", "c", "w"].iter().map(seen).collect(),
         lists: Default::default(),
-        balancer: Some("api.example.org".into()),
     }
 }
 
@@ -485,9 +484,6 @@ fn what_does_not_belong_is_refused() {
     let foreign_server = Identity {
         kubelet: Some(Kubeconfig { server: "https://198.51.100.1:6443".into(), authority: Some(numbered(2)) }), ..worker(2)
     };
-    let by_name = Identity {
-        kubelet: Some(Kubeconfig { server: "https://api.example.org:6443".into(), authority: Some(numbered(2)) }), ..worker(2)
-    };
     let taken_away = |version: &str| {
         Identity { admin: None, kubelet: None, version_told: Some(version.into()), ..plane(1) }
     };
@@ -500,7 +496,6 @@ fn what_does_not_belong_is_refused() {
         ("w", vec![("w", Some(worker(1)))], &|_| {}, &["cluster: w belongs to a cluster (CA "]),
         // The control planes are off: the address tells.
         ("w", vec![("a", None), ("b", None), ("w", Some(worker(2)))], &|_| {}, &[]),
-        ("w", vec![("a", None), ("b", None), ("w", Some(by_name))], &|_| {}, &[]),
         ("w", vec![("a", None), ("b", None), ("w", Some(foreign_server))], &|_| {}, &["cluster: w belongs to another cluster (CA "]),
         ("a", vec![("a", Some(plane(1))), ("b", Some(plane(2)))], &|w| w.control_plane = true, &["cluster: machines of two clusters: a has the CA "]),
         ("a", vec![("a", Some(worker(1))), ("b", Some(plane(1)))], &|w| w.control_plane = true, &["cluster: a is a worker of the cluster"]),

@@ -18,6 +18,8 @@ if [ -e "$note/unit-link" ]; then
 elif [ -e "$note/unit" ]; then
   cp -p "$note/unit" "$unit"
 fi
+# On the disk before the note of it goes.
+sync
 systemctl daemon-reload
 # What was uninstalled since does not come back, and what does not start is told by whoever looks (earlier.rs).
 if systemctl cat containerd >/dev/null 2>&1; then

@@ -36,6 +36,8 @@ pub(crate) struct Earlier {
     pub(crate) has_ours: bool,
     /// It had images, which are others' and stay.
     pub(crate) has_images: bool,
+    /// It ran, and runs again at the end of a reset: what it makes in its folder then is not ours.
+    pub(crate) ran: bool,
     /// It had a unit where ours is.
     pub(crate) has_unit: bool,
     /// It took the place of ours again.
@@ -47,6 +49,7 @@ impl Earlier {
     pub(crate) async fn of(host: &Host) -> Result<Earlier> {
         let look = r#"for note in "$1" "$1-is-back"; do
   [ ! -e "$note/images" ] || echo images
+  [ ! -e "$note/active" ] || echo ran
   [ ! -e "$note/unit" ] && [ ! -e "$note/unit-link" ] || echo unit
 done
 [ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back
@@ -57,6 +60,7 @@ for mark in "$1" "$2" "$3"; do [ ! -e "$mark" ] || echo ours; done"#;
         Ok(Earlier {
             has_ours: has("ours"),
             has_images: has("images"),
+            ran: has("ran"),
             has_unit: has("unit"),
             is_back: has("back"),
         })

@@ -142,7 +142,10 @@ pub(super) fn registries(vars: &HostVars) -> Result<Vec<Registry>, Wrong> {
         let hosts = mirrors.iter().map(|mirror| &mirror.host).chain(&server);
         if let Some(host) = hosts.into_iter().find(|host| !is_url(host)) {
             let needed = "a URL that begins with https:// or http://, without credentials";
-            return Err(Wrong { name, found: host.clone(), needed });
+            // A password in it is nobody's business.
+            let found =
+                host.rsplit_once('@').map_or_else(|| host.clone(), |(_, place)| format!("...@{place}"));
+            return Err(Wrong { name, found, needed });
         }
         let new = || Registry { prefix: prefix.clone(), server: None, mirrors: Vec::new() };
         let registry = all.entry(prefix.clone()).or_insert_with(new);

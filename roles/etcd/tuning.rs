@@ -74,7 +74,8 @@ pub(crate) fn not_for_users(name: &str) -> Option<&'static str> {
     if !name.starts_with("ETCD_") || !name.chars().all(allowed) {
         return Some("names that begin with ETCD_, in capital letters");
     }
-    let of_the_cluster = ["ETCD_INITIAL_", "ETCD_DISCOVERY", "ETCD_FORCE_NEW_CLUSTER"];
+    let of_the_cluster =
+        ["ETCD_INITIAL_", "ETCD_DISCOVERY", "ETCD_FORCE_NEW_CLUSTER", "ETCD_WAL_DIR", "ETCD_CONFIG_FILE"];
     let of_the_cluster = of_the_cluster.iter().any(|begin| name.starts_with(begin));
     (set_by_role || of_the_cluster)
         .then_some("settings that are not how the member finds its data and the others, which muster sets")

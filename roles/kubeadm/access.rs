@@ -120,7 +120,16 @@ impl Vars {
                     let probes: Vec<Value> = PROBES.iter().map(|path| json!({ "path": path })).collect();
                     json!({ "enabled": true, "conditions": probes })
                 }
-                Some(conditions) => json!({ "enabled": true, "conditions": conditions }),
+                // Without them the kubelet's probes would be refused, and it would end the API server.
+                Some(conditions) => {
+                    let mut all = conditions.as_array().cloned().unwrap_or_default();
+                    for path in PROBES.map(|path| json!({ "path": path })) {
+                        if !all.contains(&path) {
+                            all.push(path);
+                        }
+                    }
+                    json!({ "enabled": true, "conditions": all })
+                }
                 None => json!({ "enabled": true }),
             };
         let jwt = match self.kube_apiserver_use_authentication_config_file {
@@ -287,7 +296,10 @@ mod tests {
         let some = format!(
             "{jwt}kube_apiserver_authentication_config_anonymous: {{enabled: true, conditions: [{{path: /version}}]}}"
         );
-        assert_eq!(files(&some)[0].1["anonymous"]["conditions"], json!([{ "path": "/version" }]));
+        assert_eq!(
+            files(&some)[0].1["anonymous"]["conditions"],
+            json!([{ "path": "/version" }, { "path": "/livez" }, { "path": "/readyz" }, { "path": "/healthz" }])
+        );
     }
 
     #[test]

@@ -10,6 +10,8 @@ if [ ! -e "$before/complete" ]; then
     [ ! -e "/etc/kubernetes/manifests/$component.yaml" ] ||
       cp "/etc/kubernetes/manifests/$component.yaml" "$before/$component.yaml"
   done
+  # Whole on the disk before they are said to be: a power cut would leave empty manifests otherwise.
+  sync
   echo yes >"$before/complete"
 fi
 # A join that was cut off before its last phase left a node that is not known as a control plane.
@@ -35,7 +37,8 @@ fi
 remember_static_pods "${settled%/*}"
 echo "$hash" >"$settled"
 rm -rf "$before"
-# What was written for a configuration that is gone.
+# What was written for a configuration that is gone: files whose names end with a digest. Others are somebody's.
 for file in /etc/kubernetes/kube-apiserver/* /etc/kubernetes/kube-scheduler/*; do
+  case ${file##*-} in *[!0-9a-f]* | "$file") continue ;; ????????????) ;; *) continue ;; esac
   [ ! -e "$file" ] || cat /etc/kubernetes/manifests/kube-*.yaml | grep -qF "$file" || rm -f "$file"
 done

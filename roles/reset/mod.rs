@@ -377,7 +377,7 @@ fn arguments(
     }
     let ours = (engine.has_ours && !engine.has_unit).then_some("containerd");
     gone.extend(units.iter().copied().chain(ours).map(|unit| format!("/etc/systemd/system/{unit}.service")));
-    if !with.keep_images && engine.has_ours && !engine.has_images {
+    if !with.keep_images && engine.has_ours && !engine.has_images && !engine.ran {
         gone.push(format!("{}/io.containerd.content.v1.content", vars.containerd_storage_dir));
     }
     if !calico.is_empty() {
