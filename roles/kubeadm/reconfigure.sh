@@ -37,8 +37,9 @@ fi
 remember_static_pods "${settled%/*}"
 echo "$hash" >"$settled"
 rm -rf "$before"
-# What was written for a configuration that is gone: files whose names end with a digest. Others are somebody's.
+# What was written for a configuration that is gone: files with a digest in front of their ending. Others are somebody's.
 for file in /etc/kubernetes/kube-apiserver/* /etc/kubernetes/kube-scheduler/*; do
-  case ${file##*-} in *[!0-9a-f]* | "$file") continue ;; ????????????) ;; *) continue ;; esac
+  digest=${file%.*}
+  case ${digest##*-} in *[!0-9a-f]*) continue ;; ????????????) ;; *) continue ;; esac
   [ ! -e "$file" ] || cat /etc/kubernetes/manifests/kube-*.yaml | grep -qF "$file" || rm -f "$file"
 done
