@@ -103,7 +103,7 @@ fn machines_that_cannot_be_worked_on_are_named_and_the_others_stay_untouched() {
     assert_eq!(lab.lab(&["stop", "node2"]).code, 0);
     let off = lab.muster(&["setup-cluster", "-i", &hosts]);
     assert_eq!(off.code, 4, "{off:#?}");
-    says(&off, &["node2", "no answer", "again: muster setup-cluster"]);
+    says(&off, &["node2", "no answer", "again: muster lab --name test234 exec -- muster setup-cluster"]);
     assert_eq!(off.recap("node2", "unreachable"), 1);
     is_untouched(&lab, "node1");
     held("machine is off", "its container is stopped", 1, SAID);

@@ -105,7 +105,10 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
                     }
                     None => Err("No such file or directory"),
                 },
-                None => Err("a path is wanted"),
+                None => {
+                    state.kept.disk.flush();
+                    Ok(())
+                }
             }
         }
         "mv" => with_state(shell, |disk, _| disk.kept.disk.rename(paths[0], paths[1]), &paths),

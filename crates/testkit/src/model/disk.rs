@@ -188,6 +188,13 @@ impl Disk {
         Ok(())
     }
 
+    /// Everything that was written is on the disk, as after `sync` without a path.
+    pub fn flush(&mut self) {
+        for inode in self.inodes.values_mut() {
+            inode.flushed = true;
+        }
+    }
+
     /// Of what was not flushed, a part is lost: `keep` says how much of so many bytes is left.
     pub fn power_cut(&mut self, mut keep: impl FnMut(usize) -> usize) {
         for inode in self.inodes.values_mut().filter(|inode| !inode.flushed) {
