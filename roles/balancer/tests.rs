@@ -247,3 +247,24 @@ fn machines_know_a_name_and_forget_it() {
         assert_eq!(text, format!("{own}\n{line}\n"));
     }
 }
+
+/// Samples of kubespray's first years have the API server at 443, and load balancers.
+#[test]
+fn it_is_root_only_where_its_port_asks_for_it_and_then_it_may_do_nothing_else() {
+    let vars = variables("{}");
+    let rights = |port: u16| {
+        let extra = json!({
+            "port": port, "health_port": 8081, "image": "haproxy", "config": CONFIG, "folder": FOLDER,
+            "authority": "/etc/kubernetes/ssl/ca.crt",
+        });
+        let pod = vars.render(include_str!("templates/pod.yaml.j2"), "pod.yaml", &extra).unwrap();
+        let pod: serde_json::Value = serde_saphyr::from_str(&pod).unwrap();
+        let spec = &pod["spec"];
+        (
+            spec["securityContext"]["runAsUser"].clone(),
+            spec["containers"][0]["securityContext"]["capabilities"].clone(),
+        )
+    };
+    assert_eq!(rights(6443), (json!(65534), json!({ "drop": ["ALL"] })));
+    assert_eq!(rights(443), (json!(0), json!({ "drop": ["ALL"], "add": ["NET_BIND_SERVICE"] })));
+}

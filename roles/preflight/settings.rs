@@ -75,7 +75,6 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(node_ports(vars));
     findings.refuse(elections(vars));
     findings.refuse(balancer_port(vars));
-    findings.refuse(balancer_may_bind(vars));
     findings.refuse(external_balancer(vars));
     findings.refuse(taints(vars));
     findings.refuse(encryption::check(vars));
@@ -286,19 +285,6 @@ fn balancer_port(vars: &HostVars) -> Option<Problem> {
     })
 }
 
-/// The load balancer is no root, and binds the port of the API server on its own machine.
-fn balancer_may_bind(vars: &HostVars) -> Option<Problem> {
-    let setting = Setting::of(vars, "kube_apiserver_port")?;
-    let port: u16 = setting.text.parse().ok()?;
-    (balancer::is_asked_for(vars) && port < 1024).then(|| {
-        setting.wrong(
-            "a port from 1024 on, at which the load balancer of each machine can listen without being root",
-            "set kube_apiserver_port: 6443 before the cluster begins; or keep the machines without load balancers: \
-             loadbalancer_apiserver_localhost: false",
-        )
-    })
-}
-
 /// Where somebody else's load balancer is.
 fn external_balancer(vars: &HostVars) -> Vec<Problem> {
     let wrong = |name, found: String, needed: &str, remedy: &str| {
@@ -360,7 +346,7 @@ fn taints(vars: &HostVars) -> Vec<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{inventory_and_vars, told, variables};
+    use super::super::fixture::{told, variables};
     use super::*;
 
     /// What is found wrong with a variable that is set in group_vars, as `check: found`.
@@ -380,20 +366,6 @@ mod tests {
     #[test]
     fn the_defaults_are_in_order() {
         assert_eq!(found(""), (Vec::new(), Vec::new()));
-    }
-
-    #[test]
-    fn a_load_balancer_needs_a_port_that_it_may_bind() {
-        let found = |planes: &str, yaml: &str| {
-            let ini = format!("a\nb\nc\n[kube_control_plane]\n{planes}[etcd]\na\n[kube_node]\nc\n");
-            let (_, vars) = inventory_and_vars(&ini, yaml);
-            let findings = check(&vars.host("c").unwrap());
-            findings.problems.iter().map(told).collect::<Vec<_>>()
-        };
-        let low = "kube_apiserver_port: 443";
-        assert_eq!(found("a\nb\n", low), ["kube_apiserver_port: 443 (vars.yml:1:22)"]);
-        assert!(found("a\n", low).is_empty() && found("a\nb\n", "kube_apiserver_port: 8443").is_empty());
-        assert!(found("a\nb\n", &format!("{low}\nloadbalancer_apiserver_localhost: false")).is_empty());
     }
 
     #[test]
