@@ -104,17 +104,18 @@ fn of(vars: &Vars, may_lower_oom_score: bool) -> Map<String, Value> {
     all
 }
 
-/// A list; `false`, as kubespray's samples from v2.7 to v2.8 have it, is an empty one.
+/// A list; `false`, as kubespray's samples from v2.7 to v2.8 have it, is an empty one, and so is nothing.
 fn none_by_false<'de, D: serde::Deserializer<'de>>(value: D) -> std::result::Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {
         List(Vec<String>),
         Bool(bool),
+        Nothing(()),
     }
     match Written::deserialize(value)? {
         Written::List(list) => Ok(list),
-        Written::Bool(false) => Ok(Vec::new()),
+        Written::Bool(false) | Written::Nothing(()) => Ok(Vec::new()),
         Written::Bool(true) => Err(serde::de::Error::custom("true is no list of networks")),
     }
 }
@@ -133,6 +134,7 @@ mod tests {
     fn nothing_is_said_that_nobody_asked_for() {
         assert_eq!(told("", true), json!({}));
         assert_eq!(told("kube_proxy_nodeport_addresses: false", true), json!({}));
+        assert_eq!(told("kube_proxy_nodeport_addresses: null", true), json!({}));
     }
 
     #[test]

@@ -130,8 +130,10 @@ fn ill_typed(vars: &HostVars) -> Vec<Problem> {
             Err(error) => return Some(unresolvable(&name, &error)),
             Ok(value) => value?,
         };
+        let empty = matches!(value.kind, Kind::Null);
         let needed = match &default.value.kind {
             _ if default.value.is_template() => return None,
+            Kind::List(_) | Kind::Map(_) if empty => return None,
             Kind::Bool(_) if value.as_bool().is_none() => "a boolean",
             Kind::Int(_) if integer(&value).is_none() => "a whole number",
             Kind::List(_) if value.as_list().is_none() && !is_none(&name, &value) => "a list",
@@ -361,6 +363,14 @@ mod tests {
         assert_eq!(found("kube_proxy_nodeport_addresses: false").0, [""; 0]);
         let (refused, _) = found("kube_proxy_nodeport_addresses: true\nkube_proxy_exclude_cidrs: false");
         assert_eq!(refused.len(), 2, "{refused:?}");
+    }
+
+    /// A variable without a value is an empty list or mapping, as it is to a loop of Ansible's.
+    #[test]
+    fn lists_and_mappings_may_be_said_without_a_value() {
+        let rows =
+            "kube_proxy_nodeport_addresses:\nkube_proxy_exclude_cidrs: null\nnode_taints:\nnode_labels: ~\n";
+        assert_eq!(found(rows), (Vec::new(), Vec::new()));
     }
 
     #[test]

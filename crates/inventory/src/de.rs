@@ -5,9 +5,9 @@
 //! problem is known.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::{fmt, iter};
 
-use serde::de::value::StringDeserializer;
+use serde::de::value::{MapDeserializer, StringDeserializer};
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
@@ -333,9 +333,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_newtype_struct(self)
     }
 
+    /// A variable that is written without a value has nothing in it, as in a loop or a template of Ansible's.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.value.kind {
             Kind::List(_) => self.deserialize_any(visitor),
+            Kind::Null => self.place(visitor.visit_seq(Items { items: [].iter(), path: self.path, at: 0 })),
             _ => Err(self.wrong("a list")),
         }
     }
@@ -343,6 +345,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.value.kind {
             Kind::Map(_) => self.deserialize_any(visitor),
+            Kind::Null => self.place(visitor.visit_map(MapDeserializer::new(iter::empty::<(&str, &str)>()))),
             _ => Err(self.wrong("a mapping")),
         }
     }

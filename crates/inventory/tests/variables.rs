@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster_inventory::{GroupRules, Inventory, Kind, Value, Vars, VarsBuilder, VarsError};
@@ -96,6 +97,20 @@ fn structs_are_read_leniently() {
         mode: Mode::Ipvs,
     };
     assert_eq!(wanted, expected);
+}
+
+#[test]
+fn a_list_and_a_mapping_without_a_value_are_empty() {
+    #[derive(Debug, Deserialize)]
+    struct Wanted {
+        names: Vec<String>,
+        labels: BTreeMap<String, String>,
+    }
+    let wanted: Wanted = vars(INI, "names:\nlabels: ~\n").host("node1").unwrap().deserialize().unwrap();
+    assert!(wanted.names.is_empty() && wanted.labels.is_empty(), "{wanted:?}");
+    let error =
+        vars(INI, "names: a\nlabels: []\n").host("node1").unwrap().deserialize::<Wanted>().unwrap_err();
+    assert!(error.to_string().contains("must be a list"), "{error}");
 }
 
 #[test]

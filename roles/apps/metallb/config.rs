@@ -35,12 +35,14 @@ fn yes() -> bool {
     true
 }
 
-/// On which nodes pods run.
+/// On which nodes pods run, and how many of them. The last two are not kubespray's, but are found in inventories.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Placement {
     pub(super) nodeselector: Option<Map<String, Value>>,
     pub(super) tolerations: Option<Vec<Value>>,
+    pub(super) affinity: Option<Map<String, Value>>,
+    pub(super) replicas: Option<u16>,
 }
 
 /// The first and the last address of a range.
@@ -60,6 +62,9 @@ impl Config {
             return Err("layer3: muster sets up no BGP; addresses are announced by layer2".to_owned());
         }
         let config: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        if config.speaker.replicas.is_some() {
+            return Err("speaker.replicas: a speaker runs on each node".to_owned());
+        }
         config.check()?;
         Ok(config)
     }
@@ -175,5 +180,6 @@ mod tests {
         assert_eq!(why("{layer2: [a]}"), "layer2: there is no pool \"a\" in address_pools");
         assert!(why("{layer3: {metallb_peers: {}}}").contains("no BGP"));
         assert!(why("{pools: {}}").contains("pools"));
+        assert!(why("{speaker: {replicas: 2}}").starts_with("speaker.replicas"));
     }
 }

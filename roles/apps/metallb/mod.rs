@@ -93,13 +93,20 @@ fn set_pods(
     placement: &Placement,
     images: &BTreeMap<&str, String>,
 ) -> Result<(), String> {
-    let template = &mut find(objects, kind, name)?["spec"]["template"];
+    let spec = &mut find(objects, kind, name)?["spec"];
+    if let Some(replicas) = placement.replicas {
+        spec["replicas"] = json!(replicas);
+    }
+    let template = &mut spec["template"];
     template["metadata"]["labels"][SET] = json!(NAME);
     if let Some(nodeselector) = &placement.nodeselector {
         template["spec"]["nodeSelector"] = json!(nodeselector);
     }
     if let Some(tolerations) = &placement.tolerations {
         template["spec"]["tolerations"] = json!(tolerations);
+    }
+    if let Some(affinity) = &placement.affinity {
+        template["spec"]["affinity"] = json!(affinity);
     }
     let image = images.get(format!("metallb-{name}").as_str()).ok_or("the catalogue has no image of it")?;
     template["spec"]["containers"][0]["image"] = json!(image);
@@ -163,11 +170,14 @@ mod tests {
     #[test]
     fn pods_are_as_the_variables_say() {
         let [_, found] = objects(
-            "metallb_log_level: debug\nmetallb_config: {controller: {nodeselector: {room: '1'}, tolerations: [{operator: Exists}]}}",
+            "metallb_log_level: debug\nmetallb_config: {controller: {nodeselector: {room: '1'}, tolerations: [{operator: Exists}], \
+             replicas: 2, affinity: {podAntiAffinity: {}}}}",
         );
         let pod = &found[1]["spec"]["template"]["spec"];
         assert_eq!(pod["nodeSelector"], json!({ "room": "1" }));
         assert_eq!(pod["tolerations"], json!([{ "operator": "Exists" }]));
+        assert_eq!(pod["affinity"], json!({ "podAntiAffinity": {} }));
+        assert_eq!(found[1]["spec"]["replicas"], 2);
         assert_eq!(pod["containers"][0]["args"], json!(["--port=7472", "--log-level=debug"]));
         let speaker = &found[2]["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(speaker["image"], "metallb-speaker:2");
