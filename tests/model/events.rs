@@ -460,6 +460,8 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_version=1.35.8"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_pods_subnet: 10.240.0.0/18, but the cluster was begun with 10.233.64.0/18",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_pods_subnet=10.240.0.0/18"]) },
+        Refusal { groups: PLANES, untouched: ALL, said: "kube_network_plugin: calico, but m0 runs with flannel",
+            event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_network_plugin=calico"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_apiserver_port: 8443, but the API server listens at 6443",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_apiserver_port=8443"]) },
         Refusal { groups: ALONE, untouched: &[0, 1, 2], said: "m1 belongs to a cluster",
