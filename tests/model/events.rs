@@ -284,7 +284,7 @@ const MAKE_A_CLUSTER: [&str; 8] =
     ["etcd", "containerd", "kubelet", "control-plane", "node", "api-endpoint", "etcd-restart", "cni"];
 
 /// What a run may consist of: any choice of the roles that make a cluster, alone or with all the others; any one or two of the
-/// playbook's tags (each role's name is one), or all but these; any role and what comes after it. Of the applications, which are all
+/// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
     const OTHER_APPS: [&str; 6] =
@@ -311,7 +311,9 @@ fn choices() -> BTreeSet<Vec<String>> {
                 [one, other].iter().any(|tag| tag.as_str() == role || tags.contains(tag))
             };
             choices.insert(chosen(&has));
-            choices.insert(chosen(&|role, tags| !has(role, tags)));
+            if one == other {
+                choices.insert(chosen(&|role, tags| !has(role, tags)));
+            }
         }
     }
     choices.extend((0..roles.len()).map(|at| roles[at..].iter().map(|(role, _)| (*role).clone()).collect()));
@@ -324,38 +326,38 @@ fn choices() -> BTreeSet<Vec<String>> {
 fn no_choice_of_roles_or_tags_makes_machines_wait_for_each_other() {
     let groups = "[etcd]\nm[0:1]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
     let choices: Vec<Vec<String>> = choices().into_iter().collect();
-    assert!(choices.len() > 500, "{}", choices.len());
-    in_parallel(&choices, |choice| {
+    assert!(choices.len() > 400, "{}", choices.len());
+    let some: Vec<&[Vec<String>]> = choices.chunks(20).collect();
+    in_parallel(&some, |some| {
         let mut wrong = Vec::new();
-        for stands in [true, false] {
-            simulated(async {
-                let world = if stands {
-                    after(groups, |_| ()).await
-                } else {
-                    let world = World::new(&[]);
-                    world.inventory(&hosts(IN_USE), groups, &[]);
-                    world
-                };
-                world.roles.lock().unwrap().clone_from(choice);
-                let begun = tokio::time::Instant::now();
-                let ran = world.run(&Controller::new(2, MACHINES, None)).await.expect("nobody kills it");
-                let failures = ran.outcome.values().filter_map(|host| Some(host.failure.as_ref()?.to_string()));
-                let failures: Vec<String> = failures.collect();
-                // Where nothing is there yet, what is left out is missing; but everybody comes to an end.
-                let circle = failures.iter().any(|failure| failure.contains("none would ever go on"));
-                if circle || stands && !(failures.is_empty() && ran.changes.is_empty()) {
-                    wrong.push(format!("the cluster stands: {stands}: {failures:?} {:?}", ran.changes));
+        simulated(async {
+            // Nobody changes a cluster that stands: it serves for all of them.
+            let stands = after(groups, |_| ()).await;
+            for (number, choice) in (2..).zip(*some) {
+                let blank = World::new(&[]);
+                blank.inventory(&hosts(IN_USE), groups, &[]);
+                for (what, world) in [("the cluster that stands", &stands), ("blank machines", &blank)] {
+                    world.roles.lock().unwrap().clone_from(choice);
+                    let begun = tokio::time::Instant::now();
+                    let ran = world.run(&Controller::new(number, MACHINES, None)).await.expect("nobody kills it");
+                    let failures =
+                        ran.outcome.values().filter_map(|host| Some(host.failure.as_ref()?.to_string()));
+                    let failures: Vec<String> = failures.collect();
+                    // Where nothing is there yet, what is left out is missing; but everybody comes to an end.
+                    let is_circle = failures.iter().any(|failure| failure.contains("none would ever go on"));
+                    let is_other = std::ptr::eq(world, &stands) && !(failures.is_empty() && ran.changes.is_empty());
+                    let lasted = begun.elapsed();
+                    if is_circle || is_other || lasted.as_secs() > 1800 {
+                        wrong.push(format!("{choice:?}, {what}, {lasted:?}: {failures:?} {:?}", ran.changes));
+                    }
                 }
-                if begun.elapsed().as_secs() > 1800 {
-                    wrong.push(format!("the cluster stands: {stands}: it took {:?}", begun.elapsed()));
-                }
-            });
-        }
+            }
+        });
         wrong
     });
     held(
         "roles left out",
-        "on model machines: all choices of the roles that make a cluster, all choices of one tag, of two, of all but these, and of a \
+        "on model machines: all choices of the roles that make a cluster, all choices of one tag, of two, of all but one, and of a \
          role and all after it",
         2 * choices.len(),
         "nobody waits for ever; a cluster that stands stays as it is",
