@@ -283,7 +283,7 @@ fn a_run_without_a_control_plane_leaves_a_kubelet_as_the_cluster_and_the_variabl
 const MAKE_A_CLUSTER: [&str; 8] =
     ["etcd", "containerd", "kubelet", "control-plane", "node", "api-endpoint", "etcd-restart", "cni"];
 
-/// What a run may consist of: any choice of the roles that make a cluster, alone or with all the others; any one or two of the
+/// What a run may consist of: any choice of the roles that make a cluster; any one or two of the
 /// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
@@ -302,7 +302,6 @@ fn choices() -> BTreeSet<Vec<String>> {
         let place = |role: &str| MAKE_A_CLUSTER.iter().position(|known| *known == role);
         let is_in = |role: &str| place(role).map(|at| choice & (1 << at) != 0);
         choices.insert(chosen(&|role, _| is_in(role) == Some(true)));
-        choices.insert(chosen(&|role, _| is_in(role) != Some(false)));
     }
     let tags: BTreeSet<&String> = roles.iter().flat_map(|(role, play)| play.tags.iter().chain([*role])).collect();
     for one in &tags {
@@ -326,7 +325,7 @@ fn choices() -> BTreeSet<Vec<String>> {
 fn no_choice_of_roles_or_tags_makes_machines_wait_for_each_other() {
     let groups = "[etcd]\nm[0:1]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
     let choices: Vec<Vec<String>> = choices().into_iter().collect();
-    assert!(choices.len() > 400, "{}", choices.len());
+    assert!(choices.len() > 300, "{}", choices.len());
     let some: Vec<&[Vec<String>]> = choices.chunks(20).collect();
     in_parallel(&some, |some| {
         let mut wrong = Vec::new();
