@@ -1,8 +1,8 @@
 //! What is installed: the catalogue (`catalogue/catalogue.yml`), and what of it a role takes from the bundle.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use muster_artifacts::{Arch, Catalogue, Release};
+use muster_artifacts::{Arch, Bundle, Catalogue, Release};
 use muster_engine::prelude::*;
 use muster_inventory::{HostVars, Inventory, Vars};
 
@@ -120,11 +120,13 @@ pub fn artifact(host: &Host, name: &str, kube_version: &str) -> Result<Artifact>
 
 /// The same for this computer, whose architecture may be another one than the machine's; `None` where the bundle does not have it.
 pub fn artifact_for_here(host: &Host, name: &str, kube_version: &str) -> Option<Artifact> {
-    let arch = Arch::host()?;
+    artifact_of(host.bundle(), name, kube_version, Arch::host()?)
+}
+
+fn artifact_of(bundle: &Arc<Bundle>, name: &str, kube_version: &str, arch: Arch) -> Option<Artifact> {
     let release = CATALOGUE.release(kube_version, arch).ok()?;
-    let bundle = host.bundle().clone();
     let entry = bundle.file(name, &release.file(name)?.version, arch).ok()?.clone();
-    Some(Artifact { bundle, entry })
+    Some(Artifact { bundle: bundle.clone(), entry })
 }
 
 /// The full reference of an image, by its name in the catalogue, in the version that goes with this version of Kubernetes.
@@ -147,6 +149,25 @@ pub fn missing(error: muster_artifacts::MissingArtifact) -> Failure {
 mod tests {
     use super::*;
     use crate::preflight::fixture::inventory_and_vars;
+
+    #[test]
+    fn what_comes_to_this_computer_is_of_its_architecture() {
+        let folder = tempfile::tempdir().unwrap();
+        let version = CATALOGUE.default_release();
+        let sha256 = "0".repeat(64);
+        let kubectl = |arch: &str| {
+            serde_json::json!({
+                "name": "kubectl", "version": version, "arch": arch, "kind": "binary", "sha256": sha256, "size": 1,
+                "stored": { "name": format!("kubectl-{arch}"), "encoding": "identity", "sha256": sha256, "size": 1 },
+                "origin": "built", "source": "a test",
+            })
+        };
+        let manifest = serde_json::json!({ "format": 1, "files": [kubectl("arm64")], "images": [] });
+        std::fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
+        let bundle = Arc::new(Bundle::open(folder.path()).unwrap());
+        let found = |arch| artifact_of(&bundle, "kubectl", version, arch).map(|artifact| artifact.entry.arch);
+        assert_eq!((found(Arch::Arm64), found(Arch::Amd64)), (Some(Arch::Arm64), None));
+    }
 
     #[test]
     fn an_inventory_needs_what_any_of_its_machines_asks_for() {

@@ -227,6 +227,15 @@ pub const ROLES: &[Role] = &[
         },
         "flannel/defaults.yml"
     ),
+    Role {
+        looks_only: true,
+        ..role!(
+            "check-cluster",
+            "Whether the machine is this cluster's or nobody's, and the cluster may become what is asked for",
+            |host| async move { cluster::may_set_up(host).await.map(drop) },
+            "kubeadm/defaults.yml"
+        )
+    },
     role!(
         "upgrade-check",
         "Whether the cluster may go to another version",

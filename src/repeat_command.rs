@@ -1,5 +1,7 @@
 //! The command to type again: for the hosts that are not done, or without those that failed.
 
+use std::collections::BTreeSet;
+
 use muster_app::{Outline, OutlinePlay};
 use muster_engine::script::quote;
 
@@ -7,10 +9,16 @@ use crate::output::Again;
 use crate::typed_flow::TypedFlow;
 
 impl TypedFlow {
-    /// The command again, with the options that matter to it. Without some hosts only if every play has others.
-    pub(crate) fn again(&self, hosts: Again<'_>, outline: &Outline) -> Option<String> {
+    /// The command again, with the options that matter to it, but for the values of `-e` that were refused: whoever mends them
+    /// writes others. Without some hosts only if every play has others.
+    pub(crate) fn again(
+        &self,
+        hosts: Again<'_>,
+        outline: &Outline,
+        refused: &BTreeSet<&str>,
+    ) -> Option<String> {
         let mut words = self.project.words.clone();
-        words.extend(self.options());
+        words.extend(self.options_but(refused));
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
         for (name, tags) in [("--tags", &self.selection.tags), ("--skip-tags", &self.selection.skip_tags)] {
             if !tags.is_empty() {
@@ -33,10 +41,15 @@ impl TypedFlow {
 
     /// The options that were typed and that the command needs to mean the same, be it typed again or as `muster apply` of its plan.
     pub(crate) fn options(&self) -> Vec<String> {
+        self.options_but(&BTreeSet::new())
+    }
+
+    /// The same without these variables.
+    fn options_but(&self, refused: &BTreeSet<&str>) -> Vec<String> {
         let mut words = Vec::new();
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
-        for value in &self.inventory.extra_vars {
-            option("-e", without_secret(value));
+        for value in self.inventory.extra_vars.iter().filter_map(|value| without(value, refused)) {
+            option("-e", without_secret(&value));
         }
         for path in &self.inventory.vault_password_file {
             option("--vault-password-file", path.display().to_string());
@@ -113,6 +126,29 @@ impl TypedFlow {
     }
 }
 
+/// An argument of `-e` without some variables; `None` where nothing is left of it. A file is left as it is, and so is YAML.
+fn without(argument: &str, refused: &BTreeSet<&str>) -> Option<String> {
+    if let Ok(serde_json::Value::Object(mut all)) = serde_json::from_str(argument) {
+        let count = all.len();
+        all.retain(|name, _| !refused.contains(name.as_str()));
+        return match all.len() {
+            0 => None,
+            left if left == count => Some(argument.to_owned()),
+            _ => Some(serde_json::Value::Object(all).to_string()),
+        };
+    }
+    let is_refused = |word: &String| word.split_once('=').is_some_and(|(name, _)| refused.contains(name));
+    let words = shlex::split(argument).filter(|_| !argument.starts_with(['@', '{', '[']));
+    match words {
+        Some(words) if words.iter().any(is_refused) => {
+            let left: Vec<String> =
+                words.iter().filter(|word| !is_refused(word)).map(|word| quote(word)).collect();
+            (!left.is_empty()).then(|| left.join(" "))
+        }
+        _ => Some(argument.to_owned()),
+    }
+}
+
 /// A value of `-e` as it may be shown: without what looks like a secret.
 fn without_secret(argument: &str) -> String {
     let lower = argument.to_ascii_lowercase();
@@ -139,5 +175,23 @@ mod tests {
             ("a=1 ansible_ssh_pass=hunter2", "..."),
         ];
         assert_eq!(cases.map(|(typed, _)| without_secret(typed)), cases.map(|(_, shown)| shown.to_owned()));
+    }
+
+    #[test]
+    fn what_was_refused_is_not_proposed_again() {
+        let refused = BTreeSet::from(["kube_version", "dns_mode"]);
+        for (typed, left) in [
+            ("kube_version=1.20.0", None),
+            ("kube_version=1.20.0 dns_mode=none", None),
+            ("a='1 2' kube_version=1.20.0 b=3", Some("'a=1 2' b=3")),
+            ("kube_version_of_mine=1", Some("kube_version_of_mine=1")),
+            ("{\"kube_version\": \"1.20.0\"}", None),
+            ("{\"kube_version\": \"1.20.0\", \"a\": [1]}", Some("{\"a\":[1]}")),
+            ("{\"a\":  1}", Some("{\"a\":  1}")),
+            ("@kube_version=1.yml", Some("@kube_version=1.yml")),
+            ("a='", Some("a='")),
+        ] {
+            assert_eq!(without(typed, &refused).as_deref(), left, "{typed}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use muster_app::{
 };
 use muster_app::{Usual, tags_of, typed};
 use muster_engine::event::Events;
+use muster_engine::failure::Failure;
 use muster_engine::play::Play;
 use muster_engine::run::Role;
 use muster_engine::script::quote;
@@ -357,13 +358,18 @@ impl TypedFlow {
         detail: Detail,
         recorded: bool,
     ) -> Closing<'c> {
+        let problems = ended.outcome.values().filter_map(|host| match &host.failure {
+            Some(Failure::Problems(problems)) => Some(problems),
+            _ => None,
+        });
+        let refused = problems.flatten().map(|problem| problem.check.as_str()).collect();
         Closing {
             view,
             outcome: &ended.outcome,
             detail,
             interrupted: ended.interrupted,
             next: self.flow.next.as_deref(),
-            again: Box::new(|hosts| self.again(hosts, &stage.ready.outline)),
+            again: Box::new(move |hosts| self.again(hosts, &stage.ready.outline, &refused)),
             inventory: &self.project.words,
             log: recorded.then(|| self.project.command(&["muster", "log", "last"], 2)),
             through: stage.through.as_deref(),

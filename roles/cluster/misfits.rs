@@ -101,10 +101,22 @@ impl Standing {
                 problems.extend(self.etcd_begins().err());
             }
         }
-        problems.extend(kept(name, seen, wanted));
+        let follows = |problem: &Problem| problem.check == DNS_SERVER && self.tells_of_services(wanted);
+        problems.extend(kept(name, seen, wanted).into_iter().filter(|problem| !follows(problem)));
         problems.extend(renamed(name, seen, wanted));
         problems.extend(moved(name, seen, wanted));
         problems
+    }
+
+    /// Whether a control plane of the run says that the network of services is another one than the cluster was begun with: the
+    /// server of names, which has an address of it, differs for that reason alone.
+    fn tells_of_services(&self, wanted: &Wanted) -> bool {
+        let services: Vec<_> =
+            wanted.settled.iter().filter(|(key, ..)| *key == "serviceSubnet").cloned().collect();
+        let services = Wanted { settled: services, ..wanted.clone() };
+        let planes = self.known_of(&self.planes);
+        let mut planes = planes.filter(|(name, _)| self.in_run.iter().any(|host| host == name));
+        planes.any(|(_, seen)| !settled(seen, &services).is_empty())
     }
 
     /// That a member's data is not from before a restore that another one has gone through: with it the cluster that was replaced
@@ -283,26 +295,36 @@ fn settled(seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
     differs.collect()
 }
 
+/// The variable of the address at which CoreDNS gives names.
+const DNS_SERVER: &str = "skydns_server";
+
+/// Whether pods find a cache of names at an address, which each node has by itself: it comes and goes by a variable.
+fn is_of_this_machine(address: &str) -> bool {
+    address.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_link_local())
+}
+
 /// What a machine runs with and cannot change under what runs: with another folder the container engine would forget its pods, and
 /// start all of them a second time.
 fn kept(name: &str, seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
     let differs = wanted.kept.iter().filter_map(|(key, variable, value)| {
         let is_of_etcd = *key == "etcd_cert_dir";
         let runs = if is_of_etcd { !seen.etcd.data.is_empty() } else { seen.joined() };
-        let has: Vec<&str> =
-            seen.kept.iter().filter(|(known, _)| known == key && runs).map(|(_, has)| has.as_str()).collect();
-        let first = has.first().filter(|_| has.iter().all(|has| has != value))?;
+        let has = seen.kept.iter().filter(|(known, _)| known == key && runs).map(|(_, has)| has.as_str());
+        let has: Vec<&str> = has.filter(|has| *key != "clusterDNS" || !is_of_this_machine(has)).collect();
+        // In front of the server of names stands the cache, where there is one.
+        let told = if *key == "clusterDNS" { has.last() } else { has.first() };
+        let told = told.filter(|_| has.iter().all(|has| has != value))?;
         let remedy = match *key {
-            "clusterDNS" | "etcd_cert_dir" => format!("set {variable}: {first}"),
-            "network" => format!("set {variable}: {first}; another network begins with a new cluster: reset-cluster"),
+            "clusterDNS" | "etcd_cert_dir" => format!("set {variable}: {told}"),
+            "network" => format!("set {variable}: {told}; another network begins with a new cluster: reset-cluster"),
             _ => format!(
-                "set {variable}: {first}; to change it, take the machine out of the cluster before (muster remove-node {name}), set it, \
+                "set {variable}: {told}; to change it, take the machine out of the cluster before (muster remove-node {name}), set it, \
                  and put the machine back: setup-cluster"
             ),
         };
         Some(Problem {
             check: (*variable).into(),
-            found: format!("{value}, but {name} runs with {first}"),
+            found: format!("{value}, but {name} runs with {told}"),
             needed: format!("what it runs with: it cannot be changed under {}", if is_of_etcd { "etcd" } else { "pods" }),
             remedy,
         })

@@ -513,6 +513,8 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("a", Some(keeps(&[("network", "flannel")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["kube_network_plugin: calico, but a runs with flannel"]),
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "10.233.0.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["skydns_server: 10.233.0.3, but a runs with 10.233.0.10"]),
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10"), ("clusterDNS", "10.233.0.3"), ("state", "/run/containerd")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
+        ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10"), ("clusterDNS", "10.233.0.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["skydns_server: 10.233.0.3, but a runs with 10.233.0.10"]),
+        ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
         ("c", vec![("a", Some(plane(1))), ("c", Some(keeps(&[("etcd_cert_dir", "/x")], member(1, "etcd1"))))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["etcd_cert_dir: /etc/ssl/etcd/ssl, but c runs with /x"]),
         // A machine of etcd alone, of another cluster, be it down or not; and one of this cluster.
         ("c", vec![("a", Some(asks_etcd(1))), ("c", Some(member(2, "etcd1")))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["cluster: c holds etcd of another cluster (CA "]),
@@ -552,4 +554,30 @@ fn what_does_not_belong_is_refused() {
         let care = standing(machines).problems(name, &wanted(change));
         assert!(care.iter().all(|p| !["kube_version", "kubelet"].contains(&p.check.as_str())), "row {row}: {care:?}");
     }
+}
+
+#[test]
+fn of_another_network_of_services_one_row_is_told() {
+    let wanted = |control_plane| Wanted {
+        control_plane,
+        port: 6443,
+        settled: vec![("serviceSubnet", "kube_service_addresses", "10.234.0.0/18".into())],
+        kept: vec![("clusterDNS", "skydns_server", "10.234.0.3".into())],
+        ..Wanted::default()
+    };
+    let asks = |identity: Identity| Identity {
+        kept: ["169.254.25.10", "10.233.0.3"].map(|server| ("clusterDNS".into(), server.into())).into(),
+        ..identity
+    };
+    let begun = Identity { begun: vec![("serviceSubnet".into(), "10.233.0.0/18".into())], ..plane(1) };
+    let machines = standing(&[("a", Some(asks(begun))), ("w", Some(asks(worker(1))))]);
+    let told = |machines: &Standing, name: &str, control_plane: bool| -> Vec<String> {
+        let problems = machines.problems(name, &wanted(control_plane)).into_iter();
+        problems.map(|p| p.check).filter(|check| check.starts_with("kube_service") || check.starts_with("skydns")).collect()
+    };
+    assert_eq!(told(&machines, "a", true), ["kube_service_addresses"]);
+    assert!(told(&machines, "w", false).is_empty());
+    // Where nobody says so, the worker does.
+    let alone = Standing { in_run: vec!["w".into()], ..machines };
+    assert_eq!(told(&alone, "w", false), ["skydns_server"]);
 }

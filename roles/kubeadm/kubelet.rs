@@ -81,12 +81,7 @@ pub(super) fn patch(host: &Host) -> Result<String> {
     let (vars, cluster): (Vars, _) = (host.vars()?, cluster_vars(host)?);
     let facts = host.facts();
     let mut patch = serde_json::Map::new();
-    let resolv_conf = vars.kube_resolv_conf.as_deref().unwrap_or_else(|| match resolv_conf_for_pods(facts) {
-        // No pod starts where the file is not there. With an empty name pods that want the machine's servers get none.
-        (_, lines) if !lines.iter().any(|line| line.starts_with("nameserver")) => "",
-        (path, _) => path,
-    });
-    patch.insert("resolvConf".into(), json!(resolv_conf));
+    patch.insert("resolvConf".into(), json!(handed_on(vars.kube_resolv_conf.as_deref(), facts)));
     // The kubelet refuses cgroup v1 by default since 1.35; the setting exists since 1.31.
     if facts.cgroup == 1 && kube_minor(&cluster.kube_version) >= 31 {
         patch.insert("failCgroupV1".into(), json!(false));
@@ -94,6 +89,15 @@ pub(super) fn patch(host: &Host) -> Result<String> {
     patch.extend(super::kubelet_settings::fields(host)?);
     // JSON is YAML; its keys come in a fixed order.
     Ok(format!("{:#}\n", serde_json::Value::Object(patch)))
+}
+
+/// The file with name servers that the kubelet hands on to pods; `said`: by `kube_resolv_conf`.
+fn handed_on<'v>(said: Option<&'v str>, facts: &Facts) -> &'v str {
+    said.unwrap_or_else(|| match resolv_conf_for_pods(facts) {
+        // No pod starts where the file is not there. With an empty name pods that want the machine's servers get none.
+        (_, lines) if !lines.iter().any(|line| line.starts_with("nameserver")) => "",
+        (path, _) => path,
+    })
 }
 
 /// A hash of everything that a kubelet reads when it starts. What is cluster-wide is that of a control plane.
@@ -221,6 +225,21 @@ mod tests {
             assert_eq!(says(&(config(has) + added), &config(wanted)), same, "{has:?} {wanted:?}");
         }
         assert!(!says("", &config("")), "nothing is there");
+    }
+
+    #[test]
+    fn pods_get_a_file_that_is_there_and_no_server_that_they_do_not_reach() {
+        let lines = |list: &[&str]| list.iter().map(|line| (*line).to_owned()).collect();
+        let file = |said, resolv: &[&str], uplink: &[&str]| {
+            handed_on(said, &Facts { resolv: lines(resolv), uplink_resolv: lines(uplink), ..Facts::default() })
+        };
+        let (good, own) = ("nameserver 192.0.2.53", "nameserver 127.0.0.53");
+        assert_eq!(file(None, &[good], &[]), "/etc/resolv.conf");
+        assert_eq!(file(None, &[own], &[good]), "/run/systemd/resolve/resolv.conf");
+        // Where upstream_dns_servers takes their place.
+        assert_eq!(file(None, &[], &[]), "");
+        assert_eq!(file(None, &["search example.org"], &[]), "");
+        assert_eq!(file(Some("/etc/pods.conf"), &[good], &[]), "/etc/pods.conf");
     }
 
     #[test]

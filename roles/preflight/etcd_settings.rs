@@ -24,7 +24,7 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let urls = urls.map(|setting| {
         setting.wrong(
             "URLs with addresses and ports, as http://127.0.0.1:2381, with commas between them",
-            "set etcd_metrics_port: 2381, or correct it",
+            "remove etcd_listen_metrics_urls, and set etcd_metrics_port: 2381; or correct it",
         )
     });
     let entries = |name, is_good: fn(&str) -> bool, needed| {

@@ -357,46 +357,12 @@ fn networks(machine: &Machine) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-    use std::process::Command;
-
     use super::super::fixture::{Fixture, address, told};
+    use super::super::sandbox::Sandbox;
     use super::*;
 
-    /// What a shell sees on a machine with these files; `{}` in them is its root.
     fn look(shell: &[&str], files: &[(&str, &str)]) -> Foreign {
-        let root = tempfile::tempdir().unwrap();
-        let at = root.path().display().to_string();
-        for (path, content) in files {
-            let path = root.path().join(&path[1..]);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            match content.strip_prefix("link ") {
-                Some(target) => std::os::unix::fs::symlink(target, &path).unwrap(),
-                None => fs::write(&path, content).unwrap(),
-            }
-            executable(&path);
-        }
-        let top = ["etc", "run", "usr", "lib", "snap", "sys", "proc"];
-        let program = top.iter().fold(LOOK.to_owned(), |text, name| {
-            [" ", "\""].iter().fold(text, |text, before| {
-                text.replace(&format!("{before}/{name}/"), &format!("{before}{at}/{name}/"))
-            })
-        });
-        let out = Command::new(shell[0])
-            .args(&shell[1..])
-            .args(["-euc", &program, "look", "10-flannel.conflist"])
-            .output()
-            .unwrap();
-        assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
-        Foreign::parse(&String::from_utf8_lossy(&out.stdout).replace(&at, ""))
-    }
-
-    fn executable(path: &Path) {
-        use std::os::unix::fs::PermissionsExt;
-        if path.to_string_lossy().contains("/bin/") {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        Sandbox::new(files).look(shell)
     }
 
     const LEFT: [(&str, &str); 17] = [

@@ -25,7 +25,11 @@ mod peers;
 mod ports;
 mod probe;
 mod proxies;
+#[cfg(test)]
+mod remedies;
 mod resolver;
+#[cfg(test)]
+mod sandbox;
 mod settings;
 mod sockets;
 mod subnets;

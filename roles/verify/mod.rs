@@ -143,17 +143,24 @@ async fn finds_the_api(host: &Host) -> Result<()> {
     })
 }
 
-/// Says what will switch swap on at the machine's next boot: the kubelet would not start.
+/// Says what will switch swap on at the machine's next boot.
 async fn tell_of_swap(host: &Host) -> Result<()> {
     let answer = host.query(sh0(SWAP_SOURCES)).await?;
-    let sources: Vec<&str> = answer.output.lines().collect();
-    if !sources.is_empty() {
-        host.warn(format!(
-            "swap will be on after the next restart, and the kubelet will not start ({}); setup-cluster masks it",
-            sources.join(", ")
-        ));
+    if let Some(told) = swap_returns(&answer.output) {
+        host.warn(told);
     }
     Ok(())
+}
+
+/// That the kubelet would not start after the next boot, because of these, a line each.
+fn swap_returns(sources: &str) -> Option<String> {
+    let sources: Vec<&str> = sources.lines().collect();
+    (!sources.is_empty()).then(|| {
+        format!(
+            "swap will be on after the next restart, and the kubelet will not start ({}); setup-cluster masks it",
+            sources.join(", ")
+        )
+    })
 }
 
 /// What was tested: so many nodes, with or without the network between pods on them.

@@ -176,6 +176,39 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pods_of_the_test_run_nothing_for_anybody_and_end_by_themselves() {
+        let vars = crate::preflight::fixture::variables("skydns_server: 10.233.0.3");
+        let extra =
+            json!({ "name": "muster-verify-1", "image": "agnhost:1", "nodes": ["a", "b"], "deadline": 600 });
+        let objects = |template: &str| {
+            let text = vars.render(template, "template", &extra).unwrap();
+            crate::objects::documents("the test", &text).unwrap()
+        };
+        let keeper = &objects(include_str!("templates/keeper.yaml.j2"))[0];
+        let spec = &keeper["spec"];
+        assert_eq!(
+            [&spec["parallelism"], &spec["activeDeadlineSeconds"], &spec["ttlSecondsAfterFinished"]],
+            [0, 600, 0]
+        );
+        let objects = objects(include_str!("templates/probe.yaml.j2"));
+        let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["Pod", "Pod", "Service"]);
+        for object in &objects {
+            let owner = &object["metadata"]["ownerReferences"][0];
+            assert_eq!([&owner["kind"], &owner["name"], &owner["uid"]], ["Job", "muster-verify-1", "KEEPER_UID"]);
+            assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/name"], "muster-verify");
+        }
+        for pod in &objects[..2] {
+            let containers = pod["spec"]["containers"].as_array().unwrap();
+            // What answers with whatever it is asked to run (netexec) would be open to everybody who reaches a node.
+            assert_eq!(containers[0]["args"], json!(["serve-hostname", "--port=8080"]));
+            assert!(containers.len() == 1 && containers[0].get("command").is_none());
+            assert_eq!(pod["spec"]["activeDeadlineSeconds"], 600);
+            assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
+        }
+    }
+
+    #[test]
     fn a_node_without_a_pod_that_is_ready_is_named() {
         let seen = "muster-verify-1-1   1/1   Running   1 (2m ago)   3m   10.233.64.2   a   <none>   <none>\n\
                     muster-verify-1-2   0/1   Pending   0            3m   <none>        b   <none>   <none>";

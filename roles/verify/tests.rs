@@ -194,6 +194,16 @@ async fn who_asks_for_the_test_of_the_network_gets_it_unless_an_extra_variable_s
     }
 }
 
+#[test]
+fn swap_that_comes_back_with_the_next_start_is_told() {
+    assert_eq!(super::swap_returns(""), None);
+    let told = super::swap_returns("/etc/fstab UUID=1\nunit dev-sda2.swap\n").unwrap();
+    assert!(
+        told.starts_with("swap will be on after the next restart") && told.contains("(/etc/fstab UUID=1, unit dev-sda2.swap)"),
+        "{told}"
+    );
+}
+
 #[tokio::test]
 async fn the_cluster_is_seen_from_any_control_plane_that_answers() {
     let inventory = INVENTORY.replace("[kube_control_plane]\na\n", "[kube_control_plane]\na\nb\n");

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use muster_app::{BundleUse, CLUSTER, Flow, Project};
+use muster_engine::play::{Play, Share};
 use muster_engine::script::quote;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,16 @@ impl Parameters {
     pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
         Ok(Flow {
             bundle: BundleUse::Installs,
+            // A cluster that stands does not change its network plugin, whether the bundle has the other one or not.
+            looks_first: vec![Play {
+                name: "See whether the cluster may become so".into(),
+                hosts: "k8s_cluster:etcd".into(),
+                roles: vec!["check-cluster".into()],
+                any_errors_fatal: true,
+                max_failures: Some(Share::Percent(40)),
+                ..Play::default()
+            }],
+            looks_first_for_options: true,
             next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
             ..Flow::new(words_of("setup-cluster"), CLUSTER)
         })

@@ -8,8 +8,8 @@ use crate::output::text;
 /// Blanks between columns.
 const GAP: usize = 2;
 
-/// What is longer, and no path, may be broken: lists without blanks, sentences of other programs.
-const NAME: usize = 28;
+/// What is longer, and neither a path nor a name, may be broken: lists without blanks, sentences of other programs.
+const SHORT: usize = 28;
 
 /// A table: a heading for each column, and rows of as many cells.
 pub(crate) struct Table {
@@ -31,7 +31,7 @@ impl Table {
         self.rows.is_empty()
     }
 
-    /// The lines, none longer than `width` columns unless the table has too many columns, or too long paths, for it.
+    /// The lines, none longer than `width` columns unless the table has too many columns, or too long names or paths, for it.
     pub(crate) fn render(&self, style: Style, width: usize) -> Vec<String> {
         let widths = self.widths(width);
         let mut lines = Vec::new();
@@ -52,11 +52,8 @@ impl Table {
     fn longest_word(&self, column: usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         let words = cells.flat_map(|cell| cell.split_whitespace());
-        let kept = words.map(|word| (word, measure_text_width(word)));
-        kept.filter(|(word, width)| *width <= NAME || word.contains('/'))
-            .map(|(_, width)| width)
-            .max()
-            .unwrap_or(0)
+        let words = words.map(|word| (word, measure_text_width(word)));
+        words.filter(|(word, width)| *width <= SHORT || is_whole(word)).map(|(_, width)| width).max().unwrap_or(0)
     }
 
     /// Each column as wide as its longest cell; when that is too much, the widest give way first, but no name is broken.
@@ -77,6 +74,13 @@ impl Table {
         }
         widths
     }
+}
+
+/// Whether a word can be copied and typed only as a whole: a path, a URL, the name of a variable, a host or a pod, a digest; with
+/// what a sentence puts behind it.
+fn is_whole(word: &str) -> bool {
+    let is_of_a_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ':');
+    word.contains('/') || word.trim_matches(['(', ')', ',', ';', '"', '\'']).chars().all(is_of_a_name)
 }
 
 fn cells_to_lines(cells: &[String], widths: &[usize]) -> Vec<String> {
@@ -117,11 +121,26 @@ mod tests {
         let narrow = table.render(Style::PLAIN, 30);
         assert!(narrow.iter().all(|line| line.len() <= 30), "{narrow:#?}");
         assert_eq!(narrow.last().map(String::as_str), Some("               all"), "{narrow:#?}");
-        table.row(vec!["/srv/clusters/one/group_vars/all.yml:12".into(), "it".into()]);
-        let narrow = table.render(Style::PLAIN, 30);
-        assert!(
-            narrow.iter().any(|line| line.contains("/srv/clusters/one/group_vars/all.yml:12")),
-            "{narrow:#?}"
-        );
+    }
+
+    #[test]
+    fn names_and_paths_are_never_broken_in_the_middle() {
+        let rendered = |word: &str| {
+            let mut table = Table::new(&["CHECK", "FOUND", "NEEDED"]);
+            table.row(vec!["it".into(), format!("see {word}"), "something else, of many words and more".into()]);
+            table.render(Style::PLAIN, 40)
+        };
+        for whole in [
+            "/srv/clusters/one/group_vars/all.yml:12",
+            "kube_apiserver_admission_event_rate_limits:",
+            "(kubelet_systemd_hardening_and_something)",
+            "kube-controller-manager-node1.example.org",
+        ] {
+            let lines = rendered(whole);
+            assert!(lines.iter().any(|line| line.contains(whole)), "{lines:#?}");
+        }
+        // A list without blanks gives way.
+        let lines = rendered("a1,b2,c3,d4,e5,f6,g7,h8,i9,a1,b2,c3,d4,e5,f6,g7,h8,i9");
+        assert!(lines.iter().all(|line| line.len() <= 40), "{lines:#?}");
     }
 }

@@ -105,3 +105,19 @@ fn wrong_bytes_and_half_a_file_never_get_into_the_bundle() {
         "said with the URL and the remedy; no machine is contacted",
     );
 }
+
+/// A cluster that stands keeps its network plugin: it is asked before another one is fetched, or missed. Of anything else that the
+/// bundle lacks no machine has to be asked.
+#[test]
+fn before_a_network_plugin_is_missed_machines_tell_whether_they_may_have_it() {
+    for (left_out, plugin, is_asked) in
+        [("calico", "calico", true), ("/pause:", "calico", false), ("/flannel/", "flannel", false)]
+    {
+        let sshd = Sshd::start();
+        let test = project(&sshd, setup_cluster().bundle_without(&[left_out]));
+        let asked = format!("kube_network_plugin={plugin}");
+        let ended = test.run(&["--bundle", "bundle", "--offline", "-e", &asked]).code(1);
+        ended.stderr_has(&["lacks:", left_out]);
+        assert_eq!(sshd.log().contains("Accepted"), is_asked, "{left_out}: {}", sshd.log());
+    }
+}

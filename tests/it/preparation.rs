@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::fixture::{muster, setup_cluster};
+use muster_testkit::sshd::Sshd;
+
+use crate::fixture::{Test, muster, setup_cluster};
+use crate::machines::project;
 
 #[test]
 fn machines_on_the_command_line_are_shown_without_writing_anything() {
@@ -47,6 +50,21 @@ fn machines_are_looked_at_before_there_is_an_inventory() {
     ended.stdout_has(&["muster preflight localhost:1: 1 host", "again: muster preflight localhost:1"]);
     let both = muster().run(&["preflight", "localhost", "-i", "hosts.ini"]).code(5).nothing_written();
     both.stderr_has(&["machines are named, and an inventory as well"]);
+}
+
+#[test]
+fn machines_are_looked_at_with_the_bundle_that_is_named() {
+    let sshd = Sshd::start();
+    let test = project(&sshd, muster().bundle());
+    let lacks = |test: &Test, options: &[&str]| {
+        let ended = test.run(&[&["preflight", "--output", "plain"][..], options].concat());
+        ended.stdout.lines().chain(ended.stderr.lines()).any(|line| line.contains("nothing of it"))
+    };
+    assert!(lacks(&test, &[]), "the one in the cache is not there");
+    assert!(!lacks(&test, &["--bundle", "bundle"]));
+    let test = test.set("MUSTER_BUNDLE", "bundle");
+    assert!(!lacks(&test, &[]));
+    assert!(lacks(&test, &["--bundle", "nowhere"]));
 }
 
 #[test]

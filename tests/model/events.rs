@@ -1,15 +1,17 @@
 //! What happens to a cluster that stands, and the same command after it: it is the same cluster afterwards. Its identity is its
 //! authority, the beginning of its etcd, and its objects.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use muster_engine::failure::Failure;
+use muster_engine::play::Play;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Machine;
 use serde_json::json;
 
 use crate::cluster::{address, content, write};
-use crate::kills::{At, killed_everywhere};
+use crate::kills::{At, in_parallel, killed_everywhere};
 use crate::kubeadm_files::{Authority, KUBELET_CONFIG, node_files};
 use crate::line::{Controller, Kill};
 use crate::{IN_USE, MACHINES, PLAYS, World, blank, hosts, project, simulated};
@@ -277,62 +279,86 @@ fn a_run_without_a_control_plane_leaves_a_kubelet_as_the_cluster_and_the_variabl
     });
 }
 
-/// Two machines that are members of etcd and control planes at once: what each needs of the other is brought about by any role.
-#[test]
-fn no_choice_of_roles_makes_machines_wait_for_each_other() {
-    let groups = "[etcd]\nm[0:1]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
-    let mut roles: Vec<String> = PLAYS.iter().flat_map(|play| play.roles.clone()).collect();
-    roles.dedup();
-    let choices: Vec<Vec<String>> = (1_u32..1 << roles.len())
-        .filter(|choice| choice.count_ones() <= 2 || choice.count_ones() as usize >= roles.len() - 1)
-        .map(|choice| {
-            let is_in = |at: &usize| choice & (1 << at) != 0;
-            (0..roles.len()).filter(is_in).map(|at| roles[at].clone()).collect()
-        })
-        .collect();
-    assert!(choices.len() > 40, "{roles:?}");
-    let count = choices.len();
-    let mut wrong = Vec::new();
-    for choice in choices {
-        for stands in [true, false] {
-            simulated(async {
-                let world = if stands {
-                    after(groups, |_| ()).await
-                } else {
-                    let world = World::new(&[]);
-                    world.inventory(&hosts(IN_USE), groups, &[]);
-                    world
-                };
-                *world.roles.lock().unwrap() = choice.clone();
-                let begun = tokio::time::Instant::now();
-                let ran = world.run(&Controller::new(2, MACHINES, None)).await.expect("nobody kills it");
-                let failures: Vec<String> = ran
-                    .outcome
-                    .values()
-                    .filter_map(|host| Some(host.failure.as_ref()?.to_string()))
-                    .collect();
-                // Where nothing is there yet, what is left out is missing; but everybody comes to an end.
-                let circle = failures.iter().any(|failure| failure.contains("none would ever go on"));
-                if circle || stands && !(failures.is_empty() && ran.changes.is_empty()) {
-                    wrong.push(format!(
-                        "{choice:?}, the cluster stands: {stands}: {failures:?} {:?}",
-                        ran.changes
-                    ));
-                }
-                if begun.elapsed().as_secs() > 1800 {
-                    wrong.push(format!(
-                        "{choice:?}, the cluster stands: {stands}: it took {:?}",
-                        begun.elapsed()
-                    ));
-                }
-            });
+/// Without these there is no cluster; each of them needs others on the same machine and on other ones.
+const MAKE_A_CLUSTER: [&str; 8] =
+    ["etcd", "containerd", "kubelet", "control-plane", "node", "api-endpoint", "etcd-restart", "cni"];
+
+/// What a run may consist of: any choice of the roles that make a cluster; any one or two of the
+/// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
+/// done in the same way, one stands for all.
+fn choices() -> BTreeSet<Vec<String>> {
+    const OTHER_APPS: [&str; 6] =
+        ["local-path-provisioner", "registry", "traefik", "monitoring", "metallb", "extension"];
+    let plays = PLAYS.iter();
+    let roles: Vec<(&String, &Play)> =
+        plays.flat_map(|play| play.roles.iter().map(move |role| (role, play))).collect();
+    let roles: Vec<_> = roles.into_iter().filter(|(role, _)| !OTHER_APPS.contains(&role.as_str())).collect();
+    let chosen = |is_in: &dyn Fn(&str, &[String]) -> bool| -> Vec<String> {
+        let chosen = roles.iter().filter(|(role, play)| is_in(role, &play.tags));
+        chosen.map(|(role, _)| (*role).clone()).collect()
+    };
+    let mut choices = BTreeSet::new();
+    for choice in 0_u32..1 << MAKE_A_CLUSTER.len() {
+        let place = |role: &str| MAKE_A_CLUSTER.iter().position(|known| *known == role);
+        let is_in = |role: &str| place(role).map(|at| choice & (1 << at) != 0);
+        choices.insert(chosen(&|role, _| is_in(role) == Some(true)));
+    }
+    let tags: BTreeSet<&String> = roles.iter().flat_map(|(role, play)| play.tags.iter().chain([*role])).collect();
+    for one in &tags {
+        for other in &tags {
+            let has = |role: &str, tags: &[String]| {
+                [one, other].iter().any(|tag| tag.as_str() == role || tags.contains(tag))
+            };
+            choices.insert(chosen(&has));
+            if one == other {
+                choices.insert(chosen(&|role, tags| !has(role, tags)));
+            }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    choices.extend((0..roles.len()).map(|at| roles[at..].iter().map(|(role, _)| (*role).clone()).collect()));
+    choices.remove(&Vec::new());
+    choices
+}
+
+/// Two machines that are members of etcd and control planes at once: what each needs of the other is brought about by any role.
+#[test]
+fn no_choice_of_roles_or_tags_makes_machines_wait_for_each_other() {
+    let groups = "[etcd]\nm[0:1]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+    let choices: Vec<Vec<String>> = choices().into_iter().collect();
+    assert!(choices.len() > 300, "{}", choices.len());
+    let some: Vec<&[Vec<String>]> = choices.chunks(20).collect();
+    in_parallel(&some, |some| {
+        let mut wrong = Vec::new();
+        simulated(async {
+            // Nobody changes a cluster that stands: it serves for all of them.
+            let stands = after(groups, |_| ()).await;
+            for (number, choice) in (2..).zip(*some) {
+                let blank = World::new(&[]);
+                blank.inventory(&hosts(IN_USE), groups, &[]);
+                for (what, world) in [("the cluster that stands", &stands), ("blank machines", &blank)] {
+                    world.roles.lock().unwrap().clone_from(choice);
+                    let begun = tokio::time::Instant::now();
+                    let ran = world.run(&Controller::new(number, MACHINES, None)).await.expect("nobody kills it");
+                    let failures =
+                        ran.outcome.values().filter_map(|host| Some(host.failure.as_ref()?.to_string()));
+                    let failures: Vec<String> = failures.collect();
+                    // Where nothing is there yet, what is left out is missing; but everybody comes to an end.
+                    let is_circle = failures.iter().any(|failure| failure.contains("none would ever go on"));
+                    let is_other = std::ptr::eq(world, &stands) && !(failures.is_empty() && ran.changes.is_empty());
+                    let lasted = begun.elapsed();
+                    if is_circle || is_other || lasted.as_secs() > 1800 {
+                        wrong.push(format!("{choice:?}, {what}, {lasted:?}: {failures:?} {:?}", ran.changes));
+                    }
+                }
+            }
+        });
+        wrong
+    });
     held(
         "roles left out",
-        "on model machines: all choices of one role, of two, and of all but one",
-        2 * count,
+        "on model machines: all choices of the roles that make a cluster, all choices of one tag, of two, of all but one, and of a \
+         role and all after it",
+        2 * choices.len(),
         "nobody waits for ever; a cluster that stands stays as it is",
     );
 }
@@ -460,6 +486,8 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_version=1.35.8"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_pods_subnet: 10.240.0.0/18, but the cluster was begun with 10.233.64.0/18",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_pods_subnet=10.240.0.0/18"]) },
+        Refusal { groups: PLANES, untouched: ALL, said: "kube_network_plugin: calico, but m0 runs with flannel",
+            event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_network_plugin=calico"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_apiserver_port: 8443, but the API server listens at 6443",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_apiserver_port=8443"]) },
         Refusal { groups: ALONE, untouched: &[0, 1, 2], said: "m1 belongs to a cluster",

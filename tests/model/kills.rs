@@ -1,5 +1,6 @@
 //! A run is played again and again, its controller killed at another exchange each time.
 
+use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -76,15 +77,15 @@ pub(crate) fn killed_everywhere(
 }
 
 /// Plays all of these, as many at once as there are processors, and fails with what was wrong.
-pub(crate) fn in_parallel(kills: &[Kill], play: impl Fn(&Kill) -> Vec<String> + Sync) {
+pub(crate) fn in_parallel<T: Debug + Sync>(all: &[T], play: impl Fn(&T) -> Vec<String> + Sync) {
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)) {
             scope.spawn(|| {
-                while let Some(kill) = kills.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let wrong = play(kill);
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let wrong = play(one);
                     if !wrong.is_empty() {
-                        failures.lock().unwrap().push(format!("{kill:?}\n{}", wrong.join("\n")));
+                        failures.lock().unwrap().push(format!("{one:?}\n{}", wrong.join("\n")));
                     }
                 }
             });
@@ -92,5 +93,5 @@ pub(crate) fn in_parallel(kills: &[Kill], play: impl Fn(&Kill) -> Vec<String> + 
     });
     let failures = failures.into_inner().unwrap();
     let shown = failures[..failures.len().min(3)].join("\n\n");
-    assert!(failures.is_empty(), "{} of {}:\n{shown}", failures.len(), kills.len());
+    assert!(failures.is_empty(), "{} of {}:\n{shown}", failures.len(), all.len());
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::cluster::{content, write};
+use crate::upgrade::MANIFEST;
 use crate::{World, events::after, hosts, simulated};
 
 /// What changed in a run, by host.
@@ -49,5 +51,35 @@ fn proxies_and_neighbours_come_and_go_and_another_worker_restarts_no_container_e
         assert_eq!((file(1, "/etc/containerd/proxies.env").len(), neighbours(0)), (0, 0));
         let (controller, ran, _) = world.calm(5).await;
         assert!(ran.changes.is_empty() && !controller.changing.load(Ordering::Relaxed), "{:?}", ran.changes);
+    });
+}
+
+#[test]
+fn a_machine_knows_its_name_and_no_swap_comes_back() {
+    simulated(async {
+        let world = after(TWO, |_| {}).await;
+        for number in [0, 1] {
+            let files = world.files();
+            let file = |path: &str| String::from_utf8_lossy(&files[number][path]).into_owned();
+            let line = format!("192.0.2.1{number} m{number}");
+            // sudo and others wait for name servers otherwise.
+            assert!(file("/etc/hosts").lines().any(|found| found == line), "{}", file("/etc/hosts"));
+            assert_eq!(file("/etc/systemd/system/swap.target"), "/dev/null");
+        }
+    });
+}
+
+#[test]
+fn a_manifest_of_the_control_plane_that_was_changed_by_hand_is_put_back() {
+    simulated(async {
+        let world = after(TWO, |_| {}).await;
+        let written = content(&world.machines[0], MANIFEST);
+        write(&mut world.machines[0].state().kept.disk, MANIFEST, &format!("{written}# by hand\n"), 0o600);
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(ran.told["m0"], ["control-plane: control plane"]);
+        assert_eq!(content(&world.machines[0], MANIFEST), written);
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
     });
 }

@@ -155,7 +155,7 @@ impl Scope {
         Ok(())
     }
 
-    /// Whether the bundle lacks something that the flow needs.
+    /// Whether the bundle lacks something that the flow needs and of which machines are asked first (`looks_first`).
     ///
     /// # Errors
     /// The bundle cannot be read, or a version is not in the catalogue.
@@ -165,7 +165,8 @@ impl Scope {
             return Ok(false);
         }
         let versions = run_bundle::versions(world, &outline.hosts)?;
-        run_bundle::is_incomplete(&job.options, environment, world, &versions)
+        let of = if job.flow.looks_first_for_options { run_bundle::Lack::Option } else { run_bundle::Lack::Any };
+        run_bundle::is_incomplete(&job.options, environment, world, &versions, of)
     }
 
     /// Completes the bundle: the second half of [`Scope::prepare`].

@@ -98,6 +98,15 @@ pub(crate) fn complete(
     Ok(bundle)
 }
 
+/// What a bundle may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Something.
+    Any,
+    /// Something that belongs to one of the catalogue's options, and to nothing else.
+    Option,
+}
+
 /// Whether the bundle lacks something that these versions of Kubernetes need.
 ///
 /// # Errors
@@ -107,9 +116,17 @@ pub(crate) fn is_incomplete(
     environment: &Environment,
     world: &World,
     versions: &[String],
+    of: Lack,
 ) -> Result<bool, Error> {
     let bundle = as_it_is(options, environment)?;
-    Ok(!needed(&bundle, world, versions)?.1.is_empty())
+    let (releases, missing) = needed(&bundle, world, versions)?;
+    let is_option = |purpose: &str| CATALOGUE.options().any(|option| option == purpose);
+    let without = releases.into_iter().map(|release| CATALOGUE.needed(release, |purpose| !is_option(purpose)));
+    let without: usize = match of {
+        Lack::Any => 0,
+        Lack::Option => without.map(|release| bundle.missing_of(&release).len()).sum(),
+    };
+    Ok(missing.len() > without)
 }
 
 /// What the machines need, and what the bundle lacks of it.

@@ -1,9 +1,12 @@
 //! YAML that PyYAML reads and that breaks the letter of YAML 1.2, which our parser keeps to: spelled anew so that it is
 //! read. Used only for a text that was refused.
 //!
-//! - Lines inside brackets and quotes may begin further left than what they belong to.
+//! - Lines inside brackets and quotes may begin further left than what they belong to, and those inside quotes with tabs; the sign
+//!   of a block may stand in a line below its key, in the same column.
 //! - A tab may follow the colon of a key.
-//! - A comment may follow a quote, a bracket, or the sign of a block, at once.
+//! - A comment may follow a quote, a bracket, a comma, or the sign of a block, at once.
+
+use std::borrow::Cow;
 
 /// A text spelled anew, and by how many columns each of its lines was moved to the right.
 pub(crate) struct Relaxed {
@@ -24,17 +27,23 @@ enum State {
 
 /// Spells a text anew.
 pub(crate) fn relaxed(text: &str) -> Relaxed {
-    let mut relaxer = Relaxer { state: State::Block, brackets: 0, column: 0 };
+    let mut relaxer = Relaxer { state: State::Block, brackets: 0, column: 0, key: None };
     let mut out = Relaxed { text: String::with_capacity(text.len() + 64), moved: Vec::new() };
     for line in text.lines() {
+        let line = relaxer.without_tabs(line);
         let indent = line.len() - line.trim_start_matches(' ').len();
         let inside = relaxer.brackets > 0 || matches!(relaxer.state, State::Quote(_));
         // One column further than what the brackets or quotes belong to.
-        let missing =
-            if inside && !line.trim().is_empty() { relaxer.column.saturating_sub(indent) } else { 0 };
+        let least = match relaxer.key {
+            _ if line.trim().is_empty() => 0,
+            _ if inside => relaxer.column,
+            Some(key) if indent == key && line.trim_start().starts_with(['|', '>']) => key + 1,
+            _ => 0,
+        };
+        let missing = least.saturating_sub(indent);
         out.moved.push(missing);
         out.text.extend(std::iter::repeat_n(' ', missing));
-        relaxer.line(line, indent, &mut out.text);
+        relaxer.line(&line, indent, &mut out.text);
         out.text.push('\n');
     }
     if !text.ends_with('\n') {
@@ -49,9 +58,21 @@ struct Relaxer {
     brackets: usize,
     /// The column after the outermost bracket or quote that is open.
     column: usize,
+    /// The indentation of the last line that says something, where it ends with a key whose value is to come.
+    key: Option<usize>,
 }
 
 impl Relaxer {
+    /// A line inside quotes, where what it begins with means nothing.
+    fn without_tabs<'l>(&self, line: &'l str) -> Cow<'l, str> {
+        let rest = line.trim_start_matches([' ', '\t']);
+        let blank = line.len() - rest.len();
+        match self.state {
+            State::Quote(_) if line[..blank].contains('\t') => format!("{}{rest}", " ".repeat(blank)).into(),
+            _ => line.into(),
+        }
+    }
+
     fn line(&mut self, line: &str, indent: usize, out: &mut String) {
         if let State::Scalar(parent) = self.state {
             if line.trim().is_empty() || indent > parent {
@@ -59,6 +80,9 @@ impl Relaxer {
                 return;
             }
             self.state = State::Block;
+        }
+        if !line.trim_start().is_empty() && !line.trim_start().starts_with('#') {
+            self.key = None;
         }
         // Whether a value may begin here; otherwise quotes and brackets are plain characters.
         let mut begins = true;
@@ -89,6 +113,7 @@ impl Relaxer {
             }
             let next = chars.peek().map(|(_, next)| *next);
             let ends = next.is_none_or(char::is_whitespace);
+            let mut is_mark = false;
             match c {
                 '#' if before.is_whitespace() => {
                     out.push_str(&line[line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)..]);
@@ -104,20 +129,18 @@ impl Relaxer {
                     self.brackets += 1;
                     out.push(c);
                     begins = true;
+                    is_mark = true;
                 }
                 ']' | '}' if self.brackets > 0 => {
                     self.brackets -= 1;
                     out.push(c);
                     begins = false;
-                    if next == Some('#') {
-                        out.push(' ');
-                        before = ' ';
-                        continue;
-                    }
+                    is_mark = true;
                 }
                 ',' if self.brackets > 0 => {
                     out.push(c);
                     begins = true;
+                    is_mark = true;
                 }
                 ':' | '-' | '?' if ends && (c == ':' || begins) => {
                     out.push(c);
@@ -151,6 +174,15 @@ impl Relaxer {
                 }
             }
             before = c;
+            // What looks like a part of it is a comment.
+            if is_mark && next == Some('#') {
+                out.push(' ');
+                before = ' ';
+            }
+        }
+        let is_over = self.state == State::Block && self.brackets == 0;
+        if is_over && begins && line.trim_end().ends_with(':') {
+            self.key = Some(indent);
         }
     }
 

@@ -234,10 +234,14 @@ fn jinja_expressions() {
 }
 
 /// Scalars where this program differs on purpose, each with the reason.
-const YAML_DIFFERENCES: [(&str, &str); 4] = [
+const YAML_DIFFERENCES: [(&str, &str); 8] = [
     ("2020-01-01T10:20:30Z", "a point in time stays the text that was written"),
     ("2020-01-01t10:20:30.5+02:00", "a point in time stays the text that was written"),
     ("=", "PyYAML cannot read its own `value` type; here it is the text it looks like"),
+    ("␤-␉a", "a tab separates as a blank does, as in YAML 1.2"),
+    ("␤-␉a: 1␤-␉b", "the same"),
+    ("␤- ␉a", "the same"),
+    ("␤  ␉a: 1", "the same"),
     ("<<", "only as a key does it merge; as a value it is the text it looks like"),
 ];
 

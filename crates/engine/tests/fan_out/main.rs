@@ -163,6 +163,24 @@ async fn for_a_few_machines_nothing_is_different() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sshd_that_hands_on_lets_in_one_user_with_one_key_for_one_thing() {
+    static SEEN: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+    let machines = Machines::new(6, 12 << 20);
+    let look = |share: &Path| {
+        let read = |name: &str| fs::read_to_string(share.join(name)).unwrap();
+        SEEN.lock().unwrap().push((read("config"), read("keys")));
+    };
+    machines.run("file", ROLES, Some(look)).await.well();
+    let seen = SEEN.lock().unwrap();
+    assert!(!seen.is_empty(), "nobody has handed anything on");
+    let user = machines.all[0].sshd.user();
+    for (config, keys) in seen.iter() {
+        assert!(config.lines().any(|line| line == format!("AllowUsers {user}")), "{config}");
+        assert!(keys.lines().count() == 1 && keys.starts_with("restrict,") && keys.contains("command=\""), "{keys}");
+    }
+}
+
 #[tokio::test]
 async fn wrong_bytes_are_noticed_and_who_served_them_is_asked_no_more() {
     let machines = Machines::new(6, 12 << 20);
