@@ -28,7 +28,8 @@ impl Kubeconfig {
     /// It is no YAML, or no kubeconfig.
     pub(crate) fn of(text: &str) -> Result<Self, Refused> {
         let no = |why: &str| Refused::NoKubeconfig(why.to_owned());
-        let parsed = serde_saphyr::from_str::<Value>(text).map_err(|error| no(&error.to_string()))?;
+        let parsed = serde_saphyr::from_str::<Value>(text)
+            .map_err(|error| no(&error.without_snippet().to_string()))?;
         let all = match parsed {
             Value::Object(all) => all,
             Value::Null => Map::new(),
@@ -235,6 +236,13 @@ mod tests {
         assert!(matches!(only_a_user.put(&admin, "class"), Err(Refused::NameTaken(_))));
         for no in ["- a", "clusters: {a: b}", "kind: Pod", "users: [{user: {}}]", "a: ["] {
             assert!(matches!(Kubeconfig::of(no), Err(Refused::NoKubeconfig(_))), "{no}");
+        }
+        // Of what cannot be read the lines are not shown: they hold tokens.
+        match Kubeconfig::of("users:\n- user:\n    token: s3cret\n  name: [\n") {
+            Err(Refused::NoKubeconfig(why)) => {
+                assert!(why.contains("line ") && !why.contains("s3cret"), "{why}")
+            }
+            _ => panic!("it was read"),
         }
     }
 }

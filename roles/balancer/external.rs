@@ -134,6 +134,11 @@ pub(crate) fn wrong_name(vars: &HostVars) -> Option<String> {
     name(vars).filter(|name| !is_dns_name(name))
 }
 
+pub(super) const SET: &str =
+    concat!(include_str!("../hosts_file.sh"), include_str!("hosts.sh"), include_str!("hosts_set.sh"));
+pub(super) const ARE: &str =
+    concat!(include_str!("../hosts_file.sh"), include_str!("hosts.sh"), include_str!("hosts_are.sh"));
+
 /// The lines of /etc/hosts that are muster's are these.
 fn hosts(lines: Vec<String>) -> Command {
     let label = match lines.last() {
@@ -141,8 +146,8 @@ fn hosts(lines: Vec<String>) -> Command {
         None => "no address of the API in /etc/hosts".to_owned(),
     };
     let args: Vec<String> = std::iter::once(MARK.to_owned()).chain(lines).collect();
-    let run = sh(concat!(include_str!("hosts.sh"), include_str!("hosts_set.sh")), args.clone());
-    command(label, run, sh(concat!(include_str!("hosts.sh"), include_str!("hosts_are.sh")), args))
+    let run = sh(SET, args.clone());
+    command(label, run, sh(ARE, args))
 }
 
 /// A machine knows the load balancer's name, before anything leads there. A former name stays as long as something may lead there.

@@ -217,14 +217,14 @@ fn hosts_after(before: &str, cut_off: Option<&str>, lines: &[&str]) -> Vec<Strin
             fs::write(folder.path().join("hosts.new"), text).unwrap();
         }
         let run = |text: &str| {
-            let program = format!("set -eu\n{}{text}", include_str!("hosts.sh"));
+            let program = format!("set -eu\n{text}");
             let program =
                 program.replace("/etc/hosts", &format!("{path}/hosts")).replace("/var/lib/muster", &path);
             let args = std::iter::once(MARK).chain(lines.iter().copied());
             let mut command = Command::new(shell[0]);
             command.args(&shell[1..]).args(["-c", &program, "hosts"]).args(args).status().unwrap().success()
         };
-        assert!(run(include_str!("hosts_set.sh")) && run(include_str!("hosts_are.sh")), "{shell:?}");
+        assert!(run(external::SET) && run(external::ARE), "{shell:?}");
         assert!(!folder.path().join("hosts.new").exists());
         fs::read_to_string(folder.path().join("hosts")).unwrap()
     };

@@ -33,10 +33,16 @@ pub(super) fn unknown() -> Command {
 
 fn hosts(label: &str, unknown: &str, lines: Vec<String>) -> Command {
     let args: Vec<String> = [MARK.to_owned(), unknown.to_owned()].into_iter().chain(lines).collect();
-    let run = sh(concat!(include_str!("hosts_known.sh"), include_str!("hosts_know.sh")), args.clone());
-    let look = concat!(include_str!("hosts_known.sh"), r#"[ -z "$(stale "$@"; missing "$@")" ]"#);
-    command(label, run, sh(look, args))
+    command(label, sh(KNOW, args.clone()), sh(ARE_KNOWN, args))
 }
+
+const KNOW: &str =
+    concat!(include_str!("../hosts_file.sh"), include_str!("hosts_known.sh"), include_str!("hosts_know.sh"));
+const ARE_KNOWN: &str = concat!(
+    include_str!("../hosts_file.sh"),
+    include_str!("hosts_known.sh"),
+    r#"hosts_are_whole && [ -z "$(stale "$@"; missing "$@")" ]"#
+);
 
 #[cfg(test)]
 mod tests {
@@ -47,17 +53,15 @@ mod tests {
     fn lines_come_and_go_and_those_of_others_stay() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("hosts");
-        let run = |end: &str, unknown: &str, lines: &[&str]| {
-            let program = concat!(include_str!("hosts_known.sh"), "\n").to_owned() + end;
+        let run = |program: &str, unknown: &str, lines: &[&str]| {
             let program = program.replace("/etc/hosts", file.to_str().unwrap());
             let program = program.replace("/var/lib/muster", root.path().to_str().unwrap());
             let args = [&["-euc", &program, "hosts", super::MARK, unknown], lines].concat();
             Command::new("dash").args(args).status().unwrap().success()
         };
         let set = |unknown: &str, lines: &[&str]| {
-            let look = r#"[ -z "$(stale "$@"; missing "$@")" ]"#;
-            assert!(!run(look, unknown, lines), "it is as it should be before");
-            assert!(run(include_str!("hosts_know.sh"), unknown, lines) && run(look, unknown, lines));
+            assert!(!run(super::ARE_KNOWN, unknown, lines), "it is as it should be before");
+            assert!(run(super::KNOW, unknown, lines) && run(super::ARE_KNOWN, unknown, lines));
             fs::read_to_string(&file).unwrap()
         };
         let (a, b, c) = (
@@ -72,8 +76,10 @@ mod tests {
             format!("127.0.0.1 localhost\n\n192.0.2.1 a\n{b}\n192.0.2.3 a.x a # muster: inventory\n")
         );
         assert_eq!(set(" ", &[c]), format!("127.0.0.1 localhost\n\n192.0.2.1 a\n{c}\n"));
-        // What was cut off is finished first.
-        fs::write(root.path().join("known-hosts.new"), "127.0.0.1 localhost\n").unwrap();
+        // What was cut off is finished first, be it all of what there is to do.
+        fs::write(root.path().join("hosts.new"), format!("127.0.0.1 localhost\n{c}\n")).unwrap();
+        assert_eq!(set(" ", &[c]), format!("127.0.0.1 localhost\n{c}\n"));
+        fs::write(root.path().join("hosts.new"), "127.0.0.1 localhost\n").unwrap();
         assert_eq!(set("", &[]), "127.0.0.1 localhost\n");
     }
 }

@@ -87,6 +87,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .await?;
 
     host.step("Kernel parameters")
+        .ensure(of_kube_proxy_is_noted())
         .ensure_all(parameters.iter().map(|(name, value)| sysctl(name, value).optional()))
         .await?;
     Ok(())
@@ -117,6 +118,26 @@ fn parameters(vars: &Vars) -> Vec<(String, String)> {
     }
     list.extend(vars.additional_sysctl.iter().map(|p| (p.name.clone(), p.value.clone())));
     list
+}
+
+/// What kube-proxy sets, so that a service is found at 127.0.0.1, and does not take back.
+const OF_KUBE_PROXY: &str = "net.ipv4.conf.all.route_localnet";
+
+/// How the machine had it before kube-proxy was there is noted where a sysctl notes it, so that a reset brings it back.
+fn of_kube_proxy_is_noted() -> Command {
+    let path = format!("/proc/sys/{}", OF_KUBE_PROXY.replace('.', "/"));
+    let stamp = format!("/var/lib/muster/stamps/sysctl/{OF_KUBE_PROXY}");
+    command(
+        format!("{OF_KUBE_PROXY} of before is noted"),
+        sh(
+            r#"mkdir -p "${2%/*}"
+cat "$1" >"$2.new"
+mv -f "$2.new" "$2""#,
+            [&path, &stamp],
+        ),
+        // One that is set already is somebody's, or was set by a kube-proxy before this was noted.
+        sh(r#"[ ! -e "$1" ] || [ -e "$2" ] || [ "$(cat "$1")" != 0 ]"#, [&path, &stamp]),
+    )
 }
 
 fn hostname(name: &str) -> Command {
@@ -153,6 +174,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
         }
     }
     owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE));
+    owned = owned.with(sysctl(OF_KUBE_PROXY, "1").optional());
     Ok(parameters(&vars)
         .into_iter()
         .filter(|(name, _)| !forwards || name != "net.ipv4.ip_forward")
@@ -179,18 +201,15 @@ pub(crate) fn as_before() -> [Command; 4] {
         command(
             "no line of ours in /etc/hosts",
             sh(
-                r#"
-line=$(cat "$1") without=$1.without
-# Whole before the file is touched, so that what was cut off is finished. grep(1): 1 where no line is left.
-if [ ! -e "$without" ]; then
-  grep -vxF -e "$line" /etc/hosts >"$without.part" || [ $? = 1 ]
-  sync "$without.part"
-  mv -f "$without.part" "$without"
-fi
-# In place, because in a container the file is a mount.
-cat "$without" >/etc/hosts
-sync /etc/hosts
-rm -f "$1" "$without""#,
+                concat!(
+                    include_str!("../hosts_file.sh"),
+                    r#"
+line=$(cat "$1")
+# grep(1): 1 where no line is left.
+hosts() { grep -vxF -e "$line" /etc/hosts || [ $? = 1 ]; }
+hosts_become
+rm -f "$1""#
+                ),
                 [HOSTS_LINE],
             ),
             sh(r#"[ ! -e "$1" ]"#, [HOSTS_LINE]),
@@ -237,18 +256,26 @@ fn swap_off() -> Command {
     command("swap is off", sh0("swapoff -a"), sh0("[ \"$(wc -l </proc/swaps)\" -le 1 ]"))
 }
 
-/// The machine knows its own name, whatever name servers say: sudo and others wait for an answer otherwise. A line is appended in
-/// place, because in a container the file is a mount.
+/// The machine knows its own name, whatever name servers say: sudo and others wait for an answer otherwise.
 fn own_name(host: &Host, name: &str) -> Command {
     let address = addresses::ip(host).map_or_else(|_| "127.0.1.1".to_owned(), |ip| ip.to_string());
     command(
         format!("{name} in /etc/hosts"),
         sh(
-            r#"
+            concat!(
+                include_str!("../hosts_file.sh"),
+                r#"
 mkdir -p "${3%/*}"
 printf '%s %s\n' "$2" "$1" >"$3.new"
+sync "$3.new"
 mv -f "$3.new" "$3"
-cat "$3" >>/etc/hosts"#,
+# Its last line may have no end.
+hosts() {
+  while IFS= read -r line || [ -n "$line" ]; do printf '%s\n' "$line"; done </etc/hosts
+  cat "$1"
+}
+hosts_become "$3""#
+            ),
             [name, &address, HOSTS_LINE],
         ),
         sh(include_str!("known_name.sh"), [name]),

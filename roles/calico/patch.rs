@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Vars;
 use crate::containerd::CNI_PLUGINS;
+use crate::objects::parsed;
 
 /// Upstream's objects, changed.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Manifest {
 /// # Errors
 /// What was not found in it, in words.
 pub(super) fn patched(text: &str, vars: &Vars, images: &BTreeMap<&str, String>) -> Result<Manifest, String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents = parsed(text)?;
     let documents = documents.into_iter().filter(|document| !document.is_null());
     let is_definition = |document: &Value| document["kind"] == "CustomResourceDefinition";
     let (definitions, objects) = documents.partition(is_definition);

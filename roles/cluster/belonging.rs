@@ -1,6 +1,6 @@
 //! Whose a machine is: this cluster's, another one's, or nobody's. It follows from the authorities on it, and on the others.
 
-use super::identity::Authority;
+use super::identity::{Authority, Identity};
 use super::standing::Standing;
 
 impl Standing {
@@ -32,6 +32,22 @@ impl Standing {
         let planes = self.known_of(&self.planes).filter(|(plane, seen)| *plane != name && seen.stands());
         let (plane, ours) = planes.filter_map(|(plane, seen)| Some((plane, seen.etcd.authority?))).next()?;
         (!theirs.is_same_as(ours)).then_some((theirs, plane, ours))
+    }
+
+    /// Why a machine may not be reset that carries a member of etcd and nothing else: nothing tells whose its data are, because no
+    /// control plane of the inventory that could be asked has their authority. A reset takes it from control planes last.
+    pub(crate) fn holds_unknown_etcd(&self, name: &str) -> Option<String> {
+        let seen =
+            self.known(name).filter(|seen| seen.authority().is_none() && !seen.etcd.data.is_empty())?;
+        let is_known = |plane: &Identity| {
+            let both = plane.etcd.authority.zip(seen.etcd.authority);
+            both.is_some_and(|(theirs, own)| theirs.is_same_as(own))
+        };
+        let is_plane = self.planes.iter().any(|plane| plane == name);
+        let nobody = !is_plane && !self.known_of(&self.planes).any(|(_, plane)| is_known(plane));
+        nobody.then(|| {
+            format!("{name} holds data of etcd, and no control plane of the inventory that answers has their authority")
+        })
     }
 
     /// Whether a machine has anything of a cluster.

@@ -372,6 +372,23 @@ fn machines_of_a_reset_that_was_cut_off_are_still_the_clusters() {
 }
 
 #[test]
+fn a_member_of_etcd_that_no_control_plane_knows_may_be_anothers() {
+    let unknown = |machines: &[(&str, Option<Identity>)], name: &str| {
+        standing(machines).holds_unknown_etcd(name).is_some()
+    };
+    let fresh = || [("a", Some(Identity::default())), ("b", Some(Identity::default()))];
+    let with = |all: [(&'static str, Option<Identity>); 2], more| [&all[..], &[more]].concat();
+    let plane = |etcd: u8| ("a", both(begun(1), member(etcd, "etcd1")));
+    let only = || ("c", Some(member(8, "etcd3")));
+    assert!(unknown(&with(fresh(), only()), "c"), "its address may be a mistaken one");
+    assert!(unknown(&[plane(7), only()], "c"));
+    assert!(!unknown(&[plane(8), only()], "c"));
+    // What else it carries tells whose it is; and a control plane may have been cut off before it had anything.
+    assert!(!unknown(&with(fresh(), ("c", both(worker(1), member(8, "etcd3")))), "c"));
+    assert!(!unknown(&[("a", Some(member(8, "etcd1")))], "a"));
+}
+
+#[test]
 fn a_member_without_a_certificate_of_ours_is_another_tools() {
     let mut ours = member(1, "etcd1");
     ours.certificates = vec![Certificate::of("/etc/ssl/etcd/ssl/member.pem", &[])];

@@ -9,14 +9,19 @@ for program; do
   cp -p "$kept" "$program.muster"
   mv -f "$program.muster" "$program"
 done
-if [ -e "$note/config.toml" ]; then
-  mkdir -p "${config%/*}"
-  cp -p "$note/config.toml" "$config"
-fi
+# Ours are gone: what is there now somebody has put there since.
+back() {
+  [ -e "$1" ] && [ ! -e "$2" ] && [ ! -L "$2" ] || return 0
+  mkdir -p "${2%/*}"
+  cp -p "$1" "$2.muster"
+  sync "$2.muster"
+  mv -f "$2.muster" "$2"
+}
+back "$note/config.toml" "$config"
 if [ -e "$note/unit-link" ]; then
-  ln -sf "$(cat "$note/unit-link")" "$unit"
-elif [ -e "$note/unit" ]; then
-  cp -p "$note/unit" "$unit"
+  [ -e "$unit" ] || ln -sf "$(cat "$note/unit-link")" "$unit"
+else
+  back "$note/unit" "$unit"
 fi
 # On the disk before the note of it goes.
 sync

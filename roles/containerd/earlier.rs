@@ -8,6 +8,8 @@ use crate::common::bin_dir;
 
 /// What a machine notes of it.
 const EARLIER: &str = "/var/lib/muster/stamps/containerd-before";
+/// Says that a reset has taken ours from a machine, but for its programs and images. What is set up there from then on is somebody's.
+const KEPT: &str = "/var/lib/muster/stamps/containerd-kept";
 /// Says that ours was started on a machine.
 const STARTED: &str = "/var/lib/muster/stamps/containerd.service";
 
@@ -20,12 +22,13 @@ fn programs(host: &Host) -> Result<Vec<String>> {
 
 /// What the machine has of a container engine is noted before ours takes its place, so that a reset can bring it back.
 pub(super) fn is_noted(host: &Host, storage: &str) -> Result<Command> {
-    let arguments = [EARLIER, storage, CONFIG, UNIT].map(str::to_owned).into_iter().chain(programs(host)?);
+    let arguments =
+        [EARLIER, storage, CONFIG, UNIT, KEPT].map(str::to_owned).into_iter().chain(programs(host)?);
     Ok(command(
         "the container engine of before is noted",
         sh(include_str!("keep_earlier.sh"), arguments),
         // What an older muster has started is ours.
-        sh(r#"[ -d "$1" ] || [ -e "$2" ]"#, [EARLIER, STARTED]),
+        sh(r#"[ ! -e "$3" ] && { [ -d "$1" ] || [ -e "$2" ]; }"#, [EARLIER, STARTED, KEPT]),
     ))
 }
 
@@ -42,6 +45,8 @@ pub(crate) struct Earlier {
     pub(crate) has_unit: bool,
     /// It took the place of ours again.
     pub(crate) is_back: bool,
+    /// Ours was taken away, but for its programs and images; and there is one that somebody has set up.
+    pub(crate) is_anothers: bool,
 }
 
 impl Earlier {
@@ -53,12 +58,14 @@ impl Earlier {
   [ ! -e "$note/unit" ] && [ ! -e "$note/unit-link" ] || echo unit
 done
 [ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back
-for mark in "$1" "$2" "$3"; do [ ! -e "$mark" ] || echo ours; done"#;
+for mark in "$1" "$2" "$3"; do [ ! -e "$mark" ] || echo ours; done
+[ ! -e "$4" ] || ! systemctl cat containerd >/dev/null 2>&1 || echo anothers"#;
         let program = format!("/var/lib/muster/stamps/file{}/containerd", bin_dir(host)?);
-        let answer = host.query(sh(look, [EARLIER, STARTED, &program])).await?.output;
+        let answer = host.query(sh(look, [EARLIER, STARTED, &program, KEPT])).await?.output;
         let has = |word: &str| answer.lines().any(|line| line == word);
         Ok(Earlier {
-            has_ours: has("ours"),
+            has_ours: has("ours") && !has("anothers"),
+            is_anothers: has("anothers"),
             has_images: has("images"),
             ran: has("ran"),
             has_unit: has("unit"),
@@ -80,6 +87,15 @@ pub(crate) fn is_back(host: &Host) -> Result<Command> {
         sh(include_str!("bring_back.sh"), arguments),
         sh(r#"[ ! -d "$1" ]"#, [EARLIER]),
     ))
+}
+
+/// Programs and images of ours stay, and nothing else of it.
+pub(crate) fn is_kept() -> Command {
+    command(
+        "what is kept is noted",
+        sh(r#"mkdir -p "${1%/*}"; : >"$1""#, [KEPT]),
+        sh(r#"[ -e "$1" ]"#, [KEPT]),
+    )
 }
 
 /// Tells if an engine that ran before does not run again.

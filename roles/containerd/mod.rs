@@ -96,7 +96,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     // containerd reads these whenever it pulls.
     let registries = registries(vars).map_err(Wrong::failure)?;
+    let prefixes: Vec<String> = registries.iter().map(|registry| registry.prefix.clone()).collect();
     let mut step = host.step("Run containerd");
+    if !prefixes.is_empty() {
+        step = step.ensure(kept_before(MIRRORS, &prefixes));
+    }
     for registry in &registries {
         let path = format!("{REGISTRIES}/{}/hosts.toml", registry.prefix);
         let text = hosts_toml(vars, registry)?;
@@ -112,7 +116,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         true => step.remove(dir(SPECS)),
         false => step.ensure(no_other_specs(settings.specs.into_keys())),
     };
-    step.ensure(no_other_mirrors(registries.into_iter().map(|registry| registry.prefix).collect()))
+    step.ensure(no_other_mirrors(MIRRORS, &prefixes))
         .ensure(service("containerd").restart_on(&[&programs, &config]))
         .await
         .map(drop)
@@ -143,19 +147,36 @@ fn no_other_specs(names: impl Iterator<Item = String>) -> Command {
     )
 }
 
-/// Mirrors that were taken out of the variable are gone: a mirror that is no more would be asked for ever. Which files are muster's
-/// is noted in a list beside them; those of others stay.
-fn no_other_mirrors(prefixes: Vec<String>) -> Command {
+/// The lists of registries of which muster tells containerd: by variables, and of the cluster's own.
+const MIRRORS: &str = "/var/lib/muster/mirrors";
+pub(crate) const OWN_REGISTRY: &str = "/var/lib/muster/own-registry";
+
+/// What somebody has where these files are to be is kept, and noted that they are muster's.
+fn kept_before(list: &str, prefixes: &[String]) -> Command {
     command(
-        "no other mirrors",
-        sh(include_str!("other_mirrors.sh"), std::iter::once("remove".to_owned()).chain(prefixes.clone())),
-        sh(include_str!("other_mirrors.sh"), std::iter::once("look".to_owned()).chain(prefixes)),
+        "what was there before mirrors is kept",
+        sh(include_str!("mirrors.sh"), mirrors("keep", list, prefixes)),
+        sh(include_str!("mirrors.sh"), mirrors("is-kept", list, prefixes)),
     )
 }
 
+/// Mirrors that were taken out of the variable are gone: a mirror that is no more would be asked for ever. What was there before is
+/// there again, and files of others stay.
+pub(crate) fn no_other_mirrors(list: &str, prefixes: &[String]) -> Command {
+    command(
+        "no other mirrors",
+        sh(include_str!("mirrors.sh"), mirrors("remove", list, prefixes)),
+        sh(include_str!("mirrors.sh"), mirrors("look", list, prefixes)),
+    )
+}
+
+fn mirrors(what: &str, list: &str, prefixes: &[String]) -> Vec<String> {
+    [what, list].map(str::to_owned).into_iter().chain(prefixes.iter().cloned()).collect()
+}
+
 /// No mirrors of muster's are left, whatever the variables say now.
-pub(crate) fn no_mirrors() -> Command {
-    no_other_mirrors(Vec::new())
+pub(crate) fn no_mirrors() -> [Command; 2] {
+    [MIRRORS, OWN_REGISTRY].map(|list| no_other_mirrors(list, &[]))
 }
 
 /// containerd has nothing in its folder of storage, which may hold more than that: a disk of somebody's.
@@ -170,19 +191,18 @@ pub(crate) fn no_images(folder: &str) -> Command {
     )
 }
 
+/// The programs that this role has on a machine.
+pub(crate) fn programs(host: &Host) -> Result<Resources> {
+    let bin = bin_dir(host)?;
+    let own = PROGRAMS.into_iter().chain(["runc"]).map(|name| format!("{bin}/{name}"));
+    let all = own.chain(CNI_PLUGINS.into_iter().map(|name| format!("/opt/cni/bin/{name}")));
+    Ok(all.fold(Resources::new(), |all, path| all.with(uninstalled(path))))
+}
+
 /// What this role has on a machine, but for the images. Its programs and the images stay where `keep` says so.
 pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
     let vars: Vars = host.vars()?;
-    let mut owned = Resources::new();
-    if !keep {
-        let bin = bin_dir(host)?;
-        for name in PROGRAMS.into_iter().chain(["runc"]) {
-            owned = owned.with(uninstalled(format!("{bin}/{name}")));
-        }
-        for name in CNI_PLUGINS {
-            owned = owned.with(uninstalled(format!("/opt/cni/bin/{name}")));
-        }
-    }
+    let mut owned = if keep { Resources::new() } else { programs(host)? };
     if let Some(path) = registry::told_in(host)? {
         owned = owned.with(file(path));
     }
@@ -200,32 +220,41 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_mirror_that_left_the_variable_is_gone_and_those_of_others_stay() {
+    fn a_mirror_that_left_the_variable_is_gone_and_those_of_others_stay_or_come_back() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().display().to_string();
-        let program = include_str!("other_mirrors.sh")
-            .replace("/etc/containerd", &format!("{folder}/containerd"))
-            .replace("/var/lib/muster", &format!("{folder}/muster"));
+        let program = include_str!("mirrors.sh").replace("/etc/containerd", &format!("{folder}/containerd"));
+        let list = format!("{folder}/muster/mirrors");
         let run = |words: &[&str]| {
             let mut dash = std::process::Command::new("dash");
-            dash.args(["-euc", &program, "mirrors"]).args(words).status().unwrap().success()
+            dash.args(["-euc", &program, "mirrors", words[0], &list]).args(&words[1..]);
+            dash.status().unwrap().success()
         };
         let file = |prefix: &str| root.path().join(format!("containerd/certs.d/{prefix}/hosts.toml"));
-        for prefix in ["docker.io", "quay.io", "own.example.org"] {
+        let write = |prefix: &str, text: &str| {
             fs::create_dir_all(file(prefix).parent().unwrap()).unwrap();
-            fs::write(file(prefix), "").unwrap();
+            fs::write(file(prefix), text).unwrap();
+        };
+        let says = |prefix: &str| fs::read_to_string(file(prefix)).unwrap_or_default();
+        write("own.example.org", "theirs");
+        write("quay.io", "theirs");
+        assert!(run(&["look"]) && !run(&["is-kept", "quay.io"]), "there was never a mirror");
+        let both = ["docker.io", "quay.io"];
+        for _ in 0..2 {
+            // Killed before the files are written, and again: what is muster's own is not kept.
+            assert!(run(&["keep", both[0], both[1]]) && run(&["is-kept", both[0], both[1]]));
+            both.iter().for_each(|prefix| write(prefix, "muster's"));
         }
-        assert!(run(&["look"]), "there was never a mirror");
-        assert!(!run(&["look", "docker.io", "quay.io"]));
-        assert!(run(&["remove", "docker.io", "quay.io"]) && run(&["look", "docker.io", "quay.io"]));
-        assert!(!run(&["look", "quay.io"]));
-        assert!(run(&["remove", "quay.io"]) && run(&["look", "quay.io"]));
-        assert!(!file("docker.io").exists() && file("quay.io").exists());
         assert!(
-            run(&["remove"])
-                && !file("quay.io").parent().unwrap().exists()
-                && file("own.example.org").exists()
+            run(&["remove", both[0], both[1]])
+                && run(&["look", both[0], both[1]])
+                && !run(&["look", "quay.io"])
         );
-        assert!(!root.path().join("muster/mirrors").exists() && run(&["look"]));
+        assert!(run(&["remove", "quay.io"]) && run(&["look", "quay.io"]));
+        assert!(!file("docker.io").exists() && says("quay.io") == "muster's");
+        assert!(run(&["remove"]) && run(&["look"]));
+        assert_eq!((says("quay.io").as_str(), says("own.example.org").as_str()), ("theirs", "theirs"));
+        assert!(!file("docker.io").parent().unwrap().exists());
+        assert_eq!(fs::read_dir(root.path().join("muster")).unwrap().count(), 0, "nothing of it is left");
     }
 }

@@ -121,7 +121,15 @@ pub(super) fn value<T: DeserializeOwned + Default>(
     let value = vars.get(name).map_err(|error| wrong(error.summary()))?;
     let value = value.map(|value| value.to_json()).filter(|value| !value.is_null());
     let Some(value) = value else { return Ok(T::default()) };
-    serde_json::from_value(value).map_err(|error| wrong(error.to_string()))
+    serde_json::from_value(value).map_err(|error| wrong(without_value(&error.to_string())))
+}
+
+/// What serde says of a value of another type, without the value: it may be a secret one, as in a header.
+fn without_value(said: &str) -> String {
+    match (said.strip_prefix("invalid "), said.rsplit_once(", expected ")) {
+        (Some(_), Some((_, expected))) => format!("something else than {expected}"),
+        _ => said.to_owned(),
+    }
 }
 
 /// Every registry for which variables say something, by its name.
@@ -290,6 +298,10 @@ mod tests {
             ("docker_registry_mirrors: [mirror.example.org]", "mirror.example.org"),
             ("containerd_registries_mirrors: [{prefix: ../x, mirrors: []}]", "../x"),
             ("containerd_registries_mirrors: [{prefix: x}]", "missing field `mirrors`"),
+            (
+                "containerd_registries_mirrors: [{prefix: x, mirrors: [{host: y, header: 'Basic czNjcmV0'}]}]",
+                "something else than a map",
+            ),
         ];
         for (yaml, expected) in rows {
             assert_eq!(registries(&variables(yaml)).unwrap_err().found, expected, "{yaml}");

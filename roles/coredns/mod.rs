@@ -81,7 +81,8 @@ fn replicas(vars: &Vars, (nodes, cores): (usize, usize)) -> usize {
     for_size.max(vars.dns_min_replicas).max(least)
 }
 
-/// Its objects. Pods are made anew when their configuration is another one, so it is seen whether CoreDNS takes it.
+/// Its objects. The name of the configuration has a digest of what it says: so pods are made anew when it says something else, by
+/// which is seen whether CoreDNS takes it; and those of before, and what takes their place, read what they have read.
 fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Value>> {
     let read: Vars = vars.deserialize()?;
     let selector = selector(&read.coredns_deployment_nodeselector);
@@ -89,12 +90,14 @@ fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Val
         json!({ "image": image, "replicas": replicas(&read, size), "selector": selector, "apart": apart() });
     let text = vars.render(include_str!("templates/coredns.yaml.j2"), "coredns.yaml.j2", &extra)?;
     let mut objects = documents(NAME, &text)?;
-    let configuration = objects.iter().find(|object| object["kind"] == "ConfigMap");
-    let sum = configuration
-        .map(|map| Sha256::of(map["data"].to_string().as_bytes()).to_string())
-        .unwrap_or_default();
+    let configuration = objects.iter_mut().find(|object| object["kind"] == "ConfigMap");
+    let name = configuration.map(|map| {
+        let sum = Sha256::of(map["data"].to_string().as_bytes()).to_string();
+        map["metadata"]["name"] = format!("{NAME}-{}", &sum[..12]).into();
+        map["metadata"]["name"].clone()
+    });
     for object in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
-        object["spec"]["template"]["metadata"]["annotations"] = json!({ "muster.io/configuration": sum });
+        object["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"] = name.clone().into();
     }
     Ok(objects)
 }
@@ -178,7 +181,17 @@ mod tests {
     #[test]
     fn another_configuration_makes_other_pods_of_the_wanted_size() {
         let template = |yaml: &str| made(yaml)["Deployment"]["spec"]["template"].clone();
-        assert_ne!(template("")["metadata"], template("dns_etchosts: 192.0.2.1 a")["metadata"]);
+        let read = |yaml: &str| {
+            let volume = &template(yaml)["spec"]["volumes"][0];
+            assert_eq!(volume["configMap"]["name"], made(yaml)["ConfigMap"]["metadata"]["name"]);
+            volume["configMap"]["name"].as_str().unwrap().to_owned()
+        };
+        assert!(read("").starts_with("coredns-") && read("").len() == "coredns-".len() + 12);
+        assert_ne!(
+            read(""),
+            read("dns_etchosts: 192.0.2.1 a"),
+            "those of before go on with what they have read"
+        );
         assert_eq!(template(""), template("coredns_replicas: 3"));
         let yaml = "dns_memory_limit: 1Gi\ndns_cpu_limit: 300m\ndns_cpu_requests: 50m\ndns_memory_requests: 99Mi\n\
                     dns_extra_tolerations: [{operator: Exists}]\ncoredns_deployment_nodeselector: 'room: \"104\"'\n\

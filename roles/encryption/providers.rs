@@ -81,7 +81,11 @@ impl Config {
     /// # Errors
     /// It is none of these files, or names a provider that is not known here.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let written: Written = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        // What an error says of a value may be a key.
+        let written: Written = serde_saphyr::from_str(text).map_err(|error| {
+            let line = error.location().map(|place| format!(" (line {})", place.line()));
+            format!("it has another form{}", line.unwrap_or_default())
+        })?;
         let mut config = Self::default();
         for entry in written.resources {
             let mut providers = Vec::new();
@@ -89,8 +93,8 @@ impl Config {
                 match algorithm.as_str() {
                     "identity" => providers.push(Provider::Identity),
                     "secretbox" | "aescbc" | "aesgcm" => {
-                        let told: WrittenKeys =
-                            serde_json::from_value(told).map_err(|error| error.to_string())?;
+                        let told: WrittenKeys = serde_json::from_value(told)
+                            .map_err(|_| format!("its keys of {algorithm} have another form"))?;
                         providers.extend(told.keys.into_iter().map(|WrittenKey { name, secret }| {
                             Provider::Key { algorithm: algorithm.clone(), name, secret }
                         }));
@@ -249,6 +253,14 @@ mod tests {
         let foreign = kubespray.replace("secretbox", "kms");
         assert!(Config::parse(&foreign).unwrap_err().contains("kms"));
         assert!(Config::parse("").is_err());
+        for wrong in [
+            "secret: s3cret\nresources: [\n",
+            "{resources: s3cret}",
+            r#"{"resources": [{"resources": ["secrets"], "providers": [{"aescbc": {"keys": "s3cret"}}]}]}"#,
+        ] {
+            let told = Config::parse(wrong).unwrap_err();
+            assert!(!told.contains("s3cret") && told.contains("another form"), "{told}");
+        }
     }
 
     #[test]

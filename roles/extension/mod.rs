@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::apps;
 use crate::cluster;
 use crate::objects::object::{Id, Object, set_of};
-use crate::objects::{self, ObjectSet};
+use crate::objects::{self, ObjectSet, parsed};
 
 /// The name of the set.
 pub const NAME: &str = "extension";
@@ -184,7 +184,7 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
 
 /// The objects of a file, those of a list one by one.
 fn objects_of(text: &str) -> Result<Vec<Value>, String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents = parsed(text)?;
     let documents = documents.into_iter().filter(|document| !document.is_null());
     let objects = documents.flat_map(|mut document| match document.get_mut("items").map(Value::take) {
         Some(Value::Array(items)) if document["kind"] == "List" => items,
@@ -248,6 +248,9 @@ mod tests {
         );
         assert!(why(&[("a.yaml", "[")]).contains("a.yaml: "));
         assert!(why(&[("a.yaml.j2", "{{ nobody }}")]).contains("nobody"));
+        let secret = "kind: Secret\nstringData:\n  password: s3cret\n  token: [\nmetadata: {name: a}\n";
+        let told = why(&[("a.yaml", secret)]);
+        assert!(told.contains("a.yaml: ") && told.contains("line 4") && !told.contains("s3cret"), "{told}");
         let twice = why(&[("a.yaml", MAP), ("b.yaml", MAP)]);
         assert!(twice.contains("b.yaml: ConfigMap x/a is in ") && twice.ends_with("a.yaml too"), "{twice}");
     }

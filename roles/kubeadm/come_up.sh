@@ -66,13 +66,57 @@ last_words() {
   log=$(ls -t /var/log/pods/kube-system_"$1"-*/"$1"/*.log 2>/dev/null | head -n 1)
   [ -z "$log" ] || tail -n 3 "$log" | sed 's/^[^ ]* std[a-z]* [FP] //' | tr '\n' ' '
 }
-# put_back FOLDER: the manifests are those of the folder again.
+# flush FILES: what they say is on the disk, of those that there are.
+flush() {
+  for file in "$@"; do [ ! -e "$file" ] || sync "$file"; done
+}
+# keep_before FOLDER CERTIFICATES: what the control plane runs with is kept in the folder: its manifests, and its certificate. What was
+# there before a run that was cut off in the middle is what is known to work.
+keep_before() {
+  [ ! -e "$1/complete" ] || return 0
+  rm -rf "$1"
+  mkdir -p -m 700 "$1"
+  for component in $COMPONENTS; do
+    [ ! -e "/etc/kubernetes/manifests/$component.yaml" ] ||
+      cp -p "/etc/kubernetes/manifests/$component.yaml" "$1/$component.yaml"
+  done
+  # Not one without the other.
+  if [ -s "$2/apiserver.key" ] && [ -s "$2/apiserver.crt" ]; then
+    for name in apiserver.key apiserver.crt; do cp -p "$2/$name" "$1/$name"; done
+  fi
+  # Whole on the disk before they are said to be, and that before anything is changed: a power cut would leave empty files otherwise.
+  flush "$1"/*
+  echo yes >"$1/complete"
+  flush "$1/complete"
+}
+# put_back FOLDER CERTIFICATES: they are those of the folder again.
 put_back() {
   for component in $COMPONENTS; do
     [ -e "$1/$component.yaml" ] && ! is_as_in "$1" "$component" || continue
     # To the kubelet a file whose name begins with a dot is no manifest.
-    cp "$1/$component.yaml" "/etc/kubernetes/manifests/.$component.yaml"
-    chmod 600 "/etc/kubernetes/manifests/.$component.yaml"
-    mv -f "/etc/kubernetes/manifests/.$component.yaml" "/etc/kubernetes/manifests/$component.yaml"
+    place "$1/$component.yaml" /etc/kubernetes/manifests
   done
+  for name in apiserver.key apiserver.crt; do
+    [ ! -e "$1/$name" ] || [ "$(cat "$1/$name")" = "$(cat "$2/$name" 2>/dev/null)" ] || place "$1/$name" "$2"
+  done
+}
+# place FILE FOLDER: a copy of the file is in the folder, and never half of it.
+place() {
+  cp -p "$1" "$2/.${1##*/}"
+  flush "$2/.${1##*/}"
+  mv -f "$2/.${1##*/}" "$2/${1##*/}"
+}
+# goes_back FOLDER CERTIFICATES ADMIN SETTLED: the control plane has what it had before, because $failed does not run with something
+# else; says so, and ends.
+goes_back() {
+  why=$(last_words "$failed")
+  old=$(containers)
+  put_back "$1" "$2"
+  [ ! -e "$4" ] || echo reverted >"$4"
+  # That it is ready again is what comes next; how it ends changes nothing.
+  comes_up kube-apiserver "$3" || :
+  remember_static_pods "${4%/*}"
+  rm -rf "$1"
+  printf '%s does not run with its new configuration, and has the one before again: %s\n' "$failed" "$why" >&2
+  exit 1
 }

@@ -87,7 +87,7 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     let config = Config { hash: hash_of(&wanted, &patches, &own), certificates: cluster.kube_cert_dir };
     let mut step = host
         .step("Configure the control plane")
-        .ensure(reconfigure::nothing_half_done())
+        .ensure(reconfigure::nothing_half_done(&config.certificates))
         .ensure(dir("/etc/kubernetes"))
         .ensure(file(CONFIG).content(text).mode(0o600));
     for (path, patch) in patches {

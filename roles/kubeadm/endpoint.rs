@@ -3,10 +3,9 @@
 
 use muster_engine::prelude::*;
 
-use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config};
+use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config, reconfigure};
 use crate::balancer;
 use crate::cluster;
-use crate::kubectl::kubectl;
 
 /// What the control plane that leads tells the others.
 const IS_TOLD: &str = "the address of the API in the cluster";
@@ -47,8 +46,7 @@ done </etc/kubernetes/admin.conf
 exit 1"#,
             [format!("https://{endpoint}")],
         );
-        let publish = kubectl!(include_str!("publish.sh"), [config::CONFIG]);
-        step = step.ensure(command("address of the API in the cluster", publish, is_told));
+        step = step.ensure(command("address of the API in the cluster", reconfigure::tell(), is_told));
     }
     step.ensure(balancer::kubeconfigs(host, &known, &endpoint)?)
         .remove_all(balancer::left_over(host, &known, true)?)

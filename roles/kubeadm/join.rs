@@ -44,7 +44,6 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
     // Empty where the cluster gives it another configuration: a later run makes up for that.
     let kubelet = kubelet::given(host, known).await?.unwrap_or_default();
     let plane = if control_plane { Some(config::write(host, known).await?) } else { None };
-    let (applied, hash) = plane.as_ref().map_or(("", ""), |config| (config::APPLIED, &config.hash));
     if host.query(joined.clone()).await?.status != 0 {
         // Nobody is invited just to look.
         let config =
@@ -56,19 +55,13 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
             .ensure(command(
                 "membership of the cluster",
                 sh(
-                    concat!(
-                        include_str!("kubelet_state.sh"),
-                        include_str!("static-pods.sh"),
-                        include_str!("join.sh")
-                    ),
+                    concat!(include_str!("kubelet_state.sh"), include_str!("join.sh")),
                     [
                         config.as_str(),
                         kubelet::STAMP,
                         &kubelet,
-                        applied,
-                        hash,
                         &ca_file(host)?,
-                        config::CONFIG,
+                        if control_plane { "yes" } else { "" },
                     ],
                 ),
                 joined,
@@ -79,10 +72,22 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
         }
     }
     if let Some(config) = &plane {
-        // A join that was cut off behind kubeadm's end.
-        host.step("Configuration of the control plane").ensure(reconfigure::here(config)).await?;
+        // kubeadm gives it the configuration of the control plane that gave the cluster one; its own may be another.
+        reconfigure::applied(host, config, false).await?;
+        is_up(host).await?;
     }
     Ok(())
+}
+
+/// The API server of a control plane that has joined is ready: kubeadm's older versions do not wait for it.
+async fn is_up(host: &Host) -> Result<()> {
+    if host.check_mode() {
+        return Ok(());
+    }
+    let (every, limit) = (Duration::from_millis(500), Duration::from_secs(180));
+    let wait =
+        Wait::new("the API server of the new control plane is ready", reconfigure::ready(1), every, limit);
+    diagnosis::wait_on_machine(host, "containerd kubelet", wait).await.map(drop)
 }
 
 /// What to do where kubeadm refuses a machine that was installed anew, because its node is still taken for Ready: until the

@@ -1,14 +1,14 @@
 # The machine joins.
 # $1: kubeadm's configuration, which holds a token: it comes with the program, and goes when kubeadm is done;
-# $2: where the state of the kubelet, configured for the hash $3, is kept (kubelet_state.sh); $4: where that of a control plane's ($5) is kept, or nothing;
-# $6: the certificate of the cluster's authority, which is there already; $7: a control plane's own configuration.
-text=$1 kubelet_stamp=$2 kubelet=$3 settled=$4 hash=$5 authority=$6 own=$7
+# $2: where the state of the kubelet, configured for the hash $3, is kept (kubelet_state.sh);
+# $4: the certificate of the cluster's authority, which is there already; $5: whether it is a control plane (yes, or nothing).
+text=$1 kubelet_stamp=$2 kubelet=$3 authority=$4 plane=$5
 umask 077
 config=$(mktemp /run/muster-join.XXXXXX)
 trap 'rm -f "$config"' EXIT
 printf '%s' "$text" >"$config"
 ignore=FileAvailable-$(echo "$authority" | tr / -),Port-10250,DirAvailable--etc-kubernetes-manifests
-if [ -n "$settled" ]; then
+if [ -n "$plane" ]; then
   # kubeadm writes them before the kubelet is taken in. It takes over what an attempt that was cut off has left of them, and what
   # runs of it; only its checks would complain.
   ignore=$ignore,Port-6443,Port-10257,Port-10259
@@ -22,9 +22,3 @@ rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
 kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
 rm -f /etc/kubernetes/discovery.conf
 remember_kubelet "$kubelet_stamp" "$kubelet"
-if [ -n "$settled" ]; then
-  # kubeadm takes the arguments of the control plane that gave the cluster its configuration; this one's may be others.
-  kubeadm init phase control-plane all --config "$own"
-  remember_static_pods "${settled%/*}"
-  echo "$hash" >"$settled"
-fi

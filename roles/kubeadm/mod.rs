@@ -111,6 +111,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(kubelet::STAMP))
         .with(file(kubelet::ARGUMENTS))
         .with(file(balancer::STAMP))
+        .with(dir(reconfigure::BEFORE))
         .with(file(config::APPLIED))
         .with(file(config::BEGINS))
         .with(file(UNIT))

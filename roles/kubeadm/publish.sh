@@ -1,23 +1,11 @@
-# The cluster learns its new configuration, and kube-proxy runs with it.
-# $1: kubeadm's configuration.
-kubeadm init phase upload-config all --config "$1"
-kubeadm init phase addon kube-proxy --config "$1"
-kubectl -n kube-system rollout restart daemonset/kube-proxy
-# What machines read that join by hand; kubeadm writes it only when a cluster begins.
-url=
-while read -r key value; do
-  [ "$key" != controlPlaneEndpoint: ] || url=https://$value
-done <"$1"
-info=$(kubectl -n kube-public get configmap cluster-info --ignore-not-found -o 'jsonpath={.data.kubeconfig}')
-if [ -n "$info" ]; then
-  patch=$(
-    printf 'data:\n  kubeconfig: |\n'
-    printf '%s\n' "$info" | while IFS= read -r line; do
-      case $line in
-        *' server: '*) line="${line%% server: *} server: $url" ;;
-      esac
-      printf '    %s\n' "$line"
-    done
-  )
-  kubectl -n kube-public patch configmap cluster-info --type=merge --patch "$patch"
-fi
+# publish CONFIG: the cluster learns its new configuration (kubeadm's), and kube-proxy runs with it. Told to the API server of this
+# control plane, which has it: whatever is at the address where machines look for the API, it may be away.
+publish() {
+  # shellcheck disable=SC2154 # local-admin.sh stands in front
+  kubeadm init phase upload-config all --config "$1" --kubeconfig "$config"
+  kubeadm init phase addon kube-proxy --config "$1" --kubeconfig "$config"
+  kubectl -n kube-system rollout restart daemonset/kube-proxy
+  while read -r key value; do
+    [ "$key" != controlPlaneEndpoint: ] || cluster_info server "https://$value"
+  done <"$1"
+}

@@ -8,53 +8,54 @@ use crate::balancer;
 use crate::cluster::Standing;
 use crate::kubectl::{ADMIN_CONF, api_answers, kubectl};
 
-/// The control plane runs with its configuration. The one that leads gives it to the cluster first; in a cluster that grows others
-/// join then, before it restarts.
+/// The control plane runs with its configuration. The one that leads gives it to the cluster then: what does not run is given to
+/// nobody, and an API server that is down is mended before it is told anything. In a cluster that grows it comes first; others join
+/// then, before the API server restarts.
 pub(super) async fn run(host: &Host, known: &Standing, growth: Option<&Growth>) -> Result<()> {
     let leads = known.leader() == Some(host.name());
     if leads {
         balancer::all_have_a_way(host, known).await?;
     }
     let told = config::write(host, known).await?;
-    let publish = leads.then(|| {
-        command(
-            "configuration of the cluster",
-            kubectl!(include_str!("publish.sh"), [config::CONFIG]),
-            applied(&told),
-        )
-    });
-    let publish = match growth {
-        Some(growth) => {
-            let told = host.step("Give the cluster its configuration").detached().ensure_all(publish);
-            told.await?;
-            growth.others_are_asked(host, known).await;
-            None
-        }
-        None => publish,
-    };
-    let changed =
-        host.step("Reconfigure the control plane").detached().ensure_all(publish).ensure(here(&told)).await;
-    let changed = changed.map_err(reverted)?;
+    if let Some(growth) = growth.filter(|_| leads) {
+        let publish = command("configuration of the cluster", tell(), knows(&told));
+        host.step("Give the cluster its configuration").detached().ensure(publish).await?;
+        growth.others_are_asked(host, known).await;
+    }
+    let is_to_be_told = leads && growth.is_none();
+    let changed = applied(host, &told, is_to_be_told).await?;
     if leads {
         // One that somebody stopped is started before the API is waited for.
-        host.step("Start the kubelet").ensure(service("kubelet")).await?;
+        let publish = command("configuration of the cluster", told_and_noted(&told), knows(&told));
+        host.step("Start the kubelet")
+            .detached()
+            .ensure(service("kubelet"))
+            .ensure_all(is_to_be_told.then_some(publish))
+            .await?;
         api_answers(host, Duration::from_secs(180)).await?;
     }
-    if changed.changed && !host.check_mode() {
+    if changed && !host.check_mode() {
         is_steady(host).await?;
     }
     Ok(())
 }
 
-/// What to do where a program did not run with its new configuration (`reconfigure.sh`).
-fn reverted(failure: Failure) -> Failure {
+/// This machine's own control plane runs with its configuration; says whether that was another one. Where the cluster has to be told
+/// of it, that is noted as not done.
+pub(super) async fn applied(host: &Host, told: &Config, is_to_be_told: bool) -> Result<bool> {
+    let step = host.step("Reconfigure the control plane").detached().ensure(here(told, is_to_be_told));
+    Ok(step.await.map_err(reverted)?.changed)
+}
+
+/// What to do where a program did not run with its new configuration (`come_up.sh`).
+pub(super) fn reverted(failure: Failure) -> Failure {
     match failure {
         Failure::Change { tail, .. } if tail.contains(REVERTED) => {
             let line = tail.lines().find(|line| line.contains(REVERTED)).unwrap_or_default();
             let (said, why) = line.split_once(": ").unwrap_or((line, ""));
             Failure::Other {
                 message: format!("{said}: {why}"),
-                remedy: "correct the variable that this is about, and run again; the control plane works as before".into(),
+                remedy: "correct the variable that this is about, and run again; until then the control plane has what it had before".into(),
                 tail: String::new(),
             }
         }
@@ -62,7 +63,7 @@ fn reverted(failure: Failure) -> Failure {
     }
 }
 
-/// How `reconfigure.sh` says that it has put back what was there.
+/// How `come_up.sh` says that it has put back what was there.
 const REVERTED: &str = "does not run with its new configuration, and has the one before again";
 
 /// The API server of this control plane answers, for longer than load balancers need to notice: only then the next one may restart
@@ -81,6 +82,39 @@ pub(super) fn ready(times: u8) -> Script {
     )
 }
 
+/// A snippet that knows the function of `publish.sh`.
+macro_rules! publishing {
+    ($text:expr, $args:expr) => {
+        kubectl!(
+            concat!(
+                include_str!("local-admin.sh"),
+                include_str!("../cluster_info.sh"),
+                include_str!("publish.sh"),
+                $text
+            ),
+            $args
+        )
+    };
+}
+
+/// The cluster is told the configuration that this machine has.
+pub(super) fn tell() -> Script {
+    publishing!(r#"publish "$1""#, [config::CONFIG])
+}
+
+/// The same by a control plane that runs with it, as soon as its API server answers; and that it was done.
+fn told_and_noted(told: &Config) -> Script {
+    publishing!(
+        r#"for _ in $(seq 180); do
+  ! command kubectl --kubeconfig "$config" --request-timeout=5s get --raw /readyz || break
+  sleep 1
+done
+publish "$1"
+echo "$3" >"$2""#,
+        [config::CONFIG, config::APPLIED, &told.hash]
+    )
+}
+
 /// Gives the cluster the configuration that this control plane runs with, whatever it has. Skipped in check mode.
 pub(crate) async fn publish(host: &Host) -> Result<()> {
     let what = "Give the cluster its configuration";
@@ -88,45 +122,55 @@ pub(crate) async fn publish(host: &Host) -> Result<()> {
         host.not_yet(what);
         return Ok(());
     }
-    let publish = kubectl!(include_str!("publish.sh"), [config::CONFIG]);
-    host.run(what, publish, Duration::from_secs(180)).await.map(drop)
+    host.run(what, tell(), Duration::from_secs(180)).await.map(drop)
 }
 
 /// What this machine's own control plane runs with.
-pub(super) fn here(told: &Config) -> Command {
+fn here(told: &Config, is_to_be_told: bool) -> Command {
+    let noted = if is_to_be_told { format!("{} {UNTOLD}", told.hash) } else { told.hash.clone() };
     let run = sh(
         concat!(
             include_str!("../own_api_server.sh"),
             include_str!("static-pods.sh"),
             include_str!("come_up.sh"),
+            include_str!("new_certificate.sh"),
             include_str!("reconfigure.sh")
         ),
-        [config::CONFIG, config::APPLIED, &told.hash, &told.certificates, ADMIN_CONF, BEFORE],
+        [config::CONFIG, config::APPLIED, &noted, &told.certificates, ADMIN_CONF, BEFORE],
     );
     let runs = sh(
         concat!(
             include_str!("static-pods.sh"),
-            r#"[ "$(cat "$1")" = "$2" ] && static_pods_are_as_remembered "${1%/*}""#
+            r#"has=$(cat "$1")
+{ [ "$has" = "$2" ] || [ "$has" = "$3" ]; } && static_pods_are_as_remembered "${1%/*}" &&
+  [ -s "$4/apiserver.key" ] && [ -s "$4/apiserver.crt" ]"#
         ),
-        [config::APPLIED, &told.hash],
+        [config::APPLIED, &told.hash, &format!("{} {UNTOLD}", told.hash), &told.certificates],
     );
     command("control plane", run, runs)
 }
 
+/// Stands behind the hash of a configuration with which the control plane runs, and which the cluster has not been told yet.
+const UNTOLD: &str = "untold";
+
 /// What a change has left that was cut off with its machine: an API server that does not run with its new configuration could not
 /// be given another one.
-pub(super) fn nothing_half_done() -> Command {
+pub(super) fn nothing_half_done(certificates: &str) -> Command {
     command(
-        "manifests from before a change that was cut off",
-        sh(concat!(include_str!("come_up.sh"), include_str!("put_back.sh")), [config::APPLIED, BEFORE]),
+        "what was there before a change that was cut off",
+        sh(
+            concat!(include_str!("come_up.sh"), include_str!("put_back.sh")),
+            [config::APPLIED, BEFORE, certificates],
+        ),
         sh(r#"[ ! -e "$1/complete" ]"#, [BEFORE]),
     )
 }
 
-/// Where the manifests of before are while a control plane changes.
-const BEFORE: &str = "/var/lib/muster/manifests-before";
+/// Where the manifests and the certificate of before are while a control plane changes.
+pub(super) const BEFORE: &str = "/var/lib/muster/manifests-before";
 
-fn applied(told: &Config) -> Script {
+/// Whether this control plane has told the cluster the configuration with which it runs.
+fn knows(told: &Config) -> Script {
     sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told.hash])
 }
 
@@ -136,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_program_that_was_put_back_says_why() {
-        assert!(include_str!("reconfigure.sh").contains(REVERTED));
+        assert!(include_str!("come_up.sh").contains(REVERTED));
         let tail = format!("[patches] Applied\nkube-apiserver {REVERTED}: Error: invalid argument \"x\"\n");
         let failure = Failure::Change { resource: "control plane".into(), status: 1, tail };
         let told = reverted(failure).to_string();

@@ -35,8 +35,16 @@ const DEPLOYMENT: &str = "Deployment.apps";
 /// # Errors
 /// The manifest is no YAML.
 pub(crate) fn documents(name: &str, manifest: &str) -> Result<Vec<Value>> {
-    serde_saphyr::from_multiple(manifest)
-        .map_err(|error| Failure::new(format!("the objects of {name}: {error}"), "check the variables in it"))
+    parsed(manifest)
+        .map_err(|why| Failure::new(format!("the objects of {name}: {why}"), "check the variables in it"))
+}
+
+/// The documents of a text in YAML.
+///
+/// # Errors
+/// What is wrong, with line and column, and without the lines around it: they may hold secrets.
+pub(crate) fn parsed(text: &str) -> Result<Vec<Value>, String> {
+    serde_saphyr::from_multiple(text).map_err(|error| error.without_snippet().to_string())
 }
 
 /// The namespace of what muster writes down about its sets.

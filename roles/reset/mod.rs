@@ -28,6 +28,10 @@ struct Vars {
     calico_cni_name: String,
 }
 
+/// The role of a machine that is reset, and what it tells the control planes when it has nothing of etcd any more.
+const ROLE: &str = "reset";
+const HAS_NO_DATA: &str = "no data of etcd";
+
 /// What stays, and what goes as well.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Reset {
@@ -66,7 +70,7 @@ clusters"#
 pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
     let known = cluster::known(host).await?;
     let node = cluster_vars(host)?.kube_override_hostname;
-    let anothers = known.is_anothers(host.name(), &node);
+    let anothers = known.is_anothers(host.name(), &node).or_else(|| known.holds_unknown_etcd(host.name()));
     if let Some(found) = anothers {
         if !with.foreign {
             return Err(refused(
@@ -235,6 +239,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let found = host.query(sh(look, looked)).await?.output;
     let found: Vec<&str> = found.split_whitespace().collect();
     if !with.foreign && !known.belongs_to_any(host.name()) && !found.contains(&"set-up") {
+        host.reached(HAS_NO_DATA);
         host.passed("Look for what is of a cluster");
         return Ok(());
     }
@@ -264,6 +269,13 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     if has_etcd {
         host.step("Remove etcd's data").ensure(etcd::no_data(&vars.etcd_data_dir)).await?;
     }
+    host.reached(HAS_NO_DATA);
+    if known.planes.iter().any(|plane| plane == host.name()) {
+        // By what they have is known whose the data of other machines are, also when this is cut off.
+        for member in known.members.iter().filter(|member| !known.planes.contains(member)) {
+            host.needs_of_role(member, ROLE, HAS_NO_DATA).await.ok();
+        }
+    }
     let keep = with.keep_images;
     let foreign = if with.foreign { "yes" } else { "" };
     if engine.has_images && engine.goes() && !keep {
@@ -272,14 +284,25 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
             .ensure(earlier::no_images_of_pods())
             .await?;
     }
-    let containerd = if engine.goes() { containerd::owned(host, keep)? } else { Resources::new() };
+    let containerd = match engine {
+        _ if engine.goes() => containerd::owned(host, keep)?,
+        Earlier { is_anothers: true, .. } if !keep => containerd::programs(host)?,
+        _ => Resources::new(),
+    };
+    if engine.is_anothers && !keep {
+        host.warn(format!(
+            "images of the cluster may stay in {storage} of {}, because a container engine that muster has not set up is there: see              ctr -n k8s.io images ls",
+            host.name(),
+            storage = vars.containerd_storage_dir
+        ));
+    }
     host.step("Remove what was installed")
         .remove_all(flannel::owned(keep))
         .remove_all(nodelocaldns::owned())
         .remove_all(if has_calico { calico::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd)
-        .ensure(containerd::no_mirrors())
+        .ensure_all(containerd::no_mirrors())
         .remove_all(if has_etcd { etcd::owned(host, keep)? } else { Resources::new() })
         .ensure(command(
             "no addresses of pods in /var/lib/cni",
@@ -306,7 +329,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(bootstrap_os::owned(host, keep, !forwarding.is_empty())?)
         .ensure_all(bootstrap_os::as_before())
         .ensure(balancer::no_names())
-        .ensure_all(if keep { None } else { Some(earlier::is_back(host)?) })
+        .ensure(if keep { earlier::is_kept() } else { earlier::is_back(host)? })
         .await?;
     if host.check_mode() {
         return Ok(());
@@ -336,7 +359,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
 async fn engine(host: &Host, with: Reset) -> Result<Earlier> {
     let engine = Earlier::of(host).await?;
     Ok(match with.foreign {
-        true => Earlier { has_ours: true, has_images: false, ..engine },
+        true => Earlier { has_ours: true, has_images: false, is_anothers: false, ..engine },
         false => engine,
     })
 }

@@ -382,7 +382,12 @@ async fn tell(host: &Host) -> Result<()> {
 /// What the cluster hands out to machines that join and to pods.
 async fn hand_out(kubectl: &Kubectl<'_>, cluster: &Succession, phase: Phase) -> Result<()> {
     let trusted = STANDARD.encode(cluster.trusted(phase));
-    kubectl.run("Tell the cluster whom it trusts", kubectl!(include_str!("tell.sh"), [trusted])).await?;
+    kubectl
+        .run(
+            "Tell the cluster whom it trusts",
+            kubectl!(concat!(include_str!("../cluster_info.sh"), include_str!("tell.sh")), [trusted]),
+        )
+        .await?;
     let [new, old] = cluster.lines();
     let told = kubectl!(include_str!("told.sh"), [new, if phase == Phase::Drop { old } else { "" }]);
     let (every, limit) = (Duration::from_secs(1), Duration::from_secs(180));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::files::Files;
 use super::{Person, Row, SET, STUDENT, Student, some};
 use crate::objects::object::{self, Id, Object};
+use crate::objects::parsed;
 
 /// The objects of these students, with the mark of their set.
 pub(super) fn objects(vars: &HostVars, students: &[Student], role: &str) -> Result<Vec<Object>> {
@@ -21,9 +22,7 @@ pub(super) fn objects(vars: &HostVars, students: &[Student], role: &str) -> Resu
         let template = include_str!("templates/student.yaml.j2");
         let manifest = vars.render(template, "student.yaml.j2", &extra)?;
         // One after the other: the parser takes so many documents at most.
-        let documents: Vec<Value> =
-            serde_saphyr::from_multiple(&manifest).map_err(|error| wrong(error.to_string()))?;
-        for document in documents {
+        for document in parsed(&manifest).map_err(wrong)? {
             let object = Object::new(document).ok_or_else(|| wrong("one has no kind or no name".into()))?;
             objects.push(object.marked(SET));
         }

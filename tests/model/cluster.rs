@@ -90,6 +90,10 @@ const PROGRAMS: [&str; 12] = [
 /// Those that a machine has before muster comes.
 const OF_THE_SYSTEM: [&str; 6] = ["awk", "gzip", "nproc", "sed", "tar", "xargs"];
 
+/// What a control plane is at in the middle of a change of its configuration.
+pub(crate) const MAKES_CERTIFICATE: &str = "kubeadm init phase certs";
+pub(crate) const MAKES_MANIFESTS: &str = "kubeadm init phase control-plane";
+
 /// The address of a machine by its name: m0, m1, ...
 pub(crate) fn address(machine: &str) -> String {
     format!("192.0.2.1{}", &machine[1..])
@@ -266,6 +270,8 @@ impl Cluster {
                 put(shell, "/var/lib/containerd/io.containerd.content.v1.content/images", "", 0o600);
                 Ok(0)
             }
+            // None has ended.
+            ["-n", "k8s.io", "tasks", "ls"] => Ok(0),
             // A container of the API server is as old as its manifest; the load balancer has read its configuration.
             ["-n", "k8s.io", "containers", "ls", "-q", filter] => {
                 let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
@@ -285,11 +291,17 @@ impl Cluster {
             ["init", "phase", "upload-certs", ..] => {
                 shell.write(1, b"[upload-certs] the key:\nc0ffee\n").map(|_| 0)
             }
-            ["init", "phase", "upload-config", "all", "--config", config] => {
+            // They ask the API server that the kubeconfig leads to.
+            ["init", "phase", "upload-config" | "addon", _, "--config", _, "--kubeconfig", conf]
+                if !self.answers() || !self.finds(&machine, &told(&content(conf), "server:")) =>
+            {
+                say(shell, "kubeadm: the API server does not answer", 1)
+            }
+            ["init", "phase", "upload-config", "all", "--config", config, ..] => {
                 self.learns(&content(config));
                 Ok(0)
             }
-            ["init", "phase", "addon", "kube-proxy", "--config", config] => {
+            ["init", "phase", "addon", "kube-proxy", "--config", config, ..] => {
                 if external::URL == format!("https://{}", told(&content(config), "controlPlaneEndpoint:")) {
                     self.is_known_to_all();
                 }
@@ -297,10 +309,20 @@ impl Cluster {
                 Ok(0)
             }
             ["init", "phase", "certs", "apiserver", "--config", config] => {
-                let names = told(&content(config), "certSANs:");
+                let (folder, names) =
+                    (told(&content(config), "certificatesDir:"), told(&content(config), "certSANs:"));
+                if is_there(&format!("{folder}/apiserver.crt")) {
+                    self.state().wrong.push(format!("{} has a certificate already", machine.name));
+                }
+                self.alone(shell, MAKES_CERTIFICATE).await?;
+                let certificate = self.state().authorities.last().map(Authority::server).unwrap_or_default();
+                for name in ["apiserver.crt", "apiserver.key"] {
+                    unflushed(shell, &format!("{folder}/{name}"), &certificate);
+                }
                 self.state().certificates.insert(machine.name.clone(), names);
                 Ok(0)
             }
+            ["init", "phase", "control-plane", ..] => self.alone(shell, MAKES_MANIFESTS).await.map(|()| 0),
             ["init", "phase", ..] => Ok(0),
             ["init", "--config", config, ..] if is_there(config) => {
                 if !self.state().has_quorum() {
@@ -569,6 +591,14 @@ pub(crate) fn put(shell: &Shell, path: &str, content: &str, mode: u32) {
     let mut state = shell.machine.state();
     write(&mut state.kept.disk, path, content, mode);
     shell.machine.changed(&mut state, &shell.process, path);
+}
+
+/// The same, which a power cut would take away again.
+fn unflushed(shell: &Shell, path: &str, content: &str) {
+    put(shell, path, content, 0o600);
+    let disk = &mut shell.machine.state().kept.disk;
+    let number = disk.number(path).expect("it was just put there");
+    disk.change(number).flushed = false;
 }
 
 pub(crate) fn write(disk: &mut Disk, path: &str, content: &str, mode: u32) {

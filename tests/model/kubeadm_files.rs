@@ -39,6 +39,12 @@ impl Authority {
         certificate.pem() + &key.serialize_pem()
     }
 
+    /// What it gives to an API server: the certificate, which stands for its key as well.
+    pub(crate) fn server(&self) -> String {
+        let client = self.client("kube-apiserver");
+        client.split_inclusive("-----END CERTIFICATE-----\n").next().expect("a certificate").to_owned()
+    }
+
     fn kubeconfig(&self, server: &str) -> String {
         let authority = base64(self.certificate.as_bytes());
         format!(
@@ -94,9 +100,12 @@ pub(crate) fn becomes_plane(shell: &Shell, authority: &Authority, config: &str, 
         version => version,
     };
     let manifest = manifest(&shell.machine.name, &version);
+    let certificate = authority.server();
     let files = [
         ("ssl/ca.crt", authority.certificate.clone(), 0o644),
         ("ssl/ca.key", authority.key.clone(), 0o600),
+        ("ssl/apiserver.crt", certificate.clone(), 0o600),
+        ("ssl/apiserver.key", certificate, 0o600),
         ("admin.conf", authority.kubeconfig(endpoint), 0o600),
         ("controller-manager.conf", authority.kubeconfig(&own), 0o600),
         ("manifests/kube-apiserver.yaml", manifest, 0o600),

@@ -1,13 +1,17 @@
 //! A cluster of model machines gets more control planes with members of etcd, and loses them again: the controller is killed before
 //! and after every exchange, the cluster stays the same, and etcd keeps its majority at each moment.
 
+use std::time::Duration;
+
 use muster_roles::Removal;
 use muster_testkit::fault_record::held;
+use muster_testkit::model::random::Random;
 
-use crate::cluster::address;
+use crate::cluster::{MAKES_CERTIFICATE, MAKES_MANIFESTS, address, content, write};
+use crate::events::after;
 use crate::kills::{At, killed_everywhere};
-use crate::line::Kill;
-use crate::{MACHINES, World, hosts, simulated};
+use crate::line::{Controller, Kill};
+use crate::{IN_USE, MACHINES, World, hosts, simulated};
 
 /// The first so many machines are control planes and members of etcd; where there are less than four, m3 is a worker.
 fn groups(planes: usize) -> String {
@@ -77,4 +81,63 @@ fn three_control_planes_become_one() {
 #[test]
 fn five_control_planes_become_three() {
     change("five control planes become three", 5, 3, At::OneSide);
+}
+
+#[test]
+fn a_control_plane_has_a_certificate_whenever_its_power_goes() {
+    let groups = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+    let mut cuts = 0;
+    for (at_work, milliseconds) in
+        [MAKES_CERTIFICATE, MAKES_MANIFESTS].into_iter().flat_map(|what| [0, 400, 900].map(|ms| (what, ms)))
+    {
+        simulated(async {
+            let world = after(groups, |_| {}).await;
+            let identity = world.cluster.identity();
+            world.inventory(
+                &hosts(IN_USE),
+                groups,
+                &[r#"{"supplementary_addresses_in_ssl_keys": ["192.0.2.99"]}"#],
+            );
+            let machine = &world.machines[0];
+            let pair = || {
+                ["crt", "key"].map(|end| content(machine, &format!("/etc/kubernetes/ssl/apiserver.{end}")))
+            };
+            let before = pair();
+            // The set-up is long ago.
+            machine.state().kept.disk.flush();
+            let cut = async {
+                while !world.cluster.state().busy.contains(&format!("{at_work} on m0")) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                machine.restart(&mut Random::of(7, &[milliseconds]), Duration::from_secs(5));
+                world.cluster.state().busy.clear();
+                // What flannel's daemon writes after a start of the machine.
+                write(&mut machine.state().kept.disk, "/run/flannel/subnet.env", "", 0o644);
+            };
+            let controller = Controller::new(2, MACHINES, None);
+            let cut = tokio::time::timeout(Duration::from_secs(3600), cut);
+            tokio::join!(cut, world.run(&controller)).0.expect("it is at work");
+            let [certificate, key] = pair();
+            assert!(
+                certificate.ends_with("-----END CERTIFICATE-----\n") && certificate == key,
+                "{certificate}{key}"
+            );
+            assert_eq!(world.calm(3).await.2, Vec::<String>::new());
+            assert_eq!(world.not_settled(&identity, 5).await, Vec::<String>::new());
+            assert!(
+                pair() != before
+                    && pair()[0] == pair()[1]
+                    && !content(machine, "/etc/kubernetes/ssl/apiserver.crt").is_empty()
+            );
+            assert!(machine.state().kept.disk.file("/var/lib/muster/manifests-before/complete").is_none());
+        });
+        cuts += 1;
+    }
+    held(
+        "power lost",
+        "on a model machine, while its control plane gets another configuration",
+        cuts,
+        "it has a certificate with its key at each moment; the same command finishes",
+    );
 }

@@ -13,6 +13,7 @@ use serde::de::{
 };
 
 use crate::host_vars::HostVars;
+use crate::hushed::is_secret;
 use crate::origin::Origin;
 use crate::value::{Kind, Value, bool_of_text};
 use crate::vars_error::{Problem, VarsError};
@@ -158,7 +159,8 @@ impl<'de> MapAccess<'de> for Fields<'_> {
             Some((_, None)) | None => seed.deserialize(StandIn).map_err(|_| Fault::StandIn),
             Some((name, Some(value))) => {
                 let origin = value.origin.clone();
-                seed.deserialize(Reader { value: &value, path: "" }).map_err(|fault| match fault {
+                let reader = Reader { value: &value, path: "", is_secret: is_secret(&name) };
+                seed.deserialize(reader).map_err(|fault| match fault {
                     Fault::Message { message, origin: inner } => {
                         Fault::Field(Problem { variable: name, message, origin: inner.or(origin) })
                     }
@@ -179,6 +181,8 @@ struct Reader<'a> {
     value: &'a Value,
     /// Where in the variable: `.name[0]`.
     path: &'a str,
+    /// Whether a name on the way to it says that it is nobody's business.
+    is_secret: bool,
 }
 
 impl Reader<'_> {
@@ -187,7 +191,11 @@ impl Reader<'_> {
     }
 
     fn wrong(&self, wanted: &str) -> Fault {
+        let is_secret = self.is_secret || self.value.origin.as_ref().is_some_and(Origin::is_secret);
         let shown = match &self.value.kind {
+            Kind::Str(_) | Kind::Raw(_) | Kind::Int(_) if is_secret => {
+                "something that is not shown".to_owned()
+            }
             Kind::Str(text) | Kind::Raw(text) => format!("the text \"{}\"", shortened(text)),
             Kind::Bool(truth) => format!("the boolean {truth}"),
             Kind::Int(number) => format!("the number {number}"),
@@ -258,10 +266,18 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Kind::Float(number) => visitor.visit_f64(*number),
             Kind::Str(text) | Kind::Raw(text) => visitor.visit_str(text),
             Kind::Vault(_) => return Err(self.wrong("a decrypted text")),
-            Kind::List(items) => visitor.visit_seq(Items { items: items.iter(), path: self.path, at: 0 }),
-            Kind::Map(map) => {
-                visitor.visit_map(Entries { entries: map.iter(), path: self.path, value: None })
-            }
+            Kind::List(items) => visitor.visit_seq(Items {
+                items: items.iter(),
+                path: self.path,
+                is_secret: self.is_secret,
+                at: 0,
+            }),
+            Kind::Map(map) => visitor.visit_map(Entries {
+                entries: map.iter(),
+                path: self.path,
+                is_secret: self.is_secret,
+                value: None,
+            }),
         };
         self.place(result)
     }
@@ -402,6 +418,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 struct Items<'a> {
     items: std::slice::Iter<'a, Value>,
     path: &'a str,
+    is_secret: bool,
     at: usize,
 }
 
@@ -412,7 +429,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         let Some(value) = self.items.next() else { return Ok(None) };
         let path = format!("{}[{}]", self.path, self.at);
         self.at += 1;
-        seed.deserialize(Reader { value, path: &path }).map(Some)
+        seed.deserialize(Reader { value, path: &path, is_secret: self.is_secret }).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -423,6 +440,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 struct Entries<'a> {
     entries: indexmap::map::Iter<'a, String, Value>,
     path: &'a str,
+    is_secret: bool,
     value: Option<(&'a str, &'a Value)>,
 }
 
@@ -440,7 +458,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
             return Err(de::Error::custom("a value is missing"));
         };
         let path = format!("{}.{key}", self.path);
-        seed.deserialize(Reader { value, path: &path })
+        seed.deserialize(Reader { value, path: &path, is_secret: self.is_secret || is_secret(key) })
     }
 }
 

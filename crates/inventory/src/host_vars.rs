@@ -192,6 +192,9 @@ impl HostVars {
 pub(crate) fn with_origins(value: Value, definition: Option<&Value>, fallback: Option<&Origin>) -> Value {
     use crate::value::Kind;
     let origin = definition.and_then(|definition| definition.origin.clone()).or_else(|| fallback.cloned());
+    // What was decrypted is shown nowhere.
+    let is_vault = definition.is_some_and(|definition| matches!(definition.kind, Kind::Vault(_)));
+    let origin = if is_vault { origin.as_ref().map(Origin::kept_secret) } else { origin };
     let kind = match (value.kind, definition.map(|definition| &definition.kind)) {
         (Kind::List(items), written) => {
             let written = match written {

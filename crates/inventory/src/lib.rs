@@ -17,6 +17,7 @@ mod fact_names;
 mod group_rules;
 mod host_list;
 mod host_vars;
+mod hushed;
 mod ini;
 mod inventory;
 mod jinja;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::hushed::hushed;
+
 /// A text that was read, kept so that a message can show the line it is about.
 pub struct SourceText {
     name: String,
@@ -81,12 +83,22 @@ impl Origin {
         (found.trim() == expected.trim()).then(|| Self::new(&self.source, line as usize, blanks + 1))
     }
 
+    /// Whether it is in a text that must not be shown.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.source.text.is_none()
+    }
+
+    /// The same place, in a text that must not be shown.
+    pub(crate) fn kept_secret(&self) -> Self {
+        Self { source: SourceText::secret(self.file()), ..self.clone() }
+    }
+
     /// The line with a caret under the column, ready to be put below a message; empty when the
-    /// text is secret or not a file.
+    /// text is secret or not a file. What looks like a password in it is not shown.
     pub fn excerpt(&self) -> String {
         /// Longer lines are cut around the caret so that a message fits a terminal.
         const WIDTH: usize = 100;
-        let Some(line) = self.source.line(self.line) else { return String::new() };
+        let Some(line) = self.source.line(self.line).map(hushed) else { return String::new() };
         let column = (self.column.max(1) - 1) as usize;
         let skipped = if column > WIDTH - 20 { column - 40 } else { 0 };
         let shown: String =

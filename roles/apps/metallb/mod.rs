@@ -14,7 +14,7 @@ use super::state::REACHED_AT;
 use super::{App, images_of};
 use crate::catalogue::artifact;
 use crate::common::cluster_vars;
-use crate::objects::{ObjectSet, SET};
+use crate::objects::{ObjectSet, SET, parsed};
 
 pub(crate) use config::Config;
 use config::Placement;
@@ -57,7 +57,7 @@ fn patched(
     config: &Config,
     images: &BTreeMap<&str, String>,
 ) -> Result<[Vec<Value>; 2], String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents = parsed(text)?;
     let documents = documents.into_iter().filter(|document| !document.is_null());
     let is_definition = |document: &Value| document["kind"] == "CustomResourceDefinition";
     let (definitions, mut objects): (Vec<_>, Vec<_>) = documents.partition(is_definition);

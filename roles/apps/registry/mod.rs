@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::OnMachines;
 use crate::catalogue::wants_app;
 use crate::cluster;
+use crate::containerd::{OWN_REGISTRY, no_other_mirrors};
 use crate::kubectl::{Kubectl, kubectl};
 
 /// What each machine knows of the registry.
@@ -21,11 +22,14 @@ struct Vars {
 }
 
 impl Vars {
+    /// What the registry is called in the names of images.
+    fn name(&self) -> String {
+        format!("registry.{}.svc.{}:{}", self.registry_namespace, self.dns_domain, self.registry_port)
+    }
+
     /// Which file tells containerd of the registry ("Registry Configuration" of its documentation).
     fn file(&self) -> String {
-        let name =
-            format!("registry.{}.svc.{}:{}", self.registry_namespace, self.dns_domain, self.registry_port);
-        format!("/etc/containerd/certs.d/{name}/hosts.toml")
+        format!("/etc/containerd/certs.d/{}/hosts.toml", self.name())
     }
 
     fn content(&self, address: &str) -> String {
@@ -50,7 +54,12 @@ fn known(host: &Host) -> BoxFuture<'_, Result<()>> {
             return Ok(());
         }
         let told = file(vars.file()).content(vars.content(&address));
-        host.step("Tell containerd of the registry").ensure(told).await.map(drop)
+        // By another name, as it had before its namespace or its port was another one, it is not found any more.
+        host.step("Tell containerd of the registry")
+            .ensure(told)
+            .ensure(no_other_mirrors(OWN_REGISTRY, &[vars.name()]))
+            .await
+            .map(drop)
     }
     .boxed()
 }
@@ -68,7 +77,11 @@ async fn address(host: &Host, vars: &Vars) -> Result<String> {
 fn unknown(host: &Host) -> BoxFuture<'_, Result<()>> {
     async move {
         let vars: Vars = cluster::speaker(host).await?.vars()?;
-        host.step("Forget the registry").remove(file(vars.file())).await.map(drop)
+        host.step("Forget the registry")
+            .remove(file(vars.file()))
+            .ensure(no_other_mirrors(OWN_REGISTRY, &[]))
+            .await
+            .map(drop)
     }
     .boxed()
 }
