@@ -254,6 +254,45 @@ fn images_addresses_and_own_objects_reach_their_users() {
     }
     assert_eq!(setup(&[]).recap("node1", "changed"), 0);
 
+    // Nobody takes what is somebody else's: a namespace of the folder's, one of the cluster's own.
+    if registry {
+        let shared = ["--tags", "registry", "-e", "registry_namespace=web", "-e", "registry_port=5001"];
+        let refused = lab.muster(&[&["setup-cluster"], &shared[..]].concat());
+        assert!(
+            refused.code == 2 && refused.all().contains("Namespace web belongs to your own"),
+            "{refused:#?}"
+        );
+        assert!(!kubectl(&["-n", "web", "get", "deployments"]).contains("registry"));
+        setup(&["--tags", "registry"]);
+    }
+    if traefik {
+        let inside = "{apiVersion: v1, kind: ConfigMap, metadata: {name: inside, namespace: traefik}}";
+        fs::write(own.join("inside.yaml"), inside).unwrap();
+        setup(&["--tags", "extension"]);
+        let kept = lab.muster(&["setup-cluster", "--tags", "apps", "-e", "traefik_enabled=false"]);
+        let why = "the namespace traefik would go with what is in it of extension: ConfigMap inside";
+        assert!(kept.code == 2 && kept.all().contains(why), "{kept:#?}");
+        assert!(kubectl(&["-n", "traefik", "get", "daemonsets"]).contains("traefik"));
+        fs::remove_file(own.join("inside.yaml")).unwrap();
+        setup(&["--tags", "extension"]);
+    }
+    for theirs in ["default", "kube-system"] {
+        let text = format!("\n{{apiVersion: v1, kind: Namespace, metadata: {{name: {theirs}}}}}\n");
+        fs::write(own.join("theirs.yaml"), text).unwrap();
+        let refused = lab.muster(&["setup-cluster", "--tags", "extension"]);
+        let why = format!("theirs.yaml:2: Namespace {theirs} is Kubernetes' own");
+        assert!(refused.code != 0 && refused.all().contains(&why), "{refused:#?}");
+    }
+    let by_kubeadm = "{apiVersion: v1, kind: ConfigMap, metadata: {name: coredns, namespace: kube-system}}";
+    fs::write(own.join("theirs.yaml"), by_kubeadm).unwrap();
+    let refused = lab.muster(&["setup-cluster", "--tags", "extension"]);
+    assert!(
+        refused.code == 2 && refused.all().contains("theirs.yaml:1: ConfigMap kube-system/coredns"),
+        "{refused:#?}"
+    );
+    fs::remove_file(own.join("theirs.yaml")).unwrap();
+    assert_eq!(setup(&[]).recap("node1", "changed"), 0);
+
     // What is taken out of the folder goes, and what is switched off.
     fs::remove_file(own.join("web.yaml")).unwrap();
     let check = setup(&["--tags", "extension", "--check"]);
