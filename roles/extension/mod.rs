@@ -1,5 +1,7 @@
 //! Own things: the objects in a folder of the user's become a set, as those of applications are. They are applied, compared, and
-//! removed when they are taken out of the folder.
+//! removed when they are taken out of the folder. Its scripts are run after that.
+
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,6 +17,8 @@ use crate::apps;
 use crate::cluster;
 use crate::objects::object::{Id, Object};
 use crate::objects::{self, ObjectSet, built_in};
+pub(crate) use scripts::NAME as SCRIPTS;
+use scripts::Scripts;
 
 /// The name of the set.
 pub const NAME: &str = "extension";
@@ -35,6 +39,7 @@ struct Written {
     others: Vec<Value>,
     /// In which file and line each was written.
     places: BTreeMap<Id, String>,
+    scripts: Scripts,
 }
 
 /// What is wrong in the folder, before any machine is contacted.
@@ -51,12 +56,7 @@ pub(crate) fn check(inventory: &Inventory, vars: &Vars) -> Result<Findings, Vars
     };
     let wrong = read(&vars).err();
     let wrong = wrong.map(|found| problem(found, NEEDED, "correct the file, or take it out of the folder"));
-    let scripts = files(&folder(&vars).unwrap_or_default()).unwrap_or_default().into_iter();
-    let scripts = scripts.filter(|path| path.extension().is_some_and(|extension| extension == "sh"));
-    let remedy = "run it yourself, with KUBECONFIG from muster kubeconfig";
-    let warnings =
-        scripts.map(|path| problem(path.display().to_string(), "objects: scripts are not run", remedy));
-    Ok(Findings { problems: wrong.into_iter().collect(), warnings: warnings.collect() })
+    Ok(Findings { problems: wrong.into_iter().collect(), warnings: Vec::new() })
 }
 
 /// The objects of the folder are in the cluster, and those that have left it are not.
@@ -86,8 +86,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }
         None => Ok(()),
         Some(written) => {
-            let wanted = !written.definitions.is_empty() || !written.others.is_empty();
-            if !wanted && !may_be_there(NAME) && !may_be_there(DEFINITIONS) {
+            let Written { definitions, others, scripts, .. } = &written;
+            let wanted = !definitions.is_empty() || !others.is_empty() || !scripts.is_empty();
+            if !wanted && ![NAME, DEFINITIONS, SCRIPTS].into_iter().any(may_be_there) {
                 return Ok(());
             }
             cluster::may_set_up(host).await?;
@@ -100,7 +101,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 }
 
 async fn apply(host: &Host, written: Written, may_be_there: impl Fn(&str) -> bool) -> Result<()> {
-    let Written { definitions, others, places } = written;
+    let Written { definitions, others, places, scripts } = written;
     let no_definitions = definitions.is_empty();
     let own = |name, objects| -> Result<ObjectSet> {
         Ok(ObjectSet::of(name, objects)?.written_at(places.clone()).refusing(somebody_elses))
@@ -116,7 +117,7 @@ async fn apply(host: &Host, written: Written, may_be_there: impl Fn(&str) -> boo
     if no_definitions && may_be_there(DEFINITIONS) {
         own(DEFINITIONS, Vec::new())?.absent().ensure(host).await?;
     }
-    Ok(())
+    scripts.ensure(host, may_be_there(SCRIPTS)).await
 }
 
 /// Why an object that was found is not the user's own. One that the user has applied by hand is.
@@ -163,10 +164,15 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-        if name.starts_with('.') || !(ends(&TEXTS) || ends(&TEMPLATES)) {
+        if name.starts_with('.') || path.is_dir() {
             continue;
         }
         let wrong = |error: String| format!("{}: {error}", path.display());
+        if !(ends(&TEXTS) || ends(&TEMPLATES)) {
+            let content = fs::read(&path).map_err(|error| wrong(error.to_string()))?;
+            written.scripts.take(&name, content).map_err(wrong)?;
+            continue;
+        }
         let mut text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         if ends(&TEMPLATES) {
             text = vars.render(&text, &name, &json!({})).map_err(|error| wrong(error.to_string()))?;
