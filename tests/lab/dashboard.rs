@@ -124,6 +124,26 @@ fn a_student_logs_in_to_the_dashboard_and_sees_what_is_hers_alone() {
     kubectl(&["-n", "dashboard", "rollout", "status", "deployment/dashboard", "--timeout=60s"]);
     assert_eq!(run(&["setup-cluster"]).recap("node1", "changed"), 0);
 
+    // It takes no namespace that is somebody else's, and takes nobody's things along when it goes.
+    let own = folder.join("extension");
+    fs::create_dir(&own).unwrap();
+    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: web}}";
+    fs::write(own.join("a.yaml"), namespace).unwrap();
+    let inside = "{apiVersion: v1, kind: ConfigMap, metadata: {name: inside, namespace: dashboard}}";
+    fs::write(own.join("b.yaml"), inside).unwrap();
+    run(&["setup-cluster", "--tags", "extension"]);
+    let refused = lab.muster(&["setup-cluster", "--tags", "dashboard", "-e", "dashboard_namespace=web"]);
+    let why = "Namespace web belongs to your own objects, in the folder extension, and would go with that";
+    assert!(refused.code == 2 && refused.all().contains(why), "{refused:#?}");
+    assert_eq!(run(&["setup-cluster"]).recap("node1", "changed"), 0);
+    let kept = lab.muster(&["setup-cluster", "--tags", "apps", "-e", "dashboard_enabled=false"]);
+    let why = "the namespace dashboard would go with what is in it of extension: ConfigMap inside";
+    assert!(kept.code == 2 && kept.all().contains(why), "{kept:#?}");
+    assert_eq!(run(&["setup-cluster"]).recap("node1", "changed"), 0);
+    fs::remove_file(own.join("a.yaml")).unwrap();
+    fs::remove_file(own.join("b.yaml")).unwrap();
+    run(&["setup-cluster", "--tags", "extension"]);
+
     // Switched off, nothing of it is left.
     run(&["students", "anna jan", "delete"]);
     set("");
