@@ -5,7 +5,7 @@ kubectl() (
   input=
   case " $* " in *' - '*) input=$(cat) ;; esac
   [ -z "${server:-}" ] || set -- --server="$server" "$@"
-  end=$(($(date +%s) + 30))
+  end=
   while :; do
     {
       said=$(printf '%s\n' "$input" |
@@ -20,7 +20,10 @@ kubectl() (
       *'(TooManyRequests)'* | *'unable to handle the request'* | *'etcdserver: '*) ;;
       *) exit "$failed" ;;
     esac
-    [ "$(date +%s)" -lt "$end" ] || exit "$failed"
+    # Nobody asks for the time where nothing fails: each program that is started here is started for each student, too.
+    now=$(date +%s)
+    [ -n "$end" ] || end=$((now + 30))
+    [ "$now" -lt "$end" ] || exit "$failed"
     sleep 1
   done
 )

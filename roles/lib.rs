@@ -82,6 +82,7 @@ macro_rules! app {
             sets: |of| {
                 apps::of_template(of, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2")))
             },
+            secret: None,
             on_machines: $on_machines,
         })
     };
@@ -288,6 +289,7 @@ pub const ROLES: &[Role] = &[
     app!("traefik", "An answer for Ingresses, on every node"),
     app!("monitoring", "Prometheus, and what it measures on every node"),
     app!("metallb", "Addresses for services of the type LoadBalancer", apps::metallb::APP),
+    app!("dashboard", "A dashboard in the browser", apps::dashboard::APP),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),
         ..role!("extension", "Objects of your own, from the folder extension", extension::run)

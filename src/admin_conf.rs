@@ -31,6 +31,48 @@ pub(crate) fn path(
     Ok(config)
 }
 
+/// The text of it, as the cluster has it now: another computer may have made the cluster anew, or given it another authority. Where
+/// that is so it is said, and the file here is written anew, unless it is only to be looked.
+///
+/// # Errors
+/// As of [`path`], or the file cannot be read.
+pub(crate) fn current(
+    project: &Project,
+    inventory: &InventoryArgs,
+    environment: &Environment,
+    only_look: bool,
+) -> Result<String, CommandError> {
+    let config = path(project, inventory, environment)?;
+    let here = fs::read_to_string(&config)
+        .map_err(|error| CommandError::failed(format!("cannot read {}: {error}", config.display())))?;
+    let there = match asked(project, inventory, environment) {
+        Ok(there) => there,
+        Err(_) => {
+            print::note(&format!(
+                "no control plane answers, so it is not known whether {} is still the cluster's",
+                config.display()
+            ));
+            return Ok(here);
+        }
+    };
+    if authority(&here) == authority(&there) {
+        return Ok(here);
+    }
+    print::note(&format!(
+        "{} is of another cluster than the one that runs: it was made anew since, or has another authority",
+        config.display()
+    ));
+    if !only_look {
+        write(&config, 0o600, &mut there.as_bytes())?;
+    }
+    Ok(there)
+}
+
+/// The authority that a kubeconfig trusts, as it is written there.
+fn authority(config: &str) -> Option<&str> {
+    config.lines().find_map(|line| Some(line.trim().strip_prefix("certificate-authority-data:")?.trim()))
+}
+
 /// Brings admin.conf from the first control plane that answers.
 fn fetch(
     config: &Path,
@@ -38,9 +80,18 @@ fn fetch(
     inventory: &InventoryArgs,
     environment: &Environment,
 ) -> Result<(), CommandError> {
+    write(config, 0o600, &mut asked(project, inventory, environment)?.as_bytes())
+}
+
+/// What the first control plane that answers has, as a kubeconfig for this computer.
+fn asked(
+    project: &Project,
+    inventory: &InventoryArgs,
+    environment: &Environment,
+) -> Result<String, CommandError> {
     let machines =
         Machines::choose("kube_control_plane", inventory, &ConnectionArgs::default(), environment)?;
-    print::note(&format!("fetching admin.conf from {}", machines.hosts.join(" or ")));
+    print::note(&format!("asking {} for admin.conf", machines.hosts.join(" or ")));
     let answers = machines
         .each(environment, |ssh| async move { run_program(ssh, FETCH, Duration::from_secs(60)).await })?;
     let mut reasons = Vec::new();
@@ -50,8 +101,7 @@ fn fetch(
                 let access =
                     machines.world.vars.host(&host).ok().and_then(|vars| vars.get("access_ip").ok()?);
                 let text = String::from_utf8_lossy(&exit.stdout);
-                let text = fetched(&text, access.and_then(|access| access.as_str().map(str::to_owned)));
-                return write(config, 0o600, &mut text.as_bytes());
+                return Ok(fetched(&text, access.and_then(|access| access.as_str().map(str::to_owned))));
             }
             Ok(exit) => reasons.push(format!("{host}: {}", String::from_utf8_lossy(&exit.stderr).trim())),
             Err(error) => reasons.push(error.to_string()),
@@ -92,4 +142,16 @@ pub(crate) fn write(path: &Path, mode: u32, content: &mut dyn Read) -> Result<()
         fs::create_dir_all(folder).map_err(failed)?;
     }
     write_whole(path, Some(mode), content).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authority_of_a_kubeconfig_is_found() {
+        let config = "clusters:\n- cluster:\n    certificate-authority-data: Q0E=\n    server: https://a:1\n";
+        assert_eq!(authority(config), Some("Q0E="));
+        assert_eq!(authority("clusters: []\n"), None);
+    }
 }

@@ -4,6 +4,7 @@
 //! Its role brings the images to every machine and applies the objects, and does not wait: so one that does not become well
 //! stops no other. The role `apps`, after all of them, waits until they are well, and says what is wrong with which.
 
+pub mod dashboard;
 pub(crate) mod metallb;
 pub(crate) mod registry;
 mod state;
@@ -49,6 +50,8 @@ pub(crate) struct App {
     pub(crate) definitions: Option<&'static str>,
     /// All its sets, in the order in which they are applied, for the variables of a machine.
     pub(crate) sets: fn(&Host) -> Result<Vec<ObjectSet>>,
+    /// Brings what of it is a secret that is made once, when its sets are applied. It goes with the namespace that it is in.
+    pub(crate) secret: Option<for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>>,
     /// What of it is on the machines themselves.
     pub(crate) on_machines: Option<OnMachines>,
 }
@@ -88,7 +91,7 @@ async fn install(host: &Host, of: &Host, app: &App) -> Result<()> {
         for node in host.cluster().group("k8s_cluster") {
             host.needs(&node, &here).await.ok();
         }
-        match apply(host, (app.sets)(of)?).await {
+        match apply(host, app, of).await {
             Ok(()) => host.cluster().once(&applied(name), || async { Ok(()) }).await.map(drop)?,
             Err(failure) => put_off(host, name, failure).await?,
         }
@@ -103,10 +106,15 @@ async fn install(host: &Host, of: &Host, app: &App) -> Result<()> {
     }
 }
 
-async fn apply(host: &Host, sets: Vec<ObjectSet>) -> Result<()> {
-    for set in sets {
+async fn apply(host: &Host, app: &App, of: &Host) -> Result<()> {
+    for set in (app.sets)(of)? {
         set.refusing(somebody_elses).ensure(host).await?;
     }
+    let Some(secret) = app.secret else { return Ok(()) };
+    let what = format!("the secret of {}", app.name);
+    cluster::let_leader_go_first(host, &what).await?;
+    host.cluster().once(&what, || secret(host)).await?;
+    host.reached(&what);
     Ok(())
 }
 
@@ -128,7 +136,10 @@ async fn remove(host: &Host, app: &App) -> Result<()> {
         }
     }
     for set in std::iter::once(app.name).chain(app.definitions) {
-        ObjectSet::of(set, Vec::new())?.absent().ensure(host).await?;
+        if let Err(failure) = ObjectSet::of(set, Vec::new())?.absent().ensure(host).await {
+            // Something of somebody else's would go with it.
+            return put_off(host, app.name, failure).await;
+        }
     }
     Ok(())
 }
@@ -152,6 +163,7 @@ pub(crate) fn images_of(of: &Host, name: &str) -> Result<BTreeMap<&'static str, 
 /// gives to all objects of a release.)
 fn somebody_elses(wanted: Option<&Value>, found: &Value) -> Option<String> {
     wanted?;
+    // Of which set it is has been looked at already.
     if objects::is_musters(found) {
         return None;
     }

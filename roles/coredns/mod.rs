@@ -54,6 +54,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             nodelocaldns::NAME,
             extension::NAME,
             extension::DEFINITIONS,
+            extension::SCRIPTS,
         ]),
     );
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }

@@ -1,5 +1,7 @@
 //! Own things: the objects in a folder of the user's become a set, as those of applications are. They are applied, compared, and
-//! removed when they are taken out of the folder.
+//! removed when they are taken out of the folder. Its scripts are run after that.
+
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,11 +11,14 @@ use muster_engine::prelude::*;
 use muster_engine::run::Findings;
 use muster_inventory::{HostVars, Inventory, Vars, VarsError};
 use serde_json::{Value, json};
+use serde_saphyr::Spanned;
 
 use crate::apps;
 use crate::cluster;
-use crate::objects::object::{Id, Object, set_of};
-use crate::objects::{self, ObjectSet, parsed};
+use crate::objects::object::{Id, Object};
+use crate::objects::{self, ObjectSet, built_in, parsed};
+pub(crate) use scripts::NAME as SCRIPTS;
+use scripts::Scripts;
 
 /// The name of the set.
 pub const NAME: &str = "extension";
@@ -32,6 +37,9 @@ const NEEDED: &str = "objects of Kubernetes, each with apiVersion, kind and a na
 struct Written {
     definitions: Vec<Value>,
     others: Vec<Value>,
+    /// In which file and line each was written.
+    places: BTreeMap<Id, String>,
+    scripts: Scripts,
 }
 
 /// What is wrong in the folder, before any machine is contacted.
@@ -48,12 +56,7 @@ pub(crate) fn check(inventory: &Inventory, vars: &Vars) -> Result<Findings, Vars
     };
     let wrong = read(&vars).err();
     let wrong = wrong.map(|found| problem(found, NEEDED, "correct the file, or take it out of the folder"));
-    let scripts = files(&folder(&vars).unwrap_or_default()).unwrap_or_default().into_iter();
-    let scripts = scripts.filter(|path| path.extension().is_some_and(|extension| extension == "sh"));
-    let remedy = "run it yourself, with KUBECONFIG from muster kubeconfig";
-    let warnings =
-        scripts.map(|path| problem(path.display().to_string(), "objects: scripts are not run", remedy));
-    Ok(Findings { problems: wrong.into_iter().collect(), warnings: warnings.collect() })
+    Ok(Findings { problems: wrong.into_iter().collect(), warnings: Vec::new() })
 }
 
 /// The objects of the folder are in the cluster, and those that have left it are not.
@@ -82,13 +85,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             host.cluster().once(NAME, warn).await.map(drop)
         }
         None => Ok(()),
-        Some(Written { definitions, others }) => {
-            let wanted = !definitions.is_empty() || !others.is_empty();
-            if !wanted && !may_be_there(NAME) && !may_be_there(DEFINITIONS) {
+        Some(written) => {
+            let Written { definitions, others, scripts, .. } = &written;
+            let wanted = !definitions.is_empty() || !others.is_empty() || !scripts.is_empty();
+            if !wanted && ![NAME, DEFINITIONS, SCRIPTS].into_iter().any(may_be_there) {
                 return Ok(());
             }
             cluster::may_set_up(host).await?;
-            match apply(host, definitions, others, may_be_there).await {
+            match apply(host, written, may_be_there).await {
                 Err(failure) => apps::put_off(host, NAME, failure).await,
                 done => done,
             }
@@ -96,25 +100,24 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
 }
 
-async fn apply(
-    host: &Host,
-    definitions: Vec<Value>,
-    others: Vec<Value>,
-    may_be_there: impl Fn(&str) -> bool,
-) -> Result<()> {
+async fn apply(host: &Host, written: Written, may_be_there: impl Fn(&str) -> bool) -> Result<()> {
+    let Written { definitions, others, places, scripts } = written;
     let no_definitions = definitions.is_empty();
+    let own = |name, objects| -> Result<ObjectSet> {
+        Ok(ObjectSet::of(name, objects)?.written_at(places.clone()).refusing(somebody_elses))
+    };
     if !no_definitions {
-        ObjectSet::of(DEFINITIONS, definitions)?.refusing(somebody_elses).ensure(host).await?;
+        own(DEFINITIONS, definitions)?.ensure(host).await?;
     }
     if !others.is_empty() {
-        ObjectSet::of(NAME, others)?.refusing(somebody_elses).ensure(host).await?;
+        own(NAME, others)?.ensure(host).await?;
     } else if may_be_there(NAME) {
-        ObjectSet::of(NAME, others)?.absent().ensure(host).await?;
+        own(NAME, others)?.absent().ensure(host).await?;
     }
     if no_definitions && may_be_there(DEFINITIONS) {
-        ObjectSet::of(DEFINITIONS, Vec::new())?.absent().ensure(host).await?;
+        own(DEFINITIONS, Vec::new())?.absent().ensure(host).await?;
     }
-    Ok(())
+    scripts.ensure(host, may_be_there(SCRIPTS)).await
 }
 
 /// Why an object that was found is not the user's own. One that the user has applied by hand is.
@@ -122,15 +125,20 @@ fn somebody_elses(wanted: Option<&Value>, found: &Value) -> Option<String> {
     wanted?;
     let metadata = &found["metadata"];
     let release = metadata["annotations"]["meta.helm.sh/release-name"].as_str();
-    let set = set_of(found).filter(|set| ![NAME, DEFINITIONS].contains(set));
-    let whose = match (release, set) {
-        (Some(release), _) => format!("the release {release} of Helm"),
-        (None, Some(set)) => format!("what muster installs as {set}"),
+    let whose = match (release, built_in::maker(found)) {
+        (Some(release), _) => format!("belongs to the release {release} of Helm"),
+        (None, Some(program)) => format!("was made by {program}"),
+        (None, None) if objects::set_of(found).is_none() && objects::is_musters(found) => {
+            "was made by muster".to_owned()
+        }
         (None, None) => return None,
     };
     let [kind, name] = [&found["kind"], &metadata["name"]].map(|text| text.as_str().unwrap_or_default());
-    Some(format!("{kind} {name} belongs to {whose}. Take it out of the folder, or call it something else"))
+    Some(format!("{kind} {name} {whose}. {REMEDY}"))
 }
+
+/// What is to be done with an object that is somebody else's.
+const REMEDY: &str = "Take it out of the file, or call it something else";
 
 fn folder(vars: &HostVars) -> Result<PathBuf, VarsError> {
     let folder = vars.get("extension_dir")?;
@@ -153,23 +161,31 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
     let folder = folder(vars).map_err(|error| error.to_string())?;
     let Some(files) = files(&folder) else { return Ok(None) };
     let mut written = Written::default();
-    let mut places: BTreeMap<Id, PathBuf> = BTreeMap::new();
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-        if name.starts_with('.') || !(ends(&TEXTS) || ends(&TEMPLATES)) {
+        if name.starts_with('.') || path.is_dir() {
             continue;
         }
         let wrong = |error: String| format!("{}: {error}", path.display());
+        if !(ends(&TEXTS) || ends(&TEMPLATES)) {
+            let content = fs::read(&path).map_err(|error| wrong(error.to_string()))?;
+            written.scripts.take(&name, content).map_err(wrong)?;
+            continue;
+        }
         let mut text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         if ends(&TEMPLATES) {
             text = vars.render(&text, &name, &json!({})).map_err(|error| wrong(error.to_string()))?;
         }
-        for object in objects_of(&text).map_err(wrong)? {
+        for (line, object) in objects_of(&text).map_err(wrong)? {
+            let place = format!("{}:{line}", path.display());
             let id = Object::new(object.clone()).map(|object| object.id);
-            let id = id.ok_or_else(|| wrong("one has no apiVersion, no kind or no name".to_owned()))?;
-            if let Some(other) = places.insert(id.clone(), path.clone()) {
-                return Err(wrong(format!("{id} is in {} too", other.display())));
+            let id = id.ok_or_else(|| format!("{place}: one has no apiVersion, no kind or no name"))?;
+            if let Some(whose) = built_in::whose(&id) {
+                return Err(format!("{place}: {id} is {whose}. {REMEDY}"));
+            }
+            if let Some(other) = written.places.insert(id.clone(), place.clone()) {
+                return Err(format!("{place}: {id} is in {other} too"));
             }
             if object["kind"] == "CustomResourceDefinition" {
                 written.definitions.push(object);
@@ -182,15 +198,20 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
     Ok(Some(written))
 }
 
-/// The objects of a file, those of a list one by one.
-fn objects_of(text: &str) -> Result<Vec<Value>, String> {
-    let documents = parsed(text)?;
-    let documents = documents.into_iter().filter(|document| !document.is_null());
-    let objects = documents.flat_map(|mut document| match document.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) if document["kind"] == "List" => items,
-        _ => vec![document],
-    });
-    Ok(objects.collect())
+/// The objects of a file with the lines in which they begin, those of a list one by one.
+fn objects_of(text: &str) -> Result<Vec<(u64, Value)>, String> {
+    let documents: Vec<Spanned<Value>> = parsed(text)?;
+    let mut objects = Vec::new();
+    for Spanned { value: mut document, referenced, .. } in documents {
+        match document.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) if document["kind"] == "List" => {
+                objects.extend(items.into_iter().map(|item| (referenced.line(), item)));
+            }
+            _ if document.is_null() => {}
+            _ => objects.push((referenced.line(), document)),
+        }
+    }
+    Ok(objects)
 }
 
 #[cfg(test)]
@@ -244,7 +265,7 @@ mod tests {
         let why = |files: &[(&str, &str)]| folder_with(files).unwrap_err();
         assert!(
             why(&[("a.yaml", "kind: ConfigMap\n")])
-                .ends_with("a.yaml: one has no apiVersion, no kind or no name")
+                .ends_with("a.yaml:1: one has no apiVersion, no kind or no name")
         );
         assert!(why(&[("a.yaml", "[")]).contains("a.yaml: "));
         assert!(why(&[("a.yaml.j2", "{{ nobody }}")]).contains("nobody"));
@@ -252,7 +273,18 @@ mod tests {
         let told = why(&[("a.yaml", secret)]);
         assert!(told.contains("a.yaml: ") && told.contains("line 4") && !told.contains("s3cret"), "{told}");
         let twice = why(&[("a.yaml", MAP), ("b.yaml", MAP)]);
-        assert!(twice.contains("b.yaml: ConfigMap x/a is in ") && twice.ends_with("a.yaml too"), "{twice}");
+        assert!(
+            twice.contains("b.yaml:1: ConfigMap x/a is in ") && twice.ends_with("a.yaml:1 too"),
+            "{twice}"
+        );
+    }
+
+    #[test]
+    fn what_every_cluster_has_is_refused_with_its_line() {
+        let text =
+            format!("# ours\n{MAP}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: default}}\n");
+        let why = folder_with(&[("a.yaml", &text)]).unwrap_err();
+        assert!(why.ends_with("a.yaml:4: Namespace default is Kubernetes' own. Take it out of the file, or call it something else"), "{why}");
     }
 
     #[test]
@@ -263,11 +295,14 @@ mod tests {
         };
         assert_eq!(found(json!({ "name": "a" })), None);
         assert_eq!(found(json!({ "name": "a", "labels": { objects::SET: NAME } })), None);
-        assert!(
-            found(json!({ "name": "a", "labels": { objects::SET: "registry" } }))
-                .unwrap()
-                .contains("as registry")
-        );
+        let managed = |manager: &str| json!([{ "manager": manager, "operation": "Apply", "fieldsV1": {} }]);
+        let by_kubeadm = found(json!({ "name": "a", "managedFields": managed("kubeadm") })).unwrap();
+        assert!(by_kubeadm.starts_with("ConfigMap a was made by kubeadm. Take it out"), "{by_kubeadm}");
+        let by_muster = json!({ "name": "a", "managedFields": managed("muster") });
+        assert!(found(by_muster.clone()).unwrap().contains("was made by muster"));
+        let mut own = by_muster;
+        own["labels"] = json!({ objects::SET: NAME });
+        assert_eq!(found(own), None);
         let helm = json!({ "name": "a", "annotations": { "meta.helm.sh/release-name": "web" } });
         assert!(found(helm).unwrap().starts_with("ConfigMap a belongs to the release web of Helm"));
     }

@@ -5,6 +5,7 @@
 //! Drift is seen in the cluster: by the annotation [`APPLIED`] (the manifest is another one) and by the fields that the field
 //! manager `muster` does not own any more (`ownership.rs`).
 
+pub(crate) mod built_in;
 pub(crate) mod object;
 mod ownership;
 #[cfg(test)]
@@ -15,10 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_engine::event::Change;
 use muster_engine::prelude::*;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::cluster;
 use crate::kubectl::{Kubectl, kubectl};
+pub(crate) use object::set_of;
 use object::{Id, Object};
 
 /// The label that says to which set an object belongs.
@@ -43,7 +46,7 @@ pub(crate) fn documents(name: &str, manifest: &str) -> Result<Vec<Value>> {
 ///
 /// # Errors
 /// What is wrong, with line and column, and without the lines around it: they may hold secrets.
-pub(crate) fn parsed(text: &str) -> Result<Vec<Value>, String> {
+pub(crate) fn parsed<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
     serde_saphyr::from_multiple(text).map_err(|error| error.without_snippet().to_string())
 }
 
@@ -58,6 +61,8 @@ pub(crate) struct ObjectSet {
     /// Says why what was found cannot become what is wanted.
     refuses: Refuses,
     rolled_out: bool,
+    /// Where the user has written objects, for what is told of them; `None` for a set of muster's own.
+    places: Option<BTreeMap<Id, String>>,
     /// Other sets, for which is looked in the same exchange, and those of them that are there.
     others: Vec<String>,
     others_there: Arc<Mutex<BTreeSet<String>>>,
@@ -120,6 +125,7 @@ impl ObjectSet {
             wanted: Wanted::Present,
             refuses: |_, _| None,
             rolled_out: false,
+            places: None,
             others,
             others_there,
         })
@@ -134,6 +140,11 @@ impl ObjectSet {
     /// Changes nothing where `refuses` says of an object why it cannot become what is wanted.
     pub(crate) fn refusing(self, refuses: Refuses) -> Self {
         Self { refuses, ..self }
+    }
+
+    /// The user has written the objects, at these places. Of what such a set had before, what every cluster has stays when it leaves.
+    pub(crate) fn written_at(self, places: BTreeMap<Id, String>) -> Self {
+        Self { places: Some(places), ..self }
     }
 
     /// Looks in the same exchange whether other sets are there, for who asks [`is_there`] later in the run.
@@ -217,12 +228,35 @@ impl ObjectSet {
         ids.filter(|id| self.objects.iter().all(|object| object.id != *id)).collect()
     }
 
-    /// Why what is there cannot become the set.
+    /// Why what is there cannot become the set: an object is of another set, whose it stays, or whatever the set itself refuses.
     fn refusal(&self, live: &BTreeMap<Id, Value>) -> Option<String> {
-        let changed = |object: &Object| (self.refuses)(Some(&object.value), live.get(&object.id)?);
+        let changed = |object: &Object| {
+            let found = live.get(&object.id)?;
+            let why = self
+                .of_another_set(&object.id, found)
+                .or_else(|| (self.refuses)(Some(&object.value), found))?;
+            let place = self.places.as_ref().and_then(|places| places.get(&object.id));
+            let place = place.map(|place| format!("{place}: "));
+            Some(place.unwrap_or_default() + &why)
+        };
         let gone = |id: Id| (self.refuses)(None, &id.object());
         let mut left = self.left(live.get(&self.record_id())).into_iter();
         self.objects.iter().find_map(changed).or_else(|| left.find_map(gone))
+    }
+
+    fn of_another_set(&self, id: &Id, found: &Value) -> Option<String> {
+        let other = object::set_of(found).filter(|set| *set != self.name)?;
+        let other = match other {
+            "students" => "the students".to_owned(),
+            "extension" => "your own objects, in the folder extension".to_owned(),
+            other => format!("what muster installs as {other}"),
+        };
+        let remedy = match (self.places.is_some(), id.kind.as_str()) {
+            (true, _) => "Take it out of the file, or call it something else".to_owned(),
+            (false, "Namespace") => format!("Give {} a namespace that nobody else has", self.name),
+            (false, _) => format!("Remove the other one first, or do not switch {} on", self.name),
+        };
+        Some(format!("{id} belongs to {other}, and would go with that. {remedy}"))
     }
 
     fn plan_present(&self, live: &BTreeMap<Id, Value>) -> Plan {
@@ -246,7 +280,8 @@ impl ObjectSet {
         {
             what.push(format!("{id}: not all of its pods are those of its template"));
         }
-        what.extend(left.iter().map(|id| format!("{id}: removed")));
+        let parting: Vec<Parting> = left.iter().map(|id| self.parting(id.clone(), self.selector())).collect();
+        what.extend(parting.iter().map(Parting::words));
         if created > 0 {
             what.insert(0, format!("{created} of {} created", self.objects.len()));
         }
@@ -266,9 +301,10 @@ impl ObjectSet {
         let defines = if defines { "yes" } else { "" }.to_owned();
         let pods = rolled.and_then(|id| live.get(id)).map(pods_of).unwrap_or_default();
         let [_, namespace, deployment] = rolled.map(|id| id.clone().parts()).unwrap_or_default();
-        let args = [manifest, last, self.selector(), defines, namespace, deployment, pods]
+        let set = self.name.to_owned();
+        let args = [manifest, last, set, defines, namespace, deployment, pods, namespaces_of(&parting)]
             .into_iter()
-            .chain(left.into_iter().flat_map(Id::parts));
+            .chain(parting.into_iter().flat_map(Parting::args));
         let script = kubectl!(concat!(include_str!("remove.sh"), include_str!("apply.sh")), args);
         self.change(what.join("; "), Some(diff), script)
     }
@@ -281,31 +317,69 @@ impl ObjectSet {
 
     /// What is ours goes: what has the label, and what an earlier muster has applied, which gave none.
     fn plan_absent(&self, live: &BTreeMap<Id, Value>) -> Plan {
-        let mut gone: Vec<(Id, String)> = Vec::new();
+        let mut gone: Vec<Parting> = Vec::new();
         for Object { id, .. } in self.objects.iter().rev() {
             match live.get(id).map(|found| (object::set_of(found), ownership::of(found))) {
-                Some((Some(set), _)) if set == self.name => gone.push((id.clone(), self.selector())),
-                Some((None, Some(_))) => gone.push((id.clone(), String::new())),
+                Some((Some(set), _)) if set == self.name => {
+                    gone.push(self.parting(id.clone(), self.selector()))
+                }
+                Some((None, Some(_))) => gone.push(self.parting(id.clone(), String::new())),
                 _ => {}
             }
         }
         let record = live.get(&self.record_id());
-        gone.extend(self.left(record).into_iter().rev().map(|id| (id, self.selector())));
-        let what: Vec<_> = gone.iter().map(|(id, _)| id.to_string()).collect();
+        gone.extend(self.left(record).into_iter().rev().map(|id| self.parting(id, self.selector())));
+        let what: Vec<_> = gone.iter().map(Parting::words).collect();
         // Last, so that whoever is killed in between knows the rest.
-        gone.extend(record.map(|_| (self.record_id(), self.selector())));
+        let record = record.map(|_| Parting { id: self.record_id(), selector: self.selector(), stays: None });
+        gone.extend(record);
         if gone.is_empty() {
             return Plan::nothing();
         }
-        let args = gone.into_iter().flat_map(|(id, selector)| id.parts().into_iter().chain([selector]));
+        let args = [self.name.to_owned(), namespaces_of(&gone)];
+        let args = args.into_iter().chain(gone.into_iter().flat_map(Parting::args));
         let script = kubectl!(concat!(include_str!("remove.sh"), include_str!("remove_all.sh")), args);
-        self.change(format!("removed: {}", what.join(", ")), None, script)
+        self.change(what.join("; "), None, script)
+    }
+
+    fn parting(&self, id: Id, selector: String) -> Parting {
+        let stays = built_in::whose(&id).filter(|_| self.places.is_some());
+        Parting { id, selector, stays }
     }
 
     fn change(&self, what: String, diff: Option<String>, script: Script) -> Plan {
         let change = Change { resource: self.label(), what, diff };
         Plan { changes: vec![change], script: Some(script), uploads: Vec::new() }
     }
+}
+
+/// An object that is to be no part of the set any more: it is removed if it has these labels, or stays without the set's mark.
+struct Parting {
+    id: Id,
+    selector: String,
+    /// Whose it is, where it stays.
+    stays: Option<&'static str>,
+}
+
+impl Parting {
+    fn words(&self) -> String {
+        match self.stays {
+            Some(whose) => format!("{}: stays, it is {whose}", self.id),
+            None => format!("{}: removed", self.id),
+        }
+    }
+
+    /// As `part_with` of `remove.sh` takes it.
+    fn args(self) -> impl Iterator<Item = String> {
+        let how = if self.stays.is_some() { "release" } else { "remove" };
+        std::iter::once(how.to_owned()).chain(self.id.parts()).chain([self.selector])
+    }
+}
+
+/// The namespaces that go, with all that is in them.
+fn namespaces_of(parting: &[Parting]) -> String {
+    let go = parting.iter().filter(|parting| parting.id.kind == "Namespace" && parting.stays.is_none());
+    go.map(|parting| parting.id.name.as_str()).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether pods of a former template are there (Kubernetes' API of Deployments, status).

@@ -1,5 +1,5 @@
-# Removes objects: for each a kind, a namespace, a name and the labels that it must have.
-while [ $# -gt 0 ]; do
-  remove "$1" "$2" "$3" "$4"
-  shift 4
-done
+# Removes objects of a set with the namespaces that it has made.
+set=$1 namespaces=$2; shift 2
+# shellcheck disable=SC2086 # each of them
+nobody_elses "$set" $namespaces
+part_with "$@"

@@ -173,7 +173,7 @@ fn what_an_earlier_muster_has_applied_gets_the_mark() {
     let absent = set(MANIFEST).absent();
     assert_eq!(
         what(&absent.plan_absent(&live)),
-        "removed: Secret web/key, Deployment web/web, Namespace web"
+        "Secret web/key: removed; Deployment web/web: removed; Namespace web: removed"
     );
     for object in live.values_mut() {
         object["metadata"]["managedFields"][1]["manager"] = json!("helm");
@@ -198,7 +198,7 @@ fn what_has_left_the_set_is_removed_and_known_until_it_is_gone() {
 fn a_set_goes_with_what_it_consisted_of_earlier() {
     let smaller = || set(MANIFEST.rsplit_once("---").unwrap().0).absent();
     let plan = smaller().plan_absent(&applied(&set(MANIFEST)));
-    assert_eq!(what(&plan), "removed: Deployment web/web, Namespace web, Secret web/key");
+    assert_eq!(what(&plan), "Deployment web/web: removed; Namespace web: removed; Secret web/key: removed");
     assert!(smaller().plan_absent(&BTreeMap::new()).changes.is_empty());
 }
 
@@ -252,4 +252,32 @@ fn the_status_of_an_object_is_nobodys_to_apply() {
     );
     let marked = set(&with_status).marked();
     assert!(marked.iter().all(|object| object.value.get("status").is_none()));
+}
+
+#[test]
+fn an_object_of_another_set_stays_with_it() {
+    let mut live = applied(&set(MANIFEST));
+    let namespace = Id::of_line("Namespace  web").unwrap();
+    live.get_mut(&namespace).unwrap()["metadata"]["labels"][SET] = json!("traefik");
+    let why = set(MANIFEST).refusal(&live).unwrap();
+    let expected = "Namespace web belongs to what muster installs as traefik, and would go with that. \
+                    Give web a namespace that nobody else has";
+    assert_eq!(why, expected);
+    let places = BTreeMap::from([(namespace.clone(), "extension/a.yaml:7".to_owned())]);
+    let placed = set(MANIFEST).written_at(places).refusal(&live).unwrap();
+    assert!(placed.starts_with("extension/a.yaml:7: Namespace web belongs to"), "{placed}");
+    assert!(placed.ends_with("Take it out of the file, or call it something else"), "{placed}");
+    live.get_mut(&namespace).unwrap()["metadata"]["labels"][SET] = json!("web");
+    assert_eq!(set(MANIFEST).refusal(&live), None);
+}
+
+#[test]
+fn what_every_cluster_has_stays_when_a_user_takes_it_out() {
+    let with_default =
+        format!("{MANIFEST}---\n{{apiVersion: v1, kind: Namespace, metadata: {{name: default}}}}\n");
+    let live = applied(&set(&with_default));
+    let own = || set(MANIFEST).written_at(BTreeMap::new());
+    assert_eq!(what(&own().plan_present(&live)), "Namespace default: stays, it is Kubernetes' own");
+    let plan = own().absent().plan_absent(&live);
+    assert!(what(&plan).ends_with("Namespace web: removed; Namespace default: stays, it is Kubernetes' own"));
 }

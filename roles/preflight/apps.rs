@@ -15,7 +15,21 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let wants = |app: &str| wants_app(vars, app).unwrap_or(false);
     let metallb = wants("metallb").then(|| metallb(vars)).into_iter().flatten();
     let traefik = wants("traefik").then(|| traefik(vars)).into_iter().flatten();
-    metallb.chain(traefik).collect()
+    let dashboard = wants("dashboard").then(|| dashboard(vars)).flatten();
+    metallb.chain(traefik).chain(dashboard).collect()
+}
+
+/// Whoever may make tokens in the namespace of the dashboard may do everything: nobody else is at home there.
+fn dashboard(vars: &HostVars) -> Option<Problem> {
+    let namespace = Setting::of(vars, "dashboard_namespace")?;
+    let shared =
+        ["default", "kube-system", "kube-public", "kube-node-lease"].contains(&namespace.text.as_str());
+    shared.then(|| {
+        namespace.wrong(
+            "a namespace of its own: accounts in it may do everything in the cluster",
+            "set dashboard_namespace: dashboard",
+        )
+    })
 }
 
 /// What is asked for in many inventories, and has ended upstream (kubernetes.io/blog, 2025-11-11).
@@ -113,6 +127,14 @@ mod tests {
         };
         assert_eq!(with("192.0.2.15"), "");
         assert!(with("192.0.2.16").starts_with("metallb_config: a pool has 192.0.2.16, the ip of node1"));
+    }
+
+    #[test]
+    fn the_dashboard_is_in_a_namespace_of_its_own() {
+        assert_eq!(tell("dashboard_enabled: true\n"), "");
+        assert_eq!(tell("dashboard_namespace: kube-system\n"), "");
+        let shared = tell("dashboard_enabled: true\ndashboard_namespace: kube-system\n");
+        assert!(shared.starts_with("dashboard_namespace: kube-system"), "{shared}");
     }
 
     #[test]

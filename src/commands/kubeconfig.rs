@@ -64,8 +64,8 @@ fn change(args: &KubeconfigArgs, project: &Project, environment: &Environment) -
     // Where it is a link, the file that it leads to is changed.
     let path = path.canonicalize().unwrap_or(path);
     let admin = if args.merge {
-        let admin = admin_conf::path(project, &args.inventory, environment)?;
-        let text = read(&admin)?.unwrap_or_default();
+        let text = admin_conf::current(project, &args.inventory, environment, args.check)?;
+        let admin = project.inventory_dir.join("artifacts/admin.conf");
         Some(Kubeconfig::of(&text).map_err(|why| told(why, &admin, &name))?)
     } else {
         None

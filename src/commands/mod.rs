@@ -86,6 +86,7 @@ commands! {
     Students(students::StudentsArgs) as "students" plans Parameters,
     StudentTokens(student_tokens::StudentTokensArgs) as "student-tokens",
     Apps(apps::AppsArgs),
+    Dashboard(dashboard::DashboardArgs),
     Exec(exec::ExecArgs),
     Copy(copy::CopyArgs),
     Ping(ping::PingArgs),

@@ -176,7 +176,7 @@ fn once(names: &[&str]) -> Vec<String> {
 }
 
 /// A time as it is typed: in the greatest unit of which it is a whole number.
-fn term_in_words(term: Duration) -> String {
+pub(crate) fn term_in_words(term: Duration) -> String {
     let seconds = term.as_secs();
     let units = [(86_400, "d"), (3600, "h")];
     let whole = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
@@ -185,7 +185,7 @@ fn term_in_words(term: Duration) -> String {
 }
 
 /// A time such as 8h, as the API takes it for a token: from ten minutes to 2^32 seconds (TokenRequestSpec).
-fn term(text: &str) -> Result<Duration, String> {
+pub(crate) fn term(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(char::is_alphabetic).len());
     let unit: u64 = match unit {
         "m" => 60,

@@ -254,6 +254,93 @@ fn images_addresses_and_own_objects_reach_their_users() {
     }
     assert_eq!(setup(&[]).recap("node1", "changed"), 0);
 
+    // Scripts are run in the order of their names, once, and again when something beside them has changed.
+    fs::write(own.join("10-first.sh"), "kubectl create namespace rooms\n").unwrap();
+    let second = "#!/bin/sh\nkubectl label --overwrite namespace rooms seats=\"$(cat seats.txt)\"\n";
+    fs::write(own.join("20-second.sh"), second).unwrap();
+    fs::write(own.join("seats.txt"), "12").unwrap();
+    setup(&["--tags", "extension"]);
+    let seats = || kubectl(&["get", "namespace", "rooms", "-o", "jsonpath={.metadata.labels.seats}"]);
+    assert_eq!(seats(), "12");
+    assert_eq!(setup(&[]).recap("node1", "changed"), 0);
+    fs::write(own.join("10-first.sh"), "kubectl get namespace rooms\n").unwrap();
+    fs::write(own.join("seats.txt"), "14").unwrap();
+    setup(&["--tags", "extension"]);
+    assert_eq!(seats(), "14");
+    fs::write(own.join("15-broken.sh"), "echo nobody is here >&2; exit 3\n").unwrap();
+    fs::write(own.join("seats.txt"), "16").unwrap();
+    let broken = lab.muster(&["setup-cluster", "--tags", "extension"]);
+    let told = broken.all();
+    assert!(
+        broken.code == 2
+            && told.contains("nobody is here")
+            && told.contains("15-broken.sh ended with status 3"),
+        "{told}"
+    );
+    assert_eq!(seats(), "14");
+    for name in ["10-first.sh", "15-broken.sh", "20-second.sh", "seats.txt"] {
+        fs::remove_file(own.join(name)).unwrap();
+    }
+    setup(&["--tags", "extension"]);
+    kubectl(&["delete", "namespace", "rooms"]);
+    assert!(!lab.has("node1", "/var/lib/muster/extension"));
+
+    // An admin.conf of a cluster that is no more is no kubeconfig to be merged.
+    let admin = folder.join("artifacts/admin.conf");
+    let real = fs::read_to_string(&admin).unwrap();
+    fs::write(
+        &admin,
+        real.replacen("certificate-authority-data: LS0t", "certificate-authority-data: LS1t", 1),
+    )
+    .unwrap();
+    let merged = lab.muster(&["kubeconfig", "--merge", "--into", "own"]);
+    assert!(
+        merged.code == 0 && merged.all().contains("is of another cluster than the one that runs"),
+        "{merged:#?}"
+    );
+    assert_eq!(fs::read_to_string(&admin).unwrap(), real);
+    assert_eq!(lab.muster(&["kubectl", "--kubeconfig", "own", "get", "nodes"]).code, 0);
+
+    // Nobody takes what is somebody else's: a namespace of the folder's, one of the cluster's own.
+    if registry {
+        let shared = ["--tags", "registry", "-e", "registry_namespace=web", "-e", "registry_port=5001"];
+        let refused = lab.muster(&[&["setup-cluster"], &shared[..]].concat());
+        assert!(
+            refused.code == 2 && refused.all().contains("Namespace web belongs to your own"),
+            "{refused:#?}"
+        );
+        assert!(!kubectl(&["-n", "web", "get", "deployments"]).contains("registry"));
+        setup(&["--tags", "registry"]);
+    }
+    if traefik {
+        let inside = "{apiVersion: v1, kind: ConfigMap, metadata: {name: inside, namespace: traefik}}";
+        fs::write(own.join("inside.yaml"), inside).unwrap();
+        setup(&["--tags", "extension"]);
+        let kept = lab.muster(&["setup-cluster", "--tags", "apps", "-e", "traefik_enabled=false"]);
+        let why = "the namespace traefik would go with what is in it of extension: ConfigMap inside";
+        assert!(kept.code == 2 && kept.all().contains(why), "{kept:#?}");
+        assert!(kubectl(&["-n", "traefik", "get", "daemonsets"]).contains("traefik"));
+        fs::remove_file(own.join("inside.yaml")).unwrap();
+        setup(&["--tags", "extension"]);
+    }
+    for theirs in ["default", "kube-system"] {
+        let text = format!("\n{{apiVersion: v1, kind: Namespace, metadata: {{name: {theirs}}}}}\n");
+        fs::write(own.join("theirs.yaml"), text).unwrap();
+        let refused = lab.muster(&["setup-cluster", "--tags", "extension"]);
+        let told = refused.all();
+        let is_told = told.contains("theirs.yaml:2:") && told.contains(&format!("Namespace {theirs} is"));
+        assert!(refused.code == 3 && is_told, "{refused:#?}");
+    }
+    let by_kubeadm = "{apiVersion: v1, kind: ConfigMap, metadata: {name: coredns, namespace: kube-system}}";
+    fs::write(own.join("theirs.yaml"), by_kubeadm).unwrap();
+    let refused = lab.muster(&["setup-cluster", "--tags", "extension"]);
+    assert!(
+        refused.code == 2 && refused.all().contains("theirs.yaml:1: ConfigMap kube-system/coredns"),
+        "{refused:#?}"
+    );
+    fs::remove_file(own.join("theirs.yaml")).unwrap();
+    assert_eq!(setup(&[]).recap("node1", "changed"), 0);
+
     // What is taken out of the folder goes, and what is switched off.
     fs::remove_file(own.join("web.yaml")).unwrap();
     let check = setup(&["--tags", "extension", "--check"]);

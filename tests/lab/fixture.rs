@@ -141,7 +141,7 @@ impl Lab {
     }
 
     /// Starts a command of this computer in the lab's network.
-    fn start_command(&self, words: &[&str]) -> Running {
+    pub(crate) fn start_command(&self, words: &[&str]) -> Running {
         use std::os::unix::process::CommandExt;
         let (output, input) = std::io::pipe().unwrap();
         let child = Command::new(muster())

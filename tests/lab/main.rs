@@ -5,10 +5,12 @@
 
 mod apps;
 mod broken;
+mod browser;
 mod ca_rotation;
 mod care;
 mod control_planes;
 mod controllers;
+mod dashboard;
 mod encryption;
 mod external;
 mod far_away;

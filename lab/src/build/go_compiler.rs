@@ -24,6 +24,8 @@ pub(super) struct Programs {
     dir: PathBuf,
     /// Where the sources of the first module are, if files of it are wanted.
     module: Option<PathBuf>,
+    /// The folder of the recipe.
+    recipe: PathBuf,
 }
 
 impl Programs {
@@ -35,6 +37,16 @@ impl Programs {
     /// A file of the first module.
     pub(super) fn of_module(&self, file: &str) -> PathBuf {
         self.module.as_deref().unwrap_or(&self.dir).join(file)
+    }
+
+    /// Pages for browsers, made of those of the recipe.
+    pub(super) fn pages(&self, working: &mut Working<'_>) -> Result<PathBuf, BuildError> {
+        let npm = Runner { program: Path::new("npm"), cgo: false };
+        // No package runs a program of its own while it is installed.
+        let install = ["ci", "--ignore-scripts", "--legacy-peer-deps", "--no-audit", "--no-fund"];
+        npm.go(&self.recipe, &install, "downloading packages of npm", working)?;
+        npm.go(&self.recipe, &["exec", "--offline", "--", "vite", "build"], "making pages", working)?;
+        Ok(self.recipe.join("dist"))
     }
 
     /// Removes the files: they are in the bundle now.
@@ -55,7 +67,7 @@ pub(super) fn compile(
     let out = work.join("out").join(&name);
     fs::create_dir_all(&out).map_err(io_at("create", &out))?;
     if !job.group.has_programs() {
-        return Ok(Programs { dir: out, module: None });
+        return Ok(Programs { dir: out, module: None, recipe });
     }
     let runner = Runner { program: &go.path, cgo: job.group.cgo };
     module_files::prepare(job, &recipe, &runner, working)?;
@@ -71,7 +83,7 @@ pub(super) fn compile(
         .flat_map(|artifact| artifact.recipe.programs.values().map(String::as_str))
         .collect();
     if packages.is_empty() {
-        return Ok(Programs { dir: out, module });
+        return Ok(Programs { dir: out, module, recipe });
     }
     let tags = format!("-tags={}", job.group.tags);
     let list = [&["list", "-mod=readonly", "-deps", &tags][..], &packages].concat();
@@ -91,7 +103,7 @@ pub(super) fn compile(
         None if compiled == 0 => working("compiling and linking"),
         None => working(&format!("compiling and linking ({compiled} of {total} packages)")),
     })?;
-    Ok(Programs { dir: out, module })
+    Ok(Programs { dir: out, module, recipe })
 }
 
 /// The linker's flags: no symbol table, the version, static if there is C in it.

@@ -87,6 +87,13 @@ impl Job {
         self.artifacts.iter().any(has_layer)
     }
 
+    /// Whether any of the artifacts has pages for browsers.
+    pub(super) fn needs_npm(&self) -> bool {
+        self.artifacts
+            .iter()
+            .any(|wanted| wanted.recipe.image.as_ref().is_some_and(|image| image.pages.is_some()))
+    }
+
     /// The modules and their version, as a bundle's manifest names them.
     pub(super) fn source(&self) -> String {
         match self.group.modules.first() {

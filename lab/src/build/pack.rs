@@ -98,6 +98,14 @@ impl Packer<'_> {
                 program_layer(&path, recipe.path.trim_start_matches('/')).map_err(io_at("read", &path))?;
             layers.push(self.bundle.add_layer(&mut tar)?);
         }
+        if let Some(folder) = &recipe.pages {
+            let pages = self.programs.pages(working)?;
+            let path = self.work.join("pages.tar");
+            folder_layer(&pages, folder.trim_start_matches('/'), &path).map_err(io_at("read", &pages))?;
+            let mut tar = File::open(&path).map_err(io_at("read", &path))?;
+            layers.push(self.bundle.add_layer(&mut tar)?);
+            fs::remove_file(&path).map_err(io_at("remove", &path))?;
+        }
         let run = RunConfig {
             env: vec![PATH.into()],
             entrypoint: vec![recipe.path.clone()],
@@ -154,6 +162,26 @@ fn program_layer(program: &Path, path: &str) -> io::Result<impl Read> {
     Ok(io::Cursor::new(head).chain(file.take(size)).chain(io::repeat(0).take(padding)))
 }
 
+/// Writes a tar of a folder's files, below `path`. The same files always give the same bytes.
+fn folder_layer(folder: &Path, path: &str, to: &Path) -> io::Result<()> {
+    let mut tar = tar::Builder::new(BufWriter::new(File::create(to)?));
+    let mut folders = vec![(folder.to_owned(), path.to_owned())];
+    while let Some((folder, path)) = folders.pop() {
+        let mut entries: Vec<_> = fs::read_dir(&folder)?.collect::<io::Result<_>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let name = format!("{path}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                folders.push((entry.path(), name));
+                continue;
+            }
+            let mut header = plain_header(tar::EntryType::Regular, 0o644, entry.metadata()?.len());
+            tar.append_data(&mut header, name, File::open(entry.path())?)?;
+        }
+    }
+    tar.into_inner()?.flush()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +203,24 @@ mod tests {
             .collect();
         let expected = [("usr/", 0), ("usr/local/", 0), ("usr/local/bin/", 0), ("usr/local/bin/tool", 1000)];
         assert_eq!(found, expected.map(|(name, size)| (name.to_string(), 0o755, size)));
+    }
+
+    #[test]
+    fn pages_are_a_tar_of_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let pages = dir.path().join("dist");
+        fs::create_dir_all(pages.join("assets")).unwrap();
+        fs::write(pages.join("index.html"), "<html>").unwrap();
+        fs::write(pages.join("assets/a.js"), "a").unwrap();
+        let path = dir.path().join("pages.tar");
+        folder_layer(&pages, "site", &path).unwrap();
+        let mut tar = tar::Archive::new(File::open(&path).unwrap());
+        let found: Vec<_> = tar
+            .entries()
+            .unwrap()
+            .map(|entry| String::from_utf8(entry.unwrap().path_bytes().into()).unwrap())
+            .collect();
+        assert_eq!(found, ["site/index.html", "site/assets/a.js"]);
     }
 
     #[test]

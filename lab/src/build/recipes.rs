@@ -36,6 +36,8 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
         "go-http-auth/go.mod", "go-http-auth/muster.go", "lego/providers/dns/providers.go"),
     pinned!("metrics-server-0.9.0": "go.mod", "go.sum", "tools.go"),
     pinned!("local-path-provisioner-0.0.30": "go.mod", "go.sum", "tools.go"),
+    pinned!("headlamp-0.14.0": "go.mod", "main.go", "package.json", "package-lock.json", "index.html", "main.jsx",
+        "vite.config.mjs", "nothing/package.json"),
     pinned!("kubernetes-1.36.3": "go.mod", "go.sum", "tools.go"),
     pinned!("etcd-3.7.3": "go.mod", "go.sum", "tools.go"),
     pinned!("coredns-1.14.6": "go.mod", "go.sum", "tools.go"),
@@ -94,6 +96,7 @@ pub(super) struct ImageRecipe {
     #[serde(default)]
     pub(super) base: bool,
     pub(super) packages: Option<String>,
+    pub(super) pages: Option<String>,
 }
 
 impl ImageRecipe {

@@ -36,6 +36,9 @@ pub(super) fn find(jobs: &[Job]) -> Result<Go, BuildError> {
     if jobs.iter().any(Job::needs_debian) {
         need(runs("mmdebstrap", &["--version"]), "mmdebstrap", &["mmdebstrap"]);
     }
+    if jobs.iter().any(Job::needs_npm) {
+        need(runs("npm", &["--version"]), "npm", &["npm"]);
+    }
     let go = find_go();
     let mut remedies = Vec::new();
     if !packages.is_empty() {

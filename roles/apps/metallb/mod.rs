@@ -23,7 +23,8 @@ pub(super) const NAME: &str = "metallb";
 pub(super) const DEFINITIONS: &str = "metallb-definitions";
 
 /// The application.
-pub(crate) const APP: App = App { name: NAME, definitions: Some(DEFINITIONS), sets, on_machines: None };
+pub(crate) const APP: App =
+    App { name: NAME, definitions: Some(DEFINITIONS), sets, secret: None, on_machines: None };
 
 #[derive(Deserialize)]
 struct Vars {

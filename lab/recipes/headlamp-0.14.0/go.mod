@@ -1,0 +1,3 @@
+module muster.local/bundle/headlamp
+
+go 1.21
