@@ -198,7 +198,7 @@ mod tests {
                 "Quiet kube_apiserver_admission_control_config_file (6)",
             ),
             ("registry_htpasswd=", "Quiet registry_htpasswd (6)"),
-            ("kubelet_rotate_server_certificates=true", "Absent kubelet_rotate_server_certificates (6)"),
+            ("kubelet_rotate_server_certificates=true", ""),
             // Names of people's own.
             ("gitlab_version=1", "Unknown gitlab_version (6)"),
             ("webhook_url=https://a.example", "Unknown webhook_url (6)"),

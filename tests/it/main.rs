@@ -12,6 +12,7 @@ mod fixture;
 mod help;
 mod kubeconfig;
 mod kubespray;
+mod kubespray_table;
 mod locks;
 mod machines;
 mod plans;
