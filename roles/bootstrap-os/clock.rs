@@ -109,11 +109,10 @@ pub(super) async fn run(host: &Host) -> Result<()> {
     let content = service.configuration(host, &vars)?;
     let kept = command(
         format!("{} as it is, for later", service.config),
-        sh(concat!(include_str!("clock_put_back.sh"), include_str!("clock_keep.sh")), [
-            KEPT,
-            &service.config,
-            &service.unit,
-        ]),
+        sh(
+            concat!(include_str!("clock_put_back.sh"), include_str!("clock_keep.sh")),
+            [KEPT, &service.config, &service.unit],
+        ),
         sh(r#"[ "$(cat "$1/path" 2>/dev/null)" = "$2" ]"#, [KEPT, &service.config]),
     );
     let folder = service.config.rsplit_once('/').map_or("/etc", |(folder, _)| folder);

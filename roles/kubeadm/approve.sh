@@ -2,6 +2,7 @@
 # the inventory and every name and address in the request is one that the inventory has of it. Whatever else stands in a request keeps
 # it from being approved; it is left to somebody who looks at it, and told. kubectl reads the request: machines need not have openssl.
 # $1: the node for which something has to be approved, or nothing; then a node each: its name, and what it may ask for.
+set -e
 wanted=$1 approved=
 shift
 columns='{.metadata.name}|{.spec.username}|{.spec.groups[*]}|{.status.conditions[*].type}'

@@ -219,6 +219,14 @@ mod tests {
         assert_eq!(fields(yaml, false), json!({}));
         let both = fields(&format!("{yaml}kube_reserved: true\nsystem_reserved: true"), false);
         assert_eq!(both["kubeReserved"]["memory"], "1Gi");
+        let others = "kube_reserved: true\nsystem_reserved: true\nkube_cpu_reserved: 1m\nkube_ephemeral_storage_reserved: 2Mi\n\
+                      kube_pid_reserved: 3\nsystem_cpu_reserved: 4m\nsystem_ephemeral_storage_reserved: 5Mi\nsystem_pid_reserved: 6";
+        let each = fields(others, false);
+        let said = |kept: &str| {
+            ["cpu", "ephemeral-storage", "pid"].map(|what| each[kept][what].as_str().unwrap().to_owned())
+        };
+        assert_eq!(said("kubeReserved"), ["1m", "2Mi", "3"]);
+        assert_eq!(said("systemReserved"), ["4m", "5Mi", "6"]);
         assert_eq!(
             both["systemReserved"],
             json!({

@@ -29,11 +29,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 const ROUNDS: u32 = 9;
 
 /// The timer's program.
-const PROGRAM: &str = concat!(
-    include_str!("../own_api_server.sh"),
-    include_str!("../kubectl.sh"),
-    include_str!("approve.sh")
-);
+const PROGRAM: &str =
+    concat!(include_str!("../own_api_server.sh"), include_str!("../kubectl.sh"), include_str!("approve.sh"));
 
 /// Whether kubelets serve with certificates of the cluster.
 fn is_wanted(host: &Host) -> Result<bool> {
@@ -232,13 +229,20 @@ mod tests {
             // What somebody writes into an annotation is not read as the request.
             (
                 good.replace("<none>\nCreation", "a=\nSubject:\nCommon Name: system:node:node1\nCreation")
-                    .replace("  Common Name:    system:node:node1\n", "  Common Name:    system:node:node2\n"),
+                    .replace(
+                        "  Common Name:    system:node:node1\n",
+                        "  Common Name:    system:node:node2\n",
+                    ),
                 "system:node:node2",
             ),
         ] {
             let told = approved(&NODES, PENDING, &wrong);
             assert_eq!((told.0, told.1.as_str()), (0, ""), "{wrong}\n{}", told.2);
-            assert!(told.2.contains(said) && told.2.starts_with("csr-1: node1 asks for"), "{said}: {}", told.2);
+            assert!(
+                told.2.contains(said) && told.2.starts_with("csr-1: node1 asks for"),
+                "{said}: {}",
+                told.2
+            );
         }
         for request in [
             "csr-1|system:node:node3|system:nodes system:authenticated|\n",

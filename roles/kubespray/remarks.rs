@@ -207,6 +207,8 @@ mod tests {
             ("container_manager=docker", "Absent container_manager (6)"),
             ("container_manager=crio", "Refused container_manager (6)"),
             ("ipv4_stack=false", "Refused ipv4_stack (6)"),
+            ("kube_config_dir=/srv/kubernetes", "Refused kube_config_dir (6)"),
+            ("kube_config_dir=/etc/kubernetes", ""),
             ("ipv4_stack=yes", "Quiet ipv4_stack (6)"),
             ("dns_mode=kubedns", ""),
             ("argocd_enabled=True", "Absent argocd_enabled (6)"),

@@ -394,6 +394,9 @@ mod tests {
         assert_eq!(found("a\nb\n", low), ["kube_apiserver_port: 443 (vars.yml:1:22)"]);
         assert!(found("a\n", low).is_empty() && found("a\nb\n", "kube_apiserver_port: 8443").is_empty());
         assert!(found("a\nb\n", &format!("{low}\nloadbalancer_apiserver_localhost: false")).is_empty());
+        let other = "loadbalancer_apiserver_port: 8443";
+        assert_eq!(found("a\nb\n", other), ["loadbalancer_apiserver_port: 8443 (vars.yml:1:30)"]);
+        assert!(found("a\n", other).is_empty(), "there is no load balancer");
     }
 
     #[test]

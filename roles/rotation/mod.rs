@@ -231,7 +231,10 @@ async fn hand_on(host: &Host) -> Result<()> {
 /// The kubelet serves with a certificate of the new authority, where it has one of the cluster's.
 async fn serving(host: &Host) -> Result<()> {
     let all = authorities(host).await?;
-    let look = sh(r#"sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$1" 2>/dev/null"#, [kubeadm::serving::CERTIFICATE]);
+    let look = sh(
+        r#"sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$1" 2>/dev/null"#,
+        [kubeadm::serving::CERTIFICATE],
+    );
     let found = host.query(look).await?.output;
     let has = authorities::blocks(&found);
     if has.first().is_none_or(|certificate| all.cluster.has_signed(certificate)) {

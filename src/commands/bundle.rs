@@ -363,7 +363,8 @@ fn list_needed(of: &VersionArgs, dir: &Path, environment: &Environment) -> Resul
             ]);
         }
     }
-    print::data(&lines(&table.render(screen.style, screen.size().1)))?;
+    // Nothing is broken into lines: a sha256 is to be copied.
+    print::data(&lines(&table.render(screen.style, 1000)))?;
     Ok(Exit::Done)
 }
 

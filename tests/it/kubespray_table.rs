@@ -39,7 +39,8 @@ fn tests() -> Vec<(String, String, BTreeSet<String>)> {
     files.sort_by_key(|file| path(file).contains("preflight"));
     let mut tests = Vec::new();
     for file in files {
-        let text = fs::read_to_string(&file).unwrap().replace("\\n", " ");
+        let text =
+            fs::read_to_string(&file).unwrap().replace("\\n", " ").replace("#[tokio::test]", "#[test]");
         let is_all_tests = path(&file).starts_with("tests/") || path(&file).ends_with("tests.rs");
         let begin = if is_all_tests { Some(0) } else { text.find("#[cfg(test)]") };
         let Some(begin) = begin else { continue };

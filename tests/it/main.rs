@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod begin;
+mod bundle;
 mod commands;
 mod copy;
 mod docs;

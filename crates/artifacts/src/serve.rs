@@ -204,8 +204,8 @@ impl Shop {
         // Docker's own images are in "library" for whoever asks as its registry wants to be asked.
         let is_of = |image: &&ImageEntry| {
             let own = &image.reference.repository;
-            let same = own == repository
-                || repository.strip_prefix("library/").is_some_and(|short| own == short);
+            let same =
+                own == repository || repository.strip_prefix("library/").is_some_and(|short| own == short);
             same && registry.is_none_or(|registry| registry == image.reference.registry)
         };
         let images: Vec<&ImageEntry> = self.bundle.images().iter().filter(is_of).collect();
@@ -218,10 +218,12 @@ impl Shop {
                 let body = serde_json::json!({ "name": repository, "tags": tags });
                 text(200, "application/json", body.to_string().into_bytes())
             }
-            ("manifests", Some(digest)) => match images.iter().find(|image| image.manifest_digest == digest) {
-                Some(image) => self.manifest(image),
-                None => failure(404, "the bundle has no such manifest"),
-            },
+            ("manifests", Some(digest)) => {
+                match images.iter().find(|image| image.manifest_digest == digest) {
+                    Some(image) => self.manifest(image),
+                    None => failure(404, "the bundle has no such manifest"),
+                }
+            }
             ("manifests", None) => {
                 let tagged: Vec<&ImageEntry> =
                     images.into_iter().filter(|image| image.reference.tag == what).collect();

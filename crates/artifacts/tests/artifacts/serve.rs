@@ -36,11 +36,7 @@ fn what_is_served_is_fetched_into_another_bundle() {
     let (address, told) = serving(from.path());
     let mut writer = BundleWriter::open(into.path()).unwrap();
     let url = format!("http://{address}");
-    let sources = Sources {
-        files_repo: Some(url.clone()),
-        registry_host: Some(url),
-        ..Sources::default()
-    };
+    let sources = Sources { files_repo: Some(url.clone()), registry_host: Some(url), ..Sources::default() };
     fetch(&release(), &mut writer, &sources, &mut silent).unwrap();
     drop(writer);
     let copy = Bundle::open(into.path()).unwrap();
@@ -62,7 +58,9 @@ fn a_download_goes_on_and_the_list_says_what_there_is() {
     let (address, _) = serving(from.path());
     let path = "/dl.example.org/tool/v1.0.0/amd64/tool";
     let (head, body) = ask(address, &format!("GET {path} HTTP/1.1\r\nRange: bytes=1000-"));
-    assert!(head.starts_with("HTTP/1.1 206 ") && head.contains("\r\nContent-Range: bytes 1000-239999/240000"));
+    assert!(
+        head.starts_with("HTTP/1.1 206 ") && head.contains("\r\nContent-Range: bytes 1000-239999/240000")
+    );
     assert!(body == tool()[1000..], "{} bytes", body.len());
     let past = ask(address, &format!("GET {path} HTTP/1.1\r\nRange: bytes=240000-"));
     assert!(past.0.starts_with("HTTP/1.1 416 ") && past.1.is_empty(), "{}", past.0);
