@@ -70,22 +70,22 @@ least() { [ "$(flag "$1" "$2")" -ge "$3" ]; }
 etcd() { grep -qsx "$1" /etc/etcd.env; }
 
 if [ -e "$manifests/kube-apiserver.yaml" ]; then
-  number=1
+  place=1
   for name in kube-apiserver kube-controller-manager kube-scheduler etcd; do
-    item "1.1.$number" closed 600 "$manifests/$name.yaml"
-    item "1.1.$((number + 1))" owned "$manifests/$name.yaml"
-    number=$((number + 2))
+    item "1.1.$place" closed 600 "$manifests/$name.yaml"
+    item "1.1.$((place + 1))" owned "$manifests/$name.yaml"
+    place=$((place + 2))
   done
   item 1.1.9 closed 600 /etc/cni/net.d/*
   item 1.1.10 owned /etc/cni/net.d/*
   data=$(sed -n 's/^ETCD_DATA_DIR=//p' /etc/etcd.env 2>/dev/null)
   item 1.1.11 closed 700 "${data:-/nowhere}"
   item 1.1.12 test "$(stat -c %U:%G "${data:-/nowhere}" 2>/dev/null)" = etcd:etcd
-  number=13
+  place=13
   for name in admin scheduler controller-manager; do
-    item "1.1.$number" closed 600 "/etc/kubernetes/$name.conf"
-    item "1.1.$((number + 1))" owned "/etc/kubernetes/$name.conf"
-    number=$((number + 2))
+    item "1.1.$place" closed 600 "/etc/kubernetes/$name.conf"
+    item "1.1.$((place + 1))" owned "/etc/kubernetes/$name.conf"
+    place=$((place + 2))
   done
   item 1.1.19 owned "$pki" "$pki"/*
   item 1.1.20 closed 644 "$pki"/*.crt

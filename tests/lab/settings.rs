@@ -73,6 +73,7 @@ etcd_quota_backend_bytes: 1073741824
 etcd_compaction_retention: 4
 etcd_log_level: warn
 etcd_metrics: extensive
+containerd_registries_mirrors: [{prefix: docker.io, mirrors: [{host: "http://10.146.74.1:5000"}]}]
 containerd_max_container_log_line_size: 8192
 containerd_limit_open_file_num: 123456
 containerd_grpc_max_recv_message_size: 16777217
@@ -143,7 +144,7 @@ fn programs_take_what_variables_say_and_say_that_it_holds() {
     }
     let proxy = lab.on("node1", "curl -s http://127.0.0.1:10251/configz");
     for field in
-        [r#""NodePortAddresses":["10.146.0.0/16"]"#, r#""SyncPeriod":"40s""#, r#""MinSyncPeriod":"2s""#]
+        [r#""nodePortAddresses":["10.146.0.0/16"]"#, r#""syncPeriod":"40s""#, r#""minSyncPeriod":"2s""#]
     {
         assert!(proxy.contains(field), "{field}: {proxy}");
     }
@@ -171,6 +172,20 @@ fn programs_take_what_variables_say_and_say_that_it_holds() {
         lab.on("node1", "cat /etc/systemd/system/k8s-certs-renew.timer")
             .contains("OnCalendar=*-*-2 04:00:00\n")
     );
+
+    // An image that no machine has is pulled from this computer's bundle.
+    let mut server = lab.start(&["bundle", "serve", "--listen", "0.0.0.0:5000"]);
+    server.until("serving ");
+    let image = "docker.io/library/haproxy:3.2.4-alpine";
+    assert_eq!(kubectl(&["run", "pulled", &format!("--image={image}")]).code, 0);
+    let pulled = format!(
+        "for i in $(seq 60); do ctr -n k8s.io images ls -q | grep -qx {image} && exit 0; sleep 1; done; exit 1"
+    );
+    lab.on("node1", &pulled);
+    server.signal("TERM");
+    let served = server.end().out;
+    assert!(served.contains("/v2/library/haproxy/manifests/3.2.4-alpine?ns=docker.io  200"), "{served}");
+    assert_eq!(kubectl(&["delete", "pod", "pulled", "--now"]).code, 0);
 
     // The kubelet serves with a certificate of the cluster, for its name and address alone, and is asked by no other way.
     let serves = "openssl s_client -connect $(hostname -i | cut -d' ' -f1):10250 </dev/null 2>/dev/null | \
