@@ -115,10 +115,15 @@ mod tests {
 
     /// What a machine's containerd is told.
     async fn told(nodes: &str, yaml: &str) -> String {
+        told_by(of, nodes, yaml).await
+    }
+
+    async fn told_by(asked: fn(&Host) -> Result<Option<Proxy>>, nodes: &str, yaml: &str) -> String {
         let seen = Arc::new(Mutex::new(String::new()));
         let notes = seen.clone();
         let look = Role::given("look", move |host| {
-            *notes.lock().unwrap() = of(host).unwrap().map(|proxy| environment(&proxy)).unwrap_or_default();
+            *notes.lock().unwrap() =
+                asked(host).unwrap().map(|proxy| environment(&proxy)).unwrap_or_default();
             async { Ok(()) }.boxed()
         });
         let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
@@ -159,5 +164,11 @@ mod tests {
             "HTTP_PROXY=http://192.0.2.9:80\nHTTPS_PROXY=http://proxy.example.org:3128\nNO_PROXY=.example.org\n"
         );
         assert_eq!(told("b\n", "no_proxy: .example.org").await, "");
+        let packages = |host: &Host| of_packages(host).map(Some);
+        assert!(
+            told_by(packages, "b\n", PROXY).await.starts_with("HTTPS_PROXY=http://proxy.example.org:3128\n")
+        );
+        let skipped = told_by(packages, "b\n", &format!("{PROXY}skip_http_proxy_on_os_packages: true")).await;
+        assert!(!skipped.contains("proxy.example.org"), "{skipped}");
     }
 }

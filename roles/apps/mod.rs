@@ -363,6 +363,73 @@ mod tests {
     }
 
     #[test]
+    fn every_variable_of_an_application_changes_its_objects() {
+        // An application, in which circumstances, and another value than the default.
+        let others = [
+            ("metrics-server", "", "metrics_server_replicas: 3"),
+            ("metrics-server", "", "metrics_server_metric_resolution: 20s"),
+            ("metrics-server", "", "metrics_server_kubelet_insecure_tls: false"),
+            ("metrics-server", "", "metrics_server_kubelet_preferred_address_types: Hostname"),
+            ("metrics-server", "", "metrics_server_requests_cpu: 99m"),
+            ("metrics-server", "", "metrics_server_requests_memory: 99Mi"),
+            ("metrics-server", "", "metrics_server_limits_cpu: 199m"),
+            ("metrics-server", "", "metrics_server_limits_memory: 299Mi"),
+            ("local-path-provisioner", "", "local_path_provisioner_storage_class: disk"),
+            ("local-path-provisioner", "", "local_path_provisioner_is_default_storageclass: false"),
+            ("local-path-provisioner", "", "local_path_provisioner_reclaim_policy: Retain"),
+            ("local-path-provisioner", "", "local_path_provisioner_claim_root: /srv"),
+            ("local-path-provisioner", "", "local_path_provisioner_debug: true"),
+            ("registry", "", "registry_namespace: images"),
+            ("registry", "", "registry_storage_class: disk"),
+            ("registry", "registry_storage_class: disk", "registry_disk_size: 3Gi"),
+            ("registry", "registry_storage_class: disk", "registry_storage_access_mode: ReadWriteMany"),
+            ("registry", "", "registry_port: 5001"),
+            ("registry", "", "registry_service_type: NodePort"),
+            ("registry", "", "registry_service_cluster_ip: 10.233.0.9"),
+            ("registry", "registry_service_type: NodePort", "registry_service_nodeport: 30500"),
+            (
+                "registry",
+                "registry_service_type: LoadBalancer",
+                "registry_service_loadbalancer_ip: 192.0.2.9",
+            ),
+            ("registry", "", "registry_service_annotations: {a: b}"),
+            ("traefik", "", "ingress_nginx_enabled: true"),
+            ("traefik", "ingress_nginx_enabled: true", "ingress_nginx_class: web"),
+            ("traefik", "", "traefik_namespace: ingress"),
+            ("traefik", "", "traefik_ingress_class: web"),
+            ("traefik", "", "traefik_http_port: 8080"),
+            ("traefik", "", "traefik_https_port: 8443"),
+            ("traefik", "", "traefik_nodeselector: {a: b}"),
+            ("traefik", "", "traefik_tolerations: []"),
+            ("traefik", "", "traefik_service_type: NodePort"),
+            ("traefik", "traefik_service_type: NodePort", "traefik_nodeport_http: 30080"),
+            ("traefik", "traefik_service_type: NodePort", "traefik_nodeport_https: 30443"),
+            ("traefik", "", "traefik_service_annotations: {a: b}"),
+            ("traefik", "", "traefik_log_level: DEBUG"),
+            ("monitoring", "", "monitoring_retention: 9d"),
+            ("monitoring", "", "monitoring_storage_class: disk"),
+            ("monitoring", "monitoring_storage_class: disk", "monitoring_disk_size: 3Gi"),
+            ("monitoring", "", "monitoring_interval: 20s"),
+            ("monitoring", "", "monitoring_service_type: NodePort"),
+            ("monitoring", "monitoring_service_type: NodePort", "monitoring_nodeport: 30900"),
+            ("monitoring", "", "monitoring_requests_cpu: 99m"),
+            ("monitoring", "", "monitoring_requests_memory: 99Mi"),
+        ];
+        for (name, given, other) in others {
+            let with = objects(name, &format!("{given}\n{other}\n"));
+            assert_ne!(objects(name, given), with, "{name}: {other} changes nothing");
+        }
+        let tried: Vec<&str> = others.iter().filter_map(|(_, _, other)| other.split(':').next()).collect();
+        let all = reference::sections()
+            .into_iter()
+            .filter(|section| others.iter().any(|(name, ..)| section.roles == [*name]));
+        for variable in all.flat_map(|section| section.paragraphs).flat_map(|paragraph| paragraph.variables) {
+            let is_switch = variable.name.ends_with("_enabled");
+            assert!(is_switch || tried.contains(&variable.name), "{} is not tried", variable.name);
+        }
+    }
+
+    #[test]
     fn traefik_takes_the_place_of_ingress_nginx() {
         let seen = |yaml: &str| {
             let objects = objects("traefik", yaml);

@@ -2,6 +2,7 @@
 //!
 //! What is checked is the feature, not how it came to be there: a tool, not a package; a kernel parameter, not a module.
 
+pub(crate) mod clock;
 mod known_hosts;
 
 use std::time::Duration;
@@ -80,6 +81,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if vars.kubelet_fail_swap_on {
         step = step.ensure_all(no_swap_at_boot()).ensure(swap_off());
     }
+    if !clock::is_configured(host)? {
+        step = step.ensure(clock::as_before());
+    }
     let sysctl_d: String = parameters.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
     step.ensure(file(MODULES_FILE).content(MODULES))
         .ensure(bridge_netfilter())
@@ -90,7 +94,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .ensure(of_kube_proxy_is_noted())
         .ensure_all(parameters.iter().map(|(name, value)| sysctl(name, value).optional()))
         .await?;
-    Ok(())
+    clock::run(host).await
 }
 
 /// The kernel parameters: what Kubernetes' documentation and the kubelet ask for.
@@ -172,6 +176,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
         for (tool, name) in TOOLS {
             owned = owned.with(package(tool, name).lock_timeout(vars.package_lock_timeout));
         }
+        owned = clock::packages(host)?.fold(owned, Resources::with);
     }
     owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE));
     owned = owned.with(sysctl(OF_KUBE_PROXY, "1").optional());
@@ -194,9 +199,10 @@ if [ -e "$stamp" ] && [ "$(cat "$stamp")" != 1 ]; then
   done
 fi"#;
 
-/// The machine's name and its swap are as they were before [`run`] changed them.
-pub(crate) fn as_before() -> [Command; 4] {
+/// The machine's name, its swap and its time service are as they were before [`run`] changed them.
+pub(crate) fn as_before() -> [Command; 5] {
     [
+        clock::as_before(),
         known_hosts::unknown(),
         command(
             "no line of ours in /etc/hosts",

@@ -11,7 +11,7 @@ pub(super) struct Due {
     pub(super) kubeadm: Vec<&'static str>,
     /// The certificate by which the API server knows the kubelet.
     pub(super) kubelet: bool,
-    /// The one that the kubelet made for itself.
+    /// The one with which the kubelet serves: it makes itself another one, or asks the cluster for it.
     pub(super) serving: bool,
     /// The files, for messages.
     pub(super) files: Vec<String>,
@@ -38,7 +38,7 @@ impl Due {
             }
             match certificate.file() {
                 "kubelet-client-current.pem" => due.kubelet = true,
-                "kubelet.crt" => due.serving = true,
+                "kubelet.crt" | "kubelet-server-current.pem" => due.serving = true,
                 file => match KUBEADM.iter().find(|(name, _)| *name == file) {
                     Some((_, name)) => due.kubeadm.push(*name),
                     None => continue,

@@ -149,6 +149,9 @@ pub(crate) async fn renew(host: &Host, known: &Standing, below: i64) -> Result<b
     let what = format!("certificates {}", due.files.join(", "));
     host.step("Renew certificates").detached().ensure(command(what, renew, sh0("false"))).await?;
     runs_again(host, &components).await?;
+    if due.serving {
+        kubeadm::serving::run(host).await?;
+    }
     Ok(true)
 }
 
@@ -161,7 +164,7 @@ pub(crate) struct Renewal {
     pub(crate) components: String,
     /// The certificate by which the API server knows the kubelet, with its key; or nothing.
     pub(crate) kubelet: String,
-    /// Whether the kubelet makes itself another certificate for those who ask it.
+    /// Whether the kubelet gets itself another certificate for those who ask it.
     pub(crate) serving: bool,
     /// The authorities that kubeconfigs trust from now on, as base64; or nothing.
     pub(crate) trusted: String,

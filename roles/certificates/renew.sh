@@ -1,6 +1,7 @@
 # Renews certificates of a machine, and lets what reads them start anew (restart.sh). Of what was cut off the rest is due again.
 # $1: kubeadm's configuration; $2: what kubeadm renews; $3: the parts of the control plane that start anew;
-# $4: the kubelet's new certificate with its key, or nothing; $5: whether the kubelet makes itself another one: `serving`, or nothing;
+# $4: the kubelet's new certificate with its key, or nothing; $5: whether the kubelet gets itself another one to serve with: `serving`, or
+# nothing;
 # $6: the authorities that kubeconfigs trust from now on, as base64, or nothing where they stay as they are.
 set -e
 config=$1 names=$2 components=$3 kubelet=$4 serving=$5 trusted=$6 pki=/var/lib/kubelet/pki
@@ -12,7 +13,7 @@ if [ -n "$kubelet" ]; then
   ln -sf "$pki/kubelet-client-renewed.pem" "$pki/.current"
   mv -f "$pki/.current" "$pki/kubelet-client-current.pem"
 fi
-[ -z "$serving" ] || rm -f "$pki/kubelet.crt" "$pki/kubelet.key"
+[ -z "$serving" ] || rm -f "$pki/kubelet.crt" "$pki/kubelet.key" "$pki"/kubelet-server-*.pem
 for name in $names; do kubeadm certs renew "$name" --config "$config"; done
 if [ -n "$trusted" ]; then
   # After kubeadm, which writes the first of several authorities alone.

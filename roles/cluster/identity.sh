@@ -169,5 +169,6 @@ for name in apiserver apiserver-kubelet-client front-proxy-client; do
 done
 for name in member client; do certificate "$etcd_certificates/$name.pem"; done
 certificate /var/lib/kubelet/pki/kubelet.crt
+certificate /var/lib/kubelet/pki/kubelet-server-current.pem
 for name in super-admin controller-manager scheduler; do embedded "/etc/kubernetes/$name.conf"; done
 say whole yes

@@ -242,6 +242,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        // Each of them, among them those of kubespray's sample: containerd_debug_format, containerd_debug_uid, containerd_debug_gid,
+        // containerd_grpc_max_recv_message_size, containerd_grpc_max_send_message_size, containerd_metrics_grpc_histogram.
         for (variable, _, key, _) in SETTINGS {
             let text = config(&format!("{variable}: 1"));
             assert!(text.contains(&format!("\n{key} = ")), "{variable}: {text}");

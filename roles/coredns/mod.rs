@@ -176,6 +176,9 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        let external =
+            corefile("enable_coredns_k8s_external: true\ncoredns_k8s_external_zone: out.example\n");
+        assert!(external.contains("    k8s_external out.example\n"), "{external}");
         assert_eq!(made(yaml)["ConfigMap"]["data"]["hosts"], "192.0.2.9 mirror.example.org\n192.0.2.8 git\n");
     }
 
@@ -196,14 +199,16 @@ mod tests {
         assert_eq!(template(""), template("coredns_replicas: 3"));
         let yaml = "dns_memory_limit: 1Gi\ndns_cpu_limit: 300m\ndns_cpu_requests: 50m\ndns_memory_requests: 99Mi\n\
                     dns_extra_tolerations: [{operator: Exists}]\ncoredns_deployment_nodeselector: 'room: \"104\"'\n\
-                    coredns_affinity: {}\ncoredns_pod_disruption_budget: true\n";
+                    coredns_affinity: {}\ncoredns_pod_disruption_budget: true\ncoredns_pod_disruption_budget_max_unavailable: 1\n";
         let spec = template(yaml)["spec"].clone();
         let container = &spec["containers"][0];
         let resources = json!({ "requests": { "cpu": "50m", "memory": "99Mi" }, "limits": { "memory": "1Gi", "cpu": "300m" } });
         assert_eq!(container["resources"], resources);
         assert_eq!((&spec["nodeSelector"], &spec["affinity"]), (&json!({ "room": "104" }), &json!({})));
         assert_eq!(spec["tolerations"][1], json!({ "operator": "Exists" }));
-        assert_eq!(made(yaml)["PodDisruptionBudget"]["spec"]["maxUnavailable"], "30%");
+        assert_eq!(made(yaml)["PodDisruptionBudget"]["spec"]["maxUnavailable"], 1);
+        let usual = made("coredns_pod_disruption_budget: true");
+        assert_eq!(usual["PodDisruptionBudget"]["spec"]["maxUnavailable"], "30%");
     }
 
     #[test]
@@ -215,6 +220,7 @@ mod tests {
         let sizes = [(1, 2), (2, 4), (32, 64), (33, 66), (4, 1025)];
         assert_eq!(sizes.map(|(nodes, cores)| of("", nodes, cores)), [1, 2, 2, 3, 5]);
         assert_eq!(of("dns_nodes_per_replica: 4", 33, 66), 9);
+        assert_eq!(of("dns_cores_per_replica: 11", 3, 66), 6);
         assert_eq!(of("enable_dns_autoscaler: false", 33, 66), 2);
         assert_eq!(of("coredns_replicas: '4'", 33, 66), 4);
     }

@@ -123,6 +123,17 @@ mod tests {
     use crate::preflight::fixture::variables;
 
     #[test]
+    fn the_backend_is_as_the_variables_say() {
+        let told = |yaml: &str| {
+            backend(&variables(&format!("skydns_server: 10.233.0.3\n{yaml}")).deserialize().unwrap()).unwrap()
+        };
+        let vxlan = "flannel_vxlan_vni: 7\nflannel_vxlan_port: 4789\nflannel_vxlan_direct_routing: true\n";
+        assert_eq!(told(vxlan), json!({ "Type": "vxlan", "VNI": 7, "Port": 4789, "DirectRouting": true }));
+        assert_eq!(told("")["DirectRouting"], false);
+        assert_eq!(told("flannel_backend_type: host-gw"), json!({ "Type": "host-gw" }));
+    }
+
+    #[test]
     fn flannel_uses_the_interface_with_the_address_of_each_node_unless_told_otherwise() {
         let extra = json!({ "net_conf": {}, "image": "flannel:1", "api_address": "192.0.2.4", "api_port": "6443", "external_address": null });
         for (yaml, argument) in [

@@ -318,6 +318,9 @@ mod tests {
         assert_eq!(found[1].0, Some("authorization-webhook-config-file"));
         assert_eq!(cluster(1), json!({ "server": "https://b.example", "insecure-skip-tls-verify": true }));
         assert_eq!(vars(yaml).arguments(), [("authorization-mode", "Node,RBAC,Webhook".to_owned())]);
+        let believed = "kube_webhook_token_auth: true\nkube_webhook_token_auth_url: https://a.example\n\
+                        kube_webhook_token_auth_url_skip_tls_verify: true";
+        assert_eq!(files(believed)[0].1["clusters"][0]["cluster"]["insecure-skip-tls-verify"], true);
     }
 
     #[test]

@@ -34,6 +34,8 @@ struct Vars {
     kube_apiserver_etcd_compaction_interval: Option<String>,
     kube_api_aggregator_routing: bool,
     kubelet_preferred_address_types: Option<String>,
+    kubelet_rotate_server_certificates: bool,
+    kube_cert_dir: String,
     kube_controller_manager_leader_elect_lease_duration: Option<String>,
     kube_controller_manager_leader_elect_renew_deadline: Option<String>,
     kube_controller_node_monitor_grace_period: Option<String>,
@@ -171,6 +173,9 @@ fn of(vars: Vars, access: &access::Vars, scheduling: &scheduler::Vars, files: &F
     api_server.set("etcd-compaction-interval", vars.kube_apiserver_etcd_compaction_interval.as_ref());
     api_server.set("enable-aggregator-routing", vars.kube_api_aggregator_routing.then_some(true));
     api_server.set("kubelet-preferred-address-types", vars.kubelet_preferred_address_types.as_ref());
+    if vars.kubelet_rotate_server_certificates {
+        api_server.set("kubelet-certificate-authority", Some(format!("{}/ca.crt", vars.kube_cert_dir)));
+    }
     api_server.all(access.arguments());
     if let Some(audit) = &files.audit {
         api_server.all(audit.arguments());
@@ -262,13 +267,15 @@ mod tests {
                     kube_oidc_groups_claim: g\nkube_oidc_groups_prefix: 'p:'\nkube_oidc_username_claim: n\n\
                     kube_oidc_username_prefix: 'o:'\nkube_oidc_ca_file: /ca\n\
                     kube_apiserver_service_account_lookup: false\nkube_apiserver_etcd_compaction_interval: 9m\n\
-                    kube_api_aggregator_routing: true\nkubelet_preferred_address_types: InternalIP,Hostname";
+                    kube_api_aggregator_routing: true\nkubelet_preferred_address_types: InternalIP,Hostname\n\
+                    kubelet_rotate_server_certificates: true";
         let expected = json!({
             "default-not-ready-toleration-seconds": "30",
             "default-unreachable-toleration-seconds": "31",
             "disable-admission-plugins": "DefaultStorageClass",
             "enable-aggregator-routing": "true",
             "etcd-compaction-interval": "9m",
+            "kubelet-certificate-authority": "/etc/kubernetes/ssl/ca.crt",
             "kubelet-preferred-address-types": "InternalIP,Hostname",
             "service-account-lookup": "false",
             "enable-admission-plugins": "NodeRestriction,AlwaysPullImages",

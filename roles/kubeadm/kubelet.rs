@@ -9,8 +9,8 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::PATCHES;
 use super::patches::{KUBELET, Patches};
+use super::{PATCHES, serving};
 use crate::addresses::{access_ip_of, ip_of};
 use crate::balancer::{self, External};
 use crate::certificates::renewal_timer;
@@ -180,7 +180,7 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             .remove_all(balancer::left_over(host, known, false)?)
             .ensure_all(balancer::former_names(host, known)?);
     }
-    renewal_timer::on(host, step)?.await.map(drop)
+    serving::on(host, renewal_timer::on(host, step)?)?.await.map(drop)
 }
 
 /// The file with the servers that pods can ask, and its lines. Pods cannot ask one on the machine's loopback, and CoreDNS

@@ -22,6 +22,7 @@ struct Vars {
     kubelet_seccomp_default: Option<bool>,
     kubelet_authentication_token_webhook: bool,
     kubelet_authorization_mode_webhook: bool,
+    kubelet_rotate_server_certificates: bool,
     kubelet_bind_address: Option<String>,
     kubelet_max_parallel_image_pulls: Option<u32>,
     kubelet_swap_behavior: Option<String>,
@@ -87,6 +88,9 @@ fn of(vars: Vars, tracing: &tracing::Vars, control_plane: bool) -> Map<String, V
     }
     if !vars.kubelet_authorization_mode_webhook {
         set("authorization", json!({ "mode": "AlwaysAllow" }));
+    }
+    if vars.kubelet_rotate_server_certificates {
+        set("serverTLSBootstrap", json!(true));
     }
     set("address", json!(vars.kubelet_bind_address));
     // Several at a time are several for the kubelet only where it does not pull one after the other.
@@ -174,7 +178,7 @@ mod tests {
                     kubelet_max_parallel_image_pulls: 3\nkubelet_swap_behavior: LimitedSwap\nkubelet_cpu_manager_policy: static\n\
                     kubelet_cpu_manager_policy_options: {full-pcpus-only: true}\neviction_soft: {memory.available: 200Mi}\n\
                     eviction_soft_grace_period: {memory.available: 30s}\neviction_minimum_reclaim: {memory.available: 0Mi}\n\
-                    kubelet_tracing: true";
+                    kubelet_tracing: true\nkubelet_rotate_server_certificates: true";
         let expected = json!({
             "featureGates": { "A": true, "B": false },
             "tlsMinVersion": "VersionTLS13",
@@ -194,6 +198,7 @@ mod tests {
             "containerLogMaxSize": "5Mi",
             "authentication": { "webhook": { "enabled": false } },
             "authorization": { "mode": "AlwaysAllow" },
+            "serverTLSBootstrap": true,
             "address": "192.0.2.1",
             "serializeImagePulls": false,
             "maxParallelImagePulls": 3,
@@ -214,6 +219,14 @@ mod tests {
         assert_eq!(fields(yaml, false), json!({}));
         let both = fields(&format!("{yaml}kube_reserved: true\nsystem_reserved: true"), false);
         assert_eq!(both["kubeReserved"]["memory"], "1Gi");
+        let others = "kube_reserved: true\nsystem_reserved: true\nkube_cpu_reserved: 1m\nkube_ephemeral_storage_reserved: 2Mi\n\
+                      kube_pid_reserved: 3\nsystem_cpu_reserved: 4m\nsystem_ephemeral_storage_reserved: 5Mi\nsystem_pid_reserved: 6";
+        let each = fields(others, false);
+        let said = |kept: &str| {
+            ["cpu", "ephemeral-storage", "pid"].map(|what| each[kept][what].as_str().unwrap().to_owned())
+        };
+        assert_eq!(said("kubeReserved"), ["1m", "2Mi", "3"]);
+        assert_eq!(said("systemReserved"), ["4m", "5Mi", "6"]);
         assert_eq!(
             both["systemReserved"],
             json!({

@@ -24,6 +24,7 @@ mod labels;
 pub(crate) mod patches;
 mod reconfigure;
 mod scheduler;
+pub(crate) mod serving;
 mod tracing;
 pub(crate) mod upgrade;
 
@@ -153,6 +154,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
         Story::Join => join::run(host, &known, true).await?,
     }
     kubelet::run(host, &known).await?;
+    serving::run(host).await?;
     host.reached(API_IS_UP);
     anonymous::run(host, &known).await?;
     labels::run(host).await
@@ -177,6 +179,7 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     certificates::renew(host, &known, RENEWED_BELOW).await?;
     join::run(host, &known, false).await?;
     kubelet::run(host, &known).await?;
+    serving::run(host).await?;
     growth::finds_api(host);
     labels::run(host).await
 }

@@ -198,7 +198,7 @@ mod tests {
                 "Quiet kube_apiserver_admission_control_config_file (6)",
             ),
             ("registry_htpasswd=", "Quiet registry_htpasswd (6)"),
-            ("kubelet_rotate_server_certificates=true", "Absent kubelet_rotate_server_certificates (6)"),
+            ("kubelet_rotate_server_certificates=true", ""),
             // Names of people's own.
             ("gitlab_version=1", "Unknown gitlab_version (6)"),
             ("webhook_url=https://a.example", "Unknown webhook_url (6)"),
@@ -207,6 +207,8 @@ mod tests {
             ("container_manager=docker", "Absent container_manager (6)"),
             ("container_manager=crio", "Refused container_manager (6)"),
             ("ipv4_stack=false", "Refused ipv4_stack (6)"),
+            ("kube_config_dir=/srv/kubernetes", "Refused kube_config_dir (6)"),
+            ("kube_config_dir=/etc/kubernetes", ""),
             ("ipv4_stack=yes", "Quiet ipv4_stack (6)"),
             ("dns_mode=kubedns", ""),
             ("argocd_enabled=True", "Absent argocd_enabled (6)"),

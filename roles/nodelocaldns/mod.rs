@@ -118,6 +118,12 @@ mod tests {
             1,
             "one server answers the kubelet"
         );
+        let ports = corefile(
+            "nodelocaldns_health_port: 9255\nnodelocaldns_prometheus_port: 9256\nnodelocaldns_additional_configs: whoami\n",
+        );
+        for part in ["    health 169.254.25.10:9255\n", ":9256\n", "whoami"] {
+            assert!(ports.contains(part), "{part}: {ports}");
+        }
         let zones = "upstream_dns_servers: [192.0.2.1, 192.0.2.2]\nnodelocaldns_ip: 169.254.1.1\nnodelocaldns_external_zones: \
                      [{zones: [corp.example, 'lab.example:1053'], nameservers: [192.0.2.53], cache: 5}]\n";
         let other = corefile(zones);

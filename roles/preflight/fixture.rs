@@ -103,7 +103,12 @@ impl Fixture {
             ("/var/lib/etcd", Holds::Etcd),
         ];
         let folders = folders.map(|(path, holds)| (Folder { path: path.into(), holds }, root.clone()));
-        let seen = Seen { bin_dir: "/usr/local/bin".into(), folders: folders.into(), ..Seen::default() };
+        let seen = Seen {
+            bin_dir: "/usr/local/bin".into(),
+            keeps_time: true,
+            folders: folders.into(),
+            ..Seen::default()
+        };
         let duties = Duties { control_plane: true, node: true, etcd: true, balancer: false };
         Self {
             facts,

@@ -20,6 +20,7 @@ pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     findings.object(kernel_version(machine));
     findings.refuse(kernel_features(machine));
     findings.refuse(tools(machine));
+    findings.refuse(time_service(machine));
     findings.refuse(read_only(machine));
     findings.refuse(swap_of_the_host(machine));
     findings.warn(swap_that_returns(machine));
@@ -227,6 +228,19 @@ fn tools(machine: &Machine) -> Option<Problem> {
     })
 }
 
+/// One that is missing is installed, where it can be.
+fn time_service(machine: &Machine) -> Option<Problem> {
+    let manager = machine.facts.package_manager.as_str();
+    let installs = machine.vars.muster_install_packages && !manager.is_empty();
+    (!machine.seen.keeps_time && !installs).then(|| {
+        let remedy = match manager {
+            "" => "put chrony into the machine's image, because there is no package manager; or set ntp_enabled: false".to_owned(),
+            manager => format!("{manager} install chrony, or set ntp_enabled: false"),
+        };
+        problem("time service", "none", "chrony, ntpd or systemd-timesyncd, because ntp_enabled is true", remedy)
+    })
+}
+
 fn read_only(machine: &Machine) -> Vec<Problem> {
     let needed = [machine.seen.bin_dir.as_str(), "/etc", "/var/lib", "/opt/bin"];
     let mut folders: Vec<&str> =
@@ -306,7 +320,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_a_machine_is_found() {
-        let rows: [(Change, &str); 29] = [
+        let rows: [(Change, &str); 31] = [
             (|f| f.facts.systemd = false, "service manager: not systemd"),
             (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
             (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
@@ -335,6 +349,8 @@ mod tests {
             (|f| f.facts.tools.retain(|t| t != "conntrack"), ""),
             (|f| f.facts.tools.retain(|t| t != "ip"), "tools: no ip"),
             (|f| { f.facts.tools.retain(|t| t != "socat"); f.vars.muster_install_packages = false }, "tools: no socat"),
+            (|f| { f.seen.keeps_time = false; f.vars.muster_install_packages = false }, "time service: none"),
+            (|f| { f.seen.keeps_time = false; f.facts.package_manager.clear() }, "time service: none"),
             (|f| { f.facts.readonly = vec!["/usr".into(), "/usr/local/bin".into()]; f.seen.bin_dir = "/opt/bin".into() }, ""),
             (|f| { f.facts.readonly = vec!["/opt/bin".into()]; f.seen.bin_dir = "/opt/bin".into() }, "file system: /opt/bin is read-only"),
             (|f| { f.facts.container = "docker".into(); f.facts.swaps = vec!["/dev/sda2".into()]; f.facts.swap_mb = 2047 },

@@ -69,6 +69,7 @@ struct Vars {
     access_ip: Option<String>,
     override_system_hostname: bool,
     muster_install_packages: bool,
+    ntp_enabled: bool,
     kubelet_fail_swap_on: bool,
     kube_network_plugin: String,
     kube_proxy_mode: String,

@@ -5,7 +5,7 @@ use muster_engine::prelude::*;
 use super::foreign::{self, Foreign};
 use super::sockets::Sockets;
 use super::{Duties, Vars};
-use crate::bootstrap_os::SWAP_SOURCES;
+use crate::bootstrap_os::{SWAP_SOURCES, clock};
 use crate::cluster;
 use crate::common::bin_dir;
 
@@ -32,6 +32,8 @@ pub(super) struct Seen {
     pub(super) foreign: Foreign,
     /// What switches swap on at the next boot.
     pub(super) swap_sources: Vec<String>,
+    /// Whether there is a time service; true where nobody wants one.
+    pub(super) keeps_time: bool,
     /// The folders that grow, each with its file system.
     pub(super) folders: Vec<(Folder, FileSystem)>,
 }
@@ -86,17 +88,20 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let nf_tables = if vars.kube_proxy_mode == "nftables" { "yes" } else { "no" };
     let mut arguments = vec![ping, resolv, nf_tables.to_owned()];
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));
+    let clock = if vars.ntp_enabled { sh0(clock::LOOK) } else { sh0("") };
     let questions = [
         sh(include_str!("probe.sh"), arguments),
         cluster::question(host)?,
         sh0(SWAP_SOURCES),
         sh(foreign::LOOK, [vars.conflist().unwrap_or_default()]),
+        clock,
     ];
     let answers = host.query_all(&questions).await?;
     cluster::answered(host, &answers[1]).await?;
     let swap_sources = answers[2].output.lines().map(str::to_owned).collect();
     let foreign = Foreign::parse(&answers[3].output);
-    Ok(Seen { swap_sources, foreign, ..parse(&answers[0].output, bin_dir, folders) })
+    let keeps_time = !vars.ntp_enabled || clock::Service::of(&answers[4].output).is_some();
+    Ok(Seen { swap_sources, foreign, keeps_time, ..parse(&answers[0].output, bin_dir, folders) })
 }
 
 fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {

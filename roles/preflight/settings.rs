@@ -348,7 +348,7 @@ fn taints(vars: &HostVars) -> Vec<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{told, variables};
+    use super::super::fixture::{inventory_and_vars, told, variables};
     use super::*;
 
     /// What is found wrong with a variable that is set in group_vars, as `check: found`.
@@ -376,6 +376,18 @@ mod tests {
     #[test]
     fn the_defaults_are_in_order() {
         assert_eq!(found(""), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn a_load_balancer_has_the_port_of_the_api_server() {
+        let found = |planes: &str| {
+            let ini = format!("a\nb\nc\n[kube_control_plane]\n{planes}[etcd]\na\n[kube_node]\nc\n");
+            let (_, vars) = inventory_and_vars(&ini, "loadbalancer_apiserver_port: 8443");
+            let findings = check(&vars.host("c").unwrap());
+            findings.problems.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(found("a\nb\n"), ["loadbalancer_apiserver_port: 8443 (vars.yml:1:30)"]);
+        assert!(found("a\n").is_empty(), "there is no load balancer");
     }
 
     #[test]

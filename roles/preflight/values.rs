@@ -47,6 +47,7 @@ const ANY: i64 = i64::MAX;
 /// The variables whose values have a form, in the order of `defaults.yml`.
 const VALUES: &[(&str, Form)] = &[
     ("package_lock_timeout", Number(0, 86400)),
+    ("ntp_package", OneOf(&["chrony", "ntp", "ntpsec"])),
     ("kube_apiserver_port", PORT),
     ("kube_encryption_algorithm", OneOf(&["secretbox", "aescbc", "aesgcm"])),
     ("loadbalancer_apiserver_port", PORT),

@@ -257,6 +257,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let etcd_service = has_etcd.then(|| service("etcd"));
     host.step("Stop the kubelet and etcd")
         .ensure(timers::none(renewal_timer::NAME))
+        .ensure(timers::none(kubeadm::serving::TIMER))
         .ensure(timers::none(etcd::SNAPSHOTS))
         .remove_all(etcd_service)
         .remove(service("kubelet"))

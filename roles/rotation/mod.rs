@@ -91,6 +91,8 @@ pub fn plays() -> Vec<Play> {
         one_by_one("Sign with the new authorities, on control planes and members of etcd", "rotation-sign"),
         play("Sign with the new authorities, on the other nodes", others, &["rotation-sign"]),
         play("Bring the new admin.conf", planes, &["kubeconfig"]),
+        // When all controller managers sign with the new one, and while API servers trust both.
+        play("Sign what kubelets serve with", "k8s_cluster", &["rotation-serving"]),
         one_by_one("Drop the old authorities, on control planes and members of etcd", "rotation-drop"),
         play("Drop the old authorities, on the other nodes", others, &["rotation-drop"]),
         play("Tell the cluster of the new ones alone", planes, &["rotation-forget", "kubeconfig"]),
@@ -109,6 +111,7 @@ pub fn roles() -> Vec<Role> {
         Role::given("rotation-tell", |host| tell(host).boxed()),
         Role::given("rotation-volumes", |host| volumes(host).boxed()),
         Role::given("rotation-sign", |host| turn(host, Phase::Sign).boxed()),
+        Role::given("rotation-serving", |host| serving(host).boxed()),
         Role::given("rotation-drop", |host| drop_old(host).boxed()),
         Role::given("rotation-forget", |host| forget(host).boxed()),
         Role::given("rotation-finish", |host| finish(host).boxed()),
@@ -223,6 +226,26 @@ async fn hand_on(host: &Host) -> Result<()> {
         .ensure(file(HANDED_ON).secret(all.text()))
         .await
         .map(drop)
+}
+
+/// The kubelet serves with a certificate of the new authority, where it has one of the cluster's.
+async fn serving(host: &Host) -> Result<()> {
+    let all = authorities(host).await?;
+    let look = sh(
+        r#"sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$1" 2>/dev/null"#,
+        [kubeadm::serving::CERTIFICATE],
+    );
+    let found = host.query(look).await?.output;
+    let has = authorities::blocks(&found);
+    if has.first().is_none_or(|certificate| all.cluster.has_signed(certificate)) {
+        host.passed("Look at what the kubelet serves with");
+        return Ok(());
+    }
+    let renewed = Renewal { serving: true, ..Renewal::default() };
+    let another = command("another certificate to serve with", renewal(renewed), sh0("false"));
+    host.step("Let the kubelet ask for a certificate").detached().ensure(another).await?;
+    runs_again(host, &[]).await?;
+    kubeadm::serving::run(host).await
 }
 
 /// The machine does not trust the old authorities any more. A kubelet may have got a certificate of the old one since it was its

@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
+use muster_app::{Project, World, needed_for};
 use muster_artifacts::{
-    Arch, Bundle, BundleError, BundleWriter, FetchError, ImageDigests, Progress, Release, Sources, fetch,
+    Arch, Bundle, BundleError, BundleWriter, FetchError, ImageDigests, Progress, Release, Server, Sha256,
+    Sources, fetch,
 };
 use muster_lab::build::{self, BuildError, BuildProgress};
 use muster_roles::catalogue::CATALOGUE;
 
-use crate::args::Form;
+use crate::args::{Form, InventoryArgs};
 use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
 use crate::output::table::Table;
-use crate::output::{Downloads, Screen, print, text};
+use crate::output::{CommandLine, Downloads, Screen, print, text};
 
 /// Make and inspect the bundle: the folder with the binaries and images that are installed on machines
 #[derive(Debug, Args)]
@@ -55,6 +57,12 @@ enum BundleCommand {
     Check(CheckArgs),
     /// Show what is in the bundle
     List(ListArgs),
+    /// Serve the bundle in a network: as a mirror of files and as a registry
+    ///
+    /// Other computers get what they lack with --files-repo http://HOST:PORT --registry-host http://HOST:PORT, and containerd pulls
+    /// from http://HOST:PORT (containerd_registries_mirrors). http://HOST:PORT/ lists what there is. Nothing can be changed through it;
+    /// it has no TLS and no passwords. Ends with Ctrl-C.
+    Serve(ServeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +74,18 @@ struct VersionArgs {
     /// Of calico and typha a version may be said: calico=3.31.7
     #[arg(long, value_name = "NAME[=VERSION]")]
     with: Vec<String>,
+    /// What an inventory needs, by its variables: its version of Kubernetes, its network, its applications
+    #[arg(long, conflicts_with_all = ["versions", "with"])]
+    for_inventory: bool,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The address and port to listen at; 0.0.0.0 is every address of this computer
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:5000")]
+    listen: String,
 }
 
 #[derive(Debug, Args)]
@@ -102,10 +122,16 @@ struct CheckArgs {
 #[derive(Debug, Args)]
 struct ListArgs {
     /// Show the versions of Kubernetes that there are, and which of them the bundle has
-    #[arg(long)]
-    versions: bool,
+    #[arg(long = "versions")]
+    catalogue: bool,
+    /// Show what a version of Kubernetes, or an inventory, needs: the sha256 of each file, the digest of each image that the bundle has,
+    /// where upstream has it, and whether the bundle has it
+    #[arg(long, conflicts_with = "catalogue")]
+    needed: bool,
+    #[command(flatten)]
+    of: VersionArgs,
     /// Print the digests of the images, for the variable image_digests and for muster bundle fetch --image-digests
-    #[arg(long, conflicts_with = "versions")]
+    #[arg(long, conflicts_with_all = ["catalogue", "needed"])]
     digests: bool,
 }
 
@@ -120,6 +146,7 @@ pub(crate) fn run(args: BundleArgs, environment: &Environment) -> Result<Exit, C
         BundleCommand::Build(args) => run_build(&args, &dir, environment),
         BundleCommand::Check(args) => run_check(&args, &dir, environment),
         BundleCommand::List(args) => run_list(&args, &dir, environment),
+        BundleCommand::Serve(args) => serve(&args, &dir, environment),
     }
 }
 
@@ -128,7 +155,7 @@ fn run_fetch(args: FetchArgs, dir: &Path, environment: &Environment) -> Result<E
         [] => vec![host_arch()?],
         given => given.to_vec(),
     };
-    let releases = args.versions.releases(&arches)?;
+    let releases = args.versions.releases(&arches, environment)?;
     let of_environment = |name: &str| {
         environment.get(name).or_else(|| environment.get(&name.to_ascii_uppercase())).map(str::to_owned)
     };
@@ -185,7 +212,7 @@ fn image_digests(path: &Path) -> Result<ImageDigests, CommandError> {
 }
 
 fn run_build(args: &VersionArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
-    let releases = args.releases(&[host_arch()?])?;
+    let releases = args.releases(&[host_arch()?], environment)?;
     let work = environment.cache_dir()?.join("build");
     let mut bundle = BundleWriter::open(dir)?;
     let started = Instant::now();
@@ -214,10 +241,10 @@ fn run_check(args: &CheckArgs, dir: &Path, environment: &Environment) -> Result<
         screen.line(&format!("{} {damage}", screen.style.failed()));
     }
     // Without a version asked for, an incomplete bundle is as good as a complete one.
-    let releases = if args.versions.versions.is_empty() && args.versions.with.is_empty() {
-        Vec::new()
+    let releases = if args.versions.asks() {
+        args.versions.releases(&arches(&bundle), environment)?
     } else {
-        args.versions.releases(&arches(&bundle))?
+        Vec::new()
     };
     let missing: Vec<String> = releases
         .iter()
@@ -251,7 +278,7 @@ fn run_check(args: &CheckArgs, dir: &Path, environment: &Environment) -> Result<
 fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
     let screen = Screen::new(environment, false);
     let width = screen.size().1;
-    if args.versions {
+    if args.catalogue {
         let bundle = match Bundle::open(dir) {
             Err(BundleError::NotABundle { .. }) => Bundle::empty(dir),
             bundle => bundle?,
@@ -263,6 +290,9 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
         }
         print::data(&lines(&table.render(screen.style, width)))?;
         return Ok(Exit::Done);
+    }
+    if args.needed {
+        return list_needed(&args.of, dir, environment);
     }
     let bundle = Bundle::open(dir)?;
     if args.digests {
@@ -295,9 +325,92 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
     Ok(Exit::Done)
 }
 
+/// What is needed, a line each.
+fn list_needed(of: &VersionArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
+    let screen = Screen::new(environment, false);
+    let bundle = match Bundle::open(dir) {
+        Err(BundleError::NotABundle { .. }) => Bundle::empty(dir),
+        bundle => bundle?,
+    };
+    let arches = match arches(&bundle).as_slice() {
+        [] => vec![host_arch()?],
+        found => found.to_vec(),
+    };
+    let mut table = Table::new(&["name", "version", "arch", "sha256", "upstream", "in the bundle"]);
+    let is_there = |there: bool| if there { "yes" } else { "no" }.to_owned();
+    let known = |sha256: Option<Sha256>| sha256.map_or_else(|| "-".to_owned(), |sha256| sha256.to_string());
+    for release in of.releases(&arches, environment)? {
+        for file in &release.files {
+            let entry = bundle.file(&file.name, &file.version, file.arch).ok();
+            table.row(vec![
+                file.name.clone(),
+                file.version.clone(),
+                file.arch.to_string(),
+                known(file.sha256.or(entry.map(|entry| entry.sha256))),
+                file.url.clone(),
+                is_there(entry.is_some()),
+            ]);
+        }
+        for image in &release.images {
+            let entry = bundle.image(&image.reference.to_string(), release.arch).ok();
+            table.row(vec![
+                image.name.clone(),
+                image.reference.tag.clone(),
+                release.arch.to_string(),
+                known(entry.map(|entry| entry.manifest_digest)),
+                image.reference.to_string(),
+                is_there(entry.is_some()),
+            ]);
+        }
+    }
+    // Nothing is broken into lines: a sha256 is to be copied.
+    print::data(&lines(&table.render(screen.style, 1000)))?;
+    Ok(Exit::Done)
+}
+
+fn serve(args: &ServeArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
+    let bundle = Bundle::open(dir)?;
+    let every = CATALOGUE.releases().into_iter().flat_map(|version| {
+        Arch::ALL.into_iter().filter_map(move |arch| CATALOGUE.release(version, arch).ok())
+    });
+    let every: Vec<Release> = every.collect();
+    let what = format!(
+        "{} and {}",
+        text::count(bundle.files().len(), "file"),
+        text::count(bundle.images().len(), "image")
+    );
+    let cannot = |error: std::io::Error| {
+        CommandError::failed(format!("cannot listen at {}: {error}", args.listen))
+            .hint("say another address or port: --listen ADDRESS:PORT")
+    };
+    let server = Server::bind(bundle, &every, args.listen.as_str()).map_err(cannot)?;
+    let screen = Screen::new(environment, true);
+    let address = server.address().map_err(cannot)?;
+    screen.line(&format!("serving {what} of {} at http://{address}; Ctrl-C ends it", shown(dir)));
+    server
+        .run(move |served| {
+            let asked = text::harmless(&served.asked);
+            screen.line(&format!("{}  {asked}  {}", served.peer.ip(), served.status));
+        })
+        .map_err(|error| CommandError::failed(format!("nobody can be answered any more: {error}")))?;
+    Ok(Exit::Done)
+}
+
 impl VersionArgs {
-    /// What the versions consist of, for each of the architectures.
-    fn releases(&self, arches: &[Arch]) -> Result<Vec<Release>, CommandError> {
+    /// Whether anything is asked for.
+    fn asks(&self) -> bool {
+        self.for_inventory || !self.versions.is_empty() || !self.with.is_empty()
+    }
+
+    /// What the versions, or an inventory, consist of, for each of the architectures.
+    fn releases(&self, arches: &[Arch], environment: &Environment) -> Result<Vec<Release>, CommandError> {
+        if self.for_inventory {
+            let frontend = CommandLine::plain(environment);
+            let project = Project::find(&self.inventory.inventory, environment)?;
+            let world = World::load(project, &(&self.inventory).into(), environment, &*frontend)?;
+            world.tell_warnings(&*frontend);
+            return Ok(needed_for(&world, arches)?);
+        }
         let known: Vec<&str> = CATALOGUE.apps().chain(CATALOGUE.options()).collect();
         let asked: Vec<(&str, Option<&str>)> = self
             .with

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod begin;
+mod bundle;
 mod commands;
 mod copy;
 mod docs;
@@ -12,6 +13,7 @@ mod fixture;
 mod help;
 mod kubeconfig;
 mod kubespray;
+mod kubespray_table;
 mod locks;
 mod machines;
 mod plans;

@@ -1,6 +1,8 @@
 //! kubespray's `hardening.yaml`, set on a living cluster that was made without; and a value with which the API server does not start.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use crate::fixture::{Ended, Lab};
 
@@ -69,6 +71,40 @@ fn set_up(lab: &Lab, more: &[&str]) -> Ended {
     lab.muster(&[&["setup-cluster", "-e", "@hardening.yml"], more].concat())
 }
 
+/// Each item of the CIS benchmark that can be seen on a machine is as docs/hardening.md says, in this column of its table.
+fn stands_as_told(lab: &Lab, column: usize) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/hardening.md")).unwrap();
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.strip_prefix("| ")?.split(" | ").collect();
+        let number = cells[0];
+        number.starts_with(|c: char| c.is_ascii_digit()).then(|| (number, *cells.get(column).unwrap_or(&"")))
+    });
+    let told: BTreeMap<&str, &str> = rows.filter(|(_, stands)| ["yes", "no"].contains(stands)).collect();
+    assert!(told.len() > 80, "{told:?}");
+    let script = fs::read_to_string(root.join("scripts/cis.sh")).unwrap();
+    fs::write(lab.folder().join("cis.sh"), script).unwrap();
+    let copied = lab.muster(&["copy", "k8s_cluster", "cis.sh", "/root/cis.sh"]);
+    assert_eq!(copied.code, 0, "{copied:#?}");
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for node in ["node1", "node2"] {
+        for line in lab.on(node, "sh /root/cis.sh").lines() {
+            let (number, stands) = line.split_once(' ').unwrap();
+            // What is no on one machine is no.
+            let worse = seen.get(number).is_some_and(|before| before == "no");
+            if !worse {
+                seen.insert(number.to_owned(), stands.to_owned());
+            }
+        }
+    }
+    let differs: Vec<String> = seen
+        .iter()
+        .filter(|(number, stands)| told.get(number.as_str()) != Some(&stands.as_str()))
+        .map(|(number, stands)| format!("{number} {stands}, told: {:?}", told.get(number.as_str())))
+        .collect();
+    assert!(differs.is_empty() && seen.len() == told.len(), "{differs:#?} {} {}", seen.len(), told.len());
+}
+
 fn nodes_are_ready(lab: &Lab, count: usize) {
     let nodes = lab.muster(&["kubectl", "get", "nodes", "--no-headers"]);
     assert_eq!(nodes.out.lines().filter(|line| line.contains(" Ready ")).count(), count, "{nodes:#?}");
@@ -89,6 +125,7 @@ fn a_living_cluster_is_hardened_and_outlives_a_wrong_value() {
     inventory(2);
     let born = lab.muster(&["setup-cluster"]);
     assert_eq!(born.code, 0, "{born:#?}");
+    stands_as_told(&lab, 2);
 
     fs::write(lab.folder().join("hardening.yml"), HARDENING).unwrap();
     let hardened = set_up(&lab, &[]);
@@ -96,6 +133,7 @@ fn a_living_cluster_is_hardened_and_outlives_a_wrong_value() {
     let again = set_up(&lab, &[]);
     assert_eq!(["node1", "node2"].map(|host| again.recap(host, "changed")), [0, 0], "{again:#?}");
     nodes_are_ready(&lab, 2);
+    stands_as_told(&lab, 3);
 
     // Nobody is answered without a name, but probes are.
     let asked = "for path in readyz version; do curl -sk -o /dev/null -w '%{http_code} ' https://127.0.0.1:6443/$path; done";

@@ -27,6 +27,7 @@ mod reset;
 mod resume;
 mod secrets;
 mod separate;
+mod settings;
 mod several;
 mod students;
 mod surroundings;

@@ -54,6 +54,23 @@ pub(crate) fn versions(world: &World, hosts: &[String]) -> Result<Vec<String>, E
     Ok(versions)
 }
 
+/// What the machines of an inventory need, for each of the architectures.
+///
+/// # Errors
+/// A version that is asked for is not in the catalogue.
+pub fn needed_for(world: &World, arches: &[Arch]) -> Result<Vec<Release>, Error> {
+    let hosts: Vec<String> = world.inventory.hosts().map(|host| host.name().to_owned()).collect();
+    let mut releases = Vec::new();
+    for version in versions(world, &hosts)? {
+        for arch in arches {
+            let release =
+                CATALOGUE.release(&version, *arch).map_err(|error| Error::written(error.to_string()))?;
+            releases.push(needed_by(&world.inventory, &world.vars, release));
+        }
+    }
+    Ok(releases)
+}
+
 /// The bundle, with everything in it that these versions of Kubernetes need. What is missing is fetched, unless the user
 /// does not want that.
 ///

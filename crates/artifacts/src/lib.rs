@@ -5,6 +5,7 @@
 //! - [`Catalogue`] reads that text and answers which files and images belong to a release.
 //! - [`Bundle`] is a directory in which they lie, each named by its digest; [`BundleWriter`] adds to one.
 //! - [`fetch`] downloads what a bundle lacks.
+//! - [`Server`] is a mirror and a registry of what a bundle has.
 //! - [`ImageArchive`] streams chosen images in the form that `ctr images import` reads.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -25,6 +26,7 @@ mod oci;
 mod progress;
 mod reference;
 mod registry;
+mod serve;
 mod verified;
 mod version;
 mod writer;
@@ -46,4 +48,5 @@ pub use manifest::{Encoding, FileEntry, ImageEntry, Origin, StoredFile};
 pub use oci::{Layer, RunConfig};
 pub use progress::{Progress, ProgressSink};
 pub use reference::ImageReference;
+pub use serve::{Served, Server};
 pub use writer::{BundleWriter, NewFile, NewImage};

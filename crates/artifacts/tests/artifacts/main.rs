@@ -4,4 +4,5 @@
 
 mod bundle;
 mod fetch;
+mod serve;
 mod support;

@@ -1,0 +1,15 @@
+# The time services of a machine, a line each: which it is, its unit, its configuration, its state.
+service_of() {
+  kind=$1 config=$2
+  shift 2
+  for unit; do
+    [ "$(systemctl show -p LoadState "$unit.service")" = LoadState=loaded ] || continue
+    echo "$kind $unit $config $(systemctl is-active "$unit.service" || :)"
+    return 0
+  done
+}
+if [ -d /etc/chrony ]; then chrony=/etc/chrony/chrony.conf; else chrony=/etc/chrony.conf; fi
+if [ -d /etc/ntpsec ]; then ntp=/etc/ntpsec/ntp.conf; else ntp=/etc/ntp.conf; fi
+service_of chrony "$chrony" chrony chronyd
+service_of ntp "$ntp" ntpsec ntp ntpd
+service_of timesyncd /etc/systemd/timesyncd.conf.d/kubernetes.conf systemd-timesyncd

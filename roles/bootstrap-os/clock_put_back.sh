@@ -1,0 +1,15 @@
+# put_back FOLDER: the configuration that is kept there takes its place again, and what reads it starts anew.
+put_back() {
+  [ -e "$1/path" ] || return 0
+  read -r path <"$1/path"
+  read -r unit <"$1/unit"
+  if [ -e "$1/file" ]; then
+    cp -p "$1/file" "$path.muster"
+    mv -f "$path.muster" "$path"
+  else
+    rm -f "$path"
+  fi
+  systemctl try-restart "$unit.service" || :
+  rm -f "/var/lib/muster/stamps/$unit.service"
+  rm -rf "$1"
+}

@@ -1,0 +1,258 @@
+//! The certificates with which kubelets serve (`kubelet_rotate_server_certificates`): the cluster signs them, so that who asks a
+//! kubelet knows that it is one. Reference: Kubernetes' "Configure Certificate Rotation for the Kubelet", "TLS bootstrapping".
+//!
+//! Nobody in Kubernetes approves what kubelets ask for: whoever has a machine could ask for any name. Here names and addresses are
+//! compared with the inventory (`approve.sh`): in a run for each kubelet that has no certificate yet, and by a timer on each control
+//! plane for those that renew theirs.
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+use crate::addresses::{access_ip_of, ip_of};
+use crate::kubectl::{Kubectl, kubectl};
+use crate::timers::{self, Timer};
+
+/// Explained in `defaults.yml`.
+#[derive(Deserialize)]
+struct Vars {
+    kubelet_rotate_server_certificates: bool,
+}
+
+/// The name of the timer.
+pub(crate) const TIMER: &str = "kubelet-serving-certificates";
+
+/// A link to the certificate and its key.
+pub(crate) const CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
+
+/// For how long it is waited that a kubelet asks, and how often it is looked meanwhile whether it has what it wants already.
+const LIMIT: Duration = Duration::from_secs(20);
+const ROUNDS: u32 = 9;
+
+/// The timer's program.
+const PROGRAM: &str =
+    concat!(include_str!("../own_api_server.sh"), include_str!("../kubectl.sh"), include_str!("approve.sh"));
+
+/// Whether kubelets serve with certificates of the cluster.
+fn is_wanted(host: &Host) -> Result<bool> {
+    let vars: Vars = host.vars()?;
+    Ok(vars.kubelet_rotate_server_certificates)
+}
+
+/// After the step the timer is on a control plane where it is wanted, and on no other machine; and no kubelet has a certificate of
+/// the cluster that is not to have one.
+pub(super) fn on<'h>(host: &Host, step: Step<'h>) -> Result<Step<'h>> {
+    let wanted = is_wanted(host)?;
+    let step = match wanted {
+        true => step,
+        false => step.ensure(none()),
+    };
+    if !wanted || !host.in_group("kube_control_plane") {
+        return Ok(step.ensure(timers::none(TIMER)));
+    }
+    let nodes = host.cluster().group("k8s_cluster");
+    // The address of a machine that is off may not be known: then the timer stays as it is.
+    let Ok(nodes) = nodes.iter().map(|node| may_ask_for(host, node)).collect::<Result<Vec<_>>>() else {
+        return Ok(step);
+    };
+    let timer = Timer {
+        name: TIMER,
+        what: "approve the certificates with which kubelets serve",
+        // A kubelet waits for a quarter of an hour, and asks anew.
+        calendar: "*:0/5".to_owned(),
+        program: PROGRAM,
+        arguments: [vec![String::new()], nodes].concat(),
+    };
+    timer.on(host, step)
+}
+
+/// What a kubelet served with that now makes itself a certificate.
+fn none() -> Command {
+    command(
+        "no certificate of the cluster to serve with",
+        sh(r#"rm -f "${1%current.pem}"*.pem"#, [CERTIFICATE]),
+        sh(r#"[ ! -e "$1" ]"#, [CERTIFICATE]),
+    )
+}
+
+/// The kubelet has its certificate, if it is to have one.
+///
+/// # Errors
+/// It asks for nothing, or for what the inventory does not say of it.
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    const STEP: &str = "The certificate with which the kubelet serves";
+    if !is_wanted(host)? {
+        return Ok(());
+    }
+    if has_one(host).await? {
+        host.passed(STEP);
+        return Ok(());
+    }
+    let Some(kubectl) = Kubectl::find(host).await?.filter(|_| !host.check_mode()) else {
+        host.not_yet(STEP);
+        return Ok(());
+    };
+    let node = node_of(host, host.name())?;
+    let approve = kubectl!(include_str!("approve.sh"), [node, may_ask_for(host, host.name())?]);
+    let last = |said: &str| said.lines().last().unwrap_or_default().to_owned();
+    for round in 1..=ROUNDS {
+        match kubectl.insist(STEP, &approve, LIMIT, last).await {
+            Ok(_) => break,
+            // By the timer, or by another run.
+            Err(Failure::Waited { .. }) if has_one(host).await? => return Ok(()),
+            Err(Failure::Waited { tail, .. }) if round == ROUNDS => {
+                return Err(Failure::Other {
+                    message: format!("the kubelet of {} gets no certificate to serve with", host.name()),
+                    remedy: "a kubelet asks for the name of its node and its address, which must be those of the inventory (ip, \
+                             access_ip); see what it asks for: muster kubectl describe csr; on the machine: journalctl -u kubelet | \
+                             grep -i certificate; or set kubelet_rotate_server_certificates: false"
+                        .into(),
+                    tail,
+                });
+            }
+            Err(Failure::Waited { .. }) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    let is_there = sh(r#"[ -e "$1" ]"#, [CERTIFICATE]);
+    let (every, limit) = (Duration::from_millis(500), Duration::from_secs(60));
+    host.wait(Wait::new("the kubelet has its certificate", is_there, every, limit)).await.map(drop)
+}
+
+async fn has_one(host: &Host) -> Result<bool> {
+    Ok(host.query(sh(r#"[ -e "$1" ]"#, [CERTIFICATE])).await?.status == 0)
+}
+
+/// The name of a host as a node.
+fn node_of(host: &Host, other: &str) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Vars {
+        kube_override_hostname: String,
+    }
+    let vars: Vars = host.cluster().vars_of(other)?.deserialize()?;
+    Ok(vars.kube_override_hostname)
+}
+
+/// The name of a host as a node, and what it may ask for: its name and addresses.
+fn may_ask_for(host: &Host, other: &str) -> Result<String> {
+    let node = node_of(host, other)?;
+    let (ip, access_ip) = (ip_of(host, other)?, access_ip_of(host, other)?);
+    let further = if ip == access_ip { String::new() } else { format!(" {access_ip}") };
+    Ok(format!("{node} {node} {ip}{further}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    /// What the program says and approves, with a kubectl that lists these requests and describes each in these words.
+    fn approved(nodes: &[&str], requests: &str, described: &str) -> (i32, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display();
+        fs::write(folder.path().join("requests"), requests).unwrap();
+        fs::write(folder.path().join("described"), described).unwrap();
+        let fake = format!(
+            "#!/bin/sh\ncase $* in *' get '*) cat {path}/requests ;; *' describe '*) cat {path}/described ;; \
+             *' certificate approve '*) echo \"${{5}} ${{6}}\" >>{path}/approved ;; esac\n"
+        );
+        let kubectl = folder.path().join("kubectl");
+        fs::write(&kubectl, fake).unwrap();
+        fs::set_permissions(&kubectl, fs::Permissions::from_mode(0o755)).unwrap();
+        let program = format!("set -eu\n{}{}", include_str!("../kubectl.sh"), include_str!("approve.sh"));
+        let shells = [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]];
+        let mut told: Vec<(i32, String, String)> = shells
+            .iter()
+            .filter_map(|shell| {
+                let _ = fs::remove_file(folder.path().join("approved"));
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-c", &program, "sh"]).args(nodes);
+                let out = command
+                    .env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap()))
+                    .output()
+                    .ok()?;
+                let approved = fs::read_to_string(folder.path().join("approved")).unwrap_or_default();
+                Some((
+                    out.status.code().unwrap(),
+                    approved.replace("approve ", "").replace('\n', " "),
+                    String::from_utf8(out.stderr).unwrap(),
+                ))
+            })
+            .collect();
+        told.dedup();
+        assert_eq!(told.len(), 1, "the shells differ: {told:#?}");
+        told.remove(0)
+    }
+
+    /// What kubectl 1.36 prints of a request.
+    fn described(user: &str, names: &str, addresses: &str) -> String {
+        format!(
+            "Name:               csr-1\nLabels:             <none>\nAnnotations:        <none>\n\
+             CreationTimestamp:  Sun, 29 Nov 2026 14:30:00 +0000\nRequesting User:    system:node:node1\n\
+             Signer:             kubernetes.io/kubelet-serving\nStatus:             Pending\nSubject:\n  \
+             Common Name:    {user}\n  Serial Number:  \n  Organization:   system:nodes\nSubject Alternative Names:\n         \
+             DNS Names:     {names}\n         IP Addresses:  {addresses}\nEvents:  <none>\n"
+        )
+    }
+
+    const NODES: [&str; 3] = ["", "node1 node1 192.0.2.4 198.51.100.4", "node2 node2 192.0.2.5"];
+    const PENDING: &str = "csr-1|system:node:node1|system:nodes system:authenticated|\n";
+
+    #[test]
+    fn a_request_with_what_the_inventory_says_is_approved() {
+        for (names, addresses) in
+            [("node1", "192.0.2.4"), ("node1", "192.0.2.4\n                        198.51.100.4")]
+        {
+            let (status, approved, said) =
+                approved(&NODES, PENDING, &described("system:node:node1", names, addresses));
+            assert_eq!((status, approved.as_str()), (0, "csr-1 "), "{said}");
+        }
+        let waiting = ["node1", NODES[1]];
+        assert_eq!(approved(&waiting, PENDING, &described("system:node:node1", "node1", "192.0.2.4")).0, 0);
+        let nothing = approved(&waiting, "\n", "");
+        assert_eq!(nothing.0, 1, "nobody has asked yet");
+        assert_eq!(nothing.2, "nothing that node1 asks for can be approved yet\n");
+    }
+
+    #[test]
+    fn whatever_else_is_asked_for_is_not_approved_and_told() {
+        let good = described("system:node:node1", "node1", "192.0.2.4");
+        for (wrong, said) in [
+            (described("system:node:node2", "node1", "192.0.2.4"), "Common Name: system:node:node2"),
+            (described("system:node:node1", "node2", "192.0.2.4"), "DNS Names: node2"),
+            (described("system:node:node1", "node1", "192.0.2.5"), "IP Addresses: 192.0.2.5"),
+            (described("system:node:node1", "node1\n   evil.example", "192.0.2.4"), "evil.example"),
+            (described("system:node:node1", "node1 evil", "192.0.2.4"), "node1 evil"),
+            (good.replace("system:nodes\n", "system:nodes\n        system:masters\n"), "system:masters"),
+            (good.replace("Events:", "         URIs:  spiffe://x\nEvents:"), "URIs: spiffe://x"),
+            (good.replace("  Common Name:    system:node:node1\n", ""), "another name"),
+            // What somebody writes into an annotation is not read as the request.
+            (
+                good.replace("<none>\nCreation", "a=\nSubject:\nCommon Name: system:node:node1\nCreation")
+                    .replace(
+                        "  Common Name:    system:node:node1\n",
+                        "  Common Name:    system:node:node2\n",
+                    ),
+                "system:node:node2",
+            ),
+        ] {
+            let told = approved(&NODES, PENDING, &wrong);
+            assert_eq!((told.0, told.1.as_str()), (0, ""), "{wrong}\n{}", told.2);
+            assert!(
+                told.2.contains(said) && told.2.starts_with("csr-1: node1 asks for"),
+                "{said}: {}",
+                told.2
+            );
+        }
+        for request in [
+            "csr-1|system:node:node3|system:nodes system:authenticated|\n",
+            "csr-1|node1|system:nodes system:authenticated|\n",
+            "csr-1|system:node:node1|system:authenticated|\n",
+        ] {
+            let told = approved(&NODES, request, &good);
+            assert_eq!((told.0, told.1.as_str()), (0, ""), "{request}");
+        }
+        let done = PENDING.replace("|\n", "|Approved\n");
+        assert_eq!(approved(&NODES, &done, &good), (0, String::new(), String::new()));
+    }
+}

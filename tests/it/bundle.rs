@@ -1,0 +1,79 @@
+//! The bundle as a list of what an inventory needs, and as a mirror and registry for others.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use muster_testkit::http_mirror::HttpMirror;
+use muster_testkit::sshd::Sshd;
+
+use crate::fixture::{muster, setup_cluster};
+use crate::machines::project;
+
+const INVENTORY: &str =
+    "node1 ip=192.0.2.1\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n";
+
+#[test]
+fn what_an_inventory_needs_follows_its_variables() {
+    let listed = |yaml: &str| {
+        let test = muster().file("inventory/hosts.ini", INVENTORY).file("inventory/group_vars/all.yml", yaml);
+        test.run(&["bundle", "list", "--dir", "none", "--needed", "--for-inventory"])
+            .code(0)
+            .nothing_written()
+            .stdout
+    };
+    let usual = listed("");
+    let kubelet = usual.lines().find(|line| line.starts_with("kubelet ")).unwrap();
+    let words: Vec<&str> = kubelet.split_whitespace().collect();
+    assert!(
+        words[3].len() == 64 && words[4].starts_with("https://dl.k8s.io/") && words[5] == "no",
+        "{kubelet}"
+    );
+    assert!(usual.contains("flannel") && !usual.contains("metrics-server"), "{usual}");
+    let other = listed("kube_network_plugin: none\nmetrics_server_enabled: true\n");
+    assert!(!other.contains("flannel") && other.contains("metrics-server"), "{other}");
+    // Of the bundle that is there, too.
+    let there = muster().file("inventory/hosts.ini", INVENTORY).bundle();
+    let there = there.run(&["bundle", "list", "--dir", "bundle", "--needed"]).code(0).stdout;
+    assert!(there.lines().any(|line| line.starts_with("pause ") && line.ends_with(" yes")), "{there}");
+}
+
+#[test]
+fn files_and_images_come_from_the_mirrors_that_variables_name() {
+    let mirror = HttpMirror::start().unwrap();
+    let test = setup_cluster().file("inventory/hosts.ini", INVENTORY).file(
+        "inventory/group_vars/all.yml",
+        &format!("files_repo: {0}\nregistry_host: {0}\n", mirror.url()),
+    );
+    let ended = test.run(&["--bundle", "none"]).code(1);
+    let asked = ["/dl.k8s.io/release/", "/v2/kube-apiserver/manifests/"].map(|path| mirror.url() + path);
+    ended.stdout_has(&[&asked[0], &asked[1]]);
+}
+
+#[test]
+fn a_bundle_that_is_served_completes_another_one() {
+    let whole = setup_cluster().bundle();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args(["bundle", "serve", "--dir", "bundle", "--listen", "127.0.0.1:0"])
+        .current_dir(whole.folder())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let url =
+        first.split_whitespace().find(|word| word.starts_with("http://")).unwrap().trim_end_matches(';');
+    let sshd = Sshd::start();
+    let test = project(&sshd, setup_cluster().bundle_without(&["/pause:"]))
+        .file("inventory/group_vars/all.yml", &format!("registry_host: {url}\n"));
+    let run = ["--bundle", "bundle", "--tags", "kubeconfig", "--check", "--output", "plain"];
+    let ended = test.run(&run);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    ended.code(0);
+    let told: Vec<String> = lines.map_while(Result::ok).collect();
+    assert!(
+        told.iter().any(|line| line.contains("GET /v2/pause/manifests/") && line.ends_with("200")),
+        "{told:?}"
+    );
+    test.run(&[&run[..], &["--offline"]].concat()).code(0);
+}
