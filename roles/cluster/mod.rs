@@ -30,7 +30,7 @@ use serde::Deserialize;
 use crate::addresses::{access_ip_of, ip, ip_of};
 use crate::balancer::External;
 use crate::catalogue::CATALOGUE;
-use crate::common::{bin_dir, cluster_vars};
+use crate::common::{bin_dir, cluster_vars, duration};
 use crate::etcd;
 use crate::upgrade;
 pub use certificate::Certificate;
@@ -53,6 +53,24 @@ struct Vars {
     kube_network_plugin: String,
     containerd_use_systemd_cgroup: bool,
     skydns_server: String,
+}
+
+impl Vars {
+    /// For how long the cluster's authority is good; kubeadm's own default where nothing else is said.
+    fn authority_lasts(&self) -> &str {
+        self.kube_ca_cert_validity_period.as_deref().unwrap_or("87600h")
+    }
+}
+
+/// For how long a new authority of the cluster is to be good.
+pub(crate) fn authority_lasts(host: &Host) -> Result<Duration> {
+    let vars: Vars = host.vars()?;
+    duration(vars.authority_lasts()).ok_or_else(|| {
+        Failure::new(
+            format!("kube_ca_cert_validity_period is {}, which is no length of time", vars.authority_lasts()),
+            "set kube_ca_cert_validity_period: 87600h",
+        )
+    })
 }
 
 /// What a machine is asked for its identity.
@@ -193,7 +211,7 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
             (
                 "caCertificateValidityPeriod",
                 "kube_ca_cert_validity_period",
-                vars.kube_ca_cert_validity_period.unwrap_or_else(|| "87600h".to_owned()),
+                vars.authority_lasts().to_owned(),
             ),
         ],
         kept: vec![

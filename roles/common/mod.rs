@@ -63,6 +63,25 @@ pub fn bin_dir(host: &Host) -> Result<String> {
     Ok(if readonly(&vars.bin_dir) || readonly(&"/usr".to_owned()) { "/opt/bin".into() } else { vars.bin_dir })
 }
 
+/// A length of time as Go's `time.ParseDuration` reads it, and so kubeadm and kubectl: `360s`, `1h30m`, `0.5s`.
+pub(crate) fn duration(mut text: &str) -> Option<Duration> {
+    let mut seconds = 0.0;
+    if text.is_empty() {
+        return None;
+    }
+    while !text.is_empty() {
+        let unit_on = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let number: f64 = text[..text.len() - unit_on.len()].parse().ok()?;
+        let units =
+            [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let (rest, length) =
+            units.iter().find_map(|(unit, length)| Some((unit_on.strip_prefix(unit)?, length)))?;
+        seconds += number * length;
+        text = rest;
+    }
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// RFC 1123, in small letters as Kubernetes wants it.
 pub(crate) fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
@@ -78,6 +97,14 @@ pub(crate) fn is_dns_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_of_time_is_read_as_go_reads_it() {
+        let seconds = |text: &str| duration(text).map(|length| length.as_secs_f64());
+        assert_eq!(["360s", "1h30m", "87600h0m0s"].map(seconds), [360.0, 5400.0, 315_360_000.0].map(Some));
+        assert_eq!(["0s", "1m0.5s", "20ms"].map(seconds), [0.0, 60.5, 0.02].map(Some));
+        assert_eq!(["", "x", "6d", "m", "90", "1e999h"].map(seconds), [None; 6]);
+    }
 
     #[test]
     fn names_are_those_of_rfc_1123() {

@@ -11,7 +11,7 @@ use muster_engine::prelude::*;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
 
-use crate::common::cluster_vars;
+use crate::common::{cluster_vars, duration};
 use crate::kubectl::{Kubectl, kubectl};
 use on_node::OnNode;
 
@@ -231,33 +231,17 @@ fn limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Erro
         Seconds(u64),
         Text(String),
     }
-    let seconds = match Written::deserialize(deserializer)? {
-        Written::Seconds(seconds) => Some(seconds),
-        Written::Text(text) => seconds(&text),
+    let length = match Written::deserialize(deserializer)? {
+        Written::Seconds(seconds) => Some(Duration::from_secs(seconds)),
+        Written::Text(text) => length(&text),
     };
-    let seconds = seconds.filter(|seconds| *seconds > 0);
-    seconds
-        .map(Duration::from_secs)
+    length
+        .filter(|length| !length.is_zero())
         .ok_or_else(|| de::Error::custom("it is a length of time, such as 360s or 6m"))
 }
 
-fn seconds(text: &str) -> Option<u64> {
-    if let Ok(seconds) = text.parse() {
-        return Some(seconds);
-    }
-    let (mut sum, mut rest) = (0, text);
-    while !rest.is_empty() {
-        let (number, unit) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
-        let of_unit = match unit.chars().next()? {
-            'h' => 3600,
-            'm' => 60,
-            's' => 1,
-            _ => return None,
-        };
-        sum += number.parse::<u64>().ok()?.checked_mul(of_unit)?;
-        rest = &unit[1..];
-    }
-    Some(sum)
+fn length(text: &str) -> Option<Duration> {
+    text.parse().map(Duration::from_secs).ok().or_else(|| duration(text))
 }
 
 /// The annotation of a node that muster has cordoned.
@@ -362,9 +346,9 @@ mod tests {
 
     #[test]
     fn a_length_of_time_is_written_as_for_kubectl() {
-        let of = |text: &str| seconds(text);
-        assert_eq!(["360s", "6m", "1h30m", "90", "0s"].map(of), [360, 360, 5400, 90, 0].map(Some));
-        assert_eq!(["", "x", "6d", "m"].map(of), [Some(0), None, None, None]);
+        let seconds = |text: &str| length(text).map(|length| length.as_secs());
+        assert_eq!(["360s", "6m", "1h30m", "90", "0s"].map(seconds), [360, 360, 5400, 90, 0].map(Some));
+        assert_eq!(["", "x", "6d", "m"].map(seconds), [None; 4]);
     }
 
     #[test]

@@ -163,26 +163,37 @@ pub(super) async fn tell_of_strangers(host: &Host, vars: &Vars, known: &Standing
     let urls = known.members.iter().map(|member| peer_url(host, known, member));
     let ours: Vec<String> = urls.filter_map(Result::ok).collect();
     let tell = || async {
-        for stranger in strangers(list, &ours, host.name(), &vars.etcd_cert_dir) {
-            host.warn(stranger);
+        for (found, remedy) in strangers(list, &ours, host.name(), &vars.etcd_cert_dir) {
+            host.warn(format!("{found}, and counts for its quorum; {remedy}"));
         }
         Ok(())
     };
     host.cluster().once("members of etcd outside of the inventory", tell).await.map(drop)
 }
 
+/// The members that are not in the inventory, as a member tells that could be asked: what was found, and what to do about it.
+pub(crate) async fn outside(host: &Host, known: &Standing) -> Result<Vec<(String, String)>> {
+    let Some(member) = known.reached_member() else { return Ok(Vec::new()) };
+    let member = host.cluster().host(member)?;
+    let vars: Vars = member.vars()?;
+    let list = member.query(ctl!("ctl member list", [&vars.etcd_cert_dir])).await?.output;
+    let urls = known.members.iter().map(|name| peer_url(host, known, name));
+    let ours: Vec<String> = urls.filter_map(Result::ok).collect();
+    Ok(strangers(&list, &ours, member.name(), &vars.etcd_cert_dir))
+}
+
 /// `on`: a member, on which they can be removed; `certificates`: its folder of them.
-fn strangers(list: &str, ours: &[String], on: &str, certificates: &str) -> Vec<String> {
+fn strangers(list: &str, ours: &[String], on: &str, certificates: &str) -> Vec<(String, String)> {
     let strangers = members(list).filter(|member| !ours.iter().any(|url| url == member[3]));
     strangers
         .map(|member| {
             let (id, url) = (member[0], member[3]);
             let name = if member[2].is_empty() { "a member without a name" } else { member[2] };
-            format!(
-                "etcd has {name} ({url}), which is not in [etcd] of the inventory, and counts for its quorum; if that machine is gone for \
-                 good, on {on}: etcdctl --endpoints https://127.0.0.1:2379 --cacert {certificates}/ca.pem --cert \
-                 {certificates}/member.pem --key {certificates}/member-key.pem member remove {id}"
-            )
+            let remedy = format!(
+                "if that machine is gone for good, on {on}: etcdctl --endpoints https://127.0.0.1:2379 --cacert {certificates}/ca.pem \
+                 --cert {certificates}/member.pem --key {certificates}/member-key.pem member remove {id}"
+            );
+            (format!("etcd has {name} ({url}), which is not in [etcd] of the inventory"), remedy)
         })
         .collect()
 }
@@ -200,14 +211,14 @@ mod tests {
         let told = strangers(list, &["https://192.0.2.4:2380".to_owned()], "node1", "/etc/ssl/etcd/ssl");
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(
-            told[0].contains("etcd has etcd2 (https://192.0.2.5:2380)")
-                && told[0].ends_with(
+            told[0].0.contains("etcd has etcd2 (https://192.0.2.5:2380)")
+                && told[0].1.ends_with(
                     "on node1: etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/ssl/etcd/ssl/ca.pem --cert \
                      /etc/ssl/etcd/ssl/member.pem --key /etc/ssl/etcd/ssl/member-key.pem member remove 2e"
                 ),
             "{told:?}"
         );
-        assert!(told[1].contains("a member without a name (https://192.0.2.6:2380)"), "{told:?}");
+        assert!(told[1].0.contains("a member without a name (https://192.0.2.6:2380)"), "{told:?}");
         let at = [("https://192.0.2.4:2380".to_owned(), "node1")].into();
         let names = names(list, &at).into_iter().collect::<Vec<_>>();
         let expected = [("https://192.0.2.5:2380", "etcd2"), ("node1", "etcd1")];

@@ -43,6 +43,7 @@ use crate::diagnosis;
 use crate::timers;
 pub use defragment::role as defragment;
 pub(crate) use late_restart::run as restart;
+pub(crate) use member::outside;
 use never_back::NeverBack;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;

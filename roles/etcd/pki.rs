@@ -181,18 +181,18 @@ async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
             ),
         ));
     }
-    new_authority(NAME, vars.etcd_certificate_days).map_err(internal)
+    new_authority(NAME, days_of(vars.etcd_certificate_days)).map_err(internal)
 }
 
-/// An authority that is trusted by itself, for so many days.
-pub(crate) fn new_authority(name: &str, days: u32) -> Result<Authority, rcgen::Error> {
+/// An authority that is trusted by itself, for so long.
+pub(crate) fn new_authority(name: &str, lasts: Days) -> Result<Authority, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages =
         vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-    validity(&mut params, days);
+    validity(&mut params, lasts);
     let certificate = params.self_signed(&key)?.pem();
     Ok(Authority { certificate, key: key.serialize_pem() })
 }
@@ -211,7 +211,7 @@ fn sign(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    validity(&mut params, days);
+    validity(&mut params, days_of(days));
     let certificate = params.signed_by(&key, &issuer)?.pem();
     Ok((certificate, key.serialize_pem()))
 }
@@ -223,9 +223,9 @@ fn common_name(name: &str) -> DistinguishedName {
 }
 
 /// A day earlier than now, because the clocks of machines differ.
-fn validity(params: &mut CertificateParams, days: u32) {
+fn validity(params: &mut CertificateParams, lasts: Days) {
     params.not_before = OffsetDateTime::now_utc() - Days::days(1);
-    params.not_after = OffsetDateTime::now_utc() + Days::days(i64::from(days));
+    params.not_after = OffsetDateTime::now_utc() + lasts;
 }
 
 /// Whether a certificate is of this authority, for these names and addresses, and good for so many days.
@@ -260,9 +260,13 @@ fn ip_text(bytes: &[u8]) -> Option<String> {
     Some(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string())
 }
 
-/// How many days etcd's certificates last.
-pub(crate) fn days(host: &Host) -> Result<u32> {
-    Ok(host.vars::<Vars>()?.etcd_certificate_days)
+/// How long etcd's certificates last.
+pub(crate) fn last(host: &Host) -> Result<Days> {
+    Ok(days_of(host.vars::<Vars>()?.etcd_certificate_days))
+}
+
+fn days_of(days: u32) -> Days {
+    Days::days(days.into())
 }
 
 pub(crate) fn internal(error: rcgen::Error) -> Failure {
@@ -282,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_certificate_is_kept_only_while_it_is_good() {
-        let authority = new_authority(NAME, 3650).unwrap();
+        let authority = new_authority(NAME, Days::days(3650)).unwrap();
         let (names, addresses) =
             (texts(&["localhost", "node1"]), texts(&["127.0.0.1", "192.0.2.4", "2001:db8::4"]));
         let (certificate, _) = sign(&authority, &names, &addresses, 365).unwrap();
@@ -290,7 +294,7 @@ mod tests {
         assert!(!is_good(&certificate, &authority, (&texts(&["node2"]), &[]), 30), "another name");
         assert!(!is_good(&certificate, &authority, (&names, &texts(&["192.0.2.5"])), 30), "another address");
         assert!(
-            !is_good(&certificate, &new_authority(NAME, 3650).unwrap(), (&names, &addresses), 30),
+            !is_good(&certificate, &new_authority(NAME, Days::days(3650)).unwrap(), (&names, &addresses), 30),
             "another authority"
         );
         let (short, _) = sign(&authority, &names, &addresses, 29).unwrap();

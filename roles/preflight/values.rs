@@ -7,7 +7,7 @@ use muster_inventory::{HostVars, Value};
 use super::eviction;
 use super::findings::problem;
 use super::settings::{Setting, integer, place, text_of};
-use crate::common::is_dns_name;
+use crate::common::{duration, is_dns_name};
 use crate::reference;
 
 /// What values of a variable look like.
@@ -313,7 +313,7 @@ impl Form {
                 integer(&Value::from(text)).is_some_and(|number| (least..=most).contains(&number))
             }
             Duration => is_duration(text),
-            Pause => time(text).is_some(),
+            Pause => duration(text).is_some(),
             Quantity => eviction::is_quantity(text),
             Path => text.starts_with('/'),
             Boolean => Value::from(text).as_bool().is_some(),
@@ -343,23 +343,7 @@ impl Form {
 
 /// Whether it is a time, and more than none.
 fn is_duration(text: &str) -> bool {
-    time(text) == Some(true)
-}
-
-/// Whether a time that Go's `time.ParseDuration` takes, as kubeadm does, is more than none; `None` for what it does not take.
-fn time(mut text: &str) -> Option<bool> {
-    let mut is_some = false;
-    if text.is_empty() {
-        return None;
-    }
-    while !text.is_empty() {
-        let unit_on = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let number: f64 = text[..text.len() - unit_on.len()].parse().ok()?;
-        let units = ["ns", "us", "µs", "ms", "s", "m", "h"];
-        text = units.iter().find_map(|unit| unit_on.strip_prefix(unit))?;
-        is_some |= number > 0.0;
-    }
-    Some(is_some)
+    duration(text).is_some_and(|length| !length.is_zero())
 }
 
 #[cfg(test)]

@@ -166,12 +166,14 @@ pub(super) fn blocks(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use time::Duration;
+
     use super::*;
     use crate::etcd::pki;
 
     fn succession(name: &str) -> Succession {
-        let (old, _) = pki::new_authority(name, 10).unwrap().into_parts();
-        let (new, key) = pki::new_authority(name, 20).unwrap().into_parts();
+        let (old, _) = pki::new_authority(name, Duration::days(10)).unwrap().into_parts();
+        let (new, key) = pki::new_authority(name, Duration::days(20)).unwrap().into_parts();
         Succession { old, new, key }
     }
 

@@ -17,6 +17,9 @@ pub(super) struct Machine {
     keys: BTreeSet<String>,
     /// The certificate with which the controller manager signs.
     signs_with: Option<String>,
+    /// Whether it is in the groups of control planes and of members of etcd.
+    in_planes: bool,
+    in_etcd: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,6 +87,11 @@ impl Machine {
             }
         }
         None
+    }
+
+    /// The same, of a machine that the inventory has among the control planes, and the members of etcd.
+    pub(super) fn of_groups(self, in_planes: bool, in_etcd: bool) -> Self {
+        Self { in_planes, in_etcd, ..self }
     }
 
     /// The certificates in a file; none where it is not there.
@@ -158,12 +166,42 @@ impl Machine {
             }
         };
         let files = self.files.iter().filter(|(path, _)| !authorities.contains(path));
+        let is_own = |path: &str| self.signs_for(path, folders);
+        let files = files.filter(|(path, _)| is_own(path));
         let files = files.filter(|(path, has)| !has.first().is_some_and(|first| by(path).has_signed(first)));
-        let confs = self.kubeconfigs.iter();
+        let confs = self.kubeconfigs.iter().filter(|(path, _)| is_own(path));
         // A kubelet's names a file.
         let confs = confs
             .filter(|(_, conf)| conf.client.first().is_some_and(|client| !all.cluster.has_signed(client)));
         files.map(|(path, _)| path.as_str()).chain(confs.map(|(path, _)| path.as_str())).collect()
+    }
+
+    /// Whether what a file holds is signed anew on this machine: what its kubelet has, and what belongs to its groups. Anything else
+    /// was copied there, or is left of what the machine was before.
+    fn signs_for(&self, path: &str, folders: &Folders) -> bool {
+        match path.rsplit('/').next() {
+            Some("kubelet.conf" | "kubelet-client-current.pem") => true,
+            Some("member.pem") => self.in_etcd,
+            Some("client.pem") => self.in_planes,
+            _ => self.is_plane(folders),
+        }
+    }
+
+    /// Kubeconfigs of a control plane on a machine that is none.
+    pub(super) fn copies(&self, folders: &Folders) -> Vec<&str> {
+        let paths = self.kubeconfigs.keys().map(String::as_str);
+        paths.filter(|path| !self.signs_for(path, folders)).collect()
+    }
+
+    /// That the machine is a control plane, and not in the group of them, in which each has its turn.
+    pub(super) fn misplaced(&self, folders: &Folders) -> Option<[String; 3]> {
+        (self.is_plane(folders) && !self.in_planes).then(|| {
+            [
+                format!("{}/ca.key is there, and the machine is not in [kube_control_plane] of the inventory", folders.cluster),
+                "every machine that has the key of the cluster's authority in that group: they take their turns one by one".into(),
+                "put it into that group; or, to make it a worker, take it out of the cluster (muster remove-node) and add it anew".into(),
+            ]
+        })
     }
 
     /// Why the authorities of a machine cannot be followed by others: what was found, what is needed, what to do.
@@ -248,8 +286,12 @@ mod tests {
         )
     }
 
+    fn seen(text: &str) -> Machine {
+        Machine::parse(text).unwrap().of_groups(true, true)
+    }
+
     fn through(all: &Authorities, has: Phase, note: Reached, client: &str, phase: Phase) -> bool {
-        Machine::parse(&plane(all, has, note, client)).unwrap().is_through(all, &folders(), phase)
+        seen(&plane(all, has, note, client)).is_through(all, &folders(), phase)
     }
 
     #[test]
@@ -274,6 +316,38 @@ mod tests {
         assert!(through(&all, Phase::Drop, Reached::Nothing, new, Phase::Drop));
         assert!(through(&all, Phase::Drop, Reached::Nothing, new, Phase::Trust));
         assert_eq!(Machine::parse("file /ssl/ca.crt\n"), None, "a look that ended early says nothing");
+    }
+
+    #[test]
+    fn only_what_the_machine_itself_uses_has_to_be_signed_anew() {
+        let all = authorities();
+        let (old, new) = (&all.cluster.old, &all.cluster.new);
+        let etcd = |name: &str| format!("file /etcd/{name}.pem\n{}", all.etcd.old);
+        let mine = plane(&all, Phase::Sign, Reached::Done(Phase::Sign), old);
+        let text =
+            format!("{}{}file /kubelet-client-current.pem\n{old}{mine}", etcd("client"), etcd("member"));
+        let admin = "/etc/kubernetes/admin.conf";
+        let of = |text: &str, in_planes, in_etcd| {
+            let machine = Machine::parse(text).unwrap().of_groups(in_planes, in_etcd);
+            let strings = |paths: Vec<&str>| paths.into_iter().map(str::to_owned).collect::<Vec<_>>();
+            (strings(machine.unsigned(&all, &folders())), strings(machine.copies(&folders())))
+        };
+        let everything = ["/etcd/client.pem", "/etcd/member.pem", "/kubelet-client-current.pem", admin];
+        assert_eq!(of(&text, true, true), (everything.map(str::to_owned).into(), vec![]));
+        // A worker to which somebody has copied admin.conf, and which was a member of etcd.
+        let worker = text.replace("key /ssl/ca.key\n", "");
+        let unsigned = vec!["/kubelet-client-current.pem".to_owned()];
+        assert_eq!(of(&worker, false, false), (unsigned, vec![admin.to_owned()]));
+        let signed = worker.replace(
+            &format!("file /kubelet-client-current.pem\n{old}"),
+            &format!("file /kubelet-client-current.pem\n{new}"),
+        );
+        assert_eq!(of(&signed, false, false), (vec![], vec![admin.to_owned()]));
+        // A control plane that is out of its group has no turn.
+        assert_eq!(seen(&text).misplaced(&folders()), None);
+        assert_eq!(seen(&worker).of_groups(false, false).misplaced(&folders()), None);
+        let [found, ..] = seen(&text).of_groups(false, true).misplaced(&folders()).unwrap();
+        assert!(found.starts_with("/ssl/ca.key is there"), "{found}");
     }
 
     #[test]

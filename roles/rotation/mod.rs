@@ -59,9 +59,6 @@ const NOTE: &str = "/var/lib/muster/rotation/reached";
 
 const MANIFEST: &str = "/etc/kubernetes/manifests/kube-controller-manager.yaml";
 
-/// How long kubeadm's authorities last (its default, ten years).
-const DAYS: u32 = 3650;
-
 /// How long the kubelets may take to tell all pods of the new authority.
 const VOLUMES: Duration = Duration::from_secs(300);
 
@@ -132,7 +129,9 @@ async fn look(host: &Host) -> Result<Machine> {
     let folders = folders(host)?;
     let answer =
         host.query(sh(include_str!("look.sh"), [folders.cluster.as_str(), &folders.etcd, NOTE])).await?;
-    Machine::parse(&answer.output).ok_or_else(|| {
+    let seen = Machine::parse(&answer.output);
+    let seen = seen.map(|seen| seen.of_groups(host.in_group("kube_control_plane"), host.in_group("etcd")));
+    seen.ok_or_else(|| {
         Failure::new(
             format!("the look at {}'s authorities ended early, with status {}", host.name(), answer.status),
             "see on the machine whether root can read the files in /etc/kubernetes, kube_cert_dir and etcd_cert_dir",
@@ -192,22 +191,24 @@ async fn authorities(host: &Host) -> Result<Arc<Authorities>> {
         let plane = host.cluster().host(known.standing().first().ok_or_else(nobody)?)?;
         let member = host.cluster().host(known.reached_member().ok_or_else(nobody)?)?;
         let (of_plane, of_member) = (folders(&plane)?, folders(&member)?);
+        let lasts =
+            time::Duration::try_from(cluster::authority_lasts(&plane)?).unwrap_or(time::Duration::MAX);
         let (plane, member) = (look(&plane).await?, look(&member).await?);
-        let follow = |old: &[String], name: &str, days| {
-            let (new, key) = pki::new_authority(name, days).map_err(pki::internal)?.into_parts();
+        let follow = |old: &[String], name: &str, lasts| {
+            let (new, key) = pki::new_authority(name, lasts).map_err(pki::internal)?.into_parts();
             Ok::<_, Failure>(Succession { old: old.concat(), new, key })
         };
         Ok(Authorities {
-            cluster: follow(plane.certificates(&of_plane.ca()), "kubernetes", DAYS)?,
+            cluster: follow(plane.certificates(&of_plane.ca()), "kubernetes", lasts)?,
             front_proxy: follow(
                 plane.certificates(&format!("{}/front-proxy-ca.crt", of_plane.cluster)),
                 "front-proxy-ca",
-                DAYS,
+                lasts,
             )?,
             etcd: follow(
                 member.certificates(&format!("{}/ca.pem", of_member.etcd)),
                 pki::NAME,
-                pki::days(host)?,
+                pki::last(host)?,
             )?,
         })
     };
@@ -398,6 +399,8 @@ async fn tell(host: &Host) -> Result<()> {
         host.not_yet(what);
         return Ok(());
     };
+    // From here on a machine that has not heard of the new authorities is lost to the cluster.
+    readiness::is_complete(host, &*cluster::known(host).await?).await?;
     hand_out(&kubectl, &all.cluster, Phase::Trust).await?;
     workloads::begin_anew(host, &kubectl, &all.id()).await
 }

@@ -7,7 +7,8 @@ use super::{folders, look, under_way};
 use crate::cluster::{self, Standing};
 use crate::{etcd, upgrade};
 
-/// The machine is this cluster's. Where no rotation is under way yet: it has what is needed for one, and the cluster is well.
+/// The machine is this cluster's, and what it is to do is known. Where no rotation is under way yet: it has what is needed for one,
+/// and the cluster is well.
 pub(super) async fn check(host: &Host) -> Result<()> {
     let known = cluster::belongs(host).await?;
     if known.standing().is_empty() {
@@ -16,18 +17,25 @@ pub(super) async fn check(host: &Host) -> Result<()> {
             "authorities are rotated in a cluster: setup-cluster begins one",
         ));
     }
-    if under_way(host).await?.is_some() {
-        host.passed("A rotation is under way");
-        return Ok(());
+    let goes_on = under_way(host).await?.is_some();
+    let (folders, seen) = (folders(host)?, look(host).await?);
+    for path in seen.copies(&folders) {
+        host.warn(format!(
+            "{path} is a copy of a control plane's, and is not signed anew: it is useless after the rotation"
+        ));
     }
-    let refused = look(host).await?.refused(&folders(host)?);
-    let mut problems: Vec<Problem> =
-        refused.into_iter().map(|[found, needed, remedy]| problem(found, needed, remedy)).collect();
+    let refused = if goes_on { Vec::new() } else { seen.refused(&folders) };
+    let mut problems: Vec<Problem> = seen
+        .misplaced(&folders)
+        .into_iter()
+        .chain(refused)
+        .map(|[found, needed, remedy]| problem(found, needed, remedy))
+        .collect();
     // One machine tells for all.
     let mut told = false;
     let ask = || {
         told = true;
-        of_cluster(host, &known)
+        of_cluster(host, &known, goes_on)
     };
     let of_cluster = host.cluster().once("what keeps the cluster from a rotation", ask).await?;
     if told {
@@ -36,11 +44,26 @@ pub(super) async fn check(host: &Host) -> Result<()> {
     if !problems.is_empty() {
         return Err(Failure::Problems(problems));
     }
-    host.passed("Look at the cluster");
+    host.passed(if goes_on { "A rotation is under way" } else { "Look at the cluster" });
     Ok(())
 }
 
-async fn of_cluster(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
+/// All machines of the cluster take part.
+///
+/// # Errors
+/// Which do not.
+pub(super) async fn is_complete(host: &Host, known: &Standing) -> Result<()> {
+    match left_out(host, known).await? {
+        problems if problems.is_empty() => Ok(()),
+        problems => Err(Failure::Problems(problems)),
+    }
+}
+
+async fn of_cluster(host: &Host, known: &Standing, goes_on: bool) -> Result<Vec<Problem>> {
+    if goes_on {
+        // The API may be away for just that which the rotation goes on with.
+        return Ok(left_out(host, known).await.unwrap_or_default());
+    }
     let ended = known.ended(OffsetDateTime::now_utc());
     if !ended.is_empty() {
         let ended = ended.into_iter().map(|(name, files)| upgrade::has_ended(name, &files));
@@ -53,7 +76,7 @@ async fn of_cluster(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
             "finish it: upgrade-cluster",
         )]);
     }
-    let (mut unwell, strangers) = upgrade::unwell(host, known).await?;
+    let mut unwell = upgrade::unwell(host, known).await?;
     unwell.extend(etcd::unhealthy(host, known).await?);
     let unwell = unwell.into_iter().map(|found| {
         problem(
@@ -62,14 +85,26 @@ async fn of_cluster(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
             "mend it: muster kubectl get nodes,pods -A, setup-cluster",
         )
     });
-    let strangers = strangers.into_iter().map(|node| {
+    Ok(unwell.chain(left_out(host, known).await?).collect())
+}
+
+/// The nodes and members of etcd that no machine of the run is.
+async fn left_out(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
+    let members = etcd::outside(host, known).await?.into_iter().map(|(found, remedy)| {
+        problem(
+            found,
+            "all members of etcd: one that trusts the old authority alone would lose the others",
+            format!("put its machine into that group; {remedy}"),
+        )
+    });
+    let nodes = upgrade::strangers(host, known).await?.into_iter().map(|node| {
         problem(
             format!("the node {node} is in the cluster, and is no host of the inventory"),
             "all machines of the cluster: one that trusts the old authority alone would not find the API any more",
             format!("put its machine into the inventory; or, if it is gone, delete it: muster kubectl delete node {node}"),
         )
     });
-    Ok(unwell.chain(strangers).collect())
+    Ok(members.chain(nodes).collect())
 }
 
 fn problem(found: impl Into<String>, needed: impl Into<String>, remedy: impl Into<String>) -> Problem {

@@ -116,8 +116,8 @@ pub(crate) async fn check(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// What is not well in the cluster's own part of it: nodes, and pods of the system; and the nodes whose machines were not reached.
-pub(crate) async fn unwell(host: &Host, known: &Standing) -> Result<(Vec<String>, Vec<String>)> {
+/// What is not well in the cluster's own part of it: nodes, and pods of the system.
+pub(crate) async fn unwell(host: &Host, known: &Standing) -> Result<Vec<String>> {
     let reached = known.reached();
     let mut state = look(host).await?;
     // Pods may just have been replaced.
@@ -128,7 +128,12 @@ pub(crate) async fn unwell(host: &Host, known: &Standing) -> Result<(Vec<String>
         host.pause("the cluster to be well", Duration::from_secs(3)).await?;
         state = look(host).await?;
     }
-    Ok((state.unwell(&reached), state.strangers(&reached)))
+    Ok(state.unwell(&reached))
+}
+
+/// The nodes of the cluster whose machines were not reached.
+pub(crate) async fn strangers(host: &Host, known: &Standing) -> Result<Vec<String>> {
+    Ok(look(host).await?.strangers(&known.reached()))
 }
 
 /// What is told of certificates that have ended.
