@@ -23,7 +23,7 @@ pub(super) struct Manifest {
 /// # Errors
 /// What was not found in it, in words.
 pub(super) fn patched(text: &str, vars: &Vars, images: &BTreeMap<&str, String>) -> Result<Manifest, String> {
-    let documents = parsed(text)?;
+    let documents: Vec<Value> = parsed(text)?;
     let documents = documents.into_iter().filter(|document| !document.is_null());
     let is_definition = |document: &Value| document["kind"] == "CustomResourceDefinition";
     let (definitions, objects) = documents.partition(is_definition);

@@ -22,7 +22,7 @@ pub(super) fn objects(vars: &HostVars, students: &[Student], role: &str) -> Resu
         let template = include_str!("templates/student.yaml.j2");
         let manifest = vars.render(template, "student.yaml.j2", &extra)?;
         // One after the other: the parser takes so many documents at most.
-        for document in parsed(&manifest).map_err(wrong)? {
+        for document in parsed::<Value>(&manifest).map_err(wrong)? {
             let object = Object::new(document).ok_or_else(|| wrong("one has no kind or no name".into()))?;
             objects.push(object.marked(SET));
         }

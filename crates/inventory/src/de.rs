@@ -353,7 +353,12 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.value.kind {
             Kind::List(_) => self.deserialize_any(visitor),
-            Kind::Null => self.place(visitor.visit_seq(Items { items: [].iter(), path: self.path, at: 0 })),
+            Kind::Null => self.place(visitor.visit_seq(Items {
+                items: [].iter(),
+                path: self.path,
+                at: 0,
+                is_secret: self.is_secret,
+            })),
             _ => Err(self.wrong("a list")),
         }
     }

@@ -58,7 +58,7 @@ fn patched(
     config: &Config,
     images: &BTreeMap<&str, String>,
 ) -> Result<[Vec<Value>; 2], String> {
-    let documents = parsed(text)?;
+    let documents: Vec<Value> = parsed(text)?;
     let documents = documents.into_iter().filter(|document| !document.is_null());
     let is_definition = |document: &Value| document["kind"] == "CustomResourceDefinition";
     let (definitions, mut objects): (Vec<_>, Vec<_>) = documents.partition(is_definition);
