@@ -54,7 +54,7 @@ mode() {
 }
 encrypted() {
   file=$(flag apiserver encryption-provider-config)
-  [ -n "$file" ] && grep -A1 'providers:' "$file" | grep -qE 'aescbc|secretbox|kms'
+  [ -n "$file" ] && tr -d ' \n"' <"$file" | grep -qE 'providers:\[\{(aescbc|secretbox|kms):'
 }
 # strong LIST: every cipher of it has forward secrecy and authenticates what it encrypts.
 strong() {

@@ -60,11 +60,14 @@ changed_pods_come_up() {
 is_as_in() {
   [ "$(cat "$1/$2.yaml" 2>/dev/null)" = "$(cat "/etc/kubernetes/manifests/$2.yaml" 2>/dev/null)" ]
 }
-# What a component said last, in one line.
+# What a component said last, in one line. One that has only just begun has said nothing yet: then the one before it has.
 last_words() {
-  # shellcheck disable=SC2012 # the names of these files have no blanks
-  log=$(ls -t /var/log/pods/kube-system_"$1"-*/"$1"/*.log 2>/dev/null | head -n 1)
-  [ -z "$log" ] || tail -n 3 "$log" | sed 's/^[^ ]* std[a-z]* [FP] //' | tr '\n' ' '
+  # shellcheck disable=SC2045 # the names of these files have no blanks
+  for log in $(ls -t /var/log/pods/kube-system_"$1"-*/"$1"/*.log 2>/dev/null); do
+    [ -s "$log" ] || continue
+    tail -n 3 "$log" | sed 's/^[^ ]* std[a-z]* [FP] //' | tr '\n' ' '
+    return 0
+  done
 }
 # flush FILES: what they say is on the disk, of those that there are.
 flush() {

@@ -30,6 +30,7 @@ fn the_help_of_each_command() {
         "bundle build",
         "bundle check",
         "bundle list",
+        "bundle serve",
         "lab up",
         "certs check",
         "certs renew",
