@@ -573,7 +573,10 @@ fn of_another_network_of_services_one_row_is_told() {
     let machines = standing(&[("a", Some(asks(begun))), ("w", Some(asks(worker(1))))]);
     let told = |machines: &Standing, name: &str, control_plane: bool| -> Vec<String> {
         let problems = machines.problems(name, &wanted(control_plane)).into_iter();
-        problems.map(|p| p.check).filter(|check| check.starts_with("kube_service") || check.starts_with("skydns")).collect()
+        problems
+            .map(|p| p.check)
+            .filter(|check| check.starts_with("kube_service") || check.starts_with("skydns"))
+            .collect()
     };
     assert_eq!(told(&machines, "a", true), ["kube_service_addresses"]);
     assert!(told(&machines, "w", false).is_empty());

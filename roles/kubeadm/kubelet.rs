@@ -231,7 +231,10 @@ mod tests {
     fn pods_get_a_file_that_is_there_and_no_server_that_they_do_not_reach() {
         let lines = |list: &[&str]| list.iter().map(|line| (*line).to_owned()).collect();
         let file = |said, resolv: &[&str], uplink: &[&str]| {
-            handed_on(said, &Facts { resolv: lines(resolv), uplink_resolv: lines(uplink), ..Facts::default() })
+            handed_on(
+                said,
+                &Facts { resolv: lines(resolv), uplink_resolv: lines(uplink), ..Facts::default() },
+            )
         };
         let (good, own) = ("nameserver 192.0.2.53", "nameserver 127.0.0.53");
         assert_eq!(file(None, &[good], &[]), "/etc/resolv.conf");

@@ -195,7 +195,10 @@ mod tests {
         assert_eq!(kinds, ["Pod", "Pod", "Service"]);
         for object in &objects {
             let owner = &object["metadata"]["ownerReferences"][0];
-            assert_eq!([&owner["kind"], &owner["name"], &owner["uid"]], ["Job", "muster-verify-1", "KEEPER_UID"]);
+            assert_eq!(
+                [&owner["kind"], &owner["name"], &owner["uid"]],
+                ["Job", "muster-verify-1", "KEEPER_UID"]
+            );
             assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/name"], "muster-verify");
         }
         for pod in &objects[..2] {

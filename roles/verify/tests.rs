@@ -199,7 +199,8 @@ fn swap_that_comes_back_with_the_next_start_is_told() {
     assert_eq!(super::swap_returns(""), None);
     let told = super::swap_returns("/etc/fstab UUID=1\nunit dev-sda2.swap\n").unwrap();
     assert!(
-        told.starts_with("swap will be on after the next restart") && told.contains("(/etc/fstab UUID=1, unit dev-sda2.swap)"),
+        told.starts_with("swap will be on after the next restart")
+            && told.contains("(/etc/fstab UUID=1, unit dev-sda2.swap)"),
         "{told}"
     );
 }

@@ -53,7 +53,11 @@ impl Table {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         let words = cells.flat_map(|cell| cell.split_whitespace());
         let words = words.map(|word| (word, measure_text_width(word)));
-        words.filter(|(word, width)| *width <= SHORT || is_whole(word)).map(|(_, width)| width).max().unwrap_or(0)
+        words
+            .filter(|(word, width)| *width <= SHORT || is_whole(word))
+            .map(|(_, width)| width)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Each column as wide as its longest cell; when that is too much, the widest give way first, but no name is broken.
@@ -127,7 +131,11 @@ mod tests {
     fn names_and_paths_are_never_broken_in_the_middle() {
         let rendered = |word: &str| {
             let mut table = Table::new(&["CHECK", "FOUND", "NEEDED"]);
-            table.row(vec!["it".into(), format!("see {word}"), "something else, of many words and more".into()]);
+            table.row(vec![
+                "it".into(),
+                format!("see {word}"),
+                "something else, of many words and more".into(),
+            ]);
             table.render(Style::PLAIN, 40)
         };
         for whole in [

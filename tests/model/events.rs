@@ -303,7 +303,8 @@ fn choices() -> BTreeSet<Vec<String>> {
         let is_in = |role: &str| place(role).map(|at| choice & (1 << at) != 0);
         choices.insert(chosen(&|role, _| is_in(role) == Some(true)));
     }
-    let tags: BTreeSet<&String> = roles.iter().flat_map(|(role, play)| play.tags.iter().chain([*role])).collect();
+    let tags: BTreeSet<&String> =
+        roles.iter().flat_map(|(role, play)| play.tags.iter().chain([*role])).collect();
     for one in &tags {
         for other in &tags {
             let has = |role: &str, tags: &[String]| {
@@ -338,13 +339,15 @@ fn no_choice_of_roles_or_tags_makes_machines_wait_for_each_other() {
                 for (what, world) in [("the cluster that stands", &stands), ("blank machines", &blank)] {
                     world.roles.lock().unwrap().clone_from(choice);
                     let begun = tokio::time::Instant::now();
-                    let ran = world.run(&Controller::new(number, MACHINES, None)).await.expect("nobody kills it");
+                    let ran =
+                        world.run(&Controller::new(number, MACHINES, None)).await.expect("nobody kills it");
                     let failures =
                         ran.outcome.values().filter_map(|host| Some(host.failure.as_ref()?.to_string()));
                     let failures: Vec<String> = failures.collect();
                     // Where nothing is there yet, what is left out is missing; but everybody comes to an end.
                     let is_circle = failures.iter().any(|failure| failure.contains("none would ever go on"));
-                    let is_other = std::ptr::eq(world, &stands) && !(failures.is_empty() && ran.changes.is_empty());
+                    let is_other =
+                        std::ptr::eq(world, &stands) && !(failures.is_empty() && ran.changes.is_empty());
                     let lasted = begun.elapsed();
                     if is_circle || is_other || lasted.as_secs() > 1800 {
                         wrong.push(format!("{choice:?}, {what}, {lasted:?}: {failures:?} {:?}", ran.changes));

@@ -165,7 +165,8 @@ impl Scope {
             return Ok(false);
         }
         let versions = run_bundle::versions(world, &outline.hosts)?;
-        let of = if job.flow.looks_first_for_options { run_bundle::Lack::Option } else { run_bundle::Lack::Any };
+        let of =
+            if job.flow.looks_first_for_options { run_bundle::Lack::Option } else { run_bundle::Lack::Any };
         run_bundle::is_incomplete(&job.options, environment, world, &versions, of)
     }
 

@@ -121,7 +121,8 @@ pub(crate) fn is_incomplete(
     let bundle = as_it_is(options, environment)?;
     let (releases, missing) = needed(&bundle, world, versions)?;
     let is_option = |purpose: &str| CATALOGUE.options().any(|option| option == purpose);
-    let without = releases.into_iter().map(|release| CATALOGUE.needed(release, |purpose| !is_option(purpose)));
+    let without =
+        releases.into_iter().map(|release| CATALOGUE.needed(release, |purpose| !is_option(purpose)));
     let without: usize = match of {
         Lack::Any => 0,
         Lack::Option => without.map(|release| bundle.missing_of(&release).len()).sum(),

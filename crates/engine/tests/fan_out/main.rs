@@ -177,7 +177,10 @@ async fn the_sshd_that_hands_on_lets_in_one_user_with_one_key_for_one_thing() {
     let user = machines.all[0].sshd.user();
     for (config, keys) in seen.iter() {
         assert!(config.lines().any(|line| line == format!("AllowUsers {user}")), "{config}");
-        assert!(keys.lines().count() == 1 && keys.starts_with("restrict,") && keys.contains("command=\""), "{keys}");
+        assert!(
+            keys.lines().count() == 1 && keys.starts_with("restrict,") && keys.contains("command=\""),
+            "{keys}"
+        );
     }
 }
 

@@ -65,7 +65,9 @@ async fn an_unknown_name_is_not_tried_again() {
     let ssh = Ssh::new(known, client(SshOptions::default()));
     let error = run(&ssh, "true").await.expect_err("an error");
     let remedy = error.remedy().and_then(|remedy| remedy.in_words());
-    assert!(remedy.is_some_and(|remedy| remedy.starts_with("give its address with ansible_host: ansible_host=192.0.2.7")));
+    assert!(remedy.is_some_and(|remedy| {
+        remedy.starts_with("give its address with ansible_host: ansible_host=192.0.2.7")
+    }));
     // What ends in a number was to be an address.
     let (ssh, _) = nowhere(&format!("{name}.300"), 22);
     assert_eq!(unreachable(&ssh).await, format!("{name}.300:22: {name}.300 is no address"));
