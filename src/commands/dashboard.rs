@@ -67,7 +67,7 @@ pub(crate) fn run(args: DashboardArgs, environment: &Environment) -> Result<Exit
     let may = if args.admin { "do everything" } else { "see everything but Secrets" };
     print::note(&format!("with this token one may {may}, for {}", term_in_words(args.term)));
     print::note(&format!(
-        "students log in with their own: {} NAME; they see {address}/c/main/pods?namespace=NAME",
+        "students log in with their own ({} NAME) at {address}/c/main/pods?namespace=NAME",
         words_of("student-tokens")
     ));
     if !login.fingerprint.is_empty() {

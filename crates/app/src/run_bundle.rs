@@ -138,13 +138,10 @@ pub(crate) fn is_incomplete(
     let bundle = as_it_is(options, environment)?;
     let (releases, missing) = needed(&bundle, world, versions)?;
     let is_option = |purpose: &str| CATALOGUE.options().any(|option| option == purpose);
-    let without =
+    let mut without =
         releases.into_iter().map(|release| CATALOGUE.needed(release, |purpose| !is_option(purpose)));
-    let without: usize = match of {
-        Lack::Any => 0,
-        Lack::Option => without.map(|release| bundle.missing_of(&release).len()).sum(),
-    };
-    Ok(missing.len() > without)
+    let mut lacks_more = || without.any(|release| !bundle.missing_of(&release).is_empty());
+    Ok(!missing.is_empty() && (of == Lack::Any || !lacks_more()))
 }
 
 /// What the machines need, and what the bundle lacks of it.
