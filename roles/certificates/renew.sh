@@ -9,6 +9,7 @@ config=$1 names=$2 components=$3 kubelet=$4 serving=$5 trusted=$6 pki=/var/lib/k
 if [ -n "$kubelet" ]; then
   umask 077
   printf '%s' "$kubelet" >"$pki/.renewed"
+  sync "$pki/.renewed"
   mv -f "$pki/.renewed" "$pki/kubelet-client-renewed.pem"
   ln -sf "$pki/kubelet-client-renewed.pem" "$pki/.current"
   mv -f "$pki/.current" "$pki/kubelet-client-current.pem"

@@ -12,9 +12,8 @@ if [ -e "$kept" ] && [ -d "$note" ] && ! systemctl cat containerd >/dev/null 2>&
 fi
 rm -rf "$note.new" "$note-is-back"
 mkdir -p "$note.new/programs"
-for program in "$note"/programs/*; do
-  [ ! -e "$program" ] || cp -p "$program" "$note.new/programs/${program##*/}"
-done
+# What it had before that comes back, too.
+[ ! -d "$note" ] || cp -a "$note/." "$note.new/"
 [ ! -e "$config" ] || cp -p "$config" "$note.new/config.toml"
 # A link, by which it is masked or leads elsewhere, stays one.
 if [ -L "$unit" ]; then

@@ -180,14 +180,22 @@ pub(crate) async fn is_healthy(host: &Host) -> Result<()> {
     healthy(host, &host.vars()?).await.map(drop)
 }
 
+/// The programs that this role has on a machine.
+pub(crate) fn programs(host: &Host) -> Result<Resources> {
+    with_programs(host, Resources::new())
+}
+
+fn with_programs(host: &Host, others: Resources) -> Result<Resources> {
+    let bin = bin_dir(host)?;
+    Ok(PROGRAMS.into_iter().fold(others, |all, name| all.with(uninstalled(format!("{bin}/{name}")))))
+}
+
 /// What this role has on a machine, but for the data. Its programs stay where `keep_programs` says so.
 pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
     let vars: Vars = host.vars()?;
-    let bin = bin_dir(host)?;
-    let programs = PROGRAMS.into_iter().filter(|_| !keep_programs);
     // What is first goes last: it says whose the rest is.
     let first = Resources::new().with(file(ENVIRONMENT));
-    let owned = programs.fold(first, |all, name| all.with(uninstalled(format!("{bin}/{name}"))));
+    let owned = if keep_programs { first } else { with_programs(host, first)? };
     Ok(owned
         .with(dir(pki::FOLDER))
         .with(dir(&vars.etcd_cert_dir))

@@ -462,7 +462,7 @@ async fn control_plane(host: &Host) -> Result<()> {
     let endpoints = super::client_urls_of(host, members)?.join(",");
     let start = sh(
         r#"api_server=$2/kube-apiserver.yaml
-[ ! -e "$api_server" ] || sed -i "s|--etcd-servers=.*|--etcd-servers=$3|" "$api_server"
+[ ! -e "$api_server" ] || { sed -i "s|--etcd-servers=.*|--etcd-servers=$3|" "$api_server"; sync "$api_server"; }
 for file in "$2"/*.yaml; do [ ! -e "$file" ] || mv -f "$file" "$1/"; done
 rm -rf "$2"
 systemctl start kubelet"#,

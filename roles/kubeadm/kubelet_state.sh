@@ -7,7 +7,11 @@ kubelet_state() {
 # where FILE is up to date, it is.
 remember_kubelet() {
   mkdir -p "${1%/*}"
-  [ ! -e /var/lib/kubelet/kubeadm-flags.env ] || cp /var/lib/kubelet/kubeadm-flags.env "${1%/*}/kubeadm-flags.env"
+  # On the disk, too: what is missing in the copy would be taken from the kubelet.
+  [ ! -e /var/lib/kubelet/kubeadm-flags.env ] || {
+    cp /var/lib/kubelet/kubeadm-flags.env "${1%/*}/kubeadm-flags.env"
+    sync "${1%/*}/kubeadm-flags.env"
+  }
   kubelet_state "$2" >"$1"
 }
 # kubelet_is_as_configured FILE HASH: whether that is still so, but for the arguments.

@@ -4,7 +4,9 @@
 # kubelet has started nothing says that it has these arguments.
 if ! arguments_are_as_kept "$2"; then
   rm -f "$2"
-  cp "${2%/*}/kubeadm-flags.env" /var/lib/kubelet/kubeadm-flags.env
+  cp "${2%/*}/kubeadm-flags.env" /var/lib/kubelet/kubeadm-flags.env.new
+  sync /var/lib/kubelet/kubeadm-flags.env.new
+  mv -f /var/lib/kubelet/kubeadm-flags.env.new /var/lib/kubelet/kubeadm-flags.env
 fi
 kubeadm upgrade node phase kubelet-config --patches "$1"
 # It does not start with a note of a former policy of its.

@@ -40,22 +40,39 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     let version = cluster_vars(host)?.kube_version;
     install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
     // Files that the new configuration names, as a policy for the audit log, are there before the programs that read them.
-    config::write(host, &known).await?;
+    let written = config::write(host, &known).await?;
     let told = config::hash(host, &known, &version).await?;
     let version_before = known.version_of(host.name()).unwrap_or(&version);
     let before = config::hash(host, &known, version_before).await?;
-    host.step("Upgrade the control plane")
+    let upgraded = host
+        .step("Upgrade the control plane")
         .detached()
         .limit(Duration::from_secs(1200))
         .ensure(command(
             "control plane",
             sh(
-                concat!(include_str!("static-pods.sh"), include_str!("upgrade.sh")),
-                [version.as_str(), super::PATCHES, config::APPLIED, &before, &told, config::CONFIG],
+                concat!(
+                    include_str!("../own_api_server.sh"),
+                    include_str!("static-pods.sh"),
+                    include_str!("come_up.sh"),
+                    include_str!("upgrade.sh")
+                ),
+                [
+                    version.as_str(),
+                    super::PATCHES,
+                    config::APPLIED,
+                    &before,
+                    &told,
+                    config::CONFIG,
+                    &written.certificates,
+                    ADMIN_CONF,
+                    reconfigure::BEFORE,
+                ],
             ),
             sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told]),
         ))
-        .await?;
+        .await;
+    upgraded.map_err(reconfigure::reverted)?;
     if !host.check_mode() {
         // Something to do where variables have changed as well.
         reconfigure::run(host, &known, None).await?;

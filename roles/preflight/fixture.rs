@@ -157,3 +157,16 @@ impl Fixture {
         self.seen.folders.iter_mut().for_each(|(_, system)| change(system));
     }
 }
+
+/// For each text of variables nothing is found, or one thing, told with these words at its beginning.
+pub(crate) fn each_is_refused(rows: &[(&str, &str)], found: impl Fn(&str) -> Vec<String>) {
+    for (yaml, expected) in rows {
+        let found = found(yaml);
+        let fits = match found.as_slice() {
+            [] => expected.is_empty(),
+            [only] => !expected.is_empty() && only.starts_with(expected),
+            _ => false,
+        };
+        assert!(fits, "{yaml}: {found:?}");
+    }
+}

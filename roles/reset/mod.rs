@@ -292,7 +292,8 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     };
     if engine.is_anothers && !keep {
         host.warn(format!(
-            "images of the cluster may stay in {storage} of {}, because a container engine that muster has not set up is there: see              ctr -n k8s.io images ls",
+            "images of the cluster may stay in {storage} of {}, because a container engine that muster has not set up is there: see \
+             ctr -n k8s.io images ls",
             host.name(),
             storage = vars.containerd_storage_dir
         ));
@@ -304,7 +305,12 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(kubeadm::owned(host, keep)?)
         .remove_all(containerd)
         .ensure_all(containerd::no_mirrors())
-        .remove_all(if has_etcd { etcd::owned(host, keep)? } else { Resources::new() })
+        .remove_all(match has_etcd {
+            true => etcd::owned(host, keep)?,
+            // Those of ours, which a reset that kept images has left.
+            false if !keep => etcd::programs(host)?,
+            false => Resources::new(),
+        })
         .ensure(command(
             "no addresses of pods in /var/lib/cni",
             sh(ADDRESSES, [foreign, calico]),

@@ -4,4 +4,6 @@ set -e
 manifest=$1 certificate=$2
 sed "s|--cluster-signing-cert-file=.*|--cluster-signing-cert-file=$certificate|" "$manifest" >"${manifest%/*}/.controller-manager"
 chmod 600 "${manifest%/*}/.controller-manager"
+# Not half of it after a power cut.
+sync "${manifest%/*}/.controller-manager"
 mv -f "${manifest%/*}/.controller-manager" "$manifest"

@@ -139,3 +139,42 @@ fn a_cluster_is_taken_away_and_the_machines_are_as_they_were() {
     };
     assert_same(&without_forwarding(state(&lab)), &without_forwarding(before));
 }
+
+/// Somebody's container engine, of a package.
+const ENGINE: &str = r"
+printf '[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n' >/lib/systemd/system/containerd.service
+mkdir -p /etc/containerd && echo '# theirs' >/etc/containerd/config.toml
+systemctl daemon-reload && systemctl enable --now containerd";
+
+#[test]
+fn what_somebody_sets_up_beside_a_cluster_or_after_it_is_theirs() {
+    let lab = Lab::up(171, &["-n", "1"]);
+    let folder = lab.folder().join("inventory/group_vars");
+    fs::create_dir_all(&folder).unwrap();
+    let address = lab.address(1);
+    let hosts = format!(
+        "node1 ansible_host={address} ip={address}\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n"
+    );
+    fs::write(lab.folder().join("inventory/hosts.ini"), hosts).unwrap();
+    let mirrors = format!(
+        "containerd_registries_mirrors: [{{prefix: docker.io, mirrors: [{{host: 'http://{address}:5000'}}]}}]\n"
+    );
+    fs::write(folder.join("all.yml"), mirrors).unwrap();
+    let own = "/etc/containerd/certs.d/docker.io/hosts.toml";
+    lab.on("node1", &format!("mkdir -p {} && echo '# theirs' >{own}", own.trim_end_matches("/hosts.toml")));
+
+    done(lab.muster(&["setup-cluster"]));
+    assert!(lab.on("node1", &format!("cat {own}")).contains(":5000"));
+    done(lab.muster(&["reset-cluster", "--keep-images", "--yes"]));
+    assert_eq!(lab.on("node1", &format!("cat {own}")), "# theirs\n");
+    assert_eq!(lab.on("node1", "cat /proc/sys/net/ipv4/conf/all/route_localnet"), "0\n");
+    lab.on("node1", ENGINE);
+    done(lab.muster(&["reset-cluster", "--yes"]));
+    assert_eq!(
+        lab.on("node1", "cat /etc/containerd/config.toml; systemctl is-active containerd"),
+        "# theirs\nactive\n"
+    );
+    assert_eq!(lab.on("node1", "ls /usr/local/bin"), "", "programs of ours are gone");
+    let again = done(lab.muster(&["reset-cluster", "--yes"]));
+    assert_eq!(again.recap("node1", "changed"), 0, "{again:#?}");
+}
