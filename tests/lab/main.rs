@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
 mod apps;
+mod asked;
 mod broken;
 mod ca_rotation;
 mod care;
@@ -28,6 +29,7 @@ mod separate;
 mod several;
 mod students;
 mod surroundings;
+mod system_upgrade;
 mod upgrade;
 mod uploads;
 
