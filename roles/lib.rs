@@ -35,6 +35,8 @@ mod removal;
 mod reset;
 pub mod rotation;
 mod students;
+#[path = "system-upgrade/mod.rs"]
+mod system_upgrade;
 #[cfg(test)]
 mod testing;
 mod timers;
@@ -254,6 +256,11 @@ pub const ROLES: &[Role] = &[
         "Keep what etcd holds before an upgrade",
         etcd::snapshot_before_upgrade,
         "etcd/defaults.yml"
+    ),
+    role!(
+        "system-upgrade",
+        "Newer packages of the operating system, and a restart where they need it",
+        system_upgrade::run
     ),
     role!(
         "upgrade-control-plane",

@@ -65,6 +65,13 @@ const KNOWN: &[Known] = &[
         said: "the container engine does not run",
         remedy: "setup-cluster starts it; if it fails itself, see on {host}: journalctl -u containerd",
     },
+    // An older muster put an older etcd back where an upgrade had ended after etcd (etcd: server/etcdserver/api/membership).
+    Known {
+        words: &["is lower than determined cluster version"],
+        said: "etcd is older than its data, which a newer one has written: an upgrade did not come to its end",
+        remedy: "put the newer version of etcd in its place on {host} (the journal says which: journalctl -u etcd) and start it: systemctl \
+                 restart etcd; then finish the upgrade, with the kube_version that it was begun with: upgrade-cluster",
+    },
     Known {
         words: &["etcd does not run"],
         said: "etcd does not run",
@@ -254,6 +261,11 @@ mod tests {
                 "the machine does not answer: no route",
                 "the machine does not answer: no route",
                 "muster ping n",
+            ),
+            (
+                "etcd: {\"level\":\"fatal\",\"msg\":\"invalid downgrade; server version is lower than determined cluster version\"}",
+                "etcd is older than its data",
+                "restart etcd; then finish the upgrade",
             ),
             ("kubelet does not run (inactive)", "the kubelet does not run", "setup-cluster starts it"),
             (

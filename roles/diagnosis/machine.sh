@@ -10,6 +10,8 @@ for unit in $units; do
   state=$(systemctl is-active "$unit" 2>/dev/null)
   [ "$state" != active ] || continue
   echo "$unit does not run (${state:-unknown})"
+  # Many lines of where it was in its program may follow.
+  recent "$unit" | grep -m 1 'is lower than determined cluster version' | cut -c 1-400 | sed "s/^/$unit: /"
   recent "$unit" | tail -n 3 | sed "s/^/$unit: /"
 done
 known='failed to find plugin|already has an IP address different|subnet\.env: no such file|cni config|cni plugin not initialized'

@@ -11,6 +11,9 @@ use super::quorum::{self, Member};
 use crate::addresses::ip_of;
 use crate::cluster::{self, Standing};
 
+/// How often etcd is looked at before a member of it goes away, every three seconds.
+const LOOKS: u32 = 20;
+
 /// A member that stays, and all members as it sees them.
 pub(crate) struct Remaining {
     at: Arc<Host>,
@@ -47,6 +50,33 @@ pub(crate) async fn seen_by(host: &Host, staying: &[String]) -> Result<Remaining
 
 fn looking(certificates: &str) -> Script {
     ctl!("ctl member list && { ctl endpoint health --cluster 2>&1 || true; }", [certificates])
+}
+
+/// The member of a host may be away while its machine restarts. One that has just restarted gets time to be back.
+///
+/// # Errors
+/// Too few of the others answer.
+pub(crate) async fn can_be_away(host: &Host) -> Result<()> {
+    let members = host.cluster().group("etcd");
+    let mut last;
+    let mut looks = 0;
+    loop {
+        last = match seen_by(host, &members).await {
+            Err(failure) => failure,
+            Ok(seen) => {
+                let url = seen.url_of(host, host.name())?;
+                match quorum::cannot_be_away(&seen.members, |member| member.peer_url == url) {
+                    None => return Ok(()),
+                    Some(problem) => Failure::Problems(vec![problem]),
+                }
+            }
+        };
+        looks += 1;
+        if looks == LOOKS || host.check_mode() {
+            return Err(last);
+        }
+        host.pause("etcd to be well", Duration::from_secs(3)).await?;
+    }
 }
 
 impl Remaining {

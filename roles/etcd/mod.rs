@@ -43,6 +43,7 @@ use crate::diagnosis;
 use crate::timers;
 pub use defragment::role as defragment;
 pub(crate) use late_restart::run as restart;
+pub(crate) use leave::can_be_away;
 pub(crate) use member::outside;
 use never_back::NeverBack;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};

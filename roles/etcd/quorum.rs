@@ -77,6 +77,21 @@ pub(super) fn order(members: &[Member], leaves: impl Fn(&Member) -> bool) -> Res
     Ok(leaving)
 }
 
+/// That the others could not do without a member for as long as its machine restarts: where one of them does not answer already, and
+/// too few would be left. A cluster of which all members answer may lose one for a moment, whatever their number is.
+pub(super) fn cannot_be_away(members: &[Member], away: impl Fn(&Member) -> bool) -> Option<Problem> {
+    let voters = members.iter().filter(|member| !member.learner);
+    let others: Vec<&Member> = voters.clone().filter(|member| !away(member)).collect();
+    let (well, silent): (Vec<&Member>, Vec<&Member>) = others.iter().partition(|member| member.healthy);
+    let voters = voters.count();
+    (!silent.is_empty() && 2 * well.len() <= voters).then(|| Problem {
+        check: "etcd".into(),
+        found: format!("{} does not answer, and without one more member etcd has no majority", told(&silent)),
+        needed: format!("{} of {voters} members while the machine restarts", voters / 2 + 1),
+        remedy: format!("bring back {0}; or, if it is gone for good, remove {0}", told(&silent)),
+    })
+}
+
 /// Members as a user knows them: by name, or by URL.
 fn told(members: &[&Member]) -> String {
     let name = |member: &&Member| {
@@ -121,6 +136,19 @@ mod tests {
         assert_eq!(removed(&["well", "well"], &[]), ok(&[]));
         // Five, of which two are off: one that is well may go only when one that is off has gone.
         assert_eq!(removed(&["well", "well", "well", "off", "off"], &[0, 3]), ok(&["etcd3", "etcd0"]));
+    }
+
+    #[test]
+    fn a_member_may_be_away_while_a_majority_is_left_or_all_are_well() {
+        let may = |states: &[&str], away: usize| {
+            cannot_be_away(&members(states), |member| member.name == format!("etcd{away}")).is_none()
+        };
+        assert!(may(&["well"], 0) && may(&["well", "well"], 1) && may(&["well", "well", "well"], 1));
+        assert!(may(&["well", "well", "well", "well", "off"], 0), "three of five are left");
+        assert!(may(&["off", "well", "well"], 0), "it is away already");
+        assert!(may(&["well", "well", "learner"], 0));
+        assert!(!may(&["well", "off", "well"], 0) && !may(&["off", "well"], 1));
+        assert!(!may(&["well", "well", "off", "off", "well"], 0));
     }
 
     #[test]

@@ -13,7 +13,10 @@ use crate::kubectl::{ADMIN_CONF, api_answers};
 use crate::upgrade;
 
 /// What a control plane tells the workers: its turn is over, and its node gets pods.
-const UPGRADED: &str = "the new version of its API server";
+pub(crate) const UPGRADED: &str = "the new version of its API server";
+
+/// The role of a control plane.
+pub(crate) const ROLE: &str = "upgrade-control-plane";
 
 /// Everything that the machine needs is there before any machine is touched. Images go to their place, beside those of the
 /// old version; programs wait for their turn.
@@ -112,7 +115,7 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     let version = cluster_vars(host)?.kube_version;
     let state = upgrade::state(host).await?;
     let planes = host.cluster().group("kube_control_plane");
-    let upgrades = |plane: &&String| host.cluster().has_role(plane, "upgrade-control-plane");
+    let upgrades = |plane: &&String| host.cluster().has_role(plane, ROLE);
     let in_run = || planes.iter().filter(upgrades);
     for plane in in_run() {
         let is_through = |node: &str| state.is_done(node, true, &version) && !state.is_marked(node);

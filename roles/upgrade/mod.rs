@@ -17,6 +17,7 @@ use crate::common::cluster_vars;
 use crate::drain;
 use crate::etcd;
 use crate::kubectl::{Kubectl, kubectl};
+use crate::system_upgrade;
 use state::State;
 
 /// What the command was given.
@@ -102,15 +103,19 @@ pub(crate) async fn check(host: &Host) -> Result<()> {
             "an upgrade needs one: setup-cluster begins it",
         ));
     }
+    let mut problems: Vec<Problem> = system_upgrade::refused(host).await?.into_iter().collect();
     // One machine tells for all.
     let mut told = false;
     let look = || {
         told = true;
-        problems(host, &known)
+        self::problems(host, &known)
     };
-    let problems = host.cluster().once("what keeps the cluster from its upgrade", look).await?;
-    if told && !problems.is_empty() {
-        return Err(Failure::Problems(problems.to_vec()));
+    let of_cluster = host.cluster().once("what keeps the cluster from its upgrade", look).await?;
+    if told {
+        problems.extend(of_cluster.iter().cloned());
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Problems(problems));
     }
     host.passed("Look at the cluster");
     Ok(())
@@ -136,6 +141,25 @@ pub(crate) async fn strangers(host: &Host, known: &Standing) -> Result<Vec<Strin
     Ok(look(host).await?.strangers(&known.reached()))
 }
 
+/// Waits until the cluster's own pods on a node are well.
+///
+/// # Errors
+/// They are not, after a minute.
+pub(crate) async fn node_is_well(host: &Host, node: &str) -> Result<()> {
+    let mut unwell = Vec::new();
+    for _ in 0..LOOKS_AGAIN {
+        unwell = look(host).await?.unwell_on(node);
+        if unwell.is_empty() {
+            return Ok(());
+        }
+        host.pause("the node to be well", Duration::from_secs(3)).await?;
+    }
+    Err(Failure::new(
+        unwell.join("; "),
+        "see why: muster kubectl get nodes,pods -A; then run the same command again",
+    ))
+}
+
 /// What is told of certificates that have ended.
 pub(crate) fn has_ended(host: &str, files: &[&str]) -> Problem {
     Problem {
@@ -154,7 +178,7 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     }
     let version = cluster_vars(host)?.kube_version;
     let state = state(host).await?;
-    if state.all_done(&version) {
+    if state.all_done(&version) && !system_upgrade::is_wanted(host)? {
         return Ok(Vec::new());
     }
     let mut problems = state.refused(&version);

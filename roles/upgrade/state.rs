@@ -176,6 +176,12 @@ impl State {
         not_ready.chain(pods).collect()
     }
 
+    /// The same of one node. Pods that wait for a place are not its own.
+    pub(super) fn unwell_on(&self, node: &str) -> Vec<String> {
+        let pods = self.pods.iter().filter(|pod| pod.node == node).cloned().collect();
+        Self { pods, ..self.clone() }.unwell(&BTreeSet::from([node.to_owned()]))
+    }
+
     /// The nodes of the cluster that are not among these.
     pub(super) fn strangers(&self, nodes: &BTreeSet<String>) -> Vec<String> {
         self.nodes.keys().filter(|name| !nodes.contains(*name)).cloned().collect()
@@ -262,6 +268,7 @@ mod tests {
         assert_eq!(state.unwell(&only_a), Vec::<String>::new(), "its machine is off");
         let state = changed("flannel-x|Running|True|w", "flannel-x|Pending||");
         assert_eq!(state.unwell(&only_a), ["the pod kube-flannel/flannel-x is Pending"]);
+        assert_eq!(state.unwell_on("a"), Vec::<String>::new(), "it has no place yet");
         assert_eq!(state.strangers(&only_a), ["w"]);
         assert_eq!(state.strangers(&all), Vec::<String>::new());
     }

@@ -4,38 +4,8 @@ use std::fs;
 
 use muster_testkit::fault_record::held;
 
+use crate::asked::{self, APP};
 use crate::fixture::{Ended, Lab};
-
-/// Answers with its name; a pod that goes answers for some seconds more, as one does that is asked by others.
-const APPLICATION: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: app, namespace: default}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: app}}
-  strategy: {rollingUpdate: {maxUnavailable: 0}}
-  template:
-    metadata: {labels: {app: app}}
-    spec:
-      containers:
-        - name: app
-          image: registry.k8s.io/e2e-test-images/agnhost:2.63.0
-          args: [netexec, --http-port=8080, --delay-shutdown=5]
-          readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: app, namespace: default}
-spec:
-  clusterIP: 10.233.0.77
-  selector: {app: app}
-  ports: [{port: 80, targetPort: 8080}]
-"#;
-
-/// Asks the application through its service, five times a second, and notes when there was no answer.
-const ASK: &str = r#"ask() { timeout 2 bash -c "exec 3<>/dev/tcp/10.233.0.77/80; printf \"GET /hostname HTTP/1.0\r\n\r\n\" >&3; grep -q \"200 OK\" <&3"; }
-while :; do ask && echo ok || echo "failed $(date +%T)"; sleep 0.2; done >/run/asked 2>/dev/null"#;
 
 /// What tells the authorities and certificates of a machine from any others.
 const SUMS: &str = "cd /etc && sha256sum kubernetes/ssl/* ssl/etcd/ssl/* kubernetes/*.conf";
@@ -50,10 +20,7 @@ fn done(ended: Ended) -> Ended {
 fn authorities_are_rotated_under_an_application_and_by_runs_that_are_killed() {
     let lab = Lab::up(161, &["-n", "2"]);
     done(lab.muster(&["setup-cluster", &lab.pattern(2)]));
-    let kubectl = |words: &[&str]| done(lab.muster(&[&["kubectl"], words].concat())).out;
-    fs::write(lab.folder().join("app.yml"), APPLICATION).unwrap();
-    kubectl(&["apply", "-f", "app.yml"]);
-    kubectl(&["rollout", "status", "deployment/app", "--timeout=60s"]);
+    asked::deploy(&lab, 2, 1);
     done(lab.muster(&["students", "create", "anna"]));
     let inventory = lab.folder().join("inventory");
     fs::copy(inventory.join("artifacts/admin.conf"), lab.folder().join("old.conf")).unwrap();
@@ -75,9 +42,13 @@ fn authorities_are_rotated_under_an_application_and_by_runs_that_are_killed() {
     assert_eq!(lab.on("node1", SUMS), before, "nothing was changed");
     assert!(!lab.has("node1", "/var/lib/muster/rotation"));
 
+    // Somebody works on a worker with a copy of admin.conf, which keeps nobody from anything.
+    let copied = lab.on("node1", "base64 -w0 /etc/kubernetes/admin.conf");
+    lab.on("node2", &format!("echo {} | base64 -d >/etc/kubernetes/admin.conf", copied.trim()));
+
     // It is killed when files have changed and nothing has started with them, and when the new authority has its key and has
     // signed nothing.
-    lab.on("node2", &format!("nohup setsid bash -c '{ASK}' >/dev/null 2>&1 </dev/null &"));
+    asked::ask(&lab, "node2", &[APP]);
     for mark in [
         "node1  rotation-trust: Trust both authorities: changed",
         "node1  rotation-sign: Sign with the new authorities: changed",
@@ -89,10 +60,27 @@ fn authorities_are_rotated_under_an_application_and_by_runs_that_are_killed() {
         let refused = lab.muster(&["setup-cluster"]);
         assert!(refused.code == 3 && refused.all().contains("muster certs renew --ca"), "{refused:#?}");
         done(lab.muster(&["verify"]));
+        // A node that has left the inventory meanwhile would trust nobody any more.
+        let hosts = inventory.join("hosts.ini");
+        let whole = fs::read_to_string(&hosts).unwrap();
+        let without = whole.lines().filter(|line| !line.starts_with("node2"));
+        fs::write(&hosts, without.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let left = lab.muster(&["certs", "renew", "--ca", "--yes"]);
+        assert!(
+            left.code == 3
+                && left.all().contains("the node node2 is in the cluster, and is no host of the inventory"),
+            "{left:#?}"
+        );
+        fs::write(&hosts, whole).unwrap();
     }
     done(with("old.conf"));
     let rotated = done(lab.muster(&["certs", "renew", "--ca", "--yes"]));
     assert!(rotated.all().contains("muster students create"), "{rotated:#?}");
+    assert!(
+        rotated.all().contains("/etc/kubernetes/admin.conf is a copy of a control plane's"),
+        "{rotated:#?}"
+    );
+    lab.on("node2", "rm /etc/kubernetes/admin.conf");
     held(
         "controller killed",
         "SIGKILL while authorities are rotated",
@@ -100,8 +88,7 @@ fn authorities_are_rotated_under_an_application_and_by_runs_that_are_killed() {
         "the same command finishes; nothing else may begin",
     );
 
-    let failed = lab.on("node2", "pkill -f '[d]ev/tcp/10.233.0.77'; grep failed /run/asked || :");
-    assert_eq!(failed.trim(), "", "the application was asked in vain");
+    asked::always_answered(&lab, "node2");
     for (machine, path) in [
         ("node1", "/etc/kubernetes/ssl/ca.crt"),
         ("node1", "/etc/kubernetes/ssl/front-proxy-ca.crt"),

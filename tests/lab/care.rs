@@ -61,6 +61,31 @@ fn timers_come_and_go(lab: &Lab) {
     assert!(!lab.has("node1", "/etc/systemd/system/k8s-certs-renew.timer"));
 }
 
+/// `setup-cluster` warns of what ends within 60 days, and renews what ends within 30.
+fn what_ends_soon_is_told_and_renewed(lab: &Lab) {
+    let lasting = |days: u32, name: &str| {
+        let config = format!("certificateValidityPeriod: {}h", days * 24 + 1);
+        let short = SHORT.replace("certificateValidityPeriod: 5s", &config);
+        lab.on("node1", &format!("{short} && kubeadm certs renew {name} --config /run/short.yaml"));
+    };
+    lasting(45, "scheduler.conf");
+    let warned = done(lab.muster(&["setup-cluster"]));
+    assert!(warned.all().contains("scheduler.conf") && warned.all().contains("45 days"), "{warned:#?}");
+    assert_eq!(MACHINES.map(|host| warned.recap(host, "changed")), [0, 0, 0], "{warned:#?}");
+    lasting(20, "apiserver");
+    let renewed = done(lab.muster(&["setup-cluster", "-v"]));
+    assert_eq!(MACHINES.map(|host| renewed.recap(host, "changed")), [1, 0, 0], "{renewed:#?}");
+    done(lab.muster(&["certs", "check"]));
+    let left = lab.muster(&["certs", "check", "--below", "360"]);
+    assert_eq!(
+        left.out.lines().filter(|line| line.contains(" 45 ")).count(),
+        1,
+        "what has 45 days is left: {left:#?}"
+    );
+    done(lab.muster(&["certs", "renew"]));
+    done(lab.muster(&["certs", "check", "--below", "360"]));
+}
+
 #[test]
 fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended() {
     let lab = Lab::up(74, &[]);
@@ -157,6 +182,7 @@ fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended()
     let nodes = done(kubectl(&["get", "nodes", "--no-headers"])).out;
     assert_eq!(nodes.lines().filter(|line| line.contains(" Ready ")).count(), 3, "{nodes}");
     unchanged();
+    what_ends_soon_is_told_and_renewed(&lab);
     timers_come_and_go(&lab);
 
     // All machines are installed anew, which have other certificates then, and perhaps other networks for pods: the snapshot brings

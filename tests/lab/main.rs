@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
 mod apps;
+mod asked;
 mod broken;
 mod browser;
 mod ca_rotation;
@@ -31,6 +32,7 @@ mod settings;
 mod several;
 mod students;
 mod surroundings;
+mod system_upgrade;
 mod upgrade;
 mod uploads;
 

@@ -4,54 +4,11 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::asked::{self, API, APP};
 use crate::fixture::{Ended, Lab};
 
 const FROM: &str = "kube_version=1.36.3";
 const TO: &str = "1.37.2";
-
-/// Answers with its name on every node, also beside those that are drained.
-const APPLICATION: &str = r#"
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: app, namespace: default}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: app}}
-  strategy: {rollingUpdate: {maxUnavailable: 0}}
-  template:
-    metadata: {labels: {app: app}}
-    spec:
-      topologySpreadConstraints:
-        - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: app}}}
-      containers:
-        - name: app
-          image: registry.k8s.io/e2e-test-images/agnhost:2.63.0
-          args: [netexec, --http-port=8080, --delay-shutdown=5]
-          readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: app, namespace: default}
-spec:
-  clusterIP: 10.233.0.77
-  selector: {app: app}
-  ports: [{port: 80, targetPort: 8080}]
----
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata: {name: app, namespace: default}
-spec:
-  minAvailable: 1
-  selector: {matchLabels: {app: app}}
-"#;
-
-/// Asks five times a second and notes when there was no answer: the application through its service, the API as the kubelet does.
-const ASK: &str = r#"
-ask_app() { timeout 2 bash -c 'exec 3<>/dev/tcp/10.233.0.77/80; printf "GET /hostname HTTP/1.0\r\n\r\n" >&3; grep -q "200 OK" <&3' 2>/dev/null; }
-ask_api() { kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=2s get --raw /readyz >/dev/null 2>&1; }
-for what in app api; do
-  (while :; do ask_$what && echo ok || echo "failed $(date +%s)"; sleep 0.2; done >/run/asked.$what) &
-done"#;
 
 /// Asks each API server five times a second, as a client does that has the addresses of all: it asks the next one where one does
 /// not answer. Its parameters are the addresses; it ends when there is a file `stop`.
@@ -106,9 +63,7 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
         assert_eq!(ended.code, 0, "{ended:#?}");
         ended.out
     };
-    std::fs::write(lab.folder().join("app.yml"), APPLICATION).unwrap();
-    kubectl(&["apply", "-f", "app.yml"]);
-    kubectl(&["rollout", "status", "deployment/app", "--timeout=60s"]);
+    asked::deploy(&lab, 2, 1);
 
     // setup-cluster keeps the version, and names what brings another one.
     let refused = lab.muster(&["setup-cluster", "-e", &to]);
@@ -136,10 +91,7 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
     kubectl(&["rollout", "status", "deployment/app", "--timeout=60s"]);
     assert_eq!(pods(), before);
 
-    lab.on(
-        "node1",
-        &format!("nohup setsid bash -c '{}' >/dev/null 2>&1 </dev/null", ASK.replace('\'', r"'\''")),
-    );
+    asked::ask(&lab, "node1", &[APP, API]);
     // It is killed when etcd is a newer one, and while the control plane goes over. Nothing puts etcd back to a version that cannot
     // read its data; the same command finishes it.
     let etcd = || lab.on("node1", "etcd --version | head -1");
@@ -170,19 +122,8 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
             "{images}"
         );
     }
-    let failed = |what: &str| {
-        lab.on("node1", &format!("grep -c failed /run/asked.{what} || :")).trim().parse::<u32>().unwrap()
-    };
-    let asked =
-        |what: &str| lab.on("node1", &format!("wc -l </run/asked.{what}")).trim().parse::<u32>().unwrap();
-    eprintln!(
-        "application: {} of {} failed; API: {} of {}",
-        failed("app"),
-        asked("app"),
-        failed("api"),
-        asked("api")
-    );
-    assert!(asked("app") > 50 && failed("app") == 0);
+    asked::always_answered(&lab, "node1");
+    asked::in_vain(&lab, "node1", API);
 
     // Nobody has to do anything more, and the cluster keeps its version.
     for command in ["upgrade-cluster", "setup-cluster"] {
@@ -216,11 +157,7 @@ fn three_control_planes_go_one_after_the_other_and_the_api_answers_all_the_time(
         assert_eq!(ended.code, 0, "{ended:#?}");
         ended.out
     };
-    let three =
-        APPLICATION.replace("replicas: 2", "replicas: 3").replace("minAvailable: 1", "minAvailable: 2");
-    fs::write(lab.folder().join("app.yml"), three).unwrap();
-    kubectl(&["apply", "-f", "app.yml"]);
-    kubectl(&["rollout", "status", "deployment/app", "--timeout=60s"]);
+    asked::deploy(&lab, 3, 2);
 
     // Without one of the control planes nothing is begun.
     lab.lab(&["kill", "node3"]);
@@ -233,8 +170,7 @@ fn three_control_planes_go_one_after_the_other_and_the_api_answers_all_the_time(
     fs::write(lab.folder().join("ask.sh"), ASK_EACH).unwrap();
     let addresses = [1, 2, 3].map(|n| lab.address(n)).join(" ");
     lab.exec(&["sh", "-c", &format!("nohup sh ask.sh {addresses} >/dev/null 2>&1 </dev/null &")]);
-    let ask = ASK.replace("for what in app api", "for what in app").replace('\'', r"'\''");
-    lab.on("node4", &format!("nohup setsid bash -c '{ask}' >/dev/null 2>&1 </dev/null"));
+    asked::ask(&lab, "node4", &[APP]);
 
     // It is killed while a worker gives its pods away: the node is known to be muster's work, setup-cluster leaves the cluster as
     // it is, and what one needs in the middle of an upgrade works.
@@ -274,12 +210,10 @@ fn three_control_planes_go_one_after_the_other_and_the_api_answers_all_the_time(
     }
     fs::write(lab.folder().join("stop"), "").unwrap();
     let any = fs::read_to_string(lab.folder().join("asked.any")).unwrap();
-    let app = lab.on("node4", "cat /run/asked.app");
-    for (what, said) in [("API", &any), ("application", &app)] {
-        let failed = said.lines().filter(|line| line.starts_with("failed")).count();
-        eprintln!("{what}: {failed} of {} failed", said.lines().count());
-        assert!(said.lines().count() > 50 && failed == 0, "{what}: {failed} failed");
-    }
+    let failed = any.lines().filter(|line| line.starts_with("failed")).count();
+    eprintln!("API: {failed} of {} failed", any.lines().count());
+    assert!(any.lines().count() > 50 && failed == 0, "API: {failed} failed");
+    asked::always_answered(&lab, "node4");
     let nothing = lab.muster(&["upgrade-cluster", "-e", &to]);
     assert_eq!([1, 2, 3, 4, 5].map(|n| changed(&nothing, &format!("node{n}"))), [0; 5], "{nothing:#?}");
 }

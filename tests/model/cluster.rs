@@ -28,12 +28,14 @@ pub(crate) struct Cluster {
     archives: BTreeMap<String, Vec<String>>,
     /// What compressed programs hold, by the sha256 of the compressed file.
     compressed: BTreeMap<String, Vec<u8>>,
-    state: Arc<Mutex<State>>,
+    pub(crate) state: Arc<Mutex<State>>,
 }
 
 /// The cluster as it is now.
 #[derive(Default)]
 pub(crate) struct State {
+    /// The boots that the cluster knows of, by node.
+    pub(crate) boots: BTreeMap<String, u64>,
     pub(crate) members: Vec<Member>,
     /// How many members there ever were.
     pub(crate) added: u32,
@@ -73,7 +75,7 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 13] = [
     "awk",
     "containerd",
     "ctr",
@@ -84,11 +86,12 @@ const PROGRAMS: [&str; 12] = [
     "kubectl",
     "nproc",
     "sed",
+    "systemd-run",
     "tar",
     "xargs",
 ];
 /// Those that a machine has before muster comes.
-const OF_THE_SYSTEM: [&str; 6] = ["awk", "gzip", "nproc", "sed", "tar", "xargs"];
+const OF_THE_SYSTEM: [&str; 7] = ["awk", "gzip", "nproc", "sed", "systemd-run", "tar", "xargs"];
 
 /// What a control plane is at in the middle of a change of its configuration.
 pub(crate) const MAKES_CERTIFICATE: &str = "kubeadm init phase certs";
@@ -194,6 +197,7 @@ impl Cluster {
                     None => unknown(shell, name, words),
                 }
             }
+            "systemd-run" => self.restarts(shell, words),
             "nproc" => shell.write(1, b"2\n").map(|_| 0),
             "tar" => self.tar(shell, words),
             "xargs" => {

@@ -72,6 +72,12 @@ impl Line {
     async fn exchange(&self, exec: Exec) -> Result<Exit, TransportError> {
         let exchange = self.controller.exchanges[self.number].fetch_add(1, Ordering::Relaxed);
         self.killed_at(exchange, false).await;
+        let (address, boots) = (self.machine.name.clone(), self.machine.boots());
+        if !self.machine.is_up() {
+            sleep(Duration::from_secs(3)).await;
+            let (reason, remedy) = ("no answer".into(), "switch it on".into());
+            return Err(TransportError::Unreachable { address, reason, remedy });
+        }
         let (text, input) = match exec.program {
             Program::Text(text) => (text, None),
             Program::Reader { line, mut input } => {
@@ -107,12 +113,14 @@ impl Line {
             // Killed by a signal.
             ended.unwrap_or(143)
         });
-        let address = self.machine.name.clone();
         let Ok(status) = timeout(exec.timeout, program).await else {
             return Err(TransportError::TimedOut { address, limit: exec.timeout });
         };
         self.killed_at(exchange, true).await;
         drop(hearing);
+        if self.machine.boots() != boots {
+            return Err(TransportError::Lost { address, reason: "it restarts".into() });
+        }
         let take = |bytes: &std::sync::Mutex<Vec<u8>>| std::mem::take(&mut *bytes.lock().unwrap());
         Ok(Exit { status: status.unwrap(), stdout: take(&wire.out), stderr: take(&wire.err) })
     }

@@ -14,6 +14,7 @@ mod nodes;
 mod planes;
 mod reset;
 mod surroundings;
+mod system;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,11 +210,15 @@ impl World {
         let ((inventory, vars), bundle) = (self.project.lock().unwrap().clone(), BUNDLE.clone());
         let limit = self.limit.lock().unwrap().clone();
         let check = self.check.load(Ordering::Relaxed);
-        let (wanted, mut plays) = (self.roles.lock().unwrap().clone(), PLAYS.clone());
-        for play in &mut plays {
-            play.roles.retain(|role| wanted.is_empty() || wanted.contains(role));
-        }
-        plays.retain(|play| !play.roles.is_empty());
+        let wanted = self.roles.lock().unwrap().clone();
+        let parts = |plays: &[Play]| {
+            let mut plays = plays.to_vec();
+            for play in &mut plays {
+                play.roles.retain(|role| wanted.is_empty() || wanted.contains(role));
+            }
+            plays.retain(|play| !play.roles.is_empty());
+            plays
+        };
         let hosts = inventory.hosts().map(|host| host.name().to_owned());
         let hosts: Vec<String> = hosts.filter(|host| limit.is_empty() || limit.contains(host)).collect();
         let connect = |name: &str| {
@@ -234,9 +239,9 @@ impl World {
             (Some(removal), _) => (removal.plays(true), removal.roles()),
             (None, Some(with)) => (RESET.clone(), muster_roles::reset(with).into()),
             (None, None) if self.upgrades.load(Ordering::Relaxed) => {
-                (upgrade::PLAYS.clone(), muster_roles::upgrading(Settings::default()))
+                (parts(&upgrade::PLAYS), muster_roles::upgrading(Settings::default()))
             }
-            (None, None) => (plays, ROLES.to_vec()),
+            (None, None) => (parts(&PLAYS), ROLES.to_vec()),
         };
         let run = Run {
             plays: &plays,

@@ -123,6 +123,11 @@ pub(crate) fn answer(state: &State, words: &[&str]) -> Option<String> {
         }
         // Nobody has asked for anything that a version drops.
         ["get", "--raw", "/metrics"] => Some(String::new()),
+        ["get", "node", name, "-o", form] if form.contains("bootID") => {
+            let boot = state.boots.get(*name).copied().unwrap_or(1);
+            let ready = if state.off.contains(*name) { "Unknown" } else { "True" };
+            state.nodes.contains_key(*name).then(|| format!("boot-{boot} {ready}"))
+        }
         ["get", "node", name, "-o", _] => {
             state.nodes.contains_key(*name).then(|| format!("v{} True", kubelet(name)))
         }

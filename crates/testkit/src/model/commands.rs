@@ -445,21 +445,16 @@ async fn apt_get(shell: &mut Shell, words: &[&str]) -> Done {
     if words.last() == Some(&"update") {
         return machine.work(&process, 500..5000).await.map(|()| 0);
     }
+    if words.last() == Some(&"dist-upgrade") {
+        return dist_upgrade(shell, words.contains(&"-s")).await;
+    }
     let package = words[words.len() - 1];
     let removal = words.contains(&"remove");
     if removal && words.contains(&"-s") {
         return shell.write(1, format!("Remv {package} [1.0]\n").as_bytes()).map(|_| 0);
     }
-    {
-        let mut state = machine.state();
-        if !state.kept.half.is_empty() && !state.installing {
-            return Ok(100);
-        }
-        if std::mem::replace(&mut state.installing, true) {
-            state.wrong.push("two installations at once".into());
-        }
-        state.kept.half.insert(package.to_owned());
-        machine.changed(&mut state, &process, package);
+    if !unpacks(shell, package) {
+        return Ok(100);
     }
     let milliseconds = if process.random(8) == 0 { 60_000..90_000 } else { 500..6000 };
     let worked = machine.work(&process, milliseconds).await;
@@ -477,6 +472,47 @@ async fn apt_get(shell: &mut Shell, words: &[&str]) -> Done {
         *state.done.entry(package.to_owned()).or_default() += 1;
     }
     machine.changed(&mut state, &process, package);
+    Ok(0)
+}
+
+/// Whether a package can be unpacked: nothing is half-done, and nobody else is at work.
+fn unpacks(shell: &Shell, package: &str) -> bool {
+    let mut state = shell.machine.state();
+    if !state.kept.half.is_empty() && !state.installing {
+        return false;
+    }
+    if std::mem::replace(&mut state.installing, true) {
+        state.wrong.push("two installations at once".into());
+    }
+    state.kept.half.insert(package.to_owned());
+    shell.machine.changed(&mut state, &shell.process, package);
+    true
+}
+
+/// Newer versions of packages, one after the other.
+async fn dist_upgrade(shell: &mut Shell, simulated: bool) -> Done {
+    let outdated = shell.machine.state().kept.outdated.clone();
+    if simulated {
+        let line = |name: &String| format!("Inst {name} [1.0] (1.1 local [all])\n");
+        let lines: String = outdated.iter().map(line).collect();
+        return shell.write(1, lines.as_bytes()).map(|_| 0);
+    }
+    for package in outdated {
+        if !unpacks(shell, &package) {
+            return Ok(100);
+        }
+        shell.machine.work(&shell.process, 500..6000).await?;
+        let mut state = shell.machine.state();
+        state.installing = false;
+        state.kept.half.remove(&package);
+        state.kept.outdated.remove(&package);
+        *state.done.entry(package.clone()).or_default() += 1;
+        if package == "linux" {
+            let now = state.now();
+            state.kept.disk.open("/run/reboot-required", 0o644, now).ok();
+        }
+        shell.machine.changed(&mut state, &shell.process, &package);
+    }
     Ok(0)
 }
 

@@ -53,6 +53,8 @@ pub struct Kept {
     pub tools: BTreeSet<String>,
     /// Packages that an installation has begun to unpack, or a removal to take away.
     pub half: BTreeSet<String>,
+    /// Packages of which the repositories have a newer version. `linux` needs a restart of the machine.
+    pub outdated: BTreeSet<String>,
     /// Where something is mounted, besides the root. A restart mounts nothing again.
     pub mounts: Vec<String>,
 }
