@@ -51,17 +51,20 @@ pub(crate) struct App {
     /// All its sets, in the order in which they are applied, for the variables of a machine.
     pub(crate) sets: fn(&Host) -> Result<Vec<ObjectSet>>,
     /// Brings what of it is a secret that is made once, when its sets are applied. It goes with the namespace that it is in.
-    pub(crate) secret: Option<for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>>,
+    pub(crate) secret: Option<OnHost>,
     /// What of it is on the machines themselves.
     pub(crate) on_machines: Option<OnMachines>,
 }
 
+/// Something that is done for a host.
+pub(crate) type OnHost = for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>;
+
 /// What an application has on each machine.
 pub(crate) struct OnMachines {
     /// It is there, when the objects are applied.
-    pub(crate) bring: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>,
+    pub(crate) bring: OnHost,
     /// It is gone, before the objects go.
-    pub(crate) remove: for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>,
+    pub(crate) remove: OnHost,
 }
 
 /// An application is installed, or removed where it is not wanted any more.

@@ -64,7 +64,10 @@ impl Scripts {
         let run = || async {
             match Kubectl::find(host).await? {
                 Some(kubectl) => kubectl.step("Run your scripts").detached().ensure(self).await.map(drop),
-                None => Ok(host.not_yet("your scripts")),
+                None => {
+                    host.not_yet("your scripts");
+                    Ok(())
+                }
             }
         };
         host.cluster().once(NAME, run).await?;
