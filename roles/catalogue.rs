@@ -31,6 +31,11 @@ fn whole_release(host: &Host, kube_version: &str) -> Result<Release> {
 /// The options whose version a variable chooses.
 const OF_CALICO: [&str; 2] = ["calico", "typha"];
 
+/// Whether an option of the catalogue is for another network plugin than that of new clusters.
+pub fn is_of_another_network(option: &str) -> bool {
+    OF_CALICO.contains(&option)
+}
+
 /// The version of calico that variables choose, where the catalogue has it.
 fn chosen_calico(vars: &HostVars) -> Option<String> {
     let version = text(vars, "calico_version")?.trim_start_matches('v').to_owned();

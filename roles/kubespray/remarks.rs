@@ -263,6 +263,7 @@ mod tests {
     fn a_part_says_what_it_belongs_to() {
         for (name, why) in [
             ("cilium_mtu", "it belongs to kube_network_plugin"),
+            ("kube_proxy_remove", "kube-proxy stays: flannel and calico do not do its work here"),
             ("skydns_server_secondary", "names are given by CoreDNS"),
             ("ndots", "the resolv.conf of the machines is left as it is"),
             ("kubeadm_certificate_key", "it belongs to kubeadm_token_ttl"),

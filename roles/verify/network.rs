@@ -231,6 +231,11 @@ mod tests {
         let said = "from the pod on a no way to: 10.233.65.2:8080 (pod on b), 192.0.2.5:31000, ...\n\
                     from the pod on b no way to: 10.233.64.2:8080 (pod on a), 192.0.2.4:31000, ...\n";
         assert_eq!(nodes_apart(said), ["a", "b"]);
+        assert_eq!(
+            nodes_apart(said.lines().next().unwrap()),
+            ["a", "b"],
+            "the other one may not have got so far"
+        );
         let itself = format!("{said}from the pod on c no way to: 10.233.66.2:8080 (pod on c)\n");
         assert!(nodes_apart(&itself).is_empty(), "that is no matter of the way between machines");
         assert!(

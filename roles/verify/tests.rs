@@ -124,6 +124,11 @@ async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
             "the API server of a is not v1.36.3: registry.k8s.io/kube-apiserver:v1.36.2\n",
         ),
         ("kube-apiserver-a|", "other-a|", "the API server of a is not v1.36.3: it has none\n"),
+        (
+            "boot2|v1.36.3",
+            "boot2|v1.37.0",
+            "the kubelet of node b is v1.37.0, newer than the API server, v1.36.3\n",
+        ),
     ] {
         let (outcome, _) = verify(&["a", "b", "off1"], &SEEN.replace(right, wrong)).await;
         let Some(Failure::Unwell { tail, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };

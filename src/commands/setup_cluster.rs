@@ -69,7 +69,7 @@ impl Parameters {
                 max_failures: Some(Share::Percent(40)),
                 ..Play::default()
             }],
-            looks_first_for_options: true,
+            looks_first_for_network: true,
             next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
             ..Flow::new(words_of("setup-cluster"), CLUSTER)
         })

@@ -37,10 +37,20 @@ pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(measure_text_width(text))))
 }
 
-/// The last lines of a text that has many.
+/// The last lines of a text that has many, without what programs in Go say of their own stack.
 pub(crate) fn last_lines(text: &str, most: usize) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(most)..].to_vec()
+    let is_place = |line: &&str| line.starts_with('\t') && line.contains(".go:");
+    let is_of_stack = |at: usize| {
+        let line = lines[at];
+        // Below the name of a function stands where it is.
+        is_place(&line)
+            || lines.get(at + 1).is_some_and(is_place) && !line.contains(' ')
+            || line.starts_with("goroutine ") && line.ends_with("]:")
+            || line.starts_with("To see the stack trace of this error")
+    };
+    let told: Vec<&str> = (0..lines.len()).filter(|at| !is_of_stack(*at)).map(|at| lines[at]).collect();
+    told[told.len().saturating_sub(most)..].to_vec()
 }
 
 /// Breaks a text at blanks into lines of at most a width in columns. A word that is longer is broken where it must be.
@@ -89,5 +99,24 @@ mod tests {
         assert_eq!(wrap("a\nb", 10), ["a", "b"]);
         assert_eq!(wrap("", 10), Vec::<String>::new());
         assert_eq!(last_lines("a\n\nb\nc\n", 2), ["b", "c"]);
+    }
+
+    #[test]
+    fn of_a_stack_of_go_nothing_is_quoted() {
+        let said = "error execution phase preflight: couldn't validate the identity of the API Server\n\
+                    k8s.io/kubernetes/cmd/kubeadm/app/cmd/phases/workflow.(*Runner).Run.func1\n\
+                    \tcmd/kubeadm/app/cmd/phases/workflow/runner.go:262\n\
+                    main.main\n\tk8s.io/kubernetes/cmd/kubeadm/kubeadm.go:25\n\
+                    To see the stack trace of this error execute with --v=5 or higher\n\
+                    panic: no such thing\n\ngoroutine 1 [running]:\nmain.f(0x1)\n\t/src/main.go:7 +0x1d\n\
+                    \tan indented line\n";
+        assert_eq!(
+            last_lines(said, 12),
+            [
+                "error execution phase preflight: couldn't validate the identity of the API Server",
+                "panic: no such thing",
+                "\tan indented line"
+            ]
+        );
     }
 }

@@ -30,9 +30,9 @@ pub struct Flow {
     /// Plays that tell whether it may be done at all. Whoever hosts the library lets machines go through them, looking only, before
     /// something is fetched for it, and before a user is asked whether something may be lost.
     pub looks_first: Vec<Play>,
-    /// Whether that is so only where what is fetched belongs to an option of the catalogue, as another network plugin: of everything
-    /// else, nothing that machines tell could say that it is not needed.
-    pub looks_first_for_options: bool,
+    /// Whether that is so only where what is fetched belongs to another network plugin than that of new clusters: of everything else,
+    /// nothing that machines tell could say that it is not needed.
+    pub looks_first_for_network: bool,
     /// Whether it is told which variables come to nothing.
     pub remarks: bool,
     /// Whether it looks at the whole cluster, so that leaving out hosts makes no sense.
@@ -93,7 +93,7 @@ impl Flow {
             roles: Vec::new(),
             bundle: BundleUse::Looks,
             looks_first: Vec::new(),
-            looks_first_for_options: false,
+            looks_first_for_network: false,
             remarks: true,
             whole_cluster: false,
             all_at_once: false,

@@ -166,7 +166,7 @@ impl Scope {
         }
         let versions = run_bundle::versions(world, &outline.hosts)?;
         let of =
-            if job.flow.looks_first_for_options { run_bundle::Lack::Option } else { run_bundle::Lack::Any };
+            if job.flow.looks_first_for_network { run_bundle::Lack::Network } else { run_bundle::Lack::Any };
         run_bundle::is_incomplete(&job.options, environment, world, &versions, of)
     }
 

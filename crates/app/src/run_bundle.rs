@@ -11,7 +11,7 @@ use muster_artifacts::{
 };
 use muster_engine::script::quote;
 use muster_inventory::HostVars;
-use muster_roles::catalogue::{CATALOGUE, needed_by, options_of};
+use muster_roles::catalogue::{CATALOGUE, is_of_another_network, needed_by, options_of};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -120,8 +120,8 @@ pub(crate) fn complete(
 pub(crate) enum Lack {
     /// Something.
     Any,
-    /// Something that belongs to one of the catalogue's options, and to nothing else.
-    Option,
+    /// Something that belongs to another network plugin than that of new clusters, and to nothing else.
+    Network,
 }
 
 /// Whether the bundle lacks something that these versions of Kubernetes need.
@@ -137,9 +137,9 @@ pub(crate) fn is_incomplete(
 ) -> Result<bool, Error> {
     let bundle = as_it_is(options, environment)?;
     let (releases, missing) = needed(&bundle, world, versions)?;
-    let is_option = |purpose: &str| CATALOGUE.options().any(|option| option == purpose);
-    let mut without =
-        releases.into_iter().map(|release| CATALOGUE.needed(release, |purpose| !is_option(purpose)));
+    let mut without = releases
+        .into_iter()
+        .map(|release| CATALOGUE.needed(release, |purpose| !is_of_another_network(purpose)));
     let mut lacks_more = || without.any(|release| !bundle.missing_of(&release).is_empty());
     Ok(!missing.is_empty() && (of == Lack::Any || !lacks_more()))
 }
