@@ -1,5 +1,5 @@
 //! One control plane becomes three, each machine gets a way of its own to the API, and the control plane that the cluster began
-//! with is lost.
+//! with is lost. One that is down, or that joins with a wrong value.
 
 use std::fs;
 use std::thread;
@@ -114,4 +114,44 @@ fn one_control_plane_becomes_three_and_the_first_one_is_lost() {
     assert_eq!(["node2", "node3", "node4"].map(|host| again.recap(host, "changed")), [0; 3]);
     let verified = lab.muster(&["verify"]);
     assert_eq!(verified.code, 0, "{verified:#?}");
+}
+
+#[test]
+fn a_control_plane_that_is_down_heals_and_one_that_joins_with_a_wrong_value_goes_on_without_it() {
+    let lab = Lab::up(171, &["-n", "2"]);
+    let folder = lab.folder().join("inventory/host_vars");
+    fs::create_dir_all(&folder).unwrap();
+    let host = |n: u8| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n));
+    let of = |planes: &str| {
+        let text = format!(
+            "[all]\n{}{}[kube_control_plane]\n{planes}[etcd]\nnode1\n[kube_node]\nnode1\n",
+            host(1),
+            host(2)
+        );
+        fs::write(lab.folder().join("inventory/hosts.ini"), text).unwrap();
+    };
+    of("node1\n");
+    set_up(&lab);
+
+    // Its API server does not start, and its certificate is gone, when it is to get another configuration.
+    let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+    lab.on("node1", &format!("sed -i 's/- --secure-port=.*/&\\n    - --nonsense=1/' {manifest}; rm /etc/kubernetes/ssl/apiserver.crt"));
+    thread::sleep(Duration::from_secs(10));
+    let all = lab.folder().join("inventory/group_vars");
+    fs::create_dir_all(&all).unwrap();
+    fs::write(all.join("all.yml"), "kube_apiserver_request_timeout: 1m10s\n").unwrap();
+    set_up(&lab);
+    assert!(!lab.on("node1", &format!("cat {manifest}")).contains("nonsense"));
+
+    // The new one runs with the cluster's configuration, and says why not with its own.
+    of("node1\nnode2\n");
+    fs::write(folder.join("node2.yml"), "kube_kubeadm_apiserver_extra_args: {nonsense: '1'}\n").unwrap();
+    let refused = lab.muster(&["setup-cluster"]);
+    assert!(refused.code == 2 && refused.all().contains("unknown flag: --nonsense"), "{refused:#?}");
+    let ready = format!("curl -sk https://{}:6443/readyz", lab.address(2));
+    assert_eq!(lab.on("node2", &ready), "ok");
+    fs::remove_file(folder.join("node2.yml")).unwrap();
+    set_up(&lab);
+    let again = set_up(&lab);
+    assert_eq!(["node1", "node2"].map(|host| again.recap(host, "changed")), [0; 2]);
 }

@@ -214,6 +214,13 @@ fn secrets_need_their_password_and_are_not_shown() {
     assert_eq!(text(&vars, "h", "open"), "\"hush\"");
     let origin = vars.host("h").unwrap().explain("secret")[0].origin().unwrap().clone();
     assert_eq!((origin.line(), origin.excerpt().as_str()), (1, ""));
+    #[derive(Debug, serde::Deserialize)]
+    struct Wants {
+        #[allow(dead_code, reason = "it cannot be read")]
+        open: Vec<bool>,
+    }
+    let told = vars.host("h").unwrap().deserialize::<Wants>().unwrap_err().to_string();
+    assert!(told.contains("something that is not shown") && !told.contains("hush"), "{told}");
 
     let damaged = encrypted().replacen('3', "4", 1);
     write(root.path(), &[("group_vars/all.yml", &damaged)]);
