@@ -9,8 +9,8 @@ impl Standing {
     pub(crate) fn is_anothers(&self, name: &str, node: &str) -> Option<String> {
         let seen = self.known(name)?;
         let server = seen.server().unwrap_or_default();
-        let other = match (seen.authority(), self.authority()) {
-            (Some(own), Some((_, ours))) => !own.is_same_as(ours),
+        let other = match (seen.authority(), self.ours()) {
+            (Some(own), Some(ours)) => !own.is_same_as(ours),
             (Some(_), None) => !self.was_led_here(seen),
             (None, _) => false,
         };
@@ -59,7 +59,7 @@ impl Standing {
     pub(crate) fn is_ours(&self, name: &str) -> Option<bool> {
         let seen = self.known(name)?;
         if let Some(own) = seen.authority() {
-            return Some(self.authority().is_some_and(|(_, ours)| ours.is_same_as(own)));
+            return Some(self.ours().is_some_and(|ours| ours.is_same_as(own)));
         }
         self.is_member_of_ours(name)
     }

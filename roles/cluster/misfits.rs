@@ -14,6 +14,7 @@
 //! - for a run that sets machines up and does not upgrade: the version ([`Standing::other_version`], [`Standing::other_kubelet`]).
 
 use muster_engine::prelude::Problem;
+use muster_inventory::some_names;
 
 use super::identity::{Authority, Identity};
 use super::refusals::{elsewhere, problem};
@@ -240,6 +241,9 @@ impl Standing {
         }
         let own = seen.kubelet.as_ref().or(seen.admin.as_ref())?;
         let authority = seen.authority()?;
+        if let Some(misplaced) = self.misplaced() {
+            return Some(misplaced);
+        }
         let belongs = format!("{name} belongs to another cluster (CA {authority}, {})", own.server);
         let found = match self.authority() {
             Some((_, ours)) if ours.is_same_as(authority) => return None,
@@ -256,14 +260,21 @@ impl Standing {
             None if seen.joined() => return self.birthplace().err(),
             None => format!("{belongs}; no control plane of the inventory has its CA"),
         };
-        Some(problem(
-            found,
-            "a machine of this cluster, or of none",
-            format!(
-                "if its address in the inventory is a mistaken one, correct that; to move the machine to this cluster, remove it \
-                 from the other one (there: muster remove-node {name}, or kubectl drain and kubectl delete node), then: muster reset-cluster --foreign --limit {name}"
+        let mistaken = "if its address in the inventory is a mistaken one, correct that";
+        let companions = self.companions(name);
+        let remedy = match companions.is_empty() || !self.carries(name) {
+            true => format!(
+                "{mistaken}; to move the machine to this cluster, remove it from the other one (there: muster remove-node {name}, or \
+                 kubectl drain and kubectl delete node), then: muster reset-cluster --foreign --limit {name}"
             ),
-        ))
+            // Whoever took it away would destroy that cluster.
+            false => format!(
+                "{mistaken}; it carries that cluster, to which {} of the inventory belong as well: an inventory is of one cluster, so \
+                 take the machines of the other one out of it",
+                some_names(&companions)
+            ),
+        };
+        Some(problem(found, "a machine of this cluster, or of none", remedy))
     }
 }
 

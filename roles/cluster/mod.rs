@@ -5,6 +5,9 @@
 
 mod belonging;
 mod certificate;
+mod displaced;
+#[cfg(test)]
+mod displaced_tests;
 mod endpoint;
 mod identity;
 #[cfg(test)]
@@ -129,7 +132,8 @@ async fn ask(host: &Host, names: Vec<&String>) -> BTreeMap<String, Seen> {
 }
 
 /// The machines as they were before this run changed anything: all control planes and members of etcd of the inventory, and the
-/// hosts of the run; all nodes of the inventory, where a cluster is to begin. Asked at once, and once a run.
+/// hosts of the run; all nodes of the inventory, where a cluster is to begin, or a machine is in another cluster than the control
+/// planes: others may be in it. Asked at once, and once a run.
 pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
     let cluster = host.cluster();
     let look = || async {
@@ -150,7 +154,7 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
         if standing.restores_differ() {
             standing.lists = etcd::lists(host, &standing).await?;
         }
-        if standing.begins_here() {
+        if standing.begins_here() || standing.may_have_companions() {
             let outside = nodes.iter().filter(|name| !standing.machines.contains_key(*name)).collect();
             let outside = ask(host, outside).await;
             standing.machines.extend(outside);

@@ -30,7 +30,8 @@ pub(crate) struct Standing {
     pub in_run: Vec<String>,
     /// The addresses of control planes, as far as they are known.
     pub addresses: Vec<IpAddr>,
-    /// All control planes and members of etcd, and the other hosts of the run; all nodes, where a cluster is to begin.
+    /// All control planes and members of etcd, and the other hosts of the run; all nodes, where a cluster is to begin
+    /// or one of them is in another cluster.
     pub machines: BTreeMap<String, Seen>,
     /// What members of etcd that answer know of each other; asked only where they have gone through different restores.
     pub lists: BTreeMap<String, MemberList>,
@@ -199,26 +200,51 @@ impl Standing {
         if let Some((name, _)) = self.known_of(&self.planes).find(|(_, seen)| seen.lacks_its_key()) {
             return Err(elsewhere(name));
         }
-        let orphan = self.machines.iter().find_map(|(name, seen)| {
-            let seen = seen.as_ref().ok().filter(|seen| seen.joined())?;
-            Some((name, seen.authority()?, seen.server().unwrap_or_default()))
-        });
-        if let Some((name, authority, server)) = orphan {
-            return Err(problem(
-                format!(
-                    "{name} belongs to a cluster (CA {authority}, {server}) whose CA no control plane of the inventory has"
-                ),
-                "the cluster's CA, or machines that are in no cluster",
-                format!(
-                    "if its address in the inventory is a mistaken one, or it is to stay there, take it out of the inventory; if this is that \
-                     cluster and its control plane was lost, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into \
-                     kube_cert_dir of {}; to take the machine away from a cluster that is in use, first there: muster remove-node {name}; from \
-                     one that is given up: reset-cluster --foreign --limit {name}",
-                    self.planes.join(" or ")
-                ),
-            ));
+        match self.misplaced().or_else(|| self.orphaned()) {
+            Some(problem) => Err(problem),
+            None => Ok(self.first_in_run(&self.planes)),
         }
-        Ok(self.first_in_run(&self.planes))
+    }
+
+    /// Machines that are in a cluster of which no machine of the inventory is a control plane.
+    fn orphaned(&self) -> Option<Problem> {
+        let joined = || {
+            self.machines
+                .iter()
+                .filter_map(|(name, seen)| Some((name, seen.as_ref().ok().filter(|seen| seen.joined())?)))
+        };
+        let (authority, server) =
+            joined().find_map(|(_, seen)| Some((seen.authority()?, seen.server().unwrap_or_default())))?;
+        let is_of_it = |seen: &Identity| seen.authority().is_some_and(|own| own.is_same_as(authority));
+        let names: Vec<&String> = joined().filter(|(_, seen)| is_of_it(seen)).map(|(name, _)| name).collect();
+        let silent: Vec<&String> =
+            self.machines.iter().filter(|(_, seen)| seen.is_err()).map(|(name, _)| name).collect();
+        let belong = if names.len() == 1 { "belongs" } else { "belong" };
+        // It may be a control plane in another group.
+        let first = match silent.as_slice() {
+            [] => String::new(),
+            silent => format!(
+                "see first that {} can be asked, which may be its control plane; ",
+                some_names(silent)
+            ),
+        };
+        let leaving = names.iter().map(|name| name.as_str()).collect::<Vec<_>>();
+        Some(problem(
+            format!(
+                "{} {belong} to a cluster (CA {authority}, {server}) whose CA no control plane of the inventory has",
+                some_names(&names)
+            ),
+            "the cluster's CA, or machines that are in no cluster",
+            format!(
+                "{first}if an address in the inventory is a mistaken one, or the machines are to stay there, take them out of the \
+                 inventory; if this is that cluster and its control plane was lost, put ca.crt, ca.key, sa.key, sa.pub and \
+                 front-proxy-ca.* of a backup into kube_cert_dir of {}; to take machines away from a cluster that is in use, first there: \
+                 muster remove-node {}; from one that is given up: reset-cluster --foreign --limit {}",
+                self.planes.join(" or "),
+                leaving.join(" "),
+                leaving.join(",")
+            ),
+        ))
     }
 
     /// A member of etcd with data that a control plane, which has an authority and does not stand, has no part in: before a cluster
@@ -257,13 +283,14 @@ impl Standing {
         unknown.filter(|name| !self.in_run.iter().any(|host| host == name)).collect()
     }
 
-    /// The control planes and members of etcd that run, and are not part of the run.
+    /// The control planes and members of etcd that run, and are not part of the run; also control planes that are in another group.
     pub(crate) fn staying(&self) -> Vec<&str> {
         let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
         let members = self.known_of(&self.members).filter(|(_, seen)| !seen.etcd.data.is_empty());
         let mut staying: Vec<&str> = planes
             .chain(members)
             .map(|(name, _)| name)
+            .chain(self.displaced())
             .filter(|name| !self.in_run.iter().any(|host| host == name))
             .collect();
         staying.sort_unstable();

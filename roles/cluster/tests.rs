@@ -36,7 +36,7 @@ fn kubeconfig(number: u8) -> Option<Kubeconfig> {
 }
 
 /// A control plane of the cluster with this authority.
-fn plane(number: u8) -> Identity {
+pub(super) fn plane(number: u8) -> Identity {
     Identity {
         admin: kubeconfig(number),
         ca: Some(numbered(number)),
@@ -46,7 +46,7 @@ fn plane(number: u8) -> Identity {
     }
 }
 
-fn worker(number: u8) -> Identity {
+pub(super) fn worker(number: u8) -> Identity {
     Identity { kubelet: kubeconfig(number), node: Some("a".into()), ..Identity::default() }
 }
 
@@ -55,7 +55,7 @@ fn begun(number: u8) -> Identity {
     Identity { ca: Some(numbered(number)), ca_key: true, ..Identity::default() }
 }
 
-fn member(number: u8, name: &str) -> Identity {
+pub(super) fn member(number: u8, name: &str) -> Identity {
     let mut identity = Identity::default();
     identity.etcd.data = vec!["/var/lib/etcd".into()];
     identity.etcd.authority = Some(numbered(number));
@@ -64,7 +64,7 @@ fn member(number: u8, name: &str) -> Identity {
 }
 
 /// Control planes a and b, members of etcd a to c, a worker w; `None` where it could not be asked.
-fn standing(machines: &[(&str, Option<Identity>)]) -> Standing {
+pub(super) fn standing(machines: &[(&str, Option<Identity>)]) -> Standing {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
     let seen = |name: &&str| {
         let known = machines.iter().find(|(known, _)| known == name);
@@ -81,7 +81,7 @@ fn standing(machines: &[(&str, Option<Identity>)]) -> Standing {
     }
 }
 
-fn both(plane: Identity, member: Identity) -> Option<Identity> {
+pub(super) fn both(plane: Identity, member: Identity) -> Option<Identity> {
     Some(Identity { etcd: member.etcd, ..plane })
 }
 

@@ -7,6 +7,7 @@
 mod foreign;
 
 use muster_engine::prelude::*;
+use muster_inventory::some_names;
 use serde::Deserialize;
 
 use crate::certificates::renewal_timer;
@@ -72,6 +73,9 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
     let node = cluster_vars(host)?.kube_override_hostname;
     let anothers = known.is_anothers(host.name(), &node).or_else(|| known.holds_unknown_etcd(host.name()));
     if let Some(found) = anothers {
+        if known.is_ours(host.name()) != Some(true) {
+            nobody_loses_its_cluster(host, &known)?;
+        }
         if !with.foreign {
             return Err(refused(
                 found,
@@ -106,7 +110,8 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
     }
     let staying = known.staying();
     if staying.is_empty() {
-        return nobody_is_left_behind(host, &known);
+        nobody_is_left_behind(host, &known)?;
+        return nobody_loses_its_cluster(host, &known);
     }
     if carries && known.belongs_to_any(host.name()) {
         return Err(refused(
@@ -118,6 +123,7 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
             ),
         ));
     }
+    nobody_loses_its_cluster(host, &known)?;
     if known.had_joined(host.name()) {
         host.warn(format!(
             "the node {node} stays in the cluster, as one that is not ready; muster remove-node {} removes it there as well",
@@ -125,6 +131,35 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// A machine that carries a cluster which others of the inventory are in stays, also where the inventory has it as something else
+/// than a control plane or member of etcd, and whoever's cluster it is.
+fn nobody_loses_its_cluster(host: &Host, known: &Standing) -> Result<()> {
+    let name = host.name();
+    let bereft = known.bereft_of(name);
+    if bereft.is_empty() {
+        return Ok(());
+    }
+    let is_plane = host.in_group("kube_control_plane");
+    Err(refused(
+        format!(
+            "{name} carries the cluster that {} belong to{}",
+            some_names(&bereft),
+            match is_plane {
+                true => "",
+                false => ", and is not in [kube_control_plane] of the inventory",
+            }
+        ),
+        "the whole cluster, or machines that carry nothing of it",
+        match is_plane {
+            true => "take the machines of one of the two clusters out of the inventory".to_owned(),
+            false => format!(
+                "put {name} back into the group that it was in ([kube_control_plane], [etcd]); then, if it is to leave: muster \
+                 remove-node {name}; or reset all machines, without --limit"
+            ),
+        },
+    ))
 }
 
 /// Workers that take no part in the run would have no control plane any more.
