@@ -172,11 +172,21 @@ pub(super) async fn tell_of_strangers(host: &Host, vars: &Vars, known: &Standing
 }
 
 /// The members that are not in the inventory, as a member tells that could be asked: what was found, and what to do about it.
+///
+/// # Errors
+/// It does not tell.
 pub(crate) async fn outside(host: &Host, known: &Standing) -> Result<Vec<(String, String)>> {
     let Some(member) = known.reached_member() else { return Ok(Vec::new()) };
     let member = host.cluster().host(member)?;
     let vars: Vars = member.vars()?;
-    let list = member.query(ctl!("ctl member list", [&vars.etcd_cert_dir])).await?.output;
+    let list = member.query(ctl!("ctl member list", [&vars.etcd_cert_dir])).await?;
+    if list.status != 0 {
+        return Err(Failure::new(
+            format!("etcd on {} does not tell its members: {}", member.name(), list.output.trim()),
+            format!("see why on {}: journalctl -u etcd", member.name()),
+        ));
+    }
+    let list = list.output;
     let urls = known.members.iter().map(|name| peer_url(host, known, name));
     let ours: Vec<String> = urls.filter_map(Result::ok).collect();
     Ok(strangers(&list, &ours, member.name(), &vars.etcd_cert_dir))

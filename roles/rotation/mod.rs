@@ -90,6 +90,7 @@ pub fn plays() -> Vec<Play> {
         play("Bring the new admin.conf", planes, &["kubeconfig"]),
         // When all controller managers sign with the new one, and while API servers trust both.
         play("Sign what kubelets serve with", "k8s_cluster", &["rotation-serving"]),
+        play("See whether all machines of the cluster take part", planes, &["rotation-ask"]),
         one_by_one("Drop the old authorities, on control planes and members of etcd", "rotation-drop"),
         play("Drop the old authorities, on the other nodes", others, &["rotation-drop"]),
         play("Tell the cluster of the new ones alone", planes, &["rotation-forget", "kubeconfig"]),
@@ -109,6 +110,7 @@ pub fn roles() -> Vec<Role> {
         Role::given("rotation-volumes", |host| volumes(host).boxed()),
         Role::given("rotation-sign", |host| turn(host, Phase::Sign).boxed()),
         Role::given("rotation-serving", |host| serving(host).boxed()),
+        Role { looks_only: true, ..Role::given("rotation-ask", |host| ask_again(host).boxed()) },
         Role::given("rotation-drop", |host| drop_old(host).boxed()),
         Role::given("rotation-forget", |host| forget(host).boxed()),
         Role::given("rotation-finish", |host| finish(host).boxed()),
@@ -247,6 +249,27 @@ async fn serving(host: &Host) -> Result<()> {
     host.step("Let the kubelet ask for a certificate").detached().ensure(another).await?;
     runs_again(host, &[]).await?;
     kubeadm::serving::run(host).await
+}
+
+/// All machines of the cluster take part, also now, before the old authorities are dropped: where a rotation goes on the check at
+/// the beginning passes over an API that does not answer. Asked by the control plane that leads.
+async fn ask_again(host: &Host) -> Result<()> {
+    let known = cluster::known(host).await?;
+    if known.leader() == Some(host.name()) && !host.check_mode() {
+        let all = authorities(host).await?;
+        let looks = join_all(holders(host).into_iter().map(|name| async move {
+            let holder = host.cluster().host(&name)?;
+            Ok((look(&holder).await?, folders(&holder)?))
+        }));
+        let looks: Vec<(Machine, Folders)> = looks.await.into_iter().collect::<Result<_>>()?;
+        let mut reached = looks.iter().map(|(seen, folders)| seen.reached(&all, folders));
+        // Whoever has begun to drop them has asked, and is finished even if that is what keeps the API away.
+        if !reached.any(|reached| reached.is_beyond(Phase::Sign)) {
+            readiness::is_complete(host, &known).await?;
+        }
+    }
+    host.passed("Look at the nodes and members of etcd");
+    Ok(())
 }
 
 /// The machine does not trust the old authorities any more. A kubelet may have got a certificate of the old one since it was its
@@ -459,4 +482,29 @@ async fn forget(host: &Host) -> Result<()> {
 /// Nothing is left of the rotation.
 async fn finish(host: &Host) -> Result<()> {
     host.step("Leave nothing of the rotation").remove(dir(FOLDER)).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_part_is_asked_when_all_have_signed_and_before_anything_is_dropped() {
+        let plays = plays();
+        let places = |role: &str| {
+            let of = plays.iter().enumerate().filter(|(_, play)| play.roles.iter().any(|one| one == role));
+            of.map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        let [ask] = places("rotation-ask")[..] else { panic!("asked once") };
+        let before = [places("rotation-sign"), places("rotation-serving")].concat();
+        let after = [places("rotation-drop"), places("rotation-forget")].concat();
+        assert!(before.len() == 3 && before.iter().all(|place| *place < ask), "{before:?} {ask}");
+        assert!(after.len() == 3 && after.iter().all(|place| *place > ask), "{ask} {after:?}");
+        // Whoever finds that somebody is missing, or is not answered, ends the run for all.
+        assert!(plays[ask].wait_for_all && plays[ask].max_failures == Some(Share::Hosts(0)));
+        let roles = roles();
+        assert!(plays.iter().all(|play| {
+            play.roles.iter().all(|name| name == "kubeconfig" || roles.iter().any(|role| role.name == *name))
+        }));
+    }
 }

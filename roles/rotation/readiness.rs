@@ -61,7 +61,7 @@ pub(super) async fn is_complete(host: &Host, known: &Standing) -> Result<()> {
 
 async fn of_cluster(host: &Host, known: &Standing, goes_on: bool) -> Result<Vec<Problem>> {
     if goes_on {
-        // The API may be away for just that which the rotation goes on with.
+        // The API may be away for just that which the rotation goes on with. It is asked again before anything is dropped.
         return Ok(left_out(host, known).await.unwrap_or_default());
     }
     let ended = known.ended(OffsetDateTime::now_utc());

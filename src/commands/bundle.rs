@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
-use muster_app::{Project, World, needed_for};
+use muster_app::{Project, World, needed_for, sources};
 use muster_artifacts::{
     Arch, Bundle, BundleError, BundleWriter, FetchError, ImageDigests, Progress, Release, Server, Sha256,
     Sources, fetch,
@@ -46,7 +46,9 @@ enum BundleCommand {
     /// Download what the bundle lacks, from upstream or a mirror
     ///
     /// Every file is compared with the sha256 in the catalogue, every layer of an image with its digest. What is there
-    /// already is not downloaded again; a download that was cut off goes on where it was.
+    /// already is not downloaded again; a download that was cut off goes on where it was. With --for-inventory everything comes from
+    /// the mirrors and through the proxy that the inventory's variables name (files_repo, registry_host, https_proxy), and images have
+    /// its image_digests, as for setup-cluster; options say otherwise.
     Fetch(FetchArgs),
     /// Compile what the bundle lacks from source, through the Go module proxy
     ///
@@ -88,10 +90,10 @@ struct ServeArgs {
     listen: String,
 }
 
+// Whatever comes after the options of an inventory would stand under their heading: so they are the last ones.
+
 #[derive(Debug, Args)]
 struct FetchArgs {
-    #[command(flatten)]
-    versions: VersionArgs,
     /// Architecture of the machines, amd64 or arm64; may be repeated [default: this computer's]
     #[arg(long = "arch", value_name = "ARCH")]
     arches: Vec<Arch>,
@@ -108,15 +110,17 @@ struct FetchArgs {
     /// Proxy, such as http://proxy:3128 [default: https_proxy and no_proxy of the environment]
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
+    #[command(flatten)]
+    versions: VersionArgs,
 }
 
 #[derive(Debug, Args)]
 struct CheckArgs {
-    #[command(flatten)]
-    versions: VersionArgs,
     /// Remove what is damaged, so that it is fetched or built anew
     #[arg(long)]
     discard: bool,
+    #[command(flatten)]
+    versions: VersionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -125,14 +129,17 @@ struct ListArgs {
     #[arg(long = "versions")]
     catalogue: bool,
     /// Show what a version of Kubernetes, or an inventory, needs: the sha256 of each file, the digest of each image that the bundle has,
-    /// where upstream has it, and whether the bundle has it
+    /// where upstream has it, and whether the bundle has it. So do --kube-version, --with, --for-inventory and --arch
     #[arg(long, conflicts_with = "catalogue")]
     needed: bool,
-    #[command(flatten)]
-    of: VersionArgs,
+    /// Architecture of the machines, amd64 or arm64; may be repeated [default: those that the bundle has, else this computer's]
+    #[arg(long = "arch", value_name = "ARCH")]
+    arches: Vec<Arch>,
     /// Print the digests of the images, for the variable image_digests and for muster bundle fetch --image-digests
     #[arg(long, conflicts_with_all = ["catalogue", "needed"])]
     digests: bool,
+    #[command(flatten)]
+    of: VersionArgs,
 }
 
 /// Runs `muster bundle`.
@@ -155,17 +162,20 @@ fn run_fetch(args: FetchArgs, dir: &Path, environment: &Environment) -> Result<E
         [] => vec![host_arch()?],
         given => given.to_vec(),
     };
-    let releases = args.versions.releases(&arches, environment)?;
-    let of_environment = |name: &str| {
-        environment.get(name).or_else(|| environment.get(&name.to_ascii_uppercase())).map(str::to_owned)
-    };
+    let world = args.versions.world(environment)?;
+    let releases = args.versions.releases(world.as_ref(), &arches)?;
+    let usual = sources(world.as_ref(), environment)?;
     let sources = Sources {
-        files_repo: args.files_repo,
-        registry_host: args.registry_host,
-        image_digests: args.image_digests.as_deref().map(image_digests).transpose()?.unwrap_or_default(),
-        proxy: args.proxy.or_else(|| of_environment("https_proxy")),
-        no_proxy: of_environment("no_proxy").unwrap_or_default(),
-        ..Sources::default()
+        files_repo: args.files_repo.or(usual.files_repo),
+        registry_host: args.registry_host.or(usual.registry_host),
+        image_digests: args
+            .image_digests
+            .as_deref()
+            .map(image_digests)
+            .transpose()?
+            .unwrap_or(usual.image_digests),
+        proxy: args.proxy.or(usual.proxy),
+        ..usual
     };
     if let Some(warning) = sources.unproven() {
         print::warning(&warning, environment);
@@ -212,7 +222,7 @@ fn image_digests(path: &Path) -> Result<ImageDigests, CommandError> {
 }
 
 fn run_build(args: &VersionArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
-    let releases = args.releases(&[host_arch()?], environment)?;
+    let releases = args.releases(args.world(environment)?.as_ref(), &[host_arch()?])?;
     let work = environment.cache_dir()?.join("build");
     let mut bundle = BundleWriter::open(dir)?;
     let started = Instant::now();
@@ -242,7 +252,7 @@ fn run_check(args: &CheckArgs, dir: &Path, environment: &Environment) -> Result<
     }
     // Without a version asked for, an incomplete bundle is as good as a complete one.
     let releases = if args.versions.asks() {
-        args.versions.releases(&arches(&bundle), environment)?
+        args.versions.releases(args.versions.world(environment)?.as_ref(), &arches(&bundle))?
     } else {
         Vec::new()
     };
@@ -278,6 +288,13 @@ fn run_check(args: &CheckArgs, dir: &Path, environment: &Environment) -> Result<
 fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
     let screen = Screen::new(environment, false);
     let width = screen.size().1;
+    let needed = args.needed || args.of.asks() || !args.arches.is_empty();
+    if needed && (args.catalogue || args.digests) {
+        return Err(CommandError::usage(
+            "--kube-version, --with, --for-inventory and --arch say what is needed, and neither --versions nor --digests shows that",
+        )
+        .hint("leave these out, or write --needed"));
+    }
     if args.catalogue {
         let bundle = match Bundle::open(dir) {
             Err(BundleError::NotABundle { .. }) => Bundle::empty(dir),
@@ -291,8 +308,8 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
         print::data(&lines(&table.render(screen.style, width)))?;
         return Ok(Exit::Done);
     }
-    if args.needed {
-        return list_needed(&args.of, dir, environment);
+    if needed {
+        return list_needed(args, dir, environment);
     }
     let bundle = Bundle::open(dir)?;
     if args.digests {
@@ -326,20 +343,21 @@ fn run_list(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Ex
 }
 
 /// What is needed, a line each.
-fn list_needed(of: &VersionArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
+fn list_needed(args: &ListArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
     let screen = Screen::new(environment, false);
     let bundle = match Bundle::open(dir) {
         Err(BundleError::NotABundle { .. }) => Bundle::empty(dir),
         bundle => bundle?,
     };
-    let arches = match arches(&bundle).as_slice() {
-        [] => vec![host_arch()?],
-        found => found.to_vec(),
+    let arches = match (args.arches.as_slice(), arches(&bundle).as_slice()) {
+        ([], []) => vec![host_arch()?],
+        ([], found) => found.to_vec(),
+        (given, _) => given.to_vec(),
     };
     let mut table = Table::new(&["name", "version", "arch", "sha256", "upstream", "in the bundle"]);
     let is_there = |there: bool| if there { "yes" } else { "no" }.to_owned();
     let known = |sha256: Option<Sha256>| sha256.map_or_else(|| "-".to_owned(), |sha256| sha256.to_string());
-    for release in of.releases(&arches, environment)? {
+    for release in args.of.releases(args.of.world(environment)?.as_ref(), &arches)? {
         for file in &release.files {
             let entry = bundle.file(&file.name, &file.version, file.arch).ok();
             table.row(vec![
@@ -370,10 +388,6 @@ fn list_needed(of: &VersionArgs, dir: &Path, environment: &Environment) -> Resul
 
 fn serve(args: &ServeArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {
     let bundle = Bundle::open(dir)?;
-    let every = CATALOGUE.releases().into_iter().flat_map(|version| {
-        Arch::ALL.into_iter().filter_map(move |arch| CATALOGUE.release(version, arch).ok())
-    });
-    let every: Vec<Release> = every.collect();
     let what = format!(
         "{} and {}",
         text::count(bundle.files().len(), "file"),
@@ -383,7 +397,7 @@ fn serve(args: &ServeArgs, dir: &Path, environment: &Environment) -> Result<Exit
         CommandError::failed(format!("cannot listen at {}: {error}", args.listen))
             .hint("say another address or port: --listen ADDRESS:PORT")
     };
-    let server = Server::bind(bundle, &every, args.listen.as_str()).map_err(cannot)?;
+    let server = Server::bind(bundle, &CATALOGUE, args.listen.as_str()).map_err(cannot)?;
     let screen = Screen::new(environment, true);
     let address = server.address().map_err(cannot)?;
     screen.line(&format!("serving {what} of {} at http://{address}; Ctrl-C ends it", shown(dir)));
@@ -402,14 +416,22 @@ impl VersionArgs {
         self.for_inventory || !self.versions.is_empty() || !self.with.is_empty()
     }
 
+    /// The inventory, where it is asked for.
+    fn world(&self, environment: &Environment) -> Result<Option<World>, CommandError> {
+        if !self.for_inventory {
+            return Ok(None);
+        }
+        let frontend = CommandLine::plain(environment);
+        let project = Project::find(&self.inventory.inventory, environment)?;
+        let world = World::load(project, &(&self.inventory).into(), environment, &*frontend)?;
+        world.tell_warnings(&*frontend);
+        Ok(Some(world))
+    }
+
     /// What the versions, or an inventory, consist of, for each of the architectures.
-    fn releases(&self, arches: &[Arch], environment: &Environment) -> Result<Vec<Release>, CommandError> {
-        if self.for_inventory {
-            let frontend = CommandLine::plain(environment);
-            let project = Project::find(&self.inventory.inventory, environment)?;
-            let world = World::load(project, &(&self.inventory).into(), environment, &*frontend)?;
-            world.tell_warnings(&*frontend);
-            return Ok(needed_for(&world, arches)?);
+    fn releases(&self, world: Option<&World>, arches: &[Arch]) -> Result<Vec<Release>, CommandError> {
+        if let Some(world) = world {
+            return Ok(needed_for(world, arches)?);
         }
         let known: Vec<&str> = CATALOGUE.apps().chain(CATALOGUE.options()).collect();
         let asked: Vec<(&str, Option<&str>)> = self

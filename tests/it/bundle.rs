@@ -50,6 +50,41 @@ fn files_and_images_come_from_the_mirrors_that_variables_name() {
 }
 
 #[test]
+fn what_an_inventory_needs_is_fetched_from_its_mirrors() {
+    let mirror = HttpMirror::start().unwrap();
+    let variables = format!("files_repo: {0}\nregistry_host: {0}\n", mirror.url());
+    let test =
+        muster().file("inventory/hosts.ini", INVENTORY).file("inventory/group_vars/all.yml", &variables);
+    let fetch = ["bundle", "fetch", "--dir", "none", "--for-inventory"];
+    let ended = test.run(&fetch).code(1);
+    let asked = ["/dl.k8s.io/release/", "/v2/kube-apiserver/manifests/"].map(|path| mirror.url() + path);
+    ended.stderr_has(&[&asked[0], &asked[1]]);
+    // What is said to the command holds.
+    let other = HttpMirror::start().unwrap();
+    let ended = test.run(&[&fetch[..], &["--files-repo", &other.url()]].concat()).code(1);
+    ended.stderr_has(&[&format!("{}/dl.k8s.io/release/", other.url()), &asked[1]]);
+    // Whose digests are wanted, and wrong, too.
+    let wrong = muster()
+        .file("inventory/hosts.ini", INVENTORY)
+        .file("inventory/group_vars/all.yml", &format!("{variables}image_digests: none\n"));
+    wrong.run(&fetch).code(4).stderr_has(&["all.yml:3:", "image_digests"]);
+}
+
+#[test]
+fn the_list_of_what_is_needed_is_for_the_architectures_that_are_asked_for() {
+    let test = muster();
+    let list = |more: &[&str]| test.run(&[&["bundle", "list", "--dir", "none"], more].concat());
+    let both = list(&["--needed", "--arch", "arm64", "--arch", "amd64"]).code(0).stdout;
+    assert!(both.contains("/arm64/kubelet") && both.contains("/amd64/kubelet"), "{both}");
+    // Without --needed it is meant, too.
+    let one = list(&["--arch", "arm64", "--with", "metrics-server"]).code(0).stdout;
+    assert!(one.contains("metrics-server") && !one.contains("/amd64/kubelet"), "{one}");
+    for other in ["--versions", "--digests"] {
+        list(&[other, "--kube-version", "1.36.3"]).code(5).stderr_has(&["--needed"]);
+    }
+}
+
+#[test]
 fn a_bundle_that_is_served_completes_another_one() {
     let whole = setup_cluster().bundle();
     let mut server = Command::new(env!("CARGO_BIN_EXE_muster"))

@@ -43,7 +43,7 @@ pub use performance::{Ended, Listener};
 pub use playbook::{CLUSTER, PREFLIGHT, Playbook, RESET, UPGRADE, VERIFY};
 pub use project::{INVENTORY_DIR, INVENTORY_FILE, Project};
 pub use record::{LAST, Recorded, Recorder, Records, typed};
-pub use run_bundle::{bundle_dir, needed_for};
+pub use run_bundle::{bundle_dir, needed_for, sources};
 pub use selection::tags_of;
 pub use usual_times::Usual;
 pub use world::World;

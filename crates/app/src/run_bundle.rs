@@ -96,7 +96,7 @@ pub(crate) fn complete(
         return Err(lacks(&bundle, &missing, &asked(), options));
     }
     frontend.tell(News::Doing(&format!("fetching what the bundle {} lacks", bundle.dir().display())));
-    let sources = Sources { image_digests: digests, ..sources(world, environment)? };
+    let sources = sources(Some(world), environment)?;
     if let Some(warning) = sources.unproven() {
         frontend.tell(News::Warning(&warning));
     }
@@ -193,9 +193,13 @@ fn not_silent<T: Send>(frontend: &dyn Frontend, what: &str, action: impl FnOnce(
     })
 }
 
-/// Where downloads come from: upstream, or the mirrors and the proxy that kubespray's variables name.
-fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
-    let host = speaker(world)?;
+/// Where downloads come from: upstream, or the mirrors and the proxy that kubespray's variables name, and the digests that images
+/// must have. Without an inventory the environment alone says something.
+///
+/// # Errors
+/// The value of a variable cannot be made, or is no list of digests.
+pub fn sources(world: Option<&World>, environment: &Environment) -> Result<Sources, Error> {
+    let host = world.map(speaker).transpose()?.flatten();
     let variable = |name: &str| -> Result<Option<String>, Error> {
         let value = host.as_ref().map(|vars| vars.get(name)).transpose()?.flatten();
         Ok(value.and_then(|value| value.as_str().map(str::to_owned)).filter(|text| !text.is_empty()))
@@ -205,6 +209,7 @@ fn sources(world: &World, environment: &Environment) -> Result<Sources, Error> {
     Ok(Sources {
         files_repo: variable("files_repo")?,
         registry_host: variable("registry_host")?,
+        image_digests: host.as_ref().map(image_digests).transpose()?.unwrap_or_default(),
         proxy: variable("https_proxy")?
             .or(variable("http_proxy")?)
             .or_else(|| of_environment(["https_proxy", "HTTPS_PROXY"])),

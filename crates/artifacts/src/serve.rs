@@ -7,15 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use crate::oci::{self, ImageIndex};
-use crate::{Bundle, FileEntry, ImageEntry, Release, Sha256};
+use crate::{Bundle, Catalogue, ImageEntry, Origin, Sha256};
 
-/// How many connections are answered at once; whoever comes then is told to come again.
+/// How many connections are answered at once; whoever comes then waits, in the system's queue of the port.
 const AT_ONCE: usize = 64;
+
+/// How long nobody is accepted after that has failed, as it does when there are too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long somebody may be silent, or not take what is sent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,7 +40,7 @@ pub struct Served {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    shop: Arc<Shop>,
+    shop: Shop,
 }
 
 /// What is served.
@@ -47,7 +49,8 @@ struct Shop {
     bundle: Bundle,
     /// Which file of the bundle is at which path.
     files: BTreeMap<String, usize>,
-    at_once: AtomicUsize,
+    /// The texts that say the digests of files, by the path where upstream has them.
+    digests: BTreeMap<String, String>,
 }
 
 /// What is sent.
@@ -65,26 +68,32 @@ struct Answer {
 }
 
 impl Server {
-    /// Listens at an address. `releases` say at which URLs upstream has the files.
+    /// Listens at an address. The catalogue says at which URLs upstream has the files, and the digests that are not in it.
     ///
     /// # Errors
     /// Nobody can listen there.
     pub fn bind(
         bundle: Bundle,
-        releases: &[Release],
+        catalogue: &Catalogue,
         address: impl ToSocketAddrs,
     ) -> Result<Self, io::Error> {
         let mut files = BTreeMap::new();
-        for file in releases.iter().flat_map(|release| &release.files) {
-            let entry = |entry: &FileEntry| {
-                entry.name == file.name && entry.version == file.version && entry.arch == file.arch
-            };
-            if let Some(place) = bundle.files().iter().position(entry) {
-                let path = file.url.split_once("://").map_or(file.url.as_str(), |(_, rest)| rest);
-                files.insert(format!("/{path}"), place);
+        let mut digests = BTreeMap::<String, String>::new();
+        for (place, entry) in bundle.files().iter().enumerate() {
+            let Ok(file) = catalogue.file(&entry.name, &entry.version, entry.arch) else { continue };
+            files.insert(path_of(&file.url), place);
+            // What was compiled is not what upstream has published a digest of.
+            if let Some(url) = file.sha256_url.as_ref().filter(|_| entry.origin == Origin::Upstream) {
+                let name = file.url.rsplit('/').next().unwrap_or_default();
+                let text = digests.entry(path_of(url)).or_default();
+                // As upstream has them: one digest alone, or lines of sha256sum(1), which may be those of several files.
+                match url.ends_with(".sha256") {
+                    true => *text = entry.sha256.to_string(),
+                    false => text.push_str(&format!("{}  {name}\n", entry.sha256)),
+                }
             }
         }
-        let shop = Arc::new(Shop { bundle, files, at_once: AtomicUsize::new(0) });
+        let shop = Shop { bundle, files, digests };
         Ok(Self { listener: TcpListener::bind(address)?, shop })
     }
 
@@ -99,31 +108,46 @@ impl Server {
     /// Answers for ever. `told` hears of every answer.
     ///
     /// # Errors
-    /// Nobody can be accepted any more.
-    pub fn run(&self, told: impl Fn(Served) + Send + Sync + 'static) -> Result<(), io::Error> {
-        let told = Arc::new(told);
-        loop {
-            let (stream, peer) = match self.listener.accept() {
-                Ok(accepted) => accepted,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error),
-            };
-            let (shop, told) = (self.shop.clone(), told.clone());
-            let busy = shop.at_once.fetch_add(1, Ordering::SeqCst) >= AT_ONCE;
-            std::thread::spawn(move || {
-                // Who goes away in the middle comes again.
-                if let Ok(Some((asked, status))) = shop.serve(&stream, busy) {
-                    told(Served { peer, asked, status });
+    /// The system has not one thread for it.
+    pub fn run(&self, told: impl Fn(Served) + Send + Sync) -> Result<(), io::Error> {
+        let told = &told;
+        thread::scope(|scope| {
+            for threads in 0..AT_ONCE {
+                match thread::Builder::new().spawn_scoped(scope, move || self.answer_one_by_one(told)) {
+                    Err(error) if threads == 0 => return Err(error),
+                    // Those that there are do it, too.
+                    Err(_) => break,
+                    Ok(_) => {}
                 }
-                shop.at_once.fetch_sub(1, Ordering::SeqCst);
-            });
+            }
+            Ok(())
+        })
+    }
+
+    /// Answers one connection after the other.
+    fn answer_one_by_one(&self, told: &impl Fn(Served)) {
+        loop {
+            // Whatever keeps somebody from being accepted passes.
+            let Ok((stream, peer)) = self.listener.accept() else {
+                thread::sleep(PAUSE);
+                continue;
+            };
+            // Who goes away in the middle comes again.
+            if let Ok(Some((asked, status))) = self.shop.serve(&stream) {
+                told(Served { peer, asked, status });
+            }
         }
     }
 }
 
+/// Where a URL is on a mirror.
+fn path_of(url: &str) -> String {
+    format!("/{}", url.split_once("://").map_or(url, |(_, rest)| rest))
+}
+
 impl Shop {
     /// Answers one request; what was asked, and the status. Nothing where nobody asked.
-    fn serve(&self, mut stream: &TcpStream, busy: bool) -> Result<Option<(String, u16)>, io::Error> {
+    fn serve(&self, mut stream: &TcpStream) -> Result<Option<(String, u16)>, io::Error> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut lines = BufReader::new(stream.take(LONGEST_REQUEST)).lines();
@@ -146,7 +170,6 @@ impl Shop {
         let mut words = first.split(' ');
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let answer = match method {
-            _ if busy => failure(503, "too many connections at once: try again"),
             "GET" | "HEAD" => self.answer(target),
             _ => failure(405, "nothing can be changed here"),
         };
@@ -163,6 +186,9 @@ impl Shop {
         if let Some(path) = path.strip_prefix("/v2/") {
             let registry = query.split('&').find_map(|pair| pair.strip_prefix("ns="));
             return self.of_registry(path, registry);
+        }
+        if let Some(digests) = self.digests.get(path) {
+            return text(200, "text/plain; charset=utf-8", digests.clone().into_bytes());
         }
         let file = self.files.get(path).and_then(|place| self.bundle.files().get(*place));
         let Some(file) = file else { return failure(404, "the bundle has no such file") };

@@ -3,14 +3,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use muster_artifacts::{
-    Arch, Bundle, BundleWriter, Kind, NewImage, Origin, Served, Server, Sha256, Sources, fetch,
+    Arch, Bundle, BundleWriter, Kind, NewFile, NewImage, Origin, Release, Served, Server, Sha256, Sources,
+    fetch,
 };
 
-use crate::support::{add_file, archive, content, full_bundle, release, silent, tool};
+use crate::support::{add_file, archive, catalogue, content, full_bundle, release, silent, tool};
 
 /// A server of a bundle in a folder, for as long as the test lasts; and what it has answered.
 fn serving(dir: &std::path::Path) -> (SocketAddr, Arc<Mutex<Vec<Served>>>) {
-    let server = Server::bind(Bundle::open(dir).unwrap(), &[release()], "127.0.0.1:0").unwrap();
+    let server = Server::bind(Bundle::open(dir).unwrap(), &catalogue(), "127.0.0.1:0").unwrap();
     let address = server.address().unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
     let list = told.clone();
@@ -49,6 +50,64 @@ fn what_is_served_is_fetched_into_another_bundle() {
     let asked = "GET /v2/group/one/manifests/v1.0.0";
     let told = told.lock().unwrap();
     assert!(told.iter().any(|served| served.asked == asked && served.status == 200), "{told:?}");
+}
+
+#[test]
+fn files_of_no_release_are_served_and_the_digests_that_upstream_alone_has_too() {
+    let (from, into) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut writer = BundleWriter::open(from.path()).unwrap();
+    let mut add = |name, version, arch, origin, mut content: &[u8]| {
+        let kind = if name == "alone" { Kind::Binary } else { Kind::Archive };
+        let new = NewFile { name, version, arch, kind, origin, source: "a test", expected: None };
+        writer.add_file(&new, &mut content).unwrap();
+    };
+    add("alone", "1.0.1", Arch::Amd64, Origin::Upstream, b"alone");
+    add("among", "3.1", Arch::Amd64, Origin::Upstream, b"among others");
+    add("among", "3.1", Arch::Arm64, Origin::Upstream, b"another");
+    // Upstream has published no digest of it.
+    add("alone", "1.0.1", Arch::Arm64, Origin::Built, b"compiled");
+    drop(writer);
+    let (address, _) = serving(from.path());
+    let text = |path: &str| {
+        let (head, body) = ask(address, &format!("GET {path} HTTP/1.1"));
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
+        String::from_utf8(body).unwrap()
+    };
+    let [alone, among, another] = [&b"alone"[..], b"among others", b"another"].map(Sha256::of);
+    assert_eq!(text("/dl.example.org/v1.0.1/amd64/alone.sha256"), alone.to_string());
+    let sums = text("/files.example.org/v3.1/SHA256SUMS");
+    let line = |sum: Sha256, arch: &str| format!("{sum}  among-{arch}.tgz\n");
+    assert_eq!(sums, line(among, "amd64") + &line(another, "arm64"));
+    let (compiled, _) = ask(address, "GET /dl.example.org/v1.0.1/arm64/alone.sha256 HTTP/1.1");
+    assert!(compiled.starts_with("HTTP/1.1 404 "), "{compiled}");
+    // As another computer gets them.
+    let file = |name: &str, version: &str| catalogue().file(name, version, Arch::Amd64).unwrap();
+    let files = vec![file("alone", "1.0.1"), file("among", "3.1")];
+    let wanted = Release { files, images: Vec::new(), ..release() };
+    let mut writer = BundleWriter::open(into.path()).unwrap();
+    let url = format!("http://{address}");
+    let sources = Sources { files_repo: Some(url.clone()), registry_host: Some(url), ..Sources::default() };
+    assert_eq!(fetch(&wanted, &mut writer, &sources, &mut silent).unwrap().downloaded, 2);
+    drop(writer);
+    assert_eq!(content(&Bundle::open(into.path()).unwrap(), "among", "3.1"), b"among others");
+}
+
+#[test]
+fn more_connections_than_are_answered_at_once_wait_for_their_turn() {
+    let from = tempfile::tempdir().unwrap();
+    full_bundle(from.path());
+    let (address, told) = serving(from.path());
+    let streams: Vec<TcpStream> = (0..150).map(|_| TcpStream::connect(address).unwrap()).collect();
+    // The last ones come when all others are in front of them and silent.
+    for mut stream in &streams {
+        stream.write_all(b"GET /v2/ HTTP/1.1\r\n\r\n").unwrap();
+    }
+    for (number, mut stream) in streams.iter().enumerate() {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{number}: {answer}");
+    }
+    assert!(told.lock().unwrap().iter().all(|served| served.status == 200));
 }
 
 #[test]

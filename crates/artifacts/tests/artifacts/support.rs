@@ -42,6 +42,16 @@ files:
     optional: true
     url: "https://files.example.org/extra-{{version}}.tgz"
     sha256: {{"4.0": {{amd64: {}}}}}
+  alone:
+    kind: binary
+    url: "https://dl.example.org/v{{version}}/{{arch}}/alone"
+    sha256_url: "https://dl.example.org/v{{version}}/{{arch}}/alone.sha256"
+    published: ["1.0.1"]
+  among:
+    kind: archive
+    url: "https://files.example.org/v{{version}}/among-{{arch}}.tgz"
+    sha256_url: "https://files.example.org/v{{version}}/SHA256SUMS"
+    published: ["3.1"]
 images:
   one: "registry.example.org/group/one:v{{version}}"
   two: "docker.io/two:{{version}}"
