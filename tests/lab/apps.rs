@@ -331,7 +331,8 @@ fn images_addresses_and_own_objects_reach_their_users() {
         let is_told = told.contains("theirs.yaml:2:") && told.contains(&format!("Namespace {theirs} is"));
         assert!(refused.code == 3 && is_told, "{refused:#?}");
     }
-    let by_kubeadm = "{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-proxy, namespace: kube-system}}";
+    let by_kubeadm =
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-proxy, namespace: kube-system}}";
     fs::write(own.join("theirs.yaml"), by_kubeadm).unwrap();
     let refused = lab.muster(&["setup-cluster", "--tags", "extension"]);
     assert!(

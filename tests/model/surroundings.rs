@@ -78,7 +78,8 @@ fn a_manifest_of_the_control_plane_that_was_changed_by_hand_is_a_difference() {
         // kubeadm writes it anew, which the one of models does not.
         let (_, ran, wrong) = world.calm(2).await;
         assert!(wrong.is_empty(), "{wrong:?}");
-        assert_eq!(ran.told["m0"], ["control-plane: control plane"]);
+        let told = ["control-plane: control plane", "control-plane: configuration of the cluster"];
+        assert_eq!(ran.told["m0"], told);
         let (_, ran, wrong) = world.calm(3).await;
         assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
     });
