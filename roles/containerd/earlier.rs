@@ -26,7 +26,7 @@ pub(super) fn is_noted(host: &Host, storage: &str) -> Result<Command> {
         [EARLIER, storage, CONFIG, UNIT, KEPT].map(str::to_owned).into_iter().chain(programs(host)?);
     Ok(command(
         "the container engine of before is noted",
-        sh(include_str!("keep_earlier.sh"), arguments),
+        sh(concat!(include_str!("which_engine.sh"), include_str!("keep_earlier.sh")), arguments),
         // What an older muster has started is ours.
         sh(r#"[ ! -e "$3" ] && { [ -d "$1" ] || [ -e "$2" ]; }"#, [EARLIER, STARTED, KEPT]),
     ))
@@ -52,16 +52,19 @@ pub(crate) struct Earlier {
 impl Earlier {
     /// Asks the machine.
     pub(crate) async fn of(host: &Host) -> Result<Earlier> {
-        let look = r#"for note in "$1" "$1-is-back"; do
+        let look = concat!(
+            include_str!("which_engine.sh"),
+            r#"for note in "$1" "$1-is-back"; do
   [ ! -e "$note/images" ] || echo images
   [ ! -e "$note/active" ] || echo ran
   [ ! -e "$note/unit" ] && [ ! -e "$note/unit-link" ] || echo unit
 done
 [ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back
 for mark in "$1" "$2" "$3"; do [ ! -e "$mark" ] || echo ours; done
-[ ! -e "$4" ] || ! systemctl cat containerd >/dev/null 2>&1 || echo anothers"#;
+[ ! -e "$4" ] || ! is_anothers "$4" "$5" || echo anothers"#
+        );
         let program = format!("/var/lib/muster/stamps/file{}/containerd", bin_dir(host)?);
-        let answer = host.query(sh(look, [EARLIER, STARTED, &program, KEPT])).await?.output;
+        let answer = host.query(sh(look, [EARLIER, STARTED, &program, KEPT, CONFIG])).await?.output;
         let has = |word: &str| answer.lines().any(|line| line == word);
         Ok(Earlier {
             has_ours: has("ours") && !has("anothers"),
@@ -93,7 +96,7 @@ pub(crate) fn is_back(host: &Host) -> Result<Command> {
 pub(crate) fn is_kept() -> Command {
     command(
         "what is kept is noted",
-        sh(r#"mkdir -p "${1%/*}"; : >"$1""#, [KEPT]),
+        sh(concat!(include_str!("which_engine.sh"), include_str!("keep.sh")), [KEPT, CONFIG]),
         sh(r#"[ -e "$1" ]"#, [KEPT]),
     )
 }
@@ -114,4 +117,48 @@ pub(crate) async fn tell(host: &Host) -> Result<()> {
 pub(crate) fn no_images_of_pods() -> Command {
     let program = include_str!("no_images_of_pods.sh");
     command("no images of Kubernetes", sh(program, ["remove"]), sh(program, ["look"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    #[test]
+    fn a_package_s_engine_is_not_taken_for_one_that_came_after_a_reset_that_kept_images() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let root = tempfile::tempdir().unwrap();
+            let path = |name: &str| root.path().join(name).display().to_string();
+            let run = |program: &str, words: &[String]| {
+                let systemctl = "systemctl() { [ $1 = cat ] && cat \"$UNIT\"; }\nsync() { :; }\n";
+                let text = format!("{systemctl}{}{program}", include_str!("which_engine.sh"));
+                let mut command = std::process::Command::new(shell[0]);
+                command
+                    .args(&shell[1..])
+                    .args(["-euc", &text, "sh"])
+                    .args(words)
+                    .env("UNIT", path("unit-of-package"));
+                command.status().unwrap().success()
+            };
+            let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
+            write("unit-of-package", "[Service]");
+            fs::create_dir_all(path("note/programs")).unwrap();
+            write("note/active", "");
+            write("note/config.toml", "theirs");
+            let storage = root.path().join("storage/io.containerd.metadata.v1.bolt");
+            fs::create_dir_all(&storage).unwrap();
+            fs::write(storage.join("meta.db"), "kept images of ours").unwrap();
+            let keep = [path("kept"), path("config.toml")];
+            let note = ["note", "storage", "config.toml", "unit", "kept"].map(path);
+            let text = |name: &str| fs::read_to_string(path(name)).unwrap();
+            assert!(run(include_str!("keep.sh").replace("systemctl daemon-reload", ":").as_str(), &keep));
+            assert!(!run("is_anothers \"$@\"", &keep), "{shell:?}");
+            assert!(run(include_str!("keep_earlier.sh"), &note), "{shell:?}");
+            assert!(text("note/config.toml") == "theirs" && !root.path().join("note/images").exists());
+            assert!(!root.path().join("kept").exists());
+            assert!(run(include_str!("keep.sh").replace("systemctl daemon-reload", ":").as_str(), &keep));
+            write("config.toml", "somebody's");
+            assert!(run("is_anothers \"$@\"", &keep) && run(include_str!("keep_earlier.sh"), &note));
+            assert_eq!(text("note/config.toml"), "somebody's", "{shell:?}");
+        }
+    }
 }

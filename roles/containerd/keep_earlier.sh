@@ -6,7 +6,7 @@ note=$1 storage=$2 config=$3 unit=$4 kept=$5
 shift 5
 umask 077
 # What was noted before such a reset holds still, unless somebody has set up another engine since.
-if [ -e "$kept" ] && [ -d "$note" ] && ! systemctl cat containerd >/dev/null 2>&1; then
+if [ -e "$kept" ] && [ -d "$note" ] && ! is_anothers "$kept" "$config"; then
   rm -f "$kept"
   exit
 fi
