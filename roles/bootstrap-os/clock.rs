@@ -247,6 +247,14 @@ mod tests {
             fs::write(&ntp, "ours\n").unwrap();
             run(put_back, &[&kept]);
             assert!(!fs::exists(&ntp).unwrap() && !fs::exists(&kept).unwrap());
+            // The folder may be gone when it is put back.
+            let purged = at("chrony/chrony.conf");
+            fs::create_dir(at("chrony")).unwrap();
+            fs::write(&purged, "theirs\n").unwrap();
+            run(keep, &[&kept, &purged, "chrony"]);
+            fs::remove_dir_all(at("chrony")).unwrap();
+            run(put_back, &[&kept]);
+            assert_eq!(fs::read_to_string(&purged).unwrap(), "theirs\n");
         }
     }
 }

@@ -4,6 +4,8 @@ put_back() {
   read -r path <"$1/path"
   read -r unit <"$1/unit"
   if [ -e "$1/file" ]; then
+    # The package may have gone meanwhile, and the folder with it.
+    mkdir -p "${path%/*}"
     cp -p "$1/file" "$path.muster"
     mv -f "$path.muster" "$path"
   else
