@@ -255,6 +255,14 @@ mod tests {
             fs::remove_dir_all(at("chrony")).unwrap();
             run(put_back, &[&kept]);
             assert_eq!(fs::read_to_string(&purged).unwrap(), "theirs\n");
+            // A note that a power cut has left empty.
+            fs::create_dir(&kept).unwrap();
+            fs::write(at("kept/path"), "").unwrap();
+            run(keep, &[&kept, &purged, "chrony"]);
+            assert_eq!(fs::read_to_string(at("kept/file")).unwrap(), "theirs\n");
+            fs::write(at("kept/unit"), "").unwrap();
+            run(put_back, &[&kept]);
+            assert!(!fs::exists(&kept).unwrap());
         }
     }
 }
