@@ -21,6 +21,9 @@ struct Vars {
 /// The name of the timer.
 pub(crate) const TIMER: &str = "kubelet-serving-certificates";
 
+/// What the API server of a machine is told.
+const API_SERVER_POD: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+
 /// A link to the certificate and its key.
 pub(crate) const CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
 
@@ -64,6 +67,31 @@ pub(super) fn on<'h>(host: &Host, step: Step<'h>) -> Result<Step<'h>> {
         arguments: [vec![String::new()], nodes].concat(),
     };
     timer.on(host, step)
+}
+
+/// Tells which nodes a run leaves out that brings an API server to take no other certificates than the cluster's.
+pub(super) async fn tell_of_others(host: &Host) -> Result<()> {
+    if !is_wanted(host)? {
+        return Ok(());
+    }
+    let nodes = host.cluster().group("k8s_cluster");
+    let others: Vec<_> = nodes.into_iter().filter(|node| !host.cluster().in_run(node)).collect();
+    let Some(warning) = warning_of_others(&others) else { return Ok(()) };
+    let takes_no_other = sh(r#"grep -qs -e --kubelet-certificate-authority "$1""#, [API_SERVER_POD]);
+    if host.query(takes_no_other).await?.status != 0 {
+        host.warn(warning);
+    }
+    Ok(())
+}
+
+fn warning_of_others(others: &[String]) -> Option<String> {
+    (!others.is_empty()).then(|| {
+        format!(
+            "kubelet_rotate_server_certificates: from now on there is no kubectl logs and exec for nodes whose kubelets have no \
+             certificate of the cluster, and this run leaves out {}: set them up as well, without --limit",
+            others.join(", ")
+        )
+    })
 }
 
 /// What a kubelet served with that now makes itself a certificate.
@@ -172,6 +200,13 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[test]
+    fn nodes_that_a_run_leaves_out_are_named() {
+        assert_eq!(warning_of_others(&[]), None);
+        let warning = warning_of_others(&["node2".to_owned(), "node3".to_owned()]).unwrap();
+        assert!(warning.contains("this run leaves out node2, node3: "), "{warning}");
+    }
 
     #[tokio::test]
     async fn it_is_approved_until_the_kubelet_has_a_certificate() {
