@@ -41,6 +41,8 @@ pub(crate) struct Service {
     kind: Kind,
     unit: String,
     config: String,
+    /// Its unit does not start on this machine, as a condition of it says.
+    refuses: bool,
 }
 
 impl Service {
@@ -54,8 +56,9 @@ impl Service {
                 "timesyncd" => Kind::Timesyncd,
                 _ => return None,
             };
-            let service = Self { kind, unit: words.next()?.to_owned(), config: words.next()?.to_owned() };
-            Some((service, words.next() == Some("active")))
+            let (unit, config, state) = (words.next()?.to_owned(), words.next()?.to_owned(), words.next());
+            let service = Self { kind, unit, config, refuses: state == Some("refused") };
+            Some((service, state == Some("active")))
         };
         let all: Vec<_> = seen.lines().filter_map(parse).collect();
         all.iter().find(|(_, is_active)| *is_active).or(all.first()).map(|(service, _)| service.clone())
@@ -101,6 +104,16 @@ pub(super) async fn run(host: &Host) -> Result<()> {
             "install chrony on it, or set ntp_enabled: false",
         ));
     };
+    if service.refuses {
+        // It would be started in each run, and not be at work after any.
+        host.warn(format!(
+            "{} does not start on this machine, because a condition of its unit is not met (systemctl status {}): the clock is left \
+             to whoever keeps it there; ntp_enabled: false says so",
+            service.unit, service.unit
+        ));
+        host.passed("Time service");
+        return Ok(());
+    }
     let unit = muster_engine::prelude::service(&service.unit);
     let step = host.step("Time service");
     if !vars.ntp_manage_config {
@@ -179,7 +192,7 @@ mod tests {
     #[test]
     fn the_service_that_is_at_work_counts_and_else_the_first_one() {
         let service = |kind, unit: &str, config: &str| {
-            Some(Service { kind, unit: unit.to_owned(), config: config.to_owned() })
+            Some(Service { kind, unit: unit.to_owned(), config: config.to_owned(), refuses: false })
         };
         let chrony = "chrony chrony /etc/chrony/chrony.conf inactive\n";
         let timesyncd = "timesyncd systemd-timesyncd /etc/systemd/timesyncd.conf.d/kubernetes.conf active\n";
@@ -194,6 +207,31 @@ mod tests {
             service(Kind::Ntp, "ntpsec", "/etc/ntpsec/ntp.conf")
         );
         assert_eq!(Service::of(""), None);
+    }
+
+    #[test]
+    fn a_unit_whose_condition_is_not_met_is_not_started_again_and_again() {
+        for (active, result, tried, refuses) in [
+            ("inactive", "no", "123", true),
+            ("inactive", "no", "0", false),
+            ("inactive", "yes", "123", false),
+            ("active", "yes", "123", false),
+        ] {
+            let program = format!(
+                "set -eu\nsystemctl() {{ case $* in *LoadState*chrony.service) echo LoadState=loaded ;; *LoadState*) echo LoadState=x ;; \
+                 is-active*) echo {active} ;; *ConditionResult*) echo ConditionResult={result} ;; \
+                 *) echo ConditionTimestampMonotonic={tried} ;; esac; }}\n{LOOK}"
+            );
+            for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+                let out = Command::new(shell[0]).args(&shell[1..]).args(["-c", &program]).output().unwrap();
+                let seen = String::from_utf8(out.stdout).unwrap();
+                assert_eq!(
+                    Service::of(&seen).unwrap().refuses,
+                    refuses,
+                    "{shell:?} {active} {result} {tried}: {seen}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -247,6 +285,22 @@ mod tests {
             fs::write(&ntp, "ours\n").unwrap();
             run(put_back, &[&kept]);
             assert!(!fs::exists(&ntp).unwrap() && !fs::exists(&kept).unwrap());
+            // The folder may be gone when it is put back.
+            let purged = at("chrony/chrony.conf");
+            fs::create_dir(at("chrony")).unwrap();
+            fs::write(&purged, "theirs\n").unwrap();
+            run(keep, &[&kept, &purged, "chrony"]);
+            fs::remove_dir_all(at("chrony")).unwrap();
+            run(put_back, &[&kept]);
+            assert_eq!(fs::read_to_string(&purged).unwrap(), "theirs\n");
+            // A note that a power cut has left empty.
+            fs::create_dir(&kept).unwrap();
+            fs::write(at("kept/path"), "").unwrap();
+            run(keep, &[&kept, &purged, "chrony"]);
+            assert_eq!(fs::read_to_string(at("kept/file")).unwrap(), "theirs\n");
+            fs::write(at("kept/unit"), "").unwrap();
+            run(put_back, &[&kept]);
+            assert!(!fs::exists(&kept).unwrap());
         }
     }
 }

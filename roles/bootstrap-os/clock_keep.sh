@@ -5,4 +5,5 @@ mkdir -p "$1.new"
 printf '%s\n' "$2" >"$1.new/path"
 printf '%s\n' "$3" >"$1.new/unit"
 [ ! -e "$2" ] || cp -p "$2" "$1.new/file"
+for file in "$1.new"/*; do sync "$file"; done
 mv "$1.new" "$1"

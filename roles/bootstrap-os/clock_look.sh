@@ -4,7 +4,14 @@ service_of() {
   shift 2
   for unit; do
     [ "$(systemctl show -p LoadState "$unit.service")" = LoadState=loaded ] || continue
-    echo "$kind $unit $config $(systemctl is-active "$unit.service" || :)"
+    state=$(systemctl is-active "$unit.service" || :)
+    # One that has been started, and has a condition that this machine does not meet (ConditionVirtualization=!container).
+    met="$(systemctl show -p ConditionResult "$unit.service") $(systemctl show -p ConditionTimestampMonotonic "$unit.service")"
+    case $state:$met in
+      active:*) ;;
+      *:'ConditionResult=no ConditionTimestampMonotonic='[1-9]*) state=refused ;;
+    esac
+    echo "$kind $unit $config $state"
     return 0
   done
 }

@@ -148,6 +148,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     }
     // Before the API server is asked, which may have stopped for want of them.
     certificates::renew(host, &known, RENEWED_BELOW).await?;
+    serving::tell_of_others(host).await?;
     match known.story(host.name()).map_err(refused)? {
         Story::Birth => birth::run(host, &known).await?,
         Story::Reconfigure => reconfigure::run(host, &known, growth.as_ref().filter(|_| is_alone)).await?,

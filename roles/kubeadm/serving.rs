@@ -21,12 +21,16 @@ struct Vars {
 /// The name of the timer.
 pub(crate) const TIMER: &str = "kubelet-serving-certificates";
 
+/// What the API server of a machine is told.
+const API_SERVER_POD: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+
 /// A link to the certificate and its key.
 pub(crate) const CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
 
-/// For how long it is waited that a kubelet asks, and how often it is looked meanwhile whether it has what it wants already.
-const LIMIT: Duration = Duration::from_secs(20);
-const ROUNDS: u32 = 9;
+/// For how long it is waited that a kubelet asks, and then that it has what was approved (in seconds); and how often.
+const ASKS: Duration = Duration::from_secs(5);
+const HAS: u32 = 3;
+const ROUNDS: u32 = 23;
 
 /// The timer's program.
 const PROGRAM: &str =
@@ -65,6 +69,31 @@ pub(super) fn on<'h>(host: &Host, step: Step<'h>) -> Result<Step<'h>> {
     timer.on(host, step)
 }
 
+/// Tells which nodes a run leaves out that brings an API server to take no other certificates than the cluster's.
+pub(super) async fn tell_of_others(host: &Host) -> Result<()> {
+    if !is_wanted(host)? {
+        return Ok(());
+    }
+    let nodes = host.cluster().group("k8s_cluster");
+    let others: Vec<_> = nodes.into_iter().filter(|node| !host.cluster().in_run(node)).collect();
+    let Some(warning) = warning_of_others(&others) else { return Ok(()) };
+    let takes_no_other = sh(r#"grep -qs -e --kubelet-certificate-authority "$1""#, [API_SERVER_POD]);
+    if host.query(takes_no_other).await?.status != 0 {
+        host.warn(warning);
+    }
+    Ok(())
+}
+
+fn warning_of_others(others: &[String]) -> Option<String> {
+    (!others.is_empty()).then(|| {
+        format!(
+            "kubelet_rotate_server_certificates: from now on there is no kubectl logs and exec for nodes whose kubelets have no \
+             certificate of the cluster, and this run leaves out {}: set them up as well, without --limit",
+            others.join(", ")
+        )
+    })
+}
+
 /// What a kubelet served with that now makes itself a certificate.
 fn none() -> Command {
     command(
@@ -83,7 +112,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if !is_wanted(host)? {
         return Ok(());
     }
-    if has_one(host).await? {
+    if has_one(host, 0).await? {
         host.passed(STEP);
         return Ok(());
     }
@@ -92,34 +121,57 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         return Ok(());
     };
     let node = node_of(host, host.name())?;
-    let approve = kubectl!(include_str!("approve.sh"), [node, may_ask_for(host, host.name())?]);
+    let approve = kubectl!(include_str!("approve.sh"), [node.clone(), may_ask_for(host, host.name())?]);
     let last = |said: &str| said.lines().last().unwrap_or_default().to_owned();
-    for round in 1..=ROUNDS {
-        match kubectl.insist(STEP, &approve, LIMIT, last).await {
-            Ok(_) => break,
-            // By the timer, or by another run.
-            Err(Failure::Waited { .. }) if has_one(host).await? => return Ok(()),
-            Err(Failure::Waited { tail, .. }) if round == ROUNDS => {
-                return Err(Failure::Other {
-                    message: format!("the kubelet of {} gets no certificate to serve with", host.name()),
-                    remedy: "a kubelet asks for the name of its node and its address, which must be those of the inventory (ip, \
-                             access_ip); see what it asks for: muster kubectl describe csr; on the machine: journalctl -u kubelet | \
-                             grep -i certificate; or set kubelet_rotate_server_certificates: false"
-                        .into(),
-                    tail,
-                });
-            }
-            Err(Failure::Waited { .. }) => {}
-            Err(failure) => return Err(failure),
-        }
-    }
-    let is_there = sh(r#"[ -e "$1" ]"#, [CERTIFICATE]);
-    let (every, limit) = (Duration::from_millis(500), Duration::from_secs(60));
-    host.wait(Wait::new("the kubelet has its certificate", is_there, every, limit)).await.map(drop)
+    let Some(said) =
+        until_there(|| kubectl.insist(STEP, &approve, ASKS, last), || has_one(host, HAS)).await?
+    else {
+        return Ok(());
+    };
+    let asked = kubectl!(include_str!("asked_for.sh"), [node]);
+    let asked = kubectl.query(STEP, asked).await.unwrap_or_default();
+    Err(Failure::Other {
+        message: format!("the kubelet of {} gets no certificate to serve with", host.name()),
+        remedy: "a kubelet asks for the name of its node and its address, which must be those of the inventory (ip, \
+                 access_ip); see what it asks for: muster kubectl describe csr; on the machine: journalctl -u kubelet | \
+                 grep -i certificate; or set kubelet_rotate_server_certificates: false"
+            .into(),
+        tail: format!("{}\n{said}", asked.trim_end()).trim().to_owned(),
+    })
 }
 
-async fn has_one(host: &Host) -> Result<bool> {
-    Ok(host.query(sh(r#"[ -e "$1" ]"#, [CERTIFICATE])).await?.status == 0)
+/// Approves what the kubelet asks for until it has its certificate. Once is not enough: a kubelet that begins anew, as at the end of
+/// `kubeadm init`, asks again, and what its former process has asked for helps it no more. If it has none in the end, why nothing
+/// could be approved at last.
+async fn until_there<A, B>(approve: impl Fn() -> A, is_there: impl Fn() -> B) -> Result<Option<String>>
+where
+    A: Future<Output = Result<String>>,
+    B: Future<Output = Result<bool>>,
+{
+    let mut said = String::new();
+    for _ in 0..ROUNDS {
+        said = match approve().await {
+            Ok(_) => String::new(),
+            Err(Failure::Waited { tail, .. }) => tail,
+            Err(failure) => return Err(failure),
+        };
+        // Also by the timer, or by another run.
+        if is_there().await? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(said))
+}
+
+/// Whether it has its certificate within so many seconds.
+async fn has_one(host: &Host, seconds: u32) -> Result<bool> {
+    let look = r#"left=$2
+until [ -e "$1" ]; do
+  [ "$left" -gt 0 ] || exit 1
+  left=$((left - 1))
+  sleep 1
+done"#;
+    Ok(host.query(sh(look, [CERTIFICATE.to_owned(), seconds.to_string()])).await?.status == 0)
 }
 
 /// The name of a host as a node.
@@ -145,6 +197,41 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn nodes_that_a_run_leaves_out_are_named() {
+        assert_eq!(warning_of_others(&[]), None);
+        let warning = warning_of_others(&["node2".to_owned(), "node3".to_owned()]).unwrap();
+        assert!(warning.contains("this run leaves out node2, node3: "), "{warning}");
+    }
+
+    #[tokio::test]
+    async fn it_is_approved_until_the_kubelet_has_a_certificate() {
+        let told = async |approved: bool, there_after: u32| {
+            let (asked, looked) = (AtomicU32::new(0), AtomicU32::new(0));
+            let approve = || async {
+                asked.fetch_add(1, Ordering::Relaxed);
+                let tail = "csr-1: wrong".to_owned();
+                if approved {
+                    Ok(tail)
+                } else {
+                    Err(Failure::Waited { what: String::new(), limit: ASKS, tail })
+                }
+            };
+            let is_there = || async { Ok(looked.fetch_add(1, Ordering::Relaxed) + 1 == there_after) };
+            let end = until_there(approve, is_there).await.unwrap();
+            (end, asked.load(Ordering::Relaxed))
+        };
+        assert_eq!(told(true, 1).await, (None, 1));
+        // The process that was approved first has ended: what the next one asks for is approved as well.
+        assert_eq!(told(true, 2).await, (None, 2));
+        assert_eq!(told(false, 1).await, (None, 1), "by the timer");
+        assert_eq!(told(false, 0).await, (Some("csr-1: wrong".to_owned()), ROUNDS));
+        assert_eq!(told(true, 0).await, (Some(String::new()), ROUNDS));
+    }
 
     /// What the program says and approves, with a kubectl that lists these requests and describes each in these words.
     fn approved(nodes: &[&str], requests: &str, described: &str) -> (i32, String, String) {

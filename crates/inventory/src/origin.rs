@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::hushed::hushed;
+use crate::hushed::{hushed, is_within_secret};
 
 /// A text that was read, kept so that a message can show the line it is about.
 pub struct SourceText {
@@ -98,7 +98,12 @@ impl Origin {
     pub fn excerpt(&self) -> String {
         /// Longer lines are cut around the caret so that a message fits a terminal.
         const WIDTH: usize = 100;
-        let Some(line) = self.source.line(self.line).map(hushed) else { return String::new() };
+        let Some(line) = self.source.line(self.line) else { return String::new() };
+        let above = (1..self.line).rev().filter_map(|above| self.source.line(above));
+        let line = match is_within_secret(line, above) {
+            true => line.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect(),
+            false => hushed(line),
+        };
         let column = (self.column.max(1) - 1) as usize;
         let skipped = if column > WIDTH - 20 { column - 40 } else { 0 };
         let shown: String =
