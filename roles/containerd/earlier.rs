@@ -159,6 +159,10 @@ mod tests {
             write("config.toml", "somebody's");
             assert!(run("is_anothers \"$@\"", &keep) && run(include_str!("keep_earlier.sh"), &note));
             assert_eq!(text("note/config.toml"), "somebody's", "{shell:?}");
+            // The package was taken away since: nobody has one.
+            assert!(run(include_str!("keep.sh").replace("systemctl daemon-reload", ":").as_str(), &keep));
+            fs::remove_file(path("unit-of-package")).unwrap();
+            assert!(!run("is_anothers \"$@\"", &keep), "{shell:?}");
         }
     }
 }

@@ -6,7 +6,7 @@ which_engine() {
     cat "$1" || :
   } 2>/dev/null | sha256sum
 }
-# Whether there is another one than a reset that kept programs and images has left. $1: its mark; $2: containerd's settings.
+# Whether there is one, and another than a reset that kept programs and images has left. $1: its mark; $2: containerd's settings.
 is_anothers() {
-  [ -s "$1" ] && [ "$(cat "$1")" != "$(which_engine "$2")" ]
+  [ -s "$1" ] && systemctl cat containerd >/dev/null 2>&1 && [ "$(cat "$1")" != "$(which_engine "$2")" ]
 }
