@@ -5,6 +5,66 @@ use serde_json::Value;
 
 use super::object::Id;
 
+/// What the names of the API server's own roles begin with ("Default roles and role bindings" of Kubernetes' page on RBAC). Others
+/// call theirs `system:` as well, as metrics-server does.
+const ROLES: [&str; 18] = [
+    "system::",
+    "system:aggregate-to-",
+    "system:auth-delegator",
+    "system:basic-user",
+    "system:certificates.k8s.io:",
+    "system:controller:",
+    "system:discovery",
+    "system:heapster",
+    "system:kube-",
+    "system:kubelet-api-admin",
+    "system:masters",
+    "system:monitoring",
+    "system:node",
+    "system:persistent-volume-provisioner",
+    "system:public-info-viewer",
+    "system:service-account-issuer-discovery",
+    "system:volume-scheduler",
+    "system:coredns",
+];
+
+/// The accounts of kube-controller-manager's controllers, which it makes (`--use-service-account-credentials`).
+const CONTROLLERS: [&str; 33] = [
+    "attachdetach-controller",
+    "bootstrap-signer",
+    "certificate-controller",
+    "clusterrole-aggregation-controller",
+    "cronjob-controller",
+    "daemon-set-controller",
+    "deployment-controller",
+    "disruption-controller",
+    "endpoint-controller",
+    "endpointslice-controller",
+    "endpointslicemirroring-controller",
+    "ephemeral-volume-controller",
+    "expand-controller",
+    "generic-garbage-collector",
+    "horizontal-pod-autoscaler",
+    "job-controller",
+    "legacy-service-account-token-cleaner",
+    "namespace-controller",
+    "node-controller",
+    "persistent-volume-binder",
+    "pod-garbage-collector",
+    "pv-protection-controller",
+    "pvc-protection-controller",
+    "replicaset-controller",
+    "replication-controller",
+    "resourcequota-controller",
+    "root-ca-certificate-publisher",
+    "service-account-controller",
+    "service-cidrs-controller",
+    "service-controller",
+    "statefulset-controller",
+    "token-cleaner",
+    "ttl-after-finished-controller",
+];
+
 /// Whose an object is that every cluster has, by its name; `None` for all others.
 pub(crate) fn whose(id: &Id) -> Option<&'static str> {
     const KUBERNETES: Option<&str> = Some("Kubernetes' own");
@@ -15,21 +75,20 @@ pub(crate) fn whose(id: &Id) -> Option<&'static str> {
         ("Namespace", _, "default" | "kube-system" | "kube-public" | "kube-node-lease")
         | ("Node", ..)
         | ("Service" | "Endpoints" | "EndpointSlice", "default", "kubernetes")
-        | ("ServiceAccount", _, "default")
         | ("ConfigMap", _, "kube-root-ca.crt")
         | ("ConfigMap", "kube-system", "extension-apiserver-authentication")
         | ("ClusterRole" | "ClusterRoleBinding", _, "cluster-admin" | "admin" | "edit" | "view") => {
             KUBERNETES
         }
-        ("ServiceAccount", "kube-system", name) if name.ends_with("-controller") => KUBERNETES,
+        ("ServiceAccount", "kube-system", name) if CONTROLLERS.contains(&name) => KUBERNETES,
         ("PriorityClass", _, name) if name.starts_with("system-") => KUBERNETES,
         ("ConfigMap", "kube-system", "kubeadm-config" | "kubelet-config" | "kube-proxy")
         | ("ConfigMap", "kube-public", "cluster-info")
         | ("DaemonSet" | "ServiceAccount", "kube-system", "kube-proxy") => KUBEADM,
         ("ConfigMap", "kube-system", name) if name.starts_with("muster-set-") => Some("muster's"),
         ("Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding", _, name) => {
-            let of = |prefix: &str| name.starts_with(prefix);
-            if of("system:") { KUBERNETES } else { KUBEADM.filter(|_| of("kubeadm:")) }
+            let of = |prefix: &&str| name.starts_with(*prefix);
+            if ROLES.iter().any(of) { KUBERNETES } else { KUBEADM.filter(|_| of(&"kubeadm:")) }
         }
         _ => None,
     }
@@ -65,7 +124,7 @@ mod tests {
             "Namespace  default",
             "Node  node1",
             "Service  kubernetes",
-            "ServiceAccount shop default",
+            "ServiceAccount kube-system job-controller",
             "ClusterRole.rbac.authorization.k8s.io  system:node",
             "ClusterRoleBinding.rbac.authorization.k8s.io  cluster-admin",
         ] {
@@ -82,6 +141,10 @@ mod tests {
             "Service shop kubernetes",
             "ConfigMap shop kubeadm-config",
             "ServiceAccount shop my-controller",
+            "ServiceAccount shop default",
+            "ServiceAccount kube-system sealed-secrets-controller",
+            "ClusterRole.rbac.authorization.k8s.io  system:metrics-server",
+            "ClusterRole.rbac.authorization.k8s.io  system:aggregated-metrics-reader",
             "ClusterRole.rbac.authorization.k8s.io  shop-admin",
         ] {
             assert_eq!(whose(line), None, "{line}");

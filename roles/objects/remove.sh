@@ -35,8 +35,9 @@ nobody_elses() {
   set=$1; shift
   [ $# -gt 0 ] || return 0
   of_sets='jsonpath={range .items[*]}set {.metadata.labels.muster\.io/set}{"\n"}{.data.objects}{end}'
+  sets=$(kubectl -n kube-system get configmaps --selector muster.io/set -o "$of_sets") || return
   # shellcheck disable=SC2016 # awk's own $1
-  kubectl -n kube-system get configmaps --selector muster.io/set -o "$of_sets" | awk -v own="$set" -v namespaces=" $* " '
+  printf '%s\n' "$sets" | awk -v own="$set" -v namespaces=" $* " '
     $1 == "set" && NF == 2 { set = $2; next }
     NF == 3 && set != own && index(namespaces, " " $2 " ") {
       print "the namespace " $2 " would go with what is in it of " set ": " $1 " " $3; found = 1

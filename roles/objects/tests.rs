@@ -281,3 +281,17 @@ fn what_every_cluster_has_stays_when_a_user_takes_it_out() {
     let plan = own().absent().plan_absent(&live);
     assert!(what(&plan).ends_with("Namespace web: removed; Namespace default: stays, it is Kubernetes' own"));
 }
+
+/// Where the cluster does not answer whose objects are in a namespace, nothing goes.
+#[test]
+fn a_namespace_stays_where_nobody_says_what_is_in_it() {
+    let script = concat!(include_str!("remove.sh"), "nobody_elses traefik traefik\necho gone\n");
+    let said = |kubectl: &str| {
+        let script = format!("set -eu\nkubectl() {{ {kubectl}; }}\n{script}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(said("return 1"), (false, String::new()));
+    assert_eq!(said("echo 'set shop'; echo 'ConfigMap traefik inside'"), (false, String::new()));
+    assert_eq!(said("echo 'set traefik'; echo 'ConfigMap traefik own'"), (true, "gone\n".to_owned()));
+}
