@@ -494,10 +494,10 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_network_plugin=calico"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_apiserver_port: 8443, but the API server listens at 6443",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_apiserver_port=8443"]) },
-        Refusal { groups: ALONE, untouched: &[0, 1, 2], said: "m1 belongs to a cluster",
+        Refusal { groups: ALONE, untouched: &[0, 1, 2], said: "m1-2 belong to a cluster",
             event: |world| world.reimage(0) },
         // Workers that are no part of the run are asked before a cluster begins.
-        Refusal { groups: SINGLE, untouched: ALL, said: "m1 belongs to a cluster",
+        Refusal { groups: SINGLE, untouched: ALL, said: "m1-2 belong to a cluster",
             event: |world| { world.reimage(0); world.only("m0") } },
         Refusal { groups: ALONE, untouched: &[], said: "etcd holds the objects of a cluster whose CA no control plane of the inventory has",
             event: |world| { world.reimage(0); world.reimage(2); world.inventory(&hosts(IN_USE), "[etcd]\nm1\n[kube_control_plane]\nm0\n[kube_node]\nm0\nm2\n", &[]);
