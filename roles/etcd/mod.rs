@@ -46,6 +46,7 @@ pub(crate) use late_restart::run as restart;
 pub(crate) use leave::can_be_away;
 pub(crate) use member::outside;
 use never_back::NeverBack;
+pub(crate) use pki::FOLDER as CERTIFICATES;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;
 pub use snapshot::role as snapshot;
@@ -205,6 +206,12 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(restore::DONE))
         .with(file(UNIT))
         .with(service("etcd")))
+}
+
+/// What a control plane that is no member logs in to etcd with. Nothing else in its folder is muster's there.
+pub(crate) fn login(folder: &str) -> Resources {
+    let files = ["client-key.pem", "client.pem", "ca.pem"];
+    files.into_iter().fold(Resources::new(), |all, name| all.with(file(format!("{folder}/{name}"))))
 }
 
 /// A member's data is gone, with what a restore has beside it. Only that: the folder may be a disk of its own, or hold more.

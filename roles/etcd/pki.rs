@@ -19,7 +19,7 @@ use crate::addresses::all_of;
 use crate::cluster;
 
 /// The folder that the folder of certificates is in, unless it is somewhere else.
-pub(super) const FOLDER: &str = "/etc/ssl/etcd";
+pub(crate) const FOLDER: &str = "/etc/ssl/etcd";
 
 /// The name of etcd's authority.
 pub(crate) const NAME: &str = "etcd-ca";

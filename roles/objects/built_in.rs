@@ -6,30 +6,36 @@ use serde_json::Value;
 use super::object::Id;
 
 /// What the names of the API server's own roles begin with ("Default roles and role bindings" of Kubernetes' page on RBAC). Others
-/// call theirs `system:` as well, as metrics-server does.
-const ROLES: [&str; 18] = [
-    "system::",
-    "system:aggregate-to-",
+/// call theirs `system:` as well, as metrics-server and kube-vip do.
+const ROLES_OF: [&str; 4] =
+    ["system::", "system:aggregate-to-", "system:certificates.k8s.io:", "system:controller:"];
+
+/// The API server's other roles, and their bindings.
+const ROLES: [&str; 20] = [
     "system:auth-delegator",
     "system:basic-user",
-    "system:certificates.k8s.io:",
-    "system:controller:",
+    "system:coredns",
     "system:discovery",
     "system:heapster",
-    "system:kube-",
+    "system:kube-aggregator",
+    "system:kube-controller-manager",
+    "system:kube-dns",
+    "system:kube-scheduler",
     "system:kubelet-api-admin",
     "system:masters",
     "system:monitoring",
     "system:node",
+    "system:node-bootstrapper",
+    "system:node-problem-detector",
+    "system:node-proxier",
     "system:persistent-volume-provisioner",
     "system:public-info-viewer",
     "system:service-account-issuer-discovery",
     "system:volume-scheduler",
-    "system:coredns",
 ];
 
 /// The accounts of kube-controller-manager's controllers, which it makes (`--use-service-account-credentials`).
-const CONTROLLERS: [&str; 33] = [
+const CONTROLLERS: [&str; 34] = [
     "attachdetach-controller",
     "bootstrap-signer",
     "certificate-controller",
@@ -63,7 +69,15 @@ const CONTROLLERS: [&str; 33] = [
     "statefulset-controller",
     "token-cleaner",
     "ttl-after-finished-controller",
+    "ttl-controller",
 ];
+
+/// Whose an object is that stays in the cluster when it leaves the user's own: what [`whose`] knows, and what Kubernetes would make
+/// anew, so that tokens of the former one would be worth nothing.
+pub(crate) fn stays(id: &Id) -> Option<&'static str> {
+    let is_account = id.kind == "ServiceAccount" && id.name == "default";
+    whose(id).or(is_account.then_some("that of each namespace"))
+}
 
 /// Whose an object is that every cluster has, by its name; `None` for all others.
 pub(crate) fn whose(id: &Id) -> Option<&'static str> {
@@ -87,8 +101,9 @@ pub(crate) fn whose(id: &Id) -> Option<&'static str> {
         | ("DaemonSet" | "ServiceAccount", "kube-system", "kube-proxy") => KUBEADM,
         ("ConfigMap", "kube-system", name) if name.starts_with("muster-set-") => Some("muster's"),
         ("Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding", _, name) => {
-            let of = |prefix: &&str| name.starts_with(*prefix);
-            if ROLES.iter().any(of) { KUBERNETES } else { KUBEADM.filter(|_| of(&"kubeadm:")) }
+            let of = |prefix: &str| name.starts_with(prefix);
+            let is_kubernetes = ROLES.contains(&name) || ROLES_OF.into_iter().any(of);
+            if is_kubernetes { KUBERNETES } else { KUBEADM.filter(|_| of("kubeadm:")) }
         }
         _ => None,
     }
@@ -145,10 +160,16 @@ mod tests {
             "ServiceAccount kube-system sealed-secrets-controller",
             "ClusterRole.rbac.authorization.k8s.io  system:metrics-server",
             "ClusterRole.rbac.authorization.k8s.io  system:aggregated-metrics-reader",
+            "ClusterRole.rbac.authorization.k8s.io  system:kube-vip-role",
+            "ClusterRoleBinding.rbac.authorization.k8s.io  system:kube-vip-binding",
+            "Role.rbac.authorization.k8s.io shop admin",
             "ClusterRole.rbac.authorization.k8s.io  shop-admin",
         ] {
             assert_eq!(whose(line), None, "{line}");
         }
+        let stays = |line: &str| stays(&Id::of_line(line).unwrap()).is_some();
+        assert!(stays("ServiceAccount shop default") && stays("Namespace  default"));
+        assert!(!stays("ServiceAccount shop seller"));
     }
 
     #[test]

@@ -343,7 +343,7 @@ impl ObjectSet {
     }
 
     fn parting(&self, id: Id, selector: String) -> Parting {
-        let stays = built_in::whose(&id).filter(|_| self.places.is_some());
+        let stays = built_in::stays(&id).filter(|_| self.places.is_some());
         Parting { id, selector, stays }
     }
 

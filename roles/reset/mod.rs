@@ -144,7 +144,7 @@ fn nobody_loses_its_cluster(host: &Host, known: &Standing) -> Result<()> {
     let is_plane = host.in_group("kube_control_plane");
     Err(refused(
         format!(
-            "{name} carries the cluster that {} belong to{}",
+            "{name} carries the cluster of {}{}",
             some_names(&bereft),
             match is_plane {
                 true => "",
@@ -279,6 +279,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         return Ok(());
     }
     let has_etcd = with.foreign || found.contains(&"etcd");
+    let logs_in = host.in_group("kube_control_plane") && !has_etcd;
     // What the inventory says may have been changed to begin anew with another network.
     let has_calico = vars.kube_network_plugin == "calico" || found.contains(&"calico");
     let calico = if has_calico { vars.calico_cni_name.as_str() } else { "" };
@@ -309,7 +310,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     if known.planes.iter().any(|plane| plane == host.name()) {
         // By what they have is known whose the data of other machines are, also when this is cut off.
         for member in known.members.iter().filter(|member| !known.planes.contains(member)) {
-            host.needs_of_role(member, ROLE, HAS_NO_DATA).await.ok();
+            host.needs_of_role(member, ROLE, HAS_NO_DATA).await?;
         }
     }
     let keep = with.keep_images;
@@ -346,6 +347,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
             false if !keep => etcd::programs(host)?,
             false => Resources::new(),
         })
+        .remove_all(if logs_in { etcd::login(&vars.etcd_cert_dir) } else { Resources::new() })
         .ensure(command(
             "no addresses of pods in /var/lib/cni",
             sh(ADDRESSES, [foreign, calico]),
@@ -356,7 +358,9 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     if !keep && engine.goes() && !engine.has_images {
         host.step("Remove the images").ensure(containerd::no_images(storage)).await?;
     }
-    host.step("Remove empty folders").ensure(no_empty_folders(&vars.etcd_data_dir, storage, engine)).await?;
+    host.step("Remove empty folders")
+        .ensure(no_empty_folders([&vars.etcd_data_dir, &vars.etcd_cert_dir, storage], engine))
+        .await?;
     let forwarding = host.query(sh0(bootstrap_os::FORWARDING)).await?.output;
     let forwarding: Vec<&str> = forwarding.split_whitespace().collect();
     if !forwarding.is_empty() {
@@ -440,6 +444,9 @@ fn arguments(
         ]);
         units.push("etcd");
     }
+    if host.in_group("kube_control_plane") {
+        gone.push(format!("{}/client-key.pem", vars.etcd_cert_dir));
+    }
     let ours = (engine.has_ours && !engine.has_unit).then_some("containerd");
     gone.extend(units.iter().copied().chain(ours).map(|unit| format!("/etc/systemd/system/{unit}.service")));
     if !with.keep_images && engine.has_ours && !engine.has_images && !engine.ran {
@@ -460,7 +467,7 @@ fn arguments(
 }
 
 /// Folders that programs of several makers share go when nothing is in them any more; not those that are disks, or links.
-fn no_empty_folders(etcd_data_dir: &str, containerd_storage_dir: &str, engine: Earlier) -> Command {
+fn no_empty_folders(of_variables: [&str; 3], engine: Earlier) -> Command {
     // An engine of others that runs watches them: without them it would end.
     let watched: &[&str] = if engine.goes() {
         &["/etc/containerd/certs.d", "/etc/containerd", "/etc/cni/net.d", "/etc/cni"]
@@ -485,10 +492,9 @@ fn no_empty_folders(etcd_data_dir: &str, containerd_storage_dir: &str, engine: E
         "/var/lib/cni/cache/results",
         "/var/lib/cni/cache",
         "/var/lib/cni",
-        etcd_data_dir,
-        containerd_storage_dir,
     ];
-    let folders: Vec<&str> = watched.iter().copied().chain(folders).collect();
+    let folders = watched.iter().copied().chain(folders).chain(of_variables).chain([etcd::CERTIFICATES]);
+    let folders: Vec<&str> = folders.collect();
     command(
         "no empty folders",
         sh(

@@ -28,12 +28,12 @@ fn files(world: &World) -> Vec<BTreeMap<String, Vec<u8>>> {
     .collect()
 }
 
-#[test]
-fn a_cluster_is_taken_away() {
+/// Kills the controller before and after every exchange of a reset; returns how many there were.
+fn taken_away(name: &str, groups: &str) -> usize {
     let before = files(&World::new(&[]));
     let play = |kill: Option<Kill>| {
         simulated(async {
-            let world = after(GROUPS, |_| ()).await;
+            let world = after(groups, |_| ()).await;
             *world.reset.lock().unwrap() = Some(Reset::default());
             let (exchanges, mut wrong) = world.disturbed(kill).await;
             wrong.extend(world.calm(3).await.2);
@@ -57,7 +57,18 @@ fn a_cluster_is_taken_away() {
             (exchanges, wrong)
         })
     };
-    let kills = killed_everywhere("a cluster is taken away", At::BothSides, play);
+    killed_everywhere(name, At::BothSides, play)
+}
+
+/// A control plane that is no member of etcd has what its API server logs in to etcd with, and nothing else of etcd's.
+#[test]
+fn a_control_plane_keeps_no_key_of_an_etcd_that_is_elsewhere() {
+    taken_away("etcd is elsewhere", "[etcd]\nm2\n[kube_control_plane]\nm0\n[kube_node]\nm[0:1]\n");
+}
+
+#[test]
+fn a_cluster_is_taken_away() {
+    let kills = taken_away("a cluster is taken away", GROUPS);
     held(
         "a cluster is taken away",
         "on model machines, the controller killed before and after every exchange of reset-cluster",
