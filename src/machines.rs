@@ -62,11 +62,41 @@ impl Machines {
     {
         let mut answers: Vec<(String, T)> = runtime()?.block_on(self.collect(action));
         answers.sort_by_key(|(name, _)| self.hosts.iter().position(|host| host == name));
-        // What the user should know about keys and known hosts.
+        self.warn(environment);
+        Ok(answers)
+    }
+
+    /// The same on one machine after the other, until an answer will do: the last one, where there is any such.
+    ///
+    /// # Errors
+    /// Never because of a machine.
+    pub(crate) fn until<T, F>(
+        &self,
+        environment: &Environment,
+        action: impl Fn(Arc<Ssh>) -> F,
+        will_do: impl Fn(&T) -> bool,
+    ) -> Result<Vec<(String, T)>, CommandError>
+    where
+        F: Future<Output = T>,
+    {
+        let mut answers: Vec<(String, T)> = Vec::new();
+        let runtime = runtime()?;
+        for name in &self.hosts {
+            let Some(ssh) = self.connections.get(name) else { continue };
+            answers.push((name.clone(), runtime.block_on(action(Arc::clone(ssh)))));
+            if answers.last().is_some_and(|(_, answer)| will_do(answer)) {
+                break;
+            }
+        }
+        self.warn(environment);
+        Ok(answers)
+    }
+
+    /// What the user should know about keys and known hosts.
+    fn warn(&self, environment: &Environment) {
         for warning in self.connections.take_warnings() {
             print::warning(&warning, environment);
         }
-        Ok(answers)
     }
 
     async fn collect<T, F: Future<Output = T>>(&self, action: impl Fn(Arc<Ssh>) -> F) -> Vec<(String, T)> {

@@ -161,14 +161,25 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
     let folder = folder(vars).map_err(|error| error.to_string())?;
     let Some(files) = files(&folder) else { return Ok(None) };
     let mut written = Written::default();
+    let has_scripts = files.iter().any(|path| path.extension().is_some_and(|ending| ending == "sh"));
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-        if name.starts_with('.') || path.is_dir() {
+        let is_of_objects = ends(&TEXTS) || ends(&TEMPLATES);
+        // Others are there for the scripts.
+        if name.starts_with('.') || path.is_dir() || !(is_of_objects || has_scripts) {
             continue;
         }
         let wrong = |error: String| format!("{}: {error}", path.display());
-        if !(ends(&TEXTS) || ends(&TEMPLATES)) {
+        // A pipe would be waited for.
+        let found = fs::metadata(&path).map_err(|error| wrong(error.to_string()))?;
+        if !found.is_file() {
+            return Err(wrong("is no file".to_owned()));
+        }
+        if !is_of_objects {
+            if found.len() > scripts::LARGEST {
+                return Err(wrong(scripts::TOO_LARGE.to_owned()));
+            }
             let content = fs::read(&path).map_err(|error| wrong(error.to_string()))?;
             written.scripts.take(&name, content).map_err(wrong)?;
             continue;
@@ -277,6 +288,24 @@ mod tests {
             twice.contains("b.yaml:1: ConfigMap x/a is in ") && twice.ends_with("a.yaml:1 too"),
             "{twice}"
         );
+    }
+
+    #[test]
+    fn what_is_for_no_script_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("notes")).unwrap();
+        let vars = variables(&format!("extension_dir: {}", dir.path().display()));
+        assert!(read(&vars).is_ok());
+        fs::write(dir.path().join("a.sh"), "true").unwrap();
+        assert!(read(&vars).unwrap_err().contains("notes: No such file"));
+        fs::remove_file(dir.path().join("notes")).unwrap();
+        // Nobody writes into the pipe.
+        let pipe = dir.path().join("pipe.yaml");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read(&vars).unwrap_err().contains("pipe.yaml: is no file"));
+        fs::remove_file(&pipe).unwrap();
+        fs::File::create(dir.path().join("disk.img")).unwrap().set_len(1 << 40).unwrap();
+        assert!(read(&vars).unwrap_err().contains("1 MiB"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Which have been run is written down in the cluster, so it does not matter which computer or which control plane it was.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +19,12 @@ use crate::objects::{ObjectSet, SET, record_name};
 pub(crate) const NAME: &str = "extension-scripts";
 
 /// How large all files together may be, in bytes: they go along with the program that runs the scripts.
-const LARGEST: usize = 1 << 20;
+pub(super) const LARGEST: u64 = 1 << 20;
+
+pub(super) const TOO_LARGE: &str = "scripts and the files beside them are larger than 1 MiB together";
+
+/// How long a script may take. What it began is ended then: the next run would wait for it.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Scripts, and the files that are brought along with them, by their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,11 +47,8 @@ impl Scripts {
         }
         let files = if is_script { &mut self.scripts } else { &mut self.beside };
         files.insert(name.to_owned(), content);
-        let size: usize = self.scripts.values().chain(self.beside.values()).map(Vec::len).sum();
-        if !self.scripts.is_empty() && size > LARGEST {
-            return Err("scripts and the files beside them are larger than 1 MiB together".to_owned());
-        }
-        Ok(())
+        let size: u64 = self.scripts.values().chain(self.beside.values()).map(|file| file.len() as u64).sum();
+        if size > LARGEST { Err(TOO_LARGE.to_owned()) } else { Ok(()) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,7 +66,12 @@ impl Scripts {
         cluster::let_leader_go_first(host, NAME).await?;
         let run = || async {
             match Kubectl::find(host).await? {
-                Some(kubectl) => kubectl.step("Run your scripts").detached().ensure(self).await.map(drop),
+                Some(kubectl) => {
+                    // With some time for what is written down after each.
+                    let limit = (LONGEST + Duration::from_secs(60))
+                        * u32::try_from(self.scripts.len()).unwrap_or(u32::MAX);
+                    kubectl.step("Run your scripts").detached().limit(limit).ensure(self).await.map(drop)
+                }
                 None => {
                     host.not_yet("your scripts");
                     Ok(())
@@ -109,7 +117,8 @@ impl Scripts {
             return Plan::nothing();
         }
         let files: Vec<_> = self.scripts.iter().chain(&self.beside).collect();
-        let args = std::iter::once(files.len().to_string())
+        let args = [LONGEST.as_secs().to_string(), files.len().to_string()]
+            .into_iter()
             .chain(files.into_iter().flat_map(|(name, content)| [name.clone(), STANDARD.encode(content)]))
             .chain(told);
         Plan { changes, script: Some(kubectl!(include_str!("scripts.sh"), args)), uploads: Vec::new() }
@@ -184,11 +193,36 @@ mod tests {
     }
 
     #[test]
+    fn a_script_that_takes_too_long_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("extension").display().to_string();
+        let program = include_str!("scripts.sh").replace("/var/lib/muster/extension", &folder);
+        let program = format!("set -eu\nkubectl() {{ cat; }}\n{program}");
+        let run = |script: &str| {
+            let script = STANDARD.encode(script);
+            let words = ["-c", &program, "sh", "1", "1", "a.sh", &script, "a.sh", "done"];
+            let ended = std::process::Command::new("sh").args(words).output().unwrap();
+            (
+                ended.status.success(),
+                String::from_utf8(ended.stdout).unwrap(),
+                String::from_utf8(ended.stderr).unwrap(),
+            )
+        };
+        assert_eq!(run("#!/bin/sh\ntrue\n"), (true, "done".into(), String::new()));
+        let (done, _, told) = run("#!/bin/sh\nsleep 600\n");
+        assert!(!done && told.contains("a.sh was ended, because it took longer than 1 seconds"), "{told}");
+        let (done, _, told) = run("#!/bin/sh\nexit 3\n");
+        assert!(
+            !done && told.contains("a.sh ended with status 3") && !dir.path().join("extension").exists(),
+            "{told}"
+        );
+    }
+
+    #[test]
     fn what_cannot_be_brought_along_is_told() {
         let mut scripts = Scripts::default();
         assert!(scripts.take("a b.sh", Vec::new()).unwrap_err().contains("name of a script"));
-        // Without a script nobody brings it anywhere.
-        scripts.take("picture.png", vec![0; LARGEST + 1]).unwrap();
-        assert!(scripts.take("a.sh", Vec::new()).unwrap_err().contains("1 MiB"));
+        scripts.take("picture.png", vec![0; 1 << 20]).unwrap();
+        assert!(scripts.take("a.sh", vec![0]).unwrap_err().contains("1 MiB"));
     }
 }

@@ -93,8 +93,12 @@ fn log_in(
     program: &str,
     environment: &Environment,
 ) -> Result<(String, Login), CommandError> {
-    let answers = machines
-        .each(environment, |ssh| async move { run_program(ssh, program, Duration::from_secs(60)).await })?;
+    // Of each that is asked there is a token more, also where another one's is taken.
+    let answers = machines.until(
+        environment,
+        |ssh| async move { run_program(ssh, program, Duration::from_secs(60)).await },
+        |answer| answer.as_ref().is_ok_and(|exit| exit.status == 0),
+    )?;
     let mut reasons = Vec::new();
     for (host, answer) in answers {
         let why = match answer {
@@ -119,15 +123,19 @@ fn address_of(host: &str, vars: &HostVars, reached: &Reached) -> Result<String, 
             let names = ["ansible_host", "access_ip", "ip"];
             let mut found = names.into_iter().filter_map(|name| word(vars, name).transpose());
             let node = found.next().transpose()?.unwrap_or_else(|| host.to_owned());
-            let node = if node.contains(':') { format!("[{node}]") } else { node };
-            Ok(format!("https://{node}:{port}"))
+            Ok(format!("https://{}:{port}", bracketed(&node)))
         }
-        Reached::Address(Some(address)) => Ok(format!("https://{address}")),
+        Reached::Address(Some(address)) => Ok(format!("https://{}", bracketed(address))),
         Reached::Address(None) => Err(CommandError::failed("the dashboard has no address yet")
             .hint("a load balancer such as MetalLB would give it one; without: muster dashboard --open")),
         Reached::Inside => Err(CommandError::failed("the dashboard is reached from within the cluster only")
             .hint("muster dashboard --open")),
     }
+}
+
+/// An address as it stands in a URL (RFC 3986, section 3.2.2).
+fn bracketed(address: &str) -> String {
+    if address.contains(':') { format!("[{address}]") } else { address.to_owned() }
 }
 
 fn word(vars: &HostVars, name: &str) -> Result<Option<String>, CommandError> {

@@ -30,14 +30,7 @@ fn applications_come_and_go() {
         return;
     }
     let lab = Lab::up(104, &["-n", "1"]);
-    let folder = lab.folder().join("inventory");
-    fs::create_dir_all(folder.join("group_vars")).unwrap();
-    let host = format!("node1 ansible_host={address} ip={address}\n", address = lab.address(1));
-    fs::write(
-        folder.join("hosts.ini"),
-        host + "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n",
-    )
-    .unwrap();
+    let folder = lab.inventory_of_one();
     let set = |text: &str| fs::write(folder.join("group_vars/all.yml"), text).unwrap();
     let setup = |args: &[&str]| {
         let ended = lab.muster(&[&["setup-cluster"], args].concat());
@@ -163,14 +156,7 @@ fn images_addresses_and_own_objects_reach_their_users() {
         ["helm", "library/registry", "metallb/controller", "library/traefik", "prometheus/prometheus"]
             .map(bundle_has);
     let lab = Lab::up(105, &["-n", "1"]);
-    let (folder, address) = (lab.folder().join("inventory"), lab.address(1));
-    fs::create_dir_all(folder.join("group_vars")).unwrap();
-    let host = format!("node1 ansible_host={address} ip={address}\n");
-    fs::write(
-        folder.join("hosts.ini"),
-        host + "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n",
-    )
-    .unwrap();
+    let (folder, address) = (lab.inventory_of_one(), lab.address(1));
     let set = |text: &str| fs::write(folder.join("group_vars/all.yml"), text).unwrap();
     let setup = |args: &[&str]| {
         let ended = lab.muster(&[&["setup-cluster"], args].concat());

@@ -17,14 +17,7 @@ fn a_student_logs_in_to_the_dashboard_and_sees_what_is_hers_alone() {
         return;
     }
     let lab = Lab::up(173, &["-n", "1"]);
-    let (folder, address) = (lab.folder().join("inventory"), lab.address(1));
-    fs::create_dir_all(folder.join("group_vars")).unwrap();
-    let host = format!("node1 ansible_host={address} ip={address}\n");
-    fs::write(
-        folder.join("hosts.ini"),
-        host + "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n",
-    )
-    .unwrap();
+    let (folder, address) = (lab.inventory_of_one(), lab.address(1));
     let set = |text: &str| fs::write(folder.join("group_vars/all.yml"), text).unwrap();
     let run = |words: &[&str]| {
         let ended = lab.muster(words);

@@ -1,5 +1,6 @@
 //! A lab of its own for a test, and muster inside it, as a user types it.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Lines, PipeReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -81,6 +82,16 @@ impl Lab {
     /// A command of this computer in the lab's network, in the test's folder.
     pub(crate) fn exec(&self, words: &[&str]) -> Ended {
         self.lab(&[&["exec", "--"], words].concat())
+    }
+
+    /// Writes the inventory of a cluster of the first machine alone; returns its folder.
+    pub(crate) fn inventory_of_one(&self) -> PathBuf {
+        let (folder, address) = (self.folder().join("inventory"), self.address(1));
+        fs::create_dir_all(folder.join("group_vars")).unwrap();
+        let groups = "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n";
+        let hosts = format!("node1 ansible_host={address} ip={address}\n{groups}");
+        fs::write(folder.join("hosts.ini"), hosts).unwrap();
+        folder
     }
 
     /// `muster ...` in the lab's network.
