@@ -16,6 +16,8 @@ mod misfits;
 mod refusals;
 mod restores;
 #[cfg(test)]
+mod restores_tests;
+#[cfg(test)]
 mod rotation_tests;
 mod standing;
 #[cfg(test)]

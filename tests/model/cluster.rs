@@ -51,6 +51,8 @@ pub(crate) struct State {
     /// By machine, what is at work there now.
     pub(crate) busy: BTreeSet<String>,
     pub(crate) nodes: BTreeMap<String, Arc<Machine>>,
+    /// Their labels, annotations and taints, but for what cordons them.
+    pub(crate) marks: BTreeMap<String, nodes::Marks>,
     /// Nodes that muster has cordoned, and those that somebody else has.
     pub(crate) cordoned: BTreeSet<String>,
     pub(crate) held: BTreeSet<String>,
@@ -522,7 +524,7 @@ impl Cluster {
             let mut state = self.state();
             let of_upgrade = upgrade::answer(&state, &rest);
             let of_nodes = nodes::answer(&mut state, &rest);
-            let State { objects, nodes, kubelet_config, info, .. } = &mut *state;
+            let State { objects, kubelet_config, info, .. } = &mut *state;
             match rest.as_slice() {
                 _ if of_upgrade.is_some() => of_upgrade,
                 _ if of_nodes.is_some() => of_nodes,
@@ -542,7 +544,7 @@ impl Cluster {
                     *info = told(patch, "server: https://");
                     Some(String::new())
                 }
-                rest => kubectl::answer(objects, &nodes.keys().collect::<Vec<_>>(), rest, &input),
+                rest => kubectl::answer(objects, rest, &input),
             }
         };
         let Some(printed) = printed else { return unknown(shell, "kubectl", words) };

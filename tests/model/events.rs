@@ -36,7 +36,7 @@ impl World {
     }
 
     /// From now on only this host takes part.
-    fn only(&self, host: &str) {
+    pub(crate) fn only(&self, host: &str) {
         *self.limit.lock().unwrap() = vec![host.to_owned()];
     }
 

@@ -75,12 +75,7 @@ fn fields(value: &Value) -> Value {
 }
 
 /// What kubectl prints with these words and this input, where the API server answers; `None` for what it has not been taught.
-pub(crate) fn answer(
-    objects: &mut Objects,
-    nodes: &[&String],
-    words: &[&str],
-    input: &str,
-) -> Option<String> {
+pub(crate) fn answer(objects: &mut Objects, words: &[&str], input: &str) -> Option<String> {
     let list = || serde_json::from_str::<Value>(input).ok();
     match words {
         ["get", "--ignore-not-found", "--show-managed-fields", "-o", "json", "-f", "-"] => {
@@ -94,11 +89,6 @@ pub(crate) fn answer(
             let name = name.strip_prefix("metadata.name=")?;
             objects.delete(kind, namespace.last().unwrap_or(&""), name, label);
             Some(String::new())
-        }
-        ["get", "nodes", "--field-selector", selector, "-o", _] => {
-            let asked =
-                |name: &&&String| selector.is_empty() || **selector == format!("metadata.name={name}");
-            Some(nodes.iter().filter(asked).map(|name| format!("{name}\t{{}}\t\t\t\n")).collect())
         }
         // Its pods are nobody's here.
         ["-n", "kube-system", "rollout", "restart", "daemonset/kube-proxy"]

@@ -3,6 +3,7 @@
 
 use muster_roles::Removal;
 use muster_testkit::fault_record::held;
+use serde_json::{Map, Value, json};
 
 use crate::cluster::{State, address, content};
 use crate::events::after;
@@ -10,9 +11,56 @@ use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
 use crate::{GROUPS, IN_USE, hosts, simulated};
 
+/// What nodes are marked with.
+#[derive(Default)]
+pub(crate) struct Marks {
+    labels: Map<String, Value>,
+    annotations: Map<String, Value>,
+    taints: Map<String, Value>,
+}
+
+impl Marks {
+    /// A line of `nodes.sh`.
+    fn line(&self, name: &str) -> String {
+        let taints: Vec<&Value> = self.taints.values().collect();
+        let taints = if taints.is_empty() { String::new() } else { json!(taints).to_string() };
+        let owned = |what: &str| {
+            let name = format!("muster.io/owned-{what}");
+            self.annotations.get(&name).and_then(Value::as_str).unwrap_or_default()
+        };
+        format!("{name}\t{}\t{taints}\t{}\t{}\n", json!(self.labels), owned("labels"), owned("taints"))
+    }
+
+    /// `kubectl patch --type=merge` of labels and annotations.
+    fn merge(&mut self, patch: &str) {
+        let patch: Value = serde_json::from_str(patch).expect("a patch is JSON");
+        for (map, part) in [(&mut self.labels, "labels"), (&mut self.annotations, "annotations")] {
+            for (key, value) in patch["metadata"][part].as_object().into_iter().flatten() {
+                match value {
+                    Value::Null => drop(map.remove(key)),
+                    value => drop(map.insert(key.clone(), value.clone())),
+                }
+            }
+        }
+    }
+
+    /// `kubectl taint` with `KEY=VALUE:EFFECT`, or `KEY:EFFECT-`.
+    fn taint(&mut self, text: &str) {
+        let (taint, goes) = text.strip_suffix('-').map_or((text, false), |taint| (taint, true));
+        let (key, effect) = taint.rsplit_once(':').expect("a taint has an effect");
+        let (key, value) = key.split_once('=').unwrap_or((key, ""));
+        let id = format!("{key}:{effect}");
+        if goes {
+            self.taints.remove(&id);
+        } else {
+            self.taints.insert(id, json!({ "key": key, "effect": effect, "value": value }));
+        }
+    }
+}
+
 /// What kubectl says and does about nodes; `None` for what is something else.
 pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
-    let State { nodes, cordoned, held, off, wrong, leaving, boots, .. } = state;
+    let State { nodes, cordoned, held, off, wrong, leaving, boots, marks, .. } = state;
     match words {
         ["get", "nodes", "--field-selector", selector, "-o", form] => {
             let name = selector.strip_prefix("metadata.name=").filter(|name| nodes.contains_key(*name));
@@ -30,7 +78,12 @@ pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
                 }
             };
             let is_known = form.contains("}node{") || form.contains("InternalIP");
-            is_known.then(|| name.map(line).unwrap_or_default())
+            if is_known {
+                return Some(name.map(line).unwrap_or_default());
+            }
+            let asked = |name: &&String| selector.is_empty() || **selector == format!("metadata.name={name}");
+            let marked = |name: &String| marks.get(name).unwrap_or(&Marks::default()).line(name);
+            Some(nodes.keys().filter(asked).map(marked).collect())
         }
         ["get", "pods" | "poddisruptionbudgets", "-A", ..] => Some(String::new()),
         ["patch", "node", name, "--type=merge", "--patch", patch] if patch.contains("muster.io/cordoned") => {
@@ -50,9 +103,19 @@ pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
             }
             Some(String::new())
         }
+        ["patch", "node", name, "--type=merge", "--patch", patch] if nodes.contains_key(*name) => {
+            marks.entry((*name).to_owned()).or_default().merge(patch);
+            Some(String::new())
+        }
+        ["taint", "--overwrite", "node", name, taints @ ..] if nodes.contains_key(*name) => {
+            let marks = marks.entry((*name).to_owned()).or_default();
+            taints.iter().for_each(|taint| marks.taint(taint));
+            Some(String::new())
+        }
         ["drain", name, ..] => (cordoned.contains(*name) || held.contains(*name)).then(String::new),
         ["delete", "node", name] => {
             cordoned.remove(*name);
+            marks.remove(*name);
             nodes.remove(*name).map(|_| String::new())
         }
         _ => None,

@@ -1,0 +1,101 @@
+//! What follows from restores of etcd that machines have gone through.
+
+use super::restores::MemberList;
+use super::standing::{Standing, Wanted};
+use super::tests::{member, standing, worker};
+
+#[test]
+fn while_a_restore_of_etcd_is_not_finished_nothing_else_is_done() {
+    let mut seen = member(1, "etcd1");
+    seen.etcd.restoring = Some("restored-1 ab12 7 saved".into());
+    let standing = standing(&[("a", Some(seen)), ("w", Some(worker(1)))]);
+    let wanted = Wanted { etcd: true, etcd_data_dir: "/var/lib/etcd".into(), ..Wanted::default() };
+    for name in ["a", "w"] {
+        let found: Vec<String> =
+            standing.problems(name, &wanted).into_iter().map(|problem| problem.found).collect();
+        assert!(
+            found.contains(&"a restore of etcd was begun on a and did not come to its end".to_owned()),
+            "{found:?}"
+        );
+    }
+    assert!(standing.misfits("a", &wanted).iter().all(|problem| !problem.found.contains("restore")));
+}
+
+/// Members a, b, ..., with the lines of the restores that they have gone through.
+fn restored<const N: usize>(lines: [Option<&str>; N]) -> Standing {
+    let member = |(number, line): (usize, Option<&str>)| {
+        let mut seen = member(1, "etcd1");
+        seen.etcd.restored = line.map(|line| format!("restored-{line}-ab12cd34 ab12 7 saved"));
+        seen.etcd.peer_url = Some(format!("https://192.0.2.{number}:2380"));
+        (["a", "b", "c"][number], Some(seen))
+    };
+    standing(&lines.into_iter().enumerate().map(member).collect::<Vec<_>>())
+}
+
+/// Says whom a member lists, by number.
+fn lists(machines: &mut Standing, name: &str, has_majority: bool, members: &[usize]) {
+    let urls = members.iter().map(|number| format!("https://192.0.2.{number}:2380")).collect();
+    machines.lists.insert(name.into(), MemberList { urls, has_majority });
+}
+
+/// What is found wrong with each one's data: `-` nothing, `o` outdated, `?` nobody can tell.
+fn judged(machines: &Standing) -> String {
+    let wanted = Wanted { etcd: true, etcd_data_dir: "/var/lib/etcd".into(), ..Wanted::default() };
+    let of = |name: &String| {
+        let found: String = machines.misfits(name, &wanted).into_iter().map(|p| p.found).collect();
+        if found.contains("from before") {
+            'o'
+        } else if found.contains("has no note") {
+            '?'
+        } else {
+            '-'
+        }
+    };
+    machines.with_data().map(|(name, _)| of(&name.to_owned())).collect()
+}
+
+#[test]
+fn data_from_before_a_restore_does_not_come_back() {
+    for (lines, expected) in [
+        ([None, None], "--"),
+        ([Some("7-1"), Some("7-1")], "--"),
+        ([Some("2-1"), Some("1-1")], "-o"),
+        // It was never restored, and nobody says whether it joined after the other one was.
+        ([Some("1-1"), None], "-?"),
+    ] {
+        assert_eq!(judged(&restored(lines)), expected, "{lines:?}");
+    }
+    // An older muster had seconds there.
+    assert_eq!(restored([Some("1790000000"), None]).generation(), 1_790_000_000);
+}
+
+#[test]
+fn etcd_itself_says_whose_data_is_the_clusters() {
+    // A member that joined through an older muster, which left no note, or was restored by a clock that was wrong.
+    for own in [None, Some("1-1")] {
+        let mut machines = restored([Some("2-1"), own]);
+        assert!(machines.restores_differ());
+        lists(&mut machines, "a", true, &[0, 1]);
+        assert_eq!((judged(&machines).as_str(), machines.was_left_behind("b")), ("--", false));
+        assert_eq!(machines.restore_to_note("b"), Some("restored-2-1-ab12cd34 ab12 7 saved"));
+        lists(&mut machines, "a", true, &[0]);
+        assert_eq!((judged(&machines).as_str(), machines.was_left_behind("b")), ("-o", true));
+        assert_eq!(machines.restore_to_note("b"), None);
+        // Without a majority its word is taken, but not for taking anything away.
+        lists(&mut machines, "a", false, &[0]);
+        assert_eq!((judged(&machines).as_str(), machines.was_left_behind("b")), ("-o", false));
+        lists(&mut machines, "a", false, &[0, 1]);
+        assert_eq!(judged(&machines), "--");
+    }
+    // The one that was given up knows of more restores than those that went on.
+    let mut machines = restored([None, Some("9-1")]);
+    lists(&mut machines, "a", true, &[0]);
+    assert_eq!(judged(&machines), "-o");
+    // It works with others, whatever a lonely one says.
+    let mut machines = restored([Some("9-1"), Some("1-1"), Some("1-1")]);
+    lists(&mut machines, "a", false, &[0]);
+    lists(&mut machines, "b", true, &[1, 2]);
+    lists(&mut machines, "c", true, &[1, 2]);
+    assert_eq!(judged(&machines), "o--");
+    assert!(!restored([Some("1-1"), Some("1-1")]).restores_differ());
+}
