@@ -58,7 +58,7 @@ impl TypedFlow {
             option("--vault-id", id.clone());
         }
         // What the inventory was written with is in the inventory now.
-        let written = self.new_inventory.is_some();
+        let written = self.new_inventory.is_some() && !self.manner.check;
         if let Some(user) = self.connection.user.as_ref().filter(|_| !written) {
             option("-u", user.clone());
         }
@@ -103,7 +103,9 @@ impl TypedFlow {
     /// What `--limit` has to say. `None` where it cannot be said: some flows look at the whole cluster, and a play must have
     /// somebody left.
     fn limit(&self, hosts: Again<'_>, outline: &Outline) -> Option<Option<String>> {
-        let typed = self.selection.limit.clone();
+        // Whom @failed means is another thing after this run.
+        let meant = |typed: String| if typed.contains("@failed") { outline.hosts.join(",") } else { typed };
+        let typed = self.selection.limit.clone().map(meant);
         let all = self.flow.whole_cluster;
         match hosts {
             Again::Only(_) if all => Some(None),

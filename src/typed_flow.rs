@@ -203,8 +203,11 @@ impl TypedFlow {
 
     /// Whether the user agrees to what is lost for good.
     fn may_lose(&self, stage: &Stage) -> Result<bool, CommandError> {
-        let Some(loses) = self.flow.loses.as_ref().filter(|_| !self.yes) else { return Ok(true) };
+        let Some(loss) = self.flow.loses.as_ref().filter(|_| !self.yes) else { return Ok(true) };
         let hosts = &stage.ready.outline.hosts;
+        let inventory = &stage.ready.world.inventory;
+        let carriers = [inventory.group("kube_control_plane"), inventory.group("etcd")].concat();
+        let loses = loss.of(hosts.iter().any(|host| carriers.contains(&host.as_str())));
         let typed = match hosts.as_slice() {
             [host] => host.clone(),
             hosts => count(hosts.len(), "host"),
@@ -279,7 +282,11 @@ impl TypedFlow {
         let Prepared::Stage(mut stage) = question.prepare(environment)? else { return Ok(None) };
         let detail = Detail { quiet: true, ..question.detail(true) };
         let (ended, view) = question.perform(&mut stage, detail, None)?;
-        Ok((!ended.is_whole()).then(|| question.end(&stage, &ended, &view, detail, None)))
+        // Whoever asks only whether something is needed at all goes on where machines cannot tell.
+        let exit = exit_of(&ended.outcome, ended.interrupted);
+        let may_go_on = ended.is_whole()
+            || self.flow.looks_first_for_another && exit != Exit::Problems && !ended.interrupted;
+        Ok((!may_go_on).then(|| question.end(&stage, &ended, &view, detail, None)))
     }
 
     /// Sends the hosts through the plays.
@@ -371,6 +378,7 @@ impl TypedFlow {
             next: self.flow.next.as_deref(),
             again: Box::new(move |hosts| self.again(hosts, &stage.ready.outline, &refused)),
             inventory: &self.project.words,
+            has_inventory: !self.leaves_no_inventory(),
             log: recorded.then(|| self.project.command(&["muster", "log", "last"], 2)),
             through: stage.through.as_deref(),
         }

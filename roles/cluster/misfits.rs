@@ -103,10 +103,21 @@ impl Standing {
             }
         }
         let follows = |problem: &Problem| problem.check == DNS_SERVER && self.tells_of_services(wanted);
-        problems.extend(kept(name, seen, wanted).into_iter().filter(|problem| !follows(problem)));
-        problems.extend(renamed(name, seen, wanted));
-        problems.extend(moved(name, seen, wanted));
+        let only = self.only(name);
+        problems.extend(kept(name, seen, wanted, only).into_iter().filter(|problem| !follows(problem)));
+        problems.extend(renamed(name, seen, wanted, only));
+        problems.extend(moved(name, seen, wanted, only));
         problems
+    }
+
+    /// What a machine is alone, so that it cannot leave the cluster for a while.
+    fn only(&self, name: &str) -> Option<Only> {
+        let is_alone = |group: &[String]| matches!(group, [one] if one == name);
+        match () {
+            () if is_alone(&self.planes) => Some(Only("control plane")),
+            () if is_alone(&self.members) => Some(Only("member of etcd")),
+            () => None,
+        }
     }
 
     /// Whether a control plane of the run says that the network of services is another one than the cluster was begun with: the
@@ -278,6 +289,21 @@ impl Standing {
     }
 }
 
+/// What a machine is alone in its cluster.
+#[derive(Debug, Clone, Copy)]
+struct Only(&'static str);
+
+impl Only {
+    /// How something is changed for which another machine would leave the cluster and join anew. `how` it can be done before.
+    fn remedy(self, name: &str, how: &str) -> String {
+        let Self(what) = self;
+        format!(
+            "{name} is the only {what}, and cannot leave the cluster to join it anew: for another value, {how} and let another {what} join \
+             before, or make the cluster anew (reset-cluster with the value that it has)"
+        )
+    }
+}
+
 /// A worker cannot become a control plane: kubeadm takes its kubelet's credentials for those of a control plane that lost its CA.
 fn worker_as_plane(name: &str, seen: &Identity) -> Option<Problem> {
     (seen.joined() && seen.admin.is_none() && !seen.ca_key).then(|| {
@@ -316,7 +342,7 @@ fn is_of_this_machine(address: &str) -> bool {
 
 /// What a machine runs with and cannot change under what runs: with another folder the container engine would forget its pods, and
 /// start all of them a second time.
-fn kept(name: &str, seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
+fn kept(name: &str, seen: &Identity, wanted: &Wanted, only: Option<Only>) -> Vec<Problem> {
     let differs = wanted.kept.iter().filter_map(|(key, variable, value)| {
         let is_of_etcd = *key == "etcd_cert_dir";
         let runs = if is_of_etcd { !seen.etcd.data.is_empty() } else { seen.joined() };
@@ -325,9 +351,12 @@ fn kept(name: &str, seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
         // In front of the server of names stands the cache, where there is one.
         let told = if *key == "clusterDNS" { has.last() } else { has.first() };
         let told = told.filter(|_| has.iter().all(|has| has != value))?;
-        let remedy = match *key {
-            "clusterDNS" | "etcd_cert_dir" => format!("set {variable}: {told}"),
-            "network" => format!("set {variable}: {told}; another network begins with a new cluster: reset-cluster"),
+        let remedy = match (*key, only) {
+            ("clusterDNS" | "etcd_cert_dir", _) => format!("set {variable}: {told}"),
+            ("network", _) => format!("set {variable}: {told}; another network begins with a new cluster: reset-cluster"),
+            (_, Some(only)) => {
+                format!("set {variable}: {told}; {}", only.remedy(name, &format!("set that for {name} alone")))
+            }
             _ => format!(
                 "set {variable}: {told}; to change it, take the machine out of the cluster before (muster remove-node {name}), set it, \
                  and put the machine back: setup-cluster"
@@ -372,21 +401,27 @@ fn other_data(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
 }
 
 /// A node keeps the name in its certificate.
-fn renamed(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+fn renamed(name: &str, seen: &Identity, wanted: &Wanted, only: Option<Only>) -> Option<Problem> {
     let node = seen.node.as_ref().filter(|node| seen.joined() && **node != wanted.node_name)?;
     Some(Problem {
         check: "node name".into(),
         found: format!("{}, but the machine {name} is in the cluster as the node {node}", wanted.node_name),
         needed: "the name it joined with".into(),
         remedy: format!(
-            "call it {node} in the inventory, or set its kube_override_hostname: {node}; to rename it, do that first, then: muster \
-             remove-node, put it back into the inventory by its new name, setup-cluster"
+            "call it {node} in the inventory, or set its kube_override_hostname: {node}; {}",
+            match only {
+                Some(only) => only.remedy(name, "do that"),
+                None => format!(
+                    "to rename it, call it {node} first, then: muster remove-node {node}, put it back into the inventory by its new name, \
+                     setup-cluster"
+                ),
+            }
         ),
     })
 }
 
 /// A node, its API server and its member of etcd keep their address.
-fn moved(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
+fn moved(name: &str, seen: &Identity, wanted: &Wanted, only: Option<Only>) -> Option<Problem> {
     let address = wanted.address?;
     let peer = seen.etcd.peer_url.as_deref().and_then(host_of);
     // etcd's members know each other by the address at which they are reached; older clusters have the one of listening.
@@ -411,8 +446,14 @@ fn moved(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
         found: format!("{address} of {name}, which {what} with {old}"),
         needed: "the address it is known by: certificates, etcd and the other machines have it".into(),
         remedy: format!(
-            "give the machine its old address and set {variable}={old}; or let it leave and join anew: set {variable}={old} and \
-             ansible_host={address}, muster remove-node {name}, put it back into the inventory with {variable}={address}, setup-cluster"
+            "give the machine its old address and set {variable}={old}; {}",
+            match only {
+                Some(only) => only.remedy(name, "do that"),
+                None => format!(
+                    "or let it leave and join anew: set {variable}={old} and ansible_host={address}, muster remove-node {name}, put it back \
+                     into the inventory with {variable}={address}, setup-cluster"
+                ),
+            }
         ),
     })
 }

@@ -89,7 +89,7 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
         .step("Configure the control plane")
         .ensure(reconfigure::nothing_half_done(&config.certificates))
         .ensure(dir("/etc/kubernetes"))
-        .ensure(file(CONFIG).content(text).mode(0o600));
+        .ensure(of_kubeadm(text));
     for (path, patch) in patches {
         step = step.ensure(file(path).content(patch));
     }
@@ -114,12 +114,18 @@ pub(super) async fn write(host: &Host, known: &Standing) -> Result<Config> {
     Ok(config)
 }
 
+/// kubeadm's configuration. What programs get as arguments, and what the cluster keeps for all nodes, is no secret: what another value
+/// of a variable changes of static pods and kubelets is shown by it.
+fn of_kubeadm(text: String) -> File {
+    file(CONFIG).content(text).mode(0o600).shown()
+}
+
 /// The configuration when the run is through: the machines find the API where they are to find it, and nowhere else.
 pub(super) async fn in_the_end(host: &Host, known: &Standing) -> Result<Vec<File>> {
     let written = Files::wanted(host, known).await?;
     let (version, endpoint) = (cluster_vars(host)?.kube_version, cluster::in_the_end(host, known)?);
     let text = config(host, known, &version, &written, &endpoint, None)?;
-    let mut files = vec![file(CONFIG).content(text).mode(0o600)];
+    let mut files = vec![of_kubeadm(text)];
     files.extend(External::wanted(host, known)?.map(|_| file(EXTERNAL).content(format!("{endpoint}\n"))));
     Ok(files)
 }

@@ -1,6 +1,6 @@
 # Prints what is not well with nodes, with the system's pods on them, and with the API servers of control planes. Where all is
 # well it prints each node of the cluster: name, uid, boot, kubelet, and for which state its network was last found to work; and
-# | NAME of one that muster has cordoned.
+# | NAME of one that muster has cordoned; @ NAME ADDRESS of each.
 # Names are in one text each, every one between two blanks. Pods of applications are looked at where those are installed.
 nodes=$1 planes=$2 version=v$3
 object='{.kind}|{.metadata.namespace}|{.metadata.name}|{.metadata.uid}'
@@ -8,7 +8,8 @@ state='{.status.phase}|{.status.conditions[?(@.type=="Ready")].status}'
 node='{.status.nodeInfo.bootID}|{.status.nodeInfo.kubeletVersion}|{.metadata.annotations.muster\.io/network-verified}'
 pod='{.spec.nodeName}|{.spec.containers[0].image}|{.status.containerStatuses[*].state.waiting.reason}|{.metadata.labels.muster\.io/set}'
 cordoned='{.metadata.annotations.muster\.io/cordoned}|{.spec.unschedulable}'
-seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned{\"\n\"}{end}") || exit 1
+address='{.status.addresses[?(@.type=="InternalIP")].address}'
+seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned|$address{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
   function wrong(text) { print text; bad = 1 }
   # Kubernetes, "Version Skew Policy": no kubelet is newer than an API server.
@@ -28,6 +29,7 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     version_of[name] = kubelet
     known = known name " " uid " " boot " " kubelet " " proven "\n"
     if (cordoned) known = known "| " name "\n"
+    if ($16 != "") known = known "@ " name " " $16 "\n"
   }
   kind != "Pod" || name ~ /^muster-verify-/ || app != "" { next }
   (namespace == "kube-system" || namespace == "kube-flannel") && (place == "" || index(nodes, " " place " ")) {

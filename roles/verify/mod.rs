@@ -9,6 +9,8 @@ mod network;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use muster_inventory::{LayerKind, closest};
@@ -221,6 +223,8 @@ struct State {
     nodes: Vec<NodeState>,
     /// Those that get no new pods because muster has cordoned them.
     cordoned: Vec<String>,
+    /// Their addresses, by name.
+    addresses: BTreeMap<String, String>,
 }
 
 /// A node as `look.sh` prints it.
@@ -239,11 +243,20 @@ impl State {
             let name = is.split(' ').next()?.to_owned();
             Some(NodeState { name, is: is.to_owned(), proven: proven.to_owned() })
         };
-        let is_cordoned = |line: &&str| line.starts_with("| ");
-        let (cordoned, nodes): (Vec<&str>, Vec<&str>) = printed.lines().partition(is_cordoned);
-        let mut nodes: Vec<_> = nodes.into_iter().filter_map(node).collect();
+        let with = |mark: &'static str| printed.lines().filter_map(move |line| line.strip_prefix(mark));
+        let is_node = |line: &&str| !line.starts_with(['|', '@']);
+        let mut nodes: Vec<_> = printed.lines().filter(is_node).filter_map(node).collect();
         nodes.sort_by(|a, b| a.is.cmp(&b.is));
-        Self { nodes, cordoned: cordoned.into_iter().map(|line| line[2..].to_owned()).collect() }
+        // Of a node with addresses of both families the first one.
+        let address = |line: &str| {
+            let mut words = line.split(' ').map(str::to_owned);
+            Some((words.next()?, words.next()?))
+        };
+        Self {
+            nodes,
+            cordoned: with("| ").map(str::to_owned).collect(),
+            addresses: with("@ ").filter_map(address).collect(),
+        }
     }
 
     fn hash(&self) -> String {
@@ -311,17 +324,20 @@ async fn tell_of_cordoned(host: &Host, state: &State) -> Result<()> {
     host.cluster().once("nodes that muster has cordoned", tell).await.map(drop)
 }
 
-/// What is told of a node that is not in the inventory. `missing`: hosts of the inventory that are no nodes; one of them may be
-/// the node, with a mistyped name.
-fn stranger<'a>(name: &str, missing: impl Iterator<Item = &'a str>) -> String {
+/// What is told of a node that is not in the inventory, at this address. `missing`: hosts of the inventory that are no nodes; one of
+/// them may be the node, with a mistyped name.
+fn stranger<'a>(name: &str, address: Option<&String>, missing: impl Iterator<Item = &'a str>) -> String {
     let told = format!(
         "{name} is a node of the cluster and in none of the groups [kube_control_plane] and [kube_node]"
     );
     match closest(name, missing) {
         Some(meant) => format!("{told}; {meant} is in them and no node: was {name} meant?"),
         None => format!(
-            "{told}; if it is to go: put it into [kube_node], then: muster remove-node {name}; where its machine does not exist any \
-             more: muster kubectl delete node {name}"
+            "{told}; if it is to go: put it into [kube_node]{}, then: muster remove-node {name}; where its machine does not exist any \
+             more: muster kubectl delete node {name}",
+            address
+                .map(|address| format!(" ({name} ansible_host={address} ip={address})"))
+                .unwrap_or_default()
         ),
     }
 }
@@ -336,7 +352,12 @@ async fn tell_of_strangers(host: &Host, state: &State) -> Result<()> {
     let known: Vec<&str> = state.nodes.iter().map(|node| node.name.as_str()).collect();
     let tell = || async {
         for name in known.iter().copied().filter(|name| ours.iter().all(|ours| ours != name)) {
-            host.warn(stranger(name, ours.iter().map(String::as_str).filter(|ours| !known.contains(ours))));
+            let address = state.addresses.get(name);
+            host.warn(stranger(
+                name,
+                address,
+                ours.iter().map(String::as_str).filter(|ours| !known.contains(ours)),
+            ));
         }
         Ok(())
     };

@@ -138,9 +138,9 @@ async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
 
 #[test]
 fn a_node_outside_of_the_inventory_is_told_with_the_name_that_may_be_meant() {
-    let told = super::stranger("node2", ["nod2", "other"].into_iter());
+    let told = super::stranger("node2", None, ["nod2", "other"].into_iter());
     assert!(told.ends_with("nod2 is in them and no node: was node2 meant?"), "{told}");
-    let told = super::stranger("node2", ["other"].into_iter());
+    let told = super::stranger("node2", Some(&"192.0.2.5".to_owned()), ["other"].into_iter());
     assert!(told.contains("muster remove-node node2"), "{told}");
 }
 

@@ -13,6 +13,7 @@ use crate::args::{ConnectionArgs, FlowArgs, InventoryArgs};
 use crate::confirmation::confirmed;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::output::advice::proposed;
 use crate::output::style::Style;
 use crate::output::table::Table;
 use crate::output::{Screen, exit_of, print, text};
@@ -56,7 +57,7 @@ struct CheckArgs {
 #[derive(Debug, Args)]
 struct RenewArgs {
     /// Renew what has fewer days left
-    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    #[arg(long, value_name = "DAYS", default_value_t = RENEWED_BY_HAND)]
     below: i64,
     /// Give the cluster new certificate authorities (the cluster's, the front proxy's and etcd's), and sign everything anew
     ///
@@ -71,6 +72,9 @@ struct RenewArgs {
     flow: FlowArgs,
 }
 
+/// Below how many days a certificate is renewed by who says nothing else.
+const RENEWED_BY_HAND: i64 = 90;
+
 /// Runs `muster certs`.
 pub(crate) fn run(args: CertsArgs, environment: &Environment) -> Result<Exit, CommandError> {
     match args.command {
@@ -81,7 +85,11 @@ pub(crate) fn run(args: CertsArgs, environment: &Environment) -> Result<Exit, Co
 
 fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let project = Project::find(&args.flow.inventory.inventory, environment)?;
-    let next = project.command(&["muster", "certs", "check"], 2);
+    let below = args.below.to_string();
+    // With more days than is usual, as it was typed.
+    let typed_below = (args.below != RENEWED_BY_HAND && !args.ca).then(|| ["--below", below.as_str()]);
+    let words = |command: &[&'static str]| command.iter().copied().chain(typed_below.into_iter().flatten()).collect::<Vec<_>>();
+    let next = project.command(&words(&["muster", "certs", "check"]), 3);
     let flow = if args.ca {
         // One after the other is what it is about: nobody may ask for several at once.
         let flow = Flow::new("muster certs renew --ca", rotation::plays());
@@ -89,7 +97,7 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     } else {
         Flow {
             roles: certificates::roles(args.below),
-            ..Flow::new("muster certs renew", certificates::plays())
+            ..Flow::new(words(&["muster", "certs", "renew"]).join(" "), certificates::plays())
         }
     };
     let flow = Flow { remarks: false, whole_cluster: true, next: Some(next), ..flow };
@@ -166,12 +174,18 @@ fn check(args: &CheckArgs, environment: &Environment) -> Result<Exit, CommandErr
     if few > 0 {
         let number = text::count(few, "certificate");
         let verb = if few == 1 { "has" } else { "have" };
-        print::note(&format!("{number} {verb} fewer than {} days left: muster certs renew", args.below));
+        let renew = renewal(args.below);
+        print::note(&proposed(&format!("{number} {verb} fewer than {} days left: {renew}", args.below)));
     }
     Ok(match exit_of(&ended.outcome, ended.interrupted) {
         Exit::Done if few > 0 => Exit::HostFailed,
         exit => exit,
     })
+}
+
+/// The command that renews what has fewer days left than this.
+fn renewal(below: i64) -> String {
+    if below > RENEWED_BY_HAND { format!("muster certs renew --below {below}") } else { "muster certs renew".to_owned() }
 }
 
 fn row(host: &str, certificate: &Certificate, now: OffsetDateTime) -> Vec<String> {
@@ -194,6 +208,12 @@ fn row(host: &str, certificate: &Certificate, now: OffsetDateTime) -> Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_renewal_that_is_proposed_renews_what_was_found() {
+        assert_eq!(renewal(30), "muster certs renew");
+        assert_eq!(renewal(120), "muster certs renew --below 120");
+    }
 
     #[test]
     fn a_certificate_is_a_row() {

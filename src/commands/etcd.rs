@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use clap::{Args, Subcommand};
 use muster_app::{BundleUse, Flow, Project};
 use muster_engine::play::Play;
+use muster_engine::script::quote;
 use muster_roles::etcd::{self, Answers, MemberStatus, SnapshotFile};
 use serde::{Deserialize, Serialize};
 
@@ -122,7 +123,7 @@ fn members(name: &str, role: &str) -> Play {
 }
 
 /// A flow that is about the members.
-fn of_etcd(command: &'static str, plays: Vec<Play>, roles: Vec<muster_engine::run::Role>) -> Flow {
+fn of_etcd(command: impl Into<String>, plays: Vec<Play>, roles: Vec<muster_engine::run::Role>) -> Flow {
     Flow { roles, bundle: BundleUse::None, remarks: false, whole_cluster: true, ..Flow::new(command, plays) }
 }
 
@@ -136,7 +137,9 @@ impl SnapshotParameters {
             return Err(error.hint("name another file, or move that one away"));
         }
         let play = members("Take a snapshot of etcd", "etcd-snapshot");
-        Ok(of_etcd("muster etcd snapshot", vec![play], vec![etcd::snapshot(file)]))
+        let typed = self.file.as_ref().map(|file| format!(" {}", quote(&file.display().to_string())));
+        let command = format!("muster etcd snapshot{}", typed.unwrap_or_default());
+        Ok(of_etcd(command, vec![play], vec![etcd::snapshot(file)]))
     }
 }
 
@@ -155,7 +158,11 @@ impl RestoreParameters {
         Ok(Flow {
             next: Some(project.command(&["muster", "verify"], 2)),
             all_at_once: true,
-            ..of_etcd("muster etcd restore", plays, etcd::restore::roles(restore))
+            ..of_etcd(
+                format!("muster etcd restore {}", quote(&self.file.display().to_string())),
+                plays,
+                etcd::restore::roles(restore),
+            )
         })
     }
 }

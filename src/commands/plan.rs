@@ -89,7 +89,9 @@ pub(crate) fn run(args: PlanArgs, environment: &Environment) -> Result<Exit, Com
         .hint("plan it without them"));
     }
     let out = options.out.as_ref().map(|path| format!(" -o {}", quote(&path.display().to_string())));
-    let command = format!("muster plan{}", out.unwrap_or_default());
+    let of = flow.command.strip_prefix("muster ").unwrap_or(&flow.command);
+    let of = if of == "setup-cluster" { String::new() } else { format!(" {of}") };
+    let command = format!("muster plan{}{of}", out.unwrap_or_default());
     let flow = Flow { command, next: None, ..flow };
     let manner = MannerArgs {
         diff: options.diff,

@@ -56,7 +56,11 @@ pub(crate) struct RecoverArgs {
 pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let project = Project::find(&args.inventory.inventory, environment)?;
     let wish = wish(&project, args.from.clone())?;
-    flow(Vec::new(), Vec::new()).check_serial(&(&args.manner).into())?;
+    let command = match &args.from {
+        Some(host) => format!("{COMMAND} --from {host}"),
+        None => COMMAND.to_owned(),
+    };
+    flow(&command, Vec::new(), Vec::new()).check_serial(&(&args.manner).into())?;
     let seen = look(&args, &project, environment)?;
     let style = Style::of_stdout(environment);
     let (_, columns) = Screen::new(environment, false).size();
@@ -81,7 +85,7 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
     };
     let rescued = Rescued::default();
     let (plays, roles) = (recovery::plays(&recovery), recovery::roles(recovery.clone(), rescued.clone()));
-    let exit = typed(flow(plays, roles)).run(environment)?;
+    let exit = typed(flow(&command, plays, roles)).run(environment)?;
     if exit != Exit::Done {
         return Ok(exit);
     }
@@ -97,7 +101,7 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
     };
     let restore = Restore { path: path.clone(), snapshot, without: recovery.without.clone() };
     let plays = restore::plays(&restore.without);
-    let exit = typed(flow(plays, restore::roles(restore))).run(environment)?;
+    let exit = typed(flow(&command, plays, restore::roles(restore))).run(environment)?;
     if exit == Exit::Done && !args.manner.check {
         let gone: Vec<&str> = recovery.without.iter().map(String::as_str).collect();
         let gone = gone.join(" ");
@@ -105,23 +109,22 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
         if gone.is_empty() {
             print::note(&format!("next: {}", project.command(&["muster", "setup-cluster"], 2)));
         } else {
-            print::note(&format!(
-                "next: {remove} {gone}; or, when they have a new system: muster replace-node {gone}"
-            ));
+            let replace = project.command(&["muster", "replace-node"], 2);
+            print::note(&format!("next: {remove} {gone}; or, when they have a new system: {replace} {gone}"));
         }
     }
     Ok(exit)
 }
 
 /// A flow that is about etcd and the control planes as they are.
-fn flow(plays: Vec<Play>, roles: Vec<Role>) -> Flow {
+fn flow(command: &str, plays: Vec<Play>, roles: Vec<Role>) -> Flow {
     Flow {
         roles,
         bundle: BundleUse::None,
         remarks: false,
         whole_cluster: true,
         all_at_once: true,
-        ..Flow::new(COMMAND, plays)
+        ..Flow::new(command, plays)
     }
 }
 
@@ -156,7 +159,7 @@ fn look(
         roles: vec!["etcd-remains".into()],
         ..Play::default()
     };
-    let flow = flow(vec![play], vec![remains(seen.clone())]);
+    let flow = flow(COMMAND, vec![play], vec![remains(seen.clone())]);
     quiet_flow::look(flow, project.clone(), &args.inventory, &args.connection, environment)?;
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok(seen)

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use muster_app::{BundleUse, Flow, Project};
-use muster_inventory::{Inventory, LoadOptions, names};
+use muster_inventory::{Inventory, LoadOptions, PatternError, names};
 use muster_roles::{Removal, group_rules};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,23 @@ impl Parameters {
     }
 }
 
+/// The hosts that a pattern means; or else those that have it as an address, which is what messages about a machine may show.
+fn meant(inventory: &Inventory, pattern: &str) -> Result<Vec<String>, PatternError> {
+    let selected = inventory.select(pattern);
+    let is_at = |host: &&muster_inventory::Host| {
+        let names = ["ansible_host", "ansible_ssh_host", "ip", "access_ip"].into_iter();
+        names.filter_map(|name| host.vars().get(name)?.as_str()).any(|address| address == pattern)
+    };
+    match selected {
+        Ok(hosts) => Ok(hosts.into_iter().map(str::to_owned).collect()),
+        Err(error) => {
+            let there: Vec<String> =
+                inventory.hosts().filter(is_at).map(|host| host.name().to_owned()).collect();
+            if there.is_empty() { Err(error) } else { Ok(there) }
+        }
+    }
+}
+
 /// The hosts that are meant, and what they are by the inventory.
 pub(super) struct Leaving {
     pub(super) hosts: Vec<String>,
@@ -79,7 +96,7 @@ impl Leaving {
         let inventory = Inventory::load(&project.sources, &options)?;
         let mut hosts: Vec<String> = Vec::new();
         for pattern in patterns {
-            hosts.extend(inventory.select(pattern)?.into_iter().map(str::to_owned));
+            hosts.extend(meant(&inventory, pattern)?);
         }
         hosts.sort();
         hosts.dedup();
@@ -173,5 +190,26 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
     match TypedFlow::typed(flow, project.clone(), args.flow.clone()).run(environment)? {
         Exit::Done => leaving.left(project, args.flow, environment),
         exit => Ok(exit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_meant_by_its_name_or_its_address() {
+        let hosts = "node1 ansible_host=192.0.2.4\nnode2 ansible_host=gate.example.org ip=192.0.2.5\n192.0.2.6\n";
+        let inventory = Inventory::from_ini("hosts.ini", hosts, group_rules()).unwrap();
+        for (typed, host) in [
+            ("node1", "node1"),
+            ("192.0.2.4", "node1"),
+            ("gate.example.org", "node2"),
+            ("192.0.2.5", "node2"),
+            ("192.0.2.6", "192.0.2.6"),
+        ] {
+            assert_eq!(meant(&inventory, typed).unwrap(), [host], "{typed}");
+        }
+        assert!(meant(&inventory, "192.0.2.7").is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! `muster reset-cluster`, and the program `reset-cluster`: machines leave nothing of the cluster.
 
 use clap::Args;
-use muster_app::{BundleUse, Flow, Project, RESET};
+use muster_app::{BundleUse, Flow, Loss, Project, RESET};
 use muster_engine::play::{Play, Share};
 use muster_roles::Reset;
 use serde::{Deserialize, Serialize};
@@ -63,12 +63,16 @@ impl Parameters {
     /// The machines leave nothing of the cluster.
     pub(crate) fn flow(&self, _project: &Project) -> Result<Flow, CommandError> {
         let with = Reset { keep_images: self.keep_images, foreign: self.foreign };
-        let loses = match self.foreign {
-            true => {
-                "all objects of the cluster, etcd's data, what pods have on these machines, and what the machines have of other clusters, \
-                 be they in use or not"
-            }
-            false => "all objects of the cluster, etcd's data, and what pods have on these machines",
+        let pods = match self.foreign {
+            true => "what pods have on these machines, and what the machines have of other clusters, be they in use or not",
+            false => "what pods have on these machines",
+        };
+        let loses = Loss {
+            with_the_cluster: format!(
+                "all objects of the cluster, etcd's data, {}{pods}",
+                if self.foreign { "" } else { "and " }
+            ),
+            of_workers: pods.to_owned(),
         };
         Ok(Flow {
             roles: muster_roles::reset(with).into(),
@@ -82,9 +86,16 @@ impl Parameters {
                 max_failures: Some(Share::Percent(100)),
                 ..Play::default()
             }],
-            loses: Some(loses.to_owned()),
-            ..Flow::new(words_of("reset-cluster"), RESET)
+            loses: Some(loses),
+            ..Flow::new(self.typed(), RESET)
         })
+    }
+
+    /// The command as it is typed to mean the same.
+    fn typed(&self) -> String {
+        let flags = [(self.keep_images, " --keep-images"), (self.foreign, " --foreign")];
+        let flags = flags.iter().filter(|(typed, _)| *typed).map(|(_, flag)| *flag);
+        words_of("reset-cluster") + &flags.collect::<String>()
     }
 }
 

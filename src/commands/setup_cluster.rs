@@ -60,7 +60,7 @@ impl Parameters {
     pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
         Ok(Flow {
             bundle: BundleUse::Installs,
-            // A cluster that stands does not change its network plugin, whether the bundle has the other one or not.
+            // A cluster that stands changes neither its version nor its network plugin, whether the bundle has the other one or not.
             looks_first: vec![Play {
                 name: "See whether the cluster may become so".into(),
                 hosts: "k8s_cluster:etcd".into(),
@@ -69,7 +69,7 @@ impl Parameters {
                 max_failures: Some(Share::Percent(40)),
                 ..Play::default()
             }],
-            looks_first_for_network: true,
+            looks_first_for_another: true,
             next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
             ..Flow::new(words_of("setup-cluster"), CLUSTER)
         })
@@ -78,6 +78,7 @@ impl Parameters {
 
 /// Runs `setup-cluster`.
 pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let mut command = words_of("setup-cluster");
     let (project, new_inventory) = if args.hosts.is_empty() {
         (Project::find(&args.inventory.inventory, environment)?, None)
     } else {
@@ -87,12 +88,18 @@ pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<E
             return Err(error.hint("give the one or the other"));
         }
         let typed: Vec<String> = args.hosts.iter().map(|word| quote(word)).collect();
-        let command = format!("{} {}", words_of("setup-cluster"), typed.join(" "));
-        let text = host_arguments::inventory_text(&hosts, &command, &args.connection);
-        inventory_file::prepare(environment.here()?, &hosts, text, args.new_inventory)?
+        let with_hosts = format!("{command} {}", typed.join(" "));
+        let text = host_arguments::inventory_text(&hosts, &with_hosts, &args.connection);
+        let (project, new) =
+            inventory_file::prepare(environment.here()?, &hosts, text, args.new_inventory)?;
+        // Whoever only looks writes no inventory in which they would be found again.
+        if new.is_some() && args.manner.check {
+            command = with_hosts + if args.new_inventory { " --new-inventory" } else { "" };
+        }
+        (project, new)
     };
     let flow = Parameters {}.flow(&project)?;
-    let flow = Flow { next: flow.next.filter(|_| !args.manner.check), ..flow };
+    let flow = Flow { command, next: flow.next.filter(|_| !args.manner.check), ..flow };
     let typed = TypedFlow {
         selection: args.selection,
         manner: args.manner,

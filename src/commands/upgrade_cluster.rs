@@ -69,7 +69,10 @@ impl Parameters {
             }],
             roles: upgrading(Settings { force_unhealthy: self.force_unhealthy }),
             next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
-            ..Flow::new(words_of("upgrade-cluster"), UPGRADE)
+            ..Flow::new(
+                words_of("upgrade-cluster") + if self.force_unhealthy { " --force-unhealthy" } else { "" },
+                UPGRADE,
+            )
         })
     }
 }

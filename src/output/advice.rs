@@ -1,7 +1,12 @@
 //! What the user can do about a failure, in words: the engine names it, and this program has its options and commands for it.
 
+use std::sync::LazyLock;
+
 use muster_engine::advice::{Advice, KnownHostKey};
 use muster_engine::script::quote;
+
+use crate::cli::typed_inventory;
+use crate::commands::programs;
 
 /// The words.
 pub(crate) fn words(advice: &Advice) -> String {
@@ -36,20 +41,34 @@ pub(crate) fn words(advice: &Advice) -> String {
     }
 }
 
-/// Commands that work on an inventory, as they stand in remedies.
-const OF_AN_INVENTORY: [&str; 11] = [
-    "setup-cluster",
-    "muster exec",
-    "muster facts",
-    "muster kubectl",
-    "muster log",
-    "muster ping",
-    "muster preflight",
-    "muster runs",
-    "muster unlock",
-    "muster vars",
-    "muster verify",
-];
+/// Commands that take an inventory, as they stand in what is proposed; those first that have more words.
+static OF_AN_INVENTORY: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut commands = Vec::new();
+    for program in programs() {
+        // A program of one word may be an ordinary word as well.
+        if program.has_subcommands() || program.get_name().contains('-') {
+            add_those_of_an_inventory(&program, program.get_name().to_owned(), &mut commands);
+        }
+    }
+    commands.sort_by_key(|words| std::cmp::Reverse(words.split(' ').count()));
+    commands
+});
+
+fn add_those_of_an_inventory(command: &clap::Command, words: String, commands: &mut Vec<String>) {
+    for inner in command.get_subcommands() {
+        add_those_of_an_inventory(inner, format!("{words} {}", inner.get_name()), commands);
+    }
+    if command.get_arguments().any(|argument| argument.get_id() == "inventory") {
+        commands.push(words);
+    }
+}
+
+/// A text that proposes commands, for the inventory that was typed this time: they work as they stand there. What is shown goes
+/// through here, or through [`with_inventory`] where the inventory is known otherwise.
+pub(crate) fn proposed(text: &str) -> String {
+    static TYPED: LazyLock<Vec<String>> = LazyLock::new(typed_inventory);
+    with_inventory(text, &TYPED)
+}
 
 /// A text with what names the inventory (`-i PATH`) in the commands that it proposes: they work as they stand there.
 pub(crate) fn with_inventory(text: &str, inventory: &[String]) -> String {
@@ -58,7 +77,7 @@ pub(crate) fn with_inventory(text: &str, inventory: &[String]) -> String {
     }
     let words: String = inventory.iter().map(|word| format!(" {}", quote(word))).collect();
     OF_AN_INVENTORY.iter().fold(text.to_owned(), |text, command| {
-        let mut pieces = text.split(command);
+        let mut pieces = text.split(command.as_str());
         let mut told = pieces.next().unwrap_or_default().to_owned();
         for piece in pieces {
             // A name that only begins or ends so is another one; and an inventory is named once.
@@ -77,7 +96,7 @@ pub(crate) fn with_inventory(text: &str, inventory: &[String]) -> String {
 
 /// What is to be told of a remedy, which may be none or have nothing to say.
 pub(crate) fn hint(remedy: Option<&Advice>) -> Option<String> {
-    remedy.map(words).filter(|words| !words.is_empty())
+    remedy.map(words).filter(|words| !words.is_empty()).map(|words| proposed(&words))
 }
 
 #[cfg(test)]
@@ -93,10 +112,31 @@ mod tests {
             "run setup-cluster -i 'a lab/hosts.ini' --limit n; see: muster kubectl -i 'a lab/hosts.ini' get nodes, \
              muster unlock -i 'a lab/hosts.ini'"
         );
+        assert_eq!(
+            told(
+                "reset-cluster --foreign; muster certs renew --ca, or `muster remove-node node2`; students log in"
+            ),
+            "reset-cluster -i 'a lab/hosts.ini' --foreign; muster certs renew -i 'a lab/hosts.ini' --ca, or `muster remove-node -i \
+             'a lab/hosts.ini' node2`; students log in"
+        );
         for text in ["setup-cluster -i other", "docs/setup-cluster", "journalctl -u kubelet", "muster logs"] {
             assert_eq!(told(text), text);
         }
         assert_eq!(with_inventory("setup-cluster", &[]), "setup-cluster");
+    }
+
+    /// Where the inventory stands in a command the command takes it.
+    #[test]
+    fn each_command_takes_its_inventory_where_it_is_put() {
+        assert!(OF_AN_INVENTORY.len() > 30, "{:?}", *OF_AN_INVENTORY);
+        for command in OF_AN_INVENTORY.iter() {
+            let typed = with_inventory(command, &["-i".to_owned(), "hosts.ini".to_owned()]);
+            assert_eq!(typed, format!("{command} -i hosts.ini"));
+            let words = typed.split(' ').map(std::ffi::OsString::from).collect();
+            let wrong = crate::cli::parse(words).err().map(|error| error.kind());
+            let is_short_of = clap::error::ErrorKind::MissingRequiredArgument;
+            assert!(wrong.is_none() || wrong == Some(is_short_of), "{typed}: {wrong:?}");
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) struct Closing<'a> {
     pub(crate) again: Box<dyn Fn(Again<'_>) -> Option<String> + 'a>,
     /// What names the inventory in a command, where that must be said: what is proposed works as it stands there.
     pub(crate) inventory: &'a [String],
+    /// Whether there is one: machines may only have been named, by addresses.
+    pub(crate) has_inventory: bool,
     /// What to type to see what happened, but for the name of the host.
     pub(crate) log: Option<String>,
     /// The words behind which a command is typed to reach the machines, `muster lab exec --` for one.
@@ -138,11 +140,12 @@ impl Closing<'_> {
     fn warnings(&self, style: Style, columns: usize) -> Vec<String> {
         let mut lines = Vec::new();
         for (warning, hosts) in &self.view.warnings {
+            let warning = advice::with_inventory(warning, self.inventory);
             let in_order: Vec<&String> = self.outcome.keys().filter(|host| hosts.contains(host)).collect();
             let hosts =
                 if hosts.is_empty() { String::new() } else { format!("{}: ", text::names(&in_order)) };
             let wrapped =
-                text::wrap(&format!("{hosts}{}", text::harmless(warning)), columns.saturating_sub(10));
+                text::wrap(&format!("{hosts}{}", text::harmless(&warning)), columns.saturating_sub(10));
             lines.extend(wrapped.iter().enumerate().map(|(at, line)| match at {
                 0 => format!("{} {line}", style.paint(Tone::Warning, "warning:")),
                 _ => format!("         {line}"),
@@ -358,9 +361,20 @@ mod tests {
         let (next, log) = (Some("muster kubectl get nodes"), Some("muster log last".to_owned()));
         let again: Box<dyn Fn(Again<'_>) -> Option<String>> = Box::new(again);
         let through = interrupted.then_some("muster lab exec --");
-        Closing { view: &view, outcome, detail, interrupted, next, again, inventory: &[], log, through }
-            .lines(Style::PLAIN, 100, None)
-            .join("\n")
+        Closing {
+            view: &view,
+            outcome,
+            detail,
+            interrupted,
+            next,
+            again,
+            inventory: &[],
+            has_inventory: true,
+            log,
+            through,
+        }
+        .lines(Style::PLAIN, 100, None)
+        .join("\n")
     }
 
     fn step_failed() -> Failure {

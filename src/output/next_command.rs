@@ -62,10 +62,12 @@ impl Closing<'_> {
         if !changed.is_empty() {
             let command = format!("{command} --reimaged {}", changed.join(","));
             lines.push(to_type("again, if the machines were installed anew:", &command));
-            let words = ["muster", "replace-node"].into_iter().map(str::to_owned);
-            let words: Vec<String> =
-                words.chain(self.inventory.iter().map(|word| quote(word))).chain(changed).collect();
-            lines.push(to_type("if they were nodes of the cluster before that:", &words.join(" ")));
+            if self.has_inventory {
+                let words = ["muster", "replace-node"].into_iter().map(str::to_owned);
+                let words: Vec<String> =
+                    words.chain(self.inventory.iter().map(|word| quote(word))).chain(changed).collect();
+                lines.push(to_type("if they were nodes of the cluster before that:", &words.join(" ")));
+            }
         }
         if let Some((log, host)) = self.log.as_ref().zip(failed.first()) {
             lines.push(hint("log:", &format!("{log} {}", quote(host))));

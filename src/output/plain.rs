@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use muster_engine::event::Event;
 use muster_engine::failure::Failure;
 
+use crate::output::advice::proposed;
 use crate::output::screen::Screen;
 use crate::output::sentence::{self, Detail, StepEnd};
 use crate::output::show::Sink;
@@ -97,7 +98,11 @@ pub(crate) fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> 
         }
         Event::Warning { host, text } => {
             let host = host.as_ref().map(|host| format!("{host}  ")).unwrap_or_default();
-            vec![format!("{host}{} {}", style.paint(Tone::Warning, "warning:"), text::harmless(text))]
+            vec![format!(
+                "{host}{} {}",
+                style.paint(Tone::Warning, "warning:"),
+                text::harmless(&proposed(text))
+            )]
         }
         Event::HostFailed { host, role, step, failure } if !matches!(failure, Failure::Stopped(_)) => {
             let sentence = sentence::failure(host, role.as_deref(), step.as_deref(), failure);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::environment::Environment;
 use crate::error::CommandError;
+use crate::output::advice;
 use crate::output::style::{Style, Tone};
 
 /// Prints data to standard output. Whoever reads it may have seen enough (`muster vars node1 | head`): then the rest is
@@ -35,7 +36,7 @@ pub(crate) fn warning(text: &str, environment: &Environment) {
 
 /// A warning in a style that is known already.
 pub(crate) fn styled_warning(text: &str, style: Style) {
-    note(&format!("{} {text}", style.paint(Tone::Warning, "warning:")));
+    note(&format!("{} {}", style.paint(Tone::Warning, "warning:"), advice::proposed(text)));
 }
 
 /// What clap answers: help and versions are data, the rest is an error in what was typed.

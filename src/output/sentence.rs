@@ -188,6 +188,12 @@ mod tests {
             line(Detail { check: true, verbose: 2, ..Detail::default() }),
             "node1  etcd: Start etcd: would change service etcd (started)  (1 of 3, 2 exchanges)  0.4s"
         );
+        // What a reset takes away is not "no data".
+        let changes = [change("data of etcd in /var/lib/etcd", "removed", None)];
+        assert!(
+            step(&end(&changes), Detail { check: true, ..Detail::default() }, Style::PLAIN)
+                .contains("would change data of etcd in /var/lib/etcd (removed)")
+        );
         assert_eq!(
             step(&end(&[]), Detail { verbose: 2, ..Detail::default() }, Style::PLAIN),
             "node1  etcd: Start etcd: nothing to do  (0 of 3, 2 exchanges)  0.4s"

@@ -7,6 +7,7 @@ use console::{measure_text_width, truncate_str};
 use muster_engine::event::Event;
 use muster_engine::failure::Failure;
 
+use crate::output::advice::proposed;
 use crate::output::screen::{MARGIN, Screen};
 use crate::output::sentence::{self, Detail, StepEnd};
 use crate::output::show::Sink;
@@ -76,7 +77,7 @@ impl Sink for Terminal {
             }
             Event::Warning { host, text } if view.is_first(text) => {
                 let host = host.as_ref().map(|host| format!("{host}  ")).unwrap_or_default();
-                self.short(&format!("{} {host}{}", style.warning(), text::harmless(text)));
+                self.short(&format!("{} {host}{}", style.warning(), text::harmless(&proposed(text))));
             }
             // Problems are a table at the end, and whoever was stopped did not fail.
             Event::HostFailed { failure: Failure::Stopped(_) | Failure::Problems(_), .. } => {}

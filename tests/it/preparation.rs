@@ -53,6 +53,26 @@ fn machines_are_looked_at_before_there_is_an_inventory() {
 }
 
 #[test]
+fn what_is_proposed_says_what_was_typed() {
+    let machine = "[all]\nnode1 ansible_host=localhost ansible_port=1 ip=127.0.0.1\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n\
+                   [kube_node]\nnode1\n";
+    let with_inventory =
+        |program: Test| program.file("inventory/hosts.ini", machine).file("lab/hosts.ini", machine);
+    // Nobody finds these machines in an inventory afterwards.
+    let check = ["localhost:1", "--check", "--timeout", "1", "--bundle", "bundle"];
+    let ended = setup_cluster().bundle().run(&check).code(4);
+    ended.stdout_has(&["again: setup-cluster localhost:1 --timeout 1 --bundle bundle --check"]);
+    let reset = ["reset-cluster", "--keep-images", "--yes", "--timeout", "1"];
+    let ended = with_inventory(muster()).run(&reset).code(4);
+    ended.stdout_has(&["again: muster reset-cluster --keep-images --timeout 1"]);
+    let renew = ["certs", "renew", "--below", "400", "--timeout", "1"];
+    let ended = with_inventory(muster()).run(&renew).code(4);
+    ended.stdout_has(&["again: muster certs renew --below 400 --timeout 1"]);
+    let ended = with_inventory(muster()).run(&["dashboard", "--admin", "--for", "2d"]).code(5);
+    ended.stderr_has(&["good for 24h at most, and not for 2d"]);
+}
+
+#[test]
 fn machines_are_looked_at_with_the_bundle_that_is_named() {
     let sshd = Sshd::start();
     let test = project(&sshd, muster().bundle());

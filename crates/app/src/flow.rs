@@ -15,7 +15,7 @@ use crate::playbook::Playbook;
 pub struct Flow {
     /// What a saved plan holds of it, for whoever hosts the library to make it again.
     pub id: FlowId,
-    /// The command as a user types it, without options: `muster verify`. Others who want a machine's lock are told so.
+    /// The command as a user types it, with what it is about and without the options of all commands: `muster verify`. Others who want a machine's lock are told so.
     pub command: String,
     /// Plays in front of those that follow.
     pub first: Vec<Play>,
@@ -30,19 +30,36 @@ pub struct Flow {
     /// Plays that tell whether it may be done at all. Whoever hosts the library lets machines go through them, looking only, before
     /// something is fetched for it, and before a user is asked whether something may be lost.
     pub looks_first: Vec<Play>,
-    /// Whether that is so only where what is fetched belongs to another network plugin than that of new clusters: of everything else,
-    /// nothing that machines tell could say that it is not needed.
-    pub looks_first_for_network: bool,
+    /// Whether that is so only where what is fetched may be what a cluster that stands does not become: another version of Kubernetes,
+    /// or another network plugin than that of new clusters. Of everything else, nothing that machines tell could say that it is not
+    /// needed.
+    pub looks_first_for_another: bool,
     /// Whether it is told which variables come to nothing.
     pub remarks: bool,
     /// Whether it looks at the whole cluster, so that leaving out hosts makes no sense.
     pub whole_cluster: bool,
     /// Whether its machines wait for each other in the middle of its plays, so that they cannot be worked on in batches.
     pub all_at_once: bool,
-    /// What is lost for good by it, as the end of a sentence that begins with "lost are"; a user is asked first.
-    pub loses: Option<String>,
+    /// What is lost for good by it; a user is asked first.
+    pub loses: Option<Loss>,
     /// What to type when all went well.
     pub next: Option<String>,
+}
+
+/// What is lost for good, as the end of a sentence that begins with "lost are".
+#[derive(Debug, Clone)]
+pub struct Loss {
+    /// Where control planes or members of etcd are among the hosts.
+    pub with_the_cluster: String,
+    /// Where only workers are.
+    pub of_workers: String,
+}
+
+impl Loss {
+    /// What is lost with hosts of which some carry the cluster, or none do.
+    pub fn of(&self, carry: bool) -> &str {
+        if carry { &self.with_the_cluster } else { &self.of_workers }
+    }
 }
 
 /// The name of a flow with its parameters, in the form of its host: `{"remove-node": {"hosts": ["node3"]}}`.
@@ -93,7 +110,7 @@ impl Flow {
             roles: Vec::new(),
             bundle: BundleUse::Looks,
             looks_first: Vec::new(),
-            looks_first_for_network: false,
+            looks_first_for_another: false,
             remarks: true,
             whole_cluster: false,
             all_at_once: false,

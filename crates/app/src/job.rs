@@ -165,8 +165,11 @@ impl Scope {
             return Ok(false);
         }
         let versions = run_bundle::versions(world, &outline.hosts)?;
-        let of =
-            if job.flow.looks_first_for_network { run_bundle::Lack::Network } else { run_bundle::Lack::Any };
+        let of = if job.flow.looks_first_for_another {
+            run_bundle::Lack::OfAnother
+        } else {
+            run_bundle::Lack::Any
+        };
         run_bundle::is_incomplete(&job.options, environment, world, &versions, of)
     }
 

@@ -34,7 +34,7 @@ mod world;
 pub use connections::Connections;
 pub use environment::{Environment, shown};
 pub use error::{Error, ErrorKind};
-pub use flow::{BundleUse, Flow, FlowId, Plays};
+pub use flow::{BundleUse, Flow, FlowId, Loss, Plays};
 pub use frontend::{Frontend, News, Question};
 pub use job::{Job, Outline, OutlinePlay, Ready, Scope};
 pub use lock_owner::request as lock_request;

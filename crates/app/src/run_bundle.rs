@@ -120,8 +120,9 @@ pub(crate) fn complete(
 pub(crate) enum Lack {
     /// Something.
     Any,
-    /// Something that belongs to another network plugin than that of new clusters, and to nothing else.
-    Network,
+    /// Something that a cluster which stands may not become: what belongs to another network plugin than that of new clusters, and to
+    /// nothing else; or to another version of Kubernetes than that of new clusters, or than the bundle has.
+    OfAnother,
 }
 
 /// Whether the bundle lacks something that these versions of Kubernetes need.
@@ -141,7 +142,13 @@ pub(crate) fn is_incomplete(
         .into_iter()
         .map(|release| CATALOGUE.needed(release, |purpose| !is_of_another_network(purpose)));
     let mut lacks_more = || without.any(|release| !bundle.missing_of(&release).is_empty());
-    Ok(!missing.is_empty() && (of == Lack::Any || !lacks_more()))
+    let is_another = |version: &str| version != CATALOGUE.default_release();
+    let has_another = || {
+        let mut kubelets = bundle.files().iter().filter(|file| file.name == "kubelet");
+        kubelets.any(|kubelet| !versions.contains(&kubelet.version))
+    };
+    let of_another_version = || versions.iter().any(|version| is_another(version)) || has_another();
+    Ok(!missing.is_empty() && (of == Lack::Any || of_another_version() || !lacks_more()))
 }
 
 /// What the machines need, and what the bundle lacks of it.

@@ -7,13 +7,20 @@ use crate::script::Script;
 #[derive(Debug, Clone)]
 pub struct Command {
     name: String,
+    what: &'static str,
     run: Script,
     unless: Script,
 }
 
 /// A command, by what it achieves: `swap is off`. It runs unless `unless`, which only looks, succeeds.
 pub fn command(name: impl Into<String>, run: Script, unless: Script) -> Command {
-    Command { name: name.into(), run, unless }
+    Command { name: name.into(), what: "done", run, unless }
+}
+
+/// A command that takes something away, by what that is: `data of etcd in /var/lib/etcd`. It runs unless `unless`, which only looks,
+/// succeeds: then nothing of it is there.
+pub fn removal(name: impl Into<String>, run: Script, unless: Script) -> Command {
+    Command { what: "removed", ..command(name, run, unless) }
 }
 
 impl Resource for Command {
@@ -29,7 +36,7 @@ impl Resource for Command {
         if seen.answer().status == 0 {
             return Ok(Plan::nothing());
         }
-        Ok(Plan::change(self, "done", self.run.clone()))
+        Ok(Plan::change(self, self.what, self.run.clone()))
     }
 
     fn desired(&self) -> String {

@@ -15,13 +15,14 @@ pub struct File {
     content: String,
     access: Access,
     secret: bool,
+    shown: bool,
     check: Option<&'static str>,
 }
 
 /// A file owned by root, mode 0644, empty until [`File::content`] says otherwise.
 pub fn file(path: impl Into<String>) -> File {
     let access = Access::root(0o644);
-    File { path: path.into(), content: String::new(), access, secret: false, check: None }
+    File { path: path.into(), content: String::new(), access, secret: false, shown: false, check: None }
 }
 
 impl File {
@@ -36,6 +37,12 @@ impl File {
         self.content = content.into();
         self.secret = true;
         self.access.mode = 0o600;
+        self
+    }
+
+    /// What is at this path is no secret, now and before, though nobody but its owner may read it: differences are shown.
+    pub fn shown(mut self) -> Self {
+        self.shown = true;
         self
     }
 
@@ -101,7 +108,7 @@ impl Resource for File {
             return Ok(Plan::nothing());
         }
         // What nobody but its owner may read may be a secret, also where its successor is none.
-        let was_secret = state.is_some_and(|state| state.mode & 0o077 == 0);
+        let was_secret = !self.shown && state.is_some_and(|state| state.mode & 0o077 == 0);
         let diff = (!self.secret && !was_secret && !is_same).then(|| {
             let old = state.and_then(|s| s.content.as_deref()).unwrap_or_default();
             unified(&self.path, &String::from_utf8_lossy(old), &self.content)

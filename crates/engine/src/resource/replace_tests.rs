@@ -212,7 +212,7 @@ fn what_a_program_does_not_take_is_not_written() {
 
 #[test]
 fn what_only_its_owner_could_read_is_not_shown_when_it_is_replaced() {
-    let shown = |mode: u32| {
+    let shown = |mode: u32, wanted: File| {
         let state = PathState {
             kind: PathKind::File,
             mode,
@@ -227,8 +227,11 @@ fn what_only_its_owner_could_read_is_not_shown_when_it_is_replaced() {
         };
         let paths = BTreeMap::from([("/etc/a".to_owned(), state)]);
         let seen = Seen { paths: Arc::new(paths), answer: None };
-        let plan = file("/etc/a").content("none").plan(&seen).unwrap();
+        let plan = wanted.content("none").plan(&seen).unwrap();
         plan.changes[0].diff.clone().unwrap_or_default()
     };
-    assert!(shown(0o644).contains("-password") && shown(0o600).is_empty());
+    let of = |mode| shown(mode, file("/etc/a"));
+    assert!(of(0o644).contains("-password") && of(0o600).is_empty());
+    // Unless it is known to be none.
+    assert!(shown(0o600, file("/etc/a").mode(0o600).shown()).contains("-password"));
 }
