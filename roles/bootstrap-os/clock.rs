@@ -29,6 +29,8 @@ const KEPT: &str = "/var/lib/muster/stamps/clock";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Chrony,
+    /// OpenBSD's.
+    OpenNtpd,
     /// The reference implementation, or NTPsec.
     Ntp,
     /// systemd's, which only asks.
@@ -52,6 +54,7 @@ impl Service {
             let mut words = line.split_whitespace();
             let kind = match words.next()? {
                 "chrony" => Kind::Chrony,
+                "openntpd" => Kind::OpenNtpd,
                 "ntp" => Kind::Ntp,
                 "timesyncd" => Kind::Timesyncd,
                 _ => return None,
@@ -64,12 +67,13 @@ impl Service {
         all.iter().find(|(_, is_active)| *is_active).or(all.first()).map(|(service, _)| service.clone())
     }
 
-    /// What it is told. systemd's takes names alone, without chrony's and ntpd's options.
+    /// What it is told. systemd's and OpenNTPD take names alone, without chrony's and ntpd's options.
     fn configuration(&self, host: &Host, vars: &Vars) -> Result<String> {
         let names: Vec<&str> =
             vars.ntp_servers.iter().filter_map(|server| server.split_whitespace().next()).collect();
         let (name, template) = match self.kind {
             Kind::Chrony => ("chrony.conf.j2", include_str!("templates/chrony.conf.j2")),
+            Kind::OpenNtpd => ("openntpd.conf.j2", include_str!("templates/openntpd.conf.j2")),
             Kind::Ntp => ("ntp.conf.j2", include_str!("templates/ntp.conf.j2")),
             Kind::Timesyncd => ("timesyncd.conf.j2", include_str!("templates/timesyncd.conf.j2")),
         };
@@ -207,6 +211,20 @@ mod tests {
             service(Kind::Ntp, "ntpsec", "/etc/ntpsec/ntp.conf")
         );
         assert_eq!(Service::of(""), None);
+        // Debian's unit may be known as ntpd as well.
+        let openntpd = "openntpd openntpd /etc/openntpd/ntpd.conf active\nntp ntpd /etc/ntp.conf active\n";
+        assert_eq!(Service::of(openntpd), service(Kind::OpenNtpd, "openntpd", "/etc/openntpd/ntpd.conf"));
+    }
+
+    #[test]
+    fn openntpd_is_a_time_service() {
+        // Of another one the package of ntp_package would take its place.
+        let program = format!(
+            "systemctl() {{ case $* in *LoadState*openntpd.service) echo LoadState=loaded ;; is-active*) echo active ;; esac; }}\n{LOOK}"
+        );
+        let out = Command::new("dash").args(["-euc", &program]).output().unwrap();
+        let seen = String::from_utf8(out.stdout).unwrap();
+        assert_eq!(Service::of(&seen).map(|service| service.kind), Some(Kind::OpenNtpd), "{seen}");
     }
 
     #[test]
@@ -257,6 +275,8 @@ mod tests {
         }
         let ntpsec = told(include_str!("templates/ntp.conf.j2"), true);
         assert!(ntpsec.contains("driftfile /var/lib/ntpsec/ntp.drift\n"), "{ntpsec}");
+        let openntpd = told(include_str!("templates/openntpd.conf.j2"), false);
+        assert!(openntpd.ends_with("\nservers a.example\nservers b.example\n"), "{openntpd}");
         let timesyncd = told(include_str!("templates/timesyncd.conf.j2"), false);
         assert!(timesyncd.ends_with("[Time]\nNTP=a.example b.example\nFallbackNTP=\n"), "{timesyncd}");
     }

@@ -17,6 +17,8 @@ service_of() {
 }
 if [ -d /etc/chrony ]; then chrony=/etc/chrony/chrony.conf; else chrony=/etc/chrony.conf; fi
 if [ -d /etc/ntpsec ]; then ntp=/etc/ntpsec/ntp.conf; else ntp=/etc/ntp.conf; fi
+if [ -d /etc/openntpd ]; then openntpd=/etc/openntpd/ntpd.conf; else openntpd=/etc/ntpd.conf; fi
 service_of chrony "$chrony" chrony chronyd
+service_of openntpd "$openntpd" openntpd
 service_of ntp "$ntp" ntpsec ntp ntpd
 service_of timesyncd /etc/systemd/timesyncd.conf.d/kubernetes.conf systemd-timesyncd

@@ -204,8 +204,8 @@ pub(crate) fn as_before() -> [Command; 5] {
     [
         clock::as_before(),
         known_hosts::unknown(),
-        command(
-            "no line of ours in /etc/hosts",
+        removal(
+            "lines of ours in /etc/hosts",
             sh(
                 concat!(
                     include_str!("../hosts_file.sh"),

@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::cluster::Certificate;
+use crate::cluster::Identity;
 
 /// What of a machine is to be renewed. etcd's certificates are not in it: muster makes them itself ([`crate::etcd::pki`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,11 +29,14 @@ const KUBEADM: [(&str, &str); 7] = [
 ];
 
 impl Due {
-    /// Those of these certificates that have fewer days left than this, or cannot be read.
-    pub(super) fn of(certificates: &[Certificate], below: i64, now: OffsetDateTime) -> Self {
+    /// Those of a machine's certificates that have fewer days left than this, or cannot be read; and all that kubeadm makes where a
+    /// renewal was cut off: one of them may not be its key's.
+    pub(super) fn of(seen: &Identity, below: i64, now: OffsetDateTime) -> Self {
         let mut due = Self::default();
-        for certificate in certificates {
-            if certificate.is_authority || certificate.days_left(now).is_some_and(|left| left >= below) {
+        for certificate in &seen.certificates {
+            let may_be_mixed = seen.renews && KUBEADM.iter().any(|(name, _)| *name == certificate.file());
+            let is_good = !may_be_mixed && certificate.days_left(now).is_some_and(|left| left >= below);
+            if certificate.is_authority || is_good {
                 continue;
             }
             match certificate.file() {
@@ -64,6 +67,11 @@ impl Due {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Certificate;
+
+    fn of(certificates: &[Certificate], below: i64, now: OffsetDateTime) -> Due {
+        Due::of(&Identity { certificates: certificates.to_vec(), ..Identity::default() }, below, now)
+    }
 
     #[test]
     fn what_ends_soon_is_renewed_and_what_reads_it_starts_anew() {
@@ -84,13 +92,17 @@ mod tests {
             certificate("/var/lib/kubelet/pki/kubelet.crt", Some(2)),
             certificate("/var/lib/kubelet/pki/kubelet-client-current.pem", Some(200)),
         ];
-        let due = Due::of(&all, 30, now);
+        let due = of(&all, 30, now);
         assert_eq!(due.kubeadm, ["front-proxy-client", "admin.conf", "scheduler.conf"]);
         assert_eq!((due.kubelet, due.serving, due.files.len()), (false, true, 4));
         assert_eq!(due.components(), ["kube-apiserver", "kube-scheduler"]);
         assert_eq!(all[3].days_left(now), Some(-3));
-        let all_due = Due::of(&all, 400, now);
+        let all_due = of(&all, 400, now);
         assert!(all_due.kubelet && all_due.kubeadm.contains(&"apiserver"));
-        assert_eq!(Due::of(&all[..2], 30, now), Due::default(), "an authority is not renewed");
+        assert_eq!(of(&all[..2], 30, now), Due::default(), "an authority is not renewed");
+        let cut_off = Identity { certificates: all.to_vec(), renews: true, ..Identity::default() };
+        let due = Due::of(&cut_off, 30, now);
+        assert_eq!(due.kubeadm, ["apiserver", "front-proxy-client", "admin.conf", "scheduler.conf"]);
+        assert!(!due.kubelet, "kubeadm does not make it");
     }
 }

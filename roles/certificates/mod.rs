@@ -25,6 +25,9 @@ use due::Due;
 
 pub use crate::cluster::Certificate;
 
+/// Says that a renewal is under way on a machine (`renew.sh`).
+pub(crate) const RENEWING: &str = "/var/lib/muster/stamps/renewing-certificates";
+
 /// Below how many days `setup-cluster` renews a certificate.
 pub const RENEWED_BELOW: i64 = 30;
 
@@ -130,7 +133,7 @@ async fn renew_node(host: &Host, below: i64) -> Result<()> {
 /// Decided by what was seen before the run changed anything: where there is nothing to do, it takes no exchange.
 pub(crate) async fn renew(host: &Host, known: &Standing, below: i64) -> Result<bool> {
     let Some(identity) = known.identity(host.name()) else { return Ok(false) };
-    let due = Due::of(&identity.certificates, below, OffsetDateTime::now_utc());
+    let due = Due::of(identity, below, OffsetDateTime::now_utc());
     if due.files.is_empty() {
         return Ok(false);
     }
@@ -243,6 +246,35 @@ fn pem(kubeconfig: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_renewal_that_was_cut_off_is_known_until_it_is_done() {
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().display();
+            let program = include_str!("renew.sh").replace("/var/lib/muster", &format!("{path}/muster"));
+            // The power goes in the middle of it.
+            let run = |kubeadm: &str| {
+                let program = format!("kubeadm() {{ {kubeadm}; }}\nrestart() {{ :; }}\n{program}");
+                let mut command = std::process::Command::new(shell[0]);
+                command.args(&shell[1..]).args([
+                    "-euc",
+                    &program,
+                    "sh",
+                    "c",
+                    "apiserver",
+                    "kube-apiserver",
+                    "",
+                    "",
+                    "",
+                ]);
+                command.status().unwrap().success()
+            };
+            let mark = RENEWING.replace("/var/lib/muster", &format!("{path}/muster"));
+            assert!(!run("exit 9") && std::fs::exists(&mark).unwrap(), "{shell:?}");
+            assert!(run(":") && !std::fs::exists(&mark).unwrap(), "{shell:?}");
+        }
+    }
 
     #[test]
     fn a_kubeconfig_holds_a_certificate_and_its_key() {

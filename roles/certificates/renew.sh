@@ -5,6 +5,7 @@
 # $6: the authorities that kubeconfigs trust from now on, as base64, or nothing where they stay as they are.
 set -e
 config=$1 names=$2 components=$3 kubelet=$4 serving=$5 trusted=$6 pki=/var/lib/kubelet/pki
+renewing=/var/lib/muster/stamps/renewing-certificates
 # The kubelet first: one that is not let in starts nothing.
 if [ -n "$kubelet" ]; then
   umask 077
@@ -15,6 +16,13 @@ if [ -n "$kubelet" ]; then
   mv -f "$pki/.current" "$pki/kubelet-client-current.pem"
 fi
 [ -z "$serving" ] || rm -f "$pki/kubelet.crt" "$pki/kubelet.key" "$pki"/kubelet-server-*.pem
+# kubeadm writes a key, and then its certificate: a power cut between the two leaves one that is not the other's. Until all has started
+# anew they are all due (identity.sh), however long they are good for.
+if [ -n "$names" ]; then
+  mkdir -p "${renewing%/*}"
+  : >"$renewing"
+  sync "$renewing"
+fi
 for name in $names; do kubeadm certs renew "$name" --config "$config"; done
 if [ -n "$trusted" ]; then
   # After kubeadm, which writes the first of several authorities alone.
@@ -27,4 +35,6 @@ if [ -n "$trusted" ]; then
     mv -f "$path.muster" "$path"
   done
 fi
+sync
 restart "$components"
+rm -f "$renewing"

@@ -105,6 +105,8 @@ pub(crate) struct Identity {
     pub etcd: Member,
     /// Its certificates, those within its kubeconfig files included.
     pub certificates: Vec<Certificate>,
+    /// Whether a renewal of those that kubeadm makes did not come to its end: a key may be there without its certificate.
+    pub renews: bool,
     /// Whether a rotation of the authorities is under way on it ([`crate::rotation`]).
     pub rotates: bool,
 }
@@ -278,6 +280,7 @@ impl Identity {
                 "has_vxlan" => identity.has_vxlan = true,
                 "begins" => identity.begins = true,
                 "rotates" => identity.rotates = true,
+                "renews" => identity.renews = true,
                 "external" => identity.external.push(value.to_owned()),
                 "hosts_line" => identity.hosts_lines.push(value.to_owned()),
                 "etcd_ca" => identity.etcd.authority = beside(identity.etcd.authority, decoded(value)),

@@ -64,6 +64,7 @@ for interface in /sys/class/net/flannel.* /sys/class/net/vxlan.calico; do
   [ ! -e "$interface" ] || say has_vxlan yes
 done
 [ ! -e /var/lib/muster/rotation/authorities.pem ] || say rotates yes
+[ ! -e /var/lib/muster/stamps/renewing-certificates ] || say renews yes
 # Where the cluster was told to look for its API, and the names by which the machine knows that.
 external=/var/lib/muster/stamps/api-endpoint
 if [ -r "$external" ]; then

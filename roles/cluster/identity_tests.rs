@@ -65,6 +65,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     write("/var/lib/old/member/wal/0.wal", "");
     write("/var/lib/muster/etcd-restored", "restored-1 ab12 7 saved\n");
     write("/var/lib/muster/rotation/authorities.pem", "PRIVATE");
+    write("/var/lib/muster/stamps/renewing-certificates", "");
     write("/var/lib/muster/stamps/api-endpoint", "api.example.org:8443\n192.0.2.20:6443\n");
     write("/etc/hosts", "127.0.0.1 localhost\n192.0.2.20 api.example.org # muster: loadbalancer_apiserver\n");
     let expected = Identity {
@@ -119,6 +120,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         },
         certificates: Vec::new(),
         rotates: true,
+        renews: true,
     };
     // The same files below another root.
     let root = folder.path().display().to_string();

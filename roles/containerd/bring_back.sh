@@ -2,13 +2,6 @@
 # $1: the folder of the note; $2: containerd's settings; $3: its unit; then the programs.
 note=$1 config=$2 unit=$3
 shift 3
-for program; do
-  kept=$note/programs/${program##*/}
-  [ -e "$kept" ] || continue
-  mkdir -p "${program%/*}"
-  cp -p "$kept" "$program.muster"
-  mv -f "$program.muster" "$program"
-done
 # Ours are gone: what is there now somebody has put there since.
 back() {
   [ -e "$1" ] && [ ! -e "$2" ] && [ ! -L "$2" ] || return 0
@@ -17,6 +10,7 @@ back() {
   sync "$2.muster"
   mv -f "$2.muster" "$2"
 }
+for program; do back "$note/programs/${program##*/}" "$program"; done
 back "$note/config.toml" "$config"
 if [ -e "$note/unit-link" ]; then
   [ -e "$unit" ] || ln -sf "$(cat "$note/unit-link")" "$unit"

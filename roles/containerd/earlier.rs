@@ -3,7 +3,7 @@
 
 use muster_engine::prelude::*;
 
-use super::{CNI_PLUGINS, CONFIG, PROGRAMS, UNIT};
+use super::{CONFIG, UNIT, programs};
 use crate::common::bin_dir;
 
 /// What a machine notes of it.
@@ -12,13 +12,6 @@ const EARLIER: &str = "/var/lib/muster/stamps/containerd-before";
 const KEPT: &str = "/var/lib/muster/stamps/containerd-kept";
 /// Says that ours was started on a machine.
 const STARTED: &str = "/var/lib/muster/stamps/containerd.service";
-
-/// Where ours puts programs, and another engine may have its own.
-fn programs(host: &Host) -> Result<Vec<String>> {
-    let bin = bin_dir(host)?;
-    let own = PROGRAMS.into_iter().chain(["runc"]).map(|name| format!("{bin}/{name}"));
-    Ok(own.chain(CNI_PLUGINS.into_iter().map(|name| format!("/opt/cni/bin/{name}"))).collect())
-}
 
 /// What the machine has of a container engine is noted before ours takes its place, so that a reset can bring it back.
 pub(super) fn is_noted(host: &Host, storage: &str) -> Result<Command> {
@@ -47,6 +40,8 @@ pub(crate) struct Earlier {
     pub(crate) is_back: bool,
     /// Ours was taken away, but for its programs and images; and there is one that somebody has set up.
     pub(crate) is_anothers: bool,
+    /// That one is started from where ours had its programs: with them, or with what is there in their place.
+    pub(crate) has_our_programs: bool,
 }
 
 impl Earlier {
@@ -61,14 +56,19 @@ impl Earlier {
 done
 [ -d "$1" ] || [ ! -d "$1-is-back" ] || echo back
 for mark in "$1" "$2" "$3"; do [ ! -e "$mark" ] || echo ours; done
-[ ! -e "$4" ] || ! is_anothers "$4" "$5" || echo anothers"#
+[ ! -e "$4" ] || ! is_anothers "$4" "$5" || {
+  echo anothers
+  case $(systemctl cat containerd 2>/dev/null) in *"$6/"*) echo our-programs ;; esac
+}"#
         );
-        let program = format!("/var/lib/muster/stamps/file{}/containerd", bin_dir(host)?);
-        let answer = host.query(sh(look, [EARLIER, STARTED, &program, KEPT, CONFIG])).await?.output;
+        let bin = bin_dir(host)?;
+        let program = format!("/var/lib/muster/stamps/file{bin}/containerd");
+        let answer = host.query(sh(look, [EARLIER, STARTED, &program, KEPT, CONFIG, &bin])).await?.output;
         let has = |word: &str| answer.lines().any(|line| line == word);
         Ok(Earlier {
             has_ours: has("ours") && !has("anothers"),
             is_anothers: has("anothers"),
+            has_our_programs: has("our-programs"),
             has_images: has("images"),
             ran: has("ran"),
             has_unit: has("unit"),
@@ -116,12 +116,36 @@ pub(crate) async fn tell(host: &Host) -> Result<()> {
 /// No image of Kubernetes is in an engine that others had used before.
 pub(crate) fn no_images_of_pods() -> Command {
     let program = include_str!("no_images_of_pods.sh");
-    command("no images of Kubernetes", sh(program, ["remove"]), sh(program, ["look"]))
+    removal("images of Kubernetes", sh(program, ["remove"]), sh(program, ["look"]))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    #[test]
+    fn what_somebody_has_put_there_since_is_not_replaced_by_what_was_before() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let root = tempfile::tempdir().unwrap();
+            let path = |name: &str| root.path().join(name).display().to_string();
+            let write = |name: &str, text: &str| {
+                fs::create_dir_all(root.path().join(name).parent().unwrap()).unwrap();
+                fs::write(root.path().join(name), text).unwrap();
+            };
+            for name in ["programs/containerd", "programs/ctr", "config.toml"] {
+                write(&format!("note/{name}"), "before");
+            }
+            write("bin/containerd", "since");
+            let program = format!("systemctl() {{ :; }}\n{}", include_str!("bring_back.sh"));
+            let words = ["note", "config.toml", "unit", "bin/containerd", "bin/ctr"].map(path);
+            let mut command = std::process::Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-euc", &program, "sh"]).args(words);
+            assert!(command.status().unwrap().success(), "{shell:?}");
+            let texts = ["bin/containerd", "bin/ctr", "config.toml"]
+                .map(|name| fs::read_to_string(path(name)).unwrap());
+            assert_eq!(texts, ["since", "before", "before"], "{shell:?}");
+        }
+    }
 
     #[test]
     fn a_package_s_engine_is_not_taken_for_one_that_came_after_a_reset_that_kept_images() {

@@ -134,8 +134,8 @@ fn hosts_toml(vars: &HostVars, registry: &Registry) -> Result<String, VarsError>
 /// Specifications that were taken out of the variable are gone.
 fn no_other_specs(names: impl Iterator<Item = String>) -> Command {
     let args: Vec<String> = std::iter::once(SPECS.to_owned()).chain(names).collect();
-    command(
-        "no other specifications of containers",
+    removal(
+        "other specifications of containers",
         sh(
             concat!(
                 include_str!("other_specs.sh"),
@@ -163,8 +163,8 @@ fn kept_before(list: &str, prefixes: &[String]) -> Command {
 /// Mirrors that were taken out of the variable are gone: a mirror that is no more would be asked for ever. What was there before is
 /// there again, and files of others stay.
 pub(crate) fn no_other_mirrors(list: &str, prefixes: &[String]) -> Command {
-    command(
-        "no other mirrors",
+    removal(
+        "other mirrors",
         sh(include_str!("mirrors.sh"), mirrors("remove", list, prefixes)),
         sh(include_str!("mirrors.sh"), mirrors("look", list, prefixes)),
     )
@@ -181,8 +181,8 @@ pub(crate) fn no_mirrors() -> [Command; 2] {
 
 /// containerd has nothing in its folder of storage, which may hold more than that: a disk of somebody's.
 pub(crate) fn no_images(folder: &str) -> Command {
-    command(
-        format!("no images in {folder}"),
+    removal(
+        format!("images in {folder}"),
         sh(include_str!("no_images.sh"), [folder]),
         sh(
             r#"for path in "$1"/io.containerd.* "$1"/tmpmounts; do [ ! -e "$path" ] || exit 1; done"#,
@@ -191,18 +191,25 @@ pub(crate) fn no_images(folder: &str) -> Command {
     )
 }
 
-/// The programs that this role has on a machine.
-pub(crate) fn programs(host: &Host) -> Result<Resources> {
+/// Where this role has its programs; another engine may have its own there.
+fn programs(host: &Host) -> Result<impl Iterator<Item = String>> {
     let bin = bin_dir(host)?;
-    let own = PROGRAMS.into_iter().chain(["runc"]).map(|name| format!("{bin}/{name}"));
-    let all = own.chain(CNI_PLUGINS.into_iter().map(|name| format!("/opt/cni/bin/{name}")));
-    Ok(all.fold(Resources::new(), |all, path| all.with(uninstalled(path))))
+    let own = PROGRAMS.into_iter().chain(["runc"]).map(move |name| format!("{bin}/{name}"));
+    Ok(own.chain(CNI_PLUGINS.into_iter().map(|name| format!("/opt/cni/bin/{name}"))))
+}
+
+/// The programs of this role that are still on a machine on which somebody has set up another engine: those that are as they were
+/// installed.
+pub(crate) fn programs_beside_anothers(host: &Host) -> Result<Resources> {
+    let left = programs(host)?.map(|path| uninstalled(path).only_as_installed());
+    Ok(left.fold(Resources::new(), Resources::with))
 }
 
 /// What this role has on a machine, but for the images. Its programs and the images stay where `keep` says so.
 pub(crate) fn owned(host: &Host, keep: bool) -> Result<Resources> {
     let vars: Vars = host.vars()?;
-    let mut owned = if keep { Resources::new() } else { programs(host)? };
+    let programs = programs(host)?.filter(|_| !keep).map(uninstalled);
+    let mut owned = programs.fold(Resources::new(), Resources::with);
     if let Some(path) = registry::told_in(host)? {
         owned = owned.with(file(path));
     }

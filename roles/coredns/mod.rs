@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use muster_inventory::HostVars;
 use serde::Deserialize;
@@ -14,7 +13,7 @@ use crate::cluster;
 use crate::common::cluster_vars;
 use crate::extension;
 use crate::nodelocaldns;
-use crate::objects::{ObjectSet, documents};
+use crate::objects::{ObjectSet, documents, name_by_digest};
 
 const NAME: &str = "coredns";
 
@@ -82,8 +81,7 @@ fn replicas(vars: &Vars, (nodes, cores): (usize, usize)) -> usize {
     for_size.max(vars.dns_min_replicas).max(least)
 }
 
-/// Its objects. The name of the configuration has a digest of what it says: so pods are made anew when it says something else, by
-/// which is seen whether CoreDNS takes it; and those of before, and what takes their place, read what they have read.
+/// Its objects.
 fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Value>> {
     let read: Vars = vars.deserialize()?;
     let selector = selector(&read.coredns_deployment_nodeselector);
@@ -91,15 +89,7 @@ fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Val
         json!({ "image": image, "replicas": replicas(&read, size), "selector": selector, "apart": apart() });
     let text = vars.render(include_str!("templates/coredns.yaml.j2"), "coredns.yaml.j2", &extra)?;
     let mut objects = documents(NAME, &text)?;
-    let configuration = objects.iter_mut().find(|object| object["kind"] == "ConfigMap");
-    let name = configuration.map(|map| {
-        let sum = Sha256::of(map["data"].to_string().as_bytes()).to_string();
-        map["metadata"]["name"] = format!("{NAME}-{}", &sum[..12]).into();
-        map["metadata"]["name"].clone()
-    });
-    for object in objects.iter_mut().filter(|object| object["kind"] == "Deployment") {
-        object["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"] = name.clone().into();
-    }
+    name_by_digest(&mut objects);
     Ok(objects)
 }
 

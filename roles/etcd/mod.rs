@@ -216,8 +216,8 @@ pub(crate) fn login(folder: &str) -> Resources {
 
 /// A member's data is gone, with what a restore has beside it. Only that: the folder may be a disk of its own, or hold more.
 pub(crate) fn no_data(folder: &str) -> Command {
-    command(
-        format!("no data of etcd in {folder}"),
+    removal(
+        format!("data of etcd in {folder}"),
         sh(r#"rm -rf "$1"/member "$1"/muster-restore "$1"/muster-rescue "$1"/replaced-*"#, [folder]),
         sh(
             r#"for path in "$1"/member "$1"/muster-restore "$1"/muster-rescue "$1"/replaced-*; do [ ! -e "$path" ] || exit 1; done"#,

@@ -115,6 +115,8 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(dir(reconfigure::BEFORE))
         .with(file(config::APPLIED))
         .with(file(config::BEGINS))
+        .with(file(certificates::RENEWING))
+        .with(file(serving::NODES))
         .with(file(UNIT))
         .with(service("kubelet")))
 }
@@ -148,7 +150,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     }
     // Before the API server is asked, which may have stopped for want of them.
     certificates::renew(host, &known, RENEWED_BELOW).await?;
-    serving::tell_of_others(host).await?;
+    serving::all_have_theirs(host).await?;
     match known.story(host.name()).map_err(refused)? {
         Story::Birth => birth::run(host, &known).await?,
         Story::Reconfigure => reconfigure::run(host, &known, growth.as_ref().filter(|_| is_alone)).await?,

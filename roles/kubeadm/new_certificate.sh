@@ -12,6 +12,8 @@ new_certificate() {
   kubeadm init phase certs apiserver --config "$aside/config.yaml"
   # Whole on the disk before they take the place of others.
   flush "$aside/apiserver.key" "$aside/apiserver.crt"
+  # A power cut between the two leaves a key that is not the certificate's: both of before come back then (put_back.sh).
   for name in apiserver.key apiserver.crt; do mv -f "$aside/$name" "$2/$name"; done
+  sync
   rm -rf "$aside"
 }

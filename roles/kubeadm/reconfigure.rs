@@ -189,4 +189,44 @@ mod tests {
             "{told}"
         );
     }
+
+    /// The power goes between the new key and its certificate.
+    #[test]
+    fn a_key_without_its_certificate_is_taken_back() {
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name).display().to_string();
+            let is = |text: &str| {
+                ["apiserver.key", "apiserver.crt"].map(|name| {
+                    std::fs::read_to_string(at(&format!("ssl/{name}"))).unwrap() == format!("{text}\n")
+                })
+            };
+            std::fs::create_dir(at("ssl")).unwrap();
+            for name in ["ssl/apiserver.key", "ssl/apiserver.crt", "config.yaml", "settled", "admin.conf"] {
+                std::fs::write(at(name), "old\n").unwrap();
+            }
+            let run = |power: &str, program: &str| {
+                let kubeadm =
+                    r#"kubeadm() { for name in key crt; do echo new >"$aside/apiserver.$name"; done; }"#;
+                let program = format!("{kubeadm}\n{power}\n{}{program}", include_str!("come_up.sh"));
+                let program = program
+                    .replace("/etc/kubernetes/admin.conf", &at("admin.conf"))
+                    .replace("/etc/kubernetes/manifests", &at("manifests"));
+                let mut command = std::process::Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &program, "sh"]);
+                command.args(["settled", "before", "ssl", "config.yaml"].map(at)).status().unwrap().success()
+            };
+            let change = concat!(
+                include_str!("new_certificate.sh"),
+                "keep_before \"$2\" \"$3\"\nnew_certificate \"$4\" \"$3\"\n"
+            );
+            let goes = "mv() { case $3 in */apiserver.crt) exit 9 ;; esac; command mv \"$@\"; }";
+            assert!(!run(goes, change), "{shell:?}");
+            assert_eq!(is("new"), [true, false], "{shell:?}");
+            assert!(run("", include_str!("put_back.sh")), "{shell:?}");
+            assert_eq!(is("old"), [true, true], "{shell:?}");
+            assert!(run("", change), "{shell:?}");
+            assert_eq!(is("new"), [true, true], "{shell:?}");
+        }
+    }
 }

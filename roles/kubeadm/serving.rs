@@ -3,8 +3,10 @@
 //!
 //! Nobody in Kubernetes approves what kubelets ask for: whoever has a machine could ask for any name. Here names and addresses are
 //! compared with the inventory (`approve.sh`): in a run for each kubelet that has no certificate yet, and by a timer on each control
-//! plane for those that renew theirs.
+//! plane for those that renew theirs. What the inventory says is noted for the timer, by each run of a control plane, and on behalf of
+//! nodes that are set up without one.
 
+use futures::future::join_all;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
@@ -32,9 +34,19 @@ const ASKS: Duration = Duration::from_secs(5);
 const HAS: u32 = 3;
 const ROUNDS: u32 = 23;
 
+/// What each kubelet may ask for, noted on a control plane for the timer: a line each, as `approve.sh` takes them.
+pub(crate) const NODES: &str = "/var/lib/muster/kubelet-serving-nodes";
+
 /// The timer's program.
-const PROGRAM: &str =
-    concat!(include_str!("../own_api_server.sh"), include_str!("../kubectl.sh"), include_str!("approve.sh"));
+const PROGRAM: &str = concat!(
+    include_str!("../own_api_server.sh"),
+    include_str!("../kubectl.sh"),
+    r#"nodes=$1
+set -- ''
+while IFS= read -r node; do set -- "$@" "$node"; done <"$nodes"
+"#,
+    include_str!("approve.sh")
+);
 
 /// Whether kubelets serve with certificates of the cluster.
 fn is_wanted(host: &Host) -> Result<bool> {
@@ -51,53 +63,116 @@ pub(super) fn on<'h>(host: &Host, step: Step<'h>) -> Result<Step<'h>> {
         false => step.ensure(none()),
     };
     if !wanted || !host.in_group("kube_control_plane") {
-        return Ok(step.ensure(timers::none(TIMER)));
+        return Ok(step.ensure(timers::none(TIMER)).remove(file(NODES)));
     }
-    let nodes = host.cluster().group("k8s_cluster");
-    // The address of a machine that is off may not be known: then the timer stays as it is.
-    let Ok(nodes) = nodes.iter().map(|node| may_ask_for(host, node)).collect::<Result<Vec<_>>>() else {
-        return Ok(step);
-    };
     let timer = Timer {
         name: TIMER,
         what: "approve the certificates with which kubelets serve",
         // A kubelet waits for a quarter of an hour, and asks anew.
         calendar: "*:0/5".to_owned(),
         program: PROGRAM,
-        arguments: [vec![String::new()], nodes].concat(),
+        arguments: vec![NODES.to_owned()],
     };
-    timer.on(host, step)
+    timer.on(host, step.ensure(are_noted(host, "")?))
 }
 
-/// Tells which nodes a run leaves out that brings an API server to take no other certificates than the cluster's.
-pub(super) async fn tell_of_others(host: &Host) -> Result<()> {
+/// What each node of the inventory may ask for is noted; of a machine that is off, and whose address is not known for that, what was
+/// noted before. With a file in `only_with`, where that is.
+fn are_noted(host: &Host, only_with: &str) -> Result<Command> {
+    let entry = |node: String| may_ask_for(host, &node).or_else(|_| node_of(host, &node));
+    let nodes: Vec<String> =
+        host.cluster().group("k8s_cluster").into_iter().map(entry).collect::<Result<_>>()?;
+    let arguments = [only_with, NODES].map(str::to_owned).into_iter().chain(nodes);
+    Ok(command(
+        "what kubelets may ask for is noted",
+        sh(
+            concat!(
+                include_str!("nodes_may_ask_for.sh"),
+                r#"shift
+may_ask_for "$@" >"$1.new"
+sync "$1.new"
+mv -f "$1.new" "$1""#
+            ),
+            arguments.clone(),
+        ),
+        sh(
+            concat!(
+                include_str!("nodes_may_ask_for.sh"),
+                r#"[ -z "$1" ] || [ -e "$1" ] || exit 0
+shift
+[ -e "$1" ] && [ "$(may_ask_for "$@")" = "$(cat "$1")" ]"#
+            ),
+            arguments,
+        ),
+    ))
+}
+
+/// Control planes that take no part in the run approve what its nodes ask for when they renew their certificates.
+async fn others_know(host: &Host) -> Result<()> {
+    let planes = host.cluster().group("kube_control_plane").into_iter();
+    let others: Vec<String> = planes.filter(|plane| !host.cluster().in_run(plane)).collect();
+    let unit = timers::unit(TIMER, "timer");
+    let tell = || async {
+        for other in others {
+            let plane = host.cluster().host(&other)?;
+            let step = plane.step("Note what kubelets may ask for").on_behalf_of(host);
+            if let Err(failure) = step.ensure(are_noted(host, &unit)?).await {
+                host.warn(format!(
+                    "{other} does not know yet what the kubelet of {} may ask for ({failure}): set it up as well, before that renews its \
+                     certificate: setup-cluster --limit {other}",
+                    host.name()
+                ));
+            }
+        }
+        Ok(())
+    };
+    host.cluster().once("control planes know what kubelets may ask for", tell).await.map(drop)
+}
+
+/// An API server takes no other certificates than the cluster's when the nodes that the run leaves out have theirs. What is off has no
+/// kubelet that could be asked.
+///
+/// # Errors
+/// Some have none.
+pub(super) async fn all_have_theirs(host: &Host) -> Result<()> {
     if !is_wanted(host)? {
         return Ok(());
     }
-    let nodes = host.cluster().group("k8s_cluster");
-    let others: Vec<_> = nodes.into_iter().filter(|node| !host.cluster().in_run(node)).collect();
-    let Some(warning) = warning_of_others(&others) else { return Ok(()) };
+    let nodes = host.cluster().group("k8s_cluster").into_iter();
+    let others: Vec<_> = nodes.filter(|node| !host.cluster().in_run(node)).collect();
     let takes_no_other = sh(r#"grep -qs -e --kubelet-certificate-authority "$1""#, [API_SERVER_POD]);
-    if host.query(takes_no_other).await?.status != 0 {
-        host.warn(warning);
+    if others.is_empty() || host.query(takes_no_other).await?.status == 0 {
+        return Ok(());
     }
-    Ok(())
+    let has_none = sh(r#"[ -e /etc/kubernetes/kubelet.conf ] && [ ! -e "$1" ]"#, [CERTIFICATE]);
+    let ask = |other: String| {
+        let has_none = has_none.clone();
+        async move {
+            let answer = host.cluster().host(&other).ok()?.query(has_none).await.ok()?;
+            (answer.status == 0).then_some(other)
+        }
+    };
+    let without: Vec<String> = join_all(others.into_iter().map(ask)).await.into_iter().flatten().collect();
+    lack(&without).map_or(Ok(()), |problem| Err(Failure::Problems(vec![problem])))
 }
 
-fn warning_of_others(others: &[String]) -> Option<String> {
-    (!others.is_empty()).then(|| {
-        format!(
-            "kubelet_rotate_server_certificates: from now on there is no kubectl logs and exec for nodes whose kubelets have no \
-             certificate of the cluster, and this run leaves out {}: set them up as well, without --limit",
-            others.join(", ")
-        )
+fn lack(without: &[String]) -> Option<Problem> {
+    let names = without.join(",");
+    (!without.is_empty()).then(|| Problem {
+        check: "kubelets".into(),
+        found: format!(
+            "{}, which this run leaves out: kubelets without a certificate of the cluster; there would be no kubectl logs and exec for them",
+            without.join(", ")
+        ),
+        needed: "a certificate of the cluster for each kubelet (kubelet_rotate_server_certificates)".into(),
+        remedy: format!("set them up as well: without --limit; or before: setup-cluster --limit {names}"),
     })
 }
 
 /// What a kubelet served with that now makes itself a certificate.
 fn none() -> Command {
-    command(
-        "no certificate of the cluster to serve with",
+    removal(
+        "certificate of the cluster to serve with",
         sh(r#"rm -f "${1%current.pem}"*.pem"#, [CERTIFICATE]),
         sh(r#"[ ! -e "$1" ]"#, [CERTIFICATE]),
     )
@@ -112,6 +187,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if !is_wanted(host)? {
         return Ok(());
     }
+    others_know(host).await?;
     if has_one(host, 0).await? {
         host.passed(STEP);
         return Ok(());
@@ -202,10 +278,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nodes_that_a_run_leaves_out_are_named() {
-        assert_eq!(warning_of_others(&[]), None);
-        let warning = warning_of_others(&["node2".to_owned(), "node3".to_owned()]).unwrap();
-        assert!(warning.contains("this run leaves out node2, node3: "), "{warning}");
+    fn nodes_that_a_run_leaves_out_and_that_have_no_certificate_are_named() {
+        assert!(lack(&[]).is_none());
+        let problem = lack(&["node2".to_owned(), "node3".to_owned()]).unwrap();
+        assert!(problem.found.starts_with("node2, node3, which this run leaves out: "), "{}", problem.found);
+        assert!(problem.remedy.ends_with("setup-cluster --limit node2,node3"), "{}", problem.remedy);
+    }
+
+    #[test]
+    fn what_is_noted_of_a_node_holds_while_its_address_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let note = folder.path().join("note");
+        let noted = |nodes: &[&str]| {
+            let program = format!("{}may_ask_for \"$@\"", include_str!("nodes_may_ask_for.sh"));
+            let all = [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]].map(|shell| {
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &program, "sh"]).arg(&note).args(nodes);
+                String::from_utf8(command.output().unwrap().stdout).unwrap()
+            });
+            assert!(all.iter().all(|said| *said == all[0]), "{all:?}");
+            all[0].clone()
+        };
+        assert_eq!(noted(&["node1 node1 192.0.2.4", "node2"]), "node1 node1 192.0.2.4\n");
+        fs::write(&note, "node2 node2 192.0.2.5\nnode22 node22 192.0.2.6\nnode3 node3 192.0.2.7\n").unwrap();
+        let all = ["node1 node1 192.0.2.4", "node2", "node22 node22 192.0.2.8"];
+        assert_eq!(noted(&all), "node1 node1 192.0.2.4\nnode2 node2 192.0.2.5\nnode22 node22 192.0.2.8\n");
     }
 
     #[tokio::test]

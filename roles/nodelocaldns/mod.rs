@@ -6,13 +6,14 @@
 //! that nobody listens there, though only once a second (icmp(7), icmp_ratelimit).
 
 use muster_engine::prelude::*;
+use muster_inventory::HostVars;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::catalogue::image;
 use crate::cluster;
 use crate::common::cluster_vars;
-use crate::objects::{self, ObjectSet};
+use crate::objects::{self, ObjectSet, documents, name_by_digest};
 
 /// The name of the set of its objects, of its unit and of its interface.
 pub(crate) const NAME: &str = "nodelocaldns";
@@ -42,9 +43,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         return Ok(());
     }
     let extra = json!({ "image": image(host, "coredns", &cluster_vars(host)?.kube_version)? });
-    let manifest =
-        of.render("nodelocaldns.yaml.j2", include_str!("templates/nodelocaldns.yaml.j2"), &extra)?;
-    let objects = ObjectSet::new(NAME, &manifest)?;
+    let objects = ObjectSet::of(NAME, objects(of.all_vars(), &extra)?)?.rolled_out();
     if vars.is_wanted() {
         return objects.ensure(host).await;
     }
@@ -59,6 +58,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         host.cluster().once("pods ask a cache that goes", told).await?;
     }
     objects.absent().ensure(host).await
+}
+
+/// The configuration and what reads it.
+fn objects(vars: &HostVars, extra: &Value) -> Result<Vec<Value>> {
+    let text = vars.render(include_str!("templates/nodelocaldns.yaml.j2"), "nodelocaldns.yaml.j2", extra)?;
+    let mut objects = documents(NAME, &text)?;
+    name_by_digest(&mut objects);
+    Ok(objects)
 }
 
 /// The address of the cache on this machine, where there is to be one.
@@ -90,18 +97,34 @@ pub(crate) fn owned() -> Resources {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::preflight::fixture::variables;
 
-    fn corefile(yaml: &str) -> String {
+    fn made(yaml: &str) -> Vec<Value> {
         let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
-        let text = vars
-            .render(include_str!("templates/nodelocaldns.yaml.j2"), NAME, &json!({ "image": "coredns:1" }))
-            .unwrap();
-        let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-        objects[0]["data"]["Corefile"].as_str().unwrap().to_owned()
+        objects(&vars, &json!({ "image": "coredns:1" })).unwrap()
+    }
+
+    fn corefile(yaml: &str) -> String {
+        made(yaml)[0]["data"]["Corefile"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn another_configuration_makes_other_pods() {
+        let read = |yaml: &str| {
+            let [map, daemons] = made(yaml).try_into().unwrap();
+            assert_eq!(
+                daemons["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"],
+                map["metadata"]["name"]
+            );
+            map["metadata"]["name"].as_str().unwrap().to_owned()
+        };
+        assert!(read("").starts_with("nodelocaldns-") && read("") == read("nodelocaldns_memory_limit: 1Gi"));
+        assert_ne!(
+            read(""),
+            read("dns_etchosts: 192.0.2.1 a"),
+            "those of before go on with what they have read"
+        );
     }
 
     #[test]

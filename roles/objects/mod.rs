@@ -14,6 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use muster_artifacts::Sha256;
 use muster_engine::event::Change;
 use muster_engine::prelude::*;
 use serde::de::DeserializeOwned;
@@ -30,8 +31,21 @@ pub(crate) const SET: &str = "muster.io/set";
 /// The annotation that holds the sha256 of what was last applied.
 const APPLIED: &str = "muster.io/applied";
 
-/// The kind of Deployments, as it stands in an [`Id`].
-const DEPLOYMENT: &str = "Deployment.apps";
+/// The kinds of what has pods that follow its template, as they stand in an [`Id`], and as `kubectl rollout` calls them.
+const WORKLOADS: [(&str, &str); 2] = [("Deployment.apps", "deployment"), ("DaemonSet.apps", "daemonset")];
+
+/// The name of the ConfigMap among these gets a digest of what it says, and what has pods reads it by that name, in its first volume.
+/// So pods are made anew when it says something else, by which is seen whether it is taken; and those of before, and what takes their
+/// place, read what they have read.
+pub(crate) fn name_by_digest(objects: &mut [Value]) {
+    let Some(map) = objects.iter_mut().find(|object| object["kind"] == "ConfigMap") else { return };
+    let sum = Sha256::of(map["data"].to_string().as_bytes()).to_string();
+    let name = format!("{}-{}", map["metadata"]["name"].as_str().unwrap_or_default(), &sum[..12]);
+    map["metadata"]["name"] = name.as_str().into();
+    for object in objects.iter_mut().filter(|object| !object["spec"]["template"].is_null()) {
+        object["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"] = name.as_str().into();
+    }
+}
 
 /// The objects of a manifest.
 ///
@@ -131,8 +145,9 @@ impl ObjectSet {
         })
     }
 
-    /// Waits until pods of a Deployment that was there before are those of its new template. Where they do not become ready, the
-    /// former ones stay, and what the newest pod has said is told.
+    /// Waits until pods of a Deployment that was there before are those of its new template; of a DaemonSet, which has pods on machines
+    /// that are off, too, until one of them is. Where new pods do not become ready, the former ones stay, and what the newest one has
+    /// said is told.
     pub(crate) fn rolled_out(self) -> Self {
         Self { rolled_out: true, ..self }
     }
@@ -300,19 +315,23 @@ impl ObjectSet {
         let defines = self.objects.iter().any(|object| object.id.kind.starts_with(object::DEFINITION));
         let defines = if defines { "yes" } else { "" }.to_owned();
         let pods = rolled.and_then(|id| live.get(id)).map(pods_of).unwrap_or_default();
-        let [_, namespace, deployment] = rolled.map(|id| id.clone().parts()).unwrap_or_default();
+        let [_, namespace, _] = rolled.map(|id| id.clone().parts()).unwrap_or_default();
+        let workload = rolled.map(workload).unwrap_or_default();
         let set = self.name.to_owned();
-        let args = [manifest, last, set, defines, namespace, deployment, pods, namespaces_of(&parting)]
+        let args = [manifest, last, set, defines, namespace, workload, pods, namespaces_of(&parting)]
             .into_iter()
             .chain(parting.into_iter().flat_map(Parting::args));
-        let script = kubectl!(concat!(include_str!("remove.sh"), include_str!("apply.sh")), args);
+        let script = kubectl!(
+            concat!(include_str!("remove.sh"), include_str!("roll_out.sh"), include_str!("apply.sh")),
+            args
+        );
         self.change(what.join("; "), Some(diff), script)
     }
 
-    /// The Deployment that was there before, and whose pods are to be seen to be new ones.
+    /// What was there before, and whose pods are to be seen to be new ones.
     fn to_be_rolled_out(&self, live: &BTreeMap<Id, Value>) -> Option<&Id> {
         let mut ids = self.objects.iter().map(|object| &object.id);
-        ids.find(|id| self.rolled_out && id.kind == DEPLOYMENT && live.contains_key(id))
+        ids.find(|id| self.rolled_out && !workload(id).is_empty() && live.contains_key(id))
     }
 
     /// What is ours goes: what has the label, and what an earlier muster has applied, which gave none.
@@ -382,15 +401,22 @@ fn namespaces_of(parting: &[Parting]) -> String {
     go.map(|parting| parting.id.name.as_str()).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether pods of a former template are there (Kubernetes' API of Deployments, status).
-fn is_rolling(deployment: &Value) -> bool {
-    let count = |name: &str| deployment["status"][name].as_u64().unwrap_or(0);
+/// `deployment/NAME`, or `daemonset/NAME`; empty for what has no pods.
+fn workload(id: &Id) -> String {
+    let word = WORKLOADS.iter().find(|(kind, _)| *kind == id.kind).map(|(_, word)| word);
+    word.map(|word| format!("{word}/{}", id.name)).unwrap_or_default()
+}
+
+/// Whether pods of a former template are there (Kubernetes' API of Deployments, status). Those of a DaemonSet may be, on machines that
+/// are off.
+fn is_rolling(workload: &Value) -> bool {
+    let count = |name: &str| workload["status"][name].as_u64().unwrap_or(0);
     count("replicas") > count("updatedReplicas")
 }
 
-/// How a Deployment finds its pods, as kubectl takes it.
-fn pods_of(deployment: &Value) -> String {
-    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
+/// How it finds its pods, as kubectl takes it.
+fn pods_of(workload: &Value) -> String {
+    let labels = workload["spec"]["selector"]["matchLabels"].as_object();
     let labels = labels.into_iter().flatten();
     let labels: Vec<String> =
         labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or(""))).collect();

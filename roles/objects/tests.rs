@@ -295,3 +295,47 @@ fn a_namespace_stays_where_nobody_says_what_is_in_it() {
     assert_eq!(said("echo 'set shop'; echo 'ConfigMap traefik inside'"), (false, String::new()));
     assert_eq!(said("echo 'set traefik'; echo 'ConfigMap traefik own'"), (true, "gone\n".to_owned()));
 }
+
+/// Whether a DaemonSet rolls out whose pods are listed so, and what is said.
+fn rolls_out(pods: &str) -> Vec<(bool, String)> {
+    let kubectl = r#"kubectl() {
+  case "$*" in
+    *' get daemonset/cache '*) echo config-2 ;;
+    *'-o name'*) echo pod/newest ;;
+    *' logs '*) echo 'plugin/forward: not an address' ;;
+    *' get pods '*) printf '%s' "$PODS" ;;
+  esac
+}
+sleep() { :; }
+"#;
+    let program = format!(
+        "set -eu\n{kubectl}{}rolls_out kube-system daemonset/cache app=cache\n",
+        include_str!("roll_out.sh")
+    );
+    let shells = [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]];
+    let run = |shell: &&[&str]| {
+        let mut command = std::process::Command::new(shell[0]);
+        let out = command.args(&shell[1..]).args(["-c", &program]).env("PODS", pods).output().ok()?;
+        Some((out.status.success(), String::from_utf8(out.stderr).unwrap()))
+    };
+    shells.iter().filter_map(run).collect()
+}
+
+#[test]
+fn a_cache_that_does_not_take_its_configuration_is_told_and_machines_that_are_off_hold_up_nothing() {
+    for (pods, well) in [
+        ("config-1 true 0\nconfig-2 true 0\n", true),
+        ("config-2 false 2\nconfig-1 true 0\n", false),
+        ("config-1 false 7\n", true),
+        ("config-2  \n", true),
+    ] {
+        for (rolled, said) in rolls_out(pods) {
+            assert_eq!(rolled, well, "{pods}: {said}");
+            assert_eq!(
+                said.contains("plugin/forward: not an address\nthe new pods of cache do not"),
+                !well,
+                "{said}"
+            );
+        }
+    }
+}

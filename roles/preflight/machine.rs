@@ -237,7 +237,7 @@ fn time_service(machine: &Machine) -> Option<Problem> {
             "" => "put chrony into the machine's image, because there is no package manager; or set ntp_enabled: false".to_owned(),
             manager => format!("{manager} install chrony, or set ntp_enabled: false"),
         };
-        problem("time service", "none", "chrony, ntpd or systemd-timesyncd, because ntp_enabled is true", remedy)
+        problem("time service", "none", "chrony, ntpd, OpenNTPD or systemd-timesyncd, because ntp_enabled is true", remedy)
     })
 }
 

@@ -19,8 +19,8 @@ pub(super) async fn run(host: &Host) -> Result<()> {
     host.step("Remove what other tools left")
         .detached()
         .limit(Duration::from_secs(300))
-        .ensure(command(
-            "nothing of k3s, RKE2, kubespray, kubeadm and network plugins",
+        .ensure(removal(
+            "what k3s, RKE2, kubespray, kubeadm and network plugins left",
             sh(CLEAR, [&etcd_data_dir]),
             sh(LOOK, [&etcd_data_dir]),
         ))

@@ -24,7 +24,7 @@ fn program(name: &str) -> String {
 }
 
 /// Its unit of a kind, `service` or `timer`.
-fn unit(name: &str, kind: &str) -> String {
+pub(crate) fn unit(name: &str, kind: &str) -> String {
     format!("/etc/systemd/system/{name}.{kind}")
 }
 
@@ -55,8 +55,8 @@ impl Timer {
 /// There is no timer of this name.
 pub(crate) fn none(name: &str) -> Command {
     let files = [unit(name, "timer"), unit(name, "service"), program(name)];
-    command(
-        format!("no timer {name}"),
+    removal(
+        format!("timer {name}"),
         sh(
             r#"name=$1; shift
 systemctl disable -q --now "$name.timer" || :

@@ -27,7 +27,7 @@ pub(crate) struct DashboardArgs {
     /// A token with which everything may be done
     #[arg(long)]
     admin: bool,
-    /// For how long the token is good, at least 10m
+    /// For how long the token is good, at least 10m; with --admin 24h at most
     #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = term)]
     term: Duration,
     /// Make a port of this computer lead to the dashboard, until it is interrupted: the way to it where no node can be reached
@@ -42,8 +42,18 @@ pub(crate) struct DashboardArgs {
     connection: ConnectionArgs,
 }
 
+/// A token that nobody can take back, and with which everything may be done, is good for a day at most.
+const ADMIN_AT_MOST: Duration = Duration::from_secs(86_400);
+
 /// Runs `muster dashboard`.
 pub(crate) fn run(args: DashboardArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    if args.admin && args.term > ADMIN_AT_MOST {
+        return Err(CommandError::usage(format!(
+            "a token with which everything may be done is good for 24h at most, and not for {}: nobody can take it back",
+            term_in_words(args.term)
+        ))
+        .hint("ask for another one when it has ended; or leave --admin out"));
+    }
     let machines = Machines::choose("kube_control_plane", &args.inventory, &args.connection, environment)?;
     let first = machines.hosts.first().map_or("", String::as_str);
     let vars = machines.world.vars.host(first)?;

@@ -10,7 +10,7 @@ use muster_testkit::model::disk::Entry;
 use crate::events::after;
 use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
-use crate::{GROUPS, IN_USE, World, simulated};
+use crate::{GROUPS, IN_USE, World, hosts, simulated};
 
 /// The files of each machine, without what muster notes of its runs, and what m1 had of another cluster.
 fn files(world: &World) -> Vec<BTreeMap<String, Vec<u8>>> {
@@ -75,4 +75,33 @@ fn a_cluster_is_taken_away() {
         kills,
         "the same command finishes; the machines have the files that they had before",
     );
+}
+
+/// The group says nothing of what a machine carries, and neither does --foreign.
+#[test]
+fn a_control_plane_in_another_group_is_named_and_not_reset() {
+    simulated(async {
+        let world = after("[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm[1:2]\n", |_| ()).await;
+        let swapped = "[etcd]\nm1\n[kube_control_plane]\nm1\n[kube_node]\nm0\nm2\n";
+        world.inventory(&hosts(IN_USE), swapped, &[]);
+        world.only("m0");
+        for foreign in [false, true] {
+            *world.reset.lock().unwrap() = Some(Reset { foreign, ..Reset::default() });
+            let before = (world.cluster.identity(), files(&world));
+            let refused = world.refused().await;
+            let said = "m0 carries the cluster of m1-2, and is not in [kube_control_plane]";
+            assert!(refused.iter().any(|text| text.contains(said)), "--foreign {foreign}: {refused:#?}");
+            assert!(
+                (world.cluster.identity(), files(&world)) == before,
+                "--foreign {foreign}: it was changed"
+            );
+        }
+        // As a worker that joins a cluster it is named as well.
+        *world.reset.lock().unwrap() = None;
+        let refused = world.refused().await;
+        assert!(
+            refused.iter().any(|text| text.contains("m0 is a control plane of this cluster")),
+            "{refused:#?}"
+        );
+    });
 }

@@ -96,6 +96,11 @@ impl Connections {
         Arc::new(Ssh::new(target, Arc::clone(&self.client)))
     }
 
+    /// Whether a run only looks from now on, and notes no host keys.
+    pub fn only_look(&self, only: bool) {
+        self.client.only_looks(only);
+    }
+
     /// What the user should know about keys and known hosts.
     pub fn take_warnings(&self) -> Vec<String> {
         self.client.take_warnings()

@@ -27,7 +27,7 @@ pub struct Ended {
 }
 
 impl Ready {
-    /// Sends the hosts through the plays; with `check` they are only looked at. `cancel` ends it after what is under way on
+    /// Sends the hosts through the plays; with `check` they are only looked at, and nothing is noted on this side, either. `cancel` ends it after what is under way on
     /// the machines. May be called again, for another look or after one: the connections stay.
     ///
     /// # Errors
@@ -40,6 +40,7 @@ impl Ready {
     ) -> Result<Ended, Error> {
         let receiver = std::mem::replace(&mut self.receiver, Events::channel().1);
         let connections = &self.connections;
+        connections.only_look(check);
         let connect = |name: &str| -> Result<Arc<dyn Transport>, Failure> {
             let machine = connections.get(name).map(|ssh| Arc::clone(ssh) as Arc<dyn Transport>);
             machine.ok_or_else(|| Failure::new(format!("{name} is not in the inventory"), ""))

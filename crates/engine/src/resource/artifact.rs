@@ -51,6 +51,13 @@ stat -c '%s %Y %i %n' "$@" 2>/dev/null | while read -r state; do
   if [ -f "$f" ] && [ -x "$f" ] && read -r stamped <"$stamps/file$f" && [ "$stamped $f" = "$want $state" ]; then echo "$f"; fi
 done 2>/dev/null"#;
 
+/// Names those of the files that still are what was installed, whatever that was: those of an artifact's stamps that agree with them.
+const LOOK_AS_INSTALLED: &str = r#"
+stamps=$1; shift
+for f; do
+  if read -r _ stamped <"$stamps/file$f" && [ "$stamped" = "$(stat -c '%s %Y %i' "$f")" ]; then echo "stamped $f"; fi
+done 2>/dev/null"#;
+
 const INSTALL: &str = concat!(include_str!("install.sh"), r#"install "$@""#);
 const UNPACK: &str = concat!(include_str!("install.sh"), r#"unpack "$@""#);
 
@@ -169,12 +176,20 @@ impl Removable for ArchiveMembers {
 #[derive(Debug, Clone)]
 pub struct Uninstalled {
     path: String,
+    only_as_installed: bool,
 }
 
 /// The program that was installed at this path as [`binary`] or a member of an [`archive`] is gone. Removal of it by what is
 /// needed for that alone, where there may be no bundle any more.
 pub fn uninstalled(path: impl Into<String>) -> Uninstalled {
-    Uninstalled { path: path.into() }
+    Uninstalled { path: path.into(), only_as_installed: false }
+}
+
+impl Uninstalled {
+    /// Leaves what somebody has put in its place since: what has another size, time or inode than the program that was installed.
+    pub fn only_as_installed(self) -> Self {
+        Self { only_as_installed: true, ..self }
+    }
 }
 
 impl Resource for Uninstalled {
@@ -183,7 +198,10 @@ impl Resource for Uninstalled {
     }
 
     fn probe(&self) -> Probe {
-        Probe::script(sh(LOOK, [STAMPS, "", &self.path]))
+        Probe::script(match self.only_as_installed {
+            true => sh(LOOK_AS_INSTALLED, [STAMPS, &self.path]),
+            false => sh(LOOK, [STAMPS, "", &self.path]),
+        })
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {

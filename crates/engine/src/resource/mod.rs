@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub use account::{Group, User, group, user};
 pub use applied::Applied;
 pub use artifact::{ArchiveMembers, Artifact, Binary, Uninstalled, archive, binary, uninstalled};
-pub use command::{Command, command};
+pub use command::{Command, command, removal};
 pub use dir::{Dir, dir};
 pub use file::{File, file, unified};
 pub use line::{Line, line};

@@ -121,24 +121,41 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_package_manager_gets_the_proxies_that_it_is_given_and_no_others() {
+    /// A machine whose package manager does this, and is asked for a package through a proxy; returns whether it went well, and what a
+    /// file of this name holds afterwards.
+    fn installed(manager: &str) -> (bool, impl Fn(&str) -> Option<String>) {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
-        let manager = format!("#!/bin/sh\nenv | grep _proxy= | sort >{}\n", at("seen"));
-        fs::write(at("apt-get"), manager).unwrap();
-        fs::set_permissions(at("apt-get"), fs::Permissions::from_mode(0o755)).unwrap();
+        // A package is there when the manager says so.
+        for (name, text) in [("apt-get", manager), ("dpkg-query", "cat there"), ("dpkg", "exit 0")] {
+            fs::write(at(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
         let proxy =
             Proxy { http: "http://192.0.2.1:3128".into(), none: "192.0.2.9".into(), ..Proxy::default() };
         let wanted = package("no-such-tool", "no-such-package").proxy(proxy);
-        let script = wanted.script(INSTALL).text().replace(&wanted.stamp(), &at("stamp"));
+        let script =
+            format!("set -eu\n{}", wanted.script(INSTALL).text().replace(&wanted.stamp(), &at("stamp")));
         let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-        let status = Command::new("dash").env("PATH", path).args(["-c", &script]).status().unwrap();
-        assert!(status.success());
-        assert_eq!(
-            fs::read_to_string(at("seen")).unwrap(),
-            "http_proxy=http://192.0.2.1:3128\nno_proxy=192.0.2.9\n"
-        );
-        assert!(fs::exists(at("stamp")).unwrap(), "it remembers that the package was not there");
+        let mut dash = Command::new("dash");
+        let status =
+            dash.env("PATH", path).args(["-c", &script]).current_dir(folder.path()).status().unwrap();
+        (status.success(), move |name: &str| fs::read_to_string(folder.path().join(name)).ok())
+    }
+
+    #[test]
+    fn the_package_manager_gets_the_proxies_that_it_is_given_and_no_others() {
+        let (well, holds) = installed("env | grep _proxy= | sort >seen; echo installed >there");
+        assert!(well);
+        assert_eq!(holds("seen").unwrap(), "http_proxy=http://192.0.2.1:3128\nno_proxy=192.0.2.9\n");
+        assert!(holds("stamp").is_some(), "it remembers that the package was not there");
+    }
+
+    #[test]
+    fn a_package_that_did_not_come_is_nobodys_yet() {
+        let (well, holds) = installed("exit 100");
+        assert!(!well && holds("stamp").is_none(), "somebody may install it later");
+        let (well, holds) = installed("echo half-installed >there; exit 100");
+        assert!(!well && holds("stamp").is_some(), "half of it is ours");
     }
 }

@@ -32,6 +32,8 @@ install() {
   is_there || {
     mkdir -p "${stamp%/*}"
     : >"$stamp"
+    # Where it does not come, what somebody installs later is theirs.
+    trap 'is_there || rm -f "$stamp"' EXIT
   }
   if command -v apt-get; then
     # The lists are fetched only when the package is not known yet.

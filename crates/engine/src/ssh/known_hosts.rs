@@ -1,7 +1,8 @@
 //! Which host keys are known: the file format of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", with hashed names, patterns,
 //! ports, certificate authorities and revoked keys.
 //!
-//! The files are read once a run. New keys are appended to the first of them, one whole line at a time.
+//! The files are read once a run. New keys are appended to the first of them, one whole line at a time; by a run that only looks
+//! they are known for that run alone.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -72,7 +73,24 @@ impl std::fmt::Display for Place {
 pub(super) struct KnownHosts {
     lines: RwLock<Vec<Line>>,
     /// Where new keys go; held while writing, so that no line is written twice.
-    written: Mutex<Option<PathBuf>>,
+    written: Mutex<Written>,
+}
+
+/// The file that is written.
+#[derive(Debug, Default)]
+struct Written {
+    file: Option<PathBuf>,
+    /// Whether it stays as it is, as in a run that only looks.
+    stays: bool,
+    /// What would have been written meanwhile.
+    later: Vec<Later>,
+}
+
+/// A change of the file.
+#[derive(Debug)]
+enum Later {
+    Append(String),
+    Forget(HostName),
 }
 
 #[derive(Debug)]
@@ -104,7 +122,7 @@ impl KnownHosts {
                 }
             }
         }
-        let written = Mutex::new(files.first().cloned());
+        let written = Mutex::new(Written { file: files.first().cloned(), ..Written::default() });
         Ok((Self { lines: RwLock::new(lines), written }, warnings))
     }
 
@@ -163,10 +181,24 @@ impl KnownHosts {
         }
     }
 
+    /// Whether the file stays as it is. What was learned while it did is written when it does not any more.
+    pub(super) fn stays(&self, stays: bool) -> io::Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.stays = stays;
+        if stays {
+            return Ok(());
+        }
+        let Written { file: Some(file), later, .. } = &mut *written else { return Ok(()) };
+        later.drain(..).try_for_each(|change| match change {
+            Later::Append(line) => append(file, &line).map(drop),
+            Later::Forget(host) => write_without(file, &host).map(drop),
+        })
+    }
+
     /// Remembers a machine's key in the first file, unless it is there. Creates the file (mode 0600) and its folder
     /// (0700). Even where writing fails the key is remembered for the rest of the run.
     pub(super) fn add(&self, host: &HostName, key: &PublicKey) -> io::Result<()> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let shown = PublicKeyOrCertificate::from(key.clone());
         if self.judge(host, &shown, SystemTime::now()) != Verdict::New {
             return Ok(());
@@ -174,12 +206,17 @@ impl KnownHosts {
         let key = PublicKey::new(key.key_data().clone(), "");
         let text = format!("{} {}", host.written(), key.to_openssh().map_err(io::Error::other)?);
         let entry: Entry = text.parse().map_err(io::Error::other)?;
-        let file = written.as_deref();
-        let appended = file.map_or(Ok(0), |file| append(file, &text));
+        let appended = match &written.file {
+            Some(file) if !written.stays => append(file, &text),
+            _ => Ok(0),
+        };
         let place = Place {
-            file: file.unwrap_or(Path::new("memory")).into(),
+            file: written.file.as_deref().unwrap_or(Path::new("memory")).into(),
             line: *appended.as_ref().unwrap_or(&0),
         };
+        if written.stays {
+            written.later.push(Later::Append(text));
+        }
         self.lines.write().unwrap_or_else(PoisonError::into_inner).push(Line { place, entry });
         appended.map(drop)
     }
@@ -187,20 +224,17 @@ impl KnownHosts {
     /// Forgets the plain keys known for a machine, in the first file and in memory, so that the key it shows next is
     /// new. Lines with patterns and those of other files stay.
     pub(super) fn forget(&self, host: &HostName) -> io::Result<()> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(file) = written.as_deref() else { return Ok(()) };
-        let text = std::fs::read_to_string(file)?;
-        let mut kept = String::with_capacity(text.len());
-        for line in text.lines() {
-            if let Some(line) = without(line, host) {
-                kept.push_str(&line);
-                kept.push('\n');
-            }
-        }
-        write_whole(file, Some(0o600), &mut kept.as_bytes())?;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let Written { file: Some(file), stays, later } = &mut *written else { return Ok(()) };
+        let kept = if *stays {
+            later.push(Later::Forget(host.clone()));
+            text_without(file, host)?
+        } else {
+            write_without(file, host)?
+        };
 
         let mut lines = self.lines.write().unwrap_or_else(PoisonError::into_inner);
-        lines.retain(|line| &*line.place.file != file);
+        lines.retain(|line| &*line.place.file != file.as_path());
         for (place, text) in number(file, &kept) {
             if let Ok(Some(entry)) = parse(&text) {
                 lines.push(Line { place, entry });
@@ -359,6 +393,19 @@ fn append_locked(file: &mut File, text: &str) -> io::Result<usize> {
     let line = format!("{}{text}\n", if ends_open { "\n" } else { "" });
     file.write_all(line.as_bytes())?;
     Ok(present.lines().count() + 1)
+}
+
+/// Takes a machine's name out of the file; returns what it says then.
+fn write_without(file: &Path, host: &HostName) -> io::Result<String> {
+    let kept = text_without(file, host)?;
+    write_whole(file, Some(0o600), &mut kept.as_bytes())?;
+    Ok(kept)
+}
+
+/// What the file says, without a machine's name.
+fn text_without(file: &Path, host: &HostName) -> io::Result<String> {
+    let text = std::fs::read_to_string(file)?;
+    Ok(text.lines().filter_map(|line| without(line, host)).map(|line| line + "\n").collect())
 }
 
 /// A line of the file without a machine's name: none left when it named nothing else.

@@ -120,6 +120,8 @@ pub struct Client {
     /// Connections to jump hosts, shared by the machines behind them, by route.
     jumps: Mutex<HashMap<String, Weak<Ssh>>>,
     warnings: Mutex<Vec<String>>,
+    /// Whether no host key is written down.
+    only_looks: AtomicBool,
 }
 
 impl Client {
@@ -136,6 +138,7 @@ impl Client {
             handshakes: Handshakes::new(options.handshakes),
             jumps: Mutex::default(),
             warnings: Mutex::new(warnings),
+            only_looks: AtomicBool::new(false),
             options,
         }))
     }
@@ -149,6 +152,18 @@ impl Client {
     /// How many handshakes may be under way at once now.
     pub fn handshake_limit(&self) -> usize {
         self.handshakes.limit()
+    }
+
+    /// Whether a run only looks from now on: then files of known hosts stay as they are, and what is learned is written down when a
+    /// run does more.
+    pub fn only_looks(&self, only_looks: bool) {
+        let all = self.known_hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        self.only_looks.store(only_looks, Ordering::Relaxed);
+        for known_hosts in all.values() {
+            if let Err(error) = known_hosts.stays(only_looks) {
+                self.warn(format!("host keys could not be written down: {error}"));
+            }
+        }
     }
 
     fn warn(&self, warning: String) {
@@ -167,6 +182,7 @@ impl Client {
         }
         let (known_hosts, warnings) = KnownHosts::read(&files)?;
         warnings.into_iter().for_each(|warning| self.warn(warning));
+        known_hosts.stays(self.only_looks.load(Ordering::Relaxed))?;
         let known_hosts = Arc::new(known_hosts);
         all.insert(files, Arc::clone(&known_hosts));
         Ok(known_hosts)

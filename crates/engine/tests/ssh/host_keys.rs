@@ -97,6 +97,29 @@ async fn a_changed_key_is_refused_until_the_user_says_the_machine_is_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_only_looks_writes_no_keys_down_and_one_that_follows_does() {
+    let mut sshd = Sshd::start();
+    output(&machine(&sshd), "true").await;
+    let old = fs::read_to_string(known_hosts(&sshd)).expect("known hosts");
+    sshd.reinstall();
+    let other = sshd.dir().join("client/other");
+    let client = client(options(&sshd));
+    client.only_looks(true);
+    let new = Ssh::new(Target { reimaged: true, ..target(&sshd) }, client.clone());
+    assert_eq!(output(&new, "echo in").await, "in\n");
+    let beside =
+        Ssh::new(Target { user_known_hosts: Some(vec![other.clone()]), ..target(&sshd) }, client.clone());
+    assert_eq!(output(&beside, "echo in").await, "in\n");
+    assert_eq!(fs::read_to_string(known_hosts(&sshd)).expect("known hosts"), old);
+    assert!(!other.exists());
+    client.only_looks(false);
+    let line = format!("{} {}\n", name(&sshd), sshd.host_key_public("ed25519"));
+    for file in [known_hosts(&sshd), other] {
+        assert_eq!(fs::read_to_string(&file).expect("known hosts"), line, "{}", file.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_checks_off_a_changed_key_passes_and_nothing_is_written() {
     let mut sshd = Sshd::start();
     output(&machine(&sshd), "true").await;
