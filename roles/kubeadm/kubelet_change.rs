@@ -42,6 +42,15 @@ macro_rules! starting {
 }
 pub(super) use starting;
 
+/// What a change has left that was cut off with its machine.
+pub(super) fn nothing_half_done() -> Command {
+    command(
+        "what the kubelet had before a change that was cut off",
+        starting!(include_str!("mend_kubelet.sh"), [""; 0]),
+        sh(r#"[ ! -e "$1/complete" ]"#, [FORMER]),
+    )
+}
+
 /// What a kubelet starts with, and that it runs with that.
 pub(super) struct Configuration {
     text: String,

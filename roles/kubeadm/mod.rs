@@ -81,6 +81,7 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
     helm::removed_in(host, install(host, "Install kubelet, kubeadm and kubectl", &PROGRAMS)?)?.await?;
     let mut step = host
         .step("Configure the kubelet and import the images")
+        .ensure(kubelet_change::nothing_half_done())
         // That of a kubelet that runs changes with the rest of its configuration, and comes back with it (`kubelet_change`).
         .ensure(kubelet::unit_file(host, known.had_joined(host.name()))?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
