@@ -101,6 +101,8 @@ pub(crate) struct Identity {
     pub encryption: Option<String>,
     /// That of its kubelet: of the program, which may be newer than what runs where an upgrade was cut off between the two.
     pub kubelet_version: Option<String>,
+    /// A hash of what its kubelet was last given to start with.
+    pub kubelet_given: Option<String>,
     /// What it is to etcd.
     pub etcd: Member,
     /// Its certificates, those within its kubeconfig files included.
@@ -270,6 +272,7 @@ impl Identity {
                 "kubelet_is" => {
                     identity.kubelet_version = value.strip_prefix("Kubernetes v").map(str::to_owned);
                 }
+                "kubelet_given" => identity.kubelet_given = Some(value.to_owned()),
                 "encryption" => identity.encryption = Some(value.to_owned()),
                 key if key.starts_with("apiserver_") => {
                     let address: Option<SocketAddr> = value.trim_matches(['"', '\'']).parse().ok();

@@ -130,6 +130,9 @@ if [ -r /var/lib/kubelet/config.yaml ]; then
     esac
   done </var/lib/kubelet/config.yaml
 fi
+# The hash of what its kubelet was last given to start with.
+given=/var/lib/muster/stamps/kubelet-config
+if [ -r "$given" ] && read -r line <"$given"; then say kubelet_given "$line"; fi
 if [ -r /var/lib/kubelet/kubeadm-flags.env ]; then
   while read -r line; do say flags "$line"; done </var/lib/kubelet/kubeadm-flags.env
 fi

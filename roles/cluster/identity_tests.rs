@@ -64,6 +64,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     );
     write("/var/lib/old/member/wal/0.wal", "");
     write("/var/lib/muster/etcd-restored", "restored-1 ab12 7 saved\n");
+    write("/var/lib/muster/stamps/kubelet-config", "ab12\nab34  /var/lib/kubelet/config.yaml\n");
     write("/var/lib/muster/rotation/authorities.pem", "PRIVATE");
     write("/var/lib/muster/stamps/renewing-certificates", "");
     write("/var/lib/muster/stamps/api-endpoint", "api.example.org:8443\n192.0.2.20:6443\n");
@@ -79,6 +80,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         ca_key: true,
         node: Some("node1".into()),
         settled: true,
+        kubelet_given: Some("ab12".into()),
         begins: true,
         has_vxlan: true,
         version_told: Some("1.36.3".into()),

@@ -53,12 +53,15 @@ const KNOWN: &[Known] = &[
         words: &[
             "failed to load kubelet config",
             "failed to load Kubelet config",
+            "failed to validate kubelet config",
+            "unrecognized feature gate",
             "failed to parse kubelet flag",
             "unknown flag",
         ],
         said: "the kubelet does not take its configuration: {it}",
-        remedy: "take back what was changed by hand in /var/lib/kubelet/config.yaml, /var/lib/kubelet/kubeadm-flags.env, \
-                 /etc/default/kubelet or the kubelet's unit on {host}, then: systemctl restart kubelet",
+        remedy: "correct the variable that this is about, and run again; or, where somebody has changed \
+                 /var/lib/kubelet/config.yaml, /var/lib/kubelet/kubeadm-flags.env, /etc/default/kubelet or the kubelet's unit on {host} \
+                 by hand, take that back, then: systemctl restart kubelet",
     },
     Known {
         words: &["containerd does not run", "container runtime is down", "containerd.sock"],

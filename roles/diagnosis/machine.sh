@@ -11,12 +11,12 @@ for unit in $units; do
   [ "$state" != active ] || continue
   echo "$unit does not run (${state:-unknown})"
   # Many lines of where it was in its program may follow.
-  recent "$unit" | grep -m 1 'is lower than determined cluster version' | cut -c 1-400 | sed "s/^/$unit: /"
+  recent "$unit" | grep -m 1 -E 'is lower than determined cluster version|^panic: |^fatal error: ' | cut -c 1-400 | sed "s/^/$unit: /"
   recent "$unit" | tail -n 3 | sed "s/^/$unit: /"
 done
 known='failed to find plugin|already has an IP address different|subnet\.env: no such file|cni config|cni plugin not initialized'
 known="$known|ErrImage|ImagePullBackOff|failed to pull|DiskPressure|low on resource|container runtime is down|containerd\.sock"
-known="$known|failed to load [Kk]ubelet config|failed to parse kubelet flag|unknown flag|Unauthorized|x509: "
+known="$known|failed to load [Kk]ubelet config|failed to validate kubelet config|unrecognized feature gate|failed to parse kubelet flag|unknown flag|Unauthorized|x509: "
 # Each complaint once.
 recent kubelet | grep -E "$known" |
   sed 's/sandbox \\*"[0-9a-f]*\\*"/a sandbox/' | cut -c 1-600 |

@@ -11,6 +11,7 @@ mkdir -p "${begins%/*}"
 echo "$hash" >"$begins"
 # What says that it was done once is of a cluster that kubeadm reset has taken away.
 rm -f "$settled"
+rm -rf "$FORMER"
 systemctl enable -q kubelet
 kubeadm init --config "$config" --skip-phases=addon/coredns --skip-token-print --ignore-preflight-errors="$ignore"
 remember_static_pods "${settled%/*}"

@@ -69,10 +69,6 @@ last_words() {
     return 0
   done
 }
-# flush FILES: what they say is on the disk, of those that there are.
-flush() {
-  for file in "$@"; do [ ! -e "$file" ] || sync "$file"; done
-}
 # keep_before FOLDER CERTIFICATES: what the control plane runs with is kept in the folder: its manifests, and its certificate. What was
 # there before a run that was cut off in the middle is what is known to work.
 keep_before() {
@@ -102,12 +98,6 @@ put_back() {
   for name in apiserver.key apiserver.crt; do
     [ ! -e "$1/$name" ] || [ "$(cat "$1/$name")" = "$(cat "$2/$name" 2>/dev/null)" ] || place "$1/$name" "$2"
   done
-}
-# place FILE FOLDER: a copy of the file is in the folder, and never half of it.
-place() {
-  cp -p "$1" "$2/.${1##*/}"
-  flush "$2/.${1##*/}"
-  mv -f "$2/.${1##*/}" "$2/${1##*/}"
 }
 # goes_back FOLDER CERTIFICATES ADMIN SETTLED: the control plane has what it had before, because $failed does not run with something
 # else; says so, and ends.

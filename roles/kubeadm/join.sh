@@ -19,6 +19,8 @@ fi
 systemctl enable -q kubelet
 # What an attempt that was cut off has left is in the way of the next one, and holds nothing yet.
 rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
+# So it is with what a kubelet of another cluster ran with.
+rm -rf "$FORMER"
 kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
 rm -f /etc/kubernetes/discovery.conf
 remember_kubelet "$kubelet_stamp" "$kubelet"

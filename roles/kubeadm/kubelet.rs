@@ -9,8 +9,9 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::kubelet_change::{self, Configuration};
 use super::patches::{KUBELET, Patches};
-use super::{PATCHES, serving};
+use super::{UNIT, serving};
 use crate::addresses::{access_ip_of, ip_of};
 use crate::balancer::{self, External};
 use crate::certificates::renewal_timer;
@@ -48,6 +49,12 @@ pub(super) fn unit(host: &Host) -> Result<String> {
     let peers = vars.kubelet_systemd_hardening.then(|| peers(host, &vars)).transpose()?;
     let extra = json!({ "bin_dir": bin_dir(host)?, "flags": flags, "peers": peers });
     host.render("kubelet.service.j2", include_str!("templates/kubelet.service.j2"), &extra)
+}
+
+/// Its file: on a machine whose kubelet runs (`is_node`) only where it is missing.
+pub(super) fn unit_file(host: &Host, is_node: bool) -> Result<File> {
+    let unit = file(UNIT).content(unit(host)?);
+    Ok(if is_node { unit.unless_there() } else { unit })
 }
 
 /// The addresses with which the kubelet may speak (systemd.resource-control(5), `IPAddressAllow`): the variable's, else those of all
@@ -149,30 +156,29 @@ fn says(found: &str, wanted: &str) -> bool {
     wanted.iter().all(|(key, value)| found.get(key) == Some(value)) && evicts(&found) == evicts(&wanted)
 }
 
-/// A snippet that knows the functions of `kubelet_state.sh`.
-macro_rules! with_state {
-    ($text:expr, $args:expr) => {
-        sh(concat!(include_str!("kubelet_state.sh"), $text), $args)
-    };
-}
-
 /// The kubelet runs, with the configuration that the cluster has for it now.
 pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
+    let given = given(host, known).await?;
+    let had = known.identity(host.name()).and_then(|seen| seen.kubelet_given.as_ref());
+    // One that has only just joined has it.
+    let is_another = given.is_some() && given.as_ref() != had && known.had_joined(host.name());
+    let runs = || runs_with(host, known, given.as_deref());
+    match is_another && !host.check_mode() {
+        true => kubelet_change::in_turn(host, runs).await,
+        false => runs().await,
+    }
+}
+
+/// The kubelet runs, with the configuration that the cluster has for the hash `given`, or with what it has.
+async fn runs_with(host: &Host, known: &Standing, given: Option<&str>) -> Result<()> {
     let mut step = host.step("Run the kubelet");
     // Later, where the cluster goes over to a load balancer of somebody else's.
     let goes_over = cluster::goes_over(host, known)?.is_some();
     if !goes_over {
         step = step.ensure(balancer::kubeconfigs(host, known, &cluster::endpoint(host, known)?)?);
     }
-    if let Some(given) = given(host, known).await? {
-        step = step.ensure(command(
-            "configuration of the kubelet",
-            with_state!(include_str!("restart_kubelet.sh"), [PATCHES, STAMP, &given]),
-            with_state!(
-                r#"kubelet_is_as_configured "$1" "$2" && arguments_are_as_kept "$1""#,
-                [STAMP, &given]
-            ),
-        ));
+    if let Some(given) = given {
+        step = step.ensure(Configuration::new(unit(host)?, given));
     }
     let mut step = step.ensure(service("kubelet"));
     if !goes_over {
@@ -180,7 +186,8 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
             .remove_all(balancer::left_over(host, known, false)?)
             .ensure_all(balancer::former_names(host, known)?);
     }
-    serving::on(host, renewal_timer::on(host, step)?)?.await.map(drop)
+    let step = serving::on(host, renewal_timer::on(host, step)?)?;
+    step.await.map(drop).map_err(|failure| kubelet_change::refused(host, failure))
 }
 
 /// The file with the servers that pods can ask, and its lines. Pods cannot ask one on the machine's loopback, and CoreDNS

@@ -1,3 +1,5 @@
+# Where is what a kubelet started with before a change, until it runs with another configuration (kubelet_former.sh).
+FORMER=/var/lib/muster/kubelet-before
 # kubelet_state HASH: prints what the kubelet was configured with: the hash of what was wanted, and the sum of the file that came of it.
 kubelet_state() {
   echo "$1"

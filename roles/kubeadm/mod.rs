@@ -19,6 +19,8 @@ pub(crate) mod images;
 mod join;
 mod kube_proxy;
 mod kubelet;
+mod kubelet_blame;
+mod kubelet_change;
 mod kubelet_settings;
 mod labels;
 pub(crate) mod patches;
@@ -79,7 +81,9 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
     helm::removed_in(host, install(host, "Install kubelet, kubeadm and kubectl", &PROGRAMS)?)?.await?;
     let mut step = host
         .step("Configure the kubelet and import the images")
-        .ensure(file(UNIT).content(kubelet::unit(host)?))
+        .ensure(kubelet_change::nothing_half_done())
+        // That of a kubelet that runs changes with the rest of its configuration, and comes back with it (`kubelet_change`).
+        .ensure(kubelet::unit_file(host, known.had_joined(host.name()))?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .ensure(images::imported(host, &cluster)?)
         .ensure_all(balancer::known_by_name(host, &known)?);
@@ -111,6 +115,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(dir(rotation::FOLDER))
         .with(file(kubelet::STAMP))
         .with(file(kubelet::ARGUMENTS))
+        .with(dir(kubelet_change::FORMER))
         .with(file(balancer::STAMP))
         .with(dir(reconfigure::BEFORE))
         .with(file(config::APPLIED))

@@ -63,8 +63,8 @@ pub(super) fn reverted(failure: Failure) -> Failure {
     }
 }
 
-/// How `come_up.sh` says that it has put back what was there.
-const REVERTED: &str = "does not run with its new configuration, and has the one before again";
+/// How `come_up.sh` and `change_kubelet.sh` say that they have put back what was there.
+pub(super) const REVERTED: &str = "does not run with its new configuration, and has the one before again";
 
 /// The API server of this control plane answers, for longer than load balancers need to notice: only then the next one may restart
 /// its own.
@@ -132,6 +132,7 @@ fn here(told: &Config, is_to_be_told: bool) -> Command {
         concat!(
             include_str!("../own_api_server.sh"),
             include_str!("static-pods.sh"),
+            include_str!("place.sh"),
             include_str!("come_up.sh"),
             include_str!("new_certificate.sh"),
             include_str!("reconfigure.sh")
@@ -159,7 +160,7 @@ pub(super) fn nothing_half_done(certificates: &str) -> Command {
     command(
         "what was there before a change that was cut off",
         sh(
-            concat!(include_str!("come_up.sh"), include_str!("put_back.sh")),
+            concat!(include_str!("place.sh"), include_str!("come_up.sh"), include_str!("put_back.sh")),
             [config::APPLIED, BEFORE, certificates],
         ),
         sh(r#"[ ! -e "$1/complete" ]"#, [BEFORE]),

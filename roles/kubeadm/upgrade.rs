@@ -4,7 +4,7 @@
 
 use muster_engine::prelude::*;
 
-use super::{anonymous, config, images, install, kubelet, reconfigure};
+use super::{anonymous, config, images, install, kubelet, kubelet_change, reconfigure};
 use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
@@ -57,6 +57,7 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
                 concat!(
                     include_str!("../own_api_server.sh"),
                     include_str!("static-pods.sh"),
+                    include_str!("place.sh"),
                     include_str!("come_up.sh"),
                     include_str!("upgrade.sh")
                 ),
@@ -150,9 +151,9 @@ async fn restart_kubelet(host: &Host, known: &Standing, version: &str) -> Result
     host.step("Run the new kubelet")
         .ensure(command(
             format!("kubelet {version}"),
-            sh(
-                concat!(include_str!("kubelet_state.sh"), include_str!("restart_kubelet.sh")),
-                [super::PATCHES, kubelet::STAMP, &wanted],
+            kubelet_change::starting!(
+                include_str!("upgrade_kubelet.sh"),
+                [super::PATCHES, kubelet::STAMP, &wanted]
             ),
             sh(concat!(include_str!("own_node.sh"), r#"[ "$runs" = "v$2" ]"#), [node.as_str(), version]),
         ))

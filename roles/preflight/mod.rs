@@ -45,6 +45,7 @@ use serde::Deserialize;
 
 pub use findings::{Findings, sentence};
 pub use inventory::check_inventory;
+pub(crate) use settings::place;
 
 use crate::addresses;
 use crate::balancer;

@@ -48,7 +48,7 @@ pub(super) fn text_of(value: &Value) -> String {
 }
 
 /// ` (FILE:LINE:COLUMN)`, or which of the other places it is; nothing for a default.
-pub(super) fn place(vars: &HostVars, name: &str) -> String {
+pub(crate) fn place(vars: &HostVars, name: &str) -> String {
     let definitions = vars.explain(name);
     let Some(definition) = definitions.first().filter(|d| d.kind.is_user()) else { return String::new() };
     match definition.origin() {

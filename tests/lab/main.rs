@@ -19,6 +19,7 @@ mod faults;
 mod fixture;
 mod hand_on;
 mod hardening;
+mod kubelets;
 mod kubespray;
 mod networks;
 mod nodes;

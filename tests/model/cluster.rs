@@ -13,10 +13,9 @@ use muster_testkit::model::shell::{Done, Shell, Stop};
 
 use crate::etcd::{Member, awk};
 use crate::external;
-use crate::kubeadm_files::{
-    Authority, CLIENT, KUBELET_CONFIG, becomes_node, becomes_plane, kubelet_config, told,
-};
+use crate::kubeadm_files::{Authority, told};
 use crate::kubectl::{self, Objects};
+use crate::kubelets;
 use crate::nodes;
 use crate::upgrade;
 
@@ -60,15 +59,18 @@ pub(crate) struct State {
     pub(crate) leaving: usize,
     /// The versions of the kubelets that run, by node, of kubeadm's configuration and of kube-proxy.
     pub(crate) kubelets: BTreeMap<String, String>,
+    /// Machines whose kubelets do not start with what they have, and all those of which that was ever so.
+    pub(crate) down: BTreeSet<String>,
+    pub(crate) were_down: BTreeSet<String>,
     pub(crate) version: String,
     pub(crate) proxy: String,
     /// The configuration of kubelets, as the cluster keeps it.
-    kubelet_config: String,
+    pub(crate) kubelet_config: String,
     /// Where the cluster says that its API is (`HOST:PORT`): in kubeadm's configuration, and to those who join by hand.
     pub(crate) endpoint: String,
     pub(crate) info: String,
     /// What the certificates of API servers are good for: of one that joins, and of each machine's.
-    names: String,
+    pub(crate) names: String,
     pub(crate) certificates: BTreeMap<String, String>,
     pub(crate) objects: Objects,
     pub(crate) wrong: Vec<String>,
@@ -289,149 +291,6 @@ impl Cluster {
         }
     }
 
-    async fn kubeadm(&self, shell: &mut Shell, words: &[&str]) -> Done {
-        let machine = shell.machine.clone();
-        let is_there = |path: &str| machine.state().kept.disk.file(path).is_some();
-        let content = |path: &str| content(&machine, path);
-        match words {
-            ["init", "phase", "upload-certs", ..] => {
-                shell.write(1, b"[upload-certs] the key:\nc0ffee\n").map(|_| 0)
-            }
-            // They ask the API server that the kubeconfig leads to.
-            ["init", "phase", "upload-config" | "addon", _, "--config", _, "--kubeconfig", conf]
-                if !self.answers() || !self.finds(&machine, &told(&content(conf), "server:")) =>
-            {
-                say(shell, "kubeadm: the API server does not answer", 1)
-            }
-            ["init", "phase", "upload-config", "all", "--config", config, ..] => {
-                self.learns(&content(config));
-                Ok(0)
-            }
-            ["init", "phase", "addon", "kube-proxy", "--config", config, ..] => {
-                if external::URL == format!("https://{}", told(&content(config), "controlPlaneEndpoint:")) {
-                    self.is_known_to_all();
-                }
-                self.state().proxy = told(&content(config), "kubernetesVersion: v");
-                Ok(0)
-            }
-            ["init", "phase", "certs", "apiserver", "--config", config] => {
-                let (folder, names) =
-                    (told(&content(config), "certificatesDir:"), told(&content(config), "certSANs:"));
-                if is_there(&format!("{folder}/apiserver.crt")) {
-                    self.state().wrong.push(format!("{} has a certificate already", machine.name));
-                }
-                self.alone(shell, MAKES_CERTIFICATE).await?;
-                let certificate = self.state().authorities.last().map(Authority::server).unwrap_or_default();
-                for name in ["apiserver.crt", "apiserver.key"] {
-                    unflushed(shell, &format!("{folder}/{name}"), &certificate);
-                }
-                self.state().certificates.insert(machine.name.clone(), names);
-                Ok(0)
-            }
-            ["init", "phase", "control-plane", ..] => self.alone(shell, MAKES_MANIFESTS).await.map(|()| 0),
-            ["init", "phase", ..] => Ok(0),
-            ["init", "--config", config, ..] if is_there(config) => {
-                if !self.state().has_quorum() {
-                    return say(shell, "kubeadm: etcd does not answer", 1);
-                }
-                let known = self.state().authorities.last().cloned();
-                let own =
-                    is_there("/etc/kubernetes/ssl/ca.key").then(|| content("/etc/kubernetes/ssl/ca.crt"));
-                // With the cluster's own authority it is the same cluster, which `kubeadm reset` had taken from the machine.
-                let again = known.clone().filter(|known| own.as_ref() == Some(&known.certificate));
-                if known.is_some() && again.is_none() {
-                    self.state().wrong.push("kubeadm init, though the cluster has begun".into());
-                }
-                self.alone(shell, "kubeadm init").await?;
-                let endpoint = told(&content(config), "controlPlaneEndpoint:");
-                let authority = again.unwrap_or_else(|| {
-                    let new = Authority::new();
-                    self.state().authorities.push(new.clone());
-                    new
-                });
-                self.learns(&content(config));
-                {
-                    let mut state = self.state();
-                    state.proxy = state.version.clone();
-                    state.info = endpoint.clone();
-                    let names = state.names.clone();
-                    state.certificates.insert(machine.name.clone(), names);
-                }
-                self.configures_kubelet(shell);
-                becomes_plane(shell, &authority, &content(config), &endpoint);
-                becomes_node(shell, &authority, &content(config), &endpoint);
-                self.state().nodes.insert(machine.name.clone(), machine.clone());
-                Ok(0)
-            }
-            ["--kubeconfig", conf, "token", "create", ..]
-                if is_there(conf)
-                    && self.answers()
-                    && self.finds(&machine, &told(&content(conf), "server:")) =>
-            {
-                shell.write(1, b"ab.cd\n").map(|_| 0)
-            }
-            ["join", "--config", config, ..] if is_there(config) && self.answers() => {
-                let known = self.state().nodes.insert(machine.name.clone(), machine.clone()).is_some();
-                if known && is_there(CLIENT) {
-                    self.state().wrong.push(format!("{} joins, and is a node already", machine.name));
-                }
-                let authority = self.state().authorities.last().cloned().expect("it has begun");
-                if content("/etc/kubernetes/ssl/ca.crt") != authority.certificate {
-                    self.state().wrong.push(format!("{} joins, and trusts another cluster", machine.name));
-                }
-                let config = content(config);
-                let server = told(&content("/etc/kubernetes/discovery.conf"), "server:");
-                if !self.serves(&server) {
-                    return say(shell, "kubeadm: the API server does not answer", 1);
-                }
-                let server = server.trim_start_matches("https://");
-                self.alone(shell, "kubeadm join").await?;
-                if config.contains("controlPlane:\n") {
-                    let endpoint = {
-                        let mut state = self.state();
-                        let names = state.names.clone();
-                        state.certificates.insert(machine.name.clone(), names);
-                        state.endpoint.clone()
-                    };
-                    becomes_plane(shell, &authority, &config, &endpoint);
-                }
-                becomes_node(shell, &authority, &config, server);
-                self.configures_kubelet(shell);
-                self.daemons();
-                Ok(0)
-            }
-            ["upgrade", "node", "phase", "kubelet-config", ..]
-                if is_there("/etc/kubernetes/kubelet.conf") =>
-            {
-                self.configures_kubelet(shell);
-                Ok(0)
-            }
-            ["upgrade", "apply", version, "--yes", "--patches", _, skipped]
-                if skipped.starts_with("--skip-phases=") && is_there(upgrade::MANIFEST) =>
-            {
-                self.upgrade(shell, version.trim_start_matches('v')).await
-            }
-            ["upgrade", ..] => Ok(1),
-            ["init" | "join" | "--kubeconfig", ..] => say(shell, "kubeadm: it cannot be done now", 1),
-            _ => unknown(shell, "kubeadm", words),
-        }
-    }
-
-    /// The cluster has a configuration of kubeadm's.
-    fn learns(&self, config: &str) {
-        let mut state = self.state();
-        state.kubelet_config = kubelet_config(config);
-        state.version = told(config, "kubernetesVersion: v");
-        state.endpoint = told(config, "controlPlaneEndpoint:");
-        state.names = told(config, "certSANs:");
-    }
-
-    /// The kubelet gets the configuration that the cluster has.
-    fn configures_kubelet(&self, shell: &Shell) {
-        let config = self.state().kubelet_config.clone();
-        put(shell, KUBELET_CONFIG, &config, 0o644);
-    }
-
     /// Whether the API does.
     pub(crate) fn answers(&self) -> bool {
         let state = self.state();
@@ -439,7 +298,7 @@ impl Cluster {
     }
 
     /// Whether there is an API server at an address, `https://HOST:PORT`.
-    fn serves(&self, server: &str) -> bool {
+    pub(crate) fn serves(&self, server: &str) -> bool {
         let state = self.state();
         let at = |machine: &&Arc<Machine>| {
             server == external::URL || server == format!("https://{}:6443", address(&machine.name))
@@ -452,7 +311,7 @@ impl Cluster {
     }
 
     /// Whether a machine finds an API server at an address: at 127.0.0.1 its own, or any that its load balancer knows.
-    fn finds(&self, machine: &Arc<Machine>, server: &str) -> bool {
+    pub(crate) fn finds(&self, machine: &Arc<Machine>, server: &str) -> bool {
         if server != "https://127.0.0.1:6443" {
             return self.serves(server);
         }
@@ -465,7 +324,7 @@ impl Cluster {
     }
 
     /// What flannel's daemon does on every node, after a while: it writes a file. Before that no pod has a network.
-    fn daemons(&self) {
+    pub(crate) fn daemons(&self) {
         let state = self.state.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -497,6 +356,9 @@ impl Cluster {
     }
 
     async fn kubectl(&self, shell: &mut Shell, words: &[&str]) -> Done {
+        if let Some(status) = kubelets::answer(&shell.machine, words) {
+            return Ok(status);
+        }
         let &["--kubeconfig", conf, timeout, ref rest @ ..] = words else {
             return unknown(shell, "kubectl", words);
         };
@@ -600,8 +462,8 @@ pub(crate) fn put(shell: &Shell, path: &str, content: &str, mode: u32) {
 }
 
 /// The same, which a power cut would take away again.
-fn unflushed(shell: &Shell, path: &str, content: &str) {
-    put(shell, path, content, 0o600);
+pub(crate) fn unflushed(shell: &Shell, path: &str, content: &str, mode: u32) {
+    put(shell, path, content, mode);
     let disk = &mut shell.machine.state().kept.disk;
     let number = disk.number(path).expect("it was just put there");
     disk.change(number).flushed = false;

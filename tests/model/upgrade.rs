@@ -37,7 +37,7 @@ pub(crate) static PLAYS: LazyLock<Vec<Play>> = LazyLock::new(|| {
 });
 
 /// The version of a machine's API server; nothing where it has none.
-fn api_server(machine: &Machine) -> String {
+pub(crate) fn api_server(machine: &Machine) -> String {
     told(&content(machine, MANIFEST), "image: registry.k8s.io/kube-apiserver:v")
 }
 
@@ -75,22 +75,6 @@ impl Cluster {
             state.proxy = version.to_owned();
         }
         Ok(0)
-    }
-
-    /// A kubelet was started, in the version that is installed. None may be newer than an API server that it asks: a control plane's
-    /// own, and for a worker any.
-    pub(crate) fn kubelet_started(&self, machine: &Machine) {
-        let version = installed(machine, "kubelet");
-        let mut state = self.state();
-        let own = api_server(machine);
-        let asked: Vec<String> = match own.is_empty() {
-            true => state.nodes.values().map(|node| api_server(node)).filter(|at| !at.is_empty()).collect(),
-            false => vec![own],
-        };
-        if version == TO && asked.iter().any(|server| server != TO) {
-            state.wrong.push(format!("the kubelet of {} is newer than {asked:?}", machine.name));
-        }
-        state.kubelets.insert(machine.name.clone(), version);
     }
 }
 

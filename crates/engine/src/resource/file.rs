@@ -17,12 +17,22 @@ pub struct File {
     secret: bool,
     shown: bool,
     check: Option<&'static str>,
+    /// Whether one that is there stays as it is.
+    only_missing: bool,
 }
 
 /// A file owned by root, mode 0644, empty until [`File::content`] says otherwise.
 pub fn file(path: impl Into<String>) -> File {
     let access = Access::root(0o644);
-    File { path: path.into(), content: String::new(), access, secret: false, shown: false, check: None }
+    File {
+        path: path.into(),
+        content: String::new(),
+        access,
+        secret: false,
+        shown: false,
+        check: None,
+        only_missing: false,
+    }
 }
 
 impl File {
@@ -50,6 +60,12 @@ impl File {
     /// stays as it was.
     pub fn taken_by(mut self, check: &'static str) -> Self {
         self.check = Some(check);
+        self
+    }
+
+    /// A file that is there stays as it is, whatever it holds.
+    pub fn unless_there(mut self) -> Self {
+        self.only_missing = true;
         self
     }
 }
@@ -95,6 +111,7 @@ impl Resource for File {
             Some(state) if state.kind == PathKind::Dir => {
                 return Err(format!("{} is a directory, and a file is wanted there", self.path));
             }
+            Some(_) if self.only_missing => return Ok(Plan::nothing()),
             Some(state) => {
                 if state.kind != PathKind::File {
                     what.push("replaced what was no regular file".to_owned());
@@ -153,4 +170,34 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
 /// A unified diff with the machine's path on both sides.
 pub fn unified(path: &str, old: &str, new: &str) -> String {
     TextDiff::from_lines(old, new).unified_diff().context_radius(2).header(path, path).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::super::PathState;
+    use super::*;
+
+    #[test]
+    fn one_that_is_only_to_be_there_stays_as_it_is() {
+        let other = PathState {
+            kind: PathKind::File,
+            mode: 0o600,
+            owner: "root".into(),
+            group: "root".into(),
+            size: 3,
+            mtime: 0,
+            inode: 1,
+            sha256: Some("another one".into()),
+            content: None,
+            target: None,
+        };
+        let seen = Seen { paths: Arc::new(BTreeMap::from([("/x".to_owned(), other)])), answer: None };
+        let changes = |file: File, seen: &Seen| file.plan(seen).unwrap().changes.len();
+        let wanted = || file("/x").content("new");
+        assert_eq!((changes(wanted(), &seen), changes(wanted().unless_there(), &seen)), (1, 0));
+        assert_eq!(changes(wanted().unless_there(), &Seen::default()), 1);
+    }
 }

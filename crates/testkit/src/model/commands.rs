@@ -390,12 +390,19 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
     match (words[0], known) {
         ("show", known) => {
             let word = |yes: bool, a: &'static str, b: &'static str| if yes { a } else { b };
-            let text = format!(
-                "LoadState={}\nActiveState={}\nUnitFileState={}\nNeedDaemonReload=no\n",
-                word(known.is_some(), "loaded", "not-found"),
-                word(now.active, "active", "inactive"),
-                word(now.enabled, "enabled", word(known.is_some(), "disabled", "")),
-            );
+            let properties = [
+                ("LoadState", word(known.is_some(), "loaded", "not-found").to_owned()),
+                ("ActiveState", word(now.active, "active", "inactive").to_owned()),
+                (
+                    "UnitFileState",
+                    word(now.enabled, "enabled", word(known.is_some(), "disabled", "")).to_owned(),
+                ),
+                ("NeedDaemonReload", "no".to_owned()),
+                ("MainPID", machine.state().main_process(unit).to_string()),
+            ];
+            let asked = |name: &str| words.windows(2).any(|pair| pair == ["-p", name]);
+            let lines = properties.iter().filter(|(name, _)| asked(name));
+            let text: String = lines.map(|(name, value)| format!("{name}={value}\n")).collect();
             shell.write(1, text.as_bytes()).map(|_| 0)
         }
         ("cat", known) => Ok(i32::from(known.is_none())),

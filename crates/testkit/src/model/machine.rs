@@ -61,6 +61,8 @@ pub struct Kept {
 
 pub struct State {
     pub kept: Kept,
+    /// How often somebody has started each unit.
+    starts: BTreeMap<&'static str, u32>,
     boot: u64,
     booted: Instant,
     back: Instant,
@@ -136,6 +138,7 @@ impl Machine {
         let now = Instant::now();
         let mut state = State {
             kept,
+            starts: BTreeMap::new(),
             boot: 1,
             booted: now - Duration::from_secs(5000),
             back: now,
@@ -352,6 +355,7 @@ impl Machine {
         let loaded = contents(&state.kept.disk, files);
         let service = state.kept.units.entry(unit).or_default();
         (service.active, service.loaded) = (true, loaded);
+        *state.starts.entry(unit).or_default() += 1;
         self.changed(&mut state, process, unit);
         drop(state);
         if let Some(programs) = &self.nature.programs {
@@ -371,6 +375,12 @@ impl Machine {
 }
 
 impl State {
+    /// The number of a unit's process; 0 where it has none.
+    pub fn main_process(&self, unit: &str) -> u32 {
+        let is_active = self.kept.units.get(unit).is_some_and(|unit| unit.active);
+        if is_active { 100_000 + self.starts.get(unit).copied().unwrap_or(0) } else { 0 }
+    }
+
     /// Seconds, for times of files.
     pub fn now(&self) -> u64 {
         1_000_000 * self.boot + (Instant::now() - self.booted).as_secs()
