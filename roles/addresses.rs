@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use muster_engine::prelude::*;
 
 use crate::cluster;
-use crate::common::{cluster_vars, is_dns_name};
+use crate::common::{ClusterVars, is_dns_name};
 
 /// The address at which the services of a host listen, and which its node has.
 pub fn ip(host: &Host) -> Result<IpAddr> {
@@ -69,7 +69,11 @@ pub(crate) fn all_of(host: &Host, other: &str) -> Result<Vec<String>> {
 
 /// Where a machine may hand artifacts on to others. What is wrong with the variables is told by the roles that read them.
 pub fn hands_on_at(host: &Host) -> Option<SocketAddr> {
-    let vars = cluster_vars(host).ok().filter(|vars| vars.fan_out)?;
+    // Any role may send something, whatever it reads itself.
+    let vars: ClusterVars = host.all_vars().deserialize().ok()?;
+    if !vars.fan_out {
+        return None;
+    }
     Some(SocketAddr::new(ip(host).ok()?, vars.fan_out_port))
 }
 

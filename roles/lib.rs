@@ -44,6 +44,7 @@ pub mod upgrade;
 mod verify;
 
 use futures::future::FutureExt;
+use muster_engine::reads::Read;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
@@ -55,17 +56,19 @@ pub use reset::Reset;
 pub use students::{Class, Order, Person, Row, STUDENT_FILES, Told, end_of, namespace_of, token_in, written};
 pub use verify::NetworkTest;
 
-/// A role's line in the table below: its name is its folder's name, unless several share a folder.
+/// A role's line in the table below: its name is its folder's name, unless several share a folder. `reads`: what of variables it
+/// reads beside what all do ([`cluster::READS`]).
 macro_rules! role {
-    ($name:literal, $summary:literal, $run:expr) => {
-        role!($name, $summary, $run, concat!($name, "/defaults.yml"))
+    ($name:literal, $summary:literal, $run:expr, reads: [$($reads:expr),*]) => {
+        role!($name, $summary, $run, reads: [$($reads),*], concat!($name, "/defaults.yml"))
     };
-    ($name:literal, $summary:literal, $run:expr, $defaults:expr) => {
+    ($name:literal, $summary:literal, $run:expr, reads: [$($reads:expr),*], $defaults:expr) => {
         Role {
             name: $name,
             summary: $summary,
             defaults: include_str!($defaults),
             looks_only: false,
+            reads: &[cluster::READS, $($reads),*],
             check_written: None,
             story: Story::Fixed(|host| $run(host).boxed()),
         }
@@ -75,9 +78,9 @@ macro_rules! role {
 /// An application's line in the table: its role, its folder and its variables.
 macro_rules! app {
     ($name:literal, $summary:literal) => {
-        app!($name, $summary, on_machines: None)
+        app!($name, $summary, on_machines: None, reads: [])
     };
-    ($name:literal, $summary:literal, on_machines: $on_machines:expr) => {
+    ($name:literal, $summary:literal, on_machines: $on_machines:expr, reads: [$($reads:expr),*]) => {
         app!($name, $summary, App {
             name: $name,
             definitions: None,
@@ -86,9 +89,9 @@ macro_rules! app {
             },
             secret: None,
             on_machines: $on_machines,
-        })
+        }, reads: [$($reads),*])
     };
-    ($name:literal, $summary:literal, $app:expr) => {
+    ($name:literal, $summary:literal, $app:expr, reads: [$($reads:expr),*]) => {
         role!(
             $name,
             $summary,
@@ -96,6 +99,7 @@ macro_rules! app {
                 const APP: App = $app;
                 apps::run(host, &APP)
             },
+            reads: [$($reads),*],
             concat!("apps/", $name, "/defaults.yml")
         )
     };
@@ -106,6 +110,7 @@ const PREFLIGHT: Role = Role {
     summary: "Find what would go wrong, before anything is changed",
     defaults: include_str!("preflight/defaults.yml"),
     looks_only: true,
+    reads: &[cluster::READS, preflight::READS],
     check_written: Some(|inventory, vars, _| {
         let found = preflight::check_inventory(inventory, vars)?;
         Ok(Findings { problems: found.problems, warnings: found.warnings })
@@ -113,8 +118,12 @@ const PREFLIGHT: Role = Role {
     story: Story::Fixed(|host| preflight::run(host).boxed()),
 };
 
-const VERIFY: Role =
-    role!("verify", "Show that the cluster works", |host| verify::run(host, NetworkTest::AsWritten));
+const VERIFY: Role = role!(
+    "verify",
+    "Show that the cluster works",
+    |host| verify::run(host, NetworkTest::AsWritten),
+    reads: [verify::READS]
+);
 
 /// The role `verify`, with when it tests the network between pods.
 pub fn verify(network: NetworkTest) -> Role {
@@ -126,7 +135,8 @@ const STUDENTS: Role = Role {
     ..role!(
         "students",
         "Namespaces of students; as a role of a playbook it only looks at them",
-        students::look
+        students::look,
+        reads: [students::READS]
     )
 };
 
@@ -142,11 +152,16 @@ pub fn students(order: Order, told: Told) -> Role {
     }
 }
 
+/// What a reset reads: it takes away what these have on a machine.
+const RESET_READS: &[&[Read]] =
+    &[cluster::READS, reset::READS, bootstrap_os::READS, containerd::READS, apps::registry::READS];
+
 const CHECK_RESET: Role = Role {
     name: "check-reset",
     summary: "See that the machine is this cluster's, and that no part of it is left without the rest",
     defaults: "",
     looks_only: true,
+    reads: RESET_READS,
     check_written: None,
     story: Story::Fixed(|host| reset::check(host, Reset::default()).boxed()),
 };
@@ -156,6 +171,7 @@ const RESET: Role = Role {
     summary: "Leave nothing of the cluster on the machine",
     defaults: "",
     looks_only: false,
+    reads: RESET_READS,
     check_written: None,
     story: Story::Fixed(|host| reset::run(host, Reset::default()).boxed()),
 };
@@ -188,39 +204,63 @@ pub fn upgrading(settings: upgrade::Settings) -> Vec<Role> {
 /// Every role there is.
 pub const ROLES: &[Role] = &[
     PREFLIGHT,
-    role!("bootstrap-os", "Host name, kernel parameters, swap, missing tools", bootstrap_os::run),
-    role!("etcd", "The cluster's database, under systemd, with its own certificates", etcd::run),
-    role!("containerd", "The container engine, with runc and the CNI plugins", containerd::run),
+    role!(
+        "bootstrap-os",
+        "Host name, kernel parameters, swap, missing tools",
+        bootstrap_os::run,
+        reads: [bootstrap_os::READS, proxies::READS]
+    ),
+    role!(
+        "etcd",
+        "The cluster's database, under systemd, with its own certificates",
+        etcd::run,
+        reads: [etcd::READS]
+    ),
+    role!(
+        "containerd",
+        "The container engine, with runc and the CNI plugins",
+        containerd::run,
+        reads: [containerd::READS, proxies::READS, apps::registry::READS]
+    ),
     role!(
         "kubelet",
         "kubelet, kubeadm, kubectl and the images this machine runs",
         kubeadm::prepare,
+        reads: [kubeadm::READS, nodelocaldns::READS],
         "kubeadm/defaults.yml"
     ),
     role!(
         "control-plane",
         "The cluster begins where none is; control planes that stand are reconfigured, new ones join",
         kubeadm::control_plane,
+        reads: [kubeadm::READS, encryption::READS],
         "kubeadm/defaults.yml"
     ),
-    role!("encryption", "Secrets are encrypted in etcd, where that is wanted", encryption::run),
-    role!("node", "kubeadm join", kubeadm::node, "kubeadm/defaults.yml"),
+    role!(
+        "encryption",
+        "Secrets are encrypted in etcd, where that is wanted",
+        encryption::run,
+        reads: [encryption::READS, kubeadm::READS]
+    ),
+    role!("node", "kubeadm join", kubeadm::node, reads: [kubeadm::READS], "kubeadm/defaults.yml"),
     role!(
         "api-endpoint",
         "The cluster goes over to a load balancer in front of its API servers, where there is one",
         kubeadm::api_endpoint,
+        reads: [kubeadm::READS, encryption::READS],
         "kubeadm/defaults.yml"
     ),
     role!(
         "etcd-restart",
         "Members of etcd that waited until there were others restart with their configuration",
         etcd::restart,
+        reads: [etcd::READS],
         "etcd/defaults.yml"
     ),
-    role!("flannel", "The pod network", flannel::daemon),
-    role!("calico", "The pod network, with network policies", calico::objects),
-    role!("coredns", "Names inside the cluster", coredns::run),
-    role!("nodelocaldns", "A DNS cache on each node", nodelocaldns::run),
+    role!("flannel", "The pod network", flannel::daemon, reads: [flannel::READS]),
+    role!("calico", "The pod network, with network policies", calico::objects, reads: [calico::READS]),
+    role!("coredns", "Names inside the cluster", coredns::run, reads: [coredns::READS]),
+    role!("nodelocaldns", "A DNS cache on each node", nodelocaldns::run, reads: [nodelocaldns::READS]),
     role!(
         "cni",
         "Connect the machine's pods to their network",
@@ -228,6 +268,7 @@ pub const ROLES: &[Role] = &[
             flannel::connect(host).await?;
             calico::connect(host).await
         },
+        reads: [flannel::READS, calico::READS],
         "flannel/defaults.yml"
     ),
     Role {
@@ -236,6 +277,7 @@ pub const ROLES: &[Role] = &[
             "check-cluster",
             "Whether the machine is this cluster's or nobody's, and the cluster may become what is asked for",
             |host| async move { cluster::may_set_up(host).await.map(drop) },
+            reads: [],
             "kubeadm/defaults.yml"
         )
     },
@@ -243,65 +285,89 @@ pub const ROLES: &[Role] = &[
         "upgrade-check",
         "Whether the cluster may go to another version",
         upgrade::check,
+        reads: [kubeadm::READS, system_upgrade::READS, drain::READS],
         "kubeadm/defaults.yml"
     ),
     role!(
         "fetch",
         "Bring what an upgrade needs to the machine",
         kubeadm::upgrade::fetch,
+        reads: [kubeadm::READS],
         "kubeadm/defaults.yml"
     ),
     role!(
         "etcd-snapshot",
         "Keep what etcd holds before an upgrade",
         etcd::snapshot_before_upgrade,
+        reads: [etcd::READS],
         "etcd/defaults.yml"
     ),
     role!(
         "system-upgrade",
         "Newer packages of the operating system, and a restart where they need it",
-        system_upgrade::run
+        system_upgrade::run,
+        reads: [system_upgrade::READS, proxies::READS, drain::READS]
     ),
     role!(
         "upgrade-control-plane",
         "kubeadm upgrade, on a control plane",
         kubeadm::upgrade::control_plane,
+        reads: [kubeadm::READS, encryption::READS, nodelocaldns::READS, drain::READS, system_upgrade::READS],
         "kubeadm/defaults.yml"
     ),
-    role!("upgrade-node", "A new kubelet, on a drained node", kubeadm::upgrade::node, "kubeadm/defaults.yml"),
-    role!("drain", "Cordon the node, and move its pods to other nodes", drain::run),
+    role!(
+        "upgrade-node",
+        "A new kubelet, on a drained node",
+        kubeadm::upgrade::node,
+        reads: [kubeadm::READS, nodelocaldns::READS, drain::READS, system_upgrade::READS],
+        "kubeadm/defaults.yml"
+    ),
+    role!("drain", "Cordon the node, and move its pods to other nodes", drain::run, reads: [drain::READS]),
     role!(
         "upgrade-end",
         "Uncordon a node that was drained for its upgrade",
         upgrade::finish,
+        reads: [drain::READS],
         "kubeadm/defaults.yml"
     ),
-    role!("kubeconfig", "Bring admin.conf and kubectl to this side", kubeconfig::run),
+    role!(
+        "kubeconfig",
+        "Bring admin.conf and kubectl to this side",
+        kubeconfig::run,
+        reads: [kubeconfig::READS]
+    ),
     role!(
         "uncordon",
         "Let the node get pods again, if muster cordoned it",
         drain::run_uncordon,
+        reads: [drain::READS],
         "drain/defaults.yml"
     ),
     VERIFY,
     STUDENTS,
-    role!("helm", "The package manager, on control planes", helm::run),
+    role!("helm", "The package manager, on control planes", helm::run, reads: []),
     app!("metrics-server", "What pods and nodes use: kubectl top, and autoscaling by it"),
     app!("local-path-provisioner", "Volumes for claims, as folders on the nodes"),
     app!(
         "registry",
         "A registry of images, from which all nodes can pull",
-        on_machines: Some(apps::registry::ON_MACHINES)
+        on_machines: Some(apps::registry::ON_MACHINES),
+        reads: [apps::registry::READS]
     ),
     app!("traefik", "An answer for Ingresses, on every node"),
     app!("monitoring", "Prometheus, and what it measures on every node"),
-    app!("metallb", "Addresses for services of the type LoadBalancer", apps::metallb::APP),
-    app!("dashboard", "A dashboard in the browser", apps::dashboard::APP),
+    app!(
+        "metallb",
+        "Addresses for services of the type LoadBalancer",
+        apps::metallb::APP,
+        reads: [apps::metallb::READS]
+    ),
+    app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),
-        ..role!("extension", "Objects of your own, from the folder extension", extension::run)
+        ..role!("extension", "Objects of your own, from the folder extension", extension::run, reads: [])
     },
-    role!("apps", "Wait until the applications are well", apps::are_well),
+    role!("apps", "Wait until the applications are well", apps::are_well, reads: [apps::READS]),
     CHECK_RESET,
     RESET,
 ];

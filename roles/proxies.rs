@@ -27,6 +27,9 @@ struct Vars {
     no_proxy_exclude_workers: bool,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+
 /// The proxies of a machine; `None` where it has none.
 ///
 /// # Errors
@@ -126,6 +129,7 @@ mod tests {
                 asked(host).unwrap().map(|proxy| environment(&proxy)).unwrap_or_default();
             async { Ok(()) }.boxed()
         });
+        let look = look.reading(&[crate::cluster::READS, READS]);
         let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
         let hosts = "a ip=127.0.0.1\nb ip=127.9.9.9\nc ip=192.0.2.3\nd ip=192.0.2.4 access_ip=198.51.100.4\ne\nf ip=127.1.1.1\n";
         let ini = format!("{hosts}[kube_control_plane]\na\nc\n[etcd]\na\n[kube_node]\n{nodes}");

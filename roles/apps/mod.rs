@@ -39,6 +39,9 @@ struct Vars {
     apps_timeout: u64,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+
 /// The sets with definitions of kinds, for who looks whether there is something to remove.
 pub(crate) const DEFINITIONS: [&str; 1] = [metallb::DEFINITIONS];
 

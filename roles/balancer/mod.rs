@@ -33,7 +33,7 @@ pub(crate) use external::{NAME as EXTERNAL_NAME, VARIABLE as EXTERNAL, answers};
 
 /// Explained in `common/defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(crate) struct Vars {
     loadbalancer_apiserver_healthcheck_port: u16,
     /// In milliseconds.
     etcd_election_timeout: u64,

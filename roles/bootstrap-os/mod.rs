@@ -26,6 +26,9 @@ struct Vars {
     kube_override_hostname: String,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<clock::Vars>()];
+
 #[derive(Deserialize)]
 struct KernelParameter {
     name: String,

@@ -8,7 +8,7 @@ mod resources;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::Read as _;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -92,6 +92,9 @@ struct Vars {
     calico_node_readinessprobe_timeout: u32,
     calico_timeout: u64,
 }
+
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::of::<Vars>(cluster::MACHINES)];
 
 /// The objects are applied: the definitions of calico's kinds first, because without them there is no object of such a kind.
 pub(crate) async fn objects(host: &Host) -> Result<()> {

@@ -8,6 +8,7 @@
 mod due;
 pub(crate) mod renewal_timer;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::FutureExt;
@@ -39,14 +40,19 @@ pub const HERE: &str = "this computer";
 
 /// The role that asks each machine for its certificates, and keeps what it says.
 pub fn look(found: Found) -> Role {
-    Role { looks_only: true, ..Role::given("certificates", move |host| ask(host, found.clone()).boxed()) }
+    let role = Role::given("certificates", move |host| ask(host, found.clone()).boxed());
+    Role { looks_only: true, ..role.reading(LOOK_READS) }
 }
 
+#[derive(Deserialize)]
+struct Vars {
+    artifacts_dir: PathBuf,
+}
+
+/// What of variables a look at the certificates reads.
+const LOOK_READS: &[&[Read]] = &[cluster::READS, &[Read::own::<Vars>()]];
+
 async fn ask(host: &Host, found: Found) -> Result<()> {
-    #[derive(Deserialize)]
-    struct Vars {
-        artifacts_dir: std::path::PathBuf,
-    }
     let answer = host.query(cluster::question(host)?).await?;
     let identity = cluster::answered(host, &answer).await?;
     let vars: Vars = host.vars()?;
@@ -95,11 +101,12 @@ pub fn plays() -> Vec<Play> {
 
 /// The roles of these plays that are not among all there are. They renew what has fewer days left than this.
 pub fn roles(below: i64) -> Vec<Role> {
-    vec![
+    let roles = [
         Role::given("renew-etcd", move |host| renew_etcd(host, below).boxed()),
         Role::given("renew-certificates", move |host| renew_all(host, below).boxed()),
         Role::given("renew-node", move |host| renew_node(host, below).boxed()),
-    ]
+    ];
+    roles.map(|role| role.reading(&[cluster::READS, kubeadm::READS])).into()
 }
 
 async fn renew_etcd(host: &Host, below: i64) -> Result<()> {

@@ -10,7 +10,7 @@ use crate::timers::{self, Timer};
 
 /// Explained in the `defaults.yml` of kubeadm.
 #[derive(Deserialize)]
-struct Vars {
+pub(crate) struct Vars {
     auto_renew_certificates: bool,
     auto_renew_certificates_systemd_calendar: Option<String>,
 }
@@ -20,12 +20,14 @@ pub(crate) const NAME: &str = "k8s-certs-renew";
 
 /// After the step the timer is on the machine where it is wanted, and nowhere else.
 pub(crate) fn on<'h>(host: &Host, step: Step<'h>) -> Result<Step<'h>> {
-    let vars: Vars = host.vars()?;
     let planes = host.cluster().group("kube_control_plane");
-    let Some(place) = planes.iter().position(|plane| plane == host.name() && vars.auto_renew_certificates)
-    else {
-        return Ok(step.ensure(timers::none(NAME)));
-    };
+    let none = |step: Step<'h>| Ok(step.ensure(timers::none(NAME)));
+    // Only control planes have a calendar: kubespray's sample works it out of their places in the group.
+    let Some(place) = planes.iter().position(|plane| plane == host.name()) else { return none(step) };
+    let vars: Vars = host.vars()?;
+    if !vars.auto_renew_certificates {
+        return none(step);
+    }
     let timer = Timer {
         name: NAME,
         what: "renew the certificates of this control plane",

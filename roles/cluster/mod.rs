@@ -33,9 +33,10 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::addresses::{access_ip_of, ip, ip_of};
-use crate::balancer::External;
+use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
-use crate::common::{bin_dir, cluster_vars, duration};
+use crate::common::{ClusterVars, ProgramVars, bin_dir, cluster_vars, duration};
+use crate::diagnosis;
 use crate::etcd;
 use crate::upgrade;
 pub use certificate::Certificate;
@@ -59,6 +60,21 @@ struct Vars {
     containerd_use_systemd_cgroup: bool,
     skydns_server: String,
 }
+
+/// The groups of all machines of a cluster.
+pub(crate) const MACHINES: &[&str] = &["k8s_cluster", "etcd"];
+/// The group of its control planes.
+pub(crate) const PLANES: &[&str] = &["kube_control_plane"];
+
+/// What any role may read, of any machine: who it is and where it is, and what is waited for there.
+pub(crate) const READS: &[Read] = &[
+    Read::of::<ClusterVars>(MACHINES),
+    Read::of::<ProgramVars>(MACHINES),
+    Read::of::<Vars>(MACHINES),
+    Read::of::<etcd::Vars>(MACHINES),
+    Read::of::<balancer::Vars>(MACHINES),
+    Read::of::<diagnosis::Vars>(MACHINES),
+];
 
 impl Vars {
     /// For how long the cluster's authority is good; kubeadm's own default where nothing else is said.

@@ -52,13 +52,14 @@ pub fn kube_minor(version: &str) -> u32 {
     version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
 }
 
+#[derive(Deserialize)]
+pub(crate) struct ProgramVars {
+    bin_dir: String,
+}
+
 /// Where programs go on this machine: `bin_dir`, or /opt/bin where that cannot be written.
 pub fn bin_dir(host: &Host) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Vars {
-        bin_dir: String,
-    }
-    let vars: Vars = host.vars()?;
+    let vars: ProgramVars = host.vars()?;
     let readonly = |dir: &String| host.facts().readonly.contains(dir);
     Ok(if readonly(&vars.bin_dir) || readonly(&"/usr".to_owned()) { "/opt/bin".into() } else { vars.bin_dir })
 }

@@ -26,6 +26,9 @@ struct Vars {
     containerd_storage_dir: String,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+
 /// The CNI plugins that flannel's configuration, and most others', call.
 pub(crate) const CNI_PLUGINS: [&str; 7] =
     ["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"];

@@ -30,6 +30,9 @@ struct Vars {
     coredns_deployment_nodeselector: String,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     let wanted = match vars.dns_mode.as_str() {

@@ -24,7 +24,7 @@ const SHOWN: usize = 6;
 const NODE_UNITS: &str = "containerd kubelet";
 
 #[derive(Deserialize)]
-struct Vars {
+pub(crate) struct Vars {
     containerd_storage_dir: String,
     etcd_data_dir: String,
 }

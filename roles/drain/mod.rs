@@ -11,6 +11,7 @@ use muster_engine::prelude::*;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::json;
 
+use crate::cluster;
 use crate::common::{cluster_vars, duration};
 use crate::kubectl::{Kubectl, kubectl};
 use on_node::OnNode;
@@ -35,6 +36,9 @@ struct Vars {
     upgrade_node_uncordon_after_drain_failure: bool,
     upgrade_node_fail_if_drain_fails: bool,
 }
+
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::of::<Vars>(cluster::MACHINES)];
 
 /// For how long one `kubectl drain` runs, in seconds: so often it is told what is waited for.
 const AT_A_TIME: u64 = 4;

@@ -29,6 +29,9 @@ struct Vars {
     kube_encrypt_token: Option<String>,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+
 const ROLE: &str = "encryption";
 
 /// What a control plane tells the others: it writes as is wanted, or cannot yet.

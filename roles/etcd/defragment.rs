@@ -14,7 +14,7 @@ const DONE: &str = "its database without gaps";
 
 /// The role that does it on each member, where it is worth it.
 pub fn role() -> Role {
-    Role::given("etcd-defragment", |host| run(host).boxed())
+    Role::given("etcd-defragment", |host| run(host).boxed()).reading(&[cluster::READS])
 }
 
 async fn run(host: &Host) -> Result<()> {

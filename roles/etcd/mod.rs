@@ -67,6 +67,10 @@ pub(crate) struct Vars {
     etcd_cert_alt_ips: Vec<String>,
 }
 
+/// What of variables is read here, beside [`cluster::READS`].
+pub(crate) const READS: &[Read] =
+    &[Read::of::<tuning::Vars>(&["etcd"]), Read::of::<snapshot::Vars>(&["etcd"])];
+
 /// The role.
 pub(crate) const ROLE: &str = "etcd";
 /// The timer that takes snapshots.

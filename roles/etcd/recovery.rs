@@ -29,6 +29,9 @@ struct Vars {
     etcd_snapshots_dir: PathBuf,
 }
 
+/// What of variables these roles read.
+const READS: &[&[Read]] = &[cluster::READS, &[Read::own::<Vars>()]];
+
 /// Where the snapshot is, once it is on this computer.
 pub type Rescued = Arc<Mutex<Option<PathBuf>>>;
 
@@ -51,10 +54,11 @@ pub fn plays(recovery: &Recovery) -> Vec<Play> {
 /// The roles of these plays. `rescued` is set when the snapshot is here.
 pub fn roles(recovery: Recovery, rescued: Rescued) -> Vec<Role> {
     let recovery = Arc::new(recovery);
-    vec![
+    let roles = [
         Role::given("recover-fence", |host| fence(host).boxed()),
         Role::given("recover-rescue", move |host| rescue(host, recovery.clone(), rescued.clone()).boxed()),
-    ]
+    ];
+    roles.map(|role| role.reading(READS)).into()
 }
 
 async fn fence(host: &Host) -> Result<()> {

@@ -48,7 +48,8 @@ pub type Seen = Arc<Mutex<BTreeMap<String, Remains>>>;
 
 /// The role that looks at each machine, and keeps what it has.
 pub fn remains(seen: Seen) -> Role {
-    Role { looks_only: true, ..Role::given("etcd-remains", move |host| look(host, seen.clone()).boxed()) }
+    let role = Role::given("etcd-remains", move |host| look(host, seen.clone()).boxed());
+    Role { looks_only: true, ..role.reading(&[crate::cluster::READS]) }
 }
 
 async fn look(host: &Host, seen: Seen) -> Result<()> {

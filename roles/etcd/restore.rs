@@ -160,7 +160,7 @@ pub fn roles(restore: Restore) -> Vec<Role> {
     let what = Arc::new(restore);
     let (of_planes, of_members) = (what.clone(), what.clone());
     let (of_nodes, of_pods) = (what.clone(), what.clone());
-    vec![
+    let roles = [
         Role::given("restore-balancers", move |host| lead_away(host, of_nodes.clone()).boxed()),
         Role::given("restore-prepare", move |host| prepare(host, what.clone()).boxed()),
         Role::given("restore-stop-planes", move |host| stop_plane(host, of_planes.clone()).boxed()),
@@ -172,7 +172,8 @@ pub fn roles(restore: Restore) -> Vec<Role> {
         Role::given("restore-network", |host| restored_pods::network(host).boxed()),
         Role::given("restore-pods", move |host| pods(host, of_pods.clone()).boxed()),
         Role::given("restore-finish", |host| finish(host).boxed()),
-    ]
+    ];
+    roles.map(|role| role.reading(&[cluster::READS, super::READS, kubeadm::READS])).into()
 }
 
 /// Under which the members' agreement is kept for the run.

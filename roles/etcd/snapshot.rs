@@ -20,7 +20,7 @@ use crate::common::cluster_vars;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     etcd_cert_dir: String,
     etcd_snapshots_dir: PathBuf,
     etcd_backup_retention_count: i64,
@@ -41,6 +41,7 @@ const NAME: (&str, &str) = ("etcd-", ".db");
 /// The role that brings a snapshot to `to`; without it, into the folder of snapshots, of which old ones go then.
 pub fn role(to: Option<PathBuf>) -> Role {
     Role::given("etcd-snapshot", move |host| run(host, to.clone()).boxed())
+        .reading(&[cluster::READS, super::READS])
 }
 
 async fn run(host: &Host, to: Option<PathBuf>) -> Result<()> {

@@ -149,7 +149,8 @@ pub type Answers = Arc<Mutex<BTreeMap<String, Option<MemberStatus>>>>;
 
 /// The role that asks each member, and keeps what it says.
 pub fn look(answers: Answers) -> Role {
-    Role { looks_only: true, ..Role::given("etcd-status", move |host| ask(host, answers.clone()).boxed()) }
+    let role = Role::given("etcd-status", move |host| ask(host, answers.clone()).boxed());
+    Role { looks_only: true, ..role.reading(&[crate::cluster::READS]) }
 }
 
 async fn ask(host: &Host, answers: Answers) -> Result<()> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     etcd_metrics: String,
     etcd_metrics_port: Option<u16>,
     etcd_listen_metrics_urls: Option<String>,

@@ -29,6 +29,9 @@ struct Vars {
     flannel_vxlan_direct_routing: bool,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::of::<Vars>(cluster::MACHINES)];
+
 /// The daemon is applied.
 pub(crate) async fn daemon(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;

@@ -9,7 +9,7 @@ use crate::kubectl::{Kubectl, kubectl};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     remove_anonymous_access: bool,
 }
 

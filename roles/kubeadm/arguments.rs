@@ -14,7 +14,7 @@ use crate::encryption::Encryption;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kube_log_level: Option<u32>,
     kube_profiling: bool,
     kube_feature_gates: Vec<String>,

@@ -12,7 +12,7 @@ use super::component_file::{API_SERVER, ComponentFile};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kubernetes_audit: bool,
     audit_log_path: String,
     audit_log_maxage: u32,

@@ -21,7 +21,7 @@ use crate::etcd;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kubeadm_feature_gates: Vec<String>,
 }
 

@@ -15,7 +15,7 @@ use crate::diagnosis;
 use crate::kubectl::{Kubectl, kubectl};
 
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kubeadm_token_minutes: u32,
 }
 

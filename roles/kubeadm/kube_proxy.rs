@@ -9,7 +9,7 @@ use super::arguments::gates;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kube_feature_gates: Vec<String>,
     kube_proxy_feature_gates: Vec<String>,
     kube_proxy_strict_arp: bool,

@@ -21,7 +21,7 @@ use crate::kubectl::{Kubectl, kubectl};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kube_resolv_conf: Option<String>,
     kubelet_systemd_hardening: bool,
     kubelet_secure_addresses: Option<String>,

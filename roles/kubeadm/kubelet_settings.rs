@@ -10,7 +10,7 @@ use super::tracing;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kube_feature_gates: Vec<String>,
     kubelet_feature_gates: Vec<String>,
     tls_min_version: Option<String>,

@@ -17,7 +17,7 @@ use crate::kubectl::{Kubectl, kubectl};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     node_labels: BTreeMap<String, String>,
     node_taints: Vec<String>,
 }

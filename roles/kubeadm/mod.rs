@@ -37,7 +37,7 @@ use serde_json::json;
 use crate::addresses::ip;
 use crate::balancer;
 use crate::catalogue::artifact;
-use crate::certificates::{self, RENEWED_BELOW};
+use crate::certificates::{self, RENEWED_BELOW, renewal_timer};
 use crate::cluster::{self, Standing, Story};
 use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
@@ -59,6 +59,28 @@ struct Vars {
     node_taints: Vec<String>,
     kubeadm_ignore_preflight_errors: Vec<String>,
 }
+
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[
+    Read::own::<Vars>(),
+    Read::own::<access::Vars>(),
+    Read::own::<admission::Vars>(),
+    Read::own::<anonymous::Vars>(),
+    Read::own::<arguments::Vars>(),
+    Read::own::<audit::Vars>(),
+    Read::own::<config::Vars>(),
+    Read::own::<join::Vars>(),
+    Read::own::<kube_proxy::Vars>(),
+    Read::own::<kubelet::Vars>(),
+    Read::own::<kubelet_settings::Vars>(),
+    Read::own::<labels::Vars>(),
+    Read::own::<patches::Vars>(),
+    Read::own::<scheduler::Vars>(),
+    Read::own::<serving::Vars>(),
+    Read::of::<serving::NodeVars>(cluster::MACHINES),
+    Read::own::<tracing::Vars>(),
+    Read::of::<renewal_timer::Vars>(cluster::PLANES),
+];
 
 /// Where kubeadm finds what is particular to this machine, for its init and its join (its `--patches`).
 const PATCHES: &str = "/etc/kubernetes/patches";

@@ -21,7 +21,7 @@ pub(crate) const TYPES: [&str; 3] = ["strategic", "json", "merge"];
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kubeadm_patches: Option<Value>,
 }
 

@@ -16,7 +16,7 @@ use crate::timers::{self, Timer};
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kubelet_rotate_server_certificates: bool,
 }
 
@@ -250,13 +250,14 @@ done"#;
     Ok(host.query(sh(look, [CERTIFICATE.to_owned(), seconds.to_string()])).await?.status == 0)
 }
 
+#[derive(Deserialize)]
+pub(super) struct NodeVars {
+    kube_override_hostname: String,
+}
+
 /// The name of a host as a node.
 fn node_of(host: &Host, other: &str) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Vars {
-        kube_override_hostname: String,
-    }
-    let vars: Vars = host.cluster().vars_of(other)?.deserialize()?;
+    let vars: NodeVars = host.cluster().vars_of(other)?.deserialize()?;
     Ok(vars.kube_override_hostname)
 }
 

@@ -1,6 +1,6 @@
 //! kubeconfig: what one needs to use the cluster, brought to the controller.
 
-use std::io::Read;
+use std::io::Read as _;
 use std::path::Path;
 
 use muster_engine::event::Change;
@@ -20,6 +20,9 @@ struct Vars {
     kubectl_localhost: bool,
     artifacts_dir: String,
 }
+
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
 /// Done once a run, by the control plane that speaks for the cluster.
 pub(crate) async fn run(host: &Host) -> Result<()> {

@@ -27,6 +27,9 @@ struct Vars {
     dns_mode: String,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::of::<Vars>(cluster::MACHINES)];
+
 impl Vars {
     fn is_wanted(&self) -> bool {
         self.enable_nodelocaldns && self.dns_mode != "none"

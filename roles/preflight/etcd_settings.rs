@@ -35,11 +35,6 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
         Some(problem(name, found, needed, format!("correct {name}, or remove it")))
     };
     let lists = [
-        entries(
-            "etcd_tls_cipher_suites",
-            is_suite,
-            "Go's names of cipher suites, as TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
-        ),
         entries("etcd_cert_alt_names", |name| is_dns_name(name.trim_start_matches("*.")), "DNS names"),
         entries("etcd_cert_alt_ips", |text| text.parse::<IpAddr>().is_ok(), "IP addresses"),
     ];
@@ -49,10 +44,6 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
 fn is_url(url: &str) -> bool {
     let place = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     place.is_some_and(|place| place.parse::<std::net::SocketAddr>().is_ok())
-}
-
-fn is_suite(name: &str) -> bool {
-    name.starts_with("TLS_") && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// `etcd_extra_vars`.
@@ -82,10 +73,6 @@ mod tests {
                 "etcd_listen_metrics_urls: http://localhost (vars.yml:1:27)",
             ),
             ("etcd_listen_metrics_urls: 'http://0.0.0.0:2381,http://127.0.0.1:9'", ""),
-            (
-                "etcd_tls_cipher_suites: [ECDHE-RSA-AES]",
-                "etcd_tls_cipher_suites: ECDHE-RSA-AES (vars.yml:1:25)",
-            ),
             ("etcd_cert_alt_names: [etcd, '*.example.org']", ""),
             ("etcd_cert_alt_names: [Etcd_1]", "etcd_cert_alt_names: Etcd_1 (vars.yml:1:22)"),
             ("etcd_cert_alt_ips: [etcd]", "etcd_cert_alt_ips: etcd (vars.yml:1:20)"),

@@ -19,6 +19,11 @@ impl Findings {
         Self { ignore_assert_errors, ..Self::default() }
     }
 
+    /// Nothing but what nobody can wish away.
+    pub(super) fn refusing(found: impl IntoIterator<Item = Problem>) -> Self {
+        Self { problems: found.into_iter().collect(), ..Self::default() }
+    }
+
     /// What nobody can wish away: the run would fail later.
     pub(super) fn refuse(&mut self, found: impl IntoIterator<Item = Problem>) {
         self.problems.extend(found);

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use muster_engine::prelude::Problem;
-use muster_inventory::{HostVars, Inventory, Vars, VarsError, some_names};
+use muster_inventory::{Group, HostVars, Inventory, Vars, VarsError, closest, some_names};
 
 use super::findings::{Findings, problem};
 use super::settings::{self, Setting};
 use super::{kubelets, subnets};
 use crate::common::is_dns_name;
+
+/// The groups that a cluster's machines are in.
+const GROUPS: [&str; 4] = ["kube_control_plane", "kube_node", "etcd", "k8s_cluster"];
 
 /// Everything that is wrong with the inventory and the variables by themselves: to be called before a run that begins with
 /// the role `preflight`, which does not look at these again.
@@ -26,10 +29,11 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
 
     let lenient = of_all.first().is_some_and(|(_, vars)| settings::ignore_assert_errors(vars));
     let mut findings = Findings::new(lenient);
-    findings.object(empty("kube_control_plane", &inventory.group("kube_control_plane")));
-    findings.object(empty("etcd", &etcd));
+    findings.object(empty(inventory, "kube_control_plane"));
+    findings.object(empty(inventory, "etcd"));
     findings.warn(even(&etcd));
-    findings.warn(no_workers(&inventory.group("kube_node")));
+    findings.warn(no_workers(inventory));
+    findings.warn(beside(inventory, &all));
     findings.refuse(same("node name", &of_all, "kube_override_hostname", |vars| {
         text(vars, "kube_override_hostname")
     }));
@@ -56,15 +60,37 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
     Ok(findings)
 }
 
-fn empty(group: &str, hosts: &[&str]) -> Option<Problem> {
-    hosts.is_empty().then(|| {
-        problem(
-            format!("group {group}"),
-            "no host",
-            "at least one host",
-            format!("put a host into [{group}] of the inventory"),
-        )
+fn empty(inventory: &Inventory, group: &str) -> Option<Problem> {
+    inventory.group(group).is_empty().then(|| {
+        let remedy = match mistyped(inventory, group) {
+            Some(meant) => format!("is [{meant}] meant for it? Rename it to [{group}]"),
+            None => format!("put a host into [{group}] of the inventory"),
+        };
+        problem(format!("group {group}"), "no host", "at least one host", remedy)
     })
+}
+
+/// A group with hosts whose name is nearly that of one of a cluster's groups.
+fn mistyped<'i>(inventory: &'i Inventory, group: &str) -> Option<&'i str> {
+    let others = inventory.groups().map(Group::name).filter(|name| !GROUPS.contains(name));
+    closest(group, others.filter(|name| !inventory.group(name).is_empty()))
+}
+
+/// Hosts of such a group that are in none of the cluster, which has others of the group that was meant.
+fn beside(inventory: &Inventory, all: &[&str]) -> Vec<Problem> {
+    let tell = |group: &&str| {
+        let meant = mistyped(inventory, group).filter(|_| !inventory.group(group).is_empty())?;
+        let out: Vec<&str> = inventory.group(meant).into_iter().filter(|host| !all.contains(host)).collect();
+        (!out.is_empty()).then(|| {
+            problem(
+                format!("group {meant}"),
+                format!("{} in no group of the cluster", some_names(&out)),
+                "names of groups that mean something here",
+                format!("did you mean {group}?"),
+            )
+        })
+    };
+    GROUPS.iter().filter_map(tell).collect()
 }
 
 /// An even member adds nothing but one more that can fail: quorum is half of them and one more (etcd's FAQ).
@@ -79,14 +105,13 @@ fn even(etcd: &[&str]) -> Option<Problem> {
     })
 }
 
-fn no_workers(nodes: &[&str]) -> Option<Problem> {
-    nodes.is_empty().then(|| {
-        problem(
-            "group kube_node",
-            "no host",
-            "a host where pods may run",
-            "put a host, or the control plane too, into [kube_node]",
-        )
+fn no_workers(inventory: &Inventory) -> Option<Problem> {
+    inventory.group("kube_node").is_empty().then(|| {
+        let remedy = match mistyped(inventory, "kube_node") {
+            Some(meant) => format!("is [{meant}] meant for it? Rename it to [kube_node]"),
+            None => "put a host, or the control plane too, into [kube_node]".to_owned(),
+        };
+        problem("group kube_node", "no host", "a host where pods may run", remedy)
     })
 }
 
@@ -156,9 +181,16 @@ fn addresses(vars: &HostVars) -> Vec<Problem> {
     let tell = |name| {
         let setting = Setting::of(vars, name)?;
         let good = setting.text.parse::<Ipv4Addr>().is_ok_and(|ip| !ip.is_unspecified() && !ip.is_loopback());
-        (!good).then(|| {
-            setting.wrong("an IPv4 address of the machine", format!("correct {name} of {}", vars.name()))
-        })
+        let host = vars.name();
+        // By its name the other machines may not find it, whatever this computer knows.
+        let is_name = setting.text.chars().any(char::is_alphabetic) && is_dns_name(&setting.text);
+        let remedy = match is_name {
+            true => format!(
+                "write the address of {host} instead of a name, which other machines may not know, or remove {name}"
+            ),
+            false => format!("correct {name} of {host}"),
+        };
+        (!good).then(|| setting.wrong("an IPv4 address of the machine", remedy))
     };
     ["ip", "access_ip"].into_iter().filter_map(tell).collect()
 }
@@ -236,6 +268,46 @@ mod tests {
         for (ini, expected) in rows {
             assert_eq!(found(&ini).join("; "), expected, "{ini}");
         }
+    }
+
+    #[test]
+    fn a_name_in_the_place_of_an_address_is_told_to_be_one() {
+        let remedy = |ip: &str| {
+            let ini = GOOD.replace("192.0.2.3", &format!("192.0.2.3 ip={ip}"));
+            let (inventory, vars) = inventory_and_vars(&ini, "");
+            check_inventory(&inventory, &vars).unwrap().problems.swap_remove(0).remedy
+        };
+        assert!(remedy("worker.lan").starts_with("write the address of c instead of a name"));
+        assert_eq!(remedy("10.1.1"), "correct ip of c");
+        assert_eq!(remedy("fd00::3"), "correct ip of c");
+    }
+
+    #[test]
+    fn a_group_with_nearly_the_name_of_one_is_told() {
+        let warned = |ini: &str| {
+            let (inventory, vars) = inventory_and_vars(ini, "");
+            let findings = check_inventory(&inventory, &vars).unwrap();
+            findings.warnings.iter().map(|w| format!("{}; {}", told(w), w.remedy)).collect::<Vec<_>>()
+        };
+        for name in ["kube_nodes", "kube-nodes", "kubenode"] {
+            let all = GOOD.replace("[kube_node]", &format!("[{name}]"));
+            let all = format!("{all}[kube_node]\n");
+            assert_eq!(
+                warned(&all),
+                [format!("group kube_node: no host; is [{name}] meant for it? Rename it to [kube_node]"),]
+            );
+            let some = format!("{}[{name}]\nc\n", GOOD.replace("\nb\nc\n", "\nb\n"));
+            assert_eq!(
+                warned(&some),
+                [format!("group {name}: c in no group of the cluster; did you mean kube_node?")]
+            );
+        }
+        let own = format!("{GOOD}[web]\nd\n[kube_nodes]\nc\n");
+        assert_eq!(warned(&own), [""; 0], "a host that is in the right one, too");
+        let planes = GOOD.replace("[kube_control_plane]", "[kube_control_planes]") + "[kube_control_plane]\n";
+        let (inventory, vars) = inventory_and_vars(&planes, "");
+        let findings = check_inventory(&inventory, &vars).unwrap();
+        assert!(findings.problems[0].remedy.contains("Rename it to [kube_control_plane]"), "{findings:?}");
     }
 
     #[test]

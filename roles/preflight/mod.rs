@@ -20,11 +20,13 @@ mod foreign;
 mod inventory;
 mod kubelets;
 mod machine;
+mod names;
 mod network;
 mod peers;
 mod ports;
 mod probe;
 mod proxies;
+mod reads;
 #[cfg(test)]
 mod remedies;
 mod resolver;
@@ -45,6 +47,7 @@ use serde::Deserialize;
 
 pub use findings::{Findings, sentence};
 pub use inventory::check_inventory;
+pub use reads::unreadable;
 pub(crate) use settings::place;
 
 use crate::addresses;
@@ -92,6 +95,9 @@ struct Vars {
     eviction_hard: BTreeMap<String, String>,
     kubelet_image_gc_high_threshold: u64,
 }
+
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
 impl Vars {
     /// The UDP port to which pods' packets to other machines go, where they do.

@@ -6,7 +6,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use super::{
-    api_server, apps, calico, corefile, encryption, etcd_settings, eviction, kubelets, proxies, values,
+    api_server, apps, calico, corefile, encryption, etcd_settings, eviction, kubelets, names, proxies, values,
 };
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
@@ -82,6 +82,8 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(calico::check(vars));
     findings.refuse(proxies::check(vars));
     findings.refuse(etcd_settings::check(vars));
+    findings.refuse(names::check(vars));
+    findings.warn(names::unknown_gates(vars));
     findings.refuse(corefile::check(vars));
     findings.refuse(containerd_settings(vars));
     findings.refuse(apps::check(vars));
@@ -158,7 +160,7 @@ fn is_none(name: &str, value: &Value) -> bool {
     name == "kube_proxy_nodeport_addresses" && value.as_bool() == Some(false)
 }
 
-fn unresolvable(name: &str, error: &VarsError) -> Problem {
+pub(super) fn unresolvable(name: &str, error: &VarsError) -> Problem {
     let remedy = match error.needs_facts() {
         true => "write the value itself: it is needed before any machine is read",
         false => "correct the expression, or set what it refers to",

@@ -6,6 +6,7 @@ use muster_inventory::{HostVars, Value};
 
 use super::eviction;
 use super::findings::problem;
+use super::names::nearest;
 use super::settings::{Setting, integer, place, text_of};
 use crate::common::{duration, is_dns_name};
 use crate::reference;
@@ -269,10 +270,11 @@ pub(super) fn wrong(vars: &HostVars) -> Vec<Problem> {
         let name = variable.name;
         let form = form_of(name)?;
         let setting = Setting::by_user(vars, name).filter(|setting| !form.holds(&setting.text))?;
-        // One that is worked out fits without anybody's help.
-        let remedy = match variable.value.contains("{{") {
-            false => format!("set {name}: {}", variable.value),
-            true => format!("correct {name}, or remove it"),
+        let remedy = match form.meant(&setting.text) {
+            Some(meant) => format!("set {name}: {meant}"),
+            // One that is worked out fits without anybody's help.
+            None if variable.value.contains("{{") => format!("correct {name}, or remove it"),
+            None => format!("set {name}: {}", variable.value),
         };
         Some(setting.wrong(form.in_words(), remedy))
     };
@@ -327,6 +329,19 @@ impl Form {
         }
     }
 
+    /// The value that was probably meant.
+    fn meant(self, text: &str) -> Option<String> {
+        let meant = match self {
+            OneOf(known) => nearest(text, known).map(str::to_owned),
+            Boolean => nearest(text, &["true", "false"]).map(str::to_owned),
+            Duration | Pause => time_meant(text),
+            Quantity => quantity_meant(text),
+            Release => release_meant(text),
+            Number(..) | Limit | Path => None,
+        };
+        meant.filter(|meant| self.holds(meant))
+    }
+
     fn in_words(self) -> String {
         match self {
             OneOf([others @ .., last]) => format!("{} or {last}", others.join(", ")),
@@ -342,6 +357,49 @@ impl Form {
             Release => "latest, or a minor version as v1.36".to_owned(),
         }
     }
+}
+
+/// A number and what stands behind it, in small letters.
+fn number_and_unit(text: &str) -> (&str, String) {
+    let (number, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len()));
+    (number, unit.trim().to_ascii_lowercase())
+}
+
+/// A length of time that was written in another way: `120`, `2 min`, `1d`.
+fn time_meant(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text);
+    let unit = match unit.as_str() {
+        "" | "sec" | "secs" | "second" | "seconds" => "s",
+        "min" | "mins" | "minute" | "minutes" => "m",
+        "hr" | "hrs" | "hour" | "hours" => "h",
+        "d" | "day" | "days" => return Some(format!("{}h", number.parse::<u64>().ok()?.checked_mul(24)?)),
+        _ => return None,
+    };
+    Some(format!("{number}{unit}"))
+}
+
+/// A quantity that was written in another way: `512MB`, `2 GiB`.
+fn quantity_meant(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text);
+    let unit = match unit.trim_end_matches('b') {
+        "k" => "k",
+        "m" => "M",
+        "g" => "G",
+        "t" => "T",
+        "ki" => "Ki",
+        "mi" => "Mi",
+        "gi" => "Gi",
+        "ti" => "Ti",
+        _ => return None,
+    };
+    Some(format!("{number}{unit}"))
+}
+
+/// A minor version that was written in another way: `1.36`, `v1.36.3`.
+fn release_meant(text: &str) -> Option<String> {
+    let mut parts = text.trim_start_matches('v').split('.');
+    Some(format!("v{}.{}", parts.next()?, parts.next()?))
 }
 
 /// Whether it is a time, and more than none.
@@ -395,9 +453,24 @@ mod tests {
     }
 
     #[test]
-    fn the_remedy_is_the_default_where_it_is_a_value() {
+    fn the_remedy_is_what_was_probably_meant_or_else_the_default() {
         let remedy = |yaml: &str| wrong(&variables(yaml)).swap_remove(0).remedy;
-        assert_eq!(remedy("verify_network: allways"), "set verify_network: changed");
+        for (yaml, meant) in [
+            ("verify_network: allways", "verify_network: always"),
+            ("verify_network: NEVER", "verify_network: never"),
+            ("verify_network: perhaps", "verify_network: changed"),
+            ("containerd_snapshotter: overlay", "containerd_snapshotter: overlayfs"),
+            ("tls_min_version: TLS1.3", "tls_min_version: VersionTLS13"),
+            ("kubeadm_join_timeout: 120", "kubeadm_join_timeout: 120s"),
+            ("kubeadm_join_timeout: 2 min", "kubeadm_join_timeout: 2m"),
+            ("kube_cert_validity_period: 365d", "kube_cert_validity_period: 8760h"),
+            ("kube_memory_reserved: 512MB", "kube_memory_reserved: 512M"),
+            ("kube_memory_reserved: 1 GiB", "kube_memory_reserved: 1Gi"),
+            ("nri_enabled: ture", "nri_enabled: true"),
+            ("kube_pod_security_default_warn_version: 1.36", "kube_pod_security_default_warn_version: v1.36"),
+        ] {
+            assert_eq!(remedy(yaml), format!("set {meant}"));
+        }
         assert_eq!(remedy("etcd_heartbeat_interval: x"), "correct etcd_heartbeat_interval, or remove it");
     }
 

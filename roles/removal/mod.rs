@@ -21,17 +21,29 @@ use muster_inventory::some_names;
 use serde::Deserialize;
 
 use crate::addresses::ip_of;
+use crate::apps::registry;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubectl::Kubectl;
 use crate::reset::{self, Reset};
-use crate::{drain, etcd};
+use crate::{bootstrap_os, containerd, drain, etcd};
 use node_gone::NodeGone;
 
 #[derive(Deserialize)]
 struct Vars {
     allow_ungraceful_removal: bool,
 }
+
+/// What the roles of a removal read: those that are removed are reset.
+const READS: &[&[Read]] = &[
+    cluster::READS,
+    drain::READS,
+    &[Read::of::<Vars>(cluster::MACHINES)],
+    reset::READS,
+    bootstrap_os::READS,
+    containerd::READS,
+    registry::READS,
+];
 
 /// What is to leave, and why.
 #[derive(Debug, Clone)]
@@ -95,7 +107,7 @@ impl Removal {
         let check = this.clone();
         let remove = this.clone();
         let keep = this.clone();
-        vec![
+        let roles = [
             Role::given("check-removal", move |host| {
                 let this = check.clone();
                 async move { this.check(host).await }.boxed()
@@ -114,7 +126,8 @@ impl Removal {
             }),
             Role { looks_only: true, ..Role::given("check-leaving", |host| check_leaving(host).boxed()) },
             Role::given("leave", |host| leave(host).boxed()),
-        ]
+        ];
+        roles.map(|role| role.reading(READS)).into()
     }
 
     /// The hosts of a group that do not leave.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Explained in the `defaults.yml` of etcd.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     etcd_data_dir: String,
 }
 

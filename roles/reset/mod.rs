@@ -30,6 +30,9 @@ struct Vars {
     calico_cni_name: String,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<foreign::Vars>()];
+
 /// The role of a machine that is reset, and what it tells the control planes when it has nothing of etcd any more.
 const ROLE: &str = "reset";
 const HAS_NO_DATA: &str = "no data of etcd";

@@ -102,7 +102,7 @@ pub fn plays() -> Vec<Play> {
 
 /// The roles of these plays that are not among all there are.
 pub fn roles() -> Vec<Role> {
-    vec![
+    let roles = [
         Role { looks_only: true, ..Role::given("rotation-check", |host| readiness::check(host).boxed()) },
         Role::given("rotation-hand-on", |host| hand_on(host).boxed()),
         Role::given("rotation-trust", |host| turn(host, Phase::Trust).boxed()),
@@ -114,14 +114,19 @@ pub fn roles() -> Vec<Role> {
         Role::given("rotation-drop", |host| drop_old(host).boxed()),
         Role::given("rotation-forget", |host| forget(host).boxed()),
         Role::given("rotation-finish", |host| finish(host).boxed()),
-    ]
+    ];
+    roles.map(|role| role.reading(READS)).into()
 }
 
+#[derive(Deserialize)]
+struct Vars {
+    etcd_cert_dir: String,
+}
+
+/// What of variables these roles read.
+const READS: &[&[Read]] = &[cluster::READS, kubeadm::READS, &[Read::own::<Vars>()]];
+
 fn folders(host: &Host) -> Result<Folders> {
-    #[derive(Deserialize)]
-    struct Vars {
-        etcd_cert_dir: String,
-    }
     let vars: Vars = host.vars()?;
     Ok(Folders { cluster: cluster_vars(host)?.kube_cert_dir, etcd: vars.etcd_cert_dir })
 }

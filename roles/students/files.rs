@@ -25,7 +25,7 @@ pub(super) struct Files {
 }
 
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     artifacts_dir: String,
 }
 

@@ -126,6 +126,9 @@ struct Vars {
     students_delete_timeout: u64,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<files::Vars>()];
+
 /// Looks at the students that there are, as a role of a playbook.
 pub(crate) async fn look(host: &Host) -> Result<()> {
     run(host, &Order::Look(Vec::new()), &Told::default()).await

@@ -11,7 +11,7 @@ use crate::etcd;
 const SLOW: f64 = 0.010;
 
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     etcd_cert_dir: String,
 }
 

@@ -35,6 +35,10 @@ struct Vars {
     kubelet_fail_swap_on: bool,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] =
+    &[Read::own::<Vars>(), Read::own::<network::Vars>(), Read::of::<etcd_figures::Vars>(cluster::PLANES)];
+
 /// When the network between pods is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkTest {

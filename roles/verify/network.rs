@@ -26,7 +26,7 @@ const LABEL: &str = "app.kubernetes.io/name=muster-verify";
 const INSTANCE: &str = "app.kubernetes.io/instance=";
 
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     dns_mode: String,
     kube_network_plugin: String,
     flannel_backend_type: String,

@@ -7,6 +7,7 @@ use muster_artifacts::Bundle;
 use muster_engine::event::{Event, Events};
 use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
+use muster_engine::prelude::Problem;
 use muster_engine::run::{FORKS, Findings, Role};
 use muster_inventory::PatternError;
 use muster_roles::kubespray::Verdict;
@@ -148,11 +149,30 @@ impl Scope {
             let refused = |verdict| verdict == Verdict::Refused;
             world.tell_remarks(|remark| checks.is_empty() || !refused(remark.verdict), frontend)?;
         }
+        let mut found = Findings::default();
         for check in checks {
-            let found = check(&world.inventory, &world.vars, &outline.hosts)?;
-            judge(found, &world.project, frontend)?;
+            let of_role = check(&world.inventory, &world.vars, &outline.hosts)?;
+            found.problems.extend(of_role.problems);
+            found.warnings.extend(of_role.warnings);
         }
-        Ok(())
+        let unreadable = self.unreadable()?.into_iter();
+        // What a check has refused is told once.
+        let is_new = |problem: &Problem| found.problems.iter().all(|known| known.check != problem.check);
+        let unreadable: Vec<Problem> = unreadable.filter(is_new).collect();
+        found.problems.extend(unreadable);
+        judge(found, &world.project, frontend)
+    }
+
+    /// What the roles of the run could not read of the variables of their hosts.
+    fn unreadable(&self) -> Result<Vec<Problem>, Error> {
+        let Self { world, roles, outline, .. } = self;
+        let mut reading = Vec::new();
+        for play in &outline.plays {
+            // Of two roles with the same name the first one counts.
+            let named = play.roles.iter().filter_map(|name| roles.iter().find(|role| role.name == name));
+            reading.extend(named.map(|role| (role, play.hosts.as_slice())));
+        }
+        Ok(preflight::unreadable(&world.inventory, &world.vars, reading)?)
     }
 
     /// Whether the bundle lacks something that the flow needs and of which machines are asked first (`looks_first`).

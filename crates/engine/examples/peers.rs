@@ -43,6 +43,9 @@ struct Variables {
     root: String,
 }
 
+/// What the role reads.
+const READS: &[Read] = &[Read::own::<Variables>()];
+
 async fn workload(host: &Host, texts: &Texts) -> Result<()> {
     let text = |name| texts.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
     let Variables { root, .. } = host.vars()?;
@@ -100,7 +103,8 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let role = Role::given("workload", move |host| {
         let texts = texts.clone();
         async move { workload(host, &texts).await }.boxed()
-    });
+    })
+    .reading(&[READS]);
     let play = Play {
         name: "workload".into(),
         hosts: "all".into(),

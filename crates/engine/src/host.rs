@@ -20,6 +20,7 @@ use crate::fan_out::sources::FanOut;
 use crate::forks::{Forks, Place};
 use crate::lock::{Keeper, Kind, LockRequest, REFUSED};
 use crate::metered::Metered;
+use crate::reads;
 use crate::resource::Answer;
 use crate::script::{Part, Script, complete, frames, nonce, probe_program};
 use crate::transport::{Exec, Exit, Input, OnLine, Program, Transport, TransportError};
@@ -127,7 +128,13 @@ impl Host {
     }
 
     /// The variables a role has declared, each rendered and typed. All that are missing or ill-typed are named at once.
+    ///
+    /// # Panics
+    /// Where debug assertions are on, and the role does not say that it reads them ([`crate::run::Role::reads`]).
     pub fn vars<T: DeserializeOwned>(&self) -> Result<T> {
+        if cfg!(debug_assertions) {
+            reads::is_said::<T>(self);
+        }
         Ok(self.vars.deserialize()?)
     }
 

@@ -19,6 +19,7 @@ pub mod host;
 pub mod lock;
 mod metered;
 pub mod play;
+pub mod reads;
 pub mod resource;
 pub mod run;
 pub mod script;
@@ -33,6 +34,7 @@ mod wait;
 pub mod prelude {
     pub use crate::failure::{Failure, Problem, Result};
     pub use crate::host::Host;
+    pub use crate::reads::Read;
     pub use crate::resource::*;
     pub use crate::script::{Script, sh, sh0};
     pub use crate::step::Step;

@@ -21,6 +21,7 @@ pub use crate::host::ServesAt;
 use crate::host::{ALWAYS, Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
 use crate::play::{Play, Share};
+use crate::reads::{READER, Read, Reader};
 use crate::transport::{Transport, TransportError};
 
 /// A role: what it is called, what it does, its variables, and how it is done.
@@ -34,6 +35,8 @@ pub struct Role {
     pub defaults: &'static str,
     /// Whether it never changes a machine. A run of nothing but such roles locks nobody.
     pub looks_only: bool,
+    /// The structs of variables that it reads, lists of them: whatever it reads is in one of them.
+    pub reads: &'static [&'static [Read]],
     /// What of it needs no machine, and is done before any machine is contacted.
     pub check_written: Option<CheckWritten>,
     /// The story.
@@ -95,6 +98,7 @@ impl Role {
             summary: "",
             defaults: "",
             looks_only: false,
+            reads: &[],
             check_written: None,
             story: Story::Fixed(story),
         }
@@ -110,13 +114,20 @@ impl Role {
             summary: "",
             defaults: "",
             looks_only: false,
+            reads: &[],
             check_written: None,
             story: Story::given(story),
         }
     }
 
+    /// The same, which reads these.
+    pub fn reading(self, reads: &'static [&'static [Read]]) -> Self {
+        Self { reads, ..self }
+    }
+
     async fn run(&self, host: &Host) -> Result<()> {
-        self.story.tell(host).await
+        let reader = Reader { role: self.name, reads: self.reads, host: host.name().to_owned() };
+        READER.scope(reader, self.story.tell(host)).await
     }
 }
 

@@ -16,56 +16,78 @@ use crate::host_vars::HostVars;
 use crate::hushed::is_secret;
 use crate::origin::Origin;
 use crate::value::{Kind, Value, bool_of_text};
-use crate::vars_error::{Problem, VarsError};
+use crate::vars_error::{Reason, Unreadable, VarsError};
 
 /// More wrong variables than this are told another time.
 const MAX_PROBLEMS: usize = 200;
 
 pub(crate) fn deserialize<T: DeserializeOwned>(vars: &HostVars) -> Result<T, VarsError> {
-    let mut bad: BTreeMap<String, Problem> = BTreeMap::new();
+    let bad = match read(vars) {
+        Ok(value) => return Ok(value),
+        Err(bad) => bad,
+    };
+    let mut problems = Vec::new();
+    for wrong in bad {
+        match wrong.reason {
+            // It says everything by itself.
+            Reason::Unresolvable(error)
+                if !matches!(*error, VarsError::Template { .. } | VarsError::Vault { .. }) =>
+            {
+                return Err(*error);
+            }
+            _ => problems.push(wrong.problem()),
+        }
+    }
+    Err(VarsError::Invalid { host: vars.name().to_owned(), problems })
+}
+
+pub(crate) fn unreadable<T: DeserializeOwned>(vars: &HostVars) -> Vec<Unreadable> {
+    let mut bad = read::<T>(vars).err().unwrap_or_default();
+    bad.retain(|wrong| !matches!(&wrong.reason, Reason::Unresolvable(error) if error.needs_facts()));
+    bad
+}
+
+/// Reads a struct, or finds everything that is wrong with it, by the variables' names.
+fn read<T: DeserializeOwned>(vars: &HostVars) -> Result<T, Vec<Unreadable>> {
+    let mut bad: BTreeMap<String, Unreadable> = BTreeMap::new();
     loop {
         match T::deserialize(Root { vars, bad: &bad }) {
             Ok(value) if bad.is_empty() => return Ok(value),
-            Ok(_) => break,
-            Err(Fault::Resolve(error)) => return Err(*error),
-            // The stand-in did not help: what is known so far is everything that can be known.
-            Err(Fault::StandIn) => break,
-            Err(Fault::Field(problem)) => {
-                let known = bad.insert(problem.variable.clone(), problem).is_some();
+            // The stand-in may not help: then what is known so far is everything that can be known.
+            Ok(_) | Err(Fault::StandIn) => break,
+            Err(Fault::Field(wrong)) => {
+                let known = bad.insert(wrong.variable.clone(), wrong).is_some();
                 if known || bad.len() > MAX_PROBLEMS {
                     break;
                 }
             }
-            Err(Fault::Message { message, .. }) => {
-                let problem = Problem { variable: "variables".to_owned(), message, origin: None };
-                bad.insert(String::new(), problem);
+            Err(Fault::Message { reason, .. }) => {
+                let variable = "variables".to_owned();
+                bad.insert(String::new(), Unreadable { variable, reason, origin: None });
                 break;
             }
         }
     }
-    Err(VarsError::Invalid { host: vars.name().to_owned(), problems: bad.into_values().collect() })
+    Err(bad.into_values().collect())
 }
 
 /// Why reading stopped.
 #[derive(Debug)]
 enum Fault {
-    /// A variable cannot be resolved at all.
-    Resolve(Box<VarsError>),
     /// A field is missing or wrong.
-    Field(Problem),
+    Field(Unreadable),
     /// A stand-in was refused.
     StandIn,
-    /// What serde says, with the place of the value it is about.
-    Message { message: String, origin: Option<Origin> },
+    /// What is wrong with a value, with its place.
+    Message { reason: Reason, origin: Option<Origin> },
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resolve(error) => error.fmt(f),
-            Self::Field(problem) => problem.fmt(f),
+            Self::Field(wrong) => wrong.clone().problem().fmt(f),
             Self::StandIn => f.write_str("stand-in refused"),
-            Self::Message { message, .. } => f.write_str(message),
+            Self::Message { reason, .. } => f.write_str(&reason.to_string()),
         }
     }
 }
@@ -74,19 +96,19 @@ impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Message { message: message.to_string(), origin: None }
+        Self::Message { reason: Reason::Other(message.to_string()), origin: None }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let message = "is not set".to_owned();
-        Self::Field(Problem { variable: field.to_owned(), message, origin: None })
+        let reason = Reason::Other("is not set".to_owned());
+        Self::Field(Unreadable { variable: field.to_owned(), reason, origin: None })
     }
 }
 
 /// The variables of a host as a mapping.
 struct Root<'a> {
     vars: &'a HostVars,
-    bad: &'a BTreeMap<String, Problem>,
+    bad: &'a BTreeMap<String, Unreadable>,
 }
 
 impl<'de> Deserializer<'de> for Root<'_> {
@@ -140,11 +162,10 @@ impl<'de> MapAccess<'de> for Fields<'_> {
                 match self.root.vars.get(&name) {
                     Ok(Some(value)) => Some(value),
                     Ok(None) => continue,
-                    Err(error @ (VarsError::Template { .. } | VarsError::Vault { .. })) => {
-                        let message = format!("cannot be resolved: {error}");
-                        return Err(Fault::Field(Problem { variable: name, message, origin: None }));
+                    Err(error) => {
+                        let reason = Reason::Unresolvable(Box::new(error));
+                        return Err(Fault::Field(Unreadable { variable: name, reason, origin: None }));
                     }
-                    Err(error) => return Err(Fault::Resolve(Box::new(error))),
                 }
             };
             let key = seed.deserialize(StringDeserializer::<Fault>::new(name.clone()))?;
@@ -161,12 +182,12 @@ impl<'de> MapAccess<'de> for Fields<'_> {
                 let origin = value.origin.clone();
                 let reader = Reader { value: &value, path: "", is_secret: is_secret(&name) };
                 seed.deserialize(reader).map_err(|fault| match fault {
-                    Fault::Message { message, origin: inner } => {
-                        Fault::Field(Problem { variable: name, message, origin: inner.or(origin) })
+                    Fault::Message { reason, origin: inner } => {
+                        Fault::Field(Unreadable { variable: name, reason, origin: inner.or(origin) })
                     }
-                    Fault::Field(problem) => {
-                        let message = format!("lacks \"{}\"", problem.variable);
-                        Fault::Field(Problem { variable: name, message, origin })
+                    Fault::Field(wrong) => {
+                        let reason = Reason::Other(format!("lacks \"{}\"", wrong.variable));
+                        Fault::Field(Unreadable { variable: name, reason, origin })
                     }
                     other => other,
                 })
@@ -202,11 +223,8 @@ impl Reader<'_> {
             Kind::Float(number) => format!("the number {number}"),
             _ => self.value.type_name().to_owned(),
         };
-        let place = if self.path.is_empty() { String::new() } else { format!("at {}: ", self.path) };
-        Fault::Message {
-            message: format!("{place}must be {wanted}, but is {shown}"),
-            origin: self.value.origin.clone(),
-        }
+        let reason = Reason::Type { at: self.path.to_owned(), found: shown, needed: wanted.to_owned() };
+        Fault::Message { reason, origin: self.value.origin.clone() }
     }
 
     fn integer(&self, wanted: &str) -> Result<i128, Fault> {
@@ -228,9 +246,12 @@ impl Reader<'_> {
     /// Adds the place to what serde says about this value.
     fn place<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.map_err(|fault| match fault {
-            Fault::Message { message, origin: None } => {
-                let place = if self.path.is_empty() { String::new() } else { format!("at {}: ", self.path) };
-                Fault::Message { message: format!("{place}{message}"), origin: self.value.origin.clone() }
+            Fault::Message { reason, origin: None } => {
+                let reason = match self.path {
+                    "" => reason,
+                    path => Reason::Other(format!("at {path}: {reason}")),
+                };
+                Fault::Message { reason, origin: self.value.origin.clone() }
             }
             other => other,
         })

@@ -15,7 +15,7 @@ use crate::origin::Origin;
 use crate::resolve::Scope;
 use crate::value::Value;
 use crate::vars::Inner;
-use crate::vars_error::VarsError;
+use crate::vars_error::{Unreadable, VarsError};
 
 /// The variables of one host. Cheap to clone and to share between tasks.
 #[derive(Clone)]
@@ -99,6 +99,12 @@ impl HostVars {
     /// Everything that is missing or of the wrong type at once, each with its place.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, VarsError> {
         de::deserialize(self)
+    }
+
+    /// Everything that keeps a struct from being read, with its place: nothing where [`HostVars::deserialize`] succeeds, and
+    /// nothing of a variable that only a machine can tell, before the machine was read.
+    pub fn unreadable<T: DeserializeOwned>(&self) -> Vec<Unreadable> {
+        de::unreadable::<T>(self)
     }
 
     /// Renders a template, with every variable of the host and those of `extra`, which win. Jinja

@@ -61,6 +61,6 @@ pub use short_names::{names, some_names};
 pub use similar::{closest, closest_within};
 pub use value::{Kind, Value};
 pub use vars::{Vars, VarsBuilder};
-pub use vars_error::{Link, Problem, VarsError};
+pub use vars_error::{Link, Problem, Reason, Unreadable, VarsError};
 pub use vault::{VaultError, VaultSecrets, VaultText, is_vault};
 pub use written::Written;

@@ -46,6 +46,56 @@ impl fmt::Display for Problem {
     }
 }
 
+/// What keeps a struct from being read from the variables of a host, as far as that can be told before machines are read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unreadable {
+    /// The variable.
+    pub variable: String,
+    /// Where the value was written; `None` when it was written nowhere.
+    pub origin: Option<Origin>,
+    /// What is wrong with it.
+    pub reason: Reason,
+}
+
+/// Why a variable cannot be read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    /// It is of another type than what reads it.
+    Type {
+        /// Where in the variable: `.name[0]`; empty for the whole.
+        at: String,
+        /// What it is, in words.
+        found: String,
+        /// What it must be.
+        needed: String,
+    },
+    /// Its value cannot be worked out.
+    Unresolvable(Box<VarsError>),
+    /// Anything else, in one sentence without the name.
+    Other(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Type { at, found, needed } if at.is_empty() => {
+                write!(f, "must be {needed}, but is {found}")
+            }
+            Self::Type { at, found, needed } => write!(f, "at {at}: must be {needed}, but is {found}"),
+            Self::Unresolvable(error) => write!(f, "cannot be resolved: {error}"),
+            Self::Other(message) => f.write_str(message),
+        }
+    }
+}
+
+impl Unreadable {
+    /// The same for a user who is told of the variables of one host.
+    pub(crate) fn problem(self) -> Problem {
+        let message = self.reason.to_string();
+        Problem { variable: self.variable, message, origin: self.origin }
+    }
+}
+
 /// Variables that cannot be resolved.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]

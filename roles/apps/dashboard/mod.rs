@@ -21,6 +21,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::{App, of_template};
 use crate::addresses::all_of;
+use crate::cluster;
 use crate::kubectl::{Kubectl, kubectl};
 use crate::objects::SET;
 
@@ -47,6 +48,9 @@ struct Vars {
     dashboard_namespace: String,
     dns_domain: String,
 }
+
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::of::<Vars>(cluster::PLANES)];
 
 /// The service has a certificate for the addresses of all nodes. Nobody but the service itself vouches for it.
 fn certificate(host: &Host) -> BoxFuture<'_, Result<()>> {

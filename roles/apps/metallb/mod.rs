@@ -4,7 +4,7 @@
 mod config;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::Read as _;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::state::REACHED_AT;
 use super::{App, images_of};
 use crate::catalogue::artifact;
+use crate::cluster;
 use crate::common::cluster_vars;
 use crate::objects::{ObjectSet, SET, parsed};
 
@@ -31,6 +32,9 @@ struct Vars {
     metallb_speaker_enabled: bool,
     metallb_log_level: String,
 }
+
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::of::<Vars>(cluster::PLANES)];
 
 fn sets(of: &Host) -> Result<Vec<ObjectSet>> {
     let config = Config::of(of.all_vars()).map_err(|why| {

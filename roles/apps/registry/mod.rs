@@ -21,6 +21,9 @@ struct Vars {
     registry_port: u16,
 }
 
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::of::<Vars>(cluster::MACHINES)];
+
 impl Vars {
     /// What the registry is called in the names of images.
     fn name(&self) -> String {

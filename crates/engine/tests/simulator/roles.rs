@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use futures::future::FutureExt;
 use muster_artifacts::Bundle;
 use muster_engine::prelude::*;
-use muster_engine::run::Role;
+use muster_engine::run::{Role, Story, Telling};
 use serde::Deserialize;
 
 use muster_testkit::model::commands::OWNER;
@@ -15,7 +15,21 @@ use muster_testkit::model::look::sha256;
 use muster_testkit::model::machine::{Kept, Nature};
 
 pub(crate) const ROLES: &[Role] =
-    &[Role::new("app", |host| app(host).boxed()), Role::new("folder", |host| folder(host).boxed())];
+    &[role("app", |host| app(host).boxed()), role("folder", |host| folder(host).boxed())];
+
+/// One that reads the variables of these roles.
+const fn role(name: &'static str, story: Telling) -> Role {
+    const READS: &[&[Read]] = &[&[Read::own::<Variables>()]];
+    Role {
+        name,
+        summary: "",
+        defaults: "",
+        looks_only: false,
+        reads: READS,
+        check_written: None,
+        story: Story::Fixed(story),
+    }
+}
 
 pub(crate) const VERSIONS: [u32; 2] = [1, 2];
 
