@@ -40,6 +40,7 @@ mod system_upgrade;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod unit;
 pub mod upgrade;
 mod verify;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use muster_app::Project;
 use muster_files::write_whole;
+use muster_roles::certificates::{days_of_kubeconfig, ends_sooner};
 use muster_roles::kubeconfig_for_others;
 
 use crate::args::{ConnectionArgs, InventoryArgs};
@@ -15,7 +16,7 @@ use crate::error::CommandError;
 use crate::machines::{Machines, run_program};
 use crate::output::print;
 
-/// Where it is: in artifacts/ beside the inventory. Where it is not there it is fetched first.
+/// Where it is: in artifacts/ beside the inventory. Where it is not there, or lets nobody in any more, it is fetched first.
 ///
 /// # Errors
 /// No control plane has one, or it cannot be written here.
@@ -27,6 +28,13 @@ pub(crate) fn path(
     let config = project.inventory_dir.join("artifacts/admin.conf");
     if !config.is_file() {
         fetch(&config, project, inventory, environment)?;
+    }
+    let has_ended = |text: &String| days_of_kubeconfig(text).is_some_and(|left| left < 0);
+    if fs::read_to_string(&config).as_ref().is_ok_and(has_ended) {
+        print::note(&format!("the certificate in {} has ended", config.display()));
+        if let Err(error) = fetch(&config, project, inventory, environment) {
+            print::note(&format!("it stays, because no other one was to be had: {}", error.message));
+        }
     }
     Ok(config)
 }
@@ -55,13 +63,17 @@ pub(crate) fn current(
             return Ok(here);
         }
     };
-    if authority(&here) == authority(&there) {
+    let is_the_clusters = authority(&here) == authority(&there);
+    if is_the_clusters && !ends_sooner(&here, &there) {
         return Ok(here);
     }
-    print::note(&format!(
-        "{} is of another cluster than the one that runs: it was made anew since, or has another authority",
-        config.display()
-    ));
+    let file = config.display();
+    print::note(&match is_the_clusters {
+        true => format!("the cluster has renewed its certificates since {file} was brought"),
+        false => format!(
+            "{file} is of another cluster than the one that runs: it was made anew since, or has another authority"
+        ),
+    });
     if !only_look {
         write(&config, 0o600, &mut there.as_bytes())?;
     }

@@ -31,6 +31,17 @@ use crate::{diagnosis, kubeadm};
 pub(crate) use external::{External, former_names, known_by_name, may_go_over, names, no_names, wrong_name};
 pub(crate) use external::{NAME as EXTERNAL_NAME, VARIABLE as EXTERNAL, answers};
 
+/// A snippet that gives the kubelet another kubeconfig, or sees whether it has been told of it, with `kubelet_is_told.sh`.
+macro_rules! told {
+    ($text:expr, $args:expr) => {
+        sh(
+            concat!(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/balancer/kubelet_is_told.sh")), $text),
+            $args,
+        )
+    };
+}
+pub(crate) use told;
+
 /// Explained in `common/defaults.yml`.
 #[derive(Deserialize)]
 pub(crate) struct Vars {
@@ -304,7 +315,7 @@ pub(crate) fn kubeconfigs(host: &Host, known: &Standing, endpoint: &str) -> Resu
         );
     }
     let label = format!("address of the API: {}", good[0]);
-    let run = sh(concat!(include_str!("leads_to.sh"), include_str!("move.sh")), good.clone());
-    let check = sh(concat!(include_str!("leads_to.sh"), include_str!("all_lead_to.sh")), good);
+    let run = told!(concat!(include_str!("leads_to.sh"), include_str!("move.sh")), good.clone());
+    let check = told!(concat!(include_str!("leads_to.sh"), include_str!("all_lead_to.sh")), good);
     Ok(command(label, run, check))
 }

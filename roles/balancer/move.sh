@@ -1,8 +1,6 @@
-# The machine's kubeconfigs lead to another address of the API, and the kubelet finds it there.
+# The machine's kubeconfigs lead to another address of the API, and the kubelet finds it there; kubelet_is_told.sh stands in front.
 # $1: the URL; the others: URLs that are as good for the kubelet.
 url=$1
-# It is there from before the kubelet is told until it has started anew.
-pending=/etc/kubernetes/kubelet.conf.moving
 # The load balancer is a pod of a kubelet, which somebody may have stopped.
 systemctl start kubelet
 answer() { kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=5s --server="$url" get --raw /readyz 2>&1; }
@@ -28,11 +26,6 @@ for name in super-admin admin kubelet; do
     esac
     printf '%s\n' "$line"
   done <"$conf" >"$conf.muster"
-  sync "$conf.muster"
-  [ "$name" != kubelet ] || : >"$pending"
-  mv "$conf.muster" "$conf"
+  replace_conf "$name"
 done
-if [ -e "$pending" ]; then
-  systemctl restart kubelet
-  rm -f "$pending"
-fi
+tell_kubelet

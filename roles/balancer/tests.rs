@@ -128,7 +128,8 @@ impl Machine {
 
     fn run(&self, program: &str, words: &[&str]) -> bool {
         let folder = self.0.path().display().to_string();
-        let program = format!("{}{program}", include_str!("leads_to.sh")).replace("/etc/kubernetes", &folder);
+        let front = concat!(include_str!("kubelet_is_told.sh"), include_str!("leads_to.sh"));
+        let program = format!("{front}{program}").replace("/etc/kubernetes", &folder);
         let path = format!("{folder}:{}", std::env::var("PATH").unwrap());
         let mut dash = Command::new("dash");
         dash.args(["-euc", &program, "balancer"]).args(words).env("PATH", path).current_dir(&folder);

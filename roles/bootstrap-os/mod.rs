@@ -51,7 +51,10 @@ pub(crate) const TOOLS: [(&str, &str); 8] = [
 const MODULES: &str = "overlay\nbr_netfilter\n";
 
 const MODULES_FILE: &str = "/etc/modules-load.d/kubernetes.conf";
-const SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
+/// Its name comes after that of a link to /etc/sysctl.conf (`99-sysctl.conf` in Debian and its kin): the last one wins at each boot.
+const SYSCTL_FILE: &str = "/etc/sysctl.d/99-zz-kubernetes.conf";
+/// Where an older muster had it.
+const FORMER_SYSCTL_FILE: &str = "/etc/sysctl.d/99-kubernetes.conf";
 
 /// Holds the name that the machine had before it got that of its node.
 const NAME_BEFORE: &str = "/var/lib/muster/stamps/hostname";
@@ -91,6 +94,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     step.ensure(file(MODULES_FILE).content(MODULES))
         .ensure(bridge_netfilter())
         .ensure(file(SYSCTL_FILE).content(sysctl_d))
+        .ensure(no_former_sysctl_file())
         .await?;
 
     host.step("Kernel parameters")
@@ -125,6 +129,23 @@ fn parameters(vars: &Vars) -> Vec<(String, String)> {
     }
     list.extend(vars.additional_sysctl.iter().map(|p| (p.name.clone(), p.value.clone())));
     list
+}
+
+/// The file of an older muster is gone; one of this name that somebody else has written stays.
+fn no_former_sysctl_file() -> Command {
+    command(
+        format!("no {FORMER_SYSCTL_FILE}"),
+        sh(r#"rm -f "$1""#, [FORMER_SYSCTL_FILE]),
+        sh(
+            r#"
+[ -e "$1" ] || exit 0
+case $(cat "$1") in
+  'net.ipv4.ip_forward = 1
+net.bridge.bridge-nf-call-iptables = 1'*) exit 1 ;;
+esac"#,
+            [FORMER_SYSCTL_FILE],
+        ),
+    )
 }
 
 /// What kube-proxy sets, so that a service is found at 127.0.0.1, and does not take back.
@@ -203,9 +224,10 @@ if [ -e "$stamp" ] && [ "$(cat "$stamp")" != 1 ]; then
 fi"#;
 
 /// The machine's name, its swap and its time service are as they were before [`run`] changed them.
-pub(crate) fn as_before() -> [Command; 5] {
+pub(crate) fn as_before() -> [Command; 6] {
     [
         clock::as_before(),
+        no_former_sysctl_file(),
         known_hosts::unknown(),
         removal(
             "lines of ours in /etc/hosts",

@@ -66,13 +66,28 @@ async fn ask(host: &Host, found: Found) -> Result<()> {
     let key = format!("certificate of {}", path.display());
     // Each host says the same of it.
     if let Some(text) = &*host.cluster().once(&key, here).await? {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("client-certificate-data:"));
-        let certificate = line.and_then(|base64| cluster::embedded_certificate(base64.trim()));
-        let path = path.display().to_string();
-        all.push((HERE.to_owned(), Certificate::of(&path, &certificate.unwrap_or_default())));
+        all.push((HERE.to_owned(), of_kubeconfig(&path.display().to_string(), text)));
     }
     found.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
     Ok(())
+}
+
+/// The certificate with which a kubeconfig logs in.
+fn of_kubeconfig(path: &str, text: &str) -> Certificate {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("client-certificate-data:"));
+    let certificate = line.and_then(|base64| cluster::embedded_certificate(base64.trim()));
+    Certificate::of(path, &certificate.unwrap_or_default())
+}
+
+/// For how many days a kubeconfig logs in; `None` for one without a certificate.
+pub fn days_of_kubeconfig(text: &str) -> Option<i64> {
+    of_kubeconfig("", text).days_left(OffsetDateTime::now_utc())
+}
+
+/// Whether a kubeconfig logs in for fewer days than another one of the same administrator.
+pub fn ends_sooner(here: &str, there: &str) -> bool {
+    let days = (days_of_kubeconfig(here), days_of_kubeconfig(there));
+    matches!(days, (Some(here), Some(there)) if here < there)
 }
 
 /// The plays of a renewal: etcd's certificates, the control planes one after the other, the other nodes, admin.conf here.
@@ -252,6 +267,8 @@ fn pem(kubeconfig: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+
     use super::*;
 
     #[test]
@@ -288,5 +305,23 @@ mod tests {
         let text = "users:\n- user:\n    client-certificate-data: Y2VydA==\n    client-key-data: a2V5\n";
         assert_eq!(pem(text).as_deref(), Some("certkey"));
         assert_eq!(pem("error: no such file\n"), None);
+    }
+
+    #[test]
+    fn one_kubeconfig_ends_sooner_than_another() {
+        let config = |days: i64| {
+            let mut params = rcgen::CertificateParams::default();
+            params.not_after =
+                OffsetDateTime::now_utc() + time::Duration::days(days) + time::Duration::hours(1);
+            let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+            let base64 = base64::engine::general_purpose::STANDARD.encode(certificate);
+            format!("users:\n- user:\n    client-certificate-data: {base64}\n")
+        };
+        let (soon, later) = (config(3), config(300));
+        assert_eq!((days_of_kubeconfig(&soon), days_of_kubeconfig(&config(-2))), (Some(3), Some(-2)));
+        assert!(ends_sooner(&soon, &later) && !ends_sooner(&later, &soon) && !ends_sooner(&soon, &soon));
+        // Another control plane's, which was made a minute later.
+        assert!(!ends_sooner(&soon, &config(3)));
+        assert!(!ends_sooner("users: []\n", &later), "somebody logs in by other means");
     }
 }

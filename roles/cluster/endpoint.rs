@@ -8,7 +8,7 @@
 use muster_engine::prelude::*;
 
 use super::Standing;
-use crate::addresses::access_ip_of;
+use crate::addresses::{access_ip_of, ip_of};
 use crate::balancer::{self, External};
 use crate::common::cluster_vars;
 use crate::kubeadm;
@@ -70,6 +70,13 @@ fn as_it_is(host: &Host, known: &Standing) -> Result<String> {
 /// `HOST:PORT` of a control plane's own API server.
 pub(crate) fn api_of(host: &Host, plane: &str) -> Result<String> {
     Ok(format!("{}:{}", access_ip_of(host, plane)?, cluster_vars(host)?.kube_apiserver_port))
+}
+
+/// The URLs at which a control plane's own API server may be known: at either of its addresses, as far as they are known.
+pub(crate) fn api_urls_of(host: &Host, plane: &str) -> Vec<String> {
+    let Ok(port) = cluster_vars(host).map(|cluster| cluster.kube_apiserver_port) else { return Vec::new() };
+    let addresses = [ip_of(host, plane), access_ip_of(host, plane)].into_iter().filter_map(Result::ok);
+    addresses.map(|address| format!("https://{address}:{port}")).collect()
 }
 
 impl Standing {

@@ -14,6 +14,7 @@ use crate::catalogue::{artifact, image};
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
 use crate::proxies;
+use crate::unit::unit;
 use registries::{Registry, registries};
 use settings::{SPECS, settings};
 
@@ -84,7 +85,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     extra["restrict_oom_score_adj"] = json!(!host.facts().may_lower_oom_score());
     extra["proxies"] = json!(proxies.as_ref().map(|_| PROXIES));
     let config = host.render("config.toml.j2", include_str!("templates/config.toml.j2"), &extra)?;
-    let unit =
+    let text =
         host.render("containerd.service.j2", include_str!("templates/containerd.service.j2"), &extra)?;
     let config = if settings.is_secret { file(CONFIG).secret(config) } else { file(CONFIG).content(config) };
     let spec = |(name, text): (&String, &String)| file(format!("{SPECS}/{name}")).content(text);
@@ -92,7 +93,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .step("Configure containerd")
         .ensure(dir("/etc/cni/net.d"))
         .ensure(config.taken_by(CHECK))
-        .ensure(file(UNIT).content(unit))
+        .ensure(unit(UNIT, text))
         .ensure_all(settings.specs.iter().map(spec))
         .ensure_all(proxies.as_ref().map(|proxies| file(PROXIES).secret(proxies::environment(proxies))))
         .await?;

@@ -9,5 +9,15 @@ mkdir -p "$folder"
 patience=600s
 ctl snapshot save "$folder/.new"
 etcdutl snapshot status "$folder/.new"
-mv -f "$folder/.new" "$folder/etcd-$(date -u +%Y%m%dT%H%M%SZ).db"
-find "$folder" -maxdepth 1 -name 'etcd-????????T??????Z.db' | sort -r | tail -n "+$((keep + 1))" | while read -r path; do rm -f "$path"; done
+new=$folder/etcd-$(date -u +%Y%m%dT%H%M%SZ).db
+mv -f "$folder/.new" "$new"
+# The clock was wrong once, or is wrong now: what bears a later time is not newer, and goes first.
+find "$folder" -maxdepth 1 -name 'etcd-????????T??????Z.db' | LC_ALL=C sort | awk -v new="$new" -v keep="$keep" '
+  $0 == new { next }
+  $0 > new { later[++l] = $0; next }
+  { earlier[++e] = $0 }
+  END { for (i = 1; i <= l + e && i <= l + e + 1 - keep; i++) print i <= l ? later[i] : earlier[i - l] }' |
+  while read -r path; do
+    echo "$path goes" >&2
+    rm -f "$path"
+  done

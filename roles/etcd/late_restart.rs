@@ -3,6 +3,7 @@
 
 use muster_engine::prelude::*;
 
+use super::leave::may_restart;
 use super::{ROLE, client_urls, is_healthy};
 use crate::cluster::{self, Standing};
 use crate::kubeadm;
@@ -41,6 +42,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         for member in known.members_in_order().iter().take_while(|member| *member != host.name()) {
             host.needs_of_role(member, RESTARTS, RESTARTED).await?;
         }
+        may_restart(host, &etcd).await?;
         let done = host.step("Restart etcd").ensure((*etcd).clone()).await?;
         if done.changed {
             is_healthy(host).await?;

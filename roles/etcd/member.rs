@@ -8,7 +8,7 @@ use super::{HEALTHY, Vars};
 use crate::addresses::access_ip_of;
 use crate::cluster::{self, Standing};
 
-/// Where etcd finds out how to join, once.
+/// Where a member without data finds out how to begin, or how to join; and one that has taken part that it must do neither.
 pub(super) const INITIAL: &str = "/etc/etcd.initial.env";
 
 /// The name of this machine as a member: the one that it has. One that joins takes a name that no member has, be that in the
@@ -69,17 +69,29 @@ pub(super) fn peer_url(host: &Host, known: &Standing, member: &str) -> Result<St
     }
 }
 
-/// Prepares the first start: nothing to do for a member that has data.
-pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<()> {
+/// Prepares the first start: nothing to do for a member that has data. Returns whether it is well already.
+pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<bool> {
     let members = known.members_in_order();
+    let look = ctl!(
+        r#"if ! { [ -d "$2/member/wal" ] && ls "$2/member/wal" | grep -q .; }; then
+  echo no data
+elif ! ctl endpoint health >/dev/null 2>&1; then
+  echo unwell
+fi"#,
+        [&vars.etcd_cert_dir, &vars.etcd_data_dir]
+    );
+    let seen = host.query(look).await?.output;
+    if seen.trim() == "unwell" {
+        // Nobody misses it while it restarts, and the others may have to wait for it.
+        return Ok(false);
+    }
     let place = turn(host, &members).await?;
-    let has_data = sh(r#"[ -d "$1/member/wal" ] && ls "$1/member/wal" | grep -q ."#, [&vars.etcd_data_dir]);
-    if host.query(has_data).await?.status == 0 {
-        return Ok(());
+    if seen.trim() != "no data" {
+        return Ok(true);
     }
     if host.check_mode() {
         host.not_yet("how etcd begins");
-        return Ok(());
+        return Ok(false);
     }
     let url = peer_url(host, known, host.name())?;
     let mut restored = None;
@@ -112,7 +124,7 @@ pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str)
         Some(line) => tell.ensure(file(super::restore::DONE).content(format!("{line}\n"))).await?,
         None => tell.await?,
     };
-    Ok(())
+    Ok(false)
 }
 
 /// A member, other than this host, that has data and answers.
@@ -144,18 +156,24 @@ async fn add(host: &Host, vars: &Vars, through: &str, name: &str, url: &str) -> 
 }
 
 /// A learner gets its vote when it has caught up, through one of the others. Reference: etcd's "Learner" design document.
-pub(super) async fn vote(host: &Host, vars: &Vars, known: &Standing) -> Result<()> {
+///
+/// From then on a member whose data is gone (its disk is not mounted, say) does not start: told of a cluster that is there and has
+/// no other member, etcd finds nobody to ask for it (server/etcdserver/bootstrap.go). As `new` it would begin an empty cluster with
+/// the ids of this one; told of the others, it would take its place among them without what it has promised them.
+pub(super) async fn vote(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<()> {
     let others = known.members.iter().filter(|m| *m != host.name());
     let others: Vec<String> =
         others.map(|m| Ok(format!("https://{}:2379", access_ip_of(host, m)?))).collect::<Result<_>>()?;
-    if others.is_empty() {
-        return Ok(());
-    }
     let url = peer_url(host, known, host.name())?;
-    // Only a member that votes is healthy.
-    let promote = sh(include_str!("vote.sh"), [vars.etcd_cert_dir.as_str(), &others.join(","), &url]);
-    let healthy = ctl!("ctl endpoint health", [&vars.etcd_cert_dir]);
-    host.step("Take part in etcd").ensure(command("vote in etcd", promote, healthy)).await.map(drop)
+    let mut step = host.step("Take part in etcd");
+    if !others.is_empty() {
+        // Only a member that votes is healthy.
+        let promote = sh(include_str!("vote.sh"), [vars.etcd_cert_dir.as_str(), &others.join(","), &url]);
+        let healthy = ctl!("ctl endpoint health", [&vars.etcd_cert_dir]);
+        step = step.ensure(command("vote in etcd", promote, healthy));
+    }
+    let taken_part = format!("ETCD_INITIAL_CLUSTER={name}={url}\nETCD_INITIAL_CLUSTER_STATE=existing\n");
+    step.ensure(file(INITIAL).content(taken_part)).await.map(drop)
 }
 
 /// Says which members are in the cluster and not in the inventory: they count for quorum. `list`: lines of `member list`.

@@ -41,6 +41,7 @@ use crate::cluster::{self, MemberList, Standing};
 use crate::common::{bin_dir, cluster_vars};
 use crate::diagnosis;
 use crate::timers;
+use crate::unit::unit;
 pub use defragment::role as defragment;
 pub(crate) use late_restart::run as restart;
 pub(crate) use leave::can_be_away;
@@ -124,29 +125,30 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         "bin_dir": bin,
     });
     let environment = host.render("etcd.env.j2", include_str!("templates/etcd.env.j2"), &extra)?;
-    let unit = host.render("etcd.service.j2", include_str!("templates/etcd.service.j2"), &extra)?;
+    let text = host.render("etcd.service.j2", include_str!("templates/etcd.service.j2"), &extra)?;
     identity.install(host, &vars.etcd_cert_dir).await?;
     // Not the certificates: etcd reads them at each new connection.
     let config = host
         .step("Configure etcd")
         .ensure(dir(&vars.etcd_data_dir).mode(0o700))
         .ensure(file(ENVIRONMENT).content(environment))
-        .ensure(file(UNIT).content(unit))
+        .ensure(unit(UNIT, text))
         .await?;
 
-    member::join(host, &vars, &known, &name).await?;
+    let is_well = member::join(host, &vars, &known, &name).await?;
     let etcd = service("etcd").restart_on(&[&programs, &config]);
-    let run = if late_restart::is_due(host, &known)? {
+    let run = if is_well && late_restart::is_due(host, &known)? {
         late_restart::put_off(host, etcd).await?;
         host.step("Run etcd").ensure(service("etcd"))
     } else {
+        leave::may_restart(host, &etcd).await?;
         host.step("Run etcd").ensure(etcd)
     };
     match vars.etcd_backup_calendar.trim() {
         "" => run.ensure(timers::none(SNAPSHOTS)).await?,
         calendar => snapshots(&vars, calendar).on(host, run)?.await?,
     };
-    member::vote(host, &vars, &known).await?;
+    member::vote(host, &vars, &known, &name).await?;
     let list = healthy(host, &vars).await?;
     if let Some(line) = known.restore_to_note(host.name()) {
         // An older muster has not told a member that joined after a restore.

@@ -55,11 +55,11 @@ async fn run(host: &Host, to: Option<PathBuf>) -> Result<()> {
     if member != host.name() {
         return Ok(());
     }
-    bring(host, to.clone()).await?;
+    let path = bring(host, to.clone()).await?;
     // Not before a restore: the snapshot that is to be restored may be the oldest one.
     let vars: Vars = host.vars()?;
     if to.is_none() && !host.check_mode() {
-        retain(&vars.etcd_snapshots_dir, vars.etcd_backup_retention_count)?;
+        retain(host, &vars.etcd_snapshots_dir, &path, vars.etcd_backup_retention_count)?;
     }
     Ok(())
 }
@@ -208,14 +208,24 @@ fn damaged(path: &Path, why: &str) -> Failure {
     Failure::new(format!("{} is no snapshot that could be restored: {why}", path.display()), "take it again")
 }
 
-/// Removes all but the newest snapshots that muster has named; none where the number is not positive.
-fn retain(folder: &Path, count: i64) -> Result<()> {
+/// Removes all but the newest snapshots that muster has named; none where the number is not positive. `taken`: the new one.
+fn retain(host: &Host, folder: &Path, taken: &Path, count: i64) -> Result<()> {
     let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else { return Ok(()) };
+    let taken = taken.file_name().unwrap_or_default().to_string_lossy();
     let remove = || -> std::io::Result<()> {
         let names: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect();
-        surplus(names?, count).iter().try_for_each(|name| std::fs::remove_file(folder.join(name)))
+        for name in surplus(names?, &taken, count) {
+            std::fs::remove_file(folder.join(&name))?;
+            if *name > *taken {
+                host.warn(format!(
+                    "{name} was removed first, because its time is later than now: the clock of this computer was wrong when it was \
+                     taken, or is wrong now"
+                ));
+            }
+        }
+        Ok(())
     };
     remove().map_err(|error| {
         Failure::new(
@@ -225,8 +235,9 @@ fn retain(folder: &Path, count: i64) -> Result<()> {
     })
 }
 
-/// Which of these files are snapshots beyond the newest `count`. Others are not touched.
-fn surplus(mut names: Vec<String>, count: usize) -> Vec<String> {
+/// Which of these files are snapshots beyond the newest `count`, one of which is the one that was just `taken`. What bears a later
+/// time is not newer: the clock was wrong once, or is wrong now. Others are not touched.
+fn surplus(mut names: Vec<String>, taken: &str, count: usize) -> Vec<String> {
     let is_time = |text: &str| {
         text.len() == 16
             && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -236,10 +247,12 @@ fn surplus(mut names: Vec<String>, count: usize) -> Vec<String> {
             })
     };
     names.retain(|name| {
-        name.strip_prefix(NAME.0).and_then(|name| name.strip_suffix(NAME.1)).is_some_and(is_time)
+        name != taken
+            && name.strip_prefix(NAME.0).and_then(|name| name.strip_suffix(NAME.1)).is_some_and(is_time)
     });
-    names.sort_unstable_by(|one, other| other.cmp(one));
-    names.split_off(count.min(names.len()))
+    names.sort_unstable_by_key(|name| (name.as_str() < taken, name.clone()));
+    names.truncate((names.len() + 1).saturating_sub(count));
+    names
 }
 
 #[cfg(test)]
@@ -262,16 +275,53 @@ mod tests {
 
     #[test]
     fn only_old_snapshots_go() {
-        let names =
-            ["etcd-20260101T000000Z.db", "etcd-20260301T000000Z.db", "etcd-before-upgrade.db", "notes.txt"];
-        let names = || names.map(str::to_owned).to_vec();
-        assert_eq!(surplus(names(), 1), ["etcd-20260101T000000Z.db"]);
-        assert!(surplus(names(), 2).is_empty());
-        assert!(surplus(names(), 9).is_empty());
-        let now = name(OffsetDateTime::now_utc());
-        assert_eq!(
-            surplus(vec![now.clone(), "etcd-20260101T000000Z.db".into()], 1),
-            ["etcd-20260101T000000Z.db"]
-        );
+        let names = [
+            "etcd-20260101T000000Z.db",
+            "etcd-20260201T000000Z.db",
+            "etcd-20260301T000000Z.db",
+            "etcd-before-upgrade.db",
+            "notes.txt",
+        ];
+        let surplus = |count| surplus(names.map(str::to_owned).to_vec(), names[2], count);
+        assert_eq!((surplus(1), surplus(2)), (vec![names[0].into(), names[1].into()], vec![names[0].into()]));
+        assert!(surplus(3).is_empty() && surplus(9).is_empty());
+    }
+
+    #[test]
+    fn the_new_snapshot_stays_whatever_the_clock_once_said() {
+        let go = |names: &[&str], taken: &str, count| {
+            let name = |time: &&str| format!("etcd-{time}T000000Z.db");
+            let names = names.iter().map(name).collect();
+            let go = surplus(names, &name(&taken), count).join(" ");
+            go.replace("etcd-", "").replace("T000000Z.db", "")
+        };
+        // The clock was years ahead for a while.
+        assert_eq!(go(&["20260101", "20300101", "20300102", "20260301"], "20260301", 2), "20300101 20300102");
+        // It is far behind now: of what is really older the oldest goes.
+        assert_eq!(go(&["20260101", "20260102", "19700101"], "19700101", 2), "20260101");
+        assert_eq!(go(&["20260102", "19700101", "20260103"], "20260103", 2), "19700101");
+    }
+
+    #[test]
+    fn a_timer_keeps_its_new_snapshot_whatever_the_clock_once_said() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let folder = tempfile::tempdir().unwrap();
+            for time in ["20260101T000000", "99980101T000000", "99990101T000000"] {
+                std::fs::write(folder.path().join(format!("etcd-{time}Z.db")), "").unwrap();
+            }
+            std::fs::write(folder.path().join("before-1.36.0-from-1.35.0.db"), "").unwrap();
+            let known = r#"ctl() { : >"$3"; }; etcdutl() { :; };"#;
+            let program = format!("{known}{}", include_str!("keep-snapshots.sh"));
+            let mut command = std::process::Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-c", &program, "sh", "/certificates"]).arg(folder.path());
+            assert!(command.arg("2").status().unwrap().success(), "{shell:?}");
+            let mut left: Vec<_> = std::fs::read_dir(folder.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            left.sort_unstable();
+            assert_eq!(left[..2], ["before-1.36.0-from-1.35.0.db", "etcd-20260101T000000Z.db"], "{shell:?}");
+            assert!(left.len() == 3 && left[2] > left[1] && *left[2] < *"etcd-9", "{shell:?} {left:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,7 +11,11 @@ use serde_json::{Value, json};
 use super::component_file::{API_SERVER, SCHEDULER, volume};
 use super::config::Files;
 use super::{access, scheduler};
+use crate::common::{cluster_vars, kube_minor};
 use crate::encryption::Encryption;
+
+/// The folder of volume plugins where kubeadm's own cannot be made.
+const VOLUME_PLUGINS: &str = "/opt/libexec/kubernetes/kubelet-plugins/volume/exec/";
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -143,10 +148,25 @@ fn text_of(value: &Value) -> String {
 /// # Errors
 /// A variable has a type that it cannot have.
 pub(super) fn components(host: &Host, files: &Files) -> Result<Components> {
-    Ok(of(host.vars()?, &host.vars()?, &host.vars()?, files))
+    let plugins = volume_plugins(host.facts(), kube_minor(&cluster_vars(host)?.kube_version));
+    Ok(of(host.vars()?, &host.vars()?, &host.vars()?, files, plugins))
 }
 
-fn of(vars: Vars, access: &access::Vars, scheduling: &scheduler::Vars, files: &Files) -> Components {
+/// Where the controller manager looks for volume plugins of the FlexVolume kind, if elsewhere than kubeadm says. Up to 1.35 kubeadm lets
+/// its pod make that folder on the machine, in /usr (kubernetes/kubeadm, issue 3318): where nothing can be made there, no controller
+/// manager would start.
+fn volume_plugins(facts: &Facts, kube_minor: u32) -> Option<&'static str> {
+    let is_read_only = facts.readonly.iter().any(|folder| folder == "/usr");
+    (is_read_only && kube_minor <= 35).then_some(VOLUME_PLUGINS)
+}
+
+fn of(
+    vars: Vars,
+    access: &access::Vars,
+    scheduling: &scheduler::Vars,
+    files: &Files,
+    volume_plugins: Option<&str>,
+) -> Components {
     let (mut api_server, mut controller_manager, mut scheduler): (Component, Component, Component) =
         Default::default();
     api_server.common(&vars, &vars.kube_apiserver_feature_gates);
@@ -200,6 +220,7 @@ fn of(vars: Vars, access: &access::Vars, scheduling: &scheduler::Vars, files: &F
     let renewed = vars.kube_controller_manager_leader_elect_renew_deadline.as_ref();
     controller_manager.set("leader-elect-renew-deadline", renewed);
     controller_manager.set("bind-address", vars.kube_controller_manager_bind_address.as_ref());
+    controller_manager.set("flex-volume-plugin-dir", volume_plugins);
     scheduler.all(scheduling.arguments());
     scheduler.set("bind-address", vars.kube_scheduler_bind_address.as_ref());
 
@@ -224,10 +245,14 @@ mod tests {
     use crate::preflight::fixture::variables;
 
     fn told(yaml: &str) -> Value {
+        told_with(yaml, None)
+    }
+
+    fn told_with(yaml: &str, volume_plugins: Option<&str>) -> Value {
         let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
         let (access, scheduling) = (vars.deserialize().unwrap(), vars.deserialize().unwrap());
         let files = Files { audit: None, encryption: None, read: Vec::new() };
-        json!(of(vars.deserialize().unwrap(), &access, &scheduling, &files))
+        json!(of(vars.deserialize().unwrap(), &access, &scheduling, &files, volume_plugins))
     }
 
     fn arguments(yaml: &str, component: &str) -> Value {
@@ -318,5 +343,22 @@ mod tests {
         assert_eq!(arguments(yaml, "controller_manager"), json!({ "b": "true" }));
         let volume = json!([{ "name": "n", "hostPath": "/h", "mountPath": "/m", "readOnly": true }]);
         assert_eq!(told(yaml)["scheduler"], json!({ "arguments": { "c": "d" }, "volumes": volume }));
+    }
+
+    #[test]
+    fn volume_plugins_are_looked_for_where_a_folder_can_be_made() {
+        let plugins = |readonly: &[&str], minor| {
+            let readonly = readonly.iter().map(|folder| (*folder).to_owned()).collect();
+            let plugins = volume_plugins(&Facts { readonly, ..Facts::default() }, minor);
+            told_with("", plugins)["controller_manager"]["arguments"].to_string()
+        };
+        let moved = r#"{"flex-volume-plugin-dir":"/opt/libexec/kubernetes/kubelet-plugins/volume/exec/"}"#;
+        assert_eq!(plugins(&["/usr", "/usr/local/bin"], 35), moved);
+        // kubeadm 1.36 asks for no such folder.
+        assert_eq!(plugins(&["/usr", "/usr/local/bin"], 36), "{}");
+        assert_eq!(plugins(&["/usr/local/bin"], 33), "{}");
+        let own =
+            told_with("kube_kubeadm_controller_extra_args: {flex-volume-plugin-dir: /own}", Some("/opt"));
+        assert_eq!(own["controller_manager"]["arguments"]["flex-volume-plugin-dir"], "/own");
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use muster_artifacts::Sha256;
 use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
+use muster_inventory::some_names;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -66,9 +67,23 @@ fn peers(host: &Host, vars: &Vars) -> Result<String> {
     let mut peers =
         vec!["localhost".to_owned(), "link-local".to_owned(), cluster_vars(host)?.kube_pods_subnet];
     let machines = ["k8s_cluster", "etcd"].map(|group| host.cluster().group(group)).concat();
+    let mut unknown = BTreeSet::new();
     for machine in machines {
-        peers.push(ip_of(host, &machine)?.to_string());
-        peers.push(access_ip_of(host, &machine)?.to_string());
+        match (ip_of(host, &machine), access_ip_of(host, &machine)) {
+            (Ok(ip), Ok(access)) => peers.extend([ip, access].map(|address| address.to_string())),
+            // The others do not wait for one that is off.
+            (Err(_), _) | (_, Err(_)) if host.cluster().host(&machine)?.known_facts().is_none() => {
+                unknown.insert(machine);
+            }
+            (Err(failure), _) | (_, Err(failure)) => return Err(failure),
+        }
+    }
+    if !unknown.is_empty() {
+        let names = some_names(&unknown.into_iter().collect::<Vec<_>>());
+        host.warn(format!(
+            "kubelet_systemd_hardening: kubelets do not speak with {names} until setup-cluster has reached it, because its address is \
+             not known; to have it known: ip=ADDRESS in the inventory"
+        ));
     }
     if let Ok(Some(external)) = External::of(host.all_vars()) {
         peers.extend(external.address().map(|address| address.to_string()));

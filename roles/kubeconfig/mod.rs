@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::balancer::{self, External};
 use crate::catalogue::artifact_for_here;
+use crate::certificates::ends_sooner;
 use crate::cluster;
 use crate::common::cluster_vars;
 use crate::kubectl::ADMIN_CONF;
@@ -33,11 +34,15 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     let folder = Path::new(&vars.artifacts_dir);
     let config = folder.join("admin.conf");
-    // One that is there already (`muster kubectl` brings it) is kept true: the cluster may have begun anew.
+    // One that is there already (`muster kubectl` brings it) is kept true: the cluster may have begun anew, or have renewed its own.
     let here = std::fs::read_to_string(&config).ok();
     if vars.kubeconfig_localhost || here.is_some() {
         let answer = host.query(sh("cat \"$1\"", [ADMIN_CONF])).await?;
-        let is_true = |here: &str| !vars.kubeconfig_localhost && authority(here) == authority(&answer.output);
+        let is_true = |here: &str| {
+            !vars.kubeconfig_localhost
+                && authority(here) == authority(&answer.output)
+                && !ends_sooner(here, &answer.output)
+        };
         if answer.status == 0 && !here.as_deref().is_some_and(is_true) {
             let own = format!("https://{}", cluster::api_of(host, host.name())?);
             let mut text = balancer::for_others(&answer.output, &own);

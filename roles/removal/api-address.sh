@@ -1,4 +1,4 @@
-# The machine's kubeconfigs lead to another API server.
+# The machine's kubeconfigs lead to another API server; kubelet_is_told.sh stands in front.
 # $1: its URL; the others: URLs that go.
 url=$1; shift
 umask 077
@@ -13,7 +13,6 @@ for name in admin super-admin discovery kubelet; do
     done
     printf '%s\n' "$line"
   done <"$conf" >"$conf.muster"
-  sync "$conf.muster"
-  mv "$conf.muster" "$conf"
+  replace_conf "$name"
 done
-systemctl restart kubelet
+tell_kubelet

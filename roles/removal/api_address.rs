@@ -3,7 +3,7 @@
 
 use muster_engine::prelude::*;
 
-use crate::balancer;
+use crate::balancer::{self, told};
 use crate::cluster;
 
 /// The kubeconfigs of a machine that stays lead to a control plane that stays. What is in the cluster (kube-proxy, flannel,
@@ -15,11 +15,11 @@ pub(super) async fn run(host: &Host, leaving: &[String]) -> Result<()> {
     for name in leaving.iter().filter(|name| known.planes.contains(name)) {
         going.push(format!("https://{}", cluster::api_of(host, name)?));
     }
-    let is_going = |server: &str| going.iter().any(|url| url == server);
-    if !known.servers(host.name()).into_iter().any(is_going) {
+    if going.is_empty() {
         host.passed("the API is at no machine that leaves");
         return Ok(());
     }
+    let is_going = |server: &str| going.iter().any(|url| url == server);
     let staying: Vec<&str> =
         known.standing().into_iter().filter(|plane| !leaving.iter().any(|host| host == plane)).collect();
     // What a run that was cut off has begun with goes on.
@@ -32,8 +32,46 @@ pub(super) async fn run(host: &Host, leaving: &[String]) -> Result<()> {
     let args = std::iter::once(url.clone()).chain(going.iter().cloned());
     let moved = command(
         format!("address of the API: {url}"),
-        sh(include_str!("api-address.sh"), args),
-        sh(include_str!("api-address-is-good.sh"), going.iter().cloned()),
+        told!(include_str!("api-address.sh"), args),
+        told!(include_str!("api-address-is-good.sh"), going.iter().cloned()),
     );
     host.step("Find the API at another address").ensure(moved).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    #[test]
+    fn a_kubelet_that_was_not_told_of_another_address_is_told_by_the_next_run() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let root = tempfile::tempdir().unwrap();
+            let path = |name: &str| root.path().join(name).display().to_string();
+            let run = |text: &str, systemctl: &str, words: &[&str]| {
+                let text = format!(
+                    "systemctl() {{ {systemctl}; }}\n{}{text}",
+                    include_str!("../balancer/kubelet_is_told.sh")
+                );
+                let text = text.replace("/etc/kubernetes", root.path().to_str().unwrap());
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &text, "sh"]).args(words);
+                command.output().unwrap().status.success()
+            };
+            let (going, staying) = ("https://192.0.2.4:6443", "https://192.0.2.5:6443");
+            for name in ["kubelet.conf", "admin.conf"] {
+                fs::write(path(name), format!("    server: {going}\n")).unwrap();
+            }
+            let is_good = || run(include_str!("api-address-is-good.sh"), "exit 9", &[going]);
+            let moves = |systemctl| run(include_str!("api-address.sh"), systemctl, &[staying, going]);
+            assert!(!is_good(), "{shell:?}");
+            // Killed when it comes to the kubelet.
+            assert!(!moves("exit 9"), "{shell:?}");
+            assert!(fs::read_to_string(path("kubelet.conf")).unwrap().contains(staying), "{shell:?}");
+            assert!(!is_good(), "it looks for the API where it was: {shell:?}");
+            let restart = format!("echo \"$*\" >>{}", path("restarts"));
+            assert!(moves(&restart) && is_good(), "{shell:?}");
+            assert_eq!(fs::read_to_string(path("restarts")).unwrap(), "restart kubelet\n", "{shell:?}");
+        }
+    }
 }

@@ -17,22 +17,33 @@ units() {
   done
 }
 
-# Files and folders. podman's networks are not a cluster's, and a drop-in that is masked is wanted so.
+# Files, folders and links, each after the word for what it is. podman's networks are not a cluster's, and a drop-in that is masked is
+# wanted so.
 paths() {
   for path in /etc/cni/net.d/* /etc/systemd/system/kubelet.service.d/* /etc/systemd/system/etcd.service.d/* \
     /var/lib/calico /run/calico /etc/calico /var/lib/weave /var/lib/cilium /run/cilium /var/lib/kube-router \
     /var/lib/kube-proxy /etc/flannel /etc/kube-flannel /etc/etcd /etc/ssl/etcd /etc/etcd-events.env; do
     case $path in */net.d/*podman* | */net.d/*nerdctl*) continue ;; esac
-    if [ -L "$path" ] && [ "$(readlink "$path")" = /dev/null ]; then continue; fi
-    if [ -e "$path" ] || [ -L "$path" ]; then printf '%s\n' "$path"; fi
+    if [ -L "$path" ]; then
+      [ "$(readlink "$path")" = /dev/null ] || printf 'link %s\n' "$path"
+    elif [ -d "$path" ]; then
+      printf 'folder %s\n' "$path"
+    elif [ -e "$path" ]; then
+      printf 'file %s\n' "$path"
+    fi
   done
   for folder in /var/lib/etcd /var/lib/etcd-events; do
-    if [ "$folder" != "$own_data" ] && [ -e "$folder/member" ]; then echo "$folder/member"; fi
+    if [ "$folder" != "$own_data" ] && [ -e "$folder/member" ]; then echo "folder $folder/member"; fi
   done
 }
 
-left() {
-  uninstallers
-  units
-  paths
+# Folders of drop-ins with nothing in them.
+empty_drop_ins() {
+  for folder in /etc/systemd/system/kubelet.service.d /etc/systemd/system/etcd.service.d; do
+    if [ -d "$folder" ] && [ -z "$(ls -A "$folder")" ]; then echo "$folder"; fi
+  done
+}
+no_empty_drop_ins() {
+  for folder in $(empty_drop_ins); do rmdir "$folder"; done
+  systemctl daemon-reload || :
 }

@@ -82,7 +82,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
     if with.foreign {
-        foreign::run(host).await?;
+        foreign::stop(host).await?;
     }
     let etcd_service = has_etcd.then(|| service("etcd"));
     host.step("Stop the kubelet and etcd")
@@ -99,6 +99,9 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .await?;
     if has_etcd {
         host.step("Remove etcd's data").ensure(etcd::no_data(&vars.etcd_data_dir)).await?;
+    }
+    if with.foreign {
+        foreign::clear(host).await?;
     }
     host.reached(HAS_NO_DATA);
     if known.planes.iter().any(|plane| plane == host.name()) {
@@ -281,6 +284,11 @@ fn no_empty_folders(of_variables: [&str; 3], engine: Earlier) -> Command {
         "/usr/libexec/kubernetes/kubelet-plugins/volume",
         "/usr/libexec/kubernetes/kubelet-plugins",
         "/usr/libexec/kubernetes",
+        "/opt/libexec/kubernetes/kubelet-plugins/volume/exec",
+        "/opt/libexec/kubernetes/kubelet-plugins/volume",
+        "/opt/libexec/kubernetes/kubelet-plugins",
+        "/opt/libexec/kubernetes",
+        "/opt/libexec",
         // kube-proxy's pod asks for it.
         "/usr/lib/modules",
         "/root/.kube",

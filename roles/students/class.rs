@@ -39,14 +39,16 @@ fn owner(id: &Id) -> &str {
 pub(super) struct Live {
     /// The URL of the API, as the administrator's kubeconfig has it.
     pub(super) server: String,
+    /// The URLs of all control planes' API servers, as far as they are known.
+    planes: Vec<String>,
     /// The certificate of the cluster's authority, as it stands in a kubeconfig.
     pub(super) authority: String,
     objects: BTreeMap<Id, Value>,
 }
 
 impl Live {
-    /// What `look.sh` has printed.
-    pub(super) fn of(printed: &str) -> Result<Self, String> {
+    /// What `look.sh` has printed, in a cluster with API servers at these URLs.
+    pub(super) fn of(printed: &str, planes: Vec<String>) -> Result<Self, String> {
         let mut documents = serde_json::Deserializer::from_str(printed).into_iter::<Value>();
         let mut next = || {
             let document = documents.next().ok_or("kubectl printed too little")?;
@@ -58,7 +60,14 @@ impl Live {
         let text = |key: &str| cluster[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let server = text("server").ok_or("admin.conf names no server")?;
         let authority = text("authority").ok_or("admin.conf holds no authority")?;
-        Ok(Self { server, authority, objects })
+        Ok(Self { server, planes, authority, objects })
+    }
+
+    /// Where a student finds the API who is told of `server`: there, where that is any control plane, be it another one than the
+    /// one that was asked; the API may have been given another place altogether.
+    pub(super) fn server_for<'s>(&'s self, server: Option<&'s str>) -> &'s str {
+        let is_plane = |url: &str| self.planes.iter().any(|plane| plane == url);
+        server.filter(|server| is_plane(server) && is_plane(&self.server)).unwrap_or(&self.server)
     }
 
     fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<&Value> {

@@ -48,22 +48,11 @@ impl Files {
         self.folder.join(format!("{namespace}.txt"))
     }
 
-    /// The token in a student's file, if the file is as it would be written now, and the token is this service account's and
-    /// good for half of the term.
-    pub(super) fn token(
-        &self,
-        host: &Host,
-        student: &Student,
-        live: &Live,
-        term: Duration,
-    ) -> Result<Option<String>> {
-        let path = self.kubeconfig_of(&student.namespace);
-        let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
-        let Some(token) = token_in(&text) else { return Ok(None) };
-        let is_private = fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o600);
-        let is_good = is_good(token, live.account(&student.namespace), SystemTime::now() + term / 2);
-        let same = is_private && is_good && text == kubeconfig(host, &student.namespace, live, token)?;
-        Ok(same.then(|| token.to_owned()))
+    /// The token in a student's file, if it is this service account's and good for half of the term.
+    pub(super) fn token(&self, namespace: &str, live: &Live, term: Duration) -> Option<String> {
+        let text = fs::read_to_string(self.kubeconfig_of(namespace)).ok()?;
+        let token = token_in(&text)?;
+        is_good(token, live.account(namespace), SystemTime::now() + term / 2).then(|| token.to_owned())
     }
 
     /// When the token in a student's file ends, if it is this service account's.
@@ -72,28 +61,30 @@ impl Files {
         Claims::of(token_in(&text)?).filter(|claims| claims.account == account).map(|claims| claims.until)
     }
 
-    /// Writes a student's files.
-    pub(super) fn write(&self, host: &Host, student: &Student, live: &Live, token: &str) -> Result<()> {
-        let path = self.kubeconfig_of(&student.namespace);
-        let text = kubeconfig(host, &student.namespace, live, token)?;
-        self.put(&path, &text)?;
-        self.hand_out(host, student, live, token).map(drop)
-    }
-
-    /// Writes a student's page where it differs. Returns whether it did.
-    pub(super) fn hand_out(&self, host: &Host, student: &Student, live: &Live, token: &str) -> Result<bool> {
-        let path = self.hand_out_of(&student.namespace);
-        let text = hand_out(host, student, live, token)?;
-        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
-            return Ok(false);
+    /// Writes a student's files where they differ. Returns whether any did.
+    pub(super) fn write(&self, host: &Host, student: &Student, live: &Live, token: &str) -> Result<bool> {
+        let (config, page) = (self.kubeconfig_of(&student.namespace), self.hand_out_of(&student.namespace));
+        let here = fs::read_to_string(&config).ok();
+        let server = live.server_for(here.as_deref().and_then(server_in));
+        let is_private = fs::metadata(&config).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o600);
+        let text = kubeconfig(host, &student.namespace, live, server, token)?;
+        let mut differs = false;
+        if here.as_deref() != Some(&text) || !is_private {
+            self.put(host, &config, &text)?;
+            differs = true;
         }
-        if !host.check_mode() {
-            self.put(&path, &text)?;
+        let text = hand_out(host, student, server, token)?;
+        if fs::read_to_string(&page).is_ok_and(|old| old == text) {
+            return Ok(differs);
         }
+        self.put(host, &page, &text)?;
         Ok(true)
     }
 
-    fn put(&self, path: &Path, text: &str) -> Result<()> {
+    fn put(&self, host: &Host, path: &Path, text: &str) -> Result<()> {
+        if host.check_mode() {
+            return Ok(());
+        }
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.folder)?;
             fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
@@ -124,6 +115,12 @@ pub fn token_in(kubeconfig: &str) -> Option<&str> {
     kubeconfig.lines().find_map(|line| line.trim().strip_prefix("token: "))
 }
 
+/// Where a student's kubeconfig finds the API.
+fn server_in(kubeconfig: &str) -> Option<&str> {
+    let (_, after) = kubeconfig.split_once("cluster: {server: \"")?;
+    after.split_once('"').map(|(server, _)| server)
+}
+
 /// When a student's token ends; `None` for what is no token.
 pub fn end_of(token: &str) -> Option<SystemTime> {
     Claims::of(token).map(|claims| claims.until)
@@ -133,15 +130,15 @@ fn is_good(token: &str, account: Option<&str>, at: SystemTime) -> bool {
     Claims::of(token).is_some_and(|claims| Some(claims.account.as_str()) == account && claims.until >= at)
 }
 
-fn kubeconfig(host: &Host, namespace: &str, live: &Live, token: &str) -> Result<String> {
+fn kubeconfig(host: &Host, namespace: &str, live: &Live, server: &str, token: &str) -> Result<String> {
     let extra =
-        json!({ "namespace": namespace, "server": live.server, "authority": live.authority, "token": token });
+        json!({ "namespace": namespace, "server": server, "authority": live.authority, "token": token });
     host.render("kubeconfig.j2", include_str!("templates/kubeconfig.j2"), &extra)
 }
 
-fn hand_out(host: &Host, student: &Student, live: &Live, token: &str) -> Result<String> {
+fn hand_out(host: &Host, student: &Student, server: &str, token: &str) -> Result<String> {
     // The API's machine is a node, too: it answers for every NodePort.
-    let address = live.server.trim_start_matches("https://");
+    let address = server.trim_start_matches("https://");
     let address = address.rsplit_once(':').map_or(address, |(address, _)| address);
     let until = Claims::of(token).map(|claims| written(claims.until)).unwrap_or_default();
     let extra = json!({ "student": student, "until": until, "address": address });
@@ -178,5 +175,29 @@ mod tests {
         assert_eq!(token_in(&format!("users:\n  - user:\n      token: {token}\n")), Some(token.as_str()));
         assert_eq!(end_of(&token), Some(at(1_000_000)));
         assert_eq!(written(at(1_800_000_000)), "2027-01-15 08:00 UTC");
+    }
+
+    #[test]
+    fn a_token_stays_wherever_the_api_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files { folder: folder.path().to_owned() };
+        let live = super::super::tests::cluster_with_anna();
+        let extra = |server: &str| json!({ "cluster_name": "c", "namespace": "anna", "server": server, "authority": "LS0t", "token": token("uid-1", u32::MAX.into()) });
+        let vars = crate::preflight::fixture::variables("");
+        for (server, found) in [
+            ("https://192.0.2.4:6443", "https://192.0.2.4:6443"),
+            // Another control plane than the one that was asked.
+            ("https://192.0.2.5:6443", "https://192.0.2.5:6443"),
+            // It is no control plane any more.
+            ("https://192.0.2.9:6443", "https://192.0.2.4:6443"),
+        ] {
+            let text =
+                vars.render(include_str!("templates/kubeconfig.j2"), "kubeconfig", &extra(server)).unwrap();
+            assert_eq!(live.server_for(server_in(&text)), found);
+            fs::write(files.kubeconfig_of("anna"), &text).unwrap();
+            let kept = files.token("anna", &live, Duration::from_secs(3600));
+            assert_eq!(kept, Some(token("uid-1", u32::MAX.into())), "{server}");
+        }
+        assert_eq!(live.server_for(None), "https://192.0.2.4:6443");
     }
 }

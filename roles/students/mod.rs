@@ -169,7 +169,10 @@ impl School<'_> {
         let selector = format!("muster.io/set={SET}");
         let printed =
             self.kubectl.query("look at the students", kubectl!(include_str!("look.sh"), [selector])).await?;
-        Live::of(&printed).map_err(|why| Failure::new(format!("the students cannot be looked at: {why}"), ""))
+        let planes = self.host.cluster().group("kube_control_plane");
+        let urls = planes.iter().flat_map(|plane| cluster::api_urls_of(self.host, plane)).collect();
+        Live::of(&printed, urls)
+            .map_err(|why| Failure::new(format!("the students cannot be looked at: {why}"), ""))
     }
 
     async fn look(&self, words: &[String], told: &Told) -> Result<()> {
@@ -274,11 +277,11 @@ impl School<'_> {
         live: &Live,
         term: Duration,
     ) -> Result<Vec<(String, String)>> {
-        let (mut without, mut failed, mut hand_outs) = (Vec::new(), Vec::new(), 0);
+        let (mut without, mut failed, mut renewed) = (Vec::new(), Vec::new(), 0);
         for student in students {
-            match self.files.token(self.host, student, live, term)? {
+            match self.files.token(&student.namespace, live, term) {
                 Some(token) => {
-                    hand_outs += usize::from(self.files.hand_out(self.host, student, live, &token)?);
+                    renewed += usize::from(self.files.write(self.host, student, live, &token)?);
                 }
                 None => without.push(*student),
             }
@@ -289,7 +292,7 @@ impl School<'_> {
             for part in without.chunks(TOKENS_AT_ONCE) {
                 for (student, answer) in self.ask_for_tokens(part, term).await? {
                     match answer {
-                        Ok(token) => self.files.write(self.host, student, live, &token)?,
+                        Ok(token) => drop(self.files.write(self.host, student, live, &token)?),
                         Err(why) => failed.push((student.namespace.clone(), why)),
                     }
                 }
@@ -302,8 +305,8 @@ impl School<'_> {
         if !without.is_empty() {
             changed(format!("new tokens for {told}"));
         }
-        if hand_outs > 0 {
-            changed(format!("hand-outs renewed: {hand_outs}"));
+        if renewed > 0 {
+            changed(format!("files renewed, with the same tokens: {renewed}"));
         }
         Ok(failed)
     }

@@ -46,7 +46,13 @@ fn look(objects: &[Object], change: impl Fn(&mut Value)) -> Live {
     namespaces.push(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } }));
     let list = |items: &[Value]| json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
     let cluster = r#"{"server": "https://192.0.2.4:6443", "authority": "LS0t"}"#;
-    Live::of(&format!("{cluster}\n{}\n{}\nWarning: old\n", list(&namespaces), list(&others))).unwrap()
+    let planes = ["https://192.0.2.4:6443", "https://192.0.2.5:6443"].map(str::to_owned).into();
+    Live::of(&format!("{cluster}\n{}\n{}\nWarning: old\n", list(&namespaces), list(&others)), planes).unwrap()
+}
+
+/// A cluster with two control planes, of which the first one was asked, and a student.
+pub(super) fn cluster_with_anna() -> Live {
+    look(&wanted(&anna_and_123(), "admin"), |_| {})
 }
 
 #[test]
@@ -165,8 +171,9 @@ fn a_namespace_that_is_not_a_students_is_refused() {
 
 #[test]
 fn too_little_of_an_answer_is_none() {
-    assert!(Live::of("").is_err() && Live::of("{}\n{}").is_err() && Live::of("no JSON").is_err());
+    let refused = |printed: &str| Live::of(printed, Vec::new()).is_err();
+    assert!(refused("") && refused("{}\n{}") && refused("no JSON"));
     let lists = r#"{"kind": "List", "items": []} {"kind": "List", "items": []}"#;
-    assert!(Live::of(&format!(r#"{{"server": "", "authority": ""}} {lists}"#)).is_err());
+    assert!(refused(&format!(r#"{{"server": "", "authority": ""}} {lists}"#)));
     assert_eq!(names_of("wang: held; more: of it\nanna:\n"), ["wang", "anna"]);
 }

@@ -32,23 +32,29 @@ impl Timer {
     /// The step has it there as well.
     pub(crate) fn on<'h>(&self, host: &Host, step: Step<'h>) -> Result<Step<'h>> {
         let words = self.arguments.iter().map(|argument| quoted(argument)).collect::<Vec<_>>().join(" ");
+        // What was missed is done while the machine boots, when what it is about may not be up yet.
         let service = format!(
-            "[Unit]\nDescription=Kubernetes: {}\n\n[Service]\nType=oneshot\nEnvironment=PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:\
+            "[Unit]\nDescription=Kubernetes: {}\nAfter=containerd.service etcd.service kubelet.service\n\n[Service]\nType=oneshot\nEnvironment=PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:\
              /usr/bin:/sbin:/bin\nExecStart=/bin/sh {} {words}\n",
             self.what,
             bin_dir(host)?,
             program(self.name)
         );
-        let timer = format!(
-            "[Unit]\nDescription=Kubernetes: {}\n\n[Timer]\nOnCalendar={}\n\n[Install]\nWantedBy=timers.target\n",
-            self.what, self.calendar
-        );
+        let timer = self.unit_of_timer();
         let text = format!("{}{}{}", lock::LOOK, include_str!("beside-runs.sh"), self.program);
         Ok(step
             .ensure(file(program(self.name)).content(text).mode(0o700))
             .ensure(file(unit(self.name, "service")).content(service))
             .ensure(file(unit(self.name, "timer")).content(timer.clone()))
             .ensure(muster_engine::prelude::timer(self.name).started_with(&timer)))
+    }
+
+    /// A machine that was off at a time makes up for it when it is on again: classrooms are off every night.
+    fn unit_of_timer(&self) -> String {
+        format!(
+            "[Unit]\nDescription=Kubernetes: {}\n\n[Timer]\nOnCalendar={}\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n",
+            self.what, self.calendar
+        )
     }
 }
 
@@ -60,7 +66,7 @@ pub(crate) fn none(name: &str) -> Command {
         sh(
             r#"name=$1; shift
 systemctl disable -q --now "$name.timer" || :
-rm -f "$@" "/var/lib/muster/stamps/$name.timer"
+rm -f "$@" "/var/lib/muster/stamps/$name.timer" "/var/lib/systemd/timers/stamp-$name.timer"
 systemctl daemon-reload"#,
             std::iter::once(name.to_owned()).chain(files.clone()),
         ),
@@ -76,6 +82,18 @@ fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_missed_while_the_machine_was_off_is_made_up_for() {
+        let timer = Timer {
+            name: "a",
+            what: "do a thing",
+            calendar: "daily".into(),
+            program: "",
+            arguments: Vec::new(),
+        };
+        assert!(timer.unit_of_timer().contains("[Timer]\nOnCalendar=daily\nPersistent=true\n"));
+    }
 
     #[test]
     fn a_word_of_a_command_line_means_itself() {

@@ -4,6 +4,16 @@ use crate::fixture::{Test, muster};
 
 const ADMIN: &str = "apiVersion: v1\nkind: Config\nclusters:\n- name: kubernetes\n  cluster: {server: \"https://192.0.2.11:6443\", certificate-authority-data: Q0E=}\nusers:\n- name: kubernetes-admin\n  user: {client-key-data: S0VZ}\ncontexts: []\n";
 
+/// A certificate that ended with the year 2020, as it stands in a kubeconfig.
+const ENDED: &str = concat!(
+    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUJIRENCeEFJQkFUQUtCZ2dxaGtqT1BRUURBakFiTVJrd0Z3WURWUVFEREJCcmRXSmxjbT",
+    "VsZEdWekxXRmsKYldsdU1CNFhEVEl3TURFd01UQXdNREF3TUZvWERUSXhNREV3TVRBd01EQXdNRm93R3pFWk1CY0dBMVVFQXd3UQphM1ZpWlhK",
+    "dVpYUmxjeTFoWkcxcGJqQlpNQk1HQnlxR1NNNDlBZ0VHQ0NxR1NNNDlBd0VIQTBJQUJGRmQ4Q2JGClR0UU5HNVY5d0thZlptT1Z3OG9WakJzM0",
+    "IyYi9Jd2RLd0FNQXhvd3NzeEIyYmV0QkVVYlZqUW1MY0h2dDd5WEcKZGFSOE0wMkU3VmhpNS93d0NnWUlLb1pJemowRUF3SURSd0F3UkFJZ0kv",
+    "Z0JrRVVIUzA5Vkd3SFJSdXVlNGNvdQpwU0Q5THFNcTRucnJHZlNZeThFQ0lFT0E3cEsvQk0rcUlTL1FKNGE4Y3pJeFR0Zkl5RTNEcGRnUjU5OT",
+    "dXRHNYCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K",
+);
+
 fn project() -> Test {
     muster()
         .file("inventory/hosts.ini", "[kube_control_plane]\nnode1 ansible_host=127.0.0.1 ansible_port=1\n")
@@ -83,4 +93,19 @@ fn what_is_in_the_way_is_told_and_nothing_is_changed() {
         .nothing_written()
         .stderr_has(&["own.lock is there: kubectl or another muster is changing own"]);
     project().run(&["kubeconfig", "--check"]).code(5).stderr_has(&["need --merge or --remove"]);
+}
+
+#[test]
+fn one_that_lets_nobody_in_any_more_is_asked_for_anew() {
+    let admin =
+        ADMIN.replace("user: {", &format!("user:\n    client-certificate-data: {ENDED}\n  other: {{"));
+    let test = project().file("inventory/artifacts/admin.conf", &admin);
+    // No control plane answers.
+    let printed = test.run(&["kubeconfig"]).code(0).nothing_written();
+    assert_eq!(printed.stdout, admin);
+    printed.stderr_has(&[
+        "inventory/artifacts/admin.conf has ended",
+        "asking node1 for admin.conf",
+        "it stays",
+    ]);
 }

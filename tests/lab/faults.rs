@@ -11,9 +11,12 @@ const SAID: &str = "said with the remedy, and nothing is changed anywhere";
 
 /// Nothing of muster's is on the machine.
 fn is_untouched(lab: &Lab, machine: &str) {
-    for path in
-        ["/var/lib/muster", "/etc/containerd", "/usr/local/bin/kubelet", "/etc/sysctl.d/99-kubernetes.conf"]
-    {
+    for path in [
+        "/var/lib/muster",
+        "/etc/containerd",
+        "/usr/local/bin/kubelet",
+        "/etc/sysctl.d/99-zz-kubernetes.conf",
+    ] {
         assert!(!lab.has(machine, path), "{machine} has {path}");
     }
 }

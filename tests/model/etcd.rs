@@ -124,6 +124,12 @@ impl Cluster {
             state.wrong.push(format!("etcd starts as {name}, which it was not introduced as: {initial}"));
             return;
         }
+        // etcd: "could not retrieve cluster information from the given URLs", where it is told of no other member.
+        if initial.contains("STATE=existing") && !initial.contains(',') {
+            drop(state);
+            machine.state().kept.units.entry("etcd.service").or_default().active = false;
+            return;
+        }
         if initial.contains("STATE=new") {
             if !state.members.is_empty() {
                 state.wrong.push("etcd begins, and is there already".into());

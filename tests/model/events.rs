@@ -73,7 +73,7 @@ impl World {
 
 /// The event, and then the command, killed at every exchange and given again: the cluster is the same, has these members of etcd
 /// and this many nodes, and the run after it changes nothing.
-fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&World) + Sync) {
+pub(crate) fn heals(name: &str, members: &[(usize, &str)], nodes: usize, event: impl Fn(&World) + Sync) {
     heals_in(&format!("{ETCD}[kube_control_plane]\nm[0:1]\n{NODES}"), name, members, nodes, event);
 }
 

@@ -12,6 +12,7 @@ mod kubeadm_files;
 mod kubectl;
 mod kubelets;
 mod line;
+mod members;
 mod nodes;
 mod planes;
 mod reset;
@@ -400,7 +401,9 @@ fn a_controller_may_be_killed_at_every_exchange_of_a_set_up_and_the_same_command
                 contents.extend(files.get(path).cloned());
                 // It is written in place, because it is a mount in a container; what was cut off is finished (roles/hosts_file.sh).
                 contents.extend((path == "/etc/hosts").then(Vec::new));
-                reference.machines[number].state().kept.disk.file(path).is_some()
+                // What it holds until the member has taken part is judged by etcd.
+                path != "/etc/etcd.initial.env"
+                    && reference.machines[number].state().kept.disk.file(path).is_some()
             });
             visible
         })

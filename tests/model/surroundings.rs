@@ -1,5 +1,6 @@
 //! What is around the machines, as variables say it: proxies, registries, names of each other.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use crate::cluster::{content, write};
@@ -82,5 +83,50 @@ fn a_manifest_of_the_control_plane_that_was_changed_by_hand_is_a_difference() {
         assert_eq!(ran.told["m0"], told);
         let (_, ran, wrong) = world.calm(3).await;
         assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+    });
+}
+
+#[test]
+fn kernel_parameters_are_in_a_file_that_is_read_last() {
+    simulated(async {
+        let world = after(TWO, |_| {}).await;
+        let [ours, former] = ["/etc/sysctl.d/99-zz-kubernetes.conf", "/etc/sysctl.d/99-kubernetes.conf"];
+        let written = content(&world.machines[0], ours);
+        assert!(
+            written.starts_with("net.ipv4.ip_forward = 1\n")
+                && content(&world.machines[0], former).is_empty()
+        );
+        // An older muster has written the one, and somebody else the other.
+        write(&mut world.machines[0].state().kept.disk, former, &written, 0o644);
+        write(&mut world.machines[1].state().kept.disk, former, "vm.swappiness = 1\n", 0o644);
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let gone = vec![format!("bootstrap-os: no {former}")];
+        assert_eq!(ran.told.into_iter().collect::<Vec<_>>(), [("m0".to_owned(), gone)]);
+        assert!(!world.files()[0].contains_key(former) && world.files()[1].contains_key(former));
+    });
+}
+
+#[test]
+fn kubelets_that_speak_with_the_cluster_alone_do_not_wait_for_a_machine_that_is_off() {
+    simulated(async {
+        let world = World::new(&[]);
+        world.cluster.switch_off("m2");
+        world.inventory(&hosts(2).replace("m1 ", "m2\nm1 "), THREE, &["kubelet_systemd_hardening=true"]);
+        let (_, ran, wrong) = world.calm(1).await;
+        assert!(wrong.len() == 1 && wrong[0].starts_with("m2: "), "{wrong:?}");
+        let warnings: BTreeSet<_> =
+            ran.warnings.iter().filter(|text| text.contains("kubelet_systemd_hardening")).collect();
+        assert!(
+            warnings.len() == 1 && warnings.iter().all(|text| text.contains("speak with m2")),
+            "{warnings:?}"
+        );
+        let unit = |number: usize| content(&world.machines[number], "/etc/systemd/system/kubelet.service");
+        assert!(unit(0).contains(" 192.0.2.11") && !unit(0).contains("192.0.2.12"), "{}", unit(0));
+        // It is on, and is known to them from then on.
+        world.cluster.switch_on("m2");
+        world.inventory(&hosts(3), THREE, &["kubelet_systemd_hardening=true"]);
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty() && unit(0).contains(" 192.0.2.12"), "{wrong:?} {:?}", ran.warnings);
     });
 }

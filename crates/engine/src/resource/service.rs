@@ -2,7 +2,7 @@
 
 use super::{Plan, Probe, Removable, Resource, STAMPS, Seen};
 use crate::resource::Applied;
-use crate::script::sh;
+use crate::script::{Script, sh};
 
 /// A systemd service.
 #[derive(Debug, Clone)]
@@ -45,6 +45,15 @@ impl Service {
         self
     }
 
+    /// Ends with status 0 where the service runs, and was started with another configuration: it would be restarted.
+    pub fn is_outdated(&self) -> Script {
+        let fingerprint = self.fingerprint.as_deref().unwrap_or_default();
+        sh(
+            r#"[ -n "$2" ] && [ "$(cat "$3" 2>/dev/null)" != "$2" ] && systemctl is-active -q "$1""#,
+            [self.unit.as_str(), fingerprint, &self.stamp()],
+        )
+    }
+
     /// Where the machine remembers what it was started with.
     fn stamp(&self) -> String {
         format!("{STAMPS}/{}", self.unit)
@@ -55,6 +64,7 @@ impl Service {
 struct State {
     active: String,
     unit_file: String,
+    needs_reload: String,
     stamp: String,
 }
 
@@ -65,8 +75,9 @@ impl State {
             let value = output.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
             value.unwrap_or_default().to_owned()
         };
-        let [active, unit_file, stamp] = ["ActiveState", "UnitFileState", "Stamp"].map(property);
-        Self { active, unit_file, stamp }
+        let [active, unit_file, needs_reload, stamp] =
+            ["ActiveState", "UnitFileState", "NeedDaemonReload", "Stamp"].map(property);
+        Self { active, unit_file, needs_reload, stamp }
     }
 
     fn is_masked(&self) -> bool {
@@ -127,6 +138,9 @@ echo "Stamp=$(cat "$2" 2>/dev/null)""#,
             what.push("started");
         } else if stamp_differs {
             what.push("restarted, its configuration is newer");
+        } else if self.fingerprint.is_some() && state.needs_reload == "yes" {
+            // What was changed of it counts at the next start.
+            what.push("its unit was read anew");
         }
         if what.is_empty() {
             return Ok(Plan::nothing());
@@ -173,5 +187,50 @@ impl Removable for Service {
         let about = [self.unit.clone(), self.stamp()];
         let script = sh(STOP, about.into_iter().chain(actions.into_iter().map(str::to_owned)));
         Ok(Plan::change(self, what.join(", "), script))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::Answer;
+
+    #[test]
+    fn a_unit_that_was_changed_is_read_anew_without_a_restart() {
+        let plan = |reload: &str| {
+            let wanted = service("app").started_with("text");
+            let stamp = wanted.fingerprint.as_deref().unwrap();
+            let output = format!(
+                "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload={reload}\nStamp={stamp}\n"
+            );
+            let seen = Seen { answer: Some(Answer { status: 0, output }), ..Seen::default() };
+            let plan = wanted.plan(&seen).unwrap();
+            let what: Vec<_> = plan.changes.iter().map(|change| change.what.clone()).collect();
+            (what, plan.script.map(|script| script.text()).unwrap_or_default())
+        };
+        let (what, program) = plan("yes");
+        assert_eq!(what, ["its unit was read anew"]);
+        assert!(
+            program.starts_with("set -- app.service ''") && program.contains("daemon-reload"),
+            "{program}"
+        );
+        assert_eq!(plan("no"), (Vec::new(), String::new()));
+    }
+
+    #[test]
+    fn a_service_is_outdated_that_runs_with_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let stamp = folder.path().join("app.service");
+        let is_outdated = |runs: &str, service: &Service| {
+            let program = format!("systemctl() {{ {runs}; }}\n{}", service.is_outdated().text());
+            let program = program.replace(STAMPS, folder.path().to_str().unwrap());
+            std::process::Command::new("sh").args(["-euc", &program]).status().unwrap().success()
+        };
+        let wanted = service("app").started_with("new");
+        assert!(is_outdated("true", &wanted), "nothing says what it was started with");
+        assert!(!is_outdated("false", &wanted), "it does not run");
+        assert!(!is_outdated("true", &service("app")), "whatever it was started with");
+        std::fs::write(&stamp, wanted.fingerprint.as_deref().unwrap()).unwrap();
+        assert!(!is_outdated("true", &wanted));
     }
 }
