@@ -376,6 +376,9 @@ pub const ROLES: &[Role] = &[
 /// Variables that several roles read.
 pub const COMMON_DEFAULTS: &str = include_str!("common/defaults.yml");
 
+/// Variables of machines that boot from the network, which no role reads: `muster netboot` does.
+pub const NETBOOT_DEFAULTS: &str = include_str!("netboot/defaults.yml");
+
 /// Names of groups that mean the same, in inventories of every age of kubespray, and the group that follows from others.
 pub fn group_rules() -> GroupRules {
     GroupRules::new()

@@ -2,7 +2,7 @@
 
 use muster_engine::run::Role;
 
-use crate::{COMMON_DEFAULTS, ROLES};
+use crate::{COMMON_DEFAULTS, NETBOOT_DEFAULTS, ROLES};
 
 /// The variables of one `defaults.yml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub fn sections() -> Vec<Section> {
             told.push(role.defaults);
         }
     }
+    sections.push(section(NETBOOT_DEFAULTS, "Machines that boot from the network", &[]));
     sections.retain(|section| !section.paragraphs.is_empty());
     sections
 }
@@ -108,6 +109,7 @@ mod tests {
             }
         }
         builder = builder.defaults("common", COMMON_DEFAULTS).unwrap();
+        builder = builder.defaults("netboot", NETBOOT_DEFAULTS).unwrap();
         for role in ROLES {
             builder = builder.defaults(role.name, role.defaults).unwrap();
         }

@@ -92,6 +92,7 @@ commands! {
     Ping(ping::PingArgs),
     Facts(facts::FactsArgs),
     Unlock(unlock::UnlockArgs),
+    Netboot(netboot::NetbootArgs),
     Inventory(inventory::InventoryCommandArgs),
     Vars(vars::VarsArgs),
     Init(init::InitArgs),

@@ -32,6 +32,8 @@ fn the_help_of_each_command() {
         "bundle list",
         "bundle serve",
         "lab up",
+        "netboot render",
+        "netboot keys",
         "certs check",
         "certs renew",
         "etcd status",

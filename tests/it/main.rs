@@ -16,6 +16,7 @@ mod kubespray;
 mod kubespray_table;
 mod locks;
 mod machines;
+mod netboot;
 mod plans;
 mod preparation;
 mod records;

@@ -69,6 +69,10 @@ fn what_is_looked_at_is_all_but_comments_and_unit_tests() {
 fn the_engine_knows_no_kubernetes_and_roles_know_no_connections() {
     knows_nothing_of("crates/engine/src", &["kube", "etcd", "flannel", "containerd", "coredns", "calico"]);
     knows_nothing_of("crates/inventory/src", &["kubelet", "kubeadm", "etcd", "flannel", "muster_engine"]);
+    knows_nothing_of(
+        "crates/netboot/src",
+        &["muster_engine", "muster_roles", "std::net", "kubelet", "kubeadm"],
+    );
     knows_nothing_of("roles", &["muster_engine::ssh", "muster_engine::{ssh", "russh", "sshoptions"]);
 }
 
@@ -103,7 +107,9 @@ fn whoever_hosts_a_library_decides_what_is_printed_where_the_environment_is_and_
         "io::stdout",
         "process::abort",
     ];
-    for folder in ["crates/app/src", "crates/engine/src", "crates/inventory/src", "roles"] {
+    for folder in
+        ["crates/app/src", "crates/engine/src", "crates/inventory/src", "crates/netboot/src", "roles"]
+    {
         knows_nothing_of(folder, &process);
     }
     knows_nothing_of("crates/artifacts/src", &["println!", "print!", "process::exit", "std::env::var"]);

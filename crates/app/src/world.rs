@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder};
 use muster_roles::kubespray::Remark;
-use muster_roles::{COMMON_DEFAULTS, ROLES, group_rules, kubespray};
+use muster_roles::{COMMON_DEFAULTS, NETBOOT_DEFAULTS, ROLES, group_rules, kubespray};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -58,7 +58,8 @@ impl World {
             .playbook_dir(project.root.join("playbooks"))
             .environment(environment.variables())
             .fallbacks("roles/kubespray/derived.yml", kubespray::DERIVED)?
-            .defaults("roles/common/defaults.yml", COMMON_DEFAULTS)?;
+            .defaults("roles/common/defaults.yml", COMMON_DEFAULTS)?
+            .defaults("roles/netboot/defaults.yml", NETBOOT_DEFAULTS)?;
         let mut given: Vec<&str> = Vec::new();
         for role in ROLES {
             // Roles that share a folder share their defaults.

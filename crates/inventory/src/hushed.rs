@@ -12,8 +12,8 @@ pub(crate) fn is_secret(name: &str) -> bool {
 }
 
 /// A line in which the values of such names (`name=value`, `name: value`, also in quotes or braces) are stars, as many as they have
-/// characters: so a place in the line stays where it is.
-pub(crate) fn hushed(line: &str) -> String {
+/// characters: so a place in the line stays where it is. `open` are names that hide nothing whatever their words.
+pub(crate) fn hushed(line: &str, open: &[&str]) -> String {
     let mut shown: Vec<char> = line.chars().collect();
     let is_name = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     let mut at = 0;
@@ -26,7 +26,8 @@ pub(crate) fn hushed(line: &str) -> String {
         at += shown[at..].iter().take_while(|c| is_name(**c)).count();
         let name: String = shown[begin..at].iter().collect();
         let mut value = at + shown[at..].iter().take_while(|c| matches!(c, '"' | '\'' | ' ')).count();
-        if !is_secret(&name) || !matches!(shown.get(value), Some('=' | ':')) {
+        if !is_secret(&name) || open.contains(&name.as_str()) || !matches!(shown.get(value), Some('=' | ':'))
+        {
             continue;
         }
         value += 1;
@@ -64,7 +65,7 @@ fn hush_user_info(shown: &mut [char]) {
 
 /// Whether a line belongs to the value of such a name above it, as a line of a block does. `above`: the lines before it, the last one
 /// first.
-pub(crate) fn is_within_secret<'t>(line: &str, above: impl Iterator<Item = &'t str>) -> bool {
+pub(crate) fn is_within_secret<'t>(line: &str, above: impl Iterator<Item = &'t str>, open: &[&str]) -> bool {
     let indent = |line: &str| line.chars().take_while(|c| matches!(c, ' ' | '-')).count();
     let mut least = indent(line);
     for line in above.filter(|line| !line.trim().is_empty()) {
@@ -75,8 +76,8 @@ pub(crate) fn is_within_secret<'t>(line: &str, above: impl Iterator<Item = &'t s
             continue;
         }
         least = indent(line);
-        let names = line.split(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)));
-        if line.contains(':') && names.into_iter().any(is_secret) {
+        let mut names = line.split(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)));
+        if line.contains(':') && names.any(|name| is_secret(name) && !open.contains(&name)) {
             return true;
         }
     }
@@ -160,8 +161,10 @@ mod tests {
             ("mirror: https://host:5000/x", "mirror: https://host:5000/x"),
             ("{auth: {basic: {a: '}'}, key: s3}, b: 1}", "{auth: **************************, b: 1}"),
         ] {
-            assert_eq!(hushed(line), shown);
+            assert_eq!(hushed(line, &[]), shown);
         }
+        let line = "passwd: {users: [{name: a, password_hash: s3cret}]}";
+        assert_eq!(hushed(line, &["passwd"]), "passwd: {users: [{name: a, password_hash: ******}]}");
     }
 
     #[test]
@@ -169,7 +172,7 @@ mod tests {
         let is_within = |text: &str| {
             let lines: Vec<&str> = text.lines().collect();
             let (line, above) = lines.split_last().unwrap();
-            is_within_secret(line, above.iter().rev().copied())
+            is_within_secret(line, above.iter().rev().copied(), &[])
         };
         for text in [
             "password: |\n  s3cret",
@@ -183,5 +186,6 @@ mod tests {
         for text in ["password: a\nb: c", "a:\n  password: b\n  c: d", "a: b", "a:\n- b\n- c"] {
             assert!(!is_within(text), "{text}");
         }
+        assert!(!is_within_secret("  users:", ["passwd:"].into_iter(), &["passwd"]));
     }
 }

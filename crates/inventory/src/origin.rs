@@ -10,17 +10,28 @@ pub struct SourceText {
     name: String,
     /// `None` for texts that must not be shown, such as decrypted files.
     text: Option<String>,
+    /// Names that hide nothing, whatever their words.
+    open: &'static [&'static str],
 }
 
 impl SourceText {
     /// A text under the name that messages give it: usually the path as the user typed it.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: Some(text.into()) })
+        Self::with_open(name, text, &[])
+    }
+
+    /// The same, in a format in which these keys hold no secret although they are called as if they did.
+    pub fn with_open(
+        name: impl Into<String>,
+        text: impl Into<String>,
+        open: &'static [&'static str],
+    ) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), text: Some(text.into()), open })
     }
 
     /// A text that is secret: places in it are named, its lines are never shown.
     pub fn secret(name: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: None })
+        Arc::new(Self { name: name.into(), text: None, open: &[] })
     }
 
     /// The name that messages give this text.
@@ -100,9 +111,10 @@ impl Origin {
         const WIDTH: usize = 100;
         let Some(line) = self.source.line(self.line) else { return String::new() };
         let above = (1..self.line).rev().filter_map(|above| self.source.line(above));
-        let line = match is_within_secret(line, above) {
+        let open = self.source.open;
+        let line = match is_within_secret(line, above, open) {
             true => line.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect(),
-            false => hushed(line),
+            false => hushed(line, open),
         };
         let column = (self.column.max(1) - 1) as usize;
         let skipped = if column > WIDTH - 20 { column - 40 } else { 0 };

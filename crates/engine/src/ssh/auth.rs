@@ -100,7 +100,7 @@ struct Login<'a> {
 impl Login<'_> {
     async fn run(&mut self, client: &Client) -> Result<bool, Ended> {
         let own = &self.target.identity_files;
-        let files = if own.is_empty() { client.options.identity_files.clone() } else { own.clone() };
+        let files = client.identity_files(self.target);
         self.certificates = self.certificate_files();
         let mut encrypted: Vec<PathBuf> = Vec::new();
         let mut locked_keys: Vec<KeyData> = Vec::new();

@@ -108,6 +108,12 @@ impl Gate {
                 format!("its host certificate, by the authority of {place}, does not hold: {reason}"),
                 "have the authority certify the machine's host key again (ssh-keygen -s CA -h -n NAME)".into(),
             ),
+            Verdict::Uncertified { place } => (
+                format!("its host key is not certified by the authority of {place}, nor known otherwise; it shows {key}"),
+                "have the machine start with its certificate; if it is to have a key of its own, take its name out of that \
+                 line"
+                    .into(),
+            ),
         };
         Err(TransportError::HostKey { address: self.target.address(), reason, changed, remedy })
     }

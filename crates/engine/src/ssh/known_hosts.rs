@@ -52,6 +52,8 @@ pub(super) enum Verdict {
     Revoked { place: Place },
     /// A known authority certified it, but the certificate does not hold for this machine now.
     BadCertificate { place: Place, reason: String },
+    /// It is not known, and of this very machine it is known that an authority certifies it.
+    Uncertified { place: Place },
 }
 
 /// A line of a file.
@@ -177,7 +179,12 @@ impl KnownHosts {
                 place: line.place.clone(),
                 known: describe(line.entry.public_key().key_data()),
             },
-            None => Verdict::New,
+            // OpenSSH would take it as new: whoever poses as a machine would only have to leave out its certificate. A line for
+            // many machines (`*`) does not say that each of them has one.
+            None => match marked(Some(&Marker::CertAuthority)).find(|line| line.spells_out(host)) {
+                Some(line) => Verdict::Uncertified { place: line.place.clone() },
+                None => Verdict::New,
+            },
         }
     }
 
@@ -257,6 +264,17 @@ impl Line {
 
     fn names_exactly(&self, host: &HostName) -> bool {
         names(self.entry.host_patterns(), &host.written())
+    }
+
+    /// Whether the line names this machine and not only a pattern that it matches.
+    fn spells_out(&self, host: &HostName) -> bool {
+        match self.entry.host_patterns() {
+            HostPatterns::HashedName { .. } => true,
+            HostPatterns::Patterns(patterns) => {
+                let named = |name: &str| patterns.iter().any(|pattern| pattern.to_lowercase() == name);
+                named(&host.host) || named(&host.written())
+            }
+        }
     }
 
     fn holds(&self, key: &KeyData) -> bool {

@@ -166,6 +166,12 @@ impl Client {
         }
     }
 
+    /// The files of the private keys that are tried on a machine: its own where it has any.
+    fn identity_files(&self, target: &Target) -> Vec<PathBuf> {
+        let own = &target.identity_files;
+        if own.is_empty() { self.options.identity_files.clone() } else { own.clone() }
+    }
+
     fn warn(&self, warning: String) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
     }
@@ -252,6 +258,11 @@ impl Ssh {
     /// The machine.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The files of the private keys that are tried, in this order; they need not be there.
+    pub fn identity_files(&self) -> Vec<PathBuf> {
+        self.client.identity_files(&self.target)
     }
 
     /// Connects and logs in, unless that is done.

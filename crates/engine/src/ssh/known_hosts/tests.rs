@@ -91,6 +91,27 @@ fn revoked_keys_count_before_all_others() {
 }
 
 #[test]
+fn a_machine_that_is_named_to_be_certified_is_not_trusted_without_its_certificate() {
+    for (names, host, port, refused) in [
+        ("node1,192.0.2.4", "node1", 22, true),
+        ("Node1", "node1", 2222, true),
+        ("[node1]:2222", "node1", 2222, true),
+        ("node1,192.0.2.4", "node2", 22, false),
+        ("*", "node1", 22, false),
+        ("node*", "node1", 22, false),
+    ] {
+        let verdict = judge(&format!("@cert-authority {names} {TWO}\n"), host, port, ONE);
+        assert_eq!(
+            matches!(verdict, Verdict::Uncertified { .. }),
+            refused,
+            "{names} {host}:{port} {verdict:?}"
+        );
+    }
+    let known = format!("@cert-authority node1 {TWO}\nnode1 {ONE}\n");
+    assert_eq!(judge(&known, "node1", 22, ONE), Verdict::Known);
+}
+
+#[test]
 fn lines_without_sense_are_told_and_left_out() {
     let files = files(&format!("nonsense\na ssh-ed25519 AAAA\n@future * {ONE}\n# {ONE}\n\nb {ONE}\n"));
     let (known, warnings) = KnownHosts::read(std::slice::from_ref(&files.path)).expect("a file");

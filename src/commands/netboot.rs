@@ -1,0 +1,360 @@
+//! `muster netboot`: what machines boot with that have no disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::{Args, Subcommand};
+use muster_app::{ConnectionOptions, Connections, Project, World};
+use muster_engine::resource::unified;
+use muster_files::write_whole;
+use muster_inventory::HostVars;
+use muster_netboot::{
+    Authority, Change, Config, FolderError, HostKey, KeyError, KeyStore, LocalFiles, Machine, Made, Mistakes,
+    Rendered, Settings, SettingsError,
+};
+
+use crate::args::InventoryArgs;
+use crate::environment::{Environment, shown};
+use crate::error::{CommandError, Exit};
+use crate::output::text::{self, count};
+use crate::output::{CommandLine, print};
+
+/// Boot machines from the network: their configurations, boot scripts and host keys
+#[derive(Debug, Args)]
+pub(crate) struct NetbootArgs {
+    #[command(subcommand)]
+    command: NetbootCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum NetbootCommand {
+    /// Write the Ignition configuration and the iPXE script of each machine into a folder that a web server serves
+    ///
+    /// CONFIG is a Butane configuration (variant fcos or flatcar), or one in the older format of Container Linux. Everything that
+    /// Ignition would refuse on the machine is found here. Each machine gets its name, the user that muster logs in as with its
+    /// keys, and its host key, if there are such (muster netboot keys). A script or configuration of a machine that has left the
+    /// inventory is removed.
+    Render(RenderArgs),
+    /// Give each machine a host key of SSH that outlasts its boots, certified by an authority of this project
+    ///
+    /// The authority and the keys are kept in credentials/ beside the inventory. What is printed is the line for known_hosts by which
+    /// ssh and muster trust these machines, whatever keys they had before.
+    Keys(KeysArgs),
+}
+
+#[derive(Debug, Args)]
+struct RenderArgs {
+    /// The configuration
+    config: PathBuf,
+    /// The folder to write into
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// The folder of the files that the configuration calls local [default: that of the configuration]
+    #[arg(short = 'd', long, value_name = "DIR")]
+    files_dir: Option<PathBuf>,
+    /// Only these hosts: a pattern such as node1,node3
+    #[arg(short, long, value_name = "PATTERN")]
+    limit: Option<String>,
+    /// Write nothing, show what would be written
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Show the differences of the files; of configurations, which hold secrets, only that they differ
+    #[arg(short = 'D', long)]
+    diff: bool,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+}
+
+#[derive(Debug, Args)]
+struct KeysArgs {
+    /// Write the line into your known_hosts, in place of the one that is there for this authority
+    #[arg(long)]
+    trust: bool,
+    /// Make nothing, show what would be made
+    #[arg(short = 'C', long)]
+    check: bool,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+}
+
+/// Runs `muster netboot`.
+pub(crate) fn run(args: NetbootArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    match args.command {
+        NetbootCommand::Render(args) => render(&args, environment),
+        NetbootCommand::Keys(args) => keys(&args, environment),
+    }
+}
+
+/// The machines, and how they are reached.
+struct Classroom {
+    world: World,
+    hosts: Vec<String>,
+    connections: Connections,
+    keys: KeyStore,
+}
+
+impl Classroom {
+    fn read(
+        inventory: &InventoryArgs,
+        limit: Option<&str>,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
+        let frontend = CommandLine::plain(environment);
+        let project = Project::find(&inventory.inventory, environment)?;
+        let world = World::load(project, &inventory.into(), environment, &*frontend)?;
+        world.tell_warnings(&*frontend);
+        let hosts = world.select(limit)?;
+        let options = ConnectionOptions::default();
+        let connections = Connections::new(&world, &hosts, &options, environment, &frontend, None)?;
+        let keys = KeyStore::new(world.project.inventory_dir.join("credentials"));
+        Ok(Self { world, hosts, connections, keys })
+    }
+
+    fn vars(&self, host: &str) -> Result<HostVars, CommandError> {
+        Ok(self.world.vars.host(host)?)
+    }
+
+    /// All names and addresses that a machine is reached by, as known_hosts has them.
+    fn names(&self, host: &str) -> Result<Vec<String>, CommandError> {
+        let vars = self.vars(host)?;
+        let mut names = vec![host.to_owned()];
+        if let Some(ssh) = self.connections.get(host) {
+            let target = ssh.target();
+            names.push(target.host.clone());
+            names.extend(target.host_key_alias.clone());
+        }
+        for variable in ["kube_override_hostname", "ip", "access_ip"] {
+            names.extend(vars.get(variable)?.and_then(|value| value.as_str().map(str::to_owned)));
+        }
+        let mut known: Vec<String> = Vec::new();
+        for name in names.into_iter().map(|name| name.to_lowercase()).filter(|name| !name.is_empty()) {
+            if !known.contains(&name) {
+                known.push(name);
+            }
+        }
+        Ok(known)
+    }
+
+    /// The public halves of the keys that muster would log in with.
+    fn public_keys(&self, host: &str) -> Vec<String> {
+        let files = self.connections.get(host).map(|ssh| ssh.identity_files()).unwrap_or_default();
+        let public = files.iter().filter_map(|file| {
+            let mut name = file.as_os_str().to_owned();
+            name.push(".pub");
+            fs::read_to_string(PathBuf::from(name)).ok()
+        });
+        public
+            .map(|text| text.trim().to_owned())
+            .filter(|line| !line.is_empty() && !line.contains('\n'))
+            .collect()
+    }
+
+    fn machine(
+        &self,
+        host: &str,
+        config: &Config,
+        authority: Option<&Authority>,
+    ) -> Result<(Machine, Settings), CommandError> {
+        let settings = Settings::read(&self.vars(host)?, config.system)?;
+        let user = self.connections.get(host).map(|ssh| ssh.target().user.clone()).unwrap_or_default();
+        let host_key = authority.map(|authority| self.host_key(host, authority)).transpose()?;
+        let keys = settings.keys.iter().cloned().chain(self.public_keys(host)).collect();
+        let hostname = settings.hostname.clone();
+        Ok((Machine { name: host.to_owned(), hostname, user, keys, host_key }, settings))
+    }
+
+    fn host_key(&self, host: &str, authority: &Authority) -> Result<HostKey, CommandError> {
+        let key = self.keys.host_key(authority, host, &self.names(host)?, SystemTime::now())?;
+        key.map_err(|why| {
+            let command = self.world.project.command(&["muster", "netboot", "keys"], 3);
+            CommandError::failed(format!("{host} cannot boot with a host key of this project: {why}"))
+                .hint(command)
+        })
+    }
+}
+
+fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let config = read_config(args)?;
+    let classroom = Classroom::read(&args.inventory, args.limit.as_deref(), environment)?;
+    let authority = classroom.keys.authority()?;
+    if authority.is_none() {
+        let command = classroom.world.project.command(&["muster", "netboot", "keys"], 3);
+        print::note(&format!("machines get new host keys at each boot; to have them keep theirs: {command}"));
+    }
+    let machine = |host: &String| classroom.machine(host, &config, authority.as_ref());
+    let machines = classroom.hosts.iter().map(machine).collect::<Result<Vec<_>, _>>()?;
+    let rendered = Rendered::of(&config, &project_name(&classroom.world.project), &machines)?;
+    let folder = shown(&args.output);
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{folder}: {error}"));
+    let changes = rendered.changes(&args.output, args.limit.is_none()).map_err(|error| match error {
+        FolderError::Foreign { .. } => failed(&error).hint("name another folder, or move that file away"),
+        FolderError::Read(_) => failed(&error),
+    })?;
+    for change in &changes {
+        tell(change, args);
+        if !args.check {
+            change.make(&args.output).map_err(|error| failed(&error))?;
+        }
+    }
+    let of = format!("{} for {}", config.system.name(), count(machines.len(), "machine"));
+    print::note(&match (changes.len(), args.check) {
+        (0, _) => format!("{folder} has everything to boot {of}; nothing was changed"),
+        (number, true) => format!("{of}: {} in {folder} would change", count(number, "file")),
+        (number, false) => format!("{of}: {} in {folder} changed", count(number, "file")),
+    });
+    let without: Vec<&String> = machines
+        .iter()
+        .filter(|(_, settings)| settings.cards.is_empty())
+        .map(|(machine, _)| &machine.name)
+        .collect();
+    if !without.is_empty() {
+        print::note(&format!(
+            "{} without a mac_address: such a machine is known only by the name that DHCP gives it",
+            text::some_names(&without)
+        ));
+    }
+    if let Some((_, settings)) = machines.first() {
+        print::note(&format!("machines begin with {}/boot.ipxe", settings.url));
+    }
+    Ok(Exit::Done)
+}
+
+fn read_config(args: &RenderArgs) -> Result<Config, CommandError> {
+    let name = shown(&args.config);
+    let text = fs::read_to_string(&args.config)
+        .map_err(|error| CommandError::failed(format!("cannot read {name}: {error}")))?;
+    let beside = || args.config.parent().map(Path::to_owned);
+    let files = LocalFiles { dir: args.files_dir.clone().or_else(beside) };
+    Ok(Config::read(&name, &text, &files)?)
+}
+
+/// Says what becomes of a file.
+fn tell(change: &Change, args: &RenderArgs) {
+    let path = args.output.join(&change.path);
+    let what = match (&change.before, &change.after) {
+        (None, _) => "new",
+        (_, None) => "removed",
+        _ => "changed",
+    };
+    print::note(&format!("  {}: {what}", shown(&path)));
+    if args.diff && !change.secret {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let diff = unified(&shown(&path), &text(&change.before), &text(&change.after));
+        diff.lines().for_each(|line| print::note(&format!("    {}", text::harmless(line))));
+    }
+}
+
+fn keys(args: &KeysArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let classroom = Classroom::read(&args.inventory, None, environment)?;
+    let store = &classroom.keys;
+    let name = format!("muster-{}", project_name(&classroom.world.project));
+    let authority = match store.authority()? {
+        Some(authority) => authority,
+        None if args.check => {
+            let number = count(classroom.hosts.len(), "host key");
+            print::note(&format!("{} and {number} would be made", shown(&store.authority_path())));
+            return Ok(Exit::Done);
+        }
+        None => {
+            let made = store.make_authority(&name)?;
+            print::note(&format!(
+                "{} is the project's authority for host keys now; whoever can read it can pose as any of its machines",
+                shown(&store.authority_path())
+            ));
+            made
+        }
+    };
+    let mut all: Vec<String> = Vec::new();
+    let mut made = 0;
+    for host in &classroom.hosts {
+        let names = classroom.names(host)?;
+        match store.certify(&authority, host, &names, SystemTime::now(), args.check)? {
+            Made::Nothing => {}
+            Made::Key => {
+                made += 1;
+                print::note(&format!("  {host}: a host key, certified for {}", names.join(", ")));
+            }
+            Made::Certificate(why) => {
+                made += 1;
+                print::note(&format!("  {host}: a new certificate for {}, because {why}", names.join(", ")));
+            }
+        }
+        all.extend(names);
+    }
+    let number = count(classroom.hosts.len(), "machine");
+    print::note(&match (made, args.check) {
+        (0, _) => format!("{number}: all have a host key and a certificate"),
+        (_, true) => format!("{number}: {made} would get something new"),
+        (_, false) => format!(
+            "{number}: {made} got something new; render their configurations again, and start them anew"
+        ),
+    });
+    let line = authority.known_hosts_line(&all, &name)?;
+    if args.trust && !args.check {
+        trust(&line, &authority.public()?, environment)?;
+    } else {
+        print::data(&format!("{line}\n"))?;
+        let command = classroom.world.project.command(&["muster", "netboot", "keys", "--trust"], 3);
+        print::note(&format!("this is the line for known_hosts; to have it written: {command}"));
+    }
+    Ok(Exit::Done)
+}
+
+/// What the project is called where its folder is: by the name of that folder.
+fn project_name(project: &Project) -> String {
+    let root = project.root.canonicalize().unwrap_or_else(|_| project.root.clone());
+    let name = root.file_name().map(|name| name.to_string_lossy().replace(char::is_whitespace, "-"));
+    name.unwrap_or_default()
+}
+
+/// Puts the line into the user's known_hosts, in place of an older one of the same authority.
+fn trust(line: &str, public: &str, environment: &Environment) -> Result<(), CommandError> {
+    let own = || environment.home().map(|home| home.join(".ssh/known_hosts"));
+    let path = environment.path("MUSTER_KNOWN_HOSTS").or_else(own).ok_or_else(|| {
+        CommandError::failed("there is no home folder whose .ssh/known_hosts could get the line")
+            .hint("name the file: MUSTER_KNOWN_HOSTS=FILE")
+    })?;
+    let failed = |error: std::io::Error| CommandError::failed(format!("{}: {error}", shown(&path)));
+    let before = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(failed)?,
+    };
+    let is_older = |known: &&str| known.starts_with("@cert-authority ") && known.contains(public);
+    let kept: String =
+        before.lines().filter(|known| !is_older(known)).map(|known| format!("{known}\n")).collect();
+    let after = format!("{kept}{line}\n");
+    if before == after {
+        print::note(&format!("{} has the line already", shown(&path)));
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    // Where it is a link, the file that it leads to is changed.
+    let file = path.canonicalize().unwrap_or_else(|_| path.clone());
+    write_whole(&file, Some(0o600), &mut after.as_bytes()).map_err(failed)?;
+    print::note(&format!("{} trusts the machines by their certificates now", shown(&path)));
+    Ok(())
+}
+
+impl From<Mistakes> for CommandError {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::written(mistakes.to_string())
+    }
+}
+
+impl From<SettingsError> for CommandError {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Vars(error) => error.into(),
+            error => Self::written(error.to_string()),
+        }
+    }
+}
+
+impl From<KeyError> for CommandError {
+    fn from(error: KeyError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
