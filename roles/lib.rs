@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod addresses;
+pub mod adoption;
 pub mod apps;
 mod balancer;
 #[path = "bootstrap-os/mod.rs"]
@@ -46,6 +47,9 @@ mod verify;
 
 use futures::future::FutureExt;
 use muster_engine::reads::Read;
+use futures::future::{BoxFuture, FutureExt};
+use muster_engine::failure::Result;
+use muster_engine::host::Host;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 
@@ -187,12 +191,27 @@ pub fn reset(with: Reset) -> [Role; 2] {
 
 /// All roles for a run that brings the cluster to another version: each of them knows it.
 pub fn upgrading(settings: upgrade::Settings) -> Vec<Role> {
+    knowing(move |host| upgrade::begin(host, settings).boxed())
+}
+
+/// All roles for a run that adopts a cluster: each of them knows it. What is found is told.
+pub fn adopting(told: adoption::Told) -> Vec<Role> {
+    knowing(move |host| {
+        let told = told.clone();
+        async move { adoption::begin(host, told).await }.boxed()
+    })
+}
+
+/// All roles, each of which first says something of the run.
+fn knowing(
+    begin: impl for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + Clone + Send + Sync + 'static,
+) -> Vec<Role> {
     let knowing = |role: &Role| {
-        let story = role.story.clone();
+        let (begin, story) = (begin.clone(), role.story.clone());
         let told = Story::given(move |host| {
-            let story = story.clone();
+            let (begin, story) = (begin.clone(), story.clone());
             async move {
-                upgrade::begin(host, settings).await?;
+                begin(host).await?;
                 story.tell(host).await
             }
             .boxed()
@@ -282,6 +301,34 @@ pub const ROLES: &[Role] = &[
             "kubeadm/defaults.yml"
         )
     },
+    Role {
+        looks_only: true,
+        ..role!(
+            "adopt-check",
+            "Whether a cluster that somebody else has made can be taken over",
+            adoption::check,
+            "kubeadm/defaults.yml"
+        )
+    },
+    role!(
+        "adopt-begin",
+        "Keep what the machine has, before the cluster is taken over",
+        adoption::keep,
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "adopt-certificates",
+        "The API server's certificate is good for the names by which muster's machines ask it",
+        kubeadm::certify,
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "adopt-network",
+        "Make room for muster's flannel, where another manifest has brought one",
+        adoption::make_room,
+        "flannel/defaults.yml"
+    ),
+    role!("adopt-end", "The machine is muster's from now on", adoption::end, "kubeadm/defaults.yml"),
     role!(
         "upgrade-check",
         "Whether the cluster may go to another version",

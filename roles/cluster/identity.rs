@@ -111,6 +111,22 @@ pub(crate) struct Identity {
     pub renews: bool,
     /// Whether a rotation of the authorities is under way on it ([`crate::rotation`]).
     pub rotates: bool,
+    /// Whether it is being adopted ([`crate::adoption`]).
+    pub adopts: bool,
+    /// The member of etcd that it has as a static pod of kubeadm's.
+    pub stacked: Option<Stacked>,
+}
+
+/// A member of etcd that kubeadm runs as a static pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Stacked {
+    pub name: Option<String>,
+    pub peer_url: Option<String>,
+    /// The version in its image's tag: `3.6.8` of `registry.k8s.io/etcd:3.6.8-0`.
+    pub version: Option<String>,
+    pub authority: Option<Authority>,
+    /// Whether the authority's key is there too.
+    pub authority_key: bool,
 }
 
 /// What a machine is to etcd.
@@ -127,6 +143,23 @@ pub(crate) struct Member {
     /// What the restore that is under way has noted, and what the last one that came to its end had.
     pub restoring: Option<String>,
     pub restored: Option<String>,
+}
+
+impl Stacked {
+    /// Takes a line of [`LOOK`].
+    fn take(&mut self, key: &str, value: &str) {
+        match key {
+            "stacked_name" => self.name = Some(value.to_owned()),
+            "stacked_url" => self.peer_url = Some(value.to_owned()),
+            "stacked_image" => {
+                let tag = value.rsplit_once(':').map(|(_, tag)| tag.split('-').next().unwrap_or_default());
+                self.version = tag.map(|tag| tag.trim_start_matches('v').to_owned());
+            }
+            "stacked_ca" => self.authority = beside(self.authority, decoded(value)),
+            "stacked_ca_key" => self.authority_key = true,
+            _ => {}
+        }
+    }
 }
 
 impl Member {
@@ -169,6 +202,19 @@ impl Identity {
     /// Whether it is a control plane whose authority's key is not in the folder in which it was looked for.
     pub(crate) fn lacks_its_key(&self) -> bool {
         self.admin.is_some() && !self.ca_key
+    }
+
+    /// The same as a run takes it that adopts the cluster: a control plane of kubeadm's stands, and its member of etcd is the one
+    /// that there will be.
+    pub(super) fn if_adopted(mut self) -> Self {
+        self.settled |= self.runs_unmarked();
+        if let Some(stacked) = &self.stacked {
+            self.etcd.name = self.etcd.name.or_else(|| stacked.name.clone());
+            self.etcd.peer_url = self.etcd.peer_url.or_else(|| stacked.peer_url.clone());
+            self.etcd.authority = self.etcd.authority.or(stacked.authority);
+            self.etcd.authority_key |= stacked.authority_key;
+        }
+        self
     }
 
     /// The version that its API server runs, or ran before `kubeadm reset` took it away.
@@ -284,6 +330,10 @@ impl Identity {
                 "begins" => identity.begins = true,
                 "rotates" => identity.rotates = true,
                 "renews" => identity.renews = true,
+                "adopts" => identity.adopts = true,
+                key if key.starts_with("stacked_") => {
+                    identity.stacked.get_or_insert_default().take(key, value);
+                }
                 "external" => identity.external.push(value.to_owned()),
                 "hosts_line" => identity.hosts_lines.push(value.to_owned()),
                 "etcd_ca" => identity.etcd.authority = beside(identity.etcd.authority, decoded(value)),

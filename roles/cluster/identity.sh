@@ -65,6 +65,7 @@ for interface in /sys/class/net/flannel.* /sys/class/net/vxlan.calico; do
 done
 [ ! -e /var/lib/muster/rotation/authorities.pem ] || say rotates yes
 [ ! -e /var/lib/muster/stamps/renewing-certificates ] || say renews yes
+[ ! -e /var/lib/muster/adopted/begun ] || say adopts yes
 # Where the cluster was told to look for its API, and the names by which the machine knows that.
 external=/var/lib/muster/stamps/api-endpoint
 if [ -r "$external" ]; then
@@ -147,6 +148,20 @@ if [ -r /etc/kubernetes/manifests/kube-apiserver.yaml ]; then
     esac
   done </etc/kubernetes/manifests/kube-apiserver.yaml
 fi
+# A member of etcd as kubeadm has it: a static pod, with an authority among those of the cluster.
+stacked_data=
+if [ -r /etc/kubernetes/manifests/etcd.yaml ]; then
+  while read -r key value; do
+    case $value in
+      --name=*) say stacked_name "${value#*=}" ;;
+      --initial-advertise-peer-urls=*) say stacked_url "${value#*=}" ;;
+      --data-dir=*) stacked_data=${value#*=} ;;
+    esac
+    [ "$key" != image: ] || say stacked_image "$value"
+  done </etc/kubernetes/manifests/etcd.yaml
+  authorities "$certificates/etcd/ca.crt" stacked_ca
+  [ ! -e "$certificates/etcd/ca.key" ] || say stacked_ca_key yes
+fi
 authorities "$etcd_certificates/ca.pem" etcd_ca
 [ ! -e "$etcd_certificates/ca-key.pem" ] || say etcd_ca_key yes
 configured=$etcd_data
@@ -167,6 +182,7 @@ restore restoring /var/lib/muster/etcd-restore
 restore restored /var/lib/muster/etcd-restored
 data "$etcd_data"
 [ "$configured" = "$etcd_data" ] || data "$configured"
+[ "${stacked_data:-$etcd_data}" = "$etcd_data" ] || data "$stacked_data"
 authorities "$certificates/front-proxy-ca.crt"
 for name in apiserver apiserver-kubelet-client front-proxy-client; do
   certificate "$certificates/$name.crt"

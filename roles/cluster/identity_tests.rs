@@ -123,6 +123,8 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         certificates: Vec::new(),
         rotates: true,
         renews: true,
+        adopts: false,
+        stacked: None,
     };
     // The same files below another root.
     let root = folder.path().display().to_string();

@@ -48,9 +48,23 @@ impl Standing {
 
     /// Everything that keeps this run from touching a machine, whatever the versions are.
     pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        if let Some(unfinished) = self.unfinished_adoption().filter(|_| !wanted.adopts) {
+            // What else does not fit follows from that.
+            return vec![unfinished];
+        }
         let mut problems = self.misfits(name, wanted);
         problems.extend(self.unfinished_restore());
         problems
+    }
+
+    /// That an adoption was cut off: some of the machines are as another tool has left them.
+    fn unfinished_adoption(&self) -> Option<Problem> {
+        let (name, _) = self.machines.iter().find(|(_, seen)| seen.as_ref().is_ok_and(|seen| seen.adopts))?;
+        Some(problem(
+            format!("the adoption of the cluster was begun on {name} and did not come to its end"),
+            "a cluster of which all machines are as muster has them",
+            "finish it: muster adopt --apply",
+        ))
     }
 
     /// That a restore of etcd was cut off: only the restore itself may go on.

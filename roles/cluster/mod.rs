@@ -3,6 +3,8 @@
 //! Every machine says once a run who it is ([`identity`]); what follows from that is in [`standing`] and [`misfits`]. Preflight asks in its own
 //! exchange; a role that runs without it asks by itself.
 
+#[cfg(test)]
+mod adoption_tests;
 mod belonging;
 mod certificate;
 mod displaced;
@@ -33,6 +35,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::addresses::{access_ip_of, ip, ip_of};
+use crate::adoption;
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
 use crate::common::{ClusterVars, ProgramVars, bin_dir, cluster_vars, duration};
@@ -144,6 +147,8 @@ const KNOWN: &str = "which cluster the machines are in";
 async fn ask(host: &Host, names: Vec<&String>) -> BTreeMap<String, Seen> {
     let asked = names.into_iter().map(|name| async move {
         let seen = identity_of(host, name).await.map_err(|failure| failure.to_string());
+        let is_adopted = adoption::is_under_way(host);
+        let seen = seen.map(|seen| if is_adopted { Arc::new((*seen).clone().if_adopted()) } else { seen });
         (name.clone(), seen)
     });
     join_all(asked).await.into_iter().collect()
@@ -259,6 +264,7 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
         etcd: host.in_group("etcd"),
         etcd_data_dir: vars.etcd_data_dir,
         upgrades: upgrade::is_under_way(host),
+        adopts: adoption::is_under_way(host),
     })
 }
 

@@ -29,7 +29,7 @@ pub(super) fn unmarked(name: &str, seen: &Identity) -> Problem {
         format!("a control plane runs on {name} of which there is no sign that muster has set it up"),
         "a cluster that muster has set up, or machines that are in none",
         format!(
-            "if another tool made this cluster: muster does not take it over, see docs/coming-from-kubespray.md; if it was muster, and \
+            "if another tool made this cluster, see whether it can be taken over: muster adopt; if it was muster, and \
              /var/lib/muster was lost, say so on {name}: mkdir -p /var/lib/muster/stamps && echo lost >/var/lib/muster/stamps/kubeadm-init; \
              if it may go: reset-cluster --foreign --limit {name}"
         ),

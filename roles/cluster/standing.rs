@@ -52,6 +52,8 @@ pub(crate) struct Wanted {
     pub version: String,
     /// Whether the run brings the cluster to that version.
     pub upgrades: bool,
+    /// Whether the run adopts the cluster.
+    pub adopts: bool,
     /// What a cluster is begun with: names as in kubeadm's configuration, the variables, and their values.
     pub settled: Vec<(&'static str, &'static str, String)>,
     /// What a node cannot change while its pods run: names as in [`Identity::kept`], the variables, and their values.

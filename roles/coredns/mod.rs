@@ -62,6 +62,17 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
 }
 
+/// What CoreDNS would be told; `None` where the cluster is to have none.
+pub(crate) async fn corefile(host: &Host) -> Result<Option<String>> {
+    let of = cluster::speaker(host).await?;
+    if of.vars::<Vars>()?.dns_mode == "none" {
+        return Ok(None);
+    }
+    let objects = objects(of.all_vars(), "", (1, 1))?;
+    let texts = objects.iter().filter_map(|object| object["data"]["Corefile"].as_str());
+    Ok(Some(texts.collect()))
+}
+
 /// How large the cluster is: its nodes and their cores. Those of machines outside of the run are taken to be as the others'.
 fn size(host: &Host) -> (usize, usize) {
     let nodes = host.cluster().group("k8s_cluster");

@@ -92,6 +92,35 @@ pub(super) async fn may_restart(host: &Host, etcd: &Service) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure that each member of etcd answers, votes, and is one of the inventory, as the member of a host sees them.
+///
+/// # Errors
+/// Which does not.
+pub(crate) async fn all_are_well(host: &Host) -> Result<()> {
+    let seen = seen_by(host, &[host.name().to_owned()]).await?;
+    let urls: Vec<String> =
+        seen.known.members.iter().map(|name| seen.url_of(host, name)).collect::<Result<_>>()?;
+    let told = |what: &str, member: &Member| format!("{} ({}) {what}", member.name, member.peer_url);
+    let unwell = seen.members.iter().filter_map(|member| match member {
+        Member { healthy: false, .. } => Some(told("does not answer", member)),
+        Member { learner: true, .. } => Some(told("has no vote yet", member)),
+        Member { peer_url, .. } if !urls.contains(peer_url) => {
+            Some(told("is not in [etcd] of the inventory", member))
+        }
+        _ => None,
+    });
+    let unwell: Vec<String> = unwell.collect();
+    if unwell.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Problems(vec![Problem {
+        check: "etcd".into(),
+        found: unwell.join("; "),
+        needed: "members that are all well, and all in the inventory, before one of them is stopped".into(),
+        remedy: "mend etcd, or write its members into [etcd], and run again".into(),
+    }]))
+}
+
 impl Remaining {
     /// Which of these hosts are members, in the order in which they can leave, so that there is a majority at each moment.
     ///

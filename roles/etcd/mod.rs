@@ -35,6 +35,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::addresses::{access_ip_of, ip};
+use crate::adoption;
 use crate::catalogue::artifact;
 use crate::certificates::RENEWED_BELOW;
 use crate::cluster::{self, MemberList, Standing};
@@ -44,12 +45,13 @@ use crate::timers;
 use crate::unit::unit;
 pub use defragment::role as defragment;
 pub(crate) use late_restart::run as restart;
-pub(crate) use leave::can_be_away;
+pub(crate) use leave::{all_are_well, can_be_away};
 pub(crate) use member::outside;
 use never_back::NeverBack;
 pub(crate) use pki::FOLDER as CERTIFICATES;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;
+pub(crate) use snapshot::bring as bring_snapshot;
 pub use snapshot::role as snapshot;
 pub use snapshot_file::SnapshotFile;
 pub use status::{Answers, Member, MemberStatus, look};
@@ -137,17 +139,25 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let is_well = member::join(host, &vars, &known, &name).await?;
     let etcd = service("etcd").restart_on(&[&programs, &config]);
+    adoption::before_member(host).await?;
     let run = if is_well && late_restart::is_due(host, &known)? {
         late_restart::put_off(host, etcd).await?;
         host.step("Run etcd").ensure(service("etcd"))
     } else {
-        leave::may_restart(host, &etcd).await?;
-        host.step("Run etcd").ensure(etcd)
+        if !adoption::is_under_way(host) {
+            leave::may_restart(host, &etcd).await?;
+        }
+        adoption::hand_over(host, &known, host.step("Run etcd")).ensure(etcd)
     };
-    match vars.etcd_backup_calendar.trim() {
-        "" => run.ensure(timers::none(SNAPSHOTS)).await?,
-        calendar => snapshots(&vars, calendar).on(host, run)?.await?,
+    let run = match vars.etcd_backup_calendar.trim() {
+        "" => run.ensure(timers::none(SNAPSHOTS)).await,
+        calendar => snapshots(&vars, calendar).on(host, run)?.await,
     };
+    adoption::handed_over(host, run).await?;
+    if adoption::is_under_way(host) {
+        // It has its vote; it only has to be up.
+        healthy(host, &vars).await?;
+    }
     member::vote(host, &vars, &known, &name).await?;
     let list = healthy(host, &vars).await?;
     if let Some(line) = known.restore_to_note(host.name()) {
@@ -158,6 +168,24 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     host.reached(HEALTHY);
     member::tell_of_strangers(host, &vars, &known, &list).await
+}
+
+/// What variables say to a member, by the names of its environment.
+pub(crate) fn environment(host: &Host) -> Result<BTreeMap<String, String>> {
+    let written = [
+        ("ETCD_HEARTBEAT_INTERVAL", "etcd_heartbeat_interval"),
+        ("ETCD_ELECTION_TIMEOUT", "etcd_election_timeout"),
+        ("ETCD_QUOTA_BACKEND_BYTES", "etcd_quota_backend_bytes"),
+        ("ETCD_AUTO_COMPACTION_RETENTION", "etcd_compaction_retention"),
+    ];
+    let mut all: BTreeMap<String, String> =
+        tuning::of(host.all_vars(), ip(host)?)?.settings.into_iter().collect();
+    for (name, variable) in written {
+        let value = host.all_vars().get(variable)?.map(|value| value.to_json());
+        let text = value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        all.extend(text.map(|text| (name.to_owned(), text)));
+    }
+    Ok(all)
 }
 
 /// A timer takes snapshots of the host's member.

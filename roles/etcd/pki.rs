@@ -16,6 +16,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::Vars;
 use crate::addresses::all_of;
+use crate::adoption;
 use crate::cluster;
 
 /// The folder that the folder of certificates is in, unless it is somewhere else.
@@ -162,8 +163,9 @@ async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
     if let Some((member, _)) = authorities.iter().find(|(_, has_key)| *has_key) {
         let member = host.cluster().host(member)?;
         let script = sh(
-            r#"cd "$1" && [ -s ca-key.pem ] && cat ca.pem && echo = && cat ca-key.pem"#,
-            [&vars.etcd_cert_dir],
+            r#"cd "$1" 2>/dev/null && [ -s ca-key.pem ] && cat ca.pem && echo = && cat ca-key.pem ||
+  { [ -n "$2" ] && cd "$2" && cat ca.crt && echo = && cat ca.key; }"#,
+            [vars.etcd_cert_dir.clone(), adoption::authority_of_etcd(host)?.unwrap_or_default()],
         );
         let answer = member.query(script).await?;
         if let (0, Some((certificate, key))) = (answer.status, answer.output.split_once("\n=\n")) {

@@ -80,7 +80,7 @@ pub(super) async fn well(host: &Host) -> Result<Option<String>> {
 }
 
 /// Brings a snapshot of this host's member to this side. Returns where it is.
-pub(super) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
+pub(crate) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
     let vars: Vars = host.vars()?;
     let path = to.unwrap_or_else(|| vars.etcd_snapshots_dir.join(name(OffsetDateTime::now_utc())));
     if host.check_mode() {

@@ -44,10 +44,8 @@ pub(crate) async fn daemon(host: &Host) -> Result<()> {
     // Pods know a name by the address that the machine had for it when they began.
     let external = External::wanted(host, &known)?.filter(|external| external.endpoint() == endpoint);
     let cluster = cluster_vars(host)?;
-    let net_conf =
-        json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(&vars)? });
     let extra = json!({
-        "net_conf": net_conf,
+        "net_conf": net_conf(host)?,
         "image": image(host, "flannel", &cluster.kube_version)?,
         "api_address": api_address,
         "api_port": api_port,
@@ -59,6 +57,12 @@ pub(crate) async fn daemon(host: &Host) -> Result<()> {
     ObjectSet::new("flannel", &manifest)?.ensure(host).await?;
     host.reached(APPLIED);
     Ok(())
+}
+
+/// What the daemon is told of the network.
+pub(crate) fn net_conf(host: &Host) -> Result<serde_json::Value> {
+    let network = cluster_vars(host)?.kube_pods_subnet;
+    Ok(json!({ "Network": network, "EnableNFTables": false, "Backend": backend(&host.vars()?)? }))
 }
 
 /// The machine's pods are connected, as soon as the daemon has addresses for them.

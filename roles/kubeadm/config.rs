@@ -141,6 +141,12 @@ fn former_host(known: &Standing) -> Option<&str> {
     Some(known.endpoint()?.rsplit_once(':')?.0)
 }
 
+/// What kubeadm is told when the run is through: documents of its configuration.
+pub(super) async fn documents(host: &Host, known: &Standing) -> Result<String> {
+    let (files, version) = (Files::wanted(host, known).await?, cluster_vars(host)?.kube_version);
+    config(host, known, &version, &files, &cluster::in_the_end(host, known)?, None)
+}
+
 /// The hash of what a control plane is told in a version.
 pub(super) async fn hash(host: &Host, known: &Standing, version: &str) -> Result<String> {
     let files = Files::wanted(host, known).await?;

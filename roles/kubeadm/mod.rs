@@ -35,6 +35,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::addresses::ip;
+use crate::adoption;
 use crate::balancer;
 use crate::catalogue::artifact;
 use crate::certificates::{self, RENEWED_BELOW, renewal_timer};
@@ -107,6 +108,7 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         // That of a kubelet that runs changes with the rest of its configuration, and comes back with it (`kubelet_change`).
         .ensure(kubelet::unit_file(host, known.had_joined(host.name()))?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
+        .ensure_all(adoption::no_drop_ins(host))
         .ensure(images::imported(host, &cluster)?)
         .ensure_all(balancer::known_by_name(host, &known)?);
     step = Patches::of(host, &[patches::KUBELET])?.ensured_in(step);
@@ -212,6 +214,39 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     serving::run(host).await?;
     growth::finds_api(host);
     labels::run(host).await
+}
+
+/// The certificate of an API server that kubeadm has made by hand gets the names by which muster's machines ask it, before the first
+/// of them does. The API server takes it up by itself.
+pub(crate) async fn certify(host: &Host) -> Result<()> {
+    let known = cluster::may_set_up(host).await?;
+    if known.serves_as(host.name(), "127.0.0.1") {
+        host.passed("Look at the API server's certificate");
+        return Ok(());
+    }
+    let told = config::write(host, &known).await?;
+    let make = concat!(
+        include_str!("come_up.sh"),
+        include_str!("new_certificate.sh"),
+        r#"new_certificate "$1" "$2""#
+    );
+    // That it lacks names was seen at the beginning.
+    let certificate = command(
+        "certificate of the API server",
+        sh(make, [config::CONFIG, told.certificates.as_str()]),
+        sh0("false"),
+    );
+    host.step("Certify the API server").ensure(certificate).await.map(drop)
+}
+
+/// What kubeadm would be told of the cluster by this machine: documents of its configuration.
+pub(crate) async fn configuration(host: &Host, known: &Standing) -> Result<String> {
+    config::documents(host, known).await
+}
+
+/// What this machine's kubelet would be told: the configuration of all, and how it differs from that.
+pub(crate) fn kubelet_configuration(host: &Host) -> Result<[String; 2]> {
+    Ok([kubelet::config(host)?, kubelet::patch(host)?])
 }
 
 fn refused(problem: Problem) -> Failure {

@@ -51,6 +51,7 @@ pub use reads::unreadable;
 pub(crate) use settings::place;
 
 use crate::addresses;
+use crate::adoption;
 use crate::balancer;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
@@ -171,7 +172,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         etcd: host.in_group("etcd"),
         balancer: balancer::is_asked_for(host.all_vars()),
     };
-    let seen = probe::look(host, duties, &vars).await?;
+    let mut seen = probe::look(host, duties, &vars).await?;
+    if adoption::is_under_way(host) {
+        // It takes them away.
+        seen.foreign.drop_ins.clear();
+    }
     let everyone = peers::everyone(host).await?;
     let known = cluster::known(host).await?;
     // The version is that of the cluster, which is known now.

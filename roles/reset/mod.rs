@@ -14,7 +14,8 @@ use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
 use crate::containerd::earlier::{self, Earlier};
 use crate::{
-    balancer, bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns, timers,
+    adoption, balancer, bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns,
+    timers,
 };
 
 pub(crate) use refusals::{check, has_no_other_cluster, is_the_clusters_alone};
@@ -139,6 +140,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(nodelocaldns::owned())
         .remove_all(if has_calico { calico::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
+        .ensure(adoption::forgotten())
         .remove_all(containerd)
         .ensure_all(containerd::no_mirrors())
         .remove_all(match has_etcd {

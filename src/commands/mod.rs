@@ -69,6 +69,7 @@ commands! {
     SetupCluster(setup_cluster::SetupClusterArgs) as "setup-cluster" plans Parameters,
     UpgradeCluster(upgrade_cluster::UpgradeClusterArgs) as "upgrade-cluster" plans Parameters,
     ResetCluster(reset_cluster::ResetClusterArgs) as "reset-cluster" plans Parameters,
+    Adopt(adopt::AdoptArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
     Preflight(preflight::PreflightArgs),

@@ -40,7 +40,7 @@ pub use job::{Job, Outline, OutlinePlay, Ready, Scope};
 pub use lock_owner::request as lock_request;
 pub use options::{ConnectionOptions, RunOptions, Selection, VariableOptions};
 pub use performance::{Ended, Listener};
-pub use playbook::{CLUSTER, PREFLIGHT, Playbook, RESET, UPGRADE, VERIFY};
+pub use playbook::{ADOPT, CLUSTER, PREFLIGHT, Playbook, RESET, UPGRADE, VERIFY};
 pub use project::{INVENTORY_DIR, INVENTORY_FILE, Project};
 pub use record::{LAST, Recorded, Recorder, Records, typed};
 pub use run_bundle::{bundle_dir, needed_for, sources};

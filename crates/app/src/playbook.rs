@@ -27,6 +27,10 @@ pub const CLUSTER: Playbook =
 pub const UPGRADE: Playbook =
     Playbook { file_name: "upgrade.yml", text: include_str!("../../../playbooks/upgrade.yml") };
 
+/// What `muster adopt --apply` does.
+pub const ADOPT: Playbook =
+    Playbook { file_name: "adopt.yml", text: include_str!("../../../playbooks/adopt.yml") };
+
 /// What `muster preflight` does.
 pub const PREFLIGHT: Playbook =
     Playbook { file_name: "preflight.yml", text: include_str!("../../../playbooks/preflight.yml") };
@@ -118,7 +122,7 @@ mod tests {
     #[test]
     fn the_embedded_playbooks_are_correct() {
         let nowhere = Path::new("/nonexistent");
-        for playbook in [CLUSTER, PREFLIGHT, VERIFY, RESET] {
+        for playbook in [CLUSTER, ADOPT, PREFLIGHT, VERIFY, RESET] {
             assert!(!playbook.load(nowhere, ROLES).unwrap().is_empty(), "{playbook:?}");
         }
     }

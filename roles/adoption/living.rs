@@ -1,0 +1,433 @@
+//! A living cluster, as it says of itself, beside what the inventory says of it.
+
+use std::collections::BTreeMap;
+
+use muster_artifacts::Arch;
+use muster_engine::prelude::*;
+use muster_inventory::some_names;
+use serde_json::Value;
+
+use super::compared::{self, differs};
+use crate::addresses::ip;
+use crate::catalogue::CATALOGUE;
+use crate::cluster::Standing;
+use crate::common::cluster_vars;
+use crate::objects::parsed;
+use crate::{coredns, flannel, kubeadm};
+
+/// The daemon set of flannel's own manifest, and that of muster's.
+pub(super) const FLANNEL: &str = "kube-flannel-ds";
+const OUR_FLANNEL: &str = "kube-flannel";
+
+/// What a cluster says of itself.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Living {
+    nodes: Vec<Node>,
+    /// By kind and name: configurations of kubeadm's, and of DNS.
+    objects: BTreeMap<String, Value>,
+    flannel: Vec<Value>,
+    /// Nodes with a static pod of etcd, and whether it is Ready.
+    members: Vec<(String, bool)>,
+    /// Daemon sets, as NAMESPACE/NAME.
+    daemons: Vec<String>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Node {
+    name: String,
+    address: String,
+    ready: bool,
+    taints: Vec<String>,
+}
+
+impl Living {
+    /// From what `living.sh` has printed.
+    ///
+    /// # Errors
+    /// A part is no JSON.
+    pub(super) fn parse(said: &str) -> Result<Self> {
+        let parts: BTreeMap<&str, &str> =
+            said.split("\n== ").filter_map(|part| part.split_once('\n')).collect();
+        let lines = |name: &str| {
+            parts.get(name).into_iter().flat_map(|part| part.lines()).filter(|line| !line.is_empty())
+        };
+        let items = |name: &str| -> Result<Vec<Value>> {
+            let text = parts.get(name).map_or("", |part| part.trim());
+            if text.is_empty() {
+                return Ok(Vec::new());
+            }
+            let mut list: Value = serde_json::from_str(text)
+                .map_err(|error| Failure::new(format!("kubectl's answer cannot be read: {error}"), ""))?;
+            Ok(match list["items"].take() {
+                Value::Array(items) => items,
+                _ => vec![list],
+            })
+        };
+        let key = |object: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
+        };
+        Ok(Self {
+            nodes: lines("nodes").map(Node::of_line).collect(),
+            objects: items("objects")?.into_iter().map(|object| (key(&object), object)).collect(),
+            flannel: items("flannel")?,
+            members: lines("members")
+                .filter_map(|line| line.split_once('|'))
+                .map(|(node, ready)| (node.to_owned(), ready == "True"))
+                .collect(),
+            daemons: lines("daemons").map(str::to_owned).collect(),
+        })
+    }
+
+    /// A document that a ConfigMap holds; `Null` where there is none.
+    fn document(&self, map: &str, name: &str) -> Value {
+        let text = self.text(map, name);
+        let mut documents = parsed::<Value>(text).unwrap_or_default();
+        if documents.is_empty() { Value::Null } else { documents.swap_remove(0) }
+    }
+
+    fn text(&self, map: &str, name: &str) -> &str {
+        let object = self.objects.get(&format!("ConfigMap/{map}"));
+        object.and_then(|object| object["data"][name].as_str()).unwrap_or_default()
+    }
+
+    /// How kubeadm is configured.
+    pub(super) fn configuration(&self) -> Value {
+        self.document("kubeadm-config", "ClusterConfiguration")
+    }
+
+    /// What of the inventory's machine is not as the cluster knows it.
+    pub(super) fn problems_of(&self, host: &Host, known: &Standing) -> Result<Vec<Problem>> {
+        let name = cluster_vars(host)?.kube_override_hostname;
+        let name = known.node(host.name()).unwrap_or(&name);
+        let Some(node) = self.nodes.iter().find(|node| node.name == name) else {
+            return Ok(vec![refused(
+                "nodes",
+                format!("{} is in the inventory, and the cluster has no node {name}", host.name()),
+                "a node of the cluster that is to be adopted",
+                format!(
+                    "take {} out of the inventory; it can join when the cluster is adopted: setup-cluster",
+                    host.name()
+                ),
+            )]);
+        };
+        let mut problems = Vec::new();
+        if !node.ready {
+            problems.push(refused(
+                "nodes",
+                format!("the node {name} is not Ready"),
+                "nodes that are all well, before something of them is changed",
+                format!("mend it, and run again: kubectl describe node {name}"),
+            ));
+        }
+        if self.members.iter().any(|(member, ready)| member == name && !ready) {
+            problems.push(refused(
+                "etcd",
+                format!("the member of etcd on {name} is not Ready"),
+                "members that are all well, before one of them is stopped",
+                format!("mend it, and run again: kubectl -n kube-system describe pod etcd-{name}"),
+            ));
+        }
+        let address = ip(host)?.to_string();
+        if !node.address.split(' ').any(|known| known == address) {
+            problems.push(refused(
+                "ip",
+                format!("{address} in the inventory, and the cluster knows {name} at {}", node.address),
+                "the address that the node has in the cluster",
+                format!("set ip={} of {} in the inventory", node.address, host.name()),
+            ));
+        }
+        if host.in_group("kube_control_plane") {
+            let is_kept_free = node.taints.iter().any(|key| key == "node-role.kubernetes.io/control-plane");
+            let told = match (is_kept_free, host.in_group("kube_node")) {
+                (true, true) => Some(("keeps pods away", "take it out of [kube_node]")),
+                (false, false) => Some(("takes pods", "add it to [kube_node]")),
+                _ => None,
+            };
+            problems.extend(told.map(|(does, remedy)| {
+                refused(
+                    "kube_node",
+                    format!("the control plane {name} {does} now, and would not with this inventory"),
+                    "groups that say what the cluster does",
+                    format!("{remedy} in the inventory: {}", host.name()),
+                )
+            }));
+        }
+        Ok(problems)
+    }
+
+    /// What of the cluster as a whole cannot be taken over, or is not what the inventory says. `host`: a control plane, whose
+    /// variables hold for the cluster.
+    pub(super) async fn problems(&self, host: &Host, known: &Standing) -> Result<Vec<Problem>> {
+        let config = self.configuration();
+        if config.is_null() {
+            return Ok(vec![refused(
+                "cluster",
+                "the cluster has no ConfigMap kube-system/kubeadm-config",
+                "a cluster that kubeadm has made",
+                "set up a new cluster beside it, and move the applications",
+            )]);
+        }
+        if !config["etcd"]["external"].is_null() && !Self::is_musters(known) {
+            return Ok(vec![refused(
+                "etcd",
+                format!(
+                    "kubeadm was told of an etcd of somebody else's ({})",
+                    config["etcd"]["external"]["endpoints"]
+                ),
+                "members of etcd that kubeadm runs as static pods",
+                "such an etcd cannot be taken over yet: set up a new cluster beside it, and move the applications",
+            )]);
+        }
+        let mut problems = self.settled(host, &config)?;
+        problems.extend(self.strangers(host, known)?);
+        let documents = kubeadm::kubelet_configuration(host)?;
+        let documents: Vec<Value> = documents.iter().filter_map(|text| parsed(text).ok()?.pop()).collect();
+        problems.extend(compared::kubelet(&self.document("kubelet-config", "kubelet"), &documents));
+        problems.extend(self.network(host)?);
+        problems.extend(self.names(host).await?);
+        // Where its certificates were not found, nothing could be made for it.
+        if !known.standing().is_empty() {
+            let wanted = kubeadm_document(host, known).await?;
+            problems.extend(Self::ways_in(known, &config, &wanted));
+        }
+        Ok(problems)
+    }
+
+    /// Whether every member of etcd is muster's already, where an adoption was cut off after that.
+    fn is_musters(known: &Standing) -> bool {
+        known.members.iter().all(|member| {
+            known.identity(member).is_some_and(|seen| seen.stacked.is_none() && seen.etcd.name.is_some())
+        })
+    }
+
+    /// What a cluster is begun with, and cannot change.
+    fn settled(&self, host: &Host, config: &Value) -> Result<Vec<Problem>> {
+        let vars = cluster_vars(host)?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mask = compared::extra_args(config, "controllerManager").remove("node-cidr-mask-size");
+        let networks = &config["networking"];
+        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+        let proxy = self.document("kube-proxy", "config.conf");
+        let dns = self.objects.get("Service/kube-dns").map(|service| text(&service["spec"]["clusterIP"]));
+        let asked = self.document("kubelet-config", "kubelet")["clusterDNS"].clone();
+        let mode = host.all_vars().get("kube_proxy_mode")?.and_then(|mode| mode.as_str().map(str::to_owned));
+        let mut all = vec![
+            ("cluster_name", vars.cluster_name, or(text(&config["clusterName"]), "kubernetes")),
+            (
+                "kube_cert_dir",
+                vars.kube_cert_dir,
+                or(text(&config["certificatesDir"]), "/etc/kubernetes/pki"),
+            ),
+            ("dns_domain", vars.dns_domain, or(text(&networks["dnsDomain"]), "cluster.local")),
+            (
+                "kube_service_addresses",
+                vars.kube_service_addresses,
+                or(text(&networks["serviceSubnet"]), "10.96.0.0/12"),
+            ),
+            ("kube_pods_subnet", vars.kube_pods_subnet, text(&networks["podSubnet"])),
+            (
+                "kube_network_node_prefix",
+                vars.kube_network_node_prefix.to_string(),
+                mask.unwrap_or_else(|| "24".into()),
+            ),
+            ("kube_proxy_mode", mode.unwrap_or_default(), or(text(&proxy["mode"]), "iptables")),
+        ];
+        // Pods that run ask at the address that they were told.
+        let address = dns.or_else(|| asked[0].as_str().map(str::to_owned));
+        all.extend(address.map(|address| ("skydns_server", vars.skydns_server, address)));
+        let mut problems: Vec<Problem> = all
+            .into_iter()
+            .filter(|(_, inventory, living)| inventory != living)
+            .map(|(variable, inventory, living)| differs(variable, &inventory, &living))
+            .collect();
+        if proxy.is_null() {
+            problems.push(refused(
+                "kube-proxy",
+                "the cluster has no ConfigMap kube-system/kube-proxy",
+                "kube-proxy as kubeadm sets it up",
+                "a cluster whose services something else carries cannot be taken over",
+            ));
+        }
+        let version = text(&config["kubernetesVersion"]).trim_start_matches('v').to_owned();
+        if let Err(error) = CATALOGUE.release(&version, Arch::Amd64) {
+            problems.push(refused(
+                "kube_version",
+                format!("the cluster runs {version}, which is not in the catalogue ({error})"),
+                "a version that muster can install",
+                "bring the cluster to one of them with kubeadm first: muster bundle list --versions",
+            ));
+        }
+        Ok(problems)
+    }
+
+    /// Nodes that the inventory does not have.
+    fn strangers(&self, host: &Host, known: &Standing) -> Result<Option<Problem>> {
+        let mut names = Vec::new();
+        for machine in host.cluster().group("k8s_cluster") {
+            let vars = host.cluster().vars_of(&machine)?.get("kube_override_hostname")?;
+            let own =
+                vars.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_else(|| machine.clone());
+            names.push(known.node(&machine).map_or(own, str::to_owned));
+        }
+        let strangers: Vec<&str> = self
+            .nodes
+            .iter()
+            .map(|node| node.name.as_str())
+            .filter(|name| !names.iter().any(|own| own == name))
+            .collect();
+        Ok((!strangers.is_empty()).then(|| {
+            refused(
+                "nodes",
+                format!("the cluster has {}, and the inventory has not", some_names(&strangers)),
+                "an inventory of all machines of the cluster",
+                format!("write {} into the inventory, in the groups of what they do", some_names(&strangers)),
+            )
+        }))
+    }
+
+    /// Names and addresses by which somebody may know the API, and which its certificates would not have any more.
+    fn ways_in(known: &Standing, config: &Value, wanted: &Value) -> Vec<Problem> {
+        let will = |name: &str| {
+            let mut names = wanted["apiServer"]["certSANs"].as_array().into_iter().flatten();
+            names.any(|known| known == name)
+                || known.planes.iter().any(|plane| known.node(plane) == Some(name))
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut names: Vec<String> =
+            config["apiServer"]["certSANs"].as_array().into_iter().flatten().map(text).collect();
+        let endpoint = text(&config["controlPlaneEndpoint"]);
+        names.extend(endpoint.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned()));
+        names.retain(|name| !name.is_empty() && !will(name));
+        names.sort_unstable();
+        names.dedup();
+        let one = |name: String| {
+            let is_endpoint = endpoint.starts_with(&name);
+            let variable =
+                if is_endpoint { "loadbalancer_apiserver" } else { "supplementary_addresses_in_ssl_keys" };
+            refused(
+                variable,
+                format!(
+                    "the API is known as {name}{}, and certificates would not have that name",
+                    if is_endpoint { " to the cluster's machines" } else { "" }
+                ),
+                "the names and addresses that its certificates have",
+                if is_endpoint {
+                    format!(
+                        "if it is a load balancer: set loadbalancer_apiserver, or apiserver_loadbalancer_domain_name: {name}; else add it to \
+                         supplementary_addresses_in_ssl_keys"
+                    )
+                } else {
+                    format!("set supplementary_addresses_in_ssl_keys: [{name}]")
+                },
+            )
+        };
+        names.into_iter().map(one).collect()
+    }
+
+    /// The network of pods.
+    fn network(&self, host: &Host) -> Result<Vec<Problem>> {
+        let plugin = host.all_vars().get("kube_network_plugin")?;
+        let plugin = plugin.as_ref().and_then(|plugin| plugin.as_str()).unwrap_or_default();
+        if plugin == "none" {
+            return Ok(Vec::new());
+        }
+        let ours = [FLANNEL, OUR_FLANNEL].map(|name| format!("kube-flannel/{name}"));
+        let has_flannel = self.daemons.iter().any(|daemon| ours.contains(daemon)) || !self.flannel.is_empty();
+        if plugin != "flannel" || !has_flannel {
+            return Ok(vec![refused(
+                "kube_network_plugin",
+                if has_flannel {
+                    format!("{plugin} in the inventory, and the cluster has flannel")
+                } else {
+                    format!(
+                        "{plugin} in the inventory, and the cluster has no flannel in the namespace kube-flannel"
+                    )
+                },
+                "the network that the cluster has",
+                if has_flannel {
+                    "set kube_network_plugin: flannel".to_owned()
+                } else {
+                    "set kube_network_plugin: none: then the network stays what it is, and whoever has installed it looks after it".to_owned()
+                },
+            )]);
+        }
+        let config = self.flannel.iter().find_map(|map| map["data"]["net-conf.json"].as_str());
+        let living: Value = config.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let (living, wanted) = (compared::flannel(&living), compared::flannel(&flannel::net_conf(host)?));
+        let value = |variable: &str| {
+            wanted.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.clone())
+        };
+        let differing = living.into_iter().filter_map(|(variable, has)| {
+            let will = value(variable).unwrap_or_default();
+            (will != has).then(|| differs(variable, &will, &has))
+        });
+        Ok(differing.collect())
+    }
+
+    /// What CoreDNS answers.
+    async fn names(&self, host: &Host) -> Result<Option<Problem>> {
+        let (living, Some(wanted)) = (self.text("coredns", "Corefile"), coredns::corefile(host).await?)
+        else {
+            return Ok(None);
+        };
+        // Where muster has taken it over, the former configuration says nothing any more.
+        let is_musters = self.objects.get("Deployment/coredns").is_some_and(crate::objects::is_musters);
+        let lost = compared::corefile(living, &wanted, &cluster_vars(host)?.dns_domain);
+        Ok((!lost.is_empty() && !is_musters).then(|| {
+            refused(
+                "coredns",
+                format!("CoreDNS is told more than the inventory says: {}", some_names(&lost)),
+                "variables that say the same, so that no name is lost",
+                "write it as coredns_external_zones, coredns_additional_configs, dns_etchosts or another variable of the role coredns: \
+                 muster docs vars",
+            )
+        }))
+    }
+}
+
+impl Node {
+    fn of_line(line: &str) -> Self {
+        let mut words = line.split('|').map(str::to_owned);
+        let mut word = || words.next().unwrap_or_default();
+        let (name, address, ready, taints) = (word(), word(), word(), word());
+        let taints = taints.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+        Self { name, address, ready: ready == "True", taints }
+    }
+}
+
+/// How kubeadm would be configured by this machine.
+pub(super) async fn kubeadm_document(host: &Host, known: &Standing) -> Result<Value> {
+    let documents: Vec<Value> = parsed(&kubeadm::configuration(host, known).await?).unwrap_or_default();
+    Ok(documents.into_iter().find(|document| document["kind"] == "ClusterConfiguration").unwrap_or_default())
+}
+
+pub(super) fn refused(
+    check: &str,
+    found: impl Into<String>,
+    needed: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Problem {
+    Problem { check: check.into(), found: found.into(), needed: needed.into(), remedy: remedy.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_cluster_says_is_read() {
+        let said = "\n== nodes\nnode1|192.0.2.4|True|node-role.kubernetes.io/control-plane other\nnode2|192.0.2.5|False|\n\
+                    \n== objects\n{\"kind\":\"List\",\"items\":[{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kubeadm-config\"},\"data\":{\
+                    \"ClusterConfiguration\":\"clusterName: a\\nnetworking: {podSubnet: 10.244.0.0/16}\\n\"}}]}\n\
+                    \n== flannel\n\n== members\nnode1|True\nnode2|False\n\n== daemons\nkube-system/kube-proxy\nkube-flannel/kube-flannel-ds\n";
+        let living = Living::parse(said).unwrap();
+        assert_eq!(living.nodes.len(), 2);
+        assert!(living.nodes[0].ready && !living.nodes[1].ready);
+        assert_eq!(living.nodes[0].taints, ["node-role.kubernetes.io/control-plane", "other"]);
+        assert_eq!(living.configuration()["networking"]["podSubnet"], "10.244.0.0/16");
+        assert_eq!(living.members, [("node1".to_owned(), true), ("node2".to_owned(), false)]);
+        assert_eq!(living.daemons[1], format!("kube-flannel/{FLANNEL}"));
+        assert!(living.document("kube-proxy", "config.conf").is_null());
+    }
+}

@@ -1,0 +1,15 @@
+# Prints the cluster as it says of itself, in parts, each behind a line with its name. $1: nothing.
+part() { printf '\n== %s\n' "$1"; }
+part nodes
+address='{.status.addresses[?(@.type=="InternalIP")].address}'
+ready='{.status.conditions[?(@.type=="Ready")].status}'
+kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name}|$address|$ready|{.spec.taints[*].key}{\"\n\"}{end}"
+part objects
+kubectl -n kube-system get --ignore-not-found -o json configmap/kubeadm-config configmap/kubelet-config configmap/kube-proxy \
+  configmap/coredns service/kube-dns deployment/coredns
+part flannel
+kubectl -n kube-flannel get --ignore-not-found -o json configmap/kube-flannel-cfg configmap/kube-flannel
+part members
+kubectl -n kube-system get pods -l component=etcd -o "jsonpath={range .items[*]}{.spec.nodeName}|{.status.conditions[?(@.type==\"Ready\")].status}{\"\n\"}{end}"
+part daemons
+kubectl get daemonsets -A -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}'

@@ -1,0 +1,373 @@
+//! What a machine of a cluster that is to be adopted is like, beside its identity.
+
+use muster_engine::prelude::*;
+use serde::Deserialize;
+
+use super::compared::{self, differs};
+use super::living::{kubeadm_document, refused};
+use super::{MARK, Row, living};
+use crate::catalogue::artifact;
+use crate::cluster::{self, Identity, Standing};
+use crate::common::cluster_vars;
+use crate::etcd;
+use crate::upgrade::versions;
+
+/// Explained in `defaults.yml` of other roles.
+#[derive(Deserialize)]
+struct Vars {
+    kubelet_custom_flags: Vec<String>,
+    kubelet_node_custom_flags: Vec<String>,
+}
+
+/// Where containerd listens, in the two spellings that there are.
+const ENDPOINTS: [&str; 2] = ["/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock"];
+
+/// The arguments of a kubelet that kubeadm's units give it.
+const OF_UNITS: [(&str, Option<&str>); 3] = [
+    ("--bootstrap-kubeconfig", None),
+    ("--kubeconfig", Some("/etc/kubernetes/kubelet.conf")),
+    ("--config", Some("/var/lib/kubelet/config.yaml")),
+];
+
+/// What was seen on a machine.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Machine {
+    /// Whether an adoption is under way on it, and whether it is muster's already.
+    begun: bool,
+    ours: bool,
+    /// Other ways to have Kubernetes: the name, and by which file it was seen.
+    clusters: Vec<(String, String)>,
+    engine: String,
+    /// The arguments with which the kubelet runs; none where it does not run.
+    kubelet: Vec<String>,
+    /// What kubeadm has written for it.
+    flags: String,
+    endpoint: Option<String>,
+    /// `COMPONENT --NAME=VALUE` of the control plane's programs.
+    arguments: Vec<String>,
+}
+
+impl Machine {
+    pub(super) async fn look(host: &Host) -> Result<Self> {
+        let look = concat!(
+            include_str!("../preflight/clusters.sh"),
+            include_str!("is_ours.sh"),
+            include_str!("machine.sh")
+        );
+        Ok(Self::parse(&host.query(sh(look, [MARK])).await?.output))
+    }
+
+    fn parse(said: &str) -> Self {
+        let mut machine = Self::default();
+        for line in said.lines() {
+            let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+            match key {
+                "begun" => machine.begun = true,
+                "ours" => machine.ours = true,
+                "cluster" => {
+                    let mut words = value.split(' ').map(str::to_owned);
+                    machine.clusters.extend(words.next().zip(words.next()));
+                }
+                "engine" => machine.engine = engine(value),
+                "kubelet" => machine.kubelet.push(value.to_owned()),
+                "flags" => machine.flags += value,
+                "endpoint" => machine.endpoint = Some(value.trim_matches('"').to_owned()),
+                "argument" => machine.arguments.push(value.to_owned()),
+                _ => {}
+            }
+        }
+        machine
+    }
+
+    /// What is told of it.
+    pub(super) fn row(&self, seen: Option<&Identity>) -> Row {
+        let seen = seen.cloned().unwrap_or_default();
+        let made_by = match (self.clusters.first(), self.begun, self.ours) {
+            (Some((name, _)), ..) => name.clone(),
+            (_, true, _) => "half adopted".to_owned(),
+            (_, _, true) => "muster".to_owned(),
+            _ if seen.joined() => "kubeadm".to_owned(),
+            _ => "in no cluster".to_owned(),
+        };
+        let stacked = seen.stacked.as_ref().map(|stacked| {
+            let [name, version] =
+                [&stacked.name, &stacked.version].map(|text| text.clone().unwrap_or_default());
+            format!("{name}, {version}, a static pod")
+        });
+        let of_unit = || Some(format!("{}, a unit", seen.etcd.name.clone()?));
+        Row {
+            made_by,
+            kubelet: seen.kubelet_version.clone().unwrap_or_default(),
+            engine: self.engine.clone(),
+            member: stacked.or_else(of_unit),
+            is_plane: seen.version.is_some(),
+            is_ours: self.ours,
+        }
+    }
+
+    /// Why nothing can be said of a machine's part in the cluster.
+    pub(super) fn is_none_of_kubeadms(&self, host: &Host, known: &Standing) -> Result<Vec<Problem>> {
+        if let Some((name, path)) = self.clusters.first() {
+            return Ok(vec![refused(
+                "cluster",
+                format!("{} is a machine of {name} ({path})", host.name()),
+                "a cluster that kubeadm has made: another layout cannot be taken over",
+                "set up a new cluster on other machines, and move the applications",
+            )]);
+        }
+        // One that cannot be asked is told by itself.
+        let Some(seen) = known.identity(host.name()) else { return Ok(Vec::new()) };
+        let node = cluster_vars(host)?.kube_override_hostname;
+        if let Some(found) = known.is_anothers(host.name(), &node) {
+            return Ok(vec![refused(
+                "cluster",
+                found,
+                "an inventory of one cluster, with the names that its nodes have",
+                format!(
+                    "see whether the address of {} is right; take machines of another cluster out of the inventory; for a node with \
+                     another name set kube_override_hostname of {}",
+                    host.name(),
+                    host.name()
+                ),
+            )]);
+        }
+        let is_plane = seen.version.is_some();
+        let told = match (seen.joined(), is_plane, host.in_group("kube_control_plane")) {
+            (false, ..) => Some((
+                format!("{} is in no cluster", host.name()),
+                "take it out of the inventory; it can join when the cluster is adopted: setup-cluster",
+            )),
+            (_, true, false) => Some((
+                format!("{} has an API server", host.name()),
+                "add it to [kube_control_plane] of the inventory",
+            )),
+            (_, false, true) => Some((
+                format!("{} has no API server", host.name()),
+                "take it out of [kube_control_plane] of the inventory",
+            )),
+            _ => None,
+        };
+        let problem = |(found, remedy): (String, &str)| {
+            refused("cluster", found, "an inventory that says what the machines are in the cluster", remedy)
+        };
+        Ok(told.map(problem).into_iter().collect())
+    }
+
+    /// What of the machine would be lost, or cannot be taken over. `asked`: kubeadm's configuration in the cluster.
+    pub(super) async fn problems(
+        &self,
+        host: &Host,
+        known: &Standing,
+        asked: &serde_json::Value,
+    ) -> Result<Vec<Problem>> {
+        let Some(seen) = known.identity(host.name()).filter(|_| !self.ours) else { return Ok(Vec::new()) };
+        let mut problems = member(host, seen)?;
+        problems.extend(self.engine_of_others());
+        let vars: Vars = host.vars()?;
+        let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
+        problems.extend(self.kubelet_of_others(host.name(), &given));
+        if seen.stacked.is_some() {
+            problems.extend(compared::etcd(&self.arguments, &etcd::environment(host)?));
+        }
+        if seen.version.is_some() && !self.begun && !known.standing().is_empty() {
+            let wanted = kubeadm_document(host, known).await?;
+            problems.extend(compared::arguments(&self.arguments, asked, &wanted));
+        }
+        Ok(problems)
+    }
+
+    fn engine_of_others(&self) -> Option<Problem> {
+        let told =
+            self.flags.split([' ', '"']).find_map(|flag| flag.strip_prefix("--container-runtime-endpoint="));
+        let endpoint = told.or(self.endpoint.as_deref())?;
+        let is_containerd = ENDPOINTS.contains(&endpoint.trim_start_matches("unix://"));
+        (!is_containerd).then(|| {
+            refused(
+                "container_manager",
+                format!("the kubelet's container engine is at {endpoint}"),
+                "containerd, at /run/containerd/containerd.sock",
+                "bring the node to containerd first (Kubernetes' documentation: Changing the Container Runtime on a Node), or leave it out",
+            )
+        })
+    }
+
+    /// `given`: the flags that variables give it.
+    fn kubelet_of_others(&self, name: &str, given: &[String]) -> Vec<Problem> {
+        if self.kubelet.is_empty() {
+            return vec![refused(
+                "kubelet",
+                format!("the kubelet of {name} does not run as kubelet.service"),
+                "a node that works, with the kubelet as a unit of systemd",
+                format!("see why, on {name}: systemctl status kubelet"),
+            )];
+        }
+        // `--name=value`, or the value behind it.
+        let mut flags: Vec<String> = Vec::new();
+        for word in &self.kubelet {
+            match flags.last_mut().filter(|_| !word.starts_with("--")) {
+                Some(flag) => *flag = format!("{flag}={word}"),
+                None => flags.push(word.clone()),
+            }
+        }
+        let kubeadms: Vec<&str> = self.flags.split([' ', '"']).collect();
+        let is_known = |flag: &String| {
+            let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+            let of_unit =
+                OF_UNITS.iter().any(|(own, path)| *own == name && path.is_none_or(|path| path == value));
+            of_unit || kubeadms.contains(&flag.as_str()) || given.contains(flag)
+        };
+        let unknown = flags.into_iter().filter(|flag| !is_known(flag));
+        unknown
+            .map(|flag| {
+                refused(
+                    "kubelet_custom_flags",
+                    format!("the kubelet of {name} runs with {flag}, and would not any more"),
+                    "the arguments that it has",
+                    format!(
+                        "set kubelet_custom_flags: [{flag:?}], of that host where others have not got it"
+                    ),
+                )
+            })
+            .collect()
+    }
+}
+
+/// `containerd 2.2.1` of what `containerd --version` says: `containerd github.com/containerd/containerd/v2 v2.2.1 REVISION`.
+fn engine(said: &str) -> String {
+    let version = said.split_whitespace().find(|word| {
+        let digits = word.trim_start_matches('v');
+        digits.starts_with(|c: char| c.is_ascii_digit()) && digits.contains('.')
+    });
+    format!("containerd {}", version.unwrap_or_default().trim_start_matches('v'))
+}
+
+/// What is not right with a machine's member of etcd.
+fn member(host: &Host, seen: &Identity) -> Result<Vec<Problem>> {
+    let in_group = host.in_group("etcd");
+    let Some(stacked) = &seen.stacked else {
+        // One that was handed over has a configuration of muster's.
+        let is_missing = in_group && seen.etcd.name.is_none();
+        return Ok(is_missing
+            .then(|| {
+                refused(
+                    "etcd",
+                    format!("{} is in [etcd], and kubeadm runs no etcd on it", host.name()),
+                    "the members of etcd that the cluster has, as static pods of kubeadm's",
+                    format!("take {} out of [etcd] of the inventory", host.name()),
+                )
+            })
+            .into_iter()
+            .collect());
+    };
+    let mut problems = Vec::new();
+    if !in_group {
+        problems.push(refused(
+            "etcd",
+            format!("{} has a member of etcd, and is not in [etcd]", host.name()),
+            "the members of etcd that the cluster has",
+            format!("add {} to [etcd] of the inventory", host.name()),
+        ));
+    }
+    // Where the cluster's own is not found either, that is told.
+    if seen.ca_key && !stacked.authority_key {
+        problems.push(refused(
+            "etcd",
+            format!("{} has not the key of etcd's authority (etcd/ca.key in kube_cert_dir)", host.name()),
+            "the authority with its key, by which members get certificates",
+            "put etcd/ca.crt and etcd/ca.key there from a backup, or from another control plane",
+        ));
+    }
+    let given = cluster::given_member_names(host)?;
+    let name = stacked.name.as_deref().unwrap_or_default();
+    if let Some(given) = given.get(host.name()).filter(|given| *given != name) {
+        problems.push(differs("etcd_member_name", given, name));
+    }
+    let comes = artifact(host, "etcd", &cluster_vars(host)?.kube_version)?.entry.version.clone();
+    let runs = stacked.version.as_deref().unwrap_or_default();
+    let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
+    if minor(runs) != minor(&comes) || versions::is_older(&comes, runs) {
+        problems.push(refused(
+            "etcd",
+            format!("etcd {runs} runs on {}, and {comes} would take its place", host.name()),
+            "an etcd of the same minor version that is not newer: its data does not go back",
+            "see which versions go with which Kubernetes: muster bundle list --versions; another Kubernetes comes with kubeadm upgrade",
+        ));
+    }
+    Ok(problems)
+}
+
+/// Everything that keeps a machine, and the cluster for which it tells, from being taken over.
+pub(super) async fn problems(host: &Host, machine: &Machine, known: &Standing) -> Result<Vec<Problem>> {
+    let problems = machine.is_none_of_kubeadms(host, known)?;
+    if !problems.is_empty() {
+        return Ok(problems);
+    }
+    let living = living(host).await?;
+    let mut problems = living.problems_of(host, known)?;
+    problems.extend(machine.problems(host, known, &living.configuration()).await?);
+    let tells_for_all = known.planes.first().is_some_and(|plane| plane == host.name());
+    if tells_for_all {
+        problems.extend(living.problems(host, known).await?);
+    }
+    // What else does not fit may follow from these, also on other machines.
+    if problems.is_empty() && (tells_for_all || !known.standing().is_empty()) {
+        problems = known.problems_of_set_up(host.name(), &cluster::wanted(host)?);
+    }
+    Ok(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(flags: &str, kubelet: &[&str]) -> Machine {
+        let lines: String = kubelet.iter().map(|word| format!("kubelet {word}\n")).collect();
+        Machine::parse(&format!(
+            "engine containerd containerd.io v2.2.1 abc\nflags KUBELET_KUBEADM_ARGS=\"{flags}\"\n{lines}"
+        ))
+    }
+
+    #[test]
+    fn flags_of_a_kubelet_that_nobody_would_give_it_are_told() {
+        let usual = [
+            "--kubeconfig=/etc/kubernetes/kubelet.conf",
+            "--config=/var/lib/kubelet/config.yaml",
+            "--node-ip=192.0.2.4",
+        ];
+        let found = |more: &[&str], given: &[&str]| {
+            let given: Vec<String> = given.iter().map(|flag| (*flag).to_owned()).collect();
+            let found = machine("--node-ip=192.0.2.4", &[&usual[..], more].concat())
+                .kubelet_of_others("node1", &given);
+            found.into_iter().map(|problem| problem.found).collect::<Vec<_>>()
+        };
+        assert!(found(&["--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf"], &[]).is_empty());
+        assert_eq!(
+            found(&["--v", "4"], &[]),
+            ["the kubelet of node1 runs with --v=4, and would not any more"]
+        );
+        assert!(found(&["--v", "4"], &["--v=4"]).is_empty());
+        assert_eq!(found(&["--config=/etc/own.yaml"], &[]).len(), 1);
+        assert_eq!(machine("", &[]).kubelet_of_others("node1", &[]).len(), 1, "it does not run");
+    }
+
+    #[test]
+    fn another_engine_is_refused_wherever_the_kubelet_is_told_of_it() {
+        let at = |flags: &str, lines: &str| Machine {
+            endpoint: None,
+            ..Machine::parse(&format!("flags {flags}\n{lines}"))
+        };
+        assert!(
+            at("--container-runtime-endpoint=unix:///var/run/crio/crio.sock", "")
+                .engine_of_others()
+                .is_some()
+        );
+        assert!(
+            at("--container-runtime-endpoint=unix:///var/run/containerd/containerd.sock", "")
+                .engine_of_others()
+                .is_none()
+        );
+        let by_file = Machine::parse("endpoint \"unix:///var/run/cri-dockerd.sock\"\n");
+        assert!(by_file.engine_of_others().is_some());
+        assert_eq!(machine("", &[]).engine, "containerd 2.2.1");
+    }
+}

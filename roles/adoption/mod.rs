@@ -1,0 +1,183 @@
+//! adoption: a living cluster that somebody has made with kubeadm becomes one of muster's, without a rebuild.
+//!
+//! The roles of a set-up do it. In a run that adopts, a control plane of kubeadm's counts as one that stands, and its static pod of
+//! etcd as the member that muster is to run (`cluster::identity`). So whatever they refuse is refused here as well, a look shows
+//! what they would change, and what comes of it is an ordinary cluster. Only an adoption does what is here: it compares the
+//! cluster with the inventory before anything is touched ([`living`], [`machine`]), keeps what machines have, hands a member of
+//! etcd over from the static pod to muster's unit ([`member`]), and takes another manifest's flannel away before muster's own
+//! comes. From the first change of a machine until its end a mark is on it, with which no other run sets anything up.
+
+mod compared;
+mod living;
+mod machine;
+mod member;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use muster_engine::prelude::*;
+
+use crate::cluster;
+use crate::common::cluster_vars;
+use crate::kubectl::{Kubectl, kubectl};
+use living::Living;
+use machine::Machine;
+pub(crate) use member::{before_member, hand_over, handed_over};
+
+/// Under which it is kept that the run adopts the cluster.
+const ADOPTS: &str = "that this run adopts the cluster";
+
+/// What machines had before, and the mark of an adoption that has begun.
+const KEPT: &str = "/var/lib/muster/adopted";
+const MARK: &str = "/var/lib/muster/adopted/begun";
+
+/// What the control plane that makes room for flannel tells the others.
+const HAS_ROOM: &str = "no other flannel";
+
+/// What was found of a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Who has set it up.
+    pub made_by: String,
+    /// The version of its kubelet.
+    pub kubelet: String,
+    /// Its container engine, with its version.
+    pub engine: String,
+    /// Its member of etcd: the name and the version.
+    pub member: Option<String>,
+    /// Whether it has an API server.
+    pub is_plane: bool,
+    /// Whether muster has it already.
+    pub is_ours: bool,
+}
+
+/// Where the role tells what it found, by host.
+#[derive(Debug, Clone, Default)]
+pub struct Told(Arc<Mutex<BTreeMap<String, Row>>>);
+
+impl Told {
+    /// What was told.
+    pub fn take(&self) -> BTreeMap<String, Row> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tell(&self, host: &str, row: Row) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), row);
+    }
+}
+
+/// Says that the run adopts the cluster. Every role of such a run does, whichever is the first.
+pub(crate) async fn begin(host: &Host, told: Told) -> Result<()> {
+    host.cluster().once(ADOPTS, || async { Ok(told) }).await.map(drop)
+}
+
+/// Whether the run adopts the cluster.
+pub(crate) fn is_under_way(host: &Host) -> bool {
+    told(host).is_some()
+}
+
+fn told(host: &Host) -> Option<Arc<Told>> {
+    host.cluster().done(ADOPTS)
+}
+
+/// Where kubeadm keeps the authority of the etcd that it runs, in a run that adopts it.
+pub(crate) fn authority_of_etcd(host: &Host) -> Result<Option<String>> {
+    let folder = format!("{}/etcd", cluster_vars(host)?.kube_cert_dir);
+    Ok(is_under_way(host).then_some(folder))
+}
+
+/// Nothing is changed before it is known that the cluster is one that can be taken over, and that the inventory says what it is.
+pub(crate) async fn check(host: &Host) -> Result<()> {
+    let known = cluster::known(host).await?;
+    let machine = Machine::look(host).await?;
+    if let Some(told) = told(host) {
+        told.tell(host.name(), machine.row(known.identity(host.name())));
+    }
+    let mut problems = machine::problems(host, &machine, &known).await?;
+    problems.sort();
+    problems.dedup();
+    if !problems.is_empty() {
+        return Err(Failure::Problems(problems));
+    }
+    host.passed("Look at the cluster that is to be adopted");
+    Ok(())
+}
+
+/// The cluster as it says of itself, once a run.
+async fn living(host: &Host) -> Result<Arc<Living>> {
+    let look = || async {
+        let Some(kubectl) = Kubectl::find(host).await? else {
+            return Err(Failure::new(
+                "no control plane of the inventory answers",
+                "a cluster that is to be adopted has to run: see on a control plane: kubectl --kubeconfig \
+                 /etc/kubernetes/admin.conf get nodes",
+            ));
+        };
+        let said = kubectl.query("Look at the cluster", kubectl!(include_str!("living.sh"), [""])).await?;
+        Living::parse(&said)
+    };
+    host.cluster().once("the cluster that is to be adopted", look).await
+}
+
+/// What the machine has is kept, and the mark of an adoption is on it. One that muster has already gets none.
+pub(crate) async fn keep(host: &Host) -> Result<()> {
+    cluster::may_set_up(host).await?;
+    let keep = command(
+        format!("what was there before is kept in {KEPT}"),
+        sh(include_str!("keep.sh"), [KEPT, MARK]),
+        sh(concat!(include_str!("is_ours.sh"), r#"[ -e "$1" ] || is_ours "$1""#), [MARK]),
+    );
+    host.step("Keep what was there before").ensure(keep).await.map(drop)
+}
+
+/// The kubelet and the container engine start as muster's units say: drop-ins of packages and of others that start another program
+/// do not count any more. Nothing in a run that adopts no cluster.
+pub(crate) fn no_drop_ins(host: &Host) -> Option<Command> {
+    let none = command(
+        "no drop-ins that start other programs",
+        sh(concat!(include_str!("drop_ins.sh"), include_str!("no_drop_ins.sh")), [KEPT]),
+        sh(concat!(include_str!("drop_ins.sh"), r#"[ -z "$(drop_ins)" ]"#), [KEPT]),
+    );
+    is_under_way(host).then_some(none)
+}
+
+/// Nothing of an adoption is left on a machine that is reset: drop-ins of packages count again.
+pub(crate) fn forgotten() -> Command {
+    command(
+        "nothing of an adoption",
+        sh(include_str!("forgotten.sh"), [KEPT]),
+        sh(r#"[ ! -d "$1" ]"#, [KEPT]),
+    )
+}
+
+/// The daemons of flannel's own manifest are gone, which would be at work on the same interface as those of muster's. What they have
+/// set up on the machines stays until muster's take it over.
+pub(crate) async fn make_room(host: &Host) -> Result<()> {
+    if host.all_vars().get("kube_network_plugin")?.is_none_or(|plugin| plugin.as_str() != Some("flannel")) {
+        return Ok(());
+    }
+    cluster::let_leader_go_first(host, HAS_ROOM).await?;
+    let go = || async {
+        let Some(kubectl) = Kubectl::find(host).await? else {
+            host.not_yet("Make room for flannel");
+            return Ok(());
+        };
+        let gone = command(
+            "no flannel of another manifest",
+            kubectl!(include_str!("other_flannel_goes.sh"), [living::FLANNEL]),
+            kubectl!(
+                r#"[ -z "$(kubectl -n kube-flannel get daemonset "$1" --ignore-not-found -o name)" ]"#,
+                [living::FLANNEL]
+            ),
+        );
+        kubectl.step("Make room for flannel").ensure(gone).await.map(drop)
+    };
+    host.cluster().once(HAS_ROOM, go).await?;
+    host.reached(HAS_ROOM);
+    Ok(())
+}
+
+/// The machine is muster's.
+pub(crate) async fn end(host: &Host) -> Result<()> {
+    host.step("End the adoption").remove(file(MARK)).await.map(drop)
+}

@@ -1,0 +1,192 @@
+//! `muster adopt`: a living cluster that somebody has made with kubeadm becomes one of muster's.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use muster_app::{ADOPT, BundleUse, Flow, Project, Question};
+use muster_engine::play::{Play, Share};
+use muster_inventory::{Inventory, LoadOptions};
+use muster_roles::adoption::{Row, Told};
+use muster_roles::{adopting, group_rules};
+use secrecy::ExposeSecret;
+
+use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::environment::Environment;
+use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::output::style::Style;
+use crate::output::table::Table;
+use crate::output::text::count;
+use crate::output::{CommandLine, Screen, print};
+use crate::typed_flow::TypedFlow;
+
+/// Take over a living cluster that was made with kubeadm, while its applications run
+///
+/// Only looks: shows who has made each machine a part of the cluster and with what versions, what would be changed on it, and
+/// what that disrupts. What cannot be taken over, and what the inventory says differently than the cluster, is refused with the
+/// line to write. With --apply it is done, machine by machine, after you agreed. No node is renamed, no authority replaced, no
+/// member of etcd or object lost; a snapshot of etcd is brought to this computer before. Running the command again is always safe:
+/// it goes on where it stopped. Until it has come to its end, no other command sets anything up on these machines.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES, after_long_help = examples())]
+pub(crate) struct AdoptArgs {
+    /// Do it
+    #[arg(long)]
+    apply: bool,
+    /// Do not ask
+    #[arg(short = 'y', long, requires = "apply")]
+    yes: bool,
+    #[command(flatten)]
+    manner: MannerArgs,
+    #[command(flatten)]
+    inventory: InventoryArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+fn examples() -> String {
+    format!(
+        "Examples:\n  \
+         muster adopt -i inventory/hosts.ini           what would be changed, and what is in the way\n  \
+         muster adopt -i inventory/hosts.ini --apply   do it\n\n{EXIT_CODES}"
+    )
+}
+
+/// Runs `muster adopt`.
+pub(crate) fn run(args: AdoptArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let project = Project::find(&args.inventory.inventory, environment)?;
+    let told = Told::default();
+    let flow = flow(&project, args.apply, told.clone());
+    flow.check_serial(&(&args.manner).into())?;
+    let does = args.apply && !args.manner.check;
+    if does && !args.yes && !agreed(&project, environment)? {
+        print::note("nothing was changed");
+        return Ok(Exit::No);
+    }
+    let next = match does {
+        true => flow.next.clone(),
+        false => None,
+    };
+    let apply = project.command(&["muster", "adopt"], 2);
+    let typed = TypedFlow {
+        manner: args.manner,
+        ..TypedFlow::new(Flow { next, ..flow }, project, args.inventory, args.connection, args.output)
+    };
+    if args.apply {
+        return typed.run(environment);
+    }
+    let exit = typed.plan(None, environment)?;
+    let rows = told.take();
+    if exit == Exit::Done {
+        let style = Style::of_stdout(environment);
+        let (_, columns) = Screen::new(environment, false).size();
+        print::data(&(table(&rows).render(style, columns).join("\n") + "\n"))?;
+        for line in effects(&rows) {
+            print::note(&line);
+        }
+        if rows.values().any(|row| !row.is_ours) {
+            print::note(&format!("next: {apply} --apply"));
+        }
+    }
+    Ok(exit)
+}
+
+fn flow(project: &Project, apply: bool, told: Told) -> Flow {
+    let command = if apply { "muster adopt --apply" } else { "muster adopt" };
+    Flow {
+        bundle: BundleUse::Installs,
+        roles: adopting(told),
+        whole_cluster: true,
+        all_at_once: true,
+        looks_first: vec![Play {
+            name: "See whether the cluster can be taken over".into(),
+            hosts: "k8s_cluster:etcd".into(),
+            roles: vec!["adopt-check".into()],
+            any_errors_fatal: true,
+            max_failures: Some(Share::Hosts(0)),
+            ..Play::default()
+        }],
+        next: Some(project.command(&["muster", "setup-cluster"], 2)),
+        ..Flow::new(command, ADOPT)
+    }
+}
+
+fn table(rows: &BTreeMap<String, Row>) -> Table {
+    let mut table = Table::new(&["HOST", "MADE BY", "KUBELET", "ENGINE", "API SERVER", "ETCD"]);
+    for (host, row) in rows {
+        table.row(vec![
+            host.clone(),
+            row.made_by.clone(),
+            row.kubelet.clone(),
+            row.engine.clone(),
+            if row.is_plane { "yes" } else { "no" }.into(),
+            row.member.clone().unwrap_or_else(|| "-".into()),
+        ]);
+    }
+    table
+}
+
+/// What taking these machines over disrupts, as sentences.
+fn effects(rows: &BTreeMap<String, Row>) -> Vec<String> {
+    if rows.values().all(|row| row.is_ours) {
+        return vec!["muster has all of these machines already: there is nothing to adopt".into()];
+    }
+    let planes = rows.values().filter(|row| row.is_plane).count();
+    let api = match planes {
+        1 => {
+            "the API is away twice: some 5 seconds while etcd goes over from kubeadm's static pod to muster's unit, and up to a minute \
+             while the API server ends, for which the kubelet gives it 30 seconds, and starts with its new manifest"
+        }
+        _ => {
+            "one API server after the other is away twice: some 5 seconds while its member of etcd goes over, and up to a minute while \
+             it restarts; the others answer meanwhile, to whoever reaches them"
+        }
+    };
+    vec![
+        api.into(),
+        "containerd, the kubelets, kube-proxy, flannel and CoreDNS restart or are replaced one by one; no node is drained, and pods of \
+         applications go on"
+            .into(),
+        "new connections of pods to the world outside may fail for a few seconds on each node while flannel's daemon is replaced".into(),
+    ]
+}
+
+/// Whether the user agrees to what is disrupted.
+fn agreed(project: &Project, environment: &Environment) -> Result<bool, CommandError> {
+    let options = LoadOptions { rules: group_rules(), ..LoadOptions::default() };
+    let inventory = Inventory::load(&project.sources, &options)?;
+    let typed = count(inventory.group("k8s_cluster").len(), "host");
+    let told = format!(
+        "The cluster of {} becomes muster's ({typed}). Its API is away for up to a minute, and applications go on; `muster adopt` shows what \
+         is changed, and docs/adopt.md how to go back.",
+        project.describe()
+    );
+    let question = Question::Loss { lost: &told, typed: &typed };
+    let answer = CommandLine::plain(environment).ask(question).map_err(|why| {
+        CommandError::usage(format!("{told} Whether that is meant cannot be asked: {why}"))
+            .hint("if it is meant, add --yes; to see what would be changed, leave --apply out")
+    })?;
+    Ok(answer.expose_secret() == typed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(is_plane: bool, is_ours: bool) -> Row {
+        let made_by = if is_ours { "muster" } else { "kubeadm" }.to_owned();
+        Row { made_by, is_plane, is_ours, ..Row::default() }
+    }
+
+    #[test]
+    fn what_is_disrupted_depends_on_how_many_api_servers_there_are() {
+        let of = |rows: &[Row]| {
+            let rows = rows.iter().cloned().enumerate().map(|(number, row)| (format!("node{number}"), row));
+            effects(&rows.collect())
+        };
+        assert!(of(&[row(true, false), row(false, false)])[0].starts_with("the API is away twice"));
+        assert!(of(&[row(true, false), row(true, true)])[0].starts_with("one API server after the other"));
+        assert_eq!(of(&[row(true, true), row(false, true)]).len(), 1);
+    }
+}
