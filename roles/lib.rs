@@ -46,10 +46,10 @@ pub mod upgrade;
 mod verify;
 
 use futures::future::FutureExt;
-use muster_engine::reads::Read;
 use futures::future::{BoxFuture, FutureExt};
 use muster_engine::failure::Result;
 use muster_engine::host::Host;
+use muster_engine::reads::Read;
 use muster_engine::run::{Findings, Role, Story};
 use muster_inventory::GroupRules;
 

@@ -88,7 +88,9 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     let below = args.below.to_string();
     // With more days than is usual, as it was typed.
     let typed_below = (args.below != RENEWED_BY_HAND && !args.ca).then(|| ["--below", below.as_str()]);
-    let words = |command: &[&'static str]| command.iter().copied().chain(typed_below.into_iter().flatten()).collect::<Vec<_>>();
+    let words = |command: &[&'static str]| {
+        command.iter().copied().chain(typed_below.into_iter().flatten()).collect::<Vec<_>>()
+    };
     let next = project.command(&words(&["muster", "certs", "check"]), 3);
     let flow = if args.ca {
         // One after the other is what it is about: nobody may ask for several at once.
@@ -185,7 +187,11 @@ fn check(args: &CheckArgs, environment: &Environment) -> Result<Exit, CommandErr
 
 /// The command that renews what has fewer days left than this.
 fn renewal(below: i64) -> String {
-    if below > RENEWED_BY_HAND { format!("muster certs renew --below {below}") } else { "muster certs renew".to_owned() }
+    if below > RENEWED_BY_HAND {
+        format!("muster certs renew --below {below}")
+    } else {
+        "muster certs renew".to_owned()
+    }
 }
 
 fn row(host: &str, certificate: &Certificate, now: OffsetDateTime) -> Vec<String> {

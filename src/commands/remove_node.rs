@@ -199,7 +199,8 @@ mod tests {
 
     #[test]
     fn a_machine_is_meant_by_its_name_or_its_address() {
-        let hosts = "node1 ansible_host=192.0.2.4\nnode2 ansible_host=gate.example.org ip=192.0.2.5\n192.0.2.6\n";
+        let hosts =
+            "node1 ansible_host=192.0.2.4\nnode2 ansible_host=gate.example.org ip=192.0.2.5\n192.0.2.6\n";
         let inventory = Inventory::from_ini("hosts.ini", hosts, group_rules()).unwrap();
         for (typed, host) in [
             ("node1", "node1"),

@@ -64,7 +64,9 @@ impl Parameters {
     pub(crate) fn flow(&self, _project: &Project) -> Result<Flow, CommandError> {
         let with = Reset { keep_images: self.keep_images, foreign: self.foreign };
         let pods = match self.foreign {
-            true => "what pods have on these machines, and what the machines have of other clusters, be they in use or not",
+            true => {
+                "what pods have on these machines, and what the machines have of other clusters, be they in use or not"
+            }
             false => "what pods have on these machines",
         };
         let loses = Loss {

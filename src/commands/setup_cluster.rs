@@ -90,8 +90,7 @@ pub(crate) fn run(args: SetupClusterArgs, environment: &Environment) -> Result<E
         let typed: Vec<String> = args.hosts.iter().map(|word| quote(word)).collect();
         let with_hosts = format!("{command} {}", typed.join(" "));
         let text = host_arguments::inventory_text(&hosts, &with_hosts, &args.connection);
-        let (project, new) =
-            inventory_file::prepare(environment.here()?, &hosts, text, args.new_inventory)?;
+        let (project, new) = inventory_file::prepare(environment.here()?, &hosts, text, args.new_inventory)?;
         // Whoever only looks writes no inventory in which they would be found again.
         if new.is_some() && args.manner.check {
             command = with_hosts + if args.new_inventory { " --new-inventory" } else { "" };
