@@ -244,17 +244,17 @@ fn problems_of_the_inventory_are_a_table() {
 /// A value that a role cannot read would stop it in its middle, after others have changed machines.
 #[test]
 fn values_that_roles_cannot_read() {
-    let text = "kube_network_plugin: flannel\nnodelocaldns_ip:\nkubelet_secure_addresses: [192.0.2.9]\n\
-                upstream_dns_servers: [{first: 192.0.2.53}]\n";
+    let text = "kube_network_plugin: flannel\ncoredns_deployment_nodeselector:\nkubelet_secure_addresses: [192.0.2.9]\n\
+                additional_no_proxy_list: [{first: example.org}]\n";
     let test = cluster().file("inventory/group_vars/all.yml", text);
     let ended = test.run(&["--bundle", "bundle", "--offline"]).code(3).nothing_written();
     ended.stderr_has(&[
         "3 problems in inventory/hosts.ini; nothing was changed",
-        "all.yml:2:16",
+        "all.yml:2:32",
         "all.yml:3:27",
-        "all.yml:4:24",
+        "all.yml:4:28",
         "a text",
-        "169.254.25.10",
+        "kubernetes.io/os",
     ]);
 }
 
@@ -262,10 +262,10 @@ fn values_that_roles_cannot_read() {
 #[test]
 fn values_that_ask_for_nothing_are_none() {
     let text = "kube_network_plugin: flannel\nnode_taints:\nkube_resolv_conf:\nkube_proxy_nodeport_addresses: false\n\
-                kubeadm_patches: {enabled: false}\nnodelocaldns_ip:\n";
+                kubeadm_patches: {enabled: false}\ncoredns_deployment_nodeselector:\n";
     let test = cluster().file("inventory/group_vars/all.yml", text);
     let ended = test.run(&["--bundle", "bundle", "--offline"]).code(3).nothing_written();
-    ended.stderr_has(&["1 problem in inventory/hosts.ini", "nodelocaldns_ip"]);
+    ended.stderr_has(&["1 problem in inventory/hosts.ini", "coredns_deployment_nodeselector"]);
 }
 
 #[test]
