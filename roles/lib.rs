@@ -45,7 +45,6 @@ mod unit;
 pub mod upgrade;
 mod verify;
 
-use futures::future::FutureExt;
 use futures::future::{BoxFuture, FutureExt};
 use muster_engine::failure::Result;
 use muster_engine::host::Host;
@@ -307,6 +306,7 @@ pub const ROLES: &[Role] = &[
             "adopt-check",
             "Whether a cluster that somebody else has made can be taken over",
             adoption::check,
+            reads: [adoption::READS, kubeadm::READS, etcd::READS, flannel::READS, coredns::READS],
             "kubeadm/defaults.yml"
         )
     },
@@ -314,21 +314,30 @@ pub const ROLES: &[Role] = &[
         "adopt-begin",
         "Keep what the machine has, before the cluster is taken over",
         adoption::keep,
+        reads: [adoption::READS],
         "kubeadm/defaults.yml"
     ),
     role!(
         "adopt-certificates",
         "The API server's certificate is good for the names by which muster's machines ask it",
         kubeadm::certify,
+        reads: [kubeadm::READS, encryption::READS],
         "kubeadm/defaults.yml"
     ),
     role!(
         "adopt-network",
         "Make room for muster's flannel, where another manifest has brought one",
         adoption::make_room,
+        reads: [adoption::READS, flannel::READS],
         "flannel/defaults.yml"
     ),
-    role!("adopt-end", "The machine is muster's from now on", adoption::end, "kubeadm/defaults.yml"),
+    role!(
+        "adopt-end",
+        "The machine is muster's from now on",
+        adoption::end,
+        reads: [adoption::READS],
+        "kubeadm/defaults.yml"
+    ),
     role!(
         "upgrade-check",
         "Whether the cluster may go to another version",

@@ -14,7 +14,7 @@ use crate::upgrade::versions;
 
 /// Explained in `defaults.yml` of other roles.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     kubelet_custom_flags: Vec<String>,
     kubelet_node_custom_flags: Vec<String>,
 }

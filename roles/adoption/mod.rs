@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_engine::prelude::*;
+use muster_engine::reads::Read;
 
 use crate::cluster;
 use crate::common::cluster_vars;
@@ -23,6 +24,8 @@ use crate::kubectl::{Kubectl, kubectl};
 use living::Living;
 use machine::Machine;
 pub(crate) use member::{before_member, hand_over, handed_over};
+
+pub(crate) const READS: &[Read] = &[Read::own::<machine::Vars>()];
 
 /// Under which it is kept that the run adopts the cluster.
 const ADOPTS: &str = "that this run adopts the cluster";
