@@ -22,14 +22,15 @@ restart() {
   for component in $1; do
     if [ "$component" = kube-apiserver ]; then api_server=$component; else others="$others $component"; fi
   done
+  set -- --kubeconfig /etc/kubernetes/admin.conf --request-timeout=5s
+  # shellcheck disable=SC2154 # own_api_server.sh stands in front
+  [ -z "$server" ] || set -- "$@" --server="$server"
   [ -z "$api_server" ] || end_of "$api_server"
   systemctl reset-failed kubelet 2>/dev/null || :
   systemctl restart kubelet
   if [ -n "$api_server" ]; then
     for _ in $(seq 180); do
-      # shellcheck disable=SC2154 # own_api_server.sh stands in front
-      ! kubectl --kubeconfig /etc/kubernetes/admin.conf ${server:+--server "$server"} --request-timeout=5s get --raw /readyz \
-        >/dev/null 2>&1 || break
+      ! kubectl "$@" get --raw /readyz >/dev/null 2>&1 || break
       sleep 1
     done
   fi

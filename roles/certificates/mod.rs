@@ -6,6 +6,7 @@
 //! etcd and its clients read them at each new connection (etcd: client/pkg/transport/listener.go), so that nothing restarts.
 
 mod due;
+mod keys;
 pub(crate) mod renewal_timer;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use crate::kubectl::api_answers;
 use due::Due;
 
 pub use crate::cluster::Certificate;
+pub(crate) use keys::Keys;
 
 /// Says that a renewal is under way on a machine (`renew.sh`).
 pub(crate) const RENEWING: &str = "/var/lib/muster/stamps/renewing-certificates";

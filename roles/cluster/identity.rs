@@ -8,6 +8,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::certificate::Certificate;
+use crate::certificates::Keys;
 
 /// Looks at a machine; the parameters are named at its top.
 pub(crate) const LOOK: &str = include_str!("identity.sh");
@@ -68,6 +69,8 @@ pub(crate) struct Identity {
     pub ca: Option<Authority>,
     /// Whether the authority's key is there too.
     pub ca_key: bool,
+    /// What keys that authority has; while authorities are rotated, those of the one that signs.
+    pub ca_keys: Option<Keys>,
     /// The name in the certificate that the cluster gave to its kubelet: the node's.
     pub node: Option<String>,
     /// Whether `kubeadm init` or `kubeadm join` came to its end on it as a control plane.
@@ -292,7 +295,14 @@ impl Identity {
                 // It stands in several lists there.
                 "balanced" if identity.balanced.iter().any(|known| known == value) => {}
                 "balanced" => identity.balanced.push(value.to_owned()),
-                "ca" => identity.ca = beside(identity.ca, decoded(value)),
+                "ca" => {
+                    let der = decoded(value);
+                    // The first one is the one that signs.
+                    if identity.ca.is_none() {
+                        identity.ca_keys = der.as_deref().and_then(Keys::of);
+                    }
+                    identity.ca = beside(identity.ca, der);
+                }
                 "ca_key" => identity.ca_key = true,
                 "client" => identity.node = decoded(value).and_then(|der| node_name(&der)),
                 "settled" => identity.settled = true,

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::identity::{Identity, Kubeconfig, LOOK};
 use super::tests::{authority, certificate};
+use crate::certificates::Keys;
 
 #[test]
 fn every_shell_tells_who_a_machine_is_and_no_key() {
@@ -78,6 +79,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         admin: Some(Kubeconfig { server: "https://192.0.2.10:6443".into(), authority: Some(authority(&ca)) }),
         ca: Some(authority(&ca)),
         ca_key: true,
+        ca_keys: Some(Keys::EcdsaP256),
         node: Some("node1".into()),
         settled: true,
         kubelet_given: Some("ab12".into()),

@@ -15,6 +15,7 @@ use super::certificate::Certificate;
 use super::identity::{Authority, Identity};
 use super::refusals::{elsewhere, not_of_this_etcd, problem, unmarked};
 use super::restores::MemberList;
+use crate::certificates::Keys;
 use crate::upgrade::versions;
 
 /// A machine's identity, or why it is not known.
@@ -117,11 +118,20 @@ impl Standing {
         self.known_of(&self.planes).filter(|(_, seen)| seen.stands()).map(|(name, _)| name).collect()
     }
 
+    /// What keys the cluster's authority has; `None` where there is none yet, and for a kind that kubeadm does not make.
+    pub(crate) fn authority_keys(&self) -> Option<Keys> {
+        self.have_authority().find_map(|(_, seen)| seen.ca_keys)
+    }
+
     /// The cluster's authority, and a control plane that has it.
     pub(crate) fn authority(&self) -> Option<(&str, Authority)> {
+        self.have_authority().find_map(|(name, seen)| Some((name, seen.authority()?)))
+    }
+
+    /// The control planes that have the authority with its key; those that stand first.
+    fn have_authority(&self) -> impl Iterator<Item = (&str, &Identity)> {
         let planes = || self.known_of(&self.planes).filter(|(_, seen)| seen.has_authority());
-        let standing = planes().filter(|(_, seen)| seen.stands());
-        standing.chain(planes()).find_map(|(name, seen)| Some((name, seen.authority()?)))
+        planes().filter(|(_, seen)| seen.stands()).chain(planes())
     }
 
     /// The version that the control planes run; the lowest where they differ.

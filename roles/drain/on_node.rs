@@ -140,11 +140,16 @@ impl OnNode {
         let blocking = self.blocking();
         if blocking.is_empty() {
             let left: Vec<_> = self.moving().collect();
+            let look = |pod: &&Pod| format!("muster kubectl -n {} describe pod {}", pod.namespace, pod.name);
+            let time = match u64::try_from(grace_seconds) {
+                Ok(seconds) => format!("{seconds} s to end"),
+                Err(_) => "the time to end that it asks for".to_owned(),
+            };
             return (
                 format!("{} did not end: {}", pods(left.len()), names(&left)),
                 format!(
-                    "see what holds them up: muster kubectl -n NAMESPACE describe pod NAME; each has {grace_seconds} s to end \
-                     (drain_grace_period)"
+                    "see what holds them up: {}; each has {time} (drain_grace_period)",
+                    left.first().map(look).unwrap_or_default()
                 ),
             );
         }
@@ -155,7 +160,7 @@ impl OnNode {
             faults.join("; "),
             format!(
                 "let the application run with one more replica on another node, or let the budget {} allow one pod to be away; \
-                 drain_fallback_enabled: true deletes such pods without asking their budgets",
+                 with -e drain_fallback_enabled=true such pods are deleted without asking their budgets",
                 names.join(" or ")
             ),
         )
@@ -269,6 +274,11 @@ mod tests {
         );
         assert_eq!(found.waits_for(), found.in_words()[3]);
         assert!(found.fault(30).1.contains("the budget shop/web allow"), "{:?}", found.fault(30));
+        let slow = on_node(&["node|||True", "pod|default|debug|Running||||"]).fault(-1).1;
+        assert!(
+            slow.contains("-n default describe pod debug; each has the time to end that it asks"),
+            "{slow}"
+        );
     }
 
     #[test]

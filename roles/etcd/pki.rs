@@ -17,6 +17,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use super::Vars;
 use crate::addresses::all_of;
 use crate::adoption;
+use crate::certificates::Keys;
 use crate::cluster;
 
 /// The folder that the folder of certificates is in, unless it is somewhere else.
@@ -183,12 +184,12 @@ async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
             ),
         ));
     }
-    new_authority(NAME, days_of(vars.etcd_certificate_days)).map_err(internal)
+    new_authority(NAME, days_of(vars.etcd_certificate_days), Keys::EcdsaP256).map_err(internal)
 }
 
-/// An authority that is trusted by itself, for so long.
-pub(crate) fn new_authority(name: &str, lasts: Days) -> Result<Authority, rcgen::Error> {
-    let key = KeyPair::generate()?;
+/// An authority that is trusted by itself, for so long, with such a key.
+pub(crate) fn new_authority(name: &str, lasts: Days, keys: Keys) -> Result<Authority, rcgen::Error> {
+    let key = keys.generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -206,7 +207,8 @@ fn sign(
     days: u32,
 ) -> Result<(String, String), rcgen::Error> {
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
-    let key = KeyPair::generate()?;
+    // As those of the authority, which may be another tool's.
+    let key = Keys::of_pem(&authority.certificate).unwrap_or_default().generate()?;
     let mut params = CertificateParams::new(names.to_vec())?;
     params.distinguished_name = common_name(names.last().map_or("etcd", String::as_str));
     params.subject_alt_names.extend(addresses.iter().filter_map(|a| a.parse().ok()).map(SanType::IpAddress));
@@ -288,19 +290,27 @@ mod tests {
 
     #[test]
     fn a_certificate_is_kept_only_while_it_is_good() {
-        let authority = new_authority(NAME, Days::days(3650)).unwrap();
+        let authority = new_authority(NAME, Days::days(3650), Keys::EcdsaP256).unwrap();
         let (names, addresses) =
             (texts(&["localhost", "node1"]), texts(&["127.0.0.1", "192.0.2.4", "2001:db8::4"]));
         let (certificate, _) = sign(&authority, &names, &addresses, 365).unwrap();
         assert!(is_good(&certificate, &authority, (&names, &addresses), 30));
         assert!(!is_good(&certificate, &authority, (&texts(&["node2"]), &[]), 30), "another name");
         assert!(!is_good(&certificate, &authority, (&names, &texts(&["192.0.2.5"])), 30), "another address");
-        assert!(
-            !is_good(&certificate, &new_authority(NAME, Days::days(3650)).unwrap(), (&names, &addresses), 30),
-            "another authority"
-        );
+        let another = new_authority(NAME, Days::days(3650), Keys::EcdsaP256).unwrap();
+        assert!(!is_good(&certificate, &another, (&names, &addresses), 30), "another authority");
         let (short, _) = sign(&authority, &names, &addresses, 29).unwrap();
         assert!(!is_good(&short, &authority, (&names, &addresses), 30), "ends within a month");
         assert!(!is_good("garbage", &authority, (&names, &addresses), 30));
+    }
+
+    #[test]
+    fn certificates_have_keys_of_the_kind_that_their_authority_has() {
+        for keys in [Keys::Rsa3072, Keys::EcdsaP256, Keys::EcdsaP384] {
+            let authority = new_authority(NAME, Days::days(3650), keys).unwrap();
+            let (certificate, _) = sign(&authority, &texts(&["node1"]), &[], 365).unwrap();
+            assert_eq!(Keys::of_pem(&certificate), Some(keys));
+            assert!(is_good(&certificate, &authority, (&texts(&["node1"]), &[]), 30));
+        }
     }
 }

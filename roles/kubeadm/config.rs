@@ -14,6 +14,7 @@ use super::{
 };
 use crate::addresses::{all_of, ip};
 use crate::balancer::{self, External};
+use crate::certificates::Keys;
 use crate::cluster::{self, Standing};
 use crate::common::{cluster_vars, kube_minor};
 use crate::encryption::{self, Encryption};
@@ -23,6 +24,7 @@ use crate::etcd;
 #[derive(Deserialize)]
 pub(super) struct Vars {
     kubeadm_feature_gates: Vec<String>,
+    kube_asymmetric_encryption_algorithm: Option<String>,
 }
 
 /// Where kubeadm finds it.
@@ -198,6 +200,12 @@ fn names(host: &Host, known: &Standing) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The kind of keys that a variable asks for.
+pub(crate) fn keys_asked_for(host: &Host) -> Result<Option<Keys>> {
+    let vars: Vars = host.vars()?;
+    Ok(vars.kube_asymmetric_encryption_algorithm.as_deref().and_then(Keys::named))
+}
+
 fn config(
     host: &Host,
     known: &Standing,
@@ -209,6 +217,8 @@ fn config(
     let mut sans = names(host, known)?;
     sans.extend(former_host.filter(|host| !sans.iter().any(|name| name == host)).map(str::to_owned));
     let (vars, registration): (Vars, _) = (host.vars()?, node_registration(host)?);
+    // Where nobody asks for a kind, certificates have keys like those of the authority that has been.
+    let keys = keys_asked_for(host)?.or(known.authority_keys().filter(|keys| *keys != Keys::default()));
     let extra = json!({
         "address": ip(host)?,
         "version": version,
@@ -219,6 +229,7 @@ fn config(
         "node_registration": registration.trim_end(),
         "kubelet_config": kubelet::config(host)?.trim_end(),
         "components": arguments::components(host, files)?,
+        "encryption_algorithm": keys.map(Keys::name),
         "kubeadm_gates": arguments::gates([&vars.kubeadm_feature_gates, &Vec::new()]),
         "kube_proxy": kube_proxy::fields(host)?,
     });

@@ -48,7 +48,7 @@ use crate::rotation;
 use growth::Growth;
 use patches::Patches;
 
-pub(crate) use config::CONFIG;
+pub(crate) use config::{CONFIG, keys_asked_for};
 pub(crate) use endpoint::run as api_endpoint;
 pub(crate) use kubelet::resolv_conf_for_pods;
 pub(crate) use labels::nodes;

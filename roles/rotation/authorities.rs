@@ -1,7 +1,11 @@
 //! The authorities of a cluster, each with the one that follows it; and how far a machine has come with them.
 
 use muster_artifacts::Sha256;
+use time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::certificates::Keys;
+use crate::etcd::pki;
 
 /// An authority and the one that follows it, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +66,18 @@ impl Reached {
 }
 
 impl Succession {
+    /// A new authority that follows one: with keys of the same kind, unless another kind is asked for.
+    pub(super) fn after(
+        old: String,
+        name: &str,
+        lasts: Duration,
+        asked: Option<Keys>,
+    ) -> Result<Self, rcgen::Error> {
+        let keys = asked.or_else(|| Keys::of_pem(&old)).unwrap_or_default();
+        let (new, key) = pki::new_authority(name, lasts, keys)?.into_parts();
+        Ok(Self { old, new, key })
+    }
+
     /// The certificates that are trusted in a phase. Who signs comes first: kubeadm signs with the first one.
     pub(super) fn trusted(&self, phase: Phase) -> String {
         match phase {
@@ -166,15 +182,11 @@ pub(super) fn blocks(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use time::Duration;
-
     use super::*;
-    use crate::etcd::pki;
 
     fn succession(name: &str) -> Succession {
-        let (old, _) = pki::new_authority(name, Duration::days(10)).unwrap().into_parts();
-        let (new, key) = pki::new_authority(name, Duration::days(20)).unwrap().into_parts();
-        Succession { old, new, key }
+        let (old, _) = pki::new_authority(name, Duration::days(10), Keys::Rsa2048).unwrap().into_parts();
+        Succession::after(old, name, Duration::days(20), None).unwrap()
     }
 
     pub(crate) fn authorities() -> Authorities {
@@ -205,6 +217,21 @@ pub(super) mod tests {
         assert_eq!(one.noted(""), Reached::Nothing);
         assert!(Reached::Begun(Phase::Sign).is_beyond(Phase::Trust));
         assert!(!Reached::Done(Phase::Trust).is_beyond(Phase::Trust));
+    }
+
+    #[test]
+    fn the_new_authority_has_keys_like_the_old_one_unless_others_are_asked_for() {
+        let followed = |old: Keys, asked: Option<Keys>| {
+            let (old, _) = pki::new_authority("kubernetes", Duration::days(10), old).unwrap().into_parts();
+            let all = Succession::after(old, "kubernetes", Duration::days(20), asked).unwrap();
+            assert!(all.has_signed(&all.new));
+            Keys::of_pem(&all.new)
+        };
+        for keys in [Keys::Rsa2048, Keys::Rsa4096, Keys::EcdsaP256, Keys::EcdsaP384] {
+            assert_eq!(followed(keys, None), Some(keys));
+        }
+        assert_eq!(followed(Keys::Rsa2048, Some(Keys::EcdsaP256)), Some(Keys::EcdsaP256));
+        assert_eq!(followed(Keys::EcdsaP256, Some(Keys::Rsa2048)), Some(Keys::Rsa2048));
     }
 
     #[test]

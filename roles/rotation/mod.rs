@@ -200,22 +200,24 @@ async fn authorities(host: &Host) -> Result<Arc<Authorities>> {
         let (of_plane, of_member) = (folders(&plane)?, folders(&member)?);
         let lasts =
             time::Duration::try_from(cluster::authority_lasts(&plane)?).unwrap_or(time::Duration::MAX);
+        let asked = kubeadm::keys_asked_for(&plane)?;
         let (plane, member) = (look(&plane).await?, look(&member).await?);
-        let follow = |old: &[String], name: &str, lasts| {
-            let (new, key) = pki::new_authority(name, lasts).map_err(pki::internal)?.into_parts();
-            Ok::<_, Failure>(Succession { old: old.concat(), new, key })
+        let follow = |old: &[String], name: &str, lasts, asked| {
+            Succession::after(old.concat(), name, lasts, asked).map_err(pki::internal)
         };
         Ok(Authorities {
-            cluster: follow(plane.certificates(&of_plane.ca()), "kubernetes", lasts)?,
+            cluster: follow(plane.certificates(&of_plane.ca()), "kubernetes", lasts, asked)?,
             front_proxy: follow(
                 plane.certificates(&format!("{}/front-proxy-ca.crt", of_plane.cluster)),
                 "front-proxy-ca",
                 lasts,
+                asked,
             )?,
             etcd: follow(
                 member.certificates(&format!("{}/ca.pem", of_member.etcd)),
                 pki::NAME,
                 pki::last(host)?,
+                None,
             )?,
         })
     };
