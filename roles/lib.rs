@@ -329,7 +329,7 @@ pub const ROLES: &[Role] = &[
         "Make room for muster's flannel, where another manifest has brought one",
         adoption::make_room,
         reads: [adoption::READS, flannel::READS],
-        "flannel/defaults.yml"
+        "kubeadm/defaults.yml"
     ),
     role!(
         "adopt-end",

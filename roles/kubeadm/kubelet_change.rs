@@ -14,7 +14,7 @@ use super::{PATCHES, UNIT, kubelet, kubelet_blame};
 
 /// Always set.
 #[derive(Deserialize)]
-struct Vars {
+pub(super) struct Vars {
     group_names: Vec<String>,
 }
 

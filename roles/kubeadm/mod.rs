@@ -73,6 +73,7 @@ pub(crate) const READS: &[Read] = &[
     Read::own::<join::Vars>(),
     Read::own::<kube_proxy::Vars>(),
     Read::own::<kubelet::Vars>(),
+    Read::own::<kubelet_change::Vars>(),
     Read::own::<kubelet_settings::Vars>(),
     Read::own::<labels::Vars>(),
     Read::own::<patches::Vars>(),
@@ -225,11 +226,8 @@ pub(crate) async fn certify(host: &Host) -> Result<()> {
         return Ok(());
     }
     let told = config::write(host, &known).await?;
-    let make = concat!(
-        include_str!("come_up.sh"),
-        include_str!("new_certificate.sh"),
-        r#"new_certificate "$1" "$2""#
-    );
+    let make =
+        concat!(include_str!("place.sh"), include_str!("new_certificate.sh"), r#"new_certificate "$1" "$2""#);
     // That it lacks names was seen at the beginning.
     let certificate = command(
         "certificate of the API server",

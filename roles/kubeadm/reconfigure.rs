@@ -209,7 +209,8 @@ mod tests {
             let run = |power: &str, program: &str| {
                 let kubeadm =
                     r#"kubeadm() { for name in key crt; do echo new >"$aside/apiserver.$name"; done; }"#;
-                let program = format!("{kubeadm}\n{power}\n{}{program}", include_str!("come_up.sh"));
+                let known = concat!(include_str!("place.sh"), include_str!("come_up.sh"));
+                let program = format!("{kubeadm}\n{power}\n{known}{program}");
                 let program = program
                     .replace("/etc/kubernetes/admin.conf", &at("admin.conf"))
                     .replace("/etc/kubernetes/manifests", &at("manifests"));
