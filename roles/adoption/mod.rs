@@ -133,13 +133,13 @@ pub(crate) async fn keep(host: &Host) -> Result<()> {
     host.step("Keep what was there before").ensure(keep).await.map(drop)
 }
 
-/// The kubelet and the container engine start as muster's units say: drop-ins of packages and of others that start another program
-/// do not count any more. Nothing in a run that adopts no cluster.
-pub(crate) fn no_drop_ins(host: &Host) -> Option<Command> {
+/// A unit, the kubelet's or the container engine's, starts what muster's says: drop-ins of packages and of others that start
+/// another program do not count any more. Nothing in a run that adopts no cluster.
+pub(crate) fn no_drop_ins(host: &Host, unit: &str) -> Option<Command> {
     let none = command(
-        "no drop-ins that start other programs",
-        sh(concat!(include_str!("drop_ins.sh"), include_str!("no_drop_ins.sh")), [KEPT]),
-        sh(concat!(include_str!("drop_ins.sh"), r#"[ -z "$(drop_ins)" ]"#), [KEPT]),
+        format!("no drop-ins by which {unit} starts another program"),
+        sh(concat!(include_str!("drop_ins.sh"), include_str!("no_drop_ins.sh")), [KEPT, unit]),
+        sh(concat!(include_str!("drop_ins.sh"), r#"[ -z "$(drop_ins "$2")" ]"#), [KEPT, unit]),
     );
     is_under_way(host).then_some(none)
 }

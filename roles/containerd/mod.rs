@@ -9,6 +9,7 @@ use muster_inventory::{HostVars, VarsError};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::adoption;
 use crate::apps::registry;
 use crate::catalogue::{artifact, image};
 use crate::cluster;
@@ -121,6 +122,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         false => step.ensure(no_other_specs(settings.specs.into_keys())),
     };
     step.ensure(no_other_mirrors(MIRRORS, &prefixes))
+        .ensure_all(adoption::no_drop_ins(host, "containerd"))
         .ensure(service("containerd").restart_on(&[&programs, &config]))
         .await
         .map(drop)

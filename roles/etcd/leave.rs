@@ -79,14 +79,16 @@ pub(crate) async fn can_be_away(host: &Host) -> Result<()> {
     }
 }
 
-/// A member restarts where it has to: it is not well itself, or the others do without it meanwhile.
+/// A member restarts where it has to: it does not serve itself, or the others do without it meanwhile.
 ///
 /// # Errors
 /// Too few of the others answer.
 pub(super) async fn may_restart(host: &Host, etcd: &Service) -> Result<()> {
     let Vars { etcd_cert_dir: certificates, .. } = host.vars()?;
     let restarts = host.query(etcd.is_outdated()).await?.status == 0;
-    if restarts && host.query(ctl!("ctl endpoint health", [&certificates])).await?.status == 0 {
+    if restarts
+        && host.query(ctl!(concat!(include_str!("serves.sh"), "serves"), [&certificates])).await?.status == 0
+    {
         can_be_away(host).await?;
     }
     Ok(())

@@ -73,11 +73,14 @@ pub(super) fn peer_url(host: &Host, known: &Standing, member: &str) -> Result<St
 pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<bool> {
     let members = known.members_in_order();
     let look = ctl!(
-        r#"if ! { [ -d "$2/member/wal" ] && ls "$2/member/wal" | grep -q .; }; then
+        concat!(
+            include_str!("serves.sh"),
+            r#"if ! { [ -d "$2/member/wal" ] && ls "$2/member/wal" | grep -q .; }; then
   echo no data
-elif ! ctl endpoint health >/dev/null 2>&1; then
+elif ! serves; then
   echo unwell
-fi"#,
+fi"#
+        ),
         [&vars.etcd_cert_dir, &vars.etcd_data_dir]
     );
     let seen = host.query(look).await?.output;

@@ -107,9 +107,10 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         .step("Configure the kubelet and import the images")
         .ensure(kubelet_change::nothing_half_done())
         // That of a kubelet that runs changes with the rest of its configuration, and comes back with it (`kubelet_change`).
-        .ensure(kubelet::unit_file(host, known.had_joined(host.name()))?)
+        // One that is adopted has another's, from which the drop-ins go that made it a node.
+        .ensure(kubelet::unit_file(host, known.had_joined(host.name()) && !adoption::is_under_way(host))?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
-        .ensure_all(adoption::no_drop_ins(host))
+        .ensure_all(adoption::no_drop_ins(host, "kubelet"))
         .ensure(images::imported(host, &cluster)?)
         .ensure_all(balancer::known_by_name(host, &known)?);
     step = Patches::of(host, &[patches::KUBELET])?.ensured_in(step);

@@ -63,6 +63,10 @@ impl Cluster {
                 0
             }
             ["endpoint", "health"] => i32::from(learner),
+            ["endpoint", "status", "-w", "json"] => {
+                out = format!(r#"[{{"Status":{{"leader":1,"isLearner":{learner}}}}}]"#);
+                0
+            }
             ["get", "/registry"] => {
                 if !state.authorities.is_empty() {
                     out = "/registry/namespaces/default\n".to_owned();
