@@ -87,7 +87,7 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     let project = Project::find(&args.flow.inventory.inventory, environment)?;
     let below = args.below.to_string();
     // With more days than is usual, as it was typed.
-    let typed_below = (args.below != RENEWED_BY_HAND && !args.ca).then(|| ["--below", below.as_str()]);
+    let typed_below = (args.below != RENEWED_BY_HAND && !args.ca).then_some(["--below", below.as_str()]);
     let words = |command: &[&'static str]| {
         command.iter().copied().chain(typed_below.into_iter().flatten()).collect::<Vec<_>>()
     };
