@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use muster_app::{ConnectionOptions, Connections, Project, World};
+use muster_artifacts::Sha256;
 use muster_engine::resource::unified;
 use muster_files::write_whole;
 use muster_inventory::HostVars;
@@ -184,11 +185,13 @@ fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandE
     }
     let machine = |host: &String| classroom.machine(host, &config, authority.as_ref());
     let machines = classroom.hosts.iter().map(machine).collect::<Result<Vec<_>, _>>()?;
-    let rendered = Rendered::of(&config, &project_name(&classroom.world.project), &machines)?;
+    let rendered = Rendered::of(&config, &mark_of(&classroom.world.project), &machines)?;
     let folder = shown(&args.output);
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{folder}: {error}"));
     let changes = rendered.changes(&args.output, args.limit.is_none()).map_err(|error| match error {
-        FolderError::Foreign { .. } => failed(&error).hint("name another folder, or move that file away"),
+        FolderError::Foreign { .. } => failed(&error).hint(
+            "name another folder; if all that is there was made for this project before it was moved or copied, empty the folder",
+        ),
         FolderError::Read(_) => failed(&error),
     })?;
     for change in &changes {
@@ -199,7 +202,7 @@ fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandE
     }
     let of = format!("{} for {}", config.system.name(), count(machines.len(), "machine"));
     print::note(&match (changes.len(), args.check) {
-        (0, _) => format!("{folder} has everything to boot {of}; nothing was changed"),
+        (0, _) => format!("{folder} has the configurations and scripts of {of}; nothing was changed"),
         (number, true) => format!("{of}: {} in {folder} would change", count(number, "file")),
         (number, false) => format!("{of}: {} in {folder} changed", count(number, "file")),
     });
@@ -299,6 +302,13 @@ fn keys(args: &KeysArgs, environment: &Environment) -> Result<Exit, CommandError
         print::note(&format!("this is the line for known_hosts; to have it written: {command}"));
     }
     Ok(Exit::Done)
+}
+
+/// How the project is told from others that are called the same: by where it is, too.
+fn mark_of(project: &Project) -> String {
+    let root = project.root.canonicalize().unwrap_or_else(|_| project.root.clone());
+    let place = Sha256::of(root.as_os_str().as_encoded_bytes()).to_string();
+    format!("{} ({})", project_name(project), &place[..8])
 }
 
 /// What the project is called where its folder is: by the name of that folder.

@@ -1,8 +1,12 @@
 //! What kubeadm leaves on a model machine: the cluster's authority, and the files of a node and of a control plane.
 
+use std::sync::LazyLock;
+
 use muster_roles::catalogue::CATALOGUE;
 use muster_testkit::model::shell::Shell;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256, RsaKeySize,
+};
 
 use crate::cluster::{address, put};
 
@@ -21,10 +25,13 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
+        // As kubeadm makes it. One key serves all: authorities are told apart by their certificates, and keys of RSA take long.
+        static KEY: LazyLock<KeyPair> =
+            LazyLock::new(|| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap());
+        let key = &*KEY;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap().pem();
+        let certificate = params.self_signed(key).unwrap().pem();
         Self { certificate, key: key.serialize_pem() }
     }
 
