@@ -306,7 +306,14 @@ pub const ROLES: &[Role] = &[
             "adopt-check",
             "Whether a cluster that somebody else has made can be taken over",
             adoption::check,
-            reads: [adoption::READS, kubeadm::READS, etcd::READS, flannel::READS, coredns::READS],
+            reads: [
+                adoption::READS,
+                kubeadm::READS,
+                encryption::READS,
+                etcd::READS,
+                flannel::READS,
+                coredns::READS
+            ],
             "kubeadm/defaults.yml"
         )
     },
