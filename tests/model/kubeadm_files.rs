@@ -1,6 +1,7 @@
 //! What kubeadm leaves on a model machine: the cluster's authority, and the files of a node and of a control plane.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use muster_roles::catalogue::CATALOGUE;
 use muster_testkit::model::shell::Shell;
@@ -28,9 +29,11 @@ impl Authority {
         // As kubeadm makes it. One key serves all: authorities are told apart by their certificates, and keys of RSA take long.
         static KEY: LazyLock<KeyPair> =
             LazyLock::new(|| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap());
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let key = &*KEY;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.serial_number = Some(NEXT.fetch_add(1, Ordering::Relaxed).into());
         let certificate = params.self_signed(key).unwrap().pem();
         Self { certificate, key: key.serialize_pem() }
     }
