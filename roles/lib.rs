@@ -349,7 +349,7 @@ pub const ROLES: &[Role] = &[
         "upgrade-check",
         "Whether the cluster may go to another version",
         upgrade::check,
-        reads: [kubeadm::READS, system_upgrade::READS, drain::READS],
+        reads: [kubeadm::READS, system_upgrade::READS, proxies::READS, drain::READS],
         "kubeadm/defaults.yml"
     ),
     role!(

@@ -481,7 +481,7 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), &PLANES.replace("m[0:1]", "m[0:2]"), &[]) },
         Refusal { groups: PLANES, untouched: &[3], said: "m3 belongs to another cluster",
             event: |world| {
-                for (path, content) in node_files(&Authority::new(), "m3", "192.0.2.13", "198.51.100.1:6443") {
+                for (path, content) in node_files(&Authority::of_another_cluster(), "m3", "192.0.2.13", "198.51.100.1:6443") {
                     write(&mut world.machines[3].state().kept.disk, path, &content, 0o600);
                 }
                 world.inventory(&hosts(4), &PLANES.replace("[kube_node]\nm[0:2]", "[kube_node]\nm[0:3]"), &[]);

@@ -25,12 +25,19 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
+    /// That of a cluster that begins. One key serves all of them: keys of RSA take long to make.
     pub(crate) fn new() -> Self {
-        // As kubeadm makes it. One key serves all: authorities are told apart by their certificates, and keys of RSA take long.
-        static KEY: LazyLock<KeyPair> =
-            LazyLock::new(|| KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap());
+        static KEY: LazyLock<KeyPair> = LazyLock::new(rsa);
+        Self::with(&KEY)
+    }
+
+    /// That of a cluster which is none of the model's: an authority is known by its key.
+    pub(crate) fn of_another_cluster() -> Self {
+        Self::with(&rsa())
+    }
+
+    fn with(key: &KeyPair) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let key = &*KEY;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.serial_number = Some(NEXT.fetch_add(1, Ordering::Relaxed).into());
@@ -61,6 +68,11 @@ impl Authority {
             "clusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: https://{server}\n  name: it\n"
         )
     }
+}
+
+/// A key as kubeadm makes it for an authority.
+fn rsa() -> KeyPair {
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
 }
 
 fn base64(bytes: &[u8]) -> String {
