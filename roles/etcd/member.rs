@@ -116,7 +116,7 @@ fi"#
                 format!("{} has no data, and no member of etcd is healthy that it could join", host.name()),
                 format!(
                     "bring back a majority of the members ({with_data}): journalctl -u etcd says there what is wrong; if it is lost \
-                     for good, restore a snapshot (etcdutl snapshot restore)"
+                     for good, go on with what is left: muster recover; or with a snapshot: muster etcd restore FILE"
                 ),
             ));
         }

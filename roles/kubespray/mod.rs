@@ -249,6 +249,22 @@ mod tests {
         assert!(KEYS.defaults.keys().all(|name| own.contains(name.as_str())), "{:?}", KEYS.defaults);
     }
 
+    /// What the group_vars of kubespray's tags read in expressions (those with `is defined` aside) and do not set themselves:
+    /// `scripts/kubespray-tags.sh` reads them all.
+    #[test]
+    fn what_kubesprays_samples_read_is_worked_out() {
+        let vars = crate::preflight::fixture::variables("");
+        for (name, expected) in [
+            ("kube_service_subnets", r#""10.233.0.0/18""#),
+            ("kubelet_config_dir", r#""/etc/kubernetes/dynamic_kubelet_dir""#),
+            ("gcr_image_repo", r#""gcr.io""#),
+            ("docker_log_opts", r#""--log-opt max-size=50m --log-opt max-file=5""#),
+        ] {
+            let value = vars.get(name).unwrap().map(|value| value.to_json().to_string());
+            assert_eq!(value.as_deref(), Some(expected), "{name}");
+        }
+    }
+
     #[test]
     fn the_most_exact_pattern_wins() {
         for (name, why) in [

@@ -267,6 +267,15 @@ mod tests {
             ("skydns_server_secondary", "names are given by CoreDNS"),
             ("ndots", "the resolv.conf of the machines is left as it is"),
             ("kubeadm_certificate_key", "it belongs to kubeadm_token_ttl"),
+            // What there is by now.
+            (
+                "upgrade_cluster_setup",
+                "upgrade-cluster brings a cluster to another version; setup-cluster leaves it the one that it has",
+            ),
+            (
+                "nfs_provisioner_enabled",
+                "local-path-provisioner is the only provisioner of volumes (local_path_provisioner_enabled)",
+            ),
         ] {
             assert_eq!(super::super::about(name).unwrap().why, why, "{name}");
         }

@@ -67,3 +67,21 @@ fn every_sample_inventory_means_what_it_says_and_is_accepted() {
     assert_eq!(one("dns_domain"), "classroom.local\n");
     assert_eq!(one("artifacts_dir"), format!("{ROOT}/inventory/classroom/artifacts\n"));
 }
+
+/// kubespray's own group_vars ask for nothing that is refused, or that is worth a word; `scripts/kubespray-tags.sh` reads those of all
+/// its tags.
+#[test]
+fn the_values_of_kubesprays_sample_are_taken_but_for_a_version_that_is_not_there() {
+    let hosts = "node1 ip=192.0.2.1\nnode2 ip=192.0.2.2\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\nnode2\n";
+    let test = setup_cluster()
+        .file("inventory/hosts.ini", hosts)
+        .file("inventory/group_vars/all.yml", include_str!("kubespray-values.yml"));
+    let run =
+        |more: &[&str]| test.run(&[&["--offline", "--bundle", "none"], more].concat()).nothing_written();
+    for network in ["flannel", "calico"] {
+        let ended = run(&["-e", &format!("kube_network_plugin={network}")]).code(1);
+        assert!(ended.stderr.starts_with("error: the bundle none lacks:"), "{network}: {}", ended.stderr);
+    }
+    let ended = run(&["-e", "kube_network_plugin=flannel", "-e", "kube_version=1.31.9"]).code(3);
+    ended.stderr_has(&["1 problem in inventory/hosts.ini; nothing was changed", "\nkube_version  1.31.9 "]);
+}
