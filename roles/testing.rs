@@ -18,7 +18,8 @@ use tokio::io::AsyncWriteExt;
 struct Here {
     /// A folder with programs that are found before all others.
     programs: PathBuf,
-    /// Under which name: what Kubernetes has there is in a folder of this name among the programs.
+    /// Under which name: what Kubernetes has there is in a folder of this name among the programs; so are the mark of a control plane
+    /// that muster has set up, and fstab(5).
     name: String,
 }
 
@@ -30,6 +31,12 @@ impl Transport for Here {
             let programs = self.programs.display();
             let text = text.replacen("PATH=", &format!("PATH={programs}:"), 1);
             let text = text.replace("/etc/kubernetes/", &format!("{programs}/{}/", self.name));
+            let text = [("/var/lib/muster/stamps/", "kubeadm-init"), ("/etc/", "fstab")].iter().fold(
+                text,
+                |text, (folder, file)| {
+                    text.replace(&format!("{folder}{file}"), &format!("{programs}/{}/{file}", self.name))
+                },
+            );
             let mut sh = tokio::process::Command::new("sh");
             let mut child = sh
                 .arg("-s")

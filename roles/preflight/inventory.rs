@@ -9,6 +9,7 @@ use muster_inventory::{Group, HostVars, Inventory, Vars, VarsError, closest, som
 use super::findings::{Findings, problem};
 use super::settings::{self, Setting};
 use super::{kubelets, subnets};
+use crate::balancer::External;
 use crate::common::is_dns_name;
 
 /// The groups that a cluster's machines are in.
@@ -46,6 +47,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
     }
     let groups = inventory.group("kube_control_plane");
     let planes: Vec<_> = of_all.iter().filter(|(host, _)| groups.contains(host)).cloned().collect();
+    findings.warn(one_way(&planes));
     let of_each = of_all.iter().map(|(host, vars)| {
         let mut of_host = settings::check(vars);
         of_host.refuse(subnets::arithmetic(vars, nodes.len()));
@@ -114,6 +116,26 @@ fn no_workers(inventory: &Inventory) -> Option<Problem> {
         problem("group kube_node", "no host", "a host where pods may run", remedy)
     })
 }
+
+/// Without a load balancer all machines look for the API at one of several control planes.
+fn one_way(planes: &[(&str, HostVars)]) -> Option<Problem> {
+    let (_, vars) = planes.first().filter(|_| planes.len() > 1)?;
+    let setting = Setting::of(vars, LOCALHOST)?;
+    let is_false = vars.get(LOCALHOST).ok().flatten().and_then(|value| value.as_bool()) == Some(false);
+    let has_other = External::of(vars).is_ok_and(|external| external.is_some());
+    (is_false && !has_other).then(|| {
+        setting.wrong(
+            format!(
+                "a load balancer: without one all machines look for the API at one of the {} control planes",
+                planes.len()
+            ),
+            format!("remove {LOCALHOST}, or say in loadbalancer_apiserver where your own load balancer is"),
+        )
+    })
+}
+
+/// Asks for a load balancer on each machine without an API server.
+const LOCALHOST: &str = "loadbalancer_apiserver_localhost";
 
 fn text(vars: &HostVars, name: &'static str) -> Option<String> {
     Setting::of(vars, name).map(|setting| setting.text)
@@ -264,9 +286,28 @@ mod tests {
                 GOOD.replace("192.0.2.3", "192.0.2.3 kube_override_hostname=b"),
                 "node name: kube_override_hostname b of b, c",
             ),
+            (
+                GOOD.replace("192.0.2.2", "192.0.2.2 flannel_interface=eth1"),
+                "flannel_interface: none of a, c, eth1 of b",
+            ),
         ];
         for (ini, expected) in rows {
             assert_eq!(found(&ini).join("; "), expected, "{ini}");
+        }
+    }
+
+    #[test]
+    fn several_control_planes_without_a_load_balancer_are_told() {
+        let several = GOOD.replace("[kube_control_plane]\na\n", "[kube_control_plane]\na\nb\n");
+        let warned = |ini: &str, yaml: &str| {
+            let (inventory, vars) = inventory_and_vars(ini, yaml);
+            check_inventory(&inventory, &vars).unwrap().warnings.iter().map(told).collect::<Vec<_>>()
+        };
+        let without = "loadbalancer_apiserver_localhost: false";
+        assert_eq!(warned(&several, without), ["loadbalancer_apiserver_localhost: false (vars.yml:1:35)"]);
+        let other = format!("{without}\nloadbalancer_apiserver: {{address: 192.0.2.9}}\n");
+        for (ini, yaml) in [(GOOD, without), (&several, ""), (&several, other.as_str())] {
+            assert_eq!(warned(ini, yaml), [""; 0], "{yaml}");
         }
     }
 

@@ -18,6 +18,8 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     for (i = 1; i <= 3; i++) if (a[i] + 0 != b[i] + 0) return a[i] + 0 > b[i] + 0
     return 0
   }
+  # Nor is one older by more than three minor versions.
+  function minor(version,   a) { split(version, a, "."); return a[2] + 0 }
   function on(node) { return node == "" ? "" : " on " node }
   {
     kind = $1; namespace = $2; name = $3; uid = $4; phase = $5; is_ready = $6 == "True"
@@ -45,6 +47,8 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
       else if (!ready[list[i]]) wrong("node " list[i] " is not Ready")
       else if (is_newer(version_of[list[i]], version))
         wrong("the kubelet of node " list[i] " is " version_of[list[i]] ", newer than the API server, " version)
+      else if (minor(version_of[list[i]]) + 3 < minor(version))
+        wrong("the kubelet of node " list[i] " is " version_of[list[i]] ", too old for the API server, " version)
     }
     n = split(planes, list, " ")
     for (i = 1; i <= n; i++) {

@@ -21,6 +21,7 @@ use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::diagnosis;
 use crate::kubectl::{Kubectl, kubectl};
+use crate::upgrade::versions;
 
 /// What this role tells other hosts.
 const HERE: &str = "a machine that can be looked at";
@@ -240,6 +241,13 @@ struct NodeState {
     proven: String,
 }
 
+impl NodeState {
+    /// The version of its kubelet.
+    fn kubelet(&self) -> &str {
+        self.is.rsplit(' ').next().unwrap_or_default().trim_start_matches('v')
+    }
+}
+
 impl State {
     fn of(printed: &str) -> Self {
         let node = |line: &str| {
@@ -286,13 +294,14 @@ async fn are_well(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Dur
     let version = cluster_vars(host)?.kube_version;
     let planes = host.cluster().group("kube_control_plane");
     let planes: Vec<_> = nodes.iter().filter(|node| planes.contains(&node.host)).collect();
-    let look = kubectl!(include_str!("look.sh"), [listed(nodes), listed(planes), version]);
+    let look = kubectl!(include_str!("look.sh"), [listed(nodes), listed(planes), version.clone()]);
     let wait = Wait::new("nodes and pods are well", look, Duration::from_millis(500), limit);
     let seen = diagnosis::wait_in_cluster(host, kubectl, wait).await;
     let seen = seen.map_err(|failure| with_deleted_nodes(failure, nodes, &known))?;
     let state = State::of(&seen);
     tell_of_cordoned(host, &state).await?;
     tell_of_strangers(host, &state).await?;
+    tell_of_older(host, &state, &version).await?;
     Ok(state)
 }
 
@@ -312,6 +321,25 @@ fn with_deleted_nodes(failure: Failure, nodes: &[Node], known: &Standing) -> Fai
         hosts.join(", ")
     );
     Failure::Unwell { message: failure.to_string(), hosts, remedy: remedy.into(), tail: tail.clone() }
+}
+
+/// Says whose kubelets are older than the API servers: Kubernetes bears that for three minor versions, but nobody means it to stay so.
+/// Once a run.
+async fn tell_of_older(host: &Host, state: &State, version: &str) -> Result<()> {
+    let tell = || async {
+        for node in &state.nodes {
+            let kubelet = node.kubelet();
+            if versions::is_older(kubelet, version) {
+                host.warn(format!(
+                    "the kubelet of {} is {kubelet}, older than the API servers ({version}); to finish the upgrade: upgrade-cluster -e \
+                     kube_version={version}",
+                    node.name
+                ));
+            }
+        }
+        Ok(())
+    };
+    host.cluster().once("kubelets that are older than the API servers", tell).await.map(drop)
 }
 
 /// Says which nodes get no pods because a run that was cut off has cordoned them; once a run.

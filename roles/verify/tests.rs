@@ -53,7 +53,7 @@ async fn verify_as(
     verify_on(network, written, planes, &[], hosts, seen).await
 }
 
-/// The same where the kubelets of these hosts have been told of the cluster.
+/// The same where the kubelets of these hosts have been told of the cluster. Control planes have swap in fstab(5).
 async fn verify_on(
     network: NetworkTest,
     written: (Arc<Inventory>, Arc<Vars>),
@@ -74,7 +74,10 @@ async fn verify_on(
     for plane in planes {
         let authority = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         fs::create_dir_all(folder.path().join(plane).join("ssl")).unwrap();
-        for (path, content) in [("admin.conf", ""), ("ssl/ca.crt", authority), ("ssl/ca.key", "")] {
+        let swap = "UUID=1 none swap sw 0 0\n";
+        for (path, content) in
+            [("admin.conf", ""), ("ssl/ca.crt", authority), ("ssl/ca.key", ""), ("fstab", swap)]
+        {
             fs::write(folder.path().join(plane).join(path), content).unwrap();
         }
     }
@@ -129,10 +132,42 @@ async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
             "boot2|v1.37.0",
             "the kubelet of node b is v1.37.0, newer than the API server, v1.36.3\n",
         ),
+        (
+            "boot2|v1.36.3",
+            "boot2|v1.32.9",
+            "the kubelet of node b is v1.32.9, too old for the API server, v1.36.3\n",
+        ),
     ] {
         let (outcome, _) = verify(&["a", "b", "off1"], &SEEN.replace(right, wrong)).await;
         let Some(Failure::Unwell { tail, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };
         assert_eq!(tail, told);
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_belong_to_the_cluster_as_it_is_to_be_is_told() {
+    for (right, wrong, told) in [
+        (
+            "boot2|v1.36.3",
+            "boot2|v1.36.2",
+            "the kubelet of b is 1.36.2, older than the API servers (1.36.3); ",
+        ),
+        (
+            "boot2|v1.36.3",
+            "boot2|v1.33.9",
+            "the kubelet of b is 1.33.9, older than the API servers (1.36.3); ",
+        ),
+        (
+            "Node||off1|",
+            "Node||left|uid4||True|boot4|v1.36.3||||\nNode||off1|",
+            "left is a node of the cluster and in none of ",
+        ),
+    ] {
+        let (outcome, events) = verify(&["a", "b", "off1"], &SEEN.replace(right, wrong)).await;
+        assert!(outcome["a"].failure.is_none(), "{outcome:?}");
+        let warnings = warnings(&events);
+        let expected = warnings.iter().filter(|text| text.starts_with(told)).count();
+        assert!(expected == 1 && warnings.len() == 2, "{told}: {warnings:?}");
     }
 }
 
@@ -196,6 +231,16 @@ async fn who_asks_for_the_test_of_the_network_gets_it_unless_an_extra_variable_s
             matches!(event, Event::Tested { what, .. } if what.ends_with("the network was not tested (verify_network)"))
         });
         assert_eq!(told, network == NetworkTest::Always && !tested, "{network:?} {extra:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_whether_a_cluster_is_well_is_told_of_swap_that_comes_back() {
+    for (network, told) in [(NetworkTest::Always, 1), (NetworkTest::AsWritten, 0)] {
+        let written = inventory_and_vars(INVENTORY, VARS);
+        let (_, events) = verify_as(network, written, &["a"], &["a", "b", "off1"], SEEN).await;
+        let of_swap = |text: &&str| text.starts_with("swap will be on") && text.contains("/fstab UUID=1");
+        assert_eq!(warnings(&events).into_iter().filter(of_swap).count(), told, "{network:?} {events:?}");
     }
 }
 
