@@ -35,7 +35,8 @@ event='@E|{.involvedObject.namespace}|{.involvedObject.name}|{.reason}|{.message
       if ($5 == "Succeeded" || ($5 == "Running" && $6 == "True")) return
       sick[$2 "/" $3] = 1; at[$2 "/" $3] = $4
       state = rest(6)
-      sub(/^: \|/, "", state)
+      # What the pod and its containers do not say leaves its marks.
+      sub(/^[ :;|]*/, "", state)
       sub(/[ :;]*$/, "", state)
       found($4, "pod " $2 "/" $3 ": " $5 (state == "" ? "" : ", " state))
     } else if ($1 == "@E" && ($2 "/" $3 in sick)) {

@@ -4,6 +4,8 @@
 //! What a role waits for on a machine or in the cluster it waits for here. What was found is put into words by [`causes`].
 
 mod causes;
+#[cfg(test)]
+mod programs_tests;
 
 use std::collections::BTreeSet;
 
