@@ -24,6 +24,8 @@ mod rotation_tests;
 mod standing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wanted_tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -282,7 +282,42 @@ pub(crate) fn internal(error: rcgen::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use futures::FutureExt;
+    use muster_engine::run::Role;
+
     use super::*;
+    use crate::preflight::fixture::inventory_and_vars;
+    use crate::testing::run_roles;
+
+    #[tokio::test]
+    async fn the_certificate_of_a_member_is_good_for_every_address_of_its_machine() {
+        let hosts = "a ansible_host=203.0.113.1 ip=192.0.2.1 access_ip=198.51.100.1\n[etcd]\na\n";
+        let authority = Arc::new(new_authority(NAME, Days::days(3650), Keys::EcdsaP256).unwrap());
+        let (seen, signer) = (Arc::new(Mutex::new(String::new())), authority.clone());
+        let notes = seen.clone();
+        let look = Role::given("look", move |host| {
+            let (notes, signer) = (notes.clone(), signer.clone());
+            async move {
+                let vars: Vars = host.vars()?;
+                *notes.lock().unwrap() = member_of(host, &vars, 0, signer).await?.certificate;
+                Ok(())
+            }
+            .boxed()
+        });
+        let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
+        let written = inventory_and_vars(hosts, "etcd_cert_dir: /nowhere");
+        let look = Role { reads: &[cluster::READS], ..look };
+        run_roles(&[look], written, &["a"], play, Path::new("/nowhere")).await;
+        let addresses = texts(&["127.0.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1"]);
+        let certificate = seen.lock().unwrap();
+        assert!(
+            is_good(&certificate, &authority, (&texts(&["localhost", "a"]), &addresses), 0),
+            "{certificate}"
+        );
+    }
 
     fn texts(list: &[&str]) -> Vec<String> {
         list.iter().map(|s| (*s).to_owned()).collect()

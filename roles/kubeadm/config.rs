@@ -238,6 +238,37 @@ fn config(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+
+    use futures::FutureExt;
+    use muster_engine::run::Role;
+
+    use super::*;
+    use crate::preflight::fixture::inventory_and_vars;
+    use crate::testing::run_roles;
+
+    #[tokio::test]
+    async fn certificates_of_api_servers_are_good_for_every_address_of_every_control_plane() {
+        let hosts = "a ansible_host=203.0.113.1 ip=192.0.2.1 access_ip=198.51.100.1\nb ansible_host=b.example.org ip=192.0.2.2\n\
+                     [kube_control_plane]\na\nb\n[etcd]\na\n[kube_node]\na\n";
+        let seen = Arc::new(Mutex::new(String::new()));
+        let notes = seen.clone();
+        let look = Role::given("look", move |host| {
+            let known = Standing { planes: ["a", "b"].map(str::to_owned).into(), ..Standing::default() };
+            *notes.lock().unwrap() = names(host, &known).unwrap().join(" ");
+            async { Ok(()) }.boxed()
+        });
+        let play = json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
+        let written = inventory_and_vars(hosts, "supplementary_addresses_in_ssl_keys: [api.example.org]");
+        let look = Role { reads: &[crate::cluster::READS], ..look };
+        run_roles(&[look], written, &["a"], play, Path::new("/nowhere")).await;
+        assert_eq!(
+            *seen.lock().unwrap(),
+            "localhost 127.0.0.1 192.0.2.1 198.51.100.1 203.0.113.1 a 192.0.2.2 b.example.org b api.example.org"
+        );
+    }
+
     /// The fields of kubeadm's `Timeouts` (kubeadm.k8s.io/v1beta4).
     const TIMEOUTS: [&str; 7] = [
         "controlPlaneComponentHealthCheck",

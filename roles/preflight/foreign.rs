@@ -365,7 +365,7 @@ mod tests {
         Sandbox::new(files).look(shell)
     }
 
-    const LEFT: [(&str, &str); 17] = [
+    const LEFT: [(&str, &str); 20] = [
         ("/etc/cni/net.d/05-cilium.conflist", r#"{"name": "cilium", "plugins": [{"type": "cilium-cni"}]}"#),
         ("/etc/cni/net.d/10-flannel.conflist", "{}"),
         ("/etc/cni/net.d/87-podman.conflist", ""),
@@ -389,6 +389,12 @@ mod tests {
         ("/usr/lib/systemd/system/containerd.service", ""),
         ("/run/containerd/io.containerd.runtime.v2.task/moby/0a1b/config.json", ""),
         ("/sys/class/net/vxlan.calico/mtu", ""),
+        ("/run/docker.pid", "77\n"),
+        ("/proc/77/comm", "dockerd\n"),
+        (
+            "/usr/sbin/iptables-save",
+            "#!/bin/sh\nprintf '%s - [0:0]\\n' '*filter' :INPUT :cali-INPUT :KUBE-SERVICES :cali-OUTPUT\n",
+        ),
     ];
 
     #[test]
@@ -418,8 +424,8 @@ mod tests {
             arguments: Some("/etc/default/kubelet".into()),
             containerd: Some("/usr/lib/systemd/system/containerd.service".into()),
             containers: vec![pair("moby", "1")],
-            docker: false,
-            networks: vec!["vxlan.calico".into()],
+            docker: true,
+            networks: vec!["vxlan.calico".into(), "chains cali-...".into()],
         };
         for shell in [&["dash"][..], &["bash", "--posix"]] {
             assert_eq!(look(shell, &LEFT), expected, "{shell:?}");

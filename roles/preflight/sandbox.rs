@@ -14,7 +14,7 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// With these files; a content `link TARGET` makes a link. What lies in a folder `bin` can be executed.
+    /// With these files; a content `link TARGET` makes a link. What lies in a folder `bin` or `sbin` can be executed.
     pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let sandbox = Self { root: tempfile::tempdir().unwrap() };
         for (path, content) in files {
@@ -24,7 +24,7 @@ impl Sandbox {
                 Some(target) => symlink(target, &at).unwrap(),
                 None => fs::write(&at, content).unwrap(),
             }
-            if path.contains("/bin/") {
+            if path.contains("bin/") {
                 fs::write(&at, sandbox.here(content).trim_start()).unwrap();
                 fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
             }
@@ -47,7 +47,8 @@ impl Sandbox {
     }
 
     fn run(&self, shell: &[&str], arguments: &[&str]) -> Output {
-        Command::new(shell[0]).args(&shell[1..]).args(arguments).output().unwrap()
+        let path = format!("{}/usr/sbin:{}", self.path(), std::env::var("PATH").unwrap());
+        Command::new(shell[0]).args(&shell[1..]).args(arguments).env("PATH", path).output().unwrap()
     }
 
     fn path(&self) -> String {

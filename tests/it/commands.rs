@@ -32,6 +32,21 @@ fn what_a_lab_says_wins_over_defaults_and_over_nothing_that_the_user_wrote() {
 }
 
 #[test]
+fn mappings_are_merged_where_ansible_cfg_says_so() {
+    let test = muster()
+        .file("inventory/hosts.ini", "[kube_node]\nnode1\n")
+        .file("inventory/group_vars/all.yml", "node_labels: {room: '9', rack: a}\n")
+        .file("inventory/host_vars/node1.yml", "node_labels: {rack: b}\n");
+    let labels = |test: &Test| {
+        let shown = test.run(&["vars", "node1", "node_labels", "--json"]).code(0).stdout;
+        serde_json::from_str::<serde_json::Value>(&shown).unwrap()
+    };
+    assert_eq!(labels(&test), serde_json::json!({ "rack": "b" }));
+    let merging = test.file("ansible.cfg", "[defaults]\nhash_behaviour = merge\n");
+    assert_eq!(labels(&merging), serde_json::json!({ "room": "9", "rack": "b" }));
+}
+
+#[test]
 fn vars_are_shown_resolved_and_explained() {
     let test = project();
     assert_eq!(test.run(&["vars", "node1", "cluster_name"]).code(0).stdout, "course7.local\n");
