@@ -1,6 +1,9 @@
 //! What happens to a cluster that stands, and the same command after it: it is the same cluster afterwards. Its identity is its
 //! authority, the beginning of its etcd, and its objects.
 
+mod addresses;
+mod told;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
@@ -146,6 +149,18 @@ fn a_cluster_whose_etcd_is_elsewhere_survives_kubeadm_reset_on_every_node() {
 }
 
 #[test]
+fn a_worker_after_kubeadm_reset_joins_its_cluster() {
+    simulated(async {
+        let world = after(SINGLE, |world| kubeadm_reset(&world.machines[2])).await;
+        let identity = world.cluster.identity();
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty() && ran.told.keys().eq(["m2"]), "{wrong:?} {:?}", ran.told);
+        let wrong = world.not_settled(&identity, 3).await;
+        assert!(wrong.is_empty() && world.cluster.nodes() == 3, "{wrong:?}");
+    });
+}
+
+#[test]
 fn a_cluster_whose_etcd_was_emptied_does_not_begin_anew_by_itself() {
     simulated(async {
         let world = after(PLANES, |world| {
@@ -261,15 +276,20 @@ fn a_run_without_a_control_plane_leaves_a_kubelet_as_the_cluster_and_the_variabl
         );
         assert_eq!(ran.told["m2"], ["node: configuration of the kubelet"]);
 
-        // Its arguments, changed by hand, are put back.
+        // Its arguments and its configuration, changed by hand, are put back.
         let flags = "/var/lib/kubelet/kubeadm-flags.env";
-        let written = content(&world.machines[2], flags);
-        write(&mut world.machines[2].state().kept.disk, flags, &written.replace("--", "--v=9 --"), 0o600);
-        let (_, ran, wrong) = world.calm(5).await;
-        assert!(wrong.is_empty() && ran.changes.len() == 1, "{wrong:?} {:?}", ran.changes);
-        assert_eq!(content(&world.machines[2], flags), written);
-        let (_, ran, wrong) = world.calm(6).await;
-        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+        for (path, ours, by_hand) in
+            [(flags, "--", "--v=9 --"), (KUBELET_CONFIG, "maxPods: 77", "maxPods: 7")]
+        {
+            let written = content(&world.machines[2], path);
+            assert!(written.contains(ours), "{written}");
+            write(&mut world.machines[2].state().kept.disk, path, &written.replace(ours, by_hand), 0o600);
+            let (_, ran, wrong) = world.calm(5).await;
+            assert!(wrong.is_empty() && ran.changes.len() == 1, "{path}: {wrong:?} {:?}", ran.changes);
+            assert_eq!(content(&world.machines[2], path), written);
+            let (_, ran, wrong) = world.calm(6).await;
+            assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+        }
 
         // What has joined with another one is made up for.
         world.everybody();
@@ -447,6 +467,9 @@ fn an_application_that_somebody_else_has_installed_stays_and_stops_no_other() {
     });
 }
 
+/// Of this many places at which a run that is refused may be cut off, one after the other.
+const CUTS: usize = 5;
+
 /// What must be refused with the cluster as it was: what happens to it, the machines that must not be changed, and what is said.
 struct Refusal {
     groups: &'static str,
@@ -515,9 +538,21 @@ fn what_would_end_a_cluster_is_refused() {
         simulated(async {
             let world = after(groups, event).await;
             let (identity, before) = (world.cluster.identity(), world.files());
-            let refused = world.refused().await;
-            if !refused.iter().any(|text| text.contains(said)) {
-                wrong.push(format!("{said}: {refused:#?}"));
+            let first = world.refused().await;
+            // Cut off anywhere it has changed no more than at its end, and is refused again.
+            let whole = Controller::new(3, MACHINES, None);
+            world.run(&whole).await;
+            let exchanges: Vec<usize> = whole.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            let kills = At::BothSides.of(&exchanges);
+            for kill in kills.iter().step_by(kills.len().div_ceil(CUTS)) {
+                if world.run(&Controller::new(4, MACHINES, Some(*kill))).await.is_some() {
+                    wrong.push(format!("{said}: nobody was killed at {kill:?}"));
+                }
+            }
+            for refused in [first, world.refused().await] {
+                if !refused.iter().any(|text| text.contains(said)) {
+                    wrong.push(format!("{said}: {refused:#?}"));
+                }
             }
             if world.cluster.identity() != identity {
                 wrong.push(format!("{said}: the cluster is another one"));
@@ -532,5 +567,5 @@ fn what_would_end_a_cluster_is_refused() {
         });
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    held("what would end or split a cluster", "on model machines: data, identities and variables that do not fit", count, "refused; the cluster is the same");
+    held("what would end or split a cluster", "on model machines: data, identities and variables that do not fit; the run is cut off in places, too", count, "refused; the cluster is the same");
 }

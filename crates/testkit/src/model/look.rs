@@ -156,6 +156,13 @@ pub(super) async fn look(
             let last = words[0].parse().unwrap_or(0);
             out = (1..=last).map(|number: u32| format!("{number}\n")).collect::<String>().into_bytes();
         }
+        // Its interfaces, where a test has written down what is said of them.
+        "ip" if options == ["-o"] && paths.get(1) == Some(&"show") => {
+            match file(&format!("/proc/net/ip-{}", paths[0])) {
+                Some(content) => out = content,
+                None => status = 1,
+            }
+        }
         "date" => out = format!("{}\n", shell.machine.state().now()).into_bytes(),
         "uname" => out = b"x86_64\n".to_vec(),
         _ => status = 127,
