@@ -453,4 +453,10 @@ pub fn group_rules() -> GroupRules {
         .alias("calico-rr", "calico_rr")
         .alias("no-floating", "no_floating")
         .union("k8s_cluster", &["kube_control_plane", "kube_node", "calico_rr"])
+        .address("ansible_host")
+        .address("ansible_ssh_host")
+        .address("ansible_port")
+        .address("ansible_ssh_port")
+        .address("ip")
+        .address("access_ip")
 }

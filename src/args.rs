@@ -99,7 +99,8 @@ pub(crate) struct SelectionArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Execution")]
 pub(crate) struct MannerArgs {
-    /// Change nothing, show what would be changed
+    /// Change nothing on machines, show what would be changed; what would be installed and is not in the bundle is fetched into it
+    /// all the same, unless there is --offline
     #[arg(short = 'C', long)]
     pub(crate) check: bool,
     /// Show the differences of files that are changed

@@ -150,7 +150,7 @@ impl TypedFlow {
                 let words: Vec<String> = [shown(path)].into_iter().chain(options).collect();
                 let words: Vec<String> = words.iter().map(|word| quote(word)).collect();
                 print::note(&format!("saved: {}", shown(path)));
-                print::note(&format!("next: muster apply {}", words.join(" ")));
+                print::next(&format!("muster apply {}", words.join(" ")));
             }
             Some(path) => print::note(&format!("not saved: {} would not be whole", shown(path))),
             None => {}
@@ -251,6 +251,12 @@ impl TypedFlow {
             && let Some(exit) = self.is_refused(environment)?
         {
             return Ok(Prepared::Ended(exit));
+        }
+        if self.manner.check && scope.will_fetch(environment)? {
+            print::note(
+                "To see what would be changed, this computer needs what would be installed: what the bundle lacks is fetched now. \
+                 Nothing is changed on machines.",
+            );
         }
         let ready = scope.complete(environment, &frontend)?;
         let usual = Usual::of(&Records::of(&self.project));

@@ -1,6 +1,7 @@
 //! What several roles need to know: paths, the cluster's variables.
 
 use muster_engine::prelude::*;
+use muster_inventory::closest;
 use serde::Deserialize;
 
 use crate::cluster;
@@ -93,6 +94,18 @@ pub(crate) fn is_dns_name(name: &str) -> bool {
             && !label.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(label)
+}
+
+/// The one of some names that was probably meant: it is spelt otherwise, cut short, or mistyped.
+pub(crate) fn nearest<'k>(text: &str, known: &[&'k str]) -> Option<&'k str> {
+    let plain = |text: &str| {
+        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+    };
+    let wanted = plain(text);
+    let same = known.iter().find(|name| plain(name) == wanted);
+    let mut longer = known.iter().filter(|name| !wanted.is_empty() && plain(name).contains(&wanted));
+    let only = longer.next().filter(|_| longer.next().is_none());
+    same.or(only).copied().or_else(|| closest(text, known.iter().copied()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use muster_inventory::{HostVars, Kind, Renames, Value};
 use serde::Deserialize;
 
+use crate::common::nearest;
 use crate::reference;
 
 pub use remarks::{Remark, Verdict, remarks};
@@ -181,10 +182,32 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// How to make a value what it should be.
+    /// How to make a value what it should be. One that is nearly a value that is named is taken for it.
     pub(crate) fn remedy(&self, value: &Value) -> String {
-        self.remedies.get(&text_of(value)).unwrap_or(&self.remedy).clone()
+        let text = text_of(value);
+        if let Some(remedy) = self.remedies.get(&text) {
+            return remedy.clone();
+        }
+        // Others are taken without a word for those who have them from kubespray.
+        let is_named = |value: &&str| words(self.needed).any(|word| word == *value);
+        let allowed: Vec<&str> = self
+            .harmless
+            .0
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|value| value.as_str())
+            .filter(is_named)
+            .collect();
+        match nearest(&text, &allowed) {
+            Some(meant) => format!("set {}: {meant}", self.name),
+            None => self.remedy.clone(),
+        }
     }
+}
+
+/// The words of a clause, those with hyphens as one.
+fn words(clause: &str) -> impl Iterator<Item = &str> {
+    clause.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_')
 }
 
 /// Every variable some of whose values are refused.
@@ -283,5 +306,27 @@ mod tests {
             );
         }
         assert!(entries("of_my_own").is_empty());
+    }
+
+    #[test]
+    fn what_is_nearly_an_allowed_value_is_taken_for_it() {
+        let remedy = |name: &str, value: &str| {
+            refusals().find(|refusal| refusal.name == name).unwrap().remedy(&Value::from(value))
+        };
+        for (name, value, expected) in [
+            ("kube_proxy_mode", "IPVS", "set kube_proxy_mode: ipvs"),
+            ("kube_proxy_mode", "nftable", "set kube_proxy_mode: nftables"),
+            ("kube_proxy_mode", "userspace", "set kube_proxy_mode: iptables"),
+            ("kube_network_plugin", "calicoo", "set kube_network_plugin: calico"),
+            ("kube_network_plugin", "Calico", "set kube_network_plugin: calico"),
+            ("kube_network_plugin", "cilium", "set kube_network_plugin: flannel"),
+            ("flannel_backend_type", "hostgw", "set flannel_backend_type: host-gw"),
+            // Docker is taken without a word, and there is none.
+            ("container_manager", "dockr", "set container_manager: containerd"),
+            ("dns_mode", "kubedn", "set dns_mode: coredns"),
+        ] {
+            assert_eq!(remedy(name, value), expected, "{value}");
+        }
+        assert!(remedy("kube_network_plugin", "canal").contains("which has the same policies"));
     }
 }

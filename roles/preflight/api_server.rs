@@ -7,6 +7,7 @@ use muster_inventory::{HostVars, Value};
 
 use super::findings::{Findings, problem};
 use super::settings::{Setting, integer, place, text_of};
+use crate::common::nearest;
 use crate::kubeadm::patches;
 
 /// The admission plugins of the catalogue's versions of Kubernetes (`kube-apiserver --help`).
@@ -92,7 +93,7 @@ fn unknown_plugins(vars: &HostVars, list: &'static str) -> Vec<Problem> {
     let unknown = texts(vars, list).into_iter().filter(|name| !PLUGINS.contains(&name.as_str()));
     unknown
         .map(|name| {
-            let remedy = match muster_inventory::closest(&name, PLUGINS.into_iter()) {
+            let remedy = match nearest(&name, &PLUGINS) {
                 Some(meant) => format!("if you mean {meant}, write that; else take {name} out of {list}"),
                 None => format!("take {name} out of {list}"),
             };
@@ -171,6 +172,8 @@ fn event_limits(vars: &HostVars) -> Vec<Problem> {
     };
     all.filter(|(_, limit)| !is_right(limit))
         .map(|(name, limit)| {
+            let kind = limit.as_map().and_then(|limit| limit.get("type")).map(text_of);
+            let kind = kind.and_then(|kind| nearest(&kind, &TYPES)).unwrap_or("Namespace");
             problem(
                 NAME,
                 found(vars, NAME, format!("{name}: {}", limit.to_json())),
@@ -178,7 +181,7 @@ fn event_limits(vars: &HostVars) -> Vec<Problem> {
                     "a type ({}), and whole numbers qps, burst and, if you like, cache_size",
                     TYPES.join(", ")
                 ),
-                format!("write it as {name}: {{type: Namespace, qps: 50, burst: 100, cache_size: 2000}}"),
+                format!("write it as {name}: {{type: {kind}, qps: 50, burst: 100, cache_size: 2000}}"),
             )
         })
         .collect()
@@ -263,7 +266,10 @@ fn modes(vars: &HostVars) -> Vec<Problem> {
             NAME,
             found(vars, NAME, unknown),
             format!("modes: {}", MODES.join(", ")),
-            "correct it",
+            match nearest(unknown, &MODES) {
+                Some(meant) => format!("write {meant}"),
+                None => format!("take {unknown} out of {NAME}"),
+            },
         ));
     }
     if !has("Node") || !has("RBAC") {

@@ -2,10 +2,11 @@
 //! Eviction" and "Garbage collection of unused images").
 
 use muster_engine::prelude::Problem;
-use muster_inventory::HostVars;
+use muster_inventory::{HostVars, Value};
 
 use super::Vars;
 use super::settings::{Setting, number};
+use crate::common::nearest;
 
 /// What must stay free where pods' volumes and logs are, in MB.
 pub(super) fn free_for_pods_mb(vars: &Vars, total_mb: u64) -> u64 {
@@ -46,15 +47,17 @@ pub(super) const SIGNALS: [&str; 8] = [
 pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let signals = Setting::of(vars, "eviction_hard").and_then(|setting| {
         let value = vars.get("eviction_hard").ok()??;
-        let wrong = value.as_map()?.iter().any(|(signal, value)| {
-            !SIGNALS.contains(&signal.as_str()) || value.as_str().and_then(threshold).is_none()
-        });
-        wrong.then(|| {
-            setting.wrong(
-                format!("amounts or percentages in quotes, of {}", SIGNALS.join(", ")),
-                "write them as {memory.available: 100Mi, nodefs.available: \"10%\"}",
-            )
-        })
+        let is_unknown = |signal: &str| !SIGNALS.contains(&signal);
+        let wrong = |(signal, value): &(&String, &Value)| {
+            is_unknown(signal) || value.as_str().and_then(threshold).is_none()
+        };
+        let (signal, _) = value.as_map()?.iter().find(wrong)?;
+        let needed = format!("amounts or percentages in quotes, of {}", SIGNALS.join(", "));
+        let remedy = match nearest(signal, &SIGNALS).filter(|_| is_unknown(signal)) {
+            Some(meant) => format!("write {meant} in place of {signal}"),
+            None => "write them as {memory.available: 100Mi, nodefs.available: \"10%\"}".to_owned(),
+        };
+        Some(setting.wrong(needed, remedy))
     });
     let garbage = Setting::of(vars, "kubelet_image_gc_low_threshold").and_then(|setting| {
         let high = number(vars, "kubelet_image_gc_high_threshold")?;

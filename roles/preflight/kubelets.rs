@@ -10,6 +10,7 @@ use super::eviction::SIGNALS;
 use super::findings::problem;
 use super::settings::{Setting, place, text_of};
 use crate::balancer::External;
+use crate::common::nearest;
 
 /// Everything about it that can be said of one host without the machine.
 pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
@@ -64,7 +65,10 @@ fn soft_eviction(vars: &HostVars) -> Option<Problem> {
             name,
             format!("{signal}{}", place(vars, name)),
             format!("one of {}", SIGNALS.join(", ")),
-            "write it as {memory.available: 200Mi}",
+            match nearest(&signal, &SIGNALS) {
+                Some(meant) => format!("write {meant}"),
+                None => "write it as {memory.available: 200Mi}".to_owned(),
+            },
         ))
     });
     let (mut soft, mut times) = (signals("eviction_soft"), signals("eviction_soft_grace_period"));

@@ -5,6 +5,7 @@ use muster_inventory::{HostVars, Value, closest};
 
 use super::findings::problem;
 use super::settings::{place, text_of};
+use crate::common::nearest;
 
 /// The cipher suites of Go (crypto/tls, `CipherSuites` and `InsecureCipherSuites`), and the two shorter names that Kubernetes
 /// (component-base, cli/flag/ciphersuites_flag.go) and etcd (client/pkg/tlsutil/cipher_suites.go) take besides.
@@ -107,18 +108,6 @@ fn is_gate(text: &str) -> bool {
 fn entries(vars: &HostVars, name: &str) -> Vec<String> {
     let value = vars.get(name).ok().flatten();
     value.as_ref().and_then(Value::as_list).unwrap_or_default().iter().map(text_of).collect()
-}
-
-/// The one of some names that was probably meant: it is spelt otherwise, cut short, or mistyped.
-pub(super) fn nearest<'k>(text: &str, known: &[&'k str]) -> Option<&'k str> {
-    let plain = |text: &str| {
-        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
-    };
-    let wanted = plain(text);
-    let same = known.iter().find(|name| plain(name) == wanted);
-    let mut longer = known.iter().filter(|name| !wanted.is_empty() && plain(name).contains(&wanted));
-    let only = longer.next().filter(|_| longer.next().is_none());
-    same.or(only).copied().or_else(|| closest(text, known.iter().copied()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
-use crate::common::is_dns_name;
+use crate::common::{is_dns_name, nearest};
 use crate::containerd;
 use crate::kubespray;
 
@@ -330,19 +330,23 @@ fn containerd_settings(vars: &HostVars) -> Vec<Problem> {
 /// `key=value:effect` or `key:effect` (Kubernetes' "Taints and Tolerations").
 fn taints(vars: &HostVars) -> Vec<Problem> {
     let Some(list) = vars.get("node_taints").ok().flatten() else { return Vec::new() };
+    const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
     let good = |taint: &str| {
         let (key, effect) = taint.rsplit_once(':').unwrap_or((taint, ""));
-        !key.is_empty()
-            && !key.starts_with('=')
-            && ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect)
+        !key.is_empty() && !key.starts_with('=') && EFFECTS.contains(&effect)
     };
     let wrong = list.as_list().unwrap_or_default().iter().filter(|t| !t.as_str().is_some_and(good));
+    let meant = |taint: &Value| {
+        let (key, effect) = taint.as_str()?.rsplit_once(':')?;
+        Some(format!("{key}:{}", nearest(effect, &EFFECTS)?)).filter(|meant| good(meant))
+    };
     let tell = |taint: &Value| {
+        let meant = meant(taint).unwrap_or_else(|| "room=104:NoSchedule".to_owned());
         problem(
             "node_taints",
             format!("{}{}", taint.to_json(), place(vars, "node_taints")),
             "key=value:effect or key:effect, the effect NoSchedule, PreferNoSchedule or NoExecute",
-            "write it as room=104:NoSchedule",
+            format!("write it as {meant}"),
         )
     };
     wrong.map(tell).collect()

@@ -6,9 +6,8 @@ use muster_inventory::{HostVars, Value};
 
 use super::eviction;
 use super::findings::problem;
-use super::names::nearest;
 use super::settings::{Setting, integer, place, text_of};
-use crate::common::{duration, is_dns_name};
+use crate::common::{duration, is_dns_name, nearest};
 use crate::reference;
 
 /// What values of a variable look like.

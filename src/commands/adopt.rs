@@ -86,7 +86,7 @@ pub(crate) fn run(args: AdoptArgs, environment: &Environment) -> Result<Exit, Co
             print::note(&line);
         }
         if rows.values().any(|row| !row.is_ours) {
-            print::note(&format!("next: {apply} --apply"));
+            print::next(&format!("{apply} --apply"));
         }
     }
     Ok(exit)

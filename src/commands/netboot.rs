@@ -1,6 +1,7 @@
 //! `muster netboot`: what machines boot with that have no disk.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -8,18 +9,25 @@ use clap::{Args, Subcommand};
 use muster_app::{ConnectionOptions, Connections, Project, World};
 use muster_artifacts::Sha256;
 use muster_engine::resource::unified;
+use muster_engine::script::quote;
 use muster_files::write_whole;
 use muster_inventory::HostVars;
 use muster_netboot::{
     Authority, Change, Config, FolderError, HostKey, KeyError, KeyStore, LocalFiles, Machine, Made, Mistakes,
-    Rendered, Settings, SettingsError,
+    Rendered, Settings, SettingsError, System,
 };
+use muster_roles::kubespray::{Remark, Verdict};
 
 use crate::args::InventoryArgs;
 use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
 use crate::output::text::{self, count};
 use crate::output::{CommandLine, print};
+
+/// Where Flatcar is released, the stable channel (Flatcar's documentation, "Booting via iPXE").
+const FLATCAR_RELEASES: &str = "https://stable.release.flatcar-linux.net/amd64-usr/current";
+/// Where Fedora CoreOS is released.
+const FEDORA_COREOS_RELEASES: &str = "https://fedoraproject.org/coreos/download?stream=stable";
 
 /// Boot machines from the network: their configurations, boot scripts and host keys
 #[derive(Debug, Args)]
@@ -105,6 +113,7 @@ impl Classroom {
         let project = Project::find(&inventory.inventory, environment)?;
         let world = World::load(project, &inventory.into(), environment, &*frontend)?;
         world.tell_warnings(&*frontend);
+        world.tell_remarks(is_of_netboot, &*frontend)?;
         let hosts = world.select(limit)?;
         let options = ConnectionOptions::default();
         let connections = Connections::new(&world, &hosts, &options, environment, &frontend, None)?;
@@ -151,28 +160,105 @@ impl Classroom {
             .collect()
     }
 
-    fn machine(
+    /// All machines, or what is wrong with any of them: each once, however many it is about.
+    fn machines(
         &self,
-        host: &str,
         config: &Config,
         authority: Option<&Authority>,
-    ) -> Result<(Machine, Settings), CommandError> {
-        let settings = Settings::read(&self.vars(host)?, config.system)?;
-        let user = self.connections.get(host).map(|ssh| ssh.target().user.clone()).unwrap_or_default();
-        let host_key = authority.map(|authority| self.host_key(host, authority)).transpose()?;
-        let keys = settings.keys.iter().cloned().chain(self.public_keys(host)).collect();
-        let hostname = settings.hostname.clone();
-        Ok((Machine { name: host.to_owned(), hostname, user, keys, host_key }, settings))
+    ) -> Result<Vec<(Machine, Settings)>, CommandError> {
+        let settings = self.settings(config)?;
+        let host_keys = match authority {
+            Some(authority) => self.host_keys(authority)?.into_iter().map(Some).collect(),
+            None => vec![None; self.hosts.len()],
+        };
+        let machine = |((host, settings), host_key): ((&String, Settings), _)| {
+            let user = self.connections.get(host).map(|ssh| ssh.target().user.clone()).unwrap_or_default();
+            let keys = settings.keys.iter().cloned().chain(self.public_keys(host)).collect();
+            let hostname = settings.hostname.clone();
+            (Machine { name: host.clone(), hostname, user, keys, host_key }, settings)
+        };
+        Ok(self.hosts.iter().zip(settings).zip(host_keys).map(machine).collect())
     }
 
-    fn host_key(&self, host: &str, authority: &Authority) -> Result<HostKey, CommandError> {
-        let key = self.keys.host_key(authority, host, &self.names(host)?, SystemTime::now())?;
-        key.map_err(|why| {
-            let command = self.world.project.command(&["muster", "netboot", "keys"], 3);
-            CommandError::failed(format!("{host} cannot boot with a host key of this project: {why}"))
-                .hint(command)
-        })
+    fn settings(&self, config: &Config) -> Result<Vec<Settings>, CommandError> {
+        let mut settings = Vec::new();
+        let mut missing: Vec<(&'static str, &'static str, Vec<String>)> = Vec::new();
+        let mut wrong = Vec::new();
+        for host in &self.hosts {
+            match Settings::read(&self.vars(host)?, config.system) {
+                Ok(read) => settings.push(read),
+                Err(SettingsError::Vars(error)) => return Err(error.into()),
+                Err(SettingsError::Wrong(mistake)) => wrong.push(mistake),
+                Err(SettingsError::Missing { variable, host, why }) => {
+                    match missing.iter_mut().find(|(known, ..)| *known == variable) {
+                        Some((.., hosts)) => hosts.push(host),
+                        None => missing.push((variable, why, vec![host])),
+                    }
+                }
+            }
+        }
+        Mistakes::none_of(wrong)?;
+        let Some((variable, ..)) = missing.first() else { return Ok(settings) };
+        let all: Vec<String> = missing
+            .iter()
+            .map(|(variable, why, hosts)| {
+                let host = if hosts.len() == self.hosts.len() {
+                    "any machine".to_owned()
+                } else {
+                    text::some_names(hosts)
+                };
+                format!("{variable} of {host} is not set: {why}")
+            })
+            .collect();
+        let error = CommandError::written(all.join("\n"));
+        Err(error.hint(format!("set it in the inventory, for all machines below [all:vars]: {variable}=...")))
     }
+
+    fn host_keys(&self, authority: &Authority) -> Result<Vec<HostKey>, CommandError> {
+        let mut keys = Vec::new();
+        let mut without: Vec<(String, Vec<&str>)> = Vec::new();
+        for host in &self.hosts {
+            match self.keys.host_key(authority, host, &self.names(host)?, SystemTime::now())? {
+                Ok(key) => keys.push(key),
+                Err(why) => match without.iter_mut().find(|(known, _)| *known == why) {
+                    Some((_, hosts)) => hosts.push(host),
+                    None => without.push((why, vec![host])),
+                },
+            }
+        }
+        if without.is_empty() {
+            return Ok(keys);
+        }
+        let told = |(why, hosts): &(String, Vec<&str>)| {
+            format!("{} cannot boot with a host key of this project: {why}", text::some_names(hosts))
+        };
+        let all: Vec<String> = without.iter().map(told).collect();
+        let command = self.world.project.command(&["muster", "netboot", "keys"], 3);
+        Err(CommandError::failed(all.join("\n")).hint(command))
+    }
+
+    /// That the folder that everybody is served is not one that holds the project's private keys.
+    fn check_folder(&self, output: &Path) -> Result<(), CommandError> {
+        let absolute = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+        let (Ok(folder), Ok(keys)) = (absolute(output), absolute(&self.world.project.inventory_dir)) else {
+            return Ok(());
+        };
+        if !keys.join("credentials").starts_with(&folder) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} holds the private keys of this project ({}), and what is in it is served to everybody",
+            shown(output),
+            shown(&self.world.project.inventory_dir.join("credentials")),
+        );
+        Err(CommandError::usage(message).hint("name a folder of its own: --output www"))
+    }
+}
+
+/// Whether it is about a variable that was probably meant for this command.
+fn is_of_netboot(remark: &Remark) -> bool {
+    let is_one = |name: &str| name.starts_with("netboot_") || name == "mac_address";
+    remark.verdict == Verdict::Unknown && (is_one(&remark.name) || is_one(&remark.why))
 }
 
 fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandError> {
@@ -183,8 +269,8 @@ fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandE
         let command = classroom.world.project.command(&["muster", "netboot", "keys"], 3);
         print::note(&format!("machines get new host keys at each boot; to have them keep theirs: {command}"));
     }
-    let machine = |host: &String| classroom.machine(host, &config, authority.as_ref());
-    let machines = classroom.hosts.iter().map(machine).collect::<Result<Vec<_>, _>>()?;
+    classroom.check_folder(&args.output)?;
+    let machines = classroom.machines(&config, authority.as_ref())?;
     let rendered = Rendered::of(&config, &mark_of(&classroom.world.project), &machines)?;
     let folder = shown(&args.output);
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{folder}: {error}"));
@@ -217,10 +303,61 @@ fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandE
             text::some_names(&without)
         ));
     }
+    tell_unreadable(&args.output, &machines);
+    tell_missing_images(&args.output, config.system, &machines);
     if let Some((_, settings)) = machines.first() {
         print::note(&format!("machines begin with {}/boot.ipxe", settings.url));
     }
     Ok(Exit::Done)
+}
+
+/// Configurations that a web server cannot read that runs as somebody else.
+fn tell_unreadable(folder: &Path, machines: &[(Machine, Settings)]) {
+    let ignition = folder.join("ignition");
+    let only_ours =
+        |path: &Path| fs::metadata(path).is_ok_and(|there| there.permissions().mode() & 0o077 == 0);
+    let let_in = format!("setfacl -m u:www-data:rx {}", quote(&shown(&ignition)));
+    let command = if only_ours(&ignition) {
+        let_in
+    } else if machines.iter().any(|(machine, _)| only_ours(&ignition.join(format!("{}.ign", machine.name)))) {
+        // In a folder that everybody may look into.
+        let place = quote(&shown(&ignition));
+        format!("chmod 700 {place} && chmod 644 {place}/*.ign && {let_in}")
+    } else {
+        return;
+    };
+    print::note(&format!(
+        "you alone can read {}, because of the keys in it; to let a web server in that runs as www-data: {command}",
+        shown(&ignition),
+    ));
+}
+
+/// What machines boot and what is not in the folder yet, with the place where it is to be had.
+fn tell_missing_images(folder: &Path, system: System, machines: &[(Machine, Settings)]) {
+    let mut missing: Vec<&str> = Vec::new();
+    for (_, settings) in machines {
+        let boot = &settings.boot;
+        let urls = [Some(&boot.kernel), Some(&boot.initrd), boot.rootfs.as_ref()].into_iter().flatten();
+        // What is elsewhere is not in this folder; iPXE alone knows the values of its variables.
+        let below = urls.filter_map(|url| url.strip_prefix(&settings.url)?.strip_prefix('/'));
+        for path in below.filter(|path| !path.contains(['$', '?', '#'])) {
+            if !missing.contains(&path) && !folder.join(path).is_file() {
+                missing.push(path);
+            }
+        }
+    }
+    for path in missing {
+        let file = shown(&folder.join(path));
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let from = match system {
+            System::Flatcar => {
+                let url = format!("{FLATCAR_RELEASES}/{name}");
+                format!("get it: curl -fL --create-dirs -o {} {}", quote(&file), quote(&url))
+            }
+            System::FedoraCoreOs => format!("get it from {FEDORA_COREOS_RELEASES} (Bare Metal, PXE)"),
+        };
+        print::note(&format!("{file} is not there, and machines boot it; {from}"));
+    }
 }
 
 fn read_config(args: &RenderArgs) -> Result<Config, CommandError> {
@@ -354,17 +491,15 @@ impl From<Mistakes> for CommandError {
     }
 }
 
-impl From<SettingsError> for CommandError {
-    fn from(error: SettingsError) -> Self {
-        match error {
-            SettingsError::Vars(error) => error.into(),
-            error => Self::written(error.to_string()),
-        }
-    }
-}
-
 impl From<KeyError> for CommandError {
     fn from(error: KeyError) -> Self {
-        Self::failed(error.to_string())
+        let told = Self::failed(error.to_string());
+        let KeyError::Gone { left, .. } = error else { return told };
+        let left: Vec<String> = left.iter().map(|path| quote(&shown(path))).collect();
+        told.hint("put it back from a backup, with the mode 0600").hint(format!(
+            "for another authority, with new host keys, for which every machine has to be rendered and started anew: rm -r {} && \
+             muster netboot keys --trust",
+            left.join(" ")
+        ))
     }
 }

@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
+use crate::output::advice::through;
 use crate::output::style::Style;
 use crate::output::table::Table;
 use crate::output::{CommandLine, Screen, print, text};
@@ -107,10 +108,11 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
         let gone = gone.join(" ");
         let remove = project.command(&["muster", "remove-node"], 2);
         if gone.is_empty() {
-            print::note(&format!("next: {}", project.command(&["muster", "setup-cluster"], 2)));
+            print::next(&project.command(&["muster", "setup-cluster"], 2));
         } else {
             let replace = project.command(&["muster", "replace-node"], 2);
-            print::note(&format!("next: {remove} {gone}; or, when they have a new system: {replace} {gone}"));
+            let replace = format!("{}{replace}", through());
+            print::next(&format!("{remove} {gone}; or, when they have a new system: {replace} {gone}"));
         }
     }
     Ok(exit)

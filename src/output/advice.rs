@@ -7,6 +7,7 @@ use muster_engine::script::quote;
 
 use crate::cli::typed_inventory;
 use crate::commands::programs;
+use crate::environment::THROUGH;
 
 /// The words.
 pub(crate) fn words(advice: &Advice) -> String {
@@ -63,16 +64,24 @@ fn add_those_of_an_inventory(command: &clap::Command, words: String, commands: &
     }
 }
 
-/// A text that proposes commands, for the inventory that was typed this time: they work as they stand there. What is shown goes
-/// through here, or through [`with_inventory`] where the inventory is known otherwise.
-pub(crate) fn proposed(text: &str) -> String {
-    static TYPED: LazyLock<Vec<String>> = LazyLock::new(typed_inventory);
-    with_inventory(text, &TYPED)
+/// The words behind which a command is typed to reach the machines, with a blank, `muster lab exec -- ` for one; or nothing.
+pub(crate) fn through() -> &'static str {
+    static WORDS: LazyLock<String> =
+        LazyLock::new(|| std::env::var(THROUGH).map(|words| format!("{words} ")).unwrap_or_default());
+    &WORDS
 }
 
-/// A text with what names the inventory (`-i PATH`) in the commands that it proposes: they work as they stand there.
-pub(crate) fn with_inventory(text: &str, inventory: &[String]) -> String {
-    if inventory.is_empty() {
+/// A text that proposes commands, for the inventory that was typed this time: they work as they stand there. What is shown goes
+/// through here, or through [`that_work`] where the inventory is known otherwise.
+pub(crate) fn proposed(text: &str) -> String {
+    static TYPED: LazyLock<Vec<String>> = LazyLock::new(typed_inventory);
+    that_work(text, through(), &TYPED)
+}
+
+/// A text with commands that work as they stand there: with what names the inventory (`-i PATH`), and with the words behind which
+/// they reach the machines.
+pub(crate) fn that_work(text: &str, through: &str, inventory: &[String]) -> String {
+    if inventory.is_empty() && through.is_empty() {
         return text.to_owned();
     }
     let words: String = inventory.iter().map(|word| format!(" {}", quote(word))).collect();
@@ -82,8 +91,12 @@ pub(crate) fn with_inventory(text: &str, inventory: &[String]) -> String {
         for piece in pieces {
             // A name that only begins or ends so is another one; and an inventory is named once.
             let is_command = !told.ends_with(['/', '-'])
+                && !told.ends_with("muster ")
                 && !piece.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/'))
                 && !piece.starts_with(" -i ");
+            if is_command && !told.ends_with("exec -- ") {
+                told.push_str(through);
+            }
             told.push_str(command);
             if is_command {
                 told.push_str(&words);
@@ -106,7 +119,7 @@ mod tests {
     #[test]
     fn proposed_commands_name_the_inventory_that_was_named() {
         let inventory = ["-i".to_owned(), "a lab/hosts.ini".to_owned()];
-        let told = |text| with_inventory(text, &inventory);
+        let told = |text| that_work(text, "", &inventory);
         assert_eq!(
             told("run setup-cluster --limit n; see: muster kubectl get nodes, muster unlock"),
             "run setup-cluster -i 'a lab/hosts.ini' --limit n; see: muster kubectl -i 'a lab/hosts.ini' get nodes, \
@@ -122,7 +135,19 @@ mod tests {
         for text in ["setup-cluster -i other", "docs/setup-cluster", "journalctl -u kubelet", "muster logs"] {
             assert_eq!(told(text), text);
         }
-        assert_eq!(with_inventory("setup-cluster", &[]), "setup-cluster");
+        assert_eq!(that_work("setup-cluster", "", &[]), "setup-cluster");
+    }
+
+    #[test]
+    fn proposed_commands_reach_the_machines_of_a_lab() {
+        let told = |text| that_work(text, "muster lab exec -- ", &["-i".to_owned(), "h".to_owned()]);
+        assert_eq!(
+            told("run `muster replace-node n`; or reset-cluster --limit n; see muster lab up"),
+            "run `muster lab exec -- muster replace-node -i h n`; or muster lab exec -- reset-cluster -i h --limit n; see muster lab up"
+        );
+        assert_eq!(told("muster lab exec -- setup-cluster"), "muster lab exec -- setup-cluster -i h");
+        let without = that_work("muster setup-cluster; setup-cluster", "muster lab exec -- ", &[]);
+        assert_eq!(without, "muster lab exec -- muster setup-cluster; muster lab exec -- setup-cluster");
     }
 
     /// Where the inventory stands in a command the command takes it.
@@ -130,7 +155,7 @@ mod tests {
     fn each_command_takes_its_inventory_where_it_is_put() {
         assert!(OF_AN_INVENTORY.len() > 30, "{:?}", *OF_AN_INVENTORY);
         for command in OF_AN_INVENTORY.iter() {
-            let typed = with_inventory(command, &["-i".to_owned(), "hosts.ini".to_owned()]);
+            let typed = that_work(command, "", &["-i".to_owned(), "hosts.ini".to_owned()]);
             assert_eq!(typed, format!("{command} -i hosts.ini"));
             let words = typed.split(' ').map(std::ffi::OsString::from).collect();
             let wrong = crate::cli::parse(words).err().map(|error| error.kind());

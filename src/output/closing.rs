@@ -72,6 +72,11 @@ pub(crate) fn exit_of(outcome: &Outcome, interrupted: bool) -> Exit {
 }
 
 impl Closing<'_> {
+    fn that_work(&self, text: &str) -> String {
+        let through = self.through.map(|words| format!("{words} ")).unwrap_or_default();
+        advice::that_work(text, &through, self.inventory)
+    }
+
     /// Tells it, and records how it ended. Returns the exit code.
     pub(crate) fn end(&self, form: Form, screen: &Screen, recorder: Option<&Recorder>) -> Exit {
         let exit = exit_of(self.outcome, self.interrupted);
@@ -140,7 +145,7 @@ impl Closing<'_> {
     fn warnings(&self, style: Style, columns: usize) -> Vec<String> {
         let mut lines = Vec::new();
         for (warning, hosts) in &self.view.warnings {
-            let warning = advice::with_inventory(warning, self.inventory);
+            let warning = self.that_work(warning);
             let in_order: Vec<&String> = self.outcome.keys().filter(|host| hosts.contains(host)).collect();
             let hosts =
                 if hosts.is_empty() { String::new() } else { format!("{}: ", text::names(&in_order)) };
@@ -158,10 +163,8 @@ impl Closing<'_> {
     }
 
     fn problems(&self, style: Style, columns: usize) -> Vec<String> {
-        let typed = |problem: &Problem| Problem {
-            remedy: advice::with_inventory(&problem.remedy, self.inventory),
-            ..problem.clone()
-        };
+        let typed =
+            |problem: &Problem| Problem { remedy: self.that_work(&problem.remedy), ..problem.clone() };
         let told: Vec<(&str, Vec<Problem>)> = self
             .outcome
             .iter()
@@ -253,7 +256,7 @@ impl Closing<'_> {
         let tail = text::last_lines(failure.tail().unwrap_or(&heard), TAIL);
         lines.extend(tail.iter().map(|line| format!("  {} {}", style.quoted(), text::quoted(line))));
         if let Some(hint) = advice::hint(failure.remedy()) {
-            let hint = advice::with_inventory(&hint, self.inventory);
+            let hint = self.that_work(&hint);
             lines.extend(indented("hint: ", &text::harmless_lines(&hint), columns));
         }
         lines

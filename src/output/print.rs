@@ -29,6 +29,11 @@ pub(crate) fn note(line: &str) {
     writeln!(std::io::stderr().lock(), "{line}").ok();
 }
 
+/// What to type next on standard error: a command that reaches the machines.
+pub(crate) fn next(command: &str) {
+    note(&format!("next: {}{command}", advice::through()));
+}
+
 /// A warning, on standard error.
 pub(crate) fn warning(text: &str, environment: &Environment) {
     styled_warning(text, Style::of_stderr(environment));

@@ -60,13 +60,16 @@ fn a_mirror_that_fails_now_and_then_is_asked_again_and_told() {
     let setting = Setting::new();
     setting.mirror.fail(&setting.manifest, [Fault::Status(500), Fault::Status(503)]);
     setting.mirror.fail(&setting.layer, [Fault::CutAfter(5)]);
-    setting.run(&[]).code(0).stdout_has(&[
+    let ended = setting.run(&[]).code(0).stdout_has(&[
         "the server answered 500 Internal Server Error; try 2 of 5",
         "the server answered 503 Service Unavailable; try 3 of 5",
     ]);
+    let told = "what the bundle lacks is fetched now. Nothing is changed on machines.";
+    ended.stderr_has(&[told]);
     let requests = setting.mirror.requests();
     assert!(requests.contains(&format!("{} bytes=5-", setting.layer)), "{requests:?}");
-    setting.run(&["--offline"]).code(0);
+    let ended = setting.run(&["--offline"]).code(0);
+    assert!(!ended.stderr.contains(told), "{}", ended.stderr);
     held(
         "mirror fails",
         "500, 503, then a layer that is cut",

@@ -1,6 +1,7 @@
 //! `muster netboot`: what machines boot with that have no disk, and their host keys, before a real sshd.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -65,11 +66,14 @@ fn what_ignition_would_refuse_is_found_before_anything_is_written() {
         "coreos.yml:5:30: \"mode\" of a file: 644 is a decimal number",
     ]);
     let test = test.file("inventory/hosts.ini", "s4 ansible_user=admin\n").file("coreos.yml", "passwd: {}\n");
-    test.run(&RENDER).code(4).nothing_written().stderr_has(&["netboot_url of s4 is not set"]);
+    test.run(&RENDER)
+        .code(4)
+        .nothing_written()
+        .stderr_has(&["netboot_url of any machine is not set", "below [all:vars]: netboot_url="]);
     test.run(&[&RENDER[..], &["-e", "netboot_url=http://192.0.2.1"]].concat())
         .code(4)
         .nothing_written()
-        .stderr_has(&["nobody could log in to s4 as admin"]);
+        .stderr_has(&["s4: nobody could log in as admin"]);
 }
 
 #[test]
@@ -90,11 +94,113 @@ fn host_keys_stay_with_the_project_and_go_into_the_configurations() {
     // It is reached by another address: its certificate is not for that one.
     let test = test.file("inventory/hosts.ini", &INVENTORY.replace("192.0.2.4", "192.0.2.44"));
     test.run(&RENDER).code(1).nothing_written().stderr_has(&[
-        "s4 cannot boot with a host key of this project: its certificate is for s4, 192.0.2.4",
+        "s4 cannot boot with a host key of this project: the certificate is for s4, 192.0.2.4",
         "hint: muster netboot keys",
     ]);
     test.run(&["netboot", "keys"]).code(0).stderr_has(&["s4: a new certificate for s4, 192.0.2.44"]);
     test.run(&RENDER).code(0).stderr_has(&["www/ignition/s4.ign: changed"]);
+}
+
+#[test]
+fn what_the_web_server_needs_besides_is_told() {
+    let test = classroom();
+    let image = "www/images/flatcar_production_pxe.vmlinuz";
+    let release = "https://stable.release.flatcar-linux.net/amd64-usr/current/flatcar_production_pxe.vmlinuz";
+    test.run(&RENDER).code(0).stderr_has(&[
+        &format!("{image} is not there, and machines boot it; get it: curl -fL --create-dirs -o {image} {release}\n"),
+        "you alone can read www/ignition, ",
+        "www-data: setfacl -m u:www-data:rx www/ignition\n",
+    ]);
+    let mode = |path: &str| fs::metadata(test.folder().join(path)).unwrap().permissions().mode() & 0o777;
+    let set_mode = |path: &str, mode| {
+        fs::set_permissions(test.folder().join(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let modes = ["www", "www/mac", "www/boot.ipxe", "www/ignition", "www/ignition/s4.ign"].map(mode);
+    assert_eq!(modes, [0o755, 0o755, 0o644, 0o700, 0o644]);
+    // As an earlier muster made it.
+    set_mode("www/ignition", 0o755);
+    set_mode("www/ignition/s4.ign", 0o600);
+    test.run(&RENDER)
+        .code(0)
+        .stderr_has(&["www-data: chmod 700 www/ignition && chmod 644 www/ignition/*.ign && setfacl"]);
+    set_mode("www/ignition/s4.ign", 0o644);
+    let test = test.file(image, "").file("www/images/flatcar_production_pxe_image.cpio.gz", "");
+    let ended = test.run(&RENDER).code(0);
+    assert!(!ended.stderr.contains("is not there") && !ended.stderr.contains("alone"), "{}", ended.stderr);
+    // What is elsewhere is not looked for here.
+    let elsewhere = ["-e", "netboot_kernel=https://example.org/k", "-e", "netboot_initrd=images/other"];
+    let ended = test.run(&[&RENDER[..], &elsewhere].concat()).code(0);
+    ended.stderr_has(&["www/images/other is not there"]);
+    // The keys of the project are not served.
+    for output in ["inventory", "."] {
+        test.run(&["netboot", "render", "coreos.yml", "-o", output]).code(5).nothing_written().stderr_has(&[
+            "holds the private keys of this project (inventory/credentials)",
+            "hint: name a folder",
+        ]);
+    }
+}
+
+#[test]
+fn what_is_wrong_for_several_machines_is_told_once_and_a_misspelt_variable_is_told() {
+    let inventory = "s4 mac_adress=52:54:00:12:34:56\ns5\ns6\n[all:vars]\nansible_user=admin\n";
+    let test = muster().file("inventory/hosts.ini", inventory).file("coreos.yml", "passwd: {}\n");
+    let once = |ended: &str, text: &str| assert_eq!(ended.matches(text).count(), 1, "{ended}");
+    let ended = test.run(&RENDER).code(4).nothing_written();
+    once(&ended.stderr, "netboot_url of any machine is not set");
+    once(&ended.stderr, "\"mac_adress\" is set but used by no role; did you mean \"mac_address\"?");
+    let url = ["-e", "netboot_url=http://192.0.2.1"];
+    let ended = test.run(&[&RENDER[..], &url].concat()).code(4).nothing_written();
+    once(&ended.stderr, "s4-6: nobody could log in as admin");
+    let ended = test.run(&[&RENDER[..], &url, &["-e", "netboot_kernel_arguments=a|b"]].concat()).code(4);
+    once(&ended.stderr, "s4-6: netboot_kernel_arguments: ");
+    // Machines that have no keys yet.
+    let test = classroom();
+    test.run(&["netboot", "keys"]).code(0);
+    let new = format!("s6 ansible_host=192.0.2.6\ns7 ansible_host=192.0.2.7\n{INVENTORY}");
+    let ended = test.file("inventory/hosts.ini", &new).run(&RENDER).code(1).nothing_written();
+    ended.stderr_has(&["s6-7 cannot boot with a host key of this project: there is no host key yet"]);
+}
+
+#[test]
+fn keys_without_their_authority_and_keys_that_cannot_be_read_are_told() {
+    let test = classroom();
+    test.run(&["netboot", "keys"]).code(0);
+    let authority = test.folder().join("inventory/credentials/ssh_ca");
+    let kept = fs::read(&authority).unwrap();
+    fs::remove_file(&authority).unwrap();
+    let remove = "rm -r inventory/credentials/ssh_ca.pub inventory/credentials/ssh_hosts && muster netboot keys --trust";
+    for arguments in [&["netboot", "keys", "--check"][..], &["netboot", "keys"], &RENDER] {
+        test.run(arguments).code(1).nothing_written().stderr_has(&[
+            "inventory/credentials/ssh_ca is gone: the machines' host keys are certified by it",
+            "hint: put it back from a backup",
+            remove,
+        ]);
+    }
+    let write = |text: &[u8], mode: u32| {
+        fs::write(&authority, text).unwrap();
+        fs::set_permissions(&authority, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let told =
+        |text: &str| drop(test.run(&["netboot", "keys"]).code(1).nothing_written().stderr_has(&[text]));
+    write(b"no key\n", 0o600);
+    told("this is no private key as ssh-keygen writes it");
+    write(&kept, 0o644);
+    told("others may read this private key (mode 0644); if nobody has: chmod 600 ");
+    fs::remove_file(&authority).unwrap();
+    generate_key(&authority, "ed25519", "a passphrase");
+    told("take it away: ssh-keygen -p -N '' -f ");
+    write(&kept, 0o600);
+    test.run(&["netboot", "keys"]).code(0).nothing_written();
+}
+
+#[test]
+fn what_ignition_reads_is_no_configuration() {
+    let test = classroom();
+    test.run(&RENDER).code(0);
+    test.run(&["netboot", "render", "www/ignition/s4.ign", "-o", "www"])
+        .code(4)
+        .nothing_written()
+        .stderr_has(&["s4.ign:2:3: this is what Ignition reads", "name the configuration itself"]);
 }
 
 /// Has the server show a machine's host key of the project.

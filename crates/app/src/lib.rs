@@ -17,6 +17,7 @@ mod frontend;
 mod job;
 mod lock_owner;
 mod login;
+mod looking_only;
 mod options;
 mod passwords;
 mod performance;

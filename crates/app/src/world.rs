@@ -56,6 +56,7 @@ impl World {
             .renames(kubespray::renames())
             .merge_hashes(settings.merge_hashes)
             .playbook_dir(project.root.join("playbooks"))
+            .project_dir(project.root.clone())
             .environment(environment.variables())
             .fallbacks("roles/kubespray/derived.yml", kubespray::DERIVED)?
             .defaults("roles/common/defaults.yml", COMMON_DEFAULTS)?

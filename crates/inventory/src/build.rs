@@ -1,6 +1,7 @@
 //! Putting an inventory together: hosts join groups, groups join groups, and at the end the rules
 //! that hold for every inventory are applied.
 
+use crate::error::InventoryError;
 use crate::inventory::{ALL, Group, GroupId, Host, HostId, Inventory, InventorySource, UNGROUPED};
 use crate::origin::{Origin, Warning};
 use crate::value::{Kind, Value};
@@ -23,9 +24,12 @@ impl Inventory {
         &mut self,
         name: &str,
         source: Option<&InventorySource>,
-        port: Option<u16>,
+        port: Option<Value>,
     ) -> HostId {
         if let Some(id) = self.hosts.get_index_of(name) {
+            if let (Some(port), Some(first)) = (port, self.hosts[id].vars.get("ansible_port").cloned()) {
+                self.compare(id, "ansible_port", &first, &port);
+            }
             return id;
         }
         let mut host = Host {
@@ -35,7 +39,7 @@ impl Inventory {
             source: source.cloned(),
         };
         if let Some(port) = port {
-            host.vars.insert("ansible_port".to_owned(), Value::from(i64::from(port)));
+            host.vars.insert("ansible_port".to_owned(), port);
         }
         self.hosts.insert_full(name.to_owned(), host).0
     }
@@ -95,17 +99,25 @@ impl Inventory {
         self.groups[group].vars.insert(name.to_owned(), value);
     }
 
-    pub(crate) fn set_host_var(&mut self, host: HostId, name: &str, value: Value) {
-        self.hosts[host].vars.insert(name.to_owned(), value);
-    }
-
     pub(crate) fn warn(&mut self, message: impl Into<String>, origin: Option<Origin>) {
         self.warnings.push(Warning::new(message, origin));
     }
 
-    /// Applies the rules that hold for every inventory, once all sources are read: groups without
-    /// a parent are in `all`, hosts in no group are `ungrouped`, computed groups get their hosts.
-    pub(crate) fn finish(&mut self) {
+    /// The inventory, once all sources are read.
+    ///
+    /// # Errors
+    /// Two machines have one name.
+    pub(crate) fn finished(mut self) -> Result<Self, InventoryError> {
+        self.apply_rules();
+        match self.two_machines.first() {
+            Some(error) => Err(error.clone()),
+            None => Ok(self),
+        }
+    }
+
+    /// Applies the rules that hold for every inventory: groups without a parent are in `all`, hosts in no group are
+    /// `ungrouped`, computed groups get their hosts.
+    fn apply_rules(&mut self) {
         for group in 0..self.groups.len() {
             if group != ALL && self.groups[group].parents.is_empty() {
                 self.link(ALL, group);

@@ -15,6 +15,7 @@ use serde::de::{
 use crate::host_vars::HostVars;
 use crate::hushed::is_secret;
 use crate::origin::Origin;
+use crate::similar::closest;
 use crate::value::{Kind, Value, bool_of_text};
 use crate::vars_error::{Reason, Unreadable, VarsError};
 
@@ -410,7 +411,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         match &self.value.kind {
             Kind::Str(text) | Kind::Raw(text) => {
                 if !variants.contains(&text.as_str()) {
-                    return Err(self.wrong(&format!("one of {}", variants.join(", "))));
+                    let meant = closest(text, variants.iter().copied());
+                    let meant = meant.map(|meant| format!(" (did you mean {meant}?)")).unwrap_or_default();
+                    return Err(self.wrong(&format!("one of {}{meant}", variants.join(", "))));
                 }
                 self.place(visitor.visit_enum(text.as_str().into_deserializer()))
             }

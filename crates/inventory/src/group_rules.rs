@@ -1,14 +1,16 @@
-//! Names of groups that mean the same group, and groups that follow from others. Which names these
-//! are is knowledge of the callers; here is only the mechanism.
+//! Names of groups that mean the same group, groups that follow from others, and variables by which
+//! machines are told apart. Which names these are is knowledge of the callers; here is only the mechanism.
 
 use std::collections::HashMap;
 
-/// Rules about group names that hold while an inventory is read.
+/// Rules about names that hold while an inventory is read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroupRules {
     /// Other name to canonical name.
     aliases: HashMap<String, String>,
     unions: Vec<Union>,
+    /// Variables that say which machine a host is.
+    addresses: Vec<String>,
 }
 
 /// A group that has the hosts of other groups when the user declared none of that name.
@@ -40,6 +42,17 @@ impl GroupRules {
         self
     }
 
+    /// The variable says where a machine is: a host for which one file gives two values is two machines, and an error.
+    #[must_use]
+    pub fn address(mut self, variable: &str) -> Self {
+        self.addresses.push(variable.to_owned());
+        self
+    }
+
+    pub(crate) fn tells_machines_apart(&self, variable: &str) -> bool {
+        self.addresses.iter().any(|address| address == variable)
+    }
+
     pub(crate) fn canonical<'a>(&'a self, name: &'a str) -> &'a str {
         self.aliases.get(name).map_or(name, String::as_str)
     }
@@ -57,6 +70,13 @@ impl GroupRules {
         names.sort_unstable();
         names.push(canonical);
         names
+    }
+
+    /// All names of groups that the rules are about.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &str> + Clone {
+        let aliases = self.aliases.iter().flat_map(|(other, name)| [other, name]);
+        let unions = self.unions.iter().flat_map(|union| std::iter::once(&union.name).chain(&union.of));
+        aliases.chain(unions).map(String::as_str)
     }
 
     pub(crate) fn unions(&self) -> &[Union] {

@@ -1,17 +1,19 @@
 //! Inventories in Ansible's INI form, which is a format of its own.
 //! (`ansible/plugins/inventory/ini.py`)
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use crate::address;
 use crate::error::InventoryError;
-use crate::inventory::{GroupId, Inventory, InventorySource, UNGROUPED};
+use crate::inventory::{GroupId, HostId, Inventory, InventorySource, UNGROUPED};
 use crate::literal::{self, Words};
 use crate::origin::{Origin, SourceText};
 use crate::shlex::{self, Unfinished};
-use crate::value::Value;
+use crate::short_names::some_names;
+use crate::value::{Kind, Value};
 
 /// What the lines below a header are.
 #[derive(Clone, Copy, PartialEq)]
@@ -36,13 +38,15 @@ pub(crate) fn read(
     text: &str,
     from: &InventorySource,
 ) -> Result<(), InventoryError> {
-    Reader { inventory, source, from, pending: IndexMap::new() }.read(text)
+    Reader { inventory, source, from, listed: HashMap::new(), pending: IndexMap::new() }.read(text)
 }
 
 struct Reader<'a> {
     inventory: &'a mut Inventory,
     source: &'a Arc<SourceText>,
     from: &'a InventorySource,
+    /// The hosts of the section so far, each with its line.
+    listed: HashMap<HostId, u32>,
     /// By canonical group name.
     pending: IndexMap<String, Pending>,
 }
@@ -61,6 +65,7 @@ impl Reader<'_> {
             if let Some(header) = header(line) {
                 let (name, kind) = header.map_err(|message| InventoryError::syntax(at(0), message))?;
                 section = kind;
+                self.listed.clear();
                 group = self.declare(name, kind, at(1))?;
                 continue;
             }
@@ -150,14 +155,34 @@ impl Reader<'_> {
             let origin = at(word.column + key.chars().count() + 1);
             variables.push((key.to_owned(), Value { origin: Some(origin), ..literal_or_text(value) }));
         }
+        let here = at(pattern.column);
+        let port = names.1.map(|port| Value::at(Kind::Int(port.into()), here.clone()));
+        let mut again = Vec::new();
         for name in names.0 {
-            let host = self.inventory.add_host(&name, Some(self.from), names.1);
+            let host = self.inventory.add_host(&name, Some(self.from), port.clone());
             self.inventory.join(group, host);
             for (key, value) in &variables {
                 self.inventory.set_host_var(host, key, value.clone());
             }
+            let line = here.line();
+            if let Some(first) = self.listed.insert(host, line) {
+                again.push((name, first));
+            }
         }
+        self.tell_again(&again, group, here);
         Ok(())
+    }
+
+    /// Another host was probably meant by one that a section lists for the second time.
+    fn tell_again(&mut self, again: &[(String, u32)], group: GroupId, here: Origin) {
+        let Some((_, first)) = again.first() else { return };
+        let names: Vec<&str> = again.iter().map(|(name, _)| name.as_str()).collect();
+        let section = &self.inventory.groups[group].name;
+        let message = format!(
+            "[{section}] lists {} a second time, after line {first}: is this line about another machine?",
+            some_names(&names),
+        );
+        self.inventory.warn(message, Some(here));
     }
 
     fn variable_line(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use crate::error::InventoryError;
 use crate::group_rules::GroupRules;
 use crate::origin::Warning;
 use crate::value::Value;
@@ -114,6 +115,8 @@ pub struct Inventory {
     /// Directories whose `group_vars` and `host_vars` count, in the order of their sources.
     pub(crate) var_dirs: Vec<PathBuf>,
     pub(crate) warnings: Vec<Warning>,
+    /// Hosts that one file says to be two machines.
+    pub(crate) two_machines: Vec<InventoryError>,
     /// All hosts in inventory order, filled when loading is complete.
     pub(crate) order: Vec<HostId>,
 }
@@ -127,6 +130,7 @@ impl Inventory {
             rules,
             var_dirs: Vec::new(),
             warnings: Vec::new(),
+            two_machines: Vec::new(),
             order: Vec::new(),
         };
         inventory.add_group("all");

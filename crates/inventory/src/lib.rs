@@ -34,6 +34,8 @@ mod script;
 mod shlex;
 mod short_names;
 mod similar;
+mod twice;
+mod unquoted;
 mod value;
 mod var_files;
 mod vars;

@@ -10,7 +10,7 @@ use crate::error::InventoryError;
 use crate::group_rules::GroupRules;
 use crate::inventory::{Inventory, InventorySource, UNGROUPED};
 use crate::origin::SourceText;
-use crate::value::Kind;
+use crate::value::{Kind, Value};
 use crate::vault::{self, VaultSecrets, VaultText};
 use crate::{address, host_list, ini, script, yaml, yaml_inventory};
 
@@ -98,8 +98,7 @@ impl Inventory {
                 }
             }
         }
-        loader.inventory.finish();
-        Ok(loader.inventory)
+        loader.inventory.finished()
     }
 
     /// Reads one INI text that is not a file.
@@ -110,8 +109,7 @@ impl Inventory {
         let mut inventory = Inventory::new(rules);
         let from = InventorySource { file: name.to_owned(), dir: None };
         ini::read(&mut inventory, &SourceText::new(name, text), text, &from)?;
-        inventory.finish();
-        Ok(inventory)
+        inventory.finished()
     }
 }
 
@@ -180,6 +178,7 @@ impl Loader<'_> {
             if self.inventory.hosts.contains_key(&name) {
                 continue;
             }
+            let port = port.map(|port| Value::from(i64::from(port)));
             let host = self.inventory.add_host(&name, Some(&from), port);
             self.inventory.join(UNGROUPED, host);
             if let Some(user) = user {
@@ -245,8 +244,8 @@ impl Loader<'_> {
         if !yaml_name {
             return ini::read(&mut self.inventory, source, text, from);
         }
-        let mut warnings = Vec::new();
-        let yaml_error = match yaml::parse(source, text, &mut warnings) {
+        let (mut warnings, mut lost) = (Vec::new(), Vec::new());
+        let yaml_error = match yaml::parse_all(source, text, &mut warnings, &mut lost) {
             Ok(document) => match &document.kind {
                 Kind::Map(map) if map.contains_key("plugin") => {
                     return Err(InventoryError::NotAnInventory {
@@ -259,7 +258,7 @@ impl Loader<'_> {
                 }
                 Kind::Map(map) => {
                     self.inventory.warnings.append(&mut warnings);
-                    return yaml_inventory::read(&mut self.inventory, map, from);
+                    return yaml_inventory::read(&mut self.inventory, map, &lost, from);
                 }
                 Kind::Null if ending.is_none() => return Ok(()),
                 _ => InventoryError::NotAnInventory {

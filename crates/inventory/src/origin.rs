@@ -94,6 +94,33 @@ impl Origin {
         (found.trim() == expected.trim()).then(|| Self::new(&self.source, line as usize, blanks + 1))
     }
 
+    /// The line so many lines above.
+    pub(crate) fn above(&self, lines: u32) -> Option<Self> {
+        let line = self.line.checked_sub(lines).filter(|line| *line > 0)?;
+        Some(Self { line, column: 1, ..self.clone() })
+    }
+
+    /// The same line, in a column in characters, from 1.
+    pub(crate) fn in_column(&self, column: usize) -> Self {
+        Self { column: u32::try_from(column).unwrap_or(u32::MAX), ..self.clone() }
+    }
+
+    /// The line as it is written; not to be shown.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.source.line(self.line)
+    }
+
+    /// The line as it may be shown: what looks like a password in it is stars.
+    pub(crate) fn shown(&self) -> Option<String> {
+        let line = self.text()?;
+        let above = (1..self.line).rev().filter_map(|above| self.source.line(above));
+        let open = self.source.open;
+        Some(match is_within_secret(line, above, open) {
+            true => line.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect(),
+            false => hushed(line, open),
+        })
+    }
+
     /// Whether it is in a text that must not be shown.
     pub(crate) fn is_secret(&self) -> bool {
         self.source.text.is_none()
@@ -109,13 +136,7 @@ impl Origin {
     pub fn excerpt(&self) -> String {
         /// Longer lines are cut around the caret so that a message fits a terminal.
         const WIDTH: usize = 100;
-        let Some(line) = self.source.line(self.line) else { return String::new() };
-        let above = (1..self.line).rev().filter_map(|above| self.source.line(above));
-        let open = self.source.open;
-        let line = match is_within_secret(line, above, open) {
-            true => line.chars().map(|c| if c.is_whitespace() { c } else { '*' }).collect(),
-            false => hushed(line, open),
-        };
+        let Some(line) = self.shown() else { return String::new() };
         let column = (self.column.max(1) - 1) as usize;
         let skipped = if column > WIDTH - 20 { column - 40 } else { 0 };
         let shown: String =

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::InventoryError;
+use crate::inventory::Inventory;
 use crate::layer::{Layer, LayerKind};
 use crate::load::decode;
 use crate::origin::{Origin, Warning};
@@ -81,20 +82,96 @@ impl VarDir {
             .filter_map(|entry| Some((entry, stem(entry)?)))
             .filter(|(entry, stem)| !known.contains(stem.as_str()) && !known.contains(entry.as_str()))
             .collect();
-        let (first, stem) = stray.first()?;
-        let shown: Vec<&str> = stray.iter().take(SHOWN).map(|(entry, _)| entry.as_str()).collect();
+        // Hosts that differ in their numbers are others, and not misspelt.
+        let without_digits = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
+        let similar = |stem: &str| {
+            let candidates = names.clone().filter(|name| without_digits(name) != without_digits(stem));
+            similar::closest(stem, candidates)
+        };
+        let told = |(entry, stem): &(&String, String)| match similar(stem) {
+            Some(similar) => format!("{entry} (is it meant for \"{similar}\"?)"),
+            None => (*entry).clone(),
+        };
+        let shown: Vec<String> = stray.iter().take(SHOWN).map(told).collect();
         let more =
             if stray.len() > SHOWN { format!(" and {} more", stray.len() - SHOWN) } else { String::new() };
-        let hint = match similar::closest(stem, names) {
-            Some(similar) if stray.len() == 1 => format!("; is {first} meant for \"{similar}\"?"),
-            _ => String::new(),
-        };
         let place = self.path.display();
-        Some(Warning::new(
-            format!("{place}: no {what} is called like {}{more}{hint}", shown.join(", ")),
-            None,
-        ))
+        (!stray.is_empty()).then(|| {
+            let message = format!("{place}: no {what} is called like {}{more}", shown.join(", "));
+            Warning::new(message, None)
+        })
     }
+
+    /// Warnings about files that are not read because another entry has the same name: `all.yml` beside the folder `all`.
+    pub(crate) fn hidden<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<Warning> {
+        let tell = |name: &str| {
+            let mut found = ENDINGS.iter().map(|ending| format!("{name}{ending}"));
+            let read = found.by_ref().find(|entry| self.entries.contains(entry))?;
+            let others: Vec<String> = found.filter(|entry| self.entries.contains(entry)).collect();
+            let place = self.path.display();
+            (!others.is_empty()).then(|| {
+                let message = format!(
+                    "{place}: {} is not read, because {read} is there: put its variables into {read}",
+                    others.join(", ")
+                );
+                Warning::new(message, None)
+            })
+        };
+        names.filter_map(tell).collect()
+    }
+
+    /// Whether a file of one of these names sets a variable. What cannot be read was meant to.
+    fn sets_anything<'a>(&self, mut names: impl Iterator<Item = &'a str>, secrets: &VaultSecrets) -> bool {
+        let sets = |file: &PathBuf| {
+            let layer = read(file, LayerKind::AllFile, secrets, &mut Vec::new());
+            layer.map_or(true, |layer| !layer.vars.is_empty())
+        };
+        names.any(|name| self.files(name).unwrap_or_default().iter().any(sets))
+    }
+}
+
+/// The folders of variables, as they must be called.
+const FOLDERS: [&str; 2] = ["group_vars", "host_vars"];
+
+/// Warnings about folders that are called nearly as those of variables.
+pub(crate) fn misnamed(dir: &Path) -> Vec<Warning> {
+    let tell = |entry: &String| {
+        let lower = entry.to_lowercase();
+        let same = || FOLDERS.into_iter().find(|right| lower == *right);
+        let right = similar::closest_within(2, &lower, FOLDERS.into_iter()).or_else(same)?;
+        // A copy of the folder is not meant to be read.
+        let is_folder = !FOLDERS.contains(&entry.as_str()) && !entry.starts_with(right);
+        (is_folder && dir.join(entry).is_dir()).then(|| {
+            let place = dir.join(entry);
+            let message =
+                format!("{} is not read: such a folder is called {right}; rename it", place.display());
+            Warning::new(message, None)
+        })
+    };
+    list(dir).unwrap_or_default().iter().filter_map(tell).collect()
+}
+
+/// Warnings about variables of an inventory's groups and hosts in a folder where they are not looked for.
+pub(crate) fn elsewhere(
+    inventory: &Inventory,
+    dir: &Path,
+    right: &Path,
+    secrets: &VaultSecrets,
+) -> Vec<Warning> {
+    let groups = inventory.groups.iter().flat_map(|group| inventory.rules.names(&group.name)).collect();
+    let hosts = inventory.hosts.keys().map(String::as_str).collect();
+    let tell = |(name, owners): (&str, Vec<&str>)| {
+        let found = VarDir::open(dir, name).ok()?;
+        found.sets_anything(owners.into_iter(), secrets).then(|| {
+            let message = format!(
+                "{} is not read, because it is not beside the inventory: move it to {}",
+                found.path.display(),
+                right.join(name).display()
+            );
+            Warning::new(message, None)
+        })
+    };
+    FOLDERS.into_iter().zip([groups, hosts]).filter_map(tell).collect()
 }
 
 fn list(path: &Path) -> Result<Vec<String>, InventoryError> {

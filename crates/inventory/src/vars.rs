@@ -29,6 +29,7 @@ pub struct VarsBuilder {
     defaults: Vec<Layer>,
     extra: Vec<Layer>,
     playbook_dir: Option<PathBuf>,
+    project_dir: Option<PathBuf>,
     environment: BTreeMap<String, String>,
     secrets: VaultSecrets,
     renames: Renames,
@@ -44,6 +45,7 @@ impl VarsBuilder {
             defaults: Vec::new(),
             extra: Vec::new(),
             playbook_dir: None,
+            project_dir: None,
             environment: BTreeMap::new(),
             secrets: VaultSecrets::new(),
             renames: Renames::new(),
@@ -84,6 +86,13 @@ impl VarsBuilder {
         let layer = extra_vars::parse(argument, &self.secrets, &mut self.warnings)?;
         self.extra.push(layer);
         Ok(self)
+    }
+
+    /// The directory that the user works in: `group_vars` and `host_vars` in it do not count, and the user is told.
+    #[must_use]
+    pub fn project_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.project_dir = Some(dir.into());
+        self
     }
 
     /// The directory of the playbook: `group_vars` and `host_vars` beside it count, and it is the
@@ -151,6 +160,12 @@ impl VarsBuilder {
             if !inventory.var_dirs.contains(dir) {
                 files.read(&inventory, dir, Beside::Playbook, &self.secrets, &mut self.warnings)?;
             }
+        }
+        if let (Some(dir), Some(right)) = (&self.project_dir, inventory.var_dirs.last())
+            && !inventory.var_dirs.contains(dir)
+            && self.playbook_dir.as_ref() != Some(dir)
+        {
+            self.warnings.extend(var_files::elsewhere(&inventory, dir, right, &self.secrets));
         }
         let mut hosts: Vec<HostState> = Vec::with_capacity(inventory.hosts.len());
         for host in inventory.hosts.values() {
@@ -503,9 +518,13 @@ impl Files {
             }
         }
         let group_names = inventory.groups.iter().flat_map(|group| inventory.rules.names(&group.name));
-        warnings.extend(group_vars.stray("group", group_names));
+        warnings.extend(group_vars.hidden(group_names.clone()));
+        warnings.extend(group_vars.stray("group", group_names.chain(inventory.rules.known())));
         let host_vars = VarDir::open(dir, "host_vars")?;
-        warnings.extend(host_vars.stray("host", inventory.hosts.keys().map(String::as_str)));
+        let host_names = inventory.hosts.keys().map(String::as_str);
+        warnings.extend(host_vars.hidden(host_names.clone()));
+        warnings.extend(host_vars.stray("host", host_names));
+        warnings.extend(var_files::misnamed(dir));
         let kind =
             if beside == Beside::Inventory { LayerKind::HostFile } else { LayerKind::PlaybookHostFile };
         for (id, name) in inventory.hosts.keys().enumerate() {

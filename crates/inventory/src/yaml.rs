@@ -12,12 +12,20 @@ use crate::error::InventoryError;
 use crate::origin::{Origin, SourceText, Warning};
 use crate::value::{Kind, Value};
 use crate::vault::VaultText;
-use crate::{yaml_relaxed, yaml_scalar};
+use crate::{unquoted, yaml_relaxed, yaml_scalar};
 
 /// Nested deeper than any file a person writes; guards the stack.
 const MAX_DEPTH: usize = 128;
 /// Values one document may hold once its aliases are expanded: stops "billion laughs".
 const MAX_NODES: usize = 2_000_000;
+
+/// A value whose key is given a second time.
+pub(crate) struct Lost {
+    pub(crate) key: String,
+    pub(crate) value: Value,
+    /// Where the value begins that counts.
+    pub(crate) by: Option<Origin>,
+}
 
 /// Reads the one document of a text. An empty text is [`Kind::Null`].
 ///
@@ -28,16 +36,37 @@ pub(crate) fn parse(
     text: &str,
     warnings: &mut Vec<Warning>,
 ) -> Result<Value, InventoryError> {
+    parse_all(source, text, warnings, &mut Vec::new())
+}
+
+/// The same, with the values that are lost.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_all(
+    source: &Arc<SourceText>,
+    text: &str,
+    warnings: &mut Vec<Warning>,
+    lost: &mut Vec<Lost>,
+) -> Result<Value, InventoryError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut found = Vec::new();
+    let mut found = Found::default();
     let read = read(source, text, &[], &mut found).or_else(|strict| {
         let relaxed = yaml_relaxed::relaxed(text);
-        found.clear();
+        found = Found::default();
         // What is not YAML at all is told as it was written.
-        read(source, &relaxed.text, &relaxed.moved, &mut found).map_err(|_| strict)
+        read(source, &relaxed.text, &relaxed.moved, &mut found).map_err(|_| unquoted::explained(strict))
     });
-    warnings.append(&mut found);
+    warnings.append(&mut found.warnings);
+    lost.append(&mut found.lost);
     read
+}
+
+/// What is noticed on the way.
+#[derive(Default)]
+struct Found {
+    warnings: Vec<Warning>,
+    lost: Vec<Lost>,
 }
 
 /// Reads a text of which each line was moved to the right by so many columns.
@@ -45,11 +74,11 @@ fn read(
     source: &Arc<SourceText>,
     text: &str,
     moved: &[usize],
-    warnings: &mut Vec<Warning>,
+    found: &mut Found,
 ) -> Result<Value, InventoryError> {
     let parser = Parser::new_from_str(text);
     let unended = (!text.ends_with('\n')).then(|| text.chars().count());
-    let mut reader = Reader { source, parser, moved, unended, anchors: HashMap::new(), nodes: 0, warnings };
+    let mut reader = Reader { source, parser, moved, unended, anchors: HashMap::new(), nodes: 0, found };
     let mut document = None;
     loop {
         let (event, span) = reader.next()?;
@@ -68,7 +97,7 @@ fn read(
     }
 }
 
-struct Reader<'a, 'w> {
+struct Reader<'a, 'f> {
     source: &'a Arc<SourceText>,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     moved: &'a [usize],
@@ -76,7 +105,7 @@ struct Reader<'a, 'w> {
     unended: Option<usize>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
-    warnings: &'w mut Vec<Warning>,
+    found: &'f mut Found,
 }
 
 /// A value, and whether it was written as a bare `<<`.
@@ -190,9 +219,12 @@ impl<'a> Reader<'a, '_> {
             if let Some(first) = own.get(&name) {
                 let first = first.origin.as_ref().map(Origin::line).unwrap_or_default();
                 let message = format!("the key \"{name}\" is given twice; the value of line {first} is lost");
-                self.warnings.push(Warning::new(message, Some(self.origin(span.start))));
+                self.found.warnings.push(Warning::new(message, Some(self.origin(span.start))));
             }
-            own.insert(name, value);
+            let by = value.origin.clone();
+            if let Some(value) = own.insert(name.clone(), value) {
+                self.found.lost.push(Lost { key: name, value, by });
+            }
         }
         if merged.is_empty() {
             return Ok(own);
@@ -288,7 +320,7 @@ impl<'a> Reader<'a, '_> {
             Some(tag) if tag_name(&tag) == "!unsafe" => make_raw(value),
             Some(tag) if !tag_name(&tag).starts_with("!!") && tag_name(&tag) != "!" => {
                 let message = format!("the tag {} is not known and is ignored", tag_name(&tag));
-                self.warnings.push(Warning::new(message, value.origin.clone()));
+                self.found.warnings.push(Warning::new(message, value.origin.clone()));
             }
             _ => {}
         }

@@ -8,15 +8,18 @@ use crate::ini::host_names;
 use crate::inventory::{GroupId, Inventory, InventorySource};
 use crate::origin::Origin;
 use crate::value::{Kind, Value};
+use crate::yaml::Lost;
 
-/// Reads a parsed document into the inventory. The document must be a mapping.
+/// Reads a parsed document into the inventory. The document must be a mapping, of which these values are lost, because their
+/// keys came again.
 pub(crate) fn read(
     inventory: &mut Inventory,
     document: &IndexMap<String, Value>,
+    lost: &[Lost],
     from: &InventorySource,
 ) -> Result<(), InventoryError> {
     for (name, group) in document {
-        read_group(inventory, name, group, from)?;
+        read_group(inventory, name, group, lost, from)?;
     }
     Ok(())
 }
@@ -25,6 +28,7 @@ fn read_group(
     inventory: &mut Inventory,
     name: &str,
     group: &Value,
+    lost: &[Lost],
     from: &InventorySource,
 ) -> Result<Option<GroupId>, InventoryError> {
     let sections = match &group.kind {
@@ -65,7 +69,9 @@ fn read_group(
             }
             "children" => {
                 for (child_name, child) in entries {
-                    let Some(child_id) = read_group(inventory, child_name, child, from)? else { continue };
+                    let Some(child_id) = read_group(inventory, child_name, child, lost, from)? else {
+                        continue;
+                    };
                     if !inventory.link(id, child_id) {
                         let message = format!(
                             "\"{child_name}\" cannot be a child of \"{name}\": that makes a circle of groups"
@@ -74,7 +80,7 @@ fn read_group(
                     }
                 }
             }
-            "hosts" => read_hosts(inventory, id, entries, from)?,
+            "hosts" => read_hosts(inventory, id, entries, lost, from)?,
             _ => {
                 let message = format!(
                     "\"{section}\" in the group \"{name}\" is ignored; a group has only hosts, vars and children"
@@ -90,10 +96,14 @@ fn read_hosts(
     inventory: &mut Inventory,
     group: GroupId,
     entries: &IndexMap<String, Value>,
+    lost: &[Lost],
     from: &InventorySource,
 ) -> Result<(), InventoryError> {
     for (pattern, vars) in entries {
         let (names, port) = host_names(pattern).map_err(|message| error(vars, message))?;
+        let port = port.map(|port| Value { kind: Kind::Int(port.into()), origin: vars.origin.clone() });
+        let lost = lost.iter().filter(|lost| lost.key == *pattern && lost.by == vars.origin);
+        let lost: Vec<_> = lost.filter_map(|lost| lost.value.as_map()).collect();
         let empty = IndexMap::new();
         let vars = match &vars.kind {
             Kind::Map(vars) => vars,
@@ -111,9 +121,12 @@ fn read_hosts(
             }
         };
         for name in names {
-            let host = inventory.add_host(&name, Some(from), port);
+            let host = inventory.add_host(&name, Some(from), port.clone());
             inventory.join(group, host);
             for (key, value) in vars {
+                for first in lost.iter().filter_map(|lost| lost.get(key)) {
+                    inventory.compare(host, key, first, value);
+                }
                 inventory.set_host_var(host, key, value.clone());
             }
         }

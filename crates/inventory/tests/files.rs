@@ -126,7 +126,7 @@ fn what_nobody_reads_is_told() {
     ]);
     let said = vars.warnings()[0].to_string();
     assert!(
-        said.ends_with("group_vars: no group is called like wbe.yml; is wbe.yml meant for \"web\"?"),
+        said.ends_with("group_vars: no group is called like wbe.yml (is it meant for \"web\"?)"),
         "{said}"
     );
 

@@ -102,6 +102,11 @@ fn format(node: &Node) -> Result<Format, Mistake> {
         return Err(Mistake::new(&node.origin, message));
     };
     let entry = |name: &str| entries.iter().find(|(key, _)| key.name == name);
+    if let Some((key, _)) = entry("ignition").filter(|(_, ignition)| has(ignition, "version")) {
+        let message = "this is what Ignition reads, which is made from a configuration: name the configuration itself, \
+                       a text in YAML with the sections passwd, storage and systemd";
+        return Err(Mistake::new(&key.origin, message));
+    }
     let Some((key, variant)) = entry("variant") else {
         return match entry("version") {
             // A file that is meant for Butane, and the old format, whose version is 0 where it has any.
@@ -155,6 +160,10 @@ fn format(node: &Node) -> Result<Format, Mistake> {
             Err(Mistake::new(&version.origin, message))
         }
     }
+}
+
+fn has(node: &Node, name: &str) -> bool {
+    matches!(&node.kind, Kind::Map(entries) if entries.iter().any(|(key, _)| key.name == name))
 }
 
 fn text<'a>(key: &Key, node: &'a Node) -> Result<&'a str, Mistake> {

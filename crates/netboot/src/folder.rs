@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use muster_files::write_whole;
@@ -175,21 +175,38 @@ impl Rendered {
 }
 
 impl Change {
-    /// Makes it. A new configuration is for nobody else's eyes; one that is there keeps the mode that it was given, so that a web
-    /// server that was let in stays so.
+    /// Makes it. Configurations are for nobody else's eyes, so their folder is closed, and a web server is let into that, once for
+    /// all that will be there: rights of a file would end when it is replaced. A file that is there keeps its mode, and where the
+    /// folder is open a new configuration can be read by its owner alone.
     ///
     /// # Errors
     /// The file cannot be written or removed.
     pub fn make(&self, dir: &Path) -> io::Result<()> {
         let path = dir.join(&self.path);
         let Some(after) = &self.after else { return fs::remove_file(&path) };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let there = fs::metadata(&path).ok().map(|there| there.permissions().mode() & 0o777);
-        let mode = there.unwrap_or(if self.secret { 0o600 } else { 0o644 });
+        let folder = path.parent().unwrap_or(dir);
+        make_folders(folder, if self.secret { 0o700 } else { 0o755 })?;
+        let there = mode_of(&path).ok();
+        let open = || mode_of(folder).map_or(true, |mode| mode & 0o007 != 0);
+        let mode = there.unwrap_or_else(|| if self.secret && open() { 0o600 } else { 0o644 });
         write_whole(&path, Some(mode), &mut after.as_bytes())
     }
+}
+
+fn mode_of(path: &Path) -> io::Result<u32> {
+    Ok(fs::metadata(path)?.permissions().mode() & 0o777)
+}
+
+/// Makes a folder with this mode, in folders that everybody may look into, whatever the umask.
+fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_folders(above, 0o755)?;
+    }
+    fs::DirBuilder::new().mode(mode).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 fn read(path: &Path) -> io::Result<Option<String>> {

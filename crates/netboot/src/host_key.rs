@@ -43,8 +43,16 @@ impl std::fmt::Debug for HostKey {
 /// Why keys cannot be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// The authority is gone, and there are keys that it has certified.
+    #[error("{} is gone: the machines' host keys are certified by it", path.display())]
+    Gone {
+        /// Where it was.
+        path: PathBuf,
+        /// What is left of it: to be removed before there can be another one.
+        left: Vec<PathBuf>,
+    },
     /// A file cannot be read or written.
-    #[error("{}: {error}", path.display())]
+    #[error("{} cannot be read or written: {error}", path.display())]
     File {
         /// Which one.
         path: PathBuf,
@@ -105,10 +113,20 @@ impl KeyStore {
     /// The authority, if there is one.
     ///
     /// # Errors
-    /// The file cannot be read, others may read it, or it holds no key.
+    /// The file cannot be read, others may read it, it holds no key, or it is gone.
     pub fn authority(&self) -> Result<Option<Authority>, KeyError> {
         let path = self.authority_path();
-        Ok(read_private(&path)?.map(|key| Authority { key }))
+        if let Some(key) = read_private(&path)? {
+            return Ok(Some(Authority { key }));
+        }
+        // The other half alone is what a run left that was cut off.
+        let hosts = self.dir.join("ssh_hosts");
+        let has_keys = fs::read_dir(&hosts).is_ok_and(|mut entries| entries.next().is_some());
+        if !has_keys {
+            return Ok(None);
+        }
+        let left = [self.dir.join("ssh_ca.pub"), hosts].into_iter().filter(|path| path.exists()).collect();
+        Err(KeyError::Gone { path, left })
     }
 
     /// Makes the authority.
@@ -134,7 +152,7 @@ impl KeyStore {
         now: SystemTime,
     ) -> Result<Result<HostKey, String>, KeyError> {
         let path = self.host_path(machine);
-        let Some(key) = read_private(&path)? else { return Ok(Err("it has no host key yet".to_owned())) };
+        let Some(key) = read_private(&path)? else { return Ok(Err("there is no host key yet".to_owned())) };
         if let Some(fault) = self.fault(authority, machine, &key, names, now)? {
             return Ok(Err(fault));
         }
@@ -194,7 +212,7 @@ impl KeyStore {
         at: SystemTime,
     ) -> Result<Option<String>, KeyError> {
         let path = certificate_path(&self.host_path(machine));
-        let Some(text) = read(&path)? else { return Ok(Some("it has no certificate yet".to_owned())) };
+        let Some(text) = read(&path)? else { return Ok(Some("there is no certificate yet".to_owned())) };
         let Ok(certificate) = Certificate::from_openssh(text.trim()) else {
             return Ok(Some(format!("{} is no certificate", path.display())));
         };
@@ -205,15 +223,15 @@ impl KeyStore {
         certified.sort();
         wanted.sort();
         Ok(if certificate.public_key() != key.public_key().key_data() {
-            Some("its certificate is for another key".to_owned())
+            Some("the certificate is for another key".to_owned())
         } else if certificate.signature_key() != authority.key.public_key().key_data() {
-            Some("its certificate is by another authority".to_owned())
+            Some("the certificate is by another authority".to_owned())
         } else if certified != wanted {
-            Some(format!("its certificate is for {}", certificate.valid_principals().join(", ")))
+            Some(format!("the certificate is for {}", certificate.valid_principals().join(", ")))
         } else if seconds >= certificate.valid_before() {
-            Some("its certificate has ended".to_owned())
+            Some("the certificate has ended".to_owned())
         } else if certificate.validate_at(seconds, [&trusted]).is_err() {
-            Some("its certificate does not hold".to_owned())
+            Some("the certificate does not hold".to_owned())
         } else {
             None
         })
@@ -298,13 +316,23 @@ fn read_private(path: &Path) -> Result<Option<PrivateKey>, KeyError> {
             path.display()
         )));
     }
-    let key = PrivateKey::from_openssh(&text)
-        .map_err(|error| no_key(format!("this is no private key ({error})")))?;
+    let shown = path.display();
+    let key = PrivateKey::from_openssh(&text).map_err(|error| {
+        no_key(format!(
+            "this is no private key as ssh-keygen writes it (it begins with -----BEGIN OPENSSH PRIVATE KEY-----): {error}; \
+             put the right file back from a backup"
+        ))
+    })?;
     if key.is_encrypted() {
-        return Err(no_key("this private key has a passphrase, which muster cannot ask for here".to_owned()));
+        return Err(no_key(format!(
+            "this private key has a passphrase, which nobody is asked for here; take it away: ssh-keygen -p -N '' -f {shown}"
+        )));
     }
     if key.algorithm() != Algorithm::Ed25519 {
-        return Err(no_key("this key is not of the kind ed25519".to_owned()));
+        return Err(no_key(format!(
+            "this key is of the kind {}, and one of the kind ed25519 was meant; put the right file back from a backup",
+            key.algorithm()
+        )));
     }
     Ok(Some(key))
 }

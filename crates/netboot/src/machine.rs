@@ -105,8 +105,8 @@ impl Config {
         };
         let account = &mut users[at];
         if account["shouldExist"] == json!(false) {
-            let message = format!("the inventory logs in to {name} as {user}, and this takes {user} away");
-            return Err(Mistake::new(&origin, message));
+            let message = format!("the inventory logs in as {user}, and this takes {user} away");
+            return Err(Mistake::new(&origin, message).of(name));
         }
         let all = &mut account["sshAuthorizedKeys"];
         for key in keys {
@@ -123,10 +123,11 @@ impl Config {
         }
         if !has_key && users[at]["passwordHash"].as_str().is_none_or(str::is_empty) {
             let message = format!(
-                "nobody could log in to {name} as {user}: neither the configuration nor netboot_ssh_authorized_keys has a key for \
-                 that user, and no public key lies beside the private one that muster logs in with"
+                "nobody could log in as {user}: neither the configuration nor netboot_ssh_authorized_keys has a key for \
+                 that user, and no public key lies beside the private one that muster logs in with (ssh-keygen -y -f KEY \
+                 >KEY.pub makes it)"
             );
-            return Err(Mistake::new(&origin, message));
+            return Err(Mistake::new(&origin, message).of(name));
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! What is wrong with a configuration, and where.
 
+use std::collections::HashSet;
 use std::fmt;
 
-use muster_inventory::Origin;
+use muster_inventory::{Origin, some_names};
 
 /// One mistake in what the user wrote.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,17 +12,27 @@ pub struct Mistake {
     pub origin: Origin,
     /// What was found, and what was meant, in whole sentences.
     pub message: String,
+    /// The machines that it is about, where it is not about all of them.
+    pub machines: Vec<String>,
 }
 
 impl Mistake {
     pub(crate) fn new(origin: &Origin, message: impl Into<String>) -> Self {
-        Self { origin: origin.clone(), message: message.into() }
+        Self { origin: origin.clone(), message: message.into(), machines: Vec::new() }
+    }
+
+    pub(crate) fn of(self, machine: &str) -> Self {
+        Self { machines: vec![machine.to_owned()], ..self }
     }
 }
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}{}", self.origin, self.message, self.origin.excerpt())
+        let machines = match self.machines.as_slice() {
+            [] => String::new(),
+            machines => format!("{}: ", some_names(machines)),
+        };
+        write!(f, "{}: {machines}{}{}", self.origin, self.message, self.origin.excerpt())
     }
 }
 
@@ -34,11 +45,23 @@ impl Mistakes {
     ///
     /// # Errors
     /// There is one.
-    pub(crate) fn none_of(mut found: Vec<Mistake>) -> Result<(), Self> {
-        // What is written once and used twice, by an alias of YAML, is one mistake.
+    pub fn none_of(mut found: Vec<Mistake>) -> Result<(), Self> {
+        // What is written once and used twice, by an alias of YAML or by several machines, is one mistake.
         found.sort_by_key(|mistake| (mistake.origin.line(), mistake.origin.column()));
-        found.dedup();
-        if found.is_empty() { Ok(()) } else { Err(Self(found)) }
+        let mut told: Vec<Mistake> = Vec::new();
+        for mistake in found {
+            let same =
+                |known: &&mut Mistake| (&known.origin, &known.message) == (&mistake.origin, &mistake.message);
+            match told.iter_mut().find(same) {
+                Some(known) => known.machines.extend(mistake.machines),
+                None => told.push(mistake),
+            }
+        }
+        for mistake in &mut told {
+            let mut seen = HashSet::new();
+            mistake.machines.retain(|machine| seen.insert(machine.clone()));
+        }
+        if told.is_empty() { Ok(()) } else { Err(Self(told)) }
     }
 }
 

@@ -118,8 +118,7 @@ impl Reader<'_> {
     }
 
     fn wrong(&self, name: &str, value: &Value, why: &str) -> SettingsError {
-        let message = format!("{name} of {}: {why}", self.vars.name());
-        SettingsError::Wrong(Mistake::new(&origin(value), message))
+        SettingsError::Wrong(Mistake::new(&origin(value), format!("{name}: {why}")).of(self.vars.name()))
     }
 
     fn text(

@@ -51,7 +51,7 @@ fn a_script_and_a_configuration_for_each_machine() {
     make(dir.path(), &both);
     assert_eq!(both.changes(dir.path(), true).unwrap(), [], "a second time there is nothing to do");
     let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("ignition/s4.ign"), mode("name/s4.ipxe")), (0o600, 0o644));
+    assert_eq!((mode("ignition"), mode("ignition/s4.ign"), mode("name/s4.ipxe")), (0o700, 0o644, 0o644));
     let scripts = ["boot.ipxe", "name/s4.ipxe", "mac/52-54-00-12-34-58.ipxe", "unknown.ipxe"];
     let text = |path: &str| format!("== {path}\n{}", fs::read_to_string(dir.path().join(path)).unwrap());
     insta::assert_snapshot!(scripts.map(text).join("\n"));
@@ -180,7 +180,7 @@ fn variables_that_say_what_cannot_be() {
     check_wrong(
         System::Flatcar,
         &format!("{url} mac_address=52:54"),
-        "mac_address of s4: \"52:54\" is no address",
+        "s4: mac_address: \"52:54\" is no address",
     );
     check_wrong(System::Flatcar, &format!("{url} kube_override_hostname=a_b"), "no name for a machine");
     check_wrong(System::Flatcar, &format!("{url} netboot_kernel=../x"), "neither a URL nor a path");

@@ -202,7 +202,7 @@ fn whoever_logs_in_can() {
     let mut nobody = machine("s4");
     nobody.keys.clear();
     let told = users("{name: admin}").for_machine(&nobody).unwrap_err().to_string();
-    assert!(told.starts_with("pc.yml:3:18: nobody could log in to s4 as admin"), "{told}");
+    assert!(told.starts_with("pc.yml:3:18: s4: nobody could log in as admin"), "{told}");
     let password = users("{name: admin, password_hash: $y$x}");
     assert!(password.for_machine(&nobody).is_ok());
     let told =

@@ -26,7 +26,7 @@ fn a_machine_keeps_its_key_and_gets_a_new_certificate_when_it_needs_one() {
     let certify = |names: &[String], at| store.certify(&authority, "s4", names, at, false).unwrap();
     let key = |names: &[String], at| store.host_key(&authority, "s4", names, at).unwrap();
 
-    assert_eq!(key(&both, now).unwrap_err(), "it has no host key yet");
+    assert_eq!(key(&both, now).unwrap_err(), "there is no host key yet");
     assert_eq!(store.certify(&authority, "s4", &both, now, true).unwrap(), Made::Key);
     assert!(!store.host_path("s4").exists(), "looking makes nothing");
     assert_eq!(certify(&both, now), Made::Key);
@@ -35,20 +35,20 @@ fn a_machine_keeps_its_key_and_gets_a_new_certificate_when_it_needs_one() {
 
     // It is reached by another address, then time goes by.
     let moved = names(&["s4", "10.146.225.5"]);
-    assert_eq!(key(&moved, now).unwrap_err(), "its certificate is for s4, 10.146.225.4");
-    assert_eq!(certify(&moved, now), Made::Certificate("its certificate is for s4, 10.146.225.4".to_owned()));
+    assert_eq!(key(&moved, now).unwrap_err(), "the certificate is for s4, 10.146.225.4");
+    assert_eq!(certify(&moved, now), Made::Certificate("the certificate is for s4, 10.146.225.4".to_owned()));
     let late = now + LIFETIME - 99 * DAY;
     assert!(key(&moved, late).is_ok());
     assert_eq!(certify(&moved, late), Made::Certificate("the certificate before ends soon".to_owned()));
     assert_eq!(certify(&moved, late), Made::Nothing);
-    assert_eq!(key(&moved, late + LIFETIME).unwrap_err(), "its certificate has ended");
+    assert_eq!(key(&moved, late + LIFETIME).unwrap_err(), "the certificate has ended");
     assert_eq!(format!("{:?}", key(&moved, late).unwrap()), first, "the key is the same all the time");
 
     // Another authority.
     fs::remove_file(store.authority_path()).unwrap();
     let other = store.make_authority("classroom").unwrap();
     let told = store.host_key(&other, "s4", &moved, now).unwrap().unwrap_err();
-    assert_eq!(told, "its certificate is by another authority");
+    assert_eq!(told, "the certificate is by another authority");
 }
 
 #[test]
