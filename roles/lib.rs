@@ -333,9 +333,16 @@ pub const ROLES: &[Role] = &[
     ),
     role!(
         "adopt-network",
-        "Make room for muster's flannel, where another manifest has brought one",
+        "Make room for muster's flannel and DNS, where other manifests have brought them",
         adoption::make_room,
         reads: [adoption::READS, flannel::READS],
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "adopt-names",
+        "The DNS cache on the machine has its address",
+        adoption::address_of_names,
+        reads: [nodelocaldns::READS],
         "kubeadm/defaults.yml"
     ),
     role!(

@@ -82,6 +82,43 @@ const COMPONENTS: [(&str, &str, &str, &[&str]); 3] = [
     ),
 ];
 
+/// What kubespray writes down though it is what the programs do anyway (their `--help`), or though it does nothing here.
+const SAID_NEEDLESSLY: [(&str, &str); 18] = [
+    ("allow-privileged", "true"),
+    ("anonymous-auth", "true"),
+    ("authorization-mode", "Node,RBAC"),
+    ("configure-cloud-routes", "false"),
+    ("config", "/etc/kubernetes/kubescheduler-config.yaml"),
+    ("default-not-ready-toleration-seconds", "300"),
+    ("default-unreachable-toleration-seconds", "300"),
+    ("enable-aggregator-routing", "false"),
+    ("endpoint-reconciler-type", "lease"),
+    ("etcd-compaction-interval", "5m0s"),
+    ("event-ttl", "1h0m0s"),
+    ("leader-elect-lease-duration", "15s"),
+    ("leader-elect-renew-deadline", "10s"),
+    ("node-monitor-period", "5s"),
+    ("request-timeout", "1m0s"),
+    ("service-account-lookup", "true"),
+    ("storage-backend", "etcd3"),
+    ("terminated-pod-gc-threshold", "12500"),
+];
+
+/// Whether an argument says nothing. `networks`: those that the cluster was begun with, which are compared by themselves.
+fn says_nothing(component: &str, name: &str, value: &str, networks: &Value) -> bool {
+    let of_network = match name {
+        "service-cluster-ip-range" => &networks["serviceSubnet"],
+        "cluster-cidr" => &networks["podSubnet"],
+        _ => &Value::Null,
+    };
+    // How many API servers there are counts for another way to find them than `lease`; an IPv6 socket takes IPv4, too.
+    name == "apiserver-count"
+        || component == "kube-apiserver" && name == "bind-address" && ["::", "0.0.0.0"].contains(&value)
+        || of_network == value
+        || name == "node-cidr-mask-size-ipv4"
+        || SAID_NEEDLESSLY.iter().any(|(known, usual)| *known == name && usual.eq_ignore_ascii_case(value))
+}
+
 /// What keeps a value: the variable, with what stands in the inventory and what the cluster has.
 pub(super) fn differs(variable: &str, inventory: &str, living: &str) -> Problem {
     let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { text.to_owned() };
@@ -112,7 +149,11 @@ pub(super) fn arguments(has: &[String], asked: &Value, wanted: &Value) -> Vec<Pr
         let (_, part, variable, own) = COMPONENTS.iter().find(|(known, ..)| *known == component)?;
         let will = extra_args(wanted, part);
         let is_kubeadms = own.contains(&name) && !extra_args(asked, part).contains_key(name);
-        if is_kubeadms || will.get(name).is_some_and(|will| will == value) {
+        let stays = match will.get(name) {
+            Some(will) => will.eq_ignore_ascii_case(value),
+            None => is_kubeadms || says_nothing(component, name, value, &asked["networking"]),
+        };
+        if stays {
             return None;
         }
         let will = will
@@ -131,7 +172,7 @@ pub(super) fn arguments(has: &[String], asked: &Value, wanted: &Value) -> Vec<Pr
 }
 
 /// The arguments that kubeadm gives to etcd by itself.
-const OF_ETCD: [&str; 27] = [
+const OF_ETCD: [&str; 28] = [
     "advertise-client-urls",
     "cert-file",
     "client-cert-auth",
@@ -154,11 +195,29 @@ const OF_ETCD: [&str; 27] = [
     "peer-key-file",
     "peer-skip-client-san-verification",
     "peer-trusted-ca-file",
+    "proxy",
     "snapshot-count",
     "strict-reconfig-check",
     "trusted-ca-file",
     "unsafe-no-fsync",
     "watch-progress-notify-interval",
+];
+
+/// What kubespray tells etcd though etcd does it anyway.
+const USUAL_OF_ETCD: [(&str, &str); 5] = [
+    ("log-level", "info"),
+    ("max-request-bytes", "1572864"),
+    ("max-snapshots", "5"),
+    ("max-wals", "5"),
+    ("metrics", "basic"),
+];
+
+/// The settings that muster always writes, and their variables.
+const WRITTEN_FOR_ETCD: [(&str, &str); 4] = [
+    ("heartbeat-interval", "etcd_heartbeat_interval"),
+    ("election-timeout", "etcd_election_timeout"),
+    ("quota-backend-bytes", "etcd_quota_backend_bytes"),
+    ("auto-compaction-retention", "etcd_compaction_retention"),
 ];
 
 /// Arguments of etcd that it would not have any more; a quota, say, without which a large database could not be written. `will`: its
@@ -167,8 +226,13 @@ pub(super) fn etcd(has: &[String], will: &BTreeMap<String, String>) -> Vec<Probl
     let lost = |line: &String| {
         let (name, value) = line.strip_prefix("etcd --")?.split_once('=')?;
         let variable = format!("ETCD_{}", name.to_uppercase().replace('-', "_"));
-        if OF_ETCD.contains(&name) || will.get(&variable).is_some_and(|will| will == value) {
+        let is_usual = USUAL_OF_ETCD.contains(&(name, value)) && !will.contains_key(&variable);
+        if OF_ETCD.contains(&name) || is_usual || will.get(&variable).is_some_and(|will| will == value) {
             return None;
+        }
+        if let Some((_, written)) = WRITTEN_FOR_ETCD.iter().find(|(known, _)| *known == name) {
+            let will = will.get(&variable).map(String::as_str).unwrap_or_default();
+            return Some(differs(written, will, value));
         }
         Some(Problem {
             check: "etcd_extra_vars".into(),
@@ -183,7 +247,7 @@ pub(super) fn etcd(has: &[String], will: &BTreeMap<String, String>) -> Vec<Probl
 }
 
 /// The fields of a kubelet's configuration that say nothing, or what kubeadm and Kubernetes say by themselves.
-const OF_KUBEADM: [&str; 13] = [
+const OF_KUBEADM: [&str; 15] = [
     "apiVersion",
     "kind",
     "authentication",
@@ -197,6 +261,22 @@ const OF_KUBEADM: [&str; 13] = [
     "rotateCertificates",
     "staticPodPath",
     "cgroupDriver",
+    // muster sets it where it means something.
+    "failCgroupV1",
+    // Where its own use is counted.
+    "kubeletCgroups",
+];
+
+/// What Kubernetes takes where nothing is said (`SetDefaults_KubeletConfiguration`), and kubespray writes down.
+const USUAL_OF_KUBELETS: [(&str, &str); 8] = [
+    ("failSwapOn", "true"),
+    ("maxPods", "110"),
+    ("nodeStatusUpdateFrequency", "10s"),
+    ("containerLogMaxFiles", "5"),
+    ("containerLogMaxSize", "10Mi"),
+    ("podPidsLimit", "-1"),
+    ("eventRecordQPS", "50"),
+    ("maxParallelImagePulls", "1"),
 ];
 
 /// Whether a field has the value that it has when nobody sets it.
@@ -216,8 +296,8 @@ pub(super) fn kubelet(living: &Value, wanted: &[Value]) -> Vec<Problem> {
     let fields = living.as_object().into_iter().flatten();
     let lost = fields.filter(|(name, value)| !OF_KUBEADM.contains(&name.as_str()) && !is_unset(value)).filter_map(|(name, value)| {
         let will = wanted.iter().rev().find_map(|document| document.get(name));
-        let default = [("failSwapOn", Value::Bool(true)), ("maxPods", 110.into())];
-        let is_default = default.iter().any(|(field, default)| field == name && default == value);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let is_default = USUAL_OF_KUBELETS.contains(&(name.as_str(), text.as_str()));
         if will == Some(value) || will.is_none() && is_default || name == "logging" && value["verbosity"] == 0 {
             return None;
         }
@@ -261,8 +341,13 @@ pub(super) fn corefile(living: &str, wanted: &str, domain: &str) -> Vec<String> 
     let lines = |text: &str| {
         text.lines().map(line).filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>()
     };
-    let own =
-        ["cache 30 {".to_owned(), format!("disable success {domain}"), format!("disable denial {domain}")];
+    let own = [
+        "cache 30 {".to_owned(),
+        format!("disable success {domain}"),
+        format!("disable denial {domain}"),
+        // Without anything in it, as kubespray writes it.
+        "errors {".to_owned(),
+    ];
     let will = lines(wanted);
     lines(living).into_iter().filter(|line| !will.contains(line) && !own.contains(line)).collect()
 }
@@ -308,10 +393,49 @@ mod tests {
         let will = |value: &str| [("ETCD_QUOTA_BACKEND_BYTES".to_owned(), value.to_owned())].into();
         assert!(etcd(&has, &will("8589934592")).is_empty());
         let lost = etcd(&has, &will("2147483648"));
+        assert!(lost.len() == 1 && lost[0].remedy == "set etcd_quota_backend_bytes: 8589934592", "{lost:?}");
+        let has = ["log-level=info", "log-level=debug", "proxy=off"].map(|said| format!("etcd --{said}"));
+        let lost = etcd(&has, &BTreeMap::new());
         assert!(
-            lost.len() == 1 && lost[0].remedy.contains("{ETCD_QUOTA_BACKEND_BYTES: \"8589934592\"}"),
+            lost.len() == 1 && lost[0].remedy.contains("etcd_extra_vars: {ETCD_LOG_LEVEL: \"debug\"}"),
             "{lost:?}"
         );
+    }
+
+    #[test]
+    fn what_kubespray_writes_down_needlessly_is_not_lost() {
+        let has = [
+            "kube-apiserver --anonymous-auth=True",
+            "kube-apiserver --bind-address=::",
+            "kube-apiserver --service-cluster-ip-range=10.233.0.0/18",
+            "kube-apiserver --profiling=False",
+            "kube-controller-manager --bind-address=::",
+            "kube-controller-manager --node-cidr-mask-size-ipv4=24",
+            "kube-scheduler --config=/etc/kubernetes/kubescheduler-config.yaml",
+        ]
+        .map(str::to_owned);
+        let said = |names: &[&str]| {
+            let list: Vec<Value> = names.iter().map(|name| json!({ "name": name, "value": "" })).collect();
+            json!({ "extraArgs": list })
+        };
+        let asked = json!({
+            "networking": { "serviceSubnet": "10.233.0.0/18" },
+            "apiServer": said(&["anonymous-auth", "bind-address", "service-cluster-ip-range", "profiling"]),
+            "controllerManager": said(&["bind-address", "node-cidr-mask-size-ipv4"]),
+            "scheduler": said(&["config"]),
+        });
+        let lost = |wanted: Value| {
+            arguments(&has, &asked, &wanted).into_iter().map(|lost| lost.found).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            lost(json!({})),
+            [
+                "kube-apiserver runs with --profiling=False, none in the inventory",
+                "kube-controller-manager runs with --bind-address=::, none in the inventory",
+            ]
+        );
+        let false_too = json!({ "apiServer": { "extraArgs": [{ "name": "profiling", "value": "false" }] } });
+        assert_eq!(lost(false_too).len(), 1);
     }
 
     #[test]

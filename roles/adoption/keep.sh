@@ -2,13 +2,15 @@
 kept=$1 mark=$2
 umask 077
 mkdir -p "$kept"
-for path in /etc/kubernetes/manifests /etc/kubernetes/kubelet.conf /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env \
-  /etc/systemd/system/kubelet.service /etc/systemd/system/kubelet.service.d /etc/containerd/config.toml /etc/default/kubelet; do
-  [ ! -e "$path" ] || {
-    mkdir -p "$kept${path%/*}"
-    cp -a "$path" "$kept${path%/*}/"
-  }
+for file in /etc/kubernetes/manifests/* /etc/kubernetes/kubelet.conf /etc/kubernetes/kubelet.env /etc/kubernetes/kubelet-config.yaml \
+  /etc/kubernetes/kubeadm-config.yaml /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet \
+  /etc/systemd/system/kubelet.service /etc/systemd/system/kubelet.service.d/* /etc/systemd/system/containerd.service \
+  /etc/containerd/config.toml /etc/systemd/system/etcd.service /etc/etcd.env; do
+  if [ -f "$file" ]; then
+    mkdir -p "$kept${file%/*}"
+    cp -p "$file" "$kept$file"
+    sync "$kept$file"
+  fi
 done
-sync
 : >"$mark"
 sync "$mark"

@@ -1,7 +1,9 @@
 //! A living cluster, as it says of itself, beside what the inventory says of it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use muster_artifacts::Arch;
 use muster_engine::prelude::*;
 use muster_inventory::some_names;
@@ -15,9 +17,12 @@ use crate::common::cluster_vars;
 use crate::objects::parsed;
 use crate::{coredns, flannel, kubeadm};
 
-/// The daemon set of flannel's own manifest, and that of muster's.
-pub(super) const FLANNEL: &str = "kube-flannel-ds";
-const OUR_FLANNEL: &str = "kube-flannel";
+/// The daemon sets of flannel: of its own manifest, of muster's, and of kubespray's.
+const FLANNELS: [&str; 3] =
+    ["kube-flannel/kube-flannel-ds", "kube-flannel/kube-flannel", "kube-system/kube-flannel"];
+
+/// kubespray's DNS caches on the nodes, which have the name of muster's.
+const CACHES: &str = "kube-system/nodelocaldns";
 
 /// What a cluster says of itself.
 #[derive(Debug, Default, PartialEq)]
@@ -26,8 +31,8 @@ pub(super) struct Living {
     /// By kind and name: configurations of kubeadm's, and of DNS.
     objects: BTreeMap<String, Value>,
     flannel: Vec<Value>,
-    /// Nodes with a static pod of etcd, and whether it is Ready.
-    members: Vec<(String, bool)>,
+    /// The static pods of control planes: the node, the program, and whether it is Ready.
+    pods: Vec<(String, String, bool)>,
     /// Daemon sets, as NAMESPACE/NAME.
     daemons: Vec<String>,
 }
@@ -70,10 +75,13 @@ impl Living {
         Ok(Self {
             nodes: lines("nodes").map(Node::of_line).collect(),
             objects: items("objects")?.into_iter().map(|object| (key(&object), object)).collect(),
-            flannel: items("flannel")?,
-            members: lines("members")
-                .filter_map(|line| line.split_once('|'))
-                .map(|(node, ready)| (node.to_owned(), ready == "True"))
+            flannel: [items("flannel")?, items("flannel-of-kubespray")?].concat(),
+            pods: lines("pods")
+                .filter_map(|line| {
+                    let mut words = line.split('|');
+                    let (node, program, ready) = (words.next()?, words.next()?, words.next()?);
+                    Some((node.to_owned(), program.to_owned(), ready == "True"))
+                })
                 .collect(),
             daemons: lines("daemons").map(str::to_owned).collect(),
         })
@@ -96,6 +104,29 @@ impl Living {
         self.document("kubeadm-config", "ClusterConfiguration")
     }
 
+    /// What is not well, by node: the node itself, or a program of a control plane on it.
+    pub(super) fn unwell(&self) -> impl Iterator<Item = (&str, Problem)> {
+        let nodes = self.nodes.iter().filter(|node| !node.ready).map(|Node { name, .. }| {
+            let problem = refused(
+                "nodes",
+                format!("the node {name} is not Ready"),
+                "nodes that are all well, before something of them is changed",
+                format!("mend it, and run again: kubectl describe node {name}"),
+            );
+            (name.as_str(), problem)
+        });
+        let pods = self.pods.iter().filter(|(.., ready)| !ready).map(|(node, program, _)| {
+            let problem = refused(
+                program,
+                format!("{program} on {node} is not Ready"),
+                "control planes that are all well, before one of them is stopped",
+                format!("mend it, and run again: kubectl -n kube-system describe pod {program}-{node}"),
+            );
+            (node.as_str(), problem)
+        });
+        nodes.chain(pods)
+    }
+
     /// What of the inventory's machine is not as the cluster knows it.
     pub(super) fn problems_of(&self, host: &Host, known: &Standing) -> Result<Vec<Problem>> {
         let name = cluster_vars(host)?.kube_override_hostname;
@@ -112,22 +143,7 @@ impl Living {
             )]);
         };
         let mut problems = Vec::new();
-        if !node.ready {
-            problems.push(refused(
-                "nodes",
-                format!("the node {name} is not Ready"),
-                "nodes that are all well, before something of them is changed",
-                format!("mend it, and run again: kubectl describe node {name}"),
-            ));
-        }
-        if self.members.iter().any(|(member, ready)| member == name && !ready) {
-            problems.push(refused(
-                "etcd",
-                format!("the member of etcd on {name} is not Ready"),
-                "members that are all well, before one of them is stopped",
-                format!("mend it, and run again: kubectl -n kube-system describe pod etcd-{name}"),
-            ));
-        }
+        problems.extend(self.unwell().filter(|(unwell, _)| *unwell == name).map(|(_, problem)| problem));
         let address = ip(host)?.to_string();
         if !node.address.split(' ').any(|known| known == address) {
             problems.push(refused(
@@ -175,8 +191,9 @@ impl Living {
                     "kubeadm was told of an etcd of somebody else's ({})",
                     config["etcd"]["external"]["endpoints"]
                 ),
-                "members of etcd that kubeadm runs as static pods",
-                "such an etcd cannot be taken over yet: set up a new cluster beside it, and move the applications",
+                "members of etcd on machines of the inventory: static pods of kubeadm's, or units of kubespray's",
+                "if machines of the cluster have it, as kubespray sets it up: write them into [etcd] of the inventory; another one cannot \
+                 be taken over: set up a new cluster beside it, and move the applications",
             )]);
         }
         let mut problems = self.settled(host, &config)?;
@@ -205,11 +222,15 @@ impl Living {
     fn settled(&self, host: &Host, config: &Value) -> Result<Vec<Problem>> {
         let vars = cluster_vars(host)?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let mask = compared::extra_args(config, "controllerManager").remove("node-cidr-mask-size");
+        let mut of_manager = compared::extra_args(config, "controllerManager");
+        let mask = ["node-cidr-mask-size", "node-cidr-mask-size-ipv4"];
+        let mask = mask.into_iter().find_map(|name| of_manager.remove(name));
         let networks = &config["networking"];
         let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         let proxy = self.document("kube-proxy", "config.conf");
-        let dns = self.objects.get("Service/kube-dns").map(|service| text(&service["spec"]["clusterIP"]));
+        // kubespray calls it after the program.
+        let dns = ["Service/coredns", "Service/kube-dns"].into_iter().find_map(|name| self.objects.get(name));
+        let dns = dns.map(|service| text(&service["spec"]["clusterIP"]));
         let asked = self.document("kubelet-config", "kubelet")["clusterDNS"].clone();
         let mode = host.all_vars().get("kube_proxy_mode")?.and_then(|mode| mode.as_str().map(str::to_owned));
         let mut all = vec![
@@ -249,15 +270,12 @@ impl Living {
                 "a cluster whose services something else carries cannot be taken over",
             ));
         }
-        let version = text(&config["kubernetesVersion"]).trim_start_matches('v').to_owned();
-        if let Err(error) = CATALOGUE.release(&version, Arch::Amd64) {
-            problems.push(refused(
-                "kube_version",
-                format!("the cluster runs {version}, which is not in the catalogue ({error})"),
-                "a version that muster can install",
-                "bring the cluster to one of them with kubeadm first: muster bundle list --versions",
-            ));
+        let vars = host.all_vars().get("enable_nodelocaldns")?;
+        let asks_for_caches = vars.and_then(|wanted| wanted.as_bool()).unwrap_or(false);
+        if self.daemons.iter().any(|daemon| daemon == CACHES) && !asks_for_caches {
+            problems.push(differs("enable_nodelocaldns", "false", "true"));
         }
+        problems.extend(unknown_version(config));
         Ok(problems)
     }
 
@@ -298,7 +316,16 @@ impl Living {
             config["apiServer"]["certSANs"].as_array().into_iter().flatten().map(text).collect();
         let endpoint = text(&config["controlPlaneEndpoint"]);
         names.extend(endpoint.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned()));
-        names.retain(|name| !name.is_empty() && !will(name));
+        let services: Option<IpNet> =
+            config["networking"]["serviceSubnet"].as_str().and_then(|net| net.parse().ok());
+        // By which pods know it: kubeadm gives these by itself.
+        let of_pods = |name: &str| {
+            let address = name.parse::<IpAddr>().ok();
+            name == "kubernetes"
+                || name.starts_with("kubernetes.default")
+                || address.is_some_and(|address| services.is_some_and(|net| net.contains(&address)))
+        };
+        names.retain(|name| !name.is_empty() && !will(name) && !of_pods(name));
         names.sort_unstable();
         names.dedup();
         let one = |name: String| {
@@ -332,8 +359,8 @@ impl Living {
         if plugin == "none" {
             return Ok(Vec::new());
         }
-        let ours = [FLANNEL, OUR_FLANNEL].map(|name| format!("kube-flannel/{name}"));
-        let has_flannel = self.daemons.iter().any(|daemon| ours.contains(daemon)) || !self.flannel.is_empty();
+        let has_flannel =
+            self.daemons.iter().any(|daemon| FLANNELS.contains(&daemon.as_str())) || !self.flannel.is_empty();
         if plugin != "flannel" || !has_flannel {
             return Ok(vec![refused(
                 "kube_network_plugin",
@@ -341,7 +368,7 @@ impl Living {
                     format!("{plugin} in the inventory, and the cluster has flannel")
                 } else {
                     format!(
-                        "{plugin} in the inventory, and the cluster has no flannel in the namespace kube-flannel"
+                        "{plugin} in the inventory, and the cluster has no flannel in the namespaces kube-flannel and kube-system"
                     )
                 },
                 "the network that the cluster has",
@@ -402,6 +429,18 @@ pub(super) async fn kubeadm_document(host: &Host, known: &Standing) -> Result<Va
     Ok(documents.into_iter().find(|document| document["kind"] == "ClusterConfiguration").unwrap_or_default())
 }
 
+/// That muster has no programs of the version that a cluster runs.
+fn unknown_version(config: &Value) -> Option<Problem> {
+    let version = config["kubernetesVersion"].as_str().unwrap_or_default().trim_start_matches('v');
+    let error = CATALOGUE.release(version, Arch::Amd64).err()?;
+    Some(refused(
+        "kube_version",
+        format!("the cluster runs {version}, which is not in the catalogue ({error})"),
+        "a version that muster can install",
+        "bring the cluster to one of them first, with the tool that has made it: muster bundle list --versions",
+    ))
+}
+
 pub(super) fn refused(
     check: &str,
     found: impl Into<String>,
@@ -413,6 +452,8 @@ pub(super) fn refused(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -420,14 +461,27 @@ mod tests {
         let said = "\n== nodes\nnode1|192.0.2.4|True|node-role.kubernetes.io/control-plane other\nnode2|192.0.2.5|False|\n\
                     \n== objects\n{\"kind\":\"List\",\"items\":[{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kubeadm-config\"},\"data\":{\
                     \"ClusterConfiguration\":\"clusterName: a\\nnetworking: {podSubnet: 10.244.0.0/16}\\n\"}}]}\n\
-                    \n== flannel\n\n== members\nnode1|True\nnode2|False\n\n== daemons\nkube-system/kube-proxy\nkube-flannel/kube-flannel-ds\n";
+                    \n== flannel\n\n== pods\nnode1|etcd|True\nnode2|kube-apiserver|False\nnode2|kube-scheduler|\n\n== daemons\nkube-system/kube-proxy\nkube-flannel/kube-flannel-ds\n";
         let living = Living::parse(said).unwrap();
         assert_eq!(living.nodes.len(), 2);
         assert!(living.nodes[0].ready && !living.nodes[1].ready);
         assert_eq!(living.nodes[0].taints, ["node-role.kubernetes.io/control-plane", "other"]);
         assert_eq!(living.configuration()["networking"]["podSubnet"], "10.244.0.0/16");
-        assert_eq!(living.members, [("node1".to_owned(), true), ("node2".to_owned(), false)]);
-        assert_eq!(living.daemons[1], format!("kube-flannel/{FLANNEL}"));
+        let unwell: Vec<_> = living.unwell().map(|(node, problem)| (node, problem.found)).collect();
+        assert_eq!(
+            unwell,
+            ["the node node2", "kube-apiserver on node2", "kube-scheduler on node2"]
+                .map(|what| ("node2", format!("{what} is not Ready")))
+        );
+        assert_eq!(living.daemons[1], FLANNELS[0]);
         assert!(living.document("kube-proxy", "config.conf").is_null());
+    }
+
+    #[test]
+    fn a_version_that_nobody_can_install_is_told() {
+        let of = |version: &str| unknown_version(&json!({ "kubernetesVersion": version }));
+        assert!(of(&format!("v{}", CATALOGUE.default_release())).is_none());
+        let told = of("v1.19.4").unwrap();
+        assert!(told.found.starts_with("the cluster runs 1.19.4") && told.remedy.contains("bundle list"));
     }
 }

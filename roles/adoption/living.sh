@@ -6,10 +6,14 @@ ready='{.status.conditions[?(@.type=="Ready")].status}'
 kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name}|$address|$ready|{.spec.taints[*].key}{\"\n\"}{end}"
 part objects
 kubectl -n kube-system get --ignore-not-found -o json configmap/kubeadm-config configmap/kubelet-config configmap/kube-proxy \
-  configmap/coredns service/kube-dns deployment/coredns
+  configmap/coredns service/kube-dns service/coredns deployment/coredns
+# kubespray has them in another namespace.
 part flannel
 kubectl -n kube-flannel get --ignore-not-found -o json configmap/kube-flannel-cfg configmap/kube-flannel
-part members
-kubectl -n kube-system get pods -l component=etcd -o "jsonpath={range .items[*]}{.spec.nodeName}|{.status.conditions[?(@.type==\"Ready\")].status}{\"\n\"}{end}"
+part flannel-of-kubespray
+kubectl -n kube-system get --ignore-not-found -o json configmap/kube-flannel-cfg
+part pods
+kubectl -n kube-system get pods -l tier=control-plane \
+  -o "jsonpath={range .items[*]}{.spec.nodeName}|{.metadata.labels.component}|$ready{\"\n\"}{end}"
 part daemons
 kubectl get daemonsets -A -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}'

@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use super::compared::{self, differs};
+use super::kubespray::{self, Kubesprays};
 use super::living::{kubeadm_document, refused};
 use super::{MARK, Row, living};
 use crate::catalogue::artifact;
@@ -18,6 +19,9 @@ pub(super) struct Vars {
     kubelet_custom_flags: Vec<String>,
     kubelet_node_custom_flags: Vec<String>,
 }
+
+/// How often etcd is asked again that is not well, every three seconds.
+const ASKS_AGAIN: u32 = 20;
 
 /// Where containerd listens, in the two spellings that there are.
 const ENDPOINTS: [&str; 2] = ["/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock"];
@@ -42,13 +46,30 @@ pub(super) struct Machine {
     kubelet: Vec<String>,
     /// What kubeadm has written for it.
     flags: String,
+    /// The machine's own name.
+    name: String,
     endpoint: Option<String>,
     /// `COMPONENT --NAME=VALUE` of the control plane's programs.
     arguments: Vec<String>,
+    /// What only kubespray has.
+    spray: Kubesprays,
 }
 
 impl Machine {
+    /// Looks at a machine. An etcd that misses an answer under load gets time.
     pub(super) async fn look(host: &Host) -> Result<Self> {
+        let mut machine = Self::look_once(host).await?;
+        for _ in 0..ASKS_AGAIN {
+            if machine.spray.etcd_is_well() {
+                break;
+            }
+            host.pause("etcd to be well", Duration::from_secs(3)).await?;
+            machine = Self::look_once(host).await?;
+        }
+        Ok(machine)
+    }
+
+    async fn look_once(host: &Host) -> Result<Self> {
         let look = concat!(
             include_str!("../preflight/clusters.sh"),
             include_str!("is_ours.sh"),
@@ -73,7 +94,8 @@ impl Machine {
                 "flags" => machine.flags += value,
                 "endpoint" => machine.endpoint = Some(value.trim_matches('"').to_owned()),
                 "argument" => machine.arguments.push(value.to_owned()),
-                _ => {}
+                "name" => machine.name = value.to_owned(),
+                _ => machine.spray.take(key, value),
             }
         }
         machine
@@ -86,6 +108,7 @@ impl Machine {
             (Some((name, _)), ..) => name.clone(),
             (_, true, _) => "half adopted".to_owned(),
             (_, _, true) => "muster".to_owned(),
+            _ if self.is_kubesprays() => "kubespray".to_owned(),
             _ if seen.joined() => "kubeadm".to_owned(),
             _ => "in no cluster".to_owned(),
         };
@@ -102,6 +125,7 @@ impl Machine {
             member: stacked.or_else(of_unit),
             is_plane: seen.version.is_some(),
             is_ours: self.ours,
+            is_kubesprays: self.is_kubesprays(),
         }
     }
 
@@ -166,6 +190,10 @@ impl Machine {
         let vars: Vars = host.vars()?;
         let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
         problems.extend(self.kubelet_of_others(host.name(), &given));
+        if self.is_kubesprays() {
+            problems.extend(self.spray.problems_of_kubelet(host)?);
+        }
+        problems.extend(self.spray.problems(host)?);
         if seen.stacked.is_some() {
             problems.extend(compared::etcd(&self.arguments, &etcd::environment(host)?));
         }
@@ -176,10 +204,17 @@ impl Machine {
         Ok(problems)
     }
 
+    /// Whether the kubelet runs as kubespray starts it.
+    fn is_kubesprays(&self) -> bool {
+        let config = format!("--config={}", kubespray::KUBELET_CONFIG);
+        self.kubelet.contains(&config)
+    }
+
     fn engine_of_others(&self) -> Option<Problem> {
         let told =
             self.flags.split([' ', '"']).find_map(|flag| flag.strip_prefix("--container-runtime-endpoint="));
-        let endpoint = told.or(self.endpoint.as_deref())?;
+        let own = self.is_kubesprays().then(|| self.spray.engine()).flatten();
+        let endpoint = own.as_deref().or(told).or(self.endpoint.as_deref())?;
         let is_containerd = ENDPOINTS.contains(&endpoint.trim_start_matches("unix://"));
         (!is_containerd).then(|| {
             refused(
@@ -214,7 +249,8 @@ impl Machine {
             let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
             let of_unit =
                 OF_UNITS.iter().any(|(own, path)| *own == name && path.is_none_or(|path| path == value));
-            of_unit || kubeadms.contains(&flag.as_str()) || given.contains(flag)
+            let of_spray = self.is_kubesprays() && kubespray::is_its_flag(name, value, &self.name);
+            of_unit || of_spray || kubeadms.contains(&flag.as_str()) || given.contains(flag)
         };
         let unknown = flags.into_iter().filter(|flag| !is_known(flag));
         unknown
@@ -251,8 +287,8 @@ fn member(host: &Host, seen: &Identity) -> Result<Vec<Problem>> {
             .then(|| {
                 refused(
                     "etcd",
-                    format!("{} is in [etcd], and kubeadm runs no etcd on it", host.name()),
-                    "the members of etcd that the cluster has, as static pods of kubeadm's",
+                    format!("{} is in [etcd], and no etcd is on it", host.name()),
+                    "the members of etcd that the cluster has: static pods of kubeadm's, or units of kubespray's",
                     format!("take {} out of [etcd] of the inventory", host.name()),
                 )
             })
@@ -282,18 +318,23 @@ fn member(host: &Host, seen: &Identity) -> Result<Vec<Problem>> {
     if let Some(given) = given.get(host.name()).filter(|given| *given != name) {
         problems.push(differs("etcd_member_name", given, name));
     }
+    problems.extend(other_etcd(host, stacked.version.as_deref().unwrap_or_default())?);
+    Ok(problems)
+}
+
+/// That muster's etcd cannot take the place of this version.
+pub(super) fn other_etcd(host: &Host, runs: &str) -> Result<Option<Problem>> {
     let comes = artifact(host, "etcd", &cluster_vars(host)?.kube_version)?.entry.version.clone();
-    let runs = stacked.version.as_deref().unwrap_or_default();
     let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
-    if minor(runs) != minor(&comes) || versions::is_older(&comes, runs) {
-        problems.push(refused(
+    Ok((minor(runs) != minor(&comes) || versions::is_older(&comes, runs)).then(|| {
+        refused(
             "etcd",
             format!("etcd {runs} runs on {}, and {comes} would take its place", host.name()),
             "an etcd of the same minor version that is not newer: its data does not go back",
-            "see which versions go with which Kubernetes: muster bundle list --versions; another Kubernetes comes with kubeadm upgrade",
-        ));
-    }
-    Ok(problems)
+            "see which versions go with which Kubernetes: muster bundle list --versions; bring the cluster to another Kubernetes with \
+             the tool that has made it",
+        )
+    }))
 }
 
 /// Everything that keeps a machine, and the cluster for which it tells, from being taken over.

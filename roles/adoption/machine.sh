@@ -12,6 +12,20 @@ if [ "${process:-0}" != 0 ] && [ -r "/proc/$process/cmdline" ]; then
 fi
 [ ! -r /var/lib/kubelet/kubeadm-flags.env ] || sed 's/^/flags /' /var/lib/kubelet/kubeadm-flags.env
 [ ! -r /var/lib/kubelet/instance-config.yaml ] || sed -n 's/^containerRuntimeEndpoint: */endpoint /p' /var/lib/kubelet/instance-config.yaml
+# What kubespray has: the kubelet's whole configuration, static pods and etcd as a unit.
+[ ! -r /etc/kubernetes/kubelet-config.yaml ] || sed 's/^/config /' /etc/kubernetes/kubelet-config.yaml
+for name in nginx-proxy haproxy kube-vip; do
+  [ ! -e "/etc/kubernetes/manifests/$name.yml" ] || say pod "$name"
+done
+[ ! -e /etc/etcd-events.env ] || say other /etc/etcd-events.env 'a second etcd for events'
+if [ -r /etc/etcd.env ] && [ ! -e /var/lib/muster/stamps/etcd.service ]; then
+  program=$(command -v etcd) && [ "$(head -c 2 "$program")" = '#!' ] && say other "$program" 'etcd in a container of Docker'
+  sed -n 's/^ETCD_/unit ETCD_/p' /etc/etcd.env
+  say etcd_is "$(etcd --version | sed -n 's/^etcd Version: *//p')"
+  of() { sed -n "s/^ETCD_$1=//p" /etc/etcd.env; }
+  said=$(ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --cacert "$(of TRUSTED_CA_FILE)" --cert "$(of CERT_FILE)" \
+    --key "$(of KEY_FILE)" endpoint health --cluster 2>&1) || printf '%s\n' "$said" | sed 's/^/unwell /'
+fi 2>/dev/null
 for component in kube-apiserver kube-controller-manager kube-scheduler etcd; do
   manifest=/etc/kubernetes/manifests/$component.yaml
   [ ! -r "$manifest" ] || sed -n "s/^ *- \(--[a-z].*\)/argument $component \1/p" "$manifest"

@@ -1,5 +1,5 @@
-//! A member of etcd goes over from kubeadm's static pod to muster's unit: the same data, name, address and authority. It is away for
-//! as long as the one stops and the other starts. Where the new one does not start the old one runs again.
+//! A member of etcd goes over to muster's unit, from kubeadm's static pod or from kubespray's unit: the same data, name, address and
+//! authority. It is away for as long as the one stops and the other starts. Where the new one does not start the old one runs again.
 
 use muster_engine::prelude::*;
 
@@ -11,51 +11,80 @@ use crate::etcd;
 const MANIFEST: &str = "/etc/kubernetes/manifests/etcd.yaml";
 const WAITS: &str = "/var/lib/muster/adopted/etcd.yaml";
 
-/// Whether the machine has, in a run that adopts it, a member that is still kubeadm's.
-fn is_kubeadms(host: &Host, known: &Standing) -> bool {
-    is_under_way(host) && known.identity(host.name()).is_some_and(|seen| seen.stacked.is_some())
+/// Who has run a member until now that is to be muster's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Former {
+    StaticPod,
+    Unit,
+}
+
+/// Who has run a machine's member until now, in a run that adopts it; `None` where that is muster.
+async fn former(host: &Host, known: &Standing) -> Result<Option<Former>> {
+    let Some(seen) = known.identity(host.name()).filter(|_| is_under_way(host)) else { return Ok(None) };
+    if seen.stacked.is_some() {
+        return Ok(Some(Former::StaticPod));
+    }
+    // One that does not run has been stopped by a hand-over that was cut off, and is started with what is there.
+    let is_others = sh(
+        r#"[ -e /etc/systemd/system/etcd.service ] && [ ! -e /var/lib/muster/stamps/etcd.service ] &&
+  { [ ! -e "$1" ] || [ -e "$1/etc/systemd/system/etcd.service" ]; } && systemctl is-active -q etcd"#,
+        [KEPT],
+    );
+    let is_unit = seen.etcd.name.is_some() && host.query(is_others).await?.status == 0;
+    Ok(is_unit.then_some(Former::Unit))
 }
 
 /// Before a member stops: all are well, and what they hold is on this side. The certificates with which they are asked are there.
-pub(crate) async fn before_member(host: &Host) -> Result<()> {
+/// Says who has run it until now.
+pub(crate) async fn before_member(host: &Host) -> Result<Option<Former>> {
     let known = cluster::known(host).await?;
-    if !is_kubeadms(host, &known) {
-        return Ok(());
+    let former = former(host, &known).await?;
+    if former.is_some() {
+        if !host.check_mode() {
+            etcd::all_are_well(host).await?;
+        }
+        let bring = || async { etcd::bring_snapshot(host, None).await };
+        host.cluster().once("a snapshot of etcd before the adoption", bring).await?;
     }
-    if !host.check_mode() {
-        etcd::all_are_well(host).await?;
-    }
-    let bring = || async { etcd::bring_snapshot(host, None).await };
-    host.cluster().once("a snapshot of etcd before the adoption", bring).await.map(drop)
+    Ok(former)
 }
 
-/// Adds to the step that starts the unit that the static pod stops before. It goes on when the connection is lost.
-pub(crate) fn hand_over<'h>(host: &Host, known: &Standing, step: Step<'h>) -> Step<'h> {
-    if !is_kubeadms(host, known) {
-        return step;
+/// Adds to the step that starts the unit that a static pod stops before. It goes on when the connection is lost.
+pub(crate) fn hand_over(former: Option<Former>, step: Step<'_>) -> Step<'_> {
+    match former {
+        None => step,
+        Some(Former::Unit) => step.detached(),
+        Some(Former::StaticPod) => step.detached().ensure(command(
+            "kubeadm's static pod of etcd stops",
+            sh(concat!(include_str!("running.sh"), include_str!("static_pod_stops.sh")), [MANIFEST, WAITS]),
+            sh(r#"[ ! -e "$1" ]"#, [MANIFEST]),
+        )),
     }
-    let stops = command(
-        "kubeadm's static pod of etcd stops",
-        sh(include_str!("static_pod_stops.sh"), [MANIFEST, WAITS]),
-        sh(r#"[ ! -e "$1" ]"#, [MANIFEST]),
-    );
-    step.detached().ensure(stops)
 }
 
-/// The end of that step: where the unit did not start the static pod runs again.
+/// The end of that step: where the unit did not start what was there before runs again.
 ///
 /// # Errors
 /// That of the step.
-pub(crate) async fn handed_over<T>(host: &Host, outcome: Result<T>) -> Result<T> {
-    let known = cluster::known(host).await?;
+pub(crate) async fn handed_over<T>(host: &Host, former: Option<Former>, outcome: Result<T>) -> Result<T> {
     let failed = outcome.as_ref().err().is_some_and(|failure| matches!(failure, Failure::Change { .. }));
-    if failed && is_kubeadms(host, &known) && !host.check_mode() {
-        let back = sh(include_str!("static_pod_is_back.sh"), [MANIFEST, WAITS]);
-        host.run("The static pod of etcd runs again", back, Duration::from_secs(120)).await?;
-        host.warn(format!(
-            "muster's etcd did not start on {}; kubeadm's static pod runs there again, and what was kept is in {KEPT}",
-            host.name()
-        ));
-    }
+    let Some(former) = former.filter(|_| failed && !host.check_mode()) else { return outcome };
+    let (what, whose, back) = match former {
+        Former::StaticPod => (
+            "The static pod of etcd runs again",
+            "kubeadm's static pod",
+            sh(include_str!("static_pod_is_back.sh"), [MANIFEST, WAITS]),
+        ),
+        Former::Unit => (
+            "The former unit of etcd runs again",
+            "the former unit",
+            sh(include_str!("unit_is_back.sh"), [KEPT]),
+        ),
+    };
+    host.run(what, back, Duration::from_secs(120)).await?;
+    host.warn(format!(
+        "muster's etcd did not start on {}; {whose} runs there again, and what was kept is in {KEPT}",
+        host.name()
+    ));
     outcome
 }

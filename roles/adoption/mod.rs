@@ -1,13 +1,13 @@
-//! adoption: a living cluster that somebody has made with kubeadm becomes one of muster's, without a rebuild.
+//! adoption: a living cluster that somebody has made with kubeadm or kubespray becomes one of muster's, without a rebuild.
 //!
 //! The roles of a set-up do it. In a run that adopts, a control plane of kubeadm's counts as one that stands, and its static pod of
-//! etcd as the member that muster is to run (`cluster::identity`). So whatever they refuse is refused here as well, a look shows
+//! etcd as the member that muster is to run (`cluster::identity`); kubespray's unit of etcd is one already ([`kubespray`]). So whatever they refuse is refused here as well, a look shows
 //! what they would change, and what comes of it is an ordinary cluster. Only an adoption does what is here: it compares the
 //! cluster with the inventory before anything is touched ([`living`], [`machine`]), keeps what machines have, hands a member of
-//! etcd over from the static pod to muster's unit ([`member`]), and takes another manifest's flannel away before muster's own
-//! comes. From the first change of a machine until its end a mark is on it, with which no other run sets anything up.
+//! etcd over to muster's unit ([`member`]), and takes away what others' manifests have in place of muster's own. From the first change of a machine until its end a mark is on it, with which no other run sets anything up.
 
 mod compared;
+mod kubespray;
 mod living;
 mod machine;
 mod member;
@@ -21,6 +21,8 @@ use muster_engine::reads::Read;
 use crate::cluster;
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
+use crate::nodelocaldns;
+pub(crate) use kubespray::{no_other_balancer, node_address};
 use living::Living;
 use machine::Machine;
 pub(crate) use member::{before_member, hand_over, handed_over};
@@ -34,8 +36,11 @@ const ADOPTS: &str = "that this run adopts the cluster";
 const KEPT: &str = "/var/lib/muster/adopted";
 const MARK: &str = "/var/lib/muster/adopted/begun";
 
-/// What the control plane that makes room for flannel tells the others.
-const HAS_ROOM: &str = "no other flannel";
+/// How often a cluster that is not well is looked at again, every three seconds.
+const LOOKS_AGAIN: u32 = 20;
+
+/// What the control plane that makes room for muster's objects tells the others.
+const HAS_ROOM: &str = "no objects of others";
 
 /// What was found of a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,6 +57,8 @@ pub struct Row {
     pub is_plane: bool,
     /// Whether muster has it already.
     pub is_ours: bool,
+    /// Whether its kubelet runs as kubespray starts it.
+    pub is_kubesprays: bool,
 }
 
 /// Where the role tells what it found, by host.
@@ -106,7 +113,7 @@ pub(crate) async fn check(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// The cluster as it says of itself, once a run.
+/// The cluster as it says of itself, once a run. Under load a probe misses now and then: what is not well is waited for a minute.
 async fn living(host: &Host) -> Result<Arc<Living>> {
     let look = || async {
         let Some(kubectl) = Kubectl::find(host).await? else {
@@ -116,8 +123,15 @@ async fn living(host: &Host) -> Result<Arc<Living>> {
                  /etc/kubernetes/admin.conf get nodes",
             ));
         };
-        let said = kubectl.query("Look at the cluster", kubectl!(include_str!("living.sh"), [""])).await?;
-        Living::parse(&said)
+        let ask = || kubectl.query("Look at the cluster", kubectl!(include_str!("living.sh"), [""]));
+        let mut living = Living::parse(&ask().await?)?;
+        for _ in 0..LOOKS_AGAIN {
+            let Some((_, problem)) = living.unwell().next() else { break };
+            let what = format!("the cluster to be well ({})", problem.found);
+            host.pause(&what, Duration::from_secs(3)).await?;
+            living = Living::parse(&ask().await?)?;
+        }
+        Ok(living)
     };
     host.cluster().once("the cluster that is to be adopted", look).await
 }
@@ -153,34 +167,39 @@ pub(crate) fn forgotten() -> Command {
     )
 }
 
-/// The daemons of flannel's own manifest are gone, which would be at work on the same interface as those of muster's. What they have
-/// set up on the machines stays until muster's take it over.
+/// What others' manifests have in place of muster's own is gone: daemons of flannel, which would be at work on the same interface, and
+/// what kubespray has for names. What flannel's have set up on the machines stays until muster's take it over.
 pub(crate) async fn make_room(host: &Host) -> Result<()> {
-    if host.all_vars().get("kube_network_plugin")?.is_none_or(|plugin| plugin.as_str() != Some("flannel")) {
-        return Ok(());
-    }
     cluster::let_leader_go_first(host, HAS_ROOM).await?;
+    let plugin = host.all_vars().get("kube_network_plugin")?;
+    let plugin = plugin.as_ref().and_then(|plugin| plugin.as_str()).unwrap_or_default();
     let go = || async {
         let Some(kubectl) = Kubectl::find(host).await? else {
-            host.not_yet("Make room for flannel");
+            host.not_yet("Make room for the network and for names");
             return Ok(());
         };
         let gone = command(
-            "no flannel of another manifest",
-            kubectl!(include_str!("other_flannel_goes.sh"), [living::FLANNEL]),
+            "no flannel and no DNS of others",
+            kubectl!(concat!(include_str!("others.sh"), include_str!("others_go.sh")), [plugin]),
             kubectl!(
-                r#"[ -z "$(kubectl -n kube-flannel get daemonset "$1" --ignore-not-found -o name)" ]"#,
-                [living::FLANNEL]
+                concat!(include_str!("others.sh"), r#"left=$(others "$1") && [ -z "$left" ]"#),
+                [plugin]
             ),
         );
-        kubectl.step("Make room for flannel").ensure(gone).await.map(drop)
+        kubectl.step("Make room for the network and for names").ensure(gone).await.map(drop)
     };
     host.cluster().once(HAS_ROOM, go).await?;
     host.reached(HAS_ROOM);
     Ok(())
 }
 
-/// The machine is muster's.
+/// The machine has the address of muster's DNS cache, which kubespray's takes with it when it ends.
+pub(crate) async fn address_of_names(host: &Host) -> Result<()> {
+    let Some((unit, address)) = nodelocaldns::address(host)? else { return Ok(()) };
+    host.step("Give the DNS cache its address").ensure(unit).ensure(address).await.map(drop)
+}
+
+/// The machine is muster's. One that has no load balancer of muster's needs kubespray's no more, because it finds the API elsewhere.
 pub(crate) async fn end(host: &Host) -> Result<()> {
-    host.step("End the adoption").remove(file(MARK)).await.map(drop)
+    host.step("End the adoption").ensure_all(no_other_balancer(host)).remove(file(MARK)).await.map(drop)
 }

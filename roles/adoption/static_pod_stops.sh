@@ -5,13 +5,8 @@ cp -p "$manifest" "$waits.part"
 sync "$waits.part"
 mv -f "$waits.part" "$waits"
 rm -f "$manifest"
-running() {
-  ctr -n k8s.io containers ls -q 'labels."io.kubernetes.container.name"==etcd' 2>/dev/null | while read -r id; do
-    ctr -n k8s.io tasks ls 2>/dev/null | awk -v id="$id" '$1 == id && $3 == "RUNNING" { print id }'
-  done
-}
 for attempt in $(seq 300); do
-  left=$(running)
+  left=$(running etcd)
   [ -n "$left" ] || exit 0
   if ! systemctl is-active -q kubelet || [ "$attempt" = 200 ]; then
     for id in $left; do ctr -n k8s.io tasks kill -s SIGTERM "$id" || :; done

@@ -42,6 +42,21 @@ fn a_control_plane_of_kubeadms_stands_only_in_a_run_that_adopts_it() {
 }
 
 #[test]
+fn machines_of_two_clusters_are_told_before_an_adoption() {
+    let other = Identity { settled: false, version: Some("1.36.3".into()), stacked: None, ..plane(2) };
+    let known = standing(&[
+        ("a", Some(by_kubeadm().if_adopted())),
+        ("b", Some(other.if_adopted())),
+        ("w", Some(worker(2))),
+    ]);
+    let of = |name: &str| known.is_anothers(name, name).unwrap_or_default();
+    assert!(of("w").contains("belongs to another cluster") || of("a").contains("belongs to another cluster"));
+    let wanted = Wanted { node_name: "a".into(), control_plane: true, adopts: true, ..Wanted::default() };
+    let told = known.problems_of_set_up("a", &wanted);
+    assert!(told.iter().any(|problem| problem.found.contains("machines of two clusters")), "{told:?}");
+}
+
+#[test]
 fn what_is_half_adopted_is_left_to_the_adoption() {
     let half = Identity { adopts: true, ..worker(1) };
     let wanted = Wanted { node_name: "a".into(), etcd_data_dir: "/var/lib/etcd".into(), ..Wanted::default() };

@@ -139,7 +139,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let is_well = member::join(host, &vars, &known, &name).await?;
     let etcd = service("etcd").restart_on(&[&programs, &config]);
-    adoption::before_member(host).await?;
+    let former = adoption::before_member(host).await?;
     let run = if is_well && late_restart::is_due(host, &known)? {
         late_restart::put_off(host, etcd).await?;
         host.step("Run etcd").ensure(service("etcd"))
@@ -147,13 +147,13 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         if !adoption::is_under_way(host) {
             leave::may_restart(host, &etcd).await?;
         }
-        adoption::hand_over(host, &known, host.step("Run etcd")).ensure(etcd)
+        adoption::hand_over(former, host.step("Run etcd")).ensure(etcd)
     };
     let run = match vars.etcd_backup_calendar.trim() {
         "" => run.ensure(timers::none(SNAPSHOTS)).await,
         calendar => snapshots(&vars, calendar).on(host, run)?.await,
     };
-    adoption::handed_over(host, run).await?;
+    adoption::handed_over(host, former, run).await?;
     if adoption::is_under_way(host) {
         // It has its vote; it only has to be up.
         healthy(host, &vars).await?;

@@ -111,6 +111,7 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         .ensure(kubelet::unit_file(host, known.had_joined(host.name()) && !adoption::is_under_way(host))?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .ensure_all(adoption::no_drop_ins(host, "kubelet"))
+        .ensure_all(adoption::node_address(host)?)
         .ensure(images::imported(host, &cluster)?)
         .ensure_all(balancer::known_by_name(host, &known)?);
     step = Patches::of(host, &[patches::KUBELET])?.ensured_in(step);
@@ -118,7 +119,7 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         step = step.ensure(unit).ensure(address);
     }
     if let Some(balancer) = balancer::pod(host, &known, &[])? {
-        step = balancer.ensured_in(step);
+        step = balancer.ensured_in(step.ensure_all(adoption::no_other_balancer(host)));
     }
     step.await?;
     balancer::has_a_way(host, &known).await

@@ -174,8 +174,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     };
     let mut seen = probe::look(host, duties, &vars).await?;
     if adoption::is_under_way(host) {
-        // It takes them away.
+        // It takes them away, as it does kubespray's load balancer, which gives its ports to muster's.
         seen.foreign.drop_ins.clear();
+        seen.sockets.tcp.retain(|_, owner| owner != "nginx");
     }
     let everyone = peers::everyone(host).await?;
     let known = cluster::known(host).await?;

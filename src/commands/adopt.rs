@@ -1,4 +1,4 @@
-//! `muster adopt`: a living cluster that somebody has made with kubeadm becomes one of muster's.
+//! `muster adopt`: a living cluster that somebody has made with kubeadm or kubespray becomes one of muster's.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::output::text::count;
 use crate::output::{CommandLine, Screen, print};
 use crate::typed_flow::TypedFlow;
 
-/// Take over a living cluster that was made with kubeadm, while its applications run
+/// Take over a living cluster that kubeadm or kubespray has made, while its applications run
 ///
 /// Only looks: shows who has made each machine a part of the cluster and with what versions, what would be changed on it, and
 /// what that disrupts. What cannot be taken over, and what the inventory says differently than the cluster, is refused with the
@@ -133,23 +133,35 @@ fn effects(rows: &BTreeMap<String, Row>) -> Vec<String> {
         return vec!["muster has all of these machines already: there is nothing to adopt".into()];
     }
     let planes = rows.values().filter(|row| row.is_plane).count();
+    let is_kubesprays = rows.values().any(|row| row.is_kubesprays);
+    let former = if is_kubesprays { "its former unit" } else { "kubeadm's static pod" };
     let api = match planes {
-        1 => {
-            "the API is away twice: some 5 seconds while etcd goes over from kubeadm's static pod to muster's unit, and up to a minute \
-             while the API server ends, for which the kubelet gives it 30 seconds, and starts with its new manifest"
-        }
-        _ => {
-            "one API server after the other is away twice: some 5 seconds while its member of etcd goes over, and up to a minute while \
-             it restarts; the others answer meanwhile, to whoever reaches them"
-        }
+        1 => format!(
+            "the API is away twice: some 5 seconds while etcd goes over from {former} to muster's, and up to a minute while the API \
+             server ends, for which the kubelet gives it 30 seconds, and starts with its new manifest"
+        ),
+        _ => "one API server after the other is away twice: some 5 seconds while its member of etcd goes over, and up to a minute while \
+              it restarts; the others answer meanwhile, to whoever reaches them"
+            .to_owned(),
     };
-    vec![
-        api.into(),
+    let mut effects = vec![
+        api,
         "containerd, the kubelets, kube-proxy, flannel and CoreDNS restart or are replaced one by one; no node is drained, and pods of \
          applications go on"
             .into(),
         "new connections of pods to the world outside may fail for a few seconds on each node while flannel's daemon is replaced".into(),
-    ]
+    ];
+    if is_kubesprays {
+        effects.extend([
+            "the kubelet and kube-proxy of a worker do not reach the API for up to half a minute where muster's load balancer takes the \
+             place of nginx-proxy; pods go on"
+                .into(),
+            "names of the cluster may not be found for some seconds while kubespray's DNS caches and its service of CoreDNS are replaced; \
+             they have the same addresses afterwards"
+                .into(),
+        ]);
+    }
+    effects
 }
 
 /// Whether the user agrees to what is disrupted.
@@ -188,5 +200,7 @@ mod tests {
         assert!(of(&[row(true, false), row(false, false)])[0].starts_with("the API is away twice"));
         assert!(of(&[row(true, false), row(true, true)])[0].starts_with("one API server after the other"));
         assert_eq!(of(&[row(true, true), row(false, true)]).len(), 1);
+        let by_kubespray = Row { is_kubesprays: true, ..row(false, false) };
+        assert_eq!(of(&[row(true, false), by_kubespray]).len(), of(&[row(true, false)]).len() + 2);
     }
 }

@@ -8,7 +8,7 @@ use crate::asked::{self, API, APP};
 use crate::fixture::{Ended, Lab};
 
 const FROM: &str = "kube_version=1.36.3";
-const TO: &str = "1.37.2";
+pub(crate) const TO: &str = "1.37.2";
 
 /// Asks each API server five times a second, as a client does that has the addresses of all: it asks the next one where one does
 /// not answer. Its parameters are the addresses; it ends when there is a file `stop`.
@@ -28,7 +28,7 @@ done >asked.any) &
 wait"#;
 
 /// Whether the bundle has the other version. `./test --all` compiles it.
-fn other_version_is_there(lab: &Lab) -> bool {
+pub(crate) fn other_version_is_there(lab: &Lab) -> bool {
     let listed =
         lab.lab(&["exec", "--", crate::fixture::muster().to_str().unwrap(), "bundle", "list", "--versions"]);
     listed.out.lines().any(|line| line.starts_with(TO) && line.contains("amd64"))

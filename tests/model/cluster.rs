@@ -13,7 +13,7 @@ use muster_testkit::model::shell::{Done, Shell, Stop};
 
 use crate::etcd::{Member, awk};
 use crate::external;
-use crate::kubeadm_files::{Authority, told};
+use crate::kubeadm_files::{Authority, base64, told};
 use crate::kubectl::{self, Objects};
 use crate::kubelets;
 use crate::nodes;
@@ -79,12 +79,14 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 15] = [
     "awk",
+    "base64",
     "containerd",
     "ctr",
     "etcd",
     "etcdctl",
+    "etcdutl",
     "gzip",
     "kubeadm",
     "kubectl",
@@ -95,7 +97,7 @@ const PROGRAMS: [&str; 13] = [
     "xargs",
 ];
 /// Those that a machine has before muster comes.
-const OF_THE_SYSTEM: [&str; 7] = ["awk", "gzip", "nproc", "sed", "systemd-run", "tar", "xargs"];
+const OF_THE_SYSTEM: [&str; 8] = ["awk", "base64", "gzip", "nproc", "sed", "systemd-run", "tar", "xargs"];
 
 /// What a control plane is at in the middle of a change of its configuration.
 pub(crate) const MAKES_CERTIFICATE: &str = "kubeadm init phase certs";
@@ -232,6 +234,11 @@ impl Cluster {
                 shell.write(1, said.as_bytes()).map(|_| 0)
             }
             "etcdctl" => self.etcdctl(shell, words),
+            "etcdutl" => shell.write(1, br#"{"hash": 1, "revision": 2, "totalKey": 3}"#).map(|_| 0),
+            "base64" => {
+                let text = base64(&shell.read(0).await?);
+                shell.write(1, text.as_bytes()).map(|_| 0)
+            }
             "kubeadm" => self.kubeadm(shell, words).await,
             _ => self.kubectl(shell, words).await,
         }

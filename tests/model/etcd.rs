@@ -1,9 +1,11 @@
 //! etcd on model machines: its members, what etcdctl says of them and does with them, and how one begins.
 
+use muster_testkit::model::look::sha256;
 use muster_testkit::model::machine::Machine;
 use muster_testkit::model::shell::{Done, Shell};
 
-use crate::cluster::{Cluster, State, address, content, is_active, say, unknown, write};
+use crate::adopt;
+use crate::cluster::{Cluster, State, address, content, is_active, put, say, unknown, write};
 
 /// A member of etcd, as the others know it.
 #[derive(Clone)]
@@ -67,6 +69,11 @@ impl Cluster {
                 out = format!(r#"[{{"Status":{{"leader":1,"isLearner":{learner}}}}}]"#);
                 0
             }
+            ["snapshot", "save", path] => {
+                let path = (*path).to_owned();
+                drop(state);
+                return save(shell, &path);
+            }
             ["get", "/registry"] => {
                 if !state.authorities.is_empty() {
                     out = "/registry/namespaces/default\n".to_owned();
@@ -117,6 +124,9 @@ impl Cluster {
         let environment = content(machine, "/etc/etcd.env");
         let name = environment.lines().find_map(|line| line.strip_prefix("ETCD_NAME=")).unwrap_or_default();
         let wal = wal(&environment);
+        if adopt::runs_static_etcd(machine) {
+            self.state().wrong.push(format!("{} runs etcd twice", machine.name));
+        }
         if machine.state().kept.disk.exists(&wal) {
             return;
         }
@@ -162,7 +172,7 @@ impl State {
             && machine.is_some_and(|machine| {
                 let wal = wal(&content(machine, "/etc/etcd.env"));
                 !self.off.contains(&machine.name)
-                    && is_active(machine, "etcd.service")
+                    && (is_active(machine, "etcd.service") || adopt::runs_static_etcd(machine))
                     && machine.state().kept.disk.exists(&wal)
             })
     }
@@ -173,6 +183,19 @@ impl State {
         let alive = voters.clone().filter(|member| self.is_alive(member)).count();
         2 * alive > voters.count()
     }
+}
+
+/// A database of bbolt, empty, with its hash at the end (etcd: client/v3/snapshot).
+fn save(shell: &Shell, path: &str) -> Done {
+    let mut bytes = vec![0; 1024];
+    bytes[16..20].copy_from_slice(&0xED0C_DAED_u32.to_le_bytes());
+    let hash = sha256(&bytes);
+    bytes.extend((0..64).step_by(2).filter_map(|at| u8::from_str_radix(&hash[at..at + 2], 16).ok()));
+    put(shell, path, "", 0o600);
+    let disk = &mut shell.machine.state().kept.disk;
+    let number = disk.number(path).expect("it was just put there");
+    disk.change(number).content = bytes;
+    Ok(0)
 }
 
 /// The URL at which other members find the one of a machine.

@@ -17,6 +17,11 @@ impl Objects {
         self.0.keys().any(|[a_kind, _, a_name]| a_kind == kind && a_name == name)
     }
 
+    fn find(&self, kind: &str, name: &str) -> Option<&Value> {
+        let found = self.0.iter().find(|([a_kind, _, a_name], _)| a_kind == kind && a_name == name);
+        found.map(|(_, object)| object)
+    }
+
     /// The objects of a list that are there, as kubectl prints them.
     fn get(&self, list: &Value) -> String {
         let found: Vec<_> = items(list).filter_map(|item| self.0.get(&id(item))).collect();
@@ -40,6 +45,21 @@ impl Objects {
     /// Somebody makes an object, without muster.
     pub(crate) fn make_by_hand(&mut self, object: Value) {
         self.0.insert(id(&object), object);
+    }
+
+    /// The objects of a kind (`daemonsets`) with these labels, as `NAMESPACE KIND/NAME`. `!KEY`: without that one.
+    fn labelled(&self, namespace: &str, kinds: &str, labels: &str) -> String {
+        let has = |object: &Value, label: &str| match (label.strip_prefix('!'), label.split_once('=')) {
+            (Some(key), _) => object["metadata"]["labels"][key].is_null(),
+            (None, Some((key, value))) => object["metadata"]["labels"][key] == value,
+            (None, None) => false,
+        };
+        let found = self.0.iter().filter(|([kind, of, _], object)| {
+            of == namespace
+                && format!("{}s", kind.to_lowercase()) == kinds
+                && labels.split(',').all(|label| has(object, label))
+        });
+        found.map(|([kind, of, name], _)| format!("{of} {kind}/{name}\n")).collect()
     }
 
     /// Removes an object that has this label.
@@ -88,6 +108,27 @@ pub(crate) fn answer(objects: &mut Objects, words: &[&str], input: &str) -> Opti
         ["delete", kind, "--field-selector", name, "--selector", label, _, namespace @ ..] => {
             let name = name.strip_prefix("metadata.name=")?;
             objects.delete(kind, namespace.last().unwrap_or(&""), name, label);
+            Some(String::new())
+        }
+        ["-n", namespace, "get", kinds, "-l", labels, "-o", _] => {
+            Some(objects.labelled(namespace, kinds, labels))
+        }
+        ["-n", namespace, "delete", named, "--ignore-not-found", "--cascade=foreground", "--wait=false"] => {
+            let (kind, name) = named.split_once('/')?;
+            objects.delete(kind, namespace, name, "");
+            Some(String::new())
+        }
+        ["-n", "kube-system", "get", "service/coredns", "-o", _] => {
+            Some(objects.find("Service", "coredns")?["spec"]["clusterIP"].as_str()?.to_owned())
+        }
+        ["-n", "kube-system", "delete", "service/coredns", "--ignore-not-found"] => {
+            objects.delete("Service", "kube-system", "coredns", "");
+            Some(String::new())
+        }
+        ["-n", namespace, "create", "-f", "-"] => {
+            let mut object = list()?;
+            object["metadata"]["namespace"] = json!(namespace);
+            objects.make_by_hand(object);
             Some(String::new())
         }
         // Its pods are nobody's here.

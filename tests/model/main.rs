@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
+mod adopt;
 mod cluster;
 mod etcd;
 mod events;
@@ -36,6 +37,7 @@ use muster_engine::resource::INCOMING;
 use muster_engine::run::{Outcome, Run};
 use muster_engine::transport::Transport;
 use muster_inventory::{Inventory, Vars, VarsBuilder};
+use muster_roles::adoption::Told;
 use muster_roles::catalogue::CATALOGUE;
 use muster_roles::upgrade::Settings;
 use muster_roles::{COMMON_DEFAULTS, ROLES, Removal, Reset, group_rules};
@@ -139,6 +141,8 @@ struct World {
     reset: Mutex<Option<Reset>>,
     /// Whether it is upgraded instead.
     upgrades: AtomicBool,
+    /// Whether it is adopted instead.
+    adopts: AtomicBool,
 }
 
 struct Ran {
@@ -205,6 +209,7 @@ impl World {
             removal: Mutex::default(),
             reset: Mutex::default(),
             upgrades: AtomicBool::new(false),
+            adopts: AtomicBool::new(false),
         }
     }
 
@@ -243,6 +248,9 @@ impl World {
             (None, Some(with)) => (RESET.clone(), muster_roles::reset(with).into()),
             (None, None) if self.upgrades.load(Ordering::Relaxed) => {
                 (parts(&upgrade::PLAYS), muster_roles::upgrading(Settings::default()))
+            }
+            (None, None) if self.adopts.load(Ordering::Relaxed) => {
+                (parts(&adopt::PLAYS), muster_roles::adopting(Told::default()))
             }
             (None, None) => (parts(&PLAYS), ROLES.to_vec()),
         };

@@ -81,6 +81,10 @@ pub(super) async fn look(
         "tail" => match (words[0], words[1], file(words[2])) {
             (_, _, None) => status = 1,
             ("-c", "1", Some(content)) => out.extend(content.last()),
+            ("-c", from, Some(content)) if from.starts_with('+') => {
+                let from: usize = from[1..].parse().unwrap_or(1);
+                out.extend(content.iter().skip(from - 1));
+            }
             ("-n", "1", Some(content)) => {
                 let text = content.strip_suffix(b"\n").unwrap_or(&content);
                 let begin = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -100,6 +104,10 @@ pub(super) async fn look(
                     None => status = 1,
                 }
             }
+        }
+        "head" if options == ["-c"] => {
+            out = shell.read(0).await?;
+            out.truncate(words[1].parse().unwrap_or(0));
         }
         // What is asked for facts. The roles of these tests use none but the boot's id.
         "head" => {
