@@ -38,6 +38,7 @@ mod subnets;
 #[cfg(test)]
 mod together;
 mod values;
+mod vip;
 
 use std::collections::BTreeMap;
 
