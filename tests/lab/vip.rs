@@ -118,7 +118,9 @@ fn control_planes_share_an_address_and_the_one_that_holds_it_is_lost() {
 
     // Its API server is gone, and the machine is not.
     lab.on(other, "mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/");
-    let waited = format!("for n in $(seq 60); do ip -o -4 addr show to {first}/32 | grep -q . && exit; sleep 1; done; exit 1");
+    let waited = format!(
+        "for n in $(seq 60); do ip -o -4 addr show to {first}/32 | grep -q . && exit; sleep 1; done; exit 1"
+    );
     lab.on(holder, &waited);
     lab.on(other, "mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/");
     assert_eq!(holders(&lab, &first), [holder]);

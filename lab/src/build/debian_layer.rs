@@ -82,7 +82,8 @@ pub(super) fn layer(
     fs::create_dir_all(&dir).map_err(io_at("create", &dir))?;
     // A changed definition gives another layer.
     let Packages { names, alternatives, busybox } = packages;
-    let definition = format!("{SUITE}{names}{UNUSED:?}{UNUSED_LIBRARIES:?}{CONFIGURED:?}{alternatives:?}{busybox:?}");
+    let definition =
+        format!("{SUITE}{names}{UNUSED:?}{UNUSED_LIBRARIES:?}{CONFIGURED:?}{alternatives:?}{busybox:?}");
     let name = Sha256::of(definition.as_bytes()).to_string();
     let path = dir.join(format!("{SUITE}-{}.tar", &name[..12]));
     if path.exists() {
@@ -182,10 +183,7 @@ mod tests {
             let target = entry.link_name().unwrap().map(|target| format!(" -> {}", target.display()));
             names.push(format!("{}{}", entry.path().unwrap().display(), target.unwrap_or_default()));
         }
-        assert_eq!(
-            names[..3],
-            ["etc/protocols", "usr/sbin/xtables-nft-multi", "etc/passwd"]
-        );
+        assert_eq!(names[..3], ["etc/protocols", "usr/sbin/xtables-nft-multi", "etc/passwd"]);
         assert!(names.contains(&"usr/sbin/iptables -> xtables-nft-multi".to_string()), "{names:?}");
         assert!(names.contains(&"bin/cp -> busybox".to_string()), "{names:?}");
         assert_eq!(names.len(), 4 + ALTERNATIVES.len() + BUSYBOX.len());
