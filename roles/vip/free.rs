@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
 
-use super::{ADDRESS, INTERFACE, interface, wanted};
+use super::{ADDRESS, INTERFACE, interface, router_id, wanted};
 use crate::cluster::Standing;
 use crate::preflight::place;
 
@@ -30,6 +30,15 @@ pub(crate) async fn may_be_taken(host: &Host, known: &Standing) -> Result<()> {
     if let Some(against) = misplaced(address, &interface, host.facts(), is_ours) {
         return refused(against);
     }
+    let mut held = known.planes.iter().flat_map(|plane| known.shares(plane));
+    if let Some(former) = held.find(|held| is_confused_with(address, **held)) {
+        return refused((
+            ADDRESS,
+            format!("{address}, which VRRP does not tell from {former}, the address until now"),
+            "an address with another number while both are held".to_owned(),
+            "choose the next address; or take the former one away first: set kube_vip_enabled: false, and run setup-cluster".to_owned(),
+        ));
+    }
     if is_ours {
         return Ok(());
     }
@@ -39,6 +48,12 @@ pub(crate) async fn may_be_taken(host: &Host, known: &Standing) -> Result<()> {
         "" => Ok(()),
         said => refused(is_anothers(address, said)),
     }
+}
+
+/// Whether two addresses have the same number.
+fn is_confused_with(address: Ipv4Addr, other: IpAddr) -> bool {
+    let address = IpAddr::V4(address);
+    address != other && router_id(address) == router_id(other)
 }
 
 /// The variable, what was found, what is needed, and the remedy.
@@ -137,6 +152,14 @@ mod tests {
         ] {
             assert!(found(address, interface).starts_with(expected), "{}", found(address, interface));
         }
+    }
+
+    #[test]
+    fn an_address_is_told_from_the_one_before_it() {
+        let is_confused =
+            |one: &str, other: &str| is_confused_with(one.parse().unwrap(), other.parse().unwrap());
+        assert!(!is_confused("192.0.2.10", "192.0.2.10") && !is_confused("192.0.2.10", "192.0.2.11"));
+        assert!(is_confused("10.0.0.10", "10.0.1.9"));
     }
 
     #[test]

@@ -58,6 +58,7 @@ fn control_planes_tell_each_other_and_nobody_else() {
         "    198.51.100.2",
         "    198.51.100.3",
         "    192.0.2.10/32 dev eth1",
+        "  track_interface {",
         // Nobody is preferred, and an API server that is not ready does not hold it.
         "  priority 100",
         "  state BACKUP",
