@@ -63,7 +63,7 @@ mod tests {
                 ),
                 (
                     "{kube_vip_enabled: true, kube_vip_controlplane_enabled: true, kube_vip_address: 192.0.2.10, ip: 192.0.2.10}",
-                    "kube_vip_address: 192.0.2.10 (vars.yml:1:82), which is the machine's own ip",
+                    "kube_vip_address: 192.0.2.10 (vars.yml:1:81), which is the machine's own ip",
                 ),
                 (
                     "{kube_vip_enabled: true, kube_vip_controlplane_enabled: true, kube_vip_address: 192.0.2.10, ip: 192.0.2.11}",

@@ -109,7 +109,9 @@ fn an_api_server_that_answers_nobody_without_a_name_is_ready() {
     for (code, status) in [("200", 0), ("401", 0), ("403", 0), ("500", 1), ("000", 1)] {
         let curl =
             format!("[ \"$8\" = 'https://127.0.0.1:6443/readyz?a&b' ] && printf {code}; [ {code} != 000 ]");
-        for (found, _) in said(include_str!("is-ready.sh"), &["6443", "/readyz?a&b"], &[("curl", &curl)]) {
+        for (found, _) in
+            said(include_str!("is-ready.sh"), &["6443", "/readyz?a&b"], &[("curl", curl.as_str())])
+        {
             assert_eq!(found, status, "{code}");
         }
     }
@@ -119,13 +121,14 @@ fn an_api_server_that_answers_nobody_without_a_name_is_ready() {
 fn who_has_an_address_is_seen() {
     let mine = "192.0.2.10 lladdr 02:42:0a:92:40:04";
     // What the kernel says of the address, one after the other.
+    let failed = "192.0.2.10 FAILED".to_owned();
     for (neighbours, found) in [
-        (&[""][..], String::new()),
-        (&["192.0.2.10 FAILED"], String::new()),
-        (&["192.0.2.10 INCOMPLETE", "192.0.2.10 FAILED"], String::new()),
-        (&[&format!("{mine} REACHABLE")], format!("{mine} REACHABLE\n")),
-        (&[&format!("{mine} DELAY"), &format!("{mine} REACHABLE")], format!("{mine} REACHABLE\n")),
-        (&[&format!("{mine} STALE"), "192.0.2.10 FAILED"], String::new()),
+        (vec![String::new()], String::new()),
+        (vec![failed.clone()], String::new()),
+        (vec!["192.0.2.10 INCOMPLETE".to_owned(), failed.clone()], String::new()),
+        (vec![format!("{mine} REACHABLE")], format!("{mine} REACHABLE\n")),
+        (vec![format!("{mine} DELAY"), format!("{mine} REACHABLE")], format!("{mine} REACHABLE\n")),
+        (vec![format!("{mine} STALE"), failed], String::new()),
     ] {
         let cases: String =
             neighbours.iter().enumerate().map(|(n, line)| format!("{n}) echo '{line}' ;; ")).collect();
