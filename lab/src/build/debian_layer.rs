@@ -52,7 +52,7 @@ const UNUSED: &[&str] = &[
 
 /// Libraries that libc6 brings for programs that are not here, and tables for character sets.
 const UNUSED_LIBRARIES: &[&str] =
-    &["/gconv/", "/libmvec.", "/libnsl.", "/libnss_hesiod.", "/libBrokenLocale.", "/libc_malloc_debug."];
+    &["/gconv/", "/libmvec.", "/libnsl.so.1", "/libnss_hesiod.", "/libBrokenLocale.", "/libc_malloc_debug."];
 
 const ALTERNATIVES: &[(&str, &str)] = &[
     ("usr/sbin/iptables", "xtables-nft-multi"),
