@@ -11,11 +11,16 @@ use crate::cluster::Standing;
 use crate::preflight::place;
 
 /// Makes sure that a control plane may hold the address that all of them are to share: it is of the network of the machine's
-/// interface, and nobody else has it.
+/// interface, and nobody else has it. Looked at once a run, because later another control plane may hold it.
 ///
 /// # Errors
 /// [`Failure::Problems`]: what is against it.
 pub(crate) async fn may_be_taken(host: &Host, known: &Standing) -> Result<()> {
+    let what = format!("whether {} may hold the address of the API", host.name());
+    host.cluster().once(&what, || look(host, known)).await.map(drop)
+}
+
+async fn look(host: &Host, known: &Standing) -> Result<()> {
     let Some(IpAddr::V4(address)) = wanted(host, known)? else { return Ok(()) };
     if !known.planes.iter().any(|plane| plane == host.name()) {
         return Ok(());

@@ -23,7 +23,7 @@ use crate::balancer::{External, etcd_patience, taken_up};
 use crate::catalogue::image;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
-use crate::kubeadm::API_ENDPOINT;
+use crate::kubeadm::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE};
 pub(crate) use free::may_be_taken;
 
 /// The variables, explained in `common/defaults.yml`.
@@ -96,7 +96,10 @@ fn router_id(address: IpAddr) -> u16 {
 /// The control planes share their address, if they are to have one. Asked by each of them.
 pub(crate) async fn hold(host: &Host, known: &Standing) -> Result<()> {
     let Some(address) = wanted(host, known)? else { return Ok(()) };
-    may_be_taken(host, known).await?;
+    // Each has seen that nobody else has it, before the first of them takes it.
+    for plane in &known.planes {
+        host.needs_of_role(plane, CONTROL_PLANE, API_IS_UP).await.ok();
+    }
     let is_there = |plane: &str| known.shares(plane).contains(&address);
     if !is_there(host.name()) {
         // Those that share it already tell this one who holds it; otherwise it would take it, too.

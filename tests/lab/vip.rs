@@ -108,7 +108,11 @@ fn control_planes_share_an_address_and_the_one_that_holds_it_is_lost() {
         "machine loses power",
         "the control plane that holds the address of the API, while it is asked five times a second",
         1,
-        &format!("the other one takes the address: answered again after {}.{} s", longest / 1000, longest % 1000 / 100),
+        &format!(
+            "the other one takes the address: answered again after {}.{} s",
+            longest / 1000,
+            longest % 1000 / 100
+        ),
     );
     // It comes back, and the address stays where it is.
     assert_eq!(lab.lab(&["start", holder]).code, 0);
