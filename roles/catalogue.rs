@@ -7,6 +7,7 @@ use muster_engine::prelude::*;
 use muster_inventory::{HostVars, Inventory, Vars};
 
 use crate::balancer;
+use crate::vip;
 
 /// The catalogue that muster comes with.
 #[expect(clippy::expect_used, reason = "the text is compiled in, and a test parses it")]
@@ -86,6 +87,7 @@ fn asks_for(vars: &HostVars, purpose: &str) -> bool {
             plugin_is("calico") && typha.is_none_or(|typha| typha.as_bool() != Some(false))
         }
         "load-balancer" => balancer::is_asked_for(vars),
+        "api-vip" => vip::is_asked_for(vars),
         "network-test" => text(vars, "verify_network").is_none_or(|when| when != "never"),
         app => wants_app(vars, app).unwrap_or(true),
     }

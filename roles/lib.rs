@@ -44,6 +44,7 @@ mod timers;
 mod unit;
 pub mod upgrade;
 mod verify;
+mod vip;
 
 use futures::future::{BoxFuture, FutureExt};
 use muster_engine::failure::Result;
@@ -267,6 +268,13 @@ pub const ROLES: &[Role] = &[
         "The cluster goes over to a load balancer in front of its API servers, where there is one",
         kubeadm::api_endpoint,
         reads: [kubeadm::READS, encryption::READS],
+        "kubeadm/defaults.yml"
+    ),
+    role!(
+        "former-addresses",
+        "Control planes give up an address of the API that they shared, where nobody looks for it any more",
+        vip::give_up,
+        reads: [],
         "kubeadm/defaults.yml"
     ),
     role!(

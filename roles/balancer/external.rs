@@ -1,5 +1,6 @@
-//! A load balancer that somebody else runs in front of the API servers: `loadbalancer_apiserver` and
-//! `apiserver_loadbalancer_domain_name`, with kubespray's names and meanings.
+//! An address of its own for the API: of a load balancer that somebody else runs in front of the API servers
+//! (`loadbalancer_apiserver` and `apiserver_loadbalancer_domain_name`, with kubespray's names and meanings), or one that the control
+//! planes share ([`crate::vip`]).
 //!
 //! Nothing leads to it before the certificate of every API server has its name and address, and before API servers of this cluster,
 //! and of no other one, have answered there.
@@ -11,10 +12,15 @@ use muster_inventory::{HostVars, some_names};
 
 use crate::cluster::{self, Standing};
 use crate::common::is_dns_name;
+use crate::vip;
 
 /// The variables.
 pub(crate) const VARIABLE: &str = "loadbalancer_apiserver";
 pub(crate) const NAME: &str = "apiserver_loadbalancer_domain_name";
+
+/// What the variable has to be.
+const NEEDED: &str =
+    "a mapping with address (an IP address that is not this machine's own 127.0.0.1), port, or both";
 
 /// The end of the lines in /etc/hosts by which machines know its address.
 const MARK: &str = "# muster: loadbalancer_apiserver";
@@ -25,6 +31,8 @@ pub(crate) struct External {
     address: Option<IpAddr>,
     name: Option<String>,
     port: u16,
+    /// Whether the control planes share the address.
+    shared: bool,
 }
 
 impl External {
@@ -33,19 +41,19 @@ impl External {
     /// # Errors
     /// What is wrong with them: what was found, and what is needed.
     pub(crate) fn of(vars: &HostVars) -> Result<Option<Self>, (String, &'static str)> {
-        const NEEDED: &str =
-            "a mapping with address (an IP address that is not this machine's own 127.0.0.1), port, or both";
         let wrong = |found: String| (found, NEEDED);
-        let Some(value) = vars.get(VARIABLE).map_err(|error| wrong(error.summary()))? else {
-            return Ok(None);
-        };
-        let written = value.to_json();
+        let shared = vip::address(vars);
+        let value = vars.get(VARIABLE).map_err(|error| wrong(error.summary()))?;
+        let written = value.map_or(serde_json::Value::Null, |value| value.to_json());
+        let none = serde_json::Map::new();
         let fields = match &written {
-            serde_json::Value::Null => return Ok(None),
-            serde_json::Value::Object(fields) if fields.is_empty() => return Ok(None),
+            serde_json::Value::Null => &none,
             serde_json::Value::Object(fields) => fields,
             other => return Err(wrong(other.to_string())),
         };
+        if fields.is_empty() && shared.is_none() {
+            return Ok(None);
+        }
         if let Some(other) = fields.keys().find(|key| !["address", "port"].contains(&key.as_str())) {
             return Err(wrong(format!("{other} in {written}")));
         }
@@ -55,13 +63,14 @@ impl External {
             Some(other) => Some(other.to_string()),
         };
         let address = match text("address").map(|text| text.parse::<IpAddr>()) {
-            None => None,
+            None => shared,
             Some(Ok(address)) if !address.is_loopback() && !address.is_unspecified() => Some(address),
             Some(_) => return Err(wrong(written.to_string())),
         };
         let api = vars.get("kube_apiserver_port").ok().flatten().map(|port| port.to_json());
         let api = api.map(|port| port.as_str().map_or_else(|| port.to_string(), str::to_owned));
-        let port = text("port").or(api).and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+        let of_api = api.and_then(|port| port.parse().ok());
+        let port = text("port").map_or(of_api, |port| port.parse().ok()).filter(|port| *port > 0);
         let Some(port) = port else { return Err(wrong(written.to_string())) };
         let name = name(vars);
         if address.is_none() && name.is_none() {
@@ -70,7 +79,13 @@ impl External {
                 "an address, or a name in apiserver_loadbalancer_domain_name that name servers know",
             ));
         }
-        Ok(Some(Self { address, name, port }))
+        if shared.is_some() && (address != shared || Some(port) != of_api) {
+            return Err((
+                written.to_string(),
+                "kube_vip_address and kube_apiserver_port, or nothing: the API servers themselves are at an address that the control planes share",
+            ));
+        }
+        Ok(Some(Self { address, name, port, shared: shared.is_some() }))
     }
 
     /// What the variables that hold for the cluster say. What is wrong with them is told by preflight.
@@ -96,6 +111,11 @@ impl External {
     /// Its address, where it is written down.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.address
+    }
+
+    /// Whether the control planes share its address.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// `HOST:PORT` at which it is found before any machine has its name in /etc/hosts.
@@ -195,11 +215,13 @@ fn needed(host: &Host, known: &Standing) -> String {
 
 /// Makes sure, before anything is changed, that a cluster that stands may go over to another load balancer, or to another address
 /// of the one that it has: API servers of this cluster answer there, and none is left out of the run without its name in its
-/// certificate. Asked by the control plane that leads, and once a run.
+/// certificate. Asked by the control plane that leads, and once a run. Of an address that the control planes are to share each of them
+/// sees that nobody else has it, also where a cluster begins.
 ///
 /// # Errors
 /// [`Failure::Problems`]: what is against it.
 pub(crate) async fn may_go_over(host: &Host, known: &Standing) -> Result<()> {
+    vip::may_be_taken(host, known).await?;
     if known.leader() != Some(host.name()) || known.standing().is_empty() {
         return Ok(());
     }
@@ -210,7 +232,9 @@ pub(crate) async fn may_go_over(host: &Host, known: &Standing) -> Result<()> {
     }
     let look = || async {
         let mut problems = without_its_name(known, &external);
-        problems.extend(leads_elsewhere(host, known, &external).await?);
+        if !external.shared {
+            problems.extend(leads_elsewhere(host, known, &external).await?);
+        }
         if problems.is_empty() { Ok(()) } else { Err(Failure::Problems(problems)) }
     };
     host.cluster().once("whether the load balancer leads to this cluster", look).await.map(drop)
@@ -271,7 +295,11 @@ fn is_anothers(said: &str) -> bool {
 }
 
 fn problem(external: &External, found: String, needed: String, remedy: String) -> Problem {
-    let check = if external.address.is_some() { VARIABLE } else { NAME };
+    let check = match external.address {
+        Some(_) if external.shared => vip::ADDRESS,
+        Some(_) => VARIABLE,
+        None => NAME,
+    };
     Problem { check: check.to_owned(), found, needed, remedy }
 }
 
@@ -289,6 +317,7 @@ pub(crate) async fn answers(host: &Host, known: &Standing, external: &External) 
         Duration::from_secs(120),
     );
     host.wait(wait).await.map(drop).map_err(|failure| match failure {
+        Failure::Waited { tail, .. } if external.shared => vip::is_held_by_nobody(&url, tail),
         Failure::Waited { tail, .. } => Failure::Other {
             message: format!("the API does not answer each time at {url}, where loadbalancer_apiserver says that it is"),
             remedy: format!(

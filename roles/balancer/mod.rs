@@ -8,7 +8,8 @@
 //! A cluster that looked for its API elsewhere changes over: first each machine gets its load balancer, then the control plane
 //! that leads gives the cluster the new address, then each kubelet follows.
 //!
-//! Where somebody else's load balancer is in front of the API servers ([`External`]), there is none on the machines.
+//! Where the API has an address of its own ([`External`]), there is none on the machines: somebody else's load balancer is there, or
+//! the control planes share it ([`crate::vip`]).
 
 mod external;
 #[cfg(test)]
@@ -163,6 +164,12 @@ fn patience(election_timeout: u64) -> u64 {
     1 + (2 * election_timeout).div_ceil(3000)
 }
 
+/// The same, for who asks every three seconds.
+pub(crate) fn etcd_patience(host: &Host) -> Result<u64> {
+    let vars: Vars = host.vars()?;
+    Ok(patience(vars.etcd_election_timeout))
+}
+
 /// What a machine has of its load balancer.
 pub(crate) struct Balancer {
     config: String,
@@ -172,18 +179,24 @@ pub(crate) struct Balancer {
 impl Balancer {
     /// Adds it to a step.
     pub(crate) fn ensured_in<'h>(self, step: Step<'h>) -> Step<'h> {
-        let hash = Sha256::of(self.config.as_bytes()).to_string();
-        let taken_up = command(
-            "configuration of the load balancer",
-            sh(include_str!("reload.sh"), [STAMP, &hash]),
-            sh(r#"[ "$(cat "$1")" = "$2" ]"#, [STAMP, &hash]),
-        );
+        // Connections go on.
+        let taken_up = taken_up("api-balancer", "SIGUSR2", STAMP, &self.config);
         step.ensure(dir(FOLDER))
             .ensure(file(CONFIG).content(self.config))
             .ensure(dir("/etc/kubernetes/manifests"))
             .ensure(file(MANIFEST).content(self.pod))
             .ensure(taken_up)
     }
+}
+
+/// The program of a static pod runs with its configuration, which it takes up at a signal; `stamp` is where the hash of that one is.
+pub(crate) fn taken_up(container: &str, signal: &str, stamp: &str, config: &str) -> Command {
+    let hash = Sha256::of(config.as_bytes()).to_string();
+    command(
+        format!("configuration of {container}"),
+        sh(include_str!("reload.sh"), [stamp, &hash, container, signal]),
+        sh(r#"[ "$(cat "$1")" = "$2" ]"#, [stamp, &hash]),
+    )
 }
 
 /// A kubeconfig of a control plane as others use it: what leads to the machine's own 127.0.0.1 leads to this URL.

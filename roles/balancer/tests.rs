@@ -77,7 +77,7 @@ fn reload(tasks: &str, kill: &str) -> (String, bool) {
         .unwrap();
     fs::write(machine.0.path().join("tasks"), format!("TASK PID STATUS\n{tasks}")).unwrap();
     let stamp = format!("{folder}/stamps/it");
-    let done = machine.run(include_str!("reload.sh"), &[&stamp, "ab12"]);
+    let done = machine.run(include_str!("reload.sh"), &[&stamp, "ab12", "api-balancer", "SIGUSR2"]);
     assert_eq!(done, fs::read_to_string(&stamp).is_ok_and(|text| text == "ab12\n"));
     (fs::read_to_string(machine.0.path().join("told")).unwrap_or_default(), done)
 }

@@ -1,9 +1,11 @@
-//! `HOST:PORT` at which the machines of a cluster find its API: at a control plane, at 127.0.0.1 where each has a way of its own, or
-//! at a load balancer that somebody else runs.
+//! `HOST:PORT` at which the machines of a cluster find its API: at a control plane, at 127.0.0.1 where each has a way of its own, at
+//! a load balancer that somebody else runs, or at an address that the control planes share.
 //!
 //! A cluster goes over to somebody else's load balancer late in a run, in a role of its own ([`crate::kubeadm::API_ENDPOINT`]): when
 //! the certificate of every API server has its name. Until then its machines find the API where they did, and those of a new
 //! cluster at the control plane that begins it.
+
+use std::net::IpAddr;
 
 use muster_engine::prelude::*;
 
@@ -95,6 +97,11 @@ impl Standing {
     /// Whether the certificate of a control plane's API server is known to be good for a name or an address.
     pub(crate) fn serves_as(&self, plane: &str, name: &str) -> bool {
         self.known(plane).is_some_and(|seen| seen.serves_as.iter().any(|known| known == name))
+    }
+
+    /// The addresses of the API that a machine shares with other control planes.
+    pub(crate) fn shares(&self, name: &str) -> &[IpAddr] {
+        self.known(name).map_or(&[], |seen| &seen.shares)
     }
 
     /// The lines of /etc/hosts by which a machine knows names of load balancers.

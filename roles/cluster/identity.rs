@@ -96,6 +96,8 @@ pub(crate) struct Identity {
     pub external: Vec<String>,
     /// The lines of /etc/hosts by which it knows the names of such load balancers.
     pub hosts_lines: Vec<String>,
+    /// The addresses of the API that it shares with other control planes.
+    pub shares: Vec<IpAddr>,
     /// The URLs of etcd's members that its API server asks.
     pub etcd_servers: Vec<String>,
     /// The version of its API server, without a leading `v`.
@@ -346,6 +348,7 @@ impl Identity {
                 }
                 "external" => identity.external.push(value.to_owned()),
                 "hosts_line" => identity.hosts_lines.push(value.to_owned()),
+                "shares" => identity.shares.extend(value.parse::<IpAddr>()),
                 "etcd_ca" => identity.etcd.authority = beside(identity.etcd.authority, decoded(value)),
                 "etcd_ca_key" => identity.etcd.authority_key = true,
                 "etcd" => match value.split_once('=') {

@@ -66,11 +66,15 @@ done
 [ ! -e /var/lib/muster/rotation/authorities.pem ] || say rotates yes
 [ ! -e /var/lib/muster/stamps/renewing-certificates ] || say renews yes
 [ ! -e /var/lib/muster/adopted/begun ] || say adopts yes
-# Where the cluster was told to look for its API, and the names by which the machine knows that.
+# Where the cluster was told to look for its API, the addresses of it that control planes share, and the names by which the machine
+# knows it.
 external=/var/lib/muster/stamps/api-endpoint
 if [ -r "$external" ]; then
   while read -r line; do say external "$line"; done <"$external"
 fi
+for folder in /etc/kubernetes/api-vip/*; do
+  [ ! -e "$folder" ] || say shares "${folder##*/}"
+done
 if [ -r /etc/hosts ]; then
   while IFS= read -r line || [ -n "$line" ]; do
     case $line in *'# muster: loadbalancer_apiserver') say hosts_line "$line" ;; esac

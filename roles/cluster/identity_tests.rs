@@ -69,6 +69,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     write("/var/lib/muster/rotation/authorities.pem", "PRIVATE");
     write("/var/lib/muster/stamps/renewing-certificates", "");
     write("/var/lib/muster/stamps/api-endpoint", "api.example.org:8443\n192.0.2.20:6443\n");
+    write("/etc/kubernetes/api-vip/192.0.2.30/keepalived.conf", "");
     write("/etc/hosts", "127.0.0.1 localhost\n192.0.2.20 api.example.org # muster: loadbalancer_apiserver\n");
     let expected = Identity {
         kubelet: Some(Kubeconfig {
@@ -108,6 +109,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         api_port: Some(6443),
         serves_as: Vec::new(),
         external: vec!["api.example.org:8443".into(), "192.0.2.20:6443".into()],
+        shares: vec!["192.0.2.30".parse().unwrap()],
         hosts_lines: vec!["192.0.2.20 api.example.org # muster: loadbalancer_apiserver".into()],
         etcd_servers: ["https://192.0.2.10:2379", "https://192.0.2.11:2379"].map(str::to_owned).into(),
         version: Some("1.36.3".into()),

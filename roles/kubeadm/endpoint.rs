@@ -1,11 +1,12 @@
-//! The cluster goes over to a load balancer of somebody else's, which the certificates of all API servers know by now: it is told
-//! the address, then the kubeconfigs of each machine lead there, and the load balancers on the machines go.
+//! The cluster goes over to a load balancer of somebody else's, or to an address that its control planes share, which the
+//! certificates of all API servers know by now: it is told the address, then the kubeconfigs of each machine lead there, and the load balancers on the machines go.
 
 use muster_engine::prelude::*;
 
 use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config, reconfigure};
 use crate::balancer;
 use crate::cluster;
+use crate::vip;
 
 /// What the control plane that leads tells the others.
 const IS_TOLD: &str = "the address of the API in the cluster";
@@ -14,11 +15,15 @@ const IS_TOLD: &str = "the address of the API in the cluster";
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let known = cluster::may_set_up(host).await?;
     let is_plane = known.planes.iter().any(|plane| plane == host.name());
+    if is_plane {
+        vip::hold(host, &known).await?;
+    }
     let Some(external) = cluster::goes_over(host, &known)? else {
         if is_plane && config::is_of_a_transition(host, &known)? {
             let config = config::in_the_end(host, &known).await?;
             host.step("Forget where the API was").ensure_all(config).await?;
         }
+        vip::leads_elsewhere(host);
         return Ok(());
     };
     let leader = known.leader().unwrap_or(host.name());
@@ -55,5 +60,6 @@ exit 1"#,
     if leads {
         host.reached(IS_TOLD);
     }
+    vip::leads_elsewhere(host);
     Ok(())
 }

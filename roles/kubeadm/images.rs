@@ -11,6 +11,7 @@ use muster_engine::transport::blocking_input;
 use crate::balancer;
 use crate::catalogue::{missing, release};
 use crate::common::ClusterVars;
+use crate::vip;
 
 /// Images every node runs, and those of a machine with or without an API server: by their names in the catalogue. Pods of coredns go anywhere.
 const EVERYWHERE: [&str; 9] = [
@@ -25,7 +26,7 @@ const EVERYWHERE: [&str; 9] = [
     "agnhost",
 ];
 const WORKER: [&str; 1] = [balancer::IMAGE];
-const CONTROL_PLANE: [&str; 3] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+const CONTROL_PLANE: [&str; 4] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", vip::IMAGE];
 
 /// Images in containerd's namespace of Kubernetes.
 pub(crate) struct Images {

@@ -38,6 +38,7 @@ mod subnets;
 #[cfg(test)]
 mod together;
 mod values;
+mod vip;
 
 use std::collections::BTreeMap;
 
@@ -90,6 +91,8 @@ struct Vars {
     calico_bgp_listen_port: u16,
     typha_enabled: bool,
     loadbalancer_apiserver_healthcheck_port: u16,
+    kube_vip_enabled: bool,
+    kube_vip_controlplane_enabled: bool,
     containerd_storage_dir: String,
     containerd_snapshotter: String,
     etcd_data_dir: String,
@@ -115,7 +118,8 @@ impl Vars {
         if self.kube_network_plugin == "calico" { "calico_vxlan_port" } else { "flannel_vxlan_port" }
     }
 
-    /// What else than the pods' addresses must be open between machines for the network of pods, for a sentence: each with a comma.
+    /// What else must be open between machines for the network of pods and an address that control planes share, for a sentence: each
+    /// with a comma.
     fn network_ports(&self) -> String {
         let calico = self.kube_network_plugin == "calico";
         let ports = [
@@ -124,6 +128,8 @@ impl Vars {
                 .then(|| format!("{}/tcp", self.calico_bgp_listen_port)),
             (calico && self.calico_ipip_mode != "Never").then(|| "IP protocol 4 (ipip)".to_owned()),
             (calico && self.typha_enabled).then(|| "5473/tcp".to_owned()),
+            (self.kube_vip_enabled && self.kube_vip_controlplane_enabled)
+                .then(|| "IP protocol 112 (VRRP)".to_owned()),
         ];
         ports.into_iter().flatten().map(|port| format!("{port}, ")).collect()
     }

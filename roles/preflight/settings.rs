@@ -6,7 +6,8 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use super::{
-    api_server, apps, calico, corefile, encryption, etcd_settings, eviction, kubelets, names, proxies, values,
+    api_server, apps, calico, corefile, encryption, etcd_settings, eviction, kubelets, names, proxies,
+    values, vip,
 };
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
@@ -76,6 +77,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(elections(vars));
     findings.refuse(balancer_port(vars));
     findings.refuse(external_balancer(vars));
+    findings.refuse(vip::check(vars));
     findings.refuse(taints(vars));
     findings.refuse(encryption::check(vars));
     findings.refuse(eviction::check(vars));

@@ -7,6 +7,8 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
   kill -9 $left 2>/dev/null || :
   [ "$round" = 1 ] || sleep 0.3
 done
+# Whoever shares it takes it at once: what held it here was killed.
+shared_addresses | while read -r address interface; do ip addr del "$address" dev "$interface" || :; done
 # Containers that nobody needs any more: their images may stay.
 if command -v ctr >/dev/null && systemctl -q is-active containerd; then
   for container in $(ctr -n k8s.io containers ls -q 2>/dev/null); do

@@ -55,6 +55,16 @@ interfaces() {
   done
 }
 
+# Addresses of the API that control planes share, where this one holds them: ADDRESS/32 INTERFACE.
+shared_addresses() {
+  for folder in /etc/kubernetes/api-vip/*; do
+    [ -e "$folder" ] || continue
+    ip -o -4 addr show to "${folder##*/}/32" 2>/dev/null | while read -r _ interface _ address _; do
+      echo "$address $interface"
+    done
+  done
+}
+
 # Routes to the pods of other nodes, through these nodes, and those of calico for its own addresses, which lead nowhere: DESTINATION.
 routes() {
   ip -4 route show 2>/dev/null | awk -v net="$pods" '
@@ -146,6 +156,7 @@ traces() {
     [ ! -e "/proc/$id" ] || echo "process $id ($(cat "/proc/$id/comm" 2>/dev/null || :))"
   done
   mounts | sed 's/^/mount /'
+  shared_addresses | sed 's/^/address /'
   interfaces | sed 's/^/interface /'
   routes | sed 's/^/route /'
   for command in $(iptables_commands); do

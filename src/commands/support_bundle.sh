@@ -16,7 +16,7 @@ part muster sh -c 'ls -lR /var/lib/muster | grep -v "^total" | head -n 500'
 part containers ctr --namespace k8s.io containers list
 part images ctr --namespace k8s.io images list --quiet
 for path in /etc/containerd/config.toml /etc/etcd.env /etc/kubernetes/kubeadm-config.yaml /etc/kubernetes/manifests/*.yaml \
-  /etc/kubernetes/api-balancer/haproxy.cfg /etc/cni/net.d/* /run/flannel/subnet.env /var/lib/kubelet/config.yaml \
+  /etc/kubernetes/api-balancer/haproxy.cfg /etc/kubernetes/api-vip/*/keepalived.conf /etc/cni/net.d/* /run/flannel/subnet.env /var/lib/kubelet/config.yaml \
   /var/lib/kubelet/kubeadm-flags.env; do
   file "$path"
 done

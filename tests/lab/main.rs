@@ -37,6 +37,7 @@ mod surroundings;
 mod system_upgrade;
 mod upgrade;
 mod uploads;
+mod vip;
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -9,9 +9,9 @@ use crate::line::Kill;
 use crate::upgrade::MANIFEST;
 use crate::{IN_USE, World, hosts, simulated};
 
-/// Where the load balancer is: it leads to all API servers that there are.
-pub(crate) const URL: &str = "https://192.0.2.200:8443";
-const VARIABLE: &str = r#"{"loadbalancer_apiserver": {"address": "192.0.2.200", "port": 8443}}"#;
+/// Where the load balancer is, or the address that control planes share: it leads to all API servers that there are.
+pub(crate) const URL: &str = "https://192.0.2.200:6443";
+const VARIABLE: &str = r#"{"loadbalancer_apiserver": {"address": "192.0.2.200", "port": 6443}}"#;
 
 /// Two control planes and a worker.
 const GROUPS: &str = "[etcd]\nm0\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
@@ -65,7 +65,15 @@ fn elsewhere(world: &World, url: &str) -> Vec<String> {
     wrong
 }
 
-fn goes_over(name: &str, from: &[&str], to: &[&str], url: &str) {
+/// A cluster with the variables `from` gets those of `to`: its API is at this URL then. What else is wrong is found by `look` after the
+/// disturbed run, and when it is through.
+pub(crate) fn goes_over(
+    name: &str,
+    from: &[&str],
+    to: &[&str],
+    url: &str,
+    look: impl Fn(&World, bool) -> Vec<String> + Sync,
+) {
     let kills = killed_everywhere(name, At::OneSide, |kill: Option<Kill>| {
         simulated(async {
             let world = World::new(&[]);
@@ -75,8 +83,10 @@ fn goes_over(name: &str, from: &[&str], to: &[&str], url: &str) {
             world.inventory(&hosts(IN_USE), GROUPS, to);
             let (exchanges, more) = world.disturbed(kill).await;
             wrong.extend(more);
+            wrong.extend(look(&world, false));
             wrong.extend(world.calm(3).await.2);
             wrong.extend(elsewhere(&world, url));
+            wrong.extend(look(&world, true));
             wrong.extend(world.not_settled(&identity, 4).await);
             (exchanges, wrong)
         })
@@ -91,20 +101,28 @@ fn goes_over(name: &str, from: &[&str], to: &[&str], url: &str) {
 
 #[test]
 fn a_cluster_goes_over_to_a_load_balancer() {
-    goes_over("the cluster goes over to a load balancer of somebody else's", &[], &[VARIABLE], URL);
+    goes_over(
+        "the cluster goes over to a load balancer of somebody else's",
+        &[],
+        &[VARIABLE],
+        URL,
+        |_, _| Vec::new(),
+    );
 }
 
 #[test]
 fn a_cluster_that_began_with_a_load_balancer_goes_back() {
     let local = "https://127.0.0.1:6443";
-    goes_over("the cluster leaves a load balancer of somebody else's", &[VARIABLE], &[], local);
+    goes_over("the cluster leaves a load balancer of somebody else's", &[VARIABLE], &[], local, |_, _| {
+        Vec::new()
+    });
 }
 
 #[test]
 fn nothing_is_changed_where_the_load_balancer_leads_nowhere() {
     simulated(async {
         let world = after(GROUPS, |_| ()).await;
-        let elsewhere = VARIABLE.replace("8443", "9443");
+        let elsewhere = VARIABLE.replace("6443", "9443");
         world.inventory(&hosts(IN_USE), GROUPS, &[&elsewhere]);
         // preflight, which is no part of the model, asks the same before any other role.
         *world.roles.lock().unwrap() = vec!["control-plane".to_owned(), "api-endpoint".to_owned()];

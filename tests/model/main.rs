@@ -20,6 +20,7 @@ mod reset;
 mod surroundings;
 mod system;
 mod upgrade;
+mod vip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -337,8 +338,10 @@ fn blank(name: &str) -> Kept {
     for folder in ["/etc", "/opt", "/run", "/srv", "/usr", "/usr/local", "/var", "/var/lib"] {
         disk.enter(folder, Entry::Dir(0o755)).unwrap();
     }
+    let addresses = format!("2: eth0    inet {}/24 brd 192.0.2.255 scope global eth0\n", address(name));
     let name = format!("{name}\n");
     let files = [
+        ("/sys/class/net/addresses", addresses.as_str()),
         ("/etc/hostname", name.as_str()),
         ("/etc/hosts", "127.0.0.1 localhost\n"),
         ("/etc/resolv.conf", "nameserver 192.0.2.53\n"),

@@ -52,7 +52,7 @@ const UNUSED: &[&str] = &[
 
 /// Libraries that libc6 brings for programs that are not here, and tables for character sets.
 const UNUSED_LIBRARIES: &[&str] =
-    &["/gconv/", "/libmvec.", "/libnsl.", "/libnss_hesiod.", "/libBrokenLocale.", "/libc_malloc_debug."];
+    &["/gconv/", "/libmvec.", "/libnsl.so.1", "/libnss_hesiod.", "/libBrokenLocale.", "/libc_malloc_debug."];
 
 const ALTERNATIVES: &[(&str, &str)] = &[
     ("usr/sbin/iptables", "xtables-nft-multi"),
@@ -69,6 +69,9 @@ const BUSYBOX: &[&str] = &[
     "nc", "nslookup", "ping", "ps", "rm", "sed", "sh", "sleep", "tail", "test", "wget",
 ];
 
+/// What is there when packages are configured: the name of root, and the folder for what runs.
+const CONFIGURED: (&str, &str, &str) = ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", "run/");
+
 /// A layer as an uncompressed tar; made when it is first asked for.
 pub(super) fn layer(
     packages: &Packages<'_>,
@@ -79,7 +82,8 @@ pub(super) fn layer(
     fs::create_dir_all(&dir).map_err(io_at("create", &dir))?;
     // A changed definition gives another layer.
     let Packages { names, alternatives, busybox } = packages;
-    let definition = format!("{SUITE}{names}{UNUSED:?}{UNUSED_LIBRARIES:?}{alternatives:?}{busybox:?}");
+    let definition =
+        format!("{SUITE}{names}{UNUSED:?}{UNUSED_LIBRARIES:?}{CONFIGURED:?}{alternatives:?}{busybox:?}");
     let name = Sha256::of(definition.as_bytes()).to_string();
     let path = dir.join(format!("{SUITE}-{}.tar", &name[..12]));
     if path.exists() {
@@ -123,6 +127,10 @@ fn reduce(packages: &Packages<'_>, from: impl io::Read, to: impl Write) -> io::R
             None => to.append_data(&mut header, &path, &mut entry)?,
         }
     }
+    let (passwd, text, run) = CONFIGURED;
+    let mut header = plain_header(tar::EntryType::Regular, 0o644, text.len() as u64);
+    to.append_data(&mut header, passwd, text.as_bytes())?;
+    to.append_data(&mut plain_header(tar::EntryType::Directory, 0o755, 0), run, io::empty())?;
     let busybox = packages.busybox.iter().map(|name| (format!("bin/{name}"), "busybox"));
     let alternatives = packages.alternatives.iter().map(|(name, target)| ((*name).to_string(), *target));
     for (name, target) in alternatives.chain(busybox) {
@@ -175,11 +183,9 @@ mod tests {
             let target = entry.link_name().unwrap().map(|target| format!(" -> {}", target.display()));
             names.push(format!("{}{}", entry.path().unwrap().display(), target.unwrap_or_default()));
         }
-        assert_eq!(
-            names[..3],
-            ["etc/protocols", "usr/sbin/xtables-nft-multi", "usr/sbin/iptables -> xtables-nft-multi"]
-        );
+        assert_eq!(names[..3], ["etc/protocols", "usr/sbin/xtables-nft-multi", "etc/passwd"]);
+        assert!(names.contains(&"usr/sbin/iptables -> xtables-nft-multi".to_string()), "{names:?}");
         assert!(names.contains(&"bin/cp -> busybox".to_string()), "{names:?}");
-        assert_eq!(names.len(), 2 + ALTERNATIVES.len() + BUSYBOX.len());
+        assert_eq!(names.len(), 4 + ALTERNATIVES.len() + BUSYBOX.len());
     }
 }
