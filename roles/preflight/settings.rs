@@ -510,7 +510,7 @@ mod tests {
             assert_eq!((problems.len(), warnings.len()), (0, 1), "{yaml}: {problems:?} {warnings:?}");
         }
         assert_eq!(
-            found("etcd_version: v3.6.14").1,
+            found("etcd_version: v3.7.3").1,
             Vec::<String>::new(),
             "the version that is installed anyway"
         );
