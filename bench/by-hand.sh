@@ -7,7 +7,7 @@
 #   muster lab exec -- bench/by-hand.sh FOLDER NODE1 NODE2 NODE3
 set -eu
 
-kube=${KUBE_VERSION:-1.36.3}
+kube=${KUBE_VERSION:-1.37.2}
 
 if [ "$1" = prepare ]; then
   bundle=$2 out=$3

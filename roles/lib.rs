@@ -46,6 +46,8 @@ pub mod upgrade;
 mod verify;
 mod vip;
 
+use std::sync::{Arc, OnceLock};
+
 use futures::future::{BoxFuture, FutureExt};
 use muster_engine::failure::Result;
 use muster_engine::host::Host;
@@ -129,6 +131,26 @@ const VERIFY: Role = role!(
     |host| verify::run(host, NetworkTest::AsWritten),
     reads: [verify::READS]
 );
+
+const CHECK_CLUSTER: Role = Role {
+    looks_only: true,
+    ..role!(
+        "check-cluster",
+        "Whether the machine is this cluster's or nobody's, and the cluster may become what is asked for",
+        |host| async move { cluster::may_set_up(host).await.map(drop) },
+        reads: [],
+        "kubeadm/defaults.yml"
+    )
+};
+
+/// The version that a cluster keeps because nobody asks for another one, once its machines have told it.
+pub type KeptVersion = Arc<OnceLock<String>>;
+
+/// The role `check-cluster`, which tells which version the cluster keeps.
+pub fn check_cluster(kept: KeptVersion) -> Role {
+    let story = Story::given(move |host| cluster::tell_kept(host, kept.clone()).boxed());
+    Role { story, ..CHECK_CLUSTER }
+}
 
 /// The role `verify`, with when it tests the network between pods.
 pub fn verify(network: NetworkTest) -> Role {
@@ -298,16 +320,7 @@ pub const ROLES: &[Role] = &[
         reads: [flannel::READS, calico::READS],
         "flannel/defaults.yml"
     ),
-    Role {
-        looks_only: true,
-        ..role!(
-            "check-cluster",
-            "Whether the machine is this cluster's or nobody's, and the cluster may become what is asked for",
-            |host| async move { cluster::may_set_up(host).await.map(drop) },
-            reads: [],
-            "kubeadm/defaults.yml"
-        )
-    },
+    CHECK_CLUSTER,
     Role {
         looks_only: true,
         ..role!(

@@ -283,6 +283,15 @@ pub(crate) async fn may_set_up(host: &Host) -> Result<Arc<Standing>> {
     }
 }
 
+/// The same, and notes which version the cluster keeps.
+pub(crate) async fn tell_kept(host: &Host, kept: crate::KeptVersion) -> Result<()> {
+    may_set_up(host).await?;
+    if let Some(version) = version_to_keep(host) {
+        kept.get_or_init(|| version);
+    }
+    Ok(())
+}
+
 /// Makes sure, before a role changes the machine, that it belongs to this cluster or to none, as the inventory says. Care of a
 /// cluster is possible whatever the versions of its machines are: also in the middle of an upgrade.
 ///

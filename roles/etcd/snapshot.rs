@@ -59,7 +59,12 @@ async fn run(host: &Host, to: Option<PathBuf>) -> Result<()> {
     // Not before a restore: the snapshot that is to be restored may be the oldest one.
     let vars: Vars = host.vars()?;
     if to.is_none() && !host.check_mode() {
-        retain(host, &vars.etcd_snapshots_dir, &path, vars.etcd_backup_retention_count)?;
+        for name in retain(&vars.etcd_snapshots_dir, &path, vars.etcd_backup_retention_count)? {
+            host.warn(format!(
+                "{name} was removed first, because its time is later than now: the clock of this computer was wrong when it was \
+                 taken, or is wrong now"
+            ));
+        }
     }
     Ok(())
 }
@@ -208,24 +213,19 @@ fn damaged(path: &Path, why: &str) -> Failure {
     Failure::new(format!("{} is no snapshot that could be restored: {why}", path.display()), "take it again")
 }
 
-/// Removes all but the newest snapshots that muster has named; none where the number is not positive. `taken`: the new one.
-fn retain(host: &Host, folder: &Path, taken: &Path, count: i64) -> Result<()> {
-    let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else { return Ok(()) };
+/// Removes all but the newest snapshots that muster has named; none where the number is not positive. `taken`: the new one. Returns
+/// those that were removed although their times are later than its own.
+fn retain(folder: &Path, taken: &Path, count: i64) -> Result<Vec<String>> {
+    let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else { return Ok(Vec::new()) };
     let taken = taken.file_name().unwrap_or_default().to_string_lossy();
-    let remove = || -> std::io::Result<()> {
+    let remove = || -> std::io::Result<Vec<String>> {
         let names: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect();
-        for name in surplus(names?, &taken, count) {
-            std::fs::remove_file(folder.join(&name))?;
-            if *name > *taken {
-                host.warn(format!(
-                    "{name} was removed first, because its time is later than now: the clock of this computer was wrong when it was \
-                     taken, or is wrong now"
-                ));
-            }
-        }
-        Ok(())
+        let mut surplus = surplus(names?, &taken, count);
+        surplus.iter().try_for_each(|name| std::fs::remove_file(folder.join(name)))?;
+        surplus.retain(|name| **name > *taken);
+        Ok(surplus)
     };
     remove().map_err(|error| {
         Failure::new(
@@ -285,6 +285,32 @@ mod tests {
         let surplus = |count| surplus(names.map(str::to_owned).to_vec(), names[2], count);
         assert_eq!((surplus(1), surplus(2)), (vec![names[0].into(), names[1].into()], vec![names[0].into()]));
         assert!(surplus(3).is_empty() && surplus(9).is_empty());
+    }
+
+    #[test]
+    fn as_many_stay_in_the_folder_as_are_to_be_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let all =
+            ["etcd-20260101T000000Z.db", "etcd-20260201T000000Z.db", "etcd-20300101T000000Z.db", "mine.db"];
+        all.iter().for_each(|name| std::fs::write(folder.path().join(name), "").unwrap());
+        let left = || {
+            let names = std::fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<_> =
+                names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort_unstable();
+            names
+        };
+        let taken = folder.path().join(all[1]);
+        let retain = |count| retain(folder.path(), &taken, count).unwrap();
+        for nothing in [-1, 0, 3] {
+            assert_eq!((retain(nothing), left()), (Vec::new(), all.map(str::to_owned).to_vec()));
+        }
+        assert_eq!(retain(2), [all[2]], "its time is yet to come");
+        assert_eq!(left(), [all[0], all[1], all[3]]);
+        assert_eq!((retain(1), left()), (Vec::new(), vec![all[1].to_owned(), all[3].to_owned()]));
+        let nowhere = folder.path().join("nowhere");
+        let failure = super::retain(&nowhere, &taken, 1).unwrap_err().to_string();
+        assert!(failure.starts_with(&format!("old snapshots in {} cannot", nowhere.display())), "{failure}");
     }
 
     #[test]

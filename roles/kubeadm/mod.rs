@@ -23,6 +23,7 @@ mod kubelet_blame;
 mod kubelet_change;
 mod kubelet_settings;
 mod labels;
+mod outage;
 pub(crate) mod patches;
 mod reconfigure;
 mod scheduler;
@@ -69,7 +70,7 @@ pub(crate) const READS: &[Read] = &[
     Read::own::<anonymous::Vars>(),
     Read::own::<arguments::Vars>(),
     Read::own::<audit::Vars>(),
-    Read::own::<config::Vars>(),
+    Read::of::<config::Vars>(cluster::MACHINES),
     Read::own::<join::Vars>(),
     Read::own::<kube_proxy::Vars>(),
     Read::own::<kubelet::Vars>(),

@@ -4,6 +4,7 @@ use muster_artifacts::{Kind, Release};
 use muster_engine::prelude::*;
 
 use super::findings::problem;
+use crate::catalogue::CATALOGUE;
 use crate::common::ClusterVars;
 
 /// How much room things take on a machine, in MiB.
@@ -37,6 +38,8 @@ pub(super) async fn missing(host: &Host, cluster: &ClusterVars) -> Result<Option
 }
 
 fn lacks(missing: &[&str], release: &Release) -> Option<Problem> {
+    let is_default = release.version == CATALOGUE.default_release();
+    let which = if is_default { String::new() } else { format!(" --kube-version {}", release.version) };
     let wanted = release.files.iter().filter(|file| !file.optional).count() + release.images.len();
     (!missing.is_empty()).then(|| {
         let found = match missing.len() == wanted {
@@ -47,7 +50,7 @@ fn lacks(missing: &[&str], release: &Release) -> Option<Problem> {
             "bundle",
             found,
             format!("everything that belongs to Kubernetes {}", release.version),
-            "get it: muster bundle fetch, or muster bundle build",
+            format!("get it: muster bundle fetch{which}, or muster bundle build{which}"),
         )
     })
 }
@@ -79,13 +82,16 @@ mod tests {
     use muster_artifacts::Arch;
 
     use super::*;
-    use crate::catalogue::CATALOGUE;
 
     #[test]
     fn all_that_is_missing_is_named_at_once() {
         let release = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
-        let told = lacks(&["kubelet 1.36.3 for amd64", "image a:1 for amd64"], &release).unwrap();
-        assert_eq!(told.found, "no kubelet 1.36.3 for amd64, no image a:1 for amd64");
+        let told = lacks(&["kubelet 1.2.3 for amd64", "image a:1 for amd64"], &release).unwrap();
+        assert_eq!(told.found, "no kubelet 1.2.3 for amd64, no image a:1 for amd64");
+        assert_eq!(told.remedy, "get it: muster bundle fetch, or muster bundle build");
+        // A cluster keeps its version; the bundle's is that of new clusters, unless another one is asked for.
+        let kept = lacks(&["kubelet 1.36.3 for amd64"], &CATALOGUE.release("1.36.3", Arch::Amd64).unwrap());
+        assert!(kept.unwrap().remedy.contains("fetch --kube-version 1.36.3, or"));
         assert_eq!(lacks(&[], &release), None);
         let bundle = muster_artifacts::Bundle::empty("/nowhere");
         let all = bundle.missing_of(&release);

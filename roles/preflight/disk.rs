@@ -145,7 +145,7 @@ mod tests {
         };
         assert_eq!(found(upgraded).0, "4499 MB free of 20000 MB on /", "both versions are there for a while");
         let done = |f: &mut Fixture| {
-            f.node_of("1.36.3");
+            f.node_of(crate::catalogue::CATALOGUE.default_release());
             f.upgrades = true;
             f.file_system(|s| s.free_mb = 1);
         };

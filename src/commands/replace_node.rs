@@ -40,7 +40,8 @@ impl Parameters {
         let command = format!("muster replace-node {}", hosts.join(" "));
         let removal = Removal { hosts: hosts.clone(), come_back: true };
         let set_up = setup_cluster::Parameters {}.flow(project)?;
-        Ok(Flow { command, first: removal.plays(false), roles: removal.roles(), reimaged: hosts, ..set_up })
+        let roles = removal.roles().into_iter().chain(set_up.roles).collect();
+        Ok(Flow { command, first: removal.plays(false), roles, reimaged: hosts, ..set_up })
     }
 }
 

@@ -4,6 +4,7 @@ use clap::Args;
 use muster_app::{BundleUse, CLUSTER, Flow, Project};
 use muster_engine::play::{Play, Share};
 use muster_engine::script::quote;
+use muster_roles::{KeptVersion, check_cluster};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
@@ -58,6 +59,7 @@ pub(crate) struct Parameters {}
 impl Parameters {
     /// From bare machines to a running cluster.
     pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
+        let kept = KeptVersion::default();
         Ok(Flow {
             bundle: BundleUse::Installs,
             // A cluster that stands changes neither its version nor its network plugin, whether the bundle has the other one or not.
@@ -70,6 +72,8 @@ impl Parameters {
                 ..Play::default()
             }],
             looks_first_for_another: true,
+            roles: vec![check_cluster(kept.clone())],
+            keeps: kept,
             next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
             ..Flow::new(words_of("setup-cluster"), CLUSTER)
         })

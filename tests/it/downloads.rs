@@ -109,15 +109,24 @@ fn wrong_bytes_and_half_a_file_never_get_into_the_bundle() {
     );
 }
 
-/// A cluster that stands keeps its network plugin: it is asked before another one is fetched, or missed. Of anything else that the
-/// bundle lacks no machine has to be asked.
+/// A cluster that stands keeps its network plugin and its version: it is asked before what it may not need is fetched, or missed, of a
+/// version only where the bundle has another one, or none. Of anything else that the bundle lacks no machine has to be asked.
 #[test]
-fn before_a_network_plugin_is_missed_machines_tell_whether_they_may_have_it() {
-    for (left_out, plugin, is_asked) in
-        [("calico", "calico", true), ("/pause:", "calico", false), ("/flannel/", "flannel", false)]
-    {
+fn before_a_network_plugin_or_a_version_is_missed_machines_tell_whether_they_may_have_it() {
+    let (newest, older) = (CATALOGUE.default_release(), "1.36.3");
+    for (left_out, plugin, versions, is_asked) in [
+        ("calico", "calico", &[newest][..], true),
+        ("/pause:", "calico", &[newest], false),
+        ("/flannel/", "flannel", &[newest], false),
+        ("/pause:", "flannel", &[newest, older], true),
+        ("/pause:", "flannel", &[], true),
+    ] {
         let sshd = Sshd::start();
-        let test = project(&sshd, setup_cluster().bundle_without(&[left_out]));
+        let test = project(&sshd, setup_cluster());
+        for version in versions {
+            let release = CATALOGUE.release(version, Arch::Amd64).unwrap();
+            muster_testkit::bundle::write(&test.folder().join("bundle"), &release, &[left_out]);
+        }
         let asked = format!("kube_network_plugin={plugin}");
         let ended = test.run(&["--bundle", "bundle", "--offline", "-e", &asked]).code(1);
         ended.stderr_has(&["lacks:", left_out]);

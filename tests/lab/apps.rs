@@ -189,8 +189,7 @@ fn images_addresses_and_own_objects_reach_their_users() {
          monitoring_enabled: {monitoring}\nmonitoring_interval: 2s\n\
          metallb_config: {{address_pools: {{all: {{ip_range: [{pool}/32]}}}}, layer2: [all]}}\n"
     ));
-    let image = lab.on("node1", "ctr -n k8s.io images ls -q | grep 'agnhost:' | head -1");
-    let image = image.trim();
+    let image = &lab.agnhost();
     let own = folder.join("extension");
     fs::create_dir_all(&own).unwrap();
     fs::write(own.join("web.yaml"), OWN.replace("IMAGE", image)).unwrap();

@@ -21,7 +21,7 @@ spec:
         - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: app}}}
       containers:
         - name: app
-          image: registry.k8s.io/e2e-test-images/agnhost:2.63.0
+          image: IMAGE
           args: [netexec, --http-port=8080, --delay-shutdown=5]
           readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
 ---
@@ -57,6 +57,7 @@ pub(crate) const API: &str = "api";
 /// The application runs in so many pods, of which so many at least have to be there.
 pub(crate) fn deploy(lab: &Lab, replicas: u8, least: u8) {
     let text = APPLICATION.replace("REPLICAS", &replicas.to_string()).replace("LEAST", &least.to_string());
+    let text = text.replace("IMAGE", &lab.agnhost());
     fs::write(lab.folder().join("app.yml"), text).unwrap();
     for words in [&["apply", "-f", "app.yml"][..], &["rollout", "status", "deployment/app", "--timeout=90s"]]
     {

@@ -6,7 +6,7 @@
 #   by-kubeadm.sh FOLDER PLANES NODE...          in the lab's network: so many of these machines are control planes
 set -eu
 
-kube=${KUBE_VERSION:-1.36.3} etcd=3.6.14
+kube=${KUBE_VERSION:-1.37.2} etcd=3.7.3
 
 # An image with etcd's programs, in the form of `docker save`.
 etcd_image() {

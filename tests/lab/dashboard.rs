@@ -71,9 +71,9 @@ fn a_student_logs_in_to_the_dashboard_and_sees_what_is_hers_alone() {
     assert!(can(&admin, "list", "secrets") && can(&admin, "delete", "pods"));
 
     run(&["students", "anna jan", "create"]);
-    let image = lab.on("node1", "ctr -n k8s.io images ls -q | grep 'agnhost:' | head -1");
+    let image = lab.agnhost();
     for (student, pod) in [("anna", "notes-of-anna"), ("jan", "notes-of-jan")] {
-        kubectl(&["-n", student, "run", pod, "--image", image.trim(), "--", "pause"]);
+        kubectl(&["-n", student, "run", pod, "--image", &image, "--", "pause"]);
         kubectl(&["-n", student, "wait", "--for=condition=Ready", &format!("pod/{pod}"), "--timeout=120s"]);
     }
     let token = run(&["student-tokens", "anna"]).out;

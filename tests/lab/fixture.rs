@@ -107,6 +107,11 @@ impl Lab {
         ended.out
     }
 
+    /// An image that every node of a cluster has, in the version that belongs to it.
+    pub(crate) fn agnhost(&self) -> String {
+        self.on("node1", "ctr -n k8s.io images ls -q | grep agnhost: | head -1").trim().to_owned()
+    }
+
     /// Whether a path is there on a machine.
     pub(crate) fn has(&self, machine: &str, path: &str) -> bool {
         self.lab(&["ssh", machine, "--", &format!("test -e {path}")]).code == 0

@@ -51,7 +51,7 @@ fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
 
     let nodes = lab.muster(&["kubectl", "get", "nodes", "--no-headers"]);
     let ready: Vec<_> =
-        nodes.out.lines().filter(|l| l.contains(" Ready ") && l.ends_with("v1.36.3")).collect();
+        nodes.out.lines().filter(|l| l.contains(" Ready ") && l.ends_with("v1.37.2")).collect();
     assert_eq!(ready.len(), 3, "{nodes:#?}");
     let pods = lab.muster(&["kubectl", "get", "pods", "-A", "--no-headers"]);
     // None of the network's test is left.

@@ -127,7 +127,7 @@ fn names_are_found_through_the_cache_of_each_node_which_comes_and_goes() {
         ended.out
     };
     let start = |name: &str| {
-        kubectl(&["run", name, "--image", "registry.k8s.io/e2e-test-images/agnhost:2.63.0"]);
+        kubectl(&["run", name, "--image", &lab.agnhost()]);
         kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &format!("pod/{name}")]);
     };
     let finds = |name: &str| {

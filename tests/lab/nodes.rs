@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::fixture::{Ended, Lab};
 
-/// Two replicas, one of them on node4, and a budget that lets none of them go.
+/// An application on node4 with a budget that does not let it go, and a pod there that nobody makes anew.
 const SHOP: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
@@ -28,6 +28,14 @@ apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata: {name: shop, namespace: default}
 spec: {minAvailable: 1, selector: {matchLabels: {app: shop}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: debug, namespace: default}
+spec:
+  nodeName: node4
+  terminationGracePeriodSeconds: 1
+  containers: [{name: pause, image: "registry.k8s.io/pause:3.10.2", imagePullPolicy: Never}]
 "#;
 
 fn inventory(lab: &Lab) -> String {
@@ -65,12 +73,22 @@ fn a_worker_a_dead_member_and_the_first_control_plane_leave_and_one_is_replaced(
     kubectl(&["rollout", "status", "deployment/shop", "--timeout=60s"]);
     let check = done(lab.muster(&["remove-node", "node4", "--check", "--diff", "-v"]));
     assert!(
-        check.contains("PodDisruptionBudget default/shop of Deployment shop (minAvailable 1)"),
+        check.contains("PodDisruptionBudget default/shop of Deployment shop (minAvailable 1)")
+            && check.contains("1 pod without a controller deleted for good: default/debug"),
         "{check}"
     );
-    let blocked =
-        lab.muster(&["remove-node", "node4", "--yes", "-e", "drain_timeout=9s", "-e", "drain_retries=0"]);
-    assert!(blocked.code == 2 && blocked.all().contains("could not be drained within 9 s"), "{blocked:#?}");
+    let short = ["drain_timeout=9s", "drain_retries=1", "drain_retry_delay_seconds=1"];
+    let short: Vec<&str> = short.iter().flat_map(|setting| ["-e", setting]).collect();
+    let blocked = lab.muster(&[&["remove-node", "node4", "--yes", "--output", "plain"], &short[..]].concat());
+    let told = blocked.all();
+    assert!(
+        blocked.code == 2 && told.contains("could not be drained within 9 s in 2 attempts"),
+        "{blocked:#?}"
+    );
+    let waits = |line: &str| {
+        line.contains("under way") && line.contains("lets none of its pods go now: default/shop")
+    };
+    assert!(told.lines().any(waits) && told.contains("drain_fallback_enabled=true"), "{blocked:#?}");
     let cordoned =
         kubectl(&["get", "node", "node4", "-o", "jsonpath={.spec.unschedulable} {.metadata.annotations}"]);
     assert!(!cordoned.starts_with("true") && !cordoned.contains("muster.io/cordoned"), "{cordoned}");

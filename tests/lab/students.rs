@@ -8,9 +8,6 @@ use crate::secrets::watch;
 
 const CLASS: &str = "name;login;groups\nŁukasz Żak;;I7\nAnna Nowak;;I7\nAnna Nowak;;I8\n王伟;wang;I8\n";
 
-/// An image that every node has.
-const IMAGE: &str = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
-
 /// kubectl with the file of a student.
 fn as_student(lab: &Lab, namespace: &str, words: &[&str]) -> Ended {
     let config = lab.folder().join(format!("inventory/artifacts/students/{namespace}.conf"));
@@ -132,7 +129,7 @@ fn may_do_own_things(lab: &Lab) {
         assert_eq!(ended.code, 0, "{words:?}: {ended:#?}");
         ended.out
     };
-    let image = format!("--image={IMAGE}");
+    let image = format!("--image={}", lab.agnhost());
     student(&["create", "deployment", "echoserver", &image, "--port=8080", "--", "/agnhost", "netexec"]);
     student(&["expose", "deployment", "echoserver", "--type=NodePort"]);
     student(&["rollout", "status", "deployment", "echoserver", "--timeout=60s"]);
@@ -153,9 +150,10 @@ fn may_not_do_others(lab: &Lab) {
     refused(&["get", "pods", "-n", "kube-system"], "Forbidden");
     refused(&["label", "namespace", "lukasz-zak", "pod-security.kubernetes.io/enforce-"], "Forbidden");
     refused(&["delete", "resourcequota", "lukasz-zak"], "Forbidden");
-    let image = format!("--image={IMAGE}");
-    let run = |spec: &str| refused(&["run", "bad", &image, &pod(spec)], "violates PodSecurity");
-    let container = format!(r#""name": "bad", "image": "{IMAGE}""#);
+    let image = lab.agnhost();
+    let option = format!("--image={image}");
+    let run = |spec: &str| refused(&["run", "bad", &option, &pod(spec)], "violates PodSecurity");
+    let container = format!(r#""name": "bad", "image": "{image}""#);
     run(&format!(r#"{{"containers": [{{{container}, "securityContext": {{"privileged": true}}}}]}}"#));
     run(&format!(
         r#"{{"containers": [{{{container}}}], "volumes": [{{"name": "root", "hostPath": {{"path": "/"}}}}]}}"#

@@ -152,7 +152,7 @@ fn proxies_registries_names_and_metrics_come_and_go() {
     assert!(lab.on("node2", "systemctl show -p LimitNOFILE containerd").contains("123456"));
 
     // Names of others, for pods: nothing listens at these addresses, and that is known at once.
-    kubectl(&["run", "asks", "--image", "registry.k8s.io/e2e-test-images/agnhost:2.63.0"]);
+    kubectl(&["run", "asks", "--image", &lab.agnhost()]);
     let ready = kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "pod/asks"]);
     assert_eq!(ready.code, 0, "{ready:#?}");
     let reaches = |name: &str| {

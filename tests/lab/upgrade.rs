@@ -1,13 +1,14 @@
 //! A cluster goes to another version of Kubernetes, while an application and the API are asked.
 
 use std::fs;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::asked::{self, API, APP};
 use crate::fixture::{Ended, Lab};
 
-const FROM: &str = "kube_version=1.36.3";
+pub(crate) const FROM: &str = "1.36.3";
 pub(crate) const TO: &str = "1.37.2";
 
 /// Asks each API server five times a second, as a client does that has the addresses of all: it asks the next one where one does
@@ -31,7 +32,26 @@ wait"#;
 pub(crate) fn other_version_is_there(lab: &Lab) -> bool {
     let listed =
         lab.lab(&["exec", "--", crate::fixture::muster().to_str().unwrap(), "bundle", "list", "--versions"]);
-    listed.out.lines().any(|line| line.starts_with(TO) && line.contains("amd64"))
+    listed.out.lines().any(|line| line.starts_with(FROM) && line.contains("amd64"))
+}
+
+/// The folder of a bundle that has all but Kubernetes in one of its versions.
+fn bundle_without(lab: &Lab, version: &str) -> String {
+    let home = || format!("{}/.cache", std::env::var("HOME").unwrap());
+    let whole =
+        PathBuf::from(std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| home())).join("muster/bundle");
+    let manifest = fs::read(whole.join("manifest.json")).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    for list in ["files", "images"] {
+        manifest[list].as_array_mut().unwrap().retain(|entry| !entry.to_string().contains(version));
+    }
+    let part = lab.folder().join("bundle");
+    fs::create_dir_all(&part).unwrap();
+    fs::write(part.join("manifest.json"), manifest.to_string()).unwrap();
+    for folder in ["files", "images"] {
+        std::os::unix::fs::symlink(whole.join(folder), part.join(folder)).unwrap();
+    }
+    part.display().to_string()
 }
 
 /// Three control planes with etcd, one of which has an argument of its own, and two workers.
@@ -53,11 +73,11 @@ fn changed(ended: &Ended, host: &str) -> u32 {
 fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_application() {
     let lab = Lab::up(245, &["-n", "2"]);
     if !other_version_is_there(&lab) {
-        eprintln!("skipped: the bundle has no Kubernetes {TO}; ./test --all compiles it");
+        eprintln!("skipped: the bundle has no Kubernetes {FROM}; ./test --all compiles it");
         return;
     }
-    let to = format!("kube_version={TO}");
-    changed(&lab.muster(&["setup-cluster", &lab.pattern(2), "-e", FROM]), "node2");
+    let (from, to) = (format!("kube_version={FROM}"), format!("kube_version={TO}"));
+    changed(&lab.muster(&["setup-cluster", &lab.pattern(2), "-e", &from]), "node2");
     let kubectl = |words: &[&str]| {
         let ended = lab.muster(&[&["kubectl"], words].concat());
         assert_eq!(ended.code, 0, "{ended:#?}");
@@ -65,6 +85,10 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
     };
     asked::deploy(&lab, 2, 1);
 
+    // Where nobody says a version the cluster keeps its own, and nobody misses that of new clusters.
+    let kept = lab.muster(&["setup-cluster", "--offline", "--bundle", &bundle_without(&lab, TO)]);
+    assert_eq!(changed(&kept, "node2"), 0, "{kept:#?}");
+    assert!(kept.all().contains(&format!("the cluster keeps its {FROM}")), "{kept:#?}");
     // setup-cluster keeps the version, and names what brings another one.
     let refused = lab.muster(&["setup-cluster", "-e", &to]);
     assert_eq!(refused.code, 3, "{refused:#?}");
@@ -104,13 +128,19 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
         run.end();
         let newer = etcd();
         assert_ne!(newer, of_before);
-        let refused = lab.muster(&["setup-cluster", "-e", FROM]);
+        let refused = lab.muster(&["setup-cluster", "-e", &from]);
         assert_eq!([1, 2].map(|n| refused.recap(&format!("node{n}"), "changed")), [0, 0], "{refused:#?}");
         assert!(refused.code != 0 && refused.all().contains("upgrade-cluster"), "{refused:#?}");
         assert_eq!(etcd(), newer);
     }
     let done = lab.muster(&["upgrade-cluster", "-v", "-e", &to]);
     assert!(changed(&done, "node2") > 0, "{done:#?}");
+    // What is disrupted is said before, and for how long it was at the end.
+    for told in ["node1 is the only control plane", "of node1 was upgraded: it was away for "] {
+        assert!(done.all().contains(told), "{told}: {done:#?}");
+    }
+    let kept = lab.on("node1", "ls /var/lib/muster/snapshots");
+    assert!(kept.contains(&format!("before-{TO}-from-1.36.3.db")), "{kept}");
 
     let versions = kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.kubeletVersion}"]);
     assert_eq!(versions, format!("v{TO} v{TO}"));
@@ -130,7 +160,7 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
         let nothing = lab.muster(&[command, "-e", &to]);
         assert_eq!([changed(&nothing, "node1"), changed(&nothing, "node2")], [0, 0], "{nothing:#?}");
     }
-    let back = lab.muster(&["upgrade-cluster", "-e", FROM]);
+    let back = lab.muster(&["upgrade-cluster", "-e", &from]);
     assert_eq!(back.code, 3, "{back:#?}");
     assert!(back.out.contains("does not go back"), "{back:#?}");
 }
@@ -140,13 +170,13 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
 fn three_control_planes_go_one_after_the_other_and_the_api_answers_all_the_time() {
     let lab = Lab::up(246, &["-n", "5"]);
     if !other_version_is_there(&lab) {
-        eprintln!("skipped: the bundle has no Kubernetes {TO}; ./test --all compiles it");
+        eprintln!("skipped: the bundle has no Kubernetes {FROM}; ./test --all compiles it");
         return;
     }
-    let to = format!("kube_version={TO}");
+    let (from, to) = (format!("kube_version={FROM}"), format!("kube_version={TO}"));
     fs::create_dir_all(lab.folder().join("inventory")).unwrap();
     fs::write(lab.folder().join("inventory/hosts.ini"), inventory(&lab)).unwrap();
-    changed(&lab.muster(&["setup-cluster", "-e", FROM]), "node5");
+    changed(&lab.muster(&["setup-cluster", "-e", &from]), "node5");
     let has_own_argument = |node: &str| {
         let manifest = lab.on(node, "cat /etc/kubernetes/manifests/kube-scheduler.yaml");
         manifest.contains(&format!("--bind-address={}", lab.address(3)))

@@ -2,7 +2,7 @@
 
 use muster_engine::play::Play;
 use muster_engine::run::Role;
-use muster_roles::ROLES;
+use muster_roles::{KeptVersion, ROLES};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,6 +34,8 @@ pub struct Flow {
     /// or another network plugin than that of new clusters. Of everything else, nothing that machines tell could say that it is not
     /// needed.
     pub looks_first_for_another: bool,
+    /// The version of the cluster that these plays have found, where it keeps that one. It is what the bundle has to have then.
+    pub keeps: KeptVersion,
     /// Whether it is told which variables come to nothing.
     pub remarks: bool,
     /// Whether it looks at the whole cluster, so that leaving out hosts makes no sense.
@@ -111,6 +113,7 @@ impl Flow {
             bundle: BundleUse::Looks,
             looks_first: Vec::new(),
             looks_first_for_another: false,
+            keeps: KeptVersion::default(),
             remarks: true,
             whole_cluster: false,
             all_at_once: false,

@@ -199,9 +199,10 @@ impl Scope {
     /// What is wrong. Nothing was changed anywhere; only the bundle may hold more.
     pub fn complete(self, environment: &Environment, frontend: &Arc<dyn Frontend>) -> Result<Ready, Error> {
         let Self { job, world, plays, roles, outline } = self;
-        let versions = match job.flow.bundle {
-            BundleUse::None => Vec::new(),
-            BundleUse::Looks | BundleUse::Installs => run_bundle::versions(&world, &outline.hosts)?,
+        let versions = match (job.flow.bundle, job.flow.keeps.get()) {
+            (BundleUse::None, _) => Vec::new(),
+            (_, Some(kept)) => vec![kept.clone()],
+            (_, None) => run_bundle::versions(&world, &outline.hosts)?,
         };
         let (events, receiver) = Events::channel();
         let connections = Connections::new(

@@ -121,7 +121,7 @@ pub(crate) enum Lack {
     /// Something.
     Any,
     /// Something that a cluster which stands may not become: what belongs to another network plugin than that of new clusters, and to
-    /// nothing else; or to another version of Kubernetes than that of new clusters, or than the bundle has.
+    /// nothing else; or to another version of Kubernetes than that of new clusters, or than the bundle has, if it has any.
     OfAnother,
 }
 
@@ -144,8 +144,8 @@ pub(crate) fn is_incomplete(
     let mut lacks_more = || without.any(|release| !bundle.missing_of(&release).is_empty());
     let is_another = |version: &str| version != CATALOGUE.default_release();
     let has_another = || {
-        let mut kubelets = bundle.files().iter().filter(|file| file.name == "kubelet");
-        kubelets.any(|kubelet| !versions.contains(&kubelet.version))
+        let mut kubelets = bundle.files().iter().filter(|file| file.name == "kubelet").peekable();
+        kubelets.peek().is_none() || kubelets.any(|kubelet| !versions.contains(&kubelet.version))
     };
     let of_another_version = || versions.iter().any(|version| is_another(version)) || has_another();
     Ok(!missing.is_empty() && (of == Lack::Any || of_another_version() || !lacks_more()))
