@@ -103,7 +103,7 @@ async fn a_cluster_keeps_its_version_where_nobody_asks_for_another_one() {
     for (asked, has) in [(None, runs), (Some(default), default), (Some(runs), runs)] {
         let hosts = "a ip=192.0.2.1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\n";
         let yaml = asked.map(|version| format!("kube_version: {version}")).unwrap_or_default();
-        let seen: Arc<Mutex<Option<(String, Vec<String>)>>> = Arc::default();
+        let seen = Arc::new(Mutex::new(None::<(String, Vec<String>)>));
         let notes = seen.clone();
         let look = Role::given("look", move |host| {
             let notes = notes.clone();
