@@ -69,7 +69,7 @@ pub(crate) const READS: &[Read] = &[
     Read::own::<anonymous::Vars>(),
     Read::own::<arguments::Vars>(),
     Read::own::<audit::Vars>(),
-    Read::own::<config::Vars>(),
+    Read::of::<config::Vars>(cluster::MACHINES),
     Read::own::<join::Vars>(),
     Read::own::<kube_proxy::Vars>(),
     Read::own::<kubelet::Vars>(),

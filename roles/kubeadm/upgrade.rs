@@ -10,13 +10,16 @@ use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::diagnosis;
 use crate::kubectl::{ADMIN_CONF, api_answers};
-use crate::upgrade;
+use crate::upgrade::{self, State};
 
 /// What a control plane tells the workers: its turn is over, and its node gets pods.
 pub(crate) const UPGRADED: &str = "the new version of its API server";
 
 /// The role of a control plane.
 pub(crate) const ROLE: &str = "upgrade-control-plane";
+
+/// The role of a worker.
+const NODE_ROLE: &str = "upgrade-node";
 
 /// Everything that the machine needs is there before any machine is touched. Images go to their place, beside those of the
 /// old version; programs wait for their turn.
@@ -115,28 +118,47 @@ pub(crate) async fn node(host: &Host) -> Result<()> {
     }
     let version = cluster_vars(host)?.kube_version;
     let state = upgrade::state(host).await?;
-    let planes = host.cluster().group("kube_control_plane");
-    let upgrades = |plane: &&String| host.cluster().has_role(plane, ROLE);
-    let in_run = || planes.iter().filter(upgrades);
-    for plane in in_run() {
-        let is_through = |node: &str| state.is_done(node, true, &version) && !state.is_marked(node);
-        if known.node(plane).is_some_and(|node| !is_through(node)) {
-            host.needs(plane, UPGRADED).await?;
-        }
+    if let Some(problem) = too_early(host, &known, &state, &version) {
+        return Err(Failure::Problems(vec![problem]));
     }
-    let is_upgraded = |node: &str| in_run().any(|plane| known.node(plane) == Some(node));
-    if let Some(older) = state.older_api_servers(&version).find(|node| !is_upgraded(node)) {
-        return Err(Failure::new(
-            format!(
-                "the API server of {older} is older than {version}, and a kubelet must not be newer than any of them"
-            ),
-            "upgrade the control planes first: upgrade-cluster without --limit",
-        ));
+    for plane in upgraded_planes(host) {
+        let is_through = |node: &str| state.is_done(node, true, &version) && !state.is_marked(node);
+        if known.node(&plane).is_some_and(|node| !is_through(node)) {
+            host.needs(&plane, UPGRADED).await?;
+        }
     }
     install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
     // On a control plane kubeadm does it; a kubelet that the API does not let in would never be Ready.
     certificates::renew(host, &known, RENEWED_BELOW).await?;
     restart_kubelet(host, &known, &version).await
+}
+
+/// The control planes that this run upgrades.
+fn upgraded_planes(host: &Host) -> Vec<String> {
+    let mut planes = host.cluster().group("kube_control_plane");
+    planes.retain(|plane| host.cluster().has_role(plane, ROLE));
+    planes
+}
+
+/// That this run would give workers a kubelet that is newer than an API server, which it leaves as it is: with `--limit`, or with
+/// `--tags`.
+pub(crate) fn too_early(host: &Host, known: &Standing, state: &State, version: &str) -> Option<Problem> {
+    let goes = |worker: &String| {
+        let node = known.node(worker).filter(|node| !state.is_done(node, false, version));
+        node.is_some() && host.cluster().has_role(worker, NODE_ROLE)
+    };
+    let planes = host.cluster().group("kube_control_plane");
+    let workers = host.cluster().group("kube_node").into_iter().filter(|worker| !planes.contains(worker));
+    let worker = workers.into_iter().find(goes)?;
+    let upgraded = upgraded_planes(host);
+    let is_upgraded = |node: &str| upgraded.iter().any(|plane| known.node(plane) == Some(node));
+    let older = state.older_api_servers(version).find(|node| !is_upgraded(node))?;
+    Some(Problem {
+        check: "control plane".into(),
+        found: format!("the API server of {older} is older than {version}, which {worker} is to have"),
+        needed: "a kubelet that is not newer than any API server".into(),
+        remedy: "upgrade the control planes first: upgrade-cluster, without --limit and --tags".into(),
+    })
 }
 
 /// The kubelet runs in its new version, and the cluster takes it for Ready.

@@ -124,7 +124,7 @@ struct Vars {
 }
 
 /// What of variables these roles read.
-const READS: &[&[Read]] = &[cluster::READS, kubeadm::READS, &[Read::own::<Vars>()]];
+const READS: &[&[Read]] = &[cluster::READS, kubeadm::READS, &[Read::of::<Vars>(cluster::MACHINES)]];
 
 fn folders(host: &Host) -> Result<Folders> {
     let vars: Vars = host.vars()?;

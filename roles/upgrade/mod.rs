@@ -16,9 +16,10 @@ use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::drain;
 use crate::etcd;
+use crate::kubeadm;
 use crate::kubectl::{Kubectl, kubectl};
 use crate::system_upgrade;
-use state::State;
+pub(crate) use state::State;
 
 /// What the command was given.
 #[derive(Debug, Clone, Copy, Default)]
@@ -182,6 +183,7 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
         return Ok(Vec::new());
     }
     let mut problems = state.refused(&version);
+    problems.extend(kubeadm::upgrade::too_early(host, known, &state, &version));
     for (name, why) in known.unknown_planes() {
         let vars = host.cluster().vars_of(name)?.get("kube_override_hostname")?;
         let node = vars.and_then(|node| node.as_str().map(str::to_owned)).unwrap_or_else(|| name.to_owned());

@@ -248,6 +248,44 @@ mod tests {
         assert_eq!(old[0].found, "1.33.0 on the node w, and the cluster is to be 1.37.2");
     }
 
+    /// What an API server says of what it was asked for, among much else.
+    const METRICS: &str = r#"# TYPE apiserver_requested_deprecated_apis gauge
+apiserver_requested_deprecated_apis{group="",removed_release="",resource="componentstatuses",subresource="",version="v1"} 1
+apiserver_requested_deprecated_apis{group="flowcontrol.apiserver.k8s.io",removed_release="1.37",resource="flowschemas",subresource="status",version="v1beta3"} 1
+apiserver_requested_deprecated_apis{group="",removed_release="1.99",resource="endpoints",subresource="",version="v1"} 1
+apiserver_request_total{group="flowcontrol.apiserver.k8s.io",resource="flowschemas",version="v1"} 7
+"#;
+
+    const KUBECTL: &str = r#"kubectl() {
+  case $* in
+    *nodes,pods*) printf '%s' "$NODES" ;;
+    *kubeadm-config*) printf 'kind: ClusterConfiguration\nkubernetesVersion: v1.36.3\nproxy|kube-proxy:v1.36.3\n' ;;
+    *metrics) printf '%s' "$METRICS" ;;
+  esac
+}
+"#;
+
+    #[test]
+    fn every_shell_finds_what_the_version_drops() {
+        let program = KUBECTL.to_owned() + include_str!("look.sh");
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            let look = |nodes: &str| {
+                let mut sh = std::process::Command::new(shell[0]);
+                sh.args(&shell[1..]).args(["-c", &program, "look.sh", "1.37.2"]);
+                let printed = sh.env("NODES", nodes).env("METRICS", METRICS).output().unwrap();
+                assert!(printed.status.success() && printed.stderr.is_empty(), "{shell:?} {printed:?}");
+                State::parse(&String::from_utf8(printed.stdout).unwrap())
+            };
+            let state = look("Node||a||True|||v1.36.3|\n");
+            assert_eq!((state.config.as_str(), state.proxy.as_str()), ("1.36.3", "1.36.3"), "{shell:?}");
+            let found: Vec<String> = state.refused("1.37.2").into_iter().map(|p| p.found).collect();
+            let told = "flowschemas of flowcontrol.apiserver.k8s.io/v1beta3 is in use, and Kubernetes 1.37 does not have it";
+            assert_eq!(found, [told], "{shell:?}");
+            // The API server is not asked for all of its figures where all have the version.
+            assert_eq!(look("Node||a||True|||v1.37.2|\n").dropped, BTreeSet::new(), "{shell:?}");
+        }
+    }
+
     #[test]
     fn a_control_plane_that_is_silent_is_told_unless_it_is_done() {
         let told = |wanted: &str| State::parse(PRINTED).silent_plane("m1", "a", "no answer", wanted);

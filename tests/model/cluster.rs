@@ -11,12 +11,13 @@ use muster_testkit::model::look::sha256;
 use muster_testkit::model::machine::{Machine, Programs};
 use muster_testkit::model::shell::{Done, Shell, Stop};
 
+use crate::drain::Pods;
 use crate::etcd::{Member, awk};
 use crate::external;
-use crate::kubeadm_files::{Authority, told};
-use crate::kubectl::{self, Objects};
-use crate::kubelets;
+use crate::kubeadm_files::Authority;
+use crate::kubectl::Objects;
 use crate::nodes;
+use crate::rotation::{self, Running};
 use crate::upgrade;
 
 /// What the bundle holds.
@@ -57,6 +58,10 @@ pub(crate) struct State {
     pub(crate) held: BTreeSet<String>,
     /// How many nodes leave at once, and may be cordoned for it.
     pub(crate) leaving: usize,
+    /// How many have been cordoned at once.
+    pub(crate) together: usize,
+    /// The nodes that were taken away, in order.
+    pub(crate) removed: Vec<String>,
     /// The versions of the kubelets that run, by node, of kubeadm's configuration and of kube-proxy.
     pub(crate) kubelets: BTreeMap<String, String>,
     /// Machines whose kubelets do not start with what they have, and all those of which that was ever so.
@@ -73,6 +78,12 @@ pub(crate) struct State {
     pub(crate) names: String,
     pub(crate) certificates: BTreeMap<String, String>,
     pub(crate) objects: Objects,
+    pub(crate) pods: Pods,
+    /// What the programs of machines trust, where that is looked at; what API servers have trusted since they were asked to forget it.
+    pub(crate) running: BTreeMap<String, Running>,
+    pub(crate) once_trusted: String,
+    /// A node that joins when the API server gets its next certificate.
+    pub(crate) arrives: Option<String>,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -185,7 +196,10 @@ impl Cluster {
             return say(shell, &format!("{name}: not found"), 127);
         }
         match name {
-            "awk" => awk(shell, words).await,
+            "awk" => match rotation::awk(shell, words).await {
+                Some(done) => done,
+                None => awk(shell, words).await,
+            },
             "gzip" => {
                 let path = words.last().copied().unwrap_or_default();
                 let there = shell.machine.state().kept.disk.file(path).map(|file| sha256(&file.content));
@@ -195,8 +209,11 @@ impl Cluster {
                 shell.write(1, content).map(|_| 0)
             }
             "sed" => {
-                let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
-                match upgrade::sed(&text, words) {
+                let out = match rotation::sed(shell, words) {
+                    None => upgrade::sed(&String::from_utf8_lossy(&shell.read(0).await?), words),
+                    of_file => of_file,
+                };
+                match out {
                     Some(out) => shell.write(1, out.as_bytes()).map(|_| 0),
                     None => unknown(shell, name, words),
                 }
@@ -278,6 +295,10 @@ impl Cluster {
                 put(shell, "/var/lib/containerd/io.containerd.content.v1.content/images", "", 0o600);
                 Ok(0)
             }
+            ["-n", "k8s.io", "tasks", "kill", "-s", "SIGTERM", _] => {
+                rotation::api_server_ends(&mut self.state(), &shell.machine);
+                Ok(0)
+            }
             // None has ended.
             ["-n", "k8s.io", "tasks", "ls"] => Ok(0),
             // A container of the API server is as old as its manifest; the load balancer has read its configuration.
@@ -354,65 +375,6 @@ impl Cluster {
         self.state().busy.remove(&name);
         done
     }
-
-    async fn kubectl(&self, shell: &mut Shell, words: &[&str]) -> Done {
-        if let Some(status) = kubelets::answer(&shell.machine, words) {
-            return Ok(status);
-        }
-        let &["--kubeconfig", conf, timeout, ref rest @ ..] = words else {
-            return unknown(shell, "kubectl", words);
-        };
-        // The API server that is asked: where none is said, the one at the address that the kubeconfig has.
-        let said = rest.iter().find_map(|word| word.strip_prefix("--server=")).map(str::to_owned);
-        let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("--server=")).collect();
-        let there = shell.machine.state().kept.disk.file(conf).is_some();
-        let server = said.unwrap_or_else(|| told(&content(&shell.machine, conf), "server:"));
-        let (names, rest): (Vec<&str>, _) =
-            rest.into_iter().partition(|word| word.starts_with("--tls-server-name="));
-        if server == external::URL && names != ["--tls-server-name=kubernetes"] {
-            self.is_known_to_all();
-        }
-        if !timeout.starts_with("--request-timeout=") {
-            return unknown(shell, "kubectl", words);
-        }
-        if !there || !self.answers() || !self.finds(&shell.machine, &server) {
-            return say(shell, "kubectl: the API server does not answer", 1);
-        }
-        if rest == ["get", "--raw", "/readyz"] {
-            return Ok(0);
-        }
-        let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
-        let printed = {
-            let mut state = self.state();
-            let of_upgrade = upgrade::answer(&state, &rest);
-            let of_nodes = nodes::answer(&mut state, &rest);
-            let State { objects, kubelet_config, info, .. } = &mut *state;
-            match rest.as_slice() {
-                _ if of_upgrade.is_some() => of_upgrade,
-                _ if of_nodes.is_some() => of_nodes,
-                [
-                    "-n",
-                    "kube-system",
-                    "get",
-                    "configmap",
-                    "kubelet-config",
-                    "-o",
-                    "jsonpath={.data.kubelet}",
-                ] => Some(kubelet_config.clone()),
-                ["-n", "kube-public", "get", "configmap", "cluster-info", ..] => {
-                    Some(format!("clusters:\n- cluster:\n    server: https://{info}\n"))
-                }
-                ["-n", "kube-public", "patch", "configmap", "cluster-info", _, "--patch", patch] => {
-                    *info = told(patch, "server: https://");
-                    Some(String::new())
-                }
-                rest => kubectl::answer(objects, rest, &input),
-            }
-        };
-        let Some(printed) = printed else { return unknown(shell, "kubectl", words) };
-        self.daemons();
-        shell.write(1, printed.as_bytes()).map(|_| 0)
-    }
 }
 
 impl Programs for Cluster {
@@ -431,6 +393,7 @@ impl Programs for Cluster {
         if unit == "kubelet.service" {
             self.kubelet_started(machine);
         }
+        rotation::started(&mut self.state(), machine, unit);
     }
 }
 

@@ -46,7 +46,7 @@ impl World {
     }
 
     /// A machine gets a new system, and nothing of the old one is left.
-    fn reimage(&self, number: usize) {
+    pub(crate) fn reimage(&self, number: usize) {
         let machine = &self.machines[number];
         let mut kept = blank(&machine.name);
         kept.units = machine.nature.units.iter().map(|(unit, _)| (*unit, Default::default())).collect();
@@ -119,7 +119,7 @@ fn a_control_plane_that_was_re_imaged_joins_its_cluster() {
     heals("the first control plane re-imaged", &members, 3, |world| world.reimage(0));
 }
 
-/// What kubeadm 1.36.3 takes away from a node: everything that it has made but certificates, and etcd's data in its usual place,
+/// What kubeadm takes away from a node: everything that it has made but certificates, and etcd's data in its usual place,
 /// whoever has it there.
 fn kubeadm_reset(machine: &Machine) {
     let mut state = machine.state();
@@ -486,7 +486,7 @@ fn what_would_end_a_cluster_is_refused() {
                 }
                 world.inventory(&hosts(4), &PLANES.replace("[kube_node]\nm[0:2]", "[kube_node]\nm[0:3]"), &[]);
             } },
-        Refusal { groups: PLANES, untouched: ALL, said: "kube_version: 1.35.8, but the cluster runs 1.36.3",
+        Refusal { groups: PLANES, untouched: ALL, said: "kube_version: 1.35.8, but the cluster runs 1.37.2",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_version=1.35.8"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_pods_subnet: 10.240.0.0/18, but the cluster was begun with 10.233.64.0/18",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_pods_subnet=10.240.0.0/18"]) },

@@ -16,6 +16,8 @@ pub(crate) enum At {
     After,
     /// On one side of each exchange.
     OneSide,
+    /// On one side of each third exchange, where a run is a long one, or others are killed in the same roles.
+    Seldom,
 }
 
 impl At {
@@ -27,6 +29,8 @@ impl At {
             Self::BothSides => vec![false, true],
             Self::After => vec![true],
             Self::OneSide => vec![exchange.is_multiple_of(2)],
+            Self::Seldom if exchange.is_multiple_of(3) => vec![exchange.is_multiple_of(2)],
+            Self::Seldom => Vec::new(),
         };
         let each = exchanges.iter().enumerate();
         each.flat_map(|(machine, count)| (0..*count).map(move |exchange| (machine, exchange)))

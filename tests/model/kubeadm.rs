@@ -77,15 +77,16 @@ impl Cluster {
                     new
                 });
                 self.learns(&content(config));
-                {
+                let version = {
                     let mut state = self.state();
                     state.proxy = state.version.clone();
                     state.info = endpoint.clone();
                     let names = state.names.clone();
                     state.certificates.insert(machine.name.clone(), names);
-                }
+                    state.version.clone()
+                };
                 self.configures_kubelet(shell);
-                becomes_plane(shell, &authority, &content(config), &endpoint);
+                becomes_plane(shell, &authority, &version, &endpoint);
                 becomes_node(shell, &authority, &content(config), &endpoint);
                 self.state().nodes.insert(machine.name.clone(), machine.clone());
                 Ok(0)
@@ -114,13 +115,13 @@ impl Cluster {
                 let server = server.trim_start_matches("https://");
                 self.alone(shell, "kubeadm join").await?;
                 if config.contains("controlPlane:\n") {
-                    let endpoint = {
+                    let (version, endpoint) = {
                         let mut state = self.state();
                         let names = state.names.clone();
                         state.certificates.insert(machine.name.clone(), names);
-                        state.endpoint.clone()
+                        (state.version.clone(), state.endpoint.clone())
                     };
-                    becomes_plane(shell, &authority, &config, &endpoint);
+                    becomes_plane(shell, &authority, &version, &endpoint);
                 }
                 becomes_node(shell, &authority, &config, server);
                 self.configures_kubelet(shell);
@@ -140,6 +141,7 @@ impl Cluster {
                 self.upgrade(shell, version.trim_start_matches('v')).await
             }
             ["upgrade", ..] => Ok(1),
+            ["certs" | "kubeconfig", ..] => self.signs(shell, words).await,
             ["init" | "join" | "--kubeconfig", ..] => say(shell, "kubeadm: it cannot be done now", 1),
             _ => unknown(shell, "kubeadm", words),
         }

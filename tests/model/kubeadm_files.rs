@@ -3,11 +3,11 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use muster_roles::catalogue::CATALOGUE;
 use muster_testkit::model::shell::Shell;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_RSA_SHA256, RsaKeySize,
 };
+use time::{Duration as Days, OffsetDateTime};
 
 use crate::cluster::{address, put};
 
@@ -21,7 +21,9 @@ pub(crate) const CLIENT: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem
 #[derive(Clone)]
 pub(crate) struct Authority {
     pub(crate) certificate: String,
-    key: String,
+    pub(crate) key: String,
+    /// For how many days what it signs is good; 0: for as long as anybody lives.
+    pub(crate) lasts: i64,
 }
 
 impl Authority {
@@ -42,16 +44,19 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.serial_number = Some(NEXT.fetch_add(1, Ordering::Relaxed).into());
         let certificate = params.self_signed(key).unwrap().pem();
-        Self { certificate, key: key.serialize_pem() }
+        Self { certificate, key: key.serialize_pem(), lasts: 0 }
     }
 
     /// What it gives to the kubelet of a node: certificate and key.
-    fn client(&self, node: &str) -> String {
+    pub(crate) fn client(&self, node: &str) -> String {
         let issuer = KeyPair::from_pem(&self.key).unwrap();
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, issuer).unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, format!("system:node:{node}"));
+        if self.lasts > 0 {
+            params.not_after = OffsetDateTime::now_utc() + Days::days(self.lasts);
+        }
         let certificate = params.signed_by(&key, &issuer).unwrap();
         certificate.pem() + &key.serialize_pem()
     }
@@ -62,7 +67,7 @@ impl Authority {
         client.split_inclusive("-----END CERTIFICATE-----\n").next().expect("a certificate").to_owned()
     }
 
-    fn kubeconfig(&self, server: &str) -> String {
+    pub(crate) fn kubeconfig(&self, server: &str) -> String {
         let authority = base64(self.certificate.as_bytes());
         format!(
             "clusters:\n- cluster:\n    certificate-authority-data: {authority}\n    server: https://{server}\n  name: it\n"
@@ -75,7 +80,7 @@ fn rsa() -> KeyPair {
     KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let group = |three: &[u8]| {
         let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
@@ -85,6 +90,13 @@ fn base64(bytes: &[u8]) -> String {
         })
     };
     bytes.chunks(3).flat_map(group).collect()
+}
+
+/// What [`base64`] has made of a text.
+pub(crate) fn decoded(base64: &str) -> String {
+    let pem = format!("-----BEGIN BYTES-----\n{base64}\n-----END BYTES-----\n");
+    let bytes = x509_parser::pem::parse_x509_pem(pem.as_bytes()).map(|(_, pem)| pem.contents);
+    String::from_utf8(bytes.unwrap_or_default()).unwrap()
 }
 
 /// The first value of a key in a file of kubeadm's.
@@ -115,13 +127,9 @@ pub(crate) fn node_files(
 }
 
 /// What makes a machine a control plane. `endpoint`: HOST:PORT of the API as the cluster knows it.
-pub(crate) fn becomes_plane(shell: &Shell, authority: &Authority, config: &str, endpoint: &str) {
+pub(crate) fn becomes_plane(shell: &Shell, authority: &Authority, version: &str, endpoint: &str) {
     let own = format!("{}:6443", address(&shell.machine.name));
-    let version = match told(config, "kubernetesVersion: v") {
-        version if version.is_empty() => CATALOGUE.default_release().to_owned(),
-        version => version,
-    };
-    let manifest = manifest(&shell.machine.name, &version);
+    let manifest = manifest(&shell.machine.name, version);
     let certificate = authority.server();
     let files = [
         ("ssl/ca.crt", authority.certificate.clone(), 0o644),

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use muster_testkit::model::shell::{Done, Shell};
 use serde_json::{Map, Value, json};
+
+use crate::cluster::{Cluster, State, content, say, unknown};
+use crate::kubeadm_files::told;
+use crate::{external, kubelets, nodes, rotation, upgrade};
 
 /// The objects of the cluster, by kind, namespace and name.
 #[derive(Default)]
@@ -35,6 +40,21 @@ impl Objects {
                 json!([{ "manager": "muster", "operation": "Apply", "fieldsV1": fields(item) }]);
             self.0.insert(id(item), object);
         }
+    }
+
+    /// What the first container of a workload's pods is made of.
+    pub(crate) fn image(&self, kind: &str, name: &str) -> String {
+        let mut found = self.0.iter().filter(|([a_kind, _, a_name], _)| a_kind == kind && a_name == name);
+        let object = found.next().map(|(_, object)| object).expect("it is there");
+        object["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// An older muster has applied a workload, with another image.
+    pub(crate) fn applied_with(&mut self, kind: &str, name: &str, image: &str) {
+        let mut found = self.0.iter_mut().filter(|([a_kind, _, a_name], _)| a_kind == kind && a_name == name);
+        let object = found.next().map(|(_, object)| object).expect("it is there");
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = image.into();
+        object["metadata"]["annotations"]["muster.io/applied"] = "another one".into();
     }
 
     /// Somebody makes an object, without muster.
@@ -96,5 +116,71 @@ pub(crate) fn answer(objects: &mut Objects, words: &[&str], input: &str) -> Opti
             Some(String::new())
         }
         _ => None,
+    }
+}
+
+impl Cluster {
+    pub(crate) async fn kubectl(&self, shell: &mut Shell, words: &[&str]) -> Done {
+        if let Some(status) = kubelets::answer(&shell.machine, words) {
+            return Ok(status);
+        }
+        let &["--kubeconfig", conf, timeout, ref rest @ ..] = words else {
+            return unknown(shell, "kubectl", words);
+        };
+        // The API server that is asked: where none is said, the one at the address that the kubeconfig has.
+        let said = rest.iter().find_map(|word| word.strip_prefix("--server=")).map(str::to_owned);
+        let rest: Vec<&str> = rest.iter().copied().filter(|word| !word.starts_with("--server=")).collect();
+        let there = shell.machine.state().kept.disk.file(conf).is_some();
+        let server = said.unwrap_or_else(|| told(&content(&shell.machine, conf), "server:"));
+        let (names, rest): (Vec<&str>, _) =
+            rest.into_iter().partition(|word| word.starts_with("--tls-server-name="));
+        if server == external::URL && names != ["--tls-server-name=kubernetes"] {
+            self.is_known_to_all();
+        }
+        if !timeout.starts_with("--request-timeout=") {
+            return unknown(shell, "kubectl", words);
+        }
+        if !there || !self.answers() || !self.finds(&shell.machine, &server) {
+            return say(shell, "kubectl: the API server does not answer", 1);
+        }
+        if rest == ["get", "--raw", "/readyz"] {
+            return Ok(0);
+        }
+        let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+        if let ["drain", node, flags @ ..] = rest.as_slice() {
+            return self.drain(shell, node, flags);
+        }
+        let printed = {
+            let mut state = self.state();
+            let of_upgrade = upgrade::answer(&state, &rest);
+            let of_nodes = nodes::answer(&mut state, &rest);
+            let of_rotation = rotation::answer(&mut state, &rest);
+            let State { objects, kubelet_config, info, .. } = &mut *state;
+            match rest.as_slice() {
+                _ if of_upgrade.is_some() => of_upgrade,
+                _ if of_nodes.is_some() => of_nodes,
+                _ if of_rotation.is_some() => of_rotation,
+                [
+                    "-n",
+                    "kube-system",
+                    "get",
+                    "configmap",
+                    "kubelet-config",
+                    "-o",
+                    "jsonpath={.data.kubelet}",
+                ] => Some(kubelet_config.clone()),
+                ["-n", "kube-public", "get", "configmap", "cluster-info", ..] => {
+                    Some(format!("clusters:\n- cluster:\n    server: https://{info}\n"))
+                }
+                ["-n", "kube-public", "patch", "configmap", "cluster-info", _, "--patch", patch] => {
+                    *info = told(patch, "server: https://");
+                    Some(String::new())
+                }
+                rest => answer(objects, rest, &input),
+            }
+        };
+        let Some(printed) = printed else { return unknown(shell, "kubectl", words) };
+        self.daemons();
+        shell.write(1, printed.as_bytes()).map(|_| 0)
     }
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
 mod cluster;
+mod components;
+mod drain;
 mod etcd;
 mod events;
 mod external;
@@ -15,7 +17,9 @@ mod line;
 mod members;
 mod nodes;
 mod planes;
+mod renewal;
 mod reset;
+mod rotation;
 mod surroundings;
 mod system;
 mod upgrade;
@@ -33,7 +37,7 @@ use muster_engine::event::{Change, Event, Events};
 use muster_engine::lock::LockRequest;
 use muster_engine::play::Play;
 use muster_engine::resource::INCOMING;
-use muster_engine::run::{Outcome, Run};
+use muster_engine::run::{Outcome, Role, Run};
 use muster_engine::transport::Transport;
 use muster_inventory::{Inventory, Vars, VarsBuilder};
 use muster_roles::catalogue::CATALOGUE;
@@ -100,7 +104,7 @@ static BUNDLE: LazyLock<Arc<Bundle>> = LazyLock::new(|| {
     // Of the run before.
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).unwrap();
-    for version in [CATALOGUE.default_release(), upgrade::TO] {
+    for version in [upgrade::FROM, upgrade::TO] {
         let release = CATALOGUE.release(version, Arch::Amd64).unwrap();
         muster_testkit::bundle::write(&folder, &release, &[]);
     }
@@ -139,6 +143,8 @@ struct World {
     reset: Mutex<Option<Reset>>,
     /// Whether it is upgraded instead.
     upgrades: AtomicBool,
+    /// What is done, where it is something else, and the roles of that.
+    instead: Mutex<Option<(Vec<Play>, Vec<Role>)>>,
 }
 
 struct Ran {
@@ -149,6 +155,8 @@ struct Ran {
     /// The roles of which any host has done a step, be it only to look.
     looked: BTreeSet<String>,
     warnings: Vec<String>,
+    /// What was shown while something was waited for.
+    shown: Vec<String>,
 }
 
 impl World {
@@ -205,7 +213,23 @@ impl World {
             removal: Mutex::default(),
             reset: Mutex::default(),
             upgrades: AtomicBool::new(false),
+            instead: Mutex::default(),
         }
+    }
+
+    /// From now on runs do this, with these roles, as far as models can.
+    fn does(&self, plays: &[Play], roles: Vec<Role>) {
+        let mut plays = plays.to_vec();
+        for play in &mut plays {
+            play.roles.retain(|role| !NOT_MODELLED.contains(&role.as_str()));
+        }
+        plays.retain(|play| !play.roles.is_empty());
+        *self.instead.lock().unwrap() = Some((plays, roles));
+    }
+
+    /// From now on runs set the cluster up again.
+    fn sets_up(&self) {
+        *self.instead.lock().unwrap() = None;
     }
 
     /// One run of the engine, which may be killed.
@@ -238,13 +262,14 @@ impl World {
         let lock = LockRequest::new(name.clone(), "a test", name, Arc::new(|_| true));
         let lock = LockRequest { run: format!("run{}", controller.number), ..lock };
         let removal = self.removal.lock().unwrap().clone();
+        let instead = self.instead.lock().unwrap().clone();
         let (plays, roles) = match (removal, *self.reset.lock().unwrap()) {
             (Some(removal), _) => (removal.plays(true), removal.roles()),
             (None, Some(with)) => (RESET.clone(), muster_roles::reset(with).into()),
             (None, None) if self.upgrades.load(Ordering::Relaxed) => {
                 (parts(&upgrade::PLAYS), muster_roles::upgrading(Settings::default()))
             }
-            (None, None) => (parts(&PLAYS), ROLES.to_vec()),
+            (None, None) => instead.unwrap_or_else(|| (parts(&PLAYS), ROLES.to_vec())),
         };
         let run = Run {
             plays: &plays,
@@ -263,7 +288,8 @@ impl World {
             outcome = tokio::time::timeout(Duration::from_secs(24 * 3600), run.execute()) => outcome,
         };
         let outcome = outcome.expect("a run ends").unwrap();
-        let (mut changes, mut told, mut warnings) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let (mut changes, mut told, mut warnings, mut shown) =
+            (Vec::new(), BTreeMap::new(), Vec::new(), Vec::new());
         let mut looked = BTreeSet::new();
         while let Ok(event) = receiver.try_recv() {
             match event {
@@ -276,10 +302,11 @@ impl World {
                     looked.insert(role);
                 }
                 Event::Warning { text, .. } => warnings.push(text),
+                Event::Output { line, .. } => shown.push(line),
                 _ => {}
             }
         }
-        Some(Ran { outcome, changes, told, looked, warnings })
+        Some(Ran { outcome, changes, told, looked, warnings, shown })
     }
 
     /// A run that nobody disturbs, and what was wrong with it.

@@ -1,7 +1,10 @@
 //! Machines leave a cluster of model machines: the controller is killed before and after every exchange, the cluster stays the
 //! same, etcd never loses its majority, and the set-up of those that stay has nothing to mend but what follows from it.
 
-use muster_roles::Removal;
+use std::collections::BTreeSet;
+
+use muster_engine::play::Play;
+use muster_roles::{ROLES, Removal};
 use muster_testkit::fault_record::held;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +12,7 @@ use crate::cluster::{State, address, content};
 use crate::events::after;
 use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
-use crate::{GROUPS, IN_USE, hosts, simulated};
+use crate::{GROUPS, IN_USE, PLAYS, hosts, simulated};
 
 /// What nodes are marked with.
 #[derive(Default)]
@@ -60,7 +63,8 @@ impl Marks {
 
 /// What kubectl says and does about nodes; `None` for what is something else.
 pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
-    let State { nodes, cordoned, held, off, wrong, leaving, boots, marks, .. } = state;
+    let State { nodes, cordoned, held, off, wrong, leaving, together, removed, boots, marks, pods, .. } =
+        state;
     match words {
         ["get", "nodes", "--field-selector", selector, "-o", form] => {
             let name = selector.strip_prefix("metadata.name=").filter(|name| nodes.contains_key(*name));
@@ -85,10 +89,11 @@ pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
             let marked = |name: &String| marks.get(name).unwrap_or(&Marks::default()).line(name);
             Some(nodes.keys().filter(asked).map(marked).collect())
         }
-        ["get", "pods" | "poddisruptionbudgets", "-A", ..] => Some(String::new()),
+        ["get", "pods" | "poddisruptionbudgets", "-A", ..] => pods.shown(words),
         ["patch", "node", name, "--type=merge", "--patch", patch] if patch.contains("muster.io/cordoned") => {
             if patch.contains(r#""muster.io/cordoned":"true""#) {
                 cordoned.insert((*name).to_owned());
+                *together = cordoned.len().max(*together);
                 if cordoned.len() > 1.max(*leaving) {
                     wrong.push(format!("{cordoned:?} are cordoned at once"));
                 }
@@ -112,11 +117,13 @@ pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
             taints.iter().for_each(|taint| marks.taint(taint));
             Some(String::new())
         }
-        ["drain", name, ..] => (cordoned.contains(*name) || held.contains(*name)).then(String::new),
         ["delete", "node", name] => {
             cordoned.remove(*name);
             marks.remove(*name);
-            nodes.remove(*name).map(|_| String::new())
+            nodes.remove(*name).map(|_| {
+                removed.push((*name).to_owned());
+                String::new()
+            })
         }
         _ => None,
     }
@@ -227,4 +234,43 @@ fn what_would_take_etcd_its_majority_is_refused_and_nothing_is_changed() {
         assert!(refused.iter().any(|said| said.contains("m0: etcd: without etcd3")), "{refused:?}");
         assert_eq!((world.cluster.seen(), world.changes()), before);
     });
+}
+
+/// `muster replace-node` of a machine that was installed anew.
+fn takes_its_place_again(name: &str, number: usize) {
+    let play = |kill: Option<Kill>| {
+        simulated(async {
+            let world = after(GROUPS, |world| world.reimage(number)).await;
+            world.cluster.state().must_have_quorum = true;
+            let (identity, members) = (world.cluster.identity(), world.cluster.member_names());
+            let removal = Removal { hosts: vec![format!("m{number}")], come_back: true };
+            let plays: Vec<Play> = removal.plays(false).into_iter().chain(PLAYS.iter().cloned()).collect();
+            world.does(&plays, removal.roles().into_iter().chain(ROLES.iter().cloned()).collect());
+            let (exchanges, mut wrong) = world.disturbed(kill).await;
+            wrong.extend(world.calm(3).await.2);
+            let state = (world.cluster.member_names(), world.cluster.nodes(), world.cluster.cordoned());
+            if state != (members, IN_USE, BTreeSet::new()) {
+                wrong.push(format!("members, nodes, cordoned: {state:?}"));
+            }
+            // A node that is back already is not taken away again.
+            if world.cluster.state().removed != [format!("m{number}")] {
+                wrong.push(format!("removed: {:?}", world.cluster.state().removed));
+            }
+            world.sets_up();
+            wrong.extend(world.not_settled(&identity, 4).await);
+            (exchanges, wrong)
+        })
+    };
+    let kills = killed_everywhere(name, At::Seldom, play);
+    held(
+        name,
+        "on model machines, the controller killed on one side of each third exchange of muster replace-node",
+        kills,
+        "the same cluster with the machine in its place; etcd had its majority at each moment",
+    );
+}
+
+#[test]
+fn a_control_plane_that_was_installed_anew_takes_its_place_by_one_command() {
+    takes_its_place_again("a control plane is replaced", 1);
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
-use muster_engine::play::Play;
+use muster_engine::play::{Play, Share};
+use muster_roles::upgrade::Settings;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Machine;
 use muster_testkit::model::shell::{Done, Shell};
@@ -16,7 +17,8 @@ use crate::kubeadm_files::{manifest, told};
 use crate::line::Kill;
 use crate::{MACHINES, NOT_MODELLED, World, hosts, simulated};
 
-/// The version that it goes to.
+/// The version that it has, and the one that it goes to.
+pub(crate) const FROM: &str = "1.36.3";
 pub(crate) const TO: &str = "1.37.2";
 
 /// Three control planes with etcd, and two workers.
@@ -85,7 +87,8 @@ pub(crate) fn answer(state: &State, words: &[&str]) -> Option<String> {
         ["get", "nodes,pods", "-A", "-o", _] => {
             let mut lines = String::new();
             for (name, machine) in &state.nodes {
-                let ready = if state.off.contains(name) { "Unknown" } else { "True" };
+                let is_well = !state.off.contains(name) && !state.down.contains(name);
+                let ready = if is_well { "True" } else { "Unknown" };
                 let mark = if state.cordoned.contains(name) { "true" } else { "" };
                 lines += &format!("Node||{name}||{ready}|||v{}|{mark}\n", kubelet(name));
                 let version = api_server(machine);
@@ -140,13 +143,27 @@ impl World {
     /// A cluster of all machines, which is to go to another version. Somebody has cordoned m4.
     async fn before_upgrade() -> Self {
         let world = Self::new(&[]);
-        world.inventory(&hosts(MACHINES), GROUPS, &[]);
+        world.inventory(&hosts(MACHINES), GROUPS, &[&format!("kube_version={FROM}")]);
         let wrong = world.calm(1).await.2;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         world.cluster.state().held.insert("m4".to_owned());
         world.inventory(&hosts(MACHINES), GROUPS, &[&format!("kube_version={TO}")]);
         world.upgrades.store(true, Ordering::Relaxed);
         world
+    }
+
+    /// From now on only these machines are upgraded, so many of them at a time: `--limit`, `--serial`.
+    fn upgrades_only(&self, limit: &[&str], batch: usize) {
+        *self.limit.lock().unwrap() = limit.iter().map(ToString::to_string).collect();
+        let mut plays = PLAYS.clone();
+        for play in &mut plays {
+            if !play.any_errors_fatal && !play.wait_for_all && play.serial != Some(Share::Hosts(1)) {
+                (play.serial, play.wait_for_all) = (Some(Share::Hosts(batch)), true);
+            }
+        }
+        self.does(&plays, muster_roles::upgrading(Settings::default()));
+        let mut state = self.cluster.state();
+        (state.leaving, state.together) = (batch, 0);
     }
 
     /// What has not got the new version, or is cordoned.
@@ -215,6 +232,28 @@ fn an_upgrade_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
 }
 
 #[test]
+fn a_cluster_keeps_its_version_where_new_ones_get_a_newer_one() {
+    simulated(async {
+        let world = World::new(&[]);
+        let groups = |nodes: &str| GROUPS.replace("m[0:4]", nodes);
+        world.inventory(&hosts(4), &groups("m[0:3]"), &[&format!("kube_version={FROM}")]);
+        let wrong = world.calm(1).await.2;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        // Nobody says a version any more.
+        world.inventory(&hosts(4), &groups("m[0:3]"), &[]);
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+        let told = format!("the cluster keeps its {FROM} ({TO} is the default of new clusters");
+        assert!(ran.warnings.iter().any(|warning| warning.contains(&told)), "{:?}", ran.warnings);
+        // A machine that joins gets the cluster's.
+        world.inventory(&hosts(MACHINES), GROUPS, &[]);
+        let wrong = world.calm(3).await.2;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert_eq!(world.cluster.state().kubelets.get("m4").map(String::as_str), Some(FROM));
+    });
+}
+
+#[test]
 fn a_worker_that_is_off_is_left_and_upgraded_by_a_later_run() {
     simulated(async {
         let world = World::before_upgrade().await;
@@ -238,5 +277,67 @@ fn a_control_plane_that_is_off_keeps_the_cluster_as_it_is() {
         let refused = world.refused().await;
         assert!(refused.iter().any(|said| said.contains("m1 does not answer")), "{refused:?}");
         assert_eq!(world.changes(), before);
+    });
+}
+
+#[test]
+fn each_pool_of_workers_has_batches_of_its_own_once_the_control_plane_is_done() {
+    simulated(async {
+        let world = World::new(&[]);
+        let groups = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm[0:4]\n";
+        world.inventory(&hosts(MACHINES), groups, &[&format!("kube_version={FROM}")]);
+        let wrong = world.calm(1).await.2;
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        world.inventory(&hosts(MACHINES), groups, &[&format!("kube_version={TO}")]);
+        let kubelets = || -> Vec<String> { world.cluster.state().kubelets.values().cloned().collect() };
+
+        // Before it nothing is done with a worker.
+        world.upgrades_only(&["m1", "m2"], 2);
+        let before = world.changes();
+        let refused = world.refused().await;
+        let told = "control plane: the API server of m0 is older than 1.37.2, which m1 is to have";
+        assert!(refused.iter().any(|said| said.contains(told)), "{refused:?}");
+        assert_eq!(world.changes(), before);
+
+        let mut run = 2;
+        for (limit, batch, together, versions) in [
+            (&["m0"][..], 1, 1, [TO, FROM, FROM, FROM, FROM]),
+            (&["m1", "m2"], 2, 2, [TO, TO, TO, FROM, FROM]),
+            (&["m3", "m4"], 1, 1, [TO; MACHINES]),
+        ] {
+            world.upgrades_only(limit, batch);
+            run += 1;
+            let wrong = world.calm(run).await.2;
+            assert!(wrong.is_empty(), "{limit:?}: {wrong:?}");
+            assert_eq!(
+                (kubelets(), world.cluster.state().together),
+                (versions.map(str::to_owned).into(), together)
+            );
+            assert_eq!(world.cluster.cordoned(), BTreeSet::new());
+        }
+    });
+}
+
+#[test]
+fn a_cluster_that_is_not_well_is_upgraded_where_that_is_asked_for() {
+    simulated(async {
+        let world = World::before_upgrade().await;
+        // Somebody has stopped its kubelet.
+        world.machines[3].state().kept.units.entry("kubelet.service").or_default().active = false;
+        world.cluster.state().down.insert("m3".to_owned());
+        let before = world.changes();
+        let refused = world.refused().await;
+        assert!(
+            refused.iter().any(|said| said.ends_with("cluster: the node m3 is not Ready")),
+            "{refused:?}"
+        );
+        assert_eq!(world.changes(), before);
+
+        world.upgrades.store(false, Ordering::Relaxed);
+        world.does(&PLAYS, muster_roles::upgrading(Settings { force_unhealthy: true }));
+        let (_, ran, wrong) = world.calm(3).await;
+        let told = "the cluster is not well: the node m3 is not Ready";
+        assert!(ran.warnings.iter().any(|warning| warning == told), "{:?}", ran.warnings);
+        assert!(wrong.is_empty() && world.behind().is_empty(), "{wrong:?} {:?}", world.behind());
     });
 }
