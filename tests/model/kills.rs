@@ -16,7 +16,7 @@ pub(crate) enum At {
     After,
     /// On one side of each exchange.
     OneSide,
-    /// On one side of each second exchange, where others are killed in the same roles.
+    /// On one side of each third exchange, where a run is a long one, or others are killed in the same roles.
     Seldom,
 }
 
@@ -29,7 +29,7 @@ impl At {
             Self::BothSides => vec![false, true],
             Self::After => vec![true],
             Self::OneSide => vec![exchange.is_multiple_of(2)],
-            Self::Seldom if exchange.is_multiple_of(2) => vec![exchange.is_multiple_of(4)],
+            Self::Seldom if exchange.is_multiple_of(3) => vec![exchange.is_multiple_of(2)],
             Self::Seldom => Vec::new(),
         };
         let each = exchanges.iter().enumerate();

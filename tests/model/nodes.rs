@@ -265,7 +265,7 @@ fn takes_its_place_again(name: &str, number: usize) {
     let kills = killed_everywhere(name, At::Seldom, play);
     held(
         name,
-        "on model machines, the controller killed on one side of exchanges of muster replace-node",
+        "on model machines, the controller killed on one side of each third exchange of muster replace-node",
         kills,
         "the same cluster with the machine in its place; etcd had its majority at each moment",
     );
