@@ -128,14 +128,28 @@ pub(crate) async fn before_upgrade(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     let path = format!("{KEPT}/before-{version}-from-{runs}.db");
     let keep = || async {
-        let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), &path]);
         // One that is there may be of an attempt of long ago, or of a former cluster; but when the first control plane has the new
-        // version, it is the one of before.
-        let there =
-            if known.is_of_one_version() { sh0("false") } else { sh(r#"[ -s "$1" ]"#, [path.as_str()]) };
-        host.step("Keep a snapshot of etcd").ensure(command(format!("snapshot {path}"), save, there)).await
+        // version, it is the one of before, whichever member has it.
+        if !known.is_of_one_version() && is_kept(host, &path).await? {
+            host.passed("Look for the snapshot of etcd");
+            return Ok(());
+        }
+        let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), &path]);
+        let snapshot = command(format!("snapshot {path}"), save, sh0("false"));
+        host.step("Keep a snapshot of etcd").ensure(snapshot).await.map(drop)
     };
     host.cluster().once("a snapshot of etcd before the upgrade", keep).await.map(drop)
+}
+
+/// Whether any member of the run has a file.
+async fn is_kept(host: &Host, path: &str) -> Result<bool> {
+    let members = host.cluster().group("etcd").into_iter().filter(|name| host.cluster().in_run(name));
+    let asked = members.map(|name| async move {
+        let answer = host.cluster().host(&name)?.query(sh(r#"[ -s "$1" ]"#, [path])).await?;
+        Ok(answer.status == 0)
+    });
+    let answers: Vec<Result<bool>> = join_all(asked).await;
+    answers.into_iter().try_fold(false, |kept, answer| Ok(kept || answer?))
 }
 
 /// A snapshot on a machine.

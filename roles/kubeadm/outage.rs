@@ -114,11 +114,11 @@ mod tests {
         let role = Role::given("upgrades", move |host| {
             let away = away.clone();
             let work = async move {
-                sleep(Duration::from_millis(1500)).await;
+                sleep(Duration::from_millis(500)).await;
                 fs::write(&away, "").unwrap();
-                sleep(Duration::from_secs(4)).await;
+                sleep(Duration::from_secs(5)).await;
                 fs::remove_file(&away).unwrap();
-                sleep(Duration::from_millis(2500)).await;
+                sleep(Duration::from_millis(500)).await;
                 Ok(())
             };
             async move { told(host, work).await }.boxed()
@@ -136,7 +136,7 @@ mod tests {
         let is_right = |text: &str| {
             let seconds =
                 text.strip_suffix(" s").and_then(|text| text.rsplit(' ').next()?.parse::<u32>().ok());
-            seconds.is_some_and(|seconds| (2..=8).contains(&seconds))
+            seconds.is_some_and(|seconds| (4..=8).contains(&seconds))
         };
         assert!(tested.len() == 1 && is_right(tested[0]), "{tested:?}");
     }

@@ -47,7 +47,7 @@ impl Sandbox {
     }
 
     fn run(&self, shell: &[&str], arguments: &[&str]) -> Output {
-        let path = format!("{}/usr/sbin:{}", self.path(), std::env::var("PATH").unwrap());
+        let path = format!("{}/usr/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.path());
         Command::new(shell[0]).args(&shell[1..]).args(arguments).env("PATH", path).output().unwrap()
     }
 

@@ -7,6 +7,7 @@ use muster_roles::etcd::{self, restore};
 use muster_roles::upgrade::Settings;
 use muster_roles::{Removal, Reset, upgrading};
 
+use crate::care::NOWHERE;
 use crate::upgrade::{self, FROM, TO};
 use crate::{GROUPS, IN_USE, World, hosts, simulated};
 
@@ -27,7 +28,8 @@ const LOOKS: [Look; 5] = [
     (
         "a restore",
         |world| {
-            let path = PathBuf::from("/nowhere");
+            // Any file: the snapshot is looked into only when it is restored.
+            let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
             let restore = restore::Restore { path, snapshot: None, without: Default::default() };
             world.does(&restore::plays(&Default::default()), restore::roles(restore));
         },
@@ -43,9 +45,9 @@ fn a_look_at_what_would_be_done_changes_nothing_and_tells_it() {
             let world = World::new(&[]);
             world.inventory(&hosts(IN_USE), GROUPS, &[&format!("kube_version={FROM}")]);
             assert_eq!(world.calm(1).await.2, Vec::<String>::new());
-            if name == "an upgrade" {
-                world.inventory(&hosts(IN_USE), GROUPS, &[&format!("kube_version={TO}")]);
-            }
+            let version = if name == "an upgrade" { TO } else { FROM };
+            let set = [&format!("kube_version={version}"), NOWHERE];
+            world.inventory(&hosts(IN_USE), GROUPS, &set);
             look(&world);
             world.check.store(true, Ordering::Relaxed);
             let before = (world.files(), world.changes(), world.cluster.seen());

@@ -119,7 +119,13 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
                 }
             }
         }
-        "mv" => with_state(shell, |disk, _| disk.kept.disk.rename(paths[0], paths[1]), &paths),
+        "mv" => {
+            let (from, to) = (paths[0], paths[1].trim_end_matches('/'));
+            let is_folder = !options.contains(&"-T") && shell.machine.state().kept.disk.is_dir(to);
+            let name = if is_folder { &from[from.rfind('/').unwrap_or(0)..] } else { "" };
+            let to = format!("{to}{name}");
+            with_state(shell, |state, _| state.kept.disk.rename(from, &to), &[from, &to])
+        }
         "ln" if options.is_empty() => with_state(
             shell,
             |state, _| {
