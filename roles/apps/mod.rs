@@ -327,6 +327,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_tag_apps_means_is_the_same_in_an_upgrade() {
+        let tagged = |playbook: &str| -> Vec<Value> {
+            let plays: Vec<Value> = serde_saphyr::from_str(playbook).unwrap();
+            let has = |play: &Value, field: &str| {
+                play[field].as_array().is_some_and(|names| names.iter().any(|name| name == "apps"))
+            };
+            // The last one is the role `apps` itself, which waits for all.
+            plays.into_iter().filter(|play| has(play, "tags") || has(play, "roles")).collect()
+        };
+        let of_set_up = tagged(include_str!("../../playbooks/cluster.yml"));
+        assert_eq!(of_set_up, tagged(include_str!("../../playbooks/upgrade.yml")));
+        assert!(of_set_up.last().is_some_and(|play| play["roles"] == json!(["apps"])));
+        let roles: Vec<&str> = of_set_up
+            .iter()
+            .flat_map(|play| play["roles"].as_array().into_iter().flatten())
+            .filter_map(Value::as_str)
+            .collect();
+        for app in CATALOGUE.apps().chain([helm::NAME, extension::NAME, "coredns", "cni"]) {
+            assert!(roles.contains(&app), "{app}");
+        }
+    }
+
+    #[test]
     fn what_somebody_else_has_installed_is_left_alone() {
         let why = |metadata: Value| {
             somebody_elses(Some(&Value::Null), &json!({ "kind": "Deployment", "metadata": metadata }))
