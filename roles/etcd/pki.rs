@@ -26,6 +26,10 @@ pub(crate) const FOLDER: &str = "/etc/ssl/etcd";
 /// The name of etcd's authority.
 pub(crate) const NAME: &str = "etcd-ca";
 
+/// How long etcd's authority lasts, as kubespray's does. It outlives every certificate that it signs, whatever
+/// `etcd_certificate_days` says: a renewal could not outlive it.
+pub(crate) const AUTHORITY_LASTS: Days = Days::days(36500);
+
 /// An authority, with its key. Where several certificates are trusted the first one is that of the key.
 pub(crate) struct Authority {
     certificate: String,
@@ -184,7 +188,7 @@ async fn authority(host: &Host, vars: &Vars) -> Result<Authority> {
             ),
         ));
     }
-    new_authority(NAME, days_of(vars.etcd_certificate_days), Keys::EcdsaP256).map_err(internal)
+    new_authority(NAME, AUTHORITY_LASTS, Keys::EcdsaP256).map_err(internal)
 }
 
 /// An authority that is trusted by itself, for so long, with such a key.
@@ -215,7 +219,7 @@ fn sign(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    validity(&mut params, days_of(days));
+    validity(&mut params, Days::days(days.into()));
     let certificate = params.signed_by(&key, &issuer)?.pem();
     Ok((certificate, key.serialize_pem()))
 }
@@ -262,15 +266,6 @@ fn ip_text(bytes: &[u8]) -> Option<String> {
         return Some(std::net::Ipv4Addr::from(v4).to_string());
     }
     Some(std::net::Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_string())
-}
-
-/// How long etcd's certificates last.
-pub(crate) fn last(host: &Host) -> Result<Days> {
-    Ok(days_of(host.vars::<Vars>()?.etcd_certificate_days))
-}
-
-fn days_of(days: u32) -> Days {
-    Days::days(days.into())
 }
 
 pub(crate) fn internal(error: rcgen::Error) -> Failure {

@@ -38,7 +38,25 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
         entries("etcd_cert_alt_names", |name| is_dns_name(name.trim_start_matches("*.")), "DNS names"),
         entries("etcd_cert_alt_ips", |text| text.parse::<IpAddr>().is_ok(), "IP addresses"),
     ];
-    memory.into_iter().chain(urls).chain(lists.into_iter().flatten()).chain(environment(vars)).collect()
+    memory
+        .into_iter()
+        .chain(urls)
+        .chain(lists.into_iter().flatten())
+        .chain(environment(vars))
+        .chain(validity(vars))
+        .collect()
+}
+
+/// What ends within a month is renewed at each run.
+fn validity(vars: &HostVars) -> Option<Problem> {
+    let setting = Setting::of(vars, "etcd_certificate_days")?;
+    let days: u32 = setting.text.parse().ok()?;
+    (days < 60).then(|| {
+        setting.wrong(
+            "at least 60: setup-cluster renews what ends within 30 days",
+            "set etcd_certificate_days: 365",
+        )
+    })
 }
 
 fn is_url(url: &str) -> bool {
@@ -79,6 +97,8 @@ mod tests {
             ("etcd_extra_vars: {ETCD_DATA_DIR: /x}", "etcd_extra_vars: ETCD_DATA_DIR (vars.yml:1:18)"),
             ("etcd_extra_vars: {ETCD_PRE_VOTE: \"a\\nb\"}", "etcd_extra_vars: ETCD_PRE_VOTE (vars.yml:1:18)"),
             ("etcd_extra_vars: {ETCD_PRE_VOTE: true}", ""),
+            ("etcd_certificate_days: 59", "etcd_certificate_days: 59 (vars.yml:1:24)"),
+            ("etcd_certificate_days: 60", ""),
         ];
         for (yaml, expected) in rows {
             assert_eq!(check(&variables(yaml)).iter().map(told).collect::<Vec<_>>().join("; "), expected);

@@ -98,16 +98,25 @@ fn processors(vars: &HostVars) -> Option<Problem> {
     })
 }
 
-/// What ends within a month is renewed at each run.
+/// What ends within a month is renewed at each run, and no certificate is of use when its authority has ended.
 fn validity(vars: &HostVars) -> Option<Problem> {
-    let setting = Setting::of(vars, "kube_cert_validity_period")?;
-    let hours = setting.text.split_once('h').and_then(|(hours, _)| hours.parse::<u64>().ok()).unwrap_or(0);
-    (hours < 1440).then(|| {
-        setting.wrong(
+    let hours = |setting: &Setting| {
+        setting.text.split_once('h').and_then(|(hours, _)| hours.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let own = Setting::of(vars, "kube_cert_validity_period");
+    if let Some(setting) = own.as_ref().filter(|setting| hours(setting) < 1440) {
+        return Some(setting.wrong(
             "at least 1440h, 60 days: setup-cluster renews what ends within 30 days",
             "set kube_cert_validity_period: 8760h",
-        )
-    })
+        ));
+    }
+    let lasts = own.as_ref().map_or(8760, hours);
+    let authority =
+        Setting::of(vars, "kube_ca_cert_validity_period").filter(|setting| hours(setting) < lasts)?;
+    Some(authority.wrong(
+        format!("at least {lasts}h, for which the certificates are valid that it signs (kube_cert_validity_period)"),
+        "set kube_ca_cert_validity_period: 87600h",
+    ))
 }
 
 /// That kubelets may speak with the control planes and with what stands in front of them. Sample lists have addresses of somebody
@@ -176,6 +185,9 @@ mod tests {
             ("kubelet_cpu_manager_policy: static\nkube_reserved: true", ""),
             ("kube_cert_validity_period: 720h", "kube_cert_validity_period: 720h"),
             ("kube_cert_validity_period: 8760h", ""),
+            ("kube_ca_cert_validity_period: 8759h", "kube_ca_cert_validity_period: 8759h"),
+            ("kube_ca_cert_validity_period: 2000h\nkube_cert_validity_period: 2000h", ""),
+            ("kube_ca_cert_validity_period: 8760h\nkube_cert_validity_period: 10000h", "kube_ca_cert_validity_period: 8760h"),
         ];
         each_is_refused(&rows, |yaml| {
             check(&variables(&format!("skydns_server: 10.233.0.3\n{yaml}"))).iter().map(told).collect()

@@ -139,7 +139,7 @@ const VALUES: &[(&str, Form)] = &[
     ("etcd_snapshot_count", Number(1, ANY)),
     ("etcd_max_snapshots", Number(0, ANY)),
     ("etcd_max_wals", Number(0, ANY)),
-    ("etcd_certificate_days", Number(2, 36500)),
+    ("etcd_certificate_days", Number(0, 36500)),
     ("flannel_vxlan_vni", Number(1, (1 << 24) - 1)),
     ("flannel_vxlan_port", PORT),
     ("flannel_timeout", SECONDS),

@@ -216,7 +216,7 @@ async fn authorities(host: &Host) -> Result<Arc<Authorities>> {
             etcd: follow(
                 member.certificates(&format!("{}/ca.pem", of_member.etcd)),
                 pki::NAME,
-                pki::last(host)?,
+                pki::AUTHORITY_LASTS,
                 None,
             )?,
         })
