@@ -8,11 +8,17 @@ use muster_inventory::{HostVars, Inventory, Vars};
 
 use crate::balancer;
 
+/// Why the catalogue has nothing older than 1.32, and what can be done about it: `kubeadm upgrade apply` has phases, of which one can
+/// be left out, since then.
+const BEGINS_BECAUSE: &str = "an upgrade with an older kubeadm would put its own CoreDNS in the place of the cluster's. A cluster of the \
+                              minor version before that goes up with upgrade-cluster; an older one goes there first, by what made it";
+
 /// The catalogue that muster comes with.
 #[expect(clippy::expect_used, reason = "the text is compiled in, and a test parses it")]
 pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
     Catalogue::parse(include_str!("catalogue/catalogue.yml"), "catalogue.yml")
         .expect("the catalogue is correct")
+        .begins_because(BEGINS_BECAUSE)
 });
 
 /// What of a version of Kubernetes a machine's variables ask for, for its architecture.

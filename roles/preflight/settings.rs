@@ -200,6 +200,13 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
     let setting = Setting::of(vars, "kube_version")?;
     // Which machines it is for is not known yet: that the version exists is.
     match CATALOGUE.release(setting.text.trim_start_matches('v'), Arch::Amd64) {
+        Err(NotInCatalogue::TooOld { oldest, why, .. }) => Some(setting.wrong(
+            format!("a version of the catalogue, which begins with {oldest}: {why}"),
+            format!(
+                "set kube_version: {} for a new cluster (all there are: muster bundle list --versions)",
+                CATALOGUE.default_release()
+            ),
+        )),
         Err(NotInCatalogue::Version { nearest, .. }) => {
             // The newest of the same minor; where that is gone, what a new cluster gets; where it is yet to come, the newest.
             let minor = |version: &str| crate::common::kube_minor(version.trim_start_matches('v'));
@@ -481,7 +488,9 @@ mod tests {
                 "{kube_encrypt_secret_data: true, kube_kubeadm_apiserver_extra_args: {encryption-provider-config: /x}}",
                 Some("kube_encrypt_secret_data: true (vars.yml:1:28)"),
             ),
-            ("kube_version: 1.36.99", Some("kube_version: 1.36.99 (vars.yml:1:15)")),
+            ("kube_version: 1.99.0", Some("kube_version: 1.99.0 (vars.yml:1:15)")),
+            ("kube_version: 1.31.14", Some("kube_version: 1.31.14 (vars.yml:1:15)")),
+            ("kube_version: 1.36.99", None),
             ("kube_version: v1.36.3", None),
             ("dns_domain: Cluster_Local", Some("dns_domain: Cluster_Local (vars.yml:1:13)")),
             (
@@ -579,7 +588,7 @@ mod tests {
     fn the_nearest_version_is_proposed() {
         let told =
             |version: &str| kube_version(&variables(&format!("kube_version: {version}"))).unwrap().remedy;
-        assert!(told("1.36.99").starts_with("set kube_version: 1.36."), "{}", told("1.36.99"));
+        assert!(told("1.36").starts_with("set kube_version: 1.36."), "{}", told("1.36"));
         let default = format!("set kube_version: {} ", CATALOGUE.default_release());
         for old in ["v1.31.1", "1.28.6", "v1.10.2"] {
             assert!(told(old).starts_with(&default), "whatever the patch was: {}", told(old));

@@ -45,10 +45,10 @@ line, or to carry to another place: a bundle is a plain folder.";
 enum BundleCommand {
     /// Download what the bundle lacks, from upstream or a mirror
     ///
-    /// Every file is compared with the sha256 in the catalogue, every layer of an image with its digest. What is there
-    /// already is not downloaded again; a download that was cut off goes on where it was. With --for-inventory everything comes from
-    /// the mirrors and through the proxy that the inventory's variables name (files_repo, registry_host, https_proxy), and images have
-    /// its image_digests, as for setup-cluster; options say otherwise.
+    /// Every file is compared with its sha256, which is in the catalogue or published beside the file, and every layer of an image with
+    /// its digest. What is there already is not downloaded again; a download that was cut off goes on where it was. With --for-inventory
+    /// everything comes from the mirrors and through the proxy that the inventory's variables name (files_repo, registry_host,
+    /// https_proxy), and images have its image_digests, as for setup-cluster; options say otherwise.
     Fetch(FetchArgs),
     /// Compile what the bundle lacks from source, through the Go module proxy
     ///

@@ -33,6 +33,13 @@ impl Downloads {
     /// Shows one piece of news.
     pub(crate) fn show(&mut self, news: &Progress<'_>) {
         match news {
+            Progress::Published { files, by } => {
+                self.line(&format!(
+                    "  no checksum in the catalogue, compared with the one that {} publishes: {}",
+                    text::harmless(by),
+                    text::harmless(files)
+                ));
+            }
             Progress::Start { item, index, of } => {
                 self.item = format!("[{index}/{of}] {item}");
                 self.live("");

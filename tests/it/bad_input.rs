@@ -195,6 +195,20 @@ fn a_version_that_is_not_in_the_catalogue() {
         "\n 1 | kube_version: 1.99.0\n   |               ^",
         "hint: the versions there are: ",
     ]);
+    // Of the one that is too old it is told why; another patch may have been published since.
+    let ended = |version: &str| {
+        cluster()
+            .file("inventory/group_vars/all.yml", &format!("kube_version: {version}\n"))
+            .run(&["--bundle", "bundle", "--offline", "--tags", "kubelet"])
+            .nothing_written()
+    };
+    ended("1.31.14").code(4).stderr_has(&["kube_version of node1 is 1.31.14: release 1.31.14 is older than all in the catalogue \
+        catalogue.yml, which begins with 1.32: an upgrade with an older kubeadm would put its own CoreDNS in the place of the cluster's. "]);
+    ended("1.36.99").code(1).stderr_has(&[
+        "lacks:\n",
+        "kubelet 1.36.99",
+        "hint: fetch it from the internet or a mirror: muster bundle fetch --kube-version 1.36.99 --dir bundle\n",
+    ]);
 }
 
 #[test]

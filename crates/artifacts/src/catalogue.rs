@@ -116,6 +116,20 @@ pub enum NotInCatalogue {
         /// Up to five versions, the nearest first.
         nearest: String,
     },
+    /// There is no release as old as this.
+    #[error(
+        "release {version} is older than all in the catalogue {catalogue}, which begins with {oldest}: {why}"
+    )]
+    TooOld {
+        /// What was asked for.
+        version: String,
+        /// The catalogue's own name.
+        catalogue: String,
+        /// The oldest minor version that it has.
+        oldest: String,
+        /// Why it begins there, and what can be done about it.
+        why: &'static str,
+    },
     /// The version is known, but not for this architecture.
     #[error("{name} {version} is in the catalogue {catalogue}, but not for {arch}")]
     Arch {
@@ -135,6 +149,8 @@ pub enum NotInCatalogue {
 pub struct Catalogue {
     name: String,
     data: Data,
+    /// Why there is no older release, and what can be done about it.
+    begins_because: Option<&'static str>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -197,9 +213,15 @@ impl Catalogue {
             let message = message.split(" at line ").next().unwrap_or_default().to_string();
             fail(error.location(), message)
         })?;
-        let catalogue = Catalogue { name: name.to_string(), data };
+        let catalogue = Catalogue { name: name.to_string(), data, begins_because: None };
         catalogue.validate().map_err(|(at, message)| fail(Some(at), message))?;
         Ok(catalogue)
+    }
+
+    /// The same, and whoever asks for an older release is told why there is none.
+    #[must_use]
+    pub fn begins_because(self, why: &'static str) -> Self {
+        Self { begins_because: Some(why), ..self }
     }
 
     fn validate(&self) -> Result<(), (Location, String)> {
@@ -262,10 +284,10 @@ impl Catalogue {
         &self.data.default_release.value
     }
 
-    /// Every release that all files are known for, the newest first.
+    /// Every release that all files are known for, the newest first. There are more: other patches of these minor versions
+    /// ([`Self::is_unlisted_patch`]).
     pub fn releases(&self) -> Vec<&str> {
-        let follows_release = self.every().filter(|(_, version)| version.value == RELEASE);
-        let mut records = follows_release.filter_map(|(name, _)| self.data.files.get(name));
+        let mut records = self.files_of_release();
         let Some(first) = records.next() else { return Vec::new() };
         let mut versions: Vec<&str> =
             first.value.versions().filter(|version| self.components(version).is_some()).collect();
@@ -274,6 +296,21 @@ impl Catalogue {
         }
         versions.sort_by(|a, b| version::compare(b, a));
         versions
+    }
+
+    /// The files whose version is that of the release.
+    fn files_of_release(&self) -> impl Iterator<Item = &Spanned<FileRecord>> {
+        let follows_release = self.every().filter(|(_, version)| version.value == RELEASE);
+        follows_release.filter_map(|(name, _)| self.data.files.get(name))
+    }
+
+    /// Whether a release is a patch of a minor version that is known, which is not in the catalogue: upstream may have published it
+    /// since, with the digests of its files.
+    pub fn is_unlisted_patch(&self, release: &str) -> bool {
+        self.components(release).is_some()
+            && version::is_of_three_numbers(release)
+            && !self.releases().contains(&release)
+            && self.files_of_release().all(|record| record.value.sha256_url.is_some())
     }
 
     /// The versions of an artifact that the catalogue has a digest (or, for unpinned ones, a URL) for, the newest first.
@@ -287,7 +324,7 @@ impl Catalogue {
 
     /// Everything that belongs to a release.
     pub fn release(&self, release: &str, arch: Arch) -> Result<Release, NotInCatalogue> {
-        if !self.releases().contains(&release) {
+        if !self.releases().contains(&release) && !self.is_unlisted_patch(release) {
             return Err(self.unknown_release(release));
         }
         let line = self.components(release).into_iter().flatten();
@@ -371,6 +408,10 @@ impl Catalogue {
     /// A file in a version for an architecture.
     pub fn file(&self, name: &str, version: &str, arch: Arch) -> Result<CatalogueFile, NotInCatalogue> {
         let record = &self.data.files.get(name).ok_or_else(|| self.unknown_name(name))?.value;
+        let follows_release =
+            || self.every().any(|(known, version)| known == name && version.value == RELEASE);
+        let is_published = record.published.iter().any(|known| known == version)
+            || follows_release() && self.is_unlisted_patch(version);
         let sha256 = match record.sha256.get(version) {
             Some(by_arch) => Some(*by_arch.get(&arch).ok_or_else(|| NotInCatalogue::Arch {
                 name: name.into(),
@@ -378,7 +419,7 @@ impl Catalogue {
                 arch,
                 catalogue: self.name.clone(),
             })?),
-            None if record.published.iter().chain(&record.unpinned).any(|known| known == version) => None,
+            None if is_published || record.unpinned.iter().any(|known| known == version) => None,
             None => return Err(self.unknown_version(name, version)),
         };
         Ok(CatalogueFile {
@@ -391,7 +432,7 @@ impl Catalogue {
             sha256_url: record
                 .sha256_url
                 .as_ref()
-                .filter(|_| record.published.iter().any(|known| known == version))
+                .filter(|_| is_published)
                 .map(|url| fill(&url.value, version, Some(arch))),
             optional: record.optional,
         })
@@ -425,7 +466,20 @@ impl Catalogue {
     }
 
     fn unknown_release(&self, release: &str) -> NotInCatalogue {
-        self.not_found("release", release, self.releases())
+        let releases = self.releases();
+        let oldest = releases.last().and_then(|oldest| oldest.rsplit_once('.')).map(|(minor, _)| minor);
+        let is_older = |oldest: &str| {
+            version::begins_with_a_number(release) && version::compare(release, oldest).is_lt()
+        };
+        match (self.begins_because, oldest.filter(|oldest| is_older(oldest))) {
+            (Some(why), Some(oldest)) => NotInCatalogue::TooOld {
+                version: release.into(),
+                catalogue: self.name.clone(),
+                oldest: oldest.into(),
+                why,
+            },
+            _ => self.not_found("release", release, releases),
+        }
     }
 
     fn not_found(&self, name: &str, version: &str, known: Vec<&str>) -> NotInCatalogue {
@@ -557,6 +611,43 @@ releases:
         let error = catalogue.file("kubelet", "1.36.1", Arch::Arm64).unwrap_err().to_string();
         assert_eq!(error, "kubelet 1.36.1 is in the catalogue c.yml, but not for arm64");
         assert!(catalogue.image("pause", "3.9/../evil").is_err());
+    }
+
+    #[test]
+    fn another_patch_of_a_minor_version_is_taken_by_the_digests_that_upstream_publishes() {
+        let catalogue = Catalogue::parse(SHIPPED, "catalogue.yml").unwrap().begins_because("it does");
+        let newest = catalogue.releases().into_iter().find(|release| release.starts_with("1.36.")).unwrap();
+        let newer = format!("{newest}9");
+        assert!(catalogue.is_unlisted_patch(&newer) && !catalogue.is_unlisted_patch(newest));
+        let release = catalogue.release(&newer, Arch::Arm64).unwrap();
+        let kubelet = release.file("kubelet").unwrap();
+        assert_eq!((kubelet.version.as_str(), kubelet.sha256), (newer.as_str(), None));
+        let url = format!("https://dl.k8s.io/release/v{newer}/bin/linux/arm64/kubelet");
+        assert_eq!((&kubelet.url, kubelet.sha256_url.as_ref()), (&url, Some(&format!("{url}.sha256"))));
+        // What goes with it is what goes with its minor version, and what is pinned stays so.
+        let listed = catalogue.release(newest, Arch::Arm64).unwrap();
+        assert_eq!(release.image("coredns"), listed.image("coredns"));
+        assert_eq!(release.file("etcd"), listed.file("etcd"));
+        assert!(
+            catalogue.release(newest, Arch::Amd64).unwrap().file("kubelet").unwrap().sha256_url.is_none()
+        );
+
+        let refused = |version: &str| catalogue.release(version, Arch::Amd64).unwrap_err().to_string();
+        for wrong in
+            ["1.99.0", "1.36", "1.36.07", "1.36.9-rc.1", "1.36.9.1", "1.36.x", "v1.36.9", "1.36.9/.."]
+        {
+            let told = refused(wrong);
+            assert!(told.starts_with(&format!("release {wrong} is not in the catalogue")), "{told}");
+        }
+        for old in ["1.31.14", "1.9.0"] {
+            let told = refused(old);
+            assert!(
+                told.starts_with(&format!("release {old} is older than all")) && told.ends_with(": it does"),
+                "{told}"
+            );
+        }
+        // Nobody publishes a checksum of another version of what does not follow the release.
+        assert!(catalogue.file("containerd", &newer, Arch::Amd64).is_err());
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub fn fetch(
     let wanted: Vec<Wanted<'_>> =
         files.map(Wanted::File).chain(images.map(|image| Wanted::Image(&image.reference))).collect();
 
+    for (by, files) in published(&wanted, sources) {
+        progress(Progress::Published { files: &files.join(", "), by: &by });
+    }
     let mut fetched = Fetched::default();
     let mut failures = Vec::new();
     for (index, one) in wanted.iter().enumerate() {
@@ -89,6 +92,22 @@ pub fn fetch(
         }
     }
     if failures.is_empty() { Ok(fetched) } else { Err(FetchError::Incomplete { failures, of: wanted.len() }) }
+}
+
+/// The files whose digests are fetched as well, by where that is.
+fn published(wanted: &[Wanted<'_>], sources: &Sources) -> Vec<(String, Vec<String>)> {
+    let mut places: Vec<(String, Vec<String>)> = Vec::new();
+    for one in wanted {
+        let Wanted::File(CatalogueFile { sha256_url: Some(url), .. }) = one else { continue };
+        let url = shown(&sources.mirrored(url));
+        let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let host = host.split('/').next().unwrap_or_default().to_owned();
+        match places.iter_mut().find(|(known, _)| *known == host) {
+            Some((_, files)) => files.push(one.to_string()),
+            None => places.push((host, vec![one.to_string()])),
+        }
+    }
+    places
 }
 
 /// Something to download.

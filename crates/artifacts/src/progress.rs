@@ -6,6 +6,14 @@ use std::time::Duration;
 /// or with the operation's error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress<'a> {
+    /// Comes first, and once for each place: files whose digests the catalogue does not have are compared with those that are
+    /// published beside them.
+    Published {
+        /// The files, e.g. `kubelet 1.36.9, kubectl 1.36.9`.
+        files: &'a str,
+        /// Where their digests are published: a host, with its port where it has one.
+        by: &'a str,
+    },
     /// Work on an item begins.
     Start {
         /// The item, e.g. `kubelet 1.36.3`.

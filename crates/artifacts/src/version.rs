@@ -8,6 +8,21 @@ fn numbers(version: &str) -> Vec<u64> {
     core.split('.').map(|part| part.parse().unwrap_or(0)).collect()
 }
 
+/// Whether a version is three numbers as upstream writes them, as `1.36.4`.
+pub(crate) fn is_of_three_numbers(version: &str) -> bool {
+    let is_number = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_digit())
+            && !part.is_empty()
+            && (part == "0" || !part.starts_with('0'))
+    };
+    version.split('.').count() == 3 && version.split('.').all(is_number)
+}
+
+/// Whether it is a version at all.
+pub(crate) fn begins_with_a_number(version: &str) -> bool {
+    version.split('.').next().is_some_and(|part| part.parse::<u64>().is_ok())
+}
+
 /// Orders versions by their numbers, then by their text: `1.9.0` < `1.10.0` < `1.10.0-rc.1`.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
     numbers(a).cmp(&numbers(b)).then_with(|| a.cmp(b))

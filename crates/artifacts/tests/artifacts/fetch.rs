@@ -3,13 +3,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use muster_artifacts::{
-    Bundle, BundleWriter, FetchError, Fetched, HttpError, ImageDigests, Origin, Progress, Retry, Sha256,
-    Sources, fetch,
+    Arch, Bundle, BundleWriter, FetchError, Fetched, HttpError, ImageDigests, Origin, Progress, Release,
+    Retry, Sha256, Sources, fetch,
 };
 use muster_testkit::fault_record::held;
 use muster_testkit::http_mirror::{Fault, HttpMirror};
 
-use crate::support::{archive, content, full_bundle, release, silent, tool};
+use crate::support::{archive, catalogue, content, full_bundle, release, silent, tool};
 
 const TOOL: &str = "/dl.example.org/tool/v1.0.0/amd64/tool";
 const ARCHIVE: &str = "/files.example.org/archive-3.0.tgz";
@@ -279,6 +279,40 @@ fn wrong_bytes_are_refused_and_everything_else_is_fetched() {
         3,
         "refused with what was expected, not asked for again; everything else is fetched",
     );
+}
+
+#[test]
+fn another_patch_than_those_of_the_catalogue_is_compared_with_the_digest_that_is_published_and_told() {
+    let fixture = Fixture::new();
+    let newer = catalogue().release("1.0.7", Arch::Amd64).unwrap();
+    let files = newer.files.into_iter().filter(|file| file.name == "tool").collect();
+    let newer = Release { files, images: Vec::new(), ..release() };
+    let path = TOOL.replace("1.0.0", "1.0.7");
+    let add = |path: &str, content: &str| fixture.mirror.add(path, "text/plain", content.as_bytes().to_vec());
+    add(&path, "a newer tool");
+    let sources = Sources { files_repo: Some(fixture.mirror.url()), ..Sources::default() };
+    let mut writer = BundleWriter::open(fixture.dir()).unwrap();
+    let mut told = Vec::new();
+    let mut fetch = |digest: &str| {
+        add(&format!("{path}.sha256"), digest);
+        let fetched = fetch(&newer, &mut writer, &sources, &mut |news| {
+            if let Progress::Published { files, by } = news {
+                told.push(format!("{files} by {by}"));
+            }
+        });
+        fetched.map(|fetched| fetched.downloaded).map_err(|error| error.to_string())
+    };
+    let wrong = fetch(&Sha256::of(b"another tool").to_string()).unwrap_err();
+    assert!(wrong.contains("tool 1.0.7 from ") && wrong.contains("was expected"), "{wrong}");
+    let none = fetch("<html>").unwrap_err();
+    assert!(none.contains("tool.sha256"), "{none}");
+    assert_eq!(fetch(&Sha256::of(b"a newer tool").to_string()), Ok(1));
+    // It is there.
+    assert_eq!(fetch("<html>"), Ok(0));
+    let line = format!("tool 1.0.7 by {}", fixture.mirror.url().trim_start_matches("http://"));
+    assert_eq!(told, [&line[..]; 3]);
+    drop(writer);
+    assert_eq!(content(&Bundle::open(fixture.dir()).unwrap(), "tool", "1.0.7"), b"a newer tool");
 }
 
 #[test]

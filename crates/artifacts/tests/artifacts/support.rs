@@ -28,6 +28,7 @@ files:
   tool:
     kind: binary
     url: "https://dl.example.org/tool/v{{version}}/{{arch}}/tool"
+    sha256_url: "https://dl.example.org/tool/v{{version}}/{{arch}}/tool.sha256"
     sha256: {{"1.0.0": {{amd64: {}}}}}
   free:
     kind: binary
