@@ -23,6 +23,7 @@ mod kubelet_blame;
 mod kubelet_change;
 mod kubelet_settings;
 mod labels;
+mod outage;
 pub(crate) mod patches;
 mod reconfigure;
 mod scheduler;

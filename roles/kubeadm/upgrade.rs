@@ -4,7 +4,7 @@
 
 use muster_engine::prelude::*;
 
-use super::{anonymous, config, images, install, kubelet, kubelet_change, reconfigure};
+use super::{anonymous, config, images, install, kubelet, kubelet_change, outage, reconfigure};
 use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
@@ -43,13 +43,24 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
         host.reached(UPGRADED);
         return Ok(());
     }
+    // Of several there is always one that answers.
+    match known.planes.len() {
+        1 => outage::told(host, upgrade_plane(host, &known)).await?,
+        _ => upgrade_plane(host, &known).await?,
+    }
+    upgrade::finish(host).await?;
+    host.reached(UPGRADED);
+    Ok(())
+}
+
+async fn upgrade_plane(host: &Host, known: &Standing) -> Result<()> {
     let version = cluster_vars(host)?.kube_version;
     install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
     // Files that the new configuration names, as a policy for the audit log, are there before the programs that read them.
-    let written = config::write(host, &known).await?;
-    let told = config::hash(host, &known, &version).await?;
+    let written = config::write(host, known).await?;
+    let told = config::hash(host, known, &version).await?;
     let version_before = known.version_of(host.name()).unwrap_or(&version);
-    let before = config::hash(host, &known, version_before).await?;
+    let before = config::hash(host, known, version_before).await?;
     let upgraded = host
         .step("Upgrade the control plane")
         .detached()
@@ -82,18 +93,15 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     upgraded.map_err(reconfigure::reverted)?;
     if !host.check_mode() {
         // Something to do where variables have changed as well.
-        reconfigure::run(host, &known, None).await?;
+        reconfigure::run(host, known, None).await?;
     }
     api_answers(host, Duration::from_secs(180)).await?;
-    anonymous::run(host, &known).await?;
+    anonymous::run(host, known).await?;
     let node = cluster_vars(host)?.kube_override_hostname;
     if !upgrade::state(host).await?.has_kubelet(&node, &version) {
-        restart_kubelet(host, &known, &version).await?;
+        restart_kubelet(host, known, &version).await?;
     }
-    stays_up(host).await?;
-    upgrade::finish(host).await?;
-    host.reached(UPGRADED);
-    Ok(())
+    stays_up(host).await
 }
 
 /// A kubelet of another minor version starts static pods anew when it first looks at them, some seconds after its node is Ready:

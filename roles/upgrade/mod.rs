@@ -171,6 +171,18 @@ pub(crate) fn has_ended(host: &str, files: &[&str]) -> Problem {
     }
 }
 
+/// What the upgrade disrupts is said before: the API of a cluster with one control plane.
+fn only_plane_goes_away(host: &Host, known: &Standing, state: &State, version: &str) {
+    let [plane] = &known.planes[..] else { return };
+    let is_done = known.node(plane).is_none_or(|node| state.is_done(node, true, version));
+    if !is_done && host.cluster().has_role(plane, kubeadm::upgrade::ROLE) {
+        host.warn(format!(
+            "{plane} is the only control plane: the API is away while it is upgraded, for about a minute; pods go on, and the run says \
+             at its end for how long it was"
+        ));
+    }
+}
+
 async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     // The API is not asked then: it may be away for just that.
     let ended = known.ended(OffsetDateTime::now_utc());
@@ -182,6 +194,7 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     if state.all_done(&version) && !system_upgrade::is_wanted(host)? {
         return Ok(Vec::new());
     }
+    only_plane_goes_away(host, known, &state, &version);
     let mut problems = state.refused(&version);
     problems.extend(kubeadm::upgrade::too_early(host, known, &state, &version));
     for (name, why) in known.unknown_planes() {

@@ -135,6 +135,12 @@ fn a_control_plane_and_a_worker_go_to_the_next_minor_version_under_an_applicatio
     }
     let done = lab.muster(&["upgrade-cluster", "-v", "-e", &to]);
     assert!(changed(&done, "node2") > 0, "{done:#?}");
+    // What is disrupted is said before, and for how long it was at the end.
+    for told in ["node1 is the only control plane", "of node1 was upgraded: it was away for "] {
+        assert!(done.all().contains(told), "{told}: {done:#?}");
+    }
+    let kept = lab.on("node1", "ls /var/lib/muster/snapshots");
+    assert!(kept.contains(&format!("before-{TO}-from-1.36.3.db")), "{kept}");
 
     let versions = kubectl(&["get", "nodes", "-o", "jsonpath={.items[*].status.nodeInfo.kubeletVersion}"]);
     assert_eq!(versions, format!("v{TO} v{TO}"));
