@@ -208,10 +208,7 @@ impl TypedFlow {
         let inventory = &stage.ready.world.inventory;
         let carriers = [inventory.group("kube_control_plane"), inventory.group("etcd")].concat();
         let loses = loss.of(hosts.iter().any(|host| carriers.contains(&host.as_str())));
-        let typed = match hosts.as_slice() {
-            [host] => host.clone(),
-            hosts => count(hosts.len(), "host"),
-        };
+        let typed = agreement(hosts);
         let lost = format!(
             "{} on {} of {} ({}): lost for good are {loses}.",
             self.flow.command,
@@ -431,6 +428,14 @@ impl TypedFlow {
     }
 }
 
+/// What is typed by whoever agrees that something is lost on these hosts: nobody does so without having seen which they are.
+fn agreement(hosts: &[String]) -> String {
+    match hosts {
+        [host] => host.clone(),
+        hosts => count(hosts.len(), "host"),
+    }
+}
+
 /// `--list-hosts`, `--list-tags`, `--list-roles`, in the form of ansible-playbook.
 fn list(
     selection: &SelectionArgs,
@@ -462,5 +467,17 @@ fn list(
 impl SelectionArgs {
     fn is_list(&self) -> bool {
         self.list_hosts || self.list_tags || self.list_roles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_agrees_to_a_loss_types_which_hosts_it_is_on() {
+        let typed = |hosts: &[&str]| agreement(&hosts.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(typed(&["node3"]), "node3");
+        assert_eq!(typed(&["node1", "node2", "node3"]), "3 hosts");
     }
 }

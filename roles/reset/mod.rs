@@ -185,21 +185,25 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     earlier::tell(host).await?;
     let answer =
         host.query(sh(concat!(include_str!("traces.sh"), include_str!("left.sh")), arguments)).await?;
-    let left: Vec<&str> = answer.output.lines().collect();
-    if answer.status == 0 && left.is_empty() {
-        // From now on what is there is somebody else's, unless programs and images of this cluster stay.
-        if !keep {
-            host.run("Forget the machine", sh0("rm -rf /var/lib/muster/stamps"), Duration::from_secs(60))
-                .await?;
-        }
-        return Ok(());
+    if let Some(failure) = left_over(host.name(), &answer) {
+        return Err(failure);
     }
-    Err(Failure::Other {
-        message: format!("something of the cluster is left on {}: {}", host.name(), left.join("; ")),
-        remedy: "run the same command again; what then is still there goes with a restart of the machine"
-            .to_owned()
-            .into(),
-        tail: String::new(),
+    // From now on what is there is somebody else's, unless programs and images of this cluster stay.
+    if !keep {
+        host.run("Forget the machine", sh0("rm -rf /var/lib/muster/stamps"), Duration::from_secs(60)).await?;
+    }
+    Ok(())
+}
+
+/// What `left.sh` says that is still there, as a failure; `None` where nothing is.
+fn left_over(host: &str, answer: &Answer) -> Option<Failure> {
+    let left: Vec<&str> = answer.output.lines().collect();
+    let is_clean = answer.status == 0 && left.is_empty();
+    (!is_clean).then(|| {
+        Failure::new(
+            format!("something of the cluster is left on {host}: {}", left.join("; ")),
+            "run the same command again; what then is still there goes with a restart of the machine",
+        )
     })
 }
 
@@ -322,79 +326,4 @@ fn no_empty_folders(of_variables: [&str; 3], engine: Earlier) -> Command {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
-
-    /// What `removal_of_rules` makes of rules as iptables-save(8) prints them.
-    fn removal(foreign: &str, rules: &str) -> String {
-        removal_with("", foreign, rules)
-    }
-
-    /// The same, with the name of calico's network.
-    fn removal_with(calico: &str, foreign: &str, rules: &str) -> String {
-        let program = concat!(include_str!("traces.sh"), "removal_of_rules");
-        let mut child = Command::new("sh")
-            .args(["-ec", program, "sh", foreign, "10.233.64.0/18", "", "", "", calico])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
-    }
-
-    const RULES: &str = "\
-*nat
-:PREROUTING ACCEPT [0:0]
-:KUBE-SERVICES - [0:0]
-:cali-PREROUTING - [0:0]
-:MINE - [0:0]
--A PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES
--A PREROUTING -j MINE
--A PREROUTING -j cali-PREROUTING
--A KUBE-SERVICES -d 10.233.0.1/32 -j RETURN
-COMMIT
-*filter
-:INPUT DROP [0:0]
-:FORWARD ACCEPT [0:0]
--A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
--A INPUT -m comment --comment \"KUBE-SERVICES\" -j ACCEPT
-COMMIT
-";
-
-    #[test]
-    fn only_chains_of_kubernetes_and_what_leads_to_them_go() {
-        let ours = "*nat\n-D PREROUTING -m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES\n\
-                    -F KUBE-SERVICES\n-X KUBE-SERVICES\nCOMMIT\n";
-        assert_eq!(removal("", RULES), ours);
-        assert_eq!(
-            removal("", "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"),
-            ""
-        );
-        // podman has networks of CNI as well; what is named after the cluster's goes, and what the plugins share stays for it.
-        let podman = "*nat\n:CNI-HOSTPORT-DNAT - [0:0]\n:CNI-DN-1 - [0:0]\n:CNI-DN-2 - [0:0]\n:CNI-a - [0:0]\n\
-                      -A POSTROUTING -m comment --comment \"name: \\\"podman\\\" id: \\\"x\\\"\" -j CNI-a\n\
-                      -A CNI-HOSTPORT-DNAT -m comment --comment \"dnat name: \\\"cbr0\\\" id: \\\"x\\\"\" -j CNI-DN-1\n\
-                      -A CNI-HOSTPORT-DNAT -m comment --comment \"dnat name: \\\"podman\\\" id: \\\"x\\\"\" -j CNI-DN-2\nCOMMIT\n";
-        assert_eq!(
-            removal("", podman),
-            "*nat\n-D CNI-HOSTPORT-DNAT -m comment --comment \"dnat name: \\\"cbr0\\\" id: \\\"x\\\"\" -j CNI-DN-1\n-F CNI-DN-1\n\
-             -X CNI-DN-1\nCOMMIT\n"
-        );
-        let alone: String =
-            podman.lines().filter(|line| !line.contains("podman")).map(|line| format!("{line}\n")).collect();
-        assert!(removal("", &alone).contains("-X CNI-HOSTPORT-DNAT\n"));
-        let of_calico = removal_with("k8s-pod-network", "", RULES);
-        assert!(
-            of_calico.contains("-D PREROUTING -j cali-PREROUTING\n")
-                && of_calico.contains("-X cali-PREROUTING\n")
-        );
-        assert!(!of_calico.contains("MINE"), "{of_calico}");
-        let foreign = removal("yes", RULES);
-        assert!(
-            foreign.contains("-D PREROUTING -j cali-PREROUTING\n") && !foreign.contains("MINE"),
-            "{foreign}"
-        );
-    }
-}
+mod tests;
