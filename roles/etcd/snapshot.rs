@@ -59,7 +59,12 @@ async fn run(host: &Host, to: Option<PathBuf>) -> Result<()> {
     // Not before a restore: the snapshot that is to be restored may be the oldest one.
     let vars: Vars = host.vars()?;
     if to.is_none() && !host.check_mode() {
-        retain(host, &vars.etcd_snapshots_dir, &path, vars.etcd_backup_retention_count)?;
+        for name in retain(&vars.etcd_snapshots_dir, &path, vars.etcd_backup_retention_count)? {
+            host.warn(format!(
+                "{name} was removed first, because its time is later than now: the clock of this computer was wrong when it was \
+                 taken, or is wrong now"
+            ));
+        }
     }
     Ok(())
 }
@@ -123,14 +128,28 @@ pub(crate) async fn before_upgrade(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     let path = format!("{KEPT}/before-{version}-from-{runs}.db");
     let keep = || async {
-        let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), &path]);
         // One that is there may be of an attempt of long ago, or of a former cluster; but when the first control plane has the new
-        // version, it is the one of before.
-        let there =
-            if known.is_of_one_version() { sh0("false") } else { sh(r#"[ -s "$1" ]"#, [path.as_str()]) };
-        host.step("Keep a snapshot of etcd").ensure(command(format!("snapshot {path}"), save, there)).await
+        // version, it is the one of before, whichever member has it.
+        if !known.is_of_one_version() && is_kept(host, &path).await? {
+            host.passed("Look for the snapshot of etcd");
+            return Ok(());
+        }
+        let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), &path]);
+        let snapshot = command(format!("snapshot {path}"), save, sh0("false"));
+        host.step("Keep a snapshot of etcd").ensure(snapshot).await.map(drop)
     };
     host.cluster().once("a snapshot of etcd before the upgrade", keep).await.map(drop)
+}
+
+/// Whether any member of the run has a file.
+async fn is_kept(host: &Host, path: &str) -> Result<bool> {
+    let members = host.cluster().group("etcd").into_iter().filter(|name| host.cluster().in_run(name));
+    let asked = members.map(|name| async move {
+        let answer = host.cluster().host(&name)?.query(sh(r#"[ -s "$1" ]"#, [path])).await?;
+        Ok(answer.status == 0)
+    });
+    let answers: Vec<Result<bool>> = join_all(asked).await;
+    answers.into_iter().try_fold(false, |kept, answer| Ok(kept || answer?))
 }
 
 /// A snapshot on a machine.
@@ -208,24 +227,19 @@ fn damaged(path: &Path, why: &str) -> Failure {
     Failure::new(format!("{} is no snapshot that could be restored: {why}", path.display()), "take it again")
 }
 
-/// Removes all but the newest snapshots that muster has named; none where the number is not positive. `taken`: the new one.
-fn retain(host: &Host, folder: &Path, taken: &Path, count: i64) -> Result<()> {
-    let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else { return Ok(()) };
+/// Removes all but the newest snapshots that muster has named; none where the number is not positive. `taken`: the new one. Returns
+/// those that were removed although their times are later than its own.
+fn retain(folder: &Path, taken: &Path, count: i64) -> Result<Vec<String>> {
+    let Some(count) = usize::try_from(count).ok().filter(|count| *count > 0) else { return Ok(Vec::new()) };
     let taken = taken.file_name().unwrap_or_default().to_string_lossy();
-    let remove = || -> std::io::Result<()> {
+    let remove = || -> std::io::Result<Vec<String>> {
         let names: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect();
-        for name in surplus(names?, &taken, count) {
-            std::fs::remove_file(folder.join(&name))?;
-            if *name > *taken {
-                host.warn(format!(
-                    "{name} was removed first, because its time is later than now: the clock of this computer was wrong when it was \
-                     taken, or is wrong now"
-                ));
-            }
-        }
-        Ok(())
+        let mut surplus = surplus(names?, &taken, count);
+        surplus.iter().try_for_each(|name| std::fs::remove_file(folder.join(name)))?;
+        surplus.retain(|name| **name > *taken);
+        Ok(surplus)
     };
     remove().map_err(|error| {
         Failure::new(
@@ -285,6 +299,32 @@ mod tests {
         let surplus = |count| surplus(names.map(str::to_owned).to_vec(), names[2], count);
         assert_eq!((surplus(1), surplus(2)), (vec![names[0].into(), names[1].into()], vec![names[0].into()]));
         assert!(surplus(3).is_empty() && surplus(9).is_empty());
+    }
+
+    #[test]
+    fn as_many_stay_in_the_folder_as_are_to_be_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let all =
+            ["etcd-20260101T000000Z.db", "etcd-20260201T000000Z.db", "etcd-20300101T000000Z.db", "mine.db"];
+        all.iter().for_each(|name| std::fs::write(folder.path().join(name), "").unwrap());
+        let left = || {
+            let names = std::fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<_> =
+                names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort_unstable();
+            names
+        };
+        let taken = folder.path().join(all[1]);
+        let retain = |count| retain(folder.path(), &taken, count).unwrap();
+        for nothing in [-1, 0, 3] {
+            assert_eq!((retain(nothing), left()), (Vec::new(), all.map(str::to_owned).to_vec()));
+        }
+        assert_eq!(retain(2), [all[2]], "its time is yet to come");
+        assert_eq!(left(), [all[0], all[1], all[3]]);
+        assert_eq!((retain(1), left()), (Vec::new(), vec![all[1].to_owned(), all[3].to_owned()]));
+        let nowhere = folder.path().join("nowhere");
+        let failure = super::retain(&nowhere, &taken, 1).unwrap_err().to_string();
+        assert!(failure.starts_with(&format!("old snapshots in {} cannot", nowhere.display())), "{failure}");
     }
 
     #[test]

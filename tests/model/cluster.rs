@@ -14,7 +14,7 @@ use muster_testkit::model::shell::{Done, Shell, Stop};
 use crate::drain::Pods;
 use crate::etcd::{Member, awk};
 use crate::external;
-use crate::kubeadm_files::Authority;
+use crate::kubeadm_files::{Authority, base64};
 use crate::kubectl::Objects;
 use crate::nodes;
 use crate::rotation::{self, Running};
@@ -90,12 +90,14 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 15] = [
     "awk",
+    "base64",
     "containerd",
     "ctr",
     "etcd",
     "etcdctl",
+    "etcdutl",
     "gzip",
     "kubeadm",
     "kubectl",
@@ -106,7 +108,7 @@ const PROGRAMS: [&str; 13] = [
     "xargs",
 ];
 /// Those that a machine has before muster comes.
-const OF_THE_SYSTEM: [&str; 7] = ["awk", "gzip", "nproc", "sed", "systemd-run", "tar", "xargs"];
+const OF_THE_SYSTEM: [&str; 8] = ["awk", "base64", "gzip", "nproc", "sed", "systemd-run", "tar", "xargs"];
 
 /// What a control plane is at in the middle of a change of its configuration.
 pub(crate) const MAKES_CERTIFICATE: &str = "kubeadm init phase certs";
@@ -249,6 +251,11 @@ impl Cluster {
                 shell.write(1, said.as_bytes()).map(|_| 0)
             }
             "etcdctl" => self.etcdctl(shell, words),
+            "etcdutl" => self.etcdutl(shell, words),
+            "base64" => {
+                let bytes = shell.read(0).await?;
+                shell.write(1, base64(&bytes).as_bytes()).map(|_| 0)
+            }
             "kubeadm" => self.kubeadm(shell, words).await,
             _ => self.kubectl(shell, words).await,
         }

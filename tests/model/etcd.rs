@@ -1,9 +1,13 @@
 //! etcd on model machines: its members, what etcdctl says of them and does with them, and how one begins.
 
+use std::sync::Arc;
+
+use muster_testkit::model::look::sha256;
 use muster_testkit::model::machine::Machine;
 use muster_testkit::model::shell::{Done, Shell};
 
-use crate::cluster::{Cluster, State, address, content, is_active, say, unknown, write};
+use crate::cluster::{Cluster, State, address, content, is_active, put, say, unknown, write};
+use crate::upgrade::installed;
 
 /// A member of etcd, as the others know it.
 #[derive(Clone)]
@@ -64,9 +68,15 @@ impl Cluster {
             }
             ["endpoint", "health"] => i32::from(learner),
             ["endpoint", "status", "-w", "json"] => {
-                out = format!(r#"[{{"Status":{{"leader":1,"isLearner":{learner}}}}}]"#);
+                // The oldest member leads. A database is half full until it is defragmented.
+                let (id, leader) = (member.id, state.members.first().map_or(0, |first| first.id));
+                let size = if shell.machine.state().kept.disk.exists(DEFRAGMENTED) { 500 } else { 1000 };
+                out = format!(
+                    r#"[{{"Status":{{"header":{{"cluster_id":1,"member_id":{id},"revision":7}},"version":"3.6.0","dbSize":{size},"dbSizeInUse":500,"leader":{leader},"isLearner":{learner}}}}}]"#
+                );
                 0
             }
+            ["get", "health"] => 0,
             ["get", "/registry"] => {
                 if !state.authorities.is_empty() {
                     out = "/registry/namespaces/default\n".to_owned();
@@ -75,6 +85,31 @@ impl Cluster {
             }
             // A learner answers nothing else.
             _ if learner => 1,
+            ["member", "list", "-w", "json"] => {
+                let members = state.members.iter().map(|member| {
+                    let Member { id, name, url, learner, .. } = member;
+                    format!(r#"{{"ID":{id},"name":"{name}","peerURLs":["{url}"],"isLearner":{learner}}}"#)
+                });
+                out = format!(r#"{{"members":[{}]}}"#, members.collect::<Vec<_>>().join(","));
+                0
+            }
+            ["alarm", "list", ..] => 0,
+            ["defrag"] => {
+                let done = |machine: &&Arc<Machine>| machine.state().kept.disk.exists(DEFRAGMENTED);
+                let before = state.machines.values().filter(done).count();
+                put(shell, DEFRAGMENTED, &before.to_string(), 0o600);
+                0
+            }
+            ["snapshot", "save", path] => {
+                let etcd = state.members.iter().filter(|member| state.is_alive(member)).count();
+                let holds = format!(
+                    "version {}, {etcd} members, etcd {}",
+                    state.version,
+                    installed(&shell.machine, "etcd")
+                );
+                put_bytes(shell, path, &snapshot(&holds));
+                0
+            }
             ["member", "list"] => {
                 for Member { id, name, url, started, learner } in &state.members {
                     let (word, name) = if *started { ("started", name.as_str()) } else { ("unstarted", "") };
@@ -118,6 +153,7 @@ impl Cluster {
         let name = environment.lines().find_map(|line| line.strip_prefix("ETCD_NAME=")).unwrap_or_default();
         let wal = wal(&environment);
         if machine.state().kept.disk.exists(&wal) {
+            self.meets_members_of_its_cluster(machine, &wal);
             return;
         }
         let initial = content(machine, "/etc/etcd.initial.env");
@@ -149,9 +185,90 @@ impl Cluster {
             };
             (member.started, member.name) = (true, name);
         }
+        let token = running(&state, &machine.name).map(|(_, token)| token).next().unwrap_or_default();
         drop(state);
-        write(&mut machine.state().kept.disk, &format!("{wal}/0.wal"), "", 0o600);
+        write(&mut machine.state().kept.disk, &format!("{wal}/0.wal"), &token, 0o600);
     }
+
+    /// A member that has data begins with them: those of a restore are another cluster's than those of before.
+    fn meets_members_of_its_cluster(&self, machine: &Machine, wal: &str) {
+        let own = content(machine, &format!("{wal}/0.wal"));
+        let mut state = self.state();
+        let others: Vec<String> = running(&state, &machine.name)
+            .filter(|(_, token)| *token != own)
+            .map(|(name, token)| {
+                format!("{name} runs with the data {token:?}, and {} with {own:?}", machine.name)
+            })
+            .collect();
+        state.wrong.extend(others);
+    }
+
+    /// `etcdutl`: what is in a snapshot, and a member with it.
+    pub(crate) fn etcdutl(&self, shell: &mut Shell, words: &[&str]) -> Done {
+        match words {
+            ["snapshot", "status", path, "-w", "json"] if !bytes(shell, path).is_empty() => {
+                shell.write(1, br#"{"hash":1,"revision":7,"totalKey":3,"totalSize":512}"#).map(|_| 0)
+            }
+            [
+                "snapshot",
+                "restore",
+                path,
+                "--data-dir",
+                folder,
+                "--name",
+                _,
+                "--initial-advertise-peer-urls",
+                url,
+                "--initial-cluster",
+                all,
+                "--initial-cluster-token",
+                token,
+                "--bump-revision",
+                _,
+                "--mark-compacted",
+            ] if bytes(shell, path).len() > 512 && all.contains(url) => {
+                put(shell, &format!("{folder}/member/wal/0.wal"), token, 0o600);
+                put(shell, &format!("{folder}/member/snap/db"), "a database\n", 0o600);
+                Ok(0)
+            }
+            _ => unknown(shell, "etcdutl", words),
+        }
+    }
+}
+
+/// Says on a machine how many members were defragmented before its own.
+pub(crate) const DEFRAGMENTED: &str = "/run/defragmented";
+
+/// The machines but this one on which etcd runs, with the token of the restore that its data is of.
+fn running<'s>(state: &'s State, but: &'s str) -> impl Iterator<Item = (&'s str, String)> {
+    state.machines.values().filter(move |machine| machine.name != but).filter_map(|machine| {
+        let path = format!("{}/0.wal", wal(&content(machine, "/etc/etcd.env")));
+        let runs = is_active(machine, "etcd.service") && machine.state().kept.disk.exists(&path);
+        runs.then(|| (machine.name.as_str(), content(machine, &path)))
+    })
+}
+
+/// A snapshot that holds a text: a database of bbolt, and the hash of it.
+pub(crate) fn snapshot(holds: &str) -> Vec<u8> {
+    let mut content = vec![0; 16];
+    content.extend(0xED0C_DAED_u32.to_le_bytes());
+    content.extend(holds.as_bytes());
+    content.resize(content.len().next_multiple_of(512), 0);
+    let hash = sha256(&content);
+    let digits = hash.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).expect("hex"));
+    content.extend(digits.map(|two| u8::from_str_radix(two, 16).expect("hex")));
+    content
+}
+
+fn bytes(shell: &Shell, path: &str) -> Vec<u8> {
+    shell.machine.state().kept.disk.file(path).map(|file| file.content.clone()).unwrap_or_default()
+}
+
+fn put_bytes(shell: &Shell, path: &str, content: &[u8]) {
+    put(shell, path, "", 0o600);
+    let mut state = shell.machine.state();
+    let number = state.kept.disk.number(path).expect("it was just put there");
+    state.kept.disk.change(number).content = content.to_vec();
 }
 
 impl State {

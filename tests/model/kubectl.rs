@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use muster_testkit::model::shell::{Done, Shell};
 use serde_json::{Map, Value, json};
 
+use crate::care;
 use crate::cluster::{Cluster, State, content, say, unknown};
 use crate::kubeadm_files::told;
 use crate::{external, kubelets, nodes, rotation, upgrade};
@@ -152,11 +153,13 @@ impl Cluster {
         }
         let printed = {
             let mut state = self.state();
+            let of_care = care::answer(&rest);
             let of_upgrade = upgrade::answer(&state, &rest);
             let of_nodes = nodes::answer(&mut state, &rest);
             let of_rotation = rotation::answer(&mut state, &rest);
             let State { objects, kubelet_config, info, .. } = &mut *state;
             match rest.as_slice() {
+                _ if of_care.is_some() => of_care,
                 _ if of_upgrade.is_some() => of_upgrade,
                 _ if of_nodes.is_some() => of_nodes,
                 _ if of_rotation.is_some() => of_rotation,

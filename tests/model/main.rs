@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
+mod care;
 mod cluster;
 mod components;
 mod drain;
@@ -17,6 +18,7 @@ mod line;
 mod members;
 mod nodes;
 mod planes;
+mod plans;
 mod renewal;
 mod reset;
 mod rotation;

@@ -146,6 +146,7 @@ fn leaves(name: &str, gone: usize, is_off: bool) {
             let machine = format!("m{gone}");
             let world = after(GROUPS, |_| ()).await;
             let identity = world.cluster.identity();
+            world.cluster.state().must_have_quorum = true;
             if is_off {
                 world.cluster.switch_off(&machine);
             }
@@ -273,4 +274,27 @@ fn takes_its_place_again(name: &str, number: usize) {
 #[test]
 fn a_control_plane_that_was_installed_anew_takes_its_place_by_one_command() {
     takes_its_place_again("a control plane is replaced", 1);
+}
+
+#[test]
+fn a_worker_with_a_member_of_etcd_that_was_installed_anew_takes_its_place_by_one_command() {
+    takes_its_place_again("a member of etcd is replaced", 2);
+}
+
+#[test]
+fn a_machine_is_not_replaced_while_etcd_cannot_do_without_its_member() {
+    simulated(async {
+        let world = after(GROUPS, |world| world.reimage(1)).await;
+        world.cluster.switch_off("m2");
+        let removal = Removal { hosts: vec!["m1".into()], come_back: true };
+        let plays: Vec<Play> = removal.plays(false).into_iter().chain(PLAYS.iter().cloned()).collect();
+        world.does(&plays, removal.roles().into_iter().chain(ROLES.iter().cloned()).collect());
+        let before = (world.cluster.seen(), world.changes());
+        let refused = world.refused().await;
+        assert!(
+            refused.iter().any(|said| said.contains("no member of etcd that stays answers")),
+            "{refused:?}"
+        );
+        assert_eq!((world.cluster.seen(), world.changes()), before);
+    });
 }

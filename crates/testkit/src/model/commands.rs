@@ -58,7 +58,15 @@ pub(crate) async fn run(shell: &mut Shell, name: &str, words: &[String]) -> Done
         }
         "read" => Ok(builtins::read(shell, &words)),
         "command" if words[0] == "-v" => {
-            let there = TOOLS.contains(&words[1]) || shell.machine.state().kept.tools.contains(words[1]);
+            let programs = &shell.machine.nature.programs;
+            let is_brought = || {
+                let path = format!("/usr/local/bin/{}", words[1]);
+                programs.as_ref().is_some_and(|programs| programs.knows(words[1]))
+                    && shell.machine.state().kept.disk.file(&path).is_some()
+            };
+            let there = TOOLS.contains(&words[1])
+                || shell.machine.state().kept.tools.contains(words[1])
+                || is_brought();
             if there {
                 shell.write(1, format!("/usr/local/sbin/{}\n", words[1]).as_bytes())?;
             }
@@ -111,7 +119,13 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
                 }
             }
         }
-        "mv" => with_state(shell, |disk, _| disk.kept.disk.rename(paths[0], paths[1]), &paths),
+        "mv" => {
+            let (from, to) = (paths[0], paths[1].trim_end_matches('/'));
+            let is_folder = !options.contains(&"-T") && shell.machine.state().kept.disk.is_dir(to);
+            let name = if is_folder { &from[from.rfind('/').unwrap_or(0)..] } else { "" };
+            let to = format!("{to}{name}");
+            with_state(shell, |state, _| state.kept.disk.rename(from, &to), &[from, &to])
+        }
         "ln" if options.is_empty() => with_state(
             shell,
             |state, _| {
@@ -414,9 +428,15 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
             shell.write(1, format!("{state}\n").as_bytes()).map(|_| status)
         }
         ("enable", Some(name)) => {
-            let mut state = machine.state();
-            state.kept.units.entry(name).or_default().enabled = true;
-            machine.changed(&mut state, &process, unit);
+            {
+                let mut state = machine.state();
+                state.kept.units.entry(name).or_default().enabled = true;
+                machine.changed(&mut state, &process, unit);
+            }
+            if words.contains(&"--now") && !now.active {
+                machine.work(&process, 10..1500).await?;
+                machine.start_unit(&process, name);
+            }
             Ok(0)
         }
         ("stop" | "disable", Some(name)) => {
@@ -426,6 +446,9 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
             match words[0] {
                 "stop" => (now.active, now.loaded) = (false, Vec::new()),
                 _ => now.enabled = false,
+            }
+            if words.contains(&"--now") {
+                (now.active, now.loaded) = (false, Vec::new());
             }
             machine.changed(&mut state, &process, unit);
             Ok(0)

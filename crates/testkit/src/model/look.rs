@@ -81,6 +81,10 @@ pub(super) async fn look(
         "tail" => match (words[0], words[1], file(words[2])) {
             (_, _, None) => status = 1,
             ("-c", "1", Some(content)) => out.extend(content.last()),
+            ("-c", begin, Some(content)) if begin.starts_with('+') => {
+                let begin: usize = begin.parse().unwrap_or(1);
+                out.extend(content.iter().skip(begin - 1));
+            }
             ("-n", "1", Some(content)) => {
                 let text = content.strip_suffix(b"\n").unwrap_or(&content);
                 let begin = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -102,6 +106,10 @@ pub(super) async fn look(
             }
         }
         // What is asked for facts. The roles of these tests use none but the boot's id.
+        "head" if options == ["-c"] => {
+            out = shell.read(0).await?;
+            out.truncate(paths[0].parse().unwrap_or(0));
+        }
         "head" => {
             for path in &paths[1..] {
                 let text = shell
@@ -128,6 +136,10 @@ pub(super) async fn look(
         "grep" if words[..2] == ["-qxF", "-e"] => {
             let text = String::from_utf8_lossy(&file(words[3]).unwrap_or_default()).into_owned();
             status = i32::from(!text.lines().any(|line| line == words[2]));
+        }
+        "grep" if words[0] == "-qsxF" => {
+            let text = String::from_utf8_lossy(&file(words[2]).unwrap_or_default()).into_owned();
+            status = i32::from(!text.lines().any(|line| line == words[1]));
         }
         "grep" if words[..2] == ["-vxF", "-e"] => {
             let text = String::from_utf8_lossy(&file(words[3]).unwrap_or_default()).into_owned();

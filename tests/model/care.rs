@@ -1,0 +1,251 @@
+//! etcd of a cluster of model machines is cared for: its authority outlives its certificates, the cluster of a snapshot is brought
+//! back with the controller killed at exchanges, databases are defragmented in turn, and before an upgrade a snapshot is kept.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use muster_engine::play::Play;
+use muster_roles::certificates::days_of_kubeconfig;
+use muster_roles::etcd::{self, SnapshotFile, restore};
+use muster_roles::upgrade::Settings;
+use muster_testkit::fault_record::held;
+
+use crate::cluster::{content, write};
+use crate::etcd::{DEFRAGMENTED, snapshot};
+use crate::events::after;
+use crate::kills::{At, in_parallel, killed_everywhere};
+use crate::kubeadm_files::base64;
+use crate::line::{Controller, Kill};
+use crate::rotation::{CA, ETCD_CA};
+use crate::upgrade::{FROM, TO};
+use crate::{GROUPS, IN_USE, MACHINES, World, hosts, simulated};
+
+/// On a machine whose restore is under way.
+const MARKER: &str = "/var/lib/muster/etcd-restore";
+
+/// Where a member keeps the snapshot of before an upgrade.
+const KEPT: &str = "/var/lib/muster/snapshots";
+
+/// No snapshot comes to this computer.
+pub(crate) const NOWHERE: &str = "etcd_snapshots_dir=/nowhere/snapshots";
+
+/// What kubectl says of a node's network for pods; `None` for what is something else.
+pub(crate) fn answer(words: &[&str]) -> Option<String> {
+    matches!(words, ["get", "node", _, "-o", "jsonpath={.spec.podCIDR}"]).then(|| "10.233.64.0/24".to_owned())
+}
+
+/// For how many days a certificate in PEM is good.
+fn days(pem: &str) -> i64 {
+    days_of_kubeconfig(&format!("client-certificate-data: {}\n", base64(pem.as_bytes())))
+        .expect("a certificate")
+}
+
+impl World {
+    /// The run that may be killed, and then the one that finishes it: how many exchanges the first one had, and what was wrong.
+    async fn cut_off(
+        &self,
+        kill: Option<Kill>,
+        between: impl AsyncFnOnce() -> Vec<String>,
+    ) -> (Vec<usize>, Vec<String>) {
+        if kill.is_none() {
+            let (controller, _, wrong) = self.calm(2).await;
+            return (controller.exchanges.iter().map(|count| count.load(Ordering::Relaxed)).collect(), wrong);
+        }
+        let (exchanges, mut wrong) = self.disturbed(kill).await;
+        wrong.extend(between().await);
+        wrong.extend(self.calm(4).await.2);
+        (exchanges, wrong)
+    }
+
+    /// From now on runs do one thing on the members of etcd.
+    pub(crate) fn does_on_members(&self, role: muster_engine::run::Role) {
+        let play = Play {
+            name: role.name.to_owned(),
+            hosts: "etcd".into(),
+            roles: vec![role.name.to_owned()],
+            ..Play::default()
+        };
+        self.does(&[play], vec![role]);
+    }
+
+    /// The members that were defragmented, in the order in which that was.
+    fn defragmented(&self) -> Vec<String> {
+        let mut all: Vec<(String, String)> = self
+            .machines
+            .iter()
+            .map(|machine| (content(machine, DEFRAGMENTED), machine.name.clone()))
+            .filter(|(place, _)| !place.is_empty())
+            .collect();
+        all.sort();
+        all.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// What was not done of a restore that has ended.
+    fn not_restored(&self, folder: &Path) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let tokens: Vec<String> =
+            self.machines[..IN_USE].iter().map(|m| content(m, "/var/lib/etcd/member/wal/0.wal")).collect();
+        if !tokens[0].starts_with("restored-") || tokens.iter().any(|token| *token != tokens[0]) {
+            wrong.push(format!("data of {tokens:?}"));
+        }
+        for machine in &self.machines[..IN_USE] {
+            let has = |path: &str| machine.state().kept.disk.exists(path);
+            let left = [MARKER.to_owned(), "/var/lib/etcd/muster-restore".to_owned()];
+            let old = format!("/var/lib/etcd/replaced-{}", tokens[0]);
+            wrong.extend(
+                left.iter().chain([&old]).filter(|path| has(path)).map(|path| format!("{path} is left")),
+            );
+        }
+        // What is replaced was saved before.
+        let saved = fs::read_dir(folder.join("before")).map_or(0, Iterator::count);
+        if saved == 0 {
+            wrong.push("no snapshot was taken of what is replaced".to_owned());
+        }
+        wrong
+    }
+}
+
+#[test]
+fn the_authority_of_etcd_outlives_the_certificates_that_it_signs() {
+    simulated(async {
+        let world = World::new(&[]);
+        world.inventory(&hosts(IN_USE), GROUPS, &["etcd_certificate_days=60"]);
+        assert_eq!(world.calm(1).await.2, Vec::<String>::new());
+        for machine in &world.machines[..IN_USE] {
+            let member = days(&content(machine, &ETCD_CA.replace("ca.pem", "member.pem")));
+            assert!((58..=60).contains(&member), "{member}");
+            let authority = days(&content(machine, ETCD_CA));
+            assert!(authority > 36_000, "{authority}");
+        }
+        let ran = world.calm(2).await.1;
+        assert!(ran.changes.is_empty(), "{:?}", ran.changes);
+    });
+}
+
+#[test]
+fn databases_are_defragmented_in_turn_and_the_leaders_last() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        world.does_on_members(etcd::defragment());
+        // Without one of them nobody is taken away who could be asked.
+        world.machines[2].state().kept.units.get_mut("etcd.service").unwrap().active = false;
+        let refused = world.refused().await;
+        assert!(
+            refused.len() == 3
+                && refused.iter().any(|said| said.contains("the member of etcd on m2 is not well")),
+            "{refused:?}"
+        );
+        assert_eq!(world.defragmented(), Vec::<String>::new());
+        world.machines[2].state().kept.units.get_mut("etcd.service").unwrap().active = true;
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty() && ran.changes.len() == 3, "{wrong:?} {:?}", ran.changes);
+        assert_eq!(world.defragmented(), ["m1", "m2", "m0"]);
+        let (_, ran, wrong) = world.calm(4).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+    });
+}
+
+#[test]
+fn a_restore_that_was_cut_off_anywhere_is_finished_by_the_same_command_alone() {
+    let play = |kill: Option<Kill>| {
+        let folder = tempfile::tempdir().unwrap();
+        simulated(async {
+            let world = after(GROUPS, |_| ()).await;
+            let before = format!("etcd_snapshots_dir={}", folder.path().join("before").display());
+            world.inventory(&hosts(IN_USE), GROUPS, &[&before]);
+            let (identity, members) = (world.cluster.identity(), world.cluster.member_names());
+            for machine in &world.machines[..IN_USE] {
+                let network = "FLANNEL_SUBNET=10.233.64.1/24\n";
+                write(&mut machine.state().kept.disk, "/run/flannel/subnet.env", network, 0o644);
+            }
+            let path = folder.path().join("snapshot.db");
+            fs::write(&path, snapshot(&content(&world.machines[0], CA))).unwrap();
+            let file = SnapshotFile::read(&path).unwrap().unwrap();
+            let restore = || restore::Restore {
+                path: path.clone(),
+                snapshot: Some(file.clone()),
+                without: Default::default(),
+            };
+            let restores = || {
+                world.does(&restore::plays(&Default::default()), restore::roles(restore()));
+            };
+            restores();
+            let between = async || {
+                if world.machines.iter().all(|machine| content(machine, MARKER).is_empty()) {
+                    return Vec::new();
+                }
+                // Programs that were under way go on without a controller.
+                tokio::time::sleep(Duration::from_secs(300)).await;
+                world.sets_up();
+                let changes = world.changes();
+                let ran = world.run(&Controller::new(3, MACHINES, None)).await.expect("nobody kills it");
+                restores();
+                let went_on = ran.outcome.iter().filter(|(_, host)| host.failure.is_none());
+                let mut wrong: Vec<String> =
+                    went_on.map(|(name, _)| format!("{name} goes on with setup-cluster")).collect();
+                if world.changes() != changes {
+                    wrong.push(format!("setup-cluster changes machines: {:?}", ran.changes));
+                }
+                wrong
+            };
+            let (exchanges, mut wrong) = world.cut_off(kill, between).await;
+            wrong.extend(world.not_restored(folder.path()));
+            if world.cluster.member_names() != members {
+                wrong.push(format!("members: {:?}", world.cluster.member_names()));
+            }
+            world.sets_up();
+            wrong.extend(world.not_settled(&identity, 5).await);
+            (exchanges, wrong)
+        })
+    };
+    let kills = killed_everywhere("a restore of etcd", At::OneSide, play);
+    held(
+        "controller killed",
+        "at exchanges of a restore of etcd, on three model machines",
+        kills,
+        "the same command finishes, setup-cluster is refused until then, and no members of two clusters ever run at once",
+    );
+}
+
+#[test]
+fn the_snapshot_of_before_an_upgrade_is_of_before_wherever_the_upgrade_was_cut_off() {
+    let mut plays: Vec<Play> =
+        serde_saphyr::from_str(include_str!("../../playbooks/upgrade.yml")).expect("the playbook");
+    // Nobody looks at the rest of it here.
+    plays.retain(|play| {
+        ["upgrade-check", "etcd-snapshot", "etcd", "upgrade-control-plane"]
+            .iter()
+            .any(|role| play.roles.iter().any(|one| one == role))
+    });
+    let path = format!("{KEPT}/before-{TO}-from-{FROM}.db");
+    let play = |kill: Option<Kill>| {
+        simulated(async {
+            let world = World::new(&[]);
+            world.inventory(&hosts(IN_USE), GROUPS, &[&format!("kube_version={FROM}"), NOWHERE]);
+            let mut wrong = world.calm(1).await.2;
+            let etcd = crate::upgrade::installed(&world.machines[0], "etcd");
+            world.inventory(&hosts(IN_USE), GROUPS, &[&format!("kube_version={TO}"), NOWHERE]);
+            world.does(&plays, muster_roles::upgrading(Settings::default()));
+            let (exchanges, more) = world.cut_off(kill, async || Vec::new()).await;
+            wrong.extend(more);
+            let kept: Vec<String> = world.machines.iter().map(|machine| content(machine, &path)).collect();
+            let wanted = match kill {
+                // Before etcd as well.
+                None => format!("version {FROM}, 3 members, etcd {etcd}\0"),
+                Some(_) => format!("version {FROM}, 3 members"),
+            };
+            // Another member may have come first in the run that went on.
+            let kept: Vec<String> = kept.into_iter().filter(|kept| !kept.is_empty()).collect();
+            if kept.is_empty() || !kept.iter().all(|kept| kept.contains(&wanted)) {
+                wrong.push(format!("{wanted}: {kept:?}"));
+            }
+            (exchanges, wrong)
+        })
+    };
+    let (exchanges, wrong) = play(None);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let kills: Vec<Kill> = At::After.of(&exchanges).into_iter().step_by(4).collect();
+    in_parallel(&kills, |kill| play(Some(*kill)).1);
+}
