@@ -160,13 +160,14 @@ impl Kubesprays {
 }
 
 /// The static pod in front of the API servers makes room for muster's, which listens at the same port: kubelet and kube-proxy of the
-/// machine find the API again when that runs. Nothing in a run that adopts no cluster.
+/// machine find the API again when that runs. Only where kubespray's kubelet was: by these names somebody may have one of their own.
+/// Nothing in a run that adopts no cluster.
 pub(crate) fn no_other_balancer(host: &Host) -> Option<Command> {
     let gone = command(
         "no load balancer of kubespray's",
         sh(concat!(include_str!("running.sh"), include_str!("balancer_goes.sh")), [""; 0]),
         sh0(
-            "for name in nginx-proxy haproxy; do [ ! -e \"/etc/kubernetes/manifests/$name.yml\" ] || exit 1; done",
+            "[ -e /etc/kubernetes/kubelet.env ] || exit 0; for name in nginx-proxy haproxy; do [ ! -e \"/etc/kubernetes/manifests/$name.yml\" ] || exit 1; done",
         ),
     );
     super::is_under_way(host).then_some(gone)

@@ -117,9 +117,17 @@ fn validity(vars: &HostVars) -> Option<Problem> {
     let lasts = own.as_ref().map_or(8760, hours);
     let authority =
         Setting::of(vars, "kube_ca_cert_validity_period").filter(|setting| hours(setting) < lasts)?;
+    let remedy = match hours(&authority) {
+        // The authority of a cluster that has begun stays.
+        hours @ 1440.. => format!(
+            "set kube_cert_validity_period: {hours}h; a cluster that is still to begin can have \
+             kube_ca_cert_validity_period: 87600h in its place"
+        ),
+        _ => "set kube_ca_cert_validity_period: 87600h".to_owned(),
+    };
     Some(authority.wrong(
         format!("at least {lasts}h, for which the certificates are valid that it signs (kube_cert_validity_period)"),
-        "set kube_ca_cert_validity_period: 87600h",
+        remedy,
     ))
 }
 

@@ -174,9 +174,15 @@ fn manifest_of(address: IpAddr) -> String {
     format!("/etc/kubernetes/manifests/{}.yaml", pod_of(address))
 }
 
-/// Nothing on the machine looks for the API at a former address any more.
+/// The machine is done with looking for the API elsewhere than at a former address.
 pub(crate) fn leads_elsewhere(host: &Host) {
     host.reached(LEADS_ELSEWHERE);
+}
+
+/// Whether a machine looks for the API at one of these addresses.
+async fn leads_there(host: &Host, name: &str, addresses: &[IpAddr]) -> Result<bool> {
+    let look = sh(include_str!("leads-there.sh"), addresses.iter().map(ToString::to_string));
+    Ok(host.cluster().host(name)?.query(look).await?.status == 0)
 }
 
 /// A control plane gives up former addresses, when all machines of the cluster look for the API elsewhere.
@@ -190,8 +196,11 @@ pub(crate) async fn give_up(host: &Host) -> Result<()> {
     }
     let mut led_there = Vec::new();
     for name in host.cluster().group("k8s_cluster") {
-        if !host.cluster().has_role(&name, API_ENDPOINT) || host.needs(&name, LEADS_ELSEWHERE).await.is_err()
-        {
+        let is_through = host.cluster().has_role(&name, API_ENDPOINT)
+            && host.needs(&name, LEADS_ELSEWHERE).await.is_ok()
+            // Where a run does not bring the cluster elsewhere, its machines are left where they are.
+            && !leads_there(host, &name, &former).await.unwrap_or(true);
+        if !is_through {
             led_there.push(name);
         }
     }

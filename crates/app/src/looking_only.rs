@@ -17,7 +17,10 @@ impl Scope {
         if job.flow.bundle != BundleUse::Installs || job.options.offline {
             return Ok(false);
         }
-        let versions = run_bundle::versions(world, &outline.hosts)?;
+        let versions = match job.flow.keeps.get() {
+            Some(kept) => vec![kept.clone()],
+            None => run_bundle::versions(world, &outline.hosts)?,
+        };
         run_bundle::is_incomplete(&job.options, environment, world, &versions, Lack::Any)
     }
 }

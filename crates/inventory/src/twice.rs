@@ -16,18 +16,22 @@ impl Inventory {
     /// Notes what is to be said of two values for one variable of a host.
     pub(crate) fn compare(&mut self, host: HostId, name: &str, first: &Value, second: &Value) {
         let (Some(before), Some(here)) = (&first.origin, &second.origin) else { return };
-        if first == second {
-            return;
-        }
-        let host = &self.hosts[host].name;
-        let same_file = before.file() == here.file();
-        let tells_machines_apart = self.rules.tells_machines_apart(name);
         let text = |value: &Value| match &value.kind {
             Kind::Str(text) | Kind::Raw(text) => text.clone(),
             _ => value.to_json().to_string(),
         };
-        match (same_file, tells_machines_apart) {
-            (true, true) => {
+        let tells_machines_apart = self.rules.tells_machines_apart(name);
+        // A port is a number or a text, and names of machines are the same in capitals.
+        let is_same = text(first) == text(second)
+            || tells_machines_apart && text(first).eq_ignore_ascii_case(&text(second));
+        if is_same {
+            return;
+        }
+        let host = &self.hosts[host].name;
+        // What an expression comes to is not known yet.
+        let is_known = ![first, second].iter().any(|value| text(value).contains("{{"));
+        match (before.file() == here.file(), tells_machines_apart) {
+            (true, true) if is_known => {
                 let message = format!(
                     "two machines are called {host}: its {name} is {} here and {} in line {}; \
                      give one of them a name of its own, or remove the value that is wrong",
@@ -37,7 +41,7 @@ impl Inventory {
                 );
                 self.two_machines.push(InventoryError::syntax(here.clone(), message));
             }
-            (false, true) => {
+            (_, true) => {
                 let message = format!(
                     "{name} of {host} is {} here, which counts, and {} in {before}: is it the same machine?",
                     text(second),

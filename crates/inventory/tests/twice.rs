@@ -79,9 +79,16 @@ fn a_host_may_be_named_in_many_places_that_agree() {
         "[kube-node]\nnode1 ip=10.0.0.1\n[kube_node]\nnode1 ip=10.0.0.1\n",
         "node1 ansible_host=192.0.2.1\n[etcd]\nnode1 etcd_member_name=etcd1\n[kube_node]\nnode1 room=104\n",
         "node[1:3]\n[etcd]\nnode[1:3]\n",
+        "node1 ansible_host=Node1.example.org\n[etcd]\nnode1 ansible_host=node1.example.org\n",
     ] {
         assert_eq!(said("hosts.ini", ini), "", "{ini}");
     }
+    let yaml = "all:\n  hosts:\n    node1: {ansible_port: 22}\n  children:\n    kube_node:\n      hosts:\n        node1: {ansible_port: '22'}\n";
+    assert_eq!(said("hosts.yml", yaml), "");
+    // What an expression comes to may be the same.
+    let told =
+        said("hosts.ini", "node1 ip=10.0.0.1 ansible_host=10.0.0.1\n[etcd]\nnode1 ansible_host={{ip}}\n");
+    assert!(told.contains("is it the same machine?"), "{told}");
 }
 
 #[test]
