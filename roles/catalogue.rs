@@ -111,7 +111,7 @@ pub fn wants_app(vars: &HostVars, app: &str) -> Result<bool> {
         .ok_or_else(|| Failure::Vars(format!("{name} is {}, and should be true or false", value.to_json())))
 }
 
-fn arch(host: &Host) -> Result<Arch> {
+pub(crate) fn arch(host: &Host) -> Result<Arch> {
     Arch::of_machine(&host.facts().arch).ok_or_else(|| {
         Failure::new(
             format!("there are no programs for {} machines", host.facts().arch),

@@ -195,7 +195,7 @@ impl Standing {
             found: format!("{}, but the cluster runs {oldest}", wanted.version),
             needed: "the version that it runs, which setup-cluster keeps".into(),
             remedy: format!(
-                "bring the cluster to {}: upgrade-cluster; or set kube_version: {oldest}",
+                "bring the cluster to it: upgrade-cluster -e kube_version={}; or set kube_version: {oldest}",
                 wanted.version
             ),
         })

@@ -53,7 +53,7 @@ read -r sum rest <"$1"
 }
 
 /// The version that `etcd --version` says, if it is newer than this.
-fn newer<'o>(said: &'o str, wanted: &str) -> Option<&'o str> {
+pub(super) fn newer<'o>(said: &'o str, wanted: &str) -> Option<&'o str> {
     let found = said.lines().find_map(|line| line.strip_prefix("etcd Version: "))?.trim();
     is_older(wanted, found).then_some(found)
 }

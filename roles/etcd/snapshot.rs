@@ -13,8 +13,10 @@ use muster_files::write_whole;
 use serde::Deserialize;
 use time::OffsetDateTime;
 
+use super::never_back::newer;
 use super::snapshot_file::SnapshotFile;
 use super::status::{self, MemberStatus};
+use crate::catalogue::{CATALOGUE, arch};
 use crate::cluster;
 use crate::common::cluster_vars;
 
@@ -128,9 +130,10 @@ pub(crate) async fn before_upgrade(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
     let path = format!("{KEPT}/before-{version}-from-{runs}.db");
     let keep = || async {
-        // One that is there may be of an attempt of long ago, or of a former cluster; but when the first control plane has the new
-        // version, it is the one of before, whichever member has it.
-        if !known.is_of_one_version() && is_kept(host, &path).await? {
+        // One that is there may be of an attempt of long ago, or of a former cluster; but when a control plane or a member of etcd has
+        // the new version, it is the one of before, whichever member has it.
+        let (is_kept, has_newer_etcd) = look(host, &path, runs).await?;
+        if is_kept && (has_newer_etcd || !known.is_of_one_version()) {
             host.passed("Look for the snapshot of etcd");
             return Ok(());
         }
@@ -141,15 +144,19 @@ pub(crate) async fn before_upgrade(host: &Host) -> Result<()> {
     host.cluster().once("a snapshot of etcd before the upgrade", keep).await.map(drop)
 }
 
-/// Whether any member of the run has a file.
-async fn is_kept(host: &Host, path: &str) -> Result<bool> {
+/// Whether any member of the run has a file, and whether any has a newer etcd than a version of Kubernetes comes with.
+async fn look(host: &Host, path: &str, kube_version: &str) -> Result<(bool, bool)> {
+    let former = CATALOGUE.release(kube_version, arch(host)?).ok();
+    let former = former.as_ref().and_then(|release| release.file("etcd")).map(|etcd| etcd.version.as_str());
+    let look = || sh(r#"etcd --version; [ -s "$1" ]"#, [path]);
     let members = host.cluster().group("etcd").into_iter().filter(|name| host.cluster().in_run(name));
-    let asked = members.map(|name| async move {
-        let answer = host.cluster().host(&name)?.query(sh(r#"[ -s "$1" ]"#, [path])).await?;
-        Ok(answer.status == 0)
-    });
-    let answers: Vec<Result<bool>> = join_all(asked).await;
-    answers.into_iter().try_fold(false, |kept, answer| Ok(kept || answer?))
+    let asked = members.map(|name| async move { host.cluster().host(&name)?.query(look()).await });
+    let answers = join_all(asked).await.into_iter().collect::<Result<Vec<_>>>()?;
+    let is_newer = |said: &str| former.is_some_and(|former| newer(said, former).is_some());
+    Ok((
+        answers.iter().any(|answer| answer.status == 0),
+        answers.iter().any(|answer| is_newer(&answer.output)),
+    ))
 }
 
 /// A snapshot on a machine.

@@ -73,7 +73,12 @@ fn meant(inventory: &Inventory, pattern: &str) -> Result<Vec<String>, PatternErr
         Err(error) => {
             let there: Vec<String> =
                 inventory.hosts().filter(is_at).map(|host| host.name().to_owned()).collect();
-            if there.is_empty() { Err(error) } else { Ok(there) }
+            match error {
+                _ if !there.is_empty() => Ok(there),
+                // Of a machine that was taken away already the most similar one is a machine that is to stay.
+                PatternError::NoMatch { part, .. } => Err(PatternError::NoMatch { part, suggestion: None }),
+                error => Err(error),
+            }
         }
     }
 }

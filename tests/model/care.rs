@@ -231,11 +231,7 @@ fn the_snapshot_of_before_an_upgrade_is_of_before_wherever_the_upgrade_was_cut_o
             let (exchanges, more) = world.cut_off(kill, async || Vec::new()).await;
             wrong.extend(more);
             let kept: Vec<String> = world.machines.iter().map(|machine| content(machine, &path)).collect();
-            let wanted = match kill {
-                // Before etcd as well.
-                None => format!("version {FROM}, 3 members, etcd {etcd}\0"),
-                Some(_) => format!("version {FROM}, 3 members"),
-            };
+            let wanted = format!("version {FROM}, 3 members, etcd {etcd}\0");
             // Another member may have come first in the run that went on.
             let kept: Vec<String> = kept.into_iter().filter(|kept| !kept.is_empty()).collect();
             if kept.is_empty() || !kept.iter().all(|kept| kept.contains(&wanted)) {

@@ -149,7 +149,7 @@ impl Scope {
             let refused = |verdict| verdict == Verdict::Refused;
             world.tell_remarks(|remark| checks.is_empty() || !refused(remark.verdict), frontend)?;
         }
-        let mut found = Findings::default();
+        let mut found = Findings { problems: world.mistyped_options()?, ..Findings::default() };
         for check in checks {
             let of_role = check(&world.inventory, &world.vars, &outline.hosts)?;
             found.problems.extend(of_role.problems);

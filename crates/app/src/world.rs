@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder};
-use muster_roles::kubespray::Remark;
+use muster_engine::failure::Problem;
+use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder, closest_within};
+use muster_roles::kubespray::{Remark, Verdict};
 use muster_roles::{COMMON_DEFAULTS, NETBOOT_DEFAULTS, ROLES, group_rules, kubespray};
 
 use crate::environment::Environment;
@@ -13,6 +14,9 @@ use crate::options::VariableOptions;
 use crate::project::Project;
 use crate::record::Records;
 use crate::vault_password::vault_secrets;
+
+/// The option that sets variables, as places of such variables name it.
+const OPTION: &str = "-e";
 
 /// In a pattern: the hosts that failed in the last run.
 const FAILED: &str = "@failed";
@@ -104,6 +108,25 @@ impl World {
         found.retain(of);
         frontend.tell(News::Remarks(&self.project, &found));
         Ok(())
+    }
+
+    /// Variables of the command line whose names are nearly those of others. A file may be shared with other programs; what somebody
+    /// has just typed is meant to do something.
+    pub(crate) fn mistyped_options(&self) -> Result<Vec<Problem>, Error> {
+        let typed = |remark: &Remark| {
+            remark.verdict == Verdict::Unknown
+                && remark.places.iter().any(|place| place.file() == OPTION)
+                && closest_within(2, &remark.name, [remark.why.as_str()].into_iter()).is_some()
+        };
+        let found = kubespray::remarks(&self.vars)?.into_iter().filter(typed);
+        Ok(found
+            .map(|Remark { name, why, .. }| Problem {
+                found: format!("{OPTION} {name}=...: no role has this variable"),
+                check: name,
+                needed: format!("a variable that there is, such as {why}"),
+                remedy: format!("type {OPTION} {why}=..."),
+            })
+            .collect())
     }
 
     /// The hosts a pattern chooses, in inventory order; all of them without one. `@failed` stands for the hosts that failed

@@ -57,10 +57,13 @@ pub struct LoadOptions {
 }
 
 impl Default for LoadOptions {
-    /// Ansible's defaults: no rules, no passwords, its list of endings (that of 2.19, which reads `.ini`).
+    /// Ansible's defaults: no rules, no passwords, its list of endings (that of 2.19, which reads `.ini`); and databases, such as
+    /// snapshots that lie in the inventory's folder.
     fn default() -> Self {
-        const ENDINGS: &[&str] =
-            &[".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"];
+        const ENDINGS: &[&str] = &[
+            ".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry",
+            ".db",
+        ];
         Self {
             rules: GroupRules::new(),
             secrets: VaultSecrets::new(),
