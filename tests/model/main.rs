@@ -370,7 +370,7 @@ fn blank(name: &str) -> Kept {
     let addresses = format!("2: eth0    inet {}/24 brd 192.0.2.255 scope global eth0\n", address(name));
     let name = format!("{name}\n");
     let files = [
-        ("/sys/class/net/addresses", addresses.as_str()),
+        ("/proc/net/ip-addr", addresses.as_str()),
         ("/etc/hostname", name.as_str()),
         ("/etc/hosts", "127.0.0.1 localhost\n"),
         ("/etc/resolv.conf", "nameserver 192.0.2.53\n"),

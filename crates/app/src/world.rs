@@ -116,6 +116,8 @@ impl World {
         let typed = |remark: &Remark| {
             remark.verdict == Verdict::Unknown
                 && remark.places.iter().any(|place| place.file() == OPTION)
+                // In a short name two other letters make another word.
+                && remark.name.len() > 5
                 && closest_within(2, &remark.name, [remark.why.as_str()].into_iter()).is_some()
         };
         let found = kubespray::remarks(&self.vars)?.into_iter().filter(typed);
