@@ -134,7 +134,8 @@ fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
     lab.on("node1", "systemctl disable --now -q kubelet && pkill -x kube-apiserver");
     let broken = lab.muster(&["verify"]);
     assert_eq!(broken.code, 2, "{broken:#?}");
-    for told in ["its own API server does not answer", "was refused", "start what was stopped: setup-cluster"]
+    for told in
+        ["its own API server does not answer", "was refused", "start what was stopped: muster lab --name "]
     {
         assert!(broken.all().contains(told), "{told}: {broken:#?}");
     }

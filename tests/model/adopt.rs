@@ -114,6 +114,9 @@ impl Cluster {
             for unit in ["containerd", "kubelet"] {
                 write(disk, &format!("/etc/systemd/system/{unit}.service"), "[Service]\n", 0o644);
             }
+            if maker == Maker::Kubespray {
+                write(disk, "/etc/kubernetes/kubelet.env", "KUBELET_ARGS=\"\"\n", 0o600);
+            }
             for (text, path) in configs.into_iter().filter(|(text, _)| !text.is_empty()) {
                 write(disk, &path, &text, 0o600);
             }
