@@ -96,6 +96,7 @@ fn names(socket: UdpSocket, asked: &Asked) {
 }
 
 #[test]
+#[ignore = "it takes minutes; ./test --all"]
 fn proxies_registries_names_and_metrics_come_and_go() {
     let lab = Lab::up(172, &["-n", "2"]);
     let asked = Asked::default();

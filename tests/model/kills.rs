@@ -22,7 +22,7 @@ pub(crate) enum At {
 
 impl At {
     /// The kills of a run with so many exchanges with each machine: all of them where `MUSTER_KILLS` is `all` (`./test --all`),
-    /// else each third one, because each takes as long as two runs.
+    /// else each fifth one, because each takes as long as two runs.
     pub(crate) fn of(self, exchanges: &[usize]) -> Vec<Kill> {
         let all = std::env::var_os("MUSTER_KILLS").is_some_and(|which| which == "all");
         let sides = |exchange: usize| match self {
@@ -37,7 +37,7 @@ impl At {
             .flat_map(|(machine, exchange)| {
                 sides(exchange).into_iter().map(move |after| Kill { machine, exchange, after })
             })
-            .step_by(if all { 1 } else { 3 })
+            .step_by(if all { 1 } else { 5 })
             .collect()
     }
 }
