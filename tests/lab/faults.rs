@@ -125,7 +125,7 @@ fn a_damaged_program_in_the_bundle_is_found_before_anything_is_changed() {
     let file = fs::read_dir(copy.join("files"))
         .unwrap()
         .map(|e| e.unwrap().path())
-        .find(|p| p.file_name().unwrap().to_str().unwrap().starts_with("kubelet"))
+        .find(|p| p.file_name().unwrap().to_str().unwrap().starts_with("runc"))
         .unwrap();
     let mut bytes = fs::read(&file).unwrap();
     let middle = bytes.len() / 2;
