@@ -139,3 +139,28 @@ fn who_has_an_address_is_seen() {
         }
     }
 }
+
+#[test]
+fn a_machine_says_whether_it_looks_for_the_api_at_an_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let look =
+        include_str!("leads-there.sh").replace("/etc/kubernetes", &folder.path().display().to_string());
+    let names = "[ \"$2\" != api.example.org ] || echo '192.0.2.10 STREAM api.example.org'";
+    for (server, leads) in [
+        ("https://192.0.2.10:6443", true),
+        ("https://192.0.2.11:6443", true),
+        ("https://192.0.2.1:6443", false),
+        ("https://127.0.0.1:6443", false),
+        ("https://api.example.org:6443", true),
+        ("https://other.example.org:6443", false),
+    ] {
+        fs::write(
+            folder.path().join("kubelet.conf"),
+            format!("clusters:\n- cluster:\n    server: {server}\n"),
+        )
+        .unwrap();
+        for (status, _) in said(&look, &["192.0.2.10", "192.0.2.11"], &[("getent", names)]) {
+            assert_eq!(status == 0, leads, "{server}");
+        }
+    }
+}
