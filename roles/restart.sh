@@ -5,7 +5,7 @@
 end_of() {
   ended=' '
   for component in $1; do
-    for id in $(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component"); do
+    for id in $(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component,labels.\"io.kubernetes.pod.namespace\"==kube-system"); do
       # Those that have ended already have no task.
       ! ctr -n k8s.io tasks kill -s SIGTERM "$id" 2>/dev/null || ended="$ended$id "
     done

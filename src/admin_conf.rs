@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster_app::Project;
+use muster_app::{Project, World};
 use muster_files::write_whole;
 use muster_roles::certificates::{days_of_kubeconfig, ends_sooner};
 use muster_roles::kubeconfig_for_others;
@@ -14,18 +14,25 @@ use crate::args::{ConnectionArgs, InventoryArgs};
 use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::machines::{Machines, run_program};
-use crate::output::print;
+use crate::output::{CommandLine, print};
 
 /// Where it is: in artifacts/ beside the inventory. Where it is not there, or lets nobody in any more, it is fetched first.
 ///
 /// # Errors
-/// No control plane has one, or it cannot be written here.
+/// No control plane has one, it cannot be written here, or the folder is of another cluster than the inventory.
 pub(crate) fn path(
     project: &Project,
     inventory: &InventoryArgs,
     environment: &Environment,
 ) -> Result<PathBuf, CommandError> {
     let config = project.inventory_dir.join("artifacts/admin.conf");
+    if project.may_be_anothers() {
+        let frontend = CommandLine::plain(environment);
+        let world = World::load(project.clone(), &inventory.into(), environment, &*frontend)?;
+        if let Some(problem) = world.folder_of_another() {
+            return Err(CommandError::usage(problem.found).hint(problem.remedy));
+        }
+    }
     if !config.is_file() {
         fetch(&config, project, inventory, environment)?;
     }

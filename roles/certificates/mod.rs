@@ -211,7 +211,7 @@ pub(crate) async fn runs_again(host: &Host, components: &[&str]) -> Result<()> {
     let well = sh(
         r#"systemctl is-active -q kubelet || exit 1
 for component in $1; do
-  id=$(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component")
+  id=$(ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component,labels.\"io.kubernetes.pod.namespace\"==kube-system")
   ctr -n k8s.io tasks ls | awk -v all="$id" 'index(all, $1) && $3 == "RUNNING" { found = 1 } END { exit !found }' || {
     echo "$component does not run" >&2
     exit 1

@@ -89,6 +89,9 @@ fn the_row_of_machines_without_a_control_plane_names_all_of_them() {
     for name in ["c", "w"] {
         let problems = machines.problems(name, &Wanted::default());
         assert!(problems[0].found.starts_with("c, w belong to a cluster (CA "), "{problems:?}");
+        // Both ways on: the authority comes back, or the machines go.
+        assert!(problems[0].remedy.contains("put ca.crt, ca.key, sa.key"), "{problems:?}");
+        assert!(problems[0].remedy.contains("muster remove-node c w"), "{problems:?}");
         assert!(problems[0].remedy.ends_with("reset-cluster --foreign --limit c,w"), "{problems:?}");
     }
 }

@@ -103,11 +103,10 @@ impl Standing {
             problems.extend(
                 worker_as_plane(name, seen).or_else(|| seen.lacks_its_key().then(|| elsewhere(name))),
             );
-            problems.extend(settled(seen, wanted));
-            problems.extend(other_port(seen, wanted));
-            if !seen.stands() && problems.is_empty() {
-                problems.extend(self.birthplace().err());
-            }
+        }
+        problems.extend(self.other_cluster_wide(seen, wanted));
+        if wanted.control_plane && !seen.stands() && problems.is_empty() {
+            problems.extend(self.birthplace().err());
         }
         if wanted.etcd {
             problems.extend(other_data(name, seen, wanted));
@@ -124,6 +123,28 @@ impl Standing {
         problems
     }
 
+    /// What the cluster has as a whole, and the inventory wants otherwise. A machine that is no control plane yet is held to what one
+    /// has that stands, and a worker to as much of it as is in its kubelet's configuration: in a run without that one, too, it would
+    /// bring its own values into the cluster.
+    fn other_cluster_wide(&self, seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
+        let standing =
+            self.known_of(&self.planes).find(|(_, plane)| plane.stands()).filter(|_| !seen.stands());
+        let has = standing.map_or(seen, |(_, plane)| plane);
+        let mut problems = match (wanted.control_plane, wanted.worker) {
+            (true, _) => settled(has, wanted).into_iter().chain(other_port(has, wanted)).collect(),
+            (false, true) => settled(has, &wanted.only(&["dnsDomain"])),
+            (false, false) => return Vec::new(),
+        };
+        if let Some((plane, has)) = standing.filter(|_| !seen.joined()) {
+            let services_differ = !settled(has, &wanted.only(&["serviceSubnet"])).is_empty();
+            let kept = kept(plane, has, &wanted.only(&["clusterDNS", "network"]), None).into_iter();
+            // The server of names has an address of that network.
+            let follows = wanted.control_plane && services_differ;
+            problems.extend(kept.filter(|problem| problem.check != DNS_SERVER || !follows));
+        }
+        problems
+    }
+
     /// What a machine is alone, so that it cannot leave the cluster for a while.
     fn only(&self, name: &str) -> Option<Only> {
         let is_alone = |group: &[String]| matches!(group, [one] if one == name);
@@ -137,9 +158,7 @@ impl Standing {
     /// Whether a control plane of the run says that the network of services is another one than the cluster was begun with: the
     /// server of names, which has an address of it, differs for that reason alone.
     fn tells_of_services(&self, wanted: &Wanted) -> bool {
-        let services: Vec<_> =
-            wanted.settled.iter().filter(|(key, ..)| *key == "serviceSubnet").cloned().collect();
-        let services = Wanted { settled: services, ..wanted.clone() };
+        let services = wanted.only(&["serviceSubnet"]);
         let planes = self.known_of(&self.planes);
         let mut planes = planes.filter(|(name, _)| self.in_run.iter().any(|host| host == name));
         planes.any(|(_, seen)| !settled(seen, &services).is_empty())

@@ -47,7 +47,7 @@ use crate::upgrade;
 pub use certificate::Certificate;
 pub(crate) use endpoint::{api_of, api_urls_of, endpoint, goes_over, in_the_end};
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
-pub(crate) use refusals::{emptied, not_ours, orphaned};
+pub(crate) use refusals::{emptied, not_ours};
 pub(crate) use restores::MemberList;
 use standing::Seen;
 pub(crate) use standing::{Standing, Story, Wanted};
@@ -263,6 +263,7 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
         address: ip(host).ok(),
         access: access_ip_of(host, host.name()).ok(),
         control_plane: host.in_group("kube_control_plane"),
+        worker: host.in_group("kube_node"),
         etcd: host.in_group("etcd"),
         etcd_data_dir: vars.etcd_data_dir,
         upgrades: upgrade::is_under_way(host),
@@ -277,10 +278,22 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
 /// [`Failure::Problems`]: what is against it.
 pub(crate) async fn may_set_up(host: &Host) -> Result<Arc<Standing>> {
     let known = known(host).await?;
-    match known.problems_of_set_up(host.name(), &wanted(host)?) {
-        problems if problems.is_empty() => Ok(known),
-        problems => Err(Failure::Problems(problems)),
+    let mut problems = known.problems_of_set_up(host.name(), &wanted(host)?);
+    if problems.is_empty() {
+        problems.extend(objects_of_nobody(host, &known).await?);
     }
+    if problems.is_empty() { Ok(known) } else { Err(Failure::Problems(problems)) }
+}
+
+/// That a member of etcd carries a cluster of which no control plane of the inventory has anything. Also a run without control planes
+/// would make it this cluster's, and let others join it.
+pub(crate) async fn objects_of_nobody(host: &Host, known: &Standing) -> Result<Option<Problem>> {
+    let has_part = host.in_group("kube_control_plane") || host.in_group("etcd");
+    if !has_part || !known.may_be_orphaned() || !known.have_planes_answered() {
+        return Ok(None);
+    }
+    let have_objects = etcd::have_objects(host, known.members_with_data()).await?;
+    Ok(have_objects.then(|| known.objects_without_authority()))
 }
 
 /// The same, and notes which version the cluster keeps.

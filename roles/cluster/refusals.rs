@@ -4,6 +4,7 @@
 use muster_engine::prelude::Problem;
 
 use super::identity::Identity;
+use super::standing::Standing;
 
 /// A problem of a machine's place in the cluster.
 pub(super) fn problem(
@@ -74,17 +75,24 @@ pub(crate) fn emptied(plane: &str) -> Problem {
     )
 }
 
-/// The authority of the objects in etcd is on no control plane.
-pub(crate) fn orphaned(planes: &[String]) -> Problem {
-    problem(
-        "etcd holds the objects of a cluster whose CA no control plane of the inventory has",
-        "the CA of that cluster, or an etcd without objects",
-        format!(
-            "to keep the cluster, put ca.crt, ca.key, sa.key, sa.pub and front-proxy-ca.* of a backup into kube_cert_dir of {}; to give it \
-             up, stop etcd on all its members and move their etcd_data_dir away",
-            planes.join(" or ")
-        ),
-    )
+impl Standing {
+    /// The authority of the objects in etcd is on no control plane.
+    pub(crate) fn objects_without_authority(&self) -> Problem {
+        let members: Vec<&str> = self.members_with_data().collect();
+        problem(
+            format!(
+                "etcd ({}) holds the objects of a cluster whose CA no control plane of the inventory has",
+                members.join(", ")
+            ),
+            "the CA of that cluster, or an etcd without objects",
+            format!(
+                "if an address in the inventory is a mistaken one, correct that; to keep the cluster, put ca.crt, ca.key, sa.key, sa.pub \
+                 and front-proxy-ca.* of a backup into kube_cert_dir of {}; to give it up, stop etcd on all its members and move their \
+                 etcd_data_dir away",
+                self.planes.join(" or ")
+            ),
+        )
+    }
 }
 
 /// A member of etcd that does not say what it holds was set up by another tool.

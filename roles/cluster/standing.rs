@@ -46,6 +46,7 @@ pub(crate) struct Wanted {
     pub address: Option<IpAddr>,
     pub access: Option<IpAddr>,
     pub control_plane: bool,
+    pub worker: bool,
     pub etcd: bool,
     pub etcd_data_dir: String,
     pub port: u16,
@@ -59,6 +60,16 @@ pub(crate) struct Wanted {
     pub settled: Vec<(&'static str, &'static str, String)>,
     /// What a node cannot change while its pods run: names as in [`Identity::kept`], the variables, and their values.
     pub kept: Vec<(&'static str, &'static str, String)>,
+}
+
+impl Wanted {
+    /// The same, of what is laid down or kept no more than this.
+    pub(super) fn only(&self, keys: &[&str]) -> Self {
+        let chosen = |all: &[(&'static str, &'static str, String)]| {
+            all.iter().filter(|(key, ..)| keys.contains(key)).cloned().collect()
+        };
+        Self { settled: chosen(&self.settled), kept: chosen(&self.kept), ..self.clone() }
+    }
 }
 
 /// What a control plane is to do.
@@ -465,7 +476,17 @@ impl Standing {
 
     /// Whether etcd had data before this run, and no control plane has the authority of a cluster in it.
     pub(crate) fn may_be_orphaned(&self) -> bool {
-        self.authority().is_none() && self.known_of(&self.members).any(|(_, seen)| !seen.etcd.data.is_empty())
+        self.authority().is_none() && self.members_with_data().next().is_some()
+    }
+
+    /// The members that had data before this run.
+    pub(crate) fn members_with_data(&self) -> impl Iterator<Item = &str> {
+        self.known_of(&self.members).filter(|(_, seen)| !seen.etcd.data.is_empty()).map(|(name, _)| name)
+    }
+
+    /// Whether each control plane of the inventory could be asked.
+    pub(crate) fn have_planes_answered(&self) -> bool {
+        self.known_of(&self.planes).count() == self.planes.len()
     }
 
     /// A member that has data, and not the certificate that each member gets before it has any: another tool has set it up. What

@@ -377,7 +377,7 @@ fn an_address_of_the_api_is_known_by_who_was_told_of_it() {
 fn what_does_not_belong_is_refused() {
     let wanted = |change: &dyn Fn(&mut Wanted)| {
         let mut wanted = Wanted {
-            node_name: "a".into(), address: "192.0.2.10".parse().ok(), access: "192.0.2.10".parse().ok(), control_plane: false, etcd: false,
+            node_name: "a".into(), address: "192.0.2.10".parse().ok(), access: "192.0.2.10".parse().ok(), control_plane: false, worker: false, etcd: false,
             etcd_data_dir: "/var/lib/etcd".into(), port: 6443,
             version: "1.36.3".into(), upgrades: false, adopts: false, settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
             kept: vec![("state", "containerd_state_dir", "/run/containerd".into()), ("clusterDNS", "skydns_server", "10.233.0.3".into()), ("etcd_cert_dir", "etcd_cert_dir", "/etc/ssl/etcd/ssl".into()), ("network", "kube_network_plugin", "calico".into())],
@@ -436,6 +436,10 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10"), ("clusterDNS", "10.233.0.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["skydns_server: 10.233.0.3, but a runs with 10.233.0.10"]),
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
         ("c", vec![("a", Some(plane(1))), ("c", Some(keeps(&[("etcd_cert_dir", "/x")], member(1, "etcd1"))))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["etcd_cert_dir: /etc/ssl/etcd/ssl, but c runs with /x"]),
+        // One that joins is held to what the cluster has, also where that control plane takes no part.
+        ("a", vec![("a", Some(Identity::default())), ("b", Some(begun_with("10.1.0.0/16")))], &|w| w.control_plane = true, &["kube_pods_subnet: 10.233.64.0/18, but the cluster was begun with 10.1.0.0/16"]),
+        ("w", vec![("a", Some(begun_with("10.1.0.0/16"))), ("w", Some(Identity::default()))], &|w| w.worker = true, &[]),
+        ("w", vec![("a", Some(keeps(&[("network", "flannel")], plane(1)))), ("w", Some(Identity::default()))], &|w| w.worker = true, &["kube_network_plugin: calico, but a runs with flannel"]),
         // A machine of etcd alone, of another cluster, be it down or not; and one of this cluster.
         ("c", vec![("a", Some(asks_etcd(1))), ("c", Some(member(2, "etcd1")))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["cluster: c holds etcd of another cluster (CA "]),
         ("c", vec![("a", Some(asks_etcd(1))), ("c", Some(member(1, "etcd1")))], &|w| { w.etcd = true; w.node_name = "c".into() }, &[]),

@@ -312,6 +312,20 @@ pub(crate) async fn holds_objects(host: &Host) -> Result<Option<bool>> {
     Ok(None)
 }
 
+/// Whether one of these members has objects of a cluster itself, also where most of the others are away.
+pub(crate) async fn have_objects<'m>(host: &Host, members: impl Iterator<Item = &'m str>) -> Result<bool> {
+    for name in members {
+        let member = host.cluster().host(name)?;
+        let vars: Vars = member.vars()?;
+        let look =
+            ctl!("ctl get /registry --prefix --keys-only --limit=1 --consistency=s", [&vars.etcd_cert_dir]);
+        if matches!(member.query(look).await, Ok(Answer { status: 0, output }) if !output.trim().is_empty()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The members, and the URL at which clients reach each.
 pub(crate) fn client_url_of_each(host: &Host) -> Result<Vec<(String, String)>> {
     let urls = |member: String| {

@@ -44,15 +44,15 @@ pub(crate) async fn daemon(host: &Host) -> Result<()> {
     // Pods know a name by the address that the machine had for it when they began.
     let external = External::wanted(host, &known)?.filter(|external| external.endpoint() == endpoint);
     let cluster = cluster_vars(host)?;
+    // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
+    let of = cluster::speaker(host).await?;
     let extra = json!({
-        "net_conf": net_conf(host)?,
+        "net_conf": net_conf(&of)?,
         "image": image(host, "flannel", &cluster.kube_version)?,
         "api_address": api_address,
         "api_port": api_port,
         "external_address": external.and_then(|external| external.address()),
     });
-    // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
-    let of = cluster::speaker(host).await?;
     let manifest = of.render("flannel.yaml.j2", include_str!("templates/flannel.yaml.j2"), &extra)?;
     ObjectSet::new("flannel", &manifest)?.ensure(host).await?;
     host.reached(APPLIED);

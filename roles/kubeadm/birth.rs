@@ -13,7 +13,7 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     if known.may_be_orphaned() {
         match etcd::holds_objects(host).await? {
             Some(false) => {}
-            Some(true) => return Err(Failure::Problems(vec![cluster::orphaned(&known.planes)])),
+            Some(true) => return Err(Failure::Problems(vec![known.objects_without_authority()])),
             None => {
                 return Err(Failure::new(
                     "etcd has data from before this run and does not say whose",

@@ -4,7 +4,7 @@ COMPONENTS='kube-apiserver kube-controller-manager kube-scheduler'
 # Prints the containers of these components, or of one, those that have ended too.
 containers() {
   for component in ${1:-$COMPONENTS}; do
-    ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component" 2>/dev/null || :
+    ctr -n k8s.io containers ls -q "labels.\"io.kubernetes.container.name\"==$component,labels.\"io.kubernetes.pod.namespace\"==kube-system" 2>/dev/null || :
   done | tr '\n' ' '
 }
 # Whether the API server of this machine is ready. $1: the administrator's kubeconfig.

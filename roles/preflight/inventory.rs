@@ -35,6 +35,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
     findings.warn(even(&etcd));
     findings.warn(no_workers(inventory));
     findings.warn(beside(inventory, &all));
+    findings.refuse(written_twice(inventory, vars, &of_all)?);
     findings.refuse(same("node name", &of_all, "kube_override_hostname", |vars| {
         text(vars, "kube_override_hostname")
     }));
@@ -93,6 +94,37 @@ fn beside(inventory: &Inventory, all: &[&str]) -> Vec<Problem> {
         })
     };
     GROUPS.iter().filter_map(tell).collect()
+}
+
+/// Hosts of the cluster's groups that are nowhere given an address, where a host with nearly the same name has one and is in none of
+/// these groups: with a slip in a name, two are made of one machine.
+fn written_twice(
+    inventory: &Inventory,
+    vars: &Vars,
+    of_all: &[(&str, HostVars)],
+) -> Result<Vec<Problem>, VarsError> {
+    let has_address = |vars: &HostVars| ["ansible_host", "ip"].iter().any(|name| text(vars, name).is_some());
+    let mut idle = Vec::new();
+    for host in inventory.hosts().map(muster_inventory::Host::name) {
+        if of_all.iter().all(|(name, _)| *name != host) && has_address(&vars.host(host)?) {
+            idle.push(host);
+        }
+    }
+    let letters = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
+    let tell = |(host, vars): &(&str, HostVars)| {
+        // node4 is no slip for node5.
+        let others = idle.iter().copied().filter(|other| letters(other) != letters(host));
+        let meant = closest(host, others).filter(|_| !has_address(vars))?;
+        Some(problem(
+            "host",
+            format!("{host} without an address of its own, and {meant}, which is in no group of the cluster"),
+            "the same name in the groups as in the line with the address",
+            format!(
+                "write {meant} in the place of {host}; or give {host} an address: {host} ansible_host=..."
+            ),
+        ))
+    };
+    Ok(of_all.iter().filter_map(tell).collect())
 }
 
 /// An even member adds nothing but one more that can fail: quorum is half of them and one more (etcd's FAQ).
@@ -286,6 +318,11 @@ mod tests {
                 GOOD.replace("192.0.2.3", "192.0.2.3 kube_override_hostname=b"),
                 "node name: kube_override_hostname b of b, c",
             ),
+            (
+                GOOD.replace("a\nb\nc\n", "a\nbb\nc\n").replace("b ans", "bxb ans"),
+                "host: bb without an address of its own, and bxb, which is in no group of the cluster",
+            ),
+            (GOOD.replace("a\nb\nc\n", "a\nc\nc1\n").replace("b ans", "c2 ans"), ""),
             (
                 GOOD.replace("192.0.2.2", "192.0.2.2 flannel_interface=eth1"),
                 "flannel_interface: none of a, c, eth1 of b",

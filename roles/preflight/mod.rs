@@ -255,11 +255,14 @@ fn unknown_addresses(host: &Host) -> Vec<Problem> {
 /// nowhere. etcd that does not answer is asked again when it was started, if it is one that a set-up of muster's has left: nobody
 /// joins one that is not, and it is not configured anew.
 async fn orphaned(host: &Host, known: &Standing) -> Result<Option<Problem>> {
+    if let Some(problem) = cluster::objects_of_nobody(host, known).await? {
+        return Ok(Some(problem));
+    }
     if !known.may_be_orphaned() || known.birthplace().ok().flatten() != Some(host.name()) {
         return Ok(None);
     }
     Ok(match etcd::holds_objects(host).await? {
-        Some(true) => Some(cluster::orphaned(&known.planes)),
+        Some(true) => Some(known.objects_without_authority()),
         Some(false) => None,
         None => known.member_of_others().map(cluster::not_ours),
     })

@@ -70,12 +70,22 @@ impl Removal {
             roles: roles.iter().map(ToString::to_string).collect(),
             ..Play::default()
         };
-        let mut plays = vec![Play {
+        let mut plays = Vec::new();
+        if self.come_back {
+            // Whoever cannot be set up again keeps its place.
+            plays.push(Play {
+                any_errors_fatal: true,
+                max_failures: Some(Share::Hosts(0)),
+                ..play("See whether they can be set up", self.hosts.join(":"), &["preflight"])
+            });
+        }
+        plays.push(Play {
+            wait_for_all: true,
             any_errors_fatal: true,
             // One that answers is enough.
             max_failures: Some(Share::Percent(99)),
             ..play("See whether they can leave", but("kube_control_plane"), &["check-removal"])
-        }];
+        });
         if !self.come_back {
             plays.push(Play {
                 any_errors_fatal: true,
@@ -262,7 +272,8 @@ impl Removal {
             }
             nodes.push(node);
         }
-        for name in &leaving {
+        // What ran on a machine that was installed anew ran on it before: nobody would end it.
+        for name in leaving.iter().filter(|_| !self.come_back) {
             let target = host.cluster().host(name)?;
             let Vars { allow_ungraceful_removal } = target.vars()?;
             match drain::drain(host, &target).await {

@@ -94,7 +94,7 @@ pub(crate) fn that_work(text: &str, through: &str, inventory: &[String]) -> Stri
                 && !told.ends_with("muster ")
                 && !piece.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/'))
                 && !piece.starts_with(" -i ");
-            if is_command && !told.ends_with("exec -- ") {
+            if is_command && !told.ends_with("exec -- ") && !is_done_here(command) {
                 told.push_str(through);
             }
             told.push_str(command);
@@ -105,6 +105,11 @@ pub(crate) fn that_work(text: &str, through: &str, inventory: &[String]) -> Stri
         }
         told
     })
+}
+
+/// Whether a command reaches no machine: within a lab's network it would not find what it fetches.
+fn is_done_here(command: &str) -> bool {
+    ["muster bundle", "muster inventory", "muster vars"].iter().any(|words| command.starts_with(words))
 }
 
 /// What is to be told of a remedy, which may be none or have nothing to say.
@@ -145,6 +150,7 @@ mod tests {
             told("run `muster replace-node n`; or reset-cluster --limit n; see muster lab up"),
             "run `muster lab exec -- muster replace-node -i h n`; or muster lab exec -- reset-cluster -i h --limit n; see muster lab up"
         );
+        assert_eq!(told("get it: muster bundle fetch"), "get it: muster bundle fetch -i h");
         assert_eq!(told("muster lab exec -- setup-cluster"), "muster lab exec -- setup-cluster -i h");
         let without = that_work("muster setup-cluster; setup-cluster", "muster lab exec -- ", &[]);
         assert_eq!(without, "muster lab exec -- muster setup-cluster; muster lab exec -- setup-cluster");

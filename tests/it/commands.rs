@@ -130,3 +130,29 @@ fn kubectl_of_the_project_is_run_with_its_own_arguments_and_streams() {
     let ended = test.run(&["kubectl", "-i", "lab/hosts.ini", "exec", "-i", "pod", "--", "--help"]).code(7);
     assert_eq!(ended.stdout, "PROJECT/lab/artifacts/admin.conf: exec -i pod -- --help\n");
 }
+
+#[test]
+fn what_was_kept_of_a_cluster_is_not_used_for_that_of_another_inventory_in_its_folder() {
+    let groups = "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n";
+    let inventory = |address: &str| format!("[all]\nnode1 ansible_host={address}\n{groups}");
+    let test = muster()
+        .file("inventory/hosts.ini", &inventory("192.0.2.1"))
+        .file("inventory/other.ini", &inventory("192.0.2.7"))
+        .file("inventory/same.ini", &inventory("192.0.2.1"))
+        .file(
+            "inventory/artifacts/admin.conf",
+            "clusters:\n- cluster:\n    server: https://192.0.2.1:6443\n",
+        );
+    let note =
+        format!("inventory {}\naddress 192.0.2.1\n", test.folder().join("inventory/hosts.ini").display());
+    let test = test.file("inventory/.muster/cluster", &note);
+    let told = "inventory holds the kubeconfig, the snapshots and the students' files of another cluster, that of inventory/hosts.ini";
+    test.run(&["kubectl", "-i", "inventory/other.ini", "get", "nodes"])
+        .code(5)
+        .stderr_has(&[told, "put this inventory into a folder of its own"]);
+    let refused = test.run(&["setup-cluster", "--offline", "-i", "inventory/other.ini"]).code(3);
+    assert!(refused.stderr.contains("snapshots and the students' files"), "{}", refused.stderr);
+    // Two inventories of one cluster may lie side by side.
+    let same = test.run(&["kubectl", "-i", "inventory/same.ini", "version", "--client"]);
+    assert!(!same.stderr.contains("another cluster"), "{}", same.stderr);
+}

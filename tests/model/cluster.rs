@@ -119,6 +119,9 @@ pub(crate) fn address(machine: &str) -> String {
     format!("192.0.2.1{}", &machine[1..])
 }
 
+/// A container of an application that runs control planes of its own.
+const TENANT: &str = "tenant-kube-apiserver";
+
 impl Cluster {
     pub(crate) fn new(
         images: String,
@@ -302,18 +305,24 @@ impl Cluster {
                 put(shell, "/var/lib/containerd/io.containerd.content.v1.content/images", "", 0o600);
                 Ok(0)
             }
-            ["-n", "k8s.io", "tasks", "kill", "-s", "SIGTERM", _] => {
+            ["-n", "k8s.io", "tasks", "kill", "-s", "SIGTERM", container] => {
+                if *container == TENANT {
+                    self.state().wrong.push(format!("{} has ended a pod of somebody's", shell.machine.name));
+                }
                 rotation::api_server_ends(&mut self.state(), &shell.machine);
                 Ok(0)
             }
             // None has ended.
             ["-n", "k8s.io", "tasks", "ls"] => Ok(0),
-            // A container of the API server is as old as its manifest; the load balancer has read its configuration.
+            // A container of the API server is as old as its manifest; the load balancer has read its configuration. Pods of
+            // applications may have containers with the same names.
             ["-n", "k8s.io", "containers", "ls", "-q", filter] => {
                 let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
                 let found = shell.machine.state().kept.disk.file(manifest).map(|file| sha256(&file.content));
                 let found = found.filter(|_| filter.contains("kube-apiserver")).unwrap_or_default();
-                shell.write(1, found.as_bytes()).map(|_| 0)
+                let of_system = filter.contains("\"io.kubernetes.pod.namespace\"==kube-system");
+                let others = if of_system { String::new() } else { format!("\n{TENANT}\n") };
+                shell.write(1, (found + &others).as_bytes()).map(|_| 0)
             }
             _ => unknown(shell, "ctr", words),
         }

@@ -513,6 +513,13 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_version=1.35.8"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_pods_subnet: 10.240.0.0/18, but the cluster was begun with 10.233.64.0/18",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_pods_subnet=10.240.0.0/18"]) },
+        // A control plane joins with what the cluster was begun with, also in a run that it is in alone.
+        Refusal { groups: PLANES, untouched: ALL, said: "kube_service_addresses: 10.99.0.0/18, but the cluster was begun with 10.233.0.0/18",
+            event: |world| {
+                world.reimage(1);
+                world.inventory(&hosts(IN_USE), PLANES, &["kube_service_addresses=10.99.0.0/18"]);
+                world.only("m1");
+            } },
         Refusal { groups: PLANES, untouched: ALL, said: "kube_network_plugin: calico, but m0 runs with flannel",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_network_plugin=calico"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_apiserver_port: 8443, but the API server listens at 6443",
@@ -522,11 +529,18 @@ fn what_would_end_a_cluster_is_refused() {
         // Workers that are no part of the run are asked before a cluster begins.
         Refusal { groups: SINGLE, untouched: ALL, said: "m1-2 belong to a cluster",
             event: |world| { world.reimage(0); world.only("m0") } },
-        Refusal { groups: ALONE, untouched: &[], said: "etcd holds the objects of a cluster whose CA no control plane of the inventory has",
+        Refusal { groups: ALONE, untouched: &[0, 1], said: "etcd (m1) holds the objects of a cluster whose CA no control plane of the inventory has",
             event: |world| { world.reimage(0); world.reimage(2); world.inventory(&hosts(IN_USE), "[etcd]\nm1\n[kube_control_plane]\nm0\n[kube_node]\nm0\nm2\n", &[]);
                 for path in ["/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki/kubelet-client-current.pem"] {
                     world.machines[1].state().kept.disk.remove(path).unwrap();
                 } } },
+        // A machine of another cluster's etcd, in a run of etcd alone.
+        Refusal { groups: ALONE, untouched: &[1], said: "etcd (m1) holds the objects of a cluster whose CA no control plane of the inventory has",
+            event: |world| { world.reimage(0); world.reimage(2); world.inventory(&hosts(IN_USE), "[etcd]\nm1\n[kube_control_plane]\nm0\n[kube_node]\nm0\nm2\n", &[]);
+                for path in ["/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki/kubelet-client-current.pem"] {
+                    world.machines[1].state().kept.disk.remove(path).unwrap();
+                }
+                world.only("m1") } },
         Refusal { groups: ALONE, untouched: &[1], said: "no etcd member has data, and m0 is a control plane of a cluster",
             event: |world| world.reimage(1) },
         Refusal { groups: PLANES, untouched: &[0], said: "whether a cluster exists is not known, because m1 could not be asked",

@@ -150,6 +150,7 @@ impl Scope {
             world.tell_remarks(|remark| checks.is_empty() || !refused(remark.verdict), frontend)?;
         }
         let mut found = Findings { problems: world.mistyped_options()?, ..Findings::default() };
+        found.problems.extend(world.folder_of_another());
         for check in checks {
             let of_role = check(&world.inventory, &world.vars, &outline.hosts)?;
             found.problems.extend(of_role.problems);

@@ -19,6 +19,7 @@ mod lock_owner;
 mod login;
 mod looking_only;
 mod options;
+mod owner;
 mod passwords;
 mod performance;
 pub mod plan;

@@ -75,6 +75,10 @@ impl Ready {
         self.receiver =
             listened.map_err(|error| Error::failed(format!("a listener to the run failed: {error}")))?;
         let outcome = outcome?;
+        if !check && self.changes() && outcome.values().any(|host| host.failure.is_none()) {
+            // To a folder that cannot be written nothing is brought.
+            self.world.own_folder().ok();
+        }
         let interrupted = cancel.is_cancelled() && outcome.values().any(|host| host.failure.is_some());
         Ok(Ended { outcome, interrupted })
     }
