@@ -103,7 +103,7 @@ pub(crate) async fn objects(host: &Host) -> Result<()> {
         return Ok(());
     }
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
-    let of = cluster::speaker(host).await?;
+    let of = cluster::speaker_for_set_up(host).await?;
     let cluster = cluster_vars(&of)?;
     let [definitions, objects] = sets(&of, &cluster)?;
     definitions.ensure(host).await?;

@@ -342,6 +342,15 @@ pub(crate) async fn speaker(host: &Host) -> Result<Arc<Host>> {
     host.cluster().host(known.speaker().ok_or_else(nobody)?)
 }
 
+/// The same, before objects of the cluster are changed.
+///
+/// # Errors
+/// As of [`may_set_up`].
+pub(crate) async fn speaker_for_set_up(host: &Host) -> Result<Arc<Host>> {
+    may_set_up(host).await?;
+    speaker(host).await
+}
+
 /// Waits until the control plane that leads has reached something that any of them does for all of them once a run: so it is
 /// told of the same host in every run, and in a plan of it. Where that one fails, another one does it.
 pub(crate) async fn let_leader_go_first(host: &Host, what: &str) -> Result<()> {

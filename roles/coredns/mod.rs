@@ -46,7 +46,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             ));
         }
     };
-    let of = cluster::speaker(host).await?;
+    let of = cluster::speaker_for_set_up(host).await?;
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let image = image(host, NAME, &cluster_vars(host)?.kube_version)?;
     let objects = objects(of.all_vars(), &image, size(host))?;

@@ -55,6 +55,12 @@ pub(super) fn members(list: &str) -> impl Iterator<Item = Vec<&str>> {
     list.lines().map(|line| line.split(", ").collect()).filter(|member: &Vec<&str>| member.len() > 3)
 }
 
+/// Whether the others do not have this member in their list, where they have one: it ends whenever it is started.
+fn is_taken_out(list: &str, name: &str, url: &str) -> bool {
+    let mut members = members(list).peekable();
+    members.peek().is_some() && !members.any(|member| member[2] == name || member[3] == url)
+}
+
 /// The names in `member list`, by host, or by URL where the inventory has no host there. `at`: the hosts by URL.
 fn names(list: &str, at: &BTreeMap<String, &str>) -> BTreeMap<String, String> {
     let named = members(list).filter(|member| !member[2].is_empty());
@@ -85,6 +91,16 @@ fi"#
     );
     let seen = host.query(look).await?.output;
     if seen.trim() == "unwell" {
+        let list = list(host, vars, &members).await;
+        if is_taken_out(&list, name, &peer_url(host, known, host.name())?) {
+            return Err(Failure::new(
+                format!("{} holds data of etcd, and the other members have taken it out", host.name()),
+                format!(
+                    "finish its removal: muster remove-node {0}; then it can be put back into the inventory and join anew: setup-cluster",
+                    host.name()
+                ),
+            ));
+        }
         // Nobody misses it while it restarts, and the others may have to wait for it.
         return Ok(false);
     }
@@ -254,5 +270,19 @@ mod tests {
         let names = names(list, &at).into_iter().collect::<Vec<_>>();
         let expected = [("https://192.0.2.5:2380", "etcd2"), ("node1", "etcd1")];
         assert_eq!(names, expected.map(|(place, name)| (place.to_owned(), name.to_owned())));
+    }
+
+    #[test]
+    fn a_member_is_taken_out_where_the_others_answer_and_do_not_name_it() {
+        let list = "1f, started, etcd1, https://192.0.2.4:2380, https://192.0.2.4:2379, false\n\
+                    3d, unstarted, , https://192.0.2.6:2380, , true\n";
+        for (list, name, url, is_out) in [
+            (list, "etcd2", "https://192.0.2.5:2380", true),
+            (list, "etcd1", "https://192.0.2.9:2380", false),
+            (list, "etcd3", "https://192.0.2.6:2380", false),
+            ("", "etcd2", "https://192.0.2.5:2380", false),
+        ] {
+            assert_eq!(is_taken_out(list, name, url), is_out, "{name}");
+        }
     }
 }

@@ -10,6 +10,11 @@ for _ in $(seq 120); do
   # Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
   id=$(ctl --endpoints "$others" member list | awk -F ', ' -v url="$url" '$4 == url && $6 == "true" { print $1 }') || true
   [ -z "$id" ] || ctl --endpoints "$others" member promote "$id" || true
+  # It ends by itself where the others do not know it: nobody starts it again.
+  if [ "$(systemctl is-active etcd)" = inactive ]; then
+    echo 'etcd has ended by itself: journalctl -u etcd' >&2
+    exit 1
+  fi
   sleep 0.5
 done
 exit 1

@@ -45,7 +45,7 @@ pub(crate) async fn daemon(host: &Host) -> Result<()> {
     let external = External::wanted(host, &known)?.filter(|external| external.endpoint() == endpoint);
     let cluster = cluster_vars(host)?;
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
-    let of = cluster::speaker(host).await?;
+    let of = cluster::speaker_for_set_up(host).await?;
     let extra = json!({
         "net_conf": net_conf(&of)?,
         "image": image(host, "flannel", &cluster.kube_version)?,

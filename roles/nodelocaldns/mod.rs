@@ -39,7 +39,7 @@ impl Vars {
 /// The caches are there, or removed where they are not wanted any more.
 pub(crate) async fn run(host: &Host) -> Result<()> {
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
-    let of = cluster::speaker(host).await?;
+    let of = cluster::speaker_for_set_up(host).await?;
     let vars: Vars = of.vars()?;
     // Nobody asks the cluster where it is known that nothing is there.
     if !vars.is_wanted() && objects::is_there(host, NAME) == Some(false) {

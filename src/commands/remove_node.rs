@@ -75,8 +75,12 @@ fn meant(inventory: &Inventory, pattern: &str) -> Result<Vec<String>, PatternErr
                 inventory.hosts().filter(is_at).map(|host| host.name().to_owned()).collect();
             match error {
                 _ if !there.is_empty() => Ok(there),
-                // Of a machine that was taken away already the most similar one is a machine that is to stay.
-                PatternError::NoMatch { part, .. } => Err(PatternError::NoMatch { part, suggestion: None }),
+                // Of node2, which was taken away already, the most similar one is a machine that is to stay: a slip is in letters.
+                PatternError::NoMatch { part, suggestion } => {
+                    let letters = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
+                    let suggestion = suggestion.filter(|meant| letters(meant) != letters(&part));
+                    Err(PatternError::NoMatch { part, suggestion })
+                }
                 error => Err(error),
             }
         }

@@ -2,6 +2,7 @@
 //! authority, the beginning of its etcd, and its objects.
 
 mod addresses;
+mod alone;
 mod told;
 
 use std::collections::BTreeSet;
