@@ -92,6 +92,8 @@ pub(crate) fn that_work(text: &str, through: &str, inventory: &[String]) -> Stri
             // A name that only begins or ends so is another one; and an inventory is named once.
             let is_command = !told.ends_with(['/', '-'])
                 && !told.ends_with("muster ")
+                // What somebody else runs, who holds a lock, is of their inventory.
+                && !told.ends_with(") with ")
                 && !piece.starts_with(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '/'))
                 && !piece.starts_with(" -i ");
             if is_command && !told.ends_with("exec -- ") && !is_done_here(command) {
@@ -149,6 +151,10 @@ mod tests {
         assert_eq!(
             told("run `muster replace-node n`; or reset-cluster --limit n; see muster lab up"),
             "run `muster lab exec -- muster replace-node -i h n`; or muster lab exec -- reset-cluster -i h --limit n; see muster lab up"
+        );
+        assert_eq!(
+            told("anna@desk (pid 7) with setup-cluster, since 5 s"),
+            "anna@desk (pid 7) with setup-cluster, since 5 s"
         );
         assert_eq!(told("get it: muster bundle fetch"), "get it: muster bundle fetch -i h");
         assert_eq!(told("muster lab exec -- setup-cluster"), "muster lab exec -- setup-cluster -i h");

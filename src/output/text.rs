@@ -37,7 +37,7 @@ pub(crate) fn pad(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(measure_text_width(text))))
 }
 
-/// The last lines of a text that has many, without what programs in Go say of their own stack.
+/// The last lines of a text that has many, without what programs in Go say of their own stack, and kubeadm of what is in order.
 pub(crate) fn last_lines(text: &str, most: usize) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let is_place = |line: &&str| line.starts_with('\t') && line.contains(".go:");
@@ -48,6 +48,8 @@ pub(crate) fn last_lines(text: &str, most: usize) -> Vec<&str> {
             || lines.get(at + 1).is_some_and(is_place) && !line.contains(' ')
             || line.starts_with("goroutine ") && line.ends_with("]:")
             || line.starts_with("To see the stack trace of this error")
+            // What kubeadm finds in order of the kernel, before it says what is wrong.
+            || ["CGROUPS_", "CONFIG_"].iter().any(|word| line.starts_with(word)) && line.contains(": enabled")
     };
     let told: Vec<&str> = (0..lines.len()).filter(|at| !is_of_stack(*at)).map(|at| lines[at]).collect();
     told[told.len().saturating_sub(most)..].to_vec()
@@ -107,6 +109,7 @@ mod tests {
                     k8s.io/kubernetes/cmd/kubeadm/app/cmd/phases/workflow.(*Runner).Run.func1\n\
                     \tcmd/kubeadm/app/cmd/phases/workflow/runner.go:262\n\
                     main.main\n\tk8s.io/kubernetes/cmd/kubeadm/kubeadm.go:25\n\
+                    CGROUPS_CPU: enabled\n\
                     To see the stack trace of this error execute with --v=5 or higher\n\
                     panic: no such thing\n\ngoroutine 1 [running]:\nmain.f(0x1)\n\t/src/main.go:7 +0x1d\n\
                     \tan indented line\n";
