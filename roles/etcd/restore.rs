@@ -26,6 +26,7 @@ use muster_artifacts::Sha256;
 use muster_engine::play::{Play, Share};
 use muster_engine::prelude::*;
 use muster_engine::run::Role;
+use muster_engine::script::quote;
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -117,6 +118,8 @@ pub struct Restore {
     pub snapshot: Option<SnapshotFile>,
     /// Hosts of the inventory that have no part in the restored cluster, because they are lost.
     pub without: BTreeSet<String>,
+    /// Whether it may be of a cluster with another authority than the one that runs, as new machines have it.
+    pub of_another: bool,
 }
 
 /// A group without the hosts that have no part in it, as a pattern of hosts.
@@ -244,6 +247,9 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
         let taken = members.iter().all(prepared) && looks.iter().all(|look| look.taken);
         return Ok(Agreed { line, members, taken });
     }
+    if let Some(problem) = other_cluster(host, &standing, what).await? {
+        return Err(Failure::Problems(vec![problem]));
+    }
     let well = members.iter().zip(&looks).find(|(_, look)| look.healthy).map(|(member, _)| &member.host);
     let saved = match well {
         Some(member) => snapshot::bring(&*host.cluster().host(member)?, None).await.map(|_| true)?,
@@ -259,6 +265,26 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     let token = format!("restored-{}-{now:x}-{}", standing.generation() + 1, &key[..8]);
     let line = Line { token, key, bump, saved, without: what.without.clone() };
     Ok(Agreed { line, members, taken: false })
+}
+
+/// That the snapshot is of another cluster than the one whose place it would take.
+async fn other_cluster(host: &Host, standing: &Standing, what: &Restore) -> Result<Option<Problem>> {
+    let plane = standing.standing().first().copied().filter(|_| !what.of_another && what.snapshot.is_some());
+    let Some(plane) = plane else { return Ok(None) };
+    if restored_pods::is_of_this_cluster(&*host.cluster().host(plane)?, &what.path).await? {
+        return Ok(None);
+    }
+    let file = what.path.display();
+    Ok(Some(Problem {
+        check: "snapshot".into(),
+        found: format!("{file} is of a cluster with another CA than the one that {plane} has"),
+        needed: "a snapshot of this cluster".into(),
+        remedy: format!(
+            "take the right file; or, if the machines were installed anew since, or got new authorities (muster certs renew --ca), say \
+             so: muster etcd restore --another-cluster {}",
+            quote(&file.to_string())
+        ),
+    }))
 }
 
 /// The members of the inventory that have a part in it, as their machines were configured.

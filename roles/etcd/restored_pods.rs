@@ -45,14 +45,10 @@ pub(super) async fn network(host: &Host) -> Result<()> {
 /// Pods begin anew, by the control plane that leads, if the snapshot is not of a cluster with its authority, or gave a node another
 /// network.
 pub(super) async fn begin_anew(host: &Host, snapshot: &Path) -> Result<()> {
-    let folder = cluster_vars(host)?.kube_cert_dir;
-    let authority = host.query(sh(r#"cat "$1/ca.crt""#, [folder])).await?.output;
-    let unread = |error: io::Error| {
-        Failure::new(format!("{}: {error}", snapshot.display()), "check the file on this side")
-    };
+    let authority = authority(host).await?;
     let Some(part) = part(&authority) else { return Ok(()) };
     let same_network = host.cluster().done::<()>(ANEW).is_none();
-    if same_network && File::open(snapshot).and_then(|file| holds(file, part.as_bytes())).map_err(unread)? {
+    if same_network && knows(snapshot, part)? {
         return Ok(());
     }
     let what = "Let pods begin anew";
@@ -73,6 +69,26 @@ pub(super) async fn begin_anew(host: &Host, snapshot: &Path) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether a snapshot is of a cluster with the authority of this control plane; so it is where there is no authority yet.
+pub(super) async fn is_of_this_cluster(plane: &Host, snapshot: &Path) -> Result<bool> {
+    let authority = authority(plane).await?;
+    part(&authority).map_or(Ok(true), |part| knows(snapshot, part))
+}
+
+/// The certificate of a control plane's authority, or what keeps it from being read.
+async fn authority(plane: &Host) -> Result<String> {
+    let folder = cluster_vars(plane)?.kube_cert_dir;
+    Ok(plane.query(sh(r#"cat "$1/ca.crt""#, [folder])).await?.output)
+}
+
+/// Whether a part of a certificate is in a snapshot: each namespace has it in a ConfigMap.
+fn knows(snapshot: &Path, part: &str) -> Result<bool> {
+    let unread = |error: io::Error| {
+        Failure::new(format!("{}: {error}", snapshot.display()), "check the file on this side")
+    };
+    File::open(snapshot).and_then(|file| holds(file, part.as_bytes())).map_err(unread)
 }
 
 /// A line in the middle of a certificate in PEM: its key is there, which no other one has.

@@ -79,6 +79,11 @@ pub(crate) struct RestoreParameters {
     /// The snapshot
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The snapshot may be of a cluster with another certificate authority than the one that runs: the machines were installed anew
+    /// since, for one
+    #[arg(long)]
+    #[serde(default)]
+    another_cluster: bool,
 }
 
 #[derive(Debug, Args)]
@@ -152,14 +157,22 @@ impl RestoreParameters {
             CommandError::usage(format!("{} cannot be restored: {why}", file.display()))
                 .hint("a snapshot is what muster etcd snapshot or etcdctl snapshot save writes")
         })?;
-        let restore =
-            etcd::restore::Restore { path: file, snapshot: Some(snapshot), without: BTreeSet::new() };
+        let restore = etcd::restore::Restore {
+            path: file,
+            snapshot: Some(snapshot),
+            without: BTreeSet::new(),
+            of_another: self.another_cluster,
+        };
         let plays = etcd::restore::plays(&restore.without);
         Ok(Flow {
             next: Some(project.command(&["muster", "verify"], 2)),
             all_at_once: true,
             ..of_etcd(
-                format!("muster etcd restore {}", quote(&self.file.display().to_string())),
+                format!(
+                    "muster etcd restore {}{}",
+                    if self.another_cluster { "--another-cluster " } else { "" },
+                    quote(&self.file.display().to_string())
+                ),
                 plays,
                 etcd::restore::roles(restore),
             )

@@ -100,7 +100,13 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
         let read = SnapshotFile::read(&path).map_err(|error| unreadable(error.to_string()))?;
         Some(read.map_err(|why| unreadable(why.to_owned()))?)
     };
-    let restore = Restore { path: path.clone(), snapshot, without: recovery.without.clone() };
+    let restore = Restore {
+        path: path.clone(),
+        snapshot,
+        without: recovery.without.clone(),
+        // It is of a member of this one.
+        of_another: true,
+    };
     let plays = restore::plays(&restore.without);
     let exit = typed(flow(&command, plays, restore::roles(restore))).run(environment)?;
     if exit == Exit::Done && !args.manner.check {

@@ -189,7 +189,9 @@ fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended()
     // back what was, and pods find their way.
     done(lab.lab(&["reimage", "node1", "node2", "node3"]));
     done(lab.muster(&["setup-cluster", "--reimaged", "all"]));
-    done(lab.muster(&["etcd", "restore", "--yes", "now.db"]));
+    let refused = lab.muster(&["etcd", "restore", "--yes", "now.db"]);
+    assert!(refused.code == 3 && refused.all().contains("--another-cluster"), "{refused:#?}");
+    done(lab.muster(&["etcd", "restore", "--yes", "--another-cluster", "now.db"]));
     let objects = done(kubectl(&["get", "configmaps", "-o", "name"])).out;
     assert!(
         objects.contains("/kept") && objects.contains("/removed") && !objects.contains("/after"),

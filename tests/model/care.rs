@@ -167,6 +167,7 @@ fn a_restore_that_was_cut_off_anywhere_is_finished_by_the_same_command_alone() {
                 path: path.clone(),
                 snapshot: Some(file.clone()),
                 without: Default::default(),
+                of_another: false,
             };
             let restores = || {
                 world.does(&restore::plays(&Default::default()), restore::roles(restore()));
@@ -244,4 +245,29 @@ fn the_snapshot_of_before_an_upgrade_is_of_before_wherever_the_upgrade_was_cut_o
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let kills: Vec<Kill> = At::After.of(&exchanges).into_iter().step_by(4).collect();
     in_parallel(&kills, |kill| play(Some(*kill)).1);
+}
+
+#[test]
+fn a_snapshot_of_another_cluster_is_restored_only_where_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        let path = folder.path().join("snapshot.db");
+        fs::write(&path, snapshot("of another cluster")).unwrap();
+        let file = SnapshotFile::read(&path).unwrap().unwrap();
+        let restore = restore::Restore {
+            path: path.clone(),
+            snapshot: Some(file),
+            without: Default::default(),
+            of_another: false,
+        };
+        world.does(&restore::plays(&Default::default()), restore::roles(restore));
+        let before = (world.cluster.seen(), world.changes());
+        let refused = world.refused().await;
+        let told = refused
+            .iter()
+            .any(|said| said.contains("is of a cluster with another CA than the one that m0 has"));
+        assert!(told, "{refused:?}");
+        assert_eq!((world.cluster.seen(), world.changes()), before);
+    });
 }

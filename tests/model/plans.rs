@@ -30,7 +30,8 @@ const LOOKS: [Look; 5] = [
         |world| {
             // Any file: the snapshot is looked into only when it is restored.
             let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-            let restore = restore::Restore { path, snapshot: None, without: Default::default() };
+            let restore =
+                restore::Restore { path, snapshot: None, without: Default::default(), of_another: false };
             world.does(&restore::plays(&Default::default()), restore::roles(restore));
         },
         "control plane is stopped",
