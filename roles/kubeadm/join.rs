@@ -55,7 +55,11 @@ pub(super) async fn run(host: &Host, known: &Standing, control_plane: bool) -> R
             .ensure(command(
                 "membership of the cluster",
                 sh(
-                    concat!(include_str!("kubelet_state.sh"), include_str!("join.sh")),
+                    concat!(
+                        include_str!("kubelet_state.sh"),
+                        include_str!("patiently.sh"),
+                        include_str!("join.sh")
+                    ),
                     [
                         config.as_str(),
                         kubelet::STAMP,
@@ -272,6 +276,31 @@ fn parse_invitation(output: &str, through: &str) -> Option<Invitation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How often a program was tried that says this and ends with 1 until it was tried `fails` times, and how it ended.
+    fn tried(shell: &[&str], fails: u32, said: &str) -> (String, i32) {
+        let folder = tempfile::tempdir().unwrap();
+        let program = format!(
+            "set -eu\n{}\nsaid=said pause=0\nit() {{\n  echo . >>tries\n  [ \"$(wc -l <tries)\" -gt {fails} ] || {{ echo '{said}' >&2; return 1; }}\n}}\n\
+             patiently it",
+            include_str!("patiently.sh")
+        );
+        let mut command = std::process::Command::new(shell[0]);
+        let ended = command.args(&shell[1..]).args(["-c", &program]).current_dir(&folder).output().unwrap();
+        let tries = std::fs::read_to_string(folder.path().join("tries")).unwrap();
+        (tries.replace('\n', ""), ended.status.code().unwrap())
+    }
+
+    #[test]
+    fn an_api_server_that_is_late_is_asked_again_and_another_reason_ends_it() {
+        let late = "net/http: request canceled (Client.Timeout exceeded while awaiting headers)";
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            assert_eq!(tried(shell, 0, late), (".".into(), 0), "{shell:?}");
+            assert_eq!(tried(shell, 2, late), ("...".into(), 0), "{shell:?}");
+            assert_eq!(tried(shell, 9, late), ("...".into(), 1), "{shell:?}");
+            assert_eq!(tried(shell, 9, "a Node with that name exists"), (".".into(), 1), "{shell:?}");
+        }
+    }
 
     #[test]
     fn an_old_node_in_the_way_comes_with_what_to_do() {

@@ -5,7 +5,8 @@
 text=$1 kubelet_stamp=$2 kubelet=$3 authority=$4 plane=$5
 umask 077
 config=$(mktemp /run/muster-join.XXXXXX)
-trap 'rm -f "$config"' EXIT
+said=$(mktemp /run/muster-join.XXXXXX)
+trap 'rm -f "$config" "$said"' EXIT
 printf '%s' "$text" >"$config"
 ignore=FileAvailable-$(echo "$authority" | tr / -),Port-10250,DirAvailable--etc-kubernetes-manifests
 if [ -n "$plane" ]; then
@@ -17,10 +18,15 @@ if [ -n "$plane" ]; then
   done
 fi
 systemctl enable -q kubelet
-# What an attempt that was cut off has left is in the way of the next one, and holds nothing yet.
-rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
-# So it is with what a kubelet of another cluster ran with.
+# What a kubelet of another cluster ran with is in the way.
 rm -rf "$FORMER"
-kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
+join() {
+  # So is what an attempt that was cut off has left, and it holds nothing yet.
+  rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/kubelet.conf
+  kubeadm join --config "$config" --ignore-preflight-errors="$ignore"
+}
+# shellcheck disable=SC2034 # patiently.sh stands in front
+pause=5
+patiently join
 rm -f /etc/kubernetes/discovery.conf
 remember_kubelet "$kubelet_stamp" "$kubelet"

@@ -21,7 +21,7 @@ clusters() {
   for file in /proc/[0-9]*/comm; do
     read -r name <"$file" && [ "$name" = kubelet ] || continue
     # One that has just ended has no arguments.
-    case $(tr '\0' ' ' <"${file%comm}cmdline") in
+    case $(tr '\0' ' ' 2>/dev/null <"${file%comm}cmdline") in
       '' | *--kubeconfig=/etc/kubernetes/kubelet.conf*) ;;
       *) say cluster kubelet "${file%/comm}" ;;
     esac

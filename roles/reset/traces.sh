@@ -9,7 +9,7 @@ pod_processes() {
   for process in /proc/[0-9]*; do
     # Not those of a cluster in containers on this machine, whose groups are below that of its container.
     if grep -qsE '^[0-9]+:[^:]*:/kubepods(\.slice)?/' "$process/cgroup"; then echo "${process#/proc/}"; continue; fi
-    case $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null) in
+    case $(tr '\0' ' ' 2>/dev/null <"$process/cmdline") in
       *containerd-shim*' -namespace k8s.io '*)
         [ "$(readlink "$process/ns/pid")" != "$(readlink /proc/self/ns/pid)" ] || echo "${process#/proc/}"
         ;;
