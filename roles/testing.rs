@@ -30,7 +30,9 @@ impl Transport for Here {
             // Programs set PATH themselves.
             let programs = self.programs.display();
             let text = text.replacen("PATH=", &format!("PATH={programs}:"), 1);
-            let text = text.replace("/etc/kubernetes/", &format!("{programs}/{}/", self.name));
+            let text = ["/etc/kubernetes/", "/var/lib/kubelet/pki/"]
+                .iter()
+                .fold(text, |text, folder| text.replace(folder, &format!("{programs}/{}/", self.name)));
             let text = [("/var/lib/muster/stamps/", "kubeadm-init"), ("/etc/", "fstab")].iter().fold(
                 text,
                 |text, (folder, file)| {

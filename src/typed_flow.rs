@@ -51,6 +51,8 @@ struct Stage {
     ready: Ready,
     screen: Screen,
     frontend: Arc<dyn Frontend>,
+    /// How many warnings there were before the run.
+    warned: usize,
     /// What earlier runs took.
     usual: Usual,
     /// Connections live in it, and may serve a second run.
@@ -228,7 +230,8 @@ impl TypedFlow {
     /// may not be run, before something was fetched for it.
     fn prepare(&self, environment: &Environment) -> Result<Prepared, CommandError> {
         let screen = Screen::new(environment, self.output.output == Form::Auto);
-        let frontend = CommandLine::on(environment, &screen, self.output.output);
+        let command_line = CommandLine::on(environment, &screen, self.output.output);
+        let frontend: Arc<dyn Frontend> = command_line.clone();
         let job = Job {
             flow: self.flow.clone(),
             project: self.project.clone(),
@@ -258,7 +261,8 @@ impl TypedFlow {
         let ready = scope.complete(environment, &frontend)?;
         let usual = Usual::of(&Records::of(&self.project));
         let through = environment.get(THROUGH).map(str::to_owned);
-        Ok(Prepared::Stage(Box::new(Stage { ready, screen, frontend, usual, runtime: runtime()?, through })))
+        let (warned, runtime) = (command_line.warned(), runtime()?);
+        Ok(Prepared::Stage(Box::new(Stage { ready, screen, frontend, warned, usual, runtime, through })))
     }
 
     /// Asks the machines whether the flow may be done, with nothing of the bundle. The exit code where it may not, which was told.
@@ -378,6 +382,8 @@ impl TypedFlow {
             outcome: &ended.outcome,
             detail,
             interrupted: ended.interrupted,
+            warned: stage.warned,
+            half_done: self.flow.half_done.as_deref().filter(|_| !detail.check),
             next: self.flow.next.as_deref(),
             again: Box::new(move |hosts| self.again(hosts, &stage.ready.outline, &refused)),
             inventory: &self.project.words,

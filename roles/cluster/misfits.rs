@@ -197,26 +197,35 @@ impl Standing {
 
     /// That the cluster keeps its version, unless the run is there to change it.
     fn other_version(&self, wanted: &Wanted) -> Option<Problem> {
-        let (oldest, newest) = self.versions()?;
         if wanted.upgrades {
+            let (oldest, newest) = self.versions()?;
             return versions::refused(oldest, newest, &wanted.version);
         }
-        if oldest != newest {
-            return Some(Problem {
-                check: "kube_version".into(),
-                found: format!("the control planes run {oldest} and {newest}: an upgrade was cut off"),
-                needed: "control planes of one version".into(),
-                remedy: format!("finish it: upgrade-cluster -e kube_version={newest}"),
-            });
-        }
-        (oldest != wanted.version).then(|| Problem {
+        self.not_of_version(&wanted.version)
+    }
+
+    /// That all control planes run this version.
+    pub(crate) fn not_of_version(&self, version: &str) -> Option<Problem> {
+        let runs = self.version()?;
+        let other = || Problem {
             check: "kube_version".into(),
-            found: format!("{}, but the cluster runs {oldest}", wanted.version),
+            found: format!("{version}, but the cluster runs {runs}"),
             needed: "the version that it runs, which setup-cluster keeps".into(),
             remedy: format!(
-                "bring the cluster to it: upgrade-cluster -e kube_version={}; or set kube_version: {oldest}",
-                wanted.version
+                "bring the cluster to it: upgrade-cluster -e kube_version={version}; or set kube_version: {runs}"
             ),
+        };
+        self.half_upgraded().or_else(|| (runs != version).then(other))
+    }
+
+    /// That no upgrade has ended between two control planes.
+    pub(crate) fn half_upgraded(&self) -> Option<Problem> {
+        let (oldest, newest) = self.versions()?;
+        (oldest != newest).then(|| Problem {
+            check: "kube_version".into(),
+            found: format!("the control planes run {oldest} and {newest}: an upgrade was cut off"),
+            needed: "control planes of one version".into(),
+            remedy: format!("finish it: upgrade-cluster -e kube_version={newest}"),
         })
     }
 

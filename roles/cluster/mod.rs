@@ -23,7 +23,7 @@ mod restores_tests;
 mod rotation_tests;
 mod standing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod wanted_tests;
 

@@ -10,7 +10,7 @@ use super::identity::{Authority, Identity, Kubeconfig, Member};
 use super::standing::{Standing, Story, Wanted};
 
 /// A certificate in PEM, of an authority or of a node.
-pub(super) fn certificate(common_name: &str, is_authority: bool) -> String {
+pub(crate) fn certificate(common_name: &str, is_authority: bool) -> String {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, common_name);
     if is_authority {

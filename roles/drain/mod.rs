@@ -4,6 +4,7 @@
 //! cordoned stays so, and one that a killed run left cordoned is known. Then its pods are evicted with `kubectl drain`, for some
 //! seconds at a time: between two attempts the budgets that stand against it are shown, and Ctrl-C is heeded.
 
+mod budgets;
 mod on_node;
 
 use muster_engine::event::Change;
@@ -14,6 +15,7 @@ use serde_json::json;
 use crate::cluster;
 use crate::common::{cluster_vars, duration};
 use crate::kubectl::{Kubectl, kubectl};
+pub(crate) use budgets::warn_of_budgets;
 use on_node::OnNode;
 
 /// Explained in `defaults.yml`.

@@ -20,6 +20,8 @@ pub(super) struct OnNode {
 struct Pod {
     namespace: String,
     name: String,
+    /// The node that it is on, where several were looked at.
+    node: String,
     /// Whether it has ended already.
     over: bool,
     labels: BTreeMap<String, String>,
@@ -58,15 +60,18 @@ impl OnNode {
                         ..Self::default()
                     });
                 }
-                ["pod", namespace, name, phase, labels, owners, mirror, volumes] => pods.push(Pod {
-                    namespace: (*namespace).to_owned(),
-                    name: (*name).to_owned(),
-                    over: ["Succeeded", "Failed"].contains(phase),
-                    labels: serde_json::from_str(labels).unwrap_or_default(),
-                    controller: owner(owners, true),
-                    from_file: !mirror.is_empty(),
-                    empty_dir: !volumes.is_empty(),
-                }),
+                ["pod", namespace, name, phase, labels, owners, mirror, volumes, node @ ..] => {
+                    pods.push(Pod {
+                        namespace: (*namespace).to_owned(),
+                        name: (*name).to_owned(),
+                        node: node.concat(),
+                        over: ["Succeeded", "Failed"].contains(phase),
+                        labels: serde_json::from_str(labels).unwrap_or_default(),
+                        controller: owner(owners, true),
+                        from_file: !mirror.is_empty(),
+                        empty_dir: !volumes.is_empty(),
+                    })
+                }
                 ["budget", namespace, name, selector, allowed, least, most, owners] => budgets.push(Budget {
                     namespace: (*namespace).to_owned(),
                     name: (*name).to_owned(),
@@ -82,6 +87,25 @@ impl OnNode {
             }
         }
         Some(Self { pods, budgets, ..found? })
+    }
+
+    /// What was printed of the pods of several nodes, and of the budgets.
+    pub(super) fn of_several(lines: &str) -> Self {
+        Self::parse(&format!("node\t\t\tTrue\n{lines}")).unwrap_or_default()
+    }
+
+    /// Whether a budget lets no pod go now, wherever it is.
+    pub(super) fn has_full_budgets(&self) -> bool {
+        self.budgets.iter().any(|budget| budget.allowed == 0)
+    }
+
+    /// The budgets that let none of their pods on some nodes go now, in words, each with those of the nodes that it is about.
+    pub(super) fn against_moving(mut self, nodes: &[String]) -> Vec<(String, Vec<String>)> {
+        self.pods.retain(|pod| nodes.contains(&pod.node));
+        let of = |pods: &[&Pod]| pods.iter().map(|pod| pod.node.clone()).collect::<BTreeSet<_>>();
+        let told =
+            |(budget, pods): &(&Budget, Vec<&Pod>)| (budget.in_words(pods), of(pods).into_iter().collect());
+        self.blocking().iter().map(told).collect()
     }
 
     /// The pods that move: not those of DaemonSets, which are made for the node, nor those that its kubelet runs from files.
@@ -306,6 +330,24 @@ mod tests {
                 format!(r#"{{"matchExpressions":[{{"key":"tier","operator":"{operator}"{values}}}]}}"#);
             assert_eq!(protects(&selector), expected, "{selector}");
         }
+    }
+
+    #[test]
+    fn of_several_nodes_those_are_named_that_a_budget_is_about() {
+        let pod = |name: &str, node: &str| {
+            format!("pod\tshop\t{name}\tRunning\t{{\"app\":\"web\"}}\t{OWNED}\t\t\t{node}\n")
+        };
+        let budget = |allowed: u32| {
+            format!("budget\tshop\tweb\t{{\"matchLabels\":{{\"app\":\"web\"}}}}\t{allowed}\t2\t\t\n")
+        };
+        let pods = pod("a", "n1") + &pod("b", "n2") + &pod("c", "n3");
+        let against = |allowed: u32| {
+            let found = OnNode::of_several(&(budget(allowed) + &pods));
+            (found.has_full_budgets(), found.against_moving(&["n1".into(), "n2".into(), "n4".into()]))
+        };
+        let words = "the PodDisruptionBudget shop/web of ReplicaSet web-5d (minAvailable 2) lets none of its pods go now: shop/a, shop/b";
+        assert_eq!(against(0), (true, vec![(words.to_owned(), vec!["n1".into(), "n2".into()])]));
+        assert_eq!(against(1), (false, vec![]));
     }
 
     #[test]

@@ -48,8 +48,10 @@ pub(crate) use late_restart::run as restart;
 pub(crate) use leave::{all_are_well, can_be_away};
 pub(crate) use member::outside;
 use never_back::NeverBack;
+pub(crate) use never_back::ahead_of_the_cluster;
 pub(crate) use pki::FOLDER as CERTIFICATES;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
+pub(crate) use snapshot::KEPT as SNAPSHOTS_KEPT;
 pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;
 pub(crate) use snapshot::bring as bring_snapshot;
 pub use snapshot::role as snapshot;
@@ -103,12 +105,13 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let known = cluster::may_set_up(host).await?;
     let address = ip(host)?;
     let bin = bin_dir(host)?;
-    let etcd = artifact(host, "etcd", &cluster_vars(host)?.kube_version)?;
+    let kube_version = cluster_vars(host)?.kube_version;
+    let etcd = artifact(host, "etcd", &kube_version)?;
     let folder = format!("etcd-v{}-linux-{}", etcd.entry.version, etcd.entry.arch);
 
     let programs =
         host.step("Install etcd")
-            .ensure(NeverBack::than(&etcd, &bin))
+            .ensure(NeverBack::than(&etcd, &kube_version, &bin))
             .ensure(PROGRAMS.into_iter().fold(archive(etcd), |all, name| {
                 all.member(format!("{folder}/{name}"), format!("{bin}/{name}"))
             }))

@@ -1,23 +1,29 @@
 //! etcd does not go back: data that a newer one has written is too new for it. So it is seen before a program is replaced, by an
 //! upgrade that ended after etcd, say.
 
+use muster_artifacts::Arch;
 use muster_engine::prelude::*;
 
-use crate::upgrade::versions::is_older;
+use crate::catalogue::CATALOGUE;
+use crate::common::cluster_vars;
+use crate::upgrade::versions::{is_older, refused};
 
 /// The version that comes to a machine is not older than the one that is there.
 pub(super) struct NeverBack {
     version: String,
+    /// The version of Kubernetes that it comes with.
+    kube_version: String,
     sha256: String,
     /// Where the machine notes of which archive its etcd is.
     note: String,
 }
 
 impl NeverBack {
-    /// `bin`: the folder of programs.
-    pub(super) fn than(etcd: &Artifact, bin: &str) -> Self {
+    /// `kube_version`: that which this etcd comes with; `bin`: the folder of programs.
+    pub(super) fn than(etcd: &Artifact, kube_version: &str, bin: &str) -> Self {
         Self {
             version: etcd.entry.version.clone(),
+            kube_version: kube_version.to_owned(),
             sha256: etcd.entry.sha256.to_string(),
             note: format!("/var/lib/muster/stamps/file{bin}/etcd"),
         }
@@ -40,8 +46,8 @@ read -r sum rest <"$1"
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
         match newer(&seen.answer().output, &self.version) {
             Some(found) => Err(format!(
-                "etcd {found} is there, and does not go back. Where an upgrade did not come to its end, this finishes it: upgrade-cluster, \
-                 with the kube_version that it was begun with"
+                "etcd {found} is there, and does not go back. Where an upgrade did not come to its end, this finishes it: {}",
+                finishing(&self.kube_version, found)
             )),
             None => Ok(Plan::nothing()),
         }
@@ -58,9 +64,49 @@ pub(super) fn newer<'o>(said: &'o str, wanted: &str) -> Option<&'o str> {
     is_older(wanted, found).then_some(found)
 }
 
+/// The command that finishes the upgrade of a cluster in which etcd is this version already, and the control planes are not.
+fn finishing(runs: &str, etcd: &str) -> String {
+    let comes_with = |release: &str| {
+        let release = CATALOGUE.release(release, Arch::Amd64).ok()?;
+        Some(release.file("etcd")?.version == etcd)
+    };
+    let may_follow = |release: &str| refused(runs, runs, release).is_none();
+    let mut releases = CATALOGUE.releases().into_iter();
+    match releases.find(|&release| may_follow(release) && comes_with(release) == Some(true)) {
+        Some(next) => format!("upgrade-cluster -e kube_version={next}"),
+        None => "upgrade-cluster, with the kube_version that it was begun with".to_owned(),
+    }
+}
+
+/// What a member says of an upgrade that has ended after etcd: it is newer than what the cluster's version of Kubernetes comes with.
+pub(crate) async fn ahead_of_the_cluster(host: &Host) -> Result<Option<String>> {
+    let runs = cluster_vars(host)?.kube_version;
+    let Ok(release) = CATALOGUE.release(&runs, Arch::Amd64) else { return Ok(None) };
+    let Some(etcd) = release.file("etcd") else { return Ok(None) };
+    let answer = host.query(sh0("etcd --version")).await?;
+    Ok(newer(&answer.output, &etcd.version).map(|found| {
+        format!(
+            "etcd is {found} already, and Kubernetes {runs} comes with {}: an upgrade was cut off; this finishes it: {}",
+            etcd.version,
+            finishing(&runs, found)
+        )
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_named_that_finishes_an_upgrade() {
+        assert_eq!(finishing("1.36.3", "3.7.3"), "upgrade-cluster -e kube_version=1.37.2");
+        // Of a patch, too; and where the catalogue has several, one that the cluster may go to.
+        assert_eq!(finishing("1.33.13", "3.6.14"), "upgrade-cluster -e kube_version=1.34.11");
+        let unknown = "upgrade-cluster, with the kube_version that it was begun with";
+        for (runs, etcd) in [("1.36.3", "3.8.0"), ("1.34.4", "3.7.3")] {
+            assert_eq!(finishing(runs, etcd), unknown, "{runs} {etcd}");
+        }
+    }
 
     #[test]
     fn only_a_newer_etcd_is_in_the_way() {

@@ -32,7 +32,7 @@ pub(super) struct Vars {
 pub(super) const FILE: &str = "/var/lib/muster/etcd-snapshot.db";
 
 /// Where snapshots of before an upgrade stay on the member, and those of a timer.
-pub(super) const KEPT: &str = "/var/lib/muster/snapshots";
+pub(crate) const KEPT: &str = "/var/lib/muster/snapshots";
 
 /// How much of it comes in one exchange, in bytes.
 const CHUNK: u64 = 8 << 20;

@@ -50,7 +50,7 @@ impl Seen {
     fn told(&self, host: &str) -> Option<String> {
         (!self.has_gaps).then(|| {
             format!(
-                "the API, every second while the control plane of {host} was upgraded: it was away for {} s",
+                "the API, every second while this run upgraded the control plane of {host}: it was away for {} s",
                 self.away.as_secs_f64().round()
             )
         })
@@ -139,6 +139,8 @@ mod tests {
             seconds.is_some_and(|seconds| (4..=8).contains(&seconds))
         };
         assert!(tested.len() == 1 && is_right(tested[0]), "{tested:?}");
+        // What an earlier run of the same upgrade has seen is not in it.
+        assert!(tested[0].contains("while this run upgraded the control plane of a: "), "{tested:?}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) const UPGRADED: &str = "the new version of its API server";
 pub(crate) const ROLE: &str = "upgrade-control-plane";
 
 /// The role of a worker.
-const NODE_ROLE: &str = "upgrade-node";
+pub(crate) const NODE_ROLE: &str = "upgrade-node";
 
 /// Everything that the machine needs is there before any machine is touched. Images go to their place, beside those of the
 /// old version; programs wait for their turn.

@@ -167,9 +167,10 @@ impl Removal {
             for name in &self.hosts {
                 self.check_machine(host, &known, name)?;
             }
-            let leaving = among(&self.leaving(&known), &known.members);
+            let all = self.leaving(&known);
+            let leaving = among(&all, &known.members);
             if leaving.is_empty() {
-                return Ok(());
+                return drain::warn_of_budgets(host, &all).await;
             }
             let seen = etcd::leave::seen_by(host, &self.staying(host, "etcd")).await?;
             let order = seen.order(host, &leaving)?;
@@ -181,7 +182,7 @@ impl Removal {
                     (left - 1) / 2
                 ));
             }
-            Ok(())
+            drain::warn_of_budgets(host, &all).await
         };
         host.cluster().once("whether they can leave", look).await.map(drop)
     }

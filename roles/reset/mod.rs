@@ -179,6 +179,9 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .ensure(balancer::no_names())
         .ensure(if keep { earlier::is_kept() } else { earlier::is_back(host)? })
         .await?;
+    if has_etcd {
+        tell_of_snapshots(host).await?;
+    }
     if host.check_mode() {
         return Ok(());
     }
@@ -191,6 +194,19 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     // From now on what is there is somebody else's, unless programs and images of this cluster stay.
     if !keep {
         host.run("Forget the machine", sh0("rm -rf /var/lib/muster/stamps"), Duration::from_secs(60)).await?;
+    }
+    Ok(())
+}
+
+/// Snapshots of etcd may be all that is left of the cluster's data. So they stay, and that is said: its secrets are in them.
+async fn tell_of_snapshots(host: &Host) -> Result<()> {
+    let look = r#"for file in "$1"/*; do [ ! -e "$file" ] || { echo "$file"; break; }; done"#;
+    if !host.query(sh(look, [etcd::SNAPSHOTS_KEPT])).await?.output.trim().is_empty() {
+        host.warn(format!(
+            "snapshots of etcd stay in {kept}: those of before an upgrade, and those of a timer; they hold the secrets of the cluster. \
+             To remove them: muster exec etcd -- rm -r {kept}",
+            kept = etcd::SNAPSHOTS_KEPT
+        ));
     }
     Ok(())
 }

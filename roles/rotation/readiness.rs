@@ -69,12 +69,8 @@ async fn of_cluster(host: &Host, known: &Standing, goes_on: bool) -> Result<Vec<
         let ended = ended.into_iter().map(|(name, files)| upgrade::has_ended(name, &files));
         return Ok(ended.collect());
     }
-    if !known.is_of_one_version() {
-        return Ok(vec![problem(
-            "the control planes run different versions: an upgrade was cut off",
-            "control planes of one version",
-            "finish it: upgrade-cluster",
-        )]);
+    if let Some(problem) = known.half_upgraded() {
+        return Ok(vec![problem]);
     }
     let mut unwell = upgrade::unwell(host, known).await?;
     unwell.extend(etcd::unhealthy(host, known).await?);

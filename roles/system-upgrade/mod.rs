@@ -28,7 +28,7 @@ struct Vars {
 }
 
 /// What of variables is read here.
-pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+pub(crate) const READS: &[Read] = &[Read::of::<Vars>(cluster::MACHINES)];
 
 /// When a machine restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -40,7 +40,7 @@ enum Reboot {
 }
 
 /// The role.
-const ROLE: &str = "system-upgrade";
+pub(crate) const ROLE: &str = "system-upgrade";
 
 /// What a control plane tells the workers.
 const DONE: &str = "its operating system";

@@ -4,6 +4,7 @@
 //! anywhere is finished by the next one, which passes over what is done. Which versions may follow which is in
 //! [`versions`]. The machines' own part is in `kubeadm/upgrade.rs`.
 
+mod dropped;
 mod state;
 pub(crate) mod versions;
 
@@ -63,7 +64,7 @@ async fn look(host: &Host) -> Result<State> {
             "an upgrade needs a cluster that runs: setup-cluster begins one, and starts what was stopped",
         ));
     };
-    let look = kubectl!(include_str!("look.sh"), [cluster_vars(host)?.kube_version]);
+    let look = kubectl!(include_str!("look.sh"), [""; 0]);
     Ok(State::parse(&kubectl.query("Look at the cluster", look).await?))
 }
 
@@ -183,6 +184,23 @@ fn only_plane_goes_away(host: &Host, known: &Standing, state: &State, version: &
     }
 }
 
+/// The hosts whose nodes this run drains, or may drain.
+fn to_drain(host: &Host, known: &Standing, state: &State, version: &str) -> Result<Vec<String>> {
+    let mut hosts = Vec::new();
+    for name in host.cluster().group("k8s_cluster") {
+        let Some(node) = known.node(&name) else { continue };
+        let has = |role: &str| host.cluster().has_role(&name, role);
+        let gets_kubelet = has(kubeadm::upgrade::ROLE) || has(kubeadm::upgrade::NODE_ROLE);
+        let gets_packages = || -> Result<bool> {
+            Ok(has(system_upgrade::ROLE) && system_upgrade::is_wanted(&*host.cluster().host(&name)?)?)
+        };
+        if gets_kubelet && !state.is_done(node, false, version) || gets_packages()? {
+            hosts.push(name);
+        }
+    }
+    Ok(hosts)
+}
+
 async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     // The API is not asked then: it may be away for just that.
     let ended = known.ended(OffsetDateTime::now_utc());
@@ -191,11 +209,22 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     }
     let version = cluster_vars(host)?.kube_version;
     let state = state(host).await?;
+    let upgrades = |role: &str| {
+        let nodes = host.cluster().group("k8s_cluster");
+        nodes.iter().any(|name| host.cluster().has_role(name, role))
+    };
+    if upgrades(kubeadm::upgrade::ROLE) || upgrades(kubeadm::upgrade::NODE_ROLE) {
+        host.tell(state.way_to(&version));
+    }
     if state.all_done(&version) && !system_upgrade::is_wanted(host)? {
         return Ok(Vec::new());
     }
     only_plane_goes_away(host, known, &state, &version);
+    drain::warn_of_budgets(host, &to_drain(host, known, &state, &version)?).await?;
     let mut problems = state.refused(&version);
+    if !state.all_done(&version) {
+        problems.extend(dropped::problems(host, known, &version).await?);
+    }
     problems.extend(kubeadm::upgrade::too_early(host, known, &state, &version));
     for (name, why) in known.unknown_planes() {
         let vars = host.cluster().vars_of(name)?.get("kube_override_hostname")?;

@@ -1,11 +1,10 @@
-//! The cluster before an upgrade, as it says itself: what runs where, what is not well, and what is in use that a version drops.
+//! The cluster before an upgrade, as it says itself: what runs where, and what is not well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_engine::prelude::Problem;
 
 use super::versions;
-use crate::common::kube_minor;
 
 /// What `look.sh` has printed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +15,6 @@ pub(crate) struct State {
     config: String,
     /// The version of kube-proxy.
     proxy: String,
-    dropped: BTreeSet<Dropped>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +35,6 @@ struct Pod {
     ready: bool,
     /// The version of its image.
     version: String,
-}
-
-/// A part of the API that is in use, and the minor version that does not have it any more.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Dropped {
-    what: String,
-    minor: u32,
 }
 
 /// The namespaces of the cluster's own pods.
@@ -81,11 +72,6 @@ impl State {
                 }
                 ["config", text] => state.config = version(text),
                 ["proxy", image] => state.proxy = version(image),
-                ["dropped", group, version, resource, minor] => {
-                    let slash = if group.is_empty() { "" } else { "/" };
-                    let what = format!("{resource} of {group}{slash}{version}");
-                    state.dropped.extend(minor.parse().ok().map(|minor| Dropped { what, minor }));
-                }
                 _ => {}
             }
         }
@@ -122,6 +108,29 @@ impl State {
         self.nodes.keys().all(|node| self.is_done(node, planes.contains(node.as_str()), wanted))
     }
 
+    /// From which versions the cluster goes to one, and how far it has got.
+    pub(super) fn way_to(&self, wanted: &str) -> String {
+        if self.all_done(wanted) {
+            return format!("Kubernetes is at {wanted} already");
+        }
+        let servers = self.pods.iter().filter(|pod| COMPONENTS.iter().any(|name| pod.name.starts_with(name)));
+        let kubelets = self.nodes.values().map(|node| &node.kubelet);
+        let mut versions: Vec<&str> = servers
+            .map(|pod| &pod.version)
+            .chain(kubelets)
+            .chain([&self.config, &self.proxy])
+            .map(String::as_str)
+            .filter(|version| !version.is_empty() && *version != wanted)
+            .collect();
+        versions.sort_by_key(|version| versions::numbers(version));
+        versions.dedup();
+        let way = format!("Kubernetes {} -> {wanted}", versions.join(" and "));
+        match self.nodes.values().filter(|node| node.kubelet == wanted).count() {
+            0 => way,
+            done => format!("{way}; {done} of {} nodes have it already", self.nodes.len()),
+        }
+    }
+
     /// The nodes of API servers that have another version: until there are none no kubelet may have it (Kubernetes' "Version Skew
     /// Policy").
     pub(crate) fn older_api_servers(&self, wanted: &str) -> impl Iterator<Item = &str> {
@@ -132,19 +141,7 @@ impl State {
     /// What keeps the cluster from going to a version, whatever its machines are like.
     pub(super) fn refused(&self, wanted: &str) -> Vec<Problem> {
         let kubelets = self.nodes.iter();
-        let mut problems: Vec<Problem> = kubelets
-            .filter_map(|(name, node)| versions::kubelet_refused(name, &node.kubelet, wanted))
-            .collect();
-        let gone = self.dropped.iter().filter(|dropped| dropped.minor <= kube_minor(wanted));
-        problems.extend(gone.map(|dropped| Problem {
-            check: "API".into(),
-            found: format!("{} is in use, and Kubernetes 1.{} does not have it", dropped.what, dropped.minor),
-            needed: "objects and programs that use what the new version has".into(),
-            remedy: "move them to the newer version of that API (Kubernetes' \"Deprecated API Migration Guide\"); who asks for it is \
-                     in the API server's audit log; it counts since the API server was started"
-                .into(),
-        }));
-        problems
+        kubelets.filter_map(|(name, node)| versions::kubelet_refused(name, &node.kubelet, wanted)).collect()
     }
 
     /// That the machine of a control plane does not answer whose turn would come: the others would go on without it, and the workers
@@ -198,7 +195,7 @@ mod tests {
         Pod|kube-system|kube-scheduler-a|Running|True|a|registry.k8s.io/kube-scheduler:v1.36.3||\n\
         Pod|kube-flannel|flannel-x|Running|True|w|docker.io/flannel/flannel:v0.28.4||\n\
         Pod|course|broken|Pending||w|example.org/broken:1||\n\
-        config|v1.36.3\nproxy|registry.k8s.io/kube-proxy:v1.36.3\ndropped|flowcontrol.apiserver.k8s.io|v1beta3|flowschemas|37\n";
+        config|v1.36.3\nproxy|registry.k8s.io/kube-proxy:v1.36.3\n";
 
     /// What was printed after a change.
     fn changed(from: &str, to: &str) -> State {
@@ -237,53 +234,23 @@ mod tests {
     }
 
     #[test]
-    fn what_the_version_drops_is_named_while_it_is_in_use() {
-        let found = |wanted: &str| {
-            State::parse(PRINTED).refused(wanted).into_iter().map(|p| p.found).collect::<Vec<_>>()
-        };
-        assert_eq!(found("1.36.4"), Vec::<String>::new());
-        let told = "flowschemas of flowcontrol.apiserver.k8s.io/v1beta3 is in use, and Kubernetes 1.37 does not have it";
-        assert_eq!(found("1.37.2"), [told]);
-        let old = changed("Node||w||True|||v1.36.3", "Node||w||True|||v1.33.0").refused("1.37.2");
-        assert_eq!(old[0].found, "1.33.0 on the node w, and the cluster is to be 1.37.2");
+    fn the_way_is_told_with_what_is_behind() {
+        let told = |state: State| state.way_to("1.37.2");
+        assert_eq!(told(State::parse(PRINTED)), "Kubernetes 1.36.3 -> 1.37.2");
+        assert_eq!(State::parse(PRINTED).way_to("1.36.3"), "Kubernetes is at 1.36.3 already");
+        let half = State::parse(
+            &PRINTED.replace("1.36.3", "1.37.2").replace("w||True|||v1.37.2", "w||True|||v1.35.4"),
+        );
+        assert_eq!(told(half), "Kubernetes 1.35.4 -> 1.37.2; 1 of 2 nodes have it already");
+        let two = changed("Node||w||True|||v1.36.3", "Node||w||True|||v1.35.4");
+        assert_eq!(told(two), "Kubernetes 1.35.4 and 1.36.3 -> 1.37.2");
     }
 
-    /// What an API server says of what it was asked for, among much else.
-    const METRICS: &str = r#"# TYPE apiserver_requested_deprecated_apis gauge
-apiserver_requested_deprecated_apis{group="",removed_release="",resource="componentstatuses",subresource="",version="v1"} 1
-apiserver_requested_deprecated_apis{group="flowcontrol.apiserver.k8s.io",removed_release="1.37",resource="flowschemas",subresource="status",version="v1beta3"} 1
-apiserver_requested_deprecated_apis{group="",removed_release="1.99",resource="endpoints",subresource="",version="v1"} 1
-apiserver_request_total{group="flowcontrol.apiserver.k8s.io",resource="flowschemas",version="v1"} 7
-"#;
-
-    const KUBECTL: &str = r#"kubectl() {
-  case $* in
-    *nodes,pods*) printf '%s' "$NODES" ;;
-    *kubeadm-config*) printf 'kind: ClusterConfiguration\nkubernetesVersion: v1.36.3\nproxy|kube-proxy:v1.36.3\n' ;;
-    *metrics) printf '%s' "$METRICS" ;;
-  esac
-}
-"#;
-
     #[test]
-    fn every_shell_finds_what_the_version_drops() {
-        let program = KUBECTL.to_owned() + include_str!("look.sh");
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
-            let look = |nodes: &str| {
-                let mut sh = std::process::Command::new(shell[0]);
-                sh.args(&shell[1..]).args(["-c", &program, "look.sh", "1.37.2"]);
-                let printed = sh.env("NODES", nodes).env("METRICS", METRICS).output().unwrap();
-                assert!(printed.status.success() && printed.stderr.is_empty(), "{shell:?} {printed:?}");
-                State::parse(&String::from_utf8(printed.stdout).unwrap())
-            };
-            let state = look("Node||a||True|||v1.36.3|\n");
-            assert_eq!((state.config.as_str(), state.proxy.as_str()), ("1.36.3", "1.36.3"), "{shell:?}");
-            let found: Vec<String> = state.refused("1.37.2").into_iter().map(|p| p.found).collect();
-            let told = "flowschemas of flowcontrol.apiserver.k8s.io/v1beta3 is in use, and Kubernetes 1.37 does not have it";
-            assert_eq!(found, [told], "{shell:?}");
-            // The API server is not asked for all of its figures where all have the version.
-            assert_eq!(look("Node||a||True|||v1.37.2|\n").dropped, BTreeSet::new(), "{shell:?}");
-        }
+    fn a_kubelet_that_is_too_old_is_refused() {
+        assert_eq!(State::parse(PRINTED).refused("1.37.2"), []);
+        let old = changed("Node||w||True|||v1.36.3", "Node||w||True|||v1.33.0").refused("1.37.2");
+        assert_eq!(old[0].found, "1.33.0 on the node w, and the cluster is to be 1.37.2");
     }
 
     #[test]

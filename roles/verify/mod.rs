@@ -20,6 +20,7 @@ use crate::bootstrap_os::SWAP_SOURCES;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::diagnosis;
+use crate::etcd;
 use crate::kubectl::{Kubectl, kubectl};
 use crate::upgrade::versions;
 
@@ -65,6 +66,7 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
         tell_of_swap(host).await?;
     }
     if network == NetworkTest::Always {
+        upgrade_is_finished(host).await?;
         finds_the_api(host).await?;
     }
     if !host.in_group("kube_control_plane") {
@@ -124,6 +126,31 @@ async fn is_of_the_cluster(host: &Host) -> Result<()> {
             ),
         )),
     }
+}
+
+/// An upgrade that was cut off is told at once, with what finishes it: nothing that is waited for here would.
+///
+/// # Errors
+/// The control planes do not run the version that the cluster is to have.
+async fn upgrade_is_finished(host: &Host) -> Result<()> {
+    let known = cluster::known(host).await?;
+    let version = cluster_vars(host)?.kube_version;
+    if let Some(problem) = known.not_of_version(&version) {
+        // Once for all of them.
+        return match host.in_group("kube_control_plane") {
+            true => Err(Failure::Problems(vec![problem])),
+            false => Ok(()),
+        };
+    }
+    if let Some((kubelet, node)) = known.kubelet_of(host.name()).zip(known.node(host.name())) {
+        tell_of_older(host, node, kubelet, &version).await?;
+    }
+    if known.members.iter().any(|member| member == host.name())
+        && let Some(told) = etcd::ahead_of_the_cluster(host).await?
+    {
+        host.warn(told);
+    }
+    Ok(())
 }
 
 /// The machine's kubelet finds the API: on a control plane its own API server, else where the cluster's machines look for it.
@@ -301,7 +328,9 @@ async fn are_well(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Dur
     let state = State::of(&seen);
     tell_of_cordoned(host, &state).await?;
     tell_of_strangers(host, &state).await?;
-    tell_of_older(host, &state, &version).await?;
+    for node in &state.nodes {
+        tell_of_older(host, &node.name, node.kubelet(), &version).await?;
+    }
     Ok(state)
 }
 
@@ -323,23 +352,23 @@ fn with_deleted_nodes(failure: Failure, nodes: &[Node], known: &Standing) -> Fai
     Failure::Unwell { message: failure.to_string(), hosts, remedy: remedy.into(), tail: tail.clone() }
 }
 
-/// Says whose kubelets are older than the API servers: Kubernetes bears that for three minor versions, but nobody means it to stay so.
-/// Once a run.
-async fn tell_of_older(host: &Host, state: &State, version: &str) -> Result<()> {
+/// Says that a node's kubelet is older than the API servers, where it is: Kubernetes bears that for three minor versions, but nobody
+/// means it to stay so. Once a run, by whoever sees it first.
+async fn tell_of_older(host: &Host, node: &str, kubelet: &str, version: &str) -> Result<()> {
+    if !versions::is_older(kubelet, version) {
+        return Ok(());
+    }
     let tell = || async {
-        for node in &state.nodes {
-            let kubelet = node.kubelet();
-            if versions::is_older(kubelet, version) {
-                host.warn(format!(
-                    "the kubelet of {} is {kubelet}, older than the API servers ({version}); to finish the upgrade: upgrade-cluster -e \
-                     kube_version={version}",
-                    node.name
-                ));
-            }
-        }
+        host.warn(format!(
+            "the kubelet of {node} is {kubelet}, older than the API servers ({version}); to finish the upgrade: upgrade-cluster -e \
+             kube_version={version}"
+        ));
         Ok(())
     };
-    host.cluster().once("kubelets that are older than the API servers", tell).await.map(drop)
+    host.cluster()
+        .once(&format!("that the kubelet of {node} is older than the API servers"), tell)
+        .await
+        .map(drop)
 }
 
 /// Says which nodes get no pods because a run that was cut off has cordoned them; once a run.

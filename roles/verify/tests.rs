@@ -62,6 +62,19 @@ async fn verify_on(
     hosts: &[&str],
     seen: &str,
 ) -> (Outcome, Vec<Event>) {
+    verify_with(network, written, planes, joined, &[], hosts, seen).await
+}
+
+/// The same with these files among the programs that are found first: the path of each, and what it holds. They can be run.
+async fn verify_with(
+    network: NetworkTest,
+    written: (Arc<Inventory>, Arc<Vars>),
+    planes: &[&str],
+    joined: &[&str],
+    files: &[(&str, &str)],
+    hosts: &[&str],
+    seen: &str,
+) -> (Outcome, Vec<Event>) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("seen"), seen).unwrap();
     let kubectl = folder.path().join("kubectl");
@@ -84,6 +97,12 @@ async fn verify_on(
     for host in joined {
         fs::create_dir_all(folder.path().join(host)).unwrap();
         fs::write(folder.path().join(host).join("kubelet.conf"), "").unwrap();
+    }
+    for (path, content) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let play = json!([{ "name": "Verify", "hosts": "k8s_cluster", "roles": ["verify"] }]);
     let path: &Path = folder.path();
@@ -313,5 +332,73 @@ fn a_network_is_proven_for_the_nodes_that_were_tested_as_the_cluster_was_then() 
         format!("{a} {hash}\n{b} \n"),
     ] {
         assert!(!State::of(&others).is_proven(&[node("a"), node("b")]), "{others}");
+    }
+}
+
+/// What a control plane has that runs this version.
+fn manifest(version: &str) -> String {
+    format!("image: registry.k8s.io/kube-apiserver:v{version}\n")
+}
+
+#[tokio::test]
+async fn an_upgrade_that_was_cut_off_between_control_planes_is_told_at_once() {
+    let inventory = "a\nc\nb\n[kube_control_plane]\na\nc\n[etcd]\na\n[kube_node]\na\nb\nc\n";
+    let cut_off = "the control planes run 1.36.3 and 1.37.2: an upgrade was cut off";
+    let finish = "finish it: upgrade-cluster -e kube_version=1.37.2";
+    let other = "1.37.2, but the cluster runs 1.36.3";
+    for (of_c, vars, found, remedy) in [
+        ("1.37.2", VARS.to_owned(), cut_off, finish),
+        (
+            "1.36.3",
+            VARS.replace("1.36.3", "1.37.2"),
+            other,
+            "bring the cluster to it: upgrade-cluster -e kube_version=1.37.2;",
+        ),
+    ] {
+        let [of_a, of_c] = [manifest("1.36.3"), manifest(of_c)];
+        let path = |host: &str| format!("{host}/manifests/kube-apiserver.yaml");
+        let marks = [("a/kubeadm-init", "x\n"), ("c/kubeadm-init", "x\n")];
+        let (a, c) = (path("a"), path("c"));
+        let files = [&marks[..], &[(a.as_str(), of_a.as_str()), (c.as_str(), of_c.as_str())]].concat();
+        let written = inventory_and_vars(inventory, &vars);
+        // A kubectl that has nothing to say: nobody is to wait for it.
+        let (outcome, _) =
+            verify_with(NetworkTest::Always, written, &["a", "c"], &[], &files, &["a", "b", "c"], "").await;
+        for plane in ["a", "c"] {
+            let Some(Failure::Problems(problems)) = &outcome[plane].failure else { panic!("{outcome:?}") };
+            assert_eq!((problems.len(), problems[0].found.as_str()), (1, found));
+            assert!(problems[0].remedy.starts_with(remedy), "{problems:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_upgrade_has_left_is_told_before_anything_is_waited_for() {
+    let api_server = manifest("1.36.3");
+    let certificate = crate::cluster::tests::certificate("system:node:b", false);
+    let files = [
+        ("a/kubeadm-init", "x\n"),
+        ("a/manifests/kube-apiserver.yaml", api_server.as_str()),
+        ("b/kubelet-client-current.pem", certificate.as_str()),
+        ("kubelet", "#!/bin/sh\necho Kubernetes v1.35.4\n"),
+        ("etcd", "#!/bin/sh\necho 'etcd Version: 3.7.3'\n"),
+    ];
+    let written = inventory_and_vars(INVENTORY, VARS);
+    let hosts = &["a", "b", "off1"];
+    let unwell = SEEN.replace("||b|uid2||True|boot2|v1.36.3", "||b|uid2||False|boot2|v1.35.4");
+    let (outcome, events) =
+        verify_with(NetworkTest::Always, written, &["a"], &["b"], &files, hosts, &unwell).await;
+    assert!(matches!(outcome["a"].failure, Some(Failure::Unwell { .. })), "{outcome:?}");
+    for told in [
+        "the kubelet of b is 1.35.4, older than the API servers (1.36.3); to finish the upgrade: upgrade-cluster -e kube_version=1.36.3",
+        "etcd is 3.7.3 already, and Kubernetes 1.36.3 comes with 3.6.14: an upgrade was cut off; this finishes it: upgrade-cluster -e \
+         kube_version=1.37.2",
+    ] {
+        assert_eq!(
+            warnings(&events).iter().filter(|text| **text == told).count(),
+            1,
+            "{:?}",
+            warnings(&events)
+        );
     }
 }

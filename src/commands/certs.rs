@@ -95,7 +95,8 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     let flow = if args.ca {
         // One after the other is what it is about: nobody may ask for several at once.
         let flow = Flow::new("muster certs renew --ca", rotation::plays());
-        Flow { roles: rotation::roles(), all_at_once: true, ..flow }
+        let half_done = "The cluster may have its new authorities in part: it goes on like that, and nobody is set up until this is finished.";
+        Flow { roles: rotation::roles(), all_at_once: true, half_done: Some(half_done.to_owned()), ..flow }
     } else {
         Flow {
             roles: certificates::roles(args.below),

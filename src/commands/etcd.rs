@@ -167,6 +167,9 @@ impl RestoreParameters {
         Ok(Flow {
             next: Some(project.command(&["muster", "verify"], 2)),
             all_at_once: true,
+            half_done: Some(
+                "The restore may have begun: then the API is away, and nobody else changes these machines, until it is finished.".to_owned(),
+            ),
             ..of_etcd(
                 format!(
                     "muster etcd restore {}{}",

@@ -120,6 +120,7 @@ fn host_of(event: &Event) -> Option<&String> {
         | Event::Transfer { host, .. }
         | Event::Waiting { host, .. }
         | Event::Retrying { host, .. }
+        | Event::Told { host, .. }
         | Event::Tested { host, .. }
         | Event::HostFailed { host, .. }
         | Event::HostDone { host } => Some(host),

@@ -56,9 +56,19 @@ impl Parameters {
             bundle: BundleUse::None,
             remarks: false,
             whole_cluster: true,
+            half_done: Some(half_left(&leaving.hosts)),
             ..Flow::new(format!("muster remove-node {}", typed.join(" ")), removal.plays(leaving.is_plane))
         })
     }
+}
+
+/// What is the case after a removal was interrupted.
+fn half_left(hosts: &[String]) -> String {
+    format!(
+        "{} may have left the cluster in part: pods may have been moved, and members of etcd or nodes may be gone already. A node that is \
+         still in it gets pods again until then.",
+        names(hosts)
+    )
 }
 
 /// The hosts that a pattern means; or else those that have it as an address, which is what messages about a machine may show.

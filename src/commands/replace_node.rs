@@ -41,7 +41,10 @@ impl Parameters {
         let removal = Removal { hosts: hosts.clone(), come_back: true };
         let set_up = setup_cluster::Parameters {}.flow(project)?;
         let roles = removal.roles().into_iter().chain(set_up.roles).collect();
-        Ok(Flow { command, first: removal.plays(false), roles, reimaged: hosts, ..set_up })
+        let half_done =
+            "What the cluster knew of them before may be gone, and they may not be back yet.".to_owned();
+        let half_done = Some(half_done);
+        Ok(Flow { command, first: removal.plays(false), roles, reimaged: hosts, half_done, ..set_up })
     }
 }
 

@@ -89,6 +89,9 @@ impl Parameters {
                 ..Play::default()
             }],
             loses: Some(loses),
+            half_done: Some(
+                "The machines may be reset in part: what was removed is lost, and what is left of the cluster is of no use.".to_owned(),
+            ),
             ..Flow::new(self.typed(), RESET)
         })
     }

@@ -67,6 +67,11 @@ impl Parameters {
                 max_failures: Some(Share::Percent(40)),
                 ..Play::default()
             }],
+            half_done: Some(
+                "The upgrade has not come to its end: the cluster goes on as it is, with what has its new version and what has not. Nodes \
+                 that were drained get pods again. setup-cluster changes nothing until it is finished."
+                    .to_owned(),
+            ),
             roles: upgrading(Settings { force_unhealthy: self.force_unhealthy }),
             next: Some(project.command(&["muster", "kubectl", "get", "nodes"], 2)),
             ..Flow::new(

@@ -21,9 +21,6 @@ use crate::output::style::{Style, Tone};
 use crate::output::text;
 use crate::output::view::View;
 
-/// How many of the slowest steps are told.
-const SLOWEST: usize = 5;
-
 /// How many lines of a machine's output are repeated.
 const TAIL: usize = 12;
 
@@ -42,6 +39,10 @@ pub(crate) struct Closing<'a> {
     pub(crate) outcome: &'a Outcome,
     pub(crate) detail: Detail,
     pub(crate) interrupted: bool,
+    /// How many warnings there were before the run.
+    pub(crate) warned: usize,
+    /// What is the case where it was interrupted, if something is half done then.
+    pub(crate) half_done: Option<&'a str>,
     /// What to type next when all went well.
     pub(crate) next: Option<&'a str>,
     /// What to type to run again for some of the hosts, where that makes sense.
@@ -288,30 +289,16 @@ impl Closing<'_> {
                 parts.push(format!("{number} {word}"));
             }
         }
-        let mark = if done == self.outcome.len() { style.done() } else { style.failed() };
-        format!("{mark} {} in {elapsed}", parts.join(", "))
-    }
-
-    /// The slowest steps and the exchanges, for `-v`.
-    fn costs(&self) -> Vec<String> {
-        let mut steps: Vec<_> = self.view.steps.iter().collect();
-        steps.sort_by_key(|(_, step)| std::cmp::Reverse(step.time));
-        let slowest: Vec<String> = steps
-            .iter()
-            .take(SLOWEST)
-            .map(|((role, step), slowest)| {
-                format!("  {:>6}  {role}: {step} ({})", text::duration(slowest.time), slowest.host)
-            })
-            .collect();
-        let exchanges: Vec<String> =
-            self.outcome.iter().map(|(name, host)| format!("{name} {}", host.summary.exchanges)).collect();
-        let mut lines = Vec::new();
-        if !slowest.is_empty() {
-            lines.push("slowest steps:".to_owned());
-            lines.extend(slowest);
+        let warnings = self.warned + self.view.warnings.len();
+        if warnings > 0 {
+            parts.push(text::count(warnings, "warning"));
         }
-        lines.push(format!("exchanges: {}", exchanges.join(", ")));
-        lines
+        let mark = match done == self.outcome.len() {
+            true if warnings == 0 => style.done(),
+            true => style.warning(),
+            false => style.failed(),
+        };
+        format!("{mark} {} in {elapsed}", parts.join(", "))
     }
 }
 
@@ -351,6 +338,16 @@ mod tests {
     }
 
     fn told(outcome: &Outcome, detail: Detail, interrupted: bool) -> String {
+        told_of(outcome, detail, interrupted, None, 0)
+    }
+
+    fn told_of(
+        outcome: &Outcome,
+        detail: Detail,
+        interrupted: bool,
+        half_done: Option<&str>,
+        warned: usize,
+    ) -> String {
         let outline = Outline { hosts: outcome.keys().cloned().collect(), ..Outline::default() };
         let mut view = View::new(&outline, Usual::default(), Instant::now());
         if outcome.values().all(|host| host.failure.is_none()) {
@@ -369,6 +366,8 @@ mod tests {
             outcome,
             detail,
             interrupted,
+            warned,
+            half_done,
             next,
             again,
             inventory: &[],
@@ -405,6 +404,30 @@ mod tests {
         let told = told(&hosts(&["c"]), Detail::default(), true);
         let command = "go on: muster lab exec -- setup-cluster --limit a,c";
         assert!(told.lines().any(|line| line == command), "{told}");
+    }
+
+    #[test]
+    fn who_interrupts_a_run_is_told_what_is_half_done_then() {
+        let stopped = outcome(vec![("a", Some(Failure::Stopped("the user interrupted it".into())))]);
+        let last = |half_done: Option<&str>| {
+            let told = told_of(&stopped, Detail::default(), true, half_done, 0);
+            told.lines().last().map(str::to_owned).unwrap_or_default()
+        };
+        let then = "This command goes on from here, and so does the one you typed.";
+        assert_eq!(last(None), format!("Nothing is half done. {then}"));
+        let removal = "a may have left the cluster in part.";
+        assert_eq!(last(Some(removal)), format!("{removal} {then}"));
+    }
+
+    #[test]
+    fn warnings_of_before_a_run_are_counted_at_its_end() {
+        let done = outcome(vec![("a", None)]);
+        let verdict = |warned: usize| {
+            let told = told_of(&done, Detail::default(), false, None, warned);
+            told.lines().find(|line| line.contains(" host done")).map(str::to_owned).unwrap_or_default()
+        };
+        assert_eq!(verdict(0), "+ 1 host done (7 changed) in 1m04s");
+        assert_eq!(verdict(2), "! 1 host done (7 changed), 2 warnings in 1m04s");
     }
 
     fn problem() -> Failure {

@@ -1,6 +1,7 @@
 //! The user's side of the application: what it tells is shown, what it asks is asked on the terminal.
 
 use std::io::{BufRead, IsTerminal};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_app::{Frontend, News, Question};
@@ -19,21 +20,28 @@ pub(crate) struct CommandLine {
     /// Of standard error, where warnings go.
     style: Style,
     downloads: Mutex<Downloads>,
+    warned: AtomicUsize,
 }
 
 impl CommandLine {
     /// The side of whoever sees this screen, and output in this form.
-    pub(crate) fn on(environment: &Environment, screen: &Screen, form: Form) -> Arc<dyn Frontend> {
+    pub(crate) fn on(environment: &Environment, screen: &Screen, form: Form) -> Arc<Self> {
         Arc::new(Self {
             screen: screen.clone(),
             style: Style::of_stderr(environment),
             downloads: Mutex::new(Downloads::new(screen.clone(), form)),
+            warned: AtomicUsize::new(0),
         })
     }
 
     /// The side of whoever sees nothing live, for commands that answer at once.
     pub(crate) fn plain(environment: &Environment) -> Arc<dyn Frontend> {
         Self::on(environment, &Screen::new(environment, false), Form::Auto)
+    }
+
+    /// How many warnings there were. Remarks about variables are none.
+    pub(crate) fn warned(&self) -> usize {
+        self.warned.load(Ordering::Relaxed)
     }
 
     fn downloads(&self, show: impl FnOnce(&mut Downloads)) {
@@ -48,7 +56,10 @@ impl CommandLine {
 impl Frontend for CommandLine {
     fn tell(&self, news: News<'_>) {
         match news {
-            News::Warning(text) => self.warn(text),
+            News::Warning(text) => {
+                self.warned.fetch_add(1, Ordering::Relaxed);
+                self.warn(text);
+            }
             News::Remarks(project, found) => {
                 let (lines, shortened) = remarks::lines(found);
                 lines.iter().for_each(|line| self.warn(line));

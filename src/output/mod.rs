@@ -4,6 +4,7 @@
 pub(crate) mod advice;
 mod closing;
 pub(crate) mod command_error;
+mod costs;
 mod downloads;
 mod frontend;
 pub(crate) mod jsonl;

@@ -40,11 +40,9 @@ impl Closing<'_> {
         }
         let command = (self.again)(Again::Only(&self.to_mend(&unfinished))).unwrap_or_default();
         if self.interrupted {
-            return vec![
-                to_type("go on:", &command),
-                "Nothing is half done: this command goes on from here, and so does the one you typed."
-                    .to_owned(),
-            ];
+            let state = self.half_done.unwrap_or("Nothing is half done.");
+            let then = "This command goes on from here, and so does the one you typed.";
+            return vec![to_type("go on:", &command), format!("{state} {then}")];
         }
         // What was found on the machines, or written for them, is found again by the same command until somebody has mended it.
         let is_refused = exit_of(self.outcome, self.interrupted) == Exit::Problems;

@@ -42,7 +42,9 @@ impl Plain {
 
 impl Sink for Plain {
     fn event(&mut self, event: &Event, _ended: &[usize], view: &View, now: Instant) {
-        if matches!(event, Event::Warning { text, .. } if !view.is_first(text)) {
+        // Who has locked a machine is told at the end, with what to do.
+        let is_locked = matches!(event, Event::HostFailed { failure: Failure::Locked { .. }, .. });
+        if is_locked || matches!(event, Event::Warning { text, .. } if !view.is_first(text)) {
             return;
         }
         for line in lines(event, self.detail, self.screen.style) {
@@ -104,6 +106,7 @@ pub(crate) fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> 
                 text::harmless(&proposed(text))
             )]
         }
+        Event::Told { text, .. } if !detail.quiet => vec![text::harmless(text)],
         Event::HostFailed { host, role, step, failure } if !matches!(failure, Failure::Stopped(_)) => {
             let sentence = sentence::failure(host, role.as_deref(), step.as_deref(), failure);
             let mut lines = vec![format!("{} {sentence}", style.paint(Tone::Bad, "failed:"))];

@@ -82,8 +82,13 @@ pub(crate) fn step(end: &StepEnd<'_>, detail: Detail, style: Style) -> String {
     } else if end.changes.is_empty() {
         line.push_str(&style.paint(Tone::Faint, ": nothing to do"));
     } else {
-        let lead = if detail.check { "would change" } else { "changed" };
-        line.push_str(&format!(": {} {}", style.paint(Tone::Changed, lead), changes(end.changes)));
+        // What was only brought to the machine is no change of it.
+        let lead = match (end.counts.changed, detail.check) {
+            (0, _) => String::new(),
+            (_, true) => style.paint(Tone::Changed, "would change") + " ",
+            (_, false) => style.paint(Tone::Changed, "changed") + " ",
+        };
+        line.push_str(&format!(": {lead}{}", changes(end.changes)));
     }
     if detail.verbose >= 2 {
         let exchanges = text::count(end.exchanges, "exchange");
@@ -187,6 +192,12 @@ mod tests {
         assert_eq!(
             line(Detail { check: true, verbose: 2, ..Detail::default() }),
             "node1  etcd: Start etcd: would change service etcd (started)  (1 of 3, 2 exchanges)  0.4s"
+        );
+        let fetched = [change("kubelet", "fetched", None)];
+        let end_of_fetch = StepEnd { counts: Counts { ok: 1, changed: 0, skipped: 0 }, ..end(&fetched) };
+        assert_eq!(
+            step(&end_of_fetch, Detail::default(), Style::PLAIN),
+            "node1  etcd: Start etcd: kubelet (fetched)  0.4s"
         );
         // What a reset takes away is not "no data".
         let changes = [change("data of etcd in /var/lib/etcd", "removed", None)];

@@ -79,8 +79,12 @@ impl Sink for Terminal {
                 let host = host.as_ref().map(|host| format!("{host}  ")).unwrap_or_default();
                 self.short(&format!("{} {host}{}", style.warning(), text::harmless(&proposed(text))));
             }
-            // Problems are a table at the end, and whoever was stopped did not fail.
-            Event::HostFailed { failure: Failure::Stopped(_) | Failure::Problems(_), .. } => {}
+            Event::Told { text, .. } if !detail.quiet => self.line(&text::harmless(text)),
+            // Problems are a table at the end, who has locked a machine is told there, and whoever was stopped did not fail.
+            Event::HostFailed {
+                failure: Failure::Stopped(_) | Failure::Problems(_) | Failure::Locked { .. },
+                ..
+            } => {}
             Event::HostFailed { host, role, step, failure }
                 if self.failures.insert((role.clone(), step.clone(), sentence::gist(failure))) =>
             {

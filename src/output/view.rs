@@ -207,7 +207,10 @@ impl View {
             }
             Event::Tested { what, .. } => self.tested.push(what.clone()),
             Event::RunEnded { elapsed } => self.elapsed = Some(*elapsed),
-            Event::RunStarted { .. } | Event::PlayStarted { .. } | Event::StepEnded { .. } => {}
+            Event::RunStarted { .. }
+            | Event::PlayStarted { .. }
+            | Event::StepEnded { .. }
+            | Event::Told { .. } => {}
         }
         Vec::new()
     }

@@ -44,7 +44,8 @@ impl Setting {
     /// A run that looks at one thing on the machine, once the bundle is complete.
     fn run(&self, options: &[&str]) -> Ended {
         let run = ["--bundle", "bundle", "--tags", "kubeconfig", "--check", "--output", "plain"];
-        self.test.run(&[&run[..], options].concat())
+        let version = format!("kube_version={}", CATALOGUE.default_release());
+        self.test.run(&[&run[..], &["-e", &version], options].concat())
     }
 
     /// The bundle lacks what it lacked, and nobody was at the machine.
@@ -110,16 +111,20 @@ fn wrong_bytes_and_half_a_file_never_get_into_the_bundle() {
 }
 
 /// A cluster that stands keeps its network plugin and its version: it is asked before what it may not need is fetched, or missed, of a
-/// version only where the bundle has another one, or none. Of anything else that the bundle lacks no machine has to be asked.
+/// version that is said only where the bundle has another one, or none. Of anything else that the bundle lacks no machine has to be
+/// asked.
 #[test]
 fn before_a_network_plugin_or_a_version_is_missed_machines_tell_whether_they_may_have_it() {
     let (newest, older) = (CATALOGUE.default_release(), "1.36.3");
-    for (left_out, plugin, versions, is_asked) in [
-        ("calico", "calico", &[newest][..], true),
-        ("/pause:", "calico", &[newest], false),
-        ("/flannel/", "flannel", &[newest], false),
-        ("/pause:", "flannel", &[newest, older], true),
-        ("/pause:", "flannel", &[], true),
+    let said = format!("kube_version={newest}");
+    for (left_out, plugin, said, versions, is_asked) in [
+        ("calico", "calico", &["-e", said.as_str()][..], &[newest][..], true),
+        ("/pause:", "calico", &["-e", &said], &[newest], false),
+        ("/flannel/", "flannel", &["-e", &said], &[newest], false),
+        ("/pause:", "flannel", &["-e", &said], &[newest, older], true),
+        ("/pause:", "flannel", &["-e", &said], &[], true),
+        // A part of the version that new clusters get, and none of the one that this cluster may keep.
+        ("/pause:", "flannel", &[], &[newest], true),
     ] {
         let sshd = Sshd::start();
         let test = project(&sshd, setup_cluster());
@@ -128,7 +133,8 @@ fn before_a_network_plugin_or_a_version_is_missed_machines_tell_whether_they_may
             muster_testkit::bundle::write(&test.folder().join("bundle"), &release, &[left_out]);
         }
         let asked = format!("kube_network_plugin={plugin}");
-        let ended = test.run(&["--bundle", "bundle", "--offline", "-e", &asked]).code(1);
+        let run = ["--bundle", "bundle", "--offline", "-e", &asked];
+        let ended = test.run(&[&run[..], said].concat()).code(1);
         ended.stderr_has(&["lacks:", left_out]);
         assert_eq!(sshd.log().contains("Accepted"), is_asked, "{left_out}: {}", sshd.log());
     }

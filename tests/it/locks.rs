@@ -41,11 +41,12 @@ const RUN: [&str; 5] = ["--bundle", "bundle", "--offline", "--tags", "kubeconfig
 fn a_second_controller_is_told_who_works_on_the_machine_and_ends_with_75() {
     let (_sshd, test) = locked();
     let ended = test.run(&[&RUN[..], &["--output", "plain"]].concat()).code(75);
-    ended.stdout_has(&[
+    let ended = ended.stdout_has(&[
         "✘ node1\n  locked by anna@desk (pid 7) with setup-cluster, since ",
         "hint: wait until that run has ended (--lock-timeout SECONDS waits); if it is gone for good: muster unlock",
         "failed=1",
     ]);
+    assert_eq!(ended.stdout.matches("locked by anna").count(), 1, "{}", ended.stdout);
     let waited = test.run(&[&RUN[..], &["--lock-timeout", "1", "--output", "jsonl"]].concat()).code(75);
     waited.stdout_has(&[
         "\"event\":\"waiting\"",

@@ -11,6 +11,7 @@ mod docs;
 mod downloads;
 mod fixture;
 mod help;
+mod inventory;
 mod kubeconfig;
 mod kubespray;
 mod kubespray_table;

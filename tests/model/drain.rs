@@ -1,7 +1,7 @@
 //! A node of model machines gives its pods away as the variables say, and what stands against it is shown.
 
 use muster_engine::play::Play;
-use muster_roles::ROLES;
+use muster_roles::{ROLES, Removal};
 use muster_testkit::model::shell::{Done, Shell};
 
 use crate::cluster::{Cluster, State, say};
@@ -27,9 +27,9 @@ impl Pods {
         match words {
             ["get", "pods", "-A", "--field-selector", node, "--selector", selector, ..] => {
                 self.asked.push(format!("get pods --selector {selector}"));
-                let shown =
-                    self.on_node.iter().filter(|pod| *node == "spec.nodeName=m2" && selects(selector, pod));
-                Some(shown.copied().collect())
+                let is_looked_at = ["spec.nodeName=m2", "spec.nodeName!="].contains(node);
+                let shown = self.on_node.iter().filter(|pod| is_looked_at && selects(selector, pod));
+                Some(shown.map(|pod| pod.trim_end_matches('\n').to_owned() + "\tm2\n").collect())
             }
             ["get", "poddisruptionbudgets", "-A", ..] => Some(self.budgets.to_owned()),
             _ => None,
@@ -40,6 +40,13 @@ impl Pods {
 /// Whether a selector, which is nothing or `app!=web` here, selects a pod.
 fn selects(selector: &str, pod: &str) -> bool {
     selector.is_empty() || !pod.contains(r#""app":"web""#)
+}
+
+impl Pods {
+    /// A pod on m2, which a budget does not let go.
+    pub(crate) fn that_stay() -> Self {
+        Self { on_node: vec![WEB], budgets: BUDGET, asked: Vec::new() }
+    }
 }
 
 impl Cluster {
@@ -54,7 +61,7 @@ impl Cluster {
         let asks = !flags.contains(&"--disable-eviction");
         let kept = |pod: &str| !selects(selector, pod) || asks && !pods.budgets.is_empty() && pod == WEB;
         pods.on_node.retain(|pod| node != "m2" || kept(pod));
-        let blocked = pods.on_node.iter().any(|pod| selects(selector, pod));
+        let blocked = node == "m2" && pods.on_node.iter().any(|pod| selects(selector, pod));
         if blocked { say(shell, "error: global timeout reached: 4s", 1) } else { Ok(0) }
     }
 }
@@ -187,5 +194,30 @@ fn a_node_that_somebody_else_has_cordoned_is_drained_and_stays_so() {
         let ran = world.drained(&[DEBUG], "", &["drain"], &["drain_nodes=false"]).await;
         assert_eq!((failure(&ran).as_str(), world.keeps_pods_away()), ("", [true, false]));
         assert!(world.asked("drain").is_empty());
+    });
+}
+
+#[test]
+fn a_budget_that_will_block_is_told_before_a_node_is_removed() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        world.inventory(&hosts(IN_USE), GROUPS, &["drain_timeout=20s", "drain_retries=0"]);
+        let removal = Removal { hosts: vec!["m2".into()], come_back: false };
+        for (pods, told) in [(Pods::that_stay(), 1), (Pods { budgets: "", ..Pods::that_stay() }, 0)] {
+            world.cluster.state().pods = pods;
+            // Before anything is touched: by the role that looks.
+            let mut plays = removal.plays(false);
+            plays.truncate(1);
+            world.does(&plays, removal.roles());
+            let before = world.changes();
+            let (_, ran, wrong) = world.calm(7).await;
+            let words = format!(
+                "draining m2 will wait: {BLOCKS}; if that stays so for drain_timeout, and in drain_retries attempts more, the run ends \
+                 there and the node gets pods again"
+            );
+            let count = ran.warnings.iter().filter(|warning| **warning == words).count();
+            assert!(wrong.is_empty() && count == told, "{wrong:?} {:?}", ran.warnings);
+            assert!(ran.changes.is_empty() && world.changes() == before, "{:?}", ran.changes);
+        }
     });
 }

@@ -7,6 +7,7 @@ use muster_roles::Reset;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::disk::Entry;
 
+use crate::cluster::write;
 use crate::events::after;
 use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
@@ -103,5 +104,27 @@ fn a_control_plane_in_another_group_is_named_and_not_reset() {
             refused.iter().any(|text| text.contains("m0 is a control plane of this cluster")),
             "{refused:#?}"
         );
+    });
+}
+
+#[test]
+fn snapshots_of_etcd_stay_and_are_told() {
+    simulated(async {
+        let kept = "/var/lib/muster/snapshots/before-1.37.2-from-1.36.3.db";
+        let world = after(GROUPS, |world| {
+            write(&mut world.machines[1].state().kept.disk, kept, "all that is left", 0o600);
+        })
+        .await;
+        *world.reset.lock().unwrap() = Some(Reset::default());
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let told = "snapshots of etcd stay in /var/lib/muster/snapshots: those of before an upgrade";
+        assert_eq!(
+            ran.warnings.iter().filter(|warning| warning.starts_with(told)).count(),
+            1,
+            "{:?}",
+            ran.warnings
+        );
+        assert!(world.machines[1].state().kept.disk.file(kept).is_some());
     });
 }

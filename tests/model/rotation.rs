@@ -21,6 +21,8 @@ pub(crate) const SSL: &str = "/etc/kubernetes/ssl";
 pub(crate) const CA: &str = "/etc/kubernetes/ssl/ca.crt";
 pub(crate) const ETCD_CA: &str = "/etc/ssl/etcd/ssl/ca.pem";
 pub(crate) const PROXY_CA: &str = "/etc/kubernetes/ssl/front-proxy-ca.crt";
+/// Says that a renewal is under way on a machine.
+const RENEWING: &str = "/var/lib/muster/stamps/renewing-certificates";
 pub(crate) const KUBECONFIGS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
 const SIGNS_WITH: &str = "    - --cluster-signing-cert-file=";
 
@@ -144,6 +146,18 @@ impl Cluster {
             return say(shell, &format!("kubeadm: the key is not that of the certificate in {path}"), 1);
         };
         let signed = authority.server();
+        if words.first() == Some(&"certs") {
+            // What reads them starts anew afterwards: on one control plane, and then on the next one.
+            let mut state = self.state();
+            let renews = |other: &Machine| other.state().kept.disk.file(RENEWING).is_some();
+            let others = state.nodes.iter().filter(|(name, other)| **name != machine.name && renews(other));
+            let beside: Vec<String> = others.map(|(name, _)| name.clone()).collect();
+            if !beside.is_empty() {
+                state
+                    .wrong
+                    .push(format!("the certificates of {} are renewed beside {beside:?}", machine.name));
+            }
+        }
         match words {
             ["kubeconfig", "user", "--org", "system:nodes", "--client-name", name, ..] => {
                 let both = authority.client(name.trim_start_matches("system:node:"));

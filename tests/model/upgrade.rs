@@ -12,6 +12,7 @@ use muster_testkit::model::machine::Machine;
 use muster_testkit::model::shell::{Done, Shell};
 
 use crate::cluster::{Cluster, State, content, put, say};
+use crate::drain::Pods;
 use crate::kills::{At, killed_everywhere};
 use crate::kubeadm_files::{manifest, told};
 use crate::line::Kill;
@@ -339,5 +340,48 @@ fn a_cluster_that_is_not_well_is_upgraded_where_that_is_asked_for() {
         let told = "the cluster is not well: the node m3 is not Ready";
         assert!(ran.warnings.iter().any(|warning| warning == told), "{:?}", ran.warnings);
         assert!(wrong.is_empty() && world.behind().is_empty(), "{wrong:?} {:?}", world.behind());
+    });
+}
+
+#[test]
+fn a_budget_that_will_block_is_told_at_the_beginning() {
+    simulated(async {
+        let world = World::before_upgrade().await;
+        let set = [
+            format!("kube_version={TO}"),
+            "drain_fallback_enabled=true".to_owned(),
+            "drain_retries=0".to_owned(),
+        ];
+        world.inventory(&hosts(MACHINES), GROUPS, &set.each_ref().map(String::as_str));
+        world.cluster.state().pods = Pods::that_stay();
+        let (_, ran, wrong) = world.calm(2).await;
+        let is_told = |text: &&String| {
+            text.starts_with("draining m2 will wait: the PodDisruptionBudget shop/web of Deployment web ")
+        };
+        let told: Vec<&String> = ran.warnings.iter().filter(is_told).collect();
+        assert!(told.len() == 1 && told[0].ends_with("(drain_fallback_enabled)"), "{:?}", ran.warnings);
+        assert!(wrong.is_empty() && world.behind().is_empty(), "{wrong:?} {:?}", world.behind());
+        // Nothing is drained any more, and nothing is told.
+        world.cluster.state().pods = Pods::that_stay();
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(
+            wrong.is_empty() && !ran.warnings.iter().any(|text| is_told(&text)),
+            "{wrong:?} {:?}",
+            ran.warnings
+        );
+    });
+}
+
+#[test]
+fn what_is_only_fetched_counts_when_it_is_put_in_its_place() {
+    simulated(async {
+        let world = World::before_upgrade().await;
+        *world.roles.lock().unwrap() = ["upgrade-check", "fetch"].map(str::to_owned).into();
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let told = &ran.told["m3"];
+        let programs = ["kubelet", "kubeadm", "kubectl"].map(|program| format!("fetch: {program} {TO}"));
+        assert!(programs.iter().all(|program| told.contains(program)), "{told:?}");
+        assert_eq!(ran.outcome["m3"].summary.counts.changed, told.len() - programs.len(), "{told:?}");
     });
 }

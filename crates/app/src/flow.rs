@@ -44,6 +44,8 @@ pub struct Flow {
     pub all_at_once: bool,
     /// What is lost for good by it; a user is asked first.
     pub loses: Option<Loss>,
+    /// What is the case after it was interrupted, where something is half done then: a sentence, or some.
+    pub half_done: Option<String>,
     /// What to type when all went well.
     pub next: Option<String>,
 }
@@ -118,6 +120,7 @@ impl Flow {
             whole_cluster: false,
             all_at_once: false,
             loses: None,
+            half_done: None,
             next: None,
         }
     }

@@ -10,7 +10,7 @@ use muster_engine::play::Play;
 use muster_engine::prelude::Problem;
 use muster_engine::run::{FORKS, Findings, Role};
 use muster_inventory::PatternError;
-use muster_roles::kubespray::Verdict;
+use muster_roles::kubespray::{Remark, Verdict};
 use muster_roles::preflight;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -23,7 +23,7 @@ use crate::options::{ConnectionOptions, RunOptions, Selection, VariableOptions};
 use crate::project::Project;
 use crate::text::count;
 use crate::world::World;
-use crate::{lock_owner, run_bundle, selection};
+use crate::{batches, lock_owner, run_bundle, selection};
 
 /// The groups that a cluster's inventory has.
 const GROUPS: [&str; 3] = ["kube_control_plane", "etcd", "kube_node"];
@@ -116,8 +116,9 @@ impl Job {
             Plays::Given(plays) => plays.clone(),
         });
         let mut plays = selection::select(&all, &self.selection)?;
-        if let Some(serial) = self.options.serial {
-            selection::one_batch_after_the_other(&mut plays, serial);
+        match self.options.serial {
+            Some(serial) => selection::one_batch_after_the_other(&mut plays, serial),
+            None => plays = batches::by_group(plays, &world)?,
         }
         let hosts = world.select(self.selection.limit.as_deref())?;
         let outline = outline(&world, &plays, &hosts)?;
@@ -144,13 +145,14 @@ impl Scope {
         world.tell_warnings(frontend);
         let named = |role: &&Role| plays.iter().flat_map(Play::all_roles).any(|name| name == role.name);
         let checks: Vec<_> = roles.iter().filter(named).filter_map(|role| role.check_written).collect();
-        if job.flow.remarks {
-            // What a role refuses is among the problems that it finds.
-            let refused = |verdict| verdict == Verdict::Refused;
-            world.tell_remarks(|remark| checks.is_empty() || !refused(remark.verdict), frontend)?;
-        }
         let mut found = Findings { problems: world.mistyped_options()?, ..Findings::default() };
         found.problems.extend(world.folder_of_another());
+        if job.flow.remarks {
+            // What is a problem is told as such: what a role refuses, and what was just mistyped.
+            let is_refused = |remark: &Remark| !checks.is_empty() && remark.verdict == Verdict::Refused;
+            let is_mistyped = |remark: &Remark| found.problems.iter().any(|known| known.check == remark.name);
+            world.tell_remarks(|remark| !is_refused(remark) && !is_mistyped(remark), frontend)?;
+        }
         for check in checks {
             let of_role = check(&world.inventory, &world.vars, &outline.hosts)?;
             found.problems.extend(of_role.problems);

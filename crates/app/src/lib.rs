@@ -9,6 +9,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
 
+mod batches;
 mod connections;
 mod environment;
 mod error;

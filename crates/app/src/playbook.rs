@@ -76,7 +76,7 @@ fn parse(name: &str, source: &str, roles: &[Role]) -> Result<Vec<Play>, Error> {
             Some((line, column)) => located(name, source, line, column, &message),
             None => format!("{name}: {message}"),
         })
-        .hint("a playbook is a list of plays: {name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, may_be_off, wait_for_all}")
+        .hint("a playbook is a list of plays: {name, hosts, roles, always, tags, serial, serial_by_group, max_failures, any_errors_fatal, may_be_off, wait_for_all}")
     };
     let plays: Vec<Play> = serde_saphyr::from_str(source).map_err(invalid)?;
     let places: Vec<Places> = serde_saphyr::from_str(source).map_err(invalid)?;
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn the_embedded_playbooks_are_correct() {
         let nowhere = Path::new("/nonexistent");
-        for playbook in [CLUSTER, ADOPT, PREFLIGHT, VERIFY, RESET] {
+        for playbook in [CLUSTER, UPGRADE, ADOPT, PREFLIGHT, VERIFY, RESET] {
             assert!(!playbook.load(nowhere, ROLES).unwrap().is_empty(), "{playbook:?}");
         }
     }
@@ -148,11 +148,11 @@ mod tests {
         check_error(
             "- name: A\n  hosts: all\n  become: true\n  roles: []\n",
             "
-error: p.yml:3:3: unknown field `become`, expected one of name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, may_be_off, wait_for_all
+error: p.yml:3:3: unknown field `become`, expected one of name, hosts, roles, always, tags, serial, serial_by_group, max_failures, any_errors_fatal, may_be_off, wait_for_all
    |
  3 |   become: true
    |   ^
-hint: a playbook is a list of plays: {name, hosts, roles, always, tags, serial, max_failures, any_errors_fatal, may_be_off, wait_for_all}",
+hint: a playbook is a list of plays: {name, hosts, roles, always, tags, serial, serial_by_group, max_failures, any_errors_fatal, may_be_off, wait_for_all}",
         );
     }
 

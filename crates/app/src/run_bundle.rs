@@ -121,7 +121,8 @@ pub(crate) enum Lack {
     /// Something.
     Any,
     /// Something that a cluster which stands may not become: what belongs to another network plugin than that of new clusters, and to
-    /// nothing else; or to another version of Kubernetes than that of new clusters, or than the bundle has, if it has any.
+    /// nothing else; or to a version of Kubernetes, where nobody has said which, or another one than that of new clusters, or than the
+    /// bundle has, if it has any.
     OfAnother,
 }
 
@@ -143,11 +144,15 @@ pub(crate) fn is_incomplete(
         .map(|release| CATALOGUE.needed(release, |purpose| !is_of_another_network(purpose)));
     let mut lacks_more = || without.any(|release| !bundle.missing_of(&release).is_empty());
     let is_another = |version: &str| version != CATALOGUE.default_release();
+    // A cluster keeps its version where nobody has said one.
+    let is_said = speaker(world)?
+        .is_some_and(|vars| vars.explain("kube_version").first().is_some_and(|first| first.kind.is_user()));
     let has_another = || {
         let mut kubelets = bundle.files().iter().filter(|file| file.name == "kubelet").peekable();
         kubelets.peek().is_none() || kubelets.any(|kubelet| !versions.contains(&kubelet.version))
     };
-    let of_another_version = || versions.iter().any(|version| is_another(version)) || has_another();
+    let of_another_version =
+        || !is_said || versions.iter().any(|version| is_another(version)) || has_another();
     Ok(!missing.is_empty() && (of == Lack::Any || of_another_version() || !lacks_more()))
 }
 

@@ -46,8 +46,8 @@ impl World {
         let settings = environment.ansible()?;
         let secrets = vault_secrets(options, environment, frontend)?;
         let defaults = LoadOptions::default();
-        // What runs bring back lies beside inventories (kubespray's ansible.cfg).
-        let beside = ["artifacts", "credentials"].map(str::to_owned);
+        // What runs bring back lies beside inventories (kubespray's ansible.cfg), and so do the user's own objects.
+        let beside = ["artifacts", "credentials", "^extension$"].map(str::to_owned);
         let load_options = LoadOptions {
             rules: group_rules(),
             secrets: secrets.clone(),

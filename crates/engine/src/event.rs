@@ -166,6 +166,13 @@ pub enum Event {
         /// What it is, in words for the user.
         text: String,
     },
+    /// Something the user should know of the run, and need not do anything about.
+    Told {
+        /// The machine through which it was seen.
+        host: String,
+        /// What it is, in words for the user.
+        text: String,
+    },
     /// Something was tried out through a host, and works.
     Tested {
         /// The machine.

@@ -362,16 +362,6 @@ impl Host {
         self.needs(other, what).await
     }
 
-    /// Something the user should know, which stops nothing.
-    pub fn warn(&self, text: impl Into<String>) {
-        self.send(Event::Warning { host: Some(self.name.clone()), text: text.into() });
-    }
-
-    /// Something that was tried out and works, for the end of the run.
-    pub fn tested(&self, what: impl Into<String>) {
-        self.send(Event::Tested { host: self.name.clone(), what: what.into() });
-    }
-
     /// Says that something on this side was changed, or in check mode: would be, on behalf of the host.
     pub fn changed_here(&self, change: Change) {
         let counts = Counts { ok: 1, changed: 1, skipped: 0 };

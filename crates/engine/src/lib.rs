@@ -26,6 +26,7 @@ pub mod script;
 mod seconds;
 pub mod ssh;
 mod step;
+mod telling;
 pub mod transport;
 mod upload;
 mod wait;

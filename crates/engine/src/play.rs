@@ -26,6 +26,9 @@ pub struct Play {
     /// How many hosts at once; all when not given. When all hosts of a batch fail, the next batch does not begin.
     #[serde(default, deserialize_with = "at_least_one")]
     pub serial: Option<Share>,
+    /// The variable that says the same of groups of its hosts: `{pool_a: 2, pool_b: 30%}`. Whoever loads the play makes several of it.
+    #[serde(default)]
+    pub serial_by_group: Option<String>,
     /// How many of its hosts may fail, or be unreachable, before they are through it; any number when not given. When more
     /// do, nobody begins another role, of this play, a later or an earlier one: what the play is for would not come about.
     #[serde(default)]
@@ -59,6 +62,11 @@ pub enum Share {
 }
 
 impl Share {
+    /// Whether it is more than none, of a number that is large enough.
+    pub fn is_some_host(self) -> bool {
+        !matches!(self, Self::Hosts(0) | Self::Percent(0))
+    }
+
     /// How many of so many hosts that is. What is not a whole host does not count: 30% of 3 are none.
     pub fn of(self, hosts: usize) -> usize {
         match self {
@@ -123,7 +131,7 @@ impl<'de> Deserialize<'de> for Share {
 
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Share>, D::Error> {
     match Option::<Share>::deserialize(deserializer)? {
-        Some(Share::Hosts(0) | Share::Percent(0)) => {
+        Some(share) if !share.is_some_host() => {
             Err(de::Error::custom("serial is how many hosts at once: at least 1"))
         }
         share => Ok(share),

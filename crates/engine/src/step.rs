@@ -137,7 +137,9 @@ impl<'h> Step<'h> {
         };
         let mut changed: Vec<_> = changes.iter().map(|c| c.resource.as_str()).collect();
         changed.dedup();
-        let counts = Counts { ok: self.resources.len(), changed: changed.len(), skipped: 0 };
+        // What lies ready for a later step counts when that one puts it in its place.
+        let counted = if self.fetch_only { 0 } else { changed.len() };
+        let counts = Counts { ok: self.resources.len(), changed: counted, skipped: 0 };
         asker.leave_step(counts);
         let changed = !changes.is_empty();
         asker.send(Event::StepEnded {
