@@ -92,8 +92,9 @@ pub(crate) const HEALTHY: &str = "a healthy etcd member";
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    // With Docker kubespray ran the same etcd, with the same data, certificates and ports.
-    if !["host", "docker"].contains(&vars.etcd_deployment_type.as_str()) {
+    // With Docker kubespray ran the same etcd, with the same data, certificates and ports; with `kubeadm` others are asked for, of which
+    // a remark tells.
+    if !["host", "docker", "kubeadm"].contains(&vars.etcd_deployment_type.as_str()) {
         return Err(Failure::new(
             format!(
                 "etcd_deployment_type is {:?}, and only \"host\" is supported",

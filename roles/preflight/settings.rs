@@ -425,7 +425,8 @@ mod tests {
             ("container_manager: docker", None),
             ("verify_network: allways", Some("verify_network: allways (vars.yml:1:17)")),
             ("kubeadm_init_timeout: 5x", Some("kubeadm_init_timeout: 5x (vars.yml:1:23)")),
-            ("etcd_deployment_type: kubeadm", Some("etcd_deployment_type: kubeadm (vars.yml:1:23)")),
+            ("etcd_deployment_type: rkt", Some("etcd_deployment_type: rkt (vars.yml:1:23)")),
+            ("etcd_deployment_type: kubeadm", None),
             ("etcd_deployment_type: docker", None),
             ("cert_management: \"{{ 'vault' if 'vault' in groups else 'script' }}\"", None),
             (
