@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use futures::future::join_all;
 use muster_engine::prelude::*;
 use muster_inventory::{HostVars, some_names};
 
@@ -329,4 +330,54 @@ pub(crate) async fn answers(host: &Host, known: &Standing, external: &External) 
         },
         other => other,
     })
+}
+
+/// Every machine of the run that is in the cluster finds the API there, before any of them is led there. Asked by each itself: the control
+/// plane that leads may hold the address, and sees nothing of what is between it and others.
+///
+/// # Errors
+/// [`Failure::Problems`]: those that do not, and what they said.
+pub(crate) async fn all_find_it(host: &Host, known: &Standing, external: &External) -> Result<()> {
+    let what = "Every machine finds the API there";
+    if host.check_mode() {
+        host.not_yet(what);
+        return Ok(());
+    }
+    let url = format!("https://{}", external.endpoint());
+    let mut others = host.cluster().group("k8s_cluster");
+    others.retain(|name| name != host.name() && known.answered(name));
+    let ask = |name: String| {
+        let finds = sh(include_str!("finds_it.sh"), [url.as_str()]);
+        async move {
+            // One that is off, or takes no part, cannot be asked.
+            let answer = host.cluster().host(&name).ok()?.query(finds).await.ok()?;
+            (answer.status != 0).then_some((name, answer.output))
+        }
+    };
+    let lost = join_all(others.into_iter().map(ask)).await.into_iter().flatten();
+    let problems: Vec<Problem> = lost.map(|(name, said)| is_not_found(external, &name, &said)).collect();
+    if !problems.is_empty() {
+        return Err(Failure::Problems(problems));
+    }
+    host.passed(what);
+    Ok(())
+}
+
+/// A machine does not find the API at a load balancer that the control plane that leads finds.
+fn is_not_found(external: &External, name: &str, said: &str) -> Problem {
+    let url = format!("https://{}", external.endpoint());
+    let between = match external.shared {
+        true => {
+            "a firewall, or a switch or cloud that lets an address be at one machine only (allowed address pairs)"
+        }
+        false => "a firewall, a route, or the load balancer itself",
+    };
+    problem(
+        external,
+        format!("{name} does not find the API at {url}: {}", said.trim_end()),
+        "an address at which every machine of the cluster finds the API".to_owned(),
+        format!(
+            "see what is between {name} and the address ({between}), and run again; nothing leads there yet"
+        ),
+    )
 }

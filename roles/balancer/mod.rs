@@ -30,7 +30,7 @@ use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, api_answers};
 use crate::{diagnosis, kubeadm};
 pub(crate) use external::{External, former_names, known_by_name, may_go_over, names, no_names, wrong_name};
-pub(crate) use external::{NAME as EXTERNAL_NAME, VARIABLE as EXTERNAL, answers};
+pub(crate) use external::{NAME as EXTERNAL_NAME, VARIABLE as EXTERNAL, all_find_it, answers};
 
 /// A snippet that gives the kubelet another kubeconfig, or sees whether it has been told of it, with `kubelet_is_told.sh`.
 macro_rules! told {

@@ -132,10 +132,12 @@ pub(super) async fn in_the_end(host: &Host, known: &Standing) -> Result<Vec<File
     Ok(files)
 }
 
-/// Whether the configuration is another one than it will be when the run is through.
+/// Whether the configuration is another one than it will be when the run is through. It is not where machines go on to find the API where
+/// they did, whatever variables say: in a run of some roles only.
 pub(super) fn is_of_a_transition(host: &Host, known: &Standing) -> Result<bool> {
-    let former = former_host(known).map(str::to_owned);
-    Ok(former.is_some_and(|former| names(host, known).is_ok_and(|names| !names.contains(&former))))
+    let Some(former) = former_host(known).map(str::to_owned) else { return Ok(false) };
+    let goes_on = cluster::in_the_end(host, known)?.rsplit_once(':').is_some_and(|(host, _)| host == former);
+    Ok(!goes_on && !names(host, known)?.contains(&former))
 }
 
 /// Where machines have found the API before this run, and some may look for it until it is through: certificates stay good for that.

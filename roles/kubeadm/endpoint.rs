@@ -3,7 +3,7 @@
 
 use muster_engine::prelude::*;
 
-use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config, reconfigure};
+use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config, growth, reconfigure};
 use crate::balancer;
 use crate::cluster;
 use crate::vip;
@@ -33,7 +33,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             host.needs_of_role(plane, CONTROL_PLANE, API_IS_UP).await?;
         }
         balancer::workers_are_prepared(host, &known).await?;
+        if external.is_shared() {
+            vip::is_shared(host, &known).await?;
+        }
         balancer::answers(host, &known, &external).await?;
+        growth::workers_are_through(host, &known).await;
+        balancer::all_find_it(host, &known, &external).await?;
     } else {
         host.needs_of_role(leader, API_ENDPOINT, IS_TOLD).await?;
     }

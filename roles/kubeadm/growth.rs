@@ -68,10 +68,15 @@ impl Growth {
         for plane in &self.joining {
             host.needs_of_role(plane, CONTROL_PLANE, API_IS_UP).await.ok();
         }
-        for worker in host.cluster().group("kube_node") {
-            if !known.planes.contains(&worker) {
-                host.needs_of_role(&worker, NODE, FINDS_API).await.ok();
-            }
+        workers_are_through(host, known).await;
+    }
+}
+
+/// Waits until the workers of the run have joined, or have failed.
+pub(super) async fn workers_are_through(host: &Host, known: &Standing) {
+    for worker in host.cluster().group("kube_node") {
+        if !known.planes.contains(&worker) {
+            host.needs_of_role(&worker, NODE, FINDS_API).await.ok();
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::diagnosis;
 use crate::etcd;
 use crate::kubectl::{Kubectl, kubectl};
 use crate::upgrade::versions;
+use crate::vip;
 
 /// What this role tells other hosts.
 const HERE: &str = "a machine that can be looked at";
@@ -106,6 +107,7 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     }
     // Who asked for the test is told what was tested.
     if network == NetworkTest::Always {
+        vip::are_held_once(host).await?;
         host.tested(in_words(nodes.len(), test));
         etcd_figures::tell(host, kubectl.plane()).await?;
     }

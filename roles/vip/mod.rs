@@ -9,6 +9,7 @@
 //! a run. Before that the control planes hold it; after that they give up former ones.
 
 mod free;
+mod holder;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubeadm::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE};
 pub(crate) use free::may_be_taken;
+pub(crate) use holder::are_held_once;
 
 /// The variables, explained in `common/defaults.yml`.
 pub(crate) const ENABLED: &str = "kube_vip_enabled";
@@ -149,8 +151,37 @@ pub(crate) async fn hold(host: &Host, known: &Standing) -> Result<()> {
         .ensure(file(manifest_of(address)).content(pod))
         .ensure(taken_up(&pod_of(address), "SIGHUP", &format!("{folder}/taken-up"), &config))
         .await?;
+    let is_new = !is_there(host.name());
+    if (is_new || cluster::goes_over(host, known)?.is_some()) && !host.check_mode() {
+        let alone = holder::is_the_only_one(host, known, address).await;
+        if alone.is_err() && is_new {
+            // Why it does is what the user has to know.
+            host.step("Give the address back").remove_all(owned([address])).await.ok();
+        }
+        alone?;
+    }
     host.reached(SHARES);
     Ok(())
+}
+
+/// Every control plane of the run shares the address by now, and has seen that no two of them hold it.
+pub(crate) async fn is_shared(host: &Host, known: &Standing) -> Result<()> {
+    for plane in &known.planes {
+        // With `serial`, one whose turn comes later shares it with this one then.
+        if let Err(failure @ (Failure::Dependency { .. } | Failure::Stopped(_))) =
+            host.needs_of_role(plane, API_ENDPOINT, SHARES).await
+        {
+            return Err(failure);
+        }
+    }
+    Ok(())
+}
+
+/// What a control plane has of addresses.
+fn owned(addresses: impl IntoIterator<Item = IpAddr>) -> Resources {
+    addresses.into_iter().fold(Resources::new(), |all, address| {
+        all.with(dir(format!("{FOLDER}/{address}"))).with(file(manifest_of(address)))
+    })
 }
 
 /// Nobody answers at the address when the cluster is to go over to it; what was said there last.
@@ -213,8 +244,5 @@ pub(crate) async fn give_up(host: &Host) -> Result<()> {
         ));
         return Ok(());
     }
-    let owned = former.into_iter().fold(Resources::new(), |all, address| {
-        all.with(dir(format!("{FOLDER}/{address}"))).with(file(manifest_of(address)))
-    });
-    host.step("Give up the former address of the API").remove_all(owned).await.map(drop)
+    host.step("Give up the former address of the API").remove_all(owned(former)).await.map(drop)
 }

@@ -164,3 +164,40 @@ fn a_machine_says_whether_it_looks_for_the_api_at_an_address() {
         }
     }
 }
+
+#[test]
+fn keepalived_has_settled_when_the_same_pod_runs_for_long_enough() {
+    let settled = include_str!("settled.sh");
+    let task = |line: &str| format!("echo 'TASK PID STATUS'; echo '{line}'");
+    let begins_anew =
+        "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; case $n in 0) c=one ;; *) c=two ;; esac";
+    for (containers, tasks, settles) in [
+        ("echo one; echo former", task("one 7 RUNNING"), true),
+        ("echo one; echo former", task("one 7 STOPPED"), false),
+        ("echo one", task("other 7 RUNNING"), false),
+        (":", task("one 7 RUNNING"), false),
+        ("echo one; echo two", format!("{begins_anew}; echo \"$c 7 RUNNING\""), false),
+    ] {
+        let ctr = format!("case $3 in containers) {containers} ;; tasks) {tasks} ;; esac");
+        for (status, _) in said(settled, &["api-vip-192-0-2-10", "1"], &[("ctr", &ctr), ("sleep", ":")]) {
+            assert_eq!(status == 0, settles, "{containers} {tasks}");
+        }
+    }
+}
+
+#[test]
+fn a_machine_holds_an_address_that_it_has_all_the_time() {
+    // How often it has the address.
+    for (times, seconds, holds) in
+        [(9, "5", true), (6, "5", true), (5, "5", false), (0, "0", false), (1, "0", true)]
+    {
+        let ip = format!(
+            "n=$(cat n 2>/dev/null || echo 0); echo $((n + 1)) >n; [ $n -ge {times} ] || echo \"$6\""
+        );
+        for (status, _) in
+            said(include_str!("holds.sh"), &["192.0.2.10", seconds], &[("ip", &ip), ("sleep", ":")])
+        {
+            assert_eq!(status == 0, holds, "{times} {seconds}");
+        }
+    }
+}

@@ -18,7 +18,7 @@ use crate::kubeadm_files::{Authority, base64};
 use crate::kubectl::Objects;
 use crate::nodes;
 use crate::rotation::{self, Running};
-use crate::upgrade;
+use crate::{upgrade, vip};
 
 /// What the bundle holds.
 pub(crate) struct Cluster {
@@ -84,6 +84,9 @@ pub(crate) struct State {
     pub(crate) once_trusted: String,
     /// A node that joins when the API server gets its next certificate.
     pub(crate) arrives: Option<String>,
+    /// Machines that do not hear each other as control planes that share an address, and those that do not find one elsewhere.
+    pub(crate) deaf: BTreeSet<String>,
+    pub(crate) filtered: BTreeSet<String>,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -313,7 +316,19 @@ impl Cluster {
                 Ok(0)
             }
             // None has ended.
-            ["-n", "k8s.io", "tasks", "ls"] => Ok(0),
+            ["-n", "k8s.io", "tasks", "ls"] => {
+                let pods = vip::pods(&shell.machine);
+                let lines: String = pods.iter().map(|pod| format!("{pod}    1000    RUNNING\n")).collect();
+                shell.write(1, lines.as_bytes()).map(|_| 0)
+            }
+            // It takes up its configuration.
+            ["-n", "k8s.io", "tasks", "kill", "--signal", _, _] => Ok(0),
+            ["-n", "k8s.io", "containers", "ls", "-q", filter] if filter.contains("==api-vip-") => {
+                let pods = vip::pods(&shell.machine);
+                let asked = pods.iter().filter(|pod| filter.contains(&format!("=={pod},")));
+                let lines: String = asked.map(|pod| format!("{pod}\n")).collect();
+                shell.write(1, lines.as_bytes()).map(|_| 0)
+            }
             // A container of the API server is as old as its manifest; the load balancer has read its configuration. Pods of
             // applications may have containers with the same names.
             ["-n", "k8s.io", "containers", "ls", "-q", filter] => {
@@ -349,6 +364,9 @@ impl Cluster {
 
     /// Whether a machine finds an API server at an address: at 127.0.0.1 its own, or any that its load balancer knows.
     pub(crate) fn finds(&self, machine: &Arc<Machine>, server: &str) -> bool {
+        if server == external::URL && !self.reaches_shared(machine) {
+            return false;
+        }
         if server != "https://127.0.0.1:6443" {
             return self.serves(server);
         }
@@ -410,6 +428,10 @@ impl Programs for Cluster {
             self.kubelet_started(machine);
         }
         rotation::started(&mut self.state(), machine, unit);
+    }
+
+    fn addresses(&self, machine: &Machine) -> Vec<String> {
+        self.shared_addresses(machine)
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) const URL: &str = "https://192.0.2.200:6443";
 const VARIABLE: &str = r#"{"loadbalancer_apiserver": {"address": "192.0.2.200", "port": 6443}}"#;
 
 /// Two control planes and a worker.
-const GROUPS: &str = "[etcd]\nm0\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+pub(crate) const GROUPS: &str = "[etcd]\nm0\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
 
 impl Cluster {
     /// Somebody looks for the API at the load balancer: every API server may be the one that answers.

@@ -35,6 +35,11 @@ pub trait Programs: Send + Sync {
 
     /// A unit was started.
     fn started(&self, machine: &Machine, unit: &str);
+
+    /// The addresses that a machine has from them, besides its own.
+    fn addresses(&self, _machine: &Machine) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,12 @@
+# Whether a machine that is in the cluster finds the API at a URL ($1): more than once, because there may be several behind it.
+[ -e /etc/kubernetes/kubelet.conf ] || exit 0
+left=6 times=4
+while [ "$times" -gt 0 ]; do
+  if said=$(kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=5s --server="$1" get --raw /readyz 2>&1); then
+    times=$((times - 1))
+    continue
+  fi
+  left=$((left - 1))
+  [ "$left" -gt 0 ] || { printf '%s\n' "$said"; exit 1; }
+  sleep 2
+done
