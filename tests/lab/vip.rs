@@ -54,6 +54,25 @@ fn asked_while(lab: &Lab, client: &str, words: &str, action: impl FnOnce()) -> S
     })
 }
 
+/// Nobody is led from the address `former` to another one that two hold, because they do not hear each other, or that a worker does not
+/// find.
+fn nobody_is_led_where_the_network_is_wrong(lab: &Lab, ask_for: impl Fn(), former: &str, address: &str) {
+    let refused = |said: &str| {
+        let refused = lab.muster(&["setup-cluster"]);
+        assert!(refused.code != 0 && refused.all().contains(said), "{said}: {refused:#?}");
+        leads_to(lab, &format!("https://{former}:6443"));
+    };
+    ask_for();
+    PLANES.iter().for_each(|plane| drop(lab.on(plane, "iptables -I INPUT -p 112 -j DROP")));
+    refused(&format!(" hold {address} at the same time"));
+    let verified = lab.muster(&["verify"]);
+    assert!(verified.code != 0 && verified.all().contains(" at the same time"), "{verified:#?}");
+    PLANES.iter().for_each(|plane| drop(lab.on(plane, "iptables -D INPUT -p 112 -j DROP")));
+    lab.on("node3", &format!("ip route add unreachable {address}/32"));
+    refused("node3 does not find the API");
+    lab.on("node3", &format!("ip route del unreachable {address}/32"));
+}
+
 #[test]
 #[ignore = "it takes more than three minutes; ./test --all"]
 fn control_planes_share_an_address_and_the_one_that_holds_it_is_lost() {
@@ -128,6 +147,7 @@ fn control_planes_share_an_address_and_the_one_that_holds_it_is_lost() {
     lab.on(other, "mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/");
     assert_eq!(holders(&lab, &first), [holder]);
 
+    nobody_is_led_where_the_network_is_wrong(&lab, || shared(&second), &first, &second);
     shared(&second);
     let failed = asked_while(&lab, include_str!("client.sh"), "45", || drop(set_up(&lab)));
     println!("another address: {failed} requests failed");
