@@ -73,7 +73,7 @@ const KNOWN: &[Known] = &[
         words: &["is lower than determined cluster version"],
         said: "etcd is older than its data, which a newer one has written: an upgrade did not come to its end",
         remedy: "put the newer version of etcd in its place on {host} (the journal says which: journalctl -u etcd) and start it: systemctl \
-                 restart etcd; then finish the upgrade, with the kube_version that it was begun with: upgrade-cluster",
+                 restart etcd; then finish the upgrade: muster verify says with which command",
     },
     Known {
         words: &["etcd does not run"],
