@@ -7,6 +7,7 @@ use muster_engine::prelude::*;
 use muster_inventory::{HostVars, Inventory, Vars};
 
 use crate::balancer;
+use crate::docker;
 use crate::vip;
 
 /// Why the catalogue has nothing older than 1.32, and what can be done about it: `kubeadm upgrade apply` has phases, of which one can
@@ -92,6 +93,7 @@ fn asks_for(vars: &HostVars, purpose: &str) -> bool {
             let typha = vars.get("typha_enabled").ok().flatten();
             plugin_is("calico") && typha.is_none_or(|typha| typha.as_bool() != Some(false))
         }
+        "docker" => docker::is_asked_for(vars),
         "load-balancer" => balancer::is_asked_for(vars),
         "api-vip" => vip::is_asked_for(vars),
         "network-test" => text(vars, "verify_network").is_none_or(|when| when != "never"),
@@ -196,6 +198,18 @@ mod tests {
         assert_eq!(names("dns_mode=none verify_network=never", "dns_mode=none"), [false, true, true, true]);
         assert_eq!(names("kube_network_plugin=none", "kube_network_plugin=none"), [true, false, true, true]);
         assert_eq!(names("dns_mode='{{ nobody }}'", "dns_mode=none"), [true; 4]);
+    }
+
+    #[test]
+    fn docker_is_needed_where_it_is_the_engines_name() {
+        let whole = CATALOGUE.release(CATALOGUE.default_release(), Arch::Arm64).unwrap();
+        let url = |set: &str| {
+            let (inventory, vars) = inventory_and_vars(&format!("a {set}\n[kube_node]\na\n"), "");
+            needed_by(&inventory, &vars, whole.clone()).file("docker").map(|file| file.url.clone())
+        };
+        assert_eq!((url(""), url("container_manager=containerd")), (None, None));
+        let docker = "https://download.docker.com/linux/static/stable/aarch64/docker-28.5.2.tgz";
+        assert_eq!(url("container_manager=docker").as_deref(), Some(docker));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod common;
 mod containerd;
 mod coredns;
 mod diagnosis;
+mod docker;
 mod drain;
 mod encryption;
 pub mod etcd;
@@ -180,8 +181,14 @@ pub fn students(order: Order, told: Told) -> Role {
 }
 
 /// What a reset reads: it takes away what these have on a machine.
-const RESET_READS: &[&[Read]] =
-    &[cluster::READS, reset::READS, bootstrap_os::READS, containerd::READS, apps::registry::READS];
+const RESET_READS: &[&[Read]] = &[
+    cluster::READS,
+    reset::READS,
+    bootstrap_os::READS,
+    containerd::READS,
+    docker::READS,
+    apps::registry::READS,
+];
 
 const CHECK_RESET: Role = Role {
     name: "check-reset",
@@ -262,7 +269,13 @@ pub const ROLES: &[Role] = &[
         "containerd",
         "The container engine, with runc and the CNI plugins",
         containerd::run,
-        reads: [containerd::READS, proxies::READS, apps::registry::READS]
+        reads: [containerd::READS, docker::READS, proxies::READS, apps::registry::READS]
+    ),
+    role!(
+        "docker",
+        "Docker Engine beside containerd, where it is wanted",
+        docker::run,
+        reads: [docker::READS, proxies::READS]
     ),
     role!(
         "kubelet",

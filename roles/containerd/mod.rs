@@ -14,12 +14,13 @@ use crate::apps::registry;
 use crate::catalogue::{artifact, image};
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
+use crate::docker;
 use crate::proxies;
 use crate::unit::unit;
 use registries::{Registry, registries};
 use settings::{SPECS, settings};
 
-pub(crate) use registries::Wrong;
+pub(crate) use registries::{Wrong, value};
 
 #[derive(Deserialize)]
 struct Vars {
@@ -51,10 +52,13 @@ said=$(containerd --config /dev/stdin config dump 2>&1 >/dev/null) && case $said
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    // docker is what nobody had to choose in kubespray; its images run in containerd.
+    // With docker it is the same, and the role `docker` adds Docker.
     if !["containerd", "docker"].contains(&vars.container_manager.as_str()) {
         return Err(Failure::new(
-            format!("container_manager is {:?}, and only containerd is supported", vars.container_manager),
+            format!(
+                "container_manager is {:?}, and there is containerd, and docker beside it",
+                vars.container_manager
+            ),
             "set container_manager: containerd",
         ));
     }
@@ -121,7 +125,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         true => step.remove(dir(SPECS)),
         false => step.ensure(no_other_specs(settings.specs.into_keys())),
     };
-    step.ensure(no_other_mirrors(MIRRORS, &prefixes))
+    docker::removed_in(host, step)?
+        .ensure(no_other_mirrors(MIRRORS, &prefixes))
         .ensure_all(adoption::no_drop_ins(host, "containerd"))
         .ensure(service("containerd").restart_on(&[&programs, &config]))
         .await

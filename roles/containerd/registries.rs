@@ -100,7 +100,7 @@ pub(crate) struct Wrong {
 
 impl Wrong {
     /// Where it was not told before a run.
-    pub(super) fn failure(self) -> Failure {
+    pub(crate) fn failure(self) -> Failure {
         Failure::new(
             format!("{}: {}, and what is needed is {}", self.name, self.found, self.needed),
             format!("correct {}", self.name),
@@ -112,7 +112,7 @@ const MIRRORS: &str = "containerd_registries_mirrors";
 const AUTH: &str = "containerd_registry_auth";
 
 /// The value of a variable that may be missing.
-pub(super) fn value<T: DeserializeOwned + Default>(
+pub(crate) fn value<T: DeserializeOwned + Default>(
     vars: &HostVars,
     name: &'static str,
     needed: &'static str,

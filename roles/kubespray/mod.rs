@@ -281,7 +281,6 @@ mod tests {
             ("kube_service_subnets", r#""10.233.0.0/18""#),
             ("kubelet_config_dir", r#""/etc/kubernetes/dynamic_kubelet_dir""#),
             ("gcr_image_repo", r#""gcr.io""#),
-            ("docker_log_opts", r#""--log-opt max-size=50m --log-opt max-file=5""#),
         ] {
             let value = vars.get(name).unwrap().map(|value| value.to_json().to_string());
             assert_eq!(value.as_deref(), Some(expected), "{name}");
@@ -293,7 +292,7 @@ mod tests {
         for (name, why) in [
             ("cilium_mtu", "flannel, calico, or none"),
             ("docker_image_repo", "where programs"),
-            ("docker_options", "containers run in containerd"),
+            ("docker_version", "Docker, where container_manager"),
             ("containerd_runtimes", "no runtime but runc"),
             ("containerd_oom_score", "containerd has the score"),
             ("argocd_image_repo", "where programs"),
@@ -321,8 +320,7 @@ mod tests {
             ("kube_network_plugin", "Calico", "set kube_network_plugin: calico"),
             ("kube_network_plugin", "cilium", "set kube_network_plugin: flannel"),
             ("flannel_backend_type", "hostgw", "set flannel_backend_type: host-gw"),
-            // Docker is taken without a word, and there is none.
-            ("container_manager", "dockr", "set container_manager: containerd"),
+            ("container_manager", "dockr", "set container_manager: docker"),
             ("dns_mode", "kubedn", "set dns_mode: coredns"),
         ] {
             assert_eq!(remedy(name, value), expected, "{value}");

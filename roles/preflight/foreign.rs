@@ -315,15 +315,17 @@ fn other_engine(machine: &Machine) -> Vec<Problem> {
         return Vec::new();
     }
     let mut problems = Vec::new();
-    let containers: Vec<_> =
-        foreign.containers.iter().map(|(name, count)| format!("{count} of {name}")).collect();
-    if foreign.docker || !containers.is_empty() {
+    let has_ours = machine.seen.docker.ours.is_some();
+    let others = foreign.containers.iter().filter(|(name, _)| !has_ours || name != "moby");
+    let containers: Vec<_> = others.map(|(name, count)| format!("{count} of {name}")).collect();
+    let docker = foreign.docker && !has_ours;
+    if docker || !containers.is_empty() {
         let which = if containers.is_empty() {
             String::new()
         } else {
             format!(" (running: {})", containers.join(", "))
         };
-        let whose = if foreign.docker { "Docker runs here" } else { "other programs have containers here" };
+        let whose = if docker { "Docker runs here" } else { "other programs have containers here" };
         problems.push(problem(
             "containerd",
             format!("{whose}{which}"),

@@ -10,6 +10,7 @@ mod bundle;
 mod calico;
 mod corefile;
 mod disk;
+mod docker;
 mod encryption;
 mod etcd_settings;
 mod eviction;
@@ -93,6 +94,8 @@ struct Vars {
     loadbalancer_apiserver_healthcheck_port: u16,
     kube_vip_enabled: bool,
     kube_vip_controlplane_enabled: bool,
+    container_manager: String,
+    containerd_state_dir: String,
     containerd_storage_dir: String,
     containerd_snapshotter: String,
     etcd_data_dir: String,
@@ -216,6 +219,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     findings.refuse(unknown_addresses(host));
     machine::check(&machine, &mut findings);
     foreign::check(&machine, &mut findings);
+    docker::check(&machine, &mut findings);
     disk::check(&machine, &mut findings);
     network::check(&machine, &mut findings);
     resolver::check(&machine, &mut findings);

@@ -2,12 +2,14 @@
 
 use muster_engine::prelude::*;
 
+use super::docker::{self, Docker};
 use super::foreign::{self, Foreign};
 use super::sockets::Sockets;
 use super::{Duties, Vars};
 use crate::bootstrap_os::{SWAP_SOURCES, clock};
 use crate::cluster;
 use crate::common::bin_dir;
+use crate::docker::MARK;
 
 /// What was seen on a machine.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +32,8 @@ pub(super) struct Seen {
     pub(super) vxlan: bool,
     /// What others left.
     pub(super) foreign: Foreign,
+    /// What there is of Docker.
+    pub(super) docker: Docker,
     /// What switches swap on at the next boot.
     pub(super) swap_sources: Vec<String>,
     /// Whether there is a time service; true where nobody wants one.
@@ -95,13 +99,15 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
         sh0(SWAP_SOURCES),
         sh(foreign::LOOK, [vars.conflist().unwrap_or_default()]),
         clock,
+        sh(docker::LOOK, [MARK, &vars.containerd_state_dir]),
     ];
     let answers = host.query_all(&questions).await?;
     cluster::answered(host, &answers[1]).await?;
     let swap_sources = answers[2].output.lines().map(str::to_owned).collect();
     let foreign = Foreign::parse(&answers[3].output);
     let keeps_time = !vars.ntp_enabled || clock::Service::of(&answers[4].output).is_some();
-    Ok(Seen { swap_sources, foreign, keeps_time, ..parse(&answers[0].output, bin_dir, folders) })
+    let docker = Docker::parse(&answers[5].output);
+    Ok(Seen { swap_sources, foreign, docker, keeps_time, ..parse(&answers[0].output, bin_dir, folders) })
 }
 
 fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {

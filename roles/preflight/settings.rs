@@ -6,8 +6,8 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use super::{
-    api_server, apps, calico, corefile, encryption, etcd_settings, eviction, kubelets, names, proxies,
-    values, vip,
+    api_server, apps, calico, corefile, docker, encryption, etcd_settings, eviction, kubelets, names,
+    proxies, values, vip,
 };
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
@@ -88,6 +88,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.warn(names::unknown_gates(vars));
     findings.refuse(corefile::check(vars));
     findings.refuse(containerd_settings(vars));
+    docker::settings(vars, &mut findings);
     findings.refuse(apps::check(vars));
     api_server::check(vars, &mut findings);
     findings.refuse(kubelets::check(vars));

@@ -63,6 +63,8 @@ const VALUES: &[(&str, Form)] = &[
         "containerd_snapshotter",
         OneOf(&["overlayfs", "native", "btrfs", "zfs", "erofs", "blockfile", "devmapper"]),
     ),
+    ("docker_daemon_graph", Path),
+    ("docker_cgroup_driver", OneOf(&["systemd", "cgroupfs"])),
     ("containerd_limit_proc_num", Limit),
     ("containerd_limit_core", Limit),
     ("containerd_limit_open_file_num", Limit),

@@ -14,8 +14,8 @@ use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
 use crate::containerd::earlier::{self, Earlier};
 use crate::{
-    adoption, balancer, bootstrap_os, calico, cluster, containerd, etcd, flannel, kubeadm, nodelocaldns,
-    timers,
+    adoption, balancer, bootstrap_os, calico, cluster, containerd, docker, etcd, flannel, kubeadm,
+    nodelocaldns, timers,
 };
 
 pub(crate) use refusals::{check, has_no_other_cluster, is_the_clusters_alone};
@@ -63,10 +63,12 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     // has not configured.
     let look =
         "[ ! -d /var/lib/muster/stamps ] || echo set-up; [ ! -e \"$1\" ] && [ ! -e \"$2\" ] || echo etcd
-[ ! -e \"$3\" ] || [ -e \"$4\" ] || echo calico";
+[ ! -e \"$3\" ] || [ -e \"$4\" ] || echo calico
+[ ! -e \"$5\" ] || echo \"docker $(cat \"$5\")\"";
     let [etcd_file, etcd_other] = etcd::CONFIGURATION;
-    let looked = [etcd_file, etcd_other, calico::CONFLIST, flannel::CONFLIST];
+    let looked = [etcd_file, etcd_other, calico::CONFLIST, flannel::CONFLIST, docker::MARK];
     let found = host.query(sh(look, looked)).await?.output;
+    let of_docker = found.lines().find_map(|line| line.strip_prefix("docker "));
     let found: Vec<&str> = found.split_whitespace().collect();
     if !with.foreign && !known.belongs_to_any(host.name()) && !found.contains(&"set-up") {
         host.reached(HAS_NO_DATA);
@@ -84,6 +86,15 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
     if with.foreign {
         foreign::stop(host).await?;
+    }
+    // While the containerd that it has its containers in is there.
+    if let Some(folder) = of_docker {
+        let gone = if with.foreign { docker::is_gone_with_containers(host)? } else { docker::is_gone(host)? };
+        host.step("Remove Docker").limit(Duration::from_secs(120)).ensure(gone).await?;
+        host.warn(format!(
+            "images, containers and volumes of Docker stay on {0} in {folder}; to remove them, on {0}: rm -rf {folder}",
+            host.name()
+        ));
     }
     let etcd_service = has_etcd.then(|| service("etcd"));
     host.step("Stop the kubelet and etcd")

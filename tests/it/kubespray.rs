@@ -14,7 +14,6 @@ const TOLD_OF_2017: &str = "\
 warning: kube_network_plugin is not set: flannel is taken, where kubespray has calico
 warning: kube_proxy_mode is not set: iptables is taken, where kubespray has ipvs since v2.8
 warning: group_vars/all.yml:3: bootstrap_os is ignored: what system a machine has is found out
-warning: group_vars/k8s-cluster.yml:36: docker_options is ignored: containers run in containerd, without Docker
 warning: group_vars/all.yml:12: download_run_once is ignored: programs and images come from the bundle, fetched once by this computer (muster bundle)
 warning: group_vars/k8s-cluster.yml:12: kube_basic_auth is ignored: Kubernetes has no passwords since 1.19; use certificates, or tokens of service accounts
 warning: group_vars/all.yml:4: kube_script_dir is ignored: muster puts nothing there

@@ -13,6 +13,7 @@ mod care;
 mod control_planes;
 mod controllers;
 mod dashboard;
+mod docker;
 mod encryption;
 mod external;
 mod far_away;

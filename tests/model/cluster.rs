@@ -93,11 +93,12 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 15] = [
+const PROGRAMS: [&str; 16] = [
     "awk",
     "base64",
     "containerd",
     "ctr",
+    "dockerd",
     "etcd",
     "etcdctl",
     "etcdutl",
@@ -252,6 +253,14 @@ impl Cluster {
                 }
             }
             "ctr" => self.ctr(shell, words).await,
+            "dockerd" => {
+                let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+                let is_json = serde_json::from_str::<serde_json::Value>(&text).is_ok();
+                match words {
+                    ["--validate", "--config-file", "/dev/stdin"] if is_json => Ok(0),
+                    _ => unknown(shell, name, words),
+                }
+            }
             "etcd" => {
                 let said = format!("etcd Version: {}\n", upgrade::installed(&shell.machine, name));
                 shell.write(1, said.as_bytes()).map(|_| 0)

@@ -6,6 +6,7 @@ mod adopt;
 mod care;
 mod cluster;
 mod components;
+mod docker;
 mod drain;
 mod etcd;
 mod events;
@@ -179,6 +180,7 @@ impl World {
                     names(&format!("etcd-v{}-linux-amd64", file.version), &["etcd", "etcdctl", "etcdutl"])
                 }
                 "containerd" => names("bin", &["containerd", "containerd-shim-runc-v2", "ctr"]),
+                "docker" => names("docker", &["docker", "docker-proxy", "dockerd"]),
                 "cni-plugins" => names(
                     ".",
                     &["bridge", "host-local", "loopback", "portmap", "bandwidth", "firewall", "tuning"],
@@ -198,6 +200,7 @@ impl World {
                         "containerd.service",
                         &["/etc/containerd/config.toml", "/etc/systemd/system/containerd.service"],
                     ),
+                    ("docker.service", &["/etc/docker/daemon.json", "/etc/systemd/system/docker.service"]),
                     ("etcd.service", &["/etc/etcd.env", "/etc/systemd/system/etcd.service"]),
                     ("kubelet.service", &["/etc/systemd/system/kubelet.service"]),
                 ],

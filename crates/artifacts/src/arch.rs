@@ -29,6 +29,14 @@ impl Arch {
         }
     }
 
+    /// The name that `uname -m` has for it, which is in some of upstream's URLs.
+    pub fn machine(self) -> &'static str {
+        match self {
+            Arch::Amd64 => "x86_64",
+            Arch::Arm64 => "aarch64",
+        }
+    }
+
     /// The architecture of a machine, from what `uname -m` says there; `None` for one that nothing is published for.
     pub fn of_machine(uname_m: &str) -> Option<Arch> {
         match uname_m {

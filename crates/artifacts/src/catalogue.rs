@@ -236,8 +236,10 @@ impl Catalogue {
             for url in std::iter::once(&record.value.url).chain(&record.value.sha256_url) {
                 let filled = fill(&url.value, "", Some(Arch::Amd64));
                 if filled.contains(['{', '}']) {
-                    let message =
-                        format!("{:?} has a placeholder that is neither {{version}} nor {{arch}}", url.value);
+                    let message = format!(
+                        "{:?} has a placeholder that is not {{version}}, {{arch}} or {{machine}}",
+                        url.value
+                    );
                     return Err((url.referenced, message));
                 }
                 if !filled.starts_with("https://") {
@@ -498,7 +500,7 @@ impl Catalogue {
 fn fill(template: &str, version: &str, arch: Option<Arch>) -> String {
     let filled = template.replace("{version}", version);
     match arch {
-        Some(arch) => filled.replace("{arch}", arch.name()),
+        Some(arch) => filled.replace("{arch}", arch.name()).replace("{machine}", arch.machine()),
         None => filled,
     }
 }

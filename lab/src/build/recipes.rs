@@ -28,6 +28,7 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
         "tencentcloud/vpc/go.mod", "tencentcloud/vpc/v20170312/vpc.go"),
     pinned!("coredns-1.14.2": "go.mod", "go.sum", "tools.go"),
     pinned!("helm-4.3.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("docker-28.5.2+incompatible": "go.mod", "go.sum", "tools.go", "rosetta/go.mod", "rosetta/rosetta.go"),
     pinned!("registry-3.1.2": "go.mod", "go.sum", "tools.go"),
     pinned!("node-exporter-1.12.1": "go.mod", "go.sum", "tools.go"),
     pinned!("prometheus-0.316.0": "go.mod", "go.sum", "tools.go"),

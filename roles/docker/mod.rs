@@ -1,0 +1,214 @@
+//! Docker Engine beside the containerd that Kubernetes uses, for people who use machines with docker(1). Kubernetes has nothing to do
+//! with it: kubelets ask containerd, and Docker has its containers in the same containerd, in a namespace of its own.
+//!
+//! A machine's Docker is muster's or somebody else's, and which it is says a mark, which is there before anything of it and goes last.
+//! What Docker keeps for its users (images, containers, volumes) is theirs, and is never removed.
+
+mod daemon;
+
+use muster_engine::prelude::*;
+use muster_inventory::HostVars;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::catalogue::artifact;
+use crate::cluster;
+use crate::common::{bin_dir, cluster_vars};
+use crate::containerd::Wrong;
+use crate::proxies;
+use crate::unit::unit;
+
+pub(crate) use daemon::{left_out, wrong};
+
+/// The artifact, and the service.
+const NAME: &str = "docker";
+const CONFIG: &str = "/etc/docker/daemon.json";
+const UNIT: &str = "/etc/systemd/system/docker.service";
+/// The proxies of Docker, in a file because everybody may see what a unit says (systemctl(1), show).
+const PROXIES: &str = "/etc/docker/proxies.env";
+/// Says that Docker is muster's, and which folder it has.
+pub(crate) const MARK: &str = "/var/lib/muster/stamps/docker";
+const PROGRAMS: [&str; 3] = ["docker", "docker-proxy", "dockerd"];
+
+/// dockerd itself says whether it takes a configuration.
+const CHECK: &str = r#"
+said=$(dockerd --validate --config-file /dev/stdin 2>&1) || {
+  printf '%s\n' "$said" 'Docker does not take what the variables docker_* say; it goes on with what it has' >&2
+  exit 1
+}"#;
+
+#[derive(Deserialize)]
+struct Vars {
+    containerd_state_dir: String,
+}
+
+/// What of variables is read here.
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+
+/// Whether a machine's variables ask for Docker.
+pub(crate) fn is_asked_for(vars: &HostVars) -> bool {
+    vars.get("container_manager").ok().flatten().is_some_and(|value| value.as_str() == Some("docker"))
+}
+
+/// Docker is there where it is wanted, and runs.
+pub(crate) async fn run(host: &Host) -> Result<()> {
+    if !is_asked_for(host.all_vars()) {
+        // The role `containerd` has seen to it.
+        if host.cluster().has_role(host.name(), "containerd") {
+            return Ok(());
+        }
+        cluster::may_set_up(host).await?;
+        return host.step("Remove Docker").ensure(is_gone(host)?).await.map(drop);
+    }
+    cluster::may_set_up(host).await?;
+    let bin = bin_dir(host)?;
+    let daemon = daemon::daemon(host.all_vars()).map_err(Wrong::failure)?;
+    let docker = artifact(host, NAME, &cluster_vars(host)?.kube_version)?;
+    let programs =
+        host.step("Install Docker")
+            .ensure(is_ours(&daemon.folder))
+            .ensure(PROGRAMS.into_iter().fold(archive(docker), |all, name| {
+                all.member(format!("docker/{name}"), format!("{bin}/{name}"))
+            }))
+            .await?;
+
+    let proxies = proxies::of(host)?;
+    let extra = json!({
+        "bin_dir": bin,
+        "folder": daemon.folder,
+        "proxies": proxies.as_ref().map(|_| PROXIES),
+    });
+    let text = host.render("docker.service.j2", include_str!("templates/docker.service.j2"), &extra)?;
+    let config = host
+        .step("Configure Docker")
+        .ensure(file(CONFIG).content(daemon.text).taken_by(CHECK))
+        .ensure(unit(UNIT, text))
+        .ensure_all(proxies.as_ref().map(|proxies| file(PROXIES).secret(proxies::environment(proxies))))
+        .await?;
+    let mut step = host.step("Run Docker");
+    if proxies.is_none() {
+        step = step.remove(file(PROXIES));
+    }
+    step.ensure(service(NAME).restart_on(&[&programs, &config])).await.map(drop)
+}
+
+/// Nobody else's Docker is there, and it is noted that this one is muster's.
+fn is_ours(folder: &str) -> Command {
+    command(
+        "Docker on this machine is muster's",
+        sh(concat!(include_str!("anothers.sh"), include_str!("take.sh")), [MARK, folder]),
+        sh(r#"[ "$(cat "$1" 2>/dev/null)" = "$2" ]"#, [MARK, folder]),
+    )
+}
+
+/// Muster's Docker is not there. Where containers of it run it stays.
+pub(crate) fn is_gone(host: &Host) -> Result<Command> {
+    let vars: Vars = host.vars()?;
+    gone(host, &vars.containerd_state_dir)
+}
+
+/// The same, and its containers are stopped.
+pub(crate) fn is_gone_with_containers(host: &Host) -> Result<Command> {
+    gone(host, "")
+}
+
+fn gone(host: &Host, state: &str) -> Result<Command> {
+    let bin = bin_dir(host)?;
+    let programs = PROGRAMS.into_iter().map(|name| format!("{bin}/{name}"));
+    let arguments = [MARK, state].map(str::to_owned).into_iter().chain(programs);
+    Ok(removal("Docker", sh(include_str!("remove.sh"), arguments), sh(r#"[ ! -e "$1" ]"#, [MARK])))
+}
+
+/// The role `containerd`'s last step removes Docker where it is not wanted: a look of its own would be an exchange in every run.
+pub(crate) fn removed_in<'h>(host: &'h Host, step: Step<'h>) -> Result<Step<'h>> {
+    Ok(if is_asked_for(host.all_vars()) { step } else { step.ensure(is_gone(host)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    const RULES: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n\
+        -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n\
+        -A POSTROUTING -j KUBE-POSTROUTING\n-A DOCKER -i docker0 -j RETURN\nCOMMIT\n\
+        *mangle\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n\
+        *filter\n:FORWARD ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n-A FORWARD -i br-0123456789ab -j ACCEPT\n\
+        -A FORWARD -i br-1a -j ACCEPT\n-A DOCKER-USER -j RETURN\nCOMMIT\n";
+    const GONE: &str = "*nat\n-D PREROUTING -m addrtype --dst-type LOCAL -j DOCKER\n\
+        -D POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n-F DOCKER\n-X DOCKER\nCOMMIT\n\
+        *filter\n-D FORWARD -j DOCKER-USER\n-D FORWARD -i br-0123456789ab -j ACCEPT\n-F DOCKER-USER\n-X DOCKER-USER\nCOMMIT\n";
+
+    #[test]
+    fn docker_goes_with_its_rules_and_bridges_and_not_under_a_container_of_it() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let root = tempfile::tempdir().unwrap();
+            let here = root.path().display().to_string();
+            let at = |path: &str| root.path().join(path);
+            let write = |path: &str, text: &str| {
+                fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+                fs::write(at(path), text).unwrap();
+            };
+            let program = |name: &str, text: &str| {
+                write(&format!("tools/{name}"), &format!("#!/bin/sh\n{text}\n"));
+                fs::set_permissions(at(&format!("tools/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
+            };
+            program("systemctl", &format!("echo systemctl $* >>{here}/said"));
+            program("ip", &format!("echo ip $* >>{here}/said"));
+            program("iptables-save", &format!("cat {here}/rules"));
+            program("ip6tables-save", ":");
+            program("iptables-restore", &format!("cat >{here}/restored"));
+            write("rules", RULES);
+            let ours = [
+                "etc/systemd/system/docker.service",
+                "etc/docker/daemon.json",
+                "stamps/docker",
+                "stamps/docker.service",
+                "bin/dockerd",
+                "run/docker.sock",
+            ];
+            ours.iter().for_each(|path| write(path, "ours"));
+            write(&format!("stamps/file{here}/bin/dockerd"), "1");
+            write("var/lib/docker/volumes/data", "theirs");
+            write("run/docker/netns/default", "");
+            write("sys/class/net/docker0/bridge/bridge_id", "");
+            write("sys/class/net/br-0123456789ax/bridge/bridge_id", "");
+            let task = "state/io.containerd.runtime.v2.task/moby/0a1b/pid";
+            write(task, "7");
+            let text = ["/etc/", "/run/", "/sys/"]
+                .iter()
+                .fold(include_str!("remove.sh").to_owned(), |text, folder| {
+                    text.replace(&format!(" {folder}"), &format!(" {here}{folder}"))
+                });
+            let run = || {
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &text, "sh"]);
+                command.args([at("stamps/docker"), at("state"), at("bin/dockerd")]);
+                command.env("PATH", format!("{here}/tools:/usr/bin:/bin")).output().unwrap()
+            };
+            let refused = run();
+            assert!(!refused.status.success() && ours.iter().all(|path| at(path).exists()), "{shell:?}");
+            assert!(String::from_utf8_lossy(&refused.stderr).contains("docker stop $(docker ps -q)"));
+            fs::remove_file(at(task)).unwrap();
+            fs::remove_dir(at(task).parent().unwrap()).unwrap();
+            let out = run();
+            assert!(out.status.success(), "{shell:?} {out:?}");
+            assert!(
+                ours.iter().all(|path| !at(path).exists())
+                    && !at("etc/docker").exists()
+                    && !at("run/docker").exists(),
+                "{shell:?}"
+            );
+            assert!(at("var/lib/docker/volumes/data").exists());
+            let said = fs::read_to_string(at("said")).unwrap();
+            assert!(
+                said.contains("systemctl stop docker.service\n")
+                    && said.ends_with("ip link delete docker0\n"),
+                "{said}"
+            );
+            assert_eq!(fs::read_to_string(at("restored")).unwrap().trim_end(), GONE.trim_end(), "{shell:?}");
+            assert!(run().status.success(), "{shell:?}: again");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Docker: what variables say of it, and whose Docker a machine has.
+
+use muster_inventory::HostVars;
+
+use super::Machine;
+use super::findings::{Findings, problem};
+use super::settings::{Setting, place};
+use crate::docker;
+
+/// What was seen of Docker on a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Docker {
+    /// The folder of the one that muster has set up, and how many containers of it run.
+    pub(super) ours: Option<(String, usize)>,
+    /// The file by which one of somebody else's is known.
+    pub(super) anothers: Option<String>,
+}
+
+/// Says a line for what there is; [`Docker::parse`] reads it. $1: the mark of muster's Docker; $2: containerd's folder of state.
+pub(super) const LOOK: &str = concat!(
+    include_str!("../docker/anothers.sh"),
+    r#"if [ -e "$1" ]; then
+  running=0
+  for task in "$2"/io.containerd.runtime.v2.task/moby/*; do
+    [ ! -e "$task" ] || running=$((running + 1))
+  done
+  echo "ours $running $(cat "$1")"
+else
+  found=$(anothers_docker "$1")
+  [ -z "$found" ] || echo "anothers $found"
+fi"#
+);
+
+impl Docker {
+    /// From what [`LOOK`] has printed.
+    pub(super) fn parse(answer: &str) -> Self {
+        let line = answer.lines().next().unwrap_or_default();
+        let ours = line.strip_prefix("ours ").and_then(|rest| rest.split_once(' '));
+        Self {
+            ours: ours.map(|(running, folder)| (folder.to_owned(), running.parse().unwrap_or_default())),
+            anothers: line.strip_prefix("anothers ").map(str::to_owned),
+        }
+    }
+}
+
+/// What the variables say, where Docker is wanted.
+pub(super) fn settings(vars: &HostVars, findings: &mut Findings) {
+    findings.refuse(docker::wrong(vars).map(|wrong| {
+        let found = format!("{}{}", wrong.found, place(vars, wrong.name));
+        problem(wrong.name, found, wrong.needed, format!("correct {}, or remove it", wrong.name))
+    }));
+    // Variables of samples ask for nothing; these somebody has thought of.
+    if !docker::is_asked_for(vars) {
+        let said = ["docker_options", "docker_storage_options"].into_iter();
+        let said =
+            said.filter_map(|name| Setting::by_user(vars, name)).filter(|setting| !setting.text.is_empty());
+        findings.warn(said.map(|setting| {
+            setting.wrong(
+                "nothing, where container_manager is containerd: it is ignored, and there is no Docker",
+                "set container_manager: docker, if Docker is wanted beside containerd",
+            )
+        }));
+    }
+    findings.warn(docker::left_out(vars).into_iter().map(|(name, arguments)| {
+        problem(
+            name,
+            format!("{arguments}{}", place(vars, name)),
+            "arguments of dockerd that are settings in daemon.json; these are left out, and Docker listens at /run/docker.sock alone",
+            format!("take them out of {name}"),
+        )
+    }));
+}
+
+/// Whose Docker is there, where one is wanted, or not any more.
+pub(super) fn check(machine: &Machine, findings: &mut Findings) {
+    if !machine.duties.control_plane && !machine.duties.node {
+        return;
+    }
+    let wanted = machine.vars.container_manager == "docker";
+    let (name, seen) = (machine.name, &machine.seen.docker);
+    if let (true, Some(path)) = (wanted, &seen.anothers) {
+        findings.refuse([problem(
+            "container_manager",
+            format!("somebody else's Docker is there ({path})"),
+            "no Docker but muster's: nobody's Docker is replaced",
+            format!(
+                "set container_manager: containerd, which leaves that Docker alone; or take it away on {name} by what has installed it, \
+                 as apt-get remove docker.io, and move /etc/docker/daemon.json: images and volumes stay"
+            ),
+        )]);
+    }
+    let Some((folder, running)) = seen.ours.as_ref().filter(|_| !wanted) else { return };
+    if *running > 0 {
+        findings.refuse([problem(
+            "container_manager",
+            format!("containers of Docker run ({running}), and Docker would go"),
+            "no containers of Docker, where container_manager is not docker: they would be stopped",
+            format!("stop them on {name}: docker stop $(docker ps -q); or set container_manager: docker"),
+        )]);
+        return;
+    }
+    findings.warn([problem(
+        "container_manager",
+        "Docker is there, and is not wanted any more: it is removed",
+        format!(
+            "nothing: its images, containers and volumes stay in {folder}, for a Docker that may come again"
+        ),
+        format!("to remove them, on {name}: rm -rf {folder}"),
+    )]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use muster_engine::prelude::Problem;
+
+    use super::super::fixture::{Fixture, told, variables};
+    use super::*;
+
+    #[test]
+    fn whose_docker_it_is_says_the_mark() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let root = tempfile::tempdir().unwrap();
+            let at = |path: &str| root.path().join(path);
+            let write = |path: &str, text: &str| {
+                fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+                fs::write(at(path), text).unwrap();
+            };
+            let here = root.path().display().to_string();
+            let program =
+                ["/etc/", "/usr/", "/lib/", "/run/"].iter().fold(LOOK.to_owned(), |text, folder| {
+                    text.replace(&format!(" {folder}"), &format!(" {here}{folder}"))
+                });
+            let look = || {
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &program, "sh"]).args([at("mark"), at("state")]);
+                command.env("PATH", format!("{here}/bin:/usr/bin:/bin"));
+                let out = command.output().unwrap();
+                assert!(out.status.success(), "{shell:?} {out:?}");
+                let docker = Docker::parse(&String::from_utf8(out.stdout).unwrap().replace(&here, ""));
+                (docker.anothers.unwrap_or_default(), docker.ours)
+            };
+            assert_eq!(look(), (String::new(), None), "{shell:?}");
+            write("etc/docker/daemon.json", "{}");
+            assert_eq!(look(), ("/etc/docker/daemon.json".into(), None), "{shell:?}");
+            write("lib/systemd/system/docker.service", "");
+            assert_eq!(look().0, "/lib/systemd/system/docker.service", "{shell:?}");
+            write("mark", "/srv/my docker\n");
+            assert_eq!(look(), (String::new(), Some(("/srv/my docker".into(), 0))), "{shell:?}");
+            write("state/io.containerd.runtime.v2.task/moby/0a1b/pid", "7");
+            assert_eq!(look().1, Some(("/srv/my docker".into(), 1)), "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn nobodys_docker_is_replaced_and_none_goes_under_its_containers() {
+        let found = |wanted: &str, docker: Docker| {
+            let mut fixture = Fixture::good();
+            fixture.vars.container_manager = wanted.into();
+            fixture.seen.docker = docker;
+            let mut findings = Findings::new(true);
+            check(&fixture.machine(), &mut findings);
+            let text = |list: &[Problem]| list.iter().map(told).collect::<Vec<_>>().join("; ");
+            (text(&findings.problems), text(&findings.warnings))
+        };
+        let anothers = || Docker { anothers: Some("/run/docker.sock".into()), ..Docker::default() };
+        let ours = |running| Docker { ours: Some(("/var/lib/docker".into(), running)), ..Docker::default() };
+        let refused = "container_manager: somebody else's Docker is there (/run/docker.sock)";
+        assert_eq!(found("docker", anothers()), (refused.into(), String::new()));
+        assert_eq!(found("containerd", anothers()), Default::default());
+        assert_eq!(found("docker", ours(2)), Default::default());
+        assert_eq!(
+            found("containerd", ours(2)).0,
+            "container_manager: containers of Docker run (2), and Docker would go"
+        );
+        let (none, warned) = found("containerd", ours(0));
+        assert!(
+            none.is_empty() && warned.ends_with("is not wanted any more: it is removed"),
+            "{none} {warned}"
+        );
+    }
+
+    #[test]
+    fn what_variables_say_is_told_with_its_place() {
+        let of = |yaml: &str| {
+            let mut findings = Findings::new(true);
+            settings(&variables(yaml), &mut findings);
+            let text = |list: &[Problem]| list.iter().map(told).collect::<Vec<_>>().join("; ");
+            (text(&findings.problems), text(&findings.warnings))
+        };
+        let with = |yaml: &str| of(&format!("container_manager: docker\n{yaml}"));
+        assert_eq!(with(""), Default::default());
+        assert_eq!(with("docker_options: --mtu=big").0, "docker_options: --mtu=big (vars.yml:2:17)");
+        assert_eq!(with("docker_options: -H unix://").1, "docker_options: -H unix:// (vars.yml:2:17)");
+        assert_eq!(of("docker_options: --mtu=big").1, "docker_options: --mtu=big (vars.yml:1:17)");
+        assert_eq!(of("{docker_options: '', docker_log_opts: x}"), Default::default());
+    }
+}

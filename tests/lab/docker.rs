@@ -1,0 +1,97 @@
+//! Docker beside containerd on real machines: it comes, works, goes and comes again under a pod that notices nothing.
+
+use crate::fixture::{Lab, bundle_has};
+
+/// An image that nobody has to fetch: a shell and what it needs, of the machine itself.
+const IMPORT: &str = "tar -chC / bin/sh bin/cat lib/x86_64-linux-gnu/libc.so.6 lib64/ld-linux-x86-64.so.2 | docker import - own:1";
+const BUILD: &str = r#"mkdir -p /root/image && cd /root/image && printf '%s\n' 'FROM own:1' 'RUN echo built >/said' 'CMD ["/bin/cat", "/said"]' >Dockerfile
+docker build -q -t own:2 . 2>/dev/null && docker run --rm own:2"#;
+
+#[test]
+fn docker_comes_works_and_goes_beside_kubernetes() {
+    if !bundle_has("docker") {
+        eprintln!("skipped: the bundle has no Docker (muster bundle build --with docker)");
+        return;
+    }
+    let lab = Lab::up(218, &["-n", "2"]);
+    let setup = |manager: &str| {
+        lab.muster(&[
+            "setup-cluster",
+            &lab.pattern(2),
+            "--offline",
+            "-e",
+            &format!("container_manager={manager}"),
+        ])
+    };
+    let works = |manager: &str| {
+        let ended = setup(manager);
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended
+    };
+    let unchanged = |manager: &str| {
+        let again = works(manager);
+        assert_eq!(again.out.matches("changed=0").count(), 2, "{again:#?}");
+    };
+    let started = || {
+        lab.on("node2", "systemctl show -p ActiveEnterTimestampMonotonic containerd kubelet")
+            .replace('\n', " ")
+    };
+
+    works("docker");
+    lab.on("node2", IMPORT);
+    assert_eq!(lab.on("node2", "docker run --rm own:1 /bin/sh -c 'echo hello'").trim(), "hello");
+    assert!(lab.on("node2", BUILD).ends_with("built\n"));
+    let info = lab.on("node2", "docker info -f '{{.CgroupDriver}} {{.ServerVersion}} {{.LoggingDriver}}'");
+    assert_eq!(info.trim(), "systemd 28.5.2 json-file");
+    lab.on("node2", "docker volume create data && docker run -dit --name stays own:1 /bin/sh");
+    // Both have their containers in the one containerd.
+    let spaces = lab.on("node2", "ctr namespaces ls -q");
+    assert!(spaces.contains("k8s.io") && spaces.contains("moby"), "{spaces}");
+    unchanged("docker");
+
+    let kubectl = |words: &[&str]| {
+        let ended = lab.muster(&[&["kubectl"], words].concat());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended.out
+    };
+    kubectl(&["run", "app", "--image", &lab.agnhost()]);
+    kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "pod/app"]);
+    let before = started();
+
+    // Not under a container that runs; and then without what its users have.
+    let refused = setup("containerd");
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(refused.all().contains("stop $(docker ps -q)"), "{refused:#?}");
+    assert_eq!(lab.on("node2", "docker ps -q | wc -l").trim(), "1");
+    lab.on("node2", "docker stop -t 1 stays");
+    let off = works("containerd");
+    assert!(off.all().contains("rm -rf /var/lib/docker"), "{off:#?}");
+    for path in
+        ["/usr/local/bin/docker", "/etc/docker", "/run/docker", "/run/docker.sock", "/sys/class/net/docker0"]
+    {
+        assert!(!lab.has("node2", path), "{path}");
+    }
+    assert!(lab.has("node2", "/var/lib/docker/volumes/data"));
+    unchanged("containerd");
+
+    works("docker");
+    assert_eq!(lab.on("node2", "docker run --rm own:1 /bin/sh -c 'echo again'").trim(), "again");
+    assert_eq!(lab.on("node2", "docker volume ls -q").trim(), "data");
+    assert_eq!(started(), before, "containerd and the kubelet were not restarted");
+    let restarts =
+        kubectl(&["get", "pod", "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"]);
+    assert_eq!(restarts, "0");
+
+    let reset = lab.muster(&["reset-cluster", "--yes"]);
+    assert_eq!(reset.code, 0, "{reset:#?}");
+    assert!(reset.all().contains("to remove them, on node2: rm -rf /var/lib/docker"), "{reset:#?}");
+    for path in [
+        "/usr/local/bin/dockerd",
+        "/etc/systemd/system/docker.service",
+        "/etc/docker",
+        "/sys/class/net/docker0",
+    ] {
+        assert!(!lab.has("node2", path), "{path}");
+    }
+    assert!(lab.has("node2", "/var/lib/docker/volumes/data"));
+}
