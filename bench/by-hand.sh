@@ -6,33 +6,18 @@
 #   bench/by-hand.sh prepare BUNDLE FOLDER      unpacks the bundle, not timed: one has the files ready
 #   muster lab exec -- bench/by-hand.sh FOLDER NODE1 NODE2 NODE3
 set -eu
+# shellcheck source=scripts/without-muster.sh
+. "$(dirname "$0")/../scripts/without-muster.sh"
 
 kube=${KUBE_VERSION:-1.37.2}
 
 if [ "$1" = prepare ]; then
-  bundle=$2 out=$3
-  rm -rf "$out"; mkdir -p "$out/bin" "$out/cni"
-  for f in "$bundle"/files/*; do
-    case ${f##*/} in
-      kubelet*$kube*|kubeadm*$kube*|kubectl*$kube*|runc*|flannel-cni*)
-        name=${f##*/}; case $name in flannel-cni*) to=$out/cni/flannel ;; *) to=$out/bin/${name%%-*} ;; esac
-        gzip -dc "$f" >"$to"; chmod 755 "$to" ;;
-      containerd*) tar -xzf "$f" -C "$out" ;;
-      cni-plugins*) tar -xzf "$f" -C "$out/cni" ;;
-      etcd*) tar -xzf "$f" -C "$out/bin" --strip-components=1 ;;
-    esac
-  done
-  cp "$(dirname "$0")/flannel.yaml" "$out/"
-  tar -C "$bundle/images" -cf "$out/images.tar" .
+  unpack "$2" "$3" "$kube"
+  cp "$(dirname "$0")/flannel.yaml" "$3/"
   exit
 fi
 
 files=$1 first=$2; shift 2
-key=${MUSTER_PRIVATE_KEY_FILE:?run this with muster lab exec}
-on() {
-  host=$1; shift
-  ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -i "$key" "root@$host" "$@"
-}
 
 # Copy, unpack, start containerd, import: all machines at once.
 install() {

@@ -3,7 +3,7 @@ kept=$1 mark=$2
 umask 077
 mkdir -p "$kept"
 for file in /etc/kubernetes/manifests/* /etc/kubernetes/kubelet.conf /etc/kubernetes/kubelet.env /etc/kubernetes/kubelet-config.yaml \
-  /etc/kubernetes/kubeadm-config.yaml /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet \
+  /etc/kubernetes/kubeadm-config.yaml /var/lib/kubelet/config.yaml /var/lib/kubelet/kubeadm-flags.env /var/lib/kubelet/instance-config.yaml /etc/default/kubelet \
   /etc/systemd/system/kubelet.service /etc/systemd/system/kubelet.service.d/* /etc/systemd/system/containerd.service \
   /etc/containerd/config.toml /etc/systemd/system/etcd.service /etc/etcd.env; do
   if [ -f "$file" ]; then

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::living::refused;
 use super::{compared, machine};
 use crate::addresses::ip;
+use crate::common::cluster_vars;
 use crate::etcd;
 use crate::kubeadm;
 use crate::objects::parsed;
@@ -159,36 +160,47 @@ impl Kubesprays {
     }
 }
 
-/// The static pod in front of the API servers makes room for muster's, which listens at the same port: kubelet and kube-proxy of the
-/// machine find the API again when that runs. Only where kubespray's kubelet was: by these names somebody may have one of their own.
-/// Nothing in a run that adopts no cluster.
-pub(crate) fn no_other_balancer(host: &Host) -> Option<Command> {
-    let gone = command(
-        "no load balancer of kubespray's",
-        sh(concat!(include_str!("running.sh"), include_str!("balancer_goes.sh")), [""; 0]),
-        sh0(
-            "[ -e /etc/kubernetes/kubelet.env ] || exit 0; for name in nginx-proxy haproxy; do [ ! -e \"/etc/kubernetes/manifests/$name.yml\" ] || exit 1; done",
-        ),
+/// The static pod in front of the API servers is gone: its manifest, and its containers. Where another load balancer takes its place the
+/// kubelet and kube-proxy of the machine find the API again when that runs; else nobody may look for it there any more, which is seen
+/// by connections (`port`). What has its name without its label is somebody's own. Nothing in a run that adopts no cluster.
+pub(crate) fn no_other_balancer(host: &Host, port: Option<u16>) -> Result<Option<Command>> {
+    if !super::is_under_way(host) {
+        return Ok(None);
+    }
+    let node = cluster_vars(host)?.kube_override_hostname;
+    let port = port.map_or_else(String::new, |port| port.to_string());
+    let goes =
+        concat!(include_str!("running.sh"), include_str!("balancer.sh"), include_str!("balancer_goes.sh"));
+    let is_gone = concat!(
+        include_str!("running.sh"),
+        include_str!("balancer.sh"),
+        r#"[ -z "$(manifests)" ] && [ -z "$(balancers "$1")" ]"#
     );
-    super::is_under_way(host).then_some(gone)
+    Ok(Some(command(
+        "no load balancer of kubespray's",
+        sh(goes, [&node, &port]),
+        sh(is_gone, [node.as_str()]),
+    )))
 }
 
-/// The kubelet says the address of its node as it did, or as kubelets of muster's do. Nothing in a run that adopts no cluster.
-pub(crate) fn node_address(host: &Host) -> Result<Option<Command>> {
+/// What kubeadm has noted for the kubelet is what muster's kubelet needs, which reads it: the address of its node, and its container
+/// engine. Before its unit is muster's. Nothing in a run that adopts no cluster.
+pub(crate) fn notes(host: &Host) -> Result<Option<Command>> {
     let address = ip(host)?.to_string();
-    let flags = command(
-        format!("the kubelet gives {address} as its node's address"),
-        sh(include_str!("node_address.sh"), [address.as_str()]),
-        sh0("while read -r line; do
-  case $line in *--node-ip=*) exit 0 ;; esac
-done </var/lib/kubelet/kubeadm-flags.env
-exit 1"),
+    let are_right = concat!(
+        include_str!("noted.sh"),
+        r#"[ -r "$flags" ] && [ "$(arguments)" = "$(wanted "$1")" ] && is_containerd"#
     );
-    Ok(super::is_under_way(host).then_some(flags))
+    let notes = command(
+        format!("the kubelet gives {address} as its node's address, and has containerd"),
+        sh(concat!(include_str!("noted.sh"), include_str!("note.sh")), [address.as_str()]),
+        sh(are_right, [address.as_str()]),
+    );
+    Ok(super::is_under_way(host).then_some(notes))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -230,31 +242,178 @@ mod tests {
         assert_eq!(seen.others, [("a second etcd for events".to_owned(), "/etc/etcd-events.env".to_owned())]);
         assert_eq!(seen.engine().as_deref(), Some("unix:///var/run/cri-dockerd.sock"));
     }
+
+    /// A file of a machine whose `/` is a folder; a program where it is in `bin`.
+    pub(in crate::adoption) fn put(root: &std::path::Path, path: &str, text: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        if path.parent().unwrap().ends_with("bin") {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+    }
+
+    /// Runs a program in a shell there; its status, and what it says.
+    pub(in crate::adoption) fn run(
+        shell: &[&str],
+        root: &std::path::Path,
+        program: &str,
+        args: &[&str],
+    ) -> (bool, String) {
+        let program = ["/etc/", "/var/lib/", "/proc/net", "/run/containerd/io", "/run/docker", "/sys/class"]
+            .iter()
+            .fold(program.to_owned(), |all, path| all.replace(path, &format!("{}{path}", root.display())));
+        let mut sh = std::process::Command::new(shell[0]);
+        let paths = format!("{}/bin:{}", root.display(), std::env::var("PATH").unwrap());
+        sh.args(&shell[1..]).env("PATH", paths).args(["-euc", &program, "sh"]).args(args);
+        let done = sh.output().unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.success(), String::from_utf8(said).unwrap())
+    }
+
+    pub(in crate::adoption) const SHELLS: [&[&str]; 3] =
+        [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
+
     #[test]
-    fn the_address_of_the_node_is_added_to_what_kubeadm_has_written() {
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
-            for (before, after) in [
+    fn what_kubeadm_has_noted_becomes_what_the_kubelet_runs_with() {
+        let kubesprays = "[Service]\nEnvironmentFile=-/etc/kubernetes/kubelet.env\n";
+        let docker = "--container-runtime-endpoint=unix:///var/run/cri-dockerd.sock";
+        for shell in SHELLS {
+            for (unit, before, after) in [
+                // kubeadm's own kubelet runs with it.
+                ("", Some("--v=2"), "--v=2 --node-ip=192.0.2.4"),
+                ("", Some("--node-ip=192.0.2.9 --v=2"), "--node-ip=192.0.2.9 --v=2"),
+                // kubespray's does not, and kubelets of today do not start with all of it.
                 (
-                    Some("KUBELET_KUBEADM_ARGS=\"--pod-infra-container-image=pause:3\"\n"),
-                    "--pod-infra-container-image=pause:3 --node-ip=192.0.2.4",
+                    kubesprays,
+                    Some(&*format!("{docker} --pod-infra-container-image=pause:3")),
+                    "--node-ip=192.0.2.4",
                 ),
-                (Some("KUBELET_KUBEADM_ARGS=\"\"\n"), "--node-ip=192.0.2.4"),
-                (None, "--node-ip=192.0.2.4"),
+                (
+                    kubesprays,
+                    Some(&*format!("--hostname-override=own {docker} --node-ip=192.0.2.9")),
+                    "--hostname-override=own --node-ip=192.0.2.9",
+                ),
+                (kubesprays, Some(""), "--node-ip=192.0.2.4"),
+                (kubesprays, None, "--node-ip=192.0.2.4"),
             ] {
                 let folder = tempfile::tempdir().unwrap();
-                let file = folder.path().join("kubelet/kubeadm-flags.env");
+                let root = folder.path();
+                put(
+                    root,
+                    "etc/systemd/system/kubelet.service",
+                    &unit.replace("/etc/", &format!("{}/etc/", root.display())),
+                );
                 if let Some(before) = before {
-                    std::fs::create_dir(folder.path().join("kubelet")).unwrap();
-                    std::fs::write(&file, before).unwrap();
+                    put(
+                        root,
+                        "var/lib/kubelet/kubeadm-flags.env",
+                        &format!("KUBELET_KUBEADM_ARGS=\"{before}\"\n"),
+                    );
+                    put(
+                        root,
+                        "var/lib/kubelet/instance-config.yaml",
+                        "containerRuntimeEndpoint: \"unix:///var/run/cri-dockerd.sock\"\n",
+                    );
                 }
-                let program =
-                    include_str!("node_address.sh").replace("/var/lib", &folder.path().display().to_string());
-                let mut sh = std::process::Command::new(shell[0]);
-                let done = sh.args(&shell[1..]).args(["-euc", &program, "sh", "192.0.2.4"]).status().unwrap();
-                assert!(done.success(), "{shell:?}");
-                let expected = format!("KUBELET_KUBEADM_ARGS=\"{after}\"\n");
-                assert_eq!(std::fs::read_to_string(&file).unwrap(), expected, "{shell:?}");
+                let look = concat!(
+                    include_str!("noted.sh"),
+                    r#"[ -r "$flags" ] && [ "$(arguments)" = "$(wanted "$1")" ] && is_containerd"#
+                );
+                let is_there = before == Some(after);
+                assert_eq!(run(shell, root, look, &["192.0.2.4"]).0, is_there, "{shell:?} {before:?}");
+                for _ in 0..2 {
+                    let program = concat!(include_str!("noted.sh"), include_str!("note.sh"));
+                    let (done, said) = run(shell, root, program, &["192.0.2.4"]);
+                    assert!(done, "{shell:?}: {said}");
+                }
+                let noted =
+                    |name: &str| std::fs::read_to_string(root.join("var/lib/kubelet").join(name)).unwrap();
+                assert_eq!(
+                    noted("kubeadm-flags.env"),
+                    format!("KUBELET_KUBEADM_ARGS=\"{after}\"\n"),
+                    "{shell:?}"
+                );
+                let engine = if unit.is_empty() {
+                    "cri-dockerd.sock"
+                } else {
+                    "unix:///run/containerd/containerd.sock"
+                };
+                assert!(
+                    noted("instance-config.yaml").contains(engine),
+                    "{shell:?}: {}",
+                    noted("instance-config.yaml")
+                );
+                assert!(run(shell, root, look, &["192.0.2.4"]).0, "{shell:?} {before:?}");
             }
+        }
+    }
+
+    /// containerd as it tells of two pods: kubespray's, while its manifest is there, and somebody's own with a container of that name.
+    const CTR: &str = r#"#!/bin/sh
+case "$*" in
+  *"containers ls"*'"k8s-app"==kube-nginx'*) ! ls ROOT/etc/kubernetes/manifests/nginx-proxy.yml >/dev/null 2>&1 || echo theirs ;;
+  *"containers ls"*'pod.name"==nginx-proxy-node1,'*) echo theirs ;;
+  *"containers ls"*'pod.name"==haproxy-node1,'*) echo own ;;
+  *"tasks ls"*) printf 'theirs 1 RUNNING\nown 2 RUNNING\n' ;;
+  *"tasks kill"*) echo "killed $*" >>ROOT/killed ;;
+esac
+"#;
+
+    #[test]
+    fn a_load_balancer_goes_when_nobody_looks_for_the_api_there_and_its_pod_is_gone() {
+        let programs = [("ctr", CTR), ("systemctl", "#!/bin/sh\n"), ("sleep", "#!/bin/sh\n")];
+        let goes = concat!(
+            include_str!("running.sh"),
+            include_str!("balancer.sh"),
+            include_str!("balancer_goes.sh")
+        );
+        let is_gone = concat!(
+            include_str!("running.sh"),
+            include_str!("balancer.sh"),
+            r#"[ -z "$(manifests)" ] && [ -z "$(balancers "$1")" ]"#
+        );
+        let open = "  sl  local_address rem_address   st\n   0: 0100007F:192B 0100007F:A3FD 01 0:0\n";
+        let closed = "  sl  local_address rem_address   st\n   0: 0100007F:192B 00000000:0000 0A 0:0\n   1: 0100007F:A3FD 0100007F:192B 01 0:0\n";
+        for shell in SHELLS {
+            for (server, connections, port, stays_because) in [
+                ("https://192.0.2.4:6443", closed, "6443", ""),
+                ("https://192.0.2.4:6443", open, "6443", "1 open connections"),
+                ("https://localhost:6443", closed, "6443", "kubelet.conf, which says https://localhost:6443"),
+                // Another one takes its place.
+                ("https://localhost:6443", open, "", ""),
+            ] {
+                let folder = tempfile::tempdir().unwrap();
+                let root = folder.path();
+                for (name, text) in programs {
+                    put(root, &format!("bin/{name}"), &text.replace("ROOT", &root.display().to_string()));
+                }
+                put(root, "etc/kubernetes/kubelet.conf", &format!("clusters:\n    server: {server}\n"));
+                put(root, "proc/net/tcp", connections);
+                let (theirs, own) =
+                    ("etc/kubernetes/manifests/nginx-proxy.yml", "etc/kubernetes/manifests/haproxy.yml");
+                put(root, theirs, "metadata:\n  labels:\n    k8s-app: kube-nginx\n");
+                put(root, own, "metadata:\n  name: haproxy\n");
+                assert!(!run(shell, root, is_gone, &["node1"]).0, "{shell:?}");
+                let (done, said) = run(shell, root, goes, &["node1", port]);
+                assert_eq!(done, stays_because.is_empty(), "{shell:?} {server}: {said}");
+                assert!(said.contains(stays_because), "{shell:?}: {said}");
+                assert_eq!(root.join(theirs).exists(), !done, "{shell:?}: {said}");
+                assert!(root.join(own).exists() && !root.join("killed").exists(), "{shell:?}");
+                assert_eq!(run(shell, root, is_gone, &["node1"]).0, done, "{shell:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_load_balancer_whose_pod_runs_is_not_gone_though_its_manifest_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let ctr = CTR.replace("! ls ROOT/etc/kubernetes/manifests/nginx-proxy.yml >/dev/null 2>&1 || ", "");
+        put(root, "bin/ctr", &ctr);
+        let look = concat!(include_str!("running.sh"), include_str!("balancer.sh"), r#"balancers "$1""#);
+        for shell in SHELLS {
+            assert_eq!(run(shell, root, look, &["node1"]), (true, "theirs\n".to_owned()), "{shell:?}");
         }
     }
 }

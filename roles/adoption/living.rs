@@ -361,23 +361,8 @@ impl Living {
         }
         let has_flannel =
             self.daemons.iter().any(|daemon| FLANNELS.contains(&daemon.as_str())) || !self.flannel.is_empty();
-        if plugin != "flannel" || !has_flannel {
-            return Ok(vec![refused(
-                "kube_network_plugin",
-                if has_flannel {
-                    format!("{plugin} in the inventory, and the cluster has flannel")
-                } else {
-                    format!(
-                        "{plugin} in the inventory, and the cluster has no flannel in the namespaces kube-flannel and kube-system"
-                    )
-                },
-                "the network that the cluster has",
-                if has_flannel {
-                    "set kube_network_plugin: flannel".to_owned()
-                } else {
-                    "set kube_network_plugin: none: then the network stays what it is, and whoever has installed it looks after it".to_owned()
-                },
-            )]);
+        if let Some(problem) = another_network(plugin, has_flannel) {
+            return Ok(vec![problem]);
         }
         let config = self.flannel.iter().find_map(|map| map["data"]["net-conf.json"].as_str());
         let living: Value = config.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -421,6 +406,29 @@ impl Node {
         let taints = taints.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect();
         Self { name, address, ready: ready == "True", taints }
     }
+}
+
+/// That the network of pods is another one than the inventory's, or one that muster does not take over.
+fn another_network(plugin: &str, has_flannel: bool) -> Option<Problem> {
+    if plugin == "flannel" && has_flannel {
+        return None;
+    }
+    Some(refused(
+        "kube_network_plugin",
+        if has_flannel {
+            format!("{plugin} in the inventory, and the cluster has flannel")
+        } else {
+            format!(
+                "{plugin} in the inventory, and the cluster has no flannel in the namespaces kube-flannel and kube-system"
+            )
+        },
+        "the network that the cluster has",
+        if has_flannel {
+            "set kube_network_plugin: flannel"
+        } else {
+            "set kube_network_plugin: none: then the network stays what it is, and whoever has installed it looks after it"
+        },
+    ))
 }
 
 /// How kubeadm would be configured by this machine.
@@ -475,6 +483,26 @@ mod tests {
         );
         assert_eq!(living.daemons[1], FLANNELS[0]);
         assert!(living.document("kube-proxy", "config.conf").is_null());
+    }
+
+    #[test]
+    fn another_network_than_the_clusters_and_one_that_is_not_taken_over_are_told() {
+        let told = |plugin: &str, has_flannel: bool| {
+            another_network(plugin, has_flannel).map(|problem| (problem.found, problem.remedy))
+        };
+        assert_eq!(told("flannel", true), None);
+        for plugin in ["calico", "cilium"] {
+            let (found, remedy) = told(plugin, true).unwrap();
+            assert_eq!(found, format!("{plugin} in the inventory, and the cluster has flannel"));
+            assert_eq!(remedy, "set kube_network_plugin: flannel");
+            // The cluster has it: it stays, with those who look after it.
+            let (found, remedy) = told(plugin, false).unwrap();
+            assert!(
+                found.contains("no flannel") && remedy.starts_with("set kube_network_plugin: none"),
+                "{found}"
+            );
+        }
+        assert!(told("flannel", false).is_some());
     }
 
     #[test]

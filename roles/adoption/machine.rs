@@ -53,6 +53,9 @@ pub(super) struct Machine {
     arguments: Vec<String>,
     /// What only kubespray has.
     spray: Kubesprays,
+    /// What Docker has there beside the node, and whether it restarts with containerd.
+    docker: Vec<String>,
+    docker_restarts: bool,
 }
 
 impl Machine {
@@ -73,6 +76,7 @@ impl Machine {
         let look = concat!(
             include_str!("../preflight/clusters.sh"),
             include_str!("is_ours.sh"),
+            include_str!("docker.sh"),
             include_str!("machine.sh")
         );
         Ok(Self::parse(&host.query(sh(look, [MARK])).await?.output))
@@ -95,6 +99,8 @@ impl Machine {
                 "endpoint" => machine.endpoint = Some(value.trim_matches('"').to_owned()),
                 "argument" => machine.arguments.push(value.to_owned()),
                 "name" => machine.name = value.to_owned(),
+                "docker" => machine.docker.push(value.to_owned()),
+                "docker_restarts" => machine.docker_restarts = true,
                 _ => machine.spray.take(key, value),
             }
         }
@@ -126,6 +132,8 @@ impl Machine {
             is_plane: seen.version.is_some(),
             is_ours: self.ours,
             is_kubesprays: self.is_kubesprays(),
+            docker: self.docker.clone(),
+            docker_restarts: self.docker_restarts,
         }
     }
 
@@ -359,6 +367,7 @@ pub(super) async fn problems(host: &Host, machine: &Machine, known: &Standing) -
 
 #[cfg(test)]
 mod tests {
+    use super::super::kubespray::tests::{SHELLS, put, run};
     use super::*;
 
     fn machine(flags: &str, kubelet: &[&str]) -> Machine {
@@ -389,6 +398,45 @@ mod tests {
         assert!(found(&["--v", "4"], &["--v=4"]).is_empty());
         assert_eq!(found(&["--config=/etc/own.yaml"], &[]).len(), 1);
         assert_eq!(machine("", &[]).kubelet_of_others("node1", &[]).len(), 1, "it does not run");
+    }
+
+    /// Docker's units as systemd knows them: its own runs and is bound to containerd, that of cri-dockerd does not run.
+    const SYSTEMCTL: &str = r#"#!/bin/sh
+case "$*" in
+  "show -p LoadState --value docker.service" | "show -p LoadState --value cri-dockerd.service") echo loaded ;;
+  "show -p LoadState "*) echo not-found ;;
+  "is-active -q docker.service") ;;
+  "show -p BoundBy -p RequiredBy --value containerd.service") printf '\ndocker.service other.service\n' ;;
+  *) exit 3 ;;
+esac
+"#;
+
+    #[test]
+    fn what_docker_has_beside_a_node_is_told() {
+        let program = concat!(include_str!("../preflight/clusters.sh"), include_str!("docker.sh"), "docker");
+        for shell in SHELLS {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path();
+            put(root, "bin/systemctl", "#!/bin/sh\nexit 3\n");
+            put(root, "bin/iptables-save", "#!/bin/sh\necho ':KUBE-FORWARD - [0:0]'\n");
+            let seen = || Machine::parse(&run(shell, root, program, &[]).1);
+            assert_eq!(seen().row(None).docker, Vec::<String>::new(), "{shell:?}");
+            put(root, "bin/systemctl", SYSTEMCTL);
+            put(root, "bin/iptables-save", "#!/bin/sh\necho ':DOCKER-USER - [0:0]'\n");
+            put(root, "sys/class/net/docker0/mtu", "1500");
+            put(root, "var/lib/docker/engine-id", "");
+            put(root, "run/containerd/io.containerd.runtime.v2.task/moby/one/init.pid", "9");
+            let row = seen().row(None);
+            let all = [
+                "docker.service, which runs",
+                "cri-dockerd.service, which does not run",
+                "containers: 1",
+                "the bridge docker0",
+                "its chains of iptables",
+            ];
+            assert_eq!(row.docker[..5], all, "{shell:?}");
+            assert!(row.docker[5].ends_with("/var/lib/docker") && row.docker_restarts, "{shell:?}: {row:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-# What an adoption has to know of a machine beside its identity; clusters.sh, drop_ins.sh and is_ours.sh stand in front. Read-only.
+# What an adoption has to know of a machine beside its identity; clusters.sh, is_ours.sh and docker.sh stand in front. Read-only.
 # $1: the mark of an adoption.
 [ ! -e "$1" ] || say begun
 ! is_ours "$1" || say ours
@@ -26,6 +26,7 @@ if [ -r /etc/etcd.env ] && [ ! -e /var/lib/muster/stamps/etcd.service ]; then
   said=$(ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --cacert "$(of TRUSTED_CA_FILE)" --cert "$(of CERT_FILE)" \
     --key "$(of KEY_FILE)" endpoint health --cluster 2>&1) || printf '%s\n' "$said" | sed 's/^/unwell /'
 fi 2>/dev/null
+docker
 for component in kube-apiserver kube-controller-manager kube-scheduler etcd; do
   manifest=/etc/kubernetes/manifests/$component.yaml
   [ ! -r "$manifest" ] || sed -n "s/^ *- \(--[a-z].*\)/argument $component \1/p" "$manifest"

@@ -5,6 +5,7 @@ use muster_engine::prelude::*;
 
 use super::{KEPT, is_under_way};
 use crate::cluster::{self, Standing};
+use crate::common::cluster_vars;
 use crate::etcd;
 
 /// Where kubelets look for static pods, and where the manifest of kubeadm's etcd is kept.
@@ -49,17 +50,21 @@ pub(crate) async fn before_member(host: &Host) -> Result<Option<Former>> {
     Ok(former)
 }
 
-/// Adds to the step that starts the unit that a static pod stops before. It goes on when the connection is lost.
-pub(crate) fn hand_over(former: Option<Former>, step: Step<'_>) -> Step<'_> {
-    match former {
+/// The step that starts the unit; a static pod stops in it before. It goes on when the connection is lost.
+pub(crate) fn hand_over<'h>(host: &'h Host, former: Option<Former>) -> Result<Step<'h>> {
+    let step = host.step("Run etcd");
+    Ok(match former {
         None => step,
         Some(Former::Unit) => step.detached(),
         Some(Former::StaticPod) => step.detached().ensure(command(
             "kubeadm's static pod of etcd stops",
-            sh(concat!(include_str!("running.sh"), include_str!("static_pod_stops.sh")), [MANIFEST, WAITS]),
+            sh(
+                concat!(include_str!("running.sh"), include_str!("static_pod_stops.sh")),
+                [MANIFEST, WAITS, &cluster_vars(host)?.kube_override_hostname],
+            ),
             sh(r#"[ ! -e "$1" ]"#, [MANIFEST]),
         )),
-    }
+    })
 }
 
 /// The end of that step: where the unit did not start what was there before runs again.

@@ -18,11 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use muster_engine::prelude::*;
 use muster_engine::reads::Read;
 
+use crate::balancer;
 use crate::cluster;
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
 use crate::nodelocaldns;
-pub(crate) use kubespray::{no_other_balancer, node_address};
+pub(crate) use kubespray::{no_other_balancer, notes};
 use living::Living;
 use machine::Machine;
 pub(crate) use member::{before_member, hand_over, handed_over};
@@ -35,6 +36,10 @@ const ADOPTS: &str = "that this run adopts the cluster";
 /// What machines had before, and the mark of an adoption that has begun.
 const KEPT: &str = "/var/lib/muster/adopted";
 const MARK: &str = "/var/lib/muster/adopted/begun";
+
+/// Both are there while a member of etcd that kubeadm runs as a static pod is taken over: the mark, and the manifest as it was.
+pub(crate) const WITH_STATIC_ETCD: [&str; 2] =
+    [MARK, "/var/lib/muster/adopted/etc/kubernetes/manifests/etcd.yaml"];
 
 /// How often a cluster that is not well is looked at again, every three seconds.
 const LOOKS_AGAIN: u32 = 20;
@@ -59,6 +64,10 @@ pub struct Row {
     pub is_ours: bool,
     /// Whether its kubelet runs as kubespray starts it.
     pub is_kubesprays: bool,
+    /// What Docker has there, which the node does not use.
+    pub docker: Vec<String>,
+    /// Whether Docker is bound to the engine that the node uses: it restarts with it, and so do its containers.
+    pub docker_restarts: bool,
 }
 
 /// Where the role tells what it found, by host.
@@ -201,5 +210,9 @@ pub(crate) async fn address_of_names(host: &Host) -> Result<()> {
 
 /// The machine is muster's. One that has no load balancer of muster's needs kubespray's no more, because it finds the API elsewhere.
 pub(crate) async fn end(host: &Host) -> Result<()> {
-    host.step("End the adoption").ensure_all(no_other_balancer(host)).remove(file(MARK)).await.map(drop)
+    let known = cluster::known(host).await?;
+    let has_ours = balancer::pod(host, &known, &[])?.is_some();
+    let port = cluster_vars(host)?.kube_apiserver_port;
+    let gone = no_other_balancer(host, (!has_ours).then_some(port))?;
+    host.step("End the adoption").ensure_all(gone).remove(file(MARK)).await.map(drop)
 }

@@ -151,7 +151,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         if !adoption::is_under_way(host) {
             leave::may_restart(host, &etcd).await?;
         }
-        adoption::hand_over(former, host.step("Run etcd")).ensure(etcd)
+        adoption::hand_over(host, former)?.ensure(etcd)
     };
     let run = match vars.etcd_backup_calendar.trim() {
         "" => run.ensure(timers::none(SNAPSHOTS)).await,

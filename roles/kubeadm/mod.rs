@@ -107,12 +107,12 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
     let mut step = host
         .step("Configure the kubelet and import the images")
         .ensure(kubelet_change::nothing_half_done())
+        .ensure_all(adoption::notes(host)?)
         // That of a kubelet that runs changes with the rest of its configuration, and comes back with it (`kubelet_change`).
         // One that is adopted has another's, from which the drop-ins go that made it a node.
         .ensure(kubelet::unit_file(host, known.had_joined(host.name()) && !adoption::is_under_way(host))?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .ensure_all(adoption::no_drop_ins(host, "kubelet"))
-        .ensure_all(adoption::node_address(host)?)
         .ensure(images::imported(host, &cluster)?)
         .ensure_all(balancer::known_by_name(host, &known)?);
     step = Patches::of(host, &[patches::KUBELET])?.ensured_in(step);
@@ -120,7 +120,7 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         step = step.ensure(unit).ensure(address);
     }
     if let Some(balancer) = balancer::pod(host, &known, &[])? {
-        step = balancer.ensured_in(step.ensure_all(adoption::no_other_balancer(host)));
+        step = balancer.ensured_in(step.ensure_all(adoption::no_other_balancer(host, None)?));
     }
     step.await?;
     balancer::has_a_way(host, &known).await

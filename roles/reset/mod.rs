@@ -60,13 +60,16 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let vars: Vars = host.vars()?;
     let known = cluster::known(host).await?;
     // What runs on a machine that is in no cluster, and that muster has not set up, is somebody else's; and so is an etcd that it
-    // has not configured.
+    // has not configured, nor was about to take over.
     let look =
         "[ ! -d /var/lib/muster/stamps ] || echo set-up; [ ! -e \"$1\" ] && [ ! -e \"$2\" ] || echo etcd
 [ ! -e \"$3\" ] || [ -e \"$4\" ] || echo calico
-[ ! -e \"$5\" ] || echo \"docker $(cat \"$5\")\"";
+[ ! -e \"$5\" ] || echo \"docker $(cat \"$5\")\"
+[ ! -e \"$6\" ] || [ ! -e \"$7\" ] || echo etcd";
     let [etcd_file, etcd_other] = etcd::CONFIGURATION;
-    let looked = [etcd_file, etcd_other, calico::CONFLIST, flannel::CONFLIST, docker::MARK];
+    let [begun, static_etcd] = adoption::WITH_STATIC_ETCD;
+    let looked =
+        [etcd_file, etcd_other, calico::CONFLIST, flannel::CONFLIST, docker::MARK, begun, static_etcd];
     let found = host.query(sh(look, looked)).await?.output;
     let of_docker = found.lines().find_map(|line| line.strip_prefix("docker "));
     let found: Vec<&str> = found.split_whitespace().collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use muster_app::{ADOPT, BundleUse, Flow, Project, Question};
 use muster_engine::play::{Play, Share};
-use muster_inventory::{Inventory, LoadOptions};
+use muster_inventory::{Inventory, LoadOptions, some_names};
 use muster_roles::adoption::{Row, Told};
 use muster_roles::{adopting, group_rules};
 use secrecy::ExposeSecret;
@@ -161,7 +161,30 @@ fn effects(rows: &BTreeMap<String, Row>) -> Vec<String> {
                 .into(),
         ]);
     }
+    effects.extend(beside(rows));
     effects
+}
+
+/// What is on machines beside their nodes, and what becomes of it: told once for all that have the same.
+fn beside(rows: &BTreeMap<String, Row>) -> Vec<String> {
+    let mut alike: BTreeMap<(&[String], bool), Vec<&str>> = BTreeMap::new();
+    for (host, row) in rows.iter().filter(|(_, row)| !row.is_ours && !row.docker.is_empty()) {
+        alike.entry((&row.docker, row.docker_restarts)).or_default().push(host);
+    }
+    let one = |((docker, restarts), hosts): ((&[String], bool), Vec<&str>)| {
+        let restarts = if restarts {
+            "; but docker.service is bound to containerd.service and restarts with it, and its containers end unless it lets them \
+             live on (live-restore)"
+        } else {
+            ""
+        };
+        let hosts = some_names(&hosts);
+        format!(
+            "Docker is on {hosts} ({}): no node uses it, and nothing of it is changed or removed{restarts}",
+            docker.join("; ")
+        )
+    };
+    alike.into_iter().map(one).collect()
 }
 
 /// Whether the user agrees to what is disrupted.
@@ -202,5 +225,31 @@ mod tests {
         assert_eq!(of(&[row(true, true), row(false, true)]).len(), 1);
         let by_kubespray = Row { is_kubesprays: true, ..row(false, false) };
         assert_eq!(of(&[row(true, false), by_kubespray]).len(), of(&[row(true, false)]).len() + 2);
+    }
+
+    #[test]
+    fn what_docker_has_is_told_once_for_all_machines_that_have_the_same() {
+        let has = |what: &[&str], docker_restarts: bool| Row {
+            docker: what.iter().map(|what| (*what).to_owned()).collect(),
+            docker_restarts,
+            ..row(false, false)
+        };
+        let rows = [
+            has(&["docker.service, which runs", "containers: 2"], true),
+            has(&["/var/lib/docker"], false),
+            has(&["/var/lib/docker"], false),
+            has(&[], false),
+            Row { is_ours: true, ..has(&["/var/lib/docker"], false) },
+        ];
+        let rows = rows.into_iter().enumerate().map(|(number, row)| (format!("node{number}"), row)).collect();
+        let told = beside(&rows);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("Docker is on node1-2 (/var/lib/docker): no node uses it"), "{told:?}");
+        assert!(!told[0].contains("restarts with it"), "{told:?}");
+        assert!(told[1].contains("on node0 (docker.service, which runs; containers: 2)"), "{told:?}");
+        assert!(
+            told[1].contains("docker.service is bound to containerd.service and restarts with it"),
+            "{told:?}"
+        );
     }
 }

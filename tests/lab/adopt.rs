@@ -20,9 +20,10 @@ const OBJECTS: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf
 kinds=$(kubectl api-resources --verbs=list -o name | grep -vE '^(events|leases|endpoints|pods|componentstatuses|bindings|controllerrevisions|endpointslices|csinodes|ipaddresses)(\.|$)' | tr '\n' ',')
 kubectl get "${kinds%,}" -A -o 'jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.uid}{"\n"}{end}'"#;
 
-/// The secrets with what they hold, the pods of the application with how often they began, the authorities, and etcd's cluster.
+/// The secrets and the application's objects with what they hold, the pods of the application with how often they began, the authorities, and etcd's cluster.
 const REST: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf
 kubectl get secrets -A -o 'jsonpath={range .items[*]}{.metadata.name} {.data}{"\n"}{end}' | sha256sum
+kubectl -n default get configmaps,services,deployments,poddisruptionbudgets -o 'jsonpath={range .items[*]}{.metadata.name} {.spec}{.data}{"\n"}{end}' | sha256sum
 kubectl get pods -l app=app -o 'jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort
 cd /etc/kubernetes/pki && sha256sum ca.crt ca.key sa.key sa.pub front-proxy-ca.crt etcd/ca.crt etcd/ca.key"#;
 
@@ -53,10 +54,12 @@ fn made_by(lab: &Lab, script: &str, machines: u8, numbers: &[&str]) {
     let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
     let bundle = std::env::var_os("MUSTER_BUNDLE").map_or(own, Into::into);
     let script = format!("{}/tests/lab/{script}", env!("CARGO_MANIFEST_DIR"));
-    done(lab.exec(&["sh", &script, "prepare", bundle.to_str().unwrap(), "files"]));
+    let version = if upgrade::other_version_is_there(lab) { upgrade::FROM } else { upgrade::TO };
+    let version = format!("KUBE_VERSION={version}");
+    done(lab.exec(&["env", &version, "sh", &script, "prepare", bundle.to_str().unwrap(), "files"]));
     let addresses: Vec<String> = (1..=machines).map(|number| lab.address(number)).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
-    done(lab.exec(&[&["sh", script.as_str(), "files"], numbers, &addresses].concat()));
+    done(lab.exec(&[&["env", &version, "sh", script.as_str(), "files"], numbers, &addresses].concat()));
 }
 
 /// A cluster of kubeadm's, of which so many machines are control planes.
@@ -262,98 +265,232 @@ const BY_KUBESPRAY: [&str; 3] = [
     "/etc/ssl/etcd/ssl/member-node1-key.pem",
 ];
 
+/// Where another Kubernetes would be, which is refused by its name.
+const OTHERS: [(&str, &str); 2] =
+    [("/etc/systemd/system/k3s.service", "k3s"), ("/etc/systemd/system/rke2-agent.service", "RKE2")];
+
+/// A machine becomes one of another cluster: with another authority, as kubeadm makes it.
+const OF_ANOTHER: &str =
+    "kubeadm init phase certs ca >/dev/null && kubeadm init phase kubeconfig kubelet >/dev/null";
+
+/// kubeadm's configuration of the cluster says this version.
+const SAYS_VERSION: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf
+kubectl -n kube-system get configmap kubeadm-config -o yaml | sed "s/kubernetesVersion: .*/kubernetesVersion: VERSION/" | kubectl replace -f - >/dev/null"#;
+
+/// A cluster that is laid out as kubespray does: so many control planes, three members of etcd, and workers.
+struct Layout {
+    planes: u8,
+    machines: u8,
+}
+
+impl Layout {
+    /// Writes the inventory of so many machines.
+    fn write(&self, lab: &Lab, machines: u8, vars: &str) {
+        let folder = lab.folder().join("inventory/group_vars");
+        fs::create_dir_all(&folder).unwrap();
+        let hosts: String =
+            (1..=machines).map(|n| format!("node{n} ansible_host={0} ip={0}\n", lab.address(n))).collect();
+        let names = |numbers: std::ops::RangeInclusive<u8>| {
+            numbers.map(|number| format!("node{number}\n")).collect::<String>()
+        };
+        let groups = format!(
+            "[kube_control_plane]\n{}[etcd]\n{}[kube_node]\n{}",
+            names(1..=self.planes),
+            names(1..=3),
+            names(self.planes + 1..=machines)
+        );
+        fs::write(lab.folder().join("inventory/hosts.ini"), format!("[all]\n{hosts}{groups}")).unwrap();
+        fs::write(folder.join("all.yml"), vars).unwrap();
+    }
+
+    fn made(&self, lab: &Lab) {
+        made_by(lab, "by-kubespray.sh", self.machines, &[&self.planes.to_string(), "3"]);
+        self.write(lab, self.machines, OF_KUBESPRAY);
+        let admin = lab.on("node1", "cat /etc/kubernetes/admin.conf");
+        fs::create_dir_all(lab.folder().join("inventory/artifacts")).unwrap();
+        fs::write(lab.folder().join("inventory/artifacts/admin.conf"), admin).unwrap();
+        asked::deploy(lab, 2, 1);
+    }
+
+    /// The cluster is taken over by `adopt`, while its application is asked on a worker. It is the same cluster, and from then on an
+    /// ordinary one: a set-up changes nothing, it grows, is upgraded, shrinks, and is taken away.
+    fn taken_over(&self, lab: &Lab, adopt: impl FnOnce()) {
+        let rest = REST.replace("/etc/kubernetes/pki", "/etc/kubernetes/ssl");
+        let rest =
+            rest.replace("etcd/ca.crt etcd/ca.key", "/etc/ssl/etcd/ssl/ca.pem /etc/ssl/etcd/ssl/ca-key.pem");
+        let (objects_before, rest_before) = (objects(lab), lab.on("node1", &rest));
+        let etcd_before = etcd_ids(lab, BY_KUBESPRAY);
+        assert!(etcd_before.contains("cluster_id") && objects_before.len() > 100, "{etcd_before}");
+        let asks = format!("node{}", self.machines);
+        asked::ask(lab, &asks, &[APP]);
+        adopt();
+        asked::always_answered(lab, &asks);
+        let objects_after = objects(lab);
+        let replaced = [
+            "kube-system/kube-flannel",
+            "kube-system/nodelocaldns",
+            "kube-system/dns-autoscaler",
+            "kube-system/coredns",
+        ];
+        let stays = |name: &str| {
+            let object = name.rsplit(' ').next().unwrap_or_default();
+            let is_kept = !replaced.contains(&object)
+                || name.starts_with("ConfigMap ")
+                || name.starts_with("ServiceAccount ");
+            is_kept && !name.starts_with("ReplicaSet kube-system/dns-autoscaler-")
+        };
+        for (name, uid) in objects_before.iter().filter(|(name, _)| stays(name)) {
+            assert_eq!(objects_after.get(name), Some(uid), "{name}");
+        }
+        assert_eq!(lab.on("node1", &rest), rest_before);
+        assert_eq!(etcd_ids(lab, AFTER), etcd_before);
+        for number in 1..=self.machines {
+            let node = format!("node{number}");
+            assert!(!lab.has(&node, "/etc/kubernetes/manifests/nginx-proxy.yml"), "{node}");
+            assert!(!lab.has(&node, "/var/lib/muster/adopted/begun"), "{node}");
+            let pods = lab.on(&node, "ctr -n k8s.io tasks ls | grep -c RUNNING; pgrep -fa /etc/nginx/ || :");
+            assert!(!pods.contains("/etc/nginx/haproxy.cfg"), "{node}: {pods}");
+        }
+        let again = done_with(lab.muster(&["setup-cluster"]));
+        for number in 1..=self.machines {
+            assert_eq!(again.recap(&format!("node{number}"), "changed"), 0, "{again:#?}");
+        }
+
+        let more = self.machines + 1;
+        self.write(lab, more, OF_KUBESPRAY);
+        done(lab.muster(&["setup-cluster"]));
+        upgraded(lab, OF_KUBESPRAY, more.into());
+        done(lab.muster(&["remove-node", &format!("node{more}"), "--yes"]));
+        done(lab.muster(&["verify"]));
+        done(lab.muster(&["reset-cluster", "--yes"]));
+        for path in ["/var/lib/etcd/member", "/etc/kubernetes/kubelet.conf", "/var/lib/muster"] {
+            assert!(!lab.has("node1", path), "{path}");
+        }
+    }
+}
+
+fn done_with(ended: Ended) -> Ended {
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    ended
+}
+
+/// What a node is set up with, as a sum.
+const SET_UP: &str = "find /etc/kubernetes /etc/systemd/system /etc/containerd /etc/etcd.env /etc/ssl/etcd /var/lib/kubelet/*.yaml /usr/local/bin /etc/hosts \
+                      /var/lib/muster/adopted -type f 2>/dev/null | sort | xargs sha256sum | sha256sum; ctr -n k8s.io tasks ls | sort";
+
+/// A command is refused, for these reasons.
+fn refused(lab: &Lab, words: &[&str], found: &[&str]) {
+    let refused = lab.muster(words);
+    let said = refused.all().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(refused.code, 3, "{words:?}: {refused:#?}");
+    for found in found {
+        assert!(said.contains(found), "{found}: {refused:#?}");
+    }
+}
+
 #[test]
 #[ignore = "it takes minutes; ./test --all"]
 fn a_cluster_laid_out_as_kubespray_does_is_taken_over_under_an_application() {
     let lab = Lab::up(170, &["-n", "4"]);
-    made_by(&lab, "by-kubespray.sh", 3, &["1", "3"]);
-    let folder = lab.folder().join("inventory/group_vars");
-    fs::create_dir_all(&folder).unwrap();
-    let write = |machines: u8, vars: &str| {
-        let hosts: String =
-            (1..=machines).map(|n| format!("node{n} ansible_host={0} ip={0}\n", lab.address(n))).collect();
-        let workers: String = (2..=machines).map(|n| format!("node{n}\n")).collect();
-        let groups =
-            format!("[kube_control_plane]\nnode1\n[etcd]\nnode1\nnode2\nnode3\n[kube_node]\n{workers}");
-        fs::write(lab.folder().join("inventory/hosts.ini"), format!("[all]\n{hosts}{groups}")).unwrap();
-        fs::write(folder.join("all.yml"), vars).unwrap();
+    let layout = Layout { planes: 1, machines: 3 };
+    layout.made(&lab);
+    let adopt = ["adopt", "--apply", "--yes"];
+    let nothing = |words: &[&str], found: &[&str]| {
+        let state = || ["node1", "node2", "node3"].map(|node| lab.on(node, SET_UP));
+        let before = state();
+        refused(&lab, words, found);
+        assert_eq!(state(), before, "{words:?} {found:?}");
     };
-    let refused = |words: &[&str], found: &[&str]| {
-        let refused = lab.muster(words);
-        let said = refused.all().split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(refused.code, 3, "{refused:#?}");
-        for found in found {
-            assert!(said.contains(found), "{found}: {refused:#?}");
-        }
-        assert!(!lab.has("node1", "/var/lib/muster/adopted") && !lab.has("node2", "/var/lib/muster/adopted"));
-    };
-    write(3, "");
-    refused(&["adopt"], &["enable_nodelocaldns", "profiling", "kubelet_bind_address"]);
-    write(3, OF_KUBESPRAY);
-    refused(&["setup-cluster"], &["muster adopt"]);
+    // What the inventory says differently.
+    layout.write(&lab, 3, "");
+    nothing(&["adopt"], &["enable_nodelocaldns", "profiling", "kubelet_bind_address"]);
+    layout.write(&lab, 3, &format!("{OF_KUBESPRAY}kube_network_plugin: calico\n"));
+    nothing(&adopt, &["calico in the inventory, and the cluster has flannel"]);
+    layout.write(&lab, 3, OF_KUBESPRAY);
+    nothing(&["setup-cluster"], &["muster adopt"]);
+    // Clusters of others.
+    for (path, name) in OTHERS {
+        lab.on("node2", &format!("touch {path}"));
+        nothing(&adopt, &[&format!("node2 is a machine of {name} ({path})")]);
+        lab.on("node2", &format!("rm {path}"));
+    }
+    layout.write(&lab, 4, OF_KUBESPRAY);
+    done(lab.muster(&["copy", "node4", "files/bin/kubeadm", "/usr/local/bin/kubeadm", "--mode", "755"]));
+    lab.on("node4", OF_ANOTHER);
+    nothing(&adopt, &["another cluster"]);
+    lab.on("node4", "rm -r /etc/kubernetes /usr/local/bin/kubeadm");
+    layout.write(&lab, 3, OF_KUBESPRAY);
+    // A version that nobody can install.
+    let says = |version: &str| lab.on("node1", &SAYS_VERSION.replace("VERSION", version));
+    says("v1.33.4");
+    nothing(&adopt, &["the cluster runs 1.33.4, which is not in the catalogue"]);
+    says(&format!("v{}", upgrade::FROM));
     // What is not well, and what another tool has besides.
     lab.on("node3", "systemctl stop etcd");
-    refused(&["adopt", "--apply", "--yes"], &["unhealthy"]);
+    nothing(&adopt, &["is unhealthy"]);
     lab.on("node3", "systemctl start etcd && touch /etc/etcd-events.env");
-    refused(&["adopt", "--apply", "--yes"], &["events"]);
+    nothing(&adopt, &["a second etcd for events"]);
     lab.on("node3", "rm /etc/etcd-events.env");
 
-    let admin = lab.on("node1", "cat /etc/kubernetes/admin.conf");
-    fs::create_dir_all(lab.folder().join("inventory/artifacts")).unwrap();
-    fs::write(lab.folder().join("inventory/artifacts/admin.conf"), admin).unwrap();
-    asked::deploy(&lab, 2, 1);
-    let rest = REST.replace("/etc/kubernetes/pki", "/etc/kubernetes/ssl");
-    let rest =
-        rest.replace("etcd/ca.crt etcd/ca.key", "/etc/ssl/etcd/ssl/ca.pem /etc/ssl/etcd/ssl/ca-key.pem");
-    let (objects_before, rest_before) = (objects(&lab), lab.on("node1", &rest));
-    let etcd_before = etcd_ids(&lab, BY_KUBESPRAY);
-    assert!(etcd_before.contains("cluster_id"), "{etcd_before}");
-    let look = lab.muster(&["adopt"]);
-    assert_eq!(look.code, 0, "{look:#?}");
+    let look = done(lab.muster(&["adopt"]));
     for told in ["kubespray", "a unit", "nginx-proxy", "--apply"] {
-        assert!(look.all().contains(told), "{told}: {look:#?}");
+        assert!(look.contains(told), "{told}: {look}");
     }
-
-    asked::ask(&lab, "node2", &[APP]);
-    done(lab.muster(&["adopt", "--apply", "--yes"]));
-    asked::always_answered(&lab, "node2");
-    let objects_after = objects(&lab);
-    let replaced = [
-        "kube-system/kube-flannel",
-        "kube-system/nodelocaldns",
-        "kube-system/dns-autoscaler",
-        "kube-system/coredns",
-    ];
-    let stays = |name: &str| {
-        let object = name.rsplit(' ').next().unwrap_or_default();
-        let is_kept = !replaced.contains(&object)
-            || name.starts_with("ConfigMap ")
-            || name.starts_with("ServiceAccount ");
-        is_kept && !name.starts_with("ReplicaSet kube-system/dns-autoscaler-")
-    };
-    for (name, uid) in objects_before.iter().filter(|(name, _)| stays(name)) {
-        assert_eq!(objects_after.get(name), Some(uid), "{name}");
-    }
-    assert_eq!(lab.on("node1", &rest), rest_before);
-    assert_eq!(etcd_ids(&lab, AFTER), etcd_before);
-    assert!(!lab.has("node2", "/etc/kubernetes/manifests/nginx-proxy.yml"));
-    let again = lab.muster(&["setup-cluster"]);
-    for node in ["node1", "node2", "node3"] {
-        assert_eq!((again.code, again.recap(node, "changed")), (0, 0), "{again:#?}");
-    }
+    assert!(!look.contains("Docker is on"), "{look}");
+    layout.taken_over(&lab, || {
+        // Killed in the middle: nobody else does anything, and the same command finishes it.
+        let mut run = lab.start(&["adopt", "--apply", "--yes", "-vv", "--output", "plain"]);
+        run.until("node2  etcd: Run etcd");
+        run.signal("KILL");
+        let killed = run.end();
+        for words in [&["setup-cluster"][..], &["upgrade-cluster"], &["remove-node", "node3", "--yes"]] {
+            let words = [words, &["--lock-timeout", "120"]].concat();
+            refused(&lab, &words, &["muster adopt --apply"]);
+        }
+        assert!(lab.has("node1", "/var/lib/muster/adopted/begun"), "{killed:#?}");
+        done(lab.muster(&["adopt", "--apply", "--yes", "--lock-timeout", "120"]));
+    });
     held(
         "a cluster laid out as kubespray does is taken over",
-        "with a member of etcd that was stopped: refused",
-        2,
+        "with a member of etcd that was stopped: refused; killed when a member of etcd had just gone over",
+        3,
         "the application always answered; objects, secrets, authorities and etcd's cluster are the same",
     );
+}
 
-    // From now on it is an ordinary cluster: it grows, and shrinks.
-    write(4, OF_KUBESPRAY);
-    done(lab.muster(&["setup-cluster"]));
-    done(lab.muster(&["remove-node", "node4", "--yes"]));
-    done(lab.muster(&["verify"]));
-    upgraded(&lab, OF_KUBESPRAY, 3);
-    done(lab.muster(&["reset-cluster", "--yes"]));
-    assert!(!lab.has("node1", "/var/lib/etcd/member") && !lab.has("node1", "/etc/kubernetes/kubelet.conf"));
+/// What is to be there of Docker before and after.
+const OF_DOCKER: &str = "systemctl is-active docker; systemctl is-enabled docker; ip -o -4 addr show docker0; iptables-save | grep DOCKER | sort
+iptables-save | grep 'FORWARD DROP' | cut -d' ' -f1,2; find /var/lib/docker /etc/docker; sha256sum /etc/docker/* /etc/systemd/system/*docker*";
+
+#[test]
+#[ignore = "it takes minutes; ./test --all"]
+fn three_control_planes_of_kubesprays_are_taken_over_beside_what_docker_has_left() {
+    let lab = Lab::up(171, &["-n", "5"]);
+    let layout = Layout { planes: 3, machines: 4 };
+    layout.made(&lab);
+    let has_docker = ["node2", "node4"];
+    for node in has_docker {
+        lab.on(node, include_str!("docker-leftovers.sh"));
+    }
+    let before = has_docker.map(|node| lab.on(node, OF_DOCKER));
+    let look = done(lab.muster(&["adopt"])).split_whitespace().collect::<Vec<_>>().join(" ");
+    for told in [
+        "Docker is on node2, node4",
+        "docker.service, which runs",
+        "cri-dockerd.service, which does not run",
+        "restarts with it",
+    ] {
+        assert!(look.contains(told), "{told}: {look}");
+    }
+    layout.taken_over(&lab, || {
+        done(lab.muster(&["adopt", "--apply", "--yes"]));
+        assert_eq!(has_docker.map(|node| lab.on(node, OF_DOCKER)), before);
+    });
+    assert_eq!(lab.on("node4", OF_DOCKER).replace("inactive", "active"), before[1]);
+    held(
+        "a cluster laid out as kubespray does, with three control planes, is taken over",
+        "with units, rules of iptables and notes of kubeadm's that Docker has left",
+        1,
+        "the application always answered; objects, secrets, authorities and etcd's cluster are the same, and what Docker has",
+    );
 }

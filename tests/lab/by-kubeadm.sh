@@ -5,8 +5,11 @@
 #   by-kubeadm.sh prepare BUNDLE FOLDER          unpacks the bundle
 #   by-kubeadm.sh FOLDER PLANES NODE...          in the lab's network: so many of these machines are control planes
 set -eu
+# shellcheck source=scripts/without-muster.sh
+. "$(dirname "$0")/../../scripts/without-muster.sh"
 
-kube=${KUBE_VERSION:-1.37.2} etcd=3.7.3
+kube=${KUBE_VERSION:-1.37.2}
+case $kube in 1.36.*) etcd=3.6.14 ;; *) etcd=3.7.3 ;; esac
 
 # An image with etcd's programs, in the form of `docker save`.
 etcd_image() {
@@ -23,29 +26,12 @@ etcd_image() {
 }
 
 if [ "$1" = prepare ]; then
-  bundle=$2 out=$3
-  rm -rf "$out"; mkdir -p "$out/bin" "$out/cni"
-  for f in "$bundle"/files/*; do
-    case ${f##*/} in
-      kubelet*$kube*|kubeadm*$kube*|kubectl*$kube*|runc*|flannel-cni*)
-        name=${f##*/}; case $name in flannel-cni*) to=$out/cni/flannel ;; *) to=$out/bin/${name%%-*} ;; esac
-        gzip -dc "$f" >"$to"; chmod 755 "$to" ;;
-      containerd*) tar -xzf "$f" -C "$out" ;;
-      cni-plugins*) tar -xzf "$f" -C "$out/cni" ;;
-      etcd*$etcd*) tar -xzf "$f" -C "$out/bin" --strip-components=1 ;;
-    esac
-  done
-  etcd_image "$out"
-  tar -C "$bundle/images" -cf "$out/images.tar" .
+  unpack "$2" "$3" "$kube" "$etcd"
+  etcd_image "$3"
   exit
 fi
 
 files=$1 planes=$2 first=$3; shift 2
-key=${MUSTER_PRIVATE_KEY_FILE:?run this with muster lab exec}
-on() {
-  host=$1; shift
-  ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -i "$key" "root@$host" "$@"
-}
 
 install() {
   tar -C "$files" -c . | on "$1" 'mkdir -p /opt/hand && tar -x -C /opt/hand'
@@ -218,13 +204,4 @@ spec:
         - {name: xtables-lock, hostPath: {path: /run/xtables.lock, type: FileOrCreate}}
 END
 for pid in $pids; do wait "$pid"; done
-on "$first" sh -es <<END
-export KUBECONFIG=/etc/kubernetes/admin.conf
-for _ in \$(seq 120); do
-  if [ "\$(kubectl get nodes --no-headers | grep -c ' Ready')" = $# ] &&
-    kubectl get pods -A --no-headers | awk '{ split(\$3, r, "/"); n++; if (r[1] != r[2]) w++ } END { exit w > 0 || n < 9 }'; then exit; fi
-  sleep 1
-done
-kubectl get nodes,pods -A >&2
-exit 1
-END
+with_pods "$first" $#

@@ -9,32 +9,18 @@
 #   by-kubespray.sh FOLDER PLANES MEMBERS NODE...        in the lab's network: so many of these machines are control planes, and so
 #                                                        many are members of etcd
 set -eu
+# shellcheck source=scripts/without-muster.sh
+. "$(dirname "$0")/../../scripts/without-muster.sh"
 
-kube=${KUBE_VERSION:-1.36.3} etcd=3.6.14
+kube=${KUBE_VERSION:-1.37.2}
+case $kube in 1.36.*) etcd=3.6.14 ;; *) etcd=3.7.3 ;; esac
 
 if [ "$1" = prepare ]; then
-  bundle=$2 out=$3
-  rm -rf "$out"; mkdir -p "$out/bin" "$out/cni"
-  for f in "$bundle"/files/*; do
-    case ${f##*/} in
-      kubelet*$kube*|kubeadm*$kube*|kubectl*$kube*|runc*|flannel-cni*)
-        name=${f##*/}; case $name in flannel-cni*) to=$out/cni/flannel ;; *) to=$out/bin/${name%%-*} ;; esac
-        gzip -dc "$f" >"$to"; chmod 755 "$to" ;;
-      containerd*) tar -xzf "$f" -C "$out" ;;
-      cni-plugins*) tar -xzf "$f" -C "$out/cni" ;;
-      etcd*$etcd*) tar -xzf "$f" -C "$out/bin" --strip-components=1 ;;
-    esac
-  done
-  tar -C "$bundle/images" -cf "$out/images.tar" .
+  unpack "$2" "$3" "$kube" "$etcd"
   exit
 fi
 
 files=$1 planes=$2 members=$3 first=$4; shift 3
-key=${MUSTER_PRIVATE_KEY_FILE:?run this with muster lab exec}
-on() {
-  host=$1; shift
-  ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -i "$key" "root@$host" "$@"
-}
 
 # etcd's authority, and certificates of each machine.
 pki=$files/etcd-pki
@@ -45,9 +31,10 @@ certificate() {
   openssl req -newkey rsa:2048 -nodes -keyout "$pki/$1-key.pem" -out "$pki/csr" -subj "/CN=etcd-$1" 2>/dev/null
   openssl x509 -req -in "$pki/csr" -CA "$pki/ca.pem" -CAkey "$pki/ca-key.pem" -CAcreateserial -days 36500 -extfile "$pki/ext" -out "$pki/$1.pem" 2>/dev/null
 }
-number=0 cluster='' endpoints='' endpoints_sep='' names=''
+number=0 cluster='' endpoints='' endpoints_sep='' names='' apis='' sans=''
 for host; do
   number=$((number + 1)) names="$names,IP:$host,DNS:node$number"
+  [ "$number" -gt "$planes" ] || apis="$apis $host" sans="$sans, node$number, $host"
   [ "$number" -gt "$members" ] || {
     cluster=$cluster${cluster:+,}etcd$number=https://$host:2380
     endpoints="$endpoints$endpoints_sep\"https://$host:2379\""
@@ -64,8 +51,8 @@ done
 install() {
   address=$1 number=$2
   tar -C "$files" -c . | on "$address" 'mkdir -p /opt/hand && tar -x -C /opt/hand'
-  on "$address" sh -es "$address" "$number" "$planes" "$members" "$cluster" "$first" <<'END'
-address=$1 number=$2 planes=$3 members=$4 cluster=$5 first=$6 name=$(hostname)
+  on "$address" sh -es "$address" "$number" "$planes" "$members" "$cluster" "$apis" <<'END'
+address=$1 number=$2 planes=$3 members=$4 cluster=$5 name=$(hostname); shift 5
 cd /opt/hand
 mkdir -p /opt/cni/bin /etc/cni/net.d /etc/containerd /etc/kubernetes/manifests /etc/kubernetes/ssl
 ln -s ssl /etc/kubernetes/pki
@@ -276,7 +263,7 @@ frontend api
   default_backend planes
 backend planes
 T
-  echo "  server first $first:6443" >>/etc/nginx/haproxy.cfg
+  for api; do echo "  server $api $api:6443 check inter 1s" >>/etc/nginx/haproxy.cfg; done
   cat >/etc/kubernetes/manifests/nginx-proxy.yml <<'T'
 apiVersion: v1
 kind: Pod
@@ -345,7 +332,7 @@ apiServer:
     - {name: anonymous-auth, value: "True"}
     - {name: authorization-mode, value: "Node,RBAC"}
     - {name: bind-address, value: "::"}
-    - {name: apiserver-count, value: "1"}
+    - {name: apiserver-count, value: "$planes"}
     - {name: endpoint-reconciler-type, value: lease}
     - {name: service-node-port-range, value: "30000-32767"}
     - {name: service-cluster-ip-range, value: "10.233.0.0/18"}
@@ -357,7 +344,7 @@ apiServer:
     - {name: storage-backend, value: etcd3}
     - {name: allow-privileged, value: "true"}
     - {name: event-ttl, value: "1h0m0s"}
-  certSANs: [kubernetes, localhost, 127.0.0.1, 10.233.0.1, node1, $first, lb-apiserver.kubernetes.local]
+  certSANs: [kubernetes, localhost, 127.0.0.1, 10.233.0.1$sans, lb-apiserver.kubernetes.local]
 controllerManager:
   extraArgs:
     - {name: node-monitor-grace-period, value: 40s}
@@ -402,7 +389,8 @@ for host; do
   [ "$number" != 1 ] || continue
   if [ "$number" -le "$planes" ]; then
     # shellcheck disable=SC2029 # The command comes from this side.
-    on "$host" "$join --control-plane --certificate-key $certificates --ignore-preflight-errors=all >/run/kubeadm.log 2>&1 || { tail -20 /run/kubeadm.log >&2; exit 1; }"
+    on "$host" "$join --control-plane --certificate-key $certificates --ignore-preflight-errors=all >/run/kubeadm.log 2>&1 || { tail -20 /run/kubeadm.log >&2; exit 1; }
+      sed -i 's#server:.*#server: https://127.0.0.1:6443#' /etc/kubernetes/kubelet.conf && systemctl restart kubelet"
   else
     # shellcheck disable=SC2029
     on "$host" "{ $join --ignore-preflight-errors=all >/run/kubeadm.log 2>&1 || { tail -20 /run/kubeadm.log >&2; exit 1; }; } &&
@@ -413,221 +401,7 @@ on "$first" sh -es <<'END'
 export KUBECONFIG=/etc/kubernetes/admin.conf
 kubectl -n kube-system get configmap kube-proxy -o yaml | sed 's#server:.*#server: https://127.0.0.1:6443#' | kubectl replace -f - >/dev/null
 kubectl -n kube-system delete pod -l k8s-app=kube-proxy --force --grace-period=0 >/dev/null 2>&1
-kubectl apply -f - >/dev/null <<'T'
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: flannel, namespace: kube-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: flannel}
-rules:
-  - {apiGroups: [""], resources: [pods], verbs: [get]}
-  - {apiGroups: [""], resources: [nodes], verbs: [get, list, watch]}
-  - {apiGroups: [""], resources: [nodes/status], verbs: [patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: flannel}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: flannel}
-subjects: [{kind: ServiceAccount, name: flannel, namespace: kube-system}]
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: kube-flannel-cfg, namespace: kube-system, labels: {tier: node, app: flannel}}
-data:
-  cni-conf.json: |
-    {"name": "cbr0", "cniVersion": "0.3.1", "plugins": []}
-  net-conf.json: |
-    {
-      "Network": "10.233.64.0/18",
-      "EnableIPv4": true,
-      "Backend": {
-        "Type": "vxlan",
-        "VNI": 1,
-        "Port": 8472,
-        "DirectRouting": false
-      }
-    }
----
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: kube-flannel, namespace: kube-system, labels: {tier: node, app: flannel}}
-spec:
-  selector: {matchLabels: {app: flannel}}
-  template:
-    metadata: {labels: {tier: node, app: flannel}}
-    spec:
-      priorityClassName: system-node-critical
-      serviceAccountName: flannel
-      hostNetwork: true
-      tolerations: [{operator: Exists}]
-      containers:
-        - name: kube-flannel
-          image: docker.io/flannel/flannel:v0.28.4
-          imagePullPolicy: IfNotPresent
-          command: [/opt/bin/flanneld, --ip-masq, --kube-subnet-mgr]
-          securityContext: {privileged: false, capabilities: {add: [NET_ADMIN, NET_RAW]}}
-          env:
-            - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
-            - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
-          volumeMounts:
-            - {name: run, mountPath: /run/flannel}
-            - {name: flannel-cfg, mountPath: /etc/kube-flannel/}
-            - {name: xtables-lock, mountPath: /run/xtables.lock}
-      volumes:
-        - {name: run, hostPath: {path: /run/flannel}}
-        - {name: flannel-cfg, configMap: {name: kube-flannel-cfg}}
-        - {name: xtables-lock, hostPath: {path: /run/xtables.lock, type: FileOrCreate}}
----
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: coredns, namespace: kube-system}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: "system:coredns", labels: {addonmanager.kubernetes.io/mode: Reconcile}}
-rules:
-  - {apiGroups: [""], resources: [endpoints, services, pods, namespaces], verbs: [list, watch]}
-  - {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: "system:coredns", labels: {addonmanager.kubernetes.io/mode: EnsureExists}}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:coredns"}
-subjects: [{kind: ServiceAccount, name: coredns, namespace: kube-system}]
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: coredns, namespace: kube-system, labels: {addonmanager.kubernetes.io/mode: EnsureExists}}
-data:
-  Corefile: |
-    .:53 {
-        errors {
-        }
-        health {
-            lameduck 5s
-        }
-        ready
-        kubernetes cluster.local in-addr.arpa ip6.arpa {
-          pods insecure
-          fallthrough in-addr.arpa ip6.arpa
-        }
-        prometheus :9153
-        forward . /etc/resolv.conf {
-          prefer_udp
-          max_concurrent 1000
-        }
-        cache 30
-
-        loop
-        reload
-        loadbalance
-    }
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: coredns
-  namespace: kube-system
-  labels: {k8s-app: kube-dns, addonmanager.kubernetes.io/mode: Reconcile, kubernetes.io/name: coredns}
-spec:
-  replicas: 2
-  strategy: {type: RollingUpdate, rollingUpdate: {maxUnavailable: 1, maxSurge: 10%}}
-  selector: {matchLabels: {k8s-app: kube-dns}}
-  template:
-    metadata:
-      labels: {k8s-app: kube-dns}
-      annotations: {createdby: kubespray}
-    spec:
-      priorityClassName: system-cluster-critical
-      serviceAccountName: coredns
-      tolerations: [{key: node-role.kubernetes.io/control-plane, effect: NoSchedule}]
-      containers:
-        - name: coredns
-          image: registry.k8s.io/coredns/coredns:v1.14.2
-          imagePullPolicy: IfNotPresent
-          args: [-conf, /etc/coredns/Corefile]
-          volumeMounts: [{name: config-volume, mountPath: /etc/coredns}]
-          readinessProbe: {httpGet: {path: /ready, port: 8181, scheme: HTTP}, timeoutSeconds: 5, failureThreshold: 10}
-      dnsPolicy: Default
-      volumes: [{name: config-volume, configMap: {name: coredns, items: [{key: Corefile, path: Corefile}]}}]
----
-apiVersion: v1
-kind: Service
-metadata:
-  name: coredns
-  namespace: kube-system
-  labels: {k8s-app: kube-dns, kubernetes.io/name: coredns, addonmanager.kubernetes.io/mode: Reconcile}
-  annotations: {createdby: kubespray}
-spec:
-  selector: {k8s-app: kube-dns}
-  clusterIP: 10.233.0.3
-  ports:
-    - {name: dns, port: 53, protocol: UDP}
-    - {name: dns-tcp, port: 53, protocol: TCP}
-    - {name: metrics, port: 9153, protocol: TCP}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: dns-autoscaler
-  namespace: kube-system
-  labels: {k8s-app: dns-autoscaler, addonmanager.kubernetes.io/mode: Reconcile}
-spec:
-  replicas: 0
-  selector: {matchLabels: {k8s-app: dns-autoscaler}}
-  template:
-    metadata: {labels: {k8s-app: dns-autoscaler}}
-    spec: {containers: [{name: autoscaler, image: registry.k8s.io/cpa/cluster-proportional-autoscaler:v1.8.8}]}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: nodelocaldns, namespace: kube-system, labels: {addonmanager.kubernetes.io/mode: EnsureExists}}
-data:
-  Corefile: |
-    .:53 {
-        errors
-        cache 30
-        reload
-        bind 169.254.25.10
-        forward . 10.233.0.3 {
-            force_tcp
-        }
-        health 169.254.25.10:9254
-    }
----
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: nodelocaldns, namespace: kube-system, labels: {k8s-app: kube-dns, addonmanager.kubernetes.io/mode: Reconcile}}
-spec:
-  selector: {matchLabels: {k8s-app: node-local-dns}}
-  template:
-    metadata: {labels: {k8s-app: node-local-dns}}
-    spec:
-      priorityClassName: system-node-critical
-      hostNetwork: true
-      dnsPolicy: Default
-      tolerations: [{effect: NoSchedule, operator: Exists}, {effect: NoExecute, operator: Exists}]
-      containers:
-        - name: node-cache
-          image: registry.k8s.io/coredns/coredns:v1.14.2
-          imagePullPolicy: IfNotPresent
-          args: [-conf, /etc/coredns/Corefile]
-          readinessProbe: {httpGet: {host: 169.254.25.10, path: /health, port: 9254}, failureThreshold: 10}
-          volumeMounts: [{name: config-volume, mountPath: /etc/coredns}]
-      volumes: [{name: config-volume, configMap: {name: nodelocaldns, items: [{key: Corefile, path: Corefile}]}}]
-      terminationGracePeriodSeconds: 0
-T
 END
+on "$first" kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f - <"$(dirname "$0")/by-kubespray.yaml" >/dev/null
 for pid in $pids; do wait "$pid"; done
-on "$first" sh -es <<END
-export KUBECONFIG=/etc/kubernetes/admin.conf
-for _ in \$(seq 120); do
-  if [ "\$(kubectl get nodes --no-headers | grep -c ' Ready')" = $# ] &&
-    kubectl get pods -A --no-headers | awk '{ split(\$3, r, "/"); n++; if (r[1] != r[2]) w++ } END { exit w > 0 || n < 9 }'; then exit; fi
-  sleep 1
-done
-kubectl get nodes,pods -A >&2
-exit 1
-END
+with_pods "$first" $#

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 use muster_engine::play::Play;
+use muster_roles::Reset;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Machine;
 use serde_json::{Value, json};
@@ -43,6 +44,7 @@ const STATIC_POD: &str = "/etc/kubernetes/manifests/etcd.yaml";
 const NGINX_PROXY: &str = "/etc/kubernetes/manifests/nginx-proxy.yml";
 const BALANCER: &str = "/etc/kubernetes/manifests/api-balancer.yaml";
 const AUTHORITY: &str = "/etc/kubernetes/ssl/etcd/ca.crt";
+const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 
 /// Whether a machine runs etcd as a static pod.
 pub(crate) fn runs_static_etcd(machine: &Machine) -> bool {
@@ -115,7 +117,11 @@ impl Cluster {
                 write(disk, &format!("/etc/systemd/system/{unit}.service"), "[Service]\n", 0o644);
             }
             if maker == Maker::Kubespray {
-                write(disk, "/etc/kubernetes/kubelet.env", "KUBELET_ARGS=\"\"\n", 0o600);
+                let unit = "[Service]\nEnvironmentFile=-/etc/kubernetes/kubelet.env\n";
+                write(disk, "/etc/systemd/system/kubelet.service", unit, 0o644);
+                // Of the engine that was there before.
+                let notes = "KUBELET_KUBEADM_ARGS=\"--container-runtime-endpoint=unix:///var/run/cri-dockerd.sock\"\n";
+                write(disk, FLAGS, notes, 0o644);
             }
             for (text, path) in configs.into_iter().filter(|(text, _)| !text.is_empty()) {
                 write(disk, &path, &text, 0o600);
@@ -128,7 +134,9 @@ impl Cluster {
                     write(disk, "/etc/ssl/etcd/ssl/ca.pem", &authority, 0o640);
                     write(disk, "/etc/ssl/etcd/ssl/ca-key.pem", &key, 0o640);
                 }
-                (Maker::Kubespray, None) => write(disk, NGINX_PROXY, "spec:\n", 0o640),
+                (Maker::Kubespray, None) => {
+                    write(disk, NGINX_PROXY, "metadata:\n  labels:\n    k8s-app: kube-nginx\n", 0o640)
+                }
                 (Maker::Kubeadm, None) => {}
                 (Maker::Kubeadm, Some(member)) => {
                     let manifest = format!(
@@ -176,6 +184,9 @@ impl World {
             let is_there = |path: &str| machine.state().kept.disk.file(path).is_some();
             if is_there(NGINX_PROXY) || is_there(BALANCER) == is_plane {
                 wrong.push(format!("{name}: its load balancer is not muster's"));
+            }
+            if content(machine, FLAGS).contains("docker") {
+                wrong.push(format!("{name}: its kubelet has another engine"));
             }
             if is_there(STATIC_POD) || is_plane != is_active(machine, "etcd.service") {
                 wrong.push(format!("{name}: its etcd is not muster's"));
@@ -242,7 +253,7 @@ fn an_adoption_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
 }
 
 #[test]
-fn what_is_half_adopted_is_set_up_by_nobody_else() {
+fn what_is_half_adopted_is_set_up_by_nobody_else_and_may_be_taken_away() {
     simulated(async {
         let world = World::made_by(Maker::Kubeadm).await;
         // After it has begun on all machines.
@@ -261,5 +272,20 @@ fn what_is_half_adopted_is_set_up_by_nobody_else() {
             "{refused:?}"
         );
         assert_eq!(world.cluster.seen(), before);
+        // It may be taken away as a whole.
+        *world.reset.lock().unwrap() = Some(Reset::default());
+        let wrong = world.calm(3).await.2;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        for machine in &world.machines[..NODES] {
+            let left = [
+                "/etc/kubernetes/kubelet.conf",
+                STATIC_POD,
+                "/var/lib/etcd/member",
+                "/var/lib/muster/adopted/begun",
+            ];
+            let is_there = |path: &&str| machine.state().kept.disk.entry(path).is_some();
+            let left: Vec<_> = left.into_iter().filter(is_there).collect();
+            assert!(left.is_empty(), "{}: {left:?}", machine.name);
+        }
     });
 }

@@ -141,6 +141,10 @@ pub(super) async fn look(
             let text = String::from_utf8_lossy(&file(words[2]).unwrap_or_default()).into_owned();
             status = i32::from(!text.lines().any(|line| line == words[1]));
         }
+        "grep" if words[0] == "-qs" => {
+            let text = String::from_utf8_lossy(&file(words[2]).unwrap_or_default()).into_owned();
+            status = i32::from(!text.contains(words[1]));
+        }
         "grep" if words[..2] == ["-vxF", "-e"] => {
             let text = String::from_utf8_lossy(&file(words[3]).unwrap_or_default()).into_owned();
             let others = text.lines().filter(|line| *line != words[2]);
