@@ -14,6 +14,7 @@ use super::kubelet_change::{self, Configuration};
 use super::patches::{KUBELET, Patches};
 use super::{UNIT, serving};
 use crate::addresses::{access_ip_of, ip_of};
+use crate::adoption;
 use crate::balancer::{self, External};
 use crate::certificates::renewal_timer;
 use crate::cluster::{self, Standing};
@@ -189,12 +190,18 @@ async fn runs_with(host: &Host, known: &Standing, given: Option<&str>) -> Result
     let mut step = host.step("Run the kubelet");
     // Later, where the cluster goes over to a load balancer of somebody else's.
     let goes_over = cluster::goes_over(host, known)?.is_some();
-    if !goes_over {
-        step = step.ensure(balancer::kubeconfigs(host, known, &cluster::endpoint(host, known)?)?);
+    let mut leads = match goes_over {
+        true => None,
+        false => Some(balancer::kubeconfigs(host, known, &cluster::endpoint(host, known)?)?),
+    };
+    // One that is adopted would restart with a configuration that kubeadm once made and that nobody reads: first it gets its own.
+    if !adoption::is_under_way(host) {
+        step = step.ensure_all(leads.take());
     }
     if let Some(given) = given {
         step = step.ensure(Configuration::new(unit(host)?, given));
     }
+    step = step.ensure_all(leads);
     let mut step = step.ensure(service("kubelet"));
     if !goes_over {
         step = step
