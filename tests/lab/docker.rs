@@ -8,6 +8,7 @@ const BUILD: &str = r#"mkdir -p /root/image && cd /root/image && printf '%s\n' '
 docker build -q -t own:2 . 2>/dev/null && docker run --rm own:2"#;
 
 #[test]
+#[ignore = "it needs Docker in the bundle, and takes minutes; ./test --all"]
 fn docker_comes_works_and_goes_beside_kubernetes() {
     if !bundle_has("docker") {
         eprintln!("skipped: the bundle has no Docker (muster bundle build --with docker)");
