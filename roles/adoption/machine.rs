@@ -7,7 +7,7 @@ use super::compared::{self, differs};
 use super::kubespray::{self, Kubesprays};
 use super::living::{kubeadm_document, refused};
 use super::{MARK, Row, living};
-use crate::catalogue::artifact;
+use crate::catalogue::release;
 use crate::cluster::{self, Identity, Standing};
 use crate::common::cluster_vars;
 use crate::etcd;
@@ -332,7 +332,9 @@ fn member(host: &Host, seen: &Identity) -> Result<Vec<Problem>> {
 
 /// That muster's etcd cannot take the place of this version.
 pub(super) fn other_etcd(host: &Host, runs: &str) -> Result<Option<Problem>> {
-    let comes = artifact(host, "etcd", &cluster_vars(host)?.kube_version)?.entry.version.clone();
+    // By the catalogue: the bundle may not have it yet.
+    let release = release(host, &cluster_vars(host)?.kube_version)?;
+    let Some(comes) = release.file("etcd").map(|file| file.version.clone()) else { return Ok(None) };
     let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
     Ok((minor(runs) != minor(&comes) || versions::is_older(&comes, runs)).then(|| {
         refused(

@@ -6,6 +6,13 @@ while [ "$times" -gt 0 ]; do
     times=$((times - 1))
     continue
   fi
+  # An API server that does not know this kubelet any more was found all the same.
+  case $said in
+    *Unauthorized* | *Forbidden*)
+      times=$((times - 1))
+      continue
+      ;;
+  esac
   left=$((left - 1))
   [ "$left" -gt 0 ] || { printf '%s\n' "$said"; exit 1; }
   sleep 2

@@ -211,9 +211,12 @@ impl Standing {
             check: "kube_version".into(),
             found: format!("{version}, but the cluster runs {runs}"),
             needed: "the version that it runs, which setup-cluster keeps".into(),
-            remedy: format!(
-                "bring the cluster to it: upgrade-cluster -e kube_version={version}; or set kube_version: {runs}"
-            ),
+            remedy: match versions::is_older(version, runs) {
+                true => format!("set kube_version: {runs}; a cluster does not go back to an older one"),
+                false => format!(
+                    "bring the cluster to it: upgrade-cluster -e kube_version={version}; or set kube_version: {runs}"
+                ),
+            },
         };
         self.half_upgraded().or_else(|| (runs != version).then(other))
     }
@@ -393,6 +396,10 @@ fn kept(name: &str, seen: &Identity, wanted: &Wanted, only: Option<Only>) -> Vec
         // In front of the server of names stands the cache, where there is one.
         let told = if *key == "clusterDNS" { has.last() } else { has.first() };
         let told = told.filter(|_| has.iter().all(|has| has != value))?;
+        // Who brings a network without muster may bring that one.
+        if (*key, value.as_str(), *told) == ("network", "none", "calico") {
+            return None;
+        }
         let remedy = match (*key, only) {
             ("clusterDNS" | "etcd_cert_dir", _) => format!("set {variable}: {told}"),
             ("network", _) => format!("set {variable}: {told}; another network begins with a new cluster: reset-cluster"),

@@ -292,7 +292,9 @@ pub(crate) async fn objects_of_nobody(host: &Host, known: &Standing) -> Result<O
     if !has_part || !known.may_be_orphaned() || !known.have_planes_answered() {
         return Ok(None);
     }
-    let have_objects = etcd::have_objects(host, known.members_with_data()).await?;
+    // As it was before this run: a cluster that begins in it has objects soon.
+    let ask = || etcd::have_objects(host, known.members_with_data());
+    let have_objects = host.cluster().once("whether etcd has objects of a cluster", ask).await?;
     Ok(have_objects.then(|| known.objects_without_authority()))
 }
 

@@ -436,6 +436,7 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10"), ("clusterDNS", "10.233.0.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["skydns_server: 10.233.0.3, but a runs with 10.233.0.10"]),
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
         ("c", vec![("a", Some(plane(1))), ("c", Some(keeps(&[("etcd_cert_dir", "/x")], member(1, "etcd1"))))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["etcd_cert_dir: /etc/ssl/etcd/ssl, but c runs with /x"]),
+        ("a", vec![("a", Some(keeps(&[("network", "calico")], worker(1)))), ("b", Some(plane(1)))], &|w| w.kept = vec![("network", "kube_network_plugin", "none".into())], &[]),
         // One that joins is held to what the cluster has, also where that control plane takes no part.
         ("a", vec![("a", Some(Identity::default())), ("b", Some(begun_with("10.1.0.0/16")))], &|w| w.control_plane = true, &["kube_pods_subnet: 10.233.64.0/18, but the cluster was begun with 10.1.0.0/16"]),
         ("w", vec![("a", Some(begun_with("10.1.0.0/16"))), ("w", Some(Identity::default()))], &|w| w.worker = true, &[]),

@@ -41,7 +41,7 @@ for command in iptables ip6tables; do
     /^:DOCKER/ { chain = substr($1, 2); flush = flush "-F " chain "\n"; chains = chains "-X " chain "\n" }
     /^-A / && $2 !~ /^DOCKER/ && (/ -[jg] DOCKER/ || $0 ~ bridge) { rules = rules "-D" substr($0, 3) "\n" }
     /^COMMIT/ { if (rules flush != "") printf "%s\n%s%s%sCOMMIT\n", table, rules, flush, chains }')
-  [ -z "$rules" ] || printf '%s\n' "$rules" | "$command-restore" --noflush
+  [ -z "$rules" ] || printf '%s\n' "$rules" | "$command-restore" -w 5 --noflush
 done
 for program; do rm -f "$program" "$stamps/file$program"; done
 rm -f "$mark"

@@ -46,7 +46,7 @@ pub(crate) async fn warn_of_budgets(host: &Host, hosts: &[String]) -> Result<()>
         for (words, nodes) in OnNode::of_several(&(budgets.clone() + &pods)).against_moving(&nodes) {
             let then = match are_deleted_at_last {
                 true => "they are deleted at last without asking it (drain_fallback_enabled)",
-                false => "the run ends there and the node gets pods again",
+                false => "the drain has failed",
             };
             host.warn(format!(
                 "draining {} will wait: {words}; if that stays so for drain_timeout, and in drain_retries attempts more, {then}",

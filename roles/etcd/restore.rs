@@ -271,7 +271,7 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
 async fn other_cluster(host: &Host, standing: &Standing, what: &Restore) -> Result<Option<Problem>> {
     let plane = standing.standing().first().copied().filter(|_| !what.of_another && what.snapshot.is_some());
     let Some(plane) = plane else { return Ok(None) };
-    if restored_pods::is_of_this_cluster(&*host.cluster().host(plane)?, &what.path).await? {
+    if restored_pods::may_be_of_this_cluster(&*host.cluster().host(plane)?, &what.path).await? {
         return Ok(None);
     }
     let file = what.path.display();

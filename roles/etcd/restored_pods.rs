@@ -71,10 +71,16 @@ pub(super) async fn begin_anew(host: &Host, snapshot: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a snapshot is of a cluster with the authority of this control plane; so it is where there is no authority yet.
-pub(super) async fn is_of_this_cluster(plane: &Host, snapshot: &Path) -> Result<bool> {
+/// How a ConfigMap with an authority begins, as the API server writes it (protobuf): a name of six letters, and then its text. Where
+/// ConfigMaps are encrypted it is nowhere.
+const WITH_AUTHORITY: &str = "\n\u{6}ca.crt\u{12}";
+
+/// Whether a snapshot may be of a cluster with the authority of this control plane: where there is none yet, or where the snapshot does
+/// not show any, that cannot be told.
+pub(super) async fn may_be_of_this_cluster(plane: &Host, snapshot: &Path) -> Result<bool> {
     let authority = authority(plane).await?;
-    part(&authority).map_or(Ok(true), |part| knows(snapshot, part))
+    let Some(part) = part(&authority) else { return Ok(true) };
+    Ok(knows(snapshot, part)? || !knows(snapshot, WITH_AUTHORITY)?)
 }
 
 /// The certificate of a control plane's authority, or what keeps it from being read.
@@ -83,7 +89,7 @@ async fn authority(plane: &Host) -> Result<String> {
     Ok(plane.query(sh(r#"cat "$1/ca.crt""#, [folder])).await?.output)
 }
 
-/// Whether a part of a certificate is in a snapshot: each namespace has it in a ConfigMap.
+/// Whether a text is in a snapshot. Each namespace has the cluster's authority in a ConfigMap.
 fn knows(snapshot: &Path, part: &str) -> Result<bool> {
     let unread = |error: io::Error| {
         Failure::new(format!("{}: {error}", snapshot.display()), "check the file on this side")

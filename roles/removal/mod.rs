@@ -70,22 +70,21 @@ impl Removal {
             roles: roles.iter().map(ToString::to_string).collect(),
             ..Play::default()
         };
-        let mut plays = Vec::new();
+        let mut plays = vec![Play {
+            any_errors_fatal: true,
+            // One that answers is enough.
+            max_failures: Some(Share::Percent(99)),
+            ..play("See whether they can leave", but("kube_control_plane"), &["check-removal"])
+        }];
         if self.come_back {
             // Whoever cannot be set up again keeps its place.
             plays.push(Play {
+                wait_for_all: true,
                 any_errors_fatal: true,
                 max_failures: Some(Share::Hosts(0)),
                 ..play("See whether they can be set up", self.hosts.join(":"), &["preflight"])
             });
         }
-        plays.push(Play {
-            wait_for_all: true,
-            any_errors_fatal: true,
-            // One that answers is enough.
-            max_failures: Some(Share::Percent(99)),
-            ..play("See whether they can leave", but("kube_control_plane"), &["check-removal"])
-        });
         if !self.come_back {
             plays.push(Play {
                 any_errors_fatal: true,
@@ -98,6 +97,7 @@ impl Removal {
             plays.push(play("Find the API at another address", but("k8s_cluster"), &["api-address"]));
         }
         plays.push(Play {
+            wait_for_all: self.come_back,
             always: vec!["keep-node".into()],
             ..play("Take them out of the cluster", but("kube_control_plane"), &["remove-node"])
         });
@@ -168,9 +168,10 @@ impl Removal {
                 self.check_machine(host, &known, name)?;
             }
             let all = self.leaving(&known);
+            let drained: &[String] = if self.come_back { &[] } else { &all };
             let leaving = among(&all, &known.members);
             if leaving.is_empty() {
-                return drain::warn_of_budgets(host, &all).await;
+                return drain::warn_of_budgets(host, drained).await;
             }
             let seen = etcd::leave::seen_by(host, &self.staying(host, "etcd")).await?;
             let order = seen.order(host, &leaving)?;
@@ -182,7 +183,7 @@ impl Removal {
                     (left - 1) / 2
                 ));
             }
-            drain::warn_of_budgets(host, &all).await
+            drain::warn_of_budgets(host, drained).await
         };
         host.cluster().once("whether they can leave", look).await.map(drop)
     }

@@ -62,10 +62,14 @@ impl Dropped {
 
     /// The objects that somebody has written in it, with who did. The first API server that answers knows them all.
     async fn written(&self, host: &Host, known: &Standing) -> Result<Vec<String>> {
-        let root = if self.group.is_empty() { "/api" } else { "/apis" };
-        let path = format!("{root}/{}/{}?limit=500", self.api_version(), self.resource);
         for plane in &known.planes {
-            let list = kubectl!(r#"kubectl get --raw "$1""#, [path.as_str()]);
+            // By the version that clients prefer: whoever asks by the old one uses it, and the next look would find that.
+            let list = kubectl!(
+                r#"version=$(kubectl get --raw "/apis/$1" | sed -n 's/.*"preferredVersion":{[^}]*"version":"\([^"]*\)".*/\1/p')
+[ -n "$version" ] && [ "$version" != "$2" ] || exit 1
+kubectl get --raw "/apis/$1/$version/$3?limit=500""#,
+                [self.group.as_str(), &self.version, &self.resource]
+            );
             match host.cluster().host(plane)?.query(list).await {
                 Ok(answer) if answer.status == 0 => return Ok(self.written_in(&answer.output)),
                 _ => {}

@@ -253,7 +253,7 @@ fn a_snapshot_of_another_cluster_is_restored_only_where_that_is_said() {
     simulated(async {
         let world = after(GROUPS, |_| ()).await;
         let path = folder.path().join("snapshot.db");
-        fs::write(&path, snapshot("of another cluster")).unwrap();
+        fs::write(&path, snapshot("\n\u{6}ca.crt\u{12}of another cluster")).unwrap();
         let file = SnapshotFile::read(&path).unwrap().unwrap();
         let restore = restore::Restore {
             path: path.clone(),

@@ -89,15 +89,22 @@ impl World {
             ),
             needed: "a folder for the inventory of each cluster".into(),
             remedy: format!(
-                "put this inventory into a folder of its own, with the variables beside it; if both are of the same cluster, whose \
-                 control planes have new addresses: rm {}",
+                "put this inventory into a folder of its own, with the variables beside it; if both are of the same cluster, write the same \
+                 address (ip) of a control plane into both, and: rm {}",
                 self.project.shown(&folder.join(NOTE))
             ),
         })
     }
 
-    /// Notes that the folder is of this inventory's cluster, unless it has a kubeconfig from before there was such a note that leads
-    /// elsewhere.
+    /// Whether the folder has a kubeconfig from before there was such a note, and that may lead elsewhere.
+    pub(crate) fn has_unknown_kubeconfig(&self) -> bool {
+        let folder = &self.project.inventory_dir;
+        let leads_here = |config: String| leads_to(&config, &Owner::of(self).addresses);
+        Owner::noted(folder).is_none()
+            && fs::read_to_string(folder.join("artifacts/admin.conf")).is_ok_and(|config| !leads_here(config))
+    }
+
+    /// Notes that the folder is of this inventory's cluster.
     ///
     /// # Errors
     /// It cannot be written.
@@ -105,12 +112,6 @@ impl World {
         let folder = &self.project.inventory_dir;
         let (noted, owner) = (Owner::noted(folder), Owner::of(self));
         if noted.as_ref() == Some(&owner) || owner.addresses.is_empty() {
-            return Ok(());
-        }
-        if noted.is_none()
-            && fs::read_to_string(folder.join("artifacts/admin.conf"))
-                .is_ok_and(|config| !leads_to(&config, &owner.addresses))
-        {
             return Ok(());
         }
         let lines = owner.inventory.iter().map(|path| format!("{INVENTORY}{path}\n"));

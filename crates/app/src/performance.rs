@@ -64,6 +64,8 @@ impl Ready {
                 self.events.clone(),
             )
         };
+        // Before the run, which may bring one.
+        let is_unknown = self.world.has_unknown_kubeconfig();
         let over = CancellationToken::new();
         let listening = tokio::spawn(listen(receiver, listeners, over.clone()));
         let outcome = run.execute().await;
@@ -75,7 +77,7 @@ impl Ready {
         self.receiver =
             listened.map_err(|error| Error::failed(format!("a listener to the run failed: {error}")))?;
         let outcome = outcome?;
-        if !check && self.changes() && outcome.values().any(|host| host.failure.is_none()) {
+        if !check && !is_unknown && self.changes() && outcome.values().any(|host| host.failure.is_none()) {
             // To a folder that cannot be written nothing is brought.
             self.world.own_folder().ok();
         }

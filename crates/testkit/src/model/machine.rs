@@ -368,12 +368,13 @@ impl Machine {
         }
     }
 
-    /// Services that run with something else than what their files say.
+    /// Services that run with something else than what their files say. Of one that a machine does not have there are none.
     pub fn outdated(&self) -> Vec<&'static str> {
         let state = self.state();
         let fresh = |(unit, files): &&(&'static str, &[&str])| {
             let unit = &state.kept.units[unit];
-            unit.active && unit.loaded == contents(&state.kept.disk, files)
+            let is_there = files.iter().any(|path| state.kept.disk.file(path).is_some());
+            !is_there || unit.active && unit.loaded == contents(&state.kept.disk, files)
         };
         self.nature.units.iter().filter(|unit| !fresh(unit)).map(|(name, _)| *name).collect()
     }
