@@ -3,7 +3,7 @@
 //! same command finishes it, and it is the same cluster.
 
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use muster_engine::play::Play;
 use muster_roles::Reset;
@@ -157,7 +157,11 @@ impl World {
     /// A cluster that somebody else has made.
     async fn made_by(maker: Maker) -> Self {
         let world = Self::new(&[]);
-        let snapshots = format!("etcd_snapshots_dir={}/model-snapshots", env!("CARGO_TARGET_TMPDIR"));
+        // Each has a folder of its own: old snapshots are removed from it.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let snapshots =
+            format!("etcd_snapshots_dir={}/model-snapshots/{number}", env!("CARGO_TARGET_TMPDIR"));
         world.inventory(&hosts(NODES), GROUPS, &[&snapshots]);
         let wrong = world.calm(1).await.2;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

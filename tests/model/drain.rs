@@ -212,8 +212,8 @@ fn a_budget_that_will_block_is_told_before_a_node_is_removed() {
             let before = world.changes();
             let (_, ran, wrong) = world.calm(7).await;
             let words = format!(
-                "draining m2 will wait: {BLOCKS}; if that stays so for drain_timeout, and in drain_retries attempts more, the run ends \
-                 there and the node gets pods again"
+                "draining m2 will wait: {BLOCKS}; if that stays so for drain_timeout, and in drain_retries attempts more, the drain has \
+                 failed"
             );
             let count = ran.warnings.iter().filter(|warning| **warning == words).count();
             assert!(wrong.is_empty() && count == told, "{wrong:?} {:?}", ran.warnings);
