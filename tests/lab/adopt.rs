@@ -422,8 +422,8 @@ fn a_cluster_laid_out_as_kubespray_does_is_taken_over_under_an_application() {
     layout.write(&lab, 3, OF_KUBESPRAY);
     // A version that nobody can install.
     let says = |version: &str| lab.on("node1", &SAYS_VERSION.replace("VERSION", version));
-    says("v1.33.4");
-    nothing(&adopt, &["the cluster runs 1.33.4, which is not in the catalogue"]);
+    says("v1.29.9");
+    nothing(&adopt, &["the cluster runs 1.29.9, which is not in the catalogue"]);
     says(&format!("v{}", upgrade::FROM));
     // What is not well, and what another tool has besides.
     lab.on("node3", "systemctl stop etcd");
