@@ -6,9 +6,8 @@ use std::sync::Arc;
 use muster_app::plan::Plan;
 use muster_app::{
     BundleUse, Ended, Error, Flow, Frontend, Job, Listener, Outline, Project, Question, Ready, Recorder,
-    Records,
+    Records, Scope, Usual, tags_of, typed,
 };
-use muster_app::{Usual, tags_of, typed};
 use muster_engine::event::Events;
 use muster_engine::failure::Failure;
 use muster_engine::play::Play;
@@ -59,6 +58,18 @@ struct Stage {
     runtime: Runtime,
     /// The words behind which a command reaches the machines.
     through: Option<String>,
+}
+
+/// Where a command is typed and answered.
+struct Terminal {
+    screen: Screen,
+    command_line: Arc<CommandLine>,
+}
+
+impl Terminal {
+    fn frontend(&self) -> Arc<dyn Frontend> {
+        self.command_line.clone()
+    }
 }
 
 /// A flow is ready; or there is nothing more to do for it.
@@ -229,26 +240,15 @@ impl TypedFlow {
     /// Reads and checks everything. It ends there when what would be run was only to be listed, or when machines have told that it
     /// may not be run, before something was fetched for it.
     fn prepare(&self, environment: &Environment) -> Result<Prepared, CommandError> {
-        let screen = Screen::new(environment, self.output.output == Form::Auto);
-        let command_line = CommandLine::on(environment, &screen, self.output.output);
-        let frontend: Arc<dyn Frontend> = command_line.clone();
-        let job = Job {
-            flow: self.flow.clone(),
-            project: self.project.clone(),
-            variables: (&self.inventory).into(),
-            connection: (&self.connection).into(),
-            selection: (&self.selection).into(),
-            options: (&self.manner).into(),
-        };
-        let scope = job.scope(environment, &*frontend)?;
+        let (scope, terminal) = self.scope(environment)?;
         if self.selection.is_list() {
             list(&self.selection, &scope.plays, &scope.outline, &scope.roles)?;
             return Ok(Prepared::Ended(Exit::Done));
         }
-        scope.check(&*frontend)?;
+        scope.check(&*terminal.frontend())?;
         if !self.flow.looks_first.is_empty()
             && (self.asks() || scope.fetches(environment)?)
-            && let Some(exit) = self.is_refused(environment)?
+            && let Some(exit) = self.is_refused(terminal.command_line.warned(), environment)?
         {
             return Ok(Prepared::Ended(exit));
         }
@@ -258,15 +258,50 @@ impl TypedFlow {
                  Nothing is changed on machines.",
             );
         }
+        Ok(Prepared::Stage(Box::new(self.stage(scope, terminal, environment)?)))
+    }
+
+    /// Reads everything.
+    fn scope(&self, environment: &Environment) -> Result<(Scope, Terminal), CommandError> {
+        let screen = Screen::new(environment, self.output.output == Form::Auto);
+        let command_line = CommandLine::on(environment, &screen, self.output.output);
+        let job = Job {
+            flow: self.flow.clone(),
+            project: self.project.clone(),
+            variables: (&self.inventory).into(),
+            connection: (&self.connection).into(),
+            selection: (&self.selection).into(),
+            options: (&self.manner).into(),
+        };
+        Ok((job.scope(environment, &*command_line)?, Terminal { screen, command_line }))
+    }
+
+    /// Fetches what is missing.
+    fn stage(
+        &self,
+        scope: Scope,
+        terminal: Terminal,
+        environment: &Environment,
+    ) -> Result<Stage, CommandError> {
+        let frontend = terminal.frontend();
         let ready = scope.complete(environment, &frontend)?;
         let usual = Usual::of(&Records::of(&self.project));
         let through = environment.get(THROUGH).map(str::to_owned);
-        let (warned, runtime) = (command_line.warned(), runtime()?);
-        Ok(Prepared::Stage(Box::new(Stage { ready, screen, frontend, warned, usual, runtime, through })))
+        let Terminal { screen, command_line } = terminal;
+        Ok(Stage {
+            ready,
+            screen,
+            frontend,
+            warned: command_line.warned(),
+            usual,
+            runtime: runtime()?,
+            through,
+        })
     }
 
     /// Asks the machines whether the flow may be done, with nothing of the bundle. The exit code where it may not, which was told.
-    fn is_refused(&self, environment: &Environment) -> Result<Option<Exit>, CommandError> {
+    /// `warned`: how many warnings there were before.
+    fn is_refused(&self, warned: usize, environment: &Environment) -> Result<Option<Exit>, CommandError> {
         let flow = Flow {
             plays: self.flow.looks_first.clone().into(),
             looks_first: Vec::new(),
@@ -286,7 +321,9 @@ impl TypedFlow {
                 self.output.clone(),
             )
         };
-        let Prepared::Stage(mut stage) = question.prepare(environment)? else { return Ok(None) };
+        // What was written has been checked, and what is odd about it was told.
+        let (scope, terminal) = question.scope(environment)?;
+        let mut stage = Stage { warned, ..question.stage(scope, terminal, environment)? };
         let detail = Detail { quiet: true, ..question.detail(true) };
         let (ended, view) = question.perform(&mut stage, detail, None)?;
         // Whoever asks only whether something is needed at all goes on where machines cannot tell.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use clap::Args;
 use muster_app::{ADOPT, BundleUse, Flow, Project, Question};
 use muster_engine::play::{Play, Share};
-use muster_inventory::{Inventory, LoadOptions, some_names};
+use muster_inventory::some_names;
 use muster_roles::adoption::{Row, Told};
-use muster_roles::{adopting, group_rules};
+use muster_roles::adopting;
 use secrecy::ExposeSecret;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
@@ -189,8 +189,7 @@ fn beside(rows: &BTreeMap<String, Row>) -> Vec<String> {
 
 /// Whether the user agrees to what is disrupted.
 fn agreed(project: &Project, environment: &Environment) -> Result<bool, CommandError> {
-    let options = LoadOptions { rules: group_rules(), ..LoadOptions::default() };
-    let inventory = Inventory::load(&project.sources, &options)?;
+    let inventory = project.inventory()?;
     let typed = count(inventory.group("k8s_cluster").len(), "host");
     let told = format!(
         "The cluster of {} becomes muster's ({typed}). Its API is away for up to a minute, and applications go on; `muster adopt` shows what \

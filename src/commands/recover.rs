@@ -8,11 +8,10 @@ use clap::Args;
 use muster_app::{BundleUse, Flow, Project, Question};
 use muster_engine::play::Play;
 use muster_engine::run::Role;
-use muster_inventory::{Inventory, LoadOptions, names};
+use muster_inventory::names;
 use muster_roles::etcd::recovery::{self, Rescued};
 use muster_roles::etcd::restore::{self, Restore};
 use muster_roles::etcd::{Recovery, Remains, Seen, SnapshotFile, Wish, judge, remains};
-use muster_roles::group_rules;
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
@@ -138,8 +137,7 @@ fn flow(command: &str, plays: Vec<Play>, roles: Vec<Role>) -> Flow {
 
 /// What the inventory says of the groups in question.
 fn wish(project: &Project, from: Option<String>) -> Result<Wish, CommandError> {
-    let options = LoadOptions { rules: group_rules(), ..LoadOptions::default() };
-    let inventory = Inventory::load(&project.sources, &options)?;
+    let inventory = project.inventory()?;
     let group =
         |name: &str| -> Vec<String> { inventory.group(name).iter().map(ToString::to_string).collect() };
     let wish = Wish {

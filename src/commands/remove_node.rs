@@ -2,8 +2,8 @@
 
 use clap::Args;
 use muster_app::{BundleUse, Flow, Project};
-use muster_inventory::{Inventory, LoadOptions, PatternError, names};
-use muster_roles::{Removal, group_rules};
+use muster_inventory::{Inventory, PatternError, names};
+use muster_roles::Removal;
 use serde::{Deserialize, Serialize};
 
 use crate::args::FlowArgs;
@@ -111,8 +111,7 @@ impl Leaving {
     /// # Errors
     /// There is no such host; or no control plane, or no member of etcd, stays.
     pub(super) fn new(project: &Project, patterns: &[String]) -> Result<Self, CommandError> {
-        let options = LoadOptions { rules: group_rules(), ..LoadOptions::default() };
-        let inventory = Inventory::load(&project.sources, &options)?;
+        let inventory = project.inventory()?;
         let mut hosts: Vec<String> = Vec::new();
         for pattern in patterns {
             hosts.extend(meant(&inventory, pattern)?);
@@ -214,6 +213,8 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
 
 #[cfg(test)]
 mod tests {
+    use muster_roles::group_rules;
+
     use super::*;
 
     #[test]

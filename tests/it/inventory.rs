@@ -29,6 +29,9 @@ fn a_folder_is_all_the_inventories_in_it_and_nothing_that_lies_beside_them() {
     );
     assert!(!graph.stdout.contains("metadata"), "{}", graph.stdout);
     test.run(&["inventory", "-i", "i", "--host", "node2"]).code(0).stdout_has(&["algebra"]);
+    // Commands that ask for hosts and groups alone read the same.
+    let ended = test.run(&["remove-node", "-i", "i", "node1"]).code(5);
+    ended.stderr_has(&["no control plane would be left"]);
 }
 
 #[test]
@@ -41,6 +44,17 @@ fn a_warning_of_before_the_run_is_counted_in_its_last_line() {
     let ended = test.run(&run).code(0);
     let ended = ended.stderr_has(&["group_var is not read: such a folder is called group_vars; rename it"]);
     ended.stdout_has(&["! 1 host done (no changes), 1 warning in "]);
+}
+
+#[test]
+fn a_command_that_asks_machines_before_it_fetches_tells_a_warning_once() {
+    let sshd = Sshd::start();
+    let test = project(&sshd, muster().bundle()).file("inventory/group_var/all.yml", "course: algebra\n");
+    let ended =
+        test.run(&["upgrade-cluster", "--bundle", "bundle", "--offline", "-e", "kube_version=1.35.4"]);
+    let ended =
+        ended.code(2).stdout_has(&["no control plane of the inventory is in a cluster", "1 warning in"]);
+    assert_eq!(ended.stderr.matches("group_var is not read").count(), 1, "{}", ended.stderr);
 }
 
 #[test]

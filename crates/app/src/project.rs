@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use muster_engine::script::quote;
-use muster_inventory::Source;
+use muster_inventory::{AnsibleSettings, Inventory, InventoryError, LoadOptions, Source};
+use muster_roles::group_rules;
 
 use crate::environment::{Environment, shown};
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub struct Project {
     pub root: PathBuf,
     /// The folder of the inventory, for what a run brings back.
     pub inventory_dir: PathBuf,
+    /// How its inventory is read, but for passwords of encrypted files.
+    pub(crate) reading: LoadOptions,
     /// The folder from which it was found, for paths that are shown.
     here: PathBuf,
 }
@@ -35,6 +38,11 @@ impl Project {
     /// # Errors
     /// There is none anywhere.
     pub fn find(given: &[String], environment: &Environment) -> Result<Self, Error> {
+        let found = Self::find_place(given, environment)?;
+        Ok(Self { reading: reading(environment.ansible()?), ..found })
+    }
+
+    fn find_place(given: &[String], environment: &Environment) -> Result<Self, Error> {
         let here = environment.here()?.to_owned();
         if !given.is_empty() {
             let words = given.iter().flat_map(|typed| ["-i".to_owned(), typed.clone()]).collect();
@@ -89,7 +97,16 @@ impl Project {
             Source::HostList(_) => None,
         });
         let inventory_dir = root.join(dir.unwrap_or_else(|| PathBuf::from(INVENTORY_DIR)));
-        Self { sources, words, here: root.clone(), root, inventory_dir }
+        let reading = reading(&AnsibleSettings::default());
+        Self { sources, words, here: root.clone(), root, inventory_dir, reading }
+    }
+
+    /// Its hosts and groups alone.
+    ///
+    /// # Errors
+    /// It cannot be read; the message shows the place.
+    pub fn inventory(&self) -> Result<Inventory, InventoryError> {
+        Inventory::load(&self.sources, &self.reading)
     }
 
     /// The inventories as they were given; none where it was found without.
@@ -130,6 +147,19 @@ impl Project {
             Source::HostList(text) => format!("the hosts {text}"),
         };
         self.sources.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Which groups there are always, and what lies beside inventories and is none: what runs bring back (kubespray's `ansible.cfg` leaves
+/// that out, too), and the user's own objects.
+fn reading(settings: &AnsibleSettings) -> LoadOptions {
+    let usual = LoadOptions::default();
+    let beside = || ["artifacts", "credentials", "^extension$"].map(str::to_owned).into();
+    LoadOptions {
+        rules: group_rules(),
+        ignored_endings: settings.inventory_ignore_extensions.clone().unwrap_or(usual.ignored_endings),
+        ignored_patterns: settings.inventory_ignore_patterns.clone().unwrap_or_else(beside),
+        secrets: usual.secrets,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use muster_engine::failure::Problem;
 use muster_inventory::{Inventory, LoadOptions, Vars, VarsBuilder, closest_within};
 use muster_roles::kubespray::{Remark, Verdict};
-use muster_roles::{COMMON_DEFAULTS, NETBOOT_DEFAULTS, ROLES, group_rules, kubespray};
+use muster_roles::{COMMON_DEFAULTS, NETBOOT_DEFAULTS, ROLES, kubespray};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -45,15 +45,7 @@ impl World {
     ) -> Result<Self, Error> {
         let settings = environment.ansible()?;
         let secrets = vault_secrets(options, environment, frontend)?;
-        let defaults = LoadOptions::default();
-        // What runs bring back lies beside inventories (kubespray's ansible.cfg), and so do the user's own objects.
-        let beside = ["artifacts", "credentials", "^extension$"].map(str::to_owned);
-        let load_options = LoadOptions {
-            rules: group_rules(),
-            secrets: secrets.clone(),
-            ignored_endings: settings.inventory_ignore_extensions.clone().unwrap_or(defaults.ignored_endings),
-            ignored_patterns: settings.inventory_ignore_patterns.clone().unwrap_or_else(|| beside.into()),
-        };
+        let load_options = LoadOptions { secrets: secrets.clone(), ..project.reading.clone() };
         let inventory = Arc::new(Inventory::load(&project.sources, &load_options)?);
         let mut builder = VarsBuilder::new(Arc::clone(&inventory))
             .secrets(secrets)
