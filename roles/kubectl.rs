@@ -45,8 +45,16 @@ pub(crate) struct Kubectl<'h> {
     asker: &'h Host,
 }
 
-/// The names of the control planes that were found healthy in this run and have answered since.
-type Found = Mutex<BTreeSet<String>>;
+/// What a run knows of its control planes.
+#[derive(Default)]
+struct Known {
+    /// The names of those that were found healthy and have answered since.
+    healthy: BTreeSet<String>,
+    /// Those that nobody asks, because they are about to leave.
+    leaving: BTreeSet<String>,
+}
+
+type Found = Mutex<Known>;
 
 impl<'h> Kubectl<'h> {
     /// A healthy control plane: the host itself, another one that was found earlier in this run or is part of it, or one outside
@@ -57,18 +65,27 @@ impl<'h> Kubectl<'h> {
     pub(crate) async fn find(host: &'h Host) -> Result<Option<Self>> {
         let found = found(host).await?;
         let mut found = found.lock().await;
-        let itself = found.get(host.name());
-        if let Some(name) = itself.or(found.first()) {
+        let itself = found.healthy.get(host.name());
+        if let Some(name) = itself.or(found.healthy.first()) {
             return Ok(Some(Self { plane: host.cluster().host(name)?, asker: host }));
         }
-        match healthy(host).await {
+        match healthy(host, &found.leaving).await {
             Ok(plane) => {
-                found.insert(plane.name().to_owned());
+                found.healthy.insert(plane.name().to_owned());
                 Ok(Some(Self { plane, asker: host }))
             }
             Err(_) if host.check_mode() => Ok(None),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// From now on nothing is asked of some control planes in this run: what takes them away must not need them.
+    pub(crate) async fn ask_no_more(host: &Host, leaving: &[String]) -> Result<()> {
+        let found = found(host).await?;
+        let mut found = found.lock().await;
+        found.healthy.retain(|name| !leaving.contains(name));
+        found.leaving.extend(leaving.iter().cloned());
+        Ok(())
     }
 
     /// The machine.
@@ -160,7 +177,7 @@ impl<'h> Kubectl<'h> {
 
     async fn forget(&self) {
         if let Ok(found) = found(&self.plane).await {
-            found.lock().await.remove(self.plane.name());
+            found.lock().await.healthy.remove(self.plane.name());
         }
     }
 }
@@ -237,7 +254,7 @@ kubectl "$@" get --raw /readyz || {
     let wait = Wait::new("the API server answers", ready, Duration::from_millis(500), limit);
     diagnosis::wait_on_machine(host, "containerd kubelet", wait).await?;
     if !host.check_mode() {
-        found(host).await?.lock().await.insert(host.name().to_owned());
+        found(host).await?.lock().await.healthy.insert(host.name().to_owned());
     }
     Ok(())
 }
@@ -269,8 +286,9 @@ async fn found(host: &Host) -> Result<Arc<Found>> {
 
 /// A control plane whose API server is ready. Each is asked once, the nearest first; when none is ready, all get the time that a
 /// restart takes.
-async fn healthy(host: &Host) -> Result<Arc<Host>> {
-    let planes = host.cluster().group("kube_control_plane");
+async fn healthy(host: &Host, leaving: &BTreeSet<String>) -> Result<Arc<Host>> {
+    let mut planes = host.cluster().group("kube_control_plane");
+    planes.retain(|name| !leaving.contains(name));
     if planes.is_empty() {
         return Err(Failure::new(
             "the inventory has no host in kube_control_plane",

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use muster_files::write_whole;
+use muster_files::rewrite;
 use muster_inventory::{Inventory, LoadOptions, Source};
 use muster_roles::group_rules;
 
@@ -45,7 +45,7 @@ impl Edit {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn write(&self) -> Result<(), CommandError> {
-        write_whole(&self.path, None, &mut self.text.as_bytes())
+        rewrite(&self.path, &self.text)
             .map_err(|error| CommandError::failed(format!("cannot write {}: {error}", self.path.display())))
     }
 }

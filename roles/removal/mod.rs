@@ -94,7 +94,11 @@ impl Removal {
             });
         }
         if is_plane && !self.come_back {
-            plays.push(play("Find the API at another address", but("k8s_cluster"), &["api-address"]));
+            plays.push(Play {
+                // A worker that is off is told by the next set-up, when it is on again.
+                may_be_off: true,
+                ..play("Find the API at another address", but("k8s_cluster"), &["api-address"])
+            });
         }
         plays.push(Play {
             wait_for_all: self.come_back,
@@ -168,6 +172,16 @@ impl Removal {
                 self.check_machine(host, &known, name)?;
             }
             let all = self.leaving(&known);
+            Kubectl::ask_no_more(host, &all).await?;
+            // A control plane that stays has to carry the cluster alone.
+            if Kubectl::find(host).await?.is_none() {
+                return Err(problem(
+                    format!("no API server answers but that of {}", some_names(&self.hosts)),
+                    "a control plane that stays, and whose API server is ready",
+                    "start what was stopped: setup-cluster; if it fails itself, look at a control plane that stays: journalctl -u \
+                     kubelet, /var/log/pods/kube-system_kube-apiserver-*",
+                ));
+            }
             let drained: &[String] = if self.come_back { &[] } else { &all };
             let leaving = among(&all, &known.members);
             if leaving.is_empty() {

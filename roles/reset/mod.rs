@@ -218,7 +218,7 @@ async fn tell_of_snapshots(host: &Host) -> Result<()> {
     if !host.query(sh(look, [etcd::SNAPSHOTS_KEPT])).await?.output.trim().is_empty() {
         host.warn(format!(
             "snapshots of etcd stay in {kept}: those of before an upgrade, and those of a timer; they hold the secrets of the cluster. \
-             To remove them: muster exec etcd -- rm -r {kept}",
+             To remove them, on the machine itself: rm -r {kept}",
             kept = etcd::SNAPSHOTS_KEPT
         ));
     }

@@ -12,7 +12,7 @@ use crate::fixture::{Ended, Lab};
 use crate::upgrade;
 
 /// What the inventory has to say of a cluster that kubeadm has made.
-const OF_KUBEADM: &str = "cluster_name: kubernetes\ndns_domain: cluster.local\nkube_cert_dir: /etc/kubernetes/pki\n\
+pub(crate) const OF_KUBEADM: &str = "cluster_name: kubernetes\ndns_domain: cluster.local\nkube_cert_dir: /etc/kubernetes/pki\n\
                           kube_pods_subnet: 10.244.0.0/16\nskydns_server: 10.233.0.10\n";
 
 /// Every object that an adoption leaves, as `KIND NAMESPACE/NAME UID`; not those that Kubernetes makes anew all the time.
@@ -21,7 +21,7 @@ kinds=$(kubectl api-resources --verbs=list -o name | grep -vE '^(events|leases|e
 kubectl get "${kinds%,}" -A -o 'jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.uid}{"\n"}{end}'"#;
 
 /// The secrets and the application's objects with what they hold, the pods of the application with how often they began, the authorities, and etcd's cluster.
-const REST: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf
+pub(crate) const REST: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf
 kubectl get secrets -A -o 'jsonpath={range .items[*]}{.metadata.name} {.data}{"\n"}{end}' | sha256sum
 kubectl -n default get configmaps,services,deployments,poddisruptionbudgets -o 'jsonpath={range .items[*]}{.metadata.name} {.spec}{.data}{"\n"}{end}' | sha256sum
 kubectl get pods -l app=app -o 'jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount}{"\n"}{end}' | sort
@@ -30,7 +30,7 @@ cd /etc/kubernetes/pki && sha256sum ca.crt ca.key sa.key sa.pub front-proxy-ca.c
 /// Where somebody changes what the unit of etcd does.
 const BROKEN: &str = "/etc/systemd/system/etcd.service.d";
 
-fn done(ended: Ended) -> String {
+pub(crate) fn done(ended: Ended) -> String {
     assert_eq!(ended.code, 0, "{ended:#?}");
     ended.all()
 }
@@ -63,12 +63,12 @@ fn made_by(lab: &Lab, script: &str, machines: u8, numbers: &[&str]) {
 }
 
 /// A cluster of kubeadm's, of which so many machines are control planes.
-fn made_by_kubeadm(lab: &Lab, machines: u8, planes: u8) {
+pub(crate) fn made_by_kubeadm(lab: &Lab, machines: u8, planes: u8) {
     made_by(lab, "by-kubeadm.sh", machines, &[&planes.to_string()]);
 }
 
 /// The inventory, of which so many hosts are there, and so many of them are control planes.
-fn write_inventory(lab: &Lab, machines: u8, planes: u8, vars: &str) {
+pub(crate) fn write_inventory(lab: &Lab, machines: u8, planes: u8, vars: &str) {
     let folder = lab.folder().join("inventory/group_vars");
     fs::create_dir_all(&folder).unwrap();
     let names = |numbers: std::ops::RangeInclusive<u8>| {

@@ -117,6 +117,48 @@ fn one_control_plane_becomes_three_and_the_first_one_is_lost() {
 }
 
 #[test]
+#[ignore = "it takes more than four minutes; ./test --all"]
+fn three_control_planes_become_five_and_three_again() {
+    let lab = Lab::up(116, &["-n", "5"]);
+    let folder = lab.folder().join("inventory");
+    fs::create_dir_all(&folder).unwrap();
+    // Whoever comes is written in front of those that are there.
+    let planes = |numbers: &[u8]| {
+        let host =
+            |n: &u8| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(*n));
+        let hosts: String = numbers.iter().map(host).collect();
+        let names: String = numbers.iter().map(|n| format!("node{n}\n")).collect();
+        let text = format!("[all]\n{hosts}[kube_control_plane]\n{names}[etcd]\n{names}[kube_node]\n{names}");
+        fs::write(folder.join("hosts.ini"), text).unwrap();
+    };
+    let members = || {
+        let status = lab.muster(&["etcd", "status"]);
+        assert_eq!(status.code, 0, "{status:#?}");
+        (1..=5).filter(|n| status.out.contains(&format!("node{n} "))).count()
+    };
+    let nothing_is_left_to_do = |numbers: &[u8]| {
+        let again = set_up(&lab);
+        numbers.iter().for_each(|n| assert_eq!(again.recap(&format!("node{n}"), "changed"), 0, "{again:#?}"));
+    };
+    planes(&[1, 2, 3]);
+    set_up(&lab);
+    let authority = lab.on("node1", "sha256sum /etc/kubernetes/pki/ca.crt");
+    planes(&[5, 4, 1, 2, 3]);
+    set_up(&lab);
+    assert_eq!(members(), 5);
+    nothing_is_left_to_do(&[1, 2, 3, 4, 5]);
+    // Two of five are gone at once: the others have the majority, and both leave in one command.
+    assert_eq!(lab.lab(&["kill", "node1", "node2"]).code, 0);
+    let removed = lab.muster(&["remove-node", "node1", "node2", "--yes"]);
+    assert_eq!(removed.code, 0, "{removed:#?}");
+    assert_eq!(members(), 3);
+    nothing_is_left_to_do(&[3, 4, 5]);
+    assert_eq!(lab.on("node5", "sha256sum /etc/kubernetes/pki/ca.crt"), authority);
+    let verified = lab.muster(&["verify"]);
+    assert_eq!(verified.code, 0, "{verified:#?}");
+}
+
+#[test]
 fn a_control_plane_that_is_down_heals_and_one_that_joins_with_a_wrong_value_goes_on_without_it() {
     let lab = Lab::up(171, &["-n", "2"]);
     let folder = lab.folder().join("inventory/host_vars");

@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
 mod adopt;
+mod adopt_back;
 mod apps;
 mod asked;
 mod broken;
@@ -19,6 +20,7 @@ mod external;
 mod far_away;
 mod faults;
 mod fixture;
+mod frozen;
 mod hand_on;
 mod hardening;
 mod kubelets;

@@ -66,13 +66,18 @@ fn bundle_without(lab: &Lab, version: &str) -> String {
     part.display().to_string()
 }
 
-/// Three control planes with etcd, one of which has an argument of its own, and two workers.
+/// Three control planes with etcd, one of which has an argument of its own, and two workers in groups of their own.
 fn inventory(lab: &Lab) -> String {
-    let host = |n: u8| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n));
+    let host = |n: u8| {
+        let own =
+            if n == 3 { format!(" kube_scheduler_bind_address={}", lab.address(3)) } else { String::new() };
+        format!("node{n} ansible_host={address} ip={address}{own}\n", address = lab.address(n))
+    };
     let hosts: String = (1..=5).map(host).collect();
     let planes = "node1\nnode2\nnode3\n";
-    let own = format!("node3 kube_scheduler_bind_address={}\n", lab.address(3));
-    format!("[all]\n{hosts}{own}[kube_control_plane]\n{planes}[etcd]\n{planes}[kube_node]\nnode4\nnode5\n")
+    format!(
+        "[all]\n{hosts}[kube_control_plane]\n{planes}[etcd]\n{planes}[kube_node]\nnode4\nnode5\n[early]\nnode5\n[late]\nnode4\n"
+    )
 }
 
 fn changed(ended: &Ended, host: &str) -> u32 {
@@ -191,6 +196,10 @@ fn three_control_planes_go_one_after_the_other_and_the_api_answers_all_the_time(
     let (from, to) = (format!("kube_version={FROM}"), format!("kube_version={TO}"));
     fs::create_dir_all(lab.folder().join("inventory")).unwrap();
     fs::write(lab.folder().join("inventory/hosts.ini"), inventory(&lab)).unwrap();
+    // The worker that is written last has its turn first.
+    fs::create_dir_all(lab.folder().join("inventory/group_vars")).unwrap();
+    fs::write(lab.folder().join("inventory/group_vars/all.yml"), "upgrade_serial: {early: 1, late: 1}\n")
+        .unwrap();
     changed(&lab.muster(&["setup-cluster", "-e", &from]), "node5");
     let has_own_argument = |node: &str| {
         let manifest = lab.on(node, "cat /etc/kubernetes/manifests/kube-scheduler.yaml");
@@ -226,22 +235,23 @@ fn three_control_planes_go_one_after_the_other_and_the_api_answers_all_the_time(
     KILLED_AT.iter().for_each(|mark| killed_at(mark));
     let verified = lab.muster(&["verify", "-e", "verify_network=never"]);
     assert!(
-        verified.all().contains(&format!("to finish the upgrade: upgrade-cluster -e kube_version={TO}")),
+        verified.all().contains("to finish the upgrade: ")
+            && verified.all().contains(&format!("upgrade-cluster -e kube_version={TO}")),
         "{verified:#?}"
     );
 
     // It is killed while a worker gives its pods away: the node is known to be muster's work, setup-cluster leaves the cluster as
     // it is, and what one needs in the middle of an upgrade works.
-    killed_at("upgrade-node: Drain node4 ...");
+    killed_at("upgrade-node: Drain node5 ...");
     let unschedulable = ["get", "nodes", "-o", "jsonpath={.items[?(@.spec.unschedulable)].metadata.name}"];
-    assert_eq!(kubectl(&unschedulable), "node4");
+    assert_eq!(kubectl(&unschedulable), "node5");
     let verified = lab.muster(&["verify", "-e", "verify_network=never", "-e", &to]);
-    assert!(verified.all().contains("node4 is cordoned and gets no new pods"), "{verified:#?}");
+    assert!(verified.all().contains("node5 is cordoned and gets no new pods"), "{verified:#?}");
     for roles in [&[][..], &["--tags", "node"]] {
         let refused = lab.muster(&[&["setup-cluster", "-e", &to], roles].concat());
         assert_eq!(refused.code, 3, "{refused:#?}");
         assert!(
-            refused.out.contains("node5 is a node of Kubernetes")
+            refused.out.contains("node4 is a node of Kubernetes")
                 && refused.out.contains("upgrade-cluster -e"),
             "{refused:#?}"
         );

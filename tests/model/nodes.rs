@@ -8,7 +8,7 @@ use muster_roles::{ROLES, Removal};
 use muster_testkit::fault_record::held;
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{State, address, content};
+use crate::cluster::{State, address, content, write};
 use crate::events::after;
 use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
@@ -234,6 +234,36 @@ fn what_would_take_etcd_its_majority_is_refused_and_nothing_is_changed() {
         let refused = world.refused().await;
         assert!(refused.iter().any(|said| said.contains("m0: etcd: without etcd3")), "{refused:?}");
         assert_eq!((world.cluster.seen(), world.changes()), before);
+    });
+}
+
+#[test]
+fn the_last_api_server_that_works_does_not_leave() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        // Its API server has ended, and its files are there.
+        let disk = &mut world.machines[0].state().kept.disk.clone();
+        let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+        write(disk, manifest, "", 0o600);
+        world.machines[0].state().kept.disk = disk.clone();
+        *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m1".into()], come_back: false });
+        let before = (world.cluster.seen(), world.changes());
+        let refused = world.refused().await;
+        assert!(refused.iter().any(|said| said.contains("no control plane answers, of m0")), "{refused:?}");
+        assert_eq!((world.cluster.seen(), world.changes()), before);
+    });
+}
+
+#[test]
+fn a_worker_that_is_off_does_not_keep_a_control_plane() {
+    simulated(async {
+        let groups = "[etcd]\nm0\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+        let world = after(groups, |_| ()).await;
+        world.cluster.switch_off("m2");
+        *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m1".into()], come_back: false });
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty() && !ran.changes.is_empty(), "{wrong:?}");
+        assert_eq!(world.cluster.nodes(), 2);
     });
 }
 

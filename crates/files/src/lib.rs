@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 
 /// Writes a file in place of the one that may be there. Whoever reads meanwhile, and whoever looks after a power cut, sees the
@@ -38,6 +38,22 @@ pub fn write_whole(path: &Path, mode: Option<u32>, content: &mut dyn Read) -> io
     write().inspect_err(|_| drop(fs::remove_file(&unfinished)))
 }
 
+/// Changes what a file of the user's holds, whole or not at all: its mode and, where that may be done, its owner stay; and where its
+/// name is a link, the file that it leads to is changed.
+///
+/// # Errors
+/// There is no such file, or it cannot be written; then it stays as it was.
+pub fn rewrite(path: &Path, content: &str) -> io::Result<()> {
+    let path = path.canonicalize()?;
+    let before = fs::metadata(&path)?;
+    write_whole(&path, Some(before.mode() & 0o7777), &mut content.as_bytes())?;
+    // Only root may give files away; who is not root changes files of one's own.
+    chown(&path, Some(before.uid()), Some(before.gid())).or_else(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => Ok(()),
+        _ => Err(error),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +71,22 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else stays");
+    }
+
+    #[test]
+    fn a_file_of_the_users_keeps_its_mode_and_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("hosts.ini"), dir.path().join("link.ini"));
+        std::os::unix::fs::symlink("hosts.ini", &link).unwrap();
+        rewrite(&link, "new").unwrap_err();
+        for mode in [0o600, 0o664] {
+            fs::write(&file, "old").unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            rewrite(&link, "new").unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, mode);
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        }
     }
 
     #[test]

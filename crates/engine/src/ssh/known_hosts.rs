@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
-use muster_files::write_whole;
+use muster_files::rewrite;
 use russh::keys::PublicKeyOrCertificate;
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
 use russh::keys::ssh_key::public::KeyData;
@@ -416,7 +416,7 @@ fn append_locked(file: &mut File, text: &str) -> io::Result<usize> {
 /// Takes a machine's name out of the file; returns what it says then.
 fn write_without(file: &Path, host: &HostName) -> io::Result<String> {
     let kept = text_without(file, host)?;
-    write_whole(file, Some(0o600), &mut kept.as_bytes())?;
+    rewrite(file, &kept)?;
     Ok(kept)
 }
 
