@@ -172,6 +172,20 @@ impl Removal {
                 self.check_machine(host, &known, name)?;
             }
             let all = self.leaving(&known);
+            let drained: &[String] = if self.come_back { &[] } else { &all };
+            let leaving = among(&all, &known.members);
+            if !leaving.is_empty() {
+                let seen = etcd::leave::seen_by(host, &self.staying(host, "etcd")).await?;
+                let order = seen.order(host, &leaving)?;
+                let left = seen.voters().saturating_sub(order.len());
+                if !self.come_back && left.is_multiple_of(2) && left > 0 && !order.is_empty() {
+                    host.warn(format!(
+                        "etcd will have {left} members, which is no safer than {}: it stands still when one more fails than {}",
+                        left - 1,
+                        (left - 1) / 2
+                    ));
+                }
+            }
             Kubectl::ask_no_more(host, &all).await?;
             // A control plane that stays has to carry the cluster alone.
             if Kubectl::find(host).await?.is_none() {
@@ -180,21 +194,6 @@ impl Removal {
                     "a control plane that stays, and whose API server is ready",
                     "start what was stopped: setup-cluster; if it fails itself, look at a control plane that stays: journalctl -u \
                      kubelet, /var/log/pods/kube-system_kube-apiserver-*",
-                ));
-            }
-            let drained: &[String] = if self.come_back { &[] } else { &all };
-            let leaving = among(&all, &known.members);
-            if leaving.is_empty() {
-                return drain::warn_of_budgets(host, drained).await;
-            }
-            let seen = etcd::leave::seen_by(host, &self.staying(host, "etcd")).await?;
-            let order = seen.order(host, &leaving)?;
-            let left = seen.voters().saturating_sub(order.len());
-            if !self.come_back && left.is_multiple_of(2) && left > 0 && !order.is_empty() {
-                host.warn(format!(
-                    "etcd will have {left} members, which is no safer than {}: it stands still when one more fails than {}",
-                    left - 1,
-                    (left - 1) / 2
                 ));
             }
             drain::warn_of_budgets(host, drained).await
