@@ -363,7 +363,7 @@ impl Layout {
         done(lab.muster(&["remove-node", &format!("node{more}"), "--yes"]));
         done(lab.muster(&["verify"]));
         done(lab.muster(&["reset-cluster", "--yes"]));
-        for path in ["/var/lib/etcd/member", "/etc/kubernetes/kubelet.conf", "/var/lib/muster"] {
+        for path in ["/var/lib/etcd/member", "/etc/kubernetes/kubelet.conf", "/var/lib/muster/adopted"] {
             assert!(!lab.has("node1", path), "{path}");
         }
     }
