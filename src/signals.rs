@@ -17,7 +17,8 @@ pub(crate) async fn heed_signals(cancel: CancellationToken, screen: Screen) {
         if cancel.is_cancelled() {
             screen.end_live();
             print::note(
-                "left: what is under way on the machines goes on there; the same command waits for it and goes on from there",
+                "left: what is under way on the machines goes on there; the same command waits for it and goes on from there. A node \
+                 that was being drained gets no new pods until then",
             );
             std::process::exit(Exit::Interrupted.code().into());
         }

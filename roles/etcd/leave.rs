@@ -79,19 +79,28 @@ pub(crate) async fn can_be_away(host: &Host) -> Result<()> {
     }
 }
 
-/// A member restarts where it has to: it does not serve itself, or the others do without it meanwhile.
+/// A member restarts where it has to ([`may_be_restarted`]).
 ///
 /// # Errors
 /// Too few of the others answer.
 pub(super) async fn may_restart(host: &Host, etcd: &Service) -> Result<()> {
-    let Vars { etcd_cert_dir: certificates, .. } = host.vars()?;
-    let restarts = host.query(etcd.is_outdated()).await?.status == 0;
-    if restarts
-        && host.query(ctl!(concat!(include_str!("serves.sh"), "serves"), [&certificates])).await?.status == 0
-    {
-        can_be_away(host).await?;
+    match host.query(etcd.is_outdated()).await?.status {
+        0 => may_be_restarted(host).await,
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// A member may be restarted: it does not serve itself, or the others do without it meanwhile.
+///
+/// # Errors
+/// Too few of the others answer.
+pub(crate) async fn may_be_restarted(host: &Host) -> Result<()> {
+    let Vars { etcd_cert_dir: certificates, .. } = host.vars()?;
+    let serves = ctl!(concat!(include_str!("serves.sh"), "serves"), [&certificates]);
+    match host.query(serves).await?.status {
+        0 => can_be_away(host).await,
+        _ => Ok(()),
+    }
 }
 
 /// Makes sure that each member of etcd answers, votes, and is one of the inventory, as the member of a host sees them. Under load

@@ -330,6 +330,10 @@ async fn turn_etcd(host: &Host, etcd: &Succession, folders: &Folders, phase: Pha
     if !host.in_group("etcd") {
         return step.await.map(drop);
     }
+    // Where a run was cut off, another member may be down since then.
+    if !host.check_mode() {
+        etcd::may_be_restarted(host).await?;
+    }
     step.ensure(command("etcd starts anew", sh0("systemctl restart etcd"), sh0("false"))).await?;
     etcd::is_healthy(host).await
 }

@@ -207,7 +207,17 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
     }
     match TypedFlow::typed(flow, project.clone(), args.flow.clone()).run(environment)? {
         Exit::Done => leaving.left(project, args.flow, environment),
-        exit => Ok(exit),
+        exit => {
+            if exit == Exit::Unreachable {
+                print::note(&format!(
+                    "{} not taken out of {}, because a control plane did not answer. When it does, give the same command again; if it \
+                     stays off, remove it with the same command, too",
+                    if let [one] = leaving.hosts.as_slice() { format!("{one} was") } else { format!("{} were", names(&leaving.hosts)) },
+                    project.describe()
+                ));
+            }
+            Ok(exit)
+        }
     }
 }
 
