@@ -199,7 +199,8 @@ impl Standing {
     fn other_version(&self, wanted: &Wanted) -> Option<Problem> {
         if wanted.upgrades {
             let (oldest, newest) = self.versions()?;
-            return versions::refused(oldest, newest, &wanted.version);
+            return versions::refused(oldest, newest, &wanted.version)
+                .map(|refused| self.cut_off_above(&wanted.version).unwrap_or(refused));
         }
         self.not_of_version(&wanted.version)
     }
@@ -218,7 +219,30 @@ impl Standing {
                 ),
             },
         };
-        self.half_upgraded().or_else(|| (runs != version).then(other))
+        self.half_upgraded().or_else(|| self.cut_off_above(version)).or_else(|| (runs != version).then(other))
+    }
+
+    /// That an upgrade to a newer version than this one was cut off, or has left a node behind: as where the inventory still has the
+    /// version from before, and the new one was typed.
+    fn cut_off_above(&self, version: &str) -> Option<Problem> {
+        let (_, newest) = self.versions().filter(|(_, newest)| versions::is_older(version, newest))?;
+        let is_behind =
+            |name: &&String| self.kubelet_of(name).is_some_and(|own| versions::is_older(own, newest));
+        let behind = || {
+            let host = self.machines.keys().find(is_behind)?;
+            let kubelet = self.kubelet_of(host)?;
+            Some(Problem {
+                check: "kube_version".into(),
+                found: format!(
+                    "the control planes run {newest}, and the kubelet of {host} is {kubelet}: an upgrade was cut off"
+                ),
+                needed: format!("{newest} on all nodes, and not {version}: a cluster does not go back"),
+                remedy: format!(
+                    "finish it: upgrade-cluster -e kube_version={newest}; and write kube_version: {newest} into the inventory"
+                ),
+            })
+        };
+        self.half_upgraded().or_else(behind)
     }
 
     /// That no upgrade has ended between two control planes.

@@ -460,6 +460,10 @@ fn what_does_not_belong_is_refused() {
         ("w", vec![("a", Some(version("1.35.3"))), ("b", Some(version("1.37.2")))], &|w| { w.upgrades = true; w.version = "1.37.2".into() }, &["kube_version: 1.37.2, but the cluster runs 1.35.3"]),
         ("w", vec![("a", Some(version("1.36.3"))), ("w", Some(kubelet("1.36.3")))], &|_| {}, &[]),
         ("w", vec![("a", Some(version("1.36.3"))), ("w", Some(kubelet("1.35.4")))], &|_| {}, &["kubelet: w is a node of Kubernetes 1.35.4, and the cluster is to be 1.36.3"]),
+        // The inventory still has the version from before an upgrade that was cut off.
+        ("w", vec![("a", Some(version("1.37.2"))), ("w", Some(kubelet("1.36.3")))], &|_| {}, &["kube_version: the control planes run 1.37.2, and the kubelet of w is 1.36.3: an upgrade was cut off"]),
+        ("w", vec![("a", Some(version("1.37.2"))), ("w", Some(kubelet("1.36.3")))], &|w| w.upgrades = true, &["kube_version: the control planes run 1.37.2, and the kubelet of w is 1.36.3: an upgrade was cut off"]),
+        ("w", vec![("a", Some(version("1.37.2"))), ("w", Some(kubelet("1.37.2")))], &|_| {}, &["kube_version: 1.36.3, but the cluster runs 1.37.2"]),
         ("w", vec![("a", None), ("b", None), ("w", Some(kubelet("1.37.0")))], &|_| {}, &["kubelet: w is a node of Kubernetes 1.37.0, and the cluster is to be 1.36.3"]),
         ("w", vec![("a", Some(version("1.35.4"))), ("w", Some(kubelet("1.35.4")))], &|_| {}, &["kube_version: 1.36.3, but the cluster runs 1.35.4"]),
         ("w", vec![("a", Some(version("1.36.3"))), ("w", Some(kubelet("1.35.4")))], &|w| w.upgrades = true, &[]),

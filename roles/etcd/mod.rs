@@ -112,7 +112,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let programs =
         host.step("Install etcd")
-            .ensure(NeverBack::than(&etcd, &kube_version, &bin))
+            .ensure(NeverBack::than(&etcd, &kube_version, &bin, &vars.etcd_data_dir))
             .ensure(PROGRAMS.into_iter().fold(archive(etcd), |all, name| {
                 all.member(format!("{folder}/{name}"), format!("{bin}/{name}"))
             }))

@@ -1,5 +1,5 @@
 //! etcd does not go back: data that a newer one has written is too new for it. So it is seen before a program is replaced, by an
-//! upgrade that ended after etcd, say.
+//! upgrade that ended after etcd, say. A program that is there without data, as a reset leaves it that keeps images, is in nobody's way.
 
 use muster_artifacts::Arch;
 use muster_engine::prelude::*;
@@ -16,19 +16,27 @@ pub(super) struct NeverBack {
     sha256: String,
     /// Where the machine notes of which archive its etcd is.
     note: String,
+    /// What is there where a member of etcd is.
+    member: String,
 }
 
 impl NeverBack {
-    /// `kube_version`: that which this etcd comes with; `bin`: the folder of programs.
-    pub(super) fn than(etcd: &Artifact, kube_version: &str, bin: &str) -> Self {
+    /// `kube_version`: that which this etcd comes with; `bin`: the folder of programs; `data`: that of etcd's data.
+    pub(super) fn than(etcd: &Artifact, kube_version: &str, bin: &str, data: &str) -> Self {
         Self {
             version: etcd.entry.version.clone(),
             kube_version: kube_version.to_owned(),
             sha256: etcd.entry.sha256.to_string(),
             note: format!("/var/lib/muster/stamps/file{bin}/etcd"),
+            member: format!("{data}/member"),
         }
     }
 }
+
+/// Its parameters are the note, the hash that the archive has, and what is there where a member is.
+const LOOK: &str = r#"[ -e "$1" ] && [ -e "$3" ] || exit 0
+read -r sum rest <"$1"
+[ "$sum" = "$2" ] || etcd --version"#;
 
 impl Resource for NeverBack {
     fn label(&self) -> String {
@@ -37,10 +45,7 @@ impl Resource for NeverBack {
 
     fn probe(&self) -> Probe {
         // The program is asked only where it is going to be another one.
-        let look = r#"[ -e "$1" ] || exit 0
-read -r sum rest <"$1"
-[ "$sum" = "$2" ] || etcd --version"#;
-        Probe::script(sh(look, [&self.note, &self.sha256]))
+        Probe::script(sh(LOOK, [&self.note, &self.sha256, &self.member]))
     }
 
     fn plan(&self, seen: &Seen) -> Result<Plan, String> {
@@ -105,6 +110,30 @@ mod tests {
         let unknown = "upgrade-cluster, with the kube_version that it was begun with";
         for (runs, etcd) in [("1.36.3", "3.8.0"), ("1.34.4", "3.7.3")] {
             assert_eq!(finishing(runs, etcd), unknown, "{runs} {etcd}");
+        }
+    }
+
+    #[test]
+    fn only_where_data_is_the_program_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(at("note"), "ab12 etcd.tar.gz\n").unwrap();
+        std::fs::create_dir(at("member")).unwrap();
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let asked = |note: &str, sum: &str, member: &str| {
+                let text = format!("etcd() {{ echo asked; }}\n{LOOK}");
+                let mut command = std::process::Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &text, "sh", &at(note), sum, &at(member)]);
+                let out = command.output().unwrap();
+                assert!(out.status.success(), "{shell:?}: {out:?}");
+                !out.stdout.is_empty()
+            };
+            assert!(asked("note", "cd34", "member"), "{shell:?}");
+            for (note, sum, member) in
+                [("note", "ab12", "member"), ("none", "cd34", "member"), ("note", "cd34", "none")]
+            {
+                assert!(!asked(note, sum, member), "{shell:?}: {note} {sum} {member}");
+            }
         }
     }
 

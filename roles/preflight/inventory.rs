@@ -35,7 +35,11 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
     findings.warn(even(&etcd));
     findings.warn(no_workers(inventory));
     findings.warn(beside(inventory, &all));
-    findings.warn(written_twice(inventory, vars, &of_all)?);
+    let slips = written_twice(inventory, vars, &of_all)?;
+    if slips.is_empty() {
+        findings.warn(in_no_group(inventory, vars)?);
+    }
+    findings.warn(slips);
     findings.refuse(same("node name", &of_all, "kube_override_hostname", |vars| {
         text(vars, "kube_override_hostname")
     }));
@@ -125,6 +129,26 @@ fn written_twice(
         ))
     };
     Ok(of_all.iter().filter_map(tell).collect())
+}
+
+/// Hosts that are in no group at all: nothing is done with them. Not meant are this computer, which has a line of its own for Ansible,
+/// and what is reached by way of a host with this name.
+fn in_no_group(inventory: &Inventory, vars: &Vars) -> Result<Option<Problem>, VarsError> {
+    let mut idle = Vec::new();
+    for host in inventory.group("ungrouped") {
+        let is_local = text(&vars.host(host)?, "ansible_connection").is_some_and(|way| way == "local");
+        if !is_local && !["localhost", "bastion"].contains(&host) {
+            idle.push(host);
+        }
+    }
+    Ok((!idle.is_empty()).then(|| {
+        problem(
+            "group",
+            format!("{} in no group: nothing is done there", some_names(&idle)),
+            "each machine of the cluster in [kube_node], [kube_control_plane] or [etcd]",
+            "put it into [kube_node], if it is to run pods",
+        )
+    }))
 }
 
 /// An even member adds nothing but one more that can fail: quorum is half of them and one more (etcd's FAQ).
@@ -341,6 +365,28 @@ mod tests {
         for (ini, yaml) in [(GOOD, without), (&several, ""), (&several, other.as_str())] {
             assert_eq!(warned(ini, yaml), [""; 0], "{yaml}");
         }
+    }
+
+    #[test]
+    fn a_machine_that_is_in_no_group_is_told() {
+        let warned = |ini: &str| {
+            let (inventory, vars) = inventory_and_vars(ini, "");
+            check_inventory(&inventory, &vars).unwrap().warnings.iter().map(told).collect::<Vec<_>>()
+        };
+        let with = |line: &str| format!("{line}\n{GOOD}");
+        assert_eq!(
+            warned(&with("d ansible_host=192.0.2.4")),
+            ["group: d in no group: nothing is done there"]
+        );
+        let others = [
+            "localhost ansible_connection=local",
+            "me ansible_connection=local",
+            "bastion ansible_host=192.0.2.9",
+        ];
+        for line in others {
+            assert_eq!(warned(&with(line)), [""; 0], "{line}");
+        }
+        assert_eq!(warned(&with("d ansible_host=192.0.2.4\n[spare]\nd")), [""; 0]);
     }
 
     #[test]
