@@ -119,7 +119,12 @@ pub(super) async fn fetch(host: &Host, save: Script, path: &Path) -> Result<()> 
 
 /// A file of this side is another one than before.
 pub(super) fn brought(host: &Host, path: &Path, what: &str) {
-    host.changed_here(Change { resource: path.display().to_string(), what: what.into(), diff: None });
+    host.changed_here(Change {
+        resource: path.display().to_string(),
+        what: what.into(),
+        diff: None,
+        momentary: false,
+    });
 }
 
 /// The role that keeps a snapshot of before the upgrade, by the first member that comes to this; none where there is nothing to upgrade.
