@@ -148,6 +148,8 @@ pub(crate) struct Member {
     /// What the restore that is under way has noted, and what the last one that came to its end had.
     pub restoring: Option<String>,
     pub restored: Option<String>,
+    /// Whether something has stopped here for one that is under way.
+    pub restore_begun: bool,
 }
 
 impl Stacked {
@@ -366,6 +368,7 @@ impl Identity {
                 }
                 "restoring" => identity.etcd.restoring = Some(value.to_owned()),
                 "restored" => identity.etcd.restored = Some(value.to_owned()),
+                "restore_begun" => identity.etcd.restore_begun = true,
                 "etcd_data" => identity.etcd.data.push(value.to_owned()),
                 _ => {}
             }

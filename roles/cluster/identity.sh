@@ -184,6 +184,12 @@ restore() {
 }
 restore restoring /var/lib/muster/etcd-restore
 restore restored /var/lib/muster/etcd-restored
+# Whether something has stopped for it: until then its data lies beside the other, and etcd starts by itself (roles/etcd/restore.rs).
+if [ -e /etc/kubernetes/waiting-manifests ]; then
+  say restore_begun yes
+elif [ -e /var/lib/muster/etcd-restore ]; then
+  if [ ! -e "$configured/muster-restore/new" ] || ! systemctl is-enabled -q etcd; then say restore_begun yes; fi
+fi
 data "$etcd_data"
 [ "$configured" = "$etcd_data" ] || data "$configured"
 [ "${stacked_data:-$etcd_data}" = "$etcd_data" ] || data "$stacked_data"

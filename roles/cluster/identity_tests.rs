@@ -64,6 +64,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         "ETCD_NAME=etcd2\nETCD_TRUSTED_CA_FILE=/etc/pki/ca.pem\nETCD_DATA_DIR=/var/lib/old\nETCD_INITIAL_ADVERTISE_PEER_URLS=https://192.0.2.11:2380\n",
     );
     write("/var/lib/old/member/wal/0.wal", "");
+    write("/var/lib/muster/etcd-restore", "restored-2 ab34 7 saved\n");
     write("/var/lib/muster/etcd-restored", "restored-1 ab12 7 saved\n");
     write("/var/lib/muster/stamps/kubelet-config", "ab12\nab34  /var/lib/kubelet/config.yaml\n");
     write("/var/lib/muster/rotation/authorities.pem", "PRIVATE");
@@ -121,8 +122,9 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
             name: Some("etcd2".into()),
             peer_url: Some("https://192.0.2.11:2380".into()),
             data: vec![at("/var/lib/old").display().to_string()],
-            restoring: None,
+            restoring: Some("restored-2 ab34 7 saved".into()),
             restored: Some("restored-1 ab12 7 saved".into()),
+            restore_begun: true,
         },
         certificates: Vec::new(),
         rotates: true,

@@ -13,6 +13,8 @@
 //! - for a run that sets machines up: a rotation of the authorities that is under way ([`Standing::unfinished_rotation`]);
 //! - for a run that sets machines up and does not upgrade: the version ([`Standing::other_version`], [`Standing::other_kubelet`]).
 
+use std::collections::BTreeSet;
+
 use muster_engine::prelude::Problem;
 use muster_inventory::some_names;
 
@@ -67,9 +69,9 @@ impl Standing {
         ))
     }
 
-    /// That a restore of etcd was cut off: only the restore itself may go on.
+    /// That a restore of etcd was cut off after something had stopped for it: only the restore itself may go on.
     fn unfinished_restore(&self) -> Option<Problem> {
-        let (name, _) = self.known_of(&self.members).find(|(_, seen)| seen.etcd.restoring.is_some())?;
+        let name = self.begun_restore(&BTreeSet::new())?;
         Some(Problem {
             check: "etcd".into(),
             found: format!("a restore of etcd was begun on {name} and did not come to its end"),

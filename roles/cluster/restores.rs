@@ -1,6 +1,8 @@
 //! Whether the data of etcd's members is that of one cluster: restores that only some of them have gone through, and members that the
 //! cluster has gone on without.
 
+use std::collections::BTreeSet;
+
 use super::identity::Identity;
 use super::standing::Standing;
 
@@ -41,8 +43,10 @@ impl Standing {
     /// What a machine's data of etcd is to the cluster. Etcd's own list of members decides; where no member that knows of another
     /// restore answers, the number of restores does.
     pub(super) fn data_of(&self, name: &str) -> Data<'_> {
-        let own = self.known(name).filter(|seen| !seen.etcd.data.is_empty() && seen.etcd.restoring.is_none());
-        let Some(own) = own.map(|seen| &seen.etcd) else { return Data::Good };
+        let own = self.known(name).map(|seen| &seen.etcd).filter(|own| !own.data.is_empty());
+        let Some(own) = own.filter(|own| own.restoring.is_none() || !own.restore_begun) else {
+            return Data::Good;
+        };
         if self.lists.get(name).is_some_and(|list| list.has_majority) {
             return Data::Good;
         }
@@ -93,6 +97,15 @@ impl Standing {
         let is_together =
             matches!(self.data_of(name), Data::Good) && own.generation() < last.etcd.generation();
         is_together.then_some(line.as_str())
+    }
+
+    /// A member of a restore of etcd that has begun and not come to its end. One that was only prepared has not: etcd goes on with its
+    /// own data, and so may everything else. Who cannot be asked may know better, unless it has no part in the restore (`without`).
+    pub(crate) fn begun_restore(&self, without: &BTreeSet<String>) -> Option<&str> {
+        let (name, _) = self.known_of(&self.members).find(|(_, seen)| seen.etcd.restoring.is_some())?;
+        let mut all = self.known_of(&self.planes).chain(self.known_of(&self.members));
+        let may_know_better = || self.unknown().iter().any(|(host, _)| !without.contains(*host));
+        (all.any(|(_, seen)| seen.etcd.restore_begun) || may_know_better()).then_some(name)
     }
 
     /// What the restore of etcd that is under way has noted on a machine, and what the last one has that came to its end.

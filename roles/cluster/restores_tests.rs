@@ -1,5 +1,8 @@
 //! What follows from restores of etcd that machines have gone through.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::restores::MemberList;
 use super::standing::{Standing, Wanted};
 use super::tests::{member, standing, worker};
@@ -8,6 +11,7 @@ use super::tests::{member, standing, worker};
 fn while_a_restore_of_etcd_is_not_finished_nothing_else_is_done() {
     let mut seen = member(1, "etcd1");
     seen.etcd.restoring = Some("restored-1 ab12 7 saved".into());
+    seen.etcd.restore_begun = true;
     let standing = standing(&[("a", Some(seen)), ("w", Some(worker(1)))]);
     let wanted = Wanted { etcd: true, etcd_data_dir: "/var/lib/etcd".into(), ..Wanted::default() };
     for name in ["a", "w"] {
@@ -19,6 +23,36 @@ fn while_a_restore_of_etcd_is_not_finished_nothing_else_is_done() {
         );
     }
     assert!(standing.misfits("a", &wanted).iter().all(|problem| !problem.found.contains("restore")));
+}
+
+#[test]
+fn a_restore_of_etcd_that_was_only_prepared_is_none() {
+    let marked = || {
+        let mut seen = member(1, "etcd1");
+        seen.etcd.restoring = Some("restored-1 ab12 7 saved".into());
+        seen
+    };
+    let nobody = BTreeSet::new();
+    assert_eq!(standing(&[("a", Some(marked()))]).begun_restore(&nobody), None);
+    // A control plane was stopped already.
+    let mut stopped = member(1, "etcd2");
+    stopped.etcd.restore_begun = true;
+    assert_eq!(standing(&[("a", Some(marked())), ("b", Some(stopped))]).begun_restore(&nobody), Some("a"));
+    // One that cannot be asked may have been, unless it is lost.
+    let one_is_off = standing(&[("a", Some(marked())), ("b", None)]);
+    assert_eq!(one_is_off.begun_restore(&nobody), Some("a"));
+    assert_eq!(one_is_off.begun_restore(&["b".to_owned()].into()), None);
+}
+
+#[test]
+fn data_beside_which_a_restore_was_only_prepared_may_be_from_before_another_one() {
+    let mut machines = restored([Some("1-1"), None]);
+    lists(&mut machines, "a", true, &[0]);
+    let mut seen = member(1, "etcd1");
+    seen.etcd.peer_url = Some("https://192.0.2.1:2380".into());
+    seen.etcd.restoring = Some("restored-1-5-ab12cd34 ab12 7 saved".into());
+    machines.machines.insert("b".into(), Ok(Arc::new(seen)));
+    assert_eq!(judged(&machines), "-o");
 }
 
 /// Members a, b, ..., with the lines of the restores that they have gone through.

@@ -178,6 +178,13 @@ impl Standing {
         self.known(name).filter(|seen| seen.joined())?.kubelet_version.as_deref()
     }
 
+    /// The nodes whose machines have the program of a kubelet of this version.
+    pub(crate) fn nodes_with_kubelet(&self, version: &str) -> BTreeSet<String> {
+        let machines = self.machines.values().filter_map(|seen| seen.as_ref().ok());
+        let have = machines.filter(|seen| seen.joined() && seen.kubelet_version.as_deref() == Some(version));
+        have.filter_map(|seen| seen.node.clone()).collect()
+    }
+
     /// A member of etcd that could be asked.
     pub(crate) fn reached_member(&self) -> Option<&str> {
         self.known_of(&self.members).find(|(_, seen)| !seen.etcd.data.is_empty()).map(|(name, _)| name)

@@ -262,7 +262,8 @@ struct Cordoned<'n> {
 }
 
 impl Cordoned<'_> {
-    /// What is done, and told, about a node on which this was found. One that is cordoned already gets no mark.
+    /// What is done, and told, about a node on which this was found. One that is cordoned already gets no mark. Which pods it has is
+    /// so for the moment: any of them may be made anew before the plan is applied.
     fn judge(&self, found: &OnNode) -> Plan {
         let mut plan = Plan::nothing();
         if !found.unschedulable {
@@ -273,6 +274,7 @@ impl Cordoned<'_> {
             resource: self.label(),
             what,
             diff: None,
+            momentary: true,
         }));
         plan
     }
@@ -370,6 +372,18 @@ mod tests {
         // Somebody else has cordoned it.
         assert_eq!(changes("node\ttrue\t\tTrue"), (false, false));
         assert!(Uncordoned { node: "a" }.judge(None).script.is_none());
+    }
+
+    #[test]
+    fn which_pods_move_is_told_and_is_no_part_of_a_plan() {
+        let found = OnNode::parse("node\t\t\tTrue\npod\tshop\tdb-0\tRunning\t\t\t\t\n").unwrap();
+        let told = |moves| -> Vec<(String, bool)> {
+            let plan = Cordoned { node: "a", selector: "", moves }.judge(&found);
+            plan.changes.into_iter().map(|change| (change.what, change.momentary)).collect()
+        };
+        let pods = "1 pod without a controller deleted for good: shop/db-0";
+        assert_eq!(told(true), [("cordoned".to_owned(), false), (pods.to_owned(), true)]);
+        assert_eq!(told(false), [("cordoned".to_owned(), false)]);
     }
 
     #[test]

@@ -1,9 +1,13 @@
-# A snapshot of this machine's member, taken by a timer; ctl.sh stands in front.
-# $1: the folder of etcd's certificates; $2: the folder of snapshots; $3: how many are kept.
+# A snapshot of this machine's member, taken by a timer; ctl.sh and room.sh stand in front.
+# $1: the folder of etcd's certificates; $2: the folder of snapshots; $3: how many are kept; $4: the folder of etcd's data.
 set -eu
 folder=$2 keep=$3
 umask 077
 mkdir -p "$folder"
+# What was cut off, and what is not whole in the end, does not stay.
+rm -f "$folder/.new" "$folder/.new.part"
+trap 'rm -f "$folder/.new" "$folder/.new.part"' EXIT
+needs_for_snapshot "$folder" "$4"
 # It takes as long as the database is large.
 # shellcheck disable=SC2034 # ctl reads it
 patience=600s

@@ -21,6 +21,8 @@ mod quorum;
 pub mod recovery;
 mod remains;
 pub mod restore;
+mod restore_line;
+mod restore_room;
 mod restored_pods;
 mod snapshot;
 mod snapshot_file;
@@ -104,6 +106,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         ));
     }
     let known = cluster::may_set_up(host).await?;
+    restore::forget_prepared(host, &known, &vars.etcd_data_dir).await?;
     let address = ip(host)?;
     let bin = bin_dir(host)?;
     let kube_version = cluster_vars(host)?.kube_version;
@@ -198,11 +201,12 @@ fn snapshots(vars: &Vars, calendar: &str) -> timers::Timer {
         name: SNAPSHOTS,
         what: "take a snapshot of this machine's member of etcd",
         calendar: calendar.to_owned(),
-        program: concat!(include_str!("ctl.sh"), include_str!("keep-snapshots.sh")),
+        program: concat!(include_str!("ctl.sh"), include_str!("room.sh"), include_str!("keep-snapshots.sh")),
         arguments: vec![
             vars.etcd_cert_dir.clone(),
             snapshot::KEPT.to_owned(),
             vars.etcd_backup_machine_count.to_string(),
+            vars.etcd_data_dir.clone(),
         ],
     }
 }

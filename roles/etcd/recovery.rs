@@ -69,19 +69,17 @@ async fn fence(host: &Host) -> Result<()> {
 async fn rescue(host: &Host, recovery: Arc<Recovery>, rescued: Rescued) -> Result<()> {
     let standing = cluster::belongs_while_restored(host).await?;
     let vars: Vars = host.vars()?;
-    let path = match under_way(&vars.etcd_snapshots_dir, &standing, &recovery)? {
+    let path = if standing.begun_restore(&recovery.without).is_none() {
+        take(host, &vars, &standing).await?
+    } else if let Some(path) = under_way(&vars.etcd_snapshots_dir, &standing, &recovery)? {
         // The members may have this one's data already.
-        Some(path) => {
-            host.passed("See that the data is here, from a run that was cut off");
-            path
-        }
-        None if standing.members.iter().any(|member| standing.restore(member).0.is_some()) => {
-            return Err(Failure::new(
-                "a restore of another snapshot was begun and did not come to its end",
-                "finish it with the same file: muster etcd restore FILE",
-            ));
-        }
-        None => take(host, &vars, &standing).await?,
+        host.passed("See that the data is here, from a run that was cut off");
+        path
+    } else {
+        return Err(Failure::new(
+            "a restore of another snapshot was begun and did not come to its end",
+            "finish it with the same file: muster etcd restore FILE",
+        ));
     };
     *rescued.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
     Ok(())
@@ -108,7 +106,7 @@ async fn take(host: &Host, vars: &Vars, standing: &Standing) -> Result<PathBuf> 
         ));
     }
     let save = sh(
-        include_str!("rescue.sh"),
+        concat!(include_str!("room.sh"), include_str!("rescue.sh")),
         [vars.etcd_cert_dir.as_str(), vars.etcd_data_dir.as_str(), member, FILE],
     );
     snapshot::fetch(host, save, &path).await?;
@@ -176,8 +174,8 @@ mod tests {
         fs::create_dir_all(at("data/member/snap")).unwrap();
         fs::write(at("data/member/snap/db"), vec![0; 100_000]).unwrap();
         fs::write(at("etcd.env"), "").unwrap();
-        let program =
-            include_str!("rescue.sh").replace("/etc/etcd.env", &at("etcd.env").display().to_string());
+        let program = concat!(include_str!("room.sh"), include_str!("rescue.sh"))
+            .replace("/etc/etcd.env", &at("etcd.env").display().to_string());
         let program = program.replace("saved=/run", &format!("saved={here}"));
         let path = format!("{here}:{}", std::env::var("PATH").unwrap());
         let arguments = [at("ssl"), at("data"), "etcd1".into(), at("var/snapshot.db")];

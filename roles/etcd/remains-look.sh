@@ -11,7 +11,10 @@ if [ -r /etc/etcd.env ] && [ -e "$data/member/snap/db" ] && command -v etcdutl >
       ETCD_NAME=*) say name "${line#*=}" ;;
     esac
   done </etc/etcd.env
-  [ ! -e /var/lib/muster/etcd-restore ] || say restoring yes
+  # One that was only prepared has not begun: etcd starts by itself, with its own data.
+  if [ -e /var/lib/muster/etcd-restore ]; then
+    if [ ! -e "$data/muster-restore/new" ] || ! systemctl is-enabled -q etcd; then say restoring yes; fi
+  fi
   say size "$(wc -c <"$data/member/snap/db")"
   # When the newest file of the log was written to, in seconds since 1970.
   for file in "$data"/member/wal/*.wal; do stat -c 'written %Y' "$file"; done | sort -k 2n | tail -n 1

@@ -1,6 +1,6 @@
 # A snapshot of a member that has lost its majority. A copy of its data runs for a moment as a cluster of its own, on other
 # ports and for this machine alone: so the log is read to its end, and the data itself stays as it is. Prints what save.sh prints.
-# Then etcd is stopped; but where there is no snapshot in the end, it runs on, also when this program is killed.
+# Then etcd is stopped; but where there is no snapshot in the end, it runs on, also when this program is killed. room.sh stands in front.
 # $1: the folder of etcd's certificates; $2: the folder of its data; $3: the member's name; $4: the file.
 set -e
 certificates=$1 data=$2 name=$3 file=$4
@@ -18,14 +18,6 @@ end() {
 kib() { du -sk "$1" | cut -f 1; }
 # Where the file system of a folder is mounted.
 disk() { df -Pk "$1" | awk 'NR == 2 { print $6 }'; }
-# needs FOLDER KIB WHAT
-needs() {
-  free=$(df -Pk "$1" | awk 'NR == 2 { print $4 }')
-  if [ "$free" -lt "$2" ]; then
-    echo "$3 needs $2 KiB in $1, and $free KiB are free there" >&2
-    exit 1
-  fi
-}
 # What was cut off.
 end
 trap end EXIT

@@ -9,7 +9,11 @@ rm -rf "$new"
 umask 077
 # Whoever watches is told to read all anew, because what he has seen may be from after the snapshot.
 etcdutl snapshot restore "$snapshot" --data-dir "$new" --name "$name" --initial-advertise-peer-urls "$url" \
-  --initial-cluster "$members" --initial-cluster-token "$token" --bump-revision "$bump" --mark-compacted
+  --initial-cluster "$members" --initial-cluster-token "$token" --bump-revision "$bump" --mark-compacted || {
+  # The disk may be full, and etcd needs it.
+  rm -rf "$data/muster-restore"
+  exit 1
+}
 rm -f "$snapshot"
 sync
 echo "$line" >"$marker.part"

@@ -4,10 +4,12 @@
 //! before had, so a member of it and one of the cluster before never work together. The order makes that a restore that was cut
 //! off anywhere is finished by the same command, and that no two members ever run of which one has the old data and one the new:
 //!
-//! 1. Each member's new data is prepared beside the old, while the cluster goes on. A marker on the machine says so
-//!    ([`Line`]): the next restore of the same snapshot goes on with it, and every other run that would change the machine is
-//!    refused ([`crate::cluster::Standing`]).
-//! 2. The control planes stop, and etcd, which is disabled as well, so that a restart of a machine starts neither.
+//! 1. Each member's new data is prepared beside the old, while the cluster goes on. A marker on the machine says so ([`Line`]). A
+//!    restore that was cut off here has not begun: the next one prepares its own, with a new snapshot of what it replaces, and a
+//!    set-up takes away what was prepared ([`forget_prepared`]).
+//! 2. The control planes stop, and etcd, which is disabled as well, so that a restart of a machine starts neither. From here on the
+//!    next restore of the same snapshot goes on, and every other run that would change a machine is refused
+//!    ([`Standing::begun_restore`]).
 //! 3. Only when all have stopped the new data takes the place of the old.
 //! 4. Only when all have it etcd starts, then the control planes; the kubelets begin anew, and pods where they have to
 //!    (`restored_pods.rs`).
@@ -17,7 +19,6 @@
 //! all before counts as compacted: everybody reads anew.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,12 +31,17 @@ use muster_engine::script::quote;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::restore_line::Line;
+use super::restore_room::Room;
 use super::snapshot_file::SnapshotFile;
 use super::status::Member;
 use super::{Vars, restored_pods, snapshot};
 use crate::cluster::{self, Standing};
 use crate::kubectl::api_answers;
 use crate::{balancer, kubeadm};
+
+/// On the same disk as what is brought to a machine.
+const STATE: &str = "/var/lib/muster";
 
 /// On a machine whose restore is under way: a [`Line`].
 pub(crate) const MARKER: &str = "/var/lib/muster/etcd-restore";
@@ -48,50 +54,6 @@ const MANIFESTS: [&str; 2] = ["/etc/kubernetes/manifests", "/etc/kubernetes/wait
 
 /// More revisions than are written between two snapshots: etcd's guide counts with this for a week of 1500 writes a second.
 const MARGIN: u64 = 1_000_000_000;
-
-/// A restore that was begun: what all members have to agree on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
-    /// Makes the restored cluster another one than every one before.
-    token: String,
-    /// What is restored, and to which members: a hash of both.
-    key: String,
-    /// By how much the revision grows.
-    bump: u64,
-    /// Whether a snapshot of what is replaced was taken first.
-    saved: bool,
-    /// Hosts of the inventory that have no part in the restored cluster.
-    without: BTreeSet<String>,
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let saved = if self.saved { "saved" } else { "unsaved" };
-        write!(f, "{} {} {} {saved}", self.token, self.key, self.bump)?;
-        let without: Vec<&str> = self.without.iter().map(String::as_str).collect();
-        if without.is_empty() { Ok(()) } else { write!(f, " without:{}", without.join(",")) }
-    }
-}
-
-impl Line {
-    fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split_whitespace();
-        Some(Self {
-            token: words.next()?.to_owned(),
-            key: words.next()?.to_owned(),
-            bump: words.next()?.parse().ok()?,
-            saved: words.next()? == "saved",
-            without: words
-                .find_map(|word| word.strip_prefix("without:"))
-                .map_or_else(BTreeSet::new, |hosts| hosts.split(',').map(str::to_owned).collect()),
-        })
-    }
-
-    /// Where the data goes that is replaced.
-    fn old(&self, data: &str) -> String {
-        format!("{data}/replaced-{}", self.token)
-    }
-}
 
 /// A member as it will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,20 +160,24 @@ fn known(host: &Host) -> Result<Arc<Agreed>> {
 struct Look {
     ready: bool,
     taken: bool,
+    /// Whether etcd does not start by itself, as after the second step of a restore.
+    disabled: bool,
     healthy: bool,
     revision: u64,
     members: Vec<Member>,
+    room: Room,
 }
 
 impl Look {
     fn parse(answer: &str) -> Self {
-        let mut look = Self::default();
+        let mut look = Self { room: Room::parse(answer), ..Self::default() };
         for line in answer.lines() {
             let (key, value) = line.split_once(' ').unwrap_or((line, ""));
             let json = || serde_json::from_str::<Value>(value).unwrap_or_default();
             match key {
                 "ready" => look.ready = true,
                 "taken" => look.taken = true,
+                "disabled" => look.disabled = true,
                 "healthy" => look.healthy = true,
                 "status" => look.revision = json()[0]["Status"]["header"]["revision"].as_u64().unwrap_or(0),
                 "stopped" => look.revision = json()["revision"].as_u64().unwrap_or(0),
@@ -231,7 +197,8 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     let looks = join_all(members.iter().map(|member| async {
         let machine = host.cluster().host(&member.host)?;
         let vars: Vars = machine.vars()?;
-        let look = ctl!(include_str!("restore-look.sh"), [&vars.etcd_cert_dir, &vars.etcd_data_dir]);
+        let folders = [vars.etcd_cert_dir.as_str(), &vars.etcd_data_dir, STATE];
+        let look = ctl!(include_str!("restore-look.sh"), folders);
         Ok(Look::parse(&machine.query(look).await?.output))
     }));
     let looks: Vec<Look> = looks.await.into_iter().collect::<Result<_>>()?;
@@ -241,14 +208,16 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     }
     let sha256 = what.snapshot.as_ref().map_or("", |snapshot| snapshot.sha256.as_str());
     let key = key(sha256, &members);
-    let marked = |member: &Restored| Line::parse(standing.restore(&member.host).0?);
-    if let Some(line) = members.iter().filter_map(marked).find(|line| line.key == key) {
+    if let Some(line) = begun_line(&standing, &members, &looks, &key) {
         let prepared = |member: &Restored| is_marked(&standing, &member.host, &line);
         let taken = members.iter().all(prepared) && looks.iter().all(|look| look.taken);
         return Ok(Agreed { line, members, taken });
     }
-    if let Some(problem) = other_cluster(host, &standing, what).await? {
-        return Err(Failure::Problems(vec![problem]));
+    let size = what.snapshot.as_ref().map_or(0, |snapshot| snapshot.size);
+    let mut problems = no_room(&members, &looks, size);
+    problems.extend(other_cluster(host, &standing, what).await?);
+    if !problems.is_empty() {
+        return Err(Failure::Problems(problems));
     }
     let well = members.iter().zip(&looks).find(|(_, look)| look.healthy).map(|(member, _)| &member.host);
     let saved = match well {
@@ -265,6 +234,16 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     let token = format!("restored-{}-{now:x}-{}", standing.generation() + 1, &key[..8]);
     let line = Line { token, key, bump, saved, without: what.without.clone() };
     Ok(Agreed { line, members, taken: false })
+}
+
+/// What the members have noted of a restore that goes on: one that has replaced data, or has stopped etcd. As long as etcd works with
+/// its own data there may be more in it by now than in the snapshot that was taken of it.
+fn begun_line(standing: &Standing, members: &[Restored], looks: &[Look], key: &str) -> Option<Line> {
+    let marked =
+        |member: &Restored| Line::parse(standing.restore(&member.host).0?).filter(|line| line.key == key);
+    let has_taken = members.iter().zip(looks).any(|(member, look)| look.taken && marked(member).is_some());
+    let is_stopped = looks.iter().any(|look| look.disabled) && !looks.iter().any(|look| look.healthy);
+    members.iter().find_map(marked).filter(|_| has_taken || is_stopped)
 }
 
 /// That the snapshot is of another cluster than the one whose place it would take.
@@ -327,6 +306,20 @@ fn problems(members: &[Restored], looks: &[Look]) -> Vec<Problem> {
     unready.chain(strangers).collect()
 }
 
+/// That disks are too small for what is prepared, before anything comes there: a full one would end etcd, which still runs.
+fn no_room(members: &[Restored], looks: &[Look], snapshot: u64) -> Vec<Problem> {
+    let of = |(member, look): (&Restored, &Look)| {
+        let problem = |lacks: String| Problem {
+            check: "disk".into(),
+            found: format!("{}: {lacks}", member.host),
+            needed: "room for the restored data beside the old, on every member".into(),
+            remedy: format!("make room; to see what is there: muster exec {} -- df -h", member.host),
+        };
+        look.room.lacks(snapshot).into_iter().map(problem).collect::<Vec<_>>()
+    };
+    members.iter().zip(looks).flat_map(of).collect()
+}
+
 /// What is restored, and to which members.
 fn key(sha256: &str, members: &[Restored]) -> String {
     let mut all: Vec<String> =
@@ -351,6 +344,18 @@ pub(super) fn is_under_way(
     let key = key(&snapshot.sha256, &members);
     let marked = |member: &Restored| Line::parse(standing.restore(&member.host).0?);
     Ok(members.iter().filter_map(marked).any(|line| line.key == key))
+}
+
+/// What a restore has prepared on a machine, and not begun with, is of no use any more. The marker goes first: one without the data
+/// means that the data was taken.
+pub(super) async fn forget_prepared(host: &Host, standing: &Standing, data: &str) -> Result<()> {
+    if standing.restore(host.name()).0.is_none() {
+        return Ok(());
+    }
+    let forget = sh(r#"rm -f "$1" && sync && rm -rf "$2/muster-restore""#, [MARKER, data]);
+    let forgotten = sh(r#"[ ! -e "$1" ] && [ ! -e "$2/muster-restore" ]"#, [MARKER, data]);
+    let prepared = command("what a restore that was not begun has prepared", forget, forgotten);
+    host.step("Remove what was prepared").ensure(prepared).await.map(drop)
 }
 
 /// The machine's load balancer has no control plane any more that is lost.
@@ -550,22 +555,6 @@ mod tests {
             name: format!("etcd{number}"),
             url: format!("https://192.0.2.{number}:2380"),
         }
-    }
-
-    #[test]
-    fn a_marker_is_read_as_it_was_written() {
-        let line = Line {
-            token: "restored-1-5f-ab".into(),
-            key: "ab12".into(),
-            bump: MARGIN + 7,
-            saved: true,
-            without: BTreeSet::new(),
-        };
-        assert_eq!(Line::parse(&line.to_string()), Some(line.clone()));
-        let lost = ["node1", "node3"].map(str::to_owned).into();
-        let unsaved = Line { saved: false, without: lost, ..line };
-        assert_eq!(Line::parse(&unsaved.to_string()), Some(unsaved));
-        assert_eq!(Line::parse("restored-1-ab ab12"), None);
     }
 
     #[test]

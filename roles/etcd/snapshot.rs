@@ -24,8 +24,19 @@ use crate::common::cluster_vars;
 #[derive(Deserialize)]
 pub(super) struct Vars {
     etcd_cert_dir: String,
+    etcd_data_dir: String,
     etcd_snapshots_dir: PathBuf,
     etcd_backup_retention_count: i64,
+}
+
+impl Vars {
+    /// A snapshot of the machine's member comes to a file there.
+    fn save(&self, file: &str) -> Script {
+        ctl!(
+            concat!(include_str!("room.sh"), include_str!("save.sh")),
+            [self.etcd_cert_dir.as_str(), file, &self.etcd_data_dir]
+        )
+    }
 }
 
 /// Where the snapshot is on the member until it is here.
@@ -94,8 +105,7 @@ pub(crate) async fn bring(host: &Host, to: Option<PathBuf>) -> Result<PathBuf> {
         brought(host, &path, "a snapshot of etcd");
         return Ok(path);
     }
-    let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), FILE]);
-    fetch(host, save, &path).await?;
+    fetch(host, vars.save(FILE), &path).await?;
     Ok(path)
 }
 
@@ -109,9 +119,12 @@ pub(super) async fn fetch(host: &Host, save: Script, path: &Path) -> Result<()> 
             "see on the machine: etcdutl snapshot status",
         )
     })?;
-    download(host, &saved, path).await?;
-    host.run("Remove the snapshot from the machine", sh(r#"rm -f "$1""#, [FILE]), Duration::from_secs(60))
-        .await?;
+    let downloaded = download(host, &saved, path).await;
+    let removed = host
+        .run("Remove the snapshot from the machine", sh(r#"rm -f "$1""#, [FILE]), Duration::from_secs(60))
+        .await;
+    downloaded?;
+    removed?;
     brought(host, path, &format!("a snapshot of etcd, {}", saved.contents));
     host.tested(format!("{} is whole: {}", path.display(), saved.contents));
     Ok(())
@@ -119,7 +132,12 @@ pub(super) async fn fetch(host: &Host, save: Script, path: &Path) -> Result<()> 
 
 /// A file of this side is another one than before.
 pub(super) fn brought(host: &Host, path: &Path, what: &str) {
-    host.changed_here(Change { resource: path.display().to_string(), what: what.into(), diff: None });
+    host.changed_here(Change {
+        resource: path.display().to_string(),
+        what: what.into(),
+        diff: None,
+        momentary: false,
+    });
 }
 
 /// The role that keeps a snapshot of before the upgrade, by the first member that comes to this; none where there is nothing to upgrade.
@@ -137,8 +155,7 @@ pub(crate) async fn before_upgrade(host: &Host) -> Result<()> {
             host.passed("Look for the snapshot of etcd");
             return Ok(());
         }
-        let save = ctl!(include_str!("save.sh"), [vars.etcd_cert_dir.as_str(), &path]);
-        let snapshot = command(format!("snapshot {path}"), save, sh0("false"));
+        let snapshot = command(format!("snapshot {path}"), vars.save(&path), sh0("false"));
         host.step("Keep a snapshot of etcd").ensure(snapshot).await.map(drop)
     };
     host.cluster().once("a snapshot of etcd before the upgrade", keep).await.map(drop)
@@ -358,10 +375,10 @@ mod tests {
             }
             std::fs::write(folder.path().join("before-1.36.0-from-1.35.0.db"), "").unwrap();
             let known = r#"ctl() { : >"$3"; }; etcdutl() { :; };"#;
-            let program = format!("{known}{}", include_str!("keep-snapshots.sh"));
+            let program = format!("{known}{}{}", include_str!("room.sh"), include_str!("keep-snapshots.sh"));
             let mut command = std::process::Command::new(shell[0]);
             command.args(&shell[1..]).args(["-c", &program, "sh", "/certificates"]).arg(folder.path());
-            assert!(command.arg("2").status().unwrap().success(), "{shell:?}");
+            assert!(command.args(["2", "/nowhere"]).status().unwrap().success(), "{shell:?}");
             let mut left: Vec<_> = std::fs::read_dir(folder.path())
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -369,6 +386,41 @@ mod tests {
             left.sort_unstable();
             assert_eq!(left[..2], ["before-1.36.0-from-1.35.0.db", "etcd-20260101T000000Z.db"], "{shell:?}");
             assert!(left.len() == 3 && left[2] > left[1] && *left[2] < *"etcd-9", "{shell:?} {left:?}");
+        }
+    }
+
+    #[test]
+    fn no_snapshot_is_begun_where_there_is_no_room_for_it_and_none_stays_that_is_not_whole() {
+        let keep = concat!(include_str!("room.sh"), include_str!("keep-snapshots.sh"));
+        let save = concat!(include_str!("room.sh"), include_str!("save.sh"));
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            for (text, file) in [(keep, ""), (save, "/one.db")] {
+                let folder = tempfile::tempdir().unwrap();
+                let (data, kept) = (folder.path().join("data"), folder.path().join("kept"));
+                std::fs::create_dir_all(data.join("member/snap")).unwrap();
+                std::fs::write(data.join("member/snap/db"), vec![0; 100_000]).unwrap();
+                // What is left in the folder of snapshots, and what is said.
+                let run = |free: &str| {
+                    let known = format!(
+                        "df() {{ printf 'Filesystem\\nx 9 9 {free} 9%% /\\n'; }}\nctl() {{ echo tries >&2; : >\"$3.part\"; return 1; }}\n"
+                    );
+                    let mut command = std::process::Command::new(shell[0]);
+                    command.args(&shell[1..]).args(["-euc", &(known + text), "sh", "/certificates"]);
+                    command.arg(format!("{}{file}", kept.display()));
+                    command.args([&data.display().to_string()]);
+                    if file.is_empty() {
+                        command.args([&data.display().to_string()]);
+                    }
+                    let out = command.output().unwrap();
+                    assert!(!out.status.success(), "{shell:?}");
+                    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 0, "{shell:?} {file}");
+                    String::from_utf8_lossy(&out.stderr).into_owned()
+                };
+                let told =
+                    format!("a snapshot needs 98 KiB in {}, and 97 KiB are free there\n", kept.display());
+                assert_eq!(run("97"), told, "{shell:?}");
+                assert_eq!(run("98"), "tries\n", "{shell:?}");
+            }
         }
     }
 }

@@ -125,7 +125,7 @@ impl Scripts {
     }
 
     fn change(&self, what: String) -> Change {
-        Change { resource: self.label(), what, diff: None }
+        Change { resource: self.label(), what, diff: None, momentary: false }
     }
 }
 

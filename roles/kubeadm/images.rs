@@ -103,6 +103,7 @@ impl Resource for Images {
                 resource: self.label(),
                 what: format!("{} imported", image.reference),
                 diff: None,
+                momentary: false,
             })
             .collect();
         let uploads: Vec<_> = missing.into_iter().map(|image| self.archive(image)).collect();

@@ -221,7 +221,8 @@ impl Resource for NodeMarks {
         if difference.is_nothing() {
             return Ok(Plan::nothing());
         }
-        let change = Change { resource: self.label(), what: difference.in_words(), diff: None };
+        let change =
+            Change { resource: self.label(), what: difference.in_words(), diff: None, momentary: false };
         let Difference { labels, labels_gone, taints, taints_gone, .. } = difference;
         // A taint that goes is noted until it is gone.
         let gone: BTreeSet<_> = taints_gone.iter().cloned().collect();

@@ -89,6 +89,7 @@ fn bring(host: &Host, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
         resource: path.display().to_string(),
         what: "brought to this side".into(),
         diff: None,
+        momentary: false,
     });
     if host.check_mode() {
         return Ok(());

@@ -367,7 +367,7 @@ impl ObjectSet {
     }
 
     fn change(&self, what: String, diff: Option<String>, script: Script) -> Plan {
-        let change = Change { resource: self.label(), what, diff };
+        let change = Change { resource: self.label(), what, diff, momentary: false };
         Plan { changes: vec![change], script: Some(script), uploads: Vec::new() }
     }
 }

@@ -261,7 +261,12 @@ impl School<'_> {
     /// Applies what differs. Returns what the server said of what it refused.
     async fn apply(&self, difference: &Difference<'_>) -> Result<String> {
         let args = std::iter::once(difference.removed()).chain(difference.manifests(AT_ONCE));
-        let change = Change { resource: DONE.into(), what: difference.what(), diff: Some(difference.diff()) };
+        let change = Change {
+            resource: DONE.into(),
+            what: difference.what(),
+            diff: Some(difference.diff()),
+            momentary: false,
+        };
         let step = self.kubectl.step("Apply the objects of the students");
         match step.ensure(Planned { change, script: kubectl!(include_str!("apply.sh"), args) }).await {
             Ok(_) => Ok(String::new()),
@@ -300,7 +305,7 @@ impl School<'_> {
         }
         let changed = |what: String| {
             let resource = self.files.folder();
-            self.host.changed_here(Change { resource, what, diff: None });
+            self.host.changed_here(Change { resource, what, diff: None, momentary: false });
         };
         if !without.is_empty() {
             changed(format!("new tokens for {told}"));
@@ -355,7 +360,7 @@ impl School<'_> {
             r#"kubectl delete namespaces --selector "$1" --wait=false >/dev/null"#,
             [selector.clone()]
         );
-        let change = Change { resource: DONE.into(), what, diff: None };
+        let change = Change { resource: DONE.into(), what, diff: None, momentary: false };
         self.kubectl.step("Delete students").ensure(Planned { change, script: delete }).await?;
         if self.host.check_mode() {
             return Ok(());

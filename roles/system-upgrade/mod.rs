@@ -285,7 +285,7 @@ impl Resource for Packages<'_> {
     }
 
     fn plan(&self, _: &Seen) -> Result<Plan, String> {
-        let change = |what: String| Change { resource: self.label(), what, diff: None };
+        let change = |what: String| Change { resource: self.label(), what, diff: None, momentary: false };
         let unfinished = self.found.unfinished.then(|| "what was interrupted is finished".to_owned());
         let changes = unfinished.into_iter().chain(self.found.packages.iter().cloned()).map(change).collect();
         Ok(Plan { changes, script: Some(self.script.clone()), ..Plan::nothing() })

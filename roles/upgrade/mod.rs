@@ -231,8 +231,16 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
         let node = vars.and_then(|node| node.as_str().map(str::to_owned)).unwrap_or_else(|| name.to_owned());
         problems.extend(state.silent_plane(name, &node, why, &version));
     }
-    let reached = known.reached();
-    let mut unwell = state.unwell(&reached);
+    let mut judged = known.reached();
+    for node in state.half_way(&known.nodes_with_kubelet(&version), &version) {
+        if !state.is_ready(&node) {
+            host.warn(format!(
+                "the node {node} is not Ready: its upgrade to {version} was cut off, and goes on"
+            ));
+        }
+        judged.remove(&node);
+    }
+    let mut unwell = state.unwell(&judged);
     // Where a run was cut off a moment ago, pods are just being replaced.
     let forced = settings(host).is_some_and(|settings| settings.force_unhealthy);
     for _ in 0..LOOKS_AGAIN {
@@ -240,7 +248,7 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
             break;
         }
         host.pause("the cluster to be well", Duration::from_secs(3)).await?;
-        unwell = look(host).await?.unwell(&reached);
+        unwell = look(host).await?.unwell(&judged);
     }
     unwell.extend(etcd::unhealthy(host, known).await?);
     if forced {

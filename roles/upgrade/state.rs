@@ -35,6 +35,20 @@ struct Pod {
     ready: bool,
     /// The version of its image.
     version: String,
+    /// The kind and the name of what has made it.
+    owner: Option<(String, String)>,
+}
+
+impl Pod {
+    fn is_well(&self) -> bool {
+        self.phase == "Running" && self.ready
+    }
+
+    /// The Deployment, or what else has ReplicaSets, that others of its pods may have been made for by another ReplicaSet.
+    fn application(&self) -> Option<&str> {
+        let (kind, name) = self.owner.as_ref()?;
+        (kind == "ReplicaSet").then(|| name.rsplit_once('-').map_or(name.as_str(), |(name, _)| name))
+    }
 }
 
 /// The namespaces of the cluster's own pods.
@@ -55,12 +69,14 @@ impl State {
         let mut state = Self::default();
         for line in printed.lines() {
             match line.split('|').collect::<Vec<_>>()[..] {
-                ["Node", _, name, _, ready, _, _, kubelet, mark] => {
+                ["Node", _, name, _, ready, _, _, kubelet, mark, ..] => {
                     let node =
                         Node { kubelet: version(kubelet), ready: ready == "True", marked: !mark.is_empty() };
                     state.nodes.insert(name.to_owned(), node);
                 }
-                ["Pod", namespace, name, phase, ready, node, image, ..] if SYSTEM.contains(&namespace) => {
+                ["Pod", namespace, name, phase, ready, node, image, _, _, owner]
+                    if SYSTEM.contains(&namespace) =>
+                {
                     state.pods.push(Pod {
                         namespace: namespace.to_owned(),
                         name: name.to_owned(),
@@ -68,6 +84,10 @@ impl State {
                         phase: phase.to_owned(),
                         ready: ready == "True",
                         version: version(image),
+                        owner: owner
+                            .split_once('/')
+                            .filter(|(kind, _)| !kind.is_empty())
+                            .map(|(kind, name)| (kind.to_owned(), name.to_owned())),
                     })
                 }
                 ["config", text] => state.config = version(text),
@@ -94,6 +114,11 @@ impl State {
     /// Whether a node's kubelet runs in a version and the node is Ready.
     pub(crate) fn has_kubelet(&self, node: &str, wanted: &str) -> bool {
         self.nodes.get(node).is_some_and(|found| found.ready && found.kubelet == wanted)
+    }
+
+    /// Whether the cluster takes a node for Ready.
+    pub(super) fn is_ready(&self, node: &str) -> bool {
+        self.nodes.get(node).is_some_and(|found| found.ready)
     }
 
     /// Whether a run that was cut off has cordoned a node.
@@ -155,15 +180,43 @@ impl State {
         })
     }
 
+    /// Of these nodes those whose own upgrade was cut off: their machines have the program of the new kubelet already, which has
+    /// never run there. What is not well with them may be just that which is to be finished.
+    pub(super) fn half_way(&self, nodes: &BTreeSet<String>, wanted: &str) -> BTreeSet<String> {
+        let is_half_way = |node: &&String| self.nodes.get(*node).is_some_and(|found| found.kubelet != wanted);
+        nodes.iter().filter(is_half_way).cloned().collect()
+    }
+
     /// What is not well on these nodes.
     pub(super) fn unwell(&self, nodes: &BTreeSet<String>) -> Vec<String> {
+        self.unwell_of(nodes, |_| true)
+    }
+
+    /// Whether a pod has ended, and nobody misses it: no pod that has is started again. The one that takes the place of a ReplicaSet's
+    /// that was evicted is another pod, and the former one stays for good; what a Job made is counted by the Job. One of a DaemonSet
+    /// or of a StatefulSet is replaced where it was, and a static pod is needed (Kubernetes, "Pod Lifecycle", "Node-pressure Eviction").
+    fn is_over(&self, pod: &Pod) -> bool {
+        let has_others = || {
+            let others = self.pods.iter().filter(|other| other.namespace == pod.namespace && other.is_well());
+            pod.application().is_some()
+                && others.map(Pod::application).any(|other| other == pod.application())
+        };
+        match (pod.phase.as_str(), &pod.owner) {
+            ("Succeeded", _) | ("Failed", None) => true,
+            ("Failed", Some((kind, _))) => kind == "Job" || has_others(),
+            _ => false,
+        }
+    }
+
+    fn unwell_of(&self, nodes: &BTreeSet<String>, of: impl Fn(&Pod) -> bool) -> Vec<String> {
         let ready = |name: &String| self.nodes.get(name).is_none_or(|node| node.ready);
         let not_ready =
             nodes.iter().filter(|name| !ready(name)).map(|name| format!("the node {name} is not Ready"));
         let waits = |pod: &&Pod| {
-            pod.phase != "Succeeded"
-                && !(pod.phase == "Running" && pod.ready)
+            of(pod)
+                && !pod.is_well()
                 && (pod.node.is_empty() || nodes.contains(&pod.node))
+                && !self.is_over(pod)
         };
         let pods = self.pods.iter().filter(waits).map(|pod| {
             let place = if pod.node.is_empty() { String::new() } else { format!(" on {}", pod.node) };
@@ -175,8 +228,7 @@ impl State {
 
     /// The same of one node. Pods that wait for a place are not its own.
     pub(super) fn unwell_on(&self, node: &str) -> Vec<String> {
-        let pods = self.pods.iter().filter(|pod| pod.node == node).cloned().collect();
-        Self { pods, ..self.clone() }.unwell(&BTreeSet::from([node.to_owned()]))
+        self.unwell_of(&BTreeSet::from([node.to_owned()]), |pod| pod.node == node)
     }
 
     /// The nodes of the cluster that are not among these.
@@ -189,12 +241,12 @@ impl State {
 mod tests {
     use super::*;
 
-    const PRINTED: &str = "Node||a||True|||v1.36.3|\nNode||w||True|||v1.36.3|true\n\
-        Pod|kube-system|kube-apiserver-a|Running|True|a|registry.k8s.io/kube-apiserver:v1.36.3||\n\
-        Pod|kube-system|kube-controller-manager-a|Running|True|a|registry.k8s.io/kube-controller-manager:v1.36.3||\n\
-        Pod|kube-system|kube-scheduler-a|Running|True|a|registry.k8s.io/kube-scheduler:v1.36.3||\n\
-        Pod|kube-flannel|flannel-x|Running|True|w|docker.io/flannel/flannel:v0.28.4||\n\
-        Pod|course|broken|Pending||w|example.org/broken:1||\n\
+    const PRINTED: &str = "Node||a||True|||v1.36.3||/\nNode||w||True|||v1.36.3|true|/\n\
+        Pod|kube-system|kube-apiserver-a|Running|True|a|registry.k8s.io/kube-apiserver:v1.36.3|||Node/a\n\
+        Pod|kube-system|kube-controller-manager-a|Running|True|a|registry.k8s.io/kube-controller-manager:v1.36.3|||Node/a\n\
+        Pod|kube-system|kube-scheduler-a|Running|True|a|registry.k8s.io/kube-scheduler:v1.36.3|||Node/a\n\
+        Pod|kube-flannel|flannel-x|Running|True|w|docker.io/flannel/flannel:v0.28.4|||DaemonSet/flannel\n\
+        Pod|course|broken|Pending||w|example.org/broken:1|||/\n\
         config|v1.36.3\nproxy|registry.k8s.io/kube-proxy:v1.36.3\n";
 
     /// What was printed after a change.
@@ -225,7 +277,7 @@ mod tests {
         assert!(!changed("kube-scheduler:v1.36.3", "kube-scheduler:v1.35.4").all_done("1.36.3"));
         // While another API server is older, kube-proxy is not expected to be new.
         let two =
-            "kube-proxy:v1.35.4\nPod|kube-system|kube-apiserver-b|Running|True|b|kube-apiserver:v1.35.4||";
+            "kube-proxy:v1.35.4\nPod|kube-system|kube-apiserver-b|Running|True|b|kube-apiserver:v1.35.4|||/";
         assert!(done(&changed("kube-proxy:v1.36.3", two), "a"));
         assert!(state.has_kubelet("a", "1.36.3") && !state.has_kubelet("a", "1.37.2"));
         assert!(!changed("Node||a||True", "Node||a||Unknown").has_kubelet("a", "1.36.3"));
@@ -276,5 +328,43 @@ mod tests {
         assert_eq!(state.unwell_on("a"), Vec::<String>::new(), "it has no place yet");
         assert_eq!(state.strangers(&only_a), ["w"]);
         assert_eq!(state.strangers(&all), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_node_is_half_way_that_never_ran_the_kubelet_which_its_machine_has() {
+        let installed = ["a", "w"].map(str::to_owned).into();
+        let half_way = |state: State| state.half_way(&installed, "1.37.2");
+        assert_eq!(half_way(State::parse(PRINTED)), installed);
+        let of_w = changed("Node||a||True|||v1.36.3", "Node||a||Unknown|||v1.37.2");
+        assert_eq!(half_way(of_w), ["w".to_owned()].into(), "the other one runs it, or did");
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_and_that_nobody_misses_is_no_sign() {
+        let all = ["a", "w"].map(str::to_owned).into();
+        let unwell = |pods: &[&str]| {
+            let pods: String = pods.iter().map(|pod| format!("Pod|kube-system|{pod}\n")).collect();
+            State::parse(&format!("{PRINTED}{pods}")).unwell(&all)
+        };
+        let (evicted, well) = ("dns-1|Failed|False|w|x:1|||ReplicaSet/dns-5d", "Running|True|a|x:1||");
+        // Another one has its place, perhaps of a later version of the Deployment.
+        for owner in ["dns-5d", "dns-7f"] {
+            let other = format!("dns-2|{well}|ReplicaSet/{owner}");
+            assert_eq!(unwell(&[evicted, &other]), Vec::<String>::new(), "{owner}");
+        }
+        let missed = ["the pod kube-system/dns-1 on w is Failed"];
+        assert_eq!(unwell(&[evicted]), missed);
+        assert_eq!(unwell(&[evicted, &format!("other-2|{well}|ReplicaSet/other-5d")]), missed);
+        assert_eq!(unwell(&["once|Failed|False|w|x:1|||Job/once", "alone|Failed|False|w|x:1|||/"]), [""; 0]);
+        // Others of a DaemonSet's are on other nodes, and others of a node's are other things.
+        let proxies =
+            ["proxy-1|Failed|False|w|x:1|||DaemonSet/proxy", &format!("proxy-2|{well}|DaemonSet/proxy")];
+        assert_eq!(unwell(&proxies), ["the pod kube-system/proxy-1 on w is Failed"]);
+        let of_a = ["etcd-a|Failed|False|a|x:1|||Node/a"];
+        assert_eq!(unwell(&of_a), ["the pod kube-system/etcd-a on a is Failed"]);
+        // Those that have its place may be on other nodes.
+        let printed =
+            format!("{PRINTED}Pod|kube-system|{evicted}\nPod|kube-system|dns-2|{well}|ReplicaSet/dns-5d\n");
+        assert_eq!(State::parse(&printed).unwell_on("w"), Vec::<String>::new());
     }
 }

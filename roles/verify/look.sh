@@ -9,7 +9,8 @@ node='{.status.nodeInfo.bootID}|{.status.nodeInfo.kubeletVersion}|{.metadata.ann
 pod='{.spec.nodeName}|{.spec.containers[0].image}|{.status.containerStatuses[*].state.waiting.reason}|{.metadata.labels.muster\.io/set}'
 cordoned='{.metadata.annotations.muster\.io/cordoned}|{.spec.unschedulable}'
 address='{.status.addresses[?(@.type=="InternalIP")].address}'
-seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned|$address{\"\n\"}{end}") || exit 1
+owner='{.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}'
+seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned|$address|$owner{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
   function wrong(text) { print text; bad = 1 }
   # Kubernetes, "Version Skew Policy": no kubelet is newer than an API server.
@@ -21,10 +22,17 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
   # Nor is one older by more than three minor versions.
   function minor(version,   a) { split(version, a, "."); return a[2] + 0 }
   function on(node) { return node == "" ? "" : " on " node }
+  # Whose pods take the place of one that has ended, and stays: those of any ReplicaSet of the same Deployment.
+  function application(  of) {
+    of = owner
+    if (of !~ /^ReplicaSet\//) return ""
+    sub(/-[^-]*$/, "", of)
+    return namespace "/" of
+  }
   {
     kind = $1; namespace = $2; name = $3; uid = $4; phase = $5; is_ready = $6 == "True"
     boot = $7; kubelet = $8; proven = $9; place = $10; image = $11; waiting = $12; app = $13
-    cordoned = $14 != "" && $15 == "true"
+    cordoned = $14 != "" && $15 == "true"; owner = $17
   }
   kind == "Node" {
     ready[name] = is_ready
@@ -34,13 +42,18 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     if ($16 != "") known = known "@ " name " " $16 "\n"
   }
   kind != "Pod" || name ~ /^muster-verify-/ || app != "" { next }
+  phase == "Running" && is_ready { lives[application()] = 1 }
   (namespace == "kube-system" || namespace == "kube-flannel") && (place == "" || index(nodes, " " place " ")) {
     total++
-    if (phase != "Succeeded" && (phase != "Running" || !is_ready))
-      wrong(namespace "/" name on(place) ": " phase (phase == "Running" ? ", not ready" : "") (waiting == "" ? "" : ", " waiting))
+    text = namespace "/" name on(place) ": " phase (phase == "Running" ? ", not ready" : "") (waiting == "" ? "" : ", " waiting)
+    # What has ended is not started again (as in roles/upgrade/state.rs): what nobody made, or a Job, is not missed.
+    is_over = phase == "Succeeded" || (phase == "Failed" && (owner == "" || owner ~ /^(\/|Job\/)/))
+    if (phase == "Failed" && application() != "") failed[text] = application()
+    else if (!is_over && (phase != "Running" || !is_ready)) wrong(text)
     if (name == "kube-apiserver-" place) runs[place] = image
   }
   END {
+    for (text in failed) if (!(failed[text] in lives)) wrong(text)
     n = split(nodes, list, " ")
     for (i = 1; i <= n; i++) {
       if (!(list[i] in ready)) wrong("node " list[i] " is not in the cluster")

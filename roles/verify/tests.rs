@@ -164,6 +164,34 @@ async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
 }
 
 #[tokio::test]
+async fn a_pod_that_has_ended_and_that_nobody_misses_is_passed_over() {
+    let with = |pods: &[&str]| {
+        let pods: String = pods.iter().map(|pod| format!("Pod|kube-system|{pod}\n")).collect();
+        format!("{SEEN}{pods}")
+    };
+    let evicted = "dns-1|uid10|Failed|False||||b|x:1||||||ReplicaSet/dns-5d";
+    for pods in [
+        &[evicted, "dns-2|uid11|Running|True||||a|x:1||||||ReplicaSet/dns-7f"][..],
+        &["once-1|uid10|Failed|False||||b|x:1||||||Job/once"],
+        &["alone|uid10|Failed|False||||b|x:1||||||/"],
+    ] {
+        let (outcome, _) = verify(&["a", "b", "off1"], &with(pods)).await;
+        assert!(outcome["a"].failure.is_none(), "{outcome:?}");
+    }
+    for (pods, told) in [
+        (
+            &[evicted, "x-2|uid11|Running|True||||a|x:1||||||ReplicaSet/x-5d"][..],
+            "kube-system/dns-1 on b: Failed\n",
+        ),
+        (&["proxy-1|uid10|Failed|False||||b|x:1||||||DaemonSet/proxy"], "kube-system/proxy-1 on b: Failed\n"),
+    ] {
+        let (outcome, _) = verify(&["a", "b", "off1"], &with(pods)).await;
+        let Some(Failure::Unwell { tail, .. }) = &outcome["a"].failure else { panic!("{outcome:?}") };
+        assert_eq!(tail, told);
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_belong_to_the_cluster_as_it_is_to_be_is_told() {
     for (right, wrong, told) in [
         (

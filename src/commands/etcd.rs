@@ -39,8 +39,9 @@ enum EtcdCommand {
     /// Bring back the cluster of a snapshot, on the machines of the inventory
     ///
     /// What was made after the snapshot is gone then, and what was removed after it is back. The API is away for about a
-    /// minute; what runs in pods goes on. A restore that was cut off is finished by the same command; until then everything
-    /// else that would change these machines is refused. A snapshot of what is replaced is taken first, where etcd is well.
+    /// minute; what runs in pods goes on. A restore that was cut off is finished by the same command; once something has
+    /// stopped for it, everything else that would change these machines is refused until then. A snapshot of what is
+    /// replaced is taken first, where etcd is well.
     #[command(after_help = EXIT_CODES)]
     Restore(RestoreArgs),
     /// Give back to the disks what the databases do not need any more, one member after the other
@@ -168,7 +169,9 @@ impl RestoreParameters {
             next: Some(project.command(&["muster", "verify"], 2)),
             all_at_once: true,
             half_done: Some(
-                "The restore may have begun: then the API is away, and nobody else changes these machines, until it is finished.".to_owned(),
+                "If nothing was stopped yet, the restore has not begun: the cluster goes on as before, and setup-cluster takes away what was \
+                 prepared. If it has begun, the API is away, and nobody else changes these machines, until it is finished."
+                    .to_owned(),
             ),
             ..of_etcd(
                 format!(

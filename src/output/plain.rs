@@ -172,8 +172,12 @@ mod tests {
         let quiet = Detail::default();
         assert!(lines(&event(Vec::new()), quiet, Style::PLAIN).is_empty());
         assert_eq!(lines(&event(Vec::new()), Detail { verbose: 2, ..quiet }, Style::PLAIN).len(), 1);
-        let change =
-            Change { resource: "service etcd".into(), what: "started".into(), diff: Some("+x".into()) };
+        let change = Change {
+            resource: "service etcd".into(),
+            what: "started".into(),
+            diff: Some("+x".into()),
+            momentary: false,
+        };
         assert_eq!(lines(&event(vec![change]), quiet, Style::PLAIN).len(), 1);
     }
 

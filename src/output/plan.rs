@@ -115,6 +115,7 @@ mod tests {
             resource: resource.into(),
             what: what.map(str::to_owned),
             diff: diff.map(str::to_owned),
+            momentary: false,
         }
     }
 

@@ -169,7 +169,12 @@ mod tests {
     use super::*;
 
     fn change(resource: &str, what: &str, diff: Option<&str>) -> Change {
-        Change { resource: resource.into(), what: what.into(), diff: diff.map(str::to_owned) }
+        Change {
+            resource: resource.into(),
+            what: what.into(),
+            diff: diff.map(str::to_owned),
+            momentary: false,
+        }
     }
 
     fn end<'a>(changes: &'a [Change]) -> StepEnd<'a> {

@@ -108,15 +108,20 @@ fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended()
 
     let asked = lab.muster(&["etcd", "restore", "now.db"]);
     assert!(asked.code == 5 && asked.all().contains("restore it all the same: --yes"), "{asked:#?}");
-    // Cut off where some members may have the restored data and others not: nothing else may touch them then.
-    for mark in [
-        "restore-prepare: Prepare the restored member: changed",
-        "restore-take: Take the restored data: changed",
-    ] {
+    let cut_off = |mark: &str| {
         let mut run = lab.start(&["etcd", "restore", "--yes", "now.db", "-vv", "--output", "plain"]);
         run.until(mark);
         run.signal("KILL");
         run.end();
+    };
+    // Where it was only prepared it has not begun, and everything goes on.
+    cut_off("restore-prepare: Prepare the restored member: changed");
+    done(lab.muster(&["etcd", "snapshot", "meanwhile.db"]));
+    done(lab.muster(&["setup-cluster"]));
+    unchanged();
+    // Cut off where some members may have the restored data and others not: nothing else may touch them then.
+    for mark in ["restore-stop-etcd: Stop etcd: changed", "restore-take: Take the restored data: changed"] {
+        cut_off(mark);
         let refused = lab.muster(&["setup-cluster"]);
         assert!(refused.code == 3 && refused.all().contains("a restore of etcd was begun"), "{refused:#?}");
     }
@@ -124,7 +129,7 @@ fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended()
     held(
         "controller killed",
         "SIGKILL during a restore of etcd",
-        2,
+        3,
         "the same command finishes; nothing else may begin",
     );
     let objects = done(kubectl(&["get", "configmaps", "-o", "name"])).out;

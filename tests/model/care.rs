@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use muster_roles::certificates::days_of_kubeconfig;
 use muster_roles::etcd::{self, SnapshotFile, restore};
 use muster_roles::upgrade::Settings;
 use muster_testkit::fault_record::held;
+use muster_testkit::model::machine::Machine;
 
 use crate::cluster::{content, write};
 use crate::etcd::{DEFRAGMENTED, snapshot};
@@ -24,6 +26,9 @@ use crate::{GROUPS, IN_USE, MACHINES, World, hosts, simulated};
 
 /// On a machine whose restore is under way.
 const MARKER: &str = "/var/lib/muster/etcd-restore";
+
+/// Where the restored data waits until etcd has stopped.
+const PREPARED: &str = "/var/lib/etcd/muster-restore";
 
 /// Where a member keeps the snapshot of before an upgrade.
 const KEPT: &str = "/var/lib/muster/snapshots";
@@ -82,7 +87,43 @@ impl World {
         all.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// What was not done of a restore that has ended.
+    /// A cluster, and the restore of a snapshot of it; what is replaced is saved in the folder `before` of this one.
+    async fn with_snapshot(folder: &Path) -> (Self, restore::Restore) {
+        let world = after(GROUPS, |_| ()).await;
+        let before = format!("etcd_snapshots_dir={}", folder.join("before").display());
+        world.inventory(&hosts(IN_USE), GROUPS, &[&before]);
+        for machine in &world.machines[..IN_USE] {
+            let network = "FLANNEL_SUBNET=10.233.64.1/24\n";
+            write(&mut machine.state().kept.disk, "/run/flannel/subnet.env", network, 0o644);
+        }
+        let path = folder.join("snapshot.db");
+        fs::write(&path, snapshot(&content(&world.machines[0], CA))).unwrap();
+        let snapshot = Some(SnapshotFile::read(&path).unwrap().unwrap());
+        (world, restore::Restore { path, snapshot, without: Default::default(), of_another: false })
+    }
+
+    /// Whether anything has stopped for a restore.
+    fn has_stopped(&self) -> bool {
+        self.machines[..IN_USE].iter().any(|machine| {
+            let state = machine.state();
+            let has = |path: &str| state.kept.disk.exists(path);
+            let is_taken = has(MARKER) && !has(&format!("{PREPARED}/new"));
+            has("/etc/kubernetes/waiting-manifests") || is_taken || !state.kept.units["etcd.service"].enabled
+        })
+    }
+
+    /// What a restore has prepared on machines.
+    fn prepared(&self) -> Vec<String> {
+        let of = |machine: &Arc<Machine>| {
+            let paths = [MARKER, PREPARED].into_iter();
+            let state = machine.state();
+            let left = paths.filter(|path| state.kept.disk.exists(path));
+            left.map(|path| format!("{}: {path} is left", machine.name)).collect::<Vec<_>>()
+        };
+        self.machines.iter().flat_map(of).collect()
+    }
+
+    /// What was not done of a restore that has ended. `folder`: where snapshots come.
     fn not_restored(&self, folder: &Path) -> Vec<String> {
         let mut wrong = Vec::new();
         let tokens: Vec<String> =
@@ -92,14 +133,14 @@ impl World {
         }
         for machine in &self.machines[..IN_USE] {
             let has = |path: &str| machine.state().kept.disk.exists(path);
-            let left = [MARKER.to_owned(), "/var/lib/etcd/muster-restore".to_owned()];
+            let left = [MARKER, PREPARED].map(str::to_owned);
             let old = format!("/var/lib/etcd/replaced-{}", tokens[0]);
             wrong.extend(
                 left.iter().chain([&old]).filter(|path| has(path)).map(|path| format!("{path} is left")),
             );
         }
         // What is replaced was saved before.
-        let saved = fs::read_dir(folder.join("before")).map_or(0, Iterator::count);
+        let saved = fs::read_dir(folder).map_or(0, Iterator::count);
         if saved == 0 {
             wrong.push("no snapshot was taken of what is replaced".to_owned());
         }
@@ -152,26 +193,10 @@ fn a_restore_that_was_cut_off_anywhere_is_finished_by_the_same_command_alone() {
     let play = |kill: Option<Kill>| {
         let folder = tempfile::tempdir().unwrap();
         simulated(async {
-            let world = after(GROUPS, |_| ()).await;
-            let before = format!("etcd_snapshots_dir={}", folder.path().join("before").display());
-            world.inventory(&hosts(IN_USE), GROUPS, &[&before]);
+            let (world, restore) = World::with_snapshot(folder.path()).await;
             let (identity, members) = (world.cluster.identity(), world.cluster.member_names());
-            for machine in &world.machines[..IN_USE] {
-                let network = "FLANNEL_SUBNET=10.233.64.1/24\n";
-                write(&mut machine.state().kept.disk, "/run/flannel/subnet.env", network, 0o644);
-            }
-            let path = folder.path().join("snapshot.db");
-            fs::write(&path, snapshot(&content(&world.machines[0], CA))).unwrap();
-            let file = SnapshotFile::read(&path).unwrap().unwrap();
-            let restore = || restore::Restore {
-                path: path.clone(),
-                snapshot: Some(file.clone()),
-                without: Default::default(),
-                of_another: false,
-            };
-            let restores = || {
-                world.does(&restore::plays(&Default::default()), restore::roles(restore()));
-            };
+            let plays = restore::plays(&Default::default());
+            let restores = || world.does(&plays, restore::roles(restore.clone()));
             restores();
             let between = async || {
                 if world.machines.iter().all(|machine| content(machine, MARKER).is_empty()) {
@@ -180,6 +205,12 @@ fn a_restore_that_was_cut_off_anywhere_is_finished_by_the_same_command_alone() {
                 // Programs that were under way go on without a controller.
                 tokio::time::sleep(Duration::from_secs(300)).await;
                 world.sets_up();
+                if !world.has_stopped() {
+                    let mut wrong = world.calm(3).await.2;
+                    wrong.extend(world.prepared());
+                    restores();
+                    return wrong;
+                }
                 let changes = world.changes();
                 let ran = world.run(&Controller::new(3, MACHINES, None)).await.expect("nobody kills it");
                 restores();
@@ -192,7 +223,7 @@ fn a_restore_that_was_cut_off_anywhere_is_finished_by_the_same_command_alone() {
                 wrong
             };
             let (exchanges, mut wrong) = world.cut_off(kill, between).await;
-            wrong.extend(world.not_restored(folder.path()));
+            wrong.extend(world.not_restored(&folder.path().join("before")));
             if world.cluster.member_names() != members {
                 wrong.push(format!("members: {:?}", world.cluster.member_names()));
             }
@@ -206,8 +237,40 @@ fn a_restore_that_was_cut_off_anywhere_is_finished_by_the_same_command_alone() {
         "controller killed",
         "at exchanges of a restore of etcd, on three model machines",
         kills,
-        "the same command finishes, setup-cluster is refused until then, and no members of two clusters ever run at once",
+        "the same command finishes, setup-cluster is refused from the first stop until then, and no members of two clusters ever run at \
+         once",
     );
+}
+
+#[test]
+fn a_restore_that_was_only_prepared_has_not_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let (world, restore) = World::with_snapshot(folder.path()).await;
+        let plays = restore::plays(&Default::default());
+        let prepares = async |run: u32| {
+            world.does(&plays[..1], restore::roles(restore.clone()));
+            assert_eq!(world.calm(run).await.2, Vec::<String>::new());
+            assert_eq!(world.prepared().len(), 2 * IN_USE);
+        };
+        // It is given up.
+        prepares(2).await;
+        world.sets_up();
+        assert_eq!(world.calm(3).await.2, Vec::<String>::new());
+        assert_eq!(world.prepared(), Vec::<String>::new());
+        assert_eq!(world.not_settled(&world.cluster.identity(), 4).await, Vec::<String>::new());
+        // Or it is done later: by then there is more in etcd than the snapshot has that was taken before.
+        prepares(5).await;
+        let meanwhile = folder.path().join("meanwhile.db");
+        world.does_on_members(etcd::snapshot(Some(meanwhile.clone())));
+        assert_eq!(world.calm(6).await.2, Vec::<String>::new());
+        assert!(meanwhile.exists());
+        let later = folder.path().join("later");
+        world.inventory(&hosts(IN_USE), GROUPS, &[&format!("etcd_snapshots_dir={}", later.display())]);
+        world.does(&plays, restore::roles(restore));
+        assert_eq!(world.calm(7).await.2, Vec::<String>::new());
+        assert_eq!(world.not_restored(&later), Vec::<String>::new());
+    });
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Certificates of a cluster of model machines end soon: the controller is killed while they are renewed, the same command finishes
 //! it, and nobody ever shows one that who is asked does not trust.
 
+use std::sync::Arc;
+
 use muster_roles::{ROLES, certificates};
 use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Machine;
@@ -40,29 +42,58 @@ fn ageing(machine: &Machine, cluster: &Authority) -> Vec<(String, String)> {
     files
 }
 
+impl World {
+    /// All certificates end in ten days, and from now on runs renew them. Returns what was there: machine, file and content.
+    fn ages(&self) -> Vec<(Arc<Machine>, String, String)> {
+        let cluster = self.cluster.state().authorities.last().cloned().expect("it has begun");
+        let mut ends_soon = Vec::new();
+        for machine in &self.machines[..IN_USE] {
+            for (path, text) in ageing(machine, &cluster) {
+                write(&mut machine.state().kept.disk, &path, &text, 0o600);
+                ends_soon.push((machine.clone(), path, text));
+            }
+        }
+        let roles = certificates::roles(BELOW).into_iter().chain(ROLES.iter().cloned());
+        self.does(&certificates::plays(), roles.collect());
+        self.cluster.state().must_have_quorum = true;
+        ends_soon
+    }
+
+    /// Which of them were not renewed.
+    fn left_of(&self, ends_soon: &[(Arc<Machine>, String, String)]) -> Vec<String> {
+        let left = ends_soon.iter().filter(|(machine, path, text)| content(machine, path) == *text);
+        left.map(|(machine, path, _)| format!("{}: {path} ends soon", machine.name)).collect()
+    }
+}
+
+#[test]
+fn machines_that_are_off_are_left_out_of_a_renewal_and_told() {
+    simulated(async {
+        let world = World::with_certificates().await;
+        let ends_soon = world.ages();
+        world.cluster.switch_off("m1");
+        let refused = world.refused().await;
+        assert!(refused.len() == 1 && refused[0].starts_with("m1: "), "{refused:?}");
+        let left = world.left_of(&ends_soon);
+        assert!(!left.is_empty() && left.iter().all(|left| left.starts_with("m1: ")), "{left:?}");
+        world.cluster.switch_on("m1");
+        assert_eq!(world.calm(3).await.2, Vec::<String>::new());
+        assert_eq!(world.left_of(&ends_soon), Vec::<String>::new());
+    });
+}
+
 #[test]
 fn a_renewal_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
     let play = |kill: Option<Kill>| {
         simulated(async {
             let world = World::with_certificates().await;
             let (identity, members) = (world.cluster.identity(), world.cluster.member_names());
-            let cluster = world.cluster.state().authorities.last().cloned().expect("it has begun");
-            let mut ends_soon = Vec::new();
-            for machine in &world.machines[..IN_USE] {
-                for (path, text) in ageing(machine, &cluster) {
-                    write(&mut machine.state().kept.disk, &path, &text, 0o600);
-                    ends_soon.push((machine, path, text));
-                }
-            }
-            let roles = certificates::roles(BELOW).into_iter().chain(ROLES.iter().cloned());
-            world.does(&certificates::plays(), roles.collect());
-            world.cluster.state().must_have_quorum = true;
+            let ends_soon = world.ages();
             let (exchanges, mut wrong) = world.disturbed(kill).await;
             if kill.is_some() {
                 wrong.extend(world.calm(3).await.2);
             }
-            let left = ends_soon.iter().filter(|(machine, path, text)| content(machine, path) == *text);
-            wrong.extend(left.map(|(machine, path, _)| format!("{}: {path} ends soon", machine.name)));
+            wrong.extend(world.left_of(&ends_soon));
             if world.cluster.member_names() != members {
                 wrong.push(format!("members: {:?}", world.cluster.member_names()));
             }

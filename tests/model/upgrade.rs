@@ -91,12 +91,12 @@ pub(crate) fn answer(state: &State, words: &[&str]) -> Option<String> {
                 let is_well = !state.off.contains(name) && !state.down.contains(name);
                 let ready = if is_well { "True" } else { "Unknown" };
                 let mark = if state.cordoned.contains(name) { "true" } else { "" };
-                lines += &format!("Node||{name}||{ready}|||v{}|{mark}\n", kubelet(name));
+                lines += &format!("Node||{name}||{ready}|||v{}|{mark}|/\n", kubelet(name));
                 let version = api_server(machine);
                 for component in ["kube-apiserver", "kube-controller-manager", "kube-scheduler"] {
                     if !version.is_empty() {
                         lines += &format!(
-                            "Pod|kube-system|{component}-{name}|Running|{ready}|{name}|registry.k8s.io/{component}:v{version}||\n"
+                            "Pod|kube-system|{component}-{name}|Running|{ready}|{name}|registry.k8s.io/{component}:v{version}|||Node/{name}\n"
                         );
                     }
                 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 use muster_artifacts::{Arch, Sha256};
-use muster_engine::event::Event;
+use muster_engine::event::{Change, Event};
 use muster_engine::failure::Failure;
 use muster_engine::script::quote;
 use muster_files::write_whole;
@@ -27,7 +27,7 @@ use crate::record::names_only;
 use crate::text;
 
 /// The number that `format` has today.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// What would be done on which host.
 pub type Steps = IndexMap<String, Vec<Planned>>;
@@ -72,6 +72,9 @@ pub struct Planned {
     pub what: Option<String>,
     /// The difference of contents. Of secrets there is none.
     pub diff: Option<String>,
+    /// Whether it is only told: a plan with other words for it is the same one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub momentary: bool,
 }
 
 /// Notes what would be changed.
@@ -81,17 +84,18 @@ struct Notes(Arc<Mutex<Steps>>);
 impl Notes {
     fn event(&self, event: &Event) {
         let Event::StepEnded { host, role, step, counts, changes, .. } = event else { return };
-        let planned = |resource: &String, what: Option<&String>, diff: Option<&String>| Planned {
+        let planned = |resource: &String, change: Option<&Change>| Planned {
             role: role.clone(),
             step: step.clone(),
             resource: resource.clone(),
-            what: what.cloned(),
-            diff: diff.cloned(),
+            what: change.map(|change| change.what.clone()),
+            diff: change.and_then(|change| change.diff.clone()),
+            momentary: change.is_some_and(|change| change.momentary),
         };
         let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let steps = steps.entry(host.clone()).or_default();
-        steps.extend(changes.iter().map(|c| planned(&c.resource, Some(&c.what), c.diff.as_ref())));
-        steps.extend((counts.skipped > 0).then(|| planned(step, None, None)));
+        steps.extend(changes.iter().map(|change| planned(&change.resource, Some(change))));
+        steps.extend((counts.skipped > 0).then(|| planned(step, None)));
     }
 }
 
@@ -175,7 +179,10 @@ impl Plan {
         let mut groups: IndexMap<Vec<String>, Vec<&String>> = IndexMap::new();
         let nothing = Vec::new();
         for host in self.hosts.keys().chain(now.keys().filter(|host| !self.hosts.contains_key(*host))) {
-            let of = |steps: &'_ Steps| steps.get(host).unwrap_or(&nothing).clone();
+            let of = |steps: &'_ Steps| -> Vec<Planned> {
+                let steps = steps.get(host).unwrap_or(&nothing).iter();
+                steps.filter(|planned| !planned.momentary).cloned().collect()
+            };
             let (then, now_) = (of(&self.hosts), of(now));
             let mut told = Vec::new();
             match (self.hosts.contains_key(host), now.contains_key(host)) {
@@ -358,6 +365,7 @@ mod tests {
             resource: resource.into(),
             what: Some("content".into()),
             diff: diff.map(str::to_owned),
+            momentary: false,
         }
     }
 
@@ -407,6 +415,25 @@ mod tests {
         );
         let turned = steps(&[("node1", &[b, a]), ("node2", &[]), ("node3", &[]), ("node4", &[])]);
         assert_eq!(then.differences(&turned), ["\n  node1\n    the same in another order"]);
+    }
+
+    #[test]
+    fn what_is_so_for_the_moment_is_told_and_not_compared() {
+        let cordoned = planned("node a", None);
+        let moved = |pod: &str| Planned {
+            what: Some(format!("1 pod moved: {pod}")),
+            momentary: true,
+            ..planned("node a", None)
+        };
+        let then = plan(&[("node1", &[cordoned.clone(), moved("shop/web-1")])]);
+        for pods in [&[moved("shop/web-2")][..], &[moved("shop/web-2"), moved("shop/cron-1")], &[]] {
+            let now = [&[cordoned.clone()], pods].concat();
+            assert_eq!(then.differences(&steps(&[("node1", &now)])), [""; 0]);
+        }
+        let told = ["\n  node1\n    not to be done any more: etcd: node a (content)"];
+        assert_eq!(then.differences(&steps(&[("node1", &[moved("shop/web-1")])])), told);
+        let saved = serde_json::to_string(&then).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&saved).unwrap().hosts, then.hosts);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Resource for Content {
                 Ok(blocking_input(file))
             }),
         };
-        let change = Change { resource: self.label(), what: "brought".into(), diff: None };
+        let change = Change { resource: self.label(), what: "brought".into(), diff: None, momentary: false };
         Ok(Plan { changes: vec![change], script: None, uploads: vec![upload] })
     }
 

@@ -17,6 +17,9 @@ pub struct Change {
     pub what: String,
     /// The difference of the contents as a unified diff, where there is one that may be shown.
     pub diff: Option<String>,
+    /// Whether it tells only how things are at this moment, as the names of pods: a plan is the same one with other words for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub momentary: bool,
 }
 
 /// What a finished step did.

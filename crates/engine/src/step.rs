@@ -179,6 +179,7 @@ impl<'h> Step<'h> {
                     resource: upload.name.clone(),
                     what: "fetched".to_owned(),
                     diff: None,
+                    momentary: false,
                 };
                 changes.extend(plan.uploads.iter().map(fetched));
                 uploads.extend(plan.uploads);

@@ -238,7 +238,7 @@ impl Resource for Certificate {
                 pods.unwrap_or_default()
             ]
         );
-        let change = Change { resource: self.label(), what, diff: None };
+        let change = Change { resource: self.label(), what, diff: None, momentary: false };
         Ok(Plan { changes: vec![change], script: Some(script), uploads: Vec::new() })
     }
 

@@ -19,7 +19,8 @@ fn events() -> Vec<Event> {
         (|| "Bring it up".to_owned(), || "database".to_owned(), || "Start it".to_owned());
     let elapsed = Duration::from_millis(1234);
     let counts = Counts { ok: 3, changed: 1, skipped: 0 };
-    let change = Change { resource: "service x".into(), what: "started".into(), diff: None };
+    let change =
+        Change { resource: "service x".into(), what: "started".into(), diff: None, momentary: false };
     let what = || "the lock".to_owned();
     let mut events = vec![
         Event::RunStarted { hosts: vec![host()], plays: vec![play()], check: false },

@@ -237,7 +237,7 @@ fn install_plan(
         return Plan::nothing();
     }
     let what = format!("{} {} installed", artifact.entry.name, artifact.entry.version);
-    let change = Change { resource: resource.label(), what, diff: None };
+    let change = Change { resource: resource.label(), what, diff: None, momentary: false };
     Plan { changes: vec![change], script: Some(script), uploads: vec![artifact.upload()] }
 }
 

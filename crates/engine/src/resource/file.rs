@@ -137,7 +137,7 @@ impl Resource for File {
             None => sh(WRITE, args),
             Some(check) => sh(WRITE_TAKEN, args.chain([check])),
         };
-        let change = Change { resource: self.label(), what: what.join(", "), diff };
+        let change = Change { resource: self.label(), what: what.join(", "), diff, momentary: false };
         Ok(Plan { changes: vec![change], script: Some(script), uploads: Vec::new() })
     }
 

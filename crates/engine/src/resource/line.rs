@@ -30,6 +30,7 @@ impl Line {
             resource: self.label(),
             what: format!("{what}: {}", self.line),
             diff: Some(unified(&self.path, old, new)),
+            momentary: false,
         };
         let script = sh(script, [&self.path, &self.line]);
         Plan { changes: vec![change], script: Some(script), uploads: Vec::new() }

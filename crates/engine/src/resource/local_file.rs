@@ -111,7 +111,12 @@ impl Resource for LocalFile {
             }),
         };
         Ok(Plan {
-            changes: vec![Change { resource: self.label(), what: what.join(", "), diff: None }],
+            changes: vec![Change {
+                resource: self.label(),
+                what: what.join(", "),
+                diff: None,
+                momentary: false,
+            }],
             script: Some(sh(if send { PLACE } else { ANEW }, args)),
             uploads: send.then_some(upload).into_iter().collect(),
         })

@@ -241,7 +241,7 @@ impl Plan {
 
     /// One thing differs, and this mends it.
     pub fn change(resource: &dyn Resource, what: impl Into<String>, script: Script) -> Self {
-        let change = Change { resource: resource.label(), what: what.into(), diff: None };
+        let change = Change { resource: resource.label(), what: what.into(), diff: None, momentary: false };
         Self { changes: vec![change], script: Some(script), uploads: Vec::new() }
     }
 }

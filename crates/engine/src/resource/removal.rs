@@ -104,6 +104,6 @@ impl<R: Removable + ?Sized> Removable for Box<R> {
 
 /// Removes a file or a link.
 pub(super) fn unlink(resource: &dyn Resource, path: &str, diff: Option<String>) -> Plan {
-    let change = Change { resource: resource.label(), what: "removed".into(), diff };
+    let change = Change { resource: resource.label(), what: "removed".into(), diff, momentary: false };
     Plan { changes: vec![change], script: Some(sh(r#"rm -f -- "$1""#, [path])), uploads: Vec::new() }
 }

@@ -92,7 +92,7 @@ impl Resource for Content {
                 Ok(Box::new(Stopping { input, left }) as Input)
             }),
         };
-        let change = Change { resource: self.label(), what: "got".into(), diff: None };
+        let change = Change { resource: self.label(), what: "got".into(), diff: None, momentary: false };
         Ok(Plan { changes: vec![change], script: Some(script), uploads: vec![upload] })
     }
 

@@ -58,7 +58,7 @@ impl Resource for Uploaded {
     }
 
     fn plan(&self, _seen: &Seen) -> Result<Plan, String> {
-        let change = Change { resource: self.label(), what: "sent".into(), diff: None };
+        let change = Change { resource: self.label(), what: "sent".into(), diff: None, momentary: false };
         let hold = PathBuf::from(at("hold"));
         let upload = Upload {
             name: "nothing".into(),

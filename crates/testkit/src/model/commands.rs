@@ -237,6 +237,12 @@ async fn external(shell: &mut Shell, name: &str, words: &[&str]) -> Done {
             shell.machine.state().kept.half.clear();
             return Ok(0);
         }
+        // No disk is full.
+        "df" => {
+            let disks = "/dev/vda1 99999999 1 99999998 1% /\n".repeat(paths.len());
+            let header = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
+            return shell.write(1, format!("{header}{disks}").as_bytes()).map(|_| 0);
+        }
         // No machine has swap.
         "journalctl" | "swapon" => return Ok(0),
         // A program that was cut off in its first word.
