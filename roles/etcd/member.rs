@@ -229,6 +229,14 @@ pub(crate) async fn outside(host: &Host, known: &Standing) -> Result<Vec<(String
     Ok(strangers(&list, &ours, member.name(), &vars.etcd_cert_dir))
 }
 
+/// What removes a member for good, typed on another one; `certificates`: its folder of them.
+pub(super) fn removing(id: &str, on: &str, certificates: &str) -> String {
+    format!(
+        "on {on}: etcdctl --endpoints https://127.0.0.1:2379 --cacert {certificates}/ca.pem --cert {certificates}/member.pem --key \
+         {certificates}/member-key.pem member remove {id}"
+    )
+}
+
 /// `on`: a member, on which they can be removed; `certificates`: its folder of them.
 fn strangers(list: &str, ours: &[String], on: &str, certificates: &str) -> Vec<(String, String)> {
     let strangers = members(list).filter(|member| !ours.iter().any(|url| url == member[3]));
@@ -236,10 +244,7 @@ fn strangers(list: &str, ours: &[String], on: &str, certificates: &str) -> Vec<(
         .map(|member| {
             let (id, url) = (member[0], member[3]);
             let name = if member[2].is_empty() { "a member without a name" } else { member[2] };
-            let remedy = format!(
-                "if that machine is gone for good, on {on}: etcdctl --endpoints https://127.0.0.1:2379 --cacert {certificates}/ca.pem \
-                 --cert {certificates}/member.pem --key {certificates}/member-key.pem member remove {id}"
-            );
+            let remedy = format!("if that machine is gone for good, {}", removing(id, on, certificates));
             (format!("etcd has {name} ({url}), which is not in [etcd] of the inventory"), remedy)
         })
         .collect()

@@ -31,6 +31,7 @@ use muster_engine::script::quote;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::member::removing;
 use super::restore_line::Line;
 use super::restore_room::Room;
 use super::snapshot_file::SnapshotFile;
@@ -202,7 +203,8 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
         Ok(Look::parse(&machine.query(look).await?.output))
     }));
     let looks: Vec<Look> = looks.await.into_iter().collect::<Result<_>>()?;
-    let problems = problems(&members, &looks);
+    let certificates = host.vars::<Vars>()?.etcd_cert_dir;
+    let problems = problems(&members, &looks, &certificates);
     if !problems.is_empty() {
         return Err(Failure::Problems(problems));
     }
@@ -281,8 +283,8 @@ fn members(standing: &Standing, without: &BTreeSet<String>) -> Result<Vec<Restor
     standing.members.iter().filter(|host| !without.contains(*host)).map(member).collect()
 }
 
-/// What is against it.
-fn problems(members: &[Restored], looks: &[Look]) -> Vec<Problem> {
+/// What is against it. `certificates`: the folder of etcd's certificates.
+fn problems(members: &[Restored], looks: &[Look], certificates: &str) -> Vec<Problem> {
     let unready = members.iter().zip(looks).filter(|(_, look)| !look.ready).map(|(member, _)| Problem {
         check: "etcd".into(),
         found: format!("{} has no etcd", member.host),
@@ -294,13 +296,14 @@ fn problems(members: &[Restored], looks: &[Look]) -> Vec<Problem> {
         looks.iter().flat_map(|look| &look.members).filter(|m| !ours(m)).collect();
     strangers.sort_by_key(|stranger| stranger.id);
     strangers.dedup_by_key(|stranger| stranger.id);
+    let on = members.first().map_or("a member", |member| &member.host);
     let strangers = strangers.into_iter().map(|stranger| Problem {
         check: "members of etcd".into(),
         found: format!("{} ({}) is not in the inventory", stranger.name, stranger.peer_urls.join(", ")),
         needed: "no member that would go on with the old data".into(),
         remedy: format!(
-            "put its machine into [etcd]; or, if it is gone for good, remove it: etcdctl member remove {:x}",
-            stranger.id
+            "put its machine into [etcd]; or, if it is gone for good, remove it {}",
+            removing(&format!("{:x}", stranger.id), on, certificates)
         ),
     });
     unready.chain(strangers).collect()
@@ -574,8 +577,10 @@ mod tests {
         assert_eq!((look.revision, look.healthy, look.taken), (4321, true, false));
         let stopped = Look::parse("taken yes\nstopped {\"hash\":1,\"revision\":77}\n");
         assert_eq!((stopped.revision, stopped.taken), (77, true));
-        let found: Vec<String> =
-            problems(&[member(1), member(2)], &[look, stopped]).into_iter().map(|p| p.found).collect();
+        let found: Vec<String> = problems(&[member(1), member(2)], &[look, stopped], "/etc/ssl/etcd/ssl")
+            .into_iter()
+            .map(|p| p.found)
+            .collect();
         assert_eq!(found, ["node2 has no etcd", "old (https://192.0.2.9:2380) is not in the inventory"]);
     }
 }

@@ -126,7 +126,8 @@ kubectl get --raw "/apis/$1/$version/$3?limit=500""#,
             found: format!("{what} is in use, and Kubernetes 1.{} does not have it{objects}", self.minor),
             needed: "objects and programs that use what the new version has".into(),
             remedy: "move them to the newer version of that API (Kubernetes' \"Deprecated API Migration Guide\"); who asks for it is in \
-                     the API server's audit log; it counts since the API server was started"
+                     the API server's audit log. Each API server counts since it was started: on one control plane after the other, \
+                     pkill kube-apiserver"
                 .into(),
         }
     }

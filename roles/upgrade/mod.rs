@@ -222,7 +222,8 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     only_plane_goes_away(host, known, &state, &version);
     drain::warn_of_budgets(host, &to_drain(host, known, &state, &version)?).await?;
     let mut problems = state.refused(&version);
-    if !state.all_done(&version) {
+    // What the cluster has begun with it finishes.
+    if !state.has_api_server(&version) {
         problems.extend(dropped::problems(host, known, &version).await?);
     }
     problems.extend(kubeadm::upgrade::too_early(host, known, &state, &version));

@@ -163,6 +163,11 @@ impl State {
         servers.filter(move |pod| pod.version != wanted).map(|pod| pod.node.as_str())
     }
 
+    /// Whether any API server has a version already.
+    pub(super) fn has_api_server(&self, version: &str) -> bool {
+        self.pods.iter().any(|pod| pod.name.starts_with("kube-apiserver-") && pod.version == version)
+    }
+
     /// What keeps the cluster from going to a version, whatever its machines are like.
     pub(super) fn refused(&self, wanted: &str) -> Vec<Problem> {
         let kubelets = self.nodes.iter();
@@ -281,6 +286,7 @@ mod tests {
         assert!(done(&changed("kube-proxy:v1.36.3", two), "a"));
         assert!(state.has_kubelet("a", "1.36.3") && !state.has_kubelet("a", "1.37.2"));
         assert!(!changed("Node||a||True", "Node||a||Unknown").has_kubelet("a", "1.36.3"));
+        assert!(state.has_api_server("1.36.3") && !state.has_api_server("1.37.2"));
         assert_eq!(state.older_api_servers("1.36.3").count(), 0);
         assert_eq!(state.older_api_servers("1.37.2").collect::<Vec<_>>(), ["a"]);
     }
