@@ -142,7 +142,7 @@ fn three_control_planes_become_five_and_three_again() {
     };
     planes(&[1, 2, 3]);
     set_up(&lab);
-    let authority = lab.on("node1", "sha256sum /etc/kubernetes/pki/ca.crt");
+    let authority = lab.on("node1", "sha256sum /etc/kubernetes/ssl/ca.crt");
     planes(&[5, 4, 1, 2, 3]);
     set_up(&lab);
     assert_eq!(members(), 5);
@@ -153,7 +153,7 @@ fn three_control_planes_become_five_and_three_again() {
     assert_eq!(removed.code, 0, "{removed:#?}");
     assert_eq!(members(), 3);
     nothing_is_left_to_do(&[3, 4, 5]);
-    assert_eq!(lab.on("node5", "sha256sum /etc/kubernetes/pki/ca.crt"), authority);
+    assert_eq!(lab.on("node5", "sha256sum /etc/kubernetes/ssl/ca.crt"), authority);
     let verified = lab.muster(&["verify"]);
     assert_eq!(verified.code, 0, "{verified:#?}");
 }
