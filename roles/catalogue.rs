@@ -10,10 +10,9 @@ use crate::balancer;
 use crate::docker;
 use crate::vip;
 
-/// Why the catalogue has nothing older than 1.32, and what can be done about it: `kubeadm upgrade apply` has phases, of which one can
-/// be left out, since then.
-const BEGINS_BECAUSE: &str = "an upgrade with an older kubeadm would put its own CoreDNS in the place of the cluster's. A cluster of the \
-                              minor version before that goes up with upgrade-cluster; an older one goes there first, by what made it";
+/// Why the catalogue has nothing older than 1.30, and what can be done about it.
+const BEGINS_BECAUSE: &str = "older programs of Kubernetes do not understand what they would be told. A cluster that runs them goes there \
+                              first, by what made it";
 
 /// The catalogue that muster comes with.
 #[expect(clippy::expect_used, reason = "the text is compiled in, and a test parses it")]

@@ -40,6 +40,10 @@ const PROBES: [&str; 3] = ["/livez", "/readyz", "/healthz"];
 /// The file in which kubespray keeps how the webhook of authorization is reached: authorizers of one's own may name it.
 const KUBESPRAYS_WEBHOOK: &str = "/webhook-authorization-config.yaml";
 
+/// The first minor version in which the configuration can say which requests may come without a name, with no feature gate
+/// (`AnonymousAuthConfigurableEndpoints`).
+pub(crate) const SAYS_WHO_IS_ANONYMOUS: u32 = 32;
+
 impl Vars {
     /// Whether a configuration says whom the API server knows, and not arguments.
     fn is_structured(&self) -> bool {
@@ -99,7 +103,7 @@ impl Vars {
         });
         match self.kube_apiserver_use_authorization_config_file {
             true => {
-                files.push(self.authorization(webhook.as_ref()));
+                files.push(self.authorization(webhook.as_ref(), kube_minor));
                 files.extend(webhook.map(ComponentFile::without_argument));
             }
             false => files.extend(webhook),
@@ -136,13 +140,15 @@ impl Vars {
             true => self.kube_apiserver_authentication_config_jwt.clone(),
             false => self.kube_oidc_auth.then(|| self.issuer()).into_iter().collect(),
         };
-        let text = json!({
-            "apiVersion": format!("apiserver.config.k8s.io/{version}"),
-            "kind": "AuthenticationConfiguration",
-            "anonymous": anonymous,
-            "jwt": jwt,
-        });
-        ComponentFile::new(API_SERVER, "authentication-config", "authentication", &text)
+        let mut text = serde_json::Map::new();
+        text.insert("apiVersion".to_owned(), json!(format!("apiserver.config.k8s.io/{version}")));
+        text.insert("kind".to_owned(), json!("AuthenticationConfiguration"));
+        // An API server of before refuses the field; preflight refuses what it would say.
+        if kube_minor >= SAYS_WHO_IS_ANONYMOUS {
+            text.insert("anonymous".to_owned(), anonymous);
+        }
+        text.insert("jwt".to_owned(), json!(jwt));
+        ComponentFile::new(API_SERVER, "authentication-config", "authentication", &Value::Object(text))
     }
 
     /// The issuer that arguments would name: they do not go together with a configuration. Prefixes are what the arguments come to
@@ -168,7 +174,8 @@ impl Vars {
         json!({ "issuer": issuer, "claimMappings": mappings })
     }
 
-    fn authorization(&self, webhook: Option<&ComponentFile>) -> ComponentFile {
+    fn authorization(&self, webhook: Option<&ComponentFile>, kube_minor: u32) -> ComponentFile {
+        let version = if kube_minor >= 32 { "v1" } else { "v1beta1" };
         let mut authorizers = self.kube_apiserver_authorization_config_authorizers.clone();
         for path in
             authorizers.iter_mut().filter_map(|one| one.pointer_mut("/webhook/connectionInfo/kubeConfigFile"))
@@ -180,7 +187,7 @@ impl Vars {
             }
         }
         let text = json!({
-            "apiVersion": "apiserver.config.k8s.io/v1",
+            "apiVersion": format!("apiserver.config.k8s.io/{version}"),
             "kind": "AuthorizationConfiguration",
             "authorizers": authorizers,
         });
@@ -290,6 +297,12 @@ mod tests {
             (&own["anonymous"], &own["jwt"][0]["issuer"]["audiences"]),
             (&json!({ "enabled": true }), &json!(["a"]))
         );
+        let before = vars(jwt).files(31);
+        assert!(
+            !before[0].content().contains("anonymous") && before[0].content().contains("issuer.example"),
+            "an API server of that version refuses the field: {}",
+            before[0].content()
+        );
         let nobody =
             &files(&format!("{jwt}kube_apiserver_authentication_config_anonymous: {{enabled: false}}"))[0].1;
         assert_eq!(nobody["anonymous"]["conditions"][0]["path"], "/livez");
@@ -336,6 +349,8 @@ mod tests {
             [Some("authorization-config"), None]
         );
         assert!(all[0].content().contains(all[1].path()), "{}", all[0].content());
+        assert!(all[0].content().contains("apiserver.config.k8s.io/v1\""), "{}", all[0].content());
+        assert!(vars(yaml).files(31)[0].content().contains("apiserver.config.k8s.io/v1beta1\""));
         assert!(vars(yaml).arguments().is_empty());
     }
 }

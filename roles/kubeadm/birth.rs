@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 
 use super::{config, kubelet};
 use crate::cluster::{self, Standing};
+use crate::common::cluster_vars;
 use crate::diagnosis;
 use crate::etcd;
 use crate::kubectl::{ADMIN_CONF, api_answers};
@@ -40,7 +41,15 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
                     include_str!("static-pods.sh"),
                     include_str!("birth.sh")
                 ),
-                [config::CONFIG, config::APPLIED, &told.hash, kubelet::STAMP, &wanted, config::BEGINS],
+                [
+                    config::CONFIG,
+                    config::APPLIED,
+                    &told.hash,
+                    kubelet::STAMP,
+                    &wanted,
+                    config::BEGINS,
+                    config::skipped(&cluster_vars(host)?.kube_version),
+                ],
             ),
             // What has become of the static pods since is looked at when the cluster stands.
             sh(r#"[ "$(cat "$1")" = "$3" ] && [ -e "$2" ]"#, [config::APPLIED, ADMIN_CONF, &told.hash]),

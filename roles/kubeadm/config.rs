@@ -42,6 +42,21 @@ pub(super) const BEGINS: &str = "/var/lib/muster/stamps/kubeadm-init-begins";
 /// which they are about to.
 const EXTERNAL: &str = "/var/lib/muster/stamps/api-endpoint";
 
+/// The first minor version whose kubeadm takes configurations of the form v1beta4. One of before, which takes v1beta3, also looks for
+/// crictl before it does anything.
+pub(crate) const V1BETA4: u32 = 31;
+
+/// The form of configurations that kubeadm takes in a version (kubeadm.k8s.io).
+pub(super) fn api(version: &str) -> &'static str {
+    if kube_minor(version) >= V1BETA4 { "v1beta4" } else { "v1beta3" }
+}
+
+/// The phases of `kubeadm init` that are left out: DNS is a role of its own. What kubeadm checks before muster has checked, too; the
+/// images are there.
+pub(super) fn skipped(version: &str) -> &'static str {
+    if kube_minor(version) >= V1BETA4 { "addon/coredns" } else { "preflight,addon/coredns" }
+}
+
 /// What a control plane was told.
 pub(super) struct Config {
     pub(super) hash: String,
@@ -222,6 +237,7 @@ fn config(
     // Where nobody asks for a kind, certificates have keys like those of the authority that has been.
     let keys = keys_asked_for(host)?.or(known.authority_keys().filter(|keys| *keys != Keys::default()));
     let extra = json!({
+        "kubeadm_api": api(version),
         "address": ip(host)?,
         "version": version,
         "endpoint": endpoint,
@@ -269,6 +285,63 @@ mod tests {
             *seen.lock().unwrap(),
             "localhost 127.0.0.1 192.0.2.1 198.51.100.1 203.0.113.1 a 192.0.2.2 b.example.org b api.example.org"
         );
+    }
+
+    /// What a control plane is told in a version: the documents of kubeadm's configuration.
+    async fn told_in(version: &'static str) -> Vec<serde_json::Value> {
+        let hosts =
+            "a ansible_host=192.0.2.1 ip=192.0.2.1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\n";
+        let seen = Arc::new(Mutex::new(String::new()));
+        let notes = seen.clone();
+        let look = Role::given("look", move |host| {
+            let known = Standing { planes: ["a".to_owned()].into(), ..Standing::default() };
+            let files = Files { audit: None, encryption: None, read: Vec::new() };
+            *notes.lock().unwrap() = config(host, &known, version, &files, "192.0.2.1:6443", None).unwrap();
+            async { Ok(()) }.boxed()
+        });
+        let play = json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
+        let yaml = format!(
+            "kube_version: {version}\nkube_log_level: 3\nkube_kubeadm_scheduler_extra_args: {{v: 4}}\n"
+        );
+        let written = inventory_and_vars(hosts, &yaml);
+        let look = Role { reads: &[crate::cluster::READS, crate::kubeadm::READS], ..look };
+        run_roles(&[look], written, &["a"], play, Path::new("/nowhere")).await;
+        let text = seen.lock().unwrap().clone();
+        text.split("---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_old_kubeadm_is_told_in_the_form_that_it_takes() {
+        let mut new = told_in("1.31.14").await;
+        let cluster = &new[1];
+        assert_eq!(
+            (&new[0]["apiVersion"], &cluster["apiVersion"]),
+            (&json!("kubeadm.k8s.io/v1beta4"), &json!("kubeadm.k8s.io/v1beta4"))
+        );
+        assert_eq!(
+            cluster["apiServer"]["extraArgs"][0],
+            json!({ "name": "service-node-port-range", "value": "30000-32767" })
+        );
+        let newest = told_in("1.36.3").await;
+        new[1]["kubernetesVersion"] = json!("v1.36.3");
+        assert_eq!(new[..2], newest[..2]);
+
+        let old = told_in("1.30.14").await;
+        let (init, cluster) = (&old[0], &old[1]);
+        assert_eq!(
+            (&init["apiVersion"], &cluster["apiVersion"]),
+            (&json!("kubeadm.k8s.io/v1beta3"), &json!("kubeadm.k8s.io/v1beta3"))
+        );
+        assert_eq!(init["nodeRegistration"]["kubeletExtraArgs"], json!({ "node-ip": "192.0.2.1" }));
+        assert!(init["timeouts"].is_null() && cluster["apiServer"]["timeoutForControlPlane"].is_string());
+        assert_eq!(
+            cluster["apiServer"]["extraArgs"],
+            json!({ "service-node-port-range": "30000-32767", "v": "3" })
+        );
+        let manager =
+            json!({ "node-cidr-mask-size": "24", "kube-api-qps": "100", "kube-api-burst": "100", "v": "3" });
+        assert_eq!(cluster["controllerManager"]["extraArgs"], manager);
+        assert_eq!(cluster["scheduler"]["extraArgs"], json!({ "v": "4" }));
     }
 
     /// The fields of kubeadm's `Timeouts` (kubeadm.k8s.io/v1beta4).

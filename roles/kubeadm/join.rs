@@ -122,6 +122,7 @@ async fn invited(host: &Host, known: &Standing, control_plane: bool) -> Result<S
     let certificate_key = if control_plane { upload_certificates(host).await? } else { String::new() };
     let registration = node_registration(host)?;
     let extra = json!({
+        "kubeadm_api": config::api(&cluster_vars(host)?.kube_version),
         "discovery": DISCOVERY,
         "token": invitation.token,
         "control_plane": control_plane,

@@ -49,7 +49,8 @@ use crate::rotation;
 use growth::Growth;
 use patches::Patches;
 
-pub(crate) use config::{CONFIG, keys_asked_for};
+pub(crate) use access::SAYS_WHO_IS_ANONYMOUS;
+pub(crate) use config::{CONFIG, V1BETA4, keys_asked_for};
 pub(crate) use endpoint::run as api_endpoint;
 pub(crate) use kubelet::resolv_conf_for_pods;
 pub(crate) use labels::nodes;
@@ -268,6 +269,7 @@ fn node_registration(host: &Host) -> Result<String> {
     let mut ignore = vec!["SystemVerification".to_owned(), "FileExisting-crictl".into(), "Hostname".into()];
     ignore.extend(vars.kubeadm_ignore_preflight_errors.iter().cloned());
     let extra = json!({
+        "kubeadm_api": config::api(&cluster_vars(host)?.kube_version),
         "taints": taints,
         "ignore": ignore,
         "address": ip(host)?,

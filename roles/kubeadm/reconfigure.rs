@@ -82,7 +82,7 @@ pub(super) fn ready(times: u8) -> Script {
     )
 }
 
-/// A snippet that knows the function of `publish.sh`.
+/// A snippet that knows the functions of `publish.sh`.
 macro_rules! publishing {
     ($text:expr, $args:expr) => {
         kubectl!(
@@ -102,7 +102,13 @@ pub(super) fn tell() -> Script {
     publishing!(r#"publish "$1""#, [config::CONFIG])
 }
 
-/// The same by a control plane that runs with it, as soon as its API server answers; and that it was done.
+/// The cluster is told that this control plane has gone to another version; the whole configuration by the one that leads.
+pub(super) fn tell_version(version: &str, node: &str, leads: bool) -> Script {
+    let leads = if leads { "leads" } else { "" };
+    publishing!(include_str!("publish_version.sh"), [config::CONFIG, version, node, leads])
+}
+
+/// The cluster is told its configuration by a control plane that runs with it, as soon as its API server answers; and that it was done.
 fn told_and_noted(told: &Config) -> Script {
     publishing!(
         r#"for _ in $(seq 180); do

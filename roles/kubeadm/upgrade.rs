@@ -1,13 +1,14 @@
 //! The fourth story: a machine of a cluster goes to another version of Kubernetes. A control plane by `kubeadm upgrade`, which
-//! also renews its certificates; then its kubelet, as that of every node. Which machine is done already is what the cluster
-//! says ([`upgrade::is_done`]).
+//! also renews its certificates, or by the parts of that; then its kubelet, as that of every node. Which machine is done already is
+//! what the cluster says ([`upgrade::is_done`]).
 
 use muster_engine::prelude::*;
 
+use super::config::Config;
 use super::{anonymous, config, images, install, kubelet, kubelet_change, outage, reconfigure};
 use crate::certificates::{self, RENEWED_BELOW};
 use crate::cluster::{self, Standing};
-use crate::common::cluster_vars;
+use crate::common::{cluster_vars, kube_minor};
 use crate::diagnosis;
 use crate::kubectl::{ADMIN_CONF, api_answers};
 use crate::upgrade::{self, State};
@@ -53,14 +54,36 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// The first minor version whose `kubeadm upgrade apply` has phases, of which one can be left out. That of an older one, and its
+/// `upgrade node`, would put kubeadm's CoreDNS in the place of the cluster's.
+const APPLY_HAS_PHASES: u32 = 32;
+
 async fn upgrade_plane(host: &Host, known: &Standing) -> Result<()> {
     let version = cluster_vars(host)?.kube_version;
     install(host, "Install kubeadm and kubectl", &["kubeadm", "kubectl"])?.await?;
     // Files that the new configuration names, as a policy for the audit log, are there before the programs that read them.
     let written = config::write(host, known).await?;
-    let told = config::hash(host, known, &version).await?;
-    let version_before = known.version_of(host.name()).unwrap_or(&version);
-    let before = config::hash(host, known, version_before).await?;
+    match kube_minor(&version) >= APPLY_HAS_PHASES {
+        true => apply(host, known, &version, &written).await?,
+        false => by_parts(host, known, &version, &written).await?,
+    }
+    if !host.check_mode() {
+        // Something to do where variables have changed as well.
+        reconfigure::run(host, known, None).await?;
+    }
+    api_answers(host, Duration::from_secs(180)).await?;
+    anonymous::run(host, known).await?;
+    let node = cluster_vars(host)?.kube_override_hostname;
+    if !upgrade::state(host).await?.has_kubelet(&node, &version) {
+        restart_kubelet(host, known, &version).await?;
+    }
+    stays_up(host).await
+}
+
+/// A control plane goes to another version by `kubeadm upgrade apply`.
+async fn apply(host: &Host, known: &Standing, version: &str, written: &Config) -> Result<()> {
+    let told = config::hash(host, known, version).await?;
+    let before = config::hash(host, known, known.version_of(host.name()).unwrap_or(version)).await?;
     let upgraded = host
         .step("Upgrade the control plane")
         .detached()
@@ -76,7 +99,7 @@ async fn upgrade_plane(host: &Host, known: &Standing) -> Result<()> {
                     include_str!("upgrade.sh")
                 ),
                 [
-                    version.as_str(),
+                    version,
                     super::PATCHES,
                     config::APPLIED,
                     &before,
@@ -90,18 +113,26 @@ async fn upgrade_plane(host: &Host, known: &Standing) -> Result<()> {
             sh(r#"[ "$(cat "$1")" = "$2" ]"#, [config::APPLIED, &told]),
         ))
         .await;
-    upgraded.map_err(reconfigure::reverted)?;
+    upgraded.map_err(reconfigure::reverted).map(drop)
+}
+
+/// The same by the parts of it: certificates that are about to end, the control plane as whenever its configuration is another one,
+/// and what the cluster has as a whole. What it leaves as it is are rules for tokens, which are the same in all of these versions.
+async fn by_parts(host: &Host, known: &Standing, version: &str, written: &Config) -> Result<()> {
+    certificates::renew(host, known, RENEWED_BELOW).await?;
+    reconfigure::applied(host, written, false).await?;
     if !host.check_mode() {
-        // Something to do where variables have changed as well.
-        reconfigure::run(host, known, None).await?;
+        reconfigure::is_steady(host).await?;
     }
-    api_answers(host, Duration::from_secs(180)).await?;
-    anonymous::run(host, known).await?;
     let node = cluster_vars(host)?.kube_override_hostname;
-    if !upgrade::state(host).await?.has_kubelet(&node, &version) {
-        restart_kubelet(host, known, &version).await?;
-    }
-    stays_up(host).await
+    let leads = known.leader() == Some(host.name());
+    let tell = command(
+        format!("Kubernetes {version}"),
+        reconfigure::tell_version(version, &node, leads),
+        // This machine is not done: what of it the cluster knows is seen at the next run.
+        sh0("false"),
+    );
+    host.step("Give the cluster its version").detached().ensure(tell).await.map(drop)
 }
 
 /// A kubelet of another minor version starts static pods anew when it first looks at them, some seconds after its node is Ready:

@@ -38,6 +38,7 @@ mod sockets;
 mod subnets;
 #[cfg(test)]
 mod together;
+mod too_new;
 mod values;
 mod vip;
 

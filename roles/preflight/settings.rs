@@ -7,7 +7,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 use super::findings::{Findings, problem};
 use super::{
     api_server, apps, calico, corefile, docker, encryption, etcd_settings, eviction, kubelets, names,
-    proxies, values, vip,
+    proxies, too_new, values, vip,
 };
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
@@ -70,6 +70,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.warn(no_network(vars));
     findings.warn(apps::ingress_nginx(vars));
     findings.refuse(kube_version(vars));
+    findings.refuse(too_new::check(vars));
     findings.refuse(programs(vars));
     findings.warn(other_versions(vars));
     findings.refuse(domain_names(vars));
@@ -497,7 +498,8 @@ mod tests {
                 Some("kube_encrypt_secret_data: true (vars.yml:1:28)"),
             ),
             ("kube_version: 1.99.0", Some("kube_version: 1.99.0 (vars.yml:1:15)")),
-            ("kube_version: 1.31.14", Some("kube_version: 1.31.14 (vars.yml:1:15)")),
+            ("kube_version: 1.29.15", Some("kube_version: 1.29.15 (vars.yml:1:15)")),
+            ("kube_version: 1.30.14", None),
             ("kube_version: 1.36.99", None),
             ("kube_version: v1.36.3", None),
             ("dns_domain: Cluster_Local", Some("dns_domain: Cluster_Local (vars.yml:1:13)")),
@@ -598,7 +600,7 @@ mod tests {
             |version: &str| kube_version(&variables(&format!("kube_version: {version}"))).unwrap().remedy;
         assert!(told("1.36").starts_with("set kube_version: 1.36."), "{}", told("1.36"));
         let default = format!("set kube_version: {} ", CATALOGUE.default_release());
-        for old in ["v1.31.1", "1.28.6", "v1.10.2"] {
+        for old in ["v1.29.1", "1.28.6", "v1.10.2"] {
             assert!(told(old).starts_with(&default), "whatever the patch was: {}", told(old));
         }
     }

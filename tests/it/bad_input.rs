@@ -202,8 +202,8 @@ fn a_version_that_is_not_in_the_catalogue() {
             .run(&["--bundle", "bundle", "--offline", "--tags", "kubelet"])
             .nothing_written()
     };
-    ended("1.31.14").code(4).stderr_has(&["kube_version of node1 is 1.31.14: release 1.31.14 is older than all in the catalogue \
-        catalogue.yml, which begins with 1.32: an upgrade with an older kubeadm would put its own CoreDNS in the place of the cluster's. "]);
+    ended("1.29.15").code(4).stderr_has(&["kube_version of node1 is 1.29.15: release 1.29.15 is older than all in the catalogue \
+        catalogue.yml, which begins with 1.30: older programs of Kubernetes do not understand what they would be told. "]);
     ended("1.36.99").code(1).stderr_has(&[
         "lacks:\n",
         "kubelet 1.36.99",

@@ -2,10 +2,10 @@
 
 use muster_testkit::model::shell::{Done, Shell};
 
-use crate::cluster::{Cluster, MAKES_CERTIFICATE, MAKES_MANIFESTS, content, say, unflushed, unknown};
+use crate::cluster::{Cluster, MAKES_CERTIFICATE, MAKES_MANIFESTS, content, put, say, unflushed, unknown};
 use crate::external;
 use crate::kubeadm_files::{
-    Authority, CLIENT, KUBELET_CONFIG, becomes_node, becomes_plane, kubelet_config, told,
+    Authority, CLIENT, KUBELET_CONFIG, becomes_node, becomes_plane, kubelet_config, manifest, told,
 };
 use crate::upgrade;
 
@@ -38,7 +38,7 @@ impl Cluster {
                 if external::URL == format!("https://{}", told(&content(config), "controlPlaneEndpoint:")) {
                     self.is_known_to_all();
                 }
-                self.state().proxy = told(&content(config), "kubernetesVersion: v");
+                self.runs_kube_proxy(&told(&content(config), "kubernetesVersion: v"));
                 Ok(0)
             }
             ["init", "phase", "certs", "apiserver", "--config", config] => {
@@ -55,7 +55,12 @@ impl Cluster {
                 self.state().certificates.insert(machine.name.clone(), names);
                 Ok(0)
             }
-            ["init", "phase", "control-plane", ..] => self.alone(shell, MAKES_MANIFESTS).await.map(|()| 0),
+            ["init", "phase", "control-plane", "all", "--config", config] => {
+                self.alone(shell, MAKES_MANIFESTS).await?;
+                let version = told(&content(config), "kubernetesVersion: v");
+                put(shell, upgrade::MANIFEST, &manifest(&machine.name, &version), 0o600);
+                Ok(0)
+            }
             ["init", "phase", ..] => Ok(0),
             ["init", "--config", config, ..] if is_there(config) => {
                 if !self.state().has_quorum() {

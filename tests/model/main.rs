@@ -110,7 +110,7 @@ static BUNDLE: LazyLock<Arc<Bundle>> = LazyLock::new(|| {
     // Of the run before.
     fs::remove_dir_all(&folder).ok();
     fs::create_dir_all(&folder).unwrap();
-    for version in [upgrade::FROM, upgrade::TO] {
+    for version in [upgrade::FROM, upgrade::TO].into_iter().chain(upgrade::OLD) {
         let release = CATALOGUE.release(version, Arch::Amd64).unwrap();
         muster_testkit::bundle::write(&folder, &release, &[]);
     }

@@ -22,6 +22,9 @@ use crate::{MACHINES, NOT_MODELLED, World, hosts, simulated};
 pub(crate) const FROM: &str = "1.36.3";
 pub(crate) const TO: &str = "1.37.2";
 
+/// Two patches of a minor version whose kubeadm cannot do it in one go.
+pub(crate) const OLD: [&str; 2] = ["1.31.13", "1.31.14"];
+
 /// Three control planes with etcd, and two workers.
 const GROUPS: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:2]\n[kube_node]\nm[0:4]\n";
 
@@ -81,6 +84,19 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// kube-proxy gets a version, which must not be newer than that of any API server (Kubernetes' "Version Skew Policy").
+    pub(crate) fn runs_kube_proxy(&self, version: &str) {
+        let mut state = self.state();
+        let numbers = |version: &str| -> Vec<u32> { version.split('.').flat_map(str::parse).collect() };
+        let servers: Vec<String> = state.nodes.values().map(|node| api_server(node)).collect();
+        if servers.iter().any(|server| !server.is_empty() && numbers(server) < numbers(version)) {
+            state.wrong.push(format!("kube-proxy {version} is newer than API servers: {servers:?}"));
+        }
+        state.proxy = version.to_owned();
+    }
+}
+
 /// What kubectl says of versions; `None` for what is something else.
 pub(crate) fn answer(state: &State, words: &[&str]) -> Option<String> {
     let kubelet = |name: &str| state.kubelets.get(name).map_or("", String::as_str).to_owned();
@@ -108,6 +124,18 @@ pub(crate) fn answer(state: &State, words: &[&str]) -> Option<String> {
                 "kubernetesVersion: v{}\nproxy|registry.k8s.io/kube-proxy:v{}\n",
                 state.version, state.proxy
             ))
+        }
+        ["-n", "kube-system", "get", "configmap", "kubeadm-config", "-o", _] => {
+            Some(format!("apiVersion: kubeadm.k8s.io/v1beta4\nkubernetesVersion: v{}\n", state.version))
+        }
+        ["-n", "kube-system", "get", "pods", "-l", "component=kube-apiserver", "-o", _] => {
+            let servers = state.nodes.iter().map(|(name, machine)| (name, api_server(machine)));
+            let servers = servers.filter(|(_, version)| !version.is_empty());
+            Some(
+                servers
+                    .map(|(name, version)| format!("{name}=registry.k8s.io/kube-apiserver:v{version} "))
+                    .collect(),
+            )
         }
         // Nobody has asked for anything that a version drops.
         ["get", "--raw", "/metrics"] => Some(String::new()),
@@ -143,12 +171,16 @@ pub(crate) fn sed(text: &str, words: &[&str]) -> Option<String> {
 impl World {
     /// A cluster of all machines, which is to go to another version. Somebody has cordoned m4.
     async fn before_upgrade() -> Self {
+        Self::before_upgrade_from([FROM, TO]).await
+    }
+
+    async fn before_upgrade_from([from, to]: [&str; 2]) -> Self {
         let world = Self::new(&[]);
-        world.inventory(&hosts(MACHINES), GROUPS, &[&format!("kube_version={FROM}")]);
+        world.inventory(&hosts(MACHINES), GROUPS, &[&format!("kube_version={from}")]);
         let wrong = world.calm(1).await.2;
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         world.cluster.state().held.insert("m4".to_owned());
-        world.inventory(&hosts(MACHINES), GROUPS, &[&format!("kube_version={TO}")]);
+        world.inventory(&hosts(MACHINES), GROUPS, &[&format!("kube_version={to}")]);
         world.upgrades.store(true, Ordering::Relaxed);
         world
     }
@@ -169,15 +201,19 @@ impl World {
 
     /// What has not got the new version, or is cordoned.
     fn behind(&self) -> Vec<String> {
+        self.behind_of(TO)
+    }
+
+    fn behind_of(&self, to: &str) -> Vec<String> {
         let state = self.cluster.state();
         let mut behind: Vec<String> = Vec::new();
         for (name, machine) in &state.nodes {
             let (kubelet, server) = (&state.kubelets[name], api_server(machine));
-            if kubelet != TO || !(server.is_empty() || server == TO) {
+            if kubelet != to || !(server.is_empty() || server == to) {
                 behind.push(format!("{name}: {kubelet} {server}"));
             }
         }
-        if [&state.version, &state.proxy] != [TO, TO] {
+        if [&state.version, &state.proxy] != [to, to] {
             behind.push(format!("configuration {}, kube-proxy {}", state.version, state.proxy));
         }
         behind.extend(state.cordoned.iter().map(|name| format!("{name} is cordoned")));
@@ -188,15 +224,15 @@ impl World {
     }
 }
 
-#[test]
-fn an_upgrade_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
+/// The same command finishes it; returns how many kills there were.
+fn cut_off_anywhere(name: &str, at: At, versions: [&str; 2]) -> usize {
     let play = |kill: Option<Kill>| {
         simulated(async {
-            let world = World::before_upgrade().await;
+            let world = World::before_upgrade_from(versions).await;
             let (identity, members) = (world.cluster.identity(), world.cluster.member_names());
             let (exchanges, mut wrong) = world.disturbed(kill).await;
             wrong.extend(world.calm(3).await.2);
-            wrong.extend(world.behind());
+            wrong.extend(world.behind_of(versions[1]));
             if world.cluster.identity() != identity || world.cluster.member_names() != members {
                 wrong.push(format!("another cluster: {} was {identity}", world.cluster.identity()));
             }
@@ -223,12 +259,26 @@ fn an_upgrade_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
             (exchanges, wrong)
         })
     };
-    let kills = killed_everywhere("an upgrade", At::After, play);
+    killed_everywhere(name, at, play)
+}
+
+#[test]
+fn an_upgrade_that_was_cut_off_anywhere_is_finished_by_the_same_command() {
     held(
         "controller killed",
         "after every exchange of an upgrade, on five model machines, three of them control planes",
-        kills,
+        cut_off_anywhere("an upgrade", At::After, [FROM, TO]),
         "the same command finishes; the same cluster, one machine down at a time, no node left cordoned",
+    );
+}
+
+#[test]
+fn an_upgrade_of_an_old_cluster_is_finished_too() {
+    held(
+        "controller killed",
+        "after every exchange of an upgrade by the parts of kubeadm's, on the same machines",
+        cut_off_anywhere("an upgrade of an old cluster", At::After, OLD),
+        "the same, and kube-proxy was never newer than an API server",
     );
 }
 

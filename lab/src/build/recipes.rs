@@ -43,6 +43,7 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
     pinned!("etcd-3.7.3": "go.mod", "go.sum", "tools.go"),
     pinned!("coredns-1.14.6": "go.mod", "go.sum", "tools.go"),
     pinned!("kubernetes-1.37.2": "go.mod", "go.sum", "tools.go"),
+    pinned!("kubernetes-1.31.14": "go.mod", "go.sum", "tools.go"),
 ];
 
 /// The text of `recipes.yml`.
