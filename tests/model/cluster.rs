@@ -93,7 +93,7 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 16] = [
+const PROGRAMS: [&str; 17] = [
     "awk",
     "base64",
     "containerd",
@@ -105,6 +105,7 @@ const PROGRAMS: [&str; 16] = [
     "gzip",
     "kubeadm",
     "kubectl",
+    "kubelet",
     "nproc",
     "sed",
     "systemd-run",
@@ -228,6 +229,10 @@ impl Cluster {
                 }
             }
             "systemd-run" => self.restarts(shell, words),
+            "kubelet" if words == ["--version"] => {
+                let version = upgrade::installed(&shell.machine, "kubelet");
+                shell.write(1, format!("Kubernetes v{version}\n").as_bytes()).map(|_| 0)
+            }
             "nproc" => shell.write(1, b"2\n").map(|_| 0),
             "tar" => self.tar(shell, words),
             "xargs" => {

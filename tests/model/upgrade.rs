@@ -11,7 +11,7 @@ use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Machine;
 use muster_testkit::model::shell::{Done, Shell};
 
-use crate::cluster::{Cluster, State, content, put, say};
+use crate::cluster::{Cluster, State, content, put, say, write};
 use crate::drain::Pods;
 use crate::kills::{At, killed_everywhere};
 use crate::kubeadm_files::{manifest, told};
@@ -390,6 +390,23 @@ fn a_cluster_that_is_not_well_is_upgraded_where_that_is_asked_for() {
         let told = "the cluster is not well: the node m3 is not Ready";
         assert!(ran.warnings.iter().any(|warning| warning == told), "{:?}", ran.warnings);
         assert!(wrong.is_empty() && world.behind().is_empty(), "{wrong:?} {:?}", world.behind());
+    });
+}
+
+#[test]
+fn a_kubelet_that_did_not_come_up_in_its_new_version_is_finished_by_the_same_command() {
+    simulated(async {
+        let world = World::before_upgrade().await;
+        // Its program was put there, and its node was lost.
+        let (machine, path) = (&world.machines[3], "/usr/local/bin/kubelet");
+        let program = content(machine, path).replace(FROM, TO);
+        write(&mut machine.state().kept.disk, path, &program, 0o755);
+        machine.state().kept.units.entry("kubelet.service").or_default().active = false;
+        world.cluster.state().down.insert("m3".to_owned());
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty() && world.behind().is_empty(), "{wrong:?} {:?}", world.behind());
+        let told = format!("the node m3 is not Ready: its upgrade to {TO} was cut off, and goes on");
+        assert!(ran.warnings.contains(&told), "{:?}", ran.warnings);
     });
 }
 
