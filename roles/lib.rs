@@ -30,6 +30,7 @@ mod kubectl;
 pub mod kubespray;
 mod nodelocaldns;
 mod objects;
+mod pods;
 pub mod preflight;
 mod proxies;
 pub mod reference;

@@ -118,6 +118,7 @@ pub fn plays() -> Vec<Play> {
         },
         play("Renew the nodes", "k8s_cluster", "renew-node"),
         play("Hand over admin.conf", "kube_control_plane", "kubeconfig"),
+        play("Say where nothing was due", "kube_control_plane", "renew-told"),
     ]
 }
 
@@ -127,6 +128,7 @@ pub fn roles(below: i64) -> Vec<Role> {
         Role::given("renew-etcd", move |host| renew_etcd(host, below).boxed()),
         Role::given("renew-certificates", move |host| renew_all(host, below).boxed()),
         Role::given("renew-node", move |host| renew_node(host, below).boxed()),
+        Role::given("renew-told", move |host| tell_of_nothing(host, below).boxed()),
     ];
     roles.map(|role| role.reading(&[cluster::READS, kubeadm::READS])).into()
 }
@@ -155,6 +157,14 @@ async fn renew_all(host: &Host, below: i64) -> Result<()> {
 /// A control plane has had its turn: what was seen of it before the run is not so any more.
 async fn renew_node(host: &Host, below: i64) -> Result<()> {
     if host.in_group("kube_control_plane") { Ok(()) } else { renew_all(host, below).await }
+}
+
+/// Says that there was nothing to renew, by the control plane that leads.
+async fn tell_of_nothing(host: &Host, below: i64) -> Result<()> {
+    if cluster::known(host).await?.leader() == Some(host.name()) && !host.cluster().changed() {
+        host.tell(format!("nothing was renewed: no certificate has fewer than {below} days left"));
+    }
+    Ok(())
 }
 
 /// Renews what of a machine has fewer days left than this, and waits until it is well again. Says whether there was something.

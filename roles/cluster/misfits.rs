@@ -70,7 +70,7 @@ impl Standing {
     }
 
     /// That a restore of etcd was cut off after something had stopped for it: only the restore itself may go on.
-    fn unfinished_restore(&self) -> Option<Problem> {
+    pub(crate) fn unfinished_restore(&self) -> Option<Problem> {
         let name = self.begun_restore(&BTreeSet::new())?;
         Some(Problem {
             check: "etcd".into(),

@@ -206,6 +206,11 @@ fn remembered(host: &Host) -> Option<Arc<Standing>> {
     host.cluster().done(KNOWN)
 }
 
+/// Whether the machine was told of a cluster before this run, where that was seen.
+pub(crate) fn had_joined(host: &Host) -> bool {
+    remembered(host).is_some_and(|known| known.had_joined(host.name()))
+}
+
 /// The address with which a host has joined the cluster, where that was seen.
 pub(crate) fn address_of(host: &Host, name: &str) -> Option<IpAddr> {
     remembered(host)?.address_of(name)

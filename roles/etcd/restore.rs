@@ -12,7 +12,7 @@
 //!    ([`Standing::begun_restore`]).
 //! 3. Only when all have stopped the new data takes the place of the old.
 //! 4. Only when all have it etcd starts, then the control planes; the kubelets begin anew, and pods where they have to
-//!    (`restored_pods.rs`).
+//!    (`restored_pods.rs`); and kube-proxy, the pods' network and DNS have rolled out again.
 //! 5. The marker is renamed on each machine when all is well.
 //!
 //! Who watches the cluster has seen revisions after the snapshot. So the revision grows by more than was ever written since, and
@@ -527,7 +527,10 @@ async fn node(host: &Host) -> Result<()> {
 async fn pods(host: &Host, what: Arc<Restore>) -> Result<()> {
     known(host)?;
     match cluster::known(host).await?.leader() == Some(host.name()) {
-        true => restored_pods::begin_anew(host, &what.path).await,
+        true => {
+            restored_pods::begin_anew(host, &what.path).await?;
+            restored_pods::have_rolled_out(host).await
+        }
         false => Ok(()),
     }
 }

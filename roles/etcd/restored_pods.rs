@@ -2,73 +2,60 @@
 //!
 //! Where all machines were installed anew their cluster has another authority than the one that the snapshot knows. The controller
 //! manager tells it to each namespace (`kube-root-ca.crt`), but pods that began before that trust the old one for ever: so they
-//! begin anew. So they do where the snapshot gives a node another network for its pods than the one that it has.
+//! begin anew. So do those of a node to which the
+//! snapshot gives another network for its pods than the one that it has.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use muster_engine::prelude::*;
-use muster_inventory::some_names;
 
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
-
-/// Under which it is kept for the run that a node's network is another one.
-const ANEW: &str = "that a node's network for pods is another one";
-
-/// How often a node is asked for that the cluster does not know yet, every two seconds.
-const LOOKS: u32 = 30;
+use crate::rotation::workloads::own_have_rolled_out;
+use crate::{flannel, pods};
 
 /// The host's network for pods is the one of its node in the snapshot.
 pub(super) async fn network(host: &Host) -> Result<()> {
-    let what = "Look at the node's network for pods";
     if host.check_mode() {
-        host.not_yet(what);
+        host.not_yet("Look at the node's network for pods");
         return Ok(());
     }
-    let node = cluster_vars(host)?.kube_override_hostname;
-    for _ in 0..LOOKS {
-        let look = sh(include_str!("network-anew.sh"), [node.as_str()]);
-        match host.run(what, look, Duration::from_secs(60)).await?.trim() {
-            "unknown" => host.pause("the cluster to know the node", Duration::from_secs(2)).await?,
-            "anew" => return host.cluster().once(ANEW, || async { Ok(()) }).await.map(drop),
-            _ => return Ok(()),
-        }
-    }
-    host.warn(format!(
-        "the cluster does not say which network the pods of {node} have: setup-cluster looks at it again"
-    ));
-    Ok(())
+    flannel::network::fit(host).await.map(drop)
 }
 
-/// Pods begin anew, by the control plane that leads, if the snapshot is not of a cluster with its authority, or gave a node another
-/// network.
+/// Pods begin anew, by the control plane that leads, if the snapshot is not of a cluster with its authority.
 pub(super) async fn begin_anew(host: &Host, snapshot: &Path) -> Result<()> {
     let authority = authority(host).await?;
     let Some(part) = part(&authority) else { return Ok(()) };
-    let same_network = host.cluster().done::<()>(ANEW).is_none();
-    if same_network && knows(snapshot, part)? {
+    if knows(snapshot, part)? {
         return Ok(());
     }
-    let what = "Let pods begin anew";
     let Some(kubectl) = Kubectl::find(host).await?.filter(|_| !host.check_mode()) else {
-        host.not_yet(what);
+        host.not_yet("Let pods begin anew");
         return Ok(());
     };
     let told = kubectl!(include_str!("authority-is-told.sh"), [part]);
     let (every, limit) = (Duration::from_secs(1), Duration::from_secs(180));
     kubectl.wait(Wait::new("every namespace knows the cluster's authority", told, every, limit)).await?;
-    let said = kubectl.run(what, kubectl!(include_str!("pods-anew.sh"), [""; 0])).await?;
-    let alone: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("alone ")).collect();
-    if !alone.is_empty() {
-        host.warn(format!(
-            "pods without a controller are as they were, and trust the authority that is gone: {}; those that ask the API have to be \
-             made anew",
-            some_names(&alone)
-        ));
+    pods::begin_anew(&kubectl, None).await
+}
+
+/// kube-proxy, the pods' network and DNS have their pods: until then pods do not reach each other everywhere, and nobody would be told
+/// why. What keeps them from it is no fault of the restore.
+pub(super) async fn have_rolled_out(host: &Host) -> Result<()> {
+    let Some(kubectl) = Kubectl::find(host).await?.filter(|_| !host.check_mode()) else { return Ok(()) };
+    match own_have_rolled_out(&kubectl).await {
+        Err(failure @ Failure::Waited { .. }) => {
+            host.warn(format!(
+                "{failure} ({}); to see why: muster verify",
+                failure.tail().unwrap_or_default().trim()
+            ));
+            Ok(())
+        }
+        done => done,
     }
-    Ok(())
 }
 
 /// How a ConfigMap with an authority begins, as the API server writes it (protobuf): a name of six letters, and then its text. Where

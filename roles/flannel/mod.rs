@@ -1,6 +1,8 @@
 //! flannel: the pod network. Its daemon runs as pods; that is the role `flannel`. The plugin and its configuration are put on
 //! every machine by hand, so that no container has to copy them there first; that is the role `cni`.
 
+pub(crate) mod network;
+
 use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
@@ -17,6 +19,9 @@ use crate::objects::ObjectSet;
 const APPLIED: &str = "flannel's manifest";
 
 const PLUGIN: &str = "/opt/cni/bin/flannel";
+/// What the daemon writes.
+const SUBNET: &str = "/run/flannel/subnet.env";
+
 pub(crate) const CONFLIST: &str = "/etc/cni/net.d/10-flannel.conflist";
 
 #[derive(Deserialize)]
@@ -77,16 +82,27 @@ pub(crate) async fn connect(host: &Host) -> Result<()> {
     let plugin = artifact(host, "flannel-cni", &cluster_vars(host)?.kube_version)?;
     host.step("Install flannel's plugin").ensure(binary(plugin, PLUGIN)).await?;
     needs_a_control_plane(host, APPLIED).await?;
-    let there = sh0(
-        "[ -e /run/flannel/subnet.env ] || {
+    let written = has_addresses(host, &vars, network::FORMER).await?;
+    if network::may_differ(host, &written)? && network::fit(host).await? && !host.check_mode() {
+        has_addresses(host, &vars, SUBNET).await?;
+    }
+    host.step("Connect the pods").ensure(file(CONFLIST).content(conflist())).await.map(drop)
+}
+
+/// Waits until the daemon has written which addresses pods get, or until this file is there, and returns what it has written.
+async fn has_addresses(host: &Host, vars: &Vars, or_file: &str) -> Result<String> {
+    let there = sh(
+        "if [ -e /run/flannel/subnet.env ]; then
+  cat /run/flannel/subnet.env
+elif [ ! -e \"$1\" ]; then
   echo 'its pod has not written /run/flannel/subnet.env; look at: muster kubectl -n kube-flannel get pods -o wide'
   exit 1
-}",
+fi",
+        [or_file],
     );
     let limit = Duration::from_secs(vars.flannel_timeout);
     let wait = Wait::new("flannel has addresses for pods", there, Duration::from_millis(200), limit);
-    diagnosis::wait_on_node(host, wait).await?;
-    host.step("Connect the pods").ensure(file(CONFLIST).content(conflist())).await.map(drop)
+    Ok(diagnosis::wait_on_node(host, wait).await?.output)
 }
 
 /// What these roles, the daemon and the plugins that it calls have on a machine. The plugin stays where `keep_programs` says so.

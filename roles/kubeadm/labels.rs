@@ -28,6 +28,9 @@ const OWNED: [&str; 2] = ["muster.io/owned-labels", "muster.io/owned-taints"];
 /// What keeps pods away from a machine that is only a control plane. kubeadm sets it, as muster tells it to.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
+/// Under which the nodes are kept for the run, as they were when the first host asked.
+const NODES: &str = "the nodes' labels and taints";
+
 /// The node has its labels and taints.
 pub(super) async fn run(host: &Host) -> Result<()> {
     let wanted = NodeMarks::of(host)?;
@@ -37,11 +40,10 @@ pub(super) async fn run(host: &Host) -> Result<()> {
     };
     // One look for all nodes that are there when the first of them asks.
     let look = || async {
-        let lines = kubectl.query("the nodes' labels and taints", look("")).await?;
+        let lines = kubectl.query(NODES, look("")).await?;
         Ok(lines.lines().filter_map(Found::of_line).map(|found| (found.name.clone(), found)).collect())
     };
-    let all =
-        host.cluster().once::<BTreeMap<String, Found>, _, _>("the nodes' labels and taints", look).await?;
+    let all = host.cluster().once::<BTreeMap<String, Found>, _, _>(NODES, look).await?;
     let differs = match all.get(&wanted.node) {
         Some(found) => !wanted.difference(found).is_nothing(),
         // It has joined since, with nothing but what kubeadm was told.
@@ -52,6 +54,13 @@ pub(super) async fn run(host: &Host) -> Result<()> {
         return Ok(());
     }
     kubectl.step("Labels and taints").ensure(wanted).await.map(drop)
+}
+
+/// A node's network for pods, as the cluster said it when this run looked at the nodes' labels. `None` where nobody has looked, or the
+/// node had none, or was no node then.
+pub(crate) fn network_of(host: &Host, node: &str) -> Option<String> {
+    let all = host.cluster().done::<BTreeMap<String, Found>>(NODES)?;
+    all.get(node).map(|found| found.network.clone()).filter(|network| !network.is_empty())
 }
 
 /// The names of all nodes that the cluster has.
@@ -83,6 +92,8 @@ struct Found {
     taints: BTreeMap<TaintKey, String>,
     owned_labels: BTreeSet<String>,
     owned_taints: BTreeSet<String>,
+    /// Its network for pods; empty where the cluster has given it none.
+    network: String,
 }
 
 /// What is to be set and taken away.
@@ -163,15 +174,16 @@ impl Found {
         let name = parts.next()?.to_owned();
         let labels: BTreeMap<String, String> = serde_json::from_str(parts.next()?).unwrap_or_default();
         let taints: Vec<Value> = serde_json::from_str(parts.next()?).unwrap_or_default();
-        let mut owned =
-            parts.map(|list| list.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect());
-        let (owned_labels, owned_taints) = (owned.next()?, owned.next()?);
+        let owned = |list: &str| list.split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+        let (owned_labels, owned_taints) = (owned(parts.next()?), owned(parts.next()?));
+        let network = parts.next().unwrap_or_default().to_owned();
         Some(Self {
             name,
             labels,
             taints: taints.iter().flat_map(taint).collect(),
             owned_labels,
             owned_taints,
+            network,
         })
     }
 }

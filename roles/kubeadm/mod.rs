@@ -53,7 +53,7 @@ pub(crate) use access::SAYS_WHO_IS_ANONYMOUS;
 pub(crate) use config::{CONFIG, V1BETA4, keys_asked_for};
 pub(crate) use endpoint::run as api_endpoint;
 pub(crate) use kubelet::resolv_conf_for_pods;
-pub(crate) use labels::nodes;
+pub(crate) use labels::{network_of, nodes};
 pub(crate) use reconfigure::{is_steady, publish};
 
 /// Explained in `defaults.yml`.

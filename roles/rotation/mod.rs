@@ -26,7 +26,7 @@
 mod authorities;
 mod machine;
 mod readiness;
-mod workloads;
+pub(crate) mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

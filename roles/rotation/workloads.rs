@@ -26,16 +26,7 @@ pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> 
             "see why: muster kubectl rollout restart, with the namespace and the name; then run the same command again",
         ));
     }
-    let look = || kubectl!(include_str!("workloads.sh"), [""; 0]);
-    let judge = |answer: Answer| {
-        let late = late(&answer.output, true);
-        if answer.status != 0 || late.is_empty() {
-            return answer;
-        }
-        Answer { status: 1, output: format!("not yet: {}", late.join(", ")) }
-    };
-    let wait = Wait::new("the cluster's own pods have begun anew", look(), Duration::from_secs(1), OWN);
-    kubectl.wait_until(wait, &judge).await?;
+    own_have_rolled_out(kubectl).await?;
     let mut behind = self::left(&anew("others").await?);
     let mut late_ones = Vec::new();
     for _ in 0..LOOKS {
@@ -53,6 +44,23 @@ pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> 
         ));
     }
     Ok(())
+}
+
+/// Waits until the workloads of the cluster itself, kube-proxy and the pods' network among them, have the pods that they are to have.
+pub(crate) async fn own_have_rolled_out(kubectl: &Kubectl<'_>) -> Result<()> {
+    let judge = |answer: Answer| {
+        let late = late(&answer.output, true);
+        if answer.status != 0 || late.is_empty() {
+            return answer;
+        }
+        Answer { status: 1, output: format!("not yet: {}", late.join(", ")) }
+    };
+    let wait = Wait::new("the cluster's own pods have begun anew", look(), Duration::from_secs(1), OWN);
+    kubectl.wait_until(wait, &judge).await.map(drop)
+}
+
+fn look() -> Script {
+    kubectl!(include_str!("workloads.sh"), [""; 0])
 }
 
 /// The workloads that could not be changed (`workloads-anew.sh`).

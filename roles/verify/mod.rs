@@ -60,6 +60,7 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     let limit = Duration::from_secs(vars.verify_timeout);
     if network == NetworkTest::Always {
         is_of_the_cluster(host).await?;
+        restore_is_finished(host).await?;
     }
     host.reached(HERE);
     // A set-up has just seen to it.
@@ -127,6 +128,17 @@ async fn is_of_the_cluster(host: &Host) -> Result<()> {
                 host.name()
             ),
         )),
+    }
+}
+
+/// A restore of etcd that was cut off is told at once, with what finishes it: what was stopped for it starts by nothing else.
+///
+/// # Errors
+/// There is one. Each host is told so: none of them finds the API.
+async fn restore_is_finished(host: &Host) -> Result<()> {
+    match cluster::known(host).await?.unfinished_restore() {
+        Some(problem) => Err(Failure::Problems(vec![problem])),
+        None => Ok(()),
     }
 }
 
@@ -348,7 +360,8 @@ fn with_deleted_nodes(failure: Failure, nodes: &[Node], known: &Standing) -> Fai
         return failure;
     }
     let remedy = format!(
-        "somebody has deleted a node whose machine is set up; on {}: systemctl restart kubelet, which registers it anew",
+        "somebody has deleted a node whose machine is set up; on {}: systemctl restart kubelet, which registers it anew; \
+         then: setup-cluster, which makes its network for pods fit",
         hosts.join(", ")
     );
     Failure::Unwell { message: failure.to_string(), hosts, remedy: remedy.into(), tail: tail.clone() }

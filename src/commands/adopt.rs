@@ -6,8 +6,8 @@ use clap::Args;
 use muster_app::{ADOPT, BundleUse, Flow, Project, Question};
 use muster_engine::play::{Play, Share};
 use muster_inventory::some_names;
-use muster_roles::adoption::{Row, Told};
 use muster_roles::adopting;
+use muster_roles::adoption::{Row, Told};
 use secrecy::ExposeSecret;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};

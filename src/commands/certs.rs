@@ -88,20 +88,17 @@ fn renew(args: RenewArgs, environment: &Environment) -> Result<Exit, CommandErro
     let below = args.below.to_string();
     // With more days than is usual, as it was typed.
     let typed_below = (args.below != RENEWED_BY_HAND && !args.ca).then_some(["--below", below.as_str()]);
-    let words = |command: &[&'static str]| {
-        command.iter().copied().chain(typed_below.into_iter().flatten()).collect::<Vec<_>>()
-    };
-    let next = project.command(&words(&["muster", "certs", "check"]), 3);
+    // As it is usual: where it was more days than a new certificate lasts, a look with as many would propose the same again.
+    let next = project.command(&["muster", "certs", "check"], 3);
+    let command: Vec<&str> =
+        ["muster", "certs", "renew"].into_iter().chain(typed_below.into_iter().flatten()).collect();
     let flow = if args.ca {
         // One after the other is what it is about: nobody may ask for several at once.
         let flow = Flow::new("muster certs renew --ca", rotation::plays());
         let half_done = "The cluster may have its new authorities in part: it goes on like that, and nobody is set up until this is finished.";
         Flow { roles: rotation::roles(), all_at_once: true, half_done: Some(half_done.to_owned()), ..flow }
     } else {
-        Flow {
-            roles: certificates::roles(args.below),
-            ..Flow::new(words(&["muster", "certs", "renew"]).join(" "), certificates::plays())
-        }
+        Flow { roles: certificates::roles(args.below), ..Flow::new(command.join(" "), certificates::plays()) }
     };
     let flow = Flow { remarks: false, whole_cluster: true, next: Some(next), ..flow };
     let rotates = args.ca && !args.flow.manner.check;

@@ -4,7 +4,7 @@ use clap::{ArgAction, Args};
 use muster_app::{LAST, Recorded};
 use muster_engine::event::Event;
 use muster_engine::event_json;
-use muster_engine::failure::Failure;
+use muster_engine::failure::{Failure, Problem};
 use muster_inventory::closest;
 
 use crate::commands::runs;
@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::plain::lines;
 use crate::output::style::{Style, Tone};
-use crate::output::{Detail, advice, print, recap, sentence, text};
+use crate::output::{Detail, Screen, advice, print, problems, recap, sentence, text};
 
 /// Show what happened in a run: on all hosts, or on one
 #[derive(Debug, Args)]
@@ -41,7 +41,8 @@ pub(crate) fn run(args: LogArgs, environment: &Environment) -> Result<Exit, Comm
     if let Some(host) = &args.host {
         check_host(&run, host)?;
     }
-    print::data(&told(&run, &args, Style::of_stdout(environment)))?;
+    let (_, columns) = Screen::new(environment, false).size();
+    print::data(&told(&run, &args, Style::of_stdout(environment), columns))?;
     Ok(Exit::Done)
 }
 
@@ -58,8 +59,8 @@ fn check_host(run: &Recorded, host: &str) -> Result<(), CommandError> {
     })
 }
 
-/// Everything: what was typed, what happened, how it ended.
-fn told(run: &Recorded, args: &LogArgs, style: Style) -> String {
+/// Everything: what was typed, what happened, how it ended. What was found on machines is a table of this width, as in the run.
+fn told(run: &Recorded, args: &LogArgs, style: Style, columns: usize) -> String {
     let heading = run.heading();
     let words = |name: &str| text::harmless(heading[name].as_str().unwrap_or("?"));
     let mut told = vec![
@@ -67,6 +68,7 @@ fn told(run: &Recorded, args: &LogArgs, style: Style) -> String {
         format!("{} UTC, muster {}", runs::when(heading), words("muster")),
     ];
     let mut check = false;
+    let mut found: Vec<(String, Vec<Problem>)> = Vec::new();
     for (time, event) in run.lines.iter().filter_map(event_json::read) {
         if let Event::RunStarted { check: looks_only, .. } = event {
             check = looks_only;
@@ -85,6 +87,13 @@ fn told(run: &Recorded, args: &LogArgs, style: Style) -> String {
             Event::HostFailed { host, failure: failure @ Failure::Stopped(_), .. } => {
                 told.push(format!("{stamp} {host}  {}", text::harmless(&failure.to_string())));
             }
+            Event::HostFailed { host, failure: Failure::Problems(problems), .. } => {
+                let typed = |problem: &Problem| Problem {
+                    remedy: advice::proposed(&problem.remedy),
+                    ..problem.clone()
+                };
+                found.push((host.clone(), problems.iter().map(typed).collect()));
+            }
             Event::HostFailed { host, failure, .. } => {
                 let hint = advice::hint(failure.remedy());
                 told.extend(
@@ -93,6 +102,12 @@ fn told(run: &Recorded, args: &LogArgs, style: Style) -> String {
             }
             _ => {}
         }
+    }
+    if !found.is_empty() {
+        let found: Vec<(&str, &[Problem])> =
+            found.iter().map(|(host, problems)| (host.as_str(), problems.as_slice())).collect();
+        told.push(String::new());
+        told.extend(problems::of_hosts(&found, style, columns));
     }
     let figures = figures(run, args.host.as_deref());
     if !figures.is_empty() {

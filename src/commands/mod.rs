@@ -157,3 +157,35 @@ impl Planned {
         Ok(Flow { id: FlowId(id), ..self.flow_of_parameters(project)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::inventory_file::unwritten;
+
+    #[test]
+    fn no_command_is_proposed_again_with_a_limit_that_it_does_not_take() {
+        let text = "node1\nnode2\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode2\n";
+        let project = unwritten(Path::new("/nowhere"), &[], text.to_owned());
+        let muster = Muster::command();
+        let planned = Planned::augment_subcommands(clap::Command::new("plan"));
+        let mut as_a_whole = Vec::new();
+        for inner in planned.get_subcommands() {
+            let name = inner.get_name();
+            let words: &[&str] = match name {
+                "students" => &["create", "ada"],
+                "remove-node" | "replace-node" => &["node2"],
+                _ => &[],
+            };
+            let matches = planned.clone().get_matches_from([&["plan", name][..], words].concat());
+            let flow = Planned::from_arg_matches(&matches).unwrap().flow(&project).unwrap();
+            let command = muster.find_subcommand(name).unwrap();
+            let takes_limit = command.get_arguments().any(|argument| argument.get_id() == "limit");
+            assert_eq!(flow.whole_cluster, !takes_limit, "{name}");
+            as_a_whole.extend(flow.whole_cluster.then_some(name));
+        }
+        assert_eq!(as_a_whole, ["remove-node", "replace-node", "students"]);
+    }
+}

@@ -212,7 +212,11 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
                 print::note(&format!(
                     "{} not taken out of {}, because a control plane did not answer. When it does, give the same command again; if it \
                      stays off, remove it with the same command, too",
-                    if let [one] = leaving.hosts.as_slice() { format!("{one} was") } else { format!("{} were", names(&leaving.hosts)) },
+                    if let [one] = leaving.hosts.as_slice() {
+                        format!("{one} was")
+                    } else {
+                        format!("{} were", names(&leaving.hosts))
+                    },
                     project.describe()
                 ));
             }

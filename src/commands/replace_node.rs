@@ -44,7 +44,16 @@ impl Parameters {
         let half_done =
             "What the cluster knew of them before may be gone, and they may not be back yet.".to_owned();
         let half_done = Some(half_done);
-        Ok(Flow { command, first: removal.plays(false), roles, reimaged: hosts, half_done, ..set_up })
+        Ok(Flow {
+            command,
+            first: removal.plays(false),
+            roles,
+            reimaged: hosts,
+            // The others remove what the machines were, and let them join.
+            whole_cluster: true,
+            half_done,
+            ..set_up
+        })
     }
 }
 

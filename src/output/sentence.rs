@@ -84,7 +84,8 @@ pub(crate) fn step(end: &StepEnd<'_>, detail: Detail, style: Style) -> String {
     } else {
         // What was only brought to the machine is no change of it.
         let lead = match (end.counts.changed, detail.check) {
-            (0, _) => String::new(),
+            (0, true) => "would bring ".to_owned(),
+            (0, false) => String::new(),
             (_, true) => style.paint(Tone::Changed, "would change") + " ",
             (_, false) => style.paint(Tone::Changed, "changed") + " ",
         };
@@ -203,6 +204,10 @@ mod tests {
         assert_eq!(
             step(&end_of_fetch, Detail::default(), Style::PLAIN),
             "node1  etcd: Start etcd: kubelet (fetched)  0.4s"
+        );
+        assert_eq!(
+            step(&end_of_fetch, Detail { check: true, ..Detail::default() }, Style::PLAIN),
+            "node1  etcd: Start etcd: would bring kubelet (fetched)  0.4s"
         );
         // What a reset takes away is not "no data".
         let changes = [change("data of etcd in /var/lib/etcd", "removed", None)];

@@ -167,3 +167,20 @@ fn who_was_held_up_by_a_machine_that_is_off_can_go_on_without_it() {
     ]);
     test.run(&["setup-cluster", "--offline", "--limit", "!off"]).code(0);
 }
+
+#[test]
+fn what_was_found_on_machines_is_told_later_as_in_the_run() {
+    let machine = crate::scratch::Scratch::start();
+    let inventory = format!(
+        "{}[kube_control_plane]\npc1\n[etcd]\npc1\n[kube_node]\npc1\n",
+        machine.line("pc1").replace(" ip=127.0.0.1", " ip=192.0.2.11")
+    );
+    let test = muster().bundle().file("inventory/hosts.ini", &inventory);
+    let known_hosts = test.folder().join("known_hosts").display().to_string();
+    let test = test.set("MUSTER_KNOWN_HOSTS", known_hosts).set("MUSTER_BUNDLE", "bundle");
+    let shown = test.run(&["preflight"]).code(3).stdout;
+    let begin = shown.find("HOST ").expect("a table of problems");
+    let (table, _) = shown[begin..].split_once("\nPLAY RECAP").expect("a recap");
+    assert!(table.contains("HOW TO MEND IT") && table.contains("pc1"), "{table}");
+    test.run(&["log"]).code(0).stdout_has(&[table]);
+}

@@ -8,13 +8,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use muster_engine::play::Play;
+use muster_roles::NetworkTest;
 use muster_roles::certificates::days_of_kubeconfig;
 use muster_roles::etcd::{self, SnapshotFile, restore};
 use muster_roles::upgrade::Settings;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Machine;
 
-use crate::cluster::{content, write};
+use crate::cluster::{NETWORK, State, content};
 use crate::etcd::{DEFRAGMENTED, snapshot};
 use crate::events::after;
 use crate::kills::{At, in_parallel, killed_everywhere};
@@ -36,9 +37,17 @@ const KEPT: &str = "/var/lib/muster/snapshots";
 /// No snapshot comes to this computer.
 pub(crate) const NOWHERE: &str = "etcd_snapshots_dir=/nowhere/snapshots";
 
-/// What kubectl says of a node's network for pods; `None` for what is something else.
-pub(crate) fn answer(words: &[&str]) -> Option<String> {
-    matches!(words, ["get", "node", _, "-o", "jsonpath={.spec.podCIDR}"]).then(|| "10.233.64.0/24".to_owned())
+/// What kubectl says of a node's network for pods, and of workloads; `None` for what is something else.
+pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
+    match words {
+        ["get", "node", _, "-o", "jsonpath={.spec.podCIDR}"] => Some(NETWORK.to_owned()),
+        ["get", "daemonsets", "-A", ..] if state.late_looks > 0 => {
+            state.late_looks -= 1;
+            Some("kube-system|DaemonSet/kube-proxy|2|2|3|2|3\n".to_owned())
+        }
+        ["get", "daemonsets" | "deployments,statefulsets", "-A", ..] => Some(String::new()),
+        _ => None,
+    }
 }
 
 /// For how many days a certificate in PEM is good.
@@ -92,10 +101,6 @@ impl World {
         let world = after(GROUPS, |_| ()).await;
         let before = format!("etcd_snapshots_dir={}", folder.join("before").display());
         world.inventory(&hosts(IN_USE), GROUPS, &[&before]);
-        for machine in &world.machines[..IN_USE] {
-            let network = "FLANNEL_SUBNET=10.233.64.1/24\n";
-            write(&mut machine.state().kept.disk, "/run/flannel/subnet.env", network, 0o644);
-        }
         let path = folder.join("snapshot.db");
         fs::write(&path, snapshot(&content(&world.machines[0], CA))).unwrap();
         let snapshot = Some(SnapshotFile::read(&path).unwrap().unwrap());
@@ -270,6 +275,36 @@ fn a_restore_that_was_only_prepared_has_not_begun() {
         world.does(&plays, restore::roles(restore));
         assert_eq!(world.calm(7).await.2, Vec::<String>::new());
         assert_eq!(world.not_restored(&later), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_restore_ends_when_the_clusters_own_pods_have_rolled_out() {
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let (world, restore) = World::with_snapshot(folder.path()).await;
+        world.does(&restore::plays(&Default::default()), restore::roles(restore));
+        world.cluster.state().late_looks = 3;
+        let (_, ran, wrong) = world.calm(2).await;
+        assert_eq!((wrong, ran.warnings), (Vec::<String>::new(), Vec::new()));
+        assert_eq!(world.cluster.state().late_looks, 0);
+    });
+}
+
+#[test]
+fn verify_tells_of_a_restore_that_was_cut_off_and_what_finishes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let (world, restore) = World::with_snapshot(folder.path()).await;
+        // Its members are prepared, and the control planes are stopped.
+        world.does(&restore::plays(&Default::default())[..2], restore::roles(restore));
+        assert_eq!(world.calm(2).await.2, Vec::<String>::new());
+        let plays: Vec<Play> = serde_saphyr::from_str(include_str!("../../playbooks/verify.yml")).unwrap();
+        *world.instead.lock().unwrap() = Some((plays, vec![muster_roles::verify(NetworkTest::Always)]));
+        let refused = world.refused().await;
+        let told = "etcd: a restore of etcd was begun on m0 and did not come to its end";
+        let is_told = |said: &String| said.split_once(": ").is_some_and(|(_, said)| said == told);
+        assert!(refused.len() == IN_USE && refused.iter().all(is_told), "{refused:?}");
     });
 }
 

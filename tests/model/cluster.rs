@@ -60,6 +60,8 @@ pub(crate) struct State {
     pub(crate) leaving: usize,
     /// How many have been cordoned at once.
     pub(crate) together: usize,
+    /// How often kube-proxy is still found to roll out.
+    pub(crate) late_looks: u32,
     /// The nodes that were taken away, in order.
     pub(crate) removed: Vec<String>,
     /// The versions of the kubelets that run, by node, of kubeadm's configuration and of kube-proxy.
@@ -126,6 +128,13 @@ pub(crate) fn address(machine: &str) -> String {
 
 /// A container of an application that runs control planes of its own.
 const TENANT: &str = "tenant-kube-apiserver";
+
+/// Where flannel's daemon writes which network the node's pods have, and what it writes on every node.
+pub(crate) const SUBNET_FILE: &str = "/run/flannel/subnet.env";
+pub(crate) const SUBNET: &str = "FLANNEL_SUBNET=10.233.64.1/24\n";
+
+/// Every node's network for pods, as the cluster says it.
+pub(crate) const NETWORK: &str = "10.233.64.0/24";
 
 impl Cluster {
     pub(crate) fn new(
@@ -403,11 +412,16 @@ impl Cluster {
             }
             for node in state.nodes.clone().into_values() {
                 let disk = &mut node.state().kept.disk;
-                if disk.file("/run/flannel/subnet.env").is_none() {
-                    if disk.file("/etc/cni/net.d/10-flannel.conflist").is_some() {
+                if disk.file(SUBNET_FILE).is_none() {
+                    // One that runs does not look at its file: it begins anew first.
+                    let is_taken_away = disk.file("/run/flannel/former-subnet.env").is_some();
+                    if is_taken_away && state.pods.anew.is_empty() {
+                        continue;
+                    }
+                    if !is_taken_away && disk.file("/etc/cni/net.d/10-flannel.conflist").is_some() {
                         state.wrong.push(format!("{} takes pods, and has no network for them", node.name));
                     }
-                    write(disk, "/run/flannel/subnet.env", "", 0o644);
+                    write(disk, SUBNET_FILE, SUBNET, 0o644);
                 }
             }
         });

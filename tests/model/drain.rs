@@ -19,6 +19,8 @@ pub(crate) struct Pods {
     on_node: Vec<&'static str>,
     budgets: &'static str,
     asked: Vec<String>,
+    /// Which pods began anew, as field selectors.
+    pub(crate) anew: Vec<String>,
 }
 
 impl Pods {
@@ -30,6 +32,12 @@ impl Pods {
                 let is_looked_at = ["spec.nodeName=m2", "spec.nodeName!="].contains(node);
                 let shown = self.on_node.iter().filter(|pod| is_looked_at && selects(selector, pod));
                 Some(shown.map(|pod| pod.trim_end_matches('\n').to_owned() + "\tm2\n").collect())
+            }
+            ["get", "pods", "-A", "--field-selector", which, "-o", _]
+                if which.starts_with("status.phase!=") =>
+            {
+                self.anew.push((*which).to_owned());
+                Some(String::new())
             }
             ["get", "poddisruptionbudgets", "-A", ..] => Some(self.budgets.to_owned()),
             _ => None,
@@ -45,7 +53,7 @@ fn selects(selector: &str, pod: &str) -> bool {
 impl Pods {
     /// A pod on m2, which a budget does not let go.
     pub(crate) fn that_stay() -> Self {
-        Self { on_node: vec![WEB], budgets: BUDGET, asked: Vec::new() }
+        Self { on_node: vec![WEB], budgets: BUDGET, ..Self::default() }
     }
 }
 
@@ -76,7 +84,7 @@ impl World {
         set: &[&str],
     ) -> Ran {
         self.inventory(&hosts(IN_USE), GROUPS, set);
-        self.cluster.state().pods = Pods { on_node: pods.to_vec(), budgets, asked: Vec::new() };
+        self.cluster.state().pods = Pods { on_node: pods.to_vec(), budgets, ..Pods::default() };
         let roles = roles.iter().map(ToString::to_string).collect();
         let play = Play { name: "Drain".into(), hosts: "m2".into(), roles, ..Play::default() };
         self.does(&[play], ROLES.to_vec());

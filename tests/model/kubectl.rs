@@ -194,7 +194,7 @@ impl Cluster {
         }
         let printed = {
             let mut state = self.state();
-            let of_care = care::answer(&rest);
+            let of_care = care::answer(&mut state, &rest);
             let of_upgrade = upgrade::answer(&state, &rest);
             let of_nodes = nodes::answer(&mut state, &rest);
             let of_rotation = rotation::answer(&mut state, &rest);

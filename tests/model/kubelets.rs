@@ -8,7 +8,7 @@ use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Machine;
 use muster_testkit::model::random::Random;
 
-use crate::cluster::{Cluster, content, is_active, write};
+use crate::cluster::{Cluster, SUBNET, SUBNET_FILE, content, is_active, write};
 use crate::events::after;
 use crate::kills::{At, killed_everywhere};
 use crate::kubeadm::CONFIGURES_KUBELET;
@@ -202,7 +202,7 @@ fn a_kubelet_gets_its_former_configuration_whenever_the_power_goes() {
                 world.cluster.state().busy.clear();
                 world.cluster.kubelet_started(machine);
                 // What flannel's daemon writes after a start of the machine.
-                write(&mut machine.state().kept.disk, "/run/flannel/subnet.env", "", 0o644);
+                write(&mut machine.state().kept.disk, SUBNET_FILE, SUBNET, 0o644);
             };
             let controller = Controller::new(2, MACHINES, None);
             let cut = tokio::time::timeout(Duration::from_secs(3600), cut);

@@ -163,7 +163,7 @@ struct Ran {
     /// The roles of which any host has done a step, be it only to look.
     looked: BTreeSet<String>,
     warnings: Vec<String>,
-    /// What was shown while something was waited for.
+    /// What was told, and what was shown while something was waited for.
     shown: Vec<String>,
 }
 
@@ -317,6 +317,7 @@ impl World {
                 }
                 Event::Warning { text, .. } => warnings.push(text),
                 Event::Output { line, .. } => shown.push(line),
+                Event::Told { text, .. } => shown.push(text),
                 _ => {}
             }
         }

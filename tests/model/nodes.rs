@@ -8,7 +8,7 @@ use muster_roles::{ROLES, Removal};
 use muster_testkit::fault_record::held;
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{State, address, content, write};
+use crate::cluster::{NETWORK, SUBNET, SUBNET_FILE, State, address, content, write};
 use crate::events::after;
 use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
@@ -31,7 +31,12 @@ impl Marks {
             let name = format!("muster.io/owned-{what}");
             self.annotations.get(&name).and_then(Value::as_str).unwrap_or_default()
         };
-        format!("{name}\t{}\t{taints}\t{}\t{}\n", json!(self.labels), owned("labels"), owned("taints"))
+        format!(
+            "{name}\t{}\t{taints}\t{}\t{}\t{NETWORK}\n",
+            json!(self.labels),
+            owned("labels"),
+            owned("taints")
+        )
     }
 
     /// `kubectl patch --type=merge` of labels and annotations.
@@ -326,5 +331,34 @@ fn a_machine_is_not_replaced_while_etcd_cannot_do_without_its_member() {
             "{refused:?}"
         );
         assert_eq!((world.cluster.seen(), world.changes()), before);
+    });
+}
+
+#[test]
+fn a_node_with_another_network_for_pods_than_the_cluster_says_gets_it_made_anew() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        let another = "FLANNEL_SUBNET=10.233.99.1/24\n";
+        let former = "/run/flannel/former-subnet.env";
+        let written = || content(&world.machines[2], SUBNET_FILE);
+        // As it is where the Node was deleted, and its kubelet has registered it again; and then where the run was cut off that
+        // mended it, when it had taken the network away.
+        for (run, path) in [(2, SUBNET_FILE), (4, former)] {
+            {
+                let mut state = world.machines[2].state();
+                state.kept.disk.remove(SUBNET_FILE).ok();
+                write(&mut state.kept.disk, path, another, 0o644);
+            }
+            world.cluster.state().pods.anew.clear();
+            let (_, ran, wrong) = world.calm(run).await;
+            assert_eq!(wrong, Vec::<String>::new());
+            assert_eq!(written(), SUBNET, "{run}");
+            let only = [("m2".to_owned(), vec!["cni: network for pods of m2".to_owned()])];
+            assert_eq!(ran.told, only.into(), "{run}");
+            let anew = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName=m2";
+            assert_eq!(world.cluster.state().pods.anew, [anew], "{run}");
+            let (_, ran, wrong) = world.calm(run + 1).await;
+            assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+        }
     });
 }

@@ -7,7 +7,7 @@ use muster_roles::Removal;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::random::Random;
 
-use crate::cluster::{MAKES_CERTIFICATE, MAKES_MANIFESTS, address, content, write};
+use crate::cluster::{MAKES_CERTIFICATE, MAKES_MANIFESTS, SUBNET, SUBNET_FILE, address, content, write};
 use crate::events::after;
 use crate::kills::{At, killed_everywhere};
 use crate::line::{Controller, Kill};
@@ -113,7 +113,7 @@ fn a_control_plane_has_a_certificate_whenever_its_power_goes() {
                 machine.restart(&mut Random::of(7, &[milliseconds]), Duration::from_secs(5));
                 world.cluster.state().busy.clear();
                 // What flannel's daemon writes after a start of the machine.
-                write(&mut machine.state().kept.disk, "/run/flannel/subnet.env", "", 0o644);
+                write(&mut machine.state().kept.disk, SUBNET_FILE, SUBNET, 0o644);
             };
             let controller = Controller::new(2, MACHINES, None);
             let cut = tokio::time::timeout(Duration::from_secs(3600), cut);

@@ -210,12 +210,7 @@ pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
             Some(format!("namespace default\n{}", content(&plane, CA)))
         }
         // Nobody has workloads here.
-        [
-            "get",
-            "deployments,daemonsets,statefulsets" | "deployments,statefulsets" | "daemonsets",
-            "-A",
-            ..,
-        ] => Some(String::new()),
+        ["get", "deployments,daemonsets,statefulsets", "-A", ..] => Some(String::new()),
         ["-n", "kube-system", "get", "configmap", "extension-apiserver-authentication", ..] => {
             let all: String = state.running.values().map(|running| running.api_server.as_str()).collect();
             Some(format!("requestheader-client-ca-file {}{all}", state.once_trusted))

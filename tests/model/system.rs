@@ -9,7 +9,7 @@ use muster_testkit::fault_record::held;
 use muster_testkit::model::random::Random;
 use muster_testkit::model::shell::{Done, Shell};
 
-use crate::cluster::{Cluster, unknown, write};
+use crate::cluster::{Cluster, SUBNET, SUBNET_FILE, unknown, write};
 use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
 use crate::{World, hosts, simulated};
@@ -19,9 +19,6 @@ const NODES: usize = 4;
 
 /// How long a machine takes to come back, and its kubelet to say so.
 const DOWN: Duration = Duration::from_secs(6);
-
-/// Where the network's daemon writes what it has.
-const NETWORK: &str = "/run/flannel/subnet.env";
 
 impl Cluster {
     /// `systemd-run ... systemctl reboot`: the machine restarts a second later.
@@ -52,7 +49,7 @@ impl Cluster {
             }
             machine.restart(&mut Random::new(1), DOWN);
             tokio::time::sleep(DOWN).await;
-            write(&mut machine.state().kept.disk, NETWORK, "", 0o644);
+            write(&mut machine.state().kept.disk, SUBNET_FILE, SUBNET, 0o644);
             state.lock().unwrap().off.remove(&name);
             tokio::time::sleep(DOWN).await;
             state.lock().unwrap().boots.insert(name, machine.boots());
