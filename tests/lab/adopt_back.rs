@@ -52,7 +52,7 @@ fn a_half_done_adoption_is_taken_back_by_the_words_of_its_page() {
     lab.on("node1", ready);
     fs::write(lab.folder().join("flannel.yml"), flannel).unwrap();
     done(lab.muster(&["kubectl", "apply", "-f", "flannel.yml"]));
-    let words = commands_below("remove\nmuster's flannel").trim();
+    let words = commands_below("Then apply the manifests").trim();
     done(lab.muster(&words.split(' ').skip(1).collect::<Vec<_>>()));
     ["node1", "node2"].iter().for_each(|node| back(node, "At last"));
 
