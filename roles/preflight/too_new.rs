@@ -8,7 +8,9 @@ use crate::common::kube_minor;
 use crate::kubeadm::{SAYS_WHO_IS_ANONYMOUS, V1BETA4};
 
 /// A variable, which of its values an old version does not understand, and the minor version that does.
-const NEEDS: [(&str, fn(&str) -> bool, u32); 6] = [
+type Need = (&'static str, fn(&str) -> bool, u32);
+
+const NEEDS: [Need; 6] = [
     // Fields of kubeadm.k8s.io/v1beta4.
     ("kube_cert_validity_period", |_| true, V1BETA4),
     ("kube_ca_cert_validity_period", |_| true, V1BETA4),
@@ -23,7 +25,7 @@ const NEEDS: [(&str, fn(&str) -> bool, u32); 6] = [
 pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let Some(version) = Setting::of(vars, "kube_version") else { return Vec::new() };
     let minor = kube_minor(version.text.trim_start_matches('v'));
-    let tell = |(name, is_new, since): (&'static str, fn(&str) -> bool, u32)| {
+    let tell = |(name, is_new, since): Need| {
         let setting = Setting::of(vars, name)
             .filter(|setting| minor < since && is_new(&setting.text.to_lowercase()))?;
         Some(setting.wrong(
