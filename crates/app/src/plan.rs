@@ -427,7 +427,7 @@ mod tests {
         };
         let then = plan(&[("node1", &[cordoned.clone(), moved("shop/web-1")])]);
         for pods in [&[moved("shop/web-2")][..], &[moved("shop/web-2"), moved("shop/cron-1")], &[]] {
-            let now = [&[cordoned.clone()], pods].concat();
+            let now = [std::slice::from_ref(&cordoned), pods].concat();
             assert_eq!(then.differences(&steps(&[("node1", &now)])), [""; 0]);
         }
         let told = ["\n  node1\n    not to be done any more: etcd: node a (content)"];
