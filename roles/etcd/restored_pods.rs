@@ -2,8 +2,7 @@
 //!
 //! Where all machines were installed anew their cluster has another authority than the one that the snapshot knows. The controller
 //! manager tells it to each namespace (`kube-root-ca.crt`), but pods that began before that trust the old one for ever: so they
-//! begin anew. So do those of a node to which the
-//! snapshot gives another network for its pods than the one that it has.
+//! begin anew. So do those of a node to which the snapshot gives another network for its pods than the one that it has.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -210,8 +210,8 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
         exit => {
             if exit == Exit::Unreachable {
                 print::note(&format!(
-                    "{} not taken out of {}, because a control plane did not answer. When it does, give the same command again; if it \
-                     stays off, remove it with the same command, too",
+                    "{} not taken out of {}, because a machine that stays did not answer. When it does, give the same command again; if \
+                     it stays off, remove it with the same command, too",
                     if let [one] = leaving.hosts.as_slice() {
                         format!("{one} was")
                     } else {
