@@ -1,5 +1,6 @@
-//! Pods begin anew, where what they have begun with is not so any more.
+//! Pods begin anew, where what they have begun with is not so any more; and only then.
 
+use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use muster_inventory::some_names;
 
@@ -17,4 +18,31 @@ pub(crate) async fn begin_anew(kubectl: &Kubectl<'_>, node: Option<&str>) -> Res
         ));
     }
     Ok(())
+}
+
+/// The manifest of a static pod with a UID, which another node or another manifest would not have. Where there is none the kubelet
+/// makes one of all fields that it knows: one of another minor version knows others, and would end the pod and begin it anew
+/// (`applyDefaults` in pkg/kubelet/config/common.go of Kubernetes).
+pub(crate) fn static_pod(manifest: &str, node: &str) -> String {
+    let uid = Sha256::of(format!("{node}\n{manifest}").as_bytes()).to_string();
+    manifest.replacen("\nmetadata:\n", &format!("\nmetadata:\n  uid: \"{}\"\n", &uid[..32]), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_pod_is_another_one_only_on_another_node_or_with_another_manifest() {
+        let uid = |manifest: &str, node: &str| {
+            let pod = static_pod(manifest, node);
+            let pod: serde_json::Value = serde_saphyr::from_str(&pod).unwrap();
+            assert_eq!(pod["metadata"]["name"], "it");
+            pod["metadata"]["uid"].as_str().unwrap().to_owned()
+        };
+        let manifest = "kind: Pod\nmetadata:\n  name: it\nspec: {}\n";
+        assert_eq!(uid(manifest, "a"), uid(manifest, "a"));
+        assert_ne!(uid(manifest, "a"), uid(manifest, "b"));
+        assert_ne!(uid(manifest, "a"), uid(&manifest.replace("{}", "{hostNetwork: true}"), "a"));
+    }
 }

@@ -28,6 +28,7 @@ use crate::catalogue::image;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, api_answers};
+use crate::pods::static_pod;
 use crate::{diagnosis, kubeadm};
 pub(crate) use external::{External, former_names, known_by_name, may_go_over, names, no_names, wrong_name};
 pub(crate) use external::{NAME as EXTERNAL_NAME, VARIABLE as EXTERNAL, all_find_it, answers};
@@ -145,7 +146,7 @@ pub(crate) fn pod(host: &Host, known: &Standing, leaving: &[String]) -> Result<O
     });
     let config = host.render("haproxy.cfg.j2", include_str!("templates/haproxy.cfg.j2"), &extra)?;
     let pod = host.render("pod.yaml.j2", include_str!("templates/pod.yaml.j2"), &extra)?;
-    Ok(Some(Balancer { config, pod }))
+    Ok(Some(Balancer { config, pod: static_pod(&pod, host.name()) }))
 }
 
 /// The load balancer of this machine leads nobody to control planes that leave. A machine that never had one gets none here, where

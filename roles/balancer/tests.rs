@@ -38,10 +38,14 @@ fn each_control_plane_is_asked_whether_it_is_ready() {
         "{config}"
     );
     let backends: Vec<&str> = config.split("\nbackend ").skip(1).collect();
-    assert_eq!(backends.len(), 3, "{config}");
-    for (backend, asks) in
-        backends.iter().zip(["/%[srv_name]", "exclude=etcd&exclude=etcd-readiness\n", "GET /readyz\n"])
-    {
+    let asked_for = [
+        "/%[srv_name]",
+        "readyz?exclude=etcd&exclude=etcd-readiness\n",
+        "livez?exclude=etcd\n",
+        "GET /readyz\n",
+    ];
+    assert_eq!(backends.len(), asked_for.len(), "{config}");
+    for (backend, asks) in backends.iter().zip(asked_for) {
         assert!(backend.contains("\n  server a 192.0.2.1:6443\n  server b 192.0.2.2:6443\n"), "{backend}");
         assert!(backend.contains(asks), "{backend}");
     }
@@ -50,13 +54,17 @@ fn each_control_plane_is_asked_whether_it_is_ready() {
         assert!(asked.contains("check-ssl verify required ca-file /etc/kubernetes/ssl/ca.crt"), "{asked}");
     }
     // One that has just started forbids everything for a moment.
-    assert!(backends[1].contains("^(200|401|403)$") && backends[2].contains("^(200|401)$"), "{config}");
+    assert!(backends[1].contains("^(200|401|403)$") && backends[3].contains("^(200|401)$"), "{config}");
     // All of them would be passed over while etcd elects a leader: one counts if it has etcd, or if nobody has.
     for plane in ["a", "b"] {
         let rule = format!("if {{ path /{plane} }} {{ srv_is_up(answers/{plane}) }}");
         let counts: Vec<&str> = config.lines().filter(|line| line.contains(&rule)).collect();
         assert!(counts.len() == 2 && counts[1].ends_with("{ nbsrv(has-etcd) eq 0 }"), "{config}");
     }
+    // One that takes its leave gets nobody new, and keeps whom it has; one without etcd keeps nobody.
+    assert!(backends[0].contains("disable-on-404") && backends[0].contains("shutdown-sessions"), "{config}");
+    let leaving = "return status 404 if { path /a } !{ srv_is_up(answers/a) } { srv_is_up(lives/a) }\n";
+    assert!(config.contains(leaving), "{config}");
 }
 
 /// An election takes up to twice its timeout, of which each look sees three seconds.

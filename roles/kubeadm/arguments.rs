@@ -17,6 +17,10 @@ use crate::encryption::Encryption;
 /// The folder of volume plugins where kubeadm's own cannot be made.
 const VOLUME_PLUGINS: &str = "/opt/libexec/kubernetes/kubelet-plugins/volume/exec/";
 
+/// How long an API server that was told to end says that it is not ready and still serves everybody (`--shutdown-delay-duration`
+/// of kube-apiserver): longer than load balancers need to lead nobody there any more (`balancer/templates/haproxy.cfg.j2`).
+const LEAVE_TAKING: &str = "5s";
+
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
 pub(super) struct Vars {
@@ -173,6 +177,7 @@ fn of(
     controller_manager.common(&vars, &vars.kube_controller_feature_gates);
     scheduler.common(&vars, &vars.kube_scheduler_feature_gates);
 
+    api_server.set("shutdown-delay-duration", Some(LEAVE_TAKING));
     // kubeadm enables NodeRestriction, and a list of one's own takes the place of its list.
     let mut plugins = vars.kube_apiserver_enable_admission_plugins.clone();
     if !plugins.is_empty() && !plugins.iter().any(|plugin| plugin == "NodeRestriction") {
@@ -262,7 +267,9 @@ mod tests {
     #[test]
     fn nothing_is_said_that_nobody_asked_for() {
         let nothing = json!({ "arguments": {}, "volumes": [] });
-        let all = json!({ "api_server": nothing, "controller_manager": nothing, "scheduler": nothing });
+        // But that load balancers get the time to lead nobody there any more.
+        let api_server = json!({ "arguments": { "shutdown-delay-duration": "5s" }, "volumes": [] });
+        let all = json!({ "api_server": api_server, "controller_manager": nothing, "scheduler": nothing });
         assert_eq!(told(""), all);
     }
 
@@ -276,7 +283,9 @@ mod tests {
                 "tls-min-version": "VersionTLS12", "v": "4",
             })
         };
-        assert_eq!(arguments(yaml, "api_server"), common("A=true"));
+        let mut api_server = arguments(yaml, "api_server");
+        assert!(api_server.as_object_mut().unwrap().remove("shutdown-delay-duration").is_some());
+        assert_eq!(api_server, common("A=true"));
         assert_eq!(arguments(yaml, "controller_manager"), common("A=true"));
         assert_eq!(arguments(yaml, "scheduler"), common("A=true,B=false"));
     }
@@ -314,6 +323,7 @@ mod tests {
             "oidc-username-prefix": "o:",
             "request-timeout": "90s",
             "runtime-config": "api/all=true",
+            "shutdown-delay-duration": "5s",
         });
         assert_eq!(arguments(yaml, "api_server"), expected);
     }
@@ -335,10 +345,10 @@ mod tests {
 
     #[test]
     fn what_is_said_in_so_many_words_wins() {
-        let yaml = "event_ttl_duration: 2h\nkube_kubeadm_apiserver_extra_args: {event-ttl: 3h, --max-requests-inflight: 9, a: [x, y]}\n\
+        let yaml = "event_ttl_duration: 2h\nkube_kubeadm_apiserver_extra_args: {event-ttl: 3h, --max-requests-inflight: 9, a: [x, y], shutdown-delay-duration: 70s}\n\
                     kube_kubeadm_controller_extra_args: {b: true}\nkube_kubeadm_scheduler_extra_args: {c: d}\n\
                     scheduler_extra_volumes: [{name: n, hostPath: /h, mountPath: /m, readOnly: true}]";
-        let expected = json!({ "a": "x,y", "event-ttl": "3h", "max-requests-inflight": "9" });
+        let expected = json!({ "a": "x,y", "event-ttl": "3h", "max-requests-inflight": "9", "shutdown-delay-duration": "70s" });
         assert_eq!(arguments(yaml, "api_server"), expected);
         assert_eq!(arguments(yaml, "controller_manager"), json!({ "b": "true" }));
         let volume = json!([{ "name": "n", "hostPath": "/h", "mountPath": "/m", "readOnly": true }]);

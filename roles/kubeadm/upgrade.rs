@@ -213,7 +213,7 @@ async fn restart_kubelet(host: &Host, known: &Standing, version: &str) -> Result
         .ensure(command(
             format!("kubelet {version}"),
             kubelet_change::starting!(
-                include_str!("upgrade_kubelet.sh"),
+                concat!(include_str!("../own_api_server.sh"), include_str!("upgrade_kubelet.sh")),
                 [super::PATCHES, kubelet::STAMP, &wanted]
             ),
             sh(concat!(include_str!("own_node.sh"), r#"[ "$runs" = "v$2" ]"#), [node.as_str(), version]),

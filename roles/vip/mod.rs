@@ -25,6 +25,7 @@ use crate::catalogue::image;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::kubeadm::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE};
+use crate::pods::static_pod;
 pub(crate) use free::may_be_taken;
 pub(crate) use holder::are_held_once;
 
@@ -148,7 +149,7 @@ pub(crate) async fn hold(host: &Host, known: &Standing) -> Result<()> {
         .ensure(file(format!("{folder}/is-ready.sh")).content(include_str!("is-ready.sh")))
         .ensure(file(format!("{folder}/keepalived.conf")).content(config.as_str()))
         .ensure(dir("/etc/kubernetes/manifests"))
-        .ensure(file(manifest_of(address)).content(pod))
+        .ensure(file(manifest_of(address)).content(static_pod(&pod, host.name())))
         .ensure(taken_up(&pod_of(address), "SIGHUP", &format!("{folder}/taken-up"), &config))
         .await?;
     let is_new = !is_there(host.name());

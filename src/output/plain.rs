@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use console::truncate_str;
 use muster_engine::event::Event;
 use muster_engine::failure::Failure;
 
@@ -122,6 +123,9 @@ pub(crate) fn lines(event: &Event, detail: Detail, style: Style) -> Vec<String> 
     }
 }
 
+/// The columns that are shown of what a host says.
+const NOTE_WIDTH: usize = 120;
+
 /// `under way: node1 control-plane: kubeadm init 31s; 2 hosts wait`.
 fn under_way(view: &View, now: Instant) -> String {
     let mut busy: Vec<_> = view
@@ -140,7 +144,9 @@ fn under_way(view: &View, now: Instant) -> String {
                 _ if host.step.is_empty() => host.role.clone(),
                 _ => format!("{}: {}", host.role, host.step),
             };
-            let note = if host.note.is_empty() { String::new() } else { format!(" ({})", host.note) };
+            // What a program says may be long; the run's record has all of it.
+            let note = truncate_str(&host.note, NOTE_WIDTH, "...");
+            let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
             format!("{name} {doing} {time}{}{note}", view.usually(host, now))
         })
         .collect();
@@ -204,5 +210,16 @@ mod tests {
             "under way: node1 connecting 12s; node2 connecting 12s; node3 connecting 12s; node4 connecting 12s; \
              and 2 hosts more"
         );
+    }
+
+    #[test]
+    fn a_long_line_of_a_program_is_shown_by_its_beginning() {
+        let hosts = vec!["node1".to_owned()];
+        let mut view = View::new(&Outline { hosts, ..Outline::default() }, Usual::default(), Instant::now());
+        let line = format!("Error from server: {}", "[+]etcd ok ".repeat(40));
+        view.apply(&Event::Output { host: "node1".into(), line }, view.begun);
+        let told = under_way(&view, view.begun);
+        assert!(told.contains("(Error from server: [+]etcd ok ") && told.ends_with("...)"), "{told}");
+        assert!(told.len() < 160, "{told}");
     }
 }

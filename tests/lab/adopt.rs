@@ -190,7 +190,7 @@ fn a_cluster_of_kubeadms_is_taken_over_under_an_application() {
 
     let (failed, asked) = asked::in_vain(&lab, "node2", API);
     assert!(failed < asked, "the API was never there again");
-    asked::always_answered(&lab, "node2");
+    asked::always_answered(&lab, "node2", APP);
     assert!(
         !lab.has("node1", "/etc/kubernetes/manifests/etcd.yaml")
             && !lab.has("node1", "/var/lib/muster/adopted/begun")
@@ -242,7 +242,7 @@ fn three_control_planes_of_kubeadms_are_taken_over_one_after_the_other() {
     let asked = lab.muster(&["adopt", "--apply"]);
     assert!(asked.code == 5 && asked.all().contains("add --yes"), "{asked:#?}");
     done(lab.muster(&["adopt", "--apply", "--yes"]));
-    asked::always_answered(&lab, "node4");
+    asked::always_answered(&lab, "node4", APP);
     let again = lab.muster(&["setup-cluster"]);
     for node in ["node1", "node2", "node3"] {
         assert_eq!((again.code, again.recap(node, "changed")), (0, 0), "{again:#?}");
@@ -324,7 +324,7 @@ impl Layout {
         let asks = format!("node{}", self.machines);
         asked::ask(lab, &asks, &[APP]);
         adopt();
-        asked::always_answered(lab, &asks);
+        asked::always_answered(lab, &asks, asked::APP);
         let objects_after = objects(lab);
         let replaced = [
             "kube-system/kube-flannel",

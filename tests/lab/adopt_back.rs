@@ -68,7 +68,7 @@ fn a_half_done_adoption_is_taken_back_by_the_words_of_its_page() {
     kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=120s"]);
     kubectl(&["-n", "kube-flannel", "rollout", "status", "daemonset/kube-flannel-ds", "--timeout=120s"]);
     assert_eq!(lab.on("node1", REST), before);
-    asked::always_answered(&lab, "node2");
+    asked::always_answered(&lab, "node2", asked::APP);
     held(
         "an adoption is taken back",
         "a controller that is killed when all but the names has gone over, and then the commands of docs/adopt.md",

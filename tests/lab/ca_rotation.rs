@@ -84,7 +84,7 @@ fn authorities_are_rotated_under_an_application_and_by_runs_that_are_killed() {
         "the same command finishes; nothing else may begin",
     );
 
-    asked::always_answered(&lab, "node2");
+    asked::always_answered(&lab, "node2", asked::APP);
     for (machine, path) in [
         ("node1", "/etc/kubernetes/ssl/ca.crt"),
         ("node1", "/etc/kubernetes/ssl/front-proxy-ca.crt"),
