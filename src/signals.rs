@@ -1,5 +1,8 @@
-//! Ctrl-C, and SIGTERM, which means the same.
+//! Ctrl-C, and what means the same: SIGTERM, and SIGHUP of a terminal that is closed.
 
+use std::fs;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Exit;
@@ -7,12 +10,13 @@ use crate::output::{Screen, print};
 
 /// The first Ctrl-C ends the run after what is under way on the machines; the second ends the program at once.
 pub(crate) async fn heed_signals(cancel: CancellationToken, screen: Screen) {
-    use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    let mut closed = if goes_on_without_terminal() { None } else { signal(SignalKind::hangup()).ok() };
     loop {
         tokio::select! {
             pressed = tokio::signal::ctrl_c() => if pressed.is_err() { return },
             _ = terminate.recv() => {}
+            () = is_closed(&mut closed) => {}
         }
         if cancel.is_cancelled() {
             screen.end_live();
@@ -28,5 +32,22 @@ pub(crate) async fn heed_signals(cancel: CancellationToken, screen: Screen) {
                 "interrupted: waiting for what is under way on the machines; Ctrl-C again to leave at once",
             );
         });
+    }
+}
+
+/// Whether the program was begun so that it goes on when its terminal is closed, as `nohup` does it (`SigIgn` of proc(5)). Where that
+/// is not known it does.
+fn goes_on_without_terminal() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_none_or(|mask| mask & 1 << (SignalKind::hangup().as_raw_value() - 1) != 0)
+}
+
+/// Waits until the terminal is closed; for ever where that is not asked for.
+async fn is_closed(closed: &mut Option<Signal>) {
+    match closed {
+        Some(closed) => drop(closed.recv().await),
+        None => std::future::pending().await,
     }
 }

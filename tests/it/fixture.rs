@@ -129,7 +129,8 @@ impl Test {
         link
     }
 
-    fn at_home(&self, mut command: Command) -> Command {
+    /// A program in the folder and the environment of the test.
+    pub(crate) fn at_home(&self, mut command: Command) -> Command {
         command.current_dir(self.folder()).env_clear().envs(&self.environment);
         command
     }

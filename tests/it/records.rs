@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use muster_testkit::sshd::not_sshd;
@@ -67,8 +68,8 @@ fn a_run_is_recorded_for_its_owner_alone_and_told_later() {
     test.run(&["log", "2020"]).code(5).stderr_has(&["there is no run \"2020\""]);
 }
 
-#[test]
-fn a_run_that_was_killed_leaves_what_had_happened() {
+/// A run, under way, of a machine that takes connections and says nothing.
+fn under_way(with_nohup: bool) -> (Test, Child) {
     let port = not_sshd("", true);
     let inventory = format!(
         "node1 ansible_host=127.0.0.1 ansible_port={port}\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n"
@@ -76,13 +77,48 @@ fn a_run_that_was_killed_leaves_what_had_happened() {
     let test = muster().file("inventory/hosts.ini", &inventory);
     let known_hosts = test.folder().join("known_hosts").display().to_string();
     let test = test.set("MUSTER_KNOWN_HOSTS", known_hosts);
-    let mut child = test.command(&["preflight", "-T", "300"]).spawn().unwrap();
+    let mut command = test.command(&["preflight", "-T", "300"]);
+    if with_nohup {
+        let mut nohup = Command::new("nohup");
+        nohup.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+        command = test.at_home(nohup);
+    }
+    let child = command.stdout(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
-    let shown = || test.run(&["runs"]);
-    while !shown().stdout.contains("under way") {
+    while !test.run(&["runs"]).stdout.contains("under way") {
         assert!(begun.elapsed() < Duration::from_secs(60), "no record");
         std::thread::sleep(Duration::from_millis(50));
     }
+    (test, child)
+}
+
+/// The terminal of a program is closed.
+fn hang_up(child: &Child) {
+    let words = format!("kill -HUP {}", child.id());
+    assert!(Command::new("sh").args(["-c", &words]).status().unwrap().success());
+}
+
+#[test]
+fn a_run_whose_terminal_is_closed_ends_in_order_unless_it_has_nohup() {
+    let (test, mut child) = under_way(false);
+    hang_up(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(99));
+    let shown = test.run(&["runs"]).code(0).stdout;
+    assert!(shown.contains("interrupted") && !shown.contains("unfinished"), "{shown}");
+
+    let (test, mut child) = under_way(true);
+    hang_up(&child);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(child.try_wait().unwrap().is_none());
+    test.run(&["runs"]).code(0).stdout_has(&["under way"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_run_that_was_killed_leaves_what_had_happened() {
+    let (test, mut child) = under_way(false);
+    let shown = || test.run(&["runs"]);
     child.kill().unwrap();
     child.wait().unwrap();
     shown().code(0).stdout_has(&["unfinished", "1 not done"]);

@@ -98,6 +98,18 @@ fn one_control_plane_becomes_three_and_the_first_one_is_lost() {
     assert_eq!(["node1", "node2", "node3", "node4"].map(|host| again.recap(host, "changed")), [0; 4]);
     assert_eq!(backends(&lab).lines().count(), 3);
 
+    // All API servers get another flag, one after the other.
+    let [flag] = asked_while(&lab, 120, [""], || {
+        let told = lab.muster(&["setup-cluster", "-e", "event_ttl_duration=2h"]);
+        assert_eq!(told.code, 0, "{told:#?}");
+    });
+    println!("another flag: {} of {} requests failed", flag.0, flag.1);
+    assert!(flag.1 > 300 && flag.0 == 0, "{flag:?}");
+    for n in 1..=3 {
+        let flags = lab.on(&format!("node{n}"), "tr '\\0' ' ' </proc/$(pgrep -o kube-apiserver)/cmdline");
+        assert!(flags.contains("--event-ttl=2h"), "{flags}");
+    }
+
     // The control plane that the cluster began with loses its power.
     let [(failed, asked)] = asked_while(&lab, 20, [""], || {
         assert_eq!(lab.lab(&["kill", "node1"]).code, 0);
