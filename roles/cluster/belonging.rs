@@ -1,6 +1,7 @@
 //! Whose a machine is: this cluster's, another one's, or nobody's. It follows from the authorities on it, and on the others.
 
 use super::identity::{Authority, Identity};
+use super::misfits::of_which;
 use super::standing::Standing;
 
 impl Standing {
@@ -15,13 +16,20 @@ impl Standing {
             (None, _) => false,
         };
         if other {
-            return Some(format!("{name} belongs to another cluster ({server})"));
+            let of_which = of_which(self.is_of_a_former(seen));
+            return Some(format!("{name} belongs to {of_which} ({server})"));
         }
         if self.other_etcd(name).is_some() || self.is_member_of_ours(name) == Some(false) {
             return Some(format!("{name} holds etcd of another cluster"));
         }
         let is = seen.node.as_deref().filter(|is| seen.joined() && *is != node)?;
         Some(format!("the machine at the address of {name} is the node {is}"))
+    }
+
+    /// Whether the cluster of a machine is gone that is another one: where its API was is that of this cluster now. So it is where the
+    /// cluster was made anew while the machine was off.
+    pub(super) fn is_of_a_former(&self, seen: &Identity) -> bool {
+        self.ours().is_some() && self.was_led_here(seen)
     }
 
     /// The authority of a machine's etcd, where it holds data and is not the one that a control plane of this cluster has for etcd;

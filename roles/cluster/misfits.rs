@@ -326,7 +326,8 @@ impl Standing {
         if let Some(misplaced) = self.misplaced() {
             return Some(misplaced);
         }
-        let belongs = format!("{name} belongs to another cluster (CA {authority}, {})", own.server);
+        let is_former = self.is_of_a_former(seen);
+        let belongs = format!("{name} belongs to {} (CA {authority}, {})", of_which(is_former), own.server);
         let found = match self.authority() {
             Some((_, ours)) if ours.is_same_as(authority) => return None,
             Some((plane, ours)) => format!("{belongs}; the CA of this one is {ours} (on {plane})"),
@@ -345,6 +346,10 @@ impl Standing {
         let mistaken = "if its address in the inventory is a mistaken one, correct that";
         let companions = self.companions(name);
         let remedy = match companions.is_empty() || !self.carries(name) {
+            true if is_former => format!(
+                "its API is gone: where it was there is that of this cluster, which was made while {name} was off; to move the machine to \
+                 this one: muster reset-cluster --foreign --keep-images --limit {name}"
+            ),
             true => format!(
                 "{mistaken}; to move the machine to this cluster, remove it from the other one (there: muster remove-node {name}, or \
                  kubectl drain and kubectl delete node), then: muster reset-cluster --foreign --limit {name}"
@@ -358,6 +363,11 @@ impl Standing {
         };
         Some(problem(found, "a machine of this cluster, or of none", remedy))
     }
+}
+
+/// How the cluster is called to which a machine belongs that is none of this one's.
+pub(super) fn of_which(is_former: bool) -> &'static str {
+    if is_former { "a former cluster of these machines" } else { "another cluster" }
 }
 
 /// What a machine is alone in its cluster.

@@ -412,7 +412,8 @@ fn what_does_not_belong_is_refused() {
         ("w", vec![], &|_| {}, &[]),
         ("w", vec![("w", None)], &|_| {}, &["cluster: which cluster w is in is not known (no answer)"]),
         ("w", vec![("a", Some(plane(1))), ("w", Some(worker(1)))], &|_| {}, &[]),
-        ("w", vec![("a", Some(plane(1))), ("w", Some(worker(2)))], &|_| {}, &["cluster: w belongs to another cluster (CA "]),
+        ("w", vec![("a", Some(plane(1))), ("w", Some(worker(2)))], &|_| {}, &["cluster: w belongs to a former cluster of these machines (CA "]),
+        ("w", vec![("a", Some(plane(1))), ("w", Some(foreign_server.clone()))], &|_| {}, &["cluster: w belongs to another cluster (CA "]),
         ("w", vec![("w", Some(worker(1)))], &|_| {}, &["cluster: w belongs to a cluster (CA "]),
         // The control planes are off: the address tells.
         ("w", vec![("a", None), ("b", None), ("w", Some(worker(2)))], &|_| {}, &[]),

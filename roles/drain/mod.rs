@@ -4,8 +4,8 @@
 //! cordoned stays so, and one that a killed run left cordoned is known. Then its pods are evicted with `kubectl drain`, for some
 //! seconds at a time: between two attempts the budgets that stand against it are shown, and Ctrl-C is heeded.
 
-mod budgets;
 mod on_node;
+mod warnings;
 
 use muster_engine::event::Change;
 use muster_engine::prelude::*;
@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::cluster;
 use crate::common::{cluster_vars, duration};
 use crate::kubectl::{Kubectl, kubectl};
-pub(crate) use budgets::warn_of_budgets;
 use on_node::OnNode;
+pub(crate) use warnings::warn;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]

@@ -94,14 +94,22 @@ impl OnNode {
         Self::parse(&format!("node\t\t\tTrue\n{lines}")).unwrap_or_default()
     }
 
-    /// Whether a budget lets no pod go now, wherever it is.
-    pub(super) fn has_full_budgets(&self) -> bool {
-        self.budgets.iter().any(|budget| budget.allowed == 0)
+    /// The same with the pods of some nodes alone.
+    pub(super) fn on(mut self, nodes: &[String]) -> Self {
+        self.pods.retain(|pod| nodes.contains(&pod.node));
+        self
     }
 
-    /// The budgets that let none of their pods on some nodes go now, in words, each with those of the nodes that it is about.
-    pub(super) fn against_moving(mut self, nodes: &[String]) -> Vec<(String, Vec<String>)> {
-        self.pods.retain(|pod| nodes.contains(&pod.node));
+    /// The pods that nobody makes again, in words, if there are any.
+    pub(super) fn deleted_for_good(&self) -> Option<String> {
+        let gone: Vec<_> = self.moving().filter(|pod| !pod.over && pod.controller.is_none()).collect();
+        let words =
+            || format!("{} without a controller deleted for good: {}", pods(gone.len()), names(&gone));
+        (!gone.is_empty()).then(words)
+    }
+
+    /// The budgets that let none of their pods go now, in words, each with the nodes that it is about.
+    pub(super) fn against_moving(&self) -> Vec<(String, Vec<String>)> {
         let of = |pods: &[&Pod]| pods.iter().map(|pod| pod.node.clone()).collect::<BTreeSet<_>>();
         let told =
             |(budget, pods): &(&Budget, Vec<&Pod>)| (budget.in_words(pods), of(pods).into_iter().collect());
@@ -129,18 +137,11 @@ impl OnNode {
     /// What moving the pods means: which move, which are gone for good, which lose data, and which budgets stand against it.
     pub(super) fn in_words(&self) -> Vec<String> {
         let mut words = Vec::new();
-        let (stay, gone): (Vec<_>, Vec<_>) =
-            self.moving().filter(|pod| !pod.over).partition(|pod| pod.controller.is_some());
+        let stay: Vec<_> = self.moving().filter(|pod| !pod.over && pod.controller.is_some()).collect();
         if !stay.is_empty() {
             words.push(format!("{} moved: {}", pods(stay.len()), names(&stay)));
         }
-        if !gone.is_empty() {
-            words.push(format!(
-                "{} without a controller deleted for good: {}",
-                pods(gone.len()),
-                names(&gone)
-            ));
-        }
+        words.extend(self.deleted_for_good());
         let losing: Vec<_> = self.moving().filter(|pod| pod.empty_dir && !pod.over).collect();
         if !losing.is_empty() {
             words.push(format!("data in emptyDir volumes lost: {}", names(&losing)));
@@ -341,13 +342,17 @@ mod tests {
             format!("budget\tshop\tweb\t{{\"matchLabels\":{{\"app\":\"web\"}}}}\t{allowed}\t2\t\t\n")
         };
         let pods = pod("a", "n1") + &pod("b", "n2") + &pod("c", "n3");
-        let against = |allowed: u32| {
-            let found = OnNode::of_several(&(budget(allowed) + &pods));
-            (found.has_full_budgets(), found.against_moving(&["n1".into(), "n2".into(), "n4".into()]))
-        };
+        let on = |pods: &str| OnNode::of_several(pods).on(&["n1".into(), "n2".into(), "n4".into()]);
+        let against = |allowed: u32| on(&(budget(allowed) + &pods)).against_moving();
         let words = "the PodDisruptionBudget shop/web of ReplicaSet web-5d (minAvailable 2) lets none of its pods go now: shop/a, shop/b";
-        assert_eq!(against(0), (true, vec![(words.to_owned(), vec!["n1".into(), "n2".into()])]));
-        assert_eq!(against(1), (false, vec![]));
+        assert_eq!(against(0), [(words.to_owned(), vec!["n1".into(), "n2".into()])]);
+        assert!(against(1).is_empty());
+        // And which nobody makes again.
+        assert_eq!(on(&pods).deleted_for_good(), None);
+        let alone = pods.replacen(OWNED, "", 1);
+        let words = "1 pod without a controller deleted for good: shop/a";
+        assert_eq!(on(&alone).deleted_for_good().as_deref(), Some(words));
+        assert_eq!(OnNode::of_several(&alone).on(&["n3".into()]).deleted_for_good(), None);
     }
 
     #[test]

@@ -140,6 +140,7 @@ fn here(told: &Config, is_to_be_told: bool) -> Command {
             include_str!("static-pods.sh"),
             include_str!("place.sh"),
             include_str!("come_up.sh"),
+            include_str!("same_pods.sh"),
             include_str!("new_certificate.sh"),
             include_str!("reconfigure.sh")
         ),
@@ -235,6 +236,61 @@ mod tests {
             assert_eq!(is("old"), [true, true], "{shell:?}");
             assert!(run("", change), "{shell:?}");
             assert_eq!(is("new"), [true, true], "{shell:?}");
+        }
+    }
+
+    /// The kubelet knows pods by their UID, and makes another one where it is of another version or where the manifest is written anew.
+    #[test]
+    fn pods_that_stay_as_they_are_keep_their_uid() {
+        const MANIFEST: &str = "kind: Pod\nmetadata:\n  name: it\nspec:\n  containers: []\n";
+        const WITH_UID: &str =
+            "kind: Pod\nmetadata:\n  uid: \"00ab12\"\n  name: it\nspec:\n  containers: []\n";
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name).display().to_string();
+            for name in ["manifests", "stamps", "before"] {
+                std::fs::create_dir(at(name)).unwrap();
+            }
+            let manifest = at("manifests/kube-apiserver.yaml");
+            let write = |text: &str| std::fs::write(&manifest, text).unwrap();
+            let is = |text: &str| assert_eq!(std::fs::read_to_string(&manifest).unwrap(), text, "{shell:?}");
+            let run = |made: &str, words: &str| {
+                let ctr = r#"ctr() { case $* in
+  *'containers ls'*kube-apiserver*) echo id ;;
+  *'tasks ls') printf 'TASK PID STATUS\nid 7 RUNNING\n' ;;
+  *'containers info id') printf '        "io.kubernetes.pod.uid": "00ab12",\n    "CreatedAt": "%s",\n' "$made" ;;
+esac; }"#;
+                let known = concat!(
+                    include_str!("static-pods.sh"),
+                    include_str!("place.sh"),
+                    include_str!("come_up.sh"),
+                    include_str!("same_pods.sh")
+                );
+                let program = format!("{ctr}\n{known}{words}");
+                let program = program.replace("/etc/kubernetes/manifests", &at("manifests"));
+                let mut command = std::process::Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &program, "sh"]).args(["stamps", "before"].map(at));
+                assert!(command.env("made", made).status().unwrap().success(), "{shell:?} {words}");
+            };
+            const OUTLIVES: &str = "pods_outlive_kubelet \"$1\"; static_pods_are_as_remembered \"$1\"";
+            write(MANIFEST);
+            run("", "remember_static_pods \"$1\"");
+            // The pod is from before the manifest.
+            run("2001-02-03T04:05:06.789Z", OUTLIVES);
+            is(MANIFEST);
+            run("2999-02-03T04:05:06.789Z", OUTLIVES);
+            is(WITH_UID);
+            run("2999-02-03T04:05:06.789Z", OUTLIVES);
+            is(WITH_UID);
+
+            std::fs::copy(&manifest, at("before/kube-apiserver.yaml")).unwrap();
+            write(MANIFEST);
+            run("", "pods_outlive_kubeadm \"$2\"");
+            is(WITH_UID);
+            let other = MANIFEST.replace("[]", "[{}]");
+            write(&other);
+            run("", "pods_outlive_kubeadm \"$2\"");
+            is(&other);
         }
     }
 }

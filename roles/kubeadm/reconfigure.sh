@@ -8,6 +8,7 @@ new_certificate "$config" "$certificates"
 # Last, because the API server restarts. Whoever asks whether it is ready must not be answered by the one before.
 old=$(containers)
 kubeadm init phase control-plane all --config "$config"
+pods_outlive_kubeadm "$before"
 # Not half of them after a power cut.
 flush /etc/kubernetes/manifests/kube-*.yaml
 # One that somebody stopped would start nothing.

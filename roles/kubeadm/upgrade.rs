@@ -67,6 +67,8 @@ async fn upgrade_plane(host: &Host, known: &Standing) -> Result<()> {
         true => apply(host, known, &version, &written).await?,
         false => by_parts(host, known, &version, &written).await?,
     }
+    // One that was stopped, or that a run left which was cut off: without it no API server starts anew.
+    host.step("Start the kubelet").ensure(service("kubelet")).await?;
     if !host.check_mode() {
         // Something to do where variables have changed as well.
         reconfigure::run(host, known, None).await?;
@@ -135,8 +137,8 @@ async fn by_parts(host: &Host, known: &Standing, version: &str, written: &Config
     host.step("Give the cluster its version").detached().ensure(tell).await.map(drop)
 }
 
-/// A kubelet of another minor version starts static pods anew when it first looks at them, some seconds after its node is Ready:
-/// what comes next needs the API server.
+/// A kubelet of another minor version may start static pods anew when it first looks at them, some seconds after its node is Ready,
+/// where they could not be kept (`same_pods.sh`): what comes next needs the API server.
 async fn stays_up(host: &Host) -> Result<()> {
     let steady = sh(
         concat!(include_str!("../own_api_server.sh"), include_str!("steady_api.sh")),
@@ -213,7 +215,12 @@ async fn restart_kubelet(host: &Host, known: &Standing, version: &str) -> Result
         .ensure(command(
             format!("kubelet {version}"),
             kubelet_change::starting!(
-                concat!(include_str!("../own_api_server.sh"), include_str!("upgrade_kubelet.sh")),
+                concat!(
+                    include_str!("static-pods.sh"),
+                    include_str!("come_up.sh"),
+                    include_str!("same_pods.sh"),
+                    include_str!("upgrade_kubelet.sh")
+                ),
                 [super::PATCHES, kubelet::STAMP, &wanted]
             ),
             sh(concat!(include_str!("own_node.sh"), r#"[ "$runs" = "v$2" ]"#), [node.as_str(), version]),

@@ -196,7 +196,7 @@ impl Removal {
                      kubelet, /var/log/pods/kube-system_kube-apiserver-*",
                 ));
             }
-            drain::warn_of_budgets(host, drained).await
+            drain::warn(host, drained).await
         };
         host.cluster().once("whether they can leave", look).await.map(drop)
     }

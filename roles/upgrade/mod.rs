@@ -220,7 +220,7 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
         return Ok(Vec::new());
     }
     only_plane_goes_away(host, known, &state, &version);
-    drain::warn_of_budgets(host, &to_drain(host, known, &state, &version)?).await?;
+    drain::warn(host, &to_drain(host, known, &state, &version)?).await?;
     let mut problems = state.refused(&version);
     // What the cluster has begun with it finishes.
     if !state.has_api_server(&version) {

@@ -6,7 +6,7 @@ use muster_testkit::model::shell::{Done, Shell};
 use serde_json::{Map, Value, json};
 
 use crate::care;
-use crate::cluster::{Cluster, State, content, is_active, say, unknown};
+use crate::cluster::{Cluster, State, content, say, unknown};
 use crate::kubeadm_files::told;
 use crate::{external, kubelets, nodes, rotation, upgrade};
 
@@ -187,10 +187,6 @@ impl Cluster {
         }
         if rest == ["get", "--raw", "/readyz"] {
             return Ok(0);
-        }
-        // Asked of an API server that was told to end, and that no kubelet starts again.
-        if rest == ["get", "--raw", "/version"] {
-            return Ok(i32::from(!is_active(&shell.machine, "kubelet.service")));
         }
         let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
         if let ["drain", node, flags @ ..] = rest.as_slice() {

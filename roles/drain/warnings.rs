@@ -1,5 +1,5 @@
-//! Before anything is touched it is told which PodDisruptionBudgets stand against the drains of a run: whoever reads it can give an
-//! application one more replica while the run is still far from its nodes.
+//! Before anything is touched it is told which PodDisruptionBudgets stand against the drains of a run, and which pods nobody makes
+//! again: whoever reads it can give an application one more replica, or keep what a pod has, while the run is still far from its nodes.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use super::on_node::OnNode;
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
 
-/// Warns of the budgets that let none of their pods go now, on the nodes of these hosts. It stops nothing: how long a drain waits is
-/// said by variables. In check mode the drains tell it themselves.
-pub(crate) async fn warn_of_budgets(host: &Host, hosts: &[String]) -> Result<()> {
+/// Warns of the budgets that let none of their pods go now, on the nodes of these hosts, and of pods without a controller. It stops
+/// nothing: how long a drain waits is said by variables. In check mode the drains tell it themselves.
+pub(crate) async fn warn(host: &Host, hosts: &[String]) -> Result<()> {
     if host.check_mode() {
         return Ok(());
     }
@@ -34,16 +34,17 @@ pub(crate) async fn warn_of_budgets(host: &Host, hosts: &[String]) -> Result<()>
     let Some(kubectl) = Kubectl::find(host).await? else { return Ok(()) };
     let look = kubectl!(concat!(include_str!("look.sh"), "look_at_budgets"), [""; 0]);
     let budgets = kubectl.query("the PodDisruptionBudgets", look).await?;
-    if !OnNode::of_several(&budgets).has_full_budgets() {
-        return Ok(());
-    }
     for (selector, nodes) in nodes {
         let look = kubectl!(
             concat!(include_str!("look.sh"), "look_at_pods 'spec.nodeName!=' \"$1\""),
             [selector.as_str()]
         );
         let pods = kubectl.query("the pods of the nodes that are drained", look).await?;
-        for (words, nodes) in OnNode::of_several(&(budgets.clone() + &pods)).against_moving(&nodes) {
+        let moving = OnNode::of_several(&(budgets.clone() + &pods)).on(&nodes);
+        if let Some(words) = moving.deleted_for_good() {
+            host.warn(format!("draining {}: {words}", some_names(&nodes)));
+        }
+        for (words, nodes) in moving.against_moving() {
             let then = match are_deleted_at_last {
                 true => "they are deleted at last without asking it (drain_fallback_enabled)",
                 false => "the drain has failed",
