@@ -118,12 +118,11 @@ impl TypedFlow {
         };
         let check = self.manner.check;
         if !check && !self.may_lose(&stage)? {
-            print::note("nothing was changed");
             return Ok(Exit::No);
         }
         self.write_inventory()?;
         self.announce(&stage, check);
-        let recorder = self.record(&stage);
+        let recorder = self.record(&stage, check);
         let (ended, view) = self.perform(&mut stage, self.detail(check), recorder.as_ref())?;
         Ok(self.end(&stage, &ended, &view, self.detail(check), recorder.as_ref()))
     }
@@ -139,7 +138,7 @@ impl TypedFlow {
             Prepared::Ended(exit) => return Ok(exit),
         };
         self.announce(&stage, true);
-        let recorder = self.record(&stage);
+        let recorder = self.record(&stage, true);
         let detail = Detail { quiet: true, ..self.detail(true) };
         let ((ended, plan), view) = self.look(&mut stage, detail, recorder.as_ref())?;
         let exit = exit_of(&ended.outcome, ended.interrupted);
@@ -187,7 +186,7 @@ impl TypedFlow {
         };
         stage.ready.fits(plan, &shown(path))?;
         self.announce(&stage, true);
-        let recorder = self.record(&stage);
+        let recorder = self.record(&stage, false);
         let looking = Detail { quiet: true, ..self.detail(true) };
         let ((ended, now), view) = self.look(&mut stage, looking, None)?;
         if !ended.is_whole() {
@@ -199,7 +198,6 @@ impl TypedFlow {
             return Err(misfit.into());
         }
         if !self.may_lose(&stage)? {
-            print::note("nothing was changed");
             self.closing(&stage, &ended, &view, looking, recorder.is_some())
                 .record(Exit::No, recorder.as_ref());
             return Ok(Exit::No);
@@ -440,14 +438,15 @@ impl TypedFlow {
         is_text && (self.manner.check || self.new_inventory.is_none())
     }
 
-    /// Begins the record of the run. One that only looks leaves none where there is no inventory.
-    fn record(&self, stage: &Stage) -> Option<Recorder> {
+    /// Begins the record of the run. One that only looks leaves none where there is no inventory. `check`: whether it only shows what
+    /// it would do.
+    fn record(&self, stage: &Stage, check: bool) -> Option<Recorder> {
         if self.leaves_no_inventory() {
             return None;
         }
         let command = typed(std::env::args_os(), &self.inventory.extra_vars);
         let plays: Vec<&str> = stage.ready.plays.iter().map(|play| play.name.as_str()).collect();
-        let fields = json!({ "hosts": stage.ready.outline.hosts, "plays": plays });
+        let fields = json!({ "hosts": stage.ready.outline.hosts, "plays": plays, "check": check });
         Recorder::begin(&self.project, &command, fields, advice::words, &stage.frontend)
     }
 

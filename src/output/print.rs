@@ -7,6 +7,10 @@ use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::output::advice;
 use crate::output::style::{Style, Tone};
+use crate::output::text;
+
+/// What is said to whoever was asked and did not agree.
+pub(crate) const REFUSED: &str = "nothing was changed";
 
 /// Prints data to standard output. Whoever reads it may have seen enough (`muster vars node1 | head`): then the rest is
 /// not wanted, and that is no error.
@@ -27,6 +31,12 @@ pub(crate) fn data(text: &str) -> Result<(), CommandError> {
 /// A line about what is going on, on standard error. When nobody can read it, that must not stop the work.
 pub(crate) fn note(line: &str) {
     writeln!(std::io::stderr().lock(), "{line}").ok();
+}
+
+/// A question on standard error. No word of it is broken where a terminal is narrower than it.
+pub(crate) fn question(text: &str) {
+    let Some((_, columns)) = console::Term::stderr().size_checked() else { return note(text) };
+    text::wrap(text, usize::from(columns).max(40)).iter().for_each(|line| note(line));
 }
 
 /// What to type next on standard error: a command that reaches the machines.

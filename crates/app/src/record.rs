@@ -99,9 +99,16 @@ impl Records {
     /// # Errors
     /// There is none.
     pub fn last(&self) -> Result<String, Error> {
+        self.newest(|_| true)
+    }
+
+    /// The last run of this inventory of those that count.
+    fn newest(&self, counts: impl Fn(&Value) -> bool) -> Result<String, Error> {
         let of_this = |id: &&String| {
             let recorded = self.read_ends(id).ok();
-            recorded.is_some_and(|run| run.heading()["inventory"] == json!(self.inventory))
+            recorded.is_some_and(|run| {
+                run.heading()["inventory"] == json!(self.inventory) && counts(run.heading())
+            })
         };
         self.ids().iter().rev().find(of_this).cloned().ok_or_else(|| {
             Error::usage(format!("there is no record of a run in {}", self.dir.display()))
@@ -109,12 +116,15 @@ impl Records {
         })
     }
 
-    /// The hosts that failed in the last run, or could not be reached.
+    /// The hosts that failed in the last run, or could not be reached. A run that only showed what it would do does not count: who
+    /// looks with `--check` at what is left to do goes on with it afterwards.
     ///
     /// # Errors
     /// There is no last run, or none failed in it.
     pub fn failed_hosts(&self) -> Result<Vec<String>, Error> {
-        let run = self.read(&self.last()?)?;
+        let last = self.newest(|heading| heading["check"] != true);
+        let run =
+            self.read(&last.map_err(|error| error.hint("plans and runs with --check do not count"))?)?;
         let failed: Vec<String> = run.failed().into_iter().map(str::to_owned).collect();
         if !failed.is_empty() {
             return Ok(failed);
