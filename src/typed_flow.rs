@@ -1,5 +1,6 @@
 //! A flow with what was typed for it: done, planned or applied before the user's eyes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::error::{CommandError, Exit};
 use crate::inventory_file::NewInventory;
 use crate::output::text::count;
 use crate::output::{
-    Closing, CommandLine, Detail, Screen, View, advice, exit_of, plan_lines, print, show, sink,
+    Again, Closing, CommandLine, Detail, Screen, View, advice, exit_of, plan_lines, print, show, sink,
 };
 use crate::runtime::runtime;
 use crate::signals::heed_signals;
@@ -363,7 +364,10 @@ impl TypedFlow {
         recorder: Option<&Recorder>,
         action: impl AsyncFnOnce(&mut Ready, &CancellationToken, Vec<Listener>) -> Result<T, Error>,
     ) -> Result<(T, View), CommandError> {
-        let Stage { ready, screen, usual, runtime, .. } = stage;
+        let Stage { ready, screen, usual, runtime, through, .. } = stage;
+        let again = self.again(Again::Only(&ready.outline.hosts), &ready.outline, &BTreeSet::new());
+        let through = through.as_ref().map(|words| format!("{words} ")).unwrap_or_default();
+        let go_on = again.map(|command| format!("{through}{command}"));
         let (events, receiver) = Events::channel();
         let mut listeners: Vec<Listener> = vec![Box::new(move |event| events.send(event.clone()))];
         if let Some(recorder) = recorder.cloned() {
@@ -375,7 +379,7 @@ impl TypedFlow {
         runtime.block_on(async {
             // It ends with the listener that sends it events.
             let display = tokio::spawn(show(receiver, view, sink));
-            let signals = tokio::spawn(heed_signals(cancel.clone(), screen.clone()));
+            let signals = tokio::spawn(heed_signals(cancel.clone(), screen.clone(), go_on));
             let done = action(ready, &cancel, listeners).await;
             signals.abort();
             let view = display

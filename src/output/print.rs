@@ -54,9 +54,10 @@ pub(crate) fn styled_warning(text: &str, style: Style) {
     note(&format!("{} {}", style.paint(Tone::Warning, "warning:"), advice::proposed(text)));
 }
 
-/// What clap answers: help and versions are data, the rest is an error in what was typed.
-pub(crate) fn clap_answer(answer: &clap::Error) -> ExitCode {
+/// What clap answers: help and versions are data, the rest is an error in what was typed, for which there may be a hint.
+pub(crate) fn clap_answer(answer: &clap::Error, hint: Option<String>) -> ExitCode {
     // Where it cannot be printed there is nobody to tell.
     answer.print().ok();
+    hint.iter().for_each(|hint| note(&format!("hint: {hint}")));
     if answer.use_stderr() { CommandError::usage("").exit_code() } else { ExitCode::SUCCESS }
 }
