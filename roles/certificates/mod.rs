@@ -190,7 +190,7 @@ pub(crate) async fn renew(host: &Host, known: &Standing, below: i64) -> Result<b
     });
     if known.planes == [host.name()] && components.contains(&"kube-apiserver") {
         host.tell(format!(
-            "{} is the only control plane: the API is away for some seconds while its API server starts with its new certificates",
+            "{} is the only control plane: the API is away for some seconds while its API server starts anew",
             host.name()
         ));
     }

@@ -242,8 +242,8 @@ impl Removal {
             )),
             _ if !known.answered(name) => host.warn(format!(
                 "{name} does not answer: it is taken out of the cluster, and what is on the machine stays there; switched on again in \
-                 this network, it joins the cluster by itself. So install it anew; or, if it is back, write it into the inventory again \
-                 and run: muster remove-node {name}"
+                 this network, it joins the cluster by itself. So install it anew; or, once it is on again, write it into the \
+                 inventory again and run: muster remove-node {name}"
             )),
             _ => {}
         }
