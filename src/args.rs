@@ -73,6 +73,7 @@ pub(crate) struct ConnectionArgs {
 #[command(next_help_heading = "Selection")]
 pub(crate) struct SelectionArgs {
     /// Only these hosts: a pattern such as node1,node3 or kube_node:!node2; @failed: those that failed in the last run
+    /// (plans and checks do not count)
     #[arg(short, long, value_name = "PATTERN")]
     pub(crate) limit: Option<String>,
     /// Only these roles, by their name or tag; separated by commas

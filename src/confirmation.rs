@@ -5,7 +5,8 @@ use std::io::{BufRead, IsTerminal};
 use crate::error::CommandError;
 use crate::output::print;
 
-/// Asks the user, who has to be at a terminal. `what`: what is asked, as the end of "to ask whether"; `act`: to do it.
+/// Asks the user, who has to be at a terminal, and says so when the answer is a no. `what`: what is asked, as the end of "to ask
+/// whether"; `act`: to do it.
 ///
 /// # Errors
 /// Nobody can be asked: standard input is no terminal.
@@ -14,9 +15,13 @@ pub(crate) fn confirmed(question: &str, what: &str, act: &str) -> Result<bool, C
         return Err(CommandError::usage(format!("there is no terminal to ask whether {what}"))
             .hint(format!("to {act} all the same: --yes")));
     }
-    print::note(&format!("{question} [y/N]"));
+    print::question(&format!("{question} [y/N]"));
     let mut typed = String::new();
     let read = std::io::stdin().lock().read_line(&mut typed);
     read.map_err(|error| CommandError::failed(format!("cannot read the answer: {error}")))?;
-    Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    let agrees = matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+    if !agrees {
+        print::note(print::REFUSED);
+    }
+    Ok(agrees)
 }

@@ -34,9 +34,10 @@ use crate::output::{command_error, print};
 
 fn main() -> ExitCode {
     let environment = environment::of_process();
-    let command = match cli::parse(std::env::args_os().collect()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let command = match cli::parse(arguments.clone()) {
         Ok(command) => command,
-        Err(answer) => return print::clap_answer(&answer),
+        Err(answer) => return print::clap_answer(&answer, cli::hint(&answer, &arguments)),
     };
     match commands::run(command, &environment) {
         Ok(exit) => ExitCode::from(exit.code()),

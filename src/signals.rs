@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Exit;
 use crate::output::{Screen, print};
 
-/// The first Ctrl-C ends the run after what is under way on the machines; the second ends the program at once.
-pub(crate) async fn heed_signals(cancel: CancellationToken, screen: Screen) {
+/// The first Ctrl-C ends the run after what is under way on the machines; the second ends the program at once. `go_on`: the command
+/// that goes on from there.
+pub(crate) async fn heed_signals(cancel: CancellationToken, screen: Screen, go_on: Option<String>) {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
     let mut closed = if goes_on_without_terminal() { None } else { signal(SignalKind::hangup()).ok() };
     loop {
@@ -24,6 +25,9 @@ pub(crate) async fn heed_signals(cancel: CancellationToken, screen: Screen) {
                 "left: what is under way on the machines goes on there; the same command waits for it and goes on from there. A node \
                  that was being drained gets no new pods until then",
             );
+            if let Some(command) = &go_on {
+                print::note(&format!("go on: {command}"));
+            }
             std::process::exit(Exit::Interrupted.code().into());
         }
         cancel.cancel();

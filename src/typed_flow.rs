@@ -1,5 +1,6 @@
 //! A flow with what was typed for it: done, planned or applied before the user's eyes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::error::{CommandError, Exit};
 use crate::inventory_file::NewInventory;
 use crate::output::text::count;
 use crate::output::{
-    Closing, CommandLine, Detail, Screen, View, advice, exit_of, plan_lines, print, show, sink,
+    Again, Closing, CommandLine, Detail, Screen, View, advice, exit_of, plan_lines, print, show, sink,
 };
 use crate::runtime::runtime;
 use crate::signals::heed_signals;
@@ -118,12 +119,11 @@ impl TypedFlow {
         };
         let check = self.manner.check;
         if !check && !self.may_lose(&stage)? {
-            print::note("nothing was changed");
             return Ok(Exit::No);
         }
         self.write_inventory()?;
         self.announce(&stage, check);
-        let recorder = self.record(&stage);
+        let recorder = self.record(&stage, check);
         let (ended, view) = self.perform(&mut stage, self.detail(check), recorder.as_ref())?;
         Ok(self.end(&stage, &ended, &view, self.detail(check), recorder.as_ref()))
     }
@@ -139,7 +139,7 @@ impl TypedFlow {
             Prepared::Ended(exit) => return Ok(exit),
         };
         self.announce(&stage, true);
-        let recorder = self.record(&stage);
+        let recorder = self.record(&stage, true);
         let detail = Detail { quiet: true, ..self.detail(true) };
         let ((ended, plan), view) = self.look(&mut stage, detail, recorder.as_ref())?;
         let exit = exit_of(&ended.outcome, ended.interrupted);
@@ -187,7 +187,7 @@ impl TypedFlow {
         };
         stage.ready.fits(plan, &shown(path))?;
         self.announce(&stage, true);
-        let recorder = self.record(&stage);
+        let recorder = self.record(&stage, false);
         let looking = Detail { quiet: true, ..self.detail(true) };
         let ((ended, now), view) = self.look(&mut stage, looking, None)?;
         if !ended.is_whole() {
@@ -199,7 +199,6 @@ impl TypedFlow {
             return Err(misfit.into());
         }
         if !self.may_lose(&stage)? {
-            print::note("nothing was changed");
             self.closing(&stage, &ended, &view, looking, recorder.is_some())
                 .record(Exit::No, recorder.as_ref());
             return Ok(Exit::No);
@@ -365,7 +364,10 @@ impl TypedFlow {
         recorder: Option<&Recorder>,
         action: impl AsyncFnOnce(&mut Ready, &CancellationToken, Vec<Listener>) -> Result<T, Error>,
     ) -> Result<(T, View), CommandError> {
-        let Stage { ready, screen, usual, runtime, .. } = stage;
+        let Stage { ready, screen, usual, runtime, through, .. } = stage;
+        let again = self.again(Again::Only(&ready.outline.hosts), &ready.outline, &BTreeSet::new());
+        let through = through.as_ref().map(|words| format!("{words} ")).unwrap_or_default();
+        let go_on = again.map(|command| format!("{through}{command}"));
         let (events, receiver) = Events::channel();
         let mut listeners: Vec<Listener> = vec![Box::new(move |event| events.send(event.clone()))];
         if let Some(recorder) = recorder.cloned() {
@@ -377,7 +379,7 @@ impl TypedFlow {
         runtime.block_on(async {
             // It ends with the listener that sends it events.
             let display = tokio::spawn(show(receiver, view, sink));
-            let signals = tokio::spawn(heed_signals(cancel.clone(), screen.clone()));
+            let signals = tokio::spawn(heed_signals(cancel.clone(), screen.clone(), go_on));
             let done = action(ready, &cancel, listeners).await;
             signals.abort();
             let view = display
@@ -440,14 +442,15 @@ impl TypedFlow {
         is_text && (self.manner.check || self.new_inventory.is_none())
     }
 
-    /// Begins the record of the run. One that only looks leaves none where there is no inventory.
-    fn record(&self, stage: &Stage) -> Option<Recorder> {
+    /// Begins the record of the run. One that only looks leaves none where there is no inventory. `check`: whether it only shows what
+    /// it would do.
+    fn record(&self, stage: &Stage, check: bool) -> Option<Recorder> {
         if self.leaves_no_inventory() {
             return None;
         }
         let command = typed(std::env::args_os(), &self.inventory.extra_vars);
         let plays: Vec<&str> = stage.ready.plays.iter().map(|play| play.name.as_str()).collect();
-        let fields = json!({ "hosts": stage.ready.outline.hosts, "plays": plays });
+        let fields = json!({ "hosts": stage.ready.outline.hosts, "plays": plays, "check": check });
         Recorder::begin(&self.project, &command, fields, advice::words, &stage.frontend)
     }
 

@@ -188,6 +188,12 @@ pub(crate) async fn renew(host: &Host, known: &Standing, below: i64) -> Result<b
         serving: due.serving,
         trusted: String::new(),
     });
+    if known.planes == [host.name()] && components.contains(&"kube-apiserver") {
+        host.tell(format!(
+            "{} is the only control plane: the API is away for some seconds while its API server starts anew",
+            host.name()
+        ));
+    }
     let what = format!("certificates {}", due.files.join(", "));
     host.step("Renew certificates").detached().ensure(command(what, renew, sh0("false"))).await?;
     runs_again(host, &components).await?;

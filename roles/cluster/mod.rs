@@ -192,7 +192,8 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
         {
             host.warn(format!(
                 "kube_version is not set: the cluster keeps its {kept} ({} is the default of new clusters; upgrade-cluster brings \
-                 another one)",
+                 another one). To keep it without this warning, write into group_vars/all.yml beside the inventory: \
+                 kube_version: {kept}",
                 asked.as_str().unwrap_or_default()
             ));
         }

@@ -125,9 +125,11 @@ async fn a_cluster_keeps_its_version_where_nobody_asks_for_another_one() {
         assert_eq!(version, has, "{asked:?}");
         assert_eq!(checks.iter().any(|check| check == "kube_version"), has != runs, "{asked:?}: {checks:?}");
         let told = events.iter().filter(|event| match event {
-            Event::Warning { text, .. } => text.starts_with(&format!(
-                "kube_version is not set: the cluster keeps its {runs} ({default} is the default of new clusters; upgrade-cluster"
-            )),
+            Event::Warning { text, .. } => {
+                text.starts_with(&format!(
+                    "kube_version is not set: the cluster keeps its {runs} ({default} is the default of new clusters; upgrade-cluster"
+                )) && text.ends_with(&format!(" kube_version: {runs}"))
+            }
             _ => false,
         });
         assert_eq!(told.count(), usize::from(asked.is_none()), "{asked:?}: {events:?}");

@@ -70,6 +70,8 @@ struct Agreed {
     members: Vec<Restored>,
     /// Whether the restored data is in its place everywhere: then nothing needs to stop any more.
     taken: bool,
+    /// The snapshot that this run has taken of what is replaced.
+    before: Option<PathBuf>,
 }
 
 /// What is restored.
@@ -125,7 +127,7 @@ pub fn plays(without: &BTreeSet<String>) -> Vec<Play> {
 pub fn roles(restore: Restore) -> Vec<Role> {
     let what = Arc::new(restore);
     let (of_planes, of_members) = (what.clone(), what.clone());
-    let (of_nodes, of_pods) = (what.clone(), what.clone());
+    let (of_nodes, of_pods, restored) = (what.clone(), what.clone(), what.clone());
     let roles = [
         Role::given("restore-balancers", move |host| lead_away(host, of_nodes.clone()).boxed()),
         Role::given("restore-prepare", move |host| prepare(host, what.clone()).boxed()),
@@ -137,7 +139,7 @@ pub fn roles(restore: Restore) -> Vec<Role> {
         Role::given("restore-node", |host| node(host).boxed()),
         Role::given("restore-network", |host| restored_pods::network(host).boxed()),
         Role::given("restore-pods", move |host| pods(host, of_pods.clone()).boxed()),
-        Role::given("restore-finish", |host| finish(host).boxed()),
+        Role::given("restore-finish", move |host| finish(host, restored.clone()).boxed()),
     ];
     roles.map(|role| role.reading(&[cluster::READS, super::READS, kubeadm::READS])).into()
 }
@@ -213,7 +215,7 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     if let Some(line) = begun_line(&standing, &members, &looks, &key) {
         let prepared = |member: &Restored| is_marked(&standing, &member.host, &line);
         let taken = members.iter().all(prepared) && looks.iter().all(|look| look.taken);
-        return Ok(Agreed { line, members, taken });
+        return Ok(Agreed { line, members, taken, before: None });
     }
     let size = what.snapshot.as_ref().map_or(0, |snapshot| snapshot.size);
     let mut problems = no_room(&members, &looks, size);
@@ -222,11 +224,11 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
         return Err(Failure::Problems(problems));
     }
     let well = members.iter().zip(&looks).find(|(_, look)| look.healthy).map(|(member, _)| &member.host);
-    let saved = match well {
-        Some(member) => snapshot::bring(&*host.cluster().host(member)?, None).await.map(|_| true)?,
+    let before = match well {
+        Some(member) => Some(snapshot::bring(&*host.cluster().host(member)?, None).await?),
         None => {
             host.warn("no member of etcd is well, so no snapshot is taken of what is replaced: the members keep their old data");
-            false
+            None
         }
     };
     let bump = looks.iter().map(|look| look.revision).max().unwrap_or(0) + MARGIN;
@@ -234,8 +236,8 @@ async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     // nothing is left here.
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let token = format!("restored-{}-{now:x}-{}", standing.generation() + 1, &key[..8]);
-    let line = Line { token, key, bump, saved, without: what.without.clone() };
-    Ok(Agreed { line, members, taken: false })
+    let line = Line { token, key, bump, saved: before.is_some(), without: what.without.clone() };
+    Ok(Agreed { line, members, taken: false, before })
 }
 
 /// What the members have noted of a restore that goes on: one that has replaced data, or has stopped etcd. As long as etcd works with
@@ -535,7 +537,7 @@ async fn pods(host: &Host, what: Arc<Restore>) -> Result<()> {
     }
 }
 
-async fn finish(host: &Host) -> Result<()> {
+async fn finish(host: &Host, what: Arc<Restore>) -> Result<()> {
     let (vars, agreed): (Vars, _) = (host.vars()?, known(host)?);
     let (data, line) = (&vars.etcd_data_dir, &agreed.line);
     let old = line.old(data);
@@ -547,6 +549,11 @@ async fn finish(host: &Host) -> Result<()> {
         host.warn(format!(
             "the data that was replaced is kept in {old}; remove it when it is not needed any more"
         ));
+    }
+    if agreed.members.first().is_some_and(|first| first.host == host.name()) && !host.check_mode() {
+        let before =
+            agreed.before.as_ref().map(|file| format!("; what it was before is in {}", file.display()));
+        host.tested(format!("the cluster of {} is back{}", what.path.display(), before.unwrap_or_default()));
     }
     Ok(())
 }

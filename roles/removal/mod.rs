@@ -241,8 +241,9 @@ impl Removal {
                  of {name} is removed"
             )),
             _ if !known.answered(name) => host.warn(format!(
-                "{name} does not answer: it is taken out of the cluster, and what is on the machine stays there; if it comes back, it \
-                 is not to be switched on in this network before it was reset or installed anew"
+                "{name} does not answer: it is taken out of the cluster, and what is on the machine stays there; switched on again in \
+                 this network, it joins the cluster by itself. So install it anew; or, once it is on again, write it into the \
+                 inventory again and run: muster remove-node {name}"
             )),
             _ => {}
         }

@@ -61,7 +61,6 @@ pub(crate) fn run(args: AdoptArgs, environment: &Environment) -> Result<Exit, Co
     flow.check_serial(&(&args.manner).into())?;
     let does = args.apply && !args.manner.check;
     if does && !args.yes && !agreed(&project, environment)? {
-        print::note("nothing was changed");
         return Ok(Exit::No);
     }
     let next = match does {

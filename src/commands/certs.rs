@@ -37,8 +37,8 @@ enum CertsCommand {
     /// Renew certificates that end soon or have ended, one control plane after the other
     ///
     /// What reads a certificate only when it starts is started anew. Where there are several control planes, the API goes on
-    /// meanwhile; pods are not touched. The certificates of the authorities are renewed with --ca alone: then all others are
-    /// signed anew, and pods get new ones in their places.
+    /// meanwhile; with one alone it is away for some seconds. Pods are not touched. The certificates of the authorities are
+    /// renewed with --ca alone: then all others are signed anew, and pods get new ones in their places.
     #[command(after_help = EXIT_CODES)]
     Renew(RenewArgs),
 }

@@ -70,7 +70,6 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
         Err(why) => return Err(CommandError::failed(why.found).hint(why.remedy)),
     };
     if !args.manner.check && !agreed(&project, &recovery, environment)? {
-        print::note("nothing was changed");
         return Ok(Exit::No);
     }
     let typed = |flow| TypedFlow {

@@ -97,6 +97,17 @@ fn meant(inventory: &Inventory, pattern: &str) -> Result<Vec<String>, PatternErr
     }
 }
 
+/// Why nobody is meant: a machine that has left is in the inventory no more.
+fn unknown(error: PatternError, project: &Project) -> CommandError {
+    match error {
+        PatternError::NoMatch { part, suggestion: None } => {
+            CommandError::usage(format!("{part} is not in {}, or not any more", project.describe()))
+                .hint("see the hosts and groups that are: muster inventory --graph")
+        }
+        error => error.into(),
+    }
+}
+
 /// The hosts that are meant, and what they are by the inventory.
 pub(super) struct Leaving {
     pub(super) hosts: Vec<String>,
@@ -114,7 +125,7 @@ impl Leaving {
         let inventory = project.inventory()?;
         let mut hosts: Vec<String> = Vec::new();
         for pattern in patterns {
-            hosts.extend(meant(&inventory, pattern)?);
+            hosts.extend(meant(&inventory, pattern).map_err(|error| unknown(error, project))?);
         }
         hosts.sort();
         hosts.dedup();
@@ -227,9 +238,20 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use muster_roles::group_rules;
 
     use super::*;
+    use crate::inventory_file::unwritten;
+
+    #[test]
+    fn a_machine_that_has_left_is_told_as_one_that_is_not_in_the_inventory() {
+        let text = "node1\nnode2\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode2\n";
+        let project = unwritten(Path::new("/nowhere"), &[], text.to_owned());
+        let why = Leaving::new(&project, &["node4".to_owned()]).err().unwrap().message;
+        assert!(why.starts_with("node4 is not in ") && why.ends_with(", or not any more"), "{why}");
+    }
 
     #[test]
     fn a_machine_is_meant_by_its_name_or_its_address() {

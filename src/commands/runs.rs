@@ -88,6 +88,8 @@ pub(crate) fn result(run: &Recorded) -> String {
         () if of(Exit::Unreachable) => "unreachable",
         () if of(Exit::Outdated) => "did not fit",
         () if of(Exit::Interrupted) => "interrupted",
+        () if of(Exit::Locked) => "locked",
+        () if of(Exit::No) => "not agreed",
         () => "?",
     };
     word.to_owned()
@@ -111,4 +113,31 @@ fn hosts(run: &Recorded) -> String {
     let told =
         parts.iter().filter(|(number, _)| *number > 0).map(|(number, word)| format!("{number} {word}"));
     told.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn how_a_run_ended_has_a_word_for_every_exit_code() {
+        let all = [
+            Exit::Done,
+            Exit::No,
+            Exit::HostFailed,
+            Exit::Problems,
+            Exit::Unreachable,
+            Exit::Outdated,
+            Exit::Locked,
+            Exit::Interrupted,
+        ];
+        let word = |exit: Exit| {
+            let recap = json!({ "event": "recap", "exit_code": exit.code() });
+            result(&Recorded { id: String::new(), lines: vec![recap], under_way: false })
+        };
+        assert!(all.map(word).iter().all(|word| word != "?"));
+        assert_eq!(word(Exit::Locked), "locked");
+    }
 }

@@ -88,14 +88,44 @@ impl Frontend for CommandLine {
     }
 }
 
-/// Asks for something that may be seen while it is typed.
+/// Asks for something that may be seen while it is typed. Another answer is a no, which is told.
 fn ask_openly(lost: &str, typed: &str) -> Result<SecretString, String> {
     if !std::io::stdin().is_terminal() {
         return Err("there is no terminal to ask at".to_owned());
     }
-    print::note(lost);
+    print::question(lost);
     print::note(&format!("To go on, type: {typed}"));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|error| error.to_string())?;
-    Ok(SecretString::from(answer.trim().to_owned()))
+    let answer = answer.trim();
+    if answer != typed {
+        print::note(&refusal(answer, typed));
+    }
+    Ok(SecretString::from(answer.to_owned()))
+}
+
+/// What is said of an answer that is not what was to be typed.
+fn refusal(answer: &str, typed: &str) -> String {
+    let number = |text: &str| text.split_whitespace().next().and_then(|word| word.parse::<usize>().ok());
+    let is_miscounted = typed.ends_with(" hosts") && number(answer).is_some();
+    match is_miscounted {
+        true => format!("{}: it is {typed}; those that are off count as well", print::REFUSED),
+        false => print::REFUSED.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_counts_only_the_machines_that_are_on_is_told_how_many_count() {
+        assert_eq!(
+            refusal("4 hosts", "5 hosts"),
+            "nothing was changed: it is 5 hosts; those that are off count as well"
+        );
+        for (answer, typed) in [("no", "5 hosts"), ("", "5 hosts"), ("4", "node5")] {
+            assert_eq!(refusal(answer, typed), "nothing was changed", "{answer}");
+        }
+    }
 }

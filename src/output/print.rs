@@ -7,6 +7,10 @@ use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::output::advice;
 use crate::output::style::{Style, Tone};
+use crate::output::text;
+
+/// What is said to whoever was asked and did not agree.
+pub(crate) const REFUSED: &str = "nothing was changed";
 
 /// Prints data to standard output. Whoever reads it may have seen enough (`muster vars node1 | head`): then the rest is
 /// not wanted, and that is no error.
@@ -29,6 +33,12 @@ pub(crate) fn note(line: &str) {
     writeln!(std::io::stderr().lock(), "{line}").ok();
 }
 
+/// A question on standard error. No word of it is broken where a terminal is narrower than it.
+pub(crate) fn question(text: &str) {
+    let Some((_, columns)) = console::Term::stderr().size_checked() else { return note(text) };
+    text::wrap(text, usize::from(columns).max(40)).iter().for_each(|line| note(line));
+}
+
 /// What to type next on standard error: a command that reaches the machines.
 pub(crate) fn next(command: &str) {
     note(&format!("next: {}{command}", advice::through()));
@@ -44,9 +54,10 @@ pub(crate) fn styled_warning(text: &str, style: Style) {
     note(&format!("{} {}", style.paint(Tone::Warning, "warning:"), advice::proposed(text)));
 }
 
-/// What clap answers: help and versions are data, the rest is an error in what was typed.
-pub(crate) fn clap_answer(answer: &clap::Error) -> ExitCode {
+/// What clap answers: help and versions are data, the rest is an error in what was typed, for which there may be a hint.
+pub(crate) fn clap_answer(answer: &clap::Error, hint: Option<String>) -> ExitCode {
     // Where it cannot be printed there is nobody to tell.
     answer.print().ok();
+    hint.iter().for_each(|hint| note(&format!("hint: {hint}")));
     if answer.use_stderr() { CommandError::usage("").exit_code() } else { ExitCode::SUCCESS }
 }

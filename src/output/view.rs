@@ -189,10 +189,15 @@ impl View {
                     );
                 })
             }
-            Event::HostFailed { host, step, failure, .. } => {
+            Event::HostFailed { host, role, step, failure } => {
                 self.end_step(host, now);
-                // The last step that began may have ended well.
+                let stage = self.failed_in(host, role.as_deref());
+                // The last step that began may have ended well, and so may a role that always runs.
                 if let Some(view) = self.hosts.get_mut(host) {
+                    view.stage = stage;
+                    if let Some(role) = role {
+                        view.role.clone_from(role);
+                    }
                     view.step = step.clone().unwrap_or_default();
                 }
                 return self.leave(host, HostState::Failed, Some(failure), now);
@@ -261,6 +266,16 @@ impl View {
         stage.counts += counts;
         stage.open.retain(|open| open != host);
         Self::close(stage, now).then_some(at)
+    }
+
+    /// The stage in which a host failed: the one it is in, unless a role that always runs came after the one that failed.
+    fn failed_in(&self, host: &str, role: Option<&str>) -> Option<usize> {
+        let is_it = |stage: &Stage| {
+            Some(stage.role.as_str()) == role
+                && stage.begun.is_some()
+                && stage.open.iter().any(|open| open == host)
+        };
+        self.stages.iter().position(is_it).or_else(|| self.hosts.get(host)?.stage)
     }
 
     /// A host will come to no further stage.
@@ -361,6 +376,27 @@ mod tests {
         let stopped = Event::HostFailed { host: "a".into(), role: None, step: None, failure };
         assert_eq!(view.apply(&stopped, now), [0]);
         assert_eq!((view.stages[0].failed.len(), view.stages[0].stopped.clone()), (0, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_role_that_always_runs_does_not_make_a_success_of_the_one_that_was_interrupted() {
+        let play = OutlinePlay {
+            name: "one".into(),
+            hosts: vec!["a".into()],
+            roles: vec!["upgrade-node".into(), "upgrade-end".into()],
+        };
+        let outline = Outline { hosts: vec!["a".into()], plays: vec![play] };
+        let mut view = View::new(&outline, Usual::default(), Instant::now());
+        let now = view.begun;
+        view.apply(&started("a", "one", "upgrade-node"), now);
+        view.apply(&started("a", "one", "upgrade-end"), now);
+        assert_eq!(view.apply(&ended("a", "upgrade-end", 1), now), [1]);
+        let failure = Failure::Stopped("it was interrupted".into());
+        let role = Some("upgrade-node".to_owned());
+        let stopped = Event::HostFailed { host: "a".into(), role, step: None, failure };
+        assert_eq!(view.apply(&stopped, now), [0]);
+        assert_eq!((view.stages[0].passed, view.stages[0].stopped.clone()), (0, vec!["a".to_owned()]));
+        assert_eq!(view.hosts["a"].role, "upgrade-node");
     }
 
     #[test]

@@ -298,5 +298,9 @@ fn an_ansible_cfg_that_cannot_be_read() {
 fn a_mistyped_variable_of_the_command_line() {
     let arguments = ["-e", "kube_versoin=1.36.3", "--bundle", "bundle", "--offline"];
     let ended = cluster().run(&arguments).code(3).nothing_written();
-    ended.stderr_has(&["-e kube_versoin=...: no role has this", "type -e kube_version=..."]);
+    ended.stderr_has(&[
+        "1 problem in what was typed; nothing was changed",
+        "-e kube_versoin=...: no role has this",
+        "type -e kube_version=...",
+    ]);
 }

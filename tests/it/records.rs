@@ -147,6 +147,9 @@ fn failed_stands_for_the_hosts_that_failed_in_the_last_run_of_this_inventory() {
     limited(&test, "@failed").code(0).stdout_has(&["hosts (1):\n      node2\n"]);
     limited(&test, "node1,@failed").code(0).stdout_has(&["hosts (2):\n      node1\n      node2\n"]);
     limited(&test, "all:!@failed").code(0).stdout_has(&["hosts (1):\n      node1\n"]);
+    // What only shows what would be done is no such run.
+    test.run(&["reset-cluster", "--check", "--limit", "node1"]).code(4);
+    limited(&test, "@failed").code(0).stdout_has(&["hosts (1):\n      node2\n"]);
     // A run of another inventory of the same folder says nothing about this one.
     let other = fs::read_to_string(test.folder().join("inventory/hosts.ini")).unwrap();
     let test = test.file("inventory/other.ini", &other);

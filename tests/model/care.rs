@@ -288,6 +288,14 @@ fn a_restore_ends_when_the_clusters_own_pods_have_rolled_out() {
         let (_, ran, wrong) = world.calm(2).await;
         assert_eq!((wrong, ran.warnings), (Vec::<String>::new(), Vec::new()));
         assert_eq!(world.cluster.state().late_looks, 0);
+        // It ends with what is back, and where that is which was there before.
+        let [file, before] = ["snapshot.db", "before/etcd-"].map(|name| folder.path().join(name));
+        let back = format!(
+            "the cluster of {} is back; what it was before is in {}",
+            file.display(),
+            before.display()
+        );
+        assert_eq!(ran.shown.iter().filter(|line| line.starts_with(&back)).count(), 1, "{:?}", ran.shown);
     });
 }
 

@@ -163,7 +163,7 @@ struct Ran {
     /// The roles of which any host has done a step, be it only to look.
     looked: BTreeSet<String>,
     warnings: Vec<String>,
-    /// What was told, and what was shown while something was waited for.
+    /// What was told, what was tried out, and what was shown while something was waited for.
     shown: Vec<String>,
 }
 
@@ -317,7 +317,7 @@ impl World {
                 }
                 Event::Warning { text, .. } => warnings.push(text),
                 Event::Output { line, .. } => shown.push(line),
-                Event::Told { text, .. } => shown.push(text),
+                Event::Told { text, .. } | Event::Tested { what: text, .. } => shown.push(text),
                 _ => {}
             }
         }

@@ -146,6 +146,7 @@ impl Scope {
         let named = |role: &&Role| plays.iter().flat_map(Play::all_roles).any(|name| name == role.name);
         let checks: Vec<_> = roles.iter().filter(named).filter_map(|role| role.check_written).collect();
         let mut found = Findings { problems: world.mistyped_options()?, ..Findings::default() };
+        let mistyped = found.problems.len();
         found.problems.extend(world.folder_of_another());
         if job.flow.remarks {
             // What is a problem is told as such: what a role refuses, and what was just mistyped.
@@ -163,7 +164,11 @@ impl Scope {
         let is_new = |problem: &Problem| found.problems.iter().all(|known| known.check != problem.check);
         let unreadable: Vec<Problem> = unreadable.filter(is_new).collect();
         found.problems.extend(unreadable);
-        judge(found, &world.project, frontend)
+        let place = match found.problems.len() == mistyped {
+            true => "what was typed".to_owned(),
+            false => world.project.describe(),
+        };
+        judge(found, &place, frontend)
     }
 
     /// What the roles of the run could not read of the variables of their hosts.
@@ -259,8 +264,8 @@ impl ConnectionOptions {
     }
 }
 
-/// What was found wrong without any machine: warnings are told, problems are an error.
-fn judge(found: Findings, project: &Project, frontend: &dyn Frontend) -> Result<(), Error> {
+/// What was found wrong without any machine: warnings are told, problems are an error. `place`: where the problems are.
+fn judge(found: Findings, place: &str, frontend: &dyn Frontend) -> Result<(), Error> {
     for warning in &found.warnings {
         frontend.tell(News::Warning(&preflight::sentence(warning)));
     }
@@ -268,7 +273,7 @@ fn judge(found: Findings, project: &Project, frontend: &dyn Frontend) -> Result<
         return Ok(());
     }
     let number = count(found.problems.len(), "problem");
-    let message = format!("{number} in {}; nothing was changed", project.describe());
+    let message = format!("{number} in {place}; nothing was changed");
     Err(Error::new(ErrorKind::Problems(found.problems), message))
 }
 

@@ -99,9 +99,14 @@ impl Records {
     /// # Errors
     /// There is none.
     pub fn last(&self) -> Result<String, Error> {
+        self.newest(|_| true)
+    }
+
+    /// The last run of this inventory of those that count.
+    fn newest(&self, counts: impl Fn(&Recorded) -> bool) -> Result<String, Error> {
         let of_this = |id: &&String| {
             let recorded = self.read_ends(id).ok();
-            recorded.is_some_and(|run| run.heading()["inventory"] == json!(self.inventory))
+            recorded.is_some_and(|run| run.heading()["inventory"] == json!(self.inventory) && counts(&run))
         };
         self.ids().iter().rev().find(of_this).cloned().ok_or_else(|| {
             Error::usage(format!("there is no record of a run in {}", self.dir.display()))
@@ -109,12 +114,15 @@ impl Records {
         })
     }
 
-    /// The hosts that failed in the last run, or could not be reached.
+    /// The hosts that failed in the last run, or could not be reached. A run that only showed what it would do does not count: who
+    /// looks with `--check` at what is left to do goes on with it afterwards.
     ///
     /// # Errors
     /// There is no last run, or none failed in it.
     pub fn failed_hosts(&self) -> Result<Vec<String>, Error> {
-        let run = self.read(&self.last()?)?;
+        let last = self.newest(|run| !run.only_looked());
+        let run =
+            self.read(&last.map_err(|error| error.hint("plans and runs with --check do not count"))?)?;
         let failed: Vec<String> = run.failed().into_iter().map(str::to_owned).collect();
         if !failed.is_empty() {
             return Ok(failed);
@@ -204,6 +212,16 @@ impl Recorded {
     /// The last line of a run that came to its end.
     pub fn recap(&self) -> Option<&Value> {
         self.lines.last().filter(|line| line["event"] == "recap")
+    }
+
+    /// Whether it only showed what it would do; or was given up before it began, because a plan did not fit, or nobody agreed.
+    fn only_looked(&self) -> bool {
+        let is_given_up = |recap: &Value| {
+            let all_are_well =
+                |hosts: &serde_json::Map<String, Value>| hosts.values().all(|host| host["failure"].is_null());
+            recap["exit_code"] != 0 && recap["hosts"].as_object().is_some_and(all_are_well)
+        };
+        self.heading()["check"] == true || self.recap().is_some_and(is_given_up)
     }
 
     /// The hosts that failed or could not be reached. Those that were stopped because of others did neither.
@@ -440,6 +458,19 @@ mod tests {
         let events = [wait("b", 1), wait("b", 2), transfer, wait("c", 1), step, wait("c", 1)];
         let wanted: Vec<bool> = events.iter().map(|event| recorder.writing().wants(event)).collect();
         assert_eq!(wanted, [true, false, false, true, true, true]);
+    }
+
+    #[test]
+    fn a_run_that_did_nothing_does_not_count_as_one_in_which_hosts_failed() {
+        let only_looked = |check: bool, exit_code: u8, failure: Value| {
+            let heading = json!({ "event": "command", "check": check });
+            let hosts = json!({ "a": { "failure": failure } });
+            let recap = json!({ "event": "recap", "hosts": hosts, "exit_code": exit_code });
+            Recorded { id: String::new(), lines: vec![heading, recap], under_way: false }.only_looked()
+        };
+        let off = || json!({ "message": "it is off" });
+        assert!(only_looked(true, 4, off()) && only_looked(false, 6, Value::Null));
+        assert!(!only_looked(false, 4, off()) && !only_looked(false, 0, Value::Null));
     }
 
     #[test]

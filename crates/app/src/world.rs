@@ -124,7 +124,7 @@ impl World {
     }
 
     /// The hosts a pattern chooses, in inventory order; all of them without one. `@failed` stands for the hosts that failed
-    /// in the last run.
+    /// in the last run that was more than a plan or a check.
     ///
     /// # Errors
     /// The pattern cannot be read, or it chooses nobody.
