@@ -42,14 +42,14 @@ pub(crate) async fn warn(host: &Host, hosts: &[String]) -> Result<()> {
         let pods = kubectl.query("the pods of the nodes that are drained", look).await?;
         let moving = OnNode::of_several(&(budgets.clone() + &pods)).on(&nodes);
         if let Some(words) = moving.deleted_for_good() {
-            host.warn(format!("draining {}: {words}", some_names(&nodes)));
+            host.warn_of_cluster(format!("draining {}: {words}", some_names(&nodes)));
         }
         for (words, nodes) in moving.against_moving() {
             let then = match are_deleted_at_last {
                 true => "they are deleted at last without asking it (drain_fallback_enabled)",
                 false => "the drain has failed",
             };
-            host.warn(format!(
+            host.warn_of_cluster(format!(
                 "draining {} will wait: {words}; if that stays so for drain_timeout, and in drain_retries attempts more, {then}",
                 some_names(&nodes)
             ));

@@ -177,7 +177,7 @@ fn only_plane_goes_away(host: &Host, known: &Standing, state: &State, version: &
     let [plane] = &known.planes[..] else { return };
     let is_done = known.node(plane).is_none_or(|node| state.is_done(node, true, version));
     if !is_done && host.cluster().has_role(plane, kubeadm::upgrade::ROLE) {
-        host.warn(format!(
+        host.warn_of_cluster(format!(
             "{plane} is the only control plane: the API is away while it is upgraded, for about a minute; pods go on, and the run says \
              at its end for how long it was"
         ));

@@ -9,6 +9,11 @@ impl Host {
         self.send(Event::Warning { host: Some(self.name().to_owned()), text: text.into() });
     }
 
+    /// Something of the cluster that the user should look after, whichever host has found it out.
+    pub fn warn_of_cluster(&self, text: impl Into<String>) {
+        self.send(Event::Warning { host: None, text: text.into() });
+    }
+
     /// Something the user should know of the run, and need not do anything about.
     pub fn tell(&self, text: impl Into<String>) {
         self.send(Event::Told { host: self.name().to_owned(), text: text.into() });
