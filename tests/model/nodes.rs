@@ -23,6 +23,16 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
+    /// kubeadm marks a control plane when it joins.
+    pub(crate) fn of_control_plane(&mut self) {
+        for key in [
+            "node-role.kubernetes.io/control-plane",
+            "node.kubernetes.io/exclude-from-external-load-balancers",
+        ] {
+            self.labels.insert(key.to_owned(), json!(""));
+        }
+    }
+
     /// A line of `nodes.sh`.
     fn line(&self, name: &str) -> String {
         let taints: Vec<&Value> = self.taints.values().collect();
@@ -331,6 +341,21 @@ fn a_machine_is_not_replaced_while_etcd_cannot_do_without_its_member() {
             "{refused:?}"
         );
         assert_eq!((world.cluster.seen(), world.changes()), before);
+    });
+}
+
+#[test]
+fn a_control_plane_whose_node_was_made_anew_is_marked_as_one() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        // `kubectl delete node m0`: its kubelet has registered it again.
+        world.cluster.state().marks.remove("m0");
+        let (_, ran, wrong) = world.calm(2).await;
+        assert_eq!(wrong, Vec::<String>::new());
+        let only = [("m0".to_owned(), vec!["control-plane: labels and taints of m0".to_owned()])];
+        assert_eq!(ran.told, only.into());
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
     });
 }
 
