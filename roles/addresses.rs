@@ -67,6 +67,13 @@ pub(crate) fn all_of(host: &Host, other: &str) -> Result<Vec<String>> {
     Ok(all)
 }
 
+/// The addresses by which a host of the inventory may be known, as far as it does not have to be asked for them.
+pub(crate) fn possible(host: &Host, other: &str) -> BTreeSet<IpAddr> {
+    let given = ["ip", "access_ip", "ansible_host", "ansible_ssh_host"]
+        .map(|name| written(host, other, name).ok().flatten());
+    given.into_iter().flatten().chain(ip_of(host, other)).chain(other.parse::<IpAddr>()).collect()
+}
+
 /// Where a machine may hand artifacts on to others. What is wrong with the variables is told by the roles that read them.
 pub fn hands_on_at(host: &Host) -> Option<SocketAddr> {
     // Any role may send something, whatever it reads itself.
@@ -104,7 +111,9 @@ mod tests {
     fn told(host: &Host, other: &str) -> String {
         let of = |ip: Result<IpAddr>| ip.map_or_else(|failure| failure.to_string(), |ip| ip.to_string());
         let all = all_of(host, other).map_or_else(|_| "unknown".to_owned(), |all| all.join(" "));
-        format!("{} | {} | {all}", of(ip_of(host, other)), of(access_ip_of(host, other)))
+        let possible: Vec<String> = possible(host, other).iter().map(IpAddr::to_string).collect();
+        let (ip, access_ip) = (of(ip_of(host, other)), of(access_ip_of(host, other)));
+        format!("{ip} | {access_ip} | {all} | {}", possible.join(" "))
     }
 
     #[tokio::test]
@@ -122,10 +131,11 @@ mod tests {
             format!("the address of {host} is not known: it was not reached, or is not part of this run")
         };
         let expected = [
-            "10.0.0.1 | 198.51.100.1 | 10.0.0.1 198.51.100.1 192.0.2.1 a".to_owned(),
-            "10.0.0.2 | 10.0.0.2 | 10.0.0.2 b".to_owned(),
-            format!("{} | {} | unknown", unknown("c"), unknown("c")),
-            format!("{} | 198.51.100.4 | unknown", unknown("d")),
+            "10.0.0.1 | 198.51.100.1 | 10.0.0.1 198.51.100.1 192.0.2.1 a | 10.0.0.1 192.0.2.1 198.51.100.1"
+                .to_owned(),
+            "10.0.0.2 | 10.0.0.2 | 10.0.0.2 b | 10.0.0.2".to_owned(),
+            format!("{} | {} | unknown | 192.0.2.3", unknown("c"), unknown("c")),
+            format!("{} | 198.51.100.4 | unknown | 198.51.100.4", unknown("d")),
         ];
         assert_eq!(*seen.lock().unwrap(), expected);
     }

@@ -115,7 +115,12 @@ impl<'h> Kubectl<'h> {
     /// Changes something in the cluster, under the lock of the control plane, and returns what was printed. Not to be called
     /// in check mode.
     pub(crate) async fn run(&self, what: &str, script: Script) -> Result<String> {
-        match self.plane.run_on_behalf_of(self.asker, what, script, LIMIT).await {
+        self.run_within(what, script, LIMIT).await
+    }
+
+    /// The same where it may take longer.
+    pub(crate) async fn run_within(&self, what: &str, script: Script, limit: Duration) -> Result<String> {
+        match self.plane.run_on_behalf_of(self.asker, what, script, limit).await {
             Err(Failure::Change { status, tail, .. }) => Err(self.failed(what, status, &tail).await),
             Err(failure) => Err(self.lost(failure).await),
             output => output,

@@ -6,10 +6,15 @@ use muster_inventory::some_names;
 
 use crate::kubectl::{Kubectl, kubectl};
 
+/// How long it may take to tell all pods. kubectl starts once for each namespace, which takes a slow machine some seconds, and asks for
+/// 50 things a second, of which a pod is two.
+const LIMIT: Duration = Duration::from_secs(600);
+
 /// All pods of a node, or of the cluster, begin anew, but for static ones. Not to be called in check mode.
 pub(crate) async fn begin_anew(kubectl: &Kubectl<'_>, node: Option<&str>) -> Result<()> {
     let which = node.map(|node| format!(",spec.nodeName={node}")).unwrap_or_default();
-    let said = kubectl.run("Let pods begin anew", kubectl!(include_str!("pods-anew.sh"), [which])).await?;
+    let anew = kubectl!(include_str!("pods-anew.sh"), [which]);
+    let said = kubectl.run_within("Let pods begin anew", anew, LIMIT).await?;
     let alone: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("alone ")).collect();
     if !alone.is_empty() {
         kubectl.asker().warn(format!(
@@ -31,6 +36,30 @@ pub(crate) fn static_pod(manifest: &str, node: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pods_of_a_namespace_are_told_by_one_call() {
+        let fake = r#"kubectl() {
+  [ "$1" = get ] || { echo "$*" >&2; return; }
+  case $5 in *,spec.nodeName=node1) printf %s "$pods" ;; esac
+}
+"#;
+        let program = format!("{fake}{}", include_str!("pods-anew.sh"));
+        let said = |shell: &[&str], pods: &str| {
+            let mut command = std::process::Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-euc", &program, "sh", ",spec.nodeName=node1"]);
+            let said = command.env("pods", pods).output().unwrap();
+            assert!(said.status.success(), "{shell:?}: {said:?}");
+            [said.stdout, said.stderr].map(|text| String::from_utf8(text).unwrap())
+        };
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            let pods = "a one ReplicaSet\na alone \na fixed Node\na two DaemonSet\nb fixed Node\nc only StatefulSet\n";
+            let told = "-n a delete pod one two --ignore-not-found --wait=false\n\
+                        -n c delete pod only --ignore-not-found --wait=false\n";
+            assert_eq!(said(shell, pods), ["alone a/alone\n", told], "{shell:?}");
+            assert_eq!(said(shell, ""), ["", ""], "{shell:?}");
+        }
+    }
 
     #[test]
     fn a_static_pod_is_another_one_only_on_another_node_or_with_another_manifest() {

@@ -176,7 +176,7 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
         let addresses = addresses.chain(external.and_then(|external| external.address())).collect();
         let lists = BTreeMap::new();
         let mut standing = Standing { planes, members, in_run, addresses, machines, lists };
-        if standing.restores_differ() {
+        if standing.needs_lists() {
             standing.lists = etcd::lists(host, &standing).await?;
         }
         if standing.begins_here() || standing.may_have_companions() {

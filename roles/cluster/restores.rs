@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use muster_engine::prelude::Problem;
+
 use super::identity::Identity;
 use super::standing::Standing;
 
@@ -100,12 +102,45 @@ impl Standing {
     }
 
     /// A member of a restore of etcd that has begun and not come to its end. One that was only prepared has not: etcd goes on with its
-    /// own data, and so may everything else. Who cannot be asked may know better, unless it has no part in the restore (`without`).
+    /// own data, and so may everything else. Who cannot be asked may know better, unless it has no part in the restore (`without`), or
+    /// etcd works: no data is replaced before all members have stopped.
     pub(crate) fn begun_restore(&self, without: &BTreeSet<String>) -> Option<&str> {
-        let (name, _) = self.known_of(&self.members).find(|(_, seen)| seen.etcd.restoring.is_some())?;
+        let (name, _) = self.marked().next()?;
         let mut all = self.known_of(&self.planes).chain(self.known_of(&self.members));
-        let may_know_better = || self.unknown().iter().any(|(host, _)| !without.contains(*host));
+        let works =
+            || self.marked().any(|(name, _)| self.lists.get(name).is_some_and(|list| list.has_majority));
+        let may_know_better = || self.unknown().iter().any(|(host, _)| !without.contains(*host)) && !works();
         (all.any(|(_, seen)| seen.etcd.restore_begun) || may_know_better()).then_some(name)
+    }
+
+    /// The members that have noted a restore of etcd which is under way.
+    fn marked(&self) -> impl Iterator<Item = (&str, &Identity)> {
+        self.known_of(&self.members).filter(|(_, seen)| seen.etcd.restoring.is_some())
+    }
+
+    /// Whether [`Standing::lists`] are needed to tell what restores have made of the members' data.
+    pub(super) fn needs_lists(&self) -> bool {
+        self.restores_differ() || self.marked().next().is_some() && !self.unknown().is_empty()
+    }
+
+    /// The machines that could not be asked, and without which a restore of etcd would stop in its middle.
+    pub(crate) fn missing_for_restore(&self, without: &BTreeSet<String>) -> Vec<Problem> {
+        let missing = self.unknown().into_iter().filter(|(host, _)| !without.contains(*host));
+        let is_begun = self.begun_restore(without).is_some();
+        let problem = |(host, why): (&str, &str)| {
+            let gone = if is_begun {
+                "take it out of the inventory".to_owned()
+            } else {
+                format!("muster remove-node {host}")
+            };
+            Problem {
+                check: "machines".into(),
+                found: format!("{host} could not be asked ({why})"),
+                needed: "every control plane and member of etcd: a restore stops all of them".into(),
+                remedy: format!("switch {host} on; or, if it is gone for good, first: {gone}"),
+            }
+        };
+        missing.map(problem).collect()
     }
 
     /// What the restore of etcd that is under way has noted on a machine, and what the last one has that came to its end.

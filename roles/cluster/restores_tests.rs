@@ -45,6 +45,57 @@ fn a_restore_of_etcd_that_was_only_prepared_is_none() {
 }
 
 #[test]
+fn a_machine_that_is_off_does_not_make_a_restore_of_one_that_was_only_prepared() {
+    let nobody = BTreeSet::new();
+    let marked = |begun: bool| {
+        let mut seen = member(1, "etcd1");
+        seen.etcd.restoring = Some("restored-1 ab12 7 saved".into());
+        seen.etcd.restore_begun = begun;
+        Some(seen)
+    };
+    let is_off = |begun| standing(&[("a", marked(begun)), ("b", marked(false)), ("c", None)]);
+    assert!(is_off(false).needs_lists());
+    assert!(!standing(&[("a", marked(false)), ("b", marked(false))]).needs_lists());
+    // Without a majority of its own etcd may have stopped for it where nobody answers.
+    let mut machines = is_off(false);
+    lists(&mut machines, "b", false, &[0, 1, 2]);
+    assert_eq!(machines.begun_restore(&nobody), Some("a"));
+    lists(&mut machines, "b", true, &[0, 1, 2]);
+    assert_eq!(machines.begun_restore(&nobody), None);
+    assert!(machines.unfinished_restore().is_none());
+    // One that was stopped says so, whatever etcd can do without it.
+    let mut machines = is_off(true);
+    lists(&mut machines, "b", true, &[0, 1, 2]);
+    assert_eq!(machines.begun_restore(&nobody), Some("a"));
+}
+
+#[test]
+fn a_restore_does_not_begin_without_a_machine_that_it_would_stop() {
+    let of = |machines: &Standing, without: &[&str]| -> Vec<(String, String)> {
+        let without = without.iter().map(|host| (*host).to_owned()).collect();
+        machines.missing_for_restore(&without).into_iter().map(|p| (p.found, p.remedy)).collect()
+    };
+    // A control plane, be it a member or not.
+    let machines = standing(&[("a", Some(member(1, "etcd1"))), ("b", None)]);
+    let told = of(&machines, &[]);
+    assert!(
+        told.len() == 1
+            && told[0].0 == "b could not be asked (no answer)"
+            && told[0].1.ends_with("muster remove-node b"),
+        "{told:?}"
+    );
+    assert!(of(&machines, &["b"]).is_empty());
+    // A worker begins its pods anew later.
+    assert!(of(&standing(&[("w", None)]), &[]).is_empty());
+    // Nothing else is possible in the middle of a restore.
+    let mut stopped = member(1, "etcd1");
+    stopped.etcd.restoring = Some("restored-1 ab12 7 saved".into());
+    stopped.etcd.restore_begun = true;
+    let told = of(&standing(&[("a", Some(stopped)), ("c", None)]), &[]);
+    assert!(told[0].1.ends_with("take it out of the inventory"), "{told:?}");
+}
+
+#[test]
 fn data_beside_which_a_restore_was_only_prepared_may_be_from_before_another_one() {
     let mut machines = restored([Some("1-1"), None]);
     lists(&mut machines, "a", true, &[0]);

@@ -34,7 +34,7 @@ pub(crate) struct Standing {
     /// All control planes and members of etcd, and the other hosts of the run; all nodes, where a cluster is to begin
     /// or one of them is in another cluster.
     pub machines: BTreeMap<String, Seen>,
-    /// What members of etcd that answer know of each other; asked only where they have gone through different restores.
+    /// What members of etcd that answer know of each other; asked only where [`Standing::needs_lists`] says so.
     pub lists: BTreeMap<String, MemberList>,
 }
 

@@ -196,6 +196,10 @@ impl Look {
 
 async fn agree(host: &Host, what: &Restore) -> Result<Agreed> {
     let standing = cluster::known(host).await?;
+    let missing = standing.missing_for_restore(&what.without);
+    if !missing.is_empty() {
+        return Err(Failure::Problems(missing));
+    }
     let members = members(&standing, &what.without)?;
     let looks = join_all(members.iter().map(|member| async {
         let machine = host.cluster().host(&member.host)?;

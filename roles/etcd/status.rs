@@ -1,6 +1,7 @@
 //! How etcd is: what its members say of themselves and of each other. Nothing is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::FutureExt;
@@ -9,6 +10,7 @@ use muster_engine::run::Role;
 use serde::Deserialize;
 
 use super::Vars;
+use crate::addresses;
 
 /// What one member said. Numbers that identify members and clusters are etcd's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +52,9 @@ pub struct Member {
     /// Whether it has no vote yet.
     #[serde(rename = "isLearner", default)]
     pub learner: bool,
+    /// The host of the inventory whose address it has, as far as that is known without asking the host.
+    #[serde(skip)]
+    pub host: Option<String>,
 }
 
 /// etcdctl's JSON of `endpoint status`.
@@ -154,9 +159,26 @@ pub fn look(answers: Answers) -> Role {
 }
 
 async fn ask(host: &Host, answers: Answers) -> Result<()> {
-    let status = of(host).await?;
+    let mut status = of(host).await?;
+    if let Some(status) = &mut status {
+        let place = |name: String| (addresses::possible(host, &name), name);
+        let hosts: Vec<(BTreeSet<IpAddr>, String)> =
+            host.cluster().group("etcd").into_iter().map(place).collect();
+        for member in &mut status.members {
+            let has = |own: &BTreeSet<IpAddr>| {
+                member.peer_urls.iter().filter_map(|url| address_in(url)).any(|at| own.contains(&at))
+            };
+            member.host = hosts.iter().find(|(own, _)| has(own)).map(|(_, name)| name.clone());
+        }
+    }
     answers.lock().unwrap_or_else(PoisonError::into_inner).insert(host.name().to_owned(), status);
     Ok(())
+}
+
+/// The address in a URL of etcd, if it has one and not a name.
+fn address_in(url: &str) -> Option<IpAddr> {
+    let (_, place) = url.split_once("://")?;
+    place.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok()
 }
 
 /// What the member of a host says; `None` where it does not answer.
@@ -168,6 +190,18 @@ pub(super) async fn of(host: &Host) -> Result<Option<MemberStatus>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_is_found_by_the_address_in_its_url() {
+        for (url, address) in [
+            ("https://192.0.2.4:2380", Some("192.0.2.4")),
+            ("https://[2001:db8::4]:2380", Some("2001:db8::4")),
+            ("https://etcd1.example.org:2380", None),
+            ("", None),
+        ] {
+            assert_eq!(address_in(url), address.map(|address| address.parse::<IpAddr>().unwrap()), "{url}");
+        }
+    }
 
     #[test]
     fn what_a_member_says_is_understood() {

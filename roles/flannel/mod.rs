@@ -89,14 +89,15 @@ pub(crate) async fn connect(host: &Host) -> Result<()> {
     host.step("Connect the pods").ensure(file(CONFLIST).content(conflist())).await.map(drop)
 }
 
-/// Waits until the daemon has written which addresses pods get, or until this file is there, and returns what it has written.
+/// Waits until the daemon has written which addresses pods get, and returns what it has written; nothing where this file is there.
 async fn has_addresses(host: &Host, vars: &Vars, or_file: &str) -> Result<String> {
     let there = sh(
-        "if [ -e /run/flannel/subnet.env ]; then
+        "if [ ! -e \"$1\" ]; then
+  [ -e /run/flannel/subnet.env ] || {
+    echo 'its pod has not written /run/flannel/subnet.env; look at: muster kubectl -n kube-flannel get pods -o wide'
+    exit 1
+  }
   cat /run/flannel/subnet.env
-elif [ ! -e \"$1\" ]; then
-  echo 'its pod has not written /run/flannel/subnet.env; look at: muster kubectl -n kube-flannel get pods -o wide'
-  exit 1
 fi",
         [or_file],
     );

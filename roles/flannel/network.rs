@@ -14,14 +14,15 @@ use crate::common::cluster_vars;
 use crate::kubectl::Kubectl;
 use crate::{cluster, kubeadm, pods};
 
-/// What flannel had written of a network that was taken away, until the machine restarts: a run that was cut off goes on from there.
+/// What flannel had written of a network that was taken away, until all pods were told to begin anew, or the machine restarts: a run that
+/// was cut off goes on from there. flannel's own pod is among the first, so what it writes then says nothing of the others.
 pub(super) const FORMER: &str = "/run/flannel/former-subnet.env";
 
 /// How often a node is asked for that the cluster does not know yet, every two seconds.
 const LOOKS: u32 = 30;
 
 /// Whether the node may have another network than the cluster says, by what this run knows without asking anybody: a node that is well
-/// costs nothing. `written`: what flannel has written.
+/// costs nothing. `written`: what flannel has written; nothing where a network was taken away, and pods are still to begin anew.
 pub(super) fn may_differ(host: &Host, written: &str) -> Result<bool> {
     match kubeadm::network_of(host, &cluster_vars(host)?.kube_override_hostname) {
         Some(network) => {
@@ -67,7 +68,9 @@ pub(crate) async fn fit(host: &Host) -> Result<bool> {
 
 async fn make_anew(host: &Host, node: &str) -> Result<()> {
     let take_away = sh(
-        r#"if [ -e /run/flannel/subnet.env ]; then mv -f /run/flannel/subnet.env "$2"; fi
+        r#"mkdir -p /run/flannel
+: >>"$2"
+[ ! -e /run/flannel/subnet.env ] || mv -f /run/flannel/subnet.env "$2"
 [ ! -e /sys/class/net/cni0 ] || ip link delete cni0"#,
         [node, FORMER],
     );
@@ -76,7 +79,11 @@ async fn make_anew(host: &Host, node: &str) -> Result<()> {
         .ensure(command(format!("network for pods of {node}"), take_away, fits))
         .await?;
     match Kubectl::find(host).await?.filter(|_| !host.check_mode()) {
-        Some(kubectl) => pods::begin_anew(&kubectl, Some(node)).await,
+        Some(kubectl) => {
+            pods::begin_anew(&kubectl, Some(node)).await?;
+            let forget = sh(r#"rm -f "$1""#, [FORMER]);
+            host.run("Forget the other network", forget, Duration::from_secs(60)).await.map(drop)
+        }
         None => {
             host.not_yet("Let pods begin anew");
             Ok(())
@@ -146,6 +153,10 @@ mod tests {
                 assert_eq!(look(), "same\n", "{shell:?}: its pods were never connected");
                 std::fs::write(at("10-flannel.conflist"), "").unwrap();
                 assert_eq!(look(), format!("{expected}\n"), "{shell:?} {network} {written:?} {of_bridge:?}");
+                // A run was cut off before it had told all pods.
+                std::fs::write(at("former-subnet.env"), "").unwrap();
+                let unfinished = if expected == "unknown" { "unknown\n" } else { "another\n" };
+                assert_eq!(look(), unfinished, "{shell:?} {network} {written:?} {of_bridge:?}");
             }
         }
     }

@@ -25,8 +25,14 @@ pub(super) struct Vars {
 /// The annotations of a node that say what muster has set: keys of labels, and taints as `key:effect`, between commas.
 const OWNED: [&str; 2] = ["muster.io/owned-labels", "muster.io/owned-taints"];
 
-/// What keeps pods away from a machine that is only a control plane. kubeadm sets it, as muster tells it to.
+/// What keeps pods away from a machine that is only a control plane, as a taint; and as a label which machines are control planes. kubeadm
+/// sets both, the taint as muster tells it to.
 const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
+/// What kubeadm sets on a control plane, with nothing as their values (`MarkControlPlane` in cmd/kubeadm/app/phases/markcontrolplane): its
+/// role, and that load balancers outside of the cluster lead no Service there. It does so only when a machine joins. A Node that was made
+/// anew has neither; where only the second one is missing somebody has taken it away, which kubeadm lets users do.
+const MARKS: [&str; 2] = [CONTROL_PLANE, "node.kubernetes.io/exclude-from-external-load-balancers"];
 
 /// Under which the nodes are kept for the run, as they were when the first host asked.
 const NODES: &str = "the nodes' labels and taints";
@@ -140,7 +146,15 @@ impl NodeMarks {
     fn difference(&self, found: &Found) -> Difference {
         let control_plane = format!("{CONTROL_PLANE}:NoSchedule");
         let labels = self.labels.iter().filter(|(key, value)| found.labels.get(*key) != Some(*value));
-        let labels_gone = found.owned_labels.iter().filter(|key| !self.labels.contains_key(*key));
+        let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
+        let is_bare = self.is_plane && !found.labels.contains_key(CONTROL_PLANE);
+        let bare = MARKS
+            .into_iter()
+            .filter(|key| is_bare && !found.labels.contains_key(*key) && !self.labels.contains_key(*key));
+        let labels_gone = found
+            .owned_labels
+            .iter()
+            .filter(|key| !self.labels.contains_key(*key) && !(self.is_plane && *key == CONTROL_PLANE));
         let taints = self.taints.iter().filter(|(key, value)| found.taints.get(*key) != Some(*value));
         // That one follows the machine's groups, whoever has set it.
         let ours = |key: &TaintKey| {
@@ -149,7 +163,7 @@ impl NodeMarks {
         };
         let taints_gone = found.taints.keys().filter(|key| ours(key) && !self.taints.contains_key(*key));
         Difference {
-            labels: labels.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            labels: labels.chain(bare.map(|key| (key.to_owned(), String::new()))).collect(),
             labels_gone: labels_gone.filter(|key| found.labels.contains_key(*key)).cloned().collect(),
             taints: taints.map(|(key, value)| taint_text(key, value)).collect(),
             taints_gone: taints_gone.map(taint_name).collect(),
@@ -303,13 +317,40 @@ mod tests {
     #[test]
     fn the_taint_of_a_control_plane_follows_its_groups() {
         let taint = format!("{CONTROL_PLANE}:NoSchedule");
-        let tainted = found(&format!(r#"n|{{}}|[{{"effect":"NoSchedule","key":"{CONTROL_PLANE}"}}]||"#));
-        let free = found("n|{}|||");
+        let tainted = found(&format!(
+            r#"n|{{"{CONTROL_PLANE}":""}}|[{{"effect":"NoSchedule","key":"{CONTROL_PLANE}"}}]||"#
+        ));
+        let free = found(&format!(r#"n|{{"{CONTROL_PLANE}":""}}|||"#));
         // It has become a worker, too; it is one no more.
         assert_eq!(marks(&[], &[], true).difference(&tainted).taints_gone, [taint.as_str()]);
         assert_eq!(marks(&[], &[&taint], true).difference(&free).taints, [taint.as_str()]);
         assert!(marks(&[], &[&taint], true).difference(&tainted).is_nothing());
         // Somebody has set it on a worker.
         assert!(marks(&[], &[], false).difference(&tainted).is_nothing());
+    }
+
+    #[test]
+    fn a_control_plane_whose_node_was_made_anew_is_marked_as_one() {
+        let [role, excluded] = MARKS;
+        let labels = |wanted: &[(&str, &str)], is_plane: bool, node: &str| {
+            marks(wanted, &[], is_plane).difference(&found(node)).in_words()
+        };
+        let bare = "n|{}|||";
+        assert_eq!(labels(&[], true, bare), format!("+ label {role}=, + label {excluded}="));
+        assert!(marks(&[], &[], false).difference(&found(bare)).is_nothing());
+        // It is not muster's, so that nothing is noted.
+        assert!(!marks(&[], &[], true).difference(&found(bare)).notes);
+        // Somebody has taken the second one away, or the first one.
+        let led_to = found(&format!(r#"n|{{"{role}":""}}|||"#));
+        assert!(marks(&[], &[], true).difference(&led_to).is_nothing());
+        let kept = format!(r#"n|{{"{excluded}":"x"}}|||"#);
+        assert_eq!(labels(&[], true, &kept), format!("+ label {role}="));
+        // What a user sets goes first. What muster has set of it stays when nobody wants it any more.
+        assert_eq!(
+            labels(&[(excluded, "no")], true, bare),
+            format!("+ label {role}=, + label {excluded}=no")
+        );
+        let given = format!(r#"n|{{"{role}":""}}||{role}|"#);
+        assert_eq!(labels(&[], true, &given), "noted as set by muster");
     }
 }

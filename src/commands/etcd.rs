@@ -212,11 +212,14 @@ fn status(args: &StatusArgs, environment: &Environment) -> Result<Exit, CommandE
     let project = Project::find(&args.inventory.inventory, environment)?;
     let ended = quiet_flow::look(flow, project, &args.inventory, &args.connection, environment)?;
     let answers = answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let failed = ended.outcome.iter().filter(|(_, end)| end.failure.is_some());
+    let off: BTreeSet<String> =
+        failed.map(|(host, _)| host.clone()).filter(|host| !answers.contains_key(host)).collect();
     let style = Style::of_stdout(environment);
     let (_, columns) = Screen::new(environment, false).size();
-    let lines = table(&answers).render(style, columns);
+    let lines = table(&answers, &off).render(style, columns);
     print::data(&(lines.join("\n") + "\n"))?;
-    let wrong = faults(&answers);
+    let wrong = faults(&answers, &off);
     for fault in &wrong {
         print::note(&text::harmless(fault));
     }
@@ -226,15 +229,19 @@ fn status(args: &StatusArgs, environment: &Environment) -> Result<Exit, CommandE
     })
 }
 
-fn table(answers: &BTreeMap<String, Option<MemberStatus>>) -> Table {
+/// `off`: the hosts whose machines could not be asked.
+fn table(answers: &BTreeMap<String, Option<MemberStatus>>, off: &BTreeSet<String>) -> Table {
     let mut table = Table::new(&[
         "HOST", "MEMBER", "ID", "HEALTH", "ROLE", "SIZE", "IN USE", "VERSION", "REVISION", "ALARMS",
     ]);
+    let silent = |host: &String, why: &str| {
+        let mut row = vec![host.clone(), "-".into(), "-".into(), why.into()];
+        row.resize(10, "-".into());
+        row
+    };
     for (host, status) in answers {
         let Some(status) = status else {
-            let mut row = vec![host.clone(), "-".into(), "-".into(), "does not answer".into()];
-            row.resize(10, "-".into());
-            table.row(row);
+            table.row(silent(host, "does not answer"));
             continue;
         };
         let own = status.members.iter().find(|member| member.id == status.id);
@@ -258,11 +265,14 @@ fn table(answers: &BTreeMap<String, Option<MemberStatus>>) -> Table {
             if alarms.is_empty() { "none".into() } else { alarms.join(", ") },
         ]);
     }
+    for host in off {
+        table.row(silent(host, "not reached"));
+    }
     table
 }
 
-/// What is wrong with etcd, in sentences.
-fn faults(answers: &BTreeMap<String, Option<MemberStatus>>) -> Vec<String> {
+/// What is wrong with etcd, in sentences. `off`: the hosts whose machines could not be asked.
+fn faults(answers: &BTreeMap<String, Option<MemberStatus>>, off: &BTreeSet<String>) -> Vec<String> {
     let known: Vec<(&String, &MemberStatus)> =
         answers.iter().filter_map(|(host, status)| Some((host, status.as_ref()?))).collect();
     let mut faults: Vec<String> = Vec::new();
@@ -276,6 +286,11 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>) -> Vec<String> {
             Some(_) => {}
         }
     }
+    faults.extend(
+        off.iter().map(|host| {
+            format!("the member on {host} did not answer, because its machine could not be asked")
+        }),
+    );
     if let Some((first, status)) = known.first()
         && let Some((other, _)) = known.iter().find(|(_, other)| other.cluster != status.cluster)
     {
@@ -290,12 +305,18 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>) -> Vec<String> {
         };
         faults.push(format!("the database of the member {member:x} {what}"));
     }
-    // Members that no machine of the inventory is.
+    // Members that no machine of the inventory is. One that says nothing is told from them by its address; where that is not known, any
+    // of them may be the one.
     let members = known.iter().flat_map(|(_, status)| &status.members);
-    let mut strangers: Vec<_> = members.filter(|m| !known.iter().any(|(_, own)| own.id == m.id)).collect();
-    strangers.sort_by_key(|member| member.id);
-    strangers.dedup_by_key(|member| member.id);
-    if known.len() == answers.len() {
+    let mut others: Vec<_> = members.filter(|m| !known.iter().any(|(_, own)| own.id == m.id)).collect();
+    others.sort_by_key(|member| member.id);
+    others.dedup_by_key(|member| member.id);
+    let mute = answers.iter().filter(|(_, status)| status.is_none()).map(|(host, _)| host);
+    let silent: Vec<&String> = mute.chain(off).collect();
+    let (ours, strangers): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|member| member.host.as_ref().is_some_and(|host| silent.contains(&host)));
+    if ours.len() == silent.len() {
         faults.extend(strangers.iter().map(|member| {
             let name = if member.name.is_empty() { "a member without a name" } else { &member.name };
             format!(
@@ -328,7 +349,9 @@ mod tests {
     #[test]
     fn what_is_wrong_with_etcd_is_told() {
         let of = |members: [Option<MemberStatus>; 2]| -> Vec<String> {
-            faults(&["node1", "node2"].map(str::to_owned).into_iter().zip(members).collect())
+            let answers: BTreeMap<_, _> =
+                ["node1", "node2"].map(str::to_owned).into_iter().zip(members).collect();
+            faults(&answers, &BTreeSet::new())
         };
         assert!(of([Some(member(1, 7)), Some(member(2, 7))]).is_empty());
         let starts = |found: Vec<String>, begin: &str| {
@@ -343,5 +366,25 @@ mod tests {
         let mut more = member(1, 7);
         more.members.push(Member { id: 3, name: "old".into(), ..Member::default() });
         starts(of([Some(more), Some(member(2, 7))]), "old () is not in [etcd]");
+    }
+
+    #[test]
+    fn a_member_whose_machine_is_off_is_no_stranger() {
+        let of = |mut answer: MemberStatus, at: Option<&str>| -> Vec<String> {
+            answer.members[1].host = at.map(str::to_owned);
+            let answers: BTreeMap<String, Option<MemberStatus>> = [("node1".to_owned(), Some(answer))].into();
+            let off: BTreeSet<String> = ["node2".to_owned()].into();
+            assert!(table(&answers, &off).render(Style::PLAIN, 200)[2].contains("not reached"));
+            faults(&answers, &off)
+        };
+        let off = "the member on node2 did not answer, because its machine could not be asked";
+        assert_eq!(of(member(1, 7), Some("node2")), [off]);
+        // Its address is not known: it may be anyone.
+        assert_eq!(of(member(1, 7), None), [off]);
+        let mut more = member(1, 7);
+        more.members.push(Member { id: 3, name: "old".into(), ..Member::default() });
+        let stranger = "old () is not in [etcd] of the inventory, and counts for the majority";
+        assert_eq!(of(more.clone(), Some("node2")), [off, stranger]);
+        assert_eq!(of(more, None), [off]);
     }
 }

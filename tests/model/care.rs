@@ -98,9 +98,14 @@ impl World {
 
     /// A cluster, and the restore of a snapshot of it; what is replaced is saved in the folder `before` of this one.
     async fn with_snapshot(folder: &Path) -> (Self, restore::Restore) {
-        let world = after(GROUPS, |_| ()).await;
+        Self::with_snapshot_of(GROUPS, folder).await
+    }
+
+    /// The same with other groups.
+    async fn with_snapshot_of(groups: &str, folder: &Path) -> (Self, restore::Restore) {
+        let world = after(groups, |_| ()).await;
         let before = format!("etcd_snapshots_dir={}", folder.join("before").display());
-        world.inventory(&hosts(IN_USE), GROUPS, &[&before]);
+        world.inventory(&hosts(IN_USE), groups, &[&before]);
         let path = folder.join("snapshot.db");
         fs::write(&path, snapshot(&content(&world.machines[0], CA))).unwrap();
         let snapshot = Some(SnapshotFile::read(&path).unwrap().unwrap());
@@ -275,6 +280,37 @@ fn a_restore_that_was_only_prepared_has_not_begun() {
         world.does(&plays, restore::roles(restore));
         assert_eq!(world.calm(7).await.2, Vec::<String>::new());
         assert_eq!(world.not_restored(&later), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_machine_that_is_off_leaves_a_restore_that_was_only_prepared_without_effect() {
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let (world, restore) = World::with_snapshot(folder.path()).await;
+        let plays = restore::plays(&Default::default());
+        world.does(&plays[..1], restore::roles(restore));
+        assert_eq!(world.calm(2).await.2, Vec::<String>::new());
+        // The two members that are left have a majority.
+        world.cluster.switch_off("m2");
+        let meanwhile = folder.path().join("meanwhile.db");
+        world.does_on_members(etcd::snapshot(Some(meanwhile.clone())));
+        let wrong = world.calm(3).await.2;
+        assert!(wrong.iter().all(|said| said.starts_with("m2: ")) && meanwhile.exists(), "{wrong:?}");
+    });
+}
+
+#[test]
+fn a_restore_prepares_nothing_while_a_control_plane_is_off() {
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let groups = "[etcd]\nm0\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+        let (world, restore) = World::with_snapshot_of(groups, folder.path()).await;
+        world.cluster.switch_off("m1");
+        world.does(&restore::plays(&Default::default()), restore::roles(restore));
+        let wrong = world.calm(2).await.2;
+        assert!(wrong.iter().any(|said| said.contains("m1 could not be asked")), "{wrong:?}");
+        assert_eq!(world.prepared(), Vec::<String>::new());
     });
 }
 

@@ -415,10 +415,11 @@ impl Cluster {
                 if disk.file(SUBNET_FILE).is_none() {
                     // One that runs does not look at its file: it begins anew first.
                     let is_taken_away = disk.file("/run/flannel/former-subnet.env").is_some();
-                    if is_taken_away && state.pods.anew.is_empty() {
+                    let begins_anew = !state.pods.anew.is_empty();
+                    if is_taken_away && !begins_anew {
                         continue;
                     }
-                    if !is_taken_away && disk.file("/etc/cni/net.d/10-flannel.conflist").is_some() {
+                    if !begins_anew && disk.file("/etc/cni/net.d/10-flannel.conflist").is_some() {
                         state.wrong.push(format!("{} takes pods, and has no network for them", node.name));
                     }
                     write(disk, SUBNET_FILE, SUBNET, 0o644);

@@ -61,6 +61,10 @@ impl Cluster {
                 put(shell, upgrade::MANIFEST, &manifest(&machine.name, &version), 0o600);
                 Ok(0)
             }
+            ["init", "phase", "mark-control-plane", ..] => {
+                self.state().marks.entry(machine.name.clone()).or_default().of_control_plane();
+                Ok(0)
+            }
             ["init", "phase", ..] => Ok(0),
             ["init", "--config", config, ..] if is_there(config) => {
                 if !self.state().has_quorum() {
@@ -94,6 +98,7 @@ impl Cluster {
                 becomes_plane(shell, &authority, &version, &endpoint);
                 becomes_node(shell, &authority, &content(config), &endpoint);
                 self.state().nodes.insert(machine.name.clone(), machine.clone());
+                self.state().marks.entry(machine.name.clone()).or_default().of_control_plane();
                 Ok(0)
             }
             ["--kubeconfig", conf, "token", "create", ..]
@@ -127,6 +132,7 @@ impl Cluster {
                         (state.version.clone(), state.endpoint.clone())
                     };
                     becomes_plane(shell, &authority, &version, &endpoint);
+                    self.state().marks.entry(machine.name.clone()).or_default().of_control_plane();
                 }
                 becomes_node(shell, &authority, &config, server);
                 self.configures_kubelet(shell);

@@ -23,6 +23,16 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
+    /// kubeadm marks a control plane when it joins.
+    pub(crate) fn of_control_plane(&mut self) {
+        for key in [
+            "node-role.kubernetes.io/control-plane",
+            "node.kubernetes.io/exclude-from-external-load-balancers",
+        ] {
+            self.labels.insert(key.to_owned(), json!(""));
+        }
+    }
+
     /// A line of `nodes.sh`.
     fn line(&self, name: &str) -> String {
         let taints: Vec<&Value> = self.taints.values().collect();
@@ -335,6 +345,21 @@ fn a_machine_is_not_replaced_while_etcd_cannot_do_without_its_member() {
 }
 
 #[test]
+fn a_control_plane_whose_node_was_made_anew_is_marked_as_one() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        // `kubectl delete node m0`: its kubelet has registered it again.
+        world.cluster.state().marks.remove("m0");
+        let (_, ran, wrong) = world.calm(2).await;
+        assert_eq!(wrong, Vec::<String>::new());
+        let only = [("m0".to_owned(), vec!["control-plane: labels and taints of m0".to_owned()])];
+        assert_eq!(ran.told, only.into());
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+    });
+}
+
+#[test]
 fn a_node_with_another_network_for_pods_than_the_cluster_says_gets_it_made_anew() {
     simulated(async {
         let world = after(GROUPS, |_| ()).await;
@@ -342,17 +367,25 @@ fn a_node_with_another_network_for_pods_than_the_cluster_says_gets_it_made_anew(
         let former = "/run/flannel/former-subnet.env";
         let written = || content(&world.machines[2], SUBNET_FILE);
         // As it is where the Node was deleted, and its kubelet has registered it again; and then where the run was cut off that
-        // mended it, when it had taken the network away.
-        for (run, path) in [(2, SUBNET_FILE), (4, former)] {
+        // mended it, when it had taken the network away; and where it was cut off later, when flannel began anew, and not all pods did.
+        let left: [(u32, &[(&str, &str)]); 3] = [
+            (2, &[(SUBNET_FILE, another)]),
+            (4, &[(former, another)]),
+            (6, &[(former, another), (SUBNET_FILE, SUBNET)]),
+        ];
+        for (run, files) in left {
             {
                 let mut state = world.machines[2].state();
                 state.kept.disk.remove(SUBNET_FILE).ok();
-                write(&mut state.kept.disk, path, another, 0o644);
+                for (path, content) in files {
+                    write(&mut state.kept.disk, path, content, 0o644);
+                }
             }
             world.cluster.state().pods.anew.clear();
             let (_, ran, wrong) = world.calm(run).await;
             assert_eq!(wrong, Vec::<String>::new());
             assert_eq!(written(), SUBNET, "{run}");
+            assert_eq!(content(&world.machines[2], former), "", "{run}");
             let only = [("m2".to_owned(), vec!["cni: network for pods of m2".to_owned()])];
             assert_eq!(ran.told, only.into(), "{run}");
             let anew = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName=m2";
