@@ -12,5 +12,12 @@ for file in /etc/kubernetes/manifests/* /etc/kubernetes/kubelet.conf /etc/kubern
     sync "$kept$file"
   fi
 done
+# What kubeadm knows of the cluster.
+admin=/etc/kubernetes/admin.conf
+if [ -e "$admin" ]; then
+  kubectl --kubeconfig "$admin" --request-timeout=10s -n kube-system get configmap kubeadm-config \
+    -o 'jsonpath={.data.ClusterConfiguration}' >"$kept/ClusterConfiguration"
+  sync "$kept/ClusterConfiguration"
+fi
 : >"$mark"
 sync "$mark"

@@ -26,10 +26,16 @@ impl Standing {
         Some(format!("the machine at the address of {name} is the node {is}"))
     }
 
-    /// Whether the cluster of a machine is gone that is another one: where its API was is that of this cluster now. So it is where the
-    /// cluster was made anew while the machine was off.
+    /// Whether the cluster of a machine is gone that is another one: where its API was is that of this cluster now, and no control
+    /// plane has its authority. So it is where the cluster was made anew while the machine was off. Not one that carries a cluster.
     pub(super) fn is_of_a_former(&self, seen: &Identity) -> bool {
-        self.ours().is_some() && self.was_led_here(seen)
+        let Some(own) = seen.authority() else { return false };
+        let lives_on = || {
+            let mut all = self.known_of(&self.planes).filter_map(|(_, plane)| plane.authority());
+            all.any(|other| other.is_same_as(own))
+        };
+        let carries = seen.has_authority() || !seen.etcd.data.is_empty();
+        !carries && self.ours().is_some() && self.was_led_here(seen) && !lives_on()
     }
 
     /// The authority of a machine's etcd, where it holds data and is not the one that a control plane of this cluster has for etcd;

@@ -269,7 +269,11 @@ esac; }"#;
                 let program = format!("{ctr}\n{known}{words}");
                 let program = program.replace("/etc/kubernetes/manifests", &at("manifests"));
                 let mut command = std::process::Command::new(shell[0]);
-                command.args(&shell[1..]).args(["-euc", &program, "sh"]).args(["stamps", "before"].map(at));
+                command
+                    .args(&shell[1..])
+                    .args(["-euc", &program, "sh"])
+                    .args(["stamps", "before"].map(at))
+                    .arg(&manifest);
                 assert!(command.env("made", made).status().unwrap().success(), "{shell:?} {words}");
             };
             const OUTLIVES: &str = "pods_outlive_kubelet \"$1\"; static_pods_are_as_remembered \"$1\"";
@@ -283,10 +287,13 @@ esac; }"#;
             run("2999-02-03T04:05:06.789Z", OUTLIVES);
             is(WITH_UID);
 
-            std::fs::copy(&manifest, at("before/kube-apiserver.yaml")).unwrap();
+            run("", "cp -p \"$3\" \"$2\"");
+            let time = || std::fs::metadata(&manifest).unwrap().modified().unwrap();
+            let before = time();
             write(MANIFEST);
             run("", "pods_outlive_kubeadm \"$2\"");
             is(WITH_UID);
+            assert_eq!(time(), before);
             let other = MANIFEST.replace("[]", "[{}]");
             write(&other);
             run("", "pods_outlive_kubeadm \"$2\"");

@@ -22,10 +22,11 @@ pods_outlive_kubelet() {
   done
   [ ! -e "$remembered" ] || remember_static_pods "$1"
 }
-# pods_outlive_kubeadm FOLDER: manifests that kubeadm has written as they are in the folder, but for the UID, have that, too.
+# pods_outlive_kubeadm FOLDER: manifests that kubeadm has written as they are in the folder, but for the UID, are those again, with
+# their time.
 pods_outlive_kubeadm() {
   for component in $COMPONENTS; do
-    [ -e "$1/$component.yaml" ] && ! is_as_in "$1" "$component" || continue
+    [ -e "$1/$component.yaml" ] || continue
     [ "$(sed '/^  uid: /d' "$1/$component.yaml")" != "$(cat "/etc/kubernetes/manifests/$component.yaml")" ] ||
       place "$1/$component.yaml" /etc/kubernetes/manifests
   done

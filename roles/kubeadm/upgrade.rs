@@ -98,6 +98,7 @@ async fn apply(host: &Host, known: &Standing, version: &str, written: &Config) -
                     include_str!("static-pods.sh"),
                     include_str!("place.sh"),
                     include_str!("come_up.sh"),
+                    include_str!("same_pods.sh"),
                     include_str!("upgrade.sh")
                 ),
                 [

@@ -13,6 +13,7 @@ if [ "$(cat "$settled")" = "$before" ]; then
   keep_before "$kept" "$certificates"
   old=$(containers)
   kubeadm init phase control-plane all --config "$config"
+  pods_outlive_kubeadm "$kept"
   flush /etc/kubernetes/manifests/kube-*.yaml
   changed_pods_come_up "$kept" "$admin" || goes_back "$kept" "$certificates" "$admin" "$settled"
   remember_static_pods "${settled%/*}"

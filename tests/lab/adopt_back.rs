@@ -50,6 +50,7 @@ fn a_half_done_adoption_is_taken_back_by_the_words_of_its_page() {
     let ready =
         "export KUBECONFIG=/etc/kubernetes/admin.conf; until kubectl get --raw /readyz; do sleep 1; done";
     lab.on("node1", ready);
+    back("node1", "On one control plane, when the API answers");
     fs::write(lab.folder().join("flannel.yml"), flannel).unwrap();
     done(lab.muster(&["kubectl", "apply", "-f", "flannel.yml"]));
     let words = commands_below("Then apply the manifests").trim();
