@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use muster_engine::script::quote;
 use muster_openstack::{
-    CloudConfigError, CloudError, Clouds, ClusterFolder, Declaration, Deletion, FolderError, Identity, Kind,
-    Listed, Machines, MachinesError, Place, Session, Surroundings, inventory_text,
+    CloudConfigError, CloudError, Clouds, ClusterFolder, Creation, Declaration, Deletion, FolderError,
+    Identity, Kind, Listed, Machines, MachinesError, Place, Session, Surroundings, inventory_text,
 };
 
 use crate::confirmation::confirmed;
@@ -107,15 +107,16 @@ fn tell(line: &str) {
 fn create(name: &str, environment: &Environment) -> Result<Exit, CommandError> {
     let cluster = Cluster::open(name, environment)?;
     let _lock = cluster.folder.lock()?;
-    let identity = match cluster.identity()? {
-        Some(identity) => identity,
-        None => {
-            let identity = Identity::new(name, cluster.place.clone());
-            cluster.folder.keep(&identity)?;
-            identity
-        }
-    };
-    let made = cluster.machines(&identity).create(&cluster.declaration)?;
+    let kept = cluster.identity()?;
+    let is_kept = kept.is_some();
+    let identity = kept.unwrap_or_else(|| Identity::new(name, cluster.place.clone()));
+    let machines = cluster.machines(&identity);
+    let creation = Creation::prepare(&machines, &cluster.declaration)?;
+    // Before the first request that makes anything.
+    if !is_kept {
+        cluster.folder.keep(&identity)?;
+    }
+    let made = creation.perform()?;
     let is_new = cluster.folder.write_inventory(&inventory_text(&cluster.declaration, &made))?;
     print::data(&table(&made, environment))?;
     let surplus: Vec<&str> =

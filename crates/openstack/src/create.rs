@@ -37,24 +37,43 @@ struct Shared {
     groups: Vec<String>,
 }
 
-impl Machines<'_> {
-    /// Makes what the declaration asks for and is not there. Returns the machines, all of which run.
+/// What the declaration asks for, found to be possible, with nothing made yet.
+pub struct Creation<'a> {
+    machines: &'a Machines<'a>,
+    declaration: &'a Declaration,
+    view: View,
+    resolved: Resolved,
+}
+
+impl<'a> Creation<'a> {
+    /// Looks at what there is, and finds what the declaration names.
     ///
     /// # Errors
-    /// The declaration names what is not in the cloud, before anything was made; or something could not be made, or does not run.
-    pub fn create(&self, declaration: &Declaration) -> Result<Vec<Listed>, MachinesError> {
-        let view = View::look(self.session)?;
-        let resolved = Resolved::find(self.session, declaration, &view)?;
-        self.refuse_twins(&view)?;
-        let machines = wanted(declaration);
-        let shared = self.shared(declaration, &resolved, &view)?;
-        let ports = self.ports(&machines, &shared, &view)?;
-        self.floating_ips(&machines, &ports, &resolved, &view)?;
-        self.servers(&machines, &ports, &shared, &resolved, &view)?;
-        let view = self.wait(&machines)?;
-        Ok(self.listed(declaration, &view))
+    /// The declaration names what is not in the cloud, or what was made is there twice.
+    pub fn prepare(machines: &'a Machines<'a>, declaration: &'a Declaration) -> Result<Self, MachinesError> {
+        let view = View::look(machines.session)?;
+        let resolved = Resolved::find(machines.session, declaration, &view)?;
+        machines.refuse_twins(&view)?;
+        Ok(Self { machines, declaration, view, resolved })
     }
 
+    /// Makes what is not there. Returns the machines, of which those that are wanted run.
+    ///
+    /// # Errors
+    /// Something could not be made, or does not run.
+    pub fn perform(self) -> Result<Vec<Listed>, MachinesError> {
+        let Self { machines, declaration, view, resolved } = self;
+        let wanted = wanted(declaration);
+        let shared = machines.shared(declaration, &resolved, &view)?;
+        let ports = machines.ports(&wanted, &shared, &view)?;
+        machines.floating_ips(&wanted, &ports, &resolved, &view)?;
+        machines.servers(&wanted, &ports, &shared, &resolved, &view)?;
+        let view = machines.wait(&wanted)?;
+        Ok(machines.listed(declaration, &view))
+    }
+}
+
+impl Machines<'_> {
     /// Two objects for the same purpose: nobody can say which of them is the right one.
     fn refuse_twins(&self, view: &View) -> Result<(), MachinesError> {
         for kind in Kind::ALL {

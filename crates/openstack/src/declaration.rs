@@ -501,4 +501,4 @@ const _: () = assert!(2 * LONGEST_PART + 6 <= LONGEST_NAME);
 
 #[cfg(test)]
 #[path = "declaration_tests.rs"]
-mod tests;
+pub(crate) mod tests;

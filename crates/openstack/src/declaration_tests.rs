@@ -2,7 +2,7 @@ use std::io;
 
 use super::*;
 
-const GOOD: &str = "\
+pub(crate) const GOOD: &str = "\
 version: 1
 login:
   user: debian
@@ -30,7 +30,7 @@ pools:
     taints: ['gpu=yes:NoSchedule']
 ";
 
-fn read(text: &str) -> Result<Declaration, String> {
+pub(crate) fn read(text: &str) -> Result<Declaration, String> {
     let file = |name: &str| {
         let content = match name {
             "key.pub" => Ok(b"ssh-ed25519 AAAA me@here\n".to_vec()),

@@ -255,3 +255,63 @@ fn names(here: &Path) -> Vec<String> {
     names.dedup();
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(project: &str) -> Place {
+        Place { auth_url: "http://cloud:5000/v3".into(), region: Some("One".into()), project: project.into() }
+    }
+
+    fn folder(root: &Path, name: &str) -> ClusterFolder {
+        fs::create_dir_all(root.join(CLUSTERS).join(name)).unwrap();
+        fs::write(root.join(CLUSTERS).join(name).join(DECLARATION), "").unwrap();
+        ClusterFolder::find(name, root).unwrap()
+    }
+
+    #[test]
+    fn an_identity_is_kept_and_is_of_one_cluster_of_one_project() {
+        let root = tempfile::tempdir().unwrap();
+        let shop = folder(root.path(), "shop");
+        assert_eq!(shop.identity(&place("1")).unwrap(), None);
+        let identity = Identity::new("shop", place("1"));
+        shop.keep(&identity).unwrap();
+        assert_eq!(shop.identity(&place("1")).unwrap().as_ref(), Some(&identity));
+        assert_ne!(identity.mark(), Identity::new("shop", place("1")).mark(), "it is random");
+        let other = shop.identity(&place("2")).unwrap_err().to_string();
+        assert_eq!(
+            other,
+            "the machines of shop are in the project 1 in One at http://cloud:5000/v3; this login is for the project 2 in One at \
+             http://cloud:5000/v3"
+        );
+        let copy = folder(root.path(), "copy");
+        fs::copy(shop.path.join(IDENTITY), copy.path.join(IDENTITY)).unwrap();
+        let copied = copy.identity(&place("1")).unwrap_err().to_string();
+        assert_eq!(copied, "clusters/copy/identity.yml is of the cluster shop, and this one is called copy");
+        fs::write(copy.path.join(IDENTITY), "name: copy\n").unwrap();
+        assert!(copy.identity(&place("1")).unwrap_err().to_string().contains("cannot be read: "));
+    }
+
+    #[test]
+    fn one_run_at_a_time_works_on_a_cluster() {
+        let root = tempfile::tempdir().unwrap();
+        let shop = folder(root.path(), "shop");
+        let lock = shop.lock().unwrap();
+        let second = ClusterFolder::find("shop", &root.path().join(CLUSTERS)).unwrap();
+        assert!(matches!(second.lock(), Err(FolderError::Locked(_))));
+        drop(lock);
+        second.lock().unwrap();
+    }
+
+    #[test]
+    fn a_cluster_is_found_from_below_and_one_that_is_not_there_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        folder(root.path(), "shop");
+        let wrong = |name: &str| ClusterFolder::find(name, root.path()).unwrap_err().to_string();
+        assert!(wrong("shpo").ends_with("; did you mean shop?"), "{}", wrong("shpo"));
+        assert!(wrong("laboratory").ends_with("; there are shop"), "{}", wrong("laboratory"));
+        assert!(wrong("../shop").contains("is no name of a cluster"), "{}", wrong("../shop"));
+        ClusterFolder::find("shop", &root.path().join(CLUSTERS).join("shop")).unwrap();
+    }
+}

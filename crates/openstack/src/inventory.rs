@@ -65,3 +65,63 @@ fn is_of_pool(part: &str, pool: &str) -> bool {
         .and_then(|rest| rest.strip_prefix('-'))
         .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::declaration::tests::{GOOD, read};
+
+    #[test]
+    fn machines_are_in_the_groups_of_their_roles_and_those_without_an_address_outside_have_a_way() {
+        let declaration = read(GOOD).unwrap();
+        let machine = |part: &str, role, floating: Option<&str>| Listed {
+            name: format!("shop-{part}"),
+            part: part.to_owned(),
+            roles: vec![role],
+            state: "ACTIVE".into(),
+            id: "1".into(),
+            address: Some(format!("10.8.0.{}", part.len())),
+            floating_ip: floating.map(str::to_owned),
+            is_wanted: part != "worker-2",
+        };
+        let machines = [
+            machine("cp-1", Role::ControlPlane, Some("203.0.113.9")),
+            machine("worker-1", Role::Worker, None),
+            machine("worker-2", Role::Worker, None),
+        ];
+        let text = inventory_text(&declaration, &machines);
+        let expected = "\
+all:
+  hosts:
+    shop-cp-1:
+      ansible_host: 203.0.113.9
+      ip: 10.8.0.4
+    shop-worker-1:
+      ansible_host: 10.8.0.8
+      ip: 10.8.0.8
+      ansible_ssh_common_args: \"-J debian@203.0.113.9\"
+      node_labels:
+        \"disk\": \"ssd\"
+      node_taints: [\"gpu=yes:NoSchedule\"]
+  vars:
+    ansible_user: \"debian\"
+  children:
+    kube_control_plane:
+      hosts:
+        shop-cp-1:
+    etcd:
+      hosts:
+        shop-cp-1:
+    kube_node:
+      hosts:
+        shop-worker-1:
+    k8s_cluster:
+      children:
+        kube_control_plane:
+        kube_node:
+      vars:
+        kube_network_plugin: flannel
+";
+        assert_eq!(text.split_once('\n').unwrap().1, expected);
+    }
+}

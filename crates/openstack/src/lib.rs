@@ -2,7 +2,7 @@
 //! (key pair, security groups, network, ports, floating IPs), and their removal to the last port.
 //!
 //! [`Declaration::read`] reads what the user wrote, [`Clouds::choose`] finds the cloud as the openstack client does,
-//! [`Session::open`] logs in, and [`Machines`] creates, lists and deletes. Nothing here prints or reads the environment, and
+//! [`Session::open`] logs in, [`Creation`] makes [`Machines`] and [`Deletion`] removes them. Nothing here prints or reads the environment, and
 //! nothing knows Kubernetes but by the ports that its machines need ([`rules`]).
 //!
 //! # Whose an object is
@@ -32,6 +32,7 @@ mod wanted;
 
 pub use client::{CloudError, Refusal, Session};
 pub use clouds::{Cloud, CloudConfigError, Clouds, Surroundings};
+pub use create::Creation;
 pub use declaration::{Declaration, Pool};
 pub use delete::Deletion;
 pub use folder::{ClusterFolder, FolderError};
