@@ -40,8 +40,8 @@ fn a_run_that_is_killed_while_it_makes_something_leaves_nothing_that_is_not_foun
     let numbers = changing(&test);
     let complete = test.left().len();
     test.delete();
-    // The first, one in the middle, and the last, which makes a server.
-    killed(&test, &[numbers[0], numbers[numbers.len() / 2], numbers[numbers.len() - 1]], complete);
+    // The last one, which makes a server.
+    killed(&test, &numbers[numbers.len() - 1..], complete);
 }
 
 #[test]
@@ -67,6 +67,7 @@ fn a_run_may_be_killed_at_each_request() {
 }
 
 #[test]
+#[ignore = "a minute: three creations"]
 fn an_answer_that_is_lost_makes_nothing_twice_and_a_login_that_runs_out_is_renewed() {
     let Some(test) = Test::begin() else { return };
     test.run(&CREATE).code(0);
