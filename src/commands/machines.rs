@@ -267,7 +267,7 @@ impl From<MachinesError> for CommandError {
                 Self { message, ..Self::from(source) }
             }
             MachinesError::NotRunning(_) => Self::failed(message).hint(
-                "the same command makes anew those that never ran; muster machines delete removes everything",
+                "when the reason is gone, run the same command again: it makes anew those that never ran",
             ),
             MachinesError::Unexpected(_) => Self::failed(message),
             MachinesError::Used(_) => {

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::proxy::Fault;
+use crate::proxy::{At, Fault};
 use crate::services::{Login, Services, Turn};
 
 /// A declaration of one control plane with a floating IP and one worker.
@@ -49,6 +49,13 @@ pub(crate) struct Ended {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
     pub(crate) code: Option<i32>,
+}
+
+/// Which of some requests are broken, one after the other: all of them where `MUSTER_KILLS` is `all` (`./test --all`), else each
+/// fifth one.
+pub(crate) fn some<T>(requests: impl IntoIterator<Item = T>) -> Vec<T> {
+    let all = std::env::var_os("MUSTER_KILLS").is_some_and(|which| which == "all");
+    requests.into_iter().step_by(if all { 1 } else { 5 }).collect()
 }
 
 impl Test {
@@ -96,16 +103,27 @@ impl Test {
         self.write("clusters/shop/cluster.yml", &text.replacen(old, new, 1));
     }
 
+    /// Leaves out the worker, where a test makes machines very often.
+    pub(crate) fn declare_one_machine(&self) {
+        let worker = "roles: [worker]\n    count: ";
+        self.declare(&format!("{worker}1"), &format!("{worker}0"));
+    }
+
     /// Runs the program; requests are counted from its first one on.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         self.run_with(arguments, None, &[])
     }
 
-    /// The same, while the request of this number is broken, and with further variables.
+    /// The same, while some requests are broken.
+    pub(crate) fn broken(&self, arguments: &[&str], at: At, fault: Fault) -> Ended {
+        self.run_with(arguments, Some((at, fault)), &[])
+    }
+
+    /// The same, with further variables.
     pub(crate) fn run_with(
         &self,
         arguments: &[&str],
-        fault: Option<(usize, Fault)>,
+        fault: Option<(At, Fault)>,
         variables: &[(&str, &str)],
     ) -> Ended {
         let proxy = &self.services().proxy;
@@ -129,6 +147,14 @@ impl Test {
         let Output { stdout, stderr, status } = child.wait_with_output().expect("an end");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         Ended { stdout: text(stdout), stderr: text(stderr), code: status.code() }
+    }
+
+    /// The numbers of the requests of the last run that changed something.
+    pub(crate) fn changing(&self) -> Vec<usize> {
+        let log = self.services().proxy.log();
+        let is_changing =
+            |request: &str| !request.starts_with("GET") && !request.ends_with("/v3/auth/tokens");
+        (1..=log.len()).filter(|number| is_changing(&log[number - 1])).collect()
     }
 
     /// What the project has that it had not before this test.

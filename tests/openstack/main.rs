@@ -4,9 +4,11 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
 mod create;
+mod faults;
 mod fixture;
 mod kills;
 mod proxy;
 mod refusals;
 mod services;
+mod tls;
 mod wire;

@@ -1,9 +1,6 @@
 //! What the cloud refuses, and what is refused before the cloud is asked to make anything.
 
-use serde_json::json;
-
 use crate::fixture::Test;
-use crate::services::NEUTRON;
 
 #[test]
 fn what_is_not_in_the_cloud_is_told_by_place_before_anything_is_made() {
@@ -39,26 +36,7 @@ fn a_login_that_is_not_accepted_says_so() {
 }
 
 #[test]
-fn a_quota_that_is_used_up_in_the_middle_is_told_and_the_run_after_it_goes_on() {
-    let Some(test) = Test::begin() else { return };
-    let admin = test.services().login("admin");
-    let quota = |number: i32, what: &str| {
-        let path = format!("/quotas/{}", test.login().project);
-        admin.ask(NEUTRON, "PUT", &path, Some(json!({"quota": {what: number}})));
-    };
-    for (what, most) in [("port", 1), ("floatingip", 0), ("security_group", 1)] {
-        quota(most, what);
-        test.run(&["machines", "create", "shop"])
-            .code(1)
-            .says("Quota exceeded")
-            .says("hint: have the project's quota raised");
-        quota(100, what);
-    }
-    test.run(&["machines", "create", "shop"]).code(0);
-    test.delete();
-}
-
-#[test]
+#[ignore = "half a minute: a creation"]
 fn a_cluster_is_of_one_project_and_a_copied_folder_is_another_cluster() {
     let Some(test) = Test::begin() else { return };
     test.run(&["machines", "create", "shop"]).code(0);

@@ -1,5 +1,8 @@
 //! The real services of OpenStack on this computer's loopback. They are installed once, in the cache folder.
 
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,7 +40,10 @@ impl Turn {
         services.get_or_insert_with(|| {
             let started = start();
             if let Err(why) = &started {
-                eprintln!("skipped: the services of OpenStack cannot be had on this computer: {why}");
+                // Not with eprintln, which nobody sees of a test that passes.
+                let line =
+                    format!("skipped: the services of OpenStack cannot be had on this computer: {why}\n");
+                std::io::stderr().write_all(line.as_bytes()).ok();
             }
             started.ok()
         });
@@ -49,51 +55,60 @@ impl Turn {
     }
 }
 
-fn cache() -> PathBuf {
+/// The folder in which the services are installed, and everything else is made once.
+fn cache() -> Result<PathBuf, String> {
     let set = std::env::var_os("MUSTER_CACHE_DIR").map(PathBuf::from);
-    let home = || std::env::home_dir().expect("a home folder").join(".cache/muster");
-    set.unwrap_or_else(home).join("openstack")
+    let home = || std::env::home_dir().map(|home| home.join(".cache/muster"));
+    let cache = set.or_else(home).ok_or("HOME is not set")?.join("openstack");
+    fs::create_dir_all(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
+    Ok(cache)
 }
 
-fn script(name: &str, arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new(format!("{SCRIPTS}/{name}")).args(arguments).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("{name}: {error}"))?;
+/// Runs a script, and returns what it prints.
+fn script(name: &str, arguments: &[&dyn AsRef<OsStr>]) -> Result<String, String> {
+    let mut command = Command::new(format!("{SCRIPTS}/{name}"));
+    command.args(arguments.iter().map(AsRef::as_ref)).stdin(Stdio::null());
+    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
     let said = String::from_utf8_lossy(&output.stderr);
     let last: Vec<&str> = said.lines().rev().take(3).collect();
-    let last: Vec<&str> = last.into_iter().rev().collect();
-    if output.status.success() { Ok(()) } else { Err(format!("{name}: {}", last.join("; "))) }
+    Err(format!("{name}: {}", last.into_iter().rev().collect::<Vec<_>>().join("; ")))
 }
 
 /// Five ports after each other that nobody uses.
 fn free_ports() -> u16 {
     let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
     let first = 20_000 + u16::try_from(std::process::id() % 1000).expect("small") * 10;
-    (first..u16::MAX - 5)
-        .step_by(10)
-        .find(|base| (0..5).all(|number| is_free(base + number)))
-        .expect("free ports")
+    let mut bases = (first..u16::MAX - 5).step_by(10);
+    bases.find(|base| (0..5).all(|number| is_free(base + number))).expect("free ports")
 }
 
 fn start() -> Result<Services, String> {
-    let cache = cache();
-    let folder = cache.display().to_string();
-    script("install.sh", &[&folder])?;
-    let kept = cache.join("state");
-    if !kept.join("db/done").exists() {
-        let new = cache.join(format!("state.{}", std::process::id()));
+    let cache = cache()?;
+    let text = |error: std::io::Error| error.to_string();
+    // Another test run may install them at the same moment.
+    let lock = File::create(cache.join("lock")).map_err(text)?;
+    lock.lock().map_err(text)?;
+    let installed = script("install.sh", &[&cache])?;
+    let (installed, kept) = installed.split_once('\n').ok_or("install.sh: two folders were expected")?;
+    let kept = Path::new(kept);
+    if !kept.exists() {
+        let new = cache.join("new");
         let watch = watch(&new, "");
-        let made = script("up.sh", &[&folder, &new.display().to_string(), &free_ports().to_string()]);
+        let made = script("up.sh", &[&installed, &new, &free_ports().to_string()]);
         stop(watch);
         made?;
-        std::fs::rename(&new, &kept).map_err(|error| error.to_string())?;
+        fs::rename(&new, kept).map_err(text)?;
     }
+    drop(lock);
     let state = std::env::temp_dir().join(format!("muster-openstack-{}", std::process::id()));
-    let copied = Command::new("cp").arg("-a").args([&kept, &state]).status();
-    copied.map_err(|error| error.to_string())?;
-    let watch = watch(&state, "rm -rf \"$1\"");
+    Command::new("cp").arg("-a").args([kept, &state]).status().map_err(text)?;
     let base = free_ports();
-    script("up.sh", &[&folder, &state.display().to_string(), &base.to_string()])?;
-    Ok(Services { base, proxy: Proxy::start(base), _watch: watch })
+    let services = Services { base, proxy: Proxy::start(base), _watch: watch(&state, "rm -rf \"$1\"") };
+    script("up.sh", &[&installed, &state, &base.to_string()])?;
+    Ok(services)
 }
 
 /// Waits until its standard input ends, which it does with this process, and then ends the services of a state.

@@ -190,6 +190,9 @@ impl Pool {
     }
 }
 
+/// Finds a file that a declaration names, and reads it.
+pub(crate) type ReadFile<'a> = &'a dyn Fn(&str) -> (PathBuf, std::io::Result<Vec<u8>>);
+
 /// A declaration without mistakes.
 #[derive(Debug, Clone)]
 pub struct Declaration {
@@ -219,11 +222,7 @@ impl Declaration {
     ///
     /// # Errors
     /// All mistakes that can be found without asking the cloud.
-    pub fn read(
-        shown: &str,
-        text: &str,
-        file: &dyn Fn(&str) -> (PathBuf, std::io::Result<Vec<u8>>),
-    ) -> Result<Self, Mistakes> {
+    pub(crate) fn read(shown: &str, text: &str, file: ReadFile<'_>) -> Result<Self, Mistakes> {
         let source = SourceText::with_open(shown, text, &["public_key"]);
         let written: Written =
             serde_saphyr::from_str(text).map_err(|error| Mistakes::from(not_in_form(&source, &error)))?;
@@ -304,7 +303,7 @@ fn not_in_form(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Mistake
 
 struct Reader<'a> {
     source: &'a Arc<SourceText>,
-    file: &'a dyn Fn(&str) -> (PathBuf, std::io::Result<Vec<u8>>),
+    file: ReadFile<'a>,
     mistakes: Vec<Mistake>,
 }
 

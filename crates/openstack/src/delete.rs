@@ -130,10 +130,10 @@ impl<'a> Deletion<'a> {
                 }
                 return Err(MachinesError::Left(lines));
             }
-            if !refusals.is_empty() {
+            view = View::look(machines.session)?;
+            if !view.all_ours(&machines.mark).is_empty() {
                 thread::sleep(PAUSE);
             }
-            view = View::look(machines.session)?;
         }
     }
 }
@@ -164,7 +164,7 @@ impl Machines<'_> {
             }
             // Their ports are in use until they have ended.
             if stage.contains(&Kind::Server) {
-                self.wait_for_servers_to_end(&of(&[Kind::Server]))?;
+                self.wait_until_gone(&of(&[Kind::Server]))?;
             }
         }
         Ok(refusals)
@@ -183,24 +183,5 @@ impl Machines<'_> {
             };
         }
         self.session.delete(form.service, &format!("{}/{}", form.path, object.id))
-    }
-
-    /// Waits until servers are gone, or no more of them end.
-    fn wait_for_servers_to_end(&self, servers: &[&Object]) -> Result<(), MachinesError> {
-        let mut left = servers.len();
-        let mut moved = Instant::now();
-        while left > 0 && moved.elapsed() < PATIENCE {
-            let view = View::look_at(self.session, &[Kind::Server])?;
-            let is_there =
-                |server: &&&Object| view.all(Kind::Server).any(|other| other["id"] == server.id.as_str());
-            let now = servers.iter().filter(is_there).count();
-            if now < left {
-                (left, moved) = (now, Instant::now());
-            }
-            if left > 0 {
-                thread::sleep(PAUSE);
-            }
-        }
-        Ok(())
     }
 }

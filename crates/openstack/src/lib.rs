@@ -1,7 +1,7 @@
 //! OpenStack as a maker of machines: from a declaration of pools of machines, the servers of a cluster with all that they need
 //! (key pair, security groups, network, ports, floating IPs), and their removal to the last port.
 //!
-//! [`Declaration::read`] reads what the user wrote, [`Clouds::choose`] finds the cloud as the openstack client does,
+//! [`ClusterFolder`] reads what the user wrote, [`Clouds::choose`] finds the cloud as the openstack client does,
 //! [`Session::open`] logs in, [`Creation`] makes [`Machines`] and [`Deletion`] removes them. Nothing here prints or reads the environment, and
 //! nothing knows Kubernetes but by the ports that its machines need ([`rules`]).
 //!

@@ -1,5 +1,8 @@
 //! The machines of a cluster: created, listed, deleted.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::client::{CloudError, Session};
 use crate::declaration::{Declaration, Role};
 use crate::kind::Kind;
@@ -7,6 +10,11 @@ use crate::mark::Mark;
 use crate::mistake::Mistakes;
 use crate::view::{Object, View};
 use crate::wanted::wanted;
+
+/// How long servers that are being deleted are waited for, since one of them last went.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How often they are looked at.
+const POLL: Duration = Duration::from_secs(2);
 
 /// Tells whoever watches what is going on, in one line.
 pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
@@ -86,7 +94,25 @@ impl<'a> Machines<'a> {
         Ok(self.listed(declaration, &view))
     }
 
-    pub(crate) fn listed(&self, declaration: &Declaration, view: &View) -> Vec<Listed> {
+    /// Waits until servers are gone. Returns those that do not go.
+    pub(crate) fn wait_until_gone(&self, servers: &[&Object]) -> Result<Vec<Object>, CloudError> {
+        let mut left: Vec<Object> = servers.iter().map(|server| (*server).clone()).collect();
+        let mut moved = Instant::now();
+        while !left.is_empty() && moved.elapsed() < PATIENCE {
+            let view = View::look_at(self.session, &[Kind::Server])?;
+            let before = left.len();
+            left.retain(|server| view.all(Kind::Server).any(|other| other["id"] == server.id.as_str()));
+            if left.len() < before {
+                moved = Instant::now();
+            }
+            if !left.is_empty() {
+                thread::sleep(POLL);
+            }
+        }
+        Ok(left)
+    }
+
+    fn listed(&self, declaration: &Declaration, view: &View) -> Vec<Listed> {
         let servers = view.ours(Kind::Server, &self.mark);
         let ports = view.ours(Kind::Port, &self.mark);
         let floating = view.ours(Kind::FloatingIp, &self.mark);
@@ -121,4 +147,9 @@ impl<'a> Machines<'a> {
         );
         all
     }
+}
+
+/// `1 rule`, `2 rules`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

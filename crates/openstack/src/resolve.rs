@@ -10,6 +10,7 @@ use crate::declaration::{Declaration, Named, Network};
 use crate::kind::Kind;
 use crate::machines::MachinesError;
 use crate::mistake::Mistakes;
+use crate::parallel::joined;
 use crate::view::View;
 
 /// The ids of what is named.
@@ -37,8 +38,7 @@ impl Resolved {
         let (flavors, images) = std::thread::scope(|scope| {
             let flavors = scope.spawn(|| session.list(Service::Compute, "/flavors", "flavors"));
             let images = session.list(Service::Image, "/images?status=active&limit=1000", "images");
-            let flavors = flavors.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            Ok::<_, CloudError>((flavors?, images?))
+            Ok::<_, CloudError>((joined(flavors)?, images?))
         })?;
         let mut found = Self::default();
         let mut mistakes = Vec::new();

@@ -96,7 +96,7 @@ pub fn rules(allow: &Allow, plugin: NetworkPlugin) -> Vec<Rule> {
             inside(Machines, "tcp", port(5473), Machines),
         ]),
     }
-    let outside: [(&[Ipv4Net], Group, &'static str, (u16, u16)); 6] = [
+    let outside = [
         (&allow.ssh, Machines, "tcp", (22, 22)),
         (&allow.api, ControlPlane, "tcp", (6443, 6443)),
         (&allow.http, Machines, "tcp", (80, 80)),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::client::{CloudError, Session};
 use crate::kind::Kind;
 use crate::mark::Mark;
+use crate::parallel::joined;
 
 /// An object of the cloud.
 #[derive(Debug, Clone)]
@@ -50,6 +51,13 @@ impl Object {
         }
     }
 
+    /// Whether it is a server that failed before it was ever started.
+    pub(crate) fn never_ran(&self) -> bool {
+        self.kind == Kind::Server
+            && self.text("status") == "ERROR"
+            && self.body["OS-SRV-USG:launched_at"].is_null()
+    }
+
     /// The addresses of a port.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &str> {
         let fixed = self.body["fixed_ips"].as_array().into_iter().flatten();
@@ -85,10 +93,7 @@ impl View {
                 })
             };
             let asked: Vec<_> = kinds.iter().map(|kind| ask(*kind)).collect();
-            let answer = |asked: thread::ScopedJoinHandle<'_, Result<_, CloudError>>| {
-                asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            asked.into_iter().map(answer).collect::<Result<BTreeMap<_, _>, _>>()
+            asked.into_iter().map(joined).collect::<Result<BTreeMap<_, _>, _>>()
         })?;
         Ok(Self { all: lists })
     }

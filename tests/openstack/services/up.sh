@@ -10,7 +10,7 @@ state=$(mkdir -p "$2" && cd "$2" && pwd)
 host=127.0.0.1
 keystone=$3 glance=$(($3 + 1)) placement=$(($3 + 2)) neutron=$(($3 + 3)) nova=$(($3 + 4))
 python=$venv/bin/python
-export PATH="$venv/bin:$PATH" PYTHONPATH="$here" PYTHONWARNINGS=ignore PYTHONDONTWRITEBYTECODE=1
+export PATH="$venv/bin:$PATH" PYTHONPATH="$here" PYTHONWARNINGS=ignore PYTHONDONTWRITEBYTECODE=1 no_proxy=$host
 mkdir -p "$state"/{etc,log,db,images,staging,tasks,lock,nova,neutron,pid}
 
 # How a service logs in at keystone.
@@ -205,7 +205,7 @@ if [ ! -e "$state/db/done" ]; then
     manage bootstrap --bootstrap-password admin --bootstrap-public-url "$url" --bootstrap-internal-url "$url" \
       --bootstrap-admin-url "$url" --bootstrap-region-id RegionOne
     glance-manage --config-file "$state/etc/glance-api.conf" db_sync
-    "$python" "$here/neutron_db.py" "sqlite:///$state/db/neutron.db"
+    "$python" "$here/databases.py" neutron "sqlite:///$state/db/neutron.db"
     manage() { nova-manage --config-file "$state/etc/nova.conf" "$@"; }
     manage api_db sync
     manage cell_v2 map_cell0 --database_connection "sqlite:///$state/db/nova_cell0.db?timeout=60"
@@ -214,7 +214,7 @@ if [ ! -e "$state/db/done" ]; then
   ) >"$state/log/databases.out" 2>&1 || { tail -20 "$state/log/databases.out" >&2; exit 1; }
 elif [ "$(cat "$state/db/done")" != "$state $keystone" ]; then
   # A state that was kept: paths and ports in its databases are those of before.
-  "$python" "$here/moved.py" "$state" "$keystone"
+  "$python" "$here/databases.py" moved "$state" "$keystone"
 fi
 start keystone "$python" "$here/serve.py" keystone.wsgi.api:application "$keystone"
 answers keystone "$keystone"

@@ -7,7 +7,7 @@ use serde_json::Value;
 pub enum CloudError {
     /// The service understood the request and refused it.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// No answer, or one that does not say whether it was done: a connection that broke, a timeout, a status 5xx.
     #[error("{method} {url}: {reason}")]
     Unclear {

@@ -1,6 +1,5 @@
 //! A login: the token, the catalogue, and requests to its services.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +10,7 @@ use ureq::Agent;
 
 use super::error::{CloudError, Refusal, said};
 use super::http::{Answer, Method, agent, ask};
-use crate::clouds::{Cloud, Login};
+use crate::clouds::{Cloud, Login, Named};
 
 /// How often what may be repeated is tried.
 const ATTEMPTS: u32 = 4;
@@ -56,7 +55,6 @@ pub struct Session {
     cloud: Cloud,
     agent: Agent,
     token: Mutex<Arc<Token>>,
-    requests: AtomicU64,
 }
 
 struct Token {
@@ -72,24 +70,13 @@ impl Session {
     /// The cloud cannot be reached, does not accept the login, or lets it into no project.
     pub fn open(cloud: Cloud) -> Result<Self, CloudError> {
         let agent = agent(&cloud)?;
-        let requests = AtomicU64::new(0);
-        let token = Mutex::new(Arc::new(log_in(&cloud, &agent, &requests)?));
-        Ok(Self { cloud, agent, token, requests })
-    }
-
-    /// The cloud.
-    pub fn cloud(&self) -> &Cloud {
-        &self.cloud
+        let token = Mutex::new(Arc::new(log_in(&cloud, &agent)?));
+        Ok(Self { cloud, agent, token })
     }
 
     /// The id of the project that the login is for.
     pub fn project(&self) -> String {
         self.token().project.clone()
-    }
-
-    /// How many requests were made, logins and repeated ones included.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
     }
 
     fn token(&self) -> Arc<Token> {
@@ -100,7 +87,7 @@ impl Session {
     fn renew(&self, old: &Arc<Token>) -> Result<Arc<Token>, CloudError> {
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&token, old) {
-            *token = Arc::new(log_in(&self.cloud, &self.agent, &self.requests)?);
+            *token = Arc::new(log_in(&self.cloud, &self.agent)?);
         }
         Ok(Arc::clone(&token))
     }
@@ -200,7 +187,6 @@ impl Session {
                 headers.push(("OpenStack-API-Version", &version));
                 headers.push(("X-OpenStack-Nova-API-Version", COMPUTE_VERSION));
             }
-            self.requests.fetch_add(1, Ordering::Relaxed);
             let answer = ask(&self.agent, method, &url, &headers, body)?;
             match answer.status {
                 200..=299 => return read(&url, &answer.body),
@@ -282,7 +268,10 @@ fn read(url: &str, body: &[u8]) -> Result<Value, CloudError> {
 }
 
 fn refused(method: Method, url: String, answer: Answer) -> CloudError {
-    let (kind, message) = said(&answer.body);
+    let (kind, mut message) = said(&answer.body);
+    if message.is_empty() {
+        message = "it does not say why".into();
+    }
     let (method, status) = (method.word(), answer.status);
     if (500..=599).contains(&status) || status == 408 {
         let request = answer.request.map(|id| format!(" [{id}]")).unwrap_or_default();
@@ -292,17 +281,16 @@ fn refused(method: Method, url: String, answer: Answer) -> CloudError {
             reason: format!("the service answered {status}: {message}{request}"),
         };
     }
-    CloudError::Refused(Refusal { method, url, status, kind, message, request: answer.request })
+    CloudError::Refused(Box::new(Refusal { method, url, status, kind, message, request: answer.request }))
 }
 
 /// Gets a token. It is asked for several times: a login changes nothing.
-fn log_in(cloud: &Cloud, agent: &Agent, requests: &AtomicU64) -> Result<Token, CloudError> {
+fn log_in(cloud: &Cloud, agent: &Agent) -> Result<Token, CloudError> {
     let url = format!("{}/auth/tokens", identity_url(&cloud.auth_url));
     let body = login_body(&cloud.login);
     let mut pause = PAUSE;
     let mut attempt = 1;
     let answer = loop {
-        requests.fetch_add(1, Ordering::Relaxed);
         let answer = ask(agent, Method::Post, &url, &[], Some(&body));
         let may_pass = match &answer {
             Ok(answer) => matches!(answer.status, 408 | 429 | 500..=599),
@@ -354,6 +342,18 @@ fn login_body(login: &Login) -> Value {
         (None, Some(name)) => json!({"name": name}),
         (None, None) => json!({"id": "default"}),
     };
+    let scoped = |mut auth: Value, project: &Named| {
+        match (&project.id, &project.name) {
+            (Some(id), _) => auth["scope"] = json!({"project": {"id": id}}),
+            (None, Some(name)) => {
+                let domain = domain(&project.domain_id, &project.domain_name);
+                auth["scope"] = json!({"project": {"name": name, "domain": domain}});
+            }
+            // The user's default project, if there is one.
+            (None, None) => {}
+        }
+        json!({"auth": auth})
+    };
     match login {
         Login::Password { user, password, project } => {
             let mut who = json!({"password": password.expose_secret()});
@@ -364,17 +364,8 @@ fn login_body(login: &Login) -> Value {
                     who["domain"] = domain(&user.domain_id, &user.domain_name);
                 }
             }
-            let mut auth = json!({"identity": {"methods": ["password"], "password": {"user": who}}});
-            match (&project.id, &project.name) {
-                (Some(id), _) => auth["scope"] = json!({"project": {"id": id}}),
-                (None, Some(name)) => {
-                    let domain = domain(&project.domain_id, &project.domain_name);
-                    auth["scope"] = json!({"project": {"name": name, "domain": domain}});
-                }
-                // The user's default project, if there is one.
-                (None, None) => {}
-            }
-            json!({"auth": auth})
+            let auth = json!({"identity": {"methods": ["password"], "password": {"user": who}}});
+            scoped(auth, project)
         }
         Login::ApplicationCredential { id, name, secret, user } => {
             let mut credential = json!({"secret": secret.expose_secret()});
@@ -393,17 +384,8 @@ fn login_body(login: &Login) -> Value {
             json!({"auth": {"identity": {"methods": ["application_credential"], "application_credential": credential}}})
         }
         Login::Token { token, project } => {
-            let mut auth =
-                json!({"identity": {"methods": ["token"], "token": {"id": token.expose_secret()}}});
-            match (&project.id, &project.name) {
-                (Some(id), _) => auth["scope"] = json!({"project": {"id": id}}),
-                (None, Some(name)) => {
-                    let domain = domain(&project.domain_id, &project.domain_name);
-                    auth["scope"] = json!({"project": {"name": name, "domain": domain}});
-                }
-                (None, None) => {}
-            }
-            json!({"auth": auth})
+            let auth = json!({"identity": {"methods": ["token"], "token": {"id": token.expose_secret()}}});
+            scoped(auth, project)
         }
     }
 }

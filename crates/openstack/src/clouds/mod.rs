@@ -4,6 +4,6 @@
 mod cloud;
 mod files;
 
-pub(crate) use cloud::Login;
 pub use cloud::{Cloud, CloudConfigError};
+pub(crate) use cloud::{Login, Named};
 pub use files::{Clouds, Surroundings};
