@@ -94,6 +94,7 @@ commands! {
     Facts(facts::FactsArgs),
     Unlock(unlock::UnlockArgs),
     Netboot(netboot::NetbootArgs),
+    Machines(machines::MachinesArgs),
     Inventory(inventory::InventoryCommandArgs),
     Vars(vars::VarsArgs),
     Init(init::InitArgs),

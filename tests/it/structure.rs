@@ -73,6 +73,7 @@ fn the_engine_knows_no_kubernetes_and_roles_know_no_connections() {
         "crates/netboot/src",
         &["muster_engine", "muster_roles", "std::net", "kubelet", "kubeadm"],
     );
+    knows_nothing_of("crates/openstack/src", &["muster_engine", "muster_roles", "kubelet", "kubeadm"]);
     knows_nothing_of("roles", &["muster_engine::ssh", "muster_engine::{ssh", "russh", "sshoptions"]);
 }
 
@@ -107,9 +108,14 @@ fn whoever_hosts_a_library_decides_what_is_printed_where_the_environment_is_and_
         "io::stdout",
         "process::abort",
     ];
-    for folder in
-        ["crates/app/src", "crates/engine/src", "crates/inventory/src", "crates/netboot/src", "roles"]
-    {
+    for folder in [
+        "crates/app/src",
+        "crates/engine/src",
+        "crates/inventory/src",
+        "crates/netboot/src",
+        "crates/openstack/src",
+        "roles",
+    ] {
         knows_nothing_of(folder, &process);
     }
     knows_nothing_of("crates/artifacts/src", &["println!", "print!", "process::exit", "std::env::var"]);
