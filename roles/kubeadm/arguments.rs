@@ -178,6 +178,8 @@ fn of(
     scheduler.common(&vars, &vars.kube_scheduler_feature_gates);
 
     api_server.set("shutdown-delay-duration", Some(LEAVE_TAKING));
+    // Without it whoever watches holds up its end until the kubelet kills it, half a minute later, and so the beginning of the next one.
+    api_server.set("shutdown-send-retry-after", Some(true));
     // kubeadm enables NodeRestriction, and a list of one's own takes the place of its list.
     let mut plugins = vars.kube_apiserver_enable_admission_plugins.clone();
     if !plugins.is_empty() && !plugins.iter().any(|plugin| plugin == "NodeRestriction") {
@@ -268,7 +270,7 @@ mod tests {
     fn nothing_is_said_that_nobody_asked_for() {
         let nothing = json!({ "arguments": {}, "volumes": [] });
         // But that load balancers get the time to lead nobody there any more.
-        let api_server = json!({ "arguments": { "shutdown-delay-duration": "5s" }, "volumes": [] });
+        let api_server = json!({ "arguments": { "shutdown-delay-duration": "5s", "shutdown-send-retry-after": "true" }, "volumes": [] });
         let all = json!({ "api_server": api_server, "controller_manager": nothing, "scheduler": nothing });
         assert_eq!(told(""), all);
     }
@@ -284,7 +286,7 @@ mod tests {
             })
         };
         let mut api_server = arguments(yaml, "api_server");
-        assert!(api_server.as_object_mut().unwrap().remove("shutdown-delay-duration").is_some());
+        api_server.as_object_mut().unwrap().retain(|name, _| !name.starts_with("shutdown-"));
         assert_eq!(api_server, common("A=true"));
         assert_eq!(arguments(yaml, "controller_manager"), common("A=true"));
         assert_eq!(arguments(yaml, "scheduler"), common("A=true,B=false"));
@@ -324,6 +326,7 @@ mod tests {
             "request-timeout": "90s",
             "runtime-config": "api/all=true",
             "shutdown-delay-duration": "5s",
+            "shutdown-send-retry-after": "true",
         });
         assert_eq!(arguments(yaml, "api_server"), expected);
     }
@@ -345,10 +348,10 @@ mod tests {
 
     #[test]
     fn what_is_said_in_so_many_words_wins() {
-        let yaml = "event_ttl_duration: 2h\nkube_kubeadm_apiserver_extra_args: {event-ttl: 3h, --max-requests-inflight: 9, a: [x, y], shutdown-delay-duration: 70s}\n\
+        let yaml = "event_ttl_duration: 2h\nkube_kubeadm_apiserver_extra_args: {event-ttl: 3h, --max-requests-inflight: 9, a: [x, y], shutdown-delay-duration: 20s}\n\
                     kube_kubeadm_controller_extra_args: {b: true}\nkube_kubeadm_scheduler_extra_args: {c: d}\n\
                     scheduler_extra_volumes: [{name: n, hostPath: /h, mountPath: /m, readOnly: true}]";
-        let expected = json!({ "a": "x,y", "event-ttl": "3h", "max-requests-inflight": "9", "shutdown-delay-duration": "70s" });
+        let expected = json!({ "a": "x,y", "event-ttl": "3h", "max-requests-inflight": "9", "shutdown-delay-duration": "20s", "shutdown-send-retry-after": "true" });
         assert_eq!(arguments(yaml, "api_server"), expected);
         assert_eq!(arguments(yaml, "controller_manager"), json!({ "b": "true" }));
         let volume = json!([{ "name": "n", "hostPath": "/h", "mountPath": "/m", "readOnly": true }]);

@@ -336,7 +336,7 @@ mod tests {
         assert!(init["timeouts"].is_null() && cluster["apiServer"]["timeoutForControlPlane"].is_string());
         assert_eq!(
             cluster["apiServer"]["extraArgs"],
-            json!({ "service-node-port-range": "30000-32767", "shutdown-delay-duration": "5s", "v": "3" })
+            json!({ "service-node-port-range": "30000-32767", "shutdown-delay-duration": "5s", "shutdown-send-retry-after": "true", "v": "3" })
         );
         let manager =
             json!({ "node-cidr-mask-size": "24", "kube-api-qps": "100", "kube-api-burst": "100", "v": "3" });

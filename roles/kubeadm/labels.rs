@@ -154,7 +154,7 @@ impl NodeMarks {
         let labels_gone = found
             .owned_labels
             .iter()
-            .filter(|key| !self.labels.contains_key(*key) && !(self.is_plane && *key == CONTROL_PLANE));
+            .filter(|key| !(self.labels.contains_key(*key) || self.is_plane && *key == CONTROL_PLANE));
         let taints = self.taints.iter().filter(|(key, value)| found.taints.get(*key) != Some(*value));
         // That one follows the machine's groups, whoever has set it.
         let ours = |key: &TaintKey| {
