@@ -8,6 +8,7 @@ use crate::fixture::Test;
 use crate::services::{NEUTRON, NOVA};
 
 #[test]
+#[ignore = "the services of OpenStack are installed first; ./test --all"]
 fn machines_are_made_once_are_as_declared_and_are_deleted_to_the_last_port() {
     let Some(test) = Test::begin() else { return };
     let first = test.run(&["machines", "create", "shop"]);
@@ -114,6 +115,7 @@ fn a_machine_that_was_deleted_comes_back_and_changed_rules_are_followed() {
 }
 
 #[test]
+#[ignore = "the services of OpenStack are installed first; ./test --all"]
 fn what_others_have_is_neither_taken_nor_removed() {
     let Some(test) = Test::begin() else { return };
     let login = test.login();

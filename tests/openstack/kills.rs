@@ -30,6 +30,7 @@ fn killed(test: &Test, kills: &[(usize, Fault)], complete: usize) {
 }
 
 #[test]
+#[ignore = "the services of OpenStack are installed first; ./test --all"]
 fn a_run_that_is_killed_while_it_makes_something_leaves_nothing_that_is_not_found() {
     let Some(test) = Test::begin() else { return };
     // A server, of which the run never hears.
