@@ -68,8 +68,8 @@ fn a_run_is_recorded_for_its_owner_alone_and_told_later() {
     test.run(&["log", "2020"]).code(5).stderr_has(&["there is no run \"2020\""]);
 }
 
-/// A run, under way, of a machine that takes connections and says nothing.
-fn under_way(with_nohup: bool) -> (Test, Child) {
+/// A run, under way, of a machine that takes connections and says nothing for so many seconds as it is waited for.
+fn under_way(seconds: &str, with_nohup: bool) -> (Test, Child) {
     let port = not_sshd("", true);
     let inventory = format!(
         "node1 ansible_host=127.0.0.1 ansible_port={port}\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n"
@@ -77,7 +77,7 @@ fn under_way(with_nohup: bool) -> (Test, Child) {
     let test = muster().file("inventory/hosts.ini", &inventory);
     let known_hosts = test.folder().join("known_hosts").display().to_string();
     let test = test.set("MUSTER_KNOWN_HOSTS", known_hosts);
-    let mut command = test.command(&["preflight", "-T", "300"]);
+    let mut command = test.command(&["preflight", "-T", seconds]);
     if with_nohup {
         let mut nohup = Command::new("nohup");
         nohup.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
@@ -100,13 +100,14 @@ fn hang_up(child: &Child) {
 
 #[test]
 fn a_run_whose_terminal_is_closed_ends_in_order_unless_it_has_nohup() {
-    let (test, mut child) = under_way(false);
+    // What is under way ends before.
+    let (test, mut child) = under_way("15", false);
     hang_up(&child);
     assert_eq!(child.wait().unwrap().code(), Some(99));
     let shown = test.run(&["runs"]).code(0).stdout;
     assert!(shown.contains("interrupted") && !shown.contains("unfinished"), "{shown}");
 
-    let (test, mut child) = under_way(true);
+    let (test, mut child) = under_way("300", true);
     hang_up(&child);
     std::thread::sleep(Duration::from_millis(500));
     assert!(child.try_wait().unwrap().is_none());
@@ -117,7 +118,7 @@ fn a_run_whose_terminal_is_closed_ends_in_order_unless_it_has_nohup() {
 
 #[test]
 fn a_run_that_was_killed_leaves_what_had_happened() {
-    let (test, mut child) = under_way(false);
+    let (test, mut child) = under_way("300", false);
     let shown = || test.run(&["runs"]);
     child.kill().unwrap();
     child.wait().unwrap();
