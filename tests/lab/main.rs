@@ -134,7 +134,7 @@ fn three_bare_machines_become_a_cluster_and_a_second_run_changes_nothing() {
 
     // Without a kubelet nobody starts the API server again. A look says so, and what to do; the kubelet is started before the
     // API is waited for.
-    lab.on("node1", "systemctl disable --now -q kubelet && pkill -x kube-apiserver");
+    lab.on("node1", "systemctl disable --now -q kubelet && pkill -KILL -x kube-apiserver");
     let broken = lab.muster(&["verify"]);
     assert_eq!(broken.code, 2, "{broken:#?}");
     for told in
