@@ -40,7 +40,7 @@ pub(crate) async fn heed_signals(cancel: CancellationToken, screen: Screen, go_o
 }
 
 /// Whether the program was begun so that it goes on when its terminal is closed, as `nohup` does it (`SigIgn` of proc(5)). Where that
-/// is not known it does.
+/// is not known it counts as so: the signal does what it did.
 fn goes_on_without_terminal() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
