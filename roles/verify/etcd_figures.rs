@@ -1,5 +1,8 @@
-//! How well etcd does: who leads, how large the database is, how quickly writes reach the disk, and whether leaders change. All
-//! of it is in the metrics of the members (etcd's "Metrics" guide), which one control plane reads in one exchange.
+//! How well etcd does: who leads, how large the database is, how quickly writes reach the disk and members answer each other, and
+//! whether leaders change. All of it is in the metrics of the members (etcd's "Metrics" guide), which one control plane reads in
+//! one exchange.
+
+use std::collections::BTreeMap;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -13,7 +16,12 @@ const SLOW: f64 = 0.010;
 #[derive(Deserialize)]
 pub(super) struct Vars {
     etcd_cert_dir: String,
+    /// In milliseconds.
+    etcd_heartbeat_interval: u32,
 }
+
+/// How much took at most so many seconds, by that time: a histogram of Prometheus.
+type Histogram = Vec<(f64, f64)>;
 
 /// What a member tells of itself.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,20 +35,23 @@ struct Figures {
     changes: f64,
     /// When it started, in seconds since 1970.
     started: f64,
-    /// How many writes to its log took at most so many seconds, by that time: a histogram of Prometheus.
-    fsync: Vec<(f64, f64)>,
+    /// Its writes to its log.
+    fsync: Histogram,
+    /// Its round trips to each other member, by the identity of that one.
+    round_trips: BTreeMap<String, Histogram>,
 }
 
 /// Tells how etcd is, and warns of what is not good; asks from a control plane.
 pub(super) async fn tell(host: &Host, plane: &Host) -> Result<()> {
-    let Vars { etcd_cert_dir } = plane.vars()?;
+    let Vars { etcd_cert_dir, etcd_heartbeat_interval } = plane.vars()?;
+    let heartbeat = f64::from(etcd_heartbeat_interval) / 1000.0;
     let mut arguments = vec![etcd_cert_dir];
     for (member, url) in etcd::client_url_of_each(plane)? {
         arguments.extend([member, url]);
     }
     let answer = plane.query(sh(include_str!("etcd-figures.sh"), arguments)).await?;
     let (now, all) = parse(&answer.output);
-    for warning in all.iter().flat_map(|figures| figures.warnings(now)) {
+    for warning in all.iter().flat_map(|figures| figures.warnings(now, heartbeat)) {
         host.warn(warning);
     }
     if let Some(said) = in_words(&all) {
@@ -74,29 +85,29 @@ impl Figures {
             "etcd_mvcc_db_total_size_in_bytes" => self.size = value,
             "process_start_time_seconds" => self.started = value,
             _ => {
-                let bound =
-                    key.split_once("le=\"").and_then(|(_, rest)| rest.split('"').next()?.parse().ok());
+                let label = |name: &str| key.split_once(name)?.1.split('"').next();
+                let histogram = match label("To=\"") {
+                    Some(other) => self.round_trips.entry(other.to_owned()).or_default(),
+                    None => &mut self.fsync,
+                };
                 // What took longer than all bounds is `+Inf`, which is a number, too.
-                self.fsync.extend(bound.map(|bound: f64| (bound, value)));
+                let bound = label("le=\"").and_then(|bound| bound.parse().ok());
+                histogram.extend(bound.map(|bound: f64| (bound, value)));
             }
         }
     }
 
-    /// In how many seconds 99 of 100 writes to its log are on the disk, as Prometheus' `histogram_quantile` reckons; `None` where
-    /// nothing was written.
-    fn p99(&self) -> Option<f64> {
-        let rank = self.fsync.last()?.1 * 0.99;
-        let at = self.fsync.iter().position(|(_, count)| *count >= rank).filter(|_| rank > 0.0)?;
-        let (below, before) = at.checked_sub(1).map_or((0.0, 0.0), |before| self.fsync[before]);
-        let (bound, count) = self.fsync[at];
-        Some(if bound.is_infinite() {
-            below
-        } else {
-            below + (bound - below) * (rank - before) / (count - before)
-        })
+    /// In how many seconds 99 of 100 writes to its log are on the disk; `None` where nothing was written.
+    fn write(&self) -> Option<f64> {
+        p99(&self.fsync)
     }
 
-    fn warnings(&self, now: f64) -> Vec<String> {
+    /// In how many seconds 99 of 100 messages to the farthest other member are answered; `None` where there is no other one.
+    fn round_trip(&self) -> Option<f64> {
+        self.round_trips.values().filter_map(|trips| p99(trips)).reduce(f64::max)
+    }
+
+    fn warnings(&self, now: f64, heartbeat: f64) -> Vec<String> {
         let member = &self.member;
         if !self.answers {
             return vec![format!(
@@ -104,12 +115,21 @@ impl Figures {
             )];
         }
         let mut warnings = Vec::new();
-        if let Some(p99) = self.p99().filter(|p99| *p99 > SLOW) {
+        if let Some(write) = self.write().filter(|write| *write > SLOW) {
             warnings.push(format!(
                 "the disk of etcd on {member} is slow: 1 of 100 writes takes longer than {:.0} ms, and more than {:.0} ms make leaders \
                  change; give etcd_data_dir a faster disk, or one of its own",
-                p99 * 1000.0,
+                write * 1000.0,
                 SLOW * 1000.0
+            ));
+        }
+        if let Some(trip) = self.round_trip().filter(|trip| *trip > heartbeat) {
+            warnings.push(format!(
+                "the network between etcd on {member} and another member is slow: 1 of 100 messages is answered after more than {:.0} ms, \
+                 and heartbeats come each {:.0} ms, so leaders may change; set etcd_heartbeat_interval to that time at least, and \
+                 etcd_election_timeout to ten times as much",
+                trip * 1000.0,
+                heartbeat * 1000.0
             ));
         }
         let hours = (now - self.started) / 3600.0;
@@ -128,13 +148,30 @@ impl Figures {
 /// What is told where all is well; `None` where no member answers.
 fn in_words(all: &[Figures]) -> Option<String> {
     let size = all.iter().map(|figures| figures.size).fold(0.0, f64::max) / 1e6;
-    let slowest = all.iter().filter_map(Figures::p99).fold(0.0, f64::max) * 1000.0;
+    let slowest = all.iter().filter_map(Figures::write).fold(0.0, f64::max) * 1000.0;
+    let trip = all.iter().filter_map(Figures::round_trip).reduce(f64::max);
+    let trip = trip
+        .map(|trip| format!("; 99 of 100 messages between members are answered in {:.0} ms", trip * 1000.0));
     let leader = all.iter().find(|figures| figures.leads).map(|figures| figures.member.as_str());
     all.iter().any(|figures| figures.answers).then(|| {
         format!(
-            "etcd: {}, its database has {size:.1} MB, and 99 of 100 writes are on the disk in {slowest:.0} ms",
-            leader.map_or("no member leads".to_owned(), |leader| format!("{leader} leads"))
+            "etcd: {}, its database has {size:.1} MB, and 99 of 100 writes are on the disk in {slowest:.0} ms{}",
+            leader.map_or("no member leads".to_owned(), |leader| format!("{leader} leads")),
+            trip.unwrap_or_default()
         )
+    })
+}
+
+/// In how many seconds 99 of 100 were done, as Prometheus' `histogram_quantile` reckons; `None` where nothing was.
+fn p99(histogram: &[(f64, f64)]) -> Option<f64> {
+    let rank = histogram.last()?.1 * 0.99;
+    let at = histogram.iter().position(|(_, count)| *count >= rank).filter(|_| rank > 0.0)?;
+    let (below, before) = at.checked_sub(1).map_or((0.0, 0.0), |before| histogram[before]);
+    let (bound, count) = histogram[at];
+    Some(if bound.is_infinite() {
+        below
+    } else {
+        below + (bound - below) * (rank - before) / (count - before)
     })
 }
 
@@ -161,13 +198,13 @@ silent
     fn figures_are_read_and_told() {
         let (now, all) = parse(SAID);
         assert_eq!((now, all.len()), (100_000.0, 2));
-        assert!((all[0].p99().unwrap() - 0.0038).abs() < 1e-9, "{:?}", all[0].p99());
-        assert_eq!(all[0].warnings(now), Vec::<String>::new());
+        assert!((all[0].write().unwrap() - 0.0038).abs() < 1e-9, "{:?}", all[0].write());
+        assert_eq!(all[0].warnings(now, 0.25), Vec::<String>::new());
         assert_eq!(
             in_words(&all).unwrap(),
             "etcd: node1 leads, its database has 16.8 MB, and 99 of 100 writes are on the disk in 4 ms"
         );
-        assert!(all[1].warnings(now)[0].starts_with("etcd on node2 does not tell"));
+        assert!(all[1].warnings(now, 0.25)[0].starts_with("etcd on node2 does not tell"));
         assert_eq!(in_words(&all[1..]), None);
     }
 
@@ -176,16 +213,43 @@ silent
         let slow =
             SAID.replace("\"0.004\"} 100", "\"0.004\"} 95").replace("+Inf", "0.016\"} 100\nx{le=\"+Inf");
         let (now, all) = parse(&slow);
-        let warnings = all[0].warnings(now);
+        let warnings = all[0].warnings(now, 0.25);
         assert!(warnings.len() == 1 && warnings[0].contains("longer than 14 ms"), "{warnings:?}");
         let (now, all) = parse(&SAID.replace("seen_total 1", "seen_total 9"));
-        let warnings = all[0].warnings(now);
+        let warnings = all[0].warnings(now, 0.25);
         assert!(
             warnings.len() == 1 && warnings[0].contains("9 changes of the leader in 0.3 hours"),
             "{warnings:?}"
         );
         // Of a month ago.
         let (_, all) = parse(&SAID.replace("seen_total 1", "seen_total 9").replace("9.9e+04", "0"));
-        assert_eq!(all[0].warnings(30.0 * 86400.0), Vec::<String>::new());
+        assert_eq!(all[0].warnings(30.0 * 86400.0, 0.25), Vec::<String>::new());
+    }
+
+    #[test]
+    fn members_that_answer_each_other_slowly_are_warned_of() {
+        let trips = |to: &str, slow: u32| {
+            format!(
+                "etcd_network_peer_round_trip_time_seconds_bucket{{To=\"{to}\",le=\"0.2048\"}} {}\n\
+                 etcd_network_peer_round_trip_time_seconds_bucket{{To=\"{to}\",le=\"0.4096\"}} 100\n\
+                 etcd_network_peer_round_trip_time_seconds_bucket{{To=\"{to}\",le=\"+Inf\"}} 100\n",
+                100 - slow
+            )
+        };
+        let said =
+            |slow: u32| SAID.replace("member node2", &(trips("a1", 0) + &trips("b2", slow) + "member node2"));
+        let (now, all) = parse(&said(0));
+        assert_eq!(all[0].warnings(now, 0.25), Vec::<String>::new());
+        assert!(
+            in_words(&all).unwrap().ends_with("; 99 of 100 messages between members are answered in 203 ms")
+        );
+        // The farthest one counts.
+        let (now, all) = parse(&said(2));
+        let warnings = all[0].warnings(now, 0.25);
+        assert!(
+            warnings.len() == 1
+                && warnings[0].contains("after more than 307 ms, and heartbeats come each 250 ms"),
+            "{warnings:?}"
+        );
     }
 }

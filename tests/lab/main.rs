@@ -25,6 +25,7 @@ mod hand_on;
 mod hardening;
 mod kubelets;
 mod kubespray;
+mod layouts;
 mod networks;
 mod nodes;
 mod packages;
