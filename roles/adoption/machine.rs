@@ -335,16 +335,25 @@ pub(super) fn other_etcd(host: &Host, runs: &str) -> Result<Option<Problem>> {
     // By the catalogue: the bundle may not have it yet.
     let release = release(host, &cluster_vars(host)?.kube_version)?;
     let Some(comes) = release.file("etcd").map(|file| file.version.clone()) else { return Ok(None) };
+    if takes_the_place(runs, &comes) {
+        return Ok(None);
+    }
+    Ok(Some(refused(
+        "etcd",
+        format!("etcd {runs} runs on {}, and {comes} would take its place", host.name()),
+        "an etcd of the same minor version that is not newer, or one that muster's may follow: data does not go back",
+        "see which versions go with which Kubernetes: muster bundle list --versions; bring the cluster to another Kubernetes, or \
+         etcd to 3.5.26 where 3.6 is to follow, with the tool that has made it",
+    )))
+}
+
+/// Whether an etcd of the version `comes` may start with the data of one that `runs`: it is as new, and of the same minor version or
+/// of 3.6 after a late 3.5, which is what etcd's "Upgrade etcd from v3.5 to v3.6" asks for (members of earlier ones may come back
+/// from the dead). kubespray has 3.5 with Kubernetes 1.34.
+fn takes_the_place(runs: &str, comes: &str) -> bool {
     let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
-    Ok((minor(runs) != minor(&comes) || versions::is_older(&comes, runs)).then(|| {
-        refused(
-            "etcd",
-            format!("etcd {runs} runs on {}, and {comes} would take its place", host.name()),
-            "an etcd of the same minor version that is not newer: its data does not go back",
-            "see which versions go with which Kubernetes: muster bundle list --versions; bring the cluster to another Kubernetes with \
-             the tool that has made it",
-        )
-    }))
+    let follows = minor(runs) == "3.5" && minor(comes) == "3.6" && !versions::is_older(runs, "3.5.26");
+    (minor(runs) == minor(comes) || follows) && !versions::is_older(comes, runs)
 }
 
 /// Everything that keeps a machine, and the cluster for which it tells, from being taken over.
@@ -377,6 +386,24 @@ mod tests {
         Machine::parse(&format!(
             "engine containerd containerd.io v2.2.1 abc\nflags KUBELET_KUBEADM_ARGS=\"{flags}\"\n{lines}"
         ))
+    }
+
+    #[test]
+    fn an_etcd_takes_the_place_of_one_whose_data_it_may_go_on_with() {
+        for (runs, comes) in
+            [("3.6.5", "3.6.14"), ("3.6.14", "3.6.14"), ("3.5.26", "3.6.14"), ("3.5.35", "3.6.14")]
+        {
+            assert!(takes_the_place(runs, comes), "{runs} {comes}");
+        }
+        for (runs, comes) in [
+            ("3.6.15", "3.6.14"),
+            ("3.5.21", "3.6.14"),
+            ("3.4.37", "3.6.14"),
+            ("3.5.35", "3.7.1"),
+            ("", "3.6.14"),
+        ] {
+            assert!(!takes_the_place(runs, comes), "{runs} {comes}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod kubespray;
 mod living;
 mod machine;
 mod member;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
