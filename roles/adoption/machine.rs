@@ -114,7 +114,7 @@ impl Machine {
             (Some((name, _)), ..) => name.clone(),
             (_, true, _) => "half adopted".to_owned(),
             (_, _, true) => "muster".to_owned(),
-            _ if self.is_kubesprays() => "kubespray".to_owned(),
+            _ if self.is_kubesprays() || !seen.joined() && seen.etcd.name.is_some() => "kubespray".to_owned(),
             _ if seen.joined() => "kubeadm".to_owned(),
             _ => "in no cluster".to_owned(),
         };
@@ -163,6 +163,10 @@ impl Machine {
                 ),
             )]);
         }
+        // As kubespray has machines for etcd alone, beside a cluster.
+        if has_etcd_alone(host) && seen.etcd.name.is_some() && !seen.joined() {
+            return Ok(Vec::new());
+        }
         let is_plane = seen.version.is_some();
         let told = match (seen.joined(), is_plane, host.in_group("kube_control_plane")) {
             (false, ..) => Some((
@@ -194,10 +198,12 @@ impl Machine {
     ) -> Result<Vec<Problem>> {
         let Some(seen) = known.identity(host.name()).filter(|_| !self.ours) else { return Ok(Vec::new()) };
         let mut problems = member(host, seen)?;
-        problems.extend(self.engine_of_others());
-        let vars: Vars = host.vars()?;
-        let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
-        problems.extend(self.kubelet_of_others(host.name(), &given));
+        if !has_etcd_alone(host) {
+            problems.extend(self.engine_of_others());
+            let vars: Vars = host.vars()?;
+            let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
+            problems.extend(self.kubelet_of_others(host.name(), &given));
+        }
         if self.is_kubesprays() {
             problems.extend(self.spray.problems_of_kubelet(host)?);
         }
@@ -285,6 +291,11 @@ fn engine(said: &str) -> String {
     format!("containerd {}", version.unwrap_or_default().trim_start_matches('v'))
 }
 
+/// Whether the inventory has the machine for etcd, and not as a node.
+fn has_etcd_alone(host: &Host) -> bool {
+    host.in_group("etcd") && !host.in_group("k8s_cluster")
+}
+
 /// What is not right with a machine's member of etcd.
 fn member(host: &Host, seen: &Identity) -> Result<Vec<Problem>> {
     let in_group = host.in_group("etcd");
@@ -363,7 +374,7 @@ pub(super) async fn problems(host: &Host, machine: &Machine, known: &Standing) -
         return Ok(problems);
     }
     let living = living(host).await?;
-    let mut problems = living.problems_of(host, known)?;
+    let mut problems = if has_etcd_alone(host) { Vec::new() } else { living.problems_of(host, known)? };
     problems.extend(machine.problems(host, known, &living.configuration()).await?);
     let tells_for_all = known.planes.first().is_some_and(|plane| plane == host.name());
     if tells_for_all {
