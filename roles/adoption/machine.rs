@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use super::compared::{self, differs};
+use super::engine::Engine;
 use super::kubespray::{self, Kubesprays};
 use super::living::{kubeadm_document, refused};
 use super::{MARK, Row, living};
@@ -42,6 +43,7 @@ pub(super) struct Machine {
     /// Other ways to have Kubernetes: the name, and by which file it was seen.
     clusters: Vec<(String, String)>,
     engine: String,
+    settings: Engine,
     /// The arguments with which the kubelet runs; none where it does not run.
     kubelet: Vec<String>,
     /// What kubeadm has written for it.
@@ -77,6 +79,7 @@ impl Machine {
             include_str!("../preflight/clusters.sh"),
             include_str!("is_ours.sh"),
             include_str!("docker.sh"),
+            include_str!("engine.sh"),
             include_str!("machine.sh")
         );
         Ok(Self::parse(&host.query(sh(look, [MARK])).await?.output))
@@ -101,6 +104,7 @@ impl Machine {
                 "name" => machine.name = value.to_owned(),
                 "docker" => machine.docker.push(value.to_owned()),
                 "docker_restarts" => machine.docker_restarts = true,
+                _ if machine.settings.take(key, value) => {}
                 _ => machine.spray.take(key, value),
             }
         }
@@ -203,6 +207,7 @@ impl Machine {
             let vars: Vars = host.vars()?;
             let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
             problems.extend(self.kubelet_of_others(host.name(), &given));
+            problems.extend(self.settings.problems(host.name(), &host.vars()?));
         }
         if self.is_kubesprays() {
             problems.extend(self.spray.problems_of_kubelet(host)?);
