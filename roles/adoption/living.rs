@@ -206,6 +206,10 @@ impl Living {
         problems.extend(proxy::problems(&self.document("kube-proxy", "config.conf"), &fields));
         problems.extend(self.network(host)?);
         problems.extend(self.names(host).await?);
+        let balancers = host.all_vars().get("loadbalancer_apiserver_localhost")?;
+        if known.planes.len() == 1 && balancers.and_then(|wanted| wanted.as_bool()) != Some(true) {
+            problems.extend(self.asks_on_each_machine());
+        }
         // Where its certificates were not found, nothing could be made for it.
         if !known.standing().is_empty() {
             let wanted = kubeadm_document(host, known).await?;
@@ -362,6 +366,20 @@ impl Living {
         names.into_iter().map(one).collect()
     }
 
+    /// That the network of pods is told to ask the API at an address of each machine, as kubespray's calico is: with one control plane
+    /// nobody answers there any more when nginx-proxy has gone.
+    fn asks_on_each_machine(&self) -> Option<Problem> {
+        let told = self.text("kubernetes-services-endpoint", "KUBERNETES_SERVICE_HOST");
+        ["localhost", "127.0.0.1", "::1"].contains(&told).then(|| {
+            refused(
+                "loadbalancer_apiserver_localhost",
+                format!("calico asks for the API at {told} on each machine, and nobody would answer there any more"),
+                "a load balancer on each machine, as the cluster has",
+                "set loadbalancer_apiserver_localhost: true",
+            )
+        })
+    }
+
     /// The network of pods.
     fn network(&self, host: &Host) -> Result<Vec<Problem>> {
         let plugin = host.all_vars().get("kube_network_plugin")?;
@@ -510,6 +528,18 @@ mod tests {
         assert_eq!(of("clusterDNS: [169.254.25.10]", service).as_deref(), Some("10.233.0.3"));
         assert_eq!(of("clusterDNS: [169.254.25.10]", Value::Null), None);
         assert_eq!(of("clusterDNS: [10.96.0.10]", Value::Null).as_deref(), Some("10.96.0.10"));
+    }
+
+    #[test]
+    fn a_network_that_asks_on_each_machine_keeps_a_load_balancer_there() {
+        let of = |data: Value| {
+            let mut living = Living::default();
+            living.objects.insert("ConfigMap/kubernetes-services-endpoint".into(), json!({ "data": data }));
+            living.asks_on_each_machine().is_some()
+        };
+        assert!(of(json!({"KUBERNETES_SERVICE_HOST": "localhost", "KUBERNETES_SERVICE_PORT": "6443"})));
+        assert!(!of(json!({"KUBERNETES_SERVICE_HOST": "192.0.2.9"})) && !of(json!({})));
+        assert!(Living::default().asks_on_each_machine().is_none());
     }
 
     #[test]
