@@ -280,7 +280,7 @@ const USUAL_OF_KUBELETS: [(&str, &str); 8] = [
 ];
 
 /// Whether a field has the value that it has when nobody sets it.
-fn is_unset(value: &Value) -> bool {
+pub(super) fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(fields) => fields.values().all(is_unset),

@@ -12,12 +12,20 @@ for file in /etc/kubernetes/manifests/* /etc/kubernetes/kubelet.conf /etc/kubern
     sync "$kept$file"
   fi
 done
-# What kubeadm knows of the cluster.
+# Objects of the cluster that become muster's, or go: as they can be put back.
 admin=/etc/kubernetes/admin.conf
+objects() {
+  namespace=$1
+  shift
+  kubectl --kubeconfig "$admin" --request-timeout=10s -n "$namespace" get "$@" --ignore-not-found -o yaml
+}
 if [ -e "$admin" ]; then
-  kubectl --kubeconfig "$admin" --request-timeout=10s -n kube-system get configmap kubeadm-config \
-    -o 'jsonpath={.data.ClusterConfiguration}' >"$kept/ClusterConfiguration"
-  sync "$kept/ClusterConfiguration"
+  of_system=$(objects kube-system configmap/kubeadm-config configmap/kubelet-config configmap/kube-proxy configmap/coredns \
+    configmap/nodelocaldns configmap/kube-flannel-cfg daemonset/kube-flannel daemonset/nodelocaldns deployment/coredns \
+    deployment/dns-autoscaler service/coredns service/kube-dns)
+  of_flannel=$(objects kube-flannel configmap/kube-flannel-cfg daemonset/kube-flannel-ds)
+  printf '%s\n---\n%s\n' "$of_system" "$of_flannel" | sed '/^    resourceVersion: /d; /^    uid: /d' >"$kept/objects.yaml"
+  sync "$kept/objects.yaml"
 fi
 : >"$mark"
 sync "$mark"

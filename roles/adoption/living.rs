@@ -10,9 +10,10 @@ use muster_inventory::some_names;
 use serde_json::Value;
 
 use super::compared::{self, differs};
+use super::proxy;
 use crate::addresses::ip;
 use crate::catalogue::CATALOGUE;
-use crate::cluster::Standing;
+use crate::cluster::{Standing, is_of_this_machine};
 use crate::common::cluster_vars;
 use crate::objects::parsed;
 use crate::{coredns, flannel, kubeadm};
@@ -201,8 +202,14 @@ impl Living {
         let documents = kubeadm::kubelet_configuration(host)?;
         let documents: Vec<Value> = documents.iter().filter_map(|text| parsed(text).ok()?.pop()).collect();
         problems.extend(compared::kubelet(&self.document("kubelet-config", "kubelet"), &documents));
+        let fields = kubeadm::kube_proxy_fields(host)?;
+        problems.extend(proxy::problems(&self.document("kube-proxy", "config.conf"), &fields));
         problems.extend(self.network(host)?);
         problems.extend(self.names(host).await?);
+        let balancers = host.all_vars().get("loadbalancer_apiserver_localhost")?;
+        if known.planes.len() == 1 && balancers.and_then(|wanted| wanted.as_bool()) != Some(true) {
+            problems.extend(self.asks_on_each_machine());
+        }
         // Where its certificates were not found, nothing could be made for it.
         if !known.standing().is_empty() {
             let wanted = kubeadm_document(host, known).await?;
@@ -228,10 +235,6 @@ impl Living {
         let networks = &config["networking"];
         let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         let proxy = self.document("kube-proxy", "config.conf");
-        // kubespray calls it after the program.
-        let dns = ["Service/coredns", "Service/kube-dns"].into_iter().find_map(|name| self.objects.get(name));
-        let dns = dns.map(|service| text(&service["spec"]["clusterIP"]));
-        let asked = self.document("kubelet-config", "kubelet")["clusterDNS"].clone();
         let mode = host.all_vars().get("kube_proxy_mode")?.and_then(|mode| mode.as_str().map(str::to_owned));
         let mut all = vec![
             ("cluster_name", vars.cluster_name, or(text(&config["clusterName"]), "kubernetes")),
@@ -255,8 +258,7 @@ impl Living {
             ("kube_proxy_mode", mode.unwrap_or_default(), or(text(&proxy["mode"]), "iptables")),
         ];
         // Pods that run ask at the address that they were told.
-        let address = dns.or_else(|| asked[0].as_str().map(str::to_owned));
-        all.extend(address.map(|address| ("skydns_server", vars.skydns_server, address)));
+        all.extend(self.server_of_names().map(|address| ("skydns_server", vars.skydns_server, address)));
         let mut problems: Vec<Problem> = all
             .into_iter()
             .filter(|(_, inventory, living)| inventory != living)
@@ -277,6 +279,18 @@ impl Living {
         }
         problems.extend(unknown_version(config));
         Ok(problems)
+    }
+
+    /// The address at which the cluster asks for names: that of the service, else what kubelets were told. The address of a cache on
+    /// each node is none: it is all that is left where a run was cut off that was about to replace the service.
+    fn server_of_names(&self) -> Option<String> {
+        // kubespray calls it after the program.
+        let service =
+            ["Service/coredns", "Service/kube-dns"].into_iter().find_map(|name| self.objects.get(name));
+        let kubelets = self.document("kubelet-config", "kubelet");
+        let told = kubelets["clusterDNS"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let address = service.and_then(|service| service["spec"]["clusterIP"].as_str());
+        address.or_else(|| told.into_iter().find(|address| !is_of_this_machine(address))).map(str::to_owned)
     }
 
     /// Nodes that the inventory does not have.
@@ -350,6 +364,20 @@ impl Living {
             )
         };
         names.into_iter().map(one).collect()
+    }
+
+    /// That the network of pods is told to ask the API at an address of each machine, as kubespray's calico is: with one control plane
+    /// nobody answers there any more when nginx-proxy has gone.
+    fn asks_on_each_machine(&self) -> Option<Problem> {
+        let told = self.text("kubernetes-services-endpoint", "KUBERNETES_SERVICE_HOST");
+        ["localhost", "127.0.0.1", "::1"].contains(&told).then(|| {
+            refused(
+                "loadbalancer_apiserver_localhost",
+                format!("calico asks for the API at {told} on each machine, and nobody would answer there any more"),
+                "a load balancer on each machine, as the cluster has",
+                "set loadbalancer_apiserver_localhost: true",
+            )
+        })
     }
 
     /// The network of pods.
@@ -483,6 +511,35 @@ mod tests {
         );
         assert_eq!(living.daemons[1], FLANNELS[0]);
         assert!(living.document("kube-proxy", "config.conf").is_null());
+    }
+
+    #[test]
+    fn a_cache_on_the_nodes_is_not_taken_for_the_server_of_names() {
+        let of = |kubelets: &str, service: Value| {
+            let map = json!({"data": {"kubelet": kubelets}});
+            let mut living = Living::default();
+            living.objects.insert("ConfigMap/kubelet-config".into(), map);
+            if !service.is_null() {
+                living.objects.insert("Service/coredns".into(), service);
+            }
+            living.server_of_names()
+        };
+        let service = json!({"spec": {"clusterIP": "10.233.0.3"}});
+        assert_eq!(of("clusterDNS: [169.254.25.10]", service).as_deref(), Some("10.233.0.3"));
+        assert_eq!(of("clusterDNS: [169.254.25.10]", Value::Null), None);
+        assert_eq!(of("clusterDNS: [10.96.0.10]", Value::Null).as_deref(), Some("10.96.0.10"));
+    }
+
+    #[test]
+    fn a_network_that_asks_on_each_machine_keeps_a_load_balancer_there() {
+        let of = |data: Value| {
+            let mut living = Living::default();
+            living.objects.insert("ConfigMap/kubernetes-services-endpoint".into(), json!({ "data": data }));
+            living.asks_on_each_machine().is_some()
+        };
+        assert!(of(json!({"KUBERNETES_SERVICE_HOST": "localhost", "KUBERNETES_SERVICE_PORT": "6443"})));
+        assert!(!of(json!({"KUBERNETES_SERVICE_HOST": "192.0.2.9"})) && !of(json!({})));
+        assert!(Living::default().asks_on_each_machine().is_none());
     }
 
     #[test]

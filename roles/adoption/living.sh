@@ -6,7 +6,7 @@ ready='{.status.conditions[?(@.type=="Ready")].status}'
 kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name}|$address|$ready|{.spec.taints[*].key}{\"\n\"}{end}"
 part objects
 kubectl -n kube-system get --ignore-not-found -o json configmap/kubeadm-config configmap/kubelet-config configmap/kube-proxy \
-  configmap/coredns service/kube-dns service/coredns deployment/coredns
+  configmap/coredns configmap/kubernetes-services-endpoint service/kube-dns service/coredns deployment/coredns
 # kubespray has them in another namespace.
 part flannel
 kubectl -n kube-flannel get --ignore-not-found -o json configmap/kube-flannel-cfg configmap/kube-flannel

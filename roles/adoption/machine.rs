@@ -4,6 +4,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use super::compared::{self, differs};
+use super::engine::Engine;
 use super::kubespray::{self, Kubesprays};
 use super::living::{kubeadm_document, refused};
 use super::{MARK, Row, living};
@@ -42,6 +43,7 @@ pub(super) struct Machine {
     /// Other ways to have Kubernetes: the name, and by which file it was seen.
     clusters: Vec<(String, String)>,
     engine: String,
+    settings: Engine,
     /// The arguments with which the kubelet runs; none where it does not run.
     kubelet: Vec<String>,
     /// What kubeadm has written for it.
@@ -77,6 +79,7 @@ impl Machine {
             include_str!("../preflight/clusters.sh"),
             include_str!("is_ours.sh"),
             include_str!("docker.sh"),
+            include_str!("engine.sh"),
             include_str!("machine.sh")
         );
         Ok(Self::parse(&host.query(sh(look, [MARK])).await?.output))
@@ -101,6 +104,7 @@ impl Machine {
                 "name" => machine.name = value.to_owned(),
                 "docker" => machine.docker.push(value.to_owned()),
                 "docker_restarts" => machine.docker_restarts = true,
+                _ if machine.settings.take(key, value) => {}
                 _ => machine.spray.take(key, value),
             }
         }
@@ -114,7 +118,7 @@ impl Machine {
             (Some((name, _)), ..) => name.clone(),
             (_, true, _) => "half adopted".to_owned(),
             (_, _, true) => "muster".to_owned(),
-            _ if self.is_kubesprays() => "kubespray".to_owned(),
+            _ if self.is_kubesprays() || !seen.joined() && seen.etcd.name.is_some() => "kubespray".to_owned(),
             _ if seen.joined() => "kubeadm".to_owned(),
             _ => "in no cluster".to_owned(),
         };
@@ -163,6 +167,10 @@ impl Machine {
                 ),
             )]);
         }
+        // As kubespray has machines for etcd alone, beside a cluster.
+        if has_etcd_alone(host) && seen.etcd.name.is_some() && !seen.joined() {
+            return Ok(Vec::new());
+        }
         let is_plane = seen.version.is_some();
         let told = match (seen.joined(), is_plane, host.in_group("kube_control_plane")) {
             (false, ..) => Some((
@@ -194,10 +202,13 @@ impl Machine {
     ) -> Result<Vec<Problem>> {
         let Some(seen) = known.identity(host.name()).filter(|_| !self.ours) else { return Ok(Vec::new()) };
         let mut problems = member(host, seen)?;
-        problems.extend(self.engine_of_others());
-        let vars: Vars = host.vars()?;
-        let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
-        problems.extend(self.kubelet_of_others(host.name(), &given));
+        if !has_etcd_alone(host) {
+            problems.extend(self.engine_of_others());
+            let vars: Vars = host.vars()?;
+            let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
+            problems.extend(self.kubelet_of_others(host.name(), &given));
+            problems.extend(self.settings.problems(host.name(), &host.vars()?));
+        }
         if self.is_kubesprays() {
             problems.extend(self.spray.problems_of_kubelet(host)?);
         }
@@ -285,6 +296,11 @@ fn engine(said: &str) -> String {
     format!("containerd {}", version.unwrap_or_default().trim_start_matches('v'))
 }
 
+/// Whether the inventory has the machine for etcd, and not as a node.
+fn has_etcd_alone(host: &Host) -> bool {
+    host.in_group("etcd") && !host.in_group("k8s_cluster")
+}
+
 /// What is not right with a machine's member of etcd.
 fn member(host: &Host, seen: &Identity) -> Result<Vec<Problem>> {
     let in_group = host.in_group("etcd");
@@ -335,16 +351,25 @@ pub(super) fn other_etcd(host: &Host, runs: &str) -> Result<Option<Problem>> {
     // By the catalogue: the bundle may not have it yet.
     let release = release(host, &cluster_vars(host)?.kube_version)?;
     let Some(comes) = release.file("etcd").map(|file| file.version.clone()) else { return Ok(None) };
+    if takes_the_place(runs, &comes) {
+        return Ok(None);
+    }
+    Ok(Some(refused(
+        "etcd",
+        format!("etcd {runs} runs on {}, and {comes} would take its place", host.name()),
+        "an etcd of the same minor version that is not newer, or one that muster's may follow: data does not go back",
+        "see which versions go with which Kubernetes: muster bundle list --versions; bring the cluster to another Kubernetes, or \
+         etcd to 3.5.26 where 3.6 is to follow, with the tool that has made it",
+    )))
+}
+
+/// Whether an etcd of the version `comes` may start with the data of one that `runs`: it is as new, and of the same minor version or
+/// of 3.6 after a late 3.5, which is what etcd's "Upgrade etcd from v3.5 to v3.6" asks for (members of earlier ones may come back
+/// from the dead). kubespray has 3.5 with Kubernetes 1.34.
+fn takes_the_place(runs: &str, comes: &str) -> bool {
     let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
-    Ok((minor(runs) != minor(&comes) || versions::is_older(&comes, runs)).then(|| {
-        refused(
-            "etcd",
-            format!("etcd {runs} runs on {}, and {comes} would take its place", host.name()),
-            "an etcd of the same minor version that is not newer: its data does not go back",
-            "see which versions go with which Kubernetes: muster bundle list --versions; bring the cluster to another Kubernetes with \
-             the tool that has made it",
-        )
-    }))
+    let follows = minor(runs) == "3.5" && minor(comes) == "3.6" && !versions::is_older(runs, "3.5.26");
+    (minor(runs) == minor(comes) || follows) && !versions::is_older(comes, runs)
 }
 
 /// Everything that keeps a machine, and the cluster for which it tells, from being taken over.
@@ -354,7 +379,7 @@ pub(super) async fn problems(host: &Host, machine: &Machine, known: &Standing) -
         return Ok(problems);
     }
     let living = living(host).await?;
-    let mut problems = living.problems_of(host, known)?;
+    let mut problems = if has_etcd_alone(host) { Vec::new() } else { living.problems_of(host, known)? };
     problems.extend(machine.problems(host, known, &living.configuration()).await?);
     let tells_for_all = known.planes.first().is_some_and(|plane| plane == host.name());
     if tells_for_all {
@@ -377,6 +402,24 @@ mod tests {
         Machine::parse(&format!(
             "engine containerd containerd.io v2.2.1 abc\nflags KUBELET_KUBEADM_ARGS=\"{flags}\"\n{lines}"
         ))
+    }
+
+    #[test]
+    fn an_etcd_takes_the_place_of_one_whose_data_it_may_go_on_with() {
+        for (runs, comes) in
+            [("3.6.5", "3.6.14"), ("3.6.14", "3.6.14"), ("3.5.26", "3.6.14"), ("3.5.35", "3.6.14")]
+        {
+            assert!(takes_the_place(runs, comes), "{runs} {comes}");
+        }
+        for (runs, comes) in [
+            ("3.6.15", "3.6.14"),
+            ("3.5.21", "3.6.14"),
+            ("3.4.37", "3.6.14"),
+            ("3.5.35", "3.7.1"),
+            ("", "3.6.14"),
+        ] {
+            assert!(!takes_the_place(runs, comes), "{runs} {comes}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
-# What an adoption has to know of a machine beside its identity; clusters.sh, is_ours.sh and docker.sh stand in front. Read-only.
+# What an adoption has to know of a machine beside its identity; clusters.sh, is_ours.sh, docker.sh and engine.sh stand in
+# front. Read-only.
 # $1: the mark of an adoption.
 [ ! -e "$1" ] || say begun
 ! is_ours "$1" || say ours
 clusters
-if command -v containerd >/dev/null; then say engine "$(containerd --version)"; fi
+if command -v containerd >/dev/null; then say engine "$(containerd --version)" && engine; fi
 say name "$(hostname)"
 # The arguments with which the kubelet runs, whoever gave them to it.
 process=$(systemctl show -p MainPID --value kubelet)

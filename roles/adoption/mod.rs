@@ -7,10 +7,12 @@
 //! etcd over to muster's unit ([`member`]), and takes away what others' manifests have in place of muster's own. From the first change of a machine until its end a mark is on it, with which no other run sets anything up.
 
 mod compared;
+mod engine;
 mod kubespray;
 mod living;
 mod machine;
 mod member;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +30,7 @@ use living::Living;
 use machine::Machine;
 pub(crate) use member::{before_member, hand_over, handed_over};
 
-pub(crate) const READS: &[Read] = &[Read::own::<machine::Vars>()];
+pub(crate) const READS: &[Read] = &[Read::own::<machine::Vars>(), Read::own::<engine::Vars>()];
 
 /// Under which it is kept that the run adopts the cluster.
 const ADOPTS: &str = "that this run adopts the cluster";

@@ -318,10 +318,13 @@ impl Identity {
                 }
                 "kept" => {
                     let (key, value) = value.split_once(' ').unwrap_or((value, ""));
-                    let value = value.trim_matches('"');
+                    // TOML has both quotes: containerd itself prints its defaults with the single ones.
+                    let value = value.trim_matches(['"', '\'']);
                     // The file says which folder.
                     let value = value.strip_suffix("/ca.pem").unwrap_or(value);
-                    identity.kept.push((key.to_owned(), value.to_owned()));
+                    // Nothing is what there is by default.
+                    let said = Some((key.to_owned(), value.to_owned())).filter(|_| !value.is_empty());
+                    identity.kept.extend(said);
                 }
                 "flags" => identity.node_ip = identity.node_ip.or_else(|| node_ip(value)),
                 "apiserver_image:" => {

@@ -55,7 +55,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     );
     write(
         "/etc/containerd/config.toml",
-        "root = \"/srv/c\"\n[a.options]\nBinaryName = \"x\"\nSystemdCgroup = true\n",
+        "root = \"/srv/c\"\nstate = '/run/c'\nsnapshotter = ''\n[a.options]\nBinaryName = \"x\"\nSystemdCgroup = true\n",
     );
     write("/etc/ssl/etcd/ssl/ca.pem", &other);
     write("/etc/ssl/etcd/ssl/ca-key.pem", "PRIVATE");
@@ -98,6 +98,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         .into(),
         kept: [
             ("root", "/srv/c"),
+            ("state", "/run/c"),
             ("SystemdCgroup", "true"),
             ("clusterDNS", "10.233.0.3"),
             ("clusterDNS", "10.233.0.4"),

@@ -417,7 +417,7 @@ fn settled(seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
 const DNS_SERVER: &str = "skydns_server";
 
 /// Whether pods find a cache of names at an address, which each node has by itself: it comes and goes by a variable.
-fn is_of_this_machine(address: &str) -> bool {
+pub(crate) fn is_of_this_machine(address: &str) -> bool {
     address.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_link_local())
 }
 

@@ -251,6 +251,11 @@ pub(crate) fn kubelet_configuration(host: &Host) -> Result<[String; 2]> {
     Ok([kubelet::config(host)?, kubelet::patch(host)?])
 }
 
+/// The fields of kube-proxy's configuration that variables ask for.
+pub(crate) fn kube_proxy_fields(host: &Host) -> Result<serde_json::Map<String, serde_json::Value>> {
+    kube_proxy::fields(host)
+}
+
 fn refused(problem: Problem) -> Failure {
     Failure::Problems(vec![problem])
 }

@@ -16,13 +16,6 @@ fn commands_below(words: &str) -> &'static str {
     below.split_once("```\n").unwrap().1.split_once("```").unwrap().0
 }
 
-/// An object of the other tool's, as it can be applied again.
-fn object(lab: &Lab, words: &str) -> String {
-    let said = lab.on("node1", &format!("kubectl --kubeconfig /etc/kubernetes/admin.conf {words} -o yaml"));
-    let own = |line: &&str| !["resourceVersion:", "uid:"].iter().any(|key| line.trim().starts_with(key));
-    said.lines().filter(own).map(|line| format!("{line}\n")).collect()
-}
-
 #[test]
 #[ignore = "it takes minutes; ./test --all"]
 fn a_half_done_adoption_is_taken_back_by_the_words_of_its_page() {
@@ -33,8 +26,7 @@ fn a_half_done_adoption_is_taken_back_by_the_words_of_its_page() {
     fs::create_dir_all(lab.folder().join("inventory/artifacts")).unwrap();
     fs::write(lab.folder().join("inventory/artifacts/admin.conf"), admin).unwrap();
     asked::deploy(&lab, 2, 1);
-    let (flannel, before) =
-        (object(&lab, "-n kube-flannel get daemonset kube-flannel-ds"), lab.on("node1", REST));
+    let before = lab.on("node1", REST);
     asked::ask(&lab, "node2", &[APP]);
 
     let mut run = lab.start(&["adopt", "--apply", "--yes", "-vv", "--output", "plain"]);
@@ -51,10 +43,6 @@ fn a_half_done_adoption_is_taken_back_by_the_words_of_its_page() {
         "export KUBECONFIG=/etc/kubernetes/admin.conf; until kubectl get --raw /readyz; do sleep 1; done";
     lab.on("node1", ready);
     back("node1", "On one control plane, when the API answers");
-    fs::write(lab.folder().join("flannel.yml"), flannel).unwrap();
-    done(lab.muster(&["kubectl", "apply", "-f", "flannel.yml"]));
-    let words = commands_below("Then apply the manifests").trim();
-    done(lab.muster(&words.split(' ').skip(1).collect::<Vec<_>>()));
     ["node1", "node2"].iter().for_each(|node| back(node, "At last"));
 
     // What runs is the other tool's.
