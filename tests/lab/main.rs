@@ -28,6 +28,7 @@ mod kubespray;
 mod networks;
 mod nodes;
 mod packages;
+mod policies;
 mod recover;
 mod reset;
 mod resume;

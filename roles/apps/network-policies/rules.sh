@@ -30,7 +30,9 @@ removal_of_rules() {
 
 address_sets() {
   command -v ipset >/dev/null || return 0
-  ipset list -n 2>/dev/null | grep -E '^KUBE-(SRC|DST)-' || :
+  for set in $(ipset list -n 2>/dev/null); do
+    case $set in KUBE-SRC-* | KUBE-DST-*) echo "$set" ;; esac
+  done
 }
 
 # A line for each.
