@@ -452,6 +452,12 @@ pub const ROLES: &[Role] = &[
     VERIFY,
     STUDENTS,
     role!("helm", "The package manager, on control planes", helm::run, reads: []),
+    app!(
+        "network-policies",
+        "Network policies are kept to, where flannel is the network",
+        on_machines: Some(apps::network_policies::ON_MACHINES),
+        reads: []
+    ),
     app!("metrics-server", "What pods and nodes use: kubectl top, and autoscaling by it"),
     app!("local-path-provisioner", "Volumes for claims, as folders on the nodes"),
     app!(

@@ -4,8 +4,11 @@
 //! Its role brings the images to every machine and applies the objects, and does not wait: so one that does not become well
 //! stops no other. The role `apps`, after all of them, waits until they are well, and says what is wrong with which.
 
+mod after_pods;
 pub mod dashboard;
 pub(crate) mod metallb;
+#[path = "network-policies/mod.rs"]
+pub(crate) mod network_policies;
 pub(crate) mod registry;
 mod state;
 
@@ -23,6 +26,7 @@ use crate::extension;
 use crate::helm;
 use crate::kubeadm::images;
 use crate::kubectl::{Kubectl, kubectl, needs_a_control_plane};
+use crate::nodelocaldns;
 use crate::objects::{self, ObjectSet};
 
 pub use state::{AppState, states};
@@ -42,8 +46,8 @@ struct Vars {
 /// What of variables is read here.
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
-/// The sets with definitions of kinds, for who looks whether there is something to remove.
-pub(crate) const DEFINITIONS: [&str; 1] = [metallb::DEFINITIONS];
+/// The sets with definitions of kinds.
+const DEFINITIONS: [&str; 1] = [metallb::DEFINITIONS];
 
 /// An application.
 pub(crate) struct App {
@@ -63,11 +67,19 @@ pub(crate) struct App {
 pub(crate) type OnHost = for<'h> fn(&'h Host) -> BoxFuture<'h, Result<()>>;
 
 /// What an application has on each machine.
-pub(crate) struct OnMachines {
-    /// It is there, when the objects are applied.
-    pub(crate) bring: OnHost,
-    /// It is gone, before the objects go.
-    pub(crate) remove: OnHost,
+pub(crate) enum OnMachines {
+    /// A run brings it.
+    OfRuns {
+        /// It is there, when the objects are applied.
+        bring: OnHost,
+        /// It is gone, before the objects go.
+        remove: OnHost,
+    },
+    /// The application's pods bring it.
+    OfPods {
+        /// It is gone, when the pods have ended and before the other objects go.
+        remove: OnHost,
+    },
 }
 
 /// An application is installed, or removed where it is not wanted any more.
@@ -80,6 +92,8 @@ pub(crate) async fn run(host: &Host, app: &'static App) -> Result<()> {
     } else if is_gone(app.name) && app.definitions.is_none_or(is_gone) {
         // Nobody asks the cluster where it is known that nothing is there.
         Ok(())
+    } else if let Some(OnMachines::OfPods { remove }) = app.on_machines {
+        after_pods::remove(host, &of, app, remove).await
     } else {
         remove(host, app).await
     }
@@ -103,12 +117,12 @@ async fn install(host: &Host, of: &Host, app: &App) -> Result<()> {
         }
         host.reached(&applied(name));
     }
-    match &app.on_machines {
-        Some(on_machines) => {
+    match app.on_machines {
+        Some(OnMachines::OfRuns { bring, .. }) => {
             needs_a_control_plane(host, &applied(name)).await?;
-            (on_machines.bring)(host).await
+            bring(host).await
         }
-        None => Ok(()),
+        Some(OnMachines::OfPods { .. }) | None => Ok(()),
     }
 }
 
@@ -126,10 +140,10 @@ async fn apply(host: &Host, app: &App, of: &Host) -> Result<()> {
 
 /// What is written down that an application consists of goes; whatever the variables say by now.
 async fn remove(host: &Host, app: &App) -> Result<()> {
-    let forgotten = format!("nothing of {} on the machine", app.name);
-    if let Some(on_machines) = &app.on_machines {
+    let forgotten = forgotten(app);
+    if let Some(OnMachines::OfRuns { remove, .. }) = app.on_machines {
         cluster::may_set_up(host).await?;
-        (on_machines.remove)(host).await?;
+        remove(host).await?;
         host.reached(&forgotten);
     }
     if !host.in_group("kube_control_plane") {
@@ -141,6 +155,16 @@ async fn remove(host: &Host, app: &App) -> Result<()> {
             host.needs(&node, &forgotten).await.ok();
         }
     }
+    no_objects(host, app).await
+}
+
+/// What machines tell the control planes when they have nothing of an application any more.
+fn forgotten(app: &App) -> String {
+    format!("nothing of {} on the machine", app.name)
+}
+
+/// Nothing of an application is in the cluster.
+async fn no_objects(host: &Host, app: &App) -> Result<()> {
     for set in std::iter::once(app.name).chain(app.definitions) {
         if let Err(failure) = ObjectSet::of(set, Vec::new())?.absent().ensure(host).await {
             // Something of somebody else's would go with it.
@@ -148,6 +172,12 @@ async fn remove(host: &Host, app: &App) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// All sets that are there only where they are wanted, for who looks at once which of them are.
+pub(crate) fn optional_sets() -> impl Iterator<Item = &'static str> {
+    let others = [nodelocaldns::NAME, extension::NAME, extension::DEFINITIONS, extension::SCRIPTS];
+    CATALOGUE.apps().chain(DEFINITIONS).chain(others)
 }
 
 /// The objects of an application as one set, of its template. A template may name every variable, and the images of the application

@@ -11,6 +11,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 
 use crate::addresses;
+use crate::catalogue::wants_app;
 use crate::cluster;
 use crate::proxies;
 
@@ -47,6 +48,14 @@ pub(crate) const TOOLS: [(&str, &str); 8] = [
     ("gzip", "gzip"),
 ];
 
+/// What shows and removes the sets of addresses that network policies leave on a machine, where there are some (`roles/apps`).
+pub(crate) const OF_POLICIES: (&str, &str) = ("ipset", "ipset");
+
+/// The tools of a machine, on which network policies may be kept to.
+pub(crate) fn tools(has_policies: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    TOOLS.into_iter().chain(has_policies.then_some(OF_POLICIES))
+}
+
 /// Kernel modules that are loaded at boot where the kernel has them as modules.
 const MODULES: &str = "overlay\nbr_netfilter\n";
 
@@ -80,7 +89,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     if vars.muster_install_packages {
         let proxy = proxies::of_packages(host)?;
-        step = step.ensure_all(TOOLS.map(|(tool, name)| {
+        let tools = tools(wants_app(host.all_vars(), "network-policies")?);
+        step = step.ensure_all(tools.map(|(tool, name)| {
             package(tool, name).lock_timeout(vars.package_lock_timeout).proxy(proxy.clone())
         }));
     }
@@ -197,7 +207,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
     let vars: Vars = host.vars()?;
     let mut owned = Resources::new();
     if !keep_programs {
-        for (tool, name) in TOOLS {
+        for (tool, name) in tools(true) {
             owned = owned.with(package(tool, name).lock_timeout(vars.package_lock_timeout));
         }
         owned = clock::packages(host)?.fold(owned, Resources::with);

@@ -8,11 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::apps;
-use crate::catalogue::{CATALOGUE, image};
+use crate::catalogue::image;
 use crate::cluster;
 use crate::common::cluster_vars;
-use crate::extension;
-use crate::nodelocaldns;
 use crate::objects::{ObjectSet, documents, name_by_digest};
 
 const NAME: &str = "coredns";
@@ -51,14 +49,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let image = image(host, NAME, &cluster_vars(host)?.kube_version)?;
     let objects = objects(of.all_vars(), &image, size(host))?;
     // Of applications and of nodelocaldns, where they are switched off, it is known then, without asking, whether there is something to remove.
-    let objects = ObjectSet::of(NAME, objects)?.refusing(moved).rolled_out().looking_for(
-        CATALOGUE.apps().chain(apps::DEFINITIONS).chain([
-            nodelocaldns::NAME,
-            extension::NAME,
-            extension::DEFINITIONS,
-            extension::SCRIPTS,
-        ]),
-    );
+    let objects = ObjectSet::of(NAME, objects)?;
+    let objects = objects.refusing(moved).rolled_out().looking_for(apps::optional_sets());
     if wanted { objects.ensure(host).await } else { objects.absent().ensure(host).await }
 }
 

@@ -105,10 +105,17 @@ pub(crate) fn record_name(set: &str) -> String {
     format!("muster-set-{set}")
 }
 
+/// What control planes tell when the pods of a set [have ended](ObjectSet::ended), or are about to.
+pub(crate) fn pods_end(set: &str) -> String {
+    format!("pods of {set}")
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Present,
     Absent,
+    /// What has pods is absent; what is there of the rest stays.
+    Ended,
     /// In check mode, where no cluster is there yet that could be looked at.
     PresentLater,
 }
@@ -181,13 +188,16 @@ impl ObjectSet {
         cluster::let_leader_go_first(host, &what).await?;
         host.cluster()
             .once(&what, || async {
-                let step =
-                    format!("{} {name}", if self.wanted == Wanted::Absent { "Remove" } else { "Apply" });
+                let step = match self.wanted {
+                    Wanted::Absent => format!("Remove {name}"),
+                    Wanted::Ended => format!("End the pods of {name}"),
+                    Wanted::Present | Wanted::PresentLater => format!("Apply {name}"),
+                };
                 let looks_for_others = !self.others.is_empty();
                 let others = self.others_there.clone();
                 match Kubectl::find(host).await? {
                     Some(kubectl) => kubectl.step(&step).ensure(self).await.map(drop)?,
-                    None if self.wanted == Wanted::Absent => {}
+                    None if matches!(self.wanted, Wanted::Absent | Wanted::Ended) => {}
                     None => {
                         let later = Self { wanted: Wanted::PresentLater, ..self };
                         host.step(&step).ensure(later).await.map(drop)?;
@@ -202,6 +212,12 @@ impl ObjectSet {
             .await?;
         host.reached(&what);
         Ok(())
+    }
+
+    /// None of the objects that have pods is there. The others stay as they are, and so does what is written down.
+    pub(crate) fn ended(mut self) -> Self {
+        self.wanted = Wanted::Ended;
+        self
     }
 
     /// What was found, where kubectl has looked in its default namespace for objects that say none, under the names of those objects.
@@ -348,9 +364,22 @@ impl ObjectSet {
         }
         let record = live.get(&self.record_id());
         gone.extend(self.left(record).into_iter().rev().map(|id| self.parting(id, self.selector())));
-        let what: Vec<_> = gone.iter().map(Parting::words).collect();
         // Last, so that whoever is killed in between knows the rest.
         let record = record.map(|_| Parting { id: self.record_id(), selector: self.selector(), stays: None });
+        self.gone(gone, record)
+    }
+
+    /// What has pods goes, where it is of this set.
+    fn plan_ended(&self, live: &BTreeMap<Id, Value>) -> Plan {
+        let is_ours = |id: &Id| live.get(id).and_then(object::set_of) == Some(self.name);
+        let ids = self.objects.iter().map(|object| &object.id);
+        let ids = ids.filter(|id| !workload(id).is_empty() && is_ours(id));
+        self.gone(ids.map(|id| self.parting(id.clone(), self.selector())).collect(), None)
+    }
+
+    /// These objects go, and then what is written down, of which nothing is told.
+    fn gone(&self, mut gone: Vec<Parting>, record: Option<Parting>) -> Plan {
+        let what: Vec<_> = gone.iter().map(Parting::words).collect();
         gone.extend(record);
         if gone.is_empty() {
             return Plan::nothing();
@@ -440,7 +469,10 @@ fn record(id: Id, objects: &str) -> Object {
 
 impl Resource for ObjectSet {
     fn label(&self) -> String {
-        format!("objects of {}", self.name)
+        match self.wanted {
+            Wanted::Ended => pods_end(self.name),
+            _ => format!("objects of {}", self.name),
+        }
     }
 
     fn probe(&self) -> Probe {
@@ -473,6 +505,7 @@ impl Resource for ObjectSet {
             self.others.iter().filter(is_there).cloned().collect();
         Ok(match self.wanted {
             Wanted::Absent => self.plan_absent(&live),
+            Wanted::Ended => self.plan_ended(&live),
             Wanted::Present | Wanted::PresentLater => self.plan_present(&live),
         })
     }

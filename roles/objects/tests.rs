@@ -203,6 +203,23 @@ fn a_set_goes_with_what_it_consisted_of_earlier() {
 }
 
 #[test]
+fn the_pods_of_a_set_end_before_the_rest_of_it_goes() {
+    let live = applied(&set(MANIFEST));
+    let ended = || set(MANIFEST).ended();
+    assert_eq!(what(&ended().plan_ended(&live)), "Deployment web/web: removed");
+    // Who waits for the one is not told that the other is done.
+    assert_ne!(ended().label(), set(MANIFEST).absent().label());
+    let mut without = live.clone();
+    without.retain(|id, _| id.kind != "Deployment.apps");
+    assert!(ended().plan_ended(&without).changes.is_empty());
+    let mut of_others = live;
+    for object in of_others.values_mut() {
+        object["metadata"]["labels"][SET] = json!("traefik");
+    }
+    assert!(ended().plan_ended(&of_others).changes.is_empty());
+}
+
+#[test]
 fn kubectl_prints_nothing_an_object_or_a_list_with_warnings_after_it() {
     assert!(object::parse("").unwrap().is_empty());
     let object = r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "web"}}"#;

@@ -16,7 +16,29 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let metallb = wants("metallb").then(|| metallb(vars)).into_iter().flatten();
     let traefik = wants("traefik").then(|| traefik(vars)).into_iter().flatten();
     let dashboard = wants("dashboard").then(|| dashboard(vars)).flatten();
-    metallb.chain(traefik).chain(dashboard).collect()
+    let policies = wants("network-policies").then(|| network_policies(vars)).into_iter().flatten();
+    metallb.chain(traefik).chain(dashboard).chain(policies).collect()
+}
+
+/// What keeps to network policies already, and what would be lost to who does.
+fn network_policies(vars: &HostVars) -> Vec<Problem> {
+    let plugin = Setting::of(vars, "kube_network_plugin").filter(|plugin| plugin.text != "flannel");
+    let plugin = plugin.map(|plugin| {
+        let remedy = match plugin.text.as_str() {
+            "calico" => "remove network_policies_enabled: calico keeps to network policies itself",
+            _ => "remove network_policies_enabled, and bring what keeps to network policies with your own network",
+        };
+        plugin.wrong("flannel, where network_policies_enabled is true", remedy)
+    });
+    // kube-router up to 2.6 writes back all sets of addresses as it has once read them, also those of kube-proxy.
+    let proxy = Setting::of(vars, "kube_proxy_mode").filter(|mode| mode.text == "ipvs");
+    let proxy = proxy.map(|mode| {
+        mode.wrong(
+            "iptables or nftables, where network_policies_enabled is true: kube-router and kube-proxy would change the same ipsets",
+            "set kube_proxy_mode: iptables",
+        )
+    });
+    plugin.into_iter().chain(proxy).collect()
 }
 
 /// Whoever may make tokens in the namespace of the dashboard may do everything: nobody else is at home there.
@@ -135,6 +157,17 @@ mod tests {
         assert_eq!(tell("dashboard_namespace: kube-system\n"), "");
         let shared = tell("dashboard_enabled: true\ndashboard_namespace: kube-system\n");
         assert!(shared.starts_with("dashboard_namespace: kube-system"), "{shared}");
+    }
+
+    #[test]
+    fn policies_are_kept_to_by_one_alone() {
+        let with = |yaml: &str| tell(&format!("network_policies_enabled: true\n{yaml}"));
+        assert_eq!(with(""), "");
+        assert_eq!(with("kube_proxy_mode: nftables\n"), "");
+        assert_eq!(with("kube_network_plugin: calico\n"), "kube_network_plugin: calico (vars.yml:2:22)");
+        assert_eq!(with("kube_network_plugin: none\n"), "kube_network_plugin: none (vars.yml:2:22)");
+        assert_eq!(with("kube_proxy_mode: ipvs\n"), "kube_proxy_mode: ipvs (vars.yml:2:18)");
+        assert_eq!(tell("kube_network_plugin: calico\nkube_proxy_mode: ipvs\n"), "");
     }
 
     #[test]

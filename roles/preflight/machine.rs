@@ -5,7 +5,7 @@ use muster_engine::prelude::Problem;
 
 use super::Machine;
 use super::findings::{Findings, problem};
-use crate::bootstrap_os::TOOLS;
+use crate::bootstrap_os;
 use crate::common::kube_minor;
 
 /// Everything about the machine itself.
@@ -177,6 +177,7 @@ fn kernel_features(machine: &Machine) -> Vec<Problem> {
         (node && vars.vxlan_port().is_some(), "vxlan", vxlan),
         (node && ipip, "ipip", "calico_ipip_mode"),
         (node && vars.kube_proxy_mode == "ipvs", "ip_vs", "kube_proxy_mode ipvs"),
+        (node && vars.network_policies_enabled, "ip_set", "network_policies_enabled"),
         (
             node && vars.kube_proxy_mode == "nftables" && !machine.seen.nf_tables,
             "nf_tables",
@@ -190,6 +191,7 @@ fn kernel_features(machine: &Machine) -> Vec<Problem> {
             let otherwise = match feature {
                 "vxlan" if flannel => ", or set flannel_backend_type: host-gw",
                 "ip_vs" | "nf_tables" => ", or set kube_proxy_mode: iptables",
+                "ip_set" => ", or set network_policies_enabled: false",
                 _ => "",
             };
             let remedy = match (machine.facts.container.as_str(), feature) {
@@ -213,7 +215,9 @@ fn kernel_features(machine: &Machine) -> Vec<Problem> {
 
 fn tools(machine: &Machine) -> Option<Problem> {
     let facts = machine.facts;
-    let missing = TOOLS.iter().filter(|(tool, _)| !facts.has_tool(tool));
+    let node = machine.duties.control_plane || machine.duties.node;
+    let tools = bootstrap_os::tools(node && machine.vars.network_policies_enabled);
+    let missing = tools.filter(|(tool, _)| !facts.has_tool(tool));
     let installs = machine.vars.muster_install_packages && !facts.package_manager.is_empty();
     // Without `ip` the machine's addresses cannot be seen, and everything else depends on them.
     let missing: Vec<_> = missing.filter(|(tool, _)| !installs || *tool == "ip").collect();
@@ -312,6 +316,10 @@ mod tests {
         (texts(&findings.problems), texts(&findings.warnings))
     }
 
+    fn with_policies(fixture: &mut Fixture) {
+        fixture.vars.network_policies_enabled = true;
+    }
+
     #[test]
     fn a_good_machine_passes() {
         assert_eq!(found(|_| {}), (Vec::new(), Vec::new()));
@@ -320,7 +328,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_a_machine_is_found() {
-        let rows: [(Change, &str); 31] = [
+        let rows: [(Change, &str); 34] = [
             (|f| f.facts.systemd = false, "service manager: not systemd"),
             (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
             (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
@@ -348,6 +356,10 @@ mod tests {
             (|f| { f.facts.tools.retain(|t| t != "conntrack"); f.facts.package_manager = String::new() }, "tools: no conntrack"),
             (|f| f.facts.tools.retain(|t| t != "conntrack"), ""),
             (|f| f.facts.tools.retain(|t| t != "ip"), "tools: no ip"),
+            (|f| { with_policies(f); f.facts.features.push("ip_set".into()) }, ""),
+            (|f| { with_policies(f); f.facts.package_manager = String::new(); f.facts.features.push("ip_set".into()) },
+             "tools: no ipset"),
+            (with_policies, "kernel: no ip_set, nor a module that could be loaded"),
             (|f| { f.facts.tools.retain(|t| t != "socat"); f.vars.muster_install_packages = false }, "tools: no socat"),
             (|f| { f.seen.keeps_time = false; f.vars.muster_install_packages = false }, "time service: none"),
             (|f| { f.seen.keeps_time = false; f.facts.package_manager.clear() }, "time service: none"),

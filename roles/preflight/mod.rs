@@ -81,6 +81,7 @@ struct Vars {
     kubelet_fail_swap_on: bool,
     kube_network_plugin: String,
     kube_proxy_mode: String,
+    network_policies_enabled: bool,
     kube_resolv_conf: Option<String>,
     dns_mode: String,
     upstream_dns_servers: Vec<String>,

@@ -86,6 +86,9 @@ fn needed_ports(machine: &Machine) -> Vec<Port> {
         ports.push(port(10249, "kube-proxy's metrics", "kube-proxy"));
         ports.push(port(10250, "the kubelet", "kubelet"));
         ports.push(port(10256, "kube-proxy's health", "kube-proxy"));
+        if machine.vars.network_policies_enabled {
+            ports.push(port(20244, "kube-router's health, for network policies", "kube-router"));
+        }
     }
     ports
 }
@@ -163,7 +166,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_addresses_and_ports_is_found() {
-        let rows: [(Change, &str); 26] = [
+        let rows: [(Change, &str); 28] = [
             (|_| {}, ""),
             (|f| { f.facts.addresses.clear(); f.facts.routes.clear() }, "address: none but loopback"),
             (|f| f.vars.ip = Some("192.0.2.4".into()), ""),
@@ -175,6 +178,8 @@ mod tests {
             (|f| { listen(f, 6443, "socat"); f.cluster.kube_apiserver_port = 8443 }, ""),
             (|f| { listen(f, 6443, "socat"); f.duties.control_plane = false }, ""),
             (|f| listen(f, 6443, "kube-apiserver"), ""),
+            (|f| listen(f, 20244, "socat"), ""),
+            (|f| { listen(f, 20244, "socat"); f.vars.network_policies_enabled = true }, "port: 20244 is in use by socat"),
             (|f| { listen(f, 8081, "java"); f.duties.balancer = true }, "port: 8081 is in use by java"),
             (|f| { listen(f, 8081, "haproxy"); f.duties.balancer = true }, ""),
             (|f| listen(f, 8081, "java"), ""),

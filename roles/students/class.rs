@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::Ipv4Net;
 use muster_engine::prelude::*;
 use muster_inventory::HostVars;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::files::Files;
@@ -11,14 +13,54 @@ use super::{Person, Row, SET, STUDENT, Student, some};
 use crate::objects::object::{self, Id, Object};
 use crate::objects::parsed;
 
+/// How the pods are connected. Explained in the `defaults.yml` of other roles.
+#[derive(Deserialize)]
+pub(super) struct Network {
+    kube_network_plugin: String,
+    kube_pods_subnet: String,
+    kube_network_node_prefix: u8,
+    flannel_backend_type: String,
+    network_policies_enabled: bool,
+}
+
+impl Network {
+    /// Whether it is known that policies have no effect.
+    pub(super) fn has_no_policies(&self) -> bool {
+        self.kube_network_plugin == "flannel" && !self.network_policies_enabled
+    }
+
+    /// The addresses of nodes among those of pods, each as a network: with flannel's vxlan the first one of each node's part, which no pod
+    /// gets. From there comes what has come to a NodePort of one node, and is for a pod on another one. Kubernetes gives the parts in
+    /// their order, and so these are those of the first 1024 nodes.
+    fn of_nodes(&self) -> Result<Vec<String>> {
+        if self.kube_network_plugin != "flannel"
+            || !self.network_policies_enabled
+            || self.flannel_backend_type != "vxlan"
+        {
+            return Ok(Vec::new());
+        }
+        let network = self.kube_pods_subnet.parse::<Ipv4Net>().ok();
+        let parts = network.and_then(|network| network.subnets(self.kube_network_node_prefix).ok());
+        let parts = parts.ok_or_else(|| {
+            let (network, prefix) = (&self.kube_pods_subnet, self.kube_network_node_prefix);
+            Failure::new(
+                format!("kube_network_node_prefix is {prefix}, and kube_pods_subnet is {network}"),
+                "set kube_pods_subnet to a network, and kube_network_node_prefix to the size of each node's part of it",
+            )
+        })?;
+        Ok(parts.take(1024).map(|part| format!("{}/32", part.network())).collect())
+    }
+}
+
 /// The objects of these students, with the mark of their set.
 pub(super) fn objects(vars: &HostVars, students: &[Student], role: &str) -> Result<Vec<Object>> {
     let wrong = |why: String| {
         Failure::new(format!("the objects of the students: {why}"), "check the variables students_*")
     };
+    let of_nodes = vars.deserialize::<Network>()?.of_nodes()?;
     let mut objects = Vec::new();
     for student in students {
-        let extra = json!({ "student": student, "role": role });
+        let extra = json!({ "student": student, "role": role, "of_nodes": of_nodes });
         let template = include_str!("templates/student.yaml.j2");
         let manifest = vars.render(template, "student.yaml.j2", &extra)?;
         // One after the other: the parser takes so many documents at most.

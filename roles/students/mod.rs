@@ -127,7 +127,8 @@ struct Vars {
 }
 
 /// What of variables is read here.
-pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<files::Vars>()];
+pub(crate) const READS: &[Read] =
+    &[Read::own::<Vars>(), Read::own::<files::Vars>(), Read::own::<class::Network>()];
 
 /// Looks at the students that there are, as a role of a playbook.
 pub(crate) async fn look(host: &Host) -> Result<()> {
@@ -210,6 +211,12 @@ impl School<'_> {
             ));
         }
         let wanted = class::objects(self.host.all_vars(), &students, role)?;
+        if self.host.vars::<class::Network>()?.has_no_policies() {
+            self.host.warn(
+                "flannel alone does not keep to network policies: the pods of a student are reached by those of all others. To keep them \
+                 apart, set network_policies_enabled: true, and run setup-cluster; then repeat this command",
+            );
+        }
         let difference = live.difference(&students, &wanted);
         let (live, failed) = if difference.is_empty() {
             self.host.passed("the objects of the students are as they should be");

@@ -81,6 +81,39 @@ fn a_student_gets_six_objects_with_names_of_any_kind() {
     let from = &of("NetworkPolicy", "anna")["spec"]["ingress"][0]["from"];
     assert_eq!(from[2]["ipBlock"]["except"][0], "10.233.64.0/18");
     assert_eq!(from[1]["namespaceSelector"]["matchExpressions"][0]["key"], "muster.io/student");
+    assert_eq!(from.as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn what_nodes_hand_on_to_each_other_arrives_where_policies_are_kept_to() {
+    let allowed = |yaml: &str| -> Vec<String> {
+        let yaml = format!("network_policies_enabled: true\nkube_pods_subnet: 10.4.0.0/22\n{yaml}");
+        let objects = objects(&variables(&yaml), &anna_and_123(), "admin").unwrap();
+        let policy = objects.iter().find(|object| object.value["kind"] == "NetworkPolicy").unwrap();
+        let from = policy.value["spec"]["ingress"][0]["from"].as_array().unwrap();
+        from[3..].iter().map(|from| from["ipBlock"]["cidr"].as_str().unwrap().to_owned()).collect()
+    };
+    // A pod never has the first address of its node's part.
+    assert_eq!(allowed(""), ["10.4.0.0/32", "10.4.1.0/32", "10.4.2.0/32", "10.4.3.0/32"]);
+    assert_eq!(allowed("kube_network_node_prefix: 23"), ["10.4.0.0/32", "10.4.2.0/32"]);
+    // There packets come from the nodes' own addresses.
+    assert!(allowed("flannel_backend_type: host-gw").is_empty());
+    let none = objects(
+        &variables("network_policies_enabled: true\nkube_network_node_prefix: 8"),
+        &anna_and_123(),
+        "admin",
+    );
+    assert!(
+        none.unwrap_err()
+            .to_string()
+            .contains("kube_network_node_prefix is 8, and kube_pods_subnet is 10.233.64.0/18")
+    );
+}
+
+#[test]
+fn that_policies_have_no_effect_is_known() {
+    let none = |yaml: &str| variables(yaml).deserialize::<super::class::Network>().unwrap().has_no_policies();
+    assert!(none("") && !none("network_policies_enabled: true") && !none("kube_network_plugin: calico"));
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod layouts;
 mod networks;
 mod nodes;
 mod packages;
+mod policies;
 mod recover;
 mod reset;
 mod resume;

@@ -17,6 +17,7 @@ use crate::external;
 use crate::kubeadm_files::{Authority, base64};
 use crate::kubectl::Objects;
 use crate::nodes;
+use crate::policies;
 use crate::rotation::{self, Running};
 use crate::{upgrade, vip};
 
@@ -95,7 +96,7 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 17] = [
+const PROGRAMS: [&str; 18] = [
     "awk",
     "base64",
     "containerd",
@@ -105,6 +106,7 @@ const PROGRAMS: [&str; 17] = [
     "etcdctl",
     "etcdutl",
     "gzip",
+    "ipset",
     "kubeadm",
     "kubectl",
     "kubelet",
@@ -115,7 +117,8 @@ const PROGRAMS: [&str; 17] = [
     "xargs",
 ];
 /// Those that a machine has before muster comes.
-const OF_THE_SYSTEM: [&str; 8] = ["awk", "base64", "gzip", "nproc", "sed", "systemd-run", "tar", "xargs"];
+const OF_THE_SYSTEM: [&str; 9] =
+    ["awk", "base64", "gzip", "ipset", "nproc", "sed", "systemd-run", "tar", "xargs"];
 
 /// What a control plane is at in the middle of a change of its configuration.
 pub(crate) const MAKES_CERTIFICATE: &str = "kubeadm init phase certs";
@@ -242,6 +245,7 @@ impl Cluster {
                 let version = upgrade::installed(&shell.machine, "kubelet");
                 shell.write(1, format!("Kubernetes v{version}\n").as_bytes()).map(|_| 0)
             }
+            "ipset" => policies::ipset(shell, words),
             "nproc" => shell.write(1, b"2\n").map(|_| 0),
             "tar" => self.tar(shell, words),
             "xargs" => {

@@ -21,6 +21,7 @@ mod members;
 mod nodes;
 mod planes;
 mod plans;
+mod policies;
 mod renewal;
 mod reset;
 mod rotation;

@@ -21,11 +21,11 @@ part routes
 ip -o route show 2>/dev/null
 part modules
 read -r kernel </proc/sys/kernel/osrelease
-grep -oE '^[^:]*/(overlay|br_netfilter|vxlan|ipip|ip_vs|nf_tables|nf_conntrack)\.ko' \
+grep -oE '^[^:]*/(overlay|br_netfilter|vxlan|ipip|ip_vs|ip_set|nf_tables|nf_conntrack)\.ko' \
   "/lib/modules/$kernel/modules.dep" "/lib/modules/$kernel/modules.builtin" 2>/dev/null
 part existing
 for path in /run/systemd/system /sys/fs/cgroup/memory /proc/sys/net/bridge/bridge-nf-call-iptables \
-  /sys/module/vxlan /sys/module/ipip /sys/module/ip_vs /sys/module/nf_tables /sys/module/nf_conntrack; do
+  /sys/module/vxlan /sys/module/ipip /sys/module/ip_vs /sys/module/ip_set /sys/module/nf_tables /sys/module/nf_conntrack; do
   [ ! -e $path ] || echo $path
 done
 part package_manager

@@ -29,6 +29,7 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
     pinned!("coredns-1.14.2": "go.mod", "go.sum", "tools.go"),
     pinned!("helm-4.3.2": "go.mod", "go.sum", "tools.go"),
     pinned!("docker-28.5.2+incompatible": "go.mod", "go.sum", "tools.go", "rosetta/go.mod", "rosetta/rosetta.go"),
+    pinned!("kube-router-2.1.0": "go.mod", "go.sum", "tools.go"),
     pinned!("registry-3.1.2": "go.mod", "go.sum", "tools.go"),
     pinned!("node-exporter-1.12.1": "go.mod", "go.sum", "tools.go"),
     pinned!("prometheus-0.316.0": "go.mod", "go.sum", "tools.go"),

@@ -12,7 +12,7 @@ use crate::containerd::{OWN_REGISTRY, no_other_mirrors};
 use crate::kubectl::{Kubectl, kubectl};
 
 /// What each machine knows of the registry.
-pub(crate) const ON_MACHINES: OnMachines = OnMachines { bring: known, remove: unknown };
+pub(crate) const ON_MACHINES: OnMachines = OnMachines::OfRuns { bring: known, remove: unknown };
 
 #[derive(Deserialize)]
 struct Vars {
