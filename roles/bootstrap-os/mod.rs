@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::addresses;
 use crate::cluster;
 use crate::proxies;
+use crate::resolvconf;
 
 #[derive(Deserialize)]
 struct Vars {
@@ -87,6 +88,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if vars.kubelet_fail_swap_on {
         step = step.ensure_all(no_swap_at_boot()).ensure(swap_off());
     }
+    step = step.ensure_all(resolvconf::left_alone(host)?);
     if !clock::is_configured(host)? {
         step = step.ensure(clock::as_before());
     }
@@ -202,7 +204,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
         }
         owned = clock::packages(host)?.fold(owned, Resources::with);
     }
-    owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE));
+    owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE)).with(resolvconf::owned());
     owned = owned.with(sysctl(OF_KUBE_PROXY, "1").optional());
     Ok(parameters(&vars)
         .into_iter()

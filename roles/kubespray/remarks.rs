@@ -182,6 +182,7 @@ mod tests {
             ("etcd_deployment_type=docker", ""),
             ("enable_nodelocaldns_secondary=true", "Absent enable_nodelocaldns_secondary (6)"),
             ("resolvconf_mode=docker_dns", "Quiet resolvconf_mode (6)"),
+            ("resolvconf_mode=host_resolvconf", ""),
             ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", ""),
             ("kube_profiling=false", ""),
             ("kube_proxy_remove=true", "Absent kube_proxy_remove (6)"),
@@ -267,7 +268,10 @@ mod tests {
             ("cilium_mtu", "it belongs to kube_network_plugin"),
             ("kube_proxy_remove", "kube-proxy stays: flannel and calico do not do its work here"),
             ("skydns_server_secondary", "names are given by CoreDNS"),
-            ("ndots", "the resolv.conf of the machines is left as it is"),
+            (
+                "dns_late",
+                "the resolv.conf of the machines is left as it is; containers that Docker itself starts ask docker_dns_servers",
+            ),
             ("kubeadm_certificate_key", "it belongs to kubeadm_token_ttl"),
             // What there is by now.
             (

@@ -59,6 +59,7 @@ use crate::balancer;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
 use crate::etcd;
+use crate::resolvconf;
 use crate::upgrade;
 use bundle::Sizes;
 use probe::Seen;
@@ -105,7 +106,7 @@ struct Vars {
 }
 
 /// What of variables is read here.
-pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<resolvconf::Vars>()];
 
 impl Vars {
     /// The UDP port to which pods' packets to other machines go, where they do.
@@ -165,6 +166,8 @@ struct Machine<'a> {
     seen: &'a Seen,
     duties: Duties,
     vars: &'a Vars,
+    /// How it is to find names itself.
+    names: &'a resolvconf::Vars,
     cluster: &'a ClusterVars,
     subnets: Subnets,
     sizes: Sizes,
@@ -175,7 +178,7 @@ struct Machine<'a> {
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    let vars: Vars = host.vars()?;
+    let (vars, names): (Vars, resolvconf::Vars) = (host.vars()?, host.vars()?);
     let duties = Duties {
         control_plane: host.in_group("kube_control_plane"),
         node: host.in_group("kube_node"),
@@ -203,6 +206,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         seen: &seen,
         duties,
         vars: &vars,
+        names: &names,
         cluster: &cluster,
         subnets: Subnets::of(host.all_vars()),
         sizes: bundle::sizes(host, &cluster),

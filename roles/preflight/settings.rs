@@ -7,7 +7,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 use super::findings::{Findings, problem};
 use super::{
     api_server, apps, calico, corefile, docker, encryption, etcd_settings, eviction, kubelets, names,
-    proxies, too_new, values, vip,
+    proxies, resolver, too_new, values, vip,
 };
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
@@ -88,6 +88,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(names::check(vars));
     findings.warn(names::unknown_gates(vars));
     findings.refuse(corefile::check(vars));
+    findings.refuse(resolver::written(vars));
     findings.refuse(containerd_settings(vars));
     docker::settings(vars, &mut findings);
     findings.refuse(apps::check(vars));
