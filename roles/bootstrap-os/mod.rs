@@ -4,6 +4,7 @@
 
 pub(crate) mod clock;
 mod known_hosts;
+mod selinux;
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ struct Vars {
 }
 
 /// What of variables is read here.
-pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<clock::Vars>()];
+pub(crate) const READS: &[Read] =
+    &[Read::own::<Vars>(), Read::own::<clock::Vars>(), Read::own::<selinux::Vars>()];
 
 #[derive(Deserialize)]
 struct KernelParameter {
@@ -88,7 +90,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if vars.kubelet_fail_swap_on {
         step = step.ensure_all(no_swap_at_boot()).ensure(swap_off());
     }
-    step = step.ensure_all(resolvconf::left_alone(host)?);
+    step = step.ensure_all(resolvconf::left_alone(host)?).ensure_all(selinux::wanted(host)?);
     if !clock::is_configured(host)? {
         step = step.ensure(clock::as_before());
     }
@@ -225,10 +227,11 @@ if [ -e "$stamp" ] && [ "$(cat "$stamp")" != 1 ]; then
   done
 fi"#;
 
-/// The machine's name, its swap and its time service are as they were before [`run`] changed them.
-pub(crate) fn as_before() -> [Command; 6] {
+/// The machine's name, its swap, its time service and SELinux are as they were before [`run`] changed them.
+pub(crate) fn as_before() -> [Command; 7] {
     [
         clock::as_before(),
+        selinux::as_before(),
         no_former_sysctl_file(),
         known_hosts::unknown(),
         removal(

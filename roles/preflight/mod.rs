@@ -79,6 +79,7 @@ struct Vars {
     override_system_hostname: bool,
     muster_install_packages: bool,
     ntp_enabled: bool,
+    preinstall_selinux_state: Option<String>,
     kubelet_fail_swap_on: bool,
     kube_network_plugin: String,
     kube_proxy_mode: String,

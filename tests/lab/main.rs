@@ -30,6 +30,7 @@ mod nodes;
 mod packages;
 mod recover;
 mod reset;
+mod resolv;
 mod resume;
 mod secrets;
 mod separate;
