@@ -28,8 +28,12 @@ undo() {
             [ "$(sed -n 's/^nameserver *//p' "$path" 2>/dev/null | head -n 1)" != "$(cat "$kept/server")" ]; then
             continue
           fi
-          # Where a link led to nothing it does so again.
-          if [ -e "$kept/file" ]; then into "$path" <"$kept/file"; else rm -f "$(readlink -f "$path")"; fi
+          if [ ! -e "$kept/file" ]; then
+            # Where a link led to nothing it does so again.
+            rm -f "$(readlink -f "$path")"
+          elif [ "$(cat "$path")" != "$(cat "$kept/file")" ]; then
+            into "$path" <"$kept/file"
+          fi
           ;;
         *)
           [ -e "$path" ] || continue

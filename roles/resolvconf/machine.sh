@@ -22,7 +22,7 @@ mechanism() {
   elif [ "$said" = NetworkManager ] && systemctl -q is-active NetworkManager; then
     echo NetworkManager
   else
-    case $said in resolvconf | dhcpcd | connman | netconfig) echo "$said (not known)" ;; *) echo plain ;; esac
+    case $said in resolvconf | dhcpcd | connman | netconfig | tailscale) echo "$said (not known)" ;; *) echo plain ;; esac
   fi
 }
 
