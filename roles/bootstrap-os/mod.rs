@@ -5,6 +5,7 @@
 pub(crate) mod clock;
 mod known_hosts;
 mod selinux;
+pub(crate) mod users;
 
 use std::time::Duration;
 
@@ -29,8 +30,12 @@ struct Vars {
 }
 
 /// What of variables is read here.
-pub(crate) const READS: &[Read] =
-    &[Read::own::<Vars>(), Read::own::<clock::Vars>(), Read::own::<selinux::Vars>()];
+pub(crate) const READS: &[Read] = &[
+    Read::own::<Vars>(),
+    Read::own::<clock::Vars>(),
+    Read::own::<selinux::Vars>(),
+    Read::own::<users::Vars>(),
+];
 
 #[derive(Deserialize)]
 struct KernelParameter {
@@ -90,7 +95,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if vars.kubelet_fail_swap_on {
         step = step.ensure_all(no_swap_at_boot()).ensure(swap_off());
     }
-    step = step.ensure_all(resolvconf::left_alone(host)?).ensure_all(selinux::wanted(host)?);
+    step = step
+        .ensure_all(resolvconf::left_alone(host)?)
+        .ensure_all(selinux::wanted(host)?)
+        .ensure_all(users::wanted(host)?);
     if !clock::is_configured(host)? {
         step = step.ensure(clock::as_before());
     }
@@ -227,11 +235,12 @@ if [ -e "$stamp" ] && [ "$(cat "$stamp")" != 1 ]; then
   done
 fi"#;
 
-/// The machine's name, its swap, its time service and SELinux are as they were before [`run`] changed them.
-pub(crate) fn as_before() -> [Command; 7] {
+/// The machine's name, its swap, its time service, SELinux and users are as they were before [`run`] changed them.
+pub(crate) fn as_before() -> [Command; 8] {
     [
         clock::as_before(),
         selinux::as_before(),
+        users::gone(),
         no_former_sysctl_file(),
         known_hosts::unknown(),
         removal(

@@ -94,8 +94,9 @@ fi
 if [ -s "$kept/mechanism" ] && [ "$(cat "$kept/mechanism")" != "$how" ]; then undo; fi
 if [ ! -s "$kept/mechanism" ]; then
   keep "$@"
-elif [ "$how" = plain ] && [ ! -e "$kept/new" ] && ! grep -qs "^$begin" /etc/resolv.conf && ! by_dhcp; then
-  # Somebody has written it anew since then.
+elif [ "$how" = plain ] && [ ! -e "$kept/new" ] && ! grep -qs "^$begin" /etc/resolv.conf &&
+  [ "$(listed nameserver | head -n 1)" != "$(cat "$kept/server")" ]; then
+  # Somebody has written it anew since then, and no client of DHCP by what it was told.
   keep "$@"
 fi
 rm -f "$kept/checked"
