@@ -118,7 +118,7 @@ pub(super) fn patch(host: &Host) -> Result<String> {
 
 /// The file with name servers that the kubelet hands on to pods; `said`: by `kube_resolv_conf`.
 fn handed_on<'v>(said: Option<&'v str>, facts: &Facts, names: &resolvconf::Vars) -> &'v str {
-    said.unwrap_or_else(|| match resolv_conf_for_pods(facts) {
+    said.filter(|path| !names.leads_back(path)).unwrap_or_else(|| match resolv_conf_for_pods(facts) {
         // The machine's own asks the cluster's DNS, which would ask itself.
         (_, lines) if names.is_wanted() => names.handed_on(lines),
         // No pod starts where the file is not there. With an empty name pods that want the machine's servers get none.
@@ -287,6 +287,14 @@ mod tests {
             let further = format!("{mode}\nnameservers: [192.0.2.1]");
             assert_eq!(with(&further, None, resolv, &[]), resolvconf::OWN, "{resolv:?}");
         }
+        for said in ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] {
+            assert_eq!(
+                with(mode, Some(said), &[clusters, good], &[]),
+                resolvconf::OWN,
+                "CoreDNS would ask itself"
+            );
+        }
+        assert_eq!(with(mode, Some("/etc/pods.conf"), &[good], &[]), "/etc/pods.conf");
         assert_eq!(with(&format!("{mode}\ndns_mode: none"), None, &[good], &[]), "/etc/resolv.conf");
     }
 

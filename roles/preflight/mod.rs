@@ -179,7 +179,8 @@ struct Machine<'a> {
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    let (vars, names): (Vars, resolvconf::Vars) = (host.vars()?, host.vars()?);
+    let (mut vars, names): (Vars, resolvconf::Vars) = (host.vars()?, host.vars()?);
+    vars.kube_resolv_conf = vars.kube_resolv_conf.filter(|path| !names.leads_back(path));
     let duties = Duties {
         control_plane: host.in_group("kube_control_plane"),
         node: host.in_group("kube_node"),

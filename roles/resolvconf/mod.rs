@@ -134,6 +134,12 @@ impl Vars {
         if has_own || !self.further().is_empty() { OWN } else { "" }
     }
 
+    /// Whether a file is one of those that a machine which asks the cluster's DNS reads itself: pods get [`OWN`] in its place, also where
+    /// `kube_resolv_conf` names it.
+    pub(crate) fn leads_back(&self, path: &str) -> bool {
+        self.is_wanted() && (path == "/etc/resolv.conf" || path.starts_with("/run/systemd/resolve/"))
+    }
+
     /// Whether the machine is left with nobody to ask while the cluster's DNS is away, whatever it has itself.
     pub(crate) fn asks_the_cluster_alone(&self) -> bool {
         self.is_wanted() && self.disable_host_nameservers && self.further().is_empty()
