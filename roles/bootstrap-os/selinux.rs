@@ -16,9 +16,8 @@ const SET: &str = concat!(
     include_str!("selinux.sh"),
     r#"if [ ! -e "$3" ]; then
   mkdir -p "${3%/*}"
-  cat /sys/fs/selinux/enforce >"$3.new"
-  # An end of line is not in the file of the kernel.
-  echo >>"$3.new"
+  # The file of the kernel has no end of line.
+  echo "$(cat /sys/fs/selinux/enforce)" >"$3.new"
   sed -n 's/^SELINUX=//p' /etc/selinux/config 2>/dev/null | tail -n 1 >>"$3.new"
   sync "$3.new"
   mv -f "$3.new" "$3"

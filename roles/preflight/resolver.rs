@@ -202,7 +202,7 @@ fn too_long_domains(file: &File) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Fixture, each_is_refused, variables};
+    use super::super::fixture::{Fixture, each_is_refused, told, variables};
     use super::*;
 
     type Change = fn(&mut Fixture);
@@ -230,9 +230,7 @@ mod tests {
 
     #[test]
     fn the_machines_own_servers_are_addresses_and_some_remain() {
-        let found = |yaml: &str| {
-            written(&names(yaml)).into_iter().map(|p| format!("{}: {}", p.check, p.found)).collect()
-        };
+        let found = |yaml: &str| written(&names(yaml)).iter().map(told).collect();
         let alone = "resolvconf_mode: host_resolvconf\ndisable_host_nameservers: true";
         each_is_refused(
             &[

@@ -32,11 +32,11 @@ pub(crate) struct Vars {
 }
 
 /// What of variables is read here.
-pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<Outside>()];
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<OutsideVars>()];
 
 /// Names of the outside that are known from variables.
 #[derive(Deserialize)]
-struct Outside {
+struct OutsideVars {
     http_proxy: String,
     https_proxy: String,
     apiserver_loadbalancer_domain_name: Option<String>,
@@ -203,7 +203,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
 /// Names of the outside that a machine may need; it knows itself where its packages come from.
 fn outside(host: &Host) -> Result<Vec<String>> {
-    let vars: Outside = host.vars()?;
+    let vars: OutsideVars = host.vars()?;
     let urls = [Some(vars.http_proxy), Some(vars.https_proxy), vars.apiserver_loadbalancer_domain_name];
     let named = urls.iter().flatten().filter_map(|url| host_of(url).map(str::to_owned));
     Ok(named.chain(["registry.k8s.io".to_owned()]).collect())
