@@ -36,6 +36,7 @@ mod proxies;
 pub mod reference;
 mod removal;
 mod reset;
+mod resolvconf;
 pub mod rotation;
 mod students;
 #[path = "system-upgrade/mod.rs"]
@@ -258,7 +259,7 @@ pub const ROLES: &[Role] = &[
         "bootstrap-os",
         "Host name, kernel parameters, swap, missing tools",
         bootstrap_os::run,
-        reads: [bootstrap_os::READS, proxies::READS]
+        reads: [bootstrap_os::READS, proxies::READS, resolvconf::READS]
     ),
     role!(
         "etcd",
@@ -451,6 +452,7 @@ pub const ROLES: &[Role] = &[
     ),
     VERIFY,
     STUDENTS,
+    role!("resolvconf", "The machines find names of the cluster, where that is wanted", resolvconf::run, reads: [resolvconf::READS]),
     role!("helm", "The package manager, on control planes", helm::run, reads: []),
     app!(
         "network-policies",

@@ -4,6 +4,8 @@
 
 pub(crate) mod clock;
 mod known_hosts;
+mod selinux;
+pub(crate) mod users;
 
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::addresses;
 use crate::catalogue::wants_app;
 use crate::cluster;
 use crate::proxies;
+use crate::resolvconf;
 
 #[derive(Deserialize)]
 struct Vars {
@@ -28,7 +31,12 @@ struct Vars {
 }
 
 /// What of variables is read here.
-pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<clock::Vars>()];
+pub(crate) const READS: &[Read] = &[
+    Read::own::<Vars>(),
+    Read::own::<clock::Vars>(),
+    Read::own::<selinux::Vars>(),
+    Read::own::<users::Vars>(),
+];
 
 #[derive(Deserialize)]
 struct KernelParameter {
@@ -97,6 +105,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if vars.kubelet_fail_swap_on {
         step = step.ensure_all(no_swap_at_boot()).ensure(swap_off());
     }
+    step = step
+        .ensure_all(resolvconf::left_alone(host)?)
+        .ensure_all(selinux::wanted(host)?)
+        .ensure_all(users::wanted(host)?);
     if !clock::is_configured(host)? {
         step = step.ensure(clock::as_before());
     }
@@ -212,7 +224,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
         }
         owned = clock::packages(host)?.fold(owned, Resources::with);
     }
-    owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE));
+    owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE)).with(resolvconf::owned());
     owned = owned.with(sysctl(OF_KUBE_PROXY, "1").optional());
     Ok(parameters(&vars)
         .into_iter()
@@ -233,10 +245,12 @@ if [ -e "$stamp" ] && [ "$(cat "$stamp")" != 1 ]; then
   done
 fi"#;
 
-/// The machine's name, its swap and its time service are as they were before [`run`] changed them.
-pub(crate) fn as_before() -> [Command; 6] {
+/// The machine's name, its swap, its time service, SELinux and users are as they were before [`run`] changed them.
+pub(crate) fn as_before() -> [Command; 8] {
     [
         clock::as_before(),
+        selinux::as_before(),
+        users::gone(),
         no_former_sysctl_file(),
         known_hosts::unknown(),
         removal(

@@ -20,6 +20,7 @@ use crate::certificates::renewal_timer;
 use crate::cluster::{self, Standing};
 use crate::common::{bin_dir, cluster_vars, kube_minor};
 use crate::kubectl::{Kubectl, kubectl};
+use crate::resolvconf;
 
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
@@ -104,7 +105,8 @@ pub(super) fn patch(host: &Host) -> Result<String> {
     let (vars, cluster): (Vars, _) = (host.vars()?, cluster_vars(host)?);
     let facts = host.facts();
     let mut patch = serde_json::Map::new();
-    patch.insert("resolvConf".into(), json!(handed_on(vars.kube_resolv_conf.as_deref(), facts)));
+    let file = handed_on(vars.kube_resolv_conf.as_deref(), facts, &host.vars()?);
+    patch.insert("resolvConf".into(), json!(file));
     // The kubelet refuses cgroup v1 by default since 1.35; the setting exists since 1.31.
     if facts.cgroup == 1 && kube_minor(&cluster.kube_version) >= 31 {
         patch.insert("failCgroupV1".into(), json!(false));
@@ -115,8 +117,10 @@ pub(super) fn patch(host: &Host) -> Result<String> {
 }
 
 /// The file with name servers that the kubelet hands on to pods; `said`: by `kube_resolv_conf`.
-fn handed_on<'v>(said: Option<&'v str>, facts: &Facts) -> &'v str {
-    said.unwrap_or_else(|| match resolv_conf_for_pods(facts) {
+fn handed_on<'v>(said: Option<&'v str>, facts: &Facts, names: &resolvconf::Vars) -> &'v str {
+    said.filter(|path| !names.leads_back(path)).unwrap_or_else(|| match resolv_conf_for_pods(facts) {
+        // The machine's own asks the cluster's DNS, which would ask itself.
+        (_, lines) if names.is_wanted() => names.handed_on(lines),
         // No pod starts where the file is not there. With an empty name pods that want the machine's servers get none.
         (_, lines) if !lines.iter().any(|line| line.starts_with("nameserver")) => "",
         (path, _) => path,
@@ -259,12 +263,12 @@ mod tests {
     #[test]
     fn pods_get_a_file_that_is_there_and_no_server_that_they_do_not_reach() {
         let lines = |list: &[&str]| list.iter().map(|line| (*line).to_owned()).collect();
-        let file = |said, resolv: &[&str], uplink: &[&str]| {
-            handed_on(
-                said,
-                &Facts { resolv: lines(resolv), uplink_resolv: lines(uplink), ..Facts::default() },
-            )
+        let with = |yaml: &str, said, resolv: &[&str], uplink: &[&str]| {
+            let names = variables(&format!("skydns_server: 10.233.0.3\n{yaml}")).deserialize().unwrap();
+            let facts = Facts { resolv: lines(resolv), uplink_resolv: lines(uplink), ..Facts::default() };
+            handed_on(said, &facts, &names)
         };
+        let file = |said, resolv: &[&str], uplink: &[&str]| with("", said, resolv, uplink);
         let (good, own) = ("nameserver 192.0.2.53", "nameserver 127.0.0.53");
         assert_eq!(file(None, &[good], &[]), "/etc/resolv.conf");
         assert_eq!(file(None, &[own], &[good]), "/run/systemd/resolve/resolv.conf");
@@ -272,6 +276,26 @@ mod tests {
         assert_eq!(file(None, &[], &[]), "");
         assert_eq!(file(None, &["search example.org"], &[]), "");
         assert_eq!(file(Some("/etc/pods.conf"), &[good], &[]), "/etc/pods.conf");
+        // Machines that ask the cluster have their own servers elsewhere, before and after it is done; and where they have none, too.
+        let (mode, clusters) = ("resolvconf_mode: host_resolvconf", "nameserver 10.233.0.3");
+        for resolv in [&[good][..], &[clusters, good], &[clusters, "nameserver 127.0.0.1", good]] {
+            assert_eq!(with(mode, None, resolv, &[]), resolvconf::OWN, "{resolv:?}");
+        }
+        assert_eq!(with(mode, None, &[own], &[clusters, good]), resolvconf::OWN);
+        for resolv in [&[][..], &[clusters], &[own]] {
+            assert_eq!(with(mode, None, resolv, &[]), "", "{resolv:?}");
+            let further = format!("{mode}\nnameservers: [192.0.2.1]");
+            assert_eq!(with(&further, None, resolv, &[]), resolvconf::OWN, "{resolv:?}");
+        }
+        for said in ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"] {
+            assert_eq!(
+                with(mode, Some(said), &[clusters, good], &[]),
+                resolvconf::OWN,
+                "CoreDNS would ask itself"
+            );
+        }
+        assert_eq!(with(mode, Some("/etc/pods.conf"), &[good], &[]), "/etc/pods.conf");
+        assert_eq!(with(&format!("{mode}\ndns_mode: none"), None, &[good], &[]), "/etc/resolv.conf");
     }
 
     #[test]

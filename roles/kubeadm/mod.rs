@@ -45,6 +45,7 @@ use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
 use crate::helm;
 use crate::nodelocaldns;
+use crate::resolvconf;
 use crate::rotation;
 use growth::Growth;
 use patches::Patches;
@@ -79,6 +80,7 @@ pub(crate) const READS: &[Read] = &[
     Read::own::<kubelet_settings::Vars>(),
     Read::own::<labels::Vars>(),
     Read::own::<patches::Vars>(),
+    Read::own::<resolvconf::Vars>(),
     Read::own::<scheduler::Vars>(),
     Read::own::<serving::Vars>(),
     Read::of::<serving::NodeVars>(cluster::MACHINES),
@@ -112,6 +114,7 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         // That of a kubelet that runs changes with the rest of its configuration, and comes back with it (`kubelet_change`).
         // One that is adopted has another's, from which the drop-ins go that made it a node.
         .ensure(kubelet::unit_file(host, known.had_joined(host.name()) && !adoption::is_under_way(host))?)
+        .ensure_all(resolvconf::own(host)?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .ensure_all(adoption::no_drop_ins(host, "kubelet"))
         .ensure(images::imported(host, &cluster)?)

@@ -11,6 +11,7 @@ use crate::cluster::{self, Standing};
 use crate::common::{cluster_vars, kube_minor};
 use crate::diagnosis;
 use crate::kubectl::{ADMIN_CONF, api_answers};
+use crate::resolvconf;
 use crate::upgrade::{self, State};
 
 /// What a control plane tells the workers: its turn is over, and its node gets pods.
@@ -209,6 +210,7 @@ async fn restart_kubelet(host: &Host, known: &Standing, version: &str) -> Result
     upgrade::drain(host).await?;
     install(host, "Install the kubelet", &["kubelet"])?
         .ensure(file(super::UNIT).content(kubelet::unit(host)?))
+        .ensure_all(resolvconf::own(host)?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .await?;
     let wanted = kubelet::wanted(host, known)?;

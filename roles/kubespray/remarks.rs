@@ -181,7 +181,8 @@ mod tests {
             // What samples set is asked for by nobody.
             ("etcd_deployment_type=docker", ""),
             ("enable_nodelocaldns_secondary=true", "Absent enable_nodelocaldns_secondary (6)"),
-            ("resolvconf_mode=docker_dns", "Quiet resolvconf_mode (6)"),
+            ("resolvconf_mode=docker_dns", "Absent resolvconf_mode (6)"),
+            ("resolvconf_mode=host_resolvconf", ""),
             ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", ""),
             ("kube_profiling=false", ""),
             ("kube_proxy_remove=true", "Absent kube_proxy_remove (6)"),
@@ -267,7 +268,7 @@ mod tests {
             ("cilium_mtu", "it belongs to kube_network_plugin"),
             ("kube_proxy_remove", "kube-proxy stays: flannel and calico do not do its work here"),
             ("skydns_server_secondary", "names are given by CoreDNS"),
-            ("ndots", "the resolv.conf of the machines is left as it is"),
+            ("dns_late", "it belongs to resolvconf_mode"),
             ("kubeadm_certificate_key", "it belongs to kubeadm_token_ttl"),
             // What there is by now.
             (

@@ -11,6 +11,7 @@ use super::probe::{FileSystem, Folder, Holds, Seen};
 use super::subnets::Subnets;
 use super::{Duties, Machine, Vars};
 use crate::common::ClusterVars;
+use crate::resolvconf;
 
 /// The inventory, and its variables: all roles' defaults, and those that a user gives in YAML, whose place is `vars.yml`.
 pub(crate) fn inventory_and_vars(ini: &str, yaml: &str) -> (Arc<Inventory>, Arc<AllVars>) {
@@ -61,6 +62,7 @@ pub(super) struct Fixture {
     pub(super) seen: Seen,
     pub(super) duties: Duties,
     pub(super) vars: Vars,
+    pub(super) names: resolvconf::Vars,
     pub(super) cluster: ClusterVars,
     pub(super) upgrades: bool,
     pub(super) kubelet: Option<String>,
@@ -115,6 +117,7 @@ impl Fixture {
             seen,
             duties,
             vars: vars.deserialize().unwrap(),
+            names: vars.deserialize().unwrap(),
             cluster: vars.deserialize().unwrap(),
             upgrades: false,
             kubelet: None,
@@ -130,6 +133,7 @@ impl Fixture {
             seen: &self.seen,
             duties: self.duties,
             vars: &self.vars,
+            names: &self.names,
             cluster: &self.cluster,
             subnets: Subnets {
                 pods: net(&self.cluster.kube_pods_subnet),

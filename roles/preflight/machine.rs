@@ -290,12 +290,13 @@ fn swap_that_returns(machine: &Machine) -> Option<Problem> {
 }
 
 fn selinux(machine: &Machine) -> Option<Problem> {
-    (machine.facts.selinux == "Enforcing").then(|| {
+    let goes = machine.vars.preinstall_selinux_state.as_deref().is_some_and(|state| state != "enforcing");
+    (machine.facts.selinux == "Enforcing" && !goes).then(|| {
         problem(
             "SELinux",
             "enforcing",
             "permissive, or a policy for containers",
-            "setenforce 0, and SELINUX=permissive in /etc/selinux/config; or install container-selinux",
+            "set preinstall_selinux_state: permissive; or install container-selinux",
         )
     })
 }
@@ -376,10 +377,11 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_does_no_harm_is_a_warning() {
-        let rows: [(Change, &str); 6] = [
+        let rows: [(Change, &str); 7] = [
             (|f| f.facts.cgroup = 1, "cgroups: version 1"),
             (|f| { f.facts.cgroup = 1; f.cluster.kube_version = "1.34.4".into() }, ""),
             (|f| f.facts.selinux = "Enforcing".into(), "SELinux: enforcing"),
+            (|f| { f.facts.selinux = "Enforcing".into(); f.vars.preinstall_selinux_state = Some("permissive".into()) }, ""),
             (|f| f.facts.swaps = vec!["/dev/sdb".into()], "swap: /dev/sdb, and neither /etc/fstab nor a unit of systemd has switched it on"),
             (|f| { f.facts.swaps = vec!["/dev/sda2".into()]; f.seen.swap_sources = vec!["/etc/fstab /dev/sda2".into()] }, ""),
             (|f| { f.facts.memory_mb = 498; f.vars.ignore_assert_errors = true }, "memory: 498 MB"),

@@ -59,6 +59,7 @@ use crate::balancer;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
 use crate::etcd;
+use crate::resolvconf;
 use crate::upgrade;
 use bundle::Sizes;
 use probe::Seen;
@@ -78,6 +79,7 @@ struct Vars {
     override_system_hostname: bool,
     muster_install_packages: bool,
     ntp_enabled: bool,
+    preinstall_selinux_state: Option<String>,
     kubelet_fail_swap_on: bool,
     kube_network_plugin: String,
     kube_proxy_mode: String,
@@ -106,7 +108,7 @@ struct Vars {
 }
 
 /// What of variables is read here.
-pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
+pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<resolvconf::Vars>()];
 
 impl Vars {
     /// The UDP port to which pods' packets to other machines go, where they do.
@@ -166,6 +168,8 @@ struct Machine<'a> {
     seen: &'a Seen,
     duties: Duties,
     vars: &'a Vars,
+    /// How it is to find names itself.
+    names: &'a resolvconf::Vars,
     cluster: &'a ClusterVars,
     subnets: Subnets,
     sizes: Sizes,
@@ -176,7 +180,8 @@ struct Machine<'a> {
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    let vars: Vars = host.vars()?;
+    let (mut vars, names): (Vars, resolvconf::Vars) = (host.vars()?, host.vars()?);
+    vars.kube_resolv_conf = vars.kube_resolv_conf.filter(|path| !names.leads_back(path));
     let duties = Duties {
         control_plane: host.in_group("kube_control_plane"),
         node: host.in_group("kube_node"),
@@ -204,6 +209,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         seen: &seen,
         duties,
         vars: &vars,
+        names: &names,
         cluster: &cluster,
         subnets: Subnets::of(host.all_vars()),
         sizes: bundle::sizes(host, &cluster),

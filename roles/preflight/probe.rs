@@ -10,6 +10,7 @@ use crate::bootstrap_os::{SWAP_SOURCES, clock};
 use crate::cluster;
 use crate::common::bin_dir;
 use crate::docker::MARK;
+use crate::resolvconf;
 
 /// What was seen on a machine.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,7 +21,8 @@ pub(super) struct Seen {
     pub(super) joined: bool,
     /// Whether `access_ip` did not answer.
     pub(super) access_ip_silent: bool,
-    /// The lines of `kube_resolv_conf`; `None` where that is not set, or not there.
+    /// The lines of `kube_resolv_conf`, or of the file that takes its place where machines ask the cluster's DNS; `None` where
+    /// it is not there.
     pub(super) resolv: Option<Vec<String>>,
     /// Whether nf_tables is built into the kernel, or loaded.
     pub(super) nf_tables: bool,
@@ -88,7 +90,7 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let bin_dir = bin_dir(host)?;
     let folders = folders(duties, vars, &bin_dir);
     let ping = vars.access_ip.clone().filter(|_| vars.ping_access_ip).unwrap_or_default();
-    let resolv = vars.kube_resolv_conf.clone().unwrap_or_default();
+    let resolv = vars.kube_resolv_conf.as_deref().unwrap_or(resolvconf::OWN).to_owned();
     let nf_tables = if vars.kube_proxy_mode == "nftables" { "yes" } else { "no" };
     let mut arguments = vec![ping, resolv, nf_tables.to_owned()];
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use muster_engine::prelude::Problem;
+use muster_inventory::HostVars;
 
 use super::Machine;
 use super::findings::{Findings, problem};
+use super::settings::{Setting, place, text_of};
 use crate::kubeadm::resolv_conf_for_pods;
+use crate::resolvconf;
 
 /// Everything about the resolv.conf that pods get, and CoreDNS among them.
 pub(super) fn check(machine: &Machine, findings: &mut Findings) {
@@ -26,6 +29,32 @@ pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     findings.refuse(too_long_domains(&file));
 }
 
+/// What is written of the machines' own name servers.
+pub(super) fn written(vars: &HostVars) -> Vec<Problem> {
+    let servers = vars.get("nameservers").ok().flatten();
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let wrong = servers.as_ref().and_then(|list| {
+        let texts = list.as_list()?.iter().map(text_of);
+        let wrong = texts.filter(|text| !is_address(text)).collect::<Vec<_>>();
+        (!wrong.is_empty()).then(|| {
+            problem(
+                "nameservers",
+                format!("{}{}", wrong.join(", "), place(vars, "nameservers")),
+                "addresses: names cannot be found before a name server is",
+                "write addresses alone, without a port: nameservers: [192.0.2.53]",
+            )
+        })
+    });
+    let alone = vars.deserialize::<resolvconf::Vars>().is_ok_and(|names| names.asks_the_cluster_alone());
+    let alone = Setting::of(vars, "disable_host_nameservers").filter(|_| alone).map(|setting| {
+        setting.wrong(
+            "a server that machines ask while the cluster's DNS is away",
+            "name one in nameservers or upstream_dns_servers, by its address; or set disable_host_nameservers: false",
+        )
+    });
+    wrong.into_iter().chain(alone).collect()
+}
+
 /// The limits of resolv.conf(5): those of musl and of glibc before 2.26, which images of all ages have.
 const MOST_SERVERS: usize = 3;
 const MOST_DOMAINS: usize = 6;
@@ -34,8 +63,8 @@ const LONGEST_DOMAINS: usize = 256;
 /// A resolv.conf.
 struct File<'m> {
     path: &'m str,
-    servers: Vec<&'m str>,
-    domains: Vec<&'m str>,
+    servers: Vec<String>,
+    domains: Vec<String>,
 }
 
 impl<'m> File<'m> {
@@ -45,19 +74,28 @@ impl<'m> File<'m> {
             Some(path) => Self::parse(path, machine.seen.resolv.as_ref()?),
             None => {
                 let (path, lines) = resolv_conf_for_pods(machine.facts);
-                Self::parse(path, lines)
+                // Where the machine asks the cluster, pods get what muster keeps of its own servers; so it is in the run that ends that.
+                match &machine.seen.resolv {
+                    Some(own) if machine.names.is_wanted() || machine.names.has_the_clusters(lines) => {
+                        Self::parse(resolvconf::OWN, own)
+                    }
+                    _ if machine.names.is_wanted() => {
+                        Self::parse(path, &machine.names.without_the_clusters(lines))
+                    }
+                    _ => Self::parse(path, lines),
+                }
             }
         })
     }
 
-    fn parse(path: &'m str, lines: &'m [String]) -> Self {
+    fn parse(path: &'m str, lines: &[String]) -> Self {
         let mut file = Self { path, servers: Vec::new(), domains: Vec::new() };
         for line in lines {
             let mut words = line.split_whitespace();
             match words.next() {
-                Some("nameserver") => file.servers.extend(words.next()),
+                Some("nameserver") => file.servers.extend(words.next().map(str::to_owned)),
                 // Of several lines the last one counts.
-                Some("search" | "domain") => file.domains = words.collect(),
+                Some("search" | "domain") => file.domains = words.map(str::to_owned).collect(),
                 _ => {}
             }
         }
@@ -94,7 +132,7 @@ fn no_servers(machine: &Machine, file: &File) -> Option<Problem> {
 /// In a pod, loopback is the pod itself, and an address of a service is CoreDNS: it would ask itself, and stops with
 /// "Loop detected" (CoreDNS' plugin `loop`).
 fn loops(machine: &Machine, file: &File) -> Option<Problem> {
-    let is_itself = |server: &&str| match server.parse::<IpAddr>() {
+    let is_itself = |server: &&String| match server.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => {
             ip.is_loopback() || machine.subnets.services.is_some_and(|net| net.contains(&ip))
         }
@@ -112,7 +150,7 @@ fn loops(machine: &Machine, file: &File) -> Option<Problem> {
 
 /// Pods have addresses of IPv4 alone, and reach no other ones.
 fn other_family(machine: &Machine, file: &File) -> Option<Problem> {
-    let is_v6 = |server: &&str| {
+    let is_v6 = |server: &String| {
         // An address of one interface only names it behind `%`.
         let address = server.split('%').next().unwrap_or_default();
         address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6() && !ip.is_loopback())
@@ -164,7 +202,7 @@ fn too_long_domains(file: &File) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::Fixture;
+    use super::super::fixture::{Fixture, each_is_refused, told, variables};
     use super::*;
 
     type Change = fn(&mut Fixture);
@@ -182,13 +220,42 @@ mod tests {
         fixture.facts.resolv = lines.iter().map(|line| (*line).to_owned()).collect();
     }
 
+    fn asks_cluster(fixture: &mut Fixture) {
+        fixture.names = names("resolvconf_mode: host_resolvconf").deserialize().unwrap();
+    }
+
+    fn names(yaml: &str) -> HostVars {
+        variables(&format!("skydns_server: 10.233.0.3\n{yaml}"))
+    }
+
+    #[test]
+    fn the_machines_own_servers_are_addresses_and_some_remain() {
+        let found = |yaml: &str| written(&names(yaml)).iter().map(told).collect();
+        let alone = "resolvconf_mode: host_resolvconf\ndisable_host_nameservers: true";
+        each_is_refused(
+            &[
+                ("nameservers: [192.0.2.1, '2001:db8::1']", ""),
+                ("nameservers: [dns.example.org]", "nameservers: dns.example.org (vars.yml:2:14)"),
+                (alone, "disable_host_nameservers: true (vars.yml:3:"),
+                (&format!("{alone}\nnameservers: [192.0.2.1]"), ""),
+                (
+                    &format!("{alone}\nupstream_dns_servers: ['192.0.2.1:5353']"),
+                    "disable_host_nameservers: true",
+                ),
+                (&format!("{alone}\ndns_mode: none"), ""),
+                ("disable_host_nameservers: true", ""),
+            ],
+            found,
+        );
+    }
+
     const FOUR: [&str; 4] =
         ["nameserver 192.0.2.1", "nameserver 192.0.2.2", "nameserver 192.0.2.3", "nameserver\t192.0.2.4"];
 
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_name_servers_is_found() {
-        let rows: [(Change, &str); 20] = [
+        let rows: [(Change, &str); 24] = [
             (|_| {}, ""),
             (|f| resolv(f, &FOUR[..3]), ""),
             (|f| resolv(f, &FOUR), "4 in /etc/resolv.conf: 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4"),
@@ -206,6 +273,11 @@ mod tests {
             (|f| { resolv(f, &["nameserver 127.0.0.53"]); f.vars.upstream_dns_servers = vec!["192.0.2.1".into()] }, ""),
             (|f| { resolv(f, &FOUR); f.vars.kube_resolv_conf = Some("/x".into()); f.seen.resolv = Some(vec!["nameserver 192.0.2.1".into()]) }, ""),
             (|f| f.vars.kube_resolv_conf = Some("/x".into()), "kube_resolv_conf /x is not there"),
+            // A machine that asks the cluster: before, afterwards, and in the run that ends it; and one of which nothing is known.
+            (|f| { asks_cluster(f); resolv(f, &["nameserver 10.233.0.3", "nameserver 192.0.2.1"]) }, ""),
+            (|f| { asks_cluster(f); resolv(f, &["nameserver 10.233.0.3", "nameserver 192.0.2.1"]); f.seen.resolv = Some(vec!["nameserver ::1".into()]) }, "::1 in /var/lib/muster/resolv.conf, at which CoreDNS would ask itself"),
+            (|f| { resolv(f, &["nameserver 10.233.0.3"]); f.seen.resolv = Some(vec!["nameserver 192.0.2.1".into()]) }, ""),
+            (|f| f.seen.resolv = Some(vec!["nameserver ::1".into()]), ""),
             (|f| resolv(f, &["nameserver 192.0.2.1", "search a b c d e f"]), ""),
             (|f| resolv(f, &["nameserver 192.0.2.1", "search a b c d e f g"]), "7 in /etc/resolv.conf"),
             (|f| resolv(f, &["nameserver 192.0.2.1", &format!("search {} {}", "a".repeat(128), "b".repeat(128))]), "257 characters in /etc/resolv.conf"),

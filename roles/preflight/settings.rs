@@ -7,9 +7,10 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 use super::findings::{Findings, problem};
 use super::{
     api_server, apps, calico, corefile, docker, encryption, etcd_settings, eviction, kubelets, names,
-    proxies, too_new, values, vip,
+    proxies, resolver, too_new, values, vip,
 };
 use crate::balancer::{self, External};
+use crate::bootstrap_os;
 use crate::catalogue::CATALOGUE;
 use crate::common::{is_dns_name, nearest};
 use crate::containerd;
@@ -88,12 +89,29 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(names::check(vars));
     findings.warn(names::unknown_gates(vars));
     findings.refuse(corefile::check(vars));
+    findings.refuse(resolver::written(vars));
+    findings.refuse(users(vars));
     findings.refuse(containerd_settings(vars));
     docker::settings(vars, &mut findings);
     findings.refuse(apps::check(vars));
     api_server::check(vars, &mut findings);
     findings.refuse(kubelets::check(vars));
     findings
+}
+
+/// Users that no machine can have.
+fn users(vars: &HostVars) -> Vec<Problem> {
+    let users = vars.deserialize::<bootstrap_os::users::Vars>();
+    let wrong = users.map(|users| users.wrong()).unwrap_or_default();
+    let told = |wrong: String| {
+        problem(
+            "addusers",
+            format!("{wrong}{}", place(vars, "addusers")),
+            "names of small letters, digits, _ and -; absolute paths without blanks; no colon anywhere",
+            "correct it in addusers",
+        )
+    };
+    wrong.into_iter().map(told).collect()
 }
 
 /// kubespray's wish to go on in spite of what it marks as an assertion that may be ignored.

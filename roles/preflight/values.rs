@@ -48,6 +48,11 @@ const ANY: i64 = i64::MAX;
 const VALUES: &[(&str, Form)] = &[
     ("package_lock_timeout", Number(0, 86400)),
     ("ntp_package", OneOf(&["chrony", "ntp", "ntpsec"])),
+    ("resolvconf_mode", OneOf(&["none", "host_resolvconf", "docker_dns"])),
+    ("preinstall_selinux_state", OneOf(&["permissive", "enforcing", "disabled"])),
+    ("ndots", Number(0, 15)),
+    ("dns_timeout", Number(1, 30)),
+    ("dns_attempts", Number(1, 5)),
     ("kube_apiserver_port", PORT),
     ("kube_encryption_algorithm", OneOf(&["secretbox", "aescbc", "aesgcm"])),
     ("loadbalancer_apiserver_port", PORT),

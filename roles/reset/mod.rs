@@ -15,7 +15,7 @@ use crate::common::cluster_vars;
 use crate::containerd::earlier::{self, Earlier};
 use crate::{
     adoption, balancer, bootstrap_os, calico, cluster, containerd, docker, etcd, flannel, kubeadm,
-    nodelocaldns, timers,
+    nodelocaldns, resolvconf, timers,
 };
 
 pub(crate) use refusals::{check, has_no_other_cluster, is_the_clusters_alone};
@@ -101,6 +101,8 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     }
     let etcd_service = has_etcd.then(|| service("etcd"));
     host.step("Stop the kubelet and etcd")
+        // Before the DNS that it would ask goes.
+        .ensure(resolvconf::as_before())
         .ensure(timers::none(renewal_timer::NAME))
         .ensure(timers::none(kubeadm::serving::TIMER))
         .ensure(timers::none(etcd::SNAPSHOTS))

@@ -32,6 +32,7 @@ mod packages;
 mod policies;
 mod recover;
 mod reset;
+mod resolv;
 mod resume;
 mod secrets;
 mod separate;

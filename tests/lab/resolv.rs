@@ -1,0 +1,166 @@
+//! Names of the cluster on the machines: `resolvconf_mode`, with a plain resolv.conf and with systemd-resolved.
+
+use std::process::Command;
+
+use muster_testkit::fault_record::held;
+
+use crate::fixture::{Ended, Lab};
+
+/// A name server of the world outside, on node1 itself: CoreDNS of the cluster's image as a program of the machine. $1: its address.
+const OUTSIDE: &str = r#"
+mkdir -p /root/dns /root/image
+ctr -n k8s.io images mount "$(ctr -n k8s.io images ls -q | grep coredns: | head -1)" /root/image >/dev/null
+cp "$(find /root/image -name coredns -type f | head -1)" /root/dns/coredns
+ctr -n k8s.io images unmount /root/image >/dev/null
+printf '.:53 {\n  bind %s\n  hosts {\n    192.0.2.80 web.example.test\n  }\n}\n' "$1" >/root/dns/Corefile
+systemd-run -q --unit outside /root/dns/coredns -conf /root/dns/Corefile
+echo 'deb http://web.example.test/debian bookworm main' >/etc/apt/sources.list
+for i in $(seq 30); do getent hosts web.example.test >/dev/null && exit 0; sleep 1; done
+exit 1"#;
+
+/// A CoreDNS of the cluster that says of this domain that it has no names.
+const NO_NAMES: &str =
+    r#"{"coredns_additional_configs": "template ANY ANY example.test {\n  rcode NXDOMAIN\n}"}"#;
+
+const MODE: &str = "resolvconf_mode=host_resolvconf";
+
+/// A cluster of node1, whose own name server knows a name of the world outside.
+fn cluster(network: u8) -> Lab {
+    let lab = Lab::up(network, &["-n", "1"]);
+    let server = lab.address(1);
+    lab.on(
+        "node1",
+        &format!("printf 'nameserver {server}\\nsearch example.test\\n# mine\\n' >/etc/resolv.conf"),
+    );
+    let set_up = lab.muster(&["setup-cluster", &lab.pattern(1)]);
+    assert_eq!(set_up.code, 0, "{set_up:#?}");
+    lab.on("node1", &OUTSIDE.replace("\"$1\"", &server));
+    lab
+}
+
+fn set_up(lab: &Lab, options: &[&str]) -> Ended {
+    lab.muster(&[&["setup-cluster", &lab.pattern(1)], options].concat())
+}
+
+fn finds(lab: &Lab, name: &str) -> bool {
+    lab.lab(&["ssh", "node1", "--", &format!("timeout 30 getent hosts {name}")]).code == 0
+}
+
+const API: &str = "kubernetes.default.svc.cluster.local";
+const WEB: &str = "web.example.test";
+
+/// CoreDNS, started anew, asks the machine's own servers and not itself.
+fn coredns_does_not_ask_itself(lab: &Lab) {
+    let config =
+        lab.on("node1", "grep resolvConf /var/lib/kubelet/config.yaml; cat /var/lib/muster/resolv.conf");
+    assert!(config.contains("resolvConf: /var/lib/muster/resolv.conf\n"), "{config}");
+    assert!(config.contains("nameserver ") && !config.contains("nameserver 10.233.0.3"), "{config}");
+    let kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system";
+    lab.on(
+        "node1",
+        &format!(
+            "{kubectl} delete pod -l k8s-app=kube-dns && {kubectl} rollout status --timeout=120s deployment coredns && \
+             ! {kubectl} logs -l k8s-app=kube-dns | grep Loop"
+        ),
+    );
+    assert!(finds(lab, API) && finds(lab, WEB));
+}
+
+#[test]
+fn machines_find_names_of_the_cluster_and_of_the_world_and_a_reset_brings_back_how_they_did() {
+    let lab = cluster(79);
+    let before = lab.on("node1", "cat /etc/resolv.conf");
+    assert!(finds(&lab, WEB) && !finds(&lab, API));
+
+    // A name that was found would be lost: everything is put back, and the run says so.
+    let refused = set_up(&lab, &["-e", MODE, "-e", NO_NAMES]);
+    assert_eq!(refused.code, 2, "{refused:#?}");
+    for said in ["does not find all of these names", WEB] {
+        assert!(refused.all().contains(said), "{said}: {refused:#?}");
+    }
+    assert_eq!(lab.on("node1", "cat /etc/resolv.conf"), before);
+    held(
+        "names of the outside lost",
+        "a CoreDNS that denies a domain that the machine found",
+        1,
+        "resolv.conf is as before, and the run names the domain",
+    );
+
+    let on = set_up(&lab, &["-e", MODE]);
+    assert_eq!(on.code, 0, "{on:#?}");
+    assert!(finds(&lab, API) && finds(&lab, WEB));
+    coredns_does_not_ask_itself(&lab);
+    let again = set_up(&lab, &["-e", MODE]);
+    assert_eq!((again.code, again.recap("node1", "changed")), (0, 0), "{again:#?}");
+
+    // The cluster's DNS is away: the machine's own server answers.
+    let scale = |count: u8| {
+        let words = ["kubectl", "-n", "kube-system", "scale", "deployment", "coredns", "--replicas"];
+        let ended = lab.muster(&[&words[..], &[&count.to_string()]].concat());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+    };
+    scale(0);
+    lab.on(
+        "node1",
+        "for i in $(seq 60); do pgrep -f 'coredns -conf /etc/coredns' || exit 0; sleep 1; done; exit 1",
+    );
+    assert!(finds(&lab, WEB));
+    held("cluster's DNS away", "no pod of CoreDNS", 1, "the machine finds names by its own server");
+    scale(1);
+
+    // Switched off, and taken away with the cluster.
+    let off = set_up(&lab, &[]);
+    assert_eq!(off.code, 0, "{off:#?}");
+    assert_eq!(
+        lab.on("node1", "cat /etc/resolv.conf; grep resolvConf /var/lib/kubelet/config.yaml"),
+        format!("{before}resolvConf: /etc/resolv.conf\n")
+    );
+    assert_eq!(set_up(&lab, &["-e", MODE]).code, 0);
+    assert_ne!(lab.on("node1", "cat /etc/resolv.conf"), before);
+    let reset = lab.muster(&["reset-cluster", "--yes"]);
+    assert_eq!(reset.code, 0, "{reset:#?}");
+    assert_eq!(lab.on("node1", "cat /etc/resolv.conf"), before);
+    assert!(!lab.has("node1", "/var/lib/muster/resolv.conf"));
+}
+
+/// Debian's package of systemd-resolved on node1, at work with a server of its interface; `false` where it is not to be had.
+fn with_resolved(lab: &Lab) -> bool {
+    let download = Command::new("apt-get").args(["download", "systemd-resolved"]).current_dir(lab.folder());
+    let got = { download }.status().is_ok_and(|status| status.success());
+    let package = std::fs::read_dir(lab.folder()).unwrap().filter_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.ends_with(".deb").then_some(name)
+    });
+    let Some(package) = package.last().filter(|_| got) else { return false };
+    let copied = lab.muster(&["copy", "node1", &package, "/root/resolved.deb"]);
+    assert_eq!(copied.code, 0, "{copied:#?}");
+    let install = format!(
+        "rm -f /etc/systemd/system/systemd-resolved.service && systemctl daemon-reload && \
+         dpkg -i /root/resolved.deb >/dev/null && ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf && \
+         systemctl restart systemd-resolved && resolvectl dns eth0 {} && resolvectl domain eth0 example.test",
+        lab.address(1)
+    );
+    lab.lab(&["ssh", "node1", "--", &install]).code == 0
+}
+
+#[test]
+fn systemd_resolved_is_told_of_the_clusters_dns_and_of_nothing_after_a_reset() {
+    let lab = cluster(80);
+    if !with_resolved(&lab) {
+        eprintln!("skipped: systemd-resolved for the lab's Debian is not to be had here");
+        return;
+    }
+    assert!(finds(&lab, WEB) && !finds(&lab, API));
+    let on = set_up(&lab, &["-e", MODE]);
+    assert_eq!(on.code, 0, "{on:#?}");
+    let drop_in = "/etc/systemd/resolved.conf.d/zz-muster.conf";
+    assert!(lab.on("node1", &format!("cat {drop_in}")).contains("\nDNS=10.233.0.3\n"));
+    assert!(finds(&lab, API) && finds(&lab, WEB));
+    coredns_does_not_ask_itself(&lab);
+    let again = set_up(&lab, &["-e", MODE]);
+    assert_eq!((again.code, again.recap("node1", "changed")), (0, 0), "{again:#?}");
+    let reset = lab.muster(&["reset-cluster", "--yes"]);
+    assert_eq!(reset.code, 0, "{reset:#?}");
+    assert!(!lab.has("node1", drop_in) && !lab.has("node1", "/var/lib/muster/resolv.conf"));
+    assert!(finds(&lab, WEB) && !finds(&lab, API));
+}
