@@ -39,6 +39,8 @@ pub struct Role {
     pub reads: &'static [&'static [Read]],
     /// What of it needs no machine, and is done before any machine is contacted.
     pub check_written: Option<CheckWritten>,
+    /// What of it needs no machine but something of the bundle, and is done before any machine is contacted.
+    pub check_with_bundle: Option<CheckWithBundle>,
     /// The story.
     pub story: Story,
 }
@@ -81,6 +83,9 @@ pub type TellingWith = dyn for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + S
 /// Looks for what is wrong in an inventory and its variables, for some of the hosts.
 pub type CheckWritten = fn(&Inventory, &Vars, &[String]) -> Result<Findings, VarsError>;
 
+/// The same with what the bundle has, for a version of Kubernetes.
+pub type CheckWithBundle = fn(&Inventory, &Vars, &Arc<Bundle>, &str) -> Result<Findings, VarsError>;
+
 /// What was found wrong before any machine was contacted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -100,6 +105,7 @@ impl Role {
             looks_only: false,
             reads: &[],
             check_written: None,
+            check_with_bundle: None,
             story: Story::Fixed(story),
         }
     }
@@ -116,6 +122,7 @@ impl Role {
             looks_only: false,
             reads: &[],
             check_written: None,
+            check_with_bundle: None,
             story: Story::given(story),
         }
     }
