@@ -1,11 +1,10 @@
-use std::os::unix::fs::PermissionsExt;
-
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::extension::template::program;
 
 /// A folder with these files, and `helm`, which is this program for sh.
 fn folder(helm: &str, files: &[(&str, &str)]) -> TempDir {
@@ -15,9 +14,7 @@ fn folder(helm: &str, files: &[(&str, &str)]) -> TempDir {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
-    let path = folder.path().join("helm");
-    fs::write(&path, format!("#!/bin/sh\n{helm}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    program(&folder.path().join("helm"), helm);
     folder
 }
 

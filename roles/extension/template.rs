@@ -92,19 +92,23 @@ fn words(said: &str) -> String {
     said.trim().trim_start_matches("Error: ").to_owned()
 }
 
+/// Writes a program for sh. Another process does, because one that this process still writes cannot be run ("text file busy").
+#[cfg(test)]
+pub(super) fn program(path: &Path, text: &str) {
+    let write = r#"printf '#!/bin/sh\n%s\n' "$2" >"$1" && chmod 755 "$1""#;
+    let arguments = ["-c", write, "sh", path.to_str().unwrap(), text];
+    assert!(Command::new("sh").args(arguments).status().unwrap().success());
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     /// What comes of it where helm is this program for sh.
     fn with(helm: &str, limit: Duration) -> Result<String, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("helm");
-        fs::write(&path, format!("#!/bin/sh\n{helm}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        program(&path, helm);
         let release = Release {
             name: "web",
             namespace: "shop",

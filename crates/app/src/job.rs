@@ -23,7 +23,7 @@ use crate::options::{ConnectionOptions, RunOptions, Selection, VariableOptions};
 use crate::project::Project;
 use crate::text::count;
 use crate::world::World;
-use crate::{batches, lock_owner, run_bundle, selection};
+use crate::{batches, hooks, lock_owner, run_bundle, selection};
 
 /// The groups that a cluster's inventory has.
 const GROUPS: [&str; 3] = ["kube_control_plane", "etcd", "kube_node"];
@@ -116,6 +116,9 @@ impl Job {
             Plays::Given(plays) => plays.clone(),
         });
         let mut plays = selection::select(&all, &self.selection)?;
+        if matches!(self.flow.plays, Plays::Playbook(_)) {
+            hooks::attach(&mut plays, &all, &self.flow.command, &world.project, environment)?;
+        }
         match self.options.serial {
             Some(serial) => selection::one_batch_after_the_other(&mut plays, serial),
             None => plays = batches::by_group(plays, &world)?,
