@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
@@ -54,7 +55,8 @@ pub(super) fn is_chart(path: &Path) -> bool {
         return false;
     }
     let Ok(file) = File::open(path) else { return false };
-    let mut archive = tar::Archive::new(GzDecoder::new(file));
+    // As far as one has to look: helm writes it first.
+    let mut archive = tar::Archive::new(GzDecoder::new(file).take(8 << 20));
     let Ok(members) = archive.entries() else { return false };
     // It is in the folder that all of a chart is in.
     let is_it = |path: &Path| path.ends_with("Chart.yaml") && path.components().count() == 2;

@@ -19,6 +19,12 @@ const LINES: usize = 30;
 /// How long one that is to end may take to do so by itself.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// For how long is listened, when it has ended, to what it has begun.
+const REST: Duration = Duration::from_millis(500);
+
+/// How the step is called.
+const STEP: &str = "on this side";
+
 /// A program of this computer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
@@ -39,16 +45,12 @@ pub struct Hook {
 }
 
 impl Hook {
-    /// Runs it, as a step of a host; in check mode says that it would be run. `missing`: which hosts have not come as far.
+    /// Runs it, as a step of a host. `missing`: which hosts have not come as far.
     ///
     /// # Errors
     /// It cannot be run, fails, takes too long, or the run was interrupted: then it is ended, with all that it has begun.
     pub(crate) async fn run(&self, host: &Host, missing: &[String]) -> Result<()> {
-        if host.check_mode() {
-            host.not_yet(&self.name);
-            return Ok(());
-        }
-        host.enter_step(&self.name);
+        host.enter_step(STEP);
         let begun = Instant::now();
         let files = self.files.iter().filter(|(_, path)| path.is_file());
         let child = Command::new(&self.program)
@@ -78,6 +80,9 @@ impl Hook {
         let (on_line, mut said) = (host.on_line(), Vec::new());
         let mut hear = |line: String| {
             on_line(&line);
+            if said.len() == LINES {
+                said.remove(0);
+            }
             said.push(line);
         };
         let mut tick = tokio::time::interval(Duration::from_millis(250));
@@ -108,13 +113,14 @@ impl Hook {
             end(&mut child).await;
         }
         // What it has begun may go on, and holds the pipes then.
-        while let Ok(Some(line)) = tokio::time::timeout(Duration::from_millis(200), lines.recv()).await {
+        let until = tokio::time::Instant::now() + REST;
+        while let Ok(Some(line)) = tokio::time::timeout_at(until, lines.recv()).await {
             hear(line);
         }
-        let tail = said[said.len().saturating_sub(LINES)..].join("\n");
+        let tail = said.join("\n");
         match status {
             Ok(Ok(status)) if status.success() => {
-                host.leave_step_of_one(&self.name, 0, begun.elapsed());
+                host.leave_step_of_one(STEP, 0, begun.elapsed());
                 Ok(())
             }
             Ok(Ok(status)) => {

@@ -143,9 +143,6 @@ impl Role {
 /// the number of handshakes, which adapts itself. Not more, for the controller's memory: a connection takes about 120 KB.
 pub const FORKS: usize = 256;
 
-/// Under which name it is told what is run on this side before and after plays.
-const HOOKS: &str = "hooks";
-
 /// Makes the transport of a host, without connecting.
 pub type Connect<'a> = dyn Fn(&str) -> Result<Arc<dyn Transport>> + 'a;
 
@@ -378,7 +375,7 @@ impl Run<'_> {
             let mut is_first = false;
             let run = || {
                 is_first = true;
-                self.told(host, play, HOOKS, hook.run(host, missing))
+                self.hook(host, play, hook, missing)
             };
             let key = format!("{} of the play {number}", hook.name);
             if let Err(failure) = host.cluster().once(&key, run).await {
@@ -388,6 +385,15 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// One of them, told as roles are.
+    async fn hook(&self, host: &Host, play: &Play, hook: &Hook, missing: &[String]) -> Result<()> {
+        if self.check {
+            host.tell(format!("{} is not run, because the machines are only looked at", hook.name));
+            return Ok(());
+        }
+        self.told(host, play, &hook.name, hook.run(host, missing)).await
     }
 
     /// The roles of a play, and those that always run where it was begun. The first failure is the host's; a further one is
