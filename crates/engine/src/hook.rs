@@ -16,8 +16,8 @@ use crate::host::Host;
 /// How many of the last lines of its output are kept for a failure.
 const LINES: usize = 30;
 
-/// How long one that is to end may take to do so by itself.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long is waited for one that is to end, and is killed after some seconds.
+const GRACE: Duration = Duration::from_secs(7);
 
 /// For how long is listened, when it has ended, to what it has begun.
 const REST: Duration = Duration::from_millis(500);
@@ -149,15 +149,18 @@ async fn read(pipe: impl AsyncRead + Unpin, lines: UnboundedSender<String>) {
     }
 }
 
-/// Ends a program with all that it has begun.
+/// Ends a program with all that it has begun: its process group. What has not ended by itself after some seconds is killed. The
+/// shell's own kill does it, because not every computer has kill(1).
 async fn end(child: &mut Child) {
-    for (signal, grace) in [("TERM", GRACE), ("KILL", Duration::from_secs(1))] {
-        let Some(id) = child.id() else { return };
-        // The shell's own: not every computer has kill(1).
-        let arguments = ["-c", "kill \"-$1\" \"-$2\"", "sh", signal, &id.to_string()];
-        Command::new("/bin/sh").args(arguments).stderr(Stdio::null()).status().await.ok();
-        if tokio::time::timeout(grace, child.wait()).await.is_ok() {
-            return;
-        }
-    }
+    const END: &str = r#"
+kill -TERM "-$1" || exit 0
+left=50
+while kill -0 "-$1" && [ "$left" -gt 0 ]; do sleep 0.1; left=$((left - 1)); done
+kill -KILL "-$1""#;
+    let Some(id) = child.id() else { return };
+    let arguments = ["-c", END, "sh", &id.to_string()];
+    let mut shell = Command::new("/bin/sh");
+    let others = shell.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    // Its own status has to be taken, or it counts as one that is left.
+    tokio::join!(others, tokio::time::timeout(GRACE, child.wait())).0.ok();
 }
