@@ -8,6 +8,8 @@ use muster_inventory::{HostVars, Inventory, Vars};
 
 use crate::balancer;
 use crate::docker;
+use crate::extension;
+use crate::helm;
 use crate::vip;
 
 /// Why the catalogue has nothing older than 1.30, and what can be done about it.
@@ -96,6 +98,8 @@ fn asks_for(vars: &HostVars, purpose: &str) -> bool {
         "load-balancer" => balancer::is_asked_for(vars),
         "api-vip" => vip::is_asked_for(vars),
         "network-test" => text(vars, "verify_network").is_none_or(|when| when != "never"),
+        // It renders the user's charts, on this computer.
+        helm::NAME => wants_app(vars, purpose).unwrap_or(true) || extension::has_charts(vars),
         app => wants_app(vars, app).unwrap_or(true),
     }
 }
@@ -137,7 +141,13 @@ pub fn artifact_for_here(host: &Host, name: &str, kube_version: &str) -> Option<
     artifact_of(host.bundle(), name, kube_version, Arch::host()?)
 }
 
-fn artifact_of(bundle: &Arc<Bundle>, name: &str, kube_version: &str, arch: Arch) -> Option<Artifact> {
+/// The same for an architecture, where there is no machine yet.
+pub(crate) fn artifact_of(
+    bundle: &Arc<Bundle>,
+    name: &str,
+    kube_version: &str,
+    arch: Arch,
+) -> Option<Artifact> {
     let release = CATALOGUE.release(kube_version, arch).ok()?;
     let entry = bundle.file(name, &release.file(name)?.version, arch).ok()?.clone();
     Some(Artifact { bundle: bundle.clone(), entry })

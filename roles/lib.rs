@@ -80,6 +80,7 @@ macro_rules! role {
             looks_only: false,
             reads: &[cluster::READS, $($reads),*],
             check_written: None,
+            check_with_bundle: None,
             story: Story::Fixed(|host| $run(host).boxed()),
         }
     };
@@ -125,6 +126,7 @@ const PREFLIGHT: Role = Role {
         let found = preflight::check_inventory(inventory, vars)?;
         Ok(Findings { problems: found.problems, warnings: found.warnings })
     }),
+    check_with_bundle: None,
     story: Story::Fixed(|host| preflight::run(host).boxed()),
 };
 
@@ -199,6 +201,7 @@ const CHECK_RESET: Role = Role {
     looks_only: true,
     reads: RESET_READS,
     check_written: None,
+    check_with_bundle: None,
     story: Story::Fixed(|host| reset::check(host, Reset::default()).boxed()),
 };
 
@@ -209,6 +212,7 @@ const RESET: Role = Role {
     looks_only: false,
     reads: RESET_READS,
     check_written: None,
+    check_with_bundle: None,
     story: Story::Fixed(|host| reset::run(host, Reset::default()).boxed()),
 };
 
@@ -479,7 +483,8 @@ pub const ROLES: &[Role] = &[
     app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),
-        ..role!("extension", "Objects of your own, from the folder extension", extension::run, reads: [])
+        check_with_bundle: Some(extension::check_charts),
+        ..role!("extension", "Objects and charts of your own, from the folder extension", extension::run, reads: [])
     },
     role!("apps", "Wait until the applications are well", apps::are_well, reads: [apps::READS]),
     CHECK_RESET,

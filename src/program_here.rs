@@ -1,16 +1,14 @@
 //! Programs that run on this computer for a cluster (kubectl, helm), and where they are found.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use flate2::read::GzDecoder;
 use muster_app::{Project, bundle_dir};
-use muster_artifacts::{Arch, Bundle, FileEntry, Kind};
+use muster_artifacts::{Arch, Bundle};
 
-use crate::admin_conf::{self, write};
+use crate::admin_conf;
 use crate::api_server;
 use crate::args::InventoryArgs;
 use crate::environment::{Environment, shown};
@@ -64,39 +62,9 @@ fn of_bundle(name: &str, environment: &Environment) -> Result<Option<PathBuf>, C
     let Ok(bundle) = Bundle::open(dir) else { return Ok(None) };
     let ours = bundle.files().iter().filter(|file| file.name == name && file.arch == arch);
     let version = |text: &str| text.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u64>>();
-    let Some(newest) = ours.max_by_key(|file| version(&file.version)) else { return Ok(None) };
-    // Named by its hash: what is there is what the bundle has.
-    let path = environment.cache_dir()?.join("bin").join(format!(
-        "{name}-{}-{:.12}",
-        newest.version,
-        newest.sha256.to_string()
-    ));
-    if !path.is_file() {
-        write(&path, 0o755, &mut &content(&bundle, newest)?[..])?;
-    }
-    Ok(Some(path))
-}
-
-/// The program, which an archive has in some folder.
-fn content(bundle: &Bundle, entry: &FileEntry) -> Result<Vec<u8>, CommandError> {
-    let mut content = Vec::new();
-    let mut stored = bundle.content(entry)?;
-    let unreadable = |error: std::io::Error| {
-        CommandError::failed(format!("cannot read {}: {error}", bundle.path(entry).display()))
-            .hint("look at the bundle: muster bundle check")
-    };
-    if entry.kind == Kind::Binary {
-        stored.read_to_end(&mut content).map_err(unreadable)?;
-        return Ok(content);
-    }
-    let mut archive = tar::Archive::new(GzDecoder::new(stored));
-    for member in archive.entries().map_err(unreadable)? {
-        let mut member = member.map_err(unreadable)?;
-        let is_it = member.path().is_ok_and(|path| path.file_name() == Some(entry.name.as_ref()));
-        if is_it && member.header().entry_type().is_file() {
-            member.read_to_end(&mut content).map_err(unreadable)?;
-            return Ok(content);
-        }
-    }
-    Err(CommandError::failed(format!("{} has no program {}", bundle.path(entry).display(), entry.name)))
+    let Some(newest) = ours.max_by_key(|file| version(&file.version)).cloned() else { return Ok(None) };
+    let program = bundle.with_programs_in(environment.cache_dir()?.join("bin")).program(&newest);
+    program
+        .map(Some)
+        .map_err(|error| CommandError::from(error).hint("look at the bundle: muster bundle check"))
 }

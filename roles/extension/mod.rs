@@ -1,12 +1,18 @@
-//! Own things: the objects in a folder of the user's become a set, as those of applications are. They are applied, compared, and
-//! removed when they are taken out of the folder. Its scripts are run after that.
+//! Own things: the objects in a folder of the user's become a set, as those of applications are, and so does what comes of its charts.
+//! They are applied, compared, and removed when they are taken out of the folder. Its scripts are run after that.
 
+mod apis;
+mod charts;
 mod scripts;
+mod template;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures::channel::oneshot;
+use muster_artifacts::Bundle;
 use muster_engine::prelude::*;
 use muster_engine::run::Findings;
 use muster_inventory::{HostVars, Inventory, Vars, VarsError};
@@ -15,8 +21,13 @@ use serde_saphyr::Spanned;
 
 use crate::apps;
 use crate::cluster;
+use crate::common::cluster_vars;
+use crate::helm;
+use crate::kubectl::{Kubectl, kubectl};
 use crate::objects::object::{Id, Object};
 use crate::objects::{self, ObjectSet, built_in, parsed};
+use apis::Apis;
+use charts::{Chart, Rendered, Unrendered};
 pub(crate) use scripts::NAME as SCRIPTS;
 use scripts::Scripts;
 
@@ -30,7 +41,10 @@ pub(crate) const DEFINITIONS: &str = "extension-definitions";
 const TEXTS: [&str; 3] = [".yaml", ".yml", ".json"];
 const TEMPLATES: [&str; 2] = [".yaml.j2", ".yml.j2"];
 
-const NEEDED: &str = "objects of Kubernetes, each with apiVersion, kind and a name";
+const NEEDED: &str = "objects of Kubernetes, each with apiVersion, kind and a name; charts, and their values";
+
+/// What control planes tell each other when the charts have become objects.
+const RENDERED: &str = "the charts are rendered";
 
 /// The objects of the folder.
 #[derive(Debug, Default)]
@@ -39,7 +53,42 @@ struct Written {
     others: Vec<Value>,
     /// In which file and line each was written.
     places: BTreeMap<Id, String>,
+    /// What is to become objects as well.
+    charts: Vec<Chart>,
     scripts: Scripts,
+}
+
+impl Written {
+    /// Takes an object that was written at some place.
+    ///
+    /// # Errors
+    /// It is none, is somebody else's, or is there already.
+    fn take(&mut self, place: String, object: Value) -> Result<(), String> {
+        let id = Object::new(object.clone()).map(|object| object.id);
+        let id = id.ok_or_else(|| format!("{place}: one has no apiVersion, no kind or no name"))?;
+        if let Some(whose) = built_in::whose(&id) {
+            return Err(format!("{place}: {id} is {whose}. {REMEDY}"));
+        }
+        if let Some(other) = self.places.insert(id.clone(), place.clone()) {
+            return Err(format!("{place}: {id} is in {other} too"));
+        }
+        if object["kind"] == "CustomResourceDefinition" {
+            self.definitions.push(object);
+        } else {
+            self.others.push(object);
+        }
+        Ok(())
+    }
+
+    /// Takes several. Namespaces come first.
+    ///
+    /// # Errors
+    /// As of [`Written::take`].
+    fn take_all(&mut self, objects: impl IntoIterator<Item = (String, Value)>) -> Result<(), String> {
+        objects.into_iter().try_for_each(|(place, object)| self.take(place, object))?;
+        self.others.sort_by_key(|object| object["kind"] != "Namespace");
+        Ok(())
+    }
 }
 
 /// What is wrong in the folder, before any machine is contacted.
@@ -57,6 +106,65 @@ pub(crate) fn check(inventory: &Inventory, vars: &Vars) -> Result<Findings, Vars
     let wrong = read(&vars).err();
     let wrong = wrong.map(|found| problem(found, NEEDED, "correct the file, or take it out of the folder"));
     Ok(Findings { problems: wrong.into_iter().collect(), warnings: Vec::new() })
+}
+
+/// Whether there are charts, which only helm can render.
+pub(crate) fn has_charts(vars: &HostVars) -> bool {
+    let files = folder(vars).ok().and_then(|folder| files(&folder)).unwrap_or_default();
+    files.iter().any(|path| !is_hidden(path) && charts::is_chart(path))
+}
+
+/// What is wrong with charts, before any machine is contacted; and what of them is not done. What the cluster's APIs are is not known
+/// then: where a chart that asks for them cannot be rendered that is told, and tried again when they are.
+pub(crate) fn check_charts(
+    inventory: &Inventory,
+    vars: &Vars,
+    bundle: &Arc<Bundle>,
+    kube_version: &str,
+) -> Result<Findings, VarsError> {
+    let mut findings = Findings::default();
+    let Some(host) = inventory.group("kube_control_plane").first().copied() else { return Ok(findings) };
+    // What is wrong besides is told by `check`.
+    let Ok(Some(mut written)) = read(&vars.host(host)?) else { return Ok(findings) };
+    if written.charts.is_empty() {
+        return Ok(findings);
+    }
+    let problem = |found: String, needed: &str, remedy: &str| Problem {
+        check: NAME.to_owned(),
+        found,
+        needed: needed.to_owned(),
+        remedy: remedy.to_owned(),
+    };
+    let helm = match helm::here(bundle, kube_version) {
+        Ok(helm) => helm,
+        Err((found, remedy)) => {
+            findings.problems.push(problem(
+                found,
+                "helm, which renders your charts on this computer",
+                &remedy,
+            ));
+            return Ok(findings);
+        }
+    };
+    let needed = "charts that helm can render";
+    match charts::rendered(&helm, &written.charts, Apis::of_version(kube_version), &written.definitions) {
+        Ok(Rendered { objects, left_out }) => {
+            let wrong = written.take_all(objects).err();
+            findings.problems.extend(wrong.map(|found| problem(found, NEEDED, CORRECT)));
+            let told = left_out.into_iter().map(|what| {
+                problem(what, "nothing", "muster does not run it: run it yourself if it is to be done")
+            });
+            findings.warnings.extend(told);
+        }
+        Err(Unrendered { why, asks_for_apis: true }) => {
+            let later = "it is tried again when the cluster has told its APIs, for which the chart asks";
+            findings.warnings.push(problem(why, needed, later));
+        }
+        Err(Unrendered { why, asks_for_apis: false }) => {
+            findings.problems.push(problem(why, needed, CORRECT))
+        }
+    }
+    Ok(findings)
 }
 
 /// The objects of the folder are in the cluster, and those that have left it are not.
@@ -86,8 +194,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }
         None => Ok(()),
         Some(written) => {
-            let Written { definitions, others, scripts, .. } = &written;
-            let wanted = !definitions.is_empty() || !others.is_empty() || !scripts.is_empty();
+            let Written { definitions, others, scripts, charts, .. } = &written;
+            let wanted =
+                !(definitions.is_empty() && others.is_empty() && charts.is_empty() && scripts.is_empty());
             if !wanted && ![NAME, DEFINITIONS, SCRIPTS].into_iter().any(may_be_there) {
                 return Ok(());
             }
@@ -100,8 +209,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
 }
 
-async fn apply(host: &Host, written: Written, may_be_there: impl Fn(&str) -> bool) -> Result<()> {
-    let Written { definitions, others, places, scripts } = written;
+async fn apply(host: &Host, mut written: Written, may_be_there: impl Fn(&str) -> bool) -> Result<()> {
+    if !written.charts.is_empty() {
+        cluster::let_leader_go_first(host, RENDERED).await?;
+        let rendered = host.cluster().once(RENDERED, || render(host, &written)).await?;
+        host.reached(RENDERED);
+        written.take_all(rendered.objects.iter().cloned()).map_err(|wrong| Failure::new(wrong, CORRECT))?;
+    }
+    let Written { definitions, others, places, scripts, .. } = written;
     let no_definitions = definitions.is_empty();
     let own = |name, objects| -> Result<ObjectSet> {
         Ok(ObjectSet::of(name, objects)?.written_at(places.clone()).refusing(somebody_elses))
@@ -118,6 +233,28 @@ async fn apply(host: &Host, written: Written, may_be_there: impl Fn(&str) -> boo
         own(DEFINITIONS, Vec::new())?.absent().ensure(host).await?;
     }
     scripts.ensure(host, may_be_there(SCRIPTS)).await
+}
+
+/// What comes of the charts in this cluster; in check mode, where none is there yet, in one of that version.
+async fn render(host: &Host, written: &Written) -> Result<Rendered> {
+    let version = cluster_vars(host)?.kube_version;
+    let helm = helm::here(host.bundle(), &version).map_err(|(found, remedy)| Failure::new(found, remedy))?;
+    let apis = match Kubectl::find(host).await? {
+        Some(kubectl) => {
+            let told = kubectl!(include_str!("apis.sh"), [] as [&str; 0]);
+            let told = kubectl.query("the APIs of the cluster, for which charts ask", told).await?;
+            Apis::told(&told).map_err(|wrong| Failure::new(wrong, ""))?
+        }
+        None => Apis::of_version(&version),
+    };
+    let (charts, definitions) = (written.charts.clone(), written.definitions.clone());
+    // Other hosts go on meanwhile.
+    let (done, rendered) = oneshot::channel();
+    std::thread::spawn(move || done.send(charts::rendered(&helm, &charts, apis, &definitions)));
+    match rendered.await {
+        Ok(rendered) => rendered.map_err(|unrendered| Failure::new(unrendered.why, CORRECT)),
+        Err(_) => Err(Failure::new("the charts could not be rendered", "")),
+    }
 }
 
 /// Why an object that was found is not the user's own. One that the user has applied by hand is.
@@ -140,6 +277,9 @@ fn somebody_elses(wanted: Option<&Value>, found: &Value) -> Option<String> {
 /// What is to be done with an object that is somebody else's.
 const REMEDY: &str = "Take it out of the file, or call it something else";
 
+/// What is to be done with a chart that helm does not take.
+const CORRECT: &str = "correct the chart or its values, or take it out of the folder";
+
 fn folder(vars: &HostVars) -> Result<PathBuf, VarsError> {
     let folder = vars.get("extension_dir")?;
     Ok(folder.and_then(|folder| folder.as_str().map(PathBuf::from)).unwrap_or_default())
@@ -153,7 +293,20 @@ fn files(folder: &Path) -> Option<Vec<PathBuf>> {
     Some(files)
 }
 
-/// The objects of the folder, namespaces first; `None` where there is no folder.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+/// The namespaces of charts, by the names of their releases.
+fn namespaces(vars: &HostVars) -> Result<BTreeMap<String, String>, String> {
+    let name = "extension_chart_namespaces";
+    let Some(value) = vars.get(name).map_err(|error| error.to_string())? else { return Ok(BTreeMap::new()) };
+    let value = value.to_json();
+    serde_json::from_value(value.clone())
+        .map_err(|_| format!("{name} is {value}, and should be the namespaces of charts: {{web: shop}}"))
+}
+
+/// The objects of the folder, namespaces first, and its charts; `None` where there is no folder.
 ///
 /// # Errors
 /// In which file something is wrong, and what.
@@ -161,23 +314,31 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
     let folder = folder(vars).map_err(|error| error.to_string())?;
     let Some(files) = files(&folder) else { return Ok(None) };
     let mut written = Written::default();
+    let mut found = charts::Found::default();
     let has_scripts = files.iter().any(|path| path.extension().is_some_and(|ending| ending == "sh"));
     for path in files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
         let is_of_objects = ends(&TEXTS) || ends(&TEMPLATES);
         // Others are there for the scripts.
-        if name.starts_with('.') || path.is_dir() || !(is_of_objects || has_scripts) {
+        if is_hidden(&path) {
+            continue;
+        }
+        if charts::is_chart(&path) {
+            found.take_chart(path)?;
+            continue;
+        }
+        if path.is_dir() || !(is_of_objects || has_scripts) {
             continue;
         }
         let wrong = |error: String| format!("{}: {error}", path.display());
         // A pipe would be waited for.
-        let found = fs::metadata(&path).map_err(|error| wrong(error.to_string()))?;
-        if !found.is_file() {
+        let metadata = fs::metadata(&path).map_err(|error| wrong(error.to_string()))?;
+        if !metadata.is_file() {
             return Err(wrong("is no file".to_owned()));
         }
         if !is_of_objects {
-            if found.len() > scripts::LARGEST {
+            if metadata.len() > scripts::LARGEST {
                 return Err(wrong(scripts::TOO_LARGE.to_owned()));
             }
             let content = fs::read(&path).map_err(|error| wrong(error.to_string()))?;
@@ -188,24 +349,15 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
         if ends(&TEMPLATES) {
             text = vars.render(&text, &name, &json!({})).map_err(|error| wrong(error.to_string()))?;
         }
-        for (line, object) in objects_of(&text).map_err(wrong)? {
-            let place = format!("{}:{line}", path.display());
-            let id = Object::new(object.clone()).map(|object| object.id);
-            let id = id.ok_or_else(|| format!("{place}: one has no apiVersion, no kind or no name"))?;
-            if let Some(whose) = built_in::whose(&id) {
-                return Err(format!("{place}: {id} is {whose}. {REMEDY}"));
-            }
-            if let Some(other) = written.places.insert(id.clone(), place.clone()) {
-                return Err(format!("{place}: {id} is in {other} too"));
-            }
-            if object["kind"] == "CustomResourceDefinition" {
-                written.definitions.push(object);
-            } else {
-                written.others.push(object);
-            }
+        if let Some(chart) = charts::values_for(&name) {
+            found.take_values(chart, path.clone(), text)?;
+            continue;
         }
+        let objects = objects_of(&text).map_err(wrong)?;
+        let placed = |(line, object)| (format!("{}:{line}", path.display()), object);
+        written.take_all(objects.into_iter().map(placed))?;
     }
-    written.others.sort_by_key(|object| object["kind"] != "Namespace");
+    written.charts = found.charts(&namespaces(vars)?)?;
     Ok(Some(written))
 }
 
@@ -227,8 +379,11 @@ fn objects_of(text: &str) -> Result<Vec<(u64, Value)>, String> {
 
 #[cfg(test)]
 mod tests {
+    use muster_artifacts::Arch;
+
     use super::*;
-    use crate::preflight::fixture::variables;
+    use crate::catalogue::{CATALOGUE, needed_by};
+    use crate::preflight::fixture::{inventory_and_vars, variables};
 
     /// What is read of a folder with these files.
     fn folder_with(files: &[(&str, &str)]) -> Result<Option<Written>, String> {
@@ -288,6 +443,54 @@ mod tests {
             twice.contains("b.yaml:1: ConfigMap x/a is in ") && twice.ends_with("a.yaml:1 too"),
             "{twice}"
         );
+    }
+
+    /// A folder with a chart `web`, values for it, a script, and a chart that nobody sees.
+    fn with_chart() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["web/templates", ".old"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        let files = [
+            ("web/Chart.yaml", "name: web"),
+            ("web/templates/a.yaml", "{{ .Values.a }}"),
+            ("web.values.yaml.j2", "seats: {{ seats }}"),
+            (".old/Chart.yaml", "name: old"),
+            ("a.sh", "true"),
+        ];
+        files.iter().for_each(|(name, text)| fs::write(dir.path().join(name), text).unwrap());
+        dir
+    }
+
+    #[test]
+    fn charts_are_taken_with_their_values_and_namespaces() {
+        let dir = with_chart();
+        let vars =
+            |more: &str| variables(&format!("extension_dir: {}\nseats: 12\n{more}", dir.path().display()));
+        let written = read(&vars("extension_chart_namespaces: {web: shop}")).unwrap().unwrap();
+        let [chart] = &written.charts[..] else { panic!("{:?}", written.charts) };
+        assert_eq!([&chart.name, &chart.namespace, &chart.values], ["web", "shop", "seats: 12"]);
+        assert!(written.others.is_empty() && !written.scripts.is_empty());
+        let wrong = read(&vars("extension_chart_namespaces: shop")).unwrap_err();
+        assert!(wrong.contains("should be the namespaces of charts"), "{wrong}");
+    }
+
+    #[test]
+    fn without_helm_charts_are_a_problem_before_any_machine_is_contacted() {
+        let dir = with_chart();
+        let yaml = format!("extension_dir: {}\nseats: 12\n", dir.path().display());
+        let (inventory, vars) = inventory_and_vars("a\n[kube_control_plane]\na\n[kube_node]\na\n", &yaml);
+        let bundle = Arc::new(Bundle::empty("/nowhere"));
+        let version = CATALOGUE.default_release();
+        let found = check_charts(&inventory, &vars, &bundle, version).unwrap();
+        let [problem] = &found.problems[..] else { panic!("{found:?}") };
+        assert!(problem.found.starts_with("the bundle /nowhere has no helm for "), "{problem:?}");
+        assert!(problem.remedy.starts_with("get it: muster bundle fetch --with helm --arch "), "{problem:?}");
+        // So it is fetched, although no machine gets it.
+        let whole = CATALOGUE.release(version, Arch::Amd64).unwrap();
+        assert!(needed_by(&inventory, &vars, whole.clone()).file("helm").is_some());
+        fs::remove_file(dir.path().join("web/Chart.yaml")).unwrap();
+        assert!(needed_by(&inventory, &vars, whole).file("helm").is_none());
     }
 
     #[test]

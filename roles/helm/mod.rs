@@ -1,9 +1,14 @@
-//! Helm: a program on control planes. What it installs in the cluster is its user's.
+//! Helm: a program on control planes. What it installs in the cluster is its user's. The bundle's is run on this computer, too, where
+//! the user has charts (`extension/charts.rs`).
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use muster_artifacts::{Arch, Bundle};
 use muster_engine::prelude::*;
 
 use crate::apps;
-use crate::catalogue::{artifact, wants_app};
+use crate::catalogue::{artifact, artifact_of, wants_app};
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
 
@@ -42,4 +47,22 @@ pub(crate) fn removed_in<'h>(host: &'h Host, step: Step<'h>) -> Result<Step<'h>>
 /// Where the program is.
 pub(crate) fn path(host: &Host) -> Result<String> {
     Ok(format!("{}/{NAME}", bin_dir(host)?))
+}
+
+/// The bundle's program for this computer, unpacked.
+///
+/// # Errors
+/// What is wrong, and what can be done about it.
+pub(crate) fn here(bundle: &Arc<Bundle>, kube_version: &str) -> Result<PathBuf, (String, String)> {
+    let arch = Arch::host();
+    let Some(helm) = arch.and_then(|arch| artifact_of(bundle, NAME, kube_version, arch)) else {
+        let computer = arch.map_or("computers like this one".to_owned(), |arch| arch.to_string());
+        return Err((
+            format!("the bundle {} has no {NAME} for {computer}", bundle.dir().display()),
+            format!("get it: muster bundle fetch --with {NAME} --arch {computer}"),
+        ));
+    };
+    helm.bundle
+        .program(&helm.entry)
+        .map_err(|error| (error.to_string(), "look at the bundle: muster bundle check".to_owned()))
 }

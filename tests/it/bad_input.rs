@@ -224,6 +224,27 @@ fn a_bundle_that_lacks_an_image() {
 }
 
 #[test]
+fn charts_of_ones_own_without_helm() {
+    let test = setup_cluster().file("inventory/hosts.ini", INVENTORY).bundle_without(&["helm"]);
+    let test = test.file("inventory/extension/web/Chart.yaml", "name: web\n");
+    let ended = test.run(&["--bundle", "bundle", "--offline"]).code(1).nothing_written();
+    ended.stderr_has(&[
+        "error: the bundle bundle lacks:\n  helm 4.",
+        "muster bundle fetch --with helm --dir bundle\n",
+    ]);
+}
+
+#[test]
+fn a_script_before_a_play_that_there_is_not() {
+    let test = cluster().file("inventory/hooks/setup-cluster/before-start-etdc", "#!/bin/sh\n");
+    let ended = test.run(&["--bundle", "bundle", "--offline"]).code(4).nothing_written();
+    ended.stderr_has(&[
+        "error: inventory/hooks/setup-cluster/before-start-etdc: the name says of no play of setup-cluster",
+        "check-the-machines, prepare-the-machines, start-etcd, ",
+    ]);
+}
+
+#[test]
 fn a_bundle_that_is_damaged() {
     let test = cluster().file("bundle/manifest.json", "{\"format\": 1,\n  \"files\": [");
     let ended = test.run(&["--bundle", "bundle", "--offline"]).code(1).nothing_written();

@@ -1,6 +1,7 @@
 //! Applications: they come, do what they are for, are told of when they are not well, and go without leaving anything.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use crate::fixture::{Ended, Lab, bundle_has};
@@ -269,6 +270,30 @@ fn images_addresses_and_own_objects_reach_their_users() {
     setup(&["--tags", "extension"]);
     kubectl(&["delete", "namespace", "rooms"]);
     assert!(!lab.has("node1", "/var/lib/muster/extension"));
+
+    // Scripts on this side: before and after plays, with the cluster at hand. One that fails ends the run before its play.
+    let hooks = folder.join("hooks/setup-cluster");
+    fs::create_dir_all(&hooks).unwrap();
+    let hook = |name: &str, text: &str| {
+        fs::write(hooks.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(hooks.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    hook("before", "echo begins >>ran");
+    hook("after-install-the-applications", "[ -s \"$KUBECONFIG\" ] && echo \"$MUSTER_PLAY\" >>ran");
+    let ran = || fs::read_to_string(folder.join("ran")).unwrap();
+    assert_eq!(setup(&["--tags", "extension"]).recap("node1", "changed"), 0);
+    assert_eq!(ran(), "begins\nInstall the applications\n");
+    let log = lab.muster(&["log", "last"]);
+    assert!(log.all().contains("hooks/setup-cluster/before"), "{log:#?}");
+    setup(&["--tags", "extension", "--check"]);
+    assert_eq!(ran().lines().count(), 2);
+    hook("before-install-the-applications", "echo no room is free >&2; exit 1");
+    fs::write(own.join("late.yaml"), "{apiVersion: v1, kind: ConfigMap, metadata: {name: late}}").unwrap();
+    let stopped = lab.muster(&["setup-cluster", "--tags", "extension"]);
+    assert!(stopped.code == 2 && stopped.all().contains("no room is free"), "{stopped:#?}");
+    assert!(!kubectl(&["get", "configmaps", "-o", "name"]).contains("late"));
+    fs::remove_dir_all(&hooks).unwrap();
+    fs::remove_file(own.join("late.yaml")).unwrap();
 
     // An admin.conf of a cluster that is no more is no kubeconfig to be merged.
     let admin = folder.join("artifacts/admin.conf");

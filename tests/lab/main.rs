@@ -11,6 +11,7 @@ mod broken;
 mod browser;
 mod ca_rotation;
 mod care;
+mod charts;
 mod control_planes;
 mod controllers;
 mod dashboard;

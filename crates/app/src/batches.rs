@@ -69,7 +69,16 @@ fn split(play: &Play, variable: &str, value: &Value, world: &World) -> Result<Ve
         without += &format!(":!{group}");
     }
     plays.push(Play { hosts: format!("{}{without}", play.hosts), ..play.clone() });
-    let follow = plays.iter_mut().skip(1);
-    follow.for_each(|play| play.wait_for_all = true);
+    let last = plays.len() - 1;
+    for (number, part) in plays.iter_mut().enumerate() {
+        part.wait_for_all |= number > 0;
+        // Before all of them, and after all of them.
+        if number > 0 {
+            part.before.clear();
+        }
+        if number < last {
+            part.after.clear();
+        }
+    }
     Ok(plays)
 }

@@ -23,7 +23,7 @@ use crate::options::{ConnectionOptions, RunOptions, Selection, VariableOptions};
 use crate::project::Project;
 use crate::text::count;
 use crate::world::World;
-use crate::{batches, lock_owner, run_bundle, selection};
+use crate::{batches, hooks, lock_owner, run_bundle, selection};
 
 /// The groups that a cluster's inventory has.
 const GROUPS: [&str; 3] = ["kube_control_plane", "etcd", "kube_node"];
@@ -116,6 +116,9 @@ impl Job {
             Plays::Given(plays) => plays.clone(),
         });
         let mut plays = selection::select(&all, &self.selection)?;
+        if matches!(self.flow.plays, Plays::Playbook(_)) {
+            hooks::attach(&mut plays, &all, &self.flow.command, &world.project, environment)?;
+        }
         match self.options.serial {
             Some(serial) => selection::one_batch_after_the_other(&mut plays, serial),
             None => plays = batches::by_group(plays, &world)?,
@@ -143,8 +146,7 @@ impl Scope {
     pub fn check(&self, frontend: &dyn Frontend) -> Result<(), Error> {
         let Self { job, world, plays, roles, outline } = self;
         world.tell_warnings(frontend);
-        let named = |role: &&Role| plays.iter().flat_map(Play::all_roles).any(|name| name == role.name);
-        let checks: Vec<_> = roles.iter().filter(named).filter_map(|role| role.check_written).collect();
+        let checks: Vec<_> = named(roles, plays).filter_map(|role| role.check_written).collect();
         let mut found = Findings { problems: world.mistyped_options()?, ..Findings::default() };
         let mistyped = found.problems.len();
         found.problems.extend(world.folder_of_another());
@@ -228,6 +230,15 @@ impl Scope {
                 run_bundle::complete(&job.options, environment, &world, &versions, &**frontend)?
             }
         };
+        if let Some(version) = versions.first() {
+            let mut found = Findings::default();
+            for check in named(&roles, &plays).filter_map(|role| role.check_with_bundle) {
+                let of_role = check(&world.inventory, &world.vars, &bundle, version)?;
+                found.problems.extend(of_role.problems);
+                found.warnings.extend(of_role.warnings);
+            }
+            judge(found, &world.project.describe(), &**frontend)?;
+        }
         let lock = lock_owner::request(&job.flow.command, job.options.lock_timeout, environment);
         let forks = job.connection.forks(environment)?;
         Ok(Ready {
@@ -262,6 +273,11 @@ impl ConnectionOptions {
         let set = environment.ansible()?.forks.filter(|forks| *forks > 0);
         Ok(self.forks.or(set).unwrap_or(FORKS))
     }
+}
+
+/// The roles that plays name.
+fn named<'r>(roles: &'r [Role], plays: &'r [Play]) -> impl Iterator<Item = &'r Role> {
+    roles.iter().filter(|role| plays.iter().flat_map(Play::all_roles).any(|name| name == role.name))
 }
 
 /// What was found wrong without any machine: warnings are told, problems are an error. `place`: where the problems are.

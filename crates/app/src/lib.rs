@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod flow;
 mod frontend;
+mod hooks;
 mod job;
 mod lock_owner;
 mod login;

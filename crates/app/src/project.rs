@@ -151,10 +151,10 @@ impl Project {
 }
 
 /// Which groups there are always, and what lies beside inventories and is none: what runs bring back (kubespray's `ansible.cfg` leaves
-/// that out, too), and the user's own objects.
+/// that out, too), and the user's own objects and scripts.
 fn reading(settings: &AnsibleSettings) -> LoadOptions {
     let usual = LoadOptions::default();
-    let beside = || ["artifacts", "credentials", "^extension$"].map(str::to_owned).into();
+    let beside = || ["artifacts", "credentials", "^extension$", "^hooks$"].map(str::to_owned).into();
     LoadOptions {
         rules: group_rules(),
         ignored_endings: settings.inventory_ignore_extensions.clone().unwrap_or(usual.ignored_endings),

@@ -278,7 +278,10 @@ fn image_digests(vars: &HostVars) -> Result<ImageDigests, Error> {
 pub(crate) fn as_it_is(options: &RunOptions, environment: &Environment) -> Result<Arc<Bundle>, Error> {
     let dir = bundle_dir(options.bundle.as_deref(), environment)?;
     match Bundle::open(&dir) {
-        Ok(bundle) => Ok(Arc::new(bundle)),
+        Ok(bundle) => Ok(Arc::new(match environment.cache_dir() {
+            Ok(cache) => bundle.with_programs_in(cache.join("bin")),
+            Err(_) => bundle,
+        })),
         Err(BundleError::NotABundle { .. }) => Ok(Arc::new(Bundle::empty(&dir))),
         Err(error) => Err(error.into()),
     }

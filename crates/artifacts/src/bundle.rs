@@ -13,18 +13,21 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use muster_files::write_whole;
 
 use crate::error::io_at;
 use crate::manifest::Manifest;
 use crate::oci::{self, Descriptor, ImageIndex, ImageManifest};
 use crate::{
-    Arch, BundleError, Encoding, FileEntry, ImageArchive, ImageEntry, MissingArtifact, Release, Sha256,
+    Arch, BundleError, Encoding, FileEntry, ImageArchive, ImageEntry, Kind, MissingArtifact, Release, Sha256,
 };
 
 /// A bundle, read. It can be shared between threads; to change one, see [`crate::BundleWriter`].
 #[derive(Debug)]
 pub struct Bundle {
     pub(crate) dir: PathBuf,
+    /// Where programs are unpacked that run on this computer.
+    programs: PathBuf,
     pub(crate) manifest: Manifest,
 }
 
@@ -34,7 +37,7 @@ impl Bundle {
         let dir = dir.into();
         let path = dir.join("manifest.json");
         match fs::read_to_string(&path) {
-            Ok(text) => Ok(Bundle { manifest: Manifest::parse(&text, &path)?, dir }),
+            Ok(text) => Ok(Bundle::of(dir, Manifest::parse(&text, &path)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BundleError::NotABundle { dir }),
             Err(error) => Err(io_at("read", &path)(error)),
         }
@@ -42,8 +45,16 @@ impl Bundle {
 
     /// A bundle in which nothing lies, for those who need none or look what is missing. `dir` need not exist.
     pub fn empty(dir: impl Into<PathBuf>) -> Bundle {
-        let manifest = Manifest { format: crate::manifest::FORMAT, files: Vec::new(), images: Vec::new() };
-        Bundle { dir: dir.into(), manifest }
+        Bundle::of(dir.into(), Manifest::empty())
+    }
+
+    fn of(dir: PathBuf, manifest: Manifest) -> Bundle {
+        Bundle { programs: dir.join("programs"), dir, manifest }
+    }
+
+    /// The same, which unpacks programs for this computer into another folder than one of its own.
+    pub fn with_programs_in(self, programs: PathBuf) -> Bundle {
+        Bundle { programs, ..self }
     }
 
     /// The directory.
@@ -109,6 +120,36 @@ impl Bundle {
             Encoding::Identity => Box::new(BufReader::with_capacity(1 << 16, file)),
             Encoding::Gzip => Box::new(GzDecoder::new(file)),
         })
+    }
+
+    /// The program of a file as one that this computer can run: unpacked once, and named by its hash, so what is there is what the
+    /// bundle has. An archive has it in some folder.
+    pub fn program(&self, entry: &FileEntry) -> Result<PathBuf, BundleError> {
+        let name = format!("{}-{}-{:.12}", entry.name, entry.version, entry.sha256.to_string());
+        let program = self.programs.join(name);
+        if program.is_file() {
+            return Ok(program);
+        }
+        fs::create_dir_all(&self.programs).map_err(io_at("make the folder", &self.programs))?;
+        let write = |content: &mut dyn Read| {
+            write_whole(&program, Some(0o755), content).map_err(io_at("write", &program))
+        };
+        let mut content = self.content(entry)?;
+        if entry.kind == Kind::Binary {
+            write(&mut content)?;
+            return Ok(program);
+        }
+        let path = self.path(entry);
+        let mut archive = tar::Archive::new(GzDecoder::new(content));
+        for member in archive.entries().map_err(io_at("read", &path))? {
+            let mut member = member.map_err(io_at("read", &path))?;
+            let is_it = member.path().is_ok_and(|path| path.file_name() == Some(entry.name.as_ref()));
+            if is_it && member.header().entry_type().is_file() {
+                write(&mut member)?;
+                return Ok(program);
+            }
+        }
+        Err(io_at("find the program in", &path)(io::ErrorKind::NotFound.into()))
     }
 
     /// A tar of an OCI image layout with just these images, for `ctr --namespace k8s.io images import -`.

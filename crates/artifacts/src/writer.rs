@@ -12,7 +12,7 @@ use flate2::{Compression, GzBuilder};
 
 use crate::digest::{HashingReader, HashingWriter};
 use crate::error::io_at;
-use crate::manifest::{Manifest, StoredFile};
+use crate::manifest::StoredFile;
 use crate::oci::{self, ImageManifest};
 use crate::{
     Arch, Bundle, BundleError, Damage, Encoding, FileEntry, ImageEntry, ImageReference, Kind, Layer, Origin,
@@ -93,7 +93,7 @@ impl BundleWriter {
             sweep(&dir.join(sub))?;
         }
         let bundle = match Bundle::open(&dir) {
-            Err(BundleError::NotABundle { .. }) => Bundle { dir, manifest: Manifest::empty() },
+            Err(BundleError::NotABundle { .. }) => Bundle::empty(dir),
             found => found?,
         };
         let writer = BundleWriter { bundle, _lock: lock };

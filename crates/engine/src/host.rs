@@ -509,7 +509,7 @@ impl Host {
     }
 
     /// Ends a step of one thing, which is as it should be, and took so many exchanges.
-    fn leave_step_of_one(&self, step: &str, exchanges: usize, elapsed: Duration) {
+    pub(crate) fn leave_step_of_one(&self, step: &str, exchanges: usize, elapsed: Duration) {
         self.leave_step_with(step, Counts { ok: 1, ..Counts::default() }, exchanges, elapsed);
     }
 

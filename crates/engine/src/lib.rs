@@ -15,6 +15,7 @@ mod failure_form;
 mod fan_out;
 mod first_exchange;
 mod forks;
+pub mod hook;
 pub mod host;
 pub mod lock;
 mod metered;

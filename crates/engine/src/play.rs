@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::hook::Hook;
+
 /// A play of a playbook.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +45,14 @@ pub struct Play {
     /// Whether it begins only when all hosts are through the plays before. Without it each host goes at its own speed.
     #[serde(default)]
     pub wait_for_all: bool,
+    /// What is run on this computer when the first host of it begins, before it changes anything; the others wait for that. Where it
+    /// fails nobody begins the play.
+    #[serde(skip)]
+    pub before: Vec<Hook>,
+    /// What is run on this computer when all hosts are through the play and those before it, or have ended; the next one begins after
+    /// that.
+    #[serde(skip)]
+    pub after: Vec<Hook>,
 }
 
 impl Play {

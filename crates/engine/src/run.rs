@@ -17,6 +17,7 @@ use crate::event::{Event, Events};
 use crate::failure::{Failure, Problem, Result};
 use crate::fan_out::sources::FanOut;
 use crate::forks::Forks;
+use crate::hook::Hook;
 pub use crate::host::ServesAt;
 use crate::host::{ALWAYS, Host, HostSummary, RunContext};
 use crate::lock::LockRequest;
@@ -39,6 +40,8 @@ pub struct Role {
     pub reads: &'static [&'static [Read]],
     /// What of it needs no machine, and is done before any machine is contacted.
     pub check_written: Option<CheckWritten>,
+    /// What of it needs no machine but something of the bundle, and is done before any machine is contacted.
+    pub check_with_bundle: Option<CheckWithBundle>,
     /// The story.
     pub story: Story,
 }
@@ -81,6 +84,9 @@ pub type TellingWith = dyn for<'h> Fn(&'h Host) -> BoxFuture<'h, Result<()>> + S
 /// Looks for what is wrong in an inventory and its variables, for some of the hosts.
 pub type CheckWritten = fn(&Inventory, &Vars, &[String]) -> Result<Findings, VarsError>;
 
+/// The same with what the bundle has, for a version of Kubernetes.
+pub type CheckWithBundle = fn(&Inventory, &Vars, &Arc<Bundle>, &str) -> Result<Findings, VarsError>;
+
 /// What was found wrong before any machine was contacted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -100,6 +106,7 @@ impl Role {
             looks_only: false,
             reads: &[],
             check_written: None,
+            check_with_bundle: None,
             story: Story::Fixed(story),
         }
     }
@@ -116,6 +123,7 @@ impl Role {
             looks_only: false,
             reads: &[],
             check_written: None,
+            check_with_bundle: None,
             story: Story::given(story),
         }
     }
@@ -323,9 +331,15 @@ impl Run<'_> {
                 if hosts.first().is_some_and(|h| h == host.name()) {
                     self.events.send(Event::PlayStarted { play: play.name.clone(), hosts: hosts.clone() });
                 }
+                self.hooks(host, number, itinerary, &play.before, &[]).await?;
                 self.play(host, number, itinerary).await?;
             }
             tell(host, |progress| progress.plays = number + 1);
+            if !play.after.is_empty() && hosts.iter().any(|h| h == host.name()) {
+                let missing = self.all_through(host, number, itinerary).await;
+                let missing = missing.map_err(|failure| Stop::of(host, failure))?;
+                self.hooks(host, number, itinerary, &play.after, &missing).await?;
+            }
         }
         Ok(())
     }
@@ -335,6 +349,51 @@ impl Run<'_> {
         let plays = self.plays.iter().zip(itinerary.hosts_of_plays.iter());
         let mut own = plays.filter(|(_, hosts)| hosts.iter().any(|name| name == itinerary.host.name()));
         own.all(|(play, _)| play.may_be_off)
+    }
+
+    /// Waits until all hosts are through a play and those before it, or have ended; which have ended before is returned.
+    async fn all_through(&self, host: &Host, number: usize, itinerary: &Itinerary) -> Result<Vec<String>> {
+        let all: BTreeSet<&String> = itinerary.hosts_of_plays[..=number].iter().flatten().collect();
+        let all: Vec<String> = all.into_iter().cloned().collect();
+        let missing = host.cluster().wait_for_plays(host, number + 1, &all).await?;
+        Ok(missing.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// What is run on this side before or after a play: by the host that comes first, and the others wait for it. `missing`: which
+    /// hosts have not come as far.
+    async fn hooks(
+        &self,
+        host: &Host,
+        number: usize,
+        itinerary: &Itinerary,
+        hooks: &[Hook],
+        missing: &[String],
+    ) -> Result<(), Stop> {
+        let play = &self.plays[number];
+        for hook in hooks {
+            self.check_failures(host, number, itinerary).map_err(|failure| Stop::of(host, failure))?;
+            let mut is_first = false;
+            let run = || {
+                is_first = true;
+                self.hook(host, play, hook, missing)
+            };
+            let key = format!("{} of the play {number}", hook.name);
+            if let Err(failure) = host.cluster().once(&key, run).await {
+                // Why it failed is told once.
+                let why = || Failure::Stopped(format!("{} did not end well", hook.name));
+                return Err(Stop::of(host, if is_first { failure } else { why() }));
+            }
+        }
+        Ok(())
+    }
+
+    /// One of them, told as roles are.
+    async fn hook(&self, host: &Host, play: &Play, hook: &Hook, missing: &[String]) -> Result<()> {
+        if self.check {
+            host.tell(format!("{} is not run, because the machines are only looked at", hook.name));
+            return Ok(());
+        }
+        self.told(host, play, &hook.name, hook.run(host, missing)).await
     }
 
     /// The roles of a play, and those that always run where it was begun. The first failure is the host's; a further one is
@@ -449,9 +508,20 @@ impl Run<'_> {
                 Advice::ListRoles,
             ));
         };
+        self.told(host, play, name, role.run(host)).await
+    }
+
+    /// Tells the beginning and the end of what a host does under the name of a role.
+    async fn told(
+        &self,
+        host: &Host,
+        play: &Play,
+        name: &str,
+        doing: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
         let begun = Instant::now();
         host.enter_role(&play.name, name);
-        role.run(host).await?;
+        doing.await?;
         self.events.send(Event::RoleEnded {
             host: host.name().to_owned(),
             role: name.to_owned(),

@@ -236,3 +236,39 @@ fn only_one_writer_at_a_time() {
     drop(writer);
     BundleWriter::open(dir.path()).unwrap();
 }
+
+#[test]
+fn a_program_is_unpacked_once_and_can_be_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = "#!/bin/sh\necho \"helm $1\"\n";
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (name, text) in [("linux-amd64/LICENSE", "free"), ("linux-amd64/helm", program)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    let archive = archive.into_inner().unwrap().finish().unwrap();
+    let mut writer = BundleWriter::open(dir.path().join("bundle")).unwrap();
+    add_file(&mut writer, "helm", "4.3.2", Kind::Archive, &archive);
+    add_file(&mut writer, "kubectl", "1.36.3", Kind::Binary, program.as_bytes());
+    add_file(&mut writer, "other", "1.0.0", Kind::Archive, &archive);
+    drop(writer);
+    let bundle =
+        Bundle::open(dir.path().join("bundle")).unwrap().with_programs_in(dir.path().join("cache/bin"));
+    let program =
+        |name: &str, version: &str| bundle.program(bundle.file(name, version, Arch::Amd64).unwrap());
+    for (name, version) in [("helm", "4.3.2"), ("kubectl", "1.36.3")] {
+        let path = program(name, version).unwrap();
+        let inode =
+            |path: &std::path::Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+        let before = inode(&path);
+        assert!(path.starts_with(dir.path().join("cache/bin")), "{}", path.display());
+        let said = std::process::Command::new(&path).arg("version").output().unwrap();
+        assert_eq!(said.stdout, b"helm version\n");
+        assert_eq!(inode(&program(name, version).unwrap()), before);
+    }
+    let lacking = program("other", "1.0.0").unwrap_err().to_string();
+    assert!(lacking.starts_with("cannot find the program in "), "{lacking}");
+}

@@ -27,6 +27,7 @@ const fn role(name: &'static str, story: Telling) -> Role {
         looks_only: false,
         reads: READS,
         check_written: None,
+        check_with_bundle: None,
         story: Story::Fixed(story),
     }
 }

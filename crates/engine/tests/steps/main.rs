@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
+mod hooks;
 mod jobs;
 mod locks;
 mod plays;

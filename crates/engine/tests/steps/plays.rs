@@ -143,22 +143,22 @@ impl Transport for Machine {
     }
 }
 
-struct Ran {
+pub(super) struct Ran {
     outcome: Outcome,
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     /// How many programs ran at once at most.
     most: usize,
 }
 
 impl Ran {
     /// `done`, or why not, of each host in order.
-    fn ends(&self) -> Vec<String> {
+    pub(super) fn ends(&self) -> Vec<String> {
         let end = |failure: &Option<Failure>| failure.as_ref().map_or("done".into(), ToString::to_string);
         self.outcome.values().map(|host| end(&host.failure)).collect()
     }
 
     /// The roles that a host came to, in order; with ! those that it did not end.
-    fn roles(&self, of: &str) -> Vec<String> {
+    pub(super) fn roles(&self, of: &str) -> Vec<String> {
         let mut roles: Vec<String> = Vec::new();
         for event in &self.events {
             match event {
@@ -203,8 +203,18 @@ async fn run(hosts: &[&str], plays: Value, forks: usize) -> Ran {
 
 /// The same until it is cancelled.
 async fn run_until(hosts: &[&str], plays: Value, forks: usize, cancel: CancellationToken) -> Ran {
+    run_plays(hosts, serde_json::from_value(plays).unwrap(), forks, cancel, false).await
+}
+
+/// The same of plays as they are.
+pub(super) async fn run_plays(
+    hosts: &[&str],
+    plays: Vec<Play>,
+    forks: usize,
+    cancel: CancellationToken,
+    check: bool,
+) -> Ran {
     let inventory = Arc::new(Inventory::from_ini("test", &hosts.join("\n"), GroupRules::new()).unwrap());
-    let plays: Vec<Play> = serde_json::from_value(plays).unwrap();
     let (busy, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let connect = |name: &str| {
         let off = name.starts_with("off");
@@ -216,8 +226,14 @@ async fn run_until(hosts: &[&str], plays: Value, forks: usize, cancel: Cancellat
     };
     let (events, mut receiver) = Events::channel();
     let vars = VarsBuilder::new(inventory.clone()).build().unwrap();
-    let run =
-        Run { plays: &plays, roles: ROLES, forks, cancel, ..Run::new(inventory, vars, &connect, events) };
+    let run = Run {
+        plays: &plays,
+        roles: ROLES,
+        forks,
+        cancel,
+        check,
+        ..Run::new(inventory, vars, &connect, events)
+    };
     let ended = tokio::time::timeout(Duration::from_secs(60), run.execute()).await;
     let outcome = ended.expect("nobody waits for ever").unwrap();
     let events = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
