@@ -134,14 +134,15 @@ impl Boots {
         Self { known, addresses: HashMap::new(), last: HashMap::new(), told_unknown: HashSet::new() }
     }
 
-    /// What dnsmasq has told.
-    pub fn heard(&mut self, heard: Heard, time: &str) -> Vec<News> {
+    /// What dnsmasq has told. `neighbour` is the card of who fetched something, as the kernel knows it.
+    pub fn heard(&mut self, heard: Heard, neighbour: Option<Mac>, time: &str) -> Vec<News> {
         let (card, address) = match &heard {
             Heard::Asked { card, address, .. } => (Some(*card), *address),
             Heard::Address { card, address } => (Some(*card), Some(*address)),
             Heard::Sent { address, .. } | Heard::NotSent { address, .. } => {
-                (self.addresses.get(address).copied(), Some(*address))
+                (neighbour.or_else(|| self.addresses.get(address).copied()), Some(*address))
             }
+            Heard::Ignored { card } => (Some(*card), None),
             Heard::Trouble(_) => (None, None),
         };
         if let (Some(card), Some(address)) = (card, address) {
@@ -155,12 +156,13 @@ impl Boots {
             Heard::NotSent { file, is_there, .. } => {
                 (Stage::Ipxe, file, if is_there { Outcome::Cut } else { Outcome::Missing })
             }
+            Heard::Ignored { card } => return Vec::from_iter(self.unknown(Some(card), None)),
             Heard::Address { .. } => return Vec::new(),
             Heard::Trouble(text) => return vec![News::Trouble(text)],
         };
         let machine = card.and_then(|card| self.known.cards.get(&card).cloned());
         // One that is known by its name alone says it with its script.
-        let unknown = machine.is_none() && !self.known.some_without;
+        let unknown = card.is_some() && machine.is_none() && !self.known.some_without;
         let mut news = Vec::from_iter(if unknown { self.unknown(card, address) } else { None });
         let (time, mac) = (time.to_owned(), card.map(|card| card.to_string()));
         news.extend(
@@ -241,8 +243,8 @@ pub fn seen(text: &str) -> BTreeMap<String, Seen> {
     for step in text.lines().filter_map(|line| serde_json::from_str::<Step>(line).ok()) {
         let Some(name) = step.machine.clone() else { continue };
         let booted = match machines.get(&name) {
-            // Machines go on, and a machine that is back at an earlier stage has begun anew.
-            Some(seen) if step.stage >= seen.last.stage => seen.booted.clone(),
+            // Machines go on; one that asks again has begun anew. A script begins with the kernel again where it was cut off.
+            Some(seen) if step.stage > Stage::Script || step.stage >= seen.last.stage => seen.booted.clone(),
             _ => step.time.clone(),
         };
         machines.insert(name, Seen { booted, last: step });
@@ -292,10 +294,10 @@ mod tests {
         let mut all = Vec::new();
         let asked = |is_ipxe| Heard::Asked { card: mac(4), address: Some(address), is_ipxe };
         // An offer and its acknowledgement.
-        all.extend(boots.heard(asked(false), "1"));
-        all.extend(boots.heard(asked(false), "1"));
-        all.extend(boots.heard(Heard::Sent { file: "undionly.kpxe".into(), address }, "2"));
-        all.extend(boots.heard(asked(true), "3"));
+        all.extend(boots.heard(asked(false), None, "1"));
+        all.extend(boots.heard(asked(false), None, "1"));
+        all.extend(boots.heard(Heard::Sent { file: "undionly.kpxe".into(), address }, None, "2"));
+        all.extend(boots.heard(asked(true), None, "3"));
         // The kernel of this computer does not know the neighbour any more; dnsmasq has told who it is.
         for (path, status, sent, size) in [
             ("boot.ipxe", 200, 9, 9),
@@ -331,13 +333,18 @@ mod tests {
     fn a_machine_that_is_not_in_the_inventory_is_told_once() {
         let mut one = boots(false);
         let asked = Heard::Asked { card: mac(9), address: None, is_ipxe: false };
-        assert_eq!(told(&one.heard(asked.clone(), "1")), ["unknown 52:54:00:12:34:09", "? dhcp  Done"]);
-        assert_eq!(told(&one.heard(asked.clone(), "1")), [""; 0]);
+        assert_eq!(told(&one.heard(asked.clone(), None, "1")), ["unknown 52:54:00:12:34:09", "? dhcp  Done"]);
+        assert_eq!(told(&one.heard(asked.clone(), None, "1")), [""; 0]);
+        assert_eq!(told(&one.heard(Heard::Ignored { card: mac(9) }, None, "1")), [""; 0]);
+        assert_eq!(
+            told(&one.heard(Heard::Ignored { card: mac(7) }, None, "1")),
+            ["unknown 52:54:00:12:34:07"]
+        );
         let answer = served(200, 9, 9);
         assert_eq!(told(&one.served(&answer, "unknown.ipxe", Some(mac(9)), "2")), [""; 0]);
         // Where a machine has no card in the inventory, it may be that one; its script tells.
         let mut one = boots(true);
-        assert_eq!(told(&one.heard(asked.clone(), "1")), ["? dhcp  Done"]);
+        assert_eq!(told(&one.heard(asked.clone(), None, "1")), ["? dhcp  Done"]);
         assert_eq!(
             told(&one.served(&served(404, 3, 3), "name/other.ipxe", Some(mac(9)), "2")),
             [""; 0],
@@ -347,7 +354,7 @@ mod tests {
             told(&one.served(&answer, "name/s5.ipxe", Some(mac(9)), "2")),
             ["s5 script name/s5.ipxe Done"]
         );
-        assert_eq!(told(&one.heard(asked, "3")), ["s5 dhcp  Done"]);
+        assert_eq!(told(&one.heard(asked, None, "3")), ["s5 dhcp  Done"]);
         assert_eq!(
             told(&one.served(&answer, "unknown.ipxe", Some(mac(8)), "4")),
             ["unknown 52:54:00:12:34:08"]
@@ -375,6 +382,7 @@ mod tests {
             line("2", Some("s4"), Stage::Ignition),
             line("3", Some("s4"), Stage::Ipxe),
             line("4", None, Stage::Dhcp),
+            line("4", Some("s4"), Stage::System),
             line("5", Some("s4"), Stage::Kernel),
             line("6", Some("s5"), Stage::Script),
             "{\"time\":\"7".to_owned(),

@@ -17,6 +17,11 @@ pub enum Heard {
         /// Whether iPXE asked.
         is_ipxe: bool,
     },
+    /// Firmware, or iPXE, has asked how to boot and got no answer, because it is not one of the machines.
+    Ignored {
+        /// Who asked.
+        card: Mac,
+    },
     /// A machine has an address, whatever runs on it.
     Address {
         /// Whose it is.
@@ -42,6 +47,16 @@ pub enum Heard {
     },
     /// Something is wrong.
     Trouble(String),
+}
+
+impl Heard {
+    /// Who fetched something, by the address alone.
+    pub fn peer(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Sent { address, .. } | Self::NotSent { address, .. } => Some(*address),
+            _ => None,
+        }
+    }
 }
 
 /// Reads what dnsmasq writes, line by line.
@@ -96,6 +111,7 @@ impl DnsmasqLog {
         let card = words.iter().find_map(|word| word.contains(':').then(|| word.parse::<Mac>().ok())?)?;
         let address = words.first().and_then(|word| word.parse::<Ipv4Addr>().ok());
         match kind {
+            "PXE" if words.last() == Some(&"proxy-ignored") => Some(Heard::Ignored { card }),
             "PXE" | "DHCPOFFER" | "DHCPACK" if self.boots => {
                 Some(Heard::Asked { card, address, is_ipxe: self.is_ipxe })
             }
@@ -170,6 +186,7 @@ dnsmasq-dhcp[23335]: 1094861668 PXE(br0) 52:54:00:12:34:56 proxy
 dnsmasq-dhcp[23335]: 1094861668 tags: ipxe, br0
 dnsmasq-dhcp[23335]: 1094861575 vendor class: PXEClient:Arch:00007:UNDI:002001
 dnsmasq-dhcp[23335]: 1094861575 PXE(br0) 192.0.2.111 52:54:00:12:34:56 snponly.efi
+dnsmasq-dhcp[23335]: 1094861568 PXE(br0) 52:54:00:12:34:56 proxy-ignored
 dnsmasq[1]: failed to create listening socket for port 69: Address already in use
 dnsmasq: unknown user or group: dnsmasq
 ";
@@ -200,6 +217,7 @@ dnsmasq: unknown user or group: dnsmasq
             [
                 Heard::Asked { card, address: None, is_ipxe: true },
                 Heard::Asked { card, address: Some(other), is_ipxe: false },
+                Heard::Ignored { card },
                 Heard::Trouble(
                     "failed to create listening socket for port 69: Address already in use".into()
                 ),

@@ -34,17 +34,20 @@ pub struct Offer {
     pub boot: Option<String>,
 }
 
-/// Asks on an interface who is there, and gives every server that answers within five seconds.
+/// Asks on an interface who is there, and gives every server that answers within five seconds. It is asked as this computer and, where
+/// there is such, as a machine with this card: a server may answer the one and not the other, and switches may let only the one pass.
 ///
 /// # Errors
 /// The question cannot be asked: the interface has no card of Ethernet, or somebody has the port of DHCP clients.
-pub fn look_for_servers(interface: &Interface) -> io::Result<Vec<Offer>> {
-    let Some(mac) = interface.mac else {
+pub fn look_for_servers(interface: &Interface, machine: Option<Mac>) -> io::Result<Vec<Offer>> {
+    let Some(own) = interface.mac else {
         return Err(io::Error::other("it is no Ethernet"));
     };
     let socket = broadcast(&interface.name, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT))?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let id = since.subsec_nanos().to_be_bytes();
+    let questions: Vec<Vec<u8>> =
+        [Some(own), machine].into_iter().flatten().map(|mac| question(mac, id)).collect();
     let everybody = SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER);
     let begun = Instant::now();
     let mut asked: Option<Instant> = None;
@@ -52,13 +55,15 @@ pub fn look_for_servers(interface: &Interface) -> io::Result<Vec<Offer>> {
     let mut buffer = [0; 2048];
     while begun.elapsed() < PATIENCE {
         if asked.is_none_or(|asked| asked.elapsed() >= AGAIN) {
-            socket.send_to(&question(mac, id), everybody)?;
+            for question in &questions {
+                socket.send_to(question, everybody)?;
+            }
             asked = Some(Instant::now());
         }
         socket.set_read_timeout(Some(Duration::from_millis(250)))?;
         let Ok((length, SocketAddr::V4(peer))) = socket.recv_from(&mut buffer) else { continue };
         let offer = buffer.get(..length).and_then(|message| read(message, id, *peer.ip()));
-        offers.extend(offer.filter(|offer| !offers.iter().any(|known| known.server == offer.server)));
+        offers.extend(offer.filter(|offer| !offers.contains(offer)));
     }
     Ok(offers)
 }

@@ -25,8 +25,11 @@ pub struct Plan<'a> {
     pub script: &'a str,
     /// The file in which dnsmasq keeps who has which address.
     pub leases: &'a Path,
-    /// The machines of the inventory with addresses of their own.
+    /// The machines of the inventory with addresses of their own, for a server.
     pub fixed: &'a [Fixed],
+    /// For a proxy: the cards of all machines, where all are known. Nobody else is told what to boot then, because who gives the
+    /// addresses may have others in the network.
+    pub cards: &'a [Mac],
 }
 
 /// How addresses are given.
@@ -77,6 +80,10 @@ impl Plan<'_> {
         match self.mode {
             Mode::Proxy => {
                 lines.push(format!("dhcp-range={},proxy,{}", network.network(), network.netmask()));
+                if !self.cards.is_empty() {
+                    lines.extend(self.cards.iter().map(|card| format!("dhcp-host={card},set:muster")));
+                    lines.push("dhcp-ignore=tag:!muster".to_owned());
+                }
                 for (kind, program) in [("x86PC", bios), ("x86-64_EFI", uefi), ("BC_EFI", uefi)] {
                     lines.push(format!("pxe-service=tag:!ipxe,{kind},\"iPXE\",{program}"));
                 }
@@ -111,7 +118,7 @@ fn quoted(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn plan(mode: Mode, fixed: &[Fixed]) -> String {
+    fn plan(mode: Mode, fixed: &[Fixed], cards: &[Mac]) -> String {
         let plan = Plan {
             interface: "eth1",
             network: "192.0.2.1/25".parse().unwrap(),
@@ -122,6 +129,7 @@ mod tests {
             script: "http://192.0.2.1:8080/boot.ipxe",
             leases: Path::new("/srv/a, b/www.leases"),
             fixed,
+            cards,
         };
         plan.configuration()
     }
@@ -133,9 +141,13 @@ mod tests {
     #[test]
     fn beside_another_server_only_what_to_boot_is_said() {
         let fixed = [Fixed { name: "s4".into(), cards: Vec::new(), address: Ipv4Addr::new(192, 0, 2, 4) }];
-        let end = "dhcp-range=192.0.2.0,proxy,255.255.255.128\npxe-service=tag:!ipxe,x86PC,\"iPXE\",undionly.kpxe\n\
+        let range = "dhcp-range=192.0.2.0,proxy,255.255.255.128\n";
+        let end = "pxe-service=tag:!ipxe,x86PC,\"iPXE\",undionly.kpxe\n\
                    pxe-service=tag:!ipxe,x86-64_EFI,\"iPXE\",snponly.efi\npxe-service=tag:!ipxe,BC_EFI,\"iPXE\",snponly.efi\n";
-        assert_eq!(plan(Mode::Proxy, &fixed), format!("{BEGIN}{end}"));
+        assert_eq!(plan(Mode::Proxy, &fixed, &[]), format!("{BEGIN}{range}{end}"));
+        let only = "dhcp-host=52:54:00:12:34:56,set:muster\ndhcp-ignore=tag:!muster\n";
+        let card = "52:54:00:12:34:56".parse().unwrap();
+        assert_eq!(plan(Mode::Proxy, &fixed, &[card]), format!("{BEGIN}{range}{only}{end}"));
     }
 
     #[test]
@@ -156,6 +168,6 @@ mod tests {
                    dhcp-match=set:uefi,option:client-arch,9\ndhcp-boot=tag:!ipxe,tag:bios,undionly.kpxe\n\
                    dhcp-boot=tag:!ipxe,tag:uefi,snponly.efi\n";
         let mode = Mode::Server { first: address(100), last: address(120) };
-        assert_eq!(plan(mode, &fixed), format!("{BEGIN}{end}"));
+        assert_eq!(plan(mode, &fixed, &[]), format!("{BEGIN}{end}"));
     }
 }

@@ -2,7 +2,7 @@
 //! (`SO_BINDTODEVICE` of socket(7)).
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{SocketAddrV4, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -32,10 +32,11 @@ pub(crate) fn broadcast(interface: &str, address: SocketAddrV4) -> io::Result<Ud
     Ok(socket.into())
 }
 
-/// That nobody has a UDP port of an interface, at any address. It is taken for a moment, and let go.
+/// That nobody has a UDP port of an interface at this address, or at any where it is unspecified. It is taken for a moment, and let
+/// go.
 ///
 /// # Errors
 /// Somebody has it.
-pub fn udp_port_is_free(interface: &str, port: u16) -> io::Result<()> {
-    broadcast(interface, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).map(drop)
+pub fn udp_port_is_free(interface: &str, address: SocketAddrV4) -> io::Result<()> {
+    broadcast(interface, address).map(drop)
 }
