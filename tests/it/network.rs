@@ -30,7 +30,7 @@ pub(crate) fn can_be_made(left_out: &str, programs: &[&str]) -> bool {
         let output = Command::new(words[0]).args(&words[1..]).output();
         output.is_ok_and(|output| output.status.success())
     };
-    let inside = "ip link set lo up && ip link add br0 type bridge && ip link add a type veth peer name b";
+    let inside = "ip link set lo up && ip link add br0 type bridge && ip link add z type veth peer name y";
     let mut reasons: Vec<String> = Vec::new();
     if !works(&["unshare", "--net", "sh", "-c", inside]) {
         reasons.push("network namespaces with a bridge cannot be made (they need root)".to_owned());
