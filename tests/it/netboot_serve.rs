@@ -222,6 +222,16 @@ fn a_classroom_boots_from_the_desk_as_its_dhcp_server() {
     );
 }
 
+/// Somebody else's server, until this is dropped.
+struct Other(Child);
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
 /// The card of s4.
 const S4: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
@@ -272,7 +282,7 @@ fn beside_a_dhcp_server_only_what_to_boot_is_said_and_a_second_server_is_refused
     let leases = format!("--dhcp-leasefile={}", test.folder().join("other").display());
     server.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--no-ping", &leases]);
     server.args(["--dhcp-range=192.0.2.50,192.0.2.60,1h", "--log-facility=/dev/null"]);
-    let mut server = server.spawn().unwrap();
+    let server = Other(server.spawn().unwrap());
     let begun = Instant::now();
     while other.inside(|| UdpSocket::bind("0.0.0.0:67").is_ok()) {
         assert!(begun.elapsed() < Duration::from_secs(10), "there is no second server");
@@ -314,8 +324,7 @@ fn beside_a_dhcp_server_only_what_to_boot_is_said_and_a_second_server_is_refused
     run(&test, &second, &[&SERVE[..], &["--ipxe", "ipxe", "--folder", "second"], &url].concat())
         .code(1)
         .stderr_has(&["192.0.2.1 says already what machines boot that ask on br0 (PXE)"]);
-    server.kill().unwrap();
-    server.wait().unwrap();
+    drop(server);
     assert_eq!(serving.end("-TERM"), Some(0));
     held(
         "two servers answer the same classroom",
