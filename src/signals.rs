@@ -39,6 +39,21 @@ pub(crate) async fn heed_signals(cancel: CancellationToken, screen: Screen, go_o
     }
 }
 
+/// Waits for any of these, for what goes on until it is told to end.
+///
+/// # Errors
+/// The system does not say when somebody sends one.
+pub(crate) async fn told_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut closed = if goes_on_without_terminal() { None } else { Some(signal(SignalKind::hangup())?) };
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminate.recv() => {}
+        () = is_closed(&mut closed) => {}
+    }
+    Ok(())
+}
+
 /// Whether the program was begun so that it goes on when its terminal is closed, as `nohup` does it (`SigIgn` of proc(5)). Where that
 /// is not known it counts as so: the signal does what it did.
 fn goes_on_without_terminal() -> bool {

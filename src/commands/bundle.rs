@@ -404,7 +404,8 @@ fn serve(args: &ServeArgs, dir: &Path, environment: &Environment) -> Result<Exit
     server
         .run(move |served| {
             let asked = text::harmless(&served.asked);
-            screen.line(&format!("{}  {asked}  {}", served.peer.ip(), served.status));
+            let end = if served.is_whole() { "" } else { "  was cut off" };
+            screen.line(&format!("{}  {asked}  {}{end}", served.peer.ip(), served.status));
         })
         .map_err(|error| CommandError::failed(format!("nobody can be answered any more: {error}")))?;
     Ok(Exit::Done)

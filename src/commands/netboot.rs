@@ -1,5 +1,11 @@
 //! `muster netboot`: what machines boot with that have no disk.
 
+mod made;
+mod sentence;
+mod serve;
+mod status;
+mod wake;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +35,7 @@ const FLATCAR_RELEASES: &str = "https://stable.release.flatcar-linux.net/amd64-u
 /// Where Fedora CoreOS is released.
 const FEDORA_COREOS_RELEASES: &str = "https://fedoraproject.org/coreos/download?stream=stable";
 
-/// Boot machines from the network: their configurations, boot scripts and host keys
+/// Boot machines from the network: their configurations, boot scripts and host keys, and the servers that they boot from
 #[derive(Debug, Args)]
 pub(crate) struct NetbootArgs {
     #[command(subcommand)]
@@ -50,6 +56,21 @@ enum NetbootCommand {
     /// The authority and the keys are kept in credentials/ beside the inventory. What is printed is the line for known_hosts by which
     /// ssh and muster trust these machines, whatever keys they had before.
     Keys(KeysArgs),
+    /// Answer the machines of a classroom that boot from the network: what to boot, iPXE, and the rendered folder
+    ///
+    /// The folder is served over HTTP at the address that netboot_url names, and dnsmasq answers DHCP and serves iPXE by TFTP, with a
+    /// configuration that is made from the inventory. Beside a DHCP server that is there already only what to boot is said; with
+    /// --dhcp it is the network's DHCP server, and refuses to be a second one. Nothing is answered on any other network interface.
+    /// Each step of a machine is told in a line, and kept in a file beside the folder (muster netboot status). Needs root, and ends
+    /// with Ctrl-C.
+    Serve(serve::ServeArgs),
+    /// Show the machines that boot from the network: how far each was, when, and whether it answers by SSH
+    Status(status::StatusArgs),
+    /// Switch machines on by Wake-on-LAN
+    ///
+    /// A magic packet for each network card of a machine (mac_address) is sent to everybody in the networks of an interface. Machines
+    /// do not answer it; muster netboot status shows whether they boot.
+    Wake(wake::WakeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -92,7 +113,25 @@ pub(crate) fn run(args: NetbootArgs, environment: &Environment) -> Result<Exit, 
     match args.command {
         NetbootCommand::Render(args) => render(&args, environment),
         NetbootCommand::Keys(args) => keys(&args, environment),
+        NetbootCommand::Serve(args) => serve::run(&args, environment),
+        NetbootCommand::Status(args) => status::run(&args, environment),
+        NetbootCommand::Wake(args) => wake::run(&args, environment),
     }
+}
+
+/// The inventory, with what is told of variables that were meant for this command; and the hosts of a pattern.
+fn read_world(
+    inventory: &InventoryArgs,
+    limit: Option<&str>,
+    environment: &Environment,
+) -> Result<(World, Vec<String>), CommandError> {
+    let frontend = CommandLine::plain(environment);
+    let project = Project::find(&inventory.inventory, environment)?;
+    let world = World::load(project, &inventory.into(), environment, &*frontend)?;
+    world.tell_warnings(&*frontend);
+    world.tell_remarks(is_of_netboot, &*frontend)?;
+    let hosts = world.select(limit)?;
+    Ok((world, hosts))
 }
 
 /// The machines, and how they are reached.
@@ -110,11 +149,7 @@ impl Classroom {
         environment: &Environment,
     ) -> Result<Self, CommandError> {
         let frontend = CommandLine::plain(environment);
-        let project = Project::find(&inventory.inventory, environment)?;
-        let world = World::load(project, &inventory.into(), environment, &*frontend)?;
-        world.tell_warnings(&*frontend);
-        world.tell_remarks(is_of_netboot, &*frontend)?;
-        let hosts = world.select(limit)?;
+        let (world, hosts) = read_world(inventory, limit, environment)?;
         let options = ConnectionOptions::default();
         let connections = Connections::new(&world, &hosts, &options, environment, &frontend, None)?;
         let keys = KeyStore::new(world.project.inventory_dir.join("credentials"));
@@ -160,13 +195,13 @@ impl Classroom {
             .collect()
     }
 
-    /// All machines, or what is wrong with any of them: each once, however many it is about.
+    /// All machines, or what is wrong with any of them.
     fn machines(
         &self,
         config: &Config,
         authority: Option<&Authority>,
     ) -> Result<Vec<(Machine, Settings)>, CommandError> {
-        let settings = self.settings(config)?;
+        let settings = settings_of(&self.world, &self.hosts, config.system)?;
         let host_keys = match authority {
             Some(authority) => self.host_keys(authority)?.into_iter().map(Some).collect(),
             None => vec![None; self.hosts.len()],
@@ -178,40 +213,6 @@ impl Classroom {
             (Machine { name: host.clone(), hostname, user, keys, host_key }, settings)
         };
         Ok(self.hosts.iter().zip(settings).zip(host_keys).map(machine).collect())
-    }
-
-    fn settings(&self, config: &Config) -> Result<Vec<Settings>, CommandError> {
-        let mut settings = Vec::new();
-        let mut missing: Vec<(&'static str, &'static str, Vec<String>)> = Vec::new();
-        let mut wrong = Vec::new();
-        for host in &self.hosts {
-            match Settings::read(&self.vars(host)?, config.system) {
-                Ok(read) => settings.push(read),
-                Err(SettingsError::Vars(error)) => return Err(error.into()),
-                Err(SettingsError::Wrong(mistake)) => wrong.push(mistake),
-                Err(SettingsError::Missing { variable, host, why }) => {
-                    match missing.iter_mut().find(|(known, ..)| *known == variable) {
-                        Some((.., hosts)) => hosts.push(host),
-                        None => missing.push((variable, why, vec![host])),
-                    }
-                }
-            }
-        }
-        Mistakes::none_of(wrong)?;
-        let Some((variable, ..)) = missing.first() else { return Ok(settings) };
-        let all: Vec<String> = missing
-            .iter()
-            .map(|(variable, why, hosts)| {
-                let host = if hosts.len() == self.hosts.len() {
-                    "any machine".to_owned()
-                } else {
-                    text::some_names(hosts)
-                };
-                format!("{variable} of {host} is not set: {why}")
-            })
-            .collect();
-        let error = CommandError::written(all.join("\n"));
-        Err(error.hint(format!("set it in the inventory, for all machines below [all:vars]: {variable}=...")))
     }
 
     fn host_keys(&self, authority: &Authority) -> Result<Vec<HostKey>, CommandError> {
@@ -255,6 +256,41 @@ impl Classroom {
     }
 }
 
+/// What the inventory says of these hosts, or what is wrong with any of them: each once, however many it is about.
+fn settings_of(world: &World, hosts: &[String], system: System) -> Result<Vec<Settings>, CommandError> {
+    let mut settings = Vec::new();
+    let mut missing: Vec<(&'static str, &'static str, Vec<String>)> = Vec::new();
+    let mut wrong = Vec::new();
+    for host in hosts {
+        match Settings::read(&world.vars.host(host)?, system) {
+            Ok(read) => settings.push(read),
+            Err(SettingsError::Vars(error)) => return Err(error.into()),
+            Err(SettingsError::Wrong(mistake)) => wrong.push(mistake),
+            Err(SettingsError::Missing { variable, host, why }) => {
+                match missing.iter_mut().find(|(known, ..)| *known == variable) {
+                    Some((.., hosts)) => hosts.push(host),
+                    None => missing.push((variable, why, vec![host])),
+                }
+            }
+        }
+    }
+    Mistakes::none_of(wrong)?;
+    let Some((variable, ..)) = missing.first() else { return Ok(settings) };
+    let all: Vec<String> = missing
+        .iter()
+        .map(|(variable, why, without)| {
+            let host = if without.len() == hosts.len() {
+                "any machine".to_owned()
+            } else {
+                text::some_names(without)
+            };
+            format!("{variable} of {host} is not set: {why}")
+        })
+        .collect();
+    let error = CommandError::written(all.join("\n"));
+    Err(error.hint(format!("set it in the inventory, for all machines below [all:vars]: {variable}=...")))
+}
+
 /// Whether it is about a variable that was probably meant for this command.
 fn is_of_netboot(remark: &Remark) -> bool {
     let is_one = |name: &str| name.starts_with("netboot_") || name == "mac_address";
@@ -262,7 +298,7 @@ fn is_of_netboot(remark: &Remark) -> bool {
 }
 
 fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let config = read_config(args)?;
+    let config = read_config(&args.config, args.files_dir.as_deref())?;
     let classroom = Classroom::read(&args.inventory, args.limit.as_deref(), environment)?;
     let authority = classroom.keys.authority()?;
     if authority.is_none() {
@@ -287,6 +323,10 @@ fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandE
         }
     }
     let of = format!("{} for {}", config.system.name(), count(machines.len(), "machine"));
+    if !args.check {
+        let names = machines.iter().map(|(machine, _)| machine.name.as_str());
+        made::note(&classroom.world.project, args, &config, names)?;
+    }
     print::note(&match (changes.len(), args.check) {
         (0, _) => format!("{folder} has the configurations and scripts of {of}; nothing was changed"),
         (number, true) => format!("{of}: {} in {folder} would change", count(number, "file")),
@@ -304,7 +344,7 @@ fn render(args: &RenderArgs, environment: &Environment) -> Result<Exit, CommandE
         ));
     }
     tell_unreadable(&args.output, &machines);
-    tell_missing_images(&args.output, config.system, &machines);
+    tell_missing_images(&args.output, config.system, machines.iter().map(|(_, settings)| settings));
     if let Some((_, settings)) = machines.first() {
         print::note(&format!("machines begin with {}/boot.ipxe", settings.url));
     }
@@ -333,14 +373,16 @@ fn tell_unreadable(folder: &Path, machines: &[(Machine, Settings)]) {
 }
 
 /// What machines boot and what is not in the folder yet, with the place where it is to be had.
-fn tell_missing_images(folder: &Path, system: System, machines: &[(Machine, Settings)]) {
+fn tell_missing_images<'a>(
+    folder: &Path,
+    system: System,
+    machines: impl Iterator<Item = &'a Settings>,
+) {
     let mut missing: Vec<&str> = Vec::new();
-    for (_, settings) in machines {
+    for settings in machines {
         let boot = &settings.boot;
         let urls = [Some(&boot.kernel), Some(&boot.initrd), boot.rootfs.as_ref()].into_iter().flatten();
-        // What is elsewhere is not in this folder; iPXE alone knows the values of its variables.
-        let below = urls.filter_map(|url| url.strip_prefix(&settings.url)?.strip_prefix('/'));
-        for path in below.filter(|path| !path.contains(['$', '?', '#'])) {
+        for path in urls.filter_map(|url| below(settings, url)) {
             if !missing.contains(&path) && !folder.join(path).is_file() {
                 missing.push(path);
             }
@@ -360,12 +402,18 @@ fn tell_missing_images(folder: &Path, system: System, machines: &[(Machine, Sett
     }
 }
 
-fn read_config(args: &RenderArgs) -> Result<Config, CommandError> {
-    let name = shown(&args.config);
-    let text = fs::read_to_string(&args.config)
+/// The path in the folder that a URL of a machine leads to. What is elsewhere is not in this folder; iPXE alone knows the values of
+/// its variables.
+fn below<'a>(settings: &Settings, url: &'a str) -> Option<&'a str> {
+    let path = url.strip_prefix(&settings.url)?.strip_prefix('/')?;
+    (!path.contains(['$', '?', '#'])).then_some(path)
+}
+
+fn read_config(path: &Path, files_dir: Option<&Path>) -> Result<Config, CommandError> {
+    let name = shown(path);
+    let text = fs::read_to_string(path)
         .map_err(|error| CommandError::failed(format!("cannot read {name}: {error}")))?;
-    let beside = || args.config.parent().map(Path::to_owned);
-    let files = LocalFiles { dir: args.files_dir.clone().or_else(beside) };
+    let files = LocalFiles { dir: files_dir.or(path.parent()).map(Path::to_owned) };
     Ok(Config::read(&name, &text, &files)?)
 }
 

@@ -135,7 +135,8 @@ impl Test {
         command
     }
 
-    fn execute(&self, mut command: Command, typed: &str) -> Ended {
+    /// Runs a command to its end, and types this.
+    pub(crate) fn execute(&self, mut command: Command, typed: &str) -> Ended {
         let before = listing(self.folder.path());
         let mut child = command
             .stdin(Stdio::piped())

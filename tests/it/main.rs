@@ -18,6 +18,8 @@ mod kubespray_table;
 mod locks;
 mod machines;
 mod netboot;
+mod netboot_serve;
+mod network;
 mod plans;
 mod preparation;
 mod records;

@@ -5,42 +5,17 @@
 //! means as `?ns=`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::thread;
-use std::time::Duration;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
+use crate::http_server::{Answer, Body, HttpServer, Served, Site};
 use crate::oci::{self, ImageIndex};
 use crate::{Bundle, Catalogue, ImageEntry, Origin, Sha256};
-
-/// How many connections are answered at once; whoever comes then waits, in the system's queue of the port.
-const AT_ONCE: usize = 64;
-
-/// How long nobody is accepted after that has failed, as it does when there are too many open files.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long somebody may be silent, or not take what is sent.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The longest request that is read, in bytes.
-const LONGEST_REQUEST: u64 = 16 << 10;
-
-/// Something that was asked for, and how it was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
-    /// Who asked.
-    pub peer: SocketAddr,
-    /// The method and the path.
-    pub asked: String,
-    /// The HTTP status.
-    pub status: u16,
-}
 
 /// Serves a bundle. It is read, and never changed.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
-    shop: Shop,
+    http: HttpServer<Shop>,
 }
 
 /// What is served.
@@ -51,20 +26,6 @@ struct Shop {
     files: BTreeMap<String, usize>,
     /// The texts that say the digests of files, by the path where upstream has them.
     digests: BTreeMap<String, String>,
-}
-
-/// What is sent.
-enum Body {
-    Text(Vec<u8>),
-    /// So many bytes that are read.
-    Stream(Box<dyn Read + Send>, u64),
-}
-
-struct Answer {
-    status: u16,
-    content_type: &'static str,
-    digest: Option<Sha256>,
-    body: Body,
 }
 
 impl Server {
@@ -94,7 +55,7 @@ impl Server {
             }
         }
         let shop = Shop { bundle, files, digests };
-        Ok(Self { listener: TcpListener::bind(address)?, shop })
+        Ok(Self { http: HttpServer::new(TcpListener::bind(address)?, shop) })
     }
 
     /// Where it listens.
@@ -102,7 +63,7 @@ impl Server {
     /// # Errors
     /// The system does not say.
     pub fn address(&self) -> Result<SocketAddr, io::Error> {
-        self.listener.local_addr()
+        self.http.address()
     }
 
     /// Answers for ever. `told` hears of every answer.
@@ -110,33 +71,7 @@ impl Server {
     /// # Errors
     /// The system has not one thread for it.
     pub fn run(&self, told: impl Fn(Served) + Send + Sync) -> Result<(), io::Error> {
-        let told = &told;
-        thread::scope(|scope| {
-            for threads in 0..AT_ONCE {
-                match thread::Builder::new().spawn_scoped(scope, move || self.answer_one_by_one(told)) {
-                    Err(error) if threads == 0 => return Err(error),
-                    // Those that there are do it, too.
-                    Err(_) => break,
-                    Ok(_) => {}
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Answers one connection after the other.
-    fn answer_one_by_one(&self, told: &impl Fn(Served)) {
-        loop {
-            // Whatever keeps somebody from being accepted passes.
-            let Ok((stream, peer)) = self.listener.accept() else {
-                thread::sleep(PAUSE);
-                continue;
-            };
-            // Who goes away in the middle comes again.
-            if let Ok(Some((asked, status))) = self.shop.serve(&stream) {
-                told(Served { peer, asked, status });
-            }
-        }
+        self.http.run(told)
     }
 }
 
@@ -145,39 +80,7 @@ fn path_of(url: &str) -> String {
     format!("/{}", url.split_once("://").map_or(url, |(_, rest)| rest))
 }
 
-impl Shop {
-    /// Answers one request; what was asked, and the status. Nothing where nobody asked.
-    fn serve(&self, mut stream: &TcpStream) -> Result<Option<(String, u16)>, io::Error> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut lines = BufReader::new(stream.take(LONGEST_REQUEST)).lines();
-        let Some(first) = lines.next().transpose()? else { return Ok(None) };
-        let mut from = None;
-        for line in lines {
-            let line = line?;
-            if line.is_empty() {
-                break;
-            }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("range")
-            {
-                from = value
-                    .trim()
-                    .strip_prefix("bytes=")
-                    .and_then(|range| range.strip_suffix('-')?.parse::<u64>().ok());
-            }
-        }
-        let mut words = first.split(' ');
-        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let answer = match method {
-            "GET" | "HEAD" => self.answer(target),
-            _ => failure(405, "nothing can be changed here"),
-        };
-        let status = send(stream, answer, from, method == "HEAD")?;
-        stream.flush()?;
-        Ok(Some((format!("{method} {target}"), status)))
-    }
-
+impl Site for Shop {
     fn answer(&self, target: &str) -> Answer {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         if path == "/" {
@@ -193,16 +96,13 @@ impl Shop {
         let file = self.files.get(path).and_then(|place| self.bundle.files().get(*place));
         let Some(file) = file else { return failure(404, "the bundle has no such file") };
         match self.bundle.content(file) {
-            Ok(content) => Answer {
-                status: 200,
-                content_type: "application/octet-stream",
-                digest: None,
-                body: Body::Stream(content, file.size),
-            },
+            Ok(content) => whole("application/octet-stream", None, Body::Stream(content, file.size)),
             Err(error) => failure(500, &error.to_string()),
         }
     }
+}
 
+impl Shop {
     /// What there is: the sha256 of each file and its path here, and the digest of each image and its name.
     fn list(&self) -> String {
         let mut list = String::new();
@@ -263,12 +163,9 @@ impl Shop {
                 let path = self.bundle.blob_path(digest);
                 let open = std::fs::File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
                 match open {
-                    Ok((size, file)) => Answer {
-                        status: 200,
-                        content_type: "application/octet-stream",
-                        digest: Some(digest),
-                        body: Body::Stream(Box::new(file), size),
-                    },
+                    Ok((size, file)) => {
+                        whole("application/octet-stream", Some(digest), Body::Stream(Box::new(file), size))
+                    }
                     Err(error) => failure(500, &format!("{}: {error}", path.display())),
                 }
             }
@@ -286,10 +183,9 @@ impl Shop {
     fn manifest(&self, image: &ImageEntry) -> Answer {
         let path = self.bundle.blob_path(image.manifest_digest);
         match (self.bundle.image_manifest(image), std::fs::read(&path)) {
-            (Ok((manifest, _)), Ok(bytes)) => Answer {
-                digest: Some(image.manifest_digest),
-                ..text(200, media_type(&manifest.media_type), bytes)
-            },
+            (Ok((manifest, _)), Ok(bytes)) => {
+                whole(media_type(&manifest.media_type), Some(image.manifest_digest), Body::Text(bytes))
+            }
             (Err(error), _) => failure(500, &error.to_string()),
             (_, Err(error)) => failure(500, &format!("{}: {error}", path.display())),
         }
@@ -303,7 +199,7 @@ impl Shop {
             Ok(described) => {
                 let bytes = ImageIndex::of_images(described).to_json();
                 let digest = Some(Sha256::of(&bytes));
-                Answer { digest, ..text(200, oci::INDEX, bytes) }
+                whole(oci::INDEX, digest, Body::Text(bytes))
             }
             Err(error) => {
                 let error: crate::BundleError = error;
@@ -318,55 +214,19 @@ fn media_type(said: &str) -> &'static str {
     if said == oci::DOCKER_MANIFEST { oci::DOCKER_MANIFEST } else { oci::MANIFEST }
 }
 
+/// What was asked for.
+fn whole(content_type: &'static str, digest: Option<Sha256>, body: Body) -> Answer {
+    let registry = ("Docker-Distribution-Api-Version", "registry/2.0".to_owned());
+    let digest = digest.map(|digest| ("Docker-Content-Digest", digest.oci()));
+    Answer { status: 200, content_type, headers: std::iter::once(registry).chain(digest).collect(), body }
+}
+
 fn text(status: u16, content_type: &'static str, body: Vec<u8>) -> Answer {
-    Answer { status, content_type, digest: None, body: Body::Text(body) }
+    Answer { status, ..whole(content_type, None, Body::Text(body)) }
 }
 
 /// In the form that registries give errors.
 fn failure(status: u16, why: &str) -> Answer {
     let body = serde_json::json!({ "errors": [{ "code": "UNKNOWN", "message": why }] });
     text(status, "application/json", body.to_string().into_bytes())
-}
-
-/// Sends an answer, from a byte on where somebody has the beginning. The status.
-fn send(
-    mut stream: &TcpStream,
-    answer: Answer,
-    from: Option<u64>,
-    head_only: bool,
-) -> Result<u16, io::Error> {
-    let (mut content, size): (Box<dyn Read + Send>, u64) = match answer.body {
-        Body::Text(bytes) => {
-            let size = bytes.len() as u64;
-            (Box::new(io::Cursor::new(bytes)), size)
-        }
-        Body::Stream(content, size) => (content, size),
-    };
-    let from = from.filter(|_| answer.status == 200);
-    let (status, skipped) = match from {
-        Some(from) if from >= size => (416, size),
-        Some(from) => (206, from),
-        None => (answer.status, 0),
-    };
-    let mut head = format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\
-         Docker-Distribution-Api-Version: registry/2.0\r\nAccept-Ranges: bytes\r\n",
-        if status < 300 { "OK" } else { "No" },
-        answer.content_type,
-        size - skipped,
-    );
-    if let Some(digest) = answer.digest {
-        head.push_str(&format!("Docker-Content-Digest: {}\r\n", digest.oci()));
-    }
-    match status {
-        206 => head.push_str(&format!("Content-Range: bytes {skipped}-{}/{size}\r\n", size - 1)),
-        416 => head.push_str(&format!("Content-Range: bytes */{size}\r\n")),
-        _ => {}
-    }
-    stream.write_all(format!("{head}\r\n").as_bytes())?;
-    if !head_only && status != 416 {
-        io::copy(&mut content.by_ref().take(skipped), &mut io::sink())?;
-        io::copy(&mut content, &mut stream)?;
-    }
-    Ok(status)
 }

@@ -68,6 +68,11 @@ impl Config {
         Ok(Self { system, source, whole, ignition })
     }
 
+    /// What all machines get of it, with the local files that it takes in: as long as this is the same, so is what it means.
+    pub fn common(&self) -> String {
+        self.ignition.to_string()
+    }
+
     /// Where the configuration puts something at a path, or says something of it.
     pub(crate) fn origin_of_path(&self, path: &str) -> Option<Origin> {
         let storage = self.ignition.get("storage")?;

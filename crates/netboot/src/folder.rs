@@ -64,11 +64,43 @@ impl Rendered {
     /// # Errors
     /// The configuration does not fit one of them, or two have the same network card.
     pub fn of(config: &Config, project: &str, machines: &[(Machine, Settings)]) -> Result<Self, Mistakes> {
+        let named = machines.iter().map(|(machine, settings)| (machine.name.as_str(), settings));
+        let (mut rendered, mut found) = Self::begin(config, project, named);
+        for (machine, _) in machines {
+            let path = configuration(&machine.name);
+            match config.for_machine(machine) {
+                Ok(text) => drop(rendered.files.insert(path.into(), Content { text, secret: true })),
+                Err(mistakes) => found.extend(mistakes.0),
+            }
+        }
+        Mistakes::none_of(found)?;
+        Ok(rendered)
+    }
+
+    /// The scripts of machines alone, which hold no secrets and do not depend on who renders them.
+    ///
+    /// # Errors
+    /// A name cannot be that of a file, or two machines have the same network card.
+    pub fn scripts(
+        config: &Config,
+        project: &str,
+        machines: &[(String, Settings)],
+    ) -> Result<Self, Mistakes> {
+        let named = machines.iter().map(|(name, settings)| (name.as_str(), settings));
+        let (rendered, found) = Self::begin(config, project, named);
+        Mistakes::none_of(found)?;
+        Ok(rendered)
+    }
+
+    fn begin<'a>(
+        config: &Config,
+        project: &str,
+        machines: impl Iterator<Item = (&'a str, &'a Settings)>,
+    ) -> (Self, Vec<Mistake>) {
         let mut rendered = Self { mark: ipxe::mark(project), files: BTreeMap::new() };
         let mut found = Vec::new();
         let mut cards: HashMap<Mac, (&str, &Origin)> = HashMap::new();
-        for (machine, settings) in machines {
-            let name = &machine.name;
+        for (name, settings) in machines {
             // It becomes the name of files, and a word in scripts.
             if name.starts_with('.')
                 || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
@@ -88,19 +120,13 @@ impl Rendered {
                 }
                 rendered.script(format!("mac/{}.ipxe", mac.hyphened()), ipxe::card(name));
             }
-            let path = format!("ignition/{name}.ign");
-            let script =
-                ipxe::machine(name, config.system, &settings.boot, &format!("{}/{path}", settings.url));
+            let ignition = format!("{}/{}", settings.url, configuration(name));
+            let script = ipxe::machine(name, config.system, &settings.boot, &ignition);
             rendered.script(format!("name/{name}.ipxe"), script);
-            match config.for_machine(machine) {
-                Ok(text) => drop(rendered.files.insert(path.into(), Content { text, secret: true })),
-                Err(mistakes) => found.extend(mistakes.0),
-            }
         }
-        Mistakes::none_of(found)?;
         rendered.script("boot.ipxe".to_owned(), ipxe::first());
         rendered.script("unknown.ipxe".to_owned(), ipxe::unknown());
-        Ok(rendered)
+        (rendered, found)
     }
 
     fn script(&mut self, path: String, lines: String) {
@@ -172,6 +198,11 @@ impl Rendered {
         }
         Ok(())
     }
+}
+
+/// The path of a machine's configuration in the folder.
+fn configuration(machine: &str) -> String {
+    format!("ignition/{machine}.ign")
 }
 
 impl Change {

@@ -140,6 +140,14 @@ impl KeyStore {
         Ok(Authority { key })
     }
 
+    /// A machine's certificate as it is kept, good or not.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn certificate(&self, machine: &str) -> Result<Option<String>, KeyError> {
+        Ok(read(&certificate_path(&self.host_path(machine)))?.map(|text| text.trim().to_owned()))
+    }
+
     /// A machine's host key with a certificate that is good for these names now.
     ///
     /// # Errors

@@ -31,6 +31,6 @@ pub use host_key::{Authority, HostKey, KeyError, KeyStore, LIFETIME, Made};
 pub use ipxe::Boot;
 pub use local_files::LocalFiles;
 pub use mac::Mac;
-pub use machine::Machine;
+pub use machine::{Machine, is_of};
 pub use mistake::{Mistake, Mistakes};
 pub use settings::{Settings, SettingsError};

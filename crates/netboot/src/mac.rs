@@ -13,6 +13,11 @@ impl Mac {
         self.joined("-")
     }
 
+    /// Its six bytes, in the order in which they are written.
+    pub fn bytes(self) -> [u8; 6] {
+        self.0
+    }
+
     fn joined(self, between: &str) -> String {
         self.0.map(|byte| format!("{byte:02x}")).join(between)
     }

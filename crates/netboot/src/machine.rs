@@ -28,6 +28,13 @@ pub struct Machine {
     pub host_key: Option<HostKey>,
 }
 
+/// Whether a configuration that was rendered has this host name, and this host certificate where there is one. Who may log in is
+/// not looked at: that depends on whose keys were there when it was rendered.
+pub fn is_of(ignition: &str, hostname: &str, certificate: Option<&str>) -> bool {
+    let has = |text: &str| ignition.contains(&data_url(format!("{text}\n").as_bytes()));
+    has(hostname) && certificate.is_none_or(has)
+}
+
 impl Config {
     /// The configuration of one machine, as Ignition reads it.
     ///

@@ -50,6 +50,14 @@ pub enum SettingsError {
 }
 
 impl Settings {
+    /// Reads which network cards a host has, and nothing else.
+    ///
+    /// # Errors
+    /// What is written of them is wrong.
+    pub fn cards_of(vars: &HostVars) -> Result<Vec<(Mac, Origin)>, SettingsError> {
+        Reader { vars }.cards()
+    }
+
     /// Reads the variables of a host.
     ///
     /// # Errors
