@@ -7,10 +7,14 @@
 //! etcd over to muster's unit ([`member`]), and takes away what others' manifests have in place of muster's own. From the first change of a machine until its end a mark is on it, with which no other run sets anything up.
 
 mod compared;
+mod kubelet;
 mod kubespray;
 mod living;
 mod machine;
 mod member;
+mod of_kubeadm;
+mod pod_network;
+mod static_pods;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
