@@ -136,8 +136,6 @@ pub(super) fn corefile(living: &str, wanted: &str, domain: &str) -> Vec<String> 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

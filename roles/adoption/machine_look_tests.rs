@@ -58,6 +58,6 @@ fn what_a_machine_really_runs_with_is_read_as_it_stands_in_its_files() {
         let told = seen.of_manifest("kube-scheduler", |_| Ok(Vec::new())).unwrap();
         assert!(told.len() == 1 && told[0].found.contains("kube-scheduler.yaml cannot be read"), "{told:?}");
     }
-    let unread = machine("", &["--config=/var/lib/kubelet/config.yaml"]);
+    let unread = Machine::parse("kubelet --config=/var/lib/kubelet/config.yaml\n");
     assert_eq!(unread.settings_of_others("node1", "192.0.2.4", &json!({})).len(), 1);
 }
