@@ -12,6 +12,18 @@ pub(super) fn is_same(one: &str, other: &str) -> bool {
     one == other || is_truth(one) && one.eq_ignore_ascii_case(other)
 }
 
+/// Whether a value is the one that a field has when nobody sets it.
+pub(super) fn is_unset(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.values().all(is_unset),
+        Value::Array(items) => items.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => ["", "0", "0s"].contains(&text.as_str()),
+        Value::Bool(_) => false,
+    }
+}
+
 /// What keeps a value: the variable, with what stands in the inventory and what the cluster has.
 pub(super) fn differs(variable: &str, inventory: &str, living: &str) -> Problem {
     let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { text.to_owned() };

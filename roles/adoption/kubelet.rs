@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use muster_engine::prelude::*;
 use serde_json::{Value, json};
 
-use super::compared::{differs, is_same};
+use super::compared::{differs, is_same, is_unset};
 use super::living::refused;
 use crate::cluster::Standing;
 use crate::kubeadm;
@@ -131,18 +131,6 @@ fn merge(document: &mut Value, patch: Value) {
             Value::Null => drop(document.as_object_mut().and_then(|fields| fields.remove(&name))),
             value => merge(&mut document[name.as_str()], value),
         }
-    }
-}
-
-/// Whether a value is the one that a field has when nobody sets it.
-fn is_unset(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(fields) => fields.values().all(is_unset),
-        Value::Array(items) => items.is_empty(),
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => ["", "0", "0s"].contains(&text.as_str()),
-        Value::Bool(_) => false,
     }
 }
 
