@@ -11,7 +11,6 @@ use super::{compared, machine};
 use crate::addresses::ip;
 use crate::common::cluster_vars;
 use crate::etcd;
-use crate::kubeadm;
 use crate::objects::parsed;
 
 /// What its kubelets are configured with, as a whole.
@@ -65,7 +64,8 @@ impl Kubesprays {
         self.unwell.is_empty()
     }
 
-    fn document(&self) -> Value {
+    /// The kubelet's configuration.
+    pub(super) fn document(&self) -> Value {
         parsed::<Value>(&self.config).ok().and_then(|mut all| all.pop()).unwrap_or_default()
     }
 
@@ -74,28 +74,9 @@ impl Kubesprays {
         self.document()["containerRuntimeEndpoint"].as_str().map(str::to_owned)
     }
 
-    /// What its kubelet is told that it would not be told any more.
-    pub(super) fn problems_of_kubelet(&self, host: &Host) -> Result<Vec<Problem>> {
-        let documents = kubeadm::kubelet_configuration(host)?;
-        let documents: Vec<Value> = documents.iter().filter_map(|text| parsed(text).ok()?.pop()).collect();
-        let mut living = self.document();
-        let own = ip(host)?.to_string();
-        let will = documents.iter().rev().find_map(|document| document.get("address"));
-        let mut problems = Vec::new();
-        // It is another one on each machine.
-        if living["address"] == own.as_str() && will != living.get("address") {
-            problems.push(refused(
-                "kubelet_bind_address",
-                format!("the kubelet listens at {own} alone, and would at all addresses of {}", host.name()),
-                "the address at which it listens",
-                "set kubelet_bind_address: \"{{ ip }}\"",
-            ));
-        }
-        if let Some(fields) = living.as_object_mut() {
-            fields.remove("address");
-        }
-        problems.extend(compared::kubelet(&living, &documents));
-        Ok(problems)
+    /// Whether kube-vip runs as a static pod, kubespray's or one of its own guide.
+    pub(super) fn has_kube_vip(&self) -> bool {
+        self.pods.iter().any(|pod| pod == "kube-vip")
     }
 
     /// What else keeps the machine from being taken over.
@@ -109,7 +90,7 @@ impl Kubesprays {
             )
         };
         let mut problems: Vec<Problem> = self.others.iter().map(other).collect();
-        if self.pods.iter().any(|pod| pod == "kube-vip") {
+        if self.has_kube_vip() {
             problems.push(refused(
                 "kube-vip",
                 format!("kube-vip holds the address of the API on {}", host.name()),
@@ -150,11 +131,11 @@ impl Kubesprays {
         named.into_iter().chain(last)
     }
 
-    /// etcd's environment as arguments: `etcd --name=VALUE`.
-    fn arguments(&self) -> Vec<String> {
+    /// etcd's environment as arguments: names and values.
+    fn arguments(&self) -> Vec<(String, String)> {
         let argument = |line: &String| {
             let (name, value) = line.strip_prefix("ETCD_")?.split_once('=')?;
-            Some(format!("etcd --{}={value}", name.to_lowercase().replace('_', "-")))
+            Some((name.to_lowercase().replace('_', "-"), value.to_owned()))
         };
         self.environment.iter().filter_map(argument).collect()
     }
@@ -234,7 +215,7 @@ pub(super) mod tests {
             let (key, value) = line.split_once(' ').unwrap();
             seen.take(key, value);
         }
-        assert_eq!(seen.arguments(), ["etcd --auto-compaction-retention=8"]);
+        assert_eq!(seen.arguments(), [("auto-compaction-retention".to_owned(), "8".to_owned())]);
         let unwell: Vec<_> = seen.unwell().collect();
         assert!(unwell.len() == 1 && unwell[0].contains("192.0.2.5"), "{unwell:?}");
         seen.unwell.retain(|line| line.starts_with("Error"));

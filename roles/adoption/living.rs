@@ -10,6 +10,7 @@ use muster_inventory::some_names;
 use serde_json::Value;
 
 use super::compared::{self, differs};
+use super::pod_network::{self, Interface};
 use super::proxy;
 use crate::addresses::ip;
 use crate::catalogue::CATALOGUE;
@@ -31,6 +32,7 @@ pub(super) struct Living {
     nodes: Vec<Node>,
     /// By kind and name: configurations of kubeadm's, and of DNS.
     objects: BTreeMap<String, Value>,
+    /// Its configurations and daemons.
     flannel: Vec<Value>,
     /// The static pods of control planes: the node, the program, and whether it is Ready.
     pods: Vec<(String, String, bool)>,
@@ -44,6 +46,8 @@ struct Node {
     address: String,
     ready: bool,
     taints: Vec<String>,
+    /// The address from which flannel sends to other machines; nothing where somebody has set another one by which they know it.
+    flannel: Option<String>,
 }
 
 impl Living {
@@ -154,6 +158,12 @@ impl Living {
                 format!("set ip={} of {} in the inventory", node.address, host.name()),
             ));
         }
+        let plugin = host.all_vars().get("kube_network_plugin")?;
+        let has_flannel = plugin.is_some_and(|plugin| plugin.as_str() == Some("flannel"));
+        if has_flannel && Interface::wanted(host)?.is_none() {
+            let sends_from = node.flannel.as_deref();
+            problems.extend(pod_network::other_interface(&self.flannel, host.name(), sends_from, &address));
+        }
         if host.in_group("kube_control_plane") {
             let is_kept_free = node.taints.iter().any(|key| key == "node-role.kubernetes.io/control-plane");
             let told = match (is_kept_free, host.in_group("kube_node")) {
@@ -199,9 +209,6 @@ impl Living {
         }
         let mut problems = self.settled(host, &config)?;
         problems.extend(self.strangers(host, known)?);
-        let documents = kubeadm::kubelet_configuration(host)?;
-        let documents: Vec<Value> = documents.iter().filter_map(|text| parsed(text).ok()?.pop()).collect();
-        problems.extend(compared::kubelet(&self.document("kubelet-config", "kubelet"), &documents));
         let fields = kubeadm::kube_proxy_fields(host)?;
         problems.extend(proxy::problems(&self.document("kube-proxy", "config.conf"), &fields));
         problems.extend(self.network(host)?);
@@ -329,7 +336,8 @@ impl Living {
         let mut names: Vec<String> =
             config["apiServer"]["certSANs"].as_array().into_iter().flatten().map(text).collect();
         let endpoint = text(&config["controlPlaneEndpoint"]);
-        names.extend(endpoint.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned()));
+        let endpoint = endpoint.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']));
+        names.extend(endpoint.map(str::to_owned));
         let services: Option<IpNet> =
             config["networking"]["serviceSubnet"].as_str().and_then(|net| net.parse().ok());
         // By which pods know it: kubeadm gives these by itself.
@@ -343,7 +351,7 @@ impl Living {
         names.sort_unstable();
         names.dedup();
         let one = |name: String| {
-            let is_endpoint = endpoint.starts_with(&name);
+            let is_endpoint = endpoint == Some(name.as_str());
             let variable =
                 if is_endpoint { "loadbalancer_apiserver" } else { "supplementary_addresses_in_ssl_keys" };
             refused(
@@ -389,12 +397,13 @@ impl Living {
         }
         let has_flannel =
             self.daemons.iter().any(|daemon| FLANNELS.contains(&daemon.as_str())) || !self.flannel.is_empty();
-        if let Some(problem) = another_network(plugin, has_flannel) {
+        if let Some(problem) = pod_network::another_network(plugin, has_flannel) {
             return Ok(vec![problem]);
         }
         let config = self.flannel.iter().find_map(|map| map["data"]["net-conf.json"].as_str());
         let living: Value = config.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let (living, wanted) = (compared::flannel(&living), compared::flannel(&flannel::net_conf(host)?));
+        let (living, wanted) =
+            (pod_network::settings(&living), pod_network::settings(&flannel::net_conf(host)?));
         let value = |variable: &str| {
             wanted.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.clone())
         };
@@ -402,7 +411,9 @@ impl Living {
             let will = value(variable).unwrap_or_default();
             (will != has).then(|| differs(variable, &will, &has))
         });
-        Ok(differing.collect())
+        let mut problems: Vec<Problem> = differing.collect();
+        problems.extend(pod_network::daemon(&self.flannel, Interface::wanted(host)?.as_ref()));
+        Ok(problems)
     }
 
     /// What CoreDNS answers.
@@ -430,33 +441,11 @@ impl Node {
     fn of_line(line: &str) -> Self {
         let mut words = line.split('|').map(str::to_owned);
         let mut word = || words.next().unwrap_or_default();
-        let (name, address, ready, taints) = (word(), word(), word(), word());
+        let (name, address, ready, taints, flannel, set) = (word(), word(), word(), word(), word(), word());
         let taints = taints.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect();
-        Self { name, address, ready: ready == "True", taints }
+        let flannel = Some(flannel).filter(|address| !address.is_empty() && set.is_empty());
+        Self { name, address, ready: ready == "True", taints, flannel }
     }
-}
-
-/// That the network of pods is another one than the inventory's, or one that muster does not take over.
-fn another_network(plugin: &str, has_flannel: bool) -> Option<Problem> {
-    if plugin == "flannel" && has_flannel {
-        return None;
-    }
-    Some(refused(
-        "kube_network_plugin",
-        if has_flannel {
-            format!("{plugin} in the inventory, and the cluster has flannel")
-        } else {
-            format!(
-                "{plugin} in the inventory, and the cluster has no flannel in the namespaces kube-flannel and kube-system"
-            )
-        },
-        "the network that the cluster has",
-        if has_flannel {
-            "set kube_network_plugin: flannel"
-        } else {
-            "set kube_network_plugin: none: then the network stays what it is, and whoever has installed it looks after it"
-        },
-    ))
 }
 
 /// How kubeadm would be configured by this machine.
@@ -494,7 +483,7 @@ mod tests {
 
     #[test]
     fn what_the_cluster_says_is_read() {
-        let said = "\n== nodes\nnode1|192.0.2.4|True|node-role.kubernetes.io/control-plane other\nnode2|192.0.2.5|False|\n\
+        let said = "\n== nodes\nnode1|192.0.2.4|True|node-role.kubernetes.io/control-plane other|192.0.2.4|\nnode2|192.0.2.5|False||192.0.2.5|203.0.113.5\n\
                     \n== objects\n{\"kind\":\"List\",\"items\":[{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kubeadm-config\"},\"data\":{\
                     \"ClusterConfiguration\":\"clusterName: a\\nnetworking: {podSubnet: 10.244.0.0/16}\\n\"}}]}\n\
                     \n== flannel\n\n== pods\nnode1|etcd|True\nnode2|kube-apiserver|False\nnode2|kube-scheduler|\n\n== daemons\nkube-system/kube-proxy\nkube-flannel/kube-flannel-ds\n";
@@ -502,6 +491,9 @@ mod tests {
         assert_eq!(living.nodes.len(), 2);
         assert!(living.nodes[0].ready && !living.nodes[1].ready);
         assert_eq!(living.nodes[0].taints, ["node-role.kubernetes.io/control-plane", "other"]);
+        // Flannel takes what somebody has set.
+        assert_eq!(living.nodes[0].flannel.as_deref(), Some("192.0.2.4"));
+        assert_eq!(living.nodes[1].flannel, None);
         assert_eq!(living.configuration()["networking"]["podSubnet"], "10.244.0.0/16");
         let unwell: Vec<_> = living.unwell().map(|(node, problem)| (node, problem.found)).collect();
         assert_eq!(
@@ -543,23 +535,20 @@ mod tests {
     }
 
     #[test]
-    fn another_network_than_the_clusters_and_one_that_is_not_taken_over_are_told() {
-        let told = |plugin: &str, has_flannel: bool| {
-            another_network(plugin, has_flannel).map(|problem| (problem.found, problem.remedy))
+    fn names_of_the_api_that_would_be_lost_are_told_with_the_variable() {
+        let known = Standing::default();
+        let told = |endpoint: &str, name: &str| {
+            let config = json!({ "controlPlaneEndpoint": endpoint, "apiServer": { "certSANs": [name] } });
+            let found = Living::ways_in(&known, &config, &json!({}));
+            found.into_iter().map(|problem| problem.check).collect::<Vec<_>>()
         };
-        assert_eq!(told("flannel", true), None);
-        for plugin in ["calico", "cilium"] {
-            let (found, remedy) = told(plugin, true).unwrap();
-            assert_eq!(found, format!("{plugin} in the inventory, and the cluster has flannel"));
-            assert_eq!(remedy, "set kube_network_plugin: flannel");
-            // The cluster has it: it stays, with those who look after it.
-            let (found, remedy) = told(plugin, false).unwrap();
-            assert!(
-                found.contains("no flannel") && remedy.starts_with("set kube_network_plugin: none"),
-                "{found}"
-            );
-        }
-        assert!(told("flannel", false).is_some());
+        assert_eq!(told("10.0.0.11:6443", "10.0.0.11"), ["loadbalancer_apiserver"]);
+        // The beginning of the one is no name of the other.
+        assert_eq!(
+            told("10.0.0.11:6443", "10.0.0.1"),
+            ["supplementary_addresses_in_ssl_keys", "loadbalancer_apiserver"]
+        );
+        assert_eq!(told("[2001:db8::1]:6443", "2001:db8::1"), ["loadbalancer_apiserver"]);
     }
 
     #[test]

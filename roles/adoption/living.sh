@@ -3,15 +3,18 @@ part() { printf '\n== %s\n' "$1"; }
 part nodes
 address='{.status.addresses[?(@.type=="InternalIP")].address}'
 ready='{.status.conditions[?(@.type=="Ready")].status}'
-kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name}|$address|$ready|{.spec.taints[*].key}{\"\n\"}{end}"
+# From where flannel sends on each.
+flannel='{.metadata.annotations.flannel\.alpha\.coreos\.com/public-ip}|{.metadata.annotations.flannel\.alpha\.coreos\.com/public-ip-overwrite}'
+kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name}|$address|$ready|{.spec.taints[*].key}|$flannel{\"\n\"}{end}"
 part objects
 kubectl -n kube-system get --ignore-not-found -o json configmap/kubeadm-config configmap/kubelet-config configmap/kube-proxy \
   configmap/coredns configmap/kubernetes-services-endpoint service/kube-dns service/coredns deployment/coredns
 # kubespray has them in another namespace.
 part flannel
-kubectl -n kube-flannel get --ignore-not-found -o json configmap/kube-flannel-cfg configmap/kube-flannel
+kubectl -n kube-flannel get --ignore-not-found -o json configmap/kube-flannel-cfg configmap/kube-flannel \
+  daemonset/kube-flannel-ds daemonset/kube-flannel
 part flannel-of-kubespray
-kubectl -n kube-system get --ignore-not-found -o json configmap/kube-flannel-cfg
+kubectl -n kube-system get --ignore-not-found -o json configmap/kube-flannel-cfg daemonset/kube-flannel
 part pods
 kubectl -n kube-system get pods -l tier=control-plane \
   -o "jsonpath={range .items[*]}{.spec.nodeName}|{.metadata.labels.component}|$ready{\"\n\"}{end}"

@@ -1,17 +1,24 @@
 //! What a machine of a cluster that is to be adopted is like, beside its identity.
 
+use std::collections::BTreeMap;
+
 use muster_engine::prelude::*;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::compared::{self, differs};
 use super::engine::Engine;
 use super::kubespray::{self, Kubesprays};
 use super::living::{kubeadm_document, refused};
-use super::{MARK, Row, living};
+use super::of_kubeadm::Own;
+use super::static_pods::StaticPod;
+use super::{MARK, Row, kubelet, living};
+use crate::addresses::ip;
 use crate::catalogue::release;
 use crate::cluster::{self, Identity, Standing};
 use crate::common::cluster_vars;
 use crate::etcd;
+use crate::objects::parsed;
 use crate::upgrade::versions;
 
 /// Explained in `defaults.yml` of other roles.
@@ -19,6 +26,7 @@ use crate::upgrade::versions;
 pub(super) struct Vars {
     kubelet_custom_flags: Vec<String>,
     kubelet_node_custom_flags: Vec<String>,
+    kubelet_fail_swap_on: bool,
 }
 
 /// How often etcd is asked again that is not well, every three seconds.
@@ -51,8 +59,12 @@ pub(super) struct Machine {
     /// The machine's own name.
     name: String,
     endpoint: Option<String>,
-    /// `COMPONENT --NAME=VALUE` of the control plane's programs.
-    arguments: Vec<String>,
+    /// The kubelet's configuration, where kubeadm puts it.
+    config: String,
+    /// Who has made the cgroups that are there for pods: `systemd`, `cgroupfs`.
+    cgroups: Vec<String>,
+    /// The manifests of the control plane's programs and of etcd, by their names.
+    manifests: BTreeMap<String, String>,
     /// What only kubespray has.
     spray: Kubesprays,
     /// What Docker has there beside the node, and whether it restarts with containerd.
@@ -100,7 +112,12 @@ impl Machine {
                 "kubelet" => machine.kubelet.push(value.to_owned()),
                 "flags" => machine.flags += value,
                 "endpoint" => machine.endpoint = Some(value.trim_matches('"').to_owned()),
-                "argument" => machine.arguments.push(value.to_owned()),
+                "kubelet_config" => machine.config += &format!("{value}\n"),
+                "cgroups" => machine.cgroups.push(value.to_owned()),
+                "manifest" => {
+                    let (program, line) = value.split_once(' ').unwrap_or((value, ""));
+                    *machine.manifests.entry(program.to_owned()).or_default() += &format!("{line}\n");
+                }
                 "name" => machine.name = value.to_owned(),
                 "docker" => machine.docker.push(value.to_owned()),
                 "docker_restarts" => machine.docker_restarts = true,
@@ -202,25 +219,84 @@ impl Machine {
     ) -> Result<Vec<Problem>> {
         let Some(seen) = known.identity(host.name()).filter(|_| !self.ours) else { return Ok(Vec::new()) };
         let mut problems = member(host, seen)?;
-        if !has_etcd_alone(host) {
-            problems.extend(self.engine_of_others());
-            let vars: Vars = host.vars()?;
-            let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
-            problems.extend(self.kubelet_of_others(host.name(), &given));
-            problems.extend(self.settings.problems(host.name(), &host.vars()?));
+        if has_etcd_alone(host) {
+            problems.extend(self.spray.problems(host)?);
+            return Ok(problems);
         }
-        if self.is_kubesprays() {
-            problems.extend(self.spray.problems_of_kubelet(host)?);
+        problems.extend(self.engine_of_others());
+        problems.extend(self.settings.problems(host.name(), &host.vars()?));
+        let vars: Vars = host.vars()?;
+        let own = Own { address: ip(host)?.to_string(), port: cluster_vars(host)?.kube_apiserver_port };
+        let certificates = asked["certificatesDir"].as_str().unwrap_or("/etc/kubernetes/pki");
+        let wanted = kubelet::wanted(host, known, certificates)?;
+        let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
+        problems.extend(self.kubelet_of_others(host.name(), &own.address, &given, &wanted));
+        let facts = host.facts();
+        // What a container sees is the swap of its machine, which preflight tells of.
+        let switches_off = vars.kubelet_fail_swap_on && facts.container.is_empty();
+        problems.extend(kubelet::swap(host.name(), &facts.swaps, switches_off));
+        if !self.begun && !self.kubelet.is_empty() {
+            problems.extend(self.settings_of_others(host.name(), &own.address, &wanted));
         }
         problems.extend(self.spray.problems(host)?);
         if seen.stacked.is_some() {
-            problems.extend(compared::etcd(&self.arguments, &etcd::environment(host)?));
+            let will = etcd::environment(host)?;
+            let lost = |pod: StaticPod| Ok(compared::etcd(&pod.with_environment().arguments, &will));
+            problems.extend(self.of_manifest("etcd", lost)?);
         }
         if seen.version.is_some() && !self.begun && !known.standing().is_empty() {
             let wanted = kubeadm_document(host, known).await?;
-            problems.extend(compared::arguments(&self.arguments, asked, &wanted));
+            let patches =
+                host.all_vars().get("kubeadm_patches")?.map(|value| value.to_json()).unwrap_or_default();
+            for program in self.manifests.keys().filter(|program| program.as_str() != "etcd") {
+                problems.extend(
+                    self.of_manifest(program, |pod| Ok(pod.problems(&own, asked, &wanted, &patches)))?,
+                );
+            }
         }
         Ok(problems)
+    }
+
+    /// What of a static pod would be lost, or that its manifest cannot be read.
+    fn of_manifest(
+        &self,
+        program: &str,
+        lost: impl FnOnce(StaticPod) -> Result<Vec<Problem>>,
+    ) -> Result<Vec<Problem>> {
+        let manifest = self.manifests.get(program).map(String::as_str).unwrap_or_default();
+        match StaticPod::parse(program, manifest) {
+            Ok(pod) => lost(pod),
+            Err(why) => Ok(vec![refused(
+                program,
+                format!("/etc/kubernetes/manifests/{program}.yaml cannot be read: {why}"),
+                "the manifest of a static pod, as kubeadm writes it",
+                "see what is wrong with it, and run again",
+            )]),
+        }
+    }
+
+    /// What the kubelet was started with as its configuration.
+    fn settings(&self) -> Value {
+        match self.is_kubesprays() {
+            true => self.spray.document(),
+            false => parsed::<Value>(&self.config).ok().and_then(|mut all| all.pop()).unwrap_or_default(),
+        }
+    }
+
+    /// What the kubelet's configuration says that it would not say any more. `own`: the machine's address; `wanted`: what it would say.
+    fn settings_of_others(&self, name: &str, own: &str, wanted: &Value) -> Vec<Problem> {
+        let living = self.settings();
+        if !living.is_object() {
+            return vec![refused(
+                "kubelet",
+                format!("the configuration of the kubelet of {name} cannot be read"),
+                "what it was started with, in /var/lib/kubelet/config.yaml (or kubespray's kubelet-config.yaml)",
+                format!("see what is wrong with that file on {name}, and run again"),
+            )];
+        }
+        let mut problems = kubelet::problems(name, own, &living, wanted);
+        problems.extend(kubelet::cgroups(name, &self.cgroups, &living, wanted));
+        problems
     }
 
     /// Whether the kubelet runs as kubespray starts it.
@@ -245,8 +321,8 @@ impl Machine {
         })
     }
 
-    /// `given`: the flags that variables give it.
-    fn kubelet_of_others(&self, name: &str, given: &[String]) -> Vec<Problem> {
+    /// `own`: the machine's address; `given`: the flags that variables give it; `wanted`: what its configuration would say.
+    fn kubelet_of_others(&self, name: &str, own: &str, given: &[String], wanted: &Value) -> Vec<Problem> {
         if self.kubelet.is_empty() {
             return vec![refused(
                 "kubelet",
@@ -255,32 +331,31 @@ impl Machine {
                 format!("see why, on {name}: systemctl status kubelet"),
             )];
         }
-        // `--name=value`, or the value behind it.
-        let mut flags: Vec<String> = Vec::new();
-        for word in &self.kubelet {
-            match flags.last_mut().filter(|_| !word.starts_with("--")) {
-                Some(flag) => *flag = format!("{flag}={word}"),
-                None => flags.push(word.clone()),
-            }
-        }
-        let kubeadms: Vec<&str> = self.flags.split([' ', '"']).collect();
+        let flags = kubelet::joined(self.kubelet.iter().map(String::as_str));
+        let kubeadms = kubelet::joined(self.flags.split([' ', '"']));
         let is_known = |flag: &String| {
             let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
             let of_unit =
                 OF_UNITS.iter().any(|(own, path)| *own == name && path.is_none_or(|path| path == value));
             let of_spray = self.is_kubesprays() && kubespray::is_its_flag(name, value, &self.name);
-            of_unit || of_spray || kubeadms.contains(&flag.as_str()) || given.contains(flag)
+            let is_own = name == "--node-ip" && value == own || kubelet::is_in_file(name, value, wanted);
+            of_unit || of_spray || is_own || kubeadms.contains(flag) || given.contains(flag)
         };
-        let unknown = flags.into_iter().filter(|flag| !is_known(flag));
+        let unknown = flags.iter().filter(|flag| !is_known(flag));
         unknown
             .map(|flag| {
+                let (flag_name, value) = flag.split_once('=').unwrap_or((flag, "true"));
+                let (check, remedy) = kubelet::of_flag(flag_name, value).unwrap_or_else(|| {
+                    let line = format!(
+                        "set kubelet_custom_flags: [{flag:?}], of that host where others have not got it"
+                    );
+                    ("kubelet_custom_flags", line)
+                });
                 refused(
-                    "kubelet_custom_flags",
+                    check,
                     format!("the kubelet of {name} runs with {flag}, and would not any more"),
                     "the arguments that it has",
-                    format!(
-                        "set kubelet_custom_flags: [{flag:?}], of that host where others have not got it"
-                    ),
+                    remedy,
                 )
             })
             .collect()
@@ -393,7 +468,13 @@ pub(super) async fn problems(host: &Host, machine: &Machine, known: &Standing) -
 }
 
 #[cfg(test)]
+#[path = "machine_look_tests.rs"]
+mod look_tests;
+
+#[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::kubespray::tests::{SHELLS, put, run};
     use super::*;
 
@@ -431,8 +512,13 @@ mod tests {
         ];
         let found = |more: &[&str], given: &[&str]| {
             let given: Vec<String> = given.iter().map(|flag| (*flag).to_owned()).collect();
-            let found = machine("--node-ip=192.0.2.4", &[&usual[..], more].concat())
-                .kubelet_of_others("node1", &given);
+            let wanted = json!({ "failSwapOn": true, "maxPods": 110 });
+            let found = machine("--v 3 --a=b", &[&usual[..], more].concat()).kubelet_of_others(
+                "node1",
+                "192.0.2.4",
+                &given,
+                &wanted,
+            );
             found.into_iter().map(|problem| problem.found).collect::<Vec<_>>()
         };
         assert!(found(&["--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf"], &[]).is_empty());
@@ -442,7 +528,26 @@ mod tests {
         );
         assert!(found(&["--v", "4"], &["--v=4"]).is_empty());
         assert_eq!(found(&["--config=/etc/own.yaml"], &[]).len(), 1);
-        assert_eq!(machine("", &[]).kubelet_of_others("node1", &[]).len(), 1, "it does not run");
+        // kubeadm's own notes, whichever way they are written; and what the kubelet's file says as well.
+        assert!(found(&["--v=3", "--a", "b", "--max-pods=110"], &[]).is_empty());
+        assert_eq!(found(&["--node-ip=192.0.2.9"], &[]).len(), 1);
+        let of_nobody = machine("", &[]).kubelet_of_others("node1", "192.0.2.4", &[], &json!({}));
+        assert_eq!(of_nobody.len(), 1, "it does not run");
+    }
+
+    #[test]
+    fn a_flag_is_told_with_the_variable_that_stands_for_it() {
+        let remedy = |flag: &str| {
+            let wanted = json!({ "failSwapOn": true, "cgroupDriver": "systemd", "maxPods": 110 });
+            let found = machine("", &[flag]).kubelet_of_others("node1", "192.0.2.4", &[], &wanted);
+            found.into_iter().map(|problem| problem.remedy).collect::<Vec<_>>().join("; ")
+        };
+        // As a flag it would let the machine's swap be switched off all the same.
+        assert_eq!(remedy("--fail-swap-on=false"), "set kubelet_fail_swap_on: false");
+        assert_eq!(remedy("--max-pods=250"), "set kubelet_max_pods: 250");
+        assert_eq!(remedy("--cgroup-driver=cgroupfs"), "set containerd_use_systemd_cgroup: false");
+        assert_eq!(remedy("--cgroup-driver=systemd"), "");
+        assert!(remedy("--node-ip=192.0.2.9").starts_with("set ip=192.0.2.9"));
     }
 
     /// Docker's units as systemd knows them: its own runs and is bound to containerd, that of cri-dockerd does not run.

@@ -13,10 +13,16 @@ if [ "${process:-0}" != 0 ] && [ -r "/proc/$process/cmdline" ]; then
 fi
 [ ! -r /var/lib/kubelet/kubeadm-flags.env ] || sed 's/^/flags /' /var/lib/kubelet/kubeadm-flags.env
 [ ! -r /var/lib/kubelet/instance-config.yaml ] || sed -n 's/^containerRuntimeEndpoint: */endpoint /p' /var/lib/kubelet/instance-config.yaml
+[ ! -r /var/lib/kubelet/config.yaml ] || sed 's/^/kubelet_config /' /var/lib/kubelet/config.yaml
+# Whose cgroups its pods are in.
+for folder in /sys/fs/cgroup /sys/fs/cgroup/memory; do
+  [ ! -d "$folder/kubepods.slice" ] || say cgroups systemd
+  [ ! -d "$folder/kubepods" ] || say cgroups cgroupfs
+done
 # What kubespray has: the kubelet's whole configuration, static pods and etcd as a unit.
 [ ! -r /etc/kubernetes/kubelet-config.yaml ] || sed 's/^/config /' /etc/kubernetes/kubelet-config.yaml
-for name in nginx-proxy haproxy kube-vip; do
-  [ ! -e "/etc/kubernetes/manifests/$name.yml" ] || say pod "$name"
+for name in nginx-proxy.yml haproxy.yml kube-vip.yml kube-vip.yaml; do
+  [ ! -e "/etc/kubernetes/manifests/$name" ] || say pod "${name%.*}"
 done
 [ ! -e /etc/etcd-events.env ] || say other /etc/etcd-events.env 'a second etcd for events'
 if [ -r /etc/etcd.env ] && [ ! -e /var/lib/muster/stamps/etcd.service ]; then
@@ -30,5 +36,5 @@ fi 2>/dev/null
 docker
 for component in kube-apiserver kube-controller-manager kube-scheduler etcd; do
   manifest=/etc/kubernetes/manifests/$component.yaml
-  [ ! -r "$manifest" ] || sed -n "s/^ *- \(--[a-z].*\)/argument $component \1/p" "$manifest"
+  [ ! -r "$manifest" ] || sed "s/^/manifest $component /" "$manifest"
 done

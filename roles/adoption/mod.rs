@@ -8,11 +8,15 @@
 
 mod compared;
 mod engine;
+mod kubelet;
 mod kubespray;
 mod living;
 mod machine;
 mod member;
+mod of_kubeadm;
+mod pod_network;
 mod proxy;
+mod static_pods;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

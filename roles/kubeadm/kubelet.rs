@@ -143,7 +143,7 @@ pub(super) async fn given(host: &Host, known: &Standing) -> Result<Option<String
 }
 
 /// The configuration of all kubelets, by the variables that hold for the cluster.
-fn shared(host: &Host, known: &Standing) -> Result<String> {
+pub(super) fn shared(host: &Host, known: &Standing) -> Result<String> {
     match known.speaker() {
         Some(plane) => config(&*host.cluster().host(plane)?),
         None => config(host),

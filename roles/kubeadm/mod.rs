@@ -250,8 +250,8 @@ pub(crate) async fn configuration(host: &Host, known: &Standing) -> Result<Strin
 }
 
 /// What this machine's kubelet would be told: the configuration of all, and how it differs from that.
-pub(crate) fn kubelet_configuration(host: &Host) -> Result<[String; 2]> {
-    Ok([kubelet::config(host)?, kubelet::patch(host)?])
+pub(crate) fn kubelet_configuration(host: &Host, known: &Standing) -> Result<[String; 2]> {
+    Ok([kubelet::shared(host, known)?, kubelet::patch(host)?])
 }
 
 /// The fields of kube-proxy's configuration that variables ask for.

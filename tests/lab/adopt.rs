@@ -85,6 +85,29 @@ pub(crate) fn write_inventory(lab: &Lab, machines: u8, planes: u8, vars: &str) {
     fs::write(folder.join("all.yml"), vars).unwrap();
 }
 
+/// Somebody has changed the scheduler's manifest by hand: it has an argument in quotes, and sees a file of the machine.
+const SCHEDULER_BY_HAND: &str = r#"cp /etc/kubernetes/manifests/kube-scheduler.yaml /root/
+sed -e "s/^    - --leader-elect=true/&\n    - '--v=3'/" -e 's/^    volumeMounts:/&\n    - {mountPath: \/etc\/own, name: own, readOnly: true}/' \
+  -e 's/^  volumes:/&\n  - {hostPath: {path: \/etc\/hostname}, name: own}/' /root/kube-scheduler.yaml >/etc/kubernetes/.own
+mv /etc/kubernetes/.own /etc/kubernetes/manifests/kube-scheduler.yaml"#;
+
+/// What only files of the machines say is refused on the machine that has it, with the lines to write.
+fn changes_by_hand_are_refused(lab: &Lab) {
+    lab.on("node1", SCHEDULER_BY_HAND);
+    lab.on(
+        "node2",
+        "cp /var/lib/kubelet/config.yaml /root/ && echo 'maxPods: 250' >>/var/lib/kubelet/config.yaml",
+    );
+    let told =
+        ["--v=3", "scheduler_extra_args", "/etc/hostname", "scheduler_extra_volumes", "kubelet_max_pods:"];
+    refused(lab, &["adopt"], &told);
+    // Of one machine alone.
+    let said = lab.muster(&["adopt"]).all();
+    assert_eq!(said.matches("{maxPods:").count(), 1, "{said}");
+    lab.on("node1", "mv /root/kube-scheduler.yaml /etc/kubernetes/manifests/");
+    lab.on("node2", "mv /root/config.yaml /var/lib/kubelet/");
+}
+
 fn objects(lab: &Lab) -> BTreeMap<String, String> {
     let said = lab.on("node1", OBJECTS);
     let lines = said.lines().filter_map(|line| line.rsplit_once(' '));
@@ -143,6 +166,7 @@ fn a_cluster_of_kubeadms_is_taken_over_under_an_application() {
     write_inventory(&lab, 3, 1, OF_KUBEADM);
     let refused = lab.muster(&["setup-cluster"]);
     assert!(refused.code == 3 && refused.out.contains("muster adopt"), "{refused:#?}");
+    changes_by_hand_are_refused(&lab);
 
     let admin = lab.on("node1", "cat /etc/kubernetes/admin.conf");
     fs::create_dir_all(lab.folder().join("inventory/artifacts")).unwrap();

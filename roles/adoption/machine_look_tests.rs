@@ -1,0 +1,63 @@
+//! What a machine really runs with is read as it stands in its files.
+
+use serde_json::json;
+
+use super::super::kubespray::tests::{SHELLS, put, run};
+use super::*;
+
+/// What the program of a look says on a machine with these files.
+fn seen(shell: &[&str], root: &std::path::Path) -> Machine {
+    let look = concat!(
+        include_str!("is_ours.sh"),
+        "say() { echo \"$*\"; }\nclusters() { :; }\ndocker() { :; }\nengine() { :; }\n",
+        include_str!("machine.sh")
+    );
+    put(root, "bin/systemctl", "#!/bin/sh\nexit 0\n");
+    put(root, "bin/hostname", "#!/bin/sh\necho node1\n");
+    let look = look.replace("/sys/fs/cgroup", &format!("{}/cgroup", root.display()));
+    let (done, said) = run(shell, root, &look, &["/nowhere"]);
+    assert!(done, "{shell:?}: {said}");
+    Machine::parse(&said)
+}
+
+#[test]
+fn what_a_machine_really_runs_with_is_read_as_it_stands_in_its_files() {
+    for shell in SHELLS {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        put(
+            root,
+            "var/lib/kubelet/config.yaml",
+            "kind: KubeletConfiguration\nmaxPods: 250\nevictionHard:\n  memory.available: 1Gi\n",
+        );
+        let manifest = "spec:\n  containers:\n  - command:\n    - kube-apiserver\n    - '--oidc-groups-prefix=oidc:'\n    name: kube-apiserver\n";
+        put(root, "etc/kubernetes/manifests/kube-apiserver.yaml", manifest);
+        put(root, "etc/kubernetes/manifests/kube-vip.yaml", "");
+        put(root, "cgroup/kubepods/tasks", "");
+        let seen = seen(shell, root);
+        assert_eq!(
+            seen.settings(),
+            json!({ "kind": "KubeletConfiguration", "maxPods": 250, "evictionHard": { "memory.available": "1Gi" } })
+        );
+        assert_eq!(seen.manifests["kube-apiserver"], manifest, "{shell:?}");
+        assert_eq!(seen.cgroups, ["cgroupfs"], "{shell:?}");
+        assert!(seen.spray.has_kube_vip(), "{shell:?}");
+        let found = |wanted: Value| {
+            let lost = seen.settings_of_others("node1", "192.0.2.4", &wanted);
+            lost.into_iter().map(|problem| problem.check).collect::<Vec<_>>()
+        };
+        let same = json!({ "maxPods": 250, "evictionHard": { "memory.available": "1Gi" } });
+        assert_eq!(found(same), Vec::<String>::new());
+        let other = json!({ "maxPods": 110, "cgroupDriver": "systemd" });
+        assert_eq!(found(other), ["eviction_hard", "kubelet_max_pods", "containerd_use_systemd_cgroup"]);
+        let pod = |pod: StaticPod| {
+            assert_eq!(pod.arguments, [("oidc-groups-prefix".to_owned(), "oidc:".to_owned())]);
+            Ok(Vec::new())
+        };
+        assert!(seen.of_manifest("kube-apiserver", pod).unwrap().is_empty());
+        let told = seen.of_manifest("kube-scheduler", |_| Ok(Vec::new())).unwrap();
+        assert!(told.len() == 1 && told[0].found.contains("kube-scheduler.yaml cannot be read"), "{told:?}");
+    }
+    let unread = Machine::parse("kubelet --config=/var/lib/kubelet/config.yaml\n");
+    assert_eq!(unread.settings_of_others("node1", "192.0.2.4", &json!({})).len(), 1);
+}
