@@ -12,7 +12,8 @@ use crate::fixture::{Ended, Lab};
 const HA: &str = "[kube_control_plane]\nnode1\nnode2\n[etcd]\nnode1\nnode2\nnode3\n[kube_node]\nnode3\n";
 
 /// One control plane, and members of etcd on two of the three workers.
-const NODE_ETCD_CLIENT: &str = "[kube_control_plane]\nnode1\n[etcd]\nnode[1:3]\n[kube_node]\nnode[1:4]\n";
+const NODE_ETCD_CLIENT: &str =
+    "[kube_control_plane]\nnode1\n[etcd]\nnode1\nnode2\nnode3\n[kube_node]\nnode1\nnode2\nnode3\nnode4\n";
 
 fn write(lab: &Lab, machines: u8, groups: &str) {
     let host = |n: u8| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n));
