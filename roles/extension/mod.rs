@@ -13,7 +13,7 @@ use muster_inventory::{HostVars, Inventory, Vars, VarsError};
 use serde_json::{Value, json};
 use serde_saphyr::Spanned;
 
-use crate::apps;
+use crate::apps::{self, cert_manager};
 use crate::cluster;
 use crate::objects::object::{Id, Object};
 use crate::objects::{self, ObjectSet, built_in, parsed};
@@ -108,6 +108,9 @@ async fn apply(host: &Host, written: Written, may_be_there: impl Fn(&str) -> boo
     };
     if !no_definitions {
         own(DEFINITIONS, definitions)?.ensure(host).await?;
+    }
+    if others.iter().any(cert_manager::is_its) {
+        cert_manager::answers(host).await?;
     }
     if !others.is_empty() {
         own(NAME, others)?.ensure(host).await?;

@@ -309,8 +309,16 @@ const MAKE_A_CLUSTER: [&str; 8] =
 /// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
-    const OTHER_APPS: [&str; 6] =
-        ["local-path-provisioner", "registry", "traefik", "monitoring", "metallb", "extension"];
+    const OTHER_APPS: [&str; 8] = [
+        "local-path-provisioner",
+        "registry",
+        "traefik",
+        "monitoring",
+        "kube-state-metrics",
+        "metallb",
+        "cert-manager",
+        "extension",
+    ];
     let plays = PLAYS.iter();
     let roles: Vec<(&String, &Play)> =
         plays.flat_map(|play| play.roles.iter().map(move |role| (role, play))).collect();
