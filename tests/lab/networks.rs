@@ -1,7 +1,5 @@
 //! Networks and names: calico as far as it goes without its images, and the DNS cache on each node.
 
-use std::fs;
-
 use crate::fixture::{Ended, Lab, bundle_with, module};
 
 /// The version of calico whose manifest the Go module proxy has: a commit of upstream's branch release-v3.28 that is the tag's.
