@@ -473,18 +473,25 @@ pub const ROLES: &[Role] = &[
         reads: [apps::registry::READS]
     ),
     app!("traefik", "An answer for Ingresses, on every node"),
-    app!("monitoring", "Prometheus, and what it measures on every node"),
+    app!("monitoring", "Prometheus, what it measures on every node, and who is told of alerts"),
+    app!("kube-state-metrics", "How the cluster's objects are, for Prometheus"),
     app!(
         "metallb",
         "Addresses for services of the type LoadBalancer",
         apps::metallb::APP,
         reads: [apps::metallb::READS]
     ),
+    app!(
+        "cert-manager",
+        "Certificates, issued and renewed for who asks with an object",
+        apps::cert_manager::APP,
+        reads: [apps::cert_manager::READS]
+    ),
     app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),
         check_with_bundle: Some(extension::check_charts),
-        ..role!("extension", "Objects and charts of your own, from the folder extension", extension::run, reads: [])
+        ..role!("extension", "Objects and charts of your own, from the folder extension", extension::run, reads: [apps::READS])
     },
     role!("apps", "Wait until the applications are well", apps::are_well, reads: [apps::READS]),
     CHECK_RESET,

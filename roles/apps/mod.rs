@@ -5,12 +5,17 @@
 //! stops no other. The role `apps`, after all of them, waits until they are well, and says what is wrong with which.
 
 mod after_pods;
+#[path = "cert-manager/mod.rs"]
+pub(crate) mod cert_manager;
 pub mod dashboard;
+mod manifest;
 pub(crate) mod metallb;
 #[path = "network-policies/mod.rs"]
 pub(crate) mod network_policies;
 pub(crate) mod registry;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -46,8 +51,8 @@ struct Vars {
 /// What of variables is read here.
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
-/// The sets with definitions of kinds.
-const DEFINITIONS: [&str; 1] = [metallb::DEFINITIONS];
+/// The sets with definitions of kinds, for who looks whether there is something to remove.
+pub(crate) const DEFINITIONS: [&str; 2] = [metallb::DEFINITIONS, cert_manager::DEFINITIONS];
 
 /// An application.
 pub(crate) struct App {
@@ -225,6 +230,9 @@ pub(crate) async fn put_off(host: &Host, name: &'static str, failure: Failure) -
         Failure::Change { resource, status, tail } => {
             Failure::Change { resource: format!("{name}: {resource}"), status, tail }
         }
+        Failure::Waited { what, limit, tail } => {
+            Failure::Waited { what: format!("{name}: {what}"), limit, tail }
+        }
         // The machine or the run itself.
         failure => return Err(failure),
     };
@@ -252,13 +260,19 @@ pub(crate) async fn are_well(host: &Host) -> Result<()> {
     Err(first)
 }
 
+/// How long applications may take until they are well.
+fn timeout(host: &Host) -> Result<Duration> {
+    let vars: Vars = host.vars()?;
+    Ok(Duration::from_secs(vars.apps_timeout))
+}
+
 async fn applied_are_well(host: &Host) -> Result<()> {
     let is_applied = |name: &&str| host.cluster().done::<()>(&applied(name)).is_some();
     let names: Vec<&str> = CATALOGUE.apps().filter(is_applied).collect();
     if names.is_empty() {
         return Ok(());
     }
-    let vars: Vars = host.vars()?;
+    let limit = timeout(host)?;
     cluster::let_leader_go_first(host, LOOKED_AT).await?;
     let wait = || async {
         let Some(kubectl) = Kubectl::find(host).await? else {
@@ -266,7 +280,6 @@ async fn applied_are_well(host: &Host) -> Result<()> {
             return Ok(());
         };
         let look = kubectl!(include_str!("look.sh"), [] as [&str; 0]);
-        let limit = Duration::from_secs(vars.apps_timeout);
         let judge = |answer: Answer| judged(answer, &names);
         let wait = Wait::new(LOOKED_AT, look, Duration::from_millis(500), limit);
         kubectl.wait_until(wait, &judge).await.map(drop)
@@ -293,280 +306,4 @@ fn judged(answer: Answer, names: &[&str]) -> Answer {
         Err(error) => error,
     };
     Answer { status: i32::from(!wrong.is_empty()), output: wrong }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use serde_json::Value;
-
-    use super::*;
-    use crate::objects::SET;
-    use crate::preflight::fixture::variables;
-    use crate::reference;
-
-    /// The objects of an application with these variables.
-    fn objects(name: &str, yaml: &str) -> Vec<Value> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("apps/{name}/objects.yaml.j2"));
-        let template = std::fs::read_to_string(path).unwrap();
-        let images: serde_json::Map<String, Value> = CATALOGUE
-            .images_of_app(name)
-            .into_iter()
-            .map(|image| (image.into(), json!(format!("{image}:1"))))
-            .collect();
-        let text = variables(yaml).render(&template, name, &json!({ "images": images })).unwrap();
-        serde_saphyr::from_multiple(&text).unwrap()
-    }
-
-    fn of_kind<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
-        objects.iter().find(|object| object["kind"] == kind).unwrap()
-    }
-
-    #[test]
-    fn every_application_is_whole() {
-        let plays: Value = serde_saphyr::from_str(include_str!("../../playbooks/cluster.yml")).unwrap();
-        let has = |field: &str, name: &str| {
-            let mut plays = plays.as_array().unwrap().iter();
-            plays.any(|play| play[field].as_array().is_some_and(|names| names.iter().any(|n| n == name)))
-        };
-        for name in CATALOGUE.apps() {
-            assert!(crate::ROLES.iter().any(|role| role.name == name), "{name} is no role");
-            assert!(has("roles", name) && has("tags", name), "{name} is not in the playbook");
-            assert!(!CATALOGUE.images_of_app(name).is_empty(), "{name} has no image");
-            let switch = format!("{}_enabled", name.replace('-', "_"));
-            assert!(reference::variables().any(|variable| variable.name == switch), "{name} has no {switch}");
-            assert!(!wants_app(&variables(""), name).unwrap(), "{name}");
-            // What has upstream's objects has tests of its own.
-            if name == metallb::NAME {
-                continue;
-            }
-            let objects = objects(name, "");
-            let pods: Vec<_> = objects.iter().map(|object| &object["spec"]["template"]).collect();
-            let pods: Vec<_> = pods.into_iter().filter(|template| !template.is_null()).collect();
-            assert!(!pods.is_empty(), "{name}");
-            for pod in pods {
-                assert_eq!(pod["metadata"]["labels"][SET], name);
-                let image = pod["spec"]["containers"][0]["image"].as_str().unwrap();
-                assert!(
-                    CATALOGUE.images_of_app(name).iter().any(|known| image == format!("{known}:1")),
-                    "{image}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn what_the_tag_apps_means_is_the_same_in_an_upgrade() {
-        let tagged = |playbook: &str| -> Vec<Value> {
-            let plays: Vec<Value> = serde_saphyr::from_str(playbook).unwrap();
-            let has = |play: &Value, field: &str| {
-                play[field].as_array().is_some_and(|names| names.iter().any(|name| name == "apps"))
-            };
-            // The last one is the role `apps` itself, which waits for all.
-            plays.into_iter().filter(|play| has(play, "tags") || has(play, "roles")).collect()
-        };
-        let of_set_up = tagged(include_str!("../../playbooks/cluster.yml"));
-        assert_eq!(of_set_up, tagged(include_str!("../../playbooks/upgrade.yml")));
-        assert!(of_set_up.last().is_some_and(|play| play["roles"] == json!(["apps"])));
-        let roles: Vec<&str> = of_set_up
-            .iter()
-            .flat_map(|play| play["roles"].as_array().into_iter().flatten())
-            .filter_map(Value::as_str)
-            .collect();
-        for app in CATALOGUE.apps().chain([helm::NAME, extension::NAME, "coredns"]) {
-            assert!(roles.contains(&app), "{app}");
-        }
-        // Who leaves the add-ons out (`--skip-tags apps`) wants a network all the same.
-        for role in ["flannel", "calico", "cni"] {
-            assert!(!roles.contains(&role), "{role}");
-        }
-    }
-
-    #[test]
-    fn what_somebody_else_has_installed_is_left_alone() {
-        let why = |metadata: Value| {
-            somebody_elses(Some(&Value::Null), &json!({ "kind": "Deployment", "metadata": metadata }))
-        };
-        let helm =
-            json!({ "name": "a", "namespace": "b", "annotations": { "meta.helm.sh/release-name": "web" } });
-        assert!(why(helm).unwrap().starts_with(
-            "Deployment a in the namespace b is there already and belongs to the release web of Helm. Remove"
-        ));
-        assert!(
-            why(json!({ "name": "a" })).unwrap().contains("a is there already and was not made by muster")
-        );
-        assert_eq!(why(json!({ "name": "a", "labels": { SET: "a" } })), None);
-        let applied = json!({ "name": "a", "managedFields": [{ "manager": "muster", "operation": "Apply", "fieldsV1": {} }] });
-        assert_eq!(why(applied), None);
-    }
-
-    #[test]
-    fn services_and_volumes_are_as_the_variables_say() {
-        let registry = objects("registry", "dns_domain: school.local\n");
-        let service = of_kind(&registry, "Service");
-        let reached = &service["metadata"]["annotations"]["muster.io/reached-at"];
-        assert_eq!(reached, "registry.kube-system.svc.school.local:5000");
-        assert!(
-            registry
-                .iter()
-                .all(|object| object["kind"] != "PersistentVolumeClaim" && object["kind"] != "Namespace")
-        );
-        let yaml = "registry_namespace: images\nregistry_storage_class: disk\nregistry_disk_size: 3Gi\n\
-                    registry_service_type: NodePort\nregistry_service_nodeport: 30500\n\
-                    registry_service_annotations: {a: b}\n";
-        let registry = objects("registry", yaml);
-        assert_eq!(of_kind(&registry, "Namespace")["metadata"]["name"], "images");
-        let claim = &of_kind(&registry, "PersistentVolumeClaim")["spec"];
-        assert_eq!(claim["storageClassName"], "disk");
-        assert_eq!(claim["resources"]["requests"]["storage"], "3Gi");
-        let service = of_kind(&registry, "Service");
-        assert_eq!(service["spec"]["ports"][0]["nodePort"], 30500);
-        assert_eq!(service["metadata"]["annotations"]["a"], "b");
-    }
-
-    #[test]
-    fn every_variable_of_an_application_changes_its_objects() {
-        // An application, in which circumstances, and another value than the default.
-        let others = [
-            ("metrics-server", "", "metrics_server_replicas: 3"),
-            ("metrics-server", "", "metrics_server_metric_resolution: 20s"),
-            ("metrics-server", "", "metrics_server_kubelet_insecure_tls: false"),
-            ("metrics-server", "", "metrics_server_kubelet_preferred_address_types: Hostname"),
-            ("metrics-server", "", "metrics_server_requests_cpu: 99m"),
-            ("metrics-server", "", "metrics_server_requests_memory: 99Mi"),
-            ("metrics-server", "", "metrics_server_limits_cpu: 199m"),
-            ("metrics-server", "", "metrics_server_limits_memory: 299Mi"),
-            ("local-path-provisioner", "", "local_path_provisioner_storage_class: disk"),
-            ("local-path-provisioner", "", "local_path_provisioner_is_default_storageclass: false"),
-            ("local-path-provisioner", "", "local_path_provisioner_reclaim_policy: Retain"),
-            ("local-path-provisioner", "", "local_path_provisioner_claim_root: /srv"),
-            ("local-path-provisioner", "", "local_path_provisioner_debug: true"),
-            ("registry", "", "registry_namespace: images"),
-            ("registry", "", "registry_storage_class: disk"),
-            ("registry", "registry_storage_class: disk", "registry_disk_size: 3Gi"),
-            ("registry", "registry_storage_class: disk", "registry_storage_access_mode: ReadWriteMany"),
-            ("registry", "", "registry_port: 5001"),
-            ("registry", "", "registry_service_type: NodePort"),
-            ("registry", "", "registry_service_cluster_ip: 10.233.0.9"),
-            ("registry", "registry_service_type: NodePort", "registry_service_nodeport: 30500"),
-            (
-                "registry",
-                "registry_service_type: LoadBalancer",
-                "registry_service_loadbalancer_ip: 192.0.2.9",
-            ),
-            ("registry", "", "registry_service_annotations: {a: b}"),
-            ("traefik", "", "ingress_nginx_enabled: true"),
-            ("traefik", "ingress_nginx_enabled: true", "ingress_nginx_class: web"),
-            ("traefik", "", "traefik_namespace: ingress"),
-            ("traefik", "", "traefik_ingress_class: web"),
-            ("traefik", "", "traefik_http_port: 8080"),
-            ("traefik", "", "traefik_https_port: 8443"),
-            ("traefik", "", "traefik_nodeselector: {a: b}"),
-            ("traefik", "", "traefik_tolerations: []"),
-            ("traefik", "", "traefik_service_type: NodePort"),
-            ("traefik", "traefik_service_type: NodePort", "traefik_nodeport_http: 30080"),
-            ("traefik", "traefik_service_type: NodePort", "traefik_nodeport_https: 30443"),
-            ("traefik", "", "traefik_service_annotations: {a: b}"),
-            ("traefik", "", "traefik_log_level: DEBUG"),
-            ("monitoring", "", "monitoring_retention: 9d"),
-            ("monitoring", "", "monitoring_storage_class: disk"),
-            ("monitoring", "monitoring_storage_class: disk", "monitoring_disk_size: 3Gi"),
-            ("monitoring", "", "monitoring_interval: 20s"),
-            ("monitoring", "", "monitoring_service_type: NodePort"),
-            ("monitoring", "monitoring_service_type: NodePort", "monitoring_nodeport: 30900"),
-            ("monitoring", "", "monitoring_requests_cpu: 99m"),
-            ("monitoring", "", "monitoring_requests_memory: 99Mi"),
-        ];
-        for (name, given, other) in others {
-            let with = objects(name, &format!("{given}\n{other}\n"));
-            assert_ne!(objects(name, given), with, "{name}: {other} changes nothing");
-        }
-        let tried: Vec<&str> = others.iter().filter_map(|(_, _, other)| other.split(':').next()).collect();
-        let all = reference::sections()
-            .into_iter()
-            .filter(|section| others.iter().any(|(name, ..)| section.roles == [*name]));
-        for variable in all.flat_map(|section| section.paragraphs).flat_map(|paragraph| paragraph.variables) {
-            let is_switch = variable.name.ends_with("_enabled");
-            assert!(is_switch || tried.contains(&variable.name), "{} is not tried", variable.name);
-        }
-    }
-
-    #[test]
-    fn traefik_takes_the_place_of_ingress_nginx() {
-        let seen = |yaml: &str| {
-            let objects = objects("traefik", yaml);
-            let classes = objects.iter().filter(|object| object["kind"] == "IngressClass");
-            let classes: Vec<_> =
-                classes.map(|class| class["metadata"]["name"].as_str().unwrap().to_owned()).collect();
-            let pod = &of_kind(&objects, "DaemonSet")["spec"]["template"]["spec"];
-            let nginx =
-                pod["containers"][0]["args"].to_string().contains("kubernetesingressnginx.ingressclass=");
-            (classes.join(" "), nginx, pod["containers"][0]["ports"][0]["hostPort"].clone())
-        };
-        assert_eq!(seen(""), ("traefik".to_owned(), false, json!(80)));
-        let nginx = "ingress_nginx_enabled: true\ningress_nginx_class: web\ntraefik_http_port: 8080\n";
-        assert_eq!(seen(nginx), ("traefik web".to_owned(), true, json!(8080)));
-        let wants = |yaml: &str| wants_app(&variables(yaml), "traefik").unwrap();
-        assert!(wants("ingress_nginx_enabled: true") && wants("traefik_enabled: true") && !wants(""));
-    }
-
-    #[test]
-    fn prometheus_starts_anew_with_another_configuration() {
-        let seen = |yaml: &str| {
-            let objects = objects("monitoring", yaml);
-            let text = |file: &str| of_kind(&objects, "ConfigMap")["data"][file].as_str().unwrap().to_owned();
-            let config: Value = serde_saphyr::from_str(&text("prometheus.yml")).unwrap();
-            assert!(text("rules.yml").contains("{{ $labels.job }} at {{ $labels.instance }}"));
-            let pods = &of_kind(&objects, "Deployment")["spec"]["template"]["metadata"]["annotations"];
-            (config["global"]["scrape_interval"].clone(), pods["muster.io/config"].clone())
-        };
-        let (usual, often) = (seen(""), seen("monitoring_interval: 2s\n"));
-        assert_eq!((&usual.0, &often.0), (&json!("30s"), &json!("2s")));
-        assert_ne!(usual.1, often.1);
-    }
-
-    #[test]
-    fn variables_reach_the_objects() {
-        let args = |yaml: &str| {
-            let objects = objects("metrics-server", yaml);
-            of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
-        };
-        assert!(args("").contains("--kubelet-insecure-tls") && args("").contains("--metric-resolution=15s"));
-        assert!(!args("metrics_server_kubelet_insecure_tls: false").contains("insecure"));
-
-        let class = |yaml: &str| {
-            let objects = objects("local-path-provisioner", yaml);
-            let class = of_kind(&objects, "StorageClass");
-            let default = &class["metadata"]["annotations"]["storageclass.kubernetes.io/is-default-class"];
-            let config = of_kind(&objects, "ConfigMap")["data"]["config.json"].as_str().unwrap();
-            let config: Value = serde_json::from_str(config).unwrap();
-            let path = config["nodePathMap"][0]["paths"][0].clone();
-            [class["metadata"]["name"].clone(), default.clone(), path]
-                .map(|value| value.as_str().unwrap().to_owned())
-        };
-        assert_eq!(class(""), ["local-path", "true", "/opt/local-path-provisioner/"]);
-        let other = "local_path_provisioner_storage_class: disk\nlocal_path_provisioner_is_default_storageclass: 'false'\n\
-                     local_path_provisioner_claim_root: /srv/claims\n";
-        assert_eq!(class(other), ["disk", "false", "/srv/claims"]);
-    }
-
-    #[test]
-    fn a_look_says_which_application_is_not_well() {
-        let judge = |items: Value| {
-            let output = json!({ "kind": "List", "items": items }).to_string();
-            judged(Answer { status: 0, output }, &["a", "b"])
-        };
-        let api = |set: &str, status: &str| {
-            let condition = json!({ "type": "Available", "status": status, "message": "no endpoints" });
-            let metadata = json!({ "name": "v1.x.io", "labels": { SET: set } });
-            json!({ "kind": "APIService", "metadata": metadata, "spec": { "group": "x.io" }, "status": { "conditions": [condition] } })
-        };
-        assert_eq!(judge(json!([api("a", "True"), api("b", "True"), api("c", "False")])), Answer::default());
-        let answer = judge(json!([api("a", "False")]));
-        assert_eq!(answer.status, 1);
-        assert_eq!(answer.output, "a: the API x.io does not answer: no endpoints\nb: it is not there\n");
-        let away = Answer { status: 7, output: "refused".into() };
-        assert_eq!(judged(away.clone(), &["a"]), away);
-    }
 }

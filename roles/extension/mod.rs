@@ -19,7 +19,7 @@ use muster_inventory::{HostVars, Inventory, Vars, VarsError};
 use serde_json::{Value, json};
 use serde_saphyr::Spanned;
 
-use crate::apps;
+use crate::apps::{self, cert_manager};
 use crate::cluster;
 use crate::common::cluster_vars;
 use crate::helm;
@@ -223,6 +223,9 @@ async fn apply(host: &Host, mut written: Written, may_be_there: impl Fn(&str) ->
     };
     if !no_definitions {
         own(DEFINITIONS, definitions)?.ensure(host).await?;
+    }
+    if others.iter().any(cert_manager::is_its) {
+        cert_manager::answers(host).await?;
     }
     if !others.is_empty() {
         own(NAME, others)?.ensure(host).await?;

@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use muster_engine::prelude::Problem;
 use muster_inventory::HostVars;
+use x509_parser::error::PEMError;
+use x509_parser::pem::Pem;
 
 use super::findings::problem;
 use super::settings::{Setting, integer, place};
@@ -16,8 +18,51 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let metallb = wants("metallb").then(|| metallb(vars)).into_iter().flatten();
     let traefik = wants("traefik").then(|| traefik(vars)).into_iter().flatten();
     let dashboard = wants("dashboard").then(|| dashboard(vars)).flatten();
+    let alertmanager = wants("monitoring").then(|| alertmanager(vars)).flatten();
+    let cert_manager = wants("cert-manager").then(|| cert_manager(vars)).flatten();
     let policies = wants("network-policies").then(|| network_policies(vars)).into_iter().flatten();
-    metallb.chain(traefik).chain(dashboard).chain(policies).collect()
+    metallb.chain(traefik).chain(dashboard).chain(alertmanager).chain(cert_manager).chain(policies).collect()
+}
+
+/// Whatever is no certificate its controller passes over in silence.
+fn cert_manager(vars: &HostVars) -> Option<Problem> {
+    let name = "cert_manager_trusted_internal_ca";
+    let setting = Setting::of(vars, name).filter(|setting| !setting.text.is_empty())?;
+    let blocks: Vec<_> = Pem::iter_from_buffer(setting.text.as_bytes()).collect();
+    let is_certificate =
+        |block: &Result<Pem, PEMError>| block.as_ref().is_ok_and(|block| block.parse_x509().is_ok());
+    let all_are = !blocks.is_empty() && blocks.iter().all(is_certificate);
+    (!all_are).then(|| {
+        problem(
+            name,
+            format!("something else{}", place(vars, name)),
+            "certificates of authorities in PEM, each from BEGIN CERTIFICATE to END CERTIFICATE",
+            format!("correct {name}, or remove it"),
+        )
+    })
+}
+
+/// Without a receiver of all that is for no other one Alertmanager does not start; the rest of its configuration it judges itself.
+fn alertmanager(vars: &HostVars) -> Option<Problem> {
+    let name = "alertmanager_config";
+    let config = vars.get(name).ok()??.to_json();
+    if config.as_object().is_none_or(|config| config.is_empty()) {
+        return None;
+    }
+    let receiver = &config["route"]["receiver"];
+    let mut receivers = config["receivers"].as_array().into_iter().flatten();
+    let is_known = receiver.is_string() && receivers.any(|known| known["name"] == *receiver);
+    // Nothing else of it is shown: it may hold passwords.
+    let found =
+        receiver.as_str().map_or("no route.receiver".to_owned(), |name| format!("route.receiver {name:?}"));
+    (!is_known).then(|| {
+        problem(
+            name,
+            format!("{found}{}", place(vars, name)),
+            "a configuration of Alertmanager, whose route names one of its receivers",
+            "see muster docs vars alertmanager_config",
+        )
+    })
 }
 
 /// What keeps to network policies already, and what would be lost to who does.
@@ -168,6 +213,42 @@ mod tests {
         assert_eq!(with("kube_network_plugin: none\n"), "kube_network_plugin: none (vars.yml:2:22)");
         assert_eq!(with("kube_proxy_mode: ipvs\n"), "kube_proxy_mode: ipvs (vars.yml:2:18)");
         assert_eq!(tell("kube_network_plugin: calico\nkube_proxy_mode: ipvs\n"), "");
+    }
+
+    #[test]
+    fn alerts_have_somebody_who_is_told() {
+        let config =
+            |config: &str| tell(&format!("monitoring_enabled: true\nalertmanager_config: {config}\n"));
+        let us = "receivers: [{name: us, webhook_configs: [{url: 'http://s3cret@192.0.2.9/'}]}]";
+        assert_eq!(config("{}"), "");
+        assert_eq!(config(&format!("{{route: {{receiver: us}}, {us}}}")), "");
+        let place = "(vars.yml:2:22)";
+        let unknown = config(&format!("{{route: {{receiver: you}}, {us}}}"));
+        assert_eq!(unknown, format!("alertmanager_config: route.receiver \"you\" {place}"));
+        assert_eq!(config(&format!("{{{us}}}")), format!("alertmanager_config: no route.receiver {place}"));
+        assert_eq!(tell("alertmanager_config: {route: {receiver: you}}\n"), "", "nobody is asked for alerts");
+    }
+
+    #[test]
+    fn what_cert_manager_is_to_trust_are_certificates() {
+        let ca = |pem: &str| {
+            let lines: String = pem.lines().map(|line| format!("  {line}\n")).collect();
+            tell(&format!("cert_manager_enabled: true\ncert_manager_trusted_internal_ca: |\n{lines}"))
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(vec!["ca.example.org".to_owned()]).unwrap();
+        let pem = own.self_signed(&key).unwrap().pem();
+        assert_eq!(tell("cert_manager_enabled: true\n"), "");
+        assert_eq!(ca(&format!("{pem}{pem}")), "");
+        let wrong = "cert_manager_trusted_internal_ca: something else (vars.yml:3:3)";
+        for text in [
+            "/etc/ssl/ca.pem".to_owned(),
+            key.serialize_pem(),
+            pem.replace("MII", "XX"),
+            format!("{pem}{}", key.serialize_pem()),
+        ] {
+            assert_eq!(ca(&text), wrong, "{text}");
+        }
     }
 
     #[test]

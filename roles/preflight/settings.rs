@@ -165,7 +165,10 @@ fn ill_typed(vars: &HostVars) -> Vec<Problem> {
             Kind::Str(_) if value.as_list().is_some() || value.as_map().is_some() => "a text",
             _ => return None,
         };
-        let shown = format!("{}{}", value.to_json(), place(vars, &name));
+        // A configuration that was pasted as a text may hold passwords.
+        let shown =
+            if name == "alertmanager_config" { "a text".to_owned() } else { value.to_json().to_string() };
+        let shown = format!("{shown}{}", place(vars, &name));
         let place = written.origin().map_or_else(|| written.place.clone(), ToString::to_string);
         Some(problem(
             name,

@@ -257,6 +257,7 @@ const VALUES: &[(&str, Form)] = &[
     ("monitoring_service_type", OneOf(&["ClusterIP", "NodePort", "LoadBalancer"])),
     ("monitoring_disk_size", Quantity),
     ("monitoring_interval", Duration),
+    ("cert_manager_dns_policy", OneOf(&["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"])),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),
 ];

@@ -1,10 +1,13 @@
 //! Applications: they come, do what they are for, are told of when they are not well, and go without leaving anything.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Ended, Lab, bundle_has};
+use crate::fixture::{Ended, Lab, bundle_has, bundle_with, module};
+use crate::surroundings::{Asked, beside};
 
 const NAMES: [&str; 2] = ["metrics-server", "local-path-provisioner"];
 
@@ -187,7 +190,7 @@ fn images_addresses_and_own_objects_reach_their_users() {
     let pool = lab.address(100);
     set(&format!(
         "helm_enabled: {helm}\nregistry_enabled: {registry}\ntraefik_enabled: {traefik}\nmetallb_enabled: {metallb}\n\
-         monitoring_enabled: {monitoring}\nmonitoring_interval: 2s\n\
+         monitoring_enabled: {monitoring}\n\
          metallb_config: {{address_pools: {{all: {{ip_range: [{pool}/32]}}}}, layer2: [all]}}\n"
     ));
     let image = &lab.agnhost();
@@ -224,19 +227,6 @@ fn images_addresses_and_own_objects_reach_their_users() {
         kubectl(&["run", "pulled", "--image", pushed, "--image-pull-policy=Always"]);
         kubectl(&["wait", "--for=condition=Ready", "pod/pulled", "--timeout=120s"]);
         kubectl(&["delete", "pod", "pulled", "--now"]);
-    }
-    if monitoring {
-        let targets = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/targets";
-        let all_up = || {
-            let told: serde_json::Value = serde_json::from_str(&kubectl(&["get", "--raw", targets])).unwrap();
-            let targets = told["data"]["activeTargets"].as_array().unwrap().clone();
-            targets.len() >= 6 && targets.iter().all(|target| target["health"] == "up")
-        };
-        let begun = Instant::now();
-        while !all_up() {
-            assert!(begun.elapsed() < Duration::from_secs(90), "{}", kubectl(&["get", "--raw", targets]));
-            std::thread::sleep(Duration::from_secs(1));
-        }
     }
     assert_eq!(setup(&[]).recap("node1", "changed"), 0);
 
@@ -372,4 +362,205 @@ fn images_addresses_and_own_objects_reach_their_users() {
         assert!(refused.code == 2 && refused.all().contains("was not made by muster"), "{refused:#?}");
         assert!(kubectl(&["get", "configmap", "room"]).contains("room"));
     }
+}
+
+/// Where whoever is told of alerts listens.
+const TOLD_AT: u16 = 8080;
+
+/// Takes what Alertmanager tells, and notes who tells it and what.
+fn is_told(listener: TcpListener, told: &Asked) {
+    for stream in listener.incoming().map_while(Result::ok) {
+        let mut stream = BufReader::new(stream);
+        let head: Vec<String> =
+            stream.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        let value = |name: &str| {
+            let mut fields = head.iter().filter_map(|line| line.split_once(": "));
+            fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
+        };
+        let mut body = vec![0; value("Content-Length").parse().unwrap_or(0)];
+        stream.read_exact(&mut body).ok();
+        told.note(format!("{}: {}", value("Authorization"), String::from_utf8_lossy(&body)));
+        write!(stream.get_mut(), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
+    }
+}
+
+#[test]
+fn whoever_is_to_be_told_hears_of_an_alert() {
+    if !["prometheus/prometheus", "prometheus/alertmanager"].into_iter().all(bundle_has) {
+        eprintln!("skipped: the bundle has no monitoring; muster bundle build --with monitoring");
+        return;
+    }
+    let lab = Lab::up(109, &["-n", "1"]);
+    let folder = lab.inventory_of_one();
+    let told = Asked::default();
+    let tells = told.clone();
+    beside(
+        lab.namespace(),
+        || TcpListener::bind(("0.0.0.0", TOLD_AT)).unwrap(),
+        move |listener| is_told(listener, &tells),
+    );
+    let controller = lab.address(1).replace(".4", ".1");
+    let config = |more: &str| {
+        let text = format!(
+            "monitoring_enabled: true\nmonitoring_interval: 2s\napps_timeout: 90\n\
+             monitoring_alerts: [{{alert: Measured, expr: 'up{{job=\"nodes\"}} == 1',\n  \
+             annotations: {{summary: !unsafe '{{{{ $labels.node }}}} is measured'}}}}]\n\
+             alertmanager_config:\n  route: {{receiver: us, group_wait: 1s, group_interval: 2s}}\n  receivers:\n    \
+             - name: us\n      webhook_configs:\n        - url: http://{controller}:{TOLD_AT}/\n          \
+             http_config: {{authorization: {{credentials: s3cret}}}}\n          {more}\n"
+        );
+        fs::write(folder.join("group_vars/all.yml"), text).unwrap();
+    };
+    config("");
+    let run = |args: &[&str]| lab.muster(&[&["setup-cluster", "-vv"], args].concat());
+    let setup = |args: &[&str]| {
+        let ended = run(args);
+        assert!(ended.code == 0 && !ended.all().contains("s3cret"), "{ended:#?}");
+        ended
+    };
+    let kubectl = |words: &[&str]| {
+        let ended = lab.muster(&[&["kubectl", "-n", "monitoring"], words].concat());
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended.out
+    };
+    setup(&["--skip-tags", "apps"]);
+    let shown = setup(&["--tags", "monitoring", "--check", "--diff"]);
+    assert!(shown.out.contains("Secret monitoring/alertmanager: its content is not shown"), "{shown:#?}");
+    setup(&["--tags", "monitoring"]);
+    told.waits_for("node1 is measured");
+    told.waits_for("Bearer s3cret: ");
+
+    // All targets are up, and nothing that muster itself would tell is wrong.
+    let asked = |path: &str| -> serde_json::Value {
+        let service = "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1";
+        serde_json::from_str(&kubectl(&["get", "--raw", &format!("{service}/{path}")])).unwrap()
+    };
+    let all_up = || {
+        let told = asked("targets");
+        let targets = told["data"]["activeTargets"].as_array().unwrap();
+        targets.len() >= 7 && targets.iter().all(|target| target["health"] == "up")
+    };
+    let begun = Instant::now();
+    while !all_up() {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{:#}", asked("targets"));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    for group in asked("rules")["data"]["groups"].as_array().unwrap() {
+        for rule in group["rules"].as_array().unwrap() {
+            assert_eq!(rule["health"], "ok", "{rule:#}");
+        }
+    }
+    assert_eq!(setup(&[]).recap("node1", "changed"), 0);
+
+    // What Alertmanager does not take is told, and the one of before goes on.
+    config("nonsense: 1");
+    let broken = run(&["--tags", "monitoring", "-e", "apps_timeout=20"]);
+    assert!(broken.code == 2 && broken.all().contains("monitoring: the pod alertmanager-"), "{broken:#?}");
+    let states = kubectl(&[
+        "get",
+        "pods",
+        "-l",
+        "app=alertmanager",
+        "-o",
+        "jsonpath={.items[*].status.containerStatuses[0].ready}",
+    ]);
+    let mut states: Vec<&str> = states.split(' ').collect();
+    states.sort();
+    assert_eq!(states, ["false", "true"]);
+    config("send_resolved: false");
+    setup(&["--tags", "monitoring"]);
+
+    // Nothing that muster has written down holds what is secret.
+    let records = folder.join(".muster/runs");
+    assert!(records.exists());
+    assert_eq!(lab.exec(&["grep", "-r", "s3cret", records.to_str().unwrap()]).code, 1);
+}
+
+/// The module with cert-manager's chart, of which upstream makes its manifest so (make/manifests.mk), and the namespace besides.
+const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager@v1.21.2";
+const AS_RELEASED: [&str; 4] = [
+    "--namespace=cert-manager",
+    "--set=crds.enabled=true",
+    "--set=creator=static",
+    "--set=startupapicheck.enabled=false",
+];
+const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: cert-manager}}\n";
+
+#[test]
+fn what_cannot_be_compiled_is_taken_by_a_real_api_server_and_goes_again() {
+    let Some(sources) = module(CERT_MANAGER).filter(|_| bundle_has("helm")) else {
+        eprintln!("skipped: it needs muster bundle build --with helm, and the Go module proxy");
+        return;
+    };
+    let lab = Lab::up(106, &["-n", "1"]);
+    let folder = lab.inventory_of_one();
+    let set = |text: &str| fs::write(folder.join("group_vars/all.yml"), text).unwrap();
+    let well = |words: &[&str]| {
+        let ended = lab.muster(words);
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        ended.out
+    };
+    let kubectl = |words: &[&str]| well(&[&["kubectl"], words].concat());
+    let objects = || {
+        let kinds = "namespaces,deployments,services,serviceaccounts,configmaps,roles,rolebindings,clusterroles,clusterrolebindings,\
+                     customresourcedefinitions,mutatingwebhookconfigurations,validatingwebhookconfigurations";
+        kubectl(&["get", kinds, "-A", "-o", "name"])
+    };
+    set("helm_enabled: true\n");
+    well(&["setup-cluster"]);
+    let before = objects();
+
+    let chart = sources.join("deploy/charts/cert-manager");
+    let rendered =
+        well(&[&["helm", "template", "cert-manager", chart.to_str().unwrap()], &AS_RELEASED[..]].concat());
+    let manifest = lab.folder().join("cert-manager.yaml");
+    fs::write(&manifest, format!("{NAMESPACE}{rendered}")).unwrap();
+    let mut images = ["controller", "webhook", "cainjector", "acmesolver"]
+        .map(|name| format!("quay.io/jetstack/cert-manager-{name}:v1.21.2"))
+        .to_vec();
+    images.push("registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.20.0".to_owned());
+    let bundle = lab.folder().join("bundle");
+    bundle_with(&bundle, ("cert-manager-manifest", "1.21.2", &manifest), &images);
+    let run = || {
+        let how = ["--tags", "apps", "--offline", "-vv", "--bundle", bundle.to_str().unwrap()];
+        let ended = lab.muster(&[&["setup-cluster"], &how[..]].concat());
+        // Images without a program start nothing: as far as that it goes.
+        assert_eq!(ended.code, 2, "{ended:#?}");
+        ended
+    };
+    set(
+        "helm_enabled: true\ncert_manager_enabled: true\nkube_state_metrics_enabled: true\napps_timeout: 5\n",
+    );
+    let first = run();
+    for name in ["cert-manager", "kube-state-metrics"] {
+        assert!(first.all().contains(&format!("{name}: 0 of 1 pods are ready")), "{first:#?}");
+    }
+    let images = "jsonpath={.items[*].spec.template.spec.containers[0].image}";
+    let images = kubectl(&["-n", "cert-manager", "get", "deployments", "-o", images]);
+    assert_eq!(images.matches(":v1.21.2").count(), 3, "{images}");
+    assert_eq!(kubectl(&["get", "clusterissuers,challenges", "-A", "-o", "name"]), "");
+    let second = run();
+    for set in [
+        "cert-manager: Apply cert-manager-definitions",
+        "cert-manager: Apply cert-manager",
+        "kube-state-metrics: Apply kube-state-metrics",
+    ] {
+        assert!(second.out.contains(&format!("{set}: nothing to do")), "{set}: {second:#?}");
+    }
+
+    // Nobody applies objects of its kinds before it can be asked about them.
+    fs::create_dir_all(folder.join("extension")).unwrap();
+    let own = folder.join("extension/own.yaml");
+    let issuer = "{apiVersion: cert-manager.io/v1, kind: ClusterIssuer, metadata: {name: own}, spec: {selfSigned: {}}}";
+    fs::write(&own, issuer).unwrap();
+    let waits = run();
+    assert!(waits.all().contains("cert-manager's webhook answers: not within 5 s"), "{waits:#?}");
+    assert!(waits.all().contains("failed calling webhook"), "{waits:#?}");
+    fs::remove_file(&own).unwrap();
+
+    // Switched off, nothing of them is left.
+    set("helm_enabled: true\n");
+    well(&["setup-cluster", "--tags", "apps"]);
+    assert_eq!(objects(), before);
+    assert_eq!(lab.muster(&["setup-cluster"]).recap("node1", "changed"), 0);
 }

@@ -1,10 +1,14 @@
 //! A lab of its own for a test, and muster inside it, as a user types it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, PipeReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use muster_artifacts::{
+    Arch, Bundle, BundleWriter, ImageReference, Kind, NewFile, NewImage, Origin, RunConfig,
+};
 
 /// The program under test: the one that `./test` built for users, else the one of this build.
 pub(crate) fn muster() -> PathBuf {
@@ -18,6 +22,47 @@ pub(crate) fn bundle_has(name: &str) -> bool {
     let list = String::from_utf8_lossy(&list.stdout).into_owned();
     let mut names = list.lines().filter_map(|line| line.split_whitespace().next());
     names.any(|known| known == name || known.ends_with(&format!("/{name}")))
+}
+
+/// Where the sources of a Go module are (`PATH@vVERSION`); `None` where there is no Go, or no way to its module proxy.
+pub(crate) fn module(module: &str) -> Option<PathBuf> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("go.mod"), "module muster.local/test\n").unwrap();
+    let mut go = Command::new("go");
+    let out = go.args(["mod", "download", "-json", module]).current_dir(folder.path()).output().ok()?;
+    let told: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
+    Some(PathBuf::from(told["Dir"].as_str()?))
+}
+
+/// A copy of this computer's bundle (hard links) with a manifest (its name in the catalogue, its version, its file), and with images
+/// that only bear these names.
+pub(crate) fn bundle_with(dir: &Path, manifest: (&str, &str, &Path), images: &[String]) {
+    let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
+    let own = std::env::var_os("MUSTER_BUNDLE").map_or(own, PathBuf::from);
+    let status = Command::new("cp").arg("-al").args([&own, &dir.to_path_buf()]).status().unwrap();
+    assert!(status.success());
+    let mut bundle = BundleWriter::open(dir).unwrap();
+    let (name, version, file) = manifest;
+    let new = NewFile {
+        name,
+        version,
+        arch: Arch::Amd64,
+        kind: Kind::Binary,
+        origin: Origin::Upstream,
+        source: "a test",
+        expected: None,
+    };
+    bundle.add_file(&new, &mut File::open(file).unwrap()).unwrap();
+    let empty = vec![0; 1024];
+    for reference in images {
+        let layer = bundle.add_layer(&mut &empty[..]).unwrap();
+        let reference: ImageReference = reference.parse().unwrap();
+        let new =
+            NewImage { reference: &reference, arch: Arch::Amd64, origin: Origin::Built, source: "a test" };
+        bundle.add_image(&new, &[layer], &RunConfig::default()).unwrap();
+    }
+    drop(bundle);
+    Bundle::open(dir).unwrap();
 }
 
 /// Machines that go away with it, and a folder to work in.

@@ -1,64 +1,19 @@
 //! Networks and names: calico as far as it goes without its images, and the DNS cache on each node.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use muster_artifacts::{
-    Arch, Bundle, BundleWriter, ImageReference, Kind, NewFile, NewImage, Origin, RunConfig,
-};
-
-use crate::fixture::{Ended, Lab};
+use crate::fixture::{Ended, Lab, bundle_with, module};
 
 /// The version of calico whose manifest the Go module proxy has: a commit of upstream's branch release-v3.28 that is the tag's.
 const CALICO: &str = "3.28.5";
 const MODULE: &str = "github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520";
 
-/// Upstream's manifest; `None` where there is no Go, or no way to its module proxy.
-fn manifest(folder: &Path) -> Option<PathBuf> {
-    fs::write(folder.join("go.mod"), "module muster.local/calico\n").unwrap();
-    let out =
-        Command::new("go").args(["mod", "download", "-json", MODULE]).current_dir(folder).output().ok()?;
-    let told: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
-    Some(Path::new(told["Dir"].as_str()?).join("manifests/calico-typha.yaml"))
-}
-
-/// A copy of this computer's bundle (hard links) with calico's manifest, and with images that only bear the names of calico's.
-fn bundle_with_calico(dir: &Path, manifest: &Path) {
-    let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
-    let own = std::env::var_os("MUSTER_BUNDLE").map_or(own, PathBuf::from);
-    let status = Command::new("cp").arg("-al").args([&own, &dir.to_path_buf()]).status().unwrap();
-    assert!(status.success());
-    let mut bundle = BundleWriter::open(dir).unwrap();
-    let new = NewFile {
-        name: "calico-manifest",
-        version: CALICO,
-        arch: Arch::Amd64,
-        kind: Kind::Binary,
-        origin: Origin::Upstream,
-        source: "a test",
-        expected: None,
-    };
-    bundle.add_file(&new, &mut File::open(manifest).unwrap()).unwrap();
-    let empty = vec![0; 1024];
-    for name in ["node", "cni", "kube-controllers"] {
-        let layer = bundle.add_layer(&mut &empty[..]).unwrap();
-        let reference: ImageReference = format!("quay.io/calico/{name}:v{CALICO}").parse().unwrap();
-        let new =
-            NewImage { reference: &reference, arch: Arch::Amd64, origin: Origin::Built, source: "a test" };
-        bundle.add_image(&new, &[layer], &RunConfig::default()).unwrap();
-    }
-    drop(bundle);
-    Bundle::open(dir).unwrap();
-}
-
 #[test]
 fn calicos_objects_are_taken_by_a_real_api_server_and_a_second_run_changes_none() {
     let lab = Lab::up(248, &["-n", "1"]);
-    let Some(manifest) = manifest(lab.folder()) else {
+    let Some(manifest) = module(MODULE) else {
         eprintln!("skipped: the Go module proxy does not give calico's manifest");
         return;
     };
+    let manifest = manifest.join("manifests/calico-typha.yaml");
     let host = lab.pattern(1);
     let calico =
         ["-e", "kube_network_plugin=calico", "-e", "calico_version=3.28.5", "-e", "calico_timeout=5", "-vv"];
@@ -75,7 +30,8 @@ fn calicos_objects_are_taken_by_a_real_api_server_and_a_second_run_changes_none(
     assert!(!without.err.contains("bundle build") && !lab.has("node1", "/var/lib/muster"), "{without:#?}");
 
     let bundle = lab.folder().join("bundle");
-    bundle_with_calico(&bundle, &manifest);
+    let images = ["node", "cni", "kube-controllers"].map(|name| format!("quay.io/calico/{name}:v{CALICO}"));
+    bundle_with(&bundle, ("calico-manifest", CALICO, &manifest), &images);
     let bundle = ["--bundle", bundle.to_str().unwrap()];
     let first = setup(&bundle);
     // Images without a program start nothing: as far as that it goes.

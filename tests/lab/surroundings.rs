@@ -19,15 +19,15 @@ const NAMES: u16 = 5353;
 
 /// What the world beside the machines was asked.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Asked(Arc<Mutex<Vec<String>>>);
 
 impl Asked {
-    fn note(&self, what: String) {
+    pub(crate) fn note(&self, what: String) {
         self.0.lock().unwrap().push(what);
     }
 
     /// Waits until something like this was asked.
-    fn waits_for(&self, what: &str) {
+    pub(crate) fn waits_for(&self, what: &str) {
         let begun = Instant::now();
         while !self.0.lock().unwrap().iter().any(|asked| asked.contains(what)) {
             assert!(
@@ -41,7 +41,7 @@ impl Asked {
 }
 
 /// A thread in the network of the controller, which is where `PROXY` and `NAMES` are.
-fn beside<T: Send + 'static>(
+pub(crate) fn beside<T: Send + 'static>(
     namespace: PathBuf,
     bind: impl FnOnce() -> T + Send + 'static,
     serve: impl FnOnce(T) + Send + 'static,

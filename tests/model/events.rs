@@ -309,13 +309,15 @@ const MAKE_A_CLUSTER: [&str; 8] =
 /// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
-    const OTHER_APPS: [&str; 7] = [
+    const OTHER_APPS: [&str; 9] = [
         "network-policies",
         "local-path-provisioner",
         "registry",
         "traefik",
         "monitoring",
+        "kube-state-metrics",
         "metallb",
+        "cert-manager",
         "extension",
     ];
     let plays = PLAYS.iter();

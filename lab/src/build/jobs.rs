@@ -157,7 +157,9 @@ mod tests {
     #[test]
     fn applications_are_planned_where_they_are_asked_for() {
         let catalogue = Catalogue::parse(CATALOGUE, "catalogue.yml").unwrap();
-        let apps: Vec<String> = catalogue.apps().map(str::to_owned).collect();
+        // The modules of these have no main package, or are not to be had.
+        let is_built = |app: &&str| !["kube-state-metrics", "cert-manager"].contains(app);
+        let apps: Vec<String> = catalogue.apps().filter(is_built).map(str::to_owned).collect();
         let jobs = plan(&release_with("1.36.3", &apps), &Bundle::empty("nowhere")).unwrap();
         let planned =
             |image: &str| jobs.iter().flat_map(|job| &job.artifacts).any(|artifact| artifact.name == image);

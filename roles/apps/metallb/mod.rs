@@ -4,18 +4,16 @@
 mod config;
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 
 use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::manifest::{self, arguments, find, set_argument};
 use super::state::REACHED_AT;
 use super::{App, images_of};
-use crate::catalogue::artifact;
 use crate::cluster;
-use crate::common::cluster_vars;
-use crate::objects::{ObjectSet, SET, parsed};
+use crate::objects::{ObjectSet, SET};
 
 pub(crate) use config::Config;
 use config::Placement;
@@ -40,18 +38,9 @@ fn sets(of: &Host) -> Result<Vec<ObjectSet>> {
     let config = Config::of(of.all_vars()).map_err(|why| {
         Failure::new(format!("metallb_config: {why}"), "see muster docs vars metallb_config")
     })?;
-    let Artifact { bundle, entry } = artifact(of, "metallb-manifest", &cluster_vars(of)?.kube_version)?;
-    let unreadable = |error: String| {
-        Failure::new(
-            format!("{}: {error}", bundle.path(&entry).display()),
-            "look at the bundle: muster bundle check",
-        )
-    };
-    let mut text = String::new();
-    let mut content = bundle.content(&entry).map_err(|error| unreadable(error.to_string()))?;
-    content.read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+    let (vars, images) = (of.vars()?, images_of(of, NAME)?);
     let [definitions, objects] =
-        patched(&text, &of.vars()?, &config, &images_of(of, NAME)?).map_err(unreadable)?;
+        manifest::patched(of, "metallb-manifest", |text| patched(text, &vars, &config, &images))?;
     Ok(vec![ObjectSet::of(DEFINITIONS, definitions)?, ObjectSet::of(NAME, objects)?])
 }
 
@@ -62,10 +51,7 @@ fn patched(
     config: &Config,
     images: &BTreeMap<&str, String>,
 ) -> Result<[Vec<Value>; 2], String> {
-    let documents: Vec<Value> = parsed(text)?;
-    let documents = documents.into_iter().filter(|document| !document.is_null());
-    let is_definition = |document: &Value| document["kind"] == "CustomResourceDefinition";
-    let (definitions, mut objects): (Vec<_>, Vec<_>) = documents.partition(is_definition);
+    let [definitions, mut objects] = manifest::objects(text)?;
     if !vars.metallb_speaker_enabled {
         objects.retain(|object| object["kind"] != "DaemonSet");
     } else {
@@ -82,11 +68,6 @@ fn patched(
     let place = objects.iter().position(|object| object["kind"] == "Deployment").unwrap_or(objects.len());
     objects.splice(place..place, config.objects());
     Ok([definitions, objects])
-}
-
-fn find<'o>(objects: &'o mut [Value], kind: &str, name: &str) -> Result<&'o mut Value, String> {
-    let is_it = |object: &&mut Value| object["kind"] == kind && object["metadata"]["name"] == name;
-    objects.iter_mut().find(is_it).ok_or_else(|| format!("there is no {kind} {name} in it"))
 }
 
 /// The pods of `name` run the catalogue's image, where they are to run.
@@ -115,18 +96,7 @@ fn set_pods(
     }
     let image = images.get(format!("metallb-{name}").as_str()).ok_or("the catalogue has no image of it")?;
     template["spec"]["containers"][0]["image"] = json!(image);
-    let arguments = arguments(find(objects, kind, name)?)?;
-    let is_level =
-        |argument: &&mut Value| argument.as_str().is_some_and(|text| text.starts_with("--log-level="));
-    let level = arguments.iter_mut().find(is_level).ok_or_else(|| format!("{name} has no --log-level"))?;
-    *level = json!(format!("--log-level={}", vars.metallb_log_level));
-    Ok(())
-}
-
-/// The arguments of the pods of a deployment or a daemon set.
-fn arguments(object: &mut Value) -> Result<&mut Vec<Value>, String> {
-    let arguments = object.pointer_mut("/spec/template/spec/containers/0/args").and_then(Value::as_array_mut);
-    arguments.ok_or_else(|| "a container has no arguments".to_owned())
+    set_argument(find(objects, kind, name)?, "--log-level=", &vars.metallb_log_level)
 }
 
 #[cfg(test)]
