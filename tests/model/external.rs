@@ -145,3 +145,33 @@ fn nothing_is_changed_where_the_load_balancer_leads_nowhere() {
         assert!(world.cluster.state().endpoint == "127.0.0.1:6443");
     });
 }
+
+#[test]
+fn a_cluster_goes_over_to_a_name_when_all_its_machines_may_know_it() {
+    let named = VARIABLE.replace("}}", r#"}, "apiserver_loadbalancer_domain_name": "api.example.org"}"#);
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        world.inventory(&hosts(IN_USE), GROUPS, &[&named]);
+        *world.limit.lock().unwrap() = vec!["m0".to_owned(), "m1".to_owned()];
+        let (_, ran, wrong) = world.calm(2).await;
+        assert_eq!(wrong, Vec::<String>::new());
+        assert_eq!(world.cluster.state().endpoint, "127.0.0.1:6443");
+        let left = "this run gives m2 no line of /etc/hosts for api.example.org";
+        assert!(ran.warnings.iter().any(|text| text.contains(left)), "{:?}", ran.warnings);
+        // One that is off is told of, and follows.
+        world.limit.lock().unwrap().clear();
+        world.cluster.switch_off("m2");
+        let (_, ran, _) = world.calm(3).await;
+        assert_eq!(world.cluster.state().endpoint, "api.example.org:6443");
+        let off = "until setup-cluster has given it a line of /etc/hosts for api.example.org";
+        assert!(
+            ran.warnings.iter().any(|text| text.starts_with("m2 ") && text.contains(off)),
+            "{:?}",
+            ran.warnings
+        );
+        world.cluster.switch_on("m2");
+        assert_eq!(world.calm(4).await.2, Vec::<String>::new());
+        let led = content(&world.machines[2], "/etc/kubernetes/kubelet.conf");
+        assert!(led.contains("server: https://api.example.org:6443\n"), "{led}");
+    });
+}
