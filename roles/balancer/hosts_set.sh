@@ -11,6 +11,7 @@ with_wanted() {
 }
 hosts() { with_wanted /etc/hosts "$@"; }
 # A kubelet goes on with the connection that it has, until it starts anew.
+# shellcheck disable=SC2154 # kubelet_is_told.sh
 if [ -n "$moves" ] && [ -e /etc/kubernetes/kubelet.conf ]; then : >"$pending"; fi
 # A pod in the network of the machine, as that of kube-proxy, keeps the copy that the kubelet has made for it when it began. They come
 # first: when the machine has the lines, nobody looks any more.
