@@ -108,7 +108,7 @@ fn a_name_leads_to_one_address_after_the_other(
     is_at(former);
     assert_eq!(holders(lab, former).len(), 1);
     lab.on("node3", &format!("ip route del unreachable {next}/32"));
-    let failed = asked_while(lab, include_str!("client.sh"), "45", || drop(set_up(lab)));
+    let failed = asked_while(lab, include_str!("client.sh"), "90", || drop(set_up(lab)));
     println!("another address of the same name: {failed} requests failed");
     assert!(failed.starts_with("0 of ") && failed != "0 of 0", "{failed}");
     leads_to(lab, url);
