@@ -11,6 +11,7 @@ use futures::future::join_all;
 use muster_engine::prelude::*;
 use muster_inventory::{HostVars, some_names};
 
+use super::{nobody_is_left_out, outside, workers_are_prepared};
 use crate::cluster::{self, Standing};
 use crate::common::is_dns_name;
 use crate::vip;
@@ -21,10 +22,10 @@ pub(crate) const NAME: &str = "apiserver_loadbalancer_domain_name";
 
 /// What the variable has to be.
 const NEEDED: &str =
-    "a mapping with address (an IP address that is not this machine's own 127.0.0.1), port, or both";
+    "a mapping with address (an IPv4 address that is not this machine's own 127.0.0.1), port, or both";
 
 /// The end of the lines in /etc/hosts by which machines know its address.
-const MARK: &str = "# muster: loadbalancer_apiserver";
+pub(super) const MARK: &str = "# muster: loadbalancer_apiserver";
 
 /// Where it is; it has an address, a name, or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,9 @@ impl External {
         };
         let address = match text("address").map(|text| text.parse::<IpAddr>()) {
             None => shared,
-            Some(Ok(address)) if !address.is_loopback() && !address.is_unspecified() => Some(address),
+            Some(Ok(address)) if address.is_ipv4() && !address.is_loopback() && !address.is_unspecified() => {
+                Some(address)
+            }
             Some(_) => return Err(wrong(written.to_string())),
         };
         let api = vars.get("kube_apiserver_port").ok().flatten().map(|port| port.to_json());
@@ -133,8 +136,15 @@ impl External {
     }
 
     /// The line of /etc/hosts by which machines know its name.
-    fn line(&self) -> Option<String> {
+    pub(crate) fn line(&self) -> Option<String> {
         Some(format!("{} {} {MARK}", self.address?, self.name.as_ref()?))
+    }
+
+    /// The workers that do not get its name into their /etc/hosts in this run. A cluster goes over as a whole: kube-proxy has one
+    /// configuration for all machines. That of a cluster which begins is on none of them yet.
+    pub(crate) fn passes_over(&self, host: &Host, known: &Standing) -> Vec<String> {
+        let is_needed = self.line().is_some() && known.endpoint().is_some();
+        if is_needed { outside(host) } else { Vec::new() }
     }
 }
 
@@ -153,48 +163,6 @@ pub(crate) fn names(vars: &HostVars) -> Vec<String> {
 /// What of a name is no name.
 pub(crate) fn wrong_name(vars: &HostVars) -> Option<String> {
     name(vars).filter(|name| !is_dns_name(name))
-}
-
-pub(super) const SET: &str =
-    concat!(include_str!("../hosts_file.sh"), include_str!("hosts.sh"), include_str!("hosts_set.sh"));
-pub(super) const ARE: &str =
-    concat!(include_str!("../hosts_file.sh"), include_str!("hosts.sh"), include_str!("hosts_are.sh"));
-
-/// The lines of /etc/hosts that are muster's are these.
-fn hosts(lines: Vec<String>) -> Command {
-    let label = match lines.last() {
-        Some(line) => format!("{} in /etc/hosts", line.trim_end_matches(MARK).trim_end()),
-        None => "no address of the API in /etc/hosts".to_owned(),
-    };
-    let args: Vec<String> = std::iter::once(MARK.to_owned()).chain(lines).collect();
-    let run = sh(SET, args.clone());
-    command(label, run, sh(ARE, args))
-}
-
-/// A machine knows the load balancer's name, before anything leads there. A former name stays as long as something may lead there.
-/// `None` where nothing is to be done.
-pub(crate) fn known_by_name(host: &Host, known: &Standing) -> Result<Option<Command>> {
-    let seen = known.hosts_lines(host.name());
-    let Some(line) = External::wanted(host, known)?.and_then(|external| external.line()) else {
-        return Ok(None);
-    };
-    let name_of = |line: &str| line.split(' ').nth(1).map(str::to_owned);
-    let mut lines: Vec<String> =
-        seen.iter().filter(|other| name_of(other) != name_of(&line)).cloned().collect();
-    lines.push(line);
-    Ok((lines != seen).then(|| hosts(lines)))
-}
-
-/// A machine that finds the API where it is to find it forgets names that nothing leads to any more.
-pub(crate) fn former_names(host: &Host, known: &Standing) -> Result<Option<Command>> {
-    let line = External::wanted(host, known)?.and_then(|external| external.line());
-    let is_former = known.hosts_lines(host.name()).iter().any(|other| Some(other) != line.as_ref());
-    Ok(is_former.then(|| hosts(line.into_iter().collect())))
-}
-
-/// Nothing of it is in /etc/hosts.
-pub(crate) fn no_names() -> Command {
-    hosts(Vec::new())
 }
 
 /// Whether API servers answer by a name ($1) at URLs. More often than there are of them, because each connection may lead to
@@ -261,6 +229,27 @@ fn without_its_name(known: &Standing, external: &External) -> Vec<Problem> {
     )]
 }
 
+/// Every machine of the cluster knows its name, before kube-proxy is told to look there: where its address is written down, by
+/// /etc/hosts. Those that are off are told of: they get it in a later run.
+///
+/// # Errors
+/// The cluster has nodes that are not in the inventory; or a worker failed before.
+pub(crate) async fn all_know_it(host: &Host, known: &Standing, external: &External) -> Result<()> {
+    let off = workers_are_prepared(host, known).await?;
+    if external.line().is_none() || known.endpoint().is_none() {
+        return Ok(());
+    }
+    let there = format!("at {}, which is in /etc/hosts of machines that muster sets up", external.host());
+    nobody_is_left_out(host, &there, &format!("remove {NAME}: then all find it at its address")).await?;
+    for name in off {
+        host.warn(format!(
+            "{name} was not reached: until setup-cluster has given it a line of /etc/hosts for {}, its kube-proxy does not find the API",
+            external.host()
+        ));
+    }
+    Ok(())
+}
+
 async fn leads_elsewhere(host: &Host, known: &Standing, external: &External) -> Result<Option<Problem>> {
     let url = format!("https://{}", external.found_at());
     // Every API server has this name, whatever the variables were.
@@ -306,7 +295,8 @@ fn problem(external: &External, found: String, needed: String, remedy: String) -
 
 /// Waits until the API servers of the run answer by the load balancer's name, each at its own address and all behind it.
 pub(crate) async fn answers(host: &Host, known: &Standing, external: &External) -> Result<()> {
-    let url = format!("https://{}", external.endpoint());
+    // By its address, also where machines know it by a name, which may be at another address still.
+    let url = format!("https://{}", external.found_at());
     let mut urls = vec![url.clone()];
     for plane in known.planes.iter().filter(|plane| known.in_run.contains(plane)) {
         urls.push(format!("https://{}", cluster::api_of(host, plane)?));
@@ -343,7 +333,7 @@ pub(crate) async fn all_find_it(host: &Host, known: &Standing, external: &Extern
         host.not_yet(what);
         return Ok(());
     }
-    let url = format!("https://{}", external.endpoint());
+    let url = format!("https://{}", external.found_at());
     let mut others = host.cluster().group("k8s_cluster");
     others.retain(|name| name != host.name() && known.answered(name));
     let ask = |name: String| {
@@ -365,7 +355,7 @@ pub(crate) async fn all_find_it(host: &Host, known: &Standing, external: &Extern
 
 /// A machine does not find the API at a load balancer that the control plane that leads finds.
 fn is_not_found(external: &External, name: &str, said: &str) -> Problem {
-    let url = format!("https://{}", external.endpoint());
+    let url = format!("https://{}", external.found_at());
     let between = match external.shared {
         true => {
             "a firewall, or a switch or cloud that lets an address be at one machine only (allowed address pairs)"

@@ -1,9 +1,9 @@
-# ours MARK: prints the lines of /etc/hosts that end with the mark.
+# ours MARK FILE: prints the lines of a file like /etc/hosts that end with the mark.
 ours() {
-  [ -r /etc/hosts ] || return 0
+  [ -r "$2" ] || return 0
   while IFS= read -r line || [ -n "$line" ]; do
     case $line in *"$1") printf '%s\n' "$line" ;; esac
-  done </etc/hosts
+  done <"$2"
 }
 # wanted LINE...: prints the lines.
 wanted() { [ $# = 0 ] || printf '%s\n' "$@"; }

@@ -12,6 +12,7 @@
 //! the control planes share it ([`crate::vip`]).
 
 mod external;
+mod names;
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +31,9 @@ use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, api_answers};
 use crate::pods::static_pod;
 use crate::{diagnosis, kubeadm};
-pub(crate) use external::{External, former_names, known_by_name, may_go_over, names, no_names, wrong_name};
+pub(crate) use external::{External, all_know_it, may_go_over, names, wrong_name};
 pub(crate) use external::{NAME as EXTERNAL_NAME, VARIABLE as EXTERNAL, all_find_it, answers};
+pub(crate) use names::{former_names, known_by_name, moved_name, no_names, other_names};
 
 /// A snippet that gives the kubelet another kubeconfig, or sees whether it has been told of it, with `kubelet_is_told.sh`.
 macro_rules! told {
@@ -241,7 +243,7 @@ pub(crate) fn left_over(host: &Host, known: &Standing, is_over: bool) -> Result<
     let is_told =
         || known.leader().is_some_and(|leader| host.cluster().has_role(leader, kubeadm::CONTROL_PLANE));
     let is_elsewhere = match External::wanted(host, known)? {
-        Some(external) => is_over || known.is_told(&external.endpoint()),
+        Some(external) => is_over || known.is_told(&external),
         None => is_told() || known.endpoint().is_some_and(|endpoint| !is_local(endpoint)),
     };
     if !has_one || !is_elsewhere || is_wanted(host, known)? {
@@ -264,7 +266,13 @@ pub(crate) async fn all_have_a_way(host: &Host, known: &Standing) -> Result<()> 
         }
         return Ok(());
     }
-    nobody_is_left_out(host).await?;
+    let elsewhere = "at 127.0.0.1, at a load balancer of their own";
+    nobody_is_left_out(
+        host,
+        elsewhere,
+        "keep the address of the API as it is: loadbalancer_apiserver_localhost: false",
+    )
+    .await?;
     let off = workers_are_prepared(host, known).await?;
     for name in off {
         host.warn(format!(
@@ -291,9 +299,9 @@ pub(crate) async fn workers_are_prepared(host: &Host, known: &Standing) -> Resul
     Ok(off)
 }
 
-/// kube-proxy and flannel run on every node of the cluster, with one configuration: on one that the inventory does not have nothing
-/// would be at 127.0.0.1.
-async fn nobody_is_left_out(host: &Host) -> Result<()> {
+/// kube-proxy and flannel run on every node of the cluster, with one configuration: one that the inventory does not have would find
+/// nothing `there`. `or`: what else may be done.
+async fn nobody_is_left_out(host: &Host, there: &str, or: &str) -> Result<()> {
     // One that somebody stopped is started before the API is asked.
     host.step("Start the kubelet").ensure(service("kubelet")).await?;
     api_answers(host, Duration::from_secs(180)).await?;
@@ -309,12 +317,12 @@ async fn nobody_is_left_out(host: &Host) -> Result<()> {
     }
     Err(Failure::new(
         format!(
-            "the cluster has nodes that are not in the inventory ({}), and would find no API: all nodes are to find it at 127.0.0.1, at a \
-             load balancer of their own",
+            "the cluster has nodes that are not in the inventory ({}), and would find no API: all nodes are to find it {there}",
             some_names(&strangers)
         ),
-        "put them into [kube_node]; or, if they are gone, remove them: muster kubectl delete node NAME; or keep the address of the API \
-         as it is: loadbalancer_apiserver_localhost: false",
+        format!(
+            "put them into [kube_node]; or, if they are gone, remove them: muster kubectl delete node NAME; or {or}"
+        ),
     ))
 }
 

@@ -202,6 +202,8 @@ fn a_load_balancer_of_somebody_else_s_is_known_by_its_name_where_it_has_one() {
     let name = "apiserver_loadbalancer_domain_name: api.example.org";
     assert_eq!(told(""), None);
     assert_eq!(told(name), None);
+    // Nodes have IPv4 addresses, and find nothing there.
+    assert!(External::of(&variables("loadbalancer_apiserver: {address: '2001:db8::10'}")).is_err());
     assert_eq!(told(address).unwrap(), "192.0.2.9:8443");
     assert_eq!(told("loadbalancer_apiserver: {address: 192.0.2.9}").unwrap(), "192.0.2.9:6443");
     let both = format!("{address}\n{name}");
@@ -225,16 +227,28 @@ fn hosts_after(before: &str, cut_off: Option<&str>, lines: &[&str]) -> Vec<Strin
         if let Some(text) = cut_off {
             fs::write(folder.path().join("hosts.new"), text).unwrap();
         }
+        let pod = folder.path().join("kubelet/pods/one");
+        fs::create_dir_all(&pod).unwrap();
+        // In the network of the machine, with an alias of its own; and in one of its own.
+        fs::write(pod.join("etc-hosts"), format!("{before}\n198.51.100.1 alias\n")).unwrap();
+        fs::write(folder.path().join("kubelet.conf"), "").unwrap();
         let run = |text: &str| {
-            let program = format!("set -eu\n{text}");
-            let program =
-                program.replace("/etc/hosts", &format!("{path}/hosts")).replace("/var/lib/muster", &path);
-            let args = std::iter::once(MARK).chain(lines.iter().copied());
+            let program = format!("set -eu\nsystemctl() {{ echo \"$*\" >>{path}/told; }}\n{text}");
+            let program = program.replace("/etc/hosts", &format!("{path}/hosts")).replace("/var/lib", &path);
+            let program = program.replace("/muster/", "/").replace("/etc/kubernetes", &path);
+            let moves = (text == names::SET).then_some("moves");
+            let args = std::iter::once(MARK).chain(moves).chain(lines.iter().copied());
             let mut command = Command::new(shell[0]);
             command.args(&shell[1..]).args(["-c", &program, "hosts"]).args(args).status().unwrap().success()
         };
-        assert!(run(external::SET) && run(external::ARE), "{shell:?}");
+        assert!(run(names::SET) && run(names::ARE), "{shell:?}");
         assert!(!folder.path().join("hosts.new").exists());
+        assert_eq!(fs::read_to_string(folder.path().join("told")).unwrap(), "restart kubelet\n", "{shell:?}");
+        assert!(!folder.path().join("kubelet.conf.moving").exists(), "{shell:?}");
+        let copy = fs::read_to_string(pod.join("etc-hosts")).unwrap();
+        let wanted = if before.contains(MARK) { lines } else { &[] };
+        let ours: Vec<&str> = copy.lines().filter(|line| line.ends_with(MARK)).collect();
+        assert!(ours == wanted && copy.contains("198.51.100.1 alias\n"), "{shell:?}: {copy}");
         fs::read_to_string(folder.path().join("hosts")).unwrap()
     };
     shells.iter().map(after).collect()
@@ -250,6 +264,9 @@ fn machines_know_a_name_and_forget_it() {
     }
     for text in hosts_after(&format!("{old}\n{own}\n"), None, &[]) {
         assert_eq!(text, format!("{own}\n"));
+    }
+    for text in hosts_after(&format!("{old}\n{own}\n"), None, &[line]) {
+        assert_eq!(text, format!("{own}\n{line}\n"));
     }
     // What was cut off while it was written is finished first.
     for text in hosts_after("127.0.", Some(&format!("{own}\n{old}\n")), &[line]) {

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use muster_engine::prelude::*;
 
 use super::Standing;
+use super::identity::Identity;
 use crate::addresses::{access_ip_of, ip_of};
 use crate::balancer::{self, External};
 use crate::common::cluster_vars;
@@ -18,7 +19,7 @@ use crate::kubeadm;
 /// Where the API is found as long as machines are set up.
 pub(crate) fn endpoint(host: &Host, known: &Standing) -> Result<String> {
     match External::wanted(host, known)? {
-        Some(external) if known.is_told(&external.endpoint()) => Ok(external.endpoint()),
+        Some(external) if known.is_told(&external) => Ok(external.endpoint()),
         Some(_) => as_it_is(host, known),
         None => without_external(host, known),
     }
@@ -32,12 +33,32 @@ pub(crate) fn in_the_end(host: &Host, known: &Standing) -> Result<String> {
     }
 }
 
-/// The load balancer to which this run brings the cluster.
+/// The load balancer to which this run brings the cluster, or another address of the one that it has.
 pub(crate) fn goes_over(host: &Host, known: &Standing) -> Result<Option<External>> {
+    let external = goes_over_with_all(host, known)?;
+    Ok(external.filter(|external| external.passes_over(host, known).is_empty()))
+}
+
+/// The same, whether or not the run reaches all machines that have to know its name.
+pub(crate) fn goes_over_with_all(host: &Host, known: &Standing) -> Result<Option<External>> {
     let does = |role| known.leader().is_some_and(|leader| host.cluster().has_role(leader, role));
     let is_brought = does(kubeadm::CONTROL_PLANE) && does(kubeadm::API_ENDPOINT);
     let external = External::wanted(host, known)?.filter(|_| is_brought);
-    Ok(external.filter(|external| !known.is_told(&external.endpoint())))
+    Ok(external.filter(|external| !known.is_told(external)))
+}
+
+/// The address at which machines of a cluster that stands find the API as long as they are set up; `None` where name servers say it.
+pub(crate) fn found_at(host: &Host, known: &Standing) -> Result<Option<IpAddr>> {
+    if known.endpoint().is_none() {
+        return Ok(None);
+    }
+    let endpoint = endpoint(host, known)?;
+    Ok(known.address_at(host_in(&endpoint)))
+}
+
+/// The host in `HOST:PORT`.
+pub(crate) fn host_in(endpoint: &str) -> &str {
+    endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host)
 }
 
 /// 127.0.0.1 where each machine has a way of its own, else what the cluster was begun with.
@@ -82,11 +103,28 @@ pub(crate) fn api_urls_of(host: &Host, plane: &str) -> Vec<String> {
 }
 
 impl Standing {
-    /// Whether the cluster has been told to look for its API at `HOST:PORT`: control planes are, after everything else in it.
-    pub(crate) fn is_told(&self, endpoint: &str) -> bool {
+    /// Whether the cluster has been told to look for its API there: control planes are, after everything else in it. Another address
+    /// of the same name is told by their line of /etc/hosts.
+    pub(crate) fn is_told(&self, external: &External) -> bool {
+        let (url, line) = (format!("https://{}", external.endpoint()), external.line());
+        let has_line = |seen: &Identity| line.as_ref().is_none_or(|line| seen.hosts_lines.contains(line));
+        let is_led = |seen: &Identity| seen.admin.as_ref().is_some_and(|admin| admin.server == url);
+        let planes = || self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
+        planes().any(|(_, seen)| is_led(seen) && has_line(seen))
+            // One that took no part when the address was changed may have a former one, to which nobody goes back unseen.
+            && planes().all(|(name, seen)| has_line(seen) || !self.in_run.iter().any(|host| host == name))
+    }
+
+    /// The line of /etc/hosts by which control planes know a name of the API.
+    pub(crate) fn line_of(&self, name: &str) -> Option<&str> {
         let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
-        let mut servers = planes.filter_map(|(_, seen)| seen.admin.as_ref()?.server.strip_prefix("https://"));
-        servers.any(|server| server == endpoint)
+        let mut lines = planes.flat_map(|(_, seen)| &seen.hosts_lines);
+        lines.find(|line| line.split(' ').nth(1) == Some(name)).map(String::as_str)
+    }
+
+    /// The address that a host of `HOST:PORT` is, or that control planes have in /etc/hosts for its name.
+    pub(crate) fn address_at(&self, host: &str) -> Option<IpAddr> {
+        host.parse().ok().or_else(|| self.line_of(host)?.split(' ').next()?.parse().ok())
     }
 
     /// Whether variables have once brought the cluster to a load balancer of somebody else's that is at `HOST:PORT`.

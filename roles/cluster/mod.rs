@@ -45,7 +45,9 @@ use crate::diagnosis;
 use crate::etcd;
 use crate::upgrade;
 pub use certificate::Certificate;
-pub(crate) use endpoint::{api_of, api_urls_of, endpoint, goes_over, in_the_end};
+pub(crate) use endpoint::{
+    api_of, api_urls_of, endpoint, found_at, goes_over, goes_over_with_all, host_in, in_the_end,
+};
 pub(crate) use identity::{Identity, decoded, embedded_certificate};
 pub(crate) use misfits::is_of_this_machine;
 pub(crate) use refusals::{emptied, not_ours};

@@ -8,6 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use super::certificate::Certificate;
 use super::identity::{Authority, Identity, Kubeconfig, Member};
 use super::standing::{Standing, Story, Wanted};
+use crate::balancer::External;
+use crate::preflight::fixture::variables;
 
 /// A certificate in PEM, of an authority or of a node.
 pub(crate) fn certificate(common_name: &str, is_authority: bool) -> String {
@@ -359,8 +361,21 @@ fn an_address_of_the_api_is_known_by_who_was_told_of_it() {
     };
     let known = standing(&[("a", Some(plane(1))), ("b", Some(told.clone())), ("w", Some(worker(1)))]);
     // The first one that is told shows that all may be.
-    assert!(known.is_told("api.example.org:8443") && known.is_told("192.0.2.10:6443"));
-    assert!(!known.is_told("192.0.2.20:8443"));
+    let is_told = |known: &Standing, yaml: &str| {
+        let external = External::of(&variables(&format!("loadbalancer_apiserver: {yaml}"))).unwrap().unwrap();
+        known.is_told(&external)
+    };
+    let name = "\napiserver_loadbalancer_domain_name: api.example.org";
+    let named = |address: &str| format!("{{{address} port: 8443}}{name}");
+    assert!(is_told(&known, &named("")) && is_told(&known, "{address: 192.0.2.10}"));
+    assert!(!is_told(&known, "{address: 192.0.2.20, port: 8443}"));
+    // Another address of the name is another one; and so is the same while a control plane of the run does not have it.
+    assert!(!is_told(&known, &named("address: 192.0.2.21,")));
+    assert!(is_told(&known, &named("address: 192.0.2.20,")));
+    let in_run = Standing { in_run: vec!["a".into()], ..known.clone() };
+    assert!(!is_told(&in_run, &named("address: 192.0.2.20,")));
+    assert_eq!(known.address_at("api.example.org"), "192.0.2.20".parse().ok());
+    assert_eq!((known.address_at("192.0.2.9"), known.address_at("other")), ("192.0.2.9".parse().ok(), None));
     assert!(known.was_brought_to("api.example.org:8443") && !known.was_brought_to("192.0.2.10:6443"));
     assert!(known.serves_as("b", "api.example.org") && !known.serves_as("a", "api.example.org"));
     assert!(known.lacks_hosts_line(line));

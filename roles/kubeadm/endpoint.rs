@@ -2,10 +2,11 @@
 //! certificates of all API servers know by now: it is told the address, then the kubeconfigs of each machine lead there, and the load balancers on the machines go.
 
 use muster_engine::prelude::*;
+use muster_inventory::some_names;
 
-use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config, growth, reconfigure};
+use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config, growth, kubelet, reconfigure};
 use crate::balancer;
-use crate::cluster;
+use crate::cluster::{self, Standing};
 use crate::vip;
 
 /// What the control plane that leads tells the others.
@@ -19,6 +20,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         vip::hold(host, &known).await?;
     }
     let Some(external) = cluster::goes_over(host, &known)? else {
+        if known.leader() == Some(host.name()) {
+            is_left(host, &known)?;
+        }
         if is_plane && config::is_of_a_transition(host, &known)? {
             let config = config::in_the_end(host, &known).await?;
             host.step("Forget where the API was").ensure_all(config).await?;
@@ -32,7 +36,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         for plane in &known.planes {
             host.needs_of_role(plane, CONTROL_PLANE, API_IS_UP).await?;
         }
-        balancer::workers_are_prepared(host, &known).await?;
+        balancer::all_know_it(host, &known, &external).await?;
         if external.is_shared() {
             vip::is_shared(host, &known).await?;
         }
@@ -58,13 +62,31 @@ exit 1"#,
         );
         step = step.ensure(command("address of the API in the cluster", reconfigure::tell(), is_told));
     }
-    step.ensure(balancer::kubeconfigs(host, &known, &endpoint)?)
+    step.ensure_all(balancer::moved_name(host, &known)?)
+        .ensure(balancer::kubeconfigs(host, &known, &endpoint)?)
         .remove_all(balancer::left_over(host, &known, true)?)
         .ensure_all(balancer::former_names(host, &known)?)
+        .ensure_all(kubelet::in_the_end(host, &known).await?)
         .await?;
     if leads {
         host.reached(IS_TOLD);
     }
     vip::leads_elsewhere(host);
+    Ok(())
+}
+
+/// Says why the cluster does not go over to its load balancer, where the run leaves machines out that would not know its name.
+fn is_left(host: &Host, known: &Standing) -> Result<()> {
+    let Some(external) = cluster::goes_over_with_all(host, known)? else { return Ok(()) };
+    let left_out = external.passes_over(host, known);
+    if !left_out.is_empty() {
+        host.warn(format!(
+            "all machines look for the API where they did ({}), because this run gives {} no line of /etc/hosts for {}; to have the \
+             cluster go over to it: setup-cluster without --limit and --tags",
+            known.endpoint().unwrap_or_default(),
+            some_names(&left_out),
+            external.host()
+        ));
+    }
     Ok(())
 }

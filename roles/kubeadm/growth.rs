@@ -6,6 +6,7 @@ use muster_engine::prelude::*;
 
 use super::{API_IS_UP, CONTROL_PLANE, reconfigure};
 use crate::cluster::Standing;
+use crate::vip;
 
 /// What the control plane that was the only one tells the others when the cluster has the configuration with them.
 const THEY_MAY_JOIN: &str = "the configuration with which others join";
@@ -63,12 +64,21 @@ impl Growth {
     }
 
     /// Waits until the others are there and asked, those that do not come to it excepted.
-    pub(super) async fn others_are_asked(&self, host: &Host, known: &Standing) {
+    ///
+    /// # Errors
+    /// This one does not share the address of the API with them.
+    pub(super) async fn others_are_asked(&self, host: &Host, known: &Standing) -> Result<()> {
         host.reached(THEY_MAY_JOIN);
         for plane in &self.joining {
             host.needs_of_role(plane, CONTROL_PLANE, API_IS_UP).await.ok();
         }
         workers_are_through(host, known).await;
+        vip::hold_in_growth(host, known, &self.alone, &self.joining).await
+    }
+
+    /// One that has joined takes part in holding the address of the API, before the one that was alone restarts.
+    pub(super) async fn may_be_asked(&self, host: &Host, known: &Standing) -> Result<()> {
+        vip::hold_in_growth(host, known, &self.alone, &self.joining).await
     }
 }
 

@@ -2,6 +2,7 @@
 //! cluster already.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use muster_artifacts::Sha256;
 use muster_engine::facts::Facts;
@@ -43,26 +44,33 @@ pub(super) const ARGUMENTS: &str = "/var/lib/muster/stamps/kubeadm-flags.env";
 pub(super) const PATCH: &str = "/etc/kubernetes/patches/kubeletconfiguration0+merge.yaml";
 
 /// The unit.
-pub(super) fn unit(host: &Host) -> Result<String> {
+pub(super) fn unit(host: &Host, known: &Standing) -> Result<String> {
+    let vars: Vars = host.vars()?;
+    let api = if vars.kubelet_systemd_hardening { cluster::found_at(host, known)? } else { None };
+    unit_with(host, api)
+}
+
+/// The same, of a kubelet that finds the API at an address which variables may not say.
+fn unit_with(host: &Host, api: Option<IpAddr>) -> Result<String> {
     let vars: Vars = host.vars()?;
     let mut flags = vars.kubelet_custom_flags.clone();
     if !host.in_group("kube_control_plane") {
         flags.extend(vars.kubelet_node_custom_flags.iter().cloned());
     }
-    let peers = vars.kubelet_systemd_hardening.then(|| peers(host, &vars)).transpose()?;
+    let peers = vars.kubelet_systemd_hardening.then(|| peers(host, &vars, api)).transpose()?;
     let extra = json!({ "bin_dir": bin_dir(host)?, "flags": flags, "peers": peers });
     host.render("kubelet.service.j2", include_str!("templates/kubelet.service.j2"), &extra)
 }
 
 /// Its file: on a machine whose kubelet runs (`is_node`) only where it is missing.
-pub(super) fn unit_file(host: &Host, is_node: bool) -> Result<File> {
-    let unit = file(UNIT).content(unit(host)?);
+pub(super) fn unit_file(host: &Host, known: &Standing, is_node: bool) -> Result<File> {
+    let unit = file(UNIT).content(unit(host, known)?);
     Ok(if is_node { unit.unless_there() } else { unit })
 }
 
 /// The addresses with which the kubelet may speak (systemd.resource-control(5), `IPAddressAllow`): the variable's, else those of all
-/// machines of the cluster, of pods, and of a load balancer in front of the API.
-fn peers(host: &Host, vars: &Vars) -> Result<String> {
+/// machines of the cluster, of pods, of a load balancer in front of the API, and where it finds the API until that is there (`api`).
+fn peers(host: &Host, vars: &Vars, api: Option<IpAddr>) -> Result<String> {
     if let Some(given) = &vars.kubelet_secure_addresses {
         return Ok(given.split_whitespace().collect::<Vec<_>>().join(" "));
     }
@@ -90,6 +98,7 @@ fn peers(host: &Host, vars: &Vars) -> Result<String> {
     if let Ok(Some(external)) = External::of(host.all_vars()) {
         peers.extend(external.address().map(|address| address.to_string()));
     }
+    peers.extend(api.filter(|api| !api.is_loopback()).map(|api| api.to_string()));
     let mut seen = BTreeSet::new();
     peers.retain(|peer| seen.insert(peer.clone()));
     Ok(peers.join(" "))
@@ -129,8 +138,12 @@ fn handed_on<'v>(said: Option<&'v str>, facts: &Facts, names: &resolvconf::Vars)
 
 /// A hash of everything that a kubelet reads when it starts. What is cluster-wide is that of a control plane.
 pub(super) fn wanted(host: &Host, known: &Standing) -> Result<String> {
+    wanted_with(host, known, &unit(host, known)?)
+}
+
+fn wanted_with(host: &Host, known: &Standing, unit: &str) -> Result<String> {
     let patches = Patches::of(host, &[KUBELET])?.text();
-    let all = [unit(host)?, shared(host, known)?, patch(host)?, patches].concat();
+    let all = [unit, &shared(host, known)?, &patch(host)?, &patches].concat();
     Ok(Sha256::of(all.as_bytes()).to_string())
 }
 
@@ -189,6 +202,17 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     }
 }
 
+/// What a kubelet is told when it finds the API at another address than as long as it was set up: it need not speak with the former one
+/// any more. `None` where that is the same, as nearly always.
+pub(super) async fn in_the_end(host: &Host, known: &Standing) -> Result<Option<Configuration>> {
+    let (now, then) = (unit(host, known)?, unit_with(host, None)?);
+    if now == then || host.check_mode() || given(host, known).await?.is_none() {
+        return Ok(None);
+    }
+    let wanted = wanted_with(host, known, &then)?;
+    Ok(Some(Configuration::new(then, &wanted)))
+}
+
 /// The kubelet runs, with the configuration that the cluster has for the hash `given`, or with what it has.
 async fn runs_with(host: &Host, known: &Standing, given: Option<&str>) -> Result<()> {
     let mut step = host.step("Run the kubelet");
@@ -203,14 +227,14 @@ async fn runs_with(host: &Host, known: &Standing, given: Option<&str>) -> Result
         step = step.ensure_all(leads.take());
     }
     if let Some(given) = given {
-        step = step.ensure(Configuration::new(unit(host)?, given));
+        step = step.ensure(Configuration::new(unit(host, known)?, given));
     }
     step = step.ensure_all(leads);
     let mut step = step.ensure(service("kubelet"));
     if !goes_over {
         step = step
             .remove_all(balancer::left_over(host, known, false)?)
-            .ensure_all(balancer::former_names(host, known)?);
+            .ensure_all(balancer::other_names(host, known)?);
     }
     let step = serving::on(host, renewal_timer::on(host, step)?)?;
     step.await.map(drop).map_err(|failure| kubelet_change::refused(host, failure))

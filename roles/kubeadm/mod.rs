@@ -113,7 +113,11 @@ pub(crate) async fn prepare(host: &Host) -> Result<()> {
         .ensure_all(adoption::notes(host)?)
         // That of a kubelet that runs changes with the rest of its configuration, and comes back with it (`kubelet_change`).
         // One that is adopted has another's, from which the drop-ins go that made it a node.
-        .ensure(kubelet::unit_file(host, known.had_joined(host.name()) && !adoption::is_under_way(host))?)
+        .ensure(kubelet::unit_file(
+            host,
+            &known,
+            known.had_joined(host.name()) && !adoption::is_under_way(host),
+        )?)
         .ensure_all(resolvconf::own(host)?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .ensure_all(adoption::no_drop_ins(host, "kubelet"))
@@ -196,6 +200,9 @@ pub(crate) async fn control_plane(host: &Host) -> Result<()> {
     kubelet::run(host, &known).await?;
     serving::run(host).await?;
     host.reached(API_IS_UP);
+    if let Some(growth) = growth.filter(|_| !is_alone) {
+        growth.may_be_asked(host, &known).await?;
+    }
     anonymous::run(host, &known).await?;
     labels::run(host).await
 }

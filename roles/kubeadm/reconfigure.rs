@@ -20,7 +20,7 @@ pub(super) async fn run(host: &Host, known: &Standing, growth: Option<&Growth>) 
     if let Some(growth) = growth.filter(|_| leads) {
         let publish = command("configuration of the cluster", tell(), knows(&told));
         host.step("Give the cluster its configuration").detached().ensure(publish).await?;
-        growth.others_are_asked(host, known).await;
+        growth.others_are_asked(host, known).await?;
     }
     let is_to_be_told = leads && growth.is_none();
     let changed = applied(host, &told, is_to_be_told).await?;

@@ -209,7 +209,7 @@ async fn restart_kubelet(host: &Host, known: &Standing, version: &str) -> Result
     let node = cluster_vars(host)?.kube_override_hostname;
     upgrade::drain(host).await?;
     install(host, "Install the kubelet", &["kubelet"])?
-        .ensure(file(super::UNIT).content(kubelet::unit(host)?))
+        .ensure(file(super::UNIT).content(kubelet::unit(host, known)?))
         .ensure_all(resolvconf::own(host)?)
         .ensure(file(kubelet::PATCH).content(kubelet::patch(host)?))
         .await?;

@@ -3,6 +3,7 @@
 
 use muster_engine::prelude::*;
 
+use crate::addresses::{access_ip_of, ip_of};
 use crate::balancer::{self, told};
 use crate::cluster;
 
@@ -14,6 +15,18 @@ pub(super) async fn run(host: &Host, leaving: &[String]) -> Result<()> {
     let mut going = Vec::new();
     for name in leaving.iter().filter(|name| known.planes.contains(name)) {
         going.push(format!("https://{}", cluster::api_of(host, name)?));
+    }
+    // A name may lead to one of them, too: where no load balancer is, and variables give its address to the API.
+    let by_name = known.endpoint().map(|endpoint| (endpoint, known.address_at(cluster::host_in(endpoint))));
+    if let Some((endpoint, Some(address))) = by_name {
+        let is_going = |name: &String| {
+            let own = [ip_of(host, name), access_ip_of(host, name)];
+            known.planes.contains(name) && own.into_iter().filter_map(Result::ok).any(|own| own == address)
+        };
+        let url = format!("https://{endpoint}");
+        if !going.contains(&url) && leaving.iter().any(is_going) {
+            going.push(url);
+        }
     }
     if going.is_empty() {
         host.passed("the API is at no machine that leaves");

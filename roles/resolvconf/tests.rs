@@ -169,12 +169,14 @@ fn the_clusters_dns_is_asked_first_and_what_was_there_comes_back() {
 
         // Other variables: three servers, each once; and what was there before is still that.
         let more = "nameservers: [192.0.2.53, 192.0.2.1]\nupstream_dns_servers: ['192.0.2.2', 'tls://192.0.2.9']\n\
-                    searchdomains: [corp.example]\nremove_default_searchdomains: true";
+                    searchdomains: [corp.example]\nremove_default_searchdomains: true\n\
+                    dns_timeout: 7\ndns_attempts: 3";
         assert!(!machine.is_done(more));
         assert_eq!(machine.apply(more), "");
         let file = machine.read("etc/resolv.conf");
         let servers = "nameserver 10.233.0.3\nnameserver 192.0.2.2\nnameserver 192.0.2.53\noptions";
         assert!(file.contains(servers) && file.contains("\nsearch corp.example example.org\n"), "{file}");
+        assert!(file.contains(" timeout:7 attempts:3 "), "{file}");
         assert_eq!(
             machine.for_pods(more),
             "nameserver 192.0.2.2\nnameserver 192.0.2.53\nnameserver 192.0.2.1\nsearch corp.example example.org\n"

@@ -103,14 +103,39 @@ pub(crate) async fn hold(host: &Host, known: &Standing) -> Result<()> {
     for plane in &known.planes {
         host.needs_of_role(plane, CONTROL_PLANE, API_IS_UP).await.ok();
     }
+    hold_in_turn(host, known, address, API_ENDPOINT).await
+}
+
+/// The control plane that was `alone` and the ones that have joined it share the address that it held alone, before it restarts its API
+/// server: the address goes to one of them then. Asked by each of them, in the role of control planes.
+pub(crate) async fn hold_in_growth(
+    host: &Host,
+    known: &Standing,
+    alone: &str,
+    joining: &[String],
+) -> Result<()> {
+    let held = |address: &IpAddr| known.shares(alone).contains(address);
+    let Some(address) = wanted(host, known)?.filter(held) else { return Ok(()) };
+    hold_in_turn(host, known, address, CONTROL_PLANE).await?;
+    if host.name() == alone {
+        for plane in joining {
+            // Those that do not come to it are not waited for.
+            host.needs_of_role(plane, CONTROL_PLANE, SHARES).await.ok();
+        }
+    }
+    Ok(())
+}
+
+/// This control plane shares the address when those have begun to which it has to listen: in this `role` they do. Those that share it
+/// already go first, so that they tell the others who holds it, which would take it, too; and one after the other, because keepalived
+/// starts anew where its pod is another one.
+async fn hold_in_turn(host: &Host, known: &Standing, address: IpAddr, role: &str) -> Result<()> {
     let is_there = |plane: &str| known.shares(plane).contains(&address);
-    if !is_there(host.name()) {
-        // Those that share it already tell this one who holds it; otherwise it would take it, too.
-        for plane in known.planes.iter().filter(|plane| is_there(plane)) {
-            match host.needs_of_role(plane, API_ENDPOINT, SHARES).await {
-                Err(failure) if known.answered(plane) => return Err(failure),
-                _ => {}
-            }
+    let before = known.planes.iter().filter(|plane| is_there(plane));
+    for plane in before.take_while(|plane| *plane != host.name()) {
+        match host.needs_of_role(plane, role, SHARES).await {
+            Err(failure) if known.answered(plane) => return Err(failure),
+            _ => {}
         }
     }
     let folder = format!("{FOLDER}/{address}");
@@ -143,7 +168,8 @@ pub(crate) async fn hold(host: &Host, known: &Standing) -> Result<()> {
     });
     let config = host.render("keepalived.conf.j2", include_str!("templates/keepalived.conf.j2"), &extra)?;
     let pod = host.render("pod.yaml.j2", include_str!("templates/pod.yaml.j2"), &extra)?;
-    host.step("Share the address of the API")
+    let shared = host
+        .step("Share the address of the API")
         .ensure(dir(FOLDER))
         .ensure(dir(folder.as_str()))
         .ensure(file(format!("{folder}/is-ready.sh")).content(include_str!("is-ready.sh")))
@@ -153,7 +179,7 @@ pub(crate) async fn hold(host: &Host, known: &Standing) -> Result<()> {
         .ensure(taken_up(&pod_of(address), "SIGHUP", &format!("{folder}/taken-up"), &config))
         .await?;
     let is_new = !is_there(host.name());
-    if (is_new || cluster::goes_over(host, known)?.is_some()) && !host.check_mode() {
+    if (is_new || shared.changed || cluster::goes_over(host, known)?.is_some()) && !host.check_mode() {
         let alone = holder::is_the_only_one(host, known, address).await;
         if alone.is_err() && is_new {
             // Why it does is what the user has to know.

@@ -125,8 +125,12 @@ fn machines_find_names_of_the_cluster_and_of_the_world_and_a_reset_brings_back_h
 
 /// Debian's package of systemd-resolved on node1, at work with a server of its interface; `false` where it is not to be had.
 fn with_resolved(lab: &Lab) -> bool {
-    let download = Command::new("apt-get").args(["download", "systemd-resolved"]).current_dir(lab.folder());
-    let got = { download }.status().is_ok_and(|status| status.success());
+    let mut download = Command::new("apt-get");
+    let got = download
+        .args(["download", "systemd-resolved"])
+        .current_dir(lab.folder())
+        .status()
+        .is_ok_and(|status| status.success());
     let package = std::fs::read_dir(lab.folder()).unwrap().filter_map(|entry| {
         let name = entry.unwrap().file_name().into_string().unwrap();
         name.ends_with(".deb").then_some(name)

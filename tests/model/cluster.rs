@@ -87,7 +87,8 @@ pub(crate) struct State {
     pub(crate) once_trusted: String,
     /// A node that joins when the API server gets its next certificate.
     pub(crate) arrives: Option<String>,
-    /// Machines that do not hear each other as control planes that share an address, and those that do not find one elsewhere.
+    /// Machines that do not hear each other as control planes that share an address, and those that do not find one elsewhere, each with
+    /// the URL there.
     pub(crate) deaf: BTreeSet<String>,
     pub(crate) filtered: BTreeSet<String>,
     pub(crate) wrong: Vec<String>,
@@ -96,7 +97,7 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 19] = [
     "awk",
     "base64",
     "containerd",
@@ -105,6 +106,7 @@ const PROGRAMS: [&str; 18] = [
     "etcd",
     "etcdctl",
     "etcdutl",
+    "getent",
     "gzip",
     "ipset",
     "kubeadm",
@@ -117,8 +119,8 @@ const PROGRAMS: [&str; 18] = [
     "xargs",
 ];
 /// Those that a machine has before muster comes.
-const OF_THE_SYSTEM: [&str; 9] =
-    ["awk", "base64", "gzip", "ipset", "nproc", "sed", "systemd-run", "tar", "xargs"];
+const OF_THE_SYSTEM: [&str; 10] =
+    ["awk", "base64", "getent", "gzip", "ipset", "nproc", "sed", "systemd-run", "tar", "xargs"];
 
 /// What a control plane is at in the middle of a change of its configuration.
 pub(crate) const MAKES_CERTIFICATE: &str = "kubeadm init phase certs";
@@ -240,6 +242,7 @@ impl Cluster {
                     None => unknown(shell, name, words),
                 }
             }
+            "getent" => vip::getent(shell, words),
             "systemd-run" => self.restarts(shell, words),
             "kubelet" if words == ["--version"] => {
                 let version = upgrade::installed(&shell.machine, "kubelet");
@@ -380,7 +383,8 @@ impl Cluster {
     pub(crate) fn serves(&self, server: &str) -> bool {
         let state = self.state();
         let at = |machine: &&Arc<Machine>| {
-            server == external::URL || server == format!("https://{}:6443", address(&machine.name))
+            [external::URL, vip::OTHER].contains(&server)
+                || server == format!("https://{}:6443", address(&machine.name))
         };
         let mut machines = state.machines.values().filter(at);
         machines.any(|machine| {
@@ -391,7 +395,8 @@ impl Cluster {
 
     /// Whether a machine finds an API server at an address: at 127.0.0.1 its own, or any that its load balancer knows.
     pub(crate) fn finds(&self, machine: &Arc<Machine>, server: &str) -> bool {
-        if server == external::URL && !self.reaches_shared(machine) {
+        let server = &vip::by_hosts_line(machine, server);
+        if !self.reaches_shared(machine, server) {
             return false;
         }
         if server != "https://127.0.0.1:6443" {

@@ -1,5 +1,6 @@
 //! A cluster of model machines goes over to a load balancer in front of its API servers, and back.
 
+use muster_roles::Removal;
 use muster_testkit::fault_record::held;
 
 use crate::cluster::{Cluster, address, content};
@@ -143,5 +144,53 @@ fn nothing_is_changed_where_the_load_balancer_leads_nowhere() {
             "{refused:?}"
         );
         assert!(world.cluster.state().endpoint == "127.0.0.1:6443");
+    });
+}
+
+#[test]
+fn a_cluster_goes_over_to_a_name_when_all_its_machines_may_know_it() {
+    let named = VARIABLE.replace("}}", r#"}, "apiserver_loadbalancer_domain_name": "api.example.org"}"#);
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        world.inventory(&hosts(IN_USE), GROUPS, &[&named]);
+        *world.limit.lock().unwrap() = vec!["m0".to_owned(), "m1".to_owned()];
+        let (_, ran, wrong) = world.calm(2).await;
+        assert_eq!(wrong, Vec::<String>::new());
+        assert_eq!(world.cluster.state().endpoint, "127.0.0.1:6443");
+        let left = "this run gives m2 no line of /etc/hosts for api.example.org";
+        assert!(ran.warnings.iter().any(|text| text.contains(left)), "{:?}", ran.warnings);
+        // One that is off is told of, and follows.
+        world.limit.lock().unwrap().clear();
+        world.cluster.switch_off("m2");
+        let (_, ran, _) = world.calm(3).await;
+        assert_eq!(world.cluster.state().endpoint, "api.example.org:6443");
+        let off = "until setup-cluster has given it a line of /etc/hosts for api.example.org";
+        assert!(
+            ran.warnings.iter().any(|text| text.starts_with("m2 ") && text.contains(off)),
+            "{:?}",
+            ran.warnings
+        );
+        world.cluster.switch_on("m2");
+        assert_eq!(world.calm(4).await.2, Vec::<String>::new());
+        let led = content(&world.machines[2], "/etc/kubernetes/kubelet.conf");
+        assert!(led.contains("server: https://api.example.org:6443\n"), "{led}");
+    });
+}
+
+#[test]
+fn a_name_that_leads_to_a_control_plane_which_leaves_is_looked_for_no_more() {
+    let groups = "[etcd]\nm2\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+    let named = VARIABLE
+        .replace("}}", r#"}, "apiserver_loadbalancer_domain_name": "api.example.org"}"#)
+        .replace("192.0.2.200", &address("m0"));
+    simulated(async {
+        let world = World::new(&[]);
+        world.inventory(&hosts(IN_USE), groups, &[&named]);
+        assert_eq!(world.calm(1).await.2, Vec::<String>::new());
+        let led = || content(&world.machines[2], "/etc/kubernetes/kubelet.conf");
+        assert!(led().contains("server: https://api.example.org:6443\n"), "{}", led());
+        *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m0".to_owned()], come_back: false });
+        assert_eq!(world.calm(2).await.2, Vec::<String>::new());
+        assert!(led().contains(&format!("server: https://{}:6443\n", address("m1"))), "{}", led());
     });
 }

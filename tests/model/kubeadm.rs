@@ -56,6 +56,7 @@ impl Cluster {
                 Ok(0)
             }
             ["init", "phase", "control-plane", "all", "--config", config] => {
+                self.others_hold_its_address(&machine);
                 self.alone(shell, MAKES_MANIFESTS).await?;
                 let version = told(&content(config), "kubernetesVersion: v");
                 put(shell, upgrade::MANIFEST, &manifest(&machine.name, &version), 0o600);

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use muster_artifacts::{BundleWriter, NewFile, NewImage, Origin, Release, RunConfig};
 
-/// A bundle in a folder that has everything of a release, but images whose reference holds one of these words. A file
-/// holds its name and version.
+/// A bundle in a folder that has everything of a release, but the files of these names, and images whose reference holds one of these
+/// words. A file holds its name and version.
 pub fn write(folder: &Path, release: &Release, left_out: &[&str]) {
     let mut bundle = BundleWriter::open(folder).expect("a bundle");
-    for file in &release.files {
+    for file in release.files.iter().filter(|file| !left_out.contains(&file.name.as_str())) {
         let new = NewFile {
             name: &file.name,
             version: &file.version,
