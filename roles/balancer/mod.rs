@@ -87,6 +87,11 @@ fn asks(vars: &HostVars) -> bool {
     !is_elsewhere && vars.get(ASKS).ok().flatten().and_then(|value| value.as_bool()).unwrap_or(true)
 }
 
+/// The port on 127.0.0.1 at which the load balancer of a machine says how it is, and at `/NAME` whether it leads to a control plane.
+pub(crate) fn health_port(host: &Host) -> Result<u16> {
+    Ok(host.vars::<Vars>()?.loadbalancer_apiserver_healthcheck_port)
+}
+
 /// `127.0.0.1:PORT`.
 pub(crate) fn address(host: &Host) -> Result<String> {
     Ok(format!("127.0.0.1:{}", cluster_vars(host)?.kube_apiserver_port))

@@ -70,7 +70,9 @@ struct Vars {
 }
 
 /// The groups of all machines of a cluster.
-pub(crate) const MACHINES: &[&str] = &["k8s_cluster", "etcd"];
+pub(crate) const MACHINES: &[&str] = &["k8s_cluster", "etcd", BROKEN[0], BROKEN[1]];
+/// kubespray's groups of machines that are given up; they may have been moved there from all others.
+pub(crate) const BROKEN: [&str; 2] = ["broken_etcd", "broken_kube_control_plane"];
 /// The group of its control planes.
 pub(crate) const PLANES: &[&str] = &["kube_control_plane"];
 
@@ -167,8 +169,9 @@ pub(crate) async fn known(host: &Host) -> Result<Arc<Standing>> {
     let look = || async {
         let (planes, members) = (cluster.group("kube_control_plane"), cluster.group("etcd"));
         let nodes = cluster.group("k8s_cluster");
-        let in_run: Vec<String> =
-            nodes.iter().chain(&members).filter(|name| cluster.in_run(name)).cloned().collect();
+        let broken: Vec<String> = BROKEN.iter().flat_map(|group| cluster.group(group)).collect();
+        let machines = nodes.iter().chain(&members).chain(&broken);
+        let in_run: Vec<String> = machines.filter(|name| cluster.in_run(name)).cloned().collect();
         let mut all: Vec<&String> = planes.iter().chain(&members).chain(&in_run).collect();
         all.sort_unstable();
         all.dedup();

@@ -135,6 +135,10 @@ fn an_api_server_that_asks_only_some_members_is_known() {
     assert!(!may_miss(&[1, 2], &[2, 1]) && !may_miss(&[1, 2, 3], &[1, 2]));
     // One that does not say whom it asks keeps nobody from anything.
     assert!(!may_miss(&[], &[1, 2]));
+    let both = standing(&[("a", asking(&[1])), ("b", asking(&[1, 2])), ("c", asking(&[]))]);
+    assert_eq!(both.asking_only(&urls(&[1])), ["a"]);
+    assert_eq!(both.asking_only(&urls(&[2, 1])), ["a", "b"]);
+    assert_eq!(both.asking_only(&urls(&[2])), Vec::<&str>::new());
 }
 
 #[test]

@@ -75,8 +75,19 @@ pub(super) fn peer_url(host: &Host, known: &Standing, member: &str) -> Result<St
     }
 }
 
-/// Prepares the first start: nothing to do for a member that has data. Returns whether it is well already.
-pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<bool> {
+/// How a machine stands to the other members, before etcd is started on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// It has its part, and is well.
+    Well,
+    /// It is to start.
+    Starts,
+    /// It has data, and the others have taken it out.
+    TakenOut,
+}
+
+/// Prepares the first start: nothing to do for a member that has data.
+pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<Part> {
     let members = known.members_in_order();
     let look = ctl!(
         concat!(
@@ -93,24 +104,23 @@ fi"#
     if seen.trim() == "unwell" {
         let list = list(host, vars, &members).await;
         if is_taken_out(&list, name, &peer_url(host, known, host.name())?) {
-            return Err(Failure::new(
-                format!("{} holds data of etcd, and the other members have taken it out", host.name()),
-                format!(
-                    "finish its removal: muster remove-node {0}; then it can be put back into the inventory and join anew: setup-cluster",
-                    host.name()
-                ),
+            host.warn(format!(
+                "{0} holds data of etcd, and the other members have taken it out: it is passed over; to finish its removal: muster \
+                 remove-node {0}; then it can be put back into the inventory and join anew: setup-cluster",
+                host.name()
             ));
+            return Ok(Part::TakenOut);
         }
         // Nobody misses it while it restarts, and the others may have to wait for it.
-        return Ok(false);
+        return Ok(Part::Starts);
     }
     let place = turn(host, &members).await?;
     if seen.trim() != "no data" {
-        return Ok(true);
+        return Ok(Part::Well);
     }
     if host.check_mode() {
         host.not_yet("how etcd begins");
-        return Ok(false);
+        return Ok(Part::Starts);
     }
     let url = peer_url(host, known, host.name())?;
     let mut restored = None;
@@ -143,7 +153,7 @@ fi"#
         Some(line) => tell.ensure(file(super::restore::DONE).content(format!("{line}\n"))).await?,
         None => tell.await?,
     };
-    Ok(false)
+    Ok(Part::Starts)
 }
 
 /// A member, other than this host, that has data and answers.

@@ -36,7 +36,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::addresses::{access_ip_of, ip};
+use crate::addresses::{access_ip_of, ip, ip_of};
 use crate::adoption;
 use crate::catalogue::artifact;
 use crate::certificates::RENEWED_BELOW;
@@ -48,6 +48,7 @@ use crate::unit::unit;
 pub use defragment::role as defragment;
 pub(crate) use late_restart::run as restart;
 pub(crate) use leave::{all_are_well, can_be_away, may_be_restarted};
+use member::Part;
 pub(crate) use member::outside;
 use never_back::NeverBack;
 pub(crate) use never_back::ahead_of_the_cluster;
@@ -99,10 +100,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if !["host", "docker", "kubeadm"].contains(&vars.etcd_deployment_type.as_str()) {
         return Err(Failure::new(
             format!(
-                "etcd_deployment_type is {:?}, and only \"host\" is supported",
+                "etcd_deployment_type is {:?}, which says nothing of how etcd is to run: it runs under systemd (\"host\")",
                 vars.etcd_deployment_type
             ),
-            "set etcd_deployment_type: host",
+            "set etcd_deployment_type: host; docker and kubeadm are taken for the same",
         ));
     }
     let known = cluster::may_set_up(host).await?;
@@ -144,10 +145,15 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .ensure(unit(UNIT, text))
         .await?;
 
-    let is_well = member::join(host, &vars, &known, &name).await?;
+    let part = member::join(host, &vars, &known, &name).await?;
+    if part == Part::TakenOut {
+        // Nobody has to wait for it. Control planes that ask it alone are told of the others by this very run.
+        host.reached(HEALTHY);
+        return Ok(());
+    }
     let etcd = service("etcd").restart_on(&[&programs, &config]);
     let former = adoption::before_member(host).await?;
-    let run = if is_well && late_restart::is_due(host, &known)? {
+    let run = if part == Part::Well && late_restart::is_due(host, &known)? {
         late_restart::put_off(host, etcd).await?;
         host.step("Run etcd").ensure(service("etcd"))
     } else {
@@ -341,6 +347,15 @@ pub(crate) fn client_url_of_each(host: &Host) -> Result<Vec<(String, String)>> {
         Ok((member, url))
     };
     host.cluster().group("etcd").into_iter().map(urls).collect()
+}
+
+/// The URLs at which clients may know one member: at the address that it has as a member, and at those of the inventory, as far as they
+/// are known.
+pub(crate) fn client_urls_of_one(host: &Host, known: &Standing, member: &str) -> Vec<String> {
+    let own =
+        known.peer_url(member).and_then(|url| url.strip_suffix(":2380")).map(|url| format!("{url}:2379"));
+    let addresses = [ip_of(host, member), access_ip_of(host, member)].into_iter().filter_map(Result::ok);
+    own.into_iter().chain(addresses.map(|address| format!("https://{address}:2379"))).collect()
 }
 
 /// The URLs at which clients reach etcd.

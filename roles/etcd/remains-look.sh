@@ -22,6 +22,8 @@ if [ -r /etc/etcd.env ] && [ -e "$data/member/snap/db" ] && command -v etcdutl >
   if systemctl is-active -q etcd && status=$(ctl endpoint status -w json); then
     say status "$status"
     ! ctl get health >/dev/null || say healthy yes
+    # Of this member alone, without a majority; etcdctl of 3.5 knows no --consistency.
+    { ctl member list --consistency=s 2>/dev/null || ctl member list || :; } | while read -r line; do say voter "$line"; done
   else
     say stopped "$(timeout 60 etcdutl snapshot status "$data/member/snap/db" -w json)"
   fi

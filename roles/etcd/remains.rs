@@ -11,6 +11,9 @@ use muster_inventory::names;
 use serde_json::Value;
 
 use super::Vars;
+use super::member::members;
+use crate::addresses::{access_ip_of, ip_of};
+use crate::cluster::BROKEN;
 
 /// What a machine that answers has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +44,11 @@ pub struct Found {
     pub written: Option<i64>,
     /// The size of its database in bytes.
     pub size: u64,
+    /// The members that vote, as it knows them: their names and the URLs at which they find each other. Only a member that runs says
+    /// so; of none, where it does not.
+    pub voters: Vec<(String, String)>,
+    /// Those of them that are not at the address of any host that was, or is to be, a member by the inventory, as `NAME (URL)`.
+    pub strangers: Vec<String>,
 }
 
 /// What the machines that answered have, by host.
@@ -55,7 +63,14 @@ pub fn remains(seen: Seen) -> Role {
 async fn look(host: &Host, seen: Seen) -> Result<()> {
     let vars: Vars = host.vars()?;
     let question = ctl!(include_str!("remains-look.sh"), [&vars.etcd_cert_dir, &vars.etcd_data_dir]);
-    let remains = Remains::parse(&host.query(question).await?.output);
+    let mut remains = Remains::parse(&host.query(question).await?.output);
+    if let Some(member) = &mut remains.member {
+        let hosts = ["etcd", BROKEN[0]].into_iter().flat_map(|group| host.cluster().group(group));
+        let addresses = hosts.flat_map(|name| [ip_of(host, &name), access_ip_of(host, &name)]);
+        let ours: Vec<String> = addresses.flatten().map(|ip| format!("https://{ip}:2380")).collect();
+        let strangers = member.voters.iter().filter(|(_, url)| !ours.contains(url));
+        member.strangers = strangers.map(|(name, url)| format!("{name} ({url})")).collect();
+    }
     seen.lock().unwrap_or_else(PoisonError::into_inner).insert(host.name().to_owned(), remains);
     Ok(())
 }
@@ -81,15 +96,25 @@ impl Remains {
             raft_index: running.as_ref().and_then(|status| status["raftIndex"].as_u64()),
             written: line("written").and_then(|time| time.parse().ok()),
             size: line("size").and_then(|size| size.parse().ok()).unwrap_or(0),
+            voters: voters(answer),
+            strangers: Vec::new(),
         });
         Self { plane: line("plane").is_some(), member }
     }
 }
 
+/// The members in the lines of `member list` that vote.
+fn voters(answer: &str) -> Vec<(String, String)> {
+    let list: Vec<&str> = answer.lines().filter_map(|line| line.strip_prefix("voter ")).collect();
+    let list = list.join("\n");
+    let voters = members(&list).filter(|member| member.last() != Some(&"true"));
+    voters.map(|member| (member[2].to_owned(), member[3].to_owned())).collect()
+}
+
 /// What the inventory says, and the user.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
-    /// The groups `etcd` and `kube_control_plane`.
+    /// The groups `etcd` and `kube_control_plane`, each with its broken hosts.
     pub members: Vec<String>,
     /// See `members`.
     pub planes: Vec<String>,
@@ -97,6 +122,25 @@ pub struct Wish {
     pub broken: Vec<String>,
     /// The machine whose data is wanted, where the user names one.
     pub from: Option<String>,
+}
+
+impl Wish {
+    /// Takes it from the groups of an inventory. Broken hosts stay in the groups where they were, or are moved out of them: they were
+    /// members and control planes all the same.
+    pub fn of(group: impl Fn(&str) -> Vec<String>, from: Option<String>) -> Self {
+        let with = |name: &str, broken: &[String]| {
+            let stay = group(name);
+            let moved: Vec<String> = broken.iter().filter(|host| !stay.contains(host)).cloned().collect();
+            [stay, moved].concat()
+        };
+        let [members, planes] = BROKEN.map(&group);
+        Self {
+            members: with("etcd", &members),
+            planes: with("kube_control_plane", &planes),
+            broken: [members, planes].concat(),
+            from,
+        }
+    }
 }
 
 /// How the cluster goes on.
@@ -110,6 +154,8 @@ pub struct Recovery {
     pub lost: Vec<String>,
     /// Those of the lost ones that answer: their members are stopped.
     pub fenced: Vec<String>,
+    /// Members that the data knows, and the inventory does not: they cannot be asked, nor stopped.
+    pub strangers: Vec<String>,
 }
 
 /// Why nothing is to be recovered, and what to do instead.
@@ -142,6 +188,10 @@ pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, 
     }
     let left: Vec<&String> =
         wish.members.iter().filter(|host| !broken(host) && member_of(host).is_some()).collect();
+    // What etcd itself says of its members counts more than an inventory, of which lost machines may have been taken out.
+    let listed: Vec<&Found> =
+        left.iter().filter_map(|host| member_of(host)).filter(|member| !member.voters.is_empty()).collect();
+    let voters = listed.iter().map(|member| member.voters.len()).max().unwrap_or(wish.members.len());
     let readable = |host: &&&String| member_of(host).is_some_and(|member| member.revision.is_some());
     // The first one of those that know most.
     let best = left.iter().filter(readable).rev().max_by_key(|host| {
@@ -152,10 +202,12 @@ pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, 
             return stop(format!("{host} has no data of etcd that could be read"), "name another machine");
         }
         Some(host) => host.clone(),
-        None if left.len() > wish.members.len() / 2 && !goes_on => {
+        None if left.len() > voters / 2 && !goes_on => {
+            let (have, they) = if left.len() == 1 { ("has its", "it") } else { ("have their", "they") };
             let found = format!(
-                "no member of etcd sees a majority, but {} have their data, and would be one",
-                names(&left)
+                "no member of etcd sees a majority, but {} {have} data, and {they} would be one, of the {voters} that {}",
+                names(&left),
+                if listed.is_empty() { "the inventory names" } else { "etcd has" }
             );
             return stop(
                 found,
@@ -190,7 +242,8 @@ pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, 
     let lost: Vec<String> =
         without.iter().filter(|host| broken(host) || !seen.contains_key(*host)).cloned().collect();
     let fenced = lost.iter().filter(|host| seen.contains_key(*host)).cloned().collect();
-    Ok(Recovery { from, without, lost, fenced })
+    let strangers: BTreeSet<&String> = listed.iter().flat_map(|member| &member.strangers).collect();
+    Ok(Recovery { from, without, lost, fenced, strangers: strangers.into_iter().cloned().collect() })
 }
 
 #[cfg(test)]
@@ -224,6 +277,8 @@ name etcd2
 size 4096
 written 1790000000
 status [{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"revision":77},"raftIndex":99}}]
+voter 1f, started, etcd2, https://192.0.2.5:2380, https://192.0.2.5:2379, false
+voter 2e, started, etcd3, https://192.0.2.6:2380, https://192.0.2.6:2379, true
 "#;
         let member = Found {
             name: "etcd2".into(),
@@ -234,6 +289,8 @@ status [{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"revision":77},
             raft_index: Some(99),
             written: Some(1_790_000_000),
             size: 4096,
+            voters: vec![("etcd2".into(), "https://192.0.2.5:2380".into())],
+            strangers: Vec::new(),
         };
         assert_eq!(Remains::parse(running), Remains { plane: true, member: Some(member.clone()) });
         assert!(Remains::parse(&format!("{running}healthy yes\n")).member.unwrap().healthy);
@@ -273,6 +330,46 @@ status [{"Endpoint":"https://127.0.0.1:2379","Status":{"header":{"revision":77},
         let broken = Wish { broken: vec!["node2".into(), "node3".into()], ..wish() };
         let recovery = judge(&all, &broken).unwrap();
         assert_eq!((recovery.from.as_str(), recovery.fenced.len(), recovery.lost.len()), ("node1", 2, 2));
+    }
+
+    #[test]
+    fn hosts_that_were_moved_or_taken_out_count_as_the_members_that_they_were() {
+        // [etcd] has node1 alone; the others are in [broken_etcd], and one of them answers with its old disk.
+        let groups = [("etcd", "node1"), ("broken_etcd", "node2 node3"), ("kube_control_plane", "node1")];
+        let group = |name: &str| {
+            let hosts = groups.iter().find(|(group, _)| *group == name).map_or("", |(_, hosts)| *hosts);
+            hosts.split_whitespace().map(str::to_owned).collect()
+        };
+        let moved = Wish::of(group, None);
+        let mut stopped = member(5);
+        stopped.member.as_mut().unwrap().runs = false;
+        let recovery = judge(&seen([("node1", stopped), ("node2", member(6))]), &moved).unwrap();
+        assert_eq!((recovery.from.as_str(), recovery.lost), ("node1", vec!["node2".into(), "node3".into()]));
+        assert_eq!(recovery.fenced, ["node2"]);
+        // The inventory has node1 alone. What it knows itself says that it is one of three.
+        let alone = || Wish { members: vec!["node1".into()], planes: vec!["node1".into()], ..wish() };
+        let mut one_of_three = member(5);
+        let found = one_of_three.member.as_mut().unwrap();
+        found.voters = [1, 2, 3].map(|n| (format!("etcd{n}"), format!("https://192.0.2.{n}:2380"))).into();
+        found.strangers = vec!["etcd2 (https://192.0.2.2:2380)".into()];
+        let recovery = judge(&seen([("node1", one_of_three.clone())]), &alone()).unwrap();
+        assert_eq!(recovery.strangers, ["etcd2 (https://192.0.2.2:2380)"]);
+        // Two more in the inventory never joined.
+        let five = Wish {
+            members: ["node1", "node2", "node3", "node4", "node5"].map(str::to_owned).into(),
+            ..wish()
+        };
+        let two = seen([("node1", one_of_three), ("node2", member(5))]);
+        let refused = judge(&two, &five).unwrap_err().found;
+        assert!(
+            refused.ends_with("node1-2 have their data, and they would be one, of the 3 that etcd has"),
+            "{refused}"
+        );
+        let refused = judge(&seen([("node1", member(5))]), &alone()).unwrap_err().found;
+        assert!(
+            refused.ends_with("node1 has its data, and it would be one, of the 1 that the inventory names"),
+            "{refused}"
+        );
     }
 
     #[test]

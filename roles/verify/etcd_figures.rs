@@ -1,6 +1,7 @@
 //! How well etcd does: who leads, how large the database is, how quickly writes reach the disk and members answer each other, and
 //! whether leaders change. All of it is in the metrics of the members (etcd's "Metrics" guide), which one control plane reads in
-//! one exchange.
+//! one exchange. They count since a member started, which may be months ago, and a disk that has become slow is not seen in the sum: so
+//! they are read when the cluster is looked at and again when it was tested, and the writes in between count, where they are enough.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,9 @@ use crate::etcd;
 /// Above this, in seconds, heartbeats may come too late while a write waits for the disk (etcd's "Hardware recommendations": the
 /// 99th percentile should be less than 10 ms).
 const SLOW: f64 = 0.010;
+
+/// So many writes say how quick a disk is; fewer may be the bad luck of one of them.
+const ENOUGH: f64 = 50.0;
 
 #[derive(Deserialize)]
 pub(super) struct Vars {
@@ -35,33 +39,47 @@ struct Figures {
     changes: f64,
     /// When it started, in seconds since 1970.
     started: f64,
-    /// Its writes to its log.
+    /// Its writes to its log since then.
     fsync: Histogram,
+    /// Those of the last seconds, and of how many; where they are enough.
+    lately: Option<(f64, Histogram)>,
     /// Its round trips to each other member, by the identity of that one.
     round_trips: BTreeMap<String, Histogram>,
 }
 
-/// Tells how etcd is, and warns of what is not good; asks from a control plane.
-pub(super) async fn tell(host: &Host, plane: &Host) -> Result<()> {
-    let Vars { etcd_cert_dir, etcd_heartbeat_interval } = plane.vars()?;
-    let heartbeat = f64::from(etcd_heartbeat_interval) / 1000.0;
+/// What the members tell of themselves at one time, which is in seconds since 1970.
+pub(super) struct Look {
+    now: f64,
+    members: Vec<Figures>,
+}
+
+/// Reads the members' metrics on a control plane.
+pub(super) async fn look(plane: &Host) -> Result<Look> {
+    let Vars { etcd_cert_dir, .. } = plane.vars()?;
     let mut arguments = vec![etcd_cert_dir];
     for (member, url) in etcd::client_url_of_each(plane)? {
         arguments.extend([member, url]);
     }
     let answer = plane.query(sh(include_str!("etcd-figures.sh"), arguments)).await?;
-    let (now, all) = parse(&answer.output);
-    for warning in all.iter().flat_map(|figures| figures.warnings(now, heartbeat)) {
+    Ok(parse(&answer.output))
+}
+
+/// Tells how etcd is, and warns of what is not good; asks from a control plane. `before`: what it told some time ago.
+pub(super) async fn tell(host: &Host, plane: &Host, before: &Look) -> Result<()> {
+    let Vars { etcd_heartbeat_interval, .. } = plane.vars()?;
+    let heartbeat = f64::from(etcd_heartbeat_interval) / 1000.0;
+    let look = look(plane).await?.since(before);
+    for warning in look.members.iter().flat_map(|figures| figures.warnings(look.now, heartbeat)) {
         host.warn(warning);
     }
-    if let Some(said) = in_words(&all) {
+    if let Some(said) = look.in_words() {
         host.tested(said);
     }
     Ok(())
 }
 
 /// The time, and what each member said.
-fn parse(answer: &str) -> (f64, Vec<Figures>) {
+fn parse(answer: &str) -> Look {
     let (mut now, mut all) = (0.0, Vec::<Figures>::new());
     for line in answer.lines() {
         let Some((key, value)) = line.rsplit_once(' ') else { continue };
@@ -73,7 +91,26 @@ fn parse(answer: &str) -> (f64, Vec<Figures>) {
             _ => {}
         }
     }
-    (now, all)
+    Look { now, members: all }
+}
+
+impl Look {
+    /// With what members have written since an earlier look.
+    fn since(mut self, before: &Self) -> Self {
+        for figures in &mut self.members {
+            let same =
+                |earlier: &&Figures| earlier.member == figures.member && earlier.started == figures.started;
+            let Some(earlier) = before.members.iter().find(same) else { continue };
+            let less = |bound: f64| {
+                earlier.fsync.iter().find(|(own, _)| *own == bound).map_or(0.0, |(_, count)| *count)
+            };
+            let since: Histogram =
+                figures.fsync.iter().map(|(bound, count)| (*bound, count - less(*bound))).collect();
+            let is_enough = since.last().is_some_and(|(_, count)| *count >= ENOUGH);
+            figures.lately = is_enough.then_some((self.now - before.now, since));
+        }
+        self
+    }
 }
 
 impl Figures {
@@ -99,7 +136,21 @@ impl Figures {
 
     /// In how many seconds 99 of 100 writes to its log are on the disk; `None` where nothing was written.
     fn write(&self) -> Option<f64> {
-        p99(&self.fsync)
+        p99(self.lately.as_ref().map_or(&self.fsync, |(_, lately)| lately))
+    }
+
+    /// Which writes these are.
+    fn since(&self, now: f64) -> String {
+        match &self.lately {
+            Some((seconds, _)) => format!("of the last {seconds:.0} s"),
+            None if now - self.started < 7200.0 => {
+                format!("of the {:.0} min since it started", (now - self.started) / 60.0)
+            }
+            None if now - self.started < 172_800.0 => {
+                format!("of the {:.0} h since it started", (now - self.started) / 3600.0)
+            }
+            None => format!("of the {:.0} days since it started", (now - self.started) / 86400.0),
+        }
     }
 
     /// In how many seconds 99 of 100 messages to the farthest other member are answered; `None` where there is no other one.
@@ -117,8 +168,9 @@ impl Figures {
         let mut warnings = Vec::new();
         if let Some(write) = self.write().filter(|write| *write > SLOW) {
             warnings.push(format!(
-                "the disk of etcd on {member} is slow: 1 of 100 writes takes longer than {:.0} ms, and more than {:.0} ms make leaders \
+                "the disk of etcd on {member} is slow: 1 of 100 writes {} took longer than {:.0} ms, and more than {:.0} ms make leaders \
                  change; give etcd_data_dir a faster disk, or one of its own",
+                self.since(now),
                 write * 1000.0,
                 SLOW * 1000.0
             ));
@@ -145,21 +197,34 @@ impl Figures {
     }
 }
 
-/// What is told where all is well; `None` where no member answers.
-fn in_words(all: &[Figures]) -> Option<String> {
-    let size = all.iter().map(|figures| figures.size).fold(0.0, f64::max) / 1e6;
-    let slowest = all.iter().filter_map(Figures::write).fold(0.0, f64::max) * 1000.0;
-    let trip = all.iter().filter_map(Figures::round_trip).reduce(f64::max);
-    let trip = trip
-        .map(|trip| format!("; 99 of 100 messages between members are answered in {:.0} ms", trip * 1000.0));
-    let leader = all.iter().find(|figures| figures.leads).map(|figures| figures.member.as_str());
-    all.iter().any(|figures| figures.answers).then(|| {
-        format!(
-            "etcd: {}, its database has {size:.1} MB, and 99 of 100 writes are on the disk in {slowest:.0} ms{}",
-            leader.map_or("no member leads".to_owned(), |leader| format!("{leader} leads")),
-            trip.unwrap_or_default()
-        )
-    })
+impl Look {
+    /// What is told where all is well; `None` where no member answers.
+    fn in_words(&self) -> Option<String> {
+        let all = &self.members;
+        let size = all.iter().map(|figures| figures.size).fold(0.0, f64::max) / 1e6;
+        let written = all.iter().filter_map(|figures| Some((figures.write()?, figures)));
+        let slowest = written.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(write, figures)| {
+            format!(
+                "; 99 of 100 writes {} are on the disk in {:.0} ms on {}",
+                figures.since(self.now),
+                write * 1000.0,
+                figures.member
+            )
+        });
+        let trip = all.iter().filter_map(Figures::round_trip).reduce(f64::max);
+        let trip = trip.map(|trip| {
+            format!("; 99 of 100 messages between members are answered in {:.0} ms", trip * 1000.0)
+        });
+        let leader = all.iter().find(|figures| figures.leads).map(|figures| figures.member.as_str());
+        all.iter().any(|figures| figures.answers).then(|| {
+            format!(
+                "etcd: {}, its database has {size:.1} MB{}{}",
+                leader.map_or("no member leads".to_owned(), |leader| format!("{leader} leads")),
+                slowest.unwrap_or_default(),
+                trip.unwrap_or_default()
+            )
+        })
+    }
 }
 
 /// In how many seconds 99 of 100 were done, as Prometheus' `histogram_quantile` reckons; `None` where nothing was.
@@ -196,34 +261,69 @@ silent
 
     #[test]
     fn figures_are_read_and_told() {
-        let (now, all) = parse(SAID);
+        let Look { now, members: all } = parse(SAID);
         assert_eq!((now, all.len()), (100_000.0, 2));
         assert!((all[0].write().unwrap() - 0.0038).abs() < 1e-9, "{:?}", all[0].write());
         assert_eq!(all[0].warnings(now, 0.25), Vec::<String>::new());
-        assert_eq!(
-            in_words(&all).unwrap(),
-            "etcd: node1 leads, its database has 16.8 MB, and 99 of 100 writes are on the disk in 4 ms"
-        );
         assert!(all[1].warnings(now, 0.25)[0].starts_with("etcd on node2 does not tell"));
-        assert_eq!(in_words(&all[1..]), None);
+        assert_eq!(Look { now, members: all[1..].to_vec() }.in_words(), None);
+        assert_eq!(
+            Look { now, members: all }.in_words().unwrap(),
+            "etcd: node1 leads, its database has 16.8 MB; 99 of 100 writes of the 17 min since it started are on the disk in 4 ms on node1"
+        );
     }
 
     #[test]
     fn slow_disks_and_leaders_that_change_are_warned_of() {
         let slow =
             SAID.replace("\"0.004\"} 100", "\"0.004\"} 95").replace("+Inf", "0.016\"} 100\nx{le=\"+Inf");
-        let (now, all) = parse(&slow);
+        let Look { now, members: all } = parse(&slow);
         let warnings = all[0].warnings(now, 0.25);
         assert!(warnings.len() == 1 && warnings[0].contains("longer than 14 ms"), "{warnings:?}");
-        let (now, all) = parse(&SAID.replace("seen_total 1", "seen_total 9"));
+        let Look { now, members: all } = parse(&SAID.replace("seen_total 1", "seen_total 9"));
         let warnings = all[0].warnings(now, 0.25);
         assert!(
             warnings.len() == 1 && warnings[0].contains("9 changes of the leader in 0.3 hours"),
             "{warnings:?}"
         );
         // Of a month ago.
-        let (_, all) = parse(&SAID.replace("seen_total 1", "seen_total 9").replace("9.9e+04", "0"));
+        let Look { members: all, .. } =
+            parse(&SAID.replace("seen_total 1", "seen_total 9").replace("9.9e+04", "0"));
         assert_eq!(all[0].warnings(30.0 * 86400.0, 0.25), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_disk_that_has_become_slow_is_seen_after_months() {
+        let said = |slow: u32, now: u32| {
+            let bucket = |bound: &str, count: u32| {
+                format!("etcd_disk_wal_fsync_duration_seconds_bucket{{le=\"{bound}\"}} {count}\n")
+            };
+            format!(
+                "now {now}\nmember node1\n{}{}{}process_start_time_seconds 0\n",
+                bucket("0.002", 1_000_000),
+                bucket("0.064", 1_000_000 + slow),
+                bucket("+Inf", 1_000_000 + slow)
+            )
+        };
+        let told = |slow: u32| {
+            let look = parse(&said(slow, 8_640_020)).since(&parse(&said(0, 8_640_000)));
+            (look.members[0].warnings(look.now, 0.25), look.in_words().unwrap())
+        };
+        let (warnings, words) = told(60);
+        assert!(
+            warnings.len() == 1
+                && warnings[0].contains("is slow: 1 of 100 writes of the last 20 s took longer than 63 ms"),
+            "{warnings:?}"
+        );
+        assert!(words.contains("; 99 of 100 writes of the last 20 s are on the disk in 63 ms"), "{words}");
+        // Too few to say anything.
+        let (warnings, words) = told(9);
+        assert_eq!(warnings, Vec::<String>::new());
+        assert!(words.contains("; 99 of 100 writes of the 100 days since it started are"), "{words}");
+        // One that has started since counts from then.
+        let began =
+            said(60, 8_640_020).replace("process_start_time_seconds 0", "process_start_time_seconds 8640001");
+        assert_eq!(parse(&began).since(&parse(&said(0, 8_640_000))).members[0].lately, None);
     }
 
     #[test]
@@ -238,13 +338,16 @@ silent
         };
         let said =
             |slow: u32| SAID.replace("member node2", &(trips("a1", 0) + &trips("b2", slow) + "member node2"));
-        let (now, all) = parse(&said(0));
+        let Look { now, members: all } = parse(&said(0));
         assert_eq!(all[0].warnings(now, 0.25), Vec::<String>::new());
         assert!(
-            in_words(&all).unwrap().ends_with("; 99 of 100 messages between members are answered in 203 ms")
+            parse(&said(0))
+                .in_words()
+                .unwrap()
+                .ends_with("; 99 of 100 messages between members are answered in 203 ms")
         );
         // The farthest one counts.
-        let (now, all) = parse(&said(2));
+        let Look { now, members: all } = parse(&said(2));
         let warnings = all[0].warnings(now, 0.25);
         assert!(
             warnings.len() == 1

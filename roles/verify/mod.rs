@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 
 use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
-use muster_inventory::{LayerKind, closest};
+use muster_inventory::{LayerKind, closest, some_names};
 use serde::Deserialize;
 
+use crate::balancer;
 use crate::bootstrap_os::SWAP_SOURCES;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
@@ -27,6 +28,9 @@ use crate::vip;
 
 /// What this role tells other hosts.
 const HERE: &str = "a machine that can be looked at";
+
+/// What a machine tells the others when it finds the API; a control plane, when its own API server answers.
+const ITSELF: &str = "a machine that finds the API";
 
 /// What the control plane tells the others that verifies.
 const ONE_VERIFIES: &str = "the one that verifies";
@@ -98,6 +102,10 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
         host.not_yet("nodes and pods are well");
         return Ok(());
     };
+    let figures = match network {
+        NetworkTest::Always => Some(etcd_figures::look(kubectl.plane()).await?),
+        NetworkTest::AsWritten => None,
+    };
     let test = test || {
         let state = are_well(host, &kubectl, &nodes, limit).await?;
         // Nothing is tested just to look.
@@ -107,10 +115,10 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
         network::test(host, &kubectl, &nodes, limit).await?;
     }
     // Who asked for the test is told what was tested.
-    if network == NetworkTest::Always {
+    if let Some(before) = figures {
         vip::are_held_once(host).await?;
         host.tested(in_words(nodes.len(), test));
-        etcd_figures::tell(host, kubectl.plane()).await?;
+        etcd_figures::tell(host, kubectl.plane(), &before).await?;
     }
     Ok(())
 }
@@ -167,27 +175,53 @@ async fn upgrade_is_finished(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// The machine's kubelet finds the API: on a control plane its own API server, else where the cluster's machines look for it.
+/// The machine's kubelet finds the API: on a control plane its own API server, else where the cluster's machines look for it. Behind a
+/// load balancer of the machine any API server may have answered; so that one is asked whether it leads to each.
 async fn finds_the_api(host: &Host) -> Result<()> {
     let known = cluster::known(host).await?;
     if known.node(host.name()).is_none() {
+        host.reached(ITSELF);
         return Ok(());
     }
-    let ready = sh0(concat!(include_str!("../own_api_server.sh"), include_str!("finds_api.sh")));
+    let is_plane = known.planes.iter().any(|plane| plane == host.name());
+    let mut arguments = vec![balancer::health_port(host)?.to_string()];
+    if !is_plane && known.servers(host.name()).into_iter().any(balancer::is_local) {
+        for plane in known.standing() {
+            // One whose API server does not answer itself has told so.
+            if !host.cluster().in_run(plane) || host.needs(plane, ITSELF).await.is_ok() {
+                arguments.push(plane.to_owned());
+            }
+        }
+    }
+    let ready = sh(concat!(include_str!("../own_api_server.sh"), include_str!("finds_api.sh")), arguments);
     let answer = host.query(ready).await?;
     if answer.status == 0 {
+        host.reached(ITSELF);
         return Ok(());
     }
-    let what = match known.planes.iter().any(|plane| plane == host.name()) {
-        true => "its own API server does not answer",
-        false => "it does not find the API",
+    let unreached = answer.output.lines().find_map(|line| line.strip_prefix("unreached "));
+    let what = match (is_plane, unreached) {
+        (true, _) => "its own API server does not answer".to_owned(),
+        (false, None) => "it does not find the API".to_owned(),
+        (false, Some(planes)) => {
+            let planes: Vec<&str> = planes.split(' ').collect();
+            format!(
+                "its load balancer reaches no API server on {}, where one answers: this machine stays without an API when the others fail",
+                some_names(&planes)
+            )
+        }
+    };
+    let remedy = if unreached.is_some() {
+        "bring the list of the load balancer up to date: setup-cluster; if that changes nothing, see what is between the two machines, and \
+         on this one: /etc/kubernetes/api-balancer/haproxy.cfg, /var/log/pods/kube-system_api-balancer-*"
+    } else {
+        "start what was stopped: setup-cluster; if it fails itself, look on the machine: journalctl -u kubelet, \
+         /var/log/pods/kube-system_kube-apiserver-*, /var/log/pods/kube-system_api-balancer-*"
     };
     Err(Failure::Other {
         message: format!("{}: {what}", host.name()),
-        remedy: "start what was stopped: setup-cluster; if it fails itself, look on the machine: journalctl -u kubelet, \
-                 /var/log/pods/kube-system_kube-apiserver-*, /var/log/pods/kube-system_api-balancer-*"
-            .into(),
-        tail: answer.output,
+        remedy: remedy.into(),
+        tail: if unreached.is_some() { String::new() } else { answer.output },
     })
 }
 

@@ -430,3 +430,42 @@ async fn what_an_upgrade_has_left_is_told_before_anything_is_waited_for() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_load_balancer_has_to_lead_to_each_control_plane_whose_api_server_answers() {
+    let inventory = "a\nc\nb\n[kube_control_plane]\na\nc\n[etcd]\na\n[kube_node]\nb\n";
+    let api_server = manifest("1.36.3");
+    let [of_b, of_c] =
+        ["b", "c"].map(|name| crate::cluster::tests::certificate(&format!("system:node:{name}"), false));
+    // Whether the load balancer of b leads to c, and whether the API server of c answers there.
+    for (knows_c, c_answers, told) in [(true, true, false), (false, true, true), (false, false, false)] {
+        let kubectl = format!(
+            "#!/bin/sh\ncase $* in *:8081*/c) {knows_c} ;; *:8081*) ;; *://c*readyz*) {c_answers} ;; *readyz*) ;; *) exit 1 ;; esac\n"
+        );
+        let files = [
+            ("kubectl", kubectl.as_str()),
+            ("kubelet", "#!/bin/sh\necho Kubernetes v1.36.3\n"),
+            ("a/kubeadm-init", "x\n"),
+            ("c/kubeadm-init", "x\n"),
+            ("a/manifests/kube-apiserver.yaml", &api_server),
+            ("c/manifests/kube-apiserver.yaml", &api_server),
+            ("b/kubelet.conf", "    server: https://127.0.0.1:6443\n"),
+            ("b/kubelet-client-current.pem", &of_b),
+            ("c/kubelet.conf", ""),
+            ("c/kubelet-client-current.pem", &of_c),
+            ("c/controller-manager.conf", "    server: https://c:6443\n"),
+        ];
+        let written = inventory_and_vars(inventory, VARS);
+        let hosts = &["a", "b", "c"];
+        let (outcome, _) =
+            verify_with(NetworkTest::Always, written, &["a", "c"], &[], &files, hosts, "").await;
+        let failure =
+            |host: &str| outcome[host].failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(failure("c").contains("its own API server does not answer"), !c_answers, "{outcome:?}");
+        assert_eq!(
+            failure("b").contains("its load balancer reaches no API server on c"),
+            told,
+            "{outcome:?}"
+        );
+    }
+}

@@ -61,7 +61,7 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
         None => COMMAND.to_owned(),
     };
     flow(&command, Vec::new(), Vec::new()).check_serial(&(&args.manner).into())?;
-    let seen = look(&args, &project, environment)?;
+    let seen = look(&args, &wish, &project, environment)?;
     let style = Style::of_stdout(environment);
     let (_, columns) = Screen::new(environment, false).size();
     print::data(&(table(&wish, &seen).render(style, columns).join("\n") + "\n"))?;
@@ -139,28 +139,25 @@ fn wish(project: &Project, from: Option<String>) -> Result<Wish, CommandError> {
     let inventory = project.inventory()?;
     let group =
         |name: &str| -> Vec<String> { inventory.group(name).iter().map(ToString::to_string).collect() };
-    let wish = Wish {
-        members: group("etcd"),
-        planes: group("kube_control_plane"),
-        broken: [group("broken_etcd"), group("broken_kube_control_plane")].concat(),
-        from,
-    };
-    if let Some(from) = wish.from.as_ref().filter(|from| !wish.members.contains(from)) {
+    let wish = Wish::of(group, from);
+    let members = group("etcd");
+    if let Some(from) = wish.from.as_ref().filter(|from| !members.contains(from)) {
         return Err(CommandError::usage(format!("{from} is not in [etcd] of the inventory"))
-            .hint(format!("one of {}", names(&wish.members))));
+            .hint(format!("one of {}", names(&members))));
     }
     Ok(wish)
 }
 
 fn look(
     args: &RecoverArgs,
+    wish: &Wish,
     project: &Project,
     environment: &Environment,
 ) -> Result<BTreeMap<String, Remains>, CommandError> {
     let seen = Seen::default();
     let play = Play {
         name: "See what is left".into(),
-        hosts: "etcd:kube_control_plane".into(),
+        hosts: wish.broken.iter().fold("etcd:kube_control_plane".to_owned(), |all, host| format!("{all}:{host}")),
         roles: vec!["etcd-remains".into()],
         ..Play::default()
     };
@@ -226,8 +223,17 @@ fn agreed(project: &Project, recovery: &Recovery, environment: &Environment) -> 
             names(hosts)
         ),
     };
+    let unknown = match recovery.strangers.as_slice() {
+        [] => String::new(),
+        strangers => format!(
+            " etcd also had members that are not in the inventory, {}: what is on their machines cannot be seen nor stopped from here, and \
+             must never run again, either.",
+            strangers.join(", ")
+        ),
+    };
     let lost = format!(
-        "The cluster of {} goes on with what the member of etcd on {from} knows. What was written after that is lost for good.{never}",
+        "The cluster of {} goes on with what the member of etcd on {from} knows. What was written after that is lost for \
+         good.{never}{unknown}",
         project.describe()
     );
     let typed = if recovery.lost.is_empty() { from.clone() } else { recovery.lost.join(" ") };

@@ -253,6 +253,52 @@ fn what_would_take_etcd_its_majority_is_refused_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_member_that_a_control_plane_asks_alone_does_not_leave() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        // The others have joined in a run in which m1 had no part.
+        let manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+        let asks = |members: &[&str]| {
+            let urls: Vec<String> = members.iter().map(|m| format!("https://{}:2379", address(m))).collect();
+            let before = content(&world.machines[1], manifest);
+            let before = before.split("    - --etcd-servers=").next().unwrap_or_default();
+            let text = format!("{before}    - --etcd-servers={}\n", urls.join(","));
+            write(&mut world.machines[1].state().kept.disk, manifest, &text, 0o600);
+        };
+        asks(&["m0"]);
+        *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m0".into()], come_back: false });
+        let before = (world.cluster.seen(), world.changes());
+        let refused = world.refused().await;
+        let told = "cluster: of all members of etcd, m1 asks only m0";
+        assert!(refused.iter().any(|said| said.ends_with(told)), "{refused:?}");
+        assert_eq!((world.cluster.seen(), world.changes()), before);
+        asks(&["m0", "m2"]);
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty() && !ran.changes.is_empty(), "{wrong:?}");
+    });
+}
+
+#[test]
+fn a_member_that_was_taken_out_keeps_nobody_from_being_set_up() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        let url = format!("https://{}:2380", address("m0"));
+        world.cluster.state().members.retain(|member| member.url != url);
+        // A control plane that has to be told of something.
+        world.inventory(&hosts(IN_USE), GROUPS, &["etcd_heartbeat_interval=300"]);
+        let (_, ran, wrong) = world.calm(2).await;
+        assert_eq!(wrong, Vec::<String>::new());
+        let passed_over = ran.warnings.iter().filter(|told| told.contains("taken it out: it is passed over"));
+        assert_eq!(passed_over.count(), 1, "{:?}", ran.warnings);
+        assert!(ran.told["m2"].contains(&"etcd: service etcd".to_owned()), "{:?}", ran.told);
+        // What the warning names goes on.
+        *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m0".into()], come_back: false });
+        assert_eq!(world.calm(3).await.2, Vec::<String>::new());
+        assert_eq!((world.cluster.member_names().len(), world.cluster.nodes()), (2, 2));
+    });
+}
+
+#[test]
 fn the_last_api_server_that_works_does_not_leave() {
     simulated(async {
         let world = after(GROUPS, |_| ()).await;
