@@ -20,6 +20,7 @@ mod machines;
 mod netboot;
 mod plans;
 mod preparation;
+mod reconcile;
 mod records;
 mod samples;
 mod scratch;

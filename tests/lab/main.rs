@@ -28,6 +28,7 @@ mod kubespray;
 mod networks;
 mod nodes;
 mod packages;
+mod reconcile;
 mod recover;
 mod reset;
 mod resume;
