@@ -154,6 +154,9 @@ pub(crate) struct Case {
     /// What was decided last, and why.
     #[serde(default)]
     pub(crate) decided: String,
+    /// When something may be done the next time, where that is known.
+    #[serde(default)]
+    pub(crate) until: Option<u64>,
 }
 
 /// What is remembered of all of them.
@@ -183,7 +186,7 @@ pub(crate) struct Decision {
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Do(step) => step.fmt(f),
+            Self::Do(step) => write!(f, "{step}"),
             Self::Wait(_) => f.write_str("wait"),
             Self::Person => f.write_str("needs a person"),
             Self::Well => f.write_str("well"),
@@ -226,6 +229,7 @@ pub(crate) fn remember_try(case: &mut Case, step: Step, at: u64, outcome: Result
     // A new system is of no use before it has taken its place: that is no further try of the same thing.
     let pause = if case.reimaged { 0 } else { (rules.pause << doubled).min(LONGEST_PAUSE) };
     case.next = at + pause;
+    case.until = Some(case.next);
     let outcome = outcome.err().unwrap_or_else(|| "done".to_owned());
     case.tries.push(Try { step, at, outcome });
 }
@@ -378,7 +382,7 @@ fn endangered(machine: &Machine, step: Step, seen: &Seen, cases: &Cases) -> Opti
     if !carries(machine) || step == Step::SetUp || step == Step::Power && machine.power == Power::Off {
         return None;
     }
-    let others = || seen.machines.iter().filter(|other| other.name != machine.name);
+    let others = move || seen.machines.iter().filter(move |other| other.name != machine.name);
     let well =
         |of: fn(&Machine) -> bool| others().filter(|other| of(other) && other.trouble.is_none()).count();
     let members = seen.machines.iter().filter(|other| other.is_member).count();

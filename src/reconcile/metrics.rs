@@ -96,8 +96,8 @@ fn text(memory: &Memory, frozen: bool, took: Duration) -> String {
     metric(
         "drift",
         "gauge",
-        "How many things setup-cluster would change.",
-        one(number(memory.drift.len() as u64)),
+        "Whether setup-cluster would change something.",
+        one(f64::from(u8::from(!memory.drift.is_empty()))),
     );
     let machines = || memory.cases.iter().filter(|(name, _)| *name != CLUSTER);
     let of_each = |value: &dyn Fn(&crate::reconcile::decide::Case) -> f64| {

@@ -91,18 +91,15 @@ impl Keeper<'_> {
             let begun = Instant::now();
             let claim = CLAIM + 2 * every.unwrap_or_default().as_secs();
             let ended = self.round(&mut memory, &store, (&who, claim), is_first, &stop);
-            let exit = match (ended, every) {
+            if is_first && matches!(ended, Ok(Exit::Done)) && !self.as_json {
+                print::note(&summary(&memory));
+            }
+            match (ended, every) {
                 (Ok(Exit::Interrupted), _) => return Ok(Exit::Interrupted),
                 (ended, None) => return ended,
                 (Err(error), Some(_)) if is_first => return Err(error),
-                (Err(error), Some(_)) => {
-                    print::note(&error.to_string());
-                    Exit::No
-                }
-                (Ok(exit), Some(_)) => exit,
-            };
-            if is_first && exit == Exit::Done && !self.as_json {
-                print::note(&summary(&memory));
+                (Err(error), Some(_)) => print::note(&error.to_string()),
+                (Ok(_), Some(_)) => {}
             }
             is_first = false;
             metrics.tell(&memory, store.frozen()?.is_some(), begun.elapsed());
@@ -241,6 +238,10 @@ impl Keeper<'_> {
                 lines.push(line);
             }
             case.decided = decided;
+            case.until = match decision.verdict {
+                Verdict::Wait(until) => until,
+                _ => None,
+            };
         }
         store.note(&lines)
     }
@@ -266,12 +267,10 @@ impl Keeper<'_> {
     }
 }
 
-/// How many machines there are, and how many of them are ill.
+/// What is said where nothing is wrong.
 fn summary(memory: &Memory) -> String {
-    let machines = || memory.cases.iter().filter(|(name, _)| *name != CLUSTER);
-    let ill = machines().filter(|(_, case)| case.trouble.is_some()).count();
-    let all = count(machines().count(), "machine");
-    if ill == 0 { format!("{all}: well") } else { format!("{all}: {ill} ill") }
+    let machines = memory.cases.keys().filter(|name| *name != CLUSTER).count();
+    format!("all is well: {}", count(machines, "machine"))
 }
 
 /// Sets the token at Ctrl-C and SIGTERM. What a round has begun it ends.

@@ -48,10 +48,11 @@ pub(crate) fn provider(name: &str, environment: &Environment) -> Result<Box<dyn 
         Some(("lab", lab)) => Some(lab),
         _ => None,
     };
-    Ok(match of_lab {
+    let provider: Box<dyn Provider> = match of_lab {
         Some(lab) => Box::new(LabMachines(lab::open(lab, environment)?)),
         None => Box::new(Program(name.to_owned())),
-    })
+    };
+    Ok(provider)
 }
 
 /// The machines of a lab of this computer, by their addresses.
@@ -151,8 +152,6 @@ impl Provider for Program {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -160,8 +159,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("power.sh");
         let text = "#!/bin/sh\necho \"$*\" >>\"${0%/*}/told\"\ncase $1 in power) echo off ;; reimage) echo 'no image' >&2; exit 3 ;; esac\n";
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        muster_testkit::program::write(&path, text);
         let provider = Program(path.display().to_string());
         let machine = Place { name: "node2".into(), address: "192.0.2.12".into() };
         assert_eq!(provider.power(&machine).unwrap(), Power::Off);

@@ -34,11 +34,8 @@ pub(crate) fn status(
         let at = now();
         for (name, case) in shown(&memory) {
             let state = if case.trouble.is_some() { "ill" } else { "well" };
-            let next = if case.trouble.is_some() && case.next > at {
-                in_words(case.next - at)
-            } else {
-                String::new()
-            };
+            let next = case.until.filter(|until| *until > at);
+            let next = next.map(|until| format!("in {}", in_words(until - at))).unwrap_or_default();
             let since = in_words(at.saturating_sub(case.since));
             let decided = if case.trouble.is_some() { case.decided.clone() } else { String::new() };
             let wrong = case.trouble.clone().unwrap_or_default();
@@ -101,7 +98,7 @@ fn report(memory: &Memory, frozen: Option<&str>, watcher: Option<&str>) -> Value
             "wrong": case.trouble,
             "since": time(case.since),
             "tries": tries.collect::<Vec<_>>(),
-            "next": case.trouble.as_ref().map_or(Value::Null, |_| time(case.next)),
+            "next": case.until.map(time_of),
             "decided": case.decided,
         })
     };
@@ -129,7 +126,7 @@ mod tests {
             trouble: Some("kubelet is inactive".into()),
             since: 30,
             tries: tries.to_vec(),
-            next: 180,
+            until: Some(180),
             decided: "wait: the last try needs time".into(),
             ..Case::default()
         };

@@ -1,7 +1,6 @@
 //! `muster reconcile` where nothing is set up: what it sees, what it keeps, and what stops it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,10 +57,8 @@ fn what_is_wrong_is_told_and_kept_and_many_ill_machines_are_left_to_a_person() {
 #[test]
 fn a_machine_that_is_off_is_switched_on_once_and_not_while_it_is_frozen() {
     let sshd = Sshd::start();
-    let test =
-        cluster(&sshd).file("power.sh", "#!/bin/sh\n[ \"$1\" = power ] && echo off || echo \"$*\" >>told\n");
-    let script = test.folder().join("power.sh");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let power = "#!/bin/sh\n[ \"$1\" = power ] && echo off || echo \"$*\" >>told\n";
+    let test = cluster(&sshd).program("power.sh", power);
     let told = || fs::read_to_string(test.folder().join("told")).unwrap_or_default();
     let round = ["reconcile", "--provider", "./power.sh", "--unhealthy-limit", "100%", "--after", "0s"];
 
