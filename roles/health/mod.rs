@@ -118,7 +118,8 @@ mod tests {
         let well = Health::parse(
             "lock free  with \nbelongs\nunit containerd active\nunit kubelet active\napi answers\nWarning: x\nnode a True\nnode b Unknown\n",
         );
-        let nodes = [("a", "True"), ("b", "Unknown")].map(|(name, ready)| (name.into(), ready.into()));
+        let nodes =
+            [("a", "True"), ("b", "Unknown")].map(|(name, ready)| (name.to_owned(), ready.to_owned()));
         let api = Some(Api::Nodes(nodes.into()));
         assert_eq!(well, Health { belongs: true, api, ..Health::default() });
         let ill = Health::parse(

@@ -90,7 +90,7 @@ impl Keeper<'_> {
         loop {
             let begun = Instant::now();
             let claim = CLAIM + 2 * every.unwrap_or_default().as_secs();
-            let ended = self.round(&mut memory, &store, (&who, claim), is_first, &stop);
+            let ended = self.round(&mut memory, &store, (who.as_str(), claim), is_first, &stop);
             if is_first && matches!(ended, Ok(Exit::Done)) && !self.as_json {
                 print::note(&summary(&memory));
             }
