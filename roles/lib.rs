@@ -23,6 +23,7 @@ mod encryption;
 pub mod etcd;
 pub mod extension;
 mod flannel;
+pub mod health;
 mod helm;
 mod kubeadm;
 mod kubeconfig;

@@ -25,6 +25,8 @@ pub(crate) struct Machines {
     pub(crate) world: World,
     connections: Connections,
     forks: usize,
+    /// Whether a line says who is missing, after a while.
+    tells_missing: bool,
 }
 
 impl Machines {
@@ -42,10 +44,30 @@ impl Machines {
         let project = Project::find(&inventory.inventory, environment)?;
         let world = World::load(project, &inventory.into(), environment, &*frontend)?;
         world.tell_warnings(&*frontend);
+        Self::of(world, pattern, connection, environment)
+    }
+
+    /// The same in an inventory that was read already.
+    ///
+    /// # Errors
+    /// The pattern, or a variable of a connection, is wrong.
+    pub(crate) fn of(
+        world: World,
+        pattern: &str,
+        connection: &ConnectionArgs,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
+        let frontend = CommandLine::plain(environment);
         let hosts = world.select(Some(pattern))?;
         let options = ConnectionOptions::from(connection);
         let connections = Connections::new(&world, &hosts, &options, environment, &frontend, None)?;
-        Ok(Self { hosts, world, connections, forks: options.forks(environment)? })
+        Ok(Self { hosts, world, connections, forks: options.forks(environment)?, tells_missing: true })
+    }
+
+    /// For whoever looks again and again: nothing is said of machines that take long to answer.
+    #[must_use]
+    pub(crate) fn patiently(self) -> Self {
+        Self { tells_missing: false, ..self }
     }
 
     /// Does something on each of the machines. The answers are in the order of the inventory.
@@ -56,6 +78,21 @@ impl Machines {
         &self,
         environment: &Environment,
         action: impl Fn(Arc<Ssh>) -> F,
+    ) -> Result<Vec<(String, T)>, CommandError>
+    where
+        F: Future<Output = T>,
+    {
+        self.each_by_name(environment, |_, ssh| action(ssh))
+    }
+
+    /// The same for what differs from machine to machine.
+    ///
+    /// # Errors
+    /// Never because of a machine.
+    pub(crate) fn each_by_name<T, F>(
+        &self,
+        environment: &Environment,
+        action: impl Fn(&str, Arc<Ssh>) -> F,
     ) -> Result<Vec<(String, T)>, CommandError>
     where
         F: Future<Output = T>,
@@ -99,11 +136,14 @@ impl Machines {
         }
     }
 
-    async fn collect<T, F: Future<Output = T>>(&self, action: impl Fn(Arc<Ssh>) -> F) -> Vec<(String, T)> {
+    async fn collect<T, F: Future<Output = T>>(
+        &self,
+        action: impl Fn(&str, Arc<Ssh>) -> F,
+    ) -> Vec<(String, T)> {
         let machines = self.hosts.iter().filter_map(|name| Some((name, self.connections.get(name)?)));
         let mut open = stream::iter(machines)
             .map(|(name, ssh)| {
-                let answer = action(Arc::clone(ssh));
+                let answer = action(name, Arc::clone(ssh));
                 async move { (name.clone(), answer.await) }
             })
             .buffer_unordered(self.forks);
@@ -112,6 +152,7 @@ impl Machines {
             match tokio::time::timeout(SILENCE, open.next()).await {
                 Ok(Some(answer)) => answers.push(answer),
                 Ok(None) => return answers,
+                Err(_) if !self.tells_missing => {}
                 Err(_) => {
                     tell_missing(&self.hosts, |name| answers.iter().any(|(answered, _)| answered == name));
                 }

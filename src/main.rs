@@ -20,6 +20,7 @@ mod machines;
 mod output;
 mod program_here;
 mod quiet_flow;
+mod reconcile;
 mod redact;
 mod reference;
 mod repeat_command;

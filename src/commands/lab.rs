@@ -112,8 +112,7 @@ struct UpArgs {
 
 /// Runs `muster lab`.
 pub(crate) fn run(args: LabArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let cache_dir = environment.cache_dir()?;
-    let lab = Lab::open(LabConfig { name: args.name, cache_dir, state_dir: state_dir(environment)? })?;
+    let lab = open(&args.name, environment)?;
     let printer = Printer::new();
     let report = |progress: Progress<'_>| printer.print(progress);
     match args.command {
@@ -168,6 +167,15 @@ pub(crate) fn run(args: LabArgs, environment: &Environment) -> Result<Exit, Comm
         }
     }
     Ok(Exit::Done)
+}
+
+/// The lab of a name, up or not.
+///
+/// # Errors
+/// No lab can be called so, or there is no place for what is kept of labs.
+pub(crate) fn open(name: &str, environment: &Environment) -> Result<Lab, CommandError> {
+    let (cache_dir, state_dir) = (environment.cache_dir()?, state_dir(environment)?);
+    Ok(Lab::open(LabConfig { name: name.to_owned(), cache_dir, state_dir })?)
 }
 
 /// All at once, as in a power cut; machines that boot are waited for.

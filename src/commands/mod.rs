@@ -79,6 +79,7 @@ commands! {
     Certs(certs::CertsArgs),
     Etcd(etcd::EtcdArgs),
     Recover(recover::RecoverArgs),
+    Reconcile(reconcile::ReconcileArgs),
     Runs(runs::RunsArgs),
     Log(log::LogArgs),
     Kubectl(kubectl::KubectlArgs),

@@ -34,6 +34,11 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
+    /// One machine, by its name.
+    pub(crate) fn of(host: &str) -> Self {
+        Self { hosts: vec![host.to_owned()] }
+    }
+
     /// The old nodes and members go, then the cluster is set up.
     pub(crate) fn flow(&self, project: &Project) -> Result<Flow, CommandError> {
         let hosts = Leaving::new(project, &self.hosts)?.hosts;

@@ -22,6 +22,7 @@ mod netboot_serve;
 mod network;
 mod plans;
 mod preparation;
+mod reconcile;
 mod records;
 mod samples;
 mod scratch;

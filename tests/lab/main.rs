@@ -31,6 +31,7 @@ mod networks;
 mod nodes;
 mod packages;
 mod policies;
+mod reconcile;
 mod recover;
 mod reset;
 mod resolv;
