@@ -373,11 +373,7 @@ fn tell_unreadable(folder: &Path, machines: &[(Machine, Settings)]) {
 }
 
 /// What machines boot and what is not in the folder yet, with the place where it is to be had.
-fn tell_missing_images<'a>(
-    folder: &Path,
-    system: System,
-    machines: impl Iterator<Item = &'a Settings>,
-) {
+fn tell_missing_images<'a>(folder: &Path, system: System, machines: impl Iterator<Item = &'a Settings>) {
     let mut missing: Vec<&str> = Vec::new();
     for settings in machines {
         let boot = &settings.boot;

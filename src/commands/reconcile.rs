@@ -119,7 +119,9 @@ pub(crate) fn run(args: ReconcileArgs, environment: &Environment) -> Result<Exit
     let asks = args.connection.ask_pass || args.connection.ask_become_pass || args.inventory.ask_vault_pass;
     if asks && (args.install || args.every.is_some()) {
         let error = CommandError::usage("nobody is there to be asked for passwords in each round");
-        return Err(error.hint("use keys, --vault-password-file, or variables of the inventory that are encrypted"));
+        return Err(
+            error.hint("use keys, --vault-password-file, or variables of the inventory that are encrypted")
+        );
     }
     if args.metrics.is_some() && args.every.is_none() && !args.install {
         let error = CommandError::usage("metrics are served between rounds, and there is only one");
@@ -147,7 +149,10 @@ pub(crate) fn run(args: ReconcileArgs, environment: &Environment) -> Result<Exit
         inventory: &args.inventory,
         connection: &args.connection,
         manner: MannerArgs { bundle: args.bundle, offline: args.offline, ..MannerArgs::default() },
-        output: OutputArgs { output: if as_json { Form::Jsonl } else { Form::Plain }, ..OutputArgs::default() },
+        output: OutputArgs {
+            output: if as_json { Form::Jsonl } else { Form::Plain },
+            ..OutputArgs::default()
+        },
         as_json,
         environment,
     };
@@ -175,7 +180,8 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         Some((at, 'h')) => (&text[..at], 3600),
         _ => (text, 1),
     };
-    let seconds = number.parse::<u32>().map_err(|_| "write a number of seconds, or such as 90s, 5m, 1h".to_owned())?;
+    let seconds =
+        number.parse::<u32>().map_err(|_| "write a number of seconds, or such as 90s, 5m, 1h".to_owned())?;
     Ok(Duration::from_secs(u64::from(seconds) * factor))
 }
 

@@ -157,7 +157,10 @@ fn look(
     let seen = Seen::default();
     let play = Play {
         name: "See what is left".into(),
-        hosts: wish.broken.iter().fold("etcd:kube_control_plane".to_owned(), |all, host| format!("{all}:{host}")),
+        hosts: wish
+            .broken
+            .iter()
+            .fold("etcd:kube_control_plane".to_owned(), |all, host| format!("{all}:{host}")),
         roles: vec!["etcd-remains".into()],
         ..Play::default()
     };

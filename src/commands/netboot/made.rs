@@ -61,8 +61,7 @@ pub(super) fn note<'a>(
     config: &Config,
     machines: impl Iterator<Item = &'a str>,
 ) -> Result<(), CommandError> {
-    let failed =
-        |error: std::io::Error| CommandError::failed(format!("{}: {error}", shown(&path(project))));
+    let failed = |error: std::io::Error| CommandError::failed(format!("{}: {error}", shown(&path(project))));
     let absolute = |path: &Path| std::path::absolute(path).map_err(failed);
     let digest = digest(config);
     let mut made = Made {
@@ -108,9 +107,7 @@ pub(super) fn find(project: &Project, named: Option<&Path>) -> Result<(PathBuf, 
     let all: Vec<String> = folders.keys().map(|folder| shown(folder)).collect();
     match (folders.pop_first(), all.len()) {
         (Some(found), 1) => Ok(found),
-        (None, _) => {
-            Err(CommandError::failed("nothing was rendered for this project yet").hint(render))
-        }
+        (None, _) => Err(CommandError::failed("nothing was rendered for this project yet").hint(render)),
         _ => Err(CommandError::usage(format!("several folders were rendered: {}", all.join(", ")))
             .hint("say which one: --folder DIR")),
     }

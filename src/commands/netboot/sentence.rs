@@ -25,7 +25,9 @@ fn of_step(step: &Step) -> String {
     let what = harmless(&step.what);
     let stage = step.stage.name();
     match (step.outcome, step.stage) {
-        (Outcome::Done, Stage::Dhcp) => format!("{who} asked how to boot, and was told to fetch iPXE ({stage})"),
+        (Outcome::Done, Stage::Dhcp) => {
+            format!("{who} asked how to boot, and was told to fetch iPXE ({stage})")
+        }
         (Outcome::Done, Stage::Ipxe) if what.is_empty() => {
             format!("{who} runs iPXE, and was told to fetch boot.ipxe ({stage})")
         }
@@ -64,7 +66,9 @@ fn whose(step: &Step) -> &'static str {
     let file = parts.next_back().and_then(|file| file.rsplit_once('.'));
     let is_of_one = matches!(step.stage, Stage::Script | Stage::Ignition);
     match file {
-        Some((name, _)) if is_of_one && step.machine.as_deref() != Some(name) => ", which is another machine's",
+        Some((name, _)) if is_of_one && step.machine.as_deref() != Some(name) => {
+            ", which is another machine's"
+        }
         _ => "",
     }
 }
@@ -120,6 +124,9 @@ mod tests {
         }
         let card = "52:54:00:12:34:57".parse().ok();
         let unknown = of(&News::Unknown { card, address: None }, "muster netboot render pc.yml -o www");
-        assert!(unknown.contains(": mac_address=52:54:00:12:34:57, then: muster netboot render pc.yml"), "{unknown}");
+        assert!(
+            unknown.contains(": mac_address=52:54:00:12:34:57, then: muster netboot render pc.yml"),
+            "{unknown}"
+        );
     }
 }

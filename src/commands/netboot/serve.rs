@@ -12,7 +12,8 @@ use clap::Args;
 use ipnet::Ipv4Net;
 use muster_artifacts::http_server::{Answer, HttpServer, Served, Site};
 use muster_bootserver::{
-    Boots, Dnsmasq, DnsmasqLog, Fixed, Folder, Interface, InterfaceError, Known, Mode, News, Plan, card_of, listen,
+    Boots, Dnsmasq, DnsmasqLog, Fixed, Folder, Interface, InterfaceError, Known, Mode, News, Plan, card_of,
+    listen,
 };
 use muster_netboot::Mac;
 use time::OffsetDateTime;
@@ -111,10 +112,15 @@ pub(super) fn run(args: &ServeArgs, environment: &Environment) -> Result<Exit, C
         print::note("everything is in order; nothing was started");
         return Ok(Exit::Done);
     }
-    let folder = Folder::new(&classroom.folder, &path)
-        .map_err(|error| CommandError::failed(format!("cannot serve {}: {error}", shown(&classroom.folder))))?;
+    let folder = Folder::new(&classroom.folder, &path).map_err(|error| {
+        CommandError::failed(format!("cannot serve {}: {error}", shown(&classroom.folder)))
+    })?;
     let log = beside(&classroom.folder, ".boots.jsonl");
-    let file = OpenOptions::new().create(true).append(true).open(&log).map_err(|error| cannot_write(&log, &error))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .map_err(|error| cannot_write(&log, &error))?;
 
     let (tell, happens) = mpsc::channel();
     let folder = Arc::new(folder);
@@ -161,9 +167,9 @@ pub(super) fn look_at(name: &str) -> Result<Interface, CommandError> {
         let told = CommandError::failed(error.to_string());
         match error {
             InterfaceError::Down(name) => told.hint(format!("ip link set {name} up")),
-            InterfaceError::NoAddress(name) => {
-                told.hint(format!("give it one that no machine of the network has: ip address add 192.0.2.1/24 dev {name}"))
-            }
+            InterfaceError::NoAddress(name) => told.hint(format!(
+                "give it one that no machine of the network has: ip address add 192.0.2.1/24 dev {name}"
+            )),
             InterfaceError::Program(_) | InterfaceError::Unknown { .. } => told,
         }
     })
@@ -322,10 +328,14 @@ impl ServedFolder {
                 continue;
             };
             if address == network.addr() {
-                return Err(CommandError::written(format!("{host} has the address of this computer, {address}")));
+                return Err(CommandError::written(format!(
+                    "{host} has the address of this computer, {address}"
+                )));
             }
             if let Some(other) = owners.insert(address, host) {
-                return Err(CommandError::written(format!("{other} and {host} have the same address, {address}")));
+                return Err(CommandError::written(format!(
+                    "{other} and {host} have the same address, {address}"
+                )));
             }
             let cards = settings.cards.iter().map(|(card, _)| *card).collect();
             fixed.push(Fixed { name: host.clone(), cards, address });
@@ -386,7 +396,8 @@ mod tests {
         let place = |url| address_in(url).map(|(at, path)| format!("{at} {path}"));
         assert_eq!(place("http://192.0.2.1:8080").as_deref(), Some("192.0.2.1:8080 "));
         assert_eq!(place("http://192.0.2.1/boot/x").as_deref(), Some("192.0.2.1:80 /boot/x"));
-        for other in ["https://192.0.2.1", "http://desk:8080", "http://[2001:db8::1]/", "http://192.0.2.1:x"] {
+        for other in ["https://192.0.2.1", "http://desk:8080", "http://[2001:db8::1]/", "http://192.0.2.1:x"]
+        {
             assert_eq!(place(other), None, "{other}");
         }
         assert!(range("192.0.2.9-192.0.2.100").is_ok());

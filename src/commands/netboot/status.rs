@@ -80,7 +80,8 @@ pub(super) fn run(args: &StatusArgs, environment: &Environment) -> Result<Exit, 
         all.push((host, Status { cards, address: by_boot.unwrap_or(address), seen, silent }));
     }
     if args.json {
-        let objects: Map<String, Value> = all.iter().map(|(host, status)| (host.clone(), as_json(status))).collect();
+        let objects: Map<String, Value> =
+            all.iter().map(|(host, status)| (host.clone(), as_json(status))).collect();
         print::data(&format!("{:#}\n", Value::Object(objects)))?;
         return Ok(Exit::Done);
     }
@@ -111,7 +112,9 @@ fn last(seen: &Seen) -> String {
     match seen.last.outcome {
         Outcome::Done => stage.to_owned(),
         Outcome::Cut => format!("{stage}, cut off"),
-        Outcome::Missing | Outcome::Refused => format!("{stage}, {} not served", text::harmless(&seen.last.what)),
+        Outcome::Missing | Outcome::Refused => {
+            format!("{stage}, {} not served", text::harmless(&seen.last.what))
+        }
     }
 }
 

@@ -37,8 +37,13 @@ impl ServedFolder {
         let is_there = |host: &String| folder.join("name").join(format!("{host}.ipxe")).is_file();
         let (hosts, others): (Vec<String>, Vec<String>) = hosts.into_iter().partition(is_there);
         let settings = settings_of(&world, &hosts, config.system)?;
-        let mut served =
-            Self { world, folder, made, machines: hosts.into_iter().zip(settings).collect(), url: String::new() };
+        let mut served = Self {
+            world,
+            folder,
+            made,
+            machines: hosts.into_iter().zip(settings).collect(),
+            url: String::new(),
+        };
         served.check(&config)?;
         served.url = served.one_url()?;
         let new: Vec<&String> = others.iter().filter(|host| served.boots_from_network(host)).collect();
@@ -50,7 +55,11 @@ impl ServedFolder {
                 served.render_command()
             ));
         }
-        tell_missing_images(&served.folder, config.system, served.machines.iter().map(|(_, settings)| settings));
+        tell_missing_images(
+            &served.folder,
+            config.system,
+            served.machines.iter().map(|(_, settings)| settings),
+        );
         Ok(served)
     }
 
@@ -77,7 +86,10 @@ impl ServedFolder {
         }
         let digest = made::digest(config);
         if self.machines.iter().any(|(host, _)| self.made.machines.get(host) != Some(&digest)) {
-            return Err(outdated(format!("{} was changed after {folder} was rendered", shown(&self.made.config))));
+            return Err(outdated(format!(
+                "{} was changed after {folder} was rendered",
+                shown(&self.made.config)
+            )));
         }
         let scripts = Rendered::scripts(config, &mark_of(&self.world.project), &self.machines)?;
         let changes = scripts
@@ -105,13 +117,15 @@ impl ServedFolder {
 
     /// The URL of all machines.
     fn one_url(&self) -> Result<String, CommandError> {
-        let mut all: Vec<(&String, &String)> = self.machines.iter().map(|(host, settings)| (&settings.url, host)).collect();
+        let mut all: Vec<(&String, &String)> =
+            self.machines.iter().map(|(host, settings)| (&settings.url, host)).collect();
         all.sort();
         all.dedup_by_key(|(url, _)| *url);
         match all.as_slice() {
             [(url, _)] => Ok((*url).clone()),
             several => {
-                let told: Vec<String> = several.iter().map(|(url, host)| format!("{url} for {host}")).collect();
+                let told: Vec<String> =
+                    several.iter().map(|(url, host)| format!("{url} for {host}")).collect();
                 Err(CommandError::failed(format!("netboot_url differs: {}", told.join(", ")))
                     .hint("this serves at one address: set one URL for all machines of the folder, and render it again"))
             }

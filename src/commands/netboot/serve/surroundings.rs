@@ -33,13 +33,17 @@ impl Programs {
     /// One of them is missing.
     pub(super) fn find(args: &ServeArgs, environment: &Environment) -> Result<Self, CommandError> {
         let folders = std::env::split_paths(environment.get("PATH").unwrap_or_default());
-        let dnsmasq = folders.map(|folder| folder.join("dnsmasq")).find(|path| path.is_file()).ok_or_else(|| {
-            CommandError::failed("there is no dnsmasq, which answers DHCP and TFTP")
-                .hint("apt-get install dnsmasq-base (the program alone, without a service)")
-        })?;
+        let dnsmasq =
+            folders.map(|folder| folder.join("dnsmasq")).find(|path| path.is_file()).ok_or_else(|| {
+                CommandError::failed("there is no dnsmasq, which answers DHCP and TFTP")
+                    .hint("apt-get install dnsmasq-base (the program alone, without a service)")
+            })?;
         let missing = |name: &str| {
-            CommandError::failed(format!("{} is not there: iPXE, which machines boot first", shown(&args.ipxe.join(name))))
-                .hint("apt-get install ipxe, or name the folder that has it: --ipxe DIR")
+            CommandError::failed(format!(
+                "{} is not there: iPXE, which machines boot first",
+                shown(&args.ipxe.join(name))
+            ))
+            .hint("apt-get install ipxe, or name the folder that has it: --ipxe DIR")
         };
         if !args.ipxe.join(BIOS).is_file() {
             return Err(missing(BIOS));
@@ -81,8 +85,11 @@ pub(super) fn root(args: &ServeArgs) -> Result<(), CommandError> {
 pub(super) fn mode(range: Option<(Ipv4Addr, Ipv4Addr)>, network: Ipv4Net) -> Result<Mode, CommandError> {
     let Some((first, last)) = range else { return Ok(Mode::Proxy) };
     let wrong = |why: String| {
-        Err(CommandError::usage(format!("--dhcp {first}-{last}: {why}"))
-            .hint(format!("the network is {}, and this computer is {} there", network.trunc(), network.addr())))
+        Err(CommandError::usage(format!("--dhcp {first}-{last}: {why}")).hint(format!(
+            "the network is {}, and this computer is {} there",
+            network.trunc(),
+            network.addr()
+        )))
     };
     for end in [first, last] {
         if !network.contains(&end) || end == network.network() || end == network.broadcast() {
@@ -124,8 +131,12 @@ pub(super) fn check_ports(interface: &Interface, own: Ipv4Addr, mode: Mode) -> R
 /// machines and not by others.
 ///
 /// `machine` is the card of one of the machines, as which is asked, too.
-pub(super) fn check_others(interface: &Interface,
-    machine: Option<Mac>, mode: Mode, environment: &Environment) -> Result<(), CommandError> {
+pub(super) fn check_others(
+    interface: &Interface,
+    machine: Option<Mac>,
+    mode: Mode,
+    environment: &Environment,
+) -> Result<(), CommandError> {
     let name = &interface.name;
     print::note(&format!("looking for other DHCP servers on {name}"));
     let offers = match look_for_servers(interface, machine) {
