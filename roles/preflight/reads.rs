@@ -212,6 +212,7 @@ mod tests {
             without: BTreeSet::new(),
             lost: Vec::new(),
             fenced: Vec::new(),
+            strangers: Vec::new(),
         };
         roles.extend(etcd::recovery::roles(recovery, etcd::recovery::Rescued::default()));
         let listed: BTreeSet<&str> =
