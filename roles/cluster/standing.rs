@@ -534,15 +534,6 @@ impl Standing {
         asked.any(|asked| urls.iter().any(|url| !asked.contains(url)))
     }
 
-    /// The control planes that stand, and whose API servers ask no members of etcd but these, by their URLs.
-    pub(crate) fn asking_only(&self, urls: &[String]) -> Vec<&str> {
-        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
-        let asks = |seen: &Identity| {
-            !seen.etcd_servers.is_empty() && seen.etcd_servers.iter().all(|asked| urls.contains(asked))
-        };
-        planes.filter(|(_, seen)| asks(seen)).map(|(name, _)| name).collect()
-    }
-
     /// Whether a machine is to join members of etcd that have data.
     pub(crate) fn joins_etcd(&self, name: &str) -> bool {
         let has_data = |seen: &Identity| !seen.etcd.data.is_empty();

@@ -447,12 +447,12 @@ async fn a_load_balancer_has_to_lead_to_each_control_plane_whose_api_server_answ
             ("kubelet", "#!/bin/sh\necho Kubernetes v1.36.3\n"),
             ("a/kubeadm-init", "x\n"),
             ("c/kubeadm-init", "x\n"),
-            ("a/manifests/kube-apiserver.yaml", &api_server),
-            ("c/manifests/kube-apiserver.yaml", &api_server),
+            ("a/manifests/kube-apiserver.yaml", api_server.as_str()),
+            ("c/manifests/kube-apiserver.yaml", api_server.as_str()),
             ("b/kubelet.conf", "    server: https://127.0.0.1:6443\n"),
-            ("b/kubelet-client-current.pem", &of_b),
+            ("b/kubelet-client-current.pem", of_b.as_str()),
             ("c/kubelet.conf", ""),
-            ("c/kubelet-client-current.pem", &of_c),
+            ("c/kubelet-client-current.pem", of_c.as_str()),
             ("c/controller-manager.conf", "    server: https://c:6443\n"),
         ];
         let written = inventory_and_vars(inventory, VARS);
