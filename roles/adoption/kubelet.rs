@@ -164,7 +164,8 @@ pub(super) fn problems(name: &str, own: &str, living: &Value, wanted: &Value) ->
         let usual = USUAL.iter().find(|(known, _)| *known == field);
         let usual = usual.map(|(_, usual)| serde_json::from_str(usual).unwrap_or_else(|_| json!(usual)));
         match (&document[field], usual) {
-            (Value::Null, Some(usual)) => usual,
+            // kubeadm writes spans of time that it does not set as 0s.
+            (value, Some(usual)) if value.is_null() || value.is_string() && is_unset(value) => usual,
             (value, _) => value.clone(),
         }
     };
@@ -421,6 +422,8 @@ maxParallelImagePulls: 1
     #[test]
     fn what_kubeadm_and_kubespray_write_down_is_not_lost() {
         assert_eq!(lost(json!({}), json!({})), NOTHING);
+        let as_kubeadm = json!({ "nodeStatusUpdateFrequency": "0s" });
+        assert_eq!(lost(as_kubeadm, json!({ "nodeStatusUpdateFrequency": "10s" })), NOTHING);
         assert!(problems("node1", "192.0.2.4", &document(BY_KUBESPRAY), &will(json!({}))).is_empty());
     }
 

@@ -83,6 +83,17 @@ impl Objects {
         found.map(|([kind, of, name], _)| format!("{of} {kind}/{name}\n")).collect()
     }
 
+    /// What is written down of each set: `set NAME`, and then its objects.
+    fn sets(&self) -> String {
+        let noted = self.0.values().filter(|object| !object["data"]["objects"].is_null());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let line = |object: &Value| {
+            let name = text(&object["metadata"]["labels"]["muster.io/set"]);
+            format!("set {name}\n{}", text(&object["data"]["objects"]))
+        };
+        noted.map(line).collect()
+    }
+
     /// Removes an object that has this label.
     fn delete(&mut self, kind: &str, namespace: &str, name: &str, label: &str) {
         let kind = kind.split('.').next().unwrap_or_default();
@@ -139,6 +150,9 @@ pub(crate) fn answer(objects: &mut Objects, words: &[&str], input: &str) -> Opti
             objects.delete(kind, namespace, name, "");
             Some(String::new())
         }
+        ["-n", "kube-system", "get", "configmaps", "--selector", "muster.io/set", "-o", _] => {
+            Some(objects.sets())
+        }
         ["-n", "kube-system", "get", "service/coredns", "-o", _] => {
             Some(objects.find("Service", "coredns")?["spec"]["clusterIP"].as_str()?.to_owned())
         }
@@ -151,6 +165,10 @@ pub(crate) fn answer(objects: &mut Objects, words: &[&str], input: &str) -> Opti
             object["metadata"]["namespace"] = json!(namespace);
             objects.make_by_hand(object);
             Some(String::new())
+        }
+        // What an adoption keeps of them nobody puts back here.
+        ["-n", _, "get", .., "--ignore-not-found", "-o", "yaml"] => {
+            Some("apiVersion: v1\nkind: List\nitems: []\n".to_owned())
         }
         // Its pods are nobody's here.
         ["-n", "kube-system", "rollout", "restart", "daemonset/kube-proxy"]

@@ -154,6 +154,8 @@ pub(crate) fn answer(state: &State, words: &[&str]) -> Option<String> {
 /// `sed` with the texts that the roles have; `None` for others.
 pub(crate) fn sed(text: &str, words: &[&str]) -> Option<String> {
     match words {
+        // What an adoption keeps: without what is of one object alone.
+        ["/^    resourceVersion: /d; /^    uid: /d"] => Some(text.to_owned()),
         _ if text.is_empty() => Some(String::new()),
         ["-n", "s/^kubernetesVersion: /config|/p; /^proxy|./p"] => {
             let lines = text.lines().filter_map(|line| match line.strip_prefix("kubernetesVersion: ") {

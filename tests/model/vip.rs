@@ -198,7 +198,7 @@ fn a_name_stays_where_it_is_and_kubelets_speak_with_it_until_all_find_the_other_
 #[test]
 fn those_that_join_the_only_control_plane_hold_its_address_before_it_restarts() {
     let groups =
-        |planes: &str| format!("[etcd]\n{planes}\n[kube_control_plane]\n{planes}\n[kube_node]\nm[0:2]\n");
+        |planes: &str| format!("[etcd]\n{planes}\n[kube_control_plane]\n{planes}\n[kube_node]\n{planes}\n");
     simulated(async {
         let world = World::new(&[]);
         world.inventory(&hosts(IN_USE), &groups("m0"), &[VARIABLES]);
