@@ -487,6 +487,7 @@ const AS_RELEASED: [&str; 4] = [
 const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: cert-manager}}\n";
 
 #[test]
+#[ignore = "it takes minutes; ./test --all"]
 fn what_cannot_be_compiled_is_taken_by_a_real_api_server_and_goes_again() {
     let Some(sources) = module(CERT_MANAGER).filter(|_| bundle_has("helm")) else {
         eprintln!("skipped: it needs muster bundle build --with helm, and the Go module proxy");

@@ -67,6 +67,7 @@ fn coredns_does_not_ask_itself(lab: &Lab) {
 }
 
 #[test]
+#[ignore = "it takes minutes; ./test --all"]
 fn machines_find_names_of_the_cluster_and_of_the_world_and_a_reset_brings_back_how_they_did() {
     let lab = cluster(79);
     let before = lab.on("node1", "cat /etc/resolv.conf");
@@ -148,6 +149,7 @@ fn with_resolved(lab: &Lab) -> bool {
 }
 
 #[test]
+#[ignore = "it takes minutes; ./test --all"]
 fn systemd_resolved_is_told_of_the_clusters_dns_and_of_nothing_after_a_reset() {
     let lab = cluster(80);
     if !with_resolved(&lab) {
