@@ -18,8 +18,12 @@ const TIMES: usize = 3;
 /// # Errors
 /// They cannot be sent.
 pub fn wake(interface: &str, network: Ipv4Net, cards: &[Mac]) -> io::Result<()> {
+    send(interface, network, PORT, cards)
+}
+
+fn send(interface: &str, network: Ipv4Net, port: u16, cards: &[Mac]) -> io::Result<()> {
     let socket = broadcast(interface, SocketAddrV4::new(network.addr(), 0))?;
-    let everybody = SocketAddrV4::new(network.broadcast(), PORT);
+    let everybody = SocketAddrV4::new(network.broadcast(), port);
     for card in cards.iter().cycle().take(cards.len() * TIMES) {
         socket.send_to(&packet(*card), everybody)?;
     }
@@ -47,12 +51,10 @@ mod tests {
             (102, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54][..])
         );
         assert_eq!(packet[96..], [0x52, 0x54, 0, 0x12, 0x34, 0x56]);
-        let Ok(listener) = UdpSocket::bind(("0.0.0.0", PORT)) else {
-            eprintln!("left out: that a packet arrives; port {PORT} cannot be had");
-            return;
-        };
+        let listener = UdpSocket::bind("0.0.0.0:0").unwrap();
         listener.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        wake("lo", "127.0.0.1/8".parse().unwrap(), &[card]).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        send("lo", "127.0.0.1/8".parse().unwrap(), port, &[card]).unwrap();
         let mut buffer = [0; 200];
         for _ in 0..TIMES {
             let length = listener.recv(&mut buffer).unwrap();
