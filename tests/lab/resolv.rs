@@ -8,10 +8,8 @@ use crate::fixture::{Ended, Lab};
 
 /// A name server of the world outside, on node1 itself: CoreDNS of the cluster's image as a program of the machine. $1: its address.
 const OUTSIDE: &str = r#"
-mkdir -p /root/dns /root/image
-ctr -n k8s.io images mount "$(ctr -n k8s.io images ls -q | grep coredns: | head -1)" /root/image >/dev/null
-cp "$(find /root/image -name coredns -type f | head -1)" /root/dns/coredns
-ctr -n k8s.io images unmount /root/image >/dev/null
+mkdir -p /root/dns
+cp "$(find /var/lib/containerd -path '*/fs/coredns' -type f | head -n 1)" /root/dns/coredns
 printf '.:53 {\n  bind %s\n  hosts {\n    192.0.2.80 web.example.test\n  }\n}\n' "$1" >/root/dns/Corefile
 systemd-run -q --unit outside /root/dns/coredns -conf /root/dns/Corefile
 echo 'deb http://web.example.test/debian bookworm main' >/etc/apt/sources.list
@@ -28,12 +26,13 @@ const MODE: &str = "resolvconf_mode=host_resolvconf";
 fn cluster(network: u8) -> Lab {
     let lab = Lab::up(network, &["-n", "1"]);
     let server = lab.address(1);
+    // Its program comes with the cluster, which looks for names meanwhile.
+    let set_up = lab.muster(&["setup-cluster", &lab.pattern(1)]);
+    assert_eq!(set_up.code, 0, "{set_up:#?}");
     lab.on(
         "node1",
         &format!("printf 'nameserver {server}\\nsearch example.test\\n# mine\\n' >/etc/resolv.conf"),
     );
-    let set_up = lab.muster(&["setup-cluster", &lab.pattern(1)]);
-    assert_eq!(set_up.code, 0, "{set_up:#?}");
     lab.on("node1", &OUTSIDE.replace("\"$1\"", &server));
     lab
 }
