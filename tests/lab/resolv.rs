@@ -102,7 +102,7 @@ fn machines_find_names_of_the_cluster_and_of_the_world_and_a_reset_brings_back_h
     scale(0);
     lab.on(
         "node1",
-        "for i in $(seq 60); do pgrep -f 'coredns -conf /etc/coredns' || exit 0; sleep 1; done; exit 1",
+        "for i in $(seq 60); do pgrep -f '[c]oredns -conf /etc/coredns' || exit 0; sleep 1; done; exit 1",
     );
     assert!(finds(&lab, WEB));
     held("cluster's DNS away", "no pod of CoreDNS", 1, "the machine finds names by its own server");
