@@ -50,7 +50,13 @@ pub(super) async fn run(host: &Host) -> Result<()> {
         Ok(lines.lines().filter_map(Found::of_line).map(|found| (found.name.clone(), found)).collect())
     };
     let all = host.cluster().once::<BTreeMap<String, Found>, _, _>(NODES, look).await?;
-    let differs = match all.get(&wanted.node) {
+    let found = all.get(&wanted.node);
+    // A machine that would join is no node while nothing is done.
+    if found.is_none() && host.check_mode() {
+        host.not_yet("Labels and taints");
+        return Ok(());
+    }
+    let differs = match found {
         Some(found) => !wanted.difference(found).is_nothing(),
         // It has joined since, with nothing but what kubeadm was told.
         None => !wanted.labels.is_empty() || !wanted.taints.is_empty(),
