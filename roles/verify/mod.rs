@@ -65,6 +65,7 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     if network == NetworkTest::Always {
         is_of_the_cluster(host).await?;
         restore_is_finished(host).await?;
+        has_joined(host).await?;
     }
     host.reached(HERE);
     // A set-up has just seen to it.
@@ -148,6 +149,31 @@ async fn restore_is_finished(host: &Host) -> Result<()> {
         Some(problem) => Err(Failure::Problems(vec![problem])),
         None => Ok(()),
     }
+}
+
+/// A machine that the cluster never took in is told at once, and the others are looked at without it: no node comes of waiting. Where no
+/// cluster stands, that is told instead.
+///
+/// # Errors
+/// It has not joined.
+async fn has_joined(host: &Host) -> Result<()> {
+    let known = cluster::known(host).await?;
+    let standing = known.standing();
+    if !host.in_group("k8s_cluster")
+        || standing.is_empty()
+        || standing.contains(&host.name())
+        || known.had_joined(host.name())
+    {
+        return Ok(());
+    }
+    let name = host.name();
+    Err(Failure::new(
+        format!("{name} is not in the cluster: nothing on the machine says that it has joined"),
+        format!(
+            "finish the set-up: setup-cluster; if it was a node, and has a new system: muster replace-node {name}; if it is to be none, \
+             take it out of the inventory"
+        ),
+    ))
 }
 
 /// An upgrade that was cut off is told at once, with what finishes it: nothing that is waited for here would.

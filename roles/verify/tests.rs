@@ -432,6 +432,34 @@ async fn what_an_upgrade_has_left_is_told_before_anything_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_machine_that_never_joined_is_told_at_once_and_the_others_are_looked_at() {
+    // It is no node; whether b has joined is said by its kubelet.
+    let seen = SEEN.replace("Node||b|", "Node||c|").replace("||||b|", "||||c|");
+    let api_server = manifest("1.36.3");
+    let files = [("a/kubeadm-init", "x\n"), ("a/manifests/kube-apiserver.yaml", api_server.as_str())];
+    let extra = VARS.replace("verify_network: never\n", "");
+    let never = format!("{INVENTORY}[all:vars]\nverify_network=never\n");
+    for (network, joined, told) in [
+        (NetworkTest::Always, &[][..], true),
+        (NetworkTest::Always, &["b"], false),
+        // A set-up that takes it in has just waited for it.
+        (NetworkTest::AsWritten, &[], false),
+    ] {
+        let written = inventory_and_vars(&never, &extra);
+        let (outcome, events) =
+            verify_with(network, written, &["a"], joined, &files, &["a", "b"], &seen).await;
+        let of_b = outcome["b"].failure.as_ref().map(ToString::to_string).unwrap_or_default();
+        assert_eq!(
+            of_b.starts_with("b is not in the cluster: "),
+            told,
+            "{network:?} {joined:?}: {outcome:?}"
+        );
+        let passed_over = warnings(&events).iter().any(|text| text.starts_with("not looked at: b"));
+        assert_eq!(passed_over, told, "{network:?} {joined:?}: {events:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_load_balancer_has_to_lead_to_each_control_plane_whose_api_server_answers() {
     let inventory = "a\nc\nb\n[kube_control_plane]\na\nc\n[etcd]\na\n[kube_node]\nb\n";
     let api_server = manifest("1.36.3");

@@ -9,7 +9,7 @@ use muster_roles::{Removal, Reset, upgrading};
 
 use crate::care::NOWHERE;
 use crate::upgrade::{self, FROM, TO};
-use crate::{GROUPS, IN_USE, World, hosts, simulated};
+use crate::{GROUPS, IN_USE, World, events::after, hosts, simulated};
 
 /// What is looked at, by its name, and what is told of it among the changes.
 type Look = (&'static str, fn(&World), &'static str);
@@ -65,4 +65,20 @@ fn a_look_at_what_would_be_done_changes_nothing_and_tells_it() {
             );
         });
     }
+}
+
+#[test]
+fn a_look_at_control_planes_that_would_join_says_so_and_fails_nowhere() {
+    simulated(async {
+        let world = after("[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm0\n", |_| {}).await;
+        // As planes alone they get a taint, which a machine that is no node cannot have yet.
+        let groups = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:2]\n[kube_node]\nm0\n";
+        world.inventory(&hosts(IN_USE), groups, &[]);
+        world.check.store(true, Ordering::Relaxed);
+        let before = (world.files(), world.changes(), world.cluster.seen());
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert!(["m1", "m2"].iter().all(|host| ran.told.contains_key(*host)), "{:?}", ran.told);
+        assert!((world.files(), world.changes(), world.cluster.seen()) == before, "it was changed");
+    });
 }
