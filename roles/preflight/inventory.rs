@@ -33,6 +33,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
     findings.object(empty(inventory, "kube_control_plane"));
     findings.object(empty(inventory, "etcd"));
     findings.warn(even(&etcd));
+    findings.warn(alone(&etcd, &inventory.group("kube_control_plane")));
     findings.warn(no_workers(inventory));
     findings.warn(beside(inventory, &all));
     let slips = written_twice(inventory, vars, &of_all)?;
@@ -159,6 +160,22 @@ fn even(etcd: &[&str]) -> Option<Problem> {
             format!("{} hosts", etcd.len()),
             "an odd number of hosts",
             format!("take {} out of [etcd], or put one more in", etcd[etcd.len() - 1]),
+        )
+    })
+}
+
+/// With one member of etcd several control planes keep the cluster no better than one does: all that they know is on its machine.
+fn alone(etcd: &[&str], planes: &[&str]) -> Option<Problem> {
+    let [member] = etcd else { return None };
+    (planes.len() > 1).then(|| {
+        problem(
+            "group etcd",
+            format!(
+                "only {member} for {} control planes: when it is lost, the cluster and all its data are",
+                planes.len()
+            ),
+            "three hosts, of which one may be lost",
+            "put two more hosts into [etcd]; control planes may be members",
         )
     })
 }
@@ -354,7 +371,9 @@ mod tests {
 
     #[test]
     fn several_control_planes_without_a_load_balancer_are_told() {
-        let several = GOOD.replace("[kube_control_plane]\na\n", "[kube_control_plane]\na\nb\n");
+        let several = GOOD
+            .replace("[kube_control_plane]\na\n", "[kube_control_plane]\na\nb\n")
+            .replace("[etcd]\na\n", "[etcd]\na\nb\nc\n");
         let warned = |ini: &str, yaml: &str| {
             let (inventory, vars) = inventory_and_vars(ini, yaml);
             check_inventory(&inventory, &vars).unwrap().warnings.iter().map(told).collect::<Vec<_>>()
@@ -365,6 +384,21 @@ mod tests {
         for (ini, yaml) in [(GOOD, without), (&several, ""), (&several, other.as_str())] {
             assert_eq!(warned(ini, yaml), [""; 0], "{yaml}");
         }
+    }
+
+    #[test]
+    fn several_control_planes_with_one_member_of_etcd_are_told() {
+        let several = GOOD.replace("[kube_control_plane]\na\n", "[kube_control_plane]\na\nb\nc\n");
+        let warned = |ini: &str| {
+            let (inventory, vars) = inventory_and_vars(ini, "");
+            check_inventory(&inventory, &vars).unwrap().warnings.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            warned(&several),
+            ["group etcd: only a for 3 control planes: when it is lost, the cluster and all its data are"]
+        );
+        assert_eq!(warned(GOOD), [""; 0], "one control plane has nothing to lose by it");
+        assert_eq!(warned(&several.replace("[etcd]\na\n", "[etcd]\na\nb\nc\n")), [""; 0]);
     }
 
     #[test]
