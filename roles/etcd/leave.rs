@@ -37,15 +37,22 @@ pub(crate) async fn seen_by(host: &Host, staying: &[String]) -> Result<Remaining
                 let members = quorum::parse(&answer.output);
                 return Ok(Remaining { at, certificates, members, known });
             }
-            Ok(answer) => said += &format!("{member}: {}\n", answer.output.trim_end()),
+            Ok(answer) => said += &format!("{member}: {}\n", without_log(&answer.output)),
             Err(failure) => said += &format!("{member}: {failure}\n"),
         }
     }
     Err(Failure::Other {
         message: format!("no member of etcd that stays answers, of {}", staying.join(", ")),
-        remedy: "etcd needs a majority of its members to let one of them go: bring them back (journalctl -u etcd on them)".into(),
+        remedy: "etcd needs a majority of its members to let one of them go: bring them back (journalctl -u etcd on them); where most of \
+                 them are lost for good, go on with what is left: muster recover"
+            .into(),
         tail: said,
     })
+}
+
+/// What etcdctl said, without the lines of JSON that it logs for those who write it.
+fn without_log(said: &str) -> String {
+    said.lines().filter(|line| !line.starts_with("{\"level\":")).collect::<Vec<_>>().join("\n")
 }
 
 fn looking(certificates: &str) -> Script {
@@ -224,5 +231,18 @@ impl Resource for Gone<'_> {
 
     fn desired(&self) -> String {
         format!("{}:gone", self.label())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_etcdctl_says_to_users_is_told_and_not_its_log() {
+        let said =
+            "{\"level\":\"warn\",\"ts\":\"x\",\"msg\":\"retrying\"}\nError: context deadline exceeded\n";
+        assert_eq!(without_log(said), "Error: context deadline exceeded");
+        assert_eq!(without_log("no such program\n"), "no such program");
     }
 }

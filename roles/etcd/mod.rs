@@ -53,6 +53,7 @@ pub(crate) use member::outside;
 use never_back::NeverBack;
 pub(crate) use never_back::ahead_of_the_cluster;
 pub(crate) use pki::FOLDER as CERTIFICATES;
+pub use quorum::stops_with_one_more;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub(crate) use snapshot::KEPT as SNAPSHOTS_KEPT;
 pub(crate) use snapshot::before_upgrade as snapshot_before_upgrade;

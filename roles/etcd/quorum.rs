@@ -92,6 +92,15 @@ pub(super) fn cannot_be_away(members: &[Member], away: impl Fn(&Member) -> bool)
     })
 }
 
+/// That etcd stops with the next loss, in words: so many of its members with a vote answer. `None` where none is away, where one more
+/// may be lost, and where they are too few already.
+#[must_use]
+pub fn stops_with_one_more(answering: usize, voters: usize) -> Option<String> {
+    let is_majority = |count: usize| 2 * count > voters;
+    (answering < voters && is_majority(answering) && !is_majority(answering - 1))
+        .then(|| format!("etcd has {answering} of {voters} members: it stops when one more is lost"))
+}
+
 /// Members as a user knows them: by name, or by URL.
 fn told(members: &[&Member]) -> String {
     let name = |member: &&Member| {
@@ -149,6 +158,17 @@ mod tests {
         assert!(may(&["well", "well", "learner"], 0));
         assert!(!may(&["well", "off", "well"], 0) && !may(&["off", "well"], 1));
         assert!(!may(&["well", "well", "off", "off", "well"], 0));
+    }
+
+    #[test]
+    fn the_loss_that_stops_etcd_is_told_before_it_comes() {
+        let told = |answering, voters| stops_with_one_more(answering, voters).is_some();
+        assert!(told(2, 3) && told(3, 5) && told(3, 4));
+        assert!(
+            !told(1, 1) && !told(2, 2) && !told(3, 3) && !told(4, 5),
+            "none is away, or one more may be lost"
+        );
+        assert!(!told(1, 3) && !told(1, 2) && !told(0, 1) && !told(0, 0), "it has stopped");
     }
 
     #[test]

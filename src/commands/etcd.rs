@@ -288,7 +288,7 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>, off: &BTreeSet<Strin
     }
     faults.extend(
         off.iter().map(|host| {
-            format!("the member on {host} did not answer, because its machine could not be asked")
+            format!("the member on {host} does not answer: its machine is off, or could not be asked")
         }),
     );
     if let Some((first, status)) = known.first()
@@ -316,6 +316,8 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>, off: &BTreeSet<Strin
     let (ours, strangers): (Vec<_>, Vec<_>) = others
         .into_iter()
         .partition(|member| member.host.as_ref().is_some_and(|host| silent.contains(&host)));
+    let away = ours.iter().filter(|member| !member.learner).count();
+    faults.extend(strength(&known, away, answers.len() + off.len()));
     if ours.len() == silent.len() {
         faults.extend(strangers.iter().map(|member| {
             let name = if member.name.is_empty() { "a member without a name" } else { &member.name };
@@ -326,6 +328,24 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>, off: &BTreeSet<Strin
         }));
     }
     faults
+}
+
+/// That etcd has stopped because too few members are left, or that it stops with the next one. `away`: how many members with a vote say
+/// nothing on machines of the inventory. `hosts`: how many are to be members, which counts where nobody lists them: that takes a majority.
+fn strength(known: &[(&String, &MemberStatus)], away: usize, hosts: usize) -> Option<String> {
+    let voters = |status: &MemberStatus| status.members.iter().filter(|member| !member.learner).count();
+    let listed = known.iter().map(|(_, status)| voters(status)).max().filter(|voters| *voters > 0);
+    if known.iter().any(|(_, status)| status.healthy) {
+        let voters = listed?;
+        return etcd::stops_with_one_more(voters.saturating_sub(away), voters);
+    }
+    let (left, voters) = (known.len(), listed.unwrap_or(hosts));
+    (left > 0 && 2 * left <= voters).then(|| {
+        format!(
+            "etcd has {left} of {voters} members: nothing can be written; bring the others back, or, where they are lost for good, go on \
+             with what is left: muster recover"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -377,14 +397,36 @@ mod tests {
             assert!(table(&answers, &off).render(Style::PLAIN, 200).concat().contains("not reached"));
             faults(&answers, &off)
         };
-        let off = "the member on node2 did not answer, because its machine could not be asked";
+        let off = "the member on node2 does not answer: its machine is off, or could not be asked";
         assert_eq!(of(member(1, 7), Some("node2")), [off]);
         // Its address is not known: it may be anyone.
         assert_eq!(of(member(1, 7), None), [off]);
         let mut more = member(1, 7);
         more.members.push(Member { id: 3, name: "old".into(), ..Member::default() });
         let stranger = "old () is not in [etcd] of the inventory, and counts for the majority";
-        assert_eq!(of(more.clone(), Some("node2")), [off, stranger]);
+        let one_more = "etcd has 2 of 3 members: it stops when one more is lost";
+        assert_eq!(of(more.clone(), Some("node2")), [off, one_more, stranger]);
         assert_eq!(of(more, None), [off]);
+    }
+
+    #[test]
+    fn a_majority_that_is_lost_leads_to_what_goes_on_without_it() {
+        let of = |answers: Vec<(&str, Option<MemberStatus>)>, off: &[&str]| {
+            let answers: BTreeMap<String, _> = answers.into_iter().map(|(host, status)| (host.to_owned(), status)).collect();
+            let off: BTreeSet<String> = off.iter().map(|host| (*host).to_owned()).collect();
+            faults(&answers, &off).pop().unwrap_or_default()
+        };
+        // Without a majority no member lists the others.
+        let alone = MemberStatus { healthy: false, members: Vec::new(), ..member(1, 7) };
+        let told = "etcd has 1 of 3 members: nothing can be written; ";
+        let both_off = of(vec![("node1", Some(alone.clone()))], &["node2", "node3"]);
+        assert!(both_off.starts_with(told) && both_off.ends_with(": muster recover"), "{both_off}");
+        let one_mute = of(vec![("node1", Some(alone.clone())), ("node2", None)], &["node3"]);
+        assert!(one_mute.starts_with(told), "{one_mute}");
+        // They elect a leader.
+        let two = of(vec![("node1", Some(alone.clone())), ("node2", Some(alone))], &["node3"]);
+        assert!(!two.contains("recover"), "{two}");
+        // Nothing is known of etcd.
+        assert!(!of(vec![], &["node1", "node2", "node3"]).contains("recover"));
     }
 }
