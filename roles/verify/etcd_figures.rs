@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use crate::cluster;
 use crate::etcd;
 
 /// Above this, in seconds, heartbeats may come too late while a write waits for the disk (etcd's "Hardware recommendations": the
@@ -69,7 +70,8 @@ pub(super) async fn tell(host: &Host, plane: &Host, before: &Look) -> Result<()>
     let Vars { etcd_heartbeat_interval, .. } = plane.vars()?;
     let heartbeat = f64::from(etcd_heartbeat_interval) / 1000.0;
     let look = look(plane).await?.since(before);
-    for warning in look.members.iter().flat_map(|figures| figures.warnings(look.now, heartbeat)) {
+    let known = cluster::known(host).await?;
+    for warning in look.warnings(heartbeat, |member| !known.answered(member)) {
         host.warn(warning);
     }
     if let Some(said) = look.in_words() {
@@ -198,6 +200,20 @@ impl Figures {
 }
 
 impl Look {
+    /// What is not good with the members, and with how many of them answer. `is_off`: whether a member's machine could not be asked.
+    fn warnings(&self, heartbeat: f64, is_off: impl Fn(&str) -> bool) -> Vec<String> {
+        let of = |figures: &Figures| match figures.answers || !is_off(&figures.member) {
+            true => figures.warnings(self.now, heartbeat),
+            false => vec![format!(
+                "etcd on {} does not answer: its machine is off, or could not be asked",
+                figures.member
+            )],
+        };
+        let answering = self.members.iter().filter(|figures| figures.answers).count();
+        let of_all = etcd::stops_with_one_more(answering, self.members.len());
+        self.members.iter().flat_map(of).chain(of_all).collect()
+    }
+
     /// What is told where all is well; `None` where no member answers.
     fn in_words(&self) -> Option<String> {
         let all = &self.members;
@@ -270,6 +286,20 @@ silent
         assert_eq!(
             Look { now, members: all }.in_words().unwrap(),
             "etcd: node1 leads, its database has 16.8 MB; 99 of 100 writes of the 17 min since it started are on the disk in 4 ms on node1"
+        );
+    }
+
+    #[test]
+    fn a_member_whose_machine_is_off_is_told_with_what_the_next_loss_does() {
+        let three = format!("{SAID}{}", SAID.replace("node1", "node3").replace("node2", "node4"));
+        let three = three.replace("member node4\nsilent\n", "");
+        let told = |is_off: bool| parse(&three).warnings(0.25, |member| is_off && member == "node2");
+        let one_more = "etcd has 2 of 3 members: it stops when one more is lost";
+        let off = "etcd on node2 does not answer: its machine is off, or could not be asked";
+        assert_eq!(told(true), [off, one_more]);
+        assert_eq!(
+            told(false),
+            ["etcd on node2 does not tell how it is: journalctl -u etcd says there why", one_more]
         );
     }
 

@@ -34,7 +34,7 @@ pub(super) async fn is_the_only_one(host: &Host, known: &Standing, address: IpAd
     }
 }
 
-/// Makes sure that no address of the cluster is held by two control planes. Nothing is asked where there is none.
+/// Makes sure that no address of the cluster is held by two control planes, and tells who holds it. Nothing is asked where there is none.
 ///
 /// # Errors
 /// Two or more hold one.
@@ -43,7 +43,11 @@ pub(crate) async fn are_held_once(host: &Host) -> Result<()> {
     let addresses: BTreeSet<IpAddr> =
         known.planes.iter().flat_map(|plane| known.shares(plane)).copied().collect();
     for address in addresses {
-        is_held_once(address, &holders(host, &known, address).await)?;
+        let holders = holders(host, &known, address).await;
+        is_held_once(address, &holders)?;
+        if let Some(told) = held_by(address, &holders) {
+            host.tested(told);
+        }
     }
     Ok(())
 }
@@ -83,6 +87,12 @@ fn is_held_once(address: IpAddr, holders: &[String]) -> Result<()> {
     ))
 }
 
+/// Who holds it, in words; `None` while it goes from one to another.
+fn held_by(address: IpAddr, holders: &[String]) -> Option<String> {
+    let holder = holders.first()?;
+    Some(format!("{holder} holds {address}, the address that the control planes share"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +104,12 @@ mod tests {
             is_held_once(IpAddr::from([192, 0, 2, 10]), &holders).map_err(|failure| failure.to_string())
         };
         assert!(told(&[]).is_ok() && told(&["node1"]).is_ok());
+        let held = |holders: &[String]| held_by(IpAddr::from([192, 0, 2, 10]), holders);
+        assert_eq!(
+            held(&["node1".to_owned()]).unwrap(),
+            "node1 holds 192.0.2.10, the address that the control planes share"
+        );
+        assert_eq!(held(&[]), None);
         let failure = told(&["node1", "node2"]).unwrap_err();
         assert!(failure.starts_with("node1 and node2 hold 192.0.2.10 at the same time"), "{failure}");
     }
