@@ -243,6 +243,15 @@ async fn leads_there(host: &Host, name: &str, addresses: &[IpAddr]) -> Result<bo
     Ok(host.cluster().host(name)?.query(look).await?.status == 0)
 }
 
+/// What those have to know who use the cluster from elsewhere: no run reaches their kubeconfigs.
+fn leads_nowhere(former: &[IpAddr]) -> String {
+    format!(
+        "no control plane holds {} any more: kubeconfigs that lead there, merged on this computer or handed to users, lead nowhere; for new \
+         ones: setup-cluster -e kubeconfig_localhost=true, then muster kubeconfig --merge",
+        some_names(&former.iter().map(ToString::to_string).collect::<Vec<_>>())
+    )
+}
+
 /// A control plane gives up former addresses, when all machines of the cluster look for the API elsewhere.
 pub(crate) async fn give_up(host: &Host) -> Result<()> {
     let known = cluster::may_set_up(host).await?;
@@ -271,5 +280,13 @@ pub(crate) async fn give_up(host: &Host) -> Result<()> {
         ));
         return Ok(());
     }
-    host.step("Give up the former address of the API").remove_all(owned(former)).await.map(drop)
+    let step = host.step("Give up the former address of the API");
+    if step.remove_all(owned(former.iter().copied())).await?.changed && !host.check_mode() {
+        let tell = || async {
+            host.warn(leads_nowhere(&former));
+            Ok(())
+        };
+        host.cluster().once("a former address of the API leads nowhere", tell).await?;
+    }
+    Ok(())
 }

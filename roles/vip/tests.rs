@@ -39,6 +39,16 @@ fn the_api_is_at_the_address_and_the_port_of_the_api_servers() {
     }
 }
 
+#[test]
+fn who_uses_the_cluster_from_elsewhere_is_told_what_leads_nowhere() {
+    let told = leads_nowhere(&[IpAddr::from([192, 0, 2, 10])]);
+    assert!(told.starts_with("no control plane holds 192.0.2.10 any more: "), "{told}");
+    assert!(
+        told.ends_with(": setup-cluster -e kubeconfig_localhost=true, then muster kubeconfig --merge"),
+        "{told}"
+    );
+}
+
 fn rendered(template: &str, peers: &[&str]) -> String {
     let address = IpAddr::from([192, 0, 2, 10]);
     let extra = json!({

@@ -273,6 +273,23 @@ fn a_cluster_that_began_with_an_address_of_its_own_gives_it_up() {
     goes_over(name, &[VARIABLES], &[], local, |world, is_done| led_nowhere(world, is_done, false));
 }
 
+#[test]
+fn users_are_told_once_that_an_address_which_was_given_up_leads_nowhere() {
+    simulated(async {
+        let world = World::new(&[]);
+        world.inventory(&hosts(IN_USE), GROUPS, &[VARIABLES]);
+        assert_eq!(world.calm(1).await.2, Vec::<String>::new());
+        world.inventory(&hosts(IN_USE), GROUPS, &[]);
+        let (_, ran, wrong) = world.calm(2).await;
+        assert_eq!(wrong, Vec::<String>::new());
+        let told = |text: &&String| text.contains("no control plane holds 192.0.2.200 any more: kubeconfigs");
+        assert_eq!(ran.warnings.iter().filter(told).count(), 1, "{:?}", ran.warnings);
+        // Nothing is given up by then.
+        let (_, ran, _) = world.calm(3).await;
+        assert_eq!(ran.warnings.iter().filter(told).count(), 0, "{:?}", ran.warnings);
+    });
+}
+
 /// Control planes that are to share the address, while something is wrong with the network: the run ends with `said`, and nobody is led
 /// there. When it is mended, the same command does it.
 fn refused_until_it_is_mended(said: &str, wrong: impl Fn(&World), mended: impl Fn(&World)) {
