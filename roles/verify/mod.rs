@@ -162,6 +162,7 @@ async fn has_joined(host: &Host) -> Result<()> {
     if !host.in_group("k8s_cluster")
         || standing.is_empty()
         || standing.contains(&host.name())
+        || !known.answered(host.name())
         || known.had_joined(host.name())
     {
         return Ok(());
