@@ -159,8 +159,7 @@ async fn restore_is_finished(host: &Host) -> Result<()> {
 async fn has_joined(host: &Host) -> Result<()> {
     let known = cluster::known(host).await?;
     let standing = known.standing();
-    if !host.in_group("k8s_cluster")
-        || standing.is_empty()
+    if standing.is_empty()
         || standing.contains(&host.name())
         || !known.answered(host.name())
         || known.had_joined(host.name())

@@ -36,9 +36,20 @@ fn a_cluster_that_has_lost_two_of_three_machines_goes_on_with_the_third() {
     let needless = lab.muster(&["recover"]);
     assert!(needless.code != 0 && needless.err.contains("etcd has a majority"), "{needless:#?}");
 
-    done(lab.lab(&["kill", "node1", "node3"]));
+    // One loss is borne, and it is said what the next one does.
+    done(lab.lab(&["kill", "node3"]));
+    // Until the others have a leader.
+    sleep(Duration::from_secs(20));
+    let status = lab.muster(&["etcd", "status"]);
+    let one_more = "etcd has 2 of 3 members: it stops when one more is lost";
+    assert!(status.code != 0 && status.err.contains(one_more), "{status:#?}");
+
+    done(lab.lab(&["kill", "node1"]));
     // Until etcd knows that it has no majority.
     sleep(Duration::from_secs(10));
+    let status = lab.muster(&["etcd", "status"]);
+    let said = "etcd has 1 of 3 members: nothing can be written";
+    assert!(status.err.contains(said) && status.err.contains("muster recover"), "{status:#?}");
     // Nobody is there to agree, or disagrees.
     let asked = lab.muster(&["recover"]);
     assert!(asked.code == 5 && asked.out.contains("sees no majority"), "{asked:#?}");
