@@ -412,7 +412,8 @@ mod tests {
     #[test]
     fn a_majority_that_is_lost_leads_to_what_goes_on_without_it() {
         let of = |answers: Vec<(&str, Option<MemberStatus>)>, off: &[&str]| {
-            let answers: BTreeMap<String, _> = answers.into_iter().map(|(host, status)| (host.to_owned(), status)).collect();
+            let answers = answers.into_iter().map(|(host, status)| (host.to_owned(), status));
+            let answers: BTreeMap<String, _> = answers.collect();
             let off: BTreeSet<String> = off.iter().map(|host| (*host).to_owned()).collect();
             faults(&answers, &off).pop().unwrap_or_default()
         };
