@@ -356,7 +356,7 @@ fn a_restore_does_not_wait_for_pods_on_a_node_that_is_away() {
         assert!(wrong.iter().all(|said| said.starts_with("m2: ")), "{wrong:?}");
         let looks = 1000 - world.cluster.state().late_looks;
         let is_late = |warning: &String| warning.contains("have begun anew");
-        assert!(looks == 1 && !ran.warnings.iter().any(is_late), "{looks} {:?}", ran.warnings);
+        assert!((1..10).contains(&looks) && !ran.warnings.iter().any(is_late), "{looks} {:?}", ran.warnings);
     });
 }
 
