@@ -31,6 +31,9 @@ impl Standing {
         problems.extend(self.other_version(wanted));
         problems.extend(self.other_kubelet(name, wanted));
         problems.extend(self.unfinished_rotation());
+        if !wanted.adopts && self.unfinished_restore().is_none() {
+            problems.extend(self.lost_majority());
+        }
         problems
     }
 

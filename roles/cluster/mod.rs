@@ -14,6 +14,7 @@ mod endpoint;
 mod identity;
 #[cfg(test)]
 mod identity_tests;
+mod majority;
 mod misfits;
 mod refusals;
 mod restores;

@@ -1,5 +1,5 @@
 //! Whether the data of etcd's members is that of one cluster: restores that only some of them have gone through, and members that the
-//! cluster has gone on without.
+//! cluster has gone on without. Whether it has a majority is in [`super::majority`].
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,8 @@ use super::standing::Standing;
 pub(crate) struct MemberList {
     /// The URLs at which they find each other.
     pub urls: Vec<String>,
+    /// Those of them that vote.
+    pub voters: Vec<String>,
     /// Whether the member that was asked sees a majority of them.
     pub has_majority: bool,
 }
@@ -118,9 +120,11 @@ impl Standing {
         self.known_of(&self.members).filter(|(_, seen)| seen.etcd.restoring.is_some())
     }
 
-    /// Whether [`Standing::lists`] are needed to tell what restores have made of the members' data.
+    /// Whether [`Standing::lists`] are needed to tell what restores have made of the members' data, or whether etcd has a majority.
     pub(super) fn needs_lists(&self) -> bool {
-        self.restores_differ() || self.marked().next().is_some() && !self.unknown().is_empty()
+        self.restores_differ()
+            || self.marked().next().is_some() && !self.unknown().is_empty()
+            || self.may_lack_majority()
     }
 
     /// The machines that could not be asked, and without which a restore of etcd would stop in its middle.

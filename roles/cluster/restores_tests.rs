@@ -119,8 +119,8 @@ fn restored<const N: usize>(lines: [Option<&str>; N]) -> Standing {
 
 /// Says whom a member lists, by number.
 fn lists(machines: &mut Standing, name: &str, has_majority: bool, members: &[usize]) {
-    let urls = members.iter().map(|number| format!("https://192.0.2.{number}:2380")).collect();
-    machines.lists.insert(name.into(), MemberList { urls, has_majority });
+    let urls: Vec<String> = members.iter().map(|number| format!("https://192.0.2.{number}:2380")).collect();
+    machines.lists.insert(name.into(), MemberList { voters: urls.clone(), urls, has_majority });
 }
 
 /// What is found wrong with each one's data: `-` nothing, `o` outdated, `?` nobody can tell.

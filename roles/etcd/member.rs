@@ -288,6 +288,40 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_a_vote_comes_to_an_end_and_says_what_is_missing() {
+        // Each look takes 200 seconds.
+        let fake = r#"etcdctl() { case "$*" in *'member list') echo "$list" ;; *) return 1 ;; esac; }
+systemctl() { echo active; }
+sleep() { :; }
+date() { echo . >>"$looks"; echo $(($(wc -l <"$looks") * 200)); }
+"#;
+        let program = format!("{fake}{}", include_str!("vote.sh"));
+        let url = "https://192.0.2.6:2380";
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            for (list, expected) in [
+                ("", "sees no majority of its members"),
+                ("3d, started, etcd3, https://192.0.2.6:2380, , true", "has not caught up"),
+            ] {
+                let folder = tempfile::tempdir().unwrap();
+                let looks = folder.path().join("looks");
+                let mut command = std::process::Command::new(shell[0]);
+                command.args(&shell[1..]).args([
+                    "-euc",
+                    &program,
+                    "sh",
+                    "/ssl",
+                    "https://192.0.2.4:2379",
+                    url,
+                ]);
+                let said = command.env("list", list).env("looks", &looks).output().unwrap();
+                let told = String::from_utf8_lossy(&said.stderr);
+                assert!(said.status.code() == Some(1) && told.contains(expected), "{shell:?}: {said:?}");
+                assert_eq!(std::fs::read_to_string(&looks).unwrap().lines().count(), 3, "{shell:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_member_is_taken_out_where_the_others_answer_and_do_not_name_it() {
         let list = "1f, started, etcd1, https://192.0.2.4:2380, https://192.0.2.4:2379, false\n\
                     3d, unstarted, , https://192.0.2.6:2380, , true\n";

@@ -287,8 +287,11 @@ ctl member list --consistency=s 2>/dev/null || ctl member list"#,
             [&vars.etcd_cert_dir]
         );
         let Ok(Answer { status: 0, output }) = machine.query(look).await else { return Ok(None) };
+        let votes = |member: &Vec<&str>| member.last().is_none_or(|learner| learner.trim() != "true");
+        let urls = |member: Vec<&str>| member[3].to_owned();
         let list = MemberList {
-            urls: member::members(&output).map(|member| member[3].to_owned()).collect(),
+            urls: member::members(&output).map(urls).collect(),
+            voters: member::members(&output).filter(votes).map(urls).collect(),
             has_majority: output.lines().next() == Some("majority"),
         };
         Ok(Some((member.clone(), list)))

@@ -534,8 +534,8 @@ async fn pods(host: &Host, what: Arc<Restore>) -> Result<()> {
     known(host)?;
     match cluster::known(host).await?.leader() == Some(host.name()) {
         true => {
-            restored_pods::begin_anew(host, &what.path).await?;
-            restored_pods::have_rolled_out(host).await
+            restored_pods::begin_anew(host, &what).await?;
+            restored_pods::have_rolled_out(host, &what.without).await
         }
         false => Ok(()),
     }

@@ -4,15 +4,17 @@
 //! manager tells it to each namespace (`kube-root-ca.crt`), but pods that began before that trust the old one for ever: so they
 //! begin anew. So do those of a node to which the snapshot gives another network for its pods than the one that it has.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use muster_engine::prelude::*;
 
+use super::restore::Restore;
 use crate::common::cluster_vars;
 use crate::kubectl::{Kubectl, kubectl};
-use crate::rotation::workloads::own_have_rolled_out;
+use crate::rotation::workloads::own_have_rolled_out_without;
 use crate::{flannel, pods};
 
 /// The host's network for pods is the one of its node in the snapshot.
@@ -25,10 +27,15 @@ pub(super) async fn network(host: &Host) -> Result<()> {
 }
 
 /// Pods begin anew, by the control plane that leads, if the snapshot is not of a cluster with its authority.
-pub(super) async fn begin_anew(host: &Host, snapshot: &Path) -> Result<()> {
+pub(super) async fn begin_anew(host: &Host, what: &Restore) -> Result<()> {
+    if what.snapshot.is_none() {
+        // Whether they have to is only known when it was taken.
+        host.not_yet("See whether pods have to begin anew");
+        return Ok(());
+    }
     let authority = authority(host).await?;
     let Some(part) = part(&authority) else { return Ok(()) };
-    if knows(snapshot, part)? {
+    if knows(&what.path, part)? {
         return Ok(());
     }
     let Some(kubectl) = Kubectl::find(host).await?.filter(|_| !host.check_mode()) else {
@@ -42,10 +49,15 @@ pub(super) async fn begin_anew(host: &Host, snapshot: &Path) -> Result<()> {
 }
 
 /// kube-proxy, the pods' network and DNS have their pods: until then pods do not reach each other everywhere, and nobody would be told
-/// why. What keeps them from it is no fault of the restore.
-pub(super) async fn have_rolled_out(host: &Host) -> Result<()> {
+/// why. What keeps them from it is no fault of the restore. Nodes of machines that have no part in it are not waited for (`without`).
+pub(super) async fn have_rolled_out(host: &Host, without: &BTreeSet<String>) -> Result<()> {
     let Some(kubectl) = Kubectl::find(host).await?.filter(|_| !host.check_mode()) else { return Ok(()) };
-    match own_have_rolled_out(&kubectl).await {
+    let node = |lost: &String| -> Result<String> {
+        let machine = host.cluster().host(lost)?;
+        Ok(cluster_vars(&machine)?.kube_override_hostname)
+    };
+    let lost: BTreeSet<String> = without.iter().map(node).collect::<Result<_>>()?;
+    match own_have_rolled_out_without(&kubectl, &lost).await {
         Err(failure @ Failure::Waited { .. }) => {
             host.warn(format!(
                 "{failure} ({}); to see why: muster verify",

@@ -1,10 +1,12 @@
 # A learner gets its vote when it has caught up, through one of the others.
 # $1: the folder of etcd's certificates; $2: the client URLs of the other members; $3: this machine's peer URL.
-certificates=$1 others=$2 url=$3
+certificates=$1 others=$2 url=$3 id=
 ctl() {
   etcdctl --command-timeout=5s --cacert "$certificates/ca.pem" \
     --cert "$certificates/member.pem" --key "$certificates/member-key.pem" "$@"
 }
+# Where nobody answers each attempt takes its time: five minutes are the end, so that what comes next does not wait for this.
+begun=$(date +%s)
 for _ in $(seq 120); do
   ! ctl --endpoints https://127.0.0.1:2379 endpoint health || exit 0
   # Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
@@ -15,6 +17,12 @@ for _ in $(seq 120); do
     echo 'etcd has ended by itself: journalctl -u etcd' >&2
     exit 1
   fi
+  [ $(($(date +%s) - begun)) -lt 300 ] || break
   sleep 0.5
 done
+if [ -n "$id" ]; then
+  echo 'etcd has not caught up with the other members: journalctl -u etcd' >&2
+else
+  echo 'etcd sees no majority of its members: bring their machines back; if most are lost for good: muster recover' >&2
+fi
 exit 1

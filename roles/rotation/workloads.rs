@@ -1,6 +1,8 @@
 //! Pods that have read the cluster's authority when they began get new ones in their places: all of Deployments, DaemonSets and
 //! StatefulSets, each in its own way of rolling out; those of the cluster itself first.
 
+use std::collections::BTreeSet;
+
 use muster_engine::prelude::*;
 use muster_inventory::some_names;
 
@@ -30,7 +32,7 @@ pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> 
     let mut behind = self::left(&anew("others").await?);
     let mut late_ones = Vec::new();
     for _ in 0..LOOKS {
-        late_ones = late(&kubectl.query("Look at the workloads", look()).await?, false);
+        late_ones = late(&kubectl.query("Look at the workloads", look()).await?, false, 0);
         if late_ones.is_empty() {
             break;
         }
@@ -48,14 +50,28 @@ pub(super) async fn begin_anew(host: &Host, kubectl: &Kubectl<'_>, id: &str) -> 
 
 /// Waits until the workloads of the cluster itself, kube-proxy and the pods' network among them, have the pods that they are to have.
 pub(crate) async fn own_have_rolled_out(kubectl: &Kubectl<'_>) -> Result<()> {
+    wait(kubectl, look(), &|_| 0).await
+}
+
+/// The same, where nodes may be away: those of these names, and those that are not Ready. The pods there are not waited for.
+pub(crate) async fn own_have_rolled_out_without(
+    kubectl: &Kubectl<'_>,
+    lost: &BTreeSet<String>,
+) -> Result<()> {
+    let look = kubectl!(concat!(include_str!("workloads.sh"), include_str!("nodes.sh")), [""; 0]);
+    wait(kubectl, look, &|printed| away(printed, lost)).await
+}
+
+/// `away`: how many nodes are, by what was printed.
+async fn wait(kubectl: &Kubectl<'_>, look: Script, away: &(dyn Fn(&str) -> usize + Sync)) -> Result<()> {
     let judge = |answer: Answer| {
-        let late = late(&answer.output, true);
+        let late = late(&answer.output, true, away(&answer.output));
         if answer.status != 0 || late.is_empty() {
             return answer;
         }
         Answer { status: 1, output: format!("not yet: {}", late.join(", ")) }
     };
-    let wait = Wait::new("the cluster's own pods have begun anew", look(), Duration::from_secs(1), OWN);
+    let wait = Wait::new("the cluster's own pods have begun anew", look, Duration::from_secs(1), OWN);
     kubectl.wait_until(wait, &judge).await.map(drop)
 }
 
@@ -68,18 +84,30 @@ fn left(printed: &str) -> Vec<String> {
     printed.lines().filter_map(|line| line.strip_prefix("left ")).map(str::to_owned).collect()
 }
 
-/// The workloads that have not rolled out (`workloads.sh`): those in namespaces of the cluster's own, or all.
-fn late(printed: &str, own: bool) -> Vec<String> {
-    let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+/// The nodes that are not Ready, or lost, in what `nodes.sh` prints.
+fn away(printed: &str, lost: &BTreeSet<String>) -> usize {
+    let nodes = printed.lines().filter_map(|line| line.strip_prefix("node|")?.split_once('|'));
+    nodes.filter(|(name, ready)| *ready != "True" || lost.contains(*name)).count()
+}
+
+/// The workloads that have not rolled out (`workloads.sh`): those in namespaces of the cluster's own, or all. `away`: how many nodes
+/// are. A DaemonSet does without as many pods then, and the others with one; and pods that are ready need not be new, because old
+/// ones on those nodes, which do not end, can keep a DaemonSet from going on.
+fn late(printed: &str, own: bool, away: usize) -> Vec<String> {
+    let number = |text: &str| text.parse::<usize>().unwrap_or(0);
     let is_late = |line: &&str| -> bool {
-        let [namespace, _, generation, seen, wanted, new, ready] = line.split('|').collect::<Vec<_>>()[..]
+        let [namespace, name, generation, seen, wanted, new, ready] = line.split('|').collect::<Vec<_>>()[..]
         else {
             return false;
         };
+        let all = number(wanted);
+        let (least_new, least_ready) = match away {
+            0 => (all, all),
+            away if name.starts_with("DaemonSet/") => (0, all.saturating_sub(away)),
+            _ => (0, all.min(1)),
+        };
         (!own || namespace.starts_with("kube-"))
-            && (number(seen) < number(generation)
-                || number(new) < number(wanted)
-                || number(ready) < number(wanted))
+            && (number(seen) < number(generation) || number(new) < least_new || number(ready) < least_ready)
     };
     let name = |line: &str| line.split('|').take(2).collect::<Vec<_>>().join("/");
     printed.lines().filter(is_late).map(name).collect()
@@ -93,10 +121,26 @@ mod tests {
     fn what_has_not_rolled_out_is_told() {
         let printed = "kube-system|Deployment/coredns|3|3|2|2|2\nkube-system|DaemonSet/kube-proxy|2|2|3|2|3\n\
                        course|Deployment/web|2|1|1|1|1\ncourse|StatefulSet/db|2|2|1|1|\nidle|Deployment/none|1|1|0||\n";
-        assert_eq!(late(printed, true), ["kube-system/DaemonSet/kube-proxy"]);
+        assert_eq!(late(printed, true, 0), ["kube-system/DaemonSet/kube-proxy"]);
         assert_eq!(
-            late(printed, false),
+            late(printed, false, 0),
             ["kube-system/DaemonSet/kube-proxy", "course/Deployment/web", "course/StatefulSet/db"]
         );
+    }
+
+    #[test]
+    fn pods_of_nodes_that_are_away_are_not_waited_for() {
+        let nodes = "node|a|True\nnode|b|Unknown\nnode|c|True\nnode|d|\n";
+        assert_eq!(away(nodes, &BTreeSet::new()), 2);
+        assert_eq!(away(nodes, &["c".to_owned(), "gone".to_owned()].into()), 3);
+        let printed = |proxies: &str, names: &str| {
+            format!(
+                "kube-system|DaemonSet/kube-proxy|2|2|3|0|{proxies}\nkube-system|Deployment/coredns|1|1|2|2|{names}\n{nodes}"
+            )
+        };
+        assert!(late(&printed("1", "1"), true, 2).is_empty());
+        assert_eq!(late(&printed("0", "1"), true, 2), ["kube-system/DaemonSet/kube-proxy"]);
+        assert_eq!(late(&printed("1", ""), true, 2), ["kube-system/Deployment/coredns"]);
+        assert_eq!(late(&printed("1", "1"), true, 0).len(), 2);
     }
 }

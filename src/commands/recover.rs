@@ -69,7 +69,8 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
         Ok(recovery) => recovery,
         Err(why) => return Err(CommandError::failed(why.found).hint(why.remedy)),
     };
-    if !args.manner.check && !agreed(&project, &recovery, environment)? {
+    let goes_on = is_begun(&wish, &seen);
+    if !args.manner.check && !agreed(&project, &recovery, goes_on, environment)? {
         return Ok(Exit::No);
     }
     let typed = |flow| TypedFlow {
@@ -187,6 +188,7 @@ fn table(wish: &Wish, seen: &BTreeMap<String, Remains>) -> Table {
             None if !wish.members.contains(host) => "no member",
             None => "has no data",
             Some(_) if wish.broken.contains(host) => "said to be broken",
+            Some(member) if member.restoring => "is being recovered",
             Some(member) if member.healthy => "has a majority",
             Some(member) if member.runs => "sees no majority",
             Some(member) if member.revision.is_none() => "stopped, and cannot be read",
@@ -212,8 +214,14 @@ fn ago(time: i64) -> String {
     format!("{} ago", text::duration(Duration::from_secs(seconds.max(0).unsigned_abs())))
 }
 
-/// Whether the user agrees to what is lost for good. There is no option that answers instead.
-fn agreed(project: &Project, recovery: &Recovery, environment: &Environment) -> Result<bool, CommandError> {
+/// Whether a recovery was begun before, and did not come to its end on some machine.
+fn is_begun(wish: &Wish, seen: &BTreeMap<String, Remains>) -> bool {
+    let member_of = |host: &String| seen.get(host)?.member.as_ref();
+    wish.members.iter().any(|host| member_of(host).is_some_and(|member| member.restoring))
+}
+
+/// What is lost for good, in whole sentences. `cluster`: its name for people; `goes_on`: see [`is_begun`].
+fn loss(cluster: &str, recovery: &Recovery, goes_on: bool) -> String {
     let from = &recovery.from;
     let never = match recovery.lost.as_slice() {
         [] => String::new(),
@@ -234,12 +242,27 @@ fn agreed(project: &Project, recovery: &Recovery, environment: &Environment) -> 
             strangers.join(", ")
         ),
     };
-    let lost = format!(
-        "The cluster of {} goes on with what the member of etcd on {from} knows. What was written after that is lost for \
-         good.{never}{unknown}",
-        project.describe()
-    );
-    let typed = if recovery.lost.is_empty() { from.clone() } else { recovery.lost.join(" ") };
+    if goes_on {
+        return format!(
+            "This finishes the recovery of the cluster of {cluster} that was begun before and did not come to its end. What was to be \
+             lost by it is lost for good.{never}{unknown}"
+        );
+    }
+    format!(
+        "The cluster of {cluster} goes on with what the member of etcd on {from} knows. What was written after that is lost for \
+         good.{never}{unknown}"
+    )
+}
+
+/// Whether the user agrees to what is lost for good. There is no option that answers instead.
+fn agreed(
+    project: &Project,
+    recovery: &Recovery,
+    goes_on: bool,
+    environment: &Environment,
+) -> Result<bool, CommandError> {
+    let lost = loss(&project.describe(), recovery, goes_on);
+    let typed = if recovery.lost.is_empty() { recovery.from.clone() } else { recovery.lost.join(" ") };
     let question = Question::Loss { lost: &lost, typed: &typed };
     let answer = CommandLine::plain(environment).ask(question).map_err(|why| {
         CommandError::usage(format!("{lost} Whether that is meant cannot be asked: {why}"))
@@ -253,6 +276,31 @@ mod tests {
     use muster_roles::etcd::Found;
 
     use super::*;
+
+    #[test]
+    fn a_recovery_that_was_cut_off_is_finished_and_says_so() {
+        let found = |restoring| Found { name: "etcd1".into(), healthy: true, restoring, ..Found::default() };
+        let seen = |restoring| -> BTreeMap<String, Remains> {
+            [("node1".to_owned(), Remains { plane: true, member: Some(found(restoring)) })].into()
+        };
+        let wish = Wish { members: vec!["node1".into()], ..Wish::default() };
+        assert!(is_begun(&wish, &seen(true)) && !is_begun(&wish, &seen(false)));
+        let row = |restoring| table(&wish, &seen(restoring)).render(Style::PLAIN, 120)[2].clone();
+        assert!(row(true).contains("is being recovered") && row(false).contains("has a majority"));
+        let recovery = Recovery {
+            from: "node1".into(),
+            without: ["node2".to_owned()].into(),
+            lost: vec!["node2".into()],
+            fenced: Vec::new(),
+            strangers: Vec::new(),
+        };
+        let (begins, goes_on) = (loss("hosts.ini", &recovery, false), loss("hosts.ini", &recovery, true));
+        assert!(begins.starts_with("The cluster of hosts.ini goes on with what the member of etcd on node1"), "{begins}");
+        assert!(goes_on.starts_with("This finishes the recovery of the cluster of hosts.ini"), "{goes_on}");
+        for said in [begins, goes_on] {
+            assert!(said.contains("node2 must never be switched on again"), "{said}");
+        }
+    }
 
     #[test]
     fn the_table_shows_every_machine_that_is_asked() {

@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::output::downloads::Downloads;
 use crate::output::screen::Screen;
 use crate::output::style::Style;
-use crate::output::{print, remarks};
+use crate::output::{print, remarks, text};
 
 /// A user at a terminal.
 pub(crate) struct CommandLine {
@@ -104,14 +104,36 @@ fn ask_openly(lost: &str, typed: &str) -> Result<SecretString, String> {
     Ok(SecretString::from(answer.to_owned()))
 }
 
-/// What is said of an answer that is not what was to be typed.
+/// What is said of an answer that is not what was to be typed: which names are missing, and which are others. A plain no needs no words.
 fn refusal(answer: &str, typed: &str) -> String {
     let number = |text: &str| text.split_whitespace().next().and_then(|word| word.parse::<usize>().ok());
-    let is_miscounted = typed.ends_with(" hosts") && number(answer).is_some();
-    match is_miscounted {
-        true => format!("{}: it is {typed}; those that are off count as well", print::REFUSED),
-        false => print::REFUSED.to_owned(),
+    let is_a_number = [" host", " hosts"].iter().any(|unit| typed.ends_with(unit));
+    if is_a_number && number(answer).is_some() {
+        return format!("{}: it is {typed}; those that are off count as well", print::REFUSED);
     }
+    if is_a_number || answer.is_empty() || ["n", "no"].contains(&answer.to_lowercase().as_str()) {
+        return print::REFUSED.to_owned();
+    }
+    let (answered, asked) = (words(answer), words(typed));
+    let without = |all: &[&str], others: &[&str]| {
+        let left: Vec<String> =
+            all.iter().filter(|word| !others.contains(word)).map(|word| text::harmless(word)).collect();
+        text::names(&left)
+    };
+    let parts: Vec<String> =
+        [("missing", without(&asked, &answered)), ("not asked for", without(&answered, &asked))]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what}: {names}"))
+            .collect();
+    match parts.is_empty() {
+        true => format!("{}: it has to be typed as it stands there", print::REFUSED),
+        false => format!("{}; {}", print::REFUSED, parts.join("; ")),
+    }
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split([' ', ',']).filter(|word| !word.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -124,8 +146,22 @@ mod tests {
             refusal("4 hosts", "5 hosts"),
             "nothing was changed: it is 5 hosts; those that are off count as well"
         );
-        for (answer, typed) in [("no", "5 hosts"), ("", "5 hosts"), ("4", "node5")] {
+        for (answer, typed) in
+            [("no", "5 hosts"), ("", "5 hosts"), ("yes", "1 host"), ("No", "node5"), ("", "node5")]
+        {
             assert_eq!(refusal(answer, typed), "nothing was changed", "{answer}");
+        }
+    }
+
+    #[test]
+    fn whoever_types_other_names_is_told_which_are_missing_and_which_are_not_asked_for() {
+        for (answer, said) in [
+            ("node2", "; missing: node3"),
+            ("node2 node4", "; missing: node3; not asked for: node4"),
+            ("node2,node3 node1", "; not asked for: node1"),
+            ("node3 node2", ": it has to be typed as it stands there"),
+        ] {
+            assert_eq!(refusal(answer, "node2 node3"), format!("nothing was changed{said}"), "{answer}");
         }
     }
 }

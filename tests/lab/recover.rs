@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_testkit::fault_record::held;
 
@@ -53,8 +53,18 @@ fn a_cluster_that_has_lost_two_of_three_machines_goes_on_with_the_third() {
     // Nobody is there to agree, or disagrees.
     let asked = lab.muster(&["recover"]);
     assert!(asked.code == 5 && asked.out.contains("sees no majority"), "{asked:#?}");
-    let no = lab.start_typing("yes", "recover").end();
-    assert!(no.code == 1 && no.out.contains("nothing was changed"), "{no:#?}");
+    let no = lab.start_typing("node1 node2", "recover").end();
+    let told = "nothing was changed; missing: node3; not asked for: node2";
+    assert!(no.code == 1 && no.out.contains(told), "{no:#?}");
+    // It is only looked at, and nothing else begins that would wait for a majority.
+    done(lab.muster(&["recover", "--check"]));
+    let begun = Instant::now();
+    let refused = lab.muster(&["setup-cluster", "--limit", "!node1,!node3"]);
+    assert!(
+        refused.code == 3 && refused.out.contains("etcd has lost its majority: 1 of 3 members answers"),
+        "{refused:#?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
 
     // It is cut off while the data is taken, and when the member may have the restored data.
     for mark in ["recover-rescue: Save a snapshot", "restore-take: Take the restored data"] {

@@ -46,6 +46,10 @@ pub(crate) fn answer(state: &mut State, words: &[&str]) -> Option<String> {
             Some("kube-system|DaemonSet/kube-proxy|2|2|3|2|3\n".to_owned())
         }
         ["get", "daemonsets" | "deployments,statefulsets", "-A", ..] => Some(String::new()),
+        ["get", "nodes", "-o", form] if form.contains("}node|") => {
+            let ready = |name: &String| if state.off.contains(name) { "Unknown" } else { "True" };
+            Some(state.nodes.keys().map(|name| format!("node|{name}|{}\n", ready(name))).collect())
+        }
         _ => None,
     }
 }
@@ -324,6 +328,9 @@ fn a_restore_ends_when_the_clusters_own_pods_have_rolled_out() {
         let (_, ran, wrong) = world.calm(2).await;
         assert_eq!((wrong, ran.warnings), (Vec::<String>::new(), Vec::new()));
         assert_eq!(world.cluster.state().late_looks, 0);
+        // What is waited for is said, once.
+        let late = ran.shown.iter().filter(|line| *line == "not yet: kube-system/DaemonSet/kube-proxy");
+        assert_eq!(late.count(), 1, "{:?}", ran.shown);
         // It ends with what is back, and where that is which was there before.
         let [file, before] = ["snapshot.db", "before/etcd-"].map(|name| folder.path().join(name));
         let back = format!(
@@ -332,6 +339,40 @@ fn a_restore_ends_when_the_clusters_own_pods_have_rolled_out() {
             before.display()
         );
         assert_eq!(ran.shown.iter().filter(|line| line.starts_with(&back)).count(), 1, "{:?}", ran.shown);
+    });
+}
+
+#[test]
+fn a_restore_does_not_wait_for_pods_on_a_node_that_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let groups = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm[0:2]\n";
+        let (world, restore) = World::with_snapshot_of(groups, folder.path()).await;
+        world.cluster.switch_off("m2");
+        world.does(&restore::plays(&Default::default()), restore::roles(restore));
+        // The DaemonSet never gets its new pod there.
+        world.cluster.state().late_looks = 1000;
+        let (_, ran, wrong) = world.calm(2).await;
+        assert!(wrong.iter().all(|said| said.starts_with("m2: ")), "{wrong:?}");
+        let looks = 1000 - world.cluster.state().late_looks;
+        let is_late = |warning: &String| warning.contains("have begun anew");
+        assert!((1..10).contains(&looks) && !ran.warnings.iter().any(is_late), "{looks} {:?}", ran.warnings);
+    });
+}
+
+#[test]
+fn a_restore_is_looked_at_without_a_snapshot_that_is_still_to_be_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let (world, restore) = World::with_snapshot(folder.path()).await;
+        let path = folder.path().join("etcd-rescued-later.db");
+        let restore = restore::Restore { path: path.clone(), snapshot: None, of_another: true, ..restore };
+        world.does(&restore::plays(&Default::default()), restore::roles(restore));
+        world.check.store(true, Ordering::Relaxed);
+        let before = world.changes();
+        let wrong = world.calm(2).await.2;
+        assert_eq!((wrong, world.changes()), (Vec::new(), before));
+        assert!(!path.exists());
     });
 }
 

@@ -46,7 +46,9 @@ impl Cluster {
         let asked = |member: &&Member| {
             endpoints.contains(&member.url.replace(":2380", ":2379")) && state.is_alive(member)
         };
-        if !state.has_quorum() {
+        // A member tells without the others whom it knows.
+        let tells_itself = rest == ["member", "list"] && words.contains(&"--consistency=s");
+        if !tells_itself && !state.has_quorum() {
             if state.must_have_quorum {
                 state.wrong.push("etcd has no majority".to_owned());
             }

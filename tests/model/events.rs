@@ -500,8 +500,11 @@ const ALL: &[usize] = &[0, 1, 2];
 #[rustfmt::skip]
 fn what_would_end_a_cluster_is_refused() {
     let refusals = [
-        Refusal { groups: PLANES, untouched: &[], said: "m2 has no data, and no member of etcd is healthy",
+        Refusal { groups: PLANES, untouched: &[2], said: "etcd has lost its majority: 1 of 3 members answers; not m1-2",
             event: |world| { world.reimage(2); world.cluster.switch_off("m1"); world.only("m2") } },
+        Refusal { groups: PLANES, untouched: &[], said: "m2 has no data, and no member of etcd is healthy",
+            event: |world| { world.reimage(2); world.cluster.switch_off("m1"); world.only("m2");
+                world.machines[0].state().kept.units.get_mut("etcd.service").unwrap().active = false } },
         Refusal { groups: PLANES, untouched: &[2], said: "etcd may have data on m0, which could not be asked",
             event: |world| { world.reimage(2); world.cluster.switch_off("m0"); world.cluster.switch_off("m1"); world.only("m2") } },
         Refusal { groups: PLANES, untouched: ALL, said: "etcd_data_dir: /srv/etcd, but the data of m0 is in /var/lib/etcd",

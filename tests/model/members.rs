@@ -71,6 +71,32 @@ fn an_older_cluster_is_told_that_it_has_begun_and_nothing_restarts() {
 }
 
 #[test]
+fn without_a_majority_nothing_begins_that_would_wait_for_it() {
+    simulated(async {
+        let world = after(THREE, |world| {
+            world.cluster.switch_off("m1");
+            world.cluster.switch_off("m2");
+        })
+        .await;
+        *world.limit.lock().unwrap() = vec!["m0".to_owned()];
+        let files = || -> Vec<_> {
+            let files = world.files().swap_remove(0);
+            files.into_iter().filter(|(path, _)| !path.starts_with("/var/lib/muster")).collect()
+        };
+        let before = files();
+        let refused = world.refused().await;
+        let lost = "m0: etcd: etcd has lost its majority: 1 of 3 members answers; not m1-2";
+        assert!(refused.iter().any(|text| text == lost), "{refused:?}");
+        assert!(files() == before, "nothing has changed");
+        world.limit.lock().unwrap().clear();
+        world.cluster.switch_on("m1");
+        world.cluster.switch_on("m2");
+        let wrong = world.calm(3).await.2;
+        assert!(wrong.is_empty(), "{wrong:?}");
+    });
+}
+
+#[test]
 fn a_member_that_is_well_does_not_restart_while_another_one_is_dead() {
     const SLOWER: [&str; 1] = ["etcd_heartbeat_interval=300"];
     simulated(async {

@@ -240,7 +240,7 @@ impl Host {
         self.wait_judged(asker, wait, &|answer| answer).await
     }
 
-    /// The same, where an answer counts as what `judge` makes of it.
+    /// The same, where an answer counts as what `judge` makes of it. What that says after `not yet: ` is told while it is waited for.
     pub async fn wait_judged(
         &self,
         asker: &Host,
@@ -250,7 +250,7 @@ impl Host {
         let what = wait.what.as_str();
         asker.enter_step(what);
         let (begun, exchanges) = (Instant::now(), self.exchanges());
-        let mut motion = Motion::new(&wait);
+        let (mut motion, mut told) = (Motion::new(&wait), String::new());
         loop {
             let answer = match self.query_within(wait.until.clone(), wait.limit).await {
                 Err(Failure::Transport(error)) if error.is_transient() => {
@@ -265,6 +265,10 @@ impl Host {
             if self.check_mode() {
                 asker.not_yet(what);
                 return Ok(Answer::default());
+            }
+            if answer.output.starts_with("not yet: ") && answer.output != told {
+                told.clone_from(&answer.output);
+                asker.send(Event::Output { host: asker.name.clone(), line: told.clone() });
             }
             if let Some(moves) = motion.to_be_looked_at() {
                 // What cannot be seen does not move.
