@@ -141,6 +141,10 @@ fn clusters(machine: &Machine) -> Vec<Problem> {
 }
 
 fn drop_ins(machine: &Machine) -> Vec<Problem> {
+    // The kubelet of another tool's node runs by its own drop-ins, and not without them. Whose it is is told elsewhere.
+    if machine.seen.joined && !machine.seen.has_our_kubelet {
+        return Vec::new();
+    }
     let one = |DropIn { unit, path, program }: &DropIn| {
         let name = path.rsplit('/').next().unwrap_or_default();
         let own = format!("/etc/systemd/system/{unit}.service.d");
@@ -487,7 +491,7 @@ mod tests {
         let kubelet = "kubelet.service: /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf makes it start /usr/bin/kubelet";
         let etcd = "static pod: /etc/kubernetes/manifests/etcd.yaml is there, and the machine is no node";
         let calico = "kube_network_plugin: flannel in a cluster with calico (/etc/cni/net.d/10-calico.conflist)";
-        let rows: [(Change, &str, &str); 28] = [
+        let rows: [(Change, &str, &str); 29] = [
             (|_| {}, "", ""),
             (|f| cni(f, "05-cilium.conflist", "cilium-cni"), cilium, ""),
             (|f| { cni(f, "06-b.conf", "b"); cni(f, "05-cilium.conflist", "cilium-cni") }, cilium, ""),
@@ -503,7 +507,8 @@ mod tests {
             (|f| { cni(f, "10-flannel.conflist", "flannel"); f.vars.kube_network_plugin = "calico".into() }, "",
              "network plugin: /etc/cni/net.d/10-flannel.conflist of another program"),
             (|f| drop_in(f, "kubelet"), kubelet, ""),
-            (|f| { drop_in(f, "kubelet"); f.seen.joined = true }, "", kubelet),
+            (|f| { drop_in(f, "kubelet"); f.seen.joined = true; f.seen.has_our_kubelet = true }, "", kubelet),
+            (|f| { drop_in(f, "kubelet"); f.seen.joined = true }, "", ""),
             (|f| { drop_in(f, "etcd"); f.duties = WORKER }, "", ""),
             (|f| pod(f, "etcd"), etcd, ""),
             (|f| pod(f, "kube-apiserver"), "", ""),

@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) bin_dir: String,
     /// Whether it is a node of a cluster.
     pub(super) joined: bool,
+    /// Whether its kubelet is one that muster has started.
+    pub(super) has_our_kubelet: bool,
     /// Whether `access_ip` did not answer.
     pub(super) access_ip_silent: bool,
     /// The lines of `kube_resolv_conf`, or of the file that takes its place where machines ask the cluster's DNS; `None` where
@@ -120,6 +122,7 @@ fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {
         match key {
             // Kubernetes v1.36.3
             "joined" => seen.joined = true,
+            "has_our_kubelet" => seen.has_our_kubelet = true,
             "unanswered" => seen.access_ip_silent = true,
             "resolv" => seen.resolv.get_or_insert_default().push(value.trim().to_owned()),
             "nf_tables" => seen.nf_tables = true,

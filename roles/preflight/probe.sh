@@ -3,6 +3,7 @@
 # $3: whether to look for nf_tables inside the kernel (it leaves no other trace there); then folders that must have room.
 say() { printf '%s %s\n' "$1" "$2"; }
 [ ! -e /etc/kubernetes/kubelet.conf ] || say joined yes
+[ ! -e /var/lib/muster/stamps/kubelet-config ] || say has_our_kubelet yes
 if [ -n "$1" ] && command -v ping >/dev/null; then
   ping -c 1 -W 2 "$1" >/dev/null 2>&1 || say unanswered "$1"
 fi
