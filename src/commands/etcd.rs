@@ -286,11 +286,9 @@ fn faults(answers: &BTreeMap<String, Option<MemberStatus>>, off: &BTreeSet<Strin
             Some(_) => {}
         }
     }
-    faults.extend(
-        off.iter().map(|host| {
-            format!("the member on {host} does not answer: its machine is off, or could not be asked")
-        }),
-    );
+    faults.extend(off.iter().map(|host| {
+        format!("the member on {host} does not answer: its machine is off, or could not be asked")
+    }));
     if let Some((first, status)) = known.first()
         && let Some((other, _)) = known.iter().find(|(_, other)| other.cluster != status.cluster)
     {

@@ -295,7 +295,10 @@ mod tests {
             strangers: Vec::new(),
         };
         let (begins, goes_on) = (loss("hosts.ini", &recovery, false), loss("hosts.ini", &recovery, true));
-        assert!(begins.starts_with("The cluster of hosts.ini goes on with what the member of etcd on node1"), "{begins}");
+        assert!(
+            begins.starts_with("The cluster of hosts.ini goes on with what the member of etcd on node1"),
+            "{begins}"
+        );
         assert!(goes_on.starts_with("This finishes the recovery of the cluster of hosts.ini"), "{goes_on}");
         for said in [begins, goes_on] {
             assert!(said.contains("node2 must never be switched on again"), "{said}");
