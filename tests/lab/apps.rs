@@ -423,7 +423,7 @@ fn whoever_is_to_be_told_hears_of_an_alert() {
         assert_eq!(ended.code, 0, "{ended:#?}");
         ended.out
     };
-    setup(&["--skip-tags", "apps"]);
+    setup(&["-e", "monitoring_enabled=false"]);
     let shown = setup(&["--tags", "monitoring", "--check", "--diff"]);
     assert!(shown.out.contains("Secret monitoring/alertmanager: its content is not shown"), "{shown:#?}");
     setup(&["--tags", "monitoring"]);

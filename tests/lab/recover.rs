@@ -60,10 +60,7 @@ fn a_cluster_that_has_lost_two_of_three_machines_goes_on_with_the_third() {
     done(lab.muster(&["recover", "--check"]));
     let begun = Instant::now();
     let refused = lab.muster(&["setup-cluster", "--limit", "!node1,!node3"]);
-    assert!(
-        refused.code == 3 && refused.out.contains("etcd has lost its majority: 1 of 3 members answers"),
-        "{refused:#?}"
-    );
+    assert!(refused.code == 3 && refused.out.contains("etcd has lost its majority: 1 of 3"), "{refused:#?}");
     assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
 
     // It is cut off while the data is taken, and when the member may have the restored data.
