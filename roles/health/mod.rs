@@ -106,9 +106,9 @@ mod tests {
 
     #[test]
     fn only_control_planes_know_who_heals_the_cluster() {
-        let first = |part: Part| part.look("ada@pc /work/it's", 960).lines().next().unwrap().to_owned();
+        let first = |part: Part| part.look("ada@pc /srv/it's", 960).lines().next().unwrap().to_owned();
         let plane =
-            r"set -- 'containerd kubelet etcd' /etc/kubernetes/kubelet.conf 'ada@pc /work/it'\''s' 960";
+            r"set -- 'containerd kubelet etcd' /etc/kubernetes/kubelet.conf 'ada@pc /srv/it'\''s' 960";
         assert_eq!(first(PLANE), plane);
         assert_eq!(first(Part { member: true, ..Part::default() }), "set -- etcd /var/lib/muster '' 960");
     }
