@@ -80,7 +80,7 @@ impl Kubesprays {
     }
 
     /// What else keeps the machine from being taken over.
-    pub(super) fn problems(&self, host: &Host) -> Result<Vec<Problem>> {
+    pub(super) fn problems(&self, host: &Host, kube: &str) -> Result<Vec<Problem>> {
         let other = |(what, path): &(String, String)| {
             refused(
                 "cluster",
@@ -118,7 +118,7 @@ impl Kubesprays {
                 format!("mend it, and run again; on {}: systemctl status etcd", host.name()),
             )
         }));
-        problems.extend(machine::other_etcd(host, &self.etcd_version)?);
+        problems.extend(machine::other_etcd(host, &self.etcd_version, kube)?);
         problems.extend(compared::etcd(&self.arguments(), &etcd::environment(host)?));
         Ok(problems)
     }

@@ -38,6 +38,8 @@ pub(super) struct Living {
     pods: Vec<(String, String, bool)>,
     /// Daemon sets, as NAMESPACE/NAME.
     daemons: Vec<String>,
+    /// What others' manifests have in place of muster's own, as `NAMESPACE KIND/NAME`: it goes.
+    pub(super) goes: Vec<String>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -89,6 +91,7 @@ impl Living {
                 })
                 .collect(),
             daemons: lines("daemons").map(str::to_owned).collect(),
+            goes: lines("goes").map(str::to_owned).collect(),
         })
     }
 
@@ -244,6 +247,7 @@ impl Living {
         let proxy = self.document("kube-proxy", "config.conf");
         let mode = host.all_vars().get("kube_proxy_mode")?.and_then(|mode| mode.as_str().map(str::to_owned));
         let mut all = vec![
+            ("kube_version", vars.kube_version, version_of(config).to_owned()),
             ("cluster_name", vars.cluster_name, or(text(&config["clusterName"]), "kubernetes")),
             (
                 "kube_cert_dir",
@@ -454,9 +458,14 @@ pub(super) async fn kubeadm_document(host: &Host, known: &Standing) -> Result<Va
     Ok(documents.into_iter().find(|document| document["kind"] == "ClusterConfiguration").unwrap_or_default())
 }
 
+/// The version of a cluster, as kubeadm's configuration has it.
+pub(super) fn version_of(config: &Value) -> &str {
+    config["kubernetesVersion"].as_str().unwrap_or_default().trim_start_matches('v')
+}
+
 /// That muster has no programs of the version that a cluster runs.
 fn unknown_version(config: &Value) -> Option<Problem> {
-    let version = config["kubernetesVersion"].as_str().unwrap_or_default().trim_start_matches('v');
+    let version = version_of(config);
     let error = CATALOGUE.release(version, Arch::Amd64).err()?;
     Some(refused(
         "kube_version",
@@ -486,7 +495,7 @@ mod tests {
         let said = "\n== nodes\nnode1|192.0.2.4|True|node-role.kubernetes.io/control-plane other|192.0.2.4|\nnode2|192.0.2.5|False||192.0.2.5|203.0.113.5\n\
                     \n== objects\n{\"kind\":\"List\",\"items\":[{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kubeadm-config\"},\"data\":{\
                     \"ClusterConfiguration\":\"clusterName: a\\nnetworking: {podSubnet: 10.244.0.0/16}\\n\"}}]}\n\
-                    \n== flannel\n\n== pods\nnode1|etcd|True\nnode2|kube-apiserver|False\nnode2|kube-scheduler|\n\n== daemons\nkube-system/kube-proxy\nkube-flannel/kube-flannel-ds\n";
+                    \n== flannel\n\n== pods\nnode1|etcd|True\nnode2|kube-apiserver|False\nnode2|kube-scheduler|\n\n== daemons\nkube-system/kube-proxy\nkube-flannel/kube-flannel-ds\n\n== goes\nkube-flannel DaemonSet/kube-flannel-ds\n";
         let living = Living::parse(said).unwrap();
         assert_eq!(living.nodes.len(), 2);
         assert!(living.nodes[0].ready && !living.nodes[1].ready);
@@ -502,6 +511,7 @@ mod tests {
                 .map(|what| ("node2", format!("{what} is not Ready")))
         );
         assert_eq!(living.daemons[1], FLANNELS[0]);
+        assert_eq!(living.goes, ["kube-flannel DaemonSet/kube-flannel-ds"]);
         assert!(living.document("kube-proxy", "config.conf").is_null());
     }
 

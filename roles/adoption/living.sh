@@ -1,4 +1,4 @@
-# Prints the cluster as it says of itself, in parts, each behind a line with its name. $1: nothing.
+# Prints the cluster as it says of itself, in parts, each behind a line with its name; others.sh stands in front. $1: the network plugin.
 part() { printf '\n== %s\n' "$1"; }
 part nodes
 address='{.status.addresses[?(@.type=="InternalIP")].address}'
@@ -20,3 +20,5 @@ kubectl -n kube-system get pods -l tier=control-plane \
   -o "jsonpath={range .items[*]}{.spec.nodeName}|{.metadata.labels.component}|$ready{\"\n\"}{end}"
 part daemons
 kubectl get daemonsets -A -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}'
+part goes
+others "$1"

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::compared::{self, differs};
 use super::engine::Engine;
 use super::kubespray::{self, Kubesprays};
-use super::living::{kubeadm_document, refused};
+use super::living::{kubeadm_document, refused, version_of};
 use super::of_kubeadm::Own;
 use super::static_pods::StaticPod;
 use super::{MARK, Row, kubelet, living};
@@ -155,6 +155,7 @@ impl Machine {
             is_kubesprays: self.is_kubesprays(),
             docker: self.docker.clone(),
             docker_restarts: self.docker_restarts,
+            goes: Vec::new(),
         }
     }
 
@@ -218,9 +219,10 @@ impl Machine {
         asked: &serde_json::Value,
     ) -> Result<Vec<Problem>> {
         let Some(seen) = known.identity(host.name()).filter(|_| !self.ours) else { return Ok(Vec::new()) };
-        let mut problems = member(host, seen)?;
+        let kube = version_of(asked);
+        let mut problems = member(host, seen, kube)?;
         if has_etcd_alone(host) {
-            problems.extend(self.spray.problems(host)?);
+            problems.extend(self.spray.problems(host, kube)?);
             return Ok(problems);
         }
         problems.extend(self.engine_of_others());
@@ -238,7 +240,7 @@ impl Machine {
         if !self.begun && !self.kubelet.is_empty() {
             problems.extend(self.settings_of_others(host.name(), &own.address, &wanted));
         }
-        problems.extend(self.spray.problems(host)?);
+        problems.extend(self.spray.problems(host, kube)?);
         if seen.stacked.is_some() {
             let will = etcd::environment(host)?;
             let lost = |pod: StaticPod| Ok(compared::etcd(&pod.with_environment().arguments, &will));
@@ -376,8 +378,8 @@ fn has_etcd_alone(host: &Host) -> bool {
     host.in_group("etcd") && !host.in_group("k8s_cluster")
 }
 
-/// What is not right with a machine's member of etcd.
-fn member(host: &Host, seen: &Identity) -> Result<Vec<Problem>> {
+/// What is not right with a machine's member of etcd, in a cluster of this version.
+fn member(host: &Host, seen: &Identity, kube: &str) -> Result<Vec<Problem>> {
     let in_group = host.in_group("etcd");
     let Some(stacked) = &seen.stacked else {
         // One that was handed over has a configuration of muster's.
@@ -417,14 +419,18 @@ fn member(host: &Host, seen: &Identity) -> Result<Vec<Problem>> {
     if let Some(given) = given.get(host.name()).filter(|given| *given != name) {
         problems.push(differs("etcd_member_name", given, name));
     }
-    problems.extend(other_etcd(host, stacked.version.as_deref().unwrap_or_default())?);
+    problems.extend(other_etcd(host, stacked.version.as_deref().unwrap_or_default(), kube)?);
     Ok(problems)
 }
 
-/// That muster's etcd cannot take the place of this version.
-pub(super) fn other_etcd(host: &Host, runs: &str) -> Result<Option<Problem>> {
+/// That muster's etcd cannot take the place of this version. `kube`: the version of the cluster, with which it comes: the inventory may
+/// still have another one.
+pub(super) fn other_etcd(host: &Host, runs: &str, kube: &str) -> Result<Option<Problem>> {
     // By the catalogue: the bundle may not have it yet.
-    let release = release(host, &cluster_vars(host)?.kube_version)?;
+    let Ok(release) = release(host, kube) else {
+        // That the catalogue has no such version is told for the cluster.
+        return Ok(None);
+    };
     let Some(comes) = release.file("etcd").map(|file| file.version.clone()) else { return Ok(None) };
     if takes_the_place(runs, &comes) {
         return Ok(None);

@@ -74,6 +74,8 @@ pub struct Row {
     pub docker: Vec<String>,
     /// Whether Docker is bound to the engine that the node uses: it restarts with it, and so do its containers.
     pub docker_restarts: bool,
+    /// Objects of its cluster that go, because muster has others in their place: `NAMESPACE KIND/NAME`.
+    pub goes: Vec<String>,
 }
 
 /// Where the role tells what it found, by host.
@@ -115,30 +117,41 @@ pub(crate) fn authority_of_etcd(host: &Host) -> Result<Option<String>> {
 pub(crate) async fn check(host: &Host) -> Result<()> {
     let known = cluster::known(host).await?;
     let machine = Machine::look(host).await?;
-    if let Some(told) = told(host) {
-        told.tell(host.name(), machine.row(known.identity(host.name())));
-    }
     let mut problems = machine::problems(host, &machine, &known).await?;
     problems.sort();
     problems.dedup();
     if !problems.is_empty() {
         return Err(Failure::Problems(problems));
     }
+    if let Some(told) = told(host) {
+        let goes = living(host).await?.goes.clone();
+        told.tell(host.name(), Row { goes, ..machine.row(known.identity(host.name())) });
+    }
     host.passed("Look at the cluster that is to be adopted");
     Ok(())
+}
+
+/// Who connects the pods.
+fn network_plugin(host: &Host) -> Result<String> {
+    let plugin = host.all_vars().get("kube_network_plugin")?;
+    Ok(plugin.and_then(|plugin| plugin.as_str().map(str::to_owned)).unwrap_or_default())
 }
 
 /// The cluster as it says of itself, once a run. Under load a probe misses now and then: what is not well is waited for a minute.
 async fn living(host: &Host) -> Result<Arc<Living>> {
     let look = || async {
         let Some(kubectl) = Kubectl::find(host).await? else {
-            return Err(Failure::new(
+            return Err(Failure::Problems(vec![living::refused(
+                "cluster",
                 "no control plane of the inventory answers",
-                "a cluster that is to be adopted has to run: see on a control plane: kubectl --kubeconfig \
-                 /etc/kubernetes/admin.conf get nodes",
-            ));
+                "a cluster that runs, and its control planes in [kube_control_plane]",
+                "see whether that group is right; on a control plane: kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes",
+            )]));
         };
-        let ask = || kubectl.query("Look at the cluster", kubectl!(include_str!("living.sh"), [""]));
+        let plugin = network_plugin(host)?;
+        let look =
+            || kubectl!(concat!(include_str!("others.sh"), include_str!("living.sh")), [plugin.as_str()]);
+        let ask = || kubectl.query("Look at the cluster", look());
         let mut living = Living::parse(&ask().await?)?;
         for _ in 0..LOOKS_AGAIN {
             let Some((_, problem)) = living.unwell().next() else { break };
@@ -186,8 +199,7 @@ pub(crate) fn forgotten() -> Command {
 /// what kubespray has for names. What flannel's have set up on the machines stays until muster's take it over.
 pub(crate) async fn make_room(host: &Host) -> Result<()> {
     cluster::let_leader_go_first(host, HAS_ROOM).await?;
-    let plugin = host.all_vars().get("kube_network_plugin")?;
-    let plugin = plugin.as_ref().and_then(|plugin| plugin.as_str()).unwrap_or_default();
+    let plugin = network_plugin(host)?;
     let go = || async {
         let Some(kubectl) = Kubectl::find(host).await? else {
             host.not_yet("Make room for the network and for names");
@@ -195,10 +207,10 @@ pub(crate) async fn make_room(host: &Host) -> Result<()> {
         };
         let gone = command(
             "no flannel and no DNS of others",
-            kubectl!(concat!(include_str!("others.sh"), include_str!("others_go.sh")), [plugin]),
+            kubectl!(concat!(include_str!("others.sh"), include_str!("others_go.sh")), [plugin.as_str()]),
             kubectl!(
                 concat!(include_str!("others.sh"), r#"left=$(others "$1") && [ -z "$left" ]"#),
-                [plugin]
+                [plugin.as_str()]
             ),
         );
         kubectl.step("Make room for the network and for names").ensure(gone).await.map(drop)

@@ -42,6 +42,26 @@ fn a_control_plane_of_kubeadms_stands_only_in_a_run_that_adopts_it() {
 }
 
 #[test]
+fn of_a_cluster_of_another_tool_s_that_alone_is_told() {
+    let wanted = Wanted { node_name: "other".into(), control_plane: true, ..Wanted::default() };
+    // Also where its authority is in another folder than the variables say.
+    let elsewhere = Identity { ca: None, ca_key: false, ..by_kubeadm() };
+    for seen in [by_kubeadm(), elsewhere] {
+        let known = standing(&[("a", Some(seen.clone())), ("w", Some(worker(1)))]);
+        for name in ["a", "w"] {
+            for told in [known.problems(name, &wanted), known.problems_of_set_up(name, &wanted)] {
+                assert!(told.len() == 1 && told[0].remedy.contains("muster adopt"), "{name}: {told:?}");
+            }
+        }
+        let ours = [Identity { settled: true, ..seen.clone() }, Identity { begins: true, ..seen }];
+        for seen in ours {
+            assert_eq!(standing(&[("a", Some(seen))]).made_by_another(), None);
+        }
+    }
+    assert_eq!(standing(&[("w", Some(worker(1)))]).made_by_another(), None);
+}
+
+#[test]
 fn machines_of_two_clusters_are_told_before_an_adoption() {
     let other = Identity { settled: false, version: Some("1.36.3".into()), stacked: None, ..plane(2) };
     let known = standing(&[

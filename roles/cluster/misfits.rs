@@ -19,7 +19,7 @@ use muster_engine::prelude::Problem;
 use muster_inventory::some_names;
 
 use super::identity::{Authority, Identity};
-use super::refusals::{elsewhere, problem};
+use super::refusals::{elsewhere, problem, unmarked};
 use super::restores::Data;
 use super::standing::{Standing, Wanted, host_of};
 use crate::upgrade::versions;
@@ -27,6 +27,9 @@ use crate::upgrade::versions;
 impl Standing {
     /// Everything that keeps this run from setting a machine up.
     pub(crate) fn problems_of_set_up(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        if let Some(problem) = self.is_to_be_adopted(wanted) {
+            return vec![problem];
+        }
         let mut problems = self.problems(name, wanted);
         problems.extend(self.other_version(wanted));
         problems.extend(self.other_kubelet(name, wanted));
@@ -53,17 +56,32 @@ impl Standing {
 
     /// Everything that keeps this run from touching a machine, whatever the versions are.
     pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
-        if let Some(unfinished) = self.unfinished_adoption().filter(|_| !wanted.adopts) {
-            // What else does not fit follows from that.
-            return vec![unfinished];
+        if let Some(problem) = self.is_to_be_adopted(wanted) {
+            return vec![problem];
         }
         let mut problems = self.misfits(name, wanted);
         problems.extend(self.unfinished_restore());
         problems
     }
 
+    /// That the cluster is another tool's, wholly or in part, and the run does not adopt it. What else does not fit follows from that.
+    fn is_to_be_adopted(&self, wanted: &Wanted) -> Option<Problem> {
+        let told = || self.unfinished_adoption().or_else(|| self.made_by_another());
+        if wanted.adopts { None } else { told() }
+    }
+
+    /// That control planes run of which muster has set up none, wherever the authority is that they have.
+    pub(crate) fn made_by_another(&self) -> Option<Problem> {
+        let planes = || self.known_of(&self.planes);
+        if planes().any(|(_, seen)| seen.settled || seen.begins) {
+            return None;
+        }
+        let (name, seen) = planes().find(|(_, seen)| seen.joined() && seen.version.is_some())?;
+        Some(unmarked(name, seen))
+    }
+
     /// That an adoption was cut off: some of the machines are as another tool has left them.
-    fn unfinished_adoption(&self) -> Option<Problem> {
+    pub(crate) fn unfinished_adoption(&self) -> Option<Problem> {
         let (name, _) = self.machines.iter().find(|(_, seen)| seen.as_ref().is_ok_and(|seen| seen.adopts))?;
         Some(problem(
             format!("the adoption of the cluster was begun on {name} and did not come to its end"),

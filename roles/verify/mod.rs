@@ -64,6 +64,7 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     let limit = Duration::from_secs(vars.verify_timeout);
     if network == NetworkTest::Always {
         is_of_the_cluster(host).await?;
+        is_musters(host).await?;
         restore_is_finished(host).await?;
         has_joined(host).await?;
     }
@@ -138,6 +139,22 @@ async fn is_of_the_cluster(host: &Host) -> Result<()> {
             ),
         )),
     }
+}
+
+/// A cluster that another tool has made is not one with muster's versions and pods, and does not become one by waiting. One that is
+/// half adopted may be well, and is looked at.
+///
+/// # Errors
+/// It is another tool's. Each host is told so.
+async fn is_musters(host: &Host) -> Result<()> {
+    let known = cluster::known(host).await?;
+    if let Some(problem) = known.made_by_another() {
+        return Err(Failure::Problems(vec![problem]));
+    }
+    if let Some(Problem { found, remedy, .. }) = known.unfinished_adoption() {
+        host.warn(format!("{found}; {remedy}"));
+    }
+    Ok(())
 }
 
 /// A restore of etcd that was cut off is told at once, with what finishes it: what was stopped for it starts by nothing else.

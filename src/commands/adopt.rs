@@ -107,6 +107,11 @@ fn flow(project: &Project, apply: bool, told: Told) -> Flow {
             ..Play::default()
         }],
         next: Some(project.command(&["muster", "setup-cluster"], 2)),
+        half_done: Some(
+            "The cluster may be muster's in part: it goes on like that, and nothing else sets anything up on it until this is finished or \
+             taken back (docs/adopt.md)."
+                .into(),
+        ),
         ..Flow::new(command, ADOPT)
     }
 }
@@ -159,6 +164,10 @@ fn effects(rows: &BTreeMap<String, Row>) -> Vec<String> {
              they have the same addresses afterwards"
                 .into(),
         ]);
+    }
+    // All machines are of one cluster.
+    if let Some(row) = rows.values().find(|row| !row.goes.is_empty()) {
+        effects.push(format!("these objects go, and muster's take their place: {}", row.goes.join(", ")));
     }
     effects.extend(beside(rows));
     effects

@@ -157,6 +157,11 @@ fn a_cluster_of_kubeadms_is_taken_over_under_an_application() {
         let variable = line.split(':').next().unwrap();
         assert!(said.contains(variable), "{variable}: {refused:#?}");
     }
+    for command in ["setup-cluster", "verify"] {
+        let refused = lab.muster(&[command]);
+        let leads_away = refused.out.contains("kube_cert_dir");
+        assert!(refused.code == 3 && refused.out.contains("muster adopt") && !leads_away, "{refused:#?}");
+    }
     write_inventory(&lab, 4, 1, OF_KUBEADM);
     let refused = lab.muster(&["adopt", "--apply", "--yes"]);
     assert!(refused.code == 3 && refused.out.contains("node4 is in no cluster"), "{refused:#?}");
@@ -179,7 +184,13 @@ fn a_cluster_of_kubeadms_is_taken_over_under_an_application() {
     // A look changes nothing, and says what would be.
     let look = lab.muster(&["adopt"]);
     assert_eq!(look.code, 0, "{look:#?}");
-    for told in ["kubeadm's static pod of etcd stops", "the API is away twice", "a static pod", "--apply"] {
+    for told in [
+        "kubeadm's static pod of etcd stops",
+        "the API is away twice",
+        "a static pod",
+        "DaemonSet/kube-flannel-ds",
+        "--apply",
+    ] {
         assert!(look.all().contains(told), "{told}: {look:#?}");
     }
     assert!(
@@ -210,6 +221,8 @@ fn a_cluster_of_kubeadms_is_taken_over_under_an_application() {
     let killed = run.end();
     let refused = lab.muster(&["setup-cluster", "--lock-timeout", "120"]);
     assert!(refused.code == 3 && refused.out.contains("muster adopt --apply"), "{refused:#?} {killed:#?}");
+    let verified = lab.muster(&["verify"]);
+    assert!(verified.all().contains("did not come to its end"), "{verified:#?}");
     done(lab.muster(&["adopt", "--apply", "--yes", "--lock-timeout", "120"]));
 
     let (failed, asked) = asked::in_vain(&lab, "node2", API);
