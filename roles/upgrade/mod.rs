@@ -11,6 +11,7 @@ pub(crate) mod versions;
 use std::sync::Arc;
 
 use muster_engine::prelude::*;
+use muster_inventory::LayerKind;
 use time::OffsetDateTime;
 
 use crate::cluster::{self, Standing};
@@ -215,6 +216,17 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     };
     if upgrades(kubeadm::upgrade::ROLE) || upgrades(kubeadm::upgrade::NODE_ROLE) {
         host.tell(state.way_to(&version));
+        // What is typed is forgotten by the next command.
+        if let [typed, written, ..] = &host.all_vars().explain("kube_version")[..]
+            && typed.kind == LayerKind::Extra
+            && written.kind.is_user()
+            && written.value != typed.value
+        {
+            host.tell(format!(
+                "{} has another kube_version: write kube_version: {version} there when the cluster has it",
+                written.place
+            ));
+        }
     }
     if state.all_done(&version) && !system_upgrade::is_wanted(host)? {
         return Ok(Vec::new());
