@@ -30,7 +30,16 @@ fn start(lab: &Lab) -> Running {
     // What it says is more than a pipe holds that nobody reads.
     let command =
         format!("exec {} reconcile {options} --provider lab:test{NETWORK} >loop.log 2>&1", muster.display());
-    lab.start_command(&["sh", "-c", &command])
+    let running = lab.start_command(&["sh", "-c", &command]);
+    let said = || fs::read_to_string(lab.folder().join("loop.log")).unwrap_or_default();
+    // From its first round on nobody else heals the cluster.
+    for _ in 0..120 {
+        if said().contains("all is well") {
+            return running;
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+    panic!("the loop has made no round: {}", said());
 }
 
 const NETWORK: u8 = 131;
