@@ -140,10 +140,17 @@ impl External {
         Some(format!("{} {} {MARK}", self.address?, self.name.as_ref()?))
     }
 
+    /// Which lines of /etc/hosts are passed over by whoever asks whether it is found, by their end: where name servers say its address,
+    /// all of muster's, which are about to go.
+    fn passed_over(&self) -> &'static str {
+        if self.address.is_none() { MARK } else { "" }
+    }
+
     /// The workers that do not get its name into their /etc/hosts in this run. A cluster goes over as a whole: kube-proxy has one
     /// configuration for all machines. That of a cluster which begins is on none of them yet.
     pub(crate) fn passes_over(&self, host: &Host, known: &Standing) -> Vec<String> {
-        let is_needed = self.line().is_some() && known.endpoint().is_some();
+        let is_needed =
+            known.endpoint().is_some() && (self.line().is_some() || known.has_line_of(&self.host()));
         if is_needed { outside(host) } else { Vec::new() }
     }
 }
@@ -167,9 +174,18 @@ pub(crate) fn wrong_name(vars: &HostVars) -> Option<String> {
 
 /// Whether API servers answer by a name ($1) at URLs. More often than there are of them, because each connection may lead to
 /// another one.
-fn answer(known: &Standing, name: &str, urls: impl IntoIterator<Item = String>) -> Script {
+fn answer(
+    known: &Standing,
+    external: &External,
+    name: &str,
+    urls: impl IntoIterator<Item = String>,
+) -> Script {
     let times = (3 * known.planes.len()).max(4).to_string();
-    sh(include_str!("answer_as.sh"), [name.to_owned(), times].into_iter().chain(urls))
+    let arguments = [external.passed_over().to_owned(), name.to_owned(), times];
+    sh(
+        concat!(include_str!("past_hosts_file.sh"), include_str!("answer_as.sh")),
+        arguments.into_iter().chain(urls),
+    )
 }
 
 /// What has to be there, in words.
@@ -235,15 +251,15 @@ fn without_its_name(known: &Standing, external: &External) -> Vec<Problem> {
 /// # Errors
 /// The cluster has nodes that are not in the inventory; or a worker failed before.
 pub(crate) async fn all_know_it(host: &Host, known: &Standing, external: &External) -> Result<()> {
-    let off = workers_are_prepared(host, known).await?;
-    if external.line().is_none() || known.endpoint().is_none() {
-        return Ok(());
-    }
+    let mut off = workers_are_prepared(host, known).await?;
+    let Some(line) = external.line().filter(|_| known.endpoint().is_some()) else { return Ok(()) };
+    let outside = known.planes.iter().filter(|plane| !known.in_run.contains(plane));
+    off.extend(outside.filter(|plane| !known.hosts_lines(plane).contains(&line)).cloned());
     let there = format!("at {}, which is in /etc/hosts of machines that muster sets up", external.host());
     nobody_is_left_out(host, &there, &format!("remove {NAME}: then all find it at its address")).await?;
     for name in off {
         host.warn(format!(
-            "{name} was not reached: until setup-cluster has given it a line of /etc/hosts for {}, its kube-proxy does not find the API",
+            "{name} has no part in this run: until setup-cluster has given it a line of /etc/hosts for {}, it does not find the API there",
             external.host()
         ));
     }
@@ -253,7 +269,7 @@ pub(crate) async fn all_know_it(host: &Host, known: &Standing, external: &Extern
 async fn leads_elsewhere(host: &Host, known: &Standing, external: &External) -> Result<Option<Problem>> {
     let url = format!("https://{}", external.found_at());
     // Every API server has this name, whatever the variables were.
-    let ask = answer(known, "kubernetes", [url.clone()]);
+    let ask = answer(known, external, "kubernetes", [url.clone()]);
     let mut said = String::new();
     // It may be away for a moment.
     for _ in 0..3 {
@@ -303,7 +319,7 @@ pub(crate) async fn answers(host: &Host, known: &Standing, external: &External) 
     }
     let wait = Wait::new(
         format!("the API answers at its load balancer, {url}"),
-        answer(known, &external.host(), urls),
+        answer(known, external, &external.host(), urls),
         Duration::from_secs(2),
         Duration::from_secs(120),
     );
@@ -337,7 +353,8 @@ pub(crate) async fn all_find_it(host: &Host, known: &Standing, external: &Extern
     let mut others = host.cluster().group("k8s_cluster");
     others.retain(|name| name != host.name() && known.answered(name));
     let ask = |name: String| {
-        let finds = sh(include_str!("finds_it.sh"), [url.as_str()]);
+        let finds = concat!(include_str!("past_hosts_file.sh"), include_str!("finds_it.sh"));
+        let finds = sh(finds, [external.passed_over(), url.as_str()]);
         async move {
             // One that is off, or takes no part, cannot be asked.
             let answer = host.cluster().host(&name).ok()?.query(finds).await.ok()?;

@@ -38,9 +38,7 @@ fn hosts(before: &[String], lines: Vec<String>) -> Command {
         Some(line) => format!("{} in /etc/hosts", line.trim_end_matches(MARK).trim_end()),
         None => "no address of the API in /etc/hosts".to_owned(),
     };
-    let is_moved = |line: &String| {
-        lines.iter().any(|other| other != line && name_of(other) == name_of(line)) && !lines.contains(line)
-    };
+    let is_moved = |line: &String| !lines.contains(line);
     let moves = if before.iter().any(is_moved) { "moves" } else { "" };
     let args: Vec<String> = std::iter::once(MARK.to_owned()).chain(lines).collect();
     let set = args.iter().take(1).cloned().chain([moves.to_owned()]).chain(args.iter().skip(1).cloned());
@@ -48,16 +46,18 @@ fn hosts(before: &[String], lines: Vec<String>) -> Command {
 }
 
 /// The lines of a machine when it is prepared. Where the cluster is not at the wanted address yet, a name that it has been told leads
-/// where it leads its control planes.
+/// where it has led: that of a machine which does not know it, where it leads a control plane.
 fn prepared(host: &Host, known: &Standing) -> Result<Vec<String>> {
     let mut lines = known.hosts_lines(host.name()).to_vec();
     let external = External::wanted(host, known)?;
     let is_told = external.as_ref().is_some_and(|external| known.is_told(external));
     let told = known.endpoint().map(host_in).filter(|_| !is_told);
-    if let Some(line) = external.and_then(|external| external.line()).filter(|line| name_of(line) != told) {
-        lines = with(lines, &line);
+    let wanted = external.and_then(|external| external.line());
+    if let Some(line) = wanted.as_ref().filter(|line| name_of(line) != told) {
+        lines = with(lines, line);
     }
-    if let Some(line) = told.and_then(|name| known.line_of(name)) {
+    let is_known = lines.iter().any(|line| name_of(line) == told);
+    if let Some(line) = told.filter(|_| !is_known).and_then(|name| known.line_of(name, wanted.as_deref())) {
         lines = with(lines, line);
     }
     Ok(lines)
@@ -72,8 +72,16 @@ pub(crate) fn known_by_name(host: &Host, known: &Standing) -> Result<Option<Comm
 
 /// A machine's lines when the name of the API is at its address, where the run brings the cluster there.
 fn moved(host: &Host, known: &Standing) -> Result<Vec<String>> {
-    let (lines, external) = (prepared(host, known)?, External::wanted(host, known)?);
-    Ok(external.and_then(|external| external.line()).map_or(lines.clone(), |line| with(lines, &line)))
+    let (mut lines, external) = (prepared(host, known)?, External::wanted(host, known)?);
+    let Some(external) = external else { return Ok(lines) };
+    Ok(match external.line() {
+        Some(line) => with(lines, &line),
+        // Name servers say where it is.
+        None => {
+            lines.retain(|line| name_of(line) != Some(external.host().as_str()));
+            lines
+        }
+    })
 }
 
 /// A name that machines know already leads to another address from now on: the API has answered there.

@@ -227,10 +227,13 @@ fn hosts_after(before: &str, cut_off: Option<&str>, lines: &[&str]) -> Vec<Strin
         if let Some(text) = cut_off {
             fs::write(folder.path().join("hosts.new"), text).unwrap();
         }
-        let pod = folder.path().join("kubelet/pods/one");
-        fs::create_dir_all(&pod).unwrap();
-        // In the network of the machine, with an alias of its own; and in one of its own.
-        fs::write(pod.join("etc-hosts"), format!("{before}\n198.51.100.1 alias\n")).unwrap();
+        // In the network of the machine, with an alias of its own; in one of its own; and one that has no such file.
+        let pods = ["one", "other", "none"].map(|name| folder.path().join("kubelet/pods").join(name));
+        pods.iter().for_each(|pod| fs::create_dir_all(pod).unwrap());
+        let of_pod =
+            |kind: &str| format!("# Kubernetes-managed hosts file{kind}.\n{before}\n198.51.100.1 alias\n");
+        fs::write(pods[0].join("etc-hosts"), of_pod(" (host network)")).unwrap();
+        fs::write(pods[1].join("etc-hosts"), of_pod("")).unwrap();
         fs::write(folder.path().join("kubelet.conf"), "").unwrap();
         let run = |text: &str| {
             let program = format!("set -eu\nsystemctl() {{ echo \"$*\" >>{path}/told; }}\n{text}");
@@ -245,10 +248,10 @@ fn hosts_after(before: &str, cut_off: Option<&str>, lines: &[&str]) -> Vec<Strin
         assert!(!folder.path().join("hosts.new").exists());
         assert_eq!(fs::read_to_string(folder.path().join("told")).unwrap(), "restart kubelet\n", "{shell:?}");
         assert!(!folder.path().join("kubelet.conf.moving").exists(), "{shell:?}");
-        let copy = fs::read_to_string(pod.join("etc-hosts")).unwrap();
-        let wanted = if before.contains(MARK) { lines } else { &[] };
+        let copy = fs::read_to_string(pods[0].join("etc-hosts")).unwrap();
         let ours: Vec<&str> = copy.lines().filter(|line| line.ends_with(MARK)).collect();
-        assert!(ours == wanted && copy.contains("198.51.100.1 alias\n"), "{shell:?}: {copy}");
+        assert!(ours == lines && copy.contains("198.51.100.1 alias\n"), "{shell:?}: {copy}");
+        assert_eq!(fs::read_to_string(pods[1].join("etc-hosts")).unwrap(), of_pod(""), "{shell:?}");
         fs::read_to_string(folder.path().join("hosts")).unwrap()
     };
     shells.iter().map(after).collect()

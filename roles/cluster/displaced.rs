@@ -74,11 +74,11 @@ impl Standing {
         self.companions(name).into_iter().filter(stays).collect()
     }
 
-    /// The control planes that stand, and whose API servers ask no members of etcd but these, by their URLs.
-    pub(crate) fn asking_only(&self, urls: &[String]) -> Vec<&str> {
+    /// The control planes that stand, and whose API servers ask none of these members of etcd, by their URLs.
+    pub(crate) fn asking_none_of(&self, urls: &[String]) -> Vec<&str> {
         let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
         let asks = |seen: &Identity| {
-            !seen.etcd_servers.is_empty() && seen.etcd_servers.iter().all(|asked| urls.contains(asked))
+            !seen.etcd_servers.is_empty() && !seen.etcd_servers.iter().any(|asked| urls.contains(asked))
         };
         planes.filter(|(_, seen)| asks(seen)).map(|(name, _)| name).collect()
     }

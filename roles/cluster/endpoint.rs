@@ -53,7 +53,19 @@ pub(crate) fn found_at(host: &Host, known: &Standing) -> Result<Option<IpAddr>> 
         return Ok(None);
     }
     let endpoint = endpoint(host, known)?;
-    Ok(known.address_at(host_in(&endpoint)))
+    let name = host_in(&endpoint);
+    Ok(address_in(known.hosts_lines(host.name()), name).or_else(|| known.address_at(name)))
+}
+
+/// The address that these lines of /etc/hosts have for a name.
+fn address_in(lines: &[String], name: &str) -> Option<IpAddr> {
+    let line = lines.iter().find(|line| leads(line, name))?;
+    line.split(' ').next()?.parse().ok()
+}
+
+/// Whether a line of /etc/hosts is that of a name.
+fn leads(line: &str, name: &str) -> bool {
+    line.split(' ').nth(1) == Some(name)
 }
 
 /// The host in `HOST:PORT`.
@@ -104,10 +116,13 @@ pub(crate) fn api_urls_of(host: &Host, plane: &str) -> Vec<String> {
 
 impl Standing {
     /// Whether the cluster has been told to look for its API there: control planes are, after everything else in it. Another address
-    /// of the same name is told by their line of /etc/hosts.
+    /// of the same name is told by their line of /etc/hosts, and by none where name servers say it.
     pub(crate) fn is_told(&self, external: &External) -> bool {
         let (url, line) = (format!("https://{}", external.endpoint()), external.line());
-        let has_line = |seen: &Identity| line.as_ref().is_none_or(|line| seen.hosts_lines.contains(line));
+        let has_line = |seen: &Identity| match &line {
+            Some(line) => seen.hosts_lines.contains(line),
+            None => !seen.hosts_lines.iter().any(|line| leads(line, &external.host())),
+        };
         let is_led = |seen: &Identity| seen.admin.as_ref().is_some_and(|admin| admin.server == url);
         let planes = || self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
         planes().any(|(_, seen)| is_led(seen) && has_line(seen))
@@ -115,16 +130,24 @@ impl Standing {
             && planes().all(|(name, seen)| has_line(seen) || !self.in_run.iter().any(|host| host == name))
     }
 
-    /// The line of /etc/hosts by which control planes know a name of the API.
-    pub(crate) fn line_of(&self, name: &str) -> Option<&str> {
+    /// The line of /etc/hosts by which control planes know a name of the API; where they have several, the wanted one. One that took
+    /// no part when the address was changed may have a former one.
+    pub(crate) fn line_of(&self, name: &str, wanted: Option<&str>) -> Option<&str> {
         let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
-        let mut lines = planes.flat_map(|(_, seen)| &seen.hosts_lines);
-        lines.find(|line| line.split(' ').nth(1) == Some(name)).map(String::as_str)
+        let lines = planes.flat_map(|(_, seen)| &seen.hosts_lines).map(String::as_str);
+        let lines: Vec<&str> = lines.filter(|line| leads(line, name)).collect();
+        lines.iter().find(|line| Some(**line) == wanted).or(lines.first()).copied()
+    }
+
+    /// Whether a machine of the cluster has a line of /etc/hosts for a name.
+    pub(crate) fn has_line_of(&self, name: &str) -> bool {
+        let machines = self.machines.values().filter_map(|seen| seen.as_ref().ok());
+        machines.flat_map(|seen| &seen.hosts_lines).any(|line| leads(line, name))
     }
 
     /// The address that a host of `HOST:PORT` is, or that control planes have in /etc/hosts for its name.
     pub(crate) fn address_at(&self, host: &str) -> Option<IpAddr> {
-        host.parse().ok().or_else(|| self.line_of(host)?.split(' ').next()?.parse().ok())
+        host.parse().ok().or_else(|| self.line_of(host, None)?.split(' ').next()?.parse().ok())
     }
 
     /// Whether variables have once brought the cluster to a load balancer of somebody else's that is at `HOST:PORT`.

@@ -6,15 +6,21 @@ use std::collections::BTreeSet;
 use muster_engine::prelude::Problem;
 use muster_inventory::some_names;
 
+use super::identity::Identity;
 use super::standing::Standing;
 
 impl Standing {
-    /// Whether so many members of the inventory are off, without data or outside of the run that etcd has to be asked for its majority.
-    /// Where all of them have their data nobody is asked: a run of some of them costs no exchange more.
+    /// Whether so many members of the inventory are off, without data or outside of the run that etcd has to be asked for its majority,
+    /// or API servers ask more members than the inventory names, or fewer: some of those that it names may have no vote then. Else nobody
+    /// is asked: a run of some of them costs no exchange more.
     pub(super) fn may_lack_majority(&self) -> bool {
         let have_data = self.with_data().count();
         let in_run = self.with_data().filter(|(name, _)| self.takes_part(name)).count();
-        have_data > 0 && have_data < self.members.len() && 2 * in_run <= self.members.len()
+        let too_few = have_data < self.members.len() && 2 * in_run <= self.members.len();
+        let mut asked = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
+        let are_others =
+            |seen: &Identity| !seen.etcd_servers.is_empty() && seen.etcd_servers.len() != self.members.len();
+        have_data > 0 && (too_few || asked.any(|(_, seen)| are_others(seen)))
     }
 
     /// That etcd has no majority, and that this run cannot bring it back: as members that run say of their cluster, whatever the
@@ -66,7 +72,7 @@ mod tests {
     use super::super::identity::Identity;
     use super::super::restores::MemberList;
     use super::super::standing::Wanted;
-    use super::super::tests::{member, standing};
+    use super::super::tests::{member, plane, standing};
     use super::*;
 
     fn url(name: &str) -> String {
@@ -146,5 +152,21 @@ mod tests {
         assert!(!asked(["empty", "empty", "empty"], &["a", "b", "c"]), "a cluster begins");
         assert!(!asked(["runs", "runs", "off"], &["a", "b"]));
         assert!(asked(["runs", "runs", "off"], &["a"]));
+        // API servers ask other members than the inventory names: c has no vote any more.
+        let with_plane = |asks: &[&str]| {
+            let mut all = cluster(["runs", "off", "runs"], &["a", "c"], false);
+            all.lists.values_mut().for_each(|list| list.voters = ["a", "b"].map(url).into());
+            let plane = Identity { etcd_servers: asks.iter().copied().map(url).collect(), ..plane(1) };
+            all.machines.insert("p".into(), Ok(Arc::new(plane)));
+            all.planes = vec!["p".into()];
+            all
+        };
+        assert!(!with_plane(&["a", "b", "c"]).may_lack_majority());
+        let lost = with_plane(&["a", "b"]);
+        assert!(lost.may_lack_majority());
+        assert_eq!(
+            lost.lost_majority().unwrap().found,
+            "etcd has lost its majority: 1 of 2 members answers; not b, c"
+        );
     }
 }

@@ -136,9 +136,9 @@ fn an_api_server_that_asks_only_some_members_is_known() {
     // One that does not say whom it asks keeps nobody from anything.
     assert!(!may_miss(&[], &[1, 2]));
     let both = standing(&[("a", asking(&[1])), ("b", asking(&[1, 2])), ("c", asking(&[]))]);
-    assert_eq!(both.asking_only(&urls(&[1])), ["a"]);
-    assert_eq!(both.asking_only(&urls(&[2, 1])), ["a", "b"]);
-    assert_eq!(both.asking_only(&urls(&[2])), Vec::<&str>::new());
+    assert_eq!(both.asking_none_of(&urls(&[2])), ["a"]);
+    assert_eq!(both.asking_none_of(&urls(&[3])), ["a", "b"]);
+    assert_eq!(both.asking_none_of(&urls(&[1, 3])), Vec::<&str>::new());
 }
 
 #[test]
@@ -371,7 +371,15 @@ fn an_address_of_the_api_is_known_by_who_was_told_of_it() {
     };
     let name = "\napiserver_loadbalancer_domain_name: api.example.org";
     let named = |address: &str| format!("{{{address} port: 8443}}{name}");
-    assert!(is_told(&known, &named("")) && is_told(&known, "{address: 192.0.2.10}"));
+    assert!(is_told(&known, "{address: 192.0.2.10}"));
+    // Where name servers are to say the address, no line is left that says it.
+    let by_name_servers = Identity { hosts_lines: Vec::new(), ..told.clone() };
+    assert!(!is_told(&known, &named("")) && is_told(&standing(&[("b", Some(by_name_servers))]), &named("")));
+    assert!(known.has_line_of("api.example.org") && !known.has_line_of("api.example"));
+    let stale = Identity { hosts_lines: vec![line.replace("2.20", "2.19")], ..told.clone() };
+    let some_stale = standing(&[("a", Some(stale)), ("b", Some(told.clone()))]);
+    assert_eq!(some_stale.line_of("api.example.org", Some(line)), Some(line));
+    assert_eq!(some_stale.address_at("api.example.org"), "192.0.2.19".parse().ok());
     assert!(!is_told(&known, "{address: 192.0.2.20, port: 8443}"));
     // Another address of the name is another one; and so is the same while a control plane of the run does not have it.
     assert!(!is_told(&known, &named("address: 192.0.2.21,")));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use muster_engine::prelude::*;
 
-use super::Vars;
 use super::member::peer_url;
 use super::quorum::{self, Member};
+use super::{Vars, client_urls_of_one};
 use crate::addresses::ip_of;
 use crate::cluster::{self, Standing};
 
@@ -176,6 +176,22 @@ impl Remaining {
         let other = ip_of(host, name).ok().map(|ip| format!("https://{ip}:2380"));
         let is_known = |url: &String| self.members.iter().any(|member| member.peer_url == *url);
         Ok(other.filter(|other| !is_known(&url) && is_known(other)).unwrap_or(url))
+    }
+
+    /// The URLs at which clients may know the members that stay when these hosts have left.
+    ///
+    /// # Errors
+    /// The address of one that leaves is not known.
+    pub(crate) fn client_urls_of_others(&self, host: &Host, leaving: &[String]) -> Result<Vec<String>> {
+        let leaving: Vec<String> =
+            leaving.iter().map(|name| self.url_of(host, name)).collect::<Result<_>>()?;
+        let peers = self.members.iter().map(|member| &member.peer_url);
+        let staying: Vec<&String> = peers.filter(|url| !leaving.contains(url)).collect();
+        let hosts = self.known.members.iter();
+        let hosts = hosts.filter(|name| self.url_of(host, name).is_ok_and(|url| staying.contains(&&url)));
+        let by_inventory = hosts.flat_map(|name| client_urls_of_one(host, &self.known, name));
+        let by_itself = staying.iter().filter_map(|url| Some(format!("{}:2379", url.strip_suffix(":2380")?)));
+        Ok(by_inventory.chain(by_itself).collect())
     }
 
     /// How many members with a vote there are.

@@ -192,6 +192,13 @@ pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, 
     let listed: Vec<&Found> =
         left.iter().filter_map(|host| member_of(host)).filter(|member| !member.voters.is_empty()).collect();
     let voters = listed.iter().map(|member| member.voters.len()).max().unwrap_or(wish.members.len());
+    // The data of one that was taken out of etcd, or has not caught up yet, makes no majority.
+    let votes = |host: &&String| {
+        let name = member_of(host).map(|member| member.name.as_str());
+        let known = |member: &&Found| member.voters.iter().any(|(voter, _)| Some(voter.as_str()) == name);
+        listed.is_empty() || listed.iter().any(known)
+    };
+    let counting: Vec<&String> = left.iter().copied().filter(votes).collect();
     let readable = |host: &&&String| member_of(host).is_some_and(|member| member.revision.is_some());
     // The first one of those that know most.
     let best = left.iter().filter(readable).rev().max_by_key(|host| {
@@ -202,11 +209,11 @@ pub fn judge(seen: &BTreeMap<String, Remains>, wish: &Wish) -> Result<Recovery, 
             return stop(format!("{host} has no data of etcd that could be read"), "name another machine");
         }
         Some(host) => host.clone(),
-        None if left.len() > voters / 2 && !goes_on => {
-            let (have, they) = if left.len() == 1 { ("has its", "it") } else { ("have their", "they") };
+        None if counting.len() > voters / 2 && !goes_on => {
+            let (have, they) = if counting.len() == 1 { ("has its", "it") } else { ("have their", "they") };
             let found = format!(
                 "no member of etcd sees a majority, but {} {have} data, and {they} would be one, of the {voters} that {}",
-                names(&left),
+                names(&counting),
                 if listed.is_empty() { "the inventory names" } else { "etcd has" }
             );
             return stop(
@@ -365,6 +372,18 @@ voter 2e, started, etcd3, https://192.0.2.6:2380, https://192.0.2.6:2379, true
             refused.ends_with("node1-2 have their data, and they would be one, of the 3 that etcd has"),
             "{refused}"
         );
+        // The data of one that was taken out of etcd counts for nothing.
+        let of_two = |name: &str| {
+            let mut member = member(5);
+            let found = member.member.as_mut().unwrap();
+            found.name = name.into();
+            found.voters = [1, 2].map(|n| (format!("etcd{n}"), format!("https://192.0.2.{n}:2380"))).into();
+            member
+        };
+        let without_vote = seen([("node1", of_two("etcd1")), ("node3", of_two("etcd3"))]);
+        assert_eq!(judge(&without_vote, &wish()).unwrap().from, "node1");
+        let both = seen([("node1", of_two("etcd1")), ("node2", of_two("etcd2"))]);
+        assert!(judge(&both, &wish()).unwrap_err().found.contains("node1-2 have their data"));
         let refused = judge(&seen([("node1", member(5))]), &alone()).unwrap_err().found;
         assert!(
             refused.ends_with("node1 has its data, and it would be one, of the 1 that the inventory names"),

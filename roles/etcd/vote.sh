@@ -21,7 +21,7 @@ for _ in $(seq 120); do
   sleep 0.5
 done
 if [ -n "$id" ]; then
-  echo 'etcd has not caught up with the other members: journalctl -u etcd' >&2
+  echo 'etcd has not caught up with the other members within five minutes: the same command goes on with it; journalctl -u etcd' >&2
 else
   echo 'etcd sees no majority of its members: bring their machines back; if most are lost for good: muster recover' >&2
 fi

@@ -175,8 +175,9 @@ impl Removal {
             let drained: &[String] = if self.come_back { &[] } else { &all };
             let leaving = among(&all, &known.members);
             if !leaving.is_empty() {
-                planes_know_others(host, &known, &self.hosts, &leaving)?;
                 let seen = etcd::leave::seen_by(host, &self.staying(host, "etcd")).await?;
+                let others = seen.client_urls_of_others(host, &leaving)?;
+                planes_know_others(&known, &self.hosts, &others)?;
                 let order = seen.order(host, &leaving)?;
                 let left = seen.voters().saturating_sub(order.len());
                 if !self.come_back && left.is_multiple_of(2) && left > 0 && !order.is_empty() {
@@ -333,27 +334,19 @@ impl Removal {
     }
 }
 
-/// Control planes that stay go on without members that leave: none of them asks these alone. One that was not told yet of those that
-/// have joined does (a set-up with --limit, or one that was cut off), however well etcd is.
-fn planes_know_others(host: &Host, known: &Standing, hosts: &[String], leaving: &[String]) -> Result<()> {
-    let mut urls = Vec::new();
-    for member in leaving {
-        urls.extend(etcd::client_urls_of_one(host, known, member));
-    }
-    let lost: Vec<&str> = known
-        .asking_only(&urls)
-        .into_iter()
-        .filter(|plane| !hosts.iter().any(|host| host == plane))
-        .collect();
+/// Control planes that stay go on without members that leave: each asks one that stays, too, of these URLs. One that was not told yet of
+/// those that have joined does not (a set-up with --limit, or one that was cut off), however well etcd is.
+fn planes_know_others(known: &Standing, hosts: &[String], others: &[String]) -> Result<()> {
+    let lost = known.asking_none_of(others);
+    let lost: Vec<&str> = lost.into_iter().filter(|plane| !hosts.iter().any(|host| host == plane)).collect();
     if lost.is_empty() {
         return Ok(());
     }
     Err(problem(
         format!(
-            "of all members of etcd, {} {} only {}",
+            "of the members of etcd that stay, {} {} none",
             some_names(&lost),
-            if lost.len() == 1 { "asks" } else { "ask" },
-            some_names(leaving)
+            if lost.len() == 1 { "asks" } else { "ask" }
         ),
         "control planes that know a member which stays",
         "tell them of all members first: setup-cluster without --limit, or with one that has all control planes in it",

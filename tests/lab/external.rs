@@ -114,6 +114,16 @@ fn a_load_balancer_of_somebody_else_s_is_taken_up_renamed_and_left() {
     assert!(lab.on("node3", "cat /etc/hosts").contains(&format!("{balancer} api.lab.example ")));
     nothing_is_left_to_do(&lab);
 
+    // No name server knows it: without its address nobody would find the API any more.
+    variables("loadbalancer_apiserver: {port: 8443}\napiserver_loadbalancer_domain_name: api.lab.example\n");
+    let refused = lab.muster(&["setup-cluster"]);
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(
+        refused.out.contains("api.lab.example") && refused.out.contains("nothing was changed"),
+        "{refused:#?}"
+    );
+    assert!(lab.on("node3", "cat /etc/hosts").contains(&format!("{balancer} api.lab.example ")));
+
     variables("{}\n");
     set_up_while_asked(&lab, "the machines' own load balancers instead of somebody else's");
     leads_to(&lab, "https://127.0.0.1:6443");

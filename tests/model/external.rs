@@ -3,7 +3,7 @@
 use muster_roles::Removal;
 use muster_testkit::fault_record::held;
 
-use crate::cluster::{Cluster, address, content};
+use crate::cluster::{Cluster, address, content, write};
 use crate::events::after;
 use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
@@ -192,5 +192,33 @@ fn a_name_that_leads_to_a_control_plane_which_leaves_is_looked_for_no_more() {
         *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m0".to_owned()], come_back: false });
         assert_eq!(world.calm(2).await.2, Vec::<String>::new());
         assert!(led().contains(&format!("server: https://{}:6443\n", address("m1"))), "{}", led());
+    });
+}
+
+#[test]
+fn a_former_line_of_one_control_plane_leads_nobody_else_back() {
+    let named = VARIABLE.replace("}}", r#"}, "apiserver_loadbalancer_domain_name": "api.example.org"}"#);
+    simulated(async {
+        let world = World::new(&[]);
+        world.inventory(&hosts(IN_USE), GROUPS, &[&named]);
+        assert_eq!(world.calm(1).await.2, Vec::<String>::new());
+        let lines = || {
+            world.machines[..IN_USE].iter().map(|machine| {
+                let hosts = content(machine, "/etc/hosts");
+                let line = hosts.lines().find(|line| line.contains("api.example.org")).unwrap_or_default();
+                line.split(' ').next().unwrap_or_default().to_owned()
+            })
+        };
+        let here: Vec<String> = lines().collect();
+        assert!(here.iter().all(|address| address == "192.0.2.200"), "{here:?}");
+        // It had no part in a run that brought the others to this address.
+        let former = content(&world.machines[0], "/etc/hosts").replace("192.0.2.200", "192.0.2.199");
+        write(&mut world.machines[0].state().kept.disk, "/etc/hosts", &former, 0o644);
+        *world.roles.lock().unwrap() = vec!["kubelet".to_owned()];
+        assert_eq!(world.calm(2).await.2, Vec::<String>::new());
+        assert_eq!(lines().collect::<Vec<_>>()[1..], here[1..]);
+        world.roles.lock().unwrap().clear();
+        assert_eq!(world.calm(3).await.2, Vec::<String>::new());
+        assert_eq!(lines().collect::<Vec<_>>(), here);
     });
 }

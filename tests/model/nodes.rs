@@ -269,9 +269,12 @@ fn a_member_that_a_control_plane_asks_alone_does_not_leave() {
         *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m0".into()], come_back: false });
         let before = (world.cluster.seen(), world.changes());
         let refused = world.refused().await;
-        let told = "cluster: of all members of etcd, m1 asks only m0";
+        let told = "cluster: of the members of etcd that stay, m1 asks none";
         assert!(refused.iter().any(|said| said.ends_with(told)), "{refused:?}");
         assert_eq!((world.cluster.seen(), world.changes()), before);
+        // Nor is one that has left before one that stays.
+        asks(&["m0", "m9"]);
+        assert_eq!(world.refused().await, refused);
         asks(&["m0", "m2"]);
         let (_, ran, wrong) = world.calm(3).await;
         assert!(wrong.is_empty() && !ran.changes.is_empty(), "{wrong:?}");
