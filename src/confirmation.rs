@@ -25,3 +25,18 @@ pub(crate) fn confirmed(question: &str, what: &str, act: &str) -> Result<bool, C
     }
     Ok(agrees)
 }
+
+/// Whether an answer is what was to be typed. Names may be in another order, and with commas between them.
+pub(crate) fn is_what_was_asked(answer: &str, typed: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut words: Vec<String> = words(text).map(str::to_owned).collect();
+        words.sort_unstable();
+        words
+    };
+    sorted(answer) == sorted(typed)
+}
+
+/// The words of an answer.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([' ', ',']).filter(|word| !word.is_empty())
+}

@@ -21,6 +21,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{ConnectionArgs, FlowArgs, Form, InventoryArgs, MannerArgs, OutputArgs, SelectionArgs};
+use crate::confirmation::is_what_was_asked;
 use crate::environment::{Environment, THROUGH, shown};
 use crate::error::{CommandError, Exit};
 use crate::inventory_file::NewInventory;
@@ -233,7 +234,7 @@ impl TypedFlow {
             CommandError::usage(format!("{lost} Whether that is meant cannot be asked: {why}"))
                 .hint("if it is meant, add --yes; to see what would be removed: --check")
         })?;
-        Ok(answer.expose_secret() == typed)
+        Ok(is_what_was_asked(answer.expose_secret(), &typed))
     }
 
     /// Reads and checks everything. It ends there when what would be run was only to be listed, or when machines have told that it

@@ -26,7 +26,7 @@ impl Standing {
     /// That etcd has no majority, and that this run cannot bring it back: as members that run say of their cluster, whatever the
     /// inventory names. A member counts that runs, or that has its data on a machine of the run, which may start it. Where none runs
     /// nothing is known of the cluster, and they are started.
-    pub(super) fn lost_majority(&self) -> Option<Problem> {
+    pub(crate) fn lost_majority(&self) -> Option<Problem> {
         if self.lists.values().any(|list| list.has_majority) {
             return None;
         }

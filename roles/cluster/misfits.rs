@@ -27,7 +27,7 @@ use crate::upgrade::versions;
 impl Standing {
     /// Everything that keeps this run from setting a machine up.
     pub(crate) fn problems_of_set_up(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
-        if let Some(problem) = self.is_to_be_adopted(wanted) {
+        if let Some(problem) = self.to_be_adopted().filter(|_| !wanted.adopts) {
             return vec![problem];
         }
         let mut problems = self.problems(name, wanted);
@@ -56,7 +56,7 @@ impl Standing {
 
     /// Everything that keeps this run from touching a machine, whatever the versions are.
     pub(crate) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
-        if let Some(problem) = self.is_to_be_adopted(wanted) {
+        if let Some(problem) = self.to_be_adopted().filter(|_| !wanted.adopts) {
             return vec![problem];
         }
         let mut problems = self.misfits(name, wanted);
@@ -64,14 +64,13 @@ impl Standing {
         problems
     }
 
-    /// That the cluster is another tool's, wholly or in part, and the run does not adopt it. What else does not fit follows from that.
-    fn is_to_be_adopted(&self, wanted: &Wanted) -> Option<Problem> {
-        let told = || self.unfinished_adoption().or_else(|| self.made_by_another());
-        if wanted.adopts { None } else { told() }
+    /// That the cluster is another tool's, wholly or in part. What else does not fit a run that does not adopt it follows from that.
+    pub(crate) fn to_be_adopted(&self) -> Option<Problem> {
+        self.unfinished_adoption().or_else(|| self.made_by_another())
     }
 
     /// That control planes run of which muster has set up none, wherever the authority is that they have.
-    pub(crate) fn made_by_another(&self) -> Option<Problem> {
+    pub(super) fn made_by_another(&self) -> Option<Problem> {
         let planes = || self.known_of(&self.planes);
         if planes().any(|(_, seen)| seen.settled || seen.begins) {
             return None;
@@ -81,7 +80,7 @@ impl Standing {
     }
 
     /// That an adoption was cut off: some of the machines are as another tool has left them.
-    pub(crate) fn unfinished_adoption(&self) -> Option<Problem> {
+    fn unfinished_adoption(&self) -> Option<Problem> {
         let (name, _) = self.machines.iter().find(|(_, seen)| seen.as_ref().is_ok_and(|seen| seen.adopts))?;
         Some(problem(
             format!("the adoption of the cluster was begun on {name} and did not come to its end"),

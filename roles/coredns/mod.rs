@@ -15,6 +15,9 @@ use crate::objects::{ObjectSet, documents, name_by_digest};
 
 const NAME: &str = "coredns";
 
+/// The selector of nodes that leaves nobody out.
+const ANYWHERE: &str = "kubernetes.io/os: linux";
+
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
 struct Vars {
@@ -97,6 +100,13 @@ fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Val
     let mut objects = documents(NAME, &text)?;
     name_by_digest(&mut objects);
     Ok(objects)
+}
+
+/// Whether its pods keep away from each other: nobody says anything else of where they are to be.
+pub(crate) fn keeps_apart(host: &Host) -> Result<bool> {
+    let of = host.all_vars();
+    let anywhere = of.deserialize::<Vars>()?.coredns_deployment_nodeselector == ANYWHERE;
+    Ok(anywhere && of.get("coredns_affinity")?.is_none())
 }
 
 /// Rather on several nodes than on one.

@@ -35,7 +35,9 @@ pub(crate) async fn seen_by(host: &Host, staying: &[String]) -> Result<Remaining
         match at.query(looking(&certificates)).await {
             Ok(answer) if answer.status == 0 => {
                 let members = quorum::parse(&answer.output);
-                return Ok(Remaining { at, certificates, members, known });
+                let mut seen = Remaining { at, certificates, members, known };
+                seen.know_hosts(host);
+                return Ok(seen);
             }
             Ok(answer) => said += &format!("{member}: {}\n", without_log(&answer.output)),
             Err(failure) => said += &format!("{member}: {failure}\n"),
@@ -165,6 +167,16 @@ impl Remaining {
             .filter_map(|member| urls.get(&member.peer_url))
             .map(ToString::to_string)
             .collect())
+    }
+
+    /// Each member has its host.
+    fn know_hosts(&mut self, host: &Host) {
+        let hosts = self.known.members.iter();
+        let urls: BTreeMap<String, String> =
+            hosts.filter_map(|name| Some((self.url_of(host, name).ok()?, name.clone()))).collect();
+        for member in &mut self.members {
+            member.host = urls.get(&member.peer_url).cloned();
+        }
     }
 
     /// The URL of a host's member, as the members know it. One that is off may be known by either of its addresses.

@@ -15,6 +15,8 @@ pub(crate) struct Member {
     pub(crate) learner: bool,
     /// Whether it answered, and can write.
     pub(crate) healthy: bool,
+    /// The host of the inventory that has it, where that is known.
+    pub(crate) host: Option<String>,
 }
 
 /// The members in the answers of `member list` and `endpoint health --cluster`.
@@ -30,6 +32,7 @@ pub(super) fn parse(said: &str) -> Vec<Member> {
             peer_url: line[3].to_owned(),
             learner: line[5].trim() == "true",
             healthy: line[4].split(',').any(|url| healthy.contains(&url)),
+            host: None,
         })
         .collect()
 }
@@ -101,9 +104,12 @@ pub fn stops_with_one_more(answering: usize, voters: usize) -> Option<String> {
         .then(|| format!("etcd has {answering} of {voters} members: it stops when one more is lost"))
 }
 
-/// Members as a user knows them: by name, or by URL.
+/// Members as a user knows them: by host, or by name, or by URL.
 fn told(members: &[&Member]) -> String {
     let name = |member: &&Member| {
+        if let Some(host) = &member.host {
+            return host.clone();
+        }
         let host =
             member.peer_url.trim_start_matches("https://").rsplit_once(':').map_or("", |(host, _)| host);
         if member.name.is_empty() { host.to_owned() } else { format!("{} ({host})", member.name) }
@@ -123,6 +129,7 @@ mod tests {
             peer_url: format!("https://192.0.2.{number}:2380"),
             learner: *state == "learner",
             healthy: *state == "well",
+            host: None,
         };
         states.iter().enumerate().map(member).collect()
     }

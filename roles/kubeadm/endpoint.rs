@@ -47,7 +47,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         host.needs_of_role(leader, API_ENDPOINT, IS_TOLD).await?;
     }
     let endpoint = external.endpoint();
-    let mut step = host.step("Find the API at its load balancer").detached();
+    let what = if external.is_shared() { "its own address" } else { "its load balancer" };
+    let mut step = host.step(&format!("Find the API at {what}")).detached();
     if is_plane {
         step = step.ensure_all(config::in_the_end(host, &known).await?);
     }
@@ -70,6 +71,9 @@ exit 1"#,
         .await?;
     if leads {
         host.reached(IS_TOLD);
+        host.tell(format!(
+            "the machines of the cluster find the API at {endpoint} from now on, and so do new kubeconfigs"
+        ));
     }
     vip::leads_elsewhere(host);
     Ok(())

@@ -23,7 +23,13 @@ pub(super) fn check(vars: &HostVars) -> Option<Problem> {
     let Some(address) = Setting::of(vars, ADDRESS) else {
         return Some(problem(ADDRESS, "nothing", needed, remedy));
     };
-    let Ok(parsed) = address.text.parse::<Ipv4Addr>() else { return Some(address.wrong(needed, remedy)) };
+    let Ok(parsed) = address.text.parse::<Ipv4Addr>() else {
+        let alone = address.text.split_once('/').filter(|(alone, _)| alone.parse::<Ipv4Addr>().is_ok());
+        let remedy = alone.map_or(remedy, |(alone, _)| {
+            format!("set {ADDRESS}: {alone}, without the length of the network")
+        });
+        return Some(address.wrong(needed, remedy));
+    };
     let owner = ["ip", "access_ip", "ansible_host"].into_iter().find(|name| {
         let own = vars.get(name).ok().flatten().and_then(|own| own.as_str()?.parse::<IpAddr>().ok());
         own == Some(IpAddr::V4(parsed))

@@ -182,9 +182,9 @@ impl Removal {
                 let left = seen.voters().saturating_sub(order.len());
                 if !self.come_back && left.is_multiple_of(2) && left > 0 && !order.is_empty() {
                     host.warn(format!(
-                        "etcd will have {left} members, which is no safer than {}: it stands still when one more fails than {}",
+                        "etcd will have {left} members, which is no safer than {}: it stands still when {} fail",
                         left - 1,
-                        (left - 1) / 2
+                        left / 2
                     ));
                 }
             }

@@ -5,6 +5,7 @@
 //! cluster it was found to work is noted on the nodes: so a node that was made anew is tested again.
 
 mod etcd_figures;
+mod names;
 mod network;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::etcd;
 use crate::kubectl::{Kubectl, kubectl};
 use crate::upgrade::versions;
 use crate::vip;
+use names::Names;
 
 /// What this role tells other hosts.
 const HERE: &str = "a machine that can be looked at";
@@ -64,8 +66,7 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
     let limit = Duration::from_secs(vars.verify_timeout);
     if network == NetworkTest::Always {
         is_of_the_cluster(host).await?;
-        is_musters(host).await?;
-        restore_is_finished(host).await?;
+        may_be_well(host).await?;
         has_joined(host).await?;
     }
     host.reached(HERE);
@@ -108,13 +109,20 @@ pub(crate) async fn run(host: &Host, network: NetworkTest) -> Result<()> {
         NetworkTest::Always => Some(etcd_figures::look(kubectl.plane()).await?),
         NetworkTest::AsWritten => None,
     };
+    if network == NetworkTest::Always {
+        tell_what_is_waited_for(host, &kubectl, &nodes, limit).await?;
+    }
+    let names = match network {
+        NetworkTest::AsWritten if !host.check_mode() => Names::Moved,
+        _ => Names::Told,
+    };
     let test = test || {
-        let state = are_well(host, &kubectl, &nodes, limit).await?;
+        let state = are_well(host, &kubectl, &nodes, limit, names).await?;
         // Nothing is tested just to look.
         vars.verify_network != "never" && !host.check_mode() && !state.is_proven(&nodes)
     };
     if test {
-        network::test(host, &kubectl, &nodes, limit).await?;
+        network::test(host, &kubectl, &nodes, limit, names).await?;
     }
     // Who asked for the test is told what was tested.
     if let Some(before) = figures {
@@ -141,31 +149,16 @@ async fn is_of_the_cluster(host: &Host) -> Result<()> {
     }
 }
 
-/// A cluster that another tool has made is not one with muster's versions and pods, and does not become one by waiting. One that is
-/// half adopted may be well, and is looked at.
+/// What keeps the cluster from being well, whatever is waited for, is told at once, with what mends it: it is another tool's, as a whole or
+/// in part; a restore of etcd was cut off, so that what was stopped for it starts by nothing else; or etcd has lost its majority.
 ///
 /// # Errors
-/// It is another tool's. Each host is told so.
-async fn is_musters(host: &Host) -> Result<()> {
+/// There is such a thing. Each host is told so: none of them finds the API.
+async fn may_be_well(host: &Host) -> Result<()> {
     let known = cluster::known(host).await?;
-    if let Some(problem) = known.made_by_another() {
-        return Err(Failure::Problems(vec![problem]));
-    }
-    if let Some(Problem { found, remedy, .. }) = known.unfinished_adoption() {
-        host.warn(format!("{found}; {remedy}"));
-    }
-    Ok(())
-}
-
-/// A restore of etcd that was cut off is told at once, with what finishes it: what was stopped for it starts by nothing else.
-///
-/// # Errors
-/// There is one. Each host is told so: none of them finds the API.
-async fn restore_is_finished(host: &Host) -> Result<()> {
-    match cluster::known(host).await?.unfinished_restore() {
-        Some(problem) => Err(Failure::Problems(vec![problem])),
-        None => Ok(()),
-    }
+    let problem =
+        known.to_be_adopted().or_else(|| known.unfinished_restore()).or_else(|| known.lost_majority());
+    problem.map_or(Ok(()), |problem| Err(Failure::Problems(vec![problem])))
 }
 
 /// A machine that the cluster never took in is told at once, and the others are looked at without it: no node comes of waiting. Where no
@@ -348,6 +341,8 @@ struct State {
     cordoned: Vec<String>,
     /// Their addresses, by name.
     addresses: BTreeMap<String, String>,
+    /// A pod of CoreDNS and its node, where all are on that one.
+    crowded: Option<(String, String)>,
 }
 
 /// A node as `look.sh` prints it.
@@ -374,18 +369,19 @@ impl State {
             Some(NodeState { name, is: is.to_owned(), proven: proven.to_owned() })
         };
         let with = |mark: &'static str| printed.lines().filter_map(move |line| line.strip_prefix(mark));
-        let is_node = |line: &&str| !line.starts_with(['|', '@']);
+        let is_node = |line: &&str| !line.starts_with(['|', '@', '%']);
         let mut nodes: Vec<_> = printed.lines().filter(is_node).filter_map(node).collect();
         nodes.sort_by(|a, b| a.is.cmp(&b.is));
         // Of a node with addresses of both families the first one.
-        let address = |line: &str| {
+        let pair = |line: &str| {
             let mut words = line.split(' ').map(str::to_owned);
             Some((words.next()?, words.next()?))
         };
         Self {
             nodes,
             cordoned: with("| ").map(str::to_owned).collect(),
-            addresses: with("@ ").filter_map(address).collect(),
+            addresses: with("@ ").filter_map(pair).collect(),
+            crowded: with("% ").find_map(pair),
         }
     }
 
@@ -406,23 +402,61 @@ impl State {
 /// All these nodes are Ready; so are the pods of the system's namespaces, as far as they are on these nodes or on none yet (a
 /// user's own broken pods are no fault of the cluster); each control plane has an API server of the wanted version. Looked at
 /// with one kubectl, because starting it is what a look costs.
-async fn are_well(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Duration) -> Result<State> {
+async fn are_well(
+    host: &Host,
+    kubectl: &Kubectl<'_>,
+    nodes: &[Node],
+    limit: Duration,
+    names: Names,
+) -> Result<State> {
     // A cluster keeps its version where nobody asks for another one.
     let known = cluster::known(host).await?;
     let version = cluster_vars(host)?.kube_version;
-    let planes = host.cluster().group("kube_control_plane");
-    let planes: Vec<_> = nodes.iter().filter(|node| planes.contains(&node.host)).collect();
-    let look = kubectl!(include_str!("look.sh"), [listed(nodes), listed(planes), version.clone()]);
-    let wait = Wait::new("nodes and pods are well", look, Duration::from_millis(500), limit);
-    let seen = diagnosis::wait_in_cluster(host, kubectl, wait).await;
-    let seen = seen.map_err(|failure| with_deleted_nodes(failure, nodes, &known))?;
-    let state = State::of(&seen);
+    let wait = async || {
+        let look = look(host, nodes)?;
+        let wait = Wait::new("nodes and pods are well", look, Duration::from_millis(500), limit);
+        let seen = diagnosis::wait_in_cluster(host, kubectl, wait).await;
+        seen.map(|seen| State::of(&seen)).map_err(|failure| with_deleted_nodes(failure, nodes, &known))
+    };
+    let mut state = wait().await?;
+    if let Some((pod, node)) = state.crowded.take()
+        && names::are_spread(host, kubectl, &pod, &node, names).await?
+    {
+        state = wait().await?;
+    }
     tell_of_cordoned(host, &state).await?;
     tell_of_strangers(host, &state).await?;
     for node in &state.nodes {
         tell_of_older(host, &node.name, node.kubelet(), &version).await?;
     }
     Ok(state)
+}
+
+/// What looks at nodes and pods.
+fn look(host: &Host, nodes: &[Node]) -> Result<Script> {
+    let planes = host.cluster().group("kube_control_plane");
+    let planes: Vec<_> = nodes.iter().filter(|node| planes.contains(&node.host)).collect();
+    let version = cluster_vars(host)?.kube_version;
+    Ok(kubectl!(include_str!("look.sh"), [listed(nodes), listed(planes), version]))
+}
+
+/// What is not well when somebody asks is told before it is waited for.
+async fn tell_what_is_waited_for(
+    host: &Host,
+    kubectl: &Kubectl<'_>,
+    nodes: &[Node],
+    limit: Duration,
+) -> Result<()> {
+    let answer = kubectl.plane().query(look(host, nodes)?).await?;
+    if answer.status != 0 && !answer.output.trim().is_empty() {
+        let unwell: Vec<&str> = answer.output.lines().take(3).collect();
+        host.warn(format!(
+            "not well yet, and waited for, for {} s at most: {}",
+            limit.as_secs(),
+            unwell.join("; ")
+        ));
+    }
+    Ok(())
 }
 
 /// Says what brings a node back that was deleted: a kubelet registers its node only when it starts.

@@ -12,6 +12,7 @@ use muster_inventory::some_names;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::names::Names;
 use super::{Node, State, are_well};
 use crate::addresses::access_ip_of;
 use crate::catalogue::image;
@@ -39,17 +40,23 @@ pub(super) struct Vars {
 }
 
 /// Tests the network, and that the cluster is well, as every look at it does: the test's pods start while it is waited for.
-pub(super) async fn test(host: &Host, kubectl: &Kubectl<'_>, nodes: &[Node], limit: Duration) -> Result<()> {
+pub(super) async fn test(
+    host: &Host,
+    kubectl: &Kubectl<'_>,
+    nodes: &[Node],
+    limit: Duration,
+    names: Names,
+) -> Result<()> {
     // Tests that were cut off have left pods until their deadline, and a node takes so many only.
     remove(kubectl).await?;
-    let outcome = test_with_pods(host, kubectl, nodes, limit).await;
+    let outcome = test_with_pods(host, kubectl, nodes, limit, names).await;
     // The test's own pods go whatever it found.
     remove(kubectl).await?;
     let state = outcome?;
-    let names = nodes.iter().map(|node| node.name.clone());
+    let of_nodes = nodes.iter().map(|node| node.name.clone());
     let note = kubectl!(
         r#"note=$1; shift; kubectl annotate --overwrite nodes "$@" "muster.io/network-verified=$note" >/dev/null"#,
-        std::iter::once(state.hash()).chain(names)
+        std::iter::once(state.hash()).chain(of_nodes)
     );
     kubectl.run("Remember that the network works", note).await.map(drop)
 }
@@ -69,6 +76,7 @@ async fn test_with_pods(
     kubectl: &Kubectl<'_>,
     nodes: &[Node],
     limit: Duration,
+    names: Names,
 ) -> Result<State> {
     let cluster = cluster_vars(host)?;
     // A name of its own: the cluster's DNS remembers the last test's service for half a minute.
@@ -85,11 +93,11 @@ async fn test_with_pods(
     let objects = host.render("probe.yaml.j2", include_str!("templates/probe.yaml.j2"), &extra)?;
     let start = kubectl!(include_str!("start.sh"), [keeper, objects]);
     kubectl.run("Start a pod on every node", start).await?;
-    let state = are_well(host, kubectl, nodes, limit).await?;
+    let state = are_well(host, kubectl, nodes, limit, names).await?;
 
     let label = format!("{INSTANCE}{name}");
-    let names = nodes.iter().map(|node| node.name.clone());
-    let running = kubectl!(include_str!("running.sh"), std::iter::once(label.clone()).chain(names));
+    let of_nodes = nodes.iter().map(|node| node.name.clone());
+    let running = kubectl!(include_str!("running.sh"), std::iter::once(label.clone()).chain(of_nodes));
     let wait = Wait::new("a pod on every node", running, Duration::from_millis(300), limit);
     diagnosis::wait_in_cluster(host, kubectl, wait).await?;
 

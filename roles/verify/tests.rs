@@ -129,6 +129,48 @@ async fn nodes_of_machines_that_failed_or_take_no_part_are_named_and_not_waited_
     }
 }
 
+/// Two pods of CoreDNS on these nodes.
+fn with_names(places: [&str; 2]) -> String {
+    let pod = |(number, place): (usize, &&str)| {
+        format!(
+            "Pod|kube-system|coredns-{number}|uid1{number}|Running|True||||{place}|registry.k8s.io/coredns:v1|\n"
+        )
+    };
+    SEEN.to_owned() + &places.iter().enumerate().map(pod).collect::<String>()
+}
+
+#[tokio::test]
+async fn names_that_one_node_alone_answers_are_told_and_those_that_nobody_answers_are_waited_for() {
+    let always = |seen: String| async move {
+        let written = inventory_and_vars(INVENTORY, VARS);
+        verify_as(NetworkTest::Always, written, &["a"], &["a", "b", "off1"], &seen).await
+    };
+    let told =
+        |events: &[Event]| warnings(events).iter().any(|text| text.contains("all pods of CoreDNS are on b"));
+    let (outcome, events) = always(with_names(["b", "b"])).await;
+    assert!(outcome["a"].failure.is_none() && told(&events), "{outcome:?} {events:?}");
+    for seen in [
+        with_names(["a", "b"]),
+        with_names(["b", "b"]).replace(
+            "Node||a|uid1||True|boot1|v1.36.3||||",
+            "Node||a|uid1||True|boot1|v1.36.3|||||||true|||",
+        ),
+        with_names(["b", "b"])
+            .replace("Node||a|uid1||True|boot1|v1.36.3||||", "Node||a|uid1||True|boot1|v1.36.3||||||||||gpu"),
+    ] {
+        let (_, events) = always(seen.clone()).await;
+        assert!(!told(&events), "{seen}");
+    }
+    let (outcome, events) = always(with_names(["off1", "off1"])).await;
+    let nobody = "no name of the cluster is found: CoreDNS is on off1, which is not Ready";
+    assert!(format!("{:?}", outcome["a"].failure).contains(nobody), "{outcome:?}");
+    assert!(
+        warnings(&events)
+            .contains(&format!("not well yet, and waited for, for 1 s at most: {nobody}").as_str()),
+        "{events:?}"
+    );
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_node_of_the_run_is_waited_for_and_told() {
     for (right, wrong, told) in [

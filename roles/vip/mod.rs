@@ -273,7 +273,7 @@ pub(crate) async fn give_up(host: &Host) -> Result<()> {
     }
     if !led_there.is_empty() {
         host.warn(format!(
-            "{} keeps {} as an address of the API, because {} may look for it there; it goes when setup-cluster has reached all machines",
+            "{} keeps {} as an address of the API, because {} may look for it there; it goes when setup-cluster, without --limit, has reached all machines",
             host.name(),
             some_names(&former.iter().map(ToString::to_string).collect::<Vec<_>>()),
             some_names(&led_there)

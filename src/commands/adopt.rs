@@ -11,6 +11,7 @@ use muster_roles::adoption::{Row, Told};
 use secrecy::ExposeSecret;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::confirmation::is_what_was_asked;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::output::style::Style;
@@ -209,7 +210,7 @@ fn agreed(project: &Project, environment: &Environment) -> Result<bool, CommandE
         CommandError::usage(format!("{told} Whether that is meant cannot be asked: {why}"))
             .hint("if it is meant, add --yes; to see what would be changed, leave --apply out")
     })?;
-    Ok(answer.expose_secret() == typed)
+    Ok(is_what_was_asked(answer.expose_secret(), &typed))
 }
 
 #[cfg(test)]

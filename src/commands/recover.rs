@@ -16,6 +16,7 @@ use secrecy::ExposeSecret;
 use time::OffsetDateTime;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
+use crate::confirmation::is_what_was_asked;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::output::advice::through;
@@ -131,6 +132,9 @@ fn flow(command: &str, plays: Vec<Play>, roles: Vec<Role>) -> Flow {
         remarks: false,
         whole_cluster: true,
         all_at_once: true,
+        half_done: Some(
+            "The recovery has not come to its end: etcd may be stopped, with its data as it was. The same command goes on with it.".into(),
+        ),
         ..Flow::new(command, plays)
     }
 }
@@ -268,7 +272,7 @@ fn agreed(
         CommandError::usage(format!("{lost} Whether that is meant cannot be asked: {why}"))
             .hint("run it at a terminal; to see what would be done: --check")
     })?;
-    Ok(answer.expose_secret() == typed)
+    Ok(is_what_was_asked(answer.expose_secret(), &typed))
 }
 
 #[cfg(test)]

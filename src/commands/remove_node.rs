@@ -65,8 +65,8 @@ impl Parameters {
 /// What is the case after a removal was interrupted.
 fn half_left(hosts: &[String]) -> String {
     format!(
-        "{} may have left the cluster in part: pods may have been moved, and members of etcd or nodes may be gone already. A node that is \
-         still in it gets pods again until then.",
+        "{} may have left the cluster in part: pods may have been moved, and members of etcd or nodes may be gone already. What is \
+         still a node gets pods, as before.",
         names(hosts)
     )
 }
@@ -221,8 +221,8 @@ pub(crate) fn run(args: RemoveNodeArgs, environment: &Environment) -> Result<Exi
         exit => {
             if exit == Exit::Unreachable {
                 print::note(&format!(
-                    "{} not taken out of {}, because a machine that stays did not answer. When it does, give the same command again; if \
-                     it stays off, remove it with the same command, too",
+                    "{} not taken out of {}. A machine that stays did not answer, either: when it does, give the same command again; if it \
+                     is gone for good, remove it with the same command, too",
                     if let [one] = leaving.hosts.as_slice() {
                         format!("{one} was")
                     } else {

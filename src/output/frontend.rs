@@ -8,6 +8,7 @@ use muster_app::{Frontend, News, Question};
 use secrecy::SecretString;
 
 use crate::args::Form;
+use crate::confirmation::{is_what_was_asked, words};
 use crate::environment::Environment;
 use crate::output::downloads::Downloads;
 use crate::output::screen::Screen;
@@ -98,7 +99,7 @@ fn ask_openly(lost: &str, typed: &str) -> Result<SecretString, String> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).map_err(|error| error.to_string())?;
     let answer = answer.trim();
-    if answer != typed {
+    if !is_what_was_asked(answer, typed) {
         print::note(&refusal(answer, typed));
     }
     Ok(SecretString::from(answer.to_owned()))
@@ -114,31 +115,35 @@ fn refusal(answer: &str, typed: &str) -> String {
     if is_a_number || answer.is_empty() || ["n", "no"].contains(&answer.to_lowercase().as_str()) {
         return print::REFUSED.to_owned();
     }
-    let (answered, asked) = (words(answer), words(typed));
+    let (answered, asked): (Vec<&str>, Vec<&str>) = (words(answer).collect(), words(typed).collect());
+    // Each as it has to be typed.
     let without = |all: &[&str], others: &[&str]| {
-        let left: Vec<String> =
-            all.iter().filter(|word| !others.contains(word)).map(|word| text::harmless(word)).collect();
-        text::names(&left)
+        let left = all.iter().filter(|word| !others.contains(word)).map(|word| text::harmless(word));
+        left.collect::<Vec<_>>().join(", ")
     };
-    let parts: Vec<String> =
-        [("missing", without(&asked, &answered)), ("not asked for", without(&answered, &asked))]
-            .into_iter()
-            .filter(|(_, names)| !names.is_empty())
-            .map(|(what, names)| format!("{what}: {names}"))
-            .collect();
-    match parts.is_empty() {
-        true => format!("{}: it has to be typed as it stands there", print::REFUSED),
-        false => format!("{}; {}", print::REFUSED, parts.join("; ")),
-    }
-}
-
-fn words(text: &str) -> Vec<&str> {
-    text.split([' ', ',']).filter(|word| !word.is_empty()).collect()
+    let parts = [("missing", without(&asked, &answered)), ("not asked for", without(&answered, &asked))];
+    let parts = parts.into_iter().filter(|(_, names)| !names.is_empty());
+    parts.fold(print::REFUSED.to_owned(), |told, (what, names)| format!("{told}; {what}: {names}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_may_be_typed_in_any_order_and_none_may_be_missing() {
+        for (answer, agrees) in [
+            ("node3 node2", true),
+            ("node2,node3", true),
+            (" node2  node3 ", true),
+            ("node2", false),
+            ("node2 node2 node3", false),
+            ("", false),
+        ] {
+            assert_eq!(is_what_was_asked(answer, "node2 node3"), agrees, "{answer}");
+        }
+        assert!(is_what_was_asked("3 hosts", "3 hosts") && !is_what_was_asked("3", "3 hosts"));
+    }
 
     #[test]
     fn whoever_counts_only_the_machines_that_are_on_is_told_how_many_count() {
@@ -159,7 +164,7 @@ mod tests {
             ("node2", "; missing: node3"),
             ("node2 node4", "; missing: node3; not asked for: node4"),
             ("node2,node3 node1", "; not asked for: node1"),
-            ("node3 node2", ": it has to be typed as it stands there"),
+            ("node2-3", "; missing: node2, node3; not asked for: node2-3"),
         ] {
             assert_eq!(refusal(answer, "node2 node3"), format!("nothing was changed{said}"), "{answer}");
         }

@@ -502,7 +502,7 @@ iptables-save | grep 'FORWARD DROP' | cut -d' ' -f1,2; find /var/lib/docker /etc
 #[test]
 #[ignore = "it takes minutes; ./test --all"]
 fn three_control_planes_of_kubesprays_are_taken_over_beside_what_docker_has_left() {
-    let lab = Lab::up(171, &["-n", "5"]);
+    let lab = Lab::up(177, &["-n", "5"]);
     let layout = Layout { planes: 3, machines: 4 };
     layout.made(&lab);
     let has_docker = ["node2", "node4"];

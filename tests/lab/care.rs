@@ -88,7 +88,7 @@ fn what_ends_soon_is_told_and_renewed(lab: &Lab) {
 
 #[test]
 fn a_snapshot_brings_back_what_was_and_certificates_that_have_ended_are_mended() {
-    let lab = Lab::up(74, &[]);
+    let lab = Lab::up(181, &[]);
     fs::create_dir_all(lab.folder().join("inventory")).unwrap();
     fs::write(lab.folder().join("inventory/hosts.ini"), inventory(&lab)).unwrap();
     done(lab.muster(&["setup-cluster"]));

@@ -54,7 +54,7 @@ fn charts_of_ones_own_come_change_and_go() {
         eprintln!("skipped: the bundle has no helm; muster bundle build --with helm");
         return;
     }
-    let lab = Lab::up(106, &["-n", "1"]);
+    let lab = Lab::up(182, &["-n", "1"]);
     let folder = lab.inventory_of_one();
     let own = folder.join("extension");
     let setup = |args: &[&str]| {

@@ -172,7 +172,7 @@ fn three_control_planes_become_five_and_three_again() {
 
 #[test]
 fn a_control_plane_that_is_down_heals_and_one_that_joins_with_a_wrong_value_goes_on_without_it() {
-    let lab = Lab::up(171, &["-n", "2"]);
+    let lab = Lab::up(178, &["-n", "2"]);
     let folder = lab.folder().join("inventory/host_vars");
     fs::create_dir_all(&folder).unwrap();
     let host = |n: u8| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n));

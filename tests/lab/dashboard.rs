@@ -16,7 +16,7 @@ fn a_student_logs_in_to_the_dashboard_and_sees_what_is_hers_alone() {
         );
         return;
     }
-    let lab = Lab::up(173, &["-n", "1"]);
+    let lab = Lab::up(180, &["-n", "1"]);
     let (folder, address) = (lab.inventory_of_one(), lab.address(1));
     let set = |text: &str| fs::write(folder.join("group_vars/all.yml"), text).unwrap();
     let run = |words: &[&str]| {

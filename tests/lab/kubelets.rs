@@ -59,7 +59,7 @@ fn is_refused(lab: &Lab, variables: &str, words: &[&str], by: &[&str]) {
 
 #[test]
 fn a_wrong_value_stops_one_kubelet_for_seconds_and_the_right_one_goes_through() {
-    let lab = Lab::up(171, &[]);
+    let lab = Lab::up(179, &[]);
     let hosts: String = (1..=3)
         .map(|n| format!("node{n} ansible_host={address} ip={address}\n", address = lab.address(n)))
         .collect();
