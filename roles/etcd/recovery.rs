@@ -46,7 +46,7 @@ pub fn plays(recovery: &Recovery) -> Vec<Play> {
         ..Play::default()
     };
     let fence =
-        play("Stop etcd on the machines that are given up", recovery.fenced.join(":"), "recover-fence");
+        play("Stop what runs on the machines that are given up", recovery.fenced.join(":"), "recover-fence");
     let rescue = play("Take the data that is left", recovery.from.clone(), "recover-rescue");
     std::iter::once(fence).filter(|_| !recovery.fenced.is_empty()).chain([rescue]).collect()
 }
@@ -63,7 +63,15 @@ pub fn roles(recovery: Recovery, rescued: Rescued) -> Vec<Role> {
 
 async fn fence(host: &Host) -> Result<()> {
     cluster::belongs_while_restored(host).await?;
-    restore::disable_etcd(host).await
+    restore::disable_etcd(host).await?;
+    // It would go on as a node of the cluster and as one of its API servers, with what it knew before.
+    let stopped = sh0("! systemctl is-active -q kubelet && ! systemctl is-enabled -q kubelet");
+    let kubelet = command("kubelet is stopped", sh0("systemctl disable --now kubelet"), stopped);
+    host.step("Stop the kubelet and the control plane")
+        .ensure(kubelet)
+        .ensure(restore::stopped_plane())
+        .await
+        .map(drop)
 }
 
 async fn rescue(host: &Host, recovery: Arc<Recovery>, rescued: Rescued) -> Result<()> {

@@ -436,6 +436,11 @@ async fn stop_plane(host: &Host, what: Arc<Restore>) -> Result<()> {
     if !has_to_stop(host, &what).await? {
         return Ok(());
     }
+    host.step("Stop the control plane").ensure(stopped_plane()).await.map(drop)
+}
+
+/// The programs of a control plane do not run, and do not start by themselves.
+pub(super) fn stopped_plane() -> Command {
     let stop = sh(concat!(include_str!("running.sh"), include_str!("restore-stop.sh")), MANIFESTS);
     let stopped = sh(
         concat!(
@@ -444,10 +449,7 @@ async fn stop_plane(host: &Host, what: Arc<Restore>) -> Result<()> {
         ),
         MANIFESTS,
     );
-    host.step("Stop the control plane")
-        .ensure(command("control plane is stopped", stop, stopped))
-        .await
-        .map(drop)
+    command("control plane is stopped", stop, stopped)
 }
 
 async fn stop_etcd(host: &Host, what: Arc<Restore>) -> Result<()> {
