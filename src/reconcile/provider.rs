@@ -1,6 +1,7 @@
 //! Whoever has power over machines: knows whether they are on, switches them off and on, gives them a new system. The rest of the program
 //! knows no more of them than stands in [`Provider`].
 
+use std::fs::File;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::error::CommandError;
 use crate::output::text;
 use crate::reconcile::decide::Power;
 use crate::runtime::runtime;
+
+/// The network of this computer.
+const OUTSIDE: &str = "/proc/1/ns/net";
 
 /// How long a program of the user's may take: a new system takes minutes.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -66,18 +70,20 @@ impl LabMachines {
     }
 
     /// `muster lab ...`. Who heals a lab's cluster is in the lab's network, and machines are switched and made from outside of it, where
-    /// the first process of this computer is.
+    /// the first process of this computer is. In a container that one may be hidden; then it is done from inside, which leaves a link
+    /// there that goes with the lab.
     fn lab(&self, words: &[&str]) -> Result<(), CommandError> {
         let muster = std::env::current_exe();
         let muster =
             muster.map_err(|error| CommandError::failed(format!("cannot tell where muster is: {error}")))?;
-        let mut command = Command::new("nsenter");
-        command
-            .arg("--net=/proc/1/ns/net")
-            .arg("--")
-            .arg(muster)
-            .args(["lab", "--name", self.0.name()])
-            .args(words);
+        let mut command = if File::open(OUTSIDE).is_ok() {
+            let mut outside = Command::new("nsenter");
+            outside.arg(format!("--net={OUTSIDE}")).arg("--").arg(muster);
+            outside
+        } else {
+            Command::new(muster)
+        };
+        command.args(["lab", "--name", self.0.name()]).args(words);
         ask(command, &format!("muster lab {}", words.join(" "))).map(drop)
     }
 }

@@ -247,7 +247,11 @@ fn what_would_take_etcd_its_majority_is_refused_and_nothing_is_changed() {
         *world.removal.lock().unwrap() = Some(Removal { hosts: vec!["m2".into()], come_back: false });
         let before = (world.cluster.seen(), world.changes());
         let refused = world.refused().await;
-        assert!(refused.iter().any(|said| said.contains("m0: etcd: without etcd3")), "{refused:?}");
+        assert!(
+            refused.iter().any(|said| said
+                .contains("m0: etcd: without m2 etcd has 2 members, of which 1 answer: m1 does not")),
+            "{refused:?}"
+        );
         assert_eq!((world.cluster.seen(), world.changes()), before);
     });
 }
