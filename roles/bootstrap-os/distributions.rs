@@ -73,10 +73,13 @@ pub(super) fn told<'h>(host: &'h Host, mut step: Step<'h>) -> Result<Step<'h>> {
             false => step.ensure(apt_file().content(says)),
         };
     }
-    if host.facts().os.get("ID").is_some_and(|id| id == "flatcar") {
-        step = step.ensure(if vars.coreos_locksmithd_disable { never_restarts() } else { as_before() });
-    }
-    Ok(step)
+    Ok(step.ensure_all(restarts(host.facts(), &vars)))
+}
+
+/// What is wanted of locksmithd, on machines that have it.
+fn restarts(facts: &Facts, vars: &Vars) -> Option<Command> {
+    let is_flatcar = facts.os.get("ID").is_some_and(|id| id == "flatcar");
+    is_flatcar.then(|| if vars.coreos_locksmithd_disable { never_restarts() } else { as_before() })
 }
 
 /// The stamp goes first: of a program that is cut off the machine must not forget what it did.
@@ -142,6 +145,19 @@ mod tests {
             says("ubuntu_stop_unattended_upgrades: true"),
             "APT::Periodic::Unattended-Upgrade \"0\";\n"
         );
+    }
+
+    #[test]
+    fn only_flatcar_has_something_that_restarts_it() {
+        let wanted = |id: &str, yaml: &str| {
+            let mut facts = Facts::default();
+            facts.os.insert("ID".to_owned(), id.to_owned());
+            restarts(&facts, &variables(yaml).deserialize().unwrap()).map(|command| command.label())
+        };
+        let never = "coreos_locksmithd_disable: true";
+        assert_eq!(wanted("flatcar", never).as_deref(), Some("locksmithd is masked"));
+        assert_eq!(wanted("flatcar", "").as_deref(), Some("locksmithd as before"));
+        assert_eq!(wanted("debian", never), None);
     }
 
     #[test]

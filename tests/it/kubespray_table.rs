@@ -38,15 +38,16 @@ fn sample() -> Vec<(&'static str, Vec<&'static str>)> {
     files
 }
 
-/// The words of each test: where it stands, its name (none for what several tests of a file share), and what it names. What it says of
-/// the forms of values (preflight) comes last: it says nothing of what they do.
+/// The words of each test: where it stands, its name (none for what several tests of a file share), and what it names. Those of the
+/// crates come after those of the roles, because most of these know a name as an example alone; what is said of the forms of values
+/// (preflight) comes last: it says nothing of what they do.
 fn tests() -> Vec<(String, String, BTreeSet<String>)> {
     let mut files = Vec::new();
     for folder in ["tests/lab", "tests/model", "tests/it", "crates", "roles"] {
         collect(&Path::new(ROOT).join(folder), &mut files);
     }
     let path = |file: &PathBuf| file.strip_prefix(ROOT).unwrap().display().to_string();
-    files.sort_by_key(|file| path(file).contains("preflight"));
+    files.sort_by_key(|file| (path(file).contains("preflight"), path(file).starts_with("crates/")));
     let mut tests = Vec::new();
     for file in files {
         let text =
