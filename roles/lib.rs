@@ -62,6 +62,8 @@ use muster_inventory::GroupRules;
 use apps::App;
 
 pub use balancer::for_others as kubeconfig_for_others;
+pub use bootstrap_os::packages;
+pub use containerd::registry_credentials;
 pub use removal::Removal;
 pub use reset::Reset;
 pub use students::{Class, Order, Person, Row, STUDENT_FILES, Told, end_of, namespace_of, token_in, written};

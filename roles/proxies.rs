@@ -25,6 +25,7 @@ struct Vars {
     additional_no_proxy_list: Vec<String>,
     skip_http_proxy_on_os_packages: bool,
     no_proxy_exclude_workers: bool,
+    https_proxy_cert_file: Option<String>,
 }
 
 /// What of variables is read here.
@@ -94,15 +95,42 @@ fn direct(host: &Host, vars: &Vars) -> Result<Vec<String>> {
     Ok(list)
 }
 
-/// The proxies as an environment file of systemd (systemd.exec(5)). It may hold a password.
-pub(crate) fn environment(proxy: &Proxy) -> String {
-    let named = [("HTTP_PROXY", &proxy.http), ("HTTPS_PROXY", &proxy.https), ("NO_PROXY", &proxy.none)];
+/// What a container engine is told of its machine's proxies, as an environment file of systemd (systemd.exec(5)), which may hold a
+/// password; `None` where there are none. The certificates are those that a proxy which opens connections shows (crypto/x509 of Go).
+///
+/// # Errors
+/// As [`of`].
+pub(crate) fn environment(host: &Host) -> Result<Option<String>> {
+    let vars: Vars = host.vars()?;
+    Ok(of(host)?.map(|proxy| lines(&proxy, vars.https_proxy_cert_file.as_deref().unwrap_or_default())))
+}
+
+fn lines(proxy: &Proxy, certificates: &str) -> String {
+    let named = [
+        ("HTTP_PROXY", proxy.http.as_str()),
+        ("HTTPS_PROXY", &proxy.https),
+        ("NO_PROXY", &proxy.none),
+        ("SSL_CERT_FILE", certificates),
+    ];
     named
         .iter()
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{name}={value}\n"))
         .collect()
 }
+
+/// Nothing is told of certificates that the machine does not have: without any, no registry would be believed.
+pub(crate) const CHECK: &str = r#"
+while IFS= read -r line; do
+  case $line in
+    SSL_CERT_FILE=*)
+      [ -r "${line#*=}" ] || {
+        echo "${line#*=} is not on this machine: copy it there (muster copy), or correct https_proxy_cert_file" >&2
+        exit 1
+      }
+      ;;
+  esac
+done"#;
 
 #[cfg(test)]
 mod tests {
@@ -125,8 +153,7 @@ mod tests {
         let seen = Arc::new(Mutex::new(String::new()));
         let notes = seen.clone();
         let look = Role::given("look", move |host| {
-            *notes.lock().unwrap() =
-                asked(host).unwrap().map(|proxy| environment(&proxy)).unwrap_or_default();
+            *notes.lock().unwrap() = asked(host).unwrap().map(|proxy| lines(&proxy, "")).unwrap_or_default();
             async { Ok(()) }.boxed()
         });
         let look = look.reading(&[crate::cluster::READS, READS]);
@@ -150,6 +177,41 @@ mod tests {
         assert_eq!(told("b\nd\ne\nf\n", PROXY).await, expected);
         let without = told("b\nd\n", &format!("{PROXY}no_proxy_exclude_workers: true")).await;
         assert_eq!(without, expected.replace(",198.51.100.4", ""));
+    }
+
+    #[tokio::test]
+    async fn an_engine_is_told_of_the_certificates_of_a_proxy_that_the_machine_has() {
+        let engine = |yaml: &str| {
+            let seen = Arc::new(Mutex::new(None));
+            let notes = seen.clone();
+            let look = Role::given("look", move |host| {
+                *notes.lock().unwrap() = environment(host).unwrap();
+                async { Ok(()) }.boxed()
+            });
+            let look = look.reading(&[crate::cluster::READS, READS]);
+            let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
+            let ini = "a ip=127.0.0.1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\n";
+            let written = inventory_and_vars(ini, yaml);
+            async move {
+                run_roles(&[look], written, &["a"], play, Path::new("/nowhere")).await;
+                seen.lock().unwrap().clone()
+            }
+        };
+        let said = format!("{PROXY}no_proxy: x\nhttps_proxy_cert_file: /etc/ssl/proxy.pem\n");
+        let lines =
+            "HTTPS_PROXY=http://proxy.example.org:3128\nNO_PROXY=x\nSSL_CERT_FILE=/etc/ssl/proxy.pem\n";
+        assert_eq!(engine(&said).await.as_deref(), Some(lines));
+        assert_eq!(engine("https_proxy_cert_file: /etc/ssl/proxy.pem").await, None, "there is no proxy");
+
+        let there = tempfile::NamedTempFile::new().unwrap();
+        let taken = |path: &str| {
+            let text = format!("echo 'NO_PROXY=x\nSSL_CERT_FILE={path}' | (\n{CHECK}\n)");
+            let out = std::process::Command::new("dash").args(["-euc", &text]).output().unwrap();
+            (out.status.success(), String::from_utf8(out.stderr).unwrap())
+        };
+        assert_eq!(taken(there.path().to_str().unwrap()), (true, String::new()));
+        let (is_taken, said) = taken("/nowhere/proxy.pem");
+        assert!(!is_taken && said.contains("/nowhere/proxy.pem is not on this machine"), "{said}");
     }
 
     #[tokio::test]

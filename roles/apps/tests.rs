@@ -194,6 +194,32 @@ fn every_variable_of_an_application_changes_its_objects() {
 }
 
 #[test]
+fn the_dashboard_is_reached_as_its_variables_say() {
+    let seen = |yaml: &str| {
+        let objects = objects("dashboard", yaml);
+        let (service, pods) = (of_kind(&objects, "Service"), of_kind(&objects, "Deployment"));
+        let arguments = &pods["spec"]["template"]["spec"]["containers"][0]["args"];
+        let ttl = arguments
+            .as_array()
+            .unwrap()
+            .iter()
+            .find_map(|word| word.as_str()?.strip_prefix("-session-ttl="));
+        json!([
+            service["metadata"]["namespace"],
+            service["spec"]["type"],
+            service["spec"]["ports"][0]["nodePort"],
+            pods["spec"]["replicas"],
+            ttl
+        ])
+    };
+    assert_eq!(seen(""), json!(["dashboard", "NodePort", null, 1, "28800"]));
+    let own = "dashboard_namespace: web\ndashboard_nodeport: 30443\ndashboard_session_hours: 2\ndashboard_replicas: 3";
+    assert_eq!(seen(own), json!(["web", "NodePort", 30443, 3, "7200"]));
+    let inside = "dashboard_service_type: ClusterIP\ndashboard_nodeport: 30443";
+    assert_eq!(seen(inside), json!(["dashboard", "ClusterIP", null, 1, "28800"]));
+}
+
+#[test]
 fn traefik_takes_the_place_of_ingress_nginx() {
     let seen = |yaml: &str| {
         let objects = objects("traefik", yaml);

@@ -19,6 +19,13 @@ pub(crate) struct Vars {
     package_lock_timeout: u32,
 }
 
+impl Vars {
+    /// The package of a time service, for machines that have none.
+    pub(super) fn package(self) -> Option<String> {
+        self.ntp_enabled.then_some(self.ntp_package)
+    }
+}
+
 /// Prints the time services of a machine, a line each: which it is, its unit, its configuration, and its state.
 pub(crate) const LOOK: &str = include_str!("clock_look.sh");
 
@@ -275,6 +282,14 @@ mod tests {
         }
         let ntpsec = told(include_str!("templates/ntp.conf.j2"), true);
         assert!(ntpsec.contains("driftfile /var/lib/ntpsec/ntp.drift\n"), "{ntpsec}");
+        let elsewhere = variables(&format!("{given}\nntp_driftfile: /var/tmp/drift"))
+            .render(
+                include_str!("templates/ntp.conf.j2"),
+                "a template",
+                &json!({ "names": [], "ntpsec": true }),
+            )
+            .unwrap();
+        assert!(elsewhere.contains("driftfile /var/tmp/drift\n"), "{elsewhere}");
         let openntpd = told(include_str!("templates/openntpd.conf.j2"), false);
         assert!(openntpd.ends_with("\nservers a.example\nservers b.example\n"), "{openntpd}");
         let timesyncd = told(include_str!("templates/timesyncd.conf.j2"), false);

@@ -3,6 +3,7 @@
 //! What is checked is the feature, not how it came to be there: a tool, not a package; a kernel parameter, not a module.
 
 pub(crate) mod clock;
+mod distributions;
 mod known_hosts;
 mod selinux;
 pub(crate) mod users;
@@ -10,6 +11,7 @@ pub(crate) mod users;
 use std::time::Duration;
 
 use muster_engine::prelude::*;
+use muster_inventory::HostVars;
 use serde::Deserialize;
 
 use crate::addresses;
@@ -34,6 +36,7 @@ struct Vars {
 pub(crate) const READS: &[Read] = &[
     Read::own::<Vars>(),
     Read::own::<clock::Vars>(),
+    Read::own::<distributions::Vars>(),
     Read::own::<selinux::Vars>(),
     Read::own::<users::Vars>(),
 ];
@@ -62,6 +65,17 @@ pub(crate) const OF_POLICIES: (&str, &str) = ("ipset", "ipset");
 /// The tools of a machine, on which network policies may be kept to.
 pub(crate) fn tools(has_policies: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
     TOOLS.into_iter().chain(has_policies.then_some(OF_POLICIES))
+}
+
+/// The packages of its distribution, by the names that most have, with which a machine is provided where it lacks what they bring; by its
+/// variables, or, without any, those that every machine needs.
+///
+/// # Errors
+/// A variable has a value that it cannot have.
+pub fn packages(vars: Option<&HostVars>) -> Result<Vec<String>> {
+    let Some(vars) = vars else { return Ok(TOOLS.map(|(_, package)| package.to_owned()).into()) };
+    let named = tools(wants_app(vars, "network-policies")?).map(|(_, package)| package.to_owned());
+    Ok(named.chain(vars.deserialize::<clock::Vars>()?.package()).collect())
 }
 
 /// Kernel modules that are loaded at boot where the kernel has them as modules.
@@ -97,10 +111,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     if vars.muster_install_packages {
         let proxy = proxies::of_packages(host)?;
+        let patient = |package: Package| package.lock_timeout(vars.package_lock_timeout).proxy(proxy.clone());
+        if let Some(epel) = distributions::epel(host).map(patient) {
+            step = if distributions::wants_epel(host)? { step.ensure(epel) } else { step.remove(epel) };
+        }
         let tools = tools(wants_app(host.all_vars(), "network-policies")?);
-        step = step.ensure_all(tools.map(|(tool, name)| {
-            package(tool, name).lock_timeout(vars.package_lock_timeout).proxy(proxy.clone())
-        }));
+        step = step.ensure_all(tools.map(|(tool, name)| patient(package(tool, name))));
     }
     if vars.kubelet_fail_swap_on {
         step = step.ensure_all(no_swap_at_boot()).ensure(swap_off());
@@ -109,6 +125,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .ensure_all(resolvconf::left_alone(host)?)
         .ensure_all(selinux::wanted(host)?)
         .ensure_all(users::wanted(host)?);
+    step = distributions::told(host, step)?;
     if !clock::is_configured(host)? {
         step = step.ensure(clock::as_before());
     }
@@ -223,8 +240,11 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
             owned = owned.with(package(tool, name).lock_timeout(vars.package_lock_timeout));
         }
         owned = clock::packages(host)?.fold(owned, Resources::with);
+        let epel = distributions::epel(host).map(|epel| epel.lock_timeout(vars.package_lock_timeout));
+        owned = epel.into_iter().fold(owned, Resources::with);
     }
-    owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE)).with(resolvconf::owned());
+    owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE)).with(distributions::apt_file());
+    owned = owned.with(resolvconf::owned());
     owned = owned.with(sysctl(OF_KUBE_PROXY, "1").optional());
     Ok(parameters(&vars)
         .into_iter()
@@ -245,10 +265,11 @@ if [ -e "$stamp" ] && [ "$(cat "$stamp")" != 1 ]; then
   done
 fi"#;
 
-/// The machine's name, its swap, its time service, SELinux and users are as they were before [`run`] changed them.
-pub(crate) fn as_before() -> [Command; 8] {
+/// The machine's name, its swap, its time service, SELinux, users and restarts are as they were before [`run`] changed them.
+pub(crate) fn as_before() -> [Command; 9] {
     [
         clock::as_before(),
+        distributions::as_before(),
         selinux::as_before(),
         users::gone(),
         no_former_sysctl_file(),

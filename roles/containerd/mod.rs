@@ -20,6 +20,7 @@ use crate::unit::unit;
 use registries::{Registry, registries};
 use settings::{SPECS, settings};
 
+pub use registries::registry_credentials;
 pub(crate) use registries::{Wrong, value};
 
 #[derive(Deserialize)]
@@ -82,7 +83,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 
     let vars = host.all_vars();
     let settings = settings(vars).map_err(Wrong::failure)?;
-    let proxies = proxies::of(host)?;
+    let proxies = proxies::environment(host)?;
     let mut extra = settings.extra;
     extra["bin_dir"] = json!(bin);
     extra["pause_image"] = json!(image(host, "pause", &kube_version)?);
@@ -97,10 +98,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let config = host
         .step("Configure containerd")
         .ensure(dir("/etc/cni/net.d"))
+        // Before the unit that names it: where it is not taken, containerd starts as before.
+        .ensure_all(proxies.as_ref().map(|text| file(PROXIES).secret(text).taken_by(proxies::CHECK)))
         .ensure(config.taken_by(CHECK))
         .ensure(unit(UNIT, text))
         .ensure_all(settings.specs.iter().map(spec))
-        .ensure_all(proxies.as_ref().map(|proxies| file(PROXIES).secret(proxies::environment(proxies))))
         .await?;
 
     // containerd reads these whenever it pulls.

@@ -231,6 +231,25 @@ pub(super) fn credentials(vars: &HostVars) -> Result<Vec<Credentials>, Wrong> {
     }
 }
 
+/// The same for this computer, which fetches images from registries, too.
+///
+/// # Errors
+/// What is wrong with the variable, without what is secret.
+pub fn registry_credentials(vars: &HostVars) -> Result<muster_artifacts::Credentials, String> {
+    let mut known = muster_artifacts::Credentials::default();
+    let all = credentials(vars)
+        .map_err(|wrong| format!("{}: {}; needed: {}", wrong.name, wrong.found, wrong.needed))?;
+    for Credentials { registry, username, password, auth } in all {
+        match (auth, username.zip(password)) {
+            (Some(auth), _) => known.add_encoded(&registry, auth),
+            (None, Some((name, password))) => known.add(&registry, &name, &password),
+            // Such an entry is refused above.
+            (None, None) => {}
+        }
+    }
+    Ok(known)
+}
+
 impl Credentials {
     /// containerd looks for them under the machine that it asks, which for docker.io has another name.
     fn where_asked(mut self) -> Self {

@@ -242,12 +242,51 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        // Each of them, among them those of kubespray's sample: containerd_debug_format, containerd_debug_uid, containerd_debug_gid,
-        // containerd_grpc_max_recv_message_size, containerd_grpc_max_send_message_size, containerd_metrics_grpc_histogram.
+        // Each of them, in this order, so that none is left out.
+        let all = [
+            "containerd_grpc_max_recv_message_size",
+            "containerd_grpc_max_send_message_size",
+            "containerd_debug_address",
+            "containerd_debug_level",
+            "containerd_debug_format",
+            "containerd_debug_uid",
+            "containerd_debug_gid",
+            "containerd_metrics_address",
+            "containerd_metrics_grpc_histogram",
+            "nri_enabled",
+            "containerd_max_container_log_line_size",
+            "containerd_enable_unprivileged_ports",
+            "containerd_enable_unprivileged_icmp",
+            "containerd_enable_selinux",
+            "containerd_disable_apparmor",
+            "containerd_tolerate_missing_hugetlb_controller",
+            "containerd_disable_hugetlb_controller",
+            "containerd_discard_unpacked_layers",
+            "containerd_image_pull_progress_timeout",
+        ];
+        assert_eq!(SETTINGS.map(|(variable, ..)| variable), all);
         for (variable, _, key, _) in SETTINGS {
             let text = config(&format!("{variable}: 1"));
             assert!(text.contains(&format!("\n{key} = ")), "{variable}: {text}");
         }
+    }
+
+    #[test]
+    fn the_service_has_the_limits_that_variables_say() {
+        let unit = |yaml: &str| {
+            let extra = json!({ "bin_dir": "/b", "proxies": null, "restrict_oom_score_adj": false });
+            variables(yaml)
+                .render(include_str!("templates/containerd.service.j2"), "containerd.service", &extra)
+                .unwrap()
+        };
+        let usual = unit("");
+        assert!(usual.contains("LimitNPROC=infinity\nLimitCORE=infinity\nOOM"), "{usual}");
+        let said = unit(
+            "containerd_limit_proc_num: 1048576\ncontainerd_limit_core: 0\ncontainerd_limit_open_file_num: 1024\n\
+             containerd_limit_mem_lock: 65536",
+        );
+        let lines = "LimitNPROC=1048576\nLimitCORE=0\nLimitNOFILE=1024\nLimitMEMLOCK=65536\n";
+        assert!(said.contains(lines), "{said}");
     }
 
     #[test]

@@ -212,6 +212,10 @@ mod tests {
         assert_eq!(container["resources"], resources);
         assert_eq!((&spec["nodeSelector"], &spec["affinity"]), (&json!({ "room": "104" }), &json!({})));
         assert_eq!(spec["tolerations"][1], json!({ "operator": "Exists" }));
+        let of_cloud = template("cloud_provider: external")["spec"]["tolerations"].clone();
+        let taint =
+            json!({ "key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule" });
+        assert_eq!((of_cloud.as_array().unwrap().len(), &of_cloud[1]), (2, &taint));
         assert_eq!(made(yaml)["PodDisruptionBudget"]["spec"]["maxUnavailable"], 1);
         let usual = made("coredns_pod_disruption_budget: true");
         assert_eq!(usual["PodDisruptionBudget"]["spec"]["maxUnavailable"], "30%");
@@ -229,5 +233,8 @@ mod tests {
         assert_eq!(of("dns_cores_per_replica: 11", 3, 66), 6);
         assert_eq!(of("enable_dns_autoscaler: false", 33, 66), 2);
         assert_eq!(of("coredns_replicas: '4'", 33, 66), 4);
+        let alone = "dns_min_replicas: 1\ndns_prevent_single_point_failure: ";
+        let of = |yaml: &str| replicas(&variables(yaml).deserialize().unwrap(), (3, 6));
+        assert_eq!([of(&format!("{alone}true")), of(&format!("{alone}false"))], [2, 1]);
     }
 }

@@ -72,7 +72,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             }))
             .await?;
 
-    let proxies = proxies::of(host)?;
+    let proxies = proxies::environment(host)?;
     let extra = json!({
         "bin_dir": bin,
         "folder": daemon.folder,
@@ -82,8 +82,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let config = host
         .step("Configure Docker")
         .ensure(file(CONFIG).content(daemon.text).taken_by(CHECK))
+        .ensure_all(proxies.as_ref().map(|text| file(PROXIES).secret(text).taken_by(proxies::CHECK)))
         .ensure(unit(UNIT, text))
-        .ensure_all(proxies.as_ref().map(|proxies| file(PROXIES).secret(proxies::environment(proxies))))
         .await?;
     let mut step = host.step("Run Docker");
     if proxies.is_none() {

@@ -130,14 +130,7 @@ fn looking(node: &str, selector: &str) -> Script {
 
 /// In one way, and if that fails, and it is wanted, in the other.
 async fn evict(kubectl: &Kubectl<'_>, node: &str, vars: &Vars) -> Result<()> {
-    let way = Way {
-        name: "Drain",
-        flag: "",
-        grace_seconds: vars.drain_grace_period,
-        limit: vars.drain_timeout,
-        attempts: vars.drain_retries + 1,
-        delay: Duration::from_secs(vars.drain_retry_delay_seconds),
-    };
+    let [way, fallback] = ways(vars);
     let done = way.go(kubectl, node, &vars.drain_pod_selector).await;
     let failure = match done {
         Err(failure @ Failure::Other { .. }) if vars.drain_fallback_enabled => failure,
@@ -146,6 +139,19 @@ async fn evict(kubectl: &Kubectl<'_>, node: &str, vars: &Vars) -> Result<()> {
     kubectl.asker().warn(format!(
         "{failure}; the pods are deleted without asking their budgets (drain_fallback_enabled)"
     ));
+    fallback.go(kubectl, node, &vars.drain_pod_selector).await
+}
+
+/// The one way and the other.
+fn ways(vars: &Vars) -> [Way; 2] {
+    let way = Way {
+        name: "Drain",
+        flag: "",
+        grace_seconds: vars.drain_grace_period,
+        limit: vars.drain_timeout,
+        attempts: vars.drain_retries + 1,
+        delay: Duration::from_secs(vars.drain_retry_delay_seconds),
+    };
     let fallback = Way {
         name: "Delete the pods of",
         flag: "--disable-eviction",
@@ -154,10 +160,11 @@ async fn evict(kubectl: &Kubectl<'_>, node: &str, vars: &Vars) -> Result<()> {
         attempts: vars.drain_fallback_retries + 1,
         delay: Duration::from_secs(vars.drain_fallback_retry_delay_seconds),
     };
-    fallback.go(kubectl, node, &vars.drain_pod_selector).await
+    [way, fallback]
 }
 
 /// A way to get pods off a node.
+#[derive(Debug, PartialEq)]
 struct Way {
     name: &'static str,
     /// A flag of kubectl drain, or nothing.
@@ -351,6 +358,25 @@ fn patch(node: &str, cordoned: bool) -> Script {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pods_have_the_time_that_variables_say() {
+        let yaml = "drain_grace_period: 1\ndrain_timeout: 2s\ndrain_retries: 3\ndrain_retry_delay_seconds: 4\n\
+                    drain_fallback_grace_period: 5\ndrain_fallback_timeout: 6m\ndrain_fallback_retries: 7\n\
+                    drain_fallback_retry_delay_seconds: 8";
+        let vars = crate::preflight::fixture::variables(yaml).deserialize().unwrap();
+        let way = |name, flag, grace_seconds, limit, attempts, delay| Way {
+            name,
+            flag,
+            grace_seconds,
+            limit: Duration::from_secs(limit),
+            attempts,
+            delay: Duration::from_secs(delay),
+        };
+        let expected =
+            [way("Drain", "", 1, 2, 4, 4), way("Delete the pods of", "--disable-eviction", 5, 360, 8, 8)];
+        assert_eq!(ways(&vars), expected);
+    }
 
     #[test]
     fn a_length_of_time_is_written_as_for_kubectl() {

@@ -164,6 +164,23 @@ mod tests {
             on[0]["configuration"]["exemptions"],
             json!({ "usernames": ["a"], "runtimeClasses": [], "namespaces": ["kube-system"] })
         );
+        let on = plugins(
+            "kube_pod_security_use_default: true\nkube_pod_security_default_enforce_version: v1.30\n\
+             kube_pod_security_default_audit: baseline\nkube_pod_security_default_audit_version: v1.31\n\
+             kube_pod_security_default_warn: privileged\nkube_pod_security_exemptions_namespaces: [b]\n\
+             kube_pod_security_exemptions_runtime_class_names: [kata]",
+        );
+        assert_eq!(
+            on[0]["configuration"]["defaults"],
+            json!({
+                "enforce": "baseline", "enforce-version": "v1.30", "audit": "baseline", "audit-version": "v1.31",
+                "warn": "privileged", "warn-version": "v1.36",
+            })
+        );
+        assert_eq!(
+            on[0]["configuration"]["exemptions"],
+            json!({ "usernames": [], "runtimeClasses": ["kata"], "namespaces": ["b"] })
+        );
     }
 
     #[test]

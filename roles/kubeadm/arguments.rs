@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn every_program_takes_what_is_meant_for_all_and_its_own() {
         let yaml = "kube_log_level: 4\nkube_profiling: false\nkube_feature_gates: [A=true]\n\
-                    kube_scheduler_feature_gates: [B=false]\ntls_min_version: VersionTLS12\ntls_cipher_suites: [X, Y]";
+                    kube_apiserver_feature_gates: [C]\nkube_scheduler_feature_gates: [B=false]\ntls_min_version: VersionTLS12\ntls_cipher_suites: [X, Y]";
         let common = |gates: &str| {
             json!({
                 "feature-gates": gates, "profiling": "false", "tls-cipher-suites": "X,Y",
@@ -287,7 +287,7 @@ mod tests {
         };
         let mut api_server = arguments(yaml, "api_server");
         api_server.as_object_mut().unwrap().retain(|name, _| !name.starts_with("shutdown-"));
-        assert_eq!(api_server, common("A=true"));
+        assert_eq!(api_server, common("A=true,C"));
         assert_eq!(arguments(yaml, "controller_manager"), common("A=true"));
         assert_eq!(arguments(yaml, "scheduler"), common("A=true,B=false"));
     }
@@ -350,10 +350,15 @@ mod tests {
     fn what_is_said_in_so_many_words_wins() {
         let yaml = "event_ttl_duration: 2h\nkube_kubeadm_apiserver_extra_args: {event-ttl: 3h, --max-requests-inflight: 9, a: [x, y], shutdown-delay-duration: 20s}\n\
                     kube_kubeadm_controller_extra_args: {b: true}\nkube_kubeadm_scheduler_extra_args: {c: d}\n\
-                    scheduler_extra_volumes: [{name: n, hostPath: /h, mountPath: /m, readOnly: true}]";
+                    scheduler_extra_volumes: [{name: n, hostPath: /h, mountPath: /m, readOnly: true}]\n\
+                    controller_manager_extra_volumes: [{name: o, hostPath: /i, mountPath: /j, pathType: File}]";
         let expected = json!({ "a": "x,y", "event-ttl": "3h", "max-requests-inflight": "9", "shutdown-delay-duration": "20s", "shutdown-send-retry-after": "true" });
         assert_eq!(arguments(yaml, "api_server"), expected);
-        assert_eq!(arguments(yaml, "controller_manager"), json!({ "b": "true" }));
+        let volume = json!([{ "name": "o", "hostPath": "/i", "mountPath": "/j", "readOnly": false, "pathType": "File" }]);
+        assert_eq!(
+            told(yaml)["controller_manager"],
+            json!({ "arguments": { "b": "true" }, "volumes": volume })
+        );
         let volume = json!([{ "name": "n", "hostPath": "/h", "mountPath": "/m", "readOnly": true }]);
         assert_eq!(told(yaml)["scheduler"], json!({ "arguments": { "c": "d" }, "volumes": volume }));
     }

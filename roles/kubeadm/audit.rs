@@ -209,6 +209,10 @@ mod tests {
         let config: Value = serde_json::from_str(files[1].content()).unwrap();
         let cluster = json!({ "server": "https://audit.example", "insecure-skip-tls-verify": true });
         assert_eq!(config["clusters"][0]["cluster"], cluster);
+        let larger =
+            audit(&format!("{yaml}audit_webhook_batch_max_size: 7\naudit_webhook_batch_max_wait: 9s\n"));
+        let values = larger.unwrap().unwrap().arguments().into_iter().map(|(_, value)| value);
+        assert_eq!(values.collect::<Vec<_>>(), ["batch", "7", "9s"]);
         let blocking = audit(&format!("{yaml}audit_webhook_mode: blocking\nkubernetes_audit: true"));
         assert_eq!(blocking.unwrap().unwrap().arguments().len(), 5);
     }

@@ -301,7 +301,8 @@ mod tests {
         });
         let play = json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
         let yaml = format!(
-            "kube_version: {version}\nkube_log_level: 3\nkube_kubeadm_scheduler_extra_args: {{v: 4}}\n"
+            "kube_version: {version}\nkube_log_level: 3\nkube_kubeadm_scheduler_extra_args: {{v: 4}}\n\
+             kubeadm_feature_gates: [A=false]\nkubeadm_ignore_preflight_errors: [NumCPU]\n"
         );
         let written = inventory_and_vars(hosts, &yaml);
         let look = Role { reads: &[crate::cluster::READS, crate::kubeadm::READS], ..look };
@@ -322,6 +323,9 @@ mod tests {
             cluster["apiServer"]["extraArgs"][0],
             json!({ "name": "service-node-port-range", "value": "30000-32767" })
         );
+        assert_eq!(cluster["featureGates"], json!({ "A": false }));
+        let ignored = new[0]["nodeRegistration"]["ignorePreflightErrors"].as_array().unwrap();
+        assert_eq!(ignored.last(), Some(&json!("NumCPU")));
         let newest = told_in("1.36.3").await;
         new[1]["kubernetesVersion"] = json!("v1.36.3");
         assert_eq!(new[..2], newest[..2]);

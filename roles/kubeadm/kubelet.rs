@@ -31,6 +31,7 @@ pub(super) struct Vars {
     kubelet_secure_addresses: Option<String>,
     kubelet_custom_flags: Vec<String>,
     kubelet_node_custom_flags: Vec<String>,
+    cloud_provider: Option<String>,
 }
 
 /// Holds what [`wanted`] was when the kubelet last got its configuration from the cluster, and the sum of the file that came of
@@ -53,13 +54,23 @@ pub(super) fn unit(host: &Host, known: &Standing) -> Result<String> {
 /// The same, of a kubelet that finds the API at an address which variables may not say.
 fn unit_with(host: &Host, api: Option<IpAddr>) -> Result<String> {
     let vars: Vars = host.vars()?;
-    let mut flags = vars.kubelet_custom_flags.clone();
-    if !host.in_group("kube_control_plane") {
-        flags.extend(vars.kubelet_node_custom_flags.iter().cloned());
-    }
+    let flags = flags(&vars, host.in_group("kube_control_plane"));
     let peers = vars.kubelet_systemd_hardening.then(|| peers(host, &vars, api)).transpose()?;
     let extra = json!({ "bin_dir": bin_dir(host)?, "flags": flags, "peers": peers });
     host.render("kubelet.service.j2", include_str!("templates/kubelet.service.j2"), &extra)
+}
+
+/// The arguments that variables ask for; what is said in so many words comes last, so that it wins.
+fn flags(vars: &Vars, control_plane: bool) -> Vec<String> {
+    // The field of its configuration that there once was is no more: this is the only way to say it.
+    let of_cloud = vars.cloud_provider.as_deref() == Some("external");
+    let mut flags: Vec<String> =
+        of_cloud.then(|| "--cloud-provider=external".to_owned()).into_iter().collect();
+    flags.extend(vars.kubelet_custom_flags.iter().cloned());
+    if !control_plane {
+        flags.extend(vars.kubelet_node_custom_flags.iter().cloned());
+    }
+    flags
 }
 
 /// Its file: on a machine whose kubelet runs (`is_node`) only where it is missing.
@@ -265,6 +276,25 @@ mod tests {
     fn config(yaml: &str) -> String {
         let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
         vars.render(include_str!("templates/kubelet-config.yaml.j2"), "kubelet-config", &json!({})).unwrap()
+    }
+
+    #[test]
+    fn arguments_are_those_of_variables_with_what_the_user_says_last() {
+        let of = |yaml: &str, control_plane| flags(&variables(yaml).deserialize().unwrap(), control_plane);
+        assert!(of("", false).is_empty() && of("cloud_provider:", false).is_empty());
+        let yaml =
+            "cloud_provider: external\nkubelet_custom_flags: [--a=1]\nkubelet_node_custom_flags: [--b=2]";
+        assert_eq!(of(yaml, true), ["--cloud-provider=external", "--a=1"]);
+        assert_eq!(of(yaml, false), ["--cloud-provider=external", "--a=1", "--b=2"]);
+    }
+
+    #[test]
+    fn the_unit_wants_the_units_that_a_variable_names() {
+        let extra = json!({ "bin_dir": "/b", "flags": [], "peers": null });
+        let unit = variables("kubelet_systemd_wants_dependencies: [rpc-statd.service, a.mount]")
+            .render(include_str!("templates/kubelet.service.j2"), "kubelet.service", &extra)
+            .unwrap();
+        assert!(unit.contains("\nWants=rpc-statd.service\nWants=a.mount\n"), "{unit}");
     }
 
     #[test]

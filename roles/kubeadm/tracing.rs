@@ -61,5 +61,11 @@ mod tests {
         let file = on.of_api_server(36).unwrap();
         assert!(file.content().contains("192.0.2.9:4317") && file.content().contains("io/v1\""));
         assert_eq!(on.of_kubelet(), json!({ "endpoint": "127.0.0.1:4317", "samplingRatePerMillion": 7 }));
+        let other = vars(
+            "kube_apiserver_tracing: true\nkube_apiserver_tracing_sampling_rate_per_million: 8\nkubelet_tracing: true\n\
+             kubelet_tracing_endpoint: 192.0.2.8:4317",
+        );
+        assert!(other.of_api_server(36).unwrap().content().contains("\"samplingRatePerMillion\": 8"));
+        assert_eq!(other.of_kubelet()["endpoint"], "192.0.2.8:4317");
     }
 }

@@ -131,6 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_asks_for_what_variables_say() {
+        let [_, daemons] = made("nodelocaldns_cpu_requests: 7m\nnodelocaldns_memory_requests: 8Mi\nnodelocaldns_memory_limit: 9Mi")
+            .try_into()
+            .unwrap();
+        let resources = &daemons["spec"]["template"]["spec"]["containers"][0]["resources"];
+        assert_eq!(
+            *resources,
+            json!({ "requests": { "cpu": "7m", "memory": "8Mi" }, "limits": { "memory": "9Mi" } })
+        );
+    }
+
+    #[test]
     fn names_of_the_cluster_are_asked_of_its_server_and_others_of_theirs() {
         let own = corefile("");
         assert!(own.starts_with("cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {\n"), "{own}");

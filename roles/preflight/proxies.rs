@@ -18,7 +18,14 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
             format!("correct {name}, or remove it"),
         ))
     };
-    ["http_proxy", "https_proxy"].into_iter().filter_map(wrong).collect()
+    let certificates = Setting::of(vars, "https_proxy_cert_file").filter(|setting| !is_file(&setting.text));
+    let certificates = certificates.map(|setting| {
+        setting.wrong(
+            "a path on the machines that begins with /, without spaces",
+            "correct https_proxy_cert_file, or remove it",
+        )
+    });
+    ["http_proxy", "https_proxy"].into_iter().filter_map(wrong).chain(certificates).collect()
 }
 
 /// What Go's net/http, apt and curl take: a machine and a port, with http in front unless said otherwise.
@@ -33,6 +40,12 @@ fn is_proxy(text: &str) -> bool {
             && !rest.contains(special)
             && !name.is_empty()
             && (port.parse::<u16>().is_ok_and(|port| port > 0) || place.ends_with(']'))
+}
+
+/// What stands in an environment file as it is; nothing, as in kubespray's sample, is none.
+fn is_file(text: &str) -> bool {
+    text.is_empty()
+        || text.starts_with('/') && !text.contains(|c: char| c.is_whitespace() || "\"'\\".contains(c))
 }
 
 #[cfg(test)]
@@ -51,7 +64,9 @@ mod tests {
         ] {
             assert!(is_proxy(good), "{good}");
         }
+        assert!(check(&variables("https_proxy_cert_file: ''")).is_empty());
         let rows = [
+            ("https_proxy_cert_file: proxy.pem", "https_proxy_cert_file: proxy.pem (vars.yml:1:24)"),
             ("http_proxy: http://:3128", "http_proxy: http://:3128 (vars.yml:1:13)"),
             ("https_proxy: ftp://proxy:21", "https_proxy: ftp://proxy:21 (vars.yml:1:14)"),
             ("https_proxy: http://proxy:port", "https_proxy: http://proxy:port (vars.yml:1:14)"),

@@ -351,8 +351,8 @@ impl Form {
 
     fn in_words(self) -> String {
         match self {
-            OneOf([others @ .., last]) => format!("{} or {last}", others.join(", ")),
-            OneOf([]) => String::new(),
+            OneOf([others @ .., before, last]) => [others, &[*before]].concat().join(", ") + " or " + last,
+            OneOf(one) => one.concat(),
             Number(least, ANY) => format!("a whole number, at least {least}"),
             Number(least, most) => format!("a whole number, {least} to {most}"),
             Duration => "numbers with units (h, m, s, ms), longer than nothing, as in 5m0s".to_owned(),
@@ -450,6 +450,7 @@ mod tests {
             ("kube_proxy_tcp_timeout: soon", "kube_proxy_tcp_timeout: soon (vars.yml:1:25) numbers with units (h, m, s, ms), as in 5m0s or 0s"),
             ("audit_webhook_mode: later", "audit_webhook_mode: later (vars.yml:1:21) batch, blocking or blocking-strict"),
             ("kubelet_cpu_manager_policy: best", "kubelet_cpu_manager_policy: best (vars.yml:1:29) none or static"),
+            ("dashboard_kind: kubernetes-dashboard", "dashboard_kind: kubernetes-dashboard (vars.yml:1:17) headlamp"),
             ("node_labels: {room: a b}", "node_labels: room: \"a b\" (vars.yml:1:14) a name and a text"),
             ("node_labels: {a/b/c: x}", "node_labels: a/b/c: \"x\" (vars.yml:1:14) a name and a text"),
             ("node_labels: {room: '104', example.org/Floor: '', a.b_c: 1}", ""),

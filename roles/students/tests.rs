@@ -85,6 +85,23 @@ fn a_student_gets_six_objects_with_names_of_any_kind() {
 }
 
 #[test]
+fn how_much_a_student_may_have_is_as_the_variables_say() {
+    let vars = variables(
+        "students_quota: {pods: '3'}\nstudents_container_requests: {cpu: 1m}\nstudents_container_limits: {memory: 2Mi}\n\
+         students_pod_security: restricted",
+    );
+    let objects = objects(&vars, &[student("Anna", "anna")], "admin").unwrap();
+    let of = |kind: &str| &objects.iter().find(|object| object.value["kind"] == kind).unwrap().value;
+    assert_eq!(of("ResourceQuota")["spec"]["hard"], json!({ "pods": "3" }));
+    let limits = &of("LimitRange")["spec"]["limits"][0];
+    assert_eq!(
+        (&limits["defaultRequest"], &limits["default"]),
+        (&json!({ "cpu": "1m" }), &json!({ "memory": "2Mi" }))
+    );
+    assert_eq!(of("Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+}
+
+#[test]
 fn what_nodes_hand_on_to_each_other_arrives_where_policies_are_kept_to() {
     let allowed = |yaml: &str| -> Vec<String> {
         let yaml = format!("network_policies_enabled: true\nkube_pods_subnet: 10.4.0.0/22\n{yaml}");

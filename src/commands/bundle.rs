@@ -1,5 +1,6 @@
 //! `muster bundle`: the folder with the binaries and images that are installed on machines.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use muster_artifacts::{
 };
 use muster_lab::build::{self, BuildError, BuildProgress};
 use muster_roles::catalogue::CATALOGUE;
+use muster_roles::packages;
 
 use crate::args::{Form, InventoryArgs};
 use crate::environment::{Environment, shown};
@@ -166,6 +168,9 @@ fn run_fetch(args: FetchArgs, dir: &Path, environment: &Environment) -> Result<E
     let releases = args.versions.releases(world.as_ref(), &arches)?;
     let usual = sources(world.as_ref(), environment)?;
     let sources = Sources {
+        // What is typed is meant for everything.
+        files_of: if args.files_repo.is_some() { BTreeMap::new() } else { usual.files_of },
+        images_of: if args.registry_host.is_some() { BTreeMap::new() } else { usual.images_of },
         files_repo: args.files_repo.or(usual.files_repo),
         registry_host: args.registry_host.or(usual.registry_host),
         image_digests: args
@@ -357,7 +362,8 @@ fn list_needed(args: &ListArgs, dir: &Path, environment: &Environment) -> Result
     let mut table = Table::new(&["name", "version", "arch", "sha256", "upstream", "in the bundle"]);
     let is_there = |there: bool| if there { "yes" } else { "no" }.to_owned();
     let known = |sha256: Option<Sha256>| sha256.map_or_else(|| "-".to_owned(), |sha256| sha256.to_string());
-    for release in args.of.releases(args.of.world(environment)?.as_ref(), &arches)? {
+    let world = args.of.world(environment)?;
+    for release in args.of.releases(world.as_ref(), &arches)? {
         for file in &release.files {
             let entry = bundle.file(&file.name, &file.version, file.arch).ok();
             table.row(vec![
@@ -381,9 +387,23 @@ fn list_needed(args: &ListArgs, dir: &Path, environment: &Environment) -> Result
             ]);
         }
     }
+    for name in packages_of(world.as_ref())? {
+        let row = [name.as_str(), "-", "-", "-", "a package of the machine's distribution", "no"];
+        table.row(row.map(str::to_owned).into());
+    }
     // Nothing is broken into lines: a sha256 is to be copied.
     print::data(&lines(&table.render(screen.style, 1000)))?;
     Ok(Exit::Done)
+}
+
+/// The packages of their distributions that machines may need, each once.
+fn packages_of(world: Option<&World>) -> Result<BTreeSet<String>, CommandError> {
+    let Some(world) = world else { return Ok(packages(None)?.into_iter().collect()) };
+    let mut all = BTreeSet::new();
+    for host in world.inventory.hosts() {
+        all.extend(packages(Some(&world.vars.host(host.name())?))?);
+    }
+    Ok(all)
 }
 
 fn serve(args: &ServeArgs, dir: &Path, environment: &Environment) -> Result<Exit, CommandError> {

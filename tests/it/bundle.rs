@@ -30,6 +30,13 @@ fn what_an_inventory_needs_follows_its_variables() {
         "{kubelet}"
     );
     assert!(usual.contains("flannel") && !usual.contains("metrics-server"), "{usual}");
+    assert!(
+        usual.lines().any(|line| line.starts_with("conntrack ") && line.contains("distribution")),
+        "{usual}"
+    );
+    assert!(!usual.contains("chrony") && !usual.contains("ipset"), "{usual}");
+    let more = listed("ntp_enabled: true\nnetwork_policies_enabled: true\n");
+    assert!(["\nchrony ", "\nipset "].iter().all(|package| more.contains(package)), "{more}");
     let other = listed("kube_network_plugin: none\nmetrics_server_enabled: true\n");
     assert!(!other.contains("flannel") && other.contains("metrics-server"), "{other}");
     // Of the bundle that is there, too.
@@ -48,6 +55,44 @@ fn files_and_images_come_from_the_mirrors_that_variables_name() {
     let ended = test.run(&["--bundle", "none"]).code(1);
     let asked = ["/dl.k8s.io/release/", "/v2/kube-apiserver/manifests/"].map(|path| mirror.url() + path);
     ended.stdout_has(&[&asked[0], &asked[1]]);
+}
+
+#[test]
+fn a_registry_and_a_site_may_have_a_mirror_of_their_own_which_knows_who_asks() {
+    let (all, own) = (HttpMirror::start().unwrap(), HttpMirror::start().unwrap());
+    // RFC 7617.
+    let header = "Basic bWU6c2VjcmV0";
+    own.require_credentials(header);
+    let place = own.url().replace("http://", "");
+    let variables = format!(
+        "files_repo: {0}\nregistry_host: {0}\nkube_image_repo: {1}/k8s\ndl_k8s_io_url: {1}/dl\ndocker_image_repo: docker.io\n",
+        all.url(),
+        own.url()
+    );
+    let auth =
+        format!("containerd_registry_auth: [{{registry: '{place}', username: me, password: secret}}]\n");
+    let fetch = |variables: &str, docker: &str| {
+        muster()
+            .file("inventory/hosts.ini", INVENTORY)
+            .file("inventory/group_vars/all.yml", variables)
+            .file("docker/config.json", docker)
+            .set("DOCKER_CONFIG", "docker")
+            .run(&["bundle", "fetch", "--dir", "none", "--for-inventory"])
+            .code(1)
+    };
+    let nobody = fetch(&variables, "{}");
+    nobody.stderr_has(&[
+        &format!("{}/dl/release/", own.url()),
+        &format!("{place} wants a name and a password"),
+    ]);
+    assert!(own.authorizations().is_empty());
+    let known = fetch(&format!("{variables}{auth}"), "{}");
+    known.stderr_has(&[&format!("{}/v2/k8s/kube-apiserver/manifests/", own.url())]);
+    assert!(!own.authorizations().is_empty() && own.authorizations().iter().all(|value| value == header));
+    let logged_in = format!(r#"{{"auths": {{"{place}": {{"auth": "{}"}}}}}}"#, &header[6..]);
+    fetch(&variables, &logged_in).stderr_has(&[&format!("{}/v2/k8s/kube-apiserver/manifests/", own.url())]);
+    fetch(&variables, "{").stderr_has(&["config.json: it is no JSON of Docker's", "docker login"]);
+    assert!(all.authorizations().is_empty(), "a password is for its registry alone");
 }
 
 #[test]

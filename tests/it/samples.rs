@@ -82,6 +82,16 @@ fn the_values_of_kubesprays_sample_are_taken_but_for_a_version_that_is_not_there
         let ended = run(&["-e", &format!("kube_network_plugin={network}")]).code(1);
         assert!(ended.stderr.starts_with("error: the bundle none lacks:"), "{network}: {}", ended.stderr);
     }
+    // Those without effect ask for nothing that is missing: each says why.
+    let ended = muster()
+        .file("inventory/hosts.ini", hosts)
+        .file("inventory/group_vars/all.yml", include_str!("kubespray-values.yml"))
+        .run(&["vars", "--unused", "--json"])
+        .code(0);
+    let listed: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let told: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["what"].as_str().unwrap()).collect();
+    assert!(told.len() > 20 && told.iter().all(|what| what.starts_with("changes nothing: ")), "{told:#?}");
     let ended = run(&["-e", "kube_network_plugin=flannel", "-e", "kube_version=1.29.9"]).code(3);
     ended.stderr_has(&["1 problem in inventory/hosts.ini; nothing was changed", "\nkube_version  1.29.9 "]);
 }

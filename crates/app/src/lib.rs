@@ -20,6 +20,7 @@ mod job;
 mod lock_owner;
 mod login;
 mod looking_only;
+mod mirrors;
 mod options;
 mod owner;
 mod passwords;

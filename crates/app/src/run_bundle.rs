@@ -16,6 +16,7 @@ use muster_roles::catalogue::{CATALOGUE, is_of_another_network, needed_by, optio
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::frontend::{Frontend, News};
+use crate::mirrors;
 use crate::options::RunOptions;
 use crate::world::World;
 
@@ -221,6 +222,9 @@ pub fn sources(world: Option<&World>, environment: &Environment) -> Result<Sourc
     Ok(Sources {
         files_repo: variable("files_repo")?,
         registry_host: variable("registry_host")?,
+        files_of: host.as_ref().map(mirrors::of_sites).transpose()?.unwrap_or_default(),
+        images_of: host.as_ref().map(mirrors::of_registries).transpose()?.unwrap_or_default(),
+        credentials: mirrors::credentials(host.as_ref(), environment)?,
         image_digests: host.as_ref().map(image_digests).transpose()?.unwrap_or_default(),
         proxy: variable("https_proxy")?
             .or(variable("http_proxy")?)

@@ -1,5 +1,6 @@
 //! Downloading what a bundle lacks.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::time::Instant;
 
@@ -7,8 +8,8 @@ use crate::fetch_error::FetchError;
 use crate::http::{Http, shown};
 use crate::registry::Registry;
 use crate::{
-    BundleError, BundleWriter, CatalogueFile, HttpError, ImageDigests, ImageReference, NewFile, Origin,
-    Progress, ProgressSink, Release, Retry, Sha256,
+    BundleError, BundleWriter, CatalogueFile, Credentials, HttpError, ImageDigests, ImageReference, NewFile,
+    Origin, Progress, ProgressSink, Release, Retry, Sha256,
 };
 
 /// Where downloads come from: upstream, unless something else is given.
@@ -20,6 +21,13 @@ pub struct Sources {
     /// A mirror of images: `host[:port]`, or a URL like `http://host:port` where it has no TLS, in place of each image's
     /// registry.
     pub registry_host: Option<String>,
+    /// Mirrors of single sites of files, in place of `https://HOST`, by that host: URLs. They win over `files_repo`.
+    pub files_of: BTreeMap<String, String>,
+    /// Mirrors of single registries, by their names in references: `host[:port]`, or a URL like `http://host:port`, with the beginning
+    /// of the repositories there, if they have one. They win over `registry_host`.
+    pub images_of: BTreeMap<String, String>,
+    /// Names and passwords for registries.
+    pub credentials: Credentials,
     /// The digests that images must have; none, where registries are believed.
     pub image_digests: ImageDigests,
     /// A proxy, e.g. `http://proxy:3128`.
@@ -52,7 +60,7 @@ pub fn fetch(
 ) -> Result<Fetched, FetchError> {
     sources.validate()?;
     let http = Http::new(sources.proxy.as_deref(), &sources.no_proxy, sources.retry)?;
-    let mut registry = Registry::new(&http, sources.registry_host.as_deref(), &sources.image_digests);
+    let mut registry = Registry::new(&http, sources);
     let files =
         release.files.iter().filter(|file| bundle.file(&file.name, &file.version, file.arch).is_err());
     let images = release
@@ -131,6 +139,7 @@ impl FetchError {
         match self {
             FetchError::Http(HttpError::NotFound { .. } | HttpError::Refused { .. }) => true,
             FetchError::Mismatch { .. } | FetchError::Image { .. } | FetchError::NoDigest { .. } => true,
+            FetchError::Credentials { .. } => true,
             FetchError::Bundle(BundleError::Image { .. }) => true,
             FetchError::Http(_)
             | FetchError::Mirror { .. }
@@ -150,7 +159,8 @@ impl Sources {
     /// what an image of that name is, because the catalogue has no digests of images.
     #[must_use]
     pub fn unproven(&self) -> Option<String> {
-        let host = self.registry_host.as_deref().filter(|host| host.starts_with("http://"))?;
+        let hosts = self.registry_host.iter().chain(self.images_of.values());
+        let host = hosts.into_iter().find(|host| host.starts_with("http://"))?;
         if !self.image_digests.is_empty() {
             return None;
         }
@@ -162,9 +172,14 @@ impl Sources {
     }
 
     fn mirrored(&self, url: &str) -> String {
+        let rest = url.trim_start_matches("https://");
+        let of_site = rest.split_once('/').and_then(|(host, path)| Some((self.files_of.get(host)?, path)));
+        if let Some((mirror, path)) = of_site {
+            return format!("{}/{path}", mirror.trim_end_matches('/'));
+        }
         match &self.files_repo {
             Some(mirror) => {
-                format!("{}/{}", mirror.trim_end_matches('/'), url.trim_start_matches("https://"))
+                format!("{}/{rest}", mirror.trim_end_matches('/'))
             }
             None => url.to_owned(),
         }
@@ -172,13 +187,21 @@ impl Sources {
 
     fn validate(&self) -> Result<(), FetchError> {
         let is_url = |value: &str| value.starts_with("http://") || value.starts_with("https://");
-        if let Some(value) = self.files_repo.as_ref().filter(|value| !is_url(value)) {
+        if let Some(value) = self.files_repo.iter().chain(self.files_of.values()).find(|value| !is_url(value))
+        {
             let expected = "write a URL, such as http://mirror.example.org/files";
             return Err(FetchError::Mirror { value: shown(value), expected });
         }
         let is_host = |value: &str| is_url(value) || !value.contains('/') && !value.is_empty();
         if let Some(value) = self.registry_host.as_ref().filter(|value| !is_host(value)) {
             let expected = "write host[:port], or http://host:port if it has no TLS";
+            return Err(FetchError::Mirror { value: shown(value), expected });
+        }
+        let is_place = |value: &str| {
+            is_url(value) || !value.contains("://") && !value.starts_with('/') && !value.is_empty()
+        };
+        if let Some(value) = self.images_of.values().find(|value| !is_place(value)) {
+            let expected = "write host[:port], with the beginning of the repositories there, if any: registry.example.org/k8s";
             return Err(FetchError::Mirror { value: shown(value), expected });
         }
         Ok(())
@@ -257,6 +280,27 @@ mod tests {
     }
 
     #[test]
+    fn a_site_of_files_may_have_a_mirror_of_its_own() {
+        let files_of = BTreeMap::from([("github.com".to_owned(), "http://mirror/gh/".to_owned())]);
+        let sources = Sources { files_repo: Some("https://all".into()), files_of, ..Sources::default() };
+        let found = ["https://github.com/a/b", "https://dl.k8s.io/a"].map(|url| sources.mirrored(url));
+        assert_eq!(found, ["http://mirror/gh/a/b", "https://all/dl.k8s.io/a"]);
+        let wrong = |files: &str, images: &str| {
+            let one = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            let sources = Sources {
+                files_of: one("github.com", files),
+                images_of: one("docker.io", images),
+                ..Sources::default()
+            };
+            sources.validate().err().map(|error| error.to_string())
+        };
+        assert_eq!(wrong("https://m/x", "r.lan:5000/hub"), None);
+        assert_eq!(wrong("https://m/x", "http://r.lan/hub"), None);
+        assert!(wrong("mirror", "r.lan").unwrap().contains("\"mirror\" is not the address"));
+        assert!(wrong("https://m", "/hub").unwrap().contains("\"/hub\" is not the address"));
+    }
+
+    #[test]
     fn images_of_a_registry_without_tls_are_told_of() {
         let of = |host: Option<&str>| {
             Sources { registry_host: host.map(str::to_owned), ..Sources::default() }.unproven()
@@ -264,6 +308,8 @@ mod tests {
         assert!(of(Some("http://me:word@mirror:5000")).unwrap().starts_with("images come from http://"));
         assert!(!of(Some("http://me:word@mirror:5000")).unwrap().contains("word"));
         let image_digests = ImageDigests::from_yaml("image_digests: {\"a.example.org/b:1\": []}").unwrap();
+        let images_of = BTreeMap::from([("docker.io".to_owned(), "http://mirror/hub".to_owned())]);
+        assert!(Sources { images_of, ..Sources::default() }.unproven().is_some());
         let known =
             Sources { registry_host: Some("http://mirror".into()), image_digests, ..Sources::default() };
         assert_eq!(known.unproven(), None);

@@ -32,6 +32,16 @@ pub enum FetchError {
         /// Why not.
         message: String,
     },
+    /// The registry wants to know who asks.
+    #[error(
+        "{registry} {said}: say them in containerd_registry_auth, which is for the machines, too, or with docker login {registry}"
+    )]
+    Credentials {
+        /// Its `host[:port]`.
+        registry: String,
+        /// What it does.
+        said: &'static str,
+    },
     /// What upstream publishes of a file's digest does not have it.
     #[error("{url} has no sha256 of {name}")]
     NoDigest {

@@ -15,6 +15,7 @@ mod archive;
 mod bundle;
 mod catalogue;
 mod check;
+mod credentials;
 mod digest;
 mod error;
 mod fetch;
@@ -39,6 +40,7 @@ pub use catalogue::{
     Catalogue, CatalogueError, CatalogueFile, CatalogueImage, Kind, NotInCatalogue, Release,
 };
 pub use check::Damage;
+pub use credentials::Credentials;
 pub use digest::Sha256;
 pub use error::{BundleError, MissingArtifact};
 pub use fetch::{Fetched, Sources, fetch};

@@ -9,32 +9,27 @@ use std::io;
 
 use serde::Deserialize;
 
+use crate::credentials::place;
 use crate::fetch_error::FetchError;
 use crate::http::{Document, Http, shown};
 use crate::oci::{self, Descriptor, ImageIndex, ImageManifest};
 use crate::{
-    Arch, BundleError, BundleWriter, ImageDigests, ImageReference, NewImage, Origin, Progress, ProgressSink,
-    Sha256,
+    Arch, BundleError, BundleWriter, ImageReference, NewImage, Origin, Progress, ProgressSink, Sha256,
+    Sources,
 };
 
-/// A registry, and the tokens it gave.
+/// Registries, and what they want to hear.
 pub(crate) struct Registry<'a> {
     http: &'a Http,
-    /// In place of every image's own registry.
-    mirror: Option<String>,
-    /// By base URL and repository.
-    tokens: HashMap<(String, String), String>,
-    digests: &'a ImageDigests,
+    sources: &'a Sources,
+    /// What proves that we may, as the value of a header, by base URL and repository.
+    authorizations: HashMap<(String, String), String>,
 }
 
 impl<'a> Registry<'a> {
-    /// `mirror` is `host[:port]`, or a URL where it is not to be HTTPS.
-    pub(crate) fn new(http: &'a Http, mirror: Option<&str>, digests: &'a ImageDigests) -> Registry<'a> {
-        let mirror = mirror.map(|mirror| {
-            let mirror = mirror.trim_end_matches('/');
-            if mirror.contains("://") { mirror.to_string() } else { format!("https://{mirror}") }
-        });
-        Registry { http, mirror, tokens: HashMap::new(), digests }
+    /// Those that `sources` name.
+    pub(crate) fn new(http: &'a Http, sources: &'a Sources) -> Registry<'a> {
+        Registry { http, sources, authorizations: HashMap::new() }
     }
 
     /// Downloads an image into the bundle. Blobs that are there already are not downloaded again.
@@ -60,19 +55,28 @@ impl<'a> Registry<'a> {
 
     /// The URL of an image's registry, and the image's repository there.
     fn place(&self, reference: &ImageReference) -> (String, String) {
-        let mut repository = reference.repository.clone();
-        let base = match (&self.mirror, reference.registry.as_str()) {
-            (Some(mirror), _) => mirror.clone(),
-            // Docker's registry is not at the host that its images are named by, and its own images are in "library".
-            (None, "docker.io") => {
-                if !repository.contains('/') {
-                    repository = format!("library/{repository}");
-                }
-                "https://registry-1.docker.io".into()
-            }
-            (None, host) => format!("https://{host}"),
+        let url = |place: &str| match place.contains("://") {
+            true => place.to_owned(),
+            false => format!("https://{place}"),
         };
-        (base, repository)
+        let repository = reference.repository.clone();
+        if let Some(mirror) = self.sources.images_of.get(&reference.registry) {
+            let mirror = url(mirror.trim_end_matches('/'));
+            let host = mirror.find("://").map_or(0, |at| at + 3);
+            return match mirror[host..].split_once('/') {
+                Some((name, path)) => (format!("{}{name}", &mirror[..host]), format!("{path}/{repository}")),
+                None => (mirror, repository),
+            };
+        }
+        match (&self.sources.registry_host, reference.registry.as_str()) {
+            (Some(mirror), _) => (url(mirror.trim_end_matches('/')), repository),
+            // Docker's registry is not at the host that its images are named by, and its own images are in "library".
+            (None, "docker.io") if !repository.contains('/') => {
+                ("https://registry-1.docker.io".into(), format!("library/{repository}"))
+            }
+            (None, "docker.io") => ("https://registry-1.docker.io".into(), repository),
+            (None, host) => (url(host), repository),
+        }
     }
 
     /// The image's manifest for `arch`.
@@ -97,7 +101,8 @@ impl<'a> Registry<'a> {
             oci::MANIFEST | oci::DOCKER_MANIFEST => false,
             _ => serde_json::from_slice::<Kind>(&answer.body).is_ok_and(|kind| kind.manifests.is_some()),
         };
-        let known = |found| self.digests.check(reference, found).map_err(|why| bad(reference, why));
+        let known =
+            |found| self.sources.image_digests.check(reference, found).map_err(|why| bad(reference, why));
         if !is_index {
             known(Sha256::of(&answer.body))?;
             return Ok(answer.body);
@@ -143,8 +148,7 @@ impl<'a> Registry<'a> {
             return Ok(());
         }
         let url = format!("{base}/v2/{repository}/blobs/{}", blob.digest);
-        let token = self.tokens.get(&(base.to_string(), repository.to_string()));
-        let authorization = token.map(|token| format!("Bearer {token}"));
+        let authorization = self.authorizations.get(&(base.to_string(), repository.to_string()));
         let headers: Vec<(&str, &str)> =
             authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
         let partial = bundle.partial(&expected.to_string());
@@ -155,7 +159,7 @@ impl<'a> Registry<'a> {
         Ok(())
     }
 
-    /// Asks for a manifest; gets a token first where the registry wants one.
+    /// Asks for a manifest; proves who asks, or gets a token first, where the registry wants that.
     fn get(
         &mut self,
         base: &str,
@@ -167,17 +171,27 @@ impl<'a> Registry<'a> {
         let key = (base.to_string(), repository.to_string());
         let mut asked = false;
         loop {
-            let token = self.tokens.get(&key).map(|token| format!("Bearer {token}"));
             let mut headers = vec![("Accept", accept.as_str())];
-            headers.extend(token.iter().map(|token| ("Authorization", token.as_str())));
+            let authorization = self.authorizations.get(&key);
+            headers.extend(authorization.iter().map(|value| ("Authorization", value.as_str())));
             let answer = self.http.document(url, &headers, progress)?;
             match (answer.status.as_u16(), &answer.authenticate) {
                 (200, _) => return Ok(answer),
                 (401, Some(challenge)) if !asked => {
                     asked = true;
-                    let token = self.token(base, repository, url, challenge, progress)?;
-                    self.tokens.insert(key.clone(), token);
+                    let is_basic =
+                        challenge.trim().get(..5).is_some_and(|word| word.eq_ignore_ascii_case("basic"));
+                    let value = match is_basic {
+                        true => {
+                            self.sources.credentials.header_for(base).ok_or_else(|| self.not_known(base))?
+                        }
+                        false => {
+                            format!("Bearer {}", self.token(base, repository, url, challenge, progress)?)
+                        }
+                    };
+                    self.authorizations.insert(key.clone(), value);
                 }
+                (401, Some(_)) => return Err(self.not_known(base)),
                 (status, _) => {
                     return Err(crate::HttpError::Refused { url: shown(url), status }.into());
                 }
@@ -185,7 +199,16 @@ impl<'a> Registry<'a> {
         }
     }
 
-    /// Gets the token that anybody gets.
+    /// A registry that does not answer, because it does not know who asks.
+    fn not_known(&self, base: &str) -> FetchError {
+        let said = match self.sources.credentials.header_for(base) {
+            Some(_) => "does not take the name and the password for it",
+            None => "wants a name and a password, or does not have the image",
+        };
+        FetchError::Credentials { registry: place(base).to_owned(), said }
+    }
+
+    /// Gets the token that anybody gets, or whoever has the name and the password for the registry.
     fn token(
         &self,
         base: &str,
@@ -207,7 +230,9 @@ impl<'a> Registry<'a> {
         if let Some(service) = parameters.get("service") {
             token_url.push_str(&format!("&service={}", service.replace(' ', "%20")));
         }
-        let answer = self.http.document(&token_url, &[], progress)?;
+        let own = self.sources.credentials.header_for(base);
+        let headers: Vec<(&str, &str)> = own.iter().map(|value| ("Authorization", value.as_str())).collect();
+        let answer = self.http.document(&token_url, &headers, progress)?;
         /// Either name is in use.
         #[derive(Deserialize)]
         struct Token {
@@ -218,6 +243,7 @@ impl<'a> Registry<'a> {
         let token = token.and_then(|token| token.token.or(token.access_token));
         match (answer.status.as_u16(), token) {
             (200, Some(token)) => Ok(token),
+            (401, _) => Err(self.not_known(base)),
             (status, _) => Err(crate::HttpError::Refused { url: shown(&token_url), status }.into()),
         }
     }
@@ -333,11 +359,19 @@ mod tests {
     #[test]
     fn images_are_found_where_their_registry_is() {
         let http = Http::new(None, "", crate::Retry::default()).unwrap();
-        let place = |mirror: Option<&str>, reference: &str| {
-            let (base, repository) =
-                Registry::new(&http, mirror, &ImageDigests::default()).place(&reference.parse().unwrap());
+        let images_of = |own: &[(&str, &str)]| {
+            own.iter().map(|(registry, mirror)| ((*registry).to_owned(), (*mirror).to_owned())).collect()
+        };
+        let with = |mirror: Option<&str>, own: &[(&str, &str)], reference: &str| {
+            let sources = Sources {
+                registry_host: mirror.map(str::to_owned),
+                images_of: images_of(own),
+                ..Sources::default()
+            };
+            let (base, repository) = Registry::new(&http, &sources).place(&reference.parse().unwrap());
             format!("{base} {repository}")
         };
+        let place = |mirror: Option<&str>, reference: &str| with(mirror, &[], reference);
         assert_eq!(place(None, "registry.k8s.io/pause:1"), "https://registry.k8s.io pause");
         assert_eq!(place(None, "docker.io/haproxy:1"), "https://registry-1.docker.io library/haproxy");
         assert_eq!(
@@ -349,5 +383,12 @@ mod tests {
             "https://mirror:5000 flannel/flannel"
         );
         assert_eq!(place(Some("http://m:1/"), "registry.k8s.io/pause:1"), "http://m:1 pause");
+        let own = [("registry.k8s.io", "r.lan/k8s/"), ("docker.io", "http://r.lan:5000")];
+        let places = ["registry.k8s.io/coredns/coredns:1", "docker.io/haproxy:1", "ghcr.io/a/b:1"]
+            .map(|reference| with(Some("mirror"), &own, reference));
+        assert_eq!(
+            places,
+            ["https://r.lan k8s/coredns/coredns", "http://r.lan:5000 haproxy", "https://mirror a/b"]
+        );
     }
 }

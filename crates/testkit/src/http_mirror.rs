@@ -37,6 +37,8 @@ struct State {
     authorizations: Vec<String>,
     /// What requests below /v2/ must bring.
     token: Option<String>,
+    /// What requests for a token must bring; without a token, those below /v2/.
+    credentials: Option<String>,
 }
 
 /// A server that is up until it is dropped.
@@ -142,6 +144,11 @@ impl HttpMirror {
         self.add(&path, "application/vnd.oci.image.manifest.v1+json", manifest);
     }
 
+    /// From now on the registry wants this header (`Authorization`): at `/token` where it wants a token, and else with each request.
+    pub fn require_credentials(&self, header: &str) {
+        self.state().credentials = Some(header.into());
+    }
+
     /// From now on the registry wants a token, which anybody gets at `/token`.
     pub fn require_token(&self, token: &str) {
         self.state().token = Some(token.into());
@@ -196,27 +203,32 @@ fn answer(connection: &TcpStream, address: SocketAddr, state: &Mutex<State>) -> 
         };
     }
     let range = headers.get("range").cloned();
-    let (fault, found, token) = {
+    let (fault, found, token, credentials) = {
         let mut state = lock(state);
         let range = range.as_ref().map(|range| format!(" {range}")).unwrap_or_default();
         state.requests.push(format!("{path}{range}"));
         state.authorizations.extend(headers.get("authorization").cloned());
         let fault = state.faults.get_mut(&path).and_then(VecDeque::pop_front);
-        (fault, state.contents.get(&path).cloned(), state.token.clone())
+        (fault, state.contents.get(&path).cloned(), state.token.clone(), state.credentials.clone())
     };
+    let brings = |wanted: &String| headers.get("authorization") == Some(wanted);
+    if path == "/token" && credentials.as_ref().is_some_and(|wanted| !brings(wanted)) {
+        return send(connection, "401 Unauthorized", &[], b"", usize::MAX);
+    }
     if path == "/token" {
         let body = serde_json::json!({"token": token.unwrap_or_default()}).to_string();
         return send(connection, "200 OK", &[], body.as_bytes(), usize::MAX);
     }
-    let allowed = match &token {
-        Some(token) if path.starts_with("/v2/") => {
-            headers.get("authorization") == Some(&format!("Bearer {token}"))
-        }
-        _ => true,
-    };
-    if !allowed {
-        let challenge =
-            format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"a mirror\"");
+    let wanted = token.map(|token| format!("Bearer {token}"));
+    let is_basic = wanted.is_none();
+    let wanted = wanted.or(credentials).filter(|_| path.starts_with("/v2/"));
+    if wanted.is_some_and(|wanted| !brings(&wanted)) {
+        let challenge = match is_basic {
+            true => "WWW-Authenticate: Basic realm=\"a mirror\"".to_owned(),
+            false => {
+                format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"a mirror\"")
+            }
+        };
         return send(connection, "401 Unauthorized", &[&challenge], b"", usize::MAX);
     }
     match &fault {

@@ -151,6 +151,14 @@ fn the_controller_starts_anew_with_other_authorities_and_proxies() {
         "{digests:?}"
     );
     assert!(digests[0] != digests[1] && digests[1] != digests[2]);
+    let own = "cert_manager_http_proxy: a\ncert_manager_https_proxy: b\ncert_manager_no_proxy: c\n";
+    let [_, own] = sets(&format!("{proxy}{own}"));
+    let data = &found(&own, "Secret", PROXIES)["data"];
+    assert_eq!(
+        (&data["HTTP_PROXY"], &data["HTTPS_PROXY"]),
+        (&json!(STANDARD.encode("a")), &json!(STANDARD.encode("b")))
+    );
+    assert!(STANDARD.decode(data["NO_PROXY"].as_str().unwrap()).unwrap().starts_with(b"c,"));
 }
 
 #[test]

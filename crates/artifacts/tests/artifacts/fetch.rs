@@ -3,8 +3,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use muster_artifacts::{
-    Arch, Bundle, BundleWriter, FetchError, Fetched, HttpError, ImageDigests, Origin, Progress, Release,
-    Retry, Sha256, Sources, fetch,
+    Arch, Bundle, BundleWriter, Credentials, FetchError, Fetched, HttpError, ImageDigests, Origin, Progress,
+    Release, Retry, Sha256, Sources, fetch,
 };
 use muster_testkit::fault_record::held;
 use muster_testkit::http_mirror::{Fault, HttpMirror};
@@ -103,6 +103,39 @@ fn tokens_are_got_where_the_registry_wants_them() {
     fixture.fetch().unwrap();
     fixture.assert_complete();
     assert_eq!(fixture.asked("/token"), 2, "one for each repository");
+}
+
+#[test]
+fn a_registry_is_told_the_name_and_the_password_that_are_for_it() {
+    // Registries that take them with each request, and those that give a token for them.
+    for token in [None, Some("a token")] {
+        let fixture = Fixture::new();
+        token.iter().for_each(|token| fixture.mirror.require_token(token));
+        // RFC 7617.
+        fixture.mirror.require_credentials("Basic bWU6c2VjcmV0");
+        let url = fixture.mirror.url();
+        let fetch = |password: Option<&str>| {
+            let mut credentials = Credentials::default();
+            password.iter().for_each(|password| credentials.add(&url, "me", password));
+            let sources = Sources {
+                files_repo: Some(url.clone()),
+                registry_host: Some(url.clone()),
+                credentials,
+                ..Sources::default()
+            };
+            let mut writer = BundleWriter::open(fixture.dir()).unwrap();
+            fetch(&release(), &mut writer, &sources, &mut silent).map_err(|error| error.to_string())
+        };
+        let without = fetch(None).unwrap_err();
+        assert!(without.contains("wants a name and a password"), "{without}");
+        let wrong = fetch(Some("guessed")).unwrap_err();
+        assert!(
+            wrong.contains("does not take the name and the password") && !wrong.contains("guessed"),
+            "{wrong}"
+        );
+        fetch(Some("secret")).unwrap();
+        fixture.assert_complete();
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Plan, Probe, Removable, Resource, STAMPS, Seen};
 use crate::script::{Script, sh};
 
-/// A tool, and the package that brings it where it is missing.
+/// A tool (or a file, by its path), and the package that brings it where it is missing.
 #[derive(Debug, Clone)]
 pub struct Package {
     tool: String,
@@ -23,8 +23,8 @@ pub struct Proxy {
     pub none: String,
 }
 
-/// The command `tool` is there; where it is not, the package `name` is installed with the system's package manager.
-/// The tool is what is checked, because images without a package manager may have it all the same. Removed is only a package
+/// The command `tool` is there, or the file of this path; where it is not, the package `name` is installed with the system's package
+/// manager. The tool is what is checked, because images without a package manager may have it all the same. Removed is only a package
 /// that was installed this way, and that no other package needs.
 pub fn package(tool: impl Into<String>, name: impl Into<String>) -> Package {
     Package { tool: tool.into(), name: name.into(), lock_timeout: 300, proxy: Proxy::default() }
@@ -63,12 +63,13 @@ const REMOVE: &str = concat!(include_str!("package.sh"), "remove");
 /// asked only where some package is in such a state, because that takes it 20 ms.
 const LOOK: &str = r#"
 tool=$1 package=$2 stamp=$3
+is_here() { case $tool in /*) [ -e "$tool" ] ;; *) command -v "$tool" ;; esac; }
 unfinished() {
   [ -e /var/lib/dpkg/updates/0000 ] || grep -q '^Status: .* \(unpacked\|half-.*\)$' /var/lib/dpkg/status || return 1
   case $(dpkg-query -W -f '${db:Status-Status}' "$package") in unpacked | half-*) ;; *) return 1 ;; esac
 } 2>/dev/null
 [ ! -e "$stamp" ] || echo installed by muster
-command -v "$tool" && ! unfinished && exit 0
+is_here && ! unfinished && exit 0
 for m in apt-get dnf yum zypper apk; do ! command -v $m || exit 1; done
 exit 2"#;
 
@@ -149,6 +150,17 @@ mod tests {
         assert!(well);
         assert_eq!(holds("seen").unwrap(), "http_proxy=http://192.0.2.1:3128\nno_proxy=192.0.2.9\n");
         assert!(holds("stamp").is_some(), "it remembers that the package was not there");
+    }
+
+    #[test]
+    fn a_package_may_bring_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let look = |path: &str| {
+            let script = sh(LOOK, [path, "no-such-package", "/nowhere/stamp"]).text();
+            Command::new("dash").args(["-c", &script]).output().unwrap().status.code().unwrap()
+        };
+        assert_eq!(look(file.path().to_str().unwrap()), 0);
+        assert_ne!(look("/nowhere/file"), 0);
     }
 
     #[test]

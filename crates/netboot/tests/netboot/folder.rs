@@ -176,6 +176,8 @@ fn variables_that_say_what_cannot_be() {
         url,
         "netboot_kernel of s4 is not set: Fedora CoreOS has its version in the names",
     );
+    let key = format!("{url} netboot_ssh_authorized_keys=\"['mine']\"");
+    check_wrong(System::Flatcar, &key, "netboot_ssh_authorized_keys");
     check_wrong(System::Flatcar, &format!("{url} mac_address=52:54"), "hosts.ini:1:");
     check_wrong(
         System::Flatcar,
