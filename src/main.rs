@@ -8,6 +8,7 @@ mod api_server;
 mod args;
 mod class_list;
 mod cli;
+mod clusters;
 mod commands;
 mod confirmation;
 mod environment;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use muster_app::{CLUSTER, INVENTORY_DIR, INVENTORY_FILE};
 use muster_engine::script::quote;
+use muster_openstack::{Converted, Form, check_name, convert};
 use muster_roles::ROLES;
 use muster_roles::reference::{Section, sections};
 
@@ -13,21 +14,31 @@ use crate::args::ConnectionArgs;
 use crate::environment::{Environment, shown};
 use crate::error::{CommandError, Exit};
 use crate::host_arguments::{inventory_text, parse};
-use crate::output::print;
+use crate::output::{print, text};
 
 /// Write a sample inventory, and every variable with its default and explanation, commented out
 ///
-/// The files are inventory/hosts.ini, inventory/group_vars/all.yml and inventory/group_vars/k8s_cluster.yml.
+/// The files are inventory/hosts.ini, inventory/group_vars/all.yml and inventory/group_vars/k8s_cluster.yml. With --from-clusterctl
+/// a declaration is written in their place (docs/clusters.md), and each key that was not taken is told.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// The folder; it is made if it is not there
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// Write clusters/NAME/cluster.yml instead, of a file for Cluster API: environment-*.tfvars or clusterctl.yaml
+    #[arg(long, value_name = "FILE")]
+    from_clusterctl: Option<PathBuf>,
+    /// The cluster's name [default: NAME of clusterctl-NAME.yaml, else testcluster]
+    #[arg(long, value_name = "NAME", requires = "from_clusterctl")]
+    name: Option<String>,
 }
 
 /// Runs `muster init`.
 pub(crate) fn run(args: InitArgs, environment: &Environment) -> Result<Exit, CommandError> {
     let root = environment.here()?.join(&args.dir);
+    if let Some(file) = &args.from_clusterctl {
+        return from_clusterctl(file, args.name.as_deref(), &root, environment);
+    }
     let folder = root.join(INVENTORY_DIR);
     let (all, cluster) = variables()?;
     let files = [
@@ -57,6 +68,45 @@ pub(crate) fn run(args: InitArgs, environment: &Environment) -> Result<Exit, Com
         "next: name the machines in {}, then: {go}setup-cluster",
         shown(&folder.join(INVENTORY_FILE))
     ));
+    Ok(Exit::Done)
+}
+
+/// The name of a cluster of which nobody has said one: that of the scripts for Cluster API.
+const USUAL_NAME: &str = "testcluster";
+
+/// Writes the declaration that a file for Cluster API comes to, and tells what of it was not taken.
+fn from_clusterctl(
+    file: &Path,
+    name: Option<&str>,
+    root: &Path,
+    environment: &Environment,
+) -> Result<Exit, CommandError> {
+    let failed = |why: String| CommandError::written(why).hint("nothing was written");
+    let text = fs::read_to_string(environment.here()?.join(file))
+        .map_err(|error| failed(format!("{}: {error}", file.display())))?;
+    let form = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("tfvars") => Form::Tfvars,
+        Some("yaml" | "yml") => Form::Yaml,
+        _ => {
+            return Err(CommandError::usage(format!(
+                "{} is neither a file of Terraform's variables (.tfvars) nor a clusterctl.yaml",
+                file.display()
+            )));
+        }
+    };
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name = name.or_else(|| stem.strip_prefix("clusterctl-")).unwrap_or(USUAL_NAME);
+    check_name(name).map_err(CommandError::usage)?;
+    let Converted { text, notes } = convert(&file.display().to_string(), &text, form).map_err(failed)?;
+    let path = root.join("clusters").join(name).join("cluster.yml");
+    if path.symlink_metadata().is_ok() {
+        return Err(CommandError::usage(format!("{} is there already", shown(&path)))
+            .hint("nothing was written; name another cluster: --name NAME"));
+    }
+    write(&path, &text)?;
+    print::note(&format!("wrote {}", shown(&path)));
+    notes.iter().for_each(|note| print::note(&format!("  {}", text::harmless(note))));
+    print::note(&format!("next: complete {}, then: muster cluster plan {name}", shown(&path)));
     Ok(Exit::Done)
 }
 

@@ -2,17 +2,14 @@
 
 use clap::{Args, Subcommand};
 use muster_engine::script::quote;
-use muster_openstack::{
-    CloudConfigError, CloudError, Clouds, ClusterFolder, Creation, Declaration, Deletion, FolderError,
-    Identity, Kind, Listed, Machines, MachinesError, Place, Session, Surroundings, inventory_text,
-};
+use muster_openstack::{CloudConfigError, CloudError, FolderError, Listed, MachinesError};
 
+use crate::clusters::{Cloud, Cluster, delete_cloud, machine_table};
 use crate::confirmation::confirmed;
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
-use crate::output::table::Table;
+use crate::output::print;
 use crate::output::text::{self, count};
-use crate::output::{Screen, print};
 
 /// Make the machines of a cluster in an OpenStack cloud from clusters/NAME/cluster.yml, and remove them
 ///
@@ -67,160 +64,56 @@ pub(crate) fn run(args: MachinesArgs, environment: &Environment) -> Result<Exit,
     }
 }
 
-/// A declared cluster, and a login to the cloud of its machines.
-struct Cluster {
-    folder: ClusterFolder,
-    declaration: Declaration,
-    session: Session,
-    place: Place,
-}
-
-impl Cluster {
-    fn open(name: &str, environment: &Environment) -> Result<Self, CommandError> {
-        let surroundings = Surroundings {
-            variables: environment.variables(),
-            home: environment.home().map(ToOwned::to_owned),
-            here: environment.here()?.to_owned(),
-        };
-        let folder = ClusterFolder::find(name, &surroundings.here)?;
-        let declaration = folder.declaration(&surroundings)?;
-        let cloud = Clouds::read(surroundings)?.choose(declaration.cloud.as_deref())?;
-        let (auth_url, region) = (cloud.auth_url.clone(), cloud.region.clone());
-        let session = Session::open(cloud)?;
-        let place = Place { auth_url, region, project: session.project() };
-        Ok(Self { folder, declaration, session, place })
-    }
-
-    fn identity(&self) -> Result<Option<Identity>, CommandError> {
-        Ok(self.folder.identity(&self.place)?)
-    }
-
-    fn machines(&self, identity: &Identity) -> Machines<'_> {
-        Machines::new(&self.session, identity.mark(), self.folder.name(), &tell)
-    }
-}
-
-fn tell(line: &str) {
-    print::note(&format!("  {}", text::harmless(line)));
-}
-
 fn create(name: &str, environment: &Environment) -> Result<Exit, CommandError> {
     let cluster = Cluster::open(name, environment)?;
+    let cloud = Cloud::open(&cluster, environment)?;
     let _lock = cluster.folder.lock()?;
-    let kept = cluster.identity()?;
-    let is_kept = kept.is_some();
-    let identity = kept.unwrap_or_else(|| Identity::new(name, cluster.place.clone()));
-    let machines = cluster.machines(&identity);
-    let creation = Creation::prepare(&machines, &cluster.declaration)?;
-    // Before the first request that makes anything.
-    if !is_kept {
-        cluster.folder.keep(&identity)?;
-    }
-    let made = creation.perform()?;
-    let is_new = cluster.folder.write_inventory(&inventory_text(&cluster.declaration, &made))?;
-    print::data(&table(&made, environment))?;
+    let made = cloud.create(None)?;
+    let members = cluster.members(environment)?;
+    // Whoever is part of the cluster stays in the inventory until it has left.
+    let is_part = |machine: &&Listed| members.iter().any(|member| member.part == machine.part);
+    let listed: Vec<Listed> = made.iter().filter(|machine| machine.is_wanted || is_part(machine)).cloned().collect();
+    let is_new = cluster.folder.write_inventory(&cluster.inventory_of(&listed, environment)?)?;
+    print::data(&machine_table(&made, environment))?;
     let surplus: Vec<&str> =
         made.iter().filter(|machine| !machine.is_wanted).map(|machine| machine.name.as_str()).collect();
     if !surplus.is_empty() {
         print::warning(
-            &format!("the declaration does not want {} any more; nothing was removed", text::names(&surplus)),
+            &format!(
+                "the declaration does not want {} any more; nothing was removed. To let them leave the cluster, and remove them: muster \
+                 cluster apply {name}",
+                text::names(&surplus)
+            ),
             environment,
         );
     }
-    let inventory = cluster.folder.inventory_shown();
     let wanted = made.iter().filter(|machine| machine.is_wanted).count();
-    let written = if is_new { format!("; {inventory}/hosts.yml is written") } else { String::new() };
+    let written = if is_new { format!("; {} is written", cluster.folder.inventory_file()) } else { String::new() };
     print::note(&format!("{} of {name} run{written}", count(wanted, "machine")));
-    print::next(&format!("setup-cluster -i {}", quote(&inventory)));
+    print::next(&format!("setup-cluster -i {}", quote(&cluster.folder.inventory_shown())));
     Ok(Exit::Done)
 }
 
 fn list(name: &str, environment: &Environment) -> Result<Exit, CommandError> {
     let cluster = Cluster::open(name, environment)?;
-    let Some(identity) = cluster.identity()? else {
+    let cloud = Cloud::open(&cluster, environment)?;
+    if !cloud.is_begun() {
         print::note(&format!(
             "nothing was made for {name} yet; to make its machines: muster machines create {name}"
         ));
         return Ok(Exit::No);
-    };
-    let machines = cluster.machines(&identity).list(&cluster.declaration)?;
-    print::data(&table(&machines, environment))?;
+    }
+    let machines = cloud.machines().list(&cluster.declaration)?;
+    print::data(&machine_table(&machines, environment))?;
     let is_well = |machine: &Listed| machine.is_wanted && machine.state == "ACTIVE";
     Ok(if machines.iter().all(is_well) { Exit::Done } else { Exit::No })
 }
 
 fn delete(args: &DeleteArgs, environment: &Environment) -> Result<Exit, CommandError> {
-    let name = &args.cluster.name;
-    let cluster = Cluster::open(name, environment)?;
+    let cluster = Cluster::open(&args.cluster.name, environment)?;
     let _lock = cluster.folder.lock()?;
-    let Some(identity) = cluster.identity()? else {
-        print::note(&format!("nothing was made for {name}"));
-        return Ok(Exit::Done);
-    };
-    let machines = cluster.machines(&identity);
-    let deletion = Deletion::look(&machines)?;
-    let objects = deletion.objects();
-    if objects.is_empty() {
-        print::note(&format!("nothing is left of {name}"));
-        cluster.folder.remove_inventory()?;
-        return Ok(Exit::Done);
-    }
-    let lines = objects.iter().map(|object| format!("{}\n", text::harmless(&object.shown())));
-    if args.what_if {
-        print::data(&lines.collect::<String>())?;
-        print::note(&format!("{} of {name} would be removed", count(objects.len(), "object")));
-        for line in deletion.uses() {
-            print::warning(&text::harmless(&line), environment);
-        }
-        return Ok(Exit::Done);
-    }
-    let servers: Vec<&str> = objects
-        .iter()
-        .filter(|object| object.kind == Kind::Server)
-        .map(|object| object.name.as_str())
-        .collect();
-    let all = format!("{} of {name}", count(objects.len(), "object"));
-    let what = if servers.is_empty() {
-        all
-    } else {
-        format!("{all}, the servers {} among them", text::names(&servers))
-    };
-    if !args.yes
-        && !confirmed(
-            &format!("Remove {what}, with all their data?"),
-            "they are to be removed",
-            "remove them",
-        )?
-    {
-        return Ok(Exit::No);
-    }
-    deletion.perform()?;
-    cluster.folder.remove_inventory()?;
-    print::note(&format!("{} removed; nothing is left of {name}", count(objects.len(), "object")));
-    Ok(Exit::Done)
-}
-
-fn table(machines: &[Listed], environment: &Environment) -> String {
-    let screen = Screen::new(environment, false);
-    let mut table = Table::new(&["machine", "state", "address", "floating IP", "server"]);
-    for machine in machines {
-        let state = match machine.state.as_str() {
-            "" => "missing",
-            _ if !machine.is_wanted => "not wanted any more",
-            state => state,
-        };
-        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
-        let cells = [
-            machine.name.clone(),
-            state.to_owned(),
-            or_dash(&machine.address),
-            or_dash(&machine.floating_ip),
-            if machine.id.is_empty() { "-".into() } else { machine.id.clone() },
-        ];
-        table.row(cells.map(|cell| text::harmless(&cell)).to_vec());
-    }
-    let lines = table.render(screen.style, screen.size().1);
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    let agree = |question: &str| confirmed(question, "they are to be removed", "remove them");
+    delete_cloud(&cluster, args.yes, args.what_if, &agree, environment)
 }
 
 impl From<FolderError> for CommandError {

@@ -95,6 +95,7 @@ commands! {
     Facts(facts::FactsArgs),
     Unlock(unlock::UnlockArgs),
     Netboot(netboot::NetbootArgs),
+    Cluster(cluster::ClusterArgs),
     Machines(machines::MachinesArgs),
     Inventory(inventory::InventoryCommandArgs),
     Vars(vars::VarsArgs),

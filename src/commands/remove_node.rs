@@ -32,6 +32,13 @@ pub(crate) struct RemoveNodeArgs {
     flow: FlowArgs,
 }
 
+impl RemoveNodeArgs {
+    /// One machine leaves, and nobody is asked.
+    pub(crate) fn agreed(host: &str, flow: FlowArgs) -> Self {
+        Self { parameters: Parameters { hosts: vec![host.to_owned()] }, yes: true, flow }
+    }
+}
+
 /// Take machines out of the cluster
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 pub(crate) struct Parameters {

@@ -34,9 +34,9 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// One machine, by its name.
-    pub(crate) fn of(host: &str) -> Self {
-        Self { hosts: vec![host.to_owned()] }
+    /// These machines, by their names.
+    pub(crate) fn of(hosts: &[String]) -> Self {
+        Self { hosts: hosts.to_vec() }
     }
 
     /// The old nodes and members go, then the cluster is set up.

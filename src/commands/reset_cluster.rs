@@ -49,7 +49,7 @@ fn examples() -> String {
 }
 
 /// Take the cluster away
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 pub(crate) struct Parameters {
     /// Leave images, programs and packages on the machines, so that the next cluster begins quickly
     #[arg(long)]

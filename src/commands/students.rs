@@ -1,6 +1,6 @@
 //! `muster students`, and the program `students`: a namespace with a token for each student.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
@@ -203,6 +203,12 @@ pub(crate) fn term(text: &str) -> Result<Duration, String> {
 }
 
 impl Parameters {
+    /// Everybody on a list is made.
+    pub(crate) fn of_list(list: &Path) -> Self {
+        let (words, file) = (vec!["create".to_owned()], Some(list.to_owned()));
+        Self { words, file, term: Duration::from_secs(DEFAULT_TERM), role: None, prune: false }
+    }
+
     /// The students are made, or deleted.
     pub(crate) fn flow(&self, _: &Project) -> Result<Flow, CommandError> {
         let (verb, names) = Verb::and_names(&self.words)?;

@@ -69,7 +69,7 @@ impl Actor<'_> {
     /// `accepts`: whether the host key that the machine has now takes the place of the known one. Who was told by nobody that the machine
     /// has a new system has seen a certificate.
     fn replace(&self, machine: &str, accepts: bool) -> Result<Exit, CommandError> {
-        let flow = replace_node::Parameters::of(machine).flow(self.project)?;
+        let flow = replace_node::Parameters::of(&[machine.to_owned()]).flow(self.project)?;
         let reimaged = if accepts { flow.reimaged.clone() } else { Vec::new() };
         self.run(Flow { reimaged, ..flow }, SelectionArgs::default())
     }

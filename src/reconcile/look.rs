@@ -48,7 +48,7 @@ pub(crate) fn look(
     }
     let answers = machines.each_by_name(environment, |name, ssh| {
         let program = parts.get(name).map(|asked| asked.part.look(who, claim)).unwrap_or_default();
-        let place = Place { name: name.to_owned(), address: ssh.target().host.clone() };
+        let place = Place { name: name.to_owned(), address: ssh.target().host.clone(), image: None };
         async move { (place, run_program(ssh, &program, LIMIT).await) }
     })?;
     let places = answers.iter().map(|(name, (place, _))| (name.clone(), place.clone())).collect();

@@ -31,9 +31,9 @@ use look::{Looked, look};
 use memory::{Memory, line, now, outcome_line};
 use metrics::Metrics;
 
-pub(crate) use decide::Rules;
+pub(crate) use decide::{Power, Rules};
 pub(crate) use memory::Store;
-pub(crate) use provider::{Provider, provider};
+pub(crate) use provider::{Place, Provider, provider};
 pub(crate) use service::Service;
 pub(crate) use status::status;
 

@@ -28,6 +28,8 @@ pub(crate) struct Place {
     pub(crate) name: String,
     /// Where it is reached.
     pub(crate) address: String,
+    /// What a new system of it is to be, where somebody says so.
+    pub(crate) image: Option<String>,
 }
 
 /// Has power over machines.
@@ -112,6 +114,7 @@ impl Provider for LabMachines {
 }
 
 /// A program of the user's, which is told what to do, and the machine's name and address: `PROGRAM power NAME ADDRESS`.
+/// A new system may be a certain one: `PROGRAM reimage NAME ADDRESS IMAGE`.
 struct Program(String);
 
 impl Program {
@@ -119,6 +122,7 @@ impl Program {
     fn ask(&self, what: &str, machine: &Place) -> Result<String, CommandError> {
         let mut command = Command::new(&self.0);
         command.args([what, &machine.name, &machine.address]);
+        command.args(machine.image.iter().filter(|_| what == "reimage"));
         ask(command, &format!("{} {what} {}", self.0, machine.name))
     }
 }
@@ -167,13 +171,13 @@ mod tests {
         let text = "#!/bin/sh\necho \"$*\" >>\"${0%/*}/told\"\ncase $1 in power) echo off ;; reimage) echo 'no image' >&2; exit 3 ;; esac\n";
         muster_testkit::program::write(&path, text);
         let provider = Program(path.display().to_string());
-        let machine = Place { name: "node2".into(), address: "192.0.2.12".into() };
+        let machine = Place { name: "node2".into(), address: "192.0.2.12".into(), image: Some("12".into()) };
         assert_eq!(provider.power(&machine).unwrap(), Power::Off);
         provider.cycle(&machine).unwrap();
         let why = provider.reimage(&machine).unwrap_err().message;
         assert!(why.contains("reimage node2: exit status: 3 no image"), "{why}");
         let told = std::fs::read_to_string(folder.path().join("told")).unwrap();
-        assert_eq!(told, "power node2 192.0.2.12\ncycle node2 192.0.2.12\nreimage node2 192.0.2.12\n");
+        assert_eq!(told, "power node2 192.0.2.12\ncycle node2 192.0.2.12\nreimage node2 192.0.2.12 12\n");
         let missing = Program("/nowhere/power.sh".into()).power(&machine).unwrap_err().message;
         assert!(missing.starts_with("/nowhere/power.sh power node2: "), "{missing}");
     }

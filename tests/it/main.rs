@@ -5,6 +5,7 @@
 mod bad_input;
 mod begin;
 mod bundle;
+mod cluster;
 mod commands;
 mod copy;
 mod docs;

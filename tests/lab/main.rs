@@ -13,6 +13,7 @@ mod ca_rotation;
 mod care;
 mod charts;
 mod cloud;
+mod clusters;
 mod control_planes;
 mod controllers;
 mod dashboard;

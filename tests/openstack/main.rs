@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "it is a test: what does not hold ends it")]
 
+mod cluster;
 mod create;
 mod faults;
 mod fixture;

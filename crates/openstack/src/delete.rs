@@ -1,4 +1,4 @@
-//! Removing what is the cluster's, and nothing else.
+//! Removing what is the cluster's, or its machines alone, and nothing else.
 //!
 //! What is removed is found by the cluster's mark, at each look anew, until a look finds nothing. So a run that was cut off is
 //! finished by the next one, and what a service still refuses ("in use") or does not show yet is tried again.
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::claims::Claims;
 use crate::client::{CloudError, Service};
 use crate::kind::Kind;
 use crate::machines::{Machines, MachinesError};
@@ -26,26 +27,57 @@ const NEUTRONS_OWN: [&str; 3] = ["network:dhcp", "network:distributed", "network
 pub struct Deletion<'a> {
     machines: &'a Machines<'a>,
     view: View,
+    /// What Kubernetes has made for the cluster.
+    claims: Claims,
+    /// The machines whose servers, ports and floating IPs are removed; everything, where none are named.
+    only: Option<Vec<String>>,
 }
 
 impl<'a> Deletion<'a> {
-    /// Looks at what there is.
+    /// Looks at what there is of the cluster, and at what Kubernetes has made for it.
     ///
     /// # Errors
     /// The cloud does not say.
     pub fn look(machines: &'a Machines<'a>) -> Result<Self, MachinesError> {
-        Ok(Self { machines, view: View::look(machines.session)? })
+        let view = View::look(machines.session)?;
+        let claims = Claims::look(machines, &view)?;
+        Ok(Self { machines, view, claims, only: None })
+    }
+
+    /// Looks at what there is of some machines, by their names within the cluster.
+    ///
+    /// # Errors
+    /// The cloud does not say.
+    pub fn of(machines: &'a Machines<'a>, parts: &[String]) -> Result<Self, MachinesError> {
+        let view = View::look(machines.session)?;
+        Ok(Self { machines, view, claims: Claims::default(), only: Some(parts.to_vec()) })
     }
 
     /// All that would be removed, in the order in which it goes.
     pub fn objects(&self) -> Vec<Object> {
-        self.view.all_ours(&self.machines.mark)
+        self.ours(&self.view, &self.claims)
+    }
+
+    /// What belongs to the cluster in all likelihood, but not for sure, a line each: it stays.
+    pub fn doubtful(&self) -> &[String] {
+        &self.claims.doubtful
+    }
+
+    fn ours(&self, view: &View, claims: &Claims) -> Vec<Object> {
+        let all = view.all_ours(&self.machines.mark).into_iter().filter(|object| self.is_meant(object));
+        claims.ours.iter().cloned().chain(all).collect()
+    }
+
+    fn is_meant(&self, object: &Object) -> bool {
+        let is_of_machine = matches!(object.kind, Kind::Server | Kind::Port | Kind::FloatingIp);
+        self.only.as_ref().is_none_or(|only| is_of_machine && only.contains(&object.part))
     }
 
     /// What of it others use, so that it could not be removed, or only to their harm: a sentence each.
     pub fn uses(&self) -> Vec<String> {
         let mark = &self.machines.mark;
-        let ids = |kind| self.view.ours(kind, mark).into_iter().map(|object| object.id).collect::<Vec<_>>();
+        let meant = |kind| self.view.ours(kind, mark).into_iter().filter(|object| self.is_meant(object));
+        let ids = |kind| meant(kind).map(|object| object.id).collect::<Vec<_>>();
         let (networks, routers, servers) = (ids(Kind::Network), ids(Kind::Router), ids(Kind::Server));
         let groups = ids(Kind::SecurityGroup);
         let text = |object: &Value, key: &str| object[key].as_str().unwrap_or_default().to_owned();
@@ -53,7 +85,14 @@ impl<'a> Deletion<'a> {
         for port in self.view.all(Kind::Port) {
             let (owner, device) = (text(port, "device_owner"), text(port, "device_id"));
             let shown = Object::of(Kind::Port, port.clone(), String::new()).shown();
-            if mark.part_of(port).is_some() {
+            // They go with their load balancers.
+            if self.claims.ours.iter().any(|claim| claim.text("vip_port_id") == text(port, "id")) {
+                continue;
+            }
+            if let Some(part) = mark.part_of(port) {
+                if !self.is_meant(&Object::of(Kind::Port, port.clone(), part)) {
+                    continue;
+                }
                 if owner.starts_with("compute:") && !device.is_empty() && !servers.contains(&device) {
                     uses.push(format!(
                         "{shown} is the cluster's, but in use by the server {device}, which is not"
@@ -82,7 +121,7 @@ impl<'a> Deletion<'a> {
             }
         }
         let ports = ids(Kind::Port);
-        for address in self.view.ours(Kind::FloatingIp, mark) {
+        for address in meant(Kind::FloatingIp) {
             let port = address.text("port_id");
             if !port.is_empty() && !ports.iter().any(|ours| ours == port) {
                 uses.push(format!(
@@ -104,11 +143,10 @@ impl<'a> Deletion<'a> {
             return Err(MachinesError::Used(uses));
         }
         let machines = self.machines;
-        let mut view = self.view;
+        let mut ours = self.objects();
         let mut fewest = usize::MAX;
         let mut moved = Instant::now();
         loop {
-            let ours = view.all_ours(&machines.mark);
             if ours.is_empty() {
                 return Ok(());
             }
@@ -130,8 +168,11 @@ impl<'a> Deletion<'a> {
                 }
                 return Err(MachinesError::Left(lines));
             }
-            view = View::look(machines.session)?;
-            if !view.all_ours(&machines.mark).is_empty() {
+            let view = View::look(machines.session)?;
+            let claims =
+                if self.claims.ours.is_empty() { Claims::default() } else { Claims::look(machines, &view)? };
+            ours = self.ours(&view, &claims);
+            if !ours.is_empty() {
                 thread::sleep(PAUSE);
             }
         }
@@ -143,8 +184,11 @@ impl Machines<'_> {
     fn remove(&self, ours: &[Object]) -> Result<Vec<(Object, CloudError)>, MachinesError> {
         let of =
             |kinds: &[Kind]| ours.iter().filter(|object| kinds.contains(&object.kind)).collect::<Vec<_>>();
-        let stages: [&[Kind]; 5] = [
+        let stages: [&[Kind]; 7] = [
+            // What leads to machines, and what is attached to them, before and after them.
+            &[Kind::LoadBalancer],
             &[Kind::Server, Kind::FloatingIp],
+            &[Kind::Volume],
             &[Kind::Port],
             &[Kind::Router],
             &[Kind::Subnet],
@@ -182,6 +226,8 @@ impl Machines<'_> {
                 answer => answer.map(drop),
             };
         }
-        self.session.delete(form.service, &format!("{}/{}", form.path, object.id))
+        // With its listeners and pools.
+        let cascade = if object.kind == Kind::LoadBalancer { "?cascade=true" } else { "" };
+        self.session.delete(form.service, &format!("{}/{}{cascade}", form.path, object.id))
     }
 }

@@ -1,5 +1,6 @@
 //! `clusters/NAME`: the declaration of a cluster, its identity, and the inventory that is made of it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,12 @@ use crate::mistake::Mistakes;
 const CLUSTERS: &str = "clusters";
 const DECLARATION: &str = "cluster.yml";
 const IDENTITY: &str = "identity.yml";
+const IMAGES: &str = "images.yml";
 const INVENTORY: &str = "inventory/hosts.yml";
+/// Beside what runs leave, which is not committed.
+const NEWCOMERS: &str = "inventory/.muster/newcomers";
+/// What is of no use without the cluster.
+const ADMIN: &str = "inventory/artifacts/admin.conf";
 
 /// The file of the identity.
 #[derive(Deserialize)]
@@ -61,7 +67,7 @@ pub enum FolderError {
 }
 
 /// A cluster's folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ClusterFolder {
     name: String,
     path: PathBuf,
@@ -74,9 +80,7 @@ impl ClusterFolder {
     /// # Errors
     /// There is none.
     pub fn find(name: &str, here: &Path) -> Result<Self, FolderError> {
-        if !is_name(name) {
-            return Err(FolderError::NoCluster(format!("{name:?} is no name of a cluster; {NAME_FORM}")));
-        }
+        check_name(name).map_err(FolderError::NoCluster)?;
         let mut above = here.ancestors().map(|folder| folder.join(CLUSTERS));
         if let Some(path) =
             above.find(|folder| folder.join(name).join(DECLARATION).is_file()).map(|folder| folder.join(name))
@@ -86,7 +90,7 @@ impl ClusterFolder {
         }
         let mut message =
             format!("there is no {CLUSTERS}/{name}/{DECLARATION} in {} or above it", here.display());
-        let others = names(here);
+        let others = clusters(here);
         match closest(name, others.iter().map(String::as_str)) {
             Some(known) => message.push_str(&format!("; did you mean {known}?")),
             None if !others.is_empty() => message.push_str(&format!("; there are {}", others.join(", "))),
@@ -108,6 +112,70 @@ impl ClusterFolder {
     /// The folder of the inventory, as a user would type it.
     pub fn inventory_shown(&self) -> String {
         self.shown("inventory")
+    }
+
+    /// The file of the inventory, as a user would type it.
+    pub fn inventory_file(&self) -> String {
+        self.shown(INVENTORY)
+    }
+
+    /// The declaration, as a user would type it.
+    pub fn declaration_shown(&self) -> String {
+        self.shown(DECLARATION)
+    }
+
+    /// The text of the inventory, as it was written last.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn inventory(&self) -> Result<Option<String>, FolderError> {
+        self.read(INVENTORY)
+    }
+
+    /// The machines that are new, by their names within the cluster: they were made, or taken, and never were part of it since.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn newcomers(&self) -> Result<Vec<String>, FolderError> {
+        Ok(self.read(NEWCOMERS)?.unwrap_or_default().lines().map(str::to_owned).collect())
+    }
+
+    /// What the provider of machines that exist put on them, by their names within the cluster; of those that are not named nobody knows.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn images(&self) -> Result<BTreeMap<String, String>, FolderError> {
+        let Some(text) = self.read(IMAGES)? else { return Ok(BTreeMap::new()) };
+        serde_saphyr::from_str(&text).map_err(|error| FolderError::File {
+            path: self.shown(IMAGES),
+            source: io::Error::new(io::ErrorKind::InvalidData, error.without_snippet().to_string()),
+        })
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep_images(&self, images: &BTreeMap<String, String>) -> Result<(), FolderError> {
+        if images.is_empty() {
+            return self.remove(IMAGES);
+        }
+        let lines = images.iter().map(|(part, image)| format!("{part}: {}\n", quoted(image)));
+        let head =
+            "# Written by muster: what the machines of this cluster have got. Keep it with cluster.yml.\n"
+                .to_owned();
+        self.write(IMAGES, &std::iter::once(head).chain(lines).collect::<String>())
+    }
+
+    /// Keeps which machines are new, for a run that goes on after this one was cut off.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep_newcomers(&self, parts: &[String]) -> Result<(), FolderError> {
+        if parts.is_empty() {
+            return self.remove(NEWCOMERS);
+        }
+        self.write(NEWCOMERS, &parts.iter().map(|part| format!("{part}\n")).collect::<String>())
     }
 
     /// Keeps others from working on the cluster, until what is returned is dropped, or the process ends however it ends.
@@ -147,10 +215,7 @@ impl ClusterFolder {
     /// It cannot be read, is of another cluster, or of a cluster in another project.
     pub fn identity(&self, place: &Place) -> Result<Option<Identity>, FolderError> {
         let shown = self.shown(IDENTITY);
-        let text = match fs::read_to_string(self.path.join(IDENTITY)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(|source| FolderError::File { path: shown.clone(), source })?,
-        };
+        let Some(text) = self.read(IDENTITY)? else { return Ok(None) };
         let refused = |message: String, remedy: String| FolderError::Identity { message, remedy };
         let kept: Kept = serde_saphyr::from_str(&text).map_err(|error| {
             let why = error.without_snippet().to_string();
@@ -210,33 +275,49 @@ impl ClusterFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn write_inventory(&self, text: &str) -> Result<bool, FolderError> {
-        let path = self.path.join(INVENTORY);
-        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+        if self.read(INVENTORY)?.is_some_and(|there| there == text) {
             return Ok(false);
-        }
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)
-                .map_err(|source| FolderError::File { path: self.inventory_shown(), source })?;
         }
         self.write(INVENTORY, text)?;
         Ok(true)
     }
 
-    /// Removes the inventory of machines that are gone.
+    /// Removes the inventory of machines that are gone, and what lets nobody in any more.
     ///
     /// # Errors
-    /// The file cannot be removed.
+    /// A file cannot be removed.
     pub fn remove_inventory(&self) -> Result<(), FolderError> {
-        match fs::remove_file(self.path.join(INVENTORY)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(|source| FolderError::File { path: self.shown(INVENTORY), source }),
+        [INVENTORY, IMAGES, NEWCOMERS, ADMIN].into_iter().try_for_each(|file| self.remove(file))
+    }
+
+    fn read(&self, file: &str) -> Result<Option<String>, FolderError> {
+        match fs::read_to_string(self.path.join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some).map_err(|source| FolderError::File { path: self.shown(file), source }),
         }
     }
 
     fn write(&self, file: &str, text: &str) -> Result<(), FolderError> {
-        write_whole(&self.path.join(file), None, &mut text.as_bytes())
+        let path = self.path.join(file);
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| write_whole(&path, None, &mut text.as_bytes()))
             .map_err(|source| FolderError::File { path: self.shown(file), source })
     }
+
+    fn remove(&self, file: &str) -> Result<(), FolderError> {
+        match fs::remove_file(self.path.join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|source| FolderError::File { path: self.shown(file), source }),
+        }
+    }
+}
+
+/// Whether a cluster may be called so.
+///
+/// # Errors
+/// It may not; with what a name is.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if is_name(name) { Ok(()) } else { Err(format!("{name:?} is no name of a cluster; {NAME_FORM}")) }
 }
 
 /// A text as YAML has it between double quotes, which is also JSON.
@@ -245,7 +326,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The clusters that are declared in this folder or in one above it.
-fn names(here: &Path) -> Vec<String> {
+pub fn clusters(here: &Path) -> Vec<String> {
     let entries =
         here.ancestors().filter_map(|folder| fs::read_dir(folder.join(CLUSTERS)).ok()).flatten().flatten();
     let declared = entries.filter(|entry| entry.path().join(DECLARATION).is_file());
@@ -291,6 +372,23 @@ mod tests {
         assert_eq!(copied, "clusters/copy/identity.yml is of the cluster shop, and this one is called copy");
         fs::write(copy.path.join(IDENTITY), "name: copy\n").unwrap();
         assert!(copy.identity(&place("1")).unwrap_err().to_string().contains("cannot be read: "));
+    }
+
+    #[test]
+    fn who_is_new_and_what_machines_have_got_is_kept_until_nobody_is() {
+        let root = tempfile::tempdir().unwrap();
+        let shop = folder(root.path(), "shop");
+        assert_eq!(shop.newcomers().unwrap(), [""; 0]);
+        let new = ["cp-1".to_owned(), "worker-2".to_owned()];
+        shop.keep_newcomers(&new).unwrap();
+        assert_eq!(shop.newcomers().unwrap(), new);
+        shop.keep_newcomers(&[]).unwrap();
+        assert_eq!(shop.newcomers().unwrap(), [""; 0]);
+        let images = BTreeMap::from([("worker-192-0-2-12".to_owned(), "12: \"x\"".to_owned())]);
+        shop.keep_images(&images).unwrap();
+        assert_eq!(shop.images().unwrap(), images);
+        shop.keep_images(&BTreeMap::new()).unwrap();
+        assert!(shop.images().unwrap().is_empty() && !shop.path.join(IMAGES).exists());
     }
 
     #[test]

@@ -2,22 +2,21 @@
 
 use std::fmt::Write;
 
-use crate::declaration::{Declaration, Role};
+use crate::declaration::{Declaration, Machinery, Role, variable_of};
 use crate::folder::quoted;
 use crate::machines::Listed;
 
-/// The text of `inventory/hosts.yml`: machines in the groups of their roles, in the order of the pools, each with the address that
-/// it is reached at. What has no floating IP is reached by way of the first machine that has one. Machines that the declaration
-/// does not want any more are not in it.
-pub fn inventory_text(declaration: &Declaration, machines: &[Listed]) -> String {
-    let machines: Vec<&Listed> = machines.iter().filter(|machine| machine.is_wanted).collect();
+/// The text of `inventory/hosts.yml`: the machines in the groups of their roles, in this order, each with the address that it is
+/// reached at, and what the declaration says of all of them. What has no floating IP is reached by way of the first machine that has one.
+pub fn inventory_text(declaration: &Declaration, machines: &[&Listed]) -> String {
     let gate = machines.iter().find_map(|machine| machine.floating_ip.as_deref());
     let user = &declaration.user;
     let mut text = String::from(
-        "# Written by muster machines create, which writes it anew. Variables of your own belong into group_vars/ beside this file.\n\
+        "# Written by muster machines create and muster cluster apply, which write it anew. Variables of your own belong into\n\
+         # group_vars/ beside this file.\n\
          all:\n  hosts:\n",
     );
-    for machine in &machines {
+    for machine in machines {
         let own = machine.address.as_deref().unwrap_or_default();
         let mut line = |text_of_line: &str| writeln!(text, "{text_of_line}").unwrap_or_default();
         line(&format!("    {}:", machine.name));
@@ -26,7 +25,7 @@ pub fn inventory_text(declaration: &Declaration, machines: &[Listed]) -> String 
         if let Some(gate) = gate.filter(|_| machine.floating_ip.is_none()) {
             line(&format!("      ansible_ssh_common_args: {}", quoted(&format!("-J {user}@{gate}"))));
         }
-        let pool = declaration.pools.iter().find(|pool| is_of_pool(&machine.part, &pool.name));
+        let pool = declaration.pool_of(&machine.part);
         if let Some(pool) = pool.filter(|pool| !pool.labels.is_empty()) {
             line("      node_labels:");
             for (key, value) in &pool.labels {
@@ -42,6 +41,7 @@ pub fn inventory_text(declaration: &Declaration, machines: &[Listed]) -> String 
     if let Some(key) = &declaration.private_key {
         writeln!(text, "    ansible_ssh_private_key_file: {}", quoted(key)).unwrap_or_default();
     }
+    text.push_str(&settings(declaration));
     text.push_str("  children:\n");
     let mut group = |name: &str, role: Role| {
         writeln!(text, "    {name}:\n      hosts:").unwrap_or_default();
@@ -52,7 +52,7 @@ pub fn inventory_text(declaration: &Declaration, machines: &[Listed]) -> String 
     group("kube_control_plane", Role::ControlPlane);
     group("etcd", Role::ControlPlane);
     group("kube_node", Role::Worker);
-    let plugin = declaration.network_plugin.word();
+    let plugin = declaration.settings.network_plugin.word();
     text.push_str(&format!(
         "    k8s_cluster:\n      children:\n        kube_control_plane:\n        kube_node:\n      vars:\n        \
          kube_network_plugin: {plugin}\n"
@@ -60,21 +60,41 @@ pub fn inventory_text(declaration: &Declaration, machines: &[Listed]) -> String 
     text
 }
 
-fn is_of_pool(part: &str, pool: &str) -> bool {
-    part.strip_prefix(pool)
-        .and_then(|rest| rest.strip_prefix('-'))
-        .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
+/// What the declaration says of all machines, as variables. JSON is YAML.
+fn settings(declaration: &Declaration) -> String {
+    let settings = &declaration.settings;
+    let mut lines = String::new();
+    let mut line =
+        |name: &str, value: &str| writeln!(lines, "    {}: {value}", quoted(name)).unwrap_or_default();
+    if let Some(version) = &settings.kubernetes_version {
+        line("kube_version", &quoted(version));
+    }
+    for app in &settings.apps {
+        line(&variable_of(&app.name), "true");
+    }
+    for (name, value) in &settings.variables {
+        line(name, &value.to_string());
+    }
+    lines
+}
+
+impl Declaration {
+    /// The image that a machine which exists is to get.
+    pub fn image_of(&self, part: &str) -> Option<&str> {
+        match &self.pool_of(part)?.machinery {
+            Machinery::Existing { image, .. } => image.as_deref(),
+            Machinery::Made(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::declaration::tests::{GOOD, read};
+    use crate::declaration::tests::{EXISTING, GOOD, read};
 
-    #[test]
-    fn machines_are_in_the_groups_of_their_roles_and_those_without_an_address_outside_have_a_way() {
-        let declaration = read(GOOD).unwrap();
-        let machine = |part: &str, role, floating: Option<&str>| Listed {
+    fn machine(part: &str, role: Role, floating: Option<&str>) -> Listed {
+        Listed {
             name: format!("shop-{part}"),
             part: part.to_owned(),
             roles: vec![role],
@@ -82,14 +102,20 @@ mod tests {
             id: "1".into(),
             address: Some(format!("10.8.0.{}", part.len())),
             floating_ip: floating.map(str::to_owned),
-            is_wanted: part != "worker-2",
-        };
+            image: None,
+            differs: None,
+            is_wanted: true,
+        }
+    }
+
+    #[test]
+    fn machines_are_in_the_groups_of_their_roles_and_those_without_an_address_outside_have_a_way() {
+        let declaration = read(GOOD).unwrap();
         let machines = [
             machine("cp-1", Role::ControlPlane, Some("203.0.113.9")),
             machine("worker-1", Role::Worker, None),
-            machine("worker-2", Role::Worker, None),
         ];
-        let text = inventory_text(&declaration, &machines);
+        let text = inventory_text(&declaration, &machines.iter().collect::<Vec<_>>());
         let expected = "\
 all:
   hosts:
@@ -122,6 +148,27 @@ all:
       vars:
         kube_network_plugin: flannel
 ";
-        assert_eq!(text.split_once('\n').unwrap().1, expected);
+        let without_comments: String =
+            text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        assert_eq!(without_comments, expected);
+    }
+
+    #[test]
+    fn what_the_cluster_is_to_be_is_written_as_variables() {
+        let declaration = read(&format!(
+            "{EXISTING}kubernetes_version: v1.36.3\napps: [metrics-server]\nvariables:\n  dns: [a, 1]\n  quota: {{cpu: '2'}}\n  text: '{{{{ ip }}}}: x'\n"
+        ))
+        .unwrap();
+        let worker = machine("worker-192-0-2-12", Role::Worker, None);
+        let text = inventory_text(&declaration, &[&worker]);
+        let variables = "\
+    \"kube_version\": \"1.36.3\"
+    \"metrics_server_enabled\": true
+    \"dns\": [\"a\",1]
+    \"quota\": {\"cpu\":\"2\"}
+    \"text\": \"{{ ip }}: x\"
+  children:
+";
+        assert!(text.contains(variables), "{text}");
     }
 }

@@ -23,6 +23,10 @@ pub enum Kind {
     SecurityGroup,
     /// A public key that servers let in.
     KeyPair,
+    /// A load balancer, which Kubernetes makes for a service.
+    LoadBalancer,
+    /// A volume, which Kubernetes makes for a claim.
+    Volume,
 }
 
 /// How the API has a kind.
@@ -40,7 +44,7 @@ pub(crate) struct Form {
 }
 
 impl Kind {
-    /// All of them, in the order in which they can be removed: what uses others comes before those.
+    /// Those that machines need, in the order in which they can be removed: what uses others comes before those.
     pub const ALL: [Self; 8] = [
         Self::Server,
         Self::FloatingIp,
@@ -84,7 +88,25 @@ impl Kind {
         static NETWORK: Form = network("/networks", "networks", "network", "network");
         static SECURITY_GROUP: Form =
             network("/security-groups", "security_groups", "security_group", "security group");
+        static LOAD_BALANCER: Form = Form {
+            service: Service::LoadBalancer,
+            path: "/lbaas/loadbalancers",
+            list: "/lbaas/loadbalancers",
+            many: "loadbalancers",
+            one: "loadbalancer",
+            word: "load balancer",
+        };
+        static VOLUME: Form = Form {
+            service: Service::Volume,
+            path: "/volumes",
+            list: "/volumes/detail",
+            many: "volumes",
+            one: "volume",
+            word: "volume",
+        };
         match self {
+            Self::LoadBalancer => &LOAD_BALANCER,
+            Self::Volume => &VOLUME,
             Self::Server => &SERVER,
             Self::FloatingIp => &FLOATING_IP,
             Self::Port => &PORT,

@@ -1,6 +1,8 @@
 //! OpenStack as a maker of machines: from a declaration of pools of machines, the servers of a cluster with all that they need
 //! (key pair, security groups, network, ports, floating IPs), and their removal to the last port.
 //!
+//! A declaration may also be of machines that exist: then it is read here, and nothing of it is made in a cloud.
+//!
 //! [`ClusterFolder`] reads what the user wrote, [`Clouds::choose`] finds the cloud as the openstack client does,
 //! [`Session::open`] logs in, [`Creation`] makes [`Machines`] and [`Deletion`] removes them. Nothing here prints or reads the environment, and
 //! nothing knows Kubernetes but by the ports that its machines need ([`rules`]).
@@ -12,8 +14,10 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
 
+mod claims;
 mod client;
 mod clouds;
+mod clusterctl;
 mod create;
 mod declaration;
 mod delete;
@@ -32,10 +36,11 @@ mod wanted;
 
 pub use client::{CloudError, Refusal, Session};
 pub use clouds::{Cloud, CloudConfigError, Clouds, Surroundings};
+pub use clusterctl::{Converted, Form, convert};
 pub use create::Creation;
-pub use declaration::{Declaration, Pool};
+pub use declaration::{Declaration, Machinery, Named, Pool, Role, Source, schema, variable_of};
 pub use delete::Deletion;
-pub use folder::{ClusterFolder, FolderError};
+pub use folder::{ClusterFolder, FolderError, check_name, clusters};
 pub use identity::{Identity, Place};
 pub use inventory::inventory_text;
 pub use kind::Kind;
@@ -43,3 +48,4 @@ pub use machines::{Listed, Machines, MachinesError, Tell};
 pub use mark::Mark;
 pub use mistake::{Mistake, Mistakes};
 pub use view::Object;
+pub use wanted::Wanted;

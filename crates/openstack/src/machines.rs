@@ -4,12 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{CloudError, Session};
+use crate::create::ROUTER_PORT;
 use crate::declaration::{Declaration, Role};
 use crate::kind::Kind;
 use crate::mark::Mark;
 use crate::mistake::Mistakes;
 use crate::view::{Object, View};
-use crate::wanted::wanted;
+use crate::wanted::{Wanted, wanted};
 
 /// How long servers that are being deleted are waited for, since one of them last went.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -75,6 +76,10 @@ pub struct Listed {
     pub address: Option<String>,
     /// Its floating IP.
     pub floating_ip: Option<String>,
+    /// What its provider put on it, where it exists.
+    pub image: Option<String>,
+    /// Why it is another machine than the declaration has it, where that is known.
+    pub differs: Option<String>,
     /// Whether the declaration asks for it.
     pub is_wanted: bool,
 }
@@ -91,7 +96,7 @@ impl<'a> Machines<'a> {
     /// The cloud does not say.
     pub fn list(&self, declaration: &Declaration) -> Result<Vec<Listed>, MachinesError> {
         let view = View::look_at(self.session, &[Kind::Server, Kind::Port, Kind::FloatingIp])?;
-        Ok(self.listed(declaration, &view))
+        Ok(self.listed(declaration, &view, None))
     }
 
     /// Waits until servers are gone. Returns those that do not go.
@@ -112,41 +117,85 @@ impl<'a> Machines<'a> {
         Ok(left)
     }
 
-    fn listed(&self, declaration: &Declaration, view: &View) -> Vec<Listed> {
-        let servers = view.ours(Kind::Server, &self.mark);
-        let ports = view.ours(Kind::Port, &self.mark);
-        let floating = view.ours(Kind::FloatingIp, &self.mark);
-        let of = |objects: &[Object], part: &str| objects.iter().find(|object| object.part == part).cloned();
-        let listed =
-            |part: &str, name: String, roles: Vec<Role>, server: Option<&Object>, is_wanted: bool| Listed {
-                name,
-                part: part.to_owned(),
-                roles,
-                state: server.map(|server| server.text("status").to_owned()).unwrap_or_default(),
-                id: server.map(|server| server.id.clone()).unwrap_or_default(),
-                address: of(&ports, part).and_then(|port| port.addresses().next().map(str::to_owned)),
-                floating_ip: of(&floating, part).map(|address| address.name),
-                is_wanted,
-            };
-        let wanted = wanted(declaration);
-        let mut all = Vec::new();
-        for machine in &wanted {
-            let mut its = servers.iter().filter(|server| server.part == machine.part).peekable();
-            let (name, roles) = (machine.name(&self.cluster), machine.pool.roles.clone());
-            if its.peek().is_none() {
-                all.push(listed(&machine.part, name.clone(), roles.clone(), None, true));
+    /// The machines that are wanted, and others that are there. `wanted`: as the numbers of what is there say, unless it is known.
+    pub(crate) fn listed(
+        &self,
+        declaration: &Declaration,
+        view: &View,
+        known: Option<&[Wanted<'_>]>,
+    ) -> Vec<Listed> {
+        let there = self.there(view);
+        let counted;
+        let wanted = match known {
+            Some(known) => known,
+            None => {
+                counted = wanted(declaration, &there.parts());
+                counted.as_slice()
             }
-            all.extend(
-                its.map(|server| listed(&machine.part, name.clone(), roles.clone(), Some(server), true)),
-            );
+        };
+        let listed = |part: &str, name: String, server: Option<&Object>, is_wanted: bool| Listed {
+            name,
+            part: part.to_owned(),
+            roles: declaration.pool_of(part).map(|pool| pool.roles.clone()).unwrap_or_default(),
+            state: server.map(|server| server.text("status").to_owned()).unwrap_or_default(),
+            id: server.map(|server| server.id.clone()).unwrap_or_default(),
+            address: of(&there.ports, part).and_then(|port| port.addresses().next().map(str::to_owned)),
+            floating_ip: of(&there.floating_ips, part).map(|address| address.name.clone()),
+            image: None,
+            differs: None,
+            is_wanted,
+        };
+        let mut all = Vec::new();
+        for machine in wanted {
+            let mut its = there.servers.iter().filter(|server| server.part == machine.part).peekable();
+            let name = machine.name(&self.cluster);
+            if its.peek().is_none() {
+                all.push(listed(&machine.part, name.clone(), None, true));
+            }
+            all.extend(its.map(|server| listed(&machine.part, name.clone(), Some(server), true)));
         }
-        let is_other = |server: &&Object| wanted.iter().all(|machine| machine.part != server.part);
-        let others = servers.iter().filter(is_other);
-        all.extend(
-            others.map(|server| listed(&server.part, server.name.clone(), Vec::new(), Some(server), false)),
-        );
+        let is_other = |part: &str| wanted.iter().all(|machine| machine.part != part);
+        for part in there.parts().into_iter().filter(|part| is_other(part)) {
+            let server = of(&there.servers, part);
+            let name =
+                server.map_or_else(|| format!("{}-{part}", self.cluster), |server| server.name.clone());
+            all.push(listed(part, name, server, false));
+        }
         all
     }
+
+    /// What of the cluster's machines is in the cloud.
+    pub(crate) fn there(&self, view: &View) -> There {
+        There {
+            servers: view.ours(Kind::Server, &self.mark),
+            ports: view.ours(Kind::Port, &self.mark),
+            floating_ips: view.ours(Kind::FloatingIp, &self.mark),
+        }
+    }
+}
+
+/// What there is of machines.
+pub(crate) struct There {
+    pub(crate) servers: Vec<Object>,
+    ports: Vec<Object>,
+    floating_ips: Vec<Object>,
+}
+
+impl There {
+    /// The names of machines of which there is anything: a server that somebody has deleted has its port, and so its number. The port of
+    /// the router is no machine's.
+    pub(crate) fn parts(&self) -> Vec<&str> {
+        let all = self.servers.iter().chain(&self.ports).chain(&self.floating_ips);
+        let mut parts: Vec<&str> =
+            all.map(|object| object.part.as_str()).filter(|part| *part != ROUTER_PORT).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        parts
+    }
+}
+
+fn of<'o>(objects: &'o [Object], part: &str) -> Option<&'o Object> {
+    objects.iter().find(|object| object.part == part)
 }
 
 /// `1 rule`, `2 rules`.

@@ -31,6 +31,11 @@ impl Mark {
         format!("{CLUSTER}={}", self.id)
     }
 
+    /// The cluster's identity, which whatever Kubernetes makes in the cloud may carry as the name of its cluster.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Both words.
     pub(crate) fn tags(&self, part: &str) -> [String; 2] {
         [self.tag(), format!("{PART}={part}")]

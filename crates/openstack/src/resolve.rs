@@ -6,18 +6,27 @@ use muster_inventory::closest;
 use serde_json::Value;
 
 use crate::client::{CloudError, Service, Session};
-use crate::declaration::{Declaration, Named, Network};
+use crate::declaration::{CloudSide, Declaration, Named, Network, Pool};
 use crate::kind::Kind;
 use crate::machines::MachinesError;
 use crate::mistake::Mistakes;
 use crate::parallel::joined;
 use crate::view::View;
 
-/// The ids of what is named.
+/// What is named, in the cloud.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) id: String,
+    pub(crate) name: String,
+}
+
+/// All that is named.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
-    flavors: BTreeMap<String, String>,
-    images: BTreeMap<String, String>,
+    flavors: BTreeMap<String, Found>,
+    images: BTreeMap<String, Found>,
+    /// All images of the cloud.
+    all_images: Vec<Found>,
     pub(crate) external: Option<String>,
     /// The network that is there, if machines are in one.
     pub(crate) network: Option<String>,
@@ -33,6 +42,7 @@ impl Resolved {
     pub(crate) fn find(
         session: &Session,
         declaration: &Declaration,
+        cloud: &CloudSide,
         view: &View,
     ) -> Result<Self, MachinesError> {
         let (flavors, images) = std::thread::scope(|scope| {
@@ -45,10 +55,10 @@ impl Resolved {
         let mut one = |what: &str, named: &Named, among: &mut dyn Iterator<Item = &Value>| {
             pick(what, &named.name, among).map_err(|why| mistakes.push(declaration.mistake(named, why))).ok()
         };
-        for pool in &declaration.pools {
+        for made in declaration.pools.iter().filter_map(Pool::made) {
             for (what, named, all, into) in [
-                ("flavor", &pool.flavor, &flavors, &mut found.flavors),
-                ("image", &pool.image, &images, &mut found.images),
+                ("flavor", &made.flavor, &flavors, &mut found.flavors),
+                ("image", &made.image, &images, &mut found.images),
             ] {
                 if !into.contains_key(&named.name)
                     && let Some(id) = one(what, named, &mut all.iter())
@@ -57,43 +67,57 @@ impl Resolved {
                 }
             }
         }
-        if let Some(named) = &declaration.external {
+        if let Some(named) = &cloud.external {
             let mut outside = view.all(Kind::Network).filter(|network| network["router:external"] == true);
-            found.external = one("external network", named, &mut outside);
+            found.external = one("external network", named, &mut outside).map(|found| found.id);
         }
-        match &declaration.network {
-            Network::Existing(named) => found.network = one("network", named, &mut view.all(Kind::Network)),
+        match &cloud.network {
+            Network::Existing(named) => {
+                found.network = one("network", named, &mut view.all(Kind::Network)).map(|found| found.id);
+            }
             Network::Own { router: Some(named), .. } => {
-                found.router = one("router", named, &mut view.all(Kind::Router));
+                found.router = one("router", named, &mut view.all(Kind::Router)).map(|found| found.id);
             }
             Network::Own { router: None, .. } => {}
         }
         Mistakes::none_of(mistakes)?;
+        found.all_images = images.iter().map(Found::of).collect();
         Ok(found)
     }
 
-    pub(crate) fn flavor(&self, named: &Named) -> &str {
-        self.flavors.get(&named.name).map_or("", String::as_str)
+    pub(crate) fn flavor(&self, named: &Named) -> Found {
+        self.flavors.get(&named.name).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn image(&self, named: &Named) -> &str {
-        self.images.get(&named.name).map_or("", String::as_str)
+    pub(crate) fn image(&self, named: &Named) -> Found {
+        self.images.get(&named.name).cloned().unwrap_or_default()
+    }
+
+    /// What an image is called, if it is still there.
+    pub(crate) fn image_name(&self, id: &str) -> Option<&str> {
+        self.all_images.iter().find(|image| image.id == id).map(|image| image.name.as_str())
     }
 }
 
-/// The id of the one object that has this id, or else this name.
-fn pick(what: &str, name: &str, among: &mut dyn Iterator<Item = &Value>) -> Result<String, String> {
-    let text = |object: &Value, key: &str| object[key].as_str().unwrap_or_default().to_owned();
-    let all: Vec<(String, String)> = among.map(|object| (text(object, "id"), text(object, "name"))).collect();
-    if all.iter().any(|(id, _)| id == name) {
-        return Ok(name.to_owned());
+impl Found {
+    fn of(object: &Value) -> Self {
+        let text = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
+        Self { id: text("id"), name: text("name") }
     }
-    let same: Vec<&str> = all.iter().filter(|(_, other)| other == name).map(|(id, _)| id.as_str()).collect();
+}
+
+/// The one object that has this id, or else this name.
+fn pick(what: &str, name: &str, among: &mut dyn Iterator<Item = &Value>) -> Result<Found, String> {
+    let all: Vec<Found> = among.map(Found::of).collect();
+    if let Some(found) = all.iter().find(|found| found.id == name) {
+        return Ok(found.clone());
+    }
+    let same: Vec<&Found> = all.iter().filter(|found| found.name == name).collect();
     match same.as_slice() {
-        [id] => Ok((*id).to_owned()),
+        [found] => Ok((*found).clone()),
         [] => {
             let mut names: Vec<&str> =
-                all.iter().map(|(_, name)| name.as_str()).filter(|name| !name.is_empty()).collect();
+                all.iter().map(|found| found.name.as_str()).filter(|name| !name.is_empty()).collect();
             names.sort_unstable();
             names.dedup();
             Err(match closest(name, names.iter().copied()) {
@@ -104,10 +128,10 @@ fn pick(what: &str, name: &str, among: &mut dyn Iterator<Item = &Value>) -> Resu
                 None => format!("the cloud has no {what} {name:?}; it has {}", some(&names)),
             })
         }
-        ids => Err(format!(
+        several => Err(format!(
             "the cloud has {} of the name {name:?} as {what}; name one by its id: {}",
-            ids.len(),
-            ids.join(", ")
+            several.len(),
+            several.iter().map(|found| found.id.as_str()).collect::<Vec<_>>().join(", ")
         )),
     }
 }
@@ -133,8 +157,8 @@ mod tests {
             json!({"id": "3", "name": "twin"}),
         ];
         let pick = |name: &str| pick("flavor", name, &mut all.iter());
-        assert_eq!(pick("small").unwrap(), "1");
-        assert_eq!(pick("3").unwrap(), "3");
+        assert_eq!(pick("small").unwrap().id, "1");
+        assert_eq!(pick("3").unwrap(), Found { id: "3".into(), name: "twin".into() });
         assert_eq!(pick("smal").unwrap_err(), "the cloud has no flavor \"smal\"; did you mean \"small\"?");
         assert_eq!(pick("enormous").unwrap_err(), "the cloud has no flavor \"enormous\"; it has small, twin");
         assert_eq!(

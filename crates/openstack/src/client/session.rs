@@ -29,6 +29,10 @@ pub(crate) enum Service {
     Compute,
     Network,
     Image,
+    /// Load balancers; not every cloud has them.
+    LoadBalancer,
+    /// Volumes; not every cloud has them.
+    Volume,
 }
 
 impl Service {
@@ -37,6 +41,16 @@ impl Service {
             Self::Compute => "compute",
             Self::Network => "network",
             Self::Image => "image",
+            Self::LoadBalancer => "load-balancer",
+            Self::Volume => "block-storage",
+        }
+    }
+
+    /// Its types in the catalogue: the official one, and that of before (OpenStack service types authority).
+    fn types(self) -> [&'static str; 2] {
+        match self {
+            Self::Volume => [self.word(), "volumev3"],
+            _ => [self.word(); 2],
         }
     }
 
@@ -45,7 +59,8 @@ impl Service {
         match self {
             Self::Compute => "v2.1",
             Self::Network => "v2.0",
-            Self::Image => "v2",
+            Self::Image | Self::LoadBalancer => "v2",
+            Self::Volume => "v3",
         }
     }
 }
@@ -77,6 +92,11 @@ impl Session {
     /// The id of the project that the login is for.
     pub fn project(&self) -> String {
         self.token().project.clone()
+    }
+
+    /// Whether the cloud has a service.
+    pub(crate) fn has(&self, service: Service) -> bool {
+        self.url(&self.token(), service, "").is_ok()
     }
 
     fn token(&self) -> Arc<Token> {
@@ -205,7 +225,8 @@ impl Session {
 
     /// The address of a path of a service.
     fn url(&self, token: &Token, service: Service, path: &str) -> Result<String, CloudError> {
-        let entries = token.catalogue.iter().filter(|entry| entry["type"] == service.word());
+        let is_its = |entry: &&Value| service.types().iter().any(|word| entry["type"] == *word);
+        let entries = token.catalogue.iter().filter(is_its);
         let endpoints: Vec<&Value> =
             entries.filter_map(|entry| entry["endpoints"].as_array()).flatten().collect();
         let region_of = |endpoint: &&Value| {

@@ -21,7 +21,7 @@ impl Creation<'_> {
             self.ensure(Kind::SecurityGroup, group.part(), json!({"name": name}))
         };
         let mut groups = each(&Group::ALL, group).into_iter().collect::<Result<Vec<_>, _>>()?;
-        let wanted = rules(&self.declaration.allow, self.declaration.network_plugin);
+        let wanted = rules(&self.cloud.allow, self.declaration.settings.network_plugin);
         let mut attempt = 1;
         while let Err(source) = self.rules(&wanted, &groups) {
             if !source.is_unclear() || attempt == ATTEMPTS {

@@ -13,7 +13,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::client::Service;
-use crate::declaration::Declaration;
+use crate::declaration::{CloudSide, Declaration, Made, Pool, Source};
 use crate::kind::Kind;
 use crate::machines::{Listed, Machines, MachinesError};
 use crate::parallel::{each, joined};
@@ -22,10 +22,14 @@ use crate::rules::Group;
 use crate::view::{Object, View};
 use crate::wanted::{Wanted, wanted};
 
+/// What the router's port is for.
+pub(crate) const ROUTER_PORT: &str = "router-port";
+
 /// What the declaration asks for, found to be possible, with nothing made yet.
 pub struct Creation<'a> {
     machines: &'a Machines<'a>,
     declaration: &'a Declaration,
+    cloud: &'a CloudSide,
     wanted: Vec<Wanted<'a>>,
     resolved: Resolved,
     view: View,
@@ -42,16 +46,74 @@ struct Shared {
 }
 
 impl<'a> Creation<'a> {
-    /// Looks at what there is, and finds what the declaration names.
+    /// Looks at what there is, and finds what the declaration names. What is to be made are the machines that are missing, by the
+    /// numbers of those that are there.
     ///
     /// # Errors
-    /// The declaration names what is not in the cloud, or what was made is there twice.
+    /// The declaration names what is not in the cloud, or is of machines that exist; or what was made is there twice.
     pub fn prepare(machines: &'a Machines<'a>, declaration: &'a Declaration) -> Result<Self, MachinesError> {
+        let Source::Cloud(cloud) = &declaration.machines else {
+            return Err(MachinesError::Unexpected(
+                "the machines of this cluster exist (machines: existing): nothing is made in a cloud".into(),
+            ));
+        };
         let view = View::look(machines.session)?;
-        let resolved = Resolved::find(machines.session, declaration, &view)?;
+        let resolved = Resolved::find(machines.session, declaration, cloud, &view)?;
         let there = view.all_ours(&machines.mark);
         machines.refuse_twins(&there)?;
-        Ok(Self { machines, declaration, wanted: wanted(declaration), resolved, view, there })
+        let wanted = wanted(declaration, &machines.there(&view).parts());
+        Ok(Self { machines, declaration, cloud, wanted, resolved, view, there })
+    }
+
+    /// The same for exactly these machines, by their names within the cluster; those of no pool are passed over.
+    #[must_use]
+    pub fn of(mut self, parts: &[String]) -> Self {
+        let wanted = |part: &String| {
+            let pool = self.declaration.pool_of(part)?;
+            Some(Wanted { part: part.clone(), pool })
+        };
+        self.wanted = parts.iter().filter_map(wanted).collect();
+        self
+    }
+
+    /// The machines as they are, and whether they are as the declaration has them.
+    pub fn machines(&self) -> Vec<Listed> {
+        let mut listed = self.machines.listed(self.declaration, &self.view, Some(&self.wanted));
+        let servers = self.machines.there(&self.view).servers;
+        for machine in &mut listed {
+            let made = self.declaration.pool_of(&machine.part).and_then(Pool::made);
+            let server = servers.iter().find(|server| server.id == machine.id);
+            machine.differs = made.zip(server).and_then(|(made, server)| self.difference(made, server));
+        }
+        listed
+    }
+
+    /// Why a server is another one than is declared. nova shows no user data, so nothing is known of those.
+    fn difference(&self, made: &Made, server: &Object) -> Option<String> {
+        // Since 2.47 the flavor is part of the server, with the name that it had.
+        let flavor = server.body["flavor"]["original_name"].as_str().unwrap_or_default();
+        let wanted = &self.resolved.flavor(&made.flavor).name;
+        if !flavor.is_empty() && flavor != wanted {
+            return Some(format!("its flavor is {flavor}, and {wanted} is declared"));
+        }
+        // A server that was started from a volume has none.
+        let image = server.body["image"]["id"].as_str().unwrap_or_default();
+        let wanted = self.resolved.image(&made.image);
+        if !image.is_empty() && image != wanted.id {
+            let old = self
+                .resolved
+                .image_name(image)
+                .map_or_else(|| format!("one that is gone ({image})"), str::to_owned);
+            let new = if old == wanted.name {
+                format!("another one of that name ({})", wanted.id)
+            } else {
+                wanted.name.clone()
+            };
+            return Some(format!("its image is {old}, and {new} is declared"));
+        }
+        let zone = server.text("OS-EXT-AZ:availability_zone");
+        let declared = made.zone.as_deref().filter(|declared| !zone.is_empty() && *declared != zone);
+        declared.map(|declared| format!("it is in the zone {zone}, and {declared} is declared"))
     }
 
     /// Makes what is not there. Returns the machines, of which those that are wanted run.
@@ -64,7 +126,8 @@ impl<'a> Creation<'a> {
         self.floating_ips(&ports)?;
         self.servers(&ports, &shared)?;
         self.wait()?;
-        self.machines.list(self.declaration)
+        let view = View::look_at(self.machines.session, &[Kind::Server, Kind::Port, Kind::FloatingIp])?;
+        Ok(self.machines.listed(self.declaration, &view, Some(&self.wanted)))
     }
 
     /// The cluster's object of this kind and purpose, if it was there before.
@@ -88,7 +151,7 @@ impl<'a> Creation<'a> {
     }
 
     fn key(&self) -> Result<String, MachinesError> {
-        let public_key = &self.declaration.public_key;
+        let public_key = &self.cloud.public_key;
         if let Some(key) = self.find(Kind::KeyPair, "key") {
             // Without the comment, which nova may leave away.
             let material = |text: &str| text.split(' ').take(2).map(str::to_owned).collect::<Vec<_>>();
@@ -120,7 +183,11 @@ impl<'a> Creation<'a> {
 
     /// The floating IPs, each of which leads to the port of its machine.
     fn floating_ips(&self, ports: &[Object]) -> Result<(), MachinesError> {
-        let machines = self.wanted.iter().zip(ports).filter(|(machine, _)| machine.pool.floating_ip);
+        let machines = self
+            .wanted
+            .iter()
+            .zip(ports)
+            .filter(|(machine, _)| machine.pool.made().is_some_and(|made| made.floating_ip));
         let floating_ip = |(machine, port): &(&Wanted<'_>, &Object)| {
             let body = json!({"floating_network_id": self.resolved.external, "port_id": port.id});
             let address = self.ensure(Kind::FloatingIp, &machine.part, body)?;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Creation;
+use super::{Creation, ROUTER_PORT};
 use crate::client::Service;
 use crate::declaration::Network;
 use crate::kind::Kind;
@@ -12,7 +12,7 @@ use crate::view::{Object, View};
 impl Creation<'_> {
     /// The network's id.
     pub(super) fn network(&self) -> Result<String, MachinesError> {
-        let (range, dns) = match &self.declaration.network {
+        let (range, dns) = match &self.cloud.network {
             Network::Own { range, dns, .. } => (range, dns),
             Network::Existing(_) => return Ok(self.resolved.network.clone().unwrap_or_default()),
         };
@@ -36,7 +36,7 @@ impl Creation<'_> {
         // A port of our own, and not one that the router makes: it carries the mark, also in somebody else's router.
         let fixed = json!([{"subnet_id": subnet.id, "ip_address": gateway}]);
         let port = json!({"name": format!("{name}-router"), "network_id": network.id, "fixed_ips": fixed});
-        let port = self.ensure(Kind::Port, "router-port", port)?;
+        let port = self.ensure(Kind::Port, ROUTER_PORT, port)?;
         if port.text("device_id") != router {
             self.join(&port, &router)?;
         }

@@ -32,19 +32,21 @@ impl Creation<'_> {
             self.wanted.iter().zip(ports).filter(|(machine, _)| !runs(&machine.part)).collect();
         let server = |(machine, port): &(&Wanted<'_>, &Object)| {
             let (mark, name) = (&self.machines.mark, machine.name(&self.machines.cluster));
+            // A pool of a cloud's declaration always says what its machines are made with.
+            let Some(made) = machine.pool.made() else { return Ok(()) };
             let mut body = json!({
                 "name": name,
-                "flavorRef": self.resolved.flavor(&machine.pool.flavor),
-                "imageRef": self.resolved.image(&machine.pool.image),
+                "flavorRef": self.resolved.flavor(&made.flavor).id,
+                "imageRef": self.resolved.image(&made.image).id,
                 "key_name": shared.key,
                 "networks": [{"port": port.id}],
                 "metadata": mark.metadata(&machine.part),
                 "tags": mark.tags(&machine.part),
             });
-            if let Some(data) = &machine.pool.user_data {
+            if let Some(data) = &made.user_data {
                 body["user_data"] = STANDARD.encode(data).into();
             }
-            if let Some(zone) = &machine.pool.zone {
+            if let Some(zone) = &made.zone {
                 body["availability_zone"] = zone.as_str().into();
             }
             self.make(Kind::Server, &machine.part, &name, body).map(drop)
