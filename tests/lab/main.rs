@@ -12,6 +12,7 @@ mod browser;
 mod ca_rotation;
 mod care;
 mod charts;
+mod cilium;
 mod control_planes;
 mod controllers;
 mod dashboard;
