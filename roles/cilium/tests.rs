@@ -178,12 +178,12 @@ fn upstreams_chart_takes_what_it_is_told() {
         ("ipam", "cluster-pool"),
         ("kube-proxy-replacement", "false"),
         ("enable-ipv6", "false"),
-        ("agent-health-port", "9879"),
     ] {
         assert_eq!(config[setting], expected, "{setting}: {config:#}");
     }
     let agent = &usual["DaemonSet cilium"]["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(agent["image"], "image/of:cilium");
+    assert_eq!(agent["ports"][0]["containerPort"], 9879);
     let host = json!({ "name": "KUBERNETES_SERVICE_HOST", "value": "192.0.2.1" });
     assert!(agent["env"].as_array().unwrap().contains(&host), "{agent:#}");
     assert_eq!(usual["Deployment cilium-operator"]["spec"]["replicas"], 2);

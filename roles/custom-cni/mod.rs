@@ -37,7 +37,8 @@ const CORRECT: &str = "correct it, or set kube_network_plugin: none, and install
 #[derive(Debug, Deserialize)]
 struct Vars {
     kube_network_plugin: String,
-    inventory_dir: String,
+    /// Not where machines are only named.
+    inventory_dir: Option<String>,
     custom_cni_manifests: Vec<String>,
     custom_cni_chart_release_name: String,
     custom_cni_chart_namespace: String,
@@ -56,7 +57,7 @@ pub(crate) fn has_chart(vars: &HostVars) -> bool {
 
 impl Vars {
     fn path(&self, written: &str) -> PathBuf {
-        PathBuf::from(&self.inventory_dir).join(written)
+        PathBuf::from(self.inventory_dir.as_deref().unwrap_or_default()).join(written)
     }
 
     /// The chart, where there is one.
@@ -185,7 +186,7 @@ mod tests {
         }
         let vars = variables(&format!("kube_network_plugin: custom_cni\ninterface: eth1\n{yaml}"));
         let here = folder.path().display().to_string();
-        let own = Vars { inventory_dir: here.clone(), ..vars.deserialize().unwrap() };
+        let own = Vars { inventory_dir: Some(here.clone()), ..vars.deserialize().unwrap() };
         match own.chart().map_err(|wrong| wrong.replace(&here, "."))? {
             Some(chart) => Ok(vec![json!([chart.name, chart.namespace, chart.values])]),
             None => own.manifests(&vars).map_err(|wrong| wrong.replace(&here, ".")),

@@ -47,6 +47,7 @@ for interface in $(interfaces); do
   ip link set dev "$interface" down 2>/dev/null || :
   ip link delete dev "$interface" 2>/dev/null || :
 done
+set_aside | while read -r path; do mv "$path" "${path%.cilium_bak}"; done
 pinned | while read -r path; do rm -rf "$path"; done
 filters | while read -r words; do
   # shellcheck disable=SC2086 # words of a command

@@ -61,6 +61,7 @@ fn left(shell: &[&str], foreign: &str, calico: &str, cilium: &str) -> String {
     let mounts = points.map(|point| format!("1 2 0:3 / {point} rw - ext4 x rw\n"));
     put("proc/self/mountinfo", &mounts.concat());
     put("etc/kubernetes/admin.conf", "");
+    put("etc/cni/net.d/87-podman.conflist.cilium_bak", "");
     for map in ["cilium/devices/eth0", "tc/globals/cilium_lxc", "tc/globals/mine"] {
         put(&format!("sys/fs/bpf/{map}"), "");
     }
@@ -72,7 +73,7 @@ fn left(shell: &[&str], foreign: &str, calico: &str, cilium: &str) -> String {
     let program = root.path().join("programs/iptables-save");
     fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
     let program = concat!(include_str!("traces.sh"), include_str!("left.sh"));
-    let program = ["/proc/", "/sys/class", "/sys/fs/bpf", "/run/netns"]
+    let program = ["/proc/", "/sys/class", "/sys/fs/bpf", "/etc/cni/net.d", "/run/netns"]
         .into_iter()
         .fold(program.to_owned(), |all, path| all.replace(path, &format!("{here}{path}")));
     let program = format!("PATH={here}/programs:/usr/bin:/bin\n{}{program}", include_str!("fakes.sh"));
@@ -109,6 +110,7 @@ fn what_is_left_of_a_cluster_is_told_and_what_is_not_its_own_is_not() {
         let more = [
             "interface cilium_host",
             "interface lxc0a1b2c3d4e5f",
+            "set aside /etc/cni/net.d/87-podman.conflist.cilium_bak",
             "pinned /sys/fs/bpf/cilium",
             "pinned /sys/fs/bpf/tc/globals/cilium_lxc",
             "filter dev eth0 ingress pref 1",

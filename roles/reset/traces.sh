@@ -58,6 +58,14 @@ interfaces() {
   done
 }
 
+# Files of other networks of CNI that cilium has set aside (cilium_cni_exclusive), and nobody has written anew.
+set_aside() {
+  [ -n "$cilium" ] || return 0
+  for path in /etc/cni/net.d/*.cilium_bak; do
+    if [ -e "$path" ] && [ ! -e "${path%.cilium_bak}" ]; then printf '%s\n' "$path"; fi
+  done
+}
+
 # What cilium keeps of its programs and tables in a file system of the kernel's, in which others may have theirs. With its file such
 # a program goes, also from the machine's interfaces.
 pinned() {
@@ -195,6 +203,7 @@ traces() {
   mounts | sed 's/^/mount /'
   shared_addresses | sed 's/^/address /'
   interfaces | sed 's/^/interface /'
+  set_aside | sed 's/^/set aside /'
   pinned | sed 's/^/pinned /'
   filters | sed 's/^/filter /'
   ip_rules | sed 's/^/rule of ip /'
