@@ -50,7 +50,7 @@ pub(crate) const IMAGES: [&str; 7] = [
 const CORRECT: &str = "correct cilium_extra_values, or the variable that it names";
 
 #[derive(Deserialize)]
-struct Waits {
+struct WaitVars {
     kube_network_plugin: String,
     cilium_timeout: u64,
 }
@@ -59,7 +59,7 @@ struct Waits {
 pub(crate) const READS: &[Read] = &[
     Read::of::<Vars>(cluster::MACHINES),
     Read::of::<Plain>(cluster::MACHINES),
-    Read::of::<Waits>(cluster::MACHINES),
+    Read::of::<WaitVars>(cluster::MACHINES),
 ];
 
 /// Whether a machine's variables choose it. One that cannot be worked out does: what is wrong with it is told elsewhere.
@@ -113,7 +113,7 @@ pub(crate) fn check_chart(
 
 /// The objects are applied.
 pub(crate) async fn applied(host: &Host) -> Result<()> {
-    let waits: Waits = host.vars()?;
+    let waits: WaitVars = host.vars()?;
     if waits.kube_network_plugin != NAME {
         return Ok(());
     }
@@ -163,7 +163,7 @@ fn of_chart(helm: &Path, path: &Path, values: &Value, kube_version: &str) -> Res
 
 /// The machine's pods are connected, as soon as cilium's pod there is ready for them.
 pub(crate) async fn connect(host: &Host) -> Result<()> {
-    let vars: Waits = host.vars()?;
+    let vars: WaitVars = host.vars()?;
     if vars.kube_network_plugin != NAME {
         return Ok(());
     }
