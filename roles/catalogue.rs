@@ -7,6 +7,8 @@ use muster_engine::prelude::*;
 use muster_inventory::{HostVars, Inventory, Vars};
 
 use crate::balancer;
+use crate::cilium;
+use crate::custom_cni;
 use crate::docker;
 use crate::extension;
 use crate::helm;
@@ -42,7 +44,7 @@ const OF_CALICO: [&str; 2] = ["calico", "typha"];
 
 /// Whether an option of the catalogue is for another network plugin than that of new clusters.
 pub fn is_of_another_network(option: &str) -> bool {
-    OF_CALICO.contains(&option)
+    OF_CALICO.contains(&option) || ["cilium", "cilium-envoy", "hubble"].contains(&option)
 }
 
 /// The version of calico that variables choose, where the catalogue has it.
@@ -58,7 +60,7 @@ fn as_chosen(release: Release, vars: &HostVars) -> Release {
 }
 
 /// A variable that is a text and can be worked out.
-fn text(vars: &HostVars, name: &str) -> Option<String> {
+pub(crate) fn text(vars: &HostVars, name: &str) -> Option<String> {
     vars.get(name).ok().flatten().and_then(|value| value.as_str().map(str::to_owned))
 }
 
@@ -89,7 +91,9 @@ fn asks_for(vars: &HostVars, purpose: &str) -> bool {
     let plugin_is = |name: &str| text(vars, "kube_network_plugin").is_none_or(|plugin| plugin == name);
     match purpose {
         "dns" => text(vars, "dns_mode").is_none_or(|mode| mode != "none"),
-        "flannel" | "calico" => plugin_is(purpose),
+        "flannel" | "calico" | "cilium" => plugin_is(purpose),
+        "cilium-envoy" => cilium::has_envoy(vars),
+        "hubble" => cilium::has_hubble(vars),
         "typha" => {
             let typha = vars.get("typha_enabled").ok().flatten();
             plugin_is("calico") && typha.is_none_or(|typha| typha.as_bool() != Some(false))
@@ -98,8 +102,13 @@ fn asks_for(vars: &HostVars, purpose: &str) -> bool {
         "load-balancer" => balancer::is_asked_for(vars),
         "api-vip" => vip::is_asked_for(vars),
         "network-test" => text(vars, "verify_network").is_none_or(|when| when != "never"),
-        // It renders the user's charts, on this computer.
-        helm::NAME => wants_app(vars, purpose).unwrap_or(true) || extension::has_charts(vars),
+        // It renders charts, on this computer.
+        helm::NAME => {
+            wants_app(vars, purpose).unwrap_or(true)
+                || extension::has_charts(vars)
+                || plugin_is("cilium")
+                || custom_cni::has_chart(vars)
+        }
         app => wants_app(vars, app).unwrap_or(true),
     }
 }

@@ -12,10 +12,13 @@ mod bootstrap_os;
 mod calico;
 pub mod catalogue;
 pub mod certificates;
+mod cilium;
 mod cluster;
 pub mod common;
 mod containerd;
 mod coredns;
+#[path = "custom-cni/mod.rs"]
+mod custom_cni;
 mod diagnosis;
 mod docker;
 mod drain;
@@ -330,6 +333,14 @@ pub const ROLES: &[Role] = &[
     ),
     role!("flannel", "The pod network", flannel::daemon, reads: [flannel::READS]),
     role!("calico", "The pod network, with network policies", calico::objects, reads: [calico::READS]),
+    Role {
+        check_with_bundle: Some(cilium::check_chart),
+        ..role!("cilium", "The pod network, with network policies, by programs in the kernel", cilium::applied, reads: [cilium::READS])
+    },
+    Role {
+        check_with_bundle: Some(custom_cni::check),
+        ..role!("custom-cni", "A pod network of your own, from manifests or a chart", custom_cni::applied, reads: [custom_cni::READS])
+    },
     role!("coredns", "Names inside the cluster", coredns::run, reads: [coredns::READS]),
     role!("nodelocaldns", "A DNS cache on each node", nodelocaldns::run, reads: [nodelocaldns::READS]),
     role!(
@@ -337,9 +348,10 @@ pub const ROLES: &[Role] = &[
         "Connect the machine's pods to their network",
         |host| async move {
             flannel::connect(host).await?;
-            calico::connect(host).await
+            calico::connect(host).await?;
+            cilium::connect(host).await
         },
-        reads: [flannel::READS, calico::READS],
+        reads: [flannel::READS, calico::READS, cilium::READS],
         "flannel/defaults.yml"
     ),
     CHECK_CLUSTER,

@@ -83,7 +83,7 @@ fn what_the_tag_apps_means_is_the_same_in_an_upgrade() {
         assert!(roles.contains(&app), "{app}");
     }
     // Who leaves the add-ons out (`--skip-tags apps`) wants a network all the same.
-    for role in ["flannel", "calico", "cni"] {
+    for role in ["flannel", "calico", "cilium", "custom-cni", "cni"] {
         assert!(!roles.contains(&role), "{role}");
     }
 }

@@ -60,7 +60,7 @@ if [ -r /etc/kubernetes/api-balancer/haproxy.cfg ]; then
   done </etc/kubernetes/api-balancer/haproxy.cfg
 fi
 [ ! -e /var/lib/muster/stamps/kubeadm-init-begins ] || say begins yes
-for interface in /sys/class/net/flannel.* /sys/class/net/vxlan.calico; do
+for interface in /sys/class/net/flannel.* /sys/class/net/vxlan.calico /sys/class/net/cilium_vxlan /sys/class/net/cilium_geneve; do
   [ ! -e "$interface" ] || say has_vxlan yes
 done
 [ ! -e /var/lib/muster/rotation/authorities.pem ] || say rotates yes
@@ -115,14 +115,14 @@ if [ -r /etc/containerd/config.toml ]; then
     case $key in root | state | snapshotter | SystemdCgroup) say kept "$key $value" ;; esac
   done </etc/containerd/config.toml
 fi
-# With both, what others left is told by preflight.
+# With several, what others left is told by preflight.
 if [ -e /etc/kubernetes/kubelet.conf ]; then
-  flannel=no calico=no
-  [ ! -e /etc/cni/net.d/10-flannel.conflist ] || flannel=yes
-  [ ! -e /etc/cni/net.d/10-calico.conflist ] || calico=yes
-  case "$flannel $calico" in
-    'yes no') say kept 'network flannel' ;;
-    'no yes') say kept 'network calico' ;;
+  network=
+  [ ! -e /etc/cni/net.d/10-flannel.conflist ] || network=$network.flannel
+  [ ! -e /etc/cni/net.d/10-calico.conflist ] || network=$network.calico
+  [ ! -e /etc/cni/net.d/05-cilium.conflist ] || network=$network.cilium
+  case ${network#.} in
+    flannel | calico | cilium) say kept "network ${network#.}" ;;
   esac
 fi
 if [ -r /var/lib/kubelet/config.yaml ]; then

@@ -453,7 +453,7 @@ fn kept(name: &str, seen: &Identity, wanted: &Wanted, only: Option<Only>) -> Vec
         let told = if *key == "clusterDNS" { has.last() } else { has.first() };
         let told = told.filter(|_| has.iter().all(|has| has != value))?;
         // Who brings a network without muster may bring that one.
-        if (*key, value.as_str(), *told) == ("network", "none", "calico") {
+        if *key == "network" && ["none", "cni", "custom_cni"].contains(&value.as_str()) && ["calico", "cilium"].contains(told) {
             return None;
         }
         let remedy = match (*key, only) {

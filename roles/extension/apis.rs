@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// The APIs of a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Apis {
+pub(crate) struct Apis {
     /// The version of Kubernetes.
     pub(super) version: String,
     /// `apps/v1`, and `apps/v1/Deployment`.
@@ -17,7 +17,7 @@ pub(super) struct Apis {
 
 impl Apis {
     /// Those of a cluster of which nothing but its version is known: helm knows the usual ones by itself.
-    pub(super) fn of_version(version: &str) -> Self {
+    pub(crate) fn of_version(version: &str) -> Self {
         Self { version: version.to_owned(), ..Self::default() }
     }
 

@@ -8,7 +8,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use futures::channel::oneshot;
 use muster_artifacts::Sha256;
+use muster_engine::prelude::{Failure, Result as Outcome};
 use serde_json::Value;
 
 use super::apis::Apis;
@@ -17,36 +19,36 @@ use super::{TEMPLATES, TEXTS, objects_of};
 
 /// A chart, and how it is rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Chart {
+pub(crate) struct Chart {
     /// Its folder, or its archive.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What its release is called.
-    pub(super) name: String,
-    pub(super) namespace: String,
-    /// The user's values, in YAML.
-    pub(super) values: String,
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    /// The values for it, in YAML.
+    pub(crate) values: String,
 }
 
 /// What came of charts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Rendered {
+pub(crate) struct Rendered {
     /// Objects, with the places in charts that have brought them.
-    pub(super) objects: Vec<(String, Value)>,
+    pub(crate) objects: Vec<(String, Value)>,
     /// What the charts would have run, and muster does not, in words.
     pub(super) left_out: Vec<String>,
 }
 
 /// A chart that could not be rendered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unrendered {
+pub(crate) struct Unrendered {
     /// With the chart, and in helm's own words.
-    pub(super) why: String,
+    pub(crate) why: String,
     /// Whether the chart may say something else once it knows the cluster's APIs.
     pub(super) asks_for_apis: bool,
 }
 
 /// Whether a file of the folder is a chart.
-pub(super) fn is_chart(path: &Path) -> bool {
+pub(crate) fn is_chart(path: &Path) -> bool {
     if path.is_dir() {
         return path.join("Chart.yaml").is_file();
     }
@@ -68,7 +70,7 @@ fn is_archive(path: &Path) -> bool {
 }
 
 /// What the release of a chart is called: as the folder, or as the archive without its version (`helm package`).
-pub(super) fn release_of(path: &Path) -> String {
+pub(crate) fn release_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let Some(name) = name.strip_suffix(".tgz").filter(|_| is_archive(path)) else { return name };
     let version = name.match_indices('-').find(|(at, _)| is_version(&name[at + 1..]));
@@ -94,7 +96,7 @@ pub(super) fn values_for(name: &str) -> Option<&str> {
 ///
 /// # Errors
 /// The first one that cannot be rendered.
-pub(super) fn rendered(
+pub(crate) fn rendered(
     helm: &Path,
     charts: &[Chart],
     mut apis: Apis,
@@ -117,6 +119,16 @@ pub(super) fn rendered(
             return Ok(all);
         }
     }
+}
+
+/// Does what takes long in a thread of its own: other hosts go on meanwhile.
+///
+/// # Errors
+/// It has ended without a result.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Outcome<T> {
+    let (done, result) = oneshot::channel();
+    std::thread::spawn(move || done.send(work()));
+    result.await.map_err(|_| Failure::new("the charts could not be rendered", ""))
 }
 
 /// Whether anything in a chart names `.Capabilities.APIVersions`. In archives nobody looks.

@@ -1,8 +1,8 @@
 //! Own things: the objects in a folder of the user's become a set, as those of applications are, and so does what comes of its charts.
 //! They are applied, compared, and removed when they are taken out of the folder. Its scripts are run after that.
 
-mod apis;
-mod charts;
+pub(crate) mod apis;
+pub(crate) mod charts;
 mod scripts;
 mod template;
 
@@ -11,7 +11,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::channel::oneshot;
 use muster_artifacts::Bundle;
 use muster_engine::prelude::*;
 use muster_engine::run::Findings;
@@ -251,13 +250,8 @@ async fn render(host: &Host, written: &Written) -> Result<Rendered> {
         None => Apis::of_version(&version),
     };
     let (charts, definitions) = (written.charts.clone(), written.definitions.clone());
-    // Other hosts go on meanwhile.
-    let (done, rendered) = oneshot::channel();
-    std::thread::spawn(move || done.send(charts::rendered(&helm, &charts, apis, &definitions)));
-    match rendered.await {
-        Ok(rendered) => rendered.map_err(|unrendered| Failure::new(unrendered.why, CORRECT)),
-        Err(_) => Err(Failure::new("the charts could not be rendered", "")),
-    }
+    let rendered = charts::aside(move || charts::rendered(&helm, &charts, apis, &definitions)).await?;
+    rendered.map_err(|unrendered| Failure::new(unrendered.why, CORRECT))
 }
 
 /// Why an object that was found is not the user's own. One that the user has applied by hand is.
@@ -365,7 +359,7 @@ fn read(vars: &HostVars) -> Result<Option<Written>, String> {
 }
 
 /// The objects of a file with the lines in which they begin, those of a list one by one.
-fn objects_of(text: &str) -> Result<Vec<(u64, Value)>, String> {
+pub(crate) fn objects_of(text: &str) -> Result<Vec<(u64, Value)>, String> {
     let documents: Vec<Spanned<Value>> = parsed(text)?;
     let mut objects = Vec::new();
     for Spanned { value: mut document, referenced, .. } in documents {

@@ -14,7 +14,7 @@ use crate::common::ClusterVars;
 use crate::vip;
 
 /// Images every node runs, and those of a machine with or without an API server: by their names in the catalogue. Pods of coredns go anywhere.
-const EVERYWHERE: [&str; 9] = [
+const EVERYWHERE: [&str; 16] = [
     "pause",
     "kube-proxy",
     "flannel",
@@ -22,6 +22,13 @@ const EVERYWHERE: [&str; 9] = [
     "calico-cni",
     "calico-kube-controllers",
     "calico-typha",
+    "cilium",
+    "cilium-operator",
+    "cilium-envoy",
+    "cilium-certgen",
+    "hubble-relay",
+    "hubble-ui",
+    "hubble-ui-backend",
     "coredns",
     "agnhost",
 ];

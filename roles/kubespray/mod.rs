@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn the_most_exact_pattern_wins() {
         for (name, why) in [
-            ("cilium_mtu", "flannel, calico, or none"),
+            ("cilium_cert_dir", "flannel, calico, cilium"),
             ("docker_image_repo", "where programs"),
             ("docker_version", "Docker, where container_manager"),
             ("containerd_runtimes", "no runtime but runc"),
@@ -319,7 +319,8 @@ mod tests {
             ("kube_proxy_mode", "userspace", "set kube_proxy_mode: iptables"),
             ("kube_network_plugin", "calicoo", "set kube_network_plugin: calico"),
             ("kube_network_plugin", "Calico", "set kube_network_plugin: calico"),
-            ("kube_network_plugin", "cilium", "set kube_network_plugin: flannel"),
+            ("kube_network_plugin", "romana", "set kube_network_plugin: flannel"),
+            ("kube_network_plugin", "Cilium", "set kube_network_plugin: cilium"),
             ("flannel_backend_type", "hostgw", "set flannel_backend_type: host-gw"),
             ("container_manager", "dockr", "set container_manager: docker"),
             ("dns_mode", "kubedn", "set dns_mode: coredns"),

@@ -265,8 +265,11 @@ mod tests {
     #[test]
     fn a_part_says_what_it_belongs_to() {
         for (name, why) in [
-            ("cilium_mtu", "it belongs to kube_network_plugin"),
-            ("kube_proxy_remove", "kube-proxy stays: flannel and calico do not do its work here"),
+            ("cilium_cert_dir", "it belongs to kube_network_plugin"),
+            (
+                "kube_proxy_remove",
+                "kube-proxy stays: flannel and calico need it, and cilium does its work beside it (cilium_kube_proxy_replacement)",
+            ),
             ("skydns_server_secondary", "names are given by CoreDNS"),
             ("dns_late", "it belongs to resolvconf_mode"),
             ("kubeadm_certificate_key", "it belongs to kubeadm_token_ttl"),

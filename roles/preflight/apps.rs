@@ -71,6 +71,7 @@ fn network_policies(vars: &HostVars) -> Vec<Problem> {
     let plugin = plugin.map(|plugin| {
         let remedy = match plugin.text.as_str() {
             "calico" => "remove network_policies_enabled: calico keeps to network policies itself",
+            "cilium" => "remove network_policies_enabled: cilium keeps to network policies itself",
             _ => "remove network_policies_enabled, and bring what keeps to network policies with your own network",
         };
         plugin.wrong("flannel, where network_policies_enabled is true", remedy)

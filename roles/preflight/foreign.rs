@@ -175,7 +175,8 @@ fn file_name(path: &str) -> &str {
 }
 
 /// The network plugins that muster sets up, and their files in the folder of network plugins.
-const PLUGINS: [(&str, &str); 2] = [("flannel", "10-flannel.conflist"), ("calico", "10-calico.conflist")];
+const PLUGINS: [(&str, &str); 3] =
+    [("flannel", "10-flannel.conflist"), ("calico", "10-calico.conflist"), ("cilium", "05-cilium.conflist")];
 
 /// A node of the cluster has the network of the plugin that the cluster began with: pods have addresses of it, and nobody takes
 /// them over.
@@ -491,11 +492,14 @@ mod tests {
         let kubelet = "kubelet.service: /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf makes it start /usr/bin/kubelet";
         let etcd = "static pod: /etc/kubernetes/manifests/etcd.yaml is there, and the machine is no node";
         let calico = "kube_network_plugin: flannel in a cluster with calico (/etc/cni/net.d/10-calico.conflist)";
-        let rows: [(Change, &str, &str); 29] = [
+        let rows: [(Change, &str, &str); 30] = [
             (|_| {}, "", ""),
             (|f| cni(f, "05-cilium.conflist", "cilium-cni"), cilium, ""),
             (|f| { cni(f, "06-b.conf", "b"); cni(f, "05-cilium.conflist", "cilium-cni") }, cilium, ""),
-            (|f| { cni(f, "05-cilium.conflist", "cilium-cni"); f.seen.joined = true }, "", cilium),
+            (|f| { cni(f, "05-cilium.conflist", "cilium-cni"); f.seen.joined = true },
+             "kube_network_plugin: flannel in a cluster with cilium (/etc/cni/net.d/05-cilium.conflist)", cilium),
+            (|f| { cni(f, "04-other.conflist", "other"); f.vars.kube_network_plugin = "cilium".into() },
+             "network plugin: /etc/cni/net.d/04-other.conflist asks for the plugin other, and comes before 05-cilium.conflist", ""),
             (|f| { cni(f, "00-multus.conf", "multus-shim"); f.seen.joined = true }, "", ""),
             (|f| { cni(f, "05-cilium.conflist", "cilium-cni"); f.duties = MEMBER }, "", ""),
             (|f| cni(f, "87-podman.conflist", "bridge"), "", "network plugin: /etc/cni/net.d/87-podman.conflist of another program"),

@@ -51,17 +51,18 @@ for folder in /run/containerd/io.containerd.runtime.v2.task/*; do
 done
 if [ -r /run/docker.pid ] && [ -d "/proc/$(cat /run/docker.pid)" ]; then say docker running; fi
 
-# What another calico has left, ours takes over.
+# What another calico or cilium has left, ours takes over.
 for path in /sys/class/net/*; do
   name=${path##*/}
   case $name in
     cali[0-9a-f]* | vxlan.calico) [ "$own" = 10-calico.conflist ] || say network "$name" ;;
-    cilium_* | weave | kube-bridge) say network "$name" ;;
+    cilium_*) [ "$own" = 05-cilium.conflist ] || say network "$name" ;;
+    weave | kube-bridge) say network "$name" ;;
   esac
 done
 if command -v iptables-save >/dev/null; then
   iptables-save 2>/dev/null | sed -n 's/^:\(cali-\|WEAVE\|CILIUM_\).*/\1/p' | sort -u | while read -r chain; do
-    [ "$own$chain" != 10-calico.conflistcali- ] || continue
+    case $own$chain in 10-calico.conflistcali- | 05-cilium.conflistCILIUM_) continue ;; esac
     say network "chains $chain..."
   done
 fi

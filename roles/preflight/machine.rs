@@ -18,6 +18,7 @@ pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     findings.refuse(controllers(machine));
     findings.warn(cgroup_version(machine));
     findings.object(kernel_version(machine));
+    findings.object(kernel_for_cilium(machine));
     findings.refuse(kernel_features(machine));
     findings.refuse(tools(machine));
     findings.refuse(time_service(machine));
@@ -151,12 +152,22 @@ fn cgroup_version(machine: &Machine) -> Option<Problem> {
     })
 }
 
+/// Cilium's programs need a kernel of 5.10 (its "System Requirements").
+fn kernel_for_cilium(machine: &Machine) -> Option<Problem> {
+    let node = machine.duties.control_plane || machine.duties.node;
+    (node && machine.vars.kube_network_plugin == "cilium" && kernel(machine) < (5, 10)).then(|| {
+        problem(
+            "kernel",
+            machine.facts.kernel.as_str(),
+            "5.10 or later for kube_network_plugin cilium",
+            "install a later kernel, or set kube_network_plugin: calico",
+        )
+    })
+}
+
 /// kube-proxy's nftables mode needs a kernel of 5.13 (Kubernetes' "Virtual IPs and Service Proxies").
 fn kernel_version(machine: &Machine) -> Option<Problem> {
-    let mut numbers =
-        machine.facts.kernel.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    (machine.vars.kube_proxy_mode == "nftables" && version < (5, 13)).then(|| {
+    (machine.vars.kube_proxy_mode == "nftables" && kernel(machine) < (5, 13)).then(|| {
         problem(
             "kernel",
             machine.facts.kernel.as_str(),
@@ -166,15 +177,28 @@ fn kernel_version(machine: &Machine) -> Option<Problem> {
     })
 }
 
+/// The first two numbers of the kernel's version.
+fn kernel(machine: &Machine) -> (u32, u32) {
+    let mut numbers =
+        machine.facts.kernel.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 fn kernel_features(machine: &Machine) -> Vec<Problem> {
     let (vars, node) = (machine.vars, machine.duties.control_plane || machine.duties.node);
     let flannel = vars.kube_network_plugin == "flannel";
-    let vxlan = if flannel { "flannel_backend_type vxlan" } else { "calico_vxlan_mode" };
+    let vxlan = match vars.kube_network_plugin.as_str() {
+        "flannel" => "flannel_backend_type vxlan",
+        "cilium" => "cilium_tunnel_mode vxlan",
+        _ => "calico_vxlan_mode",
+    };
+    // A machine does not tell of Geneve.
+    let geneve = vars.kube_network_plugin == "cilium" && vars.cilium_tunnel_mode == "geneve";
     let ipip = vars.kube_network_plugin == "calico" && vars.calico_ipip_mode != "Never";
     let needs = [
         (node && vars.containerd_snapshotter == "overlayfs", "overlay", "containerd_snapshotter overlayfs"),
         (node, "br_netfilter", "pods behind a bridge"),
-        (node && vars.vxlan_port().is_some(), "vxlan", vxlan),
+        (node && vars.vxlan_port().is_some() && !geneve, "vxlan", vxlan),
         (node && ipip, "ipip", "calico_ipip_mode"),
         (node && vars.kube_proxy_mode == "ipvs", "ip_vs", "kube_proxy_mode ipvs"),
         (node && vars.network_policies_enabled, "ip_set", "network_policies_enabled"),
@@ -329,7 +353,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_a_machine_is_found() {
-        let rows: [(Change, &str); 34] = [
+        let rows: [(Change, &str); 38] = [
             (|f| f.facts.systemd = false, "service manager: not systemd"),
             (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
             (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
@@ -344,6 +368,12 @@ mod tests {
             (|f| f.facts.controllers.retain(|c| c != "memory"), "cgroups: no controller for memory"),
             (|f| f.vars.kube_proxy_mode = "nftables".into(), "kernel: no nf_tables, nor a module that could be loaded"),
             (|f| { f.vars.kube_proxy_mode = "nftables".into(); f.seen.nf_tables = true }, ""),
+            (|f| { f.vars.kube_network_plugin = "cilium".into(); f.facts.kernel = "5.4.0-150".into() }, "kernel: 5.4.0-150"),
+            (|f| { f.vars.kube_network_plugin = "cilium".into(); f.facts.kernel = "5.10.0-8".into() }, ""),
+            (|f| { f.vars.kube_network_plugin = "cilium".into(); f.facts.features.retain(|feature| feature != "vxlan") },
+             "kernel: no vxlan, nor a module that could be loaded"),
+            (|f| { f.vars.kube_network_plugin = "cilium".into(); f.vars.cilium_tunnel_mode = "geneve".into();
+                   f.facts.features.retain(|feature| feature != "vxlan") }, ""),
             (|f| { f.vars.kube_proxy_mode = "nftables".into(); f.seen.nf_tables = true; f.facts.kernel = "5.10.0-8".into() },
              "kernel: 5.10.0-8"),
             (|f| f.vars.kube_proxy_mode = "ipvs".into(), "kernel: no ip_vs, nor a module that could be loaded"),

@@ -8,6 +8,7 @@ mod api_server;
 mod apps;
 mod bundle;
 mod calico;
+mod cilium;
 mod corefile;
 mod disk;
 mod docker;
@@ -48,6 +49,7 @@ use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+pub(crate) use cilium::tunnel_port;
 pub use findings::{Findings, sentence};
 pub use inventory::check_inventory;
 pub use reads::unreadable;
@@ -94,6 +96,8 @@ struct Vars {
     calico_ipip_mode: String,
     calico_vxlan_port: u16,
     calico_bgp_listen_port: u16,
+    cilium_tunnel_mode: String,
+    cilium_agent_health_port: u16,
     typha_enabled: bool,
     loadbalancer_apiserver_healthcheck_port: u16,
     kube_vip_enabled: bool,
@@ -116,13 +120,18 @@ impl Vars {
         match self.kube_network_plugin.as_str() {
             "flannel" if self.flannel_backend_type == "vxlan" => Some(self.flannel_vxlan_port),
             "calico" if self.calico_vxlan_mode != "Never" => Some(self.calico_vxlan_port),
+            "cilium" => cilium::tunnel_port(&self.cilium_tunnel_mode),
             _ => None,
         }
     }
 
     /// The variable that names this port.
     fn vxlan_port_variable(&self) -> &'static str {
-        if self.kube_network_plugin == "calico" { "calico_vxlan_port" } else { "flannel_vxlan_port" }
+        match self.kube_network_plugin.as_str() {
+            "calico" => "calico_vxlan_port",
+            "cilium" => "tunnelPort in cilium_extra_values",
+            _ => "flannel_vxlan_port",
+        }
     }
 
     /// What else must be open between machines for the network of pods and an address that control planes share, for a sentence: each
@@ -135,6 +144,7 @@ impl Vars {
                 .then(|| format!("{}/tcp", self.calico_bgp_listen_port)),
             (calico && self.calico_ipip_mode != "Never").then(|| "IP protocol 4 (ipip)".to_owned()),
             (calico && self.typha_enabled).then(|| "5473/tcp".to_owned()),
+            (self.kube_network_plugin == "cilium").then(|| "4240/tcp".to_owned()),
             (self.kube_vip_enabled && self.kube_vip_controlplane_enabled)
                 .then(|| "IP protocol 112 (VRRP)".to_owned()),
         ];
@@ -146,6 +156,7 @@ impl Vars {
         match self.kube_network_plugin.as_str() {
             "flannel" => Some("10-flannel.conflist"),
             "calico" => Some("10-calico.conflist"),
+            "cilium" => Some("05-cilium.conflist"),
             _ => None,
         }
     }

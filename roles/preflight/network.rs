@@ -86,6 +86,12 @@ fn needed_ports(machine: &Machine) -> Vec<Port> {
         ports.push(port(10249, "kube-proxy's metrics", "kube-proxy"));
         ports.push(port(10250, "the kubelet", "kubelet"));
         ports.push(port(10256, "kube-proxy's health", "kube-proxy"));
+        if machine.vars.kube_network_plugin == "cilium" {
+            ports.push(port(4240, "cilium's health, asked by other nodes", "cilium-agent"));
+            ports.push(port(machine.vars.cilium_agent_health_port, "cilium's own health", "cilium-agent"));
+            ports.push(port(9234, "the health of cilium's operator", "cilium-operator"));
+            ports.push(port(9878, "the health of cilium's proxy", "envoy"));
+        }
         if machine.vars.network_policies_enabled {
             ports.push(port(20244, "kube-router's health, for network policies", "kube-router"));
         }
@@ -166,7 +172,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_addresses_and_ports_is_found() {
-        let rows: [(Change, &str); 28] = [
+        let rows: [(Change, &str); 34] = [
             (|_| {}, ""),
             (|f| { f.facts.addresses.clear(); f.facts.routes.clear() }, "address: none but loopback"),
             (|f| f.vars.ip = Some("192.0.2.4".into()), ""),
@@ -180,6 +186,15 @@ mod tests {
             (|f| listen(f, 6443, "kube-apiserver"), ""),
             (|f| listen(f, 20244, "socat"), ""),
             (|f| { listen(f, 20244, "socat"); f.vars.network_policies_enabled = true }, "port: 20244 is in use by socat"),
+            (|f| listen(f, 4240, "socat"), ""),
+            (|f| { listen(f, 4240, "socat"); f.vars.kube_network_plugin = "cilium".into() }, "port: 4240 is in use by socat"),
+            (|f| { listen(f, 4240, "cilium-agent"); f.vars.kube_network_plugin = "cilium".into() }, ""),
+            (|f| { listen(f, 9000, "socat"); f.vars.kube_network_plugin = "cilium".into(); f.vars.cilium_agent_health_port = 9000 },
+             "port: 9000 is in use by socat"),
+            (|f| { f.seen.sockets.udp.insert(6081, "iperf".into()); f.vars.kube_network_plugin = "cilium".into();
+                   f.vars.cilium_tunnel_mode = "geneve".into() }, "port: 6081/udp is in use by iperf"),
+            (|f| { f.seen.sockets.udp.insert(8472, "iperf".into()); f.vars.kube_network_plugin = "cilium".into();
+                   f.vars.cilium_tunnel_mode = "disabled".into() }, ""),
             (|f| { listen(f, 8081, "java"); f.duties.balancer = true }, "port: 8081 is in use by java"),
             (|f| { listen(f, 8081, "haproxy"); f.duties.balancer = true }, ""),
             (|f| listen(f, 8081, "java"), ""),

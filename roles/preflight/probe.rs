@@ -32,7 +32,7 @@ pub(super) struct Seen {
     pub(super) firewall: Option<String>,
     /// The ports that are in use.
     pub(super) sockets: Sockets,
-    /// Whether flannel or calico has an interface on it.
+    /// Whether flannel, calico or cilium has an interface on it.
     pub(super) vxlan: bool,
     /// What others left.
     pub(super) foreign: Foreign,

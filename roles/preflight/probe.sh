@@ -31,7 +31,7 @@ else
   head -n 5000 /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null
 fi
 # After the sockets, because flannel may just be starting: by now the interface of a socket that was seen is there.
-for interface in /sys/class/net/flannel* /sys/class/net/vxlan.calico; do
+for interface in /sys/class/net/flannel* /sys/class/net/vxlan.calico /sys/class/net/cilium_vxlan /sys/class/net/cilium_geneve; do
   [ ! -e "$interface" ] || say vxlan "${interface##*/}"
 done
 exit 0

@@ -6,7 +6,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use super::{
-    api_server, apps, calico, corefile, docker, encryption, etcd_settings, eviction, kubelets, names,
+    api_server, apps, calico, cilium, corefile, docker, encryption, etcd_settings, eviction, kubelets, names,
     proxies, resolver, too_new, values, vip,
 };
 use crate::balancer::{self, External};
@@ -84,6 +84,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(encryption::check(vars));
     findings.refuse(eviction::check(vars));
     findings.refuse(calico::check(vars));
+    findings.refuse(cilium::check(vars));
     findings.refuse(proxies::check(vars));
     findings.refuse(etcd_settings::check(vars));
     findings.refuse(names::check(vars));
@@ -204,7 +205,8 @@ pub(super) fn number(vars: &HostVars, name: &str) -> Option<i64> {
 }
 
 fn no_network(vars: &HostVars) -> Option<Problem> {
-    let setting = Setting::of(vars, "kube_network_plugin").filter(|s| s.text == "none")?;
+    let setting =
+        Setting::of(vars, "kube_network_plugin").filter(|s| ["none", "cni"].contains(&s.text.as_str()))?;
     Some(setting.wrong("a network plugin", "install one yourself: until then no node becomes Ready"))
 }
 
@@ -250,7 +252,7 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
 }
 
 /// kubespray's variables for versions of what goes with Kubernetes, and the names in the catalogue.
-const VERSIONS: [(&str, &str); 9] = [
+const VERSIONS: [(&str, &str); 10] = [
     ("etcd_version", "etcd"),
     ("containerd_version", "containerd"),
     ("runc_version", "runc"),
@@ -258,6 +260,7 @@ const VERSIONS: [(&str, &str); 9] = [
     ("flannel_version", "flannel"),
     ("flannel_cni_version", "flannel-cni"),
     ("calico_version", "calico-manifest"),
+    ("cilium_version", "cilium-chart"),
     ("coredns_version", "coredns"),
     ("pod_infra_version", "pause"),
 ];
@@ -603,11 +606,9 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_of_ones_own_is_none_here() {
-        let vars = variables("kube_network_plugin: custom_cni");
-        let mut findings = Findings::new(false);
-        asked_for(&vars, &mut findings);
-        assert!(findings.problems[0].remedy.starts_with("set kube_network_plugin: none"), "{findings:?}");
+    fn a_plugin_that_nobody_applies_is_told_of() {
+        let told = |plugin: &str| no_network(&variables(&format!("kube_network_plugin: {plugin}"))).is_some();
+        assert_eq!(["none", "cni", "custom_cni", "cilium"].map(told), [true, true, false, false]);
     }
 
     #[test]

@@ -47,6 +47,17 @@ for interface in $(interfaces); do
   ip link set dev "$interface" down 2>/dev/null || :
   ip link delete dev "$interface" 2>/dev/null || :
 done
+set_aside | while read -r path; do mv "$path" "${path%.cilium_bak}"; done
+pinned | while read -r path; do rm -rf "$path"; done
+filters | while read -r words; do
+  # shellcheck disable=SC2086 # words of a command
+  tc filter del $words || :
+done
+# A machine finds its own addresses by the rule 0, as without cilium.
+if [ -n "$(ip_rules)" ]; then
+  ip -4 rule show | grep -q '^0:' || ip -4 rule add pref 0 lookup local || :
+fi
+for priority in $(ip_rules); do ip -4 rule del pref "$priority" || :; done
 for command in $(iptables_commands); do
   removal=$("$command-save" 2>/dev/null | removal_of_rules)
   [ -z "$removal" ] || printf '%s\n' "$removal" | "$command-restore" --noflush

@@ -1,5 +1,12 @@
 # For tests: what other programs print on a machine that has a cluster, and things of its own.
 ip() {
+  case "$*" in
+    *' rule show')
+      printf '%s\n' '9:	from all fwmark 0x200/0xf00 lookup 2004' '50:	from 192.0.2.7 lookup 7' '100:	from all lookup local' \
+        '32766:	from all lookup main'
+      return
+      ;;
+  esac
   cat <<'END'
 default via 192.0.2.1 dev eth0
 10.233.65.0/24 via 192.0.2.5 dev eth0
@@ -11,5 +18,13 @@ blackhole 172.31.0.0/16
 END
 }
 nft() { printf 'table %s\n' 'ip kube-proxy' 'ip mine' 'inet calico' 'ip6 flannel-ipv6'; }
-ipset() { printf '%s\n' KUBE-LOOP-BACK cali40s mine; }
+ipset() { printf '%s\n' KUBE-LOOP-BACK cali40s cilium_node_set_v4 mine; }
+tc() {
+  case "$*" in
+    'filter show dev eth0 ingress')
+      echo 'filter protocol all pref 1 bpf chain 0 handle 0x1 cil_from_netdev-eth0 direct-action not_in_hw id 7'
+      echo 'filter protocol all pref 7 bpf chain 0 handle 0x1 mine direct-action not_in_hw id 8'
+      ;;
+  esac
+}
 systemctl() { case $2 in kubelet) echo activating ;; *) echo inactive ;; esac; }

@@ -14,7 +14,7 @@ use crate::certificates::renewal_timer;
 use crate::common::cluster_vars;
 use crate::containerd::earlier::{self, Earlier};
 use crate::{
-    adoption, balancer, bootstrap_os, calico, cluster, containerd, docker, etcd, flannel, kubeadm,
+    adoption, balancer, bootstrap_os, calico, cilium, cluster, containerd, docker, etcd, flannel, kubeadm,
     nodelocaldns, resolvconf, timers,
 };
 
@@ -48,7 +48,7 @@ pub struct Reset {
 }
 
 /// What networks of the cluster have in a folder that all networks of CNI share; the loopback of every pod is one as well.
-/// $1: all of it goes (yes, or nothing); $2: the name of calico's network, where that was the cluster's.
+/// $1: all of it goes (yes, or nothing); $2: the names of calico's or cilium's networks, where that was the cluster's.
 const ADDRESSES: &str = concat!(
     include_str!("addresses.sh"),
     r#"addresses "$1" "$2" | while read -r path; do rm -rf "$path"; done"#
@@ -65,11 +65,20 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         "[ ! -d /var/lib/muster/stamps ] || echo set-up; [ ! -e \"$1\" ] && [ ! -e \"$2\" ] || echo etcd
 [ ! -e \"$3\" ] || [ -e \"$4\" ] || echo calico
 [ ! -e \"$5\" ] || echo \"docker $(cat \"$5\")\"
-[ ! -e \"$6\" ] || [ ! -e \"$7\" ] || echo etcd";
+[ ! -e \"$6\" ] || [ ! -e \"$7\" ] || echo etcd
+[ ! -e \"$8\" ] || echo cilium";
     let [etcd_file, etcd_other] = etcd::CONFIGURATION;
     let [begun, static_etcd] = adoption::WITH_STATIC_ETCD;
-    let looked =
-        [etcd_file, etcd_other, calico::CONFLIST, flannel::CONFLIST, docker::MARK, begun, static_etcd];
+    let looked = [
+        etcd_file,
+        etcd_other,
+        calico::CONFLIST,
+        flannel::CONFLIST,
+        docker::MARK,
+        begun,
+        static_etcd,
+        cilium::CONFLIST,
+    ];
     let found = host.query(sh(look, looked)).await?.output;
     let of_docker = found.lines().find_map(|line| line.strip_prefix("docker "));
     let found: Vec<&str> = found.split_whitespace().collect();
@@ -83,8 +92,10 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     // What the inventory says may have been changed to begin anew with another network.
     let has_calico = vars.kube_network_plugin == "calico" || found.contains(&"calico");
     let calico = if has_calico { vars.calico_cni_name.as_str() } else { "" };
+    let has_cilium = with.foreign || vars.kube_network_plugin == cilium::NAME || found.contains(&"cilium");
+    let networks = if has_cilium { cilium::NETWORKS } else { calico };
     let engine = engine(host, with).await?;
-    let arguments = arguments(host, &vars, with, has_etcd, calico, engine)?;
+    let arguments = arguments(host, &vars, with, has_etcd, (calico, has_cilium), engine)?;
     let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
     let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
     if with.foreign {
@@ -155,6 +166,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(flannel::owned(keep))
         .remove_all(nodelocaldns::owned())
         .remove_all(if has_calico { calico::owned(keep) } else { Resources::new() })
+        .remove_all(if has_cilium { cilium::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
         .ensure(adoption::forgotten())
         .remove_all(containerd)
@@ -168,8 +180,8 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(if logs_in { etcd::login(&vars.etcd_cert_dir) } else { Resources::new() })
         .ensure(removal(
             "addresses of pods in /var/lib/cni",
-            sh(ADDRESSES, [foreign, calico]),
-            sh(NO_ADDRESSES, [foreign, calico]),
+            sh(ADDRESSES, [foreign, networks]),
+            sh(NO_ADDRESSES, [foreign, networks]),
         ))
         .await?;
     let storage = vars.containerd_storage_dir.as_str();
@@ -254,9 +266,9 @@ fn arguments(
     vars: &Vars,
     with: Reset,
     has_etcd: bool,
-    calico: &str,
+    (calico, has_cilium): (&str, bool),
     engine: Earlier,
-) -> Result<[String; 6]> {
+) -> Result<[String; 7]> {
     let cluster = cluster_vars(host)?;
     let state = &vars.containerd_state_dir;
     let mounted = [
@@ -293,6 +305,9 @@ fn arguments(
     if !calico.is_empty() {
         gone.extend([calico::CONFLIST.to_owned(), "/var/lib/calico".to_owned()]);
     }
+    if has_cilium {
+        gone.extend([cilium::CONFLIST.to_owned(), "/run/cilium".to_owned(), "/var/lib/cilium".to_owned()]);
+    }
     let foreign = if with.foreign { "yes" } else { "" }.to_owned();
     Ok([
         foreign,
@@ -301,6 +316,7 @@ fn arguments(
         gone.join(" "),
         units.join(" "),
         calico.to_owned(),
+        if has_cilium { "yes" } else { "" }.to_owned(),
     ])
 }
 

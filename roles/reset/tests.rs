@@ -9,14 +9,14 @@ use super::*;
 
 /// What `removal_of_rules` makes of rules as iptables-save(8) prints them.
 fn removal(foreign: &str, rules: &str) -> String {
-    removal_with("", foreign, rules)
+    removal_with("", foreign, foreign, rules)
 }
 
-/// The same, with the name of calico's network.
-fn removal_with(calico: &str, foreign: &str, rules: &str) -> String {
+/// The same, with the name of calico's network, and whether it was cilium's.
+fn removal_with(calico: &str, cilium: &str, foreign: &str, rules: &str) -> String {
     let program = concat!(include_str!("traces.sh"), "removal_of_rules");
     let mut child = Command::new("sh")
-        .args(["-ec", program, "sh", foreign, "10.233.64.0/18", "", "", "", calico])
+        .args(["-ec", program, "sh", foreign, "10.233.64.0/18", "", "", "", calico, cilium])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -26,7 +26,7 @@ fn removal_with(calico: &str, foreign: &str, rules: &str) -> String {
 }
 
 /// What `traces.sh` and `left.sh` print on a machine with such things, told by a shell.
-fn left(shell: &[&str], foreign: &str, calico: &str) -> String {
+fn left(shell: &[&str], foreign: &str, calico: &str, cilium: &str) -> String {
     let root = tempfile::tempdir().unwrap();
     let here = root.path().display().to_string();
     let put = |path: &str, content: &str| {
@@ -39,9 +39,20 @@ fn left(shell: &[&str], foreign: &str, calico: &str) -> String {
     put("proc/12/comm", "pause\n");
     // A cluster in containers on this machine.
     put("proc/13/cgroup", "0::/docker/a/kubepods/pod1\n");
-    for interface in
-        ["eth0", "cni0", "flannel.1", "flannelous", "kube-ipvs0", "cali12ab", "vxlan.calico", "weave"]
-    {
+    let interfaces = [
+        "eth0",
+        "cni0",
+        "flannel.1",
+        "flannelous",
+        "kube-ipvs0",
+        "cali12ab",
+        "vxlan.calico",
+        "weave",
+        "cilium_host",
+        "lxc0a1b2c3d4e5f",
+        "lxcbr0",
+    ];
+    for interface in interfaces {
         put(&format!("sys/class/net/{interface}/mtu"), "1500\n");
     }
     // A disk of its own, on which nothing is, stays.
@@ -50,6 +61,10 @@ fn left(shell: &[&str], foreign: &str, calico: &str) -> String {
     let mounts = points.map(|point| format!("1 2 0:3 / {point} rw - ext4 x rw\n"));
     put("proc/self/mountinfo", &mounts.concat());
     put("etc/kubernetes/admin.conf", "");
+    put("etc/cni/net.d/87-podman.conflist.cilium_bak", "");
+    for map in ["cilium/devices/eth0", "tc/globals/cilium_lxc", "tc/globals/mine"] {
+        put(&format!("sys/fs/bpf/{map}"), "");
+    }
     for folder in ["data", "empty"] {
         fs::create_dir_all(root.path().join(folder)).unwrap();
     }
@@ -58,13 +73,20 @@ fn left(shell: &[&str], foreign: &str, calico: &str) -> String {
     let program = root.path().join("programs/iptables-save");
     fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
     let program = concat!(include_str!("traces.sh"), include_str!("left.sh"));
-    let program = ["/proc/", "/sys/class", "/run/netns"]
+    let program = ["/proc/", "/sys/class", "/sys/fs/bpf", "/etc/cni/net.d", "/run/netns"]
         .into_iter()
         .fold(program.to_owned(), |all, path| all.replace(path, &format!("{here}{path}")));
     let program = format!("PATH={here}/programs:/usr/bin:/bin\n{}{program}", include_str!("fakes.sh"));
     let gone = ["etc/kubernetes", "data", "empty", "link", "nowhere"].map(|path| format!("{here}/{path}"));
-    let arguments =
-        [foreign, "10.233.64.0/18", "/var/lib/kubelet /run/x", &gone.join(" "), "kubelet etcd", calico];
+    let arguments = [
+        foreign,
+        "10.233.64.0/18",
+        "/var/lib/kubelet /run/x",
+        &gone.join(" "),
+        "kubelet etcd",
+        calico,
+        cilium,
+    ];
     let out = Command::new(shell[0])
         .args(&shell[1..])
         .args(["-euc", &program, "sh"])
@@ -83,8 +105,24 @@ fn what_is_left_of_a_cluster_is_told_and_what_is_not_its_own_is_not() {
                       table of nft ip6 flannel-ipv6\nset of ipset KUBE-LOOP-BACK\nfile /etc/kubernetes\nfile /empty\n\
                       unit kubelet is running\n";
     for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
-        assert_eq!(left(shell, "", ""), of_cluster, "{shell:?}");
-        let of_calico = left(shell, "", "k8s-pod-network");
+        assert_eq!(left(shell, "", "", ""), of_cluster, "{shell:?}");
+        let of_cilium = left(shell, "", "", "yes");
+        let more = [
+            "interface cilium_host",
+            "interface lxc0a1b2c3d4e5f",
+            "set aside /etc/cni/net.d/87-podman.conflist.cilium_bak",
+            "pinned /sys/fs/bpf/cilium",
+            "pinned /sys/fs/bpf/tc/globals/cilium_lxc",
+            "filter dev eth0 ingress pref 1",
+            "rule of ip 9",
+            "rule of ip 100",
+            "set of ipset cilium_node_set_v4",
+        ];
+        for line in of_cluster.lines().chain(more) {
+            assert!(of_cilium.contains(&format!("{line}\n")), "{shell:?} {line}: {of_cilium}");
+        }
+        assert_eq!(of_cilium.lines().count(), of_cluster.lines().count() + more.len(), "{of_cilium}");
+        let of_calico = left(shell, "", "k8s-pod-network", "");
         let more = [
             "interface cali12ab",
             "interface vxlan.calico",
@@ -95,8 +133,9 @@ fn what_is_left_of_a_cluster_is_told_and_what_is_not_its_own_is_not() {
             assert!(of_calico.contains(&format!("{line}\n")), "{shell:?} {line}: {of_calico}");
         }
         assert_eq!(of_calico.lines().count(), of_cluster.lines().count() + more.len(), "{of_calico}");
-        let foreign = left(shell, "yes", "");
+        let foreign = left(shell, "yes", "", "yes");
         assert!(foreign.contains("interface weave\n") && !foreign.contains("mine"), "{shell:?} {foreign}");
+        assert!(!foreign.contains("lxcbr0"), "{shell:?} {foreign}");
     }
 }
 
@@ -151,7 +190,15 @@ fn only_chains_of_kubernetes_and_what_leads_to_them_go() {
     let alone: String =
         podman.lines().filter(|line| !line.contains("podman")).map(|line| format!("{line}\n")).collect();
     assert!(removal("", &alone).contains("-X CNI-HOSTPORT-DNAT\n"));
-    let of_calico = removal_with("k8s-pod-network", "", RULES);
+    let cilium = "*raw\n:CILIUM_PRE_raw - [0:0]\n:OLD_CILIUM_PRE_raw - [0:0]\n:MINE - [0:0]\n\
+                  -A PREROUTING -m comment --comment \"cilium-feeder: CILIUM_PRE_raw\" -j CILIUM_PRE_raw\nCOMMIT\n";
+    assert_eq!(
+        removal_with("", "yes", "", cilium),
+        "*raw\n-D PREROUTING -m comment --comment \"cilium-feeder: CILIUM_PRE_raw\" -j CILIUM_PRE_raw\n-F CILIUM_PRE_raw\n\
+         -F OLD_CILIUM_PRE_raw\n-X CILIUM_PRE_raw\n-X OLD_CILIUM_PRE_raw\nCOMMIT\n"
+    );
+    assert_eq!(removal("", cilium), "");
+    let of_calico = removal_with("k8s-pod-network", "", "", RULES);
     assert!(
         of_calico.contains("-D PREROUTING -j cali-PREROUTING\n")
             && of_calico.contains("-X cali-PREROUTING\n")

@@ -1,8 +1,8 @@
 # What pods, the kubelet, kube-proxy and network plugins leave in the kernel. Read-only.
 # $1: whether the networks of other tools count as well (yes, or nothing); $2: the network of pods; $3: folders below which
 # nothing may be mounted, one after the other with spaces; $6: the name of calico's network
-# (of CNI), where the cluster's was that; else nothing.
-foreign=$1 pods=$2 folders=$3 calico=$6
+# (of CNI), where the cluster's was that; else nothing; $7: whether it was cilium's (yes, or nothing).
+foreign=$1 pods=$2 folders=$3 calico=$6 cilium=$7
 
 # The processes of pods, by their control group, and those that keep containers of Kubernetes.
 pod_processes() {
@@ -44,15 +44,54 @@ mounts() {
   done </proc/self/mountinfo | awk '{ line[NR] = $0 } END { for (n = NR; n > 0; n--) print line[n] }'
 }
 
+# What cilium calls a pod's end on the machine has twelve digits: the bridge of LXC is lxcbr0.
+hex='[0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
 interfaces() {
   for path in /sys/class/net/*; do
     interface=${path##*/}
     case $interface in
       cni0 | flannel.[0-9]* | flannel-v6.[0-9]* | kube-ipvs0 | nodelocaldns) echo "$interface" ;;
       cali[0-9a-f]* | vxlan.calico) [ -z "$foreign$calico" ] || echo "$interface" ;;
-      weave | datapath | vxlan-6784 | cilium_* | kube-bridge) [ -z "$foreign" ] || echo "$interface" ;;
+      cilium_* | lxc_health | lxc$hex$hex$hex) [ -z "$cilium" ] || echo "$interface" ;;
+      weave | datapath | vxlan-6784 | kube-bridge) [ -z "$foreign" ] || echo "$interface" ;;
     esac
   done
+}
+
+# Files of other networks of CNI that cilium has set aside (cilium_cni_exclusive), and nobody has written anew.
+set_aside() {
+  [ -n "$cilium" ] || return 0
+  for path in /etc/cni/net.d/*.cilium_bak; do
+    if [ -e "$path" ] && [ ! -e "${path%.cilium_bak}" ]; then printf '%s\n' "$path"; fi
+  done
+}
+
+# What cilium keeps of its programs and tables in a file system of the kernel's, in which others may have theirs. With its file such
+# a program goes, also from the machine's interfaces.
+pinned() {
+  [ -n "$cilium" ] || return 0
+  for path in /sys/fs/bpf/cilium /sys/fs/bpf/tc/globals/cilium_*; do
+    [ ! -e "$path" ] || echo "$path"
+  done
+}
+
+# Programs of cilium's on the machine's own interfaces, where the kernel is too old to let them go with their file: FILTER, the words
+# of tc(8) that remove it.
+filters() {
+  [ -n "$cilium" ] && command -v tc >/dev/null || return 0
+  for path in /sys/class/net/*; do
+    for side in ingress egress; do
+      tc filter show dev "${path##*/}" "$side" 2>/dev/null | awk -v dev="${path##*/}" -v side="$side" '
+        / cil_| bpf_(netdev|host|lxc|overlay)/ { for (n = 1; n < NF; n++) if ($n == "pref") print "dev " dev " " side " pref " $(n + 1) }'
+    done
+  done
+}
+
+# Rules by which cilium leads packets to its proxy, and its own rule for addresses of the machine: PRIORITY. They name its marks and
+# tables.
+ip_rules() {
+  [ -n "$cilium" ] || return 0
+  ip -4 rule show 2>/dev/null | sed -n -e 's/^\([0-9]*\):.* lookup 200[45]\( .*\)\{0,1\}$/\1/p' -e 's/^\(100\):.*from all lookup local.*/\1/p'
 }
 
 # Addresses of the API that control planes share, where this one holds them: ADDRESS/32 INTERFACE.
@@ -95,14 +134,19 @@ iptables_commands() {
 
 # What takes the rules of Kubernetes out of what iptables-save(8) has printed, in the form of iptables-restore(8): only chains
 # of its own and rules that lead to them, or that flannel has marked as its own. Chains of CNI plugins may be another program's
-# (podman's): their rules name the network that they are of, and that of the cluster is cbr0, or calico's. Those that all networks share go
+# (podman's): their rules name the network that they are of, and that of the cluster is cbr0, or calico's or cilium's. Those that all networks share go
 # when no other one is named.
 removal_of_rules() {
-  awk -v foreign="$foreign" -v calico="$calico" '
-    BEGIN { is_ours["cbr0"] = 1; if (calico != "") is_ours[calico] = 1 }
+  awk -v foreign="$foreign" -v calico="$calico" -v cilium="$cilium" '
+    BEGIN {
+      is_ours["cbr0"] = 1
+      if (calico != "") is_ours[calico] = 1
+      if (cilium != "") is_ours["cilium"] = is_ours["portmap"] = 1
+    }
     function ours(chain) {
       if (chain ~ /^(KUBE|FLANNEL)-/) return 1
       if (calico != "" && chain ~ /^cali-/) return 1
+      if (cilium != "" && chain ~ /^(OLD_)?CILIUM_/) return 1
       if (foreign != "") return chain ~ /^(CNI-|cali-|WEAVE|CILIUM_)/
       if (chain in of) return is_ours[of[chain]]
       return chain ~ /^CNI-(DN|SN)-/ || chain ~ /^CNI-HOSTPORT-/ && !others
@@ -146,7 +190,8 @@ nft_tables() {
 ip_sets() {
   command -v ipset >/dev/null || return 0
   ours='^KUBE-'
-  [ -z "$calico" ] || ours='^(KUBE-|cali)'
+  [ -z "$calico" ] || ours="$ours|^cali"
+  [ -z "$cilium" ] || ours="$ours|^cilium_"
   ipset list -n 2>/dev/null | grep -E "$ours" || :
 }
 
@@ -158,6 +203,10 @@ traces() {
   mounts | sed 's/^/mount /'
   shared_addresses | sed 's/^/address /'
   interfaces | sed 's/^/interface /'
+  set_aside | sed 's/^/set aside /'
+  pinned | sed 's/^/pinned /'
+  filters | sed 's/^/filter /'
+  ip_rules | sed 's/^/rule of ip /'
   routes | sed 's/^/route /'
   for command in $(iptables_commands); do
     [ -z "$("$command-save" 2>/dev/null | removal_of_rules)" ] || echo "rules of $command"

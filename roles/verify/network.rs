@@ -19,6 +19,7 @@ use crate::catalogue::image;
 use crate::common::cluster_vars;
 use crate::diagnosis;
 use crate::kubectl::{Kubectl, kubectl};
+use crate::preflight::tunnel_port;
 
 /// What the pods of all tests are known by.
 const LABEL: &str = "app.kubernetes.io/name=muster-verify";
@@ -37,6 +38,7 @@ pub(super) struct Vars {
     calico_vxlan_port: u16,
     calico_ipip_mode: String,
     calico_bgp_listen_port: u16,
+    cilium_tunnel_mode: String,
 }
 
 /// Tests the network, and that the cluster is well, as every look at it does: the test's pods start while it is waited for.
@@ -130,6 +132,14 @@ fn with_way(failure: Failure, vars: &Vars) -> Failure {
              cloud (security group) between them, and at: muster kubectl -n kube-system get pods -l k8s-app=calico-node",
             ways_of_calico(vars)
         ),
+        ("cilium", _) => {
+            let port = tunnel_port(&vars.cilium_tunnel_mode).map(|port| format!("{port}/udp"));
+            format!(
+                "no pod of another node can be reached: is {} open between {nodes}? Look at the firewalls of the machines, and of the \
+                 cloud (security group) between them, and at: muster kubectl -n kube-system get pods -l k8s-app=cilium",
+                port.as_deref().unwrap_or("the way for pods' addresses")
+            )
+        }
         ("flannel", "vxlan") => format!(
             "no pod of another node can be reached: is {}/udp open between {nodes}? Look at the firewalls of the machines, and of the \
              cloud (security group) between them",
@@ -261,6 +271,7 @@ mod tests {
                 calico_vxlan_port: 4789,
                 calico_ipip_mode: if backend == "bird" { "Always" } else { "Never" }.into(),
                 calico_bgp_listen_port: 179,
+                cilium_tunnel_mode: "vxlan".into(),
             };
             let limit = Duration::from_secs(60);
             let failure =
@@ -275,6 +286,7 @@ mod tests {
         assert!(remedy("host-gw", "flannel").unwrap().contains("one network segment"));
         assert!(remedy("vxlan", "calico").unwrap().contains("is 4789/udp open between a, b?"));
         assert!(remedy("bird", "calico").unwrap().contains("is IP protocol 4 (ipip) and 179/tcp (BGP) open"));
+        assert!(remedy("vxlan", "cilium").unwrap().contains("is 8472/udp open between a, b?"));
         assert_eq!(remedy("vxlan", "none"), None);
     }
 }

@@ -111,7 +111,10 @@ fn the_reference_has_every_variable_in_each_form() {
 fn the_reference_knows_kubesprays_variables_too() {
     let of = |name: &str| muster().run(&["docs", "vars", name]).code(0).stdout;
     assert_eq!(of("argocd_enabled"), "argocd_enabled: not implemented: Argo CD is not installed\n");
-    assert_eq!(of("cilium_mtu"), "cilium_mtu: changes nothing: it belongs to kube_network_plugin\n");
+    assert_eq!(
+        of("cilium_cert_dir"),
+        "cilium_cert_dir: changes nothing: it belongs to kube_network_plugin\n"
+    );
     for (mistyped, meant) in [
         ("kube_netwrok_plugin", "kube_network_plugin"),
         ("kubelet_max_podz", "kubelet_max_pods"),

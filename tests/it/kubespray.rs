@@ -108,7 +108,9 @@ fn what_would_be_another_cluster_is_refused_all_at_once() {
     ]);
     // Without preflight nobody else would say it.
     let ended = with(muster(), yaml).run(&["vars", "node1"]).code(0);
-    ended.stderr_has(&["all.yml:1: kube_network_plugin is refused; needed: flannel, calico, or none"]);
+    ended.stderr_has(&[
+        "all.yml:1: kube_network_plugin is refused; needed: flannel, calico, cilium, custom_cni",
+    ]);
 }
 
 #[test]
@@ -121,12 +123,12 @@ fn an_old_name_is_taken_for_the_new_one() {
 
 #[test]
 fn every_variable_that_does_nothing_is_listed_when_asked_for() {
-    let yaml = "kube_network_plugin: flannel\ncilium_mtu: 1440\nargocd_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n";
+    let yaml = "kube_network_plugin: flannel\ncilium_cert_dir: /etc/cilium\nargocd_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n";
     let ended = with(muster(), yaml).run(&["vars", "--unused", "--json"]).code(0);
     let listed: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let expected = [
         ("argocd_enabled", 3, "changes nothing: it says what is done anyway"),
-        ("cilium_mtu", 2, "changes nothing: it belongs to kube_network_plugin"),
+        ("cilium_cert_dir", 2, "changes nothing: it belongs to kube_network_plugin"),
         ("efk_enabled", 5, "not implemented: Elasticsearch, Fluentd and Kibana are not installed"),
     ];
     assert_eq!(listed.as_array().unwrap().len(), expected.len(), "{listed:#}");
@@ -141,7 +143,7 @@ fn every_variable_that_does_nothing_is_listed_when_asked_for() {
     let at = |text: &str| ended.stdout.find(text).unwrap_or_else(|| panic!("{text}: {}", ended.stdout));
     assert!(at("Not implemented") < at("efk_enabled"), "{}", ended.stdout);
     assert!(at("efk_enabled") < at("Without effect, and nothing is missing"), "{}", ended.stdout);
-    assert!(at("Without effect, and nothing is missing") < at("cilium_mtu"), "{}", ended.stdout);
+    assert!(at("Without effect, and nothing is missing") < at("cilium_cert_dir"), "{}", ended.stdout);
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn the_values_of_kubesprays_sample_are_taken_but_for_a_version_that_is_not_there
         .file("inventory/group_vars/all.yml", include_str!("kubespray-values.yml"));
     let run =
         |more: &[&str]| test.run(&[&["--offline", "--bundle", "none"], more].concat()).nothing_written();
-    for network in ["flannel", "calico"] {
+    for network in ["flannel", "calico", "cilium"] {
         let ended = run(&["-e", &format!("kube_network_plugin={network}")]).code(1);
         assert!(ended.stderr.starts_with("error: the bundle none lacks:"), "{network}: {}", ended.stderr);
     }

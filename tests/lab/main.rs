@@ -12,6 +12,7 @@ mod browser;
 mod ca_rotation;
 mod care;
 mod charts;
+mod cilium;
 mod cloud;
 mod clusters;
 mod control_planes;

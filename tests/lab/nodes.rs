@@ -130,12 +130,14 @@ fn a_worker_a_dead_member_and_the_first_control_plane_leave_and_one_is_replaced(
     assert!(last.code == 5 && last.err.contains("no control plane would be left"), "{last:#?}");
 
     // The machine that left first is taken in again, at the API's new address. Nothing changes on the others; CoreDNS alone
-    // gets its second replica, which there is where there are two nodes.
+    // gets its second replica, which there is where there are two nodes, and is brought to the new one.
     let node4 = format!("node4 ansible_host={0} ip={0}\n[kube_control_plane]", lab.address(4));
     let text = fs::read_to_string(&file).unwrap().replace("[kube_control_plane]", &node4);
     fs::write(&file, format!("{text}node4\n")).unwrap();
     let grown = lab.muster(&["setup-cluster"]);
-    assert_eq!((grown.code, grown.recap("node2", "changed")), (0, 1), "{grown:#?}");
-    assert!(grown.all().contains("Deployment kube-system/coredns: changed"), "{grown:#?}");
+    assert_eq!((grown.code, grown.recap("node2", "changed")), (0, 2), "{grown:#?}");
+    for told in ["Deployment kube-system/coredns: changed", "a pod of CoreDNS on another node than node2"] {
+        assert!(grown.all().contains(told), "{told}: {grown:#?}");
+    }
     assert_eq!((nodes().as_str(), ready()), ("node2 node4", 2));
 }

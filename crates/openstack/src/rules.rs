@@ -95,6 +95,12 @@ pub fn rules(allow: &Allow, plugin: NetworkPlugin) -> Vec<Rule> {
             inside(Machines, "tcp", port(179), Machines),
             inside(Machines, "tcp", port(5473), Machines),
         ]),
+        NetworkPlugin::Cilium => rules.extend([
+            inside(Machines, "udp", port(8472), Machines),
+            // Whether its agents reach each other, and Hubble asks them.
+            inside(Machines, "tcp", port(4240), Machines),
+            inside(Machines, "tcp", port(4244), Machines),
+        ]),
     }
     let outside = [
         (&allow.ssh, Machines, "tcp", (22, 22)),
@@ -152,5 +158,8 @@ mod tests {
             "machines:tcp:5473:machines",
         ];
         assert_eq!(parts(NetworkPlugin::Calico), [&common[..], &calico, &outside].concat());
+        let cilium =
+            ["machines:udp:8472:machines", "machines:tcp:4240:machines", "machines:tcp:4244:machines"];
+        assert_eq!(parts(NetworkPlugin::Cilium), [&common[..], &cilium, &outside].concat());
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn compile(
     let runner = Runner { program: &go.path, cgo: job.group.cgo };
     module_files::prepare(job, &recipe, &runner, working)?;
 
-    let wants_files = job.artifacts.iter().any(|artifact| artifact.recipe.file.is_some());
+    let wants_files = job.artifacts.iter().any(|artifact| artifact.recipe.has_sources());
     let module = match job.group.modules.first().filter(|_| wants_files) {
         Some(module) => Some(module_files::sources(module, &recipe, &runner, working)?),
         None => None,

@@ -168,6 +168,18 @@ mod tests {
     }
 
     #[test]
+    fn cilium_is_built_but_for_its_proxy() {
+        let with = |options: &[&str]| {
+            let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+            plan(&release_with("1.36.3", &options), &Bundle::empty("nowhere"))
+        };
+        let jobs = with(&["cilium", "helm"]).unwrap();
+        assert!(describe(&jobs).contains(&"cilium 1.20.2: 3".to_owned()), "{:?}", describe(&jobs));
+        let told = with(&["cilium", "cilium-envoy"]).unwrap_err().to_string();
+        assert!(told.contains("image quay.io/cilium/cilium-envoy:v"), "{told}");
+    }
+
+    #[test]
     fn what_cannot_be_built_is_told_before_anything_is_built() {
         let error =
             plan(&release_with("1.36.3", &["calico".to_owned()]), &Bundle::empty("nowhere")).unwrap_err();

@@ -29,13 +29,31 @@ impl Packer<'_> {
     /// Adds an artifact.
     pub(super) fn pack(&mut self, wanted: &Wanted, working: &mut Working<'_>) -> Result<(), BuildError> {
         working(&format!("packing {} {}", wanted.name, wanted.version));
-        let Artifact { archive, file, image, .. } = &wanted.recipe;
-        match (archive, file, image, &wanted.reference) {
+        let Artifact { archive, file, folder, image, .. } = &wanted.recipe;
+        match (archive, file, folder, image, &wanted.reference) {
             (Some(prefix), ..) => self.archive(wanted, prefix),
             (_, Some(file), ..) => self.file(wanted, file),
-            (_, _, Some(recipe), Some(reference)) => self.image(wanted, recipe, reference, working),
+            (_, _, Some(folder), ..) => self.folder(wanted, folder),
+            (_, _, _, Some(recipe), Some(reference)) => self.image(wanted, recipe, reference, working),
             _ => self.binary(wanted),
         }
+    }
+
+    fn folder(&mut self, wanted: &Wanted, folder: &str) -> Result<(), BuildError> {
+        let source = self.programs.of_module(folder);
+        let name = folder.rsplit('/').next().unwrap_or(folder);
+        let path = self.work.join("folder.tar.gz");
+        let mut file = File::create(&path)
+            .and_then(|file| {
+                let gzip = GzBuilder::new().mtime(0).write(BufWriter::new(file), Compression::new(6));
+                let mut tar = tar::Builder::new(gzip);
+                append_folder(&mut tar, &source, name)?;
+                tar.into_inner()?.finish()?.flush()
+            })
+            .and_then(|()| File::open(&path))
+            .map_err(io_at("write", &path))?;
+        self.add_file(wanted, Kind::Binary, &mut file)?;
+        fs::remove_file(&path).map_err(io_at("remove", &path))
     }
 
     fn file(&mut self, wanted: &Wanted, file: &str) -> Result<(), BuildError> {
@@ -92,11 +110,19 @@ impl Packer<'_> {
             let mut tar = File::open(&path).map_err(io_at("read", &path))?;
             layers.push(self.bundle.add_layer(&mut tar)?);
         }
-        for package in wanted.recipe.programs.values() {
+        for (name, package) in &wanted.recipe.programs {
             let path = self.programs.path(package);
+            let place = if name.starts_with('/') { name } else { &recipe.path };
             let mut tar =
-                program_layer(&path, recipe.path.trim_start_matches('/')).map_err(io_at("read", &path))?;
+                program_layer(&path, place.trim_start_matches('/')).map_err(io_at("read", &path))?;
             layers.push(self.bundle.add_layer(&mut tar)?);
+        }
+        if !recipe.files.is_empty() || !recipe.links.is_empty() {
+            let path = self.work.join("files.tar");
+            self.files_layer(recipe, &path).map_err(io_at("write", &path))?;
+            let mut tar = File::open(&path).map_err(io_at("read", &path))?;
+            layers.push(self.bundle.add_layer(&mut tar)?);
+            fs::remove_file(&path).map_err(io_at("remove", &path))?;
         }
         if let Some(folder) = &recipe.pages {
             let pages = self.programs.pages(working)?;
@@ -117,6 +143,25 @@ impl Packer<'_> {
         let new = NewImage { reference, arch: self.arch, origin: Origin::Built, source: &source };
         self.bundle.add_image(&new, &layers, &run)?;
         Ok(())
+    }
+
+    /// Writes a tar of what an image has of the module, and of its links.
+    fn files_layer(&self, recipe: &ImageRecipe, to: &Path) -> io::Result<()> {
+        let mut tar = tar::Builder::new(BufWriter::new(File::create(to)?));
+        for (place, source) in &recipe.files {
+            let (place, source) = (place.trim_start_matches('/'), self.programs.of_module(source));
+            if source.is_dir() {
+                append_folder(&mut tar, &source, place)?;
+            } else {
+                let mut header = plain_header(tar::EntryType::Regular, 0o755, source.metadata()?.len());
+                tar.append_data(&mut header, place, File::open(&source)?)?;
+            }
+        }
+        for (place, target) in &recipe.links {
+            let mut header = plain_header(tar::EntryType::Symlink, 0o777, 0);
+            tar.append_link(&mut header, place.trim_start_matches('/'), target)?;
+        }
+        tar.into_inner()?.flush()
     }
 }
 
@@ -165,6 +210,12 @@ fn program_layer(program: &Path, path: &str) -> io::Result<impl Read> {
 /// Writes a tar of a folder's files, below `path`. The same files always give the same bytes.
 fn folder_layer(folder: &Path, path: &str, to: &Path) -> io::Result<()> {
     let mut tar = tar::Builder::new(BufWriter::new(File::create(to)?));
+    append_folder(&mut tar, folder, path)?;
+    tar.into_inner()?.flush()
+}
+
+/// Adds a folder's files, below `path`.
+fn append_folder(tar: &mut tar::Builder<impl Write>, folder: &Path, path: &str) -> io::Result<()> {
     let mut folders = vec![(folder.to_owned(), path.to_owned())];
     while let Some((folder, path)) = folders.pop() {
         let mut entries: Vec<_> = fs::read_dir(&folder)?.collect::<io::Result<_>>()?;
@@ -179,7 +230,7 @@ fn folder_layer(folder: &Path, path: &str, to: &Path) -> io::Result<()> {
             tar.append_data(&mut header, name, File::open(entry.path())?)?;
         }
     }
-    tar.into_inner()?.flush()
+    Ok(())
 }
 
 #[cfg(test)]

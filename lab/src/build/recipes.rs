@@ -30,6 +30,7 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
     pinned!("helm-4.3.2": "go.mod", "go.sum", "tools.go"),
     pinned!("docker-28.5.2+incompatible": "go.mod", "go.sum", "tools.go", "rosetta/go.mod", "rosetta/rosetta.go"),
     pinned!("kube-router-2.1.0": "go.mod", "go.sum", "tools.go"),
+    pinned!("cilium-1.20.2": "go.mod", "go.sum", "tools.go", "mcs-api/go.mod", "mcs-api/controllers.go"),
     pinned!("registry-3.1.2": "go.mod", "go.sum", "tools.go"),
     pinned!("node-exporter-1.12.1": "go.mod", "go.sum", "tools.go"),
     pinned!("prometheus-0.316.0": "go.mod", "go.sum", "tools.go"),
@@ -77,18 +78,20 @@ pub(super) struct ModuleCopy {
     pub(super) without: Vec<String>,
 }
 
-/// An artifact of the catalogue, as it comes out of a group: an archive, a file of the module, an image, or the program itself.
+/// An artifact of the catalogue, as it comes out of a group: an archive, a file or a folder of the module, an image, or the program
+/// itself.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Artifact {
     pub(super) archive: Option<String>,
     pub(super) file: Option<String>,
+    pub(super) folder: Option<String>,
     pub(super) image: Option<ImageRecipe>,
     #[serde(default)]
     pub(super) programs: IndexMap<String, String>,
 }
 
-/// An image with one program, or with one of a Debian package.
+/// An image with programs, or with one of a Debian package.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImageRecipe {
@@ -101,12 +104,24 @@ pub(super) struct ImageRecipe {
     pub(super) base: bool,
     pub(super) packages: Option<String>,
     pub(super) pages: Option<String>,
+    #[serde(default)]
+    pub(super) files: IndexMap<String, String>,
+    #[serde(default)]
+    pub(super) links: IndexMap<String, String>,
 }
 
 impl ImageRecipe {
     /// Whether a layer of Debian packages is in it.
     pub(super) fn has_debian_layer(&self) -> bool {
         self.base || self.packages.is_some()
+    }
+}
+
+impl Artifact {
+    /// Whether files of the module are in it as they are.
+    pub(super) fn has_sources(&self) -> bool {
+        let of_image = self.image.as_ref().is_some_and(|image| !image.files.is_empty());
+        self.file.is_some() || self.folder.is_some() || of_image
     }
 }
 

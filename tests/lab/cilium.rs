@@ -1,0 +1,159 @@
+//! cilium: pods reach pods on other machines, a policy denies, a second run changes nothing, and a reset leaves nothing.
+//!
+//! The lab's machines lack what a real one has: capabilities of the kernel (the agent is told to take those that there are), the
+//! proxy for application protocols, which cannot be compiled here, and control groups of version 2 alone.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::fixture::{Lab, bundle_has};
+
+/// What the lab's machines need to be told.
+const VALUES: &str = r#"
+kube_network_plugin: cilium
+cilium_extra_values:
+  envoy: {enabled: false}
+  l7Proxy: false
+  securityContext: {privileged: true}
+  resources: {limits: {cpu: null, memory: 1Gi}}
+"#;
+
+const PODS: &str = r#"
+{apiVersion: v1, kind: Pod, metadata: {name: server, labels: {app: server}},
+ spec: {nodeName: node1, containers: [{name: a, image: IMAGE, args: [netexec, --http-port=8080]}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: near, labels: {app: client}},
+ spec: {nodeName: node1, containers: [{name: a, image: IMAGE, args: [pause]}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: far, labels: {app: client}},
+ spec: {nodeName: node2, containers: [{name: a, image: IMAGE, args: [pause]}]}}
+"#;
+
+const DENY: &str = r#"
+{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny}, spec: {podSelector: {matchLabels: {app: server}}}}
+"#;
+
+const OWN_KIND: &str = r#"
+{apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: own},
+ spec: {endpointSelector: {matchLabels: {app: server}}, ingress: [{fromEndpoints: [{matchLabels: {app: client}}]}]}}
+"#;
+
+fn kubectl(lab: &Lab, words: &[&str]) -> String {
+    let ended = lab.muster(&[&["kubectl"], words].concat());
+    assert_eq!(ended.code, 0, "{words:?}: {ended:#?}");
+    ended.out
+}
+
+fn apply(lab: &Lab, objects: &str) {
+    fs::write(lab.folder().join("objects.yaml"), objects).unwrap();
+    kubectl(lab, &["apply", "-f", "objects.yaml"]);
+}
+
+/// Waits until a client does, or does not, reach the server.
+fn reaches(lab: &Lab, client: &str, server: &str, expected: bool) {
+    let begun = Instant::now();
+    let ask = ["kubectl", "exec", client, "--", "/agnhost", "connect", "--timeout=1s", server];
+    while (lab.muster(&ask).code == 0) != expected {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{client} reaches {server}: not {expected}");
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn pods_reach_each_other_through_cilium_policies_hold_and_a_reset_leaves_nothing() {
+    if !bundle_has("cilium/cilium") {
+        eprintln!("skipped: the bundle has no cilium (muster bundle build --with cilium --with helm)");
+        return;
+    }
+    let lab = Lab::up(119, &["-n", "2"]);
+    let before = [lab.on("node1", "ip -4 rule; ls /sys/class/net"), lab.on("node2", "ls /sys/fs/bpf")];
+    fs::create_dir_all(lab.folder().join("inventory/group_vars")).unwrap();
+    let hosts = format!(
+        "node1 ansible_host={0}\nnode2 ansible_host={1}\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\nnode2\n",
+        lab.address(1),
+        lab.address(2)
+    );
+    fs::write(lab.folder().join("inventory/hosts.ini"), hosts).unwrap();
+    fs::write(lab.folder().join("inventory/group_vars/all.yml"), VALUES).unwrap();
+    let setup = |args: &[&str]| lab.muster(&[&["setup-cluster", "--offline"], args].concat());
+    let first = setup(&[]);
+    assert_eq!(first.code, 0, "{first:#?}");
+    for machine in ["node1", "node2"] {
+        assert!(lab.has(machine, "/etc/cni/net.d/05-cilium.conflist"), "{machine}");
+    }
+    let second = setup(&[]);
+    assert_eq!((second.code, second.out.contains("(0 changed)")), (0, true), "{second:#?}");
+
+    apply(&lab, &PODS.replace("IMAGE", &lab.agnhost()));
+    kubectl(&lab, &["wait", "--for=condition=Ready", "--timeout=120s", "pods", "--all"]);
+    let address = kubectl(&lab, &["get", "pod", "server", "-o", "jsonpath={.status.podIP}"]);
+    let server = format!("{address}:8080");
+    for client in ["near", "far"] {
+        reaches(&lab, client, &server, true);
+    }
+    apply(&lab, DENY);
+    for client in ["near", "far"] {
+        reaches(&lab, client, &server, false);
+    }
+    apply(&lab, OWN_KIND);
+    for client in ["near", "far"] {
+        reaches(&lab, client, &server, true);
+    }
+
+    // What a variable says reaches the agents, which begin anew.
+    let debug = setup(&["-e", "cilium_debug=true"]);
+    assert_eq!(debug.code, 0, "{debug:#?}");
+    let told =
+        kubectl(&lab, &["-n", "kube-system", "get", "cm", "cilium-config", "-o", "jsonpath={.data.debug}"]);
+    assert_eq!(told, "true");
+
+    // Another network is refused before anything.
+    let other = setup(&["-e", "kube_network_plugin=flannel"]);
+    assert!(other.code == 3 && other.out.contains("kube_network_plugin"), "{other:#?}");
+
+    let reset = lab.muster(&["reset-cluster", "--yes"]);
+    assert_eq!(reset.code, 0, "{reset:#?}");
+    let after = [lab.on("node1", "ip -4 rule; ls /sys/class/net"), lab.on("node2", "ls /sys/fs/bpf")];
+    assert_eq!(after, before);
+    for path in
+        ["/run/cilium", "/var/lib/cilium", "/etc/cni/net.d/05-cilium.conflist", "/opt/cni/bin/cilium-cni"]
+    {
+        assert!(!lab.has("node1", path) && !lab.has("node2", path), "{path}");
+    }
+    for machine in ["node1", "node2"] {
+        let rules = lab.on(machine, "iptables-save | grep -c CILIUM || true");
+        assert_eq!(rules.trim(), "0", "{machine}");
+    }
+}
+
+#[test]
+fn the_objects_of_ones_own_network_are_applied_and_go_when_they_are_taken_out() {
+    let lab = Lab::up(120, &["-n", "1"]);
+    let map = |name: &str| {
+        format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: kube-system}}, data: {{port: '{{{{ kube_apiserver_port }}}}'}}}}\n"
+        )
+    };
+    fs::write(lab.folder().join("net.yml"), format!("{}---\n{}", map("net-a"), map("net-b"))).unwrap();
+    // Nobody brings a plugin, so no node becomes Ready: as far as that it goes.
+    let setup = |args: &[&str]| {
+        let network = ["-e", "kube_network_plugin=custom_cni", "-e", "verify_timeout=5"];
+        lab.muster(&[&["setup-cluster", &lab.pattern(1), "--offline"], &network[..], args].concat())
+    };
+    let file = format!("custom_cni_manifests=['{}']", lab.folder().join("net.yml").display());
+    let none = setup(&[]);
+    assert!(none.code == 3 && none.err.contains("custom_cni_manifests is empty"), "{none:#?}");
+    setup(&["-e", &file]);
+    let has = |name: &str| {
+        let get = format!(
+            "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get cm {name} -o 'jsonpath={{.data.port}}' || true"
+        );
+        lab.on("node1", &get)
+    };
+    assert_eq!((has("net-a"), has("net-b")), ("6443".to_owned(), "6443".to_owned()));
+    fs::write(lab.folder().join("net.yml"), map("net-a")).unwrap();
+    let second = setup(&["-e", &file]);
+    assert!(second.out.contains("custom-cni: Apply custom-cni: changed"), "{second:#?}");
+    assert_eq!((has("net-a"), has("net-b")), ("6443".to_owned(), String::new()));
+}
