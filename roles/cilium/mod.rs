@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::balancer::External;
 use crate::catalogue::{artifact, artifact_of, image, text};
 use crate::cluster;
-use crate::common::{ClusterVars, cluster_vars};
+use crate::common::cluster_vars;
 use crate::diagnosis;
 use crate::extension::apis::Apis;
 use crate::extension::charts::{self, Chart};
@@ -35,17 +35,6 @@ pub(crate) const CONFLIST: &str = "/etc/cni/net.d/05-cilium.conflist";
 
 /// The names of its networks of CNI: its own, and the one with a plugin for ports of machines (`cilium_enable_portmap`).
 pub(crate) const NETWORKS: &str = "cilium portmap";
-
-/// The images of its pods, by their names in the catalogue.
-pub(crate) const IMAGES: [&str; 7] = [
-    "cilium",
-    "cilium-operator",
-    "cilium-envoy",
-    "cilium-certgen",
-    "hubble-relay",
-    "hubble-ui",
-    "hubble-ui-backend",
-];
 
 const CORRECT: &str = "correct cilium_extra_values, or the variable that it names";
 

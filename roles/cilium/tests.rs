@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::values::PLACES;
 use super::*;
+use crate::common::ClusterVars;
 use crate::preflight::fixture::variables;
 
 /// The values for these variables in a cluster of so many machines.

@@ -43,6 +43,8 @@ pub enum NetworkPlugin {
     Flannel,
     /// vxlan (UDP 4789), ipip, BGP (179) and typha (5473).
     Calico,
+    /// vxlan (UDP 8472), its health (4240) and Hubble (4244).
+    Cilium,
 }
 
 impl NetworkPlugin {
@@ -51,6 +53,7 @@ impl NetworkPlugin {
         match self {
             Self::Flannel => "flannel",
             Self::Calico => "calico",
+            Self::Cilium => "cilium",
         }
     }
 }
