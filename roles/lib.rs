@@ -367,7 +367,8 @@ pub const ROLES: &[Role] = &[
                 encryption::READS,
                 etcd::READS,
                 flannel::READS,
-                coredns::READS
+                coredns::READS,
+                nodelocaldns::READS
             ],
             "kubeadm/defaults.yml"
         )

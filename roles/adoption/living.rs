@@ -1,9 +1,7 @@
 //! A living cluster, as it says of itself, beside what the inventory says of it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
 use muster_artifacts::Arch;
 use muster_engine::prelude::*;
 use muster_inventory::some_names;
@@ -11,13 +9,13 @@ use serde_json::Value;
 
 use super::compared::{self, differs};
 use super::pod_network::{self, Interface};
-use super::proxy;
+use super::{caches, proxy, ways_in};
 use crate::addresses::ip;
 use crate::catalogue::CATALOGUE;
 use crate::cluster::{Standing, is_of_this_machine};
 use crate::common::cluster_vars;
 use crate::objects::parsed;
-use crate::{coredns, flannel, kubeadm};
+use crate::{coredns, flannel, kubeadm, nodelocaldns};
 
 /// The daemon sets of flannel: of its own manifest, of muster's, and of kubespray's.
 const FLANNELS: [&str; 3] =
@@ -48,6 +46,7 @@ struct Node {
     address: String,
     ready: bool,
     taints: Vec<String>,
+    is_windows: bool,
     /// The address from which flannel sends to other machines; nothing where somebody has set another one by which they know it.
     flannel: Option<String>,
 }
@@ -211,19 +210,23 @@ impl Living {
             )]);
         }
         let mut problems = self.settled(host, &config)?;
+        problems.extend(self.on_windows());
         problems.extend(self.strangers(host, known)?);
         let fields = kubeadm::kube_proxy_fields(host)?;
         problems.extend(proxy::problems(&self.document("kube-proxy", "config.conf"), &fields));
         problems.extend(self.network(host)?);
         problems.extend(self.names(host).await?);
+        problems.extend(self.caches(host).await?);
         let balancers = host.all_vars().get("loadbalancer_apiserver_localhost")?;
         if known.planes.len() == 1 && balancers.and_then(|wanted| wanted.as_bool()) != Some(true) {
             problems.extend(self.asks_on_each_machine());
         }
         // Where its certificates were not found, nothing could be made for it.
         if !known.standing().is_empty() {
-            let wanted = kubeadm_document(host, known).await?;
-            problems.extend(Self::ways_in(known, &config, &wanted));
+            match kubeadm_document(host, known).await? {
+                Ok(wanted) => problems.extend(ways_in::problems(known, &config, &wanted)),
+                Err(more) => problems.extend(more),
+            }
         }
         Ok(problems)
     }
@@ -304,6 +307,24 @@ impl Living {
         address.or_else(|| told.into_iter().find(|address| !is_of_this_machine(address))).map(str::to_owned)
     }
 
+    /// Nodes that no inventory of muster's can have.
+    fn on_windows(&self) -> Option<Problem> {
+        let nodes = self.nodes.iter().filter(|node| node.is_windows);
+        let names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+        (!names.is_empty()).then(|| {
+            refused(
+                "nodes",
+                format!("Windows runs on {}", some_names(&names)),
+                "nodes with Linux: Windows nodes cannot be taken over",
+                format!(
+                    "remove {0} from the cluster first (kubectl drain {0} --ignore-daemonsets, kubectl delete node {0}), or keep the \
+                     cluster with the tool that has made it",
+                    names.join(" ")
+                ),
+            )
+        })
+    }
+
     /// Nodes that the inventory does not have.
     fn strangers(&self, host: &Host, known: &Standing) -> Result<Option<Problem>> {
         let mut names = Vec::new();
@@ -316,6 +337,7 @@ impl Living {
         let strangers: Vec<&str> = self
             .nodes
             .iter()
+            .filter(|node| !node.is_windows)
             .map(|node| node.name.as_str())
             .filter(|name| !names.iter().any(|own| own == name))
             .collect();
@@ -327,55 +349,6 @@ impl Living {
                 format!("write {} into the inventory, in the groups of what they do", some_names(&strangers)),
             )
         }))
-    }
-
-    /// Names and addresses by which somebody may know the API, and which its certificates would not have any more.
-    fn ways_in(known: &Standing, config: &Value, wanted: &Value) -> Vec<Problem> {
-        let will = |name: &str| {
-            let mut names = wanted["apiServer"]["certSANs"].as_array().into_iter().flatten();
-            names.any(|known| known == name)
-                || known.planes.iter().any(|plane| known.node(plane) == Some(name))
-        };
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let mut names: Vec<String> =
-            config["apiServer"]["certSANs"].as_array().into_iter().flatten().map(text).collect();
-        let endpoint = text(&config["controlPlaneEndpoint"]);
-        let endpoint = endpoint.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']));
-        names.extend(endpoint.map(str::to_owned));
-        let services: Option<IpNet> =
-            config["networking"]["serviceSubnet"].as_str().and_then(|net| net.parse().ok());
-        // By which pods know it: kubeadm gives these by itself.
-        let of_pods = |name: &str| {
-            let address = name.parse::<IpAddr>().ok();
-            name == "kubernetes"
-                || name.starts_with("kubernetes.default")
-                || address.is_some_and(|address| services.is_some_and(|net| net.contains(&address)))
-        };
-        names.retain(|name| !name.is_empty() && !will(name) && !of_pods(name));
-        names.sort_unstable();
-        names.dedup();
-        let one = |name: String| {
-            let is_endpoint = endpoint == Some(name.as_str());
-            let variable =
-                if is_endpoint { "loadbalancer_apiserver" } else { "supplementary_addresses_in_ssl_keys" };
-            refused(
-                variable,
-                format!(
-                    "the API is known as {name}{}, and certificates would not have that name",
-                    if is_endpoint { " to the cluster's machines" } else { "" }
-                ),
-                "the names and addresses that its certificates have",
-                if is_endpoint {
-                    format!(
-                        "if it is a load balancer: set loadbalancer_apiserver, or apiserver_loadbalancer_domain_name: {name}; else add it to \
-                         supplementary_addresses_in_ssl_keys"
-                    )
-                } else {
-                    format!("set supplementary_addresses_in_ssl_keys: [{name}]")
-                },
-            )
-        };
-        names.into_iter().map(one).collect()
     }
 
     /// That the network of pods is told to ask the API at an address of each machine, as kubespray's calico is: with one control plane
@@ -420,6 +393,22 @@ impl Living {
         Ok(problems)
     }
 
+    /// What the caches on the nodes answer, as kubespray has configured them. Where muster has none, that is told by itself.
+    async fn caches(&self, host: &Host) -> Result<Option<Problem>> {
+        let Some(living) = self.objects.get("ConfigMap/nodelocaldns") else { return Ok(None) };
+        let Some(wanted) = nodelocaldns::configuration(host).await? else { return Ok(None) };
+        let lost = caches::lost(&living["data"], &wanted, &cluster_vars(host)?.dns_domain);
+        Ok((!lost.is_empty()).then(|| {
+            refused(
+                "nodelocaldns",
+                format!("the DNS caches are told more than the inventory says: {}", some_names(&lost)),
+                "variables that say the same, so that no name is lost",
+                "write it as nodelocaldns_external_zones, nodelocaldns_additional_configs, upstream_dns_servers, dns_etchosts or another \
+                 variable of the role nodelocaldns: muster docs vars",
+            )
+        }))
+    }
+
     /// What CoreDNS answers.
     async fn names(&self, host: &Host) -> Result<Option<Problem>> {
         let (living, Some(wanted)) = (self.text("coredns", "Corefile"), coredns::corefile(host).await?)
@@ -446,16 +435,22 @@ impl Node {
         let mut words = line.split('|').map(str::to_owned);
         let mut word = || words.next().unwrap_or_default();
         let (name, address, ready, taints, flannel, set) = (word(), word(), word(), word(), word(), word());
+        let is_windows = word() == "windows";
         let taints = taints.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect();
         let flannel = Some(flannel).filter(|address| !address.is_empty() && set.is_empty());
-        Self { name, address, ready: ready == "True", taints, flannel }
+        Self { name, address, ready: ready == "True", taints, is_windows, flannel }
     }
 }
 
-/// How kubeadm would be configured by this machine.
-pub(super) async fn kubeadm_document(host: &Host, known: &Standing) -> Result<Value> {
-    let documents: Vec<Value> = parsed(&kubeadm::configuration(host, known).await?).unwrap_or_default();
-    Ok(documents.into_iter().find(|document| document["kind"] == "ClusterConfiguration").unwrap_or_default())
+/// How kubeadm would be configured by this machine, or what keeps it from being so: an encryption that would be another one.
+pub(super) async fn kubeadm_document(host: &Host, known: &Standing) -> Result<Result<Value, Vec<Problem>>> {
+    let text = match kubeadm::configuration(host, known).await {
+        Err(Failure::Problems(problems)) => return Ok(Err(problems)),
+        text => text?,
+    };
+    let documents: Vec<Value> = parsed(&text).unwrap_or_default();
+    let mut documents = documents.into_iter();
+    Ok(Ok(documents.find(|document| document["kind"] == "ClusterConfiguration").unwrap_or_default()))
 }
 
 /// The version of a cluster, as kubeadm's configuration has it.
@@ -492,7 +487,7 @@ mod tests {
 
     #[test]
     fn what_the_cluster_says_is_read() {
-        let said = "\n== nodes\nnode1|192.0.2.4|True|node-role.kubernetes.io/control-plane other|192.0.2.4|\nnode2|192.0.2.5|False||192.0.2.5|203.0.113.5\n\
+        let said = "\n== nodes\nnode1|192.0.2.4|True|node-role.kubernetes.io/control-plane other|192.0.2.4|\nnode2|192.0.2.5|False||192.0.2.5|203.0.113.5|linux\n\
                     \n== objects\n{\"kind\":\"List\",\"items\":[{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"kubeadm-config\"},\"data\":{\
                     \"ClusterConfiguration\":\"clusterName: a\\nnetworking: {podSubnet: 10.244.0.0/16}\\n\"}}]}\n\
                     \n== flannel\n\n== pods\nnode1|etcd|True\nnode2|kube-apiserver|False\nnode2|kube-scheduler|\n\n== daemons\nkube-system/kube-proxy\nkube-flannel/kube-flannel-ds\n\n== goes\nkube-flannel DaemonSet/kube-flannel-ds\n";
@@ -503,6 +498,7 @@ mod tests {
         // Flannel takes what somebody has set.
         assert_eq!(living.nodes[0].flannel.as_deref(), Some("192.0.2.4"));
         assert_eq!(living.nodes[1].flannel, None);
+        assert!(living.on_windows().is_none());
         assert_eq!(living.configuration()["networking"]["podSubnet"], "10.244.0.0/16");
         let unwell: Vec<_> = living.unwell().map(|(node, problem)| (node, problem.found)).collect();
         assert_eq!(
@@ -513,6 +509,13 @@ mod tests {
         assert_eq!(living.daemons[1], FLANNELS[0]);
         assert_eq!(living.goes, ["kube-flannel DaemonSet/kube-flannel-ds"]);
         assert!(living.document("kube-proxy", "config.conf").is_null());
+    }
+
+    #[test]
+    fn nodes_with_windows_are_told_as_what_they_are() {
+        let said = "\n== nodes\nnode1|192.0.2.4|True||||linux\nwin1|192.0.2.9|True||||windows\n";
+        let told = Living::parse(said).unwrap().on_windows().unwrap();
+        assert!(told.found == "Windows runs on win1" && told.remedy.contains("delete node win1"), "{told:?}");
     }
 
     #[test]
@@ -542,23 +545,6 @@ mod tests {
         assert!(of(json!({"KUBERNETES_SERVICE_HOST": "localhost", "KUBERNETES_SERVICE_PORT": "6443"})));
         assert!(!of(json!({"KUBERNETES_SERVICE_HOST": "192.0.2.9"})) && !of(json!({})));
         assert!(Living::default().asks_on_each_machine().is_none());
-    }
-
-    #[test]
-    fn names_of_the_api_that_would_be_lost_are_told_with_the_variable() {
-        let known = Standing::default();
-        let told = |endpoint: &str, name: &str| {
-            let config = json!({ "controlPlaneEndpoint": endpoint, "apiServer": { "certSANs": [name] } });
-            let found = Living::ways_in(&known, &config, &json!({}));
-            found.into_iter().map(|problem| problem.check).collect::<Vec<_>>()
-        };
-        assert_eq!(told("10.0.0.11:6443", "10.0.0.11"), ["loadbalancer_apiserver"]);
-        // The beginning of the one is no name of the other.
-        assert_eq!(
-            told("10.0.0.11:6443", "10.0.0.1"),
-            ["supplementary_addresses_in_ssl_keys", "loadbalancer_apiserver"]
-        );
-        assert_eq!(told("[2001:db8::1]:6443", "2001:db8::1"), ["loadbalancer_apiserver"]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ address='{.status.addresses[?(@.type=="InternalIP")].address}'
 ready='{.status.conditions[?(@.type=="Ready")].status}'
 # From where flannel sends on each.
 flannel='{.metadata.annotations.flannel\.alpha\.coreos\.com/public-ip}|{.metadata.annotations.flannel\.alpha\.coreos\.com/public-ip-overwrite}'
-kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name}|$address|$ready|{.spec.taints[*].key}|$flannel{\"\n\"}{end}"
+kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name}|$address|$ready|{.spec.taints[*].key}|$flannel|{.status.nodeInfo.operatingSystem}{\"\n\"}{end}"
 part objects
 kubectl -n kube-system get --ignore-not-found -o json configmap/kubeadm-config configmap/kubelet-config configmap/kube-proxy \
-  configmap/coredns configmap/kubernetes-services-endpoint service/kube-dns service/coredns deployment/coredns
+  configmap/coredns configmap/nodelocaldns configmap/kubernetes-services-endpoint service/kube-dns service/coredns deployment/coredns
 # kubespray has them in another namespace.
 part flannel
 kubectl -n kube-flannel get --ignore-not-found -o json configmap/kube-flannel-cfg configmap/kube-flannel \

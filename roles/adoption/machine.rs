@@ -65,6 +65,8 @@ pub(super) struct Machine {
     cgroups: Vec<String>,
     /// The manifests of the control plane's programs and of etcd, by their names.
     manifests: BTreeMap<String, String>,
+    /// What kubeadm's etcd there says of all members.
+    static_etcd: String,
     /// What only kubespray has.
     spray: Kubesprays,
     /// What Docker has there beside the node, and whether it restarts with containerd.
@@ -77,7 +79,7 @@ impl Machine {
     pub(super) async fn look(host: &Host) -> Result<Self> {
         let mut machine = Self::look_once(host).await?;
         for _ in 0..ASKS_AGAIN {
-            if machine.spray.etcd_is_well() {
+            if machine.spray.etcd_is_well() && !machine.static_etcd.contains("unhealthy") {
                 break;
             }
             host.pause("etcd to be well", Duration::from_secs(3)).await?;
@@ -92,6 +94,7 @@ impl Machine {
             include_str!("is_ours.sh"),
             include_str!("docker.sh"),
             include_str!("engine.sh"),
+            include_str!("running.sh"),
             include_str!("machine.sh")
         );
         Ok(Self::parse(&host.query(sh(look, [MARK])).await?.output))
@@ -119,6 +122,7 @@ impl Machine {
                     *machine.manifests.entry(program.to_owned()).or_default() += &format!("{line}\n");
                 }
                 "name" => machine.name = value.to_owned(),
+                "static_etcd" => machine.static_etcd += &format!("{value}\n"),
                 "docker" => machine.docker.push(value.to_owned()),
                 "docker_restarts" => machine.docker_restarts = true,
                 _ if machine.settings.take(key, value) => {}
@@ -221,22 +225,25 @@ impl Machine {
         let Some(seen) = known.identity(host.name()).filter(|_| !self.ours) else { return Ok(Vec::new()) };
         let kube = version_of(asked);
         let mut problems = member(host, seen, kube)?;
+        let vars: Vars = host.vars()?;
+        let facts = host.facts();
+        // What a container sees is the swap of its machine, which preflight tells of.
+        let switches_off = vars.kubelet_fail_swap_on && facts.container.is_empty();
+        problems.extend(kubelet::swap(host.name(), &facts.swaps, switches_off));
         if has_etcd_alone(host) {
             problems.extend(self.spray.problems(host, kube)?);
             return Ok(problems);
         }
+        if !self.static_etcd.is_empty() {
+            problems.extend(etcd::unwell_by(host, &self.static_etcd).await?);
+        }
         problems.extend(self.engine_of_others());
         problems.extend(self.settings.problems(host.name(), &host.vars()?));
-        let vars: Vars = host.vars()?;
         let own = Own { address: ip(host)?.to_string(), port: cluster_vars(host)?.kube_apiserver_port };
         let certificates = asked["certificatesDir"].as_str().unwrap_or("/etc/kubernetes/pki");
         let wanted = kubelet::wanted(host, known, certificates)?;
         let given = [&vars.kubelet_custom_flags[..], &vars.kubelet_node_custom_flags[..]].concat();
         problems.extend(self.kubelet_of_others(host.name(), &own.address, &given, &wanted));
-        let facts = host.facts();
-        // What a container sees is the swap of its machine, which preflight tells of.
-        let switches_off = vars.kubelet_fail_swap_on && facts.container.is_empty();
-        problems.extend(kubelet::swap(host.name(), &facts.swaps, switches_off));
         if !self.begun && !self.kubelet.is_empty() {
             problems.extend(self.settings_of_others(host.name(), &own.address, &wanted));
         }
@@ -247,7 +254,10 @@ impl Machine {
             problems.extend(self.of_manifest("etcd", lost)?);
         }
         if seen.version.is_some() && !self.begun && !known.standing().is_empty() {
-            let wanted = kubeadm_document(host, known).await?;
+            let wanted = match kubeadm_document(host, known).await? {
+                Ok(wanted) => wanted,
+                Err(more) => return Ok([problems, more].concat()),
+            };
             let patches =
                 host.all_vars().get("kubeadm_patches")?.map(|value| value.to_json()).unwrap_or_default();
             for program in self.manifests.keys().filter(|program| program.as_str() != "etcd") {

@@ -1,5 +1,5 @@
-# What an adoption has to know of a machine beside its identity; clusters.sh, is_ours.sh, docker.sh and engine.sh stand in
-# front. Read-only.
+# What an adoption has to know of a machine beside its identity; clusters.sh, is_ours.sh, docker.sh, engine.sh and running.sh
+# stand in front. Read-only.
 # $1: the mark of an adoption.
 [ ! -e "$1" ] || say begun
 ! is_ours "$1" || say ours
@@ -33,6 +33,18 @@ if [ -r /etc/etcd.env ] && [ ! -e /var/lib/muster/stamps/etcd.service ]; then
   said=$(ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --cacert "$(of TRUSTED_CA_FILE)" --cert "$(of CERT_FILE)" \
     --key "$(of KEY_FILE)" endpoint health --cluster 2>&1) || printf '%s\n' "$said" | sed 's/^/unwell /'
 fi 2>/dev/null
+# kubeadm's etcd is asked by the program in its own container: the machine itself need not have one.
+manifest=/etc/kubernetes/manifests/etcd.yaml
+if [ -r "$manifest" ]; then
+  given() { sed -n "s/^ *- --$1=//p" "$manifest"; }
+  for id in $(of_pod etcd "$(given name)"); do
+    inside() {
+      ctr -n k8s.io tasks exec --exec-id "muster-$$-$1" "$id" etcdctl --command-timeout=5s --endpoints https://127.0.0.1:2379 \
+        --cacert "$(given trusted-ca-file)" --cert "$(given cert-file)" --key "$(given key-file)" "$@" 2>&1 </dev/null || :
+    }
+    { inside member list && inside endpoint health --cluster; } | sed 's/^/static_etcd /'
+  done
+fi
 docker
 for component in kube-apiserver kube-controller-manager kube-scheduler etcd; do
   manifest=/etc/kubernetes/manifests/$component.yaml

@@ -10,6 +10,7 @@ fn seen(shell: &[&str], root: &std::path::Path) -> Machine {
     let look = concat!(
         include_str!("is_ours.sh"),
         "say() { echo \"$*\"; }\nclusters() { :; }\ndocker() { :; }\nengine() { :; }\n",
+        include_str!("running.sh"),
         include_str!("machine.sh")
     );
     put(root, "bin/systemctl", "#!/bin/sh\nexit 0\n");
@@ -60,4 +61,48 @@ fn what_a_machine_really_runs_with_is_read_as_it_stands_in_its_files() {
     }
     let unread = Machine::parse("kubelet --config=/var/lib/kubelet/config.yaml\n");
     assert_eq!(unread.settings_of_others("node1", "192.0.2.4", &json!({})).len(), 1);
+}
+
+/// containerd's program where kubeadm's etcd runs; what etcdctl says in its container, and the arguments with which it is asked.
+const CTR: &str = r#"#!/bin/sh
+case "$*" in
+  "-n k8s.io containers ls -q "*'"io.kubernetes.pod.name"==etcd-node1'*) echo abc ;;
+  "-n k8s.io containers ls "*) ;;
+  "-n k8s.io tasks ls") printf 'TASK PID STATUS\nabc 7 RUNNING\n' ;;
+  *" abc etcdctl "*"--cacert /pki/etcd/ca.crt --cert /pki/etcd/server.crt --key /pki/etcd/server.key member list")
+    echo '1f, started, node1, https://192.0.2.11:2380, https://192.0.2.11:2379, false' ;;
+  *" abc etcdctl "*" endpoint health --cluster")
+    echo 'https://192.0.2.11:2379 is unhealthy: failed to commit proposal: context deadline exceeded' >&2
+    exit 1 ;;
+  *) exit 3 ;;
+esac
+"#;
+
+#[test]
+fn kubeadm_s_etcd_is_asked_in_its_container() {
+    for shell in SHELLS {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        put(root, "bin/ctr", CTR);
+        assert_eq!(seen(shell, root).static_etcd, "", "{shell:?}");
+        let arguments = [
+            "cert-file=/pki/etcd/server.crt",
+            "peer-cert-file=/pki/etcd/peer.crt",
+            "key-file=/pki/etcd/server.key",
+            "name=node1",
+            "trusted-ca-file=/pki/etcd/ca.crt",
+        ];
+        let arguments: String = arguments.iter().map(|argument| format!("    - --{argument}\n")).collect();
+        put(
+            root,
+            "etc/kubernetes/manifests/etcd.yaml",
+            &format!("spec:\n  containers:\n  - command:\n    - etcd\n{arguments}    name: etcd\n"),
+        );
+        let said = seen(shell, root).static_etcd;
+        assert_eq!(said.lines().count(), 2, "{shell:?}: {said}");
+        assert!(
+            said.starts_with("1f, started, node1, ") && said.contains(":2379 is unhealthy: "),
+            "{shell:?}: {said}"
+        );
+    }
 }

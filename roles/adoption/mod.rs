@@ -6,6 +6,7 @@
 //! cluster with the inventory before anything is touched ([`living`], [`machine`]), keeps what machines have, hands a member of
 //! etcd over to muster's unit ([`member`]), and takes away what others' manifests have in place of muster's own. From the first change of a machine until its end a mark is on it, with which no other run sets anything up.
 
+mod caches;
 mod compared;
 mod engine;
 mod kubelet;
@@ -17,6 +18,7 @@ mod of_kubeadm;
 mod pod_network;
 mod proxy;
 mod static_pods;
+mod ways_in;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

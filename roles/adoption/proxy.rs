@@ -43,9 +43,21 @@ const USUAL: [(&str, &str); 21] = [
     ("nftables.syncPeriod", "30s"),
 ];
 
+/// Where 0 is a value of its own, and only `null` means that kube-proxy takes its default: with 0 it leaves what the kernel has.
+const ZERO_COUNTS: [&str; 4] = [
+    "conntrack.maxPerCore",
+    "conntrack.min",
+    "conntrack.tcpCloseWaitTimeout",
+    "conntrack.tcpEstablishedTimeout",
+];
+
 /// The variables of fields that people set.
-const VARIABLES: [(&str, &str); 9] = [
+const VARIABLES: [(&str, &str); 13] = [
     ("bindAddress", "kube_proxy_bind_address"),
+    ("conntrack.maxPerCore", "kube_proxy_conntrack_max_per_core"),
+    ("conntrack.min", "kube_proxy_conntrack_min"),
+    ("conntrack.tcpCloseWaitTimeout", "kube_proxy_conntrack_tcp_close_wait_timeout"),
+    ("conntrack.tcpEstablishedTimeout", "kube_proxy_conntrack_tcp_established_timeout"),
     ("healthzBindAddress", "kube_proxy_healthz_bind_address"),
     ("iptables.masqueradeAll", "kube_proxy_masquerade_all"),
     ("ipvs.excludeCIDRs", "kube_proxy_exclude_cidrs"),
@@ -77,7 +89,8 @@ pub(super) fn problems(living: &Value, wanted: &Map<String, Value>) -> Vec<Probl
         };
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let is_usual = USUAL.contains(&(path.as_str(), text.as_str()));
-        if is_kubeadms || is_unset(value) || *value == false || will == Some(value) || will.is_none() && is_usual {
+        let is_unset = if ZERO_COUNTS.contains(&path.as_str()) { value.is_null() } else { is_unset(value) };
+        if is_kubeadms || is_unset || *value == false || will == Some(value) || will.is_none() && is_usual {
             return None;
         }
         let variable = VARIABLES.iter().find(|(field, _)| *field == path).map(|(_, variable)| *variable);
@@ -141,6 +154,19 @@ mod tests {
             let wanted = json!({"ipvs": {"strictARP": true}, "nodePortAddresses": ["192.0.2.0/24"],
                 "conntrack": {"tcpBeLiberal": true}, "featureGates": {"NFTablesProxyMode": true}});
             assert_eq!(problems(&living, wanted.as_object().unwrap()), []);
+            // What is told to leave the kernel's own limits alone would set them.
+            let zero =
+                json!({"conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "udpTimeout": "0s"}});
+            let told = problems(&zero, &Map::new());
+            let remedies: Vec<&str> = told.iter().map(|problem| problem.remedy.as_str()).collect();
+            assert_eq!(
+                remedies,
+                [
+                    "set kube_proxy_conntrack_max_per_core: 0",
+                    "set kube_proxy_conntrack_tcp_established_timeout: \"0s\""
+                ]
+            );
+            assert_eq!(problems(&zero, zero.as_object().unwrap()), []);
             // A default that the inventory changes is a difference, too.
             let other = json!({"bindAddress": "192.0.2.4"});
             assert_eq!(problems(&living, other.as_object().unwrap()).len(), 5);

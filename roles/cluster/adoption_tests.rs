@@ -62,6 +62,19 @@ fn of_a_cluster_of_another_tool_s_that_alone_is_told() {
 }
 
 #[test]
+fn where_a_control_plane_is_silent_nobody_says_that_another_tool_has_made_the_cluster() {
+    let known = standing(&[("a", Some(by_kubeadm())), ("b", None), ("w", Some(worker(1)))]);
+    let wanted = Wanted { node_name: "other".into(), ..Wanted::default() };
+    for name in ["a", "w"] {
+        let told = known.problems_of_set_up(name, &wanted);
+        assert!(
+            told.len() == 1 && told[0].remedy.contains("switch b on") && !told[0].remedy.contains("adopt"),
+            "{name}: {told:?}"
+        );
+    }
+}
+
+#[test]
 fn machines_of_two_clusters_are_told_before_an_adoption() {
     let other = Identity { settled: false, version: Some("1.36.3".into()), stacked: None, ..plane(2) };
     let known = standing(&[

@@ -92,6 +92,8 @@ pub(crate) struct Identity {
     pub api_port: Option<u16>,
     /// The names and addresses that its API server's certificate is good for.
     pub serves_as: Vec<String>,
+    /// Who has signed that certificate, where that is not the cluster's authority.
+    pub serves_by: Option<String>,
     /// `HOST:PORT` of load balancers of somebody else's to which variables have brought the cluster, or were about to.
     pub external: Vec<String>,
     /// The lines of /etc/hosts by which it knows the names of such load balancers.
@@ -278,6 +280,7 @@ impl Identity {
     /// Takes the lines that [`LOOK`] prints. Others are passed over.
     pub(crate) fn parse(answer: &str) -> Self {
         let mut identity = Self::default();
+        let mut authorities = Vec::new();
         for line in answer.lines() {
             let (key, value) = line.split_once(' ').unwrap_or((line, ""));
             let value = value.trim();
@@ -305,6 +308,7 @@ impl Identity {
                     if identity.ca.is_none() {
                         identity.ca_keys = der.as_deref().and_then(Keys::of);
                     }
+                    authorities.extend(der.clone());
                     identity.ca = beside(identity.ca, der);
                 }
                 "ca_key" => identity.ca_key = true,
@@ -366,6 +370,8 @@ impl Identity {
                     let der = if key == "embedded" { embedded_certificate(base64) } else { decoded(base64) };
                     if path.ends_with("/apiserver.crt") {
                         identity.serves_as = der.as_deref().map(names_in).unwrap_or_default();
+                        identity.serves_by =
+                            der.as_deref().and_then(|der| signed_by_another(der, &authorities));
                     }
                     identity.certificates.push(Certificate::of(path, &der.unwrap_or_default()));
                 }
@@ -421,6 +427,17 @@ fn names_in(der: &[u8]) -> Vec<String> {
         _ => None,
     };
     names.value.general_names.iter().filter_map(text).collect()
+}
+
+/// Who has signed a certificate, where none of these authorities has. Nothing is known of one that cannot be read.
+fn signed_by_another(der: &[u8], authorities: &[Vec<u8>]) -> Option<String> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let has_signed = |authority: &Vec<u8>| {
+        X509Certificate::from_der(authority)
+            .is_ok_and(|(_, authority)| certificate.verify_signature(Some(authority.public_key())).is_ok())
+    };
+    let is_anothers = !authorities.is_empty() && !authorities.iter().any(has_signed);
+    is_anothers.then(|| certificate.issuer().to_string())
 }
 
 /// NAME of a kubelet's certificate, whose common name is `system:node:NAME`.

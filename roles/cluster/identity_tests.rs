@@ -110,6 +110,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         advertised: "192.0.2.11".parse().ok(),
         api_port: Some(6443),
         serves_as: Vec::new(),
+        serves_by: None,
         external: vec!["api.example.org:8443".into(), "192.0.2.20:6443".into()],
         shares: vec!["192.0.2.30".parse().unwrap()],
         hosts_lines: vec!["192.0.2.20 api.example.org # muster: loadbalancer_apiserver".into()],
@@ -189,6 +190,25 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
     assert!(out.status.success());
     let text = String::from_utf8(out.stdout).unwrap();
     assert_eq!(Identity::whole(&text), Some(Identity::default()), "{text}");
+}
+
+#[test]
+fn a_certificate_of_the_api_server_s_that_the_cluster_s_authority_has_not_signed_is_known() {
+    let line = |key: &str, pem: &str| {
+        let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        format!("{key} {base64}\n")
+    };
+    let (ca, other) = (certificate("kubernetes", true), certificate("corporate", true));
+    let by = |authorities: &[&str], shown: &str| {
+        let mut said: String = authorities.iter().map(|pem| line("ca", pem)).collect();
+        said += &line("certificate /etc/kubernetes/ssl/apiserver.crt", shown);
+        Identity::parse(&said).serves_by
+    };
+    assert_eq!(by(&[&ca], &ca), None);
+    assert!(by(&[&ca], &other).is_some_and(|issuer| issuer.contains("CN=corporate")));
+    // While authorities are rotated there are two.
+    assert_eq!(by(&[&ca, &other], &other), None);
+    assert_eq!(by(&[], &other), None);
 }
 
 #[test]

@@ -69,14 +69,19 @@ impl Standing {
         self.unfinished_adoption().or_else(|| self.made_by_another())
     }
 
-    /// That control planes run of which muster has set up none, wherever the authority is that they have.
+    /// That control planes run of which muster has set up none, wherever the authority is that they have; or, where not all of them
+    /// could be asked, that this is not known.
     pub(super) fn made_by_another(&self) -> Option<Problem> {
         let planes = || self.known_of(&self.planes);
         if planes().any(|(_, seen)| seen.settled || seen.begins) {
             return None;
         }
         let (name, seen) = planes().find(|(_, seen)| seen.joined() && seen.version.is_some())?;
-        Some(unmarked(name, seen))
+        match self.have_planes_answered() {
+            true => Some(unmarked(name, seen)),
+            // One that is silent may have the mark.
+            false => self.birthplace().err(),
+        }
     }
 
     /// That an adoption was cut off: some of the machines are as another tool has left them.

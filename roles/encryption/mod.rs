@@ -13,6 +13,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
+use crate::adoption;
 use crate::cluster::{self, Identity, Standing};
 use crate::common::cluster_vars;
 use crate::etcd;
@@ -182,6 +183,12 @@ impl State {
         own.next(&others.into_iter().chain(unread).collect::<Vec<_>>(), &self.targets)
     }
 
+    /// One that writes otherwise than is wanted.
+    fn other_than_wanted(&self) -> Option<(&str, &Config)> {
+        let mut all = self.configs.iter().map(|(name, config)| (name.as_str(), config));
+        all.find(|(_, config)| !config.is_settled(&self.targets))
+    }
+
     /// The control planes that do not write as is wanted even when each of the run has got what is next; the others stay as they
     /// are.
     fn unsettled(&self, planes: &[&str], in_run: impl Fn(&str) -> bool) -> Vec<String> {
@@ -261,11 +268,41 @@ async fn look(host: &Host, known: &Standing, when: &str) -> Result<Option<State>
         false => Targets::default(),
     };
     let state = State { configs, unread, targets };
-    let changes = state.configs.values().any(|config| !config.is_settled(&state.targets));
+    let other = state.other_than_wanted();
+    let changes = other.is_some();
+    if let Some((name, config)) = other.filter(|_| adoption::is_under_way(host)) {
+        return Err(Failure::Problems(vec![stays_as_it_is(name, config, &state.targets)]));
+    }
     if changes && when == BEFORE && !standing.is_empty() {
         nobody_is_left_out(host, known).await?;
     }
     Ok(Some(state))
+}
+
+/// That an adoption would change how a control plane keeps objects in etcd, and with what in the inventory it does not.
+fn stays_as_it_is(name: &str, config: &Config, targets: &Targets) -> Problem {
+    let has = config.encrypts();
+    let resources: Vec<&str> = has.0.keys().map(String::as_str).collect();
+    let keys: BTreeSet<String> = has.0.values().map(ToString::to_string).collect();
+    let remedy = match (has.0.values().next(), keys.len()) {
+        (Some(Provider::Key { algorithm, .. }), 1) => format!(
+            "set kube_encrypt_secret_data: true, kube_encryption_algorithm: {algorithm}, kube_encryption_resources: [{}], and \
+             kube_encrypt_token to the key that it has, or not at all",
+            resources.join(", ")
+        ),
+        (None, _) => {
+            "set kube_encrypt_secret_data: false; to encrypt, set it to true when the cluster is adopted: setup-cluster".to_owned()
+        }
+        _ => "bring all of it to one key first, with the tool that has made the cluster".to_owned(),
+    };
+    Problem {
+        check: "kube_encrypt_secret_data".into(),
+        found: format!(
+            "the API server of {name} encrypts {has}, and with this inventory it would encrypt {targets}"
+        ),
+        needed: "the encryption that the cluster has: an adoption changes none of it".into(),
+        remedy,
+    }
 }
 
 async fn config_of(host: &Host, name: &str, path: &str) -> Result<Config> {
@@ -381,6 +418,42 @@ mod tests {
         assert_eq!(given.to_string(), "secretbox:key2");
         let Provider::Key { secret, .. } = &given else { panic!() };
         assert_eq!(secret, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    }
+
+    #[test]
+    fn an_adoption_changes_nothing_of_what_is_encrypted() {
+        let kubesprays = "resources:\n- resources: [secrets, configmaps]\n  providers:\n  - secretbox: {keys: [{name: key, secret: a2V5}]}\n  \
+                          - identity: {}\n";
+        let has = Config::parse(kubesprays).unwrap();
+        let own = has.keys().next().unwrap().clone();
+        let told = |has: &Config, targets: &[&str]| {
+            let targets = targets.iter().map(|resource| ((*resource).to_owned(), own.clone())).collect();
+            let configs = [("a".to_owned(), has.clone())].into();
+            let state = State { configs, unread: Vec::new(), targets: Targets(targets) };
+            let (name, config) = state.other_than_wanted()?;
+            let Problem { found, remedy, .. } = stays_as_it_is(name, config, &state.targets);
+            Some(format!("{found}: {remedy}"))
+        };
+        assert_eq!(told(&has, &["configmaps", "secrets"]), None);
+        // The variable may have been given when the cluster was made, and be in no file; or it may say less.
+        let by_nothing = told(&has, &[]).unwrap();
+        assert!(
+            by_nothing.contains("configmaps with secretbox:key, secrets with secretbox:key, and with this inventory it would encrypt nothing")
+                && by_nothing.contains(
+                    "kube_encrypt_secret_data: true, kube_encryption_algorithm: secretbox, kube_encryption_resources: [configmaps, secrets]"
+                ),
+            "{by_nothing}"
+        );
+        assert!(told(&has, &["secrets"]).is_some());
+        let more = told(&Config::default(), &["secrets"]).unwrap();
+        assert!(
+            more.contains("encrypts nothing") && more.contains("set kube_encrypt_secret_data: false"),
+            "{more}"
+        );
+        let several = kubesprays.replace(", configmaps]", "]")
+            + "- resources: [configmaps]\n  providers:\n  - aescbc: {keys: [{name: other, secret: a2V5}]}\n";
+        let several = told(&Config::parse(&several).unwrap(), &["secrets"]).unwrap();
+        assert!(several.contains("to one key first"), "{several}");
     }
 
     #[test]

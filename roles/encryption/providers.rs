@@ -43,6 +43,17 @@ impl fmt::Debug for Provider {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Targets(pub(super) BTreeMap<String, Provider>);
 
+impl fmt::Display for Targets {
+    /// Without the keys themselves.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nothing");
+        }
+        let one = |(resource, provider): (&String, &Provider)| format!("{resource} with {provider}");
+        f.write_str(&self.0.iter().map(one).collect::<Vec<_>>().join(", "))
+    }
+}
+
 impl Targets {
     fn of(&self, resource: &str) -> &Provider {
         self.0.get(resource).unwrap_or(&Provider::Identity)
@@ -163,6 +174,15 @@ impl Config {
             (resource.clone(), providers)
         };
         Self(resources.into_iter().map(providers).collect())
+    }
+
+    /// What is written with a key, and with which.
+    pub(super) fn encrypts(&self) -> Targets {
+        let first = |(resource, providers): (&String, &Vec<Provider>)| {
+            let provider = providers.first().filter(|first| **first != Provider::Identity)?;
+            Some((resource.clone(), provider.clone()))
+        };
+        Targets(self.0.iter().filter_map(first).collect())
     }
 
     /// Whether everything is written as is wanted.

@@ -127,27 +127,73 @@ pub(crate) async fn all_are_well(host: &Host) -> Result<()> {
         host.pause("etcd to be well", Duration::from_secs(3)).await?;
         seen = seen_by(host, &itself).await?;
     }
-    let urls: Vec<String> =
-        seen.known.members.iter().map(|name| seen.url_of(host, name)).collect::<Result<_>>()?;
+    match unwell(&seen.members, &urls_of_all(host, &seen.known, &seen.members)?) {
+        None => Ok(()),
+        Some(problem) => Err(Failure::Problems(vec![problem])),
+    }
+}
+
+/// That not all members of etcd are so, by what the etcdctl of a host's member has printed where muster has no program of its own yet:
+/// `member list` and `endpoint health --cluster`.
+///
+/// # Errors
+/// The address of one is not known.
+pub(crate) async fn unwell_by(host: &Host, said: &str) -> Result<Option<Problem>> {
+    let members = quorum::parse(said);
+    if members.is_empty() {
+        return Ok(Some(Problem {
+            check: "etcd".into(),
+            found: format!(
+                "etcd on {} does not say who its members are: {}",
+                host.name(),
+                without_log(said).lines().next_back().unwrap_or("it says nothing")
+            ),
+            needed: "members that are all well, before one of them is stopped".into(),
+            remedy: format!(
+                "see why, and run again: kubectl -n kube-system logs etcd-NODE, with the node's name of {}",
+                host.name()
+            ),
+        }));
+    }
+    let known = cluster::known(host).await?;
+    Ok(unwell(&members, &urls_of_all(host, &known, &members)?))
+}
+
+/// The URLs of the inventory's members.
+fn urls_of_all(host: &Host, known: &Standing, members: &[Member]) -> Result<Vec<String>> {
+    known.members.iter().map(|name| url_among(members, host, known, name)).collect()
+}
+
+/// That a member does not answer, has no vote, or is none of those with these URLs.
+fn unwell(members: &[Member], urls: &[String]) -> Option<Problem> {
     let told = |what: &str, member: &Member| format!("{} ({}) {what}", member.name, member.peer_url);
-    let unwell = seen.members.iter().filter_map(|member| match member {
-        Member { healthy: false, .. } => Some(told("does not answer", member)),
+    let unwell = members.iter().filter_map(|member| match member {
+        // It answers no client before it has a vote.
         Member { learner: true, .. } => Some(told("has no vote yet", member)),
+        Member { healthy: false, .. } => Some(told("does not answer", member)),
         Member { peer_url, .. } if !urls.contains(peer_url) => {
             Some(told("is not in [etcd] of the inventory", member))
         }
         _ => None,
     });
     let unwell: Vec<String> = unwell.collect();
-    if unwell.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::Problems(vec![Problem {
+    (!unwell.is_empty()).then(|| Problem {
         check: "etcd".into(),
         found: unwell.join("; "),
         needed: "members that are all well, and all in the inventory, before one of them is stopped".into(),
         remedy: "mend etcd, or write its members into [etcd], and run again".into(),
-    }]))
+    })
+}
+
+/// The URL of a host's member, as these members know it. One that is off may be known by either of its addresses.
+///
+/// # Errors
+/// Its address is not known, so that a member of its might stay.
+fn url_among(members: &[Member], host: &Host, known: &Standing, name: &str) -> Result<String> {
+    let url = peer_url(host, known, name)?;
+    let other = ip_of(host, name).ok().map(|ip| format!("https://{ip}:2380"));
+    let is_known = |url: &String| members.iter().any(|member| member.peer_url == *url);
+    Ok(other.filter(|other| !is_known(&url) && is_known(other)).unwrap_or(url))
 }
 
 impl Remaining {
@@ -179,15 +225,9 @@ impl Remaining {
         }
     }
 
-    /// The URL of a host's member, as the members know it. One that is off may be known by either of its addresses.
-    ///
-    /// # Errors
-    /// Its address is not known, so that a member of its might stay.
+    /// [`url_among`] them.
     fn url_of(&self, host: &Host, name: &str) -> Result<String> {
-        let url = peer_url(host, &self.known, name)?;
-        let other = ip_of(host, name).ok().map(|ip| format!("https://{ip}:2380"));
-        let is_known = |url: &String| self.members.iter().any(|member| member.peer_url == *url);
-        Ok(other.filter(|other| !is_known(&url) && is_known(other)).unwrap_or(url))
+        url_among(&self.members, host, &self.known, name)
     }
 
     /// The URLs at which clients may know the members that stay when these hosts have left.
@@ -272,5 +312,41 @@ mod tests {
             "{\"level\":\"warn\",\"ts\":\"x\",\"msg\":\"retrying\"}\nError: context deadline exceeded\n";
         assert_eq!(without_log(said), "Error: context deadline exceeded");
         assert_eq!(without_log("no such program\n"), "no such program");
+    }
+
+    #[test]
+    fn members_that_are_not_well_or_not_of_the_inventory_are_told() {
+        let told = |more: &str| {
+            let said = format!(
+                "1f, started, node1, https://192.0.2.11:2380, https://192.0.2.11:2379, false\n{more}\
+                 https://192.0.2.11:2379 is healthy: successfully committed proposal: took = 2ms\n"
+            );
+            let urls = ["https://192.0.2.11:2380".to_owned(), "https://192.0.2.12:2380".to_owned()];
+            unwell(&quorum::parse(&said), &urls).map(|problem| problem.found)
+        };
+        assert_eq!(told(""), None);
+        let member = |number: u8, learner: bool, health: &str| {
+            format!(
+                "2f, started, node2, https://192.0.2.{number}:2380, https://192.0.2.{number}:2379, {learner}\n\
+                 https://192.0.2.{number}:2379 is {health}\n"
+            )
+        };
+        let well = "healthy: successfully committed proposal: took = 2ms";
+        assert_eq!(told(&member(12, false, well)), None);
+        let found = |number: u8, learner: bool, health: &str| {
+            told(&member(number, learner, health)).unwrap_or_default()
+        };
+        assert_eq!(
+            found(12, false, "unhealthy: failed to commit proposal: context deadline exceeded"),
+            "node2 (https://192.0.2.12:2380) does not answer"
+        );
+        assert_eq!(
+            found(12, true, "unhealthy: failed to commit proposal: rpc not supported for learner"),
+            "node2 (https://192.0.2.12:2380) has no vote yet"
+        );
+        assert_eq!(
+            found(13, false, well),
+            "node2 (https://192.0.2.13:2380) is not in [etcd] of the inventory"
+        );
     }
 }

@@ -47,7 +47,7 @@ use crate::timers;
 use crate::unit::unit;
 pub use defragment::role as defragment;
 pub(crate) use late_restart::run as restart;
-pub(crate) use leave::{all_are_well, can_be_away, may_be_restarted};
+pub(crate) use leave::{all_are_well, can_be_away, may_be_restarted, unwell_by};
 use member::Part;
 pub(crate) use member::outside;
 use never_back::NeverBack;

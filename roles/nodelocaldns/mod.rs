@@ -71,6 +71,17 @@ fn objects(vars: &HostVars, extra: &Value) -> Result<Vec<Value>> {
     Ok(objects)
 }
 
+/// What the caches are told: their Corefile, and the names of machines that they know; `None` where there are to be none.
+pub(crate) async fn configuration(host: &Host) -> Result<Option<String>> {
+    let of = cluster::speaker(host).await?;
+    if !of.vars::<Vars>()?.is_wanted() {
+        return Ok(None);
+    }
+    let objects = objects(of.all_vars(), &json!({ "image": "" }))?;
+    let data = objects.iter().filter_map(|object| object["data"].as_object()).flat_map(|data| data.values());
+    Ok(Some(data.filter_map(Value::as_str).map(|text| format!("{text}\n")).collect()))
+}
+
 /// The address of the cache on this machine, where there is to be one.
 pub(crate) fn address(host: &Host) -> Result<Option<(File, Command)>> {
     let vars: Vars = host.vars()?;
