@@ -80,18 +80,42 @@ pub struct Row {
     pub goes: Vec<String>,
 }
 
-/// Where the role tells what it found, by host.
+/// Where the role tells what it found.
 #[derive(Debug, Clone, Default)]
-pub struct Told(Arc<Mutex<BTreeMap<String, Row>>>);
+pub struct Told(Arc<Mutex<Found>>);
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The machines, by host.
+    pub rows: BTreeMap<String, Row>,
+    /// The lines of variables by which the inventory would say what the cluster is, `NAME: VALUE`: those that are the same for all
+    /// machines.
+    pub lines: BTreeMap<String, String>,
+}
 
 impl Told {
     /// What was told.
-    pub fn take(&self) -> BTreeMap<String, Row> {
+    pub fn take(&self) -> Found {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn tell(&self, host: &str, row: Row) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), row);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).rows.insert(host.to_owned(), row);
+    }
+
+    /// Takes the lines out of what is in the way.
+    fn tell_lines(&self, problems: &[Problem]) {
+        let lines = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).lines;
+        for Problem { check, remedy, .. } in problems {
+            let line = remedy.strip_prefix("set ").filter(|line| line.starts_with(&format!("{check}: ")));
+            let Some(line) = line.filter(|line| !line.contains("; ") && !line.contains(", of ")) else {
+                continue;
+            };
+            // Where machines differ each has its own.
+            let is_alike = lines.get(check).is_none_or(|known| known == line);
+            lines.insert(check.clone(), if is_alike { line.to_owned() } else { String::new() });
+        }
     }
 }
 
@@ -122,10 +146,14 @@ pub(crate) async fn check(host: &Host) -> Result<()> {
     let mut problems = machine::problems(host, &machine, &known).await?;
     problems.sort();
     problems.dedup();
+    let told = told(host);
     if !problems.is_empty() {
+        if let Some(told) = told {
+            told.tell_lines(&problems);
+        }
         return Err(Failure::Problems(problems));
     }
-    if let Some(told) = told(host) {
+    if let Some(told) = told {
         let goes = living(host).await?.goes.clone();
         told.tell(host.name(), Row { goes, ..machine.row(known.identity(host.name())) });
     }
@@ -235,4 +263,31 @@ pub(crate) async fn end(host: &Host) -> Result<()> {
     let port = cluster_vars(host)?.kube_apiserver_port;
     let gone = no_other_balancer(host, (!has_ours).then_some(port))?;
     host.step("End the adoption").ensure_all(gone).remove(file(MARK)).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_hold_for_all_machines_are_told_once() {
+        let told = Told::default();
+        let problem = |check: &str, remedy: &str| living::refused(check, "", "", remedy);
+        told.tell_lines(&[
+            problem("dns_domain", "set dns_domain: a.example"),
+            problem("kubelet_max_pods", "set kubelet_max_pods: 250"),
+            problem(
+                "kubelet_custom_flags",
+                "set kubelet_custom_flags: [\"--v=4\"], of that host where others have not got it",
+            ),
+            problem("nodes", "mend it, and run again"),
+        ]);
+        told.tell_lines(&[
+            problem("dns_domain", "set dns_domain: a.example"),
+            problem("kubelet_max_pods", "set kubelet_max_pods: 110"),
+        ]);
+        let lines = told.take().lines;
+        assert_eq!(lines["dns_domain"], "dns_domain: a.example");
+        assert_eq!((lines["kubelet_max_pods"].as_str(), lines.len()), ("", 2));
+    }
 }

@@ -59,6 +59,11 @@ fn of_a_cluster_of_another_tool_s_that_alone_is_told() {
         }
     }
     assert_eq!(standing(&[("w", Some(worker(1)))]).made_by_another(), None);
+    // A reset leaves it alone, but for one that muster has begun to take over; and of a silent machine nothing is known.
+    let others = |all: &[(&str, Option<Identity>)]| standing(all).of_another_tool().is_some();
+    assert!(others(&[("a", Some(by_kubeadm()))]));
+    assert!(!others(&[("a", Some(Identity { adopts: true, ..by_kubeadm() }))]));
+    assert!(!others(&[("a", Some(by_kubeadm())), ("b", None)]));
 }
 
 #[test]

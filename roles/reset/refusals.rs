@@ -52,6 +52,14 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
             return all_is_removable(host, with).await;
         }
     }
+    // However well the inventory fits it, it is whoever's who has made it.
+    if let Some(found) = known.of_another_tool().filter(|_| !with.foreign) {
+        return Err(refused(
+            found,
+            "a cluster that muster has set up, or adopted",
+            "to have muster look after it: muster adopt; to take it away all the same: reset-cluster --foreign".to_owned(),
+        ));
+    }
     is_the_clusters_alone(host, with).await?;
     // The others have the last word on whether they went on without it.
     let carries =

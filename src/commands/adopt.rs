@@ -7,7 +7,7 @@ use muster_app::{ADOPT, BundleUse, Flow, Project, Question};
 use muster_engine::play::{Play, Share};
 use muster_inventory::some_names;
 use muster_roles::adopting;
-use muster_roles::adoption::{Row, Told};
+use muster_roles::adoption::{Found, Row, Told};
 use secrecy::ExposeSecret;
 
 use crate::args::{ConnectionArgs, InventoryArgs, MannerArgs, OutputArgs};
@@ -77,7 +77,15 @@ pub(crate) fn run(args: AdoptArgs, environment: &Environment) -> Result<Exit, Co
         return typed.run(environment);
     }
     let exit = typed.plan(None, environment)?;
-    let rows = told.take();
+    let Found { rows, lines } = told.take();
+    let lines: Vec<&str> = lines.values().map(String::as_str).filter(|line| !line.is_empty()).collect();
+    if !lines.is_empty() {
+        print::note(
+            "these lines, in group_vars/all.yml beside the inventory or where your group_vars have the variables already, say what the \
+             cluster is:",
+        );
+        print::data(&(lines.join("\n") + "\n"))?;
+    }
     if exit == Exit::Done {
         let style = Style::of_stdout(environment);
         let (_, columns) = Screen::new(environment, false).size();

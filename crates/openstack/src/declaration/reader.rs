@@ -329,6 +329,7 @@ impl Reader<'_> {
 
     fn pools(&mut self, written: &Spanned<Vec<WrittenPool>>, machines: &Source) -> Vec<Pool> {
         let mut pools: Vec<Pool> = Vec::new();
+        let before = self.mistakes.len();
         for pool in &written.value {
             let name = &pool.name;
             if !is_name(&name.value) {
@@ -359,7 +360,9 @@ impl Reader<'_> {
                 taints: pool.taints.clone(),
             });
         }
-        if !pools.iter().any(|pool| pool.is_control_plane() && pool.count > 0) {
+        // It may follow from another mistake: a count that is missing, say.
+        let is_whole = self.mistakes.len() == before;
+        if is_whole && !pools.iter().any(|pool| pool.is_control_plane() && pool.count > 0) {
             self.wrong(
                 &written.referenced,
                 "no pool has a control plane: one has roles: [control_plane] and a count of 1 or more",
