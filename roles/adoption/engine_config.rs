@@ -57,7 +57,7 @@ impl Tree {
     ///
     /// # Errors
     /// It is no TOML.
-    pub(super) fn parse(text: &str) -> std::result::Result<Self, TomlError> {
+    pub(super) fn parse(text: &str) -> Result<Self, TomlError> {
         let document = Document::parse(text)?;
         let mut tree = Self::default();
         tree.take(&[], document.as_table());

@@ -9,6 +9,7 @@
 mod compared;
 mod engine;
 mod engine_config;
+mod etcd_version;
 mod kubelet;
 mod kubespray;
 mod living;
