@@ -46,12 +46,14 @@ pub(super) fn extra_args(config: &Value, part: &str) -> BTreeMap<String, String>
 }
 
 /// The arguments that kubeadm and kubespray give to etcd for what muster's unit has in a way of its own: names, addresses,
-/// certificates; and those whose other value means nothing for a member that is there.
-const OF_ETCD: [&str; 22] = [
+/// certificates; and those whose other value means nothing for a member that is there. `enable-v2` is for clients of etcd's version 2,
+/// of which Kubernetes has been none since 1.13; it is false by default in 3.5, and 3.6 has not got it (etcd's CHANGELOG-3.6).
+const OF_ETCD: [&str; 23] = [
     "advertise-client-urls",
     "cert-file",
     "client-cert-auth",
     "data-dir",
+    "enable-v2",
     "initial-advertise-peer-urls",
     "initial-cluster",
     "initial-cluster-state",
@@ -167,6 +169,8 @@ mod tests {
             ("log-level", "info"),
             ("log-level", "debug"),
             ("proxy", "off"),
+            // kubespray's until v2.30.
+            ("enable-v2", "true"),
             // kubeadm's own, and what somebody has changed in it.
             ("listen-metrics-urls", "http://127.0.0.1:2381"),
             ("listen-metrics-urls", "http://0.0.0.0:2381"),

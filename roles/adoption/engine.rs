@@ -1,182 +1,344 @@
 //! What containerd is configured with on a machine that is to be adopted, and would not be any more with muster's configuration.
 
+use std::collections::BTreeMap;
+
 use muster_engine::prelude::*;
-use serde::Deserialize;
+use serde_json::Value;
 
+use super::engine_config::{self, Tree};
 use super::living::refused;
+use crate::catalogue::release;
+use crate::containerd::Wanted;
+use crate::upgrade::versions;
 
-/// Explained in `defaults.yml` of the role containerd.
-#[derive(Deserialize)]
-pub(super) struct Vars {
-    containerd_additional_runtimes: Vec<Runtime>,
-    containerd_default_runtime: String,
-}
-
-#[derive(Deserialize)]
-struct Runtime {
-    name: String,
-}
-
-/// What its configuration says, as far as pods would miss it.
+/// What was seen of it; nothing where muster has written it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Engine {
-    /// Runtimes beside runc.
-    runtimes: Vec<String>,
-    default: Option<String>,
-    /// Registries with mirrors or credentials in the configuration itself.
-    registries: Vec<String>,
-    /// Plugins that are programs of their own, such as snapshotters.
-    proxies: Vec<String>,
+    /// Its configuration, and that of its version where nobody has one.
+    has: String,
+    usual: String,
+    /// What containers begin with: what is in each file, by its path.
+    specs: BTreeMap<String, Value>,
+    /// Whether there is something in Docker's folder of certificates of registries.
+    has_docker_certs: bool,
+    /// Limits of its unit (`LimitNOFILE`), and systemd's own (`DefaultLimitNOFILE`).
+    limits: BTreeMap<String, String>,
 }
 
 impl Engine {
     /// Takes a line of `engine.sh`; whether it was one.
     pub(super) fn take(&mut self, key: &str, value: &str) -> bool {
         match key {
-            "engine_default" => self.default = Some(value.trim_matches(['"', '\'']).to_owned()),
-            "engine_table" => self.take_table(&keys(value)),
+            "engine_has" => self.has += &format!("{value}\n"),
+            "engine_usual" => self.usual += &format!("{value}\n"),
+            "engine_spec" => {
+                let (path, text) = value.split_once(' ').unwrap_or((value, ""));
+                self.specs.insert(path.to_owned(), serde_json::from_str(text).unwrap_or_default());
+            }
+            "engine_docker_certs" => self.has_docker_certs = true,
+            "engine_limit" => {
+                let limit = value.split_once('=');
+                self.limits.extend(limit.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            }
             _ => return false,
         }
         true
     }
 
-    fn take_table(&mut self, keys: &[String]) {
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        let (list, name) = match keys[..] {
-            ["plugins", _, "containerd", "runtimes", name] if name != "runc" => (&mut self.runtimes, name),
-            ["plugins", _, "registry", "mirrors" | "configs", name, ..] => (&mut self.registries, name),
-            ["proxy_plugins", name, ..] => (&mut self.proxies, name),
-            _ => return,
-        };
-        if !list.iter().any(|known| known == name) {
-            list.push(name.to_owned());
+    /// What pods of the machine would not have any more.
+    pub(super) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        if self.has.is_empty() {
+            return Vec::new();
         }
+        let parsed = [&self.has, &self.usual, &wanted.config].map(|text| Tree::parse(text));
+        let [Ok(has), Ok(usual), Ok(will)] = &parsed else {
+            let why =
+                parsed.iter().find_map(|tree| tree.as_ref().err()).map(|error| error.message().to_owned());
+            return vec![refused(
+                "containerd",
+                format!(
+                    "the configuration of containerd of {name} cannot be read: {}",
+                    why.unwrap_or_default()
+                ),
+                "what it has, and what variables say, as TOML",
+                "see what is wrong with it (containerd config dump) and with containerd_extra_args, and run again",
+            )];
+        };
+        let mut problems = engine_config::problems(name, [has, usual, will], self.has_docker_certs);
+        problems.extend(self.other_specs(name, has, will, wanted));
+        problems.extend(self.other_limits(name, wanted));
+        problems
     }
 
-    /// What pods of the machine would not have any more.
-    pub(super) fn problems(&self, name: &str, vars: &Vars) -> Vec<Problem> {
-        let lost = |found: String, remedy: String| {
-            refused(
-                "containerd",
-                format!("containerd of {name} has {found}, and would not any more"),
-                "the configuration of containerd that pods need",
-                remedy,
-            )
-        };
-        let is_given = |runtime: &&String| {
-            vars.containerd_additional_runtimes.iter().any(|given| given.name == **runtime)
-        };
-        let runtimes = self.runtimes.iter().filter(|runtime| !is_given(runtime)).map(|runtime| {
-            lost(
-                format!("the runtime {runtime}"),
-                format!("add {runtime} to containerd_additional_runtimes, with its type and options (muster docs vars)"),
-            )
-        });
-        let default = self.default.iter().filter(|default| **default != vars.containerd_default_runtime).map(
-            |default| {
-                lost(
-                    format!("{default} as its default runtime"),
-                    format!("set containerd_default_runtime: {default}"),
-                )
-            },
-        );
-        let registries = self.registries.iter().map(|registry| {
-            lost(
-                format!("mirrors or credentials of {registry} in config.toml"),
+    /// What containers of runtimes that stay would not begin with any more.
+    fn other_specs(&self, name: &str, has: &Tree, will: &Tree, wanted: &Wanted) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let stay = will.runtimes();
+        for runtime in
+            has.runtimes().into_iter().filter(|runtime| *runtime == "runc" || stay.contains(runtime))
+        {
+            let Some(path) = has.base_spec(runtime) else { continue };
+            let comes = will.base_spec(runtime);
+            let text = comes.and_then(|path| wanted.specs.get(path));
+            let spec = text.and_then(|text| serde_json::from_str::<Value>(text).ok());
+            let is_same = spec.is_some() && spec.as_ref() == self.specs.get(path);
+            // A file of the machine's own stays where it is.
+            if is_same || comes == Some(path) {
+                continue;
+            }
+            let file = match runtime {
+                "runc" => "cri-base.json",
+                _ => path.rsplit('/').next().unwrap_or_default(),
+            };
+            let named = match runtime {
+                "runc" => String::new(),
+                _ => {
+                    format!(", and base_runtime_spec: {file} of {runtime} in containerd_additional_runtimes")
+                }
+            };
+            problems.push(refused(
+                "containerd_base_runtime_specs",
+                format!("containers of {runtime} on {name} begin with {path}, and would not any more: limits, for example"),
+                "what containers begin with, whenever they restart",
                 format!(
-                    "write them as containerd_registries_mirrors and containerd_registry_auth, and move them out of config.toml before \
-                     (mirrors: /etc/containerd/certs.d/{registry}/hosts.toml; restart containerd)"
+                    "copy {path} of {name} into the folder of the inventory as {file}, and set containerd_base_runtime_specs: \
+                     {{{file}: \"{{{{ lookup('file', inventory_dir ~ '/{file}') }}}}\"}}{named}"
                 ),
-            )
-        });
-        let proxies = self.proxies.iter().map(|proxy| {
-            lost(
-                format!("the plugin {proxy} as a program of its own"),
-                "write it as containerd_extra_args, and take it out of config.toml before; or leave the machine out".to_owned(),
-            )
-        });
-        runtimes.chain(default).chain(registries).chain(proxies).collect()
+            ));
+        }
+        problems
+    }
+
+    /// Limits that containers would have others of from their next restart on: they inherit those of containerd. The numbers of
+    /// processes and of core dumps are without a limit with muster unless variables say otherwise.
+    fn other_limits(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
+        let of = |unit: &str| {
+            let get = |name: String| self.limits.get(&name).cloned();
+            Some((get(format!("{unit}Soft"))?, get(unit.to_owned())?))
+        };
+        let other = |(limit, variable, set): (&str, &str, &Option<String>)| {
+            let has = of(&format!("Limit{limit}"))?;
+            let comes = match set {
+                Some(set) => both(set),
+                None => of(&format!("DefaultLimit{limit}"))?,
+            };
+            let shown = |(soft, hard): &(String, String)| match soft == hard {
+                true => hard.clone(),
+                // A number of base 60 without quotes.
+                false => format!("\"{soft}:{hard}\""),
+            };
+            (has != comes).then(|| {
+                refused(
+                    variable,
+                    format!(
+                        "containers on {name} have Limit{limit}={} of containerd, and would have {} whenever they restart",
+                        shown(&has),
+                        shown(&comes)
+                    ),
+                    "the limits that they have",
+                    format!("set {variable}: {}", shown(&has)),
+                )
+            })
+        };
+        [
+            ("NOFILE", "containerd_limit_open_file_num", &wanted.open_files),
+            ("MEMLOCK", "containerd_limit_mem_lock", &wanted.locked_memory),
+        ]
+        .into_iter()
+        .filter_map(other)
+        .collect()
     }
 }
 
-/// `plugins`, `io.containerd.cri.v1.runtime` and so on of `[plugins.'io.containerd.cri.v1.runtime'.containerd]`: a key of TOML may
-/// stand in quotes, and has dots then.
-fn keys(table: &str) -> Vec<String> {
-    let mut keys = vec![String::new()];
-    let mut quote = None;
-    for letter in table.trim_matches(['[', ']']).chars() {
-        match (letter, quote) {
-            ('"' | '\'', None) => quote = Some(letter),
-            (_, Some(open)) if letter == open => quote = None,
-            ('.', None) => keys.push(String::new()),
-            _ => keys.last_mut().into_iter().for_each(|key| key.push(letter)),
+/// The soft and the hard limit of what a unit says, in single bytes or files (systemd.exec(5)).
+fn both(text: &str) -> (String, String) {
+    let (soft, hard) = text.split_once(':').unwrap_or((text, text));
+    let number = |text: &str| {
+        let text = text.trim();
+        let times = |power: u32| {
+            let count: Option<u64> = text[..text.len() - 1].parse().ok();
+            count.map_or_else(|| text.to_owned(), |count| (count << (10 * power)).to_string())
+        };
+        match text.chars().last() {
+            Some('K') => times(1),
+            Some('M') => times(2),
+            Some('G') => times(3),
+            _ => text.to_owned(),
         }
-    }
-    keys
+    };
+    (number(soft), number(hard))
+}
+
+/// Whether two versions are of the same minor version.
+pub(super) fn is_same_minor(one: &str, other: &str) -> bool {
+    versions::numbers(one).get(..2) == versions::numbers(other).get(..2)
+}
+
+/// The version of containerd that takes the place of one that is newer, with this version of the cluster.
+pub(super) fn goes_back(host: &Host, runs: &str, kube: &str) -> Option<String> {
+    // That the catalogue has no such version is told for the cluster.
+    let comes = release(host, kube).ok()?.file("containerd")?.version.clone();
+    versions::is_older(&comes, runs).then_some(comes)
+}
+
+/// That containerd would go back to another minor version, which may not read what the newer one has written. Within a minor version
+/// what it writes has the same form; there the look tells it (`Row::older_engine`): the catalogue has one containerd for each
+/// Kubernetes, so a refusal would leave no way, and running programs of two versions beside each other would be worse.
+pub(super) fn cannot_go_back(host: &Host, runs: &str, kube: &str) -> Option<Problem> {
+    let comes = goes_back(host, runs, kube).filter(|comes| !is_same_minor(comes, runs))?;
+    Some(refused(
+        "containerd",
+        format!("containerd {runs} runs on {}, and {comes} would take its place", host.name()),
+        "a containerd that is not of a newer minor version: data does not go back",
+        "bring the cluster to a Kubernetes with which the catalogue has such a containerd, with the tool that has made it: muster \
+         bundle list --versions",
+    ))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::kubespray::tests::{SHELLS, put, run};
     use super::*;
 
-    /// Of what containerd 2.2.1 and 1.7.28 print.
-    const USUAL: [&[&str]; 2] = [
-        &[
-            "engine_table [plugins]",
-            "engine_table [plugins.'io.containerd.cri.v1.images'.registry]",
-            "engine_default 'runc'",
-            "engine_table [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]",
-            "engine_table [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]",
-            "engine_table [proxy_plugins]",
-        ],
-        &[
-            "engine_default \"runc\"",
-            "engine_table [plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime]",
-            "engine_table [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]",
-            "engine_table [plugins.\"io.containerd.grpc.v1.cri\".containerd.untrusted_workload_runtime]",
-            "engine_table [plugins.\"io.containerd.grpc.v1.cri\".registry.configs]",
-        ],
-    ];
+    const SPEC: &str = "/etc/containerd/cri-base.json";
 
     fn engine(lines: &[&str]) -> Engine {
         let mut engine = Engine::default();
         for line in lines {
-            let (key, value) = line.split_once(' ').unwrap();
-            assert!(engine.take(key, value));
+            let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+            assert!(engine.take(key, value), "{line}");
         }
         engine
     }
 
+    fn wanted(config: &str) -> Wanted {
+        Wanted { config: config.to_owned(), specs: BTreeMap::new(), open_files: None, locked_memory: None }
+    }
+
+    /// As systemd says them where nobody has said any, with the unit's before.
+    fn limits(unit: [&str; 4]) -> Vec<String> {
+        let names = ["LimitNOFILE", "LimitNOFILESoft", "LimitMEMLOCK", "LimitMEMLOCKSoft"];
+        let usual = ["524288", "1024", "8388608", "8388608"];
+        let own = names.iter().zip(unit).map(|(name, value)| format!("engine_limit {name}={value}"));
+        let of_systemd =
+            names.iter().zip(usual).map(|(name, value)| format!("engine_limit Default{name}={value}"));
+        own.chain(of_systemd).collect()
+    }
+
     #[test]
-    fn what_pods_need_of_containerds_configuration_is_told_and_its_defaults_are_not() {
-        let vars = |runtimes: &[&str], default: &str| Vars {
-            containerd_additional_runtimes: runtimes
-                .iter()
-                .map(|name| Runtime { name: (*name).to_owned() })
-                .collect(),
-            containerd_default_runtime: default.to_owned(),
+    fn limits_that_containers_would_have_others_of_are_told_with_their_lines() {
+        let remedies = |unit: [&str; 4], wanted: &Wanted| {
+            let limits = limits(unit);
+            let lines: Vec<&str> = limits.iter().map(String::as_str).collect();
+            let lines = [&["engine_has version = 3"][..], &lines[..]].concat();
+            let problems = engine(&lines).problems("node1", wanted);
+            problems.into_iter().map(|problem| problem.remedy).collect::<Vec<_>>()
         };
-        let more = [
-            "engine_default 'nvidia'",
-            "engine_table [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nvidia]",
-            "engine_table [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.nvidia.options]",
-            "engine_table [plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"registry.example.org:5000\".auth]",
-            "engine_table [proxy_plugins.stargz]",
-        ];
-        for usual in USUAL {
-            assert_eq!(engine(usual).problems("node1", &vars(&[], "runc")), []);
-            let engine = engine(&[usual, &more[..]].concat());
-            let found = |vars: &Vars| {
-                engine.problems("node1", vars).into_iter().map(|problem| problem.found).collect::<Vec<_>>()
-            };
-            let all = found(&vars(&[], "runc"));
-            assert_eq!(all.len(), 4, "{all:?}");
-            for word in
-                ["the runtime nvidia", "nvidia as its default", "of registry.example.org:5000 in", "stargz"]
-            {
-                assert!(all.iter().any(|found| found.contains(word)), "{word}: {all:?}");
-            }
-            assert_eq!(found(&vars(&["nvidia"], "nvidia")).len(), 2);
+        let none = wanted("version = 3");
+        assert!(remedies(["524288", "1024", "8388608", "8388608"], &none).is_empty());
+        let kubesprays = ["1048576", "1048576", "infinity", "infinity"];
+        let lines =
+            ["set containerd_limit_open_file_num: 1048576", "set containerd_limit_mem_lock: infinity"];
+        assert_eq!(remedies(kubesprays, &none), lines);
+        let said = Wanted {
+            open_files: Some("1048576".into()),
+            locked_memory: Some("infinity".into()),
+            ..wanted("")
+        };
+        assert!(remedies(kubesprays, &said).is_empty());
+        assert_eq!(remedies(["524288", "1024", "8388608", "8388608"], &said).len(), 2);
+        let other = remedies(
+            ["4096", "1024", "67108864", "67108864"],
+            &Wanted { locked_memory: Some("64M".into()), ..wanted("") },
+        );
+        assert_eq!(other, ["set containerd_limit_open_file_num: \"1024:4096\""]);
+    }
+
+    #[test]
+    fn what_containers_begin_with_is_compared_by_what_is_in_the_files() {
+        let table = "[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]";
+        let has = [format!("engine_has {table}"), format!("engine_has base_runtime_spec = '{SPEC}'")];
+        let spec = format!("engine_spec {SPEC} {{ \"ociVersion\": \"1.2.1\", \"process\": {{}} }}");
+        let seen = engine(&[&has[0], &has[1], &spec]);
+        let lost = seen.problems("node1", &wanted(table));
+        assert_eq!(lost.len(), 1, "{lost:?}");
+        let line = "set containerd_base_runtime_specs: {cri-base.json: \"{{ lookup('file', inventory_dir ~ '/cri-base.json') }}\"}";
+        assert!(lost[0].remedy.ends_with(line), "{lost:?}");
+        let comes = "/etc/containerd/runtime-specs/cri-base.json";
+        let with = |spec: Value| Wanted {
+            specs: [(comes.to_owned(), spec.to_string())].into(),
+            ..wanted(&format!("{table}\nbase_runtime_spec = \"{comes}\""))
+        };
+        assert!(seen.problems("node1", &with(json!({ "process": {}, "ociVersion": "1.2.1" }))).is_empty());
+        assert_eq!(seen.problems("node1", &with(json!({ "ociVersion": "1.2.1" }))).len(), 1);
+    }
+
+    /// containerd, as it prints its configuration; ROOT is where the machine's files are.
+    const CONTAINERD: &str = r#"#!/bin/sh
+case "$*" in
+  "config default") echo "version = 3" ;;
+  "config dump")
+    echo "root = '/data'"
+    echo "    [plugins.'io.containerd.cri.v1.images'.registry.configs.'r:5000'.auth]"
+    echo "      password = 'p#w'"
+    echo "    [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]"
+    echo "      base_runtime_spec = 'ROOT/etc/containerd/cri-base.json'"
+    ;;
+esac
+"#;
+
+    /// systemd, of its own limits and of those of containerd's unit.
+    const SYSTEMCTL: &str = r#"#!/bin/sh
+case "$*" in
+  *" containerd") echo LimitNOFILE=1048576 ;;
+  *) echo DefaultLimitNOFILE=524288 ;;
+esac
+"#;
+
+    #[test]
+    fn a_machines_engine_is_seen_without_what_is_secret() {
+        let program = concat!(include_str!("../preflight/clusters.sh"), include_str!("engine.sh"), "engine");
+        for shell in SHELLS {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path();
+            let place = root.display().to_string();
+            put(root, "bin/containerd", &CONTAINERD.replace("ROOT", &place));
+            put(root, "bin/systemctl", SYSTEMCTL);
+            put(root, "etc/containerd/cri-base.json", "{\n  \"ociVersion\": \"1.2.1\"\n}\n");
+            put(root, "etc/docker/certs.d/r.lan/ca.crt", "");
+            let (done, said) = run(shell, root, program, &[]);
+            assert!(done && !said.contains("p#w"), "{shell:?}: {said}");
+            let seen = engine(&said.lines().collect::<Vec<_>>());
+            assert!(
+                seen.has.starts_with("root = '/data'\n") && seen.has.contains("      password = \"hidden\""),
+                "{said}"
+            );
+            assert_eq!(seen.usual, "version = 3\n", "{shell:?}");
+            let spec = seen.specs.get(&format!("{place}/etc/containerd/cri-base.json"));
+            assert_eq!(spec, Some(&json!({ "ociVersion": "1.2.1" })), "{shell:?}: {said}");
+            assert!(seen.has_docker_certs, "{shell:?}");
+            let limits = ["LimitNOFILE", "DefaultLimitNOFILE"].map(|name| seen.limits[name].as_str());
+            assert_eq!(limits, ["1048576", "524288"], "{shell:?}");
+            put(root, "var/lib/muster/stamps/containerd.service", "");
+            assert_eq!(run(shell, root, program, &[]), (true, String::new()), "{shell:?}");
         }
+    }
+
+    #[test]
+    fn a_configuration_that_is_no_toml_is_told() {
+        let told = engine(&["engine_has [plugins"]).problems("node1", &wanted(""));
+        assert!(told.len() == 1 && told[0].found.contains("of node1 cannot be read: "), "{told:?}");
+        assert!(engine(&[]).problems("node1", &wanted("[")).is_empty(), "muster has written it");
+    }
+
+    #[test]
+    fn versions_are_of_one_minor_version() {
+        assert!(
+            is_same_minor("2.2.3", "2.2.1")
+                && !is_same_minor("2.3.0", "2.2.1")
+                && !is_same_minor("", "2.2.1")
+        );
     }
 }

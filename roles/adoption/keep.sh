@@ -1,5 +1,6 @@
-# Keeps what a machine has of the tool that has made it a node, in a folder ($1); the mark of the adoption ($2) comes last.
-kept=$1 mark=$2
+# Keeps what a machine has of the tool that has made it a node, in a folder ($1); the mark of the adoption ($2) comes last. $3: the
+# folder in which muster's programs take the place of former ones.
+kept=$1 mark=$2 programs=$3
 umask 077
 mkdir -p "$kept"
 for file in /etc/kubernetes/manifests/* /etc/kubernetes/kubelet.conf /etc/kubernetes/kubelet.env /etc/kubernetes/kubelet-config.yaml \
@@ -9,6 +10,16 @@ for file in /etc/kubernetes/manifests/* /etc/kubernetes/kubelet.conf /etc/kubern
   if [ -f "$file" ]; then
     mkdir -p "$kept${file%/*}"
     cp -p "$file" "$kept$file"
+    sync "$kept$file"
+  fi
+done
+# Former programs: a second name of the same file needs no room until muster's, which is renamed over it, is there.
+for program in etcd etcdctl etcdutl containerd containerd-shim-runc-v2 ctr runc kubelet; do
+  file=$programs/$program
+  if [ -f "$file" ]; then
+    mkdir -p "$kept$programs"
+    rm -f "$kept$file"
+    ln "$file" "$kept$file" 2>/dev/null || cp -p "$file" "$kept$file"
     sync "$kept$file"
   fi
 done

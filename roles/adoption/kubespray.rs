@@ -7,7 +7,7 @@ use muster_engine::prelude::*;
 use serde_json::Value;
 
 use super::living::refused;
-use super::{compared, machine};
+use super::{compared, etcd_version};
 use crate::addresses::ip;
 use crate::common::cluster_vars;
 use crate::etcd;
@@ -118,7 +118,7 @@ impl Kubesprays {
                 format!("mend it, and run again; on {}: systemctl status etcd", host.name()),
             )
         }));
-        problems.extend(machine::other_etcd(host, &self.etcd_version, kube)?);
+        problems.extend(etcd_version::other_etcd(host, &self.etcd_version, kube)?);
         problems.extend(compared::etcd(&self.arguments(), &etcd::environment(host)?));
         Ok(problems)
     }

@@ -7,19 +7,19 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::compared::{self, differs};
-use super::engine::Engine;
+use super::engine::{self, Engine};
+use super::etcd_version::other_etcd;
 use super::kubespray::{self, Kubesprays};
 use super::living::{kubeadm_document, refused, version_of};
 use super::of_kubeadm::Own;
 use super::static_pods::StaticPod;
 use super::{MARK, Row, kubelet, living};
 use crate::addresses::ip;
-use crate::catalogue::release;
 use crate::cluster::{self, Identity, Standing};
 use crate::common::cluster_vars;
+use crate::containerd;
 use crate::etcd;
 use crate::objects::parsed;
-use crate::upgrade::versions;
 
 /// Explained in `defaults.yml` of other roles.
 #[derive(Deserialize)]
@@ -111,7 +111,7 @@ impl Machine {
                     let mut words = value.split(' ').map(str::to_owned);
                     machine.clusters.extend(words.next().zip(words.next()));
                 }
-                "engine" => machine.engine = engine(value),
+                "engine" => machine.engine = version(value),
                 "kubelet" => machine.kubelet.push(value.to_owned()),
                 "flags" => machine.flags += value,
                 "endpoint" => machine.endpoint = Some(value.trim_matches('"').to_owned()),
@@ -153,6 +153,7 @@ impl Machine {
             made_by,
             kubelet: seen.kubelet_version.clone().unwrap_or_default(),
             engine: self.engine.clone(),
+            older_engine: None,
             member: stacked.or_else(of_unit),
             is_plane: seen.version.is_some(),
             is_ours: self.ours,
@@ -238,7 +239,8 @@ impl Machine {
             problems.extend(etcd::unwell_by(host, &self.static_etcd).await?);
         }
         problems.extend(self.engine_of_others());
-        problems.extend(self.settings.problems(host.name(), &host.vars()?));
+        problems.extend(self.settings.problems(host.name(), &containerd::wanted(host)?));
+        problems.extend(engine::cannot_go_back(host, self.engine_version(), kube));
         let own = Own { address: ip(host)?.to_string(), port: cluster_vars(host)?.kube_apiserver_port };
         let certificates = asked["certificatesDir"].as_str().unwrap_or("/etc/kubernetes/pki");
         let wanted = kubelet::wanted(host, known, certificates)?;
@@ -311,6 +313,15 @@ impl Machine {
         problems
     }
 
+    fn engine_version(&self) -> &str {
+        self.engine.trim_start_matches("containerd ")
+    }
+
+    /// The version of containerd that takes the place of a newer one.
+    pub(super) fn older_engine(&self, host: &Host) -> Result<Option<String>> {
+        Ok(engine::goes_back(host, self.engine_version(), &cluster_vars(host)?.kube_version))
+    }
+
     /// Whether the kubelet runs as kubespray starts it.
     fn is_kubesprays(&self) -> bool {
         let config = format!("--config={}", kubespray::KUBELET_CONFIG);
@@ -375,7 +386,7 @@ impl Machine {
 }
 
 /// `containerd 2.2.1` of what `containerd --version` says: `containerd github.com/containerd/containerd/v2 v2.2.1 REVISION`.
-fn engine(said: &str) -> String {
+fn version(said: &str) -> String {
     let version = said.split_whitespace().find(|word| {
         let digits = word.trim_start_matches('v');
         digits.starts_with(|c: char| c.is_ascii_digit()) && digits.contains('.')
@@ -433,36 +444,6 @@ fn member(host: &Host, seen: &Identity, kube: &str) -> Result<Vec<Problem>> {
     Ok(problems)
 }
 
-/// That muster's etcd cannot take the place of this version. `kube`: the version of the cluster, with which it comes: the inventory may
-/// still have another one.
-pub(super) fn other_etcd(host: &Host, runs: &str, kube: &str) -> Result<Option<Problem>> {
-    // By the catalogue: the bundle may not have it yet.
-    let Ok(release) = release(host, kube) else {
-        // That the catalogue has no such version is told for the cluster.
-        return Ok(None);
-    };
-    let Some(comes) = release.file("etcd").map(|file| file.version.clone()) else { return Ok(None) };
-    if takes_the_place(runs, &comes) {
-        return Ok(None);
-    }
-    Ok(Some(refused(
-        "etcd",
-        format!("etcd {runs} runs on {}, and {comes} would take its place", host.name()),
-        "an etcd of the same minor version that is not newer, or one that muster's may follow: data does not go back",
-        "see which versions go with which Kubernetes: muster bundle list --versions; bring the cluster to another Kubernetes, or \
-         etcd to 3.5.26 where 3.6 is to follow, with the tool that has made it",
-    )))
-}
-
-/// Whether an etcd of the version `comes` may start with the data of one that `runs`: it is as new, and of the same minor version or
-/// of 3.6 after a late 3.5, which is what etcd's "Upgrade etcd from v3.5 to v3.6" asks for (members of earlier ones may come back
-/// from the dead). kubespray has 3.5 with Kubernetes 1.34.
-fn takes_the_place(runs: &str, comes: &str) -> bool {
-    let minor = |version: &str| version.split('.').take(2).collect::<Vec<_>>().join(".");
-    let follows = minor(runs) == "3.5" && minor(comes) == "3.6" && !versions::is_older(runs, "3.5.26");
-    (minor(runs) == minor(comes) || follows) && !versions::is_older(comes, runs)
-}
-
 /// Everything that keeps a machine, and the cluster for which it tells, from being taken over.
 pub(super) async fn problems(host: &Host, machine: &Machine, known: &Standing) -> Result<Vec<Problem>> {
     let problems = machine.is_none_of_kubeadms(host, known)?;
@@ -499,24 +480,6 @@ mod tests {
         Machine::parse(&format!(
             "engine containerd containerd.io v2.2.1 abc\nflags KUBELET_KUBEADM_ARGS=\"{flags}\"\n{lines}"
         ))
-    }
-
-    #[test]
-    fn an_etcd_takes_the_place_of_one_whose_data_it_may_go_on_with() {
-        for (runs, comes) in
-            [("3.6.5", "3.6.14"), ("3.6.14", "3.6.14"), ("3.5.26", "3.6.14"), ("3.5.35", "3.6.14")]
-        {
-            assert!(takes_the_place(runs, comes), "{runs} {comes}");
-        }
-        for (runs, comes) in [
-            ("3.6.15", "3.6.14"),
-            ("3.5.21", "3.6.14"),
-            ("3.4.37", "3.6.14"),
-            ("3.5.35", "3.7.1"),
-            ("", "3.6.14"),
-        ] {
-            assert!(!takes_the_place(runs, comes), "{runs} {comes}");
-        }
     }
 
     #[test]

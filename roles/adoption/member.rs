@@ -1,11 +1,12 @@
 //! A member of etcd goes over to muster's unit, from kubeadm's static pod or from kubespray's unit: the same data, name, address and
-//! authority. It is away for as long as the one stops and the other starts. Where the new one does not start the old one runs again.
+//! authority. It is away for as long as the one stops and the other starts. Where the new one does not start the old one runs again,
+//! with its own program.
 
 use muster_engine::prelude::*;
 
 use super::{KEPT, is_under_way};
 use crate::cluster::{self, Standing};
-use crate::common::cluster_vars;
+use crate::common::{bin_dir, cluster_vars};
 use crate::etcd;
 
 /// Where kubelets look for static pods, and where the manifest of kubeadm's etcd is kept.
@@ -83,7 +84,7 @@ pub(crate) async fn handed_over<T>(host: &Host, former: Option<Former>, outcome:
         Former::Unit => (
             "The former unit of etcd runs again",
             "the former unit",
-            sh(include_str!("unit_is_back.sh"), [KEPT]),
+            sh(include_str!("unit_is_back.sh"), [KEPT, &bin_dir(host)?]),
         ),
     };
     host.run(what, back, Duration::from_secs(120)).await?;
@@ -92,4 +93,40 @@ pub(crate) async fn handed_over<T>(host: &Host, former: Option<Former>, outcome:
         host.name()
     ));
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kubespray::tests::{SHELLS, put, run};
+
+    #[test]
+    fn a_former_unit_of_etcd_comes_back_with_its_own_program() {
+        for shell in SHELLS {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path();
+            let at = |path: &str| root.join(path).display().to_string();
+            put(root, "bin/systemctl", "#!/bin/sh\n");
+            let files =
+                ["etc/etcd.env", "etc/systemd/system/etcd.service", "usr/bin/etcd", "usr/bin/etcdctl"];
+            files.iter().for_each(|path| put(root, path, "former"));
+            let (kept, mark, programs) = (at("kept"), at("kept/begun"), at("usr/bin"));
+            // Cut off before the mark was there, and again.
+            for _ in 0..2 {
+                let (done, said) = run(shell, root, include_str!("keep.sh"), &[&kept, &mark, &programs]);
+                assert!(done && root.join("kept/begun").exists(), "{shell:?}: {said}");
+            }
+            files[..2].iter().for_each(|path| put(root, path, "muster's"));
+            for path in &files[2..] {
+                // Programs are renamed over former ones.
+                put(root, "usr/bin/new", "muster's");
+                std::fs::rename(root.join("usr/bin/new"), root.join(path)).unwrap();
+            }
+            let (done, said) = run(shell, root, include_str!("unit_is_back.sh"), &[&kept, &programs]);
+            assert!(done, "{shell:?}: {said}");
+            for path in files {
+                assert_eq!(std::fs::read_to_string(root.join(path)).unwrap(), "former", "{shell:?}: {path}");
+            }
+            assert!(!root.join("usr/bin/etcdutl").exists(), "{shell:?}");
+        }
+    }
 }

@@ -9,6 +9,8 @@
 mod caches;
 mod compared;
 mod engine;
+mod engine_config;
+mod etcd_version;
 mod kubelet;
 mod kubespray;
 mod living;
@@ -28,7 +30,7 @@ use muster_engine::reads::Read;
 
 use crate::balancer;
 use crate::cluster;
-use crate::common::cluster_vars;
+use crate::common::{bin_dir, cluster_vars};
 use crate::kubectl::{Kubectl, kubectl};
 use crate::nodelocaldns;
 pub(crate) use kubespray::{no_other_balancer, notes};
@@ -36,7 +38,7 @@ use living::Living;
 use machine::Machine;
 pub(crate) use member::{before_member, hand_over, handed_over};
 
-pub(crate) const READS: &[Read] = &[Read::own::<machine::Vars>(), Read::own::<engine::Vars>()];
+pub(crate) const READS: &[Read] = &[Read::own::<machine::Vars>()];
 
 /// Under which it is kept that the run adopts the cluster.
 const ADOPTS: &str = "that this run adopts the cluster";
@@ -64,6 +66,8 @@ pub struct Row {
     pub kubelet: String,
     /// Its container engine, with its version.
     pub engine: String,
+    /// The version of containerd that takes the place of this newer one.
+    pub older_engine: Option<String>,
     /// Its member of etcd: the name and the version.
     pub member: Option<String>,
     /// Whether it has an API server.
@@ -155,7 +159,8 @@ pub(crate) async fn check(host: &Host) -> Result<()> {
     }
     if let Some(told) = told {
         let goes = living(host).await?.goes.clone();
-        told.tell(host.name(), Row { goes, ..machine.row(known.identity(host.name())) });
+        let older_engine = machine.older_engine(host)?;
+        told.tell(host.name(), Row { goes, older_engine, ..machine.row(known.identity(host.name())) });
     }
     host.passed("Look at the cluster that is to be adopted");
     Ok(())
@@ -199,7 +204,7 @@ pub(crate) async fn keep(host: &Host) -> Result<()> {
     cluster::may_set_up(host).await?;
     let keep = command(
         format!("what was there before is kept in {KEPT}"),
-        sh(include_str!("keep.sh"), [KEPT, MARK]),
+        sh(include_str!("keep.sh"), [KEPT, MARK, &bin_dir(host)?]),
         sh(concat!(include_str!("is_ours.sh"), r#"[ -e "$1" ] || is_ours "$1""#), [MARK]),
     );
     host.step("Keep what was there before").ensure(keep).await.map(drop)

@@ -4,10 +4,12 @@ pub(crate) mod earlier;
 mod registries;
 mod settings;
 
+use std::collections::BTreeMap;
+
 use muster_engine::prelude::*;
 use muster_inventory::{HostVars, VarsError};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::adoption;
 use crate::apps::registry;
@@ -18,10 +20,11 @@ use crate::docker;
 use crate::proxies;
 use crate::unit::unit;
 use registries::{Registry, registries};
-use settings::{SPECS, settings};
+use settings::{SPECS, Settings, settings};
 
 pub use registries::registry_credentials;
 pub(crate) use registries::{Wrong, value};
+pub(crate) use settings::variable_of;
 
 #[derive(Deserialize)]
 struct Vars {
@@ -84,11 +87,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars = host.all_vars();
     let settings = settings(vars).map_err(Wrong::failure)?;
     let proxies = proxies::environment(host)?;
-    let mut extra = settings.extra;
-    extra["bin_dir"] = json!(bin);
-    extra["pause_image"] = json!(image(host, "pause", &kube_version)?);
-    // Without this capability no process may lower its OOM score, and no container would start.
-    extra["restrict_oom_score_adj"] = json!(!host.facts().may_lower_oom_score());
+    let mut extra = extra(host, &settings, &image(host, "pause", &kube_version)?)?;
     extra["proxies"] = json!(proxies.as_ref().map(|_| PROXIES));
     let config = host.render("config.toml.j2", include_str!("templates/config.toml.j2"), &extra)?;
     let text =
@@ -133,6 +132,49 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .ensure(service("containerd").restart_on(&[&programs, &config]))
         .await
         .map(drop)
+}
+
+/// What the template of the configuration is told. `pause`: the image of sandboxes.
+fn extra(host: &Host, settings: &Settings, pause: &str) -> Result<Value> {
+    let mut extra = settings.extra.clone();
+    extra["bin_dir"] = json!(bin_dir(host)?);
+    extra["pause_image"] = json!(pause);
+    // Without this capability no process may lower its OOM score, and no container would start.
+    extra["restrict_oom_score_adj"] = json!(!host.facts().may_lower_oom_score());
+    Ok(extra)
+}
+
+/// What variables say of containerd, for who compares it with one that is there.
+pub(crate) struct Wanted {
+    /// The configuration.
+    pub(crate) config: String,
+    /// The base specifications of containers, by the paths of their files.
+    pub(crate) specs: BTreeMap<String, String>,
+    /// Limits of its unit as systemd.exec(5) has them, where they are not systemd's: of open files, and of locked memory in bytes.
+    pub(crate) open_files: Option<String>,
+    pub(crate) locked_memory: Option<String>,
+}
+
+/// What a machine's containerd is to have.
+///
+/// # Errors
+/// A variable is wrong.
+pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
+    let vars = host.all_vars();
+    let settings = settings(vars).map_err(Wrong::failure)?;
+    // No image of sandboxes: that is not compared, and of a version that the catalogue has not got there is none.
+    let extra = extra(host, &settings, "")?;
+    let limit = |name| -> Result<Option<String>> {
+        let limit: Option<Value> =
+            value(vars, name, "a limit, as 1048576 or infinity").map_err(Wrong::failure)?;
+        Ok(limit.map(|limit| limit.as_str().map_or_else(|| limit.to_string(), str::to_owned)))
+    };
+    Ok(Wanted {
+        config: host.render("config.toml.j2", include_str!("templates/config.toml.j2"), &extra)?,
+        open_files: limit("containerd_limit_open_file_num")?,
+        locked_memory: limit("containerd_limit_mem_lock")?,
+        specs: settings.specs.into_iter().map(|(name, text)| (format!("{SPECS}/{name}"), text)).collect(),
+    })
 }
 
 /// What is wrong with the variables that are settings of containerd.

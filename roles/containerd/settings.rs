@@ -51,6 +51,11 @@ const SETTINGS: [(&str, &str, &str, Kind); 19] = [
     ("containerd_image_pull_progress_timeout", IMAGES, "image_pull_progress_timeout", Text),
 ];
 
+/// The variable that is a setting of a table, where one is.
+pub(crate) fn variable_of(table: &str, key: &str) -> Option<&'static str> {
+    SETTINGS.iter().find(|(_, of, name, _)| (*of, *name) == (table, key)).map(|(variable, ..)| *variable)
+}
+
 /// A runtime of containers: an entry of `containerd_additional_runtimes`.
 #[derive(Deserialize, Serialize)]
 struct Runtime {

@@ -178,8 +178,23 @@ fn effects(rows: &BTreeMap<String, Row>) -> Vec<String> {
     if let Some(row) = rows.values().find(|row| !row.goes.is_empty()) {
         effects.push(format!("these objects go, and muster's take their place: {}", row.goes.join(", ")));
     }
+    effects.extend(older_engines(rows));
     effects.extend(beside(rows));
     effects
+}
+
+/// Where containerd goes back to an older patch of its minor version: told once for all that go back to the same.
+fn older_engines(rows: &BTreeMap<String, Row>) -> Vec<String> {
+    let mut alike: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (host, row) in rows.iter().filter(|(_, row)| !row.is_ours) {
+        if let Some(older) = &row.older_engine {
+            alike.entry((&row.engine, older)).or_default().push(host);
+        }
+    }
+    let one = |((engine, older), hosts): ((&str, &str), Vec<&str>)| {
+        format!("{engine} becomes {older} on {}: muster has one containerd for each version of Kubernetes", some_names(&hosts))
+    };
+    alike.into_iter().map(one).collect()
 }
 
 /// What is on machines beside their nodes, and what becomes of it: told once for all that have the same.
@@ -241,6 +256,20 @@ mod tests {
         assert_eq!(of(&[row(true, true), row(false, true)]).len(), 1);
         let by_kubespray = Row { is_kubesprays: true, ..row(false, false) };
         assert_eq!(of(&[row(true, false), by_kubespray]).len(), of(&[row(true, false)]).len() + 2);
+    }
+
+    #[test]
+    fn an_engine_that_goes_back_is_told_once_for_all_machines() {
+        let older = |is_ours: bool| Row {
+            engine: "containerd 2.2.3".into(),
+            older_engine: Some("2.2.1".into()),
+            ..row(false, is_ours)
+        };
+        let rows = [older(false), older(false), older(true), row(false, false)];
+        let rows = rows.into_iter().enumerate().map(|(number, row)| (format!("node{number}"), row)).collect();
+        let told = older_engines(&rows);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("containerd 2.2.3 becomes 2.2.1 on node0-1: "), "{told:?}");
     }
 
     #[test]

@@ -293,7 +293,10 @@ const OF_KUBESPRAY: &str = "enable_nodelocaldns: true\nkube_profiling: false\nku
      kube_controller_manager_bind_address: \"::\"\nkube_scheduler_bind_address: \"::\"\nkube_controller_node_monitor_grace_period: 40s\n\
      kubelet_shutdown_grace_period: 60s\nkubelet_shutdown_grace_period_critical_pods: 20s\n\
      kubelet_config_extra_args:\n  kubeReserved: {cpu: 100m, memory: 256Mi, ephemeral-storage: 500Mi, pid: \"1000\"}\n\
-     dns_upstream_forward_extra_opts: {prefer_udp: \"\"}\nsupplementary_addresses_in_ssl_keys: [lb-apiserver.kubernetes.local]\n";
+     dns_upstream_forward_extra_opts: {prefer_udp: \"\"}\nsupplementary_addresses_in_ssl_keys: [lb-apiserver.kubernetes.local]\n\
+     containerd_limit_open_file_num: 1048576\ncontainerd_limit_mem_lock: infinity\nnri_enabled: false\n\
+     containerd_enable_unprivileged_ports: false\ncontainerd_enable_unprivileged_icmp: false\n\
+     containerd_base_runtime_specs:\n  cri-base.json: \"{{ lookup('file', inventory_dir ~ '/cri-base.json') }}\"\n";
 
 /// Where kubespray's certificates of etcd are on the first machine.
 const BY_KUBESPRAY: [&str; 3] = [
@@ -343,6 +346,8 @@ impl Layout {
     fn made(&self, lab: &Lab) {
         made_by(lab, "by-kubespray.sh", self.machines, &[&self.planes.to_string(), "3"]);
         self.write(lab, self.machines, OF_KUBESPRAY);
+        let spec = lab.on("node1", "cat /etc/containerd/cri-base.json");
+        fs::write(lab.folder().join("inventory/cri-base.json"), spec).unwrap();
         let admin = lab.on("node1", "cat /etc/kubernetes/admin.conf");
         fs::create_dir_all(lab.folder().join("inventory/artifacts")).unwrap();
         fs::write(lab.folder().join("inventory/artifacts/admin.conf"), admin).unwrap();
@@ -441,6 +446,7 @@ fn a_cluster_laid_out_as_kubespray_does_is_taken_over_under_an_application() {
     // What the inventory says differently.
     layout.write(&lab, 3, "");
     nothing(&["adopt"], &["enable_nodelocaldns", "profiling", "kubelet_bind_address"]);
+    nothing(&["adopt"], &["containerd_limit_open_file_num", "containerd_base_runtime_specs", "nri_enabled"]);
     layout.write(&lab, 3, &format!("{OF_KUBESPRAY}kube_network_plugin: calico\n"));
     nothing(&adopt, &["calico in the inventory, and the cluster has flannel"]);
     layout.write(&lab, 3, OF_KUBESPRAY);

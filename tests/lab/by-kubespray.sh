@@ -68,9 +68,26 @@ oom_score = 0
   max_recv_message_size = 16777216
   max_send_message_size = 16777216
 
+[debug]
+  address = ""
+  level = "info"
+  format = ""
+  uid = 0
+  gid = 0
+
+[metrics]
+  address = ""
+  grpc_histogram = false
+
 [plugins]
   [plugins."io.containerd.cri.v1.runtime"]
     max_container_log_line_size = 16384
+    enable_unprivileged_ports = false
+    enable_unprivileged_icmp = false
+    enable_selinux = false
+    disable_apparmor = false
+    tolerate_missing_hugetlb_controller = true
+    disable_hugetlb_controller = true
     restrict_oom_score_adj = true
 
    [plugins."io.containerd.cri.v1.runtime".containerd]
@@ -78,6 +95,7 @@ oom_score = 0
      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes]
        [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
          runtime_type = "io.containerd.runc.v2"
+         base_runtime_spec = "/etc/containerd/cri-base.json"
 
          [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
            Root = ""
@@ -86,11 +104,16 @@ oom_score = 0
 
   [plugins."io.containerd.cri.v1.images"]
     snapshotter = "overlayfs"
+    image_pull_progress_timeout = "5m"
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "registry.k8s.io/pause:3.10.2"
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = "/etc/containerd/certs.d"
+
+  [plugins."io.containerd.nri.v1.nri"]
+    disable = true
 T
+ctr oci spec | sed 's/"hard": 1024/"hard": 65535/; s/"soft": 1024/"soft": 65535/' >/etc/containerd/cri-base.json
 cat >/etc/systemd/system/containerd.service <<'T'
 [Unit]
 Description=containerd container runtime
@@ -102,6 +125,11 @@ Delegate=yes
 KillMode=process
 Restart=always
 RestartSec=5
+LimitNPROC=infinity
+LimitCORE=infinity
+LimitNOFILE=1048576
+LimitMEMLOCK=infinity
+TasksMax=infinity
 [Install]
 WantedBy=multi-user.target
 T
@@ -212,6 +240,8 @@ ETCD_MAX_REQUEST_BYTES=1572864
 ETCD_LOG_LEVEL=info
 ETCD_MAX_SNAPSHOTS=5
 ETCD_MAX_WALS=5
+# Until v2.30.
+ETCD_ENABLE_V2=true
 
 # TLS settings
 ETCD_TRUSTED_CA_FILE=/etc/ssl/etcd/ssl/ca.pem

@@ -71,7 +71,7 @@ const LEFT: [(&str, &str, &str); 24] = [
     ("clusterapi_version", "", NO_MANAGEMENT),
     ("capi_openstack_version", "", NO_MANAGEMENT),
     ("kind_mtu", "MTU_VALUE", "flannel finds it out; calico_mtu under variables sets that of calico"),
-    ("use_cilium", "USE_CILIUM", "network_plugin is flannel or calico"),
+    ("use_cilium", "USE_CILIUM", "write network_plugin"),
     ("calico_version", "", "the version is that of muster's catalogue"),
     ("kube_image_raw", "OPENSTACK_IMAGE_RAW", "images are not uploaded"),
     ("image_registration_extra_flags", "OPENSTACK_IMAGE_REGISTATION_EXTRA_FLAG", "images are not uploaded"),
@@ -368,7 +368,7 @@ cloud_flavour     = \"x#y\"
             notes,
             [
                 "environment-gx.tfvars:7: kind_flavor was not taken: there is no management cluster",
-                "environment-gx.tfvars:15: use_cilium was not taken: network_plugin is flannel or calico",
+                "environment-gx.tfvars:15: use_cilium was not taken: write network_plugin",
                 "environment-gx.tfvars:18: cloud_flavour was not taken: this key is not known",
                 "the image of the nodes is not in environment-gx.tfvars: \"Debian 12\" stands for it",
                 "environment-gx.tfvars:14",
