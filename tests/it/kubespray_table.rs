@@ -13,6 +13,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const IN_NO_TEST: [&str; 6] = [
     "allow_ungraceful_removal",
     "etcd_backup_retention_count",
+    "cilium_timeout",
     "flannel_timeout",
     "kubeadm_token_minutes",
     "system_upgrade_autoclean",
