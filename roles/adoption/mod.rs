@@ -27,12 +27,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_engine::prelude::*;
 use muster_engine::reads::Read;
+use serde_json::Value;
 
 use crate::balancer;
 use crate::cluster;
 use crate::common::{bin_dir, cluster_vars};
 use crate::kubectl::{Kubectl, kubectl};
 use crate::nodelocaldns;
+use crate::objects::parsed;
 pub(crate) use kubespray::{no_other_balancer, notes};
 use living::Living;
 use machine::Machine;
@@ -112,10 +114,13 @@ impl Told {
     fn tell_lines(&self, problems: &[Problem]) {
         let lines = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).lines;
         for Problem { check, remedy, .. } in problems {
-            let line = remedy.strip_prefix("set ").filter(|line| line.starts_with(&format!("{check}: ")));
-            let Some(line) = line.filter(|line| !line.contains("; ") && !line.contains(", of ")) else {
-                continue;
+            // What is said besides, of one host for example, is no line.
+            let is_line = |line: &&str| {
+                let is_alone = ![", or ", ", of ", "; "].iter().any(|word| line.contains(word));
+                let has_value = parsed::<Value>(line).is_ok_and(|all| all.iter().any(Value::is_object));
+                line.starts_with(&format!("{check}: ")) && is_alone && has_value
             };
+            let Some(line) = remedy.strip_prefix("set ").filter(is_line) else { continue };
             // Where machines differ each has its own.
             let is_alike = lines.get(check).is_none_or(|known| known == line);
             lines.insert(check.clone(), if is_alike { line.to_owned() } else { String::new() });
@@ -284,6 +289,10 @@ mod tests {
             problem(
                 "kubelet_custom_flags",
                 "set kubelet_custom_flags: [\"--v=4\"], of that host where others have not got it",
+            ),
+            problem(
+                "kubelet_config_extra_args",
+                "set kubelet_config_extra_args: {maxPods: 9}, or of this host alone: another",
             ),
             problem("nodes", "mend it, and run again"),
         ]);

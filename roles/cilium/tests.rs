@@ -151,18 +151,17 @@ fn the_catalogue_gives_what_is_asked_for() {
     assert_eq!(asks(without), [false, false]);
 }
 
-/// Upstream's chart and helm, where this computer has them: MUSTER_CILIUM_CHART and MUSTER_HELM name them.
-fn upstream() -> Option<(PathBuf, PathBuf)> {
-    let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    Some((named("MUSTER_HELM")?, named("MUSTER_CILIUM_CHART")?))
+/// helm, and upstream's chart.
+fn upstream() -> (PathBuf, PathBuf) {
+    let named =
+        |name: &str| PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set")));
+    (named("MUSTER_HELM"), named("MUSTER_CILIUM_CHART"))
 }
 
 #[test]
+#[ignore = "it needs helm and upstream's chart, which MUSTER_HELM and MUSTER_CILIUM_CHART name"]
 fn upstreams_chart_takes_what_it_is_told() {
-    let Some((helm, chart)) = upstream() else {
-        eprintln!("skipped: MUSTER_HELM and MUSTER_CILIUM_CHART name no helm and no chart");
-        return;
-    };
+    let (helm, chart) = upstream();
     let rendered = |yaml: &str| {
         let objects = of_chart(&helm, &chart, &values(yaml), "1.37.2").unwrap();
         let name =

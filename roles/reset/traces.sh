@@ -49,6 +49,7 @@ hex='[0-9a-f][0-9a-f][0-9a-f][0-9a-f]'
 interfaces() {
   for path in /sys/class/net/*; do
     interface=${path##*/}
+    # shellcheck disable=SC2254 # they are patterns
     case $interface in
       cni0 | flannel.[0-9]* | flannel-v6.[0-9]* | kube-ipvs0 | nodelocaldns) echo "$interface" ;;
       cali[0-9a-f]* | vxlan.calico) [ -z "$foreign$calico" ] || echo "$interface" ;;

@@ -81,7 +81,10 @@ pub(crate) fn until_they_answer(
     Ok(())
 }
 
-fn reason(answer: &Result<Exit, TransportError>) -> String {
+/// What a machine answered, or why it did not.
+type Answer = Result<Exit, TransportError>;
+
+fn reason(answer: &Answer) -> String {
     text::harmless(&match answer {
         Ok(exit) if exit.stderr.is_empty() => "it has not booted yet".to_owned(),
         Ok(exit) => String::from_utf8_lossy(&exit.stderr).trim().to_owned(),
@@ -94,7 +97,7 @@ fn ask(
     inventory: &InventoryArgs,
     connection: &ConnectionArgs,
     environment: &Environment,
-) -> Result<Vec<(String, Result<Exit, TransportError>)>, CommandError> {
+) -> Result<Vec<(String, Answer)>, CommandError> {
     let frontend = CommandLine::plain(environment);
     let project = Project::find(&inventory.inventory, environment)?;
     let world = World::load(project, &inventory.into(), environment, &*frontend)?;

@@ -192,7 +192,10 @@ fn older_engines(rows: &BTreeMap<String, Row>) -> Vec<String> {
         }
     }
     let one = |((engine, older), hosts): ((&str, &str), Vec<&str>)| {
-        format!("{engine} becomes {older} on {}: muster has one containerd for each version of Kubernetes", some_names(&hosts))
+        format!(
+            "{engine} becomes {older} on {}: muster has one containerd for each version of Kubernetes",
+            some_names(&hosts)
+        )
     };
     alike.into_iter().map(one).collect()
 }

@@ -72,7 +72,8 @@ fn create(name: &str, environment: &Environment) -> Result<Exit, CommandError> {
     let members = cluster.members(environment)?;
     // Whoever is part of the cluster stays in the inventory until it has left.
     let is_part = |machine: &&Listed| members.iter().any(|member| member.part == machine.part);
-    let listed: Vec<Listed> = made.iter().filter(|machine| machine.is_wanted || is_part(machine)).cloned().collect();
+    let listed: Vec<Listed> =
+        made.iter().filter(|machine| machine.is_wanted || is_part(machine)).cloned().collect();
     let is_new = cluster.folder.write_inventory(&cluster.inventory_of(&listed, environment)?)?;
     print::data(&machine_table(&made, environment))?;
     let surplus: Vec<&str> =
@@ -88,7 +89,8 @@ fn create(name: &str, environment: &Environment) -> Result<Exit, CommandError> {
         );
     }
     let wanted = made.iter().filter(|machine| machine.is_wanted).count();
-    let written = if is_new { format!("; {} is written", cluster.folder.inventory_file()) } else { String::new() };
+    let written =
+        if is_new { format!("; {} is written", cluster.folder.inventory_file()) } else { String::new() };
     print::note(&format!("{} of {name} run{written}", count(wanted, "machine")));
     print::next(&format!("setup-cluster -i {}", quote(&cluster.folder.inventory_shown())));
     Ok(Exit::Done)

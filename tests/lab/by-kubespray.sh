@@ -113,7 +113,10 @@ oom_score = 0
   [plugins."io.containerd.nri.v1.nri"]
     disable = true
 T
-ctr oci spec | sed 's/"hard": 1024/"hard": 65535/; s/"soft": 1024/"soft": 65535/' >/etc/containerd/cri-base.json
+# kubespray's number, where the machine may have so many.
+files=$(ulimit -Hn)
+[ "$files" != unlimited ] && [ "$files" -le 65535 ] || files=65535
+ctr oci spec | sed "s/\"hard\": 1024/\"hard\": $files/; s/\"soft\": 1024/\"soft\": $files/" >/etc/containerd/cri-base.json
 cat >/etc/systemd/system/containerd.service <<'T'
 [Unit]
 Description=containerd container runtime

@@ -120,7 +120,7 @@ pub struct CloudSide {
 #[derive(Debug, Clone)]
 pub enum Source {
     /// They are made in a cloud.
-    Cloud(CloudSide),
+    Cloud(Box<CloudSide>),
     /// They exist.
     Existing {
         /// Who has power over them, where anybody has: a program, or `lab:NAME`.

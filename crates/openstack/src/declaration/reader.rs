@@ -152,7 +152,7 @@ impl Reader<'_> {
         let nowhere = || Network::Existing(Named { name: String::new(), at: Location::UNKNOWN });
         let network = written.network.as_ref().map(|network| self.network(network));
         let allow = written.allow.as_ref().map(|allow| self.allow(&allow.value));
-        Source::Cloud(CloudSide {
+        Source::Cloud(Box::new(CloudSide {
             name: written.cloud.as_ref().map(|cloud| cloud.value.clone()),
             public_key,
             network: network.unwrap_or_else(nowhere),
@@ -162,7 +162,7 @@ impl Reader<'_> {
                 .and_then(|network| network.value.external.clone())
                 .map(Named::from),
             allow: allow.unwrap_or_default(),
-        })
+        }))
     }
 
     fn existing(&mut self, written: &Written) -> Source {
