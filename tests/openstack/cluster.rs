@@ -70,7 +70,7 @@ fn one_machine_is_removed_with_its_port_and_address_and_nothing_else_is() {
     let kinds = ["servers", "ports", "floatingips"];
     let of = |kind: &str| gone.iter().filter(|object| object.starts_with(kind)).count();
     assert_eq!((gone.len(), kinds.map(of)), (3, [1, 1, 1]), "{gone:#?}");
-    // What is gone is no machine any more: the next one has its number.
-    test.run(&["cluster", "plan", "shop"]).code(1).says("1 machine to be made");
+    // It was the only control plane: no new one takes its place beside machines of its cluster.
+    test.run(&["cluster", "plan", "shop"]).code(4).says("all control planes of the cluster are gone");
     test.delete();
 }
