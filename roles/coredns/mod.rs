@@ -213,8 +213,7 @@ mod tests {
         assert_eq!((&spec["nodeSelector"], &spec["affinity"]), (&json!({ "room": "104" }), &json!({})));
         assert_eq!(spec["tolerations"][1], json!({ "operator": "Exists" }));
         let of_cloud = template("cloud_provider: external")["spec"]["tolerations"].clone();
-        let taint =
-            json!({ "key": "node.cloudprovider.kubernetes.io/uninitialized", "effect": "NoSchedule" });
+        let taint = json!({ "key": "node.cloudprovider.kubernetes.io/uninitialized", "operator": "Exists", "effect": "NoSchedule" });
         assert_eq!((of_cloud.as_array().unwrap().len(), &of_cloud[1]), (2, &taint));
         assert_eq!(made(yaml)["PodDisruptionBudget"]["spec"]["maxUnavailable"], 1);
         let usual = made("coredns_pod_disruption_budget: true");
