@@ -130,14 +130,17 @@ fn a_worker_a_dead_member_and_the_first_control_plane_leave_and_one_is_replaced(
     assert!(last.code == 5 && last.err.contains("no control plane would be left"), "{last:#?}");
 
     // The machine that left first is taken in again, at the API's new address. Nothing changes on the others; CoreDNS alone
-    // gets its second replica, which there is where there are two nodes, and is brought to the new one.
+    // gets its second replica, which there is where there are two nodes, and is on both in the end: it may have to move for that.
     let node4 = format!("node4 ansible_host={0} ip={0}\n[kube_control_plane]", lab.address(4));
     let text = fs::read_to_string(&file).unwrap().replace("[kube_control_plane]", &node4);
     fs::write(&file, format!("{text}node4\n")).unwrap();
     let grown = lab.muster(&["setup-cluster"]);
-    assert_eq!((grown.code, grown.recap("node2", "changed")), (0, 2), "{grown:#?}");
-    for told in ["Deployment kube-system/coredns: changed", "a pod of CoreDNS on another node than node2"] {
-        assert!(grown.all().contains(told), "{told}: {grown:#?}");
-    }
+    assert!(grown.code == 0 && (1..=2).contains(&grown.recap("node2", "changed")), "{grown:#?}");
+    assert!(grown.all().contains("Deployment kube-system/coredns: changed"), "{grown:#?}");
+    let path = r#"jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}"#;
+    let places =
+        lab.muster(&["kubectl", "-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", path]);
+    let places: std::collections::BTreeSet<&str> = places.out.lines().collect();
+    assert_eq!(places.into_iter().collect::<Vec<_>>(), ["node2", "node4"], "{grown:#?}");
     assert_eq!((nodes().as_str(), ready()), ("node2 node4", 2));
 }
