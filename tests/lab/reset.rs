@@ -121,11 +121,15 @@ fn a_cluster_is_taken_away_and_the_machines_are_as_they_were() {
     fs::write(lab.folder().join("by-hand.sh"), include_str!("by-hand.sh")).unwrap();
     done(lab.muster(&["copy", "node1", "by-hand.sh", "/run/by-hand.sh"]));
     lab.on("node1", &format!("sh /run/by-hand.sh {}", lab.address(1)));
-    for command in [&["preflight"][..], &["setup-cluster"], &["reset-cluster", "--yes"]] {
+    for (command, told) in [
+        (&["preflight"][..], "muster adopt"),
+        (&["setup-cluster"], "muster adopt"),
+        (&["reset-cluster", "--yes"], "old-node1"),
+    ] {
         let refused = lab.muster(command);
         assert_eq!(refused.code, 3, "{refused:#?}");
         assert_eq!(refused.recap("node1", "changed"), 0, "{refused:#?}");
-        assert!(refused.all().contains("old-node1"), "{refused:#?}");
+        assert!(refused.all().contains(told), "{refused:#?}");
     }
     let pods =
         "kubectl --kubeconfig /etc/kubernetes/admin.conf get pods -A --no-headers | grep -vc Running || :";
