@@ -42,9 +42,9 @@ pub(super) async fn clear(host: &Host) -> Result<()> {
         "link" => all.with(link(path, "")),
         _ => all.with(file(path)),
     });
-    host.step("Remove what other tools left")
-        .limit(Duration::from_secs(300))
-        .remove_all(all)
+    host.step("Remove what other tools left").limit(Duration::from_secs(300)).remove_all(all).await?;
+    // Some are empty only now.
+    host.step("Remove empty folders of drop-ins")
         .ensure(command(
             "no drop-ins of other tools",
             with_foreign!("no_empty_drop_ins", [""]),
