@@ -45,6 +45,12 @@ impl Engine {
         true
     }
 
+    /// Whether its configuration was put in the place of the one that it runs with, and which it has read no more: no kubelet could use
+    /// it otherwise. Packages of Docker's have such a file.
+    pub(super) fn was_replaced(&self) -> bool {
+        Tree::parse(&self.has).is_ok_and(|has| has.turns_kubernetes_off())
+    }
+
     /// What pods of the machine would not have any more.
     pub(super) fn problems(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
         if self.has.is_empty() {
@@ -64,9 +70,11 @@ impl Engine {
                 "see what is wrong with it (containerd config dump) and with containerd_extra_args, and run again",
             )];
         };
-        let mut problems = engine_config::problems(name, [has, usual, will], self.has_docker_certs);
-        problems.extend(self.other_specs(name, has, will, wanted));
-        problems.extend(self.other_limits(name, wanted));
+        let mut problems = self.other_limits(name, wanted);
+        if !has.turns_kubernetes_off() {
+            problems.extend(engine_config::problems(name, [has, usual, will], self.has_docker_certs));
+            problems.extend(self.other_specs(name, has, will, wanted));
+        }
         problems
     }
 
@@ -273,6 +281,17 @@ mod tests {
         };
         assert!(seen.problems("node1", &with(json!({ "process": {}, "ociVersion": "1.2.1" }))).is_empty());
         assert_eq!(seen.problems("node1", &with(json!({ "ociVersion": "1.2.1" }))).len(), 1);
+    }
+
+    #[test]
+    fn a_configuration_that_no_kubelet_could_use_is_not_compared() {
+        let has =
+            ["engine_has root = '/data'", "engine_has disabled_plugins = ['io.containerd.grpc.v1.cri']"];
+        let seen = engine(&has);
+        assert!(seen.was_replaced() && seen.problems("node1", &wanted("version = 3")).is_empty());
+        let seen = engine(&["engine_has disabled_plugins = ['io.containerd.snapshotter.v1.zfs']"]);
+        assert!(!seen.was_replaced());
+        assert_eq!(seen.problems("node1", &wanted("version = 3")).len(), 1);
     }
 
     /// containerd, as it prints its configuration; ROOT is where the machine's files are.

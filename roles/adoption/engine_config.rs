@@ -91,6 +91,13 @@ impl Tree {
         (!path.is_empty()).then_some(path)
     }
 
+    /// Whether it turns off the plugin by which a kubelet uses containerd.
+    pub(super) fn turns_kubernetes_off(&self) -> bool {
+        let off = self.0.get(&["disabled_plugins".to_owned()][..]).and_then(Value::as_array);
+        let plugins = ["cri", OF_1, RUNTIME, IMAGES];
+        off.is_some_and(|off| off.iter().filter_map(Value::as_str).any(|plugin| plugins.contains(&plugin)))
+    }
+
     /// The names of what is in a table.
     fn within(&self, table: &[&str]) -> BTreeSet<&str> {
         let is_in = |key: &[String]| key.len() > table.len() && table.iter().zip(key).all(|(a, b)| a == b);

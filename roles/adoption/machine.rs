@@ -153,6 +153,7 @@ impl Machine {
             made_by,
             kubelet: seen.kubelet_version.clone().unwrap_or_default(),
             engine: self.engine.clone(),
+            engine_unseen: self.settings.was_replaced(),
             older_engine: None,
             member: stacked.or_else(of_unit),
             is_plane: seen.version.is_some(),

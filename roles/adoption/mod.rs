@@ -68,6 +68,8 @@ pub struct Row {
     pub kubelet: String,
     /// Its container engine, with its version.
     pub engine: String,
+    /// Whether containerd's configuration was replaced by one without Kubernetes since it began, so that nobody can see what it has.
+    pub engine_unseen: bool,
     /// The version of containerd that takes the place of this newer one.
     pub older_engine: Option<String>,
     /// Its member of etcd: the name and the version.

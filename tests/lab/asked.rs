@@ -80,6 +80,10 @@ pub(crate) fn in_vain(lab: &Lab, machine: &str, what: &str) -> (usize, usize) {
     let said = lab.on(machine, &format!("cat /run/asked.{what}"));
     let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("failed")).collect();
     eprintln!("{what}: {} of {} failed {failed:?}", failed.len(), said.lines().count());
+    if !failed.is_empty() {
+        let events = lab.muster(&["kubectl", "get", "events", "-A", "--sort-by=.lastTimestamp"]);
+        eprintln!("{}", events.out);
+    }
     (failed.len(), said.lines().count())
 }
 
