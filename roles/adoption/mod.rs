@@ -279,7 +279,42 @@ pub(crate) async fn end(host: &Host) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::kubespray::tests::{SHELLS, put, run};
     use super::*;
+
+    /// kubectl as it prints objects: a list, unless one alone was named.
+    const KUBECTL: &str = r#"#!/bin/sh
+named="$*" indent=
+named=${named#* get } named=${named% --ignore-not-found*}
+case $named in *' '*) printf 'kind: List\nitems:\n- ' && indent='  ' ;; esac
+printf 'metadata:\n%s  name: %s\n%s  resourceVersion: "7"\n%s  uid: ab\n' "$indent" "$named" "$indent" "$indent"
+"#;
+
+    #[test]
+    fn objects_are_kept_as_they_can_be_put_back() {
+        for shell in SHELLS {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path();
+            put(root, "bin/kubectl", KUBECTL);
+            put(root, "etc/kubernetes/admin.conf", "");
+            let at = |path: &str| root.join(path).display().to_string();
+            let arguments = [at("kept"), at("kept/begun"), at("bin")];
+            let arguments = arguments.each_ref().map(String::as_str);
+            let (done, said) = run(shell, root, include_str!("keep.sh"), &arguments);
+            assert!(done, "{shell:?}: {said}");
+            let kept = std::fs::read_to_string(root.join("kept/objects.yaml")).unwrap();
+            for object in [
+                "configmap/cluster-info",
+                "clusterrolebinding/flannel",
+                "deployment/coredns",
+                "-l app=flannel",
+            ] {
+                assert!(kept.contains(object), "{shell:?}: {object}: {kept}");
+            }
+            // They would be refused with these.
+            assert!(!kept.contains("resourceVersion") && !kept.contains("uid"), "{shell:?}: {kept}");
+        }
+    }
 
     #[test]
     fn lines_that_hold_for_all_machines_are_told_once() {

@@ -115,7 +115,7 @@ fn objects(lab: &Lab) -> BTreeMap<String, String> {
 }
 
 /// etcd's own number of its cluster, and of its members.
-fn etcd_ids(lab: &Lab, certificates: [&str; 3]) -> String {
+pub(crate) fn etcd_ids(lab: &Lab, certificates: [&str; 3]) -> String {
     let [authority, certificate, key] = certificates;
     let etcdctl = "$(command -v /usr/local/bin/etcdctl /opt/etcdctl | head -n 1)";
     let list = lab.on(
@@ -134,7 +134,7 @@ const BEFORE: [&str; 3] = [
     "/etc/kubernetes/pki/etcd/healthcheck-client.crt",
     "/etc/kubernetes/pki/etcd/healthcheck-client.key",
 ];
-const AFTER: [&str; 3] =
+pub(crate) const AFTER: [&str; 3] =
     ["/etc/ssl/etcd/ssl/ca.pem", "/etc/ssl/etcd/ssl/member.pem", "/etc/ssl/etcd/ssl/member-key.pem"];
 
 #[test]
@@ -288,7 +288,7 @@ fn three_control_planes_of_kubeadms_are_taken_over_one_after_the_other() {
 }
 
 /// What the inventory has to say of a cluster that kubespray has made with its defaults, and muster's are others.
-const OF_KUBESPRAY: &str = "enable_nodelocaldns: true\nkube_profiling: false\nkubelet_bind_address: \"{{ ip }}\"\n\
+pub(crate) const OF_KUBESPRAY: &str = "enable_nodelocaldns: true\nkube_profiling: false\nkubelet_bind_address: \"{{ ip }}\"\n\
      kubelet_preferred_address_types: InternalDNS,InternalIP,Hostname,ExternalDNS,ExternalIP\n\
      kube_controller_manager_bind_address: \"::\"\nkube_scheduler_bind_address: \"::\"\nkube_controller_node_monitor_grace_period: 40s\n\
      kubelet_shutdown_grace_period: 60s\nkubelet_shutdown_grace_period_critical_pods: 20s\n\
@@ -299,7 +299,7 @@ const OF_KUBESPRAY: &str = "enable_nodelocaldns: true\nkube_profiling: false\nku
      containerd_base_runtime_specs:\n  cri-base.json: \"{{ lookup('file', inventory_dir ~ '/cri-base.json') }}\"\n";
 
 /// Where kubespray's certificates of etcd are on the first machine.
-const BY_KUBESPRAY: [&str; 3] = [
+pub(crate) const BY_KUBESPRAY: [&str; 3] = [
     "/etc/ssl/etcd/ssl/ca.pem",
     "/etc/ssl/etcd/ssl/member-node1.pem",
     "/etc/ssl/etcd/ssl/member-node1-key.pem",
@@ -318,14 +318,20 @@ const SAYS_VERSION: &str = r#"export KUBECONFIG=/etc/kubernetes/admin.conf
 kubectl -n kube-system get configmap kubeadm-config -o yaml | sed "s/kubernetesVersion: .*/kubernetesVersion: VERSION/" | kubectl replace -f - >/dev/null"#;
 
 /// A cluster that is laid out as kubespray does: so many control planes, three members of etcd, and workers.
-struct Layout {
-    planes: u8,
-    machines: u8,
+pub(crate) struct Layout {
+    pub(crate) planes: u8,
+    pub(crate) machines: u8,
+}
+
+/// [`REST`], where kubespray has the authorities.
+pub(crate) fn rest_of_kubespray() -> String {
+    let rest = REST.replace("/etc/kubernetes/pki", "/etc/kubernetes/ssl");
+    rest.replace("etcd/ca.crt etcd/ca.key", "/etc/ssl/etcd/ssl/ca.pem /etc/ssl/etcd/ssl/ca-key.pem")
 }
 
 impl Layout {
     /// Writes the inventory of so many machines.
-    fn write(&self, lab: &Lab, machines: u8, vars: &str) {
+    pub(crate) fn write(&self, lab: &Lab, machines: u8, vars: &str) {
         let folder = lab.folder().join("inventory/group_vars");
         fs::create_dir_all(&folder).unwrap();
         let hosts: String =
@@ -343,7 +349,7 @@ impl Layout {
         fs::write(folder.join("all.yml"), vars).unwrap();
     }
 
-    fn made(&self, lab: &Lab) {
+    pub(crate) fn made(&self, lab: &Lab) {
         made_by(lab, "by-kubespray.sh", self.machines, &[&self.planes.to_string(), "3"]);
         self.write(lab, self.machines, OF_KUBESPRAY);
         let spec = lab.on("node1", "cat /etc/containerd/cri-base.json");
@@ -357,9 +363,7 @@ impl Layout {
     /// The cluster is taken over by `adopt`, while its application is asked on a worker. It is the same cluster, and from then on an
     /// ordinary one: a set-up changes nothing, it grows, is upgraded, shrinks, and is taken away.
     fn taken_over(&self, lab: &Lab, adopt: impl FnOnce()) {
-        let rest = REST.replace("/etc/kubernetes/pki", "/etc/kubernetes/ssl");
-        let rest =
-            rest.replace("etcd/ca.crt etcd/ca.key", "/etc/ssl/etcd/ssl/ca.pem /etc/ssl/etcd/ssl/ca-key.pem");
+        let rest = rest_of_kubespray();
         let (objects_before, rest_before) = (objects(lab), lab.on("node1", &rest));
         let etcd_before = etcd_ids(lab, BY_KUBESPRAY);
         assert!(etcd_before.contains("cluster_id") && objects_before.len() > 100, "{etcd_before}");

@@ -1,4 +1,4 @@
-//! An application that is asked while something happens to its cluster, and the API beside it.
+//! An application that is asked while something happens to its cluster, and the API and a name beside it.
 
 use std::fs;
 
@@ -42,10 +42,14 @@ spec:
 "#;
 
 /// Asks five times a second and notes when there was no answer: the application through its service, the API for what the kubelet
-/// asks for, and where it asks. Its parameters are what is asked.
+/// asks for, and where it asks, and the DNS cache of the node for the address of the API (RFC 1035, over TCP; the answer's ANCOUNT is 1).
+/// Its parameters are what is asked.
 const ASK: &str = r#"
 ask_app() { timeout 2 bash -c 'exec 3<>/dev/tcp/10.233.0.77/80; printf "GET /hostname HTTP/1.0\r\n\r\n" >&3; grep -q "200 OK" <&3' 2>/dev/null; }
 ask_api() { kubectl --kubeconfig /etc/kubernetes/kubelet.conf --request-timeout=10s get --raw "/api/v1/nodes/$(hostname)" 2>&1 >/dev/null; }
+ask_names() { timeout 2 bash -c 'exec 3<>/dev/tcp/169.254.25.10/53
+  printf "\0\066\0\1\1\0\0\1\0\0\0\0\0\0\012kubernetes\7default\3svc\7cluster\5local\0\0\1\0\1" >&3
+  [ "$(head -c 10 <&3 | tail -c 2 | od -An -tx1)" = " 00 01" ]' 2>/dev/null; }
 for what; do
   (while :; do why=$(ask_$what) && echo ok || echo "failed $(date +%T)" $why; sleep 0.2; done >/run/asked.$what) &
 done"#;
@@ -53,6 +57,7 @@ done"#;
 /// Who is asked.
 pub(crate) const APP: &str = "app";
 pub(crate) const API: &str = "api";
+pub(crate) const NAMES: &str = "names";
 
 /// The application runs in so many pods, of which so many at least have to be there.
 pub(crate) fn deploy(lab: &Lab, replicas: u8, least: u8) {
