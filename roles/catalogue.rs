@@ -91,6 +91,10 @@ fn asks_for(vars: &HostVars, purpose: &str) -> bool {
     let plugin_is = |name: &str| text(vars, "kube_network_plugin").is_none_or(|plugin| plugin == name);
     match purpose {
         "dns" => text(vars, "dns_mode").is_none_or(|mode| mode != "none"),
+        "kube-proxy" => {
+            let is_removed = vars.get("kube_proxy_remove").ok().flatten();
+            is_removed.is_none_or(|is_removed| is_removed.as_bool() != Some(true))
+        }
         "flannel" | "calico" | "cilium" => plugin_is(purpose),
         "cilium-envoy" => cilium::has_envoy(vars),
         "hubble" => cilium::has_hubble(vars),
@@ -209,13 +213,17 @@ mod tests {
             let hosts = format!("a {a}\nb {b}\n[kube_node]\na\nb\n");
             let (inventory, vars) = inventory_and_vars(&hosts, "");
             let needed = needed_by(&inventory, &vars, whole.clone());
-            ["coredns", "flannel", "agnhost", "pause"].map(|name| needed.image(name).is_some())
+            ["coredns", "flannel", "kube-proxy", "agnhost", "pause"].map(|name| needed.image(name).is_some())
         };
-        assert_eq!(names("", ""), [true; 4]);
-        assert_eq!(names("dns_mode=none", ""), [true; 4]);
-        assert_eq!(names("dns_mode=none verify_network=never", "dns_mode=none"), [false, true, true, true]);
-        assert_eq!(names("kube_network_plugin=none", "kube_network_plugin=none"), [true, false, true, true]);
-        assert_eq!(names("dns_mode='{{ nobody }}'", "dns_mode=none"), [true; 4]);
+        assert_eq!(names("", ""), [true; 5]);
+        assert_eq!(names("dns_mode=none", ""), [true; 5]);
+        let dns = names("dns_mode=none verify_network=never", "dns_mode=none");
+        assert_eq!(dns, [false, true, true, true, true]);
+        let own = names("kube_network_plugin=none", "kube_network_plugin=none");
+        assert_eq!(own, [true, false, true, true, true]);
+        assert_eq!(names("dns_mode='{{ nobody }}'", "dns_mode=none"), [true; 5]);
+        let without = names("kube_proxy_remove=true", "kube_proxy_remove=true");
+        assert_eq!(without, [true, true, false, true, true]);
     }
 
     #[test]

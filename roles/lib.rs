@@ -28,6 +28,8 @@ pub mod extension;
 mod flannel;
 pub mod health;
 mod helm;
+#[path = "kube-proxy/mod.rs"]
+mod kube_proxy;
 mod kubeadm;
 mod kubeconfig;
 mod kubectl;
@@ -353,6 +355,13 @@ pub const ROLES: &[Role] = &[
         },
         reads: [flannel::READS, calico::READS, cilium::READS],
         "flannel/defaults.yml"
+    ),
+    role!(
+        "kube-proxy",
+        "kube-proxy goes, where something else carries the cluster's services",
+        kube_proxy::run,
+        reads: [kube_proxy::READS],
+        "kubeadm/defaults.yml"
     ),
     CHECK_CLUSTER,
     Role {

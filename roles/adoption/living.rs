@@ -212,8 +212,9 @@ impl Living {
         let mut problems = self.settled(host, &config)?;
         problems.extend(self.on_windows());
         problems.extend(self.strangers(host, known)?);
-        let fields = kubeadm::kube_proxy_fields(host)?;
-        problems.extend(proxy::problems(&self.document("kube-proxy", "config.conf"), &fields));
+        if let Some(fields) = kubeadm::kube_proxy_fields(host)? {
+            problems.extend(proxy::problems(&self.document("kube-proxy", "config.conf"), &fields));
+        }
         problems.extend(self.network(host)?);
         problems.extend(self.names(host).await?);
         problems.extend(self.caches(host).await?);
@@ -248,6 +249,7 @@ impl Living {
         let networks = &config["networking"];
         let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         let proxy = self.document("kube-proxy", "config.conf");
+        let is_removed = kubeadm::kube_proxy_fields(host)?.is_none();
         let mode = host.all_vars().get("kube_proxy_mode")?.and_then(|mode| mode.as_str().map(str::to_owned));
         let mut all = vec![
             ("kube_version", vars.kube_version, version_of(config).to_owned()),
@@ -269,8 +271,11 @@ impl Living {
                 vars.kube_network_node_prefix.to_string(),
                 mask.unwrap_or_else(|| "24".into()),
             ),
-            ("kube_proxy_mode", mode.unwrap_or_default(), or(text(&proxy["mode"]), "iptables")),
+            ("kube_proxy_remove", is_removed.to_string(), proxy.is_null().to_string()),
         ];
+        if !is_removed && !proxy.is_null() {
+            all.push(("kube_proxy_mode", mode.unwrap_or_default(), or(text(&proxy["mode"]), "iptables")));
+        }
         // Pods that run ask at the address that they were told.
         all.extend(self.server_of_names().map(|address| ("skydns_server", vars.skydns_server, address)));
         let mut problems: Vec<Problem> = all
@@ -278,14 +283,6 @@ impl Living {
             .filter(|(_, inventory, living)| inventory != living)
             .map(|(variable, inventory, living)| differs(variable, &inventory, &living))
             .collect();
-        if proxy.is_null() {
-            problems.push(refused(
-                "kube-proxy",
-                "the cluster has no ConfigMap kube-system/kube-proxy",
-                "kube-proxy as kubeadm sets it up",
-                "a cluster whose services something else carries cannot be taken over",
-            ));
-        }
         let vars = host.all_vars().get("enable_nodelocaldns")?;
         let asks_for_caches = vars.and_then(|wanted| wanted.as_bool()).unwrap_or(false);
         if self.daemons.iter().any(|daemon| daemon == CACHES) && !asks_for_caches {
@@ -351,14 +348,21 @@ impl Living {
         }))
     }
 
-    /// That the network of pods is told to ask the API at an address of each machine, as kubespray's calico is: with one control plane
-    /// nobody answers there any more when nginx-proxy has gone.
+    /// That the network of pods is told to ask the API at an address of each machine, as kubespray's calico and cilium are: with one
+    /// control plane nobody answers there any more when nginx-proxy has gone.
     fn asks_on_each_machine(&self) -> Option<Problem> {
-        let told = self.text("kubernetes-services-endpoint", "KUBERNETES_SERVICE_HOST");
-        ["localhost", "127.0.0.1", "::1"].contains(&told).then(|| {
+        const HOST: &str = "KUBERNETES_SERVICE_HOST";
+        let agent = self.objects.get("DaemonSet/cilium");
+        let told =
+            agent.and_then(|agent| agent["spec"]["template"]["spec"]["containers"][0]["env"].as_array());
+        let of_cilium = told.into_iter().flatten().find(|variable| variable["name"] == HOST);
+        let of_cilium = of_cilium.and_then(|variable| variable["value"].as_str()).unwrap_or_default();
+        let told = [("calico", self.text("kubernetes-services-endpoint", HOST)), ("cilium", of_cilium)];
+        let is_local = |(_, address): &(&str, &str)| ["localhost", "127.0.0.1", "::1"].contains(address);
+        told.into_iter().find(is_local).map(|(network, address)| {
             refused(
                 "loadbalancer_apiserver_localhost",
-                format!("calico asks for the API at {told} on each machine, and nobody would answer there any more"),
+                format!("{network} asks for the API at {address} on each machine, and nobody would answer there any more"),
                 "a load balancer on each machine, as the cluster has",
                 "set loadbalancer_apiserver_localhost: true",
             )
@@ -545,6 +549,17 @@ mod tests {
         assert!(of(json!({"KUBERNETES_SERVICE_HOST": "localhost", "KUBERNETES_SERVICE_PORT": "6443"})));
         assert!(!of(json!({"KUBERNETES_SERVICE_HOST": "192.0.2.9"})) && !of(json!({})));
         assert!(Living::default().asks_on_each_machine().is_none());
+        let of_cilium = |address: &str| {
+            let env = json!([{ "name": "A" }, { "name": "KUBERNETES_SERVICE_HOST", "value": address }]);
+            let pod = json!({ "containers": [{ "env": env }] });
+            let mut living = Living::default();
+            living
+                .objects
+                .insert("DaemonSet/cilium".into(), json!({ "spec": { "template": { "spec": pod } } }));
+            living.asks_on_each_machine()
+        };
+        assert!(of_cilium("127.0.0.1").unwrap().found.starts_with("cilium asks for the API at 127.0.0.1"));
+        assert!(of_cilium("192.0.2.9").is_none());
     }
 
     #[test]

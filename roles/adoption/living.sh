@@ -8,7 +8,8 @@ flannel='{.metadata.annotations.flannel\.alpha\.coreos\.com/public-ip}|{.metadat
 kubectl get nodes -o "jsonpath={range .items[*]}{.metadata.name}|$address|$ready|{.spec.taints[*].key}|$flannel|{.status.nodeInfo.operatingSystem}{\"\n\"}{end}"
 part objects
 kubectl -n kube-system get --ignore-not-found -o json configmap/kubeadm-config configmap/kubelet-config configmap/kube-proxy \
-  configmap/coredns configmap/nodelocaldns configmap/kubernetes-services-endpoint service/kube-dns service/coredns deployment/coredns
+  configmap/coredns configmap/nodelocaldns configmap/kubernetes-services-endpoint service/kube-dns service/coredns deployment/coredns \
+  daemonset/cilium
 # kubespray has them in another namespace.
 part flannel
 kubectl -n kube-flannel get --ignore-not-found -o json configmap/kube-flannel-cfg configmap/kube-flannel \

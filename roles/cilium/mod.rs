@@ -22,6 +22,7 @@ use crate::diagnosis;
 use crate::extension::apis::Apis;
 use crate::extension::charts::{self, Chart};
 use crate::helm;
+use crate::kube_proxy;
 use crate::kubectl::needs_a_control_plane;
 use crate::objects::ObjectSet;
 use values::{Api, Plain, Vars};
@@ -60,6 +61,19 @@ fn is_asked_for(vars: &HostVars) -> bool {
 pub(crate) fn has_envoy(vars: &HostVars) -> bool {
     let values = vars.get("cilium_extra_values").ok().flatten().map(|values| values.to_json());
     is_asked_for(vars) && values.is_none_or(|values| values["envoy"]["enabled"] != false)
+}
+
+/// Whether it is to carry services, as kube-proxy does.
+pub(crate) fn carries_services(vars: &HostVars) -> bool {
+    let values = vars.get("cilium_extra_values").ok().flatten().map(|values| values.to_json());
+    match values.map(|values| values["kubeProxyReplacement"].clone()).filter(|value| !value.is_null()) {
+        // The chart takes it as a text, too.
+        Some(value) => value == true || value == "true",
+        None => {
+            let carries = vars.get("cilium_kube_proxy_replacement").ok().flatten();
+            carries.and_then(|carries| carries.as_bool()) == Some(true)
+        }
+    }
 }
 
 /// Whether what its pods see is shown (Hubble).
@@ -115,9 +129,19 @@ pub(crate) async fn applied(host: &Host) -> Result<()> {
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let of = cluster::speaker_for_set_up(host).await?;
     let rendered = host.cluster().once(APPLIED, || render(&of, &api)).await?;
-    ObjectSet::of(NAME, (*rendered).clone())?.ensure(host).await?;
+    let set = ObjectSet::of(NAME, (*rendered).clone())?;
+    let set = if are_to_carry_services(&rendered) { set } else { set.after(kube_proxy::is_everywhere()) };
+    set.ensure(host).await?;
     host.reached(APPLIED);
     Ok(())
+}
+
+/// Whether its agents are told by these objects to do kube-proxy's work.
+fn are_to_carry_services(objects: &[Value]) -> bool {
+    let is_config =
+        |object: &&Value| object["kind"] == "ConfigMap" && object["metadata"]["name"] == "cilium-config";
+    let config = objects.iter().find(is_config);
+    config.is_some_and(|config| config["data"]["kube-proxy-replacement"] == "true")
 }
 
 async fn render(of: &Host, api: &Api) -> Result<Vec<Value>> {

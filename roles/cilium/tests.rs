@@ -151,6 +151,28 @@ fn the_catalogue_gives_what_is_asked_for() {
     assert_eq!(asks(without), [false, false]);
 }
 
+#[test]
+fn services_are_carried_where_a_variable_or_a_value_of_the_chart_says_so() {
+    for (yaml, carries) in [
+        ("", false),
+        ("cilium_kube_proxy_replacement: true", true),
+        ("cilium_extra_values: {kubeProxyReplacement: true}", true),
+        ("cilium_extra_values: {kubeProxyReplacement: 'true'}", true),
+        ("cilium_kube_proxy_replacement: true\ncilium_extra_values: {kubeProxyReplacement: false}", false),
+        ("cilium_kube_proxy_replacement: true\ncilium_extra_values: {debug: {enabled: true}}", true),
+    ] {
+        assert_eq!(carries_services(&variables(yaml)), carries, "{yaml}");
+        // The agents are told the same.
+        assert_eq!(values(yaml)["kubeProxyReplacement"].to_string().contains("true"), carries, "{yaml}");
+    }
+    let config = |carries: &str| {
+        let data = json!({ "kube-proxy-replacement": carries });
+        [json!({ "kind": "ConfigMap", "metadata": { "name": "cilium-config" }, "data": data })]
+    };
+    assert!(are_to_carry_services(&config("true")) && !are_to_carry_services(&config("false")));
+    assert!(!are_to_carry_services(&[]));
+}
+
 /// helm, and upstream's chart.
 fn upstream() -> (PathBuf, PathBuf) {
     let named =
@@ -181,6 +203,11 @@ fn upstreams_chart_takes_what_it_is_told() {
     ] {
         assert_eq!(config[setting], expected, "{setting}: {config:#}");
     }
+    let replacing: Vec<Value> = rendered("cilium_kube_proxy_replacement: true").into_values().collect();
+    assert!(
+        are_to_carry_services(&replacing)
+            && !are_to_carry_services(&usual.values().cloned().collect::<Vec<_>>())
+    );
     let agent = &usual["DaemonSet cilium"]["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(agent["image"], "image/of:cilium");
     assert_eq!(agent["ports"][0]["containerPort"], 9879);

@@ -2,7 +2,7 @@
 
 use muster_engine::prelude::*;
 
-use super::{config, kubelet};
+use super::{config, kube_proxy, kubelet};
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 use crate::diagnosis;
@@ -30,6 +30,8 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
     }
     let told = config::write(host, known).await?;
     let wanted = kubelet::wanted(host, known)?;
+    let has_kube_proxy = kube_proxy::fields(host)?.is_some();
+    let skipped = config::skipped(&cluster_vars(host)?.kube_version, has_kube_proxy);
     let done = host
         .step("kubeadm init")
         .detached()
@@ -48,7 +50,7 @@ pub(super) async fn run(host: &Host, known: &Standing) -> Result<()> {
                     kubelet::STAMP,
                     &wanted,
                     config::BEGINS,
-                    config::skipped(&cluster_vars(host)?.kube_version),
+                    &skipped,
                 ],
             ),
             // What has become of the static pods since is looked at when the cluster stands.

@@ -51,10 +51,16 @@ pub(super) fn api(version: &str) -> &'static str {
     if kube_minor(version) >= V1BETA4 { "v1beta4" } else { "v1beta3" }
 }
 
-/// The phases of `kubeadm init` that are left out: DNS is a role of its own. What kubeadm checks before muster has checked, too; the
-/// images are there.
-pub(super) fn skipped(version: &str) -> &'static str {
-    if kube_minor(version) >= V1BETA4 { "addon/coredns" } else { "preflight,addon/coredns" }
+/// The phases of `kubeadm init` that are left out: DNS is a role of its own, and kube-proxy is not to be there everywhere. What kubeadm
+/// checks before muster has checked, too; the images are there.
+pub(super) fn skipped(version: &str, has_kube_proxy: bool) -> String {
+    let phases = [
+        (kube_minor(version) < V1BETA4, "preflight"),
+        (true, "addon/coredns"),
+        (!has_kube_proxy, "addon/kube-proxy"),
+    ];
+    let skipped = phases.into_iter().filter(|(is_skipped, _)| *is_skipped).map(|(_, phase)| phase);
+    skipped.collect::<Vec<_>>().join(",")
 }
 
 /// What a control plane was told.
@@ -287,8 +293,8 @@ mod tests {
         );
     }
 
-    /// What a control plane is told in a version: the documents of kubeadm's configuration.
-    async fn told_in(version: &'static str) -> Vec<serde_json::Value> {
+    /// What a control plane is told in a version, with these variables: the documents of kubeadm's configuration.
+    async fn told_in(version: &'static str, more: &str) -> Vec<serde_json::Value> {
         let hosts =
             "a ansible_host=192.0.2.1 ip=192.0.2.1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\n";
         let seen = Arc::new(Mutex::new(String::new()));
@@ -302,7 +308,7 @@ mod tests {
         let play = json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
         let yaml = format!(
             "kube_version: {version}\nkube_log_level: 3\nkube_kubeadm_scheduler_extra_args: {{v: 4}}\n\
-             kubeadm_feature_gates: [A=false]\nkubeadm_ignore_preflight_errors: [NumCPU]\n"
+             kubeadm_feature_gates: [A=false]\nkubeadm_ignore_preflight_errors: [NumCPU]\n{more}"
         );
         let written = inventory_and_vars(hosts, &yaml);
         let look = Role { reads: &[crate::cluster::READS, crate::kubeadm::READS], ..look };
@@ -313,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_old_kubeadm_is_told_in_the_form_that_it_takes() {
-        let mut new = told_in("1.31.14").await;
+        let mut new = told_in("1.31.14", "").await;
         let cluster = &new[1];
         assert_eq!(
             (&new[0]["apiVersion"], &cluster["apiVersion"]),
@@ -326,11 +332,11 @@ mod tests {
         assert_eq!(cluster["featureGates"], json!({ "A": false }));
         let ignored = new[0]["nodeRegistration"]["ignorePreflightErrors"].as_array().unwrap();
         assert_eq!(ignored.last(), Some(&json!("NumCPU")));
-        let newest = told_in("1.36.3").await;
+        let newest = told_in("1.36.3", "").await;
         new[1]["kubernetesVersion"] = json!("v1.36.3");
         assert_eq!(new[..2], newest[..2]);
 
-        let old = told_in("1.30.14").await;
+        let old = told_in("1.30.14", "").await;
         let (init, cluster) = (&old[0], &old[1]);
         assert_eq!(
             (&init["apiVersion"], &cluster["apiVersion"]),
@@ -346,6 +352,36 @@ mod tests {
             json!({ "node-cidr-mask-size": "24", "kube-api-qps": "100", "kube-api-burst": "100", "v": "3" });
         assert_eq!(cluster["controllerManager"]["extraArgs"], manager);
         assert_eq!(cluster["scheduler"]["extraArgs"], json!({ "v": "4" }));
+    }
+
+    /// By that document publish.sh and upgrade.sh know whether there is to be a kube-proxy.
+    #[tokio::test]
+    async fn kubeadm_is_told_nothing_of_a_kube_proxy_that_is_not_to_be_there() {
+        let kinds = |told: Vec<serde_json::Value>| {
+            told.into_iter().map(|document| document["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let all = ["Init", "Cluster", "Kubelet", "KubeProxy"].map(|kind| format!("{kind}Configuration"));
+        assert_eq!(kinds(told_in("1.36.3", "").await), all);
+        let own = "kube_network_plugin: none\nkube_proxy_remove: true\n";
+        assert_eq!(kinds(told_in("1.36.3", own).await), all[..3]);
+        // Cilium is asked to do its work: then nobody has to say more.
+        let cilium = "kube_network_plugin: cilium\ncilium_kube_proxy_replacement: true\n";
+        assert_eq!(kinds(told_in("1.36.3", cilium).await), all[..3]);
+        let beside = format!("{cilium}kube_proxy_remove: false\n");
+        assert_eq!(kinds(told_in("1.36.3", &beside).await), all);
+        let text = include_str!("templates/init.yaml.j2");
+        let line = "\nkind: KubeProxyConfiguration\n";
+        assert!(text.contains(line));
+        for script in [include_str!("publish.sh"), include_str!("upgrade.sh")] {
+            assert!(script.contains(&format!("grep -qsxF '{}'", line.trim())), "{script}");
+        }
+    }
+
+    #[test]
+    fn phases_of_what_is_not_to_be_there_are_left_out() {
+        assert_eq!(skipped("1.36.3", true), "addon/coredns");
+        assert_eq!(skipped("1.30.14", true), "preflight,addon/coredns");
+        assert_eq!(skipped("1.31.14", false), "addon/coredns,addon/kube-proxy");
     }
 
     /// The fields of kubeadm's `Timeouts` (kubeadm.k8s.io/v1beta4).

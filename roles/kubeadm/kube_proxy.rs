@@ -10,6 +10,7 @@ use super::arguments::gates;
 /// Explained in `defaults.yml`.
 #[derive(Deserialize)]
 pub(super) struct Vars {
+    kube_proxy_remove: bool,
     kube_feature_gates: Vec<String>,
     kube_proxy_feature_gates: Vec<String>,
     kube_proxy_strict_arp: bool,
@@ -40,9 +41,11 @@ pub(super) struct Vars {
     kube_proxy_conntrack_tcp_established_timeout: Option<String>,
 }
 
-/// The fields that variables ask for, and those that a machine in a container needs.
-pub(super) fn fields(host: &Host) -> Result<Map<String, Value>> {
-    Ok(of(&host.vars()?, host.facts().may_lower_oom_score()))
+/// The fields that variables ask for, and those that a machine in a container needs; `None` where there is to be no kube-proxy
+/// (`kube_proxy_remove`).
+pub(super) fn fields(host: &Host) -> Result<Option<Map<String, Value>>> {
+    let vars: Vars = host.vars()?;
+    Ok((!vars.kube_proxy_remove).then(|| of(&vars, host.facts().may_lower_oom_score())))
 }
 
 fn of(vars: &Vars, may_lower_oom_score: bool) -> Map<String, Value> {

@@ -261,8 +261,8 @@ pub(crate) fn kubelet_configuration(host: &Host, known: &Standing) -> Result<[St
     Ok([kubelet::shared(host, known)?, kubelet::patch(host)?])
 }
 
-/// The fields of kube-proxy's configuration that variables ask for.
-pub(crate) fn kube_proxy_fields(host: &Host) -> Result<serde_json::Map<String, serde_json::Value>> {
+/// The fields of kube-proxy's configuration that variables ask for; `None` where there is to be no kube-proxy.
+pub(crate) fn kube_proxy_fields(host: &Host) -> Result<Option<serde_json::Map<String, serde_json::Value>>> {
     kube_proxy::fields(host)
 }
 

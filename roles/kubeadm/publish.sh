@@ -8,13 +8,16 @@ tell() {
     [ "$key" != controlPlaneEndpoint: ] || cluster_info server "https://$value"
   done <"$1"
 }
-# kube_proxy CONFIG: kube-proxy has it, too. Its pods start anew where its version is another one.
+# has_kube_proxy CONFIG: whether it is for a cluster with kube-proxy.
+has_kube_proxy() { grep -qsxF 'kind: KubeProxyConfiguration' "$1"; }
+# kube_proxy CONFIG: kube-proxy has it, too, where there is to be one. Its pods start anew where its version is another one.
 kube_proxy() {
+  has_kube_proxy "$1" || return 0
   kubeadm init phase addon kube-proxy --config "$1" --kubeconfig "$config"
 }
 # publish CONFIG: both, and kube-proxy runs with it.
 publish() {
   tell "$1"
   kube_proxy "$1"
-  kubectl -n kube-system rollout restart daemonset/kube-proxy
+  ! has_kube_proxy "$1" || kubectl -n kube-system rollout restart daemonset/kube-proxy
 }

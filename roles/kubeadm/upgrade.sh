@@ -6,8 +6,10 @@
 # $8: the administrator's kubeconfig; $9: the folder for what kubeadm has given it.
 version=v$1 patches=$2 settled=$3 before=$4 hash=$5 config=$6 certificates=$7 admin=$8 kept=$9
 # Left out: kubeadm's checks, because muster has looked at the cluster and brought the images (the job that they start in the cluster
-# waits a minute where it cannot run); and DNS, which is a role of its own.
-kubeadm upgrade apply "$version" --yes --patches "$patches" --skip-phases=preflight,addon/coredns
+# waits a minute where it cannot run); DNS, which is a role of its own; and kube-proxy where there is to be none.
+skipped=preflight,addon/coredns
+grep -qsxF 'kind: KubeProxyConfiguration' "$config" || skipped=$skipped,addon/kube-proxy
+kubeadm upgrade apply "$version" --yes --patches "$patches" --skip-phases="$skipped"
 if [ "$(cat "$settled")" = "$before" ]; then
   # The cluster's configuration has the arguments of one control plane; this one's may be others.
   keep_before "$kept" "$certificates"

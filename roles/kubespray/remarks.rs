@@ -185,7 +185,7 @@ mod tests {
             ("resolvconf_mode=host_resolvconf", ""),
             ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", ""),
             ("kube_profiling=false", ""),
-            ("kube_proxy_remove=true", "Absent kube_proxy_remove (6)"),
+            ("kube_proxy_remove=true", ""),
             ("kube_apiserver_pod_eviction_not_ready_timeout_seconds=30", ""),
             ("registry_port=5000", ""),
             ("enable_nodelocaldns=true", ""),
@@ -266,10 +266,6 @@ mod tests {
     fn a_part_says_what_it_belongs_to() {
         for (name, why) in [
             ("cilium_cert_dir", "it belongs to kube_network_plugin"),
-            (
-                "kube_proxy_remove",
-                "kube-proxy stays: flannel and calico need it, and cilium does its work beside it (cilium_kube_proxy_replacement)",
-            ),
             ("skydns_server_secondary", "names are given by CoreDNS"),
             ("dns_late", "it belongs to resolvconf_mode"),
             ("kubeadm_certificate_key", "it belongs to kubeadm_token_ttl"),

@@ -77,6 +77,8 @@ pub(crate) struct ObjectSet {
     rolled_out: bool,
     /// Where the user has written objects, for what is told of them; `None` for a set of muster's own.
     places: Option<BTreeMap<Id, String>>,
+    /// What has to be so before anything of the set changes.
+    first: Option<Command>,
     /// Other sets, for which is looked in the same exchange, and those of them that are there.
     others: Vec<String>,
     others_there: Arc<Mutex<BTreeSet<String>>>,
@@ -147,6 +149,7 @@ impl ObjectSet {
             refuses: |_, _| None,
             rolled_out: false,
             places: None,
+            first: None,
             others,
             others_there,
         })
@@ -162,6 +165,11 @@ impl ObjectSet {
     /// Changes nothing where `refuses` says of an object why it cannot become what is wanted.
     pub(crate) fn refusing(self, refuses: Refuses) -> Self {
         Self { refuses, ..self }
+    }
+
+    /// Has this brought about before, on the same control plane; it is looked at in the same exchange.
+    pub(crate) fn after(self, first: Command) -> Self {
+        Self { first: Some(first), ..self }
     }
 
     /// The user has written the objects, at these places. Of what such a set had before, what every cluster has stays when it leaves.
@@ -182,9 +190,10 @@ impl ObjectSet {
     }
 
     /// Brings it about on a healthy control plane, once a run. All control planes ask for it; it is told of the one that leads.
-    pub(crate) async fn ensure(self, host: &Host) -> Result<()> {
+    pub(crate) async fn ensure(mut self, host: &Host) -> Result<()> {
         let name = self.name;
         let what = self.label();
+        let first = self.first.take();
         cluster::let_leader_go_first(host, &what).await?;
         host.cluster()
             .once(&what, || async {
@@ -196,7 +205,7 @@ impl ObjectSet {
                 let looks_for_others = !self.others.is_empty();
                 let others = self.others_there.clone();
                 match Kubectl::find(host).await? {
-                    Some(kubectl) => kubectl.step(&step).ensure(self).await.map(drop)?,
+                    Some(kubectl) => kubectl.step(&step).ensure_all(first).ensure(self).await.map(drop)?,
                     None if matches!(self.wanted, Wanted::Absent | Wanted::Ended) => {}
                     None => {
                         let later = Self { wanted: Wanted::PresentLater, ..self };

@@ -134,8 +134,8 @@ fn metallb(vars: &HostVars) -> Vec<Problem> {
         }
     };
     // https://metallb.io/installation/, "Preparation".
-    let answers_twice =
-        text(vars, "kube_proxy_mode") == "ipvs" && text(vars, "kube_proxy_strict_arp") != "true";
+    let has_ipvs = text(vars, "kube_proxy_mode") == "ipvs" && text(vars, "kube_proxy_remove") != "true";
+    let answers_twice = has_ipvs && text(vars, "kube_proxy_strict_arp") != "true";
     let strict_arp = answers_twice.then(|| {
         problem(
             "kube_proxy_strict_arp",
@@ -181,6 +181,7 @@ mod tests {
         let ipvs = "kube_proxy_mode: ipvs\nmetallb_enabled: true\n";
         assert_eq!(tell(ipvs), "kube_proxy_strict_arp: false");
         assert_eq!(tell(&format!("{ipvs}kube_proxy_strict_arp: true\n")), "");
+        assert_eq!(tell(&format!("{ipvs}kube_network_plugin: none\nkube_proxy_remove: true\n")), "");
         assert_eq!(tell("kube_proxy_mode: ipvs\nmetallb_config: {layer2: [a]}\n"), "");
         let config = tell("metallb_enabled: true\nmetallb_config: {layer2: [a]}\n");
         assert_eq!(config, "metallb_config: layer2: there is no pool \"a\" in address_pools (vars.yml:2:17)");

@@ -167,7 +167,7 @@ fn kernel_for_cilium(machine: &Machine) -> Option<Problem> {
 
 /// kube-proxy's nftables mode needs a kernel of 5.13 (Kubernetes' "Virtual IPs and Service Proxies").
 fn kernel_version(machine: &Machine) -> Option<Problem> {
-    (machine.vars.kube_proxy_mode == "nftables" && kernel(machine) < (5, 13)).then(|| {
+    (machine.vars.proxy_mode() == "nftables" && kernel(machine) < (5, 13)).then(|| {
         problem(
             "kernel",
             machine.facts.kernel.as_str(),
@@ -200,10 +200,10 @@ fn kernel_features(machine: &Machine) -> Vec<Problem> {
         (node, "br_netfilter", "pods behind a bridge"),
         (node && vars.vxlan_port().is_some() && !geneve, "vxlan", vxlan),
         (node && ipip, "ipip", "calico_ipip_mode"),
-        (node && vars.kube_proxy_mode == "ipvs", "ip_vs", "kube_proxy_mode ipvs"),
+        (node && vars.proxy_mode() == "ipvs", "ip_vs", "kube_proxy_mode ipvs"),
         (node && vars.network_policies_enabled, "ip_set", "network_policies_enabled"),
         (
-            node && vars.kube_proxy_mode == "nftables" && !machine.seen.nf_tables,
+            node && vars.proxy_mode() == "nftables" && !machine.seen.nf_tables,
             "nf_tables",
             "kube_proxy_mode nftables",
         ),
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_a_machine_is_found() {
-        let rows: [(Change, &str); 38] = [
+        let rows: [(Change, &str); 40] = [
             (|f| f.facts.systemd = false, "service manager: not systemd"),
             (|f| f.os("ID", "slackware"), "distribution: Example Linux 1"),
             (|f| { f.os("ID", "raspbian"); f.os("ID_LIKE", "debian") }, ""),
@@ -377,6 +377,8 @@ mod tests {
             (|f| { f.vars.kube_proxy_mode = "nftables".into(); f.seen.nf_tables = true; f.facts.kernel = "5.10.0-8".into() },
              "kernel: 5.10.0-8"),
             (|f| f.vars.kube_proxy_mode = "ipvs".into(), "kernel: no ip_vs, nor a module that could be loaded"),
+            (|f| { f.vars.kube_proxy_mode = "ipvs".into(); f.vars.kube_proxy_remove = true }, ""),
+            (|f| { f.vars.kube_proxy_mode = "nftables".into(); f.vars.kube_proxy_remove = true; f.facts.kernel = "5.10.0-8".into() }, ""),
             (|f| f.facts.features.retain(|n| n != "overlay"), "kernel: no overlay, nor a module that could be loaded"),
             (|f| f.facts.features.retain(|n| n != "br_netfilter"), "kernel: no br_netfilter, nor a module that could be loaded"),
             (|f| f.facts.features.retain(|n| n != "vxlan"), "kernel: no vxlan, nor a module that could be loaded"),

@@ -34,6 +34,7 @@ mod remedies;
 mod resolver;
 #[cfg(test)]
 mod sandbox;
+mod services;
 mod settings;
 mod sockets;
 mod subnets;
@@ -61,6 +62,7 @@ use crate::balancer;
 use crate::cluster::{self, Standing};
 use crate::common::{ClusterVars, cluster_vars};
 use crate::etcd;
+use crate::kube_proxy;
 use crate::resolvconf;
 use crate::upgrade;
 use bundle::Sizes;
@@ -85,6 +87,7 @@ struct Vars {
     kubelet_fail_swap_on: bool,
     kube_network_plugin: String,
     kube_proxy_mode: String,
+    kube_proxy_remove: bool,
     network_policies_enabled: bool,
     kube_resolv_conf: Option<String>,
     dns_mode: String,
@@ -115,6 +118,11 @@ struct Vars {
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>(), Read::own::<resolvconf::Vars>()];
 
 impl Vars {
+    /// How kube-proxy programs services; nothing where there is none.
+    fn proxy_mode(&self) -> &str {
+        if self.kube_proxy_remove { "" } else { &self.kube_proxy_mode }
+    }
+
     /// The UDP port to which pods' packets to other machines go, where they do.
     fn vxlan_port(&self) -> Option<u16> {
         match self.kube_network_plugin.as_str() {
@@ -236,6 +244,10 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         looked => looked?,
     }
     findings.refuse(unknown_addresses(host));
+    // cilium is asked when it has come, before kube-proxy goes.
+    if vars.kube_proxy_remove && vars.kube_network_plugin != "cilium" {
+        findings.refuse(kube_proxy::refused(host, &known).await?);
+    }
     machine::check(&machine, &mut findings);
     foreign::check(&machine, &mut findings);
     docker::check(&machine, &mut findings);

@@ -83,9 +83,11 @@ fn needed_ports(machine: &Machine) -> Vec<Port> {
     }
     if machine.duties.control_plane || machine.duties.node {
         ports.push(port(10248, "the kubelet's health", "kubelet"));
-        ports.push(port(10249, "kube-proxy's metrics", "kube-proxy"));
         ports.push(port(10250, "the kubelet", "kubelet"));
-        ports.push(port(10256, "kube-proxy's health", "kube-proxy"));
+        if !machine.vars.kube_proxy_remove {
+            ports.push(port(10249, "kube-proxy's metrics", "kube-proxy"));
+            ports.push(port(10256, "kube-proxy's health", "kube-proxy"));
+        }
         if machine.vars.kube_network_plugin == "cilium" {
             ports.push(port(4240, "cilium's health, asked by other nodes", "cilium-agent"));
             ports.push(port(machine.vars.cilium_agent_health_port, "cilium's own health", "cilium-agent"));
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_addresses_and_ports_is_found() {
-        let rows: [(Change, &str); 34] = [
+        let rows: [(Change, &str); 36] = [
             (|_| {}, ""),
             (|f| { f.facts.addresses.clear(); f.facts.routes.clear() }, "address: none but loopback"),
             (|f| f.vars.ip = Some("192.0.2.4".into()), ""),
@@ -184,6 +186,8 @@ mod tests {
             (|f| { listen(f, 6443, "socat"); f.cluster.kube_apiserver_port = 8443 }, ""),
             (|f| { listen(f, 6443, "socat"); f.duties.control_plane = false }, ""),
             (|f| listen(f, 6443, "kube-apiserver"), ""),
+            (|f| listen(f, 10256, "socat"), "port: 10256 is in use by socat"),
+            (|f| { listen(f, 10256, "socat"); f.vars.kube_proxy_remove = true }, ""),
             (|f| listen(f, 20244, "socat"), ""),
             (|f| { listen(f, 20244, "socat"); f.vars.network_policies_enabled = true }, "port: 20244 is in use by socat"),
             (|f| listen(f, 4240, "socat"), ""),

@@ -93,7 +93,7 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let folders = folders(duties, vars, &bin_dir);
     let ping = vars.access_ip.clone().filter(|_| vars.ping_access_ip).unwrap_or_default();
     let resolv = vars.kube_resolv_conf.as_deref().unwrap_or(resolvconf::OWN).to_owned();
-    let nf_tables = if vars.kube_proxy_mode == "nftables" { "yes" } else { "no" };
+    let nf_tables = if vars.proxy_mode() == "nftables" { "yes" } else { "no" };
     let mut arguments = vec![ping, resolv, nf_tables.to_owned()];
     arguments.extend(folders.iter().map(|folder| folder.path.clone()));
     let clock = if vars.ntp_enabled { sh0(clock::LOOK) } else { sh0("") };

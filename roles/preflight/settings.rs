@@ -7,7 +7,7 @@ use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 use super::findings::{Findings, problem};
 use super::{
     api_server, apps, calico, cilium, corefile, docker, encryption, etcd_settings, eviction, kubelets, names,
-    proxies, resolver, too_new, values, vip,
+    proxies, resolver, services, too_new, values, vip,
 };
 use crate::balancer::{self, External};
 use crate::bootstrap_os;
@@ -85,6 +85,7 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     findings.refuse(eviction::check(vars));
     findings.refuse(calico::check(vars));
     findings.refuse(cilium::check(vars));
+    findings.refuse(services::check(vars));
     findings.refuse(proxies::check(vars));
     findings.refuse(etcd_settings::check(vars));
     findings.refuse(names::check(vars));

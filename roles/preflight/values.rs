@@ -177,6 +177,7 @@ const VALUES: &[(&str, Form)] = &[
     ("kubelet_image_gc_high_threshold", PERCENT),
     ("kubelet_image_gc_low_threshold", PERCENT),
     ("kube_resolv_conf", Path),
+    ("kube_proxy_remove", Boolean),
     ("kubeadm_token_minutes", Number(1, 1440)),
     ("system_upgrade", Boolean),
     ("system_upgrade_reboot", OneOf(&["on-upgrade", "always", "never"])),

@@ -27,16 +27,7 @@ done
 for point in /run/netns/cni-*; do
   [ ! -e "$point" ] || grep -q " $point " /proc/self/mountinfo || rm -f "$point"
 done
-# kube-proxy's virtual servers are those at the addresses of its interface.
-if [ -e /sys/class/net/kube-ipvs0 ] && command -v ipvsadm >/dev/null; then
-  for address in $(ip -o -4 addr show dev kube-ipvs0 | awk '{ split($4, part, "/"); print part[1] }'); do
-    ipvsadm-save -n | awk -v at="$address:" '$1 == "-A" && index($3, at) == 1 { print "-D " $2 " " $3 }' |
-      while read -r words; do
-        # shellcheck disable=SC2086 # words of a command
-        ipvsadm $words
-      done
-  done
-fi
+no_virtual_servers
 # The kernel's own interface of ipip stays, without the address that calico gave it.
 if [ -n "$calico" ] && [ -e /sys/class/net/tunl0 ]; then
   ip addr flush dev tunl0 || :

@@ -96,8 +96,18 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
     let networks = if has_cilium { cilium::NETWORKS } else { calico };
     let engine = engine(host, with).await?;
     let arguments = arguments(host, &vars, with, has_etcd, (calico, has_cilium), engine)?;
-    let look = sh(concat!(include_str!("traces.sh"), "left=$(traces)\n[ -z \"$left\" ]"), arguments.clone());
-    let clear = sh(concat!(include_str!("traces.sh"), include_str!("clear.sh")), arguments.clone());
+    let look = sh(
+        concat!(
+            include_str!("../packet_filter.sh"),
+            include_str!("traces.sh"),
+            "left=$(traces)\n[ -z \"$left\" ]"
+        ),
+        arguments.clone(),
+    );
+    let clear = sh(
+        concat!(include_str!("../packet_filter.sh"), include_str!("traces.sh"), include_str!("clear.sh")),
+        arguments.clone(),
+    );
     if with.foreign {
         foreign::stop(host).await?;
     }
@@ -214,8 +224,12 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         return Ok(());
     }
     earlier::tell(host).await?;
-    let answer =
-        host.query(sh(concat!(include_str!("traces.sh"), include_str!("left.sh")), arguments)).await?;
+    let answer = host
+        .query(sh(
+            concat!(include_str!("../packet_filter.sh"), include_str!("traces.sh"), include_str!("left.sh")),
+            arguments,
+        ))
+        .await?;
     if let Some(failure) = left_over(host.name(), &answer) {
         return Err(failure);
     }

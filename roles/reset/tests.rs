@@ -14,7 +14,7 @@ fn removal(foreign: &str, rules: &str) -> String {
 
 /// The same, with the name of calico's network, and whether it was cilium's.
 fn removal_with(calico: &str, cilium: &str, foreign: &str, rules: &str) -> String {
-    let program = concat!(include_str!("traces.sh"), "removal_of_rules");
+    let program = concat!(include_str!("../packet_filter.sh"), include_str!("traces.sh"), "removal_of_rules");
     let mut child = Command::new("sh")
         .args(["-ec", program, "sh", foreign, "10.233.64.0/18", "", "", "", calico, cilium])
         .stdin(Stdio::piped())
@@ -72,7 +72,8 @@ fn left(shell: &[&str], foreign: &str, calico: &str, cilium: &str) -> String {
     put("programs/iptables-save", &format!("#!/bin/sh\ncat <<'END'\n{RULES}END\n"));
     let program = root.path().join("programs/iptables-save");
     fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = concat!(include_str!("traces.sh"), include_str!("left.sh"));
+    let program =
+        concat!(include_str!("../packet_filter.sh"), include_str!("traces.sh"), include_str!("left.sh"));
     let program = ["/proc/", "/sys/class", "/sys/fs/bpf", "/etc/cni/net.d", "/run/netns"]
         .into_iter()
         .fold(program.to_owned(), |all, path| all.replace(path, &format!("{here}{path}")));

@@ -1,4 +1,4 @@
-# What pods, the kubelet, kube-proxy and network plugins leave in the kernel. Read-only.
+# What pods, the kubelet, kube-proxy and network plugins leave in the kernel; packet_filter.sh stands in front. Read-only.
 # $1: whether the networks of other tools count as well (yes, or nothing); $2: the network of pods; $3: folders below which
 # nothing may be mounted, one after the other with spaces; $6: the name of calico's network
 # (of CNI), where the cluster's was that; else nothing; $7: whether it was cilium's (yes, or nothing).
@@ -120,17 +120,6 @@ routes() {
       if (at >= first && at < first + size && to[2] + 0 >= wanted[2] + 0) print $1
     }
     { nowhere = 0 }'
-}
-
-# Commands of iptables that have rules, without loading modules that nobody has loaded.
-iptables_commands() {
-  for command in iptables iptables-nft iptables-legacy ip6tables ip6tables-nft ip6tables-legacy; do
-    case $command in
-      iptables-legacy) [ -s /proc/net/ip_tables_names ] || continue ;;
-      ip6tables-legacy) [ -s /proc/net/ip6_tables_names ] || continue ;;
-    esac
-    if command -v "$command-save" >/dev/null; then echo "$command"; fi
-  done
 }
 
 # What takes the rules of Kubernetes out of what iptables-save(8) has printed, in the form of iptables-restore(8): only chains

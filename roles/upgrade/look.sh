@@ -6,8 +6,8 @@ pod='{.spec.nodeName}|{.spec.containers[0].image}'
 node='{.status.nodeInfo.kubeletVersion}|{.metadata.annotations.muster\.io/cordoned}'
 owner='{.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}'
 kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$pod|$node|$owner{\"\n\"}{end}"
-# config|VERSION and proxy|IMAGE: what the cluster as a whole has.
+# config|VERSION and proxy|IMAGE: what the cluster as a whole has; the second one only where it has kube-proxy.
 image='{.spec.template.spec.containers[0].image}'
-kubectl -n kube-system get configmap/kubeadm-config daemonset/kube-proxy \
+kubectl -n kube-system get configmap/kubeadm-config daemonset/kube-proxy --ignore-not-found \
   -o "jsonpath={range .items[*]}{.data.ClusterConfiguration}{\"\nproxy|\"}$image{\"\n\"}{end}" |
   sed -n 's/^kubernetesVersion: /config|/p; /^proxy|./p'

@@ -13,7 +13,7 @@ pub(crate) struct State {
     pods: Vec<Pod>,
     /// The version in kubeadm's configuration of the cluster.
     config: String,
-    /// The version of kube-proxy.
+    /// The version of kube-proxy; empty where there is none.
     proxy: String,
 }
 
@@ -106,7 +106,10 @@ impl State {
             self.pods.iter().any(|pod| pod.name == name && pod.version == wanted)
         };
         // kubeadm brings kube-proxy to the new version with the last control plane.
-        let proxy_follows = || self.proxy == wanted || self.older_api_servers(wanted).next().is_some();
+        let proxy_follows = || {
+            let is_done = self.proxy.is_empty() || self.proxy == wanted;
+            is_done || self.older_api_servers(wanted).next().is_some()
+        };
         found.kubelet == wanted
             && (!is_plane || self.config == wanted && proxy_follows() && COMPONENTS.iter().all(runs))
     }
@@ -284,6 +287,8 @@ mod tests {
         let two =
             "kube-proxy:v1.35.4\nPod|kube-system|kube-apiserver-b|Running|True|b|kube-apiserver:v1.35.4|||/";
         assert!(done(&changed("kube-proxy:v1.36.3", two), "a"));
+        // Where there is none, none is waited for.
+        assert!(done(&changed("proxy|registry.k8s.io/kube-proxy:v1.36.3\n", ""), "a"));
         assert!(state.has_kubelet("a", "1.36.3") && !state.has_kubelet("a", "1.37.2"));
         assert!(!changed("Node||a||True", "Node||a||Unknown").has_kubelet("a", "1.36.3"));
         assert!(state.has_api_server("1.36.3") && !state.has_api_server("1.37.2"));

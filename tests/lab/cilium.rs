@@ -128,6 +128,74 @@ fn pods_reach_each_other_through_cilium_policies_hold_and_a_reset_leaves_nothing
     }
 }
 
+/// What is left of kube-proxy in the cluster and, of its rules, on the machines.
+fn kube_proxy(lab: &Lab) -> (String, [String; 2]) {
+    let get = ["-n", "kube-system", "get", "daemonset/kube-proxy", "configmap/kube-proxy"];
+    let objects = kubectl(lab, &[&get[..], &["--ignore-not-found", "-o", "name"]].concat());
+    let rules =
+        |machine: &str| lab.on(machine, "iptables-save | grep -c '^:KUBE-\\(SVC\\|SERVICES\\)' || true");
+    (objects, ["node1", "node2"].map(|machine| rules(machine).trim().to_owned()))
+}
+
+#[test]
+#[ignore = "it takes ten minutes; ./test --all"]
+fn cilium_carries_services_alone_gives_them_to_kube_proxy_and_takes_them_over_again() {
+    if !bundle_has("cilium/cilium") {
+        eprintln!("skipped: the bundle has no cilium (muster bundle build --with cilium --with helm)");
+        return;
+    }
+    let lab = Lab::up(123, &["-n", "2"]);
+    fs::create_dir_all(lab.folder().join("inventory/group_vars")).unwrap();
+    let hosts = format!(
+        "node1 ansible_host={0}\nnode2 ansible_host={1}\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\nnode2\n",
+        lab.address(1),
+        lab.address(2)
+    );
+    fs::write(lab.folder().join("inventory/hosts.ini"), hosts).unwrap();
+    let values = format!("{VALUES}cilium_kube_proxy_replacement: true\nverify_network: always\n");
+    fs::write(lab.folder().join("inventory/group_vars/all.yml"), values).unwrap();
+    // Each run tests services by their name, their address and a port of each node.
+    let setup = |args: &[&str]| {
+        let ended = lab.muster(&[&["setup-cluster", "--offline"], args].concat());
+        assert_eq!(ended.code, 0, "{args:?}: {ended:#?}");
+        ended
+    };
+    let nothing = (String::new(), ["0", "0"].map(str::to_owned));
+    setup(&[]);
+    assert_eq!(kube_proxy(&lab), nothing);
+    let second = setup(&[]);
+    assert!(second.out.contains("(0 changed)"), "{second:#?}");
+
+    // kube-proxy comes first on the way back.
+    let back = ["-e", "kube_proxy_remove=false", "-e", "cilium_kube_proxy_replacement=false"];
+    let first = setup(&back);
+    assert!(
+        first.out.contains("kube-proxy on every node, before cilium gives the services up"),
+        "{first:#?}"
+    );
+    let (objects, rules) = kube_proxy(&lab);
+    assert_eq!(objects, "daemonset.apps/kube-proxy\nconfigmap/kube-proxy\n");
+    assert!(rules.iter().all(|count| count != "0"), "{rules:?}");
+    let second = setup(&back);
+    assert!(second.out.contains("(0 changed)"), "{second:#?}");
+
+    // Without cilium it stays.
+    let refused =
+        lab.muster(&["setup-cluster", "--offline", "-e", "kube_proxy_remove=true", back[2], back[3]]);
+    assert!(
+        refused.code == 3 && refused.all().contains("cilium is not told to do kube-proxy's work"),
+        "{refused:#?}"
+    );
+
+    let again = setup(&[]);
+    assert!(again.out.contains("rules of kube-proxy: removed"), "{again:#?}");
+    assert_eq!(kube_proxy(&lab), nothing);
+    // The kubelet's own chains are there.
+    assert!(lab.on("node2", "iptables-save").contains(":KUBE-KUBELET-CANARY"));
+    let second = setup(&[]);
+    assert!(second.out.contains("(0 changed)"), "{second:#?}");
+}
+
 #[test]
 #[ignore = "it takes two minutes; ./test --all"]
 fn the_objects_of_ones_own_network_are_applied_and_go_when_they_are_taken_out() {
@@ -140,7 +208,15 @@ fn the_objects_of_ones_own_network_are_applied_and_go_when_they_are_taken_out() 
     fs::write(lab.folder().join("net.yml"), format!("{}---\n{}", map("net-a"), map("net-b"))).unwrap();
     // Nobody brings a plugin, so no node becomes Ready: as far as that it goes.
     let setup = |args: &[&str]| {
-        let network = ["-e", "kube_network_plugin=custom_cni", "-e", "verify_timeout=5"];
+        // Whoever brings such a network may bring what carries services, too.
+        let network = [
+            "-e",
+            "kube_network_plugin=custom_cni",
+            "-e",
+            "verify_timeout=5",
+            "-e",
+            "kube_proxy_remove=true",
+        ];
         lab.muster(&[&["setup-cluster", &lab.pattern(1), "--offline"], &network[..], args].concat())
     };
     let file = serde_json::json!({ "custom_cni_manifests": [lab.folder().join("net.yml")] }).to_string();
@@ -155,6 +231,19 @@ fn the_objects_of_ones_own_network_are_applied_and_go_when_they_are_taken_out() 
         lab.on("node1", &get)
     };
     assert_eq!((has("net-a"), has("net-b")), ("6443".to_owned(), "6443".to_owned()));
+    let list =
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get daemonsets,configmaps -o name";
+    let system = lab.on("node1", list);
+    assert!(!system.contains("kube-proxy") && system.contains("configmap/kubeadm-config"), "{system}");
+    let other = setup(&["-e", &file, "-e", "kube_proxy_remove=false"]);
+    assert!(other.code != 3 && lab.on("node1", list).contains("daemonset.apps/kube-proxy"), "{other:#?}");
+    // Nobody sees whether this network carries services.
+    let refused = setup(&["-e", &file]);
+    assert!(refused.code == 3 && refused.all().contains("and the cluster has a kube-proxy"), "{refused:#?}");
+    lab.on(
+        "node1",
+        &format!("{} delete daemonset/kube-proxy configmap/kube-proxy", list.split(" get ").next().unwrap()),
+    );
     fs::write(lab.folder().join("net.yml"), map("net-a")).unwrap();
     let second = setup(&["-e", &file]);
     assert!(second.out.contains("custom-cni: Apply custom-cni: changed"), "{second:#?}");

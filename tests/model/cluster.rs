@@ -65,7 +65,8 @@ pub(crate) struct State {
     pub(crate) late_looks: u32,
     /// The nodes that were taken away, in order.
     pub(crate) removed: Vec<String>,
-    /// The versions of the kubelets that run, by node, of kubeadm's configuration and of kube-proxy.
+    /// The versions of the kubelets that run, by node, of kubeadm's configuration and of kube-proxy; the last one is empty where there is
+    /// no kube-proxy.
     pub(crate) kubelets: BTreeMap<String, String>,
     /// Machines whose kubelets do not start with what they have, and all those of which that was ever so.
     pub(crate) down: BTreeSet<String>,

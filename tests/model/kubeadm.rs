@@ -67,7 +67,7 @@ impl Cluster {
                 Ok(0)
             }
             ["init", "phase", ..] => Ok(0),
-            ["init", "--config", config, ..] if is_there(config) => {
+            ["init", "--config", config, flags @ ..] if is_there(config) => {
                 if !self.state().has_quorum() {
                     return say(shell, "kubeadm: etcd does not answer", 1);
                 }
@@ -89,7 +89,9 @@ impl Cluster {
                 self.learns(&content(config));
                 let version = {
                     let mut state = self.state();
-                    state.proxy = state.version.clone();
+                    if !flags.iter().any(|flag| upgrade::leaves_out_kube_proxy(flag)) {
+                        state.proxy = state.version.clone();
+                    }
                     state.info = endpoint.clone();
                     let names = state.names.clone();
                     state.certificates.insert(machine.name.clone(), names);
@@ -150,7 +152,7 @@ impl Cluster {
             ["upgrade", "apply", version, "--yes", "--patches", _, skipped]
                 if skipped.starts_with("--skip-phases=") && is_there(upgrade::MANIFEST) =>
             {
-                self.upgrade(shell, version.trim_start_matches('v')).await
+                self.upgrade(shell, version.trim_start_matches('v'), skipped).await
             }
             ["upgrade", ..] => Ok(1),
             ["certs" | "kubeconfig", ..] => self.signs(shell, words).await,

@@ -206,6 +206,11 @@ impl Cluster {
         if rest == ["get", "--raw", "/readyz"] {
             return Ok(0);
         }
+        if rest == ["-n", "kube-system", "rollout", "restart", "daemonset/kube-proxy"]
+            && self.state().proxy.is_empty()
+        {
+            return say(shell, "Error from server (NotFound): daemonsets.apps \"kube-proxy\" not found", 1);
+        }
         let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
         if let ["drain", node, flags @ ..] = rest.as_slice() {
             return self.drain(shell, node, flags);

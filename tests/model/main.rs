@@ -25,6 +25,7 @@ mod policies;
 mod renewal;
 mod reset;
 mod rotation;
+mod services;
 mod surroundings;
 mod system;
 mod upgrade;

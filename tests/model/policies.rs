@@ -11,7 +11,7 @@ use crate::{World, hosts, simulated};
 const TWO: &str = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm[0:1]\n";
 const WITH: [&str; 1] = ["network_policies_enabled=true"];
 /// A line for each set of addresses in the kernel.
-const SETS: &str = "/run/ipset";
+pub(crate) const SETS: &str = "/run/ipset";
 
 /// What ipset(8) does on a model machine.
 pub(crate) fn ipset(shell: &mut Shell, words: &[&str]) -> Done {

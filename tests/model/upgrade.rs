@@ -53,10 +53,16 @@ pub(crate) fn installed(machine: &Machine, program: &str) -> String {
     content.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
+/// Whether this flag of kubeadm's leaves out the phase that brings kube-proxy.
+pub(crate) fn leaves_out_kube_proxy(flag: &str) -> bool {
+    let phases = flag.strip_prefix("--skip-phases=").unwrap_or_default();
+    phases.split(',').any(|phase| phase == "addon/kube-proxy")
+}
+
 impl Cluster {
     /// `kubeadm upgrade apply` on a control plane: its own static pods, what the cluster has as a whole, and with the last control
-    /// plane kube-proxy.
-    pub(crate) async fn upgrade(&self, shell: &mut Shell, version: &str) -> Done {
+    /// plane kube-proxy, unless that is left out or has no ConfigMap.
+    pub(crate) async fn upgrade(&self, shell: &mut Shell, version: &str, skipped: &str) -> Done {
         let machine = shell.machine.clone();
         if installed(&machine, "kubeadm") != version || !self.answers() {
             return say(shell, "kubeadm: it cannot go to that version now", 1);
@@ -77,7 +83,8 @@ impl Cluster {
         let mut state = self.state();
         state.version = version.to_owned();
         let planes: Vec<String> = state.nodes.values().map(|node| api_server(node)).collect();
-        if planes.iter().all(|plane| plane.is_empty() || plane == version) {
+        let has_proxy = !state.proxy.is_empty() && !leaves_out_kube_proxy(skipped);
+        if has_proxy && planes.iter().all(|plane| plane.is_empty() || plane == version) {
             state.proxy = version.to_owned();
         }
         Ok(0)
@@ -119,12 +126,35 @@ pub(crate) fn answer(state: &State, words: &[&str]) -> Option<String> {
             }
             Some(lines)
         }
-        ["-n", "kube-system", "get", "configmap/kubeadm-config", "daemonset/kube-proxy", "-o", _] => {
-            Some(format!(
-                "kubernetesVersion: v{}\nproxy|registry.k8s.io/kube-proxy:v{}\n",
-                state.version, state.proxy
-            ))
+        [
+            "-n",
+            "kube-system",
+            "get",
+            "configmap/kubeadm-config",
+            "daemonset/kube-proxy",
+            "--ignore-not-found",
+            "-o",
+            _,
+        ] => {
+            let proxy = match state.proxy.as_str() {
+                "" => String::new(),
+                version => format!("proxy|registry.k8s.io/kube-proxy:v{version}\n"),
+            };
+            Some(format!("kubernetesVersion: v{}\n{proxy}", state.version))
         }
+        [
+            "-n",
+            "kube-system",
+            "get",
+            "daemonset/kube-proxy",
+            "configmap/kube-proxy",
+            "--ignore-not-found",
+            "-o",
+            "name",
+        ] => Some(match state.proxy.as_str() {
+            "" => String::new(),
+            _ => "daemonset.apps/kube-proxy\nconfigmap/kube-proxy\n".to_owned(),
+        }),
         ["-n", "kube-system", "get", "configmap", "kubeadm-config", "-o", _] => {
             Some(format!("apiVersion: kubeadm.k8s.io/v1beta4\nkubernetesVersion: v{}\n", state.version))
         }

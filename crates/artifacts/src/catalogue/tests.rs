@@ -55,7 +55,7 @@ fn a_cluster_needs_only_what_it_is_for() {
     let release = catalogue.release("1.36.3", Arch::Amd64).unwrap();
     let needed = |purpose: &str| catalogue.needed(release.clone(), |known| known == purpose);
     let dns = needed("dns");
-    assert!(dns.image("coredns").is_some() && dns.image("kube-proxy").is_some());
+    assert!(dns.image("coredns").is_some() && dns.image("kube-apiserver").is_some());
     assert!(dns.file("flannel-cni").is_none() && dns.image("flannel").is_none());
     assert!(needed("flannel").file("flannel-cni").is_some() && needed("flannel").image("coredns").is_none());
 }
