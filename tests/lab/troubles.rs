@@ -123,8 +123,7 @@ fn troubles(lab: &Lab, way: &str, server: &str, victim: &dyn Fn() -> String) {
             ),
         );
         thread::sleep(Duration::from_secs(10));
-        let nodes =
-            lab.on("node4", "kubectl --kubeconfig /etc/kubernetes/kubelet.conf get nodes --no-headers");
+        let nodes = lab.muster(&["kubectl", "get", "nodes", "--no-headers"]).out;
         assert_eq!(nodes.lines().filter(|line| line.contains(" Ready ")).count(), 4, "{nodes}");
     }
 }
