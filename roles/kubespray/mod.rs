@@ -327,6 +327,46 @@ mod tests {
         ] {
             assert_eq!(remedy(name, value), expected, "{value}");
         }
-        assert!(remedy("kube_network_plugin", "canal").contains("which has the same policies"));
+    }
+
+    /// Plugins that kubespray has or had, each with what is to be set instead: a table of `docs/networks.md` has them all.
+    #[test]
+    fn of_each_network_that_is_not_there_it_is_said_what_to_set() {
+        let refusal = refusals().find(|refusal| refusal.name == "kube_network_plugin").unwrap();
+        let page = include_str!("../../docs/networks.md");
+        let expected = [
+            ("canal", "set kube_network_plugin: calico, which has the same policies"),
+            ("cloud", "set kube_network_plugin: none, and let the cloud route"),
+            ("contiv", "set kube_network_plugin: calico or cilium; Contiv is not developed any more"),
+            (
+                "kube-ovn",
+                "set kube_network_plugin: custom_cni, with its manifests in custom_cni_manifests; or cilium",
+            ),
+            (
+                "kube-router",
+                "set kube_network_plugin: flannel, and network_policies_enabled: true for kube-router's policies; or \
+                 custom_cni, with its manifests",
+            ),
+            ("macvlan", "set kube_network_plugin: none, and install the plugin yourself"),
+            (
+                "multus",
+                "set kube_network_plugin to the network of the pods, and put Multus' objects into the folder extension",
+            ),
+            (
+                "ovn4nfv",
+                "set kube_network_plugin: calico or cilium; kubespray does not install OVN4NFV any more either",
+            ),
+            ("weave", "set kube_network_plugin: calico or flannel; Weave Net is not developed any more"),
+        ];
+        assert!(
+            refusal.remedies.keys().eq(expected.iter().map(|(plugin, _)| plugin)),
+            "one is not looked at"
+        );
+        for (plugin, remedy) in expected {
+            let value = Value::from(plugin);
+            assert!(!refusal.harmless.holds(&value, &crate::preflight::fixture::variables("")), "{plugin}");
+            assert_eq!(refusal.remedy(&value), remedy, "{plugin}");
+            assert!(page.contains(&format!("\n| `{plugin}` | ")), "docs/networks.md has no row of {plugin}");
+        }
     }
 }
