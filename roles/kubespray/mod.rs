@@ -18,6 +18,7 @@ pub use remarks::{Remark, Verdict, remarks};
 #[serde(deny_unknown_fields)]
 struct Keys {
     renamed: BTreeMap<String, String>,
+    reworded: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
     defaults: BTreeMap<String, String>,
     refused: Vec<Group>,
     absent: Vec<Group>,
@@ -49,9 +50,12 @@ static KEYS: LazyLock<Keys> =
 /// [`muster_inventory::VarsBuilder::fallbacks`].
 pub const DERIVED: &str = include_str!("derived.yml");
 
-/// Variables that have another name now.
+/// Variables that have another name now, and values that are other words.
 pub fn renames() -> Renames {
-    KEYS.renamed.iter().fold(Renames::new(), |renames, (old, new)| renames.add(old, new))
+    let names = KEYS.renamed.iter().fold(Renames::new(), |renames, (old, new)| renames.add(old, new));
+    let words =
+        KEYS.reworded.iter().flat_map(|(name, words)| words.iter().map(move |(old, new)| (name, old, new)));
+    words.fold(names, |renames, (name, old, new)| renames.add_word(name, old, Value::from_json(new)))
 }
 
 /// What becomes of a variable that kubespray has and no role; `None` for one that kubespray has not either, and for one that
@@ -270,6 +274,7 @@ mod tests {
         for (old, new) in &KEYS.renamed {
             assert!(own.contains(new.as_str()) && !own.contains(old.as_str()), "{old}: {new}");
         }
+        assert!(KEYS.reworded.keys().all(|name| own.contains(name.as_str())), "{:?}", KEYS.reworded);
         assert!(KEYS.defaults.keys().all(|name| own.contains(name.as_str())), "{:?}", KEYS.defaults);
     }
 

@@ -442,6 +442,12 @@ mod tests {
             ("kubelet_max_pods: '110'", None),
             ("upstream_dns_servers: 192.0.2.1", Some("upstream_dns_servers: \"192.0.2.1\" (vars.yml:1:23)")),
             ("upstream_dns_servers: [192.0.2.1]", None),
+            ("cilium_kube_proxy_replacement: strict", None),
+            ("cilium_kube_proxy_replacement: partial", None),
+            (
+                "cilium_kube_proxy_replacement: maybe",
+                Some("cilium_kube_proxy_replacement: \"maybe\" (vars.yml:1:32)"),
+            ),
             ("bin_dir: [/opt/bin]", Some("bin_dir: [\"/opt/bin\"] (vars.yml:1:10)")),
             ("kube_apiserver_port: 70000", Some("kube_apiserver_port: 70000 (vars.yml:1:22)")),
             ("kube_apiserver_port: 8443", None),
