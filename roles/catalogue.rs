@@ -8,6 +8,7 @@ use muster_inventory::{HostVars, Inventory, Vars};
 
 use crate::balancer;
 use crate::cilium;
+use crate::coredns;
 use crate::custom_cni;
 use crate::docker;
 use crate::extension;
@@ -90,7 +91,10 @@ pub fn options_of(inventory: &Inventory, vars: &Vars) -> Vec<String> {
 fn asks_for(vars: &HostVars, purpose: &str) -> bool {
     let plugin_is = |name: &str| text(vars, "kube_network_plugin").is_none_or(|plugin| plugin == name);
     match purpose {
-        "dns" => text(vars, "dns_mode").is_none_or(|mode| mode != "none"),
+        "dns" => text(vars, "dns_mode").is_none_or(|mode| {
+            let caches = vars.get("enable_nodelocaldns").ok().flatten();
+            coredns::is_anywhere(&mode, caches.is_none_or(|caches| caches.as_bool() != Some(false)))
+        }),
         "flannel" | "calico" | "cilium" => plugin_is(purpose),
         "cilium-envoy" => cilium::has_envoy(vars),
         "hubble" => cilium::has_hubble(vars),
@@ -214,6 +218,9 @@ mod tests {
         assert_eq!(names("", ""), [true; 4]);
         assert_eq!(names("dns_mode=none", ""), [true; 4]);
         assert_eq!(names("dns_mode=none verify_network=never", "dns_mode=none"), [false, true, true, true]);
+        let manual = "dns_mode=manual verify_network=never";
+        assert!(!names(manual, manual)[0]);
+        assert!(names(manual, &format!("{manual} enable_nodelocaldns=true"))[0]);
         assert_eq!(names("kube_network_plugin=none", "kube_network_plugin=none"), [true, false, true, true]);
         assert_eq!(names("dns_mode='{{ nobody }}'", "dns_mode=none"), [true; 4]);
     }

@@ -219,6 +219,9 @@ mod tests {
             ("kube_config_dir=/etc/kubernetes", ""),
             ("ipv4_stack=yes", "Quiet ipv4_stack (6)"),
             ("dns_mode=kubedns", ""),
+            ("dns_mode=manual", ""),
+            ("dns_mode=coredns_dual", ""),
+            ("dns_mode=skydns", "Refused dns_mode (6)"),
             ("argocd_enabled=True", "Absent argocd_enabled (6)"),
             ("argocd_enabled=false", "Quiet argocd_enabled (6)"),
             ("helm_version=v2.9.1", "Quiet helm_version (6)"),
@@ -282,7 +285,6 @@ mod tests {
                 "kube_proxy_remove",
                 "kube-proxy stays: flannel and calico need it, and cilium does its work beside it (cilium_kube_proxy_replacement)",
             ),
-            ("skydns_server_secondary", "names are given by CoreDNS"),
             ("dns_late", "it belongs to resolvconf_mode"),
             ("kubeadm_certificate_key", "it belongs to kubeadm_token_ttl"),
             // What there is by now.
