@@ -277,16 +277,24 @@ fn other_versions(vars: &HostVars) -> Vec<Problem> {
         return Vec::new();
     };
     let tell = |(setting, name): (Setting, &str)| {
-        // Which of the catalogue's versions is taken may be said.
+        // Of some it may be said which of the catalogue's versions is taken.
         let asked = setting.text.trim_start_matches('v');
-        if setting.name == "calico_version" && CATALOGUE.versions(name).contains(&asked) {
+        let choices = match setting.name {
+            "calico_version" | "runc_version" => CATALOGUE.versions(name),
+            _ => Vec::new(),
+        };
+        if choices.contains(&asked) {
             return None;
         }
         let image = || release.image(name).map(|image| &image.version);
         let version = release.file(name).map(|file| &file.version).or_else(image)?;
         (setting.text.trim_start_matches('v') != version).then(|| {
             let needed = format!("{version}, which the catalogue has for Kubernetes {}", release.version);
-            setting.wrong(needed, format!("{version} is installed; remove {}", setting.name))
+            let or = match choices.as_slice() {
+                [] => String::new(),
+                choices => format!(", or set one of {}", choices.join(", ")),
+            };
+            setting.wrong(needed, format!("{version} is installed; remove {}{or}", setting.name))
         })
     };
     settings.into_iter().filter_map(tell).collect()
@@ -566,6 +574,14 @@ mod tests {
             found("etcd_version: v3.7.3").1,
             Vec::<String>::new(),
             "the version that is installed anyway"
+        );
+        // Which runc there is may be said.
+        assert_eq!(found("runc_version: v1.3.6"), (Vec::new(), Vec::new()));
+        assert_eq!(found("runc_version: 1.2.3").1, ["runc_version: 1.2.3 (vars.yml:1:15)"]);
+        let remedy = other_versions(&variables("runc_version: 1.2.3")).remove(0).remedy;
+        assert!(
+            remedy.ends_with("; remove runc_version, or set one of 1.4.3, 1.4.2, 1.4.1, 1.4.0, 1.3.6, 1.3.5"),
+            "{remedy}"
         );
         let (problems, warnings) = found("ipv6_stack: true\nignore_assert_errors: true");
         assert_eq!((problems.len(), warnings.len()), (0, 1));
