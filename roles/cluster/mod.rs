@@ -69,7 +69,7 @@ struct Vars {
     containerd_use_systemd_cgroup: bool,
     skydns_server: String,
     dns_mode: String,
-    manual_dns_server: String,
+    manual_dns_server: Option<String>,
 }
 
 /// The groups of all machines of a cluster.
@@ -93,7 +93,7 @@ impl Vars {
     /// Where pods ask for names, at a cache on their node before: the variable that says it, and the address.
     fn server_of_names(&self) -> (&'static str, String) {
         match self.dns_mode.as_str() {
-            "manual" => ("manual_dns_server", self.manual_dns_server.clone()),
+            "manual" => ("manual_dns_server", self.manual_dns_server.clone().unwrap_or_default()),
             _ => (misfits::DNS_SERVER, self.skydns_server.clone()),
         }
     }
