@@ -1,5 +1,6 @@
 //! What is installed: the catalogue (`catalogue/catalogue.yml`), and what of it a role takes from the bundle.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use muster_artifacts::{Arch, Bundle, Catalogue, Release};
@@ -8,6 +9,7 @@ use muster_inventory::{HostVars, Inventory, Vars};
 
 use crate::balancer;
 use crate::cilium;
+use crate::coredns;
 use crate::custom_cni;
 use crate::docker;
 use crate::extension;
@@ -47,16 +49,51 @@ pub fn is_of_another_network(option: &str) -> bool {
     OF_CALICO.contains(&option) || ["cilium", "cilium-envoy", "hubble"].contains(&option)
 }
 
-/// The version of calico that variables choose, where the catalogue has it.
-fn chosen_calico(vars: &HostVars) -> Option<String> {
-    let version = text(vars, "calico_version")?.trim_start_matches('v').to_owned();
-    CATALOGUE.versions("calico-manifest").contains(&version.as_str()).then_some(version)
+/// The program that starts containers. A variable chooses its version, too.
+pub const RUNC: &str = "runc";
+
+/// The version of an artifact that a variable chooses, where the catalogue has it.
+fn chosen(vars: &HostVars, variable: &str, artifact: &str) -> Option<String> {
+    let version = text(vars, variable)?.trim_start_matches('v').to_owned();
+    CATALOGUE.versions(artifact).contains(&version.as_str()).then_some(version)
 }
 
-/// The release with the versions that variables choose.
+fn chosen_calico(vars: &HostVars) -> Option<String> {
+    chosen(vars, "calico_version", "calico-manifest")
+}
+
+fn chosen_runc(vars: &HostVars) -> Option<String> {
+    chosen(vars, "runc_version", RUNC)
+}
+
+/// The release with the versions that a machine's variables choose.
 fn as_chosen(release: Release, vars: &HostVars) -> Release {
+    let release = with_calico(release, vars);
+    let Some(version) = chosen_runc(vars) else { return release };
+    CATALOGUE.in_version(release.clone(), &[RUNC], &version).unwrap_or(release)
+}
+
+fn with_calico(release: Release, vars: &HostVars) -> Release {
     let Some(version) = chosen_calico(vars) else { return release };
     CATALOGUE.in_version(release.clone(), &OF_CALICO, &version).unwrap_or(release)
+}
+
+/// The release with each version of runc that one of the machines is to have.
+fn with_each_runc(mut release: Release, hosts: &[HostVars]) -> Release {
+    let place = release.files.iter().position(|file| file.name == RUNC).filter(|_| !hosts.is_empty());
+    let Some(place) = place else { return release };
+    let usual = release.files.remove(place);
+    let mut wanted = Vec::new();
+    for vars in hosts {
+        let file = chosen_runc(vars).and_then(|version| CATALOGUE.file(RUNC, &version, release.arch).ok());
+        let file = file.unwrap_or_else(|| usual.clone());
+        if !wanted.contains(&file) {
+            wanted.push(file);
+        }
+    }
+    let behind = release.files.split_off(place);
+    release.files.extend(wanted.into_iter().chain(behind));
+    release
 }
 
 /// A variable that is a text and can be worked out.
@@ -68,7 +105,8 @@ pub(crate) fn text(vars: &HostVars, name: &str) -> Option<String> {
 pub fn needed_by(inventory: &Inventory, vars: &Vars, release: Release) -> Release {
     let hosts: Vec<_> = inventory.hosts().filter_map(|host| vars.host(host.name()).ok()).collect();
     // The network is the same for all machines.
-    let release = hosts.first().map_or(release.clone(), |vars| as_chosen(release, vars));
+    let release = hosts.first().map_or(release.clone(), |vars| with_calico(release, vars));
+    let release = with_each_runc(release, &hosts);
     CATALOGUE.needed(release, |purpose| hosts.iter().any(|vars| asks_for(vars, purpose)))
 }
 
@@ -82,7 +120,11 @@ pub fn options_of(inventory: &Inventory, vars: &Vars) -> Vec<String> {
         Some(version) if OF_CALICO.contains(&option) => format!("{option}={version}"),
         _ => option.to_owned(),
     };
-    asked.map(in_version).collect()
+    let usual = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).ok();
+    let usual = usual.as_ref().and_then(|release| release.file(RUNC)).map(|file| file.version.as_str());
+    let runcs: BTreeSet<String> = hosts.iter().filter_map(chosen_runc).collect();
+    let runcs = runcs.into_iter().filter(|version| Some(version.as_str()) != usual);
+    asked.map(in_version).chain(runcs.map(|version| format!("{RUNC}={version}"))).collect()
 }
 
 /// Whether a machine's variables ask for a purpose (`for`, `options` and `apps` in the catalogue). A variable that cannot be
@@ -90,7 +132,10 @@ pub fn options_of(inventory: &Inventory, vars: &Vars) -> Vec<String> {
 fn asks_for(vars: &HostVars, purpose: &str) -> bool {
     let plugin_is = |name: &str| text(vars, "kube_network_plugin").is_none_or(|plugin| plugin == name);
     match purpose {
-        "dns" => text(vars, "dns_mode").is_none_or(|mode| mode != "none"),
+        "dns" => text(vars, "dns_mode").is_none_or(|mode| {
+            let caches = vars.get("enable_nodelocaldns").ok().flatten();
+            coredns::is_anywhere(&mode, caches.is_none_or(|caches| caches.as_bool() != Some(false)))
+        }),
         "kube-proxy" => {
             let is_removed = vars.get("kube_proxy_remove").ok().flatten();
             is_removed.is_none_or(|is_removed| is_removed.as_bool() != Some(true))
@@ -149,7 +194,15 @@ pub fn artifact(host: &Host, name: &str, kube_version: &str) -> Result<Artifact>
     Ok(Artifact { bundle, entry })
 }
 
-/// The same for this computer, whose architecture may be another one than the machine's; `None` where the bundle does not have it.
+/// The same, where the bundle has it.
+pub(crate) fn artifact_if_there(host: &Host, name: &str, kube_version: &str) -> Result<Option<Artifact>> {
+    let release = release(host, kube_version)?;
+    let bundle = host.bundle().clone();
+    let entry = release.file(name).and_then(|file| bundle.file(name, &file.version, release.arch).ok());
+    Ok(entry.cloned().map(|entry| Artifact { bundle: bundle.clone(), entry }))
+}
+
+/// [`artifact`] for this computer, whose architecture may be another one than the machine's; `None` where the bundle does not have it.
 pub fn artifact_for_here(host: &Host, name: &str, kube_version: &str) -> Option<Artifact> {
     artifact_of(host.bundle(), name, kube_version, Arch::host()?)
 }
@@ -221,9 +274,38 @@ mod tests {
         assert_eq!(dns, [false, true, true, true, true]);
         let own = names("kube_network_plugin=none", "kube_network_plugin=none");
         assert_eq!(own, [true, false, true, true, true]);
+        let manual = "dns_mode=manual verify_network=never";
+        assert!(!names(manual, manual)[0]);
+        assert!(names(manual, &format!("{manual} enable_nodelocaldns=true"))[0]);
         assert_eq!(names("dns_mode='{{ nobody }}'", "dns_mode=none"), [true; 5]);
         let without = names("kube_proxy_remove=true", "kube_proxy_remove=true");
         assert_eq!(without, [true, true, false, true, true]);
+    }
+
+    #[test]
+    fn each_version_of_runc_that_is_asked_for_is_needed() {
+        let whole = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
+        let usual = whole.file(RUNC).unwrap().version.as_str();
+        let of = |a: &str, b: &str| {
+            let (inventory, vars) = inventory_and_vars(&format!("a {a}\nb {b}\n[kube_node]\na\nb\n"), "");
+            let needed = needed_by(&inventory, &vars, whole.clone());
+            let others = |file: &&muster_artifacts::CatalogueFile| file.name != RUNC;
+            assert!(needed.files.iter().filter(others).all(|file| whole.files.contains(file)));
+            let runcs = needed.files.into_iter().filter(|file| file.name == RUNC);
+            let asked: Vec<String> =
+                options_of(&inventory, &vars).into_iter().filter(|asked| asked.starts_with(RUNC)).collect();
+            (runcs.map(|file| file.version).collect::<Vec<_>>(), asked)
+        };
+        let own = |versions: &[&str], asked: &[&str]| {
+            let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            (owned(versions), owned(asked))
+        };
+        assert_eq!(of("", ""), own(&[usual], &[]));
+        let older = "runc_version=v1.3.6";
+        assert_eq!(of(older, older), own(&["1.3.6"], &["runc=1.3.6"]));
+        assert_eq!(of(older, ""), own(&["1.3.6", usual], &["runc=1.3.6"]));
+        assert_eq!(of(&format!("runc_version={usual}"), ""), own(&[usual], &[]));
+        assert_eq!(of("runc_version=1.2.3", ""), own(&[usual], &[]), "preflight tells of it");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::pod_network::{self, Interface};
 use super::{caches, proxy, ways_in};
 use crate::addresses::ip;
 use crate::catalogue::CATALOGUE;
-use crate::cluster::{Standing, is_of_this_machine};
+use crate::cluster::{Standing, is_of_this_machine, server_of_names};
 use crate::common::cluster_vars;
 use crate::objects::parsed;
 use crate::{coredns, flannel, kubeadm, nodelocaldns};
@@ -277,7 +277,8 @@ impl Living {
             all.push(("kube_proxy_mode", mode.unwrap_or_default(), or(text(&proxy["mode"]), "iptables")));
         }
         // Pods that run ask at the address that they were told.
-        all.extend(self.server_of_names().map(|address| ("skydns_server", vars.skydns_server, address)));
+        let (names, server) = server_of_names(host)?;
+        all.extend(self.server_of_names().map(|address| (names, server, address)));
         let mut problems: Vec<Problem> = all
             .into_iter()
             .filter(|(_, inventory, living)| inventory != living)

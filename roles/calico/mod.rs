@@ -14,15 +14,21 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::catalogue::{artifact, image};
+use crate::catalogue::{artifact, artifact_if_there, image};
 use crate::cluster;
-use crate::common::{ClusterVars, cluster_vars};
+use crate::common::{ClusterVars, bin_dir, cluster_vars};
 use crate::diagnosis;
 use crate::kubectl::needs_a_control_plane;
 use crate::objects::ObjectSet;
 
 /// What a control plane tells the others.
 const APPLIED: &str = "calico's objects";
+
+/// Calico's program for the command line, and a script beside it that tells it where the cluster's API is.
+const PROGRAM: &str = "calicoctl";
+const WRAPPER: &str = "calicoctl.sh";
+/// By which the script is known as muster's.
+const MARK: &str = "# Written by muster: calicoctl, with the API of this cluster as its store.";
 
 pub(crate) const CONFLIST: &str = "/etc/cni/net.d/10-calico.conflist";
 
@@ -104,12 +110,39 @@ pub(crate) async fn objects(host: &Host) -> Result<()> {
     }
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let of = cluster::speaker_for_set_up(host).await?;
+    program(host).await?;
     let cluster = cluster_vars(&of)?;
     let [definitions, objects] = sets(&of, &cluster)?;
     definitions.ensure(host).await?;
     objects.ensure(host).await?;
     host.reached(APPLIED);
     Ok(())
+}
+
+/// Calico's own program is on the control plane, where the bundle has it: with it is seen why pods are not connected.
+async fn program(host: &Host) -> Result<()> {
+    let Some(program) = artifact_if_there(host, PROGRAM, &cluster_vars(host)?.kube_version)? else {
+        return Ok(());
+    };
+    let bin = bin_dir(host)?;
+    let wrapper = file(format!("{bin}/{WRAPPER}")).content(wrapper(&bin)).mode(0o755);
+    let step = host.step("Install calicoctl").ensure(binary(program, format!("{bin}/{PROGRAM}")));
+    step.ensure(wrapper).await.map(drop)
+}
+
+/// The program with the cluster's API as its store, as kubespray has it.
+fn wrapper(bin: &str) -> String {
+    format!(
+        "#!/bin/sh\n{MARK}\nexport DATASTORE_TYPE=kubernetes KUBECONFIG=/etc/kubernetes/admin.conf\n\
+         exec {bin}/{PROGRAM} --allow-version-mismatch \"$@\"\n"
+    )
+}
+
+/// The wrapper is gone, if it is muster's.
+pub(crate) fn no_wrapper(host: &Host) -> Result<Command> {
+    let path = format!("{}/{WRAPPER}", bin_dir(host)?);
+    let look = sh(r#"! grep -qsxF "$2" "$1""#, [path.as_str(), MARK]);
+    Ok(removal(format!("file {path}"), sh(r#"rm -f "$1""#, [&path]), look))
 }
 
 /// Upstream's definitions of kinds, and the other objects as the variables of a machine want them.
@@ -163,8 +196,8 @@ done"#,
     diagnosis::wait_on_node(host, wait).await.map(drop)
 }
 
-/// What calico's pods bring to a machine. The plugins stay where `keep_programs` says so.
-pub(crate) fn owned(keep_programs: bool) -> Resources {
+/// What calico's pods bring to a machine, and its program. Programs stay where `keep_programs` says so.
+pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
     // Big files, and one with a key: what is in them is not shown.
     let unseen = |path: &str| file(path).secret("");
     let plugins = ["/opt/cni/bin/calico", "/opt/cni/bin/calico-ipam"].into_iter().filter(|_| !keep_programs);
@@ -172,5 +205,7 @@ pub(crate) fn owned(keep_programs: bool) -> Resources {
     let plugins = plugins.fold(Resources::new().with(file(CONFLIST)), |all, path| all.with(unseen(path)));
     let folders = ["/var/lib/calico", "/run/calico", "/run/nodeagent", "/var/log/calico"];
     let all = folders.into_iter().fold(plugins, |all, path| all.with(dir(path)));
-    all.with(unseen("/etc/cni/net.d/calico-kubeconfig"))
+    let all = all.with(unseen("/etc/cni/net.d/calico-kubeconfig"));
+    let program = uninstalled(format!("{}/{PROGRAM}", bin_dir(host)?));
+    Ok(if keep_programs { all } else { all.with(program) })
 }

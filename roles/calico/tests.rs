@@ -187,6 +187,26 @@ fn what_users_ask_for_reaches_the_objects() {
 }
 
 #[test]
+fn the_script_tells_the_program_where_the_clusters_api_is() {
+    let root = tempfile::tempdir().unwrap();
+    let bin = root.path().display().to_string();
+    let write = |name: &str, text: &str| std::fs::write(root.path().join(name), text).unwrap();
+    write(PROGRAM, "#!/bin/sh\necho \"$DATASTORE_TYPE $KUBECONFIG\" \"$@\"\n");
+    write(WRAPPER, &wrapper(&bin));
+    let run = |command: &str| {
+        let ran = std::process::Command::new("sh").args(["-c", command, "sh", &bin]).output().unwrap();
+        (ran.status.success(), String::from_utf8(ran.stdout).unwrap())
+    };
+    let said = run(r#"chmod +x "$1/calicoctl"; sh "$1/calicoctl.sh" get 'ip pool'"#);
+    assert_eq!(
+        said,
+        (true, "kubernetes /etc/kubernetes/admin.conf --allow-version-mismatch get ip pool\n".to_owned())
+    );
+    // It is known by a line, which somebody else's has not.
+    assert!(wrapper(&bin).lines().any(|line| line == MARK));
+}
+
+#[test]
 fn a_manifest_of_another_form_is_an_error_that_says_what_is_not_there() {
     let vars: Vars = variables("skydns_server: 10.233.0.3").deserialize().unwrap();
     let images = IMAGES.into_iter().map(|name| (name, format!("{name}:1"))).collect();

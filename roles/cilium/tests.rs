@@ -54,6 +54,10 @@ fn each_variable_with_a_counterpart_becomes_a_value_of_the_chart() {
 #[test]
 fn what_has_to_be_worked_out_is_told_as_the_variables_say() {
     for (yaml, place, expected) in [
+        ("cilium_kube_proxy_replacement: strict", "kubeProxyReplacement", json!(true)),
+        ("cilium_kube_proxy_replacement: probe", "kubeProxyReplacement", json!(false)),
+        ("cilium_kube_proxy_replacement: partial", "kubeProxyReplacement", json!(false)),
+        ("cilium_kube_proxy_replacement: disabled", "kubeProxyReplacement", json!(false)),
         ("", "routingMode", json!("tunnel")),
         ("", "tunnelProtocol", json!("vxlan")),
         ("cilium_tunnel_mode: geneve", "tunnelProtocol", json!("geneve")),

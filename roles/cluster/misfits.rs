@@ -14,7 +14,9 @@
 //! - for a run that sets machines up and does not upgrade: the version ([`Standing::other_version`], [`Standing::other_kubelet`]).
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use muster_engine::prelude::Problem;
 use muster_inventory::some_names;
 
@@ -445,30 +447,53 @@ fn settled(seen: &Identity, wanted: &Wanted) -> Vec<Problem> {
 }
 
 /// The variable of the address at which CoreDNS gives names.
-const DNS_SERVER: &str = "skydns_server";
+pub(super) const DNS_SERVER: &str = "skydns_server";
+
+/// How pods go on asking for names where they were told to. `services`: the network of services, which a CoreDNS of muster's is in.
+fn same_names(variable: &str, told: &str, services: Option<Ipv4Net>) -> String {
+    let is_elsewhere = |net: Ipv4Net| told.parse().is_ok_and(|told: Ipv4Addr| !net.contains(&told));
+    match variable {
+        DNS_SERVER if services.is_some_and(is_elsewhere) => format!(
+            "set skydns_server: {told}; or, if a server of your own answers there, dns_mode: manual and manual_dns_server: {told}"
+        ),
+        DNS_SERVER => format!("set skydns_server: {told}"),
+        _ => format!(
+            "set dns_mode as it was, coredns by default; or, if a server of your own answers there, manual_dns_server: {told}"
+        ),
+    }
+}
 
 /// Whether pods find a cache of names at an address, which each node has by itself: it comes and goes by a variable.
 pub(crate) fn is_of_this_machine(address: &str) -> bool {
-    address.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_link_local())
+    address.parse().is_ok_and(|address: Ipv4Addr| address.is_link_local())
 }
 
 /// What a machine runs with and cannot change under what runs: with another folder the container engine would forget its pods, and
 /// start all of them a second time.
 fn kept(name: &str, seen: &Identity, wanted: &Wanted, only: Option<Only>) -> Vec<Problem> {
+    let services = wanted.settled.iter().find(|(key, ..)| *key == "serviceSubnet");
+    let services: Option<Ipv4Net> = services.and_then(|(.., network)| network.parse().ok());
     let differs = wanted.kept.iter().filter_map(|(key, variable, value)| {
         let is_of_etcd = *key == "etcd_cert_dir";
         let runs = if is_of_etcd { !seen.etcd.data.is_empty() } else { seen.joined() };
         let has = seen.kept.iter().filter(|(known, _)| known == key && runs).map(|(_, has)| has.as_str());
         let has: Vec<&str> = has.filter(|has| *key != "clusterDNS" || !is_of_this_machine(has)).collect();
-        // In front of the server of names stands the cache, where there is one.
-        let told = if *key == "clusterDNS" { has.last() } else { has.first() };
+        // In front of the server of names stands the cache, where there is one, and behind it perhaps a second one.
+        let is_service = |address: &&&str| {
+            address.parse().is_ok_and(|address: Ipv4Addr| services.is_some_and(|net| net.contains(&address)))
+        };
+        let told = match *key {
+            "clusterDNS" => has.iter().find(is_service).or(has.last()),
+            _ => has.first(),
+        };
         let told = told.filter(|_| has.iter().all(|has| has != value))?;
         // Who brings a network without muster may bring that one.
         if *key == "network" && ["none", "cni", "custom_cni"].contains(&value.as_str()) && ["calico", "cilium"].contains(told) {
             return None;
         }
         let remedy = match (*key, only) {
-            ("clusterDNS" | "etcd_cert_dir", _) => format!("set {variable}: {told}"),
+            ("clusterDNS", _) => same_names(variable, told, services),
+            ("etcd_cert_dir", _) => format!("set {variable}: {told}"),
             ("network", _) => format!("set {variable}: {told}; another network begins with a new cluster: reset-cluster"),
             (_, Some(only)) => {
                 format!("set {variable}: {told}; {}", only.remedy(name, &format!("set that for {name} alone")))

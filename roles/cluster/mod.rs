@@ -68,6 +68,8 @@ struct Vars {
     kube_network_plugin: String,
     containerd_use_systemd_cgroup: bool,
     skydns_server: String,
+    dns_mode: String,
+    manual_dns_server: Option<String>,
 }
 
 /// The groups of all machines of a cluster.
@@ -88,10 +90,23 @@ pub(crate) const READS: &[Read] = &[
 ];
 
 impl Vars {
+    /// Where pods ask for names, at a cache on their node before: the variable that says it, and the address.
+    fn server_of_names(&self) -> (&'static str, String) {
+        match self.dns_mode.as_str() {
+            "manual" => ("manual_dns_server", self.manual_dns_server.clone().unwrap_or_default()),
+            _ => (misfits::DNS_SERVER, self.skydns_server.clone()),
+        }
+    }
+
     /// For how long the cluster's authority is good; kubeadm's own default where nothing else is said.
     fn authority_lasts(&self) -> &str {
         self.kube_ca_cert_validity_period.as_deref().unwrap_or("87600h")
     }
+}
+
+/// Where pods ask for names: the variable that says it, and the address.
+pub(crate) fn server_of_names(host: &Host) -> Result<(&'static str, String)> {
+    Ok(host.vars::<Vars>()?.server_of_names())
 }
 
 /// For how long a new authority of the cluster is to be good.
@@ -242,6 +257,7 @@ pub(crate) fn version_to_keep(host: &Host) -> Option<String> {
 pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
     let vars: Vars = host.vars()?;
     let cluster = cluster_vars(host)?;
+    let (names, server) = vars.server_of_names();
     Ok(Wanted {
         settled: vec![
             ("serviceSubnet", "kube_service_addresses", cluster.kube_service_addresses),
@@ -266,7 +282,7 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
                 vars.containerd_use_systemd_cgroup.to_string(),
             ),
             ("bin_dir", "bin_dir", bin_dir(host)?),
-            ("clusterDNS", "skydns_server", vars.skydns_server),
+            ("clusterDNS", names, server),
             ("etcd_cert_dir", "etcd_cert_dir", vars.etcd_cert_dir),
             ("network", "kube_network_plugin", vars.kube_network_plugin),
         ],

@@ -463,6 +463,7 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10"), ("clusterDNS", "10.233.0.3"), ("state", "/run/containerd")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10"), ("clusterDNS", "10.233.0.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["skydns_server: 10.233.0.3, but a runs with 10.233.0.10"]),
         ("a", vec![("a", Some(keeps(&[("clusterDNS", "169.254.25.10")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
+        ("a", vec![("a", Some(keeps(&[("clusterDNS", "10.233.0.3"), ("clusterDNS", "10.233.0.4")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &[]),
         ("c", vec![("a", Some(plane(1))), ("c", Some(keeps(&[("etcd_cert_dir", "/x")], member(1, "etcd1"))))], &|w| { w.etcd = true; w.node_name = "c".into() }, &["etcd_cert_dir: /etc/ssl/etcd/ssl, but c runs with /x"]),
         ("a", vec![("a", Some(keeps(&[("network", "calico")], worker(1)))), ("b", Some(plane(1)))], &|w| w.kept = vec![("network", "kube_network_plugin", "none".into())], &[]),
         // One that joins is held to what the cluster has, also where that control plane takes no part.
@@ -539,6 +540,39 @@ fn the_only_control_plane_is_not_told_to_leave_and_join_anew() {
             assert_eq!(problem.remedy.contains("a is the only control plane"), !leaves, "{}", problem.remedy);
         }
     }
+}
+
+#[test]
+fn pods_go_on_asking_for_names_where_they_were_told_to() {
+    let remedy = |variable: &'static str, value: &str, runs: &[&str]| {
+        let wanted = Wanted {
+            settled: vec![("serviceSubnet", "kube_service_addresses", "10.233.0.0/18".into())],
+            kept: vec![("clusterDNS", variable, value.into())],
+            ..Wanted::default()
+        };
+        let kept = runs.iter().map(|server| ("clusterDNS".into(), (*server).into())).collect();
+        let machines = standing(&[("a", Some(plane(1))), ("w", Some(Identity { kept, ..worker(1) }))]);
+        let problems = machines.problems("w", &wanted).into_iter();
+        problems.filter(|problem| problem.check == variable).map(|problem| problem.remedy).collect::<Vec<_>>()
+    };
+    let own = "if a server of your own answers there,";
+    let first = ["set skydns_server: 10.233.0.3".to_owned()];
+    assert_eq!(remedy("skydns_server", "10.233.0.9", &["10.233.0.3", "10.233.0.4"]), first);
+    assert_eq!(remedy("skydns_server", "10.233.0.9", &["10.0.0.1", "10.233.0.3"]), first);
+    let manual = format!(
+        "set skydns_server: 192.0.2.53; or, {own} dns_mode: manual and manual_dns_server: 192.0.2.53"
+    );
+    assert_eq!(remedy("skydns_server", "10.233.0.3", &["192.0.2.53"]), [manual]);
+    let back = format!("set dns_mode as it was, coredns by default; or, {own} manual_dns_server: 10.233.0.3");
+    assert_eq!(remedy("manual_dns_server", "192.0.2.53", &["10.233.0.3"]), [back]);
+    assert!(remedy("manual_dns_server", "192.0.2.53", &["169.254.25.10", "192.0.2.53"]).is_empty());
+    let named = |yaml: &str| {
+        let vars = crate::preflight::fixture::variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
+        vars.deserialize::<super::Vars>().unwrap().server_of_names()
+    };
+    assert_eq!(named("manual_dns_server: 192.0.2.53"), ("skydns_server", "10.233.0.3".to_owned()));
+    let manual = "dns_mode: manual\nmanual_dns_server: 192.0.2.53";
+    assert_eq!(named(manual), ("manual_dns_server", "192.0.2.53".to_owned()));
 }
 
 #[test]

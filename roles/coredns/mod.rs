@@ -34,19 +34,19 @@ struct Vars {
 /// What of variables is read here.
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
+/// Whether CoreDNS answers pods, by `dns_mode`: elsewhere a server of the user's own does, or none.
+pub(crate) fn is_installed(mode: &str) -> bool {
+    !["none", "manual"].contains(&mode)
+}
+
+/// Whether any CoreDNS is there, that of the cluster or a cache on each node (`enable_nodelocaldns`).
+pub(crate) fn is_anywhere(mode: &str, caches: bool) -> bool {
+    is_installed(mode) || (mode == "manual" && caches)
+}
+
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    let wanted = match vars.dns_mode.as_str() {
-        // kubedns was what kubespray had before CoreDNS, at the same address.
-        "coredns" | "kubedns" | "dnsmasq_kubedns" => true,
-        "none" => false,
-        other => {
-            return Err(Failure::new(
-                format!("dns_mode is {other:?}, and only coredns and none are supported"),
-                "set dns_mode: coredns",
-            ));
-        }
-    };
+    let wanted = is_installed(&vars.dns_mode);
     let of = cluster::speaker_for_set_up(host).await?;
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let image = image(host, NAME, &cluster_vars(host)?.kube_version)?;
@@ -60,7 +60,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
 /// What CoreDNS would be told; `None` where the cluster is to have none.
 pub(crate) async fn corefile(host: &Host) -> Result<Option<String>> {
     let of = cluster::speaker(host).await?;
-    if of.vars::<Vars>()?.dns_mode == "none" {
+    if !is_installed(&of.vars::<Vars>()?.dns_mode) {
         return Ok(None);
     }
     let objects = objects(of.all_vars(), "", (1, 1))?;
@@ -94,8 +94,9 @@ fn replicas(vars: &Vars, (nodes, cores): (usize, usize)) -> usize {
 fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Value>> {
     let read: Vars = vars.deserialize()?;
     let selector = selector(&read.coredns_deployment_nodeselector);
+    let apart = json!({ "": apart("kube-dns"), "-secondary": apart("kube-dns-secondary") });
     let extra =
-        json!({ "image": image, "replicas": replicas(&read, size), "selector": selector, "apart": apart() });
+        json!({ "image": image, "replicas": replicas(&read, size), "selector": selector, "apart": apart });
     let text = vars.render(include_str!("templates/coredns.yaml.j2"), "coredns.yaml.j2", &extra)?;
     let mut objects = documents(NAME, &text)?;
     name_by_digest(&mut objects);
@@ -109,9 +110,9 @@ pub(crate) fn keeps_apart(host: &Host) -> Result<bool> {
     Ok(anywhere && of.get("coredns_affinity")?.is_none())
 }
 
-/// Rather on several nodes than on one.
-fn apart() -> Value {
-    let pods = json!({ "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "k8s-app": "kube-dns" } } });
+/// Rather on several nodes than on one, those of an application among themselves.
+fn apart(app: &str) -> Value {
+    let pods = json!({ "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "k8s-app": app } } });
     let preferred = json!([{ "weight": 100, "podAffinityTerm": pods }]);
     json!({ "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": preferred } })
 }
@@ -126,9 +127,11 @@ fn selector(text: &str) -> BTreeMap<&str, &str> {
 fn moved(wanted: Option<&Value>, found: &Value) -> Option<String> {
     let (is, wanted) = (&found["spec"]["clusterIP"], &wanted?["spec"]["clusterIP"]);
     (found["kind"] == "Service" && is != wanted).then(|| {
-        format!(
-            "pods ask for names at {is}, which cannot become {wanted} under them: set skydns_server: {is}"
-        )
+        let variable = match found["metadata"]["name"].as_str() {
+            Some("coredns-secondary") => "skydns_server_secondary",
+            _ => "skydns_server",
+        };
+        format!("pods ask for names at {is}, which cannot become {wanted} under them: set {variable}: {is}")
     })
 }
 
@@ -218,6 +221,60 @@ mod tests {
         assert_eq!(made(yaml)["PodDisruptionBudget"]["spec"]["maxUnavailable"], 1);
         let usual = made("coredns_pod_disruption_budget: true");
         assert_eq!(usual["PodDisruptionBudget"]["spec"]["maxUnavailable"], "30%");
+    }
+
+    #[test]
+    fn a_second_one_has_pods_of_its_own_and_the_same_configuration() {
+        let of = |mode: &str| {
+            let vars = variables(&format!(
+                "skydns_server: 10.233.0.3\nskydns_server_secondary: 10.233.0.4\ncoredns_pod_disruption_budget: true\ndns_mode: {mode}"
+            ));
+            objects(&vars, "coredns:1", (2, 8)).unwrap()
+        };
+        let named = |kind: &str| -> Vec<Value> {
+            of("coredns_dual").into_iter().filter(|object| object["kind"] == kind).collect()
+        };
+        let names = |kind: &str| -> Vec<String> {
+            named(kind).iter().map(|object| object["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names("Deployment"), ["coredns", "coredns-secondary"]);
+        assert_eq!(names("PodDisruptionBudget"), ["coredns", "coredns-secondary"]);
+        assert_eq!(names("ConfigMap").len(), 1);
+        let app = |object: &Value, place: &str| object.pointer(place).cloned().unwrap_or_default();
+        for (number, expected) in ["kube-dns", "kube-dns-secondary"].into_iter().enumerate() {
+            let [deployment, service] = ["Deployment", "Service"].map(|kind| named(kind)[number].clone());
+            assert_eq!(app(&deployment, "/spec/selector/matchLabels/k8s-app"), expected);
+            assert_eq!(app(&deployment, "/spec/template/metadata/labels/k8s-app"), expected);
+            assert_eq!(app(&service, "/spec/selector/k8s-app"), expected);
+            let affinity = deployment["spec"]["template"]["spec"]["affinity"].to_string();
+            assert!(affinity.contains(&format!("\"{expected}\"")), "{affinity}");
+            assert_eq!(
+                app(&deployment, "/spec/template/spec/volumes/0/configMap/name"),
+                names("ConfigMap")[0].as_str()
+            );
+        }
+        let addresses: Vec<Value> =
+            named("Service").iter().map(|service| service["spec"]["clusterIP"].clone()).collect();
+        assert_eq!(addresses, ["10.233.0.3", "10.233.0.4"]);
+        // Each names the variable that it follows, where it would have to move.
+        let refused = |number: usize| {
+            let mut moves = named("Service")[number].clone();
+            moves["spec"]["clusterIP"] = "10.233.0.9".into();
+            moved(Some(&moves), &named("Service")[number]).unwrap()
+        };
+        assert!(refused(0).ends_with("set skydns_server: \"10.233.0.3\""), "{}", refused(0));
+        assert!(refused(1).ends_with("set skydns_server_secondary: \"10.233.0.4\""), "{}", refused(1));
+        // The first one is what it is without the other.
+        let (alone, dual) = (of("coredns"), of("coredns_dual"));
+        assert!(alone.iter().all(|object| dual.contains(object)) && dual.len() == alone.len() + 3);
+    }
+
+    #[test]
+    fn coredns_is_there_where_it_answers_pods_or_is_a_cache() {
+        let modes = ["coredns", "coredns_dual", "kubedns", "manual", "none"];
+        assert_eq!(modes.map(is_installed), [true, true, true, false, false]);
+        assert_eq!(modes.map(|mode| is_anywhere(mode, true)), [true, true, true, true, false]);
+        assert_eq!(modes.map(|mode| is_anywhere(mode, false)), [true, true, true, false, false]);
     }
 
     #[test]

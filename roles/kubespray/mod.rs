@@ -18,6 +18,7 @@ pub use remarks::{Remark, Verdict, remarks};
 #[serde(deny_unknown_fields)]
 struct Keys {
     renamed: BTreeMap<String, String>,
+    reworded: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
     defaults: BTreeMap<String, String>,
     refused: Vec<Group>,
     absent: Vec<Group>,
@@ -49,9 +50,12 @@ static KEYS: LazyLock<Keys> =
 /// [`muster_inventory::VarsBuilder::fallbacks`].
 pub const DERIVED: &str = include_str!("derived.yml");
 
-/// Variables that have another name now.
+/// Variables that have another name now, and values that are other words.
 pub fn renames() -> Renames {
-    KEYS.renamed.iter().fold(Renames::new(), |renames, (old, new)| renames.add(old, new))
+    let names = KEYS.renamed.iter().fold(Renames::new(), |renames, (old, new)| renames.add(old, new));
+    let words =
+        KEYS.reworded.iter().flat_map(|(name, words)| words.iter().map(move |(old, new)| (name, old, new)));
+    words.fold(names, |renames, (name, old, new)| renames.add_word(name, old, Value::from_json(new)))
 }
 
 /// What becomes of a variable that kubespray has and no role; `None` for one that kubespray has not either, and for one that
@@ -270,6 +274,7 @@ mod tests {
         for (old, new) in &KEYS.renamed {
             assert!(own.contains(new.as_str()) && !own.contains(old.as_str()), "{old}: {new}");
         }
+        assert!(KEYS.reworded.keys().all(|name| own.contains(name.as_str())), "{:?}", KEYS.reworded);
         assert!(KEYS.defaults.keys().all(|name| own.contains(name.as_str())), "{:?}", KEYS.defaults);
     }
 
@@ -327,6 +332,46 @@ mod tests {
         ] {
             assert_eq!(remedy(name, value), expected, "{value}");
         }
-        assert!(remedy("kube_network_plugin", "canal").contains("which has the same policies"));
+    }
+
+    /// Plugins that kubespray has or had, each with what is to be set instead: a table of `docs/networks.md` has them all.
+    #[test]
+    fn of_each_network_that_is_not_there_it_is_said_what_to_set() {
+        let refusal = refusals().find(|refusal| refusal.name == "kube_network_plugin").unwrap();
+        let page = include_str!("../../docs/networks.md");
+        let expected = [
+            ("canal", "set kube_network_plugin: calico, which has the same policies"),
+            ("cloud", "set kube_network_plugin: none, and let the cloud route"),
+            ("contiv", "set kube_network_plugin: calico or cilium; Contiv is not developed any more"),
+            (
+                "kube-ovn",
+                "set kube_network_plugin: custom_cni, with its manifests in custom_cni_manifests; or cilium",
+            ),
+            (
+                "kube-router",
+                "set kube_network_plugin: flannel, and network_policies_enabled: true for kube-router's policies; or \
+                 custom_cni, with its manifests",
+            ),
+            ("macvlan", "set kube_network_plugin: none, and install the plugin yourself"),
+            (
+                "multus",
+                "set kube_network_plugin to the network of the pods, and put Multus' objects into the folder extension",
+            ),
+            (
+                "ovn4nfv",
+                "set kube_network_plugin: calico or cilium; kubespray does not install OVN4NFV any more either",
+            ),
+            ("weave", "set kube_network_plugin: calico or flannel; Weave Net is not developed any more"),
+        ];
+        assert!(
+            refusal.remedies.keys().eq(expected.iter().map(|(plugin, _)| plugin)),
+            "one is not looked at"
+        );
+        for (plugin, remedy) in expected {
+            let value = Value::from(plugin);
+            assert!(!refusal.harmless.holds(&value, &crate::preflight::fixture::variables("")), "{plugin}");
+            assert_eq!(refusal.remedy(&value), remedy, "{plugin}");
+            assert!(page.contains(&format!("\n| `{plugin}` | ")), "docs/networks.md has no row of {plugin}");
+        }
     }
 }

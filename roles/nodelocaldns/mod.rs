@@ -184,9 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn pods_are_told_of_the_cache_and_then_of_coredns() {
+    fn pods_are_told_of_the_cache_and_then_of_who_answers_it() {
         let config = |yaml: &str| {
-            let vars = variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
+            let vars =
+                variables(&format!("skydns_server: 10.233.0.3\nskydns_server_secondary: 10.233.0.4\n{yaml}"));
             let template = include_str!("../kubeadm/templates/kubelet-config.yaml.j2");
             let text = vars.render(template, "kubelet-config", &json!({})).unwrap();
             serde_saphyr::from_str::<Value>(&text).unwrap()["clusterDNS"].clone()
@@ -194,5 +195,23 @@ mod tests {
         assert_eq!(config(""), json!(["10.233.0.3"]));
         assert_eq!(config("enable_nodelocaldns: true"), json!(["169.254.25.10", "10.233.0.3"]));
         assert_eq!(config("enable_nodelocaldns: 'yes'\ndns_mode: none"), json!(["10.233.0.3"]));
+        let cached = |mode: &str| {
+            let yaml = format!("enable_nodelocaldns: true\nskydns_server_secondary: 10.233.0.4\n{mode}");
+            let text = corefile(&yaml);
+            let asked = text.lines().find_map(|line| line.trim().strip_prefix("forward . "));
+            (config(mode), config(&format!("enable_nodelocaldns: true\n{mode}")), asked.unwrap().to_owned())
+        };
+        let expected =
+            (json!(["10.233.0.3"]), json!(["169.254.25.10", "10.233.0.3"]), "10.233.0.3 {".to_owned());
+        assert_eq!(cached("dns_mode: coredns"), expected);
+        let expected =
+            (json!(["192.0.2.53"]), json!(["169.254.25.10", "192.0.2.53"]), "192.0.2.53 {".to_owned());
+        assert_eq!(cached("dns_mode: manual\nmanual_dns_server: 192.0.2.53"), expected);
+        let expected = (
+            json!(["10.233.0.3", "10.233.0.4"]),
+            json!(["169.254.25.10", "10.233.0.3", "10.233.0.4"]),
+            "10.233.0.3 10.233.0.4 {".to_owned(),
+        );
+        assert_eq!(cached("dns_mode: coredns_dual"), expected);
     }
 }

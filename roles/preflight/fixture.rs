@@ -17,6 +17,7 @@ use crate::resolvconf;
 pub(crate) fn inventory_and_vars(ini: &str, yaml: &str) -> (Arc<Inventory>, Arc<AllVars>) {
     let inventory = Arc::new(Inventory::from_ini("hosts.ini", ini, crate::group_rules()).unwrap());
     let mut builder = VarsBuilder::new(inventory.clone())
+        .renames(crate::kubespray::renames())
         .fallbacks("kubespray/derived.yml", crate::kubespray::DERIVED)
         .unwrap()
         .defaults("common/defaults.yml", crate::COMMON_DEFAULTS)

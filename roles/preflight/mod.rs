@@ -91,6 +91,7 @@ struct Vars {
     network_policies_enabled: bool,
     kube_resolv_conf: Option<String>,
     dns_mode: String,
+    enable_nodelocaldns: bool,
     upstream_dns_servers: Vec<String>,
     flannel_backend_type: String,
     flannel_vxlan_port: u16,

@@ -1,6 +1,6 @@
 //! Who tells pods names of the world outside: the resolv.conf that the kubelet hands on.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use muster_engine::prelude::Problem;
 use muster_inventory::HostVars;
@@ -8,6 +8,7 @@ use muster_inventory::HostVars;
 use super::Machine;
 use super::findings::{Findings, problem};
 use super::settings::{Setting, place, text_of};
+use crate::coredns;
 use crate::kubeadm::resolv_conf_for_pods;
 use crate::resolvconf;
 
@@ -52,7 +53,24 @@ pub(super) fn written(vars: &HostVars) -> Vec<Problem> {
             "name one in nameservers or upstream_dns_servers, by its address; or set disable_host_nameservers: false",
         )
     });
-    wrong.into_iter().chain(alone).collect()
+    wrong.into_iter().chain(alone).chain(manual(vars)).collect()
+}
+
+/// The server that pods ask, where it is the user's own.
+fn manual(vars: &HostVars) -> Option<Problem> {
+    Setting::of(vars, "dns_mode").filter(|mode| mode.text == "manual")?;
+    let text = |name| Setting::of(vars, name).map(|setting| setting.text).unwrap_or_default();
+    let (server, cache) = (text("manual_dns_server"), text("nodelocaldns_ip"));
+    let reached = |ip: Ipv4Addr| !ip.is_loopback() && !ip.is_unspecified();
+    (!server.parse().is_ok_and(reached) || server == cache).then(|| {
+        let found = if server.is_empty() { "nothing" } else { server.as_str() };
+        problem(
+            "manual_dns_server",
+            format!("{found}{}", place(vars, "manual_dns_server")),
+            "the IPv4 address of a server of your own, as dns_mode is manual, other than nodelocaldns_ip",
+            "set manual_dns_server, or dns_mode: coredns",
+        )
+    })
 }
 
 /// The limits of resolv.conf(5): those of musl and of glibc before 2.26, which images of all ages have.
@@ -115,7 +133,8 @@ fn missing_file(machine: &Machine) -> Option<Problem> {
 
 /// Whether CoreDNS asks the servers of the file.
 fn asks(machine: &Machine) -> bool {
-    machine.vars.dns_mode != "none" && machine.vars.upstream_dns_servers.is_empty()
+    let vars = machine.vars;
+    coredns::is_anywhere(&vars.dns_mode, vars.enable_nodelocaldns) && vars.upstream_dns_servers.is_empty()
 }
 
 fn no_servers(machine: &Machine, file: &File) -> Option<Problem> {
@@ -243,7 +262,24 @@ mod tests {
                     "disable_host_nameservers: true",
                 ),
                 (&format!("{alone}\ndns_mode: none"), ""),
+                (&format!("{alone}\ndns_mode: manual\nmanual_dns_server: 192.0.2.53"), ""),
                 ("disable_host_nameservers: true", ""),
+                ("dns_mode: manual", "manual_dns_server: nothing"),
+                ("dns_mode: manual\nmanual_dns_server: 192.0.2.53", ""),
+                ("dns_mode: manual\nmanual_dns_server: 10.233.0.3", ""),
+                (
+                    "dns_mode: manual\nmanual_dns_server: dns.example.org",
+                    "manual_dns_server: dns.example.org (vars.yml:3:",
+                ),
+                (
+                    "dns_mode: manual\nmanual_dns_server: 127.0.0.53",
+                    "manual_dns_server: 127.0.0.53 (vars.yml:3:",
+                ),
+                (
+                    "dns_mode: manual\nmanual_dns_server: 169.254.25.10",
+                    "manual_dns_server: 169.254.25.10 (vars.yml:3:",
+                ),
+                ("manual_dns_server: dns.example.org", ""),
             ],
             found,
         );
@@ -255,13 +291,15 @@ mod tests {
     #[test]
     #[rustfmt::skip]
     fn what_is_wrong_with_name_servers_is_found() {
-        let rows: [(Change, &str); 24] = [
+        let rows: [(Change, &str); 26] = [
             (|_| {}, ""),
             (|f| resolv(f, &FOUR[..3]), ""),
             (|f| resolv(f, &FOUR), "4 in /etc/resolv.conf: 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4"),
             (|f| resolv(f, &["# nameserver 192.0.2.1"]), "none in /etc/resolv.conf"),
             (|f| { resolv(f, &[]); f.vars.upstream_dns_servers = vec!["192.0.2.1".into()] }, ""),
             (|f| { resolv(f, &[]); f.vars.dns_mode = "none".into() }, ""),
+            (|f| { resolv(f, &[]); f.vars.dns_mode = "manual".into() }, ""),
+            (|f| { resolv(f, &[]); f.vars.dns_mode = "manual".into(); f.vars.enable_nodelocaldns = true }, "none in /etc/resolv.conf"),
             (|f| resolv(f, &["nameserver 127.0.0.53"]), "127.0.0.53 in /etc/resolv.conf, at which CoreDNS would ask itself"),
             (|f| resolv(f, &["nameserver ::1"]), "::1 in /etc/resolv.conf, at which CoreDNS would ask itself"),
             (|f| resolv(f, &["nameserver 2001:db8::1", "nameserver fe80::1%eth0"]), "2001:db8::1, fe80::1%eth0 in /etc/resolv.conf: IPv6 alone"),

@@ -278,16 +278,24 @@ fn other_versions(vars: &HostVars) -> Vec<Problem> {
         return Vec::new();
     };
     let tell = |(setting, name): (Setting, &str)| {
-        // Which of the catalogue's versions is taken may be said.
+        // Of some it may be said which of the catalogue's versions is taken.
         let asked = setting.text.trim_start_matches('v');
-        if setting.name == "calico_version" && CATALOGUE.versions(name).contains(&asked) {
+        let choices = match setting.name {
+            "calico_version" | "runc_version" => CATALOGUE.versions(name),
+            _ => Vec::new(),
+        };
+        if choices.contains(&asked) {
             return None;
         }
         let image = || release.image(name).map(|image| &image.version);
         let version = release.file(name).map(|file| &file.version).or_else(image)?;
         (setting.text.trim_start_matches('v') != version).then(|| {
             let needed = format!("{version}, which the catalogue has for Kubernetes {}", release.version);
-            setting.wrong(needed, format!("{version} is installed; remove {}", setting.name))
+            let or = match choices.as_slice() {
+                [] => String::new(),
+                choices => format!(", or set one of {}", choices.join(", ")),
+            };
+            setting.wrong(needed, format!("{version} is installed; remove {}{or}", setting.name))
         })
     };
     settings.into_iter().filter_map(tell).collect()
@@ -443,6 +451,12 @@ mod tests {
             ("kubelet_max_pods: '110'", None),
             ("upstream_dns_servers: 192.0.2.1", Some("upstream_dns_servers: \"192.0.2.1\" (vars.yml:1:23)")),
             ("upstream_dns_servers: [192.0.2.1]", None),
+            ("cilium_kube_proxy_replacement: strict", None),
+            ("cilium_kube_proxy_replacement: partial", None),
+            (
+                "cilium_kube_proxy_replacement: maybe",
+                Some("cilium_kube_proxy_replacement: \"maybe\" (vars.yml:1:32)"),
+            ),
             ("bin_dir: [/opt/bin]", Some("bin_dir: [\"/opt/bin\"] (vars.yml:1:10)")),
             ("kube_apiserver_port: 70000", Some("kube_apiserver_port: 70000 (vars.yml:1:22)")),
             ("kube_apiserver_port: 8443", None),
@@ -500,7 +514,10 @@ mod tests {
             ),
             ("kube_proxy_mode: userspace", Some("kube_proxy_mode: userspace (vars.yml:1:18)")),
             ("kube_proxy_mode: ipvs", None),
-            ("dns_mode: coredns_dual", Some("dns_mode: coredns_dual (vars.yml:1:11)")),
+            ("dns_mode: coredns_dual", None),
+            ("dns_mode: skydns", Some("dns_mode: skydns (vars.yml:1:11)")),
+            ("dns_mode: manual", Some("manual_dns_server: nothing")),
+            ("{dns_mode: manual, manual_dns_server: 192.0.2.53}", None),
             ("flannel_backend_type: wireguard", Some("flannel_backend_type: wireguard (vars.yml:1:23)")),
             ("cloud_provider: aws", Some("cloud_provider: aws (vars.yml:1:17)")),
             ("cloud_provider: external", None),
@@ -558,6 +575,14 @@ mod tests {
             found("etcd_version: v3.7.3").1,
             Vec::<String>::new(),
             "the version that is installed anyway"
+        );
+        // Which runc there is may be said.
+        assert_eq!(found("runc_version: v1.3.6"), (Vec::new(), Vec::new()));
+        assert_eq!(found("runc_version: 1.2.3").1, ["runc_version: 1.2.3 (vars.yml:1:15)"]);
+        let remedy = other_versions(&variables("runc_version: 1.2.3")).remove(0).remedy;
+        assert!(
+            remedy.ends_with("; remove runc_version, or set one of 1.4.3, 1.4.2, 1.4.1, 1.4.0, 1.3.6, 1.3.5"),
+            "{remedy}"
         );
         let (problems, warnings) = found("ipv6_stack: true\nignore_assert_errors: true");
         assert_eq!((problems.len(), warnings.len()), (0, 1));

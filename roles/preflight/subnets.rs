@@ -70,7 +70,7 @@ pub(super) fn arithmetic(vars: &HostVars, nodes: usize) -> Vec<Problem> {
     }
     if let Some(services) = services {
         problems.extend(size_of_services(vars, services));
-        problems.extend(dns_address(vars, services));
+        problems.extend(dns_addresses(vars, services));
     }
     if let Some(pods) = pods {
         problems.extend(room_for_nodes(vars, pods, nodes));
@@ -99,12 +99,20 @@ fn size_of_services(vars: &HostVars, services: Ipv4Net) -> Option<Problem> {
     ))
 }
 
-fn dns_address(vars: &HostVars, services: Ipv4Net) -> Option<Problem> {
-    let setting = Setting::of(vars, "skydns_server")?;
-    let inside = setting.text.parse().is_ok_and(|ip: std::net::Ipv4Addr| services.contains(&ip));
-    (!inside).then(|| {
-        setting.wrong(format!("an address of {SERVICES} {services}"), "remove skydns_server, or correct it")
-    })
+fn dns_addresses(vars: &HostVars, services: Ipv4Net) -> Vec<Problem> {
+    let first = Setting::of(vars, "skydns_server");
+    let is_dual = Setting::of(vars, "dns_mode").is_some_and(|mode| mode.text == "coredns_dual");
+    let second = is_dual.then(|| Setting::of(vars, "skydns_server_secondary")).flatten();
+    let same = first.as_ref().zip(second.as_ref()).is_some_and(|(first, second)| first.text == second.text);
+    let tell = |setting: &Setting| {
+        let inside = setting.text.parse().is_ok_and(|ip: std::net::Ipv4Addr| services.contains(&ip));
+        let remedy = format!("remove {}, or correct it", setting.name);
+        (!inside).then(|| setting.wrong(format!("an address of {SERVICES} {services}"), remedy))
+    };
+    let apart = second.as_ref().filter(|_| same).map(|second| {
+        second.wrong("another address than skydns_server", "remove skydns_server_secondary, or correct it")
+    });
+    first.iter().chain(&second).filter_map(tell).chain(apart).collect()
 }
 
 fn room_for_nodes(vars: &HostVars, pods: Ipv4Net, nodes: usize) -> Option<Problem> {
@@ -245,6 +253,10 @@ mod tests {
             ("kube_service_addresses: services", 1, "kube_service_addresses: services (vars.yml:1:25)"),
             ("kube_service_addresses: 11.0.0.0/8\nskydns_server: 11.0.0.3", 1, "kube_service_addresses: 11.0.0.0/8 (vars.yml:1:25)"),
             ("skydns_server: 10.233.128.3", 1, "skydns_server: 10.233.128.3 (vars.yml:1:16)"),
+            ("dns_mode: coredns_dual", 1, ""),
+            ("skydns_server_secondary: 10.233.128.3", 1, ""),
+            ("dns_mode: coredns_dual\nskydns_server_secondary: 10.233.128.3", 1, "skydns_server_secondary: 10.233.128.3 (vars.yml:2:26)"),
+            ("dns_mode: coredns_dual\nskydns_server_secondary: 10.233.0.3", 1, "skydns_server_secondary: 10.233.0.3 (vars.yml:2:26)"),
         ];
         for (yaml, nodes, expected) in rows {
             let vars = variables(yaml);

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::cluster;
 use crate::common::cluster_vars;
+use crate::coredns;
 
 /// Explained in `defaults.yml`, and in that of coredns and nodelocaldns.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,7 +71,7 @@ mv -f "$9.new" "$9""#
 impl Vars {
     /// Whether machines of the cluster ask its DNS.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.resolvconf_mode == "host_resolvconf" && self.dns_mode != "none"
+        self.resolvconf_mode == "host_resolvconf" && coredns::is_installed(&self.dns_mode)
     }
 
     /// All addresses of the cluster's DNS.

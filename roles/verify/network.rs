@@ -17,6 +17,7 @@ use super::{Node, State, are_well};
 use crate::addresses::access_ip_of;
 use crate::catalogue::image;
 use crate::common::cluster_vars;
+use crate::coredns;
 use crate::diagnosis;
 use crate::kubectl::{Kubectl, kubectl};
 use crate::preflight::tunnel_port;
@@ -107,9 +108,9 @@ async fn test_with_pods(
     for node in nodes {
         addresses.push(access_ip_of(host, &node.host)?.to_string());
     }
-    // Without a server of muster's nobody may give names yet.
+    // Without a server of muster's nobody may give names yet, or not those of the cluster.
     let vars: Vars = host.vars()?;
-    let domain = if vars.dns_mode == "none" { String::new() } else { cluster.dns_domain };
+    let domain = if coredns::is_installed(&vars.dns_mode) { cluster.dns_domain } else { String::new() };
     let args = [label, name, domain].into_iter().chain(addresses);
     let connect = kubectl!(include_str!("connect.sh"), args);
     let what = "every pod reaches every pod, names and services";

@@ -12,7 +12,7 @@ use muster_artifacts::{
     Sources, fetch,
 };
 use muster_lab::build::{self, BuildError, BuildProgress};
-use muster_roles::catalogue::CATALOGUE;
+use muster_roles::catalogue::{CATALOGUE, RUNC};
 use muster_roles::packages;
 
 use crate::args::{Form, InventoryArgs};
@@ -75,7 +75,7 @@ struct VersionArgs {
     #[arg(long = "kube-version", value_name = "VERSION")]
     versions: Vec<String>,
     /// An application or a network plugin that the bundle is to have too, such as metrics-server or calico; may be repeated.
-    /// Of calico and typha a version may be said: calico=3.31.7
+    /// Of calico, typha and runc a version may be said: calico=3.31.7
     #[arg(long, value_name = "NAME[=VERSION]")]
     with: Vec<String>,
     /// What an inventory needs, by its variables: its version of Kubernetes, its network, its applications
@@ -454,7 +454,7 @@ impl VersionArgs {
         if let Some(world) = world {
             return Ok(needed_for(world, arches)?);
         }
-        let known: Vec<&str> = CATALOGUE.apps().chain(CATALOGUE.options()).collect();
+        let known: Vec<&str> = CATALOGUE.apps().chain(CATALOGUE.options()).chain([RUNC]).collect();
         let asked: Vec<(&str, Option<&str>)> = self
             .with
             .iter()
@@ -479,7 +479,7 @@ impl VersionArgs {
                 let mut release = CATALOGUE.with_options(release, &names);
                 for (name, version) in &asked {
                     let Some(version) = version else { continue };
-                    if !CATALOGUE.options().any(|option| option == *name) {
+                    if !CATALOGUE.options().chain([RUNC]).any(|option| option == *name) {
                         return Err(CommandError::usage(format!(
                             "{name} has one version, which goes with Kubernetes"
                         )));

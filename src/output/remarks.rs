@@ -19,9 +19,10 @@ pub(crate) fn lines(remarks: &[Remark]) -> (Vec<String>, bool) {
         if remark.verdict == Verdict::Quiet {
             continue;
         }
+        // Other defaults are one matter, whatever they are.
         let same = |group: &&mut Vec<&Remark>| {
-            remark.verdict != Verdict::Default
-                && (group[0].verdict, &group[0].why) == (remark.verdict, &remark.why)
+            group[0].verdict == remark.verdict
+                && (remark.verdict == Verdict::Default || group[0].why == remark.why)
         };
         match groups.iter_mut().find(same) {
             Some(group) => group.push(remark),
@@ -29,7 +30,7 @@ pub(crate) fn lines(remarks: &[Remark]) -> (Vec<String>, bool) {
         }
     }
     groups.sort_by_key(|group| group[0].verdict);
-    let shortened = groups.iter().any(|group| group.len() > MOST + 1);
+    let shortened = groups.iter().any(|group| group[0].verdict != Verdict::Default && group.len() > MOST + 1);
     (groups.iter().map(|group| line(group)).collect(), shortened)
 }
 
@@ -53,7 +54,11 @@ fn line(group: &[&Remark]) -> String {
         Verdict::Unknown => format!("{names} are {}", what(first)),
         Verdict::Absent => format!("{names} {is} not implemented: {why}"),
         Verdict::Lost => format!("{names} {is} ignored: {why}"),
-        Verdict::Default => format!("{names} is not set: {why}"),
+        Verdict::Default => {
+            let each: Vec<String> =
+                group.iter().map(|remark| format!("{}: {}", remark.name, remark.why)).collect();
+            format!("not set, and not as in kubespray: {}", each.join(", "))
+        }
         Verdict::Quiet => names,
     };
     let mut places: Vec<String> = group.iter().filter_map(|remark| remark.places.first()).map(at).collect();
@@ -151,13 +156,14 @@ mod tests {
             remark("f", Unknown, "g"),
             remark("h", Quiet, "old"),
             remark("i", Refused, "j"),
-            remark("k", Default, "l is taken"),
+            remark("k", Default, "l (kubespray: m)"),
+            remark("n", Default, "o (kubespray: p)"),
         ];
         let expected = [
             "i is refused; needed: j",
             "\"e\" is set but used by no role",
             "\"f\" is set but used by no role; did you mean \"g\"?",
-            "k is not set: l is taken",
+            "not set, and not as in kubespray: k: l (kubespray: m), n: o (kubespray: p)",
             "b is not implemented: X is not installed",
             "a and c are ignored: old",
             "d is ignored: gone",

@@ -110,6 +110,21 @@ fn wrong_bytes_and_half_a_file_never_get_into_the_bundle() {
     );
 }
 
+#[test]
+fn the_version_of_runc_that_a_variable_chooses_is_what_the_bundle_lacks() {
+    let newest = CATALOGUE.default_release();
+    let sshd = Sshd::start();
+    let test = project(&sshd, setup_cluster());
+    let release = CATALOGUE.release(newest, Arch::Amd64).unwrap();
+    muster_testkit::bundle::write(&test.folder().join("bundle"), &release, &[]);
+    let version = format!("kube_version={newest}");
+    let run = ["--bundle", "bundle", "--offline", "-e", &version, "-e", "runc_version=v1.3.6"];
+    let ended = test.run(&run).code(1);
+    assert!(!ended.stderr.contains("bundle build"), "there is a recipe for one version: {}", ended.stderr);
+    ended.stderr_has(&["lacks:\n  runc 1.3.6 for amd64 (", "muster bundle fetch --with runc=1.3.6 --dir "]);
+    assert!(!sshd.log().contains("Accepted"), "{}", sshd.log());
+}
+
 /// A cluster that stands keeps its network plugin and its version: it is asked before what it may not need is fetched, or missed, of a
 /// version that is said only where the bundle has another one, or none. Of anything else that the bundle lacks no machine has to be
 /// asked.

@@ -11,8 +11,7 @@ fn of_2017(test: Test) -> Test {
 
 /// What of the inventory of 2017 means something else now, or nothing.
 const TOLD_OF_2017: &str = "\
-warning: kube_network_plugin is not set: flannel is taken, where kubespray has calico
-warning: kube_proxy_mode is not set: iptables is taken, where kubespray has ipvs since v2.8
+warning: not set, and not as in kubespray: enable_nodelocaldns: false (kubespray: true since v2.10), kube_network_plugin: flannel (kubespray: calico), kube_proxy_mode: iptables (kubespray: ipvs since v2.8)
 warning: group_vars/k8s-cluster.yml:30: resolvconf_mode is not implemented: docker_dns was for the containers of Docker, which ask docker_dns_servers; the machines find names as they did
 warning: group_vars/all.yml:3: bootstrap_os is ignored: what system a machine has is found out
 warning: group_vars/all.yml:12: download_run_once is ignored: programs and images come from the bundle, fetched once by this computer (muster bundle)
@@ -123,7 +122,8 @@ fn an_old_name_is_taken_for_the_new_one() {
 
 #[test]
 fn every_variable_that_does_nothing_is_listed_when_asked_for() {
-    let yaml = "kube_network_plugin: flannel\ncilium_cert_dir: /etc/cilium\nargocd_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n";
+    let yaml = "kube_network_plugin: flannel\ncilium_cert_dir: /etc/cilium\nargocd_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n\
+                enable_nodelocaldns: false\nresolvconf_mode: none\n";
     let ended = with(muster(), yaml).run(&["vars", "--unused", "--json"]).code(0);
     let listed: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let expected = [

@@ -22,7 +22,7 @@ fn an_inventory_of_2017_becomes_a_cluster() {
     let setup = ["setup-cluster", "-i", "inventory.cfg", "-e", &helm];
     let first = lab.muster(&setup);
     assert_eq!(first.code, 0, "{first:#?}");
-    for said in ["bootstrap_os is ignored", "kube_network_plugin is not set: flannel"] {
+    for said in ["bootstrap_os is ignored", "kube_network_plugin: flannel (kubespray: calico)"] {
         assert!(first.all().contains(said), "no {said:?} in {first:#?}");
     }
 

@@ -246,3 +246,28 @@ fn programs_take_what_variables_say_and_say_that_it_holds() {
     let again = set_up();
     assert_eq!((again.code, again.recap("node1", "changed")), (0, 0), "{again:#?}");
 }
+
+#[test]
+#[ignore = "it takes two minutes; ./test --all"]
+fn pods_are_told_of_a_server_of_names_of_the_users_own() {
+    let lab = Lab::up(79, &["-n", "1"]);
+    let set_up = |mode: &str| {
+        let asked = format!("dns_mode={mode}");
+        lab.muster(&["setup-cluster", &lab.pattern(1), "-e", &asked, "-e", "manual_dns_server=192.0.2.53"])
+    };
+    let born = set_up("manual");
+    assert_eq!(born.code, 0, "{born:#?}");
+    let again = set_up("manual");
+    assert_eq!((again.code, again.recap("node1", "changed")), (0, 0), "{again:#?}");
+    let kubectl = |words: &[&str]| lab.muster(&[&["kubectl"], words].concat()).out;
+    let told = kubectl(&["get", "--raw", "/api/v1/nodes/node1/proxy/configz"]);
+    assert!(told.contains(r#""clusterDNS":["192.0.2.53"]"#), "{told}");
+    let objects = kubectl(&["-n", "kube-system", "get", "deployments,services", "-o", "name"]);
+    assert!(!objects.contains("dns"), "{objects}");
+    assert_eq!(lab.muster(&["verify"]).code, 0);
+
+    // Pods that run would go on asking there.
+    let refused = set_up("coredns");
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(refused.all().contains("manual_dns_server: 192.0.2.53"), "{refused:#?}");
+}

@@ -101,11 +101,27 @@ fn two_control_planes_three_members_of_etcd_and_changed_variables() {
     assert!(!node.contains("room") && !node.contains("worker") && !node.contains("course"), "{node}");
 
     // A set of objects goes as a whole, and comes back.
-    for (mode, found) in [("none", ""), ("coredns", "deployment.apps/coredns\n")] {
+    let both = "deployment.apps/coredns\ndeployment.apps/coredns-secondary\n";
+    for (mode, found) in [("none", ""), ("coredns_dual", both), ("coredns", "deployment.apps/coredns\n")] {
         changed(&lab.muster(&["setup-cluster", "-e", &format!("dns_mode={mode}")]));
         let objects = ["-n", "kube-system", "get", "deployment", "--ignore-not-found", "-o", "name"];
         assert_eq!(kubectl(&objects), found);
+        let asked = lab.on("node3", "grep -A2 '^clusterDNS' /var/lib/kubelet/config.yaml");
+        assert_eq!(asked.contains("10.233.0.4"), mode == "coredns_dual", "{asked}");
+        if mode == "coredns_dual" {
+            // Names are found at the second one while the first one is away.
+            kubectl(&["-n", "kube-system", "scale", "deployment", "coredns", "--replicas=0"]);
+            let well = lab.muster(&["verify"]);
+            assert_eq!(well.code, 0, "{well:#?}");
+            let again = lab.muster(&["setup-cluster", "-e", "dns_mode=coredns_dual"]);
+            assert!(changed(&again).iter().sum::<u32>() > 0, "the first one is back: {again:#?}");
+        }
     }
+    // Pods that run ask CoreDNS, and would find no names any more.
+    let manual = ["setup-cluster", "-e", "dns_mode=manual", "-e", "manual_dns_server=192.0.2.53"];
+    let refused = lab.muster(&manual);
+    assert_eq!(refused.code, 3, "{refused:#?}");
+    assert!(refused.all().contains("runs with 10.233.0.3"), "{refused:#?}");
 
     // What a cluster was begun with cannot be changed under it.
     let refused = lab.muster(&["setup-cluster", "-e", "kube_pods_subnet=10.234.0.0/18"]);

@@ -431,6 +431,27 @@ fn a_plan_says_the_same_whichever_machine_is_slow() {
 }
 
 #[test]
+fn a_second_coredns_comes_and_goes_under_the_pods_that_ask_the_first_one() {
+    simulated(async {
+        let world = after(PLANES, |_| {}).await;
+        for (seed, mode) in [(3, "coredns_dual"), (5, "coredns")] {
+            world.inventory(&hosts(IN_USE), PLANES, &[&format!("dns_mode={mode}")]);
+            let (_, ran, wrong) = world.calm(seed).await;
+            assert!(wrong.is_empty(), "{mode}: {wrong:?}");
+            let of_names = ran.told["m0"].iter().filter(|told| *told == "coredns: objects of coredns");
+            assert_eq!(of_names.count(), 1, "{mode}: {:?}", ran.told);
+            let seen = world.cluster.seen();
+            for kind in ["Deployment", "Service"] {
+                let second = format!("{kind}/kube-system/coredns-secondary");
+                assert_eq!(seen.contains(&second), mode == "coredns_dual", "{seen}");
+            }
+            let (_, ran, wrong) = world.calm(seed + 1).await;
+            assert!(wrong.is_empty() && ran.changes.is_empty(), "{mode}: {wrong:?} {:?}", ran.changes);
+        }
+    });
+}
+
+#[test]
 fn an_application_comes_and_goes_and_costs_nothing_where_there_is_none() {
     simulated(async {
         let world = after(PLANES, |_| {}).await;

@@ -172,9 +172,14 @@ pub(crate) fn answer(objects: &mut Objects, words: &[&str], input: &str) -> Opti
         }
         // Its pods are nobody's here.
         ["-n", "kube-system", "rollout", "restart", "daemonset/kube-proxy"]
-        | ["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s"] => {
-            Some(String::new())
-        }
+        | [
+            "-n",
+            "kube-system",
+            "rollout",
+            "status",
+            "deployment/coredns" | "deployment/coredns-secondary",
+            "--timeout=60s",
+        ] => Some(String::new()),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use muster_artifacts::{
 };
 use muster_engine::script::quote;
 use muster_inventory::HostVars;
-use muster_roles::catalogue::{CATALOGUE, is_of_another_network, needed_by, options_of};
+use muster_roles::catalogue::{CATALOGUE, RUNC, is_of_another_network, needed_by, options_of};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -330,6 +330,7 @@ fn asked_for(world: &World, versions: &[String]) -> Asked {
     which.extend(options.iter().map(|name| format!(" --with {name}")));
     let can_be_built = !CATALOGUE
         .options()
+        .chain([RUNC])
         .any(|option| options.iter().any(|asked| asked.split('=').next() == Some(option)));
     Asked { which, can_be_built }
 }

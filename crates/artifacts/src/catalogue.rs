@@ -363,7 +363,7 @@ impl Catalogue {
         })
     }
 
-    /// The release with another version of all that is for these purposes.
+    /// The release with another version of all that is for these purposes, or is called so.
     ///
     /// # Errors
     /// The catalogue does not have that version of one of the files.
@@ -375,7 +375,7 @@ impl Catalogue {
     ) -> Result<Release, NotInCatalogue> {
         let named = self.purposes().filter(|(known, _)| purposes.contains(&known.as_str()));
         let names: Vec<&str> = named.flat_map(|(_, names)| names).map(|name| name.value.as_str()).collect();
-        let is_named = |name: &str| names.contains(&name);
+        let is_named = |name: &str| names.contains(&name) || purposes.contains(&name);
         for file in release.files.iter_mut().filter(|file| is_named(&file.name)) {
             *file = self.file(&file.name, version, release.arch)?;
         }

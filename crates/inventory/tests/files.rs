@@ -104,6 +104,29 @@ fn renamed_variables_are_mapped_and_said() {
 }
 
 #[test]
+fn former_words_for_values_are_mapped_and_said() {
+    let root = tempfile::tempdir().unwrap();
+    write(
+        root.path(),
+        &[("hosts", "n v=strict\nm v=other\n"), ("group_vars/all.yml", "old: 1\nw: strict\n")],
+    );
+    let renames = Renames::new().add("old", "v").add_word("v", "strict", true.into()).add_word(
+        "v",
+        "disabled",
+        false.into(),
+    );
+    let inventory = Arc::new(load(root.path(), "hosts").unwrap());
+    let vars = VarsBuilder::new(inventory).renames(renames).build().unwrap();
+    let of = |host: &str, name: &str| {
+        vars.host(host).unwrap().get(name).unwrap().map(|value| value.to_json().to_string()).unwrap()
+    };
+    assert_eq!([of("n", "v"), of("m", "v")], ["true", "\"other\""]);
+    assert_eq!(of("n", "w"), "\"strict\"", "that of another variable stays");
+    let said: Vec<&str> = vars.warnings().iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(said, ["\"strict\" of \"v\" is now written true", "\"old\" is now called \"v\""]);
+}
+
+#[test]
 fn what_users_set_is_listed_and_what_their_templates_use_is_marked() {
     let (_root, vars) = vars(&[
         ("hosts", "n ansible_host=1 mine=line\n[empty]\n"),

@@ -35,6 +35,7 @@ enum Key {
     Zone,
     Range,
     Version,
+    Cilium,
     Image,
     User,
     PlaneFlavor,
@@ -46,13 +47,14 @@ enum Key {
 }
 
 /// Names of what is taken: in tfvars, in clusterctl.yaml.
-const TAKEN: [(&str, &str, Key); 14] = [
+const TAKEN: [(&str, &str, Key); 15] = [
     ("cloud_provider", "OPENSTACK_CLOUD", Key::Cloud),
     ("external", "OPENSTACK_EXTERNAL_NETWORK_ID", Key::External),
     ("dns_nameserver", "OPENSTACK_DNS_NAMESERVERS", Key::Dns),
     ("availability_zone", "OPENSTACK_FAILURE_DOMAIN", Key::Zone),
     ("node_cidr", "NODE_CIDR", Key::Range),
     ("kubernetes_version", "KUBERNETES_VERSION", Key::Version),
+    ("use_cilium", "USE_CILIUM", Key::Cilium),
     ("", "OPENSTACK_IMAGE_NAME", Key::Image),
     ("ssh_username", "", Key::User),
     ("controller_flavor", "OPENSTACK_CONTROL_PLANE_MACHINE_FLAVOR", Key::PlaneFlavor),
@@ -64,14 +66,13 @@ const TAKEN: [(&str, &str, Key); 14] = [
 ];
 
 /// Names of what is known and has no place in a declaration: in tfvars, in clusterctl.yaml, and why.
-const LEFT: [(&str, &str, &str); 24] = [
+const LEFT: [(&str, &str, &str); 23] = [
     ("prefix", "", NO_MANAGEMENT),
     ("kind_flavor", "", NO_MANAGEMENT),
     ("image", "", "it is the image of the management machine; that of nodes is image of the pools"),
     ("clusterapi_version", "", NO_MANAGEMENT),
     ("capi_openstack_version", "", NO_MANAGEMENT),
     ("kind_mtu", "MTU_VALUE", "flannel finds it out; calico_mtu under variables sets that of calico"),
-    ("use_cilium", "USE_CILIUM", "write network_plugin"),
     ("calico_version", "", "the version is that of muster's catalogue"),
     ("kube_image_raw", "OPENSTACK_IMAGE_RAW", "images are not uploaded"),
     ("image_registration_extra_flags", "OPENSTACK_IMAGE_REGISTATION_EXTRA_FLAG", "images are not uploaded"),
@@ -157,6 +158,21 @@ impl Writer<'_> {
         self.value(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
+    /// The network of the pods, which is calico where nobody says so.
+    fn network_plugin(&self) -> Result<&'static str, String> {
+        match self.value(Key::Cilium).unwrap_or_default().to_lowercase().as_str() {
+            "true" => Ok("cilium"),
+            "" | "false" => Ok("calico"),
+            other => {
+                let line = self.taken.get(&Key::Cilium).map_or(0, |(line, _)| *line);
+                Err(format!(
+                    "{}:{line}: use_cilium is {other:?}: write true for cilium, or false for calico",
+                    self.shown
+                ))
+            }
+        }
+    }
+
     /// A value, or a note that it is missing, with the word that stands in for it.
     fn or_missing(&mut self, key: Key, what: &str, word: &str) -> String {
         self.value(key).unwrap_or_else(|| {
@@ -167,6 +183,7 @@ impl Writer<'_> {
 
     fn declaration(&mut self) -> Result<String, String> {
         let (planes, workers) = (self.number(Key::Planes, 1)?, self.number(Key::Workers, 3)?);
+        let plugin = self.network_plugin()?;
         let range = self.value(Key::Range).unwrap_or_else(|| "10.8.0.0/20".to_owned());
         let external = self.or_missing(Key::External, "the external network", "public");
         let image = self.or_missing(Key::Image, "the image of the nodes", "Debian 12");
@@ -193,7 +210,7 @@ impl Writer<'_> {
             quoted(&external)
         ));
         line("allow:\n  # The network of this computer; only it reaches the machines.\n  ssh: []\n  api: []");
-        line("network_plugin: calico");
+        line(&format!("network_plugin: {plugin}"));
         let mut apps = Vec::new();
         for (key, app, usual) in
             [(Key::Metrics, "metrics-server", true), (Key::CertManager, "cert-manager", false)]
@@ -368,7 +385,6 @@ cloud_flavour     = \"x#y\"
             notes,
             [
                 "environment-gx.tfvars:7: kind_flavor was not taken: there is no management cluster",
-                "environment-gx.tfvars:15: use_cilium was not taken: write network_plugin",
                 "environment-gx.tfvars:18: cloud_flavour was not taken: this key is not known",
                 "the image of the nodes is not in environment-gx.tfvars: \"Debian 12\" stands for it",
                 "environment-gx.tfvars:14",
@@ -393,6 +409,26 @@ OPENSTACK_SSH_KEY_NAME: capi-keypair
         assert_eq!(declaration.pools[1].count, 3);
         assert!(converted.text.contains("image: \"Ubuntu 22.04\""));
         assert!(converted.notes[0].starts_with("clusterctl.yaml:7: OPENSTACK_SSH_KEY_NAME was not taken: "));
+    }
+
+    #[test]
+    fn the_network_is_that_of_the_file() {
+        let made = |text: &str, form| {
+            let converted = convert("x", text, form).unwrap();
+            assert!(!converted.notes.iter().any(|note| note.to_lowercase().contains("cilium")), "{text}");
+            completed(&converted.text).settings.network_plugin.word()
+        };
+        for (tfvars, yaml, expected) in [
+            ("use_cilium = true\n", "USE_CILIUM: true\n", "cilium"),
+            ("use_cilium = \"True\"\n", "USE_CILIUM: 'True'\n", "cilium"),
+            ("use_cilium = false\n", "USE_CILIUM: false\n", "calico"),
+            ("worker_count = 1\n", "WORKER_MACHINE_COUNT: 1\n", "calico"),
+        ] {
+            assert_eq!([made(tfvars, Form::Tfvars), made(yaml, Form::Yaml)], [expected; 2], "{tfvars}");
+        }
+        // What is neither would silently be the other network.
+        let wrong = convert("x", "use_cilium = maybe\n", Form::Tfvars).unwrap_err();
+        assert_eq!(wrong, "x:1: use_cilium is \"maybe\": write true for cilium, or false for calico");
     }
 
     #[test]

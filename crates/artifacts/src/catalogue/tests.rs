@@ -89,6 +89,15 @@ fn another_version_of_what_is_for_a_purpose_is_taken_where_there_is_one() {
     assert_eq!(versions("3.28.5"), ["3.28.5", "3.28.5"]);
     let error = catalogue.in_version(release.clone(), &["calico"], "3.3.1").unwrap_err().to_string();
     assert!(error.starts_with("calico-manifest 3.3.1 is not in the catalogue"), "{error}");
+    // What goes with it is there in all versions, and a bundle may lack it.
+    assert_eq!(catalogue.versions("calicoctl"), catalogue.versions("calico-manifest"));
+    let program = catalogue.in_version(release.clone(), &["calico"], "3.28.5").unwrap();
+    let program = program.file("calicoctl").unwrap();
+    assert!(program.version == "3.28.5" && program.optional && program.sha256.is_some());
+    // What every cluster needs is called by its own name.
+    let older = catalogue.in_version(release, &["runc"], "1.3.6").unwrap();
+    assert_eq!(older.file("runc").unwrap().version, "1.3.6");
+    assert_eq!(older.file("containerd").unwrap().version, "2.2.1");
 }
 
 #[test]
