@@ -274,9 +274,11 @@ fn servers(vars: &HostVars, mut servers: Vec<String>) -> Result<Vec<String>, Wro
     Ok(servers)
 }
 
-/// What is wrong with the variables, where Docker is wanted.
+/// What is wrong with the variables, where Docker is wanted. Of an expression that cannot be worked out nothing is said: preflight
+/// tells of every such one, unless it needs what is known as soon as the machine was read.
 pub(crate) fn wrong(vars: &HostVars) -> Option<Wrong> {
-    super::is_asked_for(vars).then(|| daemon(vars).err()).flatten()
+    let wrong = super::is_asked_for(vars).then(|| daemon(vars).err()).flatten();
+    wrong.filter(|wrong| vars.get(wrong.name).is_ok())
 }
 
 /// The arguments in variables that are no settings of Docker, each variable with its own, where Docker is wanted.

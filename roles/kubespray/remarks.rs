@@ -183,7 +183,8 @@ mod tests {
             // What samples set is asked for by nobody.
             ("etcd_deployment_type=docker", ""),
             ("enable_nodelocaldns_secondary=true", "Absent enable_nodelocaldns_secondary (6)"),
-            ("resolvconf_mode=docker_dns", "Absent resolvconf_mode (6)"),
+            ("resolvconf_mode=docker_dns", ""),
+            ("enable_network_policy=false", "Quiet enable_network_policy (6)"),
             ("resolvconf_mode=host_resolvconf", ""),
             ("kubeadm_patches={'enabled': False, 'source_dir': 'x'}", ""),
             ("kube_profiling=false", ""),

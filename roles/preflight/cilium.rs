@@ -56,8 +56,9 @@ const NOT_DONE: [(&str, &str, &str); 16] = [
 ];
 
 const ENCRYPTION: (&str, &str) = (
-    "false: packets between nodes are not encrypted, because muster makes no keys for that",
-    "set it to false",
+    "false: muster does not set up that packets between nodes are encrypted",
+    "remove it; where you want WireGuard, which makes its own keys, say {encryption: {enabled: true, type: wireguard}} in \
+     cilium_extra_values",
 );
 const BGP: (&str, &str) = (
     "nothing: muster does not set up BGP",

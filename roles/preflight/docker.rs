@@ -196,5 +196,11 @@ mod tests {
         assert_eq!(with("docker_options: -H unix://").1, "docker_options: -H unix:// (vars.yml:2:17)");
         assert_eq!(of("docker_options: --mtu=big").1, "docker_options: --mtu=big (vars.yml:1:17)");
         assert_eq!(of("{docker_options: '', docker_log_opts: x}"), Default::default());
+        // As kubespray's samples from v2.7 to v2.11 have it: by what a machine is, and by the version of kubespray's role.
+        for expression in
+            ["ansible_architecture", "'--debug' if docker_version is version('17.05', '<') else ''"]
+        {
+            assert_eq!(with(&format!("docker_options: \"{{{{ {expression} }}}}\"")), Default::default());
+        }
     }
 }

@@ -593,6 +593,8 @@ mod tests {
         let (problems, _) = found("cluster_name: '{{ nowhere }}'");
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with("cluster_name: vars.yml:1:15: cannot resolve"), "{problems:?}");
+        let (problems, _) = found("container_manager: docker\ndocker_options: '{{ nowhere }}'");
+        assert_eq!(problems.len(), 1, "it is told once: {problems:?}");
         let (problems, _) = found("cert_management: '{{ nowhere }}'");
         assert_eq!(problems.len(), 1, "of what has no default, too: {problems:?}");
     }

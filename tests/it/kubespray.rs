@@ -12,7 +12,6 @@ fn of_2017(test: Test) -> Test {
 /// What of the inventory of 2017 means something else now, or nothing.
 const TOLD_OF_2017: &str = "\
 warning: not set, and not as in kubespray: enable_nodelocaldns: false (kubespray: true since v2.10), kube_network_plugin: flannel (kubespray: calico), kube_proxy_mode: iptables (kubespray: ipvs since v2.8)
-warning: group_vars/k8s-cluster.yml:30: resolvconf_mode is not implemented: docker_dns was for the containers of Docker, which ask docker_dns_servers; the machines find names as they did
 warning: group_vars/all.yml:3: bootstrap_os is ignored: what system a machine has is found out
 warning: group_vars/all.yml:12: download_run_once is ignored: programs and images come from the bundle, fetched once by this computer (muster bundle)
 warning: group_vars/k8s-cluster.yml:12: kube_basic_auth is ignored: Kubernetes has no passwords since 1.19; use certificates, or tokens of service accounts

@@ -29,6 +29,7 @@ mod hardening;
 mod kubelets;
 mod kubespray;
 mod layouts;
+mod names;
 mod networks;
 mod nodes;
 mod packages;
