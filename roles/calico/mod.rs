@@ -2,6 +2,8 @@
 //! what the variables ask for, and `resources.rs` has the objects of calico's own kinds. Its pods bring the plugin and its
 //! configuration to each machine.
 
+#[cfg(test)]
+mod golden_tests;
 mod patch;
 mod resources;
 #[cfg(test)]

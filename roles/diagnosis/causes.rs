@@ -36,8 +36,9 @@ impl Cause {
 struct Known {
     /// One of these is in what was found.
     words: &'static [&'static str],
-    /// How it is said. `{it}` is what stands in quotation marks behind the word, or what was found where nothing does; so it
-    /// is in the remedy, where `{host}` is the machine.
+    /// How it is said. `{it}` is what stands in quotation marks behind the word, or what was found where nothing does, `{why}` all
+    /// that stands behind the word, and `{image}` the image that what was found names; so it is in the remedy, where `{host}` is the
+    /// machine.
     said: &'static str,
     remedy: &'static str,
 }
@@ -135,8 +136,14 @@ const KNOWN: &[Known] = &[
             "failed to pull image",
             "Failed to pull image",
         ],
-        said: "the image {it} is not there, and cannot be pulled",
+        said: "{image} is not there, and cannot be pulled",
         remedy: "images of the bundle are imported again by: setup-cluster --limit {host}; any other one must be reachable from {host}",
+    },
+    // What a kubelet says where a program of an image is not in it, is none, or is one for another processor.
+    Known {
+        words: &["StartError", "RunContainerError", "no command specified"],
+        said: "{image} cannot be run: {why}",
+        remedy: "see whether the image is what its name says (muster bundle check), then: setup-cluster --limit {host}",
     },
     Known {
         words: &["OOMKilled"],
@@ -209,14 +216,37 @@ pub(super) fn in_order(clues: &[Clue]) -> Vec<&Clue> {
 
 fn filled(text: &str, known: &Known, clue: &Clue) -> String {
     let host = clue.host.as_deref().unwrap_or("the machine");
-    text.replace("{host}", host).replace("{it}", &quoted_or_all(known, &clue.text))
+    text.replace("{host}", host)
+        .replace("{image}", &image(&clue.text))
+        .replace("{why}", &why(known, &clue.text))
+        .replace("{it}", &quoted_or_all(known, &clue.text))
+}
+
+/// The first of the words that is there, and what stands behind it.
+fn word_and_rest<'t>(known: &Known, text: &'t str) -> Option<(&'static str, &'t str)> {
+    known.words.iter().find_map(|word| text.split_once(*word).map(|(_, rest)| (*word, rest)))
+}
+
+/// What stands behind the first of the words that is there; that word where nothing does.
+fn why(known: &Known, text: &str) -> String {
+    let (word, rest) = word_and_rest(known, text).unwrap_or(("", text));
+    match rest.trim_start_matches([':', ' ']) {
+        "" => word.to_owned(),
+        rest => shortened(rest),
+    }
+}
+
+/// The image that a text names.
+fn image(text: &str) -> String {
+    // Texts in texts have their quotation marks escaped.
+    let plain = text.replace('\\', "");
+    let name = plain.split_once("image \"").and_then(|(_, rest)| rest.split_once('"'));
+    name.map_or_else(|| "an image".to_owned(), |(name, _)| format!("the image \"{name}\""))
 }
 
 /// What stands in quotation marks behind the first of the words that is there; else all of it, as far as it is not too long.
 fn quoted_or_all(known: &Known, text: &str) -> String {
-    let word = known.words.iter().find_map(|word| text.find(word).map(|at| &text[at + word.len()..]));
-    // Texts in texts have their quotation marks escaped.
-    let plain = word.unwrap_or(text).replace('\\', "");
+    let plain = word_and_rest(known, text).map_or(text, |(_, rest)| rest).replace('\\', "");
     let quoted = plain.split('"').nth(1).filter(|name| !name.is_empty() && !name.contains(' '));
     if let Some(name) = quoted {
         return format!("\"{name}\"");
@@ -251,7 +281,8 @@ mod tests {
         let cause = foremost(&clues).unwrap();
         assert_eq!(cause.place(), "on b, c: ");
         assert!(cause.said.starts_with("there is no network plugin \"calico\""), "{cause:?}");
-        let mended = [clue("b", escaped), clue("b", "pod x: Pending, ImagePullBackOff: \"example.org/x:1\"")];
+        let image = "pod x, container x with the image \"example.org/x:1\": ErrImagePull: no such host";
+        let mended = [clue("b", escaped), clue("b", image)];
         assert!(foremost(&mended).unwrap().said.starts_with("the image \"example.org/x:1\""));
         let twice = [clue("b", sandbox), clue("b", escaped), clue("b", "something"), clue("b", "else")];
         assert_eq!(in_order(&twice), [&twice[0], &twice[2], &twice[3]]);
@@ -284,9 +315,25 @@ mod tests {
                 "setup-cluster --limit n",
             ),
             (
-                "pod kube-system/x: Pending, : |ImagePullBackOff: Back-off pulling image \"example.org/x:1\": ErrImagePull",
+                "kubelet: \"Error syncing pod, skipping\" err=\"failed to \\\"StartContainer\\\" for \\\"x\\\" with ImagePullBackOff: \
+                 \\\"Back-off pulling image \\\\\\\"example.org/x:1\\\\\\\": ErrImagePull",
                 "the image \"example.org/x:1\" is not there",
                 "setup-cluster --limit n",
+            ),
+            (
+                "pod kube-system/x, container y with the image \"example.org/x:1\": RunContainerError: exec: \"/y\": permission denied",
+                "the image \"example.org/x:1\" cannot be run: exec: \"/y\": permission denied",
+                "muster bundle check",
+            ),
+            (
+                "pod kube-system/x, container y with the image \"example.org/x:1\": CreateContainerError: no command specified",
+                "the image \"example.org/x:1\" cannot be run: no command specified",
+                "setup-cluster --limit n",
+            ),
+            (
+                "pod kube-system/x, container y with the image \"example.org/x:1\": CrashLoopBackOff: back-off 10s",
+                "container y with the image \"example.org/x:1\": CrashLoopBackOff: back-off 10s",
+                "logs --previous",
             ),
             (
                 "kubelet: failed to load kubelet config file, path: /var/lib/kubelet/config.yaml",

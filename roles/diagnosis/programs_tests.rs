@@ -112,11 +112,30 @@ fn the_cluster_says_which_nodes_and_pods_of_the_system_are_not_well_and_what_was
         .file("nodes", "@N|node1|10.233.64.0/24||False|False|False|True|KubeletReady: it is ready\n\
          @N|node2|||True|False|False|False|KubeletNotReady: not ready: a|b\n\tgoes on\n\
          @N|node3|10.233.66.0/24|true|False|False|False|True|KubeletReady: it is ready\n")
-        .file("pods", "@P|kube-system|coredns-1|node2|Pending|False|: |ContainerCreating:  ;\n\
-         @P|kube-flannel|flannel-1|node2|Running|False|: |: ;CrashLoopBackOff: back-off 10s  Error;\n\
-         @P|kube-system|proxy-1|node1|Running|True|: |:  ;\n\
-         @P|kube-system|once|node1|Succeeded|False|: |:  Completed;\n\
-         @P|course|web|node2|Pending|False|: |ImagePullBackOff: no;\n")
+        .file("pods", "@P|kube-system|coredns-1|node2|Pending|False|: \n\
+         @I|coredns|registry.k8s.io/coredns/coredns:v1\n\
+         @C|coredns|ContainerCreating||\n\
+         @C|coredns|||\n\
+         @P|kube-flannel|flannel-1|node2|Running|False|: \n\
+         @I|flannel|docker.io/flannel/flannel:v1\n\
+         @C|flannel|CrashLoopBackOff||back-off 10s\n\
+         @C|flannel|Error|1|\n\
+         @P|kube-system|proxy-1|node1|Running|True|: \n\
+         @I|proxy|registry.k8s.io/kube-proxy:v1\n\
+         @C|proxy|Error|2|long ago\n\
+         @P|kube-system|once|node1|Succeeded|False|: \n\
+         @C|once|Completed|0|\n\
+         @P|kube-system|evicted|node3|Failed|False|Evicted: no room\n\
+         @P|kube-system|calico-node-1|node3|Pending|False|: \n\
+         @I|upgrade-ipam|quay.io/calico/cni:v3.28.5\n\
+         @I|calico-node|quay.io/calico/node:v3.28.5\n\
+         @C|upgrade-ipam|StartError|128|failed to create containerd task: failed to create shim task: OCI runtime create failed: \
+         runc create failed: unable to start container process: error during container init: exec: \"/opt/cni/bin/calico-ipam\": \
+         stat /opt/cni/bin/calico-ipam: no such file or directory\n\
+         @C|calico-node|PodInitializing||\n\
+         @P|course|web|node2|Pending|False|: \n\
+         @I|web|example.org/web:1\n\
+         @C|web|ImagePullBackOff||no\n")
         .file("events", "@E|kube-system|coredns-1|FailedCreatePodSandBox|for sandbox \"0a1b\": failed to find plugin \"calico\" in path\n\
          @E|kube-system|coredns-1|FailedScheduling|at first\n\
          @E|kube-system|coredns-1|FailedCreatePodSandBox|for sandbox \"2c3d\": failed to find plugin \"weave\" in path\n\
@@ -131,8 +150,13 @@ fn the_cluster_says_which_nodes_and_pods_of_the_system_are_not_well_and_what_was
                 "node2\tthe node is not Ready: KubeletNotReady: not ready: a|b  goes on",
                 "node2\tthe node has no podCIDR",
                 "node3\tthe node is cordoned (SchedulingDisabled)",
-                "node2\tpod kube-system/coredns-1: Pending, ContainerCreating",
-                "node2\tpod kube-flannel/flannel-1: Running, CrashLoopBackOff: back-off 10s  Error",
+                "node2\tpod kube-system/coredns-1: Pending",
+                "node2\tpod kube-flannel/flannel-1, container flannel with the image \"docker.io/flannel/flannel:v1\": \
+                 CrashLoopBackOff: back-off 10s",
+                "node2\tpod kube-flannel/flannel-1, container flannel with the image \"docker.io/flannel/flannel:v1\": Error (exit code 1)",
+                "node3\tpod kube-system/evicted: Failed, Evicted: no room",
+                "node3\tpod kube-system/calico-node-1, container upgrade-ipam with the image \"quay.io/calico/cni:v3.28.5\": \
+                 StartError: exec: \"/opt/cni/bin/calico-ipam\": stat /opt/cni/bin/calico-ipam: no such file or directory",
                 "node2\tpod kube-system/coredns-1: FailedCreatePodSandBox: for a sandbox: failed to find plugin \"weave\" in path",
                 "node2\tpod kube-system/coredns-1: FailedScheduling: at first",
             ],
@@ -144,7 +168,16 @@ fn the_cluster_says_which_nodes_and_pods_of_the_system_are_not_well_and_what_was
         };
         let clues: Vec<Clue> = said.lines().map(clue).collect();
         assert_eq!(cause(&clues).0, ["node2"]);
-        assert!(cause(&clues[6..7]).1.starts_with("there is no network plugin \"weave\""));
+        assert_eq!(
+            cause(&clues[8..9]),
+            (
+                vec!["node3".to_owned()],
+                "the image \"quay.io/calico/cni:v3.28.5\" cannot be run: exec: \"/opt/cni/bin/calico-ipam\": \
+                 stat /opt/cni/bin/calico-ipam: no such file or directory"
+                    .to_owned()
+            )
+        );
+        assert!(cause(&clues[9..10]).1.starts_with("there is no network plugin \"weave\""));
     }
 }
 

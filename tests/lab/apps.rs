@@ -6,7 +6,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::fixture::{Ended, Lab, bundle_has, bundle_with, module};
+use muster_testkit::go_module;
+
+use crate::fixture::{Ended, Lab, bundle_has, bundle_with};
 use crate::surroundings::{Asked, beside};
 
 const NAMES: [&str; 2] = ["metrics-server", "local-path-provisioner"];
@@ -489,7 +491,7 @@ const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: cert
 #[test]
 #[ignore = "it takes minutes; ./test --all"]
 fn what_cannot_be_compiled_is_taken_by_a_real_api_server_and_goes_again() {
-    let Some(sources) = module(CERT_MANAGER).filter(|_| bundle_has("helm")) else {
+    let Some(sources) = go_module::sources(CERT_MANAGER).filter(|_| bundle_has("helm")) else {
         eprintln!("skipped: it needs muster bundle build --with helm, and the Go module proxy");
         return;
     };

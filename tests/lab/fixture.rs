@@ -24,16 +24,6 @@ pub(crate) fn bundle_has(name: &str) -> bool {
     names.any(|known| known == name || known.ends_with(&format!("/{name}")))
 }
 
-/// Where the sources of a Go module are (`PATH@vVERSION`); `None` where there is no Go, or no way to its module proxy.
-pub(crate) fn module(module: &str) -> Option<PathBuf> {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("go.mod"), "module muster.local/test\n").unwrap();
-    let mut go = Command::new("go");
-    let out = go.args(["mod", "download", "-json", module]).current_dir(folder.path()).output().ok()?;
-    let told: serde_json::Value = serde_json::from_slice(&out.stdout).ok()?;
-    Some(PathBuf::from(told["Dir"].as_str()?))
-}
-
 /// A copy of this computer's bundle (hard links) with a manifest (its name in the catalogue, its version, its file), and with images
 /// that only bear these names.
 pub(crate) fn bundle_with(dir: &Path, manifest: (&str, &str, &Path), images: &[String]) {

@@ -5,6 +5,7 @@
 pub mod account;
 pub mod bundle;
 pub mod fault_record;
+pub mod go_module;
 pub mod http_mirror;
 pub mod model;
 pub mod program;
