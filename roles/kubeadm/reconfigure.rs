@@ -239,6 +239,42 @@ mod tests {
         }
     }
 
+    /// Of the API servers of before, the one that listens to nobody any more is ended, and no other one.
+    #[test]
+    fn an_api_server_that_only_waits_for_watchers_is_ended() {
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            let killed = |listens: &str, runs: &str| {
+                let folder = tempfile::tempdir().unwrap();
+                let at = |name: &str| folder.path().join(name).display().to_string();
+                std::fs::write(at("manifest"), "    - --secure-port=6444\n").unwrap();
+                std::fs::write(at("tcp"), listens).unwrap();
+                let fakes = format!(
+                    r#"sleep() {{ :; }}
+ctr() {{ case $* in
+  *'containers ls'*) printf 'new\nformer\n' ;;
+  *'tasks ls') printf 'TASK PID STATUS\nnew 8 RUNNING\n{runs}' ;;
+  *'tasks kill -s SIGKILL'*) echo "$6" ;;
+esac; }}
+old='former other '
+"#
+                );
+                let program = format!("{fakes}{}end_deaf \"$1\"", include_str!("come_up.sh"));
+                let program = program.replace("/proc/net/tcp /proc/net/tcp6", &at("tcp"));
+                let mut command = std::process::Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &program, "sh", &at("manifest")]);
+                let done = command.output().unwrap();
+                assert!(done.status.success(), "{shell:?}: {done:?}");
+                String::from_utf8(done.stdout).unwrap()
+            };
+            let listens = "   0: 00000000:192C 00000000:0000 0A 00000000:00000000\n";
+            let another = "   0: 00000000:192B 00000000:0000 0A 00000000:00000000\n   1: 0100007F:192C 0200007F:9999 01 0:0\n";
+            let runs = "former 7 RUNNING\\n";
+            assert_eq!(killed(listens, runs), "", "{shell:?}");
+            assert_eq!(killed(another, runs), "former\n", "{shell:?}");
+            assert_eq!(killed(another, ""), "", "{shell:?}");
+        }
+    }
+
     /// The kubelet knows pods by their UID, and makes another one where it is of another version or where the manifest is written anew.
     #[test]
     fn pods_that_stay_as_they_are_keep_their_uid() {

@@ -16,7 +16,7 @@ cilium_extra_values:
   envoy: {enabled: false}
   l7Proxy: false
   securityContext: {privileged: true}
-  resources: {limits: {cpu: null, memory: 1Gi}}
+  resources: {limits: {cpu: "2", memory: 1Gi}}
 "#;
 
 const PODS: &str = r#"
