@@ -437,11 +437,11 @@ impl Cluster {
 
     /// What daemons of networks do on every node, after a while: they write files. flannel's writes one. Before that no pod has a network.
     pub(crate) fn daemons(&self) {
+        networks::bring_soon(&self.state);
         let state = self.state.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
             let mut state = state.lock().unwrap();
-            networks::bring(&state);
             if !state.objects.has("DaemonSet", "kube-flannel") {
                 return;
             }
@@ -490,6 +490,7 @@ impl Programs for Cluster {
         }
         if unit == "kubelet.service" {
             self.kubelet_started(machine);
+            networks::bring_soon(&self.state);
         }
         if unit == "nodelocaldns.service" {
             self.cache_started(machine);

@@ -234,29 +234,17 @@ fn switched(name: &str, from: &[&str], to: &[&str]) -> usize {
     killed_everywhere(name, At::BothSides, play)
 }
 
-const FINISHES: &str =
-    "the same command finishes, names are found as the variables say, the run after it changes nothing";
-
 #[test]
-fn caches_of_names_come_to_a_cluster_and_go_again() {
-    let kills = switched("caches come", &[], &[CACHES]) + switched("caches go", &[CACHES], &[]);
+fn caches_of_names_machines_that_ask_them_and_machines_that_know_each_other_come_and_go() {
+    let kills = switched("machines ask the cluster's DNS, and know each other", &[], &[ASKS, KNOWN])
+        + switched("they ask caches, and do not know each other any more", &[ASKS, KNOWN], &[ASKS, CACHES])
+        + switched("nothing of it", &[ASKS, CACHES], &[]);
     held(
         "controller killed",
-        "before and after every exchange of a run that brings nodelocaldns to two model machines of a cluster, and of one that takes it away",
+        "before and after every exchange of runs that bring host_resolvconf, nodelocaldns and populate_inventory_to_hosts_file to two model \
+         machines of a cluster, and take them away",
         kills,
-        FINISHES,
-    );
-}
-
-#[test]
-fn machines_ask_the_dns_of_the_cluster_and_their_own_again() {
-    let kills = switched("host_resolvconf", &[KNOWN], &[ASKS]) + switched("none", &[ASKS], &[KNOWN]);
-    held(
-        "controller killed",
-        "before and after every exchange of runs that switch resolvconf_mode: host_resolvconf on and off on two model machines of a cluster, \
-         while populate_inventory_to_hosts_file goes the other way",
-        kills,
-        FINISHES,
+        "the same command finishes, names are found as the variables say, the run after it changes nothing",
     );
 }
 

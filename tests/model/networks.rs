@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -132,8 +133,16 @@ const BROUGHT: [(&str, &[&str]); 2] = [
     ("cilium", &["/opt/cni/bin/cilium-cni", "/etc/cni/net.d/05-cilium.conflist", "/var/lib/cilium/state"]),
 ];
 
-/// Daemons that are there bring their files to the nodes whose kubelets run.
-pub(crate) fn bring(state: &State) {
+/// After a while, daemons that are there bring their files to the nodes whose kubelets run.
+pub(crate) fn bring_soon(state: &Arc<Mutex<State>>) {
+    let state = state.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        bring(&state.lock().unwrap());
+    });
+}
+
+fn bring(state: &State) {
     for (name, files) in BROUGHT.iter().filter(|(name, _)| state.objects.has("DaemonSet", name)) {
         for node in state.nodes.values().filter(|node| is_active(node, "kubelet.service")) {
             let disk = &mut node.state().kept.disk;
@@ -194,7 +203,7 @@ fn set_up_with(name: &str, set: &[&str], sets: &[&str]) -> usize {
             (exchanges, wrong)
         })
     };
-    killed_everywhere(name, At::BothSides, play)
+    killed_everywhere(name, At::OfSetUp, play)
 }
 
 /// Goes from one set of variables to another while the cluster goes on, killed everywhere: these sets of objects become what they are in a
