@@ -203,7 +203,7 @@ fn set_up_with(name: &str, set: &[&str], sets: &[&str]) -> usize {
             (exchanges, wrong)
         })
     };
-    killed_everywhere(name, At::OfSetUp, play)
+    killed_everywhere(name, At::Sparse, play)
 }
 
 /// Goes from one set of variables to another while the cluster goes on, killed everywhere: these sets of objects become what they are in a
