@@ -8,9 +8,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use futures::channel::oneshot;
 use muster_artifacts::Sha256;
-use muster_engine::prelude::{Failure, Result as Outcome};
+use muster_engine::prelude::{self, Failure, Result as Outcome};
 use serde_json::Value;
 
 use super::apis::Apis;
@@ -121,14 +120,12 @@ pub(crate) fn rendered(
     }
 }
 
-/// Does what takes long in a thread of its own: other hosts go on meanwhile.
+/// Does what takes long [aside](prelude::aside): other hosts go on meanwhile.
 ///
 /// # Errors
 /// It has ended without a result.
 pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Outcome<T> {
-    let (done, result) = oneshot::channel();
-    std::thread::spawn(move || done.send(work()));
-    result.await.map_err(|_| Failure::new("the charts could not be rendered", ""))
+    prelude::aside(work).await.ok_or_else(|| Failure::new("the charts could not be rendered", ""))
 }
 
 /// Whether anything in a chart names `.Capabilities.APIVersions`. In archives nobody looks.

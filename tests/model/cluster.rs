@@ -16,6 +16,8 @@ use crate::etcd::{Member, awk};
 use crate::external;
 use crate::kubeadm_files::{Authority, base64};
 use crate::kubectl::Objects;
+use crate::names;
+use crate::networks;
 use crate::nodes;
 use crate::policies;
 use crate::rotation::{self, Running};
@@ -86,6 +88,8 @@ pub(crate) struct State {
     /// What the programs of machines trust, where that is looked at; what API servers have trusted since they were asked to forget it.
     pub(crate) running: BTreeMap<String, Running>,
     pub(crate) once_trusted: String,
+    /// The addresses at which machines have a DNS cache, by machine.
+    pub(crate) caches: BTreeMap<String, String>,
     /// A node that joins when the API server gets its next certificate.
     pub(crate) arrives: Option<String>,
     /// Machines that do not hear each other as control planes that share an address, and those that do not find one elsewhere, each with
@@ -98,7 +102,7 @@ pub(crate) struct State {
 /// Where the roles put programs.
 const BIN: &str = "/usr/local/bin";
 
-const PROGRAMS: [&str; 19] = [
+const PROGRAMS: [&str; 22] = [
     "awk",
     "base64",
     "containerd",
@@ -114,14 +118,30 @@ const PROGRAMS: [&str; 19] = [
     "kubectl",
     "kubelet",
     "nproc",
+    "od",
     "sed",
+    "sort",
     "systemd-run",
     "tar",
+    "timeout",
     "xargs",
 ];
 /// Those that a machine has before muster comes.
-const OF_THE_SYSTEM: [&str; 10] =
-    ["awk", "base64", "getent", "gzip", "ipset", "nproc", "sed", "systemd-run", "tar", "xargs"];
+const OF_THE_SYSTEM: [&str; 13] = [
+    "awk",
+    "base64",
+    "getent",
+    "gzip",
+    "ipset",
+    "nproc",
+    "od",
+    "sed",
+    "sort",
+    "systemd-run",
+    "tar",
+    "timeout",
+    "xargs",
+];
 
 /// What a control plane is at in the middle of a change of its configuration.
 pub(crate) const MAKES_CERTIFICATE: &str = "kubeadm init phase certs";
@@ -234,8 +254,11 @@ impl Cluster {
                 shell.write(1, content).map(|_| 0)
             }
             "sed" => {
-                let out = match rotation::sed(shell, words) {
-                    None => upgrade::sed(&String::from_utf8_lossy(&shell.read(0).await?), words),
+                let out = match rotation::sed(shell, words).or_else(|| names::sed_of_file(shell, words)) {
+                    None => {
+                        let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+                        upgrade::sed(&text, words).or_else(|| names::sed(&text, words))
+                    }
                     of_file => of_file,
                 };
                 match out {
@@ -251,6 +274,8 @@ impl Cluster {
             }
             "ipset" => policies::ipset(shell, words),
             "nproc" => shell.write(1, b"2\n").map(|_| 0),
+            "od" | "sort" => names::filtered(shell, name, words).await,
+            "timeout" => self.within(shell, words).await,
             "tar" => self.tar(shell, words),
             "xargs" => {
                 let &["-n", "1", "-P", _, "ctr", ref words @ ..] = words else {
@@ -411,8 +436,9 @@ impl Cluster {
         self.serves(&own) || runs && balanced.into_iter().any(|(_, at)| self.serves(&format!("https://{at}")))
     }
 
-    /// What flannel's daemon does on every node, after a while: it writes a file. Before that no pod has a network.
+    /// What daemons of networks do on every node, after a while: they write files. flannel's writes one. Before that no pod has a network.
     pub(crate) fn daemons(&self) {
+        networks::bring_soon(&self.state);
         let state = self.state.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -465,12 +491,20 @@ impl Programs for Cluster {
         }
         if unit == "kubelet.service" {
             self.kubelet_started(machine);
+            networks::bring_soon(&self.state);
+        }
+        if unit == "nodelocaldns.service" {
+            self.cache_started(machine);
         }
         rotation::started(&mut self.state(), machine, unit);
     }
 
     fn addresses(&self, machine: &Machine) -> Vec<String> {
         self.shared_addresses(machine)
+    }
+
+    fn address_of(&self, machine: &Machine, interface: &str) -> Option<String> {
+        self.cache_address(machine).filter(|_| interface == "nodelocaldns")
     }
 }
 

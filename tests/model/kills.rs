@@ -12,6 +12,8 @@ use crate::{MACHINES, World};
 pub(crate) enum At {
     /// Before anything is sent, and when the answer is there.
     BothSides,
+    /// The same where a run is a long one of which most is killed elsewhere, too: unless all are asked for, at each fifteenth of these.
+    Sparse,
     /// When the answer is there.
     After,
     /// On one side of each exchange.
@@ -26,18 +28,23 @@ impl At {
     pub(crate) fn of(self, exchanges: &[usize]) -> Vec<Kill> {
         let all = std::env::var_os("MUSTER_KILLS").is_some_and(|which| which == "all");
         let sides = |exchange: usize| match self {
-            Self::BothSides => vec![false, true],
+            Self::BothSides | Self::Sparse => vec![false, true],
             Self::After => vec![true],
             Self::OneSide => vec![exchange.is_multiple_of(2)],
             Self::Seldom if exchange.is_multiple_of(3) => vec![exchange.is_multiple_of(2)],
             Self::Seldom => Vec::new(),
+        };
+        let step = match self {
+            _ if all => 1,
+            Self::Sparse => 15,
+            _ => 5,
         };
         let each = exchanges.iter().enumerate();
         each.flat_map(|(machine, count)| (0..*count).map(move |exchange| (machine, exchange)))
             .flat_map(|(machine, exchange)| {
                 sides(exchange).into_iter().map(move |after| Kill { machine, exchange, after })
             })
-            .step_by(if all { 1 } else { 5 })
+            .step_by(step)
             .collect()
     }
 }

@@ -1,18 +1,26 @@
 //! What kubectl does on a control plane of model machines: it reads, applies and removes objects, and shows nodes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use muster_testkit::model::shell::{Done, Shell};
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::care;
 use crate::cluster::{Cluster, State, content, say, unknown};
 use crate::kubeadm_files::told;
 use crate::{external, kubelets, nodes, rotation, upgrade};
 
-/// The objects of the cluster, by kind, namespace and name.
+/// The objects of the cluster, by kind, namespace and name; and by the names of definitions the kinds that they bring (`GROUP/KIND`), and
+/// from when on objects of these are taken.
 #[derive(Default)]
-pub(crate) struct Objects(BTreeMap<[String; 3], Value>);
+pub(crate) struct Objects(BTreeMap<[String; 3], Value>, BTreeMap<String, (String, Instant)>);
+
+const DEFINITION: &str = "CustomResourceDefinition";
+
+/// How long after its definition a kind is not served yet.
+const ESTABLISHED: Duration = Duration::from_millis(500);
 
 impl Objects {
     pub(crate) fn seen(&self) -> String {
@@ -41,11 +49,47 @@ impl Objects {
     /// Applies a list, or one object; then every field of it is muster's.
     fn apply(&mut self, list: &Value) {
         for item in items(list) {
+            if item["kind"] == DEFINITION {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let spec = &item["spec"];
+                let kind = format!("{}/{}", text(&spec["group"]), text(&spec["names"]["kind"]));
+                let name = text(&item["metadata"]["name"]);
+                self.1.entry(name).or_insert((kind, Instant::now() + ESTABLISHED));
+            }
             let mut object = item.clone();
             object["metadata"]["managedFields"] =
                 json!([{ "manager": "muster", "operation": "Apply", "fieldsV1": fields(item) }]);
             self.0.insert(id(item), object);
         }
+    }
+
+    /// The kinds of a list that the API server does not serve: those of the groups that it has itself it does.
+    fn unserved(&self, list: &Value) -> Vec<String> {
+        let kind = |item: &Value| {
+            let (group, _) = item["apiVersion"].as_str()?.split_once('/')?;
+            let is_built_in = !group.contains('.') || group.ends_with(".k8s.io");
+            let kind = format!("{group}/{}", item["kind"].as_str()?);
+            let is_served =
+                || self.1.values().any(|(served, from)| *served == kind && *from <= Instant::now());
+            (!is_built_in && !is_served()).then_some(kind)
+        };
+        items(list).filter_map(kind).collect()
+    }
+
+    /// From when on the kinds of all definitions with this label are served; `None` where there are none.
+    fn established(&self, label: &str) -> Option<Instant> {
+        let (key, value) = label.split_once('=')?;
+        let names = self
+            .0
+            .iter()
+            .filter(|([kind, ..], object)| kind == DEFINITION && object["metadata"]["labels"][key] == value);
+        names.filter_map(|([.., name], _)| Some(self.1.get(name)?.1)).max()
+    }
+
+    /// What there is of a set, as it was applied.
+    pub(crate) fn of_set(&self, set: &str) -> Vec<String> {
+        let of = self.0.values().filter(|object| object["metadata"]["labels"]["muster.io/set"] == set);
+        of.map(Value::to_string).collect()
     }
 
     /// What the first container of a workload's pods is made of.
@@ -104,6 +148,9 @@ impl Objects {
         };
         if self.0.get(&id).is_some_and(marked) {
             self.0.remove(&id);
+            if kind == DEFINITION {
+                self.1.remove(name);
+            }
         }
     }
 }
@@ -219,6 +266,22 @@ impl Cluster {
         let input = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
         if let ["drain", node, flags @ ..] = rest.as_slice() {
             return self.drain(shell, node, flags);
+        }
+        if let ["wait", "--for=condition=Established", _, "customresourcedefinitions", "--selector", label] =
+            rest.as_slice()
+        {
+            let established = self.state().objects.established(label);
+            let Some(from) = established else { return say(shell, "error: no matching resources found", 1) };
+            tokio::time::sleep_until(from).await;
+            return Ok(0);
+        }
+        if let (Some(&"apply"), Ok(list)) = (rest.first(), serde_json::from_str(&input)) {
+            let unserved = self.state().objects.unserved(&list);
+            if !unserved.is_empty() {
+                let said =
+                    format!("error: no matches for kinds {unserved:?}: ensure CRDs are installed first");
+                return say(shell, &said, 1);
+            }
         }
         let printed = {
             let mut state = self.state();

@@ -18,6 +18,8 @@ mod kubectl;
 mod kubelets;
 mod line;
 mod members;
+mod names;
+mod networks;
 mod nodes;
 mod planes;
 mod plans;
@@ -114,9 +116,15 @@ static BUNDLE: LazyLock<Arc<Bundle>> = LazyLock::new(|| {
     fs::create_dir_all(&folder).unwrap();
     for version in [upgrade::FROM, upgrade::TO].into_iter().chain(upgrade::OLD) {
         let release = CATALOGUE.release(version, Arch::Amd64).unwrap();
-        muster_testkit::bundle::write(&folder, &release, &[]);
+        muster_testkit::bundle::write_with(&folder, &release, &[], networks::content);
     }
-    Arc::new(Bundle::open(folder).unwrap())
+    let bundle = Bundle::open(folder).unwrap();
+    // What runs on this computer is unpacked before anything runs: a program that is still written cannot be run, and who begins
+    // meanwhile has it open, too.
+    for file in bundle.files().iter().filter(|file| ["helm", "cilium-chart"].contains(&file.name.as_str())) {
+        bundle.program(file).unwrap();
+    }
+    Arc::new(bundle)
 });
 
 /// What compressed programs hold, by the sha256 of the compressed file.
@@ -205,6 +213,7 @@ impl World {
                     ("docker.service", &["/etc/docker/daemon.json", "/etc/systemd/system/docker.service"]),
                     ("etcd.service", &["/etc/etcd.env", "/etc/systemd/system/etcd.service"]),
                     ("kubelet.service", &["/etc/systemd/system/kubelet.service"]),
+                    ("nodelocaldns.service", &["/etc/systemd/system/nodelocaldns.service"]),
                 ],
                 visible: visible.get(number).cloned().unwrap_or_default(),
                 secret: b"PRIVATE KEY",

@@ -29,14 +29,17 @@ fn files(world: &World) -> Vec<BTreeMap<String, Vec<u8>>> {
     .collect()
 }
 
-/// Kills the controller before and after every exchange of a reset; returns how many there were.
-fn taken_away(name: &str, groups: &str) -> usize {
+/// Kills the controller in a reset of a cluster with these variables; returns how often.
+pub(crate) fn taken_away(name: &str, at: At, groups: &str, set: &[&str]) -> usize {
     let before = files(&World::new(&[]));
     let play = |kill: Option<Kill>| {
         simulated(async {
-            let world = after(groups, |_| ()).await;
+            let world = World::new(&[]);
+            world.inventory(&hosts(IN_USE), groups, set);
+            let mut wrong = world.calm(1).await.2;
             *world.reset.lock().unwrap() = Some(Reset::default());
-            let (exchanges, mut wrong) = world.disturbed(kill).await;
+            let (exchanges, more) = world.disturbed(kill).await;
+            wrong.extend(more);
             wrong.extend(world.calm(3).await.2);
             for (number, (now, before)) in files(&world).iter().zip(&before).enumerate() {
                 let differs = |path: &&String| now.get(*path) != before.get(*path);
@@ -58,18 +61,19 @@ fn taken_away(name: &str, groups: &str) -> usize {
             (exchanges, wrong)
         })
     };
-    killed_everywhere(name, At::BothSides, play)
+    killed_everywhere(name, at, play)
 }
 
 /// A control plane that is no member of etcd has what its API server logs in to etcd with, and nothing else of etcd's.
 #[test]
 fn a_control_plane_keeps_no_key_of_an_etcd_that_is_elsewhere() {
-    taken_away("etcd is elsewhere", "[etcd]\nm2\n[kube_control_plane]\nm0\n[kube_node]\nm[0:1]\n");
+    let groups = "[etcd]\nm2\n[kube_control_plane]\nm0\n[kube_node]\nm[0:1]\n";
+    taken_away("etcd is elsewhere", At::BothSides, groups, &[]);
 }
 
 #[test]
 fn a_cluster_is_taken_away() {
-    let kills = taken_away("a cluster is taken away", GROUPS);
+    let kills = taken_away("a cluster is taken away", At::BothSides, GROUPS, &[]);
     held(
         "a cluster is taken away",
         "on model machines, the controller killed before and after every exchange of reset-cluster",

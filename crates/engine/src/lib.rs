@@ -6,6 +6,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod advice;
+mod aside;
 pub mod cluster;
 pub mod event;
 pub mod event_json;
@@ -34,6 +35,7 @@ mod wait;
 
 /// What a role needs.
 pub mod prelude {
+    pub use crate::aside::aside;
     pub use crate::failure::{Failure, Problem, Result};
     pub use crate::host::Host;
     pub use crate::reads::Read;

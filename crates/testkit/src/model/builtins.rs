@@ -65,6 +65,12 @@ pub(super) fn printf(words: &[&str]) -> String {
                     chars.next();
                     out += &unescaped(values.next().copied().unwrap_or_default());
                 }
+                // A number in base 8 with three digits.
+                ('%', Some('0')) => {
+                    chars.by_ref().take("03o".len()).for_each(drop);
+                    let number = values.next().and_then(|value| value.parse::<u32>().ok());
+                    out += &format!("{:03o}", number.unwrap_or_default());
+                }
                 ('%', Some('%')) => {
                     chars.next();
                     out.push('%');
@@ -134,12 +140,12 @@ struct Sum<'t> {
 }
 
 /// Operators by how tightly they bind, the loosest first. A longer one stands before those it begins with.
-const OPERATORS: [&[&str]; 6] =
-    [&["||"], &["&&"], &["==", "!="], &["<=", ">=", "<", ">"], &["+", "-"], &["*", "/", "%"]];
+const OPERATORS: [&[&str]; 7] =
+    [&["||"], &["&&"], &["&"], &["==", "!="], &["<=", ">=", "<", ">"], &["+", "-"], &["*", "/", "%"]];
 
 impl Sum<'_> {
     fn skip(&mut self, what: &str) -> bool {
-        let found = self.rest.strip_prefix(what);
+        let found = self.rest.strip_prefix(what).filter(|rest| what != "&" || !rest.starts_with('&'));
         if let Some(rest) = found {
             self.rest = rest.trim_start();
         }
@@ -154,6 +160,7 @@ impl Sum<'_> {
             let value = match *operator {
                 "||" => Some(i64::from(left != 0 || right != 0)),
                 "&&" => Some(i64::from(left != 0 && right != 0)),
+                "&" => Some(left & right),
                 "==" => Some(i64::from(left == right)),
                 "!=" => Some(i64::from(left != right)),
                 "<=" => Some(i64::from(left <= right)),

@@ -402,6 +402,10 @@ async fn sh(shell: &mut Shell, words: &[&str]) -> Done {
 }
 
 async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
+    let (words, is_quiet) = match words {
+        ["-q", rest @ ..] => (rest, true),
+        words => (words, false),
+    };
     let (machine, process) = (shell.machine.clone(), shell.process.clone());
     let unit = words.last().copied().unwrap_or_default();
     let unit = &*if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") };
@@ -431,6 +435,9 @@ async fn systemctl(shell: &mut Shell, words: &[&str]) -> Done {
         // systemctl(1): 3 for a unit that does not run.
         ("is-active", Some(_)) => {
             let (state, status) = if now.active { ("active", 0) } else { ("inactive", 3) };
+            if is_quiet {
+                return Ok(status);
+            }
             shell.write(1, format!("{state}\n").as_bytes()).map(|_| status)
         }
         ("enable", Some(name)) => {

@@ -234,6 +234,10 @@ impl Shell {
                 None => self.value(word),
             };
         }
+        if operation == Operation::Alternative {
+            let is_empty = value.is_none_or(|value| value.is_empty());
+            return if is_empty { Ok(String::new()) } else { self.value(word) };
+        }
         let value = self.set(name, value)?;
         if operation == Operation::Length {
             return Ok(value.chars().count().to_string());

@@ -41,7 +41,8 @@ pub(super) async fn look(
             }
         }
         "tr" => {
-            let (from, to) = (words[0].as_bytes()[0], words[1].as_bytes()[0]);
+            let byte = |word: &str| if word == r"\n" { b'\n' } else { word.as_bytes()[0] };
+            let (from, to) = (byte(words[0]), byte(words[1]));
             out = shell.read(0).await?;
             out.iter_mut().filter(|byte| **byte == from).for_each(|byte| *byte = to);
         }
@@ -92,6 +93,15 @@ pub(super) async fn look(
             }
             _ => shell.wrong(&format!("tail {words:?}")),
         },
+        "readlink" if options == ["-f"] => {
+            let state = shell.machine.state();
+            let disk = &state.kept.disk;
+            let path = disk.resolve(&placed(paths[0]));
+            match disk.is_dir(super::disk::parent(&path)) {
+                true => out = format!("{path}\n").into_bytes(),
+                false => status = 1,
+            }
+        }
         "readlink" => match shell.machine.state().kept.disk.entry(paths[0]) {
             Some(Entry::Link(target)) => out = format!("{target}\n").into_bytes(),
             _ => status = 1,
@@ -108,6 +118,11 @@ pub(super) async fn look(
         "head" if options == ["-c"] => {
             out = shell.read(0).await?;
             out.truncate(words[1].parse().unwrap_or(0));
+        }
+        "head" if options == ["-n"] && paths.len() == 1 => {
+            let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
+            let most = words[1].parse().unwrap_or(0);
+            out = text.split_inclusive('\n').take(most).collect::<String>().into_bytes();
         }
         // What is asked for facts. The roles of these tests use none but the boot's id.
         "head" => {
@@ -143,6 +158,15 @@ pub(super) async fn look(
         }
         "grep" if words[0] == "-qs" => {
             let text = String::from_utf8_lossy(&file(words[2]).unwrap_or_default()).into_owned();
+            let wanted = words[1].replace(r"\.", ".");
+            let found = match wanted.strip_prefix('^') {
+                Some(begin) => text.lines().any(|line| line.starts_with(begin)),
+                None => text.contains(&wanted),
+            };
+            status = i32::from(!found);
+        }
+        "grep" if words.len() == 2 && words[0] == "-qF" => {
+            let text = String::from_utf8_lossy(&shell.read(0).await?).into_owned();
             status = i32::from(!text.contains(words[1]));
         }
         "grep" if words[..2] == ["-vxF", "-e"] => {
@@ -176,6 +200,17 @@ pub(super) async fn look(
         "ip" if options == ["-o"] && paths.get(1) == Some(&"show") => {
             match file(&format!("/proc/net/ip-{}", paths[0])) {
                 Some(content) => out = content,
+                None => status = 1,
+            }
+        }
+        // The address of an interface from a program.
+        "ip" if options == ["-o", "-4"] && paths.len() == 4 && paths[..3] == ["addr", "show", "dev"] => {
+            let programs = shell.machine.nature.programs.as_ref();
+            match programs.and_then(|programs| programs.address_of(&shell.machine, paths[3])) {
+                Some(address) => {
+                    let text = format!("3: {0}    inet {address}/32 scope global {0}\n", paths[3]);
+                    out = text.into_bytes();
+                }
                 None => status = 1,
             }
         }

@@ -40,6 +40,11 @@ pub trait Programs: Send + Sync {
     fn addresses(&self, _machine: &Machine) -> Vec<String> {
         Vec::new()
     }
+
+    /// The address of an interface that a machine has from them.
+    fn address_of(&self, _machine: &Machine, _interface: &str) -> Option<String> {
+        None
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -246,6 +251,11 @@ impl Machine {
             unit.active = unit.enabled;
             unit.loaded = if unit.active { loaded } else { Vec::new() };
         }
+    }
+
+    /// Whether a process has not ended.
+    pub(crate) fn runs(&self, pid: u32) -> bool {
+        self.state().processes.contains_key(&pid)
     }
 
     pub fn kill(&self, pid: u32) -> bool {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 
@@ -56,6 +57,8 @@ pub struct Shell {
     /// How the last command substitution ended, which is how a command without words ends.
     pub substituted: i32,
     pub background: u32,
+    /// The commands in the background that nobody has waited for.
+    children: Vec<u32>,
     /// What command substitutions have said that are part of the words to expand next.
     pub outputs: VecDeque<String>,
 }
@@ -80,13 +83,14 @@ impl Shell {
             status: 0,
             substituted: 0,
             background: 0,
+            children: Vec::new(),
             outputs: VecDeque::new(),
         }
     }
 
     /// Another process, which begins with what this one has.
     pub(crate) fn fork(&self, process: Arc<Process>) -> Self {
-        Self { process, trap: None, conditions: 0, ..self.clone() }
+        Self { process, trap: None, conditions: 0, children: Vec::new(), ..self.clone() }
     }
 
     /// Reads and runs a program line by line, as from standard input, to the process's end.
@@ -161,6 +165,7 @@ impl Shell {
             ..super::machine::Start::default()
         });
         self.background = process.pid;
+        self.children.push(process.pid);
         let mut shell = self.fork(process);
         let command = command.clone();
         tokio::spawn(async move {
@@ -461,6 +466,15 @@ impl Shell {
                     self.folder = Some(folder);
                 }
                 Ok(if there { 0 } else { 2 })
+            }
+            "wait" => {
+                for pid in std::mem::take(&mut self.children) {
+                    while self.machine.runs(pid) {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        self.machine.act(&self.process).await?;
+                    }
+                }
+                Ok(0)
             }
             "export" => Ok(0),
             "exec" if arguments.is_empty() => Ok(0),

@@ -480,6 +480,7 @@ impl<'t> Parser<'t> {
                     text.extend(self.peek());
                     self.at += 1;
                 }
+                '\\' if self.rest().starts_with('\n') => self.at += 1,
                 '$' => {
                     if !text.is_empty() {
                         self.text(word, &std::mem::take(&mut text), true);
@@ -538,6 +539,7 @@ impl<'t> Parser<'t> {
                 () if self.skip("%%") => Operation::LongestSuffix,
                 () if self.skip("%") => Operation::ShortestSuffix,
                 () if self.skip(":-") => Operation::Default,
+                () if self.skip(":+") => Operation::Alternative,
                 () => return self.wrong("a known expansion"),
             };
             operation = Some((which, self.pieces(|c| c == '}')?));

@@ -94,4 +94,6 @@ pub(crate) enum Operation {
     LongestSuffix,
     /// `${x:-word}`
     Default,
+    /// `${x:+word}`
+    Alternative,
 }
