@@ -264,7 +264,15 @@ fn pods_are_told_of_a_server_of_names_of_the_users_own() {
     assert!(told.contains(r#""clusterDNS":["192.0.2.53"]"#), "{told}");
     let objects = kubectl(&["-n", "kube-system", "get", "deployments,services", "-o", "name"]);
     assert!(!objects.contains("dns"), "{objects}");
-    assert_eq!(lab.muster(&["verify"]).code, 0);
+    let verified = lab.muster(&[
+        "verify",
+        &lab.pattern(1),
+        "-e",
+        "dns_mode=manual",
+        "-e",
+        "manual_dns_server=192.0.2.53",
+    ]);
+    assert_eq!(verified.code, 0, "{verified:#?}");
 
     // Pods that run would go on asking there.
     let refused = set_up("coredns");
