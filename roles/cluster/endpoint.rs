@@ -54,7 +54,12 @@ pub(crate) fn found_at(host: &Host, known: &Standing) -> Result<Option<IpAddr>> 
     }
     let endpoint = endpoint(host, known)?;
     let name = host_in(&endpoint);
-    Ok(address_in(known.hosts_lines(host.name()), name).or_else(|| known.address_at(name)))
+    let by_servers = |external: &External| external.host() == name && external.line().is_none();
+    match External::wanted(host, known)?.as_ref().is_some_and(by_servers) {
+        // A former line of another machine leads nobody back.
+        true => Ok(address_in(known.hosts_lines(host.name()), name)),
+        false => Ok(known.address_for(host.name(), name)),
+    }
 }
 
 /// The address that these lines of /etc/hosts have for a name.
@@ -143,6 +148,11 @@ impl Standing {
     pub(crate) fn has_line_of(&self, name: &str) -> bool {
         let machines = self.machines.values().filter_map(|seen| seen.as_ref().ok());
         machines.flat_map(|seen| &seen.hosts_lines).any(|line| leads(line, name))
+    }
+
+    /// The address at which a machine finds a host of `HOST:PORT`: by its own line of /etc/hosts, else as control planes do.
+    pub(crate) fn address_for(&self, machine: &str, host: &str) -> Option<IpAddr> {
+        address_in(self.hosts_lines(machine), host).or_else(|| self.address_at(host))
     }
 
     /// The address that a host of `HOST:PORT` is, or that control planes have in /etc/hosts for its name.

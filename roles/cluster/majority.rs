@@ -39,8 +39,9 @@ impl Standing {
         if 2 * counting.len() > voters.len() {
             return None;
         }
-        let missing: Vec<&String> =
-            self.members.iter().filter(|name| !counting.contains(name.as_str())).collect();
+        // One that answers and has no vote yet is there.
+        let is_there = |name: &str| counting.contains(name) || self.lists.contains_key(name);
+        let missing: Vec<&String> = self.members.iter().filter(|name| !is_there(name)).collect();
         let missing = match missing.as_slice() {
             [] => String::new(),
             missing => format!("; not {}", some_names(missing)),

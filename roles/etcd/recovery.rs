@@ -17,6 +17,7 @@ use super::restore;
 use super::snapshot::{self, FILE, brought, compact};
 use super::snapshot_file::SnapshotFile;
 use crate::cluster::{self, Standing};
+use crate::common::cluster_vars;
 
 /// What the names of such snapshots begin and end with; between stands the time (UTC).
 const NAME: (&str, &str) = ("etcd-rescued-", ".db");
@@ -61,15 +62,25 @@ pub fn roles(recovery: Recovery, rescued: Rescued) -> Vec<Role> {
     roles.map(|role| role.reading(READS)).into()
 }
 
+/// Where manifests are and where those of a machine go that is given up. Not where a restore has them wait: it did not begin there.
+const FENCED: [&str; 2] = ["/etc/kubernetes/manifests", "/etc/kubernetes/given-up-manifests"];
+
 async fn fence(host: &Host) -> Result<()> {
-    cluster::belongs_while_restored(host).await?;
+    // Data that a restore has left behind is just what has to stop.
+    let known = cluster::known(host).await?;
+    if let Some(other) = known.is_anothers(host.name(), &cluster_vars(host)?.kube_override_hostname) {
+        return Err(Failure::new(
+            other,
+            "take it out of the inventory: what runs there is not this cluster's",
+        ));
+    }
     restore::disable_etcd(host).await?;
     // It would go on as a node of the cluster and as one of its API servers, with what it knew before.
     let stopped = sh0("! systemctl is-active -q kubelet && ! systemctl is-enabled -q kubelet");
     let kubelet = command("kubelet is stopped", sh0("systemctl disable --now kubelet"), stopped);
     host.step("Stop the kubelet and the control plane")
         .ensure(kubelet)
-        .ensure(restore::stopped_plane())
+        .ensure(restore::stopped_plane(FENCED))
         .await
         .map(drop)
 }

@@ -436,18 +436,19 @@ async fn stop_plane(host: &Host, what: Arc<Restore>) -> Result<()> {
     if !has_to_stop(host, &what).await? {
         return Ok(());
     }
-    host.step("Stop the control plane").ensure(stopped_plane()).await.map(drop)
+    host.step("Stop the control plane").ensure(stopped_plane(MANIFESTS)).await.map(drop)
 }
 
-/// The programs of a control plane do not run, and do not start by themselves.
-pub(super) fn stopped_plane() -> Command {
-    let stop = sh(concat!(include_str!("running.sh"), include_str!("restore-stop.sh")), MANIFESTS);
+/// The programs of a control plane do not run, and do not start by themselves: their manifests go from the first of the folders into
+/// the other one.
+pub(super) fn stopped_plane(folders: [&str; 2]) -> Command {
+    let stop = sh(concat!(include_str!("running.sh"), include_str!("restore-stop.sh")), folders);
     let stopped = sh(
         concat!(
             include_str!("running.sh"),
             r#"for file in "$1"/kube-*.yaml; do [ ! -e "$file" ] || exit 1; done; [ -z "$(running)" ]"#
         ),
-        MANIFESTS,
+        folders,
     );
     command("control plane is stopped", stop, stopped)
 }

@@ -7,7 +7,7 @@ ctl() {
 }
 # Where nobody answers each attempt takes its time: five minutes are the end, so that what comes next does not wait for this.
 begun=$(date +%s)
-for _ in $(seq 120); do
+while :; do
   ! ctl --endpoints https://127.0.0.1:2379 endpoint health || exit 0
   # Lines of `member list`: id, state, name, peer URLs, client URLs, is-learner.
   id=$(ctl --endpoints "$others" member list | awk -F ', ' -v url="$url" '$4 == url && $6 == "true" { print $1 }') || true

@@ -17,7 +17,9 @@ pub(super) async fn run(host: &Host, leaving: &[String]) -> Result<()> {
         going.push(format!("https://{}", cluster::api_of(host, name)?));
     }
     // A name may lead to one of them, too: where no load balancer is, and variables give its address to the API.
-    let by_name = known.endpoint().map(|endpoint| (endpoint, known.address_at(cluster::host_in(endpoint))));
+    let by_name = known
+        .endpoint()
+        .map(|endpoint| (endpoint, known.address_for(host.name(), cluster::host_in(endpoint))));
     if let Some((endpoint, Some(address))) = by_name {
         let is_going = |name: &String| {
             let own = [ip_of(host, name), access_ip_of(host, name)];

@@ -40,6 +40,8 @@ for interface in $(interfaces); do
 done
 set_aside | while read -r path; do mv "$path" "${path%.cilium_bak}"; done
 pinned | while read -r path; do rm -rf "$path"; done
+# The folders of tc(8) are somebody else's where something is in them.
+[ -z "$cilium" ] || rmdir /sys/fs/bpf/tc/globals /sys/fs/bpf/tc 2>/dev/null || :
 filters | while read -r words; do
   # shellcheck disable=SC2086 # words of a command
   tc filter del $words || :

@@ -129,14 +129,16 @@ async fn nodes_of_machines_that_failed_or_take_no_part_are_named_and_not_waited_
     }
 }
 
-/// Two pods of CoreDNS on these nodes.
-fn with_names(places: [&str; 2]) -> String {
+/// Two pods of CoreDNS on these nodes, and the node a: whether it is cordoned, its taints, and since when it is Ready.
+fn with_names(places: [&str; 2], [cordoned, taints, since]: [&str; 3]) -> String {
     let pod = |(number, place): (usize, &&str)| {
         format!(
-            "Pod|kube-system|coredns-{number}|uid1{number}|Running|True||||{place}|registry.k8s.io/coredns:v1|\n"
+            "Pod|kube-system|coredns-{number}|uid1{number}|Running|True||||{place}|registry.k8s.io/coredns:v1||||||||2026-01-02T03:04:05Z|\n"
         )
     };
-    SEEN.to_owned() + &places.iter().enumerate().map(pod).collect::<String>()
+    let before = "Node||a|uid1||True|boot1|v1.36.3";
+    let node = format!("{before}|||||||{cordoned}|||{taints}||{since}");
+    SEEN.replace(&format!("{before}||||"), &node) + &places.iter().enumerate().map(pod).collect::<String>()
 }
 
 #[tokio::test]
@@ -147,21 +149,20 @@ async fn names_that_one_node_alone_answers_are_told_and_those_that_nobody_answer
     };
     let told =
         |events: &[Event]| warnings(events).iter().any(|text| text.contains("all pods of CoreDNS are on b"));
-    let (outcome, events) = always(with_names(["b", "b"])).await;
+    const LATER: &str = "2026-01-02T03:05:00Z";
+    let (outcome, events) = always(with_names(["b", "b"], ["", "", LATER])).await;
     assert!(outcome["a"].failure.is_none() && told(&events), "{outcome:?} {events:?}");
     for seen in [
-        with_names(["a", "b"]),
-        with_names(["b", "b"]).replace(
-            "Node||a|uid1||True|boot1|v1.36.3||||",
-            "Node||a|uid1||True|boot1|v1.36.3|||||||true|||",
-        ),
-        with_names(["b", "b"])
-            .replace("Node||a|uid1||True|boot1|v1.36.3||||", "Node||a|uid1||True|boot1|v1.36.3||||||||||gpu"),
+        with_names(["a", "b"], ["", "", LATER]),
+        with_names(["b", "b"], ["true", "", LATER]),
+        with_names(["b", "b"], ["", "gpu", LATER]),
+        // They were put there although the other node was Ready: it has no room, and they would be put there again.
+        with_names(["b", "b"], ["", "", "2026-01-02T03:04:04Z"]),
     ] {
         let (_, events) = always(seen.clone()).await;
         assert!(!told(&events), "{seen}");
     }
-    let (outcome, events) = always(with_names(["off1", "off1"])).await;
+    let (outcome, events) = always(with_names(["off1", "off1"], ["", "", LATER])).await;
     let nobody = "no name of the cluster is found: CoreDNS is on off1, which is not Ready";
     assert!(format!("{:?}", outcome["a"].failure).contains(nobody), "{outcome:?}");
     assert!(

@@ -111,7 +111,7 @@ fn two_control_planes_three_members_of_etcd_and_changed_variables() {
         if mode == "coredns_dual" {
             // Names are found at the second one while the first one is away.
             kubectl(&["-n", "kube-system", "scale", "deployment", "coredns", "--replicas=0"]);
-            let well = lab.muster(&["verify"]);
+            let well = lab.muster(&["verify", "-e", "dns_mode=coredns_dual"]);
             assert_eq!(well.code, 0, "{well:#?}");
             let again = lab.muster(&["setup-cluster", "-e", "dns_mode=coredns_dual"]);
             assert!(changed(&again).iter().sum::<u32>() > 0, "the first one is back: {again:#?}");
