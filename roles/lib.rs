@@ -421,7 +421,7 @@ pub const ROLES: &[Role] = &[
         "upgrade-check",
         "Whether the cluster may go to another version",
         upgrade::check,
-        reads: [kubeadm::READS, system_upgrade::READS, proxies::READS, drain::READS],
+        reads: [upgrade::former_etcd::READS, kubeadm::READS, system_upgrade::READS, proxies::READS, drain::READS],
         "kubeadm/defaults.yml"
     ),
     role!(

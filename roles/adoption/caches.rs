@@ -21,6 +21,8 @@ pub(super) fn lost(living: &Value, wanted: &str, domain: &str) -> Vec<String> {
                     |will: &Vec<&str>| will.first() == Some(&"prometheus") && port(will) == port(&words);
                 !is_first || will.iter().any(same)
             }
+            // With what muster's is told besides, and without that where kubespray's variable is not set.
+            ["forward", ..] => will.iter().any(|will| will.split_last() == Some((&"{", words.as_slice()))),
             // One server may have the zones of several.
             [zones @ .., "{"] => {
                 let has_all = |will: &Vec<&str>| zones.iter().all(|zone| will.contains(zone));
@@ -49,6 +51,17 @@ mod tests {
     const MUSTERS: &str = "cluster.local:53 in-addr.arpa:53 {\n  errors\n  cache {\n    success 9984 30\n  }\n  bind 169.254.25.10\n  \
                            forward . 10.233.0.3 {\n    force_tcp\n  }\n  prometheus 169.254.25.10:9253\n  health 169.254.25.10:9254\n}\n\
                            corp.example {\n  cache 30\n  forward . 192.0.2.53\n}\n192.0.2.1 git\n";
+
+    /// kubespray gives CoreDNS `prefer_udp` without its variable, and the caches do without.
+    #[test]
+    fn where_names_are_passed_on_to_may_be_told_more_of() {
+        let of_theirs = json!({ "Corefile": ".:53 {\n    errors\n    forward . /etc/resolv.conf\n}\n" });
+        let musters = |servers: &str| {
+            format!(".:53 {{\n  errors\n  forward . {servers} {{\n    prefer_udp\n  }}\n}}\n")
+        };
+        assert_eq!(lost(&of_theirs, &musters("/etc/resolv.conf"), "cluster.local"), Vec::<String>::new());
+        assert_eq!(lost(&of_theirs, &musters("192.0.2.1"), "cluster.local"), ["forward . /etc/resolv.conf"]);
+    }
 
     #[test]
     fn lines_of_the_caches_that_would_be_lost_are_told() {

@@ -107,11 +107,11 @@ const VARIABLES_OF_ETCD: [(&str, &str); 6] = [
 pub(super) fn etcd(has: &[(String, String)], will: &BTreeMap<String, String>) -> Vec<Problem> {
     let lost = |(name, value): &(String, String)| {
         let variable = format!("ETCD_{}", name.to_uppercase().replace('-', "_"));
-        let is_usual =
-            USUAL_OF_ETCD.contains(&(name.as_str(), value.as_str())) && !will.contains_key(&variable);
+        let is_usual = USUAL_OF_ETCD.iter().any(|(usual, says)| usual == name && is_same(says, value))
+            && !will.contains_key(&variable);
         if OF_ETCD.contains(&name.as_str())
             || is_usual
-            || will.get(&variable).is_some_and(|will| will == value)
+            || will.get(&variable).is_some_and(|will| is_same(will, value))
         {
             return None;
         }
@@ -163,6 +163,9 @@ mod tests {
         let large = has(&[("name", "node1"), ("quota-backend-bytes", "8589934592")]);
         let will = |value: &str| [("ETCD_QUOTA_BACKEND_BYTES".to_owned(), value.to_owned())].into();
         assert!(etcd(&large, &will("8589934592")).is_empty());
+        // As Jinja writes it.
+        let checks = has(&[("experimental-initial-corrupt-check", "True")]);
+        assert!(etcd(&checks, &BTreeMap::new()).is_empty());
         let lost = etcd(&large, &will("2147483648"));
         assert!(lost.len() == 1 && lost[0].remedy == "set etcd_quota_backend_bytes: 8589934592", "{lost:?}");
         let has = has(&[

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use muster_engine::prelude::*;
 use serde_json::Value;
 
+use super::OF_HOST;
 use super::engine_config::{self, Tree};
 use super::living::refused;
 use crate::catalogue::release;
 use crate::containerd::Wanted;
 use crate::upgrade::versions;
+
+/// The folder of its data where nobody says another one (containerd's `defaults.DefaultRootDir`).
+const ROOT: &str = "/var/lib/containerd";
 
 /// What was seen of it; nothing where muster has written it.
 #[derive(Debug, Default, PartialEq)]
@@ -17,6 +21,9 @@ pub(super) struct Engine {
     /// Its configuration, and that of its version where nobody has one.
     has: String,
     usual: String,
+    /// Folders that it was given as arguments, `root` and `state`; and where the file systems of containers are that run.
+    arguments: BTreeMap<String, String>,
+    roots: Vec<String>,
     /// What containers begin with: what is in each file, by its path.
     specs: BTreeMap<String, Value>,
     /// Whether there is something in Docker's folder of certificates of registries.
@@ -35,6 +42,11 @@ impl Engine {
                 let (path, text) = value.split_once(' ').unwrap_or((value, ""));
                 self.specs.insert(path.to_owned(), serde_json::from_str(text).unwrap_or_default());
             }
+            "engine_argument" => {
+                let argument = value.split_once(' ');
+                self.arguments.extend(argument.map(|(name, folder)| (name.to_owned(), folder.to_owned())));
+            }
+            "engine_root" => self.roots.push(value.to_owned()),
             "engine_docker_certs" => self.has_docker_certs = true,
             "engine_limit" => {
                 let limit = value.split_once('=');
@@ -56,7 +68,10 @@ impl Engine {
         if self.has.is_empty() {
             return Vec::new();
         }
-        let parsed = [&self.has, &self.usual, &wanted.config].map(|text| Tree::parse(text));
+        let mut parsed = [&self.has, &self.usual, &wanted.config].map(|text| Tree::parse(text));
+        if let Ok(has) = &mut parsed[0] {
+            self.arguments.iter().for_each(|(name, folder)| has.set(name, folder));
+        }
         let [Ok(has), Ok(usual), Ok(will)] = &parsed else {
             let why =
                 parsed.iter().find_map(|tree| tree.as_ref().err()).map(|error| error.message().to_owned());
@@ -71,11 +86,25 @@ impl Engine {
             )];
         };
         let mut problems = self.other_limits(name, wanted);
+        problems.extend(self.other_root(name, [will, usual]));
         if !has.turns_kubernetes_off() {
             problems.extend(engine_config::problems(name, [has, usual, will], self.has_docker_certs));
             problems.extend(self.other_specs(name, has, will, wanted));
         }
         problems
+    }
+
+    /// That containers that run are in another folder than the one in which containerd would look for them, whatever its configuration
+    /// says by now.
+    fn other_root(&self, name: &str, [will, usual]: [&Tree; 2]) -> Option<Problem> {
+        let comes = will.text("root").or_else(|| usual.text("root")).unwrap_or(ROOT);
+        let other = self.roots.iter().find(|root| root.as_str() != comes)?;
+        Some(refused(
+            "containerd_storage_dir",
+            format!("containers of {name} run from {other}, and containerd would look for them in {comes}"),
+            "the folder in which they are: without it every pod begins anew",
+            format!("set containerd_storage_dir: {other}{OF_HOST}"),
+        ))
     }
 
     /// What containers of runtimes that stay would not begin with any more.
@@ -144,7 +173,7 @@ impl Engine {
                         shown(&comes)
                     ),
                     "the limits that they have",
-                    format!("set {variable}: {}", shown(&has)),
+                    format!("set {variable}: {}{OF_HOST}", shown(&has)),
                 )
             })
         };
@@ -198,8 +227,8 @@ pub(super) fn cannot_go_back(host: &Host, runs: &str, kube: &str) -> Option<Prob
         "containerd",
         format!("containerd {runs} runs on {}, and {comes} would take its place", host.name()),
         "a containerd that is not of a newer minor version: data does not go back",
-        "bring the cluster to a Kubernetes with which the catalogue has such a containerd, with the tool that has made it: muster \
-         bundle list --versions",
+        "muster has one containerd for all versions of Kubernetes: drain the node, install containerd of that minor version there, and \
+         uncordon the node; then run again",
     ))
 }
 
@@ -248,7 +277,8 @@ mod tests {
         assert!(remedies(["524288", "1024", "8388608", "8388608"], &none).is_empty());
         let kubesprays = ["1048576", "1048576", "infinity", "infinity"];
         let lines =
-            ["set containerd_limit_open_file_num: 1048576", "set containerd_limit_mem_lock: infinity"];
+            ["set containerd_limit_open_file_num: 1048576", "set containerd_limit_mem_lock: infinity"]
+                .map(|line| format!("{line}{OF_HOST}"));
         assert_eq!(remedies(kubesprays, &none), lines);
         let said = Wanted {
             open_files: Some("1048576".into()),
@@ -261,7 +291,7 @@ mod tests {
             ["4096", "1024", "67108864", "67108864"],
             &Wanted { locked_memory: Some("64M".into()), ..wanted("") },
         );
-        assert_eq!(other, ["set containerd_limit_open_file_num: \"1024:4096\""]);
+        assert_eq!(other, [format!("set containerd_limit_open_file_num: \"1024:4096\"{OF_HOST}")]);
     }
 
     #[test]
@@ -281,6 +311,24 @@ mod tests {
         };
         assert!(seen.problems("node1", &with(json!({ "process": {}, "ociVersion": "1.2.1" }))).is_empty());
         assert_eq!(seen.problems("node1", &with(json!({ "ociVersion": "1.2.1" }))).len(), 1);
+    }
+
+    #[test]
+    fn the_folder_in_which_containers_are_that_run_is_kept() {
+        let remedies = |lines: &[&str], config: &str| {
+            let problems = engine(lines).problems("node1", &wanted(config));
+            problems.into_iter().map(|problem| problem.remedy).collect::<Vec<_>>()
+        };
+        let off = "engine_has disabled_plugins = ['cri']";
+        let line = format!("set containerd_storage_dir: /data{OF_HOST}");
+        assert_eq!(remedies(&[off, "engine_root /data"], ""), [line]);
+        assert!(remedies(&[off, "engine_root /data"], "root = '/data'").is_empty());
+        assert!(remedies(&[off, "engine_root /var/lib/containerd"], "").is_empty());
+        // What it was given as an argument counts before its file.
+        let by_argument =
+            ["engine_has root = '/usual'", "engine_usual root = '/usual'", "engine_argument root /data"];
+        assert_eq!(remedies(&by_argument, "").len(), 1);
+        assert!(remedies(&by_argument, "root = '/data'").is_empty());
     }
 
     #[test]

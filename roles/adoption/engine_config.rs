@@ -6,6 +6,7 @@ use muster_engine::prelude::Problem;
 use serde_json::{Value, json};
 use toml_edit::{Document, Item, Table, TableLike, TomlError};
 
+use super::OF_HOST;
 use super::compared;
 use super::living::refused;
 use crate::containerd::variable_of;
@@ -89,6 +90,16 @@ impl Tree {
         let key = ["plugins", RUNTIME, "containerd", "runtimes", runtime, "base_runtime_spec"];
         let path = self.0.get(&key.map(str::to_owned)[..])?.as_str()?;
         (!path.is_empty()).then_some(path)
+    }
+
+    /// Sets one that is in no table.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(vec![name.to_owned()], json!(value));
+    }
+
+    /// The text of one that is in no table.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(&[name.to_owned()][..])?.as_str()
     }
 
     /// Whether it turns off the plugin by which a kubelet uses containerd.
@@ -280,9 +291,11 @@ fn told(key: &[&str], value: &Value) -> (String, Remedy) {
     let of_list = VARIABLES.iter().find(|(setting, _)| *setting == key).map(|(_, variable)| *variable);
     let remedy = match (of_list.or_else(|| variable_of(&table, last)), key) {
         (Some("nri_enabled"), _) => {
-            Remedy::new("nri_enabled", format!("set nri_enabled: {}", *value != json!(true)))
+            Remedy::new("nri_enabled", format!("set nri_enabled: {}{OF_HOST}", *value != json!(true)))
         }
-        (Some(variable), _) => Remedy::new(variable, format!("set {variable}: {value}")),
+        (Some(variable), _) => {
+            Remedy::new(variable, format!("set {variable}: {value}{OF_HOST}"))
+        }
         (None, ["plugins", RUNTIME, _]) => Remedy::new(
             "containerd_extra_runtime_args",
             format!("add to containerd_extra_runtime_args: {{{last}: {value}}}"),

@@ -146,7 +146,7 @@ fn changed(usual: &str, changes: &[(&str, &str)]) -> String {
 }
 
 fn remedies(problems: Vec<Problem>) -> Vec<String> {
-    problems.into_iter().map(|problem| problem.remedy).collect()
+    problems.into_iter().map(|problem| problem.remedy.replace(OF_HOST, "")).collect()
 }
 
 #[test]

@@ -23,9 +23,8 @@ pub(super) fn other_etcd(host: &Host, runs: &str, kube: &str) -> Result<Option<P
         "etcd",
         format!("etcd {runs} runs on {}, and {comes} would take its place", host.name()),
         "an etcd of the same minor version that is not newer: its data does not go back, and 3.6 may not start with what 3.5 has written",
-        "see which versions go with which Kubernetes: muster bundle list --versions; either bring etcd to that minor version first, with \
-         the tool that has made it (from 3.5 to 3.6 with kubespray v2.31, which cleans what 3.6 does not read), or stay with a \
-         Kubernetes whose etcd is of the minor version that runs",
+        "bring etcd to that minor version first, with the tool that has made it: from 3.5 to 3.6 with kubespray v2.31 and Kubernetes 1.35, \
+         which cleans what 3.6 does not read. muster bundle list --versions shows which Kubernetes muster has",
     )))
 }
 

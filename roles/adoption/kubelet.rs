@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use muster_engine::prelude::*;
 use serde_json::{Value, json};
 
+use super::OF_HOST;
 use super::compared::{differs, is_same, is_unset};
 use super::living::refused;
 use crate::cluster::Standing;
@@ -225,7 +226,7 @@ fn differing(name: &str, own: &str, field: &str, has: &Value, will: &Value) -> P
             )
         }
         Some((_, variable, false)) => {
-            format!("set {variable}: {has}, of this host alone where others have another value")
+            format!("set {variable}: {has}{OF_HOST}")
         }
         None => format!(
             "set {of_file}, of this host alone where others have another value, or the variable that stands for it (muster docs vars)"

@@ -241,9 +241,17 @@ pub(super) mod tests {
         program: &str,
         args: &[&str],
     ) -> (bool, String) {
-        let program = ["/etc/", "/var/lib/", "/proc/net", "/run/containerd/io", "/run/docker", "/sys/class"]
-            .iter()
-            .fold(program.to_owned(), |all, path| all.replace(path, &format!("{}{path}", root.display())));
+        let program = [
+            "/etc/",
+            "/var/lib/",
+            "/proc/net",
+            "/proc/mounts",
+            "/run/containerd/io",
+            "/run/docker",
+            "/sys/class",
+        ]
+        .iter()
+        .fold(program.to_owned(), |all, path| all.replace(path, &format!("{}{path}", root.display())));
         let mut sh = std::process::Command::new(shell[0]);
         let paths = format!("{}/bin:{}", root.display(), std::env::var("PATH").unwrap());
         sh.args(&shell[1..]).env("PATH", paths).args(["-euc", &program, "sh"]).args(args);

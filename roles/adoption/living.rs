@@ -224,8 +224,9 @@ impl Living {
         }
         // Where its certificates were not found, nothing could be made for it.
         if !known.standing().is_empty() {
+            let supplementary = cluster_vars(host)?.supplementary_addresses_in_ssl_keys;
             match kubeadm_document(host, known).await? {
-                Ok(wanted) => problems.extend(ways_in::problems(known, &config, &wanted)),
+                Ok(wanted) => problems.extend(ways_in::problems(known, &config, &wanted, &supplementary)),
                 Err(more) => problems.extend(more),
             }
         }

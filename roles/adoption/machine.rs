@@ -132,6 +132,11 @@ impl Machine {
         machine
     }
 
+    /// Whether what containerd runs with cannot be seen.
+    pub(super) fn engine_is_unseen(&self) -> bool {
+        self.settings.was_replaced()
+    }
+
     /// What is told of it.
     pub(super) fn row(&self, seen: Option<&Identity>) -> Row {
         let seen = seen.cloned().unwrap_or_default();
@@ -153,7 +158,6 @@ impl Machine {
             made_by,
             kubelet: seen.kubelet_version.clone().unwrap_or_default(),
             engine: self.engine.clone(),
-            engine_unseen: self.settings.was_replaced(),
             older_engine: None,
             member: stacked.or_else(of_unit),
             is_plane: seen.version.is_some(),

@@ -22,7 +22,7 @@ mod proxy;
 mod static_pods;
 mod ways_in;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_engine::prelude::*;
@@ -68,8 +68,6 @@ pub struct Row {
     pub kubelet: String,
     /// Its container engine, with its version.
     pub engine: String,
-    /// Whether containerd's configuration was replaced by one without Kubernetes since it began, so that nobody can see what it has.
-    pub engine_unseen: bool,
     /// The version of containerd that takes the place of this newer one.
     pub older_engine: Option<String>,
     /// Its member of etcd: the name and the version.
@@ -100,7 +98,12 @@ pub struct Found {
     /// The lines of variables by which the inventory would say what the cluster is, `NAME: VALUE`: those that are the same for all
     /// machines.
     pub lines: BTreeMap<String, String>,
+    /// Which hosts have asked for a line that is about themselves.
+    of_hosts: BTreeMap<String, BTreeSet<String>>,
 }
+
+/// How a line ends that says how one host is.
+const OF_HOST: &str = ", of this host alone where others have another value";
 
 impl Told {
     /// What was told.
@@ -112,9 +115,10 @@ impl Told {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).rows.insert(host.to_owned(), row);
     }
 
-    /// Takes the lines out of what is in the way.
-    fn tell_lines(&self, problems: &[Problem]) {
-        let lines = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner).lines;
+    /// Takes the lines out of what is in the way on a host. One that says how that host is becomes a line when all `nodes` have it.
+    fn tell_lines(&self, host: &str, problems: &[Problem], nodes: usize) {
+        let found = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Found { lines, of_hosts, .. } = found;
         for Problem { check, remedy, .. } in problems {
             // What is said besides, of one host for example, is no line.
             let is_line = |line: &&str| {
@@ -122,7 +126,16 @@ impl Told {
                 let has_value = parsed::<Value>(line).is_ok_and(|all| all.iter().any(Value::is_object));
                 line.starts_with(&format!("{check}: ")) && is_alone && has_value
             };
-            let Some(line) = remedy.strip_prefix("set ").filter(is_line) else { continue };
+            let said = remedy.strip_prefix("set ").unwrap_or_default();
+            let of_host = said.strip_suffix(OF_HOST);
+            let Some(line) = Some(of_host.unwrap_or(said)).filter(is_line) else { continue };
+            if of_host.is_some() {
+                let hosts = of_hosts.entry(line.to_owned()).or_default();
+                hosts.insert(host.to_owned());
+                if hosts.len() < nodes {
+                    continue;
+                }
+            }
             // Where machines differ each has its own.
             let is_alike = lines.get(check).is_none_or(|known| known == line);
             lines.insert(check.clone(), if is_alike { line.to_owned() } else { String::new() });
@@ -154,13 +167,19 @@ pub(crate) fn authority_of_etcd(host: &Host) -> Result<Option<String>> {
 pub(crate) async fn check(host: &Host) -> Result<()> {
     let known = cluster::known(host).await?;
     let machine = Machine::look(host).await?;
+    if machine.engine_is_unseen() {
+        host.warn(
+            "containerd runs with settings that nobody can see any more: its configuration was replaced since it began, by one that turns \
+             Kubernetes' plugin off, as packages of Docker's have it; write settings of your own into containerd_* variables",
+        );
+    }
     let mut problems = machine::problems(host, &machine, &known).await?;
     problems.sort();
     problems.dedup();
     let told = told(host);
     if !problems.is_empty() {
         if let Some(told) = told {
-            told.tell_lines(&problems);
+            told.tell_lines(host.name(), &problems, host.cluster().group("k8s_cluster").len());
         }
         return Err(Failure::Problems(problems));
     }
@@ -320,7 +339,9 @@ printf 'metadata:\n%s  name: %s\n%s  resourceVersion: "7"\n%s  uid: ab\n' "$inde
     fn lines_that_hold_for_all_machines_are_told_once() {
         let told = Told::default();
         let problem = |check: &str, remedy: &str| living::refused(check, "", "", remedy);
-        told.tell_lines(&[
+        let limit = format!("set containerd_limit_mem_lock: infinity{OF_HOST}");
+        let spec = |files: u32| format!("set containerd_limit_open_file_num: {files}{OF_HOST}");
+        let of_first = [
             problem("dns_domain", "set dns_domain: a.example"),
             problem("kubelet_max_pods", "set kubelet_max_pods: 250"),
             problem(
@@ -332,13 +353,21 @@ printf 'metadata:\n%s  name: %s\n%s  resourceVersion: "7"\n%s  uid: ab\n' "$inde
                 "set kubelet_config_extra_args: {maxPods: 9}, or of this host alone: another",
             ),
             problem("nodes", "mend it, and run again"),
-        ]);
-        told.tell_lines(&[
+            problem("containerd_limit_mem_lock", &limit),
+            problem("containerd_limit_open_file_num", &spec(9)),
+        ];
+        told.tell_lines("a", &of_first, 2);
+        let of_second = [
             problem("dns_domain", "set dns_domain: a.example"),
             problem("kubelet_max_pods", "set kubelet_max_pods: 110"),
-        ]);
+            problem("containerd_limit_mem_lock", &limit),
+            problem("containerd_limit_open_file_num", &spec(8)),
+        ];
+        told.tell_lines("b", &of_second, 2);
         let lines = told.take().lines;
         assert_eq!(lines["dns_domain"], "dns_domain: a.example");
-        assert_eq!((lines["kubelet_max_pods"].as_str(), lines.len()), ("", 2));
+        // Of how a host is nothing is told that does not hold for each of them.
+        assert_eq!(lines["containerd_limit_mem_lock"], "containerd_limit_mem_lock: infinity");
+        assert_eq!((lines["kubelet_max_pods"].as_str(), lines.len()), ("", 3));
     }
 }

@@ -12,7 +12,12 @@ use crate::cluster::Standing;
 
 /// Those that certificates would not have any more, and certificates that would be others. `config`: kubeadm's configuration as it is;
 /// `wanted`: as it would be.
-pub(super) fn problems(known: &Standing, config: &Value, wanted: &Value) -> Vec<Problem> {
+pub(super) fn problems(
+    known: &Standing,
+    config: &Value,
+    wanted: &Value,
+    supplementary: &[String],
+) -> Vec<Problem> {
     let texts = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
@@ -32,8 +37,10 @@ pub(super) fn problems(known: &Standing, config: &Value, wanted: &Value) -> Vec<
     });
     names.sort_unstable();
     names.dedup();
-    let mut problems: Vec<Problem> =
-        names.iter().map(|name| would_be_lost(name, endpoint.as_ref() == Some(name))).collect();
+    let (led, others): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| endpoint.as_ref() == Some(name));
+    let mut problems: Vec<Problem> = led.iter().map(|name| endpoint_would_be_lost(name)).collect();
+    problems.extend((!others.is_empty()).then(|| would_be_lost(&others, supplementary)));
     problems.extend(planes.iter().filter_map(|(plane, seen)| {
         let issuer = seen.serves_by.as_ref()?;
         Some(refused(
@@ -64,25 +71,32 @@ fn is_same(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || address(one).is_some_and(|one| address(other) == Some(one))
 }
 
-fn would_be_lost(name: &str, is_endpoint: bool) -> Problem {
-    let variable = if is_endpoint { "loadbalancer_apiserver" } else { "supplementary_addresses_in_ssl_keys" };
+fn endpoint_would_be_lost(name: &str) -> Problem {
     refused(
-        variable,
+        "loadbalancer_apiserver",
         format!(
-            "the API is known as {name}{}, and certificates would not have that name",
-            if is_endpoint { " to the cluster's machines" } else { "" }
+            "the API is known as {name} to the cluster's machines, and certificates would not have that name"
         ),
-        "the names and addresses that its certificates have",
-        if is_endpoint {
-            format!(
-                "if it is a load balancer: set loadbalancer_apiserver, or apiserver_loadbalancer_domain_name: {name}; else add it to \
-                 supplementary_addresses_in_ssl_keys"
-            )
-        } else {
-            format!("set supplementary_addresses_in_ssl_keys: [{name:?}]")
-        },
+        NEEDED,
+        format!(
+            "if it is a load balancer: set loadbalancer_apiserver, or apiserver_loadbalancer_domain_name: {name}; else add it to \
+             supplementary_addresses_in_ssl_keys"
+        ),
     )
 }
+
+/// All of them in one line, with those that the variable has already.
+fn would_be_lost(names: &[String], supplementary: &[String]) -> Problem {
+    let all: Vec<String> = supplementary.iter().chain(names).map(|name| format!("{name:?}")).collect();
+    refused(
+        "supplementary_addresses_in_ssl_keys",
+        format!("the API is known as {}, and certificates would not have these names", names.join(", ")),
+        NEEDED,
+        format!("set supplementary_addresses_in_ssl_keys: [{}]", all.join(", ")),
+    )
+}
+
+const NEEDED: &str = "the names and addresses that its certificates have";
 
 #[cfg(test)]
 mod tests {
@@ -112,16 +126,25 @@ mod tests {
         let known = Standing::default();
         let told = |endpoint: &str, name: &str| {
             let config = json!({ "controlPlaneEndpoint": endpoint, "apiServer": { "certSANs": [name] } });
-            let found = problems(&known, &config, &json!({}));
+            let found = problems(&known, &config, &json!({}), &[]);
             found.into_iter().map(|problem| problem.check).collect::<Vec<_>>()
         };
         assert_eq!(told("10.0.0.11:6443", "10.0.0.11"), ["loadbalancer_apiserver"]);
         // The beginning of the one is no name of the other.
         assert_eq!(
             told("10.0.0.11:6443", "10.0.0.1"),
-            ["supplementary_addresses_in_ssl_keys", "loadbalancer_apiserver"]
+            ["loadbalancer_apiserver", "supplementary_addresses_in_ssl_keys"]
         );
         assert_eq!(told("[2001:db8::1]:6443", "2001:db8::1"), ["loadbalancer_apiserver"]);
+    }
+
+    #[test]
+    fn all_names_stand_in_one_line_with_those_of_the_variable() {
+        let known = with_certificate(&["node1", "::1", "lb-apiserver.kubernetes.local"], None);
+        let found = problems(&known, &json!({}), &json!({}), &["api.example.org".to_owned()]);
+        let remedies: Vec<_> = found.iter().map(|problem| problem.remedy.as_str()).collect();
+        let line = r#"set supplementary_addresses_in_ssl_keys: ["api.example.org", "::1", "lb-apiserver.kubernetes.local"]"#;
+        assert_eq!(remedies, [line]);
     }
 
     #[test]
@@ -138,7 +161,7 @@ mod tests {
             "2001:db8::4",
             "localhost",
         ];
-        let told = |names: &[&str]| problems(&with_certificate(names, None), &config, &wanted);
+        let told = |names: &[&str]| problems(&with_certificate(names, None), &config, &wanted, &[]);
         assert_eq!(told(&usual), []);
         let lost = told(&[&usual[..], &["api.example.org"]].concat());
         assert!(
@@ -151,7 +174,7 @@ mod tests {
     #[test]
     fn a_certificate_of_another_authority_is_told() {
         let known = with_certificate(&[], Some("CN=corporate"));
-        let told = problems(&known, &json!({}), &json!({}));
+        let told = problems(&known, &json!({}), &json!({}), &[]);
         assert!(told.len() == 1 && told[0].found.contains("CN=corporate has signed"), "{told:?}");
     }
 }

@@ -59,11 +59,13 @@ fn of_a_cluster_of_another_tool_s_that_alone_is_told() {
         }
     }
     assert_eq!(standing(&[("w", Some(worker(1)))]).made_by_another(), None);
-    // A reset leaves it alone, but for one that muster has begun to take over; and of a silent machine nothing is known.
+    // A reset leaves it alone, but for one that muster has begun to take over; also where one that is silent may know better.
     let others = |all: &[(&str, Option<Identity>)]| standing(all).of_another_tool().is_some();
     assert!(others(&[("a", Some(by_kubeadm()))]));
     assert!(!others(&[("a", Some(Identity { adopts: true, ..by_kubeadm() }))]));
-    assert!(!others(&[("a", Some(by_kubeadm())), ("b", None)]));
+    assert!(others(&[("a", Some(by_kubeadm())), ("b", None)]));
+    let ours = Identity { settled: true, ..by_kubeadm() };
+    assert!(!others(&[("a", Some(ours)), ("b", None)]));
 }
 
 #[test]

@@ -71,10 +71,11 @@ impl Standing {
         self.unfinished_adoption().or_else(|| self.made_by_another())
     }
 
-    /// Why the cluster is another tool's as a whole: nothing of it is muster's, and no adoption was begun.
+    /// Why the cluster is another tool's as a whole: nothing of it is muster's, and no adoption was begun. So it is told, too, where
+    /// a control plane is silent that may know better.
     pub(crate) fn of_another_tool(&self) -> Option<String> {
-        let is_known = self.have_planes_answered() && self.unfinished_adoption().is_none();
-        self.made_by_another().filter(|_| is_known).map(|problem| problem.found)
+        let is_begun = self.unfinished_adoption().is_some();
+        self.made_by_another().filter(|_| !is_begun).map(|problem| problem.found)
     }
 
     /// That control planes run of which muster has set up none, wherever the authority is that they have; or, where not all of them

@@ -253,7 +253,7 @@ mod tests {
 ctr() {{ case $* in
   *'containers ls'*) printf 'new\nformer\n' ;;
   *'tasks ls') printf 'TASK PID STATUS\nnew 8 RUNNING\n{runs}' ;;
-  *'tasks kill -s SIGKILL'*) echo "$6" ;;
+  *'tasks kill -s SIGKILL'*) echo "$7" ;;
 esac; }}
 old='former other '
 "#

@@ -5,6 +5,7 @@
 //! [`versions`]. The machines' own part is in `kubeadm/upgrade.rs`.
 
 mod dropped;
+pub(crate) mod former_etcd;
 mod state;
 pub(crate) mod versions;
 
@@ -237,6 +238,7 @@ async fn problems(host: &Host, known: &Standing) -> Result<Vec<Problem>> {
     // What the cluster has begun with it finishes.
     if !state.has_api_server(&version) {
         problems.extend(dropped::problems(host, known, &version).await?);
+        problems.extend(former_etcd::problems(host, &version).await?);
     }
     problems.extend(kubeadm::upgrade::too_early(host, known, &state, &version));
     for (name, why) in known.unknown_planes() {

@@ -77,7 +77,7 @@ pub(crate) fn run(args: AdoptArgs, environment: &Environment) -> Result<Exit, Co
         return typed.run(environment);
     }
     let exit = typed.plan(None, environment)?;
-    let Found { rows, lines } = told.take();
+    let Found { rows, lines, .. } = told.take();
     let lines: Vec<&str> = lines.values().map(String::as_str).filter(|line| !line.is_empty()).collect();
     if !lines.is_empty() {
         print::note(
@@ -179,16 +179,6 @@ fn effects(rows: &BTreeMap<String, Row>) -> Vec<String> {
         effects.push(format!("these objects go, and muster's take their place: {}", row.goes.join(", ")));
     }
     effects.extend(older_engines(rows));
-    let unseen: Vec<&str> =
-        rows.iter().filter(|(_, row)| row.engine_unseen).map(|(host, _)| host.as_str()).collect();
-    if !unseen.is_empty() {
-        effects.push(format!(
-            "containerd of {} runs with settings that nobody can see any more: /etc/containerd/config.toml was replaced since it began, by \
-             one that turns Kubernetes' plugin off (as packages of Docker's have it). Settings of your own would be lost; write them into \
-             containerd_* variables",
-            some_names(&unseen)
-        ));
-    }
     effects.extend(beside(rows));
     effects
 }
@@ -267,8 +257,6 @@ mod tests {
         assert!(of(&[row(true, false), row(false, false)])[0].starts_with("the API is away twice"));
         assert!(of(&[row(true, false), row(true, true)])[0].starts_with("one API server after the other"));
         assert_eq!(of(&[row(true, true), row(false, true)]).len(), 1);
-        let unseen = Row { engine_unseen: true, ..row(false, false) };
-        assert!(of(&[row(true, false), unseen]).iter().any(|effect| effect.starts_with("containerd of node1 runs with")));
         let by_kubespray = Row { is_kubesprays: true, ..row(false, false) };
         assert_eq!(of(&[row(true, false), by_kubespray]).len(), of(&[row(true, false)]).len() + 2);
     }

@@ -523,7 +523,7 @@ fn three_control_planes_of_kubesprays_are_taken_over_beside_what_docker_has_left
     let look = done(lab.muster(&["adopt"])).split_whitespace().collect::<Vec<_>>().join(" ");
     for told in [
         "Docker is on node2, node4",
-        "containerd of node2, node4 runs with settings that nobody can see any more",
+        "containerd runs with settings that nobody can see any more",
         "docker.service, which runs",
         "cri-dockerd.service, which does not run",
         "restarts with it",
