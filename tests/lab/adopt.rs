@@ -293,7 +293,7 @@ pub(crate) const OF_KUBESPRAY: &str = "enable_nodelocaldns: true\nkube_profiling
      kube_controller_manager_bind_address: \"::\"\nkube_scheduler_bind_address: \"::\"\nkube_controller_node_monitor_grace_period: 40s\n\
      kubelet_shutdown_grace_period: 60s\nkubelet_shutdown_grace_period_critical_pods: 20s\n\
      kubelet_config_extra_args:\n  kubeReserved: {cpu: 100m, memory: 256Mi, ephemeral-storage: 500Mi, pid: \"1000\"}\n\
-     dns_upstream_forward_extra_opts: {prefer_udp: \"\"}\nsupplementary_addresses_in_ssl_keys: [lb-apiserver.kubernetes.local]\n\
+     dns_upstream_forward_extra_opts: {prefer_udp: \"\"}\nsupplementary_addresses_in_ssl_keys: [lb-apiserver.kubernetes.local, \"::1\"]\n\
      containerd_limit_open_file_num: 1048576\ncontainerd_limit_mem_lock: infinity\nnri_enabled: false\n\
      containerd_enable_unprivileged_ports: false\ncontainerd_enable_unprivileged_icmp: false\n\
      containerd_base_runtime_specs:\n  cri-base.json: \"{{ lookup('file', inventory_dir ~ '/cri-base.json') }}\"\n";

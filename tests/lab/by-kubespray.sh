@@ -245,6 +245,7 @@ ETCD_MAX_SNAPSHOTS=5
 ETCD_MAX_WALS=5
 # Until v2.30.
 ETCD_ENABLE_V2=true
+ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK=True
 
 # TLS settings
 ETCD_TRUSTED_CA_FILE=/etc/ssl/etcd/ssl/ca.pem
@@ -377,7 +378,7 @@ apiServer:
     - {name: storage-backend, value: etcd3}
     - {name: allow-privileged, value: "true"}
     - {name: event-ttl, value: "1h0m0s"}
-  certSANs: [kubernetes, localhost, 127.0.0.1, 10.233.0.1$sans, lb-apiserver.kubernetes.local]
+  certSANs: [kubernetes, localhost, 127.0.0.1, 10.233.0.1$sans, lb-apiserver.kubernetes.local, "::1"]
 controllerManager:
   extraArgs:
     - {name: node-monitor-grace-period, value: 40s}
