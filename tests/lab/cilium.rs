@@ -244,7 +244,7 @@ fn the_objects_of_ones_own_network_are_applied_and_go_when_they_are_taken_out() 
     assert!(other.code != 3 && lab.on("node1", list).contains("daemonset.apps/kube-proxy"), "{other:#?}");
     // Nobody sees whether this network carries services.
     let refused = setup(&["-e", &file]);
-    assert!(refused.code == 3 && refused.all().contains("and the cluster has a kube-proxy"), "{refused:#?}");
+    assert!(refused.code == 3 && refused.all().contains("cluster has a kube-proxy"), "{refused:#?}");
     lab.on(
         "node1",
         &format!("{} delete daemonset/kube-proxy configmap/kube-proxy", list.split(" get ").next().unwrap()),
