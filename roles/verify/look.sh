@@ -12,7 +12,7 @@ cordoned='{.metadata.annotations.muster\.io/cordoned}|{.spec.unschedulable}'
 address='{.status.addresses[?(@.type=="InternalIP")].address}'
 owner='{.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}'
 taints='{.spec.taints[*].key}'
-since='{.metadata.creationTimestamp}|{.status.conditions[?(@.type=="Ready")].lastTransitionTime}'
+since='{.metadata.creationTimestamp}|{.status.conditions[?(@.type=="Ready")].lastTransitionTime}|{.metadata.deletionTimestamp}'
 seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned|$address|$owner|$taints|$since{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
   function wrong(text) { print text; bad = 1 }
@@ -57,7 +57,7 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     else if (!is_over && (phase != "Running" || !is_ready)) wrong(text)
     if (name == "kube-apiserver-" place) runs[place] = image
   }
-  namespace == "kube-system" && name ~ /^coredns-/ && place != "" && phase == "Running" { at[place]++; last = name; if ($19 > began) began = $19 }
+  namespace == "kube-system" && name ~ /^coredns-/ && place != "" && phase == "Running" && $21 == "" { at[place]++; last = name; if ($19 > began) began = $19 }
   END {
     for (text in failed) if (!(failed[text] in lives)) wrong(text)
     n = split(nodes, list, " ")

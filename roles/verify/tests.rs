@@ -150,6 +150,10 @@ async fn names_that_one_node_alone_answers_are_told_and_those_that_nobody_answer
     let told =
         |events: &[Event]| warnings(events).iter().any(|text| text.contains("all pods of CoreDNS are on b"));
     const LATER: &str = "2026-01-02T03:05:00Z";
+    // One that is about to end answers nobody for long.
+    let ends = "Pod|kube-system|coredns-9|uid99|Running|True||||a|registry.k8s.io/coredns:v1||||||||||2026-01-02T03:06:00Z\n";
+    let (_, events) = always(with_names(["b", "b"], ["", "", LATER]) + ends).await;
+    assert!(told(&events), "{events:?}");
     let (outcome, events) = always(with_names(["b", "b"], ["", "", LATER])).await;
     assert!(outcome["a"].failure.is_none() && told(&events), "{outcome:?} {events:?}");
     for seen in [

@@ -45,8 +45,9 @@ pub fn page(former: &str, record: &str, seen: &str) -> serde_json::Result<String
 const HEAD: &str = "\
 # What was broken on purpose, and what held
 
-Each row is noted by the test itself, once it has seen that it holds (`crates/testkit/src/fault_record.rs`), and the last
-column says when and in which revision that was. `./test --all` writes the whole page anew when all tests have passed.
+Each row is noted by the test itself, once it has seen that it holds (`crates/testkit/src/fault_record.rs`), and the
+last column says when and in which revision that was. `./test --all` writes the whole page anew when all tests have
+passed.
 
 | fault | how it is injected | times | what held | seen |
 |---|---|---|---|---|
