@@ -16,6 +16,7 @@ use super::remains::Recovery;
 use super::restore;
 use super::snapshot::{self, FILE, brought, compact};
 use super::snapshot_file::SnapshotFile;
+use super::stopped_plane;
 use crate::cluster::{self, Standing};
 
 /// What the names of such snapshots begin and end with; between stands the time (UTC).
@@ -62,14 +63,14 @@ pub fn roles(recovery: Recovery, rescued: Rescued) -> Vec<Role> {
 }
 
 async fn fence(host: &Host) -> Result<()> {
-    cluster::belongs_while_restored(host).await?;
+    cluster::may_be_fenced(host).await?;
     restore::disable_etcd(host).await?;
     // It would go on as a node of the cluster and as one of its API servers, with what it knew before.
     let stopped = sh0("! systemctl is-active -q kubelet && ! systemctl is-enabled -q kubelet");
     let kubelet = command("kubelet is stopped", sh0("systemctl disable --now kubelet"), stopped);
     host.step("Stop the kubelet and the control plane")
         .ensure(kubelet)
-        .ensure(restore::stopped_plane())
+        .ensure(stopped_plane::is_fenced())
         .await
         .map(drop)
 }
