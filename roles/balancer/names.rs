@@ -52,12 +52,12 @@ fn prepared(host: &Host, known: &Standing) -> Result<Vec<String>> {
     let external = External::wanted(host, known)?;
     let is_told = external.as_ref().is_some_and(|external| known.is_told(external));
     let told = known.endpoint().map(host_in).filter(|_| !is_told);
-    let wanted = external.and_then(|external| external.line());
+    let wanted = external.as_ref().and_then(External::line);
     if let Some(line) = wanted.as_ref().filter(|line| name_of(line) != told) {
         lines = with(lines, line);
     }
     let is_known = lines.iter().any(|line| name_of(line) == told);
-    if let Some(line) = told.filter(|_| !is_known).and_then(|name| known.line_of(name, wanted.as_deref())) {
+    if let Some(line) = told.filter(|_| !is_known).and_then(|name| known.line_of(name, external.as_ref())) {
         lines = with(lines, line);
     }
     Ok(lines)

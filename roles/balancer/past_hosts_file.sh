@@ -1,5 +1,6 @@
-# past_hosts_file MARK COMMAND...: a command that sees /etc/hosts without the lines that end with the mark, and asks the name servers
-# themselves where systemd-resolved would: it reads the file as it is. Where the mark is nothing it sees all as it is.
+# past_hosts_file MARK COMMAND...: a command that sees /etc/hosts without the lines that end with the mark; it fails where that cannot be
+# had. Where it would ask systemd-resolved, which reads the file as it is, it asks the name servers that this one asks. Where the mark is
+# nothing it sees all as it is.
 past_hosts_file() {
   mark=$1; shift
   if [ -z "$mark" ]; then
@@ -12,9 +13,8 @@ past_hosts_file() {
   unshare --mount sh -c '
     set -e
     mount --bind "$1" /etc/hosts
-    case $(readlink -f /etc/resolv.conf) in
-      */stub-resolv.conf) mount --bind /run/systemd/resolve/resolv.conf /etc/resolv.conf ;;
-    esac
+    ! grep -q "^nameserver[[:space:]]*127\.0\.0\.5[34]" /etc/resolv.conf ||
+      mount --bind /run/systemd/resolve/resolv.conf /etc/resolv.conf
     shift
     exec "$@"' sh "$seen" "$@" || status=$?
   rm -f "$seen"

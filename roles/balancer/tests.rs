@@ -297,3 +297,55 @@ fn it_is_root_only_where_its_port_asks_for_it_and_then_it_may_do_nothing_else() 
     assert_eq!(rights(6443), (json!(65534), json!({ "drop": ["ALL"] })));
     assert_eq!(rights(443), (json!(0), json!({ "drop": ["ALL"], "add": ["NET_BIND_SERVICE"] })));
 }
+
+/// What a command sees of /etc/hosts and /etc/resolv.conf past the lines of muster's, in all shells, where these name servers are asked
+/// and mounts are made or not; nothing where it was not run.
+fn seen_past(mark: &str, resolv: &str, mounts: bool) -> Vec<String> {
+    let seen = |shell: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["etc", "tmp", "run/systemd/resolve"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        let line = "192.0.2.9 api.example.org # muster: loadbalancer_apiserver\n";
+        fs::write(at("etc/hosts"), format!("127.0.0.1 localhost\n{line}")).unwrap();
+        fs::write(at("etc/resolv.conf"), resolv).unwrap();
+        fs::write(at("run/systemd/resolve/resolv.conf"), "nameserver 192.0.2.53\n").unwrap();
+        let mount = if mounts { "cp \"$2\" \"$3\"" } else { "exit 32" };
+        for (name, text) in [("unshare", "shift\nexec \"$@\""), ("mount", mount)] {
+            fs::write(at(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+            fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let text = concat!(
+            include_str!("past_hosts_file.sh"),
+            "past_hosts_file \"$1\" cat /etc/hosts /etc/resolv.conf"
+        );
+        let path = folder.path().display().to_string();
+        let program =
+            text.replace("/run/", &format!("{path}/run/")).replace("/etc/", &format!("{path}/etc/"));
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).args(["-euc", &program, "sh", mark]).env("TMPDIR", at("tmp"));
+        let out = command.env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap())).output().unwrap();
+        assert_eq!(out.status.success(), !out.stdout.is_empty(), "{shell:?}: {out:?}");
+        assert_eq!(fs::read_dir(at("tmp")).unwrap().count(), 0, "{shell:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]].into_iter().map(seen).collect()
+}
+
+#[test]
+fn names_are_asked_past_the_lines_of_hosts_of_whom_the_machine_asks() {
+    let (stub, own) = ("# resolved\nnameserver 127.0.0.53\n", "nameserver 198.51.100.53\n");
+    for (resolv, asked) in [(stub, "nameserver 192.0.2.53\n"), (own, own)] {
+        for seen in seen_past("# muster: loadbalancer_apiserver", resolv, true) {
+            assert_eq!(seen, format!("127.0.0.1 localhost\n{asked}"));
+        }
+        // With the former line, whatever name servers say would count for nothing.
+        for seen in seen_past("# muster: loadbalancer_apiserver", resolv, false) {
+            assert_eq!(seen, "");
+        }
+    }
+    for seen in seen_past("", stub, false) {
+        assert!(seen.contains(" api.example.org ") && seen.ends_with(stub), "{seen}");
+    }
+}

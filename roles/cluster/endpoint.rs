@@ -54,12 +54,9 @@ pub(crate) fn found_at(host: &Host, known: &Standing) -> Result<Option<IpAddr>> 
     }
     let endpoint = endpoint(host, known)?;
     let name = host_in(&endpoint);
-    let by_servers = |external: &External| external.host() == name && external.line().is_none();
-    match External::wanted(host, known)?.as_ref().is_some_and(by_servers) {
-        // A former line of another machine leads nobody back.
-        true => Ok(address_in(known.hosts_lines(host.name()), name)),
-        false => Ok(known.address_for(host.name(), name)),
-    }
+    let external = External::wanted(host, known)?;
+    let own = address_in(known.hosts_lines(host.name()), name);
+    Ok(own.or_else(|| known.address_at(name, external.as_ref())))
 }
 
 /// The address that these lines of /etc/hosts have for a name.
@@ -135,13 +132,23 @@ impl Standing {
             && planes().all(|(name, seen)| has_line(seen) || !self.in_run.iter().any(|host| host == name))
     }
 
-    /// The line of /etc/hosts by which control planes know a name of the API; where they have several, the wanted one. One that took
-    /// no part when the address was changed may have a former one.
-    pub(crate) fn line_of(&self, name: &str, wanted: Option<&str>) -> Option<&str> {
-        let planes = self.known_of(&self.planes).filter(|(_, seen)| seen.stands());
-        let lines = planes.flat_map(|(_, seen)| &seen.hosts_lines).map(String::as_str);
-        let lines: Vec<&str> = lines.filter(|line| leads(line, name)).collect();
-        lines.iter().find(|line| Some(**line) == wanted).or(lines.first()).copied()
+    /// The line of /etc/hosts by which control planes know a name of the API; where they differ, the wanted one, and none where name
+    /// servers are to say the address and do so for one of them. Who took no part when the address was changed may have a former line.
+    pub(crate) fn line_of<'s>(&'s self, name: &str, wanted: Option<&External>) -> Option<&'s str> {
+        let planes = || self.known_of(&self.planes).map(|(_, seen)| seen).filter(|seen| seen.stands());
+        let line =
+            |seen: &'s Identity| seen.hosts_lines.iter().map(String::as_str).find(|line| leads(line, name));
+        let is_led = |seen: &Identity| {
+            let server = seen.admin.as_ref().and_then(|admin| admin.server.strip_prefix("https://"));
+            server.is_some_and(|server| host_in(server) == name)
+        };
+        let wanted = wanted.filter(|external| external.host() == name).map(External::line);
+        if wanted == Some(None) && planes().any(|seen| is_led(seen) && line(seen).is_none()) {
+            return None;
+        }
+        let wanted = wanted.flatten();
+        let lines: Vec<&str> = planes().filter_map(line).collect();
+        lines.iter().find(|line| Some(**line) == wanted.as_deref()).or(lines.first()).copied()
     }
 
     /// Whether a machine of the cluster has a line of /etc/hosts for a name.
@@ -150,14 +157,9 @@ impl Standing {
         machines.flat_map(|seen| &seen.hosts_lines).any(|line| leads(line, name))
     }
 
-    /// The address at which a machine finds a host of `HOST:PORT`: by its own line of /etc/hosts, else as control planes do.
-    pub(crate) fn address_for(&self, machine: &str, host: &str) -> Option<IpAddr> {
-        address_in(self.hosts_lines(machine), host).or_else(|| self.address_at(host))
-    }
-
-    /// The address that a host of `HOST:PORT` is, or that control planes have in /etc/hosts for its name.
-    pub(crate) fn address_at(&self, host: &str) -> Option<IpAddr> {
-        host.parse().ok().or_else(|| self.line_of(host, None)?.split(' ').next()?.parse().ok())
+    /// The address that a host of `HOST:PORT` is, or that control planes have in /etc/hosts for its name (see [`Self::line_of`]).
+    pub(crate) fn address_at(&self, host: &str, wanted: Option<&External>) -> Option<IpAddr> {
+        host.parse().ok().or_else(|| self.line_of(host, wanted)?.split(' ').next()?.parse().ok())
     }
 
     /// Whether variables have once brought the cluster to a load balancer of somebody else's that is at `HOST:PORT`.

@@ -30,18 +30,17 @@ impl Standing {
         if self.lists.values().any(|list| list.has_majority) {
             return None;
         }
-        let voters = self.lists.values().map(|list| &list.voters).max_by_key(|voters| voters.len())?;
-        let votes = |url: &Option<String>| url.as_ref().is_none_or(|url| voters.contains(url));
-        let counting = self.with_data().filter(|(name, seen)| {
-            (self.takes_part(name) || self.lists.contains_key(*name)) && votes(&seen.etcd.peer_url)
-        });
-        let counting: BTreeSet<&str> = counting.map(|(name, _)| name).collect();
+        let voters = self.listed_voters()?;
+        let may_vote = self.may_vote(Some(voters));
+        let counting = self.with_data().map(|(name, _)| name);
+        let counting: BTreeSet<&str> = counting
+            .filter(|name| (self.takes_part(name) || self.lists.contains_key(*name)) && may_vote(name))
+            .collect();
         if 2 * counting.len() > voters.len() {
             return None;
         }
-        // One that answers and has no vote yet is there.
-        let is_there = |name: &str| counting.contains(name) || self.lists.contains_key(name);
-        let missing: Vec<&String> = self.members.iter().filter(|name| !is_there(name)).collect();
+        let is_missing = |name: &&String| !counting.contains(name.as_str()) && may_vote(name);
+        let missing: Vec<&String> = self.members.iter().filter(is_missing).collect();
         let missing = match missing.as_slice() {
             [] => String::new(),
             missing => format!("; not {}", some_names(missing)),
@@ -59,6 +58,30 @@ impl Standing {
                      muster recover"
                 .into(),
         })
+    }
+
+    /// How many members of etcd have a vote, and which hosts of the inventory may be one of them: as members say that were asked
+    /// ([`Standing::lists`]); else all hosts of [etcd] but those that are known to hold no data.
+    pub(crate) fn voters(&self) -> (usize, Vec<&str>) {
+        let listed = self.listed_voters();
+        let may_vote = self.may_vote(listed);
+        let has_data = |name: &str| self.known(name).is_none_or(|seen| !seen.etcd.data.is_empty());
+        let hosts = self.members.iter().map(String::as_str);
+        let hosts: Vec<&str> = hosts.filter(|name| has_data(name) && may_vote(name)).collect();
+        (listed.map_or(hosts.len(), <[String]>::len), hosts)
+    }
+
+    /// The URLs of the members that vote, as the one says that knows of most.
+    fn listed_voters(&self) -> Option<&[String]> {
+        self.lists.values().map(|list| list.voters.as_slice()).max_by_key(|voters| voters.len())
+    }
+
+    /// Whether a host may have one of these votes: nobody knows the URL of its member, or it is among them.
+    fn may_vote(&self, voters: Option<&[String]>) -> impl Fn(&str) -> bool {
+        move |name| {
+            let url = self.known(name).and_then(|seen| seen.etcd.peer_url.as_ref());
+            url.zip(voters).is_none_or(|(url, voters)| voters.contains(url))
+        }
     }
 
     fn takes_part(&self, name: &str) -> bool {
@@ -147,6 +170,21 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_vote_is_not_counted() {
+        let voters = |all: &Standing| {
+            let (count, hosts) = all.voters();
+            (count, hosts.join(" "))
+        };
+        // Nobody was asked: c never joined.
+        assert_eq!(voters(&cluster(["stopped", "off", "empty"], &["a"], false)), (2, "a b".into()));
+        let mut asked = cluster(["runs", "off", "runs"], &["a", "c"], true);
+        assert_eq!(voters(&asked), (3, "a b c".into()));
+        asked.lists.values_mut().for_each(|list| list.voters = ["a", "d"].map(url).into());
+        // The inventory does not have d; which member b has been is not known.
+        assert_eq!(voters(&asked), (2, "a b".into()));
+    }
+
+    #[test]
     fn etcd_is_asked_only_where_members_of_the_inventory_are_missing() {
         let asked = |states, in_run: &[&str]| cluster(states, in_run, true).may_lack_majority();
         assert!(!asked(["runs", "runs", "runs"], &["a"]) && !asked(["runs", "runs", "runs"], &[]));
@@ -167,7 +205,8 @@ mod tests {
         assert!(lost.may_lack_majority());
         assert_eq!(
             lost.lost_majority().unwrap().found,
-            "etcd has lost its majority: 1 of 2 members answers; not b"
+            "etcd has lost its majority: 1 of 2 members answers; not b",
+            "whoever has no vote brings nothing back"
         );
     }
 }

@@ -116,18 +116,11 @@ impl Standing {
 
     /// The same, but for a restore of etcd that was cut off.
     pub(crate) fn misfits(&self, name: &str, wanted: &Wanted) -> Vec<Problem> {
-        let seen = match self.machines.get(name) {
-            Some(Ok(seen)) => seen,
-            Some(Err(why)) => {
-                return vec![problem(
-                    format!("which cluster {name} is in is not known ({why})"),
-                    "a look at the machine before it is changed",
-                    "mend what keeps it from being looked at, and run again",
-                )];
-            }
-            // It is neither a node nor a member of etcd.
-            None => return Vec::new(),
-        };
+        if let Some(problem) = self.unseen(name) {
+            return vec![problem];
+        }
+        // Else it is neither a node nor a member of etcd.
+        let Some(seen) = self.known(name) else { return Vec::new() };
         let mut problems = Vec::new();
         problems.extend(self.split().or_else(|| self.etcd_of_another(name)));
         if let Some(foreign) = self.foreign(name, seen) {

@@ -361,6 +361,17 @@ pub(crate) async fn belongs_while_restored(host: &Host) -> Result<Arc<Standing>>
     }
 }
 
+/// The same before a machine is stopped that is given up. What does not fit does not count then: data of etcd from before a former
+/// recovery is what must not run. But what is another cluster's is let alone.
+///
+/// # Errors
+/// [`Failure::Problems`]: what is against it.
+pub(crate) async fn may_be_fenced(host: &Host) -> Result<()> {
+    let problem =
+        known(host).await?.not_to_be_fenced(host.name(), &cluster_vars(host)?.kube_override_hostname);
+    problem.map_or(Ok(()), |problem| Err(Failure::Problems(vec![problem])))
+}
+
 /// The control plane whose variables hold for the objects of the cluster.
 pub(crate) async fn speaker(host: &Host) -> Result<Arc<Host>> {
     let known = known(host).await?;

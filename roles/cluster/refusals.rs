@@ -76,6 +76,31 @@ pub(crate) fn emptied(plane: &str) -> Problem {
 }
 
 impl Standing {
+    /// A machine could not be looked at.
+    pub(super) fn unseen(&self, name: &str) -> Option<Problem> {
+        let why = self.machines.get(name)?.as_ref().err()?;
+        Some(problem(
+            format!("which cluster {name} is in is not known ({why})"),
+            "a look at the machine before it is changed",
+            "mend what keeps it from being looked at, and run again",
+        ))
+    }
+
+    /// A machine that is given up is not one of this cluster's. `node`: the name of its node.
+    pub(super) fn not_to_be_fenced(&self, name: &str, node: &str) -> Option<Problem> {
+        let anothers = || {
+            Some(problem(
+                self.is_anothers(name, node)?,
+                "a machine of this cluster, which is stopped because the cluster goes on without it",
+                format!(
+                    "see whether the address of {name} in the inventory is right; if the machine has left this cluster, take it out of the \
+                     inventory"
+                ),
+            ))
+        };
+        self.unseen(name).or_else(anothers)
+    }
+
     /// The authority of the objects in etcd is on no control plane.
     pub(crate) fn objects_without_authority(&self) -> Problem {
         let members: Vec<&str> = self.members_with_data().collect();

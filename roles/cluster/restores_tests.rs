@@ -155,6 +155,27 @@ fn data_from_before_a_restore_does_not_come_back() {
 }
 
 #[test]
+fn data_from_before_a_restore_keeps_no_machine_from_being_stopped_that_is_given_up() {
+    let mut machines = restored([Some("1-1"), None]);
+    let refused = |machines: &Standing, name: &str| {
+        machines.not_to_be_fenced(name, name).map(|problem| problem.found).unwrap_or_default()
+    };
+    assert_eq!((judged(&machines).as_str(), refused(&machines, "b")), ("-?", String::new()));
+    lists(&mut machines, "a", false, &[0]);
+    assert_eq!((judged(&machines).as_str(), refused(&machines, "b")), ("-o", String::new()));
+    // But not what is another cluster's, nor what nobody has seen.
+    let others = standing(&[
+        ("a", Some(member(1, "etcd1"))),
+        ("b", Some(member(2, "etcd2"))),
+        ("c", None),
+        ("w", Some(worker(1))),
+    ]);
+    assert_eq!(refused(&others, "b"), "b holds etcd of another cluster");
+    assert_eq!(refused(&others, "c"), "which cluster c is in is not known (no answer)");
+    assert_eq!(refused(&others, "w"), "the machine at the address of w is the node a");
+}
+
+#[test]
 fn etcd_itself_says_whose_data_is_the_clusters() {
     // A member that joined through an older muster, which left no note, or was restored by a clock that was wrong.
     for own in [None, Some("1-1")] {

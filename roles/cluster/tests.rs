@@ -364,30 +364,40 @@ fn an_address_of_the_api_is_known_by_who_was_told_of_it() {
         ..plane(1)
     };
     let known = standing(&[("a", Some(plane(1))), ("b", Some(told.clone())), ("w", Some(worker(1)))]);
+    let external =
+        |yaml: &str| External::of(&variables(&format!("loadbalancer_apiserver: {yaml}"))).unwrap().unwrap();
     // The first one that is told shows that all may be.
-    let is_told = |known: &Standing, yaml: &str| {
-        let external = External::of(&variables(&format!("loadbalancer_apiserver: {yaml}"))).unwrap().unwrap();
-        known.is_told(&external)
-    };
+    let is_told = |known: &Standing, yaml: &str| known.is_told(&external(yaml));
     let name = "\napiserver_loadbalancer_domain_name: api.example.org";
     let named = |address: &str| format!("{{{address} port: 8443}}{name}");
     assert!(is_told(&known, "{address: 192.0.2.10}"));
     // Where name servers are to say the address, no line is left that says it.
     let by_name_servers = Identity { hosts_lines: Vec::new(), ..told.clone() };
-    assert!(!is_told(&known, &named("")) && is_told(&standing(&[("b", Some(by_name_servers))]), &named("")));
+    let all_by_servers = standing(&[("b", Some(by_name_servers.clone()))]);
+    assert!(!is_told(&known, &named("")) && is_told(&all_by_servers, &named("")));
     assert!(known.has_line_of("api.example.org") && !known.has_line_of("api.example"));
     let stale = Identity { hosts_lines: vec![line.replace("2.20", "2.19")], ..told.clone() };
-    let some_stale = standing(&[("a", Some(stale)), ("b", Some(told.clone()))]);
-    assert_eq!(some_stale.line_of("api.example.org", Some(line)), Some(line));
-    assert_eq!(some_stale.address_at("api.example.org"), "192.0.2.19".parse().ok());
+    let some_stale = standing(&[("a", Some(stale.clone())), ("b", Some(told.clone()))]);
+    let address_at = |known: &Standing, wanted: Option<&External>| {
+        known.address_at("api.example.org", wanted).map(|address| address.to_string())
+    };
+    let (here, by_servers) = (external(&named("address: 192.0.2.20,")), external(&named("")));
+    assert_eq!(some_stale.line_of("api.example.org", Some(&here)), Some(line));
+    assert_eq!(address_at(&some_stale, Some(&here)).as_deref(), Some("192.0.2.20"));
+    assert_eq!(address_at(&some_stale, None).as_deref(), Some("192.0.2.19"));
+    // Name servers are to say it: as long as none of them finds it so, the lines count.
+    assert_eq!(address_at(&some_stale, Some(&by_servers)).as_deref(), Some("192.0.2.19"));
+    let one_stale = standing(&[("a", Some(stale)), ("b", Some(by_name_servers))]);
+    assert_eq!(address_at(&one_stale, Some(&by_servers)), None);
     assert!(!is_told(&known, "{address: 192.0.2.20, port: 8443}"));
     // Another address of the name is another one; and so is the same while a control plane of the run does not have it.
     assert!(!is_told(&known, &named("address: 192.0.2.21,")));
     assert!(!is_told(&known, &named("address: 192.0.2.20,")));
     let without = Standing { in_run: vec!["b".into(), "w".into()], ..known.clone() };
     assert!(is_told(&without, &named("address: 192.0.2.20,")));
-    assert_eq!(known.address_at("api.example.org"), "192.0.2.20".parse().ok());
-    assert_eq!((known.address_at("192.0.2.9"), known.address_at("other")), ("192.0.2.9".parse().ok(), None));
+    assert_eq!(address_at(&known, None).as_deref(), Some("192.0.2.20"));
+    let others = ["192.0.2.9", "other"].map(|host| known.address_at(host, None));
+    assert_eq!(others, ["192.0.2.9".parse().ok(), None]);
     assert!(known.was_brought_to("api.example.org:8443") && !known.was_brought_to("192.0.2.10:6443"));
     assert!(known.serves_as("b", "api.example.org") && !known.serves_as("a", "api.example.org"));
     assert!(known.lacks_hosts_line(line));

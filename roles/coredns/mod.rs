@@ -103,12 +103,12 @@ fn objects(vars: &HostVars, image: &str, size: (usize, usize)) -> Result<Vec<Val
     Ok(objects)
 }
 
-/// Whether its pods are muster's and keep away from each other: nobody says anything else of where they are to be.
+/// Whether its pods keep away from each other: they are muster's, and nobody says anything else of where they are to be.
 pub(crate) fn keeps_apart(host: &Host) -> Result<bool> {
     let of = host.all_vars();
     let vars: Vars = of.deserialize()?;
-    let anywhere = is_installed(&vars.dns_mode) && vars.coredns_deployment_nodeselector == ANYWHERE;
-    Ok(anywhere && of.get("coredns_affinity")?.is_none())
+    let anywhere = vars.coredns_deployment_nodeselector == ANYWHERE;
+    Ok(vars.dns_mode != "none" && anywhere && of.get("coredns_affinity")?.is_none())
 }
 
 /// Rather on several nodes than on one, those of an application among themselves.

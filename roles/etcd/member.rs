@@ -288,6 +288,31 @@ mod tests {
     }
 
     #[test]
+    fn a_learner_that_takes_minutes_to_catch_up_is_waited_for() {
+        // Each look takes two seconds, and after more than four minutes it votes.
+        let fake = r#"etcdctl() {
+  case "$*" in
+    *'member list') echo '3d, started, etcd3, https://192.0.2.6:2380, , true' ;;
+    *'endpoint health') [ "$(wc -l <"$looks")" -ge 130 ] ;;
+    *) return 1 ;;
+  esac
+}
+systemctl() { echo active; }
+sleep() { :; }
+date() { echo . >>"$looks"; echo $(($(wc -l <"$looks") * 2)); }
+"#;
+        let program = format!("{fake}{}", include_str!("vote.sh"));
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
+            let folder = tempfile::tempdir().unwrap();
+            let looks = folder.path().join("looks");
+            let mut command = std::process::Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-euc", &program, "sh", "/ssl", "https://192.0.2.4:2379"]);
+            let said = command.arg("https://192.0.2.6:2380").env("looks", &looks).output().unwrap();
+            assert!(said.status.success(), "{shell:?}: {said:?}");
+        }
+    }
+
+    #[test]
     fn who_waits_for_a_vote_comes_to_an_end_and_says_what_is_missing() {
         // Each look takes 200 seconds.
         let fake = r#"etcdctl() { case "$*" in *'member list') echo "$list" ;; *) return 1 ;; esac; }

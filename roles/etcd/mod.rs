@@ -27,6 +27,7 @@ mod restored_pods;
 mod snapshot;
 mod snapshot_file;
 mod status;
+mod stopped_plane;
 mod tuning;
 
 use std::collections::BTreeMap;

@@ -16,6 +16,7 @@ use super::remains::Recovery;
 use super::restore;
 use super::snapshot::{self, FILE, brought, compact};
 use super::snapshot_file::SnapshotFile;
+use super::stopped_plane;
 use crate::cluster::{self, Standing};
 use crate::common::cluster_vars;
 
@@ -66,21 +67,14 @@ pub fn roles(recovery: Recovery, rescued: Rescued) -> Vec<Role> {
 const FENCED: [&str; 2] = ["/etc/kubernetes/manifests", "/etc/kubernetes/given-up-manifests"];
 
 async fn fence(host: &Host) -> Result<()> {
-    // Data that a restore has left behind is just what has to stop.
-    let known = cluster::known(host).await?;
-    if let Some(other) = known.is_anothers(host.name(), &cluster_vars(host)?.kube_override_hostname) {
-        return Err(Failure::new(
-            other,
-            "take it out of the inventory: what runs there is not this cluster's",
-        ));
-    }
+    cluster::may_be_fenced(host).await?;
     restore::disable_etcd(host).await?;
     // It would go on as a node of the cluster and as one of its API servers, with what it knew before.
     let stopped = sh0("! systemctl is-active -q kubelet && ! systemctl is-enabled -q kubelet");
     let kubelet = command("kubelet is stopped", sh0("systemctl disable --now kubelet"), stopped);
     host.step("Stop the kubelet and the control plane")
         .ensure(kubelet)
-        .ensure(restore::stopped_plane(FENCED))
+        .ensure(stopped_plane::is_fenced())
         .await
         .map(drop)
 }

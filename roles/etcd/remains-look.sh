@@ -2,7 +2,7 @@
 # $1: the folder of etcd's certificates; $2: the folder of its data.
 data=$2
 say() { printf '%s %s\n' "$1" "$2"; }
-for folder in /etc/kubernetes/manifests /etc/kubernetes/waiting-manifests /etc/kubernetes/given-up-manifests; do
+for folder in /etc/kubernetes/manifests /etc/kubernetes/waiting-manifests /etc/kubernetes/fenced-manifests; do
   [ ! -e "$folder/kube-apiserver.yaml" ] || say plane yes
 done
 if [ -r /etc/etcd.env ] && [ -e "$data/member/snap/db" ] && command -v etcdutl >/dev/null; then

@@ -36,6 +36,7 @@ use super::restore_line::Line;
 use super::restore_room::Room;
 use super::snapshot_file::SnapshotFile;
 use super::status::Member;
+use super::stopped_plane::{self, MANIFESTS};
 use super::{Vars, restored_pods, snapshot};
 use crate::cluster::{self, Standing};
 use crate::kubectl::api_answers;
@@ -49,9 +50,6 @@ pub(crate) const MARKER: &str = "/var/lib/muster/etcd-restore";
 
 /// The same, when it has come to its end.
 pub(super) const DONE: &str = "/var/lib/muster/etcd-restored";
-
-/// Where the kubelet finds the manifests of the control plane, and where they wait while it must not start.
-const MANIFESTS: [&str; 2] = ["/etc/kubernetes/manifests", "/etc/kubernetes/waiting-manifests"];
 
 /// More revisions than are written between two snapshots: etcd's guide counts with this for a week of 1500 writes a second.
 const MARGIN: u64 = 1_000_000_000;
@@ -436,21 +434,7 @@ async fn stop_plane(host: &Host, what: Arc<Restore>) -> Result<()> {
     if !has_to_stop(host, &what).await? {
         return Ok(());
     }
-    host.step("Stop the control plane").ensure(stopped_plane(MANIFESTS)).await.map(drop)
-}
-
-/// The programs of a control plane do not run, and do not start by themselves: their manifests go from the first of the folders into
-/// the other one.
-pub(super) fn stopped_plane(folders: [&str; 2]) -> Command {
-    let stop = sh(concat!(include_str!("running.sh"), include_str!("restore-stop.sh")), folders);
-    let stopped = sh(
-        concat!(
-            include_str!("running.sh"),
-            r#"for file in "$1"/kube-*.yaml; do [ ! -e "$file" ] || exit 1; done; [ -z "$(running)" ]"#
-        ),
-        folders,
-    );
-    command("control plane is stopped", stop, stopped)
+    host.step("Stop the control plane").ensure(stopped_plane::waits()).await.map(drop)
 }
 
 async fn stop_etcd(host: &Host, what: Arc<Restore>) -> Result<()> {

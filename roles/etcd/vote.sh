@@ -5,7 +5,8 @@ ctl() {
   etcdctl --command-timeout=5s --cacert "$certificates/ca.pem" \
     --cert "$certificates/member.pem" --key "$certificates/member-key.pem" "$@"
 }
-# Where nobody answers each attempt takes its time: five minutes are the end, so that what comes next does not wait for this.
+# Five minutes are the end, so that what comes next does not wait for this, however long an attempt takes: where nobody answers that is
+# its whole time, and a learner says at once that it is none that votes.
 begun=$(date +%s)
 while :; do
   ! ctl --endpoints https://127.0.0.1:2379 endpoint health || exit 0

@@ -5,7 +5,7 @@ use muster_engine::prelude::*;
 use muster_inventory::some_names;
 
 use super::{API_ENDPOINT, API_IS_UP, CONTROL_PLANE, config, growth, kubelet, reconfigure};
-use crate::balancer;
+use crate::balancer::{self, External};
 use crate::cluster::{self, Standing};
 use crate::vip;
 
@@ -85,12 +85,41 @@ fn is_left(host: &Host, known: &Standing) -> Result<()> {
     let left_out = external.passes_over(host, known);
     if !left_out.is_empty() {
         host.warn(format!(
-            "all machines look for the API where they did ({}), because this run gives {} no line of /etc/hosts for {}; to have the \
-             cluster go over to it: setup-cluster without --limit and --tags",
+            "all machines look for the API where they did ({}), because this run {}; to have the cluster go over to it: setup-cluster \
+             without --limit and --tags",
             known.endpoint().unwrap_or_default(),
-            some_names(&left_out),
-            external.host()
+            what_is_left(&external, &left_out)
         ));
     }
     Ok(())
+}
+
+/// What a run does not do on machines that it leaves out, and that find the API at a load balancer only with it.
+fn what_is_left(external: &External, left_out: &[String]) -> String {
+    let (names, name) = (some_names(left_out), external.host());
+    match external.line() {
+        Some(_) => format!("gives {names} no line of /etc/hosts for {name}"),
+        None => format!("does not take the former line of /etc/hosts for {name} from {names}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preflight::fixture::variables;
+
+    #[test]
+    fn it_is_said_whether_a_line_of_hosts_is_to_come_or_to_go() {
+        let told = |balancer: &str| {
+            let vars = format!("{balancer}apiserver_loadbalancer_domain_name: api.example.org\n");
+            what_is_left(&External::of(&variables(&vars)).unwrap().unwrap(), &["w".to_owned()])
+        };
+        let at_address = "loadbalancer_apiserver: {address: 192.0.2.9, port: 8443}\n";
+        assert_eq!(told(at_address), "gives w no line of /etc/hosts for api.example.org");
+        let by_servers = "loadbalancer_apiserver: {port: 8443}\n";
+        assert_eq!(
+            told(by_servers),
+            "does not take the former line of /etc/hosts for api.example.org from w"
+        );
+    }
 }

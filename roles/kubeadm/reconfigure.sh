@@ -27,7 +27,8 @@ if [ ! -e "$settled" ] || [ "$(cat "$settled")" = reverted ]; then
   kubeadm init phase mark-control-plane --config "$config"
 fi
 echo "$noted" >"$settled"
-rm -rf "$before"
+# What a recovery has put aside, which had given this machine up, is not of use any more.
+rm -rf "$before" /etc/kubernetes/fenced-manifests
 # What was written for a configuration that is gone: files with a digest in front of their ending. Others are somebody's.
 for file in /etc/kubernetes/kube-apiserver/* /etc/kubernetes/kube-scheduler/*; do
   digest=${file%.*}

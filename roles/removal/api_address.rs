@@ -4,7 +4,7 @@
 use muster_engine::prelude::*;
 
 use crate::addresses::{access_ip_of, ip_of};
-use crate::balancer::{self, told};
+use crate::balancer::{self, External, told};
 use crate::cluster;
 
 /// The kubeconfigs of a machine that stays lead to a control plane that stays. What is in the cluster (kube-proxy, flannel,
@@ -17,9 +17,9 @@ pub(super) async fn run(host: &Host, leaving: &[String]) -> Result<()> {
         going.push(format!("https://{}", cluster::api_of(host, name)?));
     }
     // A name may lead to one of them, too: where no load balancer is, and variables give its address to the API.
-    let by_name = known
-        .endpoint()
-        .map(|endpoint| (endpoint, known.address_for(host.name(), cluster::host_in(endpoint))));
+    let external = External::wanted(host, &known)?;
+    let address_at = |endpoint: &str| known.address_at(cluster::host_in(endpoint), external.as_ref());
+    let by_name = known.endpoint().map(|endpoint| (endpoint, address_at(endpoint)));
     if let Some((endpoint, Some(address))) = by_name {
         let is_going = |name: &String| {
             let own = [ip_of(host, name), access_ip_of(host, name)];

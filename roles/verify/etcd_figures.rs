@@ -71,7 +71,7 @@ pub(super) async fn tell(host: &Host, plane: &Host, before: &Look) -> Result<()>
     let heartbeat = f64::from(etcd_heartbeat_interval) / 1000.0;
     let look = look(plane).await?.since(before);
     let known = cluster::known(host).await?;
-    for warning in look.warnings(heartbeat, |member| !known.answered(member)) {
+    for warning in look.warnings(heartbeat, |member| !known.answered(member), known.voters()) {
         host.warn(warning);
     }
     if let Some(said) = look.in_words() {
@@ -200,8 +200,14 @@ impl Figures {
 }
 
 impl Look {
-    /// What is not good with the members, and with how many of them answer. `is_off`: whether a member's machine could not be asked.
-    fn warnings(&self, heartbeat: f64, is_off: impl Fn(&str) -> bool) -> Vec<String> {
+    /// What is not good with the members, and with how many of those answer that have a vote. `is_off`: whether a member's machine could
+    /// not be asked; `voters`: how many there are, and on which hosts, as far as the inventory has them.
+    fn warnings(
+        &self,
+        heartbeat: f64,
+        is_off: impl Fn(&str) -> bool,
+        (voters, hosts): (usize, Vec<&str>),
+    ) -> Vec<String> {
         let of = |figures: &Figures| match figures.answers || !is_off(&figures.member) {
             true => figures.warnings(self.now, heartbeat),
             false => vec![format!(
@@ -209,8 +215,9 @@ impl Look {
                 figures.member
             )],
         };
-        let answering = self.members.iter().filter(|figures| figures.answers).count();
-        let of_all = etcd::stops_with_one_more(answering, self.members.len());
+        let answering = self.members.iter().filter(|figures| figures.answers);
+        let answering = answering.filter(|figures| hosts.contains(&figures.member.as_str())).count();
+        let of_all = etcd::stops_with_one_more(answering, voters);
         self.members.iter().flat_map(of).chain(of_all).collect()
     }
 
@@ -293,7 +300,11 @@ silent
     fn a_member_whose_machine_is_off_is_told_with_what_the_next_loss_does() {
         let three = format!("{SAID}{}", SAID.replace("node1", "node3").replace("node2", "node4"));
         let three = three.replace("member node4\nsilent\n", "");
-        let told = |is_off: bool| parse(&three).warnings(0.25, |member| is_off && member == "node2");
+        let told_of = |is_off: bool, voters: &[&'static str]| {
+            let voters = (voters.len(), voters.to_vec());
+            parse(&three).warnings(0.25, |member| is_off && member == "node2", voters)
+        };
+        let told = |is_off: bool| told_of(is_off, &["node1", "node2", "node3"]);
         let one_more = "etcd has 2 of 3 members: it stops when one more is lost";
         let off = "etcd on node2 does not answer: its machine is off, or could not be asked";
         assert_eq!(told(true), [off, one_more]);
@@ -301,6 +312,8 @@ silent
             told(false),
             ["etcd on node2 does not tell how it is: journalctl -u etcd says there why", one_more]
         );
+        // It never joined, and nothing is lost with it.
+        assert_eq!(told_of(true, &["node1", "node3"]), [off]);
     }
 
     #[test]

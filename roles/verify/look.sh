@@ -1,7 +1,7 @@
 # Prints what is not well with nodes, with the system's pods on them, and with the API servers of control planes. Where all is
 # well it prints each node of the cluster: name, uid, boot, kubelet, and for which state its network was last found to work; and
-# | NAME of one that muster has cordoned; @ NAME ADDRESS of each; and % POD NODE, where all pods of CoreDNS are on one node, and there
-# is another one for them, which was not when they began: where they were put beside it, they would be again.
+# | NAME of one that muster has cordoned; @ NAME ADDRESS of each; and % POD NODE, where all pods of CoreDNS' Deployment are on one node,
+# and there is another one for them, which was not Ready yet when they were put there: else the scheduler has preferred this one.
 # Names are in one text each, every one between two blanks. Pods of applications are looked at where those are installed.
 nodes=$1 planes=$2 version=v$3
 object='{.kind}|{.metadata.namespace}|{.metadata.name}|{.metadata.uid}'
@@ -12,7 +12,7 @@ cordoned='{.metadata.annotations.muster\.io/cordoned}|{.spec.unschedulable}'
 address='{.status.addresses[?(@.type=="InternalIP")].address}'
 owner='{.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}'
 taints='{.spec.taints[*].key}'
-since='{.metadata.creationTimestamp}|{.status.conditions[?(@.type=="Ready")].lastTransitionTime}|{.metadata.deletionTimestamp}'
+since='{.status.conditions[?(@.type=="Ready")].lastTransitionTime}|{.metadata.creationTimestamp}'
 seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned|$address|$owner|$taints|$since{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
   function wrong(text) { print text; bad = 1 }
@@ -43,7 +43,7 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     known = known name " " uid " " boot " " kubelet " " proven "\n"
     if (cordoned) known = known "| " name "\n"
     if ($16 != "") known = known "@ " name " " $16 "\n"
-    since[name] = $20
+    ready_since[name] = $19
     has_room[name] = is_ready && $15 != "true" && ($18 == "" || $18 == "node-role.kubernetes.io/control-plane")
   }
   kind != "Pod" || name ~ /^muster-verify-/ || app != "" { next }
@@ -57,7 +57,10 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     else if (!is_over && (phase != "Running" || !is_ready)) wrong(text)
     if (name == "kube-apiserver-" place) runs[place] = image
   }
-  namespace == "kube-system" && name ~ /^coredns-/ && place != "" && phase == "Running" && $21 == "" { at[place]++; last = name; if ($19 > began) began = $19 }
+  application() == "kube-system/ReplicaSet/coredns" && place != "" && phase == "Running" {
+    at[place]++; last = name
+    if ($20 > newest) newest = $20
+  }
   END {
     for (text in failed) if (!(failed[text] in lives)) wrong(text)
     n = split(nodes, list, " ")
@@ -78,7 +81,7 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     if (!total) wrong("no pod of the system is there")
     for (node in at) { places++; names += ready[node]; pods += at[node] }
     if (places && !names) wrong("no name of the cluster is found: CoreDNS is on " node ", which is not Ready")
-    if (places == 1 && pods > 1) for (other in has_room) if (has_room[other] && !(other in at) && since[other] > began) {
+    if (places == 1 && pods > 1) for (other in has_room) if (has_room[other] && ready_since[other] > newest && !(other in at)) {
       known = known "% " last " " node "\n"
       break
     }

@@ -129,44 +129,51 @@ async fn nodes_of_machines_that_failed_or_take_no_part_are_named_and_not_waited_
     }
 }
 
-/// Two pods of CoreDNS on these nodes, and the node a: whether it is cordoned, its taints, and since when it is Ready.
-fn with_names(places: [&str; 2], [cordoned, taints, since]: [&str; 3]) -> String {
+/// Two pods of CoreDNS' Deployment on these nodes, made at this time; a has been Ready since 10:05.
+fn with_names(places: [&str; 2], made: &str) -> String {
     let pod = |(number, place): (usize, &&str)| {
         format!(
-            "Pod|kube-system|coredns-{number}|uid1{number}|Running|True||||{place}|registry.k8s.io/coredns:v1||||||||2026-01-02T03:04:05Z|\n"
+            "Pod|kube-system|coredns-5d-{number}|uid1{number}|Running|True||||{place}|registry.k8s.io/coredns:v1||||||\
+             ReplicaSet/coredns-5d|||2026-05-01T{made}:00Z\n"
         )
     };
-    let before = "Node||a|uid1||True|boot1|v1.36.3";
-    let node = format!("{before}|||||||{cordoned}|||{taints}||{since}");
-    SEEN.replace(&format!("{before}||||"), &node) + &places.iter().enumerate().map(pod).collect::<String>()
+    let ready = format!("{A}|||||||2026-05-01T10:05:00Z|");
+    SEEN.replace(A, &ready) + &places.iter().enumerate().map(pod).collect::<String>()
 }
+
+/// What is shown of the node a, but for what is not known of it.
+const A: &str = "Node||a|uid1||True|boot1|v1.36.3||||";
 
 #[tokio::test]
 async fn names_that_one_node_alone_answers_are_told_and_those_that_nobody_answers_are_waited_for() {
-    let always = |seen: String| async move {
-        let written = inventory_and_vars(INVENTORY, VARS);
-        verify_as(NetworkTest::Always, written, &["a"], &["a", "b", "off1"], &seen).await
+    let always_with = |vars: &str, seen: String| {
+        let written = inventory_and_vars(INVENTORY, &format!("{VARS}{vars}"));
+        async move { verify_as(NetworkTest::Always, written, &["a"], &["a", "b", "off1"], &seen).await }
     };
+    let always = |seen| always_with("", seen);
+    let crowded = || with_names(["b", "b"], "10:00");
     let told =
         |events: &[Event]| warnings(events).iter().any(|text| text.contains("all pods of CoreDNS are on b"));
-    const LATER: &str = "2026-01-02T03:05:00Z";
-    // One that is about to end answers nobody for long.
-    let ends = "Pod|kube-system|coredns-9|uid99|Running|True||||a|registry.k8s.io/coredns:v1||||||||||2026-01-02T03:06:00Z\n";
-    let (_, events) = always(with_names(["b", "b"], ["", "", LATER]) + ends).await;
-    assert!(told(&events), "{events:?}");
-    let (outcome, events) = always(with_names(["b", "b"], ["", "", LATER])).await;
+    let (outcome, events) = always(crowded()).await;
     assert!(outcome["a"].failure.is_none() && told(&events), "{outcome:?} {events:?}");
+    let ready = |marks: &str| crowded().replace(&format!("{A}|||||||"), &format!("{A}{marks}"));
+    assert_eq!(ready("|||||||"), crowded());
     for seen in [
-        with_names(["a", "b"], ["", "", LATER]),
-        with_names(["b", "b"], ["true", "", LATER]),
-        with_names(["b", "b"], ["", "gpu", LATER]),
-        // They were put there although the other node was Ready: it has no room, and they would be put there again.
-        with_names(["b", "b"], ["", "", "2026-01-02T03:04:04Z"]),
+        with_names(["a", "b"], "10:00"),
+        // Where they are was chosen when the other node was Ready: it may be full.
+        with_names(["b", "b"], "10:10"),
+        ready("|||true||||"),
+        ready("||||||gpu|"),
+        // Somebody else's.
+        crowded().replace("ReplicaSet/coredns-5d", "ReplicaSet/coredns-outside-5d"),
+        crowded().replace("ReplicaSet/coredns-5d", "/"),
     ] {
         let (_, events) = always(seen.clone()).await;
         assert!(!told(&events), "{seen}");
     }
-    let (outcome, events) = always(with_names(["off1", "off1"], ["", "", LATER])).await;
+    let (_, events) = always_with("dns_mode: none\n", crowded()).await;
+    assert!(!told(&events), "whoever brings their own has it where they want it: {events:?}");
+    let (outcome, events) = always(with_names(["off1", "off1"], "10:00")).await;
     let nobody = "no name of the cluster is found: CoreDNS is on off1, which is not Ready";
     assert!(format!("{:?}", outcome["a"].failure).contains(nobody), "{outcome:?}");
     assert!(
@@ -174,6 +181,36 @@ async fn names_that_one_node_alone_answers_are_told_and_those_that_nobody_answer
             .contains(&format!("not well yet, and waited for, for 1 s at most: {nobody}").as_str()),
         "{events:?}"
     );
+}
+
+#[tokio::test]
+async fn a_set_up_moves_one_of_the_pods_that_answer_names_from_the_node_that_has_all() {
+    // The pod is gone, and another one has its place, on a.
+    let kubectl = "#!/bin/sh
+here=${0%/*}
+case $* in
+  *'get nodes,pods'*) cat \"$here/seen\" ;;
+  *'get pod coredns-5d-1 '*) grep -o '|coredns-5d-1|' \"$here/seen\" || : ;;
+  *'delete pod coredns-5d-1 '*) sed -i '/|coredns-5d-1|/{s/-5d-1|/-5d-2|/;s/||||b|/||||a|/}' \"$here/seen\" ;;
+  *readyz*) ;;
+  *) exit 1 ;;
+esac
+";
+    for (vars, made, moved) in [("", "10:00", 1), ("", "10:10", 0), ("dns_mode: none\n", "10:00", 0)] {
+        let written = inventory_and_vars(INVENTORY, &format!("{VARS}{vars}"));
+        let seen = with_names(["b", "b"], made);
+        let (hosts, files) = (&["a", "b", "off1"], [("kubectl", kubectl)]);
+        let (outcome, events) =
+            verify_with(NetworkTest::AsWritten, written, &["a"], &[], &files, hosts, &seen).await;
+        assert!(outcome["a"].failure.is_none(), "{vars:?} {made}: {outcome:?}");
+        let changes = events.iter().filter_map(|event| match event {
+            Event::StepEnded { step, counts, .. } if step == "Have names answered by several nodes" => {
+                Some(counts.changed)
+            }
+            _ => None,
+        });
+        assert_eq!(changes.sum::<usize>(), moved, "{vars:?} {made}: {events:?}");
+    }
 }
 
 #[tokio::test]

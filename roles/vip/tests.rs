@@ -196,6 +196,26 @@ fn keepalived_has_settled_when_the_same_pod_runs_for_long_enough() {
 }
 
 #[test]
+fn keepalived_of_a_pod_that_is_about_to_end_has_not_settled() {
+    let settled = include_str!("settled.sh").replace("/etc/kubernetes/manifests/", "");
+    let manifest = ("api-vip-192-0-2-10.yaml", "kind: Pod\nmetadata:\n  uid: \"00ab12\"\n  name: it");
+    // Both pods have one, under the same name.
+    let containers = r#"case $6 in *'pod.uid"==00ab12') echo new ;; *) echo new; echo former ;; esac"#;
+    for (manifest, task, settles) in [
+        (Some(manifest), "new 7 RUNNING", true),
+        (Some(manifest), "former 7 RUNNING", false),
+        (None, "former 7 RUNNING", true),
+    ] {
+        let tasks = format!("echo 'TASK PID STATUS'; echo '{task}'");
+        let ctr = format!("case $3 in containers) {containers} ;; tasks) {tasks} ;; esac");
+        let programs: Vec<_> = [("ctr", ctr.as_str()), ("sleep", ":")].into_iter().chain(manifest).collect();
+        for (status, _) in said(&settled, &["api-vip-192-0-2-10", "1"], &programs) {
+            assert_eq!(status == 0, settles, "{manifest:?} {task}");
+        }
+    }
+}
+
+#[test]
 fn a_machine_holds_an_address_that_it_has_all_the_time() {
     // How often it has the address.
     for (times, seconds, holds) in

@@ -117,11 +117,34 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
             print::next(&project.command(&["muster", "setup-cluster"], 2));
         } else {
             let replace = project.command(&["muster", "replace-node"], 2);
-            let replace = format!("{}{replace}", through());
-            print::next(&format!("{remove} {gone}; or, when they have a new system: {replace} {gone}"));
+            let replace = format!("{}{replace} {gone}", through());
+            let inventory = project.inventory()?;
+            let moved = moved(&recovery, |group, host| inventory.group(group).contains(&host));
+            print::next(&format!("{remove} {gone}; or, {}: {replace}", when_to_replace(&moved)));
         }
     }
     Ok(exit)
+}
+
+/// The lost hosts that are in a group of broken ones and not in the group any more of those that work: no set-up makes them again what
+/// they were. `is_in`: whether a group has a host.
+fn moved<'r>(recovery: &'r Recovery, is_in: impl Fn(&str, &str) -> bool) -> Vec<&'r str> {
+    let groups = [("broken_etcd", "etcd"), ("broken_kube_control_plane", "kube_control_plane")];
+    let lost = recovery.without.iter().map(String::as_str);
+    let was_moved = |host: &&str| groups.iter().any(|(broken, of)| is_in(broken, host) && !is_in(of, host));
+    lost.filter(was_moved).collect()
+}
+
+/// When lost machines can be set up again, of which some were moved.
+fn when_to_replace(moved: &[&str]) -> String {
+    match moved {
+        [] => "when they have a new system".to_owned(),
+        moved => format!(
+            "when they have a new system and {} {} in [etcd] and [kube_control_plane] again as before",
+            names(moved),
+            if moved.len() == 1 { "is" } else { "are" }
+        ),
+    }
 }
 
 /// A flow that is about etcd and the control planes as they are.
@@ -307,6 +330,26 @@ mod tests {
         for said in [begins, goes_on] {
             assert!(said.contains("node2 must never be switched on again"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_machine_that_was_moved_goes_back_into_its_groups_before_it_is_replaced() {
+        let recovery = Recovery {
+            from: "a".into(),
+            without: ["b", "c"].map(str::to_owned).into(),
+            lost: Vec::new(),
+            fenced: Vec::new(),
+            strangers: Vec::new(),
+        };
+        // b has stayed in its group, and c is a node besides.
+        let groups = [("etcd", "a b"), ("broken_etcd", "b c"), ("kube_node", "c")];
+        let is_in = |group: &str, host: &str| {
+            groups.iter().any(|(name, hosts)| *name == group && hosts.split(' ').any(|one| one == host))
+        };
+        assert_eq!(moved(&recovery, is_in), ["c"]);
+        assert_eq!(when_to_replace(&[]), "when they have a new system");
+        let again = "when they have a new system and c is in [etcd] and [kube_control_plane] again as before";
+        assert_eq!(when_to_replace(&["c"]), again);
     }
 
     #[test]

@@ -10,12 +10,12 @@ use std::time::Duration;
 use muster_engine::play::Play;
 use muster_roles::NetworkTest;
 use muster_roles::certificates::days_of_kubeconfig;
-use muster_roles::etcd::{self, SnapshotFile, restore};
+use muster_roles::etcd::{self, Recovery, SnapshotFile, recovery, restore};
 use muster_roles::upgrade::Settings;
 use muster_testkit::fault_record::held;
 use muster_testkit::model::machine::Machine;
 
-use crate::cluster::{NETWORK, State, content};
+use crate::cluster::{NETWORK, State, content, write};
 use crate::etcd::{DEFRAGMENTED, snapshot};
 use crate::events::after;
 use crate::kills::{At, in_parallel, killed_everywhere};
@@ -114,6 +114,19 @@ impl World {
         fs::write(&path, snapshot(&content(&world.machines[0], CA))).unwrap();
         let snapshot = Some(SnapshotFile::read(&path).unwrap().unwrap());
         (world, restore::Restore { path, snapshot, without: Default::default(), of_another: false })
+    }
+
+    /// From now on runs stop what is on a machine that a recovery from m0 gives up.
+    fn gives_up(&self, host: &str) {
+        let given_up = Recovery {
+            from: "m0".into(),
+            without: [host.to_owned()].into(),
+            lost: vec![host.into()],
+            fenced: vec![host.into()],
+            strangers: Vec::new(),
+        };
+        let plays = recovery::plays(&given_up);
+        self.does(&plays[..1], recovery::roles(given_up, Default::default()));
     }
 
     /// Whether anything has stopped for a restore.
@@ -315,6 +328,59 @@ fn a_restore_prepares_nothing_while_a_control_plane_is_off() {
         let wrong = world.calm(2).await.2;
         assert!(wrong.iter().any(|said| said.contains("m1 could not be asked")), "{wrong:?}");
         assert_eq!(world.prepared(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_machine_that_is_given_up_is_stopped_though_its_data_is_from_before_another_recovery() {
+    simulated(async {
+        let world = after(GROUPS, |_| ()).await;
+        // m0 has gone through that one and does not start any more, m1 is off, and m2 runs with its old data.
+        let line = "restored-1-5-ab12cd34 ab12 7 saved\n";
+        write(&mut world.machines[0].state().kept.disk, "/var/lib/muster/etcd-restored", line, 0o600);
+        world.machines[0].state().kept.units.get_mut("etcd.service").unwrap().active = false;
+        world.cluster.switch_off("m1");
+        world.gives_up("m2");
+        let wrong = world.calm(2).await.2;
+        assert!(wrong.iter().all(|said| said.starts_with("m1: ")), "{wrong:?}");
+        for unit in ["etcd.service", "kubelet.service"] {
+            let state = world.machines[2].state();
+            assert!(!state.kept.units[unit].active && !state.kept.units[unit].enabled, "{unit}");
+        }
+    });
+}
+
+#[test]
+fn a_control_plane_that_was_given_up_is_put_back_without_a_trace_of_it() {
+    const FENCED: &str = "/etc/kubernetes/fenced-manifests";
+    let folder = tempfile::tempdir().unwrap();
+    simulated(async {
+        let (world, restore) = World::with_snapshot(folder.path()).await;
+        let identity = world.cluster.identity();
+        let has = |path: &str| world.machines[1].state().kept.disk.exists(path);
+        let is_given_up = async |run: u32| {
+            world.gives_up("m1");
+            assert_eq!(world.calm(run).await.2, Vec::<String>::new());
+            assert!(
+                has(&format!("{FENCED}/kube-apiserver.yaml")) && !has("/etc/kubernetes/waiting-manifests")
+            );
+            assert!(!has("/etc/kubernetes/manifests/kube-apiserver.yaml"));
+        };
+        is_given_up(2).await;
+        world.sets_up();
+        assert_eq!(world.calm(3).await.2, Vec::<String>::new());
+        assert!(!world.has_stopped() && !has(FENCED));
+        assert_eq!(world.not_settled(&identity, 4).await, Vec::<String>::new());
+        // By a restore, too.
+        is_given_up(5).await;
+        world.does(&restore::plays(&Default::default()), restore::roles(restore));
+        assert_eq!(world.calm(6).await.2, Vec::<String>::new());
+        assert_eq!(world.not_restored(&folder.path().join("before")), Vec::<String>::new());
+        assert!(has("/etc/kubernetes/manifests/kube-apiserver.yaml") && !has(FENCED));
+        world.sets_up();
+        // The kubelet is to start with the machine again.
+        assert_eq!(world.calm(7).await.2, Vec::<String>::new());
+        assert_eq!(world.not_settled(&identity, 8).await, Vec::<String>::new());
     });
 }
 

@@ -196,6 +196,36 @@ fn a_name_that_leads_to_a_control_plane_which_leaves_is_looked_for_no_more() {
 }
 
 #[test]
+fn a_former_line_of_one_control_plane_does_not_say_where_the_api_is_when_one_leaves() {
+    let groups = "[etcd]\nm2\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
+    let named = VARIABLE.replace("}}", r#"}, "apiserver_loadbalancer_domain_name": "api.example.org"}"#);
+    let by_name = "https://api.example.org:6443";
+    let [of_m0, of_m1] = ["m0", "m1"].map(address);
+    let at_m0 = format!("https://{of_m0}:6443");
+    // Where the name leads; where m0, which comes first, still has it; who leaves; and where the worker finds the API then.
+    for (here, former, leaves, led) in [
+        (of_m1.as_str(), "192.0.2.199", "m1", at_m0.as_str()),
+        ("192.0.2.200", of_m0.as_str(), "m0", by_name),
+    ] {
+        simulated(async {
+            let world = World::new(&[]);
+            world.inventory(&hosts(IN_USE), groups, &[&named.replace("192.0.2.200", here)]);
+            assert_eq!(world.calm(1).await.2, Vec::<String>::new());
+            let lines = content(&world.machines[0], "/etc/hosts");
+            let stale =
+                lines.replace(&format!("{here} api.example.org"), &format!("{former} api.example.org"));
+            assert_ne!(stale, lines);
+            write(&mut world.machines[0].state().kept.disk, "/etc/hosts", &stale, 0o644);
+            *world.removal.lock().unwrap() =
+                Some(Removal { hosts: vec![leaves.to_owned()], come_back: false });
+            assert_eq!(world.calm(2).await.2, Vec::<String>::new());
+            let config = content(&world.machines[2], "/etc/kubernetes/kubelet.conf");
+            assert!(config.contains(&format!("server: {led}\n")), "{leaves}: {config}");
+        });
+    }
+}
+
+#[test]
 fn a_former_line_of_one_control_plane_leads_nobody_else_back() {
     let named = VARIABLE.replace("}}", r#"}, "apiserver_loadbalancer_domain_name": "api.example.org"}"#);
     simulated(async {
