@@ -108,7 +108,7 @@ pub(crate) fn keeps_apart(host: &Host) -> Result<bool> {
     let of = host.all_vars();
     let vars: Vars = of.deserialize()?;
     let anywhere = vars.coredns_deployment_nodeselector == ANYWHERE;
-    Ok(vars.dns_mode != "none" && anywhere && of.get("coredns_affinity")?.is_none())
+    Ok(is_installed(&vars.dns_mode) && anywhere && of.get("coredns_affinity")?.is_none())
 }
 
 /// Rather on several nodes than on one, those of an application among themselves.

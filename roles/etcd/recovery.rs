@@ -18,7 +18,6 @@ use super::snapshot::{self, FILE, brought, compact};
 use super::snapshot_file::SnapshotFile;
 use super::stopped_plane;
 use crate::cluster::{self, Standing};
-use crate::common::cluster_vars;
 
 /// What the names of such snapshots begin and end with; between stands the time (UTC).
 const NAME: (&str, &str) = ("etcd-rescued-", ".db");
@@ -62,9 +61,6 @@ pub fn roles(recovery: Recovery, rescued: Rescued) -> Vec<Role> {
     ];
     roles.map(|role| role.reading(READS)).into()
 }
-
-/// Where manifests are and where those of a machine go that is given up. Not where a restore has them wait: it did not begin there.
-const FENCED: [&str; 2] = ["/etc/kubernetes/manifests", "/etc/kubernetes/given-up-manifests"];
 
 async fn fence(host: &Host) -> Result<()> {
     cluster::may_be_fenced(host).await?;

@@ -12,7 +12,7 @@ cordoned='{.metadata.annotations.muster\.io/cordoned}|{.spec.unschedulable}'
 address='{.status.addresses[?(@.type=="InternalIP")].address}'
 owner='{.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}'
 taints='{.spec.taints[*].key}'
-since='{.status.conditions[?(@.type=="Ready")].lastTransitionTime}|{.metadata.creationTimestamp}'
+since='{.status.conditions[?(@.type=="Ready")].lastTransitionTime}|{.metadata.creationTimestamp}|{.metadata.deletionTimestamp}'
 seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned|$address|$owner|$taints|$since{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
   function wrong(text) { print text; bad = 1 }
@@ -57,7 +57,8 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     else if (!is_over && (phase != "Running" || !is_ready)) wrong(text)
     if (name == "kube-apiserver-" place) runs[place] = image
   }
-  application() == "kube-system/ReplicaSet/coredns" && place != "" && phase == "Running" {
+  # One that is about to end answers nobody for long.
+  application() == "kube-system/ReplicaSet/coredns" && place != "" && phase == "Running" && $21 == "" {
     at[place]++; last = name
     if ($20 > newest) newest = $20
   }

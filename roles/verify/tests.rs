@@ -156,6 +156,10 @@ async fn names_that_one_node_alone_answers_are_told_and_those_that_nobody_answer
         |events: &[Event]| warnings(events).iter().any(|text| text.contains("all pods of CoreDNS are on b"));
     let (outcome, events) = always(crowded()).await;
     assert!(outcome["a"].failure.is_none() && told(&events), "{outcome:?} {events:?}");
+    let ends = "Pod|kube-system|coredns-5d-9|uid99|Running|True||||a|registry.k8s.io/coredns:v1||||||ReplicaSet/coredns-5d|||\
+                2026-05-01T09:00:00Z|2026-05-01T10:06:00Z\n";
+    let (_, events) = always(crowded() + ends).await;
+    assert!(told(&events), "one that is about to end does not count: {events:?}");
     let ready = |marks: &str| crowded().replace(&format!("{A}|||||||"), &format!("{A}{marks}"));
     assert_eq!(ready("|||||||"), crowded());
     for seen in [
