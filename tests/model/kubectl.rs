@@ -217,6 +217,8 @@ pub(crate) fn answer(objects: &mut Objects, words: &[&str], input: &str) -> Opti
         ["-n", _, "get", .., "--ignore-not-found", "-o", "yaml"] => {
             Some("apiVersion: v1\nkind: List\nitems: []\n".to_owned())
         }
+        // cilium carries no services here.
+        ["-n", "kube-system", "get", "configmap/cilium-config", ..] => Some(String::new()),
         // Its pods are nobody's here.
         ["-n", "kube-system", "rollout", "restart", "daemonset/kube-proxy"]
         | [
