@@ -193,7 +193,7 @@ fn cilium_carries_services_alone_gives_them_to_kube_proxy_and_takes_them_over_ag
     assert!(refused.code == 3 && refused.all().contains("kube_proxy_remove"), "{refused:#?}");
 
     let again = setup(&[]);
-    assert!(again.out.contains("rules of kube-proxy: removed"), "{again:#?}");
+    assert!(again.out.contains("rules of kube-proxy (removed)"), "{again:#?}");
     assert_eq!(kube_proxy(&lab), nothing);
     // The kubelet's own chains are there.
     assert!(lab.on("node2", "iptables-save").contains(":KUBE-KUBELET-CANARY"));
