@@ -151,7 +151,7 @@ fn effects(rows: &BTreeMap<String, Row>) -> Vec<String> {
     let api = match planes {
         1 => format!(
             "the API is away twice: some 5 seconds while etcd goes over from {former} to muster's, and up to a minute while the API \
-             server ends, for which the kubelet gives it 30 seconds, and starts with its new manifest"
+             server starts with its new manifest"
         ),
         _ => "one API server after the other is away twice: some 5 seconds while its member of etcd goes over, and up to a minute while \
               it restarts; the others answer meanwhile, to whoever reaches them"
