@@ -159,6 +159,26 @@ fn who_asks_by_a_load_balancer_is_answered_while_a_control_plane_is_in_trouble()
         assert_eq!(asks.trim(), format!("server: {server}"));
     };
 
+    if bundle_has("keepalived") {
+        let shared = lab.address(1).replace(".4", ".100");
+        let server = format!("https://{shared}:6443");
+        set_up(
+            &format!(
+                "kube_vip_enabled: true\nkube_vip_controlplane_enabled: true\nkube_vip_address: {shared}\n"
+            ),
+            &server,
+        );
+        // The trouble is that of the one that has the address.
+        let holder = || {
+            let has =
+                |machine: &String| !lab.on(machine, &format!("ip -o -4 addr show to {shared}/32")).is_empty();
+            (1..=3).map(|number| format!("node{number}")).find(has).expect("somebody has the shared address")
+        };
+        troubles(&lab, "the address that control planes share, which this one has", &server, &holder);
+    } else {
+        println!("left out: the bundle has no keepalived; muster bundle build --with api-vip");
+    }
+
     let server = "https://127.0.0.1:6443";
     set_up("{}\n", server);
     troubles(&lab, "its own load balancer", server, &|| "node1".to_owned());
@@ -168,22 +188,4 @@ fn who_asks_by_a_load_balancer_is_answered_while_a_control_plane_is_in_trouble()
     let server = format!("https://{balancer}:8443");
     set_up(&format!("loadbalancer_apiserver: {{address: {balancer}, port: 8443}}\n"), &server);
     troubles(&lab, "a load balancer of somebody else's (haproxy)", &server, &|| "node2".to_owned());
-
-    if !bundle_has("keepalived") {
-        println!("left out: the bundle has no keepalived; muster bundle build --with api-vip");
-        return;
-    }
-    let shared = lab.address(1).replace(".4", ".100");
-    let server = format!("https://{shared}:6443");
-    set_up(
-        &format!("kube_vip_enabled: true\nkube_vip_controlplane_enabled: true\nkube_vip_address: {shared}\n"),
-        &server,
-    );
-    // The trouble is that of the one that has the address.
-    let holder = || {
-        let has =
-            |machine: &String| !lab.on(machine, &format!("ip -o -4 addr show to {shared}/32")).is_empty();
-        (1..=3).map(|number| format!("node{number}")).find(has).expect("somebody has the shared address")
-    };
-    troubles(&lab, "the address that control planes share, which this one has", &server, &holder);
 }
