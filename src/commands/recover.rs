@@ -128,7 +128,7 @@ pub(crate) fn run(args: RecoverArgs, environment: &Environment) -> Result<Exit, 
 
 /// The lost hosts that are in a group of broken ones and not in the group any more of those that work: no set-up makes them again what
 /// they were. `is_in`: whether a group has a host.
-fn moved<'r>(recovery: &'r Recovery, is_in: impl Fn(&str, &str) -> bool) -> Vec<&'r str> {
+fn moved(recovery: &Recovery, is_in: impl Fn(&str, &str) -> bool) -> Vec<&str> {
     let groups = [("broken_etcd", "etcd"), ("broken_kube_control_plane", "kube_control_plane")];
     let lost = recovery.without.iter().map(String::as_str);
     let was_moved = |host: &&str| groups.iter().any(|(broken, of)| is_in(broken, host) && !is_in(of, host));
