@@ -1,5 +1,6 @@
 # engine: prints containerd's configuration, as the program that runs reads it with all files that it imports, and that of its version
-# where nobody has one (usual); folders that it was given as arguments; the root of the file systems of containers that run (root); what containers begin with (spec); and limits, of its unit and systemd's own. Nothing where muster has
+# where nobody has one (usual); folders that it was given as arguments (argument); where the file systems of containers are that run
+# (root); what containers begin with (spec); and limits, of its unit and systemd's own. Nothing where muster has
 # written it. What is said to registries may be secret, and is not printed.
 engine() {
   [ ! -e /var/lib/muster/stamps/containerd.service ] || return 0
