@@ -11,7 +11,7 @@ pod='{.spec.nodeName}|{.spec.containers[0].image}|{.status.containerStatuses[*].
 cordoned='{.metadata.annotations.muster\.io/cordoned}|{.spec.unschedulable}'
 address='{.status.addresses[?(@.type=="InternalIP")].address}'
 owner='{.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}'
-taints='{.spec.taints[*].key}'
+taints='{.spec.taints[?(@.effect=="NoSchedule")].key},{.spec.taints[?(@.effect=="NoExecute")].key}'
 since='{.status.conditions[?(@.type=="Ready")].lastTransitionTime}|{.metadata.creationTimestamp}|{.metadata.deletionTimestamp}'
 seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned|$address|$owner|$taints|$since{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
@@ -25,6 +25,12 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
   # Nor is one older by more than three minor versions.
   function minor(version,   a) { split(version, a, "."); return a[2] + 0 }
   function on(node) { return node == "" ? "" : " on " node }
+  # Whether pods of CoreDNS may come. Every pod bears it for a while that its node is not Ready (Kubernetes, "Taints and Tolerations"), and
+  # that a node is Ready again is seen at once for new pods, but only every five seconds for those that are there.
+  function lets_in(taints) {
+    gsub(/node-role\.kubernetes\.io\/control-plane|node\.kubernetes\.io\/(not-ready|unreachable)|[ ,]/, "", taints)
+    return taints == ""
+  }
   # Whose pods take the place of one that has ended, and stays: those of any ReplicaSet of the same Deployment.
   function application(  of) {
     of = owner
@@ -44,7 +50,8 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     if (cordoned) known = known "| " name "\n"
     if ($16 != "") known = known "@ " name " " $16 "\n"
     ready_since[name] = $19
-    has_room[name] = is_ready && $15 != "true" && ($18 == "" || $18 == "node-role.kubernetes.io/control-plane")
+    has_room[name] = is_ready && $15 != "true" && lets_in($18)
+    opens[name] = $18 ~ /not-ready[^,]*,/
   }
   kind != "Pod" || name ~ /^muster-verify-/ || app != "" { next }
   phase == "Running" && is_ready { lives[application()] = 1 }
@@ -83,6 +90,7 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     for (node in at) { places++; names += ready[node]; pods += at[node] }
     if (places && !names) wrong("no name of the cluster is found: CoreDNS is on " node ", which is not Ready")
     if (places == 1 && pods > 1) for (other in has_room) if (has_room[other] && ready_since[other] > newest && !(other in at)) {
+      if (opens[other]) wrong("node " other " is Ready, and does not take pods yet")
       known = known "% " last " " node "\n"
       break
     }

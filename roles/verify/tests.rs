@@ -161,13 +161,21 @@ async fn names_that_one_node_alone_answers_are_told_and_those_that_nobody_answer
     let (_, events) = always(crowded() + ends).await;
     assert!(told(&events), "one that is about to end does not count: {events:?}");
     let ready = |marks: &str| crowded().replace(&format!("{A}|||||||"), &format!("{A}{marks}"));
+    for marks in ["||||||,|", "||||||node-role.kubernetes.io/control-plane,node.kubernetes.io/not-ready|"] {
+        let (_, events) = always(ready(marks)).await;
+        assert!(told(&events), "pods may come: {marks} {events:?}");
+    }
+    let (outcome, _) = always(ready("||||||node.kubernetes.io/not-ready,node.kubernetes.io/not-ready|")).await;
+    let soon = "node a is Ready, and does not take pods yet";
+    assert!(format!("{:?}", outcome["a"].failure).contains(soon), "{outcome:?}");
     assert_eq!(ready("|||||||"), crowded());
     for seen in [
         with_names(["a", "b"], "10:00"),
         // Where they are was chosen when the other node was Ready: it may be full.
         with_names(["b", "b"], "10:10"),
         ready("|||true||||"),
-        ready("||||||gpu|"),
+        ready("||||||gpu,|"),
+        ready("||||||,gpu|"),
         // Somebody else's.
         crowded().replace("ReplicaSet/coredns-5d", "ReplicaSet/coredns-outside-5d"),
         crowded().replace("ReplicaSet/coredns-5d", "/"),
