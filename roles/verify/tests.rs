@@ -165,7 +165,8 @@ async fn names_that_one_node_alone_answers_are_told_and_those_that_nobody_answer
         let (_, events) = always(ready(marks)).await;
         assert!(told(&events), "pods may come: {marks} {events:?}");
     }
-    let (outcome, _) = always(ready("||||||node.kubernetes.io/not-ready,node.kubernetes.io/not-ready|")).await;
+    let (outcome, _) =
+        always(ready("||||||node.kubernetes.io/not-ready,node.kubernetes.io/not-ready|")).await;
     let soon = "node a is Ready, and does not take pods yet";
     assert!(format!("{:?}", outcome["a"].failure).contains(soon), "{outcome:?}");
     assert_eq!(ready("|||||||"), crowded());
