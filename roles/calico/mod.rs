@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod golden_tests;
+mod network_manager;
 mod patch;
 mod resources;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::common::{ClusterVars, bin_dir, cluster_vars};
 use crate::diagnosis;
 use crate::kubectl::needs_a_control_plane;
 use crate::objects::ObjectSet;
+pub(crate) use network_manager::{interfaces_left_alone, interfaces_of_nobody};
 
 /// What a control plane tells the others.
 const APPLIED: &str = "calico's objects";

@@ -34,6 +34,9 @@ const APPLIED: &str = "cilium's objects";
 
 pub(crate) const CONFLIST: &str = "/etc/cni/net.d/05-cilium.conflist";
 
+/// What its pods bring for each boot: that the kernel asks of no packet whether its sender can be true (cilium's tools/sysctlfix).
+const KERNEL_PARAMETERS: &str = "/etc/sysctl.d/99-zzz-override_cilium.conf";
+
 /// The names of its networks of CNI: its own, and the one with a plugin for ports of machines (`cilium_enable_portmap`).
 pub(crate) const NETWORKS: &str = "cilium portmap";
 
@@ -225,7 +228,7 @@ pub(crate) fn owned(keep_programs: bool) -> Resources {
     // The file by which a reset knows cilium's network goes last.
     let first = Resources::new().with(file(CONFLIST));
     let first = if keep_programs { first } else { first.with(plugin) };
-    first.with(dir("/run/cilium")).with(dir("/var/lib/cilium"))
+    first.with(dir("/run/cilium")).with(dir("/var/lib/cilium")).with(file(KERNEL_PARAMETERS))
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use super::findings::{Findings, problem};
 pub(super) struct Foreign {
     /// Files in `/etc/cni/net.d` besides that of our network plugin, each with the plugin that it names.
     pub(super) cni: Vec<(String, String)>,
+    /// Whether that of our network plugin is there.
+    pub(super) own: bool,
     /// Drop-ins by which a unit starts another program.
     pub(super) drop_ins: Vec<DropIn>,
     /// Other clusters' programs.
@@ -66,6 +68,7 @@ impl Foreign {
             let mut word = || words.next().unwrap_or_default();
             match word().as_str() {
                 "cni" => found.cni.push((word(), word())),
+                "own" => found.own = true,
                 "starts" => found.drop_ins.push(DropIn { unit: word(), path: word(), program: word() }),
                 "cluster" => found.clusters.push(Cluster { name: word(), path: word(), remover: word() }),
                 "static" => found.static_pods.push(word()),
@@ -86,6 +89,7 @@ impl Foreign {
 pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     findings.refuse(clusters(machine));
     findings.refuse(other_plugin_of_cluster(machine));
+    findings.refuse(network_of_others(machine));
     // A node may have been given them on purpose, and runs.
     let outrank = drop_ins(machine).into_iter().chain(first_plugin(machine));
     if machine.seen.joined {
@@ -192,6 +196,32 @@ fn other_plugin_of_cluster(machine: &Machine) -> Option<Problem> {
         format!(
             "set kube_network_plugin: {plugin}; for another network begin the cluster anew: reset-cluster, then setup-cluster"
         ),
+    ))
+}
+
+/// Plugins that are no network of a cluster by themselves: container engines have them for containers of their own.
+const OF_ENGINES: [&str; 9] =
+    ["", "bridge", "loopback", "ptp", "macvlan", "ipvlan", "vlan", "host-device", "dummy"];
+
+/// A node whose pods have a network that somebody else has brought, and nothing of ours yet. Multus is none: it calls others.
+fn network_of_others(machine: &Machine) -> Option<Problem> {
+    machine.vars.conflist().filter(|_| machine.seen.joined && !machine.seen.foreign.own)?;
+    let is_network = |(path, kind): &&(String, String)| {
+        let is_told = PLUGINS.iter().any(|(_, file)| *file == file_name(path));
+        let calls_others = OF_ENGINES.contains(&kind.as_str()) || kind.starts_with("multus");
+        !is_told && (!calls_others || path.contains("kuberouter"))
+    };
+    let (path, kind) = machine.seen.foreign.cni.iter().filter(is_network).min()?;
+    Some(problem(
+        "kube_network_plugin",
+        format!(
+            "{} in a cluster whose pods are connected by {} ({path})",
+            machine.vars.kube_network_plugin,
+            plugin(kind)
+        ),
+        "the network that the cluster has: it cannot become another one, because pods have addresses of it",
+        "set kube_network_plugin as it was (none, or custom_cni); for another network begin the cluster anew: reset-cluster, then \
+         setup-cluster",
     ))
 }
 
@@ -417,6 +447,7 @@ mod tests {
                 pair("/etc/cni/net.d/05-cilium.conflist", "cilium-cni"),
                 pair("/etc/cni/net.d/87-podman.conflist", ""),
             ],
+            own: true,
             drop_ins: vec![DropIn {
                 unit: "kubelet".into(),
                 path: "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf".into(),
@@ -445,6 +476,7 @@ mod tests {
             node.push(("/etc/kubernetes/kubelet.conf", ""));
             let of_a_node = Foreign {
                 cni: expected.cni.clone(),
+                own: true,
                 drop_ins: expected.drop_ins.clone(),
                 ..Foreign::default()
             };
@@ -492,7 +524,8 @@ mod tests {
         let kubelet = "kubelet.service: /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf makes it start /usr/bin/kubelet";
         let etcd = "static pod: /etc/kubernetes/manifests/etcd.yaml is there, and the machine is no node";
         let calico = "kube_network_plugin: flannel in a cluster with calico (/etc/cni/net.d/10-calico.conflist)";
-        let rows: [(Change, &str, &str); 30] = [
+        let weave = "kube_network_plugin: flannel in a cluster whose pods are connected by the plugin weave-net (/etc/cni/net.d/10-weave.conflist)";
+        let rows: [(Change, &str, &str); 35] = [
             (|_| {}, "", ""),
             (|f| cni(f, "05-cilium.conflist", "cilium-cni"), cilium, ""),
             (|f| { cni(f, "06-b.conf", "b"); cni(f, "05-cilium.conflist", "cilium-cni") }, cilium, ""),
@@ -501,6 +534,13 @@ mod tests {
             (|f| { cni(f, "04-other.conflist", "other"); f.vars.kube_network_plugin = "cilium".into() },
              "network plugin: /etc/cni/net.d/04-other.conflist asks for the plugin other, and comes before 05-cilium.conflist", ""),
             (|f| { cni(f, "00-multus.conf", "multus-shim"); f.seen.joined = true }, "", ""),
+            (|f| { cni(f, "10-weave.conflist", "weave-net"); f.seen.joined = true }, weave, ""),
+            (|f| { cni(f, "10-weave.conflist", "weave-net"); f.seen.joined = true; f.seen.foreign.own = true }, "", ""),
+            (|f| { cni(f, "10-weave.conflist", "weave-net"); f.seen.joined = true; f.vars.kube_network_plugin = "custom_cni".into() }, "", ""),
+            (|f| { cni(f, "10-canal.conflist", "calico"); f.seen.joined = true; f.vars.kube_network_plugin = "calico".into() },
+             "kube_network_plugin: calico in a cluster whose pods are connected by the plugin calico (/etc/cni/net.d/10-canal.conflist)", ""),
+            (|f| { cni(f, "10-kuberouter.conflist", "bridge"); f.seen.joined = true },
+             "kube_network_plugin: flannel in a cluster whose pods are connected by the plugin bridge (/etc/cni/net.d/10-kuberouter.conflist)", ""),
             (|f| { cni(f, "05-cilium.conflist", "cilium-cni"); f.duties = MEMBER }, "", ""),
             (|f| cni(f, "87-podman.conflist", "bridge"), "", "network plugin: /etc/cni/net.d/87-podman.conflist of another program"),
             (|f| { cni(f, "87-podman.conflist", "bridge"); f.seen.joined = true }, "", ""),
