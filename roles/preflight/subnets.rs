@@ -150,7 +150,7 @@ fn have_parts(vars: &HostVars) -> bool {
         "calico" => is_true("calico_ipam_host_local"),
         "cilium" => {
             let own = ["cilium_pool_cidr", "cilium_pool_mask_size"];
-            text("cilium_ipam_mode") == "kubernetes" || own.iter().all(|name| text(name).is_empty())
+            text("cilium_ipam_mode") == "kubernetes" || own.into_iter().all(|name| text(name).is_empty())
         }
         _ => true,
     }

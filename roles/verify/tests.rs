@@ -19,7 +19,7 @@ use crate::testing::run_roles;
 const INVENTORY: &str = "a\nb\noff1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\nb\noff1\n";
 
 /// What kubectl shows of a cluster in which off1 is off.
-const SEEN: &str = "\
+pub(super) const SEEN: &str = "\
 Node||a|uid1||True|boot1|v1.36.3||||
 Node||b|uid2||True|boot2|v1.36.3||||
 Node||off1|uid3||Unknown|boot3|v1.36.3||||
@@ -32,7 +32,7 @@ Pod|course|web|uid9|Running|False||||b|example.org/web:1|CrashLoopBackOff
 ";
 
 /// Runs the role on these hosts with a cluster that looks like this, seen from a.
-async fn verify(hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
+pub(super) async fn verify(hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
     verify_from(&["a"], INVENTORY, hosts, seen).await
 }
 
@@ -127,35 +127,6 @@ async fn nodes_of_machines_that_failed_or_take_no_part_are_named_and_not_waited_
         assert!(outcome["a"].failure.is_none(), "{outcome:?}");
         assert_eq!(warnings(&events), [told]);
     }
-}
-
-#[tokio::test]
-async fn a_network_whose_pods_are_those_of_a_former_template_is_waited_for() {
-    // A DaemonSet of calico's, of this generation, which has been looked at in that one, with so many pods wanted and renewed.
-    let told = |set: &str, generation: u8, counts: &str| {
-        let empty = "|".repeat(9);
-        format!("{SEEN}DaemonSet|kube-system|calico-node|uid11|||||||||{set}{empty}{generation}|2|{counts}\n")
-    };
-    for (set, generation, counts, found) in [
-        ("calico", 2, "3|3", None),
-        // off1 is off, and gets its pod when it comes back.
-        ("calico", 2, "3|2", None),
-        ("calico", 2, "3|1", Some("kube-system/calico-node: 1 of 3 pods are those of its template")),
-        ("calico", 2, "3|", Some("kube-system/calico-node: 0 of 3 pods are those of its template")),
-        ("calico", 3, "3|3", Some("kube-system/calico-node: 3 of 3 pods are those of its template")),
-        // One of a user's own.
-        ("", 2, "3|1", None),
-    ] {
-        let (outcome, _) = verify(&["a", "b", "off1"], &told(set, generation, counts)).await;
-        let failure = outcome["a"].failure.as_ref().map(|failure| format!("{failure:?}"));
-        match found {
-            Some(found) => assert!(failure.as_ref().is_some_and(|said| said.contains(found)), "{failure:?}"),
-            None => assert_eq!(failure, None, "{set} {counts}"),
-        }
-    }
-    // What is not looked at is not waited for.
-    let (outcome, _) = verify(&["a"], &told("calico", 2, "3|1")).await;
-    assert!(outcome["a"].failure.is_none(), "{outcome:?}");
 }
 
 /// Two pods of CoreDNS' Deployment on these nodes, made at this time; a has been Ready since 10:05.
