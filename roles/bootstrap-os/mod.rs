@@ -15,7 +15,9 @@ use muster_inventory::HostVars;
 use serde::Deserialize;
 
 use crate::addresses;
+use crate::calico;
 use crate::catalogue::wants_app;
+use crate::cilium;
 use crate::cluster;
 use crate::proxies;
 use crate::resolvconf;
@@ -30,6 +32,7 @@ struct Vars {
     kubelet_protect_kernel_defaults: bool,
     additional_sysctl: Vec<KernelParameter>,
     kube_override_hostname: String,
+    kube_network_plugin: String,
 }
 
 /// What of variables is read here.
@@ -126,6 +129,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .ensure_all(selinux::wanted(host)?)
         .ensure_all(users::wanted(host)?);
     step = distributions::told(host, step)?;
+    if vars.kube_network_plugin == "calico" {
+        step = step.ensure(calico::interfaces_left_alone());
+    }
     if !clock::is_configured(host)? {
         step = step.ensure(clock::as_before());
     }
@@ -137,7 +143,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .await?;
 
     host.step("Kernel parameters")
-        .ensure(of_kube_proxy_is_noted())
+        .ensure(is_noted(OF_KUBE_PROXY))
+        .ensure_all((vars.kube_network_plugin == cilium::NAME).then(|| is_noted(OF_CILIUM)))
         .ensure_all(parameters.iter().map(|(name, value)| sysctl(name, value).optional()))
         .await?;
     clock::run(host).await
@@ -188,22 +195,29 @@ esac"#,
 }
 
 /// What kube-proxy sets, so that a service is found at 127.0.0.1, and does not take back.
-const OF_KUBE_PROXY: &str = "net.ipv4.conf.all.route_localnet";
+const OF_KUBE_PROXY: (&str, &str) = ("net.ipv4.conf.all.route_localnet", "1");
 
-/// How the machine had it before kube-proxy was there is noted where a sysctl notes it, so that a reset brings it back.
-fn of_kube_proxy_is_noted() -> Command {
-    let path = format!("/proc/sys/{}", OF_KUBE_PROXY.replace('.', "/"));
-    let stamp = format!("/var/lib/muster/stamps/sysctl/{OF_KUBE_PROXY}");
+/// What cilium sets, so that no packet of its own is taken for one with a false sender, and does not take back.
+const OF_CILIUM: (&str, &str) = ("net.ipv4.conf.all.rp_filter", "0");
+
+/// How the machine had a parameter before another program's value was there is noted where a sysctl notes it, so that a reset brings it
+/// back.
+fn is_noted((name, theirs): (&str, &str)) -> Command {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    let stamp = format!("/var/lib/muster/stamps/sysctl/{name}");
     command(
-        format!("{OF_KUBE_PROXY} of before is noted"),
+        format!("{name} of before is noted"),
         sh(
             r#"mkdir -p "${2%/*}"
 cat "$1" >"$2.new"
 mv -f "$2.new" "$2""#,
             [&path, &stamp],
         ),
-        // One that is set already is somebody's, or was set by a kube-proxy before this was noted.
-        sh(r#"[ ! -e "$1" ] || [ -e "$2" ] || [ "$(cat "$1")" != 0 ]"#, [&path, &stamp]),
+        // One that is set already is somebody's, or was set by that program before this was noted.
+        sh(
+            r#"[ ! -e "$1" ] || [ -e "$2" ] || [ "$(cat "$1")" = "$3" ]"#,
+            [path.as_str(), stamp.as_str(), theirs],
+        ),
     )
 }
 
@@ -245,7 +259,9 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
     }
     owned = owned.with(file(MODULES_FILE)).with(file(SYSCTL_FILE)).with(distributions::apt_file());
     owned = owned.with(resolvconf::owned());
-    owned = owned.with(sysctl(OF_KUBE_PROXY, "1").optional());
+    owned = [OF_KUBE_PROXY, OF_CILIUM]
+        .into_iter()
+        .fold(owned, |all, (name, theirs)| all.with(sysctl(name, theirs).optional()));
     Ok(parameters(&vars)
         .into_iter()
         .filter(|(name, _)| !forwards || name != "net.ipv4.ip_forward")

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod golden_tests;
+mod network_manager;
 mod patch;
 mod resources;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::common::{ClusterVars, bin_dir, cluster_vars};
 use crate::diagnosis;
 use crate::kubectl::needs_a_control_plane;
 use crate::objects::ObjectSet;
+pub(crate) use network_manager::{interfaces_left_alone, interfaces_of_nobody};
 
 /// What a control plane tells the others.
 const APPLIED: &str = "calico's objects";
@@ -36,6 +38,9 @@ pub(crate) const CONFLIST: &str = "/etc/cni/net.d/10-calico.conflist";
 
 /// The images of its pods, by their names in the catalogue.
 pub(crate) const IMAGES: [&str; 4] = ["calico-node", "calico-cni", "calico-kube-controllers", "calico-typha"];
+
+/// The group of the policies of the whole cluster that sig-network defines: upstream's manifest has them, and others bring them, too.
+const POLICIES: &str = "policy.networking.k8s.io";
 
 /// Explained in `defaults.yml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -112,11 +117,12 @@ pub(crate) async fn objects(host: &Host) -> Result<()> {
     }
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let of = cluster::speaker_for_set_up(host).await?;
+    let anothers = cluster::known(host).await?.network_of_others("calico");
     program(host).await?;
     let cluster = cluster_vars(&of)?;
-    let [definitions, objects] = sets(&of, &cluster)?;
-    definitions.ensure(host).await?;
-    objects.ensure(host).await?;
+    for set in sets(&of, &cluster)? {
+        set.not_new(anothers.clone()).ensure(host).await?;
+    }
     host.reached(APPLIED);
     Ok(())
 }
@@ -170,9 +176,14 @@ fn sets(of: &Host, cluster: &ClusterVars) -> Result<[ObjectSet; 2]> {
             "take another calico_version, or remove it",
         )
     })?;
-    let objects = manifest.objects.into_iter().chain(resources::of(&vars, cluster)).collect();
+    let objects: Vec<Value> = manifest.objects.into_iter().chain(resources::of(&vars, cluster)).collect();
+    // What of them cannot change is told before definitions do. Kinds of calico's are not known yet where it is new.
+    let settled =
+        objects.iter().filter(|object| object["kind"] == "ConfigMap" || object["kind"] == "DaemonSet");
+    let settled = settled.cloned().collect();
+    let definitions = ObjectSet::of("calico-definitions", manifest.definitions)?;
     Ok([
-        ObjectSet::of("calico-definitions", manifest.definitions)?,
+        definitions.of_definitions(POLICIES).minding(settled).refusing(resources::cannot_change),
         ObjectSet::of("calico", objects)?.refusing(resources::cannot_change),
     ])
 }

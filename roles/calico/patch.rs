@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_artifacts::Sha256;
 use serde_json::{Value, json};
 
 use super::Vars;
@@ -37,6 +38,7 @@ pub(super) fn patched(text: &str, vars: &Vars, images: &BTreeMap<&str, String>) 
     if vars.typha_enabled {
         manifest.set_typha(vars)?;
     }
+    manifest.note_configuration()?;
     Ok(manifest)
 }
 
@@ -149,6 +151,15 @@ impl Manifest {
         Ok(())
     }
 
+    /// The pods of calico-node read calico-config when they begin: with another one they begin anew.
+    fn note_configuration(&mut self) -> Result<(), String> {
+        let data = self.object("ConfigMap", "calico-config")?["data"].to_string();
+        let digest = Sha256::of(data.as_bytes()).to_string();
+        let template = &mut self.object("DaemonSet", "calico-node")?["spec"]["template"];
+        template["metadata"]["annotations"]["muster/calico-config"] = json!(&digest[..12]);
+        Ok(())
+    }
+
     fn set_typha(&mut self, vars: &Vars) -> Result<(), String> {
         let spec = &mut self.object("Deployment", "calico-typha")?["spec"];
         spec["replicas"] = json!(vars.typha_replicas);
@@ -158,6 +169,10 @@ impl Manifest {
         if vars.typha_prometheusmetricsenabled {
             wanted.push(("TYPHA_PROMETHEUSMETRICSENABLED", "true".to_owned()));
             wanted.push(("TYPHA_PROMETHEUSMETRICSPORT", vars.typha_prometheusmetricsport.to_string()));
+        }
+        // It tells calico-node of the other nodes, and of their parts of the network of pods only so.
+        if vars.calico_ipam_host_local {
+            wanted.push(("USE_POD_CIDR", "true".to_owned()));
         }
         wanted.into_iter().try_for_each(|(name, value)| set(typha, name, json!({ "value": value })))
     }

@@ -91,12 +91,55 @@ fn bgp(vars: &Vars, cluster: &ClusterVars) -> Value {
     object("BGPConfiguration", "default", spec)
 }
 
-/// Why an object of the cluster cannot become what is wanted: calico takes no other network or blocks for a pool that it has, and
-/// pods have addresses of it, so it does not go either; and the API server would not keep anybody from writing that.
+/// Why an object of the cluster cannot become what is wanted; the API server would not keep anybody from writing that.
 pub(super) fn cannot_change(wanted: Option<&Value>, found: &Value) -> Option<String> {
-    if found["kind"] != "IPPool" {
-        return None;
+    match (found["kind"].as_str()?, wanted) {
+        ("IPPool", _) => other_pool(wanted, found),
+        ("ConfigMap", Some(wanted)) => other_addresses(wanted, found),
+        ("DaemonSet", Some(wanted)) => older_version(wanted, found),
+        _ => None,
     }
+}
+
+/// Where the plugin takes addresses of pods from, by what it is told. Of two such places each would give what the other one has given.
+fn other_addresses(wanted: &Value, found: &Value) -> Option<String> {
+    let (is, wanted) = (gives_addresses(found)?, gives_addresses(wanted)?);
+    let variable = format!("calico_ipam_host_local: {}", is == "host-local");
+    (is != wanted).then(|| {
+        format!(
+            "pods of the cluster have addresses by {is}, and by {wanted} others would get the same ones: set {variable}"
+        )
+    })
+}
+
+fn gives_addresses(config: &Value) -> Option<String> {
+    // Upstream's has a place there for a number.
+    let text = config["data"]["cni_network_config"].as_str()?.replace("__CNI_MTU__", "0");
+    let list: Value = serde_json::from_str(&text).ok()?;
+    let plugin = list["plugins"].as_array()?.iter().find(|plugin| plugin["type"] == "calico")?;
+    plugin["ipam"]["type"].as_str().map(str::to_owned)
+}
+
+/// An older calico does not know what a newer one has written.
+fn older_version(wanted: &Value, found: &Value) -> Option<String> {
+    let (is, wanted) = (version(found)?, version(wanted)?);
+    (numbers(wanted)? < numbers(is)?).then(|| {
+        format!("the cluster has calico {is}, which cannot become {wanted}: set calico_version: {is}")
+    })
+}
+
+/// `3.31.7` of the images of its pods.
+fn version(daemons: &Value) -> Option<&str> {
+    let image = daemons["spec"]["template"]["spec"]["containers"][0]["image"].as_str()?;
+    image.rsplit_once(":v").map(|(_, version)| version)
+}
+
+fn numbers(version: &str) -> Option<Vec<u32>> {
+    version.split('.').map(|number| number.parse().ok()).collect()
+}
+
+/// calico takes no other network or blocks for a pool that it has, and pods have addresses of it, so it does not go either.
+fn other_pool(wanted: Option<&Value>, found: &Value) -> Option<String> {
     let name = found["metadata"]["name"].as_str().unwrap_or_default();
     let Some(wanted) = wanted else {
         return Some(format!(

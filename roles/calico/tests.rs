@@ -159,6 +159,9 @@ fn what_users_ask_for_reaches_the_objects() {
     assert_eq!(typha["ConfigMap calico-config"]["data"]["typha_service_name"], "calico-typha");
     assert!(node("typha_enabled: true").1.contains_key("FELIX_TYPHAK8SSERVICENAME"));
 
+    // As kubespray's samples have it: undefined or empty.
+    assert_eq!(objects("calico_mtu: ''\ncalico_veth_mtu: ''"), objects(""));
+
     let small = "calico_mtu: 1440\ncalico_veth_mtu: 1400\ncalico_ipam_host_local: true\ncalico_cni_log_file_path: false\n\
                  calico_allow_ip_forwarding: true\ncalico_ip_auto_method: interface=eth1\ncalico_node_extra_envs: {FELIX_X: 3}\n\
                  kube_proxy_mode: ipvs\ncalico_pool_cidr: 10.233.64.0/20\nnat_outgoing: false\n";
@@ -176,6 +179,14 @@ fn what_users_ask_for_reaches_the_objects() {
         all["DaemonSet calico-node"]["spec"]["template"]["spec"]["initContainers"].as_array().unwrap();
     assert_eq!(initial.len(), 1, "addresses of calico's own blocks need no upgrade");
     let environment = node(small).1;
+    let typha = |yaml: &str| {
+        let all = objects(&format!("typha_enabled: true\n{yaml}"));
+        all["Deployment calico-typha"]["spec"]["template"]["spec"]["containers"][0]["env"].clone()
+    };
+    let parts = json!({ "name": "USE_POD_CIDR", "value": "true" });
+    assert!(
+        typha(small).as_array().unwrap().contains(&parts) && !typha("").as_array().unwrap().contains(&parts)
+    );
     for (name, value) in [
         ("USE_POD_CIDR", "true"),
         ("IP_AUTODETECTION_METHOD", "interface=eth1"),
@@ -184,6 +195,28 @@ fn what_users_ask_for_reaches_the_objects() {
     ] {
         assert_eq!(environment[name], value, "{name}");
     }
+}
+
+#[test]
+fn what_calico_node_reads_when_it_begins_begins_it_anew_where_that_changes() {
+    let template = |yaml: &str| {
+        objects(yaml)["DaemonSet calico-node"]["spec"]["template"]["metadata"]["annotations"].clone()
+    };
+    let usual = template("");
+    assert_eq!(usual, template("calico_vxlan_vni: 7"), "felix reads its own objects at any time");
+    for yaml in [
+        "calico_mtu: 1440",
+        "calico_veth_mtu: 1440",
+        "calico_cni_name: other",
+        "calico_cni_log_file_path: false",
+        "calico_allow_ip_forwarding: true",
+        "calico_network_backend: none",
+    ] {
+        assert_ne!(template(yaml), usual, "{yaml}");
+    }
+    let scraped = template("calico_felix_prometheusmetricsenabled: true");
+    assert_eq!(scraped["prometheus.io/scrape"], "true");
+    assert_eq!(scraped["muster/calico-config"], usual["muster/calico-config"]);
 }
 
 #[test]
@@ -243,4 +276,43 @@ fn a_pool_keeps_its_network_and_its_blocks() {
     let felix = json!({ "kind": "FelixConfiguration", "spec": { "cidr": 1 } });
     assert_eq!(resources::cannot_change(Some(&felix), &felix), None);
     assert_eq!(resources::cannot_change(None, &json!({ "kind": "BGPConfiguration" })), None);
+}
+
+#[test]
+fn pods_go_on_to_get_addresses_as_they_do_and_calico_does_not_become_an_older_one() {
+    let refused = |wanted: &BTreeMap<String, Value>, found: &BTreeMap<String, Value>, name: &str| {
+        resources::cannot_change(wanted.get(name), &found[name])
+    };
+    let config = "ConfigMap calico-config";
+    let (blocks, parts) = (objects("calico_mtu: 1440"), objects("calico_ipam_host_local: true"));
+    assert_eq!(refused(&objects(""), &blocks, config), None);
+    assert_eq!(
+        refused(&parts, &blocks, config).unwrap(),
+        "pods of the cluster have addresses by calico-ipam, and by host-local others would get the same ones: set \
+         calico_ipam_host_local: false"
+    );
+    let why = refused(&blocks, &parts, config).unwrap();
+    assert!(why.ends_with("set calico_ipam_host_local: true"), "{why}");
+    // One that nobody can read says nothing.
+    assert_eq!(
+        resources::cannot_change(Some(&blocks[config]), &json!({ "kind": "ConfigMap", "data": {} })),
+        None
+    );
+
+    let of = |image: &str| {
+        let template = json!({ "spec": { "containers": [{ "image": image }] } });
+        json!({ "kind": "DaemonSet", "metadata": { "name": "calico-node" }, "spec": { "template": template } })
+    };
+    let older = |wanted: &str, found: &str| resources::cannot_change(Some(&of(wanted)), &of(found));
+    let (old, new) = ("quay.io/calico/node:v3.28.5", "192.0.2.9:5000/calico/node:v3.31.7");
+    assert_eq!(older(new, old), None);
+    assert_eq!(older(new, new), None);
+    assert_eq!(
+        older(old, new).unwrap(),
+        "the cluster has calico 3.31.7, which cannot become 3.28.5: set calico_version: 3.31.7"
+    );
+    assert!(older("a/node:v3.9.0", "a/node:v3.31.7").is_some(), "they are numbers");
+    for unknown in ["a/node@sha256:0f", "a/node:master"] {
+        assert_eq!((older(old, unknown), older(unknown, new)), (None, None), "{unknown}");
+    }
 }

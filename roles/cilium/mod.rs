@@ -34,8 +34,18 @@ const APPLIED: &str = "cilium's objects";
 
 pub(crate) const CONFLIST: &str = "/etc/cni/net.d/05-cilium.conflist";
 
+/// What its pods bring for each boot: that the kernel asks of no packet whether its sender can be true (cilium's tools/sysctlfix).
+const KERNEL_PARAMETERS: &str = "/etc/sysctl.d/99-zzz-override_cilium.conf";
+
 /// The names of its networks of CNI: its own, and the one with a plugin for ports of machines (`cilium_enable_portmap`).
 pub(crate) const NETWORKS: &str = "cilium portmap";
+
+/// What cilium is told of pods' addresses, and the variables that say so.
+const ADDRESSES: [(&str, &str); 3] = [
+    ("ipam", "cilium_ipam_mode"),
+    ("cluster-pool-ipv4-cidr", "cilium_pool_cidr"),
+    ("cluster-pool-ipv4-mask-size", "cilium_pool_mask_size"),
+];
 
 const CORRECT: &str = "correct cilium_extra_values, or the variable that it names";
 
@@ -66,9 +76,8 @@ pub(crate) fn has_envoy(vars: &HostVars) -> bool {
 /// Whether it is to carry services, as kube-proxy does.
 pub(crate) fn carries_services(vars: &HostVars) -> bool {
     let values = vars.get("cilium_extra_values").ok().flatten().map(|values| values.to_json());
-    match values.map(|values| values["kubeProxyReplacement"].clone()).filter(|value| !value.is_null()) {
-        // The chart takes it as a text, too.
-        Some(value) => value == true || value == "true",
+    match values.filter(|values| !values["kubeProxyReplacement"].is_null()) {
+        Some(values) => values::carries_services(&values),
         None => {
             let carries = vars.get("cilium_kube_proxy_replacement").ok().flatten();
             carries.and_then(|carries| carries.as_bool()) == Some(true)
@@ -129,11 +138,30 @@ pub(crate) async fn applied(host: &Host) -> Result<()> {
     // Whichever control plane does it, the objects are the same: what they hold are the variables of one.
     let of = cluster::speaker_for_set_up(host).await?;
     let rendered = host.cluster().once(APPLIED, || render(&of, &api)).await?;
-    let set = ObjectSet::of(NAME, (*rendered).clone())?;
+    let set = ObjectSet::of(NAME, (*rendered).clone())?
+        .refusing(other_addresses)
+        .not_new(known.network_of_others(NAME));
     let set = if are_to_carry_services(&rendered) { set } else { set.after(kube_proxy::is_everywhere()) };
     set.ensure(host).await?;
     host.reached(APPLIED);
     Ok(())
+}
+
+/// Why cilium cannot be told what it is to be told: pods have addresses by what it was told before, and the API server would not keep
+/// anybody from writing another thing. Further networks may come behind those of its pool.
+fn other_addresses(wanted: Option<&Value>, found: &Value) -> Option<String> {
+    let is_config = found["kind"] == "ConfigMap" && found["metadata"]["name"] == "cilium-config";
+    let wanted = wanted.filter(|_| is_config)?;
+    let differs = |(setting, variable): (&str, &'static str)| {
+        let [is, wanted] = [found, wanted].map(|config| config["data"][setting].as_str().unwrap_or_default());
+        let goes_on = wanted.strip_prefix(is).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+        (!is.is_empty() && !goes_on).then(|| (variable, is.to_owned(), wanted.to_owned()))
+    };
+    let (variable, is, wanted) = ADDRESSES.into_iter().find_map(differs)?;
+    Some(format!(
+        "pods of the cluster have addresses by {variable}: {is}, which cannot become {wanted:?}: set {variable}: {is}, or say in \
+         cilium_extra_values what was there"
+    ))
 }
 
 /// Whether its agents are told by these objects to do kube-proxy's work.
@@ -200,7 +228,7 @@ pub(crate) fn owned(keep_programs: bool) -> Resources {
     // The file by which a reset knows cilium's network goes last.
     let first = Resources::new().with(file(CONFLIST));
     let first = if keep_programs { first } else { first.with(plugin) };
-    first.with(dir("/run/cilium")).with(dir("/var/lib/cilium"))
+    first.with(dir("/run/cilium")).with(dir("/var/lib/cilium")).with(file(KERNEL_PARAMETERS))
 }
 
 #[cfg(test)]

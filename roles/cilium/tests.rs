@@ -100,6 +100,23 @@ fn what_has_to_be_worked_out_is_told_as_the_variables_say() {
             json!("example.net"),
         ),
         ("", "dnsProxy", Value::Null),
+        ("enable_nodelocaldns: true", "dnsProxy", Value::Null),
+        ("cilium_kube_proxy_replacement: true", "dnsProxy", Value::Null),
+        (
+            "enable_nodelocaldns: true\ncilium_kube_proxy_replacement: true",
+            "dnsProxy.enableTransparentMode",
+            json!(false),
+        ),
+        (
+            "enable_nodelocaldns: true\ncilium_extra_values: {kubeProxyReplacement: 'true'}",
+            "dnsProxy.enableTransparentMode",
+            json!(false),
+        ),
+        (
+            "enable_nodelocaldns: true\ncilium_kube_proxy_replacement: true\ncilium_dns_proxy_enable_transparent_mode: true",
+            "dnsProxy.enableTransparentMode",
+            json!(true),
+        ),
         ("cilium_dns_proxy_enable_transparent_mode: false", "dnsProxy.enableTransparentMode", json!(false)),
         (
             "cilium_config_extra_vars: {a: true, b: x, c: 7}",
@@ -230,4 +247,31 @@ fn upstreams_chart_takes_what_it_is_told() {
     }
     let wrong = of_chart(&helm, &chart, &values("cilium_extra_values: {tunnel: vxlan}"), "1.37.2");
     assert!(wrong.unwrap_err().to_string().contains("tunnel was deprecated"));
+}
+
+#[test]
+fn pods_go_on_to_get_addresses_as_they_do() {
+    let config = |ipam: &str, networks: &str, size: &str| {
+        let data =
+            json!({ "ipam": ipam, "cluster-pool-ipv4-cidr": networks, "cluster-pool-ipv4-mask-size": size });
+        json!({ "kind": "ConfigMap", "metadata": { "name": "cilium-config" }, "data": data })
+    };
+    let usual = config("cluster-pool", "10.233.64.0/18", "24");
+    let refused = |wanted: &Value| other_addresses(Some(wanted), &usual);
+    assert_eq!(refused(&usual), None);
+    assert_eq!(refused(&config("cluster-pool", "10.233.64.0/18 10.234.0.0/16", "24")), None, "a larger pool");
+    for (wanted, line) in [
+        (config("kubernetes", "", ""), "cilium_ipam_mode: cluster-pool"),
+        (config("cluster-pool", "10.233.64.0/20", "24"), "cilium_pool_cidr: 10.233.64.0/18"),
+        (config("cluster-pool", "10.233.64.0/180", "24"), "cilium_pool_cidr: 10.233.64.0/18"),
+        (config("cluster-pool", "10.233.64.0/18", "25"), "cilium_pool_mask_size: 24"),
+    ] {
+        let why = refused(&wanted).unwrap();
+        assert!(why.contains(&format!(": set {line}, or")), "{why}");
+    }
+    let of_kubernetes = json!({ "kind": "ConfigMap", "metadata": { "name": "cilium-config" }, "data": { "ipam": "kubernetes" } });
+    assert_eq!(other_addresses(Some(&of_kubernetes), &of_kubernetes), None);
+    assert!(other_addresses(Some(&usual), &of_kubernetes).is_some());
+    let another = json!({ "kind": "ConfigMap", "metadata": { "name": "another" }, "data": { "ipam": "x" } });
+    assert_eq!((other_addresses(Some(&usual), &another), other_addresses(None, &usual)), (None, None));
 }

@@ -91,6 +91,7 @@ pub(super) struct Vars {
     cilium_hubble_event_queue_size: Option<u32>,
     cilium_hubble_peer_service_cluster_domain: String,
     cilium_dns_proxy_enable_transparent_mode: Option<bool>,
+    enable_nodelocaldns: bool,
     cilium_config_extra_vars: Map<String, Value>,
     cilium_extra_values: Map<String, Value>,
 }
@@ -197,7 +198,20 @@ pub(super) fn of(
     }
     // As with `helm --values`, the last one counts.
     merge(&mut values, &Value::Object(vars.cilium_extra_values.clone()));
+    // Else no answer of the cache comes back to pods whose questions cilium looks into (cilium's issue 33144).
+    if vars.enable_nodelocaldns
+        && carries_services(&values)
+        && values["dnsProxy"]["enableTransparentMode"].is_null()
+    {
+        set(&mut values, "dnsProxy.enableTransparentMode", json!(false));
+    }
     Ok(values)
+}
+
+/// Whether these values let cilium carry services. The chart takes it as a text, too.
+pub(super) fn carries_services(values: &Value) -> bool {
+    let carries = &values["kubeProxyReplacement"];
+    carries == true || carries == "true"
 }
 
 /// Sets the value at a place, with what is above it.

@@ -89,4 +89,42 @@ impl Standing {
         authorities.peek()?;
         Some(authorities.all(|ours| ours.is_same_as(own)))
     }
+
+    /// Why a network of pods, by the name that machines are seen to run with, cannot be brought to a cluster that muster has not brought
+    /// it to before: its control planes had it before this run.
+    pub(crate) fn network_of_others(&self, plugin: &str) -> Option<String> {
+        let has = |seen: &Identity| seen.kept.iter().any(|(key, value)| key == "network" && value == plugin);
+        let (machine, _) = self.known_of(&self.planes).find(|(_, seen)| seen.stands() && has(seen))?;
+        Some(format!(
+            "{machine} runs with a {plugin} that muster has not brought, and whose objects it would write over: set kube_network_plugin as it \
+             was (none, or custom_cni), and that {plugin} stays as it is"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::tests::{plane, worker};
+    use super::*;
+
+    #[test]
+    fn a_network_that_machines_have_from_before_is_somebodys() {
+        let of = |seen: Identity, network: &str| {
+            let kept = vec![("network".to_owned(), network.to_owned())];
+            let seen = Arc::new(Identity { kept, ..seen });
+            let machines = [("a".to_owned(), Err("no answer".to_owned())), ("b".to_owned(), Ok(seen))];
+            let planes = vec!["a".to_owned(), "b".to_owned()];
+            Standing { planes, machines: machines.into(), ..Standing::default() }
+        };
+        let with = |network: &str| of(plane(1), network);
+        let why = with("calico").network_of_others("calico").unwrap();
+        assert!(why.starts_with("b runs with a calico that muster has not brought"), "{why}");
+        for (there, wanted) in [("calico", "cilium"), ("flannel", "calico"), ("", "calico")] {
+            assert_eq!(with(there).network_of_others(wanted), None, "{there} {wanted}");
+        }
+        assert_eq!(of(worker(1), "calico").network_of_others("calico"), None, "of a cluster that is no more");
+        assert_eq!(Standing::default().network_of_others("calico"), None);
+    }
 }

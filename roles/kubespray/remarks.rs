@@ -252,6 +252,11 @@ mod tests {
             ("ipip_mode=Never", ""),
             ("calico_no_global_as_num=true", "Absent calico_no_global_as_num (6)"),
             ("calico_no_global_as_num=false", "Quiet calico_no_global_as_num (6)"),
+            ("calico_feature_control={'floating_ips': True}", "Absent calico_feature_control (6)"),
+            ("calico_feature_control={}", "Quiet calico_feature_control (6)"),
+            ("calico_ds_nodeselector=room=104", "Absent calico_ds_nodeselector (6)"),
+            ("calico_felix_log_severity_screen=Debug", "Absent calico_felix_log_severity_screen (6)"),
+            ("calico_felix_log_severity_screen=Info", "Quiet calico_felix_log_severity_screen (6)"),
             // Of a family that has lost its meaning, and yet there.
             ("docker_dns_servers_strict=True", ""),
             ("dns_replicas=2", ""),

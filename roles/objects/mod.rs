@@ -79,6 +79,12 @@ pub(crate) struct ObjectSet {
     places: Option<BTreeMap<Id, String>>,
     /// What has to be so before anything of the set changes.
     first: Option<Command>,
+    /// Why it cannot come to a cluster that has nothing of it.
+    not_new: Option<String>,
+    /// Objects of another set, about which `refuses` is asked as well.
+    minded: Vec<Object>,
+    /// Of definitions of kinds: the group of those that others bring, too.
+    shared: Option<&'static str>,
     /// Other sets, for which is looked in the same exchange, and those of them that are there.
     others: Vec<String>,
     others_there: Arc<Mutex<BTreeSet<String>>>,
@@ -150,6 +156,9 @@ impl ObjectSet {
             rolled_out: false,
             places: None,
             first: None,
+            not_new: None,
+            minded: Vec::new(),
+            shared: None,
             others,
             others_there,
         })
@@ -170,6 +179,23 @@ impl ObjectSet {
     /// Has this brought about before, on the same control plane; it is looked at in the same exchange.
     pub(crate) fn after(self, first: Command) -> Self {
         Self { first: Some(first), ..self }
+    }
+
+    /// Changes nothing where `why` says something and nothing of the set is there: what is there in its place is somebody else's.
+    pub(crate) fn not_new(self, why: Option<String>) -> Self {
+        Self { not_new: why, ..self }
+    }
+
+    /// Asks [`Refuses`] about these objects of another set as well, which are looked at in the same exchange: where they cannot change
+    /// nothing of this set does.
+    pub(crate) fn minding(self, objects: Vec<Value>) -> Self {
+        Self { minded: objects.into_iter().filter_map(Object::new).collect(), ..self }
+    }
+
+    /// The objects define kinds, of which users have objects: a definition that leaves the set stays in the cluster, because with it
+    /// they would go. One of the group `shared`, which others bring as well, stays as another one has put it there.
+    pub(crate) fn of_definitions(self, shared: &'static str) -> Self {
+        Self { shared: Some(shared), ..self }
     }
 
     /// The user has written the objects, at these places. Of what such a set had before, what every cluster has stays when it leaves.
@@ -253,8 +279,22 @@ impl ObjectSet {
 
     /// The objects with the mark of the set, the record first.
     fn marked(&self) -> Vec<Object> {
-        let record = self.record(self.objects.iter().map(|object| &object.id));
-        std::iter::once(&record).chain(&self.objects).map(|object| object.marked(self.name)).collect()
+        self.marked_of(&self.objects.iter().collect::<Vec<_>>())
+    }
+
+    /// The same of some of them.
+    fn marked_of(&self, objects: &[&Object]) -> Vec<Object> {
+        let record = self.record(objects.iter().map(|object| &object.id));
+        std::iter::once(&record)
+            .chain(objects.iter().copied())
+            .map(|object| object.marked(self.name))
+            .collect()
+    }
+
+    /// Whether another one has put there what others bring, too.
+    fn is_anothers(&self, object: &Object, live: &BTreeMap<Id, Value>) -> bool {
+        let is_shared = self.shared.is_some_and(|group| object.value["spec"]["group"] == group);
+        is_shared && live.get(&object.id).is_some_and(|found| !is_musters(found))
     }
 
     fn selector(&self) -> String {
@@ -279,9 +319,16 @@ impl ObjectSet {
             let place = place.map(|place| format!("{place}: "));
             Some(place.unwrap_or_default() + &why)
         };
+        let minded = |object: &Object| (self.refuses)(Some(&object.value), live.get(&object.id)?);
         let gone = |id: Id| (self.refuses)(None, &id.object());
-        let mut left = self.left(live.get(&self.record_id())).into_iter();
-        self.objects.iter().find_map(changed).or_else(|| left.find_map(gone))
+        let record = live.get(&self.record_id());
+        let is_there = || record.is_some() || live.values().any(is_musters);
+        let not_new = self.not_new.clone().filter(|_| !is_there());
+        let mut left = self.left(record).into_iter();
+        not_new
+            .or_else(|| self.objects.iter().find_map(changed))
+            .or_else(|| self.minded.iter().find_map(minded))
+            .or_else(|| left.find_map(gone))
     }
 
     fn of_another_set(&self, id: &Id, found: &Value) -> Option<String> {
@@ -300,7 +347,9 @@ impl ObjectSet {
     }
 
     fn plan_present(&self, live: &BTreeMap<Id, Value>) -> Plan {
-        let marked = self.marked();
+        let objects: Vec<&Object> =
+            self.objects.iter().filter(|object| !self.is_anothers(object, live)).collect();
+        let marked = self.marked_of(&objects);
         let left = self.left(live.get(&self.record_id()));
         let (mut created, mut what, mut diff) = (0, Vec::new(), String::new());
         for object in &marked {
@@ -323,7 +372,7 @@ impl ObjectSet {
         let parting: Vec<Parting> = left.iter().map(|id| self.parting(id.clone(), self.selector())).collect();
         what.extend(parting.iter().map(Parting::words));
         if created > 0 {
-            what.insert(0, format!("{created} of {} created", self.objects.len()));
+            what.insert(0, format!("{created} of {} created", objects.len()));
         }
         if diff.is_empty() && what.is_empty() {
             return Plan::nothing();
@@ -332,11 +381,11 @@ impl ObjectSet {
             what.push("written down".into());
         }
         // What is written down holds what has left the set, too, until that is gone: whoever is killed in between knows of it.
-        let both = self.record(self.objects.iter().map(|object| &object.id).chain(&left)).marked(self.name);
-        let objects = marked.iter().skip(1);
+        let both = self.record(objects.iter().map(|object| &object.id).chain(&left)).marked(self.name);
+        let wanted = marked.iter().skip(1);
         let (first, last) = if left.is_empty() { (&marked[0], None) } else { (&both, Some(&marked[0])) };
         let last = last.map(|record| record.value.to_string()).unwrap_or_default();
-        let manifest = object::list(std::iter::once(first).chain(objects));
+        let manifest = object::list(std::iter::once(first).chain(wanted));
         let defines = self.objects.iter().any(|object| object.id.kind.starts_with(object::DEFINITION));
         let defines = if defines { "yes" } else { "" }.to_owned();
         let pods = rolled.and_then(|id| live.get(id)).map(pods_of).unwrap_or_default();
@@ -400,7 +449,11 @@ impl ObjectSet {
     }
 
     fn parting(&self, id: Id, selector: String) -> Parting {
-        let stays = built_in::stays(&id).filter(|_| self.places.is_some());
+        let stays = if self.shared.is_some() {
+            Some("there for objects of its kind")
+        } else {
+            built_in::stays(&id).filter(|_| self.places.is_some())
+        };
         Parting { id, selector, stays }
     }
 
@@ -488,7 +541,8 @@ impl Resource for ObjectSet {
         if self.wanted == Wanted::PresentLater {
             return Probe::default();
         }
-        let ids = self.objects.iter().map(|object| Object { id: object.id.clone(), value: object.head() });
+        let ids = self.objects.iter().chain(&self.minded);
+        let ids = ids.map(|object| Object { id: object.id.clone(), value: object.head() });
         let records = std::iter::once(self.name).chain(self.others.iter().map(String::as_str));
         let records = records.map(|set| record(record_id(set), ""));
         let asked = object::list(records.chain(ids).collect::<Vec<_>>().iter());

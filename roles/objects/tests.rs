@@ -63,7 +63,7 @@ fn applied(set: &ObjectSet) -> BTreeMap<Id, Value> {
             "Namespace" => {
                 json!({"f:metadata": {"f:annotations": {"f:muster.io/applied": {}}, "f:labels": {"f:muster.io/set": {}}}})
             }
-            _ => json!({"f:metadata": {"f:annotations": {}, "f:labels": {}}, "f:data": {}}),
+            _ => json!({"f:metadata": {"f:annotations": {}, "f:labels": {}}, "f:data": {}, "f:spec": {}}),
         };
         object.value["metadata"]["managedFields"] = json!([
             { "manager": "kubectl", "operation": "Update", "fieldsV1": {} },
@@ -355,4 +355,81 @@ fn a_cache_that_does_not_take_its_configuration_is_told_and_machines_that_are_of
             );
         }
     }
+}
+
+/// A definition of a kind in a group, as the cluster has it.
+fn definition(kinds: &str, group: &str) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{kinds}.{group}") },
+        "spec": { "group": group },
+    })
+}
+
+#[test]
+fn definitions_outlive_their_set_and_those_of_others_are_left_alone() {
+    let (own, shared) =
+        (definition("pools", "net.example.org"), definition("policies", "policy.example.org"));
+    let definitions = |objects: &[&Value]| {
+        let objects = objects.iter().map(|object| (*object).clone()).collect();
+        ObjectSet::of("kinds", objects).unwrap().of_definitions("policy.example.org")
+    };
+    let both = definitions(&[&own, &shared]);
+    let mut live = applied(&both);
+    assert!(both.plan_present(&live).changes.is_empty(), "muster has brought both");
+    let fewer = definitions(&[&own]).plan_present(&live);
+    let stays =
+        "CustomResourceDefinition policies.policy.example.org: stays, it is there for objects of its kind";
+    assert_eq!(what(&fewer), stays);
+    let script = format!("{:?}", fewer.script);
+    assert!(script.contains(r#""release", "CustomResourceDefinition"#), "{script}");
+
+    // Somebody else has put it there before.
+    let id = live.keys().find(|id| id.name.starts_with("policies")).unwrap().clone();
+    live.insert(id, shared.clone());
+    let plan = both.plan_present(&live);
+    assert!(!what(&plan).contains("policies"), "{}", what(&plan));
+    assert_eq!(what(&both.plan_present(&BTreeMap::new())), "2 of 2 created");
+    let only: BTreeMap<Id, Value> =
+        live.into_iter().filter(|(id, _)| id.name.starts_with("policies")).collect();
+    assert_eq!(what(&both.plan_present(&only)), "1 of 1 created");
+    // Another set takes it over, as before.
+    let taking = ObjectSet::of("kinds", vec![own, shared]).unwrap().plan_present(&only);
+    assert!(what(&taking).contains("policies.policy.example.org: taken over"), "{}", what(&taking));
+}
+
+#[test]
+fn nothing_of_a_set_changes_where_it_is_not_to_come_or_another_one_cannot_change() {
+    let of_others = || set(MANIFEST).not_new(Some("somebody else's".to_owned()));
+    assert_eq!(of_others().refusal(&BTreeMap::new()).unwrap(), "somebody else's");
+    assert_eq!(of_others().refusal(&applied(&set(MANIFEST))), None);
+    // An older muster has written nothing down, and one that was cut off has applied nothing yet.
+    let without_record = |change: &dyn Fn(&mut Value)| {
+        let mut live = applied(&set(MANIFEST));
+        live.remove(&set(MANIFEST).record_id());
+        live.values_mut().for_each(change);
+        of_others().refusal(&live)
+    };
+    assert_eq!(without_record(&|_| {}), None);
+    let anothers = without_record(&|object| {
+        object["metadata"]["labels"] = Value::Null;
+        object["metadata"]["managedFields"] = Value::Null;
+    });
+    assert_eq!(anothers.unwrap(), "somebody else's");
+    let mut only_record = applied(&set(MANIFEST));
+    only_record.retain(|id, _| *id == set(MANIFEST).record_id());
+    assert_eq!(of_others().refusal(&only_record), None);
+    assert_eq!(set(MANIFEST).not_new(None).refusal(&BTreeMap::new()), None);
+
+    let pool = |size: u8| json!({ "apiVersion": "v1", "kind": "Pool", "metadata": { "name": "p" }, "spec": { "size": size } });
+    let minding = set(MANIFEST).minding(vec![pool(24)]).refusing(|wanted, found| {
+        (found["kind"] == "Pool" && wanted != Some(found)).then(|| "another size".into())
+    });
+    let live = |size: u8| -> BTreeMap<Id, Value> {
+        Object::new(pool(size)).into_iter().map(|object| (object.id, object.value)).collect()
+    };
+    assert_eq!((minding.refusal(&live(26)), minding.refusal(&live(24))), (Some("another size".into()), None));
+    assert!(format!("{:?}", minding.probe()).contains("Pool"), "it is looked at");
+    assert_eq!(what(&minding.plan_present(&BTreeMap::new())), "3 of 3 created", "it is no part of the set");
 }

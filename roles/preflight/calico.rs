@@ -59,14 +59,22 @@ fn modes(vars: &HostVars) -> Option<Problem> {
     let text = |name| Setting::of(vars, name).map(|setting| setting.text).unwrap_or_default();
     let (backend, vxlan) = (text("calico_network_backend"), text("calico_vxlan_mode"));
     let ipip = Setting::of(vars, "calico_ipip_mode")?;
-    if ipip.text != "Never" && vxlan != "Never" {
-        let needed = format!("Never, as calico_vxlan_mode is {vxlan}: a packet is wrapped in one of the two");
-        return Some(ipip.wrong(needed, "set calico_vxlan_mode: Never as well, or calico_ipip_mode: Never"));
-    }
-    let without_bird = backend != "bird";
-    if ipip.text != "Never" && without_bird {
-        let needed = format!("Never with calico_network_backend {backend}: ipip's routes come by BGP");
-        return Some(ipip.wrong(needed, "set calico_network_backend: bird"));
+    // Both at once: whoever did the one would be told of the other.
+    let against = [
+        (vxlan != "Never").then(|| (format!("calico_vxlan_mode is {vxlan}"), "calico_vxlan_mode: Never")),
+        (backend != "bird").then(|| {
+            (
+                format!("calico_network_backend is {backend}, and ipip's routes come by BGP"),
+                "calico_network_backend: bird",
+            )
+        }),
+    ];
+    let (found, lines): (Vec<String>, Vec<&str>) = against.into_iter().flatten().unzip();
+    if ipip.text != "Never" && !lines.is_empty() {
+        return Some(ipip.wrong(
+            format!("Never, as {}", found.join(", and ")),
+            format!("set {} as well; or, for vxlan, calico_ipip_mode: Never", lines.join(" and ")),
+        ));
     }
     let vxlan = Setting::of(vars, "calico_vxlan_mode")?;
     (vxlan.text == "Never" && backend == "vxlan").then(|| {
@@ -140,6 +148,21 @@ mod tests {
             let names: Vec<&str> = found.iter().map(|problem| problem.check.as_str()).collect();
             assert_eq!(names.join(" "), expected, "{yaml}");
             assert!(check(&variables(&format!("kube_network_plugin: flannel\n{yaml}"))).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_ipip_needs_is_told_at_once_and_then_nothing_is_refused() {
+        let refused = |yaml: &str| check(&variables(&format!("kube_network_plugin: calico\n{yaml}")));
+        for (yaml, missing) in [
+            ("calico_ipip_mode: Always", "calico_vxlan_mode: Never and calico_network_backend: bird"),
+            ("calico_ipip_mode: Always\ncalico_vxlan_mode: Never", "calico_network_backend: bird"),
+            ("calico_ipip_mode: Always\ncalico_network_backend: bird", "calico_vxlan_mode: Never"),
+        ] {
+            let remedy = refused(yaml).swap_remove(0).remedy;
+            assert_eq!(remedy, format!("set {missing} as well; or, for vxlan, calico_ipip_mode: Never"));
+            let followed = format!("{yaml}\n{}", missing.replace(" and ", "\n"));
+            assert!(refused(&followed).is_empty(), "{followed}");
         }
     }
 }

@@ -8,12 +8,15 @@ use muster_engine::prelude::Problem;
 
 use super::Machine;
 use super::findings::{Findings, problem};
+use super::plugins::{first_plugin, network_of_others, other_plugin_of_cluster, other_plugins};
 
 /// What was seen of others on a machine. What only matters before it is a node is empty on one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Foreign {
     /// Files in `/etc/cni/net.d` besides that of our network plugin, each with the plugin that it names.
     pub(super) cni: Vec<(String, String)>,
+    /// Whether that of our network plugin is there.
+    pub(super) own: bool,
     /// Drop-ins by which a unit starts another program.
     pub(super) drop_ins: Vec<DropIn>,
     /// Other clusters' programs.
@@ -66,6 +69,7 @@ impl Foreign {
             let mut word = || words.next().unwrap_or_default();
             match word().as_str() {
                 "cni" => found.cni.push((word(), word())),
+                "own" => found.own = true,
                 "starts" => found.drop_ins.push(DropIn { unit: word(), path: word(), program: word() }),
                 "cluster" => found.clusters.push(Cluster { name: word(), path: word(), remover: word() }),
                 "static" => found.static_pods.push(word()),
@@ -86,6 +90,7 @@ impl Foreign {
 pub(super) fn check(machine: &Machine, findings: &mut Findings) {
     findings.refuse(clusters(machine));
     findings.refuse(other_plugin_of_cluster(machine));
+    findings.refuse(network_of_others(machine));
     // A node may have been given them on purpose, and runs.
     let outrank = drop_ins(machine).into_iter().chain(first_plugin(machine));
     if machine.seen.joined {
@@ -165,74 +170,13 @@ fn drop_ins(machine: &Machine) -> Vec<Problem> {
 }
 
 /// Whether the machine is to run a unit.
-fn concerns(machine: &Machine, unit: &str) -> bool {
+pub(super) fn concerns(machine: &Machine, unit: &str) -> bool {
     let node = machine.duties.control_plane || machine.duties.node;
     if unit == "etcd" { machine.duties.etcd } else { node }
 }
 
-fn file_name(path: &str) -> &str {
+pub(super) fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
-}
-
-/// The network plugins that muster sets up, and their files in the folder of network plugins.
-const PLUGINS: [(&str, &str); 3] =
-    [("flannel", "10-flannel.conflist"), ("calico", "10-calico.conflist"), ("cilium", "05-cilium.conflist")];
-
-/// A node of the cluster has the network of the plugin that the cluster began with: pods have addresses of it, and nobody takes
-/// them over.
-fn other_plugin_of_cluster(machine: &Machine) -> Option<Problem> {
-    let is_there = |file: &str| machine.seen.foreign.cni.iter().any(|(path, _)| file_name(path) == file);
-    let (plugin, file) = PLUGINS.into_iter().find(|(_, file)| machine.seen.joined && is_there(file))?;
-    Some(problem(
-        "kube_network_plugin",
-        format!("{} in a cluster with {plugin} (/etc/cni/net.d/{file})", machine.vars.kube_network_plugin),
-        format!(
-            "{plugin}: the network of a cluster that stands cannot become another one, because its pods have addresses of it"
-        ),
-        format!(
-            "set kube_network_plugin: {plugin}; for another network begin the cluster anew: reset-cluster, then setup-cluster"
-        ),
-    ))
-}
-
-/// That of another plugin which comes before ours, and so is the only one that counts. On a node, Multus is one that calls ours.
-fn first_plugin(machine: &Machine) -> Option<Problem> {
-    let ours = machine.vars.conflist()?;
-    let before = |(path, kind): &&(String, String)| {
-        file_name(path) < ours && !(machine.seen.joined && kind.starts_with("multus"))
-    };
-    let (path, kind) = machine.seen.foreign.cni.iter().filter(before).min()?;
-    concerns(machine, "kubelet").then(|| {
-        problem(
-            "network plugin",
-            format!("{path} asks for {}, and comes before {ours}", plugin(kind)),
-            format!("no file there whose name comes before {ours}: pods get the network of the first one"),
-            format!(
-                "on {}: mv {path} {path}.off; or to keep that plugin, set kube_network_plugin: none",
-                machine.name
-            ),
-        )
-    })
-}
-
-/// Those that come after ours are taken while ours is not there yet.
-fn other_plugins(machine: &Machine) -> Option<Problem> {
-    let ours = machine.vars.conflist()?;
-    let after = machine.seen.foreign.cni.iter().filter(|(path, _)| file_name(path) > ours);
-    let paths: Vec<&str> = after.map(|(path, _)| path.as_str()).collect();
-    (!machine.seen.joined && !paths.is_empty() && concerns(machine, "kubelet")).then(|| {
-        let away: Vec<_> = paths.iter().map(|path| format!("mv {path} {path}.off")).collect();
-        problem(
-            "network plugin",
-            format!("{} of another program", paths.join(" and ")),
-            format!("{ours} alone: until it is there, pods get the network of the other one"),
-            format!("on {}, if no program needs it: {}", machine.name, away.join("; ")),
-        )
-    })
-}
-
-fn plugin(kind: &str) -> String {
-    if kind.is_empty() { "a plugin that cannot be read".to_owned() } else { format!("the plugin {kind}") }
 }
 
 /// The manifests of pods that the kubelet would start, and whether that would do harm. Those of a control plane are kubeadm's own
@@ -417,6 +361,7 @@ mod tests {
                 pair("/etc/cni/net.d/05-cilium.conflist", "cilium-cni"),
                 pair("/etc/cni/net.d/87-podman.conflist", ""),
             ],
+            own: true,
             drop_ins: vec![DropIn {
                 unit: "kubelet".into(),
                 path: "/usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf".into(),
@@ -445,6 +390,7 @@ mod tests {
             node.push(("/etc/kubernetes/kubelet.conf", ""));
             let of_a_node = Foreign {
                 cni: expected.cni.clone(),
+                own: true,
                 drop_ins: expected.drop_ins.clone(),
                 ..Foreign::default()
             };
@@ -492,7 +438,8 @@ mod tests {
         let kubelet = "kubelet.service: /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf makes it start /usr/bin/kubelet";
         let etcd = "static pod: /etc/kubernetes/manifests/etcd.yaml is there, and the machine is no node";
         let calico = "kube_network_plugin: flannel in a cluster with calico (/etc/cni/net.d/10-calico.conflist)";
-        let rows: [(Change, &str, &str); 30] = [
+        let weave = "kube_network_plugin: flannel in a cluster whose pods are connected by the plugin weave-net (/etc/cni/net.d/10-weave.conflist)";
+        let rows: [(Change, &str, &str); 35] = [
             (|_| {}, "", ""),
             (|f| cni(f, "05-cilium.conflist", "cilium-cni"), cilium, ""),
             (|f| { cni(f, "06-b.conf", "b"); cni(f, "05-cilium.conflist", "cilium-cni") }, cilium, ""),
@@ -501,6 +448,13 @@ mod tests {
             (|f| { cni(f, "04-other.conflist", "other"); f.vars.kube_network_plugin = "cilium".into() },
              "network plugin: /etc/cni/net.d/04-other.conflist asks for the plugin other, and comes before 05-cilium.conflist", ""),
             (|f| { cni(f, "00-multus.conf", "multus-shim"); f.seen.joined = true }, "", ""),
+            (|f| { cni(f, "10-weave.conflist", "weave-net"); f.seen.joined = true }, weave, ""),
+            (|f| { cni(f, "10-weave.conflist", "weave-net"); f.seen.joined = true; f.seen.foreign.own = true }, "", ""),
+            (|f| { cni(f, "10-weave.conflist", "weave-net"); f.seen.joined = true; f.vars.kube_network_plugin = "custom_cni".into() }, "", ""),
+            (|f| { cni(f, "10-canal.conflist", "calico"); f.seen.joined = true; f.vars.kube_network_plugin = "calico".into() },
+             "kube_network_plugin: calico in a cluster whose pods are connected by the plugin calico (/etc/cni/net.d/10-canal.conflist)", ""),
+            (|f| { cni(f, "10-kuberouter.conflist", "bridge"); f.seen.joined = true },
+             "kube_network_plugin: flannel in a cluster whose pods are connected by the plugin bridge (/etc/cni/net.d/10-kuberouter.conflist)", ""),
             (|f| { cni(f, "05-cilium.conflist", "cilium-cni"); f.duties = MEMBER }, "", ""),
             (|f| cni(f, "87-podman.conflist", "bridge"), "", "network plugin: /etc/cni/net.d/87-podman.conflist of another program"),
             (|f| { cni(f, "87-podman.conflist", "bridge"); f.seen.joined = true }, "", ""),

@@ -6,6 +6,7 @@ value() { sed -n 's/.*"'"$1"'"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p' "$2" 
 
 # Of these files containerd takes the one that comes first by its name.
 if [ -n "$own" ]; then
+  [ ! -e "/etc/cni/net.d/$own" ] || say own yes
   for file in /etc/cni/net.d/*.conf /etc/cni/net.d/*.conflist /etc/cni/net.d/*.json; do
     if [ -e "$file" ] && [ "${file##*/}" != "$own" ]; then say cni "$file" "$(value type "$file")"; fi
   done

@@ -25,6 +25,7 @@ mod machine;
 mod names;
 mod network;
 mod peers;
+mod plugins;
 mod ports;
 mod probe;
 mod proxies;

@@ -132,7 +132,7 @@ fn room_for_nodes(vars: &HostVars, pods: Ipv4Net, nodes: usize) -> Option<Proble
         );
     }
     let room = 1_usize << (prefix - pods.prefix_len());
-    if room < nodes {
+    if room < nodes && have_parts(vars) {
         let found = format!("{PODS} {pods} and {NODE_PREFIX} {prefix}: room for {room} nodes");
         let remedy = format!("set {PODS} to a larger network, or {NODE_PREFIX} to a greater number");
         return Some(problem(PODS, found, format!("room for the {nodes} nodes there are"), remedy));
@@ -140,8 +140,27 @@ fn room_for_nodes(vars: &HostVars, pods: Ipv4Net, nodes: usize) -> Option<Proble
     None
 }
 
+/// Whether pods have addresses of the part of the pods' network that Kubernetes gives their node. calico hands out blocks of its own, as
+/// many to a node as its pods need; and cilium parts of its own, where they are of another network or size. A node for which Kubernetes
+/// has no part left is none the worse there.
+fn have_parts(vars: &HostVars) -> bool {
+    let text = |name| Setting::of(vars, name).map(|setting| setting.text).unwrap_or_default();
+    let is_true = |name| vars.get(name).ok().flatten().and_then(|value| value.as_bool()) == Some(true);
+    match text("kube_network_plugin").as_str() {
+        "calico" => is_true("calico_ipam_host_local"),
+        "cilium" => {
+            let own = ["cilium_pool_cidr", "cilium_pool_mask_size"];
+            text("cilium_ipam_mode") == "kubernetes" || own.into_iter().all(|name| text(name).is_empty())
+        }
+        _ => true,
+    }
+}
+
 /// Of a node's network the first and the last address are nobody's.
 pub(super) fn room_for_pods(vars: &HostVars) -> Option<Problem> {
+    if !have_parts(vars) {
+        return None;
+    }
     let prefix = u32::try_from(number(vars, NODE_PREFIX)?).ok().filter(|prefix| (1..=30).contains(prefix))?;
     let (most, wanted) = ((1_i64 << (32 - prefix)) - 2, number(vars, "kubelet_max_pods")?);
     let setting = Setting::of(vars, "kubelet_max_pods").filter(|_| wanted > most)?;
@@ -236,6 +255,15 @@ mod tests {
         let rows = [
             ("", 64, ""),
             ("", 65, "kube_pods_subnet: kube_pods_subnet 10.233.64.0/18 and kube_network_node_prefix 24: room for 64 nodes"),
+            ("kube_network_plugin: calico", 65, ""),
+            ("kube_network_plugin: calico\nkubelet_max_pods: 500", 3, ""),
+            ("kube_network_plugin: calico\ncalico_ipam_host_local: true", 65,
+             "kube_pods_subnet: kube_pods_subnet 10.233.64.0/18 and kube_network_node_prefix 24: room for 64 nodes"),
+            ("kube_network_plugin: cilium", 65,
+             "kube_pods_subnet: kube_pods_subnet 10.233.64.0/18 and kube_network_node_prefix 24: room for 64 nodes"),
+            ("kube_network_plugin: cilium\ncilium_pool_mask_size: 25", 65, ""),
+            ("kube_network_plugin: cilium\ncilium_pool_mask_size: 25\ncilium_ipam_mode: kubernetes", 65,
+             "kube_pods_subnet: kube_pods_subnet 10.233.64.0/18 and kube_network_node_prefix 24: room for 64 nodes"),
             ("kube_pods_subnet: 10.233.64.0/99", 3, "kube_pods_subnet: 10.233.64.0/99 (vars.yml:1:19)"),
             ("kube_pods_subnet: fd00::/64", 3, "kube_pods_subnet: fd00::/64 (vars.yml:1:19)"),
             ("kube_pods_subnet: 10.233.64.0/31", 1, "kube_pods_subnet: 10.233.64.0/31 (vars.yml:1:19)"),

@@ -462,6 +462,8 @@ mod tests {
             ("fan_out_port: 0", "fan_out_port: 0 (vars.yml:1:15) a whole number, 1 to 65535"),
             ("coredns_replicas: two", "coredns_replicas: two (vars.yml:1:19) a whole number, at least 1"),
             ("coredns_replicas: '2'", ""),
+            ("calico_mtu: ''\ncalico_veth_mtu: \"\"\ncilium_mtu: ''", ""),
+            ("calico_mtu: '67'", "calico_mtu: 67 (vars.yml:1:13) a whole number, 68 to 65535"),
             ("kubelet_image_gc_low_threshold: 101", "kubelet_image_gc_low_threshold: 101 (vars.yml:1:33) a whole number, 0 to 100"),
             ("etcd_heartbeat_interval: 100ms", "etcd_heartbeat_interval: 100ms (vars.yml:1:26) a whole number, 1 to 10000"),
             ("etcd_data_dir: srv/etcd", "etcd_data_dir: srv/etcd (vars.yml:1:16) a path that begins with /"),

@@ -177,6 +177,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .remove_all(nodelocaldns::owned())
         .remove_all(if has_calico { calico::owned(host, keep)? } else { Resources::new() })
         .ensure_all(if has_calico { Some(calico::no_wrapper(host)?) } else { None })
+        .ensure_all(has_calico.then(calico::interfaces_of_nobody))
         .remove_all(if has_cilium { cilium::owned(keep) } else { Resources::new() })
         .remove_all(kubeadm::owned(host, keep)?)
         .ensure(adoption::forgotten())

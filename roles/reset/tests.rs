@@ -205,6 +205,18 @@ fn only_chains_of_kubernetes_and_what_leads_to_them_go() {
             && of_calico.contains("-X cali-PREROUTING\n")
     );
     assert!(!of_calico.contains("MINE"), "{of_calico}");
+    // calico marks rules of its own by a comment, some of which lead to no chain; another one's comment may name it.
+    let marked = "*filter\n:FORWARD ACCEPT [0:0]\n\
+                  -A FORWARD -m comment --comment \"cali:S93hcgKJrXEqnTfs\" -m comment --comment \"Policy explicitly accepted packet.\" -m \
+                  mark --mark 0x10000/0x10000 -j ACCEPT\n\
+                  -A FORWARD -m comment --comment \"cali:mp77cMpurHhyjLrM\" -j MARK --set-xmark 0x10000/0x10000\n\
+                  -A FORWARD -m comment --comment \"as cali: does\" -j ACCEPT\nCOMMIT\n";
+    let gone = "*filter\n\
+                -D FORWARD -m comment --comment \"cali:S93hcgKJrXEqnTfs\" -m comment --comment \"Policy explicitly accepted packet.\" -m \
+                mark --mark 0x10000/0x10000 -j ACCEPT\n\
+                -D FORWARD -m comment --comment \"cali:mp77cMpurHhyjLrM\" -j MARK --set-xmark 0x10000/0x10000\nCOMMIT\n";
+    assert_eq!(removal_with("k8s-pod-network", "", "", marked), gone);
+    assert_eq!((removal("yes", marked), removal("", marked)), (gone.to_owned(), String::new()));
     let foreign = removal("yes", RULES);
     assert!(foreign.contains("-D PREROUTING -j cali-PREROUTING\n") && !foreign.contains("MINE"), "{foreign}");
 }

@@ -123,7 +123,7 @@ routes() {
 }
 
 # What takes the rules of Kubernetes out of what iptables-save(8) has printed, in the form of iptables-restore(8): only chains
-# of its own and rules that lead to them, or that flannel has marked as its own. Chains of CNI plugins may be another program's
+# of its own and rules that lead to them, or that flannel or calico has marked as its own. Chains of CNI plugins may be another program's
 # (podman's): their rules name the network that they are of, and that of the cluster is cbr0, or calico's or cilium's. Those that all networks share go
 # when no other one is named.
 removal_of_rules() {
@@ -131,6 +131,7 @@ removal_of_rules() {
     BEGIN {
       is_ours["cbr0"] = 1
       if (calico != "") is_ours[calico] = 1
+      of_calico = (calico foreign) != ""
       if (cilium != "") is_ours["cilium"] = is_ours["portmap"] = 1
     }
     function ours(chain) {
@@ -161,7 +162,7 @@ removal_of_rules() {
         $0 = line[at]
         chain = substr($1, 2)
         if (/^:/ && ours(chain)) { flush = flush "-F " chain "\n"; chains = chains "-X " chain "\n" }
-        if (/^-A / && !ours($2) && (ours(target()) || /--comment "?flanneld/)) rules = rules "-D" substr($0, 3) "\n"
+        if (/^-A / && !ours($2) && (ours(target()) || /--comment "?flanneld/ || of_calico && /--comment "?cali:/)) rules = rules "-D" substr($0, 3) "\n"
       }
       if (rules flush != "") printf "%s\n%s%s%sCOMMIT\n", table, rules, flush, chains
     }'

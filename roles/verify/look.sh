@@ -13,7 +13,9 @@ address='{.status.addresses[?(@.type=="InternalIP")].address}'
 owner='{.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}'
 taints='{.spec.taints[?(@.effect=="NoSchedule")].key},{.spec.taints[?(@.effect=="NoExecute")].key}'
 since='{.status.conditions[?(@.type=="Ready")].lastTransitionTime}|{.metadata.creationTimestamp}|{.metadata.deletionTimestamp}'
-seen=$(kubectl get nodes,pods -A -o "jsonpath={range .items[*]}$object|$state|$node|$pod|$cordoned|$address|$owner|$taints|$since{\"\n\"}{end}") || exit 1
+rollout='{.metadata.generation}|{.status.observedGeneration}|{.status.desiredNumberScheduled}|{.status.updatedNumberScheduled}'
+fields="$object|$state|$node|$pod|$cordoned|$address|$owner|$taints|$since|$rollout"
+seen=$(kubectl get nodes,pods,daemonsets -A -o "jsonpath={range .items[*]}$fields{\"\n\"}{end}") || exit 1
 echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$version" '
   function wrong(text) { print text; bad = 1 }
   # Kubernetes, "Version Skew Policy": no kubelet is newer than an API server.
@@ -53,6 +55,11 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     has_room[name] = is_ready && $15 != "true" && lets_in($18)
     opens[name] = $18 ~ /not-ready[^,]*,/
   }
+  # The networks that muster brings: with a former template pods are Ready, too.
+  kind == "DaemonSet" && app ~ /^(flannel|calico|cilium)$/ {
+    rolls[namespace "/" name] = $22 == $23
+    needed[namespace "/" name] = $24 + 0; renewed[namespace "/" name] = $25 + 0
+  }
   kind != "Pod" || name ~ /^muster-verify-/ || app != "" { next }
   phase == "Running" && is_ready { lives[application()] = 1 }
   (namespace == "kube-system" || namespace == "kube-flannel") && (place == "" || index(nodes, " " place " ")) {
@@ -70,6 +77,10 @@ echo "$seen" | awk -F '|' -v nodes="$nodes" -v planes="$planes" -v version="$ver
     if ($20 > newest) newest = $20
   }
   END {
+    # Nobody waits for a pod on a node that is not Ready, or not looked at.
+    for (node in ready) if (!ready[node] || !index(nodes, " " node " ")) away++
+    for (set in rolls) if (!rolls[set] || renewed[set] + away < needed[set])
+      wrong(set ": " renewed[set] " of " needed[set] " pods are those of its template")
     for (text in failed) if (!(failed[text] in lives)) wrong(text)
     n = split(nodes, list, " ")
     for (i = 1; i <= n; i++) {

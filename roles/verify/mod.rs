@@ -8,6 +8,8 @@ mod etcd_figures;
 mod names;
 mod network;
 #[cfg(test)]
+mod rollout_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -19,7 +19,7 @@ use crate::testing::run_roles;
 const INVENTORY: &str = "a\nb\noff1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\nb\noff1\n";
 
 /// What kubectl shows of a cluster in which off1 is off.
-const SEEN: &str = "\
+pub(super) const SEEN: &str = "\
 Node||a|uid1||True|boot1|v1.36.3||||
 Node||b|uid2||True|boot2|v1.36.3||||
 Node||off1|uid3||Unknown|boot3|v1.36.3||||
@@ -32,7 +32,7 @@ Pod|course|web|uid9|Running|False||||b|example.org/web:1|CrashLoopBackOff
 ";
 
 /// Runs the role on these hosts with a cluster that looks like this, seen from a.
-async fn verify(hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
+pub(super) async fn verify(hosts: &[&str], seen: &str) -> (Outcome, Vec<Event>) {
     verify_from(&["a"], INVENTORY, hosts, seen).await
 }
 

@@ -33,6 +33,9 @@ const PODS: &str = r#"
 /// What programs have in the kernel's file system for them; the kernel's own two come with it, whoever mounts it.
 const PINNED: &str = "ls /sys/fs/bpf | grep -v '^\\(maps\\|progs\\)\\.debug$' || true";
 
+/// What networks have outside of containers, and whether the kernel asks if a packet's sender can be true.
+const LINKS: &str = "ip -4 rule; ls /sys/class/net; cat /proc/sys/net/ipv4/conf/all/rp_filter";
+
 const DENY: &str = r#"
 {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny}, spec: {podSelector: {matchLabels: {app: server}}}}
 "#;
@@ -76,7 +79,7 @@ fn pods_reach_each_other_through_cilium_policies_hold_and_a_reset_leaves_nothing
         return;
     }
     let lab = Lab::up(119, &["-n", "2"]);
-    let before = [lab.on("node1", "ip -4 rule; ls /sys/class/net"), lab.on("node2", PINNED)];
+    let before = [lab.on("node1", LINKS), lab.on("node2", PINNED)];
     fs::create_dir_all(lab.folder().join("inventory/group_vars")).unwrap();
     let hosts = format!(
         "node1 ansible_host={0}\nnode2 ansible_host={1}\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\nnode2\n",
@@ -117,17 +120,25 @@ fn pods_reach_each_other_through_cilium_policies_hold_and_a_reset_leaves_nothing
         kubectl(&lab, &["-n", "kube-system", "get", "cm", "cilium-config", "-o", "jsonpath={.data.debug}"]);
     assert_eq!(told, "true");
 
+    // Nor do pods get addresses in another way.
+    let other = setup(&["-e", "cilium_ipam_mode=kubernetes"]);
+    assert!(other.code != 0 && other.out.contains("set cilium_ipam_mode: cluster-pool"), "{other:#?}");
+
     // Another network is refused before anything.
     let other = setup(&["-e", "kube_network_plugin=flannel"]);
     assert!(other.code == 3 && other.out.contains("kube_network_plugin"), "{other:#?}");
 
     let reset = lab.muster(&["reset-cluster", "--yes"]);
     assert_eq!(reset.code, 0, "{reset:#?}");
-    let after = [lab.on("node1", "ip -4 rule; ls /sys/class/net"), lab.on("node2", PINNED)];
+    let after = [lab.on("node1", LINKS), lab.on("node2", PINNED)];
     assert_eq!(after, before);
-    for path in
-        ["/run/cilium", "/var/lib/cilium", "/etc/cni/net.d/05-cilium.conflist", "/opt/cni/bin/cilium-cni"]
-    {
+    for path in [
+        "/run/cilium",
+        "/var/lib/cilium",
+        "/etc/cni/net.d/05-cilium.conflist",
+        "/opt/cni/bin/cilium-cni",
+        "/etc/sysctl.d/99-zzz-override_cilium.conf",
+    ] {
         assert!(!lab.has("node1", path) && !lab.has("node2", path), "{path}");
     }
     for machine in ["node1", "node2"] {

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use muster_roles::Reset;
 use muster_testkit::fault_record::held;
 
 use crate::cluster::{State, is_active, write};
 use crate::kills::{At, killed_everywhere};
 use crate::line::Kill;
 use crate::reset::taken_away;
-use crate::{World, hosts, same, simulated};
+use crate::{World, cluster, hosts, same, simulated};
 
 pub(crate) const TWO: &str = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm[0:1]\n";
 const CALICO: &str = "kube_network_plugin=calico";
@@ -31,7 +32,7 @@ data:
   typha_service_name: calico-typha
   calico_backend: bird
   veth_mtu: "0"
-  cni_network_config: '{"name": "k8s-pod-network", "plugins": [{"type": "calico", "mtu": __CNI_MTU__}]}'
+  cni_network_config: '{"name": "k8s-pod-network", "plugins": [{"type": "calico", "mtu": __CNI_MTU__, "ipam": {"type": "calico-ipam"}}]}'
 ---
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -84,6 +85,8 @@ spec: {replicas: 1, template: {spec: {containers: [{name: calico-typha, image: "
 const HELM: &str = r#"#!/bin/sh
 [ "$1" = template ] || exit 1
 values=$(/bin/cat)
+ipam=${values#*'"ipam":'}
+ipam=${ipam#*'"mode":"'}
 /bin/cat <<END
 ---
 # Source: cilium/templates/cilium-configmap.yaml
@@ -91,6 +94,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: cilium-config, namespace: kube-system}
 data:
+  ipam: ${ipam%%'"'*}
   values: |
     $values
 ---
@@ -130,8 +134,19 @@ const BROUGHT: [(&str, &[&str]); 2] = [
             "/var/lib/calico/nodename",
         ],
     ),
-    ("cilium", &["/opt/cni/bin/cilium-cni", "/etc/cni/net.d/05-cilium.conflist", "/var/lib/cilium/state"]),
+    (
+        "cilium",
+        &[
+            "/opt/cni/bin/cilium-cni",
+            "/etc/cni/net.d/05-cilium.conflist",
+            "/etc/sysctl.d/99-zzz-override_cilium.conf",
+            "/var/lib/cilium/state",
+        ],
+    ),
 ];
+
+/// What cilium sets in the kernel of each machine.
+const RP_FILTER: &str = "/proc/sys/net/ipv4/conf/all/rp_filter";
 
 /// After a while, daemons that are there bring their files to the nodes whose kubelets run.
 pub(crate) fn bring_soon(state: &Arc<Mutex<State>>) {
@@ -150,6 +165,9 @@ fn bring(state: &State) {
                 if disk.file(path).is_none() {
                     write(disk, path, name, 0o600);
                 }
+            }
+            if *name == "cilium" && disk.file(RP_FILTER).is_some() {
+                write(disk, RP_FILTER, "0\n", 0o644);
             }
         }
     }
@@ -239,6 +257,14 @@ fn a_cluster_gets_calico_and_gives_it_up() {
     let injected = "before and after every exchange of a set-up of two model machines with calico";
     held("controller killed", injected, kills, CONVERGES);
 
+    // What calico-node reads only when it begins makes another template of it: so its pods begin anew.
+    let template = |set: &[&str]| {
+        let all = objects(&simulated(undisturbed(set)), &["calico"]);
+        let mut all = all.iter().map(|object| serde_json::from_str::<serde_json::Value>(object).unwrap());
+        all.find(|object| object["kind"] == "DaemonSet").unwrap()["spec"]["template"].clone()
+    };
+    assert_ne!(template(&[CALICO, "calico_mtu=1400"]), template(&[CALICO]));
+
     let with_typha = [CALICO, "typha_enabled=true", "calico_mtu=1400"];
     let kills = changed("calico gets typha", &[CALICO], &with_typha, &sets)
         + changed("calico gives typha up", &with_typha, &[CALICO], &sets);
@@ -271,6 +297,73 @@ fn a_cluster_gets_cilium_and_gives_it_up() {
         kills,
         "the same command finishes; nothing is left of what cilium's pods have brought",
     );
+}
+
+#[test]
+fn what_cannot_change_under_pods_is_refused_and_nothing_of_the_network_changes() {
+    let sets = ["calico-definitions", "calico", "cilium"];
+    for (was, wanted, said) in [
+        (CALICO, "calico_ipam_host_local=true", "set calico_ipam_host_local: false"),
+        (CALICO, "calico_pool_blocksize=24", "set calico_pool_blocksize: 26"),
+        (CILIUM, "cilium_ipam_mode=kubernetes", "set cilium_ipam_mode: cluster-pool"),
+    ] {
+        simulated(async {
+            let world = undisturbed(&[was]).await;
+            let before = objects(&world, &sets);
+            world.inventory(&hosts(2), TWO, &[was, wanted]);
+            let refused = world.refused().await;
+            assert!(refused.iter().any(|why| why.contains(said)), "{wanted}: {refused:?}");
+            assert_eq!(objects(&world, &sets), before, "{wanted}");
+        });
+    }
+    simulated(async {
+        let world = undisturbed(&[CALICO]).await;
+        world.cluster.state().objects.applied_with("DaemonSet", "calico-node", "quay.io/calico/node:v3.99.0");
+        let before = objects(&world, &sets);
+        let refused = world.refused().await;
+        assert!(refused.iter().any(|why| why.contains("set calico_version: 3.99.0")), "{refused:?}");
+        assert_eq!(objects(&world, &sets), before);
+    });
+}
+
+#[test]
+fn a_network_of_somebody_elses_is_not_written_over() {
+    for (plugin, sets) in [("calico", &["calico-definitions", "calico"][..]), ("cilium", &["cilium"])] {
+        simulated(async {
+            let world = undisturbed(&["kube_network_plugin=none"]).await;
+            // As kubespray, or its user, has brought it.
+            let file = BROUGHT
+                .iter()
+                .flat_map(|(_, files)| *files)
+                .find(|path| path.ends_with(".conflist") && path.contains(plugin));
+            for machine in &world.machines[..2] {
+                write(&mut machine.state().kept.disk, file.unwrap(), plugin, 0o600);
+            }
+            let again = world.calm(2).await.2;
+            assert!(again.is_empty(), "none stays none: {again:?}");
+            world.inventory(&hosts(2), TWO, &[&format!("kube_network_plugin={plugin}")]);
+            let refused = world.refused().await;
+            let said = format!("m0 runs with a {plugin} that muster has not brought");
+            assert!(refused.iter().any(|why| why.contains(&said)), "{refused:?}");
+            assert_eq!(objects(&world, sets), [""; 0]);
+        });
+    }
+}
+
+#[test]
+fn a_machine_asks_again_whether_senders_are_true_when_it_has_lost_its_cilium() {
+    simulated(async {
+        let world = World::new(&[]);
+        world.inventory(&hosts(2), TWO, &[CILIUM]);
+        write(&mut world.machines[1].state().kept.disk, RP_FILTER, "1\n", 0o644);
+        let wrong = world.calm(1).await.2;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(cluster::content(&world.machines[1], RP_FILTER), "0\n");
+        *world.reset.lock().unwrap() = Some(Reset::default());
+        let wrong = world.calm(2).await.2;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(cluster::content(&world.machines[1], RP_FILTER), "1\n");
+    });
 }
 
 /// An object of a kind that comes after it in the file, and what has pods.

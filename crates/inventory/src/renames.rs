@@ -29,7 +29,8 @@ impl Renames {
         self
     }
 
-    /// Adds a former word for a value of a variable, by the variable's name of today.
+    /// Adds a former word for a value of a variable, by the variable's name of today; or what an empty text means, of which the user is
+    /// told nothing.
     #[must_use]
     pub fn add_word(mut self, name: &str, old: &str, new: Value) -> Self {
         self.words.push((name.to_owned(), old.to_owned(), new));
@@ -53,6 +54,10 @@ impl Renames {
             let Some(value) = layer.vars.get_mut(name) else { continue };
             if value.as_str() == Some(old.as_str()) {
                 value.kind = new.kind.clone();
+                // An empty text is no word: it means what it always did, and nobody has to write it otherwise.
+                if old.is_empty() {
+                    continue;
+                }
                 let message = format!("\"{old}\" of \"{name}\" is now written {}", new.to_json());
                 warnings.push(Warning::new(message, value.origin.clone()));
             }

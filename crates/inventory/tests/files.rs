@@ -108,13 +108,14 @@ fn former_words_for_values_are_mapped_and_said() {
     let root = tempfile::tempdir().unwrap();
     write(
         root.path(),
-        &[("hosts", "n v=strict\nm v=other\n"), ("group_vars/all.yml", "old: 1\nw: strict\n")],
+        &[("hosts", "n v=strict\nm v=other\n"), ("group_vars/all.yml", "old: 1\nw: strict\nempty: ''\n")],
     );
     let renames = Renames::new().add("old", "v").add_word("v", "strict", true.into()).add_word(
         "v",
         "disabled",
         false.into(),
     );
+    let renames = renames.add_word("empty", "", 0_i64.into());
     let inventory = Arc::new(load(root.path(), "hosts").unwrap());
     let vars = VarsBuilder::new(inventory).renames(renames).build().unwrap();
     let of = |host: &str, name: &str| {
@@ -122,6 +123,7 @@ fn former_words_for_values_are_mapped_and_said() {
     };
     assert_eq!([of("n", "v"), of("m", "v")], ["true", "\"other\""]);
     assert_eq!(of("n", "w"), "\"strict\"", "that of another variable stays");
+    assert_eq!(of("n", "empty"), "0", "of what is empty nothing is said");
     let said: Vec<&str> = vars.warnings().iter().map(|warning| warning.message.as_str()).collect();
     assert_eq!(said, ["\"strict\" of \"v\" is now written true", "\"old\" is now called \"v\""]);
 }
