@@ -199,6 +199,7 @@ fn of_kube_proxy_is_noted() -> Command {
         sh(
             r#"mkdir -p "${2%/*}"
 cat "$1" >"$2.new"
+sync "$2.new"
 mv -f "$2.new" "$2""#,
             [&path, &stamp],
         ),
@@ -218,6 +219,7 @@ name=$1 before=$2
 if [ ! -e "$before" ]; then
   mkdir -p "${before%/*}"
   cat /proc/sys/kernel/hostname >"$before.new"
+  sync "$before.new"
   mv -f "$before.new" "$before"
 fi
 printf '%s\n' "$name" >/etc/hostname; printf %s "$name" >/proc/sys/kernel/hostname || hostname "$name""#,
