@@ -130,7 +130,8 @@ fn goes(machine: &Machine) -> Option<Problem> {
         "name servers",
         format!("the machine asks {server}, which would go with this upgrade"),
         "a server that stays: upgrade-cluster leaves it as it is how machines find names",
-        "run setup-cluster first, which has the machine ask others; then upgrade-cluster",
+        "run setup-cluster first, which has the machine ask others; in the middle of an upgrade, put enable_nodelocaldns and dns_mode \
+         back as they were until it is finished",
     ))
 }
 

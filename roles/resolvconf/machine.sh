@@ -89,7 +89,8 @@ is_anew() { [ "$how" = plain ] && [ ! -e "$kept/new" ] && ! grep -qs "^$begin" /
 # Whether it was a client of DHCP that wrote it, by what it was told.
 leased() {
   is_anew || return 1
-  case " $(cat "$kept/server" 2>/dev/null || :) " in *" $(listed nameserver | head -n 1) "*) ;; *) return 1 ;; esac
+  first=$(listed nameserver | head -n 1)
+  case " $(cat "$kept/server" 2>/dev/null || :) " in *" $first "*) ;; *) return 1 ;; esac
 }
 
 # The machine's own servers: as they are now, where that is to be had; else as they were before.
