@@ -8,6 +8,7 @@ put_back() {
     # The package may have gone meanwhile, and the folder with it.
     mkdir -p "${path%/*}"
     cp -p "$1/file" "$path.muster"
+    sync "$path.muster"
     mv -f "$path.muster" "$path"
   else
     rm -f "$path"

@@ -210,6 +210,7 @@ fn is_noted((name, theirs): (&str, &str)) -> Command {
         sh(
             r#"mkdir -p "${2%/*}"
 cat "$1" >"$2.new"
+sync "$2.new"
 mv -f "$2.new" "$2""#,
             [&path, &stamp],
         ),
@@ -232,6 +233,7 @@ name=$1 before=$2
 if [ ! -e "$before" ]; then
   mkdir -p "${before%/*}"
   cat /proc/sys/kernel/hostname >"$before.new"
+  sync "$before.new"
   mv -f "$before.new" "$before"
 fi
 printf '%s\n' "$name" >/etc/hostname; printf %s "$name" >/proc/sys/kernel/hostname || hostname "$name""#,

@@ -19,11 +19,27 @@ note() {
   sync "$list.new"
   mv -f "$list.new" "$list"
 }
+# is_wanted PREFIX WANTED...
+is_wanted() {
+  one=$1; shift
+  for other; do
+    if [ "$other" = "$one" ]; then return 0; fi
+  done
+  return 1
+}
+# What was kept, and has come back or is not wanted: WANTED...
+kept_in_vain() {
+  for copy in "$list-before"/*; do
+    [ ! -e "$copy" ] || is_wanted "${copy##*/}" "$@" || printf '%s\n' "$copy"
+  done
+}
 case $what in
-  look) [ "$noted" = "$wanted" ] ;;
+  look) [ "$noted" = "$wanted" ] && [ -z "$(kept_in_vain "$@")" ] ;;
   is-kept) for prefix; do is_noted "$prefix" || exit 1; done ;;
   keep)
     for prefix; do
+      # One that a run has left which was cut off is of another day.
+      is_noted "$prefix" || rm -rf "$list-before/$prefix"
       is_noted "$prefix" || [ ! -e "/etc/containerd/certs.d/$prefix/hosts.toml" ] || {
         mkdir -p -m 700 "$list-before/$prefix"
         cp -p "/etc/containerd/certs.d/$prefix/hosts.toml" "$list-before/$prefix/hosts.toml"
@@ -36,13 +52,13 @@ $prefix"
     ;;
   remove)
     for prefix in $noted; do
-      kept=no
-      for other; do [ "$other" != "$prefix" ] || kept=yes; done
-      [ $kept = no ] || continue
+      ! is_wanted "$prefix" "$@" || continue
       if [ -e "$list-before/$prefix/hosts.toml" ]; then
+        # The copy goes when the list does not name it any more: what comes back is somebody's, and no run may take it for muster's.
         mkdir -p "/etc/containerd/certs.d/$prefix"
-        mv -f "$list-before/$prefix/hosts.toml" "/etc/containerd/certs.d/$prefix/hosts.toml"
-        rmdir "$list-before/$prefix"
+        cp -p "$list-before/$prefix/hosts.toml" "/etc/containerd/certs.d/$prefix/.hosts.toml"
+        sync "/etc/containerd/certs.d/$prefix/.hosts.toml"
+        mv -f "/etc/containerd/certs.d/$prefix/.hosts.toml" "/etc/containerd/certs.d/$prefix/hosts.toml"
         continue
       fi
       rm -f "/etc/containerd/certs.d/$prefix/hosts.toml"
@@ -51,9 +67,10 @@ $prefix"
     done
     if [ $# = 0 ]; then
       rm -f "$list"
-      rmdir "$list-before" 2>/dev/null || :
     else
       note "$wanted"
     fi
+    kept_in_vain "$@" | while read -r copy; do rm -rf "$copy"; done
+    rmdir "$list-before" 2>/dev/null || :
     ;;
 esac

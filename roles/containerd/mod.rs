@@ -287,11 +287,12 @@ mod tests {
         let folder = root.path().display().to_string();
         let program = include_str!("mirrors.sh").replace("/etc/containerd", &format!("{folder}/containerd"));
         let list = format!("{folder}/muster/mirrors");
-        let run = |words: &[&str]| {
+        let run_cut = |cut: &str, words: &[&str]| {
             let mut dash = std::process::Command::new("dash");
-            dash.args(["-euc", &program, "mirrors", words[0], &list]).args(&words[1..]);
+            dash.args(["-euc", &format!("{cut}\n{program}"), "mirrors", words[0], &list]).args(&words[1..]);
             dash.status().unwrap().success()
         };
+        let run = |words: &[&str]| run_cut("", words);
         let file = |prefix: &str| root.path().join(format!("containerd/certs.d/{prefix}/hosts.toml"));
         let write = |prefix: &str, text: &str| {
             fs::create_dir_all(file(prefix).parent().unwrap()).unwrap();
@@ -317,6 +318,22 @@ mod tests {
         assert!(run(&["remove"]) && run(&["look"]));
         assert_eq!((says("quay.io").as_str(), says("own.example.org").as_str()), ("theirs", "theirs"));
         assert!(!file("docker.io").parent().unwrap().exists());
-        assert_eq!(fs::read_dir(root.path().join("muster")).unwrap().count(), 0, "nothing of it is left");
+        let is_empty = || fs::read_dir(root.path().join("muster")).unwrap().count() == 0;
+        assert!(is_empty(), "nothing of it is left");
+
+        // Killed when somebody's file has come back: it is theirs, also while the list names it still.
+        for (program, wanted) in [("mv", &["docker.io"][..]), ("rm", &[][..])] {
+            assert!(run(&["keep", both[0], both[1]]));
+            both.iter().for_each(|prefix| write(prefix, "muster's"));
+            let remove = [&["remove"][..], wanted].concat();
+            let cut =
+                format!("{program}() {{ case $* in *mirrors) exit 9 ;; esac; command {program} \"$@\"; }}");
+            assert!(!run_cut(&cut, &remove) && says("quay.io") == "theirs", "{program}");
+            assert!(run(&remove) && run(&[&["look"][..], wanted].concat()) && says("quay.io") == "theirs");
+            // The copy is still there, if it was killed then.
+            fs::create_dir_all(format!("{list}-before/quay.io")).unwrap();
+            assert!(!run(&[&["look"][..], wanted].concat()) && run(&remove) && says("quay.io") == "theirs");
+            assert!(run(&["remove"]) && is_empty(), "{program}");
+        }
     }
 }

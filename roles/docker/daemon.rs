@@ -96,8 +96,16 @@ const LETTERS: [(&str, &str); 6] = [
 
 /// The storage drivers that Docker 28 has on Linux.
 const DRIVERS: [&str; 5] = ["overlay2", "fuse-overlayfs", "btrfs", "zfs", "vfs"];
+/// The options of each on a whole machine; of others dockerd says that they are fine, and does not start.
+const DRIVER_OPTIONS: [(&str, &str); 4] =
+    [("overlay2", "overlay2.size"), ("btrfs", "btrfs.min_space"), ("zfs", "zfs.fsname"), ("vfs", "size")];
 const DRIVER_NEEDED: &str =
     "a storage driver that Docker still has: overlay2, fuse-overlayfs, btrfs, zfs or vfs";
+
+const DRIVER_OPTION_NEEDED: &str =
+    "options that the storage driver still has: overlay2.size, btrfs.min_space, zfs.fsname, or size of vfs";
+const RUNTIME_NEEDED: &str = "a runtime that Docker has by itself: runc, or a shim of containerd's by its name, as io.containerd.runc.v2; --add-runtime is left out";
+const INIT_NEEDED: &str = "no --init: there is no docker-init, without which no container would start";
 
 /// The variables that are arguments, in kubespray's order: of what is said twice the last one counts.
 const TEXTS: [&str; 3] = ["docker_options", "docker_log_opts", "docker_storage_options"];
@@ -115,8 +123,10 @@ struct Read {
 fn read(name: &'static str, text: &str) -> Result<Read, Wrong> {
     let wrong = |found: String, needed| Wrong { name, found, needed };
     let words = shlex::split(text);
-    let words =
-        words.ok_or_else(|| wrong(text.to_owned(), "arguments of dockerd, with quotes that are closed"))?;
+    // The text itself may have a token in it.
+    let words = words.ok_or_else(|| {
+        wrong("a quote that is not closed".to_owned(), "arguments of dockerd, with quotes that are closed")
+    })?;
     let mut read = Read::default();
     let mut words = words.into_iter().peekable();
     while let Some(word) = words.next() {
@@ -151,11 +161,27 @@ fn read(name: &'static str, text: &str) -> Result<Read, Wrong> {
             Text | Entry => !value.is_empty(),
         };
         if !is_good {
-            return Err(wrong(word, "a value of the argument that dockerd takes"));
+            let found = if *kind == Named { argument.to_owned() } else { word };
+            return Err(wrong(found, "a value of the argument that dockerd takes"));
+        }
+        // dockerd --validate ends before it looks at these.
+        match *key {
+            "default-runtime" if !is_runtime(&value) => return Err(wrong(value, RUNTIME_NEEDED)),
+            "init" if as_boolean(&value) == Some(true) => {
+                return Err(wrong("--init".to_owned(), INIT_NEEDED));
+            }
+            _ => {}
         }
         read.settings.push((key, *kind, value));
     }
     Ok(read)
+}
+
+/// Whether Docker starts with a runtime that it was not told of: `stockRuntimes` and `isPermissibleC8dRuntimeName` of its
+/// `daemon/runtime_unix.go`.
+fn is_runtime(name: &str) -> bool {
+    let is_shim = name.split_once('.').is_some_and(|(prefix, _)| !prefix.is_empty());
+    name == "runc" || is_shim && !name.contains('/')
 }
 
 /// As Go reads it (strconv.ParseBool).
@@ -249,6 +275,18 @@ pub(super) fn daemon(vars: &HostVars) -> Result<Daemon, Wrong> {
     {
         let name = if text(storage)?.contains(found) { storage } else { options };
         return Err(Wrong { name, found: found.to_owned(), needed: DRIVER_NEEDED });
+    }
+    let driver = config.get("storage-driver").and_then(Value::as_str);
+    let told = config.get("storage-opts").and_then(Value::as_array).into_iter().flatten();
+    let is_known = |option: &&str| {
+        let name = option.split_once('=').map(|(name, _)| name);
+        DRIVER_OPTIONS
+            .iter()
+            .any(|(of, known)| Some(*known) == name && driver.is_none_or(|driver| driver == *of))
+    };
+    if let Some(found) = told.filter_map(Value::as_str).find(|option| !is_known(option)) {
+        let name = if text(storage)?.contains(found) { storage } else { options };
+        return Err(Wrong { name, found: found.to_owned(), needed: DRIVER_OPTION_NEEDED });
     }
     config.insert("containerd".into(), json!("/run/containerd/containerd.sock"));
     let sorted: BTreeMap<String, Value> = config.into_iter().collect();
@@ -360,12 +398,25 @@ mod tests {
         let rows = [
             ("docker_storage_options: -s devicemapper", "docker_storage_options: devicemapper"),
             ("docker_options: --storage-driver aufs", "docker_options: aufs"),
-            ("docker_options: '--label \"a'", "docker_options: --label \"a"),
+            ("docker_options: '--label \"a'", "docker_options: a quote that is not closed"),
+            ("docker_options: --default-runtime=nvidia --add-runtime nvidia=/n", "docker_options: nvidia"),
+            ("docker_options: --default-runtime /usr/bin/runsc", "docker_options: /usr/bin/runsc"),
+            ("docker_options: --debug --init", "docker_options: --init"),
+            (
+                "docker_storage_options: -s overlay2 --storage-opt overlay2.override_kernel_check=true",
+                "docker_storage_options: overlay2.override_kernel_check=true",
+            ),
+            ("docker_options: --storage-opt dm.basesize=20G", "docker_options: dm.basesize=20G"),
+            (
+                "docker_storage_options: -s vfs --storage-opt overlay2.size=1G",
+                "docker_storage_options: overlay2.size=1G",
+            ),
             ("docker_options: --mtu", "docker_options: --mtu"),
             ("docker_options: --mtu=big", "docker_options: --mtu=big"),
             ("docker_options: --bip --debug", "docker_options: --bip"),
             ("docker_options: --debug=perhaps", "docker_options: --debug=perhaps"),
             ("docker_log_opts: --log-opt max-size", "docker_log_opts: --log-opt"),
+            ("docker_log_opts: --log-opt=s3cret", "docker_log_opts: --log-opt"),
             ("docker_dns_servers: [one.example]", "docker_dns_servers: one.example"),
             (
                 "docker_dns_servers: [192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4]",
@@ -378,6 +429,9 @@ mod tests {
             assert_eq!(format!("{}: {}", wrong.name, wrong.found), expected, "{yaml}");
             assert_eq!(super::wrong(&variables(yaml)), None, "nobody wants Docker");
         }
+        let fine = "docker_options: --default-runtime=io.containerd.runc.v2 --init=false --storage-opt btrfs.min_space=1G";
+        assert_eq!(config(fine)["default-runtime"], "io.containerd.runc.v2");
+        assert_eq!(config("docker_options: --default-runtime runc")["default-runtime"], "runc");
         let four = "docker_dns_servers_strict: false\ndocker_dns_servers: [192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4]";
         assert_eq!(config(four)["dns"], json!(["192.0.2.1", "192.0.2.2", "192.0.2.3"]));
     }

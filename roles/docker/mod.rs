@@ -7,6 +7,7 @@
 mod daemon;
 
 use muster_engine::prelude::*;
+use muster_engine::script::quote;
 use muster_inventory::HostVars;
 use serde::Deserialize;
 use serde_json::json;
@@ -23,6 +24,8 @@ pub(crate) use daemon::{left_out, wrong};
 /// The artifact, and the service.
 const NAME: &str = "docker";
 const CONFIG: &str = "/etc/docker/daemon.json";
+/// The configuration with which Docker has started last.
+const STARTED: &str = "/etc/docker/daemon.json.started";
 const UNIT: &str = "/etc/systemd/system/docker.service";
 /// The proxies of Docker, in a file because everybody may see what a unit says (systemctl(1), show).
 const PROXIES: &str = "/etc/docker/proxies.env";
@@ -30,7 +33,8 @@ const PROXIES: &str = "/etc/docker/proxies.env";
 pub(crate) const MARK: &str = "/var/lib/muster/stamps/docker";
 const PROGRAMS: [&str; 3] = ["docker", "docker-proxy", "dockerd"];
 
-/// dockerd itself says whether it takes a configuration.
+/// dockerd itself says whether it takes a configuration. It ends before it looks for what a configuration names (runtimes, networks, a
+/// file system): whether Docker starts with it is seen then.
 const CHECK: &str = r#"
 said=$(dockerd --validate --config-file /dev/stdin 2>&1) || {
   printf '%s\n' "$said" 'Docker does not take what the variables docker_* say; it goes on with what it has' >&2
@@ -76,12 +80,15 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let extra = json!({
         "bin_dir": bin,
         "folder": daemon.folder,
+        "config": CONFIG,
+        "started": STARTED,
         "proxies": proxies.as_ref().map(|_| PROXIES),
     });
     let text = host.render("docker.service.j2", include_str!("templates/docker.service.j2"), &extra)?;
     let config = host
         .step("Configure Docker")
-        .ensure(file(CONFIG).content(daemon.text).taken_by(CHECK))
+        // Options of drivers of logs are tokens and the like.
+        .ensure(file(CONFIG).secret(daemon.text).taken_by(CHECK))
         .ensure_all(proxies.as_ref().map(|text| file(PROXIES).secret(text).taken_by(proxies::CHECK)))
         .ensure(unit(UNIT, text))
         .await?;
@@ -89,7 +96,15 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     if proxies.is_none() {
         step = step.remove(file(PROXIES));
     }
-    step.ensure(service(NAME).restart_on(&[&programs, &config])).await.map(drop)
+    match step.ensure(service(NAME).restart_on(&[&programs, &config])).await {
+        Err(Failure::Change { resource, status, tail }) => {
+            let put_back = sh(include_str!("put_back.sh"), [CONFIG, STARTED]);
+            let said =
+                host.run("Docker as before", put_back, Duration::from_secs(120)).await.unwrap_or_default();
+            Err(Failure::Change { resource, status, tail: format!("{tail}\n{said}").trim_end().to_owned() })
+        }
+        done => done.map(drop),
+    }
 }
 
 /// Nobody else's Docker is there, and it is noted that this one is muster's.
@@ -119,6 +134,14 @@ fn gone(host: &Host, state: &str) -> Result<Command> {
     Ok(removal("Docker", sh(include_str!("remove.sh"), arguments), sh(r#"[ ! -e "$1" ]"#, [MARK])))
 }
 
+/// What a user types to remove what Docker keeps in its folder, and nothing else that is in it.
+pub(crate) fn removal_of_data(folder: &str) -> String {
+    format!(
+        "cd {} && rm -rf buildkit btrfs containers engine-id fuse-overlayfs image network overlay2 plugins runtimes swarm vfs volumes zfs",
+        quote(folder)
+    )
+}
+
 /// The role `containerd`'s last step removes Docker where it is not wanted: a look of its own would be an exchange in every run.
 pub(crate) fn removed_in<'h>(host: &'h Host, step: Step<'h>) -> Result<Step<'h>> {
     Ok(if is_asked_for(host.all_vars()) { step } else { step.ensure(is_gone(host)?) })
@@ -127,7 +150,8 @@ pub(crate) fn removed_in<'h>(host: &'h Host, step: Step<'h>) -> Result<Step<'h>>
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
     const RULES: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\n\
@@ -140,9 +164,110 @@ mod tests {
         -D POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n-F DOCKER\n-X DOCKER\nCOMMIT\n\
         *filter\n-D FORWARD -j DOCKER-USER\n-D FORWARD -i br-0123456789ab -j ACCEPT\n-F DOCKER-USER\n-X DOCKER-USER\nCOMMIT\n";
 
+    const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "sh"]];
+
+    #[test]
+    fn what_docker_has_started_with_comes_back_where_it_does_not_start() {
+        let rows = [
+            ("", "good", "new", "new", ""),
+            ("new", "good", "new", "new", ""),
+            ("good", "good", "new", "good", "restart docker"),
+            ("good", "good", "good", "good", ""),
+            ("good", "", "new", "new", ""),
+        ];
+        for shell in SHELLS {
+            for (runs_with, started, config, expected, restarts) in rows {
+                let root = tempfile::tempdir().unwrap();
+                let at = |name: &str| root.path().join(name);
+                fs::write(at("config"), config).unwrap();
+                if !started.is_empty() {
+                    fs::write(at("started"), started).unwrap();
+                }
+                // Docker runs, or starts, with one configuration alone; with none named, with each.
+                let program = format!(
+                    "systemctl() {{ case $1 in -q) [ -z \"{runs_with}\" ] || [ \"$(cat \"$config\")\" = \"{runs_with}\" ] ;; \
+                     restart) echo \"$*\" >>\"${{config%/*}}/said\" ;; esac; }}\nconfig=$1\n{}",
+                    include_str!("put_back.sh")
+                );
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &program, "sh"]).args([at("config"), at("started")]);
+                let out = command.output().unwrap();
+                assert!(out.status.success(), "{shell:?} {out:?}");
+                let said = fs::read_to_string(at("said")).unwrap_or_default();
+                let found = (fs::read_to_string(at("config")).unwrap(), said.trim().to_owned());
+                assert_eq!(
+                    found,
+                    (expected.to_owned(), restarts.to_owned()),
+                    "{shell:?} {runs_with} {started}"
+                );
+                assert_eq!(out.stdout.is_empty(), restarts.is_empty(), "{shell:?} {out:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn containers_that_outlive_docker_are_stopped_where_that_is_asked_for() {
+        for shell in SHELLS {
+            let root = tempfile::tempdir().unwrap();
+            let here = root.path().display().to_string();
+            let at = |path: &str| root.path().join(path);
+            let write = |path: &str, text: &str| {
+                fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+                fs::write(at(path), text).unwrap();
+            };
+            let [mut shim, mut inmate, mut of_pod] =
+                [0, 1, 2].map(|_| Command::new("sleep").arg("60").spawn().unwrap());
+            let id = "0123456789abcdef".repeat(4);
+            let keeps = |namespace: &str| {
+                format!("/bin/containerd-shim-runc-v2\0-namespace\0{namespace}\0-id\0{id}\0-address\0x\0")
+            };
+            for (process, words, group) in [
+                (shim.id(), keeps("moby-1000.1000"), "/system.slice/docker.service".to_owned()),
+                (inmate.id(), "sleep\060\0".to_owned(), format!("/system.slice/docker-{id}.scope")),
+                (of_pod.id(), keeps("k8s.io"), "/system.slice/containerd.service".to_owned()),
+            ] {
+                write(&format!("proc/{process}/cmdline"), &words);
+                write(&format!("proc/{process}/cgroup"), &format!("0::{group}\n"));
+                fs::create_dir_all(at(&format!("proc/{process}/ns"))).unwrap();
+                symlink("pid:[1]", at(&format!("proc/{process}/ns/pid"))).unwrap();
+            }
+            fs::create_dir_all(at("proc/self/ns")).unwrap();
+            symlink("pid:[1]", at("proc/self/ns/pid")).unwrap();
+            for name in ["iptables-save", "ip6tables-save"] {
+                write(&format!("tools/{name}"), "#!/bin/sh\n");
+                fs::set_permissions(at(&format!("tools/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            let text = include_str!("remove.sh").replace("/proc/", &format!("{here}/proc/"));
+            let text = ["/etc/", "/run/", "/sys/"]
+                .iter()
+                .fold(text, |text, folder| text.replace(&format!(" {folder}"), &format!(" {here}{folder}")));
+            let gone = format!("rm -rf {here}/proc/{} {here}/proc/{}", shim.id(), inmate.id());
+            let text = format!("systemctl() {{ :; }}\nsleep() {{ {gone}; }}\n{text}");
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).args(["-euc", &text, "sh"]);
+            command.args([at("stamps/docker").to_str().unwrap(), ""]);
+            let out = command.env("PATH", format!("{here}/tools:/usr/bin:/bin")).output().unwrap();
+            assert!(out.status.success(), "{shell:?} {out:?}");
+            let signals = [&mut shim, &mut inmate].map(|process| process.wait().unwrap().signal());
+            assert_eq!(signals, [Some(9), Some(9)], "{shell:?} {out:?}");
+            assert!(of_pod.try_wait().unwrap().is_none(), "{shell:?}: it is a pod's");
+            of_pod.kill().unwrap();
+            of_pod.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_removed_of_docker_is_its_own() {
+        let removal = super::removal_of_data("/srv/my docker");
+        assert!(
+            removal.starts_with("cd '/srv/my docker' && rm -rf buildkit ") && !removal.contains('*'),
+            "{removal}"
+        );
+    }
+
     #[test]
     fn docker_goes_with_its_rules_and_bridges_and_not_under_a_container_of_it() {
-        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+        for shell in SHELLS {
             let root = tempfile::tempdir().unwrap();
             let here = root.path().display().to_string();
             let at = |path: &str| root.path().join(path);
@@ -163,6 +288,7 @@ mod tests {
             let ours = [
                 "etc/systemd/system/docker.service",
                 "etc/docker/daemon.json",
+                "etc/docker/daemon.json.started",
                 "stamps/docker",
                 "stamps/docker.service",
                 "bin/dockerd",
@@ -174,7 +300,8 @@ mod tests {
             write("run/docker/netns/default", "");
             write("sys/class/net/docker0/bridge/bridge_id", "");
             write("sys/class/net/br-0123456789ax/bridge/bridge_id", "");
-            let task = "state/io.containerd.runtime.v2.task/moby/0a1b/pid";
+            // Of a Docker with --userns-remap.
+            let task = "state/io.containerd.runtime.v2.task/moby-1000.1000/0a1b/pid";
             write(task, "7");
             let text = ["/etc/", "/run/", "/sys/"]
                 .iter()

@@ -7,4 +7,5 @@ found=$(anothers_docker "$1")
 }
 mkdir -p "${1%/*}"
 printf '%s\n' "$2" >"$1.new"
+sync "$1.new"
 mv -f "$1.new" "$1"

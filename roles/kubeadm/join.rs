@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use muster_engine::prelude::*;
+use muster_engine::script::quote;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -153,7 +154,7 @@ async fn invitation(host: &Host) -> Result<Arc<Invitation>> {
         parse_invitation(&output, &through).ok_or_else(|| {
             Failure::new(
                 format!("there was no token from kubeadm token create, or no certificate in {ca}"),
-                format!("try it on {through}: kubeadm token create && cat {ca}"),
+                format!("try it on {through}: kubeadm token create && cat {}", quote(&ca)),
             )
         })
     };

@@ -21,7 +21,7 @@ pub(super) const LOOK: &str = concat!(
     include_str!("../docker/anothers.sh"),
     r#"if [ -e "$1" ]; then
   running=0
-  for task in "$2"/io.containerd.runtime.v2.task/moby/*; do
+  for task in "$2"/io.containerd.runtime.v2.task/moby/* "$2"/io.containerd.runtime.v2.task/moby-*/*; do
     [ ! -e "$task" ] || running=$((running + 1))
   done
   echo "ours $running $(cat "$1")"
@@ -105,7 +105,7 @@ pub(super) fn check(machine: &Machine, findings: &mut Findings) {
         format!(
             "nothing: its images, containers and volumes stay in {folder}, for a Docker that may come again"
         ),
-        format!("to remove them, on {name}: rm -rf {folder}"),
+        format!("to remove them, on {name}: {}", docker::removal_of_data(folder)),
     )]);
 }
 
@@ -129,8 +129,9 @@ mod tests {
                 fs::write(at(path), text).unwrap();
             };
             let here = root.path().display().to_string();
-            let program =
-                ["/etc/", "/usr/", "/lib/", "/run/"].iter().fold(LOOK.to_owned(), |text, folder| {
+            let program = ["/etc/", "/usr/", "/lib/", "/run/", "/proc/"]
+                .iter()
+                .fold(LOOK.to_owned(), |text, folder| {
                     text.replace(&format!(" {folder}"), &format!(" {here}{folder}"))
                 });
             let look = || {
@@ -143,6 +144,12 @@ mod tests {
                 (docker.anothers.unwrap_or_default(), docker.ours)
             };
             assert_eq!(look(), (String::new(), None), "{shell:?}");
+            // A package has left its socket, at which nobody listens; and then somebody does.
+            write("run/docker.sock", "");
+            write("proc/net/unix", "f: 00000002 00000000 00010000 0001 01 77 /run/other.sock\n");
+            assert_eq!(look(), (String::new(), None), "{shell:?}");
+            write("proc/net/unix", "f: 00000002 00000000 00010000 0001 01 77 /run/docker.sock\n");
+            assert_eq!(look(), ("/run/docker.sock".into(), None), "{shell:?}");
             write("etc/docker/daemon.json", "{}");
             assert_eq!(look(), ("/etc/docker/daemon.json".into(), None), "{shell:?}");
             write("lib/systemd/system/docker.service", "");
@@ -150,7 +157,8 @@ mod tests {
             write("mark", "/srv/my docker\n");
             assert_eq!(look(), (String::new(), Some(("/srv/my docker".into(), 0))), "{shell:?}");
             write("state/io.containerd.runtime.v2.task/moby/0a1b/pid", "7");
-            assert_eq!(look().1, Some(("/srv/my docker".into(), 1)), "{shell:?}");
+            write("state/io.containerd.runtime.v2.task/moby-1000.1000/0a1c/pid", "8");
+            assert_eq!(look().1, Some(("/srv/my docker".into(), 2)), "{shell:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
 use muster_engine::prelude::Problem;
+use muster_engine::script::quote;
 
 use super::Machine;
 use super::findings::{Findings, problem};
@@ -132,7 +133,7 @@ fn clusters(machine: &Machine) -> Vec<Problem> {
         let remedy = match (name.as_str(), remover.as_str()) {
             ("MicroK8s", _) => "snap remove --purge microk8s".to_owned(),
             ("k0s", program) if !program.is_empty() => format!("{program} stop; {program} reset"),
-            (_, "") => format!("systemctl disable --now {unit} && rm {path}"),
+            (_, "") => format!("systemctl disable --now {unit} && rm {}", quote(path)),
             (_, program) => program.to_owned(),
         };
         problem(
@@ -154,10 +155,10 @@ fn drop_ins(machine: &Machine) -> Vec<Problem> {
         let name = path.rsplit('/').next().unwrap_or_default();
         let own = format!("/etc/systemd/system/{unit}.service.d");
         let away = if path.starts_with("/etc/") || path.starts_with("/run/") {
-            format!("rm {path}")
+            format!("rm {}", quote(path))
         } else {
             // Removing the package's own file would last until its next update.
-            format!("mkdir -p {own} && ln -s /dev/null {own}/{name}")
+            format!("mkdir -p {own} && ln -s /dev/null {}", quote(&format!("{own}/{name}")))
         };
         problem(
             format!("{unit}.service"),
@@ -199,8 +200,9 @@ fn static_pod(machine: &Machine, path: &str) -> Problem {
         format!("{path} is there, and the machine is no node"),
         "no manifest of another cluster: the kubelet starts its pod as soon as it runs",
         format!(
-            "on {}: rm {path}; or {}",
+            "on {}: rm {}; or {}",
             machine.name,
+            quote(path),
             reset(machine, "clear all that is left of that cluster")
         ),
     )
@@ -502,6 +504,14 @@ mod tests {
             drop_in.remedy,
             "on node1: mkdir -p /etc/systemd/system/kubelet.service.d && ln -s /dev/null \
              /etc/systemd/system/kubelet.service.d/10-kubeadm.conf && systemctl daemon-reload && systemctl try-restart kubelet"
+        );
+        cni(&mut fixture, "05 odd.conflist", "odd");
+        let odd = first_plugin(&fixture.machine()).unwrap().remedy;
+        assert!(
+            odd.starts_with(
+                "on node1: mv '/etc/cni/net.d/05 odd.conflist' '/etc/cni/net.d/05 odd.conflist.off'; or"
+            ),
+            "{odd}"
         );
         let cluster = |name: &str, remover: &str| Cluster {
             name: name.into(),

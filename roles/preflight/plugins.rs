@@ -1,6 +1,7 @@
 //! The network plugins on a machine: that of the cluster, which no other one follows, and what comes before or after ours.
 
 use muster_engine::prelude::Problem;
+use muster_engine::script::quote;
 
 use super::Machine;
 use super::findings::problem;
@@ -66,8 +67,9 @@ pub(super) fn first_plugin(machine: &Machine) -> Option<Problem> {
             format!("{path} asks for {}, and comes before {ours}", plugin(kind)),
             format!("no file there whose name comes before {ours}: pods get the network of the first one"),
             format!(
-                "on {}: mv {path} {path}.off; or to keep that plugin, set kube_network_plugin: none",
-                machine.name
+                "on {}: {}; or to keep that plugin, set kube_network_plugin: none",
+                machine.name,
+                put_aside(path)
             ),
         )
     })
@@ -79,7 +81,7 @@ pub(super) fn other_plugins(machine: &Machine) -> Option<Problem> {
     let after = machine.seen.foreign.cni.iter().filter(|(path, _)| file_name(path) > ours);
     let paths: Vec<&str> = after.map(|(path, _)| path.as_str()).collect();
     (!machine.seen.joined && !paths.is_empty() && concerns(machine, "kubelet")).then(|| {
-        let away: Vec<_> = paths.iter().map(|path| format!("mv {path} {path}.off")).collect();
+        let away: Vec<_> = paths.iter().map(|path| put_aside(path)).collect();
         problem(
             "network plugin",
             format!("{} of another program", paths.join(" and ")),
@@ -87,6 +89,11 @@ pub(super) fn other_plugins(machine: &Machine) -> Option<Problem> {
             format!("on {}, if no program needs it: {}", machine.name, away.join("; ")),
         )
     })
+}
+
+/// The command that puts a file where no program looks for it.
+fn put_aside(path: &str) -> String {
+    format!("mv {} {}", quote(path), quote(&format!("{path}.off")))
 }
 
 fn plugin(kind: &str) -> String {

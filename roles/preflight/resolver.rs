@@ -14,6 +14,7 @@ use crate::resolvconf;
 
 /// Everything about the resolv.conf that pods get, and CoreDNS among them.
 pub(super) fn check(machine: &Machine, findings: &mut Findings) {
+    findings.refuse(goes(machine));
     let Some(file) = File::of_pods(machine) else {
         findings.refuse(missing_file(machine));
         return;
@@ -119,6 +120,19 @@ impl<'m> File<'m> {
         }
         file
     }
+}
+
+/// The server that the machine asks, where an upgrade would take it away: only setup-cluster tells machines whom to ask.
+fn goes(machine: &Machine) -> Option<Problem> {
+    let lines = machine.facts.resolv.iter().chain(&machine.facts.uplink_resolv);
+    let server = machine.names.gone(lines).filter(|_| machine.upgrades)?;
+    Some(problem(
+        "name servers",
+        format!("the machine asks {server}, which would go with this upgrade"),
+        "a server that stays: upgrade-cluster leaves it as it is how machines find names",
+        "run setup-cluster first, which has the machine ask others; in the middle of an upgrade, put enable_nodelocaldns and dns_mode \
+         back as they were until it is finished",
+    ))
 }
 
 fn missing_file(machine: &Machine) -> Option<Problem> {
@@ -322,6 +336,20 @@ mod tests {
         ];
         for (row, (change, expected)) in rows.into_iter().enumerate() {
             assert_eq!(found(change), (expected.to_owned(), String::new()), "row {row}");
+        }
+        // In an upgrade, a server that the variables take away.
+        for (server, goes) in [("169.254.25.10", true), ("10.233.0.4", true), ("10.233.0.3", false)] {
+            let mut fixture = Fixture::good();
+            asks_cluster(&mut fixture);
+            resolv(&mut fixture, &[&format!("nameserver {server}"), "nameserver 192.0.2.1"]);
+            for upgrades in [false, true] {
+                fixture.upgrades = upgrades;
+                let mut findings = Findings::new(false);
+                check(&fixture.machine(), &mut findings);
+                let told: Vec<String> = findings.problems.into_iter().map(|problem| problem.found).collect();
+                let refused = format!("the machine asks {server}, which would go with this upgrade");
+                assert_eq!(told, if goes && upgrades { vec![refused] } else { Vec::new() }, "{server}");
+            }
         }
         let lenient: Change = |f| { resolv(f, &FOUR); f.vars.docker_dns_servers_strict = false };
         assert_eq!(found(lenient).0, "");

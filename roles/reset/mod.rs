@@ -116,8 +116,9 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         let gone = if with.foreign { docker::is_gone_with_containers(host)? } else { docker::is_gone(host)? };
         host.step("Remove Docker").limit(Duration::from_secs(120)).ensure(gone).await?;
         host.warn(format!(
-            "images, containers and volumes of Docker stay on {0} in {folder}; to remove them, on {0}: rm -rf {folder}",
-            host.name()
+            "images, containers and volumes of Docker stay on {0} in {folder}; to remove them, on {0}: {removal}",
+            host.name(),
+            removal = docker::removal_of_data(folder)
         ));
     }
     let etcd_service = has_etcd.then(|| service("etcd"));

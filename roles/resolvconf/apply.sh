@@ -76,6 +76,22 @@ keep() {
   mv "$kept.new" "$kept"
 }
 
+# ours WORD...: what programs are told besides what the machine has itself.
+ours() {
+  has=" $* "
+  for word in $asked $further $search; do
+    case $has in *" $word "*) ;; *) echo "$word" ;; esac
+  done
+}
+# noted NAME WORD...
+noted() {
+  name=$1
+  shift
+  once "$@" >"$kept/$name.new"
+  sync "$kept/$name.new"
+  mv -f "$kept/$name.new" "$kept/$name"
+}
+
 give_up() {
   echo "$1" >&2
   undo
@@ -91,16 +107,21 @@ if command -v socat >/dev/null && ! tries 60 ask "$server" "kubernetes.default.s
   echo "the cluster's DNS does not answer at $server on this machine, which therefore goes on finding names as it does" >&2
   exit 1
 fi
-if [ -s "$kept/mechanism" ] && [ "$(cat "$kept/mechanism")" != "$how" ]; then undo; fi
-if [ ! -s "$kept/mechanism" ]; then
-  keep "$@"
-elif [ "$how" = plain ] && [ ! -e "$kept/new" ] && ! grep -qs "^$begin" /etc/resolv.conf &&
-  [ "$(listed nameserver | head -n 1)" != "$(cat "$kept/server")" ]; then
-  # Somebody has written it anew since then, and no client of DHCP by what it was told.
-  keep "$@"
+if [ -s "$kept/mechanism" ] && [ "$(cat "$kept/mechanism")" != "$how" ]; then
+  undo
+  how=$(mechanism)
 fi
+if [ ! -s "$kept/mechanism" ] || is_anothers; then keep "$@"; fi
+keep_lease
 rm -f "$kept/checked"
-echo "$server" >"$kept/server"
+# What was told before is known as muster's until it is nowhere any more.
+# shellcheck disable=SC2046
+told_now=$(ours $(own) $(own_search))
+# shellcheck disable=SC2046,SC2086
+noted told $(cat "$kept/told" 2>/dev/null || :) $told_now
+# shellcheck disable=SC2046
+noted server $(cat "$kept/server") "$server"
+no_older
 for path in $(targets "$how"); do
   mkdir -p "${path%/*}"
   text_of "$path" >"$kept/text"
@@ -111,4 +132,7 @@ tries 15 finds_cluster ||
   give_up "names of the cluster are not found by way of $how ($(targets "$how")): what was there before is there again"
 tries 3 finds_all || give_up "with the cluster's DNS at $server the machine does not find all of these names, which it found before: \
 $(tr '\n' ' ' <"$kept/names"); what was there before is there again"
+# shellcheck disable=SC2086
+noted told $told_now
+noted server "$server"
 : >"$kept/checked"

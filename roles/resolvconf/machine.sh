@@ -1,8 +1,9 @@
 # How the machine finds names, and what of it is the cluster's. Functions; what they read:
-# $1: the DNS server of the cluster that the machine asks first; $2: further servers, with blanks between; $3: search domains, in the
+# $1: the DNS servers of the cluster that the machine asks first, with blanks between; $2: further servers; $3: search domains, in the
 # same way; $4: options of resolv.conf(5); $5: yes, where the machine's own servers are left out; $6: the DNS domain of the cluster;
 # $7: all addresses of its DNS. Nothing of it is read by `undo`.
-server=${1:-} further=${2:-} search=${3:-} options=${4:-} alone=${5:-} domain=${6:-} cluster=" ${7:-} "
+asked=${1:-} further=${2:-} search=${3:-} options=${4:-} alone=${5:-} domain=${6:-} cluster=" ${7:-} "
+server=${asked%% *}
 kept=/var/lib/muster/stamps/resolv
 begin='# muster: names of the cluster begin'
 end='# muster: names of the cluster end'
@@ -33,12 +34,18 @@ targets() {
     NetworkManager) echo /etc/NetworkManager/conf.d/zz-muster.conf ;;
     resolvconf) echo /etc/resolvconf/resolv.conf.d/head /etc/resolvconf/resolv.conf.d/tail ;;
     plain)
-      for file in /etc/dhcp/dhclient.conf /etc/dhclient.conf; do
-        if [ -e "$file" ]; then echo "$file"; break; fi
-      done
+      # Of Debian's dhclient-script(8), which reads what is in the folder whenever there is a lease; its name has no dot (run-parts(8)).
+      [ ! -d /etc/dhcp/dhclient-enter-hooks.d ] || echo /etc/dhcp/dhclient-enter-hooks.d/zz-muster
       echo /etc/resolv.conf
       ;;
   esac
+}
+
+# The files in which an older muster has told dhclient, which reads them only when it starts.
+older() {
+  for path in /etc/dhcp/dhclient.conf /etc/dhclient.conf; do
+    ! grep -qs "^$begin" "$path" || echo "$path"
+  done
 }
 
 # once WORD...: each word once, with blanks between.
@@ -57,6 +64,14 @@ foreign() {
   done
 }
 
+# untold WORD...: those that are not muster's: what it has told programs, and the machine did not have itself.
+untold() {
+  told=" $(cat "$kept/told" 2>/dev/null || cat "$kept/server" 2>/dev/null || :) "
+  for word; do
+    case $told in *" $word "*) ;; *) echo "$word" ;; esac
+  done
+}
+
 # The words behind a keyword ($1) in the file that programs read now; of systemd-resolved, the one with the servers that it asks.
 listed() {
   file=/etc/resolv.conf
@@ -68,12 +83,26 @@ listed() {
 of_links() { resolvectl dns 2>/dev/null | sed -n 's/^Link [^:]*): *//p' | tr ' ' '\n' | sed 's/[#%].*//' || :; }
 of_devices() { nmcli -g IP4.DNS,IP6.DNS device show 2>/dev/null | tr '|' '\n' | tr -d ' \\' || :; }
 
+# Whether nobody but the file itself says it, and it is not as muster has written it.
+is_anew() { [ "$how" = plain ] && [ ! -e "$kept/new" ] && ! grep -qs "^$begin" /etc/resolv.conf; }
+
+# Whether it was a client of DHCP that wrote it, by what it was told.
+leased() {
+  is_anew || return 1
+  first=$(listed nameserver | head -n 1)
+  case " $(cat "$kept/server" 2>/dev/null || :) " in *" $first "*) ;; *) return 1 ;; esac
+}
+
 # The machine's own servers: as they are now, where that is to be had; else as they were before.
 own() {
+  now=
   case $how in
     resolved) now=$(of_links) ;;
     NetworkManager) now=$(of_devices) ;;
-    *) now= ;;
+    *)
+      # shellcheck disable=SC2046
+      if [ "$how" != plain ] || is_anew; then now=$(untold $(listed nameserver)); fi
+      ;;
   esac
   if [ -z "$now" ]; then
     if [ -e "$kept/own" ]; then now=$(cat "$kept/own"); else now=$(listed nameserver); fi
@@ -85,8 +114,9 @@ own() {
 
 # Its own search domains, of which the last line counts (resolv.conf(5)).
 own_search() {
-  if [ -e "$kept/search" ]; then cat "$kept/search"; return; fi
-  for word in $(listed '\(search\|domain\)' | tail -n 1); do
+  if [ -e "$kept/search" ] && ! is_anew; then cat "$kept/search"; return; fi
+  # shellcheck disable=SC2046
+  for word in $(untold $(listed '\(search\|domain\)' | tail -n 1)); do
     case $word in . | *svc."$domain") ;; *) echo "$word" ;; esac
   done
 }
@@ -95,10 +125,10 @@ own_search() {
 servers() {
   if [ "$alone" = yes ]; then
     # shellcheck disable=SC2086
-    once "$server" $further
+    once $asked $further
   else
     # shellcheck disable=SC2046,SC2086
-    once "$server" $further $(own)
+    once $asked $further $(own)
   fi
 }
 
@@ -149,7 +179,7 @@ text_of() {
     */resolved.conf.d/*)
       # Links ask their own servers besides, unless the whole of the names is led to these here.
       routes="~$domain"
-      all=$server
+      all=$asked
       [ ! -e "$kept/global" ] || all="$all $(cat "$kept/global")"
       if [ "$alone" = yes ] || [ -z "$(of_links)" ]; then all=$(servers); fi
       [ "$alone" != yes ] || routes="$routes ~."
@@ -164,7 +194,7 @@ text_of() {
     */head)
       echo "$begin"
       # shellcheck disable=SC2046,SC2086
-      first_three $(once "$server" $further) | sed 's/^/nameserver /'
+      first_three $(once $asked $further) | sed 's/^/nameserver /'
       echo "$end"
       beside "$1"
       ;;
@@ -175,14 +205,36 @@ text_of() {
       echo "$end"
       beside "$1"
       ;;
-    */dhclient.conf)
-      verb=prepend
-      [ "$alone" != yes ] || verb=supersede
-      # shellcheck disable=SC2046,SC2086
-      set -- "$1" "$(joined ', ' $(once "$server" $further | tr ' ' '\n' | grep -v :))" \
-        "$(joined '", "' $(once $search $(own_search)))"
-      printf '%s\n' "$begin" "$verb domain-name-servers $2;" "supersede domain-search \"$3\";" "$end"
-      beside "$1"
+    */dhclient-enter-hooks.d/*)
+      # Both of a lease of IPv6 change in the same way: the script compares them.
+      # shellcheck disable=SC2016,SC2086 # for dhclient-script; each word is one
+      printf '%s\n' '# muster: resolvconf_mode. What a lease says of names comes after what is of the cluster.' \
+        "muster_servers='$(once $asked $further)' muster_domains='$(once $search | tr -d "'")' muster_alone=$alone" \
+        'muster_once() {
+  muster_words=
+  for muster_word; do
+    case " $muster_words " in *" $muster_word "*) ;; *) muster_words="$muster_words $muster_word" ;; esac
+  done
+  echo $muster_words
+}
+muster_all() {
+  [ "$muster_alone" != yes ] || set --
+  muster_once $muster_servers "$@"
+}
+if [ -n "${new_domain_name_servers:-}" ]; then
+  new_domain_name_servers=$(muster_all $new_domain_name_servers)
+fi
+if [ -n "${new_domain_name_servers:-}${new_domain_name:-}${new_domain_search:-}" ]; then
+  new_domain_search=$(muster_once $muster_domains ${new_domain_name:-} ${new_domain_search:-})
+fi
+if [ -n "${new_dhcp6_name_servers:-}" ]; then
+  new_dhcp6_name_servers=$(muster_all $new_dhcp6_name_servers)
+  new_dhcp6_domain_search=$(muster_once $muster_domains ${new_dhcp6_domain_search:-})
+fi
+if [ -n "${old_dhcp6_name_servers:-}" ]; then
+  old_dhcp6_name_servers=$(muster_all $old_dhcp6_name_servers)
+  old_dhcp6_domain_search=$(muster_once $muster_domains ${old_dhcp6_domain_search:-})
+fi'
       ;;
     /etc/resolv.conf)
       echo "$begin (resolvconf_mode; what was here before is kept in $kept)"
@@ -202,17 +254,11 @@ text_of() {
   esac
 }
 
-# A client of DHCP may have written the file anew, by what its own file says.
-by_dhcp() {
-  case $(targets plain) in *dhclient*) ;; *) return 1 ;; esac
-  ! grep -qs "^$begin" /etc/resolv.conf && [ "$(listed nameserver | head -n 1)" = "$server" ]
-}
-
 # Whether everything is as it is to be.
 is_in_place() {
-  [ -e "$kept/checked" ] && [ ! -e "$kept/new" ] && [ "$(cat "$kept/mechanism")" = "$how" ] || return 1
+  [ -e "$kept/checked" ] && [ ! -e "$kept/new" ] && [ "$(cat "$kept/mechanism")" = "$how" ] && [ -z "$(older)" ] || return 1
   for path in $(targets "$how"); do
-    if [ "$path" = /etc/resolv.conf ] && by_dhcp; then continue; fi
+    if [ "$path" = /etc/resolv.conf ] && [ -d /etc/dhcp/dhclient-enter-hooks.d ] && leased; then continue; fi
     [ "$(cat "$path" 2>/dev/null)" = "$(text_of "$path")" ] || return 1
   done
 }

@@ -20,6 +20,7 @@ pub(crate) struct Vars {
     resolvconf_mode: String,
     dns_mode: String,
     skydns_server: String,
+    skydns_server_secondary: String,
     enable_nodelocaldns: bool,
     nodelocaldns_ip: String,
     upstream_dns_servers: Vec<String>,
@@ -75,13 +76,30 @@ impl Vars {
     }
 
     /// All addresses of the cluster's DNS.
-    fn of_cluster(&self) -> [&str; 2] {
-        [&self.skydns_server, &self.nodelocaldns_ip]
+    fn of_cluster(&self) -> [&str; 3] {
+        [&self.skydns_server, &self.skydns_server_secondary, &self.nodelocaldns_ip]
     }
 
-    /// The one that machines ask: the cache on the machine, where there is one.
-    fn first(&self) -> &str {
-        if self.enable_nodelocaldns { &self.nodelocaldns_ip } else { &self.skydns_server }
+    /// Those that machines ask: the cache on the machine, where there is one; else CoreDNS, and the second one where there are two.
+    fn asked(&self) -> Vec<&str> {
+        match (self.enable_nodelocaldns, self.dns_mode.as_str()) {
+            (true, _) => vec![self.nodelocaldns_ip.as_str()],
+            (false, "coredns_dual") => {
+                vec![self.skydns_server.as_str(), self.skydns_server_secondary.as_str()]
+            }
+            (false, _) => vec![self.skydns_server.as_str()],
+        }
+    }
+
+    /// The server of the cluster's that a resolv.conf names, and that is there no more with these variables.
+    pub(crate) fn gone<'l>(&self, lines: impl IntoIterator<Item = &'l String>) -> Option<&'l str> {
+        let is_there = |name: &str| match name {
+            name if name == self.nodelocaldns_ip => self.enable_nodelocaldns && self.dns_mode != "none",
+            name if name == self.skydns_server => coredns::is_installed(&self.dns_mode),
+            _ => self.dns_mode == "coredns_dual",
+        };
+        let servers = lines.into_iter().filter_map(|line| server(line));
+        servers.filter(|name| self.of_cluster().contains(name)).find(|name| !is_there(name))
     }
 
     /// Servers that variables name, by their addresses: those of CoreDNS may have a port or a protocol, which resolv.conf has not.
@@ -104,7 +122,7 @@ impl Vars {
         let options =
             format!("ndots:{} timeout:{} attempts:{}", self.ndots, self.dns_timeout, self.dns_attempts);
         vec![
-            self.first().to_owned(),
+            self.asked().join(" "),
             self.further().join(" "),
             self.search(domain).join(" "),
             options,
@@ -151,7 +169,7 @@ impl Vars {
         let own = self.without_the_clusters(own);
         let own = own.iter().filter_map(|line| server(line)).filter(|_| !self.disable_host_nameservers);
         let mut all: Vec<&str> = Vec::new();
-        for one in [self.first()].into_iter().chain(self.further()).chain(own) {
+        for one in self.asked().into_iter().chain(self.further()).chain(own) {
             if !all.contains(&one) {
                 all.push(one);
             }
@@ -185,7 +203,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .step("Names of the cluster on the machine")
         .limit(Duration::from_secs(300))
         .ensure(command(
-            format!("the machine asks {} for names first", vars.first()),
+            format!("the machine asks {} for names first", vars.asked().join(" and ")),
             sh(APPLY, arguments),
             look,
         ))

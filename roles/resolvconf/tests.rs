@@ -121,6 +121,22 @@ impl Machine {
         self.run(IS_DONE, &self.arguments(yaml).1).status.success()
     }
 
+    /// A client of DHCP writes a lease down, as Debian's dhclient-script(8) does.
+    fn leases(&self, server: &str, domain: &str) {
+        let program = r#"
+new_domain_name_servers=$1 new_domain_name=$2
+for hook in /etc/dhcp/dhclient-enter-hooks.d/*; do
+  case ${hook##*/} in *.*) ;; *) [ ! -f "$hook" ] || . "$hook" ;; esac
+done
+{
+  echo "domain $new_domain_name"
+  echo "search ${new_domain_search:-$new_domain_name}"
+  for one in $new_domain_name_servers; do echo "nameserver $one"; done
+} >/etc/resolv.conf"#;
+        let out = self.run(program, &[server.to_owned(), domain.to_owned()]);
+        assert!(out.status.success(), "{:?}: {}", self.shell, String::from_utf8_lossy(&out.stderr));
+    }
+
     fn undo(&self) {
         let out = self.run(UNDO, &[]);
         assert!(out.status.success(), "{:?}: {}", self.shell, String::from_utf8_lossy(&out.stderr));
@@ -217,6 +233,7 @@ fn a_link_and_a_mount_stay_and_so_does_what_somebody_writes() {
         machine.write("etc/mine.conf", "nameserver 192.0.2.7\n");
         machine.write("names.192.0.2.7", "registry.k8s.io\n");
         assert!(!machine.is_done(""));
+        assert_eq!(machine.for_pods(""), "nameserver 192.0.2.7\n", "before the machine itself is told");
         assert_eq!(machine.apply(""), "");
         assert!(machine.read("etc/resolv.conf").contains("\nnameserver 10.233.0.3\nnameserver 192.0.2.7\n"));
         machine.write("etc/mine.conf", "nameserver 192.0.2.8\n");
@@ -346,30 +363,120 @@ fn network_manager_and_resolvconf_are_told_in_theirs() {
                 .contains(&format!("\n{OF_CLUSTER}options ndots:2 timeout:2 attempts:2\n{end}"))
         );
         assert!(machine.read("told").ends_with("resolvconf -u\n"));
+        // What DHCP says then.
+        let today = "nameserver 10.233.0.3\nnameserver 192.0.2.1\nnameserver 192.0.2.7\nsearch example.org\n";
+        machine.write("run/resolvconf/resolv.conf", today);
+        let own = "nameserver 192.0.2.7\nsearch example.org\n";
+        assert_eq!(machine.for_pods("nameservers: [192.0.2.1]"), format!("nameserver 192.0.2.1\n{own}"));
+        assert_eq!(machine.for_pods(""), own);
         machine.undo();
         assert!(machine.read(head) == "# theirs\n" && !machine.has(tail));
     });
 }
 
 #[test]
-fn a_client_of_dhcp_writes_the_file_as_it_is_to_be() {
+fn a_client_of_dhcp_writes_the_file_as_it_is_to_be_without_being_started_anew() {
     on_each(|machine| {
-        let theirs = "request subnet-mask;\n";
-        machine.write("etc/dhcp/dhclient.conf", theirs);
+        let (theirs, hook) = ("request subnet-mask;\n", "etc/dhcp/dhclient-enter-hooks.d/zz-muster");
+        // As an older muster has left it.
+        let older = "# muster: names of the cluster begin\nprepend domain-name-servers 10.233.0.3;\n\
+                     # muster: names of the cluster end\n";
+        machine.write("etc/dhcp/dhclient.conf", &format!("{older}{theirs}"));
+        fs::create_dir(machine.path("etc/dhcp/dhclient-enter-hooks.d")).unwrap();
+        machine.leases("192.0.2.53", "example.org");
+        let before = machine.read("etc/resolv.conf");
         assert_eq!(machine.apply(""), "");
-        assert_eq!(
-            machine.read("etc/dhcp/dhclient.conf"),
-            "# muster: names of the cluster begin\nprepend domain-name-servers 10.233.0.3;\nsupersede domain-search \
-             \"default.svc.cluster.local\", \"svc.cluster.local\", \"example.org\";\n# muster: names of the cluster end\n\
-             request subnet-mask;\n"
-        );
-        // With its next lease.
-        machine
-            .write("etc/resolv.conf", &format!("{OF_CLUSTER}nameserver 10.233.0.3\nnameserver 192.0.2.53\n"));
-        assert!(machine.is_done(""));
-        machine.undo();
         assert_eq!(machine.read("etc/dhcp/dhclient.conf"), theirs);
-        assert_eq!(machine.read("etc/resolv.conf"), BEFORE);
+        let both = "nameserver 10.233.0.3\nnameserver 192.0.2.53\n";
+        assert!(machine.read("etc/resolv.conf").contains(both));
+        machine.undo();
+        assert!(machine.read("etc/resolv.conf") == before && !machine.has(hook));
+
+        // With its next lease.
+        assert_eq!(machine.apply(""), "");
+        machine.leases("192.0.2.53", "example.org");
+        assert_eq!(machine.read("etc/resolv.conf"), format!("domain example.org\n{OF_CLUSTER}{both}"));
+        assert!(machine.is_done(""));
+        // And with one that brings others, which are then the machine's own.
+        machine.leases("192.0.2.7", "example.net");
+        assert!(machine.is_done(""));
+        let own = "nameserver 192.0.2.7\nsearch example.net\n";
+        assert_eq!(machine.for_pods(""), own);
+        let more = "nameservers: [192.0.2.1]";
+        assert_eq!(machine.apply(more), "");
+        let three = "nameserver 10.233.0.3\nnameserver 192.0.2.1\nnameserver 192.0.2.7\n";
+        assert!(machine.read("etc/resolv.conf").contains(three), "{}", machine.read("etc/resolv.conf"));
+        machine.leases("192.0.2.7", "example.net");
+        assert!(machine.is_done(more) && machine.read("etc/resolv.conf").ends_with(three));
+        assert_eq!(machine.for_pods(more), format!("nameserver 192.0.2.1\n{own}"));
+        assert_eq!(machine.for_pods(""), own);
+        let alone = "nameservers: [192.0.2.1]\ndisable_host_nameservers: true";
+        assert_eq!(machine.apply(alone), "");
+        machine.leases("192.0.2.7", "example.net");
+        assert!(machine.is_done(alone) && !machine.read("etc/resolv.conf").contains("192.0.2.7"));
+        assert_eq!(machine.apply(more), "");
+        machine.leases("192.0.2.7", "example.net");
+
+        // dhclient-script writes the file of IPv6 where the servers of a lease are others than before.
+        let six = "new_dhcp6_name_servers=2001:db8::1 old_dhcp6_name_servers=2001:db8::1\n\
+                   . /etc/dhcp/dhclient-enter-hooks.d/zz-muster\n\
+                   [ \"$new_dhcp6_name_servers\" = \"$old_dhcp6_name_servers\" ]\n\
+                   [ \"$new_dhcp6_domain_search\" = \"$old_dhcp6_domain_search\" ]\n\
+                   echo \"$new_dhcp6_name_servers\"";
+        let said = machine.run(six, &[]);
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "10.233.0.3 192.0.2.1 2001:db8::1\n");
+
+        // Nothing of it is left, at once and with the leases that come.
+        machine.undo();
+        let today = "domain example.net\nsearch example.net\nnameserver 192.0.2.7\n";
+        assert!(!machine.has(hook));
+        assert_eq!(machine.read("etc/resolv.conf"), today);
+        machine.leases("192.0.2.7", "example.net");
+        assert_eq!(machine.read("etc/resolv.conf"), today);
+    });
+}
+
+#[test]
+fn what_somebody_has_in_a_file_outlasts_a_cut() {
+    on_each(|machine| {
+        fs::remove_file(machine.path("etc/resolv.conf")).unwrap();
+        machine.write("run/resolvconf/resolv.conf", BEFORE);
+        symlink("../run/resolvconf/resolv.conf", machine.path("etc/resolv.conf")).unwrap();
+        let head = "etc/resolvconf/resolv.conf.d/head";
+        machine.write(head, "# theirs\n");
+        let mut arguments = machine.arguments("").1;
+        arguments.push("registry.k8s.io".to_owned());
+        for (program, last) in [("mv", "head"), ("cat", "new")] {
+            let cut =
+                format!("{program}() {{ case $* in */{last}) exit 9 ;; esac; command {program} \"$@\"; }}\n");
+            machine.run(&format!("{cut}{APPLY}"), &arguments);
+            let left = machine.read(head);
+            assert!(left.ends_with("# theirs\n"), "{:?} {program}: {left}", machine.shell);
+            assert_eq!(machine.apply(""), "");
+            machine.undo();
+            assert_eq!(machine.read(head), "# theirs\n");
+            assert_eq!(fs::read_dir(machine.path("etc/resolvconf/resolv.conf.d")).unwrap().count(), 1);
+        }
+    });
+}
+
+#[test]
+fn the_second_coredns_is_the_clusters_too() {
+    on_each(|machine| {
+        let dual = "dns_mode: coredns_dual\nskydns_server_secondary: 10.233.0.4";
+        assert_eq!(machine.apply(dual), "");
+        let servers = "\nnameserver 10.233.0.3\nnameserver 10.233.0.4\nnameserver 192.0.2.53\n";
+        assert!(machine.read("etc/resolv.conf").contains(servers), "{}", machine.read("etc/resolv.conf"));
+        let own = "nameserver 192.0.2.53\nsearch example.org\n";
+        assert_eq!(machine.for_pods(dual), own);
+        // A machine that asks it by itself, as kubespray has had it.
+        machine.undo();
+        machine.write("etc/resolv.conf", &format!("nameserver 10.233.0.4\n{own}"));
+        assert_eq!(machine.for_pods(dual), own);
+        let lines: Vec<String> = machine.read("etc/resolv.conf").lines().map(str::to_owned).collect();
+        let vars = machine.arguments(dual).0;
+        assert!(vars.has_the_clusters(&lines) && vars.gone(&lines).is_none());
+        assert_eq!(machine.arguments("").0.gone(&lines), Some("10.233.0.4"));
     });
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use muster_app::{INVENTORY_DIR, Project};
+use muster_engine::script::quote;
 
 use crate::admin_conf;
 use crate::args::InventoryArgs;
@@ -184,7 +185,7 @@ impl Lock {
             ))
             .hint(format!(
                 "try again; if nothing is, one of them was killed while it did: rm {}",
-                lock.display()
+                quote(&lock.display().to_string())
             ))),
             Err(error) => Err(failed(error)),
         }

@@ -66,7 +66,7 @@ fn docker_comes_works_and_goes_beside_kubernetes() {
     assert_eq!(lab.on("node2", "docker ps -q | wc -l").trim(), "1");
     lab.on("node2", "docker stop -t 1 stays");
     let off = works("containerd");
-    assert!(off.all().contains("rm -rf /var/lib/docker"), "{off:#?}");
+    assert!(off.all().contains("cd /var/lib/docker && rm -rf buildkit "), "{off:#?}");
     for path in
         ["/usr/local/bin/docker", "/etc/docker", "/run/docker", "/run/docker.sock", "/sys/class/net/docker0"]
     {
@@ -83,9 +83,25 @@ fn docker_comes_works_and_goes_beside_kubernetes() {
         kubectl(&["get", "pod", "app", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"]);
     assert_eq!(restarts, "0");
 
-    let reset = lab.muster(&["reset-cluster", "--yes"]);
+    // dockerd takes it, and does not start with it: nobody has made that bridge.
+    let with = |options: &str| {
+        let (manager, options) = ("container_manager=docker", format!("docker_options={options}"));
+        lab.muster(&["setup-cluster", &lab.pattern(2), "--offline", "-e", manager, "-e", &options])
+    };
+    let bad = with("--bridge=nosuch0");
+    assert!(bad.code != 0 && bad.all().contains("it goes on with what it had before"), "{bad:#?}");
+    assert_eq!(lab.on("node2", "docker run --rm own:1 /bin/sh -c 'echo still'").trim(), "still");
+    unchanged("docker");
+    assert_eq!(lab.on("node2", "stat -c %a /etc/docker/daemon.json").trim(), "600");
+
+    // A container that outlives Docker goes where all of others' goes.
+    let live = with("--live-restore");
+    assert_eq!(live.code, 0, "{live:#?}");
+    lab.on("node2", "docker run -dit --name outlives own:1 /bin/sh && pgrep -f -- '-namespace [m]oby'");
+    let reset = lab.muster(&["reset-cluster", "--foreign", "--yes"]);
     assert_eq!(reset.code, 0, "{reset:#?}");
-    assert!(reset.all().contains("to remove them, on node2: rm -rf /var/lib/docker"), "{reset:#?}");
+    lab.on("node2", "! pgrep -f -- '-namespace [m]oby'");
+    assert!(reset.all().contains("to remove them, on node2: cd /var/lib/docker && rm -rf "), "{reset:#?}");
     for path in [
         "/usr/local/bin/dockerd",
         "/etc/systemd/system/docker.service",
