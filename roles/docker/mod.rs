@@ -5,6 +5,7 @@
 //! What Docker keeps for its users (images, containers, volumes) is theirs, and is never removed.
 
 mod daemon;
+mod values;
 
 use muster_engine::prelude::*;
 use muster_engine::script::quote;
@@ -19,7 +20,7 @@ use crate::containerd::Wrong;
 use crate::proxies;
 use crate::unit::unit;
 
-pub(crate) use daemon::{left_out, wrong};
+pub(crate) use daemon::{left_out, networks, wrong};
 
 /// The artifact, and the service.
 const NAME: &str = "docker";
