@@ -154,9 +154,10 @@ pub(super) fn check(machine: &Machine, everyone: &Everyone, vars: &HostVars, fin
     }
     let Some((folder, running)) = seen.ours.as_ref().filter(|_| !wanted) else { return };
     if *running > 0 {
+        // Not called after the variable: its value is no mistake, and the command to go on with has it again.
         findings.refuse([problem(
-            "container_manager",
-            format!("containers of Docker run ({running}), and Docker would go"),
+            "Docker",
+            format!("containers of it run ({running}), and it would go"),
             "no containers of Docker, where container_manager is not docker: they would be stopped",
             format!("stop them on {name}: docker stop $(docker ps -q); or set container_manager: docker"),
         )]);
@@ -241,10 +242,7 @@ mod tests {
         assert_eq!(found("docker", anothers()), (refused.into(), String::new()));
         assert_eq!(found("containerd", anothers()), Default::default());
         assert_eq!(found("docker", ours(2)), Default::default());
-        assert_eq!(
-            found("containerd", ours(2)).0,
-            "container_manager: containers of Docker run (2), and Docker would go"
-        );
+        assert_eq!(found("containerd", ours(2)).0, "Docker: containers of it run (2), and it would go");
         let (none, warned) = found("containerd", ours(0));
         assert!(
             none.is_empty() && warned.ends_with("is not wanted any more: setup-cluster removes it"),
