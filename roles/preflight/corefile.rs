@@ -133,8 +133,8 @@ impl Zone {
         is_good.then(|| Self { protocol: protocol.to_owned(), port, ..Self::plain(name) })
     }
 
-    /// Whether the names of services would be asked of somebody else: the cluster's own block is for all of `domain` in the caches' Corefile,
-    /// and for all that is in no other block in that of CoreDNS.
+    /// Whether the names of services would be asked of somebody else: the cluster's own block is for all of `domain` in the caches'
+    /// Corefile, and for all that is in no other block in that of CoreDNS.
     fn takes_services(&self, domain: &str, also_above: bool) -> bool {
         let services = format!("svc.{domain}");
         let is_above = also_above && services.ends_with(&format!(".{}", self.name));
