@@ -120,3 +120,199 @@ pub(super) async fn hand_over(host: &Host) -> Result<()> {
         .await?;
     is_healthy(host).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::{Command, Output};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "sh"]];
+
+    /// A machine whose programs are functions. At each pause the kubelet does what the manifests say, where it `works`.
+    const MACHINE: &str = r#"kubelet() {
+  if [ -e ROOT/etc/kubernetes/manifests/etcd-member.yaml ]; then
+    begun=$(sed -n 's/^  uid: "\(.*\)"$/\1/p' ROOT/etc/kubernetes/manifests/etcd-member.yaml)
+    for it in '41 pause' '42 etcd'; do
+      mkdir -p "ROOT/proc/${it% *}"
+      echo "0::/kubepods.slice/kubepods-pod$begun.slice/cri-${it% *}.scope" >"ROOT/proc/${it% *}/cgroup"
+      echo "${it#* }" >"ROOT/proc/${it% *}/comm"
+    done
+    mkdir -p "ROOT/var/log/pods/kube-system_etcd-n1_$begun/etcd"
+    echo '2026-01-01T00:00:00Z stderr F {"msg":"it \ serves"}' >"ROOT/var/log/pods/kube-system_etcd-n1_$begun/etcd/0.log"
+  else
+    rm -rf ROOT/proc/41 ROOT/proc/42
+  fi
+}
+pauses=0
+sleep() {
+  pauses=$((pauses + 1))
+  [ "$works" != yes ] || kubelet
+  # Somebody removes it.
+  [ "$pauses" != 9 ] || [ "$works" != yes ] || rm -f ROOT/etc/kubernetes/manifests/etcd-member.yaml
+}
+systemctl() {
+  case $* in
+    'is-active -q kubelet') [ -n "$works" ] ;;
+    *) echo "systemctl $*" >>ROOT/calls ;;
+  esac
+}
+kill() { echo "kill $*" >>ROOT/calls; rm -rf "ROOT/proc/$3"; }
+tail() { cat "$4"; }
+etcdctl() { echo '[{"Status":{"leader":42}}]'; }
+"#;
+
+    fn put(root: &Path, path: &str, text: &str) {
+        fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+        fs::write(root.join(path), text).unwrap();
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A node on which nothing of etcd runs.
+    fn node() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let note = format!("#!/bin/sh\necho \"${{0##*/}} $*\" >>{}/calls\n", root.display());
+        put(root, "bin/etcd", &note);
+        put(root, "bin/systemd-notify", &note);
+        put(root, "etc/kubernetes/kubelet.conf", "");
+        put(root, "etc/containerd/config.toml", "[a]\n  sandbox = \"registry.example/pause:3\"\n");
+        put(root, "etc/etcd.env", "ETCD_NAME=etcd1\nETCD_LOG_LEVEL=read by systemd\n");
+        put(root, "run/other", "");
+        // Of another pod, and the kubelet's own.
+        put(root, "proc/7/cgroup", "0::/kubepods.slice/kubepods-pod0123.slice/cri-7.scope\n");
+        put(root, "proc/8/cgroup", "0::/system.slice/kubelet.service\n");
+        folder
+    }
+
+    /// Does `action` on a machine with these functions, where the kubelet works (`yes`), does nothing (`no`) or does not run (empty).
+    fn act_on(machine: &str, shell: &[&str], root: &Path, works: &str, action: &str) -> Output {
+        let at = root.display().to_string();
+        let own = format!("{}{}", include_str!("ctl.sh"), include_str!("pod.sh"));
+        let moved = |text: String, path: &&str| text.replace(path, &format!("{at}{path}"));
+        let own = ["/proc/", "/run/", "/etc/", "/var/log/"].iter().fold(own, moved);
+        let program = format!("{}{own}", machine.replace("ROOT", &at));
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).args(["-c", &program, "sh", "/ssl", "n1", &format!("{at}/bin"), "/data"]);
+        command.args(["2Gi", action]).env("works", works);
+        command.env("ETCD_NAME", "etcd1").env("ETCD_LOG_LEVEL", "it's $(HOME)");
+        command.env("PATH", format!("{at}/bin:{}", std::env::var("PATH").unwrap())).output().unwrap()
+    }
+
+    /// The same on an ordinary machine. Returns what was written, and called.
+    fn act(shell: &[&str], root: &Path, works: &str, action: &str) -> (String, String) {
+        let said = act_on(MACHINE, shell, root, works, action);
+        let said = [said.stdout, said.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        (said, fs::read_to_string(root.join("calls")).unwrap_or_default())
+    }
+
+    #[test]
+    fn a_kubelet_that_works_runs_etcd_and_the_unit_says_what_it_says() {
+        for shell in SHELLS {
+            let folder = node();
+            let root = folder.path();
+            let (said, calls) = act(shell, root, "yes", "run");
+            assert_eq!(calls, "systemd-notify --ready\n", "{shell:?}: {said}");
+            assert!(
+                said.contains("{\"msg\":\"it \\ serves\"}\n") && said.contains("is gone, by which"),
+                "{said}"
+            );
+            let note = fs::read_to_string(root.join("run/muster-etcd-pod")).unwrap();
+            assert!(note.len() == "seen".len() + 34 && note.ends_with(" seen\n"), "{shell:?}: {note}");
+        }
+    }
+
+    #[test]
+    fn the_pod_is_the_machines_own_program_with_the_environment_of_the_unit() {
+        for shell in SHELLS {
+            let folder = node();
+            let root = folder.path();
+            // It ends at the first pause.
+            let ended = act_on(&MACHINE.replace("pauses=$((", "exit 3 #"), shell, root, "no", "run");
+            assert_eq!(ended.status.code(), Some(3), "{shell:?}: {ended:?}");
+            let pod = fs::read_to_string(root.join(&MANIFEST[1..])).unwrap();
+            let pod: Value = serde_saphyr::from_str(&pod).unwrap();
+            let etcd = &pod["spec"]["containers"][0];
+            assert_eq!(etcd["image"], "registry.example/pause:3");
+            let env = etcd["env"].as_array().unwrap();
+            for one in [
+                json!({ "name": "ETCD_NAME", "value": "etcd1" }),
+                json!({ "name": "ETCD_LOG_LEVEL", "value": "it's $$(HOME)" }),
+                json!({ "name": "ETCDCTL_CERT", "value": "/ssl/member.pem" }),
+            ] {
+                assert!(env.contains(&one), "{shell:?}: {env:?}");
+            }
+            assert_eq!(etcd["resources"]["limits"]["memory"], "2Gi");
+            let volumes = pod["spec"]["volumes"].as_array().unwrap();
+            let program =
+                json!({ "name": "etcd", "hostPath": { "path": root.join("bin/etcd"), "type": "File" } });
+            assert!(volumes.contains(&program) && volumes.len() == 5, "{volumes:?}");
+        }
+    }
+
+    #[test]
+    fn etcd_is_a_process_where_no_kubelet_runs_it() {
+        for shell in SHELLS {
+            let folder = node();
+            let root = folder.path();
+            let (said, calls) = act(shell, root, "", "run");
+            assert_eq!(calls, "etcd \n", "{shell:?}: {said}");
+            // One that does not do it is made to forget it, before the process starts.
+            fs::remove_file(root.join("calls")).unwrap();
+            let (said, calls) = act(shell, root, "no", "run");
+            assert_eq!(calls, "systemctl kill -s KILL kubelet\netcd \n", "{shell:?}: {said}");
+            assert!(!root.join(&MANIFEST[1..]).exists() && !root.join("run/muster-etcd-pod").exists());
+            // The machine is no node yet.
+            fs::remove_file(root.join("calls")).unwrap();
+            fs::remove_file(root.join("etc/kubernetes/kubelet.conf")).unwrap();
+            let (said, calls) = act(shell, root, "yes", "run");
+            assert_eq!(calls, "etcd \n", "{shell:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_pod_has_ended_when_the_unit_has() {
+        let uid = "0123456789abcdef0123456789abcdef";
+        for shell in SHELLS {
+            for (works, seen, expected) in [
+                ("yes", " seen", ""),
+                ("", " seen", "kill -s TERM 41\nkill -s TERM 42\n"),
+                ("no", " seen", "systemctl kill -s KILL kubelet\nkill -s TERM 41\nkill -s TERM 42\n"),
+                // It was about to begin.
+                ("yes", "", "systemctl kill -s KILL kubelet\n"),
+            ] {
+                let folder = node();
+                let root = folder.path();
+                for (process, name) in [(41, "pause"), (42, "etcd")] {
+                    put(
+                        root,
+                        &format!("proc/{process}/cgroup"),
+                        &format!("0::/kubepods-pod{uid}.slice/{process}\n"),
+                    );
+                    put(root, &format!("proc/{process}/comm"), &format!("{name}\n"));
+                }
+                put(root, "run/muster-etcd-pod", &format!("{uid}{seen}\n"));
+                put(root, &MANIFEST[1..], &format!("  uid: \"{uid}\"\n"));
+                let (said, calls) = act(shell, root, works, "end");
+                assert_eq!((calls.as_str(), said.as_str()), (expected, ""), "{shell:?}: {works:?} {seen:?}");
+                let left =
+                    [&MANIFEST[1..], "run/muster-etcd-pod", "proc/42"].map(|path| root.join(path).exists());
+                assert_eq!(left, [false; 3], "{shell:?}: {works:?} {seen:?}");
+                assert!(root.join("proc/7").exists() && root.join("proc/8").exists(), "those of others");
+            }
+            // A member that is a process.
+            let folder = node();
+            assert_eq!(act(shell, folder.path(), "yes", "end"), (String::new(), String::new()));
+        }
+    }
+
+    #[test]
+    fn memory_is_as_much_to_kubernetes_as_to_systemd() {
+        assert_eq!(["2G", "512M", "1048576"].map(quantity), ["2Gi", "512Mi", "1048576"]);
+    }
+}

@@ -27,21 +27,22 @@ is_etcd() {
 }
 
 # end: the pod does not run, nor begin. A kubelet that works ends it, with its sandbox. One that was about to begin it, or does not end it,
-# is killed, and so knows nothing of it any more when systemd has started it again.
+# is killed, and so knows nothing of it any more when systemd has started it again. etcd takes some 15 s to end while API servers
+# watch it.
 end() {
   [ -e "$note" ] || return 0
   read -r uid seen <"$note"
   [ -n "$uid" ] || return 1
   rm -f "$manifest"
   forgotten=
-  if [ "$seen" != seen ]; then forget; fi
-  for attempt in $(seq 120); do
+  [ "$seen" = seen ] || forget
+  for attempt in $(seq 150); do
     left=$(processes)
     [ -n "$left" ] || { rm -f "$note" "$note.log"; return 0; }
-    [ "$attempt" != 40 ] || forget
+    [ "$attempt" != 80 ] || forget
     if [ -n "$forgotten" ] || ! systemctl is-active -q kubelet; then
-      [ "$attempt" -lt 80 ] && signal=TERM || signal=KILL
-      for id in $left; do kill -s $signal "$id" 2>/dev/null || :; done
+      [ "$attempt" -lt 120 ] && signal=TERM || signal=KILL
+      for id in $left; do kill -s "$signal" "$id" 2>/dev/null || :; done
     fi
     sleep 0.5
   done
@@ -130,7 +131,7 @@ begin() {
   [ -n "$uid" ] || return 1
   noted "$uid"
   mkdir -p "$manifests"
-  pod >"$manifests/.etcd-member"
+  (umask 077 && pod >"$manifests/.etcd-member")
   mv -f "$manifests/.etcd-member" "$manifest"
   for attempt in $(seq 80); do
     if member; then
