@@ -143,8 +143,13 @@ mod tests {
       echo "0::/kubepods.slice/kubepods-pod$begun.slice/cri-${it% *}.scope" >"ROOT/proc/${it% *}/cgroup"
       echo "${it#* }" >"ROOT/proc/${it% *}/comm"
     done
-    mkdir -p "ROOT/var/log/pods/kube-system_etcd-n1_$begun/etcd"
-    echo '2026-01-01T00:00:00Z stderr F {"msg":"it \ serves"}' >"ROOT/var/log/pods/kube-system_etcd-n1_$begun/etcd/0.log"
+    log=ROOT/var/log/pods/kube-system_etcd-n1_$begun/etcd
+    if [ ! -e "$log/0.log" ]; then
+      mkdir -p "$log"
+      echo '2026-01-01T00:00:00Z stderr F {"msg":"it \ serves"}' >"$log/0.log"
+      # Clocks of files are coarse.
+      touch -t 203001010000 "$log/0.log"
+    fi
   else
     rm -rf ROOT/proc/41 ROOT/proc/42
   fi

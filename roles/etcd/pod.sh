@@ -133,7 +133,8 @@ begin() {
   mkdir -p "$manifests"
   (umask 077 && pod >"$manifests/.etcd-member")
   mv -f "$manifests/.etcd-member" "$manifest"
-  for attempt in $(seq 80); do
+  # A machine that has just started is busy.
+  for attempt in $(seq 160); do
     if member; then
       noted "$uid seen"
       return
