@@ -179,7 +179,8 @@ mod tests {
     fn each_class_has_its_verdict_by_the_value() {
         // Each row: a line of [all:vars], and what is to be said of it.
         for (line, expected) in [
-            ("etcd_deployment_type=kubeadm", "Absent etcd_deployment_type (6)"),
+            ("etcd_deployment_type=kubeadm", ""),
+            ("etcd_kubeadm_enabled=true", "Absent etcd_kubeadm_enabled (6)"),
             // What samples set is asked for by nobody.
             ("etcd_deployment_type=docker", ""),
             ("enable_nodelocaldns_secondary=true", "Absent enable_nodelocaldns_secondary (6)"),

@@ -20,6 +20,7 @@ mod controllers;
 mod dashboard;
 mod docker;
 mod encryption;
+mod etcd_pods;
 mod external;
 mod far_away;
 mod faults;
