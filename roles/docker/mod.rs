@@ -207,7 +207,9 @@ mod tests {
 
     #[test]
     fn containers_that_outlive_docker_are_stopped_where_that_is_asked_for() {
-        for shell in SHELLS {
+        for (shell, namespace) in
+            SHELLS.into_iter().flat_map(|shell| [(shell, "moby"), (shell, "moby-1000.1000")])
+        {
             let root = tempfile::tempdir().unwrap();
             let here = root.path().display().to_string();
             let at = |path: &str| root.path().join(path);
@@ -222,7 +224,7 @@ mod tests {
                 format!("/bin/containerd-shim-runc-v2\0-namespace\0{namespace}\0-id\0{id}\0-address\0x\0")
             };
             for (process, words, group) in [
-                (shim.id(), keeps("moby-1000.1000"), "/system.slice/docker.service".to_owned()),
+                (shim.id(), keeps(namespace), "/system.slice/docker.service".to_owned()),
                 (inmate.id(), "sleep\060\0".to_owned(), format!("/system.slice/docker-{id}.scope")),
                 (of_pod.id(), keeps("k8s.io"), "/system.slice/containerd.service".to_owned()),
             ] {
@@ -249,7 +251,7 @@ mod tests {
             let out = command.env("PATH", format!("{here}/tools:/usr/bin:/bin")).output().unwrap();
             assert!(out.status.success(), "{shell:?} {out:?}");
             let signals = [&mut shim, &mut inmate].map(|process| process.wait().unwrap().signal());
-            assert_eq!(signals, [Some(9), Some(9)], "{shell:?} {out:?}");
+            assert_eq!(signals, [Some(9), Some(9)], "{shell:?} {namespace} {out:?}");
             assert!(of_pod.try_wait().unwrap().is_none(), "{shell:?}: it is a pod's");
             of_pod.kill().unwrap();
             of_pod.wait().unwrap();

@@ -26,7 +26,8 @@ shims() {
   for process in /proc/[0-9]*; do
     words=$(tr '\0' ' ' 2>/dev/null <"$process/cmdline") || continue
     case $words in
-      *containerd-shim*' -namespace moby '*' -id '* | *containerd-shim*' -namespace moby-'*' -id '*)
+      *containerd-shim*' -namespace moby -id '* | *containerd-shim*' -namespace moby '*' -id '* | \
+        *containerd-shim*' -namespace moby-'*' -id '*)
         words=${words#* -id }
         [ "$(readlink "$process/ns/pid")" != "$(readlink /proc/self/ns/pid)" ] || echo "${process#/proc/} ${words%% *}"
         ;;
