@@ -56,6 +56,7 @@ use never_back::NeverBack;
 pub(crate) use never_back::ahead_of_the_cluster;
 pub(crate) use pki::FOLDER as CERTIFICATES;
 use pod::Way;
+pub(crate) use pod::no_drop_in;
 pub use quorum::stops_with_one_more;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub(crate) use snapshot::KEPT as SNAPSHOTS_KEPT;
@@ -269,6 +270,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(restore::DONE))
         .with(file(pod::AT_BOOT))
         .with(file(pod::PROGRAM))
+        .with(file(pod::NOTE))
         .with(file(UNIT))
         .with(service("etcd")))
 }

@@ -184,6 +184,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .ensure(adoption::forgotten())
         .remove_all(containerd)
         .ensure_all(containerd::no_mirrors())
+        .ensure_all(has_etcd.then(etcd::no_drop_in))
         .remove_all(match has_etcd {
             true => etcd::owned(host, keep)?,
             // Those of ours, which a reset that kept images has left.
