@@ -377,7 +377,7 @@ etcdctl() { echo "[{\"Status\":{\"leader\":${leader-42}}}]"; }
     fn a_member_that_waits_for_a_majority_runs_on() {
         for shell in SHELLS {
             let folder = node();
-            let variables = [("works", "yes"), ("leader", "0"), ("removed", "200")];
+            let variables = [("works", "yes"), ("leader", "0"), ("removed", "50"), ("pace", "8")];
             let (said, calls) = act_with(shell, folder.path(), &variables, "run");
             assert_eq!(calls, "systemd-notify --ready\n", "{shell:?}: {said}");
             assert_eq!(clock(folder.path()), 400, "{shell:?}: {said}");
@@ -460,8 +460,9 @@ etcdctl() { echo "[{\"Status\":{\"leader\":${leader-42}}}]"; }
         for shell in SHELLS {
             let folder = node_with_pod(&format!("{UID} served\n"));
             let root = folder.path();
+            // A plain unit, too, has the pod ended before it starts.
             act_with(shell, root, &[slow, ("works", "no"), ("stays", "yes")], "end");
-            assert!((100..to_stop - 15).contains(&clock(root)), "{shell:?}: {}", clock(root));
+            assert!((85..to_stop.min(120) - 10).contains(&clock(root)), "{shell:?}: {}", clock(root));
             // etcd itself has as long as a plain unit gives it.
             let folder = node();
             let root = folder.path();

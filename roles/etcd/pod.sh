@@ -54,7 +54,7 @@ end() {
   while left=$(processes) && [ -n "$left" ]; do
     clock
     waited=$((now - begun))
-    if [ "$waited" -ge 100 ]; then
+    if [ "$waited" -ge 85 ]; then
       echo "the pod of etcd does not end: processes $left" >&2
       return 1
     fi

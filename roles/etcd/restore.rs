@@ -37,7 +37,7 @@ use super::restore_room::Room;
 use super::snapshot_file::SnapshotFile;
 use super::status::Member;
 use super::stopped_plane::{self, MANIFESTS};
-use super::{Vars, restored_pods, snapshot};
+use super::{Vars, pod, restored_pods, snapshot};
 use crate::cluster::{self, Standing};
 use crate::kubectl::api_answers;
 use crate::{balancer, kubeadm};
