@@ -90,8 +90,9 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
     // They begin before there is a kubelet, and go over in the same run.
     done(lab.muster(&["setup-cluster"]));
     are_pods(&lab, &MACHINES);
-    let list = ["kubectl", "-n", "kube-system", "exec", "etcd-node1", "--", "etcdctl", "member", "list"];
-    let list = done(lab.muster(&list));
+    let list = "kubectl -n kube-system exec etcd-node1 -- etcdctl --cacert /etc/ssl/etcd/ssl/ca.pem \
+                --cert /etc/ssl/etcd/ssl/member.pem --key /etc/ssl/etcd/ssl/member-key.pem member list";
+    let list = done(lab.muster(&list.split_whitespace().collect::<Vec<_>>()));
     assert_eq!(list.out.matches(", started, ").count(), 3, "{list:#?}");
     assert!(
         lab.on("node2", "journalctl -u etcd -o cat").contains("\"level\":\"info\""),
@@ -101,9 +102,12 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
     done(lab.muster(&["verify"]));
 
     // The kubelet brings back a program that has ended; the unit ends and brings back the pod, also without a kubelet.
+    let restarts = || lab.on("node1", "systemctl show -p NRestarts --value etcd");
+    let before = restarts();
     lab.on("node1", "pkill -KILL -x etcd");
     until("etcd is back", || !etcd(&lab, "node1").is_empty());
     are_pods(&lab, &MACHINES);
+    assert_eq!(restarts(), before, "the unit has nothing to do with it");
     lab.on("node2", "systemctl stop etcd");
     assert!(etcd(&lab, "node2").is_empty() && !lab.has("node2", MANIFEST));
     lab.on("node2", "systemctl start etcd");
