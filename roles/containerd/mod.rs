@@ -218,8 +218,9 @@ fn kept_before(list: &str, prefixes: &[String]) -> Command {
 /// Mirrors that were taken out of the variable are gone: a mirror that is no more would be asked for ever. What was there before is
 /// there again, and files of others stay.
 pub(crate) fn no_other_mirrors(list: &str, prefixes: &[String]) -> Command {
-    removal(
-        "other mirrors",
+    // Not a removal by name: the first time it only notes which are muster's.
+    command(
+        "there are no mirrors but those of the variables",
         sh(include_str!("mirrors.sh"), mirrors("remove", list, prefixes)),
         sh(include_str!("mirrors.sh"), mirrors("look", list, prefixes)),
     )

@@ -179,6 +179,8 @@ mod tests {
                        loadbalance\n    hosts /etc/coredns/hosts {\n        fallthrough\n    }\n}\n.:53 {\n    whoami\n    errors {\n        \
                        consolidate 5m x warning\n    }\n";
         assert!(text.starts_with(of_zone), "{text}");
+        let kept = corefile(&yaml.replacen("[192.0.2.53]", "[192.0.2.53], cache: 0", 1));
+        assert!(kept.contains("    forward . 192.0.2.53\n    reload\n"), "{kept}");
         for part in [
             "    rewrite stop {\n      name exact a b\n    }\n    rewrite name suffix old.local cluster.local answer auto\n    ready\n",
             "    kubernetes cluster.local my.local {\n        pods insecure\n        endpoint_pod_names\n        ttl 30\n        noendpoints\n    }\n",

@@ -38,7 +38,7 @@ struct Known {
     words: &'static [&'static str],
     /// How it is said. `{it}` is what stands in quotation marks behind the word, or what was found where nothing does, `{why}` all
     /// that stands behind the word, and `{image}` the image that what was found names; so it is in the remedy, where `{host}` is the
-    /// machine.
+    /// machine, and `{namespace}` and `{pod}` are those of the pod.
     said: &'static str,
     remedy: &'static str,
 }
@@ -168,7 +168,7 @@ const KNOWN: &[Known] = &[
     Known {
         words: &["CrashLoopBackOff", "ended, and wrote last: "],
         said: "{it}",
-        remedy: "read on: muster kubectl -n kube-system logs --previous POD",
+        remedy: "read on: muster kubectl -n {namespace} logs --previous {pod}",
     },
     Known {
         words: &["FailedCreatePodSandBox", "FailedMount", "Failed: ", "BackOff: "],
@@ -216,8 +216,11 @@ pub(super) fn in_order(clues: &[Clue]) -> Vec<&Clue> {
 
 fn filled(text: &str, known: &Known, clue: &Clue) -> String {
     let host = clue.host.as_deref().unwrap_or("the machine");
+    let (namespace, pod) = pod(&clue.text).unwrap_or(("NAMESPACE", "POD"));
     text.replace("{host}", host)
         .replace("{image}", &image(&clue.text))
+        .replace("{namespace}", namespace)
+        .replace("{pod}", pod)
         .replace("{why}", &why(known, &clue.text))
         .replace("{it}", &quoted_or_all(known, &clue.text))
 }
@@ -234,6 +237,16 @@ fn why(known: &Known, text: &str) -> String {
         "" => word.to_owned(),
         rest => shortened(rest),
     }
+}
+
+/// The namespace and the name of the pod that a text is about: `pod NAMESPACE/NAME`, or as containerd's folder of logs has it.
+fn pod(text: &str) -> Option<(&str, &str)> {
+    if let Some(rest) = text.strip_prefix("pod ") {
+        return rest.split([',', ':']).next()?.split_once('/');
+    }
+    let (_, folder) = text.strip_prefix("container ")?.split_once(" of ")?;
+    let (namespace, rest) = folder.split_once('_')?;
+    Some((namespace, rest.split_once('_')?.0))
 }
 
 /// The image that a text names.
@@ -333,7 +346,12 @@ mod tests {
             (
                 "pod kube-system/x, container y with the image \"example.org/x:1\": CrashLoopBackOff: back-off 10s",
                 "container y with the image \"example.org/x:1\": CrashLoopBackOff: back-off 10s",
-                "logs --previous",
+                "muster kubectl -n kube-system logs --previous x",
+            ),
+            (
+                "container web of shop_web-1_ab-cd ended, and wrote last: no database",
+                "no database",
+                "muster kubectl -n shop logs --previous web-1",
             ),
             (
                 "kubelet: failed to load kubelet config file, path: /var/lib/kubelet/config.yaml",

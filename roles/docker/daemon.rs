@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::Ipv4Net;
 use muster_inventory::HostVars;
 use serde_json::{Map, Value, json};
 
+use super::values::{bridge, disagreement, unlike};
 use crate::containerd::{Wrong, value};
 
 /// What the variables say of Docker.
@@ -106,6 +108,8 @@ const DRIVER_OPTION_NEEDED: &str =
     "options that the storage driver still has: overlay2.size, btrfs.min_space, zfs.fsname, or size of vfs";
 const RUNTIME_NEEDED: &str = "a runtime that Docker has by itself: runc, or a shim of containerd's by its name, as io.containerd.runc.v2; --add-runtime is left out";
 const INIT_NEEDED: &str = "no --init: there is no docker-init, without which no container would start";
+const FOLDER_NEEDED: &str = "the folder that docker_daemon_graph names: set that variable to it";
+const IPTABLES_NEEDED: &str = "what docker_iptables_enabled says: set that variable";
 
 /// The variables that are arguments, in kubespray's order: of what is said twice the last one counts.
 const TEXTS: [&str; 3] = ["docker_options", "docker_log_opts", "docker_storage_options"];
@@ -163,6 +167,9 @@ fn read(name: &'static str, text: &str) -> Result<Read, Wrong> {
         if !is_good {
             let found = if *kind == Named { argument.to_owned() } else { word };
             return Err(wrong(found, "a value of the argument that dockerd takes"));
+        }
+        if let Some(needed) = unlike(key, &value) {
+            return Err(wrong(format!("{argument}={value}"), needed));
         }
         // dockerd --validate ends before it looks at these.
         match *key {
@@ -241,7 +248,6 @@ pub(super) fn daemon(vars: &HostVars) -> Result<Daemon, Wrong> {
     }
     let iptables: Value = value(vars, "docker_iptables_enabled", "true or false")?;
     let iptables = muster_inventory::Value::from_json(&iptables).as_bool() == Some(true);
-    config.insert("iptables".into(), json!(iptables));
     // Docker has both unless told otherwise; without rules for IPv4 those for IPv6 are not wanted either.
     if !iptables {
         config.insert("ip6tables".into(), json!(false));
@@ -255,21 +261,31 @@ pub(super) fn daemon(vars: &HostVars) -> Result<Daemon, Wrong> {
         list(name)?.iter().for_each(|entry| set(&mut config, key, Entry, entry));
     }
     let folder = text("docker_daemon_graph")?;
-    config.insert("data-root".into(), json!(folder));
     for (name, text) in [(logs, text(logs)?), (storage, text(storage)?)] {
         for (key, kind, value) in read(name, &text)?.settings {
             set(&mut config, key, kind, &value);
         }
     }
-    let folder = config["data-root"].as_str().unwrap_or(&folder).to_owned();
+    for name in TEXTS {
+        for (key, _, value) in read(name, &text(name)?)?.settings {
+            let needed = match key {
+                "data-root" if value.trim_end_matches('/') != folder.trim_end_matches('/') => FOLDER_NEEDED,
+                "iptables" if as_boolean(&value) != Some(iptables) => IPTABLES_NEEDED,
+                _ => continue,
+            };
+            return Err(Wrong { name, found: format!("--{key}={value}"), needed });
+        }
+    }
+    config.insert("data-root".into(), json!(folder));
+    config.insert("iptables".into(), json!(iptables));
     let servers = servers(vars, list("docker_dns_servers")?)?;
     servers.iter().for_each(|server| set(&mut config, "dns", Entry, server));
     // Of several drivers of cgroups the first one would count.
     if let Some(options) = config.get_mut("exec-opts").and_then(Value::as_array_mut) {
         options.retain(|option| option.as_str().is_none_or(|option| !option.starts_with(CGROUP_DRIVER)));
     }
-    let driver = text("docker_cgroup_driver")?;
-    set(&mut config, "exec-opts", Entry, &format!("{CGROUP_DRIVER}{driver}"));
+    let driver_of_cgroups = text("docker_cgroup_driver")?;
+    set(&mut config, "exec-opts", Entry, &format!("{CGROUP_DRIVER}{driver_of_cgroups}"));
     if let Some(found) = config.get("storage-driver").and_then(Value::as_str)
         && !DRIVERS.contains(&found)
     {
@@ -288,10 +304,35 @@ pub(super) fn daemon(vars: &HostVars) -> Result<Daemon, Wrong> {
         let name = if text(storage)?.contains(found) { storage } else { options };
         return Err(Wrong { name, found: found.to_owned(), needed: DRIVER_OPTION_NEEDED });
     }
+    if let Some((found, needed)) = disagreement(&config, driver_of_cgroups == "systemd") {
+        return Err(Wrong { name: options, found, needed });
+    }
     config.insert("containerd".into(), json!("/run/containerd/containerd.sock"));
     let sorted: BTreeMap<String, Value> = config.into_iter().collect();
     let text = serde_json::to_string_pretty(&sorted).unwrap_or_default();
     Ok(Daemon { text: text + "\n", folder })
+}
+
+/// The IPv4 networks that Docker is told to take for its bridge: the variable, the argument as it stands there, and the network.
+/// Nothing where no Docker is wanted.
+pub(crate) fn networks(vars: &HostVars) -> Vec<(&'static str, String, Ipv4Net)> {
+    if !super::is_asked_for(vars) {
+        return Vec::new();
+    }
+    let of = |name: &'static str| {
+        let settings = value(vars, name, "a text").and_then(|text: String| read(name, &text));
+        settings.map(|read| read.settings).unwrap_or_default().into_iter().filter_map(
+            move |(key, _, value)| {
+                let net = match key {
+                    "bip" => bridge(&value),
+                    "fixed-cidr" => value.parse().ok(),
+                    _ => None,
+                };
+                Some((name, format!("--{key}={value}"), net?.trunc()))
+            },
+        )
+    };
+    TEXTS.into_iter().flat_map(of).collect()
 }
 
 /// The name servers of Docker's containers: three at most (resolv.conf(5)).
@@ -361,7 +402,7 @@ mod tests {
         // kubespray's samples of v2.2 to v2.6 have the first two lines.
         let yaml = "docker_options: '--insecure-registry={{ kube_service_addresses }} --graph={{ docker_daemon_graph }} \
                     {{ docker_log_opts }} -D --label \"a=b c\" --default-ulimit nofile=1024:2048 --mtu=1400 --exec-opt \
-                    native.cgroupdriver=cgroupfs --exec-opt x=y --iptables=true'\n\
+                    native.cgroupdriver=cgroupfs --exec-opt x=y --iptables=false'\n\
                     docker_daemon_graph: /data/docker\ndocker_storage_options: -s overlay2 --storage-opt overlay2.size=1G\n\
                     docker_insecure_registries: ['192.0.2.6:5000']\ndocker_registry_mirrors: ['https://m.example.org']\n\
                     docker_dns_servers: [192.0.2.1]\ndocker_dns_search_domains: [a.example]\ndocker_dns_options: ['ndots:2']\n";
@@ -414,6 +455,40 @@ mod tests {
             ("docker_options: --mtu", "docker_options: --mtu"),
             ("docker_options: --mtu=big", "docker_options: --mtu=big"),
             ("docker_options: --bip --debug", "docker_options: --bip"),
+            ("docker_options: --bip=172.30.0.300/24", "docker_options: --bip=172.30.0.300/24"),
+            ("docker_options: --bip=172.30.0.0/24", "docker_options: --bip=172.30.0.0/24"),
+            ("docker_options: --bip 172.30.0.1", "docker_options: --bip=172.30.0.1"),
+            ("docker_options: --fixed-cidr=172.30.0.0/33", "docker_options: --fixed-cidr=172.30.0.0/33"),
+            (
+                "docker_options: --bip=172.30.0.1/24 --fixed-cidr=172.31.0.0/25",
+                "docker_options: --fixed-cidr=172.31.0.0/25",
+            ),
+            (
+                "docker_options: --bridge=br0 --bip=172.30.0.1/24",
+                "docker_options: --bridge=br0 --bip=172.30.0.1/24",
+            ),
+            ("docker_options: --dns=192.0.2.300", "docker_options: --dns=192.0.2.300"),
+            ("docker_options: --ip=one", "docker_options: --ip=one"),
+            ("docker_options: --mtu=67", "docker_options: --mtu=67"),
+            ("docker_options: --metrics-addr=127.0.0.1", "docker_options: --metrics-addr=127.0.0.1"),
+            ("docker_options: --metrics-addr=:99999", "docker_options: --metrics-addr=:99999"),
+            (
+                "docker_options: --insecure-registry=192.0.2.300:5000",
+                "docker_options: --insecure-registry=192.0.2.300:5000",
+            ),
+            (
+                "docker_options: --insecure-registry=192.0.2.0/33",
+                "docker_options: --insecure-registry=192.0.2.0/33",
+            ),
+            ("docker_options: --registry-mirror=m.example", "docker_options: --registry-mirror=m.example"),
+            ("docker_options: --icc=false", "docker_options: --icc=false"),
+            ("docker_options: --cgroup-parent=/docker", "docker_options: --cgroup-parent=/docker"),
+            ("docker_options: --graph=/srv/docker", "docker_options: --data-root=/srv/docker"),
+            (
+                "docker_storage_options: --data-root /srv/docker",
+                "docker_storage_options: --data-root=/srv/docker",
+            ),
+            ("docker_options: --iptables", "docker_options: --iptables=true"),
             ("docker_options: --debug=perhaps", "docker_options: --debug=perhaps"),
             ("docker_log_opts: --log-opt max-size", "docker_log_opts: --log-opt"),
             ("docker_log_opts: --log-opt=s3cret", "docker_log_opts: --log-opt"),
@@ -432,8 +507,28 @@ mod tests {
         let fine = "docker_options: --default-runtime=io.containerd.runc.v2 --init=false --storage-opt btrfs.min_space=1G";
         assert_eq!(config(fine)["default-runtime"], "io.containerd.runc.v2");
         assert_eq!(config("docker_options: --default-runtime runc")["default-runtime"], "runc");
+        let fine = "docker_iptables_enabled: true\ndocker_cgroup_driver: cgroupfs\n\
+                    docker_options: --bip=172.30.0.1/24 --fixed-cidr=172.30.0.0/25 --icc=false --cgroup-parent=/docker --mtu=0 \
+                    --insecure-registry=r.example:5000 --insecure-registry=http://r.example --insecure-registry='[2001:db8::1]:5000' \
+                    --insecure-registry=192.0.2.0/24 --metrics-addr=:9323 --graph=/var/lib/docker/";
+        assert_eq!(config(fine)["bip"], "172.30.0.1/24");
+        assert_eq!(config("docker_options: --cgroup-parent=docker.slice")["cgroup-parent"], "docker.slice");
         let four = "docker_dns_servers_strict: false\ndocker_dns_servers: [192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4]";
         assert_eq!(config(four)["dns"], json!(["192.0.2.1", "192.0.2.2", "192.0.2.3"]));
+    }
+
+    #[test]
+    fn networks_of_dockers_bridge_are_those_that_it_is_told_of() {
+        let told = |yaml: &str| networks(&variables(yaml));
+        let options = "docker_options: --bip=172.30.0.1/24 -D --fixed-cidr 172.30.0.9/25";
+        assert_eq!(
+            told(&format!("container_manager: docker\n{options}")),
+            [
+                ("docker_options", "--bip=172.30.0.1/24".to_owned(), "172.30.0.0/24".parse().unwrap()),
+                ("docker_options", "--fixed-cidr=172.30.0.9/25".to_owned(), "172.30.0.0/25".parse().unwrap()),
+            ]
+        );
+        assert_eq!(told(options), [], "nobody wants Docker");
     }
 
     #[test]

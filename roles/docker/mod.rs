@@ -5,6 +5,7 @@
 //! What Docker keeps for its users (images, containers, volumes) is theirs, and is never removed.
 
 mod daemon;
+mod values;
 
 use muster_engine::prelude::*;
 use muster_engine::script::quote;
@@ -19,7 +20,7 @@ use crate::containerd::Wrong;
 use crate::proxies;
 use crate::unit::unit;
 
-pub(crate) use daemon::{left_out, wrong};
+pub(crate) use daemon::{left_out, networks, wrong};
 
 /// The artifact, and the service.
 const NAME: &str = "docker";
@@ -40,6 +41,18 @@ said=$(dockerd --validate --config-file /dev/stdin 2>&1) || {
   printf '%s\n' "$said" 'Docker does not take what the variables docker_* say; it goes on with what it has' >&2
   exit 1
 }"#;
+
+/// Prints a line for each container of Docker's that runs and ends when Docker is restarted: none where it was started with
+/// `--live-restore`. $1: containerd's folder of state; $2: the configuration with which Docker has started.
+const ENDS_WITH_IT: &str = r#"
+case $(cat "$2" 2>/dev/null) in
+  *'"live-restore": true'*) ;;
+  *)
+    for task in "$1"/io.containerd.runtime.v2.task/moby/* "$1"/io.containerd.runtime.v2.task/moby-*/*; do
+      [ ! -e "$task" ] || echo "$task"
+    done
+    ;;
+esac"#;
 
 #[derive(Deserialize)]
 struct Vars {
@@ -92,6 +105,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .ensure_all(proxies.as_ref().map(|text| file(PROXIES).secret(text).taken_by(proxies::CHECK)))
         .ensure(unit(UNIT, text))
         .await?;
+    // Only where Docker restarts: to look is an exchange.
+    if programs.changed || config.changed {
+        let state = host.vars::<Vars>()?.containerd_state_dir;
+        let seen = host.query(sh(ENDS_WITH_IT, [state.as_str(), STARTED])).await?.output.lines().count();
+        if seen > 0 {
+            host.warn(restarts(seen));
+        }
+    }
     let mut step = host.step("Run Docker");
     if proxies.is_none() {
         step = step.remove(file(PROXIES));
@@ -105,6 +126,14 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }
         done => done.map(drop),
     }
+}
+
+/// What a restart does to containers.
+fn restarts(containers: usize) -> String {
+    format!(
+        "what changes restarts Docker, and with it its containers that run ({containers}): those without a restart policy stay stopped, \
+         and those with --rm are gone; from then on --live-restore in docker_options would keep them running"
+    )
 }
 
 /// Nobody else's Docker is there, and it is noted that this one is muster's.
@@ -202,6 +231,30 @@ mod tests {
                 );
                 assert_eq!(out.stdout.is_empty(), restarts.is_empty(), "{shell:?} {out:?}");
             }
+        }
+    }
+
+    #[test]
+    fn containers_that_end_with_a_restart_of_docker_are_counted() {
+        for shell in SHELLS {
+            let root = tempfile::tempdir().unwrap();
+            let at = |path: &str| root.path().join(path);
+            let counted = || {
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", super::ENDS_WITH_IT, "sh"]);
+                let out = command.args([at("state"), at("started")]).output().unwrap();
+                assert!(out.status.success(), "{shell:?} {out:?}");
+                String::from_utf8(out.stdout).unwrap().lines().count()
+            };
+            assert_eq!(counted(), 0, "{shell:?}");
+            for task in ["moby/0a", "moby/0b", "moby-1000.1000/0c", "k8s.io/0d"] {
+                fs::create_dir_all(at("state/io.containerd.runtime.v2.task").join(task)).unwrap();
+            }
+            assert_eq!(counted(), 3, "{shell:?}");
+            fs::write(at("started"), "{\n  \"live-restore\": false\n}\n").unwrap();
+            assert_eq!(counted(), 3, "{shell:?}");
+            fs::write(at("started"), "{\n  \"live-restore\": true\n}\n").unwrap();
+            assert_eq!(counted(), 0, "{shell:?}");
         }
     }
 

@@ -181,6 +181,9 @@ mod tests {
             "{other}"
         );
         assert!(other.contains("    forward . 192.0.2.1 192.0.2.2\n"), "{other}");
+        // CoreDNS does not start with a time of nothing, which kubespray's sample has.
+        let kept = corefile(&zones.replace("cache: 5", "cache: '0'"));
+        assert!(kept.contains("lab.example:1053 {\n    errors\n    reload\n"), "{kept}");
     }
 
     #[test]

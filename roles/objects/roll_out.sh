@@ -7,10 +7,15 @@ rolls_out() {
   esac
   # Those of before go on; why the newest one does not become ready is what it says.
   newest=$(kubectl -n "$1" get pods --selector "$3" --sort-by=.metadata.creationTimestamp -o name | tail -n 1)
+  but=
+  case $2 in
+    # One has gone before its successor came.
+    daemonset/*) but=", but not on $(kubectl -n "$1" get "$newest" -o 'jsonpath={.spec.nodeName}' || :), whose pod is the new one" ;;
+  esac
   {
     kubectl -n "$1" get "$newest" --no-headers
     kubectl -n "$1" logs "$newest" --tail=3 || kubectl -n "$1" logs "$newest" --tail=3 --previous
-    echo "the new pods of ${2#*/} do not become ready; those of before go on"
+    echo "the new pods of ${2#*/} do not become ready; those of before go on$but"
   } >&2
   return 1
 }

@@ -318,6 +318,7 @@ fn rolls_out(pods: &str) -> Vec<(bool, String)> {
     let kubectl = r#"kubectl() {
   case "$*" in
     *' get daemonset/cache '*) echo config-2 ;;
+    *.spec.nodeName*) echo node1 ;;
     *'-o name'*) echo pod/newest ;;
     *' logs '*) echo 'plugin/forward: not an address' ;;
     *' get pods '*) printf '%s' "$PODS" ;;
@@ -353,6 +354,7 @@ fn a_cache_that_does_not_take_its_configuration_is_told_and_machines_that_are_of
                 !well,
                 "{said}"
             );
+            assert_eq!(said.contains("go on, but not on node1, whose pod"), !well, "{said}");
         }
     }
 }

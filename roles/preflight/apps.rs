@@ -67,14 +67,19 @@ fn alertmanager(vars: &HostVars) -> Option<Problem> {
 
 /// What keeps to network policies already, and what would be lost to who does.
 fn network_policies(vars: &HostVars) -> Vec<Problem> {
-    let plugin = Setting::of(vars, "kube_network_plugin").filter(|plugin| plugin.text != "flannel");
-    let plugin = plugin.map(|plugin| {
+    let plugin = Setting::of(vars, "kube_network_plugin").and_then(|plugin| {
         let remedy = match plugin.text.as_str() {
-            "calico" => "remove network_policies_enabled: calico keeps to network policies itself",
-            "cilium" => "remove network_policies_enabled: cilium keeps to network policies itself",
-            _ => "remove network_policies_enabled, and bring what keeps to network policies with your own network",
+            itself @ ("calico" | "cilium") => format!(
+                "remove network_policies_enabled, as {itself} keeps to network policies itself; a cluster that has begun with flannel \
+                 stays with it: set kube_network_plugin: flannel"
+            ),
+            "custom_cni" | "cni" | "none" => {
+                "remove network_policies_enabled, and bring what keeps to network policies with your own network".to_owned()
+            }
+            // What is no network at all is told once.
+            _ => return None,
         };
-        plugin.wrong("flannel, where network_policies_enabled is true", remedy)
+        Some(plugin.wrong("flannel, where network_policies_enabled is true", remedy))
     });
     // kube-router up to 2.6 writes back all sets of addresses as it has once read them, also those of kube-proxy.
     let proxy = Setting::of(vars, "kube_proxy_mode").filter(|mode| mode.text == "ipvs");
@@ -213,6 +218,11 @@ mod tests {
         assert_eq!(with("kube_proxy_mode: nftables\n"), "");
         assert_eq!(with("kube_network_plugin: calico\n"), "kube_network_plugin: calico (vars.yml:2:22)");
         assert_eq!(with("kube_network_plugin: none\n"), "kube_network_plugin: none (vars.yml:2:22)");
+        assert_eq!(
+            with("kube_network_plugin: flanel\n"),
+            "",
+            "it is told elsewhere that there is none of that name"
+        );
         assert_eq!(with("kube_proxy_mode: ipvs\n"), "kube_proxy_mode: ipvs (vars.yml:2:18)");
         assert_eq!(tell("kube_network_plugin: calico\nkube_proxy_mode: ipvs\n"), "");
     }

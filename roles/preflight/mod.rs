@@ -252,7 +252,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     machine::check(&machine, &mut findings);
     foreign::check(&machine, &mut findings);
-    docker::check(&machine, &mut findings);
+    docker::check(&machine, &everyone, host.all_vars(), &mut findings);
     disk::check(&machine, &mut findings);
     network::check(&machine, &mut findings);
     resolver::check(&machine, &mut findings);

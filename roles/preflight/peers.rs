@@ -54,6 +54,11 @@ impl Everyone {
         self.names.iter().any(|known| known == name)
     }
 
+    /// The addresses of all of them, each with the machine that has it.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (&str, &Address)> {
+        self.addresses.iter().flat_map(|(name, all)| all.iter().map(move |address| (name.as_str(), address)))
+    }
+
     pub(super) fn of(peers: Vec<Peer>) -> Self {
         let mut clocks: Vec<i64> = peers.iter().map(|peer| peer.clock_ahead).collect();
         clocks.sort_unstable();

@@ -29,6 +29,18 @@ impl Subnets {
     }
 }
 
+/// Networks of pods and services, with the variables that say so.
+pub(super) fn all(vars: &HostVars) -> Vec<(&'static str, Ipv4Net)> {
+    let plugin = Setting::of(vars, "kube_network_plugin").map(|plugin| plugin.text).unwrap_or_default();
+    let pool = [("calico", "calico_pool_cidr"), ("cilium", "cilium_pool_cidr")];
+    let pool = pool.into_iter().filter(|(of, _)| *of == plugin).map(|(_, name)| name);
+    let net = |name| Some((name, network(&Setting::of(vars, name)?).ok()?));
+    [PODS, SERVICES].into_iter().chain(pool).filter_map(net).collect()
+}
+
+/// The bridge of Docker's containers.
+pub(super) const BRIDGE: &str = "docker0";
+
 const PODS: &str = "kube_pods_subnet";
 const SERVICES: &str = "kube_service_addresses";
 const NODE_PREFIX: &str = "kube_network_node_prefix";
@@ -78,7 +90,7 @@ pub(super) fn arithmetic(vars: &HostVars, nodes: usize) -> Vec<Problem> {
     problems
 }
 
-fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+pub(super) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b) || b.contains(&a)
 }
 
@@ -176,19 +188,38 @@ pub(super) fn is_ours(interface: &str) -> bool {
         || ["flannel", "veth", "cali"].iter().any(|kind| interface.starts_with(kind))
 }
 
-/// The networks that the machine is in must stay reachable: none may overlap the pods' or the services'.
-pub(super) fn own_networks(machine: &Machine) -> Vec<Problem> {
-    let mut problems = Vec::new();
+/// Networks that the machine is in and that overlap the pods' or the services': the variable, its network, the machine's and the
+/// interface.
+pub(super) fn met<'m>(machine: &'m Machine) -> Vec<(&'static str, Ipv4Net, Ipv4Net, &'m str)> {
+    let mut met = Vec::new();
     for address in machine.facts.addresses.iter().filter(|a| !is_ours(&a.interface)) {
         let std::net::IpAddr::V4(ip) = address.ip else { continue };
         let Ok(net) = Ipv4Net::new(ip, address.prefix) else { continue };
         let net = net.trunc();
-        for (name, subnet) in machine.subnets.named().filter(|(_, subnet)| overlap(*subnet, net)) {
-            let found = format!("{subnet} overlaps {net}, in which the machine is ({})", address.interface);
-            problems.push(taken(name, found));
-        }
+        let overlapping = machine.subnets.named().filter(|(_, subnet)| overlap(*subnet, net));
+        met.extend(overlapping.map(|(name, subnet)| (name, subnet, net, address.interface.as_str())));
     }
-    problems
+    met
+}
+
+/// The networks that the machine is in must stay reachable: none may overlap the pods' or the services'. Of the bridge of muster's
+/// Docker it is told elsewhere what to do (`docker.rs`).
+pub(super) fn own_networks(machine: &Machine) -> Vec<Problem> {
+    let is_told_here = |interface: &str| interface != BRIDGE || machine.seen.docker.ours.is_none();
+    let told = met(machine).into_iter().filter(|(.., interface)| is_told_here(interface));
+    told.map(|(name, subnet, net, interface)| {
+        let found = format!("{subnet} overlaps {net}, in which the machine is ({interface})");
+        match machine.seen.joined {
+            false => taken(name, found),
+            true => problem(
+                name,
+                found,
+                "a network that the machines do not use",
+                format!("give {interface} another network: {name} stays as it is in a cluster that stands"),
+            ),
+        }
+    })
+    .collect()
 }
 
 /// Routes to networks of others inside the pods' or the services' network.
@@ -311,6 +342,14 @@ mod tests {
             fixture.facts.addresses.push(address(interface, ip, prefix));
             assert_eq!(found(own_networks(&fixture.machine())), expected, "{interface} {ip}");
         }
+        let mut fixture = Fixture::good();
+        fixture.facts.addresses.push(address("docker0", "10.233.64.1", 20));
+        let remedy = |fixture: &Fixture| own_networks(&fixture.machine()).remove(0).remedy;
+        assert_eq!(remedy(&fixture), "set kube_pods_subnet to another network");
+        fixture.seen.joined = true;
+        assert!(remedy(&fixture).starts_with("give docker0 another network: kube_pods_subnet stays"));
+        fixture.seen.docker.ours = Some(("/var/lib/docker".into(), 0));
+        assert_eq!(own_networks(&fixture.machine()), [], "it goes with Docker, or is told another one");
     }
 
     #[test]

@@ -92,11 +92,18 @@ fn docker_comes_works_and_goes_beside_kubernetes() {
     assert!(bad.code != 0 && bad.all().contains("it goes on with what it had before"), "{bad:#?}");
     assert_eq!(lab.on("node2", "docker run --rm own:1 /bin/sh -c 'echo still'").trim(), "still");
     unchanged("docker");
+    // What is seen beforehand stops nothing: a bridge among the pods, and an address that is none.
+    for options in ["--bip=10.233.64.1/20", "--bip=172.30.0.300/24"] {
+        let refused = with(options);
+        assert!(refused.code == 3 && refused.all().contains(options), "{refused:#?}");
+    }
     assert_eq!(lab.on("node2", "stat -c %a /etc/docker/daemon.json").trim(), "600");
 
-    // A container that outlives Docker goes where all of others' goes.
+    // A container that outlives Docker goes where all of others' goes; one of before ends with the restart, which is told.
+    lab.on("node2", "docker run -dit --rm --name ends own:1 /bin/sh");
     let live = with("--live-restore");
-    assert_eq!(live.code, 0, "{live:#?}");
+    assert!(live.code == 0 && live.all().contains("its containers that run (1)"), "{live:#?}");
+    lab.on("node2", "[ -z \"$(docker ps -aqf name=ends)\" ]");
     lab.on("node2", "docker run -dit --name outlives own:1 /bin/sh && pgrep -f -- '-namespace [m]oby'");
     let reset = lab.muster(&["reset-cluster", "--foreign", "--yes"]);
     assert_eq!(reset.code, 0, "{reset:#?}");
