@@ -9,10 +9,11 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
 
 use crate::cluster;
-use crate::common::{ClusterVars, is_dns_name};
+use crate::common::{ClusterVars, cluster_vars, is_dns_name};
 
 /// The address at which the services of a host listen, and which its node has.
 pub fn ip(host: &Host) -> Result<IpAddr> {
@@ -41,6 +42,54 @@ pub(crate) fn ip_of(host: &Host, other: &str) -> Result<IpAddr> {
             format!("give it in the inventory: {other} ip=ADDRESS"),
         )),
     }
+}
+
+/// The address of IPv6 that the node of a host has beside its own, where the cluster has both families (`ipv6_stack`): `ip6`, else the
+/// only one of the interface with `ip`, apart from the link-local one.
+pub(crate) fn ip6_of(host: &Host, other: &str) -> Result<Option<IpAddr>> {
+    if !cluster_vars(host)?.ipv6_stack {
+        return Ok(None);
+    }
+    if let Some(ip6) = written(host, other, "ip6")? {
+        return Ok(Some(ip6));
+    }
+    let own = ip_of(host, other)?;
+    let machine = host.cluster().host(other)?;
+    let found = machine.known_facts().map(|facts| beside(facts, own)).unwrap_or_default();
+    match found[..] {
+        [ip6] => Ok(Some(ip6)),
+        [] => Err(Failure::new(
+            format!("no address of IPv6 of {other} is known beside {own}"),
+            format!("give it in the inventory: {other} ip6=ADDRESS"),
+        )),
+        [..] => Err(Failure::new(
+            format!("{other} has several addresses of IPv6 beside {own}: {}", listed(&found)),
+            format!("say in the inventory which one is the node's: {other} ip6=ADDRESS"),
+        )),
+    }
+}
+
+/// What the kubelet of a machine gives as its node's addresses: that of IPv6 is the second one.
+pub(crate) fn node_ip(host: &Host) -> Result<String> {
+    let both = [Some(ip(host)?), ip6_of(host, host.name())?];
+    Ok(both.into_iter().flatten().map(|address| address.to_string()).collect::<Vec<_>>().join(","))
+}
+
+/// The addresses of IPv6 of the interface that has an address, apart from those that are good within its own network alone.
+pub(crate) fn beside(facts: &Facts, own: IpAddr) -> Vec<IpAddr> {
+    let interface = facts.interface_of(own);
+    let others = facts.addresses.iter().filter(|address| Some(address.interface.as_str()) == interface);
+    others.map(|address| address.ip).filter(is_of_node).collect()
+}
+
+/// Whether an address may be a node's address of IPv6, as the kubelet takes one.
+pub(crate) fn is_of_node(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(ip) if !ip.is_unicast_link_local() && !ip.is_loopback() && !ip.is_multicast() && !ip.is_unspecified())
+}
+
+/// Addresses, for a message.
+pub(crate) fn listed(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The address at which the other machines reach a host of the inventory.

@@ -88,7 +88,7 @@ fn direct(host: &Host, vars: &Vars) -> Result<Vec<String>> {
     list.extend(vars.additional_no_proxy.split(',').map(|entry| entry.trim().to_owned()));
     list.extend(vars.additional_no_proxy_list.iter().cloned());
     list.extend(["127.0.0.1".to_owned(), "localhost".to_owned()]);
-    list.extend([cluster.kube_service_addresses, cluster.kube_pods_subnet]);
+    list.extend(cluster.services().into_iter().chain(cluster.pods()).map(str::to_owned));
     list.extend(["svc".to_owned(), format!("svc.{}", cluster.dns_domain)]);
     let mut seen = BTreeSet::new();
     list.retain(|entry| !entry.is_empty() && seen.insert(entry.clone()));

@@ -30,6 +30,7 @@ struct Vars {
     kubelet_protect_kernel_defaults: bool,
     additional_sysctl: Vec<KernelParameter>,
     kube_override_hostname: String,
+    ipv6_stack: bool,
 }
 
 /// What of variables is read here.
@@ -143,6 +144,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     clock::run(host).await
 }
 
+/// Whether packets of IPv6 are handed on, to pods and from them.
+const FORWARDS_IPV6: &str = "net.ipv6.conf.all.forwarding";
+
 /// The kernel parameters: what Kubernetes' documentation and the kubelet ask for.
 fn parameters(vars: &Vars) -> Vec<(String, String)> {
     let mut list: Vec<(String, String)> = [
@@ -155,6 +159,9 @@ fn parameters(vars: &Vars) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
+    if vars.ipv6_stack {
+        list.push((FORWARDS_IPV6.to_owned(), "1".to_owned()));
+    }
     if vars.kubelet_protect_kernel_defaults {
         let expected = [
             ("kernel.panic", "10"),
@@ -248,7 +255,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
     owned = owned.with(sysctl(OF_KUBE_PROXY, "1").optional());
     Ok(parameters(&vars)
         .into_iter()
-        .filter(|(name, _)| !forwards || name != "net.ipv4.ip_forward")
+        .filter(|(name, _)| !forwards || !["net.ipv4.ip_forward", FORWARDS_IPV6].contains(&name.as_str()))
         .fold(owned, |all, (name, value)| all.with(sysctl(name, value).optional())))
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::balancer::External;
 use crate::catalogue::{artifact, image};
 use crate::cluster;
-use crate::common::cluster_vars;
+use crate::common::{ClusterVars, cluster_vars};
 use crate::diagnosis;
 use crate::kubectl::needs_a_control_plane;
 use crate::objects::ObjectSet;
@@ -66,8 +66,16 @@ pub(crate) async fn daemon(host: &Host) -> Result<()> {
 
 /// What the daemon is told of the network.
 pub(crate) fn net_conf(host: &Host) -> Result<serde_json::Value> {
-    let network = cluster_vars(host)?.kube_pods_subnet;
-    Ok(json!({ "Network": network, "EnableNFTables": false, "Backend": backend(&host.vars()?)? }))
+    conf(&cluster_vars(host)?, &host.vars()?)
+}
+
+fn conf(cluster: &ClusterVars, vars: &Vars) -> Result<serde_json::Value> {
+    let mut conf = json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(vars)? });
+    if cluster.ipv6_stack {
+        conf["EnableIPv6"] = json!(true);
+        conf["IPv6Network"] = json!(cluster.kube_pods_subnet_ipv6);
+    }
+    Ok(conf)
 }
 
 /// The machine's pods are connected, as soon as the daemon has addresses for them.

@@ -1,5 +1,7 @@
 //! What a control plane is told: kubeadm's configuration, and how its static pods differ from what kubeadm writes.
 
+use std::collections::BTreeMap;
+
 use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -16,7 +18,7 @@ use crate::addresses::{all_of, ip};
 use crate::balancer::{self, External};
 use crate::certificates::Keys;
 use crate::cluster::{self, Standing};
-use crate::common::{cluster_vars, kube_minor};
+use crate::common::{ClusterVars, cluster_vars, kube_minor};
 use crate::encryption::{self, Encryption};
 use crate::etcd;
 
@@ -229,6 +231,19 @@ pub(crate) fn keys_asked_for(host: &Host) -> Result<Option<Keys>> {
     Ok(vars.kube_asymmetric_encryption_algorithm.as_deref().and_then(Keys::named))
 }
 
+/// How the controller manager is told the size of each node's part of the network of pods. With two families it refuses the argument
+/// that names none.
+fn node_prefixes(cluster: &ClusterVars) -> BTreeMap<&'static str, String> {
+    let of_ipv4 = cluster.kube_network_node_prefix.to_string();
+    match cluster.ipv6_stack {
+        false => BTreeMap::from([("node-cidr-mask-size", of_ipv4)]),
+        true => BTreeMap::from([
+            ("node-cidr-mask-size-ipv4", of_ipv4),
+            ("node-cidr-mask-size-ipv6", cluster.kube_network_node_prefix_ipv6.to_string()),
+        ]),
+    }
+}
+
 fn config(
     host: &Host,
     known: &Standing,
@@ -239,7 +254,7 @@ fn config(
 ) -> Result<String> {
     let mut sans = names(host, known)?;
     sans.extend(former_host.filter(|host| !sans.iter().any(|name| name == host)).map(str::to_owned));
-    let (vars, registration): (Vars, _) = (host.vars()?, node_registration(host)?);
+    let (vars, registration, cluster): (Vars, _, _) = (host.vars()?, node_registration(host)?, cluster_vars(host)?);
     // Where nobody asks for a kind, certificates have keys like those of the authority that has been.
     let keys = keys_asked_for(host)?.or(known.authority_keys().filter(|keys| *keys != Keys::default()));
     let extra = json!({
@@ -247,6 +262,9 @@ fn config(
         "address": ip(host)?,
         "version": version,
         "endpoint": endpoint,
+        "services": cluster.services().join(","),
+        "pods": cluster.pods().join(","),
+        "node_prefixes": node_prefixes(&cluster),
         "image_repository": "registry.k8s.io",
         "etcd_endpoints": etcd::client_urls(host)?,
         "sans": sans,

@@ -12,6 +12,7 @@ mod cilium;
 mod corefile;
 mod disk;
 mod docker;
+mod dual_stack;
 mod encryption;
 mod etcd_settings;
 mod eviction;
@@ -80,6 +81,7 @@ struct Vars {
     docker_dns_servers_strict: bool,
     ip: Option<String>,
     access_ip: Option<String>,
+    ip6: Option<String>,
     override_system_hostname: bool,
     muster_install_packages: bool,
     ntp_enabled: bool,
@@ -94,6 +96,8 @@ struct Vars {
     enable_nodelocaldns: bool,
     upstream_dns_servers: Vec<String>,
     flannel_backend_type: String,
+    flannel_interface: Option<String>,
+    flannel_interface_regexp: Option<String>,
     flannel_vxlan_port: u16,
     calico_network_backend: String,
     calico_vxlan_mode: String,
@@ -254,6 +258,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     docker::check(&machine, &mut findings);
     disk::check(&machine, &mut findings);
     network::check(&machine, &mut findings);
+    findings.refuse(dual_stack::of_machine(&machine));
     resolver::check(&machine, &mut findings);
     peers::check(&machine, &everyone, &mut findings);
     ports::check(&machine, &closed, &mut findings);

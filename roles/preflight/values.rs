@@ -92,10 +92,12 @@ const VALUES: &[(&str, Form)] = &[
     ("calico_network_backend", OneOf(&["vxlan", "bird", "none"])),
     ("calico_vxlan_mode", OneOf(&["Always", "CrossSubnet", "Never"])),
     ("calico_ipip_mode", OneOf(&["Always", "CrossSubnet", "Never"])),
+    ("calico_vxlan_mode_ipv6", OneOf(&["Always", "CrossSubnet", "Never"])),
     ("calico_vxlan_vni", Number(0, (1 << 24) - 1)),
     ("calico_vxlan_port", PORT),
     // calico's reference of IPPool.
     ("calico_pool_blocksize", Number(20, 32)),
+    ("calico_pool_blocksize_ipv6", Number(116, 128)),
     ("calico_mtu", Number(68, 65535)),
     ("calico_veth_mtu", Number(68, 65535)),
     ("calico_ipam_maxblocksperhost", Number(0, ANY)),
@@ -127,6 +129,7 @@ const VALUES: &[(&str, Form)] = &[
     // Those of Ethernet and of IP.
     ("cilium_mtu", Number(0, 65535)),
     ("cilium_pool_mask_size", Number(9, 30)),
+    ("cilium_pool_mask_size_ipv6", Number(9, 126)),
     ("cilium_cluster_id", Number(0, 255)),
     ("cilium_agent_health_port", PORT),
     ("cilium_agent_scrape_port", PORT),
