@@ -145,6 +145,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use futures::FutureExt;
+    use muster_engine::facts::Address;
     use muster_engine::run::Role;
 
     use super::*;
@@ -163,6 +164,54 @@ mod tests {
         let possible: Vec<String> = possible(host, other).iter().map(IpAddr::to_string).collect();
         let (ip, access_ip) = (of(ip_of(host, other)), of(access_ip_of(host, other)));
         format!("{ip} | {access_ip} | {all} | {}", possible.join(" "))
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_that_of_the_same_interface() {
+        let address = |interface: &str, ip: &str| Address {
+            interface: interface.into(),
+            ip: ip.parse().unwrap(),
+            prefix: 64,
+        };
+        let facts = Facts {
+            addresses: vec![
+                address("eth0", "192.0.2.4"),
+                address("eth0", "fe80::4"),
+                address("eth0", "2001:db8::4"),
+                address("eth1", "2001:db8:1::4"),
+            ],
+            ..Facts::default()
+        };
+        assert_eq!(listed(&beside(&facts, "192.0.2.4".parse().unwrap())), "2001:db8::4");
+        assert_eq!(listed(&beside(&facts, "192.0.2.9".parse().unwrap())), "");
+        let is_good = |ip: &str| is_of_node(&ip.parse().unwrap());
+        assert!(is_good("fd00::4") && is_good("2001:db8::4"));
+        assert!(["192.0.2.4", "::1", "::", "fe80::1", "ff02::1"].into_iter().all(|ip| !is_good(ip)));
+    }
+
+    #[tokio::test]
+    async fn a_node_has_two_addresses_where_the_cluster_has_two_families() {
+        let told = async |hosts: &str, yaml: &str| {
+            let seen = Arc::new(Mutex::new(String::new()));
+            let notes = seen.clone();
+            let look = Role::given("look", move |host| {
+                *notes.lock().unwrap() = node_ip(host).unwrap_or_else(|failure| failure.to_string());
+                async { Ok(()) }.boxed()
+            });
+            let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
+            let groups = "[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\n";
+            let world = inventory_and_vars(
+                &format!("{hosts}\n{groups}"),
+                &format!("skydns_server: 10.233.0.3\n{yaml}"),
+            );
+            let look = Role { reads: &[crate::cluster::READS], ..look };
+            run_roles(&[look], world, &["a"], play, Path::new("/nowhere")).await;
+            seen.lock().unwrap().clone()
+        };
+        let (one, two) = ("a ip=192.0.2.4", "a ip=192.0.2.4 ip6=2001:DB8:0::4");
+        assert_eq!(told(two, "").await, "192.0.2.4");
+        assert_eq!(told(two, "ipv6_stack: true").await, "192.0.2.4,2001:db8::4");
+        assert_eq!(told(one, "ipv6_stack: true").await, "no address of IPv6 of a is known beside 192.0.2.4");
     }
 
     #[tokio::test]

@@ -424,6 +424,24 @@ mod tests {
     }
 
     #[test]
+    fn machines_hand_packets_of_ipv6_on_where_the_cluster_has_it() {
+        let set = |yaml: &str| {
+            let vars = crate::preflight::fixture::variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
+            parameters(&vars.deserialize().unwrap()).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let one = [
+            "net.ipv4.ip_forward",
+            "net.bridge.bridge-nf-call-iptables",
+            "net.bridge.bridge-nf-call-ip6tables",
+            "net.ipv4.ip_local_reserved_ports",
+            "fs.inotify.max_user_instances",
+            "fs.inotify.max_user_watches",
+        ];
+        assert_eq!(set(""), one);
+        assert_eq!(set("ipv6_stack: true"), [&one[..], &["net.ipv6.conf.all.forwarding"]].concat());
+    }
+
+    #[test]
     fn whatever_switches_swap_on_at_boot_is_found_and_switched_off() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();

@@ -79,6 +79,7 @@ plain! {
 pub(super) struct Vars {
     cilium_tunnel_mode: String,
     cilium_native_routing_cidr: String,
+    cilium_native_routing_cidr_ipv6: String,
     cilium_pool_cidr: Option<String>,
     cilium_pool_mask_size: Option<u8>,
     cilium_pool_cidr_ipv6: Option<String>,

@@ -105,7 +105,12 @@ mod tests {
         assert_eq!(problem(both, true, ""), None);
         assert_eq!(problem("A=\"--v=2\"", true, "2001:db8::4"), None);
         for (flags, ipv6, address6, expected) in [
-            (one, true, "2001:db8::4", "ipv6_stack: true, but a has joined its cluster with an address of IPv4 alone"),
+            (
+                one,
+                true,
+                "2001:db8::4",
+                "ipv6_stack: true, but a has joined its cluster with an address of IPv4 alone",
+            ),
             (both, false, "", "ipv6_stack: false, but a has joined its cluster with 2001:db8::4 as well"),
             (both, true, "2001:db8::5", "ip6: 2001:db8::5 of a, which joined the cluster with 2001:db8::4"),
         ] {

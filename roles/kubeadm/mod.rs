@@ -35,7 +35,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::addresses::{ip, node_ip};
+use crate::addresses::node_ip;
 use crate::adoption;
 use crate::balancer;
 use crate::catalogue::artifact;

@@ -138,11 +138,14 @@ fn pool(vars: &HostVars) -> Option<Problem> {
 fn addresses(vars: &HostVars) -> Option<Problem> {
     let is = |name| vars.get(name).ok().flatten().and_then(|value| value.as_bool());
     let ipv4 = Setting::of(vars, "cilium_enable_ipv4").filter(|_| is("cilium_enable_ipv4") == Some(false));
-    let ipv4 = ipv4.map(|ipv4| ipv4.wrong("true: clusters have IPv4 in any case", "set cilium_enable_ipv4: true"));
+    let ipv4 =
+        ipv4.map(|ipv4| ipv4.wrong("true: clusters have IPv4 in any case", "set cilium_enable_ipv4: true"));
     let (asked, both) = (is("cilium_enable_ipv6"), is("ipv6_stack") == Some(true));
     let ipv6 = Setting::of(vars, "cilium_enable_ipv6").filter(|_| asked.is_some_and(|asked| asked != both));
     ipv4.or_else(|| {
-        ipv6.map(|ipv6| ipv6.wrong(format!("{both}, as ipv6_stack is"), "remove it, and set ipv6_stack as you want it"))
+        ipv6.map(|ipv6| {
+            ipv6.wrong(format!("{both}, as ipv6_stack is"), "remove it, and set ipv6_stack as you want it")
+        })
     })
 }
 

@@ -27,13 +27,13 @@ const SMALLEST_PART: u8 = 126;
 /// The network plugins that give pods addresses of both families here.
 const PLUGINS: [&str; 3] = ["flannel", "calico", "cilium"];
 
-fn is_on(vars: &HostVars) -> bool {
-    vars.get("ipv6_stack").ok().flatten().and_then(|value| value.as_bool()) == Some(true)
+fn is(vars: &HostVars, name: &str) -> bool {
+    vars.get(name).ok().flatten().and_then(|value| value.as_bool()) == Some(true)
 }
 
 /// Everything of one machine's variables. `nodes`: how many there are.
 pub(super) fn check(vars: &HostVars, nodes: usize) -> Vec<Problem> {
-    if !is_on(vars) {
+    if !is(vars, "ipv6_stack") {
         return Vec::new();
     }
     let mut problems = Vec::new();
@@ -43,6 +43,14 @@ pub(super) fn check(vars: &HostVars, nodes: usize) -> Vec<Problem> {
         plugin.wrong(
             "flannel, calico or cilium, with ipv6_stack: of another network muster does not know whether it has IPv6",
             "set kube_network_plugin: flannel, calico or cilium; or ipv6_stack: false",
+        )
+    }));
+    let policies = Setting::of(vars, "network_policies_enabled");
+    let policies = policies.filter(|_| is(vars, "network_policies_enabled"));
+    problems.extend(policies.map(|policies| {
+        policies.wrong(
+            "false, with ipv6_stack: the policies that muster adds to flannel hold for IPv4 alone",
+            "set kube_network_plugin: calico or cilium, which keep to policies with both; or network_policies_enabled: false",
         )
     }));
     let mut read = |name| {
@@ -68,7 +76,8 @@ pub(super) fn check(vars: &HostVars, nodes: usize) -> Vec<Problem> {
 }
 
 fn network(setting: &Setting) -> Result<Ipv6Net, Problem> {
-    let example = if setting.name == PODS { "fd85:ee78:d8a6:8607::1:0/112" } else { "fd85:ee78:d8a6:8607::1000/116" };
+    let example =
+        if setting.name == PODS { "fd85:ee78:d8a6:8607::1:0/112" } else { "fd85:ee78:d8a6:8607::1000/116" };
     match setting.text.parse::<Ipv6Net>() {
         Ok(net) if net == net.trunc() => Ok(net),
         Ok(net) => {
@@ -111,7 +120,8 @@ fn room(vars: &HostVars, pods: Ipv6Net, nodes: usize) -> Option<Problem> {
         return Some(problem(PODS, found, format!("room for the {nodes} nodes there are"), remedy));
     }
     let wanted = Setting::of(vars, "kubelet_max_pods");
-    let wanted = wanted.filter(|_| number(vars, "kubelet_max_pods").is_some_and(|wanted| i128::from(wanted) > most))?;
+    let wanted = wanted
+        .filter(|_| number(vars, "kubelet_max_pods").is_some_and(|wanted| i128::from(wanted) > most))?;
     Some(wanted.wrong(
         format!("at most {most}, the addresses of a node with {NODE_PREFIX} {prefix}"),
         format!("set kubelet_max_pods: {most}, or {NODE_PREFIX} to a smaller number"),
@@ -134,7 +144,9 @@ fn of_plugin(vars: &HostVars, plugin: &str, pods: Ipv6Net) -> Vec<Problem> {
     }
     let whole = whole.unwrap_or(pods);
     let length = i64::from(whole.prefix_len());
-    if let Some(setting) = Setting::of(vars, size).filter(|_| number(vars, size).is_some_and(|size| size < length)) {
+    if let Some(setting) =
+        Setting::of(vars, size).filter(|_| number(vars, size).is_some_and(|size| size < length))
+    {
         let remedy = format!("set {size} to a greater number");
         problems.push(setting.wrong(format!("at least {length}, the prefix of the pool {whole}"), remedy));
     }
@@ -195,7 +207,8 @@ impl Ipv6 {
 
 /// Everything about a machine.
 pub(super) fn of_machine(machine: &Machine) -> Vec<Problem> {
-    if !machine.cluster.ipv6_stack {
+    let is_node = machine.duties.control_plane || machine.duties.node;
+    if !machine.cluster.ipv6_stack || !is_node {
         return Vec::new();
     }
     let mut problems = switched_off(machine);
@@ -224,7 +237,9 @@ fn switched_off(machine: &Machine) -> Vec<Problem> {
             "ipv6_stack",
             format!("the machine's kernel has no IPv6 (net.ipv6.conf.{interfaces}.disable_ipv6)"),
             "IPv6 on the machine, for its pods",
-            format!("switch it on: net.ipv6.conf.{interfaces}.disable_ipv6 = 0, no ipv6.disable=1 for the kernel; or set ipv6_stack: false"),
+            format!(
+                "switch it on: net.ipv6.conf.{interfaces}.disable_ipv6 = 0, no ipv6.disable=1 for the kernel; or set ipv6_stack: false"
+            ),
         )
     };
     machine.seen.ipv6.without.iter().take(1).map(tell).collect()
@@ -233,19 +248,24 @@ fn switched_off(machine: &Machine) -> Vec<Problem> {
 /// A node's address of IPv6 is one of the machine's, and it is known which.
 fn no_address(machine: &Machine) -> Option<Problem> {
     let written = machine.vars.ip6.as_deref().and_then(|ip6| ip6.parse::<IpAddr>().ok());
-    let own = machine.vars.ip.as_deref().and_then(|ip| ip.parse().ok()).or_else(|| machine.facts.default_ip())?;
+    let own =
+        machine.vars.ip.as_deref().and_then(|ip| ip.parse().ok()).or_else(|| machine.facts.default_ip())?;
     let found = beside(machine.facts, own);
     if let Some(ip6) = written.filter(|ip6| machine.facts.interface_of(*ip6).is_none()) {
         return Some(problem(
             "ip6",
-            format!("{ip6} is not an address of the machine: beside {own} it has {}", if found.is_empty() { "none of IPv6".to_owned() } else { listed(&found) }),
+            format!(
+                "{ip6} is not an address of the machine: beside {own} it has {}",
+                if found.is_empty() { "none of IPv6".to_owned() } else { listed(&found) }
+            ),
             "one of the machine's addresses",
             "correct ip6 in the inventory",
         ));
     }
     // flannel's packets leave by the interface that it has for IPv4.
     let chosen = [&machine.vars.flannel_interface, &machine.vars.flannel_interface_regexp];
-    let is_flannels = machine.vars.kube_network_plugin == "flannel" && chosen.iter().all(|interface| interface.is_none());
+    let is_flannels =
+        machine.vars.kube_network_plugin == "flannel" && chosen.iter().all(|interface| interface.is_none());
     match (written, found.as_slice()) {
         (Some(_), []) if is_flannels => Some(problem(
             "ip6",
@@ -304,6 +324,7 @@ mod tests {
             ("kube_network_plugin: cilium", 3, ""),
             ("kube_network_plugin: none", 3, "kube_network_plugin: none (vars.yml:2:22)"),
             ("kube_network_plugin: custom_cni", 3, "kube_network_plugin: custom_cni (vars.yml:2:22)"),
+            ("network_policies_enabled: true", 3, "network_policies_enabled: true (vars.yml:2:27)"),
             ("", 257, "kube_pods_subnet_ipv6: kube_pods_subnet_ipv6 fd85:ee78:d8a6:8607::1:0/112 and kube_network_node_prefix_ipv6 120: room for 256 nodes"),
             ("kube_pods_subnet_ipv6: 10.0.0.0/16", 3, "kube_pods_subnet_ipv6: 10.0.0.0/16 (vars.yml:2:24)"),
             ("kube_pods_subnet_ipv6: fd00::1:1/112", 3, "kube_pods_subnet_ipv6: fd00::1:1/112 (vars.yml:2:24)"),
@@ -355,7 +376,10 @@ mod tests {
             with("eth0", "2001:db8::4")(fixture);
             with("eth0", "2001:db8::5")(fixture);
         };
-        assert_eq!(found(&several), "ip6: several addresses of IPv6 beside 192.0.2.4: 2001:db8::4, 2001:db8::5");
+        assert_eq!(
+            found(&several),
+            "ip6: several addresses of IPv6 beside 192.0.2.4: 2001:db8::4, 2001:db8::5"
+        );
         let chosen = |fixture: &mut Fixture| {
             several(fixture);
             fixture.vars.ip6 = Some("2001:db8::5".into());
@@ -380,7 +404,12 @@ mod tests {
             "ip6: 2001:db8::9 is not an address of the machine: beside 192.0.2.4 it has 2001:db8::4"
         );
         let overlapping = |fixture: &mut Fixture| with("eth0", "fd85:ee78:d8a6:8607::4")(fixture);
-        assert_eq!(found(&overlapping).matches("overlaps fd85:ee78:d8a6:8607::/64, in which the machine is (eth0)").count(), 2);
+        assert_eq!(
+            found(&overlapping)
+                .matches("overlaps fd85:ee78:d8a6:8607::/64, in which the machine is (eth0)")
+                .count(),
+            2
+        );
         let of_cluster = |fixture: &mut Fixture| {
             with("eth0", "2001:db8::4")(fixture);
             fixture.facts.addresses.push(address("cni0", "fd85:ee78:d8a6:8607::1:1", 120));
@@ -389,12 +418,18 @@ mod tests {
         };
         assert_eq!(found(&of_cluster), "");
         let off = |fixture: &mut Fixture| fixture.seen.ipv6 = Ipv6::parse("without all\nwithout default\n");
-        assert_eq!(found(&off), "ipv6_stack: the machine's kernel has no IPv6 (net.ipv6.conf.all.disable_ipv6)");
+        assert_eq!(
+            found(&off),
+            "ipv6_stack: the machine's kernel has no IPv6 (net.ipv6.conf.all.disable_ipv6)"
+        );
         let advertised = |fixture: &mut Fixture| {
             with("eth0", "2001:db8::4")(fixture);
             fixture.seen.ipv6 = Ipv6::parse("advertised eth0\n");
         };
-        assert!(found(&advertised).starts_with("ipv6_stack: the route of IPv6 by eth0 comes of router advertisements"));
+        assert!(
+            found(&advertised)
+                .starts_with("ipv6_stack: the route of IPv6 by eth0 comes of router advertisements")
+        );
     }
 
     #[test]
@@ -402,7 +437,9 @@ mod tests {
         let said = |routes: &str, disabled: &str, accepts: &str| {
             let root = tempfile::tempdir().unwrap();
             let conf = root.path().join("proc/sys/net/ipv6/conf");
-            for (file, text) in [("all/disable_ipv6", "0"), ("default/disable_ipv6", disabled), ("eth0/accept_ra", accepts)] {
+            for (file, text) in
+                [("all/disable_ipv6", "0"), ("default/disable_ipv6", disabled), ("eth0/accept_ra", accepts)]
+            {
                 let path = conf.join(file);
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, format!("{text}\n")).unwrap();
@@ -419,7 +456,8 @@ mod tests {
             let Ipv6 { without, advertised } = std::mem::take(&mut answers[0]);
             [without, advertised].concat().join(" ")
         };
-        let of_router = "default via fe80::1 dev eth0 proto ra metric 1024 expires 1797sec hoplimit 64 pref medium";
+        let of_router =
+            "default via fe80::1 dev eth0 proto ra metric 1024 expires 1797sec hoplimit 64 pref medium";
         assert_eq!(said(of_router, "0", "1"), "eth0");
         // Of systemd-networkd and NetworkManager, which read advertisements themselves; and of who knows it already.
         assert_eq!(said(of_router, "0", "0"), "");

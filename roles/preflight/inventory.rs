@@ -8,7 +8,7 @@ use muster_inventory::{Group, HostVars, Inventory, Vars, VarsError, closest, clo
 
 use super::findings::{Findings, problem};
 use super::settings::{self, Setting};
-use super::{kubelets, subnets};
+use super::{dual_stack, kubelets, subnets};
 use crate::balancer::External;
 use crate::common::is_dns_name;
 

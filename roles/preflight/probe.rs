@@ -116,7 +116,14 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let keeps_time = !vars.ntp_enabled || clock::Service::of(&answers[4].output).is_some();
     let docker = Docker::parse(&answers[5].output);
     let ipv6 = Ipv6::parse(&answers[6].output);
-    Ok(Seen { swap_sources, foreign, docker, ipv6, keeps_time, ..parse(&answers[0].output, bin_dir, folders) })
+    Ok(Seen {
+        swap_sources,
+        foreign,
+        docker,
+        ipv6,
+        keeps_time,
+        ..parse(&answers[0].output, bin_dir, folders)
+    })
 }
 
 fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {

@@ -522,8 +522,8 @@ mod tests {
             ("cloud_provider: aws", Some("cloud_provider: aws (vars.yml:1:17)")),
             ("cloud_provider: external", None),
             ("cloud_provider: ''", None),
-            ("ipv6_stack: true", Some("ipv6_stack: true (vars.yml:1:13)")),
-            ("ipv6_stack: false", None),
+            ("ipv4_stack: false", Some("ipv4_stack: false (vars.yml:1:13)")),
+            ("{ipv4_stack: true, ipv6_stack: true}", None),
             ("kube_external_ca_mode: 'true'", Some("kube_external_ca_mode: true (vars.yml:1:24)")),
             ("kube_encryption_algorithm: rot13", Some("kube_encryption_algorithm: rot13 (vars.yml:1:28)")),
             ("kube_encrypt_secret_data: true", None),
@@ -584,7 +584,7 @@ mod tests {
             remedy.ends_with("; remove runc_version, or set one of 1.4.3, 1.4.2, 1.4.1, 1.4.0, 1.3.6, 1.3.5"),
             "{remedy}"
         );
-        let (problems, warnings) = found("ipv6_stack: true\nignore_assert_errors: true");
+        let (problems, warnings) = found("kube_external_ca_mode: true\nignore_assert_errors: true");
         assert_eq!((problems.len(), warnings.len()), (0, 1));
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::IpNet;
+use ipnet::Ipv4Net;
 use muster_engine::prelude::*;
 use muster_inventory::HostVars;
 use serde::Deserialize;
@@ -19,9 +19,6 @@ pub(super) struct Network {
     kube_network_plugin: String,
     kube_pods_subnet: String,
     kube_network_node_prefix: u8,
-    ipv6_stack: bool,
-    kube_pods_subnet_ipv6: String,
-    kube_network_node_prefix_ipv6: u8,
     flannel_backend_type: String,
     network_policies_enabled: bool,
 }
@@ -42,26 +39,17 @@ impl Network {
         {
             return Ok(Vec::new());
         }
-        let mut all = first_of_parts("", &self.kube_pods_subnet, self.kube_network_node_prefix)?;
-        if self.ipv6_stack {
-            let (network, prefix) = (&self.kube_pods_subnet_ipv6, self.kube_network_node_prefix_ipv6);
-            all.extend(first_of_parts("_ipv6", network, prefix)?);
-        }
-        Ok(all)
+        let network = self.kube_pods_subnet.parse::<Ipv4Net>().ok();
+        let parts = network.and_then(|network| network.subnets(self.kube_network_node_prefix).ok());
+        let parts = parts.ok_or_else(|| {
+            let (network, prefix) = (&self.kube_pods_subnet, self.kube_network_node_prefix);
+            Failure::new(
+                format!("kube_network_node_prefix is {prefix}, and kube_pods_subnet is {network}"),
+                "set kube_pods_subnet to a network, and kube_network_node_prefix to the size of each node's part of it",
+            )
+        })?;
+        Ok(parts.take(1024).map(|part| format!("{}/32", part.network())).collect())
     }
-}
-
-/// The first address of each node's part of a network, as a network. `of`: the end of the names of the variables.
-fn first_of_parts(of: &str, network: &str, prefix: u8) -> Result<Vec<String>> {
-    let parts = network.parse::<IpNet>().ok().and_then(|network| network.subnets(prefix).ok());
-    let parts = parts.ok_or_else(|| {
-        let (pods, size) = (format!("kube_pods_subnet{of}"), format!("kube_network_node_prefix{of}"));
-        Failure::new(
-            format!("{size} is {prefix}, and {pods} is {network}"),
-            format!("set {pods} to a network, and {size} to the size of each node's part of it"),
-        )
-    })?;
-    Ok(parts.take(1024).map(|part| IpNet::from(part.network()).to_string()).collect())
 }
 
 /// The objects of these students, with the mark of their set.

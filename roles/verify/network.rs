@@ -281,7 +281,8 @@ mod tests {
             tried.dedup();
             (ran.status.success(), tried.join(" "), String::from_utf8(ran.stdout).unwrap())
         };
-        let (of_one, of_both) = ("p1 a 10.1.0.2\np2 b 10.1.1.2", "p1 a 10.1.0.2 fd85::2\np2 b 10.1.1.2 fd85::f");
+        let (of_one, of_both) =
+            ("p1 a 10.1.0.2\np2 b 10.1.1.2", "p1 a 10.1.0.2 fd85::2\np2 b 10.1.1.2 fd85::f");
         assert_eq!(
             tried("1", of_one, "31000 10.2.0.7", &["192.0.2.4"]),
             (true, "10.1.0.2:8080 10.1.1.2:8080 10.2.0.7:80 192.0.2.4:31000".to_owned(), String::new())
@@ -293,8 +294,12 @@ mod tests {
             (true, all.to_owned(), String::new())
         );
         // What failed is told with its family.
-        let (is_well, _, said) = tried("2", &of_both.replace("::f", "::9"), "31000 10.2.0.7 fd85:2::7", &nodes);
-        assert!(!is_well && said.contains("from the pod on a no way to: [fd85::9]:8080 (pod on b)\n"), "{said}");
+        let (is_well, _, said) =
+            tried("2", &of_both.replace("::f", "::9"), "31000 10.2.0.7 fd85:2::7", &nodes);
+        assert!(
+            !is_well && said.contains("from the pod on a no way to: [fd85::9]:8080 (pod on b)\n"),
+            "{said}"
+        );
         assert_eq!(nodes_apart(&said.replace("from the pod on b", "")), ["a", "b"]);
         let (is_well, tried, said) = tried("2", of_one, "31000 10.2.0.7", &nodes);
         assert!(!is_well && tried.is_empty());
