@@ -42,7 +42,7 @@ pub(super) fn check(vars: &HostVars, nodes: usize) -> Vec<Problem> {
     problems.extend(others.map(|plugin| {
         plugin.wrong(
             "flannel, calico or cilium, with ipv6_stack: of another network muster does not know whether it has IPv6",
-            "set kube_network_plugin: flannel, calico or cilium; or ipv6_stack: false",
+            "set kube_network_plugin: flannel, or calico, or cilium; or ipv6_stack: false",
         )
     }));
     let policies = Setting::of(vars, "network_policies_enabled");
@@ -50,7 +50,7 @@ pub(super) fn check(vars: &HostVars, nodes: usize) -> Vec<Problem> {
     problems.extend(policies.map(|policies| {
         policies.wrong(
             "false, with ipv6_stack: the policies that muster adds to flannel hold for IPv4 alone",
-            "set kube_network_plugin: calico or cilium, which keep to policies with both; or network_policies_enabled: false",
+            "set network_policies_enabled: false; or kube_network_plugin: calico or cilium, which keep to policies with both",
         )
     }));
     let mut read = |name| {

@@ -301,15 +301,23 @@ fn other_versions(vars: &HostVars) -> Vec<Problem> {
     settings.into_iter().filter_map(tell).collect()
 }
 
+/// kubeadm takes nothing but a DNS name for the domain. The cluster's name it takes as it is: it only tells kubeconfigs apart.
 fn domain_names(vars: &HostVars) -> Vec<Problem> {
-    let tell = |name| {
-        let setting = Setting::of(vars, name).filter(|s| !is_dns_name(&s.text))?;
-        Some(setting.wrong(
-            "a DNS name: small letters, digits, hyphens and dots",
-            format!("set {name}: cluster.local"),
-        ))
+    let is_plain = |text: &str| {
+        let is_good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_good)
     };
-    ["cluster_name", "dns_domain"].into_iter().filter_map(tell).collect()
+    let name = Setting::of(vars, "cluster_name").filter(|name| !is_plain(&name.text));
+    let name = name.map(|name| {
+        let needed =
+            "letters, digits, hyphens, underscores and dots, with a letter or a digit at the beginning";
+        name.wrong(needed, "set cluster_name: cluster.local")
+    });
+    let domain = Setting::of(vars, "dns_domain").filter(|domain| !is_dns_name(&domain.text));
+    let domain = domain.map(|domain| {
+        domain.wrong("a DNS name: small letters, digits, hyphens and dots", "set dns_domain: cluster.local")
+    });
+    name.into_iter().chain(domain).collect()
 }
 
 fn node_ports(vars: &HostVars) -> Option<Problem> {
@@ -546,6 +554,14 @@ mod tests {
             ("kube_version: 1.36.99", None),
             ("kube_version: v1.36.3", None),
             ("dns_domain: Cluster_Local", Some("dns_domain: Cluster_Local (vars.yml:1:13)")),
+            // Without a domain of its own the name is that, too.
+            ("cluster_name: my_cluster", Some("dns_domain: my_cluster")),
+            ("{cluster_name: My_cluster, dns_domain: cluster.local}", None),
+            (
+                "{cluster_name: my cluster, dns_domain: cluster.local}",
+                Some("cluster_name: my cluster (vars.yml:1:16)"),
+            ),
+            ("{cluster_name: _x, dns_domain: cluster.local}", Some("cluster_name: _x (vars.yml:1:16)")),
             (
                 "kube_apiserver_node_port_range: 30000",
                 Some("kube_apiserver_node_port_range: 30000 (vars.yml:1:33)"),
