@@ -53,13 +53,25 @@ pub(crate) fn ip6_of(host: &Host, other: &str) -> Result<Option<IpAddr>> {
     if let Some(ip6) = written(host, other, "ip6")? {
         return Ok(Some(ip6));
     }
-    let own = ip_of(host, other)?;
     let machine = host.cluster().host(other)?;
-    let found = machine.known_facts().map(|facts| beside(facts, own)).unwrap_or_default();
+    let Some(facts) = machine.known_facts() else {
+        // As with its own address: a machine outside of the run is taken to be where it has joined from.
+        let unknown = || {
+            Failure::new(
+                format!(
+                    "the address of IPv6 of {other} is not known: it was not reached, or is not part of this run"
+                ),
+                format!("give it in the inventory: {other} ip6=ADDRESS"),
+            )
+        };
+        return cluster::address6_of(host, other).map(Some).ok_or_else(unknown);
+    };
+    let own = ip_of(host, other)?;
+    let found = beside(facts, own);
     match found[..] {
         [ip6] => Ok(Some(ip6)),
         [] => Err(Failure::new(
-            format!("no address of IPv6 of {other} is known beside {own}"),
+            format!("{other} has no address of IPv6 beside {own}"),
             format!("give it in the inventory: {other} ip6=ADDRESS"),
         )),
         [..] => Err(Failure::new(
@@ -211,7 +223,7 @@ mod tests {
         let (one, two) = ("a ip=192.0.2.4", "a ip=192.0.2.4 ip6=2001:DB8:0::4");
         assert_eq!(told(two, "").await, "192.0.2.4");
         assert_eq!(told(two, "ipv6_stack: true").await, "192.0.2.4,2001:db8::4");
-        assert_eq!(told(one, "ipv6_stack: true").await, "no address of IPv6 of a is known beside 192.0.2.4");
+        assert_eq!(told(one, "ipv6_stack: true").await, "a has no address of IPv6 beside 192.0.2.4");
     }
 
     #[tokio::test]

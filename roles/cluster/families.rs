@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use muster_engine::prelude::Problem;
 
 use super::identity::Identity;
-use super::standing::Wanted;
+use super::standing::{Standing, Wanted};
 
 /// Behind the names of kubeadm's configuration, for the network of IPv6.
 pub(super) const OF_IPV6: &str = "-ipv6";
@@ -26,6 +26,14 @@ pub(super) fn begun(name: &str, value: &str) -> Vec<(String, String)> {
         all.push((BOTH.to_owned(), ipv6.is_some().to_string()));
     }
     all
+}
+
+impl Standing {
+    /// The address of IPv6 that a machine has joined with.
+    pub(crate) fn address6_of(&self, name: &str) -> Option<IpAddr> {
+        let seen = self.known(name)?;
+        seen.node_ip6.filter(|_| seen.joined())
+    }
 }
 
 /// The addresses in kubeadm's `KUBELET_KUBEADM_ARGS="--node-ip=192.0.2.4,2001:db8::4 ..."`.

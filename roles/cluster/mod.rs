@@ -240,6 +240,11 @@ pub(crate) fn address_of(host: &Host, name: &str) -> Option<IpAddr> {
     remembered(host)?.address_of(name)
 }
 
+/// The address of IPv6 with which a host has joined the cluster, where that was seen.
+pub(crate) fn address6_of(host: &Host, name: &str) -> Option<IpAddr> {
+    remembered(host)?.address6_of(name)
+}
+
 /// The version that a cluster keeps because nobody has asked for another one. A run that upgrades goes to that of new clusters
 /// then, and never back.
 fn kept_version(host: &Host, standing: &Standing) -> Option<String> {

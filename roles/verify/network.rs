@@ -216,6 +216,12 @@ mod tests {
         let objects = objects(include_str!("templates/probe.yaml.j2"));
         let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Pod", "Pod", "Service"]);
+        assert_eq!(objects[2]["spec"].get("ipFamilyPolicy"), None);
+        let both = crate::preflight::fixture::variables("skydns_server: 10.233.0.3\nipv6_stack: true");
+        let text = both.render(include_str!("templates/probe.yaml.j2"), "template", &extra).unwrap();
+        let mut of_both = crate::objects::documents("the test", &text).unwrap();
+        let policy = of_both[2]["spec"].as_object_mut().unwrap().remove("ipFamilyPolicy");
+        assert_eq!((policy, of_both), (Some(json!("RequireDualStack")), objects.clone()));
         for object in &objects {
             let owner = &object["metadata"]["ownerReferences"][0];
             assert_eq!(
