@@ -101,6 +101,7 @@ mod tests {
                 node_ip: ips.map(|(ip, _)| ip),
                 node_ip6: ips.and_then(|(_, ip6)| ip6),
                 kubelet: Some(Default::default()),
+                node: Some("a".into()),
                 ..Identity::default()
             };
             let wanted = Wanted { ipv6, address6: address6.parse().ok(), ..Wanted::default() };
