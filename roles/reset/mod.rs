@@ -286,7 +286,7 @@ fn arguments(
     has_etcd: bool,
     (calico, has_cilium): (&str, bool),
     engine: Earlier,
-) -> Result<[String; 7]> {
+) -> Result<[String; 8]> {
     let cluster = cluster_vars(host)?;
     let state = &vars.containerd_state_dir;
     let mounted = [
@@ -335,6 +335,7 @@ fn arguments(
         units.join(" "),
         calico.to_owned(),
         if has_cilium { "yes" } else { "" }.to_owned(),
+        if cluster.ipv6_stack { cluster.kube_pods_subnet_ipv6 } else { String::new() },
     ])
 }
 

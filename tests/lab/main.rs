@@ -19,6 +19,7 @@ mod control_planes;
 mod controllers;
 mod dashboard;
 mod docker;
+mod dual;
 mod encryption;
 mod etcd_pods;
 mod external;

@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::fixture::{Lab, bundle_with};
 
 /// The version of calico whose manifest the Go module proxy has: a commit of upstream's branch release-v3.28 that is the tag's.
-const CALICO: &str = "3.28.5";
-const MODULE: &str = "github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520";
+pub(crate) const CALICO: &str = "3.28.5";
+pub(crate) const MODULE: &str =
+    "github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520";
 
 /// What stands at a place of an object: words that lead to it, as in roles/calico/golden_tests.rs.
 fn at(object: &Value, place: &str) -> Option<Value> {

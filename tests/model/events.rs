@@ -547,6 +547,8 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_version=1.35.8"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_pods_subnet: 10.240.0.0/18, but the cluster was begun with 10.233.64.0/18",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_pods_subnet=10.240.0.0/18"]) },
+        Refusal { groups: PLANES, untouched: ALL, said: "ipv6_stack: true, but the cluster was begun with false",
+            event: |world| world.inventory(&hosts(IN_USE), PLANES, &["ipv6_stack=true"]) },
         // A control plane joins with what the cluster was begun with, also in a run that it is in alone.
         Refusal { groups: PLANES, untouched: ALL, said: "kube_service_addresses: 10.99.0.0/18, but the cluster was begun with 10.233.0.0/18",
             event: |world| {

@@ -200,12 +200,11 @@ fn set_controller(controller: &mut Value, vars: &Vars, cluster: &ClusterVars) ->
 
 /// What the controller reaches without a proxy: the cluster in any case.
 fn direct(vars: &Vars, cluster: &ClusterVars) -> String {
-    let ClusterVars { kube_service_addresses, kube_pods_subnet, dns_domain, .. } = cluster;
+    let networks = [cluster.services(), cluster.pods()].concat().join(",");
+    let domain = &cluster.dns_domain;
     let given = &vars.cert_manager_no_proxy;
     let comma = if given.is_empty() { "" } else { "," };
-    format!(
-        "{given}{comma}127.0.0.1,localhost,{kube_service_addresses},{kube_pods_subnet},.svc,.svc.{dns_domain}"
-    )
+    format!("{given}{comma}127.0.0.1,localhost,{networks},.svc,.svc.{domain}")
 }
 
 /// Whether an object is of one of its kinds.
