@@ -62,7 +62,7 @@ fn docker_comes_works_and_goes_beside_kubernetes() {
     // Not under a container that runs; and then without what its users have.
     let refused = setup("containerd");
     assert_eq!(refused.code, 3, "{refused:#?}");
-    assert!(refused.all().contains("stop $(docker ps -q)"), "{refused:#?}");
+    assert!(refused.all().contains("$(docker ps -q)"), "{refused:#?}");
     assert_eq!(lab.on("node2", "docker ps -q | wc -l").trim(), "1");
     lab.on("node2", "docker stop -t 1 stays");
     let off = works("containerd");
