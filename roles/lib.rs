@@ -512,6 +512,12 @@ pub const ROLES: &[Role] = &[
         apps::cert_manager::APP,
         reads: [apps::cert_manager::READS]
     ),
+    app!(
+        "gateway-api",
+        "The kinds of the Gateway API, for a controller of your own",
+        apps::gateway_api::APP,
+        reads: [apps::gateway_api::READS]
+    ),
     app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),

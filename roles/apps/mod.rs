@@ -8,6 +8,8 @@ mod after_pods;
 #[path = "cert-manager/mod.rs"]
 pub(crate) mod cert_manager;
 pub mod dashboard;
+#[path = "gateway-api/mod.rs"]
+pub(crate) mod gateway_api;
 mod manifest;
 pub(crate) mod metallb;
 #[path = "network-policies/mod.rs"]
@@ -109,7 +111,10 @@ async fn install(host: &Host, of: &Host, app: &App) -> Result<()> {
     cluster::may_set_up(host).await?;
     let here = format!("the images of {name}");
     let names = CATALOGUE.images_of_app(name);
-    host.step(&format!("Import {here}")).ensure(images::named(host, &cluster_vars(host)?, names)?).await?;
+    if !names.is_empty() {
+        let images = images::named(host, &cluster_vars(host)?, names)?;
+        host.step(&format!("Import {here}")).ensure(images).await?;
+    }
     host.reached(&here);
     if host.in_group("kube_control_plane") {
         // A pod that comes before its image is tried again only seconds later. A machine without it holds up nobody.

@@ -11,7 +11,7 @@ use crate::objects::{SET, record_name};
 pub struct AppState {
     /// Whether it is written down that it is installed.
     pub installed: bool,
-    /// The version of its first image, without a leading `v`; empty where none runs.
+    /// The version of its first image, or that which its definitions of kinds bear, without a leading `v`; empty where there is none.
     pub version: String,
     /// What is wrong with it; nothing where it is well.
     pub wrong: Vec<String>,
@@ -62,6 +62,17 @@ pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
                 state.wrong.splice(..0, wrong_with_pod(object));
             }
             _ => {}
+        }
+    }
+    for line in printed.lines().filter_map(|line| line.strip_prefix("definition ")) {
+        let mut words = line.split(' ');
+        let [set, name, is_served, version] = [(); 4].map(|()| words.next().unwrap_or_default());
+        let state = states.entry(set.to_owned()).or_default();
+        if is_served != "True" {
+            state.wrong.push(format!("the kind {name} is not served"));
+        }
+        if state.version.is_empty() {
+            state.version = version.trim_start_matches('v').to_owned();
         }
     }
     Ok(states)
@@ -215,6 +226,22 @@ mod tests {
         assert_eq!(state(&[]), AppState::default());
         assert_eq!(states("").unwrap(), BTreeMap::new());
         assert!(states("error: nothing").is_err());
+    }
+
+    #[test]
+    fn kinds_are_well_when_they_are_served() {
+        let print = |served: &str| {
+            let items = [object("ConfigMap", "muster-set-web", json!({}))];
+            let printed = json!({ "kind": "List", "items": items });
+            let lines =
+                format!("definition web a.web.io True v1.5.1\ndefinition web b.web.io {served} v1.5.1\n");
+            states(&format!("{printed}\n{lines}")).unwrap().remove("web").unwrap()
+        };
+        let well = print("True");
+        assert_eq!((well.installed, well.version.as_str(), well.wrong.len()), (true, "1.5.1", 0));
+        for served in ["False", ""] {
+            assert_eq!(print(served).wrong, ["the kind b.web.io is not served"]);
+        }
     }
 
     #[test]

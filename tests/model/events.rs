@@ -309,7 +309,7 @@ const MAKE_A_CLUSTER: [&str; 8] =
 /// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
-    const OTHER_APPS: [&str; 9] = [
+    const OTHER_APPS: [&str; 10] = [
         "network-policies",
         "local-path-provisioner",
         "registry",
@@ -318,6 +318,7 @@ fn choices() -> BTreeSet<Vec<String>> {
         "kube-state-metrics",
         "metallb",
         "cert-manager",
+        "gateway-api",
         "extension",
     ];
     let plays = PLAYS.iter();
