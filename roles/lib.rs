@@ -101,13 +101,10 @@ macro_rules! app {
     };
     ($name:literal, $summary:literal, on_machines: $on_machines:expr, reads: [$($reads:expr),*]) => {
         app!($name, $summary, App {
-            name: $name,
-            definitions: None,
-            sets: |of| {
-                apps::of_template(of, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2")))
-            },
-            secret: None,
             on_machines: $on_machines,
+            ..App::of($name, |of| {
+                apps::of_template(of, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2")))
+            })
         }, reads: [$($reads),*])
     };
     ($name:literal, $summary:literal, $app:expr, reads: [$($reads:expr),*]) => {
@@ -517,6 +514,12 @@ pub const ROLES: &[Role] = &[
         "The kinds of the Gateway API, for a controller of your own",
         apps::gateway_api::APP,
         reads: [apps::gateway_api::READS]
+    ),
+    app!(
+        "csi-snapshot-controller",
+        "Snapshots of volumes, where their driver can make them",
+        apps::csi_snapshot_controller::APP,
+        reads: []
     ),
     app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {

@@ -7,6 +7,8 @@
 mod after_pods;
 #[path = "cert-manager/mod.rs"]
 pub(crate) mod cert_manager;
+#[path = "csi-snapshot-controller/mod.rs"]
+pub(crate) mod csi_snapshot_controller;
 pub mod dashboard;
 #[path = "gateway-api/mod.rs"]
 pub(crate) mod gateway_api;
@@ -54,7 +56,8 @@ struct Vars {
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
 /// The sets with definitions of kinds, for who looks whether there is something to remove.
-pub(crate) const DEFINITIONS: [&str; 2] = [metallb::DEFINITIONS, cert_manager::DEFINITIONS];
+pub(crate) const DEFINITIONS: [&str; 3] =
+    [metallb::DEFINITIONS, cert_manager::DEFINITIONS, csi_snapshot_controller::DEFINITIONS];
 
 /// An application.
 pub(crate) struct App {
@@ -68,6 +71,17 @@ pub(crate) struct App {
     pub(crate) secret: Option<OnHost>,
     /// What of it is on the machines themselves.
     pub(crate) on_machines: Option<OnMachines>,
+    /// Prints what users have that is lost without it, or that nobody else lets go. While there is some it is not removed.
+    pub(crate) in_use: Option<fn() -> Script>,
+    /// Takes away what it has written elsewhere in the cluster, when its pods are gone and its definitions are still there.
+    pub(crate) written: Option<OnHost>,
+}
+
+impl App {
+    /// One that is its sets alone.
+    pub(crate) const fn of(name: &'static str, sets: fn(&Host) -> Result<Vec<ObjectSet>>) -> Self {
+        Self { name, definitions: None, sets, secret: None, on_machines: None, in_use: None, written: None }
+    }
 }
 
 /// Something that is done for a host.
@@ -175,13 +189,54 @@ fn forgotten(app: &App) -> String {
 
 /// Nothing of an application is in the cluster.
 async fn no_objects(host: &Host, app: &App) -> Result<()> {
-    for set in std::iter::once(app.name).chain(app.definitions) {
-        if let Err(failure) = ObjectSet::of(set, Vec::new())?.absent().ensure(host).await {
-            // Something of somebody else's would go with it.
-            return put_off(host, app.name, failure).await;
-        }
+    match all_gone(host, app).await {
+        // Something of somebody else's would go with it.
+        Err(failure) => put_off(host, app.name, failure).await,
+        gone => gone,
     }
-    Ok(())
+}
+
+async fn all_gone(host: &Host, app: &App) -> Result<()> {
+    if let Some(in_use) = app.in_use {
+        let what = format!("what {} is used by", app.name);
+        cluster::let_leader_go_first(host, &what).await?;
+        let unused = host.cluster().once(&what, || is_unused(host, app.name, &what, in_use())).await;
+        host.reached(&what);
+        unused?;
+    }
+    ObjectSet::of(app.name, Vec::new())?.absent().ensure(host).await?;
+    if let Some(written) = app.written {
+        let what = format!("what {} has written elsewhere", app.name);
+        cluster::let_leader_go_first(host, &what).await?;
+        host.cluster().once(&what, || written(host)).await?;
+        host.reached(&what);
+    }
+    match app.definitions {
+        Some(definitions) => ObjectSet::of(definitions, Vec::new())?.absent().ensure(host).await,
+        None => Ok(()),
+    }
+}
+
+/// Prints the objects of these kinds (with commas), where the cluster knows them.
+fn objects_of(kinds: &'static str) -> Script {
+    kubectl!(include_str!("in_use.sh"), [kinds])
+}
+
+/// Nothing uses an application, as far as this prints.
+async fn is_unused(host: &Host, name: &str, what: &str, in_use: Script) -> Result<()> {
+    let Some(kubectl) = Kubectl::find(host).await? else { return Ok(()) };
+    let users = kubectl.query(what, in_use).await?;
+    let users: Vec<&str> = users.lines().filter(|line| !line.is_empty()).collect();
+    let Some(first) = users.first() else { return Ok(()) };
+    let more = match users.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let switch = format!("{}_enabled", name.replace('-', "_"));
+    Err(Failure::new(
+        format!("it is in use, and not removed: by {first}{more}"),
+        format!("delete what uses it, or set {switch}: true"),
+    ))
 }
 
 /// All sets that are there only where they are wanted, for who looks at once which of them are.

@@ -168,6 +168,8 @@ fn every_variable_of_an_application_changes_its_objects() {
         ("traefik", "traefik_service_type: NodePort", "traefik_nodeport_https: 30443"),
         ("traefik", "", "traefik_service_annotations: {a: b}"),
         ("traefik", "", "traefik_log_level: DEBUG"),
+        ("csi-snapshot-controller", "", "snapshot_controller_namespace: snapshots"),
+        ("csi-snapshot-controller", "", "snapshot_controller_replicas: 2"),
         ("monitoring", "", "monitoring_retention: 9d"),
         ("monitoring", "", "monitoring_storage_class: disk"),
         ("monitoring", "monitoring_storage_class: disk", "monitoring_disk_size: 3Gi"),

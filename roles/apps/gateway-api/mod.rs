@@ -12,7 +12,7 @@ use crate::objects::ObjectSet;
 pub(crate) const NAME: &str = "gateway-api";
 
 /// The application.
-pub(crate) const APP: App = App { name: NAME, definitions: None, sets, secret: None, on_machines: None };
+pub(crate) const APP: App = App::of(NAME, sets);
 
 #[derive(Deserialize)]
 struct Vars {
