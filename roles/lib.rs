@@ -521,6 +521,12 @@ pub const ROLES: &[Role] = &[
         apps::csi_snapshot_controller::APP,
         reads: []
     ),
+    app!(
+        "node-feature-discovery",
+        "Labels of nodes that say what their hardware has",
+        apps::node_feature_discovery::APP,
+        reads: []
+    ),
     app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),

@@ -16,6 +16,8 @@ mod manifest;
 pub(crate) mod metallb;
 #[path = "network-policies/mod.rs"]
 pub(crate) mod network_policies;
+#[path = "node-feature-discovery/mod.rs"]
+pub(crate) mod node_feature_discovery;
 pub(crate) mod registry;
 mod state;
 #[cfg(test)]
@@ -56,8 +58,12 @@ struct Vars {
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
 /// The sets with definitions of kinds, for who looks whether there is something to remove.
-pub(crate) const DEFINITIONS: [&str; 3] =
-    [metallb::DEFINITIONS, cert_manager::DEFINITIONS, csi_snapshot_controller::DEFINITIONS];
+pub(crate) const DEFINITIONS: [&str; 4] = [
+    metallb::DEFINITIONS,
+    cert_manager::DEFINITIONS,
+    csi_snapshot_controller::DEFINITIONS,
+    node_feature_discovery::DEFINITIONS,
+];
 
 /// An application.
 pub(crate) struct App {

@@ -283,6 +283,7 @@ const VALUES: &[(&str, Form)] = &[
     ("monitoring_disk_size", Quantity),
     ("monitoring_interval", Duration),
     ("cert_manager_dns_policy", OneOf(&["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"])),
+    ("node_feature_discovery_gc_interval", Duration),
     ("gateway_api_channel", OneOf(&["standard", "experimental"])),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),

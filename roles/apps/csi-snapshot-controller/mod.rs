@@ -24,11 +24,8 @@ const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io,volumesnapshotc
                          volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io";
 
 /// The application.
-pub(crate) const APP: App = App {
-    definitions: Some(DEFINITIONS),
-    in_use: Some(|| objects_of(SNAPSHOTS)),
-    ..App::of(NAME, sets)
-};
+pub(crate) const APP: App =
+    App { definitions: Some(DEFINITIONS), in_use: Some(|| objects_of(SNAPSHOTS)), ..App::of(NAME, sets) };
 
 fn sets(of: &Host) -> Result<Vec<ObjectSet>> {
     let mut sets = vec![ObjectSet::of(DEFINITIONS, manifest::definitions(of, &FILES)?)?];
