@@ -527,6 +527,12 @@ pub const ROLES: &[Role] = &[
         apps::node_feature_discovery::APP,
         reads: []
     ),
+    app!(
+        "argocd",
+        "The cluster is kept to what repositories of git say (Argo CD)",
+        apps::argocd::APP,
+        reads: [apps::argocd::READS]
+    ),
     app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),

@@ -5,6 +5,7 @@
 //! stops no other. The role `apps`, after all of them, waits until they are well, and says what is wrong with which.
 
 mod after_pods;
+pub(crate) mod argocd;
 #[path = "cert-manager/mod.rs"]
 pub(crate) mod cert_manager;
 #[path = "csi-snapshot-controller/mod.rs"]
@@ -58,11 +59,12 @@ struct Vars {
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
 /// The sets with definitions of kinds, for who looks whether there is something to remove.
-pub(crate) const DEFINITIONS: [&str; 4] = [
+pub(crate) const DEFINITIONS: [&str; 5] = [
     metallb::DEFINITIONS,
     cert_manager::DEFINITIONS,
     csi_snapshot_controller::DEFINITIONS,
     node_feature_discovery::DEFINITIONS,
+    argocd::DEFINITIONS,
 ];
 
 /// An application.

@@ -45,6 +45,7 @@ pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
                     .extend(object["metadata"]["annotations"][REACHED_AT].as_str().map(str::to_owned));
                 state.wrong.extend(wrong_with_deployment(object));
             }
+            "StatefulSet" => state.wrong.extend(wrong_with_stateful_set(object)),
             "DaemonSet" => {
                 if state.version.is_empty() {
                     state.version = version(&object["spec"]["template"]["spec"]["containers"][0]["image"]);
@@ -107,6 +108,16 @@ fn wrong_with_deployment(deployment: &Value) -> Vec<String> {
     let failure = condition(deployment, "ReplicaFailure").filter(|failure| failure["status"] == "True");
     wrong.extend(failure.map(|failure| text(&failure["message"]).to_owned()));
     wrong
+}
+
+/// The same of pods that keep their names (the API's documentation of StatefulSetStatus).
+fn wrong_with_stateful_set(set: &Value) -> Option<String> {
+    let (spec, status) = (&set["spec"], &set["status"]);
+    let wanted = spec["replicas"].as_i64().unwrap_or(1);
+    let number = |name: &str| status[name].as_i64().unwrap_or(0);
+    let ready = number("readyReplicas").min(number("updatedReplicas"));
+    let is_old = number("observedGeneration") < set["metadata"]["generation"].as_i64().unwrap_or(0);
+    (is_old || ready < wanted).then(|| format!("{ready} of {wanted} pods are ready"))
 }
 
 /// The same on each node that it is for (the API's documentation of DaemonSetStatus).
@@ -276,6 +287,20 @@ mod tests {
         assert_eq!(daemons(1, 2, 2).wrong, ["1 of 2 pods on nodes are ready"]);
         assert_eq!(daemons(2, 0, 2).wrong, ["0 of 2 pods on nodes are ready"]);
         assert_eq!(daemons(2, 2, 1).wrong, ["2 of 2 pods on nodes are ready"]);
+    }
+
+    #[test]
+    fn pods_that_keep_their_names_are_well_when_all_are_of_the_newest_form() {
+        let wrong = |ready: i64, updated: i64, seen: i64| {
+            let status =
+                json!({ "readyReplicas": ready, "updatedReplicas": updated, "observedGeneration": seen });
+            state(&[object("StatefulSet", "web", json!({ "spec": { "replicas": 2 }, "status": status }))])
+                .wrong
+        };
+        assert!(wrong(2, 2, 2).is_empty());
+        assert_eq!(wrong(1, 2, 2), ["1 of 2 pods are ready"]);
+        assert_eq!(wrong(2, 1, 2), ["1 of 2 pods are ready"]);
+        assert_eq!(wrong(2, 2, 1), ["2 of 2 pods are ready"]);
     }
 
     #[test]

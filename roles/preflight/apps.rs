@@ -9,6 +9,7 @@ use x509_parser::pem::Pem;
 
 use super::findings::problem;
 use super::settings::{Setting, integer, place};
+use crate::apps::argocd::LONGEST as LONGEST_PASSWORD;
 use crate::apps::metallb::Config;
 use crate::catalogue::wants_app;
 
@@ -20,8 +21,22 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let dashboard = wants("dashboard").then(|| dashboard(vars)).flatten();
     let alertmanager = wants("monitoring").then(|| alertmanager(vars)).flatten();
     let cert_manager = wants("cert-manager").then(|| cert_manager(vars)).flatten();
+    let argocd = wants("argocd").then(|| argocd(vars)).flatten();
     let policies = wants("network-policies").then(|| network_policies(vars)).into_iter().flatten();
-    metallb.chain(traefik).chain(dashboard).chain(alertmanager).chain(cert_manager).chain(policies).collect()
+    let of_each = metallb.chain(traefik).chain(dashboard).chain(alertmanager).chain(cert_manager);
+    of_each.chain(argocd).chain(policies).collect()
+}
+
+/// What bcrypt does not look at would be no part of the password.
+fn argocd(vars: &HostVars) -> Option<Problem> {
+    let name = "argocd_admin_password";
+    let setting = Setting::of(vars, name).filter(|setting| setting.text.len() > LONGEST_PASSWORD)?;
+    Some(problem(
+        name,
+        format!("{} bytes{}", setting.text.len(), place(vars, name)),
+        format!("a password of at most {LONGEST_PASSWORD} bytes"),
+        "take a shorter one",
+    ))
 }
 
 /// Whatever is no certificate its controller passes over in silence.
@@ -251,6 +266,15 @@ mod tests {
         ] {
             assert_eq!(ca(&text), wrong, "{text}");
         }
+    }
+
+    #[test]
+    fn all_of_a_password_counts() {
+        let with = |length: usize| {
+            tell(&format!("argocd_enabled: true\nargocd_admin_password: {}\n", "a".repeat(length)))
+        };
+        assert_eq!(with(72), "");
+        assert_eq!(with(73), "argocd_admin_password: 73 bytes (vars.yml:2:24)");
     }
 
     #[test]

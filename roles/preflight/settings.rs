@@ -253,7 +253,7 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
 }
 
 /// kubespray's variables for versions of what goes with Kubernetes, and the names in the catalogue.
-const VERSIONS: [(&str, &str); 11] = [
+const VERSIONS: [(&str, &str); 12] = [
     ("etcd_version", "etcd"),
     ("containerd_version", "containerd"),
     ("runc_version", "runc"),
@@ -263,6 +263,7 @@ const VERSIONS: [(&str, &str); 11] = [
     ("calico_version", "calico-manifest"),
     ("cilium_version", "cilium-chart"),
     ("gateway_api_version", "gateway-api-standard"),
+    ("argocd_version", "argocd-manifest"),
     ("coredns_version", "coredns"),
     ("pod_infra_version", "pause"),
 ];
