@@ -533,6 +533,12 @@ pub const ROLES: &[Role] = &[
         apps::argocd::APP,
         reads: [apps::argocd::READS]
     ),
+    app!(
+        "flux",
+        "The cluster is kept to what repositories of git say (Flux)",
+        apps::flux::APP,
+        reads: []
+    ),
     app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {
         check_written: Some(|inventory, vars, _| extension::check(inventory, vars)),

@@ -11,6 +11,7 @@ pub(crate) mod cert_manager;
 #[path = "csi-snapshot-controller/mod.rs"]
 pub(crate) mod csi_snapshot_controller;
 pub mod dashboard;
+pub(crate) mod flux;
 #[path = "gateway-api/mod.rs"]
 pub(crate) mod gateway_api;
 mod manifest;
@@ -59,12 +60,13 @@ struct Vars {
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
 /// The sets with definitions of kinds, for who looks whether there is something to remove.
-pub(crate) const DEFINITIONS: [&str; 5] = [
+pub(crate) const DEFINITIONS: [&str; 6] = [
     metallb::DEFINITIONS,
     cert_manager::DEFINITIONS,
     csi_snapshot_controller::DEFINITIONS,
     node_feature_discovery::DEFINITIONS,
     argocd::DEFINITIONS,
+    flux::DEFINITIONS,
 ];
 
 /// An application.

@@ -177,6 +177,7 @@ fn every_variable_of_an_application_changes_its_objects() {
         ("node-feature-discovery", "", "node_feature_discovery_worker_tolerations: [{operator: Exists}]"),
         ("node-feature-discovery", "", "node_feature_discovery_gc_replicas: 2"),
         ("node-feature-discovery", "", "node_feature_discovery_gc_interval: 9h"),
+        ("flux", "", "flux_namespace: gitops"),
         ("monitoring", "", "monitoring_retention: 9d"),
         ("monitoring", "", "monitoring_storage_class: disk"),
         ("monitoring", "monitoring_storage_class: disk", "monitoring_disk_size: 3Gi"),

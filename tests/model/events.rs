@@ -309,7 +309,7 @@ const MAKE_A_CLUSTER: [&str; 8] =
 /// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
-    const OTHER_APPS: [&str; 13] = [
+    const OTHER_APPS: [&str; 14] = [
         "network-policies",
         "local-path-provisioner",
         "registry",
@@ -322,6 +322,7 @@ fn choices() -> BTreeSet<Vec<String>> {
         "csi-snapshot-controller",
         "node-feature-discovery",
         "argocd",
+        "flux",
         "extension",
     ];
     let plays = PLAYS.iter();

@@ -45,8 +45,6 @@ fn unlabel(host: &Host) -> BoxFuture<'_, Result<()>> {
 mod tests {
     use std::process::Command;
 
-    use super::*;
-
     #[test]
     fn nodes_lose_what_they_have_of_it_and_nothing_else() {
         let labelled = "node1;cpu-cpuid.AVX,nvidia.com/gpu;own\nnode2;;\n";
