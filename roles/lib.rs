@@ -522,6 +522,13 @@ pub const ROLES: &[Role] = &[
         reads: []
     ),
     app!(
+        "nfs-csi",
+        "Volumes for claims, as folders of an NFS server",
+        apps::nfs_csi::APP,
+        reads: []
+    ),
+    app!("local-volume-provisioner", "Volumes that are disks of nodes"),
+    app!(
         "node-feature-discovery",
         "Labels of nodes that say what their hardware has",
         apps::node_feature_discovery::APP,

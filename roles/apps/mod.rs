@@ -18,6 +18,8 @@ mod manifest;
 pub(crate) mod metallb;
 #[path = "network-policies/mod.rs"]
 pub(crate) mod network_policies;
+#[path = "nfs-csi/mod.rs"]
+pub(crate) mod nfs_csi;
 #[path = "node-feature-discovery/mod.rs"]
 pub(crate) mod node_feature_discovery;
 pub(crate) mod registry;
@@ -230,6 +232,14 @@ async fn all_gone(host: &Host, app: &App) -> Result<()> {
 /// Prints the objects of these kinds (with commas), where the cluster knows them.
 fn objects_of(kinds: &'static str) -> Script {
     kubectl!(include_str!("in_use.sh"), [kinds])
+}
+
+/// Prints the volumes of a driver.
+fn volumes_of(driver: &'static str) -> Script {
+    kubectl!(
+        r#"kubectl get persistentvolumes -o "jsonpath={range .items[?(@.spec.csi.driver==\"$1\")]}PersistentVolume {.metadata.name}{'\n'}{end}""#,
+        [driver]
+    )
 }
 
 /// Nothing uses an application, as far as this prints.

@@ -178,6 +178,23 @@ fn every_variable_of_an_application_changes_its_objects() {
         ("node-feature-discovery", "", "node_feature_discovery_gc_replicas: 2"),
         ("node-feature-discovery", "", "node_feature_discovery_gc_interval: 9h"),
         ("flux", "", "flux_namespace: gitops"),
+        ("nfs-csi", "", "nfs_csi_server: nas.example.org"),
+        ("nfs-csi", "nfs_csi_server: a", "nfs_csi_share: /srv"),
+        ("nfs-csi", "nfs_csi_server: a", "nfs_csi_storage_class: nas"),
+        ("nfs-csi", "nfs_csi_server: a", "nfs_csi_is_default_storageclass: true"),
+        ("nfs-csi", "nfs_csi_server: a", "nfs_csi_reclaim_policy: Retain"),
+        ("nfs-csi", "nfs_csi_server: a", "nfs_csi_mount_options: []"),
+        ("nfs-csi", "", "csi_snapshot_controller_enabled: true"),
+        (
+            "local-volume-provisioner",
+            "",
+            "local_volume_provisioner_storage_classes: {fast: {host_dir: /mnt/fast}}",
+        ),
+        ("local-volume-provisioner", "", "local_volume_provisioner_namespace: disks"),
+        ("local-volume-provisioner", "", "local_volume_provisioner_nodelabels: [a]"),
+        ("local-volume-provisioner", "", "local_volume_provisioner_use_node_name_only: true"),
+        ("local-volume-provisioner", "", "local_volume_provisioner_tolerations: [{operator: Exists}]"),
+        ("local-volume-provisioner", "", "local_volume_provisioner_log_level: 4"),
         ("monitoring", "", "monitoring_retention: 9d"),
         ("monitoring", "", "monitoring_storage_class: disk"),
         ("monitoring", "monitoring_storage_class: disk", "monitoring_disk_size: 3Gi"),
@@ -245,6 +262,31 @@ fn traefik_takes_the_place_of_ingress_nginx() {
     assert_eq!(seen(nginx), ("traefik web".to_owned(), true, json!(8080)));
     let wants = |yaml: &str| wants_app(&variables(yaml), "traefik").unwrap();
     assert!(wants("ingress_nginx_enabled: true") && wants("traefik_enabled: true") && !wants(""));
+}
+
+#[test]
+fn local_volumes_are_of_the_classes_that_the_variables_name() {
+    let classes = "local_volume_provisioner_storage_classes:\n  disks: {host_dir: /mnt/disks, volume_mode: Block, \
+                   block_cleaner_command: [/scripts/shred.sh, '2']}\n  fast: {host_dir: /srv/fast, mount_dir: /fast, \
+                   reclaim_policy: Retain}\n";
+    let objects = objects("local-volume-provisioner", classes);
+    let config = of_kind(&objects, "ConfigMap")["data"]["storageClassMap"].as_str().unwrap();
+    let config: Value = serde_saphyr::from_str(config).unwrap();
+    let expected = json!({
+        "disks": { "hostDir": "/mnt/disks", "mountDir": "/mnt/disks", "volumeMode": "Block",
+            "blockCleanerCommand": ["/scripts/shred.sh", "2"] },
+        "fast": { "hostDir": "/srv/fast", "mountDir": "/fast" },
+    });
+    assert_eq!(config, expected);
+    let made = objects.iter().filter(|object| object["kind"] == "StorageClass");
+    let made: Vec<_> = made.map(|class| (&class["metadata"]["name"], &class["reclaimPolicy"])).collect();
+    assert_eq!(made, [(&json!("disks"), &json!("Delete")), (&json!("fast"), &json!("Retain"))]);
+    let pod = &of_kind(&objects, "DaemonSet")["spec"]["template"]["spec"];
+    for (at, [there, here]) in [["/mnt/disks", "/mnt/disks"], ["/srv/fast", "/fast"]].iter().enumerate() {
+        let (volume, mount) = (&pod["volumes"][at + 2], &pod["containers"][0]["volumeMounts"][at + 2]);
+        assert_eq!((&volume["hostPath"]["path"], &mount["mountPath"]), (&json!(there), &json!(here)));
+        assert_eq!(volume["name"], mount["name"]);
+    }
 }
 
 #[test]

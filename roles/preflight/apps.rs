@@ -1,9 +1,12 @@
 //! What of the variables of applications cannot be, or would take something away from the cluster.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use muster_engine::prelude::Problem;
 use muster_inventory::HostVars;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
 use x509_parser::error::PEMError;
 use x509_parser::pem::Pem;
 
@@ -24,7 +27,59 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let argocd = wants("argocd").then(|| argocd(vars)).flatten();
     let policies = wants("network-policies").then(|| network_policies(vars)).into_iter().flatten();
     let of_each = metallb.chain(traefik).chain(dashboard).chain(alertmanager).chain(cert_manager);
-    of_each.chain(argocd).chain(policies).collect()
+    let local_volumes = wants("local-volume-provisioner").then(|| local_volumes(vars)).flatten();
+    of_each.chain(argocd).chain(local_volumes).chain(policies).collect()
+}
+
+/// A storage class of local volumes, as kubespray writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the template reads them by their names")]
+struct LocalVolumes {
+    host_dir: String,
+    mount_dir: Option<String>,
+    volume_mode: Option<VolumeMode>,
+    fs_type: Option<String>,
+    access_mode: Option<String>,
+    name_pattern: Option<String>,
+    block_cleaner_command: Option<Vec<String>>,
+    selector: Option<Vec<Map<String, Json>>>,
+    reclaim_policy: Option<ReclaimPolicy>,
+}
+
+#[derive(Deserialize)]
+enum VolumeMode {
+    Filesystem,
+    Block,
+}
+
+#[derive(Deserialize)]
+enum ReclaimPolicy {
+    Delete,
+    Retain,
+}
+
+/// What local volumes are made of has a folder on the nodes.
+fn local_volumes(vars: &HostVars) -> Option<Problem> {
+    let name = "local_volume_provisioner_storage_classes";
+    let classes = vars.get(name).ok()??.to_json();
+    let wrong = match serde_json::from_value::<BTreeMap<String, LocalVolumes>>(classes) {
+        Err(error) => error.to_string(),
+        Ok(classes) if classes.is_empty() => "no storage class".to_owned(),
+        Ok(classes) => classes.iter().find_map(|(class, LocalVolumes { host_dir, mount_dir, .. })| {
+            let wrong = [Some(host_dir), mount_dir.as_ref()]
+                .into_iter()
+                .flatten()
+                .find(|dir| !dir.starts_with('/'))?;
+            Some(format!("{class}: {wrong}"))
+        })?,
+    };
+    Some(problem(
+        name,
+        format!("{wrong}{}", place(vars, name)),
+        "storage classes by their names, each with host_dir: a folder of the nodes, from / on",
+        format!("see muster docs vars {name}"),
+    ))
 }
 
 /// What bcrypt does not look at would be no part of the password.
@@ -266,6 +321,28 @@ mod tests {
         ] {
             assert_eq!(ca(&text), wrong, "{text}");
         }
+    }
+
+    #[test]
+    fn local_volumes_have_folders() {
+        let with = |classes: &str| {
+            tell(&format!(
+                "local_volume_provisioner_enabled: true\nlocal_volume_provisioner_storage_classes: {classes}\n"
+            ))
+        };
+        let name = "local_volume_provisioner_storage_classes";
+        assert_eq!(tell("local_volume_provisioner_enabled: true\n"), "");
+        assert_eq!(
+            with("{a: {host_dir: /a, mount_dir: /b, reclaim_policy: Retain, volume_mode: Block}}"),
+            ""
+        );
+        assert_eq!(with("{a: {host_dir: a}}"), format!("{name}: a: a (vars.yml:2:43)"));
+        assert_eq!(with("{}"), format!("{name}: no storage class (vars.yml:2:43)"));
+        assert_eq!(with("{a: {mount_dir: /a}}"), format!("{name}: missing field `host_dir` (vars.yml:2:43)"));
+        assert!(
+            with("{a: {host_dir: /a, hostDir: /a}}").starts_with(&format!("{name}: unknown field `hostDir`"))
+        );
+        assert!(with("'{}'").contains("invalid type: string"));
     }
 
     #[test]

@@ -309,7 +309,7 @@ const MAKE_A_CLUSTER: [&str; 8] =
 /// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
-    const OTHER_APPS: [&str; 14] = [
+    const OTHER_APPS: [&str; 16] = [
         "network-policies",
         "local-path-provisioner",
         "registry",
@@ -320,6 +320,8 @@ fn choices() -> BTreeSet<Vec<String>> {
         "cert-manager",
         "gateway-api",
         "csi-snapshot-controller",
+        "nfs-csi",
+        "local-volume-provisioner",
         "node-feature-discovery",
         "argocd",
         "flux",
