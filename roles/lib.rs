@@ -481,6 +481,12 @@ pub const ROLES: &[Role] = &[
     role!("resolvconf", "The machines find names of the cluster, where that is wanted", resolvconf::run, reads: [resolvconf::READS]),
     role!("helm", "The package manager, on control planes", helm::run, reads: []),
     app!(
+        "openstack-cloud-controller",
+        "OpenStack's controller tells the cluster of its machines, and makes load balancers",
+        apps::openstack_cloud_controller::APP,
+        reads: []
+    ),
+    app!(
         "network-policies",
         "Network policies are kept to, where flannel is the network",
         on_machines: Some(apps::network_policies::ON_MACHINES),
@@ -527,6 +533,7 @@ pub const ROLES: &[Role] = &[
         apps::nfs_csi::APP,
         reads: []
     ),
+    app!("cinder-csi", "Volumes for claims, of an OpenStack cloud", apps::cinder_csi::APP, reads: []),
     app!("local-volume-provisioner", "Volumes that are disks of nodes"),
     app!(
         "node-feature-discovery",

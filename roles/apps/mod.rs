@@ -8,6 +8,8 @@ mod after_pods;
 pub(crate) mod argocd;
 #[path = "cert-manager/mod.rs"]
 pub(crate) mod cert_manager;
+#[path = "cinder-csi/mod.rs"]
+pub(crate) mod cinder_csi;
 #[path = "csi-snapshot-controller/mod.rs"]
 pub(crate) mod csi_snapshot_controller;
 pub mod dashboard;
@@ -22,6 +24,9 @@ pub(crate) mod network_policies;
 pub(crate) mod nfs_csi;
 #[path = "node-feature-discovery/mod.rs"]
 pub(crate) mod node_feature_discovery;
+mod openstack;
+#[path = "openstack-cloud-controller/mod.rs"]
+pub(crate) mod openstack_cloud_controller;
 pub(crate) mod registry;
 mod state;
 #[cfg(test)]
@@ -268,9 +273,18 @@ pub(crate) fn optional_sets() -> impl Iterator<Item = &'static str> {
 /// The objects of an application as one set, of its template. A template may name every variable, and the images of the application
 /// by their names in the catalogue.
 pub(crate) fn of_template(of: &Host, name: &'static str, template: &str) -> Result<Vec<ObjectSet>> {
+    Ok(vec![ObjectSet::of(name, objects_of_template(of, name, template)?)?])
+}
+
+fn objects_of_template(of: &Host, name: &str, template: &str) -> Result<Vec<Value>> {
     let manifest =
         of.render(&format!("{name}/objects.yaml.j2"), template, &json!({ "images": images_of(of, name)? }))?;
-    Ok(vec![ObjectSet::new(name, &manifest)?])
+    objects::documents(name, &manifest)
+}
+
+/// A variable and why nothing can be made of it, as a failure.
+fn cannot_be_told((name, why): (String, String)) -> Failure {
+    Failure::new(format!("{name}: {why}"), format!("see muster docs vars {name}"))
 }
 
 /// The references of an application's images, by their names in the catalogue.

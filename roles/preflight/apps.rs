@@ -14,6 +14,7 @@ use super::findings::problem;
 use super::settings::{Setting, integer, place};
 use crate::apps::argocd::LONGEST as LONGEST_PASSWORD;
 use crate::apps::metallb::Config;
+use crate::apps::{cinder_csi, openstack_cloud_controller};
 use crate::catalogue::wants_app;
 
 /// Everything of one machine's variables.
@@ -28,7 +29,29 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let policies = wants("network-policies").then(|| network_policies(vars)).into_iter().flatten();
     let of_each = metallb.chain(traefik).chain(dashboard).chain(alertmanager).chain(cert_manager);
     let local_volumes = wants("local-volume-provisioner").then(|| local_volumes(vars)).flatten();
-    of_each.chain(argocd).chain(local_volumes).chain(policies).collect()
+    of_each.chain(argocd).chain(local_volumes).chain(openstack(vars)).chain(policies).collect()
+}
+
+/// What has to be known of a cloud, by whoever talks to it; and that kubelets wait for its controller.
+fn openstack(vars: &HostVars) -> Vec<Problem> {
+    let wants = |app: &str| wants_app(vars, app).unwrap_or(false);
+    let controller = wants("openstack-cloud-controller").then_some(openstack_cloud_controller::TOLD);
+    let volumes = wants("cinder-csi").then_some(cinder_csi::TOLD);
+    let lacking = [controller, volumes].into_iter().flatten().filter_map(|told| told.secret("", vars).err());
+    let lacking = lacking.map(|(name, why)| {
+        problem(
+            &name,
+            format!("{why}{}", place(vars, &name)),
+            "how to log in to the cloud: an address, and a user with a password or an application credential with its secret",
+            format!("set {name}, or the variable of the environment that muster docs vars {name} names"),
+        )
+    });
+    let waits = text(vars, "cloud_provider") == "external";
+    let named =
+        Setting::of(vars, "external_cloud_provider").filter(|named| named.text == "openstack" && !waits);
+    let named =
+        named.map(|named| named.wrong("cloud_provider: external beside it", "set cloud_provider: external"));
+    lacking.chain(named).collect()
 }
 
 /// A storage class of local volumes, as kubespray writes it.
@@ -321,6 +344,20 @@ mod tests {
         ] {
             assert_eq!(ca(&text), wrong, "{text}");
         }
+    }
+
+    #[test]
+    fn whoever_talks_to_a_cloud_can_log_in() {
+        let cloud = "external_cloud_provider: openstack\n";
+        assert_eq!(tell(cloud), "external_cloud_provider: openstack (vars.yml:1:26)");
+        let external = format!("{cloud}cloud_provider: external\nexternal_openstack_auth_url: ''\n");
+        assert_eq!(tell(&external), "external_openstack_auth_url: nothing (vars.yml:3:30)");
+        let login = "external_openstack_auth_url: https://a\nexternal_openstack_username: u\n";
+        let external =
+            format!("{cloud}cloud_provider: external\n{login}external_openstack_password: s3cret\n");
+        assert_eq!(tell(&external), "");
+        let volumes = tell("cinder_csi_enabled: true\ncinder_auth_url: https://a\ncinder_username: ''\n");
+        assert_eq!(volumes, "cinder_username: nothing (vars.yml:3:18)");
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn the_reference_knows_kubesprays_variables_too() {
     let of = |name: &str| muster().run(&["docs", "vars", name]).code(0).stdout;
     assert_eq!(
         of("aws_ebs_csi_enabled"),
-        "aws_ebs_csi_enabled: not implemented: no driver for a cloud's volumes is installed\n"
+        "aws_ebs_csi_enabled: not implemented: no driver for volumes of that cloud is installed\n"
     );
     assert_eq!(
         of("cilium_cert_dir"),

@@ -95,7 +95,7 @@ fn what_would_be_another_cluster_is_refused_all_at_once() {
                 kube_external_ca_mode: true\nenable_dual_stack_networks: yes\naws_ebs_csi_enabled: true\nweave_mtu: 1376\n";
     let ended = with(setup_cluster(), yaml).run(&[]).code(3).nothing_written();
     ended.stderr_has(&[
-        "warning: inventory/group_vars/all.yml:5: aws_ebs_csi_enabled is not implemented: no driver for a cloud's volumes is installed\n",
+        "warning: inventory/group_vars/all.yml:5: aws_ebs_csi_enabled is not implemented: no driver for volumes of that cloud is installed\n",
         "4 problems in inventory/hosts.ini; nothing was changed",
         " (inventory/group_vars/all.yml:1:22) ",
         "\nkube_network_plugin         weave ",

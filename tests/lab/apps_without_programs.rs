@@ -35,7 +35,7 @@ fn kinds_of_nodes() -> String {
         .concat()
 }
 
-const IMAGES: [&str; 16] = [
+const IMAGES: [&str; 23] = [
     "quay.io/jetstack/cert-manager-controller:v1.21.2",
     "quay.io/jetstack/cert-manager-webhook:v1.21.2",
     "quay.io/jetstack/cert-manager-cainjector:v1.21.2",
@@ -52,11 +52,23 @@ const IMAGES: [&str; 16] = [
     "registry.k8s.io/sig-storage/csi-snapshotter:v8.6.0",
     "registry.k8s.io/sig-storage/livenessprobe:v2.19.0",
     "registry.k8s.io/sig-storage/csi-node-driver-registrar:v2.17.0",
+    "registry.k8s.io/provider-os/openstack-cloud-controller-manager:v1.36.0",
+    "registry.k8s.io/provider-os/cinder-csi-plugin:v1.36.0",
+    "registry.k8s.io/sig-storage/csi-attacher:v4.10.0",
+    "registry.k8s.io/sig-storage/csi-provisioner:v5.3.0",
+    "registry.k8s.io/sig-storage/csi-resizer:v1.14.0",
+    "registry.k8s.io/sig-storage/livenessprobe:v2.17.0",
+    "registry.k8s.io/sig-storage/csi-node-driver-registrar:v2.15.0",
 ];
 
 const APPS: &str = "cert_manager_enabled: true\nkube_state_metrics_enabled: true\nargocd_enabled: true\n\
                     argocd_admin_password: s3cret-of-argocd\nnode_feature_discovery_enabled: true\n\
-                    local_volume_provisioner_enabled: true\nnfs_csi_enabled: true\nnfs_csi_server: 192.0.2.9\n";
+                    local_volume_provisioner_enabled: true\nnfs_csi_enabled: true\nnfs_csi_server: 192.0.2.9\n\
+                    openstack_cloud_controller_enabled: true\nexternal_openstack_auth_url: https://192.0.2.8:5000/v3\n\
+                    external_openstack_username: u\nexternal_openstack_password: s3cret-of-openstack\n\
+                    cinder_csi_enabled: true\ncinder_auth_url: https://192.0.2.8:5000/v3\ncinder_username: u\n\
+                    cinder_password: s3cret-of-openstack\npersistent_volumes_enabled: true\n\
+                    csi_snapshot_controller_enabled: false\n";
 
 #[test]
 #[ignore = "it takes minutes; ./test --all"]
@@ -105,16 +117,24 @@ fn what_cannot_be_compiled_is_taken_by_a_real_api_server_and_goes_again() {
         let ended = lab.muster(&[&["setup-cluster"], &how[..], more].concat());
         // Images without a program start nothing: as far as that it goes.
         assert_eq!(ended.code, 2, "{ended:#?}");
-        assert!(!ended.all().contains("s3cret-of-argocd"), "{ended:#?}");
+        assert!(!ended.all().contains("s3cret"), "{ended:#?}");
         ended
     };
     let run = || run_with(&[]);
     set(&format!("{APPS}apps_timeout: 5\n"));
     let first = run();
-    for name in ["cert-manager", "kube-state-metrics", "argocd", "node-feature-discovery", "nfs-csi"] {
+    for name in
+        ["cert-manager", "kube-state-metrics", "argocd", "node-feature-discovery", "nfs-csi", "cinder-csi"]
+    {
         assert!(first.all().contains(&format!("{name}: 0 of 1 pods are ready")), "{name}: {first:#?}");
     }
-    for name in ["node-feature-discovery", "nfs-csi", "local-volume-provisioner"] {
+    for name in [
+        "node-feature-discovery",
+        "nfs-csi",
+        "local-volume-provisioner",
+        "openstack-cloud-controller",
+        "cinder-csi",
+    ] {
         assert!(
             first.all().contains(&format!("{name}: 0 of 1 pods on nodes are ready")),
             "{name}: {first:#?}"
@@ -139,6 +159,8 @@ fn what_cannot_be_compiled_is_taken_by_a_real_api_server_and_goes_again() {
         "node-feature-discovery: Apply node-feature-discovery-definitions",
         "node-feature-discovery: Apply node-feature-discovery",
         "nfs-csi: Apply nfs-csi",
+        "openstack-cloud-controller: Apply openstack-cloud-controller",
+        "cinder-csi: Apply cinder-csi",
         "local-volume-provisioner: Apply local-volume-provisioner",
     ] {
         assert!(second.out.contains(&format!("{set}: nothing to do")), "{set}: {second:#?}");
@@ -200,5 +222,5 @@ fn what_cannot_be_compiled_is_taken_by_a_real_api_server_and_goes_again() {
 
     // Nothing that muster has written down holds what is secret.
     let records = folder.join(".muster/runs");
-    assert_eq!(lab.exec(&["grep", "-r", "s3cret-of-argocd", records.to_str().unwrap()]).code, 1);
+    assert_eq!(lab.exec(&["grep", "-r", "s3cret-of", records.to_str().unwrap()]).code, 1);
 }
