@@ -32,7 +32,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use muster_engine::prelude::*;
@@ -214,24 +216,50 @@ async fn no_objects(host: &Host, app: &App) -> Result<()> {
 }
 
 async fn all_gone(host: &Host, app: &App) -> Result<()> {
-    if let Some(in_use) = app.in_use {
-        let what = format!("what {} is used by", app.name);
-        cluster::let_leader_go_first(host, &what).await?;
-        let unused = host.cluster().once(&what, || is_unused(host, app.name, &what, in_use())).await;
-        host.reached(&what);
-        unused?;
+    let name = app.name;
+    if app.in_use.is_some() || app.written.is_some() {
+        // What somebody else has installed may be used, and may write, as it likes.
+        let is_there =
+            by_one(host, &format!("whether there is {name}"), || is_written_down(host, app)).await?;
+        if !*is_there {
+            return Ok(());
+        }
     }
-    ObjectSet::of(app.name, Vec::new())?.absent().ensure(host).await?;
+    if let Some(in_use) = app.in_use {
+        by_one(host, &format!("what {name} is used by"), || is_unused(host, name, in_use())).await?;
+    }
+    ObjectSet::of(name, Vec::new())?.absent().ensure(host).await?;
     if let Some(written) = app.written {
-        let what = format!("what {} has written elsewhere", app.name);
-        cluster::let_leader_go_first(host, &what).await?;
-        host.cluster().once(&what, || written(host)).await?;
-        host.reached(&what);
+        by_one(host, &format!("what {name} has written elsewhere"), || written(host)).await?;
     }
     match app.definitions {
         Some(definitions) => ObjectSet::of(definitions, Vec::new())?.absent().ensure(host).await,
         None => Ok(()),
     }
+}
+
+/// Does something once for all control planes; the one that leads does it.
+async fn by_one<T, F>(host: &Host, what: &str, make: impl FnOnce() -> F) -> Result<Arc<T>>
+where
+    T: Any + Send + Sync,
+    F: Future<Output = Result<T>>,
+{
+    cluster::let_leader_go_first(host, what).await?;
+    let made = host.cluster().once(what, make).await;
+    host.reached(what);
+    made
+}
+
+/// Whether it is written down in the cluster that there is something of an application.
+async fn is_written_down(host: &Host, app: &App) -> Result<bool> {
+    let Some(kubectl) = Kubectl::find(host).await? else { return Ok(false) };
+    let records = std::iter::once(app.name).chain(app.definitions).map(objects::record_name);
+    let look = kubectl!(
+        r#"kubectl --namespace kube-system get configmaps "$@" --ignore-not-found -o name"#,
+        records
+    );
+    let found = kubectl.query(&format!("what there is of {}", app.name), look).await?;
+    Ok(!found.trim().is_empty())
 }
 
 /// Prints the objects of these kinds (with commas), where the cluster knows them.
@@ -248,9 +276,9 @@ fn volumes_of(driver: &'static str) -> Script {
 }
 
 /// Nothing uses an application, as far as this prints.
-async fn is_unused(host: &Host, name: &str, what: &str, in_use: Script) -> Result<()> {
+async fn is_unused(host: &Host, name: &str, in_use: Script) -> Result<()> {
     let Some(kubectl) = Kubectl::find(host).await? else { return Ok(()) };
-    let users = kubectl.query(what, in_use).await?;
+    let users = kubectl.query(&format!("what uses {name}"), in_use).await?;
     let users: Vec<&str> = users.lines().filter(|line| !line.is_empty()).collect();
     let Some(first) = users.first() else { return Ok(()) };
     let more = match users.len() - 1 {
