@@ -208,6 +208,55 @@ mod tests {
     }
 
     #[test]
+    fn every_variable_reaches_the_cloud() {
+        let login =
+            |prefix: &str| format!("{prefix}auth_url: https://a\n{prefix}username: u\n{prefix}password: p\n");
+        let controller = [
+            "external_openstack_tenant_id: x",
+            "external_openstack_domain_id: x",
+            "external_openstack_lbaas_enabled: false",
+            "external_openstack_lbaas_floating_subnet_id: x",
+            "external_openstack_lbaas_method: x",
+            "external_openstack_lbaas_provider: x",
+            "external_openstack_lbaas_member_subnet_id: x",
+            "external_openstack_lbaas_network_id: x",
+            "external_openstack_lbaas_manage_security_groups: true",
+            "external_openstack_lbaas_monitor_delay: 9s",
+            "external_openstack_lbaas_monitor_max_retries: 9",
+            "external_openstack_lbaas_monitor_timeout: 9s",
+            "external_openstack_lbaas_internal_lb: true",
+            "external_openstack_enable_ingress_hostname: true",
+            "external_openstack_ingress_hostname_suffix: x",
+            "external_openstack_max_shared_lb: 9",
+            "external_openstack_network_ipv6_disabled: true",
+            "external_openstack_network_public_networks: [x]",
+            "external_openstack_metadata_search_order: x",
+        ];
+        let volumes = [
+            "cinder_application_credential_id: x\ncinder_application_credential_secret: x",
+            "cinder_application_credential_name: x\ncinder_application_credential_secret: x",
+            "cinder_region: x",
+            "cinder_tenant_id: x",
+            "cinder_tenant_name: x",
+            "cinder_domain_name: x",
+            "cinder_domain_id: x",
+            "cinder_blockstorage_version: x",
+            "cinder_csi_ignore_volume_az: true",
+            "node_volume_attach_limit: 9",
+            "cinder_csi_rescan_on_resize: true",
+        ];
+        for (told, others) in
+            [(openstack_cloud_controller::TOLD, &controller[..]), (cinder_csi::TOLD, &volumes[..])]
+        {
+            let login = login(told.prefix);
+            let config = |more: &str| told.config(&variables(&format!("{login}{more}\n"))).unwrap();
+            for other in others {
+                assert_ne!(config(""), config(other), "{other} changes nothing");
+            }
+        }
+    }
+
+    #[test]
     fn the_secret_has_the_clouds_authority_and_pods_know_it_by_its_digest() {
         let ca = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(ca.path(), "PEM").unwrap();

@@ -290,6 +290,41 @@ fn local_volumes_are_of_the_classes_that_the_variables_name() {
 }
 
 #[test]
+fn pods_and_classes_of_a_cloud_are_as_the_variables_say() {
+    for (name, given, other) in [
+        ("openstack-cloud-controller", "", "external_openstack_cloud_controller_bind_address: 0.0.0.0"),
+        ("openstack-cloud-controller", "", "external_openstack_cloud_controller_dns_policy: Default"),
+        ("openstack-cloud-controller", "", "external_openstack_cloud_controller_extra_args: {v: '2'}"),
+        ("cinder-csi", "", "cinder_csi_controller_replicas: 2"),
+        ("cinder-csi", "", "cinder_tolerations: [{operator: Exists}]"),
+        ("cinder-csi", "", "persistent_volumes_enabled: true"),
+        ("cinder-csi", "persistent_volumes_enabled: true", "storage_classes: [{name: fast}]"),
+        ("cinder-csi", "persistent_volumes_enabled: true", "expand_persistent_volumes: true"),
+        ("cinder-csi", "persistent_volumes_enabled: true", "cinder_topology: true"),
+        (
+            "cinder-csi",
+            "persistent_volumes_enabled: true\ncinder_topology: true",
+            "cinder_topology_zones: [nova]",
+        ),
+        ("cinder-csi", "cinder_csi_enabled: true", "snapshot_classes: [{name: daily}]"),
+    ] {
+        let with = objects(name, &format!("{given}\n{other}\n"));
+        assert_ne!(objects(name, given), with, "{name}: {other} changes nothing");
+    }
+    let class = of_kind(&objects("cinder-csi", "persistent_volumes_enabled: true"), "StorageClass").clone();
+    assert_eq!(
+        (&class["metadata"]["name"], &class["parameters"]),
+        (&json!("cinder-csi"), &json!({ "availability": "nova" }))
+    );
+    // The driver has no helper for snapshots where nobody has their kinds.
+    let wants = |yaml: &str| wants_app(&variables(yaml), "csi-snapshot-controller").unwrap();
+    assert!(wants("cinder_csi_enabled: true") && !wants("cinder_csi_enabled: false"));
+    let helpers =
+        |yaml: &str| of_kind(&objects("cinder-csi", yaml), "Deployment").to_string().contains("snapshotter");
+    assert!(helpers("cinder_csi_enabled: true") && !helpers("csi_snapshot_controller_enabled: false"));
+}
+
+#[test]
 fn prometheus_starts_anew_with_another_configuration() {
     let seen = |yaml: &str| {
         let objects = objects("monitoring", yaml);
