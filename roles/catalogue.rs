@@ -318,6 +318,25 @@ mod tests {
     }
 
     #[test]
+    fn the_gateway_api_is_needed_in_the_version_that_is_asked_for() {
+        let whole = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
+        let of = |version: &str| {
+            let yaml = format!("gateway_api_enabled: true\n{version}");
+            let (inventory, vars) = inventory_and_vars("a\n[kube_node]\na\n", &yaml);
+            let needed = needed_by(&inventory, &vars, whole.clone());
+            let files =
+                ["gateway-api-standard", "gateway-api-experimental"].map(|name| needed.file(name).unwrap());
+            let asked =
+                options_of(&inventory, &vars).into_iter().find(|asked| asked.starts_with("gateway-api"));
+            (files.map(|file| file.version.clone()), asked.unwrap())
+        };
+        let usual = whole.file("gateway-api-standard").unwrap().version.as_str();
+        assert_eq!(of(""), ([usual, usual].map(str::to_owned), "gateway-api".to_owned()));
+        let older = of("gateway_api_version: v1.4.1\n");
+        assert_eq!(older, (["1.4.1", "1.4.1"].map(str::to_owned), "gateway-api=1.4.1".to_owned()));
+    }
+
+    #[test]
     fn docker_is_needed_where_it_is_the_engines_name() {
         let whole = CATALOGUE.release(CATALOGUE.default_release(), Arch::Arm64).unwrap();
         let url = |set: &str| {

@@ -273,6 +273,13 @@ mod tests {
             config.contains("[BlockStorage]\nbs-version=\"v3\"\nignore-volume-az=\"false\"\n"),
             "{config}"
         );
+        let controller = format!(
+            "{}external_openstack_cacert: {}\n",
+            yaml.replace("cinder_", "external_openstack_"),
+            ca.path().display()
+        );
+        let (controller, _) = openstack_cloud_controller::TOLD.secret("c", &variables(&controller)).unwrap();
+        assert_eq!(controller["data"]["ca.cert"], with["data"]["ca.cert"]);
         let missing = cinder_csi::TOLD.secret("c", &variables(&format!("{yaml}cinder_cacert: /nowhere\n")));
         assert!(missing.unwrap_err().1.starts_with("/nowhere: "));
     }
