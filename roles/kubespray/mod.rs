@@ -265,8 +265,14 @@ mod tests {
             .flat_map(|group| group.keys.keys().chain(&group.parts))
             .filter(|name| own.contains(name.as_str()))
             .filter(|name| {
-                !["container_manager", "etcd_deployment_type", "dns_mode", "resolvconf_mode"]
-                    .contains(&name.as_str())
+                ![
+                    "container_manager",
+                    "etcd_deployment_type",
+                    "dns_mode",
+                    "resolvconf_mode",
+                    "external_cloud_provider",
+                ]
+                .contains(&name.as_str())
             })
             .collect();
         // Documented so that they can be compared with the catalogue.

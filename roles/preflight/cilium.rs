@@ -13,7 +13,7 @@ const NOT_DONE: [(&str, &str, &str); 15] = [
     ("cilium_ipsec_enabled", ENCRYPTION.0, ENCRYPTION.1),
     (
         "cilium_gateway_api_enabled",
-        "false: the Gateway API is not installed",
+        "false: the kinds of the Gateway API (gateway_api_enabled) come after cilium, which looks for them once",
         "set cilium_gateway_api_enabled: false",
     ),
     ("cilium_enable_bgp_control_plane", BGP.0, BGP.1),

@@ -253,7 +253,7 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
 }
 
 /// kubespray's variables for versions of what goes with Kubernetes, and the names in the catalogue.
-const VERSIONS: [(&str, &str); 10] = [
+const VERSIONS: [(&str, &str); 12] = [
     ("etcd_version", "etcd"),
     ("containerd_version", "containerd"),
     ("runc_version", "runc"),
@@ -262,6 +262,8 @@ const VERSIONS: [(&str, &str); 10] = [
     ("flannel_cni_version", "flannel-cni"),
     ("calico_version", "calico-manifest"),
     ("cilium_version", "cilium-chart"),
+    ("gateway_api_version", "gateway-api-standard"),
+    ("argocd_version", "argocd-manifest"),
     ("coredns_version", "coredns"),
     ("pod_infra_version", "pause"),
 ];
@@ -281,7 +283,7 @@ fn other_versions(vars: &HostVars) -> Vec<Problem> {
         // Of some it may be said which of the catalogue's versions is taken.
         let asked = setting.text.trim_start_matches('v');
         let choices = match setting.name {
-            "calico_version" | "runc_version" => CATALOGUE.versions(name),
+            "calico_version" | "runc_version" | "gateway_api_version" => CATALOGUE.versions(name),
             _ => Vec::new(),
         };
         if choices.contains(&asked) {

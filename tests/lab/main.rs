@@ -6,6 +6,7 @@
 mod adopt;
 mod adopt_back;
 mod apps;
+mod apps_without_programs;
 mod asked;
 mod broken;
 mod browser;
@@ -28,6 +29,7 @@ mod faults;
 mod fixture;
 mod hand_on;
 mod hardening;
+mod kinds;
 mod kubelets;
 mod kubespray;
 mod layouts;

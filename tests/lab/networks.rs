@@ -49,7 +49,7 @@ fn calicos_objects_are_taken_by_a_real_api_server_and_a_second_run_changes_none(
     let bundle = lab.folder().join("bundle");
     let images =
         ["node", "cni", "kube-controllers", "typha"].map(|name| format!("quay.io/calico/{name}:v{CALICO}"));
-    bundle_with(&bundle, ("calico-manifest", CALICO, &manifest), &images);
+    bundle_with(&bundle, &[("calico-manifest", CALICO, &manifest)], &images);
     let bundle = ["--bundle", bundle.to_str().unwrap()];
     let first = setup(&bundle);
     // Images without a program start nothing: as far as that it goes, and it is said which and where.

@@ -309,7 +309,8 @@ const MAKE_A_CLUSTER: [&str; 8] =
 /// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
-    const OTHER_APPS: [&str; 9] = [
+    const OTHER_APPS: [&str; 18] = [
+        "openstack-cloud-controller",
         "network-policies",
         "local-path-provisioner",
         "registry",
@@ -318,6 +319,14 @@ fn choices() -> BTreeSet<Vec<String>> {
         "kube-state-metrics",
         "metallb",
         "cert-manager",
+        "gateway-api",
+        "csi-snapshot-controller",
+        "nfs-csi",
+        "cinder-csi",
+        "local-volume-provisioner",
+        "node-feature-discovery",
+        "argocd",
+        "flux",
         "extension",
     ];
     let plays = PLAYS.iter();

@@ -41,8 +41,7 @@ const PROXIES: &str = "cert-manager-proxies";
 const ANSWERS: &str = "cert-manager's webhook answers";
 
 /// The application.
-pub(crate) const APP: App =
-    App { name: NAME, definitions: Some(DEFINITIONS), sets, secret: None, on_machines: None };
+pub(crate) const APP: App = App { definitions: Some(DEFINITIONS), ..App::of(NAME, sets) };
 
 #[derive(Deserialize)]
 struct Vars {
