@@ -163,7 +163,7 @@ fn calicos_objects_of_both_families_are_taken_by_a_real_api_server() {
     let images =
         ["node", "cni", "kube-controllers", "typha"].map(|name| format!("quay.io/calico/{name}:v{CALICO}"));
     let manifest = manifest.join("manifests/calico-typha.yaml");
-    bundle_with(&bundle, ("calico-manifest", CALICO, &manifest), &images);
+    bundle_with(&bundle, &[("calico-manifest", CALICO, &manifest)], &images);
     let setup = || lab.muster(&["setup-cluster", "--offline", "-vv", "--bundle", bundle.to_str().unwrap()]);
     // Images without a program start nothing: as far as that it goes.
     let first = setup();
