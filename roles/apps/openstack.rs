@@ -83,7 +83,7 @@ impl Told {
             let is_of_user = matches!(name, "username" | "password");
             // Of both the name is taken.
             let is_second = name == "domain_id" && has("domain_name")?;
-            if !(by_credential && is_of_user) && !is_second {
+            if !(is_second || by_credential && is_of_user) {
                 config += &line(option, &value(name)?);
             }
         }

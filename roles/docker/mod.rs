@@ -278,7 +278,7 @@ mod tests {
             };
             for (process, words, group) in [
                 (shim.id(), keeps(namespace), "/system.slice/docker.service".to_owned()),
-                (inmate.id(), "sleep\060\0".to_owned(), format!("/system.slice/docker-{id}.scope")),
+                (inmate.id(), "sleep\x0060\0".to_owned(), format!("/system.slice/docker-{id}.scope")),
                 (of_pod.id(), keeps("k8s.io"), "/system.slice/containerd.service".to_owned()),
             ] {
                 write(&format!("proc/{process}/cmdline"), &words);

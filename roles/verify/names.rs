@@ -37,8 +37,12 @@ pub(super) async fn are_spread(
     }
     let moved = command(
         format!("a pod of CoreDNS on another node than {node}"),
-        kubectl!(r#"kubectl -n kube-system delete pod "$1" --ignore-not-found"#, [pod]),
-        kubectl!(r#"[ -z "$(kubectl -n kube-system get pod "$1" --ignore-not-found -o name)" ]"#, [pod]),
+        // It answers for five seconds more (lameduck), in which the other one begins: nobody has to wait for its end.
+        kubectl!(r#"kubectl -n kube-system delete pod "$1" --ignore-not-found --wait=false"#, [pod]),
+        kubectl!(
+            r#"[ "$(kubectl -n kube-system get pod "$1" --ignore-not-found -o 'jsonpath={.metadata.deletionTimestamp}|')" != '|' ]"#,
+            [pod]
+        ),
     );
     kubectl.step("Have names answered by several nodes").ensure(moved).await.map(|_| true)
 }

@@ -201,7 +201,7 @@ async fn a_set_up_moves_one_of_the_pods_that_answer_names_from_the_node_that_has
     let kubectl = "#!/bin/sh
 case $* in
   *'get nodes,pods'*) cat \"${0%/*}/seen\" ;;
-  *'get pod coredns-5d-1 '*) echo pod/coredns-5d-1 ;;
+  *'get pod coredns-5d-1 '*) echo '|' ;;
   *readyz*) ;;
   *) exit 1 ;;
 esac

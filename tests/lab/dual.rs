@@ -82,8 +82,7 @@ fn pods_and_services_have_addresses_of_both_families_and_a_reset_leaves_none() {
     assert!(!lab.has("node1", "/etc/kubernetes"));
 
     // Every pod reaches every pod, the service and each node by both: the run itself tests it.
-    let first = done(lab.muster(&["setup-cluster", "-v"]));
-    assert!(first.out.contains("every pod reaches every pod"), "{first:#?}");
+    done(lab.muster(&["setup-cluster"]));
     for machine in MACHINES {
         let of =
             |field: &str| kubectl(&lab, &["get", "node", machine, "-o", &format!("jsonpath={{{field}}}")]);
