@@ -9,10 +9,11 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use muster_engine::facts::Facts;
 use muster_engine::prelude::*;
 
 use crate::cluster;
-use crate::common::{ClusterVars, is_dns_name};
+use crate::common::{ClusterVars, cluster_vars, is_dns_name};
 
 /// The address at which the services of a host listen, and which its node has.
 pub fn ip(host: &Host) -> Result<IpAddr> {
@@ -41,6 +42,66 @@ pub(crate) fn ip_of(host: &Host, other: &str) -> Result<IpAddr> {
             format!("give it in the inventory: {other} ip=ADDRESS"),
         )),
     }
+}
+
+/// The address of IPv6 that the node of a host has beside its own, where the cluster has both families (`ipv6_stack`): `ip6`, else the
+/// only one of the interface with `ip`, apart from the link-local one.
+pub(crate) fn ip6_of(host: &Host, other: &str) -> Result<Option<IpAddr>> {
+    if !cluster_vars(host)?.ipv6_stack {
+        return Ok(None);
+    }
+    if let Some(ip6) = written(host, other, "ip6")? {
+        return Ok(Some(ip6));
+    }
+    let machine = host.cluster().host(other)?;
+    let Some(facts) = machine.known_facts() else {
+        // As with its own address: a machine outside of the run is taken to be where it has joined from.
+        let unknown = || {
+            Failure::new(
+                format!(
+                    "the address of IPv6 of {other} is not known: it was not reached, or is not part of this run"
+                ),
+                format!("give it in the inventory: {other} ip6=ADDRESS"),
+            )
+        };
+        return cluster::address6_of(host, other).map(Some).ok_or_else(unknown);
+    };
+    let own = ip_of(host, other)?;
+    let found = beside(facts, own);
+    match found[..] {
+        [ip6] => Ok(Some(ip6)),
+        [] => Err(Failure::new(
+            format!("{other} has no address of IPv6 beside {own}"),
+            format!("give it in the inventory: {other} ip6=ADDRESS"),
+        )),
+        [..] => Err(Failure::new(
+            format!("{other} has several addresses of IPv6 beside {own}: {}", listed(&found)),
+            format!("say in the inventory which one is the node's: {other} ip6=ADDRESS"),
+        )),
+    }
+}
+
+/// What the kubelet of a machine gives as its node's addresses: that of IPv6 is the second one.
+pub(crate) fn node_ip(host: &Host) -> Result<String> {
+    let both = [Some(ip(host)?), ip6_of(host, host.name())?];
+    Ok(both.into_iter().flatten().map(|address| address.to_string()).collect::<Vec<_>>().join(","))
+}
+
+/// The addresses of IPv6 of the interface that has an address, apart from those that are good within its own network alone.
+pub(crate) fn beside(facts: &Facts, own: IpAddr) -> Vec<IpAddr> {
+    let interface = facts.interface_of(own);
+    let others = facts.addresses.iter().filter(|address| Some(address.interface.as_str()) == interface);
+    others.map(|address| address.ip).filter(is_of_node).collect()
+}
+
+/// Whether an address may be a node's address of IPv6, as the kubelet takes one.
+pub(crate) fn is_of_node(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(ip) if !ip.is_unicast_link_local() && !ip.is_loopback() && !ip.is_multicast() && !ip.is_unspecified())
+}
+
+/// Addresses, for a message.
+pub(crate) fn listed(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The address at which the other machines reach a host of the inventory.
@@ -96,6 +157,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use futures::FutureExt;
+    use muster_engine::facts::Address;
     use muster_engine::run::Role;
 
     use super::*;
@@ -114,6 +176,54 @@ mod tests {
         let possible: Vec<String> = possible(host, other).iter().map(IpAddr::to_string).collect();
         let (ip, access_ip) = (of(ip_of(host, other)), of(access_ip_of(host, other)));
         format!("{ip} | {access_ip} | {all} | {}", possible.join(" "))
+    }
+
+    #[test]
+    fn an_address_of_ipv6_is_that_of_the_same_interface() {
+        let address = |interface: &str, ip: &str| Address {
+            interface: interface.into(),
+            ip: ip.parse().unwrap(),
+            prefix: 64,
+        };
+        let facts = Facts {
+            addresses: vec![
+                address("eth0", "192.0.2.4"),
+                address("eth0", "fe80::4"),
+                address("eth0", "2001:db8::4"),
+                address("eth1", "2001:db8:1::4"),
+            ],
+            ..Facts::default()
+        };
+        assert_eq!(listed(&beside(&facts, "192.0.2.4".parse().unwrap())), "2001:db8::4");
+        assert_eq!(listed(&beside(&facts, "192.0.2.9".parse().unwrap())), "");
+        let is_good = |ip: &str| is_of_node(&ip.parse().unwrap());
+        assert!(is_good("fd00::4") && is_good("2001:db8::4"));
+        assert!(["192.0.2.4", "::1", "::", "fe80::1", "ff02::1"].into_iter().all(|ip| !is_good(ip)));
+    }
+
+    #[tokio::test]
+    async fn a_node_has_two_addresses_where_the_cluster_has_two_families() {
+        let told = async |hosts: &str, yaml: &str| {
+            let seen = Arc::new(Mutex::new(String::new()));
+            let notes = seen.clone();
+            let look = Role::given("look", move |host| {
+                *notes.lock().unwrap() = node_ip(host).unwrap_or_else(|failure| failure.to_string());
+                async { Ok(()) }.boxed()
+            });
+            let play = serde_json::json!([{ "name": "Look", "hosts": "a", "roles": ["look"] }]);
+            let groups = "[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\n";
+            let world = inventory_and_vars(
+                &format!("{hosts}\n{groups}"),
+                &format!("skydns_server: 10.233.0.3\n{yaml}"),
+            );
+            let look = Role { reads: &[crate::cluster::READS], ..look };
+            run_roles(&[look], world, &["a"], play, Path::new("/nowhere")).await;
+            seen.lock().unwrap().clone()
+        };
+        let (one, two) = ("a ip=192.0.2.4", "a ip=192.0.2.4 ip6=2001:DB8:0::4");
+        assert_eq!(told(two, "").await, "192.0.2.4");
+        assert_eq!(told(two, "ipv6_stack: true").await, "192.0.2.4,2001:db8::4");
+        assert_eq!(told(one, "ipv6_stack: true").await, "a has no address of IPv6 beside 192.0.2.4");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use muster_artifacts::{Arch, Bundle, Catalogue, Release};
 use muster_engine::prelude::*;
 use muster_inventory::{HostVars, Inventory, Vars};
 
+use crate::apps::gateway_api;
 use crate::balancer;
 use crate::cilium;
 use crate::coredns;
@@ -41,8 +42,14 @@ fn whole_release(host: &Host, kube_version: &str) -> Result<Release> {
     Ok(as_chosen(release, host.all_vars()))
 }
 
-/// The options whose version a variable chooses.
 const OF_CALICO: [&str; 2] = ["calico", "typha"];
+
+/// What is the same for all machines and whose version a variable chooses: the variable, a file in that version, and the options and
+/// applications that have it.
+const CHOSEN: [(&str, &str, &[&str]); 2] = [
+    ("calico_version", "calico-manifest", &OF_CALICO),
+    ("gateway_api_version", "gateway-api-standard", &[gateway_api::NAME]),
+];
 
 /// Whether an option of the catalogue is for another network plugin than that of new clusters.
 pub fn is_of_another_network(option: &str) -> bool {
@@ -58,8 +65,9 @@ fn chosen(vars: &HostVars, variable: &str, artifact: &str) -> Option<String> {
     CATALOGUE.versions(artifact).contains(&version.as_str()).then_some(version)
 }
 
-fn chosen_calico(vars: &HostVars) -> Option<String> {
-    chosen(vars, "calico_version", "calico-manifest")
+/// Whether an application may be asked for in another version than that of the catalogue.
+pub fn has_versions(app: &str) -> bool {
+    CHOSEN.iter().any(|(.., names)| names.contains(&app))
 }
 
 fn chosen_runc(vars: &HostVars) -> Option<String> {
@@ -68,14 +76,16 @@ fn chosen_runc(vars: &HostVars) -> Option<String> {
 
 /// The release with the versions that a machine's variables choose.
 fn as_chosen(release: Release, vars: &HostVars) -> Release {
-    let release = with_calico(release, vars);
+    let release = in_chosen_versions(release, vars);
     let Some(version) = chosen_runc(vars) else { return release };
     CATALOGUE.in_version(release.clone(), &[RUNC], &version).unwrap_or(release)
 }
 
-fn with_calico(release: Release, vars: &HostVars) -> Release {
-    let Some(version) = chosen_calico(vars) else { return release };
-    CATALOGUE.in_version(release.clone(), &OF_CALICO, &version).unwrap_or(release)
+fn in_chosen_versions(release: Release, vars: &HostVars) -> Release {
+    CHOSEN.iter().fold(release, |release, (variable, artifact, names)| {
+        let Some(version) = chosen(vars, variable, artifact) else { return release };
+        CATALOGUE.in_version(release.clone(), names, &version).unwrap_or(release)
+    })
 }
 
 /// The release with each version of runc that one of the machines is to have.
@@ -104,8 +114,7 @@ pub(crate) fn text(vars: &HostVars, name: &str) -> Option<String> {
 /// What of a release the machines of an inventory need, all together.
 pub fn needed_by(inventory: &Inventory, vars: &Vars, release: Release) -> Release {
     let hosts: Vec<_> = inventory.hosts().filter_map(|host| vars.host(host.name()).ok()).collect();
-    // The network is the same for all machines.
-    let release = hosts.first().map_or(release.clone(), |vars| with_calico(release, vars));
+    let release = hosts.first().map_or(release.clone(), |vars| in_chosen_versions(release, vars));
     let release = with_each_runc(release, &hosts);
     CATALOGUE.needed(release, |purpose| hosts.iter().any(|vars| asks_for(vars, purpose)))
 }
@@ -113,12 +122,12 @@ pub fn needed_by(inventory: &Inventory, vars: &Vars, release: Release) -> Releas
 /// The options and applications that any of an inventory's machines asks for; behind one whose version is chosen stands `=VERSION`.
 pub fn options_of(inventory: &Inventory, vars: &Vars) -> Vec<String> {
     let hosts: Vec<_> = inventory.hosts().filter_map(|host| vars.host(host.name()).ok()).collect();
-    let calico = hosts.first().and_then(chosen_calico);
     let all = CATALOGUE.options().chain(CATALOGUE.apps());
     let asked = all.filter(|option| hosts.iter().any(|vars| asks_for(vars, option)));
-    let in_version = |option: &str| match &calico {
-        Some(version) if OF_CALICO.contains(&option) => format!("{option}={version}"),
-        _ => option.to_owned(),
+    let in_version = |option: &str| {
+        let of = CHOSEN.iter().find(|(.., names)| names.contains(&option));
+        let version = of.and_then(|(variable, artifact, _)| chosen(hosts.first()?, variable, artifact));
+        version.map_or_else(|| option.to_owned(), |version| format!("{option}={version}"))
     };
     let usual = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).ok();
     let usual = usual.as_ref().and_then(|release| release.file(RUNC)).map(|file| file.version.as_str());
@@ -306,6 +315,25 @@ mod tests {
         assert_eq!(of(older, ""), own(&["1.3.6", usual], &["runc=1.3.6"]));
         assert_eq!(of(&format!("runc_version={usual}"), ""), own(&[usual], &[]));
         assert_eq!(of("runc_version=1.2.3", ""), own(&[usual], &[]), "preflight tells of it");
+    }
+
+    #[test]
+    fn the_gateway_api_is_needed_in_the_version_that_is_asked_for() {
+        let whole = CATALOGUE.release(CATALOGUE.default_release(), Arch::Amd64).unwrap();
+        let of = |version: &str| {
+            let yaml = format!("gateway_api_enabled: true\n{version}");
+            let (inventory, vars) = inventory_and_vars("a\n[kube_node]\na\n", &yaml);
+            let needed = needed_by(&inventory, &vars, whole.clone());
+            let files =
+                ["gateway-api-standard", "gateway-api-experimental"].map(|name| needed.file(name).unwrap());
+            let asked =
+                options_of(&inventory, &vars).into_iter().find(|asked| asked.starts_with("gateway-api"));
+            (files.map(|file| file.version.clone()), asked.unwrap())
+        };
+        let usual = whole.file("gateway-api-standard").unwrap().version.as_str();
+        assert_eq!(of(""), ([usual, usual].map(str::to_owned), "gateway-api".to_owned()));
+        let older = of("gateway_api_version: v1.4.1\n");
+        assert_eq!(older, (["1.4.1", "1.4.1"].map(str::to_owned), "gateway-api=1.4.1".to_owned()));
     }
 
     #[test]

@@ -101,13 +101,10 @@ macro_rules! app {
     };
     ($name:literal, $summary:literal, on_machines: $on_machines:expr, reads: [$($reads:expr),*]) => {
         app!($name, $summary, App {
-            name: $name,
-            definitions: None,
-            sets: |of| {
-                apps::of_template(of, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2")))
-            },
-            secret: None,
             on_machines: $on_machines,
+            ..App::of($name, |of| {
+                apps::of_template(of, $name, include_str!(concat!("apps/", $name, "/objects.yaml.j2")))
+            })
         }, reads: [$($reads),*])
     };
     ($name:literal, $summary:literal, $app:expr, reads: [$($reads:expr),*]) => {
@@ -484,6 +481,12 @@ pub const ROLES: &[Role] = &[
     role!("resolvconf", "The machines find names of the cluster, where that is wanted", resolvconf::run, reads: [resolvconf::READS]),
     role!("helm", "The package manager, on control planes", helm::run, reads: []),
     app!(
+        "openstack-cloud-controller",
+        "OpenStack's controller tells the cluster of its machines, and makes load balancers",
+        apps::openstack_cloud_controller::APP,
+        reads: []
+    ),
+    app!(
         "network-policies",
         "Network policies are kept to, where flannel is the network",
         on_machines: Some(apps::network_policies::ON_MACHINES),
@@ -511,6 +514,44 @@ pub const ROLES: &[Role] = &[
         "Certificates, issued and renewed for who asks with an object",
         apps::cert_manager::APP,
         reads: [apps::cert_manager::READS]
+    ),
+    app!(
+        "gateway-api",
+        "The kinds of the Gateway API, for a controller of your own",
+        apps::gateway_api::APP,
+        reads: [apps::gateway_api::READS]
+    ),
+    app!(
+        "csi-snapshot-controller",
+        "Snapshots of volumes, where their driver can make them",
+        apps::csi_snapshot_controller::APP,
+        reads: []
+    ),
+    app!(
+        "nfs-csi",
+        "Volumes for claims, as folders of an NFS server",
+        apps::nfs_csi::APP,
+        reads: []
+    ),
+    app!("cinder-csi", "Volumes for claims, of an OpenStack cloud", apps::cinder_csi::APP, reads: []),
+    app!("local-volume-provisioner", "Volumes that are disks of nodes"),
+    app!(
+        "node-feature-discovery",
+        "Labels of nodes that say what their hardware has",
+        apps::node_feature_discovery::APP,
+        reads: []
+    ),
+    app!(
+        "argocd",
+        "The cluster is kept to what repositories of git say (Argo CD)",
+        apps::argocd::APP,
+        reads: [apps::argocd::READS]
+    ),
+    app!(
+        "flux",
+        "The cluster is kept to what repositories of git say (Flux)",
+        apps::flux::APP,
+        reads: []
     ),
     app!("dashboard", "A dashboard in the browser", apps::dashboard::APP, reads: [apps::dashboard::READS]),
     Role {

@@ -88,7 +88,7 @@ fn direct(host: &Host, vars: &Vars) -> Result<Vec<String>> {
     list.extend(vars.additional_no_proxy.split(',').map(|entry| entry.trim().to_owned()));
     list.extend(vars.additional_no_proxy_list.iter().cloned());
     list.extend(["127.0.0.1".to_owned(), "localhost".to_owned()]);
-    list.extend([cluster.kube_service_addresses, cluster.kube_pods_subnet]);
+    list.extend(cluster.services().into_iter().chain(cluster.pods()).map(str::to_owned));
     list.extend(["svc".to_owned(), format!("svc.{}", cluster.dns_domain)]);
     let mut seen = BTreeSet::new();
     list.retain(|entry| !entry.is_empty() && seen.insert(entry.clone()));
@@ -173,6 +173,10 @@ mod tests {
                     10.233.64.0/18,svc,svc.cluster.local\n";
         let expected = format!("HTTPS_PROXY=http://proxy.example.org:3128\nNO_PROXY={list}");
         assert_eq!(told("b\nd\n", PROXY).await, expected);
+        let of_both =
+            "10.233.0.0/18,fd85:ee78:d8a6:8607::1000/116,10.233.64.0/18,fd85:ee78:d8a6:8607::1:0000/112";
+        let told_of_both = told("b\nd\n", &format!("{PROXY}ipv6_stack: true")).await;
+        assert_eq!(told_of_both, expected.replace("10.233.0.0/18,10.233.64.0/18", of_both));
         // e is off, and f is as near as b.
         assert_eq!(told("b\nd\ne\nf\n", PROXY).await, expected);
         let without = told("b\nd\n", &format!("{PROXY}no_proxy_exclude_workers: true")).await;

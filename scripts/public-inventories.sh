@@ -38,7 +38,7 @@ list() {
 07 mlushpenko/kubespray-test 1f36185d inventory/mycluster/hosts.ini
 09 sdodsley/k8s-pure 9f56496 inventory/hosts.ini
 11 HC-marcdicarlo/prodcluster01 60abb72 prodcluster01.ini
-13 sadpdtchr/kubespray 9bd50607 inventory/inventory.cfg cluster_name=cluster.local dns_domain=cluster.local
+13 sadpdtchr/kubespray 9bd50607 inventory/inventory.cfg dns_domain=cluster.local
 15 OpsMx/k8s-kubespray fd6c984 kubespray-install/default/hosts.ini cloud_provider=external
 17 s-larionov/ansible 9906989 inventory/k8s.yml
 19 Wolskie/kubespray-inventory 49ee1ca inventory.ini
@@ -49,7 +49,7 @@ list() {
 29 ophum/home-k8s d1169ac ansible/kubernetes/hosts
 31 eukhlg/diploma 75ba8ec kubespray/inventory/mycluster/inventory.ini
 33 cloudnull/genestack-baseline e041e76 inventory/inventory.yaml ansible_connection=ssh
-35 MaximilianClemens/hcloud-kubespray 8242749 inventory/hosts ipv6_stack=false
+35 MaximilianClemens/hcloud-kubespray 8242749 inventory/hosts
 37 HaeDalWang/kubespray-on-aws e1b3e70 kubespray/inventory/inventory.yaml
 39 MohammadBnei/infra-bootstrap 06ffc9a inventory/ukubi/hosts.yaml cilium_encryption_enabled=false
 LIST
@@ -94,7 +94,7 @@ machines = sorted(members("kube_control_plane") | members("kube_node") | members
 said = {remark["name"]: remark["what"] for remark in json.loads(asked("vars", *inventory, "--unused", "--json"))}
 own = set(re.findall(r"^  #?(\w+):", asked("docs", "vars"), re.M))
 # Where a machine is asks for nothing.
-own -= {"ip", "access_ip", "etcd_member_name"}
+own -= {"ip", "access_ip", "ip6", "etcd_member_name"}
 asks, networks, engines = set(), set(), set()
 for host in machines:
     values = json.loads(asked("vars", *inventory, host, "--json"))

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # The firmware of a container machine: what happens between power-on and systemd, on each boot, as process 1.
 # Run by `sh -c` from the container's own definition, after the function of first_boot.sh.
-# LAB_HOSTNAME, LAB_NAMESERVERS (space separated), LAB_AUTHORIZED_KEY; LAB_MEMORY_KIB if the memory is limited.
+# LAB_HOSTNAME, LAB_NAMESERVERS (space separated), LAB_AUTHORIZED_KEY; LAB_MEMORY_KIB if the memory is limited; LAB_IPV6, if it has
+# IPv6: its address, and that of the router.
 set -eu
 
 # The engine gives kernel directories read-only and mounts private; systemd, kubelet and CNI need more.
@@ -16,6 +17,11 @@ mount --make-rshared /
 [ -e /dev/kmsg ] || mknod -m 0644 /dev/kmsg c 1 11
 if [ -e /proc/sys/net/ipv6/conf/all/disable_ipv6 ]; then
     echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+fi
+# The engine gives addresses of IPv4 alone. This one is there at once: nobody else can have it.
+if [ -n "${LAB_IPV6:-}" ]; then
+    ip address replace "${LAB_IPV6% *}" dev eth0 nodad
+    ip -6 route replace default via "${LAB_IPV6#* }" dev eth0
 fi
 
 # The engine mounts its own files over these three: below them lie the machine's own, which programs may replace by

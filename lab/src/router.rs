@@ -4,17 +4,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
-
 use crate::Error;
 use crate::config::name_of_lab;
 use crate::program::{self, command};
+use crate::spec::LabSpec;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -65,7 +63,7 @@ impl Router {
     }
 
     /// Makes it, or what is missing of it. `device` is what ip(8) is told to make its device.
-    pub(crate) fn ensure(&self, subnet: Ipv4Net, address: Ipv4Addr, device: &[&str]) -> Result<(), Error> {
+    pub(crate) fn ensure(&self, lab: &LabSpec, device: &[&str]) -> Result<(), Error> {
         let name = self.namespace.as_str();
         if !self.is_up() {
             if self.namespace_file().exists() {
@@ -76,7 +74,7 @@ impl Router {
         if ip(&["-netns", name, "link", "show", Self::DEVICE]).is_err() {
             ip(device)?;
         }
-        let address = format!("{address}/{}", subnet.prefix_len());
+        let address = format!("{}/{}", lab.router(), lab.subnet.prefix_len());
         ip(&["-netns", name, "address", "replace", &address, "dev", Self::DEVICE])?;
         ip(&["-netns", name, "link", "set", "lo", "up"])?;
         ip(&["-netns", name, "link", "set", Self::DEVICE, "up"])?;
@@ -84,7 +82,12 @@ impl Router {
         // hang until its own limit. One that forwards, and has no route, says so; each time, not once a second.
         ip(&["-netns", name, "route", "replace", "unreachable", "default"])?;
         let settings = "cd /proc/sys/net/ipv4 && echo 0 >icmp_ratelimit && echo 1 >ip_forward";
-        ip(&["netns", "exec", name, "sh", "-c", settings])
+        ip(&["netns", "exec", name, "sh", "-c", settings])?;
+        let Some(address) = lab.beside(lab.router()) else { return Ok(()) };
+        // The address is there at once: nobody else can have it.
+        ip(&["-netns", name, "address", "replace", &address.to_string(), "dev", Self::DEVICE, "nodad"])?;
+        ip(&["-netns", name, "-6", "route", "replace", "unreachable", "default"])?;
+        ip(&["netns", "exec", name, "sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding"])
     }
 
     /// Removes it; says whether it was there.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -140,6 +140,9 @@ pub struct LabSpec {
     pub release: Release,
     /// What their `/etc/resolv.conf` names; the router if empty. No name server answers in a lab.
     pub nameservers: Vec<Ipv4Addr>,
+    /// Whether machines and router have addresses of IPv6, too; only containers can.
+    #[serde(default)]
+    pub ipv6: bool,
 }
 
 impl Default for LabSpec {
@@ -165,6 +168,7 @@ impl LabSpec {
             maker: MakerKind::default(),
             release: Release::default(),
             nameservers: Vec::new(),
+            ipv6: false,
         }
     }
 
@@ -190,6 +194,16 @@ impl LabSpec {
     #[must_use]
     pub fn router(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.subnet.network()).saturating_add(1))
+    }
+
+    /// The address of IPv6 beside one of the subnet, where there is one: of 10.146.225.4 in 10.146.225.0/24 it is
+    /// fd00:10:146:225::4, in a network of 64 bits.
+    #[must_use]
+    pub fn beside(&self, address: Ipv4Addr) -> Option<Ipv6Net> {
+        let [a, b, c, _] = self.subnet.network().octets();
+        let network: Ipv6Addr = format!("fd00:{a}:{b}:{c}::").parse().ok().filter(|_| self.ipv6)?;
+        let number = u32::from(address).wrapping_sub(u32::from(self.subnet.network()));
+        Ipv6Net::new(Ipv6Addr::from(u128::from(network) | u128::from(number)), 64).ok()
     }
 
     /// The machine with this name or address.
@@ -219,6 +233,9 @@ impl LabSpec {
                 "{} is not a private network; use one of 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16",
                 self.subnet
             )));
+        }
+        if self.ipv6 && self.maker != MakerKind::Container {
+            return Err(bad("only containers have addresses of IPv6".to_owned()));
         }
         let mut seen = BTreeSet::new();
         for machine in &self.machines {
@@ -273,6 +290,9 @@ impl fmt::Display for LabSpec {
             let servers: Vec<_> = self.nameservers.iter().map(ToString::to_string).collect();
             write!(formatter, "; nameservers {}", servers.join(" "))?;
         }
+        if let Some(router) = self.beside(self.router()) {
+            write!(formatter, "; IPv6 in {}", router.trunc())?;
+        }
         Ok(())
     }
 }
@@ -313,6 +333,23 @@ mod tests {
         assert_eq!(spec.router(), Ipv4Addr::new(10, 146, 225, 1));
         assert_eq!(spec.effective_nameservers(), [spec.router()]);
         assert_eq!(LabSpec::with_count(3, None).unwrap(), spec);
+    }
+
+    #[test]
+    fn each_machine_has_an_address_of_ipv6_beside_its_own_where_that_is_wanted() {
+        let mut spec = LabSpec::default();
+        let of = |spec: &LabSpec, address: &str| {
+            spec.beside(address.parse().unwrap()).map(|net| net.to_string()).unwrap_or_default()
+        };
+        assert_eq!(of(&spec, "10.146.225.4"), "");
+        spec.ipv6 = true;
+        assert_eq!(of(&spec, "10.146.225.4"), "fd00:10:146:225::4/64");
+        assert_eq!(of(&spec, "10.146.225.20"), "fd00:10:146:225::14/64");
+        assert!(spec.to_string().ends_with("node3 10.146.225.6; IPv6 in fd00:10:146:225::/64"), "{spec}");
+        spec.subnet = "10.144.0.0/14".parse().unwrap();
+        assert_eq!(of(&spec, "10.146.225.4"), "fd00:10:144::2:e104/64");
+        spec.maker = MakerKind::VirtualMachine;
+        assert!(reason(&spec).contains("only containers"));
     }
 
     #[test]

@@ -210,6 +210,7 @@ impl Living {
             )]);
         }
         let mut problems = self.settled(host, &config)?;
+        problems.extend(of_both_families(&config, cluster_vars(host)?.ipv6_stack));
         problems.extend(self.on_windows());
         problems.extend(self.strangers(host, known)?);
         if let Some(fields) = kubeadm::kube_proxy_fields(host)? {
@@ -244,6 +245,8 @@ impl Living {
     fn settled(&self, host: &Host, config: &Value) -> Result<Vec<Problem>> {
         let vars = cluster_vars(host)?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        // That of IPv4: the other one is told by itself.
+        let first = |value: &Value| text(value).split(',').next().unwrap_or_default().to_owned();
         let mut of_manager = compared::extra_args(config, "controllerManager");
         let mask = ["node-cidr-mask-size", "node-cidr-mask-size-ipv4"];
         let mask = mask.into_iter().find_map(|name| of_manager.remove(name));
@@ -264,9 +267,9 @@ impl Living {
             (
                 "kube_service_addresses",
                 vars.kube_service_addresses,
-                or(text(&networks["serviceSubnet"]), "10.96.0.0/12"),
+                or(first(&networks["serviceSubnet"]), "10.96.0.0/12"),
             ),
-            ("kube_pods_subnet", vars.kube_pods_subnet, text(&networks["podSubnet"])),
+            ("kube_pods_subnet", vars.kube_pods_subnet, first(&networks["podSubnet"])),
             (
                 "kube_network_node_prefix",
                 vars.kube_network_node_prefix.to_string(),
@@ -485,11 +488,45 @@ pub(super) fn refused(
     Problem { check: check.into(), found: found.into(), needed: needed.into(), remedy: remedy.into() }
 }
 
+/// A cluster whose pods and services have addresses of IPv6, too, is not taken over; and one without them does not get them by that.
+fn of_both_families(config: &Value, is_wanted: bool) -> Option<Problem> {
+    let both = config["networking"]["podSubnet"].as_str().unwrap_or_default();
+    let (found, remedy) = match (both.contains(','), is_wanted) {
+        (false, false) => return None,
+        (false, true) => ("true, and the cluster has IPv4 alone".to_owned(), "set ipv6_stack: false"),
+        (true, _) => (
+            format!("pods of the cluster have addresses of {both}"),
+            "go on with the tool that has made it; or set up a new cluster beside it, and move the applications",
+        ),
+    };
+    Some(refused(
+        "ipv6_stack",
+        found,
+        "a cluster of IPv4 alone: muster adopt takes over no other one",
+        remedy,
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_cluster_with_ipv6_is_not_taken_over_and_none_gets_it_by_that() {
+        let told = |pods: &str, is_wanted: bool| {
+            let config = json!({ "networking": { "podSubnet": pods } });
+            of_both_families(&config, is_wanted).map(|problem| (problem.check, problem.found))
+        };
+        let problem = |found: &str| Some(("ipv6_stack".to_owned(), found.to_owned()));
+        assert_eq!(told("10.244.0.0/16", false), None);
+        assert_eq!(told("10.244.0.0/16", true), problem("true, and the cluster has IPv4 alone"));
+        for is_wanted in [false, true] {
+            let found = "pods of the cluster have addresses of 10.244.0.0/16,fd00::/56";
+            assert_eq!(told("10.244.0.0/16,fd00::/56", is_wanted), problem(found));
+        }
+    }
 
     #[test]
     fn what_the_cluster_says_is_read() {

@@ -32,6 +32,19 @@ pub(super) fn patched<T>(
     patched(&text).map_err(unreadable)
 }
 
+/// The definitions of kinds in manifests that have these names in the catalogue, and nothing else.
+///
+/// # Errors
+/// One is not in the bundle, or has something else.
+pub(super) fn definitions(of: &Host, names: &[&str]) -> Result<Vec<Value>> {
+    let read = |text: &str| match objects(text)? {
+        [definitions, others] if !definitions.is_empty() && others.is_empty() => Ok(definitions),
+        _ => Err("it is no manifest of definitions of kinds alone".to_owned()),
+    };
+    let manifests: Vec<_> = names.iter().map(|name| patched(of, name, read)).collect::<Result<_>>()?;
+    Ok(manifests.concat())
+}
+
 /// The definitions of kinds in a manifest, and its other objects.
 pub(super) fn objects(text: &str) -> Result<[Vec<Value>; 2], String> {
     let documents: Vec<Value> = parsed(text)?;

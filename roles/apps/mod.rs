@@ -5,19 +5,36 @@
 //! stops no other. The role `apps`, after all of them, waits until they are well, and says what is wrong with which.
 
 mod after_pods;
+pub(crate) mod argocd;
 #[path = "cert-manager/mod.rs"]
 pub(crate) mod cert_manager;
+#[path = "cinder-csi/mod.rs"]
+pub(crate) mod cinder_csi;
+#[path = "csi-snapshot-controller/mod.rs"]
+pub(crate) mod csi_snapshot_controller;
 pub mod dashboard;
+pub(crate) mod flux;
+#[path = "gateway-api/mod.rs"]
+pub(crate) mod gateway_api;
 mod manifest;
 pub(crate) mod metallb;
 #[path = "network-policies/mod.rs"]
 pub(crate) mod network_policies;
+#[path = "nfs-csi/mod.rs"]
+pub(crate) mod nfs_csi;
+#[path = "node-feature-discovery/mod.rs"]
+pub(crate) mod node_feature_discovery;
+mod openstack;
+#[path = "openstack-cloud-controller/mod.rs"]
+pub(crate) mod openstack_cloud_controller;
 pub(crate) mod registry;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use muster_engine::prelude::*;
@@ -52,7 +69,14 @@ struct Vars {
 pub(crate) const READS: &[Read] = &[Read::own::<Vars>()];
 
 /// The sets with definitions of kinds, for who looks whether there is something to remove.
-pub(crate) const DEFINITIONS: [&str; 2] = [metallb::DEFINITIONS, cert_manager::DEFINITIONS];
+pub(crate) const DEFINITIONS: [&str; 6] = [
+    metallb::DEFINITIONS,
+    cert_manager::DEFINITIONS,
+    csi_snapshot_controller::DEFINITIONS,
+    node_feature_discovery::DEFINITIONS,
+    argocd::DEFINITIONS,
+    flux::DEFINITIONS,
+];
 
 /// An application.
 pub(crate) struct App {
@@ -66,6 +90,17 @@ pub(crate) struct App {
     pub(crate) secret: Option<OnHost>,
     /// What of it is on the machines themselves.
     pub(crate) on_machines: Option<OnMachines>,
+    /// Prints what users have that is lost without it, or that nobody else lets go. While there is some it is not removed.
+    pub(crate) in_use: Option<fn() -> Script>,
+    /// Takes away what it has written elsewhere in the cluster, when its pods are gone and its definitions are still there.
+    pub(crate) written: Option<OnHost>,
+}
+
+impl App {
+    /// One that is its sets alone.
+    pub(crate) const fn of(name: &'static str, sets: fn(&Host) -> Result<Vec<ObjectSet>>) -> Self {
+        Self { name, definitions: None, sets, secret: None, on_machines: None, in_use: None, written: None }
+    }
 }
 
 /// Something that is done for a host.
@@ -109,7 +144,10 @@ async fn install(host: &Host, of: &Host, app: &App) -> Result<()> {
     cluster::may_set_up(host).await?;
     let here = format!("the images of {name}");
     let names = CATALOGUE.images_of_app(name);
-    host.step(&format!("Import {here}")).ensure(images::named(host, &cluster_vars(host)?, names)?).await?;
+    if !names.is_empty() {
+        let images = images::named(host, &cluster_vars(host)?, names)?;
+        host.step(&format!("Import {here}")).ensure(images).await?;
+    }
     host.reached(&here);
     if host.in_group("kube_control_plane") {
         // A pod that comes before its image is tried again only seconds later. A machine without it holds up nobody.
@@ -170,13 +208,88 @@ fn forgotten(app: &App) -> String {
 
 /// Nothing of an application is in the cluster.
 async fn no_objects(host: &Host, app: &App) -> Result<()> {
-    for set in std::iter::once(app.name).chain(app.definitions) {
-        if let Err(failure) = ObjectSet::of(set, Vec::new())?.absent().ensure(host).await {
-            // Something of somebody else's would go with it.
-            return put_off(host, app.name, failure).await;
+    match all_gone(host, app).await {
+        // Something of somebody else's would go with it.
+        Err(failure) => put_off(host, app.name, failure).await,
+        gone => gone,
+    }
+}
+
+async fn all_gone(host: &Host, app: &App) -> Result<()> {
+    let name = app.name;
+    if app.in_use.is_some() || app.written.is_some() {
+        // What somebody else has installed may be used, and may write, as it likes.
+        let is_there =
+            by_one(host, &format!("whether there is {name}"), || is_written_down(host, app)).await?;
+        if !*is_there {
+            return Ok(());
         }
     }
-    Ok(())
+    if let Some(in_use) = app.in_use {
+        by_one(host, &format!("what {name} is used by"), || is_unused(host, name, in_use())).await?;
+    }
+    ObjectSet::of(name, Vec::new())?.absent().ensure(host).await?;
+    if let Some(written) = app.written {
+        by_one(host, &format!("what {name} has written elsewhere"), || written(host)).await?;
+    }
+    match app.definitions {
+        Some(definitions) => ObjectSet::of(definitions, Vec::new())?.absent().ensure(host).await,
+        None => Ok(()),
+    }
+}
+
+/// Does something once for all control planes; the one that leads does it.
+async fn by_one<T, F>(host: &Host, what: &str, make: impl FnOnce() -> F) -> Result<Arc<T>>
+where
+    T: Any + Send + Sync,
+    F: Future<Output = Result<T>>,
+{
+    cluster::let_leader_go_first(host, what).await?;
+    let made = host.cluster().once(what, make).await;
+    host.reached(what);
+    made
+}
+
+/// Whether it is written down in the cluster that there is something of an application.
+async fn is_written_down(host: &Host, app: &App) -> Result<bool> {
+    let Some(kubectl) = Kubectl::find(host).await? else { return Ok(false) };
+    let records = std::iter::once(app.name).chain(app.definitions).map(objects::record_name);
+    let look = kubectl!(
+        r#"kubectl --namespace kube-system get configmaps "$@" --ignore-not-found -o name"#,
+        records
+    );
+    let found = kubectl.query(&format!("what there is of {}", app.name), look).await?;
+    Ok(!found.trim().is_empty())
+}
+
+/// Prints the objects of these kinds (with commas), where the cluster knows them.
+fn objects_of(kinds: &'static str) -> Script {
+    kubectl!(include_str!("in_use.sh"), [kinds])
+}
+
+/// Prints the volumes of a driver.
+fn volumes_of(driver: &'static str) -> Script {
+    kubectl!(
+        r#"kubectl get persistentvolumes -o "jsonpath={range .items[?(@.spec.csi.driver==\"$1\")]}PersistentVolume {.metadata.name}{'\n'}{end}""#,
+        [driver]
+    )
+}
+
+/// Nothing uses an application, as far as this prints.
+async fn is_unused(host: &Host, name: &str, in_use: Script) -> Result<()> {
+    let Some(kubectl) = Kubectl::find(host).await? else { return Ok(()) };
+    let users = kubectl.query(&format!("what uses {name}"), in_use).await?;
+    let users: Vec<&str> = users.lines().filter(|line| !line.is_empty()).collect();
+    let Some(first) = users.first() else { return Ok(()) };
+    let more = match users.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let switch = format!("{}_enabled", name.replace('-', "_"));
+    Err(Failure::new(
+        format!("it is in use, and not removed: by {first}{more}"),
+        format!("delete what uses it, or set {switch}: true"),
+    ))
 }
 
 /// All sets that are there only where they are wanted, for who looks at once which of them are.
@@ -188,9 +301,18 @@ pub(crate) fn optional_sets() -> impl Iterator<Item = &'static str> {
 /// The objects of an application as one set, of its template. A template may name every variable, and the images of the application
 /// by their names in the catalogue.
 pub(crate) fn of_template(of: &Host, name: &'static str, template: &str) -> Result<Vec<ObjectSet>> {
+    Ok(vec![ObjectSet::of(name, objects_of_template(of, name, template)?)?])
+}
+
+fn objects_of_template(of: &Host, name: &str, template: &str) -> Result<Vec<Value>> {
     let manifest =
         of.render(&format!("{name}/objects.yaml.j2"), template, &json!({ "images": images_of(of, name)? }))?;
-    Ok(vec![ObjectSet::new(name, &manifest)?])
+    objects::documents(name, &manifest)
+}
+
+/// A variable and why nothing can be made of it, as a failure.
+fn cannot_be_told((name, why): (String, String)) -> Failure {
+    Failure::new(format!("{name}: {why}"), format!("see muster docs vars {name}"))
 }
 
 /// The references of an application's images, by their names in the catalogue.

@@ -11,7 +11,7 @@ use crate::objects::{SET, record_name};
 pub struct AppState {
     /// Whether it is written down that it is installed.
     pub installed: bool,
-    /// The version of its first image, without a leading `v`; empty where none runs.
+    /// The version of its first image, or that which its definitions of kinds bear, without a leading `v`; empty where there is none.
     pub version: String,
     /// What is wrong with it; nothing where it is well.
     pub wrong: Vec<String>,
@@ -45,6 +45,7 @@ pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
                     .extend(object["metadata"]["annotations"][REACHED_AT].as_str().map(str::to_owned));
                 state.wrong.extend(wrong_with_deployment(object));
             }
+            "StatefulSet" => state.wrong.extend(wrong_with_stateful_set(object)),
             "DaemonSet" => {
                 if state.version.is_empty() {
                     state.version = version(&object["spec"]["template"]["spec"]["containers"][0]["image"]);
@@ -62,6 +63,17 @@ pub fn states(printed: &str) -> Result<BTreeMap<String, AppState>, String> {
                 state.wrong.splice(..0, wrong_with_pod(object));
             }
             _ => {}
+        }
+    }
+    for line in printed.lines().filter_map(|line| line.strip_prefix("definition ")) {
+        let mut words = line.split(' ');
+        let [set, name, is_served, version] = [(); 4].map(|()| words.next().unwrap_or_default());
+        let state = states.entry(set.to_owned()).or_default();
+        if is_served != "True" {
+            state.wrong.push(format!("the kind {name} is not served"));
+        }
+        if state.version.is_empty() {
+            state.version = version.trim_start_matches('v').to_owned();
         }
     }
     Ok(states)
@@ -96,6 +108,16 @@ fn wrong_with_deployment(deployment: &Value) -> Vec<String> {
     let failure = condition(deployment, "ReplicaFailure").filter(|failure| failure["status"] == "True");
     wrong.extend(failure.map(|failure| text(&failure["message"]).to_owned()));
     wrong
+}
+
+/// The same of pods that keep their names (the API's documentation of StatefulSetStatus).
+fn wrong_with_stateful_set(set: &Value) -> Option<String> {
+    let (spec, status) = (&set["spec"], &set["status"]);
+    let wanted = spec["replicas"].as_i64().unwrap_or(1);
+    let number = |name: &str| status[name].as_i64().unwrap_or(0);
+    let ready = number("readyReplicas").min(number("updatedReplicas"));
+    let is_old = number("observedGeneration") < set["metadata"]["generation"].as_i64().unwrap_or(0);
+    (is_old || ready < wanted).then(|| format!("{ready} of {wanted} pods are ready"))
 }
 
 /// The same on each node that it is for (the API's documentation of DaemonSetStatus).
@@ -218,6 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn kinds_are_well_when_they_are_served() {
+        let print = |served: &str| {
+            let items = [object("ConfigMap", "muster-set-web", json!({}))];
+            let printed = json!({ "kind": "List", "items": items });
+            let lines =
+                format!("definition web a.web.io True v1.5.1\ndefinition web b.web.io {served} v1.5.1\n");
+            states(&format!("{printed}\n{lines}")).unwrap().remove("web").unwrap()
+        };
+        let well = print("True");
+        assert_eq!((well.installed, well.version.as_str(), well.wrong.len()), (true, "1.5.1", 0));
+        for served in ["False", ""] {
+            assert_eq!(print(served).wrong, ["the kind b.web.io is not served"]);
+        }
+    }
+
+    #[test]
     fn how_an_application_is_reached_is_told() {
         let service = |kind: &str, status: Value| {
             let mut service = object(
@@ -249,6 +287,20 @@ mod tests {
         assert_eq!(daemons(1, 2, 2).wrong, ["1 of 2 pods on nodes are ready"]);
         assert_eq!(daemons(2, 0, 2).wrong, ["0 of 2 pods on nodes are ready"]);
         assert_eq!(daemons(2, 2, 1).wrong, ["2 of 2 pods on nodes are ready"]);
+    }
+
+    #[test]
+    fn pods_that_keep_their_names_are_well_when_all_are_of_the_newest_form() {
+        let wrong = |ready: i64, updated: i64, seen: i64| {
+            let status =
+                json!({ "readyReplicas": ready, "updatedReplicas": updated, "observedGeneration": seen });
+            state(&[object("StatefulSet", "web", json!({ "spec": { "replicas": 2 }, "status": status }))])
+                .wrong
+        };
+        assert!(wrong(2, 2, 2).is_empty());
+        assert_eq!(wrong(1, 2, 2), ["1 of 2 pods are ready"]);
+        assert_eq!(wrong(2, 1, 2), ["1 of 2 pods are ready"]);
+        assert_eq!(wrong(2, 2, 1), ["2 of 2 pods are ready"]);
     }
 
     #[test]

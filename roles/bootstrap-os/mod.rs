@@ -33,6 +33,7 @@ struct Vars {
     additional_sysctl: Vec<KernelParameter>,
     kube_override_hostname: String,
     kube_network_plugin: String,
+    ipv6_stack: bool,
 }
 
 /// What of variables is read here.
@@ -150,6 +151,9 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     clock::run(host).await
 }
 
+/// Whether packets of IPv6 are handed on, to pods and from them.
+const FORWARDS_IPV6: &str = "net.ipv6.conf.all.forwarding";
+
 /// The kernel parameters: what Kubernetes' documentation and the kubelet ask for.
 fn parameters(vars: &Vars) -> Vec<(String, String)> {
     let mut list: Vec<(String, String)> = [
@@ -162,6 +166,9 @@ fn parameters(vars: &Vars) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
+    if vars.ipv6_stack {
+        list.push((FORWARDS_IPV6.to_owned(), "1".to_owned()));
+    }
     if vars.kubelet_protect_kernel_defaults {
         let expected = [
             ("kernel.panic", "10"),
@@ -266,7 +273,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool, forwards: bool) -> Result<
         .fold(owned, |all, (name, theirs)| all.with(sysctl(name, theirs).optional()));
     Ok(parameters(&vars)
         .into_iter()
-        .filter(|(name, _)| !forwards || name != "net.ipv4.ip_forward")
+        .filter(|(name, _)| !forwards || !["net.ipv4.ip_forward", FORWARDS_IPV6].contains(&name.as_str()))
         .fold(owned, |all, (name, value)| all.with(sysctl(name, value).optional())))
 }
 
@@ -432,6 +439,19 @@ mod tests {
         let out = Command::new("dash").args(["-euc", &program]).output().unwrap();
         assert!(out.status.success() && out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().replace(&folder, "")
+    }
+
+    #[test]
+    fn machines_hand_packets_of_ipv6_on_where_the_cluster_has_it() {
+        let set = |yaml: &str| {
+            let vars = crate::preflight::fixture::variables(&format!("skydns_server: 10.233.0.3\n{yaml}"));
+            parameters(&vars.deserialize().unwrap()).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let (one, mut both) = (set(""), set("ipv6_stack: true"));
+        assert!(!one.iter().any(|name| name == FORWARDS_IPV6));
+        let at = both.iter().position(|name| name == FORWARDS_IPV6).unwrap();
+        both.remove(at);
+        assert_eq!(both, one);
     }
 
     #[test]

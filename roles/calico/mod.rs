@@ -46,6 +46,7 @@ const POLICIES: &str = "policy.networking.k8s.io";
 #[derive(Debug, Clone, Deserialize)]
 struct Vars {
     kube_network_plugin: String,
+    ipv6_stack: bool,
     kube_proxy_mode: String,
     kube_apiserver_node_port_range: String,
     calico_network_backend: String,
@@ -56,10 +57,15 @@ struct Vars {
     calico_pool_name: String,
     calico_pool_cidr: Option<String>,
     calico_pool_blocksize: u8,
+    calico_vxlan_mode_ipv6: String,
+    calico_pool_cidr_ipv6: Option<String>,
+    calico_pool_blocksize_ipv6: u8,
     nat_outgoing: bool,
+    nat_outgoing_ipv6: bool,
     calico_mtu: Option<u32>,
     calico_veth_mtu: Option<u32>,
     calico_ip_auto_method: String,
+    calico_ip6_auto_method: String,
     calico_cni_name: String,
     calico_cni_log_file_path: Value,
     calico_allow_ip_forwarding: bool,

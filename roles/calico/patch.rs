@@ -121,6 +121,13 @@ impl Manifest {
         if vars.calico_ipam_host_local {
             wanted.push(("USE_POD_CIDR", "true".to_owned()));
         }
+        if vars.ipv6_stack {
+            wanted.extend([
+                ("FELIX_IPV6SUPPORT", "true".to_owned()),
+                ("IP6", "autodetect".to_owned()),
+                ("IP6_AUTODETECTION_METHOD", vars.calico_ip6_auto_method.clone()),
+            ]);
+        }
         if vars.kube_proxy_mode == "ipvs" {
             wanted.push(("FELIX_KUBENODEPORTRANGES", vars.kube_apiserver_node_port_range.replace('-', ":")));
         }
@@ -247,8 +254,17 @@ fn network_configuration(upstream: &str, vars: &Vars) -> Result<String, String> 
     if vars.calico_allow_ip_forwarding {
         plugin["container_settings"] = json!({ "allow_ip_forwarding": true });
     }
-    if vars.calico_ipam_host_local {
-        plugin["ipam"] = json!({ "type": "host-local", "subnet": "usePodCidr" });
+    match (vars.calico_ipam_host_local, vars.ipv6_stack) {
+        (true, false) => plugin["ipam"] = json!({ "type": "host-local", "subnet": "usePodCidr" }),
+        (true, true) => {
+            let ranges = ["usePodCidr", "usePodCidrIPv6"].map(|subnet| json!([{ "subnet": subnet }]));
+            plugin["ipam"] = json!({ "type": "host-local", "ranges": ranges });
+        }
+        (false, true) => {
+            plugin["ipam"]["assign_ipv4"] = json!("true");
+            plugin["ipam"]["assign_ipv6"] = json!("true");
+        }
+        (false, false) => {}
     }
     Ok(format!("{list:#}"))
 }

@@ -9,6 +9,9 @@ use crate::common::ClusterVars;
 /// All of them.
 pub(super) fn of(vars: &Vars, cluster: &ClusterVars) -> Vec<Value> {
     let mut objects = vec![pool(vars, cluster), felix(vars), addresses(vars)];
+    if vars.ipv6_stack {
+        objects.push(pool_of_ipv6(vars, cluster));
+    }
     if vars.calico_network_backend == "bird" {
         objects.push(bgp(vars, cluster));
     }
@@ -32,10 +35,27 @@ fn pool(vars: &Vars, cluster: &ClusterVars) -> Value {
     object("IPPool", &vars.calico_pool_name, spec)
 }
 
+/// The pool beside it, under kubespray's name. IPv6 is not wrapped in ipip.
+fn pool_of_ipv6(vars: &Vars, cluster: &ClusterVars) -> Value {
+    let spec = json!({
+        "cidr": vars.calico_pool_cidr_ipv6.as_ref().unwrap_or(&cluster.kube_pods_subnet_ipv6),
+        "blockSize": vars.calico_pool_blocksize_ipv6,
+        "ipipMode": "Never",
+        "vxlanMode": vars.calico_vxlan_mode_ipv6,
+        "natOutgoing": vars.nat_outgoing_ipv6,
+        "nodeSelector": "all()",
+        "allowedUses": ["Workload", "Tunnel"],
+    });
+    object("IPPool", &format!("{}{OF_IPV6}", vars.calico_pool_name), spec)
+}
+
+/// The end of the name of that pool.
+const OF_IPV6: &str = "-ipv6";
+
 fn felix(vars: &Vars) -> Value {
     let mut spec = json!({
         "ipipEnabled": vars.calico_ipip_mode != "Never",
-        "vxlanEnabled": vars.calico_vxlan_mode != "Never",
+        "vxlanEnabled": vars.calico_vxlan_mode != "Never" || vars.ipv6_stack && vars.calico_vxlan_mode_ipv6 != "Never",
         "vxlanVNI": vars.calico_vxlan_vni,
         "vxlanPort": vars.calico_vxlan_port,
         "bpfEnabled": false,
@@ -86,7 +106,8 @@ fn bgp(vars: &Vars, cluster: &ClusterVars) -> Value {
         "serviceLoadBalancerIPs": networks(&vars.calico_advertise_service_loadbalancer_ips),
     });
     if vars.calico_advertise_cluster_ips {
-        spec["serviceClusterIPs"] = json!([{ "cidr": cluster.kube_service_addresses }]);
+        let services = cluster.services().into_iter().map(|cidr| json!({ "cidr": cidr }));
+        spec["serviceClusterIPs"] = services.collect();
     }
     object("BGPConfiguration", "default", spec)
 }
@@ -141,14 +162,24 @@ fn numbers(version: &str) -> Option<Vec<u32>> {
 /// calico takes no other network or blocks for a pool that it has, and pods have addresses of it, so it does not go either.
 fn other_pool(wanted: Option<&Value>, found: &Value) -> Option<String> {
     let name = found["metadata"]["name"].as_str().unwrap_or_default();
+    let is_of_ipv6 = found["spec"]["cidr"].as_str().is_some_and(|cidr| cidr.contains(':'));
     let Some(wanted) = wanted else {
+        let remedy = match name.strip_suffix(OF_IPV6).filter(|_| is_of_ipv6) {
+            Some(pool) => format!("ipv6_stack: true and calico_pool_name: {pool}"),
+            None => format!("calico_pool_name: {name}"),
+        };
         return Some(format!(
-            "the pool {name} of the cluster would be removed, and pods have addresses of it: set calico_pool_name: {name}"
+            "the pool {name} of the cluster would be removed, and pods have addresses of it: set {remedy}"
         ));
     };
     let differs = |field: &&str| wanted["spec"][*field] != found["spec"][*field];
     let field = ["cidr", "blockSize"].into_iter().find(differs)?;
-    let variable = if field == "cidr" { "calico_pool_cidr" } else { "calico_pool_blocksize" };
+    let variable = match (field, is_of_ipv6) {
+        ("cidr", false) => "calico_pool_cidr",
+        ("cidr", true) => "calico_pool_cidr_ipv6",
+        (_, false) => "calico_pool_blocksize",
+        (_, true) => "calico_pool_blocksize_ipv6",
+    };
     let (is, wanted) = (&found["spec"][field], &wanted["spec"][field]);
     Some(format!(
         "the pool {name} of the cluster has {field} {is}, which cannot become {wanted}, because pods have addresses of it: set \

@@ -220,6 +220,56 @@ fn what_calico_node_reads_when_it_begins_begins_it_anew_where_that_changes() {
 }
 
 #[test]
+fn a_second_family_has_a_pool_and_an_address_of_each_pod() {
+    let both = "ipv6_stack: true\n";
+    let (one, all) = (objects(""), objects(both));
+    assert!(!one.contains_key("IPPool default-pool-ipv6"));
+    let differ: Vec<&String> = all.keys().filter(|name| one.get(*name) != all.get(*name)).collect();
+    assert_eq!(differ, ["ConfigMap calico-config", "DaemonSet calico-node", "IPPool default-pool-ipv6"]);
+    let pool = json!({
+        "cidr": "fd85:ee78:d8a6:8607::1:0000/112", "blockSize": 122, "ipipMode": "Never", "vxlanMode": "Always", "natOutgoing": false,
+        "nodeSelector": "all()", "allowedUses": ["Workload", "Tunnel"],
+    });
+    assert_eq!(all["IPPool default-pool-ipv6"]["spec"], pool);
+    let mut environment = node(both).1;
+    for (name, value) in [
+        ("FELIX_IPV6SUPPORT", "true"),
+        ("IP6", "autodetect"),
+        ("IP6_AUTODETECTION_METHOD", "kubernetes-internal-ip"),
+    ] {
+        assert_eq!(environment.remove(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(environment, node("").1);
+    let ipam = |yaml: &str| {
+        let data = objects(yaml)["ConfigMap calico-config"]["data"]["cni_network_config"].clone();
+        let network: Value = serde_json::from_str(data.as_str().unwrap()).unwrap();
+        network["plugins"][0]["ipam"].clone()
+    };
+    assert_eq!(ipam(""), json!({ "type": "calico-ipam" }));
+    assert_eq!(ipam(both), json!({ "type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true" }));
+    let ranges = json!([[{ "subnet": "usePodCidr" }], [{ "subnet": "usePodCidrIPv6" }]]);
+    let of_nodes = format!("{both}calico_ipam_host_local: true\n");
+    assert_eq!(ipam(&of_nodes), json!({ "type": "host-local", "ranges": ranges }));
+
+    let own = format!(
+        "{both}calico_network_backend: bird\ncalico_vxlan_mode: Never\ncalico_vxlan_mode_ipv6: CrossSubnet\nnat_outgoing_ipv6: true\n\
+         calico_pool_cidr_ipv6: fd85:ee78:d8a6:8607::1:8000/113\ncalico_pool_blocksize_ipv6: 120\ncalico_pool_name: own\n\
+         calico_ip6_auto_method: interface=eth1\ncalico_advertise_cluster_ips: true\n"
+    );
+    let all = objects(&own);
+    let pool = &all["IPPool own-ipv6"]["spec"];
+    assert_eq!(
+        [&pool["cidr"], &pool["blockSize"], &pool["vxlanMode"], &pool["natOutgoing"]],
+        [&json!("fd85:ee78:d8a6:8607::1:8000/113"), &json!(120), &json!("CrossSubnet"), &json!(true)]
+    );
+    // One of the two is wrapped.
+    assert_eq!(all["FelixConfiguration default"]["spec"]["vxlanEnabled"], true);
+    assert_eq!(node(&own).1["IP6_AUTODETECTION_METHOD"], "interface=eth1");
+    let services = json!([{ "cidr": "10.233.0.0/18" }, { "cidr": "fd85:ee78:d8a6:8607::1000/116" }]);
+    assert_eq!(all["BGPConfiguration default"]["spec"]["serviceClusterIPs"], services);
+}
+
+#[test]
 fn the_script_tells_the_program_where_the_clusters_api_is() {
     let root = tempfile::tempdir().unwrap();
     let bin = root.path().display().to_string();
@@ -273,6 +323,11 @@ fn a_pool_keeps_its_network_and_its_blocks() {
     let why =
         resources::cannot_change(None, &json!({ "kind": "IPPool", "metadata": { "name": "p" } })).unwrap();
     assert!(why.ends_with("set calico_pool_name: p"), "{why}");
+    let of_ipv6 = |name: &str, size: u8| json!({ "kind": "IPPool", "metadata": { "name": name }, "spec": { "cidr": "fd00::/112", "blockSize": size } });
+    let why = resources::cannot_change(None, &of_ipv6("p-ipv6", 122)).unwrap();
+    assert!(why.ends_with("set ipv6_stack: true and calico_pool_name: p"), "{why}");
+    let why = resources::cannot_change(Some(&of_ipv6("p", 124)), &of_ipv6("p", 122)).unwrap();
+    assert!(why.ends_with("set calico_pool_blocksize_ipv6: 122"), "{why}");
     let felix = json!({ "kind": "FelixConfiguration", "spec": { "cidr": 1 } });
     assert_eq!(resources::cannot_change(Some(&felix), &felix), None);
     assert_eq!(resources::cannot_change(None, &json!({ "kind": "BGPConfiguration" })), None);

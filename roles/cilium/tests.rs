@@ -76,6 +76,38 @@ fn what_has_to_be_worked_out_is_told_as_the_variables_say() {
         ),
         ("", "ipam.operator.clusterPoolIPv4MaskSize", json!(24)),
         ("cilium_pool_mask_size: 26", "ipam.operator.clusterPoolIPv4MaskSize", json!(26)),
+        ("", "ipv6.enabled", json!(false)),
+        ("ipv6_stack: true", "ipv6.enabled", json!(true)),
+        ("", "ipam.operator.clusterPoolIPv6PodCIDRList", Value::Null),
+        (
+            "ipv6_stack: true",
+            "ipam.operator.clusterPoolIPv6PodCIDRList",
+            json!(["fd85:ee78:d8a6:8607::1:0000/112"]),
+        ),
+        (
+            "ipv6_stack: true\ncilium_pool_cidr_ipv6: fd00::/112",
+            "ipam.operator.clusterPoolIPv6PodCIDRList",
+            json!(["fd00::/112"]),
+        ),
+        ("", "ipam.operator.clusterPoolIPv6MaskSize", Value::Null),
+        ("ipv6_stack: true", "ipam.operator.clusterPoolIPv6MaskSize", json!(120)),
+        (
+            "ipv6_stack: true\ncilium_pool_mask_size_ipv6: 119",
+            "ipam.operator.clusterPoolIPv6MaskSize",
+            json!(119),
+        ),
+        ("ipv6_stack: true", "ipv6NativeRoutingCIDR", Value::Null),
+        (
+            "ipv6_stack: true\ncilium_tunnel_mode: disabled",
+            "ipv6NativeRoutingCIDR",
+            json!("fd85:ee78:d8a6:8607::1:0000/112"),
+        ),
+        (
+            "ipv6_stack: true\ncilium_tunnel_mode: disabled\ncilium_native_routing_cidr_ipv6: fd00::/64",
+            "ipv6NativeRoutingCIDR",
+            json!("fd00::/64"),
+        ),
+        ("cilium_tunnel_mode: disabled", "ipv6NativeRoutingCIDR", Value::Null),
         ("", "operator.replicas", json!(2)),
         ("cilium_operator_replicas: 3", "operator.replicas", json!(3)),
         ("", "cni.chainingMode", Value::Null),
@@ -221,6 +253,16 @@ fn upstreams_chart_takes_what_it_is_told() {
         ("ipam", "cluster-pool"),
         ("kube-proxy-replacement", "false"),
         ("enable-ipv6", "false"),
+    ] {
+        assert_eq!(config[setting], expected, "{setting}: {config:#}");
+    }
+    let of_both = rendered("ipv6_stack: true");
+    let config = &of_both["ConfigMap cilium-config"]["data"];
+    for (setting, expected) in [
+        ("enable-ipv4", "true"),
+        ("enable-ipv6", "true"),
+        ("cluster-pool-ipv6-cidr", "fd85:ee78:d8a6:8607::1:0000/112"),
+        ("cluster-pool-ipv6-mask-size", "120"),
     ] {
         assert_eq!(config[setting], expected, "{setting}: {config:#}");
     }

@@ -79,8 +79,11 @@ plain! {
 pub(super) struct Vars {
     cilium_tunnel_mode: String,
     cilium_native_routing_cidr: String,
+    cilium_native_routing_cidr_ipv6: String,
     cilium_pool_cidr: Option<String>,
     cilium_pool_mask_size: Option<u8>,
+    cilium_pool_cidr_ipv6: Option<String>,
+    cilium_pool_mask_size_ipv6: Option<u8>,
     cilium_operator_replicas: Option<u32>,
     cilium_enable_portmap: bool,
     cilium_non_masquerade_cidrs: Vec<String>,
@@ -138,7 +141,7 @@ pub(super) fn of(
         "podAnnotations": annotations,
         // Pods begin anew with another configuration, and only then.
         "rollOutCiliumPods": true,
-        "ipv6": { "enabled": false },
+        "ipv6": { "enabled": cluster.ipv6_stack },
         "image": { "override": image("cilium")? },
         "operator": {
             "image": { "override": image("cilium-operator")? },
@@ -165,11 +168,21 @@ pub(super) fn of(
         "extraConfig": config,
         "ipam": { "operator": { "clusterPoolIPv4PodCIDRList": [pods], "clusterPoolIPv4MaskSize": size } },
     });
+    let pods_ipv6 = vars.cilium_pool_cidr_ipv6.as_ref().unwrap_or(&cluster.kube_pods_subnet_ipv6);
+    if cluster.ipv6_stack {
+        let size = vars.cilium_pool_mask_size_ipv6.unwrap_or(cluster.kube_network_node_prefix_ipv6);
+        set(&mut values, "ipam.operator.clusterPoolIPv6PodCIDRList", json!([pods_ipv6]));
+        set(&mut values, "ipam.operator.clusterPoolIPv6MaskSize", json!(size));
+    }
     plain.tell(&mut values);
     if vars.cilium_tunnel_mode == "disabled" {
         let routed = Some(&vars.cilium_native_routing_cidr).filter(|cidr| !cidr.is_empty());
         set(&mut values, "routingMode", json!("native"));
         set(&mut values, "ipv4NativeRoutingCIDR", json!(routed.unwrap_or(pods)));
+        if cluster.ipv6_stack {
+            let routed = Some(&vars.cilium_native_routing_cidr_ipv6).filter(|cidr| !cidr.is_empty());
+            set(&mut values, "ipv6NativeRoutingCIDR", json!(routed.unwrap_or(pods_ipv6)));
+        }
     } else {
         set(&mut values, "routingMode", json!("tunnel"));
         set(&mut values, "tunnelProtocol", json!(vars.cilium_tunnel_mode));

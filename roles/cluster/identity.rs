@@ -8,6 +8,7 @@ use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::certificate::Certificate;
+use super::families;
 use crate::certificates::Keys;
 
 /// Looks at a machine; the parameters are named at its top.
@@ -85,8 +86,9 @@ pub(crate) struct Identity {
     pub begun: Vec<(String, String)>,
     /// What it runs with and cannot change while pods, or etcd, run: names as in the files of those who do, and values.
     pub kept: Vec<(String, String)>,
-    /// The address that its kubelet gives as the node's.
+    /// The address that its kubelet gives as the node's, and that of IPv6 beside it.
     pub node_ip: Option<IpAddr>,
+    pub node_ip6: Option<IpAddr>,
     /// The address at which its API server is said to be, and its port.
     pub advertised: Option<IpAddr>,
     pub api_port: Option<u16>,
@@ -315,10 +317,8 @@ impl Identity {
                 "client" => identity.node = decoded(value).and_then(|der| node_name(&der)),
                 "settled" => identity.settled = true,
                 "begun" => {
-                    let pair = value.split_once(' ');
-                    let pair =
-                        pair.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()));
-                    identity.begun.extend(pair);
+                    let (name, value) = value.split_once(' ').unwrap_or((value, ""));
+                    identity.begun.extend(families::begun(name, value));
                 }
                 "kept" => {
                     let (key, value) = value.split_once(' ').unwrap_or((value, ""));
@@ -330,7 +330,11 @@ impl Identity {
                     let said = Some((key.to_owned(), value.to_owned())).filter(|_| !value.is_empty());
                     identity.kept.extend(said);
                 }
-                "flags" => identity.node_ip = identity.node_ip.or_else(|| node_ip(value)),
+                "flags" => {
+                    if let (None, Some((ip, ip6))) = (identity.node_ip, families::node_ips(value)) {
+                        (identity.node_ip, identity.node_ip6) = (Some(ip), ip6);
+                    }
+                }
                 "apiserver_image:" => {
                     let version = value.rsplit_once(":v").map(|(_, version)| version.to_owned());
                     identity.version = identity.version.take().or(version);
@@ -445,10 +449,4 @@ fn node_name(der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let name = certificate.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
     name.strip_prefix("system:node:").map(str::to_owned)
-}
-
-/// The address in kubeadm's `KUBELET_KUBEADM_ARGS="--node-ip=192.0.2.4 ..."`.
-fn node_ip(flags: &str) -> Option<IpAddr> {
-    let (_, rest) = flags.split_once("--node-ip=")?;
-    rest.split([' ', '"']).next()?.parse().ok()
 }

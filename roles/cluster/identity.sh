@@ -100,9 +100,10 @@ if [ -e /var/lib/muster/stamps/kubeadm-init ]; then
         kubernetesVersion:*) say version_told "$value" ;;
         serviceSubnet:* | podSubnet:* | dnsDomain:* | clusterName:* | certificatesDir:*) say "begun ${key%:}" "$value" ;;
         caCertificateValidityPeriod:*) authority=$value ;;
-        '- name: node-cidr-mask-size')
+        '- name: node-cidr-mask-size'*)
+          name=${value#*node-cidr-mask-size}
           read -r key value
-          say 'begun nodeCIDRMaskSize' "$value"
+          say "begun nodeCIDRMaskSize${name#-ipv4}" "$value"
           ;;
       esac
     done </etc/kubernetes/kubeadm-config.yaml

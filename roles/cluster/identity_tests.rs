@@ -91,6 +91,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         begun: [
             ("clusterName", "cluster.local"),
             ("podSubnet", "10.233.64.0/18"),
+            ("ipv6", "false"),
             ("nodeCIDRMaskSize", "24"),
             ("caCertificateValidityPeriod", "87600h"),
         ]
@@ -107,6 +108,7 @@ fn every_shell_tells_who_a_machine_is_and_no_key() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into(),
         node_ip: "192.0.2.11".parse().ok(),
+        node_ip6: None,
         advertised: "192.0.2.11".parse().ok(),
         api_port: Some(6443),
         serves_as: Vec::new(),

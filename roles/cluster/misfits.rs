@@ -5,8 +5,8 @@
 //! - the address that a node, its API server and its member of etcd are known by ([`moved`]);
 //! - the folder of the cluster's certificates and of etcd's data ([`elsewhere`], [`other_data`]), and data from before a restore
 //!   ([`Standing::outdated`]);
-//! - the networks of services and pods, each node's part of them, the DNS domain, the cluster's name, for how long its authority is
-//!   good ([`settled`]);
+//! - the networks of services and pods, their families, each node's part of them, the DNS domain, the cluster's name, for how long its
+//!   authority is good ([`settled`], [`other_ipv6`]);
 //! - the API server's port ([`other_port`]);
 //! - where the container engine has its pods, and how; where they ask for names; their network plugin; the folder of programs, and that of
 //!   etcd's certificates ([`kept`]);
@@ -20,6 +20,7 @@ use ipnet::Ipv4Net;
 use muster_engine::prelude::Problem;
 use muster_inventory::some_names;
 
+use super::families::other_ipv6;
 use super::identity::{Authority, Identity};
 use super::refusals::{elsewhere, problem, unmarked};
 use super::restores::Data;
@@ -149,6 +150,9 @@ impl Standing {
         problems.extend(kept(name, seen, wanted, only).into_iter().filter(|problem| !follows(problem)));
         problems.extend(renamed(name, seen, wanted, only));
         problems.extend(moved(name, seen, wanted, only));
+        // A control plane knows it of the cluster as a whole.
+        let is_told = problems.iter().any(|problem| problem.check == "ipv6_stack");
+        problems.extend(other_ipv6(name, seen, wanted).filter(|_| !is_told));
         problems
     }
 

@@ -11,6 +11,7 @@ mod displaced;
 #[cfg(test)]
 mod displaced_tests;
 mod endpoint;
+mod families;
 mod identity;
 #[cfg(test)]
 mod identity_tests;
@@ -37,7 +38,7 @@ use muster_artifacts::Arch;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
-use crate::addresses::{access_ip_of, ip, ip_of};
+use crate::addresses::{access_ip_of, ip, ip_of, ip6_of};
 use crate::adoption;
 use crate::balancer::{self, External};
 use crate::catalogue::CATALOGUE;
@@ -239,6 +240,11 @@ pub(crate) fn address_of(host: &Host, name: &str) -> Option<IpAddr> {
     remembered(host)?.address_of(name)
 }
 
+/// The address of IPv6 with which a host has joined the cluster, where that was seen.
+pub(crate) fn address6_of(host: &Host, name: &str) -> Option<IpAddr> {
+    remembered(host)?.address6_of(name)
+}
+
 /// The version that a cluster keeps because nobody has asked for another one. A run that upgrades goes to that of new clusters
 /// then, and never back.
 fn kept_version(host: &Host, standing: &Standing) -> Option<String> {
@@ -258,20 +264,26 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
     let vars: Vars = host.vars()?;
     let cluster = cluster_vars(host)?;
     let (names, server) = vars.server_of_names();
+    let mut settled = vec![
+        ("serviceSubnet", "kube_service_addresses", cluster.kube_service_addresses),
+        ("podSubnet", "kube_pods_subnet", cluster.kube_pods_subnet),
+        ("nodeCIDRMaskSize", "kube_network_node_prefix", cluster.kube_network_node_prefix.to_string()),
+        (families::BOTH, "ipv6_stack", cluster.ipv6_stack.to_string()),
+        ("dnsDomain", "dns_domain", cluster.dns_domain),
+        ("clusterName", "cluster_name", cluster.cluster_name),
+        ("certificatesDir", "kube_cert_dir", cluster.kube_cert_dir),
+        ("caCertificateValidityPeriod", "kube_ca_cert_validity_period", vars.authority_lasts().to_owned()),
+    ];
+    if cluster.ipv6_stack {
+        let size = cluster.kube_network_node_prefix_ipv6.to_string();
+        settled.extend([
+            ("serviceSubnet-ipv6", "kube_service_addresses_ipv6", cluster.kube_service_addresses_ipv6),
+            ("podSubnet-ipv6", "kube_pods_subnet_ipv6", cluster.kube_pods_subnet_ipv6),
+            ("nodeCIDRMaskSize-ipv6", "kube_network_node_prefix_ipv6", size),
+        ]);
+    }
     Ok(Wanted {
-        settled: vec![
-            ("serviceSubnet", "kube_service_addresses", cluster.kube_service_addresses),
-            ("podSubnet", "kube_pods_subnet", cluster.kube_pods_subnet),
-            ("nodeCIDRMaskSize", "kube_network_node_prefix", cluster.kube_network_node_prefix.to_string()),
-            ("dnsDomain", "dns_domain", cluster.dns_domain),
-            ("clusterName", "cluster_name", cluster.cluster_name),
-            ("certificatesDir", "kube_cert_dir", cluster.kube_cert_dir),
-            (
-                "caCertificateValidityPeriod",
-                "kube_ca_cert_validity_period",
-                vars.authority_lasts().to_owned(),
-            ),
-        ],
+        settled,
         kept: vec![
             ("root", "containerd_storage_dir", vars.containerd_storage_dir),
             ("state", "containerd_state_dir", vars.containerd_state_dir),
@@ -291,6 +303,8 @@ pub(crate) fn wanted(host: &Host) -> Result<Wanted> {
         node_name: cluster.kube_override_hostname,
         address: ip(host).ok(),
         access: access_ip_of(host, host.name()).ok(),
+        ipv6: cluster.ipv6_stack,
+        address6: ip6_of(host, host.name()).ok().flatten(),
         control_plane: host.in_group("kube_control_plane"),
         worker: host.in_group("kube_node"),
         etcd: host.in_group("etcd"),

@@ -45,6 +45,9 @@ pub(crate) struct Wanted {
     /// Where it listens, and where the others reach it.
     pub address: Option<IpAddr>,
     pub access: Option<IpAddr>,
+    /// Whether it is to have an address of IPv6, too, and which.
+    pub ipv6: bool,
+    pub address6: Option<IpAddr>,
     pub control_plane: bool,
     pub worker: bool,
     pub etcd: bool,

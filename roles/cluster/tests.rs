@@ -414,7 +414,7 @@ fn an_address_of_the_api_is_known_by_who_was_told_of_it() {
 fn what_does_not_belong_is_refused() {
     let wanted = |change: &dyn Fn(&mut Wanted)| {
         let mut wanted = Wanted {
-            node_name: "a".into(), address: "192.0.2.10".parse().ok(), access: "192.0.2.10".parse().ok(), control_plane: false, worker: false, etcd: false,
+            node_name: "a".into(), address: "192.0.2.10".parse().ok(), ipv6: false, address6: None, access: "192.0.2.10".parse().ok(), control_plane: false, worker: false, etcd: false,
             etcd_data_dir: "/var/lib/etcd".into(), port: 6443,
             version: "1.36.3".into(), upgrades: false, adopts: false, settled: vec![("podSubnet", "kube_pods_subnet", "10.233.64.0/18".into())],
             kept: vec![("state", "containerd_state_dir", "/run/containerd".into()), ("clusterDNS", "skydns_server", "10.233.0.3".into()), ("etcd_cert_dir", "etcd_cert_dir", "/etc/ssl/etcd/ssl".into()), ("network", "kube_network_plugin", "calico".into())],

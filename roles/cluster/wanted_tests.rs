@@ -18,10 +18,11 @@ use crate::preflight::fixture::inventory_and_vars;
 use crate::testing::run_roles;
 
 /// Everything that a cluster which lives cannot change, and another value of it.
-const FIXED: [(&str, &str); 17] = [
+const FIXED: [(&str, &str); 18] = [
     ("kube_service_addresses", "10.234.0.0/18"),
     ("kube_pods_subnet", "10.235.0.0/16"),
     ("kube_network_node_prefix", "25"),
+    ("ipv6_stack", "true"),
     ("dns_domain", "other.local"),
     ("cluster_name", "other.local"),
     ("kube_cert_dir", "/etc/kubernetes/pki"),

@@ -21,6 +21,14 @@ pub struct ClusterVars {
     pub kube_pods_subnet: String,
     /// The prefix length of each node's part of the network of pods.
     pub kube_network_node_prefix: u8,
+    /// Whether pods and services have addresses of IPv6, too.
+    pub ipv6_stack: bool,
+    /// The network of the addresses of IPv6 of services, in CIDR notation.
+    pub kube_service_addresses_ipv6: String,
+    /// The network of the addresses of IPv6 of pods, in CIDR notation.
+    pub kube_pods_subnet_ipv6: String,
+    /// The prefix length of each node's part of that.
+    pub kube_network_node_prefix_ipv6: u8,
     /// The TCP port of the API server.
     pub kube_apiserver_port: u16,
     /// The folder of Kubernetes' configuration on the machine.
@@ -37,6 +45,22 @@ pub struct ClusterVars {
     pub fan_out: bool,
     /// The TCP port at which machines serve them.
     pub fan_out_port: u16,
+}
+
+impl ClusterVars {
+    /// The networks of pods: that of IPv4 first, because machines and what they probe speak that.
+    pub fn pods(&self) -> Vec<&str> {
+        self.of_both(&self.kube_pods_subnet, &self.kube_pods_subnet_ipv6)
+    }
+
+    /// The networks of services, in the same order.
+    pub fn services(&self) -> Vec<&str> {
+        self.of_both(&self.kube_service_addresses, &self.kube_service_addresses_ipv6)
+    }
+
+    fn of_both<'v>(&self, ipv4: &'v str, ipv6: &'v str) -> Vec<&'v str> {
+        std::iter::once(ipv4).chain(self.ipv6_stack.then_some(ipv6)).collect()
+    }
 }
 
 /// The cluster's variables of a host, the version without a leading `v`: that of the cluster, where it stands and nobody asked

@@ -1,9 +1,11 @@
 //! Members that restart later than their turn: while others join, the one that was there before is the only one that every API
-//! server knows of. It restarts when all API servers know of all members, and so have another one to ask.
+//! server knows of. It restarts when all API servers know of all members, and so have another one to ask. And members that are to be
+//! static pods, but have begun before there was a kubelet.
 
 use muster_engine::prelude::*;
 
 use super::leave::may_restart;
+use super::pod::{self, Way};
 use super::{ROLE, client_urls, is_healthy};
 use crate::cluster::{self, Standing};
 use crate::kubeadm;
@@ -27,14 +29,25 @@ fn key(name: &str) -> String {
     format!("the restart of etcd on {name}")
 }
 
-/// Keeps what it is to be started with.
-pub(super) async fn put_off(host: &Host, etcd: Service) -> Result<()> {
-    host.cluster().once(&key(host.name()), || async { Ok(etcd) }).await.map(drop)
+fn key_of_pod(name: &str) -> String {
+    format!("etcd as a static pod on {name}")
+}
+
+/// Keeps what it is to be started with, and how.
+pub(super) async fn put_off(host: &Host, etcd: Service, way: Way) -> Result<()> {
+    host.cluster().once(&key(host.name()), || async { Ok((etcd, way)) }).await.map(drop)
+}
+
+/// A member may be a process that is to be a static pod.
+pub(super) async fn put_off_pod(host: &Host) -> Result<()> {
+    host.cluster().once(&key_of_pod(host.name()), || async { Ok(()) }).await.map(drop)
 }
 
 /// Restarts the members for which that was put off, one after the other.
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    if let Some(etcd) = host.cluster().done::<Service>(&key(host.name())) {
+    let waits = host.cluster().done::<(Service, Way)>(&key(host.name()));
+    let pod = host.cluster().done::<()>(&key_of_pod(host.name()));
+    if waits.is_some() || pod.is_some() {
         let known = cluster::may_set_up(host).await?;
         for plane in &known.planes {
             host.needs_of_role(plane, kubeadm::CONTROL_PLANE, kubeadm::API_IS_UP).await?;
@@ -42,11 +55,17 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         for member in known.members_in_order().iter().take_while(|member| *member != host.name()) {
             host.needs_of_role(member, RESTARTS, RESTARTED).await?;
         }
-        may_restart(host, &etcd).await?;
-        let done = host.step("Restart etcd").ensure((*etcd).clone()).await?;
+    }
+    if let Some(waits) = waits {
+        let (etcd, way) = &*waits;
+        may_restart(host, etcd).await?;
+        let done = way.start(host.step("Restart etcd"), etcd.clone()).await?;
         if done.changed {
             is_healthy(host).await?;
         }
+    }
+    if pod.is_some() {
+        pod::hand_over(host).await?;
     }
     host.reached(RESTARTED);
     Ok(())

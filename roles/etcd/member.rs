@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_engine::prelude::*;
 
-use super::{HEALTHY, Vars};
+use super::{HEALTHY, Vars, pod};
 use crate::addresses::access_ip_of;
 use crate::cluster::{self, Standing};
 
@@ -86,9 +86,16 @@ pub(super) enum Part {
     TakenOut,
 }
 
+/// What [`join`] has seen.
+pub(super) struct Joined {
+    pub(super) part: Part,
+    /// Whether the program of a unit is there that may run a pod, and whether it runs one.
+    pub(super) has_program: bool,
+    pub(super) runs_as_pod: bool,
+}
+
 /// Prepares the first start: nothing to do for a member that has data.
-pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<Part> {
-    let members = known.members_in_order();
+pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str) -> Result<Joined> {
     let look = ctl!(
         concat!(
             include_str!("serves.sh"),
@@ -96,12 +103,27 @@ pub(super) async fn join(host: &Host, vars: &Vars, known: &Standing, name: &str)
   echo no data
 elif ! serves; then
   echo unwell
-fi"#
+fi
+[ ! -e "$3" ] || echo program
+[ ! -e "$4" ] || echo pod"#
         ),
-        [&vars.etcd_cert_dir, &vars.etcd_data_dir]
+        [vars.etcd_cert_dir.as_str(), &vars.etcd_data_dir, pod::PROGRAM, pod::MANIFEST]
     );
     let seen = host.query(look).await?.output;
-    if seen.trim() == "unwell" {
+    let sees = |word: &str| seen.lines().any(|line| line == word);
+    let part = part(host, vars, known, name, &sees).await?;
+    Ok(Joined { part, has_program: sees("program"), runs_as_pod: sees("pod") })
+}
+
+async fn part(
+    host: &Host,
+    vars: &Vars,
+    known: &Standing,
+    name: &str,
+    sees: impl Fn(&str) -> bool,
+) -> Result<Part> {
+    let members = known.members_in_order();
+    if sees("unwell") {
         let list = list(host, vars, &members).await;
         if is_taken_out(&list, name, &peer_url(host, known, host.name())?) {
             host.warn(format!(
@@ -115,7 +137,7 @@ fi"#
         return Ok(Part::Starts);
     }
     let place = turn(host, &members).await?;
-    if seen.trim() != "no data" {
+    if !sees("no data") {
         return Ok(Part::Well);
     }
     if host.check_mode() {

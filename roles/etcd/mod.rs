@@ -1,4 +1,4 @@
-//! etcd: the cluster's database, on the machines of group `etcd`, run by systemd.
+//! etcd: the cluster's database, on the machines of group `etcd`, run by systemd, or by way of it by the kubelet ([`pod`]).
 //!
 //! Where no machine has data, the first one begins the cluster; the others join it one by one as learners, each when the one before
 //! it is healthy, and vote when they have caught up. A member that lost its data is taken out and joins anew. Reference: etcd's
@@ -17,6 +17,7 @@ pub(crate) mod leave;
 mod member;
 mod never_back;
 pub(crate) mod pki;
+mod pod;
 mod quorum;
 pub mod recovery;
 mod remains;
@@ -49,11 +50,13 @@ use crate::unit::unit;
 pub use defragment::role as defragment;
 pub(crate) use late_restart::run as restart;
 pub(crate) use leave::{all_are_well, can_be_away, may_be_restarted, unwell_by};
-use member::Part;
 pub(crate) use member::outside;
+use member::{Joined, Part};
 use never_back::NeverBack;
 pub(crate) use never_back::ahead_of_the_cluster;
 pub(crate) use pki::FOLDER as CERTIFICATES;
+use pod::Way;
+pub(crate) use pod::no_drop_in;
 pub use quorum::stops_with_one_more;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
 pub(crate) use snapshot::KEPT as SNAPSHOTS_KEPT;
@@ -97,15 +100,14 @@ pub(crate) const HEALTHY: &str = "a healthy etcd member";
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
     let vars: Vars = host.vars()?;
-    // With Docker kubespray ran the same etcd, with the same data, certificates and ports; with `kubeadm` others are asked for, of which
-    // a remark tells.
+    // With Docker kubespray ran the same etcd, with the same data, certificates and ports.
     if !["host", "docker", "kubeadm"].contains(&vars.etcd_deployment_type.as_str()) {
         return Err(Failure::new(
             format!(
-                "etcd_deployment_type is {:?}, which says nothing of how etcd is to run: it runs under systemd (\"host\")",
+                "etcd_deployment_type is {:?}, which says nothing of how etcd is to run: under systemd (\"host\"), or as static pods (\"kubeadm\")",
                 vars.etcd_deployment_type
             ),
-            "set etcd_deployment_type: host; docker and kubeadm are taken for the same",
+            "set etcd_deployment_type: host, or kubeadm; docker is taken for host",
         ));
     }
     let known = cluster::may_set_up(host).await?;
@@ -127,6 +129,8 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     let name = member::name(host, &vars, &known).await?;
     let identity = pki::member(host, &vars, RENEWED_BELOW).await?;
     let tuning::Tuning { settings, memory_limit } = tuning::of(host.all_vars(), address)?;
+    let is_pod = pod::is_wanted(host, &vars);
+    let program = is_pod.then(|| pod::program(host, &vars, memory_limit.as_deref())).transpose()?;
     let extra = json!({
         "settings": settings,
         "memory_limit": memory_limit,
@@ -135,6 +139,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         "access_address": access_ip_of(host, host.name())?,
         "peer_url": member::peer_url(host, &known, host.name())?,
         "bin_dir": bin,
+        "pod": program,
     });
     let environment = host.render("etcd.env.j2", include_str!("templates/etcd.env.j2"), &extra)?;
     let text = host.render("etcd.service.j2", include_str!("templates/etcd.service.j2"), &extra)?;
@@ -144,10 +149,11 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         .step("Configure etcd")
         .ensure(dir(&vars.etcd_data_dir).mode(0o700))
         .ensure(file(ENVIRONMENT).content(environment))
+        .ensure_all(is_pod.then(pod::files).into_iter().flatten())
         .ensure(unit(UNIT, text))
         .await?;
 
-    let part = member::join(host, &vars, &known, &name).await?;
+    let Joined { part, has_program, runs_as_pod } = member::join(host, &vars, &known, &name).await?;
     if part == Part::TakenOut {
         // Nobody has to wait for it. Control planes that ask it alone are told of the others by this very run.
         host.reached(HEALTHY);
@@ -155,20 +161,28 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     let etcd = service("etcd").restart_on(&[&programs, &config]);
     let former = adoption::before_member(host).await?;
+    let way = match is_pod {
+        true => Way::Pod,
+        false if has_program => Way::ProcessAgain,
+        false => Way::Process,
+    };
     let run = if part == Part::Well && late_restart::is_due(host, &known)? {
-        late_restart::put_off(host, etcd).await?;
+        late_restart::put_off(host, etcd, way).await?;
         host.step("Run etcd").ensure(service("etcd"))
     } else {
         if !adoption::is_under_way(host) {
             leave::may_restart(host, &etcd).await?;
         }
-        adoption::hand_over(host, former)?.ensure(etcd)
+        way.start(adoption::hand_over(host, former)?, etcd)
     };
     let run = match vars.etcd_backup_calendar.trim() {
         "" => run.ensure(timers::none(SNAPSHOTS)).await,
         calendar => snapshots(&vars, calendar).on(host, run)?.await,
     };
-    adoption::handed_over(host, former, run).await?;
+    let run = adoption::handed_over(host, former, run).await?;
+    if is_pod && (run.changed || !runs_as_pod) {
+        late_restart::put_off_pod(host).await?;
+    }
     if adoption::is_under_way(host) {
         // It has its vote; it only has to be up.
         healthy(host, &vars).await?;
@@ -254,6 +268,9 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(member::INITIAL))
         .with(file(restore::MARKER))
         .with(file(restore::DONE))
+        .with(file(pod::AT_BOOT))
+        .with(file(pod::PROGRAM))
+        .with(file(pod::NOTE))
         .with(file(UNIT))
         .with(service("etcd")))
 }

@@ -39,7 +39,7 @@ esac
 # shellcheck disable=SC2016 # the shell of the unit reads them
 systemd-run --quiet --collect --unit="$unit" -p RuntimeMaxSec=20min \
   ${back:+-p 'ExecStopPost=sh -c "[ -e /run/muster-etcd-rescued ] || systemctl --no-block start etcd"'} \
-  sh -c 'systemctl stop etcd && cp -a "$1/member" "$2/" && : >"$2/copied" && shift 2 && exec "$@"' sh "$data" "$scratch" \
+  sh -c 'systemctl stop etcd && { [ ! -e /run/muster-etcd-pod ] || sh /var/lib/muster/etcd-pod.sh end; } && cp -a "$1/member" "$2/" && : >"$2/copied" && shift 2 && exec "$@"' sh "$data" "$scratch" \
   "$(command -v etcd)" --name "$name" --data-dir "$scratch" --force-new-cluster \
   --listen-client-urls "$client" --advertise-client-urls "$client" --listen-peer-urls "$peer" \
   --client-cert-auth --trusted-ca-file "$certificates/ca.pem" \

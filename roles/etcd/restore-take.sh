@@ -2,7 +2,7 @@
 # $1: the folder of etcd's data; $2: where the old data goes, within it.
 set -e
 data=$1 old=$2 new=$1/muster-restore/new
-if systemctl is-active -q etcd; then
+if systemctl is-active -q etcd || [ -e /run/muster-etcd-pod ]; then
   echo 'etcd runs, and must not while its data is replaced' >&2
   exit 1
 fi

@@ -37,7 +37,7 @@ use super::restore_room::Room;
 use super::snapshot_file::SnapshotFile;
 use super::status::Member;
 use super::stopped_plane::{self, MANIFESTS};
-use super::{Vars, restored_pods, snapshot};
+use super::{Vars, pod, restored_pods, snapshot};
 use crate::cluster::{self, Standing};
 use crate::kubectl::api_answers;
 use crate::{balancer, kubeadm};
@@ -446,8 +446,16 @@ async fn stop_etcd(host: &Host, what: Arc<Restore>) -> Result<()> {
 
 /// etcd does not run any more, nor after a restart of the machine.
 pub(super) async fn disable_etcd(host: &Host) -> Result<()> {
-    let stopped = sh0("! systemctl is-active -q etcd && ! systemctl is-enabled -q etcd");
-    let stop = sh0("systemctl disable --now etcd");
+    let stopped = sh(
+        r#"! systemctl is-active -q etcd && ! systemctl is-enabled -q etcd && [ ! -e "$2" ]"#,
+        [pod::PROGRAM, pod::NOTE],
+    );
+    // To systemctl a unit has stopped, too, whose pod has not ended in time.
+    let stop = sh(
+        r#"systemctl disable --now etcd
+[ ! -e "$2" ] || sh "$1" end"#,
+        [pod::PROGRAM, pod::NOTE],
+    );
     host.step("Stop etcd").ensure(command("etcd is stopped", stop, stopped)).await.map(drop)
 }
 

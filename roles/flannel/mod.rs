@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::balancer::External;
 use crate::catalogue::{artifact, image};
 use crate::cluster;
-use crate::common::cluster_vars;
+use crate::common::{ClusterVars, cluster_vars};
 use crate::diagnosis;
 use crate::kubectl::needs_a_control_plane;
 use crate::objects::ObjectSet;
@@ -66,8 +66,17 @@ pub(crate) async fn daemon(host: &Host) -> Result<()> {
 
 /// What the daemon is told of the network.
 pub(crate) fn net_conf(host: &Host) -> Result<serde_json::Value> {
-    let network = cluster_vars(host)?.kube_pods_subnet;
-    Ok(json!({ "Network": network, "EnableNFTables": false, "Backend": backend(&host.vars()?)? }))
+    conf(&cluster_vars(host)?, &host.vars()?)
+}
+
+fn conf(cluster: &ClusterVars, vars: &Vars) -> Result<serde_json::Value> {
+    let mut conf =
+        json!({ "Network": cluster.kube_pods_subnet, "EnableNFTables": false, "Backend": backend(vars)? });
+    if cluster.ipv6_stack {
+        conf["EnableIPv6"] = json!(true);
+        conf["IPv6Network"] = json!(cluster.kube_pods_subnet_ipv6);
+    }
+    Ok(conf)
 }
 
 /// The machine's pods are connected, as soon as the daemon has addresses for them.
@@ -155,6 +164,19 @@ mod tests {
         assert_eq!(told(vxlan), json!({ "Type": "vxlan", "VNI": 7, "Port": 4789, "DirectRouting": true }));
         assert_eq!(told("")["DirectRouting"], false);
         assert_eq!(told("flannel_backend_type: host-gw"), json!({ "Type": "host-gw" }));
+    }
+
+    #[test]
+    fn flannel_is_told_of_ipv6_where_the_cluster_has_it() {
+        let told = |yaml: &str| {
+            let vars =
+                variables(&format!("skydns_server: 10.233.0.3\nflannel_backend_type: host-gw\n{yaml}"));
+            conf(&vars.deserialize().unwrap(), &vars.deserialize().unwrap()).unwrap().to_string()
+        };
+        let one = r#"{"Network":"10.233.64.0/18","EnableNFTables":false,"Backend":{"Type":"host-gw"}}"#;
+        assert_eq!(told(""), one);
+        let ipv6 = r#","EnableIPv6":true,"IPv6Network":"fd85:ee78:d8a6:8607::1:0000/112"}"#;
+        assert_eq!(told("ipv6_stack: true"), one.strip_suffix('}').unwrap().to_owned() + ipv6);
     }
 
     #[test]

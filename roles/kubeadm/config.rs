@@ -1,5 +1,7 @@
 //! What a control plane is told: kubeadm's configuration, and how its static pods differ from what kubeadm writes.
 
+use std::collections::BTreeMap;
+
 use muster_artifacts::Sha256;
 use muster_engine::prelude::*;
 use serde::Deserialize;
@@ -16,7 +18,7 @@ use crate::addresses::{all_of, ip};
 use crate::balancer::{self, External};
 use crate::certificates::Keys;
 use crate::cluster::{self, Standing};
-use crate::common::{cluster_vars, kube_minor};
+use crate::common::{ClusterVars, cluster_vars, kube_minor};
 use crate::encryption::{self, Encryption};
 use crate::etcd;
 
@@ -229,6 +231,19 @@ pub(crate) fn keys_asked_for(host: &Host) -> Result<Option<Keys>> {
     Ok(vars.kube_asymmetric_encryption_algorithm.as_deref().and_then(Keys::named))
 }
 
+/// How the controller manager is told the size of each node's part of the network of pods. With two families it refuses the argument
+/// that names none.
+fn node_prefixes(cluster: &ClusterVars) -> BTreeMap<&'static str, String> {
+    let of_ipv4 = cluster.kube_network_node_prefix.to_string();
+    match cluster.ipv6_stack {
+        false => BTreeMap::from([("node-cidr-mask-size", of_ipv4)]),
+        true => BTreeMap::from([
+            ("node-cidr-mask-size-ipv4", of_ipv4),
+            ("node-cidr-mask-size-ipv6", cluster.kube_network_node_prefix_ipv6.to_string()),
+        ]),
+    }
+}
+
 fn config(
     host: &Host,
     known: &Standing,
@@ -239,7 +254,8 @@ fn config(
 ) -> Result<String> {
     let mut sans = names(host, known)?;
     sans.extend(former_host.filter(|host| !sans.iter().any(|name| name == host)).map(str::to_owned));
-    let (vars, registration): (Vars, _) = (host.vars()?, node_registration(host)?);
+    let (vars, registration, cluster): (Vars, _, _) =
+        (host.vars()?, node_registration(host)?, cluster_vars(host)?);
     // Where nobody asks for a kind, certificates have keys like those of the authority that has been.
     let keys = keys_asked_for(host)?.or(known.authority_keys().filter(|keys| *keys != Keys::default()));
     let extra = json!({
@@ -247,6 +263,9 @@ fn config(
         "address": ip(host)?,
         "version": version,
         "endpoint": endpoint,
+        "services": cluster.services().join(","),
+        "pods": cluster.pods().join(","),
+        "node_prefixes": node_prefixes(&cluster),
         "image_repository": "registry.k8s.io",
         "etcd_endpoints": etcd::client_urls(host)?,
         "sans": sans,
@@ -295,6 +314,12 @@ mod tests {
 
     /// What a control plane is told in a version, with these variables: the documents of kubeadm's configuration.
     async fn told_in(version: &'static str, more: &str) -> Vec<serde_json::Value> {
+        let text = written_in(version, more).await;
+        text.split("---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+    }
+
+    /// The same as it is written.
+    async fn written_in(version: &'static str, more: &str) -> String {
         let hosts =
             "a ansible_host=192.0.2.1 ip=192.0.2.1\n[kube_control_plane]\na\n[etcd]\na\n[kube_node]\na\n";
         let seen = Arc::new(Mutex::new(String::new()));
@@ -313,8 +338,60 @@ mod tests {
         let written = inventory_and_vars(hosts, &yaml);
         let look = Role { reads: &[crate::cluster::READS, crate::kubeadm::READS], ..look };
         run_roles(&[look], written, &["a"], play, Path::new("/nowhere")).await;
-        let text = seen.lock().unwrap().clone();
-        text.split("---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+        seen.lock().unwrap().clone()
+    }
+
+    /// The lines of kubeadm's configuration that a second family changes, beside those that stand there without it.
+    #[tokio::test]
+    async fn a_second_family_changes_what_names_a_network_and_nothing_else() {
+        let both = "ipv6_stack: true\nip6: 2001:db8::1\n";
+        for (version, without, with) in [
+            (
+                "1.36.3",
+                &[
+                    "      value: \"192.0.2.1\"",
+                    "  serviceSubnet: 10.233.0.0/18",
+                    "  podSubnet: 10.233.64.0/18",
+                    "    - name: node-cidr-mask-size",
+                    "clusterCIDR: 10.233.64.0/18",
+                ][..],
+                &[
+                    "      value: \"192.0.2.1,2001:db8::1\"",
+                    "  serviceSubnet: 10.233.0.0/18,fd85:ee78:d8a6:8607::1000/116",
+                    "  podSubnet: 10.233.64.0/18,fd85:ee78:d8a6:8607::1:0000/112",
+                    "    - name: node-cidr-mask-size-ipv4",
+                    "    - name: node-cidr-mask-size-ipv6",
+                    "      value: \"120\"",
+                    "clusterCIDR: 10.233.64.0/18,fd85:ee78:d8a6:8607::1:0000/112",
+                ][..],
+            ),
+            (
+                "1.30.14",
+                &[
+                    "  kubeletExtraArgs: {node-ip: \"192.0.2.1\"}",
+                    "  serviceSubnet: 10.233.0.0/18",
+                    "  podSubnet: 10.233.64.0/18",
+                    r#"  extraArgs: {"node-cidr-mask-size": "24", "kube-api-qps": "100", "kube-api-burst": "100", "v": "3"}"#,
+                    "clusterCIDR: 10.233.64.0/18",
+                ],
+                &[
+                    "  kubeletExtraArgs: {node-ip: \"192.0.2.1,2001:db8::1\"}",
+                    "  serviceSubnet: 10.233.0.0/18,fd85:ee78:d8a6:8607::1000/116",
+                    "  podSubnet: 10.233.64.0/18,fd85:ee78:d8a6:8607::1:0000/112",
+                    r#"  extraArgs: {"node-cidr-mask-size-ipv4": "24", "node-cidr-mask-size-ipv6": "120", "kube-api-qps": "100", "kube-api-burst": "100", "v": "3"}"#,
+                    "clusterCIDR: 10.233.64.0/18,fd85:ee78:d8a6:8607::1:0000/112",
+                ],
+            ),
+        ] {
+            let (one, two) = (written_in(version, "").await, written_in(version, both).await);
+            let diff = similar::TextDiff::from_lines(&one, &two);
+            let of = |tag| {
+                let lines = diff.iter_all_changes().filter(|change| change.tag() == tag);
+                lines.map(|change| change.value().trim_end().to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(of(similar::ChangeTag::Delete), without, "{version}");
+            assert_eq!(of(similar::ChangeTag::Insert), with, "{version}");
+        }
     }
 
     #[tokio::test]

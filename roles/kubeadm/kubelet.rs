@@ -85,8 +85,8 @@ fn peers(host: &Host, vars: &Vars, api: Option<IpAddr>) -> Result<String> {
     if let Some(given) = &vars.kubelet_secure_addresses {
         return Ok(given.split_whitespace().collect::<Vec<_>>().join(" "));
     }
-    let mut peers =
-        vec!["localhost".to_owned(), "link-local".to_owned(), cluster_vars(host)?.kube_pods_subnet];
+    let mut peers = vec!["localhost".to_owned(), "link-local".to_owned()];
+    peers.extend(cluster_vars(host)?.pods().into_iter().map(str::to_owned));
     let machines = ["k8s_cluster", "etcd"].map(|group| host.cluster().group(group)).concat();
     let mut unknown = BTreeSet::new();
     for machine in machines {

@@ -35,7 +35,7 @@ use muster_engine::prelude::*;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::addresses::ip;
+use crate::addresses::node_ip;
 use crate::adoption;
 use crate::balancer;
 use crate::catalogue::artifact;
@@ -287,7 +287,7 @@ fn node_registration(host: &Host) -> Result<String> {
         "kubeadm_api": config::api(&cluster_vars(host)?.kube_version),
         "taints": taints,
         "ignore": ignore,
-        "address": ip(host)?,
+        "node_ip": node_ip(host)?,
     });
     host.render("node-registration.yaml.j2", include_str!("templates/node-registration.yaml.j2"), &extra)
 }

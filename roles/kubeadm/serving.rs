@@ -10,7 +10,7 @@ use futures::future::join_all;
 use muster_engine::prelude::*;
 use serde::Deserialize;
 
-use crate::addresses::{access_ip_of, ip_of};
+use crate::addresses::{access_ip_of, ip_of, ip6_of};
 use crate::kubectl::{Kubectl, kubectl};
 use crate::timers::{self, Timer};
 
@@ -265,7 +265,9 @@ fn node_of(host: &Host, other: &str) -> Result<String> {
 fn may_ask_for(host: &Host, other: &str) -> Result<String> {
     let node = node_of(host, other)?;
     let (ip, access_ip) = (ip_of(host, other)?, access_ip_of(host, other)?);
-    let further = if ip == access_ip { String::new() } else { format!(" {access_ip}") };
+    let mut further: Vec<_> = Some(access_ip).filter(|access_ip| *access_ip != ip).into_iter().collect();
+    further.extend(ip6_of(host, other)?);
+    let further: String = further.iter().map(|address| format!(" {address}")).collect();
     Ok(format!("{node} {node} {ip}{further}"))
 }
 

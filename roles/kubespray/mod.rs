@@ -265,8 +265,14 @@ mod tests {
             .flat_map(|group| group.keys.keys().chain(&group.parts))
             .filter(|name| own.contains(name.as_str()))
             .filter(|name| {
-                !["container_manager", "etcd_deployment_type", "dns_mode", "resolvconf_mode"]
-                    .contains(&name.as_str())
+                ![
+                    "container_manager",
+                    "etcd_deployment_type",
+                    "dns_mode",
+                    "resolvconf_mode",
+                    "external_cloud_provider",
+                ]
+                .contains(&name.as_str())
             })
             .collect();
         // Documented so that they can be compared with the catalogue.
@@ -290,6 +296,13 @@ mod tests {
         ] {
             let value = vars.get(name).unwrap().map(|value| value.to_json().to_string());
             assert_eq!(value.as_deref(), Some(expected), "{name}");
+        }
+        let vars = crate::preflight::fixture::variables("enable_dual_stack_networks: true");
+        for (name, expected) in [
+            ("kube_service_subnets", "10.233.0.0/18,fd85:ee78:d8a6:8607::1000/116"),
+            ("kube_pods_subnets", "10.233.64.0/18,fd85:ee78:d8a6:8607::1:0000/112"),
+        ] {
+            assert_eq!(vars.get(name).unwrap().unwrap().as_str(), Some(expected), "{name}");
         }
     }
 

@@ -179,7 +179,8 @@ mod tests {
     fn each_class_has_its_verdict_by_the_value() {
         // Each row: a line of [all:vars], and what is to be said of it.
         for (line, expected) in [
-            ("etcd_deployment_type=kubeadm", "Absent etcd_deployment_type (6)"),
+            ("etcd_deployment_type=kubeadm", ""),
+            ("etcd_kubeadm_enabled=true", "Absent etcd_kubeadm_enabled (6)"),
             // What samples set is asked for by nobody.
             ("etcd_deployment_type=docker", ""),
             ("enable_nodelocaldns_secondary=true", "Absent enable_nodelocaldns_secondary (6)"),
@@ -223,11 +224,11 @@ mod tests {
             ("dns_mode=manual", ""),
             ("dns_mode=coredns_dual", ""),
             ("dns_mode=skydns", "Refused dns_mode (6)"),
-            ("argocd_enabled=True", "Absent argocd_enabled (6)"),
-            ("argocd_enabled=false", "Quiet argocd_enabled (6)"),
+            ("aws_ebs_csi_enabled=True", "Absent aws_ebs_csi_enabled (6)"),
+            ("aws_ebs_csi_enabled=false", "Quiet aws_ebs_csi_enabled (6)"),
             ("helm_version=v2.9.1", "Quiet helm_version (6)"),
             ("kpm_packages=[]", "Quiet kpm_packages (6)"),
-            ("argocd_enabled={{ nowhere }}", "Absent argocd_enabled (6)"),
+            ("aws_ebs_csi_enabled={{ nowhere }}", "Absent aws_ebs_csi_enabled (6)"),
             ("authorization_modes=['Node', 'RBAC']", ""),
             ("bootstrap_os=none", "Quiet bootstrap_os (6)"),
             ("bootstrap_os=coreos", "Lost bootstrap_os (6)"),
@@ -269,11 +270,11 @@ mod tests {
     fn values_are_judged_as_they_are_for_each_host() {
         let ini = "a krew_enabled=False\nb krew_enabled=True\nc\n[x]\na\n[y]\nb\n[none]\n[none:vars]\nistio_enabled=True\n\
                    [all:vars]\nkube_network_plugin={{ 'flannel' if 'x' in group_names else 'weave' }}\nkube_proxy_mode=ipvs\n\
-                   kpm_packages={{ [1] if 'y' in group_names else [] }}\nargocd_enabled={{ 'z' in group_names }}\n";
+                   kpm_packages={{ [1] if 'y' in group_names else [] }}\naws_ebs_csi_enabled={{ 'z' in group_names }}\n";
         assert_eq!(
             told(ini),
             [
-                "Quiet argocd_enabled (15)",
+                "Quiet aws_ebs_csi_enabled (15)",
                 "Absent kpm_packages (14)",
                 "Absent krew_enabled (2)",
                 "Refused kube_network_plugin (12)",
@@ -296,7 +297,7 @@ mod tests {
             ),
             (
                 "nfs_provisioner_enabled",
-                "local-path-provisioner is the only provisioner of volumes (local_path_provisioner_enabled)",
+                "volumes of an NFS server are made by csi-driver-nfs (nfs_csi_enabled)",
             ),
         ] {
             assert_eq!(super::super::about(name).unwrap().why, why, "{name}");
@@ -308,9 +309,9 @@ mod tests {
         let of = |vars: &str| told(&format!("a\n[all:vars]\n{vars}\n"));
         assert!(of("kube_version=1.36.3\nmine=1\nkube_log_level={{ mine }}").is_empty());
         assert_eq!(
-            of("argocd_enabled=False\nkube_proxy_mode=iptables"),
+            of("aws_ebs_csi_enabled=False\nkube_proxy_mode=iptables"),
             [
-                "Quiet argocd_enabled (3)",
+                "Quiet aws_ebs_csi_enabled (3)",
                 "Default enable_nodelocaldns ()",
                 "Default kube_network_plugin ()",
                 "Default resolvconf_mode ()",

@@ -1,15 +1,20 @@
 //! What of the variables of applications cannot be, or would take something away from the cluster.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use muster_engine::prelude::Problem;
 use muster_inventory::HostVars;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
 use x509_parser::error::PEMError;
 use x509_parser::pem::Pem;
 
 use super::findings::problem;
 use super::settings::{Setting, integer, place};
+use crate::apps::argocd::LONGEST as LONGEST_PASSWORD;
 use crate::apps::metallb::Config;
+use crate::apps::{cinder_csi, openstack_cloud_controller};
 use crate::catalogue::wants_app;
 
 /// Everything of one machine's variables.
@@ -20,8 +25,96 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
     let dashboard = wants("dashboard").then(|| dashboard(vars)).flatten();
     let alertmanager = wants("monitoring").then(|| alertmanager(vars)).flatten();
     let cert_manager = wants("cert-manager").then(|| cert_manager(vars)).flatten();
+    let argocd = wants("argocd").then(|| argocd(vars)).flatten();
     let policies = wants("network-policies").then(|| network_policies(vars)).into_iter().flatten();
-    metallb.chain(traefik).chain(dashboard).chain(alertmanager).chain(cert_manager).chain(policies).collect()
+    let of_each = metallb.chain(traefik).chain(dashboard).chain(alertmanager).chain(cert_manager);
+    let local_volumes = wants("local-volume-provisioner").then(|| local_volumes(vars)).flatten();
+    of_each.chain(argocd).chain(local_volumes).chain(openstack(vars)).chain(policies).collect()
+}
+
+/// What has to be known of a cloud, by whoever talks to it; and that kubelets wait for its controller.
+fn openstack(vars: &HostVars) -> Vec<Problem> {
+    let wants = |app: &str| wants_app(vars, app).unwrap_or(false);
+    let controller = wants("openstack-cloud-controller").then_some(openstack_cloud_controller::TOLD);
+    let volumes = wants("cinder-csi").then_some(cinder_csi::TOLD);
+    let lacking = [controller, volumes].into_iter().flatten().filter_map(|told| told.secret("", vars).err());
+    let lacking = lacking.map(|(name, why)| {
+        problem(
+            &name,
+            format!("{why}{}", place(vars, &name)),
+            "how to log in to the cloud: an address, and a user with a password or an application credential with its secret",
+            format!("set {name}, or the variable of the environment that muster docs vars {name} names"),
+        )
+    });
+    let waits = text(vars, "cloud_provider") == "external";
+    let named =
+        Setting::of(vars, "external_cloud_provider").filter(|named| named.text == "openstack" && !waits);
+    let named =
+        named.map(|named| named.wrong("cloud_provider: external beside it", "set cloud_provider: external"));
+    lacking.chain(named).collect()
+}
+
+/// A storage class of local volumes, as kubespray writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the template reads them by their names")]
+struct LocalVolumes {
+    host_dir: String,
+    mount_dir: Option<String>,
+    volume_mode: Option<VolumeMode>,
+    fs_type: Option<String>,
+    access_mode: Option<String>,
+    name_pattern: Option<String>,
+    block_cleaner_command: Option<Vec<String>>,
+    selector: Option<Vec<Map<String, Json>>>,
+    reclaim_policy: Option<ReclaimPolicy>,
+}
+
+#[derive(Deserialize)]
+enum VolumeMode {
+    Filesystem,
+    Block,
+}
+
+#[derive(Deserialize)]
+enum ReclaimPolicy {
+    Delete,
+    Retain,
+}
+
+/// What local volumes are made of has a folder on the nodes.
+fn local_volumes(vars: &HostVars) -> Option<Problem> {
+    let name = "local_volume_provisioner_storage_classes";
+    let classes = vars.get(name).ok()??.to_json();
+    let wrong = match serde_json::from_value::<BTreeMap<String, LocalVolumes>>(classes) {
+        Err(error) => error.to_string(),
+        Ok(classes) if classes.is_empty() => "no storage class".to_owned(),
+        Ok(classes) => classes.iter().find_map(|(class, LocalVolumes { host_dir, mount_dir, .. })| {
+            let wrong = [Some(host_dir), mount_dir.as_ref()]
+                .into_iter()
+                .flatten()
+                .find(|dir| !dir.starts_with('/'))?;
+            Some(format!("{class}: {wrong}"))
+        })?,
+    };
+    Some(problem(
+        name,
+        format!("{wrong}{}", place(vars, name)),
+        "storage classes by their names, each with host_dir: a folder of the nodes, from / on",
+        format!("see muster docs vars {name}"),
+    ))
+}
+
+/// What bcrypt does not look at would be no part of the password.
+fn argocd(vars: &HostVars) -> Option<Problem> {
+    let name = "argocd_admin_password";
+    let setting = Setting::of(vars, name).filter(|setting| setting.text.len() > LONGEST_PASSWORD)?;
+    Some(problem(
+        name,
+        format!("{} bytes{}", setting.text.len(), place(vars, name)),
+        format!("a password of at most {LONGEST_PASSWORD} bytes"),
+        "take a shorter one",
+    ))
 }
 
 /// Whatever is no certificate its controller passes over in silence.
@@ -261,6 +354,51 @@ mod tests {
         ] {
             assert_eq!(ca(&text), wrong, "{text}");
         }
+    }
+
+    #[test]
+    fn whoever_talks_to_a_cloud_can_log_in() {
+        let cloud = "external_cloud_provider: openstack\n";
+        assert_eq!(tell(cloud), "external_cloud_provider: openstack (vars.yml:1:26)");
+        let external = format!("{cloud}cloud_provider: external\nexternal_openstack_auth_url: ''\n");
+        assert_eq!(tell(&external), "external_openstack_auth_url: nothing (vars.yml:3:30)");
+        let login = "external_openstack_auth_url: https://a\nexternal_openstack_username: u\n";
+        let external =
+            format!("{cloud}cloud_provider: external\n{login}external_openstack_password: s3cret\n");
+        assert_eq!(tell(&external), "");
+        let volumes = tell("cinder_csi_enabled: true\ncinder_auth_url: https://a\ncinder_username: ''\n");
+        assert_eq!(volumes, "cinder_username: nothing (vars.yml:3:18)");
+    }
+
+    #[test]
+    fn local_volumes_have_folders() {
+        let with = |classes: &str| {
+            tell(&format!(
+                "local_volume_provisioner_enabled: true\nlocal_volume_provisioner_storage_classes: {classes}\n"
+            ))
+        };
+        let name = "local_volume_provisioner_storage_classes";
+        assert_eq!(tell("local_volume_provisioner_enabled: true\n"), "");
+        assert_eq!(
+            with("{a: {host_dir: /a, mount_dir: /b, reclaim_policy: Retain, volume_mode: Block}}"),
+            ""
+        );
+        assert_eq!(with("{a: {host_dir: a}}"), format!("{name}: a: a (vars.yml:2:43)"));
+        assert_eq!(with("{}"), format!("{name}: no storage class (vars.yml:2:43)"));
+        assert_eq!(with("{a: {mount_dir: /a}}"), format!("{name}: missing field `host_dir` (vars.yml:2:43)"));
+        assert!(
+            with("{a: {host_dir: /a, hostDir: /a}}").starts_with(&format!("{name}: unknown field `hostDir`"))
+        );
+        assert!(with("'{}'").contains("invalid type: string"));
+    }
+
+    #[test]
+    fn all_of_a_password_counts() {
+        let with = |length: usize| {
+            tell(&format!("argocd_enabled: true\nargocd_admin_password: {}\n", "a".repeat(length)))
+        };
+        assert_eq!(with(72), "");
+        assert_eq!(with(73), "argocd_admin_password: 73 bytes (vars.yml:2:24)");
     }
 
     #[test]

@@ -8,13 +8,12 @@ use super::findings::problem;
 use super::settings::Setting;
 
 /// What kubespray has of cilium and muster has not, where it is true or holds something, each with why it is refused.
-const NOT_DONE: [(&str, &str, &str); 16] = [
+const NOT_DONE: [(&str, &str, &str); 15] = [
     ("cilium_encryption_enabled", ENCRYPTION.0, ENCRYPTION.1),
     ("cilium_ipsec_enabled", ENCRYPTION.0, ENCRYPTION.1),
-    ("cilium_enable_ipv6", "false: clusters have no IPv6", "set cilium_enable_ipv6: false"),
     (
         "cilium_gateway_api_enabled",
-        "false: the Gateway API is not installed",
+        "false: the kinds of the Gateway API (gateway_api_enabled) come after cilium, which looks for them once",
         "set cilium_gateway_api_enabled: false",
     ),
     ("cilium_enable_bgp_control_plane", BGP.0, BGP.1),
@@ -135,11 +134,19 @@ fn pool(vars: &HostVars) -> Option<Problem> {
     })
 }
 
-/// IPv4 is what there is.
+/// Pods have addresses of the families that the cluster has: of IPv4, and of IPv6 where `ipv6_stack` says so.
 fn addresses(vars: &HostVars) -> Option<Problem> {
-    let ipv4 = Setting::of(vars, "cilium_enable_ipv4")?;
-    (vars.get(ipv4.name).ok()??.as_bool() == Some(false))
-        .then(|| ipv4.wrong("true: clusters have IPv4 alone", "set cilium_enable_ipv4: true"))
+    let is = |name| vars.get(name).ok().flatten().and_then(|value| value.as_bool());
+    let ipv4 = Setting::of(vars, "cilium_enable_ipv4").filter(|_| is("cilium_enable_ipv4") == Some(false));
+    let ipv4 =
+        ipv4.map(|ipv4| ipv4.wrong("true: clusters have IPv4 in any case", "set cilium_enable_ipv4: true"));
+    let (asked, both) = (is("cilium_enable_ipv6"), is("ipv6_stack") == Some(true));
+    let ipv6 = Setting::of(vars, "cilium_enable_ipv6").filter(|_| asked.is_some_and(|asked| asked != both));
+    ipv4.or_else(|| {
+        ipv6.map(|ipv6| {
+            ipv6.wrong(format!("{both}, as ipv6_stack is"), "remove it, and set ipv6_stack as you want it")
+        })
+    })
 }
 
 #[cfg(test)]
@@ -171,6 +178,8 @@ mod tests {
             ("cilium_pool_cidr: 10.233.64.0/20", ""),
             ("cilium_pool_cidr: 10.0.0.0/8", "cilium_pool_cidr"),
             ("cilium_enable_ipv4: false", "cilium_enable_ipv4"),
+            ("cilium_enable_ipv6: true\nipv6_stack: true", ""),
+            ("cilium_enable_ipv6: false\nipv6_stack: true", "cilium_enable_ipv6"),
         ] {
             let of = |plugin: &str| {
                 let found = check(&variables(&format!("kube_network_plugin: {plugin}\n{yaml}")));

@@ -64,13 +64,25 @@ fn is_url(url: &str) -> bool {
     place.is_some_and(|place| place.parse::<std::net::SocketAddr>().is_ok())
 }
 
+/// Whether a setting names a file, as `/key.pem` and `jwt,priv-key=/key.pem` do.
+fn names_file(text: &str) -> bool {
+    text.split([',', '=']).any(|word| word.trim_start().starts_with('/'))
+}
+
 /// `etcd_extra_vars`.
 fn environment(vars: &HostVars) -> Option<Problem> {
     const NAME: &str = "etcd_extra_vars";
     let value = vars.get(NAME).ok()??;
+    let is_pod = Setting::of(vars, "etcd_deployment_type").is_some_and(|kind| kind.text == "kubeadm");
     let (name, needed) = value.as_map()?.iter().find_map(|(name, value)| {
         let text = text_of(value);
-        let good = if text.contains('\n') { Some("values of one line") } else { not_for_users(name) };
+        let good = if text.contains('\n') {
+            Some("values of one line")
+        } else if is_pod && names_file(&text) {
+            Some("settings that name no files: with etcd_deployment_type: kubeadm etcd is a static pod, which does not have them")
+        } else {
+            not_for_users(name)
+        };
         Some((name.clone(), good?))
     })?;
     Some(problem(NAME, format!("{name}{}", place(vars, NAME)), needed, format!("remove {name} from {NAME}")))
@@ -97,6 +109,15 @@ mod tests {
             ("etcd_extra_vars: {ETCD_DATA_DIR: /x}", "etcd_extra_vars: ETCD_DATA_DIR (vars.yml:1:18)"),
             ("etcd_extra_vars: {ETCD_PRE_VOTE: \"a\\nb\"}", "etcd_extra_vars: ETCD_PRE_VOTE (vars.yml:1:18)"),
             ("etcd_extra_vars: {ETCD_PRE_VOTE: true}", ""),
+            ("etcd_extra_vars: {ETCD_PEER_CRL_FILE: /x}", ""),
+            (
+                "etcd_deployment_type: kubeadm\netcd_extra_vars: {ETCD_AUTH_TOKEN: 'jwt,priv-key=/x'}",
+                "etcd_extra_vars: ETCD_AUTH_TOKEN (vars.yml:2:18)",
+            ),
+            (
+                "etcd_deployment_type: kubeadm\netcd_extra_vars: {ETCD_LISTEN_METRICS_URLS: 'http://[::1]:9'}",
+                "",
+            ),
             ("etcd_certificate_days: 59", "etcd_certificate_days: 59 (vars.yml:1:24)"),
             ("etcd_certificate_days: 60", ""),
         ];

@@ -8,7 +8,7 @@ use muster_inventory::{Group, HostVars, Inventory, Vars, VarsError, closest, clo
 
 use super::findings::{Findings, problem};
 use super::settings::{self, Setting};
-use super::{kubelets, subnets};
+use super::{dual_stack, kubelets, subnets};
 use crate::balancer::External;
 use crate::common::is_dns_name;
 
@@ -47,6 +47,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
     findings.refuse(same("address", &of_all, "ansible_host", ssh_address));
     findings.refuse(same("address", &of_all, "ip", |vars| text(vars, "ip")));
     findings.refuse(same("address", &of_all, "access_ip", |vars| text(vars, "access_ip")));
+    findings.refuse(same("address", &of_all, "ip6", |vars| text(vars, "ip6")));
     let of_nodes: Vec<_> = of_all.iter().filter(|(host, _)| nodes.contains(host)).collect();
     for variable in ["flannel_interface", "flannel_interface_regexp"] {
         findings.refuse(one_for_all(&of_nodes, variable));
@@ -58,6 +59,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
         let mut of_host = settings::check(vars);
         of_host.refuse(subnets::arithmetic(vars, nodes.len()));
         of_host.object(subnets::room_for_pods(vars));
+        of_host.refuse(dual_stack::check(vars, nodes.len()));
         of_host.refuse(addresses(vars));
         of_host.object(node_name(vars));
         of_host.refuse(connection(vars));

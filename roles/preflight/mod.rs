@@ -12,6 +12,7 @@ mod cilium;
 mod corefile;
 mod disk;
 mod docker;
+mod dual_stack;
 mod encryption;
 mod etcd_settings;
 mod eviction;
@@ -81,6 +82,7 @@ struct Vars {
     docker_dns_servers_strict: bool,
     ip: Option<String>,
     access_ip: Option<String>,
+    ip6: Option<String>,
     override_system_hostname: bool,
     muster_install_packages: bool,
     ntp_enabled: bool,
@@ -95,6 +97,8 @@ struct Vars {
     enable_nodelocaldns: bool,
     upstream_dns_servers: Vec<String>,
     flannel_backend_type: String,
+    flannel_interface: Option<String>,
+    flannel_interface_regexp: Option<String>,
     flannel_vxlan_port: u16,
     calico_network_backend: String,
     calico_vxlan_mode: String,
@@ -255,6 +259,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     docker::check(&machine, &everyone, host.all_vars(), &mut findings);
     disk::check(&machine, &mut findings);
     network::check(&machine, &mut findings);
+    findings.refuse(dual_stack::of_machine(&machine));
     resolver::check(&machine, &mut findings);
     peers::check(&machine, &everyone, &mut findings);
     ports::check(&machine, &closed, &mut findings);

@@ -3,12 +3,13 @@
 use muster_engine::prelude::*;
 
 use super::docker::{self, Docker};
+use super::dual_stack::{self, Ipv6};
 use super::foreign::{self, Foreign};
 use super::sockets::Sockets;
 use super::{Duties, Vars};
 use crate::bootstrap_os::{SWAP_SOURCES, clock};
 use crate::cluster;
-use crate::common::bin_dir;
+use crate::common::{bin_dir, cluster_vars};
 use crate::docker::MARK;
 use crate::resolvconf;
 
@@ -38,6 +39,8 @@ pub(super) struct Seen {
     pub(super) foreign: Foreign,
     /// What there is of Docker.
     pub(super) docker: Docker,
+    /// What its kernel has of IPv6, where that is wanted.
+    pub(super) ipv6: Ipv6,
     /// What switches swap on at the next boot.
     pub(super) swap_sources: Vec<String>,
     /// Whether there is a time service; true where nobody wants one.
@@ -104,6 +107,7 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
         sh(foreign::LOOK, [vars.conflist().unwrap_or_default()]),
         clock,
         sh(docker::LOOK, [MARK, &vars.containerd_state_dir]),
+        if cluster_vars(host)?.ipv6_stack { sh0(dual_stack::LOOK) } else { sh0("") },
     ];
     let answers = host.query_all(&questions).await?;
     cluster::answered(host, &answers[1]).await?;
@@ -111,7 +115,15 @@ pub(super) async fn look(host: &Host, duties: Duties, vars: &Vars) -> Result<See
     let foreign = Foreign::parse(&answers[3].output);
     let keeps_time = !vars.ntp_enabled || clock::Service::of(&answers[4].output).is_some();
     let docker = Docker::parse(&answers[5].output);
-    Ok(Seen { swap_sources, foreign, docker, keeps_time, ..parse(&answers[0].output, bin_dir, folders) })
+    let ipv6 = Ipv6::parse(&answers[6].output);
+    Ok(Seen {
+        swap_sources,
+        foreign,
+        docker,
+        ipv6,
+        keeps_time,
+        ..parse(&answers[0].output, bin_dir, folders)
+    })
 }
 
 fn parse(answer: &str, bin_dir: String, folders: Vec<Folder>) -> Seen {

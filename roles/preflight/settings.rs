@@ -253,7 +253,7 @@ fn kube_version(vars: &HostVars) -> Option<Problem> {
 }
 
 /// kubespray's variables for versions of what goes with Kubernetes, and the names in the catalogue.
-const VERSIONS: [(&str, &str); 10] = [
+const VERSIONS: [(&str, &str); 12] = [
     ("etcd_version", "etcd"),
     ("containerd_version", "containerd"),
     ("runc_version", "runc"),
@@ -262,6 +262,8 @@ const VERSIONS: [(&str, &str); 10] = [
     ("flannel_cni_version", "flannel-cni"),
     ("calico_version", "calico-manifest"),
     ("cilium_version", "cilium-chart"),
+    ("gateway_api_version", "gateway-api-standard"),
+    ("argocd_version", "argocd-manifest"),
     ("coredns_version", "coredns"),
     ("pod_infra_version", "pause"),
 ];
@@ -281,7 +283,7 @@ fn other_versions(vars: &HostVars) -> Vec<Problem> {
         // Of some it may be said which of the catalogue's versions is taken.
         let asked = setting.text.trim_start_matches('v');
         let choices = match setting.name {
-            "calico_version" | "runc_version" => CATALOGUE.versions(name),
+            "calico_version" | "runc_version" | "gateway_api_version" => CATALOGUE.versions(name),
             _ => Vec::new(),
         };
         if choices.contains(&asked) {
@@ -301,15 +303,23 @@ fn other_versions(vars: &HostVars) -> Vec<Problem> {
     settings.into_iter().filter_map(tell).collect()
 }
 
+/// kubeadm takes nothing but a DNS name for the domain. The cluster's name it takes as it is: it only tells kubeconfigs apart.
 fn domain_names(vars: &HostVars) -> Vec<Problem> {
-    let tell = |name| {
-        let setting = Setting::of(vars, name).filter(|s| !is_dns_name(&s.text))?;
-        Some(setting.wrong(
-            "a DNS name: small letters, digits, hyphens and dots",
-            format!("set {name}: cluster.local"),
-        ))
+    let is_plain = |text: &str| {
+        let is_good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_good)
     };
-    ["cluster_name", "dns_domain"].into_iter().filter_map(tell).collect()
+    let name = Setting::of(vars, "cluster_name").filter(|name| !is_plain(&name.text));
+    let name = name.map(|name| {
+        let needed =
+            "letters, digits, hyphens, underscores and dots, with a letter or a digit at the beginning";
+        name.wrong(needed, "set cluster_name: cluster.local")
+    });
+    let domain = Setting::of(vars, "dns_domain").filter(|domain| !is_dns_name(&domain.text));
+    let domain = domain.map(|domain| {
+        domain.wrong("a DNS name: small letters, digits, hyphens and dots", "set dns_domain: cluster.local")
+    });
+    name.into_iter().chain(domain).collect()
 }
 
 fn node_ports(vars: &HostVars) -> Option<Problem> {
@@ -522,8 +532,8 @@ mod tests {
             ("cloud_provider: aws", Some("cloud_provider: aws (vars.yml:1:17)")),
             ("cloud_provider: external", None),
             ("cloud_provider: ''", None),
-            ("ipv6_stack: true", Some("ipv6_stack: true (vars.yml:1:13)")),
-            ("ipv6_stack: false", None),
+            ("ipv4_stack: false", Some("ipv4_stack: false (vars.yml:1:13)")),
+            ("{ipv4_stack: true, ipv6_stack: true}", None),
             ("kube_external_ca_mode: 'true'", Some("kube_external_ca_mode: true (vars.yml:1:24)")),
             ("kube_encryption_algorithm: rot13", Some("kube_encryption_algorithm: rot13 (vars.yml:1:28)")),
             ("kube_encrypt_secret_data: true", None),
@@ -546,6 +556,14 @@ mod tests {
             ("kube_version: 1.36.99", None),
             ("kube_version: v1.36.3", None),
             ("dns_domain: Cluster_Local", Some("dns_domain: Cluster_Local (vars.yml:1:13)")),
+            // Without a domain of its own the name is that, too.
+            ("cluster_name: my_cluster", Some("dns_domain: my_cluster")),
+            ("{cluster_name: My_cluster, dns_domain: cluster.local}", None),
+            (
+                "{cluster_name: my cluster, dns_domain: cluster.local}",
+                Some("cluster_name: my cluster (vars.yml:1:16)"),
+            ),
+            ("{cluster_name: _x, dns_domain: cluster.local}", Some("cluster_name: _x (vars.yml:1:16)")),
             (
                 "kube_apiserver_node_port_range: 30000",
                 Some("kube_apiserver_node_port_range: 30000 (vars.yml:1:33)"),
@@ -584,7 +602,7 @@ mod tests {
             remedy.ends_with("; remove runc_version, or set one of 1.4.3, 1.4.2, 1.4.1, 1.4.0, 1.3.6, 1.3.5"),
             "{remedy}"
         );
-        let (problems, warnings) = found("ipv6_stack: true\nignore_assert_errors: true");
+        let (problems, warnings) = found("kube_external_ca_mode: true\nignore_assert_errors: true");
         assert_eq!((problems.len(), warnings.len()), (0, 1));
     }
 

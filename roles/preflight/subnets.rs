@@ -184,7 +184,8 @@ pub(super) fn room_for_pods(vars: &HostVars) -> Option<Problem> {
 
 /// Interfaces that a cluster makes on its machines: their networks are the cluster's own.
 pub(super) fn is_ours(interface: &str) -> bool {
-    ["lo", "cni0", "kube-ipvs0", "nodelocaldns", "vxlan.calico", "tunl0", "cilium_host"].contains(&interface)
+    ["lo", "cni0", "kube-ipvs0", "nodelocaldns", "vxlan.calico", "vxlan-v6.calico", "tunl0", "cilium_host"]
+        .contains(&interface)
         || ["flannel", "veth", "cali"].iter().any(|kind| interface.starts_with(kind))
 }
 

@@ -92,10 +92,12 @@ const VALUES: &[(&str, Form)] = &[
     ("calico_network_backend", OneOf(&["vxlan", "bird", "none"])),
     ("calico_vxlan_mode", OneOf(&["Always", "CrossSubnet", "Never"])),
     ("calico_ipip_mode", OneOf(&["Always", "CrossSubnet", "Never"])),
+    ("calico_vxlan_mode_ipv6", OneOf(&["Always", "CrossSubnet", "Never"])),
     ("calico_vxlan_vni", Number(0, (1 << 24) - 1)),
     ("calico_vxlan_port", PORT),
     // calico's reference of IPPool.
     ("calico_pool_blocksize", Number(20, 32)),
+    ("calico_pool_blocksize_ipv6", Number(116, 128)),
     ("calico_mtu", Number(68, 65535)),
     ("calico_veth_mtu", Number(68, 65535)),
     ("calico_ipam_maxblocksperhost", Number(0, ANY)),
@@ -127,6 +129,7 @@ const VALUES: &[(&str, Form)] = &[
     // Those of Ethernet and of IP.
     ("cilium_mtu", Number(0, 65535)),
     ("cilium_pool_mask_size", Number(9, 30)),
+    ("cilium_pool_mask_size_ipv6", Number(9, 126)),
     ("cilium_cluster_id", Number(0, 255)),
     ("cilium_agent_health_port", PORT),
     ("cilium_agent_scrape_port", PORT),
@@ -283,6 +286,16 @@ const VALUES: &[(&str, Form)] = &[
     ("monitoring_disk_size", Quantity),
     ("monitoring_interval", Duration),
     ("cert_manager_dns_policy", OneOf(&["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"])),
+    ("node_feature_discovery_gc_interval", Duration),
+    ("nfs_csi_share", Path),
+    ("external_openstack_lbaas_monitor_delay", Duration),
+    ("external_openstack_lbaas_monitor_timeout", Duration),
+    ("external_openstack_lbaas_monitor_max_retries", Number(1, 10)),
+    ("external_openstack_max_shared_lb", Number(1, ANY)),
+    ("node_volume_attach_limit", Number(1, ANY)),
+    ("nfs_csi_reclaim_policy", OneOf(&["Delete", "Retain"])),
+    ("local_volume_provisioner_log_level", Number(0, 10)),
+    ("gateway_api_channel", OneOf(&["standard", "experimental"])),
     ("verify_network", OneOf(&["changed", "always", "never"])),
     ("verify_timeout", SECONDS),
 ];
@@ -512,7 +525,7 @@ mod tests {
     #[test]
     fn every_number_and_every_time_of_the_defaults_has_a_form_that_the_default_fits() {
         // How long a prefix may be depends on the networks.
-        let mut without = BTreeSet::from(["kube_network_node_prefix"]);
+        let mut without = BTreeSet::from(["kube_network_node_prefix", "kube_network_node_prefix_ipv6"]);
         for variable in reference::variables().filter(|variable| !variable.value.contains("{{")) {
             let value = variable.value;
             let form = form_of(variable.name);

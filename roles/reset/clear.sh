@@ -47,10 +47,11 @@ filters | while read -r words; do
   tc filter del $words || :
 done
 # A machine finds its own addresses by the rule 0, as without cilium.
-if [ -n "$(ip_rules)" ]; then
-  ip -4 rule show | grep -q '^0:' || ip -4 rule add pref 0 lookup local || :
-fi
-for priority in $(ip_rules); do ip -4 rule del pref "$priority" || :; done
+for family in 4 6; do
+  [ -n "$(ip_rules "$family")" ] || continue
+  ip "-$family" rule show | grep -q '^0:' || ip "-$family" rule add pref 0 lookup local || :
+  for priority in $(ip_rules "$family"); do ip "-$family" rule del pref "$priority" || :; done
+done
 for command in $(iptables_commands); do
   removal=$("$command-save" 2>/dev/null | removal_of_rules)
   [ -z "$removal" ] || printf '%s\n' "$removal" | "$command-restore" --noflush

@@ -7,6 +7,13 @@ ip() {
       return
       ;;
   esac
+  case "$*" in
+    '-6 route show root fd85::/112')
+      printf '%s\n' 'fd85::1:100/120 via fd00::5 dev eth0 metric 1024' 'fd85::1:200/120 dev flannel-v6.1 metric 1024' \
+        'blackhole fd85::1:300/122 dev lo metric 1024'
+      return
+      ;;
+  esac
   cat <<'END'
 default via 192.0.2.1 dev eth0
 10.233.65.0/24 via 192.0.2.5 dev eth0

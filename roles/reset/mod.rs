@@ -184,6 +184,7 @@ pub(crate) async fn run(host: &Host, with: Reset) -> Result<()> {
         .ensure(adoption::forgotten())
         .remove_all(containerd)
         .ensure_all(containerd::no_mirrors())
+        .ensure_all(has_etcd.then(etcd::no_drop_in))
         .remove_all(match has_etcd {
             true => etcd::owned(host, keep)?,
             // Those of ours, which a reset that kept images has left.
@@ -285,7 +286,7 @@ fn arguments(
     has_etcd: bool,
     (calico, has_cilium): (&str, bool),
     engine: Earlier,
-) -> Result<[String; 7]> {
+) -> Result<[String; 8]> {
     let cluster = cluster_vars(host)?;
     let state = &vars.containerd_state_dir;
     let mounted = [
@@ -334,6 +335,7 @@ fn arguments(
         units.join(" "),
         calico.to_owned(),
         if has_cilium { "yes" } else { "" }.to_owned(),
+        if cluster.ipv6_stack { cluster.kube_pods_subnet_ipv6 } else { String::new() },
     ])
 }
 

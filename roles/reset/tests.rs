@@ -26,7 +26,7 @@ fn removal_with(calico: &str, cilium: &str, foreign: &str, rules: &str) -> Strin
 }
 
 /// What `traces.sh` and `left.sh` print on a machine with such things, told by a shell.
-fn left(shell: &[&str], foreign: &str, calico: &str, cilium: &str) -> String {
+fn left(shell: &[&str], foreign: &str, calico: &str, cilium: &str, pods6: &str) -> String {
     let root = tempfile::tempdir().unwrap();
     let here = root.path().display().to_string();
     let put = |path: &str, content: &str| {
@@ -87,6 +87,7 @@ fn left(shell: &[&str], foreign: &str, calico: &str, cilium: &str) -> String {
         "kubelet etcd",
         calico,
         cilium,
+        pods6,
     ];
     let out = Command::new(shell[0])
         .args(&shell[1..])
@@ -106,8 +107,8 @@ fn what_is_left_of_a_cluster_is_told_and_what_is_not_its_own_is_not() {
                       table of nft ip6 flannel-ipv6\nset of ipset KUBE-LOOP-BACK\nfile /etc/kubernetes\nfile /empty\n\
                       unit kubelet is running\n";
     for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "sh"]] {
-        assert_eq!(left(shell, "", "", ""), of_cluster, "{shell:?}");
-        let of_cilium = left(shell, "", "", "yes");
+        assert_eq!(left(shell, "", "", "", ""), of_cluster, "{shell:?}");
+        let of_cilium = left(shell, "", "", "yes", "");
         let more = [
             "interface cilium_host",
             "interface lxc0a1b2c3d4e5f",
@@ -123,7 +124,7 @@ fn what_is_left_of_a_cluster_is_told_and_what_is_not_its_own_is_not() {
             assert!(of_cilium.contains(&format!("{line}\n")), "{shell:?} {line}: {of_cilium}");
         }
         assert_eq!(of_cilium.lines().count(), of_cluster.lines().count() + more.len(), "{of_cilium}");
-        let of_calico = left(shell, "", "k8s-pod-network", "");
+        let of_calico = left(shell, "", "k8s-pod-network", "", "");
         let more = [
             "interface cali12ab",
             "interface vxlan.calico",
@@ -134,9 +135,16 @@ fn what_is_left_of_a_cluster_is_told_and_what_is_not_its_own_is_not() {
             assert!(of_calico.contains(&format!("{line}\n")), "{shell:?} {line}: {of_calico}");
         }
         assert_eq!(of_calico.lines().count(), of_cluster.lines().count() + more.len(), "{of_calico}");
-        let foreign = left(shell, "yes", "", "yes");
+        let foreign = left(shell, "yes", "", "yes", "");
         assert!(foreign.contains("interface weave\n") && !foreign.contains("mine"), "{shell:?} {foreign}");
         assert!(!foreign.contains("lxcbr0"), "{shell:?} {foreign}");
+        // Of IPv6 alone routes and rules have to be asked for; where the cluster has none, nobody does.
+        let of_both = left(shell, "", "", "yes", "fd85::/112");
+        let more = ["route fd85::1:100/120", "route fd85::1:300/122", "rule of ip -6 9", "rule of ip -6 100"];
+        for line in of_cilium.lines().chain(more) {
+            assert!(of_both.contains(&format!("{line}\n")), "{shell:?} {line}: {of_both}");
+        }
+        assert_eq!(of_both.lines().count(), of_cilium.lines().count() + more.len(), "{of_both}");
     }
 }
 

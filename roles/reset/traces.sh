@@ -1,8 +1,9 @@
 # What pods, the kubelet, kube-proxy and network plugins leave in the kernel; packet_filter.sh stands in front. Read-only.
 # $1: whether the networks of other tools count as well (yes, or nothing); $2: the network of pods; $3: folders below which
 # nothing may be mounted, one after the other with spaces; $6: the name of calico's network
-# (of CNI), where the cluster's was that; else nothing; $7: whether it was cilium's (yes, or nothing).
-foreign=$1 pods=$2 folders=$3 calico=$6 cilium=$7
+# (of CNI), where the cluster's was that; else nothing; $7: whether it was cilium's (yes, or nothing); $8: the network of pods of IPv6,
+# where there is one.
+foreign=$1 pods=$2 folders=$3 calico=$6 cilium=$7 pods6=$8
 
 # The processes of pods, by their control group, and those that keep containers of Kubernetes.
 pod_processes() {
@@ -52,7 +53,7 @@ interfaces() {
     # shellcheck disable=SC2254 # they are patterns
     case $interface in
       cni0 | flannel.[0-9]* | flannel-v6.[0-9]* | kube-ipvs0 | nodelocaldns) echo "$interface" ;;
-      cali[0-9a-f]* | vxlan.calico) [ -z "$foreign$calico" ] || echo "$interface" ;;
+      cali[0-9a-f]* | vxlan.calico | vxlan-v6.calico) [ -z "$foreign$calico" ] || echo "$interface" ;;
       cilium_* | lxc_health | lxc$hex$hex$hex) [ -z "$cilium" ] || echo "$interface" ;;
       weave | datapath | vxlan-6784 | kube-bridge) [ -z "$foreign" ] || echo "$interface" ;;
     esac
@@ -89,10 +90,11 @@ filters() {
 }
 
 # Rules by which cilium leads packets to its proxy, and its own rule for addresses of the machine: PRIORITY. They name its marks and
-# tables.
+# tables. $1: the family, 4 or 6.
 ip_rules() {
   [ -n "$cilium" ] || return 0
-  ip -4 rule show 2>/dev/null | sed -n -e 's/^\([0-9]*\):.* lookup 200[45]\( .*\)\{0,1\}$/\1/p' -e 's/^\(100\):.*from all lookup local.*/\1/p'
+  [ "$1" = 4 ] || [ -n "$pods6" ] || return 0
+  ip "-$1" rule show 2>/dev/null | sed -n -e 's/^\([0-9]*\):.* lookup 200[45]\( .*\)\{0,1\}$/\1/p' -e 's/^\(100\):.*from all lookup local.*/\1/p'
 }
 
 # Addresses of the API that control planes share, where this one holds them: ADDRESS/32 INTERFACE.
@@ -120,6 +122,11 @@ routes() {
       if (at >= first && at < first + size && to[2] + 0 >= wanted[2] + 0) print $1
     }
     { nowhere = 0 }'
+  [ -n "$pods6" ] || return 0
+  # Those whose destination is of the network, which the kernel itself knows.
+  ip -6 route show root "$pods6" 2>/dev/null | awk '
+    $1 == "blackhole" { print $2 }
+    $1 ~ /\// && $2 == "via" { print $1 }'
 }
 
 # What takes the rules of Kubernetes out of what iptables-save(8) has printed, in the form of iptables-restore(8): only chains
@@ -197,7 +204,8 @@ traces() {
   set_aside | sed 's/^/set aside /'
   pinned | sed 's/^/pinned /'
   filters | sed 's/^/filter /'
-  ip_rules | sed 's/^/rule of ip /'
+  ip_rules 4 | sed 's/^/rule of ip /'
+  ip_rules 6 | sed 's/^/rule of ip -6 /'
   routes | sed 's/^/route /'
   for command in $(iptables_commands); do
     [ -z "$("$command-save" 2>/dev/null | removal_of_rules)" ] || echo "rules of $command"

@@ -82,6 +82,13 @@ fn a_student_gets_six_objects_with_names_of_any_kind() {
     assert_eq!(from[2]["ipBlock"]["except"][0], "10.233.64.0/18");
     assert_eq!(from[1]["namespaceSelector"]["matchExpressions"][0]["key"], "muster.io/student");
     assert_eq!(from.as_array().unwrap().len(), 3);
+    // Of IPv6, too, all but pods.
+    let of_both = super::class::objects(&variables("ipv6_stack: true"), &anna_and_123(), "admin").unwrap();
+    let policy = of_both.iter().find(|object| object.value["kind"] == "NetworkPolicy").unwrap();
+    let mut both = policy.value["spec"]["ingress"][0]["from"].as_array().unwrap().clone();
+    let expected = json!({ "ipBlock": { "cidr": "::/0", "except": ["fd85:ee78:d8a6:8607::1:0000/112"] } });
+    assert_eq!(both.pop().unwrap(), expected);
+    assert_eq!(json!(both), *from);
 }
 
 #[test]

@@ -75,7 +75,7 @@ systemctl daemon-reload"#,
 }
 
 /// A word of a unit's command line (systemd.service(5), "Command lines").
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("\"{}\"", word.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$"))
 }
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::names::Names;
 use super::{Node, State, are_well};
-use crate::addresses::access_ip_of;
+use crate::addresses::{access_ip_of, ip6_of};
 use crate::catalogue::image;
 use crate::common::cluster_vars;
 use crate::coredns;
@@ -107,11 +107,13 @@ async fn test_with_pods(
     let mut addresses = Vec::new();
     for node in nodes {
         addresses.push(access_ip_of(host, &node.host)?.to_string());
+        addresses.extend(ip6_of(host, &node.host)?.map(|address| address.to_string()));
     }
+    let families = cluster.pods().len().to_string();
     // Without a server of muster's nobody may give names yet, or not those of the cluster.
     let vars: Vars = host.vars()?;
     let domain = if coredns::is_installed(&vars.dns_mode) { cluster.dns_domain } else { String::new() };
-    let args = [label, name, domain].into_iter().chain(addresses);
+    let args = [label, name, domain, families].into_iter().chain(addresses);
     let connect = kubectl!(include_str!("connect.sh"), args);
     let what = "every pod reaches every pod, names and services";
     let tested = kubectl.wait(Wait::new(what, connect, Duration::from_secs(1), limit)).await;
@@ -192,6 +194,8 @@ fn nodes_apart(said: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -212,6 +216,12 @@ mod tests {
         let objects = objects(include_str!("templates/probe.yaml.j2"));
         let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Pod", "Pod", "Service"]);
+        assert_eq!(objects[2]["spec"].get("ipFamilyPolicy"), None);
+        let both = crate::preflight::fixture::variables("skydns_server: 10.233.0.3\nipv6_stack: true");
+        let text = both.render(include_str!("templates/probe.yaml.j2"), "template", &extra).unwrap();
+        let mut of_both = crate::objects::documents("the test", &text).unwrap();
+        let policy = of_both[2]["spec"].as_object_mut().unwrap().remove("ipFamilyPolicy");
+        assert_eq!((policy, of_both), (Some(json!("RequireDualStack")), objects.clone()));
         for object in &objects {
             let owner = &object["metadata"]["ownerReferences"][0];
             assert_eq!(
@@ -243,6 +253,63 @@ mod tests {
         assert_eq!(ran(&["a"]), (true, String::new()));
         let (is_well, said) = ran(&["a", "b", "c"]);
         assert!(!is_well && said.starts_with("no pod is ready on: b c\nmuster-verify-1-1 "), "{said}");
+    }
+
+    #[test]
+    fn every_pod_tries_all_addresses_of_pods_nodes_and_the_service() {
+        let tried = |families: &str, pods: &str, service: &str, nodes: &[&str]| {
+            let folder = tempfile::tempdir().unwrap();
+            let here = folder.path().display().to_string();
+            let program = |name: &str, text: String| {
+                let path = folder.path().join(name);
+                std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            };
+            program("agnhost", format!("echo \"$3\" >>{here}/tried\ncase $3 in *9*:8080) exit 1 ;; esac"));
+            program(
+                "kubectl",
+                format!(
+                    "case \"$*\" in\n*'get pods'*) echo '{pods}' ;;\n*'get service'*) echo '{service}' ;;\n\
+                     *) while [ \"$1\" != -- ]; do shift; done; shift; \"$@\" ;;\nesac"
+                ),
+            );
+            let connect = include_str!("connect.sh").replace("/agnhost", &format!("{here}/agnhost"));
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-uc", &connect, "sh", "label", "service", "", families]).args(nodes);
+            let path = format!("{here}:{}", std::env::var("PATH").unwrap());
+            let ran = shell.env("PATH", path).output().unwrap();
+            let mut tried: Vec<String> = std::fs::read_to_string(folder.path().join("tried"))
+                .unwrap_or_default()
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            tried.sort();
+            tried.dedup();
+            (ran.status.success(), tried.join(" "), String::from_utf8(ran.stdout).unwrap())
+        };
+        let (of_one, of_both) =
+            ("p1 a 10.1.0.2\np2 b 10.1.1.2", "p1 a 10.1.0.2 fd85::2\np2 b 10.1.1.2 fd85::f");
+        assert_eq!(
+            tried("1", of_one, "31000 10.2.0.7", &["192.0.2.4"]),
+            (true, "10.1.0.2:8080 10.1.1.2:8080 10.2.0.7:80 192.0.2.4:31000".to_owned(), String::new())
+        );
+        let nodes = ["192.0.2.4", "fd00::4"];
+        let all = "10.1.0.2:8080 10.1.1.2:8080 10.2.0.7:80 192.0.2.4:31000 [fd00::4]:31000 [fd85:2::7]:80 [fd85::2]:8080 [fd85::f]:8080";
+        assert_eq!(
+            tried("2", of_both, "31000 10.2.0.7 fd85:2::7", &nodes),
+            (true, all.to_owned(), String::new())
+        );
+        // What failed is told with its family.
+        let (is_well, _, said) =
+            tried("2", &of_both.replace("::f", "::9"), "31000 10.2.0.7 fd85:2::7", &nodes);
+        assert!(
+            !is_well && said.contains("from the pod on a no way to: [fd85::9]:8080 (pod on b)\n"),
+            "{said}"
+        );
+        assert_eq!(nodes_apart(&said.replace("from the pod on b", "")), ["a", "b"]);
+        let (is_well, tried, said) = tried("2", of_one, "31000 10.2.0.7", &nodes);
+        assert!(!is_well && tried.is_empty());
+        assert_eq!(said, "the pod on a has no address of IPv6\nthe pod on b has no address of IPv6\n");
     }
 
     #[test]

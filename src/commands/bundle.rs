@@ -12,7 +12,7 @@ use muster_artifacts::{
     Sources, fetch,
 };
 use muster_lab::build::{self, BuildError, BuildProgress};
-use muster_roles::catalogue::{CATALOGUE, RUNC};
+use muster_roles::catalogue::{CATALOGUE, RUNC, has_versions};
 use muster_roles::packages;
 
 use crate::args::{Form, InventoryArgs};
@@ -479,7 +479,7 @@ impl VersionArgs {
                 let mut release = CATALOGUE.with_options(release, &names);
                 for (name, version) in &asked {
                     let Some(version) = version else { continue };
-                    if !CATALOGUE.options().chain([RUNC]).any(|option| option == *name) {
+                    if CATALOGUE.apps().any(|app| app == *name) && !has_versions(name) {
                         return Err(CommandError::usage(format!(
                             "{name} has one version, which goes with Kubernetes"
                         )));

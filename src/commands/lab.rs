@@ -105,6 +105,9 @@ struct UpArgs {
     /// Name server in the machines' /etc/resolv.conf; may be repeated. None answers [default: the lab's router]
     #[arg(long = "nameserver", value_name = "ADDRESS")]
     nameservers: Vec<Ipv4Addr>,
+    /// Give machines and router addresses of IPv6, too: fd00:10:146:225::4 beside 10.146.225.4; containers only
+    #[arg(long)]
+    ipv6: bool,
     /// Install missing programs (Docker or QEMU, mmdebstrap, ...) with apt
     #[arg(long)]
     install: bool,
@@ -228,6 +231,7 @@ impl UpArgs {
         spec.maker = self.maker;
         spec.release = self.debian;
         spec.nameservers.clone_from(&self.nameservers);
+        spec.ipv6 = self.ipv6;
         for limit in &self.memory {
             limit_memory(&mut spec, limit)?;
         }

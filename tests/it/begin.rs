@@ -110,7 +110,10 @@ fn the_reference_has_every_variable_in_each_form() {
 #[test]
 fn the_reference_knows_kubesprays_variables_too() {
     let of = |name: &str| muster().run(&["docs", "vars", name]).code(0).stdout;
-    assert_eq!(of("argocd_enabled"), "argocd_enabled: not implemented: Argo CD is not installed\n");
+    assert_eq!(
+        of("aws_ebs_csi_enabled"),
+        "aws_ebs_csi_enabled: not implemented: no driver for volumes of that cloud is installed\n"
+    );
     assert_eq!(
         of("cilium_cert_dir"),
         "cilium_cert_dir: changes nothing: it belongs to kube_network_plugin\n"

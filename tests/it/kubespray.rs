@@ -92,17 +92,17 @@ warning: inventory/group_vars/all.yml:2: \"kubectl_localhst\" is set but used by
 #[test]
 fn what_would_be_another_cluster_is_refused_all_at_once() {
     let yaml = "kube_network_plugin: weave\ncontainer_manager: \"{{ 'crio' if inventory_hostname == 'node1' else '' }}\"\n\
-                kube_external_ca_mode: true\nenable_dual_stack_networks: yes\nargocd_enabled: true\nweave_mtu: 1376\n";
+                kube_external_ca_mode: true\nipv4_stack: no\naws_ebs_csi_enabled: true\nweave_mtu: 1376\n";
     let ended = with(setup_cluster(), yaml).run(&[]).code(3).nothing_written();
     ended.stderr_has(&[
-        "warning: inventory/group_vars/all.yml:5: argocd_enabled is not implemented: Argo CD is not installed\n",
+        "warning: inventory/group_vars/all.yml:5: aws_ebs_csi_enabled is not implemented: no driver for volumes of that cloud is installed\n",
         "4 problems in inventory/hosts.ini; nothing was changed",
         " (inventory/group_vars/all.yml:1:22) ",
-        "\nkube_network_plugin         weave ",
+        "\nkube_network_plugin    weave ",
         "set kube_network_plugin:",
-        "\ncontainer_manager           crio ",
-        "\nkube_external_ca_mode       true ",
-        "\nenable_dual_stack_networks  true ",
+        "\ncontainer_manager      crio ",
+        "\nkube_external_ca_mode  true ",
+        "\nipv4_stack             false ",
     ]);
     // Without preflight nobody else would say it.
     let ended = with(muster(), yaml).run(&["vars", "node1"]).code(0);
@@ -113,20 +113,24 @@ fn what_would_be_another_cluster_is_refused_all_at_once() {
 
 #[test]
 fn an_old_name_is_taken_for_the_new_one() {
-    let test = with(muster(), "dns_replicas: 3\n");
+    let test = with(muster(), "dns_replicas: 3\nenable_dual_stack_networks: yes\n");
     let ended = test.run(&["vars", "node1", "coredns_replicas"]).code(0);
     assert_eq!(ended.stdout, "3\n");
-    ended.stderr_has(&["all.yml:1:15: \"dns_replicas\" is now called \"coredns_replicas\""]);
+    ended.stderr_has(&[
+        "all.yml:1:15: \"dns_replicas\" is now called \"coredns_replicas\"",
+        "all.yml:2:29: \"enable_dual_stack_networks\" is now called \"ipv6_stack\"",
+    ]);
+    assert_eq!(test.run(&["vars", "node1", "ipv6_stack"]).code(0).stdout, "true\n");
 }
 
 #[test]
 fn every_variable_that_does_nothing_is_listed_when_asked_for() {
-    let yaml = "kube_network_plugin: flannel\ncilium_cert_dir: /etc/cilium\nargocd_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n\
+    let yaml = "kube_network_plugin: flannel\ncilium_cert_dir: /etc/cilium\naws_ebs_csi_enabled: false\nkube_proxy_mode: iptables\nefk_enabled: true\n\
                 enable_nodelocaldns: false\nresolvconf_mode: none\n";
     let ended = with(muster(), yaml).run(&["vars", "--unused", "--json"]).code(0);
     let listed: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     let expected = [
-        ("argocd_enabled", 3, "changes nothing: it says what is done anyway"),
+        ("aws_ebs_csi_enabled", 3, "changes nothing: it says what is done anyway"),
         ("cilium_cert_dir", 2, "changes nothing: it belongs to kube_network_plugin"),
         ("efk_enabled", 5, "not implemented: Elasticsearch, Fluentd and Kibana are not installed"),
     ];

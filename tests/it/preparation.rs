@@ -24,8 +24,8 @@ fn a_run_may_start_at_a_later_role() {
         shown,
         "  play #1 (kube_control_plane): Hand over the cluster\tTAGS: [kubeconfig, client]\n\n  \
          play #2 (k8s_cluster): Show that it works\tTAGS: [verify]\n\n  \
-         play #3 (k8s_cluster): Install the applications\tTAGS: [helm, network-policies, metrics-server, local-path-provisioner, registry, traefik, monitoring, kube-state-metrics, metallb, cert-manager, dashboard, extension, apps]\n\n  \
-         play #4 (kube_control_plane): Show that the applications work\tTAGS: [apps, helm, network-policies, metrics-server, local-path-provisioner, registry, traefik, monitoring, kube-state-metrics, metallb, cert-manager, dashboard, extension]\n\n  \
+         play #3 (k8s_cluster): Install the applications\tTAGS: [helm, openstack-cloud-controller, network-policies, metrics-server, local-path-provisioner, registry, traefik, monitoring, kube-state-metrics, metallb, cert-manager, gateway-api, csi-snapshot-controller, nfs-csi, cinder-csi, local-volume-provisioner, node-feature-discovery, argocd, flux, dashboard, extension, apps]\n\n  \
+         play #4 (kube_control_plane): Show that the applications work\tTAGS: [apps, helm, openstack-cloud-controller, network-policies, metrics-server, local-path-provisioner, registry, traefik, monitoring, kube-state-metrics, metallb, cert-manager, gateway-api, csi-snapshot-controller, nfs-csi, cinder-csi, local-volume-provisioner, node-feature-discovery, argocd, flux, dashboard, extension]\n\n  \
          play #5 (k8s_cluster): Have the machines find names of the cluster\tTAGS: [resolvconf]\n"
     );
     let wrong = setup_cluster().run(&["192.0.2.4", "--start-at", "kubeconfi"]).code(5).nothing_written();

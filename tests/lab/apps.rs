@@ -6,9 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use muster_testkit::go_module;
-
-use crate::fixture::{Ended, Lab, bundle_has, bundle_with};
+use crate::fixture::{Ended, Lab, bundle_has};
 use crate::surroundings::{Asked, beside};
 
 const NAMES: [&str; 2] = ["metrics-server", "local-path-provisioner"];
@@ -476,94 +474,4 @@ fn whoever_is_to_be_told_hears_of_an_alert() {
     let records = folder.join(".muster/runs");
     assert!(records.exists());
     assert_eq!(lab.exec(&["grep", "-r", "s3cret", records.to_str().unwrap()]).code, 1);
-}
-
-/// The module with cert-manager's chart, of which upstream makes its manifest so (make/manifests.mk), and the namespace besides.
-const CERT_MANAGER: &str = "github.com/cert-manager/cert-manager@v1.21.2";
-const AS_RELEASED: [&str; 4] = [
-    "--namespace=cert-manager",
-    "--set=crds.enabled=true",
-    "--set=creator=static",
-    "--set=startupapicheck.enabled=false",
-];
-const NAMESPACE: &str = "{apiVersion: v1, kind: Namespace, metadata: {name: cert-manager}}\n";
-
-#[test]
-#[ignore = "it takes minutes; ./test --all"]
-fn what_cannot_be_compiled_is_taken_by_a_real_api_server_and_goes_again() {
-    let Some(sources) = go_module::sources(CERT_MANAGER).filter(|_| bundle_has("helm")) else {
-        eprintln!("skipped: it needs muster bundle build --with helm, and the Go module proxy");
-        return;
-    };
-    let lab = Lab::up(106, &["-n", "1"]);
-    let folder = lab.inventory_of_one();
-    let set = |text: &str| fs::write(folder.join("group_vars/all.yml"), text).unwrap();
-    let well = |words: &[&str]| {
-        let ended = lab.muster(words);
-        assert_eq!(ended.code, 0, "{ended:#?}");
-        ended.out
-    };
-    let kubectl = |words: &[&str]| well(&[&["kubectl"], words].concat());
-    let objects = || {
-        let kinds = "namespaces,deployments,services,serviceaccounts,configmaps,roles,rolebindings,clusterroles,clusterrolebindings,\
-                     customresourcedefinitions,mutatingwebhookconfigurations,validatingwebhookconfigurations";
-        kubectl(&["get", kinds, "-A", "-o", "name"])
-    };
-    set("helm_enabled: true\n");
-    well(&["setup-cluster"]);
-    let before = objects();
-
-    let chart = sources.join("deploy/charts/cert-manager");
-    let rendered =
-        well(&[&["helm", "template", "cert-manager", chart.to_str().unwrap()], &AS_RELEASED[..]].concat());
-    let manifest = lab.folder().join("cert-manager.yaml");
-    fs::write(&manifest, format!("{NAMESPACE}{rendered}")).unwrap();
-    let mut images = ["controller", "webhook", "cainjector", "acmesolver"]
-        .map(|name| format!("quay.io/jetstack/cert-manager-{name}:v1.21.2"))
-        .to_vec();
-    images.push("registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.20.0".to_owned());
-    let bundle = lab.folder().join("bundle");
-    bundle_with(&bundle, ("cert-manager-manifest", "1.21.2", &manifest), &images);
-    let run = || {
-        let how = ["--tags", "apps", "--offline", "-vv", "--bundle", bundle.to_str().unwrap()];
-        let ended = lab.muster(&[&["setup-cluster"], &how[..]].concat());
-        // Images without a program start nothing: as far as that it goes.
-        assert_eq!(ended.code, 2, "{ended:#?}");
-        ended
-    };
-    set(
-        "helm_enabled: true\ncert_manager_enabled: true\nkube_state_metrics_enabled: true\napps_timeout: 5\n",
-    );
-    let first = run();
-    for name in ["cert-manager", "kube-state-metrics"] {
-        assert!(first.all().contains(&format!("{name}: 0 of 1 pods are ready")), "{first:#?}");
-    }
-    let images = "jsonpath={.items[*].spec.template.spec.containers[0].image}";
-    let images = kubectl(&["-n", "cert-manager", "get", "deployments", "-o", images]);
-    assert_eq!(images.matches(":v1.21.2").count(), 3, "{images}");
-    assert_eq!(kubectl(&["get", "clusterissuers,challenges", "-A", "-o", "name"]), "");
-    let second = run();
-    for set in [
-        "cert-manager: Apply cert-manager-definitions",
-        "cert-manager: Apply cert-manager",
-        "kube-state-metrics: Apply kube-state-metrics",
-    ] {
-        assert!(second.out.contains(&format!("{set}: nothing to do")), "{set}: {second:#?}");
-    }
-
-    // Nobody applies objects of its kinds before it can be asked about them.
-    fs::create_dir_all(folder.join("extension")).unwrap();
-    let own = folder.join("extension/own.yaml");
-    let issuer = "{apiVersion: cert-manager.io/v1, kind: ClusterIssuer, metadata: {name: own}, spec: {selfSigned: {}}}";
-    fs::write(&own, issuer).unwrap();
-    let waits = run();
-    assert!(waits.all().contains("cert-manager's webhook answers: not within 5 s"), "{waits:#?}");
-    assert!(waits.all().contains("failed calling webhook"), "{waits:#?}");
-    fs::remove_file(&own).unwrap();
-
-    // Switched off, nothing of them is left.
-    set("helm_enabled: true\n");
-    well(&["setup-cluster", "--tags", "apps"]);
-    assert_eq!(objects(), before);
-    assert_eq!(lab.muster(&["setup-cluster"]).recap("node1", "changed"), 0);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::fixture::{Ended, Lab, bundle_has};
 
 /// What the lab's machines need to be told.
-const VALUES: &str = r#"
+pub(crate) const VALUES: &str = r#"
 kube_network_plugin: cilium
 cilium_extra_values:
   envoy: {enabled: false}

@@ -24,25 +24,26 @@ pub(crate) fn bundle_has(name: &str) -> bool {
     names.any(|known| known == name || known.ends_with(&format!("/{name}")))
 }
 
-/// A copy of this computer's bundle (hard links) with a manifest (its name in the catalogue, its version, its file), and with images
-/// that only bear these names.
-pub(crate) fn bundle_with(dir: &Path, manifest: (&str, &str, &Path), images: &[String]) {
+/// A copy of this computer's bundle (hard links) with manifests (their names in the catalogue, versions and files), and with images that
+/// only bear these names.
+pub(crate) fn bundle_with(dir: &Path, manifests: &[(&str, &str, &Path)], images: &[String]) {
     let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
     let own = std::env::var_os("MUSTER_BUNDLE").map_or(own, PathBuf::from);
     let status = Command::new("cp").arg("-al").args([&own, &dir.to_path_buf()]).status().unwrap();
     assert!(status.success());
     let mut bundle = BundleWriter::open(dir).unwrap();
-    let (name, version, file) = manifest;
-    let new = NewFile {
-        name,
-        version,
-        arch: Arch::Amd64,
-        kind: Kind::Binary,
-        origin: Origin::Upstream,
-        source: "a test",
-        expected: None,
-    };
-    bundle.add_file(&new, &mut File::open(file).unwrap()).unwrap();
+    for (name, version, file) in manifests {
+        let new = NewFile {
+            name,
+            version,
+            arch: Arch::Amd64,
+            kind: Kind::Binary,
+            origin: Origin::Upstream,
+            source: "a test",
+            expected: None,
+        };
+        bundle.add_file(&new, &mut File::open(file).unwrap()).unwrap();
+    }
     let empty = vec![0; 1024];
     for reference in images {
         let layer = bundle.add_layer(&mut &empty[..]).unwrap();

@@ -6,8 +6,9 @@ use serde_json::Value;
 use crate::fixture::{Lab, bundle_with};
 
 /// The version of calico whose manifest the Go module proxy has: a commit of upstream's branch release-v3.28 that is the tag's.
-const CALICO: &str = "3.28.5";
-const MODULE: &str = "github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520";
+pub(crate) const CALICO: &str = "3.28.5";
+pub(crate) const MODULE: &str =
+    "github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520";
 
 /// What stands at a place of an object: words that lead to it, as in roles/calico/golden_tests.rs.
 fn at(object: &Value, place: &str) -> Option<Value> {
@@ -48,7 +49,7 @@ fn calicos_objects_are_taken_by_a_real_api_server_and_a_second_run_changes_none(
     let bundle = lab.folder().join("bundle");
     let images =
         ["node", "cni", "kube-controllers", "typha"].map(|name| format!("quay.io/calico/{name}:v{CALICO}"));
-    bundle_with(&bundle, ("calico-manifest", CALICO, &manifest), &images);
+    bundle_with(&bundle, &[("calico-manifest", CALICO, &manifest)], &images);
     let bundle = ["--bundle", bundle.to_str().unwrap()];
     let first = setup(&bundle);
     // Images without a program start nothing: as far as that it goes, and it is said which and where.

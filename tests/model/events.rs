@@ -309,7 +309,8 @@ const MAKE_A_CLUSTER: [&str; 8] =
 /// playbook's tags (each role's name is one), or all but one; any role and what comes after it. Of the applications, which are all
 /// done in the same way, one stands for all.
 fn choices() -> BTreeSet<Vec<String>> {
-    const OTHER_APPS: [&str; 9] = [
+    const OTHER_APPS: [&str; 18] = [
+        "openstack-cloud-controller",
         "network-policies",
         "local-path-provisioner",
         "registry",
@@ -318,6 +319,14 @@ fn choices() -> BTreeSet<Vec<String>> {
         "kube-state-metrics",
         "metallb",
         "cert-manager",
+        "gateway-api",
+        "csi-snapshot-controller",
+        "nfs-csi",
+        "cinder-csi",
+        "local-volume-provisioner",
+        "node-feature-discovery",
+        "argocd",
+        "flux",
         "extension",
     ];
     let plays = PLAYS.iter();
@@ -547,6 +556,8 @@ fn what_would_end_a_cluster_is_refused() {
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_version=1.35.8"]) },
         Refusal { groups: PLANES, untouched: &[0, 1], said: "kube_pods_subnet: 10.240.0.0/18, but the cluster was begun with 10.233.64.0/18",
             event: |world| world.inventory(&hosts(IN_USE), PLANES, &["kube_pods_subnet=10.240.0.0/18"]) },
+        Refusal { groups: PLANES, untouched: ALL, said: "ipv6_stack: true, but the cluster was begun with false",
+            event: |world| world.inventory(&hosts(IN_USE), PLANES, &["ipv6_stack=true"]) },
         // A control plane joins with what the cluster was begun with, also in a run that it is in alone.
         Refusal { groups: PLANES, untouched: ALL, said: "kube_service_addresses: 10.99.0.0/18, but the cluster was begun with 10.233.0.0/18",
             event: |world| {

@@ -8,6 +8,7 @@ mod cluster;
 mod components;
 mod docker;
 mod drain;
+mod dual_stack;
 mod etcd;
 mod events;
 mod external;

@@ -55,7 +55,7 @@ impl Programs {
     }
 }
 
-/// Compiles all programs that the job's artifacts consist of; none where those are Debian packages.
+/// Compiles all programs that the job's artifacts consist of; none where those are Debian packages, or files of a module.
 pub(super) fn compile(
     go: &Go,
     job: &Job,
@@ -66,10 +66,12 @@ pub(super) fn compile(
     let recipe = work.join("recipes").join(&name);
     let out = work.join("out").join(&name);
     fs::create_dir_all(&out).map_err(io_at("create", &out))?;
-    if !job.group.has_programs() {
-        return Ok(Programs { dir: out, module: None, recipe });
-    }
     let runner = Runner { program: &go.path, cgo: job.group.cgo };
+    if !job.group.has_programs() {
+        let module = job.group.modules.first().map(|module| format!("{module}@v{}", job.version));
+        let sources = |module: String| module_files::sources(&module, &out, &runner, working);
+        return Ok(Programs { dir: out.clone(), module: module.map(sources).transpose()?, recipe });
+    }
     module_files::prepare(job, &recipe, &runner, working)?;
 
     let wants_files = job.artifacts.iter().any(|artifact| artifact.recipe.has_sources());

@@ -29,7 +29,10 @@ impl Packer<'_> {
     /// Adds an artifact.
     pub(super) fn pack(&mut self, wanted: &Wanted, working: &mut Working<'_>) -> Result<(), BuildError> {
         working(&format!("packing {} {}", wanted.name, wanted.version));
-        let Artifact { archive, file, folder, image, .. } = &wanted.recipe;
+        let Artifact { archive, file, joined, folder, image, .. } = &wanted.recipe;
+        if let Some(begin) = joined {
+            return self.joined(wanted, begin);
+        }
         match (archive, file, folder, image, &wanted.reference) {
             (Some(prefix), ..) => self.archive(wanted, prefix),
             (_, Some(file), ..) => self.file(wanted, file),
@@ -60,6 +63,17 @@ impl Packer<'_> {
         let path = self.programs.of_module(file);
         let mut file = File::open(&path).map_err(io_at("read", &path))?;
         self.add_file(wanted, Kind::Binary, &mut file)
+    }
+
+    /// Files of the module whose paths begin so, one after the other as documents of YAML.
+    fn joined(&mut self, wanted: &Wanted, begin: &str) -> Result<(), BuildError> {
+        let (folder, name) = begin.rsplit_once('/').unwrap_or((".", begin));
+        let folder = self.programs.of_module(folder);
+        let path = self.work.join("joined.yaml");
+        let mut file =
+            join(&folder, name, &path).and_then(|()| File::open(&path)).map_err(io_at("read", &folder))?;
+        self.add_file(wanted, Kind::Binary, &mut file)?;
+        fs::remove_file(&path).map_err(io_at("remove", &path))
     }
 
     fn binary(&mut self, wanted: &Wanted) -> Result<(), BuildError> {
@@ -207,6 +221,20 @@ fn program_layer(program: &Path, path: &str) -> io::Result<impl Read> {
     Ok(io::Cursor::new(head).chain(file.take(size)).chain(io::repeat(0).take(padding)))
 }
 
+/// Writes a folder's files whose names begin so into one, in the order of their names, as documents of YAML.
+fn join(folder: &Path, begin: &str, to: &Path) -> io::Result<()> {
+    let mut paths: Vec<_> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
+    paths.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begin)));
+    paths.sort();
+    let mut text = Vec::new();
+    for path in paths {
+        text.extend(b"---\n");
+        text.extend(fs::read(path)?);
+    }
+    fs::write(to, text)
+}
+
 /// Writes a tar of a folder's files, below `path`. The same files always give the same bytes.
 fn folder_layer(folder: &Path, path: &str, to: &Path) -> io::Result<()> {
     let mut tar = tar::Builder::new(BufWriter::new(File::create(to)?));
@@ -254,6 +282,17 @@ mod tests {
             .collect();
         let expected = [("usr/", 0), ("usr/local/", 0), ("usr/local/bin/", 0), ("usr/local/bin/tool", 1000)];
         assert_eq!(found, expected.map(|(name, size)| (name.to_string(), 0o755, size)));
+    }
+
+    #[test]
+    fn files_of_a_folder_become_documents_of_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [("kind.b.yaml", "b: 1\n"), ("kind.a.yaml", "a: 1\n"), ("other.yaml", "c: 1\n")] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        let to = dir.path().join("joined");
+        join(dir.path(), "kind.", &to).unwrap();
+        assert_eq!(fs::read_to_string(to).unwrap(), "---\na: 1\n---\nb: 1\n");
     }
 
     #[test]

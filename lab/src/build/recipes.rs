@@ -38,6 +38,10 @@ const PINNED: &[(&str, &[RecipeFile])] = &[
     pinned!("metallb-0.15.2": "go.mod", "go.sum", "tools.go"),
     pinned!("traefik-3.7.13": "go.mod", "go.sum", "tools.go", "ext/go.mod", "ext/ext.go",
         "go-http-auth/go.mod", "go-http-auth/muster.go", "lego/providers/dns/providers.go"),
+    pinned!("snapshot-controller-8.6.0": "go.mod", "go.sum", "tools.go"),
+    pinned!("source-controller-1.9.6": "go.mod", "go.sum", "tools.go", "helmtestserver/go.mod",
+        "helmtestserver/helmtestserver.go"),
+    pinned!("kustomize-controller-1.9.6": "go.mod", "go.sum", "tools.go"),
     pinned!("metrics-server-0.9.0": "go.mod", "go.sum", "tools.go"),
     pinned!("local-path-provisioner-0.0.30": "go.mod", "go.sum", "tools.go"),
     pinned!("headlamp-0.14.0": "go.mod", "main.go", "package.json", "package-lock.json", "index.html", "main.jsx",
@@ -85,6 +89,7 @@ pub(super) struct ModuleCopy {
 pub(super) struct Artifact {
     pub(super) archive: Option<String>,
     pub(super) file: Option<String>,
+    pub(super) joined: Option<String>,
     pub(super) folder: Option<String>,
     pub(super) image: Option<ImageRecipe>,
     #[serde(default)]
@@ -121,7 +126,7 @@ impl Artifact {
     /// Whether files of the module are in it as they are.
     pub(super) fn has_sources(&self) -> bool {
         let of_image = self.image.as_ref().is_some_and(|image| !image.files.is_empty());
-        self.file.is_some() || self.folder.is_some() || of_image
+        self.file.is_some() || self.joined.is_some() || self.folder.is_some() || of_image
     }
 }
 

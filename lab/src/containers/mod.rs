@@ -143,7 +143,7 @@ impl Maker for Containers {
             &["link", "add", "link", link, "name", Router::DEVICE, "netns", self.router.namespace()][..],
             &["type", "macvlan", "mode", "bridge"],
         ];
-        self.router.ensure(spec.subnet, spec.router(), &device.concat())
+        self.router.ensure(spec, &device.concat())
     }
 
     fn machines(&self) -> Result<Vec<(String, MachineState)>, Error> {
@@ -158,6 +158,9 @@ impl Maker for Containers {
             ("LAB_NAMESERVERS", nameservers.join(" ")),
             ("LAB_AUTHORIZED_KEY", (*authorized_key).to_owned()),
         ];
+        if let (Some(address), Some(router)) = (lab.beside(machine.address), lab.beside(lab.router())) {
+            environment.push(("LAB_IPV6", format!("{address} {}", router.addr())));
+        }
         if let Some(memory) = machine.memory_mib {
             environment.push(("LAB_MEMORY_KIB", memory.saturating_mul(1024).to_string()));
         }

@@ -123,7 +123,7 @@ impl Maker for VirtualMachines {
 
     fn ensure_network(&self, spec: &LabSpec) -> Result<(), Error> {
         let device = ["-netns", self.router.namespace(), "link", "add", Router::DEVICE, "type", "bridge"];
-        self.router.ensure(spec.subnet, spec.router(), &device)
+        self.router.ensure(spec, &device)
     }
 
     fn machines(&self) -> Result<Vec<(String, MachineState)>, Error> {

@@ -41,8 +41,7 @@ const PROXIES: &str = "cert-manager-proxies";
 const ANSWERS: &str = "cert-manager's webhook answers";
 
 /// The application.
-pub(crate) const APP: App =
-    App { name: NAME, definitions: Some(DEFINITIONS), sets, secret: None, on_machines: None };
+pub(crate) const APP: App = App { definitions: Some(DEFINITIONS), ..App::of(NAME, sets) };
 
 #[derive(Deserialize)]
 struct Vars {
@@ -200,12 +199,11 @@ fn set_controller(controller: &mut Value, vars: &Vars, cluster: &ClusterVars) ->
 
 /// What the controller reaches without a proxy: the cluster in any case.
 fn direct(vars: &Vars, cluster: &ClusterVars) -> String {
-    let ClusterVars { kube_service_addresses, kube_pods_subnet, dns_domain, .. } = cluster;
+    let networks = [cluster.services(), cluster.pods()].concat().join(",");
+    let domain = &cluster.dns_domain;
     let given = &vars.cert_manager_no_proxy;
     let comma = if given.is_empty() { "" } else { "," };
-    format!(
-        "{given}{comma}127.0.0.1,localhost,{kube_service_addresses},{kube_pods_subnet},.svc,.svc.{dns_domain}"
-    )
+    format!("{given}{comma}127.0.0.1,localhost,{networks},.svc,.svc.{domain}")
 }
 
 /// Whether an object is of one of its kinds.

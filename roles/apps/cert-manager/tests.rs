@@ -141,6 +141,13 @@ fn the_controller_starts_anew_with_other_authorities_and_proxies() {
     assert_eq!(value("HTTPS_PROXY"), "http://u:s3cret@192.0.2.8:3128");
     let direct = "example.org,127.0.0.1,localhost,10.233.0.0/18,10.233.64.0/18,.svc,.svc.school.local";
     assert_eq!(value("NO_PROXY"), direct);
+    let [_, of_both] = sets(&format!("{proxy}ipv6_stack: true\n"));
+    let direct =
+        found(&of_both, "Secret", PROXIES)["data"]["NO_PROXY"].as_str().map(|text| STANDARD.decode(text));
+    let direct = String::from_utf8(direct.unwrap().unwrap()).unwrap();
+    let networks =
+        "10.233.0.0/18,fd85:ee78:d8a6:8607::1000/116,10.233.64.0/18,fd85:ee78:d8a6:8607::1:0000/112";
+    assert_eq!(direct, format!("127.0.0.1,localhost,{networks},.svc,.svc.cluster.local"));
     assert!(secret["data"]["HTTP_PROXY"].is_null());
     let others: Vec<_> = goes.iter().filter(|object| object["kind"] != "Secret").collect();
     assert!(!json!(others).to_string().contains("s3cret"));

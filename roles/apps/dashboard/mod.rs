@@ -32,11 +32,8 @@ const NAME: &str = "dashboard";
 
 /// The application.
 pub(crate) const APP: App = App {
-    name: NAME,
-    definitions: None,
-    sets: |of| of_template(of, NAME, include_str!("objects.yaml.j2")),
     secret: Some(certificate),
-    on_machines: None,
+    ..App::of(NAME, |of| of_template(of, NAME, include_str!("objects.yaml.j2")))
 };
 
 /// For how many days a certificate is good, and with how many left another one is made.

@@ -22,8 +22,7 @@ pub(super) const NAME: &str = "metallb";
 pub(super) const DEFINITIONS: &str = "metallb-definitions";
 
 /// The application.
-pub(crate) const APP: App =
-    App { name: NAME, definitions: Some(DEFINITIONS), sets, secret: None, on_machines: None };
+pub(crate) const APP: App = App { definitions: Some(DEFINITIONS), ..App::of(NAME, sets) };
 
 #[derive(Deserialize)]
 struct Vars {

@@ -1,0 +1,2 @@
+// Package helmtestserver stands in for one that only tests use.
+package helmtestserver
