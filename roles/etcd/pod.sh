@@ -189,9 +189,9 @@ serves() {
     *) return 1 ;;
   esac
 }
-# watch: until etcd does not run any more, or has ended before it ever served. Sets $served. A kubelet that is busy, as those of machines
-# that have just started, or waits before it starts a container again, has 80 s. One that waits for a majority runs on, and after a while
-# the unit counts as started, so that it is not ended for it.
+# watch: until etcd does not run any more, or has ended before it ever served. Sets $served. A kubelet that is busy, or waits before it
+# starts a container again, has a minute. A member that waits for a majority runs on: after a while its unit counts as started, so that
+# systemd does not end it.
 watch() {
   pid='' log='' starts=0 served='' ready=''
   clock
@@ -205,12 +205,12 @@ watch() {
         noted "$uid served"
         served=yes
       fi
-      if [ -z "$ready" ] && { [ -n "$served" ] || [ $((now - begun)) -ge 100 ]; }; then
+      if [ -z "$ready" ] && { [ -n "$served" ] || [ $((now - begun)) -ge 80 ]; }; then
         systemd-notify --ready
         ready=yes
       fi
     fi
-    if [ $((now - last)) -ge 80 ] || { [ -z "$served" ] && [ "$starts" -gt 1 ]; }; then
+    if [ $((now - last)) -ge 60 ] || { [ -z "$served" ] && [ "$starts" -gt 1 ]; }; then
       echo 'the kubelet does not run etcd, or not for long' >&2
       return
     fi

@@ -16,11 +16,9 @@ fn done(ended: Ended) -> Ended {
     ended
 }
 
-/// systemd's cgroup of each process of etcd on a machine.
+/// The cgroups of all processes of etcd on a machine.
 fn etcd(lab: &Lab, machine: &str) -> String {
-    let ask =
-        "for id in $(pgrep -x etcd); do grep -m 1 -E '^([0-9]+:name=systemd|0:):' /proc/$id/cgroup; done";
-    lab.on(machine, ask)
+    lab.on(machine, "for id in $(pgrep -x etcd); do cat /proc/$id/cgroup; done")
 }
 
 fn until(what: &str, holds: impl Fn() -> bool) {
@@ -57,7 +55,12 @@ fn are_processes(lab: &Lab) {
     for node in MACHINES {
         let cgroups = etcd(lab, node);
         assert!(cgroups.lines().count() == 1 && cgroups.contains("etcd.service"), "{node}: {cgroups}");
-        for path in [MANIFEST, "/var/lib/muster/etcd-pod.sh", "/etc/tmpfiles.d/muster-etcd.conf"] {
+        for path in [
+            MANIFEST,
+            "/var/lib/muster/etcd-pod.sh",
+            "/etc/tmpfiles.d/muster-etcd.conf",
+            "/etc/systemd/system/etcd.service.d",
+        ] {
             assert!(!lab.has(node, path), "{node}: {path}");
         }
     }
@@ -92,9 +95,12 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
     // They begin before there is a kubelet, and go over in the same run.
     done(lab.muster(&["setup-cluster"]));
     are_pods(&lab, &MACHINES);
-    let list = "kubectl -n kube-system exec etcd-node1 -- etcdctl --cacert /etc/ssl/etcd/ssl/ca.pem \
-                --cert /etc/ssl/etcd/ssl/member.pem --key /etc/ssl/etcd/ssl/member-key.pem member list";
-    let list = done(lab.muster(&list.split_whitespace().collect::<Vec<_>>()));
+    // With the flags that users of kubeadm's etcd type.
+    let exec = ["kubectl", "-n", "kube-system", "exec", "etcd-node1", "--", "etcdctl"];
+    let flags = ["--endpoints=https://127.0.0.1:2379", "--cacert=/etc/ssl/etcd/ssl/ca.pem"];
+    let login = ["--cert=/etc/ssl/etcd/ssl/member.pem", "--key=/etc/ssl/etcd/ssl/member-key.pem"];
+    let list = [&exec[..], &flags, &login, &["member", "list"]].concat();
+    let list = done(lab.muster(&list));
     assert_eq!(list.out.matches(", started, ").count(), 3, "{list:#?}");
     assert!(
         lab.on("node2", "journalctl -u etcd -o cat").contains("\"level\":\"info\""),
@@ -104,12 +110,12 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
     done(lab.muster(&["verify"]));
 
     // The kubelet brings back a program that has ended; the unit ends and brings back the pod, also without a kubelet.
-    let restarts = || lab.on("node1", "systemctl show -p NRestarts --value etcd");
-    let before = restarts();
+    let unit = || lab.on("node1", "systemctl show -p NRestarts -p ExecMainPID etcd");
+    let before = unit();
     lab.on("node1", "pkill -KILL -x etcd");
     until("etcd is back", || !etcd(&lab, "node1").is_empty());
     are_pods(&lab, &MACHINES);
-    assert_eq!(restarts(), before, "the unit has nothing to do with it");
+    assert_eq!(unit(), before, "the unit has made the pod anew");
     lab.on("node2", "systemctl stop etcd");
     assert!(etcd(&lab, "node2").is_empty() && !lab.has("node2", MANIFEST));
     lab.on("node2", "systemctl start etcd");
@@ -142,6 +148,19 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
         "the members come back as pods; the run after it changes nothing",
     );
 
+    // What ends in the pod alone is a process, and says why; the next run mends it.
+    lab.on("node1", "echo ETCD_LOG_OUTPUTS=stderr,/root/etcd.log >>/etc/etcd.env");
+    done(lab.lab(&["kill", "node1"]));
+    done(lab.lab(&["start", "node1"]));
+    until("etcd is a process", || etcd(&lab, "node1").contains("etcd.service"));
+    let log = lab.on("node1", "journalctl -u etcd -o cat");
+    assert!(log.contains("no such file") && log.contains("as a process of its own instead"), "{log}");
+    until("the cluster is back", || lab.muster(&["verify"]).code == 0);
+    done(lab.muster(&["setup-cluster"]));
+    are_pods(&lab, &MACHINES);
+    settled(&lab, &MACHINES);
+    lab.on("node1", "rm /root/etcd.log");
+
     // A snapshot comes back.
     let kubectl = |words: &[&str]| done(lab.muster(&[&["kubectl"], words].concat())).out;
     kubectl(&["create", "configmap", "before"]);
@@ -153,11 +172,19 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
     are_pods(&lab, &MACHINES);
     settled(&lab, &MACHINES);
 
-    // Members become processes, and pods again.
+    // Members become processes. The run is cut off when the units say so and the pods run on: whoever stops a member ends its pod.
     runs_as("host").unwrap();
+    lab.setup_killed_at(&[], "etcd: Run etcd");
+    let pods = || MACHINES.iter().filter(|node| etcd(&lab, node).contains("kubepods")).count();
+    assert!(pods() > 0, "it was too late");
+    done(lab.muster(&["etcd", "restore", "--yes", "now.db"]));
+    assert_eq!(pods(), 0, "what was taken is below a pod");
+    let objects = kubectl(&["get", "configmaps", "-o", "name"]);
+    assert!(objects.contains("/before"), "{objects}");
     done(lab.muster(&["setup-cluster"]));
     are_processes(&lab);
     settled(&lab, &MACHINES);
+    // And pods again.
     runs_as("kubeadm").unwrap();
     done(lab.muster(&["setup-cluster"]));
     are_pods(&lab, &MACHINES);
@@ -173,6 +200,7 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
             "/etc/tmpfiles.d/muster-etcd.conf",
             "/run/muster-etcd-pod",
             "/etc/systemd/system/etcd.service",
+            "/etc/systemd/system/etcd.service.d",
             "/var/lib/etcd/member",
         ] {
             assert!(!lab.has(node, path), "{node}: {path}");
@@ -181,8 +209,6 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
     nothing("node3");
     fs::write(folder.join("hosts.ini"), inventory(2)).unwrap();
     are_pods(&lab, &MACHINES[..2]);
-    // The API servers ask the two that are left.
-    done(lab.muster(&["setup-cluster"]));
     settled(&lab, &MACHINES[..2]);
 
     // The majority is lost for good, and the data of the one that is left is taken.
