@@ -35,7 +35,7 @@ fn kinds_of_nodes() -> String {
         .concat()
 }
 
-const IMAGES: [&str; 23] = [
+const IMAGES: [&str; 24] = [
     "quay.io/jetstack/cert-manager-controller:v1.21.2",
     "quay.io/jetstack/cert-manager-webhook:v1.21.2",
     "quay.io/jetstack/cert-manager-cainjector:v1.21.2",
@@ -56,6 +56,7 @@ const IMAGES: [&str; 23] = [
     "registry.k8s.io/provider-os/cinder-csi-plugin:v1.36.0",
     "registry.k8s.io/sig-storage/csi-attacher:v4.10.0",
     "registry.k8s.io/sig-storage/csi-provisioner:v5.3.0",
+    "registry.k8s.io/sig-storage/csi-snapshotter:v8.4.0",
     "registry.k8s.io/sig-storage/csi-resizer:v1.14.0",
     "registry.k8s.io/sig-storage/livenessprobe:v2.17.0",
     "registry.k8s.io/sig-storage/csi-node-driver-registrar:v2.15.0",
