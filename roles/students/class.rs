@@ -21,6 +21,7 @@ pub(super) struct Network {
     kube_network_node_prefix: u8,
     flannel_backend_type: String,
     network_policies_enabled: bool,
+    ipv6_stack: bool,
 }
 
 impl Network {
@@ -57,10 +58,11 @@ pub(super) fn objects(vars: &HostVars, students: &[Student], role: &str) -> Resu
     let wrong = |why: String| {
         Failure::new(format!("the objects of the students: {why}"), "check the variables students_*")
     };
-    let of_nodes = vars.deserialize::<Network>()?.of_nodes()?;
+    let network: Network = vars.deserialize()?;
+    let of_nodes = network.of_nodes()?;
     let mut objects = Vec::new();
     for student in students {
-        let extra = json!({ "student": student, "role": role, "of_nodes": of_nodes });
+        let extra = json!({ "student": student, "role": role, "of_nodes": of_nodes, "is_dual_stack": network.ipv6_stack });
         let template = include_str!("templates/student.yaml.j2");
         let manifest = vars.render(template, "student.yaml.j2", &extra)?;
         // One after the other: the parser takes so many documents at most.

@@ -89,6 +89,9 @@ fn a_student_gets_six_objects_with_names_of_any_kind() {
     let expected = json!({ "ipBlock": { "cidr": "::/0", "except": ["fd85:ee78:d8a6:8607::1:0000/112"] } });
     assert_eq!(both.pop().unwrap(), expected);
     assert_eq!(json!(both), *from);
+    // As `-e ipv6_stack=false` has it.
+    let of_one = super::class::objects(&variables("ipv6_stack: 'false'"), &anna_and_123(), "admin").unwrap();
+    assert!(of_one.iter().zip(&objects).all(|(one, other)| one.value == other.value));
 }
 
 #[test]

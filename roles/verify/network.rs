@@ -85,8 +85,10 @@ async fn test_with_pods(
     // A name of its own: the cluster's DNS remembers the last test's service for half a minute.
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let name = format!("muster-verify-{:x}", time.as_millis());
+    let families = cluster.pods().len();
     let extra = json!({
         "name": name,
+        "families": families,
         "image": image(host, "agnhost", &cluster.kube_version)?,
         "nodes": nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(),
         // Three things are waited for below.
@@ -109,11 +111,10 @@ async fn test_with_pods(
         addresses.push(access_ip_of(host, &node.host)?.to_string());
         addresses.extend(ip6_of(host, &node.host)?.map(|address| address.to_string()));
     }
-    let families = cluster.pods().len().to_string();
     // Without a server of muster's nobody may give names yet, or not those of the cluster.
     let vars: Vars = host.vars()?;
     let domain = if coredns::is_installed(&vars.dns_mode) { cluster.dns_domain } else { String::new() };
-    let args = [label, name, domain, families].into_iter().chain(addresses);
+    let args = [label, name, domain, families.to_string()].into_iter().chain(addresses);
     let connect = kubectl!(include_str!("connect.sh"), args);
     let what = "every pod reaches every pod, names and services";
     let tested = kubectl.wait(Wait::new(what, connect, Duration::from_secs(1), limit)).await;
@@ -203,10 +204,13 @@ mod tests {
         let vars = crate::preflight::fixture::variables("skydns_server: 10.233.0.3");
         let extra =
             json!({ "name": "muster-verify-1", "image": "agnhost:1", "nodes": ["a", "b"], "deadline": 600 });
-        let objects = |template: &str| {
+        let objects_of = |families: u8, template: &str| {
+            let mut extra = extra.clone();
+            extra["families"] = json!(families);
             let text = vars.render(template, "template", &extra).unwrap();
             crate::objects::documents("the test", &text).unwrap()
         };
+        let objects = |template: &str| objects_of(1, template);
         let keeper = &objects(include_str!("templates/keeper.yaml.j2"))[0];
         let spec = &keeper["spec"];
         assert_eq!(
@@ -217,9 +221,7 @@ mod tests {
         let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Pod", "Pod", "Service"]);
         assert_eq!(objects[2]["spec"].get("ipFamilyPolicy"), None);
-        let both = crate::preflight::fixture::variables("skydns_server: 10.233.0.3\nipv6_stack: true");
-        let text = both.render(include_str!("templates/probe.yaml.j2"), "template", &extra).unwrap();
-        let mut of_both = crate::objects::documents("the test", &text).unwrap();
+        let mut of_both = objects_of(2, include_str!("templates/probe.yaml.j2"));
         let policy = of_both[2]["spec"].as_object_mut().unwrap().remove("ipFamilyPolicy");
         assert_eq!((policy, of_both), (Some(json!("RequireDualStack")), objects.clone()));
         for object in &objects {

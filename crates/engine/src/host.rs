@@ -223,7 +223,12 @@ impl Host {
         }
         let answer = answers(self, &id, &exit, 1)?.swap_remove(0);
         if answer.status != 0 {
-            let (resource, tail) = (what.to_owned(), answer.output);
+            // What it had done, and then why it went no further.
+            let (resource, said) = (what.to_owned(), exit.tail());
+            let tail = match answer.output.trim_end() {
+                output if output.is_empty() || output == said => said,
+                output => format!("{output}\n{said}"),
+            };
             return Err(Failure::Change { resource, status: answer.status, tail });
         }
         Ok(answer.output)

@@ -71,6 +71,11 @@ async fn failing(host: &Host) -> Result<()> {
     Ok(())
 }
 
+async fn half(host: &Host) -> Result<()> {
+    let script = sh0("echo made; echo no room for more >&2; exit 3");
+    host.run("what makes half", script, Duration::from_secs(20)).await.map(drop)
+}
+
 async fn not_a_file(host: &Host) -> Result<()> {
     host.step("wrong").ensure(file(at("folder")).content("x")).await?;
     Ok(())
@@ -79,6 +84,7 @@ async fn not_a_file(host: &Host) -> Result<()> {
 const ROLES: &[Role] = &[
     role("everything", |h| everything(h).boxed()),
     role("failing", |h| failing(h).boxed()),
+    role("half", |h| half(h).boxed()),
     role("not-a-file", |h| not_a_file(h).boxed()),
     role("long", |h| jobs::long(h).boxed()),
     role("slow", |h| jobs::slow(h).boxed()),
@@ -296,6 +302,17 @@ async fn the_first_failure_names_its_resource_and_nothing_after_it_is_done() {
     };
     assert_eq!((resource.as_str(), *status, tail.as_str()), ("a thing that fails", 1, "some words"));
     assert!(!folder.join("after").exists());
+}
+
+#[tokio::test]
+async fn a_change_that_did_half_of_it_tells_what_it_did_and_why_it_went_no_further() {
+    let _turn = TURN.lock().await;
+    let temporary = tempfile::tempdir().unwrap();
+    let ran = run("half", Arc::new(Shell::new(&["dash"], temporary.path())), false).await;
+    let Some(Failure::Change { status, tail, .. }) = &ran.outcome["here"].failure else {
+        panic!("{:?}", ran.outcome);
+    };
+    assert_eq!((*status, tail.as_str()), (3, "made\nno room for more"));
 }
 
 #[tokio::test]
