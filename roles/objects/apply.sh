@@ -4,11 +4,17 @@ manifest=$1 record=$2 set=$3 defines=$4 namespace=$5 workload=$6 pods=$7 namespa
 apply() {
   printf '%s' "$1" | kubectl apply --server-side --force-conflicts --field-manager=muster -f -
 }
+# established: kubectl takes a kind that has no conditions yet for an error.
+established() {
+  kubectl wait --for=condition=Established --timeout=60s customresourcedefinitions --selector "muster.io/set=$set"
+}
 # shellcheck disable=SC2086 # each of them
 nobody_elses "$set" $namespaces
 apply "$manifest"
-[ -z "$defines" ] ||
-  kubectl wait --for=condition=Established --timeout=60s customresourcedefinitions --selector "muster.io/set=$set"
+[ -z "$defines" ] || established || {
+  sleep 3
+  established
+}
 [ -z "$workload" ] || rolls_out "$namespace" "$workload" "$pods"
 # After that, because pods of before may need it.
 part_with "$@"
