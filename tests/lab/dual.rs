@@ -101,7 +101,9 @@ fn pods_and_services_have_addresses_of_both_families_and_a_reset_leaves_none() {
     for target in
         [format!("{pod}:8080"), format!("[{pod6}]:8080"), format!("{service}:80"), format!("[{service6}]:80")]
     {
-        kubectl(&lab, &["exec", "far", "--", "/agnhost", "connect", "--timeout=3s", &target]);
+        // A pod counts as ready before it listens, and services lead to it a moment later.
+        let connect = ["kubectl", "exec", "far", "--", "/agnhost", "connect", "--timeout=3s", &target];
+        assert!((0..20).any(|_| lab.muster(&connect).code == 0), "{target}");
     }
     // From outside, at every node. A service that says nothing has IPv4 alone.
     for n in 1..=3 {
