@@ -5,7 +5,7 @@
 use muster_engine::prelude::*;
 
 use super::leave::may_restart;
-use super::pod::{self, Way};
+use super::pod;
 use super::{ROLE, client_urls, is_healthy};
 use crate::cluster::{self, Standing};
 use crate::kubeadm;
@@ -33,9 +33,9 @@ fn key_of_pod(name: &str) -> String {
     format!("etcd as a static pod on {name}")
 }
 
-/// Keeps what it is to be started with, and how.
-pub(super) async fn put_off(host: &Host, etcd: Service, way: Way) -> Result<()> {
-    host.cluster().once(&key(host.name()), || async { Ok((etcd, way)) }).await.map(drop)
+/// Keeps what it is to be started with, and whether it may be a pod that is to be none.
+pub(super) async fn put_off(host: &Host, etcd: Service, was_pod: bool) -> Result<()> {
+    host.cluster().once(&key(host.name()), || async { Ok((etcd, was_pod)) }).await.map(drop)
 }
 
 /// A member may be a process that is to be a static pod.
@@ -45,7 +45,7 @@ pub(super) async fn put_off_pod(host: &Host) -> Result<()> {
 
 /// Restarts the members for which that was put off, one after the other.
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    let waits = host.cluster().done::<(Service, Way)>(&key(host.name()));
+    let waits = host.cluster().done::<(Service, bool)>(&key(host.name()));
     let pod = host.cluster().done::<()>(&key_of_pod(host.name()));
     if waits.is_some() || pod.is_some() {
         let known = cluster::may_set_up(host).await?;
@@ -57,9 +57,12 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         }
     }
     if let Some(waits) = waits {
-        let (etcd, way) = &*waits;
+        let (etcd, was_pod) = &*waits;
         may_restart(host, etcd).await?;
-        let done = way.start(host.step("Restart etcd"), etcd.clone()).await?;
+        if *was_pod {
+            pod::take_back(host).await?;
+        }
+        let done = host.step("Restart etcd").ensure(etcd.clone()).await?;
         if done.changed {
             is_healthy(host).await?;
         }

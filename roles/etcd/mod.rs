@@ -55,7 +55,6 @@ use member::{Joined, Part};
 use never_back::NeverBack;
 pub(crate) use never_back::ahead_of_the_cluster;
 pub(crate) use pki::FOLDER as CERTIFICATES;
-use pod::Way;
 pub(crate) use pod::no_drop_in;
 pub use quorum::stops_with_one_more;
 pub use remains::{Found, Needless, Recovery, Remains, Seen, Wish, judge, remains};
@@ -161,19 +160,18 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
     }
     let etcd = service("etcd").restart_on(&[&programs, &config]);
     let former = adoption::before_member(host).await?;
-    let way = match is_pod {
-        true => Way::Pod,
-        false if has_program => Way::ProcessAgain,
-        false => Way::Process,
-    };
+    let was_pod = !is_pod && has_program;
     let run = if part == Part::Well && late_restart::is_due(host, &known)? {
-        late_restart::put_off(host, etcd, way).await?;
+        late_restart::put_off(host, etcd, was_pod).await?;
         host.step("Run etcd").ensure(service("etcd"))
     } else {
         if !adoption::is_under_way(host) {
             leave::may_restart(host, &etcd).await?;
         }
-        way.start(adoption::hand_over(host, former)?, etcd)
+        if was_pod {
+            pod::take_back(host).await?;
+        }
+        adoption::hand_over(host, former)?.ensure(etcd)
     };
     let run = match vars.etcd_backup_calendar.trim() {
         "" => run.ensure(timers::none(SNAPSHOTS)).await,
@@ -271,6 +269,7 @@ pub(crate) fn owned(host: &Host, keep_programs: bool) -> Result<Resources> {
         .with(file(pod::AT_BOOT))
         .with(file(pod::PROGRAM))
         .with(file(pod::NOTE))
+        .with(file(pod::FAILED))
         .with(file(UNIT))
         .with(service("etcd")))
 }

@@ -2,8 +2,8 @@
 //!
 //! The unit of etcd stays what starts, stops and tells of a member. Its program (`pod.sh`) hands etcd over to the kubelet where there is
 //! one. A drop-in has the pod ended with the unit, whichever unit that is: between a run that writes the unit of a process and the moment
-//! at which the member becomes one it may be stopped, as by a restore. A member that begins before its machine is a node is a process first, and restarts once as a pod, late in the same run
-//! ([`super::late_restart`]).
+//! at which the member becomes one it may be stopped, as by a restore. A member that begins before its machine is a node is a process
+//! first, and restarts once as a pod, late in the same run ([`super::late_restart`]).
 
 use muster_engine::prelude::*;
 
@@ -28,16 +28,8 @@ pub(super) const NOTE: &str = "/run/muster-etcd-pod";
 /// What the kubelet runs it by; `pod.sh` writes it.
 pub(super) const MANIFEST: &str = "/etc/kubernetes/manifests/etcd-member.yaml";
 
-/// How a member is to run, and what is there of another way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// The unit's own process.
-    Process,
-    /// The same, and a pod may be there.
-    ProcessAgain,
-    /// The kubelet's pod.
-    Pod,
-}
+/// While this is there the unit does not hand etcd over: a pod has failed. `pod.sh` writes it, [`hand_over`] removes it.
+pub(super) const FAILED: &str = "/run/muster-etcd-pod-failed";
 
 /// Whether a member is to be a pod. One on a machine that is no node cannot be, of which is told; and one that is adopted goes over to a
 /// process first, as which it is known to have stopped before the other one starts.
@@ -84,28 +76,30 @@ pub(super) fn files() -> [File; 3] {
     ]
 }
 
-impl Way {
-    /// The step starts the member, or starts it anew.
-    pub(super) fn start(self, step: Step<'_>, etcd: Service) -> Step<'_> {
-        if self != Self::ProcessAgain {
-            return step.ensure(etcd);
-        }
-        step.detached().ensure(is_none()).ensure(etcd)
+/// A member that may be a pod is none any more. One that was has stopped then, and nothing has started it yet.
+pub(super) async fn take_back(host: &Host) -> Result<()> {
+    let may_run = sh(r#"[ -e "$1" ] || [ -e "$2" ]"#, [NOTE, MANIFEST]);
+    if host.query(may_run).await?.status == 0 {
+        may_be_restarted(host).await?;
     }
+    host.step("Take etcd back from the kubelet").detached().ensure(is_none()).await.map(drop)
 }
 
-/// What does it.
+/// A process of the unit's own runs on; a unit that hands etcd over just now stops, too. The program goes last: what was cut off before
+/// goes on.
 const STOP: &str = r#"set -e
-systemctl stop etcd
-[ ! -e "$4" ] || sh "$1" end
-rm -f "$2" "$3"
+pid=$(systemctl show -p MainPID etcd)
+if [ -e "$4" ] || [ -e "$5" ] || ! { read -r name <"/proc/${pid#*=}/comm" && [ "$name" = etcd ]; } 2>/dev/null; then
+  systemctl stop etcd
+  [ ! -e "$4" ] || sh "$1" end
+fi
+rm -f "$2" "$3" "$6"
 rmdir "${2%/*}" 2>/dev/null || :
 systemctl daemon-reload
 rm -f "$1""#;
 
-/// The member has stopped, and its unit starts a process. The program goes last: what was cut off before goes on.
 fn is_none() -> Command {
-    let stop = sh(STOP, [PROGRAM, DROP_IN, AT_BOOT, NOTE]);
+    let stop = sh(STOP, [PROGRAM, DROP_IN, AT_BOOT, NOTE, MANIFEST, FAILED]);
     command("etcd is no static pod", stop, sh(r#"[ ! -e "$1" ]"#, [PROGRAM]))
 }
 
@@ -121,7 +115,8 @@ pub(super) async fn hand_over(host: &Host) -> Result<()> {
     }
     may_be_restarted(host).await?;
     let restart = sh(
-        r#"systemctl restart etcd || {
+        r#"rm -f "$2"
+systemctl restart etcd || {
   journalctl --no-pager -n 15 -o cat -u etcd
   exit 1
 }
@@ -129,7 +124,7 @@ pub(super) async fn hand_over(host: &Host) -> Result<()> {
   echo 'the kubelet does not run etcd, which is a process still, and well; why: journalctl -u etcd -u kubelet' >&2
   exit 1
 }"#,
-        [MANIFEST],
+        [MANIFEST, FAILED],
     );
     host.step("Hand etcd over to the kubelet")
         .detached()
@@ -350,6 +345,7 @@ etcdctl() { echo "[{\"Status\":{\"leader\":${leader-42}}}]"; }
             assert!(!root.join(&MANIFEST[1..]).exists() && !root.join(&NOTE[1..]).exists());
             // The machine is no node yet.
             fs::remove_file(root.join("calls")).unwrap();
+            fs::remove_file(root.join(&FAILED[1..])).unwrap();
             fs::remove_file(root.join("etc/kubernetes/kubelet.conf")).unwrap();
             let (said, calls) = act(shell, root, "yes", "run");
             assert_eq!(calls, "etcd \n", "{shell:?}: {said}");
@@ -366,10 +362,23 @@ etcdctl() { echo "[{\"Status\":{\"leader\":${leader-42}}}]"; }
     fn etcd_that_ends_in_the_pod_before_it_serves_is_a_process_soon_and_says_why() {
         for shell in SHELLS {
             let folder = node();
-            let (said, calls) = act(shell, folder.path(), "crash", "run");
-            assert_eq!(calls, format!("{FORGET}etcd \n"), "{shell:?}: {said}");
+            let root = folder.path();
+            let (said, calls) = act(shell, root, "crash", "run");
+            // The kubelet ends the pod itself.
+            assert_eq!(calls, "etcd \n", "{shell:?}: {said}");
             assert!(said.contains("\nno such file\n"), "{shell:?}: {said}");
-            assert!(clock(folder.path()) < 20, "{shell:?}: {}", clock(folder.path()));
+            assert!(clock(root) < 20, "{shell:?}: {}", clock(root));
+            // It stays one when systemd starts the unit again, until somebody asks for a pod.
+            let before = clock(root);
+            let (said, calls) = act(shell, root, "crash", "run");
+            assert_eq!(
+                (calls.as_str(), said.as_str(), clock(root)),
+                ("etcd \netcd \n", "", before),
+                "{shell:?}"
+            );
+            fs::remove_file(root.join(&FAILED[1..])).unwrap();
+            let (said, _) = act(shell, root, "yes", "run");
+            assert!(said.contains("is gone, by which"), "{shell:?}: {said}");
         }
     }
 
@@ -397,8 +406,9 @@ etcdctl() { echo "[{\"Status\":{\"leader\":${leader-42}}}]"; }
                 ("yes", &served, String::new()),
                 ("", &served, ended.to_owned()),
                 ("no", &served, format!("{FORGET}{ended}")),
-                // It was about to begin.
-                ("yes", &known, FORGET.to_owned()),
+                // It has not served yet.
+                ("yes", &known, String::new()),
+                ("no", &known, format!("{FORGET}{ended}")),
                 // Nothing says which it is but the manifest.
                 ("no", &String::new(), format!("{FORGET}{ended}")),
             ] {
@@ -410,6 +420,12 @@ etcdctl() { echo "[{\"Status\":{\"leader\":${leader-42}}}]"; }
                 assert_eq!(left, [false; 3], "{shell:?}: {works:?} {note:?}");
                 assert!(root.join("proc/7").exists() && root.join("proc/8").exists(), "those of others");
             }
+            // The kubelet may be about to begin it.
+            let folder = node_with_pod(&known);
+            for process in ["proc/41", "proc/42"] {
+                fs::remove_dir_all(folder.path().join(process)).unwrap();
+            }
+            assert_eq!(act(shell, folder.path(), "yes", "end"), (String::new(), FORGET.to_owned()));
             // A member that is a process.
             let folder = node();
             assert_eq!(act(shell, folder.path(), "yes", "end"), (String::new(), String::new()));
@@ -488,8 +504,8 @@ etcdctl() { echo "[{\"Status\":{\"leader\":${leader-42}}}]"; }
             ] {
                 let folder = tempfile::tempdir().unwrap();
                 let root = folder.path();
-                let names = ["program", "etcd.service.d/drop-in", "at-boot", "note"];
-                names.into_iter().for_each(|name| put(root, name, ends));
+                let names = ["program", "etcd.service.d/drop-in", "at-boot", "note", "manifest", "failed"];
+                names[..4].iter().for_each(|name| put(root, name, ends));
                 let stop = |calls: i32| {
                     let fake = format!("calls={calls}\nsystemctl() {{ [ $((calls -= 1)) -ge 0 ]; }}\n{STOP}");
                     let mut command = Command::new(shell[0]);
@@ -507,6 +523,47 @@ etcdctl() { echo "[{\"Status\":{\"leader\":${leader-42}}}]"; }
                 if ends != "exit 1" {
                     assert!(stop(9) && fs::read_dir(root).unwrap().count() == 0, "{shell:?}: {calls}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_member_that_is_a_process_runs_on_when_it_is_to_be_no_pod() {
+        for shell in SHELLS {
+            for (main, left, stops) in [
+                ("etcd", None, false),
+                // The unit hands it over just now, or a pod may be there.
+                ("sh", None, true),
+                ("etcd", Some(NOTE), true),
+                ("etcd", Some(MANIFEST), true),
+            ] {
+                let folder = tempfile::tempdir().unwrap();
+                let root = folder.path();
+                put(root, "proc/42/comm", &format!("{main}\n"));
+                let ends = "rm -f \"${0%/var*}\"/run/*";
+                for path in [PROGRAM, DROP_IN, AT_BOOT, FAILED].into_iter().chain(left) {
+                    put(root, &path[1..], if path == PROGRAM { ends } else { "" });
+                }
+                let at = root.display();
+                let fake = format!(
+                    "systemctl() {{\n  echo \"$*\" >>{at}/calls\n  [ \"$1\" != show ] || echo MainPID=42\n}}\n"
+                );
+                let mut command = Command::new(shell[0]);
+                command.args(&shell[1..]).args(["-euc", &format!("{fake}{}", moved(STOP, root)), "sh"]);
+                command.args(
+                    [PROGRAM, DROP_IN, AT_BOOT, NOTE, MANIFEST, FAILED].map(|path| format!("{at}{path}")),
+                );
+                assert!(command.status().unwrap().success(), "{shell:?}: {main} {left:?}");
+                let stop = if stops { "stop etcd\n" } else { "" };
+                let calls = fs::read_to_string(root.join("calls")).unwrap();
+                assert_eq!(
+                    calls,
+                    format!("show -p MainPID etcd\n{stop}daemon-reload\n"),
+                    "{shell:?}: {left:?}"
+                );
+                assert!(
+                    ![PROGRAM, DROP_IN, AT_BOOT, FAILED].iter().any(|path| root.join(&path[1..]).exists())
+                );
             }
         }
     }

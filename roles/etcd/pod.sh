@@ -10,6 +10,9 @@ manifests=/etc/kubernetes/manifests
 manifest=$manifests/etcd-member.yaml
 # The UID of the pod, and `served` when it has. While this is there the pod may run; like it, it does not outlive the machine's start.
 note=/run/muster-etcd-pod
+# A pod has failed: etcd is a process until somebody asks for a pod again, by removing this, or the machine restarts. A member that
+# cannot start would have its kubelet killed again and again.
+failed=/run/muster-etcd-pod-failed
 
 # clock: sets $now, in seconds. Nobody sets this clock, and a round of what waits may take long.
 clock() {
@@ -33,8 +36,9 @@ is_etcd() {
 }
 
 # end: the pod does not run, nor begin. A kubelet that works ends it, with its sandbox, and etcd takes some 15 s for it while API servers
-# watch it. One that does not end it is killed, and so knows nothing of it any more when systemd has started it again. So is at once one
-# whose pod has never served: it may be about to begin it, and where it has not seen the API since it started it ends none.
+# watch it. One that does not end it is killed, and so knows nothing of it any more when systemd has started it again. It has less time
+# for a pod that has never served: where it has not seen the API since it started it ends none. Where nothing of that pod is to be seen
+# it may be about to begin it, and has none.
 end() {
   [ -e "$note" ] || [ -e "$manifest" ] || return 0
   uid='' served='' forgotten=''
@@ -50,7 +54,9 @@ end() {
   fi
   clock
   begun=$now
-  [ -n "$served" ] || forget
+  patience=40
+  [ -n "$served" ] || patience=20
+  [ -n "$served" ] || [ -n "$(processes)" ] || forget
   while left=$(processes) && [ -n "$left" ]; do
     clock
     waited=$((now - begun))
@@ -58,7 +64,7 @@ end() {
       echo "the pod of etcd does not end: processes $left" >&2
       return 1
     fi
-    [ "$waited" -lt 40 ] || forget
+    [ "$waited" -lt "$patience" ] || forget
     if [ -n "$forgotten" ] || ! systemctl is-active -q kubelet; then
       [ "$waited" -lt 60 ] && signal=TERM || signal=KILL
       for id in $left; do kill -s "$signal" "$id" 2>/dev/null || :; done
@@ -226,12 +232,13 @@ if [ "$1" = end ]; then
 fi
 node=$2 bin=$3 data=$4 memory=$5
 image=$(sed -n '/^ *sandbox = "\(.*\)"$/{s//\1/p;q;}' /etc/containerd/config.toml 2>/dev/null)
-if [ -n "$image" ] && [ -e /etc/kubernetes/kubelet.conf ] && systemctl is-active -q kubelet; then
+if [ ! -e "$failed" ] && [ -n "$image" ] && [ -e /etc/kubernetes/kubelet.conf ] && systemctl is-active -q kubelet; then
   if begin; then
     watch
     [ -z "$served" ] || exit 1
   fi
   echo 'etcd has not come to serve as a static pod, and runs as a process of its own instead' >&2
+  : >"$failed"
   end || exit 1
 fi
 exec "$bin/etcd"

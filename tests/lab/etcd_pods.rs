@@ -50,11 +50,18 @@ fn are_pods(lab: &Lab, machines: &[&str]) {
     }
 }
 
-/// Each member is a process of its unit, and nothing of a pod is left.
-fn are_processes(lab: &Lab) {
+/// Each member is a process of its unit.
+fn are_in_units(lab: &Lab) {
     for node in MACHINES {
         let cgroups = etcd(lab, node);
         assert!(cgroups.lines().count() == 1 && cgroups.contains("etcd.service"), "{node}: {cgroups}");
+    }
+}
+
+/// The same, and nothing of a pod is left.
+fn are_processes(lab: &Lab) {
+    are_in_units(lab);
+    for node in MACHINES {
         for path in [
             MANIFEST,
             "/var/lib/muster/etcd-pod.sh",
@@ -156,6 +163,14 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
     let log = lab.on("node1", "journalctl -u etcd -o cat");
     assert!(log.contains("no such file") && log.contains("as a process of its own instead"), "{log}");
     until("the cluster is back", || lab.muster(&["verify"]).code == 0);
+    // One pod is enough: the unit that starts again leaves the kubelet alone.
+    let process = etcd(&lab, "node1");
+    lab.on("node1", "pkill -KILL -x etcd");
+    until("etcd is back", || etcd(&lab, "node1") == process);
+    assert_eq!(
+        lab.on("node1", "journalctl -b -u etcd -o cat").matches("as a process of its own instead").count(),
+        1
+    );
     done(lab.muster(&["setup-cluster"]));
     are_pods(&lab, &MACHINES);
     settled(&lab, &MACHINES);
@@ -174,13 +189,21 @@ fn members_of_etcd_are_static_pods_and_whatever_is_done_with_members_works() {
 
     // Members become processes. The run is cut off when the units say so and the pods run on: whoever stops a member ends its pod.
     runs_as("host").unwrap();
-    lab.setup_killed_at(&[], "etcd: Run etcd");
+    lab.setup_killed_at(&[], "etcd: Take etcd back from the kubelet");
     let pods = || MACHINES.iter().filter(|node| etcd(&lab, node).contains("kubepods")).count();
     assert!(pods() > 0, "it was too late");
     done(lab.muster(&["etcd", "restore", "--yes", "now.db"]));
     assert_eq!(pods(), 0, "what was taken is below a pod");
     let objects = kubectl(&["get", "configmaps", "-o", "name"]);
     assert!(objects.contains("/before"), "{objects}");
+    done(lab.muster(&["setup-cluster"]));
+    are_processes(&lab);
+    settled(&lab, &MACHINES);
+    // Pods are asked for, and taken back before there are any.
+    runs_as("kubeadm").unwrap();
+    lab.setup_killed_at(&[], "etcd: Configure etcd: changed");
+    are_in_units(&lab);
+    runs_as("host").unwrap();
     done(lab.muster(&["setup-cluster"]));
     are_processes(&lab);
     settled(&lab, &MACHINES);

@@ -51,10 +51,15 @@ impl Password {
     fn change(&self, now: OffsetDateTime) -> String {
         let hash = hashed(&self.password, COST, &rand::random());
         let now = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
-        json!({ "data": {
-            "admin.password": STANDARD.encode(hash),
-            "admin.passwordMtime": STANDARD.encode(now),
-        } })
+        json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": "argocd-secret", "namespace": self.namespace },
+            "data": {
+                "admin.password": STANDARD.encode(hash),
+                "admin.passwordMtime": STANDARD.encode(now),
+            },
+        })
         .to_string()
     }
 }
@@ -80,8 +85,8 @@ impl Resource for Password {
             return Ok(Plan::nothing());
         }
         let script = kubectl!(
-            r#"printf '%s' "$1" | kubectl patch secret argocd-secret --namespace "$2" --type=merge --patch-file=/dev/stdin"#,
-            [self.change(OffsetDateTime::now_utc()), self.namespace.clone()]
+            r#"printf '%s' "$1" | kubectl apply --server-side --force-conflicts --field-manager=muster-password -f -"#,
+            [self.change(OffsetDateTime::now_utc())]
         );
         let change = Change { resource: self.label(), what: "set".into(), diff: None, momentary: false };
         Ok(Plan { changes: vec![change], script: Some(script), uploads: Vec::new() })
@@ -165,6 +170,7 @@ mod tests {
         let change = own.change(OffsetDateTime::UNIX_EPOCH);
         assert!(!change.contains("s3cret") && change != own.change(OffsetDateTime::UNIX_EPOCH));
         let change: serde_json::Value = serde_json::from_str(&change).unwrap();
+        assert_eq!(change["metadata"], json!({ "name": "argocd-secret", "namespace": "argocd" }));
         let value = |name: &str| change["data"][name].as_str().unwrap().to_owned();
         assert_eq!(STANDARD.decode(value("admin.passwordMtime")).unwrap(), b"1970-01-01T00:00:00Z");
         assert!(own.is_in(&value("admin.password")));
