@@ -33,7 +33,7 @@ mod state;
 mod tests;
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -411,21 +411,32 @@ async fn applied_are_well(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// How many lines a person gets of all applications together: so many a failure shows. Of each there is one at least.
+const LINES: usize = 12;
+
 /// An answer to the look, as what is wrong with these applications.
 fn judged(answer: Answer, names: &[&str]) -> Answer {
     if answer.status != 0 {
         return answer;
     }
-    let wrong = match states(&answer.output) {
-        Ok(states) => names
-            .iter()
-            .flat_map(|name| {
-                let wrong =
-                    states.get(*name).map_or_else(|| vec!["it is not there".to_owned()], |s| s.wrong.clone());
-                wrong.into_iter().map(move |wrong| format!("{name}: {wrong}\n"))
-            })
-            .collect(),
-        Err(error) => error,
+    let states = match states(&answer.output) {
+        Ok(states) => states,
+        Err(error) => return Answer { status: 1, output: error },
     };
-    Answer { status: i32::from(!wrong.is_empty()), output: wrong }
+    let missing = || vec!["it is not there".to_owned()];
+    let wrong = names.iter().map(|name| (name, states.get(*name).map_or_else(missing, |s| s.wrong.clone())));
+    let wrong: Vec<_> = wrong.filter(|(_, wrong)| !wrong.is_empty()).collect();
+    let each = (LINES / wrong.len().max(1)).max(1);
+    let mut output = String::new();
+    for (name, mut wrong) in wrong {
+        // Several of its pods may be unwell in the same way.
+        let mut seen = BTreeSet::new();
+        wrong.retain(|line| seen.insert(line.clone()));
+        let more = wrong.split_off(each.min(wrong.len()));
+        if let (Some(last), false) = (wrong.last_mut(), more.is_empty()) {
+            *last = format!("{last} (and {} more: muster apps)", more.len());
+        }
+        output.extend(wrong.iter().map(|line| format!("{name}: {line}\n")));
+    }
+    Answer { status: i32::from(!output.is_empty()), output }
 }

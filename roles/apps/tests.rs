@@ -451,6 +451,18 @@ fn a_look_says_which_application_is_not_well() {
     let answer = judge(json!([api("a", "False")]));
     assert_eq!(answer.status, 1);
     assert_eq!(answer.output, "a: the API x.io does not answer: no endpoints\nb: it is not there\n");
+    // Of many there is at least one line each, and what is the same is told once.
+    let broken = |set: &str, name: &str| {
+        let metadata = json!({ "name": name, "labels": { SET: set } });
+        json!({ "kind": "APIService", "metadata": metadata, "spec": { "group": name }, "status": { "conditions": [] } })
+    };
+    let of_a: Vec<Value> = (0..9).chain(0..9).map(|n| broken("a", &format!("x{n}"))).collect();
+    let answer = judge(json!(of_a)).output;
+    assert_eq!(answer.lines().count(), 7, "{answer}");
+    assert!(
+        answer.contains("a: the API x5 does not answer: nobody has looked at it yet (and 3 more: muster apps)\nb: it is not there\n"),
+        "{answer}"
+    );
     let away = Answer { status: 7, output: "refused".into() };
     assert_eq!(judged(away.clone(), &["a"]), away);
 }
