@@ -262,17 +262,14 @@ async fn is_written_down(host: &Host, app: &App) -> Result<bool> {
     Ok(!found.trim().is_empty())
 }
 
-/// Prints the objects of these kinds (with commas), where the cluster knows them.
-fn objects_of(kinds: &'static str) -> Script {
-    kubectl!(include_str!("in_use.sh"), [kinds])
+/// Prints the objects of these kinds, where the cluster knows them.
+fn objects_of(kinds: impl IntoIterator<Item = &'static str>) -> Script {
+    kubectl!(include_str!("in_use.sh"), kinds)
 }
 
-/// Prints the volumes of a driver.
+/// Prints what a driver of volumes has to be there for.
 fn volumes_of(driver: &'static str) -> Script {
-    kubectl!(
-        r#"kubectl get persistentvolumes -o "jsonpath={range .items[?(@.spec.csi.driver==\"$1\")]}PersistentVolume {.metadata.name}{'\n'}{end}""#,
-        [driver]
-    )
+    kubectl!(include_str!("volumes.sh"), [driver])
 }
 
 /// Nothing uses an application, as far as this prints.

@@ -52,10 +52,20 @@ impl Told {
         Ok((secret, digest))
     }
 
+    /// A variable of how one logs in; empty where it has no value. Where the inventory says one of them, the environment, which the
+    /// defaults name, says none: half of one login and half of another are none.
+    fn login(&self, vars: &HostVars, name: &str) -> Result<String, (String, String)> {
+        let variable = |name: &str| format!("{}{name}", self.prefix);
+        let is_said =
+            |name: &str| vars.explain(&variable(name)).first().is_some_and(|said| said.kind.is_user());
+        let by_inventory = LOGIN.iter().any(|(_, name)| *name != "region" && is_said(name));
+        if by_inventory && !is_said(name) { Ok(String::new()) } else { text(vars, &variable(name)) }
+    }
+
     /// The authority of the cloud's certificate, of a file on this computer.
     fn authority(&self, vars: &HostVars) -> Result<Option<String>, (String, String)> {
         let name = format!("{}cacert", self.prefix);
-        let path = text(vars, &name)?;
+        let path = self.login(vars, "cacert")?;
         if path.is_empty() {
             return Ok(None);
         }
@@ -63,15 +73,21 @@ impl Told {
     }
 
     fn config(&self, vars: &HostVars) -> Result<String, (String, String)> {
-        let value = |name: &str| text(vars, &format!("{}{name}", self.prefix));
+        let value = |name: &str| self.login(vars, name);
         let has = |name: &str| value(name).map(|value| !value.is_empty());
         let lacking = |name: &str, why: &str| Err((format!("{}{name}", self.prefix), why.to_owned()));
         if !has("auth_url")? {
             return lacking("auth_url", "nothing");
         }
-        let by_credential = has("application_credential_id")? || has("application_credential_name")?;
-        let needed =
-            if by_credential { &["application_credential_secret"][..] } else { &["username", "password"] };
+        let by_id = has("application_credential_id")?;
+        let by_name = !by_id && has("application_credential_name")?;
+        let domain = if has("domain_id")? { "domain_id" } else { "domain_name" };
+        let needed = match (by_id, by_name) {
+            (true, _) => &["application_credential_secret"][..],
+            // It is one of its user's.
+            (_, true) => &["application_credential_secret", "username", domain],
+            _ => &["username", "password"],
+        };
         for name in needed {
             if !has(name)? {
                 return lacking(name, "nothing");
@@ -79,11 +95,15 @@ impl Told {
         }
         let mut config = String::from("[Global]\n");
         for (option, name) in LOGIN {
-            // An application credential has its user and its project already.
-            let is_of_user = matches!(name, "username" | "password");
-            // Of both the name is taken.
-            let is_second = name == "domain_id" && has("domain_name")?;
-            if !(is_second || by_credential && is_of_user) {
+            // An application credential has its project, and by its ID its user already; it must not be told another one.
+            let is_told = match name {
+                "password" | "tenant_id" | "tenant_name" => !by_id && !by_name,
+                "username" | "domain_name" => !by_id,
+                // Of both the name is taken.
+                "domain_id" => !by_id && !has("domain_name")?,
+                _ => true,
+            };
+            if is_told {
                 config += &line(option, &value(name)?);
             }
         }
@@ -149,7 +169,7 @@ fn list(vars: &HostVars, name: &str) -> Result<Option<Vec<String>>, (String, Str
 mod tests {
     use super::*;
     use crate::apps::{cinder_csi, openstack_cloud_controller};
-    use crate::preflight::fixture::variables;
+    use crate::preflight::fixture::{variables, variables_in};
 
     const LOGIN: &str = "external_openstack_auth_url: https://cloud.example.org:5000/v3\n";
 
@@ -177,6 +197,36 @@ mod tests {
             by_credential.contains("application-credential-id=\"i\"\napplication-credential-secret=\"s\"\n")
         );
         assert!(!by_credential.contains("username") && !by_credential.contains("password"));
+        assert!(!by_credential.contains("tenant") && !by_credential.contains("domain"));
+        // By its name it is one of a user's.
+        let credential = credential.replace("credential_id", "credential_name");
+        let by_name = config(&format!("{LOGIN}{user}{credential}")).unwrap();
+        assert!(by_name.contains("username=\"u\"\napplication-credential-name=\"i\"\n"), "{by_name}");
+        assert!(by_name.contains("domain-name=\"Default\"") && !by_name.contains("tenant"), "{by_name}");
+    }
+
+    #[test]
+    fn the_environment_says_all_of_a_login_or_nothing() {
+        let environment = [
+            ("OS_AUTH_URL", "https://of.env"),
+            ("OS_USERNAME", "env"),
+            ("OS_PASSWORD", "env"),
+            ("OS_APPLICATION_CREDENTIAL_ID", "env"),
+            ("OS_APPLICATION_CREDENTIAL_SECRET", "env"),
+            ("OS_REGION_NAME", "env"),
+            ("OS_CACERT", "/env"),
+        ];
+        let vars = |yaml: &str| variables_in(&environment, yaml);
+        let config = |yaml: &str| cinder_csi::TOLD.config(&vars(yaml));
+        let of_environment = config("").unwrap();
+        assert!(
+            of_environment.contains("application-credential-id=\"env\"")
+                && of_environment.contains("ca-file")
+        );
+        assert!(config("cinder_region: own").unwrap().contains("https://of.env"));
+        let own = config("cinder_auth_url: https://own\ncinder_username: own\ncinder_password: own").unwrap();
+        let global = own.split("\n\n").next().unwrap();
+        assert_eq!(global, "[Global]\nauth-url=\"https://own\"\nusername=\"own\"\npassword=\"own\"");
     }
 
     #[test]
@@ -188,6 +238,15 @@ mod tests {
         let half = "external_openstack_application_credential_name: n\n";
         let lacking = "external_openstack_application_credential_secret: nothing";
         assert_eq!(config(&format!("{LOGIN}{half}")).unwrap_err(), lacking);
+        let secret = "external_openstack_application_credential_secret: s\n";
+        assert_eq!(
+            config(&format!("{LOGIN}{half}{secret}")).unwrap_err(),
+            "external_openstack_username: nothing"
+        );
+        assert_eq!(
+            config(&format!("{LOGIN}{user}{half}{secret}")).unwrap_err(),
+            "external_openstack_domain_name: nothing"
+        );
         let lines = format!("{LOGIN}{user}external_openstack_password: \"a\\nb\"\n");
         assert_eq!(config(&lines).unwrap_err(), "external_openstack_password: several lines");
     }
@@ -234,7 +293,7 @@ mod tests {
         ];
         let volumes = [
             "cinder_application_credential_id: x\ncinder_application_credential_secret: x",
-            "cinder_application_credential_name: x\ncinder_application_credential_secret: x",
+            "cinder_application_credential_name: x\ncinder_application_credential_secret: x\ncinder_domain_id: x",
             "cinder_region: x",
             "cinder_tenant_id: x",
             "cinder_tenant_name: x",

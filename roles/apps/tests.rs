@@ -466,3 +466,39 @@ fn a_look_says_which_application_is_not_well() {
     let away = Answer { status: 7, output: "refused".into() };
     assert_eq!(judged(away.clone(), &["a"]), away);
 }
+
+/// What a program prints in a cluster in which kubectl answers so, and how it ends.
+fn asked(kubectl: &str, program: &str, args: &[&str]) -> (i32, String) {
+    let script = format!("kubectl() {{\n{kubectl}\n}}\n{program}");
+    let mut shell = std::process::Command::new("sh");
+    let out = shell.args(["-euc", &script, "sh"]).args(args).output().unwrap();
+    (out.status.code().unwrap(), String::from_utf8(out.stdout).unwrap())
+}
+
+#[test]
+fn a_kind_that_the_cluster_lacks_hides_nothing_of_the_others() {
+    let cluster = "case $2 in
+  rooms) echo 'Room web/r1'; echo 'Room /r2' ;;
+  halls) echo 'error: the server doesn'\"'\"'t have a resource type \"halls\"' >&2; return 1 ;;
+  *) echo 'Error from server (Forbidden): no' >&2; return 1 ;;
+esac";
+    let ask = |kinds: &[&str]| asked(cluster, include_str!("in_use.sh"), kinds);
+    assert_eq!(ask(&["halls", "rooms"]), (0, "Room web/r1\nRoom r2\n".to_owned()));
+    assert_eq!(ask(&["halls"]), (0, String::new()));
+    // Whoever cannot tell does not say that there is nothing.
+    assert_eq!(ask(&["doors", "rooms"]), (1, "Error from server (Forbidden): no\n".to_owned()));
+}
+
+#[test]
+fn a_driver_is_used_by_volumes_pods_and_snapshots() {
+    let cluster = "case $2 in
+  persistentvolumes) echo '/a nfs.csi.k8s.io'; echo '/b other'; echo '/c ' ;;
+  pods) echo 'web/p other nfs.csi.k8s.io'; echo 'web/q ' ;;
+  volumesnapshotcontents*) echo '/s nfs.csi.k8s.io' ;;
+  *) echo 'error: the server doesn'\"'\"'t have a resource type \"x\"' >&2; return 1 ;;
+esac";
+    let used = |cluster: &str| asked(cluster, include_str!("volumes.sh"), &["nfs.csi.k8s.io"]);
+    let expected = "PersistentVolume a\nPod web/p\nVolumeSnapshotContent s\n";
+    assert_eq!(used(cluster), (0, expected.to_owned()));
+    assert_eq!(used("echo refused >&2; return 1"), (1, "refused\n".to_owned()));
+}

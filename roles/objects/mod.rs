@@ -279,12 +279,12 @@ impl ObjectSet {
 
     /// The objects with the mark of the set, the record first.
     fn marked(&self) -> Vec<Object> {
-        self.marked_of(&self.objects.iter().collect::<Vec<_>>())
+        self.marked_of(&self.objects.iter().collect::<Vec<_>>(), &[])
     }
 
-    /// The same of some of them.
-    fn marked_of(&self, objects: &[&Object]) -> Vec<Object> {
-        let record = self.record(objects.iter().map(|object| &object.id));
+    /// The same of some of them, where these belong to the set as well.
+    fn marked_of(&self, objects: &[&Object], kept: &[Id]) -> Vec<Object> {
+        let record = self.record(objects.iter().map(|object| &object.id).chain(kept));
         std::iter::once(&record)
             .chain(objects.iter().copied())
             .map(|object| object.marked(self.name))
@@ -306,6 +306,12 @@ impl ObjectSet {
         let lines = record.and_then(|record| record["data"]["objects"].as_str()).unwrap_or_default();
         let ids = lines.lines().filter_map(Id::of_line);
         ids.filter(|id| self.objects.iter().all(|object| object.id != *id)).collect()
+    }
+
+    /// Whether it stays an object of the set, though that would not bring it any more: with a definition users would lose all objects of
+    /// its kind. It goes with the whole set. What a user has written goes when the user takes it out.
+    fn keeps(&self, id: &Id) -> bool {
+        id.kind.starts_with(object::DEFINITION) && self.shared.is_none() && self.places.is_none()
     }
 
     /// Why what is there cannot become the set: an object is of another set, whose it stays, or whatever the set itself refuses.
@@ -349,8 +355,9 @@ impl ObjectSet {
     fn plan_present(&self, live: &BTreeMap<Id, Value>) -> Plan {
         let objects: Vec<&Object> =
             self.objects.iter().filter(|object| !self.is_anothers(object, live)).collect();
-        let marked = self.marked_of(&objects);
-        let left = self.left(live.get(&self.record_id()));
+        let left = self.left(live.get(&self.record_id())).into_iter();
+        let (kept, left): (Vec<Id>, Vec<Id>) = left.partition(|id| self.keeps(id));
+        let marked = self.marked_of(&objects, &kept);
         let (mut created, mut what, mut diff) = (0, Vec::new(), String::new());
         for object in &marked {
             let found = live.get(&object.id);
@@ -381,7 +388,8 @@ impl ObjectSet {
             what.push("written down".into());
         }
         // What is written down holds what has left the set, too, until that is gone: whoever is killed in between knows of it.
-        let both = self.record(objects.iter().map(|object| &object.id).chain(&left)).marked(self.name);
+        let all = objects.iter().map(|object| &object.id).chain(&kept).chain(&left);
+        let both = self.record(all).marked(self.name);
         let wanted = marked.iter().skip(1);
         let (first, last) = if left.is_empty() { (&marked[0], None) } else { (&both, Some(&marked[0])) };
         let last = last.map(|record| record.value.to_string()).unwrap_or_default();

@@ -402,6 +402,23 @@ fn definitions_outlive_their_set_and_those_of_others_are_left_alone() {
 }
 
 #[test]
+fn a_definition_goes_with_its_whole_set_and_no_earlier() {
+    let (own, former) = (definition("pools", "net.example.org"), definition("rooms", "net.example.org"));
+    let both = ObjectSet::of("kinds", vec![own.clone(), former]).unwrap();
+    let live = applied(&both);
+    let newer = || ObjectSet::of("kinds", vec![own.clone()]).unwrap();
+    assert!(newer().plan_present(&live).changes.is_empty());
+    let gone = ObjectSet::of("kinds", Vec::new()).unwrap().absent().plan_absent(&live);
+    for kind in ["pools", "rooms"] {
+        let removed = format!("CustomResourceDefinition {kind}.net.example.org: removed");
+        assert!(what(&gone).contains(&removed), "{}", what(&gone));
+    }
+    // A user's own leaves when the user takes it out.
+    let written = newer().written_at(BTreeMap::new()).plan_present(&live);
+    assert_eq!(what(&written), "CustomResourceDefinition rooms.net.example.org: removed");
+}
+
+#[test]
 fn nothing_of_a_set_changes_where_it_is_not_to_come_or_another_one_cannot_change() {
     let of_others = || set(MANIFEST).not_new(Some("somebody else's".to_owned()));
     assert_eq!(of_others().refusal(&BTreeMap::new()).unwrap(), "somebody else's");

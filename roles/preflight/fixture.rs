@@ -15,8 +15,19 @@ use crate::resolvconf;
 
 /// The inventory, and its variables: all roles' defaults, and those that a user gives in YAML, whose place is `vars.yml`.
 pub(crate) fn inventory_and_vars(ini: &str, yaml: &str) -> (Arc<Inventory>, Arc<AllVars>) {
+    inventory_and_vars_in(&[], ini, yaml)
+}
+
+/// The same on a computer with this environment.
+fn inventory_and_vars_in(
+    environment: &[(&str, &str)],
+    ini: &str,
+    yaml: &str,
+) -> (Arc<Inventory>, Arc<AllVars>) {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let inventory = Arc::new(Inventory::from_ini("hosts.ini", ini, crate::group_rules()).unwrap());
     let mut builder = VarsBuilder::new(inventory.clone())
+        .environment(environment)
         .renames(crate::kubespray::renames())
         .fallbacks("kubespray/derived.yml", crate::kubespray::DERIVED)
         .unwrap()
@@ -36,10 +47,13 @@ pub(crate) fn inventory_and_vars(ini: &str, yaml: &str) -> (Arc<Inventory>, Arc<
 
 /// The variables of a host, the one of its inventory.
 pub(crate) fn variables(yaml: &str) -> HostVars {
-    inventory_and_vars("node1\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n", yaml)
-        .1
-        .host("node1")
-        .unwrap()
+    variables_in(&[], yaml)
+}
+
+/// The same on a computer with this environment.
+pub(crate) fn variables_in(environment: &[(&str, &str)], yaml: &str) -> HostVars {
+    let ini = "node1\n[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n";
+    inventory_and_vars_in(environment, ini, yaml).1.host("node1").unwrap()
 }
 
 /// A problem as `check: found`, without the folder of `vars.yml`.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::balancer::{self, External};
 use crate::bootstrap_os;
-use crate::catalogue::CATALOGUE;
+use crate::catalogue::{CATALOGUE, wants_app};
 use crate::common::{is_dns_name, nearest};
 use crate::containerd;
 use crate::kubespray;
@@ -269,8 +269,15 @@ const VERSIONS: [(&str, &str); 12] = [
 ];
 
 fn other_versions(vars: &HostVars) -> Vec<Problem> {
+    // Of an application that is off nothing is installed.
+    let is_on = |variable: &str| match variable {
+        "gateway_api_version" => wants_app(vars, "gateway-api").unwrap_or(false),
+        "argocd_version" => wants_app(vars, "argocd").unwrap_or(false),
+        _ => true,
+    };
     let settings: Vec<_> = VERSIONS
         .iter()
+        .filter(|(variable, _)| is_on(variable))
         .filter_map(|(variable, name)| Some((Setting::by_user(vars, variable)?, *name)))
         .collect();
     let Some(version) = Setting::of(vars, "kube_version").filter(|_| !settings.is_empty()) else {

@@ -28,7 +28,7 @@ const NAMESPACE: &str = "argocd";
 const OF_THE_CLUSTER: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
 
 /// What says what is to be installed: where it went, so might what it has installed, or nobody would know of that any more.
-const APPLICATIONS: &str = "applications.argoproj.io,applicationsets.argoproj.io";
+const APPLICATIONS: [&str; 2] = ["applications.argoproj.io", "applicationsets.argoproj.io"];
 
 /// The application.
 pub(crate) const APP: App = App {

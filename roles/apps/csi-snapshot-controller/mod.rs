@@ -19,9 +19,12 @@ const FILES: [&str; 6] = [
 ];
 
 /// What is a snapshot, or says of one: with the kind it would be lost, and has finalizers that nobody but the controller takes away.
-const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io,volumesnapshotcontents.snapshot.storage.k8s.io,\
-                         volumegroupsnapshots.groupsnapshot.storage.k8s.io,\
-                         volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io";
+const SNAPSHOTS: [&str; 4] = [
+    "volumesnapshots.snapshot.storage.k8s.io",
+    "volumesnapshotcontents.snapshot.storage.k8s.io",
+    "volumegroupsnapshots.groupsnapshot.storage.k8s.io",
+    "volumegroupsnapshotcontents.groupsnapshot.storage.k8s.io",
+];
 
 /// The application.
 pub(crate) const APP: App =

@@ -21,10 +21,15 @@ const FILES: [&str; 7] = [
 ];
 
 /// Its objects have finalizers that nobody but the controllers takes away, and a Kustomization may take along what it has applied.
-const OBJECTS: &str = "kustomizations.kustomize.toolkit.fluxcd.io,gitrepositories.source.toolkit.fluxcd.io,\
-                       ocirepositories.source.toolkit.fluxcd.io,buckets.source.toolkit.fluxcd.io,\
-                       helmrepositories.source.toolkit.fluxcd.io,helmcharts.source.toolkit.fluxcd.io,\
-                       externalartifacts.source.toolkit.fluxcd.io";
+const OBJECTS: [&str; 7] = [
+    "kustomizations.kustomize.toolkit.fluxcd.io",
+    "gitrepositories.source.toolkit.fluxcd.io",
+    "ocirepositories.source.toolkit.fluxcd.io",
+    "buckets.source.toolkit.fluxcd.io",
+    "helmrepositories.source.toolkit.fluxcd.io",
+    "helmcharts.source.toolkit.fluxcd.io",
+    "externalartifacts.source.toolkit.fluxcd.io",
+];
 
 /// The application.
 pub(crate) const APP: App =

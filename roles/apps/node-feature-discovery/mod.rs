@@ -21,7 +21,7 @@ fn sets(of: &Host) -> Result<Vec<ObjectSet>> {
     Ok(sets)
 }
 
-/// Nodes lose the labels and annotations that they have of it: it has noted on each of them which these are.
+/// Nodes lose the labels, annotations, resources and taints that they have of it: it has noted on each of them which these are.
 fn unlabel(host: &Host) -> BoxFuture<'_, Result<()>> {
     async move {
         let Some(kubectl) = Kubectl::find(host).await? else { return Ok(()) };
@@ -47,17 +47,27 @@ mod tests {
 
     #[test]
     fn nodes_lose_what_they_have_of_it_and_nothing_else() {
-        let labelled = "node1;cpu-cpuid.AVX,nvidia.com/gpu;own\nnode2;;\n";
-        let script =
-            format!("set -eu\nkubectl() {{ printf '%s\\n' \"$*\"; }}\n{}", include_str!("unlabel.sh"));
-        let done = Command::new("sh").args(["-c", &script, "sh", labelled]).output().unwrap();
+        let labelled =
+            "node1;cpu-cpuid.AVX,nvidia.com/gpu;own;slots;a/b=c:NoSchedule,gone:NoExecute\nnode2;;;;\n";
+        let cluster = "kubectl() {
+  [ \"$1 $4\" != 'taint gone:NoExecute-' ] || { echo 'error: taint \"gone:NoExecute\" not found' >&2; return 1; }
+  printf '%s\\n' \"$*\" >>calls
+}";
+        let script = format!("set -eu\n{cluster}\n{}", include_str!("unlabel.sh"));
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell = Command::new("sh");
+        let done = shell.args(["-c", &script, "sh", labelled]).current_dir(folder.path()).output().unwrap();
         assert!(done.status.success(), "{done:?}");
         let noted = "nfd.node.kubernetes.io/feature-labels- nfd.node.kubernetes.io/feature-annotations- \
                      nfd.node.kubernetes.io/extended-resources- nfd.node.kubernetes.io/taints-";
+        let none = r#"{"feature.node.kubernetes.io/slots": null}"#;
         let expected = format!(
             "label node node1 feature.node.kubernetes.io/cpu-cpuid.AVX- nvidia.com/gpu-\n\
+             patch node node1 --subresource=status --type=merge --patch \
+             {{\"status\": {{\"capacity\": {none}, \"allocatable\": {none}}}}}\n\
+             taint node node1 a/b=c:NoSchedule-\n\
              annotate node node1 {noted} feature.node.kubernetes.io/own-\nannotate node node2 {noted}\n"
         );
-        assert_eq!(String::from_utf8(done.stdout).unwrap(), expected);
+        assert_eq!(std::fs::read_to_string(folder.path().join("calls")).unwrap(), expected);
     }
 }
