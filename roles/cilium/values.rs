@@ -30,6 +30,9 @@ plain! {
     cilium_mtu: u32 => "MTU";
     cilium_enable_ipv4: bool => "ipv4.enabled";
     cilium_l2announcements: bool => "l2announcements.enabled";
+    cilium_encryption_enabled: bool => "encryption.enabled";
+    cilium_encryption_type: String => "encryption.type";
+    cilium_encryption_node_encryption: bool => "encryption.nodeEncryption";
     cilium_agent_health_port: u16 => "healthPort";
     cilium_identity_allocation_mode: String => "identityAllocationMode";
     cilium_memory_limit: String => "resources.limits.memory";

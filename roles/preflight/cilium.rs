@@ -8,9 +8,13 @@ use super::findings::problem;
 use super::settings::Setting;
 
 /// What kubespray has of cilium and muster has not, where it is true or holds something, each with why it is refused.
-const NOT_DONE: [(&str, &str, &str); 15] = [
-    ("cilium_encryption_enabled", ENCRYPTION.0, ENCRYPTION.1),
-    ("cilium_ipsec_enabled", ENCRYPTION.0, ENCRYPTION.1),
+const NOT_DONE: [(&str, &str, &str); 14] = [
+    (
+        "cilium_ipsec_enabled",
+        "false: muster has no keys for IPsec",
+        "remove it; WireGuard makes its own keys: set cilium_encryption_enabled: \
+     true and cilium_encryption_type: wireguard",
+    ),
     (
         "cilium_gateway_api_enabled",
         "false: the kinds of the Gateway API (gateway_api_enabled) come after cilium, which looks for them once",
@@ -54,11 +58,6 @@ const NOT_DONE: [(&str, &str, &str); 15] = [
     ),
 ];
 
-const ENCRYPTION: (&str, &str) = (
-    "false: muster does not set up that packets between nodes are encrypted",
-    "remove it; where you want WireGuard, which makes its own keys, say {encryption: {enabled: true, type: wireguard}} in \
-     cilium_extra_values",
-);
 const BGP: (&str, &str) = (
     "nothing: muster does not set up BGP",
     "remove it; where you set it up yourself, say bgpControlPlane in cilium_extra_values, and put the objects into the folder extension",
@@ -81,7 +80,13 @@ pub(super) fn check(vars: &HostVars) -> Vec<Problem> {
         let told = Setting::of(vars, name).map(|setting| setting.wrong(needed, remedy));
         Some(told.unwrap_or_else(|| problem(name, "true", needed, remedy)))
     });
-    not_done.chain(routes(vars)).chain(answers(vars)).chain(pool(vars)).chain(addresses(vars)).collect()
+    not_done
+        .chain(encryption(vars))
+        .chain(routes(vars))
+        .chain(answers(vars))
+        .chain(pool(vars))
+        .chain(addresses(vars))
+        .collect()
 }
 
 /// The UDP port to which packets of pods go, where they are wrapped: cilium's own for vxlan, IANA's for Geneve.
@@ -95,6 +100,16 @@ pub(crate) fn tunnel_port(mode: &str) -> Option<u16> {
 
 fn tunnel(vars: &HostVars) -> String {
     Setting::of(vars, "cilium_tunnel_mode").map(|mode| mode.text).unwrap_or_default()
+}
+
+/// Keys are those that WireGuard makes.
+fn encryption(vars: &HostVars) -> Option<Problem> {
+    let is_on = vars.get("cilium_encryption_enabled").ok().flatten()?.as_bool()?;
+    let way = Setting::of(vars, "cilium_encryption_type").filter(|way| is_on && way.text != "wireguard")?;
+    Some(way.wrong(
+        "wireguard, where cilium_encryption_enabled is true: muster has no keys for IPsec",
+        "set cilium_encryption_type: wireguard, or cilium_encryption_enabled: false",
+    ))
 }
 
 /// Nodes tell their kernels of each other's pods only where packets are sent as they are.
@@ -162,7 +177,8 @@ mod tests {
                 "cilium_encryption_enabled: false\ncilium_bgp_peering_policies: []\ncilium_install_extra_flags: ''",
                 "",
             ),
-            ("cilium_encryption_enabled: true", "cilium_encryption_enabled"),
+            ("cilium_encryption_enabled: true", "cilium_encryption_type"),
+            ("cilium_encryption_enabled: 'true'\ncilium_encryption_type: wireguard", ""),
             ("cilium_ipsec_enabled: 'yes'", "cilium_ipsec_enabled"),
             ("cilium_enable_ipv6: true", "cilium_enable_ipv6"),
             ("cilium_gateway_api_enabled: true", "cilium_gateway_api_enabled"),

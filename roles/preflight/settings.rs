@@ -564,7 +564,11 @@ mod tests {
             ("kube_version: v1.36.3", None),
             ("dns_domain: Cluster_Local", Some("dns_domain: Cluster_Local (vars.yml:1:13)")),
             // Without a domain of its own the name is that, too.
-            ("cluster_name: my_cluster", Some("dns_domain: my_cluster")),
+            ("cluster_name: My_cluster", None),
+            (
+                "{cluster_name: my_cluster, dns_domain: '{{ cluster_name }}'}",
+                Some("dns_domain: my_cluster (vars.yml:1:40)"),
+            ),
             ("{cluster_name: My_cluster, dns_domain: cluster.local}", None),
             (
                 "{cluster_name: my cluster, dns_domain: cluster.local}",

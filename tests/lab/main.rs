@@ -29,6 +29,7 @@ mod faults;
 mod fixture;
 mod hand_on;
 mod hardening;
+mod here;
 mod kinds;
 mod kubelets;
 mod kubespray;
