@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use muster_testkit::fault_record::held;
 
 use crate::asked::{self, API, APP};
-use crate::fixture::{Ended, Lab};
+use crate::fixture::{Ended, Lab, bundle};
 use crate::upgrade;
 
 /// What the inventory has to say of a cluster that kubeadm has made.
@@ -51,8 +50,7 @@ fn upgraded(lab: &Lab, vars: &str, nodes: usize) {
 
 /// A cluster that a script has made of so many machines, which is told these numbers.
 fn made_by(lab: &Lab, script: &str, machines: u8, numbers: &[&str]) {
-    let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
-    let bundle = std::env::var_os("MUSTER_BUNDLE").map_or(own, Into::into);
+    let bundle = bundle();
     let script = format!("{}/tests/lab/{script}", env!("CARGO_MANIFEST_DIR"));
     let version = if upgrade::other_version_is_there(lab) { upgrade::FROM } else { upgrade::TO };
     let version = format!("KUBE_VERSION={version}");

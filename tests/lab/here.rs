@@ -1,34 +1,37 @@
 //! The machine at which somebody types is one of the cluster: `ansible_connection: local`.
 
-use crate::fixture::{Lab, muster};
+use crate::fixture::{Lab, bundle, muster};
 
 #[test]
 #[ignore = "it takes three minutes; ./test --all"]
 fn a_machine_sets_up_itself_and_another_one_and_takes_the_cluster_away() {
     let lab = Lab::up(124, &["-n", "2"]);
     let other = lab.address(2);
-    let serves = "http://10.146.124.1:5000";
-    let mut server = lab.start(&["bundle", "serve", "--listen", "0.0.0.0:5000"]);
-    server.until("serving ");
     let muster = muster().display().to_string();
-    let bring = format!(
-        "'{muster}' lab --name test124 ssh node1 -- 'cat >/usr/local/bin/muster && chmod 755 /usr/local/bin/muster' <'{muster}'"
+    let bundle = bundle();
+    let bring = |from: &str, to: &str| {
+        let ended =
+            lab.exec(&["sh", "-c", &format!("{from} | '{muster}' lab --name test124 ssh node1 -- '{to}'")]);
+        assert_eq!(ended.code, 0, "{ended:#?}");
+    };
+    bring(&format!("cat '{muster}'"), "cat >/usr/local/bin/muster && chmod 755 /usr/local/bin/muster");
+    bring(
+        &format!("tar -C '{}' -c .", bundle.display()),
+        "mkdir -p /root/.cache/muster/bundle && tar -C /root/.cache/muster/bundle -x",
     );
-    let brought = lab.exec(&["sh", "-c", &bring]);
-    assert_eq!(brought.code, 0, "{brought:#?}");
     // It logs in to the other one.
     lab.on("node1", "ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519");
     let key = lab.on("node1", "cat /root/.ssh/id_ed25519.pub");
     lab.on("node2", &format!("mkdir -p /root/.ssh && echo '{}' >>/root/.ssh/authorized_keys", key.trim()));
     let groups = "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\nnode2\n";
-    let write = |name: &str, first: &str| {
+    let write = |folder: &str, first: &str| {
         let hosts = format!(
             "node1 ansible_connection=local {first}\nnode2 ansible_host={other} ip={other}\n{groups}"
         );
         lab.on(
             "node1",
             &format!(
-                "mkdir -p /root/school/inventory && printf '{}' >/root/school/inventory/{name}",
+                "mkdir -p /root/school/{folder} && printf '{}' >/root/school/{folder}/hosts.ini",
                 hosts.replace('\n', "\\n")
             ),
         );
@@ -41,10 +44,7 @@ fn a_machine_sets_up_itself_and_another_one_and_takes_the_cluster_away() {
     };
 
     // As kubespray's inventory/local has it: without an address.
-    write("hosts.ini", "");
-    done(&format!("bundle fetch --for-inventory --files-repo {serves} --registry-host {serves}"));
-    server.signal("TERM");
-    server.end();
+    write("inventory", "");
     done("setup-cluster");
     let nodes = done("kubectl get nodes --no-headers").out;
     assert_eq!(nodes.lines().filter(|line| line.contains(" Ready ")).count(), 2, "{nodes}");
@@ -55,8 +55,8 @@ fn a_machine_sets_up_itself_and_another_one_and_takes_the_cluster_away() {
     done("verify");
 
     // An inventory that was written for another computer changes nothing here.
-    write("others.ini", &format!("ansible_host={other}"));
-    let refused = here("setup-cluster -i inventory/others.ini");
+    write("others", "ansible_host=192.0.2.77");
+    let refused = here("setup-cluster -i others/hosts.ini");
     assert_ne!(refused.code, 0, "{refused:#?}");
     assert!(refused.all().contains("this computer does not have its ansible_host"), "{refused:#?}");
 

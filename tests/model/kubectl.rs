@@ -200,6 +200,19 @@ pub(crate) fn answer(objects: &mut Objects, words: &[&str], input: &str) -> Opti
         ["-n", "kube-system", "get", "configmaps", "--selector", "muster.io/set", "-o", _] => {
             Some(objects.sets())
         }
+        [
+            "--namespace",
+            "kube-system",
+            "get",
+            "configmaps",
+            names @ ..,
+            "--ignore-not-found",
+            "-o",
+            "name",
+        ] => {
+            let there = names.iter().filter(|name| objects.has("ConfigMap", name));
+            Some(there.map(|name| format!("configmap/{name}\n")).collect())
+        }
         ["-n", "kube-system", "get", "service/coredns", "-o", _] => {
             Some(objects.find("Service", "coredns")?["spec"]["clusterIP"].as_str()?.to_owned())
         }
