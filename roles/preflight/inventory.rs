@@ -62,6 +62,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
         of_host.refuse(dual_stack::check(vars, nodes.len()));
         of_host.refuse(addresses(vars));
         of_host.object(node_name(vars));
+        of_host.refuse(connection(vars));
         of_host.refuse(kubelets::locked_out(host, vars, &planes));
         (*host, of_host)
     });
@@ -291,6 +292,12 @@ fn addresses(vars: &HostVars) -> Vec<Problem> {
     ["ip", "access_ip"].into_iter().filter_map(tell).collect()
 }
 
+/// Machines are reached over ssh, this computer too.
+fn connection(vars: &HostVars) -> Option<Problem> {
+    let setting = Setting::of(vars, "ansible_connection").filter(|s| s.text == "local")?;
+    Some(setting.wrong("ssh", format!("let ssh log in to {}, and remove ansible_connection", vars.name())))
+}
+
 /// A node's name is a DNS name (RFC 1123), and the value of a label, which has 63 characters at most.
 fn node_name(vars: &HostVars) -> Option<Problem> {
     let name = text(vars, "kube_override_hostname")?;
@@ -344,6 +351,10 @@ mod tests {
             (
                 GOOD.replace("c ansible", "Room_1 ansible").replace("\nc\n", "\nRoom_1\n"),
                 "node name: Room_1 on Room_1",
+            ),
+            (
+                GOOD.replace("192.0.2.3", "192.0.2.3 ansible_connection=local"),
+                "ansible_connection: local (hosts.ini:3:45) on c",
             ),
             (GOOD.replace("ansible_host=192.0.2.2", "ansible_host=").replace("192.0.2.3", ""), ""),
             (

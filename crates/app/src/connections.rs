@@ -154,11 +154,7 @@ fn refuse_same_machine_twice(
             "{place}{other} and {name} are the same machine: both are reached at {}{excerpt}",
             target.address()
         );
-        let hint = match target.is_here {
-            true => "ansible_connection: local is for one of them at most",
-            false => "give each its own ansible_host, or remove one of them",
-        };
-        return Err(Error::written(message).hint(hint));
+        return Err(Error::written(message).hint("give each its own ansible_host, or remove one of them"));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! user's configuration of ssh and the user's own account.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use muster_engine::ssh::{Privilege, SshConfig, Target};
@@ -166,46 +166,12 @@ impl Login {
             let given = self.given_key.iter().filter(|given| !target.identity_files.contains(given)).cloned();
             target.identity_files = given.chain(target.identity_files.iter().cloned()).collect();
         }
-        if target.is_here {
-            is_this_computer(vars)?;
-        }
         target.known_address = known_address(vars);
         let target = self.overrule(target);
         let told = |argument: String| format!("the argument {argument} for ssh has no meaning here");
         let warnings = ignored.into_iter().map(told).chain(misspelt(vars)).collect();
         Ok(Found { target, origin: origin(&["ansible_ssh_host", "ansible_host"]), warnings })
     }
-}
-
-/// A machine that is said to be this computer has no other one's address: the inventory may have been written for another computer.
-///
-/// # Errors
-/// It has.
-fn is_this_computer(vars: &HostVars) -> Result<(), Error> {
-    for name in ["ansible_host", "ip"] {
-        let Some(value) = vars.get(name).ok().flatten() else { continue };
-        let Some(address) = value.as_str().and_then(|text| text.parse::<IpAddr>().ok()) else { continue };
-        if !is_own(address) {
-            let said = format!(
-                "{} is this computer by ansible_connection: local, and this computer does not have its {name}, {address}",
-                vars.name()
-            );
-            return Err(placed(value.origin.as_ref(), &said)
-                .hint("run muster on that machine, or remove ansible_connection and let ssh log in to it"));
-        }
-    }
-    Ok(())
-}
-
-/// Whether an address is one of this computer: from there it would talk to it. Nothing is sent.
-fn is_own(address: IpAddr) -> bool {
-    let any: IpAddr =
-        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((address, 9))?;
-        socket.local_addr()
-    });
-    from.is_ok_and(|from| from.ip() == address)
 }
 
 /// The address at which the other machines of the cluster reach this one, where the inventory says it.
@@ -276,23 +242,6 @@ mod tests {
         check_user("n", None, &setting, "set");
         check_user("n", Some("typed"), &setting, "typed");
         check_user("n ansible_user=written", Some("typed"), &setting, "written");
-    }
-
-    #[test]
-    fn this_computer_is_a_machine_where_it_has_its_address() {
-        let found = |line: &str| found(line, &ConnectionOptions::default(), &Environment::with(&[]));
-        let local = |line: &str| found(&format!("n ansible_connection=local {line}"));
-        for line in ["", "ansible_host=127.0.0.1", "ansible_host=n.example.org ip=127.0.0.1"] {
-            assert_eq!(local(line).unwrap().target.address(), "this computer", "{line}");
-        }
-        for line in ["ansible_host=192.0.2.1", "ip=192.0.2.1", "ansible_host=127.0.0.1 ip=2001:db8::1"] {
-            let error = format!("{:?}", local(line).unwrap_err());
-            assert!(
-                error.contains("this computer does not have its") && error.contains("run muster on"),
-                "{error}"
-            );
-        }
-        assert!(!found("n ansible_connection=ssh").unwrap().target.is_here);
     }
 
     #[test]

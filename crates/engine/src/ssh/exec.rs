@@ -1,5 +1,6 @@
 //! One program on one channel: what it is sent, what it writes, how it ends.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Target;
 use super::connect::Connection;
-use super::output::{MOST_STDOUT, Output};
 use super::privilege::{self, Request};
 use crate::transport::{Exit, OnLine, Program, TransportError};
 
+/// Standard output beyond this is an error: frames of a program come to kilobytes.
+pub(super) const MOST_STDOUT: usize = 64 << 20;
+/// Of standard error this much is kept of the beginning, and as much of the end.
+const STDERR_PART: usize = 32 << 10;
+/// A line without an end is passed on in pieces of this size.
+const MOST_LINE: usize = 8 << 10;
 /// How much of the input is read at a time: four of SSH's packets, a quarter of a percent of sshd's window.
 const CHUNK: usize = 128 << 10;
 /// How long sudo may take to accept or refuse a password (PAM waits two seconds after a wrong one, directories longer).
@@ -80,8 +86,8 @@ impl Session {
 
     /// Gives sudo its password before the program is known, where it wants one.
     pub(super) async fn send_password(&mut self) {
-        let Some(mut write) = self.write.as_ref() else { return };
-        if tokio::time::timeout(PASSWORD_WAIT, send_password(&mut write, &self.request))
+        let Some(write) = &self.write else { return };
+        if tokio::time::timeout(PASSWORD_WAIT, send_password(write, &self.request))
             .await
             .is_ok_and(|sent| sent.is_ok())
         {
@@ -125,17 +131,44 @@ impl Session {
             return Err(connection.lost());
         };
         output.on_line = on_line;
-        let mut channel = &*write;
-        let fed = feed(&mut channel, request, password_sent, program, start);
-        let ended = together(target, fed, collect(read, output)).await?;
-        if let Ended::Status(_) | Ended::NoStatus = ended {
-            *state = State::Ended;
+        let ended = {
+            let feed = feed(write, request, password_sent, program, start);
+            let collect = collect(read, output);
+            tokio::pin!(feed, collect);
+            tokio::select! {
+                ended = &mut collect => ended,
+                fed = &mut feed => match fed {
+                    Ok(()) => collect.await,
+                    Err(Unfed::Input(error)) => {
+                        return Err(TransportError::Input { address: target.address(), reason: error.to_string() });
+                    }
+                    Err(Unfed::Password) => Ended::Silent,
+                    // The other side takes no more; how it ended comes from the other direction.
+                    Err(Unfed::Closed) => collect.await,
+                },
+            }
+        };
+        let never_started =
+            |status| privilege::diagnose(target, request, status, &output.stdout, &output.before);
+        match ended {
+            Ended::Status(status) if output.mark.is_some() => {
+                *state = State::Ended;
+                Err(never_started(status))
+            }
+            Ended::Status(status) => {
+                *state = State::Ended;
+                Ok(std::mem::take(output).into_exit(status))
+            }
+            Ended::NoStatus => {
+                *state = State::Ended;
+                Err(connection.no_status())
+            }
+            Ended::Silent => Err(privilege::silent(target, PASSWORD_WAIT)),
+            Ended::WrongPassword => Err(privilege::wrong_password(target)),
+            Ended::Denied => Err(connection.denied()),
+            Ended::Flood => Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
+            Ended::Lost => Err(connection.lost()),
         }
-        outcome(ended, target, request, output, |ended| match ended {
-            Ended::Denied => connection.denied(),
-            Ended::NoStatus => connection.no_status(),
-            _ => connection.lost(),
-        })
     }
 }
 
@@ -164,48 +197,8 @@ impl Drop for Session {
     }
 }
 
-/// Sends what a program is to get, and takes what it writes, until it has ended.
-pub(super) async fn together(
-    target: &Target,
-    feed: impl Future<Output = Result<(), Unfed>>,
-    collect: impl Future<Output = Ended>,
-) -> Result<Ended, TransportError> {
-    tokio::pin!(feed, collect);
-    tokio::select! {
-        ended = &mut collect => Ok(ended),
-        fed = &mut feed => match fed {
-            // Where the other side takes no more, how it ended comes from the other direction.
-            Ok(()) | Err(Unfed::Closed) => Ok(collect.await),
-            Err(Unfed::Password) => Ok(Ended::Silent),
-            Err(Unfed::Input(error)) => {
-                Err(TransportError::Input { address: target.address(), reason: error.to_string() })
-            }
-        },
-    }
-}
-
-/// What came of a program; `way` says what is wrong with the way to it.
-pub(super) fn outcome(
-    ended: Ended,
-    target: &Target,
-    request: &Request,
-    output: &mut Output,
-    way: impl FnOnce(Ended) -> TransportError,
-) -> Result<Exit, TransportError> {
-    match ended {
-        Ended::Status(status) if output.mark.is_some() => {
-            Err(privilege::diagnose(target, request, status, &output.stdout, &output.before))
-        }
-        Ended::Status(status) => Ok(std::mem::take(output).into_exit(status)),
-        Ended::Silent => Err(privilege::silent(target, PASSWORD_WAIT)),
-        Ended::WrongPassword => Err(privilege::wrong_password(target)),
-        Ended::Flood => Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
-        Ended::Denied | Ended::NoStatus | Ended::Lost => Err(way(ended)),
-    }
-}
-
 /// How a program ended.
-pub(super) enum Ended {
+enum Ended {
     Status(i32),
     /// The server does not run programs.
     Denied,
@@ -219,44 +212,29 @@ pub(super) enum Ended {
 }
 
 /// Why not everything was sent.
-pub(super) enum Unfed {
+enum Unfed {
     Input(std::io::Error),
     Password,
     Closed,
 }
 
-/// Where what a program is to get goes.
-pub(super) trait Sink {
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Unfed>;
-    async fn end(&mut self) -> Result<(), Unfed>;
-}
-
-impl Sink for &ChannelWriteHalf<Msg> {
-    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Unfed> {
-        self.data_bytes(bytes).await.map_err(|_| Unfed::Closed)
-    }
-
-    async fn end(&mut self) -> Result<(), Unfed> {
-        self.eof().await.map_err(|_| Unfed::Closed)
-    }
-}
-
-async fn send_password(sink: &mut impl Sink, request: &Request) -> Result<(), Unfed> {
+async fn send_password(write: &ChannelWriteHalf<Msg>, request: &Request) -> Result<(), russh::Error> {
     let Some(password) = &request.password else { return Ok(()) };
-    sink.send(format!("{}\n", password.expose_secret()).into_bytes()).await
+    write.data_bytes(format!("{}\n", password.expose_secret()).into_bytes()).await
 }
 
 /// Sends what the program is to get.
-pub(super) async fn feed(
-    sink: &mut impl Sink,
+async fn feed(
+    write: &ChannelWriteHalf<Msg>,
     request: &Request,
     password_sent: bool,
     program: Program,
     start: &mut oneshot::Receiver<()>,
 ) -> Result<(), Unfed> {
+    let closed = |_| Unfed::Closed;
     if request.password.is_some() {
         if !password_sent {
-            send_password(sink, request).await?;
+            send_password(write, request).await.map_err(closed)?;
         }
         match tokio::time::timeout(PASSWORD_WAIT, start).await {
             Ok(Ok(())) => {}
@@ -268,10 +246,10 @@ pub(super) async fn feed(
     match program {
         Program::Text(mut text) => {
             text.insert_str(0, &preamble);
-            sink.send(text.into_bytes()).await?;
+            write.data_bytes(text.into_bytes()).await.map_err(closed)?;
         }
         Program::Reader { mut input, .. } => {
-            sink.send(preamble.into_bytes()).await?;
+            write.data_bytes(preamble.into_bytes()).await.map_err(closed)?;
             loop {
                 let mut chunk = Vec::with_capacity(CHUNK);
                 while chunk.len() < CHUNK {
@@ -288,11 +266,11 @@ pub(super) async fn feed(
                 if chunk.is_empty() {
                     break;
                 }
-                sink.send(chunk).await?;
+                write.data_bytes(chunk).await.map_err(closed)?;
             }
         }
     }
-    sink.end().await
+    write.eof().await.map_err(closed)
 }
 
 /// Takes what the program writes, until the channel is closed.
@@ -305,14 +283,40 @@ async fn collect(read: &mut ChannelReadHalf, output: &mut Output) -> Ended {
     }
 }
 
+/// What a program has written, and its status.
+#[derive(Default)]
+struct Output {
+    stdout: Vec<u8>,
+    kept: Kept,
+    status: Option<i32>,
+    /// The line still awaited before the program counts as started.
+    mark: Option<String>,
+    prompt: Option<String>,
+    started: Option<oneshot::Sender<()>>,
+    /// Standard error before the mark.
+    before: Vec<u8>,
+    line: Vec<u8>,
+    on_line: Option<OnLine>,
+}
+
 impl Output {
+    fn new(request: &Request, started: oneshot::Sender<()>) -> Self {
+        Self {
+            mark: request.mark.clone(),
+            prompt: request.prompt.clone(),
+            started: Some(started),
+            ..Self::default()
+        }
+    }
+
     /// Takes what came from the channel; returns how the program ended, if it did.
     fn take(&mut self, message: Option<ChannelMsg>) -> Option<Ended> {
         match message {
             Some(ChannelMsg::Data { data }) => {
-                if !self.stdout(&data) {
+                if self.stdout.len() + data.len() > MOST_STDOUT {
                     return Some(Ended::Flood);
                 }
+                self.stdout.extend_from_slice(&data);
             }
             Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
                 self.stderr(&data);
@@ -331,6 +335,85 @@ impl Output {
             Some(_) => {}
         }
         None
+    }
+
+    fn stderr(&mut self, bytes: &[u8]) {
+        let Some(mark) = &self.mark else { return self.program_stderr(bytes) };
+        self.before.extend_from_slice(bytes);
+        let mut start = 0;
+        while let Some(length) = self.before[start..].iter().position(|&byte| byte == b'\n') {
+            let end = start + length;
+            if self.before[start..end].trim_ascii_end() == mark.as_bytes() {
+                let rest = self.before.split_off(end + 1);
+                self.mark = None;
+                if let Some(started) = self.started.take() {
+                    // Nobody waits for it where there is no password.
+                    started.send(()).ok();
+                }
+                return self.program_stderr(&rest);
+            }
+            start = end + 1;
+        }
+        // A login shell that never stops talking must not fill the memory.
+        if self.before.len() > 2 * STDERR_PART {
+            self.before.drain(..STDERR_PART);
+        }
+    }
+
+    fn program_stderr(&mut self, bytes: &[u8]) {
+        self.kept.extend(bytes);
+        let Some(on_line) = &self.on_line else { return };
+        for &byte in bytes {
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+            if byte == b'\n' || self.line.len() == MOST_LINE {
+                on_line(&String::from_utf8_lossy(&self.line));
+                self.line.clear();
+            }
+        }
+    }
+
+    /// Whether sudo asks for the password a second time.
+    fn asked_again(&self) -> bool {
+        let (Some(_), Some(prompt)) = (&self.mark, &self.prompt) else { return false };
+        let mut prompts = self.before.windows(prompt.len()).filter(|window| *window == prompt.as_bytes());
+        prompts.nth(1).is_some()
+    }
+
+    fn into_exit(self, status: i32) -> Exit {
+        if let (Some(on_line), false) = (&self.on_line, self.line.is_empty()) {
+            on_line(&String::from_utf8_lossy(&self.line));
+        }
+        Exit { status, stdout: self.stdout, stderr: self.kept.into_bytes() }
+    }
+}
+
+/// The beginning and the end of something long.
+#[derive(Default)]
+struct Kept {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    cut: usize,
+}
+
+impl Kept {
+    fn extend(&mut self, bytes: &[u8]) {
+        let (head, rest) = bytes.split_at(bytes.len().min(STDERR_PART - self.head.len()));
+        self.head.extend_from_slice(head);
+        self.tail.extend(rest);
+        let over = self.tail.len().saturating_sub(STDERR_PART);
+        self.tail.drain(..over);
+        self.cut += over;
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        let mut bytes = self.head;
+        if self.cut > 0 {
+            bytes.extend_from_slice(format!("\n... {} bytes left out ...\n", self.cut).as_bytes());
+        }
+        bytes.extend(self.tail);
+        bytes
     }
 }
 
@@ -353,5 +436,70 @@ fn number(signal: &Sig) -> i32 {
         Sig::Custom(name) if name.starts_with("XCPU") => 24,
         Sig::Custom(name) if name.starts_with("XFSZ") => 25,
         Sig::Custom(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_standard_error_both_ends_are_kept() {
+        let mut kept = Kept::default();
+        kept.extend(b"first");
+        assert_eq!(Kept { head: b"first".to_vec(), ..Kept::default() }.into_bytes(), kept.into_bytes());
+
+        let mut kept = Kept::default();
+        for n in 0..20_000 {
+            kept.extend(format!("{n:05}\n").as_bytes());
+        }
+        let bytes = kept.into_bytes();
+        let text = String::from_utf8(bytes).expect("ASCII");
+        assert!(text.starts_with("00000\n00001\n"), "the beginning is there");
+        assert!(text.ends_with("19998\n19999\n"), "the end is there");
+        assert!(text.contains("\n... 54464 bytes left out ...\n"), "what is missing is told");
+        assert!(text.len() < 2 * STDERR_PART + 100);
+    }
+
+    #[test]
+    fn what_sudo_says_before_the_mark_is_kept_apart() {
+        let request = Request {
+            command: String::new(),
+            password: None,
+            prompt: Some("ask-77".to_owned()),
+            mark: Some("77".to_owned()),
+        };
+        let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let on_line: OnLine = Arc::new({
+            let lines = Arc::clone(&lines);
+            move |line: &str| lines.lock().expect("not poisoned").push(line.to_owned())
+        });
+        let (started, mut start) = oneshot::channel();
+        let mut output = Output::new(&request, started);
+        output.on_line = Some(on_line);
+        output.stderr(b"lecture: echo 77 here\nask-77");
+        assert!(output.mark.is_some() && !output.asked_again() && start.try_recv().is_err());
+        output.stderr(b"\n7");
+        output.stderr(b"7\r\nreal out");
+        assert!(output.mark.is_none() && start.try_recv().is_ok());
+        output.stderr(b"put\nlast");
+        let exit = output.into_exit(3);
+        assert_eq!((exit.status, exit.stderr.as_slice()), (3, b"real output\nlast".as_slice()));
+        assert_eq!(*lines.lock().expect("not poisoned"), ["real output", "last"]);
+    }
+
+    #[test]
+    fn a_second_prompt_means_the_password_was_refused() {
+        let request = Request {
+            command: String::new(),
+            password: Some("x".into()),
+            prompt: Some("ask-77".to_owned()),
+            mark: Some("77".to_owned()),
+        };
+        let mut output = Output::new(&request, oneshot::channel().0);
+        output.stderr(b"ask-77");
+        assert!(!output.asked_again());
+        output.stderr(b"\nSorry, try again.\nask-77");
+        assert!(output.asked_again());
     }
 }

@@ -14,11 +14,9 @@ mod connect;
 mod exec;
 mod follow;
 mod gate;
-mod here;
 mod keys;
 mod known_hosts;
 mod limiter;
-mod output;
 mod privilege;
 mod proxy_command;
 mod target;
@@ -232,7 +230,7 @@ enum Current {
     Failed(Instant, TransportError),
 }
 
-/// A machine reached over SSH, or this computer itself. Connects when first used, and again when the connection was lost.
+/// A machine reached over SSH. Connects when first used, and again when the connection was lost.
 pub struct Ssh {
     target: Target,
     client: Arc<Client>,
@@ -269,9 +267,6 @@ impl Ssh {
 
     /// Connects and logs in, unless that is done.
     pub async fn connect(&self) -> Result<(), TransportError> {
-        if self.target.is_here {
-            return Ok(());
-        }
         let connection = self.connection().await?;
         self.prepare(&connection)
     }
@@ -342,14 +337,8 @@ impl Ssh {
             let reason = "the program that is to read it has more than one line".to_owned();
             return Err(TransportError::Input { address: self.target.address(), reason });
         }
-        let limit = exec.timeout;
-        let late = |_| Err(TransportError::TimedOut { address: self.target.address(), limit });
-        if self.target.is_here {
-            self.meter.exchanges.fetch_add(1, Ordering::Relaxed);
-            let run = here::run(&self.target, exec.program, exec.on_line);
-            return tokio::time::timeout(limit, run).await.unwrap_or_else(late);
-        }
         let connection = self.connection().await?;
+        let limit = exec.timeout;
         let run = async {
             let session = self.session(&connection).await?;
             let connection = Arc::clone(session.connection());
@@ -363,7 +352,10 @@ impl Ssh {
             }
             Ok(exit)
         };
-        tokio::time::timeout(limit, run).await.unwrap_or_else(late)
+        match tokio::time::timeout(limit, run).await {
+            Ok(result) => result,
+            Err(_) => Err(TransportError::TimedOut { address: self.target.address(), limit }),
+        }
     }
 
     /// Opens a session for the next program while this one runs. Opening a channel, starting a shell and opening its

@@ -30,8 +30,6 @@ pub enum HostKeyPolicy {
 pub struct Target {
     /// Name or address to dial. Behind jump hosts, the last of them resolves it.
     pub host: String,
-    /// It is this computer itself: nobody is dialled, and programs run here.
-    pub is_here: bool,
     /// The port to dial.
     pub port: u16,
     /// The login name.
@@ -107,7 +105,6 @@ impl Target {
         let user = user.into();
         Self {
             host: host.into(),
-            is_here: false,
             port: DEFAULT_PORT,
             privilege: if user == "root" { Privilege::Root } else { Privilege::Sudo { password: None } },
             user,
@@ -132,9 +129,7 @@ impl Target {
 
     /// `host:port`, the host in brackets where it is an IPv6 address.
     pub fn address(&self) -> String {
-        if self.is_here {
-            "this computer".to_owned()
-        } else if self.host.contains(':') {
+        if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
             format!("{}:{}", self.host, self.port)

@@ -78,19 +78,17 @@ impl Target {
         let value = |names| last(names).map(|(_, value)| value);
         let secret = |names| value(names).map(SecretString::from);
 
-        let is_here = match last(CONNECTION) {
-            None => false,
-            Some((variable, connection)) => match connection.trim() {
-                "ssh" | "smart" | "paramiko" | "paramiko_ssh" | "ansible.builtin.ssh" => false,
-                "local" | "ansible.builtin.local" => true,
-                _ => {
-                    let reason = format!(
-                        "machines are reached over ssh, or are this computer (local); {connection:?} is neither"
-                    );
-                    return Err(TargetError::of(variable, reason));
-                }
-            },
-        };
+        if let Some((variable, connection)) = last(CONNECTION)
+            && !matches!(
+                connection.trim(),
+                "ssh" | "smart" | "paramiko" | "paramiko_ssh" | "ansible.builtin.ssh"
+            )
+        {
+            let reason = format!(
+                "machines are reached over ssh only, not {connection:?}; for this machine, let ssh log in to it"
+            );
+            return Err(TargetError::of(variable, reason));
+        }
 
         let home = config.home();
         let mut said = Arguments { identity_files: defaults.identity_files.clone(), ..Arguments::default() };
@@ -122,13 +120,6 @@ impl Target {
         target.password = secret(PASSWORD).or(target.password);
         let ignored =
             target.follow(said, config, 0).map_err(|reason| TargetError { variable: None, reason })?;
-        if is_here {
-            // Who types, and nobody on the way.
-            let is_root = rustix::process::geteuid().is_root();
-            let user = if is_root { "root".to_owned() } else { std::env::var("USER").unwrap_or_default() };
-            (target.is_here, target.user, target.jumps, target.proxy_command) =
-                (true, user, Vec::new(), None);
-        }
         target.privilege = privilege(&target, last(METHOD), last(BECOME_USER), secret(BECOME_PASSWORD))?;
         Ok((target, ignored))
     }
@@ -246,7 +237,7 @@ mod tests {
         for (variable, value, said) in [
             ("ansible_port", "ssh", "a number from 1 to 65535"),
             ("ansible_ssh_port", "0", "a number from 1 to 65535"),
-            ("ansible_connection", "docker", "\"docker\" is neither"),
+            ("ansible_connection", "local", "over ssh only"),
             ("ansible_become_method", "su", "sudo or doas"),
             ("ansible_become_user", "kube", "as root, not as kube"),
             ("ansible_ssh_common_args", "-o 'ProxyJump=gate", "a quote is not closed"),
