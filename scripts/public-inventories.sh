@@ -48,7 +48,7 @@ list() {
 27 fritzduchardt/m5-cluster 490a917 inventory/m5-cluster.ini kube_network_plugin=calico
 29 ophum/home-k8s d1169ac ansible/kubernetes/hosts
 31 eukhlg/diploma 75ba8ec kubespray/inventory/mycluster/inventory.ini
-33 cloudnull/genestack-baseline e041e76 inventory/inventory.yaml ansible_connection=ssh
+33 cloudnull/genestack-baseline e041e76 inventory/inventory.yaml
 35 MaximilianClemens/hcloud-kubespray 8242749 inventory/hosts
 37 HaeDalWang/kubespray-on-aws e1b3e70 kubespray/inventory/inventory.yaml
 39 MohammadBnei/infra-bootstrap 06ffc9a inventory/ukubi/hosts.yaml cilium_encryption_enabled=false

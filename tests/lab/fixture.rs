@@ -15,6 +15,12 @@ pub(crate) fn muster() -> PathBuf {
     std::env::var_os("MUSTER").map_or_else(|| env!("CARGO_BIN_EXE_muster").into(), PathBuf::from)
 }
 
+/// The folder of this computer's bundle.
+pub(crate) fn bundle() -> PathBuf {
+    let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
+    std::env::var_os("MUSTER_BUNDLE").map_or(own, PathBuf::from)
+}
+
 /// Whether the bundle has a program or an image: by the last parts of its name. What is for applications takes minutes to compile
 /// and is not in every bundle.
 pub(crate) fn bundle_has(name: &str) -> bool {
@@ -27,9 +33,7 @@ pub(crate) fn bundle_has(name: &str) -> bool {
 /// A copy of this computer's bundle (hard links) with manifests (their names in the catalogue, versions and files), and with images that
 /// only bear these names.
 pub(crate) fn bundle_with(dir: &Path, manifests: &[(&str, &str, &Path)], images: &[String]) {
-    let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
-    let own = std::env::var_os("MUSTER_BUNDLE").map_or(own, PathBuf::from);
-    let status = Command::new("cp").arg("-al").args([&own, &dir.to_path_buf()]).status().unwrap();
+    let status = Command::new("cp").arg("-al").args([&bundle(), &dir.to_path_buf()]).status().unwrap();
     assert!(status.success());
     let mut bundle = BundleWriter::open(dir).unwrap();
     for (name, version, file) in manifests {

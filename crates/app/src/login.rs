@@ -70,6 +70,7 @@ impl Login {
         defaults.password = passwords.login;
         defaults.privilege = Privilege::Sudo { password: passwords.r#become };
         let set = [
+            ("ansible_connection", options.connection.clone()),
             ("ansible_user", options.user.clone().or_else(|| settings.remote_user.clone())),
             ("ansible_port", settings.remote_port.map(|port| port.to_string())),
             ("ansible_ssh_args", settings.ssh_args.clone()),
@@ -105,6 +106,10 @@ impl Login {
         self.bastions = bastions.iter().map(|bastion| bastion.name().to_owned()).collect();
         if let Some(first) = bastions.first() {
             let mut bastion = self.of_host(first)?.target;
+            // From this computer every machine is reached anyway.
+            if bastion.local {
+                return Ok(self);
+            }
             let before = std::mem::take(&mut bastion.jumps);
             self.defaults.jumps = before.into_iter().chain([bastion]).collect();
         }
@@ -153,8 +158,9 @@ impl Login {
             }
             None => Error::written(format!("{} cannot be reached: {}", vars.name(), error.reason)),
         })?;
-        // What is set to nothing names no key.
+        // What is set to nothing names no key; nor is one needed on this computer.
         let key = KEY.iter().copied().filter_map(text).find(|path| !path.trim().is_empty());
+        let key = key.filter(|_| !target.local);
         if let Some(path) = &key
             && !target.identity_files.first().is_some_and(|file| file.is_file())
         {
@@ -170,7 +176,9 @@ impl Login {
         let target = self.overrule(target);
         let told = |argument: String| format!("the argument {argument} for ssh has no meaning here");
         let warnings = ignored.into_iter().map(told).chain(misspelt(vars)).collect();
-        Ok(Found { target, origin: origin(&["ansible_ssh_host", "ansible_host"]), warnings })
+        let said: &[&str] =
+            if target.local { &["ansible_connection"] } else { &["ansible_ssh_host", "ansible_host"] };
+        Ok(Found { origin: origin(said), target, warnings })
     }
 }
 
@@ -290,6 +298,21 @@ mod tests {
         let other = ConnectionOptions { become_user: Some("kube".into()), ..ConnectionOptions::default() };
         let told = found("n", &other, &Environment::with(&[])).unwrap_err().to_string();
         assert!(told.contains("as root, not as kube"), "{told}");
+    }
+
+    #[test]
+    fn this_computer_needs_no_key_and_no_way() {
+        let line = "n ansible_connection=local ansible_host=192.0.2.7 ansible_ssh_private_key_file=/no/key";
+        let environment = Environment::with(&[("LOGNAME", "teacher")]);
+        let here = found(line, &ConnectionOptions::default(), &environment).unwrap();
+        assert_eq!((here.target.address().as_str(), here.target.user.as_str()), ("this computer", "teacher"));
+        assert_eq!(here.origin.unwrap().to_string(), "hosts.ini:1:22");
+        let typed = |line| {
+            let options =
+                ConnectionOptions { connection: Some("local".into()), ..ConnectionOptions::default() };
+            found(line, &options, &environment).unwrap().target.local
+        };
+        assert!(typed("n") && !typed("n ansible_connection=ssh"));
     }
 
     #[test]
