@@ -33,6 +33,9 @@ pub(crate) struct InventoryArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
+    /// The way to machines of which the inventory says none: ssh, or local for this computer
+    #[arg(short, long, value_name = "CONNECTION", hide = true)]
+    pub(crate) connection: Option<String>,
     /// Login name where the inventory gives none [default: yours]
     #[arg(short, long, value_name = "USER")]
     pub(crate) user: Option<String>,
@@ -182,6 +185,7 @@ impl From<&ConnectionArgs> for ConnectionOptions {
     fn from(args: &ConnectionArgs) -> Self {
         let args = args.clone();
         Self {
+            connection: args.connection,
             user: args.user,
             private_key: args.private_key,
             ask_password: args.ask_pass,

@@ -171,6 +171,11 @@ pub(crate) fn inventory_text(hosts: &[HostArgument], command: &str, login: &Conn
          kubectl_localhost=true\n",
         names.join("\n")
     ));
+    if let Some(way) = &login.connection {
+        text.push_str(&format!(
+            "# The way to the machines: local is this computer.\nansible_connection={way}\n"
+        ));
+    }
     if let Some(user) = &login.user {
         text.push_str(&format!("# The login name, where a machine's line says none.\nansible_user={user}\n"));
     }

@@ -59,6 +59,9 @@ impl TypedFlow {
         }
         // What the inventory was written with is in the inventory now.
         let written = self.new_inventory.is_some() && !self.manner.check;
+        if let Some(way) = self.connection.connection.as_ref().filter(|_| !written) {
+            option("-c", way.clone());
+        }
         if let Some(user) = self.connection.user.as_ref().filter(|_| !written) {
             option("-u", user.clone());
         }

@@ -45,6 +45,7 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
         text(vars, "kube_override_hostname")
     }));
     findings.refuse(same("address", &of_all, "ansible_host", ssh_address));
+    findings.refuse(this_computer(&of_all));
     findings.refuse(same("address", &of_all, "ip", |vars| text(vars, "ip")));
     findings.refuse(same("address", &of_all, "access_ip", |vars| text(vars, "access_ip")));
     findings.refuse(same("address", &of_all, "ip6", |vars| text(vars, "ip6")));
@@ -62,7 +63,6 @@ pub fn check_inventory(inventory: &Inventory, vars: &Vars) -> Result<Findings, V
         of_host.refuse(dual_stack::check(vars, nodes.len()));
         of_host.refuse(addresses(vars));
         of_host.object(node_name(vars));
-        of_host.refuse(connection(vars));
         of_host.refuse(kubelets::locked_out(host, vars, &planes));
         (*host, of_host)
     });
@@ -119,6 +119,9 @@ fn written_twice(
     }
     let letters = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
     let tell = |(host, vars): &(&str, HostVars)| {
+        if is_here(vars) {
+            return None;
+        }
         // node4 is no slip for node5.
         let others = idle.iter().copied().filter(|other| letters(other) != letters(host));
         let meant = closest_within(1, host, others).filter(|_| !has_address(vars))?;
@@ -139,8 +142,7 @@ fn written_twice(
 fn in_no_group(inventory: &Inventory, vars: &Vars) -> Result<Option<Problem>, VarsError> {
     let mut idle = Vec::new();
     for host in inventory.group("ungrouped") {
-        let is_local = text(&vars.host(host)?, "ansible_connection").is_some_and(|way| way == "local");
-        if !is_local && !["localhost", "bastion"].contains(&host) {
+        if !is_here(&vars.host(host)?) && !["localhost", "bastion"].contains(&host) {
             idle.push(host);
         }
     }
@@ -292,10 +294,24 @@ fn addresses(vars: &HostVars) -> Vec<Problem> {
     ["ip", "access_ip"].into_iter().filter_map(tell).collect()
 }
 
-/// Machines are reached over ssh, this computer too.
-fn connection(vars: &HostVars) -> Option<Problem> {
-    let setting = Setting::of(vars, "ansible_connection").filter(|s| s.text == "local")?;
-    Some(setting.wrong("ssh", format!("let ssh log in to {}, and remove ansible_connection", vars.name())))
+/// Whether a host is the computer that muster runs on.
+fn is_here(vars: &HostVars) -> bool {
+    text(vars, "ansible_connection")
+        .is_some_and(|way| ["local", "ansible.builtin.local"].contains(&way.as_str()))
+}
+
+/// This computer is one machine, whatever it is called.
+fn this_computer(hosts: &[(&str, HostVars)]) -> Option<Problem> {
+    let here: Vec<&str> = hosts.iter().filter(|(_, vars)| is_here(vars)).map(|(host, _)| *host).collect();
+    let [first, _, ..] = here[..] else { return None };
+    Some(problem(
+        "ansible_connection",
+        format!("local of {}, which are the same machine: this computer", some_names(&here)),
+        "each machine once, under one name",
+        format!(
+            "let ssh log in to all but one, {first} for example, or take the others out of the inventory"
+        ),
+    ))
 }
 
 /// A node's name is a DNS name (RFC 1123), and the value of a label, which has 63 characters at most.
@@ -353,8 +369,17 @@ mod tests {
                 "node name: Room_1 on Room_1",
             ),
             (
-                GOOD.replace("192.0.2.3", "192.0.2.3 ansible_connection=local"),
-                "ansible_connection: local (hosts.ini:3:45) on c",
+                GOOD.replace("192.0.2.3", "192.0.2.3 ansible_connection=local")
+                    .replace("192.0.2.2", "192.0.2.2 ansible_connection=ansible.builtin.local"),
+                "ansible_connection: local of b, c, which are the same machine: this computer",
+            ),
+            // As kubespray's sample has it; what Ansible has of this computer beside the cluster is none of it.
+            (
+                GOOD.replace(
+                    "a ansible_host=192.0.2.1",
+                    "localhost ansible_connection=local\na ansible_connection=local",
+                ),
+                "",
             ),
             (GOOD.replace("ansible_host=192.0.2.2", "ansible_host=").replace("192.0.2.3", ""), ""),
             (

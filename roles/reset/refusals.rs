@@ -1,6 +1,8 @@
 //! What a reset refuses, before anything is touched: a machine that is another's, one that a cluster cannot go on without, and what
 //! cannot be removed.
 
+use std::path::{Path, PathBuf};
+
 use muster_engine::prelude::*;
 use muster_inventory::some_names;
 
@@ -25,6 +27,10 @@ const OTHER_CLUSTER: &str = concat!(
 done
 clusters"#
 );
+
+/// Folders that go whole, beside those that variables name.
+const FOLDERS: [&str; 5] =
+    ["/etc/kubernetes", "/var/lib/kubelet", "/var/lib/calico", "/var/lib/cilium", "/var/log/pods"];
 
 /// Nothing is changed before it is known that the machine is this cluster's, and that no part of the cluster lives on without the
 /// rest: one of its control planes or members of etcd is taken out by the others, which have to know of it.
@@ -204,6 +210,9 @@ fn other_cluster(answer: &str) -> Option<(&str, &str)> {
 
 /// What is there in another form than muster made it is found before anything is touched: a folder that everybody uses, say.
 async fn all_is_removable(host: &Host, with: Reset) -> Result<()> {
+    if host.is_here() {
+        nothing_of_this_side_goes(host)?;
+    }
     let keep = with.keep_images;
     let containerd = match engine(host, with).await?.goes() {
         true => containerd::owned(host, keep)?,
@@ -228,6 +237,41 @@ async fn all_is_removable(host: &Host, with: Reset) -> Result<()> {
     }
 }
 
+/// On this computer, what muster itself needs lies elsewhere than in what a reset removes.
+fn nothing_of_this_side_goes(host: &Host) -> Result<()> {
+    let (vars, cluster): (Vars, _) = (host.vars()?, cluster_vars(host)?);
+    let artifacts = host.all_vars().get("artifacts_dir")?;
+    let artifacts = artifacts.and_then(|folder| folder.as_str().map(PathBuf::from));
+    let needed: Vec<PathBuf> = [host.project().to_owned()].into_iter().chain(artifacts).collect();
+    let removed = FOLDERS.into_iter().chain([
+        cluster.kube_cert_dir.as_str(),
+        &vars.etcd_data_dir,
+        &vars.etcd_cert_dir,
+        &vars.containerd_state_dir,
+        &vars.containerd_storage_dir,
+    ]);
+    match lies_in(&needed, removed) {
+        None => Ok(()),
+        Some((path, folder)) => Err(refused(
+            format!("{} lies in {folder}, which would be removed from this computer", path.display()),
+            "the inventory and the artifacts in a folder that stays",
+            format!("move it out of {folder}, and run the same command with -i"),
+        )),
+    }
+}
+
+/// The first of some paths that lies in one of these folders, and which one it is. Links are followed.
+fn lies_in<'a>(
+    paths: &'a [PathBuf],
+    folders: impl Iterator<Item = &'a str> + Clone,
+) -> Option<(&'a Path, &'a str)> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    paths.iter().find_map(|path| {
+        let folder = folders.clone().find(|folder| real(path).starts_with(real(Path::new(folder))))?;
+        Some((path.as_path(), folder))
+    })
+}
+
 fn refused(found: String, needed: &str, remedy: String) -> Failure {
     Failure::Problems(vec![Problem { check: "reset".into(), found, needed: needed.into(), remedy }])
 }
@@ -237,6 +281,24 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn what_this_side_needs_is_found_in_what_would_be_removed_also_by_way_of_a_link() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        std::fs::create_dir_all(at("kubernetes/inventory")).unwrap();
+        std::os::unix::fs::symlink(at("kubernetes"), at("link")).unwrap();
+        let removed = [at("kubernetes").display().to_string(), "/nowhere".to_owned()];
+        let found = |path: &str| {
+            let paths = [at("kubernetes-2"), at(path)];
+            let found = lies_in(&paths, removed.iter().map(String::as_str));
+            found.map(|(path, folder)| (path.to_owned(), folder.to_owned()))
+        };
+        assert_eq!(found("other"), None);
+        let folder = &removed[0];
+        assert_eq!(found("kubernetes/inventory"), Some((at("kubernetes/inventory"), folder.clone())));
+        assert_eq!(found("link/inventory"), Some((at("link/inventory"), folder.clone())));
+    }
 
     #[test]
     fn another_cluster_is_seen_where_no_node_is() {

@@ -101,7 +101,10 @@ fn arguments(host: &Host, vars: &Vars, last: &str) -> Result<[String; 5]> {
 }
 
 pub(crate) async fn run(host: &Host) -> Result<()> {
-    let vars: Vars = host.vars()?;
+    let mut vars: Vars = host.vars()?;
+    if host.is_here() {
+        vars.system_upgrade_reboot = Reboot::Never;
+    }
     let had_its_turn = format!("that {} had its turn with its packages", host.name());
     if !vars.system_upgrade || host.cluster().done::<()>(&had_its_turn).is_some() {
         return Ok(());
@@ -124,7 +127,7 @@ async fn bring(host: &Host, vars: &Vars, known: &Standing) -> Result<()> {
     let node = cluster_vars(host)?.kube_override_hostname;
     if !found.has_work() && !found.restarts(vars.system_upgrade_reboot) {
         if found.restart {
-            host.warn("the machine has to be restarted for what was upgraded (system_upgrade_reboot: never)");
+            not_restarted(host);
         }
         host.passed("Look for newer packages");
         // A run that was cut off may have left it while it restarted.
@@ -152,11 +155,20 @@ async fn bring(host: &Host, vars: &Vars, known: &Standing) -> Result<()> {
     if found.restarts(vars.system_upgrade_reboot) {
         restart(host, &found.boot).await?;
     } else if found.restart {
-        host.warn("the machine has to be restarted for what was upgraded (system_upgrade_reboot: never)");
+        not_restarted(host);
     } else if host.check_mode() && vars.system_upgrade_reboot == Reboot::OnUpgrade {
         host.not_yet("a restart, if the new packages need one");
     }
     if host.check_mode() { Ok(()) } else { is_well(host, known).await }
+}
+
+/// What the machine needs a restart for waits for one.
+fn not_restarted(host: &Host) {
+    let why = match host.is_here() {
+        true => "restart it yourself, because this run is on it",
+        false => "system_upgrade_reboot: never",
+    };
+    host.warn(format!("the machine has to be restarted for what was upgraded ({why})"));
 }
 
 /// What there is to do on the machine, by what its repositories have now; `None` in check mode, where that cannot be said.

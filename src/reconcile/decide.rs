@@ -81,6 +81,8 @@ pub(crate) struct Machine {
     pub(crate) is_member: bool,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) power: Power,
+    /// Whether it is this computer, which nobody switches off, or gives a new system, by what runs on it.
+    pub(crate) is_here: bool,
 }
 
 /// The cluster as it was seen.
@@ -353,8 +355,9 @@ fn consider(machine: &Machine, seen: &Seen, cases: &Cases, rules: &Rules) -> (Ve
 
 /// The steps that help with something, the mildest first; or what a person is to do, where there is none.
 fn ladder(machine: &Machine, trouble: &Trouble, case: &Case, rules: &Rules) -> Result<Vec<Step>, String> {
-    let power = rules.has_provider.then_some(Step::Power);
-    let reimage = (rules.has_provider && rules.may_reimage).then_some(Step::Reimage);
+    let has_provider = rules.has_provider && !machine.is_here;
+    let power = has_provider.then_some(Step::Power);
+    let reimage = (has_provider && rules.may_reimage).then_some(Step::Reimage);
     let name = &machine.name;
     let (steps, remedy): (Vec<Step>, String) = match trouble {
         Trouble::Silent(_) => (

@@ -43,6 +43,7 @@ impl World {
             is_member: name.starts_with('p'),
             trouble: ill.iter().find(|(of, _)| *of == name).map(|(_, trouble)| trouble.clone()),
             power: Power::Unknown,
+            is_here: false,
         };
         let seen = Seen {
             at: NOW,
@@ -107,6 +108,11 @@ fn the_mildest_step_comes_first_and_a_stronger_one_after_two_tries() {
     assert_eq!(next(&rules, &[SetUp, SetUp, Cycle, Cycle]), Verdict::Do(SetUp));
     rules.may_reimage = true;
     assert_eq!(next(&rules, &[SetUp, SetUp, Cycle, Cycle]), Verdict::Do(Reimage));
+    // This computer is not switched off by what runs on it.
+    let mut here = World { rules: rules.clone(), ..World::new(&[("w1", unwell())]) };
+    here = here.tried("w1", &[SetUp, SetUp]);
+    here.machine("w1").is_here = true;
+    assert_eq!(here.verdict("w1"), Verdict::Do(SetUp));
     // And only by a provider.
     rules.has_provider = false;
     assert_eq!(next(&rules, &[SetUp, SetUp]), Verdict::Do(SetUp));

@@ -49,12 +49,16 @@ pub(crate) fn look(
     let answers = machines.each_by_name(environment, |name, ssh| {
         let program = parts.get(name).map(|asked| asked.part.look(who, claim)).unwrap_or_default();
         let place = Place { name: name.to_owned(), address: ssh.target().host.clone(), image: None };
+        let place = (place, ssh.target().local);
         async move { (place, run_program(ssh, &program, LIMIT).await) }
     })?;
-    let places = answers.iter().map(|(name, (place, _))| (name.clone(), place.clone())).collect();
+    let here = answers.iter().filter(|(_, ((_, is_here), _))| *is_here).map(|(name, _)| name.clone());
+    let here: Vec<String> = here.collect();
+    let places = answers.iter().map(|(name, ((place, _), _))| (name.clone(), place.clone())).collect();
     let answered: Vec<_> = answers.into_iter().map(|(name, (_, answer))| (name, answer)).collect();
     let mut looked = Looked { seen: judge(now(), &parts, &answered), places };
     for machine in &mut looked.seen.machines {
+        machine.is_here = here.contains(&machine.name);
         if let (Some(Trouble::Silent(_)), Some(provider), Some(place)) =
             (&machine.trouble, provider, looked.places.get(&machine.name))
         {
@@ -116,6 +120,7 @@ fn judge(
             is_member: asked.part.member,
             trouble,
             power: Power::Unknown,
+            is_here: false,
         });
     }
     seen.at_work = run.map(|run| format!("{run} on {}", names(&at_work)));

@@ -37,6 +37,36 @@ fn ping_and_exec_reach_machines_and_group_equal_answers() {
 }
 
 #[test]
+fn this_computer_is_a_machine_without_sshd_and_without_a_host_key() {
+    let groups = "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n";
+    let hosts = format!("node1 ansible_connection=local ansible_host=192.0.2.1 ansible_port=1\n{groups}");
+    let test = muster().file("inventory/hosts.ini", &hosts);
+    test.run(&["ping"]).code(0).stdout_has(&["✔ node1  root@this computer  "]).nothing_written();
+    assert_eq!(test.run(&["exec", "all", "--", "pwd; umask; cat"]).code(0).stdout, "node1 | ok\n/\n0022\n");
+    let facts: serde_json::Value =
+        serde_json::from_str(&test.run(&["facts", "node1", "--json"]).code(0).stdout).unwrap();
+    assert_eq!(facts["node1"]["kernel"], fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim());
+
+    // Typed, it is for hosts of which the inventory says nothing.
+    let test = test.file("inventory/hosts.ini", &format!("node1 ansible_host=192.0.2.1\n{groups}"));
+    test.run(&["ping", "-c", "local"]).code(0).stdout_has(&["root@this computer"]);
+    let ended = test.run(&["ping", "-c", "winrm"]).code(4);
+    ended.stderr_has(&["machines are reached over ssh, or are this computer (local), not \"winrm\""]);
+}
+
+#[test]
+fn two_hosts_that_are_this_computer_are_refused_by_name() {
+    let hosts = "node1 ansible_connection=local\nnode2 ansible_connection=local\n[kube_control_plane]\nnode1\n\
+                 [etcd]\nnode1\n[kube_node]\nnode[1:2]\n";
+    let test = muster().file("inventory/hosts.ini", hosts);
+    let ended = test.run(&["ping"]).code(4);
+    ended.stderr_has(&["node1 and node2 are the same machine: they are this computer", "hosts.ini:2:26"]);
+    let ended = test.run(&["preflight"]).code(3);
+    let told = ended.stdout + &ended.stderr;
+    assert!(told.contains("ansible_connection"), "{told}");
+}
+
+#[test]
 fn a_machine_that_is_off_is_unreachable_with_ansibles_exit_code_and_recap() {
     let mut sshd = Sshd::start();
     let test = project(&sshd, muster());

@@ -15,10 +15,10 @@ pub(crate) fn muster() -> PathBuf {
     std::env::var_os("MUSTER").map_or_else(|| env!("CARGO_BIN_EXE_muster").into(), PathBuf::from)
 }
 
-/// This computer's bundle.
+/// The folder of this computer's bundle.
 pub(crate) fn bundle() -> PathBuf {
-    let usual = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
-    std::env::var_os("MUSTER_BUNDLE").map_or(usual, PathBuf::from)
+    let own = Path::new(&std::env::var("HOME").unwrap()).join(".cache/muster/bundle");
+    std::env::var_os("MUSTER_BUNDLE").map_or(own, PathBuf::from)
 }
 
 /// Whether the bundle has a program or an image: by the last parts of its name. What is for applications takes minutes to compile

@@ -34,6 +34,7 @@ mod kinds;
 mod kubelets;
 mod kubespray;
 mod layouts;
+mod local;
 mod names;
 mod networks;
 mod nodes;

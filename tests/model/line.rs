@@ -57,6 +57,8 @@ pub(crate) struct Line {
     pub controller: Arc<Controller>,
     pub machine: Arc<Machine>,
     pub number: usize,
+    /// Whether the machine is the one that the controller is on.
+    pub is_here: bool,
 }
 
 /// Says that nobody hears any more, however it comes that nobody does.
@@ -137,6 +139,10 @@ impl Line {
 impl Transport for Line {
     fn exec(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
         Box::pin(self.exchange(exec))
+    }
+
+    fn is_here(&self) -> bool {
+        self.is_here
     }
 }
 

@@ -162,6 +162,8 @@ struct World {
     upgrades: AtomicBool,
     /// Whether it is adopted instead.
     adopts: AtomicBool,
+    /// Whether the controller is on the first machine.
+    is_on_first: AtomicBool,
     /// What is done, where it is something else, and the roles of that.
     instead: Mutex<Option<(Vec<Play>, Vec<Role>)>>,
 }
@@ -236,6 +238,7 @@ impl World {
             reset: Mutex::default(),
             upgrades: AtomicBool::new(false),
             adopts: AtomicBool::new(false),
+            is_on_first: AtomicBool::new(false),
             instead: Mutex::default(),
         }
     }
@@ -277,7 +280,8 @@ impl World {
             }
             let number: usize = name[1..].parse().unwrap();
             let (controller, machine) = (controller.clone(), self.machines[number].clone());
-            Ok(Arc::new(Line { controller, machine, number }) as Arc<dyn Transport>)
+            let is_here = number == 0 && self.is_on_first.load(Ordering::Relaxed);
+            Ok(Arc::new(Line { controller, machine, number, is_here }) as Arc<dyn Transport>)
         };
         let (events, mut receiver) = Events::channel();
         let name = format!("run {}", controller.number);

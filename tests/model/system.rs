@@ -159,6 +159,24 @@ fn a_machine_restarts_where_it_has_to_or_as_the_variable_says() {
 }
 
 #[test]
+fn the_machine_that_the_run_is_on_is_left_to_its_user_to_restart() {
+    for set in ["system_upgrade_reboot=on-upgrade", "system_upgrade_reboot=always"] {
+        simulated(async {
+            let world = World::before_packages(&["linux"], &[set]).await;
+            world.is_on_first.store(true, Ordering::Relaxed);
+            let (_, ran, wrong) = world.calm(2).await;
+            assert!(wrong.is_empty(), "{set}: {wrong:?}");
+            let told = |text: &&String| text.contains("restart it yourself, because this run is on it");
+            assert_eq!(ran.warnings.iter().filter(told).count(), 1, "{set}: {:?}", ran.warnings);
+            // Where they began, and one more of the others.
+            let boots: Vec<_> = world.machines[..NODES].iter().map(|machine| machine.boots()).collect();
+            assert_eq!(boots, [1, 2, 2, 2], "{set}");
+            assert!(world.machines[0].state().kept.outdated.is_empty(), "{set}");
+        });
+    }
+}
+
+#[test]
 fn without_one_more_member_of_etcd_nobody_restarts() {
     simulated(async {
         let world = World::before_packages(&["linux"], &[]).await;

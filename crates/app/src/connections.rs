@@ -150,11 +150,13 @@ fn refuse_same_machine_twice(
         };
         let place = origin.as_ref().map(|origin| format!("{origin}: ")).unwrap_or_default();
         let excerpt = origin.as_ref().map(Origin::excerpt).unwrap_or_default();
-        let message = format!(
-            "{place}{other} and {name} are the same machine: both are reached at {}{excerpt}",
-            target.address()
-        );
-        return Err(Error::written(message).hint("give each its own ansible_host, or remove one of them"));
+        let (how, hint) = match target.local {
+            true => ("they are this computer", "let ssh log in to one of them, or remove it"),
+            false => ("both are reached", "give each its own ansible_host, or remove one of them"),
+        };
+        let at = if target.local { String::new() } else { format!(" at {}", target.address()) };
+        let message = format!("{place}{other} and {name} are the same machine: {how}{at}{excerpt}");
+        return Err(Error::written(message).hint(hint));
     }
     Ok(())
 }

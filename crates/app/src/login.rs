@@ -2,7 +2,7 @@
 //! user's configuration of ssh and the user's own account.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::PathBuf;
 
 use muster_engine::ssh::{Privilege, SshConfig, Target};
@@ -70,6 +70,7 @@ impl Login {
         defaults.password = passwords.login;
         defaults.privilege = Privilege::Sudo { password: passwords.r#become };
         let set = [
+            ("ansible_connection", options.connection.clone()),
             ("ansible_user", options.user.clone().or_else(|| settings.remote_user.clone())),
             ("ansible_port", settings.remote_port.map(|port| port.to_string())),
             ("ansible_ssh_args", settings.ssh_args.clone()),
@@ -105,6 +106,10 @@ impl Login {
         self.bastions = bastions.iter().map(|bastion| bastion.name().to_owned()).collect();
         if let Some(first) = bastions.first() {
             let mut bastion = self.of_host(first)?.target;
+            // From this computer every machine is reached anyway.
+            if bastion.local {
+                return Ok(self);
+            }
             let before = std::mem::take(&mut bastion.jumps);
             self.defaults.jumps = before.into_iter().chain([bastion]).collect();
         }
@@ -153,8 +158,9 @@ impl Login {
             }
             None => Error::written(format!("{} cannot be reached: {}", vars.name(), error.reason)),
         })?;
-        // What is set to nothing names no key.
+        // What is set to nothing names no key; nor is one needed on this computer.
         let key = KEY.iter().copied().filter_map(text).find(|path| !path.trim().is_empty());
+        let key = key.filter(|_| !target.local);
         if let Some(path) = &key
             && !target.identity_files.first().is_some_and(|file| file.is_file())
         {
@@ -166,12 +172,48 @@ impl Login {
             let given = self.given_key.iter().filter(|given| !target.identity_files.contains(given)).cloned();
             target.identity_files = given.chain(target.identity_files.iter().cloned()).collect();
         }
+        if target.local {
+            is_this_computer(vars)?;
+        }
         target.known_address = known_address(vars);
         let target = self.overrule(target);
         let told = |argument: String| format!("the argument {argument} for ssh has no meaning here");
         let warnings = ignored.into_iter().map(told).chain(misspelt(vars)).collect();
-        Ok(Found { target, origin: origin(&["ansible_ssh_host", "ansible_host"]), warnings })
+        let said: &[&str] =
+            if target.local { &["ansible_connection"] } else { &["ansible_ssh_host", "ansible_host"] };
+        Ok(Found { origin: origin(said), target, warnings })
     }
+}
+
+/// A machine that is said to be this computer has no other one's address: the inventory may have been written for another computer.
+///
+/// # Errors
+/// It has.
+fn is_this_computer(vars: &HostVars) -> Result<(), Error> {
+    for name in ["ansible_host", "ip"] {
+        let Some(value) = vars.get(name).ok().flatten() else { continue };
+        let Some(address) = value.as_str().and_then(|text| text.parse::<IpAddr>().ok()) else { continue };
+        if !is_own(address) {
+            let said = format!(
+                "{} is this computer by ansible_connection: local, and this computer does not have its {name}, {address}",
+                vars.name()
+            );
+            return Err(placed(value.origin.as_ref(), &said)
+                .hint("run muster on that machine, or remove ansible_connection and let ssh log in to it"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an address is one of this computer: from there it would talk to it. Nothing is sent.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, 9))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == address)
 }
 
 /// The address at which the other machines of the cluster reach this one, where the inventory says it.
@@ -290,6 +332,39 @@ mod tests {
         let other = ConnectionOptions { become_user: Some("kube".into()), ..ConnectionOptions::default() };
         let told = found("n", &other, &Environment::with(&[])).unwrap_err().to_string();
         assert!(told.contains("as root, not as kube"), "{told}");
+    }
+
+    #[test]
+    fn this_computer_needs_no_key_and_no_way() {
+        let line = "n ansible_connection=local ansible_host=127.0.0.1 ansible_ssh_private_key_file=/no/key";
+        let environment = Environment::with(&[("LOGNAME", "teacher")]);
+        let here = found(line, &ConnectionOptions::default(), &environment).unwrap();
+        assert_eq!((here.target.address().as_str(), here.target.user.as_str()), ("this computer", "teacher"));
+        assert_eq!(here.origin.unwrap().to_string(), "hosts.ini:1:22");
+        let typed = |line| {
+            let options =
+                ConnectionOptions { connection: Some("local".into()), ..ConnectionOptions::default() };
+            found(line, &options, &environment).unwrap().target.local
+        };
+        assert!(typed("n") && !typed("n ansible_connection=ssh"));
+    }
+
+    #[test]
+    fn this_computer_is_a_machine_where_it_has_its_address() {
+        let found = |line: &str| {
+            let line = format!("n ansible_connection=local {line}");
+            found(&line, &ConnectionOptions::default(), &Environment::with(&[]))
+        };
+        for line in ["", "ansible_host=127.0.0.1", "ansible_host=n.example.org ip=127.0.0.1"] {
+            assert!(found(line).unwrap().target.local, "{line}");
+        }
+        for line in ["ansible_host=192.0.2.1", "ip=192.0.2.1", "ansible_host=127.0.0.1 ip=2001:db8::1"] {
+            let error = format!("{:?}", found(line).unwrap_err());
+            assert!(
+                error.contains("this computer does not have its") && error.contains("run muster on"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct VariableOptions {
 /// How machines are reached where the inventory says nothing.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionOptions {
+    /// The way: `ssh`, or `local` for the computer that this runs on.
+    pub connection: Option<String>,
     /// The login name.
     pub user: Option<String>,
     /// The private key.

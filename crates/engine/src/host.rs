@@ -158,6 +158,11 @@ impl Host {
         self.run.check
     }
 
+    /// Whether the machine is the computer that the run itself goes on, with its inventory.
+    pub fn is_here(&self) -> bool {
+        self.transport.is_here()
+    }
+
     /// Where binaries and images come from.
     pub fn bundle(&self) -> &Arc<Bundle> {
         &self.run.bundle

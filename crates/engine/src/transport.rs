@@ -99,6 +99,11 @@ pub trait Transport: Send + Sync {
     fn exec_last(&self, exec: Exec) -> BoxFuture<'_, Result<Exit, TransportError>> {
         self.exec(exec)
     }
+
+    /// Whether the machine is this computer, with which the run itself would end.
+    fn is_here(&self) -> bool {
+        false
+    }
 }
 
 /// Why a program could not be run, or how it ended could not be learnt.

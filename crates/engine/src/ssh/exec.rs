@@ -1,4 +1,5 @@
-//! One program on one channel: what it is sent, what it writes, how it ends.
+//! One program on one channel: what it is sent, what it writes, how it ends. Programs on this computer ([`super::local`]) are sent the
+//! same, and what they write is taken in the same way.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use futures::FutureExt;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use secrecy::ExposeSecret;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::ChildStdin;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Target;
@@ -87,10 +89,9 @@ impl Session {
     /// Gives sudo its password before the program is known, where it wants one.
     pub(super) async fn send_password(&mut self) {
         let Some(write) = &self.write else { return };
-        if tokio::time::timeout(PASSWORD_WAIT, send_password(write, &self.request))
-            .await
-            .is_ok_and(|sent| sent.is_ok())
-        {
+        let mut way = Way::Channel(write);
+        let sending = send_password(&mut way, &self.request);
+        if tokio::time::timeout(PASSWORD_WAIT, sending).await.is_ok_and(|sent| sent.is_ok()) {
             self.state = State::PasswordSent;
         }
     }
@@ -131,44 +132,18 @@ impl Session {
             return Err(connection.lost());
         };
         output.on_line = on_line;
-        let ended = {
-            let feed = feed(write, request, password_sent, program, start);
-            let collect = collect(read, output);
-            tokio::pin!(feed, collect);
-            tokio::select! {
-                ended = &mut collect => ended,
-                fed = &mut feed => match fed {
-                    Ok(()) => collect.await,
-                    Err(Unfed::Input(error)) => {
-                        return Err(TransportError::Input { address: target.address(), reason: error.to_string() });
-                    }
-                    Err(Unfed::Password) => Ended::Silent,
-                    // The other side takes no more; how it ended comes from the other direction.
-                    Err(Unfed::Closed) => collect.await,
-                },
-            }
-        };
-        let never_started =
-            |status| privilege::diagnose(target, request, status, &output.stdout, &output.before);
-        match ended {
-            Ended::Status(status) if output.mark.is_some() => {
-                *state = State::Ended;
-                Err(never_started(status))
-            }
-            Ended::Status(status) => {
-                *state = State::Ended;
-                Ok(std::mem::take(output).into_exit(status))
-            }
-            Ended::NoStatus => {
-                *state = State::Ended;
-                Err(connection.no_status())
-            }
-            Ended::Silent => Err(privilege::silent(target, PASSWORD_WAIT)),
-            Ended::WrongPassword => Err(privilege::wrong_password(target)),
-            Ended::Denied => Err(connection.denied()),
-            Ended::Flood => Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
-            Ended::Lost => Err(connection.lost()),
+        let feed = feed(Way::Channel(write), request, password_sent, program, start);
+        let ended = exchange(target, feed, collect(read, output)).await?;
+        if let Ended::Status(_) | Ended::NoStatus = ended {
+            *state = State::Ended;
         }
+        output.result(target, request, &ended).unwrap_or_else(|| {
+            Err(match ended {
+                Ended::Denied => connection.denied(),
+                Ended::NoStatus => connection.no_status(),
+                _ => connection.lost(),
+            })
+        })
     }
 }
 
@@ -198,7 +173,7 @@ impl Drop for Session {
 }
 
 /// How a program ended.
-enum Ended {
+pub(super) enum Ended {
     Status(i32),
     /// The server does not run programs.
     Denied,
@@ -212,29 +187,77 @@ enum Ended {
 }
 
 /// Why not everything was sent.
-enum Unfed {
+pub(super) enum Unfed {
     Input(std::io::Error),
     Password,
     Closed,
 }
 
-async fn send_password(write: &ChannelWriteHalf<Msg>, request: &Request) -> Result<(), russh::Error> {
-    let Some(password) = &request.password else { return Ok(()) };
-    write.data_bytes(format!("{}\n", password.expose_secret()).into_bytes()).await
+/// Where what a program reads is sent.
+pub(super) enum Way<'w> {
+    /// Over a connection.
+    Channel(&'w ChannelWriteHalf<Msg>),
+    /// To a program of this computer.
+    Pipe(ChildStdin),
 }
 
-/// Sends what the program is to get.
-async fn feed(
-    write: &ChannelWriteHalf<Msg>,
+impl Way<'_> {
+    async fn send(&mut self, bytes: Vec<u8>) -> Result<(), Unfed> {
+        match self {
+            Self::Channel(write) => write.data_bytes(bytes).await.map_err(|_| Unfed::Closed),
+            Self::Pipe(stdin) => stdin.write_all(&bytes).await.map_err(|_| Unfed::Closed),
+        }
+    }
+
+    /// Says that this was all.
+    async fn end(self) -> Result<(), Unfed> {
+        match self {
+            Self::Channel(write) => write.eof().await.map_err(|_| Unfed::Closed),
+            // It is closed when it is dropped.
+            Self::Pipe(_) => Ok(()),
+        }
+    }
+}
+
+async fn send_password(way: &mut Way<'_>, request: &Request) -> Result<(), Unfed> {
+    let Some(password) = &request.password else { return Ok(()) };
+    way.send(format!("{}\n", password.expose_secret()).into_bytes()).await
+}
+
+/// Sends and takes at the same time, until the program has ended.
+///
+/// # Errors
+/// What was to be sent cannot be read.
+pub(super) async fn exchange(
+    target: &Target,
+    feed: impl Future<Output = Result<(), Unfed>>,
+    collect: impl Future<Output = Ended>,
+) -> Result<Ended, TransportError> {
+    tokio::pin!(feed, collect);
+    tokio::select! {
+        ended = &mut collect => Ok(ended),
+        fed = &mut feed => match fed {
+            // Where the other side takes no more, how it ended comes from the other direction.
+            Ok(()) | Err(Unfed::Closed) => Ok(collect.await),
+            Err(Unfed::Password) => Ok(Ended::Silent),
+            Err(Unfed::Input(error)) => {
+                Err(TransportError::Input { address: target.address(), reason: error.to_string() })
+            }
+        },
+    }
+}
+
+/// Sends what the program is to get. `start` says that root is reached.
+pub(super) async fn feed(
+    mut way: Way<'_>,
     request: &Request,
     password_sent: bool,
     program: Program,
     start: &mut oneshot::Receiver<()>,
 ) -> Result<(), Unfed> {
-    let closed = |_| Unfed::Closed;
     if request.password.is_some() {
         if !password_sent {
-            send_password(write, request).await.map_err(closed)?;
+            send_password(&mut way, request).await?;
         }
         match tokio::time::timeout(PASSWORD_WAIT, start).await {
             Ok(Ok(())) => {}
@@ -246,10 +269,10 @@ async fn feed(
     match program {
         Program::Text(mut text) => {
             text.insert_str(0, &preamble);
-            write.data_bytes(text.into_bytes()).await.map_err(closed)?;
+            way.send(text.into_bytes()).await?;
         }
         Program::Reader { mut input, .. } => {
-            write.data_bytes(preamble.into_bytes()).await.map_err(closed)?;
+            way.send(preamble.into_bytes()).await?;
             loop {
                 let mut chunk = Vec::with_capacity(CHUNK);
                 while chunk.len() < CHUNK {
@@ -266,11 +289,11 @@ async fn feed(
                 if chunk.is_empty() {
                     break;
                 }
-                write.data_bytes(chunk).await.map_err(closed)?;
+                way.send(chunk).await?;
             }
         }
     }
-    write.eof().await.map_err(closed)
+    way.end().await
 }
 
 /// Takes what the program writes, until the channel is closed.
@@ -285,7 +308,7 @@ async fn collect(read: &mut ChannelReadHalf, output: &mut Output) -> Ended {
 
 /// What a program has written, and its status.
 #[derive(Default)]
-struct Output {
+pub(super) struct Output {
     stdout: Vec<u8>,
     kept: Kept,
     status: Option<i32>,
@@ -296,11 +319,12 @@ struct Output {
     /// Standard error before the mark.
     before: Vec<u8>,
     line: Vec<u8>,
-    on_line: Option<OnLine>,
+    pub(super) on_line: Option<OnLine>,
 }
 
 impl Output {
-    fn new(request: &Request, started: oneshot::Sender<()>) -> Self {
+    /// Of a program that is still to come. `started` is told when root is reached.
+    pub(super) fn new(request: &Request, started: oneshot::Sender<()>) -> Self {
         Self {
             mark: request.mark.clone(),
             prompt: request.prompt.clone(),
@@ -312,18 +336,8 @@ impl Output {
     /// Takes what came from the channel; returns how the program ended, if it did.
     fn take(&mut self, message: Option<ChannelMsg>) -> Option<Ended> {
         match message {
-            Some(ChannelMsg::Data { data }) => {
-                if self.stdout.len() + data.len() > MOST_STDOUT {
-                    return Some(Ended::Flood);
-                }
-                self.stdout.extend_from_slice(&data);
-            }
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
-                self.stderr(&data);
-                if self.asked_again() {
-                    return Some(Ended::WrongPassword);
-                }
-            }
+            Some(ChannelMsg::Data { data }) => return self.take_stdout(&data),
+            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => return self.take_stderr(&data),
             Some(ChannelMsg::ExitStatus { exit_status }) => self.status = Some(exit_status.cast_signed()),
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                 self.status = Some(128 + number(&signal_name))
@@ -335,6 +349,41 @@ impl Output {
             Some(_) => {}
         }
         None
+    }
+
+    /// Takes what was written to standard output; returns how the program ended, where that ends it.
+    pub(super) fn take_stdout(&mut self, bytes: &[u8]) -> Option<Ended> {
+        if self.stdout.len() + bytes.len() > MOST_STDOUT {
+            return Some(Ended::Flood);
+        }
+        self.stdout.extend_from_slice(bytes);
+        None
+    }
+
+    /// The same of standard error.
+    pub(super) fn take_stderr(&mut self, bytes: &[u8]) -> Option<Ended> {
+        self.stderr(bytes);
+        self.asked_again().then_some(Ended::WrongPassword)
+    }
+
+    /// What came of the program; `None` where that is for the way to the machine to say.
+    pub(super) fn result(
+        &mut self,
+        target: &Target,
+        request: &Request,
+        ended: &Ended,
+    ) -> Option<Result<Exit, TransportError>> {
+        Some(match ended {
+            // It never started.
+            Ended::Status(status) if self.mark.is_some() => {
+                Err(privilege::diagnose(target, request, *status, &self.stdout, &self.before))
+            }
+            Ended::Status(status) => Ok(std::mem::take(self).into_exit(*status)),
+            Ended::Silent => Err(privilege::silent(target, PASSWORD_WAIT)),
+            Ended::WrongPassword => Err(privilege::wrong_password(target)),
+            Ended::Flood => Err(TransportError::Flood { address: target.address(), limit: MOST_STDOUT }),
+            Ended::Denied | Ended::NoStatus | Ended::Lost => return None,
+        })
     }
 
     fn stderr(&mut self, bytes: &[u8]) {

@@ -1,4 +1,4 @@
-//! SSH: programs run as root on a machine over one shared connection.
+//! SSH: programs run as root on a machine over one shared connection; or, where the machine is this computer, without one.
 //!
 //! This module and those below it are the only ones that know russh. What its use has taught:
 //! - Nagle's algorithm must be off, or every small program waits for a delayed acknowledgement.
@@ -17,6 +17,7 @@ mod gate;
 mod keys;
 mod known_hosts;
 mod limiter;
+mod local;
 mod privilege;
 mod proxy_command;
 mod target;
@@ -230,7 +231,8 @@ enum Current {
     Failed(Instant, TransportError),
 }
 
-/// A machine reached over SSH. Connects when first used, and again when the connection was lost.
+/// A machine reached over SSH. Connects when first used, and again when the connection was lost. One that is this computer
+/// ([`Target::local`]) is never connected to.
 pub struct Ssh {
     target: Target,
     client: Arc<Client>,
@@ -267,6 +269,9 @@ impl Ssh {
 
     /// Connects and logs in, unless that is done.
     pub async fn connect(&self) -> Result<(), TransportError> {
+        if self.target.local {
+            return Ok(());
+        }
         let connection = self.connection().await?;
         self.prepare(&connection)
     }
@@ -337,8 +342,14 @@ impl Ssh {
             let reason = "the program that is to read it has more than one line".to_owned();
             return Err(TransportError::Input { address: self.target.address(), reason });
         }
-        let connection = self.connection().await?;
         let limit = exec.timeout;
+        let timed_out = |_| Err(TransportError::TimedOut { address: self.target.address(), limit });
+        if self.target.local {
+            self.meter.exchanges.fetch_add(1, Ordering::Relaxed);
+            let run = local::run(&self.target, exec.program, exec.on_line);
+            return tokio::time::timeout(limit, run).await.unwrap_or_else(timed_out);
+        }
+        let connection = self.connection().await?;
         let run = async {
             let session = self.session(&connection).await?;
             let connection = Arc::clone(session.connection());
@@ -352,10 +363,7 @@ impl Ssh {
             }
             Ok(exit)
         };
-        match tokio::time::timeout(limit, run).await {
-            Ok(result) => result,
-            Err(_) => Err(TransportError::TimedOut { address: self.target.address(), limit }),
-        }
+        tokio::time::timeout(limit, run).await.unwrap_or_else(timed_out)
     }
 
     /// Opens a session for the next program while this one runs. Opening a channel, starting a shell and opening its
@@ -398,5 +406,9 @@ impl Transport for Ssh {
             };
             exit
         })
+    }
+
+    fn is_here(&self) -> bool {
+        self.target.local
     }
 }

@@ -107,7 +107,11 @@ impl Remedy {
         match self {
             GivePassword => Advice::GiveBecomePassword { user: target.user.clone() },
             CorrectPassword => Advice::CorrectBecomePassword,
-            Words(words) => words.replace("USER", &target.user).into(),
+            Words(words) => {
+                let words = words.replace("USER", &target.user);
+                let logins = OTHER_LOGINS.iter().filter(|_| target.local);
+                logins.fold(words, |words, login| words.replace(*login, "run this as root")).into()
+            }
         }
     }
 }
@@ -142,6 +146,9 @@ const REMEDIES: &[(&str, Remedy)] = &[
     ("Operation not permitted", DOAS),
     ("Authentication required", DOAS),
 ];
+/// What is proposed where nobody logs in: on this computer programs are started by whoever runs this. The longest come first.
+const OTHER_LOGINS: [&str; 3] =
+    ["log in as another user (ansible_user)", "log in as root (ansible_user=root)", "log in as root"];
 const SUDOERS: Remedy = Words(
     "as root on the machine, add `USER ALL=(ALL) NOPASSWD: ALL` in a file under /etc/sudoers.d, or log in as another \
      user (ansible_user)",
@@ -161,10 +168,17 @@ pub(super) fn wrong_password(target: &Target) -> TransportError {
 
 /// sudo neither took nor refused the password.
 pub(super) fn silent(target: &Target, limit: Duration) -> TransportError {
-    let Target { user, host, port, .. } = target;
     let reason = format!("sudo neither took nor refused the password within {} s", limit.as_secs());
-    let remedy = format!("see what it asks for: `ssh -t -p {port} {user}@{host} sudo -k true`");
-    failure(target, &reason, remedy)
+    failure(target, &reason, format!("see what it asks for: {}", by_hand(target, "-t ", "sudo -k true")))
+}
+
+/// What a user types to see what a command does for whoever is to become root. `options`: those of ssh, each with a blank.
+fn by_hand(target: &Target, options: &str, command: &str) -> String {
+    let Target { user, host, port, .. } = target;
+    match target.local {
+        true => format!("`{command}`"),
+        false => format!("`ssh {options}-p {port} {user}@{host} {command}`"),
+    }
 }
 
 /// Why the program never started, from what was written to standard output and to standard error before the mark.
@@ -193,8 +207,7 @@ pub(super) fn diagnose(
         Some((line, remedy)) => (line.to_owned(), remedy.advice(target)),
         None => (
             lines.last().cloned().unwrap_or_else(|| format!("it ended with status {status} without a word")),
-            format!("see what it does: `ssh -p {} {}@{} {how}`", target.port, target.user, target.host)
-                .into(),
+            format!("see what it does: {}", by_hand(target, "", how)).into(),
         ),
     };
     failure(target, &reason, remedy)

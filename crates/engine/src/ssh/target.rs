@@ -28,6 +28,9 @@ pub enum HostKeyPolicy {
 /// A machine, as the user described it.
 #[derive(Debug, Clone)]
 pub struct Target {
+    /// Whether it is the computer that this runs on: programs are started here, by whoever runs this. Nobody logs in, and of what
+    /// follows only `privilege` counts.
+    pub local: bool,
     /// Name or address to dial. Behind jump hosts, the last of them resolves it.
     pub host: String,
     /// The port to dial.
@@ -104,6 +107,7 @@ impl Target {
     pub fn new(host: impl Into<String>, user: impl Into<String>) -> Self {
         let user = user.into();
         Self {
+            local: false,
             host: host.into(),
             port: DEFAULT_PORT,
             privilege: if user == "root" { Privilege::Root } else { Privilege::Sudo { password: None } },
@@ -127,9 +131,11 @@ impl Target {
         }
     }
 
-    /// `host:port`, the host in brackets where it is an IPv6 address.
+    /// `host:port`, the host in brackets where it is an IPv6 address; or that it is this computer.
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
+        if self.local {
+            "this computer".to_owned()
+        } else if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
             format!("{}:{}", self.host, self.port)

@@ -79,15 +79,19 @@ impl Target {
         let secret = |names| value(names).map(SecretString::from);
 
         if let Some((variable, connection)) = last(CONNECTION)
-            && !matches!(
-                connection.trim(),
-                "ssh" | "smart" | "paramiko" | "paramiko_ssh" | "ansible.builtin.ssh"
-            )
+            && is_local(variable, connection.trim())?
         {
-            let reason = format!(
-                "machines are reached over ssh only, not {connection:?}; for this machine, let ssh log in to it"
-            );
-            return Err(TargetError::of(variable, reason));
+            // Nothing that is said of logins counts, the configuration of ssh neither.
+            let mut target = Self {
+                local: true,
+                host: value(HOST).unwrap_or_else(|| name.to_owned()),
+                identity_files: Vec::new(),
+                password: None,
+                jumps: Vec::new(),
+                ..defaults.clone()
+            };
+            target.privilege = privilege(&target, last(METHOD), last(BECOME_USER), secret(BECOME_PASSWORD))?;
+            return Ok((target, Vec::new()));
         }
 
         let home = config.home();
@@ -125,6 +129,20 @@ impl Target {
     }
 }
 
+/// Whether the machine is the computer that this runs on.
+fn is_local(variable: &'static str, connection: &str) -> Result<bool, TargetError> {
+    match connection {
+        "local" | "ansible.builtin.local" => Ok(true),
+        "ssh" | "smart" | "paramiko" | "paramiko_ssh" | "ansible.builtin.ssh" => Ok(false),
+        other => {
+            let reason = format!(
+                "machines are reached over ssh, or are this computer (local), not {other:?}; for this machine, let ssh log in to it"
+            );
+            Err(TargetError::of(variable, reason))
+        }
+    }
+}
+
 type Said = Option<(&'static str, String)>;
 
 fn privilege(
@@ -137,7 +155,8 @@ fn privilege(
         let reason = format!("machines are set up as root, not as {user}; leave it out");
         return Err(TargetError::of(variable, reason));
     }
-    if target.user == "root" {
+    // Who this computer's user really is, is seen when a program is started.
+    if target.user == "root" && !target.local {
         return Ok(Privilege::Root);
     }
     let (before, doas) = match &target.privilege {
@@ -233,11 +252,39 @@ mod tests {
     }
 
     #[test]
+    fn this_computer_is_no_login_whatever_is_said_of_one() {
+        let local = target(&[
+            ("ansible_connection", " local"),
+            ("ansible_host", "192.0.2.1"),
+            ("ansible_port", "2222"),
+            ("ansible_user", "root"),
+            ("ansible_ssh_pass", "hunter2"),
+            ("ansible_private_key_file", "~you/key"),
+            ("ansible_ssh_common_args", "-J gate"),
+            ("ansible_become_password", "hunter3"),
+        ]);
+        assert_eq!((local.address(), local.host.as_str()), ("this computer".to_owned(), "192.0.2.1"));
+        assert_eq!(local.user, "me");
+        assert!(local.password.is_none() && local.identity_files.is_empty() && local.jumps.is_empty());
+        assert!(matches!(local.privilege, Privilege::Sudo { password: Some(_) }));
+        let doas = [
+            ("ansible_connection", "ansible.builtin.local"),
+            ("ansible_become_method", "community.general.doas"),
+        ];
+        assert!(matches!(target(&doas).privilege, Privilege::Doas));
+        for way in ["ssh", "smart", "paramiko"] {
+            assert!(!target(&[("ansible_connection", way)]).local, "{way}");
+        }
+        let other = read(&[("ansible_connection", "local"), ("ansible_become_user", "kube")]);
+        assert_eq!(other.expect_err("refused").variable, Some("ansible_become_user"));
+    }
+
+    #[test]
     fn what_cannot_be_followed_names_the_variable() {
         for (variable, value, said) in [
             ("ansible_port", "ssh", "a number from 1 to 65535"),
             ("ansible_ssh_port", "0", "a number from 1 to 65535"),
-            ("ansible_connection", "local", "over ssh only"),
+            ("ansible_connection", "winrm", "over ssh, or are this computer"),
             ("ansible_become_method", "su", "sudo or doas"),
             ("ansible_become_user", "kube", "as root, not as kube"),
             ("ansible_ssh_common_args", "-o 'ProxyJump=gate", "a quote is not closed"),

@@ -251,6 +251,21 @@ fn sudo_that_is_not_there_is_told_in_every_shell_s_words() {
 }
 
 #[test]
+fn on_this_computer_nobody_is_told_to_log_in() {
+    let target = Target { local: true, ..target(Privilege::Sudo { password: None }) };
+    let request = request(&target).expect("a request");
+    for said in ["sh: 1: exec: sudo: not found", "admin is not in the sudoers file.", "no new privileges"] {
+        let error = diagnose(&target, &request, 1, b"", said.as_bytes());
+        assert!(said_of(&error).contains("run this as root"), "{said}: {error:?}");
+        assert!(!said_of(&error).contains("ansible_user"), "{said}: {error:?}");
+    }
+    let error = diagnose(&target, &request, 1, b"", b"what is that");
+    assert_eq!(error.to_string(), "this computer: admin cannot become root: what is that");
+    assert_eq!(said_of(&error), "see what it does: `sudo -n true`");
+    assert_eq!(said_of(&silent(&target, Duration::from_secs(1))), "see what it asks for: `sudo -k true`");
+}
+
+#[test]
 fn a_login_shell_that_lets_nobody_in_is_quoted() {
     let target = target(Privilege::Sudo { password: None });
     let request = request(&target).expect("a request");
