@@ -177,7 +177,8 @@ mod tests {
     #[tokio::test]
     async fn one_that_is_given_up_is_not_waited_for() {
         let begun = Instant::now();
-        let program = run(&here(), text("sleep 30\n"), None);
+        let target = here();
+        let program = run(&target, text("sleep 30\n"), None);
         assert!(tokio::time::timeout(Duration::from_millis(300), program).await.is_err());
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
