@@ -39,7 +39,7 @@ fn ping_and_exec_reach_machines_and_group_equal_answers() {
 #[test]
 fn this_computer_is_a_machine_without_sshd_and_without_a_host_key() {
     let groups = "[kube_control_plane]\nnode1\n[etcd]\nnode1\n[kube_node]\nnode1\n";
-    let hosts = format!("node1 ansible_connection=local ansible_host=192.0.2.1 ansible_port=1\n{groups}");
+    let hosts = format!("node1 ansible_connection=local ansible_host=127.0.0.1 ansible_port=1\n{groups}");
     let test = muster().file("inventory/hosts.ini", &hosts);
     test.run(&["ping"]).code(0).stdout_has(&["✔ node1  root@this computer  "]).nothing_written();
     assert_eq!(test.run(&["exec", "all", "--", "pwd; umask; cat"]).code(0).stdout, "node1 | ok\n/\n0022\n");
@@ -47,8 +47,17 @@ fn this_computer_is_a_machine_without_sshd_and_without_a_host_key() {
         serde_json::from_str(&test.run(&["facts", "node1", "--json"]).code(0).stdout).unwrap();
     assert_eq!(facts["node1"]["kernel"], fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim());
 
+    // An inventory that was written for another computer is not followed here.
+    let others = test.file("inventory/hosts.ini", &hosts.replace("127.0.0.1", "192.0.2.1"));
+    let refused = others.run(&["ping"]).code(4);
+    refused.stderr_has(&[
+        "this computer does not have its ansible_host, 192.0.2.1",
+        "run muster on that machine",
+    ]);
+    let test = others;
+
     // Typed, it is for hosts of which the inventory says nothing.
-    let test = test.file("inventory/hosts.ini", &format!("node1 ansible_host=192.0.2.1\n{groups}"));
+    let test = test.file("inventory/hosts.ini", &format!("node1 ansible_host=127.0.0.1\n{groups}"));
     test.run(&["ping", "-c", "local"]).code(0).stdout_has(&["root@this computer"]);
     let ended = test.run(&["ping", "-c", "winrm"]).code(4);
     ended.stderr_has(&["machines are reached over ssh, or are this computer (local), not \"winrm\""]);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::prelude::ExitStatusExt;
 use std::process::Stdio;
 
 use tokio::io::AsyncReadExt;
