@@ -3,7 +3,7 @@
 use muster_app::Project;
 use muster_openstack::{Deletion, Kind, Source};
 
-use crate::clusters::apply::How;
+use crate::clusters::apply::{Consent, How};
 use crate::clusters::cloud::Cloud;
 use crate::clusters::cluster::Cluster;
 use crate::commands::reset_cluster;
@@ -29,7 +29,7 @@ pub(crate) fn delete(
     match cluster.declaration.machines {
         Source::Cloud(_) => {
             let agree = |question: &str| confirmed_by_name(cluster, question);
-            delete_cloud(cluster, how.yes, what_if, &agree, environment)
+            delete_cloud(cluster, how.consent == Consent::Given, what_if, &agree, environment)
         }
         Source::Existing { .. } => reset(cluster, how, what_if, environment),
     }
@@ -131,7 +131,7 @@ fn reset(
         count(hosts.len(), "machine"),
         text::names(&hosts)
     );
-    if !how.yes && !confirmed_by_name(cluster, &question)? {
+    if how.consent != Consent::Given && !confirmed_by_name(cluster, &question)? {
         return Ok(Exit::No);
     }
     let project = Project::find(&cluster.inventory().inventory, environment)?;
