@@ -196,9 +196,8 @@ impl Fleet<'_> {
         open: &mut Open<'_>,
         turns: &mut BTreeMap<String, Turn>,
         metrics: &Metrics,
-        worst: Exit,
+        mut worst: Exit,
     ) -> Exit {
-        let mut worst = worst;
         let over = open.rounds.iter().filter(|(_, round)| round.is_finished());
         let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
         for name in over {

@@ -310,7 +310,15 @@ impl Git {
         }
         let branch = self.branch.as_ref().map_or("HEAD".to_owned(), |name| format!("refs/heads/{name}"));
         let what = format!("+{branch}:{FETCHED}");
-        let words = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--", &self.url, &what];
+        let words = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-recurse-submodules",
+            "--",
+            self.url.as_str(),
+            what.as_str(),
+        ];
         self.git(place, &words).map(drop)
     }
 
