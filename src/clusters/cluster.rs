@@ -102,6 +102,15 @@ impl Cluster {
         InventoryArgs { inventory: vec![self.folder.inventory_file()], ..InventoryArgs::default() }
     }
 
+    /// Forgets its machines, which are gone. Its declaration stays, and is not applied again by a loop until it is another one.
+    ///
+    /// # Errors
+    /// A file cannot be written or removed.
+    pub(crate) fn was_deleted(&self) -> Result<(), CommandError> {
+        self.folder.keep_applied(&self.mark)?;
+        Ok(self.folder.remove_inventory()?)
+    }
+
     /// The name of a machine in the inventory.
     pub(crate) fn host(&self, part: &str) -> String {
         format!("{}-{part}", self.folder.name())

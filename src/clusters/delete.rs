@@ -72,7 +72,7 @@ pub(crate) fn delete_cloud(
     let objects = deletion.objects();
     if objects.is_empty() {
         print::note(&format!("nothing is left of {name}"));
-        cluster.folder.remove_inventory()?;
+        cluster.was_deleted()?;
         return Ok(Exit::Done);
     }
     if what_if {
@@ -101,7 +101,7 @@ pub(crate) fn delete_cloud(
     }
     let number = count(objects.len(), "object");
     deletion.perform()?;
-    cluster.folder.remove_inventory()?;
+    cluster.was_deleted()?;
     print::note(&format!("{number} removed; nothing is left of {name}"));
     Ok(Exit::Done)
 }
@@ -143,7 +143,7 @@ fn reset(
     };
     let exit = typed.run(environment)?;
     if exit == Exit::Done {
-        cluster.folder.remove_inventory()?;
+        cluster.was_deleted()?;
         print::note(&format!("nothing is left of {name} on its machines; they stay"));
     } else {
         print::note(&format!(

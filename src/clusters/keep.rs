@@ -270,7 +270,6 @@ impl Fleet<'_> {
             Some(git) => git.refused(name, self.environment)?,
             None => None,
         };
-        let wrong = wrong.or(refused);
         let file = folder.inventory_file();
         let project = Project::find(std::slice::from_ref(&file), self.environment)?;
         let inventory = InventoryArgs { inventory: vec![file], ..self.inventory.clone() };
@@ -279,6 +278,10 @@ impl Fleet<'_> {
             Some(cluster) => self.due_declaration(cluster, is_made)?,
             None => None,
         };
+        // Whoever deleted it has not taken the declaration away yet.
+        let was_deleted = (cluster.is_some() && !is_made && due.is_none())
+            .then(|| format!("the cluster was deleted; to make it anew: muster cluster apply {name}"));
+        let wrong = wrong.or(refused).or(was_deleted);
         let images = match &cluster {
             Some(cluster) if is_made => self.images(cluster)?,
             _ => BTreeMap::new(),
@@ -321,13 +324,12 @@ impl Fleet<'_> {
         is_made: bool,
     ) -> Result<Option<(String, String)>, CommandError> {
         let shown = cluster.folder.declaration_shown();
-        let applied = if self.rules.may_apply { cluster.folder.applied()? } else { None };
-        let why = match applied {
+        let why = match cluster.folder.applied()? {
+            Some(mark) if mark == cluster.mark => return Ok(None),
             _ if !is_made => format!("{shown} declares a cluster that is not made yet"),
             _ if !self.rules.may_apply => return Ok(None),
+            Some(_) => format!("{shown} has changed since it was applied"),
             None => format!("{shown} was not applied yet"),
-            Some(mark) if mark != cluster.mark => format!("{shown} has changed since it was applied"),
-            Some(_) => return Ok(None),
         };
         Ok(Some((cluster.mark.clone(), why)))
     }

@@ -191,7 +191,7 @@ impl Keeper<'_> {
         let Looked { mut seen, places } = self.look(claim, is_first)?;
         seen.frozen = store.frozen()?.or_else(|| self.declared.as_ref()?.held.clone());
         memory.looked = seen.at;
-        self.take_in_declaration(memory, &mut seen)?;
+        self.take_in_declaration(memory, &mut seen, is_first)?;
         let actor = self.actor();
         self.look_for_drift(memory, &seen, &actor);
         seen.drift.clone_from(&memory.drift);
@@ -242,9 +242,14 @@ impl Keeper<'_> {
     }
 
     /// Takes in what the declaration says: what is wrong with it is told once, and what was tried for an older one is forgotten.
-    fn take_in_declaration(&self, memory: &mut Memory, seen: &mut Seen) -> Result<(), CommandError> {
+    fn take_in_declaration(
+        &self,
+        memory: &mut Memory,
+        seen: &mut Seen,
+        is_first: bool,
+    ) -> Result<(), CommandError> {
         let Some(declared) = &self.declared else { return Ok(()) };
-        if memory.declaration != declared.wrong {
+        if memory.declaration != declared.wrong || is_first && declared.wrong.is_some() {
             memory.declaration.clone_from(&declared.wrong);
             let words = declared.wrong.as_deref().unwrap_or("the declaration is in order again");
             let told = json!({ "time": time_of(seen.at), "declaration": words });

@@ -107,6 +107,18 @@ fn a_declaration_that_is_gone_removes_no_cluster_and_lets_nothing_be_done() {
 }
 
 #[test]
+fn a_cluster_that_was_deleted_is_not_made_anew_by_a_loop() {
+    let test = fleet();
+    let round = ["reconcile", "hall", "--apply", "--after", "0s", "--boot-time", "1s"];
+    // What a deletion leaves: the mark of the declaration, and no inventory.
+    let mark = "79c3c62b873b808740246c0b8212d0bb35087c783b82a14665eaa83387a16d73";
+    let test = test.file("clusters/hall/inventory/.muster/applied", &format!("{mark}\n"));
+    let ended = test.run(&round).code(1);
+    ended.stdout_has(&["hall: the cluster was deleted; to make it anew: muster cluster apply hall"]);
+    assert!(!test.folder().join("clusters/hall/inventory/hosts.yml").exists());
+}
+
+#[test]
 fn a_declaration_is_applied_where_that_is_allowed_and_not_what_takes_something_away() {
     let mut sshd = Sshd::start();
     let login = format!("{{user: {}, private_key: {}}}", sshd.user(), sshd.key().display());
