@@ -21,9 +21,19 @@ use crate::typed_flow::TypedFlow;
 /// At the end of the name of a machine that comes back, among those that are new.
 const AGAIN: &str = " again";
 
+/// Whether machines may leave the cluster, or get a new system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// The user is asked.
+    Ask,
+    Given,
+    /// They may not, and nobody is asked.
+    Withheld,
+}
+
 /// What was typed for all of it.
 pub(crate) struct How {
-    pub(crate) yes: bool,
+    pub(crate) consent: Consent,
     /// How long new machines may take to boot.
     pub(crate) boot_time: Duration,
     pub(crate) manner: MannerArgs,
@@ -68,10 +78,14 @@ pub(crate) fn apply(cluster: &Cluster, how: &How, environment: &Environment) -> 
         print::data(&show_plan(cluster, &plan, environment))?;
     }
     print::note(&format!("{}: {}", cluster.folder.name(), summary(&plan)));
-    if !how.yes && !agreed(cluster, &plan)? {
+    if !agreed(cluster, &plan, how.consent)? {
         return Ok(Exit::No);
     }
-    Run { cluster, maker: &*maker, how, environment, plan: &plan, machines: &machines }.go()
+    let exit = Run { cluster, maker: &*maker, how, environment, plan: &plan, machines: &machines }.go()?;
+    if exit == Exit::Done {
+        cluster.folder.keep_applied(&cluster.mark)?;
+    }
+    Ok(exit)
 }
 
 /// Shows what would be done. The exit code is 1 if machines would be made, replaced or removed.
@@ -104,8 +118,8 @@ fn changed_lines(old: &str, new: &str) -> Vec<String> {
     [only(old, new, '-'), only(new, old, '+')].concat()
 }
 
-/// Whether the user agrees to what is lost.
-fn agreed(cluster: &Cluster, plan: &Plan) -> Result<bool, CommandError> {
+/// Whether what is lost may be lost.
+fn agreed(cluster: &Cluster, plan: &Plan, consent: Consent) -> Result<bool, CommandError> {
     let host = |part: &String| cluster.host(part);
     let leaving = plan.replace.iter().map(|replacement| &replacement.old).chain(&plan.remove).map(host);
     let leaving: Vec<String> = leaving.collect();
@@ -125,8 +139,15 @@ fn agreed(cluster: &Cluster, plan: &Plan) -> Result<bool, CommandError> {
             text::names(&wiped)
         ));
     }
-    if what.is_empty() {
+    if what.is_empty() || consent == Consent::Given {
         return Ok(true);
+    }
+    if consent == Consent::Withheld {
+        return Err(CommandError::failed(format!(
+            "{}; nothing was changed. A person does it: muster cluster apply {}",
+            what.join("; "),
+            cluster.folder.name()
+        )));
     }
     confirmed(&format!("{}. Go on?", what.join("; ")), "this may be lost", "do it")
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_app::Project;
+use muster_artifacts::Sha256;
 use muster_openstack::{
     ClusterFolder, Declaration, Listed, Mistakes, Role, Source, Surroundings, inventory_text,
 };
@@ -21,6 +22,8 @@ use crate::reconcile::provider;
 pub(crate) struct Cluster {
     pub(crate) folder: ClusterFolder,
     pub(crate) declaration: Declaration,
+    /// What tells this declaration from others, with the class list that it names.
+    pub(crate) mark: String,
 }
 
 /// A machine that the inventory has: it is part of the cluster, or was to become so.
@@ -49,7 +52,14 @@ impl Cluster {
     pub(crate) fn open(name: &str, environment: &Environment) -> Result<Self, CommandError> {
         let surroundings = surroundings(environment)?;
         let folder = ClusterFolder::find(name, &surroundings.here)?;
+        // Whoever writes it between the two reads has written another one than the mark's: that is seen by the next look.
+        let mut text = folder.declaration_text()?.into_bytes();
         let declaration = folder.declaration(&surroundings)?;
+        if let Some(list) = &declaration.settings.students {
+            let read = std::fs::read(list);
+            text.extend(read.map_err(|error| CommandError::failed(format!("{}: {error}", list.display())))?);
+        }
+        let mark = Sha256::of(&text).to_string();
         let known = || CATALOGUE.apps();
         let unknown = declaration.settings.apps.iter().filter(|app| known().all(|known| known != app.name));
         let mistakes = unknown.map(|app| {
@@ -67,7 +77,7 @@ impl Cluster {
         if !mistakes.is_empty() {
             return Err(CommandError::written(Mistakes(mistakes).to_string()));
         }
-        Ok(Self { folder, declaration })
+        Ok(Self { folder, declaration, mark })
     }
 
     /// Whoever makes its machines.
@@ -90,6 +100,15 @@ impl Cluster {
     /// Its inventory, as options name it. It is the file: only of one file machines that have left are taken out.
     pub(crate) fn inventory(&self) -> InventoryArgs {
         InventoryArgs { inventory: vec![self.folder.inventory_file()], ..InventoryArgs::default() }
+    }
+
+    /// Forgets its machines, which are gone. Its declaration stays, and is not applied again by a loop until it is another one.
+    ///
+    /// # Errors
+    /// A file cannot be written or removed.
+    pub(crate) fn was_deleted(&self) -> Result<(), CommandError> {
+        self.folder.keep_applied(&self.mark)?;
+        Ok(self.folder.remove_inventory()?)
     }
 
     /// The name of a machine in the inventory.

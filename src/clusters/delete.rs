@@ -3,7 +3,7 @@
 use muster_app::Project;
 use muster_openstack::{Deletion, Kind, Source};
 
-use crate::clusters::apply::How;
+use crate::clusters::apply::{Consent, How};
 use crate::clusters::cloud::Cloud;
 use crate::clusters::cluster::Cluster;
 use crate::commands::reset_cluster;
@@ -29,7 +29,7 @@ pub(crate) fn delete(
     match cluster.declaration.machines {
         Source::Cloud(_) => {
             let agree = |question: &str| confirmed_by_name(cluster, question);
-            delete_cloud(cluster, how.yes, what_if, &agree, environment)
+            delete_cloud(cluster, how.consent == Consent::Given, what_if, &agree, environment)
         }
         Source::Existing { .. } => reset(cluster, how, what_if, environment),
     }
@@ -72,7 +72,7 @@ pub(crate) fn delete_cloud(
     let objects = deletion.objects();
     if objects.is_empty() {
         print::note(&format!("nothing is left of {name}"));
-        cluster.folder.remove_inventory()?;
+        cluster.was_deleted()?;
         return Ok(Exit::Done);
     }
     if what_if {
@@ -101,7 +101,7 @@ pub(crate) fn delete_cloud(
     }
     let number = count(objects.len(), "object");
     deletion.perform()?;
-    cluster.folder.remove_inventory()?;
+    cluster.was_deleted()?;
     print::note(&format!("{number} removed; nothing is left of {name}"));
     Ok(Exit::Done)
 }
@@ -131,7 +131,7 @@ fn reset(
         count(hosts.len(), "machine"),
         text::names(&hosts)
     );
-    if !how.yes && !confirmed_by_name(cluster, &question)? {
+    if how.consent != Consent::Given && !confirmed_by_name(cluster, &question)? {
         return Ok(Exit::No);
     }
     let project = Project::find(&cluster.inventory().inventory, environment)?;
@@ -143,7 +143,7 @@ fn reset(
     };
     let exit = typed.run(environment)?;
     if exit == Exit::Done {
-        cluster.folder.remove_inventory()?;
+        cluster.was_deleted()?;
         print::note(&format!("nothing is left of {name} on its machines; they stay"));
     } else {
         print::note(&format!(

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use muster_app::Project;
 use muster_openstack::{Source, clusters};
+use serde_json::{Value, json};
 
 use crate::args::ConnectionArgs;
 use crate::clusters::apply::planned;
 use crate::clusters::cluster::Cluster;
+use crate::clusters::keep::folder_of;
+use crate::clusters::pull::Pulled;
 use crate::clusters::show::{machine_table, rendered, summary};
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
@@ -15,7 +18,7 @@ use crate::machines::{Machines, run_program};
 use crate::output::print;
 use crate::output::table::Table;
 use crate::output::text::{self, count};
-use crate::reconcile;
+use crate::reconcile::{self, Known};
 
 /// How long a control plane may take for its answer.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -61,6 +64,47 @@ fn row(cluster: &Cluster, environment: &Environment) -> Result<[String; 3], Comm
     let members = cluster.members(environment)?.len();
     let members = if members == 0 { "none yet".to_owned() } else { count(members, "machine") };
     Ok([from, pools.collect::<Vec<_>>().join(", "), members])
+}
+
+/// What loops remember of clusters, a line for each. Nobody is asked. The exit code is 1 unless all of them are well.
+///
+/// # Errors
+/// There is no such cluster, or what is kept of it cannot be read.
+pub(crate) fn overview(
+    names: &[String],
+    as_json: bool,
+    environment: &Environment,
+) -> Result<Exit, CommandError> {
+    let known = |name: &String| -> Result<(String, Known), CommandError> {
+        let (folder, _) = folder_of(name, environment)?;
+        let project = Project::find(&[folder.inventory_file()], environment)?;
+        Ok((name.clone(), Known::of(&project)?))
+    };
+    let all: Vec<(String, Known)> = names.iter().map(known).collect::<Result<_, _>>()?;
+    let pulled = Pulled::known(environment)?;
+    if as_json {
+        let clusters: serde_json::Map<String, Value> =
+            all.iter().map(|(name, known)| (name.clone(), known.report())).collect();
+        let git = pulled.as_ref().map(Pulled::report);
+        print::data(&format!("{:#}\n", json!({ "git": git, "clusters": clusters })))?;
+    } else {
+        let mut table = Table::new(&[&["cluster"][..], &Known::HEADINGS].concat());
+        for (name, known) in &all {
+            let cells = std::iter::once(name.clone()).chain(known.cells());
+            table.row(cells.map(|cell| text::harmless(&cell)).collect());
+        }
+        if table.is_empty() {
+            print::note("there is no clusters/NAME/cluster.yml in this folder or above it");
+        } else {
+            print::data(&rendered(&table, environment))?;
+        }
+        for line in pulled.iter().flat_map(Pulled::lines) {
+            print::note(&text::harmless_lines(&line));
+        }
+    }
+    let is_well =
+        all.iter().all(|(_, known)| known.is_well()) && !pulled.is_some_and(|pulled| pulled.fails());
+    Ok(if is_well && !all.is_empty() { Exit::Done } else { Exit::No })
 }
 
 /// The machines as whoever makes them has them, the nodes as the cluster has them, and what a loop that heals it remembers. The exit code

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use muster_openstack::schema;
 
 use crate::args::{ConnectionArgs, MannerArgs, OutputArgs};
-use crate::clusters::{Cluster, How, apply, delete, list, plan, status};
+use crate::clusters::{Cluster, Consent, How, all_clusters, apply, delete, list, overview, plan, status};
 use crate::commands::reconcile::parse_duration;
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
@@ -41,7 +41,7 @@ enum ClusterCommand {
     /// Machines of a cloud go with all that carries the cluster's mark, and with the volumes and load balancers that Kubernetes made
     /// for it, where these are the cluster's for sure; others are named. Machines that exist are reset, and stay.
     Delete(DeleteArgs),
-    /// Show the cluster's machines, its nodes, and what muster reconcile remembers
+    /// Show the cluster's machines, its nodes, and what muster reconcile remembers; without a name, a line for each cluster
     Status(StatusArgs),
     /// Print the form of cluster.yml as a JSON schema, for editors
     Schema,
@@ -55,8 +55,8 @@ struct NameArgs {
 
 #[derive(Debug, Args)]
 struct StatusArgs {
-    #[command(flatten)]
-    cluster: NameArgs,
+    /// The cluster: the name of its folder in clusters/ [default: all of them, and nobody is asked]
+    name: Option<String>,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
@@ -110,7 +110,8 @@ impl MeansArgs {
     fn how(self, yes: bool, boot_time: Duration) -> How {
         let Self { bundle, offline, lock_timeout, connection, output } = self;
         let manner = MannerArgs { bundle, offline, lock_timeout, ..MannerArgs::default() };
-        How { yes, boot_time, manner, connection, output }
+        let consent = if yes { Consent::Given } else { Consent::Ask };
+        How { consent, boot_time, manner, connection, output }
     }
 }
 
@@ -128,7 +129,10 @@ pub(crate) fn run(args: ClusterArgs, environment: &Environment) -> Result<Exit, 
             delete(&cluster, &args.means.how(args.yes, Duration::ZERO), args.what_if, environment)
         }
         ClusterCommand::Status(args) => {
-            status(&Cluster::open(&args.cluster.name, environment)?, &args.connection, environment)
+            let Some(name) = &args.name else {
+                return overview(&all_clusters(environment)?, false, environment);
+            };
+            status(&Cluster::open(name, environment)?, &args.connection, environment)
         }
         ClusterCommand::Schema => print::data(&format!("{:#}\n", schema())).map(|()| Exit::Done),
     }

@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use muster_app::Project;
 
 use crate::args::{ConnectionArgs, Form, InventoryArgs, MannerArgs, OutputArgs};
+use crate::clusters::{Consent, Fleet, Git, all_clusters, folder_of, overview};
 use crate::environment::Environment;
 use crate::error::{CommandError, EXIT_CODES, Exit};
 use crate::output::print;
@@ -18,10 +19,33 @@ use crate::reconcile::{Keeper, Rules, Service, Store, provider, status};
 /// answer is switched off and on; with --may-reimage it gets a new system at last. Nothing is done where many machines are ill, while
 /// another run is at work, or where etcd would lose its majority. The exit code of one round is 1 unless everything was well. More:
 /// docs/reconcile.md.
+///
+/// With names, --all or --from-git it keeps the clusters that are declared in clusters/, each with its own inventory.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 #[command(group = ArgGroup::new("instead").args(["status", "freeze", "thaw", "install", "uninstall"]))]
 pub(crate) struct ReconcileArgs {
+    /// Clusters that are declared: the names of their folders in clusters/ [default: the cluster of the inventory]
+    #[arg(value_name = "NAME", conflicts_with_all = ["all", "inventory"])]
+    names: Vec<String>,
+    /// All clusters that are declared, also those that come later
+    #[arg(long, conflicts_with = "inventory")]
+    all: bool,
+    /// How many clusters are looked at, or worked on, at once
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    at_once: u16,
+    /// Apply declarations that have changed, or were never applied
+    #[arg(long)]
+    apply: bool,
+    /// Machines may leave, and get new systems, where a declaration that is applied says so: what only they hold is lost
+    #[arg(long, requires = "apply")]
+    may_remove: bool,
+    /// Take the declarations from a git repository, before each round
+    #[arg(long, value_name = "URL[#BRANCH]", value_parser = Git::parse, conflicts_with = "inventory")]
+    from_git: Option<Git>,
+    /// Take only commits whose signature git knows
+    #[arg(long, requires = "from_git")]
+    verify_signatures: bool,
     /// Go on, with a round so often: 60s, 5m [default: one round]
     #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
     every: Option<Duration>,
@@ -44,7 +68,7 @@ pub(crate) struct ReconcileArgs {
     #[arg(long, value_name = "PROVIDER")]
     provider: Option<String>,
     /// Machines that nothing else heals may get a new system from the provider: what is on their disks is lost
-    #[arg(long, requires = "provider")]
+    #[arg(long)]
     may_reimage: bool,
     /// Do nothing if more machines than this are ill
     #[arg(long, value_name = "PERCENT", default_value = "40%", value_parser = parse_percent)]
@@ -93,6 +117,17 @@ enum Shown {
 
 /// Runs `muster reconcile`.
 pub(crate) fn run(args: ReconcileArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    if args.all || args.from_git.is_some() || !args.names.is_empty() {
+        return declared(&args, environment);
+    }
+    if args.apply {
+        let error = CommandError::usage("there is no declaration to apply for an inventory");
+        return Err(error.hint("name declared clusters, or all of them: --all"));
+    }
+    if args.may_reimage && args.provider.is_none() {
+        let error = CommandError::usage("nobody is there who could give a machine a new system");
+        return Err(error.hint("name who has power over the machines: --provider"));
+    }
     let project = Project::find(&args.inventory.inventory, environment)?;
     if args.status {
         return status(&project, args.output == Shown::Json, environment);
@@ -103,19 +138,106 @@ pub(crate) fn run(args: ReconcileArgs, environment: &Environment) -> Result<Exit
         return Ok(Exit::Done);
     }
     if args.thaw {
-        let words = match Store::of(&project).thaw()? {
-            Some(reason) => format!("no longer frozen: {reason}"),
-            None => "it was not frozen".to_owned(),
-        };
-        print::note(&words);
+        print::note(&thawed(Store::of(&project).thaw()?));
         return Ok(Exit::Done);
     }
     if args.uninstall {
-        if !Service::of(&project)?.uninstall()? {
-            print::note("there is no such service");
+        return uninstall(&Service::of(&project.inventory_dir, "")?);
+    }
+    check(&args)?;
+    let provider = args.provider.as_deref().map(|name| provider(name, environment)).transpose()?;
+    if args.install {
+        Service::of(&project.inventory_dir, "")?.install(&service_words(&args)?, environment)?;
+        return Ok(Exit::Done);
+    }
+    let keeper = Keeper {
+        rules: Rules { has_provider: provider.is_some(), ..rules(&args) },
+        project,
+        drift_every: args.drift_every,
+        provider,
+        inventory: &args.inventory,
+        connection: &args.connection,
+        manner: manner(&args),
+        output: output(&args),
+        as_json: args.output == Shown::Json,
+        declared: None,
+        environment,
+    };
+    keeper.keep(args.every, args.metrics.as_deref())
+}
+
+/// The same for clusters that are declared.
+fn declared(args: &ReconcileArgs, environment: &Environment) -> Result<Exit, CommandError> {
+    let named = || match args.names.is_empty() {
+        true => all_clusters(environment),
+        false => Ok(args.names.clone()),
+    };
+    if args.status {
+        return overview(&named()?, args.output == Shown::Json, environment);
+    }
+    let here = environment.here()?;
+    if args.uninstall {
+        return uninstall(&Service::of(here, "clusters")?);
+    }
+    if args.freeze.is_some() || args.thaw {
+        // All names are known to be right before the first one is frozen.
+        let store = |name: String| -> Result<(String, Store), CommandError> {
+            let (folder, _) = folder_of(&name, environment)?;
+            Ok((name, Store::of(&Project::find(&[folder.inventory_file()], environment)?)))
+        };
+        let stores: Vec<(String, Store)> = named()?.into_iter().map(store).collect::<Result<_, _>>()?;
+        for (name, store) in &stores {
+            let words = match &args.freeze {
+                Some(reason) => {
+                    store.freeze(reason)?;
+                    format!("frozen; to go on: muster reconcile {name} --thaw")
+                }
+                None => thawed(store.thaw()?),
+            };
+            print::note(&format!("{name}: {words}"));
         }
         return Ok(Exit::Done);
     }
+    check(args)?;
+    if args.install {
+        Service::of(here, "clusters")?.install(&service_words(args)?, environment)?;
+        return Ok(Exit::Done);
+    }
+    let fleet = Fleet {
+        rules: rules(args),
+        at_once: args.at_once.into(),
+        drift_every: args.drift_every,
+        provider: args.provider.clone(),
+        inventory: &args.inventory,
+        connection: &args.connection,
+        manner: manner(args),
+        output: output(args),
+        as_json: args.output == Shown::Json,
+        consent: if args.may_remove { Consent::Given } else { Consent::Withheld },
+        git: args.from_git.clone().map(|git| git.verified(args.verify_signatures)),
+        names: args.names.clone(),
+        environment,
+    };
+    fleet.keep(args.every, args.metrics.as_deref())
+}
+
+fn uninstall(service: &Service) -> Result<Exit, CommandError> {
+    if !service.uninstall()? {
+        print::note("there is no such service");
+    }
+    Ok(Exit::Done)
+}
+
+/// `reason`: why it was frozen, where it was.
+fn thawed(reason: Option<String>) -> String {
+    match reason {
+        Some(reason) => format!("no longer frozen: {reason}"),
+        None => "it was not frozen".to_owned(),
+    }
+}
+
+/// Refuses what makes no sense together.
+fn check(args: &ReconcileArgs) -> Result<(), CommandError> {
     let asks = args.connection.ask_pass || args.connection.ask_become_pass || args.inventory.ask_vault_pass;
     if asks && (args.install || args.every.is_some()) {
         let error = CommandError::usage("nobody is there to be asked for passwords in each round");
@@ -127,36 +249,29 @@ pub(crate) fn run(args: ReconcileArgs, environment: &Environment) -> Result<Exit
         let error = CommandError::usage("metrics are served between rounds, and there is only one");
         return Err(error.hint("say how often there is a round: --every 60s"));
     }
-    let provider = args.provider.as_deref().map(|name| provider(name, environment)).transpose()?;
-    if args.install {
-        Service::of(&project)?.install(&service_words(&args)?, environment)?;
-        return Ok(Exit::Done);
+    Ok(())
+}
+
+fn rules(args: &ReconcileArgs) -> Rules {
+    Rules {
+        unhealthy_limit: args.unhealthy_limit,
+        after: args.after.as_secs(),
+        boot_time: args.boot_time.as_secs(),
+        tries: args.tries.into(),
+        pause: args.pause.as_secs(),
+        has_provider: false,
+        may_reimage: args.may_reimage,
+        may_apply: args.apply,
     }
-    let as_json = args.output == Shown::Json;
-    let keeper = Keeper {
-        rules: Rules {
-            unhealthy_limit: args.unhealthy_limit,
-            after: args.after.as_secs(),
-            boot_time: args.boot_time.as_secs(),
-            tries: args.tries.into(),
-            pause: args.pause.as_secs(),
-            has_provider: provider.is_some(),
-            may_reimage: args.may_reimage,
-        },
-        project,
-        drift_every: args.drift_every,
-        provider,
-        inventory: &args.inventory,
-        connection: &args.connection,
-        manner: MannerArgs { bundle: args.bundle, offline: args.offline, ..MannerArgs::default() },
-        output: OutputArgs {
-            output: if as_json { Form::Jsonl } else { Form::Plain },
-            ..OutputArgs::default()
-        },
-        as_json,
-        environment,
-    };
-    keeper.keep(args.every, args.metrics.as_deref())
+}
+
+fn manner(args: &ReconcileArgs) -> MannerArgs {
+    MannerArgs { bundle: args.bundle.clone(), offline: args.offline, ..MannerArgs::default() }
+}
+
+fn output(args: &ReconcileArgs) -> OutputArgs {
+    let output = if args.output == Shown::Json { Form::Jsonl } else { Form::Plain };
+    OutputArgs { output, ..OutputArgs::default() }
 }
 
 /// What the service runs: what was typed, without what asks for the service.

@@ -24,8 +24,13 @@ pub(crate) struct Actor<'a> {
     pub(crate) manner: &'a MannerArgs,
     pub(crate) output: OutputArgs,
     pub(crate) provider: Option<&'a dyn Provider>,
+    /// Brings the cluster to what its declaration says, where it has one.
+    pub(crate) apply: Option<&'a Apply<'a>>,
     pub(crate) environment: &'a Environment,
 }
+
+/// Brings a cluster to what its declaration says.
+pub(crate) type Apply<'a> = dyn Fn() -> Result<Exit, CommandError> + 'a;
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,10 @@ impl Actor<'_> {
     /// Does a step to a machine, or to the cluster as a whole.
     pub(crate) fn act(&self, machine: &str, step: Step, case: &Case, place: Option<&Place>) -> Outcome {
         let ended = match (step, self.provider.zip(place)) {
+            (Step::Apply, _) => match self.apply {
+                Some(apply) => apply(),
+                None => Err(CommandError::failed("there is no declaration")),
+            },
             (Step::SetUp, _) => self.set_up(machine),
             (Step::Replace, _) => self.replace(machine, case.reimaged),
             (Step::Power, Some((provider, place))) => provider.cycle(place).map(|()| Exit::Done),

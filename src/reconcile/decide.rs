@@ -35,6 +35,8 @@ pub(crate) struct Rules {
     pub(crate) has_provider: bool,
     /// Whether a machine may get a new system by it.
     pub(crate) may_reimage: bool,
+    /// Whether a declaration that was not applied yet is.
+    pub(crate) may_apply: bool,
 }
 
 /// What is wrong with a machine.
@@ -97,6 +99,8 @@ pub(crate) struct Seen {
     pub(crate) healer: Option<String>,
     /// Which run is at work on which machine.
     pub(crate) at_work: Option<String>,
+    /// Why the cluster is not as it is declared, where it is known to be so without a look at it.
+    pub(crate) declared: Option<String>,
     /// What `setup-cluster` would change, where that was looked for.
     pub(crate) drift: Vec<String>,
 }
@@ -105,6 +109,8 @@ pub(crate) struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Step {
+    /// The cluster is brought to what its declaration says.
+    Apply,
     /// A set-up of this machine alone: whatever does not run is started by the roles that brought it.
     SetUp,
     /// Off and on again.
@@ -118,6 +124,7 @@ pub(crate) enum Step {
 impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Apply => "apply",
             Self::SetUp => "set-up",
             Self::Power => "power",
             Self::Reimage => "reimage",
@@ -200,12 +207,13 @@ impl std::fmt::Display for Verdict {
 pub(crate) fn remember(cases: &mut Cases, seen: &Seen) {
     let is_there = |name: &str| name == CLUSTER || seen.machines.iter().any(|machine| machine.name == name);
     cases.retain(|name, _| is_there(name));
-    let drift = (!seen.drift.is_empty()).then(|| seen.drift.join("; "));
+    let drift = || (!seen.drift.is_empty()).then(|| seen.drift.join("; "));
+    let differs = seen.declared.clone().or_else(drift);
     let troubles = seen
         .machines
         .iter()
         .map(|machine| (machine.name.as_str(), machine.trouble.as_ref().map(Trouble::to_string)))
-        .chain([(CLUSTER, drift)]);
+        .chain([(CLUSTER, differs)]);
     for (name, trouble) in troubles {
         let case = cases.entry(name.to_owned()).or_insert_with(|| Case { since: seen.at, ..Case::default() });
         if case.trouble.is_some() != trouble.is_some() {
@@ -225,7 +233,7 @@ pub(crate) fn remember_try(case: &mut Case, step: Step, at: u64, outcome: Result
     match step {
         Step::Reimage => case.reimaged = outcome.is_ok(),
         Step::Replace => case.reimaged &= outcome.is_err(),
-        Step::SetUp | Step::Power => {}
+        Step::Apply | Step::SetUp | Step::Power => {}
     }
     let doubled = u32::try_from(case.tries.len()).unwrap_or(u32::MAX).min(16);
     // A new system is of no use before it has taken its place: that is no further try of the same thing.
@@ -242,19 +250,30 @@ pub(crate) fn decide(seen: &Seen, cases: &Cases, rules: &Rules) -> Vec<Decision>
     let well = seen.machines.iter().filter(|machine| machine.trouble.is_none());
     let mut decisions: Vec<Decision> =
         well.map(|machine| of(&machine.name, Verdict::Well, "it is well".to_owned())).collect();
-    let drifts = !seen.drift.is_empty();
-    let concerned = || ill.iter().map(|machine| machine.name.as_str()).chain(drifts.then_some(CLUSTER));
+    let drifts = !seen.drift.is_empty() && seen.declared.is_none();
+    let differs = drifts || seen.declared.is_some();
+    let concerned = || ill.iter().map(|machine| machine.name.as_str()).chain(differs.then_some(CLUSTER));
     if let Some((verdict, reason)) = keeps_all_back(seen, ill.len(), rules) {
         decisions.extend(concerned().map(|name| of(name, verdict.clone(), reason.clone())));
         return decisions;
     }
     let mut in_order = ill.clone();
     let case = |name: &str| cases.get(name).cloned().unwrap_or_default();
+    let mut taken: Option<&str> = None;
+    if let Some(why) = &seen.declared {
+        let (verdict, reason) = match rules.may_apply {
+            false => (Verdict::Person, format!("{why}; --apply, or muster cluster apply, makes it so")),
+            true => held_back(&case(CLUSTER), seen.at, rules)
+                .unwrap_or_else(|| (Verdict::Do(Step::Apply), why.clone())),
+        };
+        // It may be the remedy: a machine that is gone for good is not declared any more.
+        taken = matches!(verdict, Verdict::Do(_)).then_some(CLUSTER);
+        decisions.push(of(CLUSTER, verdict, reason));
+    }
     // What carries the cluster comes first, and then who was cared for least.
     in_order.sort_by_key(|machine| {
         (!(machine.is_plane || machine.is_member), case(&machine.name).tries.len(), machine.name.clone())
     });
-    let mut taken: Option<&str> = None;
     for machine in in_order {
         let (verdict, reason) = match (consider(machine, seen, cases, rules), taken) {
             ((Verdict::Do(_), _), Some(other)) => (Verdict::Wait(None), format!("{other} comes first")),

@@ -13,6 +13,7 @@ fn rules() -> Rules {
         pause: 60,
         has_provider: true,
         may_reimage: false,
+        may_apply: true,
     }
 }
 
@@ -91,6 +92,42 @@ impl World {
 #[test]
 fn a_cluster_that_is_well_is_left_alone() {
     assert!(World::new(&[]).decisions().iter().all(|decision| decision.verdict == Verdict::Well));
+}
+
+#[test]
+fn a_declaration_comes_before_machines_that_are_ill_where_it_may_be_applied() {
+    let mut world = World::new(&[("w1", unwell())]);
+    world.seen.declared = Some("it was changed".into());
+    world.seen.drift = vec!["w2: a file".into()];
+    world.cases.insert(CLUSTER.into(), Case { since: NOW - 3600, ..Case::default() });
+    assert_eq!(world.about(CLUSTER), (Verdict::Do(Step::Apply), "it was changed".into()));
+    assert_eq!(world.about("w1"), (Verdict::Wait(None), format!("{CLUSTER} comes first")));
+    let of_cluster = |world: &World| world.decisions().iter().filter(|of| of.machine == CLUSTER).count();
+    assert_eq!(of_cluster(&world), 1);
+    // What fails again and again keeps nobody from healing machines.
+    let tried = World { seen: world.seen.clone(), ..World::new(&[("w1", unwell())]) };
+    let mut tried = World { cases: world.cases.clone(), ..tried }.tried(CLUSTER, &[Step::Apply; 8]);
+    assert_eq!((tried.verdict(CLUSTER), tried.verdict("w1")), (Verdict::Person, Verdict::Do(Step::SetUp)));
+    // Nor does one that a person is to apply.
+    tried.case(CLUSTER).tries.clear();
+    tried.rules.may_apply = false;
+    assert_eq!((tried.verdict(CLUSTER), tried.verdict("w1")), (Verdict::Person, Verdict::Do(Step::SetUp)));
+    // Where many are ill, or somebody has said so, it waits.
+    world.seen.frozen = Some("exam".into());
+    assert_eq!((world.verdict(CLUSTER), of_cluster(&world)), (Verdict::Wait(None), 1));
+}
+
+#[test]
+fn a_declaration_is_remembered_as_what_is_wrong_with_the_cluster_until_it_was_applied() {
+    let mut world = World::new(&[]);
+    world.seen.declared = Some("it was changed".into());
+    remember(&mut world.cases, &world.seen);
+    let case = world.case(CLUSTER).clone();
+    assert_eq!((case.trouble.as_deref(), case.since), (Some("it was changed"), NOW));
+    assert_eq!(world.verdict(CLUSTER), Verdict::Wait(Some(NOW + 30)), "it may be edited bit by bit");
+    world.seen.declared = None;
+    remember(&mut world.cases, &world.seen);
+    assert_eq!(world.case(CLUSTER).trouble, None);
 }
 
 #[test]

@@ -34,6 +34,12 @@ pub(crate) struct Memory {
     /// What was found then.
     #[serde(default)]
     pub(crate) drift: Vec<String>,
+    /// What is wrong with the cluster's declaration; the cluster is kept as its inventory says meanwhile.
+    #[serde(default)]
+    pub(crate) declaration: Option<String>,
+    /// The mark of the declaration that is to be applied, or was.
+    #[serde(default)]
+    pub(crate) mark: Option<String>,
     /// The machines, and the cluster as a whole.
     #[serde(default)]
     pub(crate) cases: Cases,

@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use muster_app::Project;
 use muster_files::write_whole;
 
 use crate::environment::Environment;
@@ -16,10 +15,13 @@ use crate::output::print;
 const MARK: &str = "# Written by muster reconcile --install; --uninstall removes it.\n";
 
 /// What of the environment the service has as well. None of it is a secret: everybody may see what a unit has.
-const KEPT: [&str; 8] = [
+const KEPT: [&str; 11] = [
     "PATH",
     "LANG",
     "ANSIBLE_CONFIG",
+    "GNUPGHOME",
+    "OS_CLIENT_CONFIG_FILE",
+    "OS_CLOUD",
     "MUSTER_BUNDLE",
     "MUSTER_CACHE_DIR",
     "MUSTER_DEFAULTS",
@@ -27,17 +29,19 @@ const KEPT: [&str; 8] = [
     "MUSTER_PRIVATE_KEY_FILE",
 ];
 
-/// The unit for the inventory of a project.
+/// The unit for what is in a folder.
 pub(crate) struct Service {
     name: String,
     path: PathBuf,
 }
 
 impl Service {
-    pub(crate) fn of(project: &Project) -> Result<Self, CommandError> {
-        let folder = project.inventory_dir.canonicalize().map_err(|error| {
-            CommandError::failed(format!("cannot find {}: {error}", project.inventory_dir.display()))
-        })?;
+    /// That of a folder, and a part of it that may not be there yet.
+    pub(crate) fn of(folder: &Path, part: &str) -> Result<Self, CommandError> {
+        let found = folder.canonicalize();
+        let found = found
+            .map_err(|error| CommandError::failed(format!("cannot find {}: {error}", folder.display())))?;
+        let folder = found.join(part);
         let name = format!("muster-reconcile-{}.service", escaped(&folder.display().to_string()));
         let path = Path::new("/etc/systemd/system").join(&name);
         Ok(Self { name, path })
@@ -121,7 +125,7 @@ fn unit(user: &str, folder: &str, words: &[String], variables: &[(&str, &str)]) 
         .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}"))))
         .collect();
     format!(
-        "{MARK}[Unit]\nDescription=muster keeps the cluster of {folder} well\nWants=network-online.target\nAfter=network-online.target\n\n\
+        "{MARK}[Unit]\nDescription=muster reconcile in {folder}\nWants=network-online.target\nAfter=network-online.target\n\n\
          [Service]\nUser={user}\nWorkingDirectory={folder}\n{variables}ExecStart={}\nRestart=always\nRestartSec=30\nTimeoutStopSec=15min\nSuccessExitStatus=99\n\n\
          [Install]\nWantedBy=multi-user.target\n",
         words.join(" "),

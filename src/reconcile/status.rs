@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::environment::Environment;
 use crate::error::{CommandError, Exit};
 use crate::output::table::Table;
-use crate::output::text::{duration, harmless};
+use crate::output::text::{duration, harmless, harmless_lines, some_names};
 use crate::output::{Screen, print};
 use crate::reconcile::decide::{CLUSTER, Case};
 use crate::reconcile::memory::{Memory, Store, now, time_of};
@@ -21,8 +21,7 @@ pub(crate) fn status(
     as_json: bool,
     environment: &Environment,
 ) -> Result<Exit, CommandError> {
-    let store = Store::of(project);
-    let (memory, frozen, watcher) = (store.memory()?, store.frozen()?, store.watcher());
+    let Known { memory, frozen, watcher } = Known::of(project)?;
     if as_json {
         print::data(&format!("{:#}\n", report(&memory, frozen.as_deref(), watcher.as_deref())))?;
     } else if memory.looked == 0 {
@@ -50,6 +49,9 @@ pub(crate) fn status(
             None => print::note("nobody watches it on this computer now"),
         }
     }
+    if let Some(wrong) = memory.declaration.as_ref().filter(|_| !as_json) {
+        print::note(&harmless_lines(wrong));
+    }
     if let Some(reason) = frozen.filter(|_| !as_json) {
         print::note(&format!(
             "frozen: {reason}; to go on: {}",
@@ -57,7 +59,68 @@ pub(crate) fn status(
         ));
     }
     let is_ill = memory.cases.values().any(|case| case.trouble.is_some());
-    Ok(if is_ill { Exit::No } else { Exit::Done })
+    Ok(if is_ill || memory.declaration.is_some() { Exit::No } else { Exit::Done })
+}
+
+/// What is known of one of several clusters, without a look at it.
+pub(crate) struct Known {
+    memory: Memory,
+    frozen: Option<String>,
+    watcher: Option<String>,
+}
+
+impl Known {
+    /// # Errors
+    /// What is kept cannot be read.
+    pub(crate) fn of(project: &Project) -> Result<Self, CommandError> {
+        let store = Store::of(project);
+        Ok(Self { memory: store.memory()?, frozen: store.frozen()?, watcher: store.watcher() })
+    }
+
+    /// The headings of [`Self::cells`].
+    pub(crate) const HEADINGS: [&'static str; 4] =
+        ["machines", "state", "looked at", "what there is to know"];
+
+    /// Whether nothing is known to be wrong: somebody has looked, and found everything as it is to be.
+    pub(crate) fn is_well(&self) -> bool {
+        let is_ill = self.memory.cases.values().any(|case| case.trouble.is_some());
+        self.memory.looked != 0 && !is_ill && self.memory.declaration.is_none()
+    }
+
+    /// It in a few words.
+    pub(crate) fn cells(&self) -> [String; 4] {
+        let machines = self.memory.cases.keys().filter(|name| *name != CLUSTER).count();
+        let ill: Vec<&str> = self
+            .memory
+            .cases
+            .iter()
+            .filter(|(_, case)| case.trouble.is_some())
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let state = match ill.len() {
+            _ if self.memory.looked == 0 => "not known".to_owned(),
+            0 if self.memory.declaration.is_some() => "wrong: the declaration".to_owned(),
+            0 => "well".to_owned(),
+            _ => format!("wrong: {}", some_names(&ill)),
+        };
+        let looked = match self.memory.looked {
+            0 => "never".to_owned(),
+            at => format!("{} ago", in_words(now().saturating_sub(at))),
+        };
+        let frozen = self.frozen.iter().map(|reason| format!("frozen: {reason}"));
+        let first = |text: &String| text.lines().next().unwrap_or_default().to_owned();
+        let declaration = self.memory.declaration.iter().map(first);
+        let decided = self.memory.cases.values().filter(|case| case.trouble.is_some());
+        let decided = decided.map(|case| case.decided.clone()).take(1);
+        let unwatched = self.watcher.is_none().then(|| "nobody watches it now".to_owned());
+        let all: Vec<String> = frozen.chain(declaration).chain(decided).chain(unwatched).collect();
+        [machines.to_string(), state, looked, all.join("; ")]
+    }
+
+    /// It for programs.
+    pub(crate) fn report(&self) -> Value {
+        report(&self.memory, self.frozen.as_deref(), self.watcher.as_deref())
+    }
 }
 
 fn in_words(seconds: u64) -> String {
@@ -109,6 +172,7 @@ fn report(memory: &Memory, frozen: Option<&str>, watcher: Option<&str>) -> Value
         "frozen": frozen,
         "watched_by": watcher,
         "drift": memory.drift,
+        "declaration": memory.declaration,
         "machines": machines,
     })
 }
@@ -147,5 +211,22 @@ mod tests {
             (&json!("1970-01-01T00:00:30Z"), &json!("1970-01-01T00:03:00Z"))
         );
         assert_eq!((&told["frozen"], &told["watched_by"]), (&json!("exam"), &Value::Null));
+    }
+
+    #[test]
+    fn a_cluster_in_a_line_says_what_is_wrong_or_that_nobody_knows() {
+        let known = |memory: Memory| Known { memory, frozen: None, watcher: Some("ada".into()) };
+        assert_eq!(known(Memory::default()).cells()[1..3], ["not known", "never"]);
+        assert!(!known(Memory::default()).is_well());
+        let mut memory = Memory {
+            looked: now(),
+            cases: [("shop-cp-1".to_owned(), Case::default())].into(),
+            ..Memory::default()
+        };
+        assert_eq!(known(memory.clone()).cells()[..2], ["1", "well"]);
+        assert_eq!((known(memory.clone()).is_well(), known(memory.clone()).cells()[3].as_str()), (true, ""));
+        memory.declaration = Some("clusters/shop/cluster.yml:1:1: no\nmore".into());
+        assert!(!known(memory.clone()).is_well());
+        assert_eq!(known(memory).cells()[3], "clusters/shop/cluster.yml:1:1: no");
     }
 }

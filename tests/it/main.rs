@@ -11,6 +11,7 @@ mod copy;
 mod docs;
 mod downloads;
 mod fixture;
+mod fleet;
 mod help;
 mod inventory;
 mod kubeconfig;

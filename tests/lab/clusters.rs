@@ -1,8 +1,10 @@
 //! A declared cluster on machines that exist, which a provider gives new systems: made, scaled, its machines replaced, deleted.
 
 use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::fixture::{Ended, Lab};
+use crate::fixture::{Ended, Lab, muster};
 
 const NETWORK: u8 = 133;
 
@@ -148,4 +150,66 @@ fn a_declared_cluster_is_made_scaled_replaced_and_deleted() {
     assert!(!lab.folder().join("clusters/shop/inventory/hosts.yml").exists());
     let nothing = lab.muster(&["cluster", "delete", "shop", "--yes"]);
     assert!(nothing.code == 0 && nothing.err.contains("no machine is part of shop"), "{nothing:#?}");
+}
+
+/// A cluster of one machine, which is a control plane and a worker.
+fn declare_one(lab: &Lab, name: &str, number: u8) {
+    let folder = lab.folder().join("clusters").join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let address = lab.address(number);
+    let text = format!(
+        "version: 1\nmachines: existing\nlogin: {{user: root}}\npools:\n  \
+         - name: cp\n    roles: [control_plane, worker]\n    addresses: [{address}]\n"
+    );
+    fs::write(folder.join("cluster.yml"), text).unwrap();
+}
+
+#[test]
+#[ignore = "it takes ten minutes; ./test --all"]
+fn two_declared_clusters_are_made_and_kept_by_one_loop_and_a_broken_one_stops_neither() {
+    let lab = Lab::up(134, &["-n", "2"]);
+    declare_one(&lab, "shop", 1);
+    declare_one(&lab, "room", 2);
+    fs::create_dir_all(lab.folder().join("clusters/hall")).unwrap();
+    fs::write(lab.folder().join("clusters/hall/cluster.yml"), "version: 1\n").unwrap();
+
+    let options = "--all --apply --every 5s --after 5s --pause 20s --drift-every 0 --unhealthy-limit 100%";
+    let command = format!("exec {} reconcile {options} >loop.log 2>&1", muster().display());
+    let watch = lab.start_command(&["sh", "-c", &command]);
+    let said = || fs::read_to_string(lab.folder().join("loop.log")).unwrap_or_default();
+    let waits = |what: &str, seconds: u64, is_so: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < Duration::from_secs(seconds), "{what}: {}", said());
+            thread::sleep(Duration::from_secs(2));
+        }
+        println!("{what}: after {:?}", begun.elapsed());
+    };
+    let are_well = || ["shop: all is well", "room: all is well"].iter().all(|line| said().contains(line));
+    waits("both are made", 600, &are_well);
+    assert!(said().contains("hall: clusters/hall/cluster.yml"), "{}", said());
+    let status = lab.muster(&["cluster", "status"]);
+    assert!(status.code == 1 && status.out.contains("well") && status.out.contains("hall"), "{status:#?}");
+
+    // A kubelet that is stopped in one of them.
+    lab.on("node2", "systemctl disable --now -q kubelet");
+    waits("healed", 180, &|| lab.lab(&["ssh", "node2", "--", "systemctl is-active kubelet"]).code == 0);
+
+    // A change of one declaration is applied, and nothing happens to the other cluster.
+    let runs = |name: &str| {
+        fs::read_dir(lab.folder().join("clusters").join(name).join("inventory/.muster/runs")).unwrap().count()
+    };
+    let (before, path) = (runs("room"), lab.folder().join("clusters/shop/cluster.yml"));
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("{text}    labels: {{room: '1'}}\n")).unwrap();
+    let nodes = ["kubectl", "-i", "clusters/shop/inventory", "get", "nodes", "-l", "room=1", "--no-headers"];
+    waits("applied", 300, &|| lab.muster(&nodes).out.contains("shop-cp-"));
+    assert_eq!(runs("room"), before);
+
+    watch.signal("TERM");
+    let ended = watch.end();
+    assert_eq!(ended.code, 0, "{ended:#?} {}", said());
+    // By hand nothing is left to do.
+    let again = lab.muster(&["cluster", "apply", "shop"]);
+    assert_eq!((again.code, again.recap(&host(&lab, "cp", 1), "changed")), (0, 0), "{again:#?}");
 }

@@ -22,6 +22,7 @@ const IMAGES: &str = "images.yml";
 const INVENTORY: &str = "inventory/hosts.yml";
 /// Beside what runs leave, which is not committed.
 const NEWCOMERS: &str = "inventory/.muster/newcomers";
+const APPLIED: &str = "inventory/.muster/applied";
 /// What is of no use without the cluster.
 const ADMIN: &str = "inventory/artifacts/admin.conf";
 
@@ -81,12 +82,8 @@ impl ClusterFolder {
     /// There is none.
     pub fn find(name: &str, here: &Path) -> Result<Self, FolderError> {
         check_name(name).map_err(FolderError::NoCluster)?;
-        let mut above = here.ancestors().map(|folder| folder.join(CLUSTERS));
-        if let Some(path) =
-            above.find(|folder| folder.join(name).join(DECLARATION).is_file()).map(|folder| folder.join(name))
-        {
-            let shown = path.strip_prefix(here).unwrap_or(&path).display().to_string();
-            return Ok(Self { name: name.to_owned(), path, shown });
+        if let Some(folder) = Self::with(DECLARATION, name, here) {
+            return Ok(folder);
         }
         let mut message =
             format!("there is no {CLUSTERS}/{name}/{DECLARATION} in {} or above it", here.display());
@@ -97,6 +94,19 @@ impl ClusterFolder {
             None => {}
         }
         Err(FolderError::NoCluster(message))
+    }
+
+    /// The folder of a cluster that was made, whether it is still declared or not: it has an inventory.
+    pub fn find_made(name: &str, here: &Path) -> Option<Self> {
+        check_name(name).ok().and_then(|()| Self::with(INVENTORY, name, here))
+    }
+
+    /// The nearest folder of a cluster that has this file.
+    fn with(file: &str, name: &str, here: &Path) -> Option<Self> {
+        let mut above = here.ancestors().map(|folder| folder.join(CLUSTERS).join(name));
+        let path = above.find(|folder| folder.join(file).is_file())?;
+        let shown = path.strip_prefix(here).unwrap_or(&path).display().to_string();
+        Some(Self { name: name.to_owned(), path, shown })
     }
 
     /// What the cluster is called.
@@ -138,6 +148,31 @@ impl ClusterFolder {
     /// The file cannot be read.
     pub fn newcomers(&self) -> Result<Vec<String>, FolderError> {
         Ok(self.read(NEWCOMERS)?.unwrap_or_default().lines().map(str::to_owned).collect())
+    }
+
+    /// The text of the declaration.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn declaration_text(&self) -> Result<String, FolderError> {
+        let text = fs::read_to_string(self.path.join(DECLARATION));
+        text.map_err(|source| FolderError::File { path: self.shown(DECLARATION), source })
+    }
+
+    /// The mark of the declaration that the cluster was brought to last. It stays when the cluster was deleted.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn applied(&self) -> Result<Option<String>, FolderError> {
+        Ok(self.read(APPLIED)?.map(|mark| mark.trim().to_owned()))
+    }
+
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep_applied(&self, mark: &str) -> Result<(), FolderError> {
+        self.write(APPLIED, &format!("{mark}\n"))
     }
 
     /// What the provider of machines that exist put on them, by their names within the cluster; of those that are not named nobody knows.
@@ -197,16 +232,13 @@ impl ClusterFolder {
     /// # Errors
     /// It has mistakes, or cannot be read.
     pub fn declaration(&self, surroundings: &Surroundings) -> Result<Declaration, FolderError> {
-        let path = self.path.join(DECLARATION);
-        let shown = self.shown(DECLARATION);
-        let text =
-            fs::read_to_string(&path).map_err(|source| FolderError::File { path: shown.clone(), source })?;
+        let text = self.declaration_text()?;
         let file = |named: &str| {
             let path = surroundings.path(named, &self.path);
             let content = fs::read(&path);
             (path, content)
         };
-        Ok(Declaration::read(&shown, &text, &file)?)
+        Ok(Declaration::read(&self.shown(DECLARATION), &text, &file)?)
     }
 
     /// The cluster's identity, if it has one. Its machines are in no other project than `place`.
@@ -327,9 +359,18 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// The clusters that are declared in this folder or in one above it.
 pub fn clusters(here: &Path) -> Vec<String> {
+    folders_with(DECLARATION, here)
+}
+
+/// The clusters that were made from this folder or one above it, whether they are still declared or not.
+pub fn made_clusters(here: &Path) -> Vec<String> {
+    folders_with(INVENTORY, here)
+}
+
+fn folders_with(file: &str, here: &Path) -> Vec<String> {
     let entries =
         here.ancestors().filter_map(|folder| fs::read_dir(folder.join(CLUSTERS)).ok()).flatten().flatten();
-    let declared = entries.filter(|entry| entry.path().join(DECLARATION).is_file());
+    let declared = entries.filter(|entry| entry.path().join(file).is_file());
     let mut names: Vec<String> =
         declared.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
@@ -389,6 +430,25 @@ mod tests {
         assert_eq!(shop.images().unwrap(), images);
         shop.keep_images(&BTreeMap::new()).unwrap();
         assert!(shop.images().unwrap().is_empty() && !shop.path.join(IMAGES).exists());
+    }
+
+    #[test]
+    fn a_cluster_that_was_made_is_found_without_its_declaration() {
+        let root = tempfile::tempdir().unwrap();
+        let shop = folder(root.path(), "shop");
+        assert!(
+            ClusterFolder::find_made("shop", root.path()).is_none() && made_clusters(root.path()).is_empty()
+        );
+        shop.write_inventory("all:\n").unwrap();
+        shop.keep_applied("abc").unwrap();
+        fs::remove_file(shop.path.join(DECLARATION)).unwrap();
+        assert!(clusters(root.path()).is_empty());
+        assert_eq!(made_clusters(root.path()), ["shop"]);
+        let found = ClusterFolder::find_made("shop", root.path()).unwrap();
+        assert_eq!(found.applied().unwrap().as_deref(), Some("abc"));
+        found.remove_inventory().unwrap();
+        assert!(ClusterFolder::find_made("shop", root.path()).is_none());
+        assert!(ClusterFolder::find_made("../shop", root.path()).is_none());
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use clusterctl::{Converted, Form, convert};
 pub use create::Creation;
 pub use declaration::{Declaration, Machinery, Named, Pool, Role, Source, schema, variable_of};
 pub use delete::Deletion;
-pub use folder::{ClusterFolder, FolderError, check_name, clusters};
+pub use folder::{ClusterFolder, FolderError, check_name, clusters, made_clusters};
 pub use identity::{Identity, Place};
 pub use inventory::inventory_text;
 pub use kind::Kind;
