@@ -27,7 +27,7 @@ use serde_json::json;
 use crate::addresses::{access_ip_of, ip};
 use crate::catalogue::image;
 use crate::cluster::{self, Standing};
-use crate::common::cluster_vars;
+use crate::common::{cluster_vars, in_group};
 use crate::kubectl::{Kubectl, api_answers};
 use crate::pods::static_pod;
 use crate::{diagnosis, kubeadm};
@@ -75,11 +75,7 @@ const HAS_A_WAY: &str = "its own way to the API";
 /// Whether a machine's variables ask for a load balancer on it. A variable that cannot be worked out asks: what is wrong with it
 /// is told elsewhere.
 pub(crate) fn is_asked_for(vars: &HostVars) -> bool {
-    let has_api_server = vars.get("group_names").ok().flatten().is_some_and(|groups| {
-        let mut names = groups.as_list().into_iter().flatten();
-        names.any(|name| name.as_str() == Some("kube_control_plane"))
-    });
-    !has_api_server && asks(vars)
+    !in_group(vars, "kube_control_plane") && asks(vars)
 }
 
 fn asks(vars: &HostVars) -> bool {

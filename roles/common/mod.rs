@@ -1,7 +1,7 @@
 //! What several roles need to know: paths, the cluster's variables.
 
 use muster_engine::prelude::*;
-use muster_inventory::closest;
+use muster_inventory::{HostVars, closest};
 use serde::Deserialize;
 
 use crate::cluster;
@@ -106,6 +106,14 @@ pub(crate) fn duration(mut text: &str) -> Option<Duration> {
         text = rest;
     }
     Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// Whether a host is in a group, by its variables. What cannot be worked out is told elsewhere, and counts as no.
+pub(crate) fn in_group(vars: &HostVars, group: &str) -> bool {
+    vars.get("group_names").ok().flatten().is_some_and(|groups| {
+        let mut names = groups.as_list().into_iter().flatten();
+        names.any(|name| name.as_str() == Some(group))
+    })
 }
 
 /// RFC 1123, in small letters as Kubernetes wants it.

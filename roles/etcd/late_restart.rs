@@ -6,7 +6,7 @@ use muster_engine::prelude::*;
 
 use super::leave::may_restart;
 use super::pod;
-use super::{ROLE, client_urls, is_healthy};
+use super::{ROLE, client_urls, is_healthy, take_back};
 use crate::cluster::{self, Standing};
 use crate::kubeadm;
 
@@ -60,7 +60,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
         let (etcd, was_pod) = &*waits;
         may_restart(host, etcd).await?;
         if *was_pod {
-            pod::take_back(host).await?;
+            take_back::run(host).await?;
         }
         let done = host.step("Restart etcd").ensure(etcd.clone()).await?;
         if done.changed {

@@ -29,6 +29,7 @@ mod snapshot;
 mod snapshot_file;
 mod status;
 mod stopped_plane;
+mod take_back;
 mod tuning;
 
 use std::collections::BTreeMap;
@@ -169,7 +170,7 @@ pub(crate) async fn run(host: &Host) -> Result<()> {
             leave::may_restart(host, &etcd).await?;
         }
         if was_pod {
-            pod::take_back(host).await?;
+            take_back::run(host).await?;
         }
         adoption::hand_over(host, former)?.ensure(etcd)
     };

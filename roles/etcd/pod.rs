@@ -19,7 +19,7 @@ pub(super) const PROGRAM: &str = "/var/lib/muster/etcd-pod.sh";
 pub(super) const AT_BOOT: &str = "/etc/tmpfiles.d/muster-etcd.conf";
 
 /// What has the pod ended with the unit. It starts no other program, as drop-ins of others might.
-const DROP_IN: &str = "/etc/systemd/system/etcd.service.d/muster-pod.conf";
+pub(super) const DROP_IN: &str = "/etc/systemd/system/etcd.service.d/muster-pod.conf";
 
 /// While this is there a pod may run, whatever systemd says of the unit: one whose `ExecStopPost` did not end well is `failed`, and
 /// systemctl says nothing of it. `pod.sh` writes it.
@@ -28,7 +28,8 @@ pub(super) const NOTE: &str = "/run/muster-etcd-pod";
 /// What the kubelet runs it by; `pod.sh` writes it.
 pub(super) const MANIFEST: &str = "/etc/kubernetes/manifests/etcd-member.yaml";
 
-/// While this is there the unit does not hand etcd over: a pod has failed. `pod.sh` writes it, [`hand_over`] removes it.
+/// While this is there the unit does not hand etcd over: a pod has failed. `pod.sh` writes it, [`hand_over`] and [`super::take_back`]
+/// remove it.
 pub(super) const FAILED: &str = "/run/muster-etcd-pod-failed";
 
 /// Whether a member is to be a pod. One on a machine that is no node cannot be, of which is told; and one that is adopted goes over to a
@@ -76,33 +77,6 @@ pub(super) fn files() -> [File; 3] {
     ]
 }
 
-/// A member that may be a pod is none any more. One that was has stopped then, and nothing has started it yet.
-pub(super) async fn take_back(host: &Host) -> Result<()> {
-    let may_run = sh(r#"[ -e "$1" ] || [ -e "$2" ]"#, [NOTE, MANIFEST]);
-    if host.query(may_run).await?.status == 0 {
-        may_be_restarted(host).await?;
-    }
-    host.step("Take etcd back from the kubelet").detached().ensure(is_none()).await.map(drop)
-}
-
-/// A process of the unit's own runs on; a unit that hands etcd over just now stops, too. The program goes last: what was cut off before
-/// goes on.
-const STOP: &str = r#"set -e
-pid=$(systemctl show -p MainPID etcd)
-if [ -e "$4" ] || [ -e "$5" ] || ! { read -r name <"/proc/${pid#*=}/comm" && [ "$name" = etcd ]; } 2>/dev/null; then
-  systemctl stop etcd
-  [ ! -e "$4" ] || sh "$1" end
-fi
-rm -f "$2" "$3" "$6"
-rmdir "${2%/*}" 2>/dev/null || :
-systemctl daemon-reload
-rm -f "$1""#;
-
-fn is_none() -> Command {
-    let stop = sh(STOP, [PROGRAM, DROP_IN, AT_BOOT, NOTE, MANIFEST, FAILED]);
-    command("etcd is no static pod", stop, sh(r#"[ ! -e "$1" ]"#, [PROGRAM]))
-}
-
 /// Whether a member is a process that the kubelet could run.
 fn is_process() -> Script {
     sh(r#"[ ! -e "$1" ] && [ -e /etc/kubernetes/kubelet.conf ]"#, [MANIFEST])
@@ -135,4 +109,4 @@ systemctl restart etcd || {
 
 #[cfg(test)]
 #[path = "pod_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -7,7 +7,7 @@ use muster_inventory::{HostVars, Value};
 
 use super::findings::problem;
 use super::settings::{Setting, place, text_of};
-use crate::common::is_dns_name;
+use crate::common::{in_group, is_dns_name};
 use crate::etcd::{is_memory, not_for_users};
 
 /// What is wrong with them.
@@ -69,11 +69,17 @@ fn names_file(text: &str) -> bool {
     text.split([',', '=']).any(|word| word.trim_start().starts_with('/'))
 }
 
+/// Whether the host's member is to be a static pod: elsewhere it is a process.
+fn is_pod(vars: &HostVars) -> bool {
+    let is_wanted = Setting::of(vars, "etcd_deployment_type").is_some_and(|kind| kind.text == "kubeadm");
+    is_wanted && ["etcd", "k8s_cluster"].into_iter().all(|group| in_group(vars, group))
+}
+
 /// `etcd_extra_vars`.
 fn environment(vars: &HostVars) -> Option<Problem> {
     const NAME: &str = "etcd_extra_vars";
     let value = vars.get(NAME).ok()??;
-    let is_pod = Setting::of(vars, "etcd_deployment_type").is_some_and(|kind| kind.text == "kubeadm");
+    let is_pod = is_pod(vars);
     let (name, needed) = value.as_map()?.iter().find_map(|(name, value)| {
         let text = text_of(value);
         let good = if text.contains('\n') {
@@ -90,7 +96,7 @@ fn environment(vars: &HostVars) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{told, variables};
+    use super::super::fixture::{inventory_and_vars, told, variables};
     use super::*;
 
     #[test]
@@ -124,5 +130,15 @@ mod tests {
         for (yaml, expected) in rows {
             assert_eq!(check(&variables(yaml)).iter().map(told).collect::<Vec<_>>().join("; "), expected);
         }
+    }
+
+    #[test]
+    fn a_member_that_does_not_become_a_pod_may_be_told_of_files() {
+        let yaml = "etcd_deployment_type: kubeadm\netcd_extra_vars: {ETCD_PEER_CRL_FILE: /x}";
+        let ini = "m1\nm2\nm3\n[etcd]\nm1\nm2\n[kube_control_plane]\nm2\nm3\n[kube_node]\nm2\nm3\n";
+        let (_, vars) = inventory_and_vars(ini, yaml);
+        let wrong = |host: &str| check(&vars.host(host).unwrap()).len();
+        // One that is no node, one that becomes a pod, and a node that is no member.
+        assert_eq!(["m1", "m2", "m3"].map(wrong), [0, 1, 0]);
     }
 }

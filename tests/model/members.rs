@@ -8,6 +8,9 @@ use crate::{World, hosts, simulated};
 const INITIAL: &str = "/etc/etcd.initial.env";
 
 const ONE: &str = "[etcd]\nm0\n[kube_control_plane]\nm0\n[kube_node]\nm[0:1]\n";
+/// What ends a static pod of etcd with its unit.
+const DROP_IN: &str = "/etc/systemd/system/etcd.service.d/muster-pod.conf";
+
 const THREE: &str = "[etcd]\nm[0:2]\n[kube_control_plane]\nm[0:1]\n[kube_node]\nm[0:2]\n";
 
 impl World {
@@ -130,5 +133,35 @@ fn a_member_that_is_well_does_not_restart_while_another_one_is_dead() {
         assert_eq!(restarts, ["started", newer, newer]);
         let (_, ran, wrong) = world.calm(3).await;
         assert!(wrong.is_empty() && ran.changes.is_empty(), "{wrong:?} {:?}", ran.changes);
+    });
+}
+
+#[test]
+fn a_member_that_was_to_be_a_static_pod_and_is_none_yet_runs_on_as_a_process() {
+    simulated(async {
+        let world = after(THREE, |world| world.cluster.switch_off("m2")).await;
+        let identity = world.cluster.identity();
+        let etcd = || world.machines[0].state().main_process("etcd.service");
+        let before = etcd();
+        // The run ends where the member would restart: what a pod's unit needs is there.
+        world.inventory(&hosts(3), THREE, &["etcd_deployment_type=kubeadm"]);
+        *world.limit.lock().unwrap() = vec!["m0".to_owned(), "m1".to_owned()];
+        let refused = world.refused().await;
+        assert!(refused.iter().any(|text| text.starts_with("m0: etcd: m2 does not answer")), "{refused:?}");
+        let ends_pod = "ExecStopPost=/bin/sh /var/lib/muster/etcd-pod.sh end\n";
+        assert!(content(&world.machines[0], DROP_IN).contains(ends_pod));
+        world.cluster.switch_on("m2");
+        world.limit.lock().unwrap().clear();
+        world.inventory(&hosts(3), THREE, &[]);
+        let (_, ran, wrong) = world.calm(3).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert!(ran.told["m0"].contains(&"etcd: etcd is no static pod".to_owned()), "{:?}", ran.told);
+        assert_eq!(etcd(), before, "it has restarted: {:?}", ran.told);
+        let left = world.files().swap_remove(0).into_keys();
+        let left: Vec<_> =
+            left.filter(|path| path.contains("etcd-pod") || path.contains("etcd.service.d")).collect();
+        assert_eq!(left, Vec::<String>::new());
+        let wrong = world.not_settled(&identity, 4).await;
+        assert!(wrong.is_empty(), "{wrong:?}");
     });
 }
