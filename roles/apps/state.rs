@@ -93,6 +93,14 @@ fn condition<'o>(object: &'o Value, kind: &str) -> Option<&'o Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
+/// `are_former`: whether there are some that are not of the newest form, as far as is known.
+fn wrong_with_pods(ready: i64, wanted: i64, are_former: bool, pods: &str) -> Option<String> {
+    match ready < wanted {
+        true => Some(format!("{ready} of {wanted} {pods} are ready")),
+        false => are_former.then(|| format!("not all of its {pods} are of the newest form yet")),
+    }
+}
+
 /// A deployment is well when all its pods are of its newest form and ready (Kubernetes' "Deployments", "Complete Deployment").
 fn wrong_with_deployment(deployment: &Value) -> Vec<String> {
     let status = &deployment["status"];
@@ -101,9 +109,7 @@ fn wrong_with_deployment(deployment: &Value) -> Vec<String> {
     let ready = number("readyReplicas").min(number("updatedReplicas"));
     let is_old = number("observedGeneration") < deployment["metadata"]["generation"].as_i64().unwrap_or(0);
     let mut wrong = Vec::new();
-    if is_old || ready < wanted || number("replicas") > wanted {
-        wrong.push(format!("{ready} of {wanted} pods are ready"));
-    }
+    wrong.extend(wrong_with_pods(ready, wanted, is_old || number("replicas") > wanted, "pods"));
     // No pod can be made: a quota, a policy.
     let failure = condition(deployment, "ReplicaFailure").filter(|failure| failure["status"] == "True");
     wrong.extend(failure.map(|failure| text(&failure["message"]).to_owned()));
@@ -117,7 +123,7 @@ fn wrong_with_stateful_set(set: &Value) -> Option<String> {
     let number = |name: &str| status[name].as_i64().unwrap_or(0);
     let ready = number("readyReplicas").min(number("updatedReplicas"));
     let is_old = number("observedGeneration") < set["metadata"]["generation"].as_i64().unwrap_or(0);
-    (is_old || ready < wanted).then(|| format!("{ready} of {wanted} pods are ready"))
+    wrong_with_pods(ready, wanted, is_old, "pods")
 }
 
 /// The same on each node that it is for (the API's documentation of DaemonSetStatus).
@@ -127,7 +133,7 @@ fn wrong_with_daemons(set: &Value) -> Option<String> {
     let (wanted, ready) =
         (number("desiredNumberScheduled"), number("numberReady").min(number("updatedNumberScheduled")));
     let is_old = number("observedGeneration") < set["metadata"]["generation"].as_i64().unwrap_or(0);
-    (is_old || ready < wanted).then(|| format!("{ready} of {wanted} pods on nodes are ready"))
+    wrong_with_pods(ready, wanted, is_old, "pods on nodes")
 }
 
 /// The annotation of a deployment, or of the service by which users reach an application: what `muster apps` says of that. Of a
@@ -167,19 +173,32 @@ fn wrong_with_api(service: &Value) -> Option<String> {
     Some(format!("the API {} does not answer: {why}", text(&service["spec"]["group"])))
 }
 
-/// Why a pod does not run: nothing has room for it, or a container waits for something.
+/// Why a pod does not run: nothing has room for it, or a container waits for something, or ends again and again.
 fn wrong_with_pod(pod: &Value) -> Vec<String> {
     let (name, node) = (text(&pod["metadata"]["name"]), text(&pod["spec"]["nodeName"]));
     let at = if node.is_empty() { String::new() } else { format!(" on {node}") };
     let unscheduled = condition(pod, "PodScheduled").filter(|scheduled| scheduled["status"] == "False");
     let unscheduled = unscheduled.map(|scheduled| text(&scheduled["message"]).to_owned());
-    let waiting =
-        pod["status"]["containerStatuses"].as_array().into_iter().flatten().filter_map(|container| {
-            let waiting = &container["state"]["waiting"];
-            let (reason, message) = (waiting["reason"].as_str()?, text(&waiting["message"]));
-            Some(if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") })
-        });
-    unscheduled.into_iter().chain(waiting).map(|why| format!("the pod {name}{at}: {why}")).collect()
+    // What runs to its end is somebody else's to judge.
+    let is_to_run = pod["spec"]["restartPolicy"] != "Never" && pod["spec"]["restartPolicy"] != "OnFailure";
+    let why = |container: &Value| {
+        let (state, restarts) = (&container["state"], container["restartCount"].as_i64().unwrap_or(0));
+        if let Some(reason) = state["waiting"]["reason"].as_str() {
+            let message = text(&state["waiting"]["message"]);
+            return Some(if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") });
+        }
+        let ended = state["terminated"]["exitCode"].as_i64().filter(|_| is_to_run);
+        let again = is_to_run && restarts > 0 && container["ready"] == false;
+        ended.map(|status| format!("a container has ended with status {status}")).or_else(|| {
+            again.then(|| format!("a container that is not ready has restarted {restarts} times"))
+        })
+    };
+    let containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    unscheduled
+        .into_iter()
+        .chain(containers.filter_map(why))
+        .map(|why| format!("the pod {name}{at}: {why}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -286,7 +305,7 @@ mod tests {
         assert!(daemons(2, 2, 2).wrong.is_empty());
         assert_eq!(daemons(1, 2, 2).wrong, ["1 of 2 pods on nodes are ready"]);
         assert_eq!(daemons(2, 0, 2).wrong, ["0 of 2 pods on nodes are ready"]);
-        assert_eq!(daemons(2, 2, 1).wrong, ["2 of 2 pods on nodes are ready"]);
+        assert_eq!(daemons(2, 2, 1).wrong, ["not all of its pods on nodes are of the newest form yet"]);
     }
 
     #[test]
@@ -300,7 +319,7 @@ mod tests {
         assert!(wrong(2, 2, 2).is_empty());
         assert_eq!(wrong(1, 2, 2), ["1 of 2 pods are ready"]);
         assert_eq!(wrong(2, 1, 2), ["1 of 2 pods are ready"]);
-        assert_eq!(wrong(2, 2, 1), ["2 of 2 pods are ready"]);
+        assert_eq!(wrong(2, 2, 1), ["not all of its pods are of the newest form yet"]);
     }
 
     #[test]
@@ -308,8 +327,9 @@ mod tests {
         let wrong = |item: Value| state(&[item]).wrong;
         assert_eq!(wrong(deployment(1, 0, 2)), ["0 of 1 pods are ready"]);
         // The old one is still there; nobody has seen the new form.
-        assert_eq!(wrong(deployment(2, 1, 2)), ["1 of 1 pods are ready"]);
-        assert_eq!(wrong(deployment(1, 1, 1)), ["1 of 1 pods are ready"]);
+        let former = "not all of its pods are of the newest form yet";
+        assert_eq!(wrong(deployment(2, 1, 2)), [former]);
+        assert_eq!(wrong(deployment(1, 1, 1)), [former]);
         assert_eq!(wrong(api("False")), ["the API web.io does not answer: no endpoints"]);
         let pull = json!({ "reason": "ErrImagePull", "message": "web:v9 is not there" });
         let waits = json!({
@@ -319,6 +339,25 @@ mod tests {
         assert_eq!(
             wrong(object("Pod", "web-1", waits)),
             ["the pod web-1 on node1: ErrImagePull: web:v9 is not there"]
+        );
+        let container = |policy: &str, state: Value| {
+            let spec = json!({ "nodeName": "node1", "restartPolicy": policy });
+            let container = json!({ "state": state, "restartCount": 2, "ready": false });
+            wrong(object(
+                "Pod",
+                "web-1",
+                json!({ "spec": spec, "status": { "containerStatuses": [container] } }),
+            ))
+        };
+        let ended = json!({ "terminated": { "exitCode": 1 } });
+        assert_eq!(
+            container("Always", ended.clone()),
+            ["the pod web-1 on node1: a container has ended with status 1"]
+        );
+        assert_eq!(container("Never", ended), [""; 0]);
+        assert_eq!(
+            container("Always", json!({ "running": {} })),
+            ["the pod web-1 on node1: a container that is not ready has restarted 2 times"]
         );
         let full = json!({ "type": "PodScheduled", "status": "False", "message": "0/1 nodes are available" });
         let waits_for_room = json!({ "status": { "conditions": [full] } });
