@@ -44,6 +44,7 @@ mod subnets;
 mod together;
 mod too_new;
 mod values;
+mod versions;
 mod vip;
 
 use std::collections::BTreeMap;

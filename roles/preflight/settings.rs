@@ -1,17 +1,15 @@
 //! Variables: what the user wrote that means nothing, means something else, or cannot be done.
 
-use muster_artifacts::{Arch, NotInCatalogue};
 use muster_engine::prelude::Problem;
 use muster_inventory::{HostVars, Kind, LayerKind, Value, VarsError};
 
 use super::findings::{Findings, problem};
 use super::{
     api_server, apps, calico, cilium, corefile, docker, encryption, etcd_settings, eviction, kubelets, names,
-    proxies, resolver, services, too_new, values, vip,
+    proxies, resolver, services, too_new, values, versions, vip,
 };
 use crate::balancer::{self, External};
 use crate::bootstrap_os;
-use crate::catalogue::{CATALOGUE, wants_app};
 use crate::common::{is_dns_name, nearest};
 use crate::containerd;
 use crate::kubespray;
@@ -70,10 +68,10 @@ pub(super) fn check(vars: &HostVars) -> Findings {
     asked_for(vars, &mut findings);
     findings.warn(no_network(vars));
     findings.warn(apps::ingress_nginx(vars));
-    findings.refuse(kube_version(vars));
+    findings.refuse(versions::kube_version(vars));
     findings.refuse(too_new::check(vars));
     findings.refuse(programs(vars));
-    findings.warn(other_versions(vars));
+    findings.warn(versions::other_versions(vars));
     findings.refuse(domain_names(vars));
     findings.refuse(node_ports(vars));
     findings.refuse(elections(vars));
@@ -222,92 +220,6 @@ fn programs(vars: &HostVars) -> Option<Problem> {
         "a folder in which programs are looked for: /usr/local/bin or /opt/bin",
         "set bin_dir: /opt/bin",
     ))
-}
-
-fn kube_version(vars: &HostVars) -> Option<Problem> {
-    let setting = Setting::of(vars, "kube_version")?;
-    // Which machines it is for is not known yet: that the version exists is.
-    match CATALOGUE.release(setting.text.trim_start_matches('v'), Arch::Amd64) {
-        Err(NotInCatalogue::TooOld { oldest, why, .. }) => Some(setting.wrong(
-            format!("a version of the catalogue, which begins with {oldest}: {why}"),
-            format!(
-                "set kube_version: {} for a new cluster (all there are: muster bundle list --versions)",
-                CATALOGUE.default_release()
-            ),
-        )),
-        Err(NotInCatalogue::Version { nearest, .. }) => {
-            // The newest of the same minor; where that is gone, what a new cluster gets; where it is yet to come, the newest.
-            let minor = |version: &str| crate::common::kube_minor(version.trim_start_matches('v'));
-            let wanted = minor(&setting.text);
-            let same_minor = |release: &&str| minor(release) == wanted;
-            let yet_to_come =
-                || CATALOGUE.releases().into_iter().next().filter(|newest| minor(newest) < wanted);
-            let newest = CATALOGUE.releases().into_iter().find(same_minor).or_else(yet_to_come);
-            let newest = newest.unwrap_or(CATALOGUE.default_release());
-            let needed = format!("a version of the catalogue; the nearest: {nearest}");
-            let remedy = format!("set kube_version: {newest} (all there are: muster bundle list --versions)");
-            Some(setting.wrong(needed, remedy))
-        }
-        _ => None,
-    }
-}
-
-/// kubespray's variables for versions of what goes with Kubernetes, and the names in the catalogue.
-const VERSIONS: [(&str, &str); 12] = [
-    ("etcd_version", "etcd"),
-    ("containerd_version", "containerd"),
-    ("runc_version", "runc"),
-    ("cni_version", "cni-plugins"),
-    ("flannel_version", "flannel"),
-    ("flannel_cni_version", "flannel-cni"),
-    ("calico_version", "calico-manifest"),
-    ("cilium_version", "cilium-chart"),
-    ("gateway_api_version", "gateway-api-standard"),
-    ("argocd_version", "argocd-manifest"),
-    ("coredns_version", "coredns"),
-    ("pod_infra_version", "pause"),
-];
-
-fn other_versions(vars: &HostVars) -> Vec<Problem> {
-    // Of an application that is off nothing is installed.
-    let is_on = |variable: &str| match variable {
-        "gateway_api_version" => wants_app(vars, "gateway-api").unwrap_or(false),
-        "argocd_version" => wants_app(vars, "argocd").unwrap_or(false),
-        _ => true,
-    };
-    let settings: Vec<_> = VERSIONS
-        .iter()
-        .filter(|(variable, _)| is_on(variable))
-        .filter_map(|(variable, name)| Some((Setting::by_user(vars, variable)?, *name)))
-        .collect();
-    let Some(version) = Setting::of(vars, "kube_version").filter(|_| !settings.is_empty()) else {
-        return Vec::new();
-    };
-    let Ok(release) = CATALOGUE.release(version.text.trim_start_matches('v'), Arch::Amd64) else {
-        return Vec::new();
-    };
-    let tell = |(setting, name): (Setting, &str)| {
-        // Of some it may be said which of the catalogue's versions is taken.
-        let asked = setting.text.trim_start_matches('v');
-        let choices = match setting.name {
-            "calico_version" | "runc_version" | "gateway_api_version" => CATALOGUE.versions(name),
-            _ => Vec::new(),
-        };
-        if choices.contains(&asked) {
-            return None;
-        }
-        let image = || release.image(name).map(|image| &image.version);
-        let version = release.file(name).map(|file| &file.version).or_else(image)?;
-        (setting.text.trim_start_matches('v') != version).then(|| {
-            let needed = format!("{version}, which the catalogue has for Kubernetes {}", release.version);
-            let or = match choices.as_slice() {
-                [] => String::new(),
-                choices => format!(", or set one of {}", choices.join(", ")),
-            };
-            setting.wrong(needed, format!("{version} is installed; remove {}{or}", setting.name))
-        })
-    };
-    settings.into_iter().filter_map(tell).collect()
 }
 
 /// kubeadm takes nothing but a DNS name for the domain. The cluster's name it takes as it is: it only tells kubeconfigs apart.
@@ -608,7 +520,7 @@ mod tests {
         // Which runc there is may be said.
         assert_eq!(found("runc_version: v1.3.6"), (Vec::new(), Vec::new()));
         assert_eq!(found("runc_version: 1.2.3").1, ["runc_version: 1.2.3 (vars.yml:1:15)"]);
-        let remedy = other_versions(&variables("runc_version: 1.2.3")).remove(0).remedy;
+        let remedy = versions::other_versions(&variables("runc_version: 1.2.3")).remove(0).remedy;
         assert!(
             remedy.ends_with("; remove runc_version, or set one of 1.4.3, 1.4.2, 1.4.1, 1.4.0, 1.3.6, 1.3.5"),
             "{remedy}"
@@ -672,16 +584,5 @@ mod tests {
     fn programs_go_where_they_are_looked_for() {
         assert!(programs(&variables("bin_dir: /opt/bin")).is_none());
         assert!(programs(&variables("bin_dir: /opt/k8s/bin")).is_some());
-    }
-
-    #[test]
-    fn the_nearest_version_is_proposed() {
-        let told =
-            |version: &str| kube_version(&variables(&format!("kube_version: {version}"))).unwrap().remedy;
-        assert!(told("1.36").starts_with("set kube_version: 1.36."), "{}", told("1.36"));
-        let default = format!("set kube_version: {} ", CATALOGUE.default_release());
-        for old in ["v1.29.1", "1.28.6", "v1.10.2"] {
-            assert!(told(old).starts_with(&default), "whatever the patch was: {}", told(old));
-        }
     }
 }
