@@ -220,6 +220,7 @@ mod tests {
         let objects = objects(include_str!("templates/probe.yaml.j2"));
         let kinds: Vec<_> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Pod", "Pod", "Service"]);
+        assert_eq!(objects[0]["spec"]["restartPolicy"], "OnFailure", "one bad start is no broken network");
         assert_eq!(objects[2]["spec"].get("ipFamilyPolicy"), None);
         let mut of_both = objects_of(2, include_str!("templates/probe.yaml.j2"));
         let policy = of_both[2]["spec"].as_object_mut().unwrap().remove("ipFamilyPolicy");
