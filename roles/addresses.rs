@@ -68,6 +68,10 @@ pub(crate) fn ip6_of(host: &Host, other: &str) -> Result<Option<IpAddr>> {
     };
     let own = ip_of(host, other)?;
     let found = beside(facts, own);
+    // A node keeps the one that it has joined with, whatever comes beside it.
+    if let Some(joined) = cluster::address6_of(host, other).filter(|joined| found.contains(joined)) {
+        return Ok(Some(joined));
+    }
     match found[..] {
         [ip6] => Ok(Some(ip6)),
         [] => Err(Failure::new(

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use muster_engine::prelude::Problem;
 
 use super::identity::Identity;
+use super::misfits::Only;
 use super::standing::{Standing, Wanted};
 
 /// Behind the names of kubeadm's configuration, for the network of IPv6.
@@ -43,26 +44,50 @@ pub(super) fn node_ips(flags: &str) -> Option<(IpAddr, Option<IpAddr>)> {
     Some((all.next()?.ok()?, all.next().and_then(Result::ok)))
 }
 
-/// That a node keeps its address of IPv6, or goes on to have none.
+/// The address of IPv6 that a node has joined with, and another one that it is to have.
+fn other_address6(seen: &Identity, wanted: &Wanted) -> Option<(IpAddr, IpAddr)> {
+    let (old, address) = seen.node_ip6.filter(|_| seen.joined() && wanted.ipv6).zip(wanted.address6)?;
+    (old != address).then_some((old, address))
+}
+
+/// That the address of IPv6 of a node has changed, which it cannot under pods and services. `only`: it cannot leave the cluster.
+pub(super) fn moved_ipv6(
+    name: &str,
+    seen: &Identity,
+    wanted: &Wanted,
+    only: Option<Only>,
+) -> Option<Problem> {
+    let (old, address) = other_address6(seen, wanted)?;
+    let or = match only {
+        Some(only) => only.remedy(name, "do that"),
+        None => format!(
+            "or let it leave and join anew: muster remove-node {name}, put it back into the inventory with ip6={address}, setup-cluster"
+        ),
+    };
+    Some(Problem {
+        check: "ip6".into(),
+        found: format!("{address} of {name}, which joined the cluster with {old}"),
+        needed: "the address it is known by to pods and services".into(),
+        remedy: format!("give the machine its old address and set ip6={old}; {or}"),
+    })
+}
+
+/// That a node goes on to have an address of IPv6, or none.
 pub(super) fn other_ipv6(name: &str, seen: &Identity, wanted: &Wanted) -> Option<Problem> {
     seen.node_ip.filter(|_| seen.joined())?;
-    let (check, found, remedy) = match (seen.node_ip6, wanted.ipv6, wanted.address6) {
-        (None, true, _) => (
+    let (check, found, remedy) = match (seen.node_ip6, wanted.ipv6) {
+        (None, true) => (
             "ipv6_stack",
             format!("true, but {name} has joined its cluster with an address of IPv4 alone"),
-            "set ipv6_stack: false, or make the cluster anew on fresh machines".to_owned(),
+            format!(
+                "set ipv6_stack: false; where the cluster has both families, let it join anew: muster remove-node {name}, setup-cluster"
+            ),
         ),
-        (Some(old), false, _) => (
+        (Some(old), false) => (
             "ipv6_stack",
             format!("false, but {name} has joined its cluster with {old} as well"),
-            "set ipv6_stack: true, or make the cluster anew on fresh machines".to_owned(),
-        ),
-        (Some(old), true, Some(address)) if old != address => (
-            "ip6",
-            format!("{address} of {name}, which joined the cluster with {old}"),
             format!(
-                "give the machine its old address and set ip6={old}; or let it leave and join anew: muster remove-node {name}, put it \
-                 back into the inventory with ip6={address}, setup-cluster"
+                "set ipv6_stack: true; where the cluster has IPv4 alone, let it join anew: muster remove-node {name}, setup-cluster"
             ),
         ),
         _ => return None,
@@ -105,7 +130,10 @@ mod tests {
                 ..Identity::default()
             };
             let wanted = Wanted { ipv6, address6: address6.parse().ok(), ..Wanted::default() };
-            other_ipv6("a", &seen, &wanted).map(|problem| format!("{}: {}", problem.check, problem.found))
+            let moved = other_address6(&seen, &wanted).map(|(old, new)| format!("{old} is {new}"));
+            moved.or_else(|| {
+                other_ipv6("a", &seen, &wanted).map(|problem| format!("{}: {}", problem.check, problem.found))
+            })
         };
         let (one, both) = ("A=\"--node-ip=192.0.2.4 --v=2\"", "A=\"--node-ip=192.0.2.4,2001:db8::4\"");
         assert_eq!(problem(one, false, ""), None);
@@ -121,7 +149,7 @@ mod tests {
                 "ipv6_stack: true, but a has joined its cluster with an address of IPv4 alone",
             ),
             (both, false, "", "ipv6_stack: false, but a has joined its cluster with 2001:db8::4 as well"),
-            (both, true, "2001:db8::5", "ip6: 2001:db8::5 of a, which joined the cluster with 2001:db8::4"),
+            (both, true, "2001:db8::5", "2001:db8::4 is 2001:db8::5"),
         ] {
             assert_eq!(problem(flags, ipv6, address6).as_deref(), Some(expected), "{flags}");
         }

@@ -20,7 +20,7 @@ use ipnet::Ipv4Net;
 use muster_engine::prelude::Problem;
 use muster_inventory::some_names;
 
-use super::families::other_ipv6;
+use super::families::{self, moved_ipv6, other_ipv6};
 use super::identity::{Authority, Identity};
 use super::refusals::{elsewhere, problem, unmarked};
 use super::restores::Data;
@@ -34,6 +34,8 @@ impl Standing {
             return vec![problem];
         }
         let mut problems = self.problems(name, wanted);
+        // Whoever only looks after what runs goes on with the address of before.
+        problems.extend(self.known(name).and_then(|seen| moved_ipv6(name, seen, wanted, self.only(name))));
         problems.extend(self.other_version(wanted));
         problems.extend(self.other_kubelet(name, wanted));
         problems.extend(self.unfinished_rotation());
@@ -165,7 +167,7 @@ impl Standing {
         let has = standing.map_or(seen, |(_, plane)| plane);
         let mut problems = match (wanted.control_plane, wanted.worker) {
             (true, _) => settled(has, wanted).into_iter().chain(other_port(has, wanted)).collect(),
-            (false, true) => settled(has, &wanted.only(&["dnsDomain"])),
+            (false, true) => settled(has, &wanted.only(&["dnsDomain", families::BOTH])),
             (false, false) => return Vec::new(),
         };
         if let Some((plane, has)) = standing.filter(|_| !seen.joined()) {
@@ -403,11 +405,11 @@ pub(super) fn of_which(is_former: bool) -> &'static str {
 
 /// What a machine is alone in its cluster.
 #[derive(Debug, Clone, Copy)]
-struct Only(&'static str);
+pub(super) struct Only(&'static str);
 
 impl Only {
     /// How something is changed for which another machine would leave the cluster and join anew. `how` it can be done before.
-    fn remedy(self, name: &str, how: &str) -> String {
+    pub(super) fn remedy(self, name: &str, how: &str) -> String {
         let Self(what) = self;
         format!(
             "{name} is the only {what}, and cannot leave the cluster to join it anew: for another value, {how} and let another {what} join \

@@ -465,6 +465,8 @@ fn what_does_not_belong_is_refused() {
         ("a", vec![("b", None)], &|w| w.control_plane = true, &["cluster: whether a cluster exists is not known"]),
         ("a", vec![("c", None)], &|w| w.etcd = true, &["cluster: etcd may have data on c"]),
         ("a", vec![("a", both(plane(1), member(1, "etcd1"))), ("b", both(plane(1), member(2, "etcd2")))], &|w| w.etcd = true, &["etcd: machines of two clusters"]),
+        // A worker that comes alone brings no family of its own.
+        ("w", vec![("a", Some(Identity { begun: vec![("ipv6".into(), "false".into())], ..plane(1) })), ("w", Some(Identity::default()))], &|w| { w.worker = true; w.settled = vec![("ipv6", "ipv6_stack", "true".into())]; }, &["ipv6_stack: true, but the cluster was begun with false"]),
         // What runs on a machine cannot be moved under it; where nothing runs it is no matter.
         ("a", vec![("a", Some(keeps(&[("state", "/run/other")], worker(1)))), ("b", Some(plane(1)))], &|_| {}, &["containerd_state_dir: /run/containerd, but a runs with /run/other"]),
         ("a", vec![("a", Some(keeps(&[("state", "/run/other"), ("etcd_cert_dir", "/x")], Identity::default()))), ("b", Some(plane(1)))], &|_| {}, &[]),

@@ -9,7 +9,7 @@ use muster_inventory::HostVars;
 use super::Machine;
 use super::findings::problem;
 use super::settings::{Setting, number};
-use super::subnets::is_ours;
+use super::subnets::{have_parts, is_ours};
 use crate::addresses::{beside, is_of_node, listed};
 
 const PODS: &str = "kube_pods_subnet_ipv6";
@@ -113,6 +113,9 @@ fn room(vars: &HostVars, pods: Ipv6Net, nodes: usize) -> Option<Problem> {
         let remedy = format!("set {NODE_PREFIX}: {}", (length + 8).min(longest));
         return Some(setting.wrong(format!("{length} to {longest}, for {PODS} {pods}"), remedy));
     }
+    if !have_parts(vars) {
+        return None;
+    }
     let (room, most) = (1_usize << (prefix - length), (1_i128 << (128 - prefix).min(100)) - 2);
     let remedy = format!("set {PODS} to a larger network, or {NODE_PREFIX} to a greater number");
     if room < nodes {
@@ -150,6 +153,14 @@ fn of_plugin(vars: &HostVars, plugin: &str, pods: Ipv6Net) -> Vec<Problem> {
         let remedy = format!("set {size} to a greater number");
         problems.push(setting.wrong(format!("at least {length}, the prefix of the pool {whole}"), remedy));
     }
+    // cilium's operator takes no pool that would be cut into more parts (clusterSubnetMaxDiff).
+    let longest = length + i64::from(MOST_NODES_BITS);
+    if let Some(setting) = Setting::of(vars, size)
+        .filter(|_| plugin == "cilium" && number(vars, size).is_some_and(|size| size > longest))
+    {
+        let remedy = format!("set {size} to a smaller number");
+        problems.push(setting.wrong(format!("at most {longest}, for the pool {whole}"), remedy));
+    }
     let backend = Setting::of(vars, "calico_network_backend").filter(|_| plugin == "calico");
     let mode = Setting::of(vars, "calico_vxlan_mode_ipv6").filter(|mode| mode.text == "Never");
     if let Some(mode) = mode.filter(|_| backend.is_some_and(|backend| backend.text == "vxlan")) {
@@ -173,8 +184,8 @@ fn written(vars: &HostVars) -> Option<Problem> {
 
 /// What preflight asks a machine of which a second family is wanted. Prints which interfaces have none (`all`: those that there are;
 /// `default`: those that are still to come, as the bridge of pods); and the interfaces whose default route came by an advertisement of
-/// a router that the kernel itself has read (accept_ra 1): it goes as soon as the machine hands packets on (the kernel's
-/// ip-sysctl.rst, accept_ra).
+/// a router that the kernel itself has read (accept_ra 1), or an address: it goes, soon or when its time is over, as soon as the machine
+/// hands packets on (the kernel's ip-sysctl.rst, accept_ra).
 pub(super) const LOOK: &str = r#"
 for interfaces in all default; do
   disabled=/proc/sys/net/ipv6/conf/$interfaces/disable_ipv6
@@ -184,6 +195,11 @@ ip -6 route show default 2>/dev/null | while read -r route; do
   case $route in *' proto ra '* | *' proto kernel '*' expires '*) ;; *) continue ;; esac
   interface=${route#* dev }
   interface=${interface%% *}
+  accepts=/proc/sys/net/ipv6/conf/$interface/accept_ra
+  if [ -r "$accepts" ] && [ "$(cat "$accepts")" = 1 ]; then echo "advertised $interface"; fi
+done
+ip -6 -o addr show scope global 2>/dev/null | while read -r _ interface address; do
+  case $address in *' dynamic '* | *' mngtmpaddr '*) ;; *) continue ;; esac
   accepts=/proc/sys/net/ipv6/conf/$interface/accept_ra
   if [ -r "$accepts" ] && [ "$(cat "$accepts")" = 1 ]; then echo "advertised $interface"; fi
 done"#;
@@ -199,7 +215,9 @@ impl Ipv6 {
     pub(super) fn parse(answer: &str) -> Self {
         let of = |kind: &str| {
             let lines = answer.lines().filter_map(|line| line.strip_prefix(kind));
-            lines.map(|line| line.trim().to_owned()).collect()
+            let mut all: Vec<String> = lines.map(|line| line.trim().to_owned()).collect();
+            all.dedup();
+            all
         };
         Self { without: of("without "), advertised: of("advertised ") }
     }
@@ -219,9 +237,10 @@ pub(super) fn of_machine(machine: &Machine) -> Vec<Problem> {
         problems.push(problem(
             "ipv6_stack",
             format!(
-                "the route of IPv6 by {interface} comes of router advertisements, which the kernel ignores when the machine hands packets on"
+                "the route or address of IPv6 of {interface} comes of router advertisements, which the kernel ignores when the machine hands \
+                 packets on"
             ),
-            format!("net.ipv6.conf.{interface}.accept_ra = 2, or a route that is configured"),
+            format!("net.ipv6.conf.{interface}.accept_ra = 2, or a route and an address that are configured"),
             format!(
                 "on the machine: write net.ipv6.conf.{interface}.accept_ra = 2 into a file of /etc/sysctl.d, and give it to sysctl -p"
             ),
@@ -428,7 +447,7 @@ mod tests {
         };
         assert!(
             found(&advertised)
-                .starts_with("ipv6_stack: the route of IPv6 by eth0 comes of router advertisements")
+                .starts_with("ipv6_stack: the route or address of IPv6 of eth0 comes of router")
         );
     }
 
@@ -464,5 +483,9 @@ mod tests {
         assert_eq!(said(of_router, "0", "2"), "");
         assert_eq!(said("default via 2001:db8::1 dev eth0 metric 1024 pref medium", "0", "1"), "");
         assert_eq!(said("", "1", "1"), "default");
+        // An address of a router without a way to the world.
+        let address = "2: eth0    inet6 2001:db8::4/64 scope global dynamic mngtmpaddr";
+        assert_eq!((said(address, "0", "1").as_str(), said(address, "0", "2").as_str()), ("eth0", ""));
+        assert_eq!(said(&address.replace(" dynamic mngtmpaddr", ""), "0", "1"), "");
     }
 }

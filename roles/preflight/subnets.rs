@@ -155,7 +155,7 @@ fn room_for_nodes(vars: &HostVars, pods: Ipv4Net, nodes: usize) -> Option<Proble
 /// Whether pods have addresses of the part of the pods' network that Kubernetes gives their node. calico hands out blocks of its own, as
 /// many to a node as its pods need; and cilium parts of its own, where they are of another network or size. A node for which Kubernetes
 /// has no part left is none the worse there.
-fn have_parts(vars: &HostVars) -> bool {
+pub(super) fn have_parts(vars: &HostVars) -> bool {
     let text = |name| Setting::of(vars, name).map(|setting| setting.text).unwrap_or_default();
     let is_true = |name| vars.get(name).ok().flatten().and_then(|value| value.as_bool()) == Some(true);
     match text("kube_network_plugin").as_str() {

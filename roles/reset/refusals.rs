@@ -59,6 +59,15 @@ pub(crate) async fn check(host: &Host, with: Reset) -> Result<()> {
         }
     }
     // However well the inventory fits it, it is whoever's who has made it.
+    if let Some(joined) = known.address6_of(host.name()).filter(|_| !with.foreign)
+        && !cluster_vars(host)?.ipv6_stack
+    {
+        return Err(refused(
+            format!("ipv6_stack is false, and {} has joined its cluster with {joined} as well", host.name()),
+            "what it joined with, for as long as it is there: else routes and settings of IPv6 would stay",
+            "set ipv6_stack: true, reset-cluster, and change it then".to_owned(),
+        ));
+    }
     if let Some(found) = known.of_another_tool().filter(|_| !with.foreign) {
         return Err(refused(
             found,

@@ -331,10 +331,14 @@ fn count(list: &str) -> u32 {
     list.split(',').filter_map(length).fold(0, u32::saturating_add)
 }
 
-/// From a line of `ip -o addr`: number, interface, family, address and prefix, ...
+/// From a line of `ip -o addr`: number, interface, family, address and prefix, ... An address of IPv6 that another one takes the place of,
+/// or that nobody else believes, is none (RFC 4862, sections 5.4 and 5.5; RFC 8981).
 fn address(line: &str) -> Option<Address> {
     let mut words = line.split_whitespace().skip(1);
-    let (interface, _family, cidr) = (words.next()?, words.next()?, words.next()?);
+    let (interface, family, cidr) = (words.next()?, words.next()?, words.next()?);
+    if family == "inet6" && words.any(|word| ["temporary", "deprecated", "dadfailed"].contains(&word)) {
+        return None;
+    }
     let (ip, prefix) = cidr.split_once('/').unwrap_or((cidr, "32"));
     Some(Address { interface: interface.to_owned(), ip: ip.parse().ok()?, prefix: prefix.parse().ok()? })
 }

@@ -104,6 +104,18 @@ fn processors_are_counted_as_the_kernel_lists_them() {
 }
 
 #[test]
+fn addresses_of_ipv6_that_go_are_none() {
+    let facts = parts(&[(
+        "addresses",
+        "2: e    inet6 2001:db8::1/64 scope global dynamic mngtmpaddr \n2: e    inet6 2001:db8::2/64 scope global temporary dynamic \n\
+         2: e    inet6 2001:db8::3/64 scope global deprecated dynamic \n2: e    inet6 2001:db8::4/64 scope global dadfailed tentative \n\
+         2: e    inet 192.0.2.1/24 scope global deprecated e",
+    )]);
+    let found: Vec<String> = facts.addresses.iter().map(|address| address.ip.to_string()).collect();
+    assert_eq!(found, ["2001:db8::1", "192.0.2.1"]);
+}
+
+#[test]
 fn facts_have_ansibles_names_for_expressions() {
     let facts = parts(&[
         ("machine", "x86_64"),
