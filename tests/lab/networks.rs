@@ -51,8 +51,9 @@ fn calicos_objects_are_taken_by_a_real_api_server_and_a_second_run_changes_none(
         ["node", "cni", "kube-controllers", "typha"].map(|name| format!("quay.io/calico/{name}:v{CALICO}"));
     bundle_with(&bundle, &[("calico-manifest", CALICO, &manifest)], &images);
     let bundle = ["--bundle", bundle.to_str().unwrap()];
-    let first = setup(&bundle);
-    // Images without a program start nothing: as far as that it goes, and it is said which and where.
+    // Images without a program start nothing: as far as that it goes, and it is said which and where. A slow machine's kubelet tries it
+    // late.
+    let first = setup(&[&bundle[..], &["-e", "calico_timeout=30"]].concat());
     assert_eq!(first.code, 2, "{first:#?}");
     for said in [
         "calico has connected the pods: not within",
